@@ -1,0 +1,79 @@
+#!/usr/bin/env -S uv run --script
+# /// script
+# dependencies = ["nox>=2026.8.10"]
+# ///
+"""What can be done in this checkout. `nox --list` shows it; arguments after `--` go to the session's program."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2026.8.10"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["tests", "lint", "types"]
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+
+
+def group(name: str) -> list[str]:
+    """Return the packages of a dependency group in pyproject.toml (PEP 735)."""
+    return list(nox.project.dependency_groups(PROJECT, name))
+
+
+@nox.session(name="build-wheels", default=False)
+def build_wheels(session: nox.Session) -> None:
+    """Build the wheelhouse of a profile into wheels/PROFILE (`-- --help` shows the options)."""
+    session.install("-e", ".")
+    session.run("forkhouse", "build", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the unit tests; they need no network, no GPU and no wheelhouse."""
+    session.install("-e", ".", *group("tests"))
+    session.run("pytest", "-m", "not integration", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format with ruff."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types with mypy, strictly."""
+    session.install("-e", ".", *group("types"))
+    session.run("mypy", *session.posargs)
+
+
+def integration(session: nox.Session, *, profile: str, device: str) -> None:
+    """Install a profile from its wheelhouse alone, without a network, and run the integration tests on a device."""
+    session.install("-e", ".", *group("tests"))
+    with tempfile.TemporaryDirectory(prefix="forkhouse-integration-") as scratch:
+        stack = Path(scratch, "stack")
+        session.run(
+            "unshare", "--map-root-user", "--net", "forkhouse", "install", "--profile", profile, "--into", str(stack), external=True
+        )
+        marks = "integration" if device == "mi210" else "integration and not mi210"
+        session.run("pytest", "-m", marks, f"--device={device}", f"--stack-python={stack / 'bin/python'}", *session.posargs)
+
+
+@nox.session(name="integration-cpu", default=False)
+def integration_cpu(session: nox.Session) -> None:
+    """Serve from wheels/cpu on this machine's CPU: chat completions, aggregated and disaggregated."""
+    integration(session, profile="cpu", device="cpu")
+
+
+@nox.session(name="integration-mi210", default=False)
+def integration_mi210(session: nox.Session) -> None:
+    """The same tests and more on an MI210; stops at once, with exit code 40, where no gfx90a GPU is found."""
+    session.install("-e", ".")
+    session.run("forkhouse", "device", "--target", "gfx90a")
+    integration(session, profile="rocm", device="mi210")

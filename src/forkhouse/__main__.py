@@ -1,0 +1,5 @@
+"""`python -m forkhouse`."""
+
+from forkhouse.cli import main
+
+main()

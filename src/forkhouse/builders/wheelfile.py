@@ -1,0 +1,64 @@
+"""Write wheels deterministically: sorted members, one time stamp, fixed modes, RECORD made from what was written."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import time
+import zipfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from forkhouse.progress import report
+from forkhouse.workspace import storage_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_ZIP_EPOCH = 315532800
+"""The first moment that a zip archive can name: 1980-01-01, in seconds since 1970 UTC."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Member:
+    """One file of a wheel."""
+
+    path: str
+    content: bytes
+    executable: bool
+
+
+def record_hash(content: bytes) -> str:
+    """Return the hash field of a RECORD line: urlsafe base64 of the sha256, without padding (PEP 376, PEP 427)."""
+    return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
+
+
+def write_wheel(path: Path, members: Sequence[Member], *, dist_info: str, epoch: int) -> Path:
+    """Write a wheel with the given members and a fresh RECORD, all stamped with `epoch` (seconds since 1970 UTC).
+
+    Members of .dist-info come last, as PEP 427 recommends. Raises StorageError when the disk is full.
+    """
+    stamp = time.gmtime(max(epoch, _ZIP_EPOCH))[:6]
+    ordered = sorted(members, key=lambda member: (member.path.startswith(f"{dist_info}/"), member.path))
+    rows = [[member.path, record_hash(member.content), len(member.content)] for member in ordered]
+    rows.append([f"{dist_info}/RECORD", "", ""])
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    record = Member(path=f"{dist_info}/RECORD", content=text.getvalue().encode(), executable=False)
+    total = sum(len(member.content) for member in ordered)
+    with (
+        storage_errors(f"Packing {path.name}"),
+        report().task(f"pack {path.name}", total=total) as task,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        for member in (*ordered, record):
+            info = zipfile.ZipInfo(member.path, stamp)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.create_system = 3  # Unix, so that the modes below count
+            info.external_attr = (0o100755 if member.executable else 0o100644) << 16
+            archive.writestr(info, member.content)
+            task.advance(len(member.content))
+    return path

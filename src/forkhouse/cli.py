@@ -1,0 +1,268 @@
+"""The command line: the one place where errors become exit codes and values become tables."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from forkhouse import __version__
+from forkhouse.errors import ForkhouseError
+from forkhouse.progress import report, showing
+from forkhouse.workspace import find_workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from forkhouse.locking import Finding
+    from forkhouse.pipeline import Intent, Plant, Product
+    from forkhouse.sources import Policy
+    from forkhouse.workspace import Workspace
+
+EXIT_INTERRUPTED = 130
+# A git hook or `git rebase --exec` that calls us sets these for its own repository; ours are others.
+_GIT_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_NAMESPACE")
+
+
+def main() -> None:
+    """Run the command line; every failure that is explained has its own exit code (see `errors`)."""
+    for name in _GIT_VARIABLES:
+        os.environ.pop(name, None)
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.Abort:
+        sys.stderr.write("Interrupted. What is finished is kept; run the same command again.\n")
+        sys.exit(EXIT_INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except ForkhouseError as error:
+        sys.stderr.write(f"forkhouse: {error.title} (exit code {error.exit_code})\n{error}\n")
+        sys.exit(error.exit_code)
+    sys.exit(code or 0)
+
+
+def _access_options(command: click.decorators.FC) -> click.decorators.FC:
+    for option in (
+        click.option("--offline", is_flag=True, help="Use only what is in the cache."),
+        click.option(
+            "--mirror", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of bare repositories for git pins."
+        ),
+        click.option(
+            "--sources",
+            type=click.Choice(["auto", "git", "registry"]),
+            default="auto",
+            show_default=True,
+            help="Where upstreams come from: git when its host answers, else the registry; or one of them alone.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
+_wait = click.option("--wait", type=float, default=600, show_default=True, help="Seconds to wait for another run in this checkout.")
+_profile = click.option("--profile", default="cpu", show_default=True, help="Profile of the lock.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="forkhouse")
+@click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Checkout to work in, instead of this one.")
+@click.pass_context
+def cli(context: click.Context, root: Path | None) -> None:
+    """Pin, patch, build and ship the forked inference stack."""
+    context.obj = root
+
+
+def _workspace(context: click.Context) -> Workspace:
+    return find_workspace((context.obj or Path.cwd()).resolve())
+
+
+def _plant(workspace: Workspace, sources: Policy, mirror: Path | None, *, offline: bool) -> Plant:
+    from forkhouse.pipeline import open_plant  # noqa: PLC0415  # start-up time
+    from forkhouse.sources import Access  # noqa: PLC0415  # start-up time
+
+    return open_plant(workspace, Access(policy=sources, mirror=mirror and mirror.resolve(), offline=offline, cache=workspace.cache))
+
+
+@cli.command()
+@_profile
+@_access_options
+@click.option("--system-packages", is_flag=True, help="As root: install missing system packages with apt-get.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@_wait
+@_json
+@click.pass_context
+def build(
+    context: click.Context,
+    profile: str,
+    sources: Policy,
+    mirror: Path | None,
+    wait: float,
+    *,
+    offline: bool,
+    system_packages: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Build the wheelhouse of a profile from the pinned, patched upstreams."""
+    from forkhouse.pipeline import build_profile, plan  # noqa: PLC0415  # start-up time
+    from forkhouse.workspace import exclusive  # noqa: PLC0415  # start-up time
+
+    workspace = _workspace(context)
+    with showing(), exclusive(workspace, wait=wait):
+        plant = _plant(workspace, sources, mirror, offline=offline)
+        intents = plan(plant, profile)
+        for intent in intents:
+            _announce(intent)
+        if dry_run:
+            if as_json:
+                click.echo(json.dumps([asdict(intent) for intent in intents], indent=1))
+            return
+        product = build_profile(plant, profile, system_packages=system_packages)
+    rows = _product_rows(product)
+    if as_json:
+        folder = product.wheelhouse.folder.relative_to(workspace.root).as_posix()
+        click.echo(json.dumps({"wheelhouse": folder, "changed": product.wheelhouse.changed, "wheels": rows}, indent=1))
+    else:
+        columns = ("name", "version", "size", "sha256", "source", "patches", "seconds")
+        _table("Wheels", columns, [[str(row[column]) for column in columns] for row in rows])
+
+
+def _announce(intent: Intent) -> None:
+    report().line(
+        intent.recipe, f"{intent.distribution} {intent.version} from {' or '.join(intent.sources)}; {len(intent.patches)} patches"
+    )
+    for reason in intent.passed_over:
+        report().line(intent.recipe, f"not from {reason}")
+    if intent.missing_packages:
+        report().line(intent.recipe, f"missing system packages: {', '.join(intent.missing_packages)}")
+
+
+def _product_rows(product: Product) -> list[dict[str, object]]:
+    from forkhouse.lock import describe  # noqa: PLC0415  # start-up time
+
+    ours = {wheel.path.name: wheel for wheel in product.built}
+    rows = []
+    for pin in sorted(product.wheelhouse.wheels, key=lambda pin: (pin.file not in ours, pin.name)):
+        wheel = ours.get(pin.file)
+        megabytes = (product.wheelhouse.folder / pin.file).stat().st_size / 1e6
+        rows.append(
+            {
+                "name": pin.name,
+                "version": pin.version,
+                "size": f"{megabytes:.1f} MB",
+                "sha256": pin.sha256,
+                "source": describe(wheel.patched.source.source) if wheel else "index, as it is",
+                "patches": len(wheel.patched.applied) if wheel else 0,
+                "seconds": round(wheel.seconds, 1) if wheel else 0.0,
+            }
+        )
+    return rows
+
+
+@cli.command()
+@click.argument("target", required=False, metavar="[NAME[=VERSION]]")
+@click.option("--check", "mode", flag_value="check", help="Compare the pins with what can be reached now.")
+@click.option("--update", "mode", flag_value="update", help="Pin anew: NAME alone (at VERSION), or everything; then every closure.")
+@_access_options
+@_wait
+@_json
+@click.pass_context
+def lock(
+    context: click.Context,
+    target: str | None,
+    mode: str | None,
+    sources: Policy,
+    mirror: Path | None,
+    wait: float,
+    *,
+    offline: bool,
+    as_json: bool,
+) -> None:
+    """Check or update upstream.lock and the pylock files beside it."""
+    from forkhouse.locking import check, update  # noqa: PLC0415  # start-up time
+    from forkhouse.workspace import exclusive  # noqa: PLC0415  # start-up time
+
+    if mode is None or (mode == "check" and target):
+        message = "Give --check, or --update with or without NAME[=VERSION]."
+        raise click.UsageError(message)
+    workspace = _workspace(context)
+    with showing(), exclusive(workspace, wait=wait):
+        plant = _plant(workspace, sources, mirror, offline=offline)
+        if mode == "check":
+            findings = check(plant)
+        else:
+            name, _, version = (target or "").partition("=")
+            findings = update(plant, name or None, version or None)
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        _table("Pins", ("pin", "state", "detail"), [[finding.subject, finding.state, finding.detail] for finding in findings])
+    _refuse_wrong(findings)
+
+
+def _refuse_wrong(findings: Sequence[Finding]) -> None:
+    from forkhouse.errors import HashMismatchError  # noqa: PLC0415  # start-up time
+
+    wrong = [finding for finding in findings if finding.state == "wrong"]
+    if wrong:
+        lines = "\n".join(f"  - {finding.subject}: {finding.detail}" for finding in wrong)
+        message = f"{len(wrong)} pins are not true:\n{lines}"
+        raise HashMismatchError(message)
+
+
+@cli.command()
+@_profile
+@click.option("--into", type=click.Path(path_type=Path), required=True, help="Virtual environment to make; it must not exist.")
+@click.pass_context
+def install(context: click.Context, profile: str, into: Path) -> None:
+    """Install a profile from its wheelhouse alone, without a network, into a new virtual environment."""
+    from forkhouse.wheelhouse.install import install_wheelhouse  # noqa: PLC0415  # start-up time
+
+    with showing():
+        install_wheelhouse(_workspace(context).wheelhouse(profile), into)
+    click.echo(f"Installed. Its Python is {into / 'bin/python'}")
+
+
+@cli.command()
+@_profile
+@click.pass_context
+def verify(context: click.Context, profile: str) -> None:
+    """Check every file of a wheelhouse against its SHA256SUMS."""
+    from forkhouse.wheelhouse import verify as verify_wheelhouse  # noqa: PLC0415  # start-up time
+
+    with showing():
+        count = verify_wheelhouse(_workspace(context).wheelhouse(profile))
+    click.echo(f"All {count} files are as they were built.")
+
+
+@cli.command()
+@click.option("--target", default="gfx90a", show_default=True, help="GPU target to look for.")
+def device(target: str) -> None:
+    """Say which AMD GPUs this machine has; fail when none is of the target."""
+    from forkhouse.serving.device import require_gpu  # noqa: PLC0415  # start-up time
+
+    for gpu in require_gpu(target):
+        click.echo(str(gpu))
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table: drawn by rich on a terminal, tab-separated (so nothing is cut off) elsewhere."""
+    if sys.stdout.isatty() and not os.environ.get("CI"):
+        from rich.console import Console  # noqa: PLC0415  # start-up time
+        from rich.table import Table  # noqa: PLC0415  # start-up time
+
+        table = Table(*columns, title=title)
+        for row in rows:
+            table.add_row(*row)
+        Console().print(table)
+        return
+    widths = [max(len(row[column]) for row in [columns, *rows]) for column in range(len(columns))]
+    for row in (columns, *rows):
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

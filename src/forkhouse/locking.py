@@ -1,0 +1,270 @@
+"""Keep `upstream.lock` and the pylock files beside it true: check them, and pin anew.
+
+This is the only place where anything is resolved. Building and installing use what was pinned here.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import tomllib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from packaging.tags import sys_tags
+from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel_filename
+from packaging.version import Version
+
+from forkhouse import patches
+from forkhouse.builders import build_wheel
+from forkhouse.closure import PinnedWheel, pinned_wheel, pylock_text, read_closure
+from forkhouse.documents import dump
+from forkhouse.errors import ForkhouseError, HashMismatchError, UnreachableError, UsageError
+from forkhouse.lock import DebianSource, GitSource, RegistrySource, Source, Upstream, WheelSource, describe
+from forkhouse.patches import apply_series
+from forkhouse.pipeline import Plant, engine
+from forkhouse.progress import report
+from forkhouse.sources import acquire
+from forkhouse.sources.git import mirror_address, remote_tag
+from forkhouse.toolchains import require_packages
+from forkhouse.workspace import write_atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+BUILD = "build"
+"""Name of the closure of build tools."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """What a check or an update says of one pin."""
+
+    subject: str
+    state: str
+    """`ok`, `unresolved`, `unreachable`, `changed` or `wrong`."""
+    detail: str
+
+
+def check(plant: Plant) -> list[Finding]:
+    """Compare every pin with what can be reached now: files and their hashes, tags, trees before and after patching.
+
+    What cannot be reached is a finding, not an error.
+    """
+    findings = []
+    for name, upstream in plant.lock.upstreams.items():
+        for source in upstream.sources:
+            subject = f"{name}: {describe(source)}"
+            if isinstance(source, GitSource) and source.commit is None:
+                findings.append(Finding(subject=subject, state="unresolved", detail="its commit id is not known"))
+                continue
+            try:
+                resolved = _measured(plant, name, upstream, source)
+            except UnreachableError as error:
+                findings.append(Finding(subject=subject, state="unreachable", detail=str(error)))
+                continue
+            except ForkhouseError as error:
+                findings.append(Finding(subject=subject, state="wrong", detail=str(error)))
+                continue
+            missing = [field for field in ("tree", "patched_tree") if getattr(source, field) is None]
+            state = "wrong" if missing else "ok"
+            detail = (
+                f"not recorded: {', '.join(missing)}; `forkhouse lock --update {name}` records it" if missing else f"tree {resolved.tree}"
+            )
+            findings.append(Finding(subject=subject, state=state, detail=detail))
+    for closure in (BUILD, *plant.lock.profiles):
+        wheels = read_closure(plant.workspace.closure_path(closure))
+        findings.append(Finding(subject=f"pylock.{closure}.toml", state="ok", detail=f"{len(wheels)} wheels, each with its hash"))
+    return findings
+
+
+def update(plant: Plant, name: str | None, version: str | None) -> list[Finding]:
+    """Pin anew: one upstream (at another version, if given) or all of them, then every closure.
+
+    Writes the lock and the pylock files only when all went well. Returns what was changed. Raises UsageError for an unknown
+    upstream, and whatever fetching, patching or resolving raises.
+    """
+    if name is not None and name not in plant.lock.upstreams:
+        message = f"The lock has no upstream '{name}'. It has: {', '.join(plant.lock.upstreams)}."
+        raise UsageError(message)
+    findings: list[Finding] = []
+    upstreams = dict(plant.lock.upstreams)
+    for upstream_name in upstreams if name is None else [name]:
+        upstreams[upstream_name] = _update_upstream(plant, upstream_name, upstreams[upstream_name], version, findings)
+    lock = plant.lock.model_copy(update={"upstreams": upstreams})
+    plant = replace(plant, lock=lock)
+    texts = {BUILD: _build_closure(plant)}
+    # Building our wheels for the resolver needs the tools that were just pinned.
+    write_atomic(plant.workspace.closure_path(BUILD), texts[BUILD].encode())
+    for profile in lock.profiles:
+        texts[profile] = _profile_closure(plant, profile)
+    for closure, text in texts.items():
+        path = plant.workspace.closure_path(closure)
+        findings += _closure_changes(path, text)
+        write_atomic(path, text.encode())
+    write_atomic(plant.workspace.lock_path, dump(lock).encode())
+    return findings
+
+
+def _update_upstream(plant: Plant, name: str, upstream: Upstream, version: str | None, findings: list[Finding]) -> Upstream:
+    wanted = upstream if version is None else upstream.model_copy(update={"version": str(Version(version))})
+    sources: list[Source] = []
+    for old in upstream.sources:
+        subject = f"{name}: {old.kind}"
+        try:
+            source = _at_version(plant, old, upstream.version, version)
+            # What the lock recorded is what is being measured anew, so it must not be held against it.
+            blank = source.model_copy(update={"tree": source.tree if isinstance(source, GitSource) else None, "patched_tree": None})
+            source = source if isinstance(source, GitSource) and source.commit is None else _measured(plant, name, wanted, blank)
+        except UnreachableError as error:
+            if version is not None:
+                raise
+            source = old
+            findings.append(Finding(subject=subject, state="unreachable", detail=f"kept as it was: {error}"))
+        if source != old:
+            findings.append(Finding(subject=subject, state="changed", detail=_difference(old, source)))
+        sources.append(source)
+    return wanted.model_copy(update={"sources": tuple(sources)})
+
+
+def _difference(old: Source, new: Source) -> str:
+    before, after = (source.model_dump(mode="json", by_alias=True) for source in (old, new))
+    return "; ".join(f"{key}: {before[key] or 'not recorded'} -> {after[key]}" for key in after if before[key] != after[key])
+
+
+def _measured(plant: Plant, name: str, upstream: Upstream, source: Source) -> Source:
+    """Return `source` with its tree and its patched tree, as found now. Raises when they are not as the source says."""
+    alone = upstream.model_copy(update={"sources": (source,)})
+    # --sources is about preferences; a pin is checked in its own form.
+    access = replace(plant.access, policy="git" if isinstance(source, GitSource) else "registry")
+    tree = acquire(name, alone, [source.kind], access=access, registry=plant.registry, store=plant.store, journal=plant.journal)
+    patched = apply_series(tree, plant.series(name), store=plant.store, journal=plant.journal, engine=engine(patches))
+    return source.model_copy(update={"tree": tree.tree, "patched_tree": patched.tree})
+
+
+def _at_version(plant: Plant, source: Source, old_version: str, version: str | None) -> Source:
+    """Return the same form of another version, as its host or index offers it now.
+
+    A source whose version is its own (it differs from the upstream's) stays where it is. Raises UnreachableError.
+    """
+    if isinstance(source, GitSource):
+        return _resolved_tag(plant, source, old_version, version)
+    if version is None or source.version is not None or isinstance(source, DebianSource):
+        return source
+    return _registry_file(plant, source, version)
+
+
+def _resolved_tag(plant: Plant, source: GitSource, old_version: str, version: str | None) -> GitSource:
+    if source.tag is None or (version is None and source.commit is not None):
+        return source
+    tag = source.tag if version is None else source.tag.replace(old_version, version)
+    address = mirror_address(source.url, plant.access.mirror)
+    commit = remote_tag(address, tag, plant.workspace.build)
+    if commit is None:
+        message = f"{source.url} has no tag {tag}."
+        raise UnreachableError(message)
+    return source.model_copy(update={"tag": tag, "commit": commit, "tree": None})
+
+
+def _registry_file(plant: Plant, source: RegistrySource, version: str) -> RegistrySource:
+    wanted = Version(version)
+    ranks = {tag: rank for rank, tag in enumerate(sys_tags())}
+    best: tuple[int, str] | None = None
+    for file in plant.registry.links(source.package):
+        if isinstance(source, WheelSource) and file.endswith(".whl"):
+            _, found, _, tags = parse_wheel_filename(file)
+            rank = min((ranks[tag] for tag in tags if tag in ranks), default=None)
+        elif not isinstance(source, WheelSource) and file.endswith(".tar.gz"):
+            found, rank = parse_sdist_filename(file)[1], 0
+        else:
+            continue
+        if found == wanted and rank is not None and (best is None or rank < best[0]):
+            best = (rank, file)
+    if best is None:
+        message = f"No index offers {source.package} {version} as {source.kind} for this machine."
+        raise UnreachableError(message)
+    file = best[1]
+    _, sha256 = plant.registry.download(plant.registry.find(source.package, file))
+    return source.model_copy(update={"file": file, "sha256": sha256})
+
+
+def _build_closure(plant: Plant) -> str:
+    """Resolve the build requirements of every recipe that has a project of its own (PEP 518)."""
+    requirements: set[str] = set()
+    for project in sorted((plant.workspace.root / "recipes").glob("*/pyproject.toml")):
+        requirements.update(tomllib.loads(project.read_text(encoding="utf-8"))["build-system"]["requires"])
+    pins = _resolve(plant, sorted(requirements), local={}, constraints=[])
+    return pylock_text(pins, folder="build/tools", requires_python=plant.lock.python)
+
+
+def _profile_closure(plant: Plant, name: str) -> str:
+    profile = plant.profile(name)
+    workshop = plant.workshop()
+    local = {}
+    for recipe_name in profile.recipes:
+        recipe = plant.recipe(recipe_name)
+        require_packages(recipe.system_packages, install=False)
+        wheel = build_wheel(plant.patched(recipe_name, recipe), recipe, plant.workspace.root / "recipes" / recipe_name, workshop)
+        local[wheel.distribution] = wheel.path
+    externals = [PinnedWheel(name=pin.package, version=pin.version, file=pin.file, sha256=pin.sha256) for pin in profile.externals]
+    pins = _resolve(plant, list(profile.install), local=local, constraints=externals)
+    return pylock_text(pins, folder=f"wheels/{name}", requires_python=plant.lock.python)
+
+
+def _resolve(plant: Plant, requirements: Sequence[str], *, local: dict[str, Path], constraints: Sequence[PinnedWheel]) -> list[PinnedWheel]:
+    """Let pip choose wheels for `requirements`, where `local` gives the wheels that are built here; return all others.
+
+    Raises UnreachableError with pip's own words when it finds no solution.
+    """
+    report().line("lock", f"resolving {', '.join(requirements)}")
+    with tempfile.TemporaryDirectory(prefix="forkhouse-resolve-") as scratch:
+        folder = Path(scratch)
+        rules = [f"{name} @ {path.as_uri()}" for name, path in local.items()]
+        rules += [f"{pin.name}=={pin.version}" for pin in constraints]
+        (folder / "constraints.txt").write_text("\n".join(rules) + "\n", encoding="utf-8")
+        command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--only-binary", ":all:"]
+        command += ["--report", str(folder / "report.json"), "--constraint", str(folder / "constraints.txt"), *requirements]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        if result.returncode != 0:
+            message = f"pip finds no set of wheels for {', '.join(requirements)}:\n{result.stderr.strip()[-3000:]}"
+            raise UnreachableError(message)
+        entries = json.loads((folder / "report.json").read_text(encoding="utf-8"))["install"]
+    return [_pin(plant, entry, constraints) for entry in entries if canonicalize_name(entry["metadata"]["name"]) not in local]
+
+
+def _pin(plant: Plant, entry: dict[str, dict[str, object]], constraints: Iterable[PinnedWheel]) -> PinnedWheel:
+    download = entry["download_info"]
+    file = unquote(urlsplit(str(download["url"])).path).rsplit("/", 1)[-1]
+    archive = download.get("archive_info")
+    hashes = archive.get("hashes", {}) if isinstance(archive, dict) else {}
+    sha256 = hashes.get("sha256")
+    name = canonicalize_name(str(entry["metadata"]["name"]))
+    external = next((pin for pin in constraints if canonicalize_name(pin.name) == name), None)
+    if sha256 is None:
+        _, sha256 = plant.registry.download(plant.registry.find(name, file))
+    if external is not None and (external.file, external.sha256) != (file, sha256):
+        message = (
+            f"The lock pins the external {name} as {external.file} with sha256 {external.sha256}, the index gives {file} with "
+            f"{sha256}. Find out why, then correct the profile's externals."
+        )
+        raise HashMismatchError(message)
+    return pinned_wheel(file, str(sha256))
+
+
+def _closure_changes(path: Path, text: str) -> list[Finding]:
+    before = {wheel.name: wheel.version for wheel in read_closure(path)} if path.is_file() else {}
+    packages = tomllib.loads(text)["packages"]
+    after = {package["name"]: package["version"] for package in packages}
+    return [
+        Finding(
+            subject=f"{path.name}: {name}",
+            state="changed",
+            detail=f"{before.get(name, 'not there')} -> {after.get(name, 'not there')}",
+        )
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    ]

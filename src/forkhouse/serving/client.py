@@ -1,0 +1,104 @@
+"""Ask a server on this machine: chat completions, the models it lists, and its counters."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from forkhouse.errors import ServingError
+from forkhouse.serving.processes import LOCALHOST
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HTTP_OK = 200
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What a chat completion returned."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    prefill_worker: int | None
+    """Dynamo's number of the worker that computed the prompt, where prefill and decode are apart."""
+    decode_worker: int | None
+
+
+def fetch(port: int, path: str, *, body: Mapping[str, object] | None = None, wait: float = 30) -> tuple[int, str]:
+    """Return status and text of a GET of `path` on this machine, or of a POST when there is a `body` to send as JSON.
+
+    Proxy settings play no part. Raises OSError or HTTPException when there is no whole answer within `wait` seconds.
+    """
+    with contextlib.closing(http.client.HTTPConnection(LOCALHOST, port, timeout=wait)) as connection:
+        if body is None:
+            connection.request("GET", path)
+        else:
+            connection.request("POST", path, body=json.dumps(body), headers={"Content-Type": "application/json"})
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+
+
+def lists_model(port: int, model: str) -> bool:
+    """Say whether the front end at `port` is up and lists `model`."""
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        status, text = fetch(port, "/v1/models")
+        return status == HTTP_OK and any(entry["id"] == model for entry in json.loads(text)["data"])
+    return False
+
+
+def chat(port: int, model: str, text: str, *, tokens: int, wait: float = 120) -> Answer:
+    """Return the answer of at most `tokens` tokens to one user message, each token the most probable one (temperature 0).
+
+    Raises ServingError when the server refuses, breaks off, or does not answer within `wait` seconds.
+    """
+    body = {
+        "model": model,
+        "messages": [{"role": "user", "content": text}],
+        "max_tokens": tokens,
+        "temperature": 0,
+        "nvext": {"extra_fields": ["worker_id"]},
+    }
+    try:
+        status, reply = fetch(port, "/v1/chat/completions", body=body, wait=wait)
+    except (OSError, http.client.HTTPException) as error:
+        message = f"No answer to a chat completion from port {port}: {error!r}. The logs of the front end and the workers say more."
+        raise ServingError(message) from error
+    if status != HTTP_OK:
+        message = f"A chat completion was answered with HTTP {status} by port {port}: {reply[:500]}"
+        raise ServingError(message)
+    completion: dict[str, Any] = json.loads(reply)
+    workers = (completion.get("nvext") or {}).get("worker_id") or {}
+    return Answer(
+        text=completion["choices"][0]["message"]["content"] or "",
+        prompt_tokens=completion["usage"]["prompt_tokens"],
+        completion_tokens=completion["usage"]["completion_tokens"],
+        prefill_worker=workers.get("prefill_worker_id"),
+        decode_worker=workers.get("decode_worker_id"),
+    )
+
+
+def metrics(port: int) -> dict[str, float]:
+    """Return the Prometheus samples at `port`: by name, the sum over all labels.
+
+    Raises ServingError when they cannot be had.
+    """
+    try:
+        status, text = fetch(port, "/metrics")
+    except (OSError, http.client.HTTPException) as error:
+        message = f"No metrics from port {port}: {error!r}"
+        raise ServingError(message) from error
+    if status != HTTP_OK:
+        message = f"Metrics were answered with HTTP {status} by port {port}: {text[:500]}"
+        raise ServingError(message)
+    sums: dict[str, float] = {}
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            sample, _, value = line.rpartition(" ")
+            name = sample.partition("{")[0]
+            sums[name] = sums.get(name, 0.0) + float(value)
+    return sums

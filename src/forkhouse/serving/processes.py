@@ -1,0 +1,228 @@
+"""Start servers, wait until they serve, and end them with all their children.
+
+Servers start others (vLLM's engine runs in a child, its workers in grandchildren), and a server that was killed leaves them
+behind with its ports and its memory. So descendants are noted while their parents live, and a stop ends when all are gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import re
+import shlex
+import socket
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import psutil
+
+from forkhouse.errors import ServingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+LOCALHOST = "127.0.0.1"
+POLL_SECONDS = 0.1
+STOP_SECONDS = 90.0
+LOG_LINES = 30
+_EXCEPTION = re.compile(r"\b[A-Z]\w*(?:Error|Exception): .+")
+_LOCAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+
+def free_ports(count: int) -> tuple[int, ...]:
+    """Return `count` different TCP ports that are free on 127.0.0.1 now.
+
+    They lie below the range from which the kernel serves outgoing connections: a server may open its port a minute later, and
+    in that time no connection takes it. Raises ServingError when too few are free.
+    """
+    with contextlib.ExitStack() as held:
+        ports: set[int] = set()
+        first_local = int(_LOCAL_PORTS.read_text(encoding="ascii").split()[0])
+        candidates = range(10_000, first_local) if first_local > 11_000 else range(10_000, 32_768)  # noqa: PLR2004
+        for port in random.sample(candidates, len(candidates)):
+            if len(ports) == count:
+                return tuple(ports)
+            probe = held.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                probe.bind((LOCALHOST, port))
+                ports.add(port)
+    message = (
+        f"{count} free ports were wanted on {LOCALHOST}, and {candidates} has only {len(ports)}. End what holds the others (`ss -tlnp`)."
+    )
+    raise ServingError(message)
+
+
+@dataclass(kw_only=True, slots=True)
+class Server:
+    """A running process with its log. Use it in a `with` block, or call `stop`."""
+
+    name: str
+    command: tuple[str, ...]
+    log: Path
+    process: subprocess.Popen[bytes]
+    _asked: bool = False
+    _descendants: set[psutil.Process] = field(default_factory=set)
+
+    @classmethod
+    def start(cls, name: str, command: Iterable[str], *, log: Path, environment: Mapping[str, str], folder: Path) -> Self:
+        """Start `command` in `folder` with exactly `environment`, in a session of its own, with both outputs appended to `log`.
+
+        Raises ServingError when the command cannot be run.
+        """
+        command = tuple(command)
+        with log.open("ab") as output:
+            try:
+                process = subprocess.Popen(
+                    command,
+                    cwd=folder,
+                    env=dict(environment),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                message = f"{name} could not be started: {error}. The command was:\n  {shlex.join(command)}"
+                raise ServingError(message) from error
+        return cls(name=name, command=command, log=log, process=process)
+
+    def __enter__(self) -> Self:
+        """Return this server."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop the server."""
+        self.stop()
+
+    def descendants(self) -> frozenset[psutil.Process]:
+        """Return every process that was seen to descend from this server and still runs, without the server itself."""
+        if self.process.returncode is None:
+            # Not waited for yet, so its number is still its own: whoever is in the session of that number is ours, orphans too.
+            members = (process for process in psutil.process_iter() if _session(process) == self.process.pid)
+            self._descendants.update(process for process in members if process.pid != self.process.pid)
+            self._descendants.update(_children(psutil.Process(self.process.pid)))
+        # psutil identifies a process by number and start time: a number that is used again is never taken for one of ours.
+        for process in tuple(self._descendants):
+            self._descendants.update(_children(process))
+        self._descendants = {process for process in self._descendants if _runs(process)}
+        return frozenset(self._descendants)
+
+    def check(self) -> None:
+        """Raise ServingError with the end of the log when the server has ended."""
+        self.descendants()
+        code = self.process.poll()
+        if code is not None:
+            how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            raise self.error(how)
+
+    def error(self, what: str) -> ServingError:
+        """Return an error that says `what` happened to this server, with its command, the first exception in its log, and the log's end."""
+        text = self.log.read_text(encoding="utf-8", errors="replace")
+        cause = _EXCEPTION.search(text)
+        tail = "\n".join(f"  | {line}" for line in text.splitlines()[-LOG_LINES:]) or "  | (empty)"
+        parts = [
+            f"{self.name} {what}. The command was:\n  {shlex.join(self.command)}",
+            # The end of a log often tells only that a child failed, whose own words stand far above.
+            *([f"The first exception in its log:\n  | {cause.group()}"] if cause else []),
+            f"The end of its log, {self.log}:\n{tail}",
+        ]
+        return ServingError("\n".join(parts))
+
+    def terminate(self) -> None:
+        """Send SIGTERM, once: many servers take a second one for impatience and leave their children behind."""
+        self.descendants()
+        if not self._asked and self.process.poll() is None:
+            self.process.terminate()
+            self._asked = True
+
+    def stop(self, wait: float = STOP_SECONDS) -> None:
+        """End the server and all its descendants. Does nothing when they have ended.
+
+        The server gets SIGTERM, and `wait` seconds for it and its children; what then still runs is killed. Raises ServingError
+        when something had to be killed, or cannot be.
+        """
+        self.terminate()
+        left = self._wait(time.monotonic() + wait)
+        if not left:
+            return
+        names = ", ".join(f"{_name(process)} ({process.pid})" for process in left)
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        remains = self._wait(time.monotonic() + 10)
+        what = f"did not end within {wait:g} s of SIGTERM, and was killed: {names}"
+        if remains:
+            what += f". Still running after SIGKILL: {', '.join(str(process.pid) for process in remains)}"
+        raise self.error(what)
+
+    def _wait(self, deadline: float) -> list[psutil.Process]:
+        """Return what still runs of the server and its descendants at `deadline` (monotonic), or an empty list once all ended."""
+        while True:
+            left = list(self.descendants())
+            if self.process.poll() is None:
+                left.append(psutil.Process(self.process.pid))
+            if not left or time.monotonic() >= deadline:
+                return left
+            time.sleep(POLL_SECONDS)
+
+
+def stop_all(servers: Iterable[Server], wait: float = STOP_SECONDS) -> None:
+    """Stop all `servers` at the same time. Raises ServingError, after all were stopped, when one of them had to be killed."""
+    servers = tuple(servers)
+    for server in servers:
+        server.terminate()
+    problems = []
+    for server in servers:
+        try:
+            server.stop(wait)
+        except ServingError as error:
+            problems.append(str(error))
+    if problems:
+        raise ServingError("\n".join(problems))
+
+
+def wait_until(condition: Callable[[], bool], *, what: str, servers: Iterable[Server], wait: float) -> float:
+    """Return the seconds it took until `condition` held. `what` completes "waiting for ..."; while waiting, all `servers` must live.
+
+    Raises ServingError when a server ends, or when `wait` seconds have passed.
+    """
+    servers = tuple(servers)
+    started = time.monotonic()
+    while True:
+        for server in servers:
+            server.check()
+        if condition():
+            return time.monotonic() - started
+        if time.monotonic() - started >= wait:
+            message = f"Waited {wait:g} s in vain for {what}."
+            raise ServingError("\n".join([message, *(str(server.error("still runs")) for server in servers)]))
+        time.sleep(POLL_SECONDS)
+
+
+def _session(process: psutil.Process) -> int | None:
+    with contextlib.suppress(ProcessLookupError):
+        return os.getsid(process.pid)
+    return None
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.children(recursive=True)
+    return []
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Say whether a process runs. One that ended and whose parent has not asked for its exit code holds nothing any more."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def _name(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return str(process.name())
+    return "ended"

@@ -1,0 +1,159 @@
+"""From a pinned upstream to a git tree: choose the form that can be had, fetch it, verify it, import it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import pygit2
+
+from forkhouse.errors import HashMismatchError, UnreachableError, UsageError
+from forkhouse.lock import DebianSource, Form, GitSource, Source, Upstream, describe
+from forkhouse.progress import report
+from forkhouse.sources.archives import read_tar, read_wheel
+from forkhouse.sources.debian import fetch_debian_source
+from forkhouse.sources.git import fetch_commit
+from forkhouse.workspace import digest
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+    from forkhouse.sources.registry import Registry
+    from forkhouse.sources.store import ObjectStore
+    from forkhouse.workspace import Journal
+
+Policy = Literal["auto", "git", "registry"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Access:
+    """How sources may be reached in this run."""
+
+    policy: Policy
+    mirror: Path | None
+    offline: bool
+    cache: Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceTree:
+    """An upstream's source as fetched: a tree in the object store."""
+
+    upstream: str
+    version: str
+    source: Source
+    tree: str
+    commit: str
+    epoch: int
+    """Newest time in the source, seconds since 1970 UTC: SOURCE_DATE_EPOCH of what is built from it."""
+    passed_over: tuple[str, ...]
+    """Why each more preferred form was not used."""
+
+
+def candidates(upstream: str, pinned: Upstream, forms: Collection[Form], policy: Policy) -> tuple[list[Source], list[str]]:
+    """Return the sources that may be tried, in the lock's order, and why each other one may not.
+
+    Raises UsageError when the policy leaves none.
+    """
+    chosen: list[Source] = []
+    passed: list[str] = []
+    for source in pinned.sources:
+        if source.kind not in forms:
+            passed.append(f"{describe(source)}: the recipe builds from {', '.join(sorted(forms))}")
+        elif policy != "auto" and isinstance(source, GitSource) != (policy == "git"):
+            passed.append(f"{describe(source)}: --sources {policy}")
+        elif isinstance(source, GitSource) and policy == "auto" and source.commit is None:
+            passed.append(f"{describe(source)}: unresolved, the lock has no commit id for it")
+        else:
+            chosen.append(source)
+    if not chosen:
+        reasons = "\n".join(f"  - {reason}" for reason in passed)
+        message = f"No source of {upstream} can be used with --sources {policy}:\n{reasons}"
+        raise UsageError(message)
+    return chosen, passed
+
+
+def acquire(
+    upstream: str,
+    pinned: Upstream,
+    forms: Collection[Form],
+    *,
+    access: Access,
+    registry: Registry,
+    store: ObjectStore,
+    journal: Journal,
+) -> SourceTree:
+    """Return the source tree of an upstream in the most preferred form that can be had.
+
+    With the policy `auto` an unreachable form gives way to the next one, which is said aloud and recorded; any other
+    failure (hash, tree or tag not as in the lock) stops. Raises UnreachableError when no form can be had.
+    """
+    chosen, passed = candidates(upstream, pinned, forms, access.policy)
+    for source in chosen:
+        try:
+            return _acquire_one(upstream, pinned, source, tuple(passed), access=access, registry=registry, store=store, journal=journal)
+        except UnreachableError as error:
+            if source is chosen[-1]:
+                earlier = "".join(f"\nBefore it: {reason}" for reason in passed)
+                message = f"{upstream}: {error}{earlier}"
+                raise UnreachableError(message) from error
+            report().line(upstream, f"NOT from {describe(source)}: {error} Going on with the next source of the lock.")
+            passed.append(f"{describe(source)}: {error}")
+    raise AssertionError  # candidates() gives at least one
+
+
+def _acquire_one(
+    upstream: str,
+    pinned: Upstream,
+    source: Source,
+    passed: tuple[str, ...],
+    *,
+    access: Access,
+    registry: Registry,
+    store: ObjectStore,
+    journal: Journal,
+) -> SourceTree:
+    key = digest(upstream, pinned.version, source.model_dump(mode="json", exclude={"patched_tree", "why", "paths"}))
+    record = journal.get("source", key)
+    if record is None or not store.has(str(record["commit"])):
+        tree, epoch = _import(source, access=access, registry=registry, store=store)
+        if source.tree is not None and tree != source.tree:
+            message = (
+                f"{upstream}: {describe(source)} gave tree {tree}, the lock says {source.tree}. "
+                "The fetched files have the right hashes, so the lock's tree id is wrong: `forkhouse lock --update` records it anew."
+            )
+            raise HashMismatchError(message)
+        commit = store.commit(tree, message=f"{upstream} {source.version or pinned.version}\n\n{describe(source)}\n", epoch=epoch)
+        store.name(f"base/{upstream}/{key[:16]}", commit)
+        record = {"tree": tree, "commit": commit, "epoch": epoch}
+        journal.put("source", key, record)
+    return SourceTree(
+        upstream=upstream,
+        version=source.version or pinned.version,
+        source=source,
+        tree=str(record["tree"]),
+        commit=str(record["commit"]),
+        epoch=int(str(record["epoch"])),
+        passed_over=passed,
+    )
+
+
+def _import(source: Source, *, access: Access, registry: Registry, store: ObjectStore) -> tuple[str, int]:
+    match source:
+        case GitSource():
+            tree = fetch_commit(source, store, access.cache, mirror=access.mirror, offline=access.offline)
+            assert source.commit is not None  # noqa: S101  # fetch_commit refuses an unresolved source
+            return tree, store.repository[source.commit].peel(pygit2.Commit).commit_time
+        case DebianSource():
+            paths = fetch_debian_source(source, registry, offline=access.offline)
+            # The pristine upstream tarball is the source; Debian's own packaging is not part of what we build.
+            originals = [path for path in paths if ".orig.tar" in path.name]
+            if len(originals) != 1:
+                message = f"Debian source {source.package}: expected one .orig.tar among {', '.join(path.name for path in paths)}."
+                raise HashMismatchError(message)
+            files, epoch = read_tar(originals[0])
+        case _:
+            path = registry.fetch(source.package, source.file, source.sha256)
+            files, epoch = read_wheel(path) if source.kind == "wheel" else read_tar(path)
+    return store.import_files(files), epoch

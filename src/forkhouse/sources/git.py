@@ -1,0 +1,151 @@
+"""Fetch pinned commits of git repositories through bare mirrors, and check tag, commit and tree against the lock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pygit2
+
+from forkhouse.errors import HashMismatchError, MovedTagError, UnreachableError
+from forkhouse.progress import report
+from forkhouse.workspace import digest, storage_errors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from git import Git
+
+    from forkhouse.lock import GitSource
+    from forkhouse.sources.store import ObjectStore
+
+_SETTINGS = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_ALLOW_PROTOCOL": "https:file",
+    "LC_ALL": "C.UTF-8",
+}
+_OPTIONS = ("transfer.fsckObjects=true", "core.hooksPath=/dev/null", "http.lowSpeedLimit=1000", "http.lowSpeedTime=60")
+
+
+def git_in(folder: Path) -> Git:
+    """Return GitPython's command runner for `folder`: no prompts, no hooks, no transport but https and file."""
+    from git import Git  # noqa: PLC0415  # its import runs git; only network work needs it
+
+    runner = Git(folder)
+    # The rest of the environment passes through: reaching a host needs the user's own proxy, agent and git settings.
+    runner.update_environment(**_SETTINGS)
+    runner.set_persistent_git_options(c=list(_OPTIONS))
+    return runner
+
+
+def mirror_address(url: str, mirror: Path | None) -> str:
+    """Return where to fetch from: the bare repository in `mirror` for this URL, when there is one, else the URL itself.
+
+    For https://host/owner/name these are tried in turn: owner/name.git, owner/name, name.git, name.
+    """
+    if mirror is None:
+        return url
+    *_, owner, name = ["", *urlsplit(url).path.removesuffix(".git").strip("/").split("/")]
+    for candidate in (f"{owner}/{name}.git", f"{owner}/{name}", f"{name}.git", name):
+        folder = (mirror / candidate).resolve()
+        if folder.is_dir():
+            return folder.as_uri()
+    message = (
+        f"{mirror} holds no repository {name}.git (nor {owner}/{name}.git). Mirror it there with `git clone --mirror`, or drop --mirror."
+    )
+    raise UnreachableError(message)
+
+
+def remote_tag(address: str, tag: str, folder: Path) -> str | None:
+    """Return the commit that a tag of a remote repository points at, None when there is no such tag.
+
+    Raises UnreachableError when the repository does not answer.
+    """
+    from git import GitCommandError  # noqa: PLC0415  # start-up time
+
+    try:
+        answer = str(git_in(folder).ls_remote("--tags", address, f"refs/tags/{tag}", f"refs/tags/{tag}^{{}}"))
+    except GitCommandError as error:
+        raise UnreachableError(_explain(address, error)) from error
+    commits: dict[str, str] = {}
+    for line in answer.splitlines():
+        commit, _, reference = line.partition("\t")
+        commits[reference] = commit
+    # An annotated tag is listed twice: the tag object, and the commit it stands for.
+    return commits.get(f"refs/tags/{tag}^{{}}") or commits.get(f"refs/tags/{tag}")
+
+
+def _explain(address: str, error: Exception) -> str:
+    reason = str(getattr(error, "stderr", error)).strip().removeprefix("stderr:").strip(" '\n")
+    return f"{address} did not answer: {reason.splitlines()[-1] if reason else error}. Check the address and the network, or give --mirror DIR."
+
+
+def fetch_commit(source: GitSource, store: ObjectStore, cache: Path, *, mirror: Path | None, offline: bool) -> str:
+    """Bring the pinned commit into the store and return its tree id.
+
+    Raises UnreachableError (host down, commit unknown there, offline), MovedTagError when the lock's tag points at another
+    commit, HashMismatchError when the commit's tree is not the one in the lock.
+    """
+    if source.commit is None:
+        message = (
+            f"The git source {source.url} {source.tag or ''} is unresolved: its commit id is not known. "
+            "`forkhouse lock --update NAME` on a machine that reaches the host completes it."
+        )
+        raise UnreachableError(message)
+    bare = cache / "mirrors" / f"{digest(source.url)[:16]}.git"
+    reference = f"refs/forkhouse/{source.commit}"
+    with storage_errors("Making the git mirror"):
+        bare.mkdir(parents=True, exist_ok=True)
+    runner = git_in(bare)
+    if not (bare / "HEAD").exists():
+        runner.init("--bare", "--quiet")
+    if not _has(runner, reference):
+        if offline:
+            message = f"{source.url} at {source.commit} is not in the cache and --offline forbids fetching it. Run once without --offline."
+            raise UnreachableError(message)
+        address = mirror_address(source.url, mirror)
+        if source.tag is not None:
+            _check_tag(source, remote_tag(address, source.tag, bare))
+        _fetch(runner, address, source.commit, reference)
+    _fetch(git_in(store.folder), bare.as_uri(), reference, reference)
+    tree = str(store.repository[source.commit].peel(pygit2.Commit).tree_id)
+    if source.tree is not None and tree != source.tree:
+        message = (
+            f"{source.url}: commit {source.commit} has tree {tree}, the lock says {source.tree}. The lock is wrong, or was tampered with."
+        )
+        raise HashMismatchError(message)
+    return tree
+
+
+def _has(runner: Git, reference: str) -> bool:
+    from git import GitCommandError  # noqa: PLC0415  # start-up time
+
+    try:
+        runner.rev_parse("--verify", "--quiet", f"{reference}^{{commit}}")
+    except GitCommandError:
+        return False
+    return True
+
+
+def _check_tag(source: GitSource, found: str | None) -> None:
+    if found != source.commit:
+        where = f"points at {found}" if found else "does not exist"
+        message = (
+            f"{source.url}: tag {source.tag} {where}, the lock pins {source.commit}. A release tag that moves is either a mistake "
+            "of the upstream or an attack: compare both commits before you run `forkhouse lock --update NAME`."
+        )
+        raise MovedTagError(message)
+
+
+def _fetch(runner: Git, address: str, wanted: str, reference: str) -> None:
+    from git import GitCommandError  # noqa: PLC0415  # start-up time
+
+    report().line("git", f"fetching {wanted[:40]} from {address}")
+    try:
+        # The commit is fetched by its id: whatever branches and tags say, this is what the lock means.
+        runner.fetch("--quiet", "--no-tags", "--depth=1", "--no-write-fetch-head", address, f"{wanted}:{reference}")
+    except GitCommandError as error:
+        if "No space left" in str(error):
+            with storage_errors("Fetching from git"):
+                raise OSError(28, str(error)) from error
+        raise UnreachableError(_explain(address, error)) from error

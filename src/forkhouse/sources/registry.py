@@ -1,0 +1,205 @@
+"""Fetch pinned files from Python package indexes, as the user's own pip is configured to reach them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import ssl
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_exponential
+from unearth import PackageFinder
+from unearth.fetchers import Fetcher
+from unearth.fetchers.sync import PyPIClient
+
+from forkhouse.errors import HashMismatchError, UnreachableError
+from forkhouse.progress import report
+from forkhouse.workspace import sha256_file, storage_errors, sync_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from unearth.link import Link
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IndexSettings:
+    """Where pip would look: index addresses, then flat folders or pages of links."""
+
+    indexes: tuple[str, ...]
+    find_links: tuple[str, ...]
+    trusted_hosts: tuple[str, ...]
+    certificates: str | None
+    """A bundle of certificate authorities, where pip is told to use one."""
+    timeout: float
+    """Seconds without an answer after which a request is given up."""
+
+
+def parse_pip_config(text: str) -> dict[str, str]:
+    """Return pip's settings from the output of `pip config list`; the environment wins over files, as in pip."""
+    values: dict[str, str] = {}
+    for section in ("global", "install", "download", ":env:"):
+        for line in text.splitlines():
+            match = re.fullmatch(rf"{re.escape(section)}\.([\w.-]+)=(.*)", line.strip())
+            if match:
+                values[match[1].lstrip(".").replace("_", "-")] = " ".join(shlex.split(match[2])).replace("\\n", " ")
+    return values
+
+
+def index_settings() -> IndexSettings:
+    """Return the index settings of the user's pip (files and PIP_* variables)."""
+    result = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
+    values = parse_pip_config(result.stdout)
+    indexes: list[str] = []
+    if values.get("no-index", "false").lower() not in {"1", "true", "yes", "on"}:
+        # The library's own default stands where pip's would: no address is written here.
+        indexes += values.get("index-url", "").split() or [source["url"] for source in PackageFinder().sources]
+        indexes += values.get("extra-index-url", "").split()
+    return IndexSettings(
+        indexes=tuple(indexes),
+        find_links=tuple(values.get("find-links", "").split()),
+        trusted_hosts=tuple(values.get("trusted-host", "").split()),
+        certificates=values.get("cert"),
+        timeout=float(values.get("timeout", values.get("default-timeout", "60"))),
+    )
+
+
+class Registry:
+    """Files of package indexes, cached by sha256. One value serves many threads."""
+
+    def __init__(self, cache: Path, *, offline: bool) -> None:
+        """Keep files below `cache`; with `offline`, only what is there can be had."""
+        self._folder = cache / "files"
+        self._offline = offline
+
+    def cached(self, file: str, sha256: str) -> Path | None:
+        """Return the cached file when its content still has this hash."""
+        path = self._folder / sha256 / file
+        return path if path.is_file() and sha256_file(path) == sha256 else None
+
+    def fetch(self, package: str, file: str, sha256: str) -> Path:
+        """Return a local copy of one file of a package.
+
+        Raises UnreachableError when no index has it (or offline), HashMismatchError when its content is another.
+        """
+        path = self.cached(file, sha256)
+        if path:
+            return path
+        if self._offline:
+            message = f"{file} is not in the cache and --offline forbids fetching it. Run once without --offline."
+            raise UnreachableError(message)
+        link = self.find(package, file)
+        return self.adopt(self._download(link, file), file, sha256)
+
+    def adopt(self, temporary: Path, file: str, sha256: str) -> Path:
+        """Move a downloaded file into the cache once its hash is the expected one. Raises HashMismatchError."""
+        try:
+            found = sha256_file(temporary)
+            if found != sha256:
+                message = (
+                    f"{file}: its sha256 is {found}, the lock says {sha256}. The file was thrown away. Either the index serves "
+                    "another file than the one that was pinned (find out why before you trust it), or the lock is wrong: "
+                    "`forkhouse lock --update NAME` pins what the index serves now."
+                )
+                raise HashMismatchError(message)
+            target = self._folder / sha256 / file
+            with storage_errors(f"Keeping {file}"):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                temporary.chmod(0o644)
+                temporary.replace(target)
+                sync_folder(target.parent)
+            return target
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @cached_property
+    def _settings(self) -> IndexSettings:
+        return index_settings()
+
+    @cached_property
+    def _finder(self) -> PackageFinder:
+        client = PyPIClient(
+            trusted_hosts=self._settings.trusted_hosts,
+            verify=ssl.create_default_context(cafile=self._settings.certificates),
+            timeout=self._settings.timeout,
+        )
+        finder = PackageFinder(
+            session=cast(Fetcher, client),  # the protocol that the library states for its own client
+            index_urls=self._settings.indexes,
+            find_links=self._settings.find_links,
+            trusted_hosts=self._settings.trusted_hosts,
+            ignore_compatibility=True,
+        )
+        if not self._settings.indexes and not self._settings.find_links:
+            finder.sources.clear()
+        return finder
+
+    def links(self, package: str) -> Mapping[str, Link]:
+        """Return what the user's indexes offer for a package: file name to link. Raises UnreachableError when nothing."""
+        try:
+            links = {found.link.filename: found.link for found in self._finder.find_all_packages(package, allow_yanked=True)}
+        except Exception as error:  # the client library lets its transport's exceptions through, which it does not name
+            message = f"No index answered for {package}: {error}. Check the network and pip's index settings (`pip config list`)."
+            raise UnreachableError(message) from error
+        if not links:
+            message = (
+                f"No index offers {package}. Looked at {len(self._settings.indexes)} indexes and "
+                f"{len(self._settings.find_links)} find-links of pip's settings (`pip config list`)."
+            )
+            raise UnreachableError(message)
+        return links
+
+    def find(self, package: str, file: str) -> Link:
+        """Return the link of one file. Raises UnreachableError when no index has it."""
+        links = self.links(package)
+        if file not in links:
+            message = f"The indexes offer {package}, but not {file} ({len(links)} other files). The pin cannot be served here."
+            raise UnreachableError(message)
+        return links[file]
+
+    def download(self, link: Link) -> tuple[Path, str]:
+        """Fetch a file that has no pin yet; return its cached path and its sha256."""
+        temporary = self._download(link, link.filename)
+        sha256 = sha256_file(temporary)
+        return self.adopt(temporary, link.filename, sha256), sha256
+
+    @retry(retry=retry_if_exception_type(UnreachableError), stop=stop_after_attempt(4), wait=wait_exponential(max=8), reraise=True)
+    def _download(self, link: Link, file: str) -> Path:
+        with storage_errors(f"Downloading {file}"):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=f".{file}.", dir=self._folder)
+            try:
+                with os.fdopen(handle, "wb") as target:
+                    if link.is_file:
+                        size = link.file_path.stat().st_size
+                        with link.file_path.open("rb") as source, report().task(f"copy {file}", total=size) as task:
+                            while chunk := source.read(_CHUNK):
+                                target.write(chunk)
+                                task.advance(len(chunk))
+                    else:
+                        with self._finder.session.get_stream(link.normalized) as response:
+                            response.raise_for_status()
+                            total = float(response.headers.get("Content-Length", 0))
+                            with report().task(f"fetch {file}", total=total) as task:
+                                for chunk in response.iter_bytes(_CHUNK):
+                                    target.write(chunk)
+                                    task.advance(len(chunk))
+                    target.flush()
+                    os.fsync(target.fileno())
+            except OSError:
+                Path(name).unlink(missing_ok=True)
+                raise
+            except Exception as error:  # the client library lets its transport's exceptions through, which it does not name
+                Path(name).unlink(missing_ok=True)
+                message = f"{file} could not be downloaded: {error}. Run the same command again; what is whole is kept."
+                raise UnreachableError(message) from error
+        return Path(name)

@@ -1,0 +1,212 @@
+"""The finished product: a folder of wheels with its index, and the proof that it is whole.
+
+A wheelhouse is written beside its place and then takes it by a rename: until that moment the old one stands untouched.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from forkhouse.audit import audit_wheel
+from forkhouse.closure import PinnedWheel, fetch_all, pinned_wheel, pylock_text
+from forkhouse.errors import ClosureError, HashMismatchError
+from forkhouse.progress import report
+from forkhouse.wheelhouse.closure_check import check_closure
+from forkhouse.wheelhouse.index import checksums_text, index_files, requirements_text
+from forkhouse.wheelhouse.manifest import manifest_text
+from forkhouse.workspace import digest, sha256_file, storage_errors, sync_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from forkhouse.audit import WheelFacts
+    from forkhouse.builders import BuiltWheel
+    from forkhouse.lock import Profile
+    from forkhouse.sources.registry import Registry
+    from forkhouse.workspace import Journal
+
+CHECKSUMS = "SHA256SUMS"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wheelhouse:
+    """A finished wheelhouse."""
+
+    folder: Path
+    wheels: tuple[PinnedWheel, ...]
+    changed: bool
+    """Whether this run wrote it; False when it was up to date."""
+
+
+def publish(
+    folder: Path,
+    *,
+    profile_name: str,
+    profile: Profile,
+    requires_python: str,
+    built: Sequence[BuiltWheel],
+    third_party: Sequence[PinnedWheel],
+    registry: Registry,
+    journal: Journal,
+    engine: str,
+) -> Wheelhouse:
+    """Audit the wheels, prove that they are closed, and put them with their index at `folder`.
+
+    Raises AuditError, ClosureError, UnreachableError, HashMismatchError or StorageError; `folder` then stays as it was.
+    """
+    ours = {wheel.path.name: wheel for wheel in built}
+    pins = tuple(sorted([*third_party, *(pinned_wheel(wheel.path.name, wheel.sha256) for wheel in built)]))
+    _refuse_doubles(pins)
+    _check_externals(profile, third_party)
+    manifest = manifest_text(profile_name, profile, built, third_party)
+    key = digest([[pin.file, pin.sha256] for pin in pins], manifest, profile.install, requires_python, engine)
+    recover(folder)
+    record = journal.get("wheelhouse", key)
+    if record is not None and _stamps(folder) == record["stamps"]:
+        report().line("wheelhouse", f"unchanged, {folder.parent.name}/{folder.name} is up to date")
+        return Wheelhouse(folder=folder, wheels=pins, changed=False)
+    paths = {path.name: path for path in fetch_all(third_party, registry)} | {name: wheel.path for name, wheel in ours.items()}
+    facts = _audit(pins, paths, ours=ours, excused={external.package for external in profile.externals})
+    check_closure(profile.install, facts)
+    with storage_errors("Writing the wheelhouse"):
+        new = folder.with_name(f".{folder.name}.new")
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+        for pin in pins:
+            _place(paths[pin.file], new / pin.file)
+        texts = {
+            "manifest.json": manifest,
+            "pylock.toml": pylock_text(pins, folder=".", requires_python=requires_python),
+            "requirements.txt": requirements_text(pins),
+            **index_files(pins, {pin.file: (new / pin.file).stat().st_size for pin in pins}),
+        }
+        digests = {pin.file: pin.sha256 for pin in pins}
+        for name, text in texts.items():
+            _write(new / name, text)
+            digests[name] = sha256_file(new / name)
+        _write(new / CHECKSUMS, checksums_text(digests))
+        sync_folder(new)
+        _swap(new, folder)
+    journal.put("wheelhouse", key, {"stamps": _stamps(folder)})
+    report().line("wheelhouse", f"wrote {len(pins)} wheels to {folder.parent.name}/{folder.name}")
+    return Wheelhouse(folder=folder, wheels=pins, changed=True)
+
+
+def recover(folder: Path) -> None:
+    """Put back the wheelhouse that an interrupted run had moved aside, and drop what it left half done."""
+    old = folder.with_name(f".{folder.name}.old")
+    with storage_errors("Putting the wheelhouse in order"):
+        if old.is_dir() and not folder.exists():
+            old.replace(folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def verify(folder: Path) -> int:
+    """Check every file of a wheelhouse against its SHA256SUMS; return how many there are.
+
+    Raises ClosureError when it is no wheelhouse or a file is missing or not listed, HashMismatchError when one was changed.
+    """
+    sums = folder / CHECKSUMS
+    if not sums.is_file():
+        message = f"{folder} is no wheelhouse: it has no {CHECKSUMS}. `nox -s build-wheels` makes one."
+        raise ClosureError(message)
+    expected = {name: sha256 for sha256, name in (line.split("  ", 1) for line in sums.read_text(encoding="utf-8").splitlines())}
+    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {CHECKSUMS}
+    if present != expected.keys():
+        problems = [f"{name} is missing" for name in sorted(expected.keys() - present)]
+        problems += [f"{name} does not belong there" for name in sorted(present - expected.keys())]
+        message = f"The wheelhouse {folder.name} is not as {CHECKSUMS} says: {'; '.join(problems)}. Copy it again from where it was built."
+        raise ClosureError(message)
+    with report().task("verify", total=len(expected)) as task:
+        for name, sha256 in sorted(expected.items()):
+            if sha256_file(folder / name) != sha256:
+                message = f"{name} in the wheelhouse {folder.name} was changed or damaged. Copy it again from where it was built."
+                raise HashMismatchError(message)
+            task.advance(1)
+    return len(expected)
+
+
+def _refuse_doubles(pins: Sequence[PinnedWheel]) -> None:
+    names = [pin.name for pin in pins]
+    doubles = sorted({name for name in names if names.count(name) > 1})
+    if doubles:
+        message = (
+            f"Built here and pinned from an index at once: {', '.join(doubles)}. An installer would choose by version alone. "
+            "`forkhouse lock --update` resolves the third-party closure without what is built here."
+        )
+        raise ClosureError(message)
+
+
+def _check_externals(profile: Profile, third_party: Sequence[PinnedWheel]) -> None:
+    pinned = {(pin.file, pin.sha256) for pin in third_party}
+    lost = [external.file for external in profile.externals if (external.file, external.sha256) not in pinned]
+    if lost:
+        message = (
+            f"The lock names {', '.join(lost)} as external, but the profile's pylock file pins other files. "
+            "`forkhouse lock --update` resolves it anew."
+        )
+        raise ClosureError(message)
+
+
+def _audit(
+    pins: Sequence[PinnedWheel], paths: Mapping[str, Path], *, ours: Mapping[str, BuiltWheel], excused: set[str]
+) -> dict[str, WheelFacts]:
+    facts = {}
+    with report().task("audit", total=len(pins)) as task:
+        for pin in pins:
+            facts[pin.name] = audit_wheel(paths[pin.file], ours=pin.file in ours, excused=excused)
+            task.advance(1)
+    return facts
+
+
+def _place(source: Path, target: Path) -> None:
+    """Give a wheel a second name where the file system allows it, a copy elsewhere: torch alone has 200 MB."""
+    try:
+        target.hardlink_to(source)
+    except OSError:  # another file system, or one without hard links; a full disk shows in the copy
+        shutil.copyfile(source, target)
+        with target.open("rb") as stream:
+            os.fsync(stream.fileno())
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _swap(new: Path, folder: Path) -> None:
+    """Let `new` take the place of `folder`. Killed between the two renames, `recover` puts the old one back."""
+    old = folder.with_name(f".{folder.name}.old")
+    if folder.exists():
+        folder.replace(old)
+    new.replace(folder)
+    sync_folder(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _stamps(folder: Path) -> dict[str, list[int]]:
+    """Return size and change time of every file: what shows in a moment whether a gigabyte of wheels is as it was left."""
+    stamps = {}
+    for path in sorted(folder.rglob("*")):
+        status = path.stat()
+        if path.is_file():
+            stamps[path.relative_to(folder).as_posix()] = [status.st_size, status.st_mtime_ns]
+    return stamps
+
+
+def describe_wheels(folder: Path) -> list[dict[str, object]]:
+    """Return the manifest's list of wheels. Raises ClosureError when there is no wheelhouse."""
+    path = folder / "manifest.json"
+    if not path.is_file():
+        message = f"{folder} is no wheelhouse: it has no manifest.json. `nox -s build-wheels` makes one."
+        raise ClosureError(message)
+    wheels: list[dict[str, object]] = json.loads(path.read_text(encoding="utf-8"))["wheels"]
+    return wheels

@@ -1,0 +1,50 @@
+"""Prove that a set of wheels is closed: everything that the profile installs is among them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from forkhouse.errors import ClosureError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from forkhouse.audit import WheelFacts
+
+
+def check_closure(roots: Iterable[str], wheels: Mapping[str, WheelFacts]) -> None:
+    """Follow requirements from `roots` through `wheels` (by canonical name), markers judged for this interpreter.
+
+    Raises ClosureError that lists every requirement without a wheel, or with one of a version that it refuses, and every
+    wheel that nothing asks for.
+    """
+    problems: list[str] = []
+    done: set[tuple[str, str]] = set()
+    reached: set[str] = set()
+    queue = [(Requirement(root), "the profile") for root in roots]
+    while queue:
+        requirement, wanted_by = queue.pop()
+        name = canonicalize_name(requirement.name)
+        facts = wheels.get(name)
+        if facts is None:
+            problems.append(f"{requirement} (wanted by {wanted_by}) is not there")
+            continue
+        if not requirement.specifier.contains(facts.version, prereleases=True):
+            problems.append(f"{requirement} (wanted by {wanted_by}) refuses {name} {facts.version}, which is there")
+        reached.add(name)
+        for extra in ("", *requirement.extras):
+            if (name, extra) in done:
+                continue
+            done.add((name, extra))
+            for text in facts.requires:
+                needed = Requirement(text)
+                if needed.marker is None or needed.marker.evaluate({"extra": extra}):
+                    queue.append((needed, f"{name}[{extra}]" if extra else name))
+    problems += [f"{name} is there, and nothing of the profile asks for it" for name in sorted(wheels.keys() - reached)]
+    if problems:
+        lines = "\n".join(f"  - {problem}" for problem in sorted(set(problems)))
+        message = f"The wheels do not make a whole:\n{lines}\n`forkhouse lock --update` resolves the third-party closure anew."
+        raise ClosureError(message)

@@ -1,0 +1,63 @@
+"""The files that let other tools read a wheelhouse: simple index (PEP 503, PEP 691), requirements, checksums."""
+
+from __future__ import annotations
+
+import html
+import itertools
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from forkhouse.closure import PinnedWheel
+
+
+def _page(title: str, links: Sequence[tuple[str, str]]) -> str:
+    rows = "\n".join(f'    <a href="{html.escape(href)}">{html.escape(text)}</a><br>' for href, text in links)
+    return (
+        "<!DOCTYPE html>\n<html>\n  <head>\n"
+        '    <meta name="pypi:repository-version" content="1.0">\n'
+        f"    <title>{html.escape(title)}</title>\n  </head>\n  <body>\n{rows}\n  </body>\n</html>\n"
+    )
+
+
+def index_files(wheels: Sequence[PinnedWheel], sizes: dict[str, int]) -> dict[str, str]:
+    """Return the index by path: `index.html` (flat, for --find-links), and below `simple/` PEP 503 pages with PEP 691 JSON.
+
+    `sizes` gives bytes by file name.
+    """
+    meta = {"api-version": "1.0"}
+    projects = {name: list(group) for name, group in itertools.groupby(sorted(wheels), key=lambda wheel: wheel.name)}
+    files = {
+        "index.html": _page("Wheelhouse", [(f"{wheel.file}#sha256={wheel.sha256}", wheel.file) for wheel in sorted(wheels)]),
+        "simple/index.html": _page("Simple index", [(f"{name}/", name) for name in projects]),
+        "simple/index.json": json.dumps({"meta": meta, "projects": [{"name": name} for name in projects]}, indent=1) + "\n",
+    }
+    for name, members in projects.items():
+        files[f"simple/{name}/index.html"] = _page(name, [(f"../../{wheel.file}#sha256={wheel.sha256}", wheel.file) for wheel in members])
+        detail = {
+            "meta": meta,
+            "name": name,
+            "files": [
+                {
+                    "filename": wheel.file,
+                    "url": f"../../{wheel.file}",
+                    "hashes": {"sha256": wheel.sha256},
+                    "size": sizes[wheel.file],
+                }
+                for wheel in members
+            ],
+        }
+        files[f"simple/{name}/index.json"] = json.dumps(detail, indent=1) + "\n"
+    return files
+
+
+def requirements_text(wheels: Sequence[PinnedWheel]) -> str:
+    """Return a requirements file with every wheel pinned by version and hash, for any pip since 8.0."""
+    return "".join(f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}\n" for wheel in sorted(wheels))
+
+
+def checksums_text(digests: dict[str, str]) -> str:
+    """Return the content of SHA256SUMS (as `sha256sum --check` reads it) for sha256 by path."""
+    return "".join(f"{sha256}  {path}\n" for path, sha256 in sorted(digests.items()))

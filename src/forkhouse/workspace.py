@@ -1,0 +1,180 @@
+"""Paths of a checkout, atomic writes, the lock against a second run, and the journal of finished stages."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+from platformdirs import user_cache_path
+
+from forkhouse.errors import BusyError, StorageError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+LOCK_FILE = "upstream.lock"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workspace:
+    """Where things are: the checkout (inputs, `build/`, `wheels/`) and the user's download cache."""
+
+    root: Path
+    cache: Path
+
+    @property
+    def lock_path(self) -> Path:
+        """The pins."""
+        return self.root / LOCK_FILE
+
+    @property
+    def build(self) -> Path:
+        """Work area; everything in it can be made again."""
+        return self.root / "build"
+
+    def wheelhouse(self, profile: str) -> Path:
+        """Return the folder of a profile's finished wheelhouse."""
+        return self.root / "wheels" / profile
+
+    def closure_path(self, name: str) -> Path:
+        """Return the PEP 751 file that pins the third-party wheels of a profile (or of the `build` environment)."""
+        return self.root / f"pylock.{name}.toml"
+
+
+def find_workspace(start: Path) -> Workspace:
+    """Return the workspace whose checkout holds `start`. The cache is FORKHOUSE_CACHE or the user's cache folder.
+
+    Raises UsageError when no folder above `start` holds an `upstream.lock`.
+    """
+    for folder in (start, *start.parents):
+        if (folder / LOCK_FILE).is_file():
+            chosen = os.environ.get("FORKHOUSE_CACHE")
+            return Workspace(root=folder, cache=Path(chosen) if chosen else user_cache_path("forkhouse"))
+    message = f"No {LOCK_FILE} in {start} or above it. Run this inside a Forkhouse checkout, or name one with --root DIR."
+    raise UsageError(message)
+
+
+@contextlib.contextmanager
+def storage_errors(doing: str) -> Iterator[None]:
+    """Turn a full, read-only or over-quota file system into a StorageError that says what was being done."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}:
+            raise
+        message = (
+            f"{doing}: {os.strerror(error.errno or 0)} ({error.filename or 'no file named'}). "
+            "The wheelhouse is as it was. Free some space (forkhouse keeps all its work in build/) and run the same command again."
+        )
+        raise StorageError(message) from error
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write `content` to `path` so that a reader sees the old file or the whole new one, also after a crash."""
+    with storage_errors(f"Writing {path.name}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames inside `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256_file(path: Path) -> str:
+    """Return the sha256 of a file's content in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest(*parts: object) -> str:
+    """Return one sha256 (hex) over values that JSON can hold: the cache key of a stage from its inputs."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def digest_folder(folder: Path) -> str:
+    """Return one sha256 (hex) over the names and contents of all files below `folder`, byte-code left out."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return digest([[path.relative_to(folder).as_posix(), sha256_file(path)] for path in files])
+
+
+@contextlib.contextmanager
+def exclusive(workspace: Workspace, *, wait: float) -> Iterator[None]:
+    """Hold the checkout for one run. Waits `wait` seconds for another run to end, then raises BusyError."""
+    with storage_errors("Making build/"):
+        workspace.build.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(workspace.build / "lock", timeout=wait)
+    holder = workspace.build / "lock.pid"
+    try:
+        lock.acquire()
+    except Timeout:
+        pid = holder.read_text(encoding="utf-8").strip() if holder.exists() else "unknown"
+        message = (
+            f"Process {pid} is working in this checkout, and it did not end within {wait:g} s. Wait for it, "
+            "or give --wait SECONDS to wait longer. Nothing was changed."
+        )
+        raise BusyError(message) from None
+    try:
+        with storage_errors("Taking the lock"):
+            holder.write_text(f"{os.getpid()}\n", encoding="utf-8")
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def fresh_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty work folder at `folder`, removed again when the block ends well; after a failure it is kept to look at."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    with storage_errors(f"Making {folder.name}"):
+        folder.mkdir(parents=True)
+    yield folder
+    shutil.rmtree(folder)
+
+
+class Journal:
+    """What each finished stage gave, by the stage's key. An entry is written after its outputs are whole."""
+
+    def __init__(self, folder: Path) -> None:
+        """Keep entries below `folder`."""
+        self._folder = folder
+
+    def _path(self, stage: str, key: str) -> Path:
+        return self._folder / stage / f"{key}.json"
+
+    def get(self, stage: str, key: str) -> Mapping[str, object] | None:
+        """Return the recorded result of a stage, or None when it has not finished with this key."""
+        try:
+            record: dict[str, object] = json.loads(self._path(stage, key).read_bytes())
+        except (FileNotFoundError, ValueError):  # an entry that a broken disk left behind is no entry
+            return None
+        return record
+
+    def put(self, stage: str, key: str, record: Mapping[str, object]) -> None:
+        """Record that a stage finished."""
+        write_atomic(self._path(stage, key), json.dumps(record, indent=1, sort_keys=True).encode() + b"\n")

@@ -1,0 +1,208 @@
+"""Real repositories, archives, wheels and a local package index, made by the tests that use them."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import functools
+import hashlib
+import http.server
+import io
+import os
+import shutil
+import subprocess
+import tarfile
+import threading
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from forkhouse.sources.registry import Registry
+from forkhouse.sources.store import ObjectStore
+from forkhouse.workspace import Journal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+STAMP = "2024-05-06T07:08:09+00:00"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ObjectStore:
+    return ObjectStore(tmp_path / "store")
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "journal")
+
+
+@pytest.fixture
+def git() -> Callable[..., str]:
+    """Run git in a folder as somebody whose settings do not matter, and return its output."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_AUTHOR_NAME": "Tester",
+        "GIT_AUTHOR_EMAIL": "tester@localhost",
+        "GIT_AUTHOR_DATE": STAMP,
+        "GIT_COMMITTER_NAME": "Tester",
+        "GIT_COMMITTER_EMAIL": "tester@localhost",
+        "GIT_COMMITTER_DATE": STAMP,
+    }
+
+    def run(folder: Path, *arguments: str) -> str:
+        folder.mkdir(parents=True, exist_ok=True)
+        result = subprocess.run(["git", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=True)
+        return result.stdout.strip()
+
+    return run
+
+
+@pytest.fixture
+def commit(git: Callable[..., str]) -> Callable[..., str]:
+    """Commit files (path to text) to the repository in a folder, which is made when missing; return the commit's id."""
+
+    def make(folder: Path, files: Mapping[str, str]) -> str:
+        if not (folder / ".git").exists():
+            git(folder, "init", "--quiet", "--initial-branch=main")
+        for path, text in files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text, encoding="utf-8")
+        git(folder, "add", "--all")
+        git(folder, "commit", "--quiet", "--message=change")
+        return git(folder, "rev-parse", "HEAD")
+
+    return make
+
+
+@pytest.fixture
+def make_wheel(tmp_path: Path) -> Callable[..., Path]:
+    """Make a wheel: its name, version, files (path to content), extra metadata lines; RECORD is true unless `record` is given."""
+
+    def make(
+        name: str = "demo",
+        version: str = "1.0",
+        files: Mapping[str, bytes] | None = None,
+        *,
+        metadata: tuple[str, ...] = (),
+        record: str | None = None,
+        tag: str = "py3-none-any",
+    ) -> Path:
+        stem = f"{name.replace('-', '_')}-{version}"
+        info = f"{stem}.dist-info"
+        members = {
+            **(files or {f"{name.replace('-', '_')}/__init__.py": b""}),
+            f"{info}/METADATA": "\n".join(
+                ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *metadata, "", "About it.\n"]
+            ).encode(),
+            f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n".encode(),
+        }
+        rows = io.StringIO()
+        for path, content in members.items():
+            digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
+            csv.writer(rows, lineterminator="\n").writerow([path, f"sha256={digest}", len(content)])
+        members[f"{info}/RECORD"] = (f"{rows.getvalue()}{info}/RECORD,,\n" if record is None else record).encode()
+        path = tmp_path / "made" / f"{stem}-{tag}.whl"
+        path.parent.mkdir(exist_ok=True)
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for member, content in members.items():
+                info_ = zipfile.ZipInfo(member, (2024, 5, 6, 7, 8, 10))
+                info_.external_attr = 0o100644 << 16
+                archive.writestr(info_, content)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def make_sdist(tmp_path: Path) -> Callable[..., Path]:
+    """Make a source archive with the given files (path below its top folder to content)."""
+
+    def make(name: str = "demo", version: str = "1.0", files: Mapping[str, bytes] | None = None) -> Path:
+        path = tmp_path / "made" / f"{name}-{version}.tar.gz"
+        path.parent.mkdir(exist_ok=True)
+        with tarfile.open(path, "w:gz") as archive:
+            for member, content in (files or {"setup.py": b"# nothing\n"}).items():
+                info = tarfile.TarInfo(f"{name}-{version}/{member}")
+                info.size, info.mtime, info.mode = len(content), 1_700_000_000, 0o644
+                archive.addfile(info, io.BytesIO(content))
+        return path
+
+    return make
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def _point_pip_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("PIP_") or name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_INDEX_URL", url)
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A package index on this machine, the only one that pip's settings name: files lie in `<index>/<project>/`."""
+    folder = tmp_path / "served" / "simple"
+    folder.mkdir(parents=True)
+    # The server's own listing of a folder is a page of links, which is what the simple index (PEP 503) is.
+    handler = functools.partial(_Quiet, directory=str(folder.parent))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        _point_pip_at(f"http://127.0.0.1:{server.server_port}/simple/", monkeypatch)
+        yield folder
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def dead_index(free_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let pip's settings name an index where nobody listens."""
+    _point_pip_at(f"http://127.0.0.1:{free_port}/simple/", monkeypatch)
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port of 127.0.0.1 on which nobody listens."""
+    with http.server.HTTPServer(("127.0.0.1", 0), _Quiet) as server:
+        return server.server_port
+
+
+@pytest.fixture
+def publish(index: Path) -> Callable[..., str]:
+    """Put a file on the index and return its sha256."""
+
+    def put(path: Path, project: str | None = None) -> str:
+        folder = index / (project or path.name.split("-")[0].replace("_", "-"))
+        folder.mkdir(exist_ok=True)
+        shutil.copy(path, folder / path.name)
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    return put
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(tmp_path / "cache", offline=False)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 KiB."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small file system")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], capture_output=True, text=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip(f"this machine allows no mounts: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)

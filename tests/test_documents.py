@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import Field
+
+from forkhouse.documents import Document, dump, load, parse
+from forkhouse.errors import DocumentError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Apple(Document):
+    kind: Literal["apple"]
+    weight: int
+
+
+class Pear(Document):
+    kind: Literal["pear"]
+    long_name: str
+
+
+class Basket(Document):
+    owner: str
+    full: bool = False
+    fruit: tuple[Apple | Pear, ...] = ()
+    notes: dict[str, str] = Field(default_factory=dict)
+
+
+def test_reads_kebab_case_keys_into_frozen_values() -> None:
+    basket = parse(Basket, "owner: Ada\nfruit:\n  - {kind: pear, long-name: Conference}\n", name="b.yaml")
+    assert basket == Basket(owner="Ada", fruit=(Pear(kind="pear", long_name="Conference"),))
+    with pytest.raises(ValueError, match="frozen"):
+        basket.owner = "Bob"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("text", ["1.10", "2024-05-06", "no", "yes", "on", "True", "true0", "1.2.3"])
+def test_what_looks_like_a_number_a_date_or_a_word_stays_text(text: str) -> None:
+    assert parse(Basket, f"owner: {text}\n", name="b.yaml").owner == text
+
+
+def test_booleans_are_true_and_false() -> None:
+    assert parse(Basket, "owner: a\nfull: true\n", name="b.yaml").full
+    with pytest.raises(DocumentError, match=r"b\.yaml:2: full: Input should be a valid boolean \(got 'yes'\)"):
+        parse(Basket, "owner: a\nfull: yes\n", name="b.yaml")
+
+
+def test_every_problem_is_listed_with_its_line_and_key_path() -> None:
+    text = "owner: 7\nfruit:\n  - kind: apple\n    weight: heavy\n  - kind: pear\n    long-name: x\n    colour: red\n"
+    with pytest.raises(DocumentError) as caught:
+        parse(Basket, text, name="b.yaml")
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "b.yaml:1: owner: Input should be a valid string (got 7)"
+    assert any(line.startswith("b.yaml:4: fruit[0].weight: ") for line in lines)
+    assert any(line.startswith("b.yaml:7: fruit[1].colour: Extra inputs are not permitted") for line in lines)
+    assert "nothing was read" in lines[-1]
+
+
+def test_a_missing_key_is_named_at_its_parent() -> None:
+    with pytest.raises(DocumentError, match=r"b\.yaml:1: owner: Field required"):
+        parse(Basket, "fruit: []\n", name="b.yaml")
+
+
+def test_a_key_given_twice_is_refused() -> None:
+    with pytest.raises(DocumentError, match=r"b\.yaml:3: key 'owner' is given twice"):
+        parse(Basket, "owner: a\nfull: true\nowner: b\n", name="b.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"b\.yaml:1: the document is empty"),
+        ("owner: [a\n", r"b\.yaml:2: "),
+        ("- a\n", r"b\.yaml:1: \(document\): Input should be a valid dictionary"),
+        ("owner: !!python/object:os.system a\n", r"b\.yaml:1: could not determine a constructor"),
+        ("? [a, b]\n: c\n", r"b\.yaml:1: a key must be plain text"),
+        ("? {a: b}\n: c\n", r"b\.yaml:1: a key must be plain text"),
+        ("owner: *nobody\n", r"b\.yaml:1: found undefined alias"),
+        ("owner: a\n---\nowner: b\n", r"b\.yaml:2: "),
+        ("owner: &me [*me]\n", r"b\.yaml:1: found unconstructable recursive node"),
+        ("owner: \x00\n", r"b\.yaml:1: unacceptable character"),
+    ],
+)
+def test_what_is_no_document_is_refused_with_its_line(text: str, message: str) -> None:
+    with pytest.raises(DocumentError, match=message):
+        parse(Basket, text, name="b.yaml")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DocumentError, match=r"none\.yaml: cannot be read"):
+        load(Basket, tmp_path / "none.yaml")
+    (tmp_path / "latin.yaml").write_bytes(b"owner: J\xf6rg\n")
+    with pytest.raises(DocumentError, match=r"latin\.yaml: cannot be read"):
+        load(Basket, tmp_path / "latin.yaml")
+
+
+# PyYAML reads some of the rarer line breaks back as other ones.
+_text = st.text(st.characters(codec="utf-8", exclude_characters="\x85\u2028\u2029\ufeff"))
+
+
+@given(st.builds(Basket, owner=_text, full=st.booleans(), notes=st.dictionaries(_text, _text)))
+def test_what_is_dumped_is_parsed_back(basket: Basket) -> None:
+    assert parse(Basket, dump(basket), name="b.yaml") == basket

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from forkhouse.errors import BusyError, StorageError, UsageError
+from forkhouse.workspace import (
+    Journal,
+    Workspace,
+    digest,
+    digest_folder,
+    exclusive,
+    find_workspace,
+    fresh_folder,
+    sha256_file,
+    write_atomic,
+)
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from forkhouse.workspace import Workspace, exclusive
+with exclusive(Workspace(root=Path(sys.argv[1]), cache=Path(sys.argv[1])), wait=0):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(root=tmp_path, cache=tmp_path / "cache")
+
+
+def test_finds_the_checkout_from_below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "upstream.lock").touch()
+    (tmp_path / "a/b").mkdir(parents=True)
+    monkeypatch.setenv("FORKHOUSE_CACHE", str(tmp_path / "elsewhere"))
+    found = find_workspace(tmp_path / "a/b")
+    assert found == Workspace(root=tmp_path, cache=tmp_path / "elsewhere")
+    assert found.lock_path == tmp_path / "upstream.lock"
+    assert found.wheelhouse("cpu") == tmp_path / "wheels/cpu"
+    assert found.closure_path("cpu") == tmp_path / "pylock.cpu.toml"
+
+
+def test_outside_a_checkout_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"No upstream\.lock in .* or above it.*--root DIR"):
+        find_workspace(tmp_path)
+
+
+def test_writes_whole_files_that_others_may_read(tmp_path: Path) -> None:
+    path = tmp_path / "new/file"
+    write_atomic(path, b"one")
+    write_atomic(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_full_disk_leaves_the_old_content_and_no_temporary(small_disk: Path) -> None:
+    path = small_disk / "file"
+    write_atomic(path, b"old")
+    with pytest.raises(StorageError, match=r"Writing file: No space left on device.*Free some space"):
+        write_atomic(path, b"x" * 400_000)
+    assert path.read_bytes() == b"old"
+    assert list(small_disk.iterdir()) == [path]
+
+
+def test_a_full_disk_that_has_no_room_for_a_folder_is_explained(small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,nr_inodes=1", small_disk], check=True)
+    with pytest.raises(StorageError, match=r"Writing file: No space left on device"):
+        write_atomic(small_disk / "folder/file", b"x")
+    with pytest.raises(StorageError, match=r"Making work: No space left on device"), fresh_folder(small_disk / "work"):
+        pytest.fail("a folder on a full disk")
+    with pytest.raises(StorageError, match=r"Making build/: No space left on device"):
+        with exclusive(Workspace(root=small_disk, cache=small_disk), wait=0):
+            pytest.fail("a folder on a full disk")
+
+
+def test_a_second_run_is_told_who_is_working(workspace: Workspace) -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(workspace.root)], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(BusyError, match=rf"Process {holder.pid} is working in this checkout.*--wait SECONDS"), exclusive(workspace, wait=0):
+            pytest.fail("two runs hold the checkout")
+        # The kernel frees the lock with the process, however it ends.
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        with exclusive(workspace, wait=5):
+            assert (workspace.build / "lock.pid").read_text(encoding="utf-8") == f"{os.getpid()}\n"
+
+
+def test_a_run_waits_for_another_as_long_as_it_is_told(workspace: Workspace) -> None:
+    with exclusive(workspace, wait=0):
+        started = time.monotonic()
+        other = [sys.executable, "-c", HOLDER.replace("wait=0", "wait=0.3"), str(workspace.root)]
+        result = subprocess.run(other, capture_output=True, text=True, check=False)
+        assert "did not end within 0.3 s" in result.stderr
+        assert time.monotonic() - started >= 0.3
+
+
+def test_digests_tell_inputs_apart(tmp_path: Path) -> None:
+    assert digest("a", {"x": 1, "y": 2}) == digest("a", {"y": 2, "x": 1})
+    assert len({digest(), digest("a"), digest("a", "b"), digest("ab"), digest(["a", "b"]), digest(1), digest("1"), digest(None)}) == 8
+    (tmp_path / "f/g").mkdir(parents=True)
+    (tmp_path / "f/g/one").write_text("1", encoding="utf-8")
+    before = digest_folder(tmp_path / "f")
+    (tmp_path / "f/__pycache__").mkdir()
+    (tmp_path / "f/__pycache__/one.pyc").write_text("1", encoding="utf-8")
+    assert digest_folder(tmp_path / "f") == before
+    (tmp_path / "f/g/one").rename(tmp_path / "f/g/two")
+    assert digest_folder(tmp_path / "f") != before
+    assert sha256_file(tmp_path / "f/g/two") == "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"
+
+
+def test_a_fresh_folder_is_empty_and_kept_only_after_a_failure(tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    with fresh_folder(folder):
+        (folder / "file").touch()
+    assert not folder.exists()
+    with pytest.raises(ZeroDivisionError), fresh_folder(folder):
+        (folder / "file").touch()
+        raise ZeroDivisionError
+    assert (folder / "file").exists()
+    with fresh_folder(folder):
+        assert not list(folder.iterdir())
+
+
+def test_the_journal_gives_back_what_a_stage_recorded(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    assert journal.get("build", "k") is None
+    journal.put("build", "k", {"file": "a.whl"})
+    assert Journal(tmp_path).get("build", "k") == {"file": "a.whl"}
+    assert journal.get("patch", "k") is None
+
+
+def test_a_journal_entry_that_a_broken_disk_left_counts_as_none(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.put("build", "k", {"file": "a.whl"})
+    next(tmp_path.rglob("k.json")).write_bytes(b"\0" * 8)
+    assert journal.get("build", "k") is None
