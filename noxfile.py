@@ -73,7 +73,7 @@ def integration_cpu(session: nox.Session) -> None:
 
 @nox.session(name="integration-mi210", default=False)
 def integration_mi210(session: nox.Session) -> None:
-    """The same tests and more on an MI210; stops at once, with exit code 40, where no gfx90a GPU is found."""
+    """Run the same tests and more on an MI210; stop at once, with exit code 40, where there is no gfx90a GPU."""
     session.install("-e", ".")
     session.run("forkhouse", "device", "--target", "gfx90a")
     integration(session, profile="rocm", device="mi210")

@@ -197,7 +197,7 @@ def _build_closure(plant: Plant) -> str:
     requirements: set[str] = set()
     for project in sorted((plant.workspace.root / "recipes").glob("*/pyproject.toml")):
         requirements.update(tomllib.loads(project.read_text(encoding="utf-8"))["build-system"]["requires"])
-    pins = _resolve(plant, sorted(requirements), local={}, constraints=[])
+    pins = _resolve(plant, sorted(requirements), local={}, constraints=[]) if requirements else []
     return pylock_text(pins, folder="build/tools", requires_python=plant.lock.python)
 
 

@@ -9,7 +9,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from build import BuildException, ProjectBuilder
+from build import BuildBackendException, BuildException, ProjectBuilder
 
 from forkhouse.builders.environment import run_isolated
 from forkhouse.errors import BuildError
@@ -57,6 +57,10 @@ class Pep517Builder:
         try:
             builder = ProjectBuilder(project, python_executable=str(self._environment.python()), runner=run)
             return out / os.path.basename(builder.build("wheel", out, dict(self._method.config_settings)))  # noqa: PTH119
+        except BuildBackendException as error:
+            if isinstance(error.exception, BuildError):
+                raise error.exception from None
+            raise
         except BuildException as error:
             message = f"{recipe.distribution}: the PEP 517 backend could not be used: {error}. The whole log: {self._log}"
             raise BuildError(message) from error

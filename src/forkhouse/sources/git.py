@@ -106,6 +106,7 @@ def fetch_commit(source: GitSource, store: ObjectStore, cache: Path, *, mirror: 
         address = mirror_address(source.url, mirror)
         if source.tag is not None:
             _check_tag(source, remote_tag(address, source.tag, bare))
+        report().line("git", f"fetching {source.commit} from {address}")
         _fetch(runner, address, source.commit, reference)
     _fetch(git_in(store.folder), bare.as_uri(), reference, reference)
     tree = str(store.repository[source.commit].peel(pygit2.Commit).tree_id)
@@ -140,7 +141,6 @@ def _check_tag(source: GitSource, found: str | None) -> None:
 def _fetch(runner: Git, address: str, wanted: str, reference: str) -> None:
     from git import GitCommandError  # noqa: PLC0415  # start-up time
 
-    report().line("git", f"fetching {wanted[:40]} from {address}")
     try:
         # The commit is fetched by its id: whatever branches and tags say, this is what the lock means.
         runner.fetch("--quiet", "--no-tags", "--depth=1", "--no-write-fetch-head", address, f"{wanted}:{reference}")

@@ -1,0 +1,221 @@
+"""A whole checkout in small: a C library in a git repository, an engine as a wheel, a third-party wheel, and their patches."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LOCK = """
+format: 1
+python: '>=3.11'
+rocm: '>=5'
+gpu-targets: [gfx90a]
+upstreams:
+  transport:
+    version: '2.0'
+    licence: MIT
+    why: Moves things.
+    sources:
+      - {{kind: git, url: '{url}', tag: v2.0, commit: {commit}}}
+  engine:
+    version: '1.0'
+    licence: MIT
+    why: Computes things.
+    sources:
+      - {{kind: wheel, package: small-engine, file: small_engine-1.0-py3-none-any.whl, sha256: {engine}}}
+profiles:
+  cpu:
+    recipes: [transport, engine]
+    install: [small-engine, small-transport]
+    externals:
+      - {{package: helper, version: '3.0', file: helper-3.0-py3-none-any.whl, sha256: {helper}, why: It is heavy.}}
+"""
+# A PEP 517 backend of its own, so that a build needs nothing but a compiler.
+BACKEND = """
+import base64, hashlib, pathlib, subprocess, zipfile
+
+def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+    version = pathlib.Path("VERSION").read_text().strip()
+    subprocess.run(["gcc", "-shared", "-fPIC", "-g0", "-Wl,--build-id=none", "-o", "libtransport.so", "upstream/transport.c"], check=True)
+    info = f"small_transport-{version}.dist-info"
+    members = {
+        "small_transport/__init__.py": b"",
+        "small_transport/libtransport.so": pathlib.Path("libtransport.so").read_bytes(),
+        f"{info}/METADATA": f"Metadata-Version: 2.1\\nName: small-transport\\nVersion: {version}\\n".encode(),
+        f"{info}/WHEEL": b"Wheel-Version: 1.0\\nGenerator: small\\nRoot-Is-Purelib: false\\nTag: py3-none-any\\n",
+    }
+    lines = []
+    for path, content in members.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
+        lines.append(f"{path},sha256={digest},{len(content)}")
+    members[f"{info}/RECORD"] = "\\n".join([*lines, f"{info}/RECORD,,", ""]).encode()
+    name = f"small_transport-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(pathlib.Path(wheel_directory) / name, "w") as archive:
+        for path, content in members.items():
+            archive.writestr(zipfile.ZipInfo(path, (2024, 1, 1, 0, 0, 0)), content)
+    return name
+"""
+TRANSPORT_EDIT = """
+Subject: Answer for AMD
+Description: The small upstream knows one vendor.
+Origin: vendor, Forkhouse
+Forwarded: not-needed
+Retire-When: never
+edits:
+  - path: transport.c
+    language: text
+    operations:
+      - replace: {anchor: 'return 1;'}
+        with: 'return 2;'
+after:
+  - present: {text: 'return 2;', in: transport.c}
+"""
+ENGINE_EDIT = """
+Subject: Do without the accelerator's package
+Description: No index has it.
+Origin: vendor, Forkhouse
+Forwarded: not-needed
+Retire-When: never
+edits:
+  - path: "*.dist-info/METADATA"
+    language: metadata
+    operations:
+      - requirement: {remove: only-for-cuda}
+"""
+
+
+def write_wheel(folder: Path, name: str, version: str, files: dict[str, bytes], requires: tuple[str, ...] = ()) -> str:
+    """Write a pure wheel and return its sha256."""
+    stem = f"{name.replace('-', '_')}-{version}"
+    metadata = "".join(f"Requires-Dist: {text}\n" for text in requires)
+    members = {
+        **files,
+        f"{stem}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{metadata}\nAbout.\n".encode(),
+        f"{stem}.dist-info/WHEEL": b"Wheel-Version: 1.0\nGenerator: small\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    members[f"{stem}.dist-info/RECORD"] = "".join(f"{path},,\n" for path in [*members, f"{stem}.dist-info/RECORD"]).encode()
+    path = folder / f"{stem}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, content in members.items():
+            archive.writestr(zipfile.ZipInfo(member, (2024, 1, 1, 0, 0, 0)), content)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run git as somebody whose own settings do not matter."""
+    identity = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "T"), ("EMAIL", "t@localhost"))}
+    environment = {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", **identity}
+    return subprocess.run(["git", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checkout:
+    """A small checkout, and how to run forkhouse in it."""
+
+    root: Path
+    index: Path
+    upstream: Path
+    cache: Path
+
+    def environment(self) -> dict[str, str]:
+        """Return an environment whose pip knows the small index alone."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+        return {
+            **kept,
+            "PIP_CONFIG_FILE": "/dev/null",
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": str(self.index),
+            "FORKHOUSE_CACHE": str(self.cache),
+            "CI": "1",
+        }
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command line of forkhouse for this checkout."""
+        return [sys.executable, "-m", "forkhouse", "--root", str(self.root), *arguments]
+
+    def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run forkhouse; its exit code must be `code`."""
+        result = subprocess.run(self.command(*arguments), env=self.environment(), capture_output=True, text=True, check=False)
+        assert result.returncode == code, f"exit {result.returncode}, expected {code}\n{result.stdout}\n{result.stderr}"
+        # One of ours would start its line; a build tool's own stands indented in the end of its log.
+        assert not [line for line in result.stderr.splitlines() if line.startswith("Traceback")]
+        return result
+
+    def build(self, *arguments: str) -> dict[str, Any]:
+        """Build the profile and return what --json prints."""
+        answer: dict[str, Any] = json.loads(self.run("build", "--json", *arguments).stdout)
+        return answer
+
+    def wheelhouse(self) -> dict[str, str]:
+        """Return the sha256 of every file in the wheelhouse, by path."""
+        folder = self.root / "wheels/cpu"
+        files = (path for path in folder.rglob("*") if path.is_file())
+        return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        """Change a file of the checkout; `old` must be in it."""
+        text = (self.root / path).read_text(encoding="utf-8")
+        assert old in text
+        (self.root / path).write_text(text.replace(old, new), encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """The small checkout as its keeper leaves it: locked, not built."""
+    folder = tmp_path_factory.mktemp("small")
+    checkout = Checkout(root=folder / "checkout", index=folder / "index", upstream=folder / "transport", cache=folder / "cache")
+    checkout.index.mkdir()
+    engine = {"small_engine/__init__.py": b"import helper\n\nNAME = 'engine'\n"}
+    engine_sha256 = write_wheel(checkout.index, "small-engine", "1.0", engine, ("helper>=2", "only-for-cuda==9"))
+    # Incompressible and large, so that a small disk cannot hold it.
+    helper_sha256 = write_wheel(checkout.index, "helper", "3.0", {"helper.py": b"", "helper.bin": os.urandom(300_000)})
+    checkout.upstream.mkdir()
+    git(checkout.upstream, "init", "--quiet", "--initial-branch=main")
+    git(checkout.upstream, "config", "uploadpack.allowAnySHA1InWant", "true")
+    (checkout.upstream / "transport.c").write_text("int vendor(void) {\n    return 1;\n}\n", encoding="utf-8")
+    git(checkout.upstream, "add", "--all")
+    git(checkout.upstream, "commit", "--quiet", "--message=first")
+    git(checkout.upstream, "tag", "v2.0")
+    commit = git(checkout.upstream, "rev-parse", "HEAD")
+    files = {
+        "upstream.lock": LOCK.format(url=checkout.upstream.as_uri(), commit=commit, engine=engine_sha256, helper=helper_sha256),
+        "patches/transport/series": "0001-answer-for-amd.edit.yaml\n",
+        "patches/transport/0001-answer-for-amd.edit.yaml": TRANSPORT_EDIT,
+        "patches/engine/series": "0001-without-cuda.edit.yaml\n",
+        "patches/engine/0001-without-cuda.edit.yaml": ENGINE_EDIT,
+        "recipes/transport/recipe.yaml": "upstream: transport\ndistribution: small-transport\nlocal: rocm.1\n"
+        "builders: {git: {kind: pep517}}\nsystem-packages: [{package: gcc, command: gcc}]\n",
+        "recipes/transport/pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n',
+        "recipes/transport/backend.py": BACKEND,
+        "recipes/engine/recipe.yaml": "upstream: engine\ndistribution: small-engine\nlocal: cpu.1\nbuilders: {wheel: {kind: repack}}\n",
+    }
+    for path, text in files.items():
+        (checkout.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (checkout.root / path).write_text(text.lstrip("\n"), encoding="utf-8")
+    checkout.run("lock", "--update")
+    shutil.rmtree(checkout.root / "build")
+    return checkout
+
+
+@pytest.fixture
+def checkout(template: Checkout, tmp_path: Path) -> Checkout:
+    """A checkout of one's own; the upstream and the index are its own, too."""
+    index, upstream = tmp_path / "index", tmp_path / "transport"
+    shutil.copytree(template.root, tmp_path / "checkout")
+    shutil.copytree(template.index, index)
+    shutil.copytree(template.upstream, upstream)
+    own = Checkout(root=tmp_path / "checkout", index=index, upstream=upstream, cache=tmp_path / "cache")
+    own.edit("upstream.lock", template.upstream.as_uri(), upstream.as_uri())
+    return own
