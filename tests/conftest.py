@@ -14,7 +14,6 @@ import subprocess
 import tarfile
 import threading
 import zipfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,8 +24,15 @@ from forkhouse.workspace import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
 STAMP = "2024-05-06T07:08:09+00:00"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the integration tests; pytest wants them in the outermost conftest."""
+    parser.addoption("--device", choices=["cpu", "mi210"], default="cpu", help="where the engines of the integration tests compute")
+    parser.addoption("--stack-python", help="interpreter of the environment that a wheelhouse was installed into")
 
 
 @pytest.fixture
@@ -102,17 +108,17 @@ def make_wheel(tmp_path: Path) -> Callable[..., Path]:
             f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n".encode(),
         }
         rows = io.StringIO()
-        for path, content in members.items():
+        for member, content in members.items():
             digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
-            csv.writer(rows, lineterminator="\n").writerow([path, f"sha256={digest}", len(content)])
+            csv.writer(rows, lineterminator="\n").writerow([member, f"sha256={digest}", len(content)])
         members[f"{info}/RECORD"] = (f"{rows.getvalue()}{info}/RECORD,,\n" if record is None else record).encode()
         path = tmp_path / "made" / f"{stem}-{tag}.whl"
         path.parent.mkdir(exist_ok=True)
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for member, content in members.items():
-                info_ = zipfile.ZipInfo(member, (2024, 5, 6, 7, 8, 10))
-                info_.external_attr = 0o100644 << 16
-                archive.writestr(info_, content)
+                entry = zipfile.ZipInfo(member, (2024, 5, 6, 7, 8, 10))
+                entry.external_attr = 0o100644 << 16
+                archive.writestr(entry, content)
         return path
 
     return make

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forkhouse.documents import dump, parse
@@ -64,7 +64,11 @@ def test_reads_a_lock() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("    licence: MIT\n", "    licence: MIT\n    colour: red\n", "upstream.lock:9: upstreams.demo.colour: Extra inputs are not permitted"),
+        (
+            "    licence: MIT\n",
+            "    licence: MIT\n    colour: red\n",
+            "upstream.lock:9: upstreams.demo.colour: Extra inputs are not permitted",
+        ),
         ("    licence: MIT\n", "", "upstream.lock:6: upstreams.demo.licence: Field required"),
         (
             COMMIT,
@@ -116,7 +120,9 @@ def test_each_kind_of_source_describes_itself() -> None:
     assert describe(git) == f"git https://host.invalid/owner/demo v1.10 {COMMIT}"
     assert describe(wheel) == "wheel demo-1.10-py3-none-any.whl"
     assert "no commit known" in describe(GitSource(kind="git", url="https://host.invalid/demo"))
-    debian = DebianSource(kind="debian-source", package="demo", debian_version="1.10-1", files=(PinnedFile(file="demo.dsc", sha256=SHA256),))
+    debian = DebianSource(
+        kind="debian-source", package="demo", debian_version="1.10-1", files=(PinnedFile(file="demo.dsc", sha256=SHA256),)
+    )
     assert describe(debian) == "debian-source demo 1.10-1"
 
 
@@ -186,6 +192,7 @@ _locks = st.builds(
 )
 
 
+@settings(deadline=None)  # machines that test are busy
 @given(_locks)
 def test_a_lock_that_is_written_is_read_back(lock: Lock) -> None:
     text = dump(lock)

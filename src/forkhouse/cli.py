@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from forkhouse.locking import Finding
     from forkhouse.pipeline import Intent, Plant, Product
+    from forkhouse.radar import Matrix
     from forkhouse.sources import Policy
     from forkhouse.workspace import Workspace
 
@@ -250,6 +251,258 @@ def device(target: str) -> None:
 
     for gpu in require_gpu(target):
         click.echo(str(gpu))
+
+
+@cli.group()
+def patches() -> None:
+    """Work on patch series: check, explain, export, apply, refresh, begin."""
+
+
+_upstream = click.argument("upstream")
+
+
+@patches.command("check")
+@click.argument("upstream", required=False)
+@click.option("--on", "version", help="Judge the series on this release of the upstream instead of the pin.")
+@_access_options
+@_json
+@click.pass_context
+def check_patches(
+    context: click.Context, upstream: str | None, version: str | None, sources: Policy, mirror: Path | None, *, offline: bool, as_json: bool
+) -> None:
+    """Say what becomes of each patch on its pin, or on another release: a verdict, and its cause."""
+    from forkhouse.errors import PatchConflictError  # noqa: PLC0415  # start-up time
+    from forkhouse.workbench import judge, open_bench  # noqa: PLC0415  # start-up time
+
+    workspace = _workspace(context)
+    rows: list[dict[str, str]] = []
+    with showing():
+        plant = _plant(workspace, sources, mirror, offline=offline)
+        names = [upstream] if upstream else [path.name for path in sorted((workspace.root / "patches").iterdir()) if path.is_dir()]
+        for name in names:
+            judgements = judge(plant, open_bench(plant, name), version)
+            rows += [{"upstream": name, "patch": each.patch, "verdict": str(each.verdict), "cause": each.cause} for each in judgements]
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+    else:
+        _table("Patches", ("upstream", "patch", "verdict", "cause"), [list(row.values()) for row in rows])
+    conflicts = [f"{row['upstream']}/{row['patch']}" for row in rows if row["verdict"] == "conflict"]
+    if conflicts:
+        message = (
+            f"In conflict: {', '.join(conflicts)}. `forkhouse patches refresh UPSTREAM --on VERSION` lays out what is needed to resolve it."
+        )
+        raise PatchConflictError(message)
+
+
+@patches.command()
+@_upstream
+@click.argument("patch", required=False)
+@_access_options
+@click.pass_context
+def explain(context: click.Context, upstream: str, patch: str | None, sources: Policy, mirror: Path | None, *, offline: bool) -> None:
+    """Print what a patch (by the beginning of its name) changes at the pin, as a diff; without PATCH, the whole series."""
+    from forkhouse.workbench import explain as explain_patch  # noqa: PLC0415  # start-up time
+    from forkhouse.workbench import find_patches, open_bench  # noqa: PLC0415  # start-up time
+
+    with showing():
+        bench = open_bench(_plant(_workspace(context), sources, mirror, offline=offline), upstream)
+    for each in find_patches(bench, patch):
+        click.echo(f"# {each.name}: {each.subject}\n{explain_patch(bench, each)}")
+
+
+@patches.command()
+@_upstream
+@_access_options
+@click.pass_context
+def export(context: click.Context, upstream: str, sources: Policy, mirror: Path | None, *, offline: bool) -> None:
+    """Write the series as git-format patches to build/export/UPSTREAM, for a reviewer or for `git am`."""
+    from forkhouse.workbench import export as export_series  # noqa: PLC0415  # start-up time
+    from forkhouse.workbench import open_bench  # noqa: PLC0415  # start-up time
+
+    workspace = _workspace(context)
+    with showing():
+        written = export_series(
+            open_bench(_plant(workspace, sources, mirror, offline=offline), upstream), workspace.build / "export" / upstream
+        )
+    for path in written:
+        click.echo(path.relative_to(workspace.root).as_posix())
+
+
+@patches.command("apply")
+@_upstream
+@_access_options
+@click.pass_context
+def apply_patches(context: click.Context, upstream: str, sources: Policy, mirror: Path | None, *, offline: bool) -> None:
+    """Write the patched source as files to build/patched/UPSTREAM."""
+    from forkhouse.workbench import lay_out, open_bench  # noqa: PLC0415  # start-up time
+
+    workspace = _workspace(context)
+    with showing():
+        lay_out(open_bench(_plant(workspace, sources, mirror, offline=offline), upstream), workspace.build / "patched" / upstream)
+    click.echo(f"build/patched/{upstream}")
+
+
+@patches.command()
+@_upstream
+@click.option("--on", "version", required=True, help="The release to carry the series to.")
+@click.option("--retire", is_flag=True, help="Take patches out of the series that are upstream or have lost their object.")
+@click.option("--dry-run", is_flag=True, help="Say what would be rewritten, and write nothing.")
+@_access_options
+@_json
+@click.pass_context
+def refresh(
+    context: click.Context,
+    upstream: str,
+    version: str,
+    sources: Policy,
+    mirror: Path | None,
+    *,
+    retire: bool,
+    dry_run: bool,
+    offline: bool,
+    as_json: bool,
+) -> None:
+    """Carry a series to another release and rewrite only what must change; conflicts are laid out in build/conflicts/UPSTREAM."""
+    from forkhouse.errors import PatchConflictError  # noqa: PLC0415  # start-up time
+    from forkhouse.workbench import open_bench, other_base  # noqa: PLC0415  # start-up time
+    from forkhouse.workbench import refresh as refresh_series  # noqa: PLC0415  # start-up time
+
+    workspace = _workspace(context)
+    conflicts = workspace.build / "conflicts" / upstream
+    with showing():
+        plant = _plant(workspace, sources, mirror, offline=offline)
+        bench = open_bench(plant, upstream)
+        base, _ = other_base(plant, bench, version)
+        series = workspace.root / "patches" / upstream
+        changes = refresh_series(bench, base, series=series, conflicts=conflicts, retire=retire, dry_run=dry_run)
+    if as_json:
+        click.echo(json.dumps([asdict(change) for change in changes], indent=1))
+    else:
+        _table("Series", ("patch", "verdict", "action"), [[change.patch, change.verdict, change.action] for change in changes])
+    if any(change.verdict == "conflict" for change in changes):
+        message = f"Some patches need a person; the files, the intent and the cause of each are in build/conflicts/{upstream}."
+        raise PatchConflictError(message)
+
+
+@patches.command()
+@_upstream
+@click.option("--subject", required=True)
+@click.option("--description", required=True, help="Why the patch is needed.")
+@click.option("--path", required=True, help="File to change, as in the upstream's own tree.")
+@click.option("--language", required=True, help="Language of the file, see docs/patches.md.")
+@click.option("--pattern", help="What to replace, as a pattern of the language.")
+@click.option("--anchor", help="What to replace, as a text that is there once.")
+@click.option("--with", "text", default="", help="What to put there; without it the match is removed.")
+@_access_options
+@click.pass_context
+def new(
+    context: click.Context,
+    upstream: str,
+    subject: str,
+    description: str,
+    path: str,
+    language: str,
+    pattern: str | None,
+    anchor: str | None,
+    text: str,
+    sources: Policy,
+    mirror: Path | None,
+    *,
+    offline: bool,
+) -> None:
+    """Begin a structural edit at the end of a series; it is written only when it applies at the pin and changes something."""
+    from forkhouse.workbench import begin, open_bench  # noqa: PLC0415  # start-up time
+
+    if (pattern is None) == (anchor is None):
+        message = "Give exactly one of --pattern and --anchor."
+        raise click.UsageError(message)
+    workspace = _workspace(context)
+    with showing():
+        bench = open_bench(_plant(workspace, sources, mirror, offline=offline), upstream)
+        written = begin(
+            bench,
+            workspace.root / "patches" / upstream,
+            subject=subject,
+            description=description,
+            path=path,
+            language=language,
+            selector=("pattern", pattern) if pattern is not None else ("anchor", anchor or ""),
+            text=text,
+        )
+    click.echo(f"{written.relative_to(workspace.root)}: next, `forkhouse lock --update {upstream}` records its effect.")
+
+
+@cli.command()
+@click.argument("upstreams", nargs=-1)
+@click.option("--before", default=3, show_default=True, help="Releases before the pin.")
+@click.option("--after", default=12, show_default=True, help="Releases, or commits of a mirror, after the pin.")
+@click.option("--until", default="HEAD", show_default=True, help="Revision of a mirror at which the commits end.")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write the page here instead of build/radar.html.")
+@click.option("--bump", metavar="NAME", help="Pin NAME at the newest candidate on which its whole series is settled.")
+@_access_options
+@_wait
+@_json
+@click.pass_context
+def radar(
+    context: click.Context,
+    upstreams: tuple[str, ...],
+    before: int,
+    after: int,
+    until: str,
+    html: Path | None,
+    bump: str | None,
+    sources: Policy,
+    mirror: Path | None,
+    wait: float,
+    *,
+    offline: bool,
+    as_json: bool,
+) -> None:
+    """Judge every series on every candidate pin: which patches survive, which are upstream, and what first broke the others."""
+    from forkhouse.locking import update  # noqa: PLC0415  # start-up time
+    from forkhouse.radar.page import page  # noqa: PLC0415  # start-up time
+    from forkhouse.radar.survey import survey, surveyable  # noqa: PLC0415  # start-up time
+    from forkhouse.workspace import exclusive, write_atomic  # noqa: PLC0415  # start-up time
+
+    workspace = _workspace(context)
+    with showing(), exclusive(workspace, wait=wait):
+        plant = _plant(workspace, sources, mirror, offline=offline)
+        names = upstreams or ((bump,) if bump else surveyable(plant))
+        matrices = [survey(plant, name, before=before, after=after, until=until) for name in names]
+        target = html or workspace.build / "radar.html"
+        write_atomic(target, page(matrices).encode())
+        findings = []
+        if bump:
+            matrix = next(matrix for matrix in matrices if matrix.upstream == bump)
+            newest = matrix.newest_whole()
+            if newest is not None and newest.label != matrix.pin:
+                findings = update(plant, bump, newest.label)
+    if as_json:
+        click.echo(json.dumps([matrix.as_json() for matrix in matrices], indent=1))
+        return
+    for matrix in matrices:
+        _print_matrix(matrix)
+    click.echo(f"The page: {target}")
+    if bump:
+        _table("Bump", ("pin", "state", "detail"), [[finding.subject, finding.state, finding.detail] for finding in findings])
+
+
+_LETTERS = {"clean": "=", "merged": "m", "restructured": "s", "upstreamed": "u", "obsolete": "o", "conflict": "X"}
+
+
+def _print_matrix(matrix: Matrix) -> None:
+    legend = ", ".join(f"{letter} {verdict}" for verdict, letter in _LETTERS.items())
+    first, last = matrix.candidates[0].label, matrix.candidates[-1].label
+    click.echo(
+        f"\n{matrix.upstream} ({matrix.form}), {len(matrix.candidates)} candidates from {first} to {last}, pinned at {matrix.pin}. {legend}"
+    )
+    rows = []
+    for row, name in enumerate(matrix.patches):
+        broken = matrix.first_break(row)
+        rows.append([name, "".join(_LETTERS[cell.verdict] for cell in matrix.cells[row]), broken.label if broken else "never"])
+    _table(matrix.upstream, ("patch", "verdicts", "first broken by"), rows)
+    whole = matrix.newest_whole()
+    click.echo(f"The whole series is settled up to {whole.label}." if whole else "The whole series is settled on no candidate.")
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

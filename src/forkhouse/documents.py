@@ -106,6 +106,8 @@ def parse(model: type[D], text: str, *, name: str) -> D:
     except ValidationError as error:
         problems = []
         for problem in error.errors(include_url=False):
+            if problem["type"] == "too_short" and problem["input"]:
+                continue  # said of what is left of a sequence whose items have problems of their own
             given = "" if isinstance(problem["input"], dict | tuple) else f" (got {problem['input']!r})"
             line, path = _locate(root, problem["loc"], missing=problem["type"] == "missing")
             problems.append((line, f"{path}: {problem['msg'].removeprefix('Value error, ')}{given}"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from packaging.version import Version
 from pydantic import Field, model_validator
@@ -52,7 +52,7 @@ class Recipe(Document):
     distribution: Name
     local: str = Field(pattern=r"^[a-z0-9]+(\.[a-z0-9]+)*$")
     """Local version label (PEP 440) that marks the wheel as ours."""
-    builders: dict[Form, Repack | Pep517] = Field(min_length=1)
+    builders: dict[Form, Annotated[Repack | Pep517, Field(discriminator="kind")]] = Field(min_length=1)
     """Builder for each form of the source that this recipe can build."""
     rocm: bool = False
     """Whether the build needs a ROCm installation."""

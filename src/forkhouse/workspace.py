@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
-from forkhouse.errors import BusyError, StorageError, UsageError
+from forkhouse.errors import BusyError, ForkhouseError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -63,16 +63,23 @@ def find_workspace(start: Path) -> Workspace:
     raise UsageError(message)
 
 
+_REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+
+
 @contextlib.contextmanager
 def storage_errors(doing: str) -> Iterator[None]:
     """Turn a full, read-only or over-quota file system into a StorageError that says what was being done."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}:
+    except ForkhouseError:
+        raise
+    except Exception as error:
+        # git and libgit2 hand on the text of an error, not its number.
+        refusal = error.errno if isinstance(error, OSError) else next((no for no in _REFUSALS if os.strerror(no) in str(error)), None)
+        if refusal not in _REFUSALS:
             raise
         message = (
-            f"{doing}: {os.strerror(error.errno or 0)} ({error.filename or 'no file named'}). "
+            f"{doing}: {os.strerror(refusal or 0)} ({getattr(error, 'filename', None) or 'no file named'}). "
             "The wheelhouse is as it was. Free some space (forkhouse keeps all its work in build/) and run the same command again."
         )
         raise StorageError(message) from error

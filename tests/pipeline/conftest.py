@@ -90,7 +90,7 @@ Forwarded: not-needed
 Retire-When: never
 edits:
   - path: "*.dist-info/METADATA"
-    language: metadata
+    language: requirements
     operations:
       - requirement: {remove: only-for-cuda}
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import csv
 import hashlib
 import io
@@ -10,7 +11,6 @@ import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from elftools.common.exceptions import ELFError
 from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
 from packaging.metadata import Metadata
@@ -38,11 +38,19 @@ class WheelFacts:
 
 def read_facts(path: Path) -> WheelFacts:
     """Read a wheel's core metadata. Raises AuditError when it has none or it cannot be read."""
+    with _opened(path) as archive:
+        return _facts(archive, path)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
-            return _facts(archive, path)
-    except zipfile.BadZipFile as error:
-        message = f"{path.name} is not a readable wheel: {error}."
+            yield archive
+    except AuditError:
+        raise
+    except Exception as error:  # of zip, ELF, CSV and metadata readers: none of them names all that it raises
+        message = f"{path.name} cannot be read, so it is refused: {error}."
         raise AuditError(message) from error
 
 
@@ -69,18 +77,14 @@ def audit_wheel(path: Path, *, ours: bool, excused: Collection[str]) -> WheelFac
     Raises AuditError that lists every finding.
     """
     findings: list[str] = []
-    try:
-        with zipfile.ZipFile(path) as archive:
-            facts = _facts(archive, path)
-            findings += [f"is the CUDA package {name}" for name in {facts.name} - set(excused) if is_cuda_package(name)]
-            wanted = _required_names(facts, extras=ours) - set(excused)
-            findings += [f"requires the CUDA package {name}" for name in sorted(wanted) if is_cuda_package(name)]
-            if ours:
-                findings += _record_findings(archive)
-                findings += _elf_findings(archive)
-    except (zipfile.BadZipFile, ELFError) as error:
-        message = f"{path.name} cannot be read, so it is refused: {error}."
-        raise AuditError(message) from error
+    with _opened(path) as archive:
+        facts = _facts(archive, path)
+        findings += [f"is the CUDA package {name}" for name in {facts.name} - set(excused) if is_cuda_package(name)]
+        wanted = _required_names(facts, extras=ours) - set(excused)
+        findings += [f"requires the CUDA package {name}" for name in sorted(wanted) if is_cuda_package(name)]
+        if ours:
+            findings += _record_findings(archive)
+            findings += _elf_findings(archive)
     if findings:
         lines = "\n".join(f"  - {finding}" for finding in findings)
         message = f"{path.name} was refused:\n{lines}\nCorrect the patch or the recipe that lets this through; the wheelhouse is as it was."
@@ -121,9 +125,9 @@ def _elf_findings(archive: zipfile.ZipFile) -> Iterator[str]:
             if kind == "needed" and is_cuda_library(text):
                 yield f"{name} needs {text}"
             if kind in {"rpath", "runpath"}:
-                for folder in filter(None, text.split(":")):
+                for folder in text.split(":") if text else ():
                     if not folder.startswith("$ORIGIN") and folder not in RUNTIME_FOLDERS:
-                        yield f"{name} looks for libraries in {folder}"
+                        yield f"{name} looks for libraries in {folder or 'the current folder'}"
 
 
 def _dynamic_entries(content: bytes) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,8 @@ import re
 _CUDA_PACKAGE = re.compile(r"nvidia-.*|.*-cu(da)?1\d.*|cupy.*|flashinfer.*|cuda-.*|pynvml|nvidia")
 # Sonames of the CUDA toolkit and driver.
 _CUDA_LIBRARY = re.compile(
-    r"lib(cuda|cudart|cublas(Lt)?|cudnn|cufft|cufile|curand|cusolver|cusparse|nccl|nvrtc|nvidia-ml|nvToolsExt)\b.*\.so.*"
+    r"lib(cuda|cudart|cublas(Lt)?|cudnn|cufft|cufile|cupti|curand|cusolver(Mg)?|cusparse(Lt)?"
+    r"|nccl|nvJitLink|nvrtc|nvshmem|nvidia-ml|nvToolsExt)(?![A-Za-z]).*\.so.*"
 )
 
 RUNTIME_FOLDERS = frozenset({"/opt/rocm/lib", "/opt/rocm/core/lib"})

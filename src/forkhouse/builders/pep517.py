@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from build import BuildBackendException, BuildException, ProjectBuilder
 
 from forkhouse.builders.environment import run_isolated
-from forkhouse.errors import BuildError
+from forkhouse.errors import BuildError, ForkhouseError
 from forkhouse.workspace import storage_errors
 
 if TYPE_CHECKING:
@@ -57,10 +57,9 @@ class Pep517Builder:
         try:
             builder = ProjectBuilder(project, python_executable=str(self._environment.python()), runner=run)
             return out / os.path.basename(builder.build("wheel", out, dict(self._method.config_settings)))  # noqa: PTH119
-        except BuildBackendException as error:
-            if isinstance(error.exception, BuildError):
-                raise error.exception from None
-            raise
-        except BuildException as error:
+        except (BuildBackendException, BuildException) as error:
+            cause = getattr(error, "exception", None)
+            if isinstance(cause, ForkhouseError):  # what our own runner raised, wrapped on its way through
+                raise cause from None
             message = f"{recipe.distribution}: the PEP 517 backend could not be used: {error}. The whole log: {self._log}"
             raise BuildError(message) from error

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import fnmatch
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pygit2
-from pygit2.enums import ApplyLocation
-
-from forkhouse.errors import HashMismatchError, NoEffectError, PatchConflictError, PostConditionError, UnsafeArchiveError
-from forkhouse.patches.operations import apply_edit
+from forkhouse.errors import HashMismatchError, NoEffectError, PatchConflictError
+from forkhouse.patches.structural import apply_structural
+from forkhouse.patches.textual import apply_exactly, read_diff
 from forkhouse.progress import report
 from forkhouse.workspace import digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from forkhouse.patches.series import Condition, Patch, StructuralEdit
+    from forkhouse.patches.series import Patch
     from forkhouse.sources import SourceTree
     from forkhouse.sources.store import ObjectStore
     from forkhouse.workspace import Journal
@@ -35,14 +31,6 @@ class PatchedTree:
     """Names of the patches that were applied, in order."""
     not_for_form: tuple[str, ...]
     """Names of the patches that are meant for other forms of the upstream."""
-
-
-def map_path(path: str, paths: Mapping[str, str]) -> str:
-    """Return where an upstream path lies in a form of it; the longest mapped prefix wins."""
-    for prefix in sorted(paths, key=len, reverse=True):
-        if path.startswith(prefix):
-            return paths[prefix] + path.removeprefix(prefix)
-    return path
 
 
 def apply_series(source: SourceTree, patches: Sequence[Patch], *, store: ObjectStore, journal: Journal, engine: str) -> PatchedTree:
@@ -87,71 +75,11 @@ def apply_series(source: SourceTree, patches: Sequence[Patch], *, store: ObjectS
 
 
 def apply_patch(tree: str, patch: Patch, paths: Mapping[str, str], *, store: ObjectStore, where: str) -> str:
-    """Return the id of `tree` with one patch applied. Raises PatchConflictError or PostConditionError."""
-    if patch.edit is None:
-        return _apply_textual(tree, patch, paths, store=store, where=where)
-    changed = _apply_structural(tree, patch.edit, paths, store=store, where=where)
-    for condition in patch.edit.after:
-        _check(changed, condition, paths, store=store, where=where)
-    return changed
-
-
-def _apply_textual(tree: str, patch: Patch, paths: Mapping[str, str], *, store: ObjectStore, where: str) -> str:
-    def moved(match: re.Match[str]) -> str:
-        return f"{match[1]}{map_path(match[2], paths)}"
-
-    text = patch.content.decode("utf-8")
-    named = re.findall(r"^(?:---|\+\+\+) (?:[ab]/)?(\S+)", text, flags=re.MULTILINE)
-    for path in named:
-        parts = path.casefold().split("/")
-        if path != "/dev/null" and (path.startswith("/") or ".." in parts or any(part.rstrip(". ") in {".git", "git~1"} for part in parts)):
-            message = f"{where} names the path '{path}', which leaves the tree or enters .git. The patch is refused."
-            raise UnsafeArchiveError(message)
-    text = re.sub(r"^((?:---|\+\+\+) [ab]/)(\S+)", moved, text, flags=re.MULTILINE)
-    text = re.sub(r"^(diff --git a/)(\S+)(?= b/)", moved, text, flags=re.MULTILINE)
-    text = re.sub(r"^(diff --git a/\S+ b/)(\S+)", moved, text, flags=re.MULTILINE)
-    repository = store.repository
+    """Return the id of `tree` with one patch applied. Raises PatchConflictError, PostConditionError or UnsafeArchiveError."""
+    if patch.edit is not None:
+        return apply_structural(tree, patch.edit, paths, store=store, where=where)
     try:
-        # libgit2 looks for a hunk's context at other lines, but all of it must be there: there is no fuzz.
-        repository.index.read_tree(repository[tree])
-        repository.apply(pygit2.Diff.parse_diff(text), ApplyLocation.INDEX)
-        return str(repository.index.write_tree())
-    except (pygit2.GitError, KeyError) as error:
-        message = (
-            f"{where} does not apply: {error}. Nothing was applied with fuzz; make the patch again on this base, or write it as an edit."
-        )
+        return apply_exactly(tree, read_diff(patch, paths, where=where), store=store)
+    except PatchConflictError as error:
+        message = f"{where} does not apply: {error}"
         raise PatchConflictError(message) from error
-
-
-def _apply_structural(tree: str, edit: StructuralEdit, paths: Mapping[str, str], *, store: ObjectStore, where: str) -> str:
-    index = pygit2.Index()
-    index.read_tree(store.repository[tree].peel(pygit2.Tree))
-    for change in edit.edits:
-        wanted = map_path(change.path, paths)
-        found = [entry.path for entry in index if fnmatch.fnmatchcase(entry.path, wanted)]
-        if len(found) != 1:
-            message = f"{where}: '{wanted}' matches {len(found)} files, expected 1. The upstream moved or removed the file."
-            raise PatchConflictError(message)
-        entry = index[found[0]]
-        content = store.repository[entry.id].read_raw()
-        try:
-            changed = apply_edit(content.decode("utf-8"), change)
-        except PatchConflictError as error:
-            message = f"{where}: {error}"
-            raise PatchConflictError(message) from error
-        index.add(pygit2.IndexEntry(entry.path, store.repository.create_blob(changed.encode("utf-8")), entry.mode))
-    return str(index.write_tree(store.repository))
-
-
-def _check(tree: str, condition: Condition, paths: Mapping[str, str], *, store: ObjectStore, where: str) -> None:
-    looked_for = condition.absent or condition.present
-    assert looked_for is not None  # noqa: S101  # the model demands one of the two
-    wanted = map_path(looked_for.in_, paths)
-    files = [path for path in store.paths(tree) if fnmatch.fnmatchcase(path, wanted)]
-    hits = [path for path in files if looked_for.text.encode() in store.read(tree, path)]
-    if condition.absent is not None and hits:
-        message = f"{where}: '{looked_for.text}' must be gone from {wanted}, but it is in {', '.join(hits[:5])}."
-        raise PostConditionError(message)
-    if not files or (condition.present is not None and not hits):
-        message = f"{where}: no file of {wanted} ({len(files)} files) was found to hold '{looked_for.text}' as the condition expects."
-        raise PostConditionError(message)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import calendar
+import gzip
+import lzma
 import stat
 import tarfile
 import zipfile
+import zlib
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -21,12 +24,22 @@ if TYPE_CHECKING:
 _NOWHERE = "/nonexistent/forkhouse"
 
 
-def _inside_top_folder(name: str, archive: Path) -> str:
-    top, _, inner = name.partition("/")
-    if not top or not inner:
-        message = f"{archive.name}: member '{name}' is not inside one top folder, as source archives are."
+# What the standard library raises for archives that are cut off, damaged, encrypted or packed in an unknown way.
+_DAMAGE = (tarfile.TarError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, zipfile.BadZipFile, EOFError, KeyError, RuntimeError)
+
+
+def _refused(archive: Path, error: Exception) -> UnsafeArchiveError:
+    return UnsafeArchiveError(f"{archive.name}: {error}. The archive is refused; nothing of it was kept.")
+
+
+def _below_top_folder(member: tarfile.TarInfo, tops: set[str], archive: Path) -> tarfile.TarInfo:
+    """Return the member as it lies below the archive's top folder, which is collected in `tops` and must stay the only one."""
+    top, _, inner = member.name.removeprefix("./").partition("/")
+    tops.add(top)
+    if not top or not inner or len(tops) != 1:
+        message = f"{archive.name}: member '{member.name}' is not inside one top folder, as all of a source archive is."
         raise UnsafeArchiveError(message)
-    return inner
+    return member.replace(name=inner, deep=False)
 
 
 def read_tar(path: Path) -> tuple[list[TreeFile], int]:
@@ -35,26 +48,26 @@ def read_tar(path: Path) -> tuple[list[TreeFile], int]:
     Members pass Python's `data` filter (PEP 706). Raises UnsafeArchiveError for what the filter refuses.
     """
     files: list[TreeFile] = []
+    tops: set[str] = set()
     newest = 0
     try:
         with tarfile.open(path) as archive:
             for member in archive:
-                safe = tarfile.data_filter(member, _NOWHERE)
-                if member.isdir() or safe is None:
+                if member.isdir():
                     continue
+                inside = _below_top_folder(member, tops, path)
+                tarfile.data_filter(inside, _NOWHERE)
                 newest = max(newest, int(member.mtime))
-                inner = _inside_top_folder(member.name, path)
                 if member.issym():
-                    files.append(TreeFile(path=inner, content=member.linkname.encode(), mode=FileMode.LINK))
+                    files.append(TreeFile(path=inside.name, content=member.linkname.encode(), mode=FileMode.LINK))
                     continue
                 stream = archive.extractfile(member)
                 if stream is None:
                     message = f"{path.name}: member '{member.name}' is neither a file nor a link."
                     raise UnsafeArchiveError(message)
-                files.append(TreeFile(path=inner, content=stream.read(), mode=file_mode(member.mode)))
-    except (tarfile.FilterError, tarfile.TarError) as error:
-        message = f"{path.name}: {error}. The archive is refused; nothing of it was kept."
-        raise UnsafeArchiveError(message) from error
+                files.append(TreeFile(path=inside.name, content=stream.read(), mode=file_mode(member.mode)))
+    except _DAMAGE as error:
+        raise _refused(path, error) from error
     return files, newest
 
 
@@ -85,7 +98,6 @@ def read_wheel(path: Path) -> tuple[list[TreeFile], int]:
                 seen.add(info.filename)
                 newest = max(newest, calendar.timegm((*info.date_time, 0, 0, 0)))
                 files.append(TreeFile(path=info.filename, content=archive.read(info), mode=file_mode(permissions)))
-    except zipfile.BadZipFile as error:
-        message = f"{path.name}: {error}. The archive is refused; nothing of it was kept."
-        raise UnsafeArchiveError(message) from error
+    except _DAMAGE as error:
+        raise _refused(path, error) from error
     return files, newest

@@ -14,28 +14,37 @@ from forkhouse.workspace import digest, storage_errors
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from git import Git
-
     from forkhouse.lock import GitSource
     from forkhouse.sources.store import ObjectStore
 
-_SETTINGS = {
-    "GIT_TERMINAL_PROMPT": "0",
-    "GIT_ALLOW_PROTOCOL": "https:file",
-    "LC_ALL": "C.UTF-8",
-}
+_SETTINGS = ("GIT_TERMINAL_PROMPT=0", "GIT_ALLOW_PROTOCOL=https:file", "LC_ALL=C.UTF-8")
+# Inside a git hook or `git rebase --exec` these name the user's own repository, which git would then work on.
+_LOCAL = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_NAMESPACE",
+    "GIT_SHALLOW_FILE",
+    "GIT_GRAFT_FILE",
+)
 _OPTIONS = ("transfer.fsckObjects=true", "core.hooksPath=/dev/null", "http.lowSpeedLimit=1000", "http.lowSpeedTime=60")
 
 
-def git_in(folder: Path) -> Git:
-    """Return GitPython's command runner for `folder`: no prompts, no hooks, no transport but https and file."""
+def run_git(folder: Path, *arguments: str) -> str:
+    """Run a git command in `folder` and return its output: no prompts, no hooks, no transport but https and file.
+
+    Raises GitPython's GitCommandError when it fails.
+    """
     from git import Git  # noqa: PLC0415  # its import runs git; only network work needs it
 
-    runner = Git(folder)
     # The rest of the environment passes through: reaching a host needs the user's own proxy, agent and git settings.
-    runner.update_environment(**_SETTINGS)
-    runner.set_persistent_git_options(c=list(_OPTIONS))
-    return runner
+    # GitPython adds to the environment and cannot take from it, so env(1) does.
+    unset = [f"--unset={name}" for name in _LOCAL]
+    options = [word for option in _OPTIONS for word in ("-c", option)]
+    return str(Git(folder).execute(["env", *unset, *_SETTINGS, "git", *options, *arguments]))
 
 
 def mirror_address(url: str, mirror: Path | None) -> str:
@@ -64,7 +73,7 @@ def remote_tag(address: str, tag: str, folder: Path) -> str | None:
     from git import GitCommandError  # noqa: PLC0415  # start-up time
 
     try:
-        answer = str(git_in(folder).ls_remote("--tags", address, f"refs/tags/{tag}", f"refs/tags/{tag}^{{}}"))
+        answer = run_git(folder, "ls-remote", "--tags", address, f"refs/tags/{tag}", f"refs/tags/{tag}^{{}}")
     except GitCommandError as error:
         raise UnreachableError(_explain(address, error)) from error
     commits: dict[str, str] = {}
@@ -76,8 +85,9 @@ def remote_tag(address: str, tag: str, folder: Path) -> str | None:
 
 
 def _explain(address: str, error: Exception) -> str:
-    reason = str(getattr(error, "stderr", error)).strip().removeprefix("stderr:").strip(" '\n")
-    return f"{address} did not answer: {reason.splitlines()[-1] if reason else error}. Check the address and the network, or give --mirror DIR."
+    lines = str(getattr(error, "stderr", error)).strip().removeprefix("stderr:").strip(" '\n").splitlines()
+    reason = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1] if lines else str(error))
+    return f"{address} did not answer: {reason.rstrip('.')}. Check the address and the network, or give --mirror DIR."
 
 
 def fetch_commit(source: GitSource, store: ObjectStore, cache: Path, *, mirror: Path | None, offline: bool) -> str:
@@ -96,10 +106,9 @@ def fetch_commit(source: GitSource, store: ObjectStore, cache: Path, *, mirror: 
     reference = f"refs/forkhouse/{source.commit}"
     with storage_errors("Making the git mirror"):
         bare.mkdir(parents=True, exist_ok=True)
-    runner = git_in(bare)
     if not (bare / "HEAD").exists():
-        runner.init("--bare", "--quiet")
-    if not _has(runner, reference):
+        run_git(bare, "init", "--bare", "--quiet")
+    if not _has(bare, reference):
         if offline:
             message = f"{source.url} at {source.commit} is not in the cache and --offline forbids fetching it. Run once without --offline."
             raise UnreachableError(message)
@@ -107,8 +116,8 @@ def fetch_commit(source: GitSource, store: ObjectStore, cache: Path, *, mirror: 
         if source.tag is not None:
             _check_tag(source, remote_tag(address, source.tag, bare))
         report().line("git", f"fetching {source.commit} from {address}")
-        _fetch(runner, address, source.commit, reference)
-    _fetch(git_in(store.folder), bare.as_uri(), reference, reference)
+        _fetch(bare, address, source.commit, reference)
+    _fetch(store.folder, bare.as_uri(), reference, reference)
     tree = str(store.repository[source.commit].peel(pygit2.Commit).tree_id)
     if source.tree is not None and tree != source.tree:
         message = (
@@ -118,11 +127,11 @@ def fetch_commit(source: GitSource, store: ObjectStore, cache: Path, *, mirror: 
     return tree
 
 
-def _has(runner: Git, reference: str) -> bool:
+def _has(folder: Path, reference: str) -> bool:
     from git import GitCommandError  # noqa: PLC0415  # start-up time
 
     try:
-        runner.rev_parse("--verify", "--quiet", f"{reference}^{{commit}}")
+        run_git(folder, "rev-parse", "--verify", "--quiet", f"{reference}^{{commit}}")
     except GitCommandError:
         return False
     return True
@@ -138,14 +147,12 @@ def _check_tag(source: GitSource, found: str | None) -> None:
         raise MovedTagError(message)
 
 
-def _fetch(runner: Git, address: str, wanted: str, reference: str) -> None:
+def _fetch(folder: Path, address: str, wanted: str, reference: str) -> None:
     from git import GitCommandError  # noqa: PLC0415  # start-up time
 
     try:
         # The commit is fetched by its id: whatever branches and tags say, this is what the lock means.
-        runner.fetch("--quiet", "--no-tags", "--depth=1", "--no-write-fetch-head", address, f"{wanted}:{reference}")
+        with storage_errors("Fetching from git"):
+            run_git(folder, "fetch", "--quiet", "--no-tags", "--depth=1", "--no-write-fetch-head", address, f"{wanted}:{reference}")
     except GitCommandError as error:
-        if "No space left" in str(error):
-            with storage_errors("Fetching from git"):
-                raise OSError(28, str(error)) from error
         raise UnreachableError(_explain(address, error)) from error

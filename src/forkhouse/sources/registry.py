@@ -73,6 +73,12 @@ def index_settings() -> IndexSettings:
     )
 
 
+def _reason(error: Exception) -> str:
+    """Return the first line of an error of the client library, without the credentials of any address in it."""
+    first, *_ = str(error).splitlines() or [type(error).__name__]
+    return re.sub(r"(?<=://)[^/@\s]+@", "", first)
+
+
 class Registry:
     """Files of package indexes, cached by sha256. One value serves many threads."""
 
@@ -148,7 +154,7 @@ class Registry:
         try:
             links = {found.link.filename: found.link for found in self._finder.find_all_packages(package, allow_yanked=True)}
         except Exception as error:  # the client library lets its transport's exceptions through, which it does not name
-            message = f"No index answered for {package}: {error}. Check the network and pip's index settings (`pip config list`)."
+            message = f"No index answered for {package}: {_reason(error)}. Check the network and pip's index settings (`pip config list`)."
             raise UnreachableError(message) from error
         if not links:
             message = (
@@ -200,6 +206,6 @@ class Registry:
                 raise
             except Exception as error:  # the client library lets its transport's exceptions through, which it does not name
                 Path(name).unlink(missing_ok=True)
-                message = f"{file} could not be downloaded: {error}. Run the same command again; what is whole is kept."
+                message = f"{file} could not be downloaded: {_reason(error)}. Run the same command again; what is whole is kept."
                 raise UnreachableError(message) from error
         return Path(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import stat
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from forkhouse.errors import UnsafeArchiveError
 from forkhouse.workspace import storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 AUTHOR = ("Forkhouse", "forkhouse@localhost")
@@ -29,6 +30,14 @@ class TreeFile:
     mode: FileMode
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """A stored file: its content by id, and its mode."""
+
+    blob: str
+    mode: FileMode
+
+
 class ObjectStore:
     """Trees, blobs and commits, by id."""
 
@@ -37,6 +46,14 @@ class ObjectStore:
         with storage_errors("Making the object store"):
             self.repository = pygit2.init_repository(folder, bare=True)
         self.folder = folder
+        self.borrowed: list[Path] = []
+        """Repositories whose objects are read, too."""
+
+    def borrow(self, repository: Path) -> None:
+        """Read the objects of another repository as if they were stored here, until this value is gone."""
+        objects = pygit2.Repository(str(repository)).path + "objects"
+        self.repository.odb.add_disk_alternate(objects)
+        self.borrowed.append(repository)
 
     def has(self, object_id: str | None) -> bool:
         """Return whether an object is stored."""
@@ -45,16 +62,21 @@ class ObjectStore:
     def import_files(self, files: Iterable[TreeFile]) -> str:
         """Store files as a tree and return its id. Raises UnsafeArchiveError for a path that git itself would refuse."""
         index = pygit2.Index()
+        paths: set[str] = set()
         with storage_errors("Writing to the object store"):
             for file in files:
                 blob = self.repository.create_blob(file.content)
                 try:
-                    if file.path.startswith("/"):
-                        raise ValueError("it is absolute")  # noqa: EM101, TRY003, TRY301  # joins git's own refusals below
+                    if not all(file.path.split("/")):
+                        raise ValueError("a part of it is empty")  # noqa: EM101, TRY003, TRY301  # joins git's own refusals below
                     index.add(pygit2.IndexEntry(file.path, blob, file.mode))
                 except (pygit2.GitError, ValueError) as error:
                     message = f"The path '{file.path}' is refused: {error}. Such a name is never in an honest source."
                     raise UnsafeArchiveError(message) from None
+                paths.add(file.path)
+            if len(index) != len(paths):  # the index keeps the later one
+                message = "A path is a file and a folder at once. Such a name is never in an honest source."
+                raise UnsafeArchiveError(message)
             return str(index.write_tree(self.repository))
 
     def _tree(self, tree_id: str) -> pygit2.Tree:
@@ -77,6 +99,47 @@ class ObjectStore:
         index = pygit2.Index()
         index.read_tree(self._tree(tree_id))
         return [entry.path for entry in index]
+
+    def glob(self, tree_id: str, pattern: str) -> list[str]:
+        """Return the files of a tree that a pattern matches, in order: `*` within one name, `**` over any number of folders."""
+        return sorted(set(_glob(self._tree(tree_id), pattern.split("/"), "")))
+
+    def entry(self, tree_id: str, path: str) -> Entry | None:
+        """Return the file at `path`, None when there is none."""
+        try:
+            found = self._tree(tree_id)[path]
+        except KeyError:
+            return None
+        return Entry(blob=str(found.id), mode=FileMode(found.filemode)) if isinstance(found, pygit2.Blob) else None
+
+    def with_entries(self, tree_id: str | None, entries: Mapping[str, Entry | None]) -> str:
+        """Return a tree (None stands for the empty one) with some files put in place, and those given as None taken out.
+
+        Only the folders on the way are written. Raises UnsafeArchiveError for a path that git itself would refuse.
+        """
+        changes = {tuple(path.split("/")): entry for path, entry in entries.items()}
+        with storage_errors("Writing to the object store"):
+            changed = self._with(None if tree_id is None else self._tree(tree_id), changes)
+            return str(changed or self.repository.TreeBuilder().write())
+
+    def _with(self, tree: pygit2.Tree | None, changes: Mapping[tuple[str, ...], Entry | None]) -> pygit2.Oid | None:
+        builder = self.repository.TreeBuilder() if tree is None else self.repository.TreeBuilder(tree)
+        folders: dict[str, dict[tuple[str, ...], Entry | None]] = {}
+        for (name, *rest), entry in changes.items():
+            if rest:
+                folders.setdefault(name, {})[tuple(rest)] = entry
+            elif entry is not None:
+                _insert(builder, name, pygit2.Oid(hex=entry.blob), entry.mode)
+            elif tree is not None and name in tree:
+                builder.remove(name)
+        for name, inner in folders.items():
+            old = tree[name] if tree is not None and name in tree else None
+            folder = self._with(old if isinstance(old, pygit2.Tree) else None, inner)
+            if folder is not None:
+                _insert(builder, name, folder, FileMode.TREE)
+            elif isinstance(old, pygit2.Tree):
+                builder.remove(name)
+        return builder.write() if len(builder) else None
 
     def read(self, tree_id: str, path: str) -> bytes:
         """Return the content of one file. Raises KeyError when the tree has no such file."""
@@ -111,13 +174,40 @@ class ObjectStore:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 if file.mode == FileMode.LINK:
                     inside = os.path.normpath(os.path.join(os.path.dirname(file.path), file.content.decode()))  # noqa: PTH118, PTH120
-                    if inside.startswith(("/", "..")):
+                    if inside == ".." or inside.startswith(("/", "../")):
                         message = f"The link '{file.path}' points at '{file.content.decode()}', outside its tree. The source is refused."
                         raise UnsafeArchiveError(message)
                     target.symlink_to(file.content.decode())
                     continue
                 target.write_bytes(file.content)
                 target.chmod(0o755 if file.mode == FileMode.BLOB_EXECUTABLE else 0o644)
+
+
+def _insert(builder: pygit2.TreeBuilder, name: str, object_id: pygit2.Oid, mode: FileMode) -> None:
+    try:
+        builder.insert(name, object_id, mode)
+    except (pygit2.GitError, ValueError) as error:
+        message = f"The path component '{name}' is refused: {error}. Such a name is never in an honest source."
+        raise UnsafeArchiveError(message) from None
+
+
+def _glob(tree: pygit2.Tree, parts: Sequence[str], prefix: str) -> Iterator[str]:
+    first, *rest = parts
+    if first == "**":
+        yield from _glob(tree, rest or ["*"], prefix)
+        for entry in tree:
+            if isinstance(entry, pygit2.Tree):
+                yield from _glob(entry, parts, f"{prefix}{entry.name}/")
+        return
+    if not set(first) & set("*?["):
+        matching: list[pygit2.Object] = [tree[first]] if first in tree else []
+    else:
+        matching = [entry for entry in tree if fnmatch.fnmatchcase(str(entry.name), first)]
+    for entry in matching:
+        if rest and isinstance(entry, pygit2.Tree):
+            yield from _glob(entry, rest, f"{prefix}{entry.name}/")
+        elif not rest and isinstance(entry, pygit2.Blob):
+            yield f"{prefix}{entry.name}"
 
 
 def file_mode(permissions: int) -> FileMode:

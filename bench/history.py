@@ -1,0 +1,156 @@
+"""Real history: the releases of a pinned upstream that the user's package indexes offer, each as a tree."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from packaging.tags import sys_tags
+from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
+from pygit2.enums import FileMode
+
+from bench.oracle import changes
+from forkhouse.lock import SdistSource, WheelSource
+from forkhouse.sources.archives import read_tar, read_wheel
+from forkhouse.sources.store import ObjectStore, TreeFile
+from forkhouse.workspace import Journal, digest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from unearth.link import Link
+
+    from forkhouse.lock import Lock
+    from forkhouse.patches.series import Patch
+    from forkhouse.sources.registry import Registry
+
+MONTH = 30.44
+COMPILED = (".so", ".a", ".o", ".dylib")
+"""Left out of the trees: no patch reads them, and they are most of a compiled wheel's bytes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subject:
+    """A form of an upstream, and the edits that are replayed on its releases."""
+
+    upstream: str
+    source: SdistSource | WheelSource
+    version: Version
+    edits: tuple[Patch, ...]
+
+    @property
+    def metadata_only(self) -> bool:
+        """Whether the edits look at nothing but the metadata of a wheel, which an index serves apart (PEP 658)."""
+        return self.source.kind == "wheel" and all(change.get("language") == "metadata" for patch in self.edits for change in changes(patch))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Release:
+    """One file of a registry that holds one release."""
+
+    version: Version
+    link: Link
+    when: datetime.datetime | None
+
+
+def subjects(lock: Lock, series: Mapping[str, Sequence[Patch]]) -> list[Subject]:
+    """Return what can be replayed from a package index: each edit once, in the first form of its upstream that it is meant for.
+
+    Patches that only add files are left out: they survive in every tool's hands, and would flatter all of them.
+    """
+    found = []
+    for upstream, pinned in lock.upstreams.items():
+        left = [patch for patch in series.get(upstream, ()) if patch.edit is not None]
+        for source in pinned.sources:
+            if not isinstance(source, SdistSource | WheelSource):
+                continue
+            edits = tuple(patch for patch in left if patch.is_for(source.kind))
+            left = [patch for patch in left if patch not in edits]
+            if edits:
+                found.append(Subject(upstream=upstream, source=source, version=Version(source.version or pinned.version), edits=edits))
+    return found
+
+
+def releases(registry: Registry, source: SdistSource | WheelSource) -> list[Release]:
+    """Return the final releases of a package in one form, the oldest first; a post-release repeats the release before it."""
+    ranks = {tag: rank for rank, tag in enumerate(sys_tags())}
+    best: dict[Version, tuple[int, Release]] = {}
+    for file, link in registry.links(source.package).items():
+        try:
+            if source.kind == "sdist":
+                version, rank = parse_sdist_filename(file)[1], 0
+            else:
+                _, version, _, tags = parse_wheel_filename(file)
+                rank = min((ranks[tag] for tag in tags if tag in ranks), default=-1)
+        except (InvalidSdistFilename, InvalidWheelFilename, InvalidVersion):
+            continue
+        if rank >= 0 and not version.is_prerelease and (version not in best or rank < best[version][0]):
+            best[version] = (rank, Release(version=version, link=link, when=link.upload_time))
+    return [best[version][1] for version in sorted(best) if not version.is_postrelease or Version(version.base_version) not in best]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Base:
+    """A release as a tree."""
+
+    version: Version
+    tree: str
+    when: datetime.datetime
+
+
+class Library:
+    """Fetches releases and keeps their trees."""
+
+    def __init__(self, folder: Path, registry: Registry) -> None:
+        """Keep trees below `folder`; archives stay in the registry's cache."""
+        self.store = ObjectStore(folder / "store.git")
+        self.registry = registry
+        self._journal = Journal(folder / "journal")
+
+    def base(self, subject: Subject, release: Release) -> Base:
+        """Return a release as a tree. Raises UnreachableError, UnsafeArchiveError."""
+        metadata = release.link.dist_info_link if subject.metadata_only else None
+        key = digest(release.link.filename, metadata is not None)
+        record = self._journal.get("release", key)
+        if record is None or not self.store.has(str(record["tree"])):
+            if metadata is None:
+                tree, epoch = self._whole(subject, release)
+            else:
+                path, _ = self.registry.download(metadata)
+                name = f"{subject.source.package.replace('-', '_')}-{release.version}.dist-info/METADATA"
+                tree, epoch = self.store.import_files([TreeFile(path=name, content=path.read_bytes(), mode=FileMode.BLOB)]), 0
+            record = {"tree": tree, "epoch": epoch}
+            self._journal.put("release", key, record)
+        # The newest time in an archive stands in where the index tells no upload time.
+        when = release.when or datetime.datetime.fromtimestamp(int(str(record["epoch"])), tz=datetime.UTC)
+        return Base(version=release.version, tree=str(record["tree"]), when=when)
+
+    def _whole(self, subject: Subject, release: Release) -> tuple[str, int]:
+        sha256 = (release.link.hashes or {}).get("sha256")
+        path = (
+            self.registry.fetch(subject.source.package, release.link.filename, sha256) if sha256 else self.registry.download(release.link)[0]
+        )
+        files, epoch = read_wheel(path) if subject.source.kind == "wheel" else read_tar(path)
+        return self.store.import_files(file for file in files if not file.path.endswith(COMPILED)), epoch
+
+
+def dates(registry: Registry, subject: Subject, lock: Lock) -> dict[Version, datetime.datetime]:
+    """Return when each version came out: the earliest upload of it in any package of the upstream.
+
+    A repackager uploads old versions late, all on one day; distance in time is meant from the upstream's own release.
+    """
+    earliest: dict[Version, datetime.datetime] = {}
+    for source in lock.upstreams[subject.upstream].sources:
+        if isinstance(source, SdistSource | WheelSource):
+            for release in releases(registry, source):
+                if release.when is not None:
+                    earliest[release.version] = min(release.when, earliest.get(release.version, release.when))
+    return earliest
+
+
+def months(when: datetime.datetime, pin: datetime.datetime) -> float:
+    """Return the signed distance in months."""
+    return (when - pin).total_seconds() / 86400 / MONTH

@@ -1,0 +1,257 @@
+"""The ladder: what becomes of a patch on another base, decided without a guess.
+
+A patch has a textual form, the difference it makes at the pin, and an edit has a structural one besides. On a new base the
+textual form is tried exactly, then by a 3-way merge in memory, and the structural form decides: what it gives is the result, and
+the textual form only says how far the upstream has moved. What cannot be applied is upstream already, or without an object, or in
+conflict, and then the cause is named.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from pygit2.enums import DeltaStatus, DiffFind
+
+from forkhouse.errors import ForkhouseError, PatchConflictError, PostConditionError
+from forkhouse.patches import textual
+from forkhouse.patches.edits import AddedFile
+from forkhouse.patches.languages import language_of, parses
+from forkhouse.patches.structural import MissingFileError, apply_structural, is_there, locate
+from forkhouse.patches.textual import map_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from forkhouse.patches.edits import StructuralEdit
+    from forkhouse.patches.series import Patch
+    from forkhouse.sources.store import ObjectStore
+
+
+class Verdict(StrEnum):
+    """What becomes of a patch on a base."""
+
+    CLEAN = "clean"
+    """The textual form applies exactly."""
+    MERGED = "merged"
+    """The textual form applies by a 3-way merge in memory."""
+    RESTRUCTURED = "restructured"
+    """The textual form fails, the structural one applies."""
+    UPSTREAMED = "upstreamed"
+    """Its effect is already there."""
+    OBSOLETE = "obsolete"
+    """The code that it patched is gone."""
+    CONFLICT = "conflict"
+    """It needs a person."""
+
+
+APPLIED = frozenset({Verdict.CLEAN, Verdict.MERGED, Verdict.RESTRUCTURED})
+LIKENESS = 50
+"""Percent of a file or line that must be as it was for it to be taken for the same; git's own default."""
+SETTLED = APPLIED | {Verdict.UPSTREAMED, Verdict.OBSOLETE}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pinned:
+    """The trees before and after a patch at the pin: between them lies its textual form."""
+
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judgement:
+    """A verdict with its evidence."""
+
+    patch: str
+    verdict: Verdict
+    tree: str
+    """The tree with the patch applied; the base where it was not."""
+    cause: str = ""
+    """Why not, or what was found on the way."""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """Files that the patch names and that have moved: old path to new path, both as in this form of the upstream."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ladder:
+    """Judges patches of one upstream in one of its forms."""
+
+    store: ObjectStore
+    paths: Mapping[str, str]
+    """How the upstream's own paths appear in this form."""
+    pinned: Mapping[str, Pinned]
+    """The textual forms that are known, by patch name."""
+
+    def judge_series(self, base: str, patches: Sequence[Patch]) -> list[Judgement]:
+        """Judge a whole series: each patch on the result of those before it that applied."""
+        judgements = []
+        for patch in patches:
+            judgements.append(self.judge(base, patch))
+            base = judgements[-1].tree
+        return judgements
+
+    def judge(self, base: str, patch: Patch) -> Judgement:
+        """Judge one patch on the tree `base`. Raises UnsafeArchiveError for a patch that names a path outside the tree."""
+        return self._judge_textual(base, patch) if patch.edit is None else self._judge_edit(base, patch, patch.edit)
+
+    def _judge_edit(self, base: str, patch: Patch, edit: StructuralEdit) -> Judgement:
+        renamed = self._moves(base, patch, edit)
+        paths = {**self.paths, **renamed}
+
+        def judged(verdict: Verdict, cause: str, tree: str = base) -> Judgement:
+            return Judgement(patch=patch.name, verdict=verdict, tree=tree, cause=cause, renamed=renamed)
+
+        try:
+            tree = apply_structural(base, edit, paths, store=self.store, where=patch.name)
+        except (PatchConflictError, PostConditionError) as error:
+            if is_there(base, edit, paths, store=self.store):
+                return judged(Verdict.UPSTREAMED, "every edit's result is there already")
+            gone = self._gone(base, edit, paths)
+            if gone:
+                return judged(Verdict.OBSOLETE, gone)
+            return judged(Verdict.CONFLICT, f"{error}{self._nearest(base, edit, paths, error)}")
+        if tree == base:
+            if is_there(base, edit, paths, store=self.store):
+                return judged(Verdict.UPSTREAMED, "every edit's result is there already")
+            return judged(Verdict.CONFLICT, "it applies and changes nothing")
+        return judged(self._distance(base, patch, tree), "; ".join(f"{old} is now {new}" for old, new in renamed.items()), tree)
+
+    def _distance(self, base: str, patch: Patch, tree: str) -> Verdict:
+        """Say by which step the textual form would have given the same tree."""
+        pinned = self.pinned.get(patch.name)
+        if pinned is None or pinned.before == base:
+            return Verdict.CLEAN
+        try:
+            if textual.apply_exactly(base, textual.difference(pinned.before, pinned.after, store=self.store), store=self.store) == tree:
+                return Verdict.CLEAN
+        except PatchConflictError:
+            if textual.merge(base, pinned.before, pinned.after, store=self.store) == tree:
+                return Verdict.MERGED
+        return Verdict.RESTRUCTURED
+
+    def _judge_textual(self, base: str, patch: Patch) -> Judgement:
+        diff = textual.read_diff(patch, self.paths, where=patch.name)
+
+        def judged(verdict: Verdict, cause: str = "", tree: str = base) -> Judgement:
+            return Judgement(patch=patch.name, verdict=verdict, tree=tree, cause=cause)
+
+        try:
+            tree = textual.apply_exactly(base, diff, store=self.store)
+        except PatchConflictError as error:
+            cause = str(error)
+        else:
+            if tree != base:
+                return judged(Verdict.CLEAN, tree=tree)
+            cause = "it applies and changes nothing"
+        if textual.is_there(base, diff, store=self.store):
+            return judged(Verdict.UPSTREAMED, "every hunk's result is there already")
+        changed, added = textual.touched(diff)
+        missing = [path for path in changed if self.store.entry(base, path) is None]
+        if missing and len(missing) == len(changed) and not added:
+            return judged(Verdict.OBSOLETE, f"{', '.join(missing)} is gone")
+        pinned = self.pinned.get(patch.name)
+        merged = textual.merge(base, pinned.before, pinned.after, store=self.store) if pinned else None
+        if merged == base:
+            return judged(Verdict.UPSTREAMED, "merged, it changes nothing")
+        if merged is not None:
+            broken = [path for path in (*changed, *added) if self._parsed(base, path) and not self._parsed(merged, path)]
+            if not broken:
+                return judged(Verdict.MERGED, tree=merged)
+            cause = f"merged, {', '.join(broken)} no longer parses"
+        if missing:
+            cause += f" Gone: {', '.join(missing)}."
+        return judged(Verdict.CONFLICT, cause)
+
+    def _parsed(self, tree: str, path: str) -> bool:
+        entry = self.store.entry(tree, path)
+        if entry is None:
+            return True
+        try:
+            return parses(self.store.read(tree, path).decode("utf-8"), language_of(path))
+        except UnicodeDecodeError:
+            return True
+
+    def _moves(self, base: str, patch: Patch, edit: StructuralEdit) -> dict[str, str]:
+        """Find where the files went that an edit names and the base does not have, by git's own measure of likeness."""
+        pinned = self.pinned.get(patch.name)
+        if pinned is None:
+            return {}
+        lost = {}
+        for change in edit.edits:
+            if isinstance(change, AddedFile):
+                continue
+            try:
+                locate(base, change, self.paths, store=self.store)
+            except MissingFileError:
+                try:
+                    lost[locate(pinned.before, change, self.paths, store=self.store)] = change
+                except MissingFileError:
+                    continue
+        if not lost:
+            return {}
+        diff = textual.difference(pinned.before, base, store=self.store)
+        diff.find_similar(flags=DiffFind.FIND_RENAMES, rename_threshold=LIKENESS, rename_limit=2000)
+        new = {delta.old_file.path: delta.new_file.path for delta in diff.deltas if delta.status == DeltaStatus.RENAMED}
+        # An edit names the upstream's own path, or a pattern: what it names is led to the new place.
+        return {path: new[old] for old, change in lost.items() if old in new for path in change.paths if not set(path) & set("*?[")}
+
+    def _gone(self, base: str, edit: StructuralEdit, paths: Mapping[str, str]) -> str:
+        """Say what an edit was about and is no more, or nothing when some of it is still there."""
+        lost = []
+        for change in edit.edits:
+            if isinstance(change, AddedFile):
+                return ""
+            try:
+                locate(base, change, paths, store=self.store)
+            except MissingFileError:
+                lost.append(" or ".join(map_path(path, paths) for path in change.paths))
+            else:
+                return ""
+        # A condition that something must be gone, and is not, says that the code went on living elsewhere.
+        for condition in edit.after:
+            if condition.absent is not None:
+                found = self.store.glob(base, map_path(condition.absent.in_, paths))
+                if any(condition.absent.text.encode() in self.store.read(base, path) for path in found):
+                    return ""
+        return f"{', '.join(lost)} is gone, and nothing like it is there"
+
+    def _nearest(self, base: str, edit: StructuralEdit, paths: Mapping[str, str], error: ForkhouseError) -> str:
+        """Return the line that looks most like what was not found, to show where to look."""
+        anchor = getattr(error, "anchor", "")
+        if not anchor:
+            return ""
+        wanted = anchor.strip().splitlines()[0].strip()
+        best = (0.0, "")
+        for change in edit.edits:
+            if isinstance(change, AddedFile):
+                continue
+            try:
+                path = locate(base, change, paths, store=self.store)
+            except MissingFileError:
+                continue
+            lines = self.store.read(base, path).decode("utf-8", errors="replace").splitlines()
+            matcher = difflib.SequenceMatcher(b=wanted)
+            for number, line in enumerate(lines, start=1):
+                matcher.set_seq1(line.strip())
+                if matcher.real_quick_ratio() > best[0] and matcher.quick_ratio() > best[0]:
+                    best = max(best, (matcher.ratio(), f" Nearest to it: {path}:{number}: {line.strip()[:120]}"))
+        return best[1] if best[0] >= LIKENESS / 100 else ""
+
+
+def pin(base: str, patches: Sequence[Patch], ladder: Ladder) -> dict[str, Pinned]:
+    """Apply a series where it is known to apply, and return the textual form of each patch.
+
+    Raises PatchConflictError for a patch that does not apply there.
+    """
+    pinned = {}
+    for patch in patches:
+        judgement = ladder.judge(base, patch)
+        if judgement.verdict not in APPLIED:
+            message = f"{patch.name} does not apply at the pin itself: {judgement.cause}"
+            raise PatchConflictError(message)
+        pinned[patch.name] = Pinned(before=base, after=judgement.tree)
+        base = judgement.tree
+    return pinned

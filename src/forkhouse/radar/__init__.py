@@ -1,0 +1,156 @@
+"""The drift radar: a patch series against every candidate pin, and the first pin that breaks each patch."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from forkhouse.patches.ladder import APPLIED, SETTLED, Ladder, Verdict
+from forkhouse.progress import report
+from forkhouse.sources.store import ObjectStore
+from forkhouse.workspace import digest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from forkhouse.patches.ladder import Pinned
+    from forkhouse.patches.series import Patch
+    from forkhouse.radar.candidates import Candidate
+    from forkhouse.workspace import Journal
+
+CHUNK = 32
+"""Candidates that one process judges in a row: neighbours share most of their files, and what was judged is remembered."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """What becomes of one patch on one candidate."""
+
+    verdict: Verdict
+    cause: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Matrix:
+    """The verdicts of a series (rows) on candidates (columns), the oldest first."""
+
+    upstream: str
+    form: str
+    pin: str
+    candidates: tuple[Candidate, ...]
+    patches: tuple[str, ...]
+    cells: tuple[tuple[Cell, ...], ...]
+
+    def survival(self) -> tuple[float, ...]:
+        """Return for each candidate the share of patches that are settled there: applied, upstream already, or without an object."""
+        return tuple(
+            sum(row[column].verdict in SETTLED for row in self.cells) / len(self.patches) for column in range(len(self.candidates))
+        )
+
+    def first_break(self, row: int) -> Candidate | None:
+        """Return the first candidate after the pin on which a patch is in conflict, None when it never is."""
+        after = [column for column, candidate in enumerate(self.candidates) if candidate.order > self._pin_order()]
+        return next((self.candidates[column] for column in after if self.cells[row][column].verdict is Verdict.CONFLICT), None)
+
+    def newest_whole(self) -> Candidate | None:
+        """Return the newest candidate on which no patch is in conflict."""
+        whole = [
+            candidate
+            for column, candidate in enumerate(self.candidates)
+            if all(row[column].verdict in SETTLED for row in self.cells) and any(row[column].verdict in APPLIED for row in self.cells)
+        ]
+        return whole[-1] if whole else None
+
+    def _pin_order(self) -> int:
+        return next((candidate.order for candidate in self.candidates if candidate.label == self.pin), -1)
+
+    def as_json(self) -> dict[str, object]:
+        """Return the matrix as values that JSON can hold."""
+        whole = self.newest_whole()
+        return {
+            "upstream": self.upstream,
+            "form": self.form,
+            "pin": self.pin,
+            "candidates": [asdict(candidate) for candidate in self.candidates],
+            "survival": self.survival(),
+            "newest-whole": whole.label if whole else None,
+            "patches": [
+                {
+                    "name": name,
+                    "first-break": broken.label if (broken := self.first_break(row)) else None,
+                    "verdicts": [asdict(cell) for cell in self.cells[row]],
+                }
+                for row, name in enumerate(self.patches)
+            ],
+        }
+
+
+def scan(
+    upstream: str,
+    form: str,
+    pin: str,
+    candidates: Sequence[Candidate],
+    patches: Sequence[Patch],
+    ladder: Ladder,
+    *,
+    journal: Journal,
+    engine: str,
+) -> Matrix:
+    """Judge a series on every candidate, side by side in processes. What was judged before is not judged again."""
+    series = digest([patch.sha256 for patch in patches], dict(ladder.paths), [asdict(pinned) for pinned in ladder.pinned.values()], engine)
+    keys = {candidate.tree: digest(series, candidate.tree) for candidate in candidates}
+    whole = digest(series, list(keys))
+    record = journal.get("radar", whole)
+    known: dict[str, object] = (
+        dict(record) if record else {tree: entry["cells"] for tree, key in keys.items() if (entry := journal.get("verdicts", key))}
+    )
+    missing = [tree for tree in keys if tree not in known]
+    with report().task(f"radar {upstream}", total=len(missing)) as task:
+        chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
+        for chunk, judged in zip(chunks, _judge_all(chunks, patches, ladder), strict=True):
+            for tree, cells in zip(chunk, judged, strict=True):
+                journal.put("verdicts", keys[tree], {"cells": cells})
+                known[tree] = cells
+            task.advance(len(chunk))
+    if record is None:
+        journal.put("radar", whole, known)
+    columns = [[Cell(verdict=Verdict(verdict), cause=cause) for verdict, cause in known[candidate.tree]] for candidate in candidates]  # type: ignore[attr-defined]  # the journal holds what was put there
+    return Matrix(
+        upstream=upstream,
+        form=form,
+        pin=pin,
+        candidates=tuple(candidates),
+        patches=tuple(patch.name for patch in patches),
+        cells=tuple(zip(*columns, strict=True)),
+    )
+
+
+def _judge_all(chunks: Sequence[Sequence[str]], patches: Sequence[Patch], ladder: Ladder) -> Sequence[list[list[tuple[str, str]]]]:
+    if len(chunks) < 2:  # noqa: PLR2004  # one chunk needs no second process
+        return [_judge(chunk, patches, ladder) for chunk in chunks]
+    shared = (patches, ladder.store.folder, tuple(ladder.store.borrowed), dict(ladder.paths), dict(ladder.pinned))
+    # A repository handle does not cross over to another process: each opens its own.
+    with ProcessPoolExecutor(max_workers=len(os.sched_getaffinity(0)), initializer=_open, initargs=shared) as pool:
+        return list(pool.map(_judge_here, chunks))
+
+
+_here: list[tuple[Sequence[Patch], Ladder]] = []
+"""What a process of the pool works with."""
+
+
+def _open(patches: Sequence[Patch], folder: Path, borrowed: Sequence[Path], paths: Mapping[str, str], pinned: Mapping[str, Pinned]) -> None:
+    store = ObjectStore(folder)
+    for repository in borrowed:
+        store.borrow(repository)
+    _here.append((patches, Ladder(store=store, paths=paths, pinned=pinned)))
+
+
+def _judge_here(trees: Sequence[str]) -> list[list[tuple[str, str]]]:
+    return _judge(trees, *_here[0])
+
+
+def _judge(trees: Sequence[str], patches: Sequence[Patch], own: Ladder) -> list[list[tuple[str, str]]]:
+    return [[(judgement.verdict, judgement.cause) for judgement in own.judge_series(tree, patches)] for tree in trees]

@@ -1,0 +1,281 @@
+"""What the keeper of a series does with it: check it on a base, look at it, export it, carry it to a new base, begin a patch."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass, replace
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+
+import pygit2
+import yaml
+from packaging.version import Version
+from pygit2.enums import DiffOption
+
+from forkhouse.documents import parse
+from forkhouse.errors import NoEffectError, UsageError
+from forkhouse.lock import SdistSource, Source, WheelSource, describe
+from forkhouse.patches import textual
+from forkhouse.patches.edits import StructuralEdit
+from forkhouse.patches.ladder import APPLIED, Judgement, Ladder, Verdict, pin
+from forkhouse.patches.series import read_series
+from forkhouse.patches.structural import apply_structural
+from forkhouse.radar.candidates import releases
+from forkhouse.sources import acquire
+from forkhouse.sources.store import AUTHOR
+from forkhouse.workspace import storage_errors, write_atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from forkhouse.patches.series import Patch
+    from forkhouse.pipeline import Plant
+    from forkhouse.sources import SourceTree
+    from forkhouse.sources.store import ObjectStore
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bench:
+    """A series laid out on its pin."""
+
+    upstream: str
+    source: SourceTree
+    patches: tuple[Patch, ...]
+    """The patches that are meant for this form of the upstream."""
+    ladder: Ladder
+    """Knows the textual form of each patch."""
+
+    @property
+    def store(self) -> ObjectStore:
+        """Where the trees are."""
+        return self.ladder.store
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """What `refresh` did, or would do, for one patch."""
+
+    patch: str
+    verdict: Verdict
+    action: str
+
+
+def open_bench(plant: Plant, upstream: str) -> Bench:
+    """Apply a series at its pin, in the first form of the upstream that can be had here.
+
+    Raises UsageError for an unknown upstream, PatchConflictError when the series does not apply at its own pin.
+    """
+    if upstream not in plant.lock.upstreams:
+        message = f"The lock has no upstream '{upstream}'. It has: {', '.join(plant.lock.upstreams)}."
+        raise UsageError(message)
+    return bench_on(plant, upstream, forms=("git", "sdist", "wheel", "debian-source"))
+
+
+def bench_on(plant: Plant, upstream: str, *, forms: Sequence[str]) -> Bench:
+    """Apply a series at its pin in one of the given forms of the upstream."""
+    source = acquire(
+        upstream,
+        plant.lock.upstreams[upstream],
+        forms,  # type: ignore[arg-type]  # names of forms
+        access=plant.access,
+        registry=plant.registry,
+        store=plant.store,
+        journal=plant.journal,
+    )
+    patches = tuple(patch for patch in plant.series(upstream) if patch.is_for(source.source.kind))
+    ladder = Ladder(store=plant.store, paths=source.source.paths, pinned={})
+    pinned = pin(source.tree, patches, ladder)
+    return Bench(upstream=upstream, source=source, patches=patches, ladder=replace(ladder, pinned=pinned))
+
+
+def judge(plant: Plant, bench: Bench, version: str | None) -> list[Judgement]:
+    """Judge a series on another release of its upstream, or on its pin when `version` is None."""
+    base = bench.source.tree if version is None else other_base(plant, bench, version)[0]
+    return bench.ladder.judge_series(base, bench.patches)
+
+
+def find_patches(bench: Bench, name: str | None) -> list[Patch]:
+    """Return the patches whose names begin with `name`, all when it is None. Raises UsageError when there is none."""
+    found = [patch for patch in bench.patches if patch.name.startswith(name or "")]
+    if not found:
+        message = f"No patch of {bench.upstream} in its form {bench.source.source.kind} begins with '{name}'."
+        raise UsageError(message)
+    return found
+
+
+def other_base(plant: Plant, bench: Bench, version: str) -> tuple[str, int]:
+    """Return tree and time of another version of the bench's upstream, in the same form.
+
+    For a git source `version` is any revision of its mirror (`--mirror`). Raises UsageError, UnreachableError.
+    """
+    source = bench.source.source
+    if isinstance(source, SdistSource | WheelSource):
+        wanted = Version(version)
+        found = [release for release in releases(plant.registry, source) if release.version == wanted]
+        if not found:
+            message = f"No index offers {source.package} {version} as {source.kind} for this machine."
+            raise UsageError(message)
+        return import_release(plant, bench.upstream, source.model_copy(update={"file": found[0].file, "version": version}))
+    message = (
+        f"{describe(source)}: only releases of a registry can be taken by version here; for git history use `forkhouse radar --mirror DIR`."
+    )
+    raise UsageError(message)
+
+
+def import_release(plant: Plant, upstream: str, source: SdistSource | WheelSource) -> tuple[str, int]:
+    """Return tree and time of a release that the lock does not pin: it is fetched and measured, not trusted to build from."""
+    key = f"{source.package}-{source.file}"
+    known = plant.journal.get("release", key)
+    sha256 = str(known["sha256"]) if known else plant.registry.download(plant.registry.find(source.package, source.file))[1]
+    if known is None:
+        plant.journal.put("release", key, {"sha256": sha256})
+    pinned: Source = source.model_copy(update={"sha256": sha256, "tree": None, "patched_tree": None})
+    tree = acquire(
+        upstream,
+        plant.lock.upstreams[upstream].model_copy(update={"sources": (pinned,)}),
+        [source.kind],
+        access=replace(plant.access, policy="registry"),
+        registry=plant.registry,
+        store=plant.store,
+        journal=plant.journal,
+    )
+    return tree.tree, tree.epoch
+
+
+def explain(bench: Bench, patch: Patch) -> str:
+    """Return what a patch changes at the pin, as a diff."""
+    pinned = bench.ladder.pinned[patch.name]
+    return difference_text(pinned.before, pinned.after, bench.store)
+
+
+def difference_text(before: str, after: str, store: ObjectStore) -> str:
+    """Return the diff between two trees as text; binary files are whole in it."""
+    diff = store.repository.diff(pygit2.Oid(hex=before), pygit2.Oid(hex=after), flags=DiffOption.SHOW_BINARY)
+    return diff.patch or ""
+
+
+def export(bench: Bench, folder: Path) -> list[Path]:
+    """Write the series as git-format patches, which `git am` takes, and return their paths. Equal series give equal bytes."""
+    written = []
+    with storage_errors("Exporting the series"):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for number, patch in enumerate(bench.patches, start=1):
+            stem = re.sub(r"^\d{4}-|\.edit\.yaml$|\.patch$", "", patch.name)
+            path = folder / f"{number:04}-{stem}.patch"
+            path.write_text(format_patch(patch, explain(bench, patch), bench.source.epoch + number), encoding="utf-8")
+            written.append(path)
+    return written
+
+
+def format_patch(patch: Patch, diff: str, epoch: int) -> str:
+    """Return a patch in git's mail format, with its DEP-3 header as the message."""
+    name, address = AUTHOR
+    header = "\n".join(line for line in patch.header.splitlines() if not line.startswith(("From", "Subject:", "Date:", "---")))
+    return (
+        f"From {'0' * 40} Mon Sep 17 00:00:00 2001\nFrom: {name} <{address}>\nDate: {formatdate(epoch)}\n"
+        f"Subject: [PATCH] {patch.subject}\n\n{header.strip()}\n---\n{diff}-- \nforkhouse\n"
+    )
+
+
+def lay_out(bench: Bench, folder: Path) -> None:
+    """Write the patched source as files below `folder`, which is made anew."""
+    shutil.rmtree(folder, ignore_errors=True)
+    last = bench.ladder.pinned[bench.patches[-1].name].after if bench.patches else bench.source.tree
+    bench.store.check_out(last, folder)
+
+
+def refresh(bench: Bench, base: str, *, series: Path, conflicts: Path, retire: bool, dry_run: bool) -> list[Change]:
+    """Carry a series to another base, rewriting only what must change.
+
+    A file that moved is renamed in the edits that name it; a textual patch that had to be merged is written anew; with `retire`, what
+    is upstream or has lost its object leaves the series. For a conflict a work tree with the touched files and the cause is laid
+    out below `conflicts`. With `dry_run` nothing is written.
+    """
+    changes = []
+    for patch, judgement in zip(bench.patches, bench.ladder.judge_series(base, bench.patches), strict=True):
+        action = "unchanged"
+        if judgement.verdict is Verdict.CONFLICT:
+            action = f"needs a person: {judgement.cause}"
+            if not dry_run:
+                _lay_out_conflict(bench, patch, judgement, conflicts / patch.name)
+        elif judgement.verdict not in APPLIED:
+            action = f"{'retired' if retire else 'kept, --retire takes it out'}: {judgement.cause}"
+            if retire and not dry_run:
+                _retire(series, patch)
+        elif patch.edit is None and judgement.verdict is Verdict.MERGED:
+            action = "written anew"
+            if not dry_run:
+                diff = difference_text(base, judgement.tree, bench.store)
+                write_atomic(series / patch.name, format_patch(patch, diff, bench.source.epoch).encode())
+        elif judgement.renamed:
+            action = f"follows its files: {judgement.cause}"
+            if not dry_run:
+                _follow(series / patch.name, judgement, bench)
+        changes.append(Change(patch=patch.name, verdict=judgement.verdict, action=action))
+        base = judgement.tree
+    return changes
+
+
+def _lay_out_conflict(bench: Bench, patch: Patch, judgement: Judgement, folder: Path) -> None:
+    """Give a person what is needed to resolve a conflict: the files on the new base, the patch as it was meant, and the cause."""
+    pinned = bench.ladder.pinned[patch.name]
+    shutil.rmtree(folder, ignore_errors=True)
+    for delta in textual.difference(pinned.before, pinned.after, store=bench.store).deltas:
+        path = delta.new_file.path
+        if bench.store.entry(judgement.tree, path) is not None:
+            write_atomic(folder / "tree" / path, bench.store.read(judgement.tree, path))
+    write_atomic(folder / "intent.diff", difference_text(pinned.before, pinned.after, bench.store).encode())
+    write_atomic(folder / "CAUSE", f"{judgement.cause}\n".encode())
+
+
+def _retire(series: Path, patch: Patch) -> None:
+    order = (series / "series").read_text(encoding="utf-8").splitlines(keepends=True)
+    write_atomic(series / "series", "".join(line for line in order if line.strip() != patch.name).encode())
+    (series / patch.name).unlink()
+
+
+def _follow(path: Path, judgement: Judgement, bench: Bench) -> None:
+    """Let an edit name the new place of its file, in the upstream's own terms; nothing else of it changes."""
+    text = path.read_text(encoding="utf-8")
+    for old, new in judgement.renamed.items():
+        own = next(
+            (prefix + new.removeprefix(mapped) for prefix, mapped in bench.source.source.paths.items() if new.startswith(mapped)), new
+        )
+        text = text.replace(old, own)
+    write_atomic(path, text.encode())
+
+
+def begin(
+    bench: Bench, series: Path, *, subject: str, description: str, path: str, language: str, selector: tuple[str, str], text: str
+) -> Path:
+    """Write a new edit that replaces what a selector (its kind and value) matches by `text`, once it is known to apply.
+
+    Empty `text` removes the match. Raises what applying raises, NoEffectError when it changes nothing; the series then stays as it is.
+    """
+    kind, value = selector
+    operation = {"replace": {kind: value}, "with": text} if text else {"remove": {kind: value}}
+    values = {
+        "Subject": subject,
+        "Description": description,
+        "Origin": "vendor, Forkhouse",
+        "Forwarded": "no",
+        "Retire-When": "the upstream does this itself",
+        "edits": [{"path": path, "language": language, "operations": [operation]}],
+    }
+    content = yaml.dump(values, sort_keys=False, width=110, allow_unicode=True)
+    number = 1 + max((int(patch.name[:4]) for patch in read_series(series)), default=0)
+    words = re.findall(r"[a-z0-9]+", subject.lower())
+    name = f"{number:04}-{'-'.join(words)}.edit.yaml"
+    edit = parse(StructuralEdit, content, name=name)
+    base = bench.ladder.pinned[bench.patches[-1].name].after if bench.patches else bench.source.tree
+    if apply_structural(base, edit, bench.ladder.paths, store=bench.store, where=name) == base:
+        message = f"{name} would change nothing in {path}; it was not written."
+        raise NoEffectError(message)
+    order = series / "series"
+    before = order.read_text(encoding="utf-8") if order.is_file() else ""
+    write_atomic(series / name, content.encode())
+    write_atomic(order, f"{before}{name}\n".encode())
+    return series / name

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from pygit2.enums import FileMode
+
+from forkhouse.builders.environment import BuildEnvironment
+from forkhouse.documents import parse
+from forkhouse.lock import GitSource, WheelSource
+from forkhouse.patches import PatchedTree
+from forkhouse.recipes import Recipe
+from forkhouse.sources import SourceTree
+from forkhouse.sources.archives import read_wheel
+from forkhouse.sources.store import ObjectStore, TreeFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from forkhouse.lock import Source
+    from forkhouse.sources.registry import Registry
+
+EPOCH = 1_700_000_000
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    text = "upstream: demo\ndistribution: demo-rocm\nlocal: rocm.1\nbuilders:\n  wheel: {kind: repack}\n  git: {kind: pep517}\n"
+    return parse(Recipe, text, name="recipe.yaml")
+
+
+@pytest.fixture
+def environment(tmp_path: Path, registry: Registry) -> BuildEnvironment:
+    """A build environment without tools: Python alone."""
+    return BuildEnvironment(tools=(), registry=registry, folder=tmp_path / "environments")
+
+
+@pytest.fixture
+def patched(store: ObjectStore) -> Callable[..., PatchedTree]:
+    """Make a patched tree: of a wheel's files, or of given ones, which count as a git checkout."""
+
+    def make(wheel: Path | None = None, files: Mapping[str, bytes] | None = None, *, into: ObjectStore = store) -> PatchedTree:
+        source: Source = GitSource(kind="git", url="https://host.invalid/demo", commit="0" * 40)
+        members = [TreeFile(path=path, content=content, mode=FileMode.BLOB) for path, content in (files or {}).items()]
+        if wheel is not None:
+            source = WheelSource(kind="wheel", package=wheel.name.split("-")[0].replace("_", "-"), file=wheel.name, sha256="0" * 64)
+            members += read_wheel(wheel)[0]
+        tree = into.import_files(members)
+        commit = into.commit(tree, message="base\n", epoch=EPOCH)
+        version = "1.0" if wheel is None else wheel.name.split("-")[1]
+        base = SourceTree(upstream="demo", version=version, source=source, tree=tree, commit=commit, epoch=EPOCH, passed_over=())
+        return PatchedTree(source=base, tree=tree, commit=commit, applied=(), not_for_form=())
+
+    return make

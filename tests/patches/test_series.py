@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from forkhouse.errors import DocumentError, SeriesError
+from forkhouse.patches.series import read_series
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DIFF = """\
+From: Tester <tester@localhost>
+Subject: [PATCH 1/2] Add a file
+Forwarded: no
+
+---
+diff --git a/new.txt b/new.txt
+new file mode 100644
+--- /dev/null
++++ b/new.txt
+@@ -0,0 +1 @@
++new
+"""
+EDIT = """\
+Subject: Change a word
+Description: >-
+  Why it has
+  to change.
+Origin: vendor, Forkhouse
+Forwarded: no
+Retire-When: never
+Forms: [wheel]
+edits:
+  - path: a.txt
+    language: text
+    operations:
+      - replace: {anchor: one}
+        with: two
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    (folder / "0001-add.patch").write_text(DIFF, encoding="utf-8")
+    (folder / "0002-change.edit.yaml").write_text(EDIT, encoding="utf-8")
+    (folder / "series").write_text("# in this order\n0002-change.edit.yaml\n\n0001-add.patch\n", encoding="utf-8")
+    return folder
+
+
+def test_reads_the_patches_in_the_order_of_the_series(folder: Path) -> None:
+    edit, diff = read_series(folder)
+    assert (edit.name, edit.subject) == ("0002-change.edit.yaml", "Change a word")
+    assert edit.header.splitlines()[0] == "Description: Why it has to change."
+    assert "Forwarded: no" in edit.header.splitlines()
+    assert (diff.name, diff.subject, diff.edit) == ("0001-add.patch", "Add a file", None)
+    assert diff.content == DIFF.encode()
+    assert edit.sha256 != diff.sha256
+
+
+def test_an_edit_is_for_the_forms_that_it_names(folder: Path) -> None:
+    edit, diff = read_series(folder)
+    assert edit.is_for("wheel")
+    assert not edit.is_for("git")
+    assert diff.is_for("git")
+
+
+def test_an_upstream_without_a_folder_has_no_patches(tmp_path: Path) -> None:
+    assert read_series(tmp_path / "none") == ()
+
+
+def test_a_patch_that_is_named_and_missing_is_refused(folder: Path) -> None:
+    (folder / "0001-add.patch").unlink()
+    with pytest.raises(SeriesError, match=r"demo/series names 0001-add\.patch, which is not there"):
+        read_series(folder)
+
+
+def test_a_patch_that_no_line_names_is_refused(folder: Path) -> None:
+    (folder / "series").write_text("0001-add.patch\n", encoding="utf-8")
+    with pytest.raises(SeriesError, match=r"demo/0002-change\.edit\.yaml is not named in series, so it would silently not apply"):
+        read_series(folder)
+
+
+def test_every_problem_of_a_series_is_told_at_once(folder: Path) -> None:
+    (folder / "series").write_text("0001-add.patch\n0001-add.patch\n../0003-evil.patch\n", encoding="utf-8")
+    with pytest.raises(SeriesError) as caught:
+        read_series(folder)
+    for problem in ("names ../0003-evil.patch, which is not there", "0002-change.edit.yaml is not named", "names 0001-add.patch twice"):
+        assert problem in str(caught.value)
+
+
+def test_a_folder_without_a_series_is_refused(folder: Path) -> None:
+    (folder / "series").unlink()
+    with pytest.raises(SeriesError, match="demo/series is missing"):
+        read_series(folder)
+
+
+@pytest.mark.parametrize("text", ["", "Subject: nothing follows\n", DIFF.replace("Subject:", "About:"), DIFF.replace("diff --git", "diff")])
+def test_a_file_that_is_no_git_patch_is_refused(folder: Path, text: str) -> None:
+    (folder / "0001-add.patch").write_text(text, encoding="utf-8")
+    with pytest.raises(SeriesError, match=r"demo/0001-add\.patch is not a git-format patch"):
+        read_series(folder)
+
+
+@pytest.mark.parametrize("name", ["0001-add.patch", "0002-change.edit.yaml"])
+def test_a_file_that_is_no_text_is_refused(folder: Path, name: str) -> None:
+    (folder / name).write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SeriesError, match=rf"demo/{name} is not UTF-8 text"):
+        read_series(folder)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("Forwarded: no\n", "", r"demo/0002-change\.edit\.yaml:1: Forwarded: Field required"),
+        ("Subject: Change a word", "Subject: ''", r"edit\.yaml:1: Subject: String should have at least 1 character"),
+        ("Forms: [wheel]", "Forms: [zip]", r"edit\.yaml:8: Forms\[0\]: Input should be 'git'"),
+        ("language: text", "language: cobol", r"edit\.yaml:11: edits\[0\]\.language: .*'cobol'"),
+        ("        with: two\n", "", r"edit\.yaml:13: edits\[0\].*operations\[0\]: .*belongs to `replace`"),
+        ("{anchor: one}", "{anchor: one, pattern: x}", r"edit\.yaml:13: edits\[0\].*replace: give exactly one of: .*anchor"),
+        ("{anchor: one}", "{}", r"edit\.yaml:13: edits\[0\].*replace: give exactly one of: "),
+        ("      - replace", "      - count: 0\n        replace", r"edit\.yaml:13: .*count: Input should be greater than or equal to 1"),
+        ("edits:", "notes: x\nedits:", r"edit\.yaml:9: notes: Extra inputs are not permitted"),
+    ],
+)
+def test_a_bad_edit_is_refused_with_its_line(folder: Path, old: str, new: str, message: str) -> None:
+    assert old in EDIT
+    (folder / "0002-change.edit.yaml").write_text(EDIT.replace(old, new), encoding="utf-8")
+    with pytest.raises(DocumentError, match=message):
+        read_series(folder)

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import random
+import string
+from typing import TYPE_CHECKING
+
+import pytest
+
+from forkhouse.errors import HashMismatchError, MovedTagError, StorageError, UnreachableError
+from forkhouse.lock import GitSource
+from forkhouse.sources.git import fetch_commit, mirror_address, remote_tag
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from forkhouse.sources.store import ObjectStore
+
+
+@pytest.fixture
+def upstream(tmp_path: Path, commit: Callable[..., str], git: Callable[..., str]) -> Path:
+    """A repository whose first commit has the annotated tag v1; main has gone on."""
+    folder = tmp_path / "upstream/demo"
+    commit(folder, {"a.txt": "one\n"})
+    git(folder, "tag", "--annotate", "v1", "--message=release")
+    commit(folder, {"a.txt": "two\n"})
+    return folder
+
+
+@pytest.fixture
+def pin(upstream: Path, git: Callable[..., str]) -> GitSource:
+    return GitSource(
+        kind="git",
+        url=upstream.as_uri(),
+        tag="v1",
+        commit=git(upstream, "rev-parse", "v1^{commit}"),
+        tree=git(upstream, "rev-parse", "v1^{tree}"),
+    )
+
+
+def changed(pin: GitSource, **values: str | None) -> GitSource:
+    return pin.model_copy(update=values)
+
+
+def test_the_pinned_commit_is_fetched_whatever_the_branch_says(pin: GitSource, store: ObjectStore, tmp_path: Path) -> None:
+    tree = fetch_commit(pin, store, tmp_path / "cache", mirror=None, offline=False)
+    assert tree == pin.tree
+    assert store.read(tree, "a.txt") == b"one\n"
+
+
+def test_a_cached_commit_needs_no_host(pin: GitSource, upstream: Path, store: ObjectStore, tmp_path: Path) -> None:
+    fetch_commit(pin, store, tmp_path / "cache", mirror=None, offline=False)
+    upstream.rename(tmp_path / "gone")
+    assert fetch_commit(pin, store, tmp_path / "cache", mirror=None, offline=True) == pin.tree
+
+
+def test_offline_and_not_cached_is_unreachable(pin: GitSource, store: ObjectStore, tmp_path: Path) -> None:
+    with pytest.raises(UnreachableError, match=r"is not in the cache and --offline forbids fetching it"):
+        fetch_commit(pin, store, tmp_path / "cache", mirror=None, offline=True)
+
+
+def test_a_moved_tag_stops(pin: GitSource, upstream: Path, git: Callable[..., str], store: ObjectStore, tmp_path: Path) -> None:
+    git(upstream, "tag", "--force", "v1", "main")
+    head = git(upstream, "rev-parse", "main")
+    with pytest.raises(MovedTagError, match=rf"tag v1 points at {head}, the lock pins {pin.commit}"):
+        fetch_commit(pin, store, tmp_path / "cache", mirror=None, offline=False)
+
+
+def test_a_missing_tag_stops(pin: GitSource, store: ObjectStore, tmp_path: Path) -> None:
+    with pytest.raises(MovedTagError, match="tag v2 does not exist, the lock pins"):
+        fetch_commit(changed(pin, tag="v2"), store, tmp_path / "cache", mirror=None, offline=False)
+
+
+def test_a_tree_that_differs_from_the_lock_stops(pin: GitSource, store: ObjectStore, tmp_path: Path) -> None:
+    with pytest.raises(HashMismatchError, match=rf"has tree {pin.tree}, the lock says {'0' * 40}"):
+        fetch_commit(changed(pin, tree="0" * 40), store, tmp_path / "cache", mirror=None, offline=False)
+
+
+def test_a_commit_that_the_host_does_not_have_is_unreachable(pin: GitSource, store: ObjectStore, tmp_path: Path) -> None:
+    with pytest.raises(UnreachableError, match=r"did not answer: .*not our ref"):
+        fetch_commit(changed(pin, tag=None, commit="1" * 40), store, tmp_path / "cache", mirror=None, offline=False)
+
+
+def test_an_unresolved_source_says_how_to_complete_it(pin: GitSource, store: ObjectStore, tmp_path: Path) -> None:
+    with pytest.raises(UnreachableError, match="is unresolved: its commit id is not known"):
+        fetch_commit(changed(pin, commit=None), store, tmp_path / "cache", mirror=None, offline=False)
+
+
+def test_a_host_where_nobody_listens_is_unreachable(pin: GitSource, free_port: int, store: ObjectStore, tmp_path: Path) -> None:
+    url = f"https://127.0.0.1:{free_port}/owner/demo"
+    with pytest.raises(UnreachableError, match=rf"{url} did not answer: .*127\.0\.0\.1.*give --mirror DIR"):
+        fetch_commit(changed(pin, url=url), store, tmp_path / "cache", mirror=None, offline=False)
+
+
+@pytest.mark.parametrize("place", ["owner/demo.git", "owner/demo", "demo.git", "demo"])
+def test_a_mirror_stands_for_the_host(
+    pin: GitSource, upstream: Path, git: Callable[..., str], store: ObjectStore, tmp_path: Path, free_port: int, place: str
+) -> None:
+    git(tmp_path, "clone", "--quiet", "--mirror", str(upstream), str(tmp_path / "mirror" / place))
+    unreachable = changed(pin, url=f"https://127.0.0.1:{free_port}/owner/demo.git")
+    assert fetch_commit(unreachable, store, tmp_path / "cache", mirror=tmp_path / "mirror", offline=False) == pin.tree
+
+
+def test_a_mirror_without_the_repository_is_unreachable(tmp_path: Path) -> None:
+    with pytest.raises(UnreachableError, match=r"holds no repository demo\.git \(nor owner/demo\.git\).*git clone --mirror"):
+        mirror_address("https://host.invalid/owner/demo", tmp_path)
+
+
+def test_a_mirror_is_checked_like_the_host(
+    pin: GitSource, upstream: Path, git: Callable[..., str], store: ObjectStore, tmp_path: Path
+) -> None:
+    git(upstream, "tag", "--force", "v1", "main")
+    git(tmp_path, "clone", "--quiet", "--mirror", str(upstream), str(tmp_path / "mirror/demo.git"))
+    with pytest.raises(MovedTagError, match="tag v1 points at"):
+        fetch_commit(pin, store, tmp_path / "cache", mirror=tmp_path / "mirror", offline=False)
+
+
+def test_tags_of_both_kinds_give_their_commit(pin: GitSource, upstream: Path, git: Callable[..., str], tmp_path: Path) -> None:
+    git(upstream, "tag", "light", "main")
+    assert remote_tag(pin.url, "v1", tmp_path) == pin.commit
+    assert remote_tag(pin.url, "light", tmp_path) == git(upstream, "rev-parse", "main")
+    assert remote_tag(pin.url, "none", tmp_path) is None
+
+
+def test_a_tag_is_its_whole_name(pin: GitSource, upstream: Path, git: Callable[..., str], tmp_path: Path) -> None:
+    git(upstream, "tag", "other/refs/tags/v9", "main")
+    assert remote_tag(pin.url, "v9", tmp_path) is None
+    assert remote_tag(pin.url, "v*", tmp_path) is None
+
+
+def test_the_callers_own_repository_does_not_matter(
+    pin: GitSource, store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Inside a git hook these variables are set."""
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "nowhere/index"))
+    monkeypatch.setenv("GIT_OBJECT_DIRECTORY", str(tmp_path / "nowhere/objects"))
+    assert fetch_commit(pin, store, tmp_path / "cache", mirror=None, offline=False) == pin.tree
+
+
+def test_a_full_disk_is_explained(upstream: Path, commit: Callable[..., str], store: ObjectStore, tmp_path: Path, small_disk: Path) -> None:
+    head = commit(upstream, {"big.txt": "".join(random.Random(1).choices(string.printable, k=500_000))})
+    with pytest.raises(StorageError, match="No space left on device"):
+        fetch_commit(GitSource(kind="git", url=upstream.as_uri(), commit=head), store, small_disk / "cache", mirror=None, offline=False)
+    assert fetch_commit(GitSource(kind="git", url=upstream.as_uri(), commit=head), store, tmp_path / "cache", mirror=None, offline=False)
+
+
+def test_the_mirror_of_an_interrupted_run_is_completed(pin: GitSource, store: ObjectStore, tmp_path: Path) -> None:
+    fetch_commit(pin, store, tmp_path / "cache", mirror=None, offline=False)
+    (bare,) = (tmp_path / "cache/mirrors").iterdir()
+    (bare / "HEAD").unlink()
+    assert fetch_commit(pin, store, tmp_path / "cache", mirror=None, offline=False) == pin.tree

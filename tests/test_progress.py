@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from forkhouse.progress import Plain, Silent, report, showing
+
+if TYPE_CHECKING:
+    import pytest
+
+SCRIPT = """
+from forkhouse.progress import report, showing
+with showing():
+    with report().task("build ucx", total=2) as task:
+        task.advance(1)
+        report().line("ucx", "[half] done")
+        task.advance(1)
+"""
+
+
+def test_a_library_without_a_front_end_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
+    assert isinstance(report(), Silent)
+    report().line("ucx", "built")
+    with report().task("ucx", total=1) as task:
+        task.advance(1)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_lines_go_to_standard_error_while_shown(capfd: pytest.CaptureFixture[str]) -> None:
+    with showing():
+        report().line("ucx", "built")
+    report().line("ucx", "not said")
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"\[ +0\.\ds\] ucx: built\n", err)
+
+
+def test_a_long_task_says_where_it_is(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Plain, "INTERVAL", 0.0)
+    with showing(), report().task("fetch", total=4) as task:
+        task.advance(1)
+        task.advance(3)
+    assert [line.rpartition("fetch: ")[2] for line in capfd.readouterr().err.splitlines()] == ["25 %", "100 %"]
+
+
+def test_ci_gets_plain_lines_and_a_terminal_gets_bars() -> None:
+    plain = {**os.environ, "CI": "true", "TERM": "xterm"}
+    live = {**{name: value for name, value in os.environ.items() if name not in {"CI", "NO_COLOR", "FORCE_COLOR"}}, "TERM": "xterm"}
+    assert "\x1b[" not in on_a_terminal(plain)
+    assert "s] ucx: [half] done" in on_a_terminal(plain)
+    drawn = on_a_terminal(live)
+    assert "\x1b[" in drawn
+    assert "[half] done" in drawn
+    assert "\x1b[?25h" in drawn  # the cursor is shown again
+
+
+def on_a_terminal(environment: dict[str, str]) -> str:
+    """Return what the script writes to standard error when that is a terminal."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([sys.executable, "-c", SCRIPT], env=environment, stdout=subprocess.DEVNULL, stderr=theirs) as process:
+        os.close(theirs)
+        written = b""
+        while True:
+            try:
+                chunk = os.read(ours, 4096)
+            except OSError:  # how Linux says that the other end is closed
+                break
+            if not chunk:
+                break
+            written += chunk
+    os.close(ours)
+    assert process.returncode == 0
+    return written.decode()
