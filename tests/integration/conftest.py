@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import forkhouse.serving
+from forkhouse.serving.device import require_gpu
 from forkhouse.serving.stack import DEVICES, Device, Setting
 
 
@@ -45,14 +46,18 @@ def stack_python(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="session")
 def device(request: pytest.FixtureRequest) -> Device:
-    return DEVICES[request.config.getoption("--device")]
+    chosen = DEVICES[request.config.getoption("--device")]
+    if chosen.target:
+        require_gpu(chosen.target)  # a GPU that was asked for and is not there is an error, no reason to skip
+    return chosen
 
 
 @pytest.fixture(scope="session")
 def model(stack_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Model:
     folder = tmp_path_factory.mktemp("model")
     script = Path(forkhouse.serving.__file__).with_name("model.py")
-    result = subprocess.run([stack_python, script, folder], env={"HF_HUB_OFFLINE": "1"}, capture_output=True, text=True, check=False)
+    environment = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}  # so small a model is slower with more threads
+    result = subprocess.run([stack_python, script, folder], env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     listing = json.loads((folder / "prompts.json").read_text(encoding="utf-8"))
     config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -66,6 +71,6 @@ def model(stack_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Model
     )
 
 
-@pytest.fixture
-def setting(stack_python: Path, device: Device, model: Model, tmp_path: Path) -> Setting:
-    return Setting(python=stack_python, model=model.folder, device=device, scratch=tmp_path)
+@pytest.fixture(scope="module")
+def setting(stack_python: Path, device: Device, model: Model, tmp_path_factory: pytest.TempPathFactory) -> Setting:
+    return Setting(python=stack_python, model=model.folder, device=device, scratch=tmp_path_factory.mktemp("stack"))

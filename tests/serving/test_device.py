@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from forkhouse.errors import NoDeviceError
 from forkhouse.serving.device import TOPOLOGY, find_gpus, require_gpu, target_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 CPU = {"cpu_cores_count": 64, "simd_count": 0, "vendor_id": 0, "device_id": 0, "gfx_target_version": 0, "drm_render_minor": 0}
@@ -37,6 +39,14 @@ try:
 except NoDeviceError as error:
     print(error)
 """
+
+
+@pytest.fixture(autouse=True)
+def open_umask() -> Iterator[None]:
+    """Let the recorded files have the permissions that a test gives them."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
 
 
 def record(root: Path, *nodes: dict[str, int]) -> Path:
@@ -135,7 +145,5 @@ def test_a_user_outside_the_group_is_told_which_file_is_closed(tmp_path: Path) -
 
 def test_a_gpu_that_this_user_may_open_is_enough(tmp_path: Path) -> None:
     root = record(tmp_path, CPU, MI250, MI250)
-    for name in ("dev/kfd", "dev/dri/renderD129"):
-        (root / name).chmod(0o666)  # whatever the tests' umask is
     (root / "dev/dri/renderD128").chmod(0o000)
     assert look_as_nobody(root) == "2"

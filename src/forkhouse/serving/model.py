@@ -31,8 +31,7 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 SEED = 1
-PROMPT_WORDS = 96
-GROUPS = 2
+PROMPT_WORDS = (96, 40)  # of each group of prompts; different lengths take different numbers of KV blocks
 ANSWER_TOKENS = 8
 BLOCK_TOKENS = 32
 ATTEMPTS = 300
@@ -150,6 +149,12 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     return model.to(torch.bfloat16).eval()
 
 
+def fresh(length: int, generator: random.Random) -> Iterator[tuple[str, str]]:
+    """Yield, for as long as asked, prompts of `length` words."""
+    while True:
+        yield "base", " ".join(word(generator) for _ in range(length))
+
+
 def related(text: str, generator: random.Random) -> Iterator[tuple[str, str]]:
     """Yield, for as long as asked, prompts that differ from `text` in one word: in turn the first and the middle one."""
     words = text.split()
@@ -159,15 +164,15 @@ def related(text: str, generator: random.Random) -> Iterator[tuple[str, str]]:
 
 
 def choose_prompts(oracle: Oracle, generator: random.Random) -> list[Prompt]:
-    """Return `GROUPS` prompts, each with two that differ from it in one word.
+    """Return a prompt of each length, each with two that differ from it in one word.
 
-    Raises SystemExit when `ATTEMPTS` do not give that many, or when two of them have the same answer.
+    Raises SystemExit when `ATTEMPTS` do not give enough, or when two of them have the same answer.
     """
     chosen: list[Prompt] = []
     attempts = iter(range(ATTEMPTS))
-    for group in range(GROUPS):
+    for group, length in enumerate(PROMPT_WORDS):
         wanted = ["base", "first-word", "middle-word"]
-        candidates = iter(lambda: ("base", " ".join(word(generator) for _ in range(PROMPT_WORDS))), None)
+        candidates = fresh(length, generator)
         for _ in attempts:
             name, text = next(candidates)
             if name not in wanted:

@@ -46,6 +46,8 @@ class Device:
     """Where transferred KV blocks lie, in vLLM's words. PyTorch for ROCm calls a GPU cuda."""
     transports: str
     """UCX_TLS: what UCX may use."""
+    target: str | None = None
+    """What compilers call the GPU that it takes; None for the CPU."""
     environment: Mapping[str, str] = field(default_factory=dict)
     carried: tuple[str, ...] = ()
     """Further variables of the caller that reach the workers."""
@@ -57,12 +59,18 @@ CPU = Device(
     name="cpu",
     kv_buffer="cpu",
     transports="tcp,self,posix,sysv,cma",
-    environment={"VLLM_CPU_KVCACHE_SPACE": "1"},  # GiB; the default is half of the memory
+    environment={
+        "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; the default is half of the memory
+        # By default each engine binds a thread to every core. Those of two engines spin against each other: seconds for a token.
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "OMP_NUM_THREADS": "1",
+    },
 )
 MI210 = Device(
     name="mi210",
     kv_buffer="cuda",
     transports="rocm,tcp,self,posix,sysv,cma",
+    target="gfx90a",
     carried=("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ROCM_PATH", "LD_LIBRARY_PATH"),
     # Prefill and decode share the first visible GPU: each refuses to start unless its part of the memory is free.
     arguments=("--gpu-memory-utilization", "0.3", "--kv-cache-memory-bytes", str(2**30)),

@@ -1,0 +1,62 @@
+"""Chat completions with prefill and decode in two vLLM engines, and the KV blocks that went from one to the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from forkhouse.serving.stack import BLOCK_TOKENS, Role, Transfers, running_stack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from forkhouse.serving.client import Answer
+    from forkhouse.serving.stack import Setting, Stack
+    from tests.integration.conftest import Model
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def stack(setting: Setting) -> Iterator[Stack]:
+    with running_stack(setting, [Role.PREFILL, Role.DECODE]) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def asked(stack: Stack, model: Model) -> dict[str, tuple[Answer, Transfers]]:
+    """Ask every prompt once: by its name, the answer and what the decode worker pulled for it."""
+    decode = stack.worker(Role.DECODE)
+    results: dict[str, tuple[Answer, Transfers]] = {}
+    for prompt in model.prompts:
+        before = decode.transfers()
+        answer = stack.chat(prompt.text, tokens=model.answer_tokens)
+        results[prompt.name] = answer, decode.transfers().since(before)
+    return results
+
+
+def test_each_prompt_gets_the_answer_of_a_single_engine(asked: dict[str, tuple[Answer, Transfers]], model: Model) -> None:
+    assert {name: answer.text for name, (answer, _) in asked.items()} == {prompt.name: prompt.answer for prompt in model.prompts}
+
+
+def test_every_block_of_the_prompt_is_transferred_once(asked: dict[str, tuple[Answer, Transfers]], model: Model) -> None:
+    for prompt in model.prompts:
+        _, moved = asked[prompt.name]
+        blocks = -(-prompt.tokens // BLOCK_TOKENS)
+        assert (moved.count, moved.failed) == (1, 0), prompt.name
+        assert moved.size == blocks * BLOCK_TOKENS * model.kv_bytes, prompt.name
+        assert moved.descriptors % blocks == 0, prompt.name
+    assert len({moved.size for _, moved in asked.values()}) > 1  # or the sizes would say little
+
+
+def test_two_workers_share_each_request(asked: dict[str, tuple[Answer, Transfers]]) -> None:
+    workers = {(answer.prefill_worker, answer.decode_worker) for answer, _ in asked.values()}
+    ((prefill, decode),) = workers
+    assert None not in {prefill, decode}
+    assert prefill != decode
+
+
+def test_the_prefill_worker_pulls_nothing(stack: Stack, asked: dict[str, tuple[Answer, Transfers]]) -> None:
+    assert asked
+    assert stack.worker(Role.PREFILL).transfers() == Transfers(count=0, descriptors=0, size=0, failed=0)

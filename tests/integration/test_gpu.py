@@ -1,0 +1,62 @@
+"""What only a machine with an MI210 can show. Serving itself is tested there by the other files, with --device mi210."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from forkhouse.serving.device import require_gpu
+from forkhouse.serving.stack import MI210, Role, running_stack
+
+if TYPE_CHECKING:
+    import psutil
+
+    from forkhouse.serving.stack import Device, Setting
+    from tests.integration.conftest import Model
+
+pytestmark = [pytest.mark.integration, pytest.mark.mi210, pytest.mark.timeout(600)]
+
+ASK_TORCH = """
+import json, torch
+found = torch.cuda.is_available()
+print(json.dumps({"hip": torch.version.hip, "target": torch.cuda.get_device_properties(0).gcnArchName if found else None}))
+"""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def gpu(device: Device) -> None:
+    if device is not MI210:
+        pytest.skip("needs --device mi210")
+
+
+def test_the_kernel_lists_a_gpu_that_this_user_may_open() -> None:
+    assert require_gpu("gfx90a")
+
+
+def test_ucx_reaches_gpu_memory(stack_python: Path) -> None:
+    listing = subprocess.run([stack_python.with_name("ucx_info"), "-d"], capture_output=True, text=True, check=True).stdout
+    transports = {line.split()[-1] for line in listing.splitlines() if "Transport:" in line}
+    assert {"rocm_copy", "rocm_ipc"} <= transports
+
+
+def test_torch_is_built_for_rocm_and_sees_the_gpu(stack_python: Path) -> None:
+    result = subprocess.run([stack_python, "-c", ASK_TORCH], capture_output=True, text=True, check=True)
+    seen = json.loads(result.stdout)
+    assert seen["hip"]
+    assert seen["target"].split(":")[0] == "gfx90a"
+
+
+def test_an_engine_that_holds_the_gpu_answers_as_the_cpu_does(setting: Setting, model: Model) -> None:
+    with running_stack(setting, [Role.AGGREGATED]) as stack:
+        answers = [stack.chat(prompt.text, tokens=model.answer_tokens).text for prompt in model.prompts]
+        engines = [process for process in stack.worker(Role.AGGREGATED).server.descendants() if _holds_gpu(process)]
+    assert answers == [prompt.answer for prompt in model.prompts]
+    assert engines
+
+
+def _holds_gpu(process: psutil.Process) -> bool:
+    return any(file.readlink() == Path("/dev/kfd") for file in Path("/proc", str(process.pid), "fd").iterdir())
