@@ -114,6 +114,7 @@ def make_wheel(tmp_path: Path) -> Callable[..., Path]:
         members[f"{info}/RECORD"] = (f"{rows.getvalue()}{info}/RECORD,,\n" if record is None else record).encode()
         path = tmp_path / "made" / f"{stem}-{tag}.whl"
         path.parent.mkdir(exist_ok=True)
+        path.unlink(missing_ok=True)  # a wheelhouse may hold the earlier one by a hard link
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for member, content in members.items():
                 entry = zipfile.ZipInfo(member, (2024, 5, 6, 7, 8, 10))

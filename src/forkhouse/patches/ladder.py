@@ -19,6 +19,7 @@ from forkhouse.errors import ForkhouseError, PatchConflictError, PostConditionEr
 from forkhouse.patches import textual
 from forkhouse.patches.edits import AddedFile
 from forkhouse.patches.languages import language_of, parses
+from forkhouse.patches.operations import asks_for_nothing
 from forkhouse.patches.structural import MissingFileError, apply_structural, is_there, locate
 from forkhouse.patches.textual import map_path
 
@@ -112,7 +113,7 @@ class Ladder:
             gone = self._gone(base, edit, paths)
             if gone:
                 return judged(Verdict.OBSOLETE, gone)
-            return judged(Verdict.CONFLICT, f"{error}{self._nearest(base, edit, paths, error)}")
+            return judged(Verdict.CONFLICT, f"{error}{self._nearest(base, patch, edit, paths, error)}")
         if tree == base:
             if is_there(base, edit, paths, store=self.store):
                 return judged(Verdict.UPSTREAMED, "every edit's result is there already")
@@ -205,11 +206,13 @@ class Ladder:
             if isinstance(change, AddedFile):
                 return ""
             try:
-                locate(base, change, paths, store=self.store)
+                path = locate(base, change, paths, store=self.store)
             except MissingFileError:
                 lost.append(" or ".join(map_path(path, paths) for path in change.paths))
-            else:
+                continue
+            if not asks_for_nothing(self.store.read(base, path).decode("utf-8", errors="replace"), change):
                 return ""
+            lost.append(f"each requirement in {path} that it loosens")
         # A condition that something must be gone, and is not, says that the code went on living elsewhere.
         for condition in edit.after:
             if condition.absent is not None:
@@ -218,27 +221,30 @@ class Ladder:
                     return ""
         return f"{', '.join(lost)} is gone, and nothing like it is there"
 
-    def _nearest(self, base: str, edit: StructuralEdit, paths: Mapping[str, str], error: ForkhouseError) -> str:
-        """Return the line that looks most like what was not found, to show where to look."""
-        anchor = getattr(error, "anchor", "")
-        if not anchor:
-            return ""
-        wanted = anchor.strip().splitlines()[0].strip()
-        best = (0.0, "")
+    def _nearest(self, base: str, patch: Patch, edit: StructuralEdit, paths: Mapping[str, str], error: ForkhouseError) -> str:
+        """Return the line that looks most like the one at the pin that was not found, to show where to look."""
+        anchor = getattr(error, "anchor", "").strip().partition("\n")[0].strip()
+        pinned = self.pinned.get(patch.name)
+        best = (LIKENESS / 100, "")
         for change in edit.edits:
-            if isinstance(change, AddedFile):
+            if isinstance(change, AddedFile) or not anchor:
                 continue
             try:
                 path = locate(base, change, paths, store=self.store)
+                known = self._lines(pinned.before, locate(pinned.before, change, self.paths, store=self.store)) if pinned else []
             except MissingFileError:
                 continue
-            lines = self.store.read(base, path).decode("utf-8", errors="replace").splitlines()
+            wanted = next((line.strip() for line in known if anchor in line), anchor)
             matcher = difflib.SequenceMatcher(b=wanted)
-            for number, line in enumerate(lines, start=1):
+            for number, line in enumerate(self._lines(base, path), start=1):
                 matcher.set_seq1(line.strip())
+                # Both are upper bounds of the ratio, and cheap.
                 if matcher.real_quick_ratio() > best[0] and matcher.quick_ratio() > best[0]:
                     best = max(best, (matcher.ratio(), f" Nearest to it: {path}:{number}: {line.strip()[:120]}"))
-        return best[1] if best[0] >= LIKENESS / 100 else ""
+        return best[1]
+
+    def _lines(self, tree: str, path: str) -> list[str]:
+        return self.store.read(tree, path).decode("utf-8", errors="replace").splitlines()
 
 
 def pin(base: str, patches: Sequence[Patch], ladder: Ladder) -> dict[str, Pinned]:

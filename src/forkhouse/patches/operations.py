@@ -298,6 +298,14 @@ def _anchor(operation: Operation) -> str:
             return operation.set or operation.remove or ""
 
 
+def asks_for_nothing(text: str, edit: FileEdit) -> bool:
+    """Say whether an edit only replaces requirements, and the file asks for none of them any more."""
+    changes = [operation.requirement for operation in edit.operations if isinstance(operation, RequirementOperation)]
+    return len(changes) == len(edit.operations) and all(
+        change.replace is not None and change_requirement(text, change)[1] == 0 for change in changes
+    )
+
+
 def effect_present(text: str, edit: FileEdit) -> bool:
     """Say whether a file is already as the edit would leave it: what each operation looks for is gone, what it brings is there.
 

@@ -173,12 +173,11 @@ class Setting:
             "DYN_SDK_DISABLE_ANSI_LOGGING": "1",
         }
 
-    def start_frontend(self, port: int, roles: Sequence[Role]) -> Server:
-        """Start Dynamo's front end. It refuses requests until every role of a disaggregated stack has a worker."""
-        apart = ("--enforce-disagg",) if Role.PREFILL in roles else ()
+    def start_frontend(self, port: int) -> Server:
+        """Start Dynamo's front end. It lists a model once every role of its workers is there, prefill beside decode."""
         return Server.start(
             "front end",
-            (str(self.python), "-m", "dynamo.frontend", "--http-host", LOCALHOST, "--http-port", str(port), *apart),
+            (str(self.python), "-m", "dynamo.frontend", "--http-host", LOCALHOST, "--http-port", str(port)),
             log=self.scratch / "frontend.log",
             environment=self.environment(),
             folder=self.scratch,
@@ -228,7 +227,7 @@ def running_stack(setting: Setting, roles: Sequence[Role], *, wait: float = STAR
     servers: list[Server] = []
     workers: list[Worker] = []
     try:
-        servers.append(setting.start_frontend(http_port, roles))
+        servers.append(setting.start_frontend(http_port))
         for role, metrics_port, side_channel_port in zip(roles, ports[::2], ports[1::2], strict=True):
             workers.append(setting.start_worker(role, metrics_port=metrics_port, side_channel_port=side_channel_port))
             servers.append(workers[-1].server)

@@ -1,0 +1,135 @@
+"""What the keeper of a series does: the radar, explaining, exporting, refreshing, beginning and retiring patches."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.pipeline.conftest import Checkout
+
+EDIT = "0001-answer-for-amd.edit.yaml"
+C = "int vendor(void) {\n    return 1;\n}\n"
+
+
+def verdicts(matrix: dict[str, Any]) -> list[str]:
+    (patch,) = matrix["patches"]
+    return [cell["verdict"] for cell in patch["verdicts"]]
+
+
+@pytest.fixture
+def mirror(checkout: Checkout, tmp_path: Path) -> Path:
+    """A mirror of the transport's upstream with a history after the pin."""
+    checkout.commit(readme="More words.\n")
+    checkout.commit(transport_dot_c=f"/* one */\n/* two */\n/* three */\n/* four */\n{C}")
+    checkout.commit(transport_dot_c=C.replace("void", "int unused"))
+    checkout.commit(transport_dot_c=C.replace("return 1;", "return code();"))
+    checkout.commit(transport_dot_c=C.replace("return 1;", "return 2;"))
+    checkout.commit(transport_dot_c=None)
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+    subprocess.run(["git", "clone", "--quiet", "--mirror", str(checkout.upstream), str(folder / "transport.git")], check=True)
+    subprocess.run(["git", "-C", str(folder / "transport.git"), "config", "uploadpack.allowAnySHA1InWant", "true"], check=True)
+    return folder
+
+
+def test_the_radar_judges_every_commit_of_a_mirror(checkout: Checkout, mirror: Path) -> None:
+    arguments = ("radar", "transport", "--mirror", str(mirror), "--after", "100", "--json")
+    (matrix,) = json.loads(checkout.run(*arguments).stdout)
+    # A text is edited wherever its anchor stands; the textual steps tell how far the upstream has moved.
+    assert verdicts(matrix) == ["clean", "clean", "merged", "restructured", "conflict", "upstreamed", "obsolete"]
+    assert matrix["patches"][0]["first-break"].endswith("churn")
+    assert matrix["candidates"][0]["label"] == "v2.0"
+    page = (checkout.root / "build/radar.html").read_text(encoding="utf-8")
+    assert page.count("<rect ") == 7
+    assert "http" not in page.replace("http://www.w3.org", ""), "the page must be self-contained"
+    (again,) = json.loads(checkout.run(*arguments).stdout)
+    assert again == matrix
+
+
+def test_the_radar_judges_releases_and_bumps_to_the_newest_whole_one(checkout: Checkout) -> None:
+    checkout.release("1.1", "helper>=2", "only-for-cuda==9.1", "more")
+    checkout.release("1.2", "helper>=2", "only-for-cuda==10")
+    checkout.release("2.0", "helper>=2", "only-for-cuda[a]==10", "only-for-cuda[b]==10")
+    (matrix,) = json.loads(checkout.run("radar", "engine", "--json").stdout)
+    assert [candidate["label"] for candidate in matrix["candidates"]] == ["1.0", "1.1", "1.2", "2.0"]
+    assert verdicts(matrix) == ["clean", "restructured", "restructured", "conflict"]
+    assert matrix["newest-whole"] == "1.2"
+    checkout.run("radar", "--bump", "engine")
+    assert "small_engine-1.2-py3-none-any.whl" in (checkout.root / "upstream.lock").read_text(encoding="utf-8")
+    assert checkout.build()["changed"] is True
+
+
+def test_an_exported_series_is_what_git_am_applies(checkout: Checkout) -> None:
+    checkout.run("patches", "export", "transport")
+    first = {path.name: path.read_bytes() for path in (checkout.root / "build/export/transport").iterdir()}
+    assert list(first) == ["0001-answer-for-amd.patch"]
+    checkout.run("patches", "export", "transport")
+    assert {path.name: path.read_bytes() for path in (checkout.root / "build/export/transport").iterdir()} == first
+    identity = ["-c", "user.name=T", "-c", "user.email=t@localhost"]
+    patch = checkout.root / "build/export/transport/0001-answer-for-amd.patch"
+    subprocess.run(["git", *identity, "am", "--quiet", str(patch)], cwd=checkout.upstream, check=True)
+    tree = subprocess.run(["git", "rev-parse", "HEAD^{tree}"], cwd=checkout.upstream, capture_output=True, text=True, check=True)
+    assert f"patched-tree: {tree.stdout.strip()}" in (checkout.root / "upstream.lock").read_text(encoding="utf-8")
+    # Exported, and put in place of the edit, the series still gives the same tree.
+    series = checkout.root / "patches/transport"
+    (series / EDIT).unlink()
+    shutil.copy(patch, series)
+    (series / "series").write_text("0001-answer-for-amd.patch\n", encoding="utf-8")
+    checkout.build()
+
+
+def test_explain_shows_what_an_edit_changes(checkout: Checkout) -> None:
+    said = checkout.run("patches", "explain", "transport", "0001").stdout
+    assert "-    return 1;\n+    return 2;\n" in said
+    checkout.run("patches", "explain", "transport", "0002", code=2)
+
+
+def test_apply_lays_out_the_patched_tree(checkout: Checkout) -> None:
+    checkout.run("patches", "apply", "transport")
+    assert "return 2;" in (checkout.root / "build/patched/transport/transport.c").read_text(encoding="utf-8")
+
+
+def test_check_names_the_patch_in_conflict(checkout: Checkout) -> None:
+    checkout.run("patches", "check")
+    checkout.release("2.0", "helper>=2", "only-for-cuda[a]==10", "only-for-cuda[b]==10")
+    result = checkout.run("patches", "check", "engine", "--on", "2.0", "--json", code=16)
+    assert json.loads(result.stdout)[0]["verdict"] == "conflict"
+    assert "In conflict: engine/0001-without-cuda.edit.yaml" in result.stderr
+
+
+def test_refresh_lays_out_a_conflict_and_retires_what_is_upstream(checkout: Checkout) -> None:
+    checkout.release("2.0", "helper>=2", "only-for-cuda[a]==10", "only-for-cuda[b]==10")
+    checkout.release("3.0", "helper>=2")
+    checkout.run("patches", "refresh", "engine", "--on", "2.0", code=16)
+    folder = checkout.root / "build/conflicts/engine/0001-without-cuda.edit.yaml"
+    assert "matched 2 times" in (folder / "CAUSE").read_text(encoding="utf-8")
+    assert "-Requires-Dist: only-for-cuda==9" in (folder / "intent.diff").read_text(encoding="utf-8")
+    series = checkout.root / "patches/engine"
+    before = {path.name: path.read_bytes() for path in series.iterdir()}
+    (change,) = json.loads(checkout.run("patches", "refresh", "engine", "--on", "3.0", "--json").stdout)
+    assert change["verdict"] == "upstreamed"
+    assert {path.name: path.read_bytes() for path in series.iterdir()} == before
+    checkout.run("patches", "refresh", "engine", "--on", "3.0", "--retire", "--dry-run")
+    assert {path.name: path.read_bytes() for path in series.iterdir()} == before
+    checkout.run("patches", "refresh", "engine", "--on", "3.0", "--retire")
+    assert {path.name: path.read_text(encoding="utf-8") for path in series.iterdir()} == {"series": ""}
+
+
+def test_a_new_edit_is_written_only_when_it_applies(checkout: Checkout) -> None:
+    begin = ["patches", "new", "transport", "--subject", "Rename the function", "--description", "Why.", "--path", "transport.c"]
+    series = checkout.root / "patches/transport"
+    checkout.run(*begin, "--language", "c", "--pattern", "nothing()", "--with", "x()", code=16)
+    checkout.run(*begin, "--language", "c", "--anchor", "vendor", "--with", "vendor", code=17)
+    assert (series / "series").read_text(encoding="utf-8") == f"{EDIT}\n"
+    checkout.run(*begin, "--language", "c", "--anchor", "vendor", "--with", "maker")
+    assert (series / "series").read_text(encoding="utf-8") == f"{EDIT}\n0002-rename-the-function.edit.yaml\n"
+    checkout.run("build", code=12)
+    checkout.run("lock", "--update", "transport")
+    assert checkout.build()["changed"] is True

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from forkhouse.builders import BuiltWheel
+from forkhouse.closure import PinnedWheel, pinned_wheel
+from forkhouse.lock import Profile, WheelSource
+from forkhouse.patches import PatchedTree
+from forkhouse.sources import SourceTree
+from forkhouse.wheelhouse import Wheelhouse, publish
+from forkhouse.workspace import sha256_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from forkhouse.sources.registry import Registry
+    from forkhouse.workspace import Journal
+
+SOURCE = WheelSource(kind="wheel", package="demo", file="demo-1.0-py3-none-any.whl", sha256="0" * 64, paths={"src/": ""}, why="An example.")
+PATCHED = PatchedTree(
+    source=SourceTree(
+        upstream="demo",
+        version="1.0",
+        source=SOURCE,
+        tree="1" * 40,
+        commit="2" * 40,
+        epoch=1_700_000_000,
+        passed_over=("git x: did not answer",),
+    ),
+    tree="3" * 40,
+    commit="4" * 40,
+    applied=("0001-a.patch",),
+    not_for_form=("0002-b.edit.yaml",),
+)
+
+
+def built_wheel(path: Path) -> BuiltWheel:
+    pin = pinned_wheel(path.name, sha256_file(path))
+    return BuiltWheel(
+        recipe="demo",
+        distribution=pin.name,
+        version=pin.version,
+        path=path,
+        sha256=pin.sha256,
+        patched=PATCHED,
+        tools={"gcc": "gcc 12"},
+        seconds=1.0,
+    )
+
+
+@dataclass(kw_only=True)
+class Draft:
+    """What a wheelhouse is to be made from; most tests spoil one part of it."""
+
+    folder: Path
+    profile: Profile
+    built: list[BuiltWheel]
+    third_party: list[PinnedWheel]
+    registry: Registry
+    journal: Journal
+
+    def publish(self) -> Wheelhouse:
+        return publish(
+            self.folder,
+            profile_name="cpu",
+            profile=self.profile,
+            requires_python=">=3.11",
+            built=self.built,
+            third_party=self.third_party,
+            registry=self.registry,
+            journal=self.journal,
+            engine="test",
+        )
+
+    def content(self) -> dict[str, bytes]:
+        """Return every file of the wheelhouse by path."""
+        return {path.relative_to(self.folder).as_posix(): path.read_bytes() for path in self.folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def draft(make_wheel: Callable[..., Path], publish: Callable[..., str], registry: Registry, journal: Journal, tmp_path: Path) -> Draft:
+    """A wheel of ours, and one of the index that it requires."""
+    ours = make_wheel("demo-rocm", "1.0+rocm.1", {"demo.py": b"import helper\n"}, metadata=("Requires-Dist: helper>=2",))
+    helper = make_wheel("helper", "3.0", {"helper.py": b"ANSWER = 42\n"})
+    return Draft(
+        folder=tmp_path / "wheels/cpu",
+        profile=Profile(recipes=("demo",), install=("demo-rocm",)),
+        built=[built_wheel(ours)],
+        third_party=[pinned_wheel(helper.name, publish(helper))],
+        registry=registry,
+        journal=journal,
+    )

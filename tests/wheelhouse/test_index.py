@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import hashlib
+import html.parser
+import json
+import shutil
+from typing import TYPE_CHECKING
+
+from packaging.requirements import Requirement
+
+from forkhouse.closure import PinnedWheel, pinned_wheel
+from forkhouse.wheelhouse.index import checksums_text, index_files, requirements_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from forkhouse.sources.registry import Registry
+
+WHEELS = (
+    pinned_wheel("zlib_ng-2-py3-none-any.whl", "cd" * 32),
+    pinned_wheel("demo-1.0+rocm.1-py3-none-any.whl", "ab" * 32),
+)
+SIZES = {WHEELS[0].file: 7, WHEELS[1].file: 9}
+
+
+class Links(html.parser.HTMLParser):
+    """The links of a page, as an installer reads them: address to text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: dict[str, str] = {}
+        self._address: str | None = None
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._address = dict(attrs)["href"] if tag == "a" else None
+
+    def handle_data(self, data: str) -> None:
+        if self._address:
+            self.found[self._address] = data
+            self._address = None
+
+
+def test_the_flat_page_links_every_wheel_with_its_hash() -> None:
+    assert Links(index_files(WHEELS, SIZES)["index.html"]).found == {
+        f"{WHEELS[1].file}#sha256={'ab' * 32}": WHEELS[1].file,
+        f"{WHEELS[0].file}#sha256={'cd' * 32}": WHEELS[0].file,
+    }
+
+
+def test_the_simple_index_has_a_page_for_each_project_by_its_canonical_name() -> None:
+    files = index_files(WHEELS, SIZES)
+    assert set(files) == {
+        "index.html",
+        *(f"simple/{folder}index.{kind}" for folder in ("", "demo/", "zlib-ng/") for kind in ("html", "json")),
+    }
+    assert Links(files["simple/index.html"]).found == {"demo/": "demo", "zlib-ng/": "zlib-ng"}
+    assert Links(files["simple/zlib-ng/index.html"]).found == {f"../../{WHEELS[0].file}#sha256={'cd' * 32}": WHEELS[0].file}
+    assert json.loads(files["simple/index.json"])["projects"] == [{"name": "demo"}, {"name": "zlib-ng"}]
+    assert json.loads(files["simple/demo/index.json"]) == {
+        "meta": {"api-version": "1.0"},
+        "name": "demo",
+        "files": [
+            {"filename": WHEELS[1].file, "url": f"../../{WHEELS[1].file}", "hashes": {"sha256": "ab" * 32}, "size": 9},
+        ],
+    }
+
+
+def test_the_order_of_the_wheels_does_not_matter() -> None:
+    assert index_files(WHEELS, SIZES) == index_files(WHEELS[::-1], SIZES)
+    assert requirements_text(WHEELS) == requirements_text(WHEELS[::-1])
+
+
+def test_an_installers_client_finds_and_checks_the_wheels(make_wheel: Callable[..., Path], index: Path, registry: Registry) -> None:
+    pins: list[PinnedWheel] = []
+    for name, version in (("demo-rocm", "1.0+rocm.1"), ("helper", "2")):
+        path = make_wheel(name, version)
+        shutil.copy(path, index.parent)
+        pins.append(pinned_wheel(path.name, hashlib.sha256(path.read_bytes()).hexdigest()))
+    for name, text in index_files(pins, {pin.file: 1 for pin in pins}).items():
+        (index.parent / name).parent.mkdir(exist_ok=True)
+        (index.parent / name).write_text(text, encoding="utf-8")
+    for pin in pins:
+        link = registry.find(pin.name, pin.file)
+        assert link.hashes == {"sha256": pin.sha256}
+        assert registry.fetch(pin.name, pin.file, pin.sha256).name == pin.file
+
+
+def test_requirements_pin_version_and_hash() -> None:
+    lines = requirements_text(WHEELS).splitlines()
+    assert lines == [f"demo==1.0+rocm.1 --hash=sha256:{'ab' * 32}", f"zlib-ng==2 --hash=sha256:{'cd' * 32}"]
+    assert Requirement(lines[0].partition(" ")[0]).specifier.contains("1.0+rocm.1")
+
+
+def test_checksums_are_as_sha256sum_writes_them() -> None:
+    assert checksums_text({"b": "11", "a/c": "22"}) == "22  a/c\n11  b\n"

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tomllib
+from typing import TYPE_CHECKING
+
+import pytest
+from packaging.pylock import Pylock
+
+from forkhouse.closure import pinned_wheel
+from forkhouse.errors import AuditError, ClosureError, HashMismatchError, StorageError
+from forkhouse.lock import External
+from forkhouse.wheelhouse import describe_wheels, recover, verify
+from forkhouse.workspace import Journal
+from tests.wheelhouse.conftest import built_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.wheelhouse.conftest import Draft
+
+OURS = "demo_rocm-1.0+rocm.1-py3-none-any.whl"
+HELPER = "helper-3.0-py3-none-any.whl"
+
+
+def test_a_wheelhouse_holds_the_wheels_and_what_other_tools_read(draft: Draft) -> None:
+    house = draft.publish()
+    assert house.changed
+    assert [wheel.file for wheel in house.wheels] == [OURS, HELPER]
+    content = draft.content()
+    assert content[OURS] == draft.built[0].path.read_bytes()
+    subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=draft.folder, check=True)
+    assert verify(draft.folder) == len(content) - 1
+    pylock = Pylock.from_dict(tomllib.loads(content["pylock.toml"].decode()))
+    assert {str(package.name): str(package.version) for package in pylock.packages} == {"demo-rocm": "1.0+rocm.1", "helper": "3.0"}
+    assert "requirements.txt" in content
+    assert "simple/helper/index.html" in content
+
+
+def test_the_manifest_says_where_each_wheel_is_from(draft: Draft) -> None:
+    helper = draft.third_party[0]
+    external = External(package="helper", version="3.0", file=HELPER, sha256=helper.sha256, why="A resolver takes another.")
+    draft.profile = draft.profile.model_copy(update={"externals": (external,)})
+    draft.publish()
+    ours, other = describe_wheels(draft.folder)
+    assert other == {
+        "name": "helper",
+        "version": "3.0",
+        "file": HELPER,
+        "sha256": helper.sha256,
+        "origin": "index",
+        "why": "A resolver takes another.",
+    }
+    assert ours == {
+        "name": "demo-rocm",
+        "version": "1.0+rocm.1",
+        "file": OURS,
+        "sha256": draft.built[0].sha256,
+        "origin": "built",
+        "recipe": "demo",
+        "upstream": "demo",
+        "source": {"kind": "wheel", "package": "demo", "file": "demo-1.0-py3-none-any.whl", "sha256": "0" * 64},
+        "passed-over": ["git x: did not answer"],
+        "tree": "1" * 40,
+        "patched-tree": "3" * 40,
+        "patches": ["0001-a.patch"],
+        "patches-for-other-forms": ["0002-b.edit.yaml"],
+        "tools": {"gcc": "gcc 12"},
+    }
+    manifest = json.loads((draft.folder / "manifest.json").read_text(encoding="utf-8"))
+    assert (manifest["profile"], manifest["install"]) == ("cpu", ["demo-rocm"])
+
+
+def test_two_runs_give_the_same_bytes(draft: Draft, tmp_path: Path) -> None:
+    draft.publish()
+    first = draft.content()
+    draft.folder, draft.journal = tmp_path / "other/cpu", Journal(tmp_path / "other-journal")
+    draft.publish()
+    assert draft.content() == first
+
+
+def test_what_is_up_to_date_is_left_alone(draft: Draft) -> None:
+    draft.publish()
+    before = draft.folder.stat().st_ino
+    assert not draft.publish().changed
+    assert draft.folder.stat().st_ino == before
+
+
+@pytest.mark.parametrize("name", [HELPER, "SHA256SUMS", "simple/helper/index.html"])
+@pytest.mark.parametrize("damage", ["lost", "changed", "strange"])
+def test_a_wheelhouse_that_somebody_touched_is_written_again(draft: Draft, name: str, damage: str) -> None:
+    draft.publish()
+    before = draft.content()
+    path = draft.folder / name
+    if damage == "strange":
+        path.with_name("strange").touch()
+    else:
+        path.unlink()
+    if damage == "changed":
+        path.write_bytes(b"changed")
+    assert draft.publish().changed
+    assert draft.content() == before
+
+
+def spoilt_audit(draft: Draft, make_wheel: Callable[..., Path]) -> None:
+    path = make_wheel("demo-rocm", "1.0+rocm.1", metadata=("Requires-Dist: helper", "Requires-Dist: nvidia-nccl-cu12"))
+    draft.built = [built_wheel(path)]
+
+
+def spoilt_closure(draft: Draft, make_wheel: Callable[..., Path]) -> None:
+    path = make_wheel("demo-rocm", "1.0+rocm.1", metadata=("Requires-Dist: helper", "Requires-Dist: other>=2"))
+    draft.built = [built_wheel(path)]
+
+
+def spoilt_hash(draft: Draft, _: Callable[..., Path]) -> None:
+    draft.third_party = [pinned_wheel(HELPER, "0" * 64)]
+
+
+def spoilt_names(draft: Draft, _: Callable[..., Path]) -> None:
+    draft.third_party.append(pinned_wheel("demo_rocm-2.0-py3-none-any.whl", "0" * 64))
+
+
+def spoilt_external(draft: Draft, _: Callable[..., Path]) -> None:
+    external = External(package="helper", version="3.0", file=HELPER, sha256="0" * 64, why="x")
+    draft.profile = draft.profile.model_copy(update={"externals": (external,)})
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "message"),
+    [
+        (spoilt_audit, AuditError, r"(?s)demo_rocm-.*was refused:.*requires the CUDA package nvidia-nccl-cu12"),
+        (spoilt_closure, ClosureError, r"other>=2 \(wanted by demo-rocm\) is not there"),
+        (spoilt_hash, HashMismatchError, rf"{HELPER}: its sha256 is"),
+        (spoilt_names, ClosureError, "Built here and pinned from an index at once: demo-rocm"),
+        (spoilt_external, ClosureError, rf"The lock names {HELPER} as external, but the profile's pylock file pins other files"),
+    ],
+)
+def test_what_must_not_enter_leaves_the_wheelhouse_as_it_was(
+    draft: Draft,
+    make_wheel: Callable[..., Path],
+    spoil: Callable[[Draft, Callable[..., Path]], None],
+    error: type[Exception],
+    message: str,
+) -> None:
+    draft.publish()
+    before = draft.content()
+    spoil(draft, make_wheel)
+    with pytest.raises(error, match=message):
+        draft.publish()
+    assert draft.content() == before
+
+
+def test_a_cuda_wheel_enters_only_when_the_lock_names_it(
+    draft: Draft, make_wheel: Callable[..., Path], publish: Callable[..., str]
+) -> None:
+    path = make_wheel("nixl-cu12")
+    pin = pinned_wheel(path.name, publish(path))
+    draft.third_party.append(pin)
+    draft.profile = draft.profile.model_copy(update={"install": ("demo-rocm", "nixl-cu12")})
+    with pytest.raises(AuditError, match="is the CUDA package nixl-cu12"):
+        draft.publish()
+    external = External(package=pin.name, version=pin.version, file=pin.file, sha256=pin.sha256, why="x")
+    draft.profile = draft.profile.model_copy(update={"externals": (external,)})
+    assert draft.publish().changed
+
+
+def test_a_full_disk_leaves_the_wheelhouse_as_it_was(
+    draft: Draft, make_wheel: Callable[..., Path], publish: Callable[..., str], small_disk: Path
+) -> None:
+    draft.folder = small_disk / "wheels/cpu"
+    draft.publish()
+    before = draft.content()
+    big = make_wheel("helper", "3.0", {"helper.bin": os.urandom(400_000)})
+    draft.third_party = [pinned_wheel(big.name, publish(big))]
+    with pytest.raises(StorageError, match=r"Writing the wheelhouse: No space left on device.*The wheelhouse is as it was"):
+        draft.publish()
+    assert draft.content() == before
+    verify(draft.folder)
+
+
+def test_a_wheelhouse_that_was_moved_aside_is_put_back(draft: Draft) -> None:
+    draft.publish()
+    before = draft.content()
+    aside = draft.folder.with_name(".cpu.old")
+    draft.folder.rename(aside)
+    recover(draft.folder)
+    assert draft.content() == before
+    assert not aside.exists()
+    aside.mkdir()
+    recover(draft.folder)
+    assert draft.content() == before
+    assert not aside.exists()
+
+
+def test_verify_tells_what_is_wrong(draft: Draft) -> None:
+    with pytest.raises(ClosureError, match=r"is no wheelhouse: it has no SHA256SUMS\. `nox -s build-wheels` makes one"):
+        verify(draft.folder)
+    with pytest.raises(ClosureError, match=r"is no wheelhouse: it has no manifest\.json\. `nox -s build-wheels` makes one"):
+        describe_wheels(draft.folder)
+    draft.publish()
+    content = (draft.folder / HELPER).read_bytes()
+    (draft.folder / HELPER).unlink()
+    (draft.folder / "simple/stranger.whl").touch()
+    with pytest.raises(
+        ClosureError, match=rf"cpu is not as SHA256SUMS says: {HELPER} is missing; simple/stranger\.whl does not belong there"
+    ):
+        verify(draft.folder)
+    (draft.folder / "simple/stranger.whl").unlink()
+    (draft.folder / HELPER).write_bytes(content[:-1] + b"\xff")
+    with pytest.raises(HashMismatchError, match=rf"{HELPER} in the wheelhouse cpu was changed or damaged"):
+        verify(draft.folder)
