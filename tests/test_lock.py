@@ -88,6 +88,11 @@ def test_reads_a_lock() -> None:
         ("file: demo-", "file: ../demo-", "upstream.lock:17: upstreams.demo.sources[1].file: expected a file name without a folder"),
         ("file: demo-1.10-py3-none-any", "file: other-1.10-py3-none-any", "is not a wheel of demo"),
         ("file: demo-1.10-py3-none-any", "file: demo-py3", "upstream.lock:15: upstreams.demo.sources[1]: Invalid wheel filename"),
+        (
+            "kind: wheel\n        package: demo\n        file: demo-1.10-py3-none-any.whl",
+            "kind: sdist\n        package: demo\n        file: other-1.10.tar.gz",
+            "upstream.lock:15: upstreams.demo.sources[1]: file 'other-1.10.tar.gz' is not an sdist of demo",
+        ),
         ("  demo:\n", "  Demo App:\n", "upstream.lock:6: upstreams.Demo App: expected lower-case words joined by '-'"),
         ("['demo[all]>=1']", "['demo[']", "upstream.lock:24: profiles.cpu.install[0]: "),
         ("format: 1\n", "format: 2\n", "upstream.lock:1: format: Input should be 1"),

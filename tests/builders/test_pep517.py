@@ -151,6 +151,16 @@ def test_the_same_inputs_are_built_once(
     assert build_wheel(tree, recipe, folder, workshop).path != first.path
 
 
+def test_the_form_of_the_source_decides_how_it_is_built(
+    folder: Path, workshop: Workshop, patched: Callable[..., PatchedTree], recipe: Recipe, make_wheel: Callable[..., Path]
+) -> None:
+    repacked = build_wheel(patched(make_wheel("demo")), recipe, folder, workshop)
+    built = build_wheel(patched(files={"demo.py": b"patched\n"}), recipe, folder, workshop)
+    assert repacked.path.name == built.path.name
+    assert "demo/__init__.py" in zipfile.ZipFile(repacked.path).namelist()
+    assert "seen.json" in zipfile.ZipFile(built.path).namelist()
+
+
 def test_a_kept_wheel_that_was_damaged_is_built_again(
     folder: Path, workshop: Workshop, patched: Callable[..., PatchedTree], recipe: Recipe
 ) -> None:

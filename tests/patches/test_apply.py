@@ -270,6 +270,61 @@ def test_a_rename_out_of_the_tree_is_refused(bench: Bench) -> None:
         bench.apply({"0001-a.patch": text})
 
 
+@pytest.mark.parametrize("mode", ["120000", "160000"], ids=["link", "submodule"])
+def test_a_patch_that_makes_a_link_or_a_submodule_is_refused(bench: Bench, mode: str) -> None:
+    for text in (added("pkg/new").replace("100644", mode), GOOD.replace("--- a/", f"old mode 100644\nnew mode {mode}\n--- a/", 1)):
+        with pytest.raises(UnsafeArchiveError, match=r"demo/0001-a\.patch makes a symbolic link or a submodule"):
+            bench.apply({"0001-a.patch": text})
+
+
+def test_what_git_cannot_read_as_a_diff_is_refused(bench: Bench) -> None:
+    with pytest.raises(PatchConflictError, match=r"demo/0001-a\.patch is not a diff that git can read"):
+        bench.apply({"0001-a.patch": diff("run.sh", "@@ one @@", "-echo one")})
+
+
+ADD = f"Subject: Add\n{HEADER}edits:\n  - add: src/pkg/new.py\n    content: |\n      NEW = 1\n"
+
+
+def test_an_edit_adds_a_file_of_ours(bench: Bench) -> None:
+    patched = bench.apply({"0001-a.edit.yaml": ADD}, paths={"src/": ""})
+    assert bench.text(patched.tree, "pkg/new.py") == "NEW = 1\n"
+
+
+def test_an_edit_never_overwrites_a_file_of_the_upstream(bench: Bench) -> None:
+    with pytest.raises(PatchConflictError, match=r"demo/0001-a\.edit\.yaml: pkg/new\.py is to be added, and the upstream has another file"):
+        bench.apply({"0001-a.edit.yaml": ADD}, paths={"src/": ""}, files={**FILES, "pkg/new.py": "NEW = 2\n"})
+    with pytest.raises(NoEffectError, match="applied and changed nothing"):
+        bench.apply({"0001-a.edit.yaml": ADD}, paths={"src/": ""}, files={**FILES, "pkg/new.py": "NEW = 1\n"})
+
+
+@pytest.mark.parametrize("path", [*HOSTILE, "pkg/./new", "pkg//new"])
+def test_an_edit_adds_no_file_outside_the_tree(bench: Bench, path: str) -> None:
+    with pytest.raises(UnsafeArchiveError, match=r"leaves the tree|is refused"):
+        bench.apply({"0001-a.edit.yaml": ADD.replace("src/pkg/new.py", path)})
+
+
+@pytest.mark.parametrize(("path", "clash"), [("pkg/a.py/new", r"pkg/a\.py"), ("pkg", "pkg")])
+def test_neither_a_file_nor_a_folder_is_replaced_by_the_other(bench: Bench, path: str, clash: str) -> None:
+    with pytest.raises(PatchConflictError, match=rf"demo/0001-a\.edit\.yaml: '{clash}' would be a file and a folder at once"):
+        bench.apply({"0001-a.edit.yaml": ADD.replace("src/pkg/new.py", path)})
+    with pytest.raises(PatchConflictError, match=rf"demo/0001-a\.patch does not apply: '{clash}' would be a file and a folder at once"):
+        bench.apply({"0001-a.patch": added(path)})
+
+
+def test_a_file_that_becomes_a_folder_does_so(bench: Bench) -> None:
+    gone = (
+        diff("pkg/b.py", "@@ -1 +0,0 @@", "-X = 1")
+        .replace("+++ b/pkg/b.py", "+++ /dev/null")
+        .replace("--- a/", "deleted file mode 100644\n--- a/")
+    )
+    patched = bench.apply({"0001-a.patch": gone + added("pkg/b.py/new").partition("\n\n")[2]})
+    assert bench.text(patched.tree, "pkg/b.py/new") == "new\n"
+    back = {"pkg/b.py/new": "new\n", **{path: text for path, text in FILES.items() if path != "pkg/b.py"}}
+    gone = gone.replace("pkg/b.py", "pkg/b.py/new").replace("-X = 1", "-new")
+    patched = bench.apply({"0001-a.patch": gone + added("pkg/b.py").partition("\n\n")[2]}, files=back)
+    assert bench.text(patched.tree, "pkg/b.py") == "new\n"
+
+
 def test_a_spelled_out_path_does_not_leave_the_tree_either(bench: Bench) -> None:
     text = added("x").replace("b/x", r'"b/\056\056/evil"')
     with pytest.raises((UnsafeArchiveError, PatchConflictError)):

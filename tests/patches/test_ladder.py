@@ -93,9 +93,9 @@ def test_clean_where_only_lines_have_moved(upstream: Upstream) -> None:
 
 
 def test_merged_where_the_neighbourhood_changed(upstream: Upstream) -> None:
-    edit, _ = upstream.judge(upstream.tree(**device(lambda text: text.replace("import os\n", "import os\nimport sys\n"))))
+    edit, _ = upstream.judge(upstream.tree(**device(lambda text: text.replace("def name():", "def name(short=False):"))))
     assert edit.verdict is Verdict.MERGED
-    assert b"import sys" in upstream.store.read(edit.tree, "pkg/device.py")
+    assert b"short" in upstream.store.read(edit.tree, "pkg/device.py")
 
 
 def test_restructured_where_the_patched_lines_themselves_changed(upstream: Upstream) -> None:

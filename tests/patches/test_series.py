@@ -123,6 +123,23 @@ def test_a_file_that_is_no_text_is_refused(folder: Path, name: str) -> None:
         ("{anchor: one}", "{anchor: one, pattern: x}", r"edit\.yaml:13: edits\[0\].*replace: give exactly one of: .*anchor"),
         ("{anchor: one}", "{}", r"edit\.yaml:13: edits\[0\].*replace: give exactly one of: "),
         ("      - replace", "      - count: 0\n        replace", r"edit\.yaml:13: .*count: Input should be greater than or equal to 1"),
+        ("{anchor: one}", "{anchor: one, argument: x}", r"edit\.yaml:13: .*replace: `argument` belongs to `call`"),
+        ("replace: {anchor: one}", "wrap: {anchor: one}", r"edit\.yaml:13: .*`with` of `wrap` has to hold \$MATCH"),
+        ("replace: {anchor: one}", "insert: {text: x}", r"edit\.yaml:13: .*insert: give exactly one of: before, after"),
+        ("replace: {anchor: one}", "import: {add: a, remove: b}", r"edit\.yaml:13: .*import: give exactly one of: add, remove, replace"),
+        ("replace: {anchor: one}", "include: {replace: a}", r"edit\.yaml:13: .*include: `with` belongs to `replace`"),
+        (
+            "language: text\n    operations:\n      - replace: {anchor: one}\n        with: two",
+            "language: requirements\n    operations:\n      - requirement: {add: 'a b'}",
+            r"edit\.yaml:13: .*requirement\.add: ",
+        ),
+        (
+            "language: text\n    operations:\n      - replace: {anchor: one}\n        with: two",
+            "language: toml\n    operations:\n      - set: a.b",
+            r"edit\.yaml:13: .*operations\[0\]: `value` belongs to `set`",
+        ),
+        ("    operations:", "    after: []\n    operations:", r"edit\.yaml:12: edits\[0\]\.after: Extra inputs are not permitted"),
+        ("edits:", "after: [{}]\nedits:", r"edit\.yaml:9: after\[0\]: give exactly one of: absent, present"),
         ("edits:", "notes: x\nedits:", r"edit\.yaml:9: notes: Extra inputs are not permitted"),
     ],
 )

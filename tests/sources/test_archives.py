@@ -73,13 +73,15 @@ def test_reads_a_tarball_below_its_top_folder(tmp_path: Path) -> None:
         (member("demo-1.0/link", tarfile.SYMTYPE, "/etc/passwd"), "absolute path"),
         (member("demo-1.0/hard", tarfile.LNKTYPE, "../outside"), "outside the destination"),
         (member("demo-1.0/hard", tarfile.LNKTYPE, "demo-1.0/nothing"), "demo-1.0.tar: "),
+        (member("demo-1.0/hard", tarfile.LNKTYPE, "demo-1.0/folder"), "neither a file nor a link"),
+        (member("demo-1.0/hard", tarfile.LNKTYPE, "demo-1.0/hard"), "demo-1.0.tar: "),
         (member("loose-file"), "not inside one top folder"),
         (member("other/file"), "not inside one top folder"),
     ],
 )
 def test_a_hostile_tar_member_is_refused(tmp_path: Path, info: tarfile.TarInfo, message: str) -> None:
     with pytest.raises(UnsafeArchiveError, match=message):
-        read_tar(tar(tmp_path, member("demo-1.0/good"), info))
+        read_tar(tar(tmp_path, member("demo-1.0/good"), member("demo-1.0/folder", tarfile.DIRTYPE), info))
 
 
 def test_a_link_out_of_the_top_folder_is_refused(tmp_path: Path) -> None:
@@ -104,7 +106,7 @@ def test_a_truncated_tarball_is_refused(make_sdist: Callable[..., Path]) -> None
 
 
 def test_reads_a_wheel(tmp_path: Path) -> None:
-    files, newest = read_wheel(wheel(tmp_path, "demo/run", mode=0o100755))
+    files, newest = read_wheel(wheel(tmp_path, "demo/", "demo/run", mode=0o100755))
     assert files == [TreeFile(path="demo/run", content=b"text", mode=FileMode.BLOB_EXECUTABLE)]
     assert newest == 1_714_979_290
 

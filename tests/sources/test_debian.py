@@ -3,11 +3,12 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.errors import UnreachableError
+from forkhouse.errors import HashMismatchError, UnreachableError
 from forkhouse.lock import DebianSource, PinnedFile
 from forkhouse.sources.debian import _source_lines, fetch_debian_source
 from forkhouse.sources.registry import Registry
@@ -48,15 +49,79 @@ def test_the_source_side_of_the_machines_own_suites_is_listed() -> None:
         assert re.fullmatch(r"deb-src (\[[^]]*\] )?\S+ \S+ \S+", line)
 
 
-@pytest.mark.skipif(shutil.which("apt-get") is None, reason="apt is not on this machine")
-def test_a_version_that_no_suite_serves_is_unreachable(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Apt is told of one empty suite, a folder of this machine."""
-    suite = tmp_path / "suite/dists/none/main"
-    suite.mkdir(parents=True)
-    (suite.parent / "Release").write_text("Suite: none\nComponents: main\n", encoding="utf-8")
-    configuration = tmp_path / "apt.conf"
-    configuration.write_text(f'Dir::Etc::sourcelist "{tmp_path}/sources.list";\nDir::Etc::sourceparts "/dev/null";\n', encoding="utf-8")
-    (tmp_path / "sources.list").write_text(f"deb [trusted=yes] file:{tmp_path}/suite none main\n", encoding="utf-8")
-    monkeypatch.setenv("APT_CONFIG", str(configuration))
-    with pytest.raises(UnreachableError, match=r"(?s)apt could not fetch the source of demo 1\.0-1 .*must be served by a suite"):
+@pytest.fixture
+def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A suite in a folder of this machine, the only one that apt is told of; it serves the source package demo 1.0-1."""
+    if shutil.which("apt-get") is None:
+        pytest.skip("apt is not on this machine")
+    pool = tmp_path / "suite"
+    pool.mkdir()
+    (pool / "demo_1.0.orig.tar.gz").write_bytes(CONTENT)
+    (pool / "demo_1.0-1.dsc").write_text("Source: demo\n", encoding="utf-8")
+    listed = "".join(
+        f"\n {hashlib.sha256(path.read_bytes()).hexdigest()} {path.stat().st_size} {path.name}" for path in sorted(pool.iterdir())
+    )
+    index = (
+        f"Package: demo\nBinary: demo\nVersion: 1.0-1\nArchitecture: any\nFormat: 3.0 (quilt)\nDirectory: .\nChecksums-Sha256:{listed}\n"
+    )
+    machine = subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True, check=True).stdout.strip()
+    release = f"Suite: none\nCodename: none\nComponents: main\nArchitectures: {machine}\nSHA256:"
+    for name, text in (
+        ("source/Sources", index),
+        (f"binary-{machine}/Packages", "Package: demo\nVersion: 1\nArchitecture: all\nFilename: x\nSize: 1\n"),
+    ):
+        path = pool / "dists/none/main" / name
+        path.parent.mkdir(parents=True)
+        path.write_text(text, encoding="utf-8")
+        release += f"\n {hashlib.sha256(text.encode()).hexdigest()} {len(text)} main/{name}"
+    (pool / "dists/none/Release").write_text(f"{release}\n", encoding="utf-8")
+    (tmp_path / "sources.list").write_text(f"deb [trusted=yes] file:{pool} none main\n", encoding="utf-8")
+    (tmp_path / "lists/partial").mkdir(parents=True)
+    settings = [
+        f'Dir::Etc::sourcelist "{tmp_path}/sources.list"',
+        'Dir::Etc::sourceparts "/dev/null"',
+        f'Dir::State::Lists "{tmp_path}/lists"',
+    ]
+    settings += ['APT::Sandbox::User "root"', 'Acquire::AllowInsecureRepositories "true"', 'APT::Get::AllowUnauthenticated "true"']
+    (tmp_path / "apt.conf").write_text("".join(f"{setting};\n" for setting in settings), encoding="utf-8")
+    monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
+    subprocess.run(["apt-get", "-qq", "update"], check=True, capture_output=True)
+    return pool
+
+
+def test_the_files_of_the_pinned_version_are_fetched(suite: Path, registry: Registry) -> None:
+    assert _source_lines() == f"deb-src file:{suite}/ none main\n"
+    (path,) = fetch_debian_source(SOURCE, registry, offline=False)
+    assert path.read_bytes() == CONTENT
+    shutil.rmtree(suite)
+    assert fetch_debian_source(SOURCE, registry, offline=True) == [path]
+
+
+def test_apt_that_was_never_updated_is_told_as_such(suite: Path, registry: Registry, tmp_path: Path) -> None:
+    """As in most container images, whose package lists are taken out to save space."""
+    _ = suite
+    shutil.rmtree(tmp_path / "lists")
+    with pytest.raises(UnreachableError, match=r"apt has no package lists on this machine.*`apt-get update`"):
         fetch_debian_source(SOURCE, registry, offline=False)
+
+
+@pytest.mark.usefixtures("suite")
+def test_a_file_with_another_hash_than_the_lock_says_is_thrown_away(registry: Registry, tmp_path: Path) -> None:
+    pinned = SOURCE.model_copy(update={"files": (PinnedFile(file="demo_1.0.orig.tar.gz", sha256="0" * 64),)})
+    with pytest.raises(HashMismatchError, match=rf"demo_1\.0\.orig\.tar\.gz: its sha256 is {SHA256}, the lock says {'0' * 64}"):
+        fetch_debian_source(pinned, registry, offline=False)
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+@pytest.mark.usefixtures("suite")
+def test_a_file_that_the_source_package_does_not_have_is_unreachable(registry: Registry) -> None:
+    pinned = SOURCE.model_copy(update={"files": (PinnedFile(file="demo_1.0.orig.tar.xz", sha256=SHA256),)})
+    with pytest.raises(UnreachableError, match=r"apt fetched no file demo_1\.0\.orig\.tar\.xz; the lock names one"):
+        fetch_debian_source(pinned, registry, offline=False)
+
+
+@pytest.mark.usefixtures("suite")
+def test_a_version_that_no_suite_serves_is_unreachable(registry: Registry) -> None:
+    other = SOURCE.model_copy(update={"debian_version": "2.0-1"})
+    with pytest.raises(UnreachableError, match=r"(?s)apt could not fetch the source of demo 2\.0-1 .*must be served by a suite"):
+        fetch_debian_source(other, registry, offline=False)

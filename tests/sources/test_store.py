@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pygit2.enums import FileMode
 
-from forkhouse.errors import StorageError, UnsafeArchiveError
+from forkhouse.errors import PatchConflictError, StorageError, UnsafeArchiveError
 from forkhouse.sources.store import ObjectStore, TreeFile
 
 if TYPE_CHECKING:
@@ -59,6 +59,63 @@ def test_a_path_that_git_refuses_is_refused(store: ObjectStore, path: str) -> No
 def test_a_path_that_is_file_and_folder_is_refused(store: ObjectStore, paths: tuple[str, str]) -> None:
     with pytest.raises(UnsafeArchiveError, match="a file and a folder at once"):
         store.import_files([text(path) for path in paths])
+
+
+def test_files_are_put_and_taken_out_of_a_tree(store: ObjectStore) -> None:
+    tree = store.import_files(FILES)
+    new = store.entry(tree, "a/run")
+    assert new is not None
+    assert store.entry(tree, "a") is None
+    assert store.entry(tree, "nothing") is None
+    changed = store.with_entries(tree, {"a/b.txt": None, "b/c/run": new, "nothing": None})
+    assert store.paths(changed) == ["a/run", "b/c/run", "link"]
+    # git knows no empty folders, so the tree is as if they had never been.
+    assert store.with_entries(changed, {"b/c/run": None}) == store.with_entries(tree, {"a/b.txt": None})
+    assert store.with_entries(tree, dict.fromkeys(store.paths(tree))) == store.import_files([]) == store.with_entries(None, {})
+
+
+def test_a_file_and_a_folder_never_replace_each_other_unasked(store: ObjectStore) -> None:
+    tree = store.import_files([text("a/b"), text("c")])
+    new = store.entry(tree, "c")
+    for clash, changes in {"a": {"a": new}, "c": {"c/d": new}, "x": {"x": new, "x/y": new}, "a/b": {"a/b/c": new}}.items():
+        with pytest.raises(PatchConflictError, match=f"'{clash}' would be a file and a folder at once"):
+            store.with_entries(tree, changes)
+    assert store.with_entries(tree, {"a": None}) == tree  # it is no file
+    assert store.paths(store.with_entries(tree, {"a/b": None, "a": new})) == ["a", "c"]
+    assert store.paths(store.with_entries(tree, {"c": None, "c/d": new})) == ["a/b", "c/d"]
+
+
+@pytest.mark.parametrize("path", ["../out", ".git/config", "a/.GIT/hooks/x", "a//b", "./a"])
+def test_a_path_that_git_refuses_is_not_put_into_a_tree(store: ObjectStore, path: str) -> None:
+    tree = store.import_files(FILES)
+    with pytest.raises(UnsafeArchiveError, match="is refused"):
+        store.with_entries(tree, {path: store.entry(tree, "a/run")})
+
+
+def test_files_are_found_by_pattern(store: ObjectStore) -> None:
+    tree = store.import_files([text("a/b/c.py"), text("a/d.py"), text("e.py"), text("f.txt")])
+    for pattern, found in {
+        "*.py": ["e.py"],
+        "**/*.py": ["a/b/c.py", "a/d.py", "e.py"],
+        "a/**": ["a/b/c.py", "a/d.py"],
+        "a/*/c.py": ["a/b/c.py"],
+        "a/[cd].py": ["a/d.py"],
+        "a": [],
+        "gone/*": [],
+        "e.py/*": [],
+    }.items():
+        assert store.glob(tree, pattern) == found, pattern
+
+
+def test_objects_of_another_repository_are_read_while_borrowed(
+    store: ObjectStore, commit: Callable[..., str], git: Callable[..., str], tmp_path: Path
+) -> None:
+    commit(tmp_path / "repo", {"a": "one"})
+    tree = git(tmp_path / "repo", "rev-parse", "HEAD^{tree}")
+    assert not store.has(tree)
+    store.borrow(tmp_path / "repo")
+    assert store.read(tree, "a") == b"one"
+    assert not ObjectStore(store.folder).has(tree)
 
 
 def test_named_commits_survive_gits_clean_up(store: ObjectStore) -> None:

@@ -84,7 +84,7 @@ def test_an_installers_client_finds_and_checks_the_wheels(make_wheel: Callable[.
         (index.parent / name).write_text(text, encoding="utf-8")
     for pin in pins:
         link = registry.find(pin.name, pin.file)
-        assert link.hashes == {"sha256": pin.sha256}
+        assert link.hash_option == {"sha256": [pin.sha256]}
         assert registry.fetch(pin.name, pin.file, pin.sha256).name == pin.file
 
 

@@ -26,7 +26,7 @@ def test_installs_the_profile_and_nothing_else(draft: Draft, tmp_path: Path, mon
     python = install_wheelhouse(draft.folder, tmp_path / "new/stack")
     assert python == tmp_path / "new/stack/bin/python"
     asked = "import demo, importlib.metadata as m; print(demo.helper.ANSWER, sorted(f'{d.name} {d.version}' for d in m.distributions()))"
-    said = subprocess.run([python, "-c", asked], cwd="/", capture_output=True, text=True, check=True).stdout
+    said = subprocess.run([python, "-I", "-c", asked], capture_output=True, text=True, check=True).stdout
     assert said == "42 ['demo-rocm 1.0+rocm.1', 'helper 3.0']\n"
 
 

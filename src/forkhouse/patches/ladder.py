@@ -13,15 +13,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from pygit2.enums import DeltaStatus, DiffFind
-
 from forkhouse.errors import ForkhouseError, PatchConflictError, PostConditionError
 from forkhouse.patches import textual
 from forkhouse.patches.edits import AddedFile
 from forkhouse.patches.languages import language_of, parses
 from forkhouse.patches.operations import asks_for_nothing
 from forkhouse.patches.structural import MissingFileError, apply_structural, is_there, locate
-from forkhouse.patches.textual import map_path
+from forkhouse.patches.textual import LIKENESS, map_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,8 +47,6 @@ class Verdict(StrEnum):
 
 
 APPLIED = frozenset({Verdict.CLEAN, Verdict.MERGED, Verdict.RESTRUCTURED})
-LIKENESS = 50
-"""Percent of a file or line that must be as it was for it to be taken for the same; git's own default."""
 SETTLED = APPLIED | {Verdict.UPSTREAMED, Verdict.OBSOLETE}
 
 
@@ -105,18 +101,17 @@ class Ladder:
         def judged(verdict: Verdict, cause: str, tree: str = base) -> Judgement:
             return Judgement(patch=patch.name, verdict=verdict, tree=tree, cause=cause, renamed=renamed)
 
+        # Asked first, as an insertion would be made a second time.
+        if is_there(base, edit, paths, store=self.store):
+            return judged(Verdict.UPSTREAMED, "every edit's result is there already")
         try:
             tree = apply_structural(base, edit, paths, store=self.store, where=patch.name)
         except (PatchConflictError, PostConditionError) as error:
-            if is_there(base, edit, paths, store=self.store):
-                return judged(Verdict.UPSTREAMED, "every edit's result is there already")
             gone = self._gone(base, edit, paths)
             if gone:
                 return judged(Verdict.OBSOLETE, gone)
             return judged(Verdict.CONFLICT, f"{error}{self._nearest(base, patch, edit, paths, error)}")
         if tree == base:
-            if is_there(base, edit, paths, store=self.store):
-                return judged(Verdict.UPSTREAMED, "every edit's result is there already")
             return judged(Verdict.CONFLICT, "it applies and changes nothing")
         return judged(self._distance(base, patch, tree), "; ".join(f"{old} is now {new}" for old, new in renamed.items()), tree)
 
@@ -129,7 +124,7 @@ class Ladder:
             if textual.apply_exactly(base, textual.difference(pinned.before, pinned.after, store=self.store), store=self.store) == tree:
                 return Verdict.CLEAN
         except PatchConflictError:
-            if textual.merge(base, pinned.before, pinned.after, store=self.store) == tree:
+            if textual.merge(base, pinned.before, pinned.after, {}, store=self.store) == tree:
                 return Verdict.MERGED
         return Verdict.RESTRUCTURED
 
@@ -150,21 +145,23 @@ class Ladder:
         if textual.is_there(base, diff, store=self.store):
             return judged(Verdict.UPSTREAMED, "every hunk's result is there already")
         changed, added = textual.touched(diff)
-        missing = [path for path in changed if self.store.entry(base, path) is None]
-        if missing and len(missing) == len(changed) and not added:
-            return judged(Verdict.OBSOLETE, f"{', '.join(missing)} is gone")
         pinned = self.pinned.get(patch.name)
-        merged = textual.merge(base, pinned.before, pinned.after, store=self.store) if pinned else None
+        missing = [path for path in changed if self.store.entry(base, path) is None]
+        # Without the pin at hand nothing is known of a file that is missing: it may have moved.
+        renamed = textual.renames(pinned.before, base, missing, store=self.store) if pinned else {}
+        if pinned and missing and len(missing) == len(changed) and not added and not renamed:
+            return judged(Verdict.OBSOLETE, f"{', '.join(missing)} is gone, and nothing like it is there")
+        merged = textual.merge(base, pinned.before, pinned.after, renamed, store=self.store) if pinned else None
         if merged == base:
             return judged(Verdict.UPSTREAMED, "merged, it changes nothing")
+        moved = "; ".join(f"{old} is now {new}" for old, new in renamed.items())
         if merged is not None:
-            broken = [path for path in (*changed, *added) if self._parsed(base, path) and not self._parsed(merged, path)]
+            places = [renamed.get(path, path) for path in (*changed, *added)]
+            broken = [path for path in places if self._parsed(base, path) and not self._parsed(merged, path)]
             if not broken:
-                return judged(Verdict.MERGED, tree=merged)
+                return judged(Verdict.MERGED, moved, tree=merged)
             cause = f"merged, {', '.join(broken)} no longer parses"
-        if missing:
-            cause += f" Gone: {', '.join(missing)}."
-        return judged(Verdict.CONFLICT, cause)
+        return judged(Verdict.CONFLICT, f"{cause} {moved}".strip())
 
     def _parsed(self, tree: str, path: str) -> bool:
         entry = self.store.entry(tree, path)
@@ -191,11 +188,7 @@ class Ladder:
                     lost[locate(pinned.before, change, self.paths, store=self.store)] = change
                 except MissingFileError:
                     continue
-        if not lost:
-            return {}
-        diff = textual.difference(pinned.before, base, store=self.store)
-        diff.find_similar(flags=DiffFind.FIND_RENAMES, rename_threshold=LIKENESS, rename_limit=2000)
-        new = {delta.old_file.path: delta.new_file.path for delta in diff.deltas if delta.status == DeltaStatus.RENAMED}
+        new = textual.renames(pinned.before, base, lost, store=self.store)
         # An edit names the upstream's own path, or a pattern: what it names is led to the new place.
         return {path: new[old] for old, change in lost.items() if old in new for path in change.paths if not set(path) & set("*?[")}
 

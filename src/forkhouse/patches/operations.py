@@ -340,15 +340,19 @@ def _code_is_done(text: str, operation: CodeOperation, language: str) -> bool:
     def there(piece: str) -> bool:
         # A piece with metavariables has no text of its own to look for.
         words = " ".join(piece.split())
-        return len(words) >= MEANINGFUL and re.search(r"\$[A-Z]", words) is None and words in flat
+        return _says_something(words) and re.search(r"\$[A-Z]", words) is None and words in flat
 
     match operation:
+        case CodeOperation(replace=Selector(pattern=str()) as selector) if "$" in (operation.with_ or ""):
+            # What a pattern with metavariables was replaced by is a pattern itself.
+            result = Selector(pattern=operation.with_)
+            return _says_something(operation.with_ or "") and not _find(text, selector, language) and bool(_find(text, result, language))
         case CodeOperation(replace=Selector() as selector):
             return there(operation.with_ or "") and (not _find(text, selector, language) or _keeps_selector(text, operation, language))
         case CodeOperation(remove=Selector() as selector):
             return not _find(text, selector, language)
         case CodeOperation(insert=Place() as place):
-            return there(place.text)
+            return _is_inserted(text, place, language)
         case CodeOperation(argument=PartChange() as change) | CodeOperation(item=PartChange() as change):
             return _part_is_done(text, change, language, of_call=operation.argument is not None)
         case CodeOperation(include=LineChange() as change) | CodeOperation(import_=LineChange() as change):
@@ -358,6 +362,22 @@ def _code_is_done(text: str, operation: CodeOperation, language: str) -> bool:
             return (gone is None or " ".join(gone.split()) not in lines) and (come is None or " ".join(come.split()) in lines)
         case _:
             return False
+
+
+def _says_something(piece: str) -> bool:
+    """Say whether a piece of code is long enough, metavariables left out, for finding it to mean anything."""
+    return len(re.sub(r"\${1,3}[A-Z_][A-Z0-9_]*|\s", "", piece)) >= MEANINGFUL
+
+
+def _is_inserted(text: str, place: Place, language: str) -> bool:
+    """Say whether the text stands where it would be inserted, white space aside."""
+    selector = place.before or place.after
+    assert selector is not None  # noqa: S101  # the model demands one of the two
+    nodes = _find(text, selector, language)
+    wanted = "".join(place.text.split())
+    if place.before is not None:
+        return bool(nodes) and all("".join(text[: node.start].split()).endswith(wanted) for node in nodes)
+    return bool(nodes) and all("".join(text[node.end :].split()).startswith(wanted) for node in nodes)
 
 
 MEANINGFUL = 8

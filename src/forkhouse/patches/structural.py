@@ -46,10 +46,10 @@ def apply_structural(tree: str, patch: StructuralEdit, paths: Mapping[str, str],
     Raises PatchConflictError (MissingFileError for a file that is not there) or PostConditionError.
     """
     for edit in patch.edits:
-        if isinstance(edit, AddedFile):
-            tree = _add(tree, edit, paths, store=store, where=where)
-            continue
         try:
+            if isinstance(edit, AddedFile):
+                tree = _add(tree, edit, paths, store=store, where=where)
+                continue
             path = locate(tree, edit, paths, store=store)
             old = store.entry(tree, path)
             changed = apply_edit(store.read(tree, path).decode("utf-8"), edit)
@@ -71,7 +71,7 @@ def _add(tree: str, edit: AddedFile, paths: Mapping[str, str], *, store: ObjectS
     refuse_unsafe(path, where)
     new = Entry(blob=str(store.repository.create_blob(edit.content.encode("utf-8"))), mode=FileMode.BLOB)
     if store.entry(tree, path) not in {None, new}:
-        message = f"{where}: {path} is to be added, and the upstream has another file of that name."
+        message = f"{path} is to be added, and the upstream has another file of that name."
         raise PatchConflictError(message)
     return store.with_entries(tree, {path: new})
 

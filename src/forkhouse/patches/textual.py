@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pygit2
-from pygit2.enums import ApplyLocation, DeltaStatus
+from pygit2.enums import DeltaStatus, DiffFind, FileMode
 
 from forkhouse.errors import PatchConflictError, UnsafeArchiveError
 from forkhouse.sources.store import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from forkhouse.patches.series import Patch
     from forkhouse.sources.store import ObjectStore
+
+
+LIKENESS = 50
+"""Percent of a file or line that must be as it was for it to be taken for the same; git's own default."""
 
 
 def map_path(path: str, paths: Mapping[str, str]) -> str:
@@ -67,42 +71,108 @@ def touched(diff: pygit2.Diff) -> tuple[list[str], list[str]]:
 
 
 def apply_exactly(tree: str, diff: pygit2.Diff, *, store: ObjectStore) -> str:
-    """Return `tree` with a diff applied. A hunk may lie at another line, but every line of its context must be there.
+    """Return `tree` with a diff applied, as strict `git apply` would: a hunk may lie at another line, all of its context must be there.
 
     Raises PatchConflictError.
     """
-    paths = {file.path for delta in diff.deltas for file in (delta.old_file, delta.new_file)}
-    # libgit2 works on an index: one of the touched files alone is small, whatever the size of the tree.
-    present = {path: entry for path in paths if (entry := store.entry(tree, path)) is not None}
-    repository = store.repository
-    try:
-        repository.index.read_tree(repository[store.with_entries(None, present)])
-        repository.apply(diff, ApplyLocation.INDEX)
-    except (pygit2.GitError, KeyError) as error:
-        message = f"{error}. Nothing was applied with fuzz; make the patch again on this base, or write it as an edit."
-        raise PatchConflictError(message) from error
-    changed: dict[str, Entry | None] = dict.fromkeys(paths)
-    # Of a patch that names no mode, libgit2 makes a plain file; the mode that the file has stays.
-    kept = {delta.new_file.path: present[delta.old_file.path].mode for delta in diff.deltas if _keeps_mode(delta, present)}
-    changed.update({entry.path: Entry(blob=str(entry.id), mode=kept.get(entry.path, entry.mode)) for entry in repository.index})
-    return store.with_entries(tree, changed)
+    changes: dict[str, Entry | None] = {}
+    for patch in diff:
+        if patch is not None:
+            changes.update(_apply_patch(tree, patch, store=store))
+    return store.with_entries(tree, changes)
 
 
-def _keeps_mode(delta: pygit2.DiffDelta, present: Mapping[str, Entry]) -> bool:
-    return delta.old_file.path in present and delta.new_file.mode == delta.old_file.mode
+def _apply_patch(tree: str, patch: pygit2.Patch, *, store: ObjectStore) -> dict[str, Entry | None]:
+    delta = patch.delta
+    old, new = delta.old_file, delta.new_file
+    there = store.entry(tree, old.path)
+    if delta.is_binary:
+        _refuse(f"{new.path} is binary, and a binary file has no lines to find")
+    if delta.status == DeltaStatus.ADDED:
+        if store.entry(tree, new.path) is not None:
+            _refuse(f"{new.path} is to be added, and is there already")
+        lines: list[bytes] = []
+        mode = FileMode(new.mode)
+    elif there is None:
+        _refuse(f"{old.path} is not there")
+    else:
+        lines = store.read(tree, old.path).splitlines(keepends=True)
+        # Of a patch that names no mode git2 reads a plain file's; the mode that the file has stays.
+        mode = FileMode(new.mode) if new.mode not in {old.mode, 0} else there.mode
+    begun = shift = 0
+    for number, hunk in enumerate(patch.hunks, start=1):
+        before, after, trailing = _sides(hunk)
+        place = _place(lines, before, hunk.old_start - 1 + shift, begun, first=hunk.old_start <= 1, last=not trailing)
+        if place is None:
+            _refuse(f"{old.path}: the lines of hunk {number} (from line {hunk.old_start}) are not there as they were")
+        lines[place : place + len(before)] = after
+        shift = place + len(after) - len(before) - (hunk.old_start - 1)
+        begun = place + len(after)
+    if delta.status == DeltaStatus.DELETED:
+        if lines:
+            _refuse(f"{old.path} is to be removed, and has other lines than those that the patch knows")
+        return {old.path: None}
+    blob = str(store.repository.create_blob(b"".join(lines)))
+    return {old.path: None, new.path: Entry(blob=blob, mode=mode)}
 
 
-def merge(tree: str, before: str, after: str, *, store: ObjectStore) -> str | None:
-    """Return `tree` with the difference between two other trees merged into it file by file, None when a file conflicts."""
+def _refuse(what: str) -> NoReturn:
+    message = f"{what}. Nothing was applied with fuzz; make the patch again on this base, or write it as an edit."
+    raise PatchConflictError(message)
+
+
+def _sides(hunk: pygit2.DiffHunk) -> tuple[list[bytes], list[bytes], int]:
+    """Return the lines that a hunk wants and those that it leaves, and how many lines of context it ends with."""
+    before: list[bytes] = []
+    after: list[bytes] = []
+    trailing = 0
+    for line in hunk.lines:
+        match line.origin:
+            case " ":
+                before.append(line.raw_content)
+                after.append(line.raw_content)
+                trailing += 1
+            case "-":
+                before.append(line.raw_content)
+                trailing = 0
+            case "+":
+                after.append(line.raw_content)
+                trailing = 0
+            case _:  # the file ends there without a newline: said of one side or of both
+                for side in {">": [before], "<": [after]}.get(line.origin, [before, after]):
+                    if side:
+                        side[-1] = side[-1].removesuffix(b"\n")
+    return before, after, trailing
+
+
+def _place(lines: list[bytes], wanted: list[bytes], expected: int, begun: int, *, first: bool, last: bool) -> int | None:
+    """Return where `wanted` stands, nearest to where it is expected.
+
+    As in git, a hunk that began at the first line has to be found there, and one that ends without context at the end.
+    """
+    if first:
+        places = [0]
+    elif last:
+        places = [len(lines) - len(wanted)]
+    else:
+        places = sorted(range(begun, len(lines) - len(wanted) + 1), key=lambda place: abs(place - expected))
+    return next((place for place in places if begun <= place and lines[place : place + len(wanted)] == wanted), None)
+
+
+def merge(tree: str, before: str, after: str, renamed: Mapping[str, str], *, store: ObjectStore) -> str | None:
+    """Return `tree` with the difference between two other trees merged into it file by file, None when a file conflicts.
+
+    `renamed` says where files of those trees lie in `tree`.
+    """
     changes: dict[str, Entry | None] = {}
     for delta in difference(before, after, store=store).deltas:
         path = delta.new_file.path
-        trees = [store.entry(each, path) for each in (before, tree, after)]
-        old, ours, theirs = trees
+        place = renamed.get(path, path)
+        old, ours, theirs = store.entry(before, path), store.entry(tree, place), store.entry(after, path)
         if ours == theirs:
             continue
         if ours == old:
-            changes[path] = theirs
+            changes[place] = theirs
             continue
         if old is None or ours is None or theirs is None:
             return None
@@ -110,13 +180,23 @@ def merge(tree: str, before: str, after: str, *, store: ObjectStore) -> str | No
         merged = store.repository.merge_file_from_index(base, left, right, use_deprecated=False)
         if not merged.automergeable:
             return None
-        changes[path] = Entry(blob=str(store.repository.create_blob(merged.contents.encode("utf-8"))), mode=ours.mode)
+        changes[place] = Entry(blob=str(store.repository.create_blob(merged.contents.encode("utf-8"))), mode=ours.mode)
     return store.with_entries(tree, changes)
 
 
 def difference(before: str, after: str, *, store: ObjectStore) -> pygit2.Diff:
     """Return the diff between two trees."""
     return store.repository.diff(pygit2.Oid(hex=before), pygit2.Oid(hex=after))
+
+
+def renames(before: str, tree: str, lost: Collection[str], *, store: ObjectStore) -> dict[str, str]:
+    """Return where the files `lost` of the tree `before` lie in `tree`, by git's own measure of likeness."""
+    if not lost:
+        return {}
+    diff = difference(before, tree, store=store)
+    diff.find_similar(flags=DiffFind.FIND_RENAMES, rename_threshold=LIKENESS, rename_limit=2000)
+    found = {delta.old_file.path: delta.new_file.path for delta in diff.deltas if delta.status == DeltaStatus.RENAMED}
+    return {path: found[path] for path in lost if path in found}
 
 
 def is_there(tree: str, diff: pygit2.Diff, *, store: ObjectStore) -> bool:

@@ -41,13 +41,17 @@ def fetch_debian_source(source: DebianSource, registry: Registry, *, offline: bo
     if shutil.which("apt-get") is None:
         message = f"Debian source {source.package} needs apt-get, which is not on this machine. Use --sources git, or a Debian machine."
         raise UnreachableError(message)
+    lines = _source_lines()
+    if not lines:
+        message = f"Debian source {source.package}: apt has no package lists on this machine, as in many images. Run `apt-get update` once."
+        raise UnreachableError(message)
     report().line(source.package, f"fetching Debian source {source.debian_version} with apt")
     with tempfile.TemporaryDirectory(prefix="forkhouse-apt-") as name:
         view = Path(name)
         with storage_errors("Preparing apt's view"):
             for part in ("lists/partial", "cache/archives/partial", "files"):
                 (view / part).mkdir(parents=True)
-            (view / "sources.list").write_text(_source_lines(), encoding="utf-8")
+            (view / "sources.list").write_text(lines, encoding="utf-8")
         options = [
             f"-oDir::Etc::sourcelist={view}/sources.list",
             "-oDir::Etc::sourceparts=/dev/null",

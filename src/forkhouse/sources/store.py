@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pygit2
 from pygit2.enums import FileMode
 
-from forkhouse.errors import UnsafeArchiveError
+from forkhouse.errors import PatchConflictError, UnsafeArchiveError
 from forkhouse.workspace import storage_errors
 
 if TYPE_CHECKING:
@@ -115,30 +115,42 @@ class ObjectStore:
     def with_entries(self, tree_id: str | None, entries: Mapping[str, Entry | None]) -> str:
         """Return a tree (None stands for the empty one) with some files put in place, and those given as None taken out.
 
-        Only the folders on the way are written. Raises UnsafeArchiveError for a path that git itself would refuse.
+        Only the folders on the way are written. Raises UnsafeArchiveError for a path that git itself would refuse, and
+        PatchConflictError where a file would take the place of a folder, or a folder that of a file, which nobody takes out.
         """
         changes = {tuple(path.split("/")): entry for path, entry in entries.items()}
         with storage_errors("Writing to the object store"):
-            changed = self._with(None if tree_id is None else self._tree(tree_id), changes)
+            changed = self._with(None if tree_id is None else self._tree(tree_id), changes, "")
             return str(changed or self.repository.TreeBuilder().write())
 
-    def _with(self, tree: pygit2.Tree | None, changes: Mapping[tuple[str, ...], Entry | None]) -> pygit2.Oid | None:
+    def _with(self, tree: pygit2.Tree | None, changes: Mapping[tuple[str, ...], Entry | None], prefix: str) -> pygit2.Oid | None:
         builder = self.repository.TreeBuilder() if tree is None else self.repository.TreeBuilder(tree)
+        files = {name: entry for (name, *rest), entry in changes.items() if not rest}
         folders: dict[str, dict[tuple[str, ...], Entry | None]] = {}
         for (name, *rest), entry in changes.items():
             if rest:
                 folders.setdefault(name, {})[tuple(rest)] = entry
-            elif entry is not None:
-                _insert(builder, name, pygit2.Oid(hex=entry.blob), entry.mode)
-            elif tree is not None and name in tree:
-                builder.remove(name)
         for name, inner in folders.items():
             old = tree[name] if tree is not None and name in tree else None
-            folder = self._with(old if isinstance(old, pygit2.Tree) else None, inner)
+            if isinstance(old, pygit2.Blob) and any(entry is not None for entry in inner.values()):
+                message = f"The path component '{name}' is refused: it is a file, and something is to be put below it."
+                raise UnsafeArchiveError(message)
+            folder = self._with(old if isinstance(old, pygit2.Tree) else None, inner, f"{prefix}{name}/")
             if folder is not None:
+                if isinstance(files.pop(name, old), Entry | pygit2.Blob):
+                    raise _clash(prefix + name)
                 _insert(builder, name, folder, FileMode.TREE)
             elif isinstance(old, pygit2.Tree):
                 builder.remove(name)
+        for name, entry in files.items():
+            there = builder.get(name)
+            if entry is None:
+                if isinstance(there, pygit2.Blob):
+                    builder.remove(name)
+            elif isinstance(there, pygit2.Tree):
+                raise _clash(prefix + name)
+            else:
+                _insert(builder, name, pygit2.Oid(hex=entry.blob), entry.mode)
         return builder.write() if len(builder) else None
 
     def read(self, tree_id: str, path: str) -> bytes:
@@ -181,6 +193,10 @@ class ObjectStore:
                     continue
                 target.write_bytes(file.content)
                 target.chmod(0o755 if file.mode == FileMode.BLOB_EXECUTABLE else 0o644)
+
+
+def _clash(path: str) -> PatchConflictError:
+    return PatchConflictError(f"'{path}' would be a file and a folder at once; nothing was written over.")
 
 
 def _insert(builder: pygit2.TreeBuilder, name: str, object_id: pygit2.Oid, mode: FileMode) -> None:
