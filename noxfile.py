@@ -77,3 +77,25 @@ def integration_mi210(session: nox.Session) -> None:
     session.install("-e", ".")
     session.run("forkhouse", "device", "--target", "gfx90a")
     integration(session, profile="rocm", device="mi210")
+
+
+@nox.session(default=False)
+def radar(session: nox.Session) -> None:
+    """Judge every patch series on every candidate pin, and write build/radar.html."""
+    session.install("-e", ".")
+    session.run("forkhouse", "radar", *session.posargs)
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure applying, the radar and a run with nothing to do against their peers; ratios go to build/bench/speed.json."""
+    session.install("-e", ".")
+    session.run("python", "-m", "bench.speed", *session.posargs)
+
+
+@nox.session(name="bench-survival", default=False)
+def bench_survival(session: nox.Session) -> None:
+    """Replay the shipped edits over real releases, and all verdicts over a synthetic upstream; figures go to build/bench."""
+    session.install("-e", ".")
+    session.run("python", "-m", "bench.synthetic")
+    session.run("python", "-m", "bench.survival", *session.posargs)

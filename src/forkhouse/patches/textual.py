@@ -181,7 +181,10 @@ def merge(tree: str, before: str, after: str, renamed: Mapping[str, str], *, sto
         if not merged.automergeable:
             return None
         changes[place] = Entry(blob=str(store.repository.create_blob(merged.contents.encode("utf-8"))), mode=ours.mode)
-    return store.with_entries(tree, changes)
+    try:
+        return store.with_entries(tree, changes)
+    except PatchConflictError:  # one side has a file where the other has a folder
+        return None
 
 
 def difference(before: str, after: str, *, store: ObjectStore) -> pygit2.Diff:

@@ -76,4 +76,7 @@ def _adopt(folder: Path, registry: Registry, file: str, sha256: str) -> Path:
     if not fetched.is_file():
         message = f"apt fetched no file {file}; the lock names one that this source package does not have."
         raise UnreachableError(message)
+    if fetched.is_symlink():  # apt only links to what a suite in a folder of this machine serves
+        with storage_errors(f"Copying {file}"):
+            fetched = Path(shutil.copyfile(fetched, folder / f"{file}.copy"))
     return registry.adopt(fetched, file, sha256)

@@ -132,9 +132,6 @@ class ObjectStore:
                 folders.setdefault(name, {})[tuple(rest)] = entry
         for name, inner in folders.items():
             old = tree[name] if tree is not None and name in tree else None
-            if isinstance(old, pygit2.Blob) and any(entry is not None for entry in inner.values()):
-                message = f"The path component '{name}' is refused: it is a file, and something is to be put below it."
-                raise UnsafeArchiveError(message)
             folder = self._with(old if isinstance(old, pygit2.Tree) else None, inner, f"{prefix}{name}/")
             if folder is not None:
                 if isinstance(files.pop(name, old), Entry | pygit2.Blob):

@@ -5,7 +5,9 @@ Every backend answers in spans of the text as it stands. Edits are spliced in at
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from importlib import import_module
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Protocol, cast
@@ -17,6 +19,20 @@ if TYPE_CHECKING:
 
 Span = tuple[int, int]
 """Start and end of a piece of text, in characters."""
+Splice = tuple[int, int, str]
+"""A span of the old text, and what takes its place."""
+
+
+class Layout(Enum):
+    """What separates the parts of a call or a list."""
+
+    COMMAS = auto()
+    WORDS = auto()
+    """White space, line ends among it."""
+    LINE = auto()
+    """White space of one line; a new line needs a backslash."""
+    DASHES = auto()
+    """Each part has its line, after a dash."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,8 +44,11 @@ class Parts:
     """Just after the opening bracket, or after the command's name."""
     end: int
     """Just before the closing bracket."""
-    separator: str
-    """`,`, or nothing where white space separates."""
+    commas: tuple[int, ...] = ()
+    """Where the commas between them stand."""
+    layout: Layout = Layout.COMMAS
+    lone_comma: bool = False
+    """A single part needs a comma behind it, as in a tuple of Python."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +61,17 @@ class Node:
     """Text of the pattern's metavariables."""
     arguments: Parts | None = None
     items: Parts | None = None
+    outer: Span | None = None
+    """What goes with the match when it is removed: its decorators, its semicolon."""
+    among: tuple[Parts, int] | None = None
+    """The list that the match is a part of, and its position there."""
+    instead: str = ""
+    """What has to stand where the match was removed: `pass` in a block that is empty otherwise."""
+
+    @property
+    def whole(self) -> Span:
+        """The match with all that belongs to it."""
+        return self.outer or (self.start, self.end)
 
 
 class Backend(Protocol):
@@ -50,8 +80,8 @@ class Backend(Protocol):
     def find(self, text: str, selector: Selector, language: str) -> list[Node]:
         """Return what a selector matches, in order, without regard to `within`. Raises PatchConflictError for a kind it does not know."""
 
-    def parses(self, text: str, language: str) -> bool:
-        """Say whether a text is well formed."""
+    def faults(self, text: str, language: str) -> int:
+        """Return how many places of a text are not well formed; a parser that stops at the first one says 1."""
 
 
 _BACKENDS = {
@@ -78,6 +108,9 @@ _SUFFIXES = {
     ".toml": "toml",
 }
 _NAMES = {"meson.build": "meson", "meson_options.txt": "meson", "meson.options": "meson", "CMakeLists.txt": "cmake"}
+_SLASHES = re.compile(r"[ \t]*+(?://.*|/\*[^*]*\*/[ \t]*)?")
+_HASH = re.compile(r"[ \t]*+(?:#.*)?")
+_BLANK = re.compile(r"[ \t]*+")
 
 
 def backend(language: str) -> Backend:
@@ -91,6 +124,58 @@ def language_of(path: str) -> str:
     return _NAMES.get(file.name) or _SUFFIXES.get(file.suffix, "text")
 
 
+def faults(text: str, language: str) -> int:
+    """Return how many places of a text are not well formed in a language; plain text has none."""
+    return backend(language).faults(text, language)
+
+
 def parses(text: str, language: str) -> bool:
     """Say whether a text is well formed in a language; plain text always is."""
-    return backend(language).parses(text, language)
+    return faults(text, language) == 0
+
+
+def is_blank(rest: str, language: str) -> bool:
+    """Say whether the rest of a line holds no code: nothing, or a comment."""
+    if language in {"c", "cpp", "rust"}:
+        comment = _SLASHES
+    else:
+        comment = _BLANK if language in {"json", "text"} else _HASH
+    return comment.fullmatch(rest.removesuffix("\r")) is not None
+
+
+def newline_of(text: str) -> str:
+    """Return the line end of a text: the one that most of its lines have."""
+    return "\r\n" if text.count("\r\n") * 2 > text.count("\n") else "\n"
+
+
+def line_start(text: str, position: int) -> int:
+    """Return where the line of a position begins."""
+    return text.rfind("\n", 0, position) + 1
+
+
+def line_end(text: str, position: int) -> int:
+    """Return where the line of a position ends, before its line end."""
+    found = text.find("\n", position)
+    if found < 0:
+        return len(text)
+    return found - 1 if found > position and text[found - 1] == "\r" else found
+
+
+def next_line(text: str, position: int) -> int:
+    """Return where the line after the one of a position begins."""
+    found = text.find("\n", position)
+    return len(text) if found < 0 else found + 1
+
+
+def indentation(text: str, position: int) -> str | None:
+    """Return the white space before a position on its line, None when something else stands there."""
+    before = text[line_start(text, position) : position]
+    return None if before.strip() else before
+
+
+_STEP = re.compile(r'"([^"]*)"|([^.]+)')
+
+
+def key_steps(path: str) -> tuple[str, ...]:
+    """Split a dotted path to a key; a step that holds dots itself is quoted."""
+    return tuple(match[1] if match[1] is not None else match[2] for match in _STEP.finditer(path))

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import Node
+from forkhouse.patches.languages import Node, newline_of
 
 if TYPE_CHECKING:
     from forkhouse.patches.edits import Selector
 
 
 def find(text: str, selector: Selector, language: str) -> list[Node]:
-    """Return where an anchor stands."""
+    """Return where an anchor stands; its line ends are those of the text."""
     if selector.anchor is None:
         message = f"In {language} only an `anchor` can be matched this way; the other selectors need a grammar that knows them."
         raise PatchConflictError(message)
-    starts = [match.start() for match in re.finditer(re.escape(selector.anchor), text)]
-    return [Node(start=start, end=start + len(selector.anchor)) for start in starts]
+    anchor = selector.anchor.replace("\r\n", "\n").replace("\n", newline_of(text))
+    nodes = []
+    # One character on, not one match on: an anchor that overlaps itself is not unique.
+    start = text.find(anchor)
+    while start >= 0:
+        nodes.append(Node(start=start, end=start + len(anchor)))
+        start = text.find(anchor, start + 1)
+    return nodes
 
 
-def parses(text: str, language: str) -> bool:  # noqa: ARG001  # the protocol's signature
-    """Say yes: any text is one."""
-    return True
+def faults(text: str, language: str) -> int:  # noqa: ARG001  # the protocol's signature
+    """Return none: any text is one."""
+    return 0

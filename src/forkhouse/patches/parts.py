@@ -1,0 +1,123 @@
+"""Add, remove and replace one argument or item, in the layout of those that are there.
+
+Comments stay, but for the one behind a part that goes with its whole line.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from forkhouse.patches.languages import Layout, indentation, is_blank, line_end, line_start, newline_of, next_line
+
+if TYPE_CHECKING:
+    from forkhouse.patches.languages import Parts, Splice
+
+
+def added(text: str, parts: Parts, new: str, language: str) -> list[Splice]:
+    """Put a part last."""
+    newline = newline_of(text)
+    new = new.replace("\n", newline)
+    if not parts.spans:
+        return [(parts.start, parts.start, new if text[parts.start - 1 : parts.start] in {"(", "[", "{"} else f" {new}")]
+    start, end = parts.spans[-1]
+    spaces = indentation(text, start)
+    match parts.layout:
+        case Layout.DASHES:
+            dash = text.rfind("-", line_start(text, start), start)
+            at = line_end(text, end)
+            return [(at, at, f"{newline}{' ' * (dash - line_start(text, start))}- {new}")]
+        case Layout.LINE:
+            return [(end, end, f" {new}" if spaces is None else f" \\{newline}{spaces}{new}")]
+        case Layout.WORDS:
+            if spaces is None:
+                return [(end, end, f" {new}")]
+            at = line_end(text, end) if is_blank(text[end : line_end(text, end)], language) else end
+            return [(at, at, f"{newline}{spaces}{new}")]
+        case Layout.COMMAS:
+            return _added_after_comma(text, parts, new, language)
+
+
+def _added_after_comma(text: str, parts: Parts, new: str, language: str) -> list[Splice]:
+    newline = newline_of(text)
+    start, end = parts.spans[-1]
+    spaces = indentation(text, start)
+    trailing = bool(parts.commas) and parts.commas[-1] >= end
+    at = parts.commas[-1] + 1 if trailing else end
+    comma: list[Splice] = [] if trailing else [(end, end, ",")]
+    if spaces is None:
+        return [*comma, (at, at, f" {new}")]
+    rest_end = line_end(text, at)
+    if is_blank(text[at:rest_end], language):
+        # Behind a trailing comma the new part gets one, too; the comment on the line stays with its part.
+        return [*comma, (rest_end, rest_end, f"{newline}{spaces}{new}{',' if trailing else ''}")]
+    return [*comma, (at, at, f"{newline}{spaces}{new}")]
+
+
+def removed(text: str, parts: Parts, position: int, language: str) -> list[Splice]:
+    """Take one part out, with the separator that belongs to it."""
+    start, end = parts.spans[position]
+    match parts.layout:
+        case Layout.DASHES:
+            return _removed_dash(text, parts, position)
+        case Layout.LINE:
+            return [(parts.spans[position - 1][1] if position else parts.start, end, "")]
+        case Layout.WORDS:
+            return [_removed_word(text, parts, position, language)]
+        case Layout.COMMAS:
+            pass
+    following = next((comma for comma in parts.commas if comma >= end), None)
+    if position + 1 < len(parts.spans) and following is not None and following > parts.spans[position + 1][0]:
+        following = None
+    if following is not None or position == 0:
+        splices = [_removed_with_comma(text, parts, position, end if following is None else following + 1, language)]
+        if parts.lone_comma and position == 0 and len(parts.spans) == 2 and len(parts.commas) == 1:  # noqa: PLR2004  # one is left
+            other = parts.spans[1][1]
+            splices.append((other, other, ","))
+        return splices
+    # The last of several, without a comma of its own: the one before it goes.
+    comma = parts.commas[-1]
+    own_line = indentation(text, start) is not None and is_blank(text[end : line_end(text, end)], language)
+    if own_line:
+        region = (line_start(text, start), next_line(text, end))
+    else:
+        region = (start if text[comma + 1 : start].strip() else comma + 1, end)
+    keep = parts.lone_comma and len(parts.spans) == 2  # noqa: PLR2004  # one is left
+    return [(*region, "")] if keep else [(comma, comma + 1, ""), (*region, "")]
+
+
+def _removed_with_comma(text: str, parts: Parts, position: int, stop: int, language: str) -> Splice:
+    start, _ = parts.spans[position]
+    spaces = indentation(text, start)
+    if spaces is not None and is_blank(text[stop : line_end(text, stop)], language):
+        return (line_start(text, start), next_line(text, stop), "")
+    following = parts.spans[position + 1][0] if position + 1 < len(parts.spans) else None
+    gap = text[stop:following] if following is not None else ""
+    if following is not None and not gap.strip() and ("\n" not in gap or position == 0):
+        return (start, following, "")
+    if spaces is None and position:
+        start = len(text[:start].rstrip(" \t"))
+    return (start, stop, "")
+
+
+def _removed_word(text: str, parts: Parts, position: int, language: str) -> Splice:
+    start, end = parts.spans[position]
+    first = indentation(text, start) is not None
+    if first and is_blank(text[end : line_end(text, end)], language):
+        return (line_start(text, start), next_line(text, end), "")
+    following = parts.spans[position + 1][0] if position + 1 < len(parts.spans) else None
+    if following is not None and (first or start == parts.start) and not text[end:following].strip(" \t"):
+        return (start, following, "")
+    before = parts.spans[position - 1][1] if position else parts.start
+    if text[before:start].strip():
+        return (start, end, "")  # a comment stands between, and its line has to end
+    return (before if first else len(text[:start].rstrip(" \t")), end, "")
+
+
+def _removed_dash(text: str, parts: Parts, position: int) -> list[Splice]:
+    start, end = parts.spans[position]
+    dash = text.rfind("-", line_start(text, start), start)
+    if len(parts.spans) == 1:
+        return [(dash, end, "[]")]
+    if indentation(text, dash) is None:  # the first of a list that begins on the line of another: the next one takes its place
+        return [(start, parts.spans[1][0], "")]
+    return [(line_start(text, dash), next_line(text, end), "")]
