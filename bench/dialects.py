@@ -209,8 +209,20 @@ DIALECTS = (
         tail="    return NAME_K;\n}\n",
         recipes=(CPP_CALL, CPP_ANCHOR, _textual(CPP_CALL)),
     ),
-    Dialect(suffix=".cmake", head="# NAME\n", line="set(NAME_K N)\n", tail="message(STATUS NAME_K)\n", recipes=(CMAKE_ANCHOR, _textual(CMAKE_ANCHOR))),
+    Dialect(
+        suffix=".cmake",
+        head="# NAME\n",
+        line="set(NAME_K N)\n",
+        tail="message(STATUS NAME_K)\n",
+        recipes=(CMAKE_ANCHOR, _textual(CMAKE_ANCHOR)),
+    ),
     Dialect(suffix=".build", head="# NAME\n", line="NAME_K = N\n", tail="message(NAME_K)\n", recipes=(MESON_ANCHOR,)),
     Dialect(suffix=".toml", head="[tool.NAME]\n", line="K-N = N\n", tail="last = N\n", recipes=(TOML_KEY, _textual(TOML_KEY))),
-    Dialect(suffix=".sh", head="NAME() {\n", line='    NAME_K="N"\n', tail='    echo "$NAME_K"\n}\n', recipes=(SHELL_ANCHOR, _textual(SHELL_ANCHOR))),
+    Dialect(
+        suffix=".sh",
+        head="NAME() {\n",
+        line='    NAME_K="N"\n',
+        tail='    echo "$NAME_K"\n}\n',
+        recipes=(SHELL_ANCHOR, _textual(SHELL_ANCHOR)),
+    ),
 )

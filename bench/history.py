@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,7 +44,9 @@ class Subject:
     @property
     def metadata_only(self) -> bool:
         """Whether the edits look at nothing but the metadata of a wheel, which an index serves apart (PEP 658)."""
-        return self.source.kind == "wheel" and all(change.get("language") == "metadata" for patch in self.edits for change in changes(patch))
+        return self.source.kind == "wheel" and all(
+            change.get("language") == "metadata" for patch in self.edits for change in changes(patch)
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +55,7 @@ class Release:
 
     version: Version
     link: Link
-    when: datetime.datetime | None
+    when: dt.datetime | None
 
 
 def subjects(lock: Lock, series: Mapping[str, Sequence[Patch]]) -> list[Subject]:
@@ -98,7 +100,7 @@ class Base:
 
     version: Version
     tree: str
-    when: datetime.datetime
+    when: dt.datetime
 
 
 class Library:
@@ -125,24 +127,26 @@ class Library:
             record = {"tree": tree, "epoch": epoch}
             self._journal.put("release", key, record)
         # The newest time in an archive stands in where the index tells no upload time.
-        when = release.when or datetime.datetime.fromtimestamp(int(str(record["epoch"])), tz=datetime.UTC)
+        when = release.when or dt.datetime.fromtimestamp(int(str(record["epoch"])), tz=dt.UTC)
         return Base(version=release.version, tree=str(record["tree"]), when=when)
 
     def _whole(self, subject: Subject, release: Release) -> tuple[str, int]:
         sha256 = (release.link.hashes or {}).get("sha256")
         path = (
-            self.registry.fetch(subject.source.package, release.link.filename, sha256) if sha256 else self.registry.download(release.link)[0]
+            self.registry.fetch(subject.source.package, release.link.filename, sha256)
+            if sha256
+            else self.registry.download(release.link)[0]
         )
         files, epoch = read_wheel(path) if subject.source.kind == "wheel" else read_tar(path)
         return self.store.import_files(file for file in files if not file.path.endswith(COMPILED)), epoch
 
 
-def dates(registry: Registry, subject: Subject, lock: Lock) -> dict[Version, datetime.datetime]:
+def dates(registry: Registry, subject: Subject, lock: Lock) -> dict[Version, dt.datetime]:
     """Return when each version came out: the earliest upload of it in any package of the upstream.
 
     A repackager uploads old versions late, all on one day; distance in time is meant from the upstream's own release.
     """
-    earliest: dict[Version, datetime.datetime] = {}
+    earliest: dict[Version, dt.datetime] = {}
     for source in lock.upstreams[subject.upstream].sources:
         if isinstance(source, SdistSource | WheelSource):
             for release in releases(registry, source):
@@ -151,6 +155,6 @@ def dates(registry: Registry, subject: Subject, lock: Lock) -> dict[Version, dat
     return earliest
 
 
-def months(when: datetime.datetime, pin: datetime.datetime) -> float:
+def months(when: dt.datetime, pin: dt.datetime) -> float:
     """Return the signed distance in months."""
     return (when - pin).total_seconds() / 86400 / MONTH

@@ -1,4 +1,4 @@
-"""What is true of an edit on a tree, judged without the patch engine: is its target there, and is its effect?
+"""What is true of an edit on a tree, judged without the patch engine: whether its target is there, and whether its effect is.
 
 The words of an edit are read from its YAML, and looked for with regular expressions and git's own rename detection, so that a fault of
 the engine cannot hide behind the engine's own view.
@@ -145,7 +145,8 @@ def _elsewhere(edits: list[dict[str, Any]], base: str, *, store: ObjectStore) ->
     suffixes = tuple({f".{path.rpartition('.')[2]}" for change in edits for path in named(change)})
     operations = [operation for change in edits for operation in change["operations"]]
     return any(
-        file.path.endswith(suffixes) and all(_present(file.content.decode("utf-8", errors="replace"), operation) for operation in operations)
+        file.path.endswith(suffixes)
+        and all(_present(file.content.decode("utf-8", errors="replace"), operation) for operation in operations)
         for file in store.files(base)
     )
 
@@ -162,7 +163,12 @@ def faults(patch: Patch, base: str, tree: str, paths: Mapping[str, str], *, stor
     diff = store.repository.diff(store.repository[base], store.repository[tree])  # type: ignore[arg-type]  # trees
     for delta in diff.deltas:
         path = delta.new_file.path
-        if path.endswith(".py") and delta.status == DeltaStatus.MODIFIED and _parses(store.read(base, path)) and not _parses(store.read(tree, path)):
+        if (
+            path.endswith(".py")
+            and delta.status == DeltaStatus.MODIFIED
+            and _parses(store.read(base, path))
+            and not _parses(store.read(tree, path))
+        ):
             return f"{path} is no longer Python"
     return ""
 

@@ -43,7 +43,9 @@ class Replay:
 
 def environment() -> dict[str, str]:
     """Return an environment in which nobody's settings change what a tool does."""
-    identity = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in (("NAME", "Peer"), ("EMAIL", "peer@localhost"))}
+    identity = {
+        f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in (("NAME", "Peer"), ("EMAIL", "peer@localhost"))
+    }
     return {
         "PATH": os.environ["PATH"],
         "HOME": tempfile.gettempdir(),

@@ -81,7 +81,9 @@ def interleaved(rounds: int, *acts: Callable[[], float]) -> list[float]:
 
 def mail(subject: str, diff: str, number: int) -> str:
     """Return a diff as a git-format patch."""
-    return f"From: Bench <bench@localhost>\nDate: {formatdate(START + number)}\nSubject: [PATCH] {subject}\n\nFor the benchmark.\n---\n{diff}"
+    return (
+        f"From: Bench <bench@localhost>\nDate: {formatdate(START + number)}\nSubject: [PATCH] {subject}\n\nFor the benchmark.\n---\n{diff}"
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,9 +104,13 @@ def long_series(folder: Path, *, patches: int, files: int) -> LongSeries:
     texts: dict[str, list[str]] = {}
     for number in range(files):
         dialect = DIALECTS[number % len(DIALECTS)]
-        blocks = [dialect.block(f"part_{number}_{block}", dialect.filler(f"part_{number}", "middle", chance), chance) for block in range(12)]
+        blocks = [
+            dialect.block(f"part_{number}_{block}", dialect.filler(f"part_{number}", "middle", chance), chance) for block in range(12)
+        ]
         texts[f"src/area_{number % 17}/file_{number}{dialect.suffix}"] = "\n".join(blocks).splitlines(keepends=True)
-    base = tree = store.import_files(TreeFile(path=path, content="".join(lines).encode(), mode=FileMode.BLOB) for path, lines in texts.items())
+    base = tree = store.import_files(
+        TreeFile(path=path, content="".join(lines).encode(), mode=FileMode.BLOB) for path, lines in texts.items()
+    )
     commit = store.commit(base, message="Begin\n", epoch=START)
     store.name("speed", commit)
     series = folder / "patches"
@@ -167,7 +173,11 @@ def measure_apply(folder: Path, *, patches: int, rounds: int) -> list[Ratio]:
         code = "import sys, pathlib; from bench.speed import apply_ours; s, b, c, p, j = sys.argv[1:]; print(apply_ours(pathlib.Path(s), b, c, pathlib.Path(p), pathlib.Path(j)))"
         done: list[subprocess.CompletedProcess[str]] = []
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])}
-        took = timed(lambda: done.append(subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True, env=environment)))
+        took = timed(
+            lambda: done.append(
+                subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True, env=environment)
+            )
+        )
         check(done[0].stdout.split()[-1], "forkhouse")
         return took
 
@@ -230,7 +240,11 @@ def measure_radar(folder: Path, *, commits: int, patches: int, sample: int, roun
     journals: list[Journal] = []
 
     def look() -> float:
-        return timed(lambda: scan("synthetic", "git", candidates[0].label, candidates, upstream.patches, ladder, journal=journals[-1], engine="bench"))
+        return timed(
+            lambda: scan(
+                "synthetic", "git", candidates[0].label, candidates, upstream.patches, ladder, journal=journals[-1], engine="bench"
+            )
+        )
 
     def first() -> float:
         journals.append(Journal(folder / f"journal-radar-{next(number)}"))
@@ -265,7 +279,9 @@ def measure_radar(folder: Path, *, commits: int, patches: int, sample: int, roun
 def measure_noop(folder: Path, *, rounds: int) -> list[Ratio]:
     """Time `forkhouse build` with nothing to do against a nox session that does nothing. The first build, not timed, may take long."""
     noxfile = folder / "noxfile.py"
-    noxfile.write_text('import nox\n\n\n@nox.session(venv_backend="none")\ndef empty(session: nox.Session) -> None:\n    pass\n', encoding="utf-8")
+    noxfile.write_text(
+        'import nox\n\n\n@nox.session(venv_backend="none")\ndef empty(session: nox.Session) -> None:\n    pass\n', encoding="utf-8"
+    )
     build = [sys.executable, "-m", "forkhouse", "build", "--profile", "cpu"]
     nox = [sys.executable, "-m", "nox", "--noxfile", str(noxfile), "--session", "empty"]
 
@@ -275,7 +291,11 @@ def measure_noop(folder: Path, *, rounds: int) -> list[Ratio]:
     command(build)
     command(nox)
     ours, theirs = interleaved(rounds, lambda: command(build), lambda: command(nox))
-    return [Ratio(name="no-op build / empty nox session", ours=ours, theirs=theirs, note="whole processes; all of the cpu profile is up to date")]
+    return [
+        Ratio(
+            name="no-op build / empty nox session", ours=ours, theirs=theirs, note="whole processes; all of the cpu profile is up to date"
+        )
+    ]
 
 
 def as_json(ratios: Sequence[Ratio], rounds: int) -> Mapping[str, object]:
@@ -303,7 +323,9 @@ def table(ratios: Sequence[Ratio]) -> str:
     lines = [f"{'':<38}{'ours':>10}{'theirs':>10}{'ratio':>9}{'goal':>7}"]
     for each in ratios:
         goal = GOALS.get(each.name)
-        lines.append(f"{each.name:<38}{each.ours:>9.3f}s{each.theirs:>9.3f}s{each.ratio:>9.4f}{'' if goal is None else format(goal, '.2f'):>7}  {each.note}")
+        lines.append(
+            f"{each.name:<38}{each.ours:>9.3f}s{each.theirs:>9.3f}s{each.ratio:>9.4f}{'' if goal is None else format(goal, '.2f'):>7}  {each.note}"
+        )
     return "\n".join(lines)
 
 

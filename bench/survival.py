@@ -118,7 +118,9 @@ class Replayer:
         paths = named_paths(twin)
         entries = {path: entry for path in paths if (entry := self.store.entry(base.tree, path)) is not None}
         case = Case(
-            files={path: self.store.read(base.tree, path) for path in entries}, patch=twin, objects=(self.store.folder / "objects").absolute()
+            files={path: self.store.read(base.tree, path) for path in entries},
+            patch=twin,
+            objects=(self.store.folder / "objects").absolute(),
         )
         for tool, act in PEERS.items():
             made = act(case)
@@ -127,7 +129,9 @@ class Replayer:
                 mode = entries[path].mode if path in entries else next(iter(entries.values())).mode
                 after[path] = Entry(blob=str(self.store.repository.create_blob(content)), mode=mode)
             tree = self.store.with_entries(base.tree, after)
-            outcomes[tool] = self._outcome(patch, base, tree if made.claimed else None, ours, fuzzy=made.fuzzy and made.claimed, said=made.said)
+            outcomes[tool] = self._outcome(
+                patch, base, tree if made.claimed else None, ours, fuzzy=made.fuzzy and made.claimed, said=made.said
+            )
         outcomes[OURS] = self._outcome(patch, base, ours, ours, fuzzy=False, said=judgement.cause)
         return Row(
             upstream=self.subject.upstream,
@@ -255,8 +259,8 @@ def table(rows: Sequence[Row]) -> str:
     some = [row for row in rows if row.target in {Target.WHOLE, Target.PART}]
     lines.append(f"{'+ part of it':<20}{len(some):>8}" + "".join(f"{figures(some)[tool]['survival']:>14.1%}" for tool in TOOLS))
     every = figures(rows)
-    for name in ("silent-wrong", "fuzzy", "not-as-ours"):
-        lines.append(f"{name + ', everywhere':<28}" + "".join(f"{every[tool][name]:>14.0f}" for tool in TOOLS))
+    faults = ("silent-wrong", "fuzzy", "not-as-ours")
+    lines += [f"{name + ', everywhere':<28}" + "".join(f"{every[tool][name]:>14.0f}" for tool in TOOLS) for name in faults]
     return "\n".join(lines)
 
 
@@ -279,7 +283,9 @@ def main(limit: int, span: float, only: tuple[str, ...], output: Path) -> None:
     write_atomic(output, json.dumps(summary(rows), indent=1).encode() + b"\n")
     click.echo(table(rows))
     for loss in losses(rows):
-        click.echo(f"{loss['upstream']}/{loss['edit']} {loss['verdict']} (target: {loss['target']}): {loss['cause']} [{', '.join(loss['releases'])}]")  # type: ignore[arg-type]  # a list of text
+        click.echo(
+            f"{loss['upstream']}/{loss['edit']} {loss['verdict']} (target: {loss['target']}): {loss['cause']} [{', '.join(loss['releases'])}]"
+        )  # type: ignore[arg-type]  # a list of text
     click.echo(f"Written: {output}")
 
 

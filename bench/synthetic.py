@@ -135,7 +135,9 @@ class _Generator:
         name = f"target_{self._next()}"
         text = dialect.block(name, recipe.old, self.random)
         new = text.replace(recipe.old, recipe.new)
-        block = Block(name=name, text=text, old=text, new=new) if recipe.whole else Block(name=name, text=text, old=recipe.old, new=recipe.new)
+        block = (
+            Block(name=name, text=text, old=text, new=new) if recipe.whole else Block(name=name, text=text, old=recipe.old, new=recipe.new)
+        )
         blocks = [self._neutral(dialect) for _ in range(9)]
         blocks.insert(self.random.randrange(2, 8), block)
         file = File(path=self._path(dialect), dialect=dialect, blocks=blocks)
@@ -153,7 +155,10 @@ class _Generator:
             self.plan[self.random.randrange(commits // 2 + 1, commits)].append((site, fate))
 
     def run(self, folder: Path) -> Upstream:
-        weight = [TreeFile(path=f"docs/page_{number}.txt", content=f"{number}\n".encode() * 500, mode=FileMode.BLOB) for number in range(self.still)]
+        weight = [
+            TreeFile(path=f"docs/page_{number}.txt", content=f"{number}\n".encode() * 500, mode=FileMode.BLOB)
+            for number in range(self.still)
+        ]
         tree = self.store.import_files(weight)
         tree = self.store.with_entries(tree, {file.path: self._entry(file.text()) for file in self.files})
         commit = self.store.commit(tree, message="Begin\n", epoch=START)
@@ -191,7 +196,10 @@ class _Generator:
             if site.recipe.operations is None:
                 after = self.store.with_entries(tree, {site.file.path: self._entry(self._patched(site))})
                 diff = self.store.repository.diff(self.store.repository[tree], self.store.repository[after])  # type: ignore[arg-type]  # trees
-                target.write_text(f"From: Synthetic <synthetic@localhost>\nSubject: {site.recipe.name}\n\nFor the benchmark.\n---\n{diff.patch}", encoding="utf-8")
+                target.write_text(
+                    f"From: Synthetic <synthetic@localhost>\nSubject: {site.recipe.name}\n\nFor the benchmark.\n---\n{diff.patch}",
+                    encoding="utf-8",
+                )
                 continue
             document = {
                 "Subject": f"{site.recipe.name} in {site.block.name}",
@@ -199,7 +207,13 @@ class _Generator:
                 "Origin": "vendor, synthetic",
                 "Forwarded": "not-needed",
                 "Retire-When": "never",
-                "edits": [{"path": site.file.path, "language": site.recipe.language, "operations": site.recipe.fill(site.block.name, site.block.new)}],
+                "edits": [
+                    {
+                        "path": site.file.path,
+                        "language": site.recipe.language,
+                        "operations": site.recipe.fill(site.block.name, site.block.new),
+                    }
+                ],
             }
             target.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
         (folder / "series").write_text("".join(f"{site.patch}\n" for site in self.sites), encoding="utf-8")
@@ -213,7 +227,9 @@ class _Generator:
         blocks = [block for block in file.blocks if not block.old]
         act = self.random.choice(("insert", "change", "remove", "new"))
         if act == "new":
-            self.files.append(File(path=self._path(file.dialect), dialect=file.dialect, blocks=[self._neutral(file.dialect) for _ in range(5)]))
+            self.files.append(
+                File(path=self._path(file.dialect), dialect=file.dialect, blocks=[self._neutral(file.dialect) for _ in range(5)])
+            )
             return f"Add {self.files[-1].path}"
         # Not so much that git no longer knows the file by its content: that is a fate of its own.
         if act == "insert" and file.inserted < 3:  # noqa: PLR2004
@@ -359,7 +375,13 @@ def judge(upstream: Upstream, store: ObjectStore) -> list[Finding]:
                 wrong = not (truth.verdicts & APPLIED)
             findings.append(
                 Finding(
-                    commit=number, patch=patch.name, why=truth.why, verdict=judgement.verdict, truth=truth.verdicts, silently_wrong=wrong, cause=judgement.cause
+                    commit=number,
+                    patch=patch.name,
+                    why=truth.why,
+                    verdict=judgement.verdict,
+                    truth=truth.verdicts,
+                    silently_wrong=wrong,
+                    cause=judgement.cause,
                 )
             )
     return findings
@@ -378,15 +400,23 @@ def summary(findings: Sequence[Finding]) -> dict[str, object]:
             "due": len(due),
             "recall": round(sum(finding.verdict is verdict for finding in due) / len(due), 4) if due else None,
         }
-    mistakes = Counter((finding.patch.split("-", 1)[1], finding.why, "|".join(sorted(finding.truth)), str(finding.verdict)) for finding in findings if not finding.right)
+    mistakes = Counter(
+        (finding.patch.split("-", 1)[1], finding.why, "|".join(sorted(finding.truth)), str(finding.verdict))
+        for finding in findings
+        if not finding.right
+    )
     silent = Counter((finding.patch.split("-", 1)[1], finding.why, str(finding.verdict)) for finding in findings if finding.silently_wrong)
     return {
         "replays": len(findings),
         "right": round(sum(finding.right for finding in findings) / len(findings), 4),
         "silent-wrong": sum(finding.silently_wrong for finding in findings),
         "verdicts": figures,
-        "mistakes": [dict(zip(("patch", "churn", "truth", "verdict"), key, strict=True)) | {"times": times} for key, times in mistakes.most_common()],
-        "silently wrong": [dict(zip(("patch", "churn", "verdict"), key, strict=True)) | {"times": times} for key, times in silent.most_common()],
+        "mistakes": [
+            dict(zip(("patch", "churn", "truth", "verdict"), key, strict=True)) | {"times": times} for key, times in mistakes.most_common()
+        ],
+        "silently wrong": [
+            dict(zip(("patch", "churn", "verdict"), key, strict=True)) | {"times": times} for key, times in silent.most_common()
+        ],
     }
 
 

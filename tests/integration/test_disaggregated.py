@@ -46,7 +46,6 @@ def test_every_block_of_the_prompt_is_transferred_once(asked: dict[str, tuple[An
         blocks = -(-prompt.tokens // BLOCK_TOKENS)
         assert (moved.count, moved.failed) == (1, 0), prompt.name
         assert moved.size == blocks * BLOCK_TOKENS * model.kv_bytes, prompt.name
-        assert moved.descriptors % blocks == 0, prompt.name
     assert len({moved.size for _, moved in asked.values()}) > 1  # or the sizes would say little
 
 

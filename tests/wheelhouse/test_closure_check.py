@@ -8,8 +8,9 @@ from forkhouse.wheelhouse.closure_check import check_closure
 
 
 def wheels(**requires: tuple[str, ...]) -> dict[str, WheelFacts]:
-    """Return version 1.5 of wheels with these requirements."""
-    return {name: WheelFacts(name=name, version="1.5", requires=texts, provides_extra=()) for name, texts in requires.items()}
+    """Return version 1.5 of wheels with these requirements; each provides the extras `all`, `fast` and `other`."""
+    extras = ("all", "fast", "other")
+    return {name: WheelFacts(name=name, version="1.5", requires=texts, provides_extra=extras) for name, texts in requires.items()}
 
 
 def problems(roots: list[str], facts: dict[str, WheelFacts]) -> list[str]:
@@ -67,3 +68,7 @@ def test_every_problem_is_told_at_once_and_once() -> None:
         "none (wanted by aa) is not there",
         "none (wanted by bb) is not there",
     ]
+
+
+def test_an_extra_that_a_wheel_does_not_have_is_told() -> None:
+    assert problems(["aa[none]"], wheels(aa=())) == ["aa[none] (wanted by the profile) asks aa for the extra none, which it does not have"]

@@ -12,8 +12,9 @@ from forkhouse.lock import Form, RequirementText
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-CodeLanguage = Literal["python", "c", "cpp", "rust", "bash", "yaml", "json", "meson", "cmake", "text"]
-"""Languages whose files are edited by selectors. CUDA and HIP are `cpp`; a Dockerfile or m4 is `text`."""
+CodeLanguage = Literal["python", "c", "cpp", "rust", "bash", "meson", "cmake", "text"]
+"""Languages whose files are edited by selectors alone. CUDA and HIP are `cpp`; a Dockerfile or m4 is `text`."""
+Name = Annotated[str, Field(min_length=1)]
 
 
 def _exactly_one(document: Document, names: Sequence[str]) -> None:
@@ -25,30 +26,32 @@ def _exactly_one(document: Document, names: Sequence[str]) -> None:
 
 
 class Selector(Document):
-    """What to match: exactly one of function, class, call, assignment, pattern, rule and anchor."""
+    """What to match: exactly one of function, class, call, assignment, key, pattern, rule and anchor."""
 
-    function: str | None = None
+    function: Name | None = None
     """A function, by name."""
-    class_: str | None = None
-    """A class or struct, by name."""
-    call: str | None = None
-    """A call, command or macro, by the name of what is called."""
-    argument: str | None = None
+    class_: Name | None = None
+    """A class, struct, enum or trait, by name; `impl NAME` for what Rust implements for it."""
+    call: Name | None = None
+    """A call, command or macro, by the name of what is called, as it is written; `.NAME` for a method, whatever it is called on."""
+    argument: Name | None = None
     """With `call`: an argument that it must have, as it is written."""
-    assignment: str | None = None
-    """An assignment, definition or key, by the name of its target."""
-    pattern: str | None = None
+    assignment: Name | None = None
+    """An assignment, definition or key, by the name of its target, wherever it stands."""
+    key: Name | None = None
+    """A key of YAML, JSON or TOML, by its dotted path from the top; a step with dots is quoted, a number counts items of a list."""
+    pattern: Name | None = None
     """Code with metavariables, as ast-grep reads it: $NAME for one node, $$$NAME for any number."""
     rule: dict[str, object] | None = None
     """A whole ast-grep rule."""
-    anchor: str | None = None
+    anchor: Name | None = None
     """A text, as it stands."""
     within: Selector | None = None
     """Match only inside what this selector matches, exactly once."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        _exactly_one(self, ("function", "class_", "call", "assignment", "pattern", "rule", "anchor"))
+        _exactly_one(self, ("function", "class_", "call", "assignment", "key", "pattern", "rule", "anchor"))
         if self.argument is not None and self.call is None:
             message = "`argument` belongs to `call`"
             raise ValueError(message)
@@ -56,7 +59,7 @@ class Selector(Document):
 
     def said(self) -> str:
         """Return the text that a person would look for."""
-        named = (self.function, self.class_, self.argument or self.call, self.assignment, self.pattern, self.anchor)
+        named = (self.function, self.class_, self.argument or self.call, self.assignment, self.key, self.pattern, self.anchor)
         return next((text for text in named if text is not None), str(self.rule))
 
 
@@ -77,11 +80,11 @@ class PartChange(Document):
     """A change of one argument of a call, or one item of a list."""
 
     of: Selector
-    add: str | None = None
+    add: Name | None = None
     """The new part, put last."""
-    remove: str | None = None
-    """The part as it is written; a keyword argument by its keyword and `=`, such as `depends=`."""
-    replace: str | None = None
+    remove: Name | None = None
+    """The part as it is written; a keyword argument by its keyword and `=` or `:`, such as `depends=`."""
+    replace: Name | None = None
     with_: str | None = None
 
     @model_validator(mode="after")
@@ -94,9 +97,9 @@ class PartChange(Document):
 class LineChange(Document):
     """A change of an #include, an import or a `use`, by the text of the whole line without its end."""
 
-    add: str | None = None
-    remove: str | None = None
-    replace: str | None = None
+    add: Name | None = None
+    remove: Name | None = None
+    replace: Name | None = None
     with_: str | None = None
 
     @model_validator(mode="after")
@@ -143,12 +146,12 @@ class CodeOperation(Document):
 class RequirementChange(Document):
     """A change of dependency declarations, matched by canonical distribution name (PEP 503)."""
 
-    remove: str | None = None
-    replace: str | None = None
+    remove: Name | None = None
+    replace: Name | None = None
     add: RequirementText | None = None
     with_: RequirementText | None = None
     extra: str | None = None
-    """Only declarations that belong to this extra."""
+    """Only declarations that belong to this extra; with nothing in it, only those that belong to none."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -167,7 +170,7 @@ class RequirementOperation(Document):
 class GroupSelector(Document):
     """A group of entry points."""
 
-    group: str
+    group: Name
 
 
 class EntryPointsOperation(Document):
@@ -177,28 +180,53 @@ class EntryPointsOperation(Document):
     count: Literal[1] = 1
 
 
-class TomlOperation(Document):
-    """Set or remove one key of a TOML file."""
+Value = str | bool | int | tuple[str | bool | int, ...]
 
-    set: str | None = None
-    remove: str | None = None
-    value: str | bool | int | tuple[str, ...] | None = None
+
+class KeyOperation(Document):
+    """Set a key that is there, add one that is not, or remove one, by its dotted path from the top."""
+
+    set: Name | None = None
+    add: Name | None = None
+    remove: Name | None = None
+    value: Value | None = None
     count: Literal[1] = 1
+
+    @property
+    def path(self) -> str:
+        """The path of the key that is meant."""
+        return self.set or self.add or self.remove or ""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        _exactly_one(self, ("set", "remove"))
-        if (self.set is None) != (self.value is None):
-            message = "`value` belongs to `set`, and `set` needs it"
+        _exactly_one(self, ("set", "add", "remove"))
+        if (self.remove is None) != (self.value is not None):
+            message = "`value` belongs to `set` and `add`, and they need it"
+            raise ValueError(message)
+        if not self.path.replace(".", "").replace('"', ""):
+            message = "a path needs a name"
             raise ValueError(message)
         return self
 
 
-Operation = CodeOperation | RequirementOperation | EntryPointsOperation | TomlOperation
+Operation = CodeOperation | RequirementOperation | EntryPointsOperation | KeyOperation
+
+
+def _keyed(value: object) -> str:
+    """Tell the operations on keys from those on code."""
+    if isinstance(value, Document):
+        return type(value).__name__
+    plain = isinstance(value, dict) and ("set" in value or "add" in value or isinstance(value.get("remove"), str))
+    return "KeyOperation" if plain else "CodeOperation"
+
+
+KeyedOperation = Annotated[
+    Annotated[KeyOperation, Tag("KeyOperation")] | Annotated[CodeOperation, Tag("CodeOperation")], Discriminator(_keyed)
+]
 
 
 class _FileEdit(Document):
-    path: str | tuple[str, ...]
+    path: Name | Annotated[tuple[Name, ...], Field(min_length=1)]
     """Path in the upstream's own tree, wildcards allowed; of several alternatives the first that is there counts."""
 
     @property
@@ -228,14 +256,14 @@ class EntryPointsEdit(_FileEdit):
     operations: tuple[EntryPointsOperation, ...] = Field(min_length=1)
 
 
-class TomlEdit(_FileEdit):
-    """Edits of TOML that keep its style."""
+class KeyedEdit(_FileEdit):
+    """Edits of a file of keys and values that keep its style."""
 
-    language: Literal["toml"]
-    operations: tuple[TomlOperation, ...] = Field(min_length=1)
+    language: Literal["yaml", "json", "toml"]
+    operations: tuple[KeyedOperation, ...] = Field(min_length=1)
 
 
-FileEdit = CodeEdit | RequirementsEdit | EntryPointsEdit | TomlEdit
+FileEdit = CodeEdit | RequirementsEdit | EntryPointsEdit | KeyedEdit
 
 
 class AddedFile(Document):
@@ -252,7 +280,7 @@ def _kind(value: object) -> str:
         return type(value).__name__
     if not isinstance(value, dict) or "add" in value:
         return "AddedFile"
-    named = {"requirements": "RequirementsEdit", "entry-points": "EntryPointsEdit", "toml": "TomlEdit"}
+    named = {"requirements": "RequirementsEdit", "entry-points": "EntryPointsEdit", **dict.fromkeys(("yaml", "json", "toml"), "KeyedEdit")}
     return named.get(str(value.get("language")), "CodeEdit")
 
 
@@ -260,11 +288,11 @@ Edit = Annotated[
     Annotated[CodeEdit, Tag("CodeEdit")]
     | Annotated[RequirementsEdit, Tag("RequirementsEdit")]
     | Annotated[EntryPointsEdit, Tag("EntryPointsEdit")]
-    | Annotated[TomlEdit, Tag("TomlEdit")]
+    | Annotated[KeyedEdit, Tag("KeyedEdit")]
     | Annotated[AddedFile, Tag("AddedFile")],
     Discriminator(_kind),
 ]
-LANGUAGES = (*get_args(CodeLanguage), "requirements", "entry-points", "toml")
+LANGUAGES = (*get_args(CodeLanguage), "yaml", "json", "toml", "requirements", "entry-points")
 
 
 class TextIn(Document):

@@ -9,7 +9,7 @@ conflict, and then the cause is named.
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -22,11 +22,11 @@ from forkhouse.patches.structural import MissingFileError, apply_structural, is_
 from forkhouse.patches.textual import LIKENESS, map_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from forkhouse.patches.edits import StructuralEdit
     from forkhouse.patches.series import Patch
-    from forkhouse.sources.store import ObjectStore
+    from forkhouse.sources.store import Entry, ObjectStore
 
 
 class Verdict(StrEnum):
@@ -81,21 +81,85 @@ class Ladder:
     """How the upstream's own paths appear in this form."""
     pinned: Mapping[str, Pinned]
     """The textual forms that are known, by patch name."""
+    _known: dict[tuple[object, ...], tuple[Judgement, dict[str, Entry | None]]] = field(default_factory=dict, repr=False, compare=False)
+    """Judgements with the files that they changed, by all that they depend on. Neighbours in a history share nearly all of it."""
+    _moves: dict[tuple[tuple[str, str, str], ...], dict[str, str]] = field(default_factory=dict, repr=False, compare=False)
+    """Renames since the pin, by the files that came and went."""
+    _changes: dict[str, tuple[tuple[str, str, str], ...]] = field(default_factory=dict, repr=False, compare=False)
+    """Files that came and went since the pin, by tree."""
 
     def judge_series(self, base: str, patches: Sequence[Patch]) -> list[Judgement]:
         """Judge a whole series: each patch on the result of those before it that applied."""
         judgements = []
+        arrived = base
         for patch in patches:
-            judgements.append(self.judge(base, patch))
+            judgements.append(self.judge(base, patch, arrived=arrived))
             base = judgements[-1].tree
         return judgements
 
-    def judge(self, base: str, patch: Patch) -> Judgement:
-        """Judge one patch on the tree `base`. Raises UnsafeArchiveError for a patch that names a path outside the tree."""
-        return self._judge_textual(base, patch) if patch.edit is None else self._judge_edit(base, patch, patch.edit)
+    def judge(self, base: str, patch: Patch, *, arrived: str = "") -> Judgement:
+        """Judge one patch on the tree `base`, where `arrived` is that tree as the upstream left it, without earlier patches of ours.
 
-    def _judge_edit(self, base: str, patch: Patch, edit: StructuralEdit) -> Judgement:
-        renamed = self._moves(base, patch, edit)
+        Raises UnsafeArchiveError for a patch that names a path outside the tree.
+        """
+        arrived = arrived or base
+        key = (patch.name, patch.sha256, *self._dependencies(base, arrived, patch))
+        if key not in self._known:
+            judgement = (
+                self._judge_textual(base, arrived, patch) if patch.edit is None else self._judge_edit(base, arrived, patch, patch.edit)
+            )
+            changes: dict[str, Entry | None] = {}
+            if judgement.tree != base:
+                for delta in textual.difference(base, judgement.tree, store=self.store).deltas:
+                    changes[delta.new_file.path] = self.store.entry(judgement.tree, delta.new_file.path)
+            self._known[key] = judgement, changes
+        judgement, changes = self._known[key]
+        return replace(judgement, tree=self.store.with_entries(base, changes) if changes else base)
+
+    def _dependencies(self, base: str, arrived: str, patch: Patch) -> Iterator[object]:
+        """Yield all of a tree that a verdict depends on: the files that a patch names, and what its conditions look at."""
+        if patch.edit is None:
+            changed, added = textual.touched(textual.read_diff(patch, self.paths, where=patch.name))
+            files = [self.store.entry(base, path) for path in (*changed, *added)]
+            lost = None in files[: len(changed)]
+        else:
+            named = [path for change in patch.edit.edits for path in ((change.add,) if isinstance(change, AddedFile) else change.paths)]
+            found = [(path, self.store.glob(base, map_path(path, self.paths))) for path in named]
+            files = [self.store.entry(base, each) for _, paths in found for each in paths]
+            yield tuple(each for _, paths in found for each in paths)
+            looked_for = [condition.absent or condition.present for condition in patch.edit.after]
+            for pattern in [map_path(each.in_, self.paths) for each in looked_for if each is not None]:
+                yield self.store.identity(base, pattern)
+            lost = not all(paths for _, paths in found)
+        yield tuple(files)
+        if lost and self.pinned:
+            # Where a file went is known from what came and went in the whole tree.
+            yield self._came_and_went(arrived)
+
+    @property
+    def _origin(self) -> str:
+        """The tree of the pin, before the first patch."""
+        return next(iter(self.pinned.values())).before
+
+    def _came_and_went(self, tree: str) -> tuple[tuple[str, str, str], ...]:
+        """Return the files that came and went between the pin and a tree."""
+        if tree not in self._changes:
+            deltas = textual.difference(self._origin, tree, store=self.store).deltas
+            files = [(delta.status_char(), delta.new_file if delta.status_char() == "A" else delta.old_file) for delta in deltas]
+            self._changes[tree] = tuple((status, file.path, str(file.id)) for status, file in files if status in "AD")
+        return self._changes[tree]
+
+    def _renames(self, tree: str, lost: Collection[str]) -> dict[str, str]:
+        """Return where files of the pin lie in a tree."""
+        if not lost or not self.pinned:
+            return {}
+        key = self._came_and_went(tree)
+        if key not in self._moves:
+            self._moves[key] = textual.renames(self._origin, tree, store=self.store)
+        return {path: self._moves[key][path] for path in lost if path in self._moves[key]}
+
+    def _judge_edit(self, base: str, arrived: str, patch: Patch, edit: StructuralEdit) -> Judgement:
+        renamed = self._followed(base, arrived, patch, edit)
         paths = {**self.paths, **renamed}
 
         def judged(verdict: Verdict, cause: str, tree: str = base) -> Judgement:
@@ -128,7 +192,7 @@ class Ladder:
                 return Verdict.MERGED
         return Verdict.RESTRUCTURED
 
-    def _judge_textual(self, base: str, patch: Patch) -> Judgement:
+    def _judge_textual(self, base: str, arrived: str, patch: Patch) -> Judgement:
         diff = textual.read_diff(patch, self.paths, where=patch.name)
 
         def judged(verdict: Verdict, cause: str = "", tree: str = base) -> Judgement:
@@ -148,7 +212,7 @@ class Ladder:
         pinned = self.pinned.get(patch.name)
         missing = [path for path in changed if self.store.entry(base, path) is None]
         # Without the pin at hand nothing is known of a file that is missing: it may have moved.
-        renamed = textual.renames(pinned.before, base, missing, store=self.store) if pinned else {}
+        renamed = self._renames(arrived, missing)
         if pinned and missing and len(missing) == len(changed) and not added and not renamed:
             return judged(Verdict.OBSOLETE, f"{', '.join(missing)} is gone, and nothing like it is there")
         merged = textual.merge(base, pinned.before, pinned.after, renamed, store=self.store) if pinned else None
@@ -172,7 +236,7 @@ class Ladder:
         except UnicodeDecodeError:
             return True
 
-    def _moves(self, base: str, patch: Patch, edit: StructuralEdit) -> dict[str, str]:
+    def _followed(self, base: str, arrived: str, patch: Patch, edit: StructuralEdit) -> dict[str, str]:
         """Find where the files went that an edit names and the base does not have, by git's own measure of likeness."""
         pinned = self.pinned.get(patch.name)
         if pinned is None:
@@ -188,7 +252,7 @@ class Ladder:
                     lost[locate(pinned.before, change, self.paths, store=self.store)] = change
                 except MissingFileError:
                     continue
-        new = textual.renames(pinned.before, base, lost, store=self.store)
+        new = self._renames(arrived, lost)
         # An edit names the upstream's own path, or a pattern: what it names is led to the new place.
         return {path: new[old] for old, change in lost.items() if old in new for path in change.paths if not set(path) & set("*?[")}
 

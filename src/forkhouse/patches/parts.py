@@ -76,11 +76,9 @@ def removed(text: str, parts: Parts, position: int, language: str) -> list[Splic
         return splices
     # The last of several, without a comma of its own: the one before it goes.
     comma = parts.commas[-1]
-    own_line = indentation(text, start) is not None and is_blank(text[end : line_end(text, end)], language)
-    if own_line:
+    region = (start if text[comma + 1 : start].strip() else comma + 1, end)
+    if indentation(text, start) is not None and is_blank(text[end : line_end(text, end)], language):
         region = (line_start(text, start), next_line(text, end))
-    else:
-        region = (start if text[comma + 1 : start].strip() else comma + 1, end)
     keep = parts.lone_comma and len(parts.spans) == 2  # noqa: PLR2004  # one is left
     return [(*region, "")] if keep else [(comma, comma + 1, ""), (*region, "")]
 

@@ -39,15 +39,16 @@ class Patch:
         return self.edit is None or form in self.edit.forms
 
 
-def _read_patch(path: Path) -> Patch:
-    content = path.read_bytes()
+def read_patch(label: str, content: bytes) -> Patch:
+    """Read one patch file; `label` is its folder and name. Raises SeriesError or DocumentError."""
+    name = label.rpartition("/")[2]
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        message = f"{path.parent.name}/{path.name} is not UTF-8 text: {error}. Write it anew."
+        message = f"{label} is not UTF-8 text: {error}. Write it anew."
         raise SeriesError(message) from error
-    if path.name.endswith(".edit.yaml"):
-        edit = parse(StructuralEdit, text, name=f"{path.parent.name}/{path.name}")
+    if name.endswith(".edit.yaml"):
+        edit = parse(StructuralEdit, text, name=label)
         fields = {
             "Description": edit.description,
             "Origin": edit.origin,
@@ -56,13 +57,13 @@ def _read_patch(path: Path) -> Patch:
             "Retire-When": edit.retire_when,
         }
         header = "\n".join(f"{key}: {' '.join(value.split())}" for key, value in fields.items() if value)
-        return Patch(name=path.name, subject=edit.subject, header=header, content=content, edit=edit)
+        return Patch(name=name, subject=edit.subject, header=header, content=content, edit=edit)
     before_diff, _, diff = text.partition("\ndiff --git ")
     subject = re.search(r"^Subject: (?:\[PATCH[^]]*\] )?(.+)$", before_diff, re.MULTILINE)
     if subject is None or not diff:
-        message = f"{path.parent.name}/{path.name} is not a git-format patch: it needs a `Subject:` line and a `diff --git` part."
+        message = f"{label} is not a git-format patch: it needs a `Subject:` line and a `diff --git` part."
         raise SeriesError(message)
-    return Patch(name=path.name, subject=subject[1], header=before_diff, content=content, edit=None)
+    return Patch(name=name, subject=subject[1], header=before_diff, content=content, edit=None)
 
 
 def read_series(folder: Path) -> tuple[Patch, ...]:
@@ -85,4 +86,4 @@ def read_series(folder: Path) -> tuple[Patch, ...]:
     if problems:
         message = "\n".join(problems) + "\nRestore the file or correct the series; nothing was applied."
         raise SeriesError(message)
-    return tuple(_read_patch(folder / name) for name in names)
+    return tuple(read_patch(f"{folder.name}/{name}", (folder / name).read_bytes()) for name in names)

@@ -12,7 +12,7 @@ from forkhouse.errors import PatchConflictError, UnsafeArchiveError
 from forkhouse.sources.store import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
     from forkhouse.patches.series import Patch
     from forkhouse.sources.store import ObjectStore
@@ -96,7 +96,7 @@ def _apply_patch(tree: str, patch: pygit2.Patch, *, store: ObjectStore) -> dict[
     elif there is None:
         _refuse(f"{old.path} is not there")
     else:
-        lines = store.read(tree, old.path).splitlines(keepends=True)
+        lines = _lines(store.read(tree, old.path))
         # Of a patch that names no mode git2 reads a plain file's; the mode that the file has stays.
         mode = FileMode(new.mode) if new.mode not in {old.mode, 0} else there.mode
     begun = shift = 0
@@ -114,6 +114,13 @@ def _apply_patch(tree: str, patch: pygit2.Patch, *, store: ObjectStore) -> dict[
         return {old.path: None}
     blob = str(store.repository.create_blob(b"".join(lines)))
     return {old.path: None, new.path: Entry(blob=blob, mode=mode)}
+
+
+def _lines(content: bytes) -> list[bytes]:
+    """Return lines as git counts them: ended by a line feed, and by nothing else."""
+    lines = [line + b"\n" for line in content.split(b"\n")]
+    lines[-1] = lines[-1][:-1]
+    return lines if lines[-1] else lines[:-1]
 
 
 def _refuse(what: str) -> NoReturn:
@@ -192,14 +199,11 @@ def difference(before: str, after: str, *, store: ObjectStore) -> pygit2.Diff:
     return store.repository.diff(pygit2.Oid(hex=before), pygit2.Oid(hex=after))
 
 
-def renames(before: str, tree: str, lost: Collection[str], *, store: ObjectStore) -> dict[str, str]:
-    """Return where the files `lost` of the tree `before` lie in `tree`, by git's own measure of likeness."""
-    if not lost:
-        return {}
+def renames(before: str, tree: str, *, store: ObjectStore) -> dict[str, str]:
+    """Return where files of the tree `before` that `tree` has not lie in it, by git's own measure of likeness."""
     diff = difference(before, tree, store=store)
     diff.find_similar(flags=DiffFind.FIND_RENAMES, rename_threshold=LIKENESS, rename_limit=2000)
-    found = {delta.old_file.path: delta.new_file.path for delta in diff.deltas if delta.status == DeltaStatus.RENAMED}
-    return {path: found[path] for path in lost if path in found}
+    return {delta.old_file.path: delta.new_file.path for delta in diff.deltas if delta.status == DeltaStatus.RENAMED}
 
 
 def is_there(tree: str, diff: pygit2.Diff, *, store: ObjectStore) -> bool:
@@ -211,7 +215,7 @@ def _patch_is_there(tree: str, patch: pygit2.Patch, *, store: ObjectStore) -> bo
     entry = store.entry(tree, patch.delta.new_file.path)
     if patch.delta.status == DeltaStatus.DELETED or entry is None:
         return patch.delta.status == DeltaStatus.DELETED and entry is None
-    lines = store.read(tree, patch.delta.new_file.path).splitlines(keepends=True)
+    lines = _lines(store.read(tree, patch.delta.new_file.path))
     for hunk in patch.hunks:
         wanted = [line.raw_content for line in hunk.lines if line.origin in " +"]
         if patch.delta.status == DeltaStatus.ADDED and wanted != lines:

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-import psutil
-
 from forkhouse.errors import ServingError
 from forkhouse.serving.client import Answer, chat, lists_model, metrics
 from forkhouse.serving.processes import LOCALHOST, Server, free_ports, stop_all, wait_until
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 MODEL_NAME = "tiny"
 BLOCK_TOKENS = 32  # the smallest that vLLM's attention on the CPU takes
 START_SECONDS = 300.0
-ENGINE_NICENESS = 10
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CARRIED = ("LANG", "LC_ALL", "TMPDIR")
 """Variables of the caller that every server gets."""
@@ -67,7 +64,11 @@ CPU = Device(
         # By default each engine binds a thread to every core. Those of two engines spin against each other: seconds for a token.
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "OMP_NUM_THREADS": "1",
+        # Let vLLM keep the executor that is asked for below; by default it puts engine and model into two processes, which
+        # wait for each other by yielding in a loop, and starve the rest where cores are few.
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     },
+    arguments=("--distributed-executor-backend", "uni"),
 )
 MI210 = Device(
     name="mi210",
@@ -106,7 +107,7 @@ class Transfers:
 
     count: int
     descriptors: int
-    """Pieces of memory, each continuous on both sides."""
+    """Pieces of memory, each continuous on both sides: fewer than blocks times layers where blocks lie beside each other."""
     size: int
     """Bytes of KV cache."""
     failed: int
@@ -236,25 +237,10 @@ def running_stack(setting: Setting, roles: Sequence[Role], *, wait: float = STAR
             workers.append(setting.start_worker(role, metrics_port=metrics_port, side_channel_port=side_channel_port))
             servers.append(workers[-1].server)
         listed = wait_until(lambda: lists_model(http_port, MODEL_NAME), what="the model to be listed", servers=servers, wait=wait)
-        for worker in workers:
-            _yield_cores(worker.server)
         answered = wait_until(lambda: _answers(http_port), what="a first answer", servers=servers, wait=wait - listed)
         yield Stack(port=http_port, model=MODEL_NAME, frontend=servers[0], workers=tuple(workers), seconds=listed + answered)
     finally:
         stop_all(servers)
-
-
-def _yield_cores(server: Server) -> None:
-    """Let the engine below a worker take what its front end and the worker itself leave of the processors.
-
-    NIXL's progress thread polls without a pause. Where the engines have all cores busy in this way, workers miss the times
-    at which they have to renew their entries in the discovery, and are taken for dead.
-    """
-    for process in server.descendants():
-        with contextlib.suppress(psutil.NoSuchProcess):
-            for thread in process.threads():
-                with contextlib.suppress(ProcessLookupError):
-                    os.setpriority(os.PRIO_PROCESS, thread.id, ENGINE_NICENESS)
 
 
 def _answers(port: int) -> bool:

@@ -104,6 +104,18 @@ class ObjectStore:
         """Return the files of a tree that a pattern matches, in order: `*` within one name, `**` over any number of folders."""
         return sorted(set(_glob(self._tree(tree_id), pattern.split("/"), "")))
 
+    def identity(self, tree_id: str, pattern: str) -> str:
+        """Return an id that changes whenever a file that `pattern` can match does: that of the deepest folder that is sure to hold them."""
+        fixed: list[str] = []
+        for part in pattern.split("/"):
+            if set(part) & set("*?["):
+                break
+            fixed.append(part)
+        try:
+            return str(self._tree(tree_id)["/".join(fixed)].id) if fixed else tree_id
+        except KeyError:
+            return ""
+
     def entry(self, tree_id: str, path: str) -> Entry | None:
         """Return the file at `path`, None when there is none."""
         try:

@@ -5,7 +5,6 @@ A wheelhouse is written beside its place and then takes it by a rename: until th
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from dataclasses import dataclass
@@ -73,33 +72,39 @@ def publish(
     paths = {path.name: path for path in fetch_all(third_party, registry)} | {name: wheel.path for name, wheel in ours.items()}
     facts = _audit(pins, paths, ours=ours, excused={external.package for external in profile.externals})
     check_closure(profile.install, facts)
-    with storage_errors("Writing the wheelhouse"):
-        new = folder.with_name(f".{folder.name}.new")
+    new = folder.with_name(f".{folder.name}.new")
+    try:
+        with storage_errors("Writing the wheelhouse"):
+            _write_whole(
+                new, pins, paths, {"manifest.json": manifest, "pylock.toml": pylock_text(pins, folder=".", requires_python=requires_python)}
+            )
+            _swap(new, folder)
+    except BaseException:
+        # Half a wheelhouse is of no use, and a full disk would stay full.
         shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
-        for pin in pins:
-            _place(paths[pin.file], new / pin.file)
-        texts = {
-            "manifest.json": manifest,
-            "pylock.toml": pylock_text(pins, folder=".", requires_python=requires_python),
-            "requirements.txt": requirements_text(pins),
-            **index_files(pins, {pin.file: (new / pin.file).stat().st_size for pin in pins}),
-        }
-        digests = {pin.file: pin.sha256 for pin in pins}
-        for name, text in texts.items():
-            _write(new / name, text)
-            digests[name] = sha256_file(new / name)
-        _write(new / CHECKSUMS, checksums_text(digests))
-        sync_folder(new)
-        _swap(new, folder)
+        raise
     journal.put("wheelhouse", key, {"stamps": _stamps(folder)})
     report().line("wheelhouse", f"wrote {len(pins)} wheels to {folder.parent.name}/{folder.name}")
     return Wheelhouse(folder=folder, wheels=pins, changed=True)
 
 
+def _write_whole(new: Path, pins: Sequence[PinnedWheel], paths: Mapping[str, Path], texts: Mapping[str, str]) -> None:
+    new.mkdir(parents=True)
+    for pin in pins:
+        _place(paths[pin.file], new / pin.file)
+    sizes = {pin.file: (new / pin.file).stat().st_size for pin in pins}
+    digests = {pin.file: pin.sha256 for pin in pins}
+    for name, text in {**texts, "requirements.txt": requirements_text(pins), **index_files(pins, sizes)}.items():
+        _write(new / name, text)
+        digests[name] = sha256_file(new / name)
+    _write(new / CHECKSUMS, checksums_text(digests))
+    sync_folder(new)
+
+
 def recover(folder: Path) -> None:
-    """Put back the wheelhouse that an interrupted run had moved aside, and drop what it left half done."""
+    """Put back the wheelhouse that an interrupted run had moved aside, and drop what it left half done, which may fill the disk."""
     old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(folder.with_name(f".{folder.name}.new"), ignore_errors=True)
     with storage_errors("Putting the wheelhouse in order"):
         if old.is_dir() and not folder.exists():
             old.replace(folder)
@@ -115,7 +120,8 @@ def verify(folder: Path) -> int:
     if not sums.is_file():
         message = f"{folder} is no wheelhouse: it has no {CHECKSUMS}. `nox -s build-wheels` makes one."
         raise ClosureError(message)
-    expected = {name: sha256 for sha256, name in (line.split("  ", 1) for line in sums.read_text(encoding="utf-8").splitlines())}
+    lines = sums.read_text(encoding="utf-8", errors="replace").splitlines()
+    expected = {name: sha256 for sha256, _, name in (line.partition("  ") for line in lines)}
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {CHECKSUMS}
     if present != expected.keys():
         problems = [f"{name} is missing" for name in sorted(expected.keys() - present)]
@@ -194,19 +200,5 @@ def _swap(new: Path, folder: Path) -> None:
 
 def _stamps(folder: Path) -> dict[str, list[int]]:
     """Return size and change time of every file: what shows in a moment whether a gigabyte of wheels is as it was left."""
-    stamps = {}
-    for path in sorted(folder.rglob("*")):
-        status = path.stat()
-        if path.is_file():
-            stamps[path.relative_to(folder).as_posix()] = [status.st_size, status.st_mtime_ns]
-    return stamps
-
-
-def describe_wheels(folder: Path) -> list[dict[str, object]]:
-    """Return the manifest's list of wheels. Raises ClosureError when there is no wheelhouse."""
-    path = folder / "manifest.json"
-    if not path.is_file():
-        message = f"{folder} is no wheelhouse: it has no manifest.json. `nox -s build-wheels` makes one."
-        raise ClosureError(message)
-    wheels: list[dict[str, object]] = json.loads(path.read_text(encoding="utf-8"))["wheels"]
-    return wheels
+    found = {path.relative_to(folder).as_posix(): path.stat() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {name: [status.st_size, status.st_mtime_ns] for name, status in found.items()}

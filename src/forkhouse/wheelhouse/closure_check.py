@@ -35,6 +35,9 @@ def check_closure(roots: Iterable[str], wheels: Mapping[str, WheelFacts]) -> Non
         if not requirement.specifier.contains(facts.version, prereleases=True):
             problems.append(f"{requirement} (wanted by {wanted_by}) refuses {name} {facts.version}, which is there")
         reached.add(name)
+        provided = {canonicalize_name(extra) for extra in facts.provides_extra}
+        absent = sorted(extra for extra in requirement.extras if canonicalize_name(extra) not in provided)
+        problems += [f"{requirement} (wanted by {wanted_by}) asks {name} for the extra {extra}, which it does not have" for extra in absent]
         for extra in ("", *requirement.extras):
             if (name, extra) in done:
                 continue

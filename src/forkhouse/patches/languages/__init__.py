@@ -65,8 +65,8 @@ class Node:
     """What goes with the match when it is removed: its decorators, its semicolon."""
     among: tuple[Parts, int] | None = None
     """The list that the match is a part of, and its position there."""
-    instead: str = ""
-    """What has to stand where the match was removed: `pass` in a block that is empty otherwise."""
+    instead: str | None = ""
+    """What has to stand where the match was removed: `pass` in a block that is empty otherwise. None for what cannot go alone."""
 
     @property
     def whole(self) -> Span:
@@ -111,6 +111,7 @@ _NAMES = {"meson.build": "meson", "meson_options.txt": "meson", "meson.options":
 _SLASHES = re.compile(r"[ \t]*+(?://.*|/\*[^*]*\*/[ \t]*)?")
 _HASH = re.compile(r"[ \t]*+(?:#.*)?")
 _BLANK = re.compile(r"[ \t]*+")
+_COMMENTS = {**dict.fromkeys(("c", "cpp", "rust"), _SLASHES), **dict.fromkeys(("json", "text"), _BLANK)}
 
 
 def backend(language: str) -> Backend:
@@ -136,11 +137,7 @@ def parses(text: str, language: str) -> bool:
 
 def is_blank(rest: str, language: str) -> bool:
     """Say whether the rest of a line holds no code: nothing, or a comment."""
-    if language in {"c", "cpp", "rust"}:
-        comment = _SLASHES
-    else:
-        comment = _BLANK if language in {"json", "text"} else _HASH
-    return comment.fullmatch(rest.removesuffix("\r")) is not None
+    return _COMMENTS.get(language, _HASH).fullmatch(rest.removesuffix("\r")) is not None
 
 
 def newline_of(text: str) -> str:

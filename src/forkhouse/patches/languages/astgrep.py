@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+import warnings
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
 from ast_grep_py import SgRoot
 
 from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import Node, Parts
+from forkhouse.patches.languages import Layout, Node, Parts, key_steps
 from forkhouse.patches.languages import text as plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Container, Iterator, Mapping
 
     from ast_grep_py import Config, SgNode
 
@@ -34,14 +35,14 @@ class Grammar:
     value: str = "value"
     """Field of an assignment that holds what is assigned."""
     lists: frozenset[str] = frozenset()
-    separator: str = ","
+    layout: Layout = Layout.COMMAS
 
 
 _C = Grammar(
     functions={"function_definition": "declarator"},
-    classes={"struct_specifier": "name", "class_specifier": "name", "union_specifier": "name", "enum_specifier": "name"},
+    classes={"struct_specifier": "name", "union_specifier": "name", "enum_specifier": "name"},
     calls={"call_expression": "function"},
-    assignments={"init_declarator": "declarator", "assignment_expression": "left", "preproc_def": "name"},
+    assignments={"init_declarator": "declarator", "assignment_expression": "left", "preproc_def": "name", "enumerator": "name"},
     lists=frozenset({"initializer_list", "argument_list"}),
 )
 GRAMMARS = {
@@ -54,7 +55,7 @@ GRAMMARS = {
         lists=frozenset({"list", "tuple", "set", "dictionary", "argument_list"}),
     ),
     "c": _C,
-    "cpp": _C,
+    "cpp": replace(_C, classes={**_C.classes, "class_specifier": "name"}),
     "rust": Grammar(
         functions={"function_item": "name"},
         classes={"struct_item": "name", "enum_item": "name", "trait_item": "name", "impl_item": "type"},
@@ -67,11 +68,27 @@ GRAMMARS = {
         calls={"command": "name"},
         assignments={"variable_assignment": "name"},
         lists=frozenset({"array"}),
-        separator="",
+        layout=Layout.WORDS,
     ),
-    "yaml": Grammar(assignments={"block_mapping_pair": "key", "flow_pair": "key"}, lists=frozenset({"flow_sequence", "block_sequence"})),
+    "yaml": Grammar(
+        assignments={"block_mapping_pair": "key", "flow_pair": "key"},
+        lists=frozenset({"flow_sequence", "flow_mapping", "block_sequence"}),
+    ),
     "json": Grammar(assignments={"pair": "key"}, lists=frozenset({"array", "object"})),
 }
+
+
+_WRAPPERS = frozenset({"stream", "document", "block_node", "flow_node", "expression_statement", "parenthesized_expression"})
+"""Nodes that hold one other node and add nothing to it."""
+
+
+def root_of(text: str, language: str) -> SgNode:
+    """Return the tree of a text. Raises PatchConflictError for one that is no text: half of a surrogate pair."""
+    try:
+        return SgRoot(text, language).root()
+    except UnicodeEncodeError as error:
+        message = f"not text: {error}"
+        raise PatchConflictError(message) from error
 
 
 def find(text: str, selector: Selector, language: str) -> list[Node]:
@@ -79,7 +96,12 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
     if selector.anchor is not None:
         return plain.find(text, selector, language)
     grammar = GRAMMARS[language]
-    root = SgRoot(text, language).root()
+    root = root_of(text, language)
+    if selector.key is not None:
+        if language not in {"yaml", "json"}:
+            message = f"{language} has no keys with a path. Use `assignment`, a pattern, a rule or an anchor."
+            raise PatchConflictError(message)
+        return [_node(node, language, {}) for node in keyed(root, key_steps(selector.key))]
     named = {
         "function": (selector.function, grammar.functions),
         "class": (selector.class_, grammar.classes),
@@ -92,14 +114,16 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
         if not kinds:
             message = f"{language} has no {what} to select. Use a pattern, a rule or an anchor."
             raise PatchConflictError(message)
-        return [_node(node, grammar, {}) for node in _named(root, kinds, name) if _has_argument(node, selector.argument, grammar)]
+        return [_node(node, language, {}) for node in _named(root, kinds, name) if _has_argument(node, selector.argument, grammar, text)]
     if selector.pattern is not None:
-        return [_node(node, grammar, _captures(node, selector.pattern)) for node in _search(root, {"pattern": selector.pattern})]
+        found = search(root, {"pattern": selector.pattern})
+        return [_node(node, language, _captures(node, selector.pattern, text)) for node in found]
     rule = dict(selector.rule or {})
-    return [_node(node, grammar, _captures(node, str(rule))) for node in _search(root, rule)]
+    return [_node(node, language, _captures(node, str(rule), text)) for node in search(root, rule)]
 
 
-def _search(root: SgNode, rule: dict[str, object]) -> list[SgNode]:
+def search(root: SgNode, rule: dict[str, object]) -> list[SgNode]:
+    """Return what a rule matches, in order. Raises PatchConflictError for a rule that ast-grep cannot read."""
     try:
         found = root.find_all(cast("Config", {"rule": rule}))  # ast-grep's own type is a plain dict at run time
     except Exception as error:  # what ast-grep raises for a rule it cannot read has no type of its own
@@ -108,90 +132,198 @@ def _search(root: SgNode, rule: dict[str, object]) -> list[SgNode]:
     return sorted(found, key=lambda node: node.range().start.index)
 
 
+def span_of(node: SgNode) -> tuple[int, int]:
+    """Return the span of a node; YAML's nodes swallow the comments and line ends behind them, which are not theirs."""
+    place = node.range()
+    start, end = place.start.index, place.end.index
+    while node.kind().startswith(("block_", "flow_", "document", "stream")) and node.kind() != "block_scalar":
+        children = [child for child in node.children() if child.kind() != "comment"]
+        if not children:
+            break
+        node = children[-1]
+        end = node.range().end.index
+    if node.kind() == "block_scalar":
+        end = start + len(node.get_root().root().text()[start : node.range().end.index].rstrip())
+    return start, end
+
+
+def keyed(root: SgNode, steps: tuple[str, ...]) -> list[SgNode]:
+    """Return the pairs, or items of lists, at a path, one for each document of the text that has it."""
+    tops = [root]
+    while tops and all(node.kind() in _WRAPPERS for node in tops):
+        tops = [
+            child for node in tops for child in node.children() if child.is_named() and child.kind() not in {"comment", "anchor", "tag"}
+        ]
+    found = []
+    for top in tops:
+        node: SgNode | None = top
+        for step in steps:
+            holder = unwrapped(node)
+            node = None if holder is None else _step(holder, step)
+        if node is not None:
+            found.append(node)
+    return found
+
+
+def unwrapped(node: SgNode | None) -> SgNode | None:
+    """Return what a pair or an item holds, without the nodes that only wrap it."""
+    while node is not None:
+        if node.kind() in {"block_mapping_pair", "flow_pair", "pair"}:
+            node = node.field("value")
+        elif node.kind() in _WRAPPERS or node.kind() == "block_sequence_item":
+            inner = [child for child in node.children() if child.is_named() and child.kind() not in {"comment", "anchor", "tag"}]
+            node = inner[0] if inner else None
+        else:
+            break
+    return node
+
+
+def _step(holder: SgNode, step: str) -> SgNode | None:
+    inner = [child for child in holder.children() if child.is_named() and child.kind() != "comment"]
+    if holder.kind() in {"block_sequence", "flow_sequence", "array"}:
+        return inner[int(step)] if step.isdecimal() and step.isascii() and len(step) < _DIGITS and int(step) < len(inner) else None
+    for pair in inner:
+        key = pair.field("key") if pair.kind() in {"block_mapping_pair", "flow_pair", "pair"} else None
+        if key is not None and step in {key.text(), key.text().strip("\"'")}:
+            return pair
+    return None
+
+
+_DIGITS = 9
+"""Of a position in a list; longer numbers are none."""
+
+
 def _named(root: SgNode, kinds: Mapping[str, str], name: str) -> Iterator[SgNode]:
-    found = [(node, field) for kind, field in kinds.items() for node in _search(root, {"kind": kind})]
+    found = [(node, field) for kind, field in kinds.items() for node in search(root, {"kind": kind})]
     for node, field_name in sorted(found, key=lambda pair: pair[0].range().start.index):
+        if node.kind().endswith("_specifier") and node.field("body") is None:
+            continue  # a mention of a struct, not the struct
         holder = node.field(field_name)
-        if holder is not None and _is_name(holder, name):
+        if holder is not None and _is_name(holder, name, node.kind()):
             yield node
 
 
-def _is_name(holder: SgNode, name: str) -> bool:
+def _is_name(holder: SgNode, name: str, kind: str) -> bool:
     # A declarator wraps its name in pointers, parameters and templates; a key may be quoted.
-    while True:
-        inner = holder.field("declarator") if holder.kind().endswith("declarator") else None
+    while holder.kind().endswith("declarator"):
+        inner = holder.field("declarator")
+        if inner is None:  # of a reference
+            inner = next((child for child in reversed(holder.children()) if child.is_named()), None)
         if inner is None:
             break
         holder = inner
     said = holder.text()
-    return name in {said, said.strip("\"'"), said.rpartition("::")[2]}
+    if kind == "impl_item":
+        # A struct and what is implemented for it have one name; `impl NAME` is the latter.
+        return name == f"impl {said}"
+    plain_name = said.partition("<")[0]
+    if name.startswith("."):  # a method, whatever it is called on
+        return re.split(r"\.|->|::", plain_name)[-1] == name[1:] and plain_name != name[1:]
+    return name in {said, said.strip("\"'"), plain_name, plain_name.rpartition("::")[2]}
 
 
-def _captures(node: SgNode, pattern: str) -> dict[str, str]:
+def _captures(node: SgNode, pattern: str, text: str) -> dict[str, str]:
     captures = {}
     for many, one in re.findall(r"\$\$\$([A-Z_][A-Z0-9_]*)|\$([A-Z_][A-Z0-9_]*)", pattern):
         if many:
             matched = node.get_multiple_matches(many)
             # From the first to the last, with all that stands between: commas are nodes of their own in some grammars only.
-            if matched:
-                whole = node.get_root().root().text()
-                captures[many] = whole[matched[0].range().start.index : matched[-1].range().end.index]
-            else:
-                captures[many] = ""
+            captures[many] = text[matched[0].range().start.index : matched[-1].range().end.index] if matched else ""
         elif found := node.get_match(one):
             captures[one] = found.text()
     return captures
 
 
-def _node(node: SgNode, grammar: Grammar, captures: Mapping[str, str]) -> Node:
-    span = node.range()
+def _node(node: SgNode, language: str, captures: Mapping[str, str]) -> Node:
+    grammar = GRAMMARS[language]
+    start, end = span_of(node)
+    outer, target = _outer(node)
     return Node(
-        start=span.start.index,
-        end=span.end.index,
+        start=start,
+        end=end,
         captures=captures,
         arguments=_arguments(node, grammar),
         items=_items(node, grammar),
+        outer=outer,
+        among=_among(node, grammar),
+        instead=_instead(target, language),
     )
 
 
 def _arguments(node: SgNode, grammar: Grammar) -> Parts | None:
-    if node.kind() not in grammar.calls:
+    call = _inside(node, grammar.calls)
+    if call is None:
         return None
-    if node.kind() == "command":
-        name = node.field("name")
+    if call.kind() == "command":
+        name = call.field("name")
         if name is None:
             return None
-        words = [child for child in node.children() if child.range().start.index >= name.range().end.index]
+        words = [child for child in call.children() if child.range().start.index >= name.range().end.index]
         spans = tuple((word.range().start.index, word.range().end.index) for word in words)
-        return Parts(spans=spans, start=name.range().end.index, end=node.range().end.index, separator="")
-    holder = node.field(grammar.arguments)
+        return Parts(spans=spans, start=name.range().end.index, end=call.range().end.index, layout=Layout.LINE)
+    holder = call.field(grammar.arguments)
     if holder is None:
-        holder = next((child for child in node.children() if child.kind() == "token_tree"), None)
-    return None if holder is None else _parts(holder, grammar)
+        holder = next((child for child in call.children() if child.kind() == "token_tree"), None)
+    # An iterator as the only argument of a call in Python has no list around it.
+    return None if holder is None or holder.kind() not in grammar.lists else _parts(holder, grammar)
+
+
+def _inside(node: SgNode | None, kinds: Container[str]) -> SgNode | None:
+    """Return the node of a kind that a match is, or only wraps."""
+    while node is not None and node.kind() not in kinds:
+        node = _only(node) if node.kind() in _WRAPPERS else None
+    return node
+
+
+def _only(node: SgNode) -> SgNode | None:
+    inner = [child for child in node.children() if child.is_named() and "comment" not in child.kind()]
+    return inner[0] if len(inner) == 1 else None
 
 
 def _items(node: SgNode, grammar: Grammar) -> Parts | None:
-    if node.kind() in grammar.lists:
-        return _parts(node, grammar)
-    value = node.field(grammar.value) or node.field("value") or node.field("right")
+    value: SgNode | None = node
     while value is not None and value.kind() not in grammar.lists:
-        inner = [child for child in value.children() if child.is_named()]
-        value = inner[0] if len(inner) == 1 else None
+        value = value.field(grammar.value) or value.field("value") or value.field("right") or value.field("declarator") or _only(value)
     return None if value is None else _parts(value, grammar)
+
+
+def parts_of(holder: SgNode, language: str) -> Parts | None:
+    """Return the parts of a list, None where they cannot be told apart."""
+    return _parts(holder, GRAMMARS[language])
 
 
 def _parts(holder: SgNode, grammar: Grammar) -> Parts | None:
     children = holder.children()
-    if len(children) < 2 or holder.kind() == "block_sequence":  # noqa: PLR2004  # two brackets
+    start, end = span_of(holder)
+    if holder.kind() == "block_sequence":
+        values = [unwrapped_item for item in children if (unwrapped_item := _dashed(item)) is not None]
+        return Parts(spans=tuple(values), start=start, end=end, layout=Layout.DASHES)
+    if len(children) < 2:  # noqa: PLR2004  # two brackets
         return None
+    start, end = children[0].range().end.index, children[-1].range().start.index
+    commas = tuple(child.range().start.index for child in children if child.text() == ",")
     if holder.kind() == "token_tree":
-        return _token_parts(children)
+        return Parts(spans=_token_parts(children), start=start, end=end, commas=commas)
     inner = [child for child in children[1:-1] if child.is_named() and "comment" not in child.kind()]
-    spans = tuple((child.range().start.index, child.range().end.index) for child in inner)
-    return Parts(spans=spans, start=children[0].range().end.index, end=children[-1].range().start.index, separator=grammar.separator)
+    return Parts(
+        spans=tuple(span_of(child) for child in inner),
+        start=start,
+        end=end,
+        commas=commas,
+        layout=grammar.layout,
+        lone_comma=holder.kind() in {"tuple", "tuple_expression"},
+    )
 
 
-def _token_parts(children: list[SgNode]) -> Parts:
+def _dashed(item: SgNode) -> tuple[int, int] | None:
+    """Return the span of what stands behind a dash of YAML."""
+    if item.kind() != "block_sequence_item":
+        return None
+    inner = [child for child in item.children() if child.is_named() and child.kind() != "comment"]
+    return span_of(inner[0]) if inner else (item.range().end.index, item.range().end.index)
+
+
+def _token_parts(children: list[SgNode]) -> tuple[tuple[int, int], ...]:
     """Group the tokens of a Rust macro between commas."""
     spans: list[tuple[int, int]] = []
     group: list[SgNode] = []
@@ -201,29 +333,123 @@ def _token_parts(children: list[SgNode]) -> Parts:
         elif group:
             spans.append((group[0].range().start.index, group[-1].range().end.index))
             group = []
-    return Parts(spans=tuple(spans), start=children[0].range().end.index, end=children[-1].range().start.index, separator=",")
+    return tuple(spans)
 
 
-def _has_argument(node: SgNode, argument: str | None, grammar: Grammar) -> bool:
+def _has_argument(node: SgNode, argument: str | None, grammar: Grammar, text: str) -> bool:
     if argument is None:
         return True
     parts = _arguments(node, grammar)
-    whole = node.get_root().root().text()
-    return parts is not None and argument in {whole[start:end] for start, end in parts.spans}
+    return parts is not None and argument in {text[start:end] for start, end in parts.spans}
 
 
-def parses(text: str, language: str) -> bool:
-    """Say whether the grammar reads the text without an error; the languages' own parsers have the last word where there is one."""
+def _among(node: SgNode, grammar: Grammar) -> tuple[Parts, int] | None:
+    """Return the list that a match is a part of, if it is one."""
+    parent = node.parent()
+    while parent is not None and parent.kind() in _WRAPPERS:
+        parent = parent.parent()
+    if parent is None or parent.kind() not in grammar.lists - {"token_tree"}:
+        return None
+    parts = _parts(parent, grammar)
+    start, end = span_of(node)
+    positions = [position for position, span in enumerate(parts.spans) if span == (start, end)] if parts is not None else []
+    return (parts, positions[0]) if parts is not None and positions else None
+
+
+_TAKEN_ALONG = frozenset({"template_declaration", "decorated_definition", "redirected_statement"})
+"""Nodes that stand around a definition or a command and mean nothing without it."""
+_BODIES = frozenset(
+    {"if_statement", "else_clause", "while_statement", "do_statement", "for_statement", "for_range_loop", "labeled_statement"}
+)
+"""Statements of C whose body may be a single statement without braces."""
+_SHELL_BODIES = frozenset({"compound_statement", "do_group", "subshell", "if_statement", "elif_clause", "else_clause"})
+
+
+def _outer(node: SgNode) -> tuple[tuple[int, int] | None, SgNode]:
+    """Return the span of what goes with a match when it is removed, if it is more than the match, and the statement that the match is."""
+    target = node
+    while (parent := target.parent()) is not None:
+        kind = parent.kind()
+        alone = kind in {"expression_statement", "declaration_command"} and _only(parent) is not None
+        if not (alone or kind in _TAKEN_ALONG or (kind == "declaration" and len(parent.field_children("declarator")) == 1)):
+            break
+        target = parent
+    start, end = span_of(target)
+    following = target.next()
+    if target.kind().endswith("_specifier") and following is not None and following.text() == ";":
+        end = following.range().end.index
+    previous = target.prev()
+    while previous is not None and previous.kind() == "attribute_item":
+        start, previous = previous.range().start.index, previous.prev()
+    return (None if (start, end) == span_of(node) else (start, end)), target
+
+
+def _instead(target: SgNode, language: str) -> str | None:
+    """Return what has to stand where a statement is removed, so that nothing else takes its place; None where it cannot go alone."""
+    parent = target.parent()
+    if parent is None:
+        return ""
+    kind = parent.kind()
+    if language in {"c", "cpp"}:
+        return ";" if kind in _BODIES and target.kind().endswith("statement") else ""
+    if language == "bash" and kind in {"list", "pipeline", "negated_command"}:
+        return None
+    others = [
+        child for child in parent.children() if child.is_named() and "comment" not in child.kind() and child.range() != target.range()
+    ]
     if language == "python":
-        try:
-            compile(text, "<edited>", "exec", dont_inherit=True)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return False
+        return "pass" if kind == "block" and not others else ""
+    if language == "yaml":
+        return "{}" if kind == "block_mapping" and not others else ""
+    if language == "bash" and kind in _SHELL_BODIES:
+        then = next((child.range().end.index for child in parent.children() if child.kind() == "then"), 0)
+        if then > target.range().start.index:
+            return None  # the condition of an `if`
+        body = [other for other in others if other.range().start.index >= then and other.kind() not in {"elif_clause", "else_clause"}]
+        return "" if body else ":"
+    return ""
+
+
+def faults(text: str, language: str) -> int:
+    """Return how many places the grammar cannot read; the languages' own parsers have a say where there is one."""
+    if language == "python":
+        own = _python_refuses(text)
+    elif language == "json":
+        own = _json_refuses(text)
+    else:
+        own = language == "yaml" and _yaml_refuses(text)
+    if language in {"python", "json"} and not own:
+        return 0
+    root = root_of(text, language)
+    # A token that the grammar had to make up is empty; so is the whole of an empty text, and a few nodes that may be.
+    made_up = [node for node in search(root, {"regex": "^$"}) if node.is_leaf() and not node.is_named()]
+    return own + len(search(root, {"kind": "ERROR"})) + len(made_up)
+
+
+def _python_refuses(text: str) -> bool:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the upstream's escapes and comparisons
+            compile(text.removeprefix("\ufeff"), "<edited>", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
         return True
-    if language == "json":
-        try:
-            json.loads(text)
-        except (ValueError, RecursionError):
-            return False
+    return False
+
+
+def _json_refuses(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
         return True
-    return not _search(SgRoot(text, language).root(), {"kind": "ERROR"})
+    return False
+
+
+def _yaml_refuses(text: str) -> bool:
+    import yaml  # noqa: PLC0415  # start-up time
+
+    try:
+        for _ in yaml.compose_all(text, Loader=yaml.SafeLoader):
+            pass
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return True
+    return False

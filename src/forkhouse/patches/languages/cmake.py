@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from functools import cache
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import Node, Parts
+from forkhouse.patches.languages import Layout, Node, Parts
 from forkhouse.patches.languages import text as plain
 
 if TYPE_CHECKING:
@@ -31,26 +32,39 @@ class _Source:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._bytes = text.encode("utf-8")
+        try:
+            self._bytes = text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            message = f"not text: {error}"
+            raise PatchConflictError(message) from error
         self.root = _parser().parse(self._bytes).root_node
+        # Where characters of several bytes end, and how many bytes more than characters there are up to there.
+        self._wide: list[int] = []
+        self._surplus = [0]
+        position = 0
+        for character in text if len(self._bytes) != len(text) else "":
+            width = len(character.encode("utf-8"))
+            position += width
+            if width > 1:
+                self._wide.append(position)
+                self._surplus.append(self._surplus[-1] + width - 1)
 
     def span(self, node: TreeNode) -> tuple[int, int]:
-        if len(self._bytes) == len(self.text):
-            return node.start_byte, node.end_byte
-        start = len(self._bytes[: node.start_byte].decode("utf-8"))
-        return start, start + len(self._bytes[node.start_byte : node.end_byte].decode("utf-8"))
+        return self._place(node.start_byte), self._place(node.end_byte)
+
+    def _place(self, byte: int) -> int:
+        return byte - self._surplus[bisect_right(self._wide, byte)]
 
     def said(self, node: TreeNode) -> str:
         start, end = self.span(node)
         return self.text[start:end]
 
 
-def _walk(node: TreeNode, kinds: frozenset[str]) -> Iterator[TreeNode]:
+def _walk(node: TreeNode) -> Iterator[TreeNode]:
     stack = [node]
     while stack:
         current = stack.pop()
-        if current.type in kinds:
-            yield current
+        yield current
         stack.extend(reversed(current.children))
 
 
@@ -60,33 +74,39 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
         return plain.find(text, selector, language)
     source = _Source(text)
     if selector.call is not None or selector.assignment is not None:
-        name = (selector.call or "set").casefold()
-        nodes = []
-        for command in _walk(source.root, frozenset({"normal_command"})):
-            parts = _arguments(source, command)
-            words = [source.text[start:end] for start, end in parts.spans] if parts else []
-            if source.said(command.children[0]).casefold() != name:
-                continue
-            if selector.assignment is not None and words[:1] != [selector.assignment]:
-                continue
-            if selector.argument is not None and selector.argument not in words:
-                continue
-            start, end = source.span(command)
-            values = None
-            if parts and selector.assignment is not None:
-                values = Parts(spans=parts.spans[1:], start=parts.spans[0][1], end=parts.end, separator="")
-            nodes.append(Node(start=start, end=end, arguments=parts, items=values))
-        return nodes
+        return _commands(source, selector)
     if selector.function is not None:
         found = []
-        for definition in _walk(source.root, frozenset({"function_def", "macro_def"})):
+        for definition in _walk(source.root):
+            if definition.type not in {"function_def", "macro_def"}:
+                continue
             parts = _arguments(source, definition.children[0])
             start, end = source.span(definition)
             if parts and parts.spans and source.text[slice(*parts.spans[0])] == selector.function:
-                found.append(Node(start=start, end=end))
+                found.append(Node(start=start, end=len(text[:end].rstrip())))
         return found
-    message = "CMake knows call, assignment, function and anchor; it has no classes, patterns or rules here."
+    message = "CMake knows call, assignment, function and anchor; it has no classes, keys, patterns or rules here."
     raise PatchConflictError(message)
+
+
+def _commands(source: _Source, selector: Selector) -> list[Node]:
+    name = (selector.call or "set").casefold()
+    nodes = []
+    for command in _walk(source.root):
+        if not command.type.endswith("_command") or not command.children or source.said(command.children[0]).casefold() != name:
+            continue
+        parts = _arguments(source, command)
+        words = [source.text[start:end] for start, end in parts.spans] if parts else []
+        if selector.assignment is not None and words[:1] != [selector.assignment]:
+            continue
+        if selector.argument is not None and selector.argument not in words:
+            continue
+        start, end = source.span(command)
+        values = None
+        if parts and selector.assignment is not None:
+            values = Parts(spans=parts.spans[1:], start=parts.spans[0][1], end=parts.end, layout=Layout.WORDS)
+        nodes.append(Node(start=start, end=end, arguments=parts, items=values))
+    return nodes
 
 
 def _arguments(source: _Source, command: TreeNode) -> Parts | None:
@@ -94,15 +114,22 @@ def _arguments(source: _Source, command: TreeNode) -> Parts | None:
     if len(brackets) != 2:  # noqa: PLR2004  # an opening and a closing one
         return None
     holder = next((child for child in command.children if child.type == "argument_list"), None)
-    words = [child for child in holder.children if child.type == "argument"] if holder else []
-    return Parts(
-        spans=tuple(source.span(word) for word in words),
-        start=source.span(brackets[0])[1],
-        end=source.span(brackets[1])[0],
-        separator="",
-    )
+    spans: list[tuple[int, int]] = []
+    depth = opened = 0
+    for child in holder.children if holder else []:
+        start, end = source.span(child)
+        if child.type == "(":
+            opened, depth = (start if depth == 0 else opened), depth + 1
+        elif child.type == ")":
+            depth -= 1
+            if depth == 0:
+                spans.append((opened, end))
+        elif child.type == "argument" and depth == 0:
+            spans.append((start, end))
+    return Parts(spans=tuple(spans), start=source.span(brackets[0])[1], end=source.span(brackets[1])[0], layout=Layout.WORDS)
 
 
-def parses(text: str, language: str) -> bool:  # noqa: ARG001  # the protocol's signature
-    """Say whether the grammar reads the text without an error."""
-    return not _Source(text).root.has_error
+def faults(text: str, language: str) -> int:  # noqa: ARG001  # the protocol's signature
+    """Return how many places the grammar cannot read."""
+    root = _Source(text).root
+    return sum(node.is_error or node.is_missing for node in _walk(root)) if root.has_error else 0

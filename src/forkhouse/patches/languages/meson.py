@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from forkhouse.patches.edits import Selector
 
 _OPENING = {"lparen": "rparen", "lbracket": "rbracket", "lcurl": "rcurl"}
-_LAYOUT = frozenset({"eol", "comment", "whitespace", "eol_cont"})
+_CLOSING = frozenset(_OPENING.values())
+_LAYOUT = frozenset({"whitespace", "comment"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,49 +25,74 @@ class _Token:
     start: int
     end: int
     text: str
+    closing: int = -1
+    """Of a bracket that is closed: the position of the token that closes it."""
+
+
+def _readable(text: str) -> str:
+    """Return a text of the same length as Meson reads it from a file: without carriage returns."""
+    return text.replace("\r\n", " \n")
 
 
 def _tokens(text: str) -> list[_Token]:
-    """Return the tokens of a build file with their places. Raises PatchConflictError for what Meson cannot read."""
-    from mesonbuild.mesonlib import MesonException  # noqa: PLC0415  # start-up time
+    """Return the tokens of a build file with their places, without layout. Raises PatchConflictError for what Meson cannot read."""
+    from mesonbuild import mlog  # noqa: PLC0415  # start-up time
+    from mesonbuild.mesonlib import MesonException  # noqa: PLC0415
     from mesonbuild.mparser import Lexer  # noqa: PLC0415
 
     try:
-        return [
-            _Token(kind=token.tid, start=token.bytespan[0], end=token.bytespan[1], text=text[token.bytespan[0] : token.bytespan[1]])
-            for token in Lexer(text).lex("meson.build")
-        ]
+        with mlog.no_logging():
+            lexed = [token for token in Lexer(_readable(text)).lex("meson.build") if token.tid not in _LAYOUT]
     except MesonException as error:
         message = f"not a Meson file: {error}"
         raise PatchConflictError(message) from error
+    closing = _matched([token.tid for token in lexed])
+    return [
+        _Token(
+            kind=token.tid,
+            start=token.bytespan[0],
+            end=token.bytespan[1],
+            text=text[token.bytespan[0] : token.bytespan[1]],
+            closing=closing.get(position, -1),
+        )
+        for position, token in enumerate(lexed)
+    ]
 
 
-def _closing(tokens: Sequence[_Token], opening: int) -> int | None:
-    """Return where the bracket at `opening` is closed."""
-    depth = 0
-    for position in range(opening, len(tokens)):
-        if tokens[position].kind in _OPENING:
-            depth += 1
-        elif tokens[position].kind in _OPENING.values():
-            depth -= 1
-            if depth == 0:
-                return position
-    return None
+def _matched(kinds: Sequence[str]) -> dict[int, int]:
+    """Return for each opening bracket the one that closes it."""
+    matched = {}
+    opened: list[int] = []
+    for position, kind in enumerate(kinds):
+        if kind in _OPENING:
+            opened.append(position)
+        elif kind in _CLOSING and opened:
+            matched[opened.pop()] = position
+    return matched
 
 
-def _parts(tokens: Sequence[_Token], opening: int, closing: int) -> Parts:
+def _parts(tokens: Sequence[_Token], opening: int) -> Parts:
+    closing = tokens[opening].closing
     spans: list[tuple[int, int]] = []
+    commas: list[int] = []
     group: list[_Token] = []
-    depth = 0
-    for token in [*tokens[opening + 1 : closing], None]:
-        if token is not None and not (token.kind == "comma" and depth == 0):
-            depth += (token.kind in _OPENING) - (token.kind in _OPENING.values())
-            if token.kind not in _LAYOUT:
-                group.append(token)
-        elif group:
-            spans.append((group[0].start, group[-1].end))
+    position = opening + 1
+    while position < closing:
+        token = tokens[position]
+        if token.kind == "comma":
+            commas.append(token.start)
+            if group:
+                spans.append((group[0].start, group[-1].end))
             group = []
-    return Parts(spans=tuple(spans), start=tokens[opening].end, end=tokens[closing].start, separator=",")
+        elif token.kind != "eol":
+            group.append(token)
+            if token.closing > position:
+                position = token.closing
+                group.append(tokens[position])
+        position += 1
+    if group:
+        spans.append((group[0].start, group[-1].end))
+    return Parts(spans=tuple(spans), start=tokens[opening].end, end=tokens[closing].start, commas=tuple(commas))
 
 
 def find(text: str, selector: Selector, language: str) -> list[Node]:
@@ -74,24 +100,25 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
     if selector.anchor is not None:
         return plain.find(text, selector, language)
     if selector.call is None and selector.assignment is None:
-        message = "Meson knows call, assignment and anchor; it has no functions, classes, patterns or rules here."
+        message = "Meson knows call, assignment and anchor; it has no functions, classes, keys, patterns or rules here."
         raise PatchConflictError(message)
-    tokens = [token for token in _tokens(text) if token.kind not in {"whitespace", "comment"}]
+    tokens = _tokens(text)
     return _calls(text, tokens, selector) if selector.call is not None else _assignments(tokens, selector)
 
 
 def _calls(text: str, tokens: Sequence[_Token], selector: Selector) -> list[Node]:
     nodes = []
+    name = (selector.call or "").removeprefix(".")
     for position in range(len(tokens) - 1):
-        if tokens[position].kind != "id" or tokens[position].text != selector.call or tokens[position + 1].kind != "lparen":
+        if tokens[position].kind != "id" or tokens[position].text != name or tokens[position + 1].closing < 0:
             continue
-        closing = _closing(tokens, position + 1)
-        if closing is None:
+        method = position > 0 and tokens[position - 1].kind == "dot"
+        if tokens[position + 1].kind != "lparen" or (name != selector.call and not method):
             continue
-        parts = _parts(tokens, position + 1, closing)
+        parts = _parts(tokens, position + 1)
         words = {text[start:end] for start, end in parts.spans}
         if selector.argument is None or selector.argument in words:
-            nodes.append(Node(start=tokens[position].start, end=tokens[closing].end, arguments=parts))
+            nodes.append(Node(start=tokens[position].start, end=tokens[tokens[position + 1].closing].end, arguments=parts))
     return nodes
 
 
@@ -102,23 +129,26 @@ def _assignments(tokens: Sequence[_Token], selector: Selector) -> list[Node]:
         if first.kind != "id" or first.text != selector.assignment or sign.kind not in {"assign", "plusassign"}:
             continue
         # Inside brackets an `=` cannot stand, so this is a statement; it ends with its line, brackets kept together.
-        value = position + 2
-        last = value
-        while last < len(tokens) and tokens[last].kind not in {"eol", "eof"}:
-            last = (_closing(tokens, last) or last) + 1 if tokens[last].kind in _OPENING else last + 1
-        closing = _closing(tokens, value) if tokens[value].kind == "lbracket" else None
-        items = _parts(tokens, value, closing) if closing is not None else None
-        nodes.append(Node(start=first.start, end=tokens[last - 1].end, items=items))
+        value = last = position + 2
+        while last < len(tokens) and tokens[last].kind != "eol":
+            last = max(tokens[last].closing, last) + 1
+        if last == value:
+            continue
+        # A list that something is added to, or that is added to something, is not the whole value: its items are not told apart.
+        whole = tokens[value].kind == "lbracket" and tokens[value].closing == last - 1
+        nodes.append(Node(start=first.start, end=tokens[last - 1].end, items=_parts(tokens, value) if whole else None))
     return nodes
 
 
-def parses(text: str, language: str) -> bool:  # noqa: ARG001  # the protocol's signature
-    """Say whether Meson's own parser reads the text."""
-    from mesonbuild.mesonlib import MesonException  # noqa: PLC0415  # start-up time
+def faults(text: str, language: str) -> int:  # noqa: ARG001  # the protocol's signature
+    """Say 1 when Meson's own parser does not read the text."""
+    from mesonbuild import mlog  # noqa: PLC0415  # start-up time
+    from mesonbuild.mesonlib import MesonException  # noqa: PLC0415
     from mesonbuild.mparser import Parser  # noqa: PLC0415
 
     try:
-        Parser(text, "meson.build").parse()
+        with mlog.no_logging():
+            Parser(_readable(text), "meson.build").parse()
     except (MesonException, RecursionError):
-        return False
-    return True
+        return 1
+    return 0

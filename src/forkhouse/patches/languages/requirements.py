@@ -5,23 +5,26 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import toml
+from forkhouse.patches.languages import newline_of, toml
 from forkhouse.patches.languages.text import find
 
 if TYPE_CHECKING:
     from collections.abc import MutableSequence
 
+    from tomlkit import TOMLDocument
+
     from forkhouse.patches.edits import RequirementChange
 
-__all__ = ["change_requirement", "find", "parses"]
+__all__ = ["change_requirement", "faults", "find", "is_required"]
 
-_FIELD = "Requires-Dist: "
+_FIELD = "Requires-Dist:"
+_EXTRA = re.compile(r"""extra\s*==\s*["']([^"']+)["']|["']([^"']+)["']\s*==\s*extra""")
 # What may stand at the end of a line of a requirements file: pip's own options, and a comment.
-_TAIL = re.compile(r"(?:\s+--\S.*|\s*\\|\s+#.*)$")
+_TAIL = re.compile(r"\s(?:--\S|\\\s*+$|#)")
 
 
 def _is_metadata(text: str) -> bool:
@@ -32,18 +35,21 @@ def _is_pyproject(text: str) -> bool:
     return re.search(r"^\[(?:project|build-system|tool\.|dependency-groups)", text, re.MULTILINE) is not None
 
 
-def parses(text: str, language: str) -> bool:
-    """Say whether every declaration in the text can be read."""
+def faults(text: str, language: str) -> int:
+    """Return how many declarations in the text cannot be read."""
     if _is_metadata(text):
-        fields = text.partition("\n\n")[0].replace("\r\n", "\n").split("\n")
-        return all(_requirement(line.removeprefix(_FIELD)) is not None for line in fields if line.startswith(_FIELD))
-    return toml.parses(text, language) if _is_pyproject(text) else True
+        fields = [line for line in _header(text) if line.startswith(_FIELD)]
+        return sum(_requirement(line.removeprefix(_FIELD)) is None for line in fields)
+    if _is_pyproject(text):
+        return toml.faults(text, language)
+    declared = [_declared(line) for line in text.split("\n")]
+    return sum(line.strip() != "" and not line.lstrip().startswith(("#", "-")) and _requirement(line) is None for line in declared)
 
 
 def _requirement(text: str) -> Requirement | None:
     try:
         return Requirement(text.strip())
-    except InvalidRequirement:
+    except (InvalidRequirement, RecursionError):
         return None
 
 
@@ -52,100 +58,155 @@ def change_requirement(text: str, change: RequirementChange) -> tuple[str, int]:
     if _is_metadata(text):
         return _change_metadata(text, change)
     if _is_pyproject(text):
-        return _change_pyproject(text, change)
+        return toml.change_document(text, lambda document: _change_pyproject(document, change))
     return _change_lines(text, change)
 
 
-def _matches(requirement: Requirement | None, change: RequirementChange, extra: str | None) -> bool:
-    wanted = canonicalize_name(change.remove or change.replace or "")
-    of_extra = change.extra is None or (extra is not None and canonicalize_name(extra) == canonicalize_name(change.extra))
-    return requirement is not None and canonicalize_name(requirement.name) == wanted and of_extra
+def is_required(text: str, change: RequirementChange) -> bool:
+    """Say whether what a change adds is declared already, in whatever version."""
+    if change.add is None:
+        return False
+    named = change.model_copy(update={"add": None, "remove": Requirement(change.add).name})
+    if change.extra is None and (_is_metadata(text) or _is_pyproject(text)):
+        # A declaration of some extra is not the one that is meant.
+        named = named.model_copy(update={"extra": ""})
+    return change_requirement(text, named)[1] > 0
 
 
-def _replacement(change: RequirementChange, old: Requirement) -> Requirement:
+def _matches(requirement: Requirement | None, change: RequirementChange, extras: set[str]) -> bool:
+    """Say whether a declaration, which belongs to some extras or to none, is the one meant; an empty extra means none."""
+    if requirement is None or canonicalize_name(requirement.name) != canonicalize_name(change.remove or change.replace or ""):
+        return False
+    if change.extra is None:
+        return True
+    return canonicalize_name(change.extra) in extras if change.extra else not extras
+
+
+def _replacement(change: RequirementChange, old: Requirement, extras: set[str]) -> Requirement:
     new = Requirement(change.with_ or "")
-    new.marker = new.marker or old.marker
+    if new.marker is None:
+        new.marker = old.marker
+    elif extras and not _extras(new):
+        # A new condition must not move the declaration out of its extra.
+        named = " or ".join(f'extra == "{extra}"' for extra in sorted(extras))
+        new.marker = Marker(f"({new.marker}) and ({named})")
     return new
 
 
+def _extras(requirement: Requirement | None) -> set[str]:
+    if requirement is None or requirement.marker is None:
+        return set()
+    return {canonicalize_name(left or right) for left, right in _EXTRA.findall(str(requirement.marker))}
+
+
+def _header(text: str) -> list[str]:
+    """Return the lines of a metadata file, with their ends, up to the empty one that its description follows."""
+    lines = text.splitlines(keepends=True) if "\n" not in text else re.findall(r"[^\n]*\n|[^\n]+", text)
+    empty = next((position for position, line in enumerate(lines) if not line.strip("\r\n")), len(lines))
+    return lines[:empty]
+
+
 def _change_metadata(text: str, change: RequirementChange) -> tuple[str, int]:
-    newline = "\r\n" if "\r\n" in text else "\n"
-    header, blank, body = text.partition(newline * 2)
-    lines = header.split(newline)
+    header = _header(text)
+    body = text[sum(map(len, header)) :]
+    newline = "\r\n" if header[0].endswith("\r\n") else "\n"
     if change.add is not None:
-        extra = f'; extra == "{change.extra}"' if change.extra else ""
-        return newline.join([*lines, f"{_FIELD}{change.add}{extra}"]) + blank + body, 1
+        new = Requirement(change.add)
+        if change.extra is not None:
+            provided = {canonicalize_name(line.partition(":")[2].strip()) for line in header if line.startswith("Provides-Extra:")}
+            if canonicalize_name(change.extra) not in provided:
+                return text, 0
+            marker = f'extra == "{change.extra}"'
+            new.marker = Marker(f"({new.marker}) and {marker}" if new.marker else marker)
+        gap = "" if header[-1].endswith("\n") else newline
+        return f"{''.join(header)}{gap}{_FIELD} {new}{newline}{body}", 1
     kept: list[str] = []
     matches = 0
-    for line in lines:
+    for line in header:
         requirement = _requirement(line.removeprefix(_FIELD)) if line.startswith(_FIELD) else None
-        of_extra = re.search(r"""extra == ["']([^"']+)["']""", str(requirement.marker)) if requirement and requirement.marker else None
-        if requirement is None or not _matches(requirement, change, of_extra[1] if of_extra else None):
+        extras = _extras(requirement)
+        if requirement is None or not _matches(requirement, change, extras):
             kept.append(line)
             continue
         matches += 1
         if change.with_ is not None:
-            kept.append(f"{_FIELD}{_replacement(change, requirement)}")
-    return newline.join(kept) + blank + body, matches
+            end = line[len(line.rstrip("\r\n")) :]
+            kept.append(f"{_FIELD} {_replacement(change, requirement, extras)}{end}")
+    return "".join(kept) + body, matches
 
 
-def _change_pyproject(text: str, change: RequirementChange) -> tuple[str, int]:
-    import tomlkit  # noqa: PLC0415  # start-up time
-    from tomlkit.exceptions import TOMLKitError  # noqa: PLC0415
-
-    try:
-        document = tomlkit.parse(text)
-    except (TOMLKitError, ValueError) as error:
-        message = f"not TOML: {error}"
-        raise PatchConflictError(message) from error
+def _lists(document: TOMLDocument) -> list[tuple[set[str], MutableSequence[str]]]:
+    """Return the lists of declarations that a pyproject.toml has, each with the extra it belongs to."""
     project = document.get("project", {})
-    lists: list[tuple[str | None, MutableSequence[str]]] = [(None, project.get("dependencies", []))]
-    lists += [(extra, items) for extra, items in project.get("optional-dependencies", {}).items()]
-    lists += [(None, document.get("build-system", {}).get("requires", []))]
+    lists: list[tuple[set[str], MutableSequence[str]]] = []
+    if isinstance(project, dict):
+        lists.append((set(), project.get("dependencies", [])))
+        optional = project.get("optional-dependencies", {})
+        lists += [({canonicalize_name(extra)}, items) for extra, items in (optional.items() if isinstance(optional, dict) else ())]
+    system = document.get("build-system", {})
+    lists += [(set(), system.get("requires", []))] if isinstance(system, dict) else []
+    return [(extra, items) for extra, items in lists if isinstance(items, list)]
+
+
+def _change_pyproject(document: TOMLDocument, change: RequirementChange) -> int:
+    import tomlkit  # noqa: PLC0415  # start-up time
+
+    project = document.get("project", {})
+    lists = _lists(document)
     if change.add is not None:
-        target = next((items for extra, items in lists if extra == change.extra), None)
-        if target is None or (change.extra is None and "dependencies" not in project):
-            return text, 0
+        wanted = {canonicalize_name(change.extra)} if change.extra else set()
+        target = next((items for extras, items in lists if extras == wanted), None)
+        if target is None or (not wanted and "dependencies" not in project):
+            return 0
         target.append(change.add)
-        return tomlkit.dumps(document), 1
+        return 1
     matches = 0
-    for extra, items in lists:
+    for extras, items in lists:
         for position in reversed(range(len(items))):
             requirement = _requirement(str(items[position]))
-            if requirement is None or not _matches(requirement, change, extra):
+            if requirement is None or not _matches(requirement, change, extras):
                 continue
             matches += 1
             if change.with_ is None:
                 del items[position]
             else:
-                items[position] = str(_replacement(change, requirement))
-    return (tomlkit.dumps(document), matches) if matches else (text, 0)
+                said = str(_replacement(change, requirement, set()))
+                # The quotes of the file stay, where the text allows them.
+                old = items[position]
+                literal = isinstance(old, tomlkit.items.String) and old.as_string().startswith("'") and "'" not in said
+                items[position] = tomlkit.string(said, literal=literal)
+    return matches
+
+
+def _declared(line: str) -> str:
+    """Return the declaration on a line of a requirements file, without pip's options and comments."""
+    tail = _TAIL.search(line)
+    return line[: tail.start()] if tail else line
 
 
 def _change_lines(text: str, change: RequirementChange) -> tuple[str, int]:
-    newline = "\r\n" if "\r\n" in text else "\n"
-    if change.extra is not None:
+    newline = newline_of(text)
+    if change.extra:
         return text, 0
     if change.add is not None:
-        gap = "" if not text or text.endswith(newline) else newline
+        gap = "" if not text or text.endswith("\n") else newline
         return f"{text}{gap}{change.add}{newline}", 1
     kept: list[str] = []
     matches = 0
     continued = False
-    for line in text.splitlines(keepends=True):
+    for line in re.findall(r"[^\n]*\n|[^\n]+", text):
         bare = line.rstrip("\r\n")
         if continued:  # hashes of a declaration that is gone
             continued = bare.rstrip().endswith("\\")
             continue
-        tail = _TAIL.search(bare)
-        declared = bare[: tail.start()] if tail else bare
+        declared = _declared(bare).rstrip()
         requirement = _requirement(declared) if declared.strip() and not declared.lstrip().startswith(("#", "-")) else None
-        if requirement is None or not _matches(requirement, change, None):
+        if requirement is None or not _matches(requirement, change, set()):
             kept.append(line)
             continue
         matches += 1
         if change.with_ is not None:
-            kept.append(line.replace(declared, str(_replacement(change, requirement)), 1))
+            kept.append(line.replace(declared.lstrip(), str(_replacement(change, requirement, set())), 1))
         else:
             continued = bare.rstrip().endswith("\\")
     return "".join(kept), matches

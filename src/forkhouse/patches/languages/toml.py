@@ -2,44 +2,132 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 from forkhouse.errors import PatchConflictError
+from forkhouse.patches.languages import key_steps
 from forkhouse.patches.languages.text import find
 
-__all__ = ["change_key", "find", "parses"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tomlkit import TOMLDocument
+    from tomlkit.items import Array
+
+    from forkhouse.patches.edits import KeyOperation, PartChange
+
+__all__ = ["change_document", "change_items", "change_key", "faults", "find", "read"]
 
 
-def parses(text: str, language: str) -> bool:  # noqa: ARG001  # the protocol's signature
-    """Say whether tomlkit reads the text."""
+def read(text: str) -> TOMLDocument:
+    """Read TOML. Raises PatchConflictError for what is none."""
     import tomlkit  # noqa: PLC0415  # start-up time
     from tomlkit.exceptions import TOMLKitError  # noqa: PLC0415
 
     try:
-        tomlkit.parse(text)
-    except (TOMLKitError, ValueError):
-        return False
-    return True
-
-
-def change_key(text: str, *, set_: str | None, remove: str | None, value: object) -> tuple[str, int]:
-    """Set or remove a key by its dotted path; return the text and how often the key was there."""
-    import tomlkit  # noqa: PLC0415  # start-up time
-    from tomlkit.exceptions import TOMLKitError  # noqa: PLC0415
-
-    try:
-        document = tomlkit.parse(text)
-    except (TOMLKitError, ValueError) as error:
+        return tomlkit.parse(text)
+    except (TOMLKitError, ValueError, RecursionError) as error:
         message = f"not TOML: {error}"
         raise PatchConflictError(message) from error
-    *parents, last = (set_ or remove or "").split(".")
-    table: object = document
-    for parent in parents:
-        if not isinstance(table, dict) or parent not in table:
-            return text, 0
-        table = table[parent]
-    if not isinstance(table, dict) or last not in table:
-        return text, 0
-    if remove is not None:
-        del table[last]
-    else:
-        table[last] = list(value) if isinstance(value, tuple) else value
-    return tomlkit.dumps(document), 1
+
+
+def faults(text: str, language: str) -> int:  # noqa: ARG001  # the protocol's signature
+    """Say 1 when the text is no TOML. Asked often, and tomllib answers faster than tomlkit."""
+    import tomllib  # noqa: PLC0415  # start-up time
+
+    try:
+        tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return 1
+    return 0
+
+
+def change_document(text: str, change: Callable[[TOMLDocument], int]) -> tuple[str, int]:
+    """Change a document by a function that says how often it matched; return the text, the same one where nothing did."""
+    import tomllib  # noqa: PLC0415  # start-up time
+
+    from tomlkit.exceptions import TOMLKitError  # noqa: PLC0415
+
+    document = read(text)
+    try:
+        matches = change(document)
+        changed = document.as_string() if matches else text
+        # tomlkit's own view of what it changed and a strict reading of what it wrote have to be one.
+        if matches and _comparable(tomllib.loads(changed)) != _comparable(document.unwrap()):
+            message = "tomlkit cannot write this change without touching what is beside it. Use an `anchor`, in the language text."
+            raise PatchConflictError(message)
+    except (TOMLKitError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
+        message = f"tomlkit cannot make this change: {error}"
+        raise PatchConflictError(message) from error
+    return changed, matches
+
+
+def _comparable(values: object) -> str:
+    """Return values as text; in strings of several lines the two readers keep line ends or do not."""
+    import json  # noqa: PLC0415  # start-up time
+
+    return json.dumps(values, sort_keys=True, default=str).replace("\\r\\n", "\\n")
+
+
+def _holder(document: object, steps: tuple[str, ...]) -> dict[str, object] | None:
+    for step in steps:
+        if not isinstance(document, dict) or step not in document:
+            return None
+        document = document[step]
+    return cast("dict[str, object]", document) if isinstance(document, dict) else None
+
+
+def change_key(text: str, operation: KeyOperation) -> tuple[str, int]:
+    """Set, add or remove a key by its dotted path; return the text and in how many places it could be done."""
+    *parents, last = key_steps(operation.path)
+
+    def change(document: TOMLDocument) -> int:
+        table = _holder(document, tuple(parents))
+        if table is None or (last in table) is (operation.add is not None):
+            return 0
+        if operation.remove is not None:
+            del table[last]
+        else:
+            table[last] = list(operation.value) if isinstance(operation.value, tuple) else operation.value
+        return 1
+
+    return change_document(text, change)
+
+
+def items_of(text: str, path: str) -> list[object] | None:
+    """Return what an array holds, None where there is no array."""
+    *parents, last = key_steps(path)
+    table = _holder(read(text).unwrap(), tuple(parents))
+    found = table.get(last) if table is not None else None
+    return found if isinstance(found, list) else None
+
+
+def value_of(said: str) -> object:
+    """Read one value. Raises PatchConflictError for what is none."""
+    return read(f"value = {said}\n").unwrap()["value"]
+
+
+def change_items(text: str, change: PartChange) -> tuple[str, int]:
+    """Add, remove or replace an item of an array; return the text and how many matched."""
+    *parents, last = key_steps(change.of.key or "")
+
+    def changed(document: TOMLDocument) -> int:
+        table = _holder(document, tuple(parents))
+        array = table.get(last) if table is not None else None
+        if not isinstance(array, list):
+            return 0
+        items = cast("Array", array)
+        if change.add is not None:
+            items.append(value_of(change.add))
+            return 1
+        wanted = value_of(change.remove if change.remove is not None else change.replace or "")
+        plain = items.unwrap()
+        positions = [position for position, item in enumerate(plain) if item == wanted and type(item) is type(wanted)]
+        for position in reversed(positions):
+            if change.with_ is None:
+                del items[position]
+            else:
+                items[position] = value_of(change.with_)
+        return len(positions)
+
+    return change_document(text, changed)

@@ -1,0 +1,218 @@
+"""Where an operation changes a file: selectors to spans, and spans to what takes their place."""
+
+from __future__ import annotations
+
+import re
+from textwrap import indent
+from typing import TYPE_CHECKING
+
+from forkhouse.errors import PatchConflictError
+from forkhouse.patches import parts as layout
+from forkhouse.patches.edits import CodeOperation, KeyOperation, LineChange, PartChange, Place, Selector
+from forkhouse.patches.languages import backend, indentation, is_blank, line_end, line_start, newline_of, next_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from forkhouse.patches.languages import Node, Splice
+
+
+class MatchError(PatchConflictError):
+    """An operation matched another number of times than it expects, or cannot be done where it matched."""
+
+    def __init__(self, message: str, *, anchor: str = "", operation: int = 0, matches: int = 0, expected: int = 0) -> None:
+        """Say what was looked for, for whoever has to find it: its text, the number of the operation, and how often it was there."""
+        super().__init__(message)
+        self.anchor = anchor
+        self.operation = operation
+        self.matches = matches
+        self.expected = expected
+
+
+def spliced(text: str, splices: Sequence[Splice]) -> str:
+    """Put the splices into a text; those at one place stay in their order. Raises PatchConflictError when they overlap."""
+    pieces = []
+    begun = 0
+    for start, stop, new in sorted(splices, key=lambda splice: splice[:2]):
+        if start < begun:
+            message = "Two matches lie one in the other, so both cannot be changed. Narrow the pattern, or match the outer one alone."
+            raise PatchConflictError(message)
+        pieces += [text[begun:start], new]
+        begun = stop
+    return "".join([*pieces, text[begun:]])
+
+
+def scope_of(text: str, selector: Selector, language: str) -> tuple[int, int]:
+    """Return the span that a selector looks in. Raises MatchError when its scope is not there once."""
+    if selector.within is None:
+        return 0, len(text)
+    scopes = find(text, selector.within, language)
+    if len(scopes) != 1:
+        said = selector.within.said()
+        message = f"The scope `within: {said}` matched {len(scopes)} times, expected 1."
+        raise MatchError(message, anchor=said, matches=len(scopes), expected=1)
+    return scopes[0].start, scopes[0].end
+
+
+def find(text: str, selector: Selector, language: str) -> list[Node]:
+    """Return what a selector matches inside its scope."""
+    nodes = backend(language).find(text, selector, language)
+    if selector.within is None:
+        return nodes
+    start, end = scope_of(text, selector, language)
+    return [node for node in nodes if start <= node.start and node.end <= end]
+
+
+def changes(text: str, operation: CodeOperation | KeyOperation, language: str) -> list[list[Splice]]:
+    """Return for each match of an operation what it changes."""
+    match operation:
+        case KeyOperation():
+            return _of_keys(text, operation, language)
+        case CodeOperation(replace=Selector() as selector) | CodeOperation(wrap=Selector() as selector):
+            nodes = find(text, selector, language)
+            return [[(node.start, node.end, filled(operation.with_ or "", node, selector, text))] for node in nodes]
+        case CodeOperation(remove=Selector() as selector):
+            return [_removal(text, node, selector, language) for node in find(text, selector, language)]
+        case CodeOperation(insert=Place(before=Selector() as selector) as place):
+            return [[_before(place.text, node, selector, text)] for node in find(text, selector, language)]
+        case CodeOperation(insert=Place(after=Selector() as selector) as place):
+            return [[_after(place.text, node, selector, text, language)] for node in find(text, selector, language)]
+        case CodeOperation(argument=PartChange() as change):
+            return _of_parts(text, change, language, of_call=True)
+        case CodeOperation(item=PartChange() as change):
+            return _of_parts(text, change, language, of_call=False)
+        case CodeOperation(include=LineChange() as change):
+            return _of_imports(text, change, language, include=True)
+        case CodeOperation(import_=LineChange() as change):
+            return _of_imports(text, change, language, include=False)
+        case _:
+            message = f"an operation without an action: {operation}"
+            raise AssertionError(message)
+
+
+def filled(template: str, node: Node, selector: Selector, text: str) -> str:
+    """Fill a template for one match: the indentation of the matched line, then $MATCH and the metavariables of the pattern.
+
+    For an anchor only $MATCH of a `wrap` means anything; the rest of its template is taken as it is.
+    """
+    matched = text[node.start : node.end]
+    newline = newline_of(text)
+    if selector.anchor is not None:
+        return template.replace("\n", newline).replace("$MATCH", matched)
+    first, line_break, rest = template.removesuffix("\n").partition("\n")
+    indented = (first + line_break + indent(rest, indentation(text, node.start) or "")).replace("\n", newline)
+
+    def captured(variable: re.Match[str]) -> str:
+        name = variable[1]
+        if name == "MATCH":
+            return matched
+        # In shell, Meson and CMake a name after a dollar sign may be just that; a pattern is what gives it a meaning.
+        if selector.pattern is None and selector.rule is None:
+            return variable[0]
+        if name not in node.captures:
+            message = f"The replacement uses ${name}, which the pattern does not capture. Name it in the pattern."
+            raise PatchConflictError(message)
+        return node.captures[name]
+
+    # Captured code keeps the indentation that it has.
+    return re.sub(r"\${1,3}([A-Z_][A-Z0-9_]*)\b", captured, indented)
+
+
+def _removal(text: str, node: Node, selector: Selector, language: str) -> list[Splice]:
+    """Take a match out with all that belongs to it, so that no empty line, lone comma or empty block is left."""
+    if node.instead is None:
+        message = f"{selector.said()} is part of a chain or a condition, and cannot go alone. Replace the whole of it."
+        raise PatchConflictError(message)
+    if node.among is not None:
+        return layout.removed(text, *node.among, language)
+    start, end = node.whole
+    if node.instead:
+        return [(start, end, node.instead)]
+    return [(*_whole_lines(text, start, end, "text" if selector.anchor is not None else language), "")]
+
+
+def _whole_lines(text: str, start: int, end: int, language: str) -> tuple[int, int]:
+    """Widen a span to its whole lines when nothing else, but for a comment behind it, stands on them."""
+    if text[:end].endswith("\n"):
+        return start, end  # the line is in the span to its end; what follows is another one
+    alone = indentation(text, start) is not None and is_blank(text[end : line_end(text, end)], language)
+    return (line_start(text, start), next_line(text, end)) if alone else (start, end)
+
+
+def _before(template: str, node: Node, selector: Selector, text: str) -> Splice:
+    """Insert before a match: on its own line when the match is the first thing on one."""
+    start, _ = node.whole
+    spaces = indentation(text, start) if selector.anchor is None else None
+    new = filled(template, node, selector, text)
+    return start, start, new if spaces is None else f"{new}{newline_of(text)}{spaces}"
+
+
+def _after(template: str, node: Node, selector: Selector, text: str, language: str) -> Splice:
+    """Insert after a match: on its own line when the match, but for a comment, is alone on its lines."""
+    start, end = node.whole
+    spaces = indentation(text, start) if selector.anchor is None else None
+    new = filled(template, node, selector, text)
+    stop = line_end(text, end)
+    if spaces is not None and is_blank(text[end:stop], language):
+        return stop, stop, f"{newline_of(text)}{spaces}{new}"
+    return end, end, new
+
+
+def _of_parts(text: str, change: PartChange, language: str, *, of_call: bool) -> list[list[Splice]]:
+    found = []
+    for node in find(text, change.of, language):
+        parts = node.arguments if of_call else node.items
+        if parts is None:
+            what = "arguments" if of_call else "items"
+            message = f"{change.of.said()} has no {what} that can be told apart here."
+            raise MatchError(message, anchor=change.of.said())
+        if change.add is not None:
+            found.append(layout.added(text, parts, change.add, language))
+            continue
+        wanted = change.remove if change.remove is not None else change.replace
+        for position, (start, end) in enumerate(parts.spans):
+            if not is_part(text[start:end], wanted or ""):
+                continue
+            if change.with_ is not None:
+                found.append([(start, end, change.with_.replace("\n", newline_of(text)))])
+            else:
+                found.append(layout.removed(text, parts, position, language))
+    return found
+
+
+_KEYWORD = re.compile(r"([^\s=:]+)[ \t]*+[=:](?![=:])")
+
+
+def is_part(said: str, wanted: str) -> bool:
+    """Say whether an argument or item is the one meant: as it is written, or by its keyword when that is all that is given."""
+    if said == wanted:
+        return True
+    keyword = _KEYWORD.match(said)
+    return wanted.endswith(("=", ":")) and keyword is not None and keyword[1] == wanted[:-1].strip()
+
+
+def _of_imports(text: str, change: LineChange, language: str, *, include: bool) -> list[list[Splice]]:
+    from forkhouse.patches.languages.imports import addition, imports, meaning  # noqa: PLC0415  # start-up time
+
+    if change.add is not None:
+        return [[addition(text, change.add, language, include=include)]]
+    wanted = meaning(change.remove or change.replace or "", language)
+    meant = [line for line in imports(text, language, include=include) if line.meaning == wanted]
+    if change.with_ is not None:
+        new = change.with_.removesuffix("\n")
+        return [
+            [(line.start, line.end, indent(new, indentation(text, line.start) or "").lstrip().replace("\n", newline_of(text)))]
+            for line in meant
+        ]
+    return [[(*_whole_lines(text, line.start, line.end, language), "")] for line in meant]
+
+
+def _of_keys(text: str, operation: KeyOperation, language: str) -> list[list[Splice]]:
+    from forkhouse.patches.languages.keyed import add_key, set_key  # noqa: PLC0415  # start-up time
+
+    if operation.set is not None:
+        return set_key(text, operation.set, operation.value, language)
+    if operation.add is not None:
+        return add_key(text, operation.add, operation.value, language)
+    selector = Selector(key=operation.remove)
+    return [_removal(text, node, selector, language) for node in find(text, selector, language)]

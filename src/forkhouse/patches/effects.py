@@ -1,0 +1,204 @@
+"""Whether the effect of an edit is there already. Only what can be seen counts: nothing is taken for upstream by accident."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from forkhouse.errors import PatchConflictError
+from forkhouse.patches.changes import changes, filled, find, is_part, scope_of, spliced
+from forkhouse.patches.edits import (
+    CodeOperation,
+    EntryPointsOperation,
+    KeyOperation,
+    LineChange,
+    PartChange,
+    Place,
+    RequirementOperation,
+    Selector,
+)
+from forkhouse.patches.languages import toml
+from forkhouse.patches.languages.entrypoints import remove_group
+from forkhouse.patches.languages.requirements import change_requirement, is_required
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from forkhouse.patches.edits import FileEdit, Operation
+    from forkhouse.patches.languages import Node
+
+MEANINGFUL = 8
+"""Characters that a piece of code needs before finding it says anything."""
+
+
+def effect_present(text: str, edit: FileEdit) -> bool:
+    """Say whether a file is already as the edit would leave it: what each operation looks for is gone, what it brings is there.
+
+    An operation whose effect cannot be seen in the result alone counts as not done.
+    """
+    return all(is_done(text, operation, edit.language) for operation in edit.operations)
+
+
+def asks_for_nothing(text: str, edit: FileEdit) -> bool:
+    """Say whether an edit only replaces requirements, and the file asks for none of them any more."""
+    wanted = [operation.requirement for operation in edit.operations if isinstance(operation, RequirementOperation)]
+    return len(wanted) == len(edit.operations) and all(
+        change.replace is not None and change_requirement(text, change)[1] == 0 for change in wanted
+    )
+
+
+def is_done(text: str, operation: Operation, language: str) -> bool:
+    """Say whether an operation's effect is there."""
+    try:
+        match operation:
+            case CodeOperation():
+                return _toml_is_done(text, operation) if language == "toml" else _code_is_done(text, operation, language)
+            case RequirementOperation(requirement=change):
+                if change.add is not None:
+                    return is_required(text, change)
+                changed, matches = change_requirement(text, change)
+                return matches == 0 if change.remove is not None else matches == operation.count and changed == text
+            case EntryPointsOperation():
+                return remove_group(text, operation.remove.group)[1] == 0
+            case KeyOperation():
+                return _key_is_done(text, operation, language)
+    except PatchConflictError:
+        return False
+
+
+def would_repeat(text: str, operation: Operation, language: str) -> bool:
+    """Say whether an operation that adds something would add what stands at its place already."""
+    match operation:
+        case CodeOperation(insert=Place() as place):
+            return _is_inserted(text, place, language)
+        case CodeOperation(wrap=Selector() as selector):
+            return _is_wrapped(text, operation.with_ or "", selector, language)
+        case CodeOperation(argument=PartChange(add=str())) | CodeOperation(item=PartChange(add=str())):
+            return is_done(text, operation, language)
+        case CodeOperation(include=LineChange(add=str())) | CodeOperation(import_=LineChange(add=str())):
+            return is_done(text, operation, language)
+        case RequirementOperation(requirement=change):
+            return is_required(text, change)
+        case _:
+            return False
+
+
+def _key_is_done(text: str, operation: KeyOperation, language: str) -> bool:
+    present = KeyOperation(set=operation.path, value=operation.value if operation.value is not None else "")
+    if language == "toml":
+        changed, matches = toml.change_key(text, present)
+    else:
+        found = changes(text, present, language)
+        changed, matches = spliced(text, [splice for splices in found for splice in splices]), len(found)
+    return matches == 0 if operation.remove is not None else matches == 1 and changed == text
+
+
+def _toml_is_done(text: str, operation: CodeOperation) -> bool:
+    change = operation.item
+    if change is not None and change.of.key is not None:
+        items = toml.items_of(text, change.of.key)
+        gone = change.remove if change.remove is not None else change.replace
+        come = change.add if change.add is not None else change.with_
+        if items is None or (gone is not None and toml.value_of(gone) in items):
+            return False
+        return come is None or toml.value_of(come) in items
+    if operation.remove is not None and operation.remove.key is not None:
+        return _key_is_done(text, KeyOperation(remove=operation.remove.key), "toml")
+    return _code_is_done(text, operation, "toml")
+
+
+def _code_is_done(text: str, operation: CodeOperation, language: str) -> bool:
+    match operation:
+        case CodeOperation(replace=Selector() as selector):
+            return _is_replaced(text, operation, selector, language)
+        case CodeOperation(wrap=Selector() as selector):
+            return _is_wrapped(text, operation.with_ or "", selector, language)
+        case CodeOperation(remove=Selector() as selector):
+            return not find(text, selector, language)
+        case CodeOperation(insert=Place() as place):
+            return _is_inserted(text, place, language)
+        case CodeOperation(argument=PartChange() as change) | CodeOperation(item=PartChange() as change):
+            return _part_is_done(text, change, language, of_call=operation.argument is not None)
+        case CodeOperation(include=LineChange() as change) | CodeOperation(import_=LineChange() as change):
+            return _import_is_done(text, change, language, include=operation.include is not None)
+        case _:
+            return False
+
+
+def _says_something(piece: str) -> bool:
+    """Say whether a piece of code is long enough, metavariables left out, for finding it to mean anything."""
+    return len(re.sub(r"\${1,3}[A-Z_][A-Z0-9_]*|\s", "", piece)) >= MEANINGFUL
+
+
+def _is_replaced(text: str, operation: CodeOperation, selector: Selector, language: str) -> bool:
+    new = operation.with_ or ""
+    if not _says_something(new):
+        return False
+    found = changes(text, operation, language)
+    if selector.pattern is not None and re.search(r"\$[A-Z_]", new):
+        # What a pattern with metavariables was replaced by is a pattern itself.
+        result = Selector(pattern=new, within=selector.within)
+        return not found and bool(find(text, result, language))
+    start, end = scope_of(text, selector, language)
+    words = " ".join(new.split())
+    if re.search(rf"(?<!\w){re.escape(words)}(?!\w)", " ".join(text[start:end].split())) is None:
+        return False
+    # As when a function is replaced by another of its name: applying again changes nothing.
+    return not found or spliced(text, [splice for splices in found for splice in splices]) == text
+
+
+def _is_inserted(text: str, place: Place, language: str) -> bool:
+    """Say whether the text stands where it would be inserted, white space aside."""
+    selector = place.before or place.after
+    if selector is None or not place.text.strip():
+        return False
+    nodes = find(text, selector, language)
+    return bool(nodes) and all(
+        _stands(text, node, filled(place.text, node, selector, text), before=place.before is not None) for node in nodes
+    )
+
+
+def _stands(text: str, node: Node, new: str, *, before: bool) -> bool:
+    wanted = "".join(new.split())
+    start, end = node.whole
+    # White space of any length may stand between, but not without end: this keeps it linear in the size of what is looked for.
+    window = 8 * len(new) + 1024
+    if before:
+        return "".join(text[max(0, start - window) : start].split()).endswith(wanted)
+    return "".join(text[end : end + window].split()).startswith(wanted)
+
+
+def _is_wrapped(text: str, template: str, selector: Selector, language: str) -> bool:
+    """Say whether every match lies in what would be put around it."""
+    nodes = find(text, selector, language)
+    head, _, tail = template.removesuffix("\n").partition("$MATCH")
+    if not nodes or not (head.strip() or tail.strip()):
+        return False
+    return all(text[: node.start].endswith(head) and text[node.end :].startswith(tail) for node in nodes)
+
+
+def _import_is_done(text: str, change: LineChange, language: str, *, include: bool) -> bool:
+    from forkhouse.patches.languages.imports import imports, meaning  # noqa: PLC0415  # start-up time
+
+    lines = imports(text, language, include=include)
+    gone = change.remove or change.replace
+    come = change.add or change.with_
+    if gone is not None and meaning(gone, language) in {line.meaning for line in lines}:
+        return False
+    # What is added stands for the whole file; an import in a function, or an include under a condition, is another one.
+    return come is None or meaning(come, language) in {line.meaning for line in lines if line.top or change.add is None}
+
+
+def _part_is_done(text: str, change: PartChange, language: str, *, of_call: bool) -> bool:
+    nodes = find(text, change.of, language)
+    return bool(nodes) and all(_node_is_done(text, node, change, of_call=of_call) for node in nodes)
+
+
+def _node_is_done(text: str, node: Node, change: PartChange, *, of_call: bool) -> bool:
+    parts = node.arguments if of_call else node.items
+    said: Sequence[str] = [text[start:end] for start, end in parts.spans] if parts else []
+    gone = change.remove if change.remove is not None else change.replace
+    come = change.add if change.add is not None else change.with_
+    # A keyword that is replaced by itself with another value is gone only as it was.
+    left = [each for each in said if gone is not None and is_part(each, gone) and each != come]
+    return parts is not None and not left and (come is None or come in said)

@@ -1,0 +1,166 @@
+"""Imports of Python, `use` of Rust and includes of C: found in the tree, compared by what they mean, added where such lines stand."""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from dataclasses import dataclass
+from textwrap import dedent
+from typing import TYPE_CHECKING
+
+from forkhouse.errors import PatchConflictError
+from forkhouse.patches.languages import indentation, line_end, newline_of
+from forkhouse.patches.languages.astgrep import root_of, search, span_of
+
+if TYPE_CHECKING:
+    from ast_grep_py import SgNode
+
+_KINDS = {
+    "python": ("import_statement", "import_from_statement", "future_import_statement"),
+    "rust": ("use_declaration",),
+    "c": ("preproc_include",),
+    "cpp": ("preproc_include",),
+}
+_DEFINITIONS = frozenset(
+    {
+        "function_definition",
+        "class_definition",
+        "decorated_definition",
+        "function_item",
+        "impl_item",
+        "struct_item",
+        "enum_item",
+        "trait_item",
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """An import, by its span without what stands around it."""
+
+    start: int
+    end: int
+    meaning: str
+    top: bool
+    """It stands for the whole file, not in a function or under a condition."""
+
+
+def imports(text: str, language: str, *, include: bool) -> list[Line]:
+    """Return the imports of a file. Raises PatchConflictError for a language that has none of this kind."""
+    _check(language, include=include)
+    rule: dict[str, object] = {"any": [{"kind": kind} for kind in _KINDS[language]]}
+    root = root_of(text, language)
+    level = _guarded(root) if include else root
+    lines = []
+    for node in search(root, rule):
+        start, end = _span(node, text)
+        parent = node.parent()
+        top = parent is not None and parent.kind() == level.kind() and parent.range() == level.range()
+        lines.append(Line(start=start, end=end, meaning=meaning(text[start:end], language), top=top))
+    return lines
+
+
+def _check(language: str, *, include: bool) -> None:
+    if (language in {"c", "cpp"}) is not include or language not in _KINDS:
+        what, has = ("include", "c and cpp") if include else ("import", "python and rust")
+        message = f"`{what}` is for {has}; {language} has none."
+        raise PatchConflictError(message)
+
+
+def _span(node: SgNode, text: str) -> tuple[int, int]:
+    path = node.field("path")
+    start, end = span_of(node)
+    if path is not None:
+        end = path.range().end.index  # an include swallows its comment and its line end
+    return start, start + len(text[start:end].rstrip())
+
+
+def meaning(line: str, language: str) -> str:
+    """Return a form of an import that is the same for every layout of it."""
+    if language == "python":
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return ast.dump(ast.parse(dedent(line)))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return " ".join(line.split())
+    words = " ".join(line.split())
+    if language == "rust":
+        return re.sub(r" ?([{},;]) ?", r"\1", words).replace(",}", "}")
+    target = re.match(r"# ?include ?(<[^>]*>|\"[^\"]*\"|\S+)", words)
+    return f"#include {target[1]}" if target else words
+
+
+def addition(text: str, new: str, language: str, *, include: bool) -> tuple[int, int, str]:
+    """Return where a new import goes, and its line: behind the last of those at the head of the file, or where the first would stand."""
+    _check(language, include=include)
+    newline = newline_of(text)
+    new = new.strip("\n").replace("\n", newline)
+    first, last = _head(root_of(text, language), language, future=new.startswith("from __future__"))
+    if last is not None:
+        at = line_end(text, max(_span(last, text)[1], 0))
+        return at, at, f"{newline}{new}"
+    if first is None:
+        gap = newline if text and not text.endswith("\n") else ""
+        return len(text), len(text), f"{gap}{new}{newline}"
+    start = first.range().start.index
+    spaces = indentation(text, start)
+    if spaces is None:  # behind something on its line, which only a file of one line has
+        return start, start, f"{new}{newline}"
+    return start - len(spaces), start - len(spaces), f"{new}{newline}{newline}"
+
+
+def _head(root: SgNode, language: str, *, future: bool) -> tuple[SgNode | None, SgNode | None]:
+    """Return the first node that an import goes before, and the last import (or what such a line goes behind) at the file's head."""
+    level = _guarded(root) if language in {"c", "cpp"} else root
+    name = level.field("name")
+    last = first = None
+    for child in level.children():
+        kind = child.kind()
+        if not child.is_named() or (name is not None and child.range() == name.range()):
+            continue
+        if kind in _KINDS[language]:
+            if future and kind != "future_import_statement":
+                first = first or child
+                break
+            last = child
+        elif kind in _DEFINITIONS:
+            first = first or child
+            break
+        elif first is None and not _is_preamble(child, language):
+            first = child
+            if future:
+                break
+    if first is not None and last is None:
+        first = _with_attributes(first)
+    return first, last
+
+
+def _is_preamble(node: SgNode, language: str) -> bool:
+    """Say whether imports go behind a node: a comment on the file, its docstring, its include guard."""
+    kind = node.kind()
+    if language == "python":
+        return kind == "comment" or (kind == "expression_statement" and [child.kind() for child in node.children()] == ["string"])
+    if language == "rust":
+        outer = node.text().startswith(("///", "/**"))
+        return kind == "inner_attribute_item" or (kind.endswith("comment") and not outer)
+    return (
+        kind == "comment" or (kind == "preproc_call" and "pragma" in node.text()) or (kind == "preproc_def" and node.field("value") is None)
+    )
+
+
+def _with_attributes(node: SgNode) -> SgNode:
+    previous = node.prev()
+    while previous is not None and previous.kind() == "attribute_item":
+        node, previous = previous, previous.prev()
+    return node
+
+
+def _guarded(root: SgNode) -> SgNode:
+    """Return the node whose children are the lines of a file of C: the include guard, where there is one around all of it."""
+    named = [child for child in root.children() if child.is_named() and child.kind() != "comment"]
+    if len(named) == 1 and named[0].kind() == "preproc_ifdef":
+        return named[0]
+    return root
