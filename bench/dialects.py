@@ -33,12 +33,16 @@ class Recipe:
     """The same purpose, reached in the upstream's own way."""
     signature: str = ""
     """The same call after its interface changed."""
+    new_signature: str | None = None
+    """What the edit makes of that, where it goes on to apply."""
     symbol: str = "BLOCK"
     """What `renamed` renames: an identifier of `old`, or the block itself."""
     whole: bool = False
     """The edit puts the whole block anew."""
     by_name: bool = False
     """The edit finds the block by its name, so that a copy of another name does not confuse it."""
+    removal: bool = False
+    """The edit takes something out and brings nothing: where that is gone for whatever reason, its effect is there."""
 
     def fill(self, name: str, new: str) -> list[Operation]:
         """Return the operations for one block."""
@@ -96,6 +100,7 @@ def _textual(recipe: Recipe) -> Recipe:
         reworded=recipe.reworded,
         signature=recipe.signature,
         symbol=recipe.symbol,
+        removal=recipe.removal,
     )
 
 
@@ -194,6 +199,87 @@ SHELL_ANCHOR = Recipe(
     symbol="GPU_BACKEND",
 )
 
+CPP_FUNCTION = Recipe(
+    name="cpp-function",
+    language="cpp",
+    old="    int found = cudaCountDevices(stream);\n",
+    new="    int found = hipCountDevices(stream);\n",
+    operations=({"replace": {"function": "BLOCK"}, "with": "NEW"},),
+    reworded="    int found = gpuCountDevices(stream);\n",
+    whole=True,
+    by_name=True,
+)
+RUST_CALL = Recipe(
+    name="rust-call",
+    language="rust",
+    old="    let found = cuda::count(stream);\n",
+    new="    let found = hip::count(stream);\n",
+    operations=({"replace": {"call": "cuda::count"}, "with": "hip::count(stream)"},),
+    reformatted="    let found = cuda::count(\n        stream,\n    );\n",
+    reworded="    let found = gpu::count(stream);\n",
+    symbol="cuda",
+)
+CMAKE_ARGUMENT = Recipe(
+    name="cmake-argument",
+    language="cmake",
+    old="target_link_libraries(runtime PRIVATE CUDA::cudart m)\n",
+    new="target_link_libraries(runtime PRIVATE hip::host m)\n",
+    operations=(
+        {"argument": {"of": {"call": "target_link_libraries", "argument": "runtime"}, "replace": "CUDA::cudart", "with": "hip::host"}},
+    ),
+    reformatted="target_link_libraries(runtime\n  PRIVATE\n    CUDA::cudart\n    m)\n",
+    new_reformatted="target_link_libraries(runtime\n  PRIVATE\n    hip::host\n    m)\n",
+    reworded="target_link_libraries(runtime PRIVATE gpu::runtime m)\n",
+    signature="target_link_libraries(runtime PRIVATE CUDA::cudart m dl)\n",
+    new_signature="target_link_libraries(runtime PRIVATE hip::host m dl)\n",
+    symbol="CUDA::cudart",
+)
+MESON_ARGUMENT = Recipe(
+    name="meson-argument",
+    language="meson",
+    old="gpu = dependency('cuda', required : true)\n",
+    new="gpu = dependency('hip', required : true)\n",
+    operations=({"argument": {"of": {"call": "dependency", "argument": "'cuda'"}, "replace": "'cuda'", "with": "'hip'"}},),
+    reformatted="gpu = dependency(\n  'cuda',\n  required : true,\n)\n",
+    new_reformatted="gpu = dependency(\n  'hip',\n  required : true,\n)\n",
+    reworded="gpu = dependency('gpu', required : true)\n",
+    signature="gpu = dependency('cuda', required : true, native : true)\n",
+    new_signature="gpu = dependency('hip', required : true, native : true)\n",
+    symbol="cuda",
+)
+REQUIREMENT = Recipe(
+    name="requirement-removal",
+    language="requirements",
+    old="nvidia-reader>=13\n",
+    new="",
+    operations=({"requirement": {"remove": "nvidia-reader"}},),
+    reformatted="nvidia-reader   >=   13\n",
+    signature="nvidia-reader>=14,<15\n",
+    new_signature="",
+    symbol="nvidia-reader",
+    removal=True,
+)
+SHELL_ASSIGNMENT = Recipe(
+    name="shell-assignment",
+    language="bash",
+    old="    GPU_TARGET=sm_90\n",
+    new="    GPU_TARGET=gfx90a\n",
+    operations=({"replace": {"assignment": "GPU_TARGET"}, "with": "GPU_TARGET=gfx90a"},),
+    reformatted='    GPU_TARGET="sm_90"\n',
+    symbol="GPU_TARGET",
+)
+YAML_KEY = Recipe(
+    name="yaml-key",
+    language="yaml",
+    old="  device: cuda\n",
+    new="  device: hip\n",
+    operations=({"set": "BLOCK.device", "value": "hip"},),
+    reformatted="  device:   cuda\n",
+    new_reformatted="  device:   hip\n",
+    symbol="device",
+    by_name=True,
+)
+
 DIALECTS = (
     Dialect(
         suffix=".py",
@@ -207,22 +293,31 @@ DIALECTS = (
         head="int NAME(int stream, int flags) {\n",
         line="    int NAME_K = prepare(stream, N);\n",
         tail="    return NAME_K;\n}\n",
-        recipes=(CPP_CALL, CPP_ANCHOR, _textual(CPP_CALL)),
+        recipes=(CPP_CALL, CPP_ANCHOR, CPP_FUNCTION, _textual(CPP_CALL)),
     ),
     Dialect(
         suffix=".cmake",
         head="# NAME\n",
         line="set(NAME_K N)\n",
         tail="message(STATUS NAME_K)\n",
-        recipes=(CMAKE_ANCHOR, _textual(CMAKE_ANCHOR)),
+        recipes=(CMAKE_ANCHOR, CMAKE_ARGUMENT, _textual(CMAKE_ANCHOR)),
     ),
-    Dialect(suffix=".build", head="# NAME\n", line="NAME_K = N\n", tail="message(NAME_K)\n", recipes=(MESON_ANCHOR,)),
+    Dialect(suffix=".build", head="# NAME\n", line="NAME_K = N\n", tail="message(NAME_K)\n", recipes=(MESON_ANCHOR, MESON_ARGUMENT)),
     Dialect(suffix=".toml", head="[tool.NAME]\n", line="K-N = N\n", tail="last = N\n", recipes=(TOML_KEY, _textual(TOML_KEY))),
     Dialect(
         suffix=".sh",
         head="NAME() {\n",
         line='    NAME_K="N"\n',
         tail='    echo "$NAME_K"\n}\n',
-        recipes=(SHELL_ANCHOR, _textual(SHELL_ANCHOR)),
+        recipes=(SHELL_ANCHOR, SHELL_ASSIGNMENT, _textual(SHELL_ANCHOR)),
     ),
+    Dialect(
+        suffix=".rs",
+        head="fn NAME(stream: i32) -> i32 {\n",
+        line="    let NAME_K = prepare(stream, N);\n",
+        tail="    NAME_K\n}\n",
+        recipes=(RUST_CALL,),
+    ),
+    Dialect(suffix=".txt", head="# NAME\n", line="NAME-K>=N\n", tail="NAME-last>=N\n", recipes=(REQUIREMENT, _textual(REQUIREMENT))),
+    Dialect(suffix=".yaml", head="NAME:\n", line="  K: N\n", tail="  last: N\n", recipes=(YAML_KEY,)),
 )

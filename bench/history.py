@@ -11,7 +11,7 @@ from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sd
 from packaging.version import InvalidVersion, Version
 from pygit2.enums import FileMode
 
-from bench.oracle import changes
+from bench.oracle import changes, named
 from forkhouse.lock import SdistSource, WheelSource
 from forkhouse.sources.archives import read_tar, read_wheel
 from forkhouse.sources.store import ObjectStore, TreeFile
@@ -45,7 +45,7 @@ class Subject:
     def metadata_only(self) -> bool:
         """Whether the edits look at nothing but the metadata of a wheel, which an index serves apart (PEP 658)."""
         return self.source.kind == "wheel" and all(
-            change.get("language") == "metadata" for patch in self.edits for change in changes(patch)
+            path.endswith("/METADATA") for patch in self.edits for change in changes(patch) for path in named(change)
         )
 
 
@@ -144,7 +144,8 @@ class Library:
 def dates(registry: Registry, subject: Subject, lock: Lock) -> dict[Version, dt.datetime]:
     """Return when each version came out: the earliest upload of it in any package of the upstream.
 
-    A repackager uploads old versions late, all on one day; distance in time is meant from the upstream's own release.
+    A repackager uploads old versions late, all on one day, and counts post-releases of its own; distance in time is meant from the
+    upstream's own release.
     """
     earliest: dict[Version, dt.datetime] = {}
     for source in lock.upstreams[subject.upstream].sources:
@@ -152,7 +153,7 @@ def dates(registry: Registry, subject: Subject, lock: Lock) -> dict[Version, dt.
             for release in releases(registry, source):
                 if release.when is not None:
                     earliest[release.version] = min(release.when, earliest.get(release.version, release.when))
-    return earliest
+    return {version: earliest.get(Version(version.base_version), when) for version, when in earliest.items()}
 
 
 def months(when: dt.datetime, pin: dt.datetime) -> float:

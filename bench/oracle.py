@@ -19,7 +19,7 @@ from pygit2.enums import DeltaStatus, DiffFind
 
 from forkhouse.errors import PostConditionError
 from forkhouse.patches.structural import check_conditions
-from forkhouse.patches.textual import map_path
+from forkhouse.patches.textual import difference, map_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from forkhouse.patches.series import Patch
     from forkhouse.sources.store import ObjectStore
 
-SELECTORS = ("replace", "remove", "insert")
-ATTRIBUTES = {"kind", "field", "stopBy", "text", "with"}
+SELECTORS = ("replace", "wrap", "remove", "insert", "argument", "item", "include", "import")
+ATTRIBUTES = {"kind", "field", "stopBy", "text", "with", "add", "value"}
 """Keys of a selector whose values are not words of the upstream's code."""
 SIMILAR = 50
 """Percent of likeness from which git takes a file for a renamed one, its default."""
@@ -96,7 +96,7 @@ _RENAMES: dict[tuple[str, str], dict[str, str]] = {}
 def renames(before: str, after: str, *, store: ObjectStore) -> dict[str, str]:
     """Return the files that were renamed between two trees; reckoned once for each pair."""
     if (before, after) not in _RENAMES:
-        diff = store.repository.diff(store.repository[before], store.repository[after])  # type: ignore[arg-type]  # trees
+        diff = difference(before, after, store=store)
         diff.find_similar(flags=DiffFind.FIND_RENAMES, rename_threshold=SIMILAR, rename_limit=3000)
         moved = {delta.old_file.path: delta.new_file.path for delta in diff.deltas if delta.status == DeltaStatus.RENAMED}
         _RENAMES[before, after] = moved
@@ -160,7 +160,7 @@ def faults(patch: Patch, base: str, tree: str, paths: Mapping[str, str], *, stor
         check_conditions(tree, patch.edit, paths, store=store, where=patch.name)
     except PostConditionError as error:
         return str(error)
-    diff = store.repository.diff(store.repository[base], store.repository[tree])  # type: ignore[arg-type]  # trees
+    diff = difference(base, tree, store=store)
     for delta in diff.deltas:
         path = delta.new_file.path
         if (

@@ -283,9 +283,7 @@ def main(limit: int, span: float, only: tuple[str, ...], output: Path) -> None:
     write_atomic(output, json.dumps(summary(rows), indent=1).encode() + b"\n")
     click.echo(table(rows))
     for loss in losses(rows):
-        click.echo(
-            f"{loss['upstream']}/{loss['edit']} {loss['verdict']} (target: {loss['target']}): {loss['cause']} [{', '.join(loss['releases'])}]"
-        )  # type: ignore[arg-type]  # a list of text
+        click.echo(f"{loss['upstream']}/{loss['edit']} {loss['verdict']} (target: {loss['target']}): {loss['cause']} {loss['releases']}")
     click.echo(f"Written: {output}")
 
 

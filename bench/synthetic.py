@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import random
 import sys
+import tempfile
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +21,10 @@ import yaml
 from pygit2.enums import FileMode
 
 from bench.dialects import DIALECTS, Recipe
+from bench.peers import PEERS, Case, missing, must, named_paths, run
 from forkhouse.patches.ladder import APPLIED, Ladder, Verdict, pin
 from forkhouse.patches.series import Patch, read_series
+from forkhouse.patches.textual import difference
 from forkhouse.sources.store import Entry, ObjectStore, TreeFile
 from forkhouse.workspace import write_atomic
 
@@ -81,7 +84,7 @@ class Truth:
     """The right verdict; several where more than one is right."""
     path: str = ""
     blob: str = ""
-    """The patched content of the one file, where it is known what it should be."""
+    """The content of the one file when it is rightly patched; nothing where that is not known, or nothing is there to patch."""
     why: str = ""
 
 
@@ -109,16 +112,22 @@ class _Generator:
         self.number = 0
         self.files: list[File] = []
         self.sites: list[Site] = []
-        recipes = [(dialect, recipe) for dialect in DIALECTS for recipe in dialect.recipes]
-        for number in range(sites):
-            self._site(number, *recipes[number % len(recipes)])
-        for _ in range(sites // 3):
+        cases = [
+            (dialect, recipe, fate)
+            for dialect in DIALECTS
+            for recipe in dialect.recipes
+            for fate in ("", *FATES)
+            if fate not in {"signature", "reworded"} or getattr(recipe, fate)
+        ]
+        self.random.shuffle(cases)
+        self.length = commits
+        self.plan: defaultdict[int, list[tuple[Site, str]]] = defaultdict(list)
+        for number in range(sites or len(cases)):
+            dialect, recipe, fate = cases[number % len(cases)]
+            self._schedule(self._site(number, dialect, recipe), fate, commits)
+        for _ in range(len(self.sites) // 3):
             dialect = self.random.choice(DIALECTS)
             self.files.append(File(path=self._path(dialect), dialect=dialect, blocks=[self._neutral(dialect) for _ in range(8)]))
-        self.plan: defaultdict[int, list[tuple[Site, str]]] = defaultdict(list)
-        self.length = commits
-        for number, site in enumerate(self.sites):
-            self._schedule(site, number // len(recipes) + number, commits)
 
     def _next(self) -> int:
         self.number += 1
@@ -131,7 +140,7 @@ class _Generator:
         name = f"{self.random.choice(('load', 'move', 'plan', 'send'))}_{self._next()}"
         return Block(name=name, text=dialect.block(name, dialect.filler(name, "middle", self.random), self.random))
 
-    def _site(self, number: int, dialect: Dialect, recipe: Recipe) -> None:
+    def _site(self, number: int, dialect: Dialect, recipe: Recipe) -> Site:
         name = f"target_{self._next()}"
         text = dialect.block(name, recipe.old, self.random)
         new = text.replace(recipe.old, recipe.new)
@@ -144,14 +153,14 @@ class _Generator:
         self.files.append(file)
         kind = "patch" if recipe.operations is None else "edit.yaml"
         self.sites.append(Site(patch=f"{number + 1:04}-{recipe.name}.{kind}", recipe=recipe, file=file, block=block))
+        return self.sites[-1]
 
-    def _schedule(self, site: Site, number: int, commits: int) -> None:
-        """Give a site some changes that it outlives, then for most a fate; all fates come up, in turn."""
+    def _schedule(self, site: Site, fate: str, commits: int) -> None:
+        """Give a site some changes that it outlives, then its fate."""
         possible = [change for change in CHANGES if change != "reformatted" or site.recipe.reformatted]
         for change in self.random.sample(possible, self.random.randrange(3)):
             self.plan[self.random.randrange(1, max(2, commits // 2))].append((site, change))
-        fate = (*FATES, "")[number % (len(FATES) + 1)]
-        if fate and (fate not in {"signature", "reworded"} or getattr(site.recipe, fate)):
+        if fate:
             self.plan[self.random.randrange(commits // 2 + 1, commits)].append((site, fate))
 
     def run(self, folder: Path) -> Upstream:
@@ -195,7 +204,7 @@ class _Generator:
             target = folder / site.patch
             if site.recipe.operations is None:
                 after = self.store.with_entries(tree, {site.file.path: self._entry(self._patched(site))})
-                diff = self.store.repository.diff(self.store.repository[tree], self.store.repository[after])  # type: ignore[arg-type]  # trees
+                diff = difference(tree, after, store=self.store)
                 target.write_text(
                     f"From: Synthetic <synthetic@localhost>\nSubject: {site.recipe.name}\n\nFor the benchmark.\n---\n{diff.patch}",
                     encoding="utf-8",
@@ -272,6 +281,8 @@ class _Generator:
                 block.text = block.text.replace(block.old, block.new)
             case "reworded" | "signature":
                 block.text = block.text.replace(recipe.reformatted if "reformatted" in site.done else recipe.old, getattr(recipe, change))
+                if change == "signature" and recipe.new_signature is not None:
+                    block.old, block.new = recipe.signature, recipe.new_signature
             case "renamed":
                 block.text = recipe.rename(block.text, block.name)
             case "deleted":
@@ -291,7 +302,8 @@ class _Generator:
     def _truth(self, site: Site) -> Truth:
         why = " ".join((*sorted(site.done), site.fate)).strip() or "untouched"
         verdicts = _right_verdicts(site)
-        if not (verdicts & APPLIED) or site.fate in {"signature", "reworded"} or site.file not in self.files:
+        known = site.fate in {"", "copied"} or (site.fate == "signature" and site.recipe.new_signature is not None)
+        if not known:
             return Truth(verdicts=verdicts, why=why)
         blob = self._entry(self._patched(site)).blob
         return Truth(verdicts=verdicts, path=site.file.path, blob=blob, why=why)
@@ -300,20 +312,26 @@ class _Generator:
 def _right_verdicts(site: Site) -> frozenset[Verdict]:  # the truth, case by case
     textual = site.recipe.operations is None
     match site.fate:
+        case "upstreamed" if textual and {"near", "moved"} <= site.done:
+            # Neither the hunk as it was, nor a merge, shows that its effect is there.
+            return frozenset({Verdict.UPSTREAMED, Verdict.CONFLICT})
         case "upstreamed":
             return frozenset({Verdict.UPSTREAMED})
         case "file-deleted":
             return frozenset({Verdict.OBSOLETE})
         case "deleted":
-            # A textual patch knows lines and no symbols: it cannot tell a deleted function from a changed one.
-            return frozenset({Verdict.OBSOLETE, Verdict.CONFLICT} if textual else {Verdict.OBSOLETE})
+            # A text knows lines and no symbols: it cannot tell a deleted function from a changed one.
+            may = {Verdict.OBSOLETE, Verdict.CONFLICT} if textual or site.recipe.language == "text" else {Verdict.OBSOLETE}
+            return frozenset(may | {Verdict.UPSTREAMED} if site.recipe.removal else may)
         case "reworded":
             may = {Verdict.CONFLICT, Verdict.UPSTREAMED, Verdict.OBSOLETE}
             return frozenset(may | APPLIED if site.recipe.whole else may)
+        case "signature" if site.recipe.new_signature is not None and not textual:
+            return frozenset({Verdict.RESTRUCTURED})
         case "signature":
             return frozenset({Verdict.CONFLICT, *APPLIED} if site.recipe.whole else {Verdict.CONFLICT})
         case "renamed":
-            return frozenset({Verdict.CONFLICT})
+            return frozenset({Verdict.CONFLICT, Verdict.UPSTREAMED} if site.recipe.removal else {Verdict.CONFLICT})
         case "copied" if textual:
             return frozenset({Verdict.CONFLICT, Verdict.CLEAN, Verdict.MERGED})
         case "copied" if not site.recipe.by_name:
@@ -387,6 +405,33 @@ def judge(upstream: Upstream, store: ObjectStore) -> list[Finding]:
     return findings
 
 
+def judge_peers(upstream: Upstream, store: ObjectStore) -> dict[str, dict[str, int]]:
+    """Let the other tools apply the textual twin of every patch, once for each thing that became of what it is about.
+
+    The tree that a right application gives is known, so that what a tool applied elsewhere, or twice, is seen.
+    """
+    ladder = Ladder(store=store, paths={}, pinned={})
+    figures = {tool: {"replays": 0, "right": 0, "refused": 0, "silent-wrong": 0} for tool in PEERS}
+    for patch in upstream.patches:
+        pinned = pin(upstream.trees[0], [patch], ladder)[patch.name]
+        command = ("git", f"--git-dir={store.folder}", "diff", "--full-index", "--no-ext-diff", pinned.before, pinned.after)
+        twin = must(run(store.folder, *command)).stdout
+        seen: set[str] = set()
+        for tree, truths in zip(upstream.trees, upstream.truths, strict=True):
+            truth = truths[patch.name]
+            if truth.why in seen or (not truth.blob and truth.verdicts & APPLIED):
+                continue
+            seen.add(truth.why)
+            files = {path: store.read(tree, path) for path in named_paths(twin) if store.entry(tree, path) is not None}
+            expected = {truth.path: store.repository[truth.blob].read_raw()} if truth.blob else files
+            for tool, act in PEERS.items():
+                made = act(Case(files=files, patch=twin, objects=store.folder / "objects"))
+                outcome = "refused" if not made.claimed else "right" if made.files == expected else "silent-wrong"
+                figures[tool][outcome] += 1
+                figures[tool]["replays"] += 1
+    return figures
+
+
 def summary(findings: Sequence[Finding]) -> dict[str, object]:
     """Return precision and recall of every verdict, and what was wrong."""
     figures = {}
@@ -423,22 +468,25 @@ def summary(findings: Sequence[Finding]) -> dict[str, object]:
 @click.command()
 @click.option("--seed", default=1, show_default=True)
 @click.option("--commits", default=260, show_default=True)
-@click.option("--sites", default=64, show_default=True, help="Patches in the series.")
+@click.option("--sites", default=0, help="Patches in the series; unless given, as many as there are pairs of a kind of patch and a fate.")
+@click.option("--peers/--no-peers", default=True, show_default=True, help="Also let git, patch and quilt apply the textual twins.")
 @click.option("--json", "output", type=click.Path(path_type=Path), default=Path("build/bench/synthetic.json"), show_default=True)
-def main(seed: int, commits: int, sites: int, output: Path) -> None:
+def main(seed: int, commits: int, sites: int, peers: bool, output: Path) -> None:  # noqa: FBT001  # click passes flags so
     """Measure precision and recall of every verdict on an upstream whose churn is known."""
-    import tempfile  # noqa: PLC0415
-
     with tempfile.TemporaryDirectory(prefix="forkhouse-synthetic-") as scratch:
         store = ObjectStore(Path(scratch, "store.git"))
         upstream = generate(store, Path(scratch, "patches"), seed=seed, commits=commits, sites=sites)
-        result = {"seed": seed, "commits": len(upstream.commits), "patches": len(upstream.patches), **summary(judge(upstream, store))}
+        figures = summary(judge(upstream, store))
+        others = judge_peers(upstream, store) if peers and not missing() else {}
+    result = {"seed": seed, "commits": len(upstream.commits), "patches": len(upstream.patches), **figures, "peers": others}
     write_atomic(output, json.dumps(result, indent=1).encode() + b"\n")
     click.echo(f"{result['replays']} replays, {result['right']:.2%} right, {result['silent-wrong']} silently wrong")
     click.echo(f"{'verdict':<14}{'given':>7}{'precision':>11}{'due':>7}{'recall':>9}")
     for verdict, each in result["verdicts"].items():  # type: ignore[attr-defined]  # made above
         shown = ["-" if each[key] is None else f"{each[key]:.1%}" for key in ("precision", "recall")]
         click.echo(f"{verdict:<14}{each['given']:>7}{shown[0]:>11}{each['due']:>7}{shown[1]:>9}")
+    for tool, each in others.items():
+        click.echo(f"{tool:<14}{each}")
     for title in ("mistakes", "silently wrong"):
         for each in result[title][:25]:  # type: ignore[index]  # made above
             click.echo(f"{title}: {each}")

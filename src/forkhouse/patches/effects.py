@@ -164,7 +164,9 @@ def _stands(text: str, node: Node, new: str, *, before: bool) -> bool:
     # White space of any length may stand between, but not without end: this keeps it linear in the size of what is looked for.
     window = 8 * len(new) + 1024
     if before:
-        return "".join(text[max(0, start - window) : start].split()).endswith(wanted)
+        # What was put before a function may have become a part of it: a decorator.
+        own = "".join(text[start : min(node.start, start + window)].split())
+        return own.startswith(wanted) or "".join(text[max(0, start - window) : start].split()).endswith(wanted)
     return "".join(text[end : end + window].split()).startswith(wanted)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from forkhouse.errors import PatchConflictError
 from forkhouse.patches.languages import Layout, indentation, is_blank, line_end, line_start, newline_of, next_line
 
 if TYPE_CHECKING:
@@ -75,7 +76,10 @@ def removed(text: str, parts: Parts, position: int, language: str) -> list[Splic
             splices.append((other, other, ","))
         return splices
     # The last of several, without a comma of its own: the one before it goes.
-    comma = parts.commas[-1]
+    comma = next((comma for comma in reversed(parts.commas) if parts.spans[position - 1][1] <= comma < start), None)
+    if comma is None:
+        message = f"No comma stands beside {text[start:end]}: the list is not well formed."
+        raise PatchConflictError(message)
     region = (start if text[comma + 1 : start].strip() else comma + 1, end)
     if indentation(text, start) is not None and is_blank(text[end : line_end(text, end)], language):
         region = (line_start(text, start), next_line(text, end))

@@ -82,8 +82,25 @@ _WRAPPERS = frozenset({"stream", "document", "block_node", "flow_node", "express
 """Nodes that hold one other node and add nothing to it."""
 
 
+_LEVELS = 100
+"""Of nesting that a file of YAML may have. The grammar's scanner keeps 253 and then ends the whole process with an assertion."""
+
+
+def _levels(text: str) -> int:
+    """Return a bound of how deep blocks of YAML can be nested: indentations that occur, and indicators on one line."""
+    lines = text.splitlines()
+    indentations = {len(line) - len(line.lstrip()) for line in lines}
+    return len(indentations) + max((len(re.findall(r"[-?:](?=\s|$)", line)) for line in lines), default=0)
+
+
 def root_of(text: str, language: str) -> SgNode:
-    """Return the tree of a text. Raises PatchConflictError for one that is no text: half of a surrogate pair."""
+    """Return the tree of a text.
+
+    Raises PatchConflictError for one that is no text (it holds half of a surrogate pair), or YAML nested too deep to be read.
+    """
+    if language == "yaml" and _levels(text) > _LEVELS:
+        message = f"The file may be nested more than {_LEVELS} levels deep, which the grammar cannot read. Edit it as `text`."
+        raise PatchConflictError(message)
     try:
         return SgRoot(text, language).root()
     except UnicodeEncodeError as error:
@@ -420,7 +437,10 @@ def faults(text: str, language: str) -> int:
         own = language == "yaml" and _yaml_refuses(text)
     if language in {"python", "json"} and not own:
         return 0
-    root = root_of(text, language)
+    try:
+        root = root_of(text, language)
+    except PatchConflictError:
+        return own + 1
     # A token that the grammar had to make up is empty; so is the whole of an empty text, and a few nodes that may be.
     made_up = [node for node in search(root, {"regex": "^$"}) if node.is_leaf() and not node.is_named()]
     return own + len(search(root, {"kind": "ERROR"})) + len(made_up)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from functools import cache
 from typing import TYPE_CHECKING
@@ -27,11 +28,19 @@ def _parser() -> Parser:
     return Parser(Language(tree_sitter_cmake.language()))
 
 
+_BLANKS = 5000
+"""In a row, that a file may have."""
+
+
 class _Source:
     """A text with its tree. The tree counts bytes, everything else here counts characters."""
 
     def __init__(self, text: str) -> None:
         self.text = text
+        # The grammar needs the square of the time for them, when it looks for where to go on after an error.
+        if any(len(run) > _BLANKS for run in re.findall(r"\s+", text)):
+            message = "The file has thousands of blanks in a row, which the grammar cannot read. Edit it as `text`."
+            raise PatchConflictError(message)
         try:
             self._bytes = text.encode("utf-8")
         except UnicodeEncodeError as error:
@@ -131,5 +140,8 @@ def _arguments(source: _Source, command: TreeNode) -> Parts | None:
 
 def faults(text: str, language: str) -> int:  # noqa: ARG001  # the protocol's signature
     """Return how many places the grammar cannot read."""
-    root = _Source(text).root
+    try:
+        root = _Source(text).root
+    except PatchConflictError:
+        return 1
     return sum(node.is_error or node.is_missing for node in _walk(root)) if root.has_error else 0

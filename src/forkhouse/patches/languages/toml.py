@@ -49,6 +49,10 @@ def change_document(text: str, change: Callable[[TOMLDocument], int]) -> tuple[s
     from tomlkit.exceptions import TOMLKitError  # noqa: PLC0415
 
     document = read(text)
+    if document.as_string() != text:
+        # Seen with an array of tables that other tables interrupt.
+        message = "tomlkit does not write this file as it stands, so an edit would touch what is beside it. Use an `anchor`, in the language text."
+        raise PatchConflictError(message)
     try:
         matches = change(document)
         changed = document.as_string() if matches else text
