@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -75,7 +77,10 @@ def integration_cpu(session: nox.Session) -> None:
 def integration_mi210(session: nox.Session) -> None:
     """Run the same tests and more on an MI210; stop at once, with exit code 40, where there is no gfx90a GPU."""
     session.install("-e", ".")
-    session.run("forkhouse", "device", "--target", "gfx90a")
+    # nox would turn every failure into exit code 1; that there is no GPU has a code of its own.
+    found = subprocess.run([Path(session.bin, "forkhouse"), "device", "--target", "gfx90a"], check=False)
+    if found.returncode != 0:
+        sys.exit(found.returncode)
     integration(session, profile="rocm", device="mi210")
 
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
-from pygit2.enums import DeltaStatus, DiffFind
+from pygit2.enums import DeltaStatus
 
+from bench.peers import must, run
 from forkhouse.errors import PostConditionError
 from forkhouse.patches.structural import check_conditions
 from forkhouse.patches.textual import difference, map_path
@@ -96,10 +97,10 @@ _RENAMES: dict[tuple[str, str], dict[str, str]] = {}
 def renames(before: str, after: str, *, store: ObjectStore) -> dict[str, str]:
     """Return the files that were renamed between two trees; reckoned once for each pair."""
     if (before, after) not in _RENAMES:
-        diff = difference(before, after, store=store)
-        diff.find_similar(flags=DiffFind.FIND_RENAMES, rename_threshold=SIMILAR, rename_limit=3000)
-        moved = {delta.old_file.path: delta.new_file.path for delta in diff.deltas if delta.status == DeltaStatus.RENAMED}
-        _RENAMES[before, after] = moved
+        options = (f"--find-renames={SIMILAR}%", "-l3000", "--diff-filter=R", "--name-status", "-z")
+        said = must(run(store.folder, "git", f"--git-dir={store.folder}", "diff", *options, before, after)).stdout
+        parts = said.decode().split("\0")[:-1]
+        _RENAMES[before, after] = dict(zip(parts[1::3], parts[2::3], strict=True))
     return _RENAMES[before, after]
 
 

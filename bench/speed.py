@@ -5,6 +5,7 @@ Rounds are interleaved, so that a busy machine disturbs all alike; a ratio is th
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import random
@@ -22,16 +23,13 @@ from typing import TYPE_CHECKING
 import click
 from pygit2.enums import FileMode
 
+from bench.apply import START, apply
 from bench.dialects import DIALECTS
 from bench.peers import make_quilt_series, missing, must, run
-from bench.synthetic import HOUR, START, Upstream, generate
-from forkhouse.lock import GitSource
-from forkhouse.patches import apply_series
+from bench.synthetic import HOUR, Upstream, generate
 from forkhouse.patches.ladder import Ladder, pin
-from forkhouse.patches.series import read_series
 from forkhouse.radar import scan
 from forkhouse.radar.candidates import Candidate
-from forkhouse.sources import SourceTree
 from forkhouse.sources.store import Entry, ObjectStore, TreeFile
 from forkhouse.workspace import Journal, write_atomic
 
@@ -130,20 +128,6 @@ def long_series(folder: Path, *, patches: int, files: int) -> LongSeries:
     return LongSeries(store=store, base=base, commit=commit, folder=series, final=tree)
 
 
-def apply_ours(store: Path, base: str, commit: str, series: Path, journal: Path) -> str:
-    """Apply a series as the pipeline does, and return the tree."""
-    source = SourceTree(
-        upstream="speed",
-        version="1",
-        source=GitSource(kind="git", url="file:///speed"),
-        tree=base,
-        commit=commit,
-        epoch=START,
-        passed_over=(),
-    )
-    return apply_series(source, read_series(series), store=ObjectStore(store), journal=Journal(journal), engine="bench").tree
-
-
 def measure_apply(folder: Path, *, patches: int, rounds: int) -> list[Ratio]:
     """Time a series on a committed branch. Raises RuntimeError when the trees differ."""
     made = long_series(folder, patches=patches, files=600)
@@ -164,20 +148,15 @@ def measure_apply(folder: Path, *, patches: int, rounds: int) -> list[Ratio]:
     def ours_here() -> float:
         store, journal = fresh_store(), folder / f"journal-{next(number)}"
         trees: list[str] = []
-        took = timed(lambda: trees.append(apply_ours(store, made.base, made.commit, made.folder, journal)))
+        took = timed(lambda: trees.append(apply(store, made.base, made.commit, made.folder, journal)))
         check(trees[0], "forkhouse")
         return took
 
     def ours_from_the_start() -> float:
         arguments = [str(each) for each in (fresh_store(), made.base, made.commit, made.folder, folder / f"journal-{next(number)}")]
-        code = "import sys, pathlib; from bench.speed import apply_ours; s, b, c, p, j = sys.argv[1:]; print(apply_ours(pathlib.Path(s), b, c, pathlib.Path(p), pathlib.Path(j)))"
+        command = [sys.executable, "-m", "bench.apply", *arguments]
         done: list[subprocess.CompletedProcess[str]] = []
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])}
-        took = timed(
-            lambda: done.append(
-                subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True, env=environment)
-            )
-        )
+        took = timed(lambda: done.append(subprocess.run(command, check=True, capture_output=True, text=True)))
         check(done[0].stdout.split()[-1], "forkhouse")
         return took
 
@@ -282,20 +261,18 @@ def measure_noop(folder: Path, *, rounds: int) -> list[Ratio]:
     noxfile.write_text(
         'import nox\n\n\n@nox.session(venv_backend="none")\ndef empty(session: nox.Session) -> None:\n    pass\n', encoding="utf-8"
     )
+    # A nox session has no nox of its own; then the one on the PATH serves.
+    nox = [sys.executable, "-m", "nox"] if importlib.util.find_spec("nox") else ["nox"]
+    empty = [*nox, "--noxfile", str(noxfile), "--session", "empty"]
     build = [sys.executable, "-m", "forkhouse", "build", "--profile", "cpu"]
-    nox = [sys.executable, "-m", "nox", "--noxfile", str(noxfile), "--session", "empty"]
 
     def command(arguments: Sequence[str]) -> float:
         return timed(lambda: subprocess.run(arguments, check=True, capture_output=True))
 
     command(build)
-    command(nox)
-    ours, theirs = interleaved(rounds, lambda: command(build), lambda: command(nox))
-    return [
-        Ratio(
-            name="no-op build / empty nox session", ours=ours, theirs=theirs, note="whole processes; all of the cpu profile is up to date"
-        )
-    ]
+    command(empty)
+    ours, theirs = interleaved(rounds, lambda: command(build), lambda: command(empty))
+    return [Ratio(name="no-op build / empty nox session", ours=ours, theirs=theirs, note="whole processes; the cpu profile is up to date")]
 
 
 def as_json(ratios: Sequence[Ratio], rounds: int) -> Mapping[str, object]:

@@ -20,6 +20,7 @@ import click
 import yaml
 from pygit2.enums import FileMode
 
+from bench.apply import START
 from bench.dialects import DIALECTS, Recipe
 from bench.peers import PEERS, Case, missing, must, named_paths, run
 from forkhouse.patches.ladder import APPLIED, Ladder, Verdict, pin
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
     from bench.dialects import Dialect
 
-START = 1_700_000_000
-"""Time of the first commit, and of no other clock: the same seed gives the same ids."""
 HOUR = 3600
 FATES = ("upstreamed", "reworded", "renamed", "signature", "deleted", "file-deleted", "copied")
 CHANGES = ("near", "moved", "reformatted", "file-renamed")

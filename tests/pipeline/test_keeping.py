@@ -44,8 +44,10 @@ def test_the_radar_judges_every_commit_of_a_mirror(checkout: Checkout, mirror: P
     (matrix,) = json.loads(checkout.run(*arguments).stdout)
     # A text is edited wherever its anchor stands; the textual steps tell how far the upstream has moved.
     assert verdicts(matrix) == ["clean", "clean", "merged", "restructured", "conflict", "upstreamed", "obsolete"]
-    assert matrix["patches"][0]["first-break"].endswith("churn")
-    assert matrix["candidates"][0]["label"] == "v2.0"
+    labels = [candidate["label"] for candidate in matrix["candidates"]]
+    assert labels[0] == "v2.0"
+    assert matrix["patches"][0]["first-break"] == labels[4]
+    assert matrix["patches"][0]["upstreamed-by"] == labels[5]
     page = (checkout.root / "build/radar.html").read_text(encoding="utf-8")
     assert page.count("<rect ") == 7
     assert "http" not in page.replace("http://www.w3.org", ""), "the page must be self-contained"

@@ -161,6 +161,8 @@ def _place(lines: list[bytes], wanted: list[bytes], expected: int, begun: int, *
         places = [0]
     elif last:
         places = [len(lines) - len(wanted)]
+    elif begun <= expected and lines[expected : expected + len(wanted)] == wanted:
+        return expected
     else:
         places = sorted(range(begun, len(lines) - len(wanted) + 1), key=lambda place: abs(place - expected))
     return next((place for place in places if begun <= place and lines[place : place + len(wanted)] == wanted), None)

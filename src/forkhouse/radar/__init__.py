@@ -50,10 +50,14 @@ class Matrix:
             sum(row[column].verdict in SETTLED for row in self.cells) / len(self.patches) for column in range(len(self.candidates))
         )
 
-    def first_break(self, row: int) -> Candidate | None:
-        """Return the first candidate after the pin on which a patch is in conflict, None when it never is."""
+    def first(self, row: int, verdict: Verdict) -> Candidate | None:
+        """Return the first candidate after the pin on which a patch has a verdict, None when it never has."""
         after = [column for column, candidate in enumerate(self.candidates) if candidate.order > self._pin_order()]
-        return next((self.candidates[column] for column in after if self.cells[row][column].verdict is Verdict.CONFLICT), None)
+        return next((self.candidates[column] for column in after if self.cells[row][column].verdict is verdict), None)
+
+    def first_break(self, row: int) -> Candidate | None:
+        """Return the candidate that broke a patch."""
+        return self.first(row, Verdict.CONFLICT)
 
     def newest_whole(self) -> Candidate | None:
         """Return the newest candidate on which no patch is in conflict."""
@@ -81,6 +85,7 @@ class Matrix:
                 {
                     "name": name,
                     "first-break": broken.label if (broken := self.first_break(row)) else None,
+                    "upstreamed-by": brought.label if (brought := self.first(row, Verdict.UPSTREAMED)) else None,
                     "verdicts": [asdict(cell) for cell in self.cells[row]],
                 }
                 for row, name in enumerate(self.patches)

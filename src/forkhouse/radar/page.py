@@ -61,16 +61,14 @@ def _section(matrix: Matrix) -> str:
     rows = []
     for row, name in enumerate(matrix.patches):
         broken = matrix.first_break(row)
-        cause = ""
-        if broken is not None:
-            cause = matrix.cells[row][matrix.candidates.index(broken)].cause
-        rows.append(
-            f"<tr><td><code>{escape(name)}</code></td><td>{escape(broken.label) if broken else 'never'}</td><td>{escape(cause)}</td></tr>"
-        )
+        brought = matrix.first(row, Verdict.UPSTREAMED)
+        cause = matrix.cells[row][matrix.candidates.index(broken)].cause if broken else ""
+        cells = (broken.label if broken else "never", brought.label if brought else "not yet", cause)
+        rows.append(f"<tr><td><code>{escape(name)}</code></td>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>")
     return (
         f"<h2>{escape(matrix.upstream)} <small>({escape(matrix.form)}, pinned at {escape(matrix.pin)}, "
         f"{len(matrix.candidates)} candidates)</small></h2>\n<p>{newest}</p>\n{_map(matrix)}\n{_line(matrix)}\n"
-        f"<table><tr><th>patch</th><th>first broken by</th><th>cause</th></tr>{''.join(rows)}</table>\n"
+        f"<table><tr><th>patch</th><th>first broken by</th><th>upstreamed by</th><th>cause</th></tr>{''.join(rows)}</table>\n"
     )
 
 

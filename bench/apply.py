@@ -1,0 +1,35 @@
+"""Apply a series as the pipeline does, from a process of its own: what the start of Python adds is measured with it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from forkhouse.lock import GitSource
+from forkhouse.patches import apply_series
+from forkhouse.patches.series import read_series
+from forkhouse.sources import SourceTree
+from forkhouse.sources.store import ObjectStore
+from forkhouse.workspace import Journal
+
+START = 1_700_000_000
+"""Time of the first commit of every generated history: the same inputs give the same ids."""
+
+
+def apply(store: Path, base: str, commit: str, series: Path, journal: Path) -> str:
+    """Apply the series in a folder to a commit of a store, each patch a commit, and return the tree."""
+    source = SourceTree(
+        upstream="speed",
+        version="1",
+        source=GitSource(kind="git", url="file:///speed"),
+        tree=base,
+        commit=commit,
+        epoch=START,
+        passed_over=(),
+    )
+    return apply_series(source, read_series(series), store=ObjectStore(store), journal=Journal(journal), engine="bench").tree
+
+
+if __name__ == "__main__":
+    folder, base, commit, series, journal = sys.argv[1:]
+    sys.stdout.write(apply(Path(folder), base, commit, Path(series), Path(journal)) + "\n")
