@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -216,17 +216,18 @@ def measure_radar(folder: Path, *, commits: int, patches: int, sample: int, roun
         for number, (commit, tree) in enumerate(zip(upstream.commits, upstream.trees, strict=True))
     ]
     number = iter(range(10_000))
-    journals: list[Journal] = []
+    rooms: list[tuple[Ladder, Journal]] = []
 
     def look() -> float:
-        return timed(
-            lambda: scan(
-                "synthetic", "git", candidates[0].label, candidates, upstream.patches, ladder, journal=journals[-1], engine="bench"
-            )
-        )
+        own, journal = rooms[-1]
+        label = candidates[0].label
+        return timed(lambda: scan("synthetic", "git", label, candidates, upstream.patches, own, journal=journal, engine="bench"))
 
     def first() -> float:
-        journals.append(Journal(folder / f"journal-radar-{next(number)}"))
+        # A store of its own: objects that an earlier round wrote would be found, not written.
+        copy = folder / f"radar-{next(number)}.git"
+        shutil.copytree(store.folder, copy)
+        rooms.append((replace(ladder, store=ObjectStore(copy)), Journal(folder / f"journal-radar-{next(number)}")))
         return look()
 
     clone = folder / "clone"

@@ -81,11 +81,13 @@ class Ladder:
     """How the upstream's own paths appear in this form."""
     pinned: Mapping[str, Pinned]
     """The textual forms that are known, by patch name."""
-    _known: dict[tuple[object, ...], tuple[Judgement, dict[str, Entry | None]]] = field(default_factory=dict, repr=False, compare=False)
+    _known: dict[tuple[object, ...], tuple[Judgement, dict[str, Entry | None]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
     """Judgements with the files that they changed, by all that they depend on. Neighbours in a history share nearly all of it."""
-    _moves: dict[tuple[tuple[str, str, str], ...], dict[str, str]] = field(default_factory=dict, repr=False, compare=False)
+    _moves: dict[tuple[tuple[str, str, str], ...], dict[str, str]] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Renames since the pin, by the files that came and went."""
-    _changes: dict[str, tuple[tuple[str, str, str], ...]] = field(default_factory=dict, repr=False, compare=False)
+    _changes: dict[str, tuple[tuple[str, str, str], ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Files that came and went since the pin, by tree."""
 
     def judge_series(self, base: str, patches: Sequence[Patch]) -> list[Judgement]:
