@@ -128,6 +128,13 @@ def test_named_commits_survive_gits_clean_up(store: ObjectStore) -> None:
     assert not fresh.has(None)
 
 
+def test_a_link_that_leaves_the_tree_by_way_of_another_is_refused(store: ObjectStore, tmp_path: Path) -> None:
+    # As text, a/b/up/../x lies in the tree; the way there goes through its top.
+    links = [text("a/b/up", b"../..", FileMode.LINK), text("evil", b"a/b/up/../x", FileMode.LINK)]
+    with pytest.raises(UnsafeArchiveError, match=r"The link 'evil' points at 'a/b/up/\.\./x', outside its tree"):
+        store.check_out(store.import_files(links), tmp_path / "out")
+
+
 def test_check_out_writes_files_with_gits_modes(store: ObjectStore, tmp_path: Path) -> None:
     out = tmp_path / "out"
     store.check_out(store.import_files(FILES), out)

@@ -6,6 +6,7 @@ import fnmatch
 import os
 import stat
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pygit2
@@ -16,7 +17,6 @@ from forkhouse.workspace import storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
 AUTHOR = ("Forkhouse", "forkhouse@localhost")
 
@@ -187,8 +187,9 @@ class ObjectStore:
     def check_out(self, tree_id: str, folder: Path) -> None:
         """Write a tree's files below `folder`, with git's own modes.
 
-        Raises UnsafeArchiveError for a symbolic link whose target is outside the tree.
+        Raises UnsafeArchiveError for a symbolic link that leads out of the tree, also by way of other links.
         """
+        links: list[Path] = []
         with storage_errors("Laying out the source tree"):
             for file in self.files(tree_id):
                 target = folder / file.path
@@ -196,12 +197,23 @@ class ObjectStore:
                 if file.mode == FileMode.LINK:
                     inside = os.path.normpath(os.path.join(os.path.dirname(file.path), file.content.decode()))  # noqa: PTH118, PTH120
                     if inside == ".." or inside.startswith(("/", "../")):
-                        message = f"The link '{file.path}' points at '{file.content.decode()}', outside its tree. The source is refused."
-                        raise UnsafeArchiveError(message)
+                        raise _leaves(file.path, file.content.decode())
                     target.symlink_to(file.content.decode())
+                    links.append(target)
                     continue
                 target.write_bytes(file.content)
                 target.chmod(0o755 if file.mode == FileMode.BLOB_EXECUTABLE else 0o644)
+        # What a link reaches by way of others is known once all are there. Nothing was written through one: no path has a link inside.
+        root = Path(os.path.realpath(folder))
+        for link in links:
+            if not Path(os.path.realpath(link)).is_relative_to(root):
+                aim = str(link.readlink())
+                link.unlink()
+                raise _leaves(link.relative_to(folder).as_posix(), aim)
+
+
+def _leaves(link: str, aim: str) -> UnsafeArchiveError:
+    return UnsafeArchiveError(f"The link '{link}' points at '{aim}', outside its tree. The source is refused.")
 
 
 def _clash(path: str) -> PatchConflictError:
