@@ -218,8 +218,8 @@ def losses(rows: Iterable[Row]) -> list[dict[str, object]]:
     joined: defaultdict[tuple[str, str, str, str, str], list[str]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: -row.releases_away):
         if row.target in {Target.WHOLE, Target.PART, Target.ELSEWHERE} and not row.outcomes[OURS].survived:
-            # What an error says of one release's files is the same loss on another.
-            cause = row.cause.replace(row.release, "VERSION")
+            # What an error says of one release's own files is the same loss on another.
+            cause = row.cause.partition(" Nearest to it:")[0].replace(row.release, "VERSION")
             joined[row.upstream, row.edit, row.verdict, row.target, row.outcomes[OURS].fault or cause].append(row.release)
     keys = ("upstream", "edit", "verdict", "target", "cause")
     return [{**dict(zip(keys, key, strict=True)), "releases": releases} for key, releases in joined.items()]

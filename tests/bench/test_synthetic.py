@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif("git" in missing(), reason="git is not installed
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Upstream, ObjectStore]:
     folder = tmp_path_factory.mktemp("synthetic")
     store = ObjectStore(folder / "store")
-    return generate(store, folder / "patches", seed=3, commits=24, sites=60), store
+    return generate(store, folder / "patches", seed=3, commits=20, sites=56), store
 
 
 def cases(upstream: Upstream, right: Callable[[Truth], bool]) -> list[tuple[Patch, str, Truth]]:
@@ -53,7 +53,7 @@ def test_a_seed_gives_one_history_and_another_seed_another(tmp_path: Path) -> No
 
 def test_history_is_one_line_of_commits_that_each_change_something(made: tuple[Upstream, ObjectStore]) -> None:
     upstream, store = made
-    assert len(upstream.commits) == len(upstream.trees) == len(upstream.truths) == 24
+    assert len(upstream.commits) == len(upstream.trees) == len(upstream.truths) == 20
     listed = must(run(store.folder, "git", "rev-list", "--reverse", upstream.commits[-1])).stdout.decode().split()
     assert tuple(listed) == upstream.commits
     assert len(set(upstream.trees)) == len(upstream.trees)
@@ -119,7 +119,7 @@ def test_no_verdict_that_says_applied_leaves_a_wrong_tree(made: tuple[Upstream, 
 def test_the_figures_count_wrong_verdicts_and_wrong_trees(made: tuple[Upstream, ObjectStore]) -> None:
     upstream, store = made
     # The truth about another commit is no longer the truth.
-    crooked = Upstream(commits=upstream.commits, trees=(upstream.trees[0],) * 24, patches=upstream.patches, truths=upstream.truths)
+    crooked = Upstream(commits=upstream.commits, trees=(upstream.trees[0],) * 20, patches=upstream.patches, truths=upstream.truths)
     figures = summary(judge(crooked, store))
     assert isinstance(figures["right"], float)
     assert figures["right"] < 1
