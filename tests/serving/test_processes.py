@@ -147,22 +147,22 @@ def test_death_by_a_signal_is_told(start: Start) -> None:
 
 
 def test_orphans_of_a_dead_server_are_found_and_killed(start: Start) -> None:
-    # Nobody looked while the server lived: only the session that it began still tells whose they are.
+    # Nobody looked while the server lived: only the group that it began still tells whose they are.
     server = start(FAMILY.replace("{then}", ""))
     wait_for_log(server, "ready")
     until(lambda: psutil.Process(server.process.pid).status() == psutil.STATUS_ZOMBIE)
     with pytest.raises(ServingError, match=r"was killed: .*\(\d+\), .*\(\d+\)"):
         server.stop(wait=0)
-    assert not [process for process in psutil.process_iter(["pid"]) if _in_session(process.pid, server.process.pid)]
+    assert not [process for process in psutil.process_iter(["pid"]) if _in_group(process.pid, server.process.pid)]
 
 
-def _in_session(pid: int, session: int) -> bool:
+def _in_group(pid: int, group: int) -> bool:
     with contextlib.suppress(ProcessLookupError):
-        return os.getsid(pid) == session and not gone(psutil.Process(pid))
+        return os.getpgid(pid) == group and not gone(psutil.Process(pid))
     return False
 
 
-def test_a_child_that_leaves_the_session_is_still_ours(start: Start) -> None:
+def test_a_child_that_leaves_the_group_is_still_ours(start: Start) -> None:
     server = start(
         f"""
         import subprocess, sys, time
