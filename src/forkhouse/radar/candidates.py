@@ -72,7 +72,7 @@ def around(found: list[Release], pin: Version, *, before: int, after: int) -> li
     """Return the pin with its neighbours in time: at most `before` earlier and `after` later releases."""
     earlier = [release for release in found if release.version < pin]
     later = [release for release in found if release.version > pin]
-    return [*earlier[len(earlier) - before :], *(release for release in found if release.version == pin), *later[:after]]
+    return [*earlier[max(0, len(earlier) - before) :], *(release for release in found if release.version == pin), *later[:after]]
 
 
 def release_candidates(
