@@ -6,14 +6,13 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from packaging.tags import sys_tags
-from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 from pygit2.enums import FileMode
 
 from bench.oracle import changes, named
 from forkhouse.lock import SdistSource, WheelSource
 from forkhouse.sources.archives import read_tar, read_wheel
+from forkhouse.sources.releases import offered
 from forkhouse.sources.store import ObjectStore, TreeFile
 from forkhouse.workspace import Journal, digest
 
@@ -78,20 +77,13 @@ def subjects(lock: Lock, series: Mapping[str, Sequence[Patch]]) -> list[Subject]
 
 def releases(registry: Registry, source: SdistSource | WheelSource) -> list[Release]:
     """Return the final releases of a package in one form, the oldest first; a post-release repeats the release before it."""
-    ranks = {tag: rank for rank, tag in enumerate(sys_tags())}
-    best: dict[Version, tuple[int, Release]] = {}
-    for file, link in registry.links(source.package).items():
-        try:
-            if source.kind == "sdist":
-                version, rank = parse_sdist_filename(file)[1], 0
-            else:
-                _, version, _, tags = parse_wheel_filename(file)
-                rank = min((ranks[tag] for tag in tags if tag in ranks), default=-1)
-        except (InvalidSdistFilename, InvalidWheelFilename, InvalidVersion):
-            continue
-        if rank >= 0 and not version.is_prerelease and (version not in best or rank < best[version][0]):
-            best[version] = (rank, Release(version=version, link=link, when=link.upload_time))
-    return [best[version][1] for version in sorted(best) if not version.is_postrelease or Version(version.base_version) not in best]
+    links = registry.links(source.package)
+    final = {each.version: links[each.file] for each in offered(links, source) if not each.version.is_prerelease}
+    return [
+        Release(version=version, link=link, when=link.upload_time)
+        for version, link in final.items()
+        if not version.is_postrelease or Version(version.base_version) not in final
+    ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

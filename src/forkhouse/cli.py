@@ -26,14 +26,10 @@ if TYPE_CHECKING:
     from forkhouse.workspace import Workspace
 
 EXIT_INTERRUPTED = 130
-# A git hook or `git rebase --exec` that calls us sets these for its own repository; ours are others.
-_GIT_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_NAMESPACE")
 
 
 def main() -> None:
     """Run the command line; every failure that is explained has its own exit code (see `errors`)."""
-    for name in _GIT_VARIABLES:
-        os.environ.pop(name, None)
     try:
         code = cli.main(standalone_mode=False)
     except click.Abort:

@@ -15,26 +15,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from packaging.tags import sys_tags
-from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel_filename
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from forkhouse import patches
-from forkhouse.builders import build_wheel
 from forkhouse.closure import PinnedWheel, pinned_wheel, pylock_text, read_closure
 from forkhouse.documents import dump
 from forkhouse.errors import ForkhouseError, HashMismatchError, UnreachableError, UsageError
-from forkhouse.lock import DebianSource, GitSource, RegistrySource, Source, Upstream, WheelSource, describe
-from forkhouse.patches import apply_series
-from forkhouse.pipeline import Plant, engine
+from forkhouse.lock import DebianSource, GitSource, RegistrySource, Source, Upstream, describe
 from forkhouse.progress import report
-from forkhouse.sources import acquire
 from forkhouse.sources.git import mirror_address, remote_tag
+from forkhouse.sources.releases import offered
 from forkhouse.toolchains import require_packages
 from forkhouse.workspace import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from forkhouse.pipeline import Plant
 
 BUILD = "build"
 """Name of the closure of build tools."""
@@ -141,8 +138,8 @@ def _measured(plant: Plant, name: str, upstream: Upstream, source: Source) -> So
     alone = upstream.model_copy(update={"sources": (source,)})
     # --sources is about preferences; a pin is checked in its own form.
     access = replace(plant.access, policy="git" if isinstance(source, GitSource) else "registry")
-    tree = acquire(name, alone, [source.kind], access=access, registry=plant.registry, store=plant.store, journal=plant.journal)
-    patched = apply_series(tree, plant.series(name), store=plant.store, journal=plant.journal, engine=engine(patches))
+    tree = replace(plant, access=access).acquire(name, alone, [source.kind])
+    patched = plant.apply(tree)
     return source.model_copy(update={"tree": tree.tree, "patched_tree": patched.tree})
 
 
@@ -172,22 +169,10 @@ def _resolved_tag(plant: Plant, source: GitSource, old_version: str, version: st
 
 def _registry_file(plant: Plant, source: RegistrySource, version: str) -> RegistrySource:
     wanted = Version(version)
-    ranks = {tag: rank for rank, tag in enumerate(sys_tags())}
-    best: tuple[int, str] | None = None
-    for file in plant.registry.links(source.package):
-        if isinstance(source, WheelSource) and file.endswith(".whl"):
-            _, found, _, tags = parse_wheel_filename(file)
-            rank = min((ranks[tag] for tag in tags if tag in ranks), default=None)
-        elif not isinstance(source, WheelSource) and file.endswith(".tar.gz"):
-            found, rank = parse_sdist_filename(file)[1], 0
-        else:
-            continue
-        if found == wanted and rank is not None and (best is None or rank < best[0]):
-            best = (rank, file)
-    if best is None:
+    file = next((release.file for release in offered(plant.registry.links(source.package), source) if release.version == wanted), None)
+    if file is None:
         message = f"No index offers {source.package} {version} as {source.kind} for this machine."
         raise UnreachableError(message)
-    file = best[1]
     _, sha256 = plant.registry.download(plant.registry.find(source.package, file))
     return source.model_copy(update={"file": file, "sha256": sha256})
 
@@ -208,7 +193,7 @@ def _profile_closure(plant: Plant, name: str) -> str:
     for recipe_name in profile.recipes:
         recipe = plant.recipe(recipe_name)
         require_packages(recipe.system_packages, install=False)
-        wheel = build_wheel(plant.patched(recipe_name, recipe), recipe, plant.workspace.root / "recipes" / recipe_name, workshop)
+        wheel = plant.build(recipe_name, recipe, workshop)
         local[wheel.distribution] = wheel.path
     externals = [PinnedWheel(name=pin.package, version=pin.version, file=pin.file, sha256=pin.sha256) for pin in profile.externals]
     pins = _resolve(plant, list(profile.install), local=local, constraints=externals)

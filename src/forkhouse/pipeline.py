@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,11 @@ from forkhouse.wheelhouse import Wheelhouse, publish
 from forkhouse.workspace import Journal, Workspace, digest_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
+    from types import ModuleType
+
+    from forkhouse.lock import Form, Upstream
+    from forkhouse.sources import SourceTree
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +65,8 @@ class Plant:
     registry: Registry
     store: ObjectStore
     journal: Journal
+    _series: dict[str, tuple[Patch, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Series that were read; a run does not expect them to change under it."""
 
     def profile(self, name: str) -> Profile:
         """Return a profile of the lock. Raises UsageError, naming those that there are."""
@@ -74,7 +81,17 @@ class Plant:
 
     def series(self, upstream: str) -> tuple[Patch, ...]:
         """Return the patch series of an upstream. Raises SeriesError or DocumentError."""
-        return read_series(self.workspace.root / "patches" / upstream)
+        if upstream not in self._series:
+            self._series[upstream] = read_series(self.workspace.root / "patches" / upstream)
+        return self._series[upstream]
+
+    def acquire(self, name: str, pinned: Upstream, forms: Collection[Form]) -> SourceTree:
+        """Return the source tree of an upstream in the most preferred of some forms that can be had. Raises as `sources.acquire`."""
+        return acquire(name, pinned, forms, access=self.access, registry=self.registry, store=self.store, journal=self.journal)
+
+    def apply(self, source: SourceTree) -> PatchedTree:
+        """Return a source with the series of its upstream applied. Raises as `patches.apply_series`."""
+        return apply_series(source, self.series(source.upstream), store=self.store, journal=self.journal, engine=engine(patches))
 
     def patched(self, name: str, recipe: Recipe) -> PatchedTree:
         """Return the patched source tree of a recipe's upstream."""
@@ -82,16 +99,11 @@ class Plant:
         if upstream not in self.lock.upstreams:
             message = f"recipes/{name} builds the upstream '{upstream}', which the lock does not have."
             raise UsageError(message)
-        source = acquire(
-            upstream,
-            self.lock.upstreams[upstream],
-            recipe.builders,
-            access=self.access,
-            registry=self.registry,
-            store=self.store,
-            journal=self.journal,
-        )
-        return apply_series(source, self.series(upstream), store=self.store, journal=self.journal, engine=engine(patches))
+        return self.apply(self.acquire(upstream, self.lock.upstreams[upstream], recipe.builders))
+
+    def build(self, name: str, recipe: Recipe, workshop: Workshop) -> BuiltWheel:
+        """Return the wheel of a recipe, built where its inputs have changed."""
+        return build_wheel(self.patched(name, recipe), recipe, self.workspace.root / "recipes" / name, workshop)
 
     def workshop(self) -> Workshop:
         """Return the place where wheels are built."""
@@ -109,9 +121,10 @@ class Plant:
         )
 
 
-def engine(package: object) -> str:
+@cache
+def engine(package: ModuleType) -> str:
     """Return what identifies the code of one of our packages: a change of it makes its old results stale."""
-    return digest_folder(Path(str(package.__file__)).parent)  # type: ignore[attr-defined]  # every package has a file
+    return digest_folder(Path(str(package.__file__)).parent)
 
 
 def open_plant(workspace: Workspace, access: Access) -> Plant:
@@ -160,8 +173,7 @@ def build_profile(plant: Plant, name: str, *, system_packages: bool) -> Product:
     built = []
     with report().task(f"profile {name}", total=len(recipes) + 1) as task:
         for recipe_name, recipe in recipes.items():
-            patched = plant.patched(recipe_name, recipe)
-            built.append(build_wheel(patched, recipe, plant.workspace.root / "recipes" / recipe_name, workshop))
+            built.append(plant.build(recipe_name, recipe, workshop))
             task.advance(1)
         house = _publish(plant, name, built)
     return Product(wheelhouse=house, built=tuple(built))

@@ -22,14 +22,14 @@ from forkhouse.patches.ladder import APPLIED, Judgement, Ladder, Verdict, pin
 from forkhouse.patches.series import read_series
 from forkhouse.patches.structural import apply_structural
 from forkhouse.radar.candidates import releases
-from forkhouse.sources import acquire
 from forkhouse.sources.store import AUTHOR
 from forkhouse.workspace import storage_errors, write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection
     from pathlib import Path
 
+    from forkhouse.lock import Form
     from forkhouse.patches.series import Patch
     from forkhouse.pipeline import Plant
     from forkhouse.sources import SourceTree
@@ -52,6 +52,11 @@ class Bench:
         """Where the trees are."""
         return self.ladder.store
 
+    @property
+    def patched(self) -> str:
+        """The tree with the whole series applied at the pin."""
+        return self.ladder.pinned[self.patches[-1].name].after if self.patches else self.source.tree
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
@@ -73,17 +78,9 @@ def open_bench(plant: Plant, upstream: str) -> Bench:
     return bench_on(plant, upstream, forms=("git", "sdist", "wheel", "debian-source"))
 
 
-def bench_on(plant: Plant, upstream: str, *, forms: Sequence[str]) -> Bench:
+def bench_on(plant: Plant, upstream: str, *, forms: Collection[Form]) -> Bench:
     """Apply a series at its pin in one of the given forms of the upstream."""
-    source = acquire(
-        upstream,
-        plant.lock.upstreams[upstream],
-        forms,  # type: ignore[arg-type]  # names of forms
-        access=plant.access,
-        registry=plant.registry,
-        store=plant.store,
-        journal=plant.journal,
-    )
+    source = plant.acquire(upstream, plant.lock.upstreams[upstream], forms)
     patches = tuple(patch for patch in plant.series(upstream) if patch.is_for(source.source.kind))
     ladder = Ladder(store=plant.store, paths=source.source.paths, pinned={})
     pinned = pin(source.tree, patches, ladder)
@@ -108,7 +105,7 @@ def find_patches(bench: Bench, name: str | None) -> list[Patch]:
 def other_base(plant: Plant, bench: Bench, version: str) -> tuple[str, int]:
     """Return tree and time of another version of the bench's upstream, in the same form.
 
-    For a git source `version` is any revision of its mirror (`--mirror`). Raises UsageError, UnreachableError.
+    Raises UsageError for a version that is not offered, or a source that is no registry package; UnreachableError.
     """
     source = bench.source.source
     if isinstance(source, SdistSource | WheelSource):
@@ -132,15 +129,8 @@ def import_release(plant: Plant, upstream: str, source: SdistSource | WheelSourc
     if known is None:
         plant.journal.put("release", key, {"sha256": sha256})
     pinned: Source = source.model_copy(update={"sha256": sha256, "tree": None, "patched_tree": None})
-    tree = acquire(
-        upstream,
-        plant.lock.upstreams[upstream].model_copy(update={"sources": (pinned,)}),
-        [source.kind],
-        access=replace(plant.access, policy="registry"),
-        registry=plant.registry,
-        store=plant.store,
-        journal=plant.journal,
-    )
+    alone = plant.lock.upstreams[upstream].model_copy(update={"sources": (pinned,)})
+    tree = replace(plant, access=replace(plant.access, policy="registry")).acquire(upstream, alone, [source.kind])
     return tree.tree, tree.epoch
 
 
@@ -183,8 +173,7 @@ def format_patch(patch: Patch, diff: str, epoch: int) -> str:
 def lay_out(bench: Bench, folder: Path) -> None:
     """Write the patched source as files below `folder`, which is made anew."""
     shutil.rmtree(folder, ignore_errors=True)
-    last = bench.ladder.pinned[bench.patches[-1].name].after if bench.patches else bench.source.tree
-    bench.store.check_out(last, folder)
+    bench.store.check_out(bench.patched, folder)
 
 
 def refresh(bench: Bench, base: str, *, series: Path, conflicts: Path, retire: bool, dry_run: bool) -> list[Change]:
@@ -270,8 +259,7 @@ def begin(
     words = re.findall(r"[a-z0-9]+", subject.lower())
     name = f"{number:04}-{'-'.join(words)}.edit.yaml"
     edit = parse(StructuralEdit, content, name=name)
-    base = bench.ladder.pinned[bench.patches[-1].name].after if bench.patches else bench.source.tree
-    if apply_structural(base, edit, bench.ladder.paths, store=bench.store, where=name) == base:
+    if apply_structural(bench.patched, edit, bench.ladder.paths, store=bench.store, where=name) == bench.patched:
         message = f"{name} would change nothing in {path}; it was not written."
         raise NoEffectError(message)
     order = series / "series"

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from packaging.version import Version
 
-from forkhouse.radar.candidates import Release, around
+from forkhouse.radar.candidates import around
+from forkhouse.sources.releases import Release
 
 FOUND = [Release(version=Version(f"{number}.0"), file=f"demo-{number}.0.tar.gz") for number in range(1, 8)]
 

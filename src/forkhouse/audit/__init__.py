@@ -36,12 +36,6 @@ class WheelFacts:
     provides_extra: tuple[str, ...]
 
 
-def read_facts(path: Path) -> WheelFacts:
-    """Read a wheel's core metadata. Raises AuditError when it has none or it cannot be read."""
-    with _opened(path) as archive:
-        return _facts(archive, path)
-
-
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:

@@ -169,9 +169,8 @@ def _of_parts(text: str, change: PartChange, language: str, *, of_call: bool) ->
         if change.add is not None:
             found.append(layout.added(text, parts, change.add, language))
             continue
-        wanted = change.remove if change.remove is not None else change.replace
         for position, (start, end) in enumerate(parts.spans):
-            if not is_part(text[start:end], wanted or ""):
+            if not is_part(text[start:end], change.gone or ""):
                 continue
             if change.with_ is not None:
                 found.append([(start, end, change.with_.replace("\n", newline_of(text)))])
@@ -196,7 +195,7 @@ def _of_imports(text: str, change: LineChange, language: str, *, include: bool) 
 
     if change.add is not None:
         return [[addition(text, change.add, language, include=include)]]
-    wanted = meaning(change.remove or change.replace or "", language)
+    wanted = meaning(change.gone or "", language)
     meant = [line for line in imports(text, language, include=include) if line.meaning == wanted]
     if change.with_ is not None:
         new = change.with_.removesuffix("\n")

@@ -76,43 +76,44 @@ class Place(Document):
         return self
 
 
-class PartChange(Document):
-    """A change of one argument of a call, or one item of a list."""
+class _Change(Document):
+    """What goes, and what comes in its place: exactly one of add, remove and replace, and `with` beside the last."""
+
+    add: Name | None = None
+    remove: Name | None = None
+    replace: Name | None = None
+    with_: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        _exactly_one(self, ("add", "remove", "replace"))
+        if (self.replace is None) != (self.with_ is None):
+            message = "`with` belongs to `replace`, and `replace` needs it"
+            raise ValueError(message)
+        return self
+
+    @property
+    def gone(self) -> str | None:
+        """What is to be there no more; None for an addition."""
+        return self.remove if self.remove is not None else self.replace
+
+    @property
+    def come(self) -> str | None:
+        """What is to be there; None for a removal."""
+        return self.add if self.add is not None else self.with_
+
+
+class PartChange(_Change):
+    """A change of one argument of a call, or one item of a list; what is added is put last.
+
+    A part is named as it is written; a keyword argument by its keyword and `=` or `:`, such as `depends=`.
+    """
 
     of: Selector
-    add: Name | None = None
-    """The new part, put last."""
-    remove: Name | None = None
-    """The part as it is written; a keyword argument by its keyword and `=` or `:`, such as `depends=`."""
-    replace: Name | None = None
-    with_: str | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        _exactly_one(self, ("add", "remove", "replace"))
-        _pair(self, "replace")
-        return self
 
 
-class LineChange(Document):
+class LineChange(_Change):
     """A change of an #include, an import or a `use`, by the text of the whole line without its end."""
-
-    add: Name | None = None
-    remove: Name | None = None
-    replace: Name | None = None
-    with_: str | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        _exactly_one(self, ("add", "remove", "replace"))
-        _pair(self, "replace")
-        return self
-
-
-def _pair(document: Document, name: str) -> None:
-    if (getattr(document, name) is None) != (getattr(document, "with_") is None):  # noqa: B009  # the field is not on every document
-        message = f"`with` belongs to `{name}`, and `{name}` needs it"
-        raise ValueError(message)
 
 
 class CodeOperation(Document):
@@ -143,21 +144,13 @@ class CodeOperation(Document):
         return self
 
 
-class RequirementChange(Document):
+class RequirementChange(_Change):
     """A change of dependency declarations, matched by canonical distribution name (PEP 503)."""
 
-    remove: Name | None = None
-    replace: Name | None = None
     add: RequirementText | None = None
     with_: RequirementText | None = None
     extra: str | None = None
     """Only declarations that belong to this extra; with nothing in it, only those that belong to none."""
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        _exactly_one(self, ("remove", "replace", "add"))
-        _pair(self, "replace")
-        return self
 
 
 class RequirementOperation(Document):

@@ -97,11 +97,9 @@ def _toml_is_done(text: str, operation: CodeOperation) -> bool:
     change = operation.item
     if change is not None and change.of.key is not None:
         items = toml.items_of(text, change.of.key)
-        gone = change.remove if change.remove is not None else change.replace
-        come = change.add if change.add is not None else change.with_
-        if items is None or (gone is not None and toml.value_of(gone) in items):
+        if items is None or (change.gone is not None and toml.value_of(change.gone) in items):
             return False
-        return come is None or toml.value_of(come) in items
+        return change.come is None or toml.value_of(change.come) in items
     if operation.remove is not None and operation.remove.key is not None:
         return _key_is_done(text, KeyOperation(remove=operation.remove.key), "toml")
     return _code_is_done(text, operation, "toml")
@@ -183,9 +181,8 @@ def _import_is_done(text: str, change: LineChange, language: str, *, include: bo
     from forkhouse.patches.languages.imports import imports, meaning  # noqa: PLC0415  # start-up time
 
     lines = imports(text, language, include=include)
-    gone = change.remove or change.replace
-    come = change.add or change.with_
-    if gone is not None and meaning(gone, language) in {line.meaning for line in lines}:
+    come = change.come
+    if change.gone is not None and meaning(change.gone, language) in {line.meaning for line in lines}:
         return False
     # What is added stands for the whole file; an import in a function, or an include under a condition, is another one.
     return come is None or meaning(come, language) in {line.meaning for line in lines if line.top or change.add is None}
@@ -199,8 +196,7 @@ def _part_is_done(text: str, change: PartChange, language: str, *, of_call: bool
 def _node_is_done(text: str, node: Node, change: PartChange, *, of_call: bool) -> bool:
     parts = node.arguments if of_call else node.items
     said: Sequence[str] = [text[start:end] for start, end in parts.spans] if parts else []
-    gone = change.remove if change.remove is not None else change.replace
-    come = change.add if change.add is not None else change.with_
+    gone, come = change.gone, change.come
     # A keyword that is replaced by itself with another value is gone only as it was.
     left = [each for each in said if gone is not None and is_part(each, gone) and each != come]
     return parts is not None and not left and (come is None or come in said)

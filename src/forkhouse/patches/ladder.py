@@ -18,11 +18,13 @@ from forkhouse.patches import textual
 from forkhouse.patches.edits import AddedFile
 from forkhouse.patches.languages import language_of, parses
 from forkhouse.patches.operations import asks_for_nothing
-from forkhouse.patches.structural import MissingFileError, apply_structural, is_there, locate
+from forkhouse.patches.structural import MissingFileError, apply_structural, holders, is_there, locate
 from forkhouse.patches.textual import LIKENESS, map_path
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    import pygit2
 
     from forkhouse.patches.edits import StructuralEdit
     from forkhouse.patches.series import Patch
@@ -89,6 +91,8 @@ class Ladder:
     """Renames since the pin, by the files that came and went."""
     _changes: dict[str, tuple[tuple[str, str, str], ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Files that came and went since the pin, by tree."""
+    _diffs: dict[str, pygit2.Diff] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Diffs of textual patches, by the hash of their file."""
 
     def judge_series(self, base: str, patches: Sequence[Patch]) -> list[Judgement]:
         """Judge a whole series: each patch on the result of those before it that applied."""
@@ -118,10 +122,16 @@ class Ladder:
         judgement, changes = self._known[key]
         return replace(judgement, tree=self.store.with_entries(base, changes) if changes else base)
 
+    def _diff(self, patch: Patch) -> pygit2.Diff:
+        """Return the diff of a textual patch, read once."""
+        if patch.sha256 not in self._diffs:
+            self._diffs[patch.sha256] = textual.read_diff(patch, self.paths, where=patch.name)
+        return self._diffs[patch.sha256]
+
     def _dependencies(self, base: str, arrived: str, patch: Patch) -> Iterator[object]:
         """Yield all of a tree that a verdict depends on: the files that a patch names, and what its conditions look at."""
         if patch.edit is None:
-            changed, added = textual.touched(textual.read_diff(patch, self.paths, where=patch.name))
+            changed, added = textual.touched(self._diff(patch))
             files = [self.store.entry(base, path) for path in (*changed, *added)]
             lost = None in files[: len(changed)]
         else:
@@ -195,7 +205,7 @@ class Ladder:
         return Verdict.RESTRUCTURED
 
     def _judge_textual(self, base: str, arrived: str, patch: Patch) -> Judgement:
-        diff = textual.read_diff(patch, self.paths, where=patch.name)
+        diff = self._diff(patch)
 
         def judged(verdict: Verdict, cause: str = "", tree: str = base) -> Judgement:
             return Judgement(patch=patch.name, verdict=verdict, tree=tree, cause=cause)
@@ -273,11 +283,8 @@ class Ladder:
                 return ""
             lost.append(f"each requirement in {path} that it loosens")
         # A condition that something must be gone, and is not, says that the code went on living elsewhere.
-        for condition in edit.after:
-            if condition.absent is not None:
-                found = self.store.glob(base, map_path(condition.absent.in_, paths))
-                if any(condition.absent.text.encode() in self.store.read(base, path) for path in found):
-                    return ""
+        if any(each.absent is not None and holders(base, each.absent, paths, store=self.store)[1] for each in edit.after):
+            return ""
         return f"{', '.join(lost)} is gone, and nothing like it is there"
 
     def _nearest(self, base: str, patch: Patch, edit: StructuralEdit, paths: Mapping[str, str], error: ForkhouseError) -> str:

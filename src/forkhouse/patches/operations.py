@@ -86,9 +86,9 @@ def anchor_of(operation: Operation) -> str:
             selectors += [operation.insert.before, operation.insert.after] if operation.insert else []
             line = operation.include or operation.import_
             said = [selector.said() for selector in selectors if selector is not None]
-            return said[0] if said else (line.remove or line.replace or "" if line else "")
+            return said[0] if said else (line.gone or "" if line else "")
         case RequirementOperation():
-            return operation.requirement.remove or operation.requirement.replace or ""
+            return operation.requirement.gone or ""
         case EntryPointsOperation():
             return operation.remove.group
         case KeyOperation():

@@ -15,7 +15,7 @@ from forkhouse.sources.store import Entry
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from forkhouse.patches.edits import Condition, FileEdit, StructuralEdit
+    from forkhouse.patches.edits import Condition, FileEdit, StructuralEdit, TextIn
     from forkhouse.sources.store import ObjectStore
 
 
@@ -88,7 +88,7 @@ def is_there(tree: str, patch: StructuralEdit, paths: Mapping[str, str], *, stor
             text = store.read(tree, locate(tree, edit, paths, store=store)).decode("utf-8")
         except (MissingFileError, UnicodeDecodeError):
             return False
-        if effect_present(text, edit) is not True:
+        if not effect_present(text, edit):
             return False
     try:
         check_conditions(tree, patch, paths, store=store, where="")
@@ -103,12 +103,17 @@ def check_conditions(tree: str, patch: StructuralEdit, paths: Mapping[str, str],
         _check(tree, condition, paths, store=store, where=where)
 
 
+def holders(tree: str, looked_for: TextIn, paths: Mapping[str, str], *, store: ObjectStore) -> tuple[list[str], list[str]]:
+    """Return the files that a condition looks at, and those of them that hold its text."""
+    files = store.glob(tree, map_path(looked_for.in_, paths))
+    return files, [path for path in files if looked_for.text.encode() in store.read(tree, path)]
+
+
 def _check(tree: str, condition: Condition, paths: Mapping[str, str], *, store: ObjectStore, where: str) -> None:
     looked_for = condition.absent or condition.present
     assert looked_for is not None  # noqa: S101  # the model demands one of the two
     wanted = map_path(looked_for.in_, paths)
-    files = store.glob(tree, wanted)
-    hits = [path for path in files if looked_for.text.encode() in store.read(tree, path)]
+    files, hits = holders(tree, looked_for, paths, store=store)
     if condition.absent is not None and hits:
         message = f"{where}: '{looked_for.text}' must be gone from {wanted}, but it is in {', '.join(hits[:5])}."
         raise PostConditionError(message)

@@ -219,7 +219,7 @@ def _patch_is_there(tree: str, patch: pygit2.Patch, *, store: ObjectStore) -> bo
         return patch.delta.status == DeltaStatus.DELETED and entry is None
     lines = _lines(store.read(tree, patch.delta.new_file.path))
     for hunk in patch.hunks:
-        wanted = [line.raw_content for line in hunk.lines if line.origin in " +"]
+        _, wanted, _ = _sides(hunk)
         if patch.delta.status == DeltaStatus.ADDED and wanted != lines:
             return False
         if not any(lines[start : start + len(wanted)] == wanted for start in range(len(lines) - len(wanted) + 1)):

@@ -6,22 +6,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pygit2
-from packaging.tags import sys_tags
-from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
-from packaging.version import InvalidVersion, Version
 from pygit2.enums import SortMode
 
 from forkhouse.errors import UnreachableError, UsageError
-from forkhouse.lock import SdistSource
+from forkhouse.sources.releases import offered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from packaging.tags import Tag
+    from packaging.version import Version
 
     from forkhouse.lock import RegistrySource
     from forkhouse.sources.registry import Registry
+    from forkhouse.sources.releases import Release
     from forkhouse.sources.store import ObjectStore
 
 
@@ -38,34 +36,9 @@ class Candidate:
     tree: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Release:
-    """A file of a registry that holds one release."""
-
-    version: Version
-    file: str
-
-
 def releases(registry: Registry, source: RegistrySource) -> list[Release]:
     """Return what the user's indexes offer of a source's package in its form, final releases only, the oldest first."""
-    ranks = {tag: rank for rank, tag in enumerate(sys_tags())}
-    best: dict[Version, tuple[int, str]] = {}
-    for file in registry.links(source.package):
-        parsed = _parse(file, source, ranks)
-        if parsed is not None and not parsed[0].is_prerelease and parsed[1] < best.get(parsed[0], (len(ranks),))[0]:
-            best[parsed[0]] = (parsed[1], file)
-    return [Release(version=version, file=file) for version, (_, file) in sorted(best.items())]
-
-
-def _parse(file: str, source: RegistrySource, ranks: dict[Tag, int]) -> tuple[Version, int] | None:
-    try:
-        if isinstance(source, SdistSource):
-            return parse_sdist_filename(file)[1], 0
-        _, version, _, tags = parse_wheel_filename(file)
-    except (InvalidSdistFilename, InvalidWheelFilename, InvalidVersion):
-        return None
-    rank = min((ranks[tag] for tag in tags if tag in ranks), default=None)
-    return None if rank is None else (version, rank)
+    return [release for release in offered(registry.links(source.package), source) if not release.version.is_prerelease]
 
 
 def around(found: list[Release], pin: Version, *, before: int, after: int) -> list[Release]:

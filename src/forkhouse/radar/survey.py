@@ -42,7 +42,7 @@ def survey(plant: Plant, upstream: str, *, before: int, after: int, until: str) 
     pinned = plant.lock.upstreams[upstream]
     git = next((source for source in pinned.sources if isinstance(source, GitSource) and source.commit), None)
     if plant.access.mirror is not None and git is not None:
-        bench = bench_on(plant, upstream, forms=("git",))
+        bench = bench_on(plant, upstream, forms=["git"])
         mirror = Path(unquote(urlsplit(mirror_address(git.url, plant.access.mirror)).path))
         candidates = commit_candidates(mirror, str(git.commit), until, plant.store, limit=after)
         label = next(candidate.label for candidate in candidates)

@@ -75,7 +75,7 @@ def is_required(text: str, change: RequirementChange) -> bool:
 
 def _matches(requirement: Requirement | None, change: RequirementChange, extras: set[str]) -> bool:
     """Say whether a declaration, which belongs to some extras or to none, is the one meant; an empty extra means none."""
-    if requirement is None or canonicalize_name(requirement.name) != canonicalize_name(change.remove or change.replace or ""):
+    if requirement is None or canonicalize_name(requirement.name) != canonicalize_name(change.gone or ""):
         return False
     if change.extra is None:
         return True

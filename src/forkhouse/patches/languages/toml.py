@@ -124,7 +124,7 @@ def change_items(text: str, change: PartChange) -> tuple[str, int]:
         if change.add is not None:
             items.append(value_of(change.add))
             return 1
-        wanted = value_of(change.remove if change.remove is not None else change.replace or "")
+        wanted = value_of(change.gone or "")
         plain = items.unwrap()
         positions = [position for position, item in enumerate(plain) if item == wanted and type(item) is type(wanted)]
         for position in reversed(positions):
