@@ -106,22 +106,24 @@ def long_series(folder: Path, *, patches: int, files: int) -> LongSeries:
             dialect.block(f"part_{number}_{block}", dialect.filler(f"part_{number}", "middle", chance), chance) for block in range(12)
         ]
         texts[f"src/area_{number % 17}/file_{number}{dialect.suffix}"] = "\n".join(blocks).splitlines(keepends=True)
-    base = tree = store.import_files(
-        TreeFile(path=path, content="".join(lines).encode(), mode=FileMode.BLOB) for path, lines in texts.items()
-    )
+    files_then = [TreeFile(path=path, content="".join(lines).encode(), mode=FileMode.BLOB) for path, lines in texts.items()]
+    base = store.import_files(files_then)
     commit = store.commit(base, message="Begin\n", epoch=START)
     store.name("speed", commit)
     series = folder / "patches"
     series.mkdir()
+    # What the series leads to is made elsewhere: a tool that finds an object in the store need not write it.
+    workshop = ObjectStore(folder / "workshop.git")
+    tree = workshop.import_files(files_then)
     for number in range(patches):
         entries: dict[str, Entry | None] = {}
         for path in chance.sample(sorted(texts), chance.randrange(1, 4)):
             lines = texts[path]
             for _ in range(chance.randrange(1, 4)):
                 lines[chance.randrange(len(lines))] = f"# patch {number} was here {chance.random()}\n"
-            entries[path] = Entry(blob=str(store.repository.create_blob("".join(lines).encode())), mode=FileMode.BLOB)
-        after = store.with_entries(tree, entries)
-        diff = must(run(folder, "git", f"--git-dir={store.folder}", "diff", "--full-index", tree, after)).stdout.decode()
+            entries[path] = Entry(blob=str(workshop.repository.create_blob("".join(lines).encode())), mode=FileMode.BLOB)
+        after = workshop.with_entries(tree, entries)
+        diff = must(run(folder, "git", f"--git-dir={workshop.folder}", "diff", "--full-index", tree, after)).stdout.decode()
         (series / f"{number + 1:04}-change.patch").write_text(mail(f"Change {number}", diff, number), encoding="utf-8")
         tree = after
     (series / "series").write_text("".join(f"{number + 1:04}-change.patch\n" for number in range(patches)), encoding="utf-8")

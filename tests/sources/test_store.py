@@ -8,7 +8,7 @@ import pytest
 from pygit2.enums import FileMode
 
 from forkhouse.errors import PatchConflictError, StorageError, UnsafeArchiveError
-from forkhouse.sources.store import ObjectStore, TreeFile
+from forkhouse.sources.store import Entry, ObjectStore, TreeFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -165,3 +165,46 @@ def test_a_full_disk_is_explained(store: ObjectStore, small_disk: Path) -> None:
         store.check_out(tree, small_disk / "out")
     with pytest.raises(StorageError, match="No space left on device"):
         ObjectStore(small_disk / "store").import_files([text("big", os.urandom(300_000))])
+
+
+def test_what_is_gathered_is_one_pack_that_git_reads(store: ObjectStore, git: Callable[..., str]) -> None:
+    base = store.import_files([text("a/b.txt", b"one")])
+    with store.gathering() as gathered:
+        tree, commit = base, gathered.commit(base, message="base\n", epoch=1)
+        for number in range(3):
+            blob = str(gathered.repository.create_blob(b"line %d\n" % number))
+            tree = gathered.with_entries(tree, {f"a/{number}.txt": Entry(blob=blob, mode=FileMode.BLOB)})
+            commit = gathered.commit(tree, message=f"{number}\n", epoch=2 + number, parents=(commit,))
+        assert gathered.read(tree, "a/2.txt") == b"line 2\n"
+        assert gathered.read(tree, "a/b.txt") == b"one"
+        assert not store.has(commit)
+    assert len(list((store.folder / "objects/pack").glob("*.pack"))) == 1
+    assert store.read(tree, "a/0.txt") == b"line 0\n"
+    store.name("gathered", commit)
+    assert git(store.folder, "fsck", "--strict", "--no-dangling") == ""
+    assert git(store.folder, "show", f"{commit}:a/1.txt") == "line 1"
+    assert git(store.folder, "rev-list", "--count", commit) == "4"
+
+
+def test_nothing_is_kept_of_a_gathering_that_fails(store: ObjectStore) -> None:
+    blobs: list[str] = []
+
+    def add_outside() -> None:
+        with store.gathering() as gathered:
+            blobs.append(str(gathered.repository.create_blob(b"lost")))
+            gathered.with_entries(None, {"../out": Entry(blob=blobs[0], mode=FileMode.BLOB)})
+
+    with pytest.raises(UnsafeArchiveError):
+        add_outside()
+    assert not store.has(blobs[0])
+    with store.gathering():
+        pass
+    assert not list((store.folder / "objects/pack").iterdir())
+
+
+def test_gathering_reads_what_the_store_borrows(store: ObjectStore, tmp_path: Path) -> None:
+    other = ObjectStore(tmp_path / "other")
+    tree = other.import_files(FILES)
+    store.borrow(other.folder)
+    with store.gathering() as gathered:
+        assert gathered.read(tree, "a/b.txt") == b"one"

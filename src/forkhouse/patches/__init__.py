@@ -46,18 +46,19 @@ def apply_series(source: SourceTree, patches: Sequence[Patch], *, store: ObjectS
     record = journal.get("patch", key)
     if record is None or not store.has(str(record["commit"])):
         tree, commit = source.tree, source.commit
-        for number, patch in enumerate(meant, start=1):
-            where = f"{source.upstream}/{patch.name}"
-            changed = apply_patch(tree, patch, source.source.paths, store=store, where=where)
-            if changed == tree:
-                message = (
-                    f"{where} applied and changed nothing. If the upstream took it over, drop it from the series "
-                    "(and say so in the commit); if not, it no longer does what it says."
-                )
-                raise NoEffectError(message)
-            tree = changed
-            text = f"{patch.subject}\n\n{patch.header}\n"
-            commit = store.commit(tree, message=text, epoch=source.epoch + number, parents=(commit,))
+        with store.gathering() as gathered:
+            for number, patch in enumerate(meant, start=1):
+                where = f"{source.upstream}/{patch.name}"
+                changed = apply_patch(tree, patch, source.source.paths, store=gathered, where=where)
+                if changed == tree:
+                    message = (
+                        f"{where} applied and changed nothing. If the upstream took it over, drop it from the series "
+                        "(and say so in the commit); if not, it no longer does what it says."
+                    )
+                    raise NoEffectError(message)
+                tree = changed
+                text = f"{patch.subject}\n\n{patch.header}\n"
+                commit = gathered.commit(tree, message=text, epoch=source.epoch + number, parents=(commit,))
         store.name(f"patched/{source.upstream}/{key[:16]}", commit)
         record = {"tree": tree, "commit": commit}
         journal.put("patch", key, record)

@@ -96,7 +96,7 @@ def _apply_patch(tree: str, patch: pygit2.Patch, *, store: ObjectStore) -> dict[
     elif there is None:
         _refuse(f"{old.path} is not there")
     else:
-        lines = _lines(store.read(tree, old.path))
+        lines = _lines(store.content(there))
         # Of a patch that names no mode git2 reads a plain file's; the mode that the file has stays.
         mode = FileMode(new.mode) if new.mode not in {old.mode, 0} else there.mode
     begun = shift = 0
@@ -217,7 +217,7 @@ def _patch_is_there(tree: str, patch: pygit2.Patch, *, store: ObjectStore) -> bo
     entry = store.entry(tree, patch.delta.new_file.path)
     if patch.delta.status == DeltaStatus.DELETED or entry is None:
         return patch.delta.status == DeltaStatus.DELETED and entry is None
-    lines = _lines(store.read(tree, patch.delta.new_file.path))
+    lines = _lines(store.content(entry))
     for hunk in patch.hunks:
         _, wanted, _ = _sides(hunk)
         if patch.delta.status == DeltaStatus.ADDED and wanted != lines:

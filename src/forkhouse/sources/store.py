@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import os
 import stat
@@ -13,6 +14,7 @@ import pygit2
 from pygit2.enums import FileMode
 
 from forkhouse.errors import PatchConflictError, UnsafeArchiveError
+from forkhouse.sources.packing import FIRST, Pending, write_pack
 from forkhouse.workspace import storage_errors
 
 if TYPE_CHECKING:
@@ -54,6 +56,21 @@ class ObjectStore:
         objects = pygit2.Repository(str(repository)).path + "objects"
         self.repository.odb.add_disk_alternate(objects)
         self.borrowed.append(repository)
+
+    @contextlib.contextmanager
+    def gathering(self) -> Iterator[ObjectStore]:
+        """Yield this store so that what is written to it becomes one pack at the end, and nothing when the block raises.
+
+        For many small objects that is several times as quick as a file for each.
+        """
+        inside = ObjectStore(self.folder)
+        for repository in self.borrowed:
+            inside.borrow(repository)
+        pending = Pending()
+        inside.repository.odb.add_backend(pending, FIRST)
+        yield inside
+        with storage_errors("Writing to the object store"):
+            write_pack(pending, self.folder / "objects")
 
     def has(self, object_id: str | None) -> bool:
         """Return whether an object is stored."""
@@ -161,6 +178,10 @@ class ObjectStore:
             else:
                 _insert(builder, name, pygit2.Oid(hex=entry.blob), entry.mode)
         return builder.write() if len(builder) else None
+
+    def content(self, entry: Entry) -> bytes:
+        """Return the content of a stored file."""
+        return self.repository[entry.blob].read_raw()
 
     def read(self, tree_id: str, path: str) -> bytes:
         """Return the content of one file. Raises KeyError when the tree has no such file."""
