@@ -249,6 +249,33 @@ def test_a_broken_condition_is_refused(bench: Bench, condition: str, message: st
         bench.apply({"0001-a.edit.yaml": edit})
 
 
+METADATA = "Metadata-Version: 2.1\nRequires-Dist: torch\nProvides-Extra: gpu\nRequires-Dist: cupy-cuda13x; extra == 'gpu'\n\nabout nixl\n"
+PYPROJECT = "[project]\n# not nixl\ndependencies = ['torch']\n[project.optional-dependencies]\ngpu = ['CuPy-CUDA12x>=13']\n"
+
+
+@pytest.mark.parametrize("file", [{"demo.dist-info/METADATA": METADATA}, {"pyproject.toml": PYPROJECT}], ids=["wheel", "checkout"])
+def test_a_condition_on_a_requirement_reads_declarations_in_every_form(bench: Bench, file: dict[str, str]) -> None:
+    def apply(condition: str) -> PatchedTree:
+        edit = f"{EDIT.split('after:', maxsplit=1)[0]}after:\n  - {condition}\n"
+        return bench.apply({"0001-a.edit.yaml": edit}, files={**FILES, **file})
+
+    where = 'in: [pyproject.toml, "*.dist-info/METADATA"]'
+    # The text is in both: in the description, and in a comment.
+    assert apply(f"absent: {{requirement: nixl, {where}}}").applied
+    assert apply(f"present: {{requirement: Torch, {where}}}").applied
+    (path,) = file
+    with pytest.raises(PostConditionError, match=rf"the requirement 'cupy-cuda\*' must be gone from .*, but it is in {path}"):
+        apply(f"absent: {{requirement: 'cupy-cuda*', {where}}}")
+    with pytest.raises(PostConditionError, match=r"\(1 files\) was found to hold the requirement 'cupy'"):
+        apply(f"present: {{requirement: cupy, {where}}}")
+
+
+def test_a_project_that_cannot_be_read_passes_for_one_that_asks(bench: Bench) -> None:
+    edit = f"{EDIT.split('after:', maxsplit=1)[0]}after:\n  - absent: {{requirement: 'cupy-cuda*', in: pyproject.toml}}\n"
+    with pytest.raises(PostConditionError, match="must be gone"):
+        bench.apply({"0001-a.edit.yaml": edit}, files={**FILES, "pyproject.toml": "[project]\ndependencies = [\n'cupy-cuda12x'\n"})
+
+
 def test_a_failed_series_leaves_no_record(bench: Bench) -> None:
     with pytest.raises(PatchConflictError):
         bench.apply({"0001-a.patch": GOOD, "0002-b.patch": GOOD})

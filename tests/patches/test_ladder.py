@@ -180,3 +180,75 @@ def test_obsolete_where_a_loosened_requirement_is_asked_for_no_more(upstream: Up
     trees = {name: upstream.tree(requirements_dot_txt=text) for name, text in wanted.items()}
     judged = {name: ladder.judge_series(tree, upstream.series())[0].verdict for name, tree in trees.items()}
     assert judged == {"strict": Verdict.CLEAN, "loose": Verdict.UPSTREAMED, "none": Verdict.OBSOLETE}
+
+
+def test_what_had_nothing_to_do_is_told_and_with_all_of_it_done_the_edit_is_upstream(upstream: Upstream) -> None:
+    edit = """edits:
+  - path: requirements.txt
+    language: requirements
+    operations:
+      - requirement: {remove: ray}
+      - requirement: {remove: "cupy-cuda*"}
+        count: {min: 0, max: 1}
+after:
+  - absent: {requirement: "cupy-cuda*", in: "*.txt"}
+"""
+    (upstream.folder / "series").write_text("0001-edit.edit.yaml\n", encoding="utf-8")
+    (upstream.folder / "0002-diff.patch").unlink()
+    (upstream.folder / "0001-edit.edit.yaml").write_text(HEADER + edit, encoding="utf-8")
+    ladder = Ladder(store=upstream.store, paths={}, pinned={})
+
+    def judge(text: str, **others: str) -> Judgement:
+        return ladder.judge_series(upstream.tree(requirements_dot_txt=text, **others), upstream.series())[0]
+
+    whole, partly, done, wrong = judge("ray\ncupy-cuda13x\ntorch\n"), judge("ray\ntorch\n"), judge("torch\n"), judge("cupy-cuda13x\n")
+    assert [each.verdict for each in (whole, partly, done, wrong)] == [
+        Verdict.CLEAN,
+        Verdict.CLEAN,
+        Verdict.UPSTREAMED,
+        Verdict.CONFLICT,
+    ]
+    assert whole.cause == ""
+    assert partly.cause.startswith("requirements.txt: operation 2 found nothing to do: {'requirement': {'remove': 'cupy-cuda*'}")
+    assert upstream.store.read(whole.tree, "requirements.txt") == upstream.store.read(partly.tree, "requirements.txt") == b"torch\n"
+    # Only what may be missing is passed over; and a condition looks at every file that it names.
+    assert "operation 1 matched 0 times" in wrong.cause
+    assert "must be gone from *.txt" in judge("ray\n", other_dot_txt="cupy-cuda12x\n").cause
+
+
+def test_a_loosened_requirement_that_may_be_missing_is_not_taken_for_upstream(upstream: Upstream) -> None:
+    edit = """edits:
+  - path: requirements.txt
+    language: requirements
+    operations:
+      - requirement: {replace: torch, with: torch}
+        count: {min: 0, max: 1}
+      - requirement: {remove: ray}
+        count: {min: 0, max: 1}
+"""
+    (upstream.folder / "series").write_text("0001-edit.edit.yaml\n", encoding="utf-8")
+    (upstream.folder / "0002-diff.patch").unlink()
+    (upstream.folder / "0001-edit.edit.yaml").write_text(HEADER + edit, encoding="utf-8")
+    ladder = Ladder(store=upstream.store, paths={}, pinned={})
+    (none,) = ladder.judge_series(upstream.tree(requirements_dot_txt="numpy\n"), upstream.series())
+    assert (none.verdict, none.cause) == (Verdict.CONFLICT, "it applies and changes nothing")
+    (loose,) = ladder.judge_series(upstream.tree(requirements_dot_txt="torch\n"), upstream.series())
+    assert loose.verdict is Verdict.UPSTREAMED
+
+
+def test_a_project_that_cannot_be_read_is_a_conflict(upstream: Upstream) -> None:
+    edit = """edits:
+  - path: pyproject.toml
+    language: requirements
+    operations:
+      - requirement: {replace: torch, with: torch}
+after:
+  - absent: {requirement: ray, in: pyproject.toml}
+"""
+    (upstream.folder / "series").write_text("0001-edit.edit.yaml\n", encoding="utf-8")
+    (upstream.folder / "0002-diff.patch").unlink()
+    (upstream.folder / "0001-edit.edit.yaml").write_text(HEADER + edit, encoding="utf-8")
+    ladder = Ladder(store=upstream.store, paths={}, pinned={})
+    (judged,) = ladder.judge_series(upstream.tree(pyproject_dot_toml="[project]\ndependencies = [\n"), upstream.series())
+    assert judged.verdict is Verdict.CONFLICT
+    assert "not TOML" in judged.cause

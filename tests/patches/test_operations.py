@@ -5,14 +5,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from forkhouse.documents import parse
 from forkhouse.errors import PatchConflictError
-from forkhouse.patches.operations import apply_edit
+from forkhouse.patches.edits import AddedFile, StructuralEdit
+from forkhouse.patches.operations import apply_edit, edited
 from forkhouse.patches.series import read_series
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+HEADER = "Subject: s\nDescription: d\nOrigin: o\nForwarded: no\nRetire-When: never\n"
 PYTHON = '''\
 # Ünïcode before the match: positions are characters, not bytes.
 import os
@@ -43,9 +46,8 @@ def apply(tmp_path: Path) -> Callable[[str, str, str], str]:
     def run(text: str, language: str, operations: str) -> str:
         folder = tmp_path / "demo"
         folder.mkdir(exist_ok=True)
-        header = "Subject: s\nDescription: d\nOrigin: o\nForwarded: no\nRetire-When: never\n"
         body = f"edits:\n  - path: file\n    language: {language}\n    operations:\n{indent(dedent(operations), '      ')}\n"
-        (folder / "0001-e.edit.yaml").write_text(header + body, encoding="utf-8")
+        (folder / "0001-e.edit.yaml").write_text(HEADER + body, encoding="utf-8")
         (folder / "series").write_text("0001-e.edit.yaml\n", encoding="utf-8")
         (patch,) = read_series(folder)
         assert patch.edit is not None
@@ -114,6 +116,44 @@ def test_any_other_number_of_matches_than_expected_is_refused(apply: Callable[[s
 def test_the_expected_number_of_matches_are_all_changed(apply: Callable[[str, str, str], str]) -> None:
     new = apply(PYTHON, "python", "- replace: {pattern: '\"nixl\"'}\n  with: '\"rixl\"'\n  count: 2\n")
     assert new == PYTHON.replace('"nixl"', '"rixl"')
+
+
+RANGED = "- replace: {pattern: '\"nixl\"'}\n  with: '\"rixl\"'\n  count: {min: 1, max: 2}\n"
+
+
+def test_any_number_of_matches_in_the_range_is_changed(apply: Callable[[str, str, str], str]) -> None:
+    assert apply(PYTHON, "python", RANGED) == PYTHON.replace('"nixl"', '"rixl"')
+    assert apply('NAME = "nixl"\n', "python", RANGED) == 'NAME = "rixl"\n'
+
+
+@pytest.mark.parametrize("names", [0, 3])
+def test_a_number_of_matches_outside_the_range_is_refused(apply: Callable[[str, str, str], str], names: int) -> None:
+    with pytest.raises(PatchConflictError, match=rf"file: operation 1 matched {names} times, expected 1 to 2: "):
+        apply('print("nixl")\n' * names, "python", RANGED)
+
+
+def test_an_operation_that_may_find_nothing_says_so() -> None:
+    operations = """
+      - requirement: {remove: ray}
+        count: {min: 0, max: 1}
+      - requirement: {remove: numpy}
+        count: {min: 0, max: 1}
+    """
+    text = f"{HEADER}edits:\n  - path: requirements.txt\n    language: requirements\n    operations:{operations}\n"
+    (edit,) = parse(StructuralEdit, text, name="e").edits
+    assert not isinstance(edit, AddedFile)
+    done = edited("torch\nnumpy==1\n", edit)
+    assert done.text == "torch\n"
+    (said,) = done.idle
+    assert said.startswith("requirements.txt: operation 1 found nothing to do: {'requirement': {'remove': 'ray'}")
+    assert edited("ray\nnumpy\n", edit).idle == ()
+
+
+def test_an_operation_whose_effect_is_there_is_refused_with_the_advice_that_fits(apply: Callable[[str, str, str], str]) -> None:
+    with pytest.raises(PatchConflictError, match=r"matched 0 times, expected 1: .* Its effect is there already: "):
+        apply("torch\n", "requirements", "- requirement: {remove: ray}\n")
+    with pytest.raises(PatchConflictError, match=r"matched 0 times, expected 1: .* The upstream changed what the edit is about"):
+        apply("torch\n", "requirements", "- requirement: {replace: ray, with: ray>=2}\n")
 
 
 def test_a_match_inside_another_is_refused(apply: Callable[[str, str, str], str]) -> None:
@@ -231,6 +271,52 @@ def test_a_requirement_that_is_not_there_once_is_refused(apply: Callable[[str, s
         apply(METADATA, "requirements", f"- requirement: {change}\n")
 
 
+def test_a_name_may_leave_a_part_open(apply: Callable[[str, str, str], str]) -> None:
+    text = "cupy_cuda12x>=13\ncupy\nCuPy-CUDA13x\ncuda-python\n"
+    new = apply(text, "requirements", "- requirement: {remove: 'cupy-cuda*'}\n  count: 2\n")
+    assert new == "cupy\ncuda-python\n"
+
+
+PYPROJECT = """\
+[project]
+name = "demo"
+[project.optional-dependencies]
+vllm = [
+    'vllm[runai,otel]==0.31.0',
+]
+[project.entry-points.pytest11]
+a = "a:b"
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("vllm[runai]==0.31.0  # ours\n", "vllm==0.31.0  # ours\n"),
+        (PYPROJECT, PYPROJECT.replace("[runai,otel]", "")),
+        (
+            "Metadata-Version: 2.1\nRequires-Dist: vllm[otel]<1,>=0.3; extra == 'vllm'\n",
+            'Metadata-Version: 2.1\nRequires-Dist: vllm<1,>=0.3; extra == "vllm"\n',
+        ),
+        ("vllm[runai] @ https://host/vllm.whl\n", "vllm @ https://host/vllm.whl\n"),
+    ],
+)
+def test_a_replacement_may_keep_the_version_that_is_asked_for(apply: Callable[[str, str, str], str], old: str, new: str) -> None:
+    assert apply(old, "requirements", "- requirement: {replace: vllm, with: vllm, keep-version: true}\n") == new
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Vllm == 0.31\n",
+        "[project]\ndependencies = ['Vllm == 0.31']\n",
+        "Metadata-Version: 2.1\nRequires-Dist: Vllm (==0.31) ; extra=='x'\n",
+    ],
+)
+def test_a_declaration_that_says_the_same_in_another_spelling_stays(apply: Callable[[str, str, str], str], text: str) -> None:
+    assert apply(text, "requirements", "- requirement: {replace: vllm, with: vllm==0.31}\n") == text
+
+
 ENTRY_POINTS = "[console_scripts]\ndemo = demo:main\n\n[pytest11]\na = a:b\nc = c:d\n\n[other]\nx = y:z\n"
 
 
@@ -240,6 +326,13 @@ def test_removes_a_group_of_entry_points(apply: Callable[[str, str, str], str]) 
     assert apply(ENTRY_POINTS, "entry-points", "- remove: {group: other}\n").endswith("c = c:d\n\n")
     with pytest.raises(PatchConflictError, match="operation 1 matched 0 times"):
         apply(ENTRY_POINTS, "entry-points", "- remove: {group: pytest}\n")
+
+
+def test_removes_a_group_of_entry_points_of_a_project(apply: Callable[[str, str, str], str]) -> None:
+    new = apply(PYPROJECT, "entry-points", "- remove: {group: pytest11}\n")
+    assert new == PYPROJECT.partition("[project.entry-points")[0]
+    with pytest.raises(PatchConflictError, match="operation 1 matched 0 times"):
+        apply(PYPROJECT, "entry-points", "- remove: {group: pytest}\n")
 
 
 TOML = '# a comment\n[project]\nname = "demo"   # kept\n[project.scripts]\ndemo = "demo:main"\n[tool.x]\nwords = ["a"]\n'

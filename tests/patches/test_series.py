@@ -123,6 +123,18 @@ def test_a_file_that_is_no_text_is_refused(folder: Path, name: str) -> None:
         ("{anchor: one}", "{anchor: one, pattern: x}", r"edit\.yaml:13: edits\[0\].*replace: give exactly one of: .*anchor"),
         ("{anchor: one}", "{}", r"edit\.yaml:13: edits\[0\].*replace: give exactly one of: "),
         ("      - replace", "      - count: 0\n        replace", r"edit\.yaml:13: .*count: Input should be greater than or equal to 1"),
+        ("      - replace", "      - count: {max: 2}\n        replace", r"edit\.yaml:13: .*operations\[0\]\.count\.min: Field required"),
+        ("      - replace", "      - count: {min: 2, max: 2}\n        replace", r"edit\.yaml:13: .*count: `min` has to be less than `max`"),
+        (
+            "      - replace",
+            "      - count: {min: -1, max: 2}\n        replace",
+            r"edit\.yaml:13: .*count\.min: Input should be greater than",
+        ),
+        (
+            "      - replace",
+            "      - count: 1..2\n        replace",
+            r"edit\.yaml:13: .*count: Input should be a valid integer \(got '1\.\.2'\)",
+        ),
         ("{anchor: one}", "{anchor: one, argument: x}", r"edit\.yaml:13: .*replace: `argument` belongs to `call`"),
         ("replace: {anchor: one}", "wrap: {anchor: one}", r"edit\.yaml:13: .*`with` of `wrap` has to hold \$MATCH"),
         ("replace: {anchor: one}", "insert: {text: x}", r"edit\.yaml:13: .*insert: give exactly one of: before, after"),
@@ -135,11 +147,27 @@ def test_a_file_that_is_no_text_is_refused(folder: Path, name: str) -> None:
         ),
         (
             "language: text\n    operations:\n      - replace: {anchor: one}\n        with: two",
+            "language: requirements\n    operations:\n      - requirement: {remove: 'vllm[flashinfer]'}",
+            r"edit\.yaml:13: .*requirement\.remove: String should match pattern",
+        ),
+        (
+            "language: text\n    operations:\n      - replace: {anchor: one}\n        with: two",
+            "language: requirements\n    operations:\n      - requirement: {remove: a, keep-version: true}",
+            r"edit\.yaml:13: .*requirement: `keep-version` belongs to a `with` that names no version",
+        ),
+        (
+            "language: text\n    operations:\n      - replace: {anchor: one}\n        with: two",
+            "language: requirements\n    operations:\n      - requirement: {replace: a, with: 'a>=2', keep-version: true}",
+            r"edit\.yaml:13: .*requirement: `keep-version` belongs to a `with` that names no version",
+        ),
+        (
+            "language: text\n    operations:\n      - replace: {anchor: one}\n        with: two",
             "language: toml\n    operations:\n      - set: a.b",
             r"edit\.yaml:13: .*operations\[0\]: `value` belongs to `set`",
         ),
         ("    operations:", "    after: []\n    operations:", r"edit\.yaml:12: edits\[0\]\.after: Extra inputs are not permitted"),
         ("edits:", "after: [{}]\nedits:", r"edit\.yaml:9: after\[0\]: give exactly one of: absent, present"),
+        ("edits:", "after: [{absent: {in: a}}]\nedits:", r"edit\.yaml:9: after\[0\]\.absent: give exactly one of: text, requirement"),
         ("edits:", "notes: x\nedits:", r"edit\.yaml:9: notes: Extra inputs are not permitted"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
 from forkhouse.patches import parts as layout
-from forkhouse.patches.edits import CodeOperation, KeyOperation, LineChange, PartChange, Place, Selector
+from forkhouse.patches.edits import CodeOperation, CountRange, KeyOperation, LineChange, PartChange, Place, Selector
 from forkhouse.patches.languages import backend, indentation, is_blank, line_end, line_start, newline_of, next_line
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class MatchError(PatchConflictError):
     """An operation matched another number of times than it expects, or cannot be done where it matched."""
 
-    def __init__(self, message: str, *, anchor: str = "", operation: int = 0, matches: int = 0, expected: int = 0) -> None:
+    def __init__(self, message: str, *, anchor: str = "", operation: int = 0, matches: int = 0, expected: int | CountRange = 0) -> None:
         """Say what was looked for, for whoever has to find it: its text, the number of the operation, and how often it was there."""
         super().__init__(message)
         self.anchor = anchor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal, Self, get_args
 
+from packaging.requirements import Requirement
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from forkhouse.documents import Document
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 CodeLanguage = Literal["python", "c", "cpp", "rust", "bash", "meson", "cmake", "text"]
 """Languages whose files are edited by selectors alone. CUDA and HIP are `cpp`; a Dockerfile or m4 is `text`."""
 Name = Annotated[str, Field(min_length=1)]
+Paths = Name | Annotated[tuple[Name, ...], Field(min_length=1)]
+"""A path in the upstream's own tree, wildcards allowed, or several alternatives."""
+Distribution = Annotated[str, Field(pattern=r"^[A-Za-z0-9._*-]+$")]
+"""The name of a distribution, in any spelling; `*` is any text."""
 
 
 def _exactly_one(document: Document, names: Sequence[str]) -> None:
@@ -23,6 +28,42 @@ def _exactly_one(document: Document, names: Sequence[str]) -> None:
         spelt = ", ".join(name.rstrip("_").replace("_", "-") for name in names)
         message = f"give exactly one of: {spelt}"
         raise ValueError(message)
+
+
+def _listed(paths: Paths) -> tuple[str, ...]:
+    return (paths,) if isinstance(paths, str) else paths
+
+
+class CountRange(Document):
+    """A number of matches that differs between releases or forms of an upstream; from `min: 0` on, finding nothing is no error."""
+
+    min: int = Field(ge=0)
+    max: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _grows(self) -> Self:
+        if self.min >= self.max:
+            message = "`min` has to be less than `max`; an exact number is written as a number"
+            raise ValueError(message)
+        return self
+
+    def __str__(self) -> str:
+        """Return the range as it is told to a person."""
+        return f"{self.min} to {self.max}"
+
+
+def _number_or_range(value: object) -> str:
+    """Tell the two spellings of a count apart, so that a problem is reported for the one that was meant."""
+    return "CountRange" if isinstance(value, dict | CountRange) else "number"
+
+
+Count = Annotated[Annotated[int, Field(ge=1), Tag("number")] | Annotated[CountRange, Tag("CountRange")], Discriminator(_number_or_range)]
+"""How many matches an operation expects; any other number is an error."""
+
+
+def allows(count: int | CountRange, matches: int) -> bool:
+    """Say whether a number of matches is an expected one."""
+    return count.min <= matches <= count.max if isinstance(count, CountRange) else matches == count
 
 
 class Selector(Document):
@@ -129,8 +170,8 @@ class CodeOperation(Document):
     item: PartChange | None = None
     include: LineChange | None = None
     import_: LineChange | None = None
-    count: int = Field(default=1, ge=1)
-    """Exact number of matches; any other number is an error."""
+    count: Count = 1
+    """How many matches are expected: a number, or a range such as {min: 1, max: 2}; any other number is an error."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -148,16 +189,28 @@ class RequirementChange(_Change):
     """A change of dependency declarations, matched by canonical distribution name (PEP 503)."""
 
     add: RequirementText | None = None
+    remove: Distribution | None = None
+    replace: Distribution | None = None
     with_: RequirementText | None = None
+    keep_version: bool = False
+    """With `replace`: what `with` leaves open, the version, stays the one that the upstream asks for."""
     extra: str | None = None
     """Only declarations that belong to this extra; with nothing in it, only those that belong to none."""
+
+    @model_validator(mode="after")
+    def _open(self) -> Self:
+        if self.keep_version and (self.with_ is None or Requirement(self.with_).specifier or Requirement(self.with_).url):
+            message = "`keep-version` belongs to a `with` that names no version"
+            raise ValueError(message)
+        return self
 
 
 class RequirementOperation(Document):
     """One change of what a distribution requires."""
 
     requirement: RequirementChange
-    count: int = Field(default=1, ge=1)
+    count: Count = 1
+    """How many declarations are expected: a number, or a range such as {min: 1, max: 2}; any other number is an error."""
 
 
 class GroupSelector(Document):
@@ -219,13 +272,13 @@ KeyedOperation = Annotated[
 
 
 class _FileEdit(Document):
-    path: Name | Annotated[tuple[Name, ...], Field(min_length=1)]
+    path: Paths
     """Path in the upstream's own tree, wildcards allowed; of several alternatives the first that is there counts."""
 
     @property
     def paths(self) -> tuple[str, ...]:
         """The alternatives."""
-        return (self.path,) if isinstance(self.path, str) else self.path
+        return _listed(self.path)
 
 
 class CodeEdit(_FileEdit):
@@ -243,7 +296,7 @@ class RequirementsEdit(_FileEdit):
 
 
 class EntryPointsEdit(_FileEdit):
-    """Edits of `entry_points.txt`."""
+    """Edits of entry points: in `entry_points.txt`, or in `pyproject.toml`, told apart by their contents."""
 
     language: Literal["entry-points"]
     operations: tuple[EntryPointsOperation, ...] = Field(min_length=1)
@@ -288,18 +341,35 @@ Edit = Annotated[
 LANGUAGES = (*get_args(CodeLanguage), "yaml", "json", "toml", "requirements", "entry-points")
 
 
-class TextIn(Document):
-    """A text, and the paths (wildcards allowed) it is looked for in."""
+class Sought(Document):
+    """What is looked for, a text or a requirement, and where."""
 
-    text: str
-    in_: str
+    text: Name | None = None
+    requirement: Distribution | None = None
+    """A distribution that is asked for; comments and descriptions do not count."""
+    in_: Paths
+    """Paths in the upstream's own tree, wildcards allowed: one pattern, or several that are all looked at."""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The patterns."""
+        return _listed(self.in_)
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        _exactly_one(self, ("text", "requirement"))
+        return self
+
+    def said(self) -> str:
+        """Return what is looked for, for a person."""
+        return f"'{self.text}'" if self.text is not None else f"the requirement '{self.requirement}'"
 
 
 class Condition(Document):
     """What must hold of the whole tree after the patch."""
 
-    absent: TextIn | None = None
-    present: TextIn | None = None
+    absent: Sought | None = None
+    present: Sought | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:

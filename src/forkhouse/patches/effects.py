@@ -16,6 +16,7 @@ from forkhouse.patches.edits import (
     Place,
     RequirementOperation,
     Selector,
+    allows,
 )
 from forkhouse.patches.languages import toml
 from forkhouse.patches.languages.entrypoints import remove_group
@@ -42,9 +43,12 @@ def effect_present(text: str, edit: FileEdit) -> bool:
 def asks_for_nothing(text: str, edit: FileEdit) -> bool:
     """Say whether an edit only replaces requirements, and the file asks for none of them any more."""
     wanted = [operation.requirement for operation in edit.operations if isinstance(operation, RequirementOperation)]
-    return len(wanted) == len(edit.operations) and all(
-        change.replace is not None and change_requirement(text, change)[1] == 0 for change in wanted
-    )
+    try:
+        return len(wanted) == len(edit.operations) and all(
+            change.replace is not None and change_requirement(text, change)[1] == 0 for change in wanted
+        )
+    except PatchConflictError:
+        return False
 
 
 def is_done(text: str, operation: Operation, language: str) -> bool:
@@ -57,7 +61,10 @@ def is_done(text: str, operation: Operation, language: str) -> bool:
                 if change.add is not None:
                     return is_required(text, change)
                 changed, matches = change_requirement(text, change)
-                return matches == 0 if change.remove is not None else matches == operation.count and changed == text
+                if change.remove is not None:
+                    return matches == 0
+                # A requirement that may be missing is none that was replaced.
+                return matches > 0 and allows(operation.count, matches) and changed == text
             case EntryPointsOperation():
                 return remove_group(text, operation.remove.group)[1] == 0
             case KeyOperation():
@@ -116,7 +123,7 @@ def _code_is_done(text: str, operation: CodeOperation, language: str) -> bool:
         case CodeOperation(insert=Place() as place):
             return _is_inserted(text, place, language)
         case CodeOperation(argument=PartChange() as change) | CodeOperation(item=PartChange() as change):
-            return _part_is_done(text, change, language, of_call=operation.argument is not None)
+            return _part_is_done(text, operation, change, language)
         case CodeOperation(include=LineChange() as change) | CodeOperation(import_=LineChange() as change):
             return _import_is_done(text, change, language, include=operation.include is not None)
         case _:
@@ -128,19 +135,38 @@ def _says_something(piece: str) -> bool:
     return len(re.sub(r"\${1,3}[A-Z_][A-Z0-9_]*|\s", "", piece)) >= MEANINGFUL
 
 
-def _is_replaced(text: str, operation: CodeOperation, selector: Selector, language: str) -> bool:
-    new = operation.with_ or ""
-    if not _says_something(new):
+def came_about(before: str, now: str, operation: Operation, language: str) -> bool:
+    """Say whether an operation's effect is there in a file now, and did not stand in it, by chance, in its state at the pin."""
+    if not is_done(now, operation, language):
         return False
-    found = changes(text, operation, language)
+    try:
+        match operation:
+            case CodeOperation(replace=Selector() as selector):
+                new = operation.with_ or ""
+                return _results(now, new, selector, language) > _results(before, new, selector, language)
+            case CodeOperation(argument=PartChange() as change) if _selects_itself(change):
+                after = _selected_after(change)
+                return len(find(now, after, language)) > len(find(before, after, language))
+    except PatchConflictError:
+        pass  # its place at the pin is made by an operation before it
+    return True
+
+
+def _results(text: str, new: str, selector: Selector, language: str) -> int:
+    """Return how often what a selector was replaced by stands where the selector looks."""
     if selector.pattern is not None and re.search(r"\$[A-Z_]", new):
         # What a pattern with metavariables was replaced by is a pattern itself.
-        result = Selector(pattern=new, within=selector.within)
-        return not found and bool(find(text, result, language))
+        return len(find(text, Selector(pattern=new, within=selector.within), language))
     start, end = scope_of(text, selector, language)
     words = " ".join(new.split())
-    if re.search(rf"(?<!\w){re.escape(words)}(?!\w)", " ".join(text[start:end].split())) is None:
+    return len(re.findall(rf"(?<!\w){re.escape(words)}(?!\w)", " ".join(text[start:end].split())))
+
+
+def _is_replaced(text: str, operation: CodeOperation, selector: Selector, language: str) -> bool:
+    new = operation.with_ or ""
+    if not _says_something(new) or not _results(text, new, selector, language):
         return False
+    found = changes(text, operation, language)
     # As when a function is replaced by another of its name: applying again changes nothing.
     return not found or spliced(text, [splice for splices in found for splice in splices]) == text
 
@@ -188,9 +214,23 @@ def _import_is_done(text: str, change: LineChange, language: str, *, include: bo
     return come is None or meaning(come, language) in {line.meaning for line in lines if line.top or change.add is None}
 
 
-def _part_is_done(text: str, change: PartChange, language: str, *, of_call: bool) -> bool:
+def _part_is_done(text: str, operation: CodeOperation, change: PartChange, language: str) -> bool:
     nodes = find(text, change.of, language)
+    if _selects_itself(change):
+        there = find(text, _selected_after(change), language)
+        return not nodes and bool(there) and allows(operation.count, len(there))
+    of_call = operation.argument is not None
     return bool(nodes) and all(_node_is_done(text, node, change, of_call=of_call) for node in nodes)
+
+
+def _selects_itself(change: PartChange) -> bool:
+    """Say whether a call is known by the very argument that is replaced."""
+    return change.with_ is not None and change.of.argument is not None and change.of.argument == change.gone
+
+
+def _selected_after(change: PartChange) -> Selector:
+    """Return how such a call is known afterwards."""
+    return change.of.model_copy(update={"argument": change.with_})
 
 
 def _node_is_done(text: str, node: Node, change: PartChange, *, of_call: bool) -> bool:

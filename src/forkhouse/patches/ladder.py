@@ -9,16 +9,21 @@ conflict, and then the cause is named.
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from pygit2.enums import FileMode
+
 from forkhouse.errors import ForkhouseError, PatchConflictError, PostConditionError
-from forkhouse.patches import textual
+from forkhouse.patches import remains, textual
 from forkhouse.patches.edits import AddedFile
+from forkhouse.patches.effects import came_about
 from forkhouse.patches.languages import language_of, parses
 from forkhouse.patches.operations import asks_for_nothing
-from forkhouse.patches.structural import MissingFileError, apply_structural, holders, is_there, locate
+from forkhouse.patches.remains import Course
+from forkhouse.patches.structural import MissingFileError, holders, is_there, locate, structured
 from forkhouse.patches.textual import LIKENESS, map_path
 
 if TYPE_CHECKING:
@@ -26,7 +31,8 @@ if TYPE_CHECKING:
 
     import pygit2
 
-    from forkhouse.patches.edits import StructuralEdit
+    from forkhouse.patches.edits import FileEdit, StructuralEdit
+    from forkhouse.patches.remains import Stretch
     from forkhouse.patches.series import Patch
     from forkhouse.sources.store import Entry, ObjectStore
 
@@ -72,6 +78,8 @@ class Judgement:
     """Why not, or what was found on the way."""
     renamed: Mapping[str, str] = field(default_factory=dict)
     """Files that the patch names and that have moved: old path to new path, both as in this form of the upstream."""
+    lost: tuple[Stretch, ...] = field(default=(), repr=False)
+    """What the patch was about and is gone from its files. It is obsolete where that is nowhere else in the tree."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,6 +99,10 @@ class Ladder:
     """Renames since the pin, by the files that came and went."""
     _changes: dict[str, tuple[tuple[str, str, str], ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Files that came and went since the pin, by tree."""
+    _places: dict[tuple[Stretch, str, str], bool] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Whether what was lost came to a file, by the file's content at the pin and now."""
+    _arrived: dict[str, list[tuple[str, str, str]]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Files of the newest tree that are not as at the pin."""
     _diffs: dict[str, pygit2.Diff] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Diffs of textual patches, by the hash of their file."""
 
@@ -120,7 +132,9 @@ class Ladder:
                     changes[delta.new_file.path] = self.store.entry(judgement.tree, delta.new_file.path)
             self._known[key] = judgement, changes
         judgement, changes = self._known[key]
-        return replace(judgement, tree=self.store.with_entries(base, changes) if changes else base)
+        judgement = replace(judgement, tree=self.store.with_entries(base, changes) if changes else base)
+        living = self._living(arrived, judgement.lost) if judgement.lost else ""
+        return replace(judgement, verdict=Verdict.CONFLICT, cause=living) if living else judgement
 
     def _diff(self, patch: Patch) -> pygit2.Diff:
         """Return the diff of a textual patch, read once."""
@@ -139,9 +153,9 @@ class Ladder:
             found = [(path, self.store.glob(base, map_path(path, self.paths))) for path in named]
             files = [self.store.entry(base, each) for _, paths in found for each in paths]
             yield tuple(each for _, paths in found for each in paths)
-            looked_for = [condition.absent or condition.present for condition in patch.edit.after]
-            for pattern in [map_path(each.in_, self.paths) for each in looked_for if each is not None]:
-                yield self.store.identity(base, pattern)
+            sought = [condition.absent or condition.present for condition in patch.edit.after]
+            for path in [path for each in sought if each is not None for path in each.paths]:
+                yield self.store.identity(base, map_path(path, self.paths))
             lost = not all(paths for _, paths in found)
         yield tuple(files)
         if lost and self.pinned:
@@ -178,18 +192,34 @@ class Ladder:
             return Judgement(patch=patch.name, verdict=verdict, tree=tree, cause=cause, renamed=renamed)
 
         # Asked first, as an insertion would be made a second time.
-        if is_there(base, edit, paths, store=self.store):
+        if is_there(base, edit, paths, store=self.store) and self._came_about(base, patch, edit, paths):
             return judged(Verdict.UPSTREAMED, "every edit's result is there already")
         try:
-            tree = apply_structural(base, edit, paths, store=self.store, where=patch.name)
+            made = structured(base, edit, paths, store=self.store, where=patch.name)
         except (PatchConflictError, PostConditionError) as error:
-            gone = self._gone(base, edit, paths)
+            gone, lost = self._gone(base, patch, edit, paths)
             if gone:
-                return judged(Verdict.OBSOLETE, gone)
+                return replace(judged(Verdict.OBSOLETE, _gone_for_good(gone)), lost=lost)
             return judged(Verdict.CONFLICT, f"{error}{self._nearest(base, patch, edit, paths, error)}")
-        if tree == base:
+        if made.tree == base:
             return judged(Verdict.CONFLICT, "it applies and changes nothing")
-        return judged(self._distance(base, patch, tree), "; ".join(f"{old} is now {new}" for old, new in renamed.items()), tree)
+        found = "; ".join([*([_moved(renamed)] if renamed else []), *made.idle])
+        return judged(self._distance(base, patch, made.tree), found, made.tree)
+
+    def _came_about(self, base: str, patch: Patch, edit: StructuralEdit, paths: Mapping[str, str]) -> bool:
+        """Say whether the result of an edit that is there came there after the pin, as far as that is known."""
+        pinned = self.pinned.get(patch.name)
+        for change in edit.edits:
+            if pinned is None or isinstance(change, AddedFile):
+                continue
+            try:
+                before = self._text(pinned.before, locate(pinned.before, change, self.paths, store=self.store))
+            except MissingFileError:
+                continue
+            now = self._text(base, locate(base, change, paths, store=self.store))
+            if not all(came_about(before, now, operation, change.language) for operation in change.operations):
+                return False
+        return True
 
     def _distance(self, base: str, patch: Patch, tree: str) -> Verdict:
         """Say by which step the textual form would have given the same tree."""
@@ -225,19 +255,53 @@ class Ladder:
         missing = [path for path in changed if self.store.entry(base, path) is None]
         # Without the pin at hand nothing is known of a file that is missing: it may have moved.
         renamed = self._renames(arrived, missing)
-        if pinned and missing and len(missing) == len(changed) and not added and not renamed:
-            return judged(Verdict.OBSOLETE, f"{', '.join(missing)} is gone, and nothing like it is there")
+        if renamed:
+            followed = {old: self.store.entry(base, new) for old, new in renamed.items()}
+            if textual.is_there(self.store.with_entries(base, followed), diff, store=self.store):
+                return judged(Verdict.UPSTREAMED, f"every hunk's result is there already; {_moved(renamed)}")
         merged = textual.merge(base, pinned.before, pinned.after, renamed, store=self.store) if pinned else None
         if merged == base:
             return judged(Verdict.UPSTREAMED, "merged, it changes nothing")
-        moved = "; ".join(f"{old} is now {new}" for old, new in renamed.items())
+        moved = _moved(renamed)
         if merged is not None:
             places = [renamed.get(path, path) for path in (*changed, *added)]
             broken = [path for path in places if self._parsed(base, path) and not self._parsed(merged, path)]
             if not broken:
                 return judged(Verdict.MERGED, moved, tree=merged)
             cause = f"merged, {', '.join(broken)} no longer parses"
+        elif pinned and not added:
+            gone, lost = self._lost_hunks(base, pinned, renamed)
+            if gone:
+                return replace(judged(Verdict.OBSOLETE, _gone_for_good(gone)), lost=lost)
         return judged(Verdict.CONFLICT, f"{cause} {moved}".strip())
+
+    def _lost_hunks(self, base: str, pinned: Pinned, renamed: Mapping[str, str]) -> tuple[list[str], tuple[Stretch, ...]]:
+        """Say what a textual patch was about and its files no longer have; nothing when some of it is still there, or may be."""
+        gone: dict[str, None] = {}
+        lost: list[Stretch] = []
+        for hunks in textual.difference(pinned.before, pinned.after, store=self.store):
+            if hunks is None or hunks.delta.is_binary:
+                return [], ()
+            path = hunks.delta.old_file.path
+            place = renamed.get(path, path)
+            there = self.store.entry(base, place) is not None
+            if hunks.delta.status_char() != "M":
+                if there:
+                    return [], ()
+                continue  # it was to be removed, and is
+            file = Course(
+                path=path,
+                before=self._text(pinned.before, path),
+                origin=self._text(self._origin, path),
+                place=place if there else "",
+                now=self._text(base, place),
+            )
+            stretches = remains.of_places([(span, None) for span in _changed_spans(file.before, hunks)], file)
+            if stretches is None:
+                return [], ()
+            gone.update(dict.fromkeys([stretch.what for stretch in stretches] if there else [path]))
+            lost += stretches
+        return list(gone), tuple(lost)
 
     def _parsed(self, tree: str, path: str) -> bool:
         entry = self.store.entry(tree, path)
@@ -268,24 +332,86 @@ class Ladder:
         # An edit names the upstream's own path, or a pattern: what it names is led to the new place.
         return {path: new[old] for old, change in lost.items() if old in new for path in change.paths if not set(path) & set("*?[")}
 
-    def _gone(self, base: str, edit: StructuralEdit, paths: Mapping[str, str]) -> str:
-        """Say what an edit was about and is no more, or nothing when some of it is still there."""
-        lost = []
+    def _gone(self, base: str, patch: Patch, edit: StructuralEdit, paths: Mapping[str, str]) -> tuple[list[str], tuple[Stretch, ...]]:
+        """Say what an edit was about and its files no longer have; nothing when some of it is still there, or may be."""
+        gone: dict[str, None] = {}
+        lost: list[Stretch] = []
         for change in edit.edits:
             if isinstance(change, AddedFile):
-                return ""
+                return [], ()
             try:
                 path = locate(base, change, paths, store=self.store)
             except MissingFileError:
-                lost.append(" or ".join(map_path(path, paths) for path in change.paths))
+                gone[" or ".join(map_path(path, paths) for path in change.paths)] = None
+                lost += self._stretches(patch, change, "", "") or []
                 continue
-            if not asks_for_nothing(self.store.read(base, path).decode("utf-8", errors="replace"), change):
-                return ""
-            lost.append(f"each requirement in {path} that it loosens")
+            text = self.store.read(base, path).decode("utf-8", errors="replace")
+            if asks_for_nothing(text, change):
+                gone[f"each requirement in {path} that it loosens"] = None
+                continue
+            stretches = self._stretches(patch, change, path, text)
+            if stretches is None:
+                return [], ()
+            gone.update(dict.fromkeys(stretch.what for stretch in stretches))
+            lost += stretches
         # A condition that something must be gone, and is not, says that the code went on living elsewhere.
         if any(each.absent is not None and holders(base, each.absent, paths, store=self.store)[1] for each in edit.after):
-            return ""
-        return f"{', '.join(lost)} is gone, and nothing like it is there"
+            return [], ()
+        return list(gone), tuple(lost)
+
+    def _stretches(self, patch: Patch, change: FileEdit, place: str, now: str) -> list[Stretch] | None:
+        """Return what an edit of a file was about, None when its file still has some of it, or that cannot be said."""
+        pinned = self.pinned.get(patch.name)
+        if pinned is None:
+            return None
+        try:
+            path = locate(pinned.before, change, self.paths, store=self.store)
+        except MissingFileError:
+            return None
+        before, origin = self._text(pinned.before, path), self._text(self._origin, path)
+        return remains.of_edit(change, Course(path=path, before=before, origin=origin, place=place, now=now))
+
+    def _text(self, tree: str, path: str) -> str:
+        """Return a file's text, nothing where there is none."""
+        entry = self.store.entry(tree, path)
+        return "" if entry is None else self.store.content(entry).decode("utf-8", errors="replace")
+
+    def _living(self, arrived: str, lost: Sequence[Stretch]) -> str:
+        """Say where code that its files lost lives on in the tree, or nothing. Only a file that is not as at the pin can have got it."""
+        for path, old, new in self._changed_files(arrived):
+            for stretch in lost:
+                if not stretch.fits(path) or not self._came(stretch, old, new):
+                    continue
+                # A file that was there under another name may have had the like before.
+                if old or self._came(stretch, self._former(arrived, path), new):
+                    return f"{stretch.what} is not there any more, and lives on in {path}"
+        return ""
+
+    def _changed_files(self, tree: str) -> list[tuple[str, str, str]]:
+        """Return the files of a tree that are not as at the pin: path, and content at the pin (if any) and now, by id."""
+        if tree not in self._arrived:
+            self._arrived.clear()  # a series is judged on one tree after the other
+            files = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE)
+            self._arrived[tree] = [
+                (delta.new_file.path, "" if delta.status_char() == "A" else str(delta.old_file.id), str(delta.new_file.id))
+                for delta in textual.difference(self._origin, tree, store=self.store).deltas
+                if delta.status_char() != "D" and delta.new_file.mode in files
+            ]
+        return self._arrived[tree]
+
+    def _former(self, tree: str, path: str) -> str:
+        """Return the content at the pin of a file that has another name since, by id; nothing for a new file."""
+        gone = [old for status, old, _ in self._came_and_went(tree) if status == "D"]
+        names = [old for old, new in self._renames(tree, gone).items() if new == path]
+        entry = self.store.entry(self._origin, names[0]) if names else None
+        return "" if entry is None else entry.blob
+
+    def _came(self, stretch: Stretch, old: str, new: str) -> bool:
+        key = (stretch, old, new)
+        if key not in self._places:
+            before, now = (self.store.repository[each].read_raw() if each else b"" for each in (old, new))
+            self._places[key] = stretch.came_to(before, now)
+        return self._places[key]
 
     def _nearest(self, base: str, patch: Patch, edit: StructuralEdit, paths: Mapping[str, str], error: ForkhouseError) -> str:
         """Return the line that looks most like the one at the pin that was not found, to show where to look."""
@@ -311,6 +437,29 @@ class Ladder:
 
     def _lines(self, tree: str, path: str) -> list[str]:
         return self.store.read(tree, path).decode("utf-8", errors="replace").splitlines()
+
+
+def _moved(renamed: Mapping[str, str]) -> str:
+    return "; ".join(f"{old} is now {new}" for old, new in renamed.items())
+
+
+def _gone_for_good(gone: Sequence[str]) -> str:
+    return f"{', '.join(gone)} is gone, and nothing like it is there"
+
+
+def _changed_spans(text: str, patch: pygit2.Patch) -> list[tuple[int, int]]:
+    """Return where a diff takes lines out of a text; where it only brings some, the line above them."""
+    runs: list[list[int]] = []
+    for hunk in patch.hunks:
+        above, last = 0, " "
+        for line in hunk.lines:
+            if line.origin == "-" and last == "-":
+                runs[-1].append(line.old_lineno)
+            elif line.origin == "-" or (line.origin == "+" and last == " "):
+                runs.append([line.old_lineno if line.origin == "-" else max(1, above)])
+            above, last = (line.old_lineno if line.origin == " " else above), line.origin
+    starts = [0, *(match.end() for match in re.finditer("\n", text)), len(text) + 1]
+    return [(starts[run[0] - 1], starts[run[-1]] - 1) for run in runs]
 
 
 def pin(base: str, patches: Sequence[Patch], ladder: Ladder) -> dict[str, Pinned]:

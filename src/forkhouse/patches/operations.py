@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
 from forkhouse.patches.changes import MatchError, changes, spliced
-from forkhouse.patches.edits import CodeOperation, EntryPointsOperation, KeyOperation, RequirementOperation
-from forkhouse.patches.effects import asks_for_nothing, effect_present, would_repeat
+from forkhouse.patches.edits import CodeOperation, EntryPointsOperation, KeyOperation, RequirementOperation, allows
+from forkhouse.patches.effects import asks_for_nothing, effect_present, is_done, would_repeat
 from forkhouse.patches.languages import faults, toml
 from forkhouse.patches.languages.entrypoints import remove_group
 from forkhouse.patches.languages.requirements import change_requirement
@@ -15,16 +16,31 @@ from forkhouse.patches.languages.requirements import change_requirement
 if TYPE_CHECKING:
     from forkhouse.patches.edits import FileEdit, Operation
 
-__all__ = ["MatchError", "apply_edit", "asks_for_nothing", "effect_present"]
+__all__ = ["Edited", "MatchError", "apply_edit", "asks_for_nothing", "edited", "effect_present"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Edited:
+    """A text with an edit applied."""
+
+    text: str
+    idle: tuple[str, ...]
+    """Operations that had nothing to do, and may: the range of their count begins at 0."""
 
 
 def apply_edit(text: str, edit: FileEdit) -> str:
-    """Return `text` with the operations of `edit` applied in order.
+    """Return `text` with the operations of `edit` applied in order; raises as `edited` does."""
+    return edited(text, edit).text
+
+
+def edited(text: str, edit: FileEdit) -> Edited:
+    """Apply the operations of `edit` to `text` in order.
 
     Raises MatchError, a PatchConflictError, when an operation matches another number of times than it expects, when what it adds stands
     there already, or when the file is less well formed after it than before.
     """
     broken = faults(text, edit.language)
+    idle: list[str] = []
     operations: tuple[Operation, ...] = edit.operations
     for number, operation in enumerate(operations, start=1):
         said = operation.model_dump(by_alias=True, exclude_defaults=True)
@@ -32,22 +48,26 @@ def apply_edit(text: str, edit: FileEdit) -> str:
         anchor = anchor_of(operation)
         try:
             changed, matches = _apply(text, operation, edit.language)
-            repeats = matches == operation.count and would_repeat(text, operation, edit.language)
+            repeats = allows(operation.count, matches) and would_repeat(text, operation, edit.language)
         except PatchConflictError as error:
             told = error if isinstance(error, MatchError) else MatchError("", expected=operation.count)
             message = f"{where}: {error} The operation: {said}."
             raise MatchError(
                 message, anchor=told.anchor or anchor, operation=number, matches=told.matches, expected=told.expected
             ) from error
-        if matches != operation.count:
-            message = (
-                f"{where} matched {matches} times, expected {operation.count}: {said}. "
-                "The upstream changed what the edit is about: look at the file and rewrite the edit to mean the same there."
+        if not allows(operation.count, matches):
+            advice = (
+                "Its effect is there already: drop it from the edit, or let its count begin at 0 if other releases need it."
+                if matches == 0 and is_done(text, operation, edit.language)
+                else "The upstream changed what the edit is about: look at the file and rewrite the edit to mean the same there."
             )
+            message = f"{where} matched {matches} times, expected {operation.count}: {said}. {advice}"
             raise MatchError(message, anchor=anchor, operation=number, matches=matches, expected=operation.count)
         if repeats:
             message = f"{where} would add what is there already: {said}. If the upstream took it over, drop it from the edit."
             raise MatchError(message, anchor=anchor, operation=number, matches=matches, expected=operation.count)
+        if matches == 0:
+            idle.append(f"{where} found nothing to do: {said}")
         if changed != text:
             left = faults(changed, edit.language)
             if left > broken:
@@ -55,7 +75,7 @@ def apply_edit(text: str, edit: FileEdit) -> str:
                 raise MatchError(message, anchor=anchor, operation=number, matches=matches, expected=operation.count)
             broken = left
         text = changed
-    return text
+    return Edited(text=text, idle=tuple(idle))
 
 
 def _apply(text: str, operation: Operation, language: str) -> tuple[str, int]:
@@ -74,7 +94,7 @@ def _apply(text: str, operation: Operation, language: str) -> tuple[str, int]:
         case KeyOperation() | CodeOperation():
             found = changes(text, operation, language)
             splices = [splice for each in found for splice in each]
-            return (spliced(text, splices) if len(found) == operation.count else text), len(found)
+            return (spliced(text, splices) if allows(operation.count, len(found)) else text), len(found)
 
 
 def anchor_of(operation: Operation) -> str:

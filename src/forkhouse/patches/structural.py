@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pygit2.enums import FileMode
 
 from forkhouse.errors import PatchConflictError, PostConditionError
 from forkhouse.patches.edits import AddedFile
-from forkhouse.patches.operations import apply_edit, effect_present
+from forkhouse.patches.languages.requirements import requires
+from forkhouse.patches.operations import edited, effect_present
 from forkhouse.patches.textual import map_path, refuse_unsafe
 from forkhouse.sources.store import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from forkhouse.patches.edits import Condition, FileEdit, StructuralEdit, TextIn
+    from forkhouse.patches.edits import Condition, FileEdit, Sought, StructuralEdit
     from forkhouse.sources.store import ObjectStore
 
 
@@ -40,11 +42,26 @@ def locate(tree: str, edit: FileEdit, paths: Mapping[str, str], *, store: Object
     raise MissingFileError(message)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Structured:
+    """A tree with a structural patch applied."""
+
+    tree: str
+    idle: tuple[str, ...]
+    """Operations that had nothing to do, and may."""
+
+
 def apply_structural(tree: str, patch: StructuralEdit, paths: Mapping[str, str], *, store: ObjectStore, where: str) -> str:
-    """Return `tree` with every edit of a patch applied and its conditions checked.
+    """Return `tree` with every edit of a patch applied and its conditions checked; raises as `structured` does."""
+    return structured(tree, patch, paths, store=store, where=where).tree
+
+
+def structured(tree: str, patch: StructuralEdit, paths: Mapping[str, str], *, store: ObjectStore, where: str) -> Structured:
+    """Apply every edit of a patch to `tree` and check its conditions.
 
     Raises PatchConflictError (MissingFileError for a file that is not there) or PostConditionError.
     """
+    idle: list[str] = []
     for edit in patch.edits:
         try:
             if isinstance(edit, AddedFile):
@@ -52,7 +69,7 @@ def apply_structural(tree: str, patch: StructuralEdit, paths: Mapping[str, str],
                 continue
             path = locate(tree, edit, paths, store=store)
             old = store.entry(tree, path)
-            changed = apply_edit(store.read(tree, path).decode("utf-8"), edit)
+            changed = edited(store.read(tree, path).decode("utf-8"), edit)
         except PatchConflictError as error:
             error.args = (f"{where}: {error}",)
             raise
@@ -60,10 +77,11 @@ def apply_structural(tree: str, patch: StructuralEdit, paths: Mapping[str, str],
             message = f"{where}: {path} is not UTF-8 text: {error}."
             raise PatchConflictError(message) from error
         assert old is not None  # noqa: S101  # it was just located
-        blob = str(store.repository.create_blob(changed.encode("utf-8")))
+        idle += changed.idle
+        blob = str(store.repository.create_blob(changed.text.encode("utf-8")))
         tree = store.with_entries(tree, {path: Entry(blob=blob, mode=old.mode)})
     check_conditions(tree, patch, paths, store=store, where=where)
-    return tree
+    return Structured(tree=tree, idle=tuple(idle))
 
 
 def _add(tree: str, edit: AddedFile, paths: Mapping[str, str], *, store: ObjectStore, where: str) -> str:
@@ -103,20 +121,31 @@ def check_conditions(tree: str, patch: StructuralEdit, paths: Mapping[str, str],
         _check(tree, condition, paths, store=store, where=where)
 
 
-def holders(tree: str, looked_for: TextIn, paths: Mapping[str, str], *, store: ObjectStore) -> tuple[list[str], list[str]]:
-    """Return the files that a condition looks at, and those of them that hold its text."""
-    files = store.glob(tree, map_path(looked_for.in_, paths))
-    return files, [path for path in files if looked_for.text.encode() in store.read(tree, path)]
+def holders(tree: str, sought: Sought, paths: Mapping[str, str], *, store: ObjectStore) -> tuple[list[str], list[str]]:
+    """Return the files that a condition looks at, and those of them that hold what it looks for."""
+    files = sorted({path for pattern in sought.paths for path in store.glob(tree, map_path(pattern, paths))})
+    return files, [path for path in files if _holds(store.read(tree, path), sought)]
+
+
+def _holds(content: bytes, sought: Sought) -> bool:
+    if sought.text is not None:
+        return sought.text.encode() in content
+    wanted = sought.requirement or ""
+    try:
+        return requires(content.decode("utf-8", errors="replace"), wanted)
+    except PatchConflictError:
+        # What cannot be read is searched as text: it must not pass for a file that asks for nothing.
+        return wanted.strip("*").encode() in content
 
 
 def _check(tree: str, condition: Condition, paths: Mapping[str, str], *, store: ObjectStore, where: str) -> None:
-    looked_for = condition.absent or condition.present
-    assert looked_for is not None  # noqa: S101  # the model demands one of the two
-    wanted = map_path(looked_for.in_, paths)
-    files, hits = holders(tree, looked_for, paths, store=store)
+    sought = condition.absent or condition.present
+    assert sought is not None  # noqa: S101  # the model demands one of the two
+    wanted = " or ".join(map_path(path, paths) for path in sought.paths)
+    files, hits = holders(tree, sought, paths, store=store)
     if condition.absent is not None and hits:
-        message = f"{where}: '{looked_for.text}' must be gone from {wanted}, but it is in {', '.join(hits[:5])}."
+        message = f"{where}: {sought.said()} must be gone from {wanted}, but it is in {', '.join(hits[:5])}."
         raise PostConditionError(message)
     if not files or (condition.present is not None and not hits):
-        message = f"{where}: no file of {wanted} ({len(files)} files) was found to hold '{looked_for.text}' as the condition expects."
+        message = f"{where}: no file of {wanted} ({len(files)} files) was found to hold {sought.said()} as the condition expects."
         raise PostConditionError(message)

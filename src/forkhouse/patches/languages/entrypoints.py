@@ -1,12 +1,18 @@
-"""`entry_points.txt` of a wheel: groups under their names in brackets."""
+"""Entry points: groups under their names in brackets in a wheel's `entry_points.txt`, tables in `pyproject.toml`."""
 
 from __future__ import annotations
 
 import re
 
+from forkhouse.patches.edits import KeyOperation
+from forkhouse.patches.languages import toml
+from forkhouse.patches.languages.requirements import is_pyproject
+
 
 def remove_group(text: str, group: str) -> tuple[str, int]:
     """Take a group out with its lines; return the text and how often it was there."""
+    if is_pyproject(text):
+        return toml.change_key(text, KeyOperation(remove=f'project.entry-points."{group}"'))
     kept: list[str] = []
     matches = 0
     inside = False

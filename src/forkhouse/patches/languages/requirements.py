@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from forkhouse.patches.edits import RequirementChange
 from forkhouse.patches.languages import newline_of, toml
 from forkhouse.patches.languages.text import find
 
@@ -17,9 +19,7 @@ if TYPE_CHECKING:
 
     from tomlkit import TOMLDocument
 
-    from forkhouse.patches.edits import RequirementChange
-
-__all__ = ["change_requirement", "faults", "find", "is_required"]
+__all__ = ["change_requirement", "faults", "find", "is_pyproject", "is_required", "requires"]
 
 _FIELD = "Requires-Dist:"
 _EXTRA = re.compile(r"""extra\s*==\s*["']([^"']+)["']|["']([^"']+)["']\s*==\s*extra""")
@@ -27,12 +27,13 @@ _EXTRA = re.compile(r"""extra\s*==\s*["']([^"']+)["']|["']([^"']+)["']\s*==\s*ex
 _TAIL = re.compile(r"\s(?:--\S|\\\s*+$|#)")
 
 
+def is_pyproject(text: str) -> bool:
+    """Say whether a text is a `pyproject.toml`, by its tables."""
+    return re.search(r"^\[(?:project|build-system|tool\.|dependency-groups)", text, re.MULTILINE) is not None
+
+
 def _is_metadata(text: str) -> bool:
     return text.startswith("Metadata-Version:")
-
-
-def _is_pyproject(text: str) -> bool:
-    return re.search(r"^\[(?:project|build-system|tool\.|dependency-groups)", text, re.MULTILINE) is not None
 
 
 def faults(text: str, language: str) -> int:
@@ -40,7 +41,7 @@ def faults(text: str, language: str) -> int:
     if _is_metadata(text):
         fields = [line for line in _header(text) if line.startswith(_FIELD)]
         return sum(_requirement(line.removeprefix(_FIELD)) is None for line in fields)
-    if _is_pyproject(text):
+    if is_pyproject(text):
         return toml.faults(text, language)
     declared = [_declared(line) for line in text.split("\n")]
     return sum(line.strip() != "" and not line.lstrip().startswith(("#", "-")) and _requirement(line) is None for line in declared)
@@ -57,7 +58,7 @@ def change_requirement(text: str, change: RequirementChange) -> tuple[str, int]:
     """Change declarations; return the text and how many matched. What is not a declaration stays as it is, byte for byte."""
     if _is_metadata(text):
         return _change_metadata(text, change)
-    if _is_pyproject(text):
+    if is_pyproject(text):
         return toml.change_document(text, lambda document: _change_pyproject(document, change))
     return _change_lines(text, change)
 
@@ -67,15 +68,26 @@ def is_required(text: str, change: RequirementChange) -> bool:
     if change.add is None:
         return False
     named = change.model_copy(update={"add": None, "remove": Requirement(change.add).name})
-    if change.extra is None and (_is_metadata(text) or _is_pyproject(text)):
+    if change.extra is None and (_is_metadata(text) or is_pyproject(text)):
         # A declaration of some extra is not the one that is meant.
         named = named.model_copy(update={"extra": ""})
     return change_requirement(text, named)[1] > 0
 
 
+def requires(text: str, name: str) -> bool:
+    """Say whether a distribution is asked for at all, in whatever version and for whatever extra.
+
+    Raises PatchConflictError for a `pyproject.toml` that cannot be read.
+    """
+    wanted = RequirementChange(remove=name)
+    if is_pyproject(text) and not _is_metadata(text):
+        return any(_matches(_requirement(str(item)), wanted, extras) for extras, items in _lists(toml.read(text)) for item in items)
+    return change_requirement(text, wanted)[1] > 0
+
+
 def _matches(requirement: Requirement | None, change: RequirementChange, extras: set[str]) -> bool:
     """Say whether a declaration, which belongs to some extras or to none, is the one meant; an empty extra means none."""
-    if requirement is None or canonicalize_name(requirement.name) != canonicalize_name(change.gone or ""):
+    if requirement is None or not fnmatchcase(canonicalize_name(requirement.name), canonicalize_name(change.gone or "")):
         return False
     if change.extra is None:
         return True
@@ -84,6 +96,8 @@ def _matches(requirement: Requirement | None, change: RequirementChange, extras:
 
 def _replacement(change: RequirementChange, old: Requirement, extras: set[str]) -> Requirement:
     new = Requirement(change.with_ or "")
+    if change.keep_version:
+        new.specifier, new.url = old.specifier, old.url
     if new.marker is None:
         new.marker = old.marker
     elif extras and not _extras(new):
@@ -130,8 +144,10 @@ def _change_metadata(text: str, change: RequirementChange) -> tuple[str, int]:
             continue
         matches += 1
         if change.with_ is not None:
+            new = _replacement(change, requirement, extras)
             end = line[len(line.rstrip("\r\n")) :]
-            kept.append(f"{_FIELD} {_replacement(change, requirement, extras)}{end}")
+            # What says the same in another spelling stays as it is.
+            kept.append(line if new == requirement else f"{_FIELD} {new}{end}")
     return "".join(kept) + body, matches
 
 
@@ -169,8 +185,8 @@ def _change_pyproject(document: TOMLDocument, change: RequirementChange) -> int:
             matches += 1
             if change.with_ is None:
                 del items[position]
-            else:
-                said = str(_replacement(change, requirement, set()))
+            elif (new := _replacement(change, requirement, set())) != requirement:
+                said = str(new)
                 # The quotes of the file stay, where the text allows them.
                 old = items[position]
                 literal = isinstance(old, tomlkit.items.String) and old.as_string().startswith("'") and "'" not in said
@@ -206,7 +222,8 @@ def _change_lines(text: str, change: RequirementChange) -> tuple[str, int]:
             continue
         matches += 1
         if change.with_ is not None:
-            kept.append(line.replace(declared.lstrip(), str(_replacement(change, requirement, set())), 1))
+            new = _replacement(change, requirement, set())
+            kept.append(line if new == requirement else line.replace(declared.lstrip(), str(new), 1))
         else:
             continued = bare.rstrip().endswith("\\")
     return "".join(kept), matches

@@ -9,7 +9,7 @@ from forkhouse.patches.languages import key_steps
 from forkhouse.patches.languages.text import find
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tomlkit import TOMLDocument
     from tomlkit.items import Array
@@ -81,6 +81,18 @@ def _holder(document: object, steps: tuple[str, ...]) -> dict[str, object] | Non
     return cast("dict[str, object]", document) if isinstance(document, dict) else None
 
 
+def _drop_implied(document: TOMLDocument, steps: Sequence[str]) -> None:
+    """Drop tables that were there only because the header of what is gone named them."""
+    from tomlkit.items import Table  # noqa: PLC0415  # start-up time
+
+    for depth in range(len(steps), 0, -1):
+        holder = _holder(document, tuple(steps[: depth - 1]))
+        implied = holder[steps[depth - 1]] if holder is not None else None
+        if holder is None or not isinstance(implied, Table) or not implied.is_super_table() or len(implied) > 0:
+            return
+        del holder[steps[depth - 1]]
+
+
 def change_key(text: str, operation: KeyOperation) -> tuple[str, int]:
     """Set, add or remove a key by its dotted path; return the text and in how many places it could be done."""
     *parents, last = key_steps(operation.path)
@@ -91,6 +103,7 @@ def change_key(text: str, operation: KeyOperation) -> tuple[str, int]:
             return 0
         if operation.remove is not None:
             del table[last]
+            _drop_implied(document, parents)
         else:
             table[last] = list(operation.value) if isinstance(operation.value, tuple) else operation.value
         return 1
