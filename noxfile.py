@@ -37,7 +37,14 @@ def build_wheels(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the unit tests; they need no network, no GPU and no wheelhouse."""
     session.install("-e", ".", *group("tests"))
-    session.run("pytest", "-m", "not integration", *session.posargs)
+    session.run("pytest", "-m", "not integration and not hip", *session.posargs)
+
+
+@nox.session(name="compile-hip", default=False)
+def compile_hip(session: nox.Session) -> None:
+    """Find or make the HIP toolchain, compile a source of each of vLLM's extension libraries for the GPU targets, and look into the objects."""
+    session.install("-e", ".", *group("tests"))
+    session.run("pytest", "-m", "hip", *session.posargs)
 
 
 @nox.session

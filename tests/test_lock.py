@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from forkhouse.documents import dump, parse
 from forkhouse.errors import DocumentError
 from forkhouse.lock import (
+    ArchiveSource,
+    Component,
     DebianSource,
     External,
     GitSource,
@@ -119,6 +121,50 @@ def test_an_external_whose_file_is_another_is_refused() -> None:
         parse(Lock, f"{TEXT}    externals: [{external}]\n", name="upstream.lock")
 
 
+COMPONENTS = f"""\
+components:
+  parts:
+    version: '2.0'
+    licence: MIT
+    why: An example.
+    sources: [{{kind: archive, url: 'https://host.invalid/parts.zip', file: parts.zip, sha256: {SHA256}}}]
+    path: subprojects/parts-2.0
+"""
+
+
+def with_components(text: str = COMPONENTS, names: str = "[parts]") -> str:
+    return TEXT.replace("  demo:\n", f"  demo:\n    components: {names}\n", 1).replace("profiles:\n", f"{text}profiles:\n", 1)
+
+
+def test_reads_components() -> None:
+    lock = parse(Lock, with_components(), name="upstream.lock")
+    assert lock.upstreams["demo"].components == ("parts",)
+    assert lock.components["parts"].path == "subprojects/parts-2.0"
+    assert lock.components["parts"].sources[0].kind == "archive"
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "message"),
+    [
+        (COMPONENTS, "[parts, others]", "upstream demo names unknown components: others"),
+        (COMPONENTS.replace("  parts:", "  demo:"), "[]", "upstreams and components at once: demo"),
+        *(
+            (
+                COMPONENTS.replace("path: subprojects/parts-2.0", f"path: '{path}'"),
+                "[parts]",
+                "components.parts.path: expected a relative path",
+            )
+            for path in ("/absolute", "../outside", "a/../../b", "", "a/", ".git/hooks")
+        ),
+        (COMPONENTS.replace("https:", "http:"), "[parts]", "components.parts.sources[0].url: expected an https:// or file:// address"),
+        (COMPONENTS.replace("parts.zip, sha", "a/parts.zip, sha"), "[parts]", "sources[0].file: expected a file name without a folder"),
+    ],
+)
+def test_bad_components_are_refused(text: str, names: str, message: str) -> None:
+    with pytest.raises(DocumentError, match=re.escape(message)):
+        parse(Lock, with_components(text, names), name="upstream.lock")
+
+
 def test_each_kind_of_source_describes_itself() -> None:
     lock = parse(Lock, TEXT, name="upstream.lock")
     git, wheel = lock.upstreams["demo"].sources
@@ -129,6 +175,8 @@ def test_each_kind_of_source_describes_itself() -> None:
         kind="debian-source", package="demo", debian_version="1.10-1", files=(PinnedFile(file="demo.dsc", sha256=SHA256),)
     )
     assert describe(debian) == "debian-source demo 1.10-1"
+    archive = ArchiveSource(kind="archive", url="https://host.invalid/demo.zip", file="demo.zip", sha256=SHA256)
+    assert describe(archive) == "archive demo.zip"
 
 
 _hex = st.text("0123456789abcdef", min_size=64, max_size=64)
@@ -173,12 +221,23 @@ _debian = st.builds(
     files=st.lists(st.builds(PinnedFile, file=_names, sha256=_hex), min_size=1, max_size=2).map(tuple),
     **_common,
 )
+_archives = st.builds(
+    ArchiveSource, kind=st.just("archive"), url=st.just("https://host.invalid/a.zip"), file=_names, sha256=_hex, **_common
+)
 _upstreams = st.builds(
     Upstream,
     version=_versions,
     licence=_texts,
     why=_texts,
     sources=st.lists(_git | _registry_sources() | _debian, min_size=1, max_size=3).map(tuple),
+)
+_components = st.builds(
+    Component,
+    version=_versions,
+    licence=_texts,
+    why=_texts,
+    path=st.just("subprojects/a"),
+    sources=st.lists(_archives | _git, min_size=1, max_size=2).map(tuple),
 )
 _profiles = st.builds(
     Profile,
@@ -193,6 +252,7 @@ _locks = st.builds(
     rocm=st.just("<8"),
     gpu_targets=st.lists(_texts, max_size=2).map(tuple),
     upstreams=st.dictionaries(_names, _upstreams, max_size=2),
+    components=st.dictionaries(_names.map(lambda name: f"part-{name}"), _components, max_size=2),
     profiles=st.dictionaries(_names, _profiles, max_size=2),
 )
 

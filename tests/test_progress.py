@@ -44,7 +44,8 @@ def test_a_long_task_says_where_it_is(capfd: pytest.CaptureFixture[str], monkeyp
     with showing(), report().task("fetch", total=4) as task:
         task.advance(1)
         task.advance(3)
-    assert [line.rpartition("fetch: ")[2] for line in capfd.readouterr().err.splitlines()] == ["25 %", "100 %"]
+    said = [line.rpartition("fetch: ")[2] for line in capfd.readouterr().err.splitlines()]
+    assert said == ["25 %, about 0 s left", "100 %, about 0 s left"]
 
 
 def test_ci_gets_plain_lines_and_a_terminal_gets_bars() -> None:

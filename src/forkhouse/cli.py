@@ -63,6 +63,9 @@ def _access_options(command: click.decorators.FC) -> click.decorators.FC:
 
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
+_rocm = click.option(
+    "--rocm", type=click.Path(exists=True, file_okay=False, path_type=Path), help="ROCm to compile with; else one is looked for."
+)
 _wait = click.option("--wait", type=float, default=600, show_default=True, help="Seconds to wait for another run in this checkout.")
 _profile = click.option("--profile", default="cpu", show_default=True, help="Profile of the lock.")
 
@@ -80,16 +83,18 @@ def _workspace(context: click.Context) -> Workspace:
     return find_workspace((context.obj or Path.cwd()).resolve())
 
 
-def _plant(workspace: Workspace, sources: Policy, mirror: Path | None, *, offline: bool) -> Plant:
+def _plant(workspace: Workspace, sources: Policy, mirror: Path | None, *, offline: bool, rocm: Path | None = None) -> Plant:
     from forkhouse.pipeline import open_plant  # noqa: PLC0415  # start-up time
     from forkhouse.sources import Access  # noqa: PLC0415  # start-up time
 
-    return open_plant(workspace, Access(policy=sources, mirror=mirror and mirror.resolve(), offline=offline, cache=workspace.cache))
+    access = Access(policy=sources, mirror=mirror and mirror.resolve(), offline=offline, cache=workspace.cache)
+    return open_plant(workspace, access, rocm and rocm.resolve())
 
 
 @cli.command()
 @_profile
 @_access_options
+@_rocm
 @click.option("--system-packages", is_flag=True, help="As root: install missing system packages with apt-get.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @_wait
@@ -100,6 +105,7 @@ def build(
     profile: str,
     sources: Policy,
     mirror: Path | None,
+    rocm: Path | None,
     wait: float,
     *,
     offline: bool,
@@ -113,7 +119,7 @@ def build(
 
     workspace = _workspace(context)
     with showing(), exclusive(workspace, wait=wait):
-        plant = _plant(workspace, sources, mirror, offline=offline)
+        plant = _plant(workspace, sources, mirror, offline=offline, rocm=rocm)
         intents = plan(plant, profile)
         for intent in intents:
             _announce(intent)
@@ -125,10 +131,17 @@ def build(
     rows = _product_rows(product)
     if as_json:
         folder = product.wheelhouse.folder.relative_to(workspace.root).as_posix()
-        click.echo(json.dumps({"wheelhouse": folder, "changed": product.wheelhouse.changed, "wheels": rows}, indent=1))
+        missing = [asdict(each) for each in product.missing]
+        click.echo(json.dumps({"wheelhouse": folder, "changed": product.wheelhouse.changed, "wheels": rows, "missing": missing}, indent=1))
     else:
         columns = ("name", "version", "size", "sha256", "source", "patches", "seconds")
         _table("Wheels", columns, [[str(row[column]) for column in columns] for row in rows])
+    if product.missing:
+        from forkhouse.errors import PartialError  # noqa: PLC0415  # start-up time
+
+        lines = "\n".join(f"  - {each.name} {each.wanted}: {each.reason}\n    To have it: {each.remedy}." for each in product.missing)
+        message = f"The wheelhouse of the profile {profile} is whole but for these wheels:\n{lines}"
+        raise PartialError(message)
 
 
 def _announce(intent: Intent) -> None:
@@ -167,6 +180,7 @@ def _product_rows(product: Product) -> list[dict[str, object]]:
 @click.argument("target", required=False, metavar="[NAME[=VERSION]]")
 @click.option("--check", "mode", flag_value="check", help="Compare the pins with what can be reached now.")
 @click.option("--update", "mode", flag_value="update", help="Pin anew: NAME alone (at VERSION), or everything; then every closure.")
+@click.option("--externals", "mode", flag_value="externals", help="Fill in the external wheels that the lock does not pin yet.")
 @_access_options
 @_wait
 @_json
@@ -183,17 +197,19 @@ def lock(
     as_json: bool,
 ) -> None:
     """Check or update upstream.lock and the pylock files beside it."""
-    from forkhouse.locking import check, update  # noqa: PLC0415  # start-up time
+    from forkhouse.locking import check, fill_externals, update  # noqa: PLC0415  # start-up time
     from forkhouse.workspace import exclusive  # noqa: PLC0415  # start-up time
 
-    if mode is None or (mode == "check" and target):
-        message = "Give --check, or --update with or without NAME[=VERSION]."
+    if mode is None or (mode != "update" and target):
+        message = "Give --check, --externals, or --update with or without NAME[=VERSION]."
         raise click.UsageError(message)
     workspace = _workspace(context)
     with showing(), exclusive(workspace, wait=wait):
         plant = _plant(workspace, sources, mirror, offline=offline)
         if mode == "check":
             findings = check(plant)
+        elif mode == "externals":
+            findings = fill_externals(plant)
         else:
             name, _, version = (target or "").partition("=")
             findings = update(plant, name or None, version or None)
@@ -216,15 +232,20 @@ def _refuse_wrong(findings: Sequence[Finding]) -> None:
 
 @cli.command()
 @_profile
-@click.option("--into", type=click.Path(path_type=Path), required=True, help="Virtual environment to make; it must not exist.")
+@click.option("--into", type=click.Path(path_type=Path), help="Virtual environment to make; it must not exist.")
+@click.option("--onto", type=click.Path(path_type=Path), help="Environment that is there, with what the wheelhouse lacks (ROCm's PyTorch).")
 @click.pass_context
-def install(context: click.Context, profile: str, into: Path) -> None:
-    """Install a profile from its wheelhouse alone, without a network, into a new virtual environment."""
-    from forkhouse.wheelhouse.install import install_wheelhouse  # noqa: PLC0415  # start-up time
+def install(context: click.Context, profile: str, into: Path | None, onto: Path | None) -> None:
+    """Install a profile from its wheelhouse alone, without a network: into a new environment, or onto one that fits."""
+    from forkhouse.wheelhouse.install import install_onto, install_wheelhouse  # noqa: PLC0415  # start-up time
 
+    if (into is None) == (onto is None):
+        message = "Give --into for a new environment, or --onto for one that is there."
+        raise click.UsageError(message)
     with showing():
-        install_wheelhouse(_workspace(context).wheelhouse(profile), into)
-    click.echo(f"Installed. Its Python is {into / 'bin/python'}")
+        wheelhouse = _workspace(context).wheelhouse(profile)
+        interpreter = install_wheelhouse(wheelhouse, into) if into else install_onto(wheelhouse, Path(str(onto)))
+    click.echo(f"Installed. Its Python is {interpreter}")
 
 
 @cli.command()
@@ -240,6 +261,58 @@ def verify(context: click.Context, profile: str) -> None:
 
 
 @cli.command()
+@click.argument("wheels", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="WHEEL...")
+@_profile
+@click.option("--target", "targets", multiple=True, default=("gfx90a",), show_default=True, help="GPU that HIP libraries must serve.")
+@click.option("--build-path", "build_paths", multiple=True, help="Folder that no file may name.")
+@click.option("--excuse", "excused", multiple=True, metavar="NAME", help="CUDA package that is let in, as the lock's externals are.")
+@click.option("--third-party", is_flag=True, help="Judge as wheels of others: names, requirements and linked libraries alone.")
+@click.option(
+    "--inventory", "recorded", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Kernels that must be there, as JSON."
+)
+@_json
+def audit(
+    wheels: tuple[Path, ...],
+    profile: str,
+    targets: tuple[str, ...],
+    build_paths: tuple[str, ...],
+    excused: tuple[str, ...],
+    recorded: Path | None,
+    *,
+    third_party: bool,
+    as_json: bool,
+) -> None:
+    """Look into wheels as is done before they enter a wheelhouse: no CUDA, GPU code for each target, true in all they say."""
+    from forkhouse.audit import AuditTerms, KernelInventory, audit_wheel, read_policy, refuse  # noqa: PLC0415  # start-up time
+
+    terms = AuditTerms(policy=read_policy(profile), targets=targets, build_paths=build_paths, excused=frozenset(excused))
+    inventory = KernelInventory.parse(recorded.read_bytes(), name=recorded.name) if recorded else None
+    reports = []
+    with showing(), report().task("audit", total=len(wheels)) as task:
+        for wheel in wheels:
+            reports.append(audit_wheel(wheel, terms, ours=not third_party, recorded=inventory))
+            task.advance(1)
+    if as_json:
+        click.echo(json.dumps([each.as_json() for each in reports], indent=1))
+    else:
+        rows = [
+            [
+                each.file,
+                "passed" if each.passed else "refused",
+                each.glibc or "-",
+                ", ".join(sorted({library.target for library in each.kernels})) or "-",
+                str(sum(len(library.kernels) for library in each.kernels)),
+            ]
+            for each in reports
+        ]
+        _table("Audit", ("wheel", "verdict", "glibc", "GPU targets", "kernels"), rows)
+        for each in reports:
+            for note in each.notes:
+                click.echo(f"note: {each.file}: {note}")
+    refuse(reports)
+
+
+@cli.command()
 @click.option("--target", default="gfx90a", show_default=True, help="GPU target to look for.")
 def device(target: str) -> None:
     """Say which AMD GPUs this machine has; fail when none is of the target."""
@@ -247,6 +320,73 @@ def device(target: str) -> None:
 
     for gpu in require_gpu(target):
         click.echo(str(gpu))
+
+
+@cli.command()
+@_rocm
+@click.option("--dry-run", is_flag=True, help="Make no private toolchain; only say what is found.")
+@_access_options
+@_wait
+@_json
+@click.pass_context
+def toolchain(
+    context: click.Context,
+    sources: Policy,
+    mirror: Path | None,
+    rocm: Path | None,
+    wait: float,
+    *,
+    dry_run: bool,
+    offline: bool,
+    as_json: bool,
+) -> None:
+    """Find a HIP toolchain that compiles for the GPU targets, and say what was wrong with the others; where there is none, make one."""
+    from forkhouse.errors import ToolchainError  # noqa: PLC0415  # start-up time
+    from forkhouse.workspace import exclusive  # noqa: PLC0415  # start-up time
+
+    workspace = _workspace(context)
+    with showing(), exclusive(workspace, wait=wait):
+        looks = list(_plant(workspace, sources, mirror, offline=offline, rocm=rocm).looks(make=not dry_run))
+    rows = [[look.origin, str(look.root or ""), "yes" if look.toolchain else "no", look.reason] for look in looks]
+    columns = ("origin", "root", "usable", "reason")
+    if as_json:
+        click.echo(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=1))
+    else:
+        _table("HIP toolchains, in the order of preference", columns, rows)
+    if not any(look.toolchain for look in looks):
+        message = "None of these compiles for the GPU targets of the lock. Install ROCm, give --rocm DIR, or run this without --dry-run."
+        raise ToolchainError(message)
+
+
+@cli.command()
+@click.argument("profile", required=False)
+@_rocm
+@_json
+@click.pass_context
+def doctor(context: click.Context, profile: str | None, rocm: Path | None, *, as_json: bool) -> None:
+    """Say what a profile (or each of them) needs of this machine, what is there, and how each gap is closed. Nothing is changed."""
+    import shutil  # noqa: PLC0415  # start-up time
+
+    from forkhouse.errors import ToolchainError  # noqa: PLC0415  # start-up time
+    from forkhouse.toolchains.doctor import examine  # noqa: PLC0415  # start-up time
+
+    with showing():
+        plant = _plant(_workspace(context), "auto", None, offline=True, rocm=rocm)
+        looks = list(plant.looks(make=False))
+        needs = [
+            need
+            for name in ([profile] if profile else plant.lock.profiles)
+            for need in examine(name, plant.recipes(name), python=plant.lock.python, looks=looks, apt=bool(shutil.which("apt-get")))
+        ]
+    if as_json:
+        click.echo(json.dumps([asdict(need) for need in needs], indent=1))
+    else:
+        columns = ("profile", "need", "state", "where", "version", "remedy")
+        _table("Needs", columns, [[str(value) for value in asdict(need).values()] for need in needs])
+    missing = sorted({need.need for need in needs if need.state == "missing"})
+    if missing:
+        message = f"Missing: {', '.join(missing)}. The table says how each is put right."
+        raise ToolchainError(message)
 
 
 @cli.group()

@@ -32,6 +32,17 @@ class PinnedWheel:
     sha256: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class Missing:
+    """A wheel that a profile installs and that could not be had here."""
+
+    name: str
+    wanted: str
+    """Version or range."""
+    reason: str
+    remedy: str
+
+
 def pinned_wheel(file: str, sha256: str) -> PinnedWheel:
     """Return the pin of a wheel file; name and version are read from its file name (PEP 427)."""
     name, version, *_ = parse_wheel_filename(file)

@@ -120,6 +120,13 @@ class InstallError(ForkhouseError):
     title = "offline install failed"
 
 
+class PartialError(ForkhouseError):
+    """The wheelhouse was written and is whole but for wheels that could not be had here; each is named."""
+
+    exit_code = 25
+    title = "wheelhouse written, wheels missing"
+
+
 class BusyError(ForkhouseError):
     """Another run holds the lock of this checkout."""
 

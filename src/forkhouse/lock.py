@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -63,8 +63,10 @@ PackageVersion = Annotated[str, AfterValidator(_version)]
 VersionRange = Annotated[str, AfterValidator(_specifier)]
 RequirementText = Annotated[str, AfterValidator(_requirement)]
 FileName = Annotated[str, AfterValidator(_bare_name)]
-GitUrl = Annotated[str, _full_match(r"(https|file)://[^\s]+", "an https:// or file:// address")]
-Form = Literal["git", "sdist", "wheel", "debian-source"]
+Url = Annotated[str, _full_match(r"(https|file)://[^\s]+", "an https:// or file:// address")]
+Form = Literal["git", "sdist", "wheel", "debian-source", "archive"]
+FORMS: tuple[Form, ...] = get_args(Form)
+"""Every form that a source can have."""
 
 
 class PinnedFile(Document):
@@ -90,7 +92,7 @@ class GitSource(_Source):
     """A commit of a git repository."""
 
     kind: Literal["git"]
-    url: GitUrl
+    url: Url
     tag: str | None = None
     branch: str | None = None
     commit: ObjectId | None = None
@@ -138,12 +140,43 @@ class DebianSource(_Source):
     files: tuple[PinnedFile, ...] = Field(min_length=1)
 
 
-Source = Annotated[GitSource | SdistSource | WheelSource | DebianSource, Field(discriminator="kind")]
+class ArchiveSource(_Source):
+    """A source archive at an address of its own: a tarball or zip file with one top folder."""
+
+    kind: Literal["archive"]
+    url: Url
+    file: FileName
+    """Name under which a mirror has it (`DIR/archives/FILE`)."""
+    sha256: Sha256
+
+
+class DebianBinary(Document):
+    """One binary package of a Debian suite."""
+
+    package: str
+    version: str
+    """Debian version, with its epoch."""
+    suite: str
+    file: FileName
+    """Name in the archive's pool: without the epoch."""
+    sha256: Sha256
+
+
+class HipToolchain(Document):
+    """The packages from which a private HIP toolchain is made where none is found."""
+
+    version: PackageVersion
+    """Version of HIP in it."""
+    why: str
+    packages: tuple[DebianBinary, ...] = Field(min_length=1)
+
+
+Source = Annotated[GitSource | SdistSource | WheelSource | DebianSource | ArchiveSource, Field(discriminator="kind")]
 RegistrySource = SdistSource | WheelSource
 
 
-class Upstream(Document):
-    """One upstream project, in the forms it can be had, the preferred one first."""
+class Pinned(Document):
+    """A project in the forms it can be had, the preferred one first."""
 
     version: PackageVersion
     licence: str
@@ -151,22 +184,71 @@ class Upstream(Document):
     sources: tuple[Source, ...] = Field(min_length=1)
 
 
+class Upstream(Pinned):
+    """A project that we patch and build."""
+
+    components: tuple[Name, ...] = ()
+    """Components of the lock that are laid in this upstream's tree, in this order; where two have a file, the later one's counts."""
+
+
+class Component(Pinned):
+    """A project whose source an upstream's build expects inside its own tree; it is taken as it is, without patches."""
+
+    path: Annotated[str, _full_match(r"(?!\.)[^/]+(/(?!\.)[^/]+)*", "a relative path, no part of which begins with a dot")]
+    """Folder, relative to the upstream's tree, where the component's tree is laid."""
+
+
 class External(Document):
-    """A wheel that a profile installs as it is: named here because a resolver would choose another."""
+    """A wheel that a profile installs and that is not built here: a resolver would choose another, or does not reach its index.
+
+    Without version, file and hash it is *unresolved*: `forkhouse lock --externals` fills them in where the index can be reached.
+    """
 
     package: Name
-    version: PackageVersion
-    file: FileName
-    sha256: Sha256
     why: str
+    index: Name | None = None
+    """Alias of the index that has it, to which the user's configuration gives an address; None for the user's ordinary indexes."""
+    wanted: VersionRange | None = None
+    """Versions that will do."""
+    version: PackageVersion | None = None
+    file: FileName | None = None
+    sha256: Sha256 | None = None
+
+    @property
+    def pinned(self) -> tuple[str, str, str] | None:
+        """Version, file and sha256, or None for an unresolved one."""
+        return (self.version, self.file, self.sha256) if self.version and self.file and self.sha256 else None
 
     @model_validator(mode="after")
-    def _file_is_of_package(self) -> External:
-        name, version, *_ = parse_wheel_filename(self.file)
-        if name != self.package or str(version) != self.version:
-            message = f"file '{self.file}' is not {self.package} {self.version}"
+    def _whole(self) -> External:
+        given = [value is not None for value in (self.version, self.file, self.sha256)]
+        if any(given) and not all(given):
+            message = "give version, file and sha256 together, or none of them"
             raise ValueError(message)
+        if self.pinned is None and (self.index is None or self.wanted is None):
+            message = f"{self.package} is unresolved: give the index that has it and the versions that are wanted"
+            raise ValueError(message)
+        if self.pinned is not None:
+            version, file, _ = self.pinned
+            name, found, *_ = parse_wheel_filename(file)
+            if name != self.package or str(found) != version:
+                message = f"file '{file}' is not {self.package} {version}"
+                raise ValueError(message)
+            if self.wanted is not None and not SpecifierSet(self.wanted).contains(version, prereleases=True):
+                message = f"{self.package} {version} is not what is wanted: {self.wanted}"
+                raise ValueError(message)
         return self
+
+
+class KernelPin(Document):
+    """How many kernels a library of ours holds for a GPU target, and which."""
+
+    library: str
+    """Path in the wheel."""
+    target: str
+    count: int = Field(ge=0)
+    sha256: Sha256
+    """Of the sorted names, a line each."""
 
 
 class Profile(Document):
@@ -174,6 +256,8 @@ class Profile(Document):
 
     recipes: tuple[Name, ...] = Field(min_length=1)
     """Recipes whose wheels we build."""
+    where_reachable: tuple[Name, ...] = ()
+    """Those of them without which the wheelhouse is still of use: left out, and said to be, where their source cannot be had."""
     install: tuple[RequirementText, ...] = Field(min_length=1)
     """Requirements that stand for the whole profile; the closure is resolved from them."""
     externals: tuple[External, ...] = ()
@@ -186,8 +270,26 @@ class Lock(Document):
     python: VersionRange
     rocm: VersionRange
     gpu_targets: tuple[str, ...]
+    hip_toolchain: HipToolchain | None = None
+    """None in a lock whose profiles compile nothing for a GPU."""
     upstreams: dict[Name, Upstream]
+    components: dict[Name, Component] = Field(default_factory=dict)
+    kernels: dict[Name, tuple[KernelPin, ...]] = Field(default_factory=dict)
+    """By recipe, the kernels that its wheel held when the lock was updated."""
     profiles: dict[Name, Profile]
+
+    @model_validator(mode="after")
+    def _components_are_known(self) -> Lock:
+        for name, upstream in self.upstreams.items():
+            unknown = [component for component in upstream.components if component not in self.components]
+            if unknown:
+                message = f"upstream {name} names unknown components: {', '.join(unknown)}"
+                raise ValueError(message)
+        doubles = sorted(self.upstreams.keys() & self.components.keys())
+        if doubles:
+            message = f"upstreams and components at once: {', '.join(doubles)}"
+            raise ValueError(message)
+        return self
 
     @model_validator(mode="after")
     def _externals_are_unique(self) -> Lock:

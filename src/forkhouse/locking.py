@@ -12,27 +12,37 @@ import tempfile
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from forkhouse import audit
+from forkhouse.builders.wheelfile import Member, write_wheel
 from forkhouse.closure import PinnedWheel, pinned_wheel, pylock_text, read_closure
+from forkhouse.config import read_config
 from forkhouse.documents import dump
 from forkhouse.errors import ForkhouseError, HashMismatchError, UnreachableError, UsageError
-from forkhouse.lock import DebianSource, GitSource, RegistrySource, Source, Upstream, describe
+from forkhouse.externals import fetched, filled
+from forkhouse.lock import ArchiveSource, Component, DebianSource, GitSource, Pinned, RegistrySource, Source, Upstream, describe
+from forkhouse.pipeline import engine
 from forkhouse.progress import report
+from forkhouse.recipes import Pep517, UpstreamProject
 from forkhouse.sources.git import mirror_address, remote_tag
 from forkhouse.sources.releases import offered
 from forkhouse.toolchains import require_packages
+from forkhouse.wheelhouse import compiled, kernel_pins
 from forkhouse.workspace import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from forkhouse.builders import BuiltWheel
     from forkhouse.pipeline import Plant
 
+P = TypeVar("P", Upstream, Component)
 BUILD = "build"
 """Name of the closure of build tools."""
 
@@ -53,21 +63,22 @@ def check(plant: Plant) -> list[Finding]:
     What cannot be reached is a finding, not an error.
     """
     findings = []
-    for name, upstream in plant.lock.upstreams.items():
-        for source in upstream.sources:
+    for name, pinned in (*plant.lock.upstreams.items(), *plant.lock.components.items()):
+        for source in pinned.sources:
             subject = f"{name}: {describe(source)}"
             if isinstance(source, GitSource) and source.commit is None:
                 findings.append(Finding(subject=subject, state="unresolved", detail="its commit id is not known"))
                 continue
             try:
-                resolved = _measured(plant, name, upstream, source)
+                resolved = _measured(plant, name, pinned, source)
             except UnreachableError as error:
                 findings.append(Finding(subject=subject, state="unreachable", detail=str(error)))
                 continue
             except ForkhouseError as error:
                 findings.append(Finding(subject=subject, state="wrong", detail=str(error)))
                 continue
-            missing = [field for field in ("tree", "patched_tree") if getattr(source, field) is None]
+            recorded = ("tree", "patched_tree") if isinstance(pinned, Upstream) else ("tree",)
+            missing = [field for field in recorded if getattr(source, field) is None]
             state = "wrong" if missing else "ok"
             detail = (
                 f"not recorded: {', '.join(missing)}; `forkhouse lock --update {name}` records it" if missing else f"tree {resolved.tree}"
@@ -80,25 +91,39 @@ def check(plant: Plant) -> list[Finding]:
 
 
 def update(plant: Plant, name: str | None, version: str | None) -> list[Finding]:
-    """Pin anew: one upstream (at another version, if given) or all of them, then every closure.
+    """Pin anew: one upstream (at another version, if given) or component, or all of them, then every closure.
 
     Writes the lock and the pylock files only when all went well. Returns what was changed. Raises UsageError for an unknown
-    upstream, and whatever fetching, patching or resolving raises.
+    name or another version of a component, and whatever fetching, patching or resolving raises.
     """
-    if name is not None and name not in plant.lock.upstreams:
-        message = f"The lock has no upstream '{name}'. It has: {', '.join(plant.lock.upstreams)}."
+    upstreams, components = dict(plant.lock.upstreams), dict(plant.lock.components)
+    if name is not None and name not in upstreams | components:
+        message = f"The lock has no upstream '{name}', nor a component of that name. It has: {', '.join(upstreams | components)}."
+        raise UsageError(message)
+    if name in components and version is not None:
+        message = (
+            f"{name} is a component: which archive it is, the wrap files of its upstream say. Write address, file and sha256 into the lock."
+        )
         raise UsageError(message)
     findings: list[Finding] = []
-    upstreams = dict(plant.lock.upstreams)
-    for upstream_name in upstreams if name is None else [name]:
-        upstreams[upstream_name] = _update_upstream(plant, upstream_name, upstreams[upstream_name], version, findings)
-    lock = plant.lock.model_copy(update={"upstreams": upstreams})
+    for each in upstreams if name is None else upstreams.keys() & {name}:
+        upstreams[each] = _updated(plant, each, upstreams[each], version, findings)
+    for each in components if name is None else components.keys() & {name}:
+        components[each] = _updated(plant, each, components[each], None, findings)
+    lock = plant.lock.model_copy(update={"upstreams": upstreams, "components": components})
     plant = replace(plant, lock=lock)
     texts = {BUILD: _build_closure(plant)}
     # Building our wheels for the resolver needs the tools that were just pinned.
-    write_atomic(plant.workspace.closure_path(BUILD), texts[BUILD].encode())
+    texts |= _native_closures(plant)
+    for recipe in texts:
+        write_atomic(plant.workspace.closure_path(recipe), texts[recipe].encode())
+    kernels = dict(lock.kernels)
     for profile in lock.profiles:
-        texts[profile] = _profile_closure(plant, profile)
+        texts[profile], built = _profile_closure(plant, profile)
+        for wheel in built:
+            pins = kernel_pins(compiled(wheel, plant.journal, engine(audit)))
+            kernels = {**kernels, wheel.recipe: pins} if pins else kernels
+    lock = lock.model_copy(update={"kernels": kernels})
     for closure, text in texts.items():
         path = plant.workspace.closure_path(closure)
         findings += _closure_changes(path, text)
@@ -107,13 +132,13 @@ def update(plant: Plant, name: str | None, version: str | None) -> list[Finding]
     return findings
 
 
-def _update_upstream(plant: Plant, name: str, upstream: Upstream, version: str | None, findings: list[Finding]) -> Upstream:
-    wanted = upstream if version is None else upstream.model_copy(update={"version": str(Version(version))})
+def _updated(plant: Plant, name: str, pinned: P, version: str | None, findings: list[Finding]) -> P:
+    wanted = pinned if version is None else pinned.model_copy(update={"version": str(Version(version))})
     sources: list[Source] = []
-    for old in upstream.sources:
+    for old in pinned.sources:
         subject = f"{name}: {old.kind}"
         try:
-            source = _at_version(plant, old, upstream.version, version)
+            source = _at_version(plant, old, pinned.version, version)
             # What the lock recorded is what is being measured anew, so it must not be held against it.
             blank = source.model_copy(update={"tree": source.tree if isinstance(source, GitSource) else None, "patched_tree": None})
             source = source if isinstance(source, GitSource) and source.commit is None else _measured(plant, name, wanted, blank)
@@ -133,14 +158,14 @@ def _difference(old: Source, new: Source) -> str:
     return "; ".join(f"{key}: {before[key] or 'not recorded'} -> {after[key]}" for key in after if before[key] != after[key])
 
 
-def _measured(plant: Plant, name: str, upstream: Upstream, source: Source) -> Source:
-    """Return `source` with its tree and its patched tree, as found now. Raises when they are not as the source says."""
-    alone = upstream.model_copy(update={"sources": (source,)})
+def _measured(plant: Plant, name: str, pinned: Pinned, source: Source) -> Source:
+    """Return `source` with its tree and, of an upstream, its patched tree, as found now. Raises when they are not as the source says."""
+    alone = pinned.model_copy(update={"sources": (source,)})
     # --sources is about preferences; a pin is checked in its own form.
     access = replace(plant.access, policy="git" if isinstance(source, GitSource) else "registry")
     tree = replace(plant, access=access).acquire(name, alone, [source.kind])
-    patched = plant.apply(tree)
-    return source.model_copy(update={"tree": tree.tree, "patched_tree": patched.tree})
+    patched = plant.apply(tree).tree if isinstance(pinned, Upstream) else None
+    return source.model_copy(update={"tree": tree.tree, "patched_tree": patched})
 
 
 def _at_version(plant: Plant, source: Source, old_version: str, version: str | None) -> Source:
@@ -150,7 +175,7 @@ def _at_version(plant: Plant, source: Source, old_version: str, version: str | N
     """
     if isinstance(source, GitSource):
         return _resolved_tag(plant, source, old_version, version)
-    if version is None or source.version is not None or isinstance(source, DebianSource):
+    if version is None or source.version is not None or isinstance(source, DebianSource | ArchiveSource):
         return source
     return _registry_file(plant, source, version)
 
@@ -178,26 +203,104 @@ def _registry_file(plant: Plant, source: RegistrySource, version: str) -> Regist
 
 
 def _build_closure(plant: Plant) -> str:
-    """Resolve the build requirements of every recipe that has a project of its own (PEP 518)."""
+    """Resolve the build requirements of every recipe: those of its own projects (PEP 518), and those that it names for the upstream's."""
     requirements: set[str] = set()
-    for project in sorted((plant.workspace.root / "recipes").glob("*/pyproject.toml")):
+    recipes = plant.workspace.root / "recipes"
+    for project in sorted([*recipes.glob("*/pyproject.toml"), *recipes.glob("*/native/pyproject.toml")]):
         requirements.update(tomllib.loads(project.read_text(encoding="utf-8"))["build-system"]["requires"])
+    for path in sorted(recipes.glob("*/recipe.yaml")):
+        for method in plant.recipe(path.parent.name).builders.values():
+            requirements.update(method.requires if isinstance(method, UpstreamProject) else ())
     pins = _resolve(plant, sorted(requirements), local={}, constraints=[]) if requirements else []
     return pylock_text(pins, folder="build/tools", requires_python=plant.lock.python)
 
 
-def _profile_closure(plant: Plant, name: str) -> str:
+def _native_closures(plant: Plant) -> dict[str, str]:
+    """Resolve what the compiled halves of wheels are built against, a closure for each recipe that has one."""
+    texts = {}
+    for path in sorted((plant.workspace.root / "recipes").glob("*/native/pyproject.toml")):
+        name = path.parent.parent.name
+        halves = [method.native for method in plant.recipe(name).builders.values() if isinstance(method, Pep517) and method.native]
+        requirements = sorted({requirement for half in halves for requirement in half.requires})
+        if requirements:
+            pins = _resolve(plant, requirements, local={}, constraints=[])
+            texts[name] = pylock_text(pins, folder="build/tools", requires_python=plant.lock.python)
+    return texts
+
+
+def _profile_closure(plant: Plant, name: str) -> tuple[str, list[BuiltWheel]]:
+    """Return the text of a profile's closure, and the wheels of ours around which it was resolved."""
     profile = plant.profile(name)
     workshop = plant.workshop()
-    local = {}
-    for recipe_name in profile.recipes:
-        recipe = plant.recipe(recipe_name)
+    built: dict[str, BuiltWheel] = {}
+    # What cannot be had here is resolved around: nothing of it but its name and version counts.
+    absent: dict[str, str] = {}
+    local: dict[str, Path] = {}
+    elsewhere = [external for external in profile.externals if external.index is not None]
+    for external in elsewhere:
+        try:
+            path = fetched(external, plant.registry, read_config().indexes)
+        except UnreachableError:
+            path = None
+        if path is not None:
+            local[external.package] = path
+        else:
+            absent[external.package] = f"=={external.version}" if external.version else external.wanted or ""
+    for recipe_name, recipe in plant.recipes(name).items():
         require_packages(recipe.system_packages, install=False)
-        wheel = plant.build(recipe_name, recipe, workshop)
-        local[wheel.distribution] = wheel.path
-    externals = [PinnedWheel(name=pin.package, version=pin.version, file=pin.file, sha256=pin.sha256) for pin in profile.externals]
-    pins = _resolve(plant, list(profile.install), local=local, constraints=externals)
-    return pylock_text(pins, folder=f"wheels/{name}", requires_python=plant.lock.python)
+        try:
+            built[recipe_name] = plant.build(recipe_name, recipe, workshop, built)
+        except UnreachableError:
+            if recipe_name not in profile.where_reachable:
+                raise
+            absent[recipe.distribution] = f"=={recipe.version(plant.lock.upstreams[recipe.upstream].version)}"
+    pinned = {external.package: pinned_wheel(*external.pinned[1:]) for external in profile.externals if external.pinned is not None}
+    ordinary = [pinned[external.package] for external in profile.externals if external.index is None]
+    with tempfile.TemporaryDirectory(prefix="forkhouse-stand-ins-") as scratch:
+        local |= {wheel.distribution: wheel.path for wheel in built.values()}
+        local |= {package: _stand_in(package, wanted, Path(scratch)) for package, wanted in absent.items()}
+        pins = _resolve(plant, list(profile.install), local=local, constraints=ordinary)
+    pins += [pinned[external.package] for external in elsewhere if external.package in pinned]
+    return pylock_text(pins, folder=f"wheels/{name}", requires_python=plant.lock.python), list(built.values())
+
+
+def _stand_in(package: str, wanted: str, folder: Path) -> Path:
+    """Write an empty wheel of the first version that is wanted, for the resolver's eyes alone."""
+    first = next((str(part.version).removesuffix(".*") for part in SpecifierSet(wanted) if part.operator in {"==", ">=", "~="}), "0")
+    stem = f"{package.replace('-', '_')}-{Version(first)}"
+    texts = {
+        "METADATA": f"Metadata-Version: 2.1\nName: {package}\nVersion: {Version(first)}\n",
+        "WHEEL": "Wheel-Version: 1.0\nGenerator: forkhouse\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    members = [Member(path=f"{stem}.dist-info/{name}", content=text.encode(), executable=False) for name, text in texts.items()]
+    return write_wheel(folder / f"{stem}-py3-none-any.whl", members, dist_info=f"{stem}.dist-info", epoch=0)
+
+
+def fill_externals(plant: Plant) -> list[Finding]:
+    """Fill in the unresolved externals of every profile from the indexes that the user's configuration names, and write the lock.
+
+    What cannot be reached stays as it was, and is a finding.
+    """
+    addresses = read_config().indexes
+    findings: list[Finding] = []
+    profiles = {}
+    for name, profile in plant.lock.profiles.items():
+        externals = []
+        for external in profile.externals:
+            subject = f"{name}: {external.package}"
+            try:
+                new = external if external.pinned else filled(external, plant.registry, addresses)
+            except UnreachableError as error:
+                findings.append(Finding(subject=subject, state="unreachable", detail=str(error)))
+                new = external
+            if new != external:
+                findings.append(Finding(subject=subject, state="changed", detail=f"unresolved -> {new.file} {new.sha256}"))
+            externals.append(new)
+        profiles[name] = profile.model_copy(update={"externals": tuple(externals)})
+    lock = plant.lock.model_copy(update={"profiles": profiles})
+    if lock != plant.lock:
+        write_atomic(plant.workspace.lock_path, dump(lock).encode())
+    return findings
 
 
 def _resolve(plant: Plant, requirements: Sequence[str], *, local: dict[str, Path], constraints: Sequence[PinnedWheel]) -> list[PinnedWheel]:

@@ -4,32 +4,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forkhouse import audit, builders, patches, wheelhouse
 from forkhouse.builders import BuiltWheel, Workshop, build_wheel
+from forkhouse.builders.components import Part
 from forkhouse.builders.environment import BuildEnvironment
-from forkhouse.closure import read_closure
+from forkhouse.closure import Missing, read_closure
+from forkhouse.config import read_config
 from forkhouse.documents import load
-from forkhouse.errors import UsageError
-from forkhouse.lock import Lock, Profile, describe
+from forkhouse.errors import DocumentError, UnreachableError, UsageError
+from forkhouse.externals import missing
+from forkhouse.lock import FORMS, Lock, Profile, describe
 from forkhouse.patches import PatchedTree, apply_series
 from forkhouse.patches.series import Patch, read_series
 from forkhouse.progress import report
-from forkhouse.recipes import Recipe, read_recipe
+from forkhouse.recipes import Recipe, Repack, read_recipe
 from forkhouse.sources import Access, acquire, candidates
 from forkhouse.sources.registry import Registry
 from forkhouse.sources.store import ObjectStore
 from forkhouse.toolchains import missing_packages, require_packages
+from forkhouse.toolchains.hip import HipToolchain, Look, first, search
 from forkhouse.wheelhouse import Wheelhouse, publish
 from forkhouse.workspace import Journal, Workspace, digest_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from types import ModuleType
 
-    from forkhouse.lock import Form, Upstream
+    from forkhouse.lock import Form, Pinned
     from forkhouse.sources import SourceTree
 
 
@@ -53,6 +58,8 @@ class Product:
 
     wheelhouse: Wheelhouse
     built: tuple[BuiltWheel, ...]
+    missing: tuple[Missing, ...]
+    """Wheels that the profile installs and that could not be had here."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,8 +72,12 @@ class Plant:
     registry: Registry
     store: ObjectStore
     journal: Journal
+    rocm: Path | None = None
+    """The ROCm that the user chose; None to look for one."""
     _series: dict[str, tuple[Patch, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Series that were read; a run does not expect them to change under it."""
+    _hip: list[HipToolchain] = field(default_factory=list, init=False, repr=False, compare=False)
+    """The HIP toolchain, once it was found."""
 
     def profile(self, name: str) -> Profile:
         """Return a profile of the lock. Raises UsageError, naming those that there are."""
@@ -79,13 +90,35 @@ class Plant:
         """Return a recipe. Raises DocumentError when it is missing or wrong."""
         return read_recipe(self.workspace.root / "recipes" / name)
 
+    def recipes(self, profile: str) -> dict[str, Recipe]:
+        """Return the recipes of a profile, each after those that it needs.
+
+        Raises DocumentError when one is missing or wrong, needs one that the profile does not build, or needs itself in the end.
+        """
+        recipes = {name: self.recipe(name) for name in self.profile(profile).recipes}
+        problems = [
+            f"recipes/{name} needs '{needed}', which the profile {profile} does not build"
+            for name, recipe in recipes.items()
+            for needed in recipe.needs
+            if needed not in recipes
+        ]
+        if problems:
+            message = "\n".join(problems) + f"\nThe profile builds: {', '.join(recipes)}."
+            raise DocumentError(message)
+        try:
+            order = TopologicalSorter({name: recipe.needs for name, recipe in recipes.items()}).static_order()
+            return {name: recipes[name] for name in order}
+        except CycleError as error:
+            message = f"Recipes of the profile {profile} need each other in a circle: {' -> '.join(reversed(error.args[1]))}."
+            raise DocumentError(message) from error
+
     def series(self, upstream: str) -> tuple[Patch, ...]:
         """Return the patch series of an upstream. Raises SeriesError or DocumentError."""
         if upstream not in self._series:
             self._series[upstream] = read_series(self.workspace.root / "patches" / upstream)
         return self._series[upstream]
 
-    def acquire(self, name: str, pinned: Upstream, forms: Collection[Form]) -> SourceTree:
+    def acquire(self, name: str, pinned: Pinned, forms: Collection[Form]) -> SourceTree:
         """Return the source tree of an upstream in the most preferred of some forms that can be had. Raises as `sources.acquire`."""
         return acquire(name, pinned, forms, access=self.access, registry=self.registry, store=self.store, journal=self.journal)
 
@@ -101,19 +134,52 @@ class Plant:
             raise UsageError(message)
         return self.apply(self.acquire(upstream, self.lock.upstreams[upstream], recipe.builders))
 
-    def build(self, name: str, recipe: Recipe, workshop: Workshop) -> BuiltWheel:
-        """Return the wheel of a recipe, built where its inputs have changed."""
-        return build_wheel(self.patched(name, recipe), recipe, self.workspace.root / "recipes" / name, workshop)
+    def parts(self, upstream: str) -> list[Part]:
+        """Return the components that are laid in an upstream's tree, fetched. Raises as `acquire`."""
+        components = [(name, self.lock.components[name]) for name in self.lock.upstreams[upstream].components]
+        return [Part(path=pinned.path, source=self.acquire(name, pinned, FORMS)) for name, pinned in components]
+
+    def build(self, name: str, recipe: Recipe, workshop: Workshop, built: Mapping[str, BuiltWheel]) -> BuiltWheel:
+        """Return the wheel of a recipe, built where its inputs have changed; `built` has the wheels of the recipes that it needs."""
+        patched = self.patched(name, recipe)
+        # What is only packed again is whole already.
+        packed = isinstance(recipe.builders[patched.source.source.kind], Repack)
+        return build_wheel(
+            patched,
+            recipe,
+            self.workspace.root / "recipes" / name,
+            workshop,
+            parts=() if packed else self.parts(recipe.upstream),
+            siblings=[built[needed] for needed in recipe.needs],
+        )
+
+    def looks(self, *, make: bool) -> Iterator[Look]:
+        """Yield where a HIP toolchain is looked for and what is found; see `toolchains.hip.search`."""
+        folder = self.workspace.build / "toolchains"
+        return search(self.lock, self.registry, self.journal, folder, chosen=self.rocm, offline=self.access.offline, make=make)
+
+    def hip(self) -> HipToolchain:
+        """Return the HIP toolchain, looked for once. Raises ToolchainError that names each place, or as `toolchains.hip.search`."""
+        if not self._hip:
+            self._hip.append(first(self.looks(make=True), self.lock.gpu_targets))
+        return self._hip[0]
 
     def workshop(self) -> Workshop:
         """Return the place where wheels are built."""
         build = self.workspace.build
         tools = self.workspace.closure_path("build")
-        environment = BuildEnvironment(tools=read_closure(tools), registry=self.registry, folder=build / "environments")
+        environment = BuildEnvironment(
+            tools=read_closure(tools),
+            registry=self.registry,
+            folder=build / "environments",
+            hip=self.hip,
+            targets=self.lock.gpu_targets,
+        )
         return Workshop(
             store=self.store,
             journal=self.journal,
             environment=environment,
+            closure=lambda name: read_closure(self.workspace.closure_path(name)),
             work=build / "work",
             wheels=build / "wheels",
             logs=build / "logs",
@@ -127,7 +193,7 @@ def engine(package: ModuleType) -> str:
     return digest_folder(Path(str(package.__file__)).parent)
 
 
-def open_plant(workspace: Workspace, access: Access) -> Plant:
+def open_plant(workspace: Workspace, access: Access, rocm: Path | None = None) -> Plant:
     """Read the lock and open the stores. Raises DocumentError for a lock that is wrong."""
     return Plant(
         workspace=workspace,
@@ -136,14 +202,14 @@ def open_plant(workspace: Workspace, access: Access) -> Plant:
         registry=Registry(workspace.cache, offline=access.offline),
         store=ObjectStore(workspace.build / "store.git"),
         journal=Journal(workspace.build / "journal"),
+        rocm=rocm,
     )
 
 
 def plan(plant: Plant, profile: str) -> list[Intent]:
     """Return what building a profile will do; reads every document it needs, changes and fetches nothing."""
     intents = []
-    for name in plant.profile(profile).recipes:
-        recipe = plant.recipe(name)
+    for name, recipe in plant.recipes(profile).items():
         upstream = plant.lock.upstreams[recipe.upstream]
         chosen, passed = candidates(recipe.upstream, upstream, recipe.builders, plant.access.policy)
         intents.append(
@@ -166,27 +232,50 @@ def build_profile(plant: Plant, name: str, *, system_packages: bool) -> Product:
     `system_packages` allows the installation of missing distribution packages. Raises ForkhouseError; the wheelhouse then
     stays as it was.
     """
-    profile = plant.profile(name)
-    recipes = {recipe: plant.recipe(recipe) for recipe in profile.recipes}
+    recipes = plant.recipes(name)
     require_packages((package for recipe in recipes.values() for package in recipe.system_packages), install=system_packages)
     workshop = plant.workshop()
-    built = []
+    profile = plant.profile(name)
+    built: dict[str, BuiltWheel] = {}
+    left_out: list[Missing] = []
     with report().task(f"profile {name}", total=len(recipes) + 1) as task:
         for recipe_name, recipe in recipes.items():
-            built.append(plant.build(recipe_name, recipe, workshop))
+            try:
+                built[recipe_name] = plant.build(recipe_name, recipe, workshop, built)
+            except UnreachableError as error:
+                if recipe_name not in profile.where_reachable:
+                    raise
+                report().line(recipe_name, f"LEFT OUT: {error}")
+                left_out.append(_left_out(plant, recipe, error))
             task.advance(1)
-        house = _publish(plant, name, built)
-    return Product(wheelhouse=house, built=tuple(built))
+        left_out += missing(profile.externals, plant.registry, read_config().indexes)
+        house = _publish(plant, name, list(built.values()), left_out)
+    return Product(wheelhouse=house, built=tuple(built.values()), missing=tuple(left_out))
 
 
-def _publish(plant: Plant, name: str, built: Sequence[BuiltWheel]) -> Wheelhouse:
+def _left_out(plant: Plant, recipe: Recipe, error: UnreachableError) -> Missing:
+    wanted = recipe.version(plant.lock.upstreams[recipe.upstream].version)
+    return Missing(
+        name=recipe.distribution,
+        wanted=wanted,
+        reason=str(error),
+        remedy="run the build again with --mirror DIR, or where the host answers",
+    )
+
+
+def _publish(plant: Plant, name: str, built: Sequence[BuiltWheel], left_out: Sequence[Missing]) -> Wheelhouse:
+    absent = {each.name for each in left_out}
     return publish(
         plant.workspace.wheelhouse(name),
         profile_name=name,
         profile=plant.profile(name),
         requires_python=plant.lock.python,
+        targets=plant.lock.gpu_targets,
+        build_paths=(str(plant.workspace.build),),
         built=built,
-        third_party=read_closure(plant.workspace.closure_path(name)),
+        recorded=plant.lock.kernels,
+        third_party=[pin for pin in read_closure(plant.workspace.closure_path(name)) if pin.name not in absent],
+        missing=left_out,
         registry=plant.registry,
         journal=plant.journal,
         engine=engine(wheelhouse) + engine(audit),

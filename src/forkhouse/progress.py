@@ -53,13 +53,16 @@ class Silent:
 class _PlainTask:
     def __init__(self, reporter: Plain, subject: str, total: float) -> None:
         self._reporter, self._subject, self._total = reporter, subject, total
-        self._done, self._said = 0.0, time.monotonic()
+        self._done = 0.0
+        self._begun = self._said = time.monotonic()
 
     def advance(self, amount: float) -> None:
         self._done += amount
         if time.monotonic() - self._said >= Plain.INTERVAL:
             self._said = time.monotonic()
-            self._reporter.line(self._subject, f"{100 * self._done / max(self._total, 1):.0f} %")
+            share = self._done / max(self._total, 1)
+            left = f", about {(self._said - self._begun) * (1 - share) / share:.0f} s left" if share > 0 else ""
+            self._reporter.line(self._subject, f"{100 * share:.0f} %{left}")
 
 
 class Plain:
@@ -88,7 +91,15 @@ class Live:
     def __init__(self) -> None:
         """Prepare the display; rich is imported here because scripts without a terminal never need it."""
         from rich.console import Console  # noqa: PLC0415  # start-up time
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+        from rich.progress import (  # noqa: PLC0415
+            BarColumn,
+            Progress,
+            SpinnerColumn,
+            TaskProgressColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         self._progress = Progress(
             SpinnerColumn(),
@@ -96,6 +107,7 @@ class Live:
             BarColumn(),
             TaskProgressColumn(),
             TimeElapsedColumn(),
+            TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
         )

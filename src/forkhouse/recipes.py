@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from forkhouse.documents import Document, load
 from forkhouse.errors import DocumentError
-from forkhouse.lock import Form, Name
+from forkhouse.lock import Form, Name, RequirementText
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,11 +38,44 @@ class Repack(Document):
     kind: Literal["repack"]
 
 
+class Native(Document):
+    """The compiled half of a wheel: a project of its own in the recipe's `native/`, built from some of the upstream's files.
+
+    Its wheel is unpacked into the `native/` of the project that makes the whole. A change of any other file compiles nothing.
+    """
+
+    paths: tuple[str, ...] = Field(min_length=1)
+    """Files of the upstream that it is made from, as patterns: `*` within one name, `**` over any number of folders."""
+    requires: tuple[RequirementText, ...] = ()
+    """What the build environment holds besides the build tools, for its headers and libraries: pinned in `pylock.RECIPE.toml`."""
+    hip: bool = False
+    """Whether it compiles for the GPU targets of the lock, with a HIP toolchain."""
+    gigabytes_per_job: float = Field(default=0.5, gt=0)
+    """Memory that one compiler may take: no more of them run at once than there is room for."""
+
+
 class Pep517(Document):
     """The recipe's folder holds a project: lay the tree in its `upstream/` and call its PEP 517 backend."""
 
     kind: Literal["pep517"]
     config_settings: dict[str, str] = Field(default_factory=dict)
+    native: Native | None = None
+
+
+class UpstreamProject(Document):
+    """The tree is itself a Python project: call its own PEP 517 backend, under our name and version.
+
+    In settings and environment `{needs}` stands for the folder where the needed wheels lie unpacked, `{recipe}` for the recipe's
+    folder, `{rocm}` for the root of ROCm, and `{jobs}` for the number of compilers that may run at once.
+    """
+
+    kind: Literal["upstream"]
+    requires: tuple[RequirementText, ...] = Field(min_length=1)
+    """Build requirements, in the place of those that the project names: upstreams ask for more than a build uses."""
+    config_settings: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
+    environment: dict[str, str] = Field(default_factory=dict)
+    packages: tuple[str, ...] = Field(min_length=1)
+    """What the wheel puts into site-packages beside its metadata and its libraries; anything else is refused."""
 
 
 class Recipe(Document):
@@ -52,10 +85,17 @@ class Recipe(Document):
     distribution: Name
     local: str = Field(pattern=r"^[a-z0-9]+(\.[a-z0-9]+)*$")
     """Local version label (PEP 440) that marks the wheel as ours."""
-    builders: dict[Form, Annotated[Repack | Pep517, Field(discriminator="kind")]] = Field(min_length=1)
+    builders: dict[Form, Annotated[Repack | Pep517 | UpstreamProject, Field(discriminator="kind")]] = Field(min_length=1)
     """Builder for each form of the source that this recipe can build."""
+    needs: tuple[Name, ...] = ()
+    """Recipes whose wheels are built before, and lie unpacked beside the project, in `needs/DISTRIBUTION`.
+
+    Of an upstream's own project the wheel then requires each of them in that very version.
+    """
     rocm: bool = False
     """Whether the build needs a ROCm installation."""
+    omits: dict[str, str] = Field(default_factory=dict)
+    """Parts of the upstream that the wheel is without, each with what is lost: said at every build, and in the manifest."""
     system_packages: tuple[SystemPackage, ...] = ()
 
     def version(self, upstream_version: str) -> str:

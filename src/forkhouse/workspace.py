@@ -164,6 +164,22 @@ def fresh_folder(folder: Path) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+@contextlib.contextmanager
+def resumable_folder(folder: Path, key: str) -> Iterator[Path]:
+    """Give the work folder at `folder` as an interrupted run with the same key left it, else an empty one; it is removed when all went well."""
+    mark = folder.with_name(f"{folder.name}.key")
+    if not (mark.is_file() and mark.read_text(encoding="utf-8") == key):
+        with storage_errors(f"Making {folder.name}"):
+            if folder.exists():
+                shutil.rmtree(folder)
+            folder.mkdir(parents=True)
+            write_atomic(mark, key.encode())
+    folder.mkdir(parents=True, exist_ok=True)
+    yield folder
+    mark.unlink()
+    shutil.rmtree(folder)
+
+
 class Journal:
     """What each finished stage gave, by the stage's key. An entry is written after its outputs are whole."""
 

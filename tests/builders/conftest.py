@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from forkhouse.lock import Source
     from forkhouse.sources.registry import Registry
+    from forkhouse.toolchains.hip import HipToolchain
 
 EPOCH = 1_700_000_000
 
@@ -33,7 +34,11 @@ def recipe() -> Recipe:
 @pytest.fixture
 def environment(tmp_path: Path, registry: Registry) -> BuildEnvironment:
     """A build environment without tools: Python alone."""
-    return BuildEnvironment(tools=(), registry=registry, folder=tmp_path / "environments")
+
+    def no_hip() -> HipToolchain:
+        pytest.fail("a build that needs no HIP toolchain looked for one")
+
+    return BuildEnvironment(tools=(), registry=registry, folder=tmp_path / "environments", hip=no_hip, targets=("gfx90a",))
 
 
 @pytest.fixture

@@ -1,22 +1,23 @@
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.builders.environment import BuildEnvironment, run_isolated
+from forkhouse.builders.environment import BuildEnvironment, Needs, Steps, jobs, run_isolated
 from forkhouse.closure import pinned_wheel
 from forkhouse.errors import BuildError, HashMismatchError, ToolchainError
+from forkhouse.toolchains.hip import HipToolchain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
-
-    from forkhouse.recipes import Recipe
-    from forkhouse.sources.registry import Registry
 
 PYTHON = sys.executable
 
@@ -57,22 +58,22 @@ def test_a_command_gets_no_input(tmp_path: Path) -> None:
 
 
 def test_without_namespaces_it_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("forkhouse.builders.environment.SEARCH_PATH", str(tmp_path))
+    monkeypatch.setattr("forkhouse.toolchains.SEARCH_PATH", str(tmp_path))
     with pytest.raises(ToolchainError, match=r"Builds run without a network.*Install util-linux"):
         isolated("pass", tmp_path)
 
 
 def test_an_environment_holds_the_pinned_tools_alone(
-    make_wheel: Callable[..., Path], publish: Callable[..., str], registry: Registry, tmp_path: Path
+    make_wheel: Callable[..., Path], publish: Callable[..., str], environment: BuildEnvironment, tmp_path: Path
 ) -> None:
     path = make_wheel("tool", files={"tool.py": b"ANSWER = 42\n"})
-    environment = BuildEnvironment(tools=(pinned_wheel(path.name, publish(path)),), registry=registry, folder=tmp_path / "environments")
-    python = environment.python()
+    environment = replace(environment, tools=(pinned_wheel(path.name, publish(path)),))
+    python = environment.python(Needs())
     assert output(python, "import tool; print(tool.ANSWER)") == "42\n"
     absent = "import importlib.util as u; print([n for n in ('pip', 'setuptools', 'forkhouse') if u.find_spec(n)])"
     assert output(python, absent) == "[]\n"
     ready = next((tmp_path / "environments").glob("*/ready")).stat().st_mtime_ns
-    assert environment.python() == python
+    assert environment.python(Needs()) == python
     assert next((tmp_path / "environments").glob("*/ready")).stat().st_mtime_ns == ready
 
 
@@ -81,40 +82,40 @@ def output(python: Path, code: str) -> str:
 
 
 def test_an_environment_that_was_not_finished_is_made_anew(environment: BuildEnvironment) -> None:
-    python = environment.python()
+    python = environment.python(Needs())
     folder = python.parent.parent
     (folder / "ready").unlink()
     (folder / "left-over").touch()
-    assert environment.python() == python
+    assert environment.python(Needs()) == python
     assert not (folder / "left-over").exists()
 
 
 def test_a_tool_with_another_hash_makes_no_environment(
-    make_wheel: Callable[..., Path], publish: Callable[..., str], registry: Registry, tmp_path: Path
+    make_wheel: Callable[..., Path], publish: Callable[..., str], environment: BuildEnvironment, tmp_path: Path
 ) -> None:
     path = make_wheel("tool")
     publish(path)
-    environment = BuildEnvironment(tools=(pinned_wheel(path.name, "0" * 64),), registry=registry, folder=tmp_path / "environments")
+    environment = replace(environment, tools=(pinned_wheel(path.name, "0" * 64),))
     with pytest.raises(HashMismatchError, match=r"tool-1\.0-py3-none-any\.whl: its sha256 is"):
-        environment.python()
+        environment.python(Needs())
     assert not list(tmp_path.glob("environments/*/ready"))
 
 
 def test_a_tool_that_pip_refuses_is_explained(
-    make_wheel: Callable[..., Path], publish: Callable[..., str], registry: Registry, tmp_path: Path
+    make_wheel: Callable[..., Path], publish: Callable[..., str], environment: BuildEnvironment
 ) -> None:
     path = make_wheel("tool", tag="cp27-cp27m-win32")
-    environment = BuildEnvironment(tools=(pinned_wheel(path.name, publish(path)),), registry=registry, folder=tmp_path / "environments")
+    environment = replace(environment, tools=(pinned_wheel(path.name, publish(path)),))
     with pytest.raises(BuildError, match=r"The build tools could not be installed:\n.*not a supported wheel"):
-        environment.python()
+        environment.python(Needs())
 
 
-def test_the_variables_of_a_build_are_all_named(
-    environment: BuildEnvironment, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_variables_of_a_build_are_all_named(environment: BuildEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CFLAGS", "-march=native")
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
-    variables = environment.variables(epoch=1_700_000_000, home=tmp_path, recipe=recipe)
+    monkeypatch.setenv("CCACHE_DIR", "/nowhere")
+    monkeypatch.setattr("forkhouse.builders.environment.SEARCH_PATH", str(tmp_path))
+    variables = environment.variables(epoch=1_700_000_000, home=tmp_path, needs=Needs())
     assert set(variables) == {
         "PATH",
         "HOME",
@@ -124,19 +125,78 @@ def test_the_variables_of_a_build_are_all_named(
         "SOURCE_DATE_EPOCH",
         "PYTHONHASHSEED",
         "CMAKE_BUILD_PARALLEL_LEVEL",
+        "CUDA_HOME",
+        "CUDA_PATH",
+        "HIP_PLATFORM",
     }
     assert variables["SOURCE_DATE_EPOCH"] == "1700000000"
-    assert variables["PATH"].startswith(f"{environment.python().parent}:")
+    assert variables["PATH"].startswith(f"{environment.python(Needs()).parent}:")
     # Zip archives, and so wheels, know no time before 1980.
-    assert environment.variables(epoch=0, home=tmp_path, recipe=recipe)["SOURCE_DATE_EPOCH"] == "315532800"
+    assert environment.variables(epoch=0, home=tmp_path, needs=Needs())["SOURCE_DATE_EPOCH"] == "315532800"
 
 
-def test_a_rocm_build_is_told_where_rocm_is(
-    environment: BuildEnvironment, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cuda_cannot_be_found_by_a_build(environment: BuildEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tools = tmp_path / "usr/local/bin"
+    tools.mkdir(parents=True)
+    (tools / "nvcc").write_text("#!/bin/sh\necho CUDA\n", encoding="utf-8")
+    (tools / "nvcc").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path / "usr/local"))
+    monkeypatch.setenv("CUDACXX", str(tools / "nvcc"))
+    variables = environment.variables(epoch=0, home=tmp_path, needs=Needs())
+    code = "import os, shutil; print(shutil.which('nvcc'), os.path.exists(os.environ['CUDA_HOME']), 'CUDACXX' in os.environ)"
+    log = tmp_path / "log"
+    run_isolated([sys.executable, "-c", code], folder=tmp_path, variables=variables, log=log)
+    assert log.read_text(encoding="utf-8") == "None False False\n"
+
+
+def test_a_rocm_build_is_told_where_rocm_is(environment: BuildEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "rocm/include/hsa").mkdir(parents=True)
     (tmp_path / "rocm/include/hsa/hsa.h").touch()
     monkeypatch.setenv("ROCM_PATH", str(tmp_path / "rocm"))
-    rocm = recipe.model_copy(update={"rocm": True})
-    assert environment.variables(epoch=0, home=tmp_path, recipe=rocm)["ROCM_PATH"] == str(tmp_path / "rocm")
-    assert environment.identity(rocm) != environment.identity(recipe)
+    rocm = Needs(rocm=True)
+    assert environment.variables(epoch=0, home=tmp_path, needs=rocm)["ROCM_PATH"] == str(tmp_path / "rocm")
+    assert environment.identity(rocm) != environment.identity(Needs())
+
+
+def test_a_hip_build_is_told_the_toolchain_and_the_targets(environment: BuildEnvironment, tmp_path: Path) -> None:
+    (tmp_path / "rocm/amdgcn/bitcode").mkdir(parents=True)
+    root = tmp_path / "rocm"
+    toolchain = HipToolchain(origin="test", root=root, compiler=root / "clang++", version="7.2.1", identity="one")
+    environment = replace(environment, hip=lambda: toolchain, targets=("gfx90a", "gfx942"))
+    variables = environment.variables(epoch=0, home=tmp_path, needs=Needs(hip=True))
+    assert variables["ROCM_PATH"] == str(root)
+    assert variables["HIPCXX"] == str(root / "clang++")
+    assert variables["PYTORCH_ROCM_ARCH"] == "gfx90a;gfx942"
+    assert variables["HIPFLAGS"] == f"--rocm-path={root} --rocm-device-lib-path={root}/amdgcn/bitcode -isystem {root}/include"
+    identity = environment.identity(Needs(hip=True))
+    other = replace(environment, hip=lambda: replace(toolchain, identity="two"))
+    assert other.identity(Needs(hip=True)) != identity
+    # Where it lies decides nothing.
+    moved = replace(environment, hip=lambda: replace(toolchain, root=tmp_path / "elsewhere"))
+    assert moved.identity(Needs(hip=True)) == identity
+
+
+@pytest.mark.parametrize(("available", "expected"), [(64, 2), (7, 2), (5, 1), (0.1, 1)])
+def test_no_more_compilers_run_than_memory_holds(available: float, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=available * 2**30))
+    assert jobs(3) == expected
+
+
+def test_a_compiler_cache_keeps_the_users_settings(environment: BuildEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ccache").touch()
+    (tmp_path / "ccache").chmod(0o755)
+    monkeypatch.setattr("forkhouse.builders.environment.SEARCH_PATH", str(tmp_path))
+    monkeypatch.setenv("CCACHE_REMOTE_STORAGE", "redis+unix:///run/cache")
+    variables = environment.variables(epoch=0, home=tmp_path, needs=Needs())
+    assert variables["CCACHE_REMOTE_STORAGE"] == "redis+unix:///run/cache"
+    assert variables["CMAKE_HIP_COMPILER_LAUNCHER"] == "ccache"
+    assert Path(variables["CCACHE_DIR"]).is_relative_to(Path.home())
+
+
+def test_ninjas_steps_become_progress() -> None:
+    steps = Steps()
+    # One Ninja of four steps, the second of which is a Ninja of ten; and then words that only look like steps.
+    gained = [steps.gained(text) for text in (b"[1/4] a\n", b"[5/10] b\nnoise [9/10] \n", b"[10/10] c\n[2/4] d\n", b"[4/4] e\n")]
+    assert gained == pytest.approx([0.25, 0.25, 0.5, 0.0])

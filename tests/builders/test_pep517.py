@@ -10,9 +10,10 @@ import pytest
 from pygit2.enums import FileMode
 
 from forkhouse.builders import Workshop, build_wheel
-from forkhouse.builders.pep517 import Pep517Builder
+from forkhouse.builders.environment import Needs
+from forkhouse.builders.pep517 import Pep517Builder, Project
 from forkhouse.errors import BuildError, ToolchainError, UnsafeArchiveError
-from forkhouse.recipes import Pep517
+from forkhouse.recipes import Native, Pep517
 from forkhouse.sources.store import TreeFile
 
 if TYPE_CHECKING:
@@ -64,6 +65,10 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
+def project(folder: Path) -> Project:
+    return Project(folder=folder, version="1.0+rocm.1", needs=Needs(), native=None)
+
+
 @pytest.fixture
 def build(
     folder: Path, store: ObjectStore, environment: BuildEnvironment, patched: Callable[..., PatchedTree], recipe: Recipe, tmp_path: Path
@@ -71,7 +76,7 @@ def build(
     method = Pep517(kind="pep517", config_settings={"cmake.define.A": "1"})
 
     def run() -> Path:
-        builder = Pep517Builder(store, environment, method, folder, tmp_path / "logs/demo.log")
+        builder = Pep517Builder(store, environment, method, project(folder), tmp_path / "logs/demo.log")
         return builder.build(patched(files={"demo.py": b"patched\n"}), recipe, tmp_path / "work")
 
     return run
@@ -110,7 +115,7 @@ def test_a_project_that_cannot_be_built_is_explained(build: Callable[[], Path], 
 
 
 def test_what_the_machine_lacks_is_told_as_such(build: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("forkhouse.builders.environment.SEARCH_PATH", str(tmp_path))
+    monkeypatch.setattr("forkhouse.toolchains.SEARCH_PATH", str(tmp_path))
     with pytest.raises(ToolchainError, match="Builds run without a network"):
         build()
 
@@ -120,7 +125,7 @@ def test_a_link_out_of_the_tree_never_reaches_the_build(
 ) -> None:
     tree = patched(files={"demo.py": b""})
     evil = store.import_files([TreeFile(path="evil", content=b"/etc", mode=FileMode.LINK)])
-    builder = Pep517Builder(store, environment, Pep517(kind="pep517"), folder, tmp_path / "demo.log")
+    builder = Pep517Builder(store, environment, Pep517(kind="pep517"), project(folder), tmp_path / "demo.log")
     with pytest.raises(UnsafeArchiveError, match="The link 'evil' points at '/etc', outside its tree"):
         builder.build(replace(tree, tree=evil), recipe, tmp_path / "work")
 
@@ -131,6 +136,7 @@ def workshop(store: ObjectStore, journal: Journal, environment: BuildEnvironment
         store=store,
         journal=journal,
         environment=environment,
+        closure=lambda _: (),
         work=tmp_path / "work",
         wheels=tmp_path / "wheels",
         logs=tmp_path / "logs",
@@ -180,3 +186,93 @@ def test_a_wheel_of_another_name_than_promised_is_refused(
         build_wheel(patched(files={"demo.py": b""}), other, folder, workshop)
     assert not list((tmp_path / "wheels").rglob("*.whl"))
     assert (tmp_path / "work/demo").exists()
+
+
+NATIVE_BACKEND = dedent(
+    '''\
+    """A backend that compiles slowly, file by file, and may be stopped on the way."""
+    import os, pathlib, zipfile
+
+    def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+        objects = pathlib.Path("objects")
+        objects.mkdir(exist_ok=True)
+        for source in sorted(pathlib.Path("upstream").rglob("*.c")):
+            target = objects / f"{source.stem}.o"
+            if target.exists():
+                continue
+            with open(os.environ["HOME"] + "/../../../compiled", "a") as log:
+                log.write(source.name + "\\n")
+            if source.read_text() == "stop":
+                raise RuntimeError("stopped")
+            target.write_text("object of " + source.read_text())
+        name = "demo_native-0-py3-none-any.whl"
+        with zipfile.ZipFile(os.path.join(wheel_directory, name), "w") as archive:
+            for target in sorted(objects.iterdir()):
+                archive.write(target, "demo/" + target.name)
+        return name
+    '''
+)
+WHOLE_BACKEND = dedent(
+    '''\
+    """A backend that packs both halves."""
+    import os, pathlib, zipfile
+
+    def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+        name = "demo_rocm-1.0+rocm.1-py3-none-any.whl"
+        with zipfile.ZipFile(os.path.join(wheel_directory, name), "w") as archive:
+            for part in ("upstream", "native"):
+                for path in sorted(pathlib.Path(part).rglob("*")):
+                    if path.suffix in (".py", ".o"):
+                        archive.write(path, path.relative_to(part))
+        return name
+    '''
+)
+
+
+@pytest.fixture
+def halves(folder: Path, recipe: Recipe) -> Recipe:
+    """A recipe whose wheel has a compiled half."""
+    (folder / "native").mkdir()
+    (folder / "native/pyproject.toml").write_text(PROJECT, encoding="utf-8")
+    (folder / "native/backend.py").write_text(NATIVE_BACKEND, encoding="utf-8")
+    (folder / "backend.py").write_text(WHOLE_BACKEND, encoding="utf-8")
+    method = Pep517(kind="pep517", native=Native(paths=("csrc/**",)))
+    return recipe.model_copy(update={"builders": {"git": method}})
+
+
+def test_a_change_of_the_python_half_compiles_nothing(
+    folder: Path, workshop: Workshop, patched: Callable[..., PatchedTree], halves: Recipe, tmp_path: Path
+) -> None:
+    sources = {"csrc/a.c": b"a", "csrc/deep/b.c": b"b", "demo/code.py": b"1\n"}
+    first = build_wheel(patched(files=sources), halves, folder, workshop)
+    again = build_wheel(patched(files={**sources, "demo/code.py": b"2\n"}), halves, folder, workshop)
+    assert again.sha256 != first.sha256
+    with zipfile.ZipFile(again.path) as archive:
+        assert sorted(archive.namelist()) == ["demo/a.o", "demo/b.o", "demo/code.py"]
+        assert archive.read("demo/code.py") == b"2\n"
+        assert archive.read("demo/a.o") == b"object of a"
+    compiled = tmp_path / "compiled"
+    assert compiled.read_text(encoding="utf-8").split() == ["a.c", "b.c"]
+    build_wheel(patched(files={**sources, "csrc/a.c": b"other"}), halves, folder, workshop)
+    assert compiled.read_text(encoding="utf-8").split() == ["a.c", "b.c", "a.c", "b.c"]
+
+
+def test_a_build_that_stopped_goes_on_where_it_was(
+    folder: Path, workshop: Workshop, patched: Callable[..., PatchedTree], halves: Recipe, tmp_path: Path
+) -> None:
+    tree = patched(files={"csrc/a.c": b"a", "csrc/b.c": b"stop"})
+    with pytest.raises(BuildError, match="RuntimeError: stopped"):
+        build_wheel(tree, halves, folder, workshop)
+    (tmp_path / "work/demo-native/project/upstream/csrc/b.c").write_text("b", encoding="utf-8")  # whatever stopped it is over
+    build_wheel(tree, halves, folder, workshop)
+    assert (tmp_path / "compiled").read_text(encoding="utf-8").split() == ["a.c", "b.c", "b.c"]
+    assert not (tmp_path / "work/demo-native").exists()
+
+
+def test_what_another_build_left_is_not_gone_on_with(
+    folder: Path, workshop: Workshop, patched: Callable[..., PatchedTree], halves: Recipe
+) -> None:
+    with pytest.raises(BuildError, match="stopped"):
+        build_wheel(patched(files={"csrc/a.c": b"a", "csrc/b.c": b"stop"}), halves, folder, workshop)
+    made = build_wheel(patched(files={"csrc/a.c": b"new", "csrc/b.c": b"b"}), halves, folder, workshop)
+    assert zipfile.ZipFile(made.path).read("demo/a.o") == b"object of new"

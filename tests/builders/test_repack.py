@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from packaging.metadata import Metadata
 
-from forkhouse.audit import audit_wheel
+from forkhouse.audit import AuditTerms, audit_wheel, read_policy
 from forkhouse.builders.repack import RepackBuilder
 from forkhouse.errors import BuildError
 from forkhouse.sources.store import ObjectStore
@@ -53,7 +53,8 @@ def test_packs_under_our_name_and_version(
 
 def test_the_record_is_true(wheel: Path, patched: Callable[..., PatchedTree], recipe: Recipe, store: ObjectStore, tmp_path: Path) -> None:
     made = RepackBuilder(store).build(patched(wheel), recipe, tmp_path / "work")
-    assert audit_wheel(made, ours=True, excused=()).name == "demo-rocm"
+    terms = AuditTerms(policy=read_policy("cpu"), targets=(), build_paths=(str(tmp_path),))
+    assert audit_wheel(made, terms, ours=True).findings == ()
 
 
 def test_two_runs_give_the_same_bytes(wheel: Path, patched: Callable[..., PatchedTree], recipe: Recipe, tmp_path: Path) -> None:

@@ -44,24 +44,25 @@ profiles:
 """
 # A PEP 517 backend of its own, so that a build needs nothing but a compiler.
 BACKEND = """
-import base64, hashlib, pathlib, subprocess, zipfile
+import base64, hashlib, pathlib, platform, subprocess, zipfile
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     version = pathlib.Path("VERSION").read_text().strip()
+    tag = f"py3-none-linux_{platform.machine()}"
     subprocess.run(["gcc", "-shared", "-fPIC", "-g0", "-Wl,--build-id=none", "-o", "libtransport.so", "upstream/transport.c"], check=True)
     info = f"small_transport-{version}.dist-info"
     members = {
         "small_transport/__init__.py": b"",
         "small_transport/libtransport.so": pathlib.Path("libtransport.so").read_bytes(),
         f"{info}/METADATA": f"Metadata-Version: 2.1\\nName: small-transport\\nVersion: {version}\\n".encode(),
-        f"{info}/WHEEL": b"Wheel-Version: 1.0\\nGenerator: small\\nRoot-Is-Purelib: false\\nTag: py3-none-any\\n",
+        f"{info}/WHEEL": f"Wheel-Version: 1.0\\nGenerator: small\\nRoot-Is-Purelib: false\\nTag: {tag}\\n".encode(),
     }
     lines = []
     for path, content in members.items():
         digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
         lines.append(f"{path},sha256={digest},{len(content)}")
     members[f"{info}/RECORD"] = "\\n".join([*lines, f"{info}/RECORD,,", ""]).encode()
-    name = f"small_transport-{version}-py3-none-any.whl"
+    name = f"small_transport-{version}-{tag}.whl"
     with zipfile.ZipFile(pathlib.Path(wheel_directory) / name, "w") as archive:
         for path, content in members.items():
             archive.writestr(zipfile.ZipInfo(path, (2024, 1, 1, 0, 0, 0)), content)

@@ -72,7 +72,7 @@ def test_a_second_run_does_nothing_and_says_so(checkout: Checkout) -> None:
     before = checkout.wheelhouse()
     result = checkout.run("build", "--json")
     assert json.loads(result.stdout)["changed"] is False
-    assert "small_transport-2.0+rocm.1-py3-none-any.whl is up to date" in result.stderr
+    assert "small_transport-2.0+rocm.1-py3-none-linux_x86_64.whl is up to date" in result.stderr
     assert "wheels/cpu is up to date" in result.stderr
     assert checkout.wheelhouse() == before
 
@@ -100,10 +100,11 @@ def test_a_changed_patch_rebuilds_its_own_wheel_alone(checkout: Checkout) -> Non
     checkout.run("lock", "--update", "transport")
     result = checkout.run("build")
     assert (
-        "built small_transport-2.0+rocm.1" in result.stderr or "small_transport-2.0+rocm.1-py3-none-any.whl is up to date" in result.stderr
+        "built small_transport-2.0+rocm.1" in result.stderr
+        or "small_transport-2.0+rocm.1-py3-none-linux_x86_64.whl is up to date" in result.stderr
     )
-    assert "small_engine-1.0+cpu.1-py3-none-any.whl is up to date" in result.stderr
-    assert (checkout.root / "wheels/cpu/small_transport-2.0+rocm.1-py3-none-any.whl").read_bytes() != b""
+    assert "small_engine-1.0+cpu.1-py3-none-linux_x86_64.whl is up to date" in result.stderr
+    assert (checkout.root / "wheels/cpu/small_transport-2.0+rocm.1-py3-none-linux_x86_64.whl").read_bytes() != b""
 
 
 def test_a_damaged_wheelhouse_is_written_again(checkout: Checkout) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkhouse.errors import HashMismatchError, UnreachableError, UnsafeArchiveError, UsageError
-from forkhouse.lock import DebianSource, GitSource, PinnedFile, SdistSource, Source, Upstream, WheelSource
+from forkhouse.lock import FORMS, ArchiveSource, DebianSource, GitSource, PinnedFile, SdistSource, Source, Upstream, WheelSource
 from forkhouse.progress import showing
 from forkhouse.sources import Access, Policy, SourceTree, acquire, candidates
 from forkhouse.sources.registry import Registry
@@ -19,8 +19,6 @@ from forkhouse.workspace import Journal
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-FORMS = ("git", "sdist", "wheel", "debian-source")
 
 
 class Site:
@@ -211,3 +209,39 @@ def test_a_debian_source_is_its_pristine_tarball(site: Site) -> None:
 def test_a_debian_source_without_one_pristine_tarball_is_refused(site: Site) -> None:
     with pytest.raises(HashMismatchError, match=r"expected one \.orig\.tar among demo_1\.0-1\.dsc"):
         site.acquire(debian(site, "demo_1.0-1.dsc"))
+
+
+@pytest.fixture
+def archive(make_sdist: Callable[..., Path]) -> ArchiveSource:
+    """A source archive at an address of its own."""
+    path = make_sdist("demo", files={"demo.c": b"text"})
+    return ArchiveSource(kind="archive", url=path.as_uri(), file="renamed.tar.gz", sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+@pytest.mark.parametrize("policy", ["auto", "git", "registry"])
+def test_an_archive_is_taken_from_its_address_whatever_the_policy(site: Site, archive: ArchiveSource, policy: Policy) -> None:
+    tree = site.acquire(archive, policy=policy)
+    assert site.store.paths(tree.tree) == ["demo.c"]
+    assert tree.epoch == 1_700_000_000
+    assert Site(site.folder).acquire(archive, offline=True) == tree
+
+
+def test_a_mirror_s_archive_stands_for_the_address(site: Site, archive: ArchiveSource, tmp_path: Path, free_port: int) -> None:
+    mirror = tmp_path / "mirror"
+    (mirror / "archives").mkdir(parents=True)
+    (tmp_path / "made/demo-1.0.tar.gz").rename(mirror / "archives/renamed.tar.gz")
+    dead = archive.model_copy(update={"url": f"https://127.0.0.1:{free_port}/demo"})
+    assert site.acquire(dead, mirror=mirror, offline=True).source == dead
+
+
+def test_an_archive_that_cannot_be_had_says_what_would_help(site: Site, archive: ArchiveSource, tmp_path: Path) -> None:
+    gone = archive.model_copy(update={"url": (tmp_path / "gone").as_uri()})
+    with pytest.raises(UnreachableError, match="gone is not there"):
+        site.acquire(gone)
+    with pytest.raises(UnreachableError, match=r"renamed\.tar\.gz is not in the cache and --offline forbids"):
+        site.acquire(gone, offline=True)
+
+
+def test_an_archive_with_another_hash_is_refused(site: Site, archive: ArchiveSource, wheel: WheelSource) -> None:
+    with pytest.raises(HashMismatchError, match=r"renamed\.tar\.gz: its sha256 is"):
+        site.acquire(archive.model_copy(update={"sha256": "0" * 64}), wheel)

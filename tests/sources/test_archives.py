@@ -10,7 +10,7 @@ import pytest
 from pygit2.enums import FileMode
 
 from forkhouse.errors import UnsafeArchiveError
-from forkhouse.sources.archives import read_tar, read_wheel
+from forkhouse.sources.archives import read_archive, read_tar, read_wheel
 from forkhouse.sources.store import TreeFile
 
 if TYPE_CHECKING:
@@ -137,3 +137,17 @@ def test_a_damaged_wheel_is_refused(tmp_path: Path, make_wheel: Callable[..., Pa
         damaged.write_bytes(whole[:start] + b"\xff" * 8 + whole[start + 8 :])
         with pytest.raises(UnsafeArchiveError, match=r"demo-1\.0-py3-none-any\.whl: "):
             read_wheel(damaged)
+
+
+def test_a_source_archive_is_read_below_its_top_folder_in_either_format(tmp_path: Path) -> None:
+    packed = wheel(tmp_path, "demo-1.0/meson.build", "demo-1.0/src/a.c").rename(tmp_path / "patch.zip")
+    for path in (packed, tar(tmp_path, member("demo-1.0/meson.build"), member("demo-1.0/src/a.c"))):
+        files, newest = read_archive(path)
+        assert [(file.path, file.content) for file in files] == [("meson.build", b"text"), ("src/a.c", b"text")]
+        assert newest > 1_600_000_000
+
+
+def test_a_zip_file_without_one_top_folder_is_no_source_archive(tmp_path: Path) -> None:
+    for names in (("demo-1.0/a", "other/b"), ("a",)):
+        with pytest.raises(UnsafeArchiveError, match="is not inside one top folder"):
+            read_archive(wheel(tmp_path, *names))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkhouse.errors import HashMismatchError, UnreachableError
-from forkhouse.lock import DebianSource, PinnedFile
-from forkhouse.sources.debian import _source_lines, fetch_debian_source
+from forkhouse.lock import DebianBinary, DebianSource, PinnedFile
+from forkhouse.sources.debian import _source_lines, fetch_debian_binaries, fetch_debian_source
 from forkhouse.sources.registry import Registry
 
 if TYPE_CHECKING:
@@ -123,5 +123,44 @@ def test_a_file_that_the_source_package_does_not_have_is_unreachable(registry: R
 @pytest.mark.usefixtures("suite")
 def test_a_version_that_no_suite_serves_is_unreachable(registry: Registry) -> None:
     other = SOURCE.model_copy(update={"debian_version": "2.0-1"})
-    with pytest.raises(UnreachableError, match=r"(?s)apt could not fetch the source of demo 2\.0-1 .*must be served by a suite"):
+    with pytest.raises(UnreachableError, match=r"(?s)apt could not fetch the source of demo 2\.0-1 .*must be served by apt's archives"):
         fetch_debian_source(other, registry, offline=False)
+
+
+@pytest.fixture
+def binary(suite: Path) -> DebianBinary:
+    """A binary package of another suite of the same archive, which the user's apt does not list; its version has an epoch."""
+    tree = suite / "tree"
+    (tree / "DEBIAN").mkdir(parents=True)
+    control = "Package: tool\nVersion: 2:1.0-1\nArchitecture: all\nMaintainer: T <t@localhost>\nDescription: d\n"
+    (tree / "DEBIAN/control").write_text(control, encoding="utf-8")
+    made = suite / "tool_1.0-1_all.deb"
+    subprocess.run(["dpkg-deb", "--root-owner-group", "--build", tree, made], check=True, capture_output=True)
+    sha256 = hashlib.sha256(made.read_bytes()).hexdigest()
+    machine = subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True, check=True).stdout.strip()
+    packages = f"{control}Filename: ./{made.name}\nSize: {made.stat().st_size}\nSHA256: {sha256}\n"
+    index = suite / f"dists/testing/main/binary-{machine}/Packages"
+    index.parent.mkdir(parents=True)
+    index.write_text(packages, encoding="utf-8")
+    release = f"Suite: testing\nCodename: testing\nComponents: main\nArchitectures: {machine}\nSHA256:\n"
+    release += f" {hashlib.sha256(packages.encode()).hexdigest()} {len(packages)} main/binary-{machine}/Packages\n"
+    (suite / "dists/testing/Release").write_text(release, encoding="utf-8")
+    return DebianBinary(package="tool", version="2:1.0-1", suite="testing", file=made.name, sha256=sha256)
+
+
+def test_a_binary_package_of_a_suite_that_is_not_listed_is_fetched(binary: DebianBinary, suite: Path, registry: Registry) -> None:
+    (path,) = fetch_debian_binaries([binary], registry, offline=False)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == binary.sha256
+    shutil.rmtree(suite)
+    assert fetch_debian_binaries([binary], registry, offline=True) == [path]
+
+
+def test_a_binary_version_that_is_no_longer_served_is_unreachable(binary: DebianBinary, registry: Registry) -> None:
+    gone = binary.model_copy(update={"version": "2:0.9-1"})
+    with pytest.raises(UnreachableError, match=r"(?s)apt could not fetch tool 2:0\.9-1 \(testing\).*disappear when newer ones come"):
+        fetch_debian_binaries([gone], registry, offline=False)
+
+
+def test_a_binary_package_with_another_hash_is_thrown_away(binary: DebianBinary, registry: Registry) -> None:
+    with pytest.raises(HashMismatchError, match=r"tool_1\.0-1_all\.deb: its sha256 is"):
+        fetch_debian_binaries([binary.model_copy(update={"sha256": "0" * 64})], registry, offline=False)

@@ -92,7 +92,7 @@ def test_a_host_where_nobody_listens_is_unreachable(pin: GitSource, free_port: i
         fetch_commit(changed(pin, url=url), store, tmp_path / "cache", mirror=None, offline=False)
 
 
-@pytest.mark.parametrize("place", ["owner/demo.git", "owner/demo", "demo.git", "demo"])
+@pytest.mark.parametrize("place", ["owner/demo.git", "owner/demo", "owner+demo.git", "owner+demo", "demo.git", "demo"])
 def test_a_mirror_stands_for_the_host(
     pin: GitSource, upstream: Path, git: Callable[..., str], store: ObjectStore, tmp_path: Path, free_port: int, place: str
 ) -> None:
@@ -102,7 +102,9 @@ def test_a_mirror_stands_for_the_host(
 
 
 def test_a_mirror_without_the_repository_is_unreachable(tmp_path: Path) -> None:
-    with pytest.raises(UnreachableError, match=r"holds no repository demo\.git \(nor owner/demo\.git\).*git clone --mirror"):
+    with pytest.raises(
+        UnreachableError, match=r"holds no repository demo\.git \(nor owner/demo\.git, nor owner\+demo\.git\).*git clone --mirror"
+    ):
         mirror_address("https://host.invalid/owner/demo", tmp_path)
 
 

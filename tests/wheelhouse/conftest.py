@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
 
 from forkhouse.builders import BuiltWheel
-from forkhouse.closure import PinnedWheel, pinned_wheel
-from forkhouse.lock import Profile, WheelSource
+from forkhouse.closure import Missing, PinnedWheel, pinned_wheel
+from forkhouse.lock import KernelPin, Profile, WheelSource
 from forkhouse.patches import PatchedTree
 from forkhouse.sources import SourceTree
 from forkhouse.wheelhouse import Wheelhouse, publish
@@ -48,6 +48,7 @@ def built_wheel(path: Path) -> BuiltWheel:
         sha256=pin.sha256,
         patched=PATCHED,
         tools={"gcc": "gcc 12"},
+        omits={},
         seconds=1.0,
     )
 
@@ -62,6 +63,8 @@ class Draft:
     third_party: list[PinnedWheel]
     registry: Registry
     journal: Journal
+    missing: list[Missing] = field(default_factory=list)
+    recorded: dict[str, list[KernelPin]] = field(default_factory=dict)
 
     def publish(self) -> Wheelhouse:
         return publish(
@@ -69,8 +72,12 @@ class Draft:
             profile_name="cpu",
             profile=self.profile,
             requires_python=">=3.11",
+            targets=("gfx90a",),
+            build_paths=(str(self.folder.parent / "build"),),
             built=self.built,
+            recorded=self.recorded,
             third_party=self.third_party,
+            missing=self.missing,
             registry=self.registry,
             journal=self.journal,
             engine="test",

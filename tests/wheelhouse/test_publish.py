@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from packaging.pylock import Pylock
 
+from forkhouse.audit import audit_wheel
 from forkhouse.closure import pinned_wheel
 from forkhouse.errors import AuditError, ClosureError, HashMismatchError, StorageError
 from forkhouse.lock import External
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from forkhouse.audit import AuditReport, AuditTerms
     from tests.wheelhouse.conftest import Draft
 
 OURS = "demo_rocm-1.0+rocm.1-py3-none-any.whl"
@@ -68,7 +70,12 @@ def test_the_manifest_says_where_each_wheel_is_from(draft: Draft) -> None:
         "patched-tree": "3" * 40,
         "patches": ["0001-a.patch"],
         "patches-for-other-forms": ["0002-b.edit.yaml"],
+        "components": [],
+        "built-against": {},
         "tools": {"gcc": "gcc 12"},
+        "omits": {},
+        "kernels": [],
+        "torch-symbols": [],
     }
     manifest = json.loads((draft.folder / "manifest.json").read_text(encoding="utf-8"))
     assert (manifest["profile"], manifest["install"]) == ("cpu", ["demo-rocm"])
@@ -103,6 +110,20 @@ def test_a_wheelhouse_that_somebody_touched_is_written_again(draft: Draft, name:
         path.write_bytes(b"changed")
     assert draft.publish().changed
     assert draft.content() == before
+
+
+def test_wheels_of_others_are_looked_into_once(draft: Draft, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def look(path: Path, terms: AuditTerms, *, ours: bool) -> AuditReport:
+        seen.append(path.name)
+        return audit_wheel(path, terms, ours=ours)
+
+    monkeypatch.setattr("forkhouse.wheelhouse.audit_wheel", look)
+    draft.publish()
+    (draft.folder / "SHA256SUMS").unlink()
+    assert draft.publish().changed
+    assert seen == [OURS, HELPER, OURS]
 
 
 def spoilt_audit(draft: Draft, make_wheel: Callable[..., Path]) -> None:
@@ -141,7 +162,7 @@ def spoilt_external(draft: Draft, _: Callable[..., Path]) -> None:
         (spoilt_closure, ClosureError, r"other>=2 \(wanted by demo-rocm\) is not there"),
         (spoilt_hash, HashMismatchError, rf"{HELPER}: its sha256 is"),
         (spoilt_names, ClosureError, "Built here and pinned from an index at once: demo-rocm"),
-        (spoilt_external, ClosureError, rf"The lock names {HELPER} as external, but the profile's pylock file pins other files"),
+        (spoilt_external, ClosureError, "The lock names helper as external, but the profile's pylock file pins other files"),
     ],
 )
 def test_what_must_not_enter_leaves_the_wheelhouse_as_it_was(

@@ -1,26 +1,136 @@
-"""What must not be in a wheel for AMD machines."""
+"""What a wheel for AMD machines may hold: data, in `policies/common.yaml` and one file for each profile."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
 
-# Distribution names: NVIDIA's own, and the usual suffixes of CUDA builds.
-_CUDA_PACKAGE = re.compile(r"nvidia-.*|.*-cu(da)?1\d.*|cupy.*|flashinfer.*|cuda-.*|pynvml|nvidia")
-# Sonames of the CUDA toolkit and driver.
-_CUDA_LIBRARY = re.compile(
-    r"lib(cuda|cudart|cublas(Lt)?|cudnn|cufft|cufile|cupti|curand|cusolver(Mg)?|cusparse(Lt)?"
-    r"|nccl|nvJitLink|nvrtc|nvshmem|nvidia-ml|nvToolsExt)(?![A-Za-z]).*\.so.*"
-)
+from pydantic import AfterValidator, Field
 
-RUNTIME_FOLDERS = frozenset({"/opt/rocm/lib", "/opt/rocm/core/lib"})
-"""Absolute folders that an RPATH may name: where ROCm's run-time libraries lie on the target."""
+from forkhouse.documents import Document, load
+from forkhouse.errors import UsageError
 
-
-def is_cuda_package(name: str) -> bool:
-    """Return whether a canonical distribution name is a CUDA package."""
-    return _CUDA_PACKAGE.fullmatch(name) is not None
+_FOLDER = Path(__file__).parent / "policies"
 
 
-def is_cuda_library(soname: str) -> bool:
-    """Return whether a shared library's name belongs to CUDA."""
-    return _CUDA_LIBRARY.fullmatch(soname) is not None
+def _compiles(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        message = f"expected a regular expression: {error}"
+        raise ValueError(message) from None
+    return text
+
+
+Regex = Annotated[str, AfterValidator(_compiles)]
+Glob = str
+"""A path within a wheel, with the wildcards of `fnmatch`."""
+
+
+@cache
+def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns) or r"(?!)")
+
+
+class Cuda(Document):
+    """What belongs to CUDA, by name; each pattern matches a whole name."""
+
+    packages: tuple[Regex, ...]
+    """Canonical names of distributions."""
+    extras: tuple[Regex, ...]
+    libraries: tuple[Regex, ...]
+    """Names of shared libraries, as in DT_NEEDED or for dlopen."""
+    symbols: tuple[Regex, ...]
+    folders: tuple[Regex, ...]
+    """Single steps of a run path."""
+
+    def is_package(self, name: str) -> bool:
+        """Return whether a canonical distribution name is a CUDA package."""
+        return _any_of(self.packages).fullmatch(name) is not None
+
+    def is_extra(self, name: str) -> bool:
+        """Return whether an extra asks for CUDA."""
+        return _any_of(self.extras).fullmatch(name) is not None
+
+    def is_library(self, soname: str) -> bool:
+        """Return whether a shared library belongs to CUDA."""
+        return _any_of(self.libraries).fullmatch(soname) is not None
+
+    def is_symbol(self, name: str) -> bool:
+        """Return whether a symbol is one of CUDA's interfaces."""
+        return _any_of(self.symbols).fullmatch(name) is not None
+
+    def is_folder(self, path: str) -> bool:
+        """Return whether a step of a path is where CUDA is installed."""
+        return any(_any_of(self.folders).fullmatch(step) for step in path.split("/"))
+
+
+class Distribution(Document):
+    """What one of our wheels must hold."""
+
+    required_files: tuple[Glob, ...] = ()
+    required_links: dict[Glob, Glob] = Field(default_factory=dict)
+    """Libraries that must be there, each with one that it must need: a build may leave a part out and report success."""
+    gpu_code: tuple[Glob, ...] = ()
+    """Libraries that must hold kernels for every target asked for."""
+    host_only: dict[Glob, str] = Field(default_factory=dict)
+    """Libraries that use HIP from the host and have no kernel, with the reason."""
+    prebuilt: str | None = None
+    """Why the wheel holds files that somebody else compiled: their build folders are noted, not refused."""
+
+
+class Common(Document):
+    """`policies/common.yaml`: what holds in every profile."""
+
+    cuda: Cuda
+    other_projects: dict[str, str]
+    """Names whose package on the public index is another project, and what it is."""
+    runtime_folders: tuple[str, ...]
+    """Absolute folders that an RPATH may name."""
+    build_folders: tuple[Regex, ...]
+    """What a path looks like that a compiler left behind; searched for in ELF files."""
+    distributions: dict[str, Distribution]
+
+
+class Own(Document):
+    """`policies/PROFILE.yaml`: what one profile adds."""
+
+    cuda_dlopen: Literal["note", "refuse"]
+    """What becomes of a library that can load CUDA at run time and does without it: known, or refused."""
+    distributions: dict[str, Distribution]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Policy:
+    """The rules of one profile."""
+
+    common: Common
+    own: Own
+
+    @property
+    def cuda(self) -> Cuda:
+        """What belongs to CUDA."""
+        return self.common.cuda
+
+    def distribution(self, name: str) -> Distribution:
+        """Return what the wheel of a distribution must hold: nothing in particular where no file says so."""
+        return self.own.distributions.get(name) or self.common.distributions.get(name) or Distribution()
+
+    @property
+    def build_folder(self) -> re.Pattern[bytes]:
+        """A pattern that finds paths which look like a compiler's."""
+        return re.compile(rb"(?:(?<![\w.$}-])|(?<=-[IL]))(?:" + "|".join(self.common.build_folders).encode() + rb")")
+
+
+@cache
+def read_policy(profile: str) -> Policy:
+    """Return the rules of a profile. Raises UsageError when it has none, DocumentError when a file is not well formed."""
+    path = _FOLDER / f"{profile}.yaml"
+    if profile == "common" or not path.is_file():
+        known = ", ".join(sorted(path.stem for path in _FOLDER.glob("*.yaml") if path.stem != "common"))
+        message = f"The audit has no rules for the profile '{profile}'. It has rules for: {known}. Write src/forkhouse/audit/policies/{profile}.yaml."
+        raise UsageError(message)
+    return Policy(common=load(Common, _FOLDER / "common.yaml"), own=load(Own, path))

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+import zipfile
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from packaging.utils import parse_wheel_filename
 
-from forkhouse.builders.pep517 import Pep517Builder
+from forkhouse.builders.components import with_parts
+from forkhouse.builders.environment import Needs
+from forkhouse.builders.pep517 import Pep517Builder, Project
 from forkhouse.builders.repack import RepackBuilder
+from forkhouse.builders.upstream import UpstreamBuilder
 from forkhouse.errors import BuildError
 from forkhouse.progress import report
-from forkhouse.recipes import Pep517, Recipe, Repack
+from forkhouse.recipes import Native, Pep517, Recipe, Repack, UpstreamProject
 from forkhouse.toolchains import identify
-from forkhouse.workspace import digest, digest_folder, fresh_folder, sha256_file, storage_errors, sync_folder
+from forkhouse.workspace import digest, digest_folder, fresh_folder, resumable_folder, sha256_file, storage_errors, sync_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from forkhouse.builders.components import Part
     from forkhouse.builders.environment import BuildEnvironment
+    from forkhouse.closure import PinnedWheel
     from forkhouse.patches import PatchedTree
     from forkhouse.sources.store import ObjectStore
     from forkhouse.workspace import Journal
@@ -30,7 +37,10 @@ class Builder(Protocol):
     """A way to make a wheel."""
 
     def build(self, patched: PatchedTree, recipe: Recipe, work: Path) -> Path:
-        """Return the wheel made from `patched`, somewhere below the empty folder `work`. Raises BuildError."""
+        """Return the wheel made from `patched`, somewhere below the folder `work`. Raises BuildError.
+
+        `work` is empty, or as an interrupted build of the same inputs left it.
+        """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,8 +54,14 @@ class BuiltWheel:
     sha256: str
     patched: PatchedTree
     tools: dict[str, str]
+    omits: dict[str, str]
+    """Parts of the upstream that it is without, and what is lost."""
     seconds: float
     """Wall time of the build in this run; 0 when nothing had to be done."""
+    parts: tuple[Part, ...] = ()
+    """Components that were laid in its tree."""
+    siblings: tuple[BuiltWheel, ...] = ()
+    """Wheels of ours that it was built against."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +71,8 @@ class Workshop:
     store: ObjectStore
     journal: Journal
     environment: BuildEnvironment
+    closure: Callable[[str], tuple[PinnedWheel, ...]]
+    """Returns the pinned wheels of a recipe's own closure."""
     work: Path
     """Folder for work in progress."""
     wheels: Path
@@ -64,57 +82,169 @@ class Workshop:
     """Identifies the code of the builders."""
 
 
-def build_wheel(patched: PatchedTree, recipe: Recipe, recipe_folder: Path, workshop: Workshop) -> BuiltWheel:
+def build_wheel(
+    patched: PatchedTree,
+    recipe: Recipe,
+    recipe_folder: Path,
+    workshop: Workshop,
+    *,
+    parts: Sequence[Part] = (),
+    siblings: Sequence[BuiltWheel] = (),
+) -> BuiltWheel:
     """Build the wheel of a recipe from a patched tree, or return the one that the same inputs gave before.
 
+    `parts` are laid in the tree; `siblings` are the wheels of the recipes that this one needs.
     Raises BuildError, ToolchainError or StorageError; an unfinished wheel is never taken for a finished one.
     """
-    name = recipe_folder.name
     method = recipe.builders[patched.source.source.kind]
     version = recipe.version(patched.source.version)
-    tools = identify(recipe.system_packages)
-    inputs = [patched.tree, digest_folder(recipe_folder), version, patched.source.epoch, tools, workshop.engine]
-    if isinstance(method, Pep517):
-        inputs.append(workshop.environment.identity(recipe))
-    key = digest(inputs)
-    record = workshop.journal.get("build", key)
     seconds = 0.0
-    if record is not None:
-        path = workshop.wheels / key / str(record["file"])
-        if not path.is_file() or sha256_file(path) != record["sha256"]:
-            record = None
-    if record is None:
-        started = time.monotonic()
-        report().line(name, f"building {recipe.distribution} {version}")
-        with fresh_folder(workshop.work / name) as work:
-            made = _builder(method, workshop, recipe_folder).build(patched, recipe, work)
-            _check_name(made, recipe, version)
-            path = _keep(made, workshop.wheels / key)
-        record = {"file": path.name, "sha256": sha256_file(path)}
-        workshop.journal.put("build", key, record)
-        seconds = time.monotonic() - started
-        report().line(name, f"built {path.name} ({path.stat().st_size / 1e6:.1f} MB) in {seconds:.1f} s")
-    else:
-        report().line(name, f"unchanged, {path.name} is up to date")
+    native = None
+    if isinstance(method, Pep517) and method.native is not None:
+        half, seconds = _native(patched, method.native, recipe, recipe_folder, workshop)
+        native = half.path
+    job = _Job(
+        name=recipe_folder.name,
+        folder=recipe_folder,
+        patched=replace(patched, tree=with_parts(patched.tree, parts, workshop.store)),
+        method=method,
+        version=version,
+        needs=Needs(rocm=recipe.rocm),
+        native=native,
+        siblings=tuple(siblings),
+        promised=recipe.distribution,
+    )
+    made = _made(job, recipe, workshop)
     return BuiltWheel(
-        recipe=name,
+        recipe=job.name,
         distribution=recipe.distribution,
         version=version,
-        path=path,
-        sha256=str(record["sha256"]),
+        path=made.path,
+        sha256=made.sha256,
         patched=patched,
-        tools=tools,
-        seconds=seconds,
+        tools=identify(recipe.system_packages),
+        omits=dict(recipe.omits),
+        seconds=seconds + made.seconds,
+        parts=tuple(parts),
+        siblings=tuple(siblings),
     )
 
 
-def _builder(method: Repack | Pep517, workshop: Workshop, recipe_folder: Path) -> Builder:
-    match method:
+def _native(patched: PatchedTree, native: Native, recipe: Recipe, recipe_folder: Path, workshop: Workshop) -> tuple[_Made, float]:
+    """Return the wheel of the compiled half: made from its own files alone, so that its key changes only with them."""
+    tree = workshop.store.subtree(patched.tree, native.paths)
+    wheels = workshop.closure(recipe_folder.name) if native.requires else ()
+    job = _Job(
+        name=f"{recipe_folder.name}-native",
+        folder=recipe_folder / "native",
+        patched=replace(patched, tree=tree),
+        method=Pep517(kind="pep517"),
+        # It never leaves the workshop; a version of its own keeps a new release of the same sources from compiling anew.
+        version="0",
+        needs=Needs(rocm=recipe.rocm, hip=native.hip, wheels=wheels, gigabytes_per_job=native.gigabytes_per_job),
+        native=None,
+        siblings=(),
+        promised=None,
+    )
+    made = _made(job, recipe, workshop)
+    return made, made.seconds
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Job:
+    """One wheel to be made."""
+
+    name: str
+    folder: Path
+    """The project, or the recipe."""
+    patched: PatchedTree
+    method: Repack | Pep517 | UpstreamProject
+    version: str
+    needs: Needs
+    native: Path | None
+    """Wheel of the compiled half."""
+    siblings: tuple[BuiltWheel, ...]
+    promised: str | None
+    """Distribution that the wheel has to be of; None for a half."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Made:
+    path: Path
+    sha256: str
+    seconds: float
+
+
+def _made(job: _Job, recipe: Recipe, workshop: Workshop) -> _Made:
+    """Return the wheel of a job, made now or by an earlier run."""
+    inputs: list[object] = [
+        job.patched.tree,
+        digest_folder(job.folder),
+        job.version,
+        job.patched.source.epoch,
+        identify(recipe.system_packages),
+        workshop.engine,
+        sha256_file(job.native) if job.native else None,
+        [sibling.sha256 for sibling in job.siblings],
+    ]
+    if not isinstance(job.method, Repack):
+        inputs.append(workshop.environment.identity(job.needs))
+    key = digest(inputs)
+    record = workshop.journal.get("build", key)
+    if record is not None:
+        path = workshop.wheels / key / str(record["file"])
+        if path.is_file() and sha256_file(path) == record["sha256"]:
+            report().line(job.name, f"unchanged, {path.name} is up to date")
+            return _Made(path=path, sha256=str(record["sha256"]), seconds=0.0)
+    started = time.monotonic()
+    report().line(job.name, f"building {job.promised or 'the compiled half'} {job.version}")
+    with resumable_folder(workshop.work / job.name, key) as work:
+        _unpack(job.siblings, work / "needs")
+        made = _builder(job, workshop).build(job.patched, recipe, work)
+        if job.promised is not None:
+            _check_name(made, recipe, job.version)
+        path = _keep(made, workshop.wheels / key)
+    sha256 = sha256_file(path)
+    workshop.journal.put("build", key, {"file": path.name, "sha256": sha256})
+    seconds = time.monotonic() - started
+    report().line(job.name, f"built {path.name} ({path.stat().st_size / 1e6:.1f} MB) in {seconds:.1f} s")
+    return _Made(path=path, sha256=sha256, seconds=seconds)
+
+
+def _unpack(siblings: Sequence[BuiltWheel], folder: Path) -> None:
+    """Lay wheels unpacked below `folder`, each in one of its distribution's name. What an interrupted build has laid out stays."""
+    for sibling in siblings:
+        place = folder / sibling.distribution
+        if place.is_dir():
+            continue
+        with storage_errors(f"Unpacking {sibling.path.name}"), fresh_folder(folder / f".{sibling.distribution}") as new:
+            with zipfile.ZipFile(sibling.path) as archive:
+                archive.extractall(new / "wheel")  # made here, by a build of ours
+            (new / "wheel").replace(place)
+
+
+def _builder(job: _Job, workshop: Workshop) -> Builder:
+    match job.method:
         case Repack():
             return RepackBuilder(workshop.store)
         case Pep517():
-            log = workshop.logs / f"{recipe_folder.name}.log"
-            return Pep517Builder(workshop.store, workshop.environment, method, recipe_folder, log)
+            return Pep517Builder(
+                workshop.store,
+                workshop.environment,
+                job.method,
+                Project(folder=job.folder, version=job.version, needs=job.needs, native=job.native),
+                workshop.logs / f"{job.name}.log",
+            )
+        case UpstreamProject():
+            return UpstreamBuilder(
+                workshop.store,
+                workshop.environment,
+                job.method,
+                job.folder,
+                needs=job.needs,
+                siblings=job.siblings,
+                log=workshop.logs / f"{job.name}.log",
+            )
 
 
 def _check_name(made: Path, recipe: Recipe, version: str) -> None:

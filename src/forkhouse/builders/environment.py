@@ -3,69 +3,81 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
 import venv
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+
+import psutil
 
 from forkhouse.closure import PinnedWheel, fetch_all
-from forkhouse.errors import BuildError, ToolchainError
-from forkhouse.toolchains import SEARCH_PATH, find_rocm
+from forkhouse.errors import BuildError
+from forkhouse.progress import report
+from forkhouse.toolchains import SEARCH_PATH, find_rocm, isolation
 from forkhouse.workspace import digest, write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from io import BufferedReader
     from pathlib import Path
 
-    from forkhouse.recipes import Recipe
     from forkhouse.sources.registry import Registry
+    from forkhouse.toolchains.hip import HipToolchain
 
 
-def _isolation() -> tuple[str, ...]:
-    """Return the command prefix that takes the network away from a build: a network namespace with nothing in it.
+CACHES = ("CCACHE_", "SCCACHE_")
+"""Beginnings of variables that pass from the user: a compiler cache gives the same objects sooner, wherever it lies."""
 
-    Root makes one directly; others through a user namespace. Raises ToolchainError where the kernel allows neither.
-    """
-    unshare = shutil.which("unshare", path=SEARCH_PATH)
-    for options in (("--net",), ("--map-root-user", "--net")):
-        if unshare and subprocess.run([unshare, *options, "true"], capture_output=True, check=False).returncode == 0:
-            return (unshare, *options)
-    message = (
-        "Builds run without a network, in a namespace made by unshare(1), and this machine allows none. "
-        "Install util-linux, or let the container make network namespaces (CAP_SYS_ADMIN, or user namespaces)."
-    )
-    raise ToolchainError(message)
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Needs:
+    """What a build asks of its environment besides the build tools."""
+
+    rocm: bool = False
+    """A ROCm whose headers and libraries are compiled against."""
+    hip: bool = False
+    """A HIP toolchain that compiles for the GPU targets."""
+    wheels: tuple[PinnedWheel, ...] = ()
+    gigabytes_per_job: float = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildEnvironment:
-    """A virtual environment of pinned build tools, made when first needed."""
+    """A virtual environment of pinned build tools, made when first needed, and the compilers of this machine."""
 
     tools: tuple[PinnedWheel, ...]
     registry: Registry
     folder: Path
     """Where environments are kept, by content."""
+    hip: Callable[[], HipToolchain]
+    """Finds the HIP toolchain; asked only by builds that need one."""
+    targets: tuple[str, ...]
+    """GPU targets."""
 
-    def identity(self, recipe: Recipe) -> dict[str, object]:
+    def identity(self, needs: Needs) -> dict[str, object]:
         """Return what of the environment decides a build's outcome, for its cache key."""
         return {
             "python": sys.version,
-            "tools": [wheel.sha256 for wheel in self.tools],
+            "tools": [wheel.sha256 for wheel in (*self.tools, *needs.wheels)],
             "path": SEARCH_PATH,
-            "rocm": str(find_rocm()) if recipe.rocm else None,
+            "rocm": str(find_rocm()) if needs.rocm else None,
+            "hip": [self.hip().identity, self.targets] if needs.hip else None,
         }
 
-    def python(self) -> Path:
+    def python(self, needs: Needs) -> Path:
         """Return the interpreter of the environment, made from the pinned wheels alone when it is not there yet."""
-        folder = self.folder / digest(sys.version, [wheel.sha256 for wheel in self.tools])[:16]
+        wheels = (*self.tools, *(wheel for wheel in needs.wheels if wheel not in self.tools))
+        folder = self.folder / digest(sys.version, [wheel.sha256 for wheel in wheels])[:16]
         ready = folder / "ready"
         interpreter = folder / "bin/python"
         if ready.is_file():
             return interpreter
         shutil.rmtree(folder, ignore_errors=True)
-        paths = fetch_all(self.tools, self.registry)
+        paths = fetch_all(wheels, self.registry)
         venv.create(folder, symlinks=True, with_pip=False)
         if paths:
             command = [sys.executable, "-m", "pip", "--python", str(interpreter), "install", "--no-index", "--no-deps", "--quiet"]
@@ -76,21 +88,71 @@ class BuildEnvironment:
         write_atomic(ready, b"")
         return interpreter
 
-    def variables(self, *, epoch: int, home: Path, recipe: Recipe) -> dict[str, str]:
+    def variables(self, *, epoch: int, home: Path, needs: Needs) -> dict[str, str]:
         """Return the whole environment of a build command: nothing of the user's passes but what is named here."""
         variables = {
-            "PATH": f"{self.python().parent}:{SEARCH_PATH}",
+            "PATH": f"{self.python(needs).parent}:{SEARCH_PATH}",
             "HOME": str(home),
             "TMPDIR": str(home),
             "LC_ALL": "C.UTF-8",
             "TZ": "UTC",
             "SOURCE_DATE_EPOCH": str(max(epoch, 315532800)),
             "PYTHONHASHSEED": "0",
-            "CMAKE_BUILD_PARALLEL_LEVEL": str(len(os.sched_getaffinity(0))),
+            "CMAKE_BUILD_PARALLEL_LEVEL": str(jobs(needs.gigabytes_per_job)),
+            # Without these, build systems fall back to /usr/local/cuda, and hipcc to NVIDIA's side where there is an nvcc.
+            "CUDA_HOME": "/nonexistent",
+            "CUDA_PATH": "/nonexistent",
+            "HIP_PLATFORM": "amd",
+            **_compiler_cache(),
         }
-        if recipe.rocm:
+        if needs.rocm:
             variables["ROCM_PATH"] = str(find_rocm())
+        if needs.hip:
+            toolchain = self.hip()
+            variables |= {
+                "ROCM_PATH": str(toolchain.root),
+                "HIPCXX": str(toolchain.compiler),
+                "HIPFLAGS": shlex.join(toolchain.flags),
+                "PYTORCH_ROCM_ARCH": ";".join(self.targets),
+            }
         return variables
+
+
+def jobs(gigabytes_each: float) -> int:
+    """Return how many compilers may run at once: one a core, and no more than the free memory holds."""
+    room = int(psutil.virtual_memory().available / (gigabytes_each * 2**30))
+    return max(1, min(len(os.sched_getaffinity(0)), room))
+
+
+def _compiler_cache() -> dict[str, str]:
+    """Return the settings of the compiler cache that is installed, with the user's own; none where there is none."""
+    found = next((name for name in ("ccache", "sccache") if shutil.which(name, path=SEARCH_PATH)), None)
+    if found is None:
+        return {}
+    passed = {name: value for name, value in os.environ.items() if name.startswith(CACHES)}
+    # HOME is the build's own, so the cache of the user has to be named.
+    default = {"CCACHE_DIR": os.path.expanduser("~/.cache/ccache"), "SCCACHE_DIR": os.path.expanduser("~/.cache/sccache")}  # noqa: PTH111
+    launchers = {f"CMAKE_{language}_COMPILER_LAUNCHER": found for language in ("C", "CXX", "HIP")}
+    return {**default, **passed, **launchers}
+
+
+class Steps:
+    """Reads in a build's output how far Ninja is. Where one Ninja starts another, the one with the most steps counts."""
+
+    _STEP = re.compile(rb"^\[(\d+)/(\d+)\] ", re.MULTILINE)
+
+    def __init__(self) -> None:
+        """Begin at nothing."""
+        self._total = 0
+        self._done = 0.0
+
+    def gained(self, output: bytes) -> float:
+        """Return the share of the build (1 is all of it) that a piece of output adds; less than nothing when a bigger Ninja begins."""
+        old = self._done
+        for step, of in ((int(step), int(of)) for step, of in self._STEP.findall(output)):
+            if of >= self._total:
+                self._total, self._done = of, step / of
+        return self._done - old
 
 
 def run_isolated(command: list[str], *, folder: Path, variables: Mapping[str, str], log: Path) -> None:
@@ -98,11 +160,22 @@ def run_isolated(command: list[str], *, folder: Path, variables: Mapping[str, st
 
     Raises BuildError with the command, its last lines and the log's path when it fails.
     """
-    full = [*_isolation(), *command]
-    with log.open("ab") as stream:
-        result = subprocess.run(full, cwd=folder, env=dict(variables), stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, check=False)
-    if result.returncode != 0:
+    full = [*isolation(), *command]
+    with (
+        log.open("ab") as stream,
+        report().task(f"build {log.stem}", total=1) as task,
+        subprocess.Popen(
+            full, cwd=folder, env=dict(variables), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as process,
+    ):
+        steps = Steps()
+        output = cast("BufferedReader", process.stdout)  # what a pipe is
+        while chunk := output.read1():
+            stream.write(chunk)
+            stream.flush()
+            task.advance(steps.gained(chunk))
+    if process.returncode != 0:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
         tail = "\n".join(f"  {line}" for line in lines[-25:])
-        message = f"`{' '.join(command)}` ended with exit code {result.returncode}. Its last lines:\n{tail}\nThe whole log: {log}"
+        message = f"`{' '.join(command)}` ended with exit code {process.returncode}. Its last lines:\n{tail}\nThe whole log: {log}"
         raise BuildError(message)

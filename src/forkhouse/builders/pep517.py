@@ -1,12 +1,15 @@
 """Build a wheel from a recipe's own project, with the upstream's tree laid in it, through its PEP 517 backend.
 
-The project finds the patched source in `upstream/` and the version to give its wheel in the file `VERSION`.
+The project finds the patched source in `upstream/`, the version to give its wheel in the file `VERSION`, and what was
+compiled apart, where the recipe does so, in `native/`.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import zipfile
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from build import BuildBackendException, BuildException, ProjectBuilder
@@ -19,47 +22,88 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from forkhouse.builders.environment import BuildEnvironment
+    from forkhouse.builders.environment import BuildEnvironment, Needs
     from forkhouse.patches import PatchedTree
     from forkhouse.recipes import Pep517, Recipe
     from forkhouse.sources.store import ObjectStore
 
-_RECIPE_FILE = "recipe.yaml"
+_NOT_OF_THE_PROJECT = ("recipe.yaml", "native", "__pycache__")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Project:
+    """A project of a recipe, and what is laid in it."""
+
+    folder: Path
+    version: str
+    needs: Needs
+    native: Path | None
+    """Wheel of the compiled half."""
 
 
 class Pep517Builder:
     """Lays out the project, then asks its backend for a wheel (PEP 517)."""
 
-    def __init__(self, store: ObjectStore, environment: BuildEnvironment, method: Pep517, recipe_folder: Path, log: Path) -> None:
+    def __init__(self, store: ObjectStore, environment: BuildEnvironment, method: Pep517, project: Project, log: Path) -> None:
         """Build from trees in `store` with the tools of `environment`; output goes to `log`."""
         self._store = store
         self._environment = environment
         self._method = method
-        self._recipe_folder = recipe_folder
+        self._project = project
         self._log = log
+
+    def _lay_out(self, patched: PatchedTree, project: Path) -> None:
+        self._log.unlink(missing_ok=True)
+        shutil.copytree(self._project.folder, project, ignore=shutil.ignore_patterns(*_NOT_OF_THE_PROJECT))
+        self._store.check_out(patched.tree, project / "upstream")
+        (project / "VERSION").write_text(f"{self._project.version}\n", encoding="utf-8")
+        if self._project.native is not None:
+            with zipfile.ZipFile(self._project.native) as archive:
+                archive.extractall(project / "native")  # made here, by a build of ours
 
     def build(self, patched: PatchedTree, recipe: Recipe, work: Path) -> Path:
         """Return the wheel. Raises BuildError with the command, its last lines and the log's path."""
-        project, home, out = work / "project", work / "home", work / "wheel"
+        project, home, out, ready = work / "project", work / "home", work / "wheel", work / "ready"
         with storage_errors("Laying out the build"):
             for folder in (home, out, self._log.parent):
                 folder.mkdir(parents=True, exist_ok=True)
-            self._log.unlink(missing_ok=True)
-            shutil.copytree(self._recipe_folder, project, ignore=shutil.ignore_patterns(_RECIPE_FILE, "__pycache__"))
-            self._store.check_out(patched.tree, project / "upstream")
-            (project / "VERSION").write_text(f"{recipe.version(patched.source.version)}\n", encoding="utf-8")
-        variables = self._environment.variables(epoch=patched.source.epoch, home=home, recipe=recipe)
+            # An interrupted build left what it had compiled; laid out again, every file would be newer than its object.
+            if not ready.exists():
+                shutil.rmtree(project, ignore_errors=True)
+                self._lay_out(patched, project)
+                ready.touch()
+        needs = self._project.needs
+        variables = self._environment.variables(epoch=patched.source.epoch, home=home, needs=needs)
+        python = self._environment.python(needs)
+        settings = self._method.config_settings
+        return call_backend(project, out, settings, python=python, variables=variables, name=recipe.distribution, log=self._log)
 
-        def run(cmd: Sequence[str], cwd: str | None = None, extra_environ: Mapping[str, str] | None = None) -> None:
-            folder = project if cwd is None else project / os.fspath(cwd)
-            run_isolated(list(cmd), folder=folder, variables={**variables, **(extra_environ or {})}, log=self._log)
 
-        try:
-            builder = ProjectBuilder(project, python_executable=str(self._environment.python()), runner=run)
-            return out / os.path.basename(builder.build("wheel", out, dict(self._method.config_settings)))  # noqa: PTH119
-        except (BuildBackendException, BuildException) as error:
-            cause = getattr(error, "exception", None)
-            if isinstance(cause, ForkhouseError):  # what our own runner raised, wrapped on its way through
-                raise cause from None
-            message = f"{recipe.distribution}: the PEP 517 backend could not be used: {error}. The whole log: {self._log}"
-            raise BuildError(message) from error
+def call_backend(
+    project: Path,
+    out: Path,
+    settings: Mapping[str, str | Sequence[str]],
+    *,
+    python: Path,
+    variables: Mapping[str, str],
+    name: str,
+    log: Path,
+) -> Path:
+    """Return the wheel that the backend of `project` makes in `out`; `name` is the distribution's, for messages.
+
+    Raises BuildError with the command, its last lines and the log's path.
+    """
+
+    def run(cmd: Sequence[str], cwd: str | None = None, extra_environ: Mapping[str, str] | None = None) -> None:
+        folder = project if cwd is None else project / os.fspath(cwd)
+        run_isolated(list(cmd), folder=folder, variables={**variables, **(extra_environ or {})}, log=log)
+
+    try:
+        builder = ProjectBuilder(project, python_executable=str(python), runner=run)
+        return out / os.path.basename(builder.build("wheel", out, dict(settings)))  # noqa: PTH119
+    except (BuildBackendException, BuildException) as error:
+        cause = getattr(error, "exception", None)
+        if isinstance(cause, ForkhouseError):  # what our own runner raised, wrapped on its way through
+            raise cause from None
+        message = f"{name}: the PEP 517 backend could not be used: {error}. The whole log: {log}"
+        raise BuildError(message) from error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from packaging.utils import parse_wheel_filename
 from pygit2.enums import FileMode
 
-from forkhouse.builders.wheelfile import Member, write_wheel
+from forkhouse.builders.wheelfile import Member, retagged, write_wheel
 from forkhouse.errors import BuildError
 from forkhouse.lock import WheelSource
 
@@ -46,7 +46,7 @@ class RepackBuilder:
             if path == f"{stem}.dist-info/METADATA":
                 content = _renamed(content, recipe.distribution, stem.partition("-")[2])
             if path == f"{stem}.dist-info/WHEEL":
-                content = _retagged(content, tags)
+                content = retagged(content, tags)
             members.append(Member(path=path, content=content, executable=file.mode == FileMode.BLOB_EXECUTABLE))
         if not any(member.path == f"{stem}.dist-info/METADATA" for member in members):
             message = f"{source.file}: there is no {old_stem}.dist-info/METADATA in it, so it is no wheel of that name."
@@ -61,9 +61,3 @@ def _renamed(metadata: bytes, name: str, version: str) -> bytes:
     header = re.sub(r"^Name: .*$", f"Name: {name}", header, count=1, flags=re.MULTILINE)
     header = re.sub(r"^Version: .*$", f"Version: {version}", header, count=1, flags=re.MULTILINE)
     return (header + blank + body).encode()
-
-
-def _retagged(wheel: bytes, tags: list[str]) -> bytes:
-    """Let the WHEEL file say the tags of the file name: installers trust the one, people read the other."""
-    kept = [line for line in wheel.decode("utf-8").splitlines() if line and not line.startswith(("Tag:", "Generator:", "Build:"))]
-    return "\n".join([*kept, "Generator: forkhouse", *(f"Tag: {tag}" for tag in tags)]).encode() + b"\n"

@@ -15,7 +15,7 @@ from forkhouse.progress import report
 from forkhouse.workspace import storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 _ZIP_EPOCH = 315532800
@@ -34,6 +34,12 @@ class Member:
 def record_hash(content: bytes) -> str:
     """Return the hash field of a RECORD line: urlsafe base64 of the sha256, without padding (PEP 376, PEP 427)."""
     return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
+
+
+def retagged(wheel: bytes, tags: Iterable[str]) -> bytes:
+    """Let the WHEEL file say the tags of the file name: installers trust the one, people read the other."""
+    kept = [line for line in wheel.decode("utf-8").splitlines() if line and not line.startswith(("Tag:", "Generator:", "Build:"))]
+    return "\n".join([*kept, "Generator: forkhouse", *(f"Tag: {tag}" for tag in sorted(tags))]).encode() + b"\n"
 
 
 def write_wheel(path: Path, members: Sequence[Member], *, dist_info: str, epoch: int) -> Path:

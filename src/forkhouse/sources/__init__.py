@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal
 import pygit2
 
 from forkhouse.errors import HashMismatchError, UnreachableError, UsageError
-from forkhouse.lock import DebianSource, Form, GitSource, Source, Upstream, describe
+from forkhouse.lock import ArchiveSource, DebianSource, Form, GitSource, Pinned, Source, describe
 from forkhouse.progress import report
-from forkhouse.sources.archives import read_tar, read_wheel
+from forkhouse.sources.archives import read_archive, read_tar, read_wheel
 from forkhouse.sources.debian import fetch_debian_source
 from forkhouse.sources.git import fetch_commit
 from forkhouse.workspace import digest
@@ -32,6 +32,7 @@ class Access:
 
     policy: Policy
     mirror: Path | None
+    """Folder of bare repositories, and of source archives in `archives/`; asked before the hosts."""
     offline: bool
     cache: Path
 
@@ -51,9 +52,10 @@ class SourceTree:
     """Why each more preferred form was not used."""
 
 
-def candidates(upstream: str, pinned: Upstream, forms: Collection[Form], policy: Policy) -> tuple[list[Source], list[str]]:
+def candidates(upstream: str, pinned: Pinned, forms: Collection[Form], policy: Policy) -> tuple[list[Source], list[str]]:
     """Return the sources that may be tried, in the lock's order, and why each other one may not.
 
+    The policy chooses between git and registries; an archive lies at an address of its own, and every policy allows it.
     Raises UsageError when the policy leaves none.
     """
     chosen: list[Source] = []
@@ -61,7 +63,7 @@ def candidates(upstream: str, pinned: Upstream, forms: Collection[Form], policy:
     for source in pinned.sources:
         if source.kind not in forms:
             passed.append(f"{describe(source)}: the recipe builds from {', '.join(sorted(forms))}")
-        elif policy != "auto" and isinstance(source, GitSource) != (policy == "git"):
+        elif policy != "auto" and not isinstance(source, ArchiveSource) and isinstance(source, GitSource) != (policy == "git"):
             passed.append(f"{describe(source)}: --sources {policy}")
         elif isinstance(source, GitSource) and policy == "auto" and source.commit is None:
             passed.append(f"{describe(source)}: unresolved, the lock has no commit id for it")
@@ -76,7 +78,7 @@ def candidates(upstream: str, pinned: Upstream, forms: Collection[Form], policy:
 
 def acquire(
     upstream: str,
-    pinned: Upstream,
+    pinned: Pinned,
     forms: Collection[Form],
     *,
     access: Access,
@@ -105,7 +107,7 @@ def acquire(
 
 def _acquire_one(
     upstream: str,
-    pinned: Upstream,
+    pinned: Pinned,
     source: Source,
     passed: tuple[str, ...],
     *,
@@ -153,6 +155,8 @@ def _import(source: Source, *, access: Access, registry: Registry, store: Object
                 message = f"Debian source {source.package}: expected one .orig.tar among {', '.join(path.name for path in paths)}."
                 raise HashMismatchError(message)
             files, epoch = read_tar(originals[0])
+        case ArchiveSource():
+            files, epoch = read_archive(registry.fetch_archive(source.url, source.file, source.sha256, mirror=access.mirror))
         case _:
             path = registry.fetch(source.package, source.file, source.sha256)
             files, epoch = read_wheel(path) if source.kind == "wheel" else read_tar(path)

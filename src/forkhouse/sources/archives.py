@@ -9,6 +9,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -32,14 +33,26 @@ def _refused(archive: Path, error: Exception) -> UnsafeArchiveError:
     return UnsafeArchiveError(f"{archive.name}: {error}. The archive is refused; nothing of it was kept.")
 
 
-def _below_top_folder(member: tarfile.TarInfo, tops: set[str], archive: Path) -> tarfile.TarInfo:
-    """Return the member as it lies below the archive's top folder, which is collected in `tops` and must stay the only one."""
-    top, _, inner = member.name.removeprefix("./").partition("/")
+def _below_top_folder(name: str, tops: set[str], archive: Path) -> str:
+    """Return a member's name as it lies below the archive's top folder, which is collected in `tops` and must stay the only one."""
+    top, _, inner = name.removeprefix("./").partition("/")
     tops.add(top)
     if not top or not inner or len(tops) != 1:
-        message = f"{archive.name}: member '{member.name}' is not inside one top folder, as all of a source archive is."
+        message = f"{archive.name}: member '{name}' is not inside one top folder, as all of a source archive is."
         raise UnsafeArchiveError(message)
-    return member.replace(name=inner, deep=False)
+    return inner
+
+
+def read_archive(path: Path) -> tuple[list[TreeFile], int]:
+    """Return the files of a source archive (tarball or zip file) below its one top folder, and its newest time (seconds since 1970, UTC).
+
+    Raises UnsafeArchiveError for what `read_tar` and `read_wheel` refuse, and for a file outside that folder.
+    """
+    if not zipfile.is_zipfile(path):
+        return read_tar(path)
+    files, newest = read_wheel(path)
+    tops: set[str] = set()
+    return [replace(file, path=_below_top_folder(file.path, tops, path)) for file in files], newest
 
 
 def read_tar(path: Path) -> tuple[list[TreeFile], int]:
@@ -55,7 +68,7 @@ def read_tar(path: Path) -> tuple[list[TreeFile], int]:
             for member in archive:
                 if member.isdir():
                     continue
-                inside = _below_top_folder(member, tops, path)
+                inside = member.replace(name=_below_top_folder(member.name, tops, path), deep=False)
                 tarfile.data_filter(inside, _NOWHERE)
                 newest = max(newest, int(member.mtime))
                 if member.issym():

@@ -1,10 +1,17 @@
-"""Fetch Debian source packages through apt, in a private view that lists the source side of the user's own suites."""
+"""Fetch pinned Debian packages through apt, in a private view: neither the user's lists nor the system are changed.
+
+Source packages come from the source side of the user's own suites, binary packages from the suite that the lock names, at
+the address from which the user's apt has its own.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import shlex
 import shutil
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +20,9 @@ from forkhouse.progress import report
 from forkhouse.workspace import storage_errors
 
 if TYPE_CHECKING:
-    from forkhouse.lock import DebianSource
+    from collections.abc import Iterator, Sequence
+
+    from forkhouse.lock import DebianBinary, DebianSource
     from forkhouse.sources.registry import Registry
 
 _TARGETS = "deb-src $(REPO_URI) $(RELEASE) $(COMPONENT)"
@@ -46,29 +55,122 @@ def fetch_debian_source(source: DebianSource, registry: Registry, *, offline: bo
         message = f"Debian source {source.package}: apt has no package lists on this machine, as in many images. Run `apt-get update` once."
         raise UnreachableError(message)
     report().line(source.package, f"fetching Debian source {source.debian_version} with apt")
+    what = f"the source of {source.package} {source.debian_version}"
+    with _view(lines) as view:
+        view.run("update", doing=what)
+        view.run("source", "--download-only", "--only-source", f"{source.package}={source.debian_version}", doing=what)
+        return [_adopt(view.files, registry, pin.file, pin.sha256) for pin in source.files]
+
+
+def fetch_debian_binaries(pins: Sequence[DebianBinary], registry: Registry, *, offline: bool) -> list[Path]:
+    """Return pinned binary packages (.deb files), each checked against the lock.
+
+    Raises UnreachableError (no apt here, a version no longer served, offline) and HashMismatchError.
+    """
+    cached = [registry.cached(pin.file, pin.sha256) for pin in pins]
+    if all(cached):
+        return [path for path in cached if path is not None]
+    missing = [pin for pin, path in zip(pins, cached, strict=True) if path is None]
+    names = ", ".join(f"{pin.package} {pin.version} ({pin.suite})" for pin in missing)
+    if offline:
+        message = f"Not in the cache, and --offline forbids fetching: {names}."
+        raise UnreachableError(message)
+    if shutil.which("apt-get") is None:
+        message = f"Debian packages are fetched with apt-get, which is not on this machine: {names}."
+        raise UnreachableError(message)
+    report().line("apt", f"fetching {len(missing)} Debian packages")
+    with _view("".join(f"{line}\n" for line in _binary_lines({pin.suite for pin in pins}))) as view:
+        view.run("update", doing=names)
+        view.run("download", *(f"{pin.package}={pin.version}" for pin in missing), doing=names)
+        for pin in missing:
+            epoch, colon, _ = pin.version.partition(":")
+            # apt writes the epoch of a version, which the pool leaves out, into the name.
+            escaped = view.files / pin.file.replace("_", f"_{epoch}%3a", 1)
+            if colon and escaped.exists():
+                escaped.rename(view.files / pin.file)
+        return [path or _adopt(view.files, registry, pin.file, pin.sha256) for pin, path in zip(pins, cached, strict=True)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Suite:
+    """A suite that the user's apt knows: address, name, and the options that let apt trust it."""
+
+    address: str
+    name: str
+    options: str
+
+    def line(self, name: str) -> str:
+        return f"deb {self.options}{self.address} {name} main"
+
+
+def _known_suites() -> list[_Suite]:
+    # Where apt does not say which key signs a suite, the variable itself stands there; apt's own keys are used then.
+    form = "$(REPO_URI)\t$(RELEASE)\t$(SIGNED_BY)"
+    result = subprocess.run(
+        ["apt-get", "indextargets", "--format", form, "Created-By: Packages"], capture_output=True, text=True, check=False
+    )
+    suites = []
+    for line in sorted(set(result.stdout.splitlines())):
+        address, name, key = line.split("\t")
+        suites.append(_Suite(address=address, name=name, options=f"[signed-by={key}] " if key.startswith("/") else ""))
+    return suites
+
+
+def _binary_lines(wanted: set[str]) -> Iterator[str]:
+    """Yield apt's line for each wanted suite: as the user has it, or beside the user's main suite, where the archive keeps the others.
+
+    Raises UnreachableError when apt knows no suite at all.
+    """
+    known = _known_suites()
+    if not known:
+        message = "apt has no package lists on this machine, as in many images. Run `apt-get update` once."
+        raise UnreachableError(message)
+    # The main suite has the plain name: others are it with something after a hyphen (bookworm-updates, bookworm-security).
+    main = next((suite for suite in known if any(other.name.startswith(f"{suite.name}-") for other in known)), known[0])
+    for name in sorted(wanted):
+        yield next((suite for suite in known if suite.name == name), main).line(name)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _View:
+    """apt with lists, a cache and a system of its own."""
+
+    options: tuple[str, ...]
+    files: Path
+    """Where downloads land."""
+
+    def run(self, *command: str, doing: str) -> None:
+        """Run an apt-get command. Raises UnreachableError with apt's own words."""
+        full = ["apt-get", *self.options, "-qq", *command]
+        result = subprocess.run(full, cwd=self.files, capture_output=True, text=True, check=False)
+        if result.returncode != 0:
+            message = (
+                f"apt could not fetch {doing} (`apt-get {shlex.join(command)}`):\n{result.stderr.strip()}\n"
+                "The versions must be served by apt's archives; those of a moving suite disappear when newer ones come."
+            )
+            raise UnreachableError(message)
+
+
+@contextlib.contextmanager
+def _view(lines: str) -> Iterator[_View]:
     with tempfile.TemporaryDirectory(prefix="forkhouse-apt-") as name:
-        view = Path(name)
+        folder = Path(name)
         with storage_errors("Preparing apt's view"):
             for part in ("lists/partial", "cache/archives/partial", "files"):
-                (view / part).mkdir(parents=True)
-            (view / "sources.list").write_text(lines, encoding="utf-8")
-        options = [
-            f"-oDir::Etc::sourcelist={view}/sources.list",
+                (folder / part).mkdir(parents=True)
+            (folder / "sources.list").write_text(lines, encoding="utf-8")
+        options = (
+            f"-oDir::Etc::sourcelist={folder}/sources.list",
             "-oDir::Etc::sourceparts=/dev/null",
-            f"-oDir::State::Lists={view}/lists",
-            f"-oDir::Cache={view}/cache",
+            f"-oDir::State::Lists={folder}/lists",
+            f"-oDir::Cache={folder}/cache",
+            # Nothing is installed here, so what is installed must not narrow the choice.
+            "-oDir::State::status=/dev/null",
+            "-oAcquire::Languages=none",
             # apt drops to an unprivileged user that may not enter our private folder.
             "-oAPT::Sandbox::User=root",
-        ]
-        for command in (["update"], ["source", "--download-only", "--only-source", f"{source.package}={source.debian_version}"]):
-            result = subprocess.run(["apt-get", *options, "-qq", *command], cwd=view / "files", capture_output=True, text=True, check=False)
-            if result.returncode != 0:
-                message = (
-                    f"apt could not fetch the source of {source.package} {source.debian_version} (`apt-get {' '.join(command)}`):\n"
-                    f"{result.stderr.strip()}\nThe version must be served by a suite of this machine's apt sources."
-                )
-                raise UnreachableError(message)
-        return [_adopt(view / "files", registry, pin.file, pin.sha256) for pin in source.files]
+        )
+        yield _View(options=options, files=folder / "files")
 
 
 def _adopt(folder: Path, registry: Registry, file: str, sha256: str) -> Path:

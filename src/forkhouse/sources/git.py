@@ -50,17 +50,19 @@ def run_git(folder: Path, *arguments: str) -> str:
 def mirror_address(url: str, mirror: Path | None) -> str:
     """Return where to fetch from: the bare repository in `mirror` for this URL, when there is one, else the URL itself.
 
-    For https://host/owner/name these are tried in turn: owner/name.git, owner/name, name.git, name.
+    For https://host/owner/name these are tried in turn, each with `.git` at its end and without: owner/name, owner+name, name.
     """
     if mirror is None:
         return url
     *_, owner, name = ["", *urlsplit(url).path.removesuffix(".git").strip("/").split("/")]
-    for candidate in (f"{owner}/{name}.git", f"{owner}/{name}", f"{name}.git", name):
-        folder = (mirror / candidate).resolve()
-        if folder.is_dir():
-            return folder.as_uri()
+    for candidate in (f"{owner}/{name}", f"{owner}+{name}", name):
+        for end in (".git", ""):
+            folder = (mirror / f"{candidate}{end}").resolve()
+            if folder.is_dir():
+                return folder.as_uri()
     message = (
-        f"{mirror} holds no repository {name}.git (nor {owner}/{name}.git). Mirror it there with `git clone --mirror`, or drop --mirror."
+        f"{mirror} holds no repository {name}.git (nor {owner}/{name}.git, nor {owner}+{name}.git). "
+        "Mirror it there with `git clone --mirror`, or drop --mirror."
     )
     raise UnreachableError(message)
 

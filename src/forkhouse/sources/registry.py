@@ -1,4 +1,4 @@
-"""Fetch pinned files from Python package indexes, as the user's own pip is configured to reach them."""
+"""Fetch pinned files: from Python package indexes, as the user's own pip is configured to reach them, or from an address of their own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -18,6 +18,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ex
 from unearth import PackageFinder
 from unearth.fetchers import Fetcher
 from unearth.fetchers.sync import PyPIClient
+from unearth.link import Link
 
 from forkhouse.errors import HashMismatchError, UnreachableError
 from forkhouse.progress import report
@@ -25,8 +26,6 @@ from forkhouse.workspace import sha256_file, storage_errors, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from unearth.link import Link
 
 _CHUNK = 1 << 20
 
@@ -82,10 +81,16 @@ def _reason(error: Exception) -> str:
 class Registry:
     """Files of package indexes, cached by sha256. One value serves many threads."""
 
-    def __init__(self, cache: Path, *, offline: bool) -> None:
-        """Keep files below `cache`; with `offline`, only what is there can be had."""
+    def __init__(self, cache: Path, *, offline: bool, index: str | None = None) -> None:
+        """Keep files below `cache`; with `offline`, only what is there can be had. `index` is the one to ask, in place of pip's."""
+        self._cache = cache
         self._folder = cache / "files"
         self._offline = offline
+        self._index = index
+
+    def at(self, index: str) -> Registry:
+        """Return a registry with the same cache that asks one index (an address by PEP 503 or 691) alone."""
+        return Registry(self._cache, offline=self._offline, index=index)
 
     def cached(self, file: str, sha256: str) -> Path | None:
         """Return the cached file when its content still has this hash."""
@@ -105,6 +110,30 @@ class Registry:
             raise UnreachableError(message)
         link = self.find(package, file)
         return self.adopt(self._download(link, file), file, sha256)
+
+    def fetch_archive(self, url: str, file: str, sha256: str, *, mirror: Path | None) -> Path:
+        """Return a local copy of a source archive: cached, else from `mirror`/archives/`file` when that is there, else from `url`.
+
+        Raises UnreachableError when it cannot be had (or offline), HashMismatchError when its content is another.
+        """
+        path = self.cached(file, sha256)
+        if path:
+            return path
+        mirrored = mirror / "archives" / file if mirror else None
+        if mirrored is not None and mirrored.is_file():
+            return self.adopt(self._download(Link(mirrored.resolve().as_uri()), file), file, sha256)
+        if self._offline:
+            message = f"{file} is not in the cache and --offline forbids fetching it. Run once without --offline."
+            raise UnreachableError(message)
+        link = Link(url)
+        if link.is_file and not link.file_path.is_file():
+            message = f"{link.file_path} is not there."
+            raise UnreachableError(message)
+        try:
+            return self.adopt(self._download(link, file), file, sha256)
+        except UnreachableError as error:
+            message = f"{error} Where {url} cannot be reached, --mirror DIR takes a copy in DIR/archives/{file}."
+            raise UnreachableError(message) from error
 
     def adopt(self, temporary: Path, file: str, sha256: str) -> Path:
         """Move a downloaded file into the cache once its hash is the expected one. Raises HashMismatchError."""
@@ -129,7 +158,8 @@ class Registry:
 
     @cached_property
     def _settings(self) -> IndexSettings:
-        return index_settings()
+        settings = index_settings()
+        return settings if self._index is None else replace(settings, indexes=(self._index,), find_links=())
 
     @cached_property
     def _finder(self) -> PackageFinder:

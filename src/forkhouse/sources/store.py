@@ -121,6 +121,11 @@ class ObjectStore:
         """Return the files of a tree that a pattern matches, in order: `*` within one name, `**` over any number of folders."""
         return sorted(set(_glob(self._tree(tree_id), pattern.split("/"), "")))
 
+    def subtree(self, tree_id: str, patterns: Iterable[str]) -> str:
+        """Return a tree of those files alone that one of the patterns matches (see `glob`)."""
+        paths = sorted({path for pattern in patterns for path in self.glob(tree_id, pattern)})
+        return self.with_entries(None, {path: self.entry(tree_id, path) for path in paths})
+
     def identity(self, tree_id: str, pattern: str) -> str:
         """Return an id that changes whenever a file that `pattern` can match does: that of the deepest folder that is sure to hold them."""
         fixed: list[str] = []

@@ -23,7 +23,8 @@ SEARCH_PATH = "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Folders of system tools. /usr/local/bin is left out on purpose: tools put there by hand (nvcc is often one) stay out of builds."""
 
 
-def _found(package: SystemPackage) -> str | None:
+def found_at(package: SystemPackage) -> str | None:
+    """Return where the proof of a package is, None when it is nowhere."""
     if package.command is not None:
         return shutil.which(package.command, path=SEARCH_PATH)
     return next(iter(sorted(glob.glob(package.file or ""))), None)  # noqa: PTH207  # an absolute pattern
@@ -31,7 +32,7 @@ def _found(package: SystemPackage) -> str | None:
 
 def missing_packages(packages: Iterable[SystemPackage]) -> list[str]:
     """Return the names of the Debian packages whose proof was not found, sorted, each once."""
-    return sorted({package.package for package in packages if _found(package) is None})
+    return sorted({package.package for package in packages if found_at(package) is None})
 
 
 def install_line(names: Iterable[str]) -> list[str]:
@@ -70,7 +71,7 @@ def identify(packages: Iterable[SystemPackage]) -> dict[str, str]:
     """Return what identifies each found tool: the first line of its `--version`, or the hash of its file."""
     identity: dict[str, str] = {}
     for package in packages:
-        found = _found(package)
+        found = found_at(package)
         if found is None:
             identity[package.package] = "missing"
         elif package.command is not None:
@@ -80,6 +81,22 @@ def identify(packages: Iterable[SystemPackage]) -> dict[str, str]:
         else:
             identity[package.package] = f"sha256:{sha256_file(Path(found))}"
     return identity
+
+
+def isolation() -> tuple[str, ...]:
+    """Return the command prefix that takes the network away from a build: a network namespace with nothing in it.
+
+    Root makes one directly; others through a user namespace. Raises ToolchainError where the kernel allows neither.
+    """
+    unshare = shutil.which("unshare", path=SEARCH_PATH)
+    for options in (("--net",), ("--map-root-user", "--net")):
+        if unshare and subprocess.run([unshare, *options, "true"], capture_output=True, check=False).returncode == 0:
+            return (unshare, *options)
+    message = (
+        "Builds run without a network, in a namespace made by unshare(1), and this machine allows none. "
+        "Install util-linux, or let the container make network namespaces (CAP_SYS_ADMIN, or user namespaces)."
+    )
+    raise ToolchainError(message)
 
 
 def find_rocm() -> Path:

@@ -5,22 +5,25 @@ A wheelhouse is written beside its place and then takes it by a rename: until th
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from forkhouse.audit import audit_wheel
-from forkhouse.closure import PinnedWheel, fetch_all, pinned_wheel, pylock_text
-from forkhouse.errors import ClosureError, HashMismatchError
+from forkhouse.audit import AuditTerms, KernelInventory, audit_wheel, inventory, read_policy, refuse, wheel_facts
+from forkhouse.audit.framework import torch_symbols
+from forkhouse.closure import Missing, PinnedWheel, fetch_all, pinned_wheel, pylock_text
+from forkhouse.errors import AuditError, ClosureError, HashMismatchError
+from forkhouse.lock import KernelPin
 from forkhouse.progress import report
 from forkhouse.wheelhouse.closure_check import check_closure
 from forkhouse.wheelhouse.index import checksums_text, index_files, requirements_text
-from forkhouse.wheelhouse.manifest import manifest_text
+from forkhouse.wheelhouse.manifest import NAME, Compiled, manifest_text
 from forkhouse.workspace import digest, sha256_file, storage_errors, sync_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from forkhouse.audit import WheelFacts
@@ -48,36 +51,51 @@ def publish(
     profile_name: str,
     profile: Profile,
     requires_python: str,
+    targets: Sequence[str],
+    build_paths: Sequence[str],
     built: Sequence[BuiltWheel],
+    recorded: Mapping[str, Sequence[KernelPin]],
     third_party: Sequence[PinnedWheel],
+    missing: Sequence[Missing],
     registry: Registry,
     journal: Journal,
     engine: str,
 ) -> Wheelhouse:
     """Audit the wheels, prove that they are closed, and put them with their index at `folder`.
 
+    `recorded` is what the lock has of the kernels of our wheels, by recipe.
+    `missing` names the wheels that could not be had: the rest is whole without them, and the manifest says so.
+    `targets` are the GPUs for which HIP libraries must have code, `build_paths` the folders that no file of ours may name.
     Raises AuditError, ClosureError, UnreachableError, HashMismatchError or StorageError; `folder` then stays as it was.
     """
     ours = {wheel.path.name: wheel for wheel in built}
     pins = tuple(sorted([*third_party, *(pinned_wheel(wheel.path.name, wheel.sha256) for wheel in built)]))
     _refuse_doubles(pins)
-    _check_externals(profile, third_party)
-    manifest = manifest_text(profile_name, profile, built, third_party)
-    key = digest([[pin.file, pin.sha256] for pin in pins], manifest, profile.install, requires_python, engine)
+    absent = {each.name for each in missing}
+    _check_externals(profile, third_party, absent)
+    contents = [(wheel, compiled(wheel, journal, engine)) for wheel in built]
+    for wheel, content in contents:
+        _check_kernels(wheel, content, recorded.get(wheel.recipe, ()))
+    manifest = manifest_text(profile_name, profile, contents, third_party, missing, targets)
+    key = digest([[pin.file, pin.sha256] for pin in pins], manifest, profile.install, requires_python, list(targets), engine)
     recover(folder)
     record = journal.get("wheelhouse", key)
     if record is not None and _stamps(folder) == record["stamps"]:
         report().line("wheelhouse", f"unchanged, {folder.parent.name}/{folder.name} is up to date")
         return Wheelhouse(folder=folder, wheels=pins, changed=False)
     paths = {path.name: path for path in fetch_all(third_party, registry)} | {name: wheel.path for name, wheel in ours.items()}
-    facts = _audit(pins, paths, ours=ours, excused={external.package for external in profile.externals})
-    check_closure(profile.install, facts)
+    terms = AuditTerms(
+        policy=read_policy(profile_name),
+        targets=tuple(targets),
+        build_paths=tuple(build_paths),
+        excused=frozenset(external.package for external in profile.externals),
+    )
+    facts = _audit(pins, paths, terms, ours=ours, journal=journal, engine=digest(profile_name, engine))
+    check_closure(profile.install, facts, absent)
     new = folder.with_name(f".{folder.name}.new")
     try:
         with storage_errors("Writing the wheelhouse"):
-            _write_whole(
-                new, pins, paths, {"manifest.json": manifest, "pylock.toml": pylock_text(pins, folder=".", requires_python=requires_python)}
-            )
+            _write_whole(new, pins, paths, {NAME: manifest, "pylock.toml": pylock_text(pins, folder=".", requires_python=requires_python)})
             _swap(new, folder)
     except BaseException:
         # Half a wheelhouse is of no use, and a full disk would stay full.
@@ -148,9 +166,9 @@ def _refuse_doubles(pins: Sequence[PinnedWheel]) -> None:
         raise ClosureError(message)
 
 
-def _check_externals(profile: Profile, third_party: Sequence[PinnedWheel]) -> None:
-    pinned = {(pin.file, pin.sha256) for pin in third_party}
-    lost = [external.file for external in profile.externals if (external.file, external.sha256) not in pinned]
+def _check_externals(profile: Profile, third_party: Sequence[PinnedWheel], absent: Collection[str]) -> None:
+    pinned = {(pin.version, pin.file, pin.sha256) for pin in third_party}
+    lost = [external.package for external in profile.externals if external.package not in absent and external.pinned not in pinned]
     if lost:
         message = (
             f"The lock names {', '.join(lost)} as external, but the profile's pylock file pins other files. "
@@ -159,14 +177,80 @@ def _check_externals(profile: Profile, third_party: Sequence[PinnedWheel]) -> No
         raise ClosureError(message)
 
 
+def compiled(wheel: BuiltWheel, journal: Journal, engine: str) -> Compiled:
+    """Return what a wheel's libraries hold; read once."""
+    key = digest(wheel.sha256, engine)
+    record = journal.get("compiled", key)
+    if record is None:
+        kernels = KernelInventory(libraries=inventory(wheel.path))
+        journal.put("compiled", key, {"kernels": kernels.text(), "torch": list(torch_symbols(wheel.path))})
+        record = journal.get("compiled", key) or {}
+    read = KernelInventory.parse(str(record["kernels"]), name=wheel.path.name)
+    symbols = record["torch"]
+    assert isinstance(symbols, list)  # noqa: S101  # as it was written above
+    return Compiled(kernels=read.libraries, torch_symbols=tuple(symbols))
+
+
+def kernel_pins(content: Compiled) -> tuple[KernelPin, ...]:
+    """Return what a lock records of the kernels of a wheel."""
+    return tuple(
+        KernelPin(
+            library=each.library,
+            target=each.target,
+            count=len(each.kernels),
+            sha256=hashlib.sha256("".join(f"{name}\n" for name in each.kernels).encode()).hexdigest(),
+        )
+        for each in content.kernels
+    )
+
+
+def _check_kernels(wheel: BuiltWheel, content: Compiled, recorded: Sequence[KernelPin]) -> None:
+    """Compare the kernels of a wheel with what the lock recorded.
+
+    Another compiler may instantiate templates of the libraries' own in other numbers, so more than before is said, and less refused.
+    """
+    found = {(pin.library, pin.target): pin for pin in kernel_pins(content)}
+    lost = []
+    for old in recorded:
+        new = found.get((old.library, old.target))
+        if new is None or new.count < old.count:
+            lost.append(f"{old.library} has {new.count if new else 0} kernels for {old.target}, the lock recorded {old.count}")
+        elif new.sha256 != old.sha256:
+            report().line(wheel.recipe, f"{old.library}: {new.count} kernels for {old.target}, not the same {old.count} as in the lock")
+    if lost:
+        lines = "\n".join(f"  - {each}" for each in lost)
+        message = (
+            f"{wheel.path.name} has lost GPU code:\n{lines}\nFind out what left it out. If it is meant to be so, "
+            f"`forkhouse lock --update {wheel.patched.source.upstream}` records what is there now."
+        )
+        raise AuditError(message)
+
+
 def _audit(
-    pins: Sequence[PinnedWheel], paths: Mapping[str, Path], *, ours: Mapping[str, BuiltWheel], excused: set[str]
+    pins: Sequence[PinnedWheel],
+    paths: Mapping[str, Path],
+    terms: AuditTerms,
+    *,
+    ours: Mapping[str, BuiltWheel],
+    journal: Journal,
+    engine: str,
 ) -> dict[str, WheelFacts]:
-    facts = {}
+    """Audit every wheel and return what each says of itself. Raises AuditError that tells of all that do not pass."""
+    facts, reports = {}, []
     with report().task("audit", total=len(pins)) as task:
         for pin in pins:
-            facts[pin.name] = audit_wheel(paths[pin.file], ours=pin.file in ours, excused=excused)
+            # Wheels of others are many, large, and the same in nearly every run.
+            key = None if pin.file in ours else digest(pin.file, pin.sha256, sorted(terms.excused), engine)
+            if key and journal.get("audit", key):
+                facts[pin.name] = wheel_facts(paths[pin.file])
+            else:
+                reports.append(seen := audit_wheel(paths[pin.file], terms, ours=pin.file in ours))
+                if seen.facts:
+                    facts[pin.name] = seen.facts
+                if key and seen.passed:
+                    journal.put("audit", key, {"passed": pin.file})
             task.advance(1)
+    refuse(reports)
     return facts
 
 

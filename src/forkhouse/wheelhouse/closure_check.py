@@ -10,13 +10,15 @@ from packaging.utils import canonicalize_name
 from forkhouse.errors import ClosureError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from forkhouse.audit import WheelFacts
 
 
-def check_closure(roots: Iterable[str], wheels: Mapping[str, WheelFacts]) -> None:
+def check_closure(roots: Iterable[str], wheels: Mapping[str, WheelFacts], absent: Collection[str] = ()) -> None:
     """Follow requirements from `roots` through `wheels` (by canonical name), markers judged for this interpreter.
+
+    What is known to be missing (`absent`, canonical names) is not followed.
 
     Raises ClosureError that lists every requirement without a wheel, or with one of a version that it refuses, and every
     wheel that nothing asks for.
@@ -28,6 +30,8 @@ def check_closure(roots: Iterable[str], wheels: Mapping[str, WheelFacts]) -> Non
     while queue:
         requirement, wanted_by = queue.pop()
         name = canonicalize_name(requirement.name)
+        if name in absent:
+            continue
         facts = wheels.get(name)
         if facts is None:
             problems.append(f"{requirement} (wanted by {wanted_by}) is not there")
@@ -36,8 +40,10 @@ def check_closure(roots: Iterable[str], wheels: Mapping[str, WheelFacts]) -> Non
             problems.append(f"{requirement} (wanted by {wanted_by}) refuses {name} {facts.version}, which is there")
         reached.add(name)
         provided = {canonicalize_name(extra) for extra in facts.provides_extra}
-        absent = sorted(extra for extra in requirement.extras if canonicalize_name(extra) not in provided)
-        problems += [f"{requirement} (wanted by {wanted_by}) asks {name} for the extra {extra}, which it does not have" for extra in absent]
+        unknown = sorted(extra for extra in requirement.extras if canonicalize_name(extra) not in provided)
+        problems += [
+            f"{requirement} (wanted by {wanted_by}) asks {name} for the extra {extra}, which it does not have" for extra in unknown
+        ]
         for extra in ("", *requirement.extras):
             if (name, extra) in done:
                 continue

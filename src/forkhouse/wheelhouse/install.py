@@ -8,9 +8,11 @@ import sys
 import venv
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import InstallError, UsageError
+from forkhouse.errors import ClosureError, InstallError, UsageError
 from forkhouse.progress import report
 from forkhouse.wheelhouse import verify
+from forkhouse.wheelhouse.manifest import read_lacks
+from forkhouse.wheelhouse.target import check_target, disable_kpacks
 from forkhouse.workspace import storage_errors
 
 if TYPE_CHECKING:
@@ -20,13 +22,18 @@ if TYPE_CHECKING:
 def install_wheelhouse(wheelhouse: Path, into: Path) -> Path:
     """Make a virtual environment at `into` that holds the profile; return its interpreter.
 
-    Raises UsageError when `into` exists, ClosureError or HashMismatchError when the wheelhouse is not whole, InstallError with
-    pip's own words when pip refuses. After a failure nothing is left at `into`.
+    Raises UsageError when `into` exists, ClosureError or HashMismatchError when the wheelhouse is not as it was built or lacks
+    wheels, InstallError with pip's own words when pip refuses. After a failure nothing is left at `into`.
     """
     if into.exists():
         message = f"{into} exists. Name a folder that does not: an installation is made whole or not at all."
         raise UsageError(message)
     verify(wheelhouse)
+    lacks = read_lacks(wheelhouse)
+    if lacks.missing:
+        names = ", ".join(f"{each.name} {each.wanted}" for each in lacks.missing)
+        message = f"The wheelhouse {wheelhouse.name} is without {names}. Install it onto an environment that has them: --onto ENVIRONMENT."
+        raise ClosureError(message)
     report().line("install", f"making {into.name} from {wheelhouse.name}")
     try:
         with storage_errors("Making the virtual environment"):
@@ -38,9 +45,30 @@ def install_wheelhouse(wheelhouse: Path, into: Path) -> Path:
     return into / "bin/python"
 
 
-def _install(wheelhouse: Path, interpreter: Path) -> None:
+def install_onto(wheelhouse: Path, environment: Path) -> Path:
+    """Install the profile into an environment that is there and has what the wheelhouse lacks; return its interpreter.
+
+    Before anything is changed, the environment is asked whether it has those wheels, and its PyTorch the symbols that our
+    extensions leave open. Raises UsageError when there is no environment, ClosureError or HashMismatchError when the wheelhouse
+    is not as it was built, InstallError when the environment does not fit or pip refuses.
+    """
+    interpreter = environment / "bin/python"
+    if not interpreter.exists():
+        message = f"{environment} is no Python environment: it has no bin/python. Name one, or make a new one with --into."
+        raise UsageError(message)
+    verify(wheelhouse)
+    lacks = read_lacks(wheelhouse)
+    check_target(interpreter, lacks.missing, lacks.torch_symbols)
+    report().line("install", f"installing {wheelhouse.name} onto {environment.name}")
+    _install(wheelhouse, interpreter, "--no-deps")
+    for name in disable_kpacks(interpreter, lacks.targets):
+        report().line("install", f"put aside PyTorch's {name}: with it no kernel runs on these GPUs; its libraries hold the same code")
+    return interpreter
+
+
+def _install(wheelhouse: Path, interpreter: Path, *options: str) -> None:
     command = [sys.executable, "-m", "pip", "--isolated", "--python", str(interpreter), "install", "--no-index"]
-    command += ["--find-links", str(wheelhouse), "--require-hashes", "--no-compile", "--quiet"]
+    command += ["--find-links", str(wheelhouse), "--require-hashes", "--no-compile", "--quiet", *options]
     command += ["--requirement", str(wheelhouse / "requirements.txt")]
     # The user's pip settings (indexes, constraints) have no say here: the wheelhouse alone decides.
     environment = {"PATH": "/usr/bin:/bin", "PIP_CONFIG_FILE": "/dev/null", "LC_ALL": "C.UTF-8"}

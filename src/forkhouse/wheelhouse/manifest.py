@@ -1,27 +1,49 @@
-"""`manifest.json`: what is in a wheelhouse, from where, with which patches and by which toolchain."""
+"""`manifest.json`: what is in a wheelhouse, from where, with which patches and by which toolchain; and what it lacks."""
 
 from __future__ import annotations
 
 import json
 import platform
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from forkhouse import __version__
+from forkhouse.closure import Missing
+from forkhouse.errors import ClosureError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
+    from forkhouse.audit import LibraryKernels
     from forkhouse.builders import BuiltWheel
     from forkhouse.closure import PinnedWheel
     from forkhouse.lock import Profile
 
 FORMAT = 1
+NAME = "manifest.json"
 
 
-def manifest_text(name: str, profile: Profile, built: Sequence[BuiltWheel], third_party: Sequence[PinnedWheel]) -> str:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compiled:
+    """What the libraries of a wheel of ours hold and ask for."""
+
+    kernels: tuple[LibraryKernels, ...]
+    torch_symbols: tuple[str, ...]
+    """Symbols that the PyTorch of the target has to provide."""
+
+
+def manifest_text(
+    name: str,
+    profile: Profile,
+    built: Sequence[tuple[BuiltWheel, Compiled]],
+    third_party: Sequence[PinnedWheel],
+    missing: Sequence[Missing],
+    targets: Sequence[str],
+) -> str:
     """Return the manifest of a wheelhouse. It holds no times, so that equal inputs give equal bytes."""
     reasons = {external.file: external.why for external in profile.externals}
-    wheels = [_ours(wheel) for wheel in built]
+    wheels = [_ours(wheel, compiled) for wheel, compiled in built]
     wheels += [
         {"name": pin.name, "version": pin.version, "file": pin.file, "sha256": pin.sha256, "origin": "index", "why": reasons.get(pin.file)}
         for pin in third_party
@@ -33,12 +55,38 @@ def manifest_text(name: str, profile: Profile, built: Sequence[BuiltWheel], thir
         "forkhouse": __version__,
         "python": platform.python_version(),
         "machine": platform.machine(),
+        "gpu-targets": list(targets),
+        "missing": [asdict(each) for each in sorted(missing)],
         "wheels": sorted(wheels, key=lambda wheel: str(wheel["name"])),
     }
     return json.dumps(manifest, indent=1) + "\n"
 
 
-def _ours(wheel: BuiltWheel) -> dict[str, object]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lacks:
+    """What a wheelhouse asks of the environment into which it is installed."""
+
+    missing: tuple[Missing, ...]
+    torch_symbols: dict[str, tuple[str, ...]]
+    """By the name of the wheel that asks for them."""
+    targets: tuple[str, ...]
+
+
+def read_lacks(folder: Path) -> Lacks:
+    """Read from a wheelhouse's manifest what it asks of its target. Raises ClosureError when there is no manifest to read."""
+    try:
+        manifest = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        return Lacks(
+            missing=tuple(Missing(**each) for each in manifest["missing"]),
+            torch_symbols={wheel["name"]: tuple(wheel.get("torch-symbols", ())) for wheel in manifest["wheels"]},
+            targets=tuple(manifest["gpu-targets"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        message = f"The manifest of the wheelhouse {folder.name} cannot be read: {error}. Build it again with this Forkhouse."
+        raise ClosureError(message) from error
+
+
+def _ours(wheel: BuiltWheel, compiled: Compiled) -> dict[str, object]:
     patched = wheel.patched
     return {
         "name": wheel.distribution,
@@ -54,5 +102,13 @@ def _ours(wheel: BuiltWheel) -> dict[str, object]:
         "patched-tree": patched.tree,
         "patches": list(patched.applied),
         "patches-for-other-forms": list(patched.not_for_form),
+        "components": [
+            {"name": part.source.upstream, "version": part.source.version, "path": part.path, "tree": part.source.tree}
+            for part in wheel.parts
+        ],
+        "built-against": {sibling.distribution: sibling.sha256 for sibling in wheel.siblings},
         "tools": wheel.tools,
+        "omits": wheel.omits,
+        "kernels": [each.model_dump(mode="json") for each in compiled.kernels],
+        "torch-symbols": list(compiled.torch_symbols),
     }

@@ -1,0 +1,89 @@
+"""Whether a wheel's tags are true: the architecture, and the oldest C library that they promise to do with."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING
+
+from packaging.tags import parse_tag
+from packaging.utils import parse_wheel_filename
+from packaging.version import Version
+
+from forkhouse.audit.kernels import some
+from forkhouse.audit.report import Finding, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from auditwheel.policy import WheelPolicies
+    from packaging.tags import Tag
+
+    from forkhouse.audit.elf import Compiled
+
+_PLATFORM = re.compile(r"(?:many)?linux\w*?_(x86_64|aarch64)")
+_MACHINES = {"x86_64": "EM_X86_64", "aarch64": "EM_AARCH64"}
+_GLIBC = re.compile(r"GLIBC_(\d+(?:\.\d+)+)")
+
+
+def check_tags(file_name: str, wheel_text: str, compiled: Mapping[str, Compiled]) -> Iterator[Finding]:
+    """Compare the tags in a wheel's file name with its WHEEL file, and with the files for the host that it holds.
+
+    A manylinux tag is judged by auditwheel's tables of symbol versions; a linux tag promises nothing about the C library.
+    """
+    tags = parse_wheel_filename(file_name)[3]
+    inside = {tag for line in wheel_text.splitlines() if line.startswith("Tag:") for tag in parse_tag(line.partition(":")[2].strip())}
+    if inside != tags:
+        yield Finding(rule=Rule.PLATFORM, what=f"has the tags {_listed(inside)} inside and {_listed(tags)} in its file name")
+    for platform in sorted({tag.platform for tag in tags}):
+        known = _PLATFORM.fullmatch(platform)
+        for name, file in compiled.items():
+            if known is None:
+                yield Finding(rule=Rule.PLATFORM, where=name, what=f"is compiled, for {file.machine}; the tag {platform} does not say so")
+            elif file.machine != _MACHINES[known[1]]:
+                yield Finding(rule=Rule.PLATFORM, where=name, what=f"is for {file.machine}, the tag {platform} says otherwise")
+            elif platform.startswith("many"):
+                yield from _check_promise(platform, known[1], name, file)
+
+
+def _listed(tags: Iterable[Tag]) -> str:
+    return ", ".join(sorted(map(str, tags))) or "none"
+
+
+def _check_promise(platform: str, architecture: str, name: str, compiled: Compiled) -> Iterator[Finding]:
+    if not compiled.has_sections and compiled.needed:
+        yield Finding(rule=Rule.PLATFORM, where=name, what=f"has no section headers, so the promise of {platform} cannot be checked")
+        return
+    policies = _manylinux(architecture)
+    try:
+        promised = policies.get_policy_by_name(platform)
+    except LookupError:
+        yield Finding(rule=Rule.PLATFORM, what=f"has the tag {platform}, for which auditwheel has no rules")
+        return
+    versions = compiled.versions
+    kept = policies.versioned_symbols_policy(versions)
+    if kept < promised:
+        needed = {version for each in versions.values() for version in each}
+        broken = sorted(version for version in needed if not _has(promised.symbol_versions, version))
+        what = f"needs {some(broken)}, which {platform} does not promise; its true tag is {kept.name}"
+        yield Finding(rule=Rule.PLATFORM, where=name, what=what)
+
+
+def _has(symbol_versions: Mapping[str, frozenset[str]], version: str) -> bool:
+    family, _, number = version.partition("_")
+    return family not in symbol_versions or number in symbol_versions[family]
+
+
+@cache
+def _manylinux(architecture: str) -> WheelPolicies:
+    from auditwheel.architecture import Architecture  # noqa: PLC0415  # start-up time
+    from auditwheel.libc import Libc  # noqa: PLC0415
+    from auditwheel.policy import WheelPolicies  # noqa: PLC0415
+
+    return WheelPolicies(libc=Libc.GLIBC, arch=Architecture(architecture))
+
+
+def glibc_floor(compiled: Iterable[Compiled]) -> str | None:
+    """Return the oldest version of the C library with which all files load; None when none of them asks for one."""
+    needed = [match for file in compiled for versions in file.versions.values() for match in map(_GLIBC.fullmatch, versions)]
+    return max((match[1] for match in needed if match), key=Version, default=None)

@@ -1,0 +1,115 @@
+"""Build an upstream that is itself a Python project, by its own PEP 517 backend, as a wheel under our name and version."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from forkhouse.builders.linking import Linker
+from forkhouse.builders.pep517 import call_backend
+from forkhouse.errors import BuildError
+from forkhouse.workspace import storage_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from forkhouse.builders import BuiltWheel
+    from forkhouse.builders.environment import BuildEnvironment, Needs
+    from forkhouse.patches import PatchedTree
+    from forkhouse.recipes import Recipe, UpstreamProject
+    from forkhouse.sources.store import ObjectStore
+
+
+class UpstreamBuilder:
+    """Lays out the upstream's tree, names it, asks its backend for a wheel and makes that relocatable."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        environment: BuildEnvironment,
+        method: UpstreamProject,
+        recipe_folder: Path,
+        *,
+        needs: Needs,
+        siblings: Sequence[BuiltWheel],
+        log: Path,
+    ) -> None:
+        """Build from trees in `store` with the tools of `environment` against `siblings`; output goes to `log`.
+
+        The siblings' wheels lie unpacked below the work folder, in `needs/<distribution>`.
+        """
+        self._store = store
+        self._environment = environment
+        self._method = method
+        self._recipe_folder = recipe_folder
+        self._needs = needs
+        self._siblings = siblings
+        self._log = log
+
+    def build(self, patched: PatchedTree, recipe: Recipe, work: Path) -> Path:
+        """Return the wheel. Raises BuildError for a backend that fails, and for a wheel that is not what the recipe says."""
+        project, home, out, ready = work / "project", work / "home", work / "wheel", work / "ready"
+        with storage_errors("Laying out the build"):
+            for folder in (home, out, self._log.parent):
+                folder.mkdir(parents=True, exist_ok=True)
+            # An interrupted build left what it had compiled; laid out again, every file would be newer than its object.
+            if not ready.exists():
+                self._log.unlink(missing_ok=True)
+                shutil.rmtree(project, ignore_errors=True)
+                self._store.check_out(patched.tree, project)
+                self._name(project / "pyproject.toml", recipe, recipe.version(patched.source.version))
+                ready.touch()
+        variables = self._environment.variables(epoch=patched.source.epoch, home=home, needs=self._needs)
+        python = self._environment.python(self._needs)
+        places = {
+            "needs": str(work / "needs"),
+            "recipe": str(self._recipe_folder),
+            "rocm": variables.get("ROCM_PATH", ""),
+            "jobs": variables["CMAKE_BUILD_PARALLEL_LEVEL"],
+        }
+        # What a compiler writes into its output of where files lay, assertions of headers among it, is cut here.
+        variables |= dict.fromkeys(("CFLAGS", "CXXFLAGS"), f"-ffile-prefix-map={work}=.")
+        variables |= {name: _filled(value, places) for name, value in self._method.environment.items()}
+        settings = {
+            key: _filled(value, places) if isinstance(value, str) else [_filled(each, places) for each in value]
+            for key, value in self._method.config_settings.items()
+        }
+        made = call_backend(project, out, settings, python=python, variables=variables, name=recipe.distribution, log=self._log)
+        return Linker(work=work, variables=variables, log=self._log).relocate(
+            made,
+            packages=self._method.packages,
+            siblings={sibling.distribution: work / "needs" / sibling.distribution for sibling in self._siblings},
+            epoch=patched.source.epoch,
+        )
+
+    def _name(self, path: Path, recipe: Recipe, version: str) -> None:
+        """Let the project's metadata say our name and version, and require what it is built against. Raises BuildError."""
+        import tomlkit  # noqa: PLC0415  # start-up time
+        from tomlkit.exceptions import ParseError  # noqa: PLC0415
+
+        try:
+            document = tomlkit.parse(path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, UnicodeDecodeError, ParseError) as error:
+            message = f"{recipe.distribution}: the upstream's pyproject.toml cannot be read: {error}."
+            raise BuildError(message) from error
+        project = document.get("project")
+        dynamic = [] if project is None else project.get("dynamic", [])
+        if project is None or "dependencies" in dynamic:
+            message = f"{recipe.distribution}: the upstream's pyproject.toml has no [project] table that says what it requires (PEP 621)."
+            raise BuildError(message)
+        project["name"] = recipe.distribution
+        project["version"] = version
+        if "version" in dynamic:
+            project["dynamic"] = [name for name in dynamic if name != "version"]
+        project.setdefault("dependencies", tomlkit.array())
+        for sibling in self._siblings:
+            project["dependencies"].append(f"{sibling.distribution}=={sibling.version}")
+        path.write_text(tomlkit.dumps(document), encoding="utf-8")
+
+
+def _filled(text: str, places: Mapping[str, str]) -> str:
+    """Return a recipe's text with the places of this build in it. Other braces stay as they are."""
+    for name, place in places.items():
+        text = text.replace(f"{{{name}}}", place)
+    return text

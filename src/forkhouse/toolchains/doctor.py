@@ -1,0 +1,95 @@
+"""What each profile needs of this machine, what is there, and the exact command that closes each gap."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from packaging.specifiers import SpecifierSet
+
+from forkhouse.errors import ToolchainError
+from forkhouse.recipes import Pep517
+from forkhouse.toolchains import find_rocm, found_at, identify, install_line, isolation
+from forkhouse.toolchains.hip import hip_version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from forkhouse.recipes import Recipe, SystemPackage
+    from forkhouse.toolchains.hip import Look
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Need:
+    """One thing that a profile needs of the machine."""
+
+    profile: str
+    need: str
+    state: str
+    """`ok`; `missing`; or `made` for what a build makes itself."""
+    where: str
+    version: str
+    remedy: str
+    """The command that closes the gap, or what will be done about it."""
+
+
+def examine(profile: str, recipes: Mapping[str, Recipe], *, python: str, looks: Iterable[Look], apt: bool) -> Iterator[Need]:
+    """Yield what a profile needs for its build. `looks` says where a HIP toolchain was looked for, `apt` whether this is a Debian.
+
+    Nothing is installed or made.
+    """
+
+    def need(what: str, state: str, where: str = "", version: str = "", remedy: str = "") -> Need:
+        return Need(profile=profile, need=what, state=state, where=where, version=version, remedy=remedy)
+
+    running = sys.version.split()[0]
+    fits = SpecifierSet(python).contains(running)
+    remedy = "" if fits else f"run Forkhouse with a Python {python}, such as `uv venv --python 3.11`"
+    yield need(f"python {python}", "ok" if fits else "missing", sys.executable, running, remedy)
+    yield _isolation(need("builds without a network", "ok"))
+    packages = {package.package: package for recipe in recipes.values() for package in recipe.system_packages}
+    for package in sorted(packages.values(), key=lambda package: package.package):
+        where = found_at(package)
+        line = shlex.join(install_line([package.package])) if apt else f"install what Debian calls {package.package}"
+        yield need(package.package, "ok" if where else "missing", where or "", _version(package, where), "" if where else line)
+    if any(recipe.rocm for recipe in recipes.values()):
+        yield _rocm(need("ROCm headers", "ok"))
+    if any(compiles_for_gpus(recipe) for recipe in recipes.values()):
+        looked = list(looks)
+        found = next((look for look in looked if look.toolchain is not None), None)
+        if found is not None and found.toolchain is not None:
+            yield need("HIP toolchain", "ok", f"{found.origin}: {found.root}", found.toolchain.version)
+        else:
+            makes = bool(looked) and looked[-1].root is None and shutil.which("apt-get") and shutil.which("dpkg-deb")
+            why = "; ".join(f"{look.origin}: {look.reason}" for look in looked)
+            yield need(
+                "HIP toolchain", "made" if makes else "missing", remedy=f"`forkhouse toolchain` makes it, or give --rocm DIR ({why})"
+            )
+
+
+def compiles_for_gpus(recipe: Recipe) -> bool:
+    """Say whether a recipe needs a HIP toolchain."""
+    natives = [method.native for method in recipe.builders.values() if isinstance(method, Pep517)]
+    return any(native is not None and native.hip for native in natives)
+
+
+def _isolation(need: Need) -> Need:
+    try:
+        return replace(need, where=" ".join(isolation()))
+    except ToolchainError as error:
+        return replace(need, state="missing", remedy=str(error))
+
+
+def _rocm(need: Need) -> Need:
+    try:
+        root = find_rocm()
+    except ToolchainError as error:
+        return replace(need, state="missing", remedy=str(error))
+    return replace(need, where=str(root), version=hip_version(root) or "")
+
+
+def _version(package: SystemPackage, where: str | None) -> str:
+    return identify([package])[package.package] if where and package.command else ""

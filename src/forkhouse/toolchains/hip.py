@@ -1,0 +1,195 @@
+"""Find a HIP toolchain, and believe in it only after it has compiled a kernel for every target."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packaging.specifiers import SpecifierSet
+
+from forkhouse.audit.offload import code_objects
+from forkhouse.errors import AuditError, ToolchainError
+from forkhouse.progress import report
+from forkhouse.toolchains import SEARCH_PATH
+from forkhouse.toolchains.private_root import private_place, private_root
+from forkhouse.workspace import digest, sha256_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from forkhouse.lock import Lock
+    from forkhouse.sources.registry import Registry
+    from forkhouse.workspace import Journal
+
+_COMPILERS = ("llvm/bin/clang++", "lib/llvm/bin/clang++", "bin/amdclang++")
+# The headers of every library that the upstreams' HIP sources use, none of them a part of HIP itself, and device functions of
+# the compiler's own, which it leaves out where it does not believe that there is a HIP.
+_PROBE = """
+#include <hip/hip_runtime.h>
+#include <hip/hip_bf16.h>
+#include <hipcub/hipcub.hpp>
+#include <thrust/complex.h>
+#include <hipblas/hipblas.h>
+#include <hipblaslt/hipblaslt.h>
+#include <hipsparse/hipsparse.h>
+#include <hipsolver/hipsolver.h>
+extern "C" __global__ void forkhouse_probe(float factor, const float* in, float* out) {
+  const int place = blockIdx.x * blockDim.x + threadIdx.x;
+  out[place] = rintf(factor * in[min(place, 63)]);
+}
+"""
+_KERNEL = "forkhouse_probe"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HipToolchain:
+    """A ROCm root with a compiler in it that makes code for the targets."""
+
+    origin: str
+    """Why it was looked for there: an option, a variable, a customary folder, or the private root."""
+    root: Path
+    compiler: Path
+    version: str
+    """Version of HIP's headers; its last part is a build number."""
+    identity: str
+    """Changes whenever the compiler or HIP does: part of a build's cache key. It holds no path."""
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Compiler options that lead to this root and to no other.
+
+        Its headers are named as the system's own, as the system may have HIP of another version in /usr/include.
+        """
+        libraries = self.root / "amdgcn/bitcode"
+        libraries_flag = [f"--rocm-device-lib-path={libraries}"] if libraries.is_dir() else []
+        return (f"--rocm-path={self.root}", *libraries_flag, "-isystem", f"{self.root}/include")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """One place where a toolchain was looked for, and what was found."""
+
+    origin: str
+    root: Path | None
+    toolchain: HipToolchain | None
+    reason: str
+    """Why it was not taken; what it is, where it was."""
+
+
+def search(
+    lock: Lock, registry: Registry, journal: Journal, folder: Path, *, chosen: Path | None, offline: bool, make: bool
+) -> Iterator[Look]:
+    """Yield what is found at each place, in order of preference, up to and with the first that will do.
+
+    A ROCm that the user chose (`chosen`, else ROCM_PATH) is the only place. `folder` is where the private toolchain lies;
+    it is made when all else failed, unless `make` is False. Raises as `private_root`.
+    """
+    for origin, root in _places(chosen):
+        look = _look(origin, root, lock, journal)
+        yield look
+        if look.toolchain is not None:
+            return
+    if chosen is not None or os.environ.get("ROCM_PATH") or lock.hip_toolchain is None:
+        return
+    origin = "private toolchain"
+    if not make and not private_place(lock.hip_toolchain, folder).is_dir():
+        count = len(lock.hip_toolchain.packages)
+        yield Look(origin=origin, root=None, toolchain=None, reason=f"not made yet; {count} Debian packages pinned in the lock make it")
+        return
+    yield _look(origin, private_root(lock.hip_toolchain, registry, folder, offline=offline), lock, journal)
+
+
+def first(looks: Iterable[Look], targets: Sequence[str]) -> HipToolchain:
+    """Return the first toolchain that was found. Raises ToolchainError that names each place where none was."""
+    refused = []
+    for look in looks:
+        if look.toolchain is not None:
+            report().line("hip", f"HIP {look.toolchain.version} from {look.origin}")
+            return look.toolchain
+        refused.append(f"  - {look.origin}: {look.reason}\n")
+    message = f"No HIP toolchain that compiles for {', '.join(targets)}:\n{''.join(refused)}Install ROCm, or give --rocm DIR."
+    raise ToolchainError(message)
+
+
+def _places(chosen: Path | None) -> Iterator[tuple[str, Path | None]]:
+    if chosen is not None:
+        yield "--rocm", chosen
+        return
+    if os.environ.get("ROCM_PATH"):
+        yield "ROCM_PATH", Path(os.environ["ROCM_PATH"])
+        return
+    yield "/opt/rocm", Path("/opt/rocm")
+    # ROCm 7.14 moved it there.
+    yield "/opt/rocm/core", Path("/opt/rocm/core")
+    # The distributions rocm-sdk-core and rocm-sdk-devel. The public index has empty packages of these names without this module.
+    found = importlib.util.find_spec("_rocm_sdk_devel")
+    yield "AMD's ROCm wheels", Path(found.submodule_search_locations[0]) if found and found.submodule_search_locations else None
+
+
+def _look(origin: str, root: Path | None, lock: Lock, journal: Journal) -> Look:
+    def refused(reason: str) -> Look:
+        return Look(origin=origin, root=root, toolchain=None, reason=reason)
+
+    if root is None:
+        return refused("not installed")
+    if not root.is_dir():
+        return refused("no such folder")
+    version = hip_version(root)
+    if version is None:
+        return refused("include/hip/hip_version.h is not in it")
+    if not SpecifierSet(lock.rocm).contains(version):
+        return refused(f"it is HIP {version}, and the lock asks for {lock.rocm}")
+    compiler = next((root / name for name in _COMPILERS if (root / name).exists()), None)
+    if compiler is None:
+        return refused(f"it has no compiler: none of {', '.join(_COMPILERS)}")
+    identity = digest(version, sha256_file(compiler.resolve()), sha256_file(root / "include/hip/hip_version.h"))
+    toolchain = HipToolchain(origin=origin, root=root, compiler=compiler, version=version, identity=identity)
+    key = digest(identity, str(root), lock.gpu_targets, _PROBE)
+    if journal.get("hip", key) is None:
+        problem = probe(toolchain, lock.gpu_targets)
+        if problem:
+            return refused(problem)
+        journal.put("hip", key, {"targets": list(lock.gpu_targets)})
+    return Look(origin=origin, root=root, toolchain=toolchain, reason=f"HIP {version}; compiles for {', '.join(lock.gpu_targets)}")
+
+
+def hip_version(root: Path) -> str | None:
+    """Return the version that the HIP headers of a ROCm root say they have, None when there are none."""
+    header = root / "include/hip/hip_version.h"
+    if not header.is_file():
+        return None
+    text = header.read_text(encoding="utf-8", errors="replace")
+    numbers = [re.search(rf"^#define HIP_VERSION_{part}\s+(\d+)", text, re.MULTILINE) for part in ("MAJOR", "MINOR", "PATCH")]
+    return ".".join(number[1] if number else "0" for number in numbers)
+
+
+def probe(toolchain: HipToolchain, targets: Sequence[str]) -> str:
+    """Compile a kernel for the targets and look into the object; return what is wrong with it, or nothing."""
+    with tempfile.TemporaryDirectory(prefix="forkhouse-hip-") as scratch:
+        folder = Path(scratch)
+        (folder / "probe.hip").write_text(_PROBE, encoding="utf-8")
+        command = [str(toolchain.compiler), "-x", "hip", *toolchain.flags, *(f"--offload-arch={target}" for target in targets)]
+        command += ["-std=c++20", "-O1", "-fPIC", "-c", "probe.hip", "-o", "probe.o"]
+        environment = {"PATH": SEARCH_PATH, "HIP_PLATFORM": "amd", "TMPDIR": scratch, "LC_ALL": "C.UTF-8"}
+        result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        runtime = [str(toolchain.compiler), "--rtlib=compiler-rt", "-print-libgcc-file-name"]
+        builtins = subprocess.run(runtime, cwd=folder, env=environment, capture_output=True, text=True, check=False).stdout.strip()
+        if result.returncode != 0:
+            errors = [line for line in result.stderr.splitlines() if "error:" in line] or result.stderr.splitlines()[-1:]
+            return f"it cannot compile a kernel: {errors[0] if errors else f'exit code {result.returncode}'}"
+        try:
+            objects = code_objects(folder / "probe.o")
+        except AuditError as error:
+            return f"the object that it makes cannot be read: {error}"
+    made = {found.target for found in objects if _KERNEL in found.kernels}
+    lost = [target for target in targets if target not in made]
+    if lost:
+        return f"the object that it makes has no kernel for {', '.join(lost)}"
+    # CMake's HIP language links every library with it.
+    return "" if Path(builtins).is_file() else f"its compiler's own run-time library is not there: {builtins}"

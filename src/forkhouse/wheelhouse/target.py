@@ -1,0 +1,106 @@
+"""Whether an environment has, and fits, what a wheelhouse lacks that is to be installed onto it.
+
+Asked of the environment's own interpreter, before anything is changed.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from forkhouse.errors import InstallError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from forkhouse.closure import Missing
+
+# Loads every library of PyTorch as a process does that imports it, and asks the loader for each symbol.
+_QUESTION = """
+import ctypes, importlib.metadata as metadata, json, pathlib, sys
+
+asked = json.load(sys.stdin)
+answer = {"versions": {}, "symbols": [], "error": ""}
+for name in asked["packages"]:
+    try:
+        answer["versions"][name] = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        pass
+if asked["symbols"]:
+    try:
+        import torch
+        libraries = sorted(pathlib.Path(torch.__file__).parent.joinpath("lib").glob("lib*.so*"))
+        loaded = [ctypes.CDLL(str(path)) for path in libraries if path.name.startswith(("libtorch", "libc10", "libshm"))]
+        answer["symbols"] = [name for name in asked["symbols"] if not any(hasattr(library, name) for library in loaded)]
+    except Exception as error:
+        answer["error"] = f"{type(error).__name__}: {error}"
+json.dump(answer, sys.stdout)
+"""
+_SHOWN = 8
+
+
+def check_target(interpreter: Path, missing: Collection[Missing], symbols: Mapping[str, Collection[str]]) -> None:
+    """Check that an environment has the wheels that are missing, and a PyTorch with the symbols that each wheel of ours asks of it.
+
+    `symbols` maps the name of a wheel to what its libraries ask. Raises InstallError that lists everything that is wrong.
+    """
+    asked = sorted({symbol for names in symbols.values() for symbol in names})
+    answer = _ask(interpreter, {"packages": sorted(each.name for each in missing), "symbols": asked})
+    problems = []
+    for each in sorted(missing):
+        version = answer["versions"].get(each.name)
+        if version is None:
+            problems.append(f"{each.name} {each.wanted} is not installed; {each.remedy}")
+        elif not _fits(version, each.wanted):
+            problems.append(f"{each.name} is {version}, wanted is {each.wanted}")
+    if answer["error"]:
+        problems.append(f"PyTorch cannot be imported there: {answer['error']}")
+    lost = set(answer["symbols"])
+    for wheel, names in sorted(symbols.items()):
+        open_ones = sorted(lost & set(names))
+        if open_ones:
+            more = f" and {len(open_ones) - _SHOWN} more" if len(open_ones) > _SHOWN else ""
+            problems.append(f"{wheel} asks PyTorch for symbols that it does not have: {', '.join(open_ones[:_SHOWN])}{more}")
+    if problems:
+        lines = "\n".join(f"  - {problem}" for problem in problems)
+        message = f"This environment does not fit the wheelhouse, and nothing was changed in it ({interpreter}):\n{lines}"
+        raise InstallError(message)
+
+
+def _fits(version: str, wanted: str) -> bool:
+    if wanted and wanted[0].isdigit():
+        return Version(version) == Version(wanted)
+    return SpecifierSet(wanted).contains(version, prereleases=True)
+
+
+def _ask(interpreter: Path, question: Mapping[str, object]) -> dict[str, Any]:
+    result = subprocess.run(
+        [str(interpreter), "-I", "-c", _QUESTION], input=json.dumps(question), capture_output=True, text=True, check=False
+    )
+    if result.returncode != 0:
+        message = f"{interpreter} could not be asked what it has installed:\n{result.stderr.strip()[-2000:]}"
+        raise InstallError(message)
+    answer: dict[str, Any] = json.loads(result.stdout)
+    return answer
+
+
+def disable_kpacks(interpreter: Path, targets: Collection[str]) -> list[str]:
+    """Put aside those packed kernels of an environment's PyTorch that a GPU of the targets cannot load; return their names.
+
+    ROCm's PyTorch wheels from 2.12 on carry `.kpack` files for both settings of XNACK of gfx90a, with which every launch of a
+    kernel fails with hipErrorInvalidImage (TheRock issue 7081); without them PyTorch takes the code in its libraries.
+    """
+    program = "import importlib.util as u; spec = u.find_spec('torch'); print(spec.origin if spec else '')"
+    said = subprocess.run([str(interpreter), "-I", "-c", program], capture_output=True, text=True, check=False).stdout.strip()
+    if not said:
+        return []
+    folder = Path(said).parent / ".kpack"
+    found = [path for target in targets for path in sorted(folder.glob(f"torch_{target}:xnack*.kpack"))]
+    for path in found:
+        path.rename(path.with_name(f"{path.name}.disabled"))
+    return [path.name for path in found]

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from forkhouse.audit.policy import Own, read_policy
+from forkhouse.documents import load, parse
+from forkhouse.errors import DocumentError, UsageError
+from forkhouse.lock import Lock
+
+ROOT = Path(__file__).parent.parent.parent
+CUDA = read_policy("rocm").cuda
+
+
+def test_every_profile_of_the_lock_has_rules() -> None:
+    for profile in load(Lock, ROOT / "upstream.lock").profiles:
+        read_policy(profile)
+
+
+@pytest.mark.parametrize("profile", ["other", "common", "../audit/policies/cpu"])
+def test_a_profile_without_rules_is_refused(profile: str) -> None:
+    with pytest.raises(UsageError, match=r"no rules for the profile .* It has rules for: cpu, rocm"):
+        read_policy(profile)
+
+
+def test_a_pattern_that_is_none_is_refused_with_its_line() -> None:
+    text = "cuda-dlopen: maybe\ndistributions:\n  demo: {host-only: 3, gpu-cod: []}\n"
+    with pytest.raises(
+        DocumentError, match=r"(?s)x:1: cuda-dlopen: .*x:3: distributions\.demo\.gpu-cod: .*x:3: distributions\.demo\.host-only"
+    ):
+        parse(Own, text, name="x")
+
+
+@pytest.mark.parametrize(
+    ("name", "is_cuda"),
+    [
+        ("nvidia-cublas-cu12", True),
+        ("nvidia", True),
+        ("nixl-cu13", True),
+        ("cupy-cuda12x", True),
+        ("flashinfer-python", True),
+        ("cuda-python", True),
+        ("pynvml", True),
+        ("torch", False),
+        ("cucumber", False),
+        ("barracuda", False),
+        ("numpy", False),
+        ("nvidianot", False),
+    ],
+)
+def test_knows_cuda_packages_by_name(name: str, *, is_cuda: bool) -> None:
+    assert CUDA.is_package(name) is is_cuda
+
+
+@pytest.mark.parametrize(
+    ("name", "is_cuda"), [("cu13", True), ("cuda", True), ("cuda12", True), ("cuda12x", True), ("cute", False), ("vllm", False)]
+)
+def test_knows_cuda_extras_by_name(name: str, *, is_cuda: bool) -> None:
+    assert CUDA.is_extra(name) is is_cuda
+
+
+@pytest.mark.parametrize(
+    ("name", "is_cuda"),
+    [
+        ("libcudart.so.12", True),
+        ("libcudart-0a1b2c.so.12.1", True),
+        ("libcuda.so.1", True),
+        ("libcublasLt.so.12", True),
+        ("libnvrtc.so.12", True),
+        ("libcudnn_ops.so.9", True),
+        ("libcusparseLt.so.0", True),
+        ("libnvJitLink.so.12", True),
+        ("libcupti.so.12", True),
+        ("libnvshmem_host.so.3", True),
+        ("libnvidia-ml.so.1", True),
+        ("libtorch_cuda.so", True),
+        ("libc10_cuda.so", True),
+        ("libtorch_hip.so", False),
+        ("libcaffe2_nvrtc.so", False),
+        ("libamdhip64.so.6", False),
+        ("libhsa-runtime64.so.1", False),
+        ("librccl.so.1", False),
+        ("libcurl.so.4", False),
+        ("libnvme.so.1", False),
+        ("libcudf.so", False),
+    ],
+)
+def test_knows_cuda_libraries_by_name(name: str, *, is_cuda: bool) -> None:
+    assert CUDA.is_library(name) is is_cuda
+
+
+@pytest.mark.parametrize(
+    ("name", "is_cuda"),
+    [
+        ("cudaMalloc", True),
+        ("__cudaRegisterFatBinary", True),
+        ("cuInit", True),
+        ("cuMemAlloc_v2", True),
+        ("cublasCreate_v2", True),
+        ("cublasLtMatmul", True),
+        ("nvmlInit_v2", True),
+        ("nvrtcCompileProgram", True),
+        ("nvshmem_malloc", True),
+        ("nvshmemx_init", True),
+        ("cuFileDriverOpen", True),
+        ("ncclAllReduce", False),  # RCCL has it, too
+        ("hipMalloc", False),
+        ("curl_easy_init", False),
+        ("cups_init", False),
+        ("_ZN3c104cuda9CUDAGuardE", False),
+        ("aoti_torch_get_current_cuda_stream", False),
+    ],
+)
+def test_knows_cuda_symbols_by_family(name: str, *, is_cuda: bool) -> None:
+    assert CUDA.is_symbol(name) is is_cuda
+
+
+@pytest.mark.parametrize(
+    ("path", "is_cuda"),
+    [
+        ("/usr/local/cuda/lib64", True),
+        ("/usr/local/cuda-13.0/lib64", True),
+        ("$ORIGIN/../nvidia/cuda_runtime/lib", True),
+        ("$ORIGIN/../torch/lib", False),
+        ("/opt/rocm/lib", False),
+    ],
+)
+def test_knows_where_cuda_lies(path: str, *, is_cuda: bool) -> None:
+    assert CUDA.is_folder(path) is is_cuda

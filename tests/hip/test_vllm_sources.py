@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from forkhouse.audit.elf import Elf
+from forkhouse.audit.offload import code_objects
+from forkhouse.builders.environment import Needs, run_isolated
+from forkhouse.recipes import Pep517
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from forkhouse.pipeline import Plant
+
+pytestmark = [pytest.mark.hip, pytest.mark.timeout(1200)]
+
+# The quickest source with a kernel in it of each extension library that has one.
+SOURCES = {
+    "_C": "csrc/custom_quickreduce.hip.o",
+    "_C_stable_libtorch": "csrc/libtorch_stable/topk.hip.o",
+    "_moe_C_stable_libtorch": "csrc/libtorch_stable/moe/moe_align_sum_kernels.hip.o",
+    "_rocm_C_skinny": "csrc/rocm/skinny_gemms_int4.hip.o",
+}
+WITHOUT_KERNELS = ("cumem_allocator", "spinloop", "fs_io_C")
+
+
+@pytest.fixture(scope="module")
+def build(plant: Plant, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """vLLM's own CMake project, configured as the recipe does it; called with the names of targets, it builds them."""
+    recipe = plant.recipe("vllm-rocm")
+    method = recipe.builders["sdist"]
+    assert isinstance(method, Pep517)
+    native = method.native
+    assert native is not None
+    patched = plant.patched("vllm-rocm", recipe)
+    work = tmp_path_factory.mktemp("vllm")
+    project, log = work / "project", work / "log"
+    shutil.copytree(plant.workspace.root / "recipes/vllm-rocm/native", project)
+    plant.store.check_out(plant.store.subtree(patched.tree, native.paths), project / "upstream")
+    workshop = plant.workshop()
+    needs = Needs(hip=True, wheels=workshop.closure("vllm-rocm"), gigabytes_per_job=native.gigabytes_per_job)
+    variables = workshop.environment.variables(epoch=0, home=work, needs=needs)
+
+    def run(*command: str) -> None:
+        run_isolated(list(command), folder=work, variables=variables, log=log)
+
+    run("cmake", "-S", str(project), "-B", str(work / "build"), "-G", "Ninja")
+    run("cmake", "--build", str(work / "build"), "--target", "vllm-configure")
+    objects = work / "build/objects"
+
+    def ninja(*targets: str) -> Path:
+        run("cmake", "--build", str(objects), "--target", *targets)
+        return objects
+
+    return ninja
+
+
+def test_a_source_of_each_extension_library_compiles_for_every_target(build: Callable[..., Path], plant: Plant) -> None:
+    objects = {library: f"CMakeFiles/{library}.dir/{source}" for library, source in SOURCES.items()}
+    folder = build(*objects.values())
+    for library, name in objects.items():
+        found = {each.target: each.kernels for each in code_objects(folder / name) if each.size}
+        assert set(found) == set(plant.lock.gpu_targets), library
+        assert all(found.values()), library
+
+
+def test_the_libraries_without_kernels_link_against_hip_alone(build: Callable[..., Path]) -> None:
+    folder = build(*WITHOUT_KERNELS)
+    needed = {name: Elf((folder / f"{name}.abi3.so").read_bytes()).tags("NEEDED") for name in WITHOUT_KERNELS}
+    assert any(library.startswith("libamdhip64.so.") for library in needed["cumem_allocator"])
+    assert not [library for names in needed.values() for library in names if "cuda" in library]

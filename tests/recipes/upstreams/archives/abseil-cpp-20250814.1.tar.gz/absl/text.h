@@ -1,0 +1,1 @@
+int absl_length(const char *text);

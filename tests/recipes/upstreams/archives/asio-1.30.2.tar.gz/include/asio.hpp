@@ -1,0 +1,1 @@
+#define ASIO 1

@@ -1,0 +1,1 @@
+#define TASKFLOW 1

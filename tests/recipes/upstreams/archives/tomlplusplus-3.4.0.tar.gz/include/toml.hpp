@@ -1,0 +1,1 @@
+#define TOML 1

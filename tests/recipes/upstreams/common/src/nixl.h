@@ -1,0 +1,1 @@
+int serdes_size();

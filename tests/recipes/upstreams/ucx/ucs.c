@@ -1,0 +1,1 @@
+const char *ucs_home(void) { return "home"; }

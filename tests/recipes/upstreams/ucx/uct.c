@@ -1,0 +1,1 @@
+int uct_lanes(void) { return 2; }

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from forkhouse.documents import parse
+from forkhouse.recipes import Recipe
+from forkhouse.toolchains.doctor import Need, examine
+from forkhouse.toolchains.hip import HipToolchain, Look
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+RECIPE = """
+upstream: demo
+distribution: demo
+local: rocm.1
+rocm: true
+builders:
+  git:
+    kind: pep517
+    native: {paths: ['csrc/**'], hip: true}
+system-packages:
+  - {package: dash, command: sh}
+  - {package: no-tool, command: no-such-tool-at-all}
+"""
+
+
+@pytest.fixture
+def needs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict[str, Need]]:
+    """What a recipe with a compiled half needs, by name."""
+    monkeypatch.setenv("ROCM_PATH", str(tmp_path))
+
+    def ask(looks: Iterable[Look] = (), *, python: str = ">=3.11", apt: bool = True, text: str = RECIPE) -> dict[str, Need]:
+        recipes = {"demo": parse(Recipe, text, name="recipe.yaml")}
+        return {need.need: need for need in examine("rocm", recipes, python=python, looks=looks, apt=apt)}
+
+    return ask
+
+
+def test_what_is_there_is_said_with_its_place_and_version(needs: Callable[..., dict[str, Need]]) -> None:
+    found = needs()
+    assert (found["dash"].state, found["dash"].where) == ("ok", "/usr/bin/sh")
+    assert found["python >=3.11"].where == sys.executable
+    assert found["builds without a network"].where.startswith("/usr/bin/unshare")
+
+
+def test_each_gap_has_the_command_that_closes_it(needs: Callable[..., dict[str, Need]]) -> None:
+    found = needs(python=">=4")
+    assert found["python >=4"].state == "missing"
+    assert found["no-tool"].state == "missing"
+    assert found["no-tool"].remedy == "apt-get install --yes --no-install-recommends no-tool"
+    assert needs(apt=False)["no-tool"].remedy == "install what Debian calls no-tool"
+    assert found["ROCm headers"].state == "missing"
+    assert "Debian's libhsa-runtime-dev, or set ROCM_PATH" in found["ROCm headers"].remedy
+
+
+def test_a_toolchain_that_was_found_is_named_with_its_origin(needs: Callable[..., dict[str, Need]]) -> None:
+    toolchain = HipToolchain(origin="/opt/rocm", root=Path("/opt/rocm"), compiler=Path("/opt/rocm/clang"), version="7.2.1", identity="x")
+    refused = Look(origin="--rocm", root=Path("/x"), toolchain=None, reason="no such folder")
+    found = needs([refused, Look(origin="/opt/rocm", root=toolchain.root, toolchain=toolchain, reason="")])["HIP toolchain"]
+    assert (found.state, found.where, found.version) == ("ok", "/opt/rocm: /opt/rocm", "7.2.1")
+
+
+def test_a_toolchain_that_a_build_would_make_is_no_gap(
+    needs: Callable[..., dict[str, Need]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    looks = [
+        Look(origin="/opt/rocm", root=Path("/opt/rocm"), toolchain=None, reason="no such folder"),
+        Look(origin="private toolchain", root=None, toolchain=None, reason="not made yet"),
+    ]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    gap = needs(looks)["HIP toolchain"]
+    assert gap.state == "missing"
+    assert "/opt/rocm: no such folder; private toolchain: not made yet" in gap.remedy
+    for tool in ("apt-get", "dpkg-deb"):
+        (tmp_path / tool).touch(0o755)
+    assert needs(looks)["HIP toolchain"].state == "made"
+
+
+def test_a_profile_that_compiles_for_no_gpu_needs_no_toolchain(needs: Callable[..., dict[str, Need]]) -> None:
+    assert "HIP toolchain" not in needs(text=RECIPE.replace(", hip: true", ""))
