@@ -13,11 +13,14 @@ DEVICE = "rocm.txt"
 RUNTIME = ("torch", "triton", "amdsmi")
 
 
-def dynamic_metadata(field: str, settings: object, metadata: object) -> object:  # noqa: ARG001  # scikit-build-core passes them
-    """Return the value of a field of pyproject.toml's project table, for scikit-build-core."""
-    if field == "dependencies":
-        return [*RUNTIME, *_requirements(UPSTREAM / "requirements" / DEVICE)]
-    return tomllib.loads((UPSTREAM / "pyproject.toml").read_text(encoding="utf-8"))["project"].get(field, {})
+def dynamic_metadata(settings: object, project: object) -> dict[str, object]:  # noqa: ARG001  # scikit-build-core passes them
+    """Return fields of pyproject.toml's project table, for scikit-build-core."""
+    upstream = tomllib.loads((UPSTREAM / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return {
+        "dependencies": [*RUNTIME, *_requirements(UPSTREAM / "requirements" / DEVICE)],
+        "scripts": upstream["scripts"],
+        "entry-points": upstream["entry-points"],
+    }
 
 
 def _requirements(path: Path) -> list[str]:

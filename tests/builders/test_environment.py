@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.builders.environment import BuildEnvironment, Needs, Steps, jobs, run_isolated
+from forkhouse.builders.environment import BuildEnvironment, Needs, Steps, jobs, run_isolated, telling
 from forkhouse.closure import pinned_wheel
 from forkhouse.errors import BuildError, HashMismatchError, ToolchainError
 from forkhouse.toolchains.hip import HipToolchain
@@ -200,3 +200,16 @@ def test_ninjas_steps_become_progress() -> None:
     # One Ninja of four steps, the second of which is a Ninja of ten; and then words that only look like steps.
     gained = [steps.gained(text) for text in (b"[1/4] a\n", b"[5/10] b\nnoise [9/10] \n", b"[10/10] c\n[2/4] d\n", b"[4/4] e\n")]
     assert gained == pytest.approx([0.25, 0.25, 0.5, 0.0])
+
+
+def test_what_failed_is_shown_although_others_went_on() -> None:
+    noise = [f"warning {number}" for number in range(100)]
+    lines = [*noise, "FAILED: kernel.o ", "clang " + "x" * 1000, "kernel.hip:3: error: no such thing", *noise, "ninja: build stopped"]
+    shown = telling(lines)
+    assert shown[0] == "FAILED: kernel.o "
+    assert len(shown[1]) == 401
+    assert shown[2] == "kernel.hip:3: error: no such thing"
+    assert shown[-1] == "ninja: build stopped"
+    assert len(shown) == 41
+    assert telling(["one", "two"]) == ["one", "two"]
+    assert telling(noise) == noise[-25:]

@@ -252,3 +252,223 @@ after:
     (judged,) = ladder.judge_series(upstream.tree(pyproject_dot_toml="[project]\ndependencies = [\n"), upstream.series())
     assert judged.verdict is Verdict.CONFLICT
     assert "not TOML" in judged.cause
+
+
+def only(upstream: Upstream, name: str, text: str) -> None:
+    """Let the series be one patch."""
+    for path in upstream.folder.iterdir():
+        path.unlink()
+    (upstream.folder / name).write_text(text, encoding="utf-8")
+    (upstream.folder / "series").write_text(f"{name}\n", encoding="utf-8")
+
+
+GPUS = """def gpus(kind):
+    listed = subprocess.run(["vendor-tool", "--list"], capture_output=True)
+    names = [line.split(":")[0] for line in listed.stdout.decode().splitlines()]
+    return [name for name in names if name.startswith(kind)]
+"""
+SPEED = """def speed(link):
+    started = time.monotonic()
+    link.send(bytes(1 << 20))
+    return (1 << 20) / (time.monotonic() - started)
+"""
+FILE = f"import subprocess\nimport time\n\n\n{SPEED}\n\n{GPUS}\n\ndef rest():\n    return None\n"
+REPLACE = """edits:
+  - path: pkg/gpus.py
+    language: python
+    operations:
+      - replace: {call: subprocess.run, within: {function: gpus}}
+        with: our_list()
+"""
+
+
+class TestWhatIsLeft:
+    """A target that its file no longer has is gone only when it is nowhere."""
+
+    @pytest.fixture(params=["edit", "diff"])
+    def judged(self, upstream: Upstream, request: pytest.FixtureRequest) -> Callable[..., Judgement]:
+        """Return a function that judges an edit, or the diff that it makes, on files beside or in place of those of the pin."""
+        plain = Ladder(store=upstream.store, paths={}, pinned={})
+        only(upstream, "0001-list.edit.yaml", HEADER + REPLACE)
+        home = upstream.tree(pkg__gpus_dot_py=FILE, pkg__use_dot_py="import pkg.gpus\n")
+        pinned = pin(home, upstream.series(), plain)
+        if request.param == "diff":
+            (sides,) = pinned.values()
+            made = upstream.store.repository.diff(*(upstream.store.repository[side] for side in (sides.before, sides.after)))
+            only(upstream, "0001-list.patch", f"Subject: List\n\n---\n{made.patch}")
+            pinned = pin(home, upstream.series(), plain)
+
+        def judge(**files: str | None) -> Judgement:
+            base = upstream.tree(**{"pkg__gpus_dot_py": FILE, "pkg__use_dot_py": "import pkg.gpus\n", **files})
+            (judgement,) = Ladder(store=upstream.store, paths={}, pinned=pinned).judge_series(base, upstream.series())
+            return judgement
+
+        return judge
+
+    def test_obsolete_where_the_function_is_gone_from_a_file_that_stays(self, judged: Callable[..., Judgement]) -> None:
+        judgement = judged(pkg__gpus_dot_py=FILE.replace(GPUS, ""))
+        assert judgement.verdict is Verdict.OBSOLETE
+        assert judgement.cause == "function gpus of pkg/gpus.py is gone, and nothing like it is there"
+
+    def test_conflict_where_it_moved_to_another_file(self, judged: Callable[..., Judgement]) -> None:
+        judgement = judged(pkg__gpus_dot_py=FILE.replace(GPUS, ""), pkg__more_dot_py=f"import subprocess\n\n\n{GPUS}")
+        assert judgement.verdict is Verdict.CONFLICT
+        assert judgement.cause.endswith("lives on in pkg/more.py")
+
+    def test_conflict_where_it_moved_into_a_file_that_was_there(self, judged: Callable[..., Judgement]) -> None:
+        judgement = judged(pkg__gpus_dot_py=FILE.replace(GPUS, ""), pkg__use_dot_py=f"import pkg.gpus\n\n\n{GPUS}")
+        assert judgement.cause.endswith("lives on in pkg/use.py")
+
+    def test_conflict_where_another_file_defines_one_of_its_name(self, judged: Callable[..., Judgement]) -> None:
+        anew = "def gpus(kind):\n    return ask_somebody_else(kind)\n"
+        judgement = judged(pkg__gpus_dot_py=FILE.replace(GPUS, ""), pkg__more_dot_py=anew)
+        assert judgement.verdict is Verdict.CONFLICT
+
+    def test_conflict_where_it_has_another_name(self, judged: Callable[..., Judgement]) -> None:
+        judgement = judged(pkg__gpus_dot_py=FILE.replace("def gpus(kind)", "def devices(kind)").replace("--list", "--all"))
+        assert judgement.verdict is Verdict.CONFLICT
+
+    def test_conflict_where_it_was_rewritten_under_its_name(self, judged: Callable[..., Judgement]) -> None:
+        judgement = judged(pkg__gpus_dot_py=FILE.replace(GPUS, "def gpus(kind):\n    return ask_somebody_else(kind)\n"))
+        assert judgement.verdict is Verdict.CONFLICT
+
+    def test_conflict_where_the_file_went_and_the_function_did_not(self, judged: Callable[..., Judgement]) -> None:
+        other = "".join(f"def other_{number}():\n    return compute({number}, 'of another kind')\n\n\n" for number in range(9))
+        judgement = judged(pkg__gpus_dot_py=None, pkg__more_dot_py=f"{other}{GPUS}")
+        assert judgement.verdict is Verdict.CONFLICT
+        assert judgement.cause.endswith("lives on in pkg/more.py")
+
+    def test_what_another_file_had_at_the_pin_did_not_move_there(self, upstream: Upstream) -> None:
+        only(upstream, "0001-list.edit.yaml", HEADER + REPLACE)
+        twin = f"import subprocess\n\n\n{GPUS}"
+        home = upstream.tree(pkg__gpus_dot_py=FILE, pkg__twin_dot_py=twin)
+        pinned = pin(home, upstream.series(), Ladder(store=upstream.store, paths={}, pinned={}))
+        # Also where that file has another name by now.
+        for twin_now in ("pkg__twin_dot_py", "pkg__sister_dot_py"):
+            files = {"pkg__gpus_dot_py": FILE.replace(GPUS, ""), twin_now: f"{twin}\n\nMORE = 1\n"}
+            ladder = Ladder(store=upstream.store, paths={}, pinned=pinned)
+            (judgement,) = ladder.judge_series(upstream.tree(**files), upstream.series())
+            assert judgement.verdict is Verdict.OBSOLETE, twin_now
+
+    def test_what_is_known_of_the_file_is_not_taken_for_the_tree(self, upstream: Upstream) -> None:
+        only(upstream, "0001-list.edit.yaml", HEADER + REPLACE)
+        pinned = pin(upstream.tree(pkg__gpus_dot_py=FILE), upstream.series(), Ladder(store=upstream.store, paths={}, pinned={}))
+        ladder = Ladder(store=upstream.store, paths={}, pinned=pinned)
+        left = {"pkg__gpus_dot_py": FILE.replace(GPUS, "")}
+        trees = [upstream.tree(**left), upstream.tree(**left, pkg__more_dot_py=GPUS), upstream.tree(**left)]
+        judged = [ladder.judge_series(tree, upstream.series())[0].verdict for tree in trees]
+        assert judged == [Verdict.OBSOLETE, Verdict.CONFLICT, Verdict.OBSOLETE]
+
+    def test_too_little_of_its_own_proves_nothing(self, upstream: Upstream) -> None:
+        text = "import os\n\n\ndef a():\n    return os.sep\n\n\ndef b():\n    return os.sep\n"
+        edit = REPLACE.replace("gpus.py", "small.py").replace(
+            "{call: subprocess.run, within: {function: gpus}}", "{pattern: os.sep, within: {function: a}}"
+        )
+        only(upstream, "0001-list.edit.yaml", HEADER + edit)
+        pinned = pin(upstream.tree(pkg__small_dot_py=text), upstream.series(), Ladder(store=upstream.store, paths={}, pinned={}))
+        base = upstream.tree(pkg__small_dot_py=text.replace("def a():\n    return os.sep\n", ""))
+        (judgement,) = Ladder(store=upstream.store, paths={}, pinned=pinned).judge_series(base, upstream.series())
+        assert judgement.verdict is Verdict.CONFLICT
+
+    @pytest.mark.parametrize(
+        ("path", "other", "edit", "text", "block"),
+        [
+            pytest.param(
+                "meson.build",
+                "sub/meson.build",
+                "language: meson\n    operations:\n      - argument: {of: {call: dependency, argument: \"'vendor'\"}, replace: \"'vendor'\", with: \"'ours'\"}",
+                "project('demo')\n\nvendor = dependency('vendor', required: true)\nvendor_flags = ['-DVENDOR_RUNTIME', '-DVENDOR_GRAPHS']\n"
+                "add_project_arguments(vendor_flags, language: 'cpp')\n\nsubdir('src')\n",
+                slice(2, 5),
+                id="meson",
+            ),
+            pytest.param(
+                "pkg/settings.toml",
+                "pkg/more.toml",
+                "language: toml\n    operations:\n      - {set: tool.device.backend, value: ours}",
+                '[tool.other]\nx = 1\n\n[tool.device]\nbackend = "vendor-runtime"\nlibrary-path = "/opt/vendor/lib64"\ngraph-capture = true\n',
+                slice(3, 7),
+                id="toml",
+            ),
+            pytest.param(
+                "pkg/settings.yaml",
+                "pkg/more.yaml",
+                "language: yaml\n    operations:\n      - {set: device.backend, value: ours}",
+                "other:\n  x: 1\ndevice:\n  backend: vendor-runtime\n  library-path: /opt/vendor/lib64\n  graph-capture: true\n",
+                slice(2, 6),
+                id="yaml",
+            ),
+        ],
+    )
+    def test_code_without_definitions_is_known_by_its_lines_and_words(
+        self, upstream: Upstream, path: str, other: str, edit: str, text: str, block: slice
+    ) -> None:
+        only(upstream, "0001-block.edit.yaml", f"{HEADER}edits:\n  - path: {path}\n    {edit}\n")
+        name, other = (each.replace("/", "__").replace(".", "_dot_") for each in (path, other))
+        pinned = pin(upstream.tree(**{name: text}), upstream.series(), Ladder(store=upstream.store, paths={}, pinned={}))
+        ladder = Ladder(store=upstream.store, paths={}, pinned=pinned)
+        lines = text.splitlines(keepends=True)
+        removed = "".join(lines[block])
+        gone = "".join([*lines[: block.start], *lines[block.stop :]])
+        # One of its words is enough for it to live on, and so is its place in another file.
+        mentioned = gone + f"# {removed.split()[0].strip('[]:')}\n"
+        trees = [
+            upstream.tree(**{name: gone}),
+            upstream.tree(**{name: mentioned}),
+            upstream.tree(**{name: gone, other: removed}),
+        ]
+        judged = [ladder.judge_series(tree, upstream.series())[0].verdict for tree in trees]
+        assert judged == [Verdict.OBSOLETE, Verdict.CONFLICT, Verdict.CONFLICT]
+
+
+def test_upstreamed_where_the_argument_that_selects_is_the_one_that_changed(upstream: Upstream) -> None:
+    operation = "argument: {of: {call: link, argument: '\"cuda\"'}, replace: '\"cuda\"', with: '\"hip\"'}"
+    only(upstream, "0001-arg.edit.yaml", f"{HEADER}edits:\n  - path: a.py\n    language: python\n    operations:\n      - {operation}\n")
+    pinned = pin(upstream.tree(a_dot_py='link("cuda", 1)\n'), upstream.series(), Ladder(store=upstream.store, paths={}, pinned={}))
+    ladder = Ladder(store=upstream.store, paths={}, pinned=pinned)
+    texts = {'link(\n    "hip",\n    1,\n)\n': Verdict.UPSTREAMED, "link(device())\n": Verdict.CONFLICT, 'send("hip")\n': Verdict.CONFLICT}
+    assert {text: ladder.judge_series(upstream.tree(a_dot_py=text), upstream.series())[0].verdict for text in texts} == texts
+
+
+def test_what_stood_there_at_the_pin_is_no_sign_of_an_upstreamed_patch(upstream: Upstream) -> None:
+    operation = "replace: {call: vendor_devices}\n        with: count_devices(1)\n"
+    only(upstream, "0001-call.edit.yaml", f"{HEADER}edits:\n  - path: a.py\n    language: python\n    operations:\n      - {operation}")
+    text = "one = count_devices(1)\ntwo = vendor_devices()\n"
+    pinned = pin(upstream.tree(a_dot_py=text), upstream.series(), Ladder(store=upstream.store, paths={}, pinned={}))
+    ladder = Ladder(store=upstream.store, paths={}, pinned=pinned)
+    taken, dropped = (upstream.tree(a_dot_py=text.replace("vendor_devices()", new)) for new in ("count_devices(1)", "None"))
+    assert ladder.judge_series(taken, upstream.series())[0].verdict is Verdict.UPSTREAMED
+    assert ladder.judge_series(dropped, upstream.series())[0].verdict is Verdict.CONFLICT
+
+
+def test_a_diff_is_seen_upstream_in_a_renamed_file(upstream: Upstream) -> None:
+    lines = [f"line {number} of a file\n" for number in range(20)]
+    diff = "".join([" " + line for line in lines[7:10]] + ["-" + lines[10], "+changed\n"] + [" " + line for line in lines[11:14]])
+    header = "--- a/pkg/old.txt\n+++ b/pkg/old.txt\n@@ -8,7 +8,7 @@\n"
+    only(upstream, "0001-text.patch", f"Subject: s\n\n---\ndiff --git a/pkg/old.txt b/pkg/old.txt\n{header}{diff}")
+    home = upstream.tree(pkg__old_dot_txt="".join(lines))
+    pinned = pin(home, upstream.series(), Ladder(store=upstream.store, paths={}, pinned={}))
+    # Moved within the file besides, so that no merge would find it.
+    done = "".join([*lines[6:10], "changed\n", *lines[11:], *lines[:6]])
+    (judgement,) = Ladder(store=upstream.store, paths={}, pinned=pinned).judge_series(
+        upstream.tree(pkg__new_dot_txt=done), upstream.series()
+    )
+    assert (judgement.verdict, judgement.cause) == (
+        Verdict.UPSTREAMED,
+        "every hunk's result is there already; pkg/old.txt is now pkg/new.txt",
+    )
+
+
+def test_a_diff_whose_lines_are_there_twice_is_not_applied_to_the_nearest(upstream: Upstream) -> None:
+    block = "[{}]\nfirst = 1\nsecond = 2\nthird = 3\nbackend = 'vendor'\nfourth = 4\nfifth = 5\nsixth = 6\n\n"
+    hunk = "@@ -2,7 +2,7 @@\n first = 1\n second = 2\n third = 3\n-backend = 'vendor'\n+backend = 'ours'\n fourth = 4\n fifth = 5\n sixth = 6\n"
+    diff = f"diff --git a/a.toml b/a.toml\n--- a/a.toml\n+++ b/a.toml\n{hunk}"
+    only(upstream, "0001-key.patch", f"Subject: s\n\n---\n{diff}")
+    text = block.format("one") + "[end]\n"
+    pinned = pin(upstream.tree(a_dot_toml=text), upstream.series(), Ladder(store=upstream.store, paths={}, pinned={}))
+    ladder = Ladder(store=upstream.store, paths={}, pinned=pinned)
+    (judgement,) = ladder.judge_series(upstream.tree(a_dot_toml=block.format("copy") + text), upstream.series())
+    assert judgement.verdict is Verdict.CONFLICT
+    assert "are there more than once" in judgement.cause
+    (moved,) = ladder.judge_series(upstream.tree(a_dot_toml="[new]\n\n" + text), upstream.series())
+    assert moved.verdict is Verdict.CLEAN

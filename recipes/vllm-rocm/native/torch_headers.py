@@ -1,6 +1,6 @@
 """Make the headers that a ROCm build of PyTorch has out of those that its CPU build has, with PyTorch's own hipify.
 
-Usage: torch_headers.py FOLDER. The folder stays empty where the PyTorch at hand is a ROCm build.
+Usage: torch_headers.py FOLDER. The folder stays empty where the PyTorch at hand is a ROCm build. Prints where that PyTorch is.
 """
 
 from __future__ import annotations
@@ -58,3 +58,4 @@ def make(target: Path) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    print(Path(torch.__file__).parent)  # noqa: T201  # CMake reads it

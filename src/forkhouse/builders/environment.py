@@ -155,6 +155,20 @@ class Steps:
         return self._done - old
 
 
+_WIDE, _FROM_FAILURE, _FROM_END = 400, 15, 25
+
+
+def telling(lines: list[str]) -> list[str]:
+    """Return the lines of a build's log that say what failed: its last ones, and before them the first step that Ninja says failed.
+
+    Other compilers go on for a while and write over what matters.
+    """
+    begun = max(0, len(lines) - _FROM_END)
+    failed = next((number for number, line in enumerate(lines) if line.startswith("FAILED: ")), begun)
+    shown = [*lines[failed : min(failed + _FROM_FAILURE, begun)], *(["…"] if failed + _FROM_FAILURE < begun else []), *lines[begun:]]
+    return [line if len(line) <= _WIDE else f"{line[:_WIDE]}…" for line in shown]
+
+
 def run_isolated(command: list[str], *, folder: Path, variables: Mapping[str, str], log: Path) -> None:
     """Run a build command without a network, its output in `log`.
 
@@ -175,7 +189,6 @@ def run_isolated(command: list[str], *, folder: Path, variables: Mapping[str, st
             stream.flush()
             task.advance(steps.gained(chunk))
     if process.returncode != 0:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-        tail = "\n".join(f"  {line}" for line in lines[-25:])
+        tail = "\n".join(f"  {line}" for line in telling(log.read_text(encoding="utf-8", errors="replace").splitlines()))
         message = f"`{' '.join(command)}` ended with exit code {process.returncode}. Its last lines:\n{tail}\nThe whole log: {log}"
         raise BuildError(message)
