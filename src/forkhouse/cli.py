@@ -114,10 +114,20 @@ def build(
     as_json: bool,
 ) -> None:
     """Build the wheelhouse of a profile from the pinned, patched upstreams."""
-    from forkhouse.pipeline import build_profile, plan  # noqa: PLC0415  # start-up time
-    from forkhouse.workspace import exclusive  # noqa: PLC0415  # start-up time
+    from forkhouse.freshness import forget, remember, unchanged  # noqa: PLC0415  # start-up time
 
     workspace = _workspace(context)
+    chosen = (sources, mirror and mirror.resolve(), rocm and rocm.resolve())
+    known = None if dry_run else unchanged(workspace, profile, chosen)
+    if known is not None:
+        with showing():
+            report().line("wheelhouse", f"nothing has changed, {known['wheelhouse']} is up to date ({len(known['wheels'])} wheels)")
+        if as_json:
+            click.echo(json.dumps({**known, "changed": False}, indent=1))
+        return
+    from forkhouse.pipeline import build_profile, built_state, plan  # noqa: PLC0415  # start-up time
+    from forkhouse.workspace import exclusive  # noqa: PLC0415  # start-up time
+
     with showing(), exclusive(workspace, wait=wait):
         plant = _plant(workspace, sources, mirror, offline=offline, rocm=rocm)
         intents = plan(plant, profile)
@@ -127,12 +137,21 @@ def build(
             if as_json:
                 click.echo(json.dumps([asdict(intent) for intent in intents], indent=1))
             return
+        forget(workspace, profile)
         product = build_profile(plant, profile, system_packages=system_packages)
-    rows = _product_rows(product)
+        rows = _product_rows(product)
+        answer = {
+            "wheelhouse": product.wheelhouse.folder.relative_to(workspace.root).as_posix(),
+            "changed": product.wheelhouse.changed,
+            "wheels": rows,
+            "missing": [asdict(each) for each in product.missing],
+        }
+        if not product.missing:
+            remember(
+                workspace, profile, chosen, built_state(plant, product, {**answer, "wheels": [{**row, "seconds": 0.0} for row in rows]})
+            )
     if as_json:
-        folder = product.wheelhouse.folder.relative_to(workspace.root).as_posix()
-        missing = [asdict(each) for each in product.missing]
-        click.echo(json.dumps({"wheelhouse": folder, "changed": product.wheelhouse.changed, "wheels": rows, "missing": missing}, indent=1))
+        click.echo(json.dumps(answer, indent=1))
     else:
         columns = ("name", "version", "size", "sha256", "source", "patches", "seconds")
         _table("Wheels", columns, [[str(row[column]) for column in columns] for row in rows])

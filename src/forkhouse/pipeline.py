@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from forkhouse import audit, builders, patches, wheelhouse
 from forkhouse.builders import BuiltWheel, Workshop, build_wheel
@@ -17,6 +17,7 @@ from forkhouse.config import read_config
 from forkhouse.documents import load
 from forkhouse.errors import DocumentError, UnreachableError, UsageError
 from forkhouse.externals import missing
+from forkhouse.freshness import Built
 from forkhouse.lock import FORMS, Lock, Profile, describe
 from forkhouse.patches import PatchedTree, apply_series
 from forkhouse.patches.series import Patch, read_series
@@ -25,7 +26,7 @@ from forkhouse.recipes import Recipe, Repack, read_recipe
 from forkhouse.sources import Access, acquire, candidates
 from forkhouse.sources.registry import Registry
 from forkhouse.sources.store import ObjectStore
-from forkhouse.toolchains import missing_packages, require_packages
+from forkhouse.toolchains import find_rocm, found_at, missing_packages, require_packages
 from forkhouse.toolchains.hip import HipToolchain, Look, first, search
 from forkhouse.wheelhouse import Wheelhouse, publish
 from forkhouse.workspace import Journal, Workspace, digest_folder
@@ -153,6 +154,11 @@ class Plant:
             siblings=[built[needed] for needed in recipe.needs],
         )
 
+    @property
+    def toolchain(self) -> HipToolchain | None:
+        """The HIP toolchain, where this run has needed it."""
+        return self._hip[0] if self._hip else None
+
     def looks(self, *, make: bool) -> Iterator[Look]:
         """Yield where a HIP toolchain is looked for and what is found; see `toolchains.hip.search`."""
         folder = self.workspace.build / "toolchains"
@@ -251,6 +257,18 @@ def build_profile(plant: Plant, name: str, *, system_packages: bool) -> Product:
         left_out += missing(profile.externals, plant.registry, read_config().indexes)
         house = _publish(plant, name, list(built.values()), left_out)
     return Product(wheelhouse=house, built=tuple(built.values()), missing=tuple(left_out))
+
+
+def built_state(plant: Plant, product: Product, answer: dict[str, Any]) -> Built:
+    """Return what tells a later run that there is nothing to do."""
+    recipes = [plant.recipe(wheel.recipe) for wheel in product.built]
+    tools = [found_at(package) for recipe in recipes for package in recipe.system_packages]
+    if any(recipe.rocm for recipe in recipes):
+        tools.append(str(find_rocm() / "include/hsa/hsa.h"))
+    if plant.toolchain is not None:
+        tools += [str(plant.toolchain.compiler), str(plant.toolchain.root / "include/hip/hip_version.h")]
+    away = any(wheel.patched.source.passed_over for wheel in product.built)
+    return Built(tools=tuple(sorted({tool for tool in tools if tool})), hosts_away=away, answer=answer)
 
 
 def _left_out(plant: Plant, recipe: Recipe, error: UnreachableError) -> Missing:

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.pipeline.conftest import Checkout
+
+QUICK = "nothing has changed, wheels/cpu is up to date (3 wheels)"
+
+
+@pytest.fixture
+def built(checkout: Checkout) -> Checkout:
+    checkout.build()
+    assert QUICK in checkout.run("build").stderr
+    return checkout
+
+
+def test_a_second_run_looks_at_nothing_and_answers_the_same(checkout: Checkout) -> None:
+    first = checkout.build()
+    again = checkout.run("build", "--json")
+    assert QUICK in again.stderr
+    untouched = {**first, "changed": False, "wheels": [{**row, "seconds": 0.0} for row in first["wheels"]]}
+    assert json.loads(again.stdout) == untouched
+
+
+def touch_patch(checkout: Checkout) -> None:
+    os.utime(checkout.root / "patches/transport/series")
+
+
+def add_recipe_file(checkout: Checkout) -> None:
+    (checkout.root / "recipes/transport/notes").touch()
+
+
+def lose_a_wheel(checkout: Checkout) -> None:
+    next((checkout.root / "wheels/cpu").glob("helper-*.whl")).unlink()
+
+
+def change_a_wheel(checkout: Checkout) -> None:
+    path = next((checkout.root / "wheels/cpu").glob("helper-*.whl"))
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(bytes(len(content)))
+
+
+def change_the_closure(checkout: Checkout) -> None:
+    os.utime(checkout.root / "pylock.cpu.toml")
+
+
+def spoil_the_record(checkout: Checkout) -> None:
+    (checkout.root / "build/fresh/cpu.json").write_text("{", encoding="utf-8")
+
+
+@pytest.mark.parametrize("change", [touch_patch, add_recipe_file, lose_a_wheel, change_a_wheel, change_the_closure, spoil_the_record])
+def test_whatever_changes_is_looked_at(built: Checkout, change: Callable[[Checkout], None]) -> None:
+    whole = built.wheelhouse()
+    change(built)
+    assert QUICK not in built.run("build").stderr
+    assert built.wheelhouse() == whole
+    assert QUICK in built.run("build").stderr
+
+
+def test_other_options_are_another_question(built: Checkout) -> None:
+    assert QUICK not in built.run("build", "--mirror", str(built.upstream.parent), "--sources", "auto").stderr
+
+
+def test_a_build_that_failed_leaves_nothing_to_trust(built: Checkout) -> None:
+    built.edit("recipes/transport/backend.py", '"gcc"', '"no-such-compiler"')
+    built.run("build", code=21)
+    built.edit("recipes/transport/backend.py", '"no-such-compiler"', '"gcc"')
+    assert QUICK not in built.run("build").stderr
+
+
+def test_hosts_that_did_not_answer_are_asked_again_after_a_day(built: Checkout) -> None:
+    path = built.root / "build/fresh/cpu.json"
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    assert kept["asked"] is None  # every host answered
+    for hours, quick in ((23, True), (25, False)):
+        path.write_text(json.dumps({**kept, "asked": time.time() - hours * 3600}), encoding="utf-8")
+        assert (QUICK in built.run("build").stderr) is quick
