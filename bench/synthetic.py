@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from bench.dialects import Dialect
 
 HOUR = 3600
-FATES = ("upstreamed", "reworded", "renamed", "signature", "deleted", "file-deleted", "copied")
+FATES = ("upstreamed", "reworded", "renamed", "signature", "deleted", "carried", "file-deleted", "copied")
 CHANGES = ("near", "moved", "reformatted", "file-renamed")
 
 
@@ -47,6 +47,8 @@ class Block:
     text: str
     old: str = ""
     new: str = ""
+    copy: bool = False
+    """It was copied from what a patch is about, and stays as it is."""
 
 
 @dataclass(slots=True)
@@ -160,7 +162,9 @@ class _Generator:
         for change in self.random.sample(possible, self.random.randrange(3)):
             self.plan[self.random.randrange(1, max(2, commits // 2))].append((site, change))
         if fate:
-            self.plan[self.random.randrange(commits // 2 + 1, commits)].append((site, fate))
+            # Late, as what is carried elsewhere makes the deletion of its like ambiguous from then on.
+            begin = commits - max(1, commits // 8) if fate == "carried" else commits // 2 + 1
+            self.plan[self.random.randrange(begin, commits)].append((site, fate))
 
     def run(self, folder: Path) -> Upstream:
         weight = [
@@ -184,6 +188,8 @@ class _Generator:
             commits.append(commit)
             trees.append(tree)
             touched = {site.patch for site, _ in self.plan[number]}
+            if any(change == "carried" for _, change in self.plan[number]):
+                touched = {site.patch for site in self.sites}  # what it says of others of its kind
             changed = {*entries}
             truths.append(
                 {
@@ -232,7 +238,7 @@ class _Generator:
 
     def _neutral_change(self) -> str:
         file = self.random.choice(self.files)
-        blocks = [block for block in file.blocks if not block.old]
+        blocks = [block for block in file.blocks if not block.old and not block.copy]
         act = self.random.choice(("insert", "change", "remove", "new"))
         if act == "new":
             self.files.append(
@@ -286,11 +292,21 @@ class _Generator:
                 block.text = recipe.rename(block.text, block.name)
             case "deleted":
                 file.blocks.remove(block)
+            case "carried":
+                # Into a file that no patch is about, and that stays.
+                taken = {id(other.file) for other in self.sites}
+                free = [each for each in self.files if each.dialect is file.dialect and id(each) not in taken]
+                if not free:
+                    free = [File(path=self._path(file.dialect), dialect=file.dialect, blocks=[self._neutral(file.dialect)])]
+                    self.files += free
+                file.blocks.remove(block)
+                self.random.choice(free).blocks.append(block)
             case "file-deleted":
                 self.files.remove(file)
             case "copied":
                 name = f"other_{self._next()}"
-                file.blocks.insert(self.random.randrange(len(file.blocks)), Block(name=name, text=block.text.replace(block.name, name)))
+                copy = Block(name=name, text=block.text.replace(block.name, name), copy=True)
+                file.blocks.insert(self.random.randrange(len(file.blocks)), copy)
         return f"{change} of {block.name}"
 
     def _rewrite(self, block: Block, text: str, *, whole: bool) -> None:
@@ -301,6 +317,11 @@ class _Generator:
     def _truth(self, site: Site) -> Truth:
         why = " ".join((*sorted(site.done), site.fate)).strip() or "untouched"
         verdicts = _right_verdicts(site)
+        if site.fate in {"deleted", "file-deleted"} and any(
+            other.fate == "carried" and other.recipe.old == site.recipe.old for other in self.sites
+        ):
+            # The same lines came to another file, and nobody can tell that they are another patch's.
+            verdicts |= {Verdict.CONFLICT}
         known = site.fate in {"", "copied"} or (site.fate == "signature" and site.recipe.new_signature is not None)
         if not known:
             return Truth(verdicts=verdicts, why=why)
@@ -329,7 +350,8 @@ def _right_verdicts(site: Site) -> frozenset[Verdict]:  # the truth, case by cas
             return frozenset({Verdict.RESTRUCTURED})
         case "signature":
             return frozenset({Verdict.CONFLICT, *APPLIED} if site.recipe.whole else {Verdict.CONFLICT})
-        case "renamed":
+        case "renamed" | "carried":
+            # A removal is done in the file that it names.
             return frozenset({Verdict.CONFLICT, Verdict.UPSTREAMED} if site.recipe.removal else {Verdict.CONFLICT})
         case "copied" if textual:
             return frozenset({Verdict.CONFLICT, Verdict.CLEAN, Verdict.MERGED})

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
 from forkhouse.errors import BusyError, ForkhouseError, StorageError, UsageError
@@ -132,6 +131,8 @@ def digest_folder(folder: Path) -> str:
 @contextlib.contextmanager
 def exclusive(workspace: Workspace, *, wait: float) -> Iterator[None]:
     """Hold the checkout for one run. Waits `wait` seconds for another run to end, then raises BusyError."""
+    from filelock import FileLock, Timeout  # noqa: PLC0415  # start-up time
+
     with storage_errors("Making build/"):
         workspace.build.mkdir(parents=True, exist_ok=True)
     lock = FileLock(workspace.build / "lock", timeout=wait)

@@ -96,13 +96,26 @@ def test_what_is_gone_is_gone_and_what_is_upstream_is_there(made: tuple[Upstream
         replay, case = real(patch, tree, upstream, store, git_apply)
         assert not case.files, patch.name
         assert not replay.claimed
-        assert truth.verdicts == {Verdict.OBSOLETE}
+        # Where the same lines came to another file, nobody can tell that they are another patch's.
+        assert truth.verdicts - {Verdict.CONFLICT} == {Verdict.OBSOLETE}
     upstreamed = cases(upstream, lambda truth: truth.why == "upstreamed")
     assert upstreamed
     for patch, tree, _ in upstreamed:
         _, case = real(patch, tree, upstream, store, git_apply)
         backwards = must(run(store.folder, "git", "diff", "-R", *_sides(patch, upstream, store))).stdout
         assert git_apply(Case(files=case.files, patch=backwards)).claimed, patch.name
+
+
+def test_what_was_carried_elsewhere_is_in_another_file(made: tuple[Upstream, ObjectStore]) -> None:
+    upstream, store = made
+    found = cases(upstream, lambda truth: truth.why.endswith("carried"))
+    assert found
+    for patch, tree, truth in found:
+        assert Verdict.CONFLICT in truth.verdicts
+        assert Verdict.OBSOLETE not in truth.verdicts
+        (name,) = {word for word in patch.subject.split() if word.startswith("target_")} or {""}
+        before, after = ({file.path for file in store.files(each) if name.encode() in file.content} for each in (upstream.trees[0], tree))
+        assert not name or (before and after and before != after), patch.name
 
 
 def _sides(patch: Patch, upstream: Upstream, store: ObjectStore) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from pygit2.enums import FileMode
 
 from forkhouse.patches.ladder import Ladder, Verdict, pin
 from forkhouse.patches.series import Patch, read_series
+from forkhouse.patches.textual import difference
 from forkhouse.sources.store import ObjectStore, TreeFile
 
 if TYPE_CHECKING:
@@ -294,7 +295,7 @@ class TestWhatIsLeft:
         pinned = pin(home, upstream.series(), plain)
         if request.param == "diff":
             (sides,) = pinned.values()
-            made = upstream.store.repository.diff(*(upstream.store.repository[side] for side in (sides.before, sides.after)))
+            made = difference(sides.before, sides.after, store=upstream.store)
             only(upstream, "0001-list.patch", f"Subject: List\n\n---\n{made.patch}")
             pinned = pin(home, upstream.series(), plain)
 
@@ -320,7 +321,7 @@ class TestWhatIsLeft:
         assert judgement.cause.endswith("lives on in pkg/use.py")
 
     def test_conflict_where_another_file_defines_one_of_its_name(self, judged: Callable[..., Judgement]) -> None:
-        anew = "def gpus(kind):\n    return ask_somebody_else(kind)\n"
+        anew = "def gpus(*, wanted):\n    return ask_somebody_else(wanted)\n"
         judgement = judged(pkg__gpus_dot_py=FILE.replace(GPUS, ""), pkg__more_dot_py=anew)
         assert judgement.verdict is Verdict.CONFLICT
 
@@ -329,7 +330,7 @@ class TestWhatIsLeft:
         assert judgement.verdict is Verdict.CONFLICT
 
     def test_conflict_where_it_was_rewritten_under_its_name(self, judged: Callable[..., Judgement]) -> None:
-        judgement = judged(pkg__gpus_dot_py=FILE.replace(GPUS, "def gpus(kind):\n    return ask_somebody_else(kind)\n"))
+        judgement = judged(pkg__gpus_dot_py=FILE.replace(GPUS, "def gpus(*, wanted):\n    return ask_somebody_else(wanted)\n"))
         assert judgement.verdict is Verdict.CONFLICT
 
     def test_conflict_where_the_file_went_and_the_function_did_not(self, judged: Callable[..., Judgement]) -> None:
@@ -419,6 +420,17 @@ class TestWhatIsLeft:
         ]
         judged = [ladder.judge_series(tree, upstream.series())[0].verdict for tree in trees]
         assert judged == [Verdict.OBSOLETE, Verdict.CONFLICT, Verdict.CONFLICT]
+
+    def test_a_line_that_moved_alone_out_of_a_file_that_went_is_not_gone(self, upstream: Upstream) -> None:
+        operation = 'argument: {of: {call: dependency, argument: "\'vendor\'"}, remove: "required: true"}'
+        edit = f"edits:\n  - path: meson.build\n    language: meson\n    operations:\n      - {operation}\n"
+        only(upstream, "0001-argument.edit.yaml", HEADER + edit)
+        line = "vendor = dependency('vendor', required: true)\n"
+        home = upstream.tree(meson_dot_build="".join(f"add_test('number {number} of the tests')\n" for number in range(9)) + line)
+        pinned = pin(home, upstream.series(), Ladder(store=upstream.store, paths={}, pinned={}))
+        ladder = Ladder(store=upstream.store, paths={}, pinned=pinned)
+        trees = [upstream.tree(sub__meson_dot_build=f"project('sub')\n{text}subdir('src')\n") for text in ("", line)]
+        assert [ladder.judge_series(tree, upstream.series())[0].verdict for tree in trees] == [Verdict.OBSOLETE, Verdict.CONFLICT]
 
 
 def test_upstreamed_where_the_argument_that_selects_is_the_one_that_changed(upstream: Upstream) -> None:

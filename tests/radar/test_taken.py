@@ -93,8 +93,7 @@ def test_the_commit_with_an_equal_patch_id_is_named(history: History) -> None:
     assert matrix.brought_by(0) == subject
     assert matrix.cells[0][2].cause.endswith(f"commit {subject} has the same patch id")
     assert subject in page([matrix])
-    (patch,) = matrix.as_json()["patches"]  # type: ignore[misc]  # a list of one
-    assert patch["upstreamed-by"] == subject
+    assert f"'upstreamed-by': '{subject}'" in str(matrix.as_json())
 
 
 def test_a_commit_that_brings_more_is_known_by_its_effect_alone(history: History) -> None:
@@ -108,7 +107,6 @@ def test_a_commit_that_brings_more_is_known_by_its_effect_alone(history: History
 def test_the_commit_is_found_in_a_merged_branch_and_between_candidates(history: History) -> None:
     history.git(history.folder, "checkout", "--quiet", "-b", "side")
     subject = history.commit("Take the step", OURS)
-    history.commit("More on the side", OURS, side="x = 1\n")
     history.git(history.folder, "checkout", "--quiet", "main")
     history.commit("Meanwhile", main="x = 1\n")
     history.git(history.folder, "merge", "--quiet", "--no-ff", "-m", "Merge", "side")
@@ -129,13 +127,14 @@ def test_what_was_taken_and_changed_since_is_upstreamed_all_the_same(history: Hi
 
 
 def test_what_was_taken_back_is_not_upstream(history: History) -> None:
-    history.commit("Take the step", OURS)
+    first = history.commit("Take the step", OURS)
     history.git(history.folder, "revert", "--no-edit", "HEAD")
     history.commit("Go another way", TEXT.replace("step_6()", "step_six()"))
     assert verdicts(history.radar()) == [Verdict.CLEAN, Verdict.UPSTREAMED, Verdict.CLEAN, Verdict.CONFLICT]
-    again = history.commit("Back", TEXT)
+    history.commit("Back", TEXT)
     again = history.commit("Take it again", OURS)
     history.commit("Improve it", OURS.replace("our_own_step(6)", "better_step(6, fast=True)"))
     matrix = history.radar()
     assert verdicts(matrix)[-2:] == [Verdict.UPSTREAMED, Verdict.UPSTREAMED]
     assert matrix.cells[0][-1].cause.startswith(f"commit {again}")
+    assert matrix.brought_by(0) == first

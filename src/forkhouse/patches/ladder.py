@@ -245,6 +245,9 @@ class Ladder:
         except PatchConflictError as error:
             cause = str(error)
         else:
+            doubt = self._doubt(base, patch, diff)
+            if doubt:
+                return judged(Verdict.CONFLICT, doubt)
             if tree != base:
                 return judged(Verdict.CLEAN, tree=tree)
             cause = "it applies and changes nothing"
@@ -274,6 +277,24 @@ class Ladder:
             if gone:
                 return replace(judged(Verdict.OBSOLETE, _gone_for_good(gone)), lost=lost)
         return judged(Verdict.CONFLICT, f"{cause} {moved}".strip())
+
+    def _doubt(self, base: str, patch: Patch, diff: pygit2.Diff) -> str:
+        """Say which hunk has its lines at several places of a file that is not as at the pin: the nearest may be a copy."""
+        pinned = self.pinned.get(patch.name)
+        for part in diff:
+            if pinned is None or part is None:
+                continue
+            path = part.delta.old_file.path
+            entry = self.store.entry(base, path)
+            if entry is None or entry == self.store.entry(pinned.before, path):
+                continue
+            content = b"\n" + self.store.content(entry)
+            for number, hunk in enumerate(part.hunks, start=1):
+                wanted = b"\n" + b"".join(line.raw_content for line in hunk.lines if line.origin in " -")
+                first = content.find(wanted)
+                if first >= 0 and content.find(wanted, first + 1) >= 0:
+                    return f"{path}: the lines of hunk {number} (from line {hunk.old_start}) are there more than once; give it more context"
+        return ""
 
     def _lost_hunks(self, base: str, pinned: Pinned, renamed: Mapping[str, str]) -> tuple[list[str], tuple[Stretch, ...]]:
         """Say what a textual patch was about and its files no longer have; nothing when some of it is still there, or may be."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from forkhouse.patches.ladder import APPLIED, SETTLED, Ladder, Verdict
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from forkhouse.patches.ladder import Pinned
     from forkhouse.patches.series import Patch
     from forkhouse.radar.candidates import Candidate
+    from forkhouse.radar.taken import Taken
     from forkhouse.workspace import Journal
 
 CHUNK = 32
@@ -43,6 +44,8 @@ class Matrix:
     candidates: tuple[Candidate, ...]
     patches: tuple[str, ...]
     cells: tuple[tuple[Cell, ...], ...]
+    taken: Mapping[str, Taken] = field(default_factory=dict)
+    """Patches that a commit is, by name."""
 
     def survival(self) -> tuple[float, ...]:
         """Return for each candidate the share of patches that are settled there: applied, upstream already, or without an object."""
@@ -58,6 +61,14 @@ class Matrix:
     def first_break(self, row: int) -> Candidate | None:
         """Return the candidate that broke a patch."""
         return self.first(row, Verdict.CONFLICT)
+
+    def brought_by(self, row: int) -> str | None:
+        """Say which commit or release brought a patch; None when none did."""
+        found = self.first(row, Verdict.UPSTREAMED)
+        own = self.taken.get(self.patches[row])
+        if found is None or own is None or found.commit not in own.holders:
+            return found.label if found else None
+        return own.commit
 
     def newest_whole(self) -> Candidate | None:
         """Return the newest candidate on which no patch is in conflict."""
@@ -85,7 +96,7 @@ class Matrix:
                 {
                     "name": name,
                     "first-break": broken.label if (broken := self.first_break(row)) else None,
-                    "upstreamed-by": brought.label if (brought := self.first(row, Verdict.UPSTREAMED)) else None,
+                    "upstreamed-by": self.brought_by(row),
                     "verdicts": [asdict(cell) for cell in self.cells[row]],
                 }
                 for row, name in enumerate(self.patches)
@@ -103,8 +114,12 @@ def scan(
     *,
     journal: Journal,
     engine: str,
+    taken: Mapping[str, Taken] | None = None,
 ) -> Matrix:
-    """Judge a series on every candidate, side by side in processes. What was judged before is not judged again."""
+    """Judge a series on every candidate, side by side in processes. What was judged before is not judged again.
+
+    What a commit brought as it is (`taken`) is upstreamed where the tree alone does not show it, as the upstream went on working on it.
+    """
     series = digest([patch.sha256 for patch in patches], dict(ladder.paths), [asdict(pinned) for pinned in ladder.pinned.values()], engine)
     keys = {candidate.tree: digest(series, candidate.tree) for candidate in candidates}
     whole = digest(series, list(keys))
@@ -122,7 +137,14 @@ def scan(
             task.advance(len(chunk))
     if record is None:
         journal.put("radar", whole, known)
-    columns = [[Cell(verdict=Verdict(verdict), cause=cause) for verdict, cause in known[candidate.tree]] for candidate in candidates]  # type: ignore[attr-defined]  # the journal holds what was put there
+    own = taken or {}
+    columns = [
+        [
+            _with_history(Cell(verdict=Verdict(verdict), cause=cause), own.get(patch.name), candidate)
+            for patch, (verdict, cause) in zip(patches, known[candidate.tree], strict=True)  # type: ignore[call-overload]  # the journal holds what was put there
+        ]
+        for candidate in candidates
+    ]
     return Matrix(
         upstream=upstream,
         form=form,
@@ -130,7 +152,19 @@ def scan(
         candidates=tuple(candidates),
         patches=tuple(patch.name for patch in patches),
         cells=tuple(zip(*columns, strict=True)),
+        taken=own,
     )
+
+
+def _with_history(cell: Cell, taken: Taken | None, candidate: Candidate) -> Cell:
+    """Say of a patch that the candidate's history holds which commit it is."""
+    if taken is None or candidate.commit not in taken.holders:
+        return cell
+    if cell.verdict is Verdict.UPSTREAMED:
+        return Cell(verdict=cell.verdict, cause=f"{cell.cause}; commit {taken.commit} has the same patch id")
+    if cell.verdict is Verdict.CONFLICT:
+        return Cell(verdict=Verdict.UPSTREAMED, cause=f"commit {taken.commit} has the same patch id, and the upstream has changed it since")
+    return cell
 
 
 def _judge_all(chunks: Sequence[Sequence[str]], patches: Sequence[Patch], ladder: Ladder) -> Sequence[list[list[tuple[str, str]]]]:

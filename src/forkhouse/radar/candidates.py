@@ -9,6 +9,7 @@ import pygit2
 from pygit2.enums import SortMode
 
 from forkhouse.errors import UnreachableError, UsageError
+from forkhouse.radar.taken import label
 from forkhouse.sources.releases import offered
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class Candidate:
     when: int
     """Seconds since 1970, UTC."""
     tree: str
+    commit: str = ""
+    """Of a git history: the whole id."""
 
 
 def releases(registry: Registry, source: RegistrySource) -> list[Release]:
@@ -92,10 +95,11 @@ def commit_candidates(mirror: Path, since: str, until: str, store: ObjectStore, 
     }
     return [
         Candidate(
-            label=names.get(commit.id, f"{str(commit.id)[:12]} {commit.message.partition(chr(10))[0]}"),
+            label=names.get(commit.id, label(commit)),
             order=order,
             when=commit.commit_time,
             tree=str(commit.tree_id),
+            commit=str(commit.id),
         )
         for order, commit in enumerate(reversed(commits))
     ]

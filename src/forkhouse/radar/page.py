@@ -61,9 +61,8 @@ def _section(matrix: Matrix) -> str:
     rows = []
     for row, name in enumerate(matrix.patches):
         broken = matrix.first_break(row)
-        brought = matrix.first(row, Verdict.UPSTREAMED)
         cause = matrix.cells[row][matrix.candidates.index(broken)].cause if broken else ""
-        cells = (broken.label if broken else "never", brought.label if brought else "not yet", cause)
+        cells = (broken.label if broken else "never", matrix.brought_by(row) or "not yet", cause)
         rows.append(f"<tr><td><code>{escape(name)}</code></td>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>")
     return (
         f"<h2>{escape(matrix.upstream)} <small>({escape(matrix.form)}, pinned at {escape(matrix.pin)}, "

@@ -15,6 +15,7 @@ from forkhouse.pipeline import engine
 from forkhouse.progress import report
 from forkhouse.radar import Matrix, scan
 from forkhouse.radar.candidates import around, commit_candidates, release_candidates, releases
+from forkhouse.radar.taken import taken
 from forkhouse.sources.git import mirror_address
 from forkhouse.workbench import Bench, bench_on, import_release
 
@@ -76,4 +77,5 @@ def _scan(plant: Plant, bench: Bench, label: str, candidates: list[Candidate]) -
         bench.ladder,
         journal=plant.journal,
         engine=engine(patches),
+        taken=taken(candidates, bench.ladder.pinned, plant.store),
     )
