@@ -26,13 +26,27 @@ from forkhouse.config import read_config
 from forkhouse.documents import dump
 from forkhouse.errors import ForkhouseError, HashMismatchError, UnreachableError, UsageError
 from forkhouse.externals import fetched, filled
-from forkhouse.lock import ArchiveSource, Component, DebianSource, GitSource, Pinned, RegistrySource, Source, Upstream, describe
+from forkhouse.lock import (
+    ArchiveSource,
+    Component,
+    DebianSource,
+    GitSource,
+    HipToolchain,
+    Pinned,
+    RegistrySource,
+    Source,
+    Upstream,
+    describe,
+)
 from forkhouse.pipeline import engine
 from forkhouse.progress import report
 from forkhouse.recipes import Pep517, UpstreamProject
+from forkhouse.sources.debian import newest_debian_binaries
 from forkhouse.sources.git import mirror_address, remote_tag
 from forkhouse.sources.releases import offered
 from forkhouse.toolchains import require_packages
+from forkhouse.toolchains.hip import first, look
+from forkhouse.toolchains.private_root import private_root
 from forkhouse.wheelhouse import compiled, kernel_pins
 from forkhouse.workspace import write_atomic
 
@@ -45,6 +59,8 @@ if TYPE_CHECKING:
 P = TypeVar("P", Upstream, Component)
 BUILD = "build"
 """Name of the closure of build tools."""
+TOOLCHAIN = "hip-toolchain"
+"""Name under which the packages of the private HIP toolchain are pinned anew."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,6 +112,8 @@ def update(plant: Plant, name: str | None, version: str | None) -> list[Finding]
     Writes the lock and the pylock files only when all went well. Returns what was changed. Raises UsageError for an unknown
     name or another version of a component, and whatever fetching, patching or resolving raises.
     """
+    if name == TOOLCHAIN and plant.lock.hip_toolchain is not None:
+        return _update_toolchain(plant, plant.lock.hip_toolchain)
     upstreams, components = dict(plant.lock.upstreams), dict(plant.lock.components)
     if name is not None and name not in upstreams | components:
         message = f"The lock has no upstream '{name}', nor a component of that name. It has: {', '.join(upstreams | components)}."
@@ -130,6 +148,21 @@ def update(plant: Plant, name: str | None, version: str | None) -> list[Finding]
         write_atomic(path, text.encode())
     write_atomic(plant.workspace.lock_path, dump(lock).encode())
     return findings
+
+
+def _update_toolchain(plant: Plant, old: HipToolchain) -> list[Finding]:
+    """Pin the newest packages of the private HIP toolchain, make it, and write the lock when it compiles for every target."""
+    new = old.model_copy(update={"packages": newest_debian_binaries(old.packages)})
+    lock = plant.lock.model_copy(update={"hip_toolchain": new})
+    root = private_root(new, plant.registry, plant.workspace.build / "toolchains", offline=plant.access.offline)
+    first([look("private toolchain", root, lock, plant.journal)], lock.gpu_targets)
+    write_atomic(plant.workspace.lock_path, dump(lock).encode())
+    pairs = zip(old.packages, new.packages, strict=True)
+    return [
+        Finding(subject=f"{TOOLCHAIN}: {after.package}", state="changed", detail=f"{before.version} -> {after.version}")
+        for before, after in pairs
+        if before != after
+    ]
 
 
 def _updated(plant: Plant, name: str, pinned: P, version: str | None, findings: list[Finding]) -> P:

@@ -10,7 +10,7 @@ import pytest
 
 from forkhouse.errors import HashMismatchError, UnreachableError
 from forkhouse.lock import DebianBinary, DebianSource, PinnedFile
-from forkhouse.sources.debian import _source_lines, fetch_debian_binaries, fetch_debian_source
+from forkhouse.sources.debian import _source_lines, fetch_debian_binaries, fetch_debian_source, newest_debian_binaries
 from forkhouse.sources.registry import Registry
 
 if TYPE_CHECKING:
@@ -164,3 +164,11 @@ def test_a_binary_version_that_is_no_longer_served_is_unreachable(binary: Debian
 def test_a_binary_package_with_another_hash_is_thrown_away(binary: DebianBinary, registry: Registry) -> None:
     with pytest.raises(HashMismatchError, match=r"tool_1\.0-1_all\.deb: its sha256 is"):
         fetch_debian_binaries([binary.model_copy(update={"sha256": "0" * 64})], registry, offline=False)
+
+
+def test_the_newest_version_of_a_suite_is_pinned_without_a_download(binary: DebianBinary) -> None:
+    old = binary.model_copy(update={"version": "2:0.9-1", "file": "tool_0.9-1_all.deb", "sha256": "0" * 64})
+    assert newest_debian_binaries([old]) == (binary,)
+    gone = binary.model_copy(update={"package": "no-such-tool"})
+    with pytest.raises(UnreachableError, match="apt could not fetch no-such-tool of testing"):
+        newest_debian_binaries([gone])

@@ -7,6 +7,7 @@ the address from which the user's apt has its own.
 from __future__ import annotations
 
 import contextlib
+import re
 import shlex
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from forkhouse.errors import UnreachableError
 from forkhouse.progress import report
@@ -91,6 +93,29 @@ def fetch_debian_binaries(pins: Sequence[DebianBinary], registry: Registry, *, o
         return [path or _adopt(view.files, registry, pin.file, pin.sha256) for pin, path in zip(pins, cached, strict=True)]
 
 
+_OFFER = re.compile(r"'[^']*/(?P<file>[^/']+)' (?P<name>\S+) \d+ SHA256:(?P<sha256>[0-9a-f]{64})")
+"""How apt says what it would download: address, name with the escaped version, size and hash."""
+
+
+def newest_debian_binaries(pins: Sequence[DebianBinary]) -> tuple[DebianBinary, ...]:
+    """Return the same packages in the newest version that their suites have now; nothing is downloaded.
+
+    Raises UnreachableError when apt has no lists, or a package is no longer in its suite.
+    """
+    newest = []
+    with _view("".join(f"{line}\n" for line in _binary_lines({pin.suite for pin in pins}))) as view:
+        view.run("update", doing="the lists of the toolchain's suites")
+        for pin in pins:
+            said = view.run("download", "--print-uris", f"{pin.package}/{pin.suite}", doing=f"{pin.package} of {pin.suite}")
+            offer = _OFFER.search(said)
+            if offer is None:
+                message = f"apt offers no {pin.package} of {pin.suite} with a SHA256: {said.strip() or 'it said nothing'}."
+                raise UnreachableError(message)
+            version = unquote(offer["name"].split("_")[1])
+            newest.append(pin.model_copy(update={"version": version, "file": unquote(offer["file"]), "sha256": offer["sha256"]}))
+    return tuple(newest)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Suite:
     """A suite that the user's apt knows: address, name, and the options that let apt trust it."""
@@ -139,8 +164,8 @@ class _View:
     files: Path
     """Where downloads land."""
 
-    def run(self, *command: str, doing: str) -> None:
-        """Run an apt-get command. Raises UnreachableError with apt's own words."""
+    def run(self, *command: str, doing: str) -> str:
+        """Run an apt-get command and return what it says. Raises UnreachableError with apt's own words."""
         full = ["apt-get", *self.options, "-qq", *command]
         result = subprocess.run(full, cwd=self.files, capture_output=True, text=True, check=False)
         if result.returncode != 0:
@@ -149,6 +174,7 @@ class _View:
                 "The versions must be served by apt's archives; those of a moving suite disappear when newer ones come."
             )
             raise UnreachableError(message)
+        return result.stdout
 
 
 @contextlib.contextmanager

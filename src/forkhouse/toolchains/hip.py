@@ -91,9 +91,9 @@ def search(
     it is made when all else failed, unless `make` is False. Raises as `private_root`.
     """
     for origin, root in _places(chosen):
-        look = _look(origin, root, lock, journal)
-        yield look
-        if look.toolchain is not None:
+        found = look(origin, root, lock, journal)
+        yield found
+        if found.toolchain is not None:
             return
     if chosen is not None or os.environ.get("ROCM_PATH") or lock.hip_toolchain is None:
         return
@@ -102,17 +102,17 @@ def search(
         count = len(lock.hip_toolchain.packages)
         yield Look(origin=origin, root=None, toolchain=None, reason=f"not made yet; {count} Debian packages pinned in the lock make it")
         return
-    yield _look(origin, private_root(lock.hip_toolchain, registry, folder, offline=offline), lock, journal)
+    yield look(origin, private_root(lock.hip_toolchain, registry, folder, offline=offline), lock, journal)
 
 
 def first(looks: Iterable[Look], targets: Sequence[str]) -> HipToolchain:
     """Return the first toolchain that was found. Raises ToolchainError that names each place where none was."""
     refused = []
-    for look in looks:
-        if look.toolchain is not None:
-            report().line("hip", f"HIP {look.toolchain.version} from {look.origin}")
-            return look.toolchain
-        refused.append(f"  - {look.origin}: {look.reason}\n")
+    for found in looks:
+        if found.toolchain is not None:
+            report().line("hip", f"HIP {found.toolchain.version} from {found.origin}")
+            return found.toolchain
+        refused.append(f"  - {found.origin}: {found.reason}\n")
     message = f"No HIP toolchain that compiles for {', '.join(targets)}:\n{''.join(refused)}Install ROCm, or give --rocm DIR."
     raise ToolchainError(message)
 
@@ -132,7 +132,9 @@ def _places(chosen: Path | None) -> Iterator[tuple[str, Path | None]]:
     yield "AMD's ROCm wheels", Path(found.submodule_search_locations[0]) if found and found.submodule_search_locations else None
 
 
-def _look(origin: str, root: Path | None, lock: Lock, journal: Journal) -> Look:
+def look(origin: str, root: Path | None, lock: Lock, journal: Journal) -> Look:
+    """Return what is at one place: a toolchain that compiles for every target of the lock, or the reason why there is none."""
+
     def refused(reason: str) -> Look:
         return Look(origin=origin, root=root, toolchain=None, reason=reason)
 
