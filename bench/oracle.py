@@ -10,6 +10,7 @@ import ast
 import re
 import warnings
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -124,7 +125,7 @@ def _required(text: str, change: Mapping[str, Any]) -> bool:
         except InvalidRequirement:
             continue
         extra = change.get("extra")
-        if canonicalize_name(requirement.name) == wanted and (extra is None or f'"{extra}"' in str(requirement.marker or "")):
+        if fnmatchcase(canonicalize_name(requirement.name), wanted) and (extra is None or f'"{extra}"' in str(requirement.marker or "")):
             return True
     return "add" in change
 

@@ -38,7 +38,7 @@ from forkhouse.lock import (
     Upstream,
     describe,
 )
-from forkhouse.pipeline import engine
+from forkhouse.pipeline import NOT_HERE, engine
 from forkhouse.progress import report
 from forkhouse.recipes import Pep517, UpstreamProject
 from forkhouse.sources.debian import newest_debian_binaries
@@ -283,7 +283,7 @@ def _profile_closure(plant: Plant, name: str) -> tuple[str, list[BuiltWheel]]:
         require_packages(recipe.system_packages, install=False)
         try:
             built[recipe_name] = plant.build(recipe_name, recipe, workshop, built)
-        except UnreachableError:
+        except NOT_HERE:
             if recipe_name not in profile.where_reachable:
                 raise
             absent[recipe.distribution] = f"=={recipe.version(plant.lock.upstreams[recipe.upstream].version)}"

@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from forkhouse.sources import SourceTree
 
 
+NOT_HERE = (UnreachableError, UsageError)
+"""How a source that cannot be had here shows: it does not answer, or --sources excludes it."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Intent:
     """What will be done for one recipe, before anything is done."""
@@ -248,7 +252,7 @@ def build_profile(plant: Plant, name: str, *, system_packages: bool) -> Product:
         for recipe_name, recipe in recipes.items():
             try:
                 built[recipe_name] = plant.build(recipe_name, recipe, workshop, built)
-            except UnreachableError as error:
+            except NOT_HERE as error:
                 if recipe_name not in profile.where_reachable:
                     raise
                 report().line(recipe_name, f"LEFT OUT: {error}")
@@ -271,7 +275,7 @@ def built_state(plant: Plant, product: Product, answer: dict[str, Any]) -> Built
     return Built(tools=tuple(sorted({tool for tool in tools if tool})), hosts_away=away, answer=answer)
 
 
-def _left_out(plant: Plant, recipe: Recipe, error: UnreachableError) -> Missing:
+def _left_out(plant: Plant, recipe: Recipe, error: Exception) -> Missing:
     wanted = recipe.version(plant.lock.upstreams[recipe.upstream].version)
     return Missing(
         name=recipe.distribution,
