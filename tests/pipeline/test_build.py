@@ -73,7 +73,7 @@ def test_a_second_run_does_nothing_and_says_so(checkout: Checkout) -> None:
     (checkout.root / "patches/transport/series").touch()  # else it would not even look
     result = checkout.run("build", "--json")
     assert json.loads(result.stdout)["changed"] is False
-    assert "small_transport-2.0+rocm.1-py3-none-linux_x86_64.whl is up to date" in result.stderr
+    assert "small_transport-2.0+rocm.1-py3-none-manylinux_2_5_x86_64.whl is up to date" in result.stderr
     assert "wheels/cpu is up to date" in result.stderr
     assert checkout.wheelhouse() == before
 
@@ -102,10 +102,10 @@ def test_a_changed_patch_rebuilds_its_own_wheel_alone(checkout: Checkout) -> Non
     result = checkout.run("build")
     assert (
         "built small_transport-2.0+rocm.1" in result.stderr
-        or "small_transport-2.0+rocm.1-py3-none-linux_x86_64.whl is up to date" in result.stderr
+        or "small_transport-2.0+rocm.1-py3-none-manylinux_2_5_x86_64.whl is up to date" in result.stderr
     )
     assert "small_engine-1.0+cpu.1-py3-none-any.whl is up to date" in result.stderr
-    assert (checkout.root / "wheels/cpu/small_transport-2.0+rocm.1-py3-none-linux_x86_64.whl").read_bytes() != b""
+    assert (checkout.root / "wheels/cpu/small_transport-2.0+rocm.1-py3-none-manylinux_2_5_x86_64.whl").read_bytes() != b""
 
 
 def test_a_damaged_wheelhouse_is_written_again(checkout: Checkout) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import zipfile
 from typing import TYPE_CHECKING
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkhouse.builders.environment import Needs
-from forkhouse.builders.linking import Linker, libraries
+from forkhouse.builders.linking import Linker, libraries, with_true_tag
 from forkhouse.errors import BuildError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.recipes.conftest import Checkout
@@ -129,3 +131,20 @@ def test_a_path_of_the_build_folder_is_refused(bench: Bench, tmp_path: Path) -> 
 def test_texts_that_stand_for_libraries_are_none(bench: Bench) -> None:
     (bench.sibling / "transport/lib/libtransport.so").write_text("INPUT(libtransport.so.0)\n", encoding="utf-8")
     assert [library.soname for library in libraries(bench.sibling)] == ["libtransport.so.0"]
+
+
+def test_a_linux_tag_becomes_the_one_that_its_libraries_allow(make_wheel: Callable[..., Path], tmp_path: Path) -> None:
+    source = tmp_path / "lib.c"
+    source.write_text("#include <stdlib.h>\nvoid *take(void) { return malloc(1); }\n", encoding="utf-8")
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", tmp_path / "lib.so", source], check=True)
+    machine = platform.machine()
+    compiled = make_wheel("demo", files={"demo/lib.so": (tmp_path / "lib.so").read_bytes()}, tag=f"py3-none-linux_{machine}")
+    made = with_true_tag(compiled, 1_700_000_000)
+    assert made.name.startswith("demo-1.0-py3-none-manylinux_2_")
+    with zipfile.ZipFile(made) as archive:
+        tag = made.name.removesuffix(".whl").split("-", 2)[2]
+        assert f"Tag: {tag}\n" in archive.read("demo-1.0.dist-info/WHEEL").decode()
+        assert archive.read("demo/lib.so") == (tmp_path / "lib.so").read_bytes()
+    assert with_true_tag(made, 1_700_000_000) == made
+    pure = make_wheel("pure", tag=f"py3-none-linux_{machine}")
+    assert with_true_tag(pure, 1_700_000_000) == pure

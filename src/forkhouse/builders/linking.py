@@ -63,6 +63,18 @@ def _library(path: str, content: bytes) -> Library:
     return Library(path=path, soname=soname, needed=tuple(needed))
 
 
+def with_true_tag(wheel: Path, epoch: int) -> Path:
+    """Return a wheel with the platform tag that its libraries allow: what `linux` leaves open is which C library they need.
+
+    A wheel without libraries, or with another tag, stays as it is. `epoch` is the time stamp of all files, in seconds since 1970 UTC.
+    """
+    if not wheel.stem.rpartition("-")[2].startswith("linux_"):
+        return wheel
+    files = read_wheel(wheel)[0]
+    contents = [file.content for file in files if file.content.startswith(_ELF)]
+    return _packed(wheel, files, _platform(wheel, contents)[0], epoch) if contents else wheel
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Linker:
     """What it takes to make wheels relocatable."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from build import BuildBackendException, BuildException, ProjectBuilder
 
 from forkhouse.builders.environment import run_isolated
+from forkhouse.builders.linking import with_true_tag
 from forkhouse.errors import BuildError, ForkhouseError
 from forkhouse.workspace import storage_errors
 
@@ -76,7 +77,8 @@ class Pep517Builder:
         variables = self._environment.variables(epoch=patched.source.epoch, home=home, needs=needs)
         python = self._environment.python(needs)
         settings = self._method.config_settings
-        return call_backend(project, out, settings, python=python, variables=variables, name=recipe.distribution, log=self._log)
+        made = call_backend(project, out, settings, python=python, variables=variables, name=recipe.distribution, log=self._log)
+        return with_true_tag(made, patched.source.epoch)
 
 
 def call_backend(
