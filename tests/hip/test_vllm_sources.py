@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.hip, pytest.mark.timeout(1200)]
 # The quickest source with a kernel in it of each extension library that has one.
 SOURCES = {
     "_C": "csrc/custom_quickreduce.hip.o",
-    "_C_stable_libtorch": "csrc/libtorch_stable/topk.hip.o",
+    "_C_stable_libtorch": "csrc/libtorch_stable/pos_encoding_kernels.hip.o",
     "_moe_C_stable_libtorch": "csrc/libtorch_stable/moe/moe_align_sum_kernels.hip.o",
     "_rocm_C_skinny": "csrc/rocm/skinny_gemms_int4.hip.o",
 }
