@@ -43,17 +43,12 @@ def read_diff(patch: Patch, paths: Mapping[str, str], *, where: str) -> pygit2.D
 
     Raises UnsafeArchiveError for a path outside the tree, a symbolic link or a submodule, PatchConflictError for what is no diff.
     """
-
-    def moved(match: re.Match[str]) -> str:
-        return f"{match[1]}{map_path(match[2], paths)}"
-
     text = patch.content.decode("utf-8")
-    text = re.sub(r"^((?:---|\+\+\+) [ab]/)(\S+)", moved, text, flags=re.MULTILINE)
-    text = re.sub(r"^(diff --git a/)(\S+)(?= b/)", moved, text, flags=re.MULTILINE)
-    text = re.sub(r"^(diff --git a/\S+ b/)(\S+)", moved, text, flags=re.MULTILINE)
-    for path in re.findall(r"^(?:---|\+\+\+|diff --git|rename (?:from|to)|copy (?:from|to)) (?:[ab]/)?(\S+)", text, flags=re.MULTILINE):
-        if path != "/dev/null":
-            refuse_unsafe(path, where)
+    if paths:
+        text = _mapped(text, paths)
+    named = re.findall(r"^(?:---|\+\+\+|diff --git|rename (?:from|to)|copy (?:from|to)) (?:[ab]/)?(\S+)", text, flags=re.MULTILINE)
+    for path in sorted({*named} - {"/dev/null"}):
+        refuse_unsafe(path, where)
     if re.search(r"^(?:new file mode|new mode) (?:120000|160000)", text, flags=re.MULTILINE):
         message = f"{where} makes a symbolic link or a submodule, which can point outside the tree. The patch is refused."
         raise UnsafeArchiveError(message)
@@ -62,6 +57,17 @@ def read_diff(patch: Patch, paths: Mapping[str, str], *, where: str) -> pygit2.D
     except pygit2.GitError as error:
         message = f"{where} is not a diff that git can read: {error}."
         raise PatchConflictError(message) from error
+
+
+def _mapped(text: str, paths: Mapping[str, str]) -> str:
+    """Return a diff with its paths as they are in a form of the upstream."""
+
+    def moved(match: re.Match[str]) -> str:
+        return f"{match[1]}{map_path(match[2], paths)}"
+
+    text = re.sub(r"^((?:---|\+\+\+) [ab]/)(\S+)", moved, text, flags=re.MULTILINE)
+    text = re.sub(r"^(diff --git a/)(\S+)(?= b/)", moved, text, flags=re.MULTILINE)
+    return re.sub(r"^(diff --git a/\S+ b/)(\S+)", moved, text, flags=re.MULTILINE)
 
 
 def touched(diff: pygit2.Diff) -> tuple[list[str], list[str]]:
