@@ -10,14 +10,18 @@ from forkhouse.sources import Access
 from forkhouse.workspace import find_workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from forkhouse.toolchains.hip import HipToolchain
 
 
 @pytest.fixture(scope="session")
-def plant() -> Plant:
+def plant() -> Iterator[Plant]:
     """This very checkout: the toolchain and the sources that it pins."""
     workspace = find_workspace(Path(__file__).resolve().parent)
-    return open_plant(workspace, Access(policy="registry", mirror=None, offline=False, cache=workspace.cache))
+    plant = open_plant(workspace, Access(policy="registry", mirror=None, offline=False, cache=workspace.cache))
+    yield plant
+    plant.registry.close()
 
 
 @pytest.fixture(scope="session")

@@ -179,6 +179,12 @@ class Registry:
             finder.sources.clear()
         return finder
 
+    def close(self) -> None:
+        """Give back the connections to indexes; the value can be used again."""
+        finder = self.__dict__.pop("_finder", None)
+        if finder is not None:
+            finder.session.close()
+
     def links(self, package: str) -> Mapping[str, Link]:
         """Return what the user's indexes offer for a package: file name to link. Raises UnreachableError when nothing."""
         try:
