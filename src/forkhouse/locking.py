@@ -38,7 +38,7 @@ from forkhouse.lock import (
     Upstream,
     describe,
 )
-from forkhouse.pipeline import NOT_HERE, engine
+from forkhouse.pipeline import build_recipes, engine
 from forkhouse.progress import report
 from forkhouse.recipes import Pep517, UpstreamProject
 from forkhouse.sources.debian import newest_debian_binaries
@@ -264,37 +264,33 @@ def _native_closures(plant: Plant) -> dict[str, str]:
 def _profile_closure(plant: Plant, name: str) -> tuple[str, list[BuiltWheel]]:
     """Return the text of a profile's closure, and the wheels of ours around which it was resolved."""
     profile = plant.profile(name)
-    workshop = plant.workshop()
-    built: dict[str, BuiltWheel] = {}
+    addresses = read_config().indexes
     # What cannot be had here is resolved around: nothing of it but its name and version counts.
     absent: dict[str, str] = {}
     local: dict[str, Path] = {}
     elsewhere = [external for external in profile.externals if external.index is not None]
     for external in elsewhere:
         try:
-            path = fetched(external, plant.registry, read_config().indexes)
+            path = fetched(external, plant.registry, addresses)
         except UnreachableError:
             path = None
         if path is not None:
             local[external.package] = path
         else:
             absent[external.package] = f"=={external.version}" if external.version else external.wanted or ""
-    for recipe_name, recipe in plant.recipes(name).items():
-        require_packages(recipe.system_packages, install=False)
-        try:
-            built[recipe_name] = plant.build(recipe_name, recipe, workshop, built)
-        except NOT_HERE:
-            if recipe_name not in profile.where_reachable:
-                raise
-            absent[recipe.distribution] = f"=={recipe.version(plant.lock.upstreams[recipe.upstream].version)}"
+    recipes = plant.recipes(name)
+    require_packages((package for recipe in recipes.values() for package in recipe.system_packages), install=False)
+    with report().task(f"profile {name}", total=len(recipes)) as task:
+        built, left_out = build_recipes(plant, name, recipes, task)
+    absent |= {each.name: f"=={each.wanted}" for each in left_out}
     pinned = {external.package: pinned_wheel(*external.pinned[1:]) for external in profile.externals if external.pinned is not None}
     ordinary = [pinned[external.package] for external in profile.externals if external.index is None]
     with tempfile.TemporaryDirectory(prefix="forkhouse-stand-ins-") as scratch:
-        local |= {wheel.distribution: wheel.path for wheel in built.values()}
+        local |= {wheel.distribution: wheel.path for wheel in built}
         local |= {package: _stand_in(package, wanted, Path(scratch)) for package, wanted in absent.items()}
         pins = _resolve(plant, list(profile.install), local=local, constraints=ordinary)
     pins += [pinned[external.package] for external in elsewhere if external.package in pinned]
-    return pylock_text(pins, folder=f"wheels/{name}", requires_python=plant.lock.python), list(built.values())
+    return pylock_text(pins, folder=f"wheels/{name}", requires_python=plant.lock.python), built
 
 
 def _stand_in(package: str, wanted: str, folder: Path) -> Path:

@@ -21,7 +21,7 @@ from forkhouse.freshness import Built
 from forkhouse.lock import FORMS, Lock, Profile, describe
 from forkhouse.patches import PatchedTree, apply_series
 from forkhouse.patches.series import Patch, read_series
-from forkhouse.progress import report
+from forkhouse.progress import Task, report
 from forkhouse.recipes import Recipe, Repack, read_recipe
 from forkhouse.sources import Access, acquire, candidates
 from forkhouse.sources.registry import Registry
@@ -244,23 +244,32 @@ def build_profile(plant: Plant, name: str, *, system_packages: bool) -> Product:
     """
     recipes = plant.recipes(name)
     require_packages((package for recipe in recipes.values() for package in recipe.system_packages), install=system_packages)
+    with report().task(f"profile {name}", total=len(recipes) + 1) as task:
+        built, left_out = build_recipes(plant, name, recipes, task)
+        left_out += missing(plant.profile(name).externals, plant.registry, read_config().indexes)
+        house = _publish(plant, name, built, left_out)
+    return Product(wheelhouse=house, built=tuple(built), missing=tuple(left_out))
+
+
+def build_recipes(plant: Plant, name: str, recipes: Mapping[str, Recipe], task: Task) -> tuple[list[BuiltWheel], list[Missing]]:
+    """Build the wheels of a profile's recipes, given in their order; `task` advances by one with each.
+
+    Returns them, and what was left out: recipes without which the profile is still of use, whose source cannot be had here.
+    Raises as `Plant.build`.
+    """
     workshop = plant.workshop()
-    profile = plant.profile(name)
     built: dict[str, BuiltWheel] = {}
     left_out: list[Missing] = []
-    with report().task(f"profile {name}", total=len(recipes) + 1) as task:
-        for recipe_name, recipe in recipes.items():
-            try:
-                built[recipe_name] = plant.build(recipe_name, recipe, workshop, built)
-            except NOT_HERE as error:
-                if recipe_name not in profile.where_reachable:
-                    raise
-                report().line(recipe_name, f"LEFT OUT: {error}")
-                left_out.append(_left_out(plant, recipe, error))
-            task.advance(1)
-        left_out += missing(profile.externals, plant.registry, read_config().indexes)
-        house = _publish(plant, name, list(built.values()), left_out)
-    return Product(wheelhouse=house, built=tuple(built.values()), missing=tuple(left_out))
+    for recipe_name, recipe in recipes.items():
+        try:
+            built[recipe_name] = plant.build(recipe_name, recipe, workshop, built)
+        except NOT_HERE as error:
+            if recipe_name not in plant.profile(name).where_reachable:
+                raise
+            report().line(recipe_name, f"LEFT OUT: {error}")
+            left_out.append(_left_out(plant, recipe, error))
+        task.advance(1)
+    return list(built.values()), left_out
 
 
 def built_state(plant: Plant, product: Product, answer: dict[str, Any]) -> Built:

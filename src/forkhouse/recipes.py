@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from forkhouse.documents import Document, load
 from forkhouse.errors import DocumentError
-from forkhouse.lock import Form, Name, RequirementText
+from forkhouse.lock import FileName, Form, Name, RequirementText
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +66,7 @@ class UpstreamProject(Document):
     """The tree is itself a Python project: call its own PEP 517 backend, under our name and version.
 
     In settings and environment `{needs}` stands for the folder where the needed wheels lie unpacked, `{recipe}` for the recipe's
-    folder, `{rocm}` for the root of ROCm, and `{jobs}` for the number of compilers that may run at once.
+    folder, `{scripts}` for that of the linker scripts, `{rocm}` for the root of ROCm, and `{jobs}` for the number of compilers that may run at once.
     """
 
     kind: Literal["upstream"]
@@ -74,6 +74,8 @@ class UpstreamProject(Document):
     """Build requirements, in the place of those that the project names: upstreams ask for more than a build uses."""
     config_settings: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
     environment: dict[str, str] = Field(default_factory=dict)
+    linker_scripts: dict[FileName, str] = Field(default_factory=dict)
+    """Texts that stand for libraries which a build links and this machine does not have, by file name (GNU ld's INPUT)."""
     packages: tuple[str, ...] = Field(min_length=1)
     """What the wheel puts into site-packages beside its metadata and its libraries; anything else is refused."""
 

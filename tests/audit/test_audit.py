@@ -288,11 +288,11 @@ def test_a_data_scheme_is_no_part_of_the_path(make_wheel: Make, library: Compile
 
 @pytest.mark.parametrize("name", ["demo/config.py", "demo/lib/demo.pc", "demo-1.0.dist-info/NOTES"])
 def test_a_build_path_is_found_in_any_file(make_wheel: Make, name: str) -> None:
-    path = make_wheel(files={name: b"prefix=/work/checkout/build/work/demo\n"})
-    assert findings(path, terms(build_paths=["/nowhere", "/work/checkout/build"])) == [
-        f"{name} has a path of the build in it: /work/checkout/build/work/demo"
+    path = make_wheel(files={name: b"prefix=/srv/checkout/build/work/demo\n"})
+    assert findings(path, terms(build_paths=["/nowhere", "/srv/checkout/build"])) == [
+        f"{name} has a path of the build in it: /srv/checkout/build/work/demo"
     ]
-    assert findings(path, terms(build_paths=["/work/checkout/buil", "/work/checkout/build-2"])) == []
+    assert findings(path, terms(build_paths=["/srv/checkout/buil", "/srv/checkout/build-2"])) == []
 
 
 @needs_gcc
@@ -451,10 +451,10 @@ def test_kernels_are_compared_with_those_recorded(make_wheel: Make, hip_library:
 
 @needs_gcc
 def test_a_build_path_is_found_in_compressed_gpu_code(make_wheel: Make, hip_library: Compile, code_object: Compile) -> None:
-    content = code_object("one") + b"/work/checkout/build/kernel.hip\0"
+    content = code_object("one") + b"/srv/checkout/build/kernel.hip\0"
     path = make_wheel(files={"demo/ext.so": hip_library(bundle({GFX90A: content}))}, tag=LINUX)
-    assert f"demo/ext.so ({GFX90A}) has a path of the build in it: /work/checkout/build/kernel.hip" in findings(
-        path, terms(build_paths=["/work/checkout/build"])
+    assert f"demo/ext.so ({GFX90A}) has a path of the build in it: /srv/checkout/build/kernel.hip" in findings(
+        path, terms(build_paths=["/srv/checkout/build"])
     )
 
 

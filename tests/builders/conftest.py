@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pygit2.enums import FileMode
 
+from forkhouse.builders import Workshop
 from forkhouse.builders.environment import BuildEnvironment
 from forkhouse.documents import parse
 from forkhouse.lock import GitSource, WheelSource
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from forkhouse.lock import Source
     from forkhouse.sources.registry import Registry
     from forkhouse.toolchains.hip import HipToolchain
+    from forkhouse.workspace import Journal
 
 EPOCH = 1_700_000_000
 
@@ -39,6 +41,20 @@ def environment(tmp_path: Path, registry: Registry) -> BuildEnvironment:
         pytest.fail("a build that needs no HIP toolchain looked for one")
 
     return BuildEnvironment(tools=(), registry=registry, folder=tmp_path / "environments", hip=no_hip, targets=("gfx90a",))
+
+
+@pytest.fixture
+def workshop(store: ObjectStore, journal: Journal, environment: BuildEnvironment, tmp_path: Path) -> Workshop:
+    return Workshop(
+        store=store,
+        journal=journal,
+        environment=environment,
+        closure=lambda _: (),
+        work=tmp_path / "work",
+        wheels=tmp_path / "wheels",
+        logs=tmp_path / "logs",
+        engine="test",
+    )
 
 
 @pytest.fixture

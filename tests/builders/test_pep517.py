@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from forkhouse.patches import PatchedTree
     from forkhouse.recipes import Recipe
     from forkhouse.sources.store import ObjectStore
-    from forkhouse.workspace import Journal
 
 PROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
 BACKEND = dedent(
@@ -128,20 +127,6 @@ def test_a_link_out_of_the_tree_never_reaches_the_build(
     builder = Pep517Builder(store, environment, Pep517(kind="pep517"), project(folder), tmp_path / "demo.log")
     with pytest.raises(UnsafeArchiveError, match="The link 'evil' points at '/etc', outside its tree"):
         builder.build(replace(tree, tree=evil), recipe, tmp_path / "work")
-
-
-@pytest.fixture
-def workshop(store: ObjectStore, journal: Journal, environment: BuildEnvironment, tmp_path: Path) -> Workshop:
-    return Workshop(
-        store=store,
-        journal=journal,
-        environment=environment,
-        closure=lambda _: (),
-        work=tmp_path / "work",
-        wheels=tmp_path / "wheels",
-        logs=tmp_path / "logs",
-        engine="test",
-    )
 
 
 def test_the_same_inputs_are_built_once(

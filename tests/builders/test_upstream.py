@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from forkhouse.patches import PatchedTree
     from forkhouse.sources.store import ObjectStore
-    from forkhouse.workspace import Journal
 
 RECIPE = """
 upstream: demo
@@ -82,20 +81,6 @@ def folder(tmp_path: Path) -> Path:
     folder.mkdir(parents=True)
     (folder / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
     return folder
-
-
-@pytest.fixture
-def workshop(store: ObjectStore, journal: Journal, environment: BuildEnvironment, tmp_path: Path) -> Workshop:
-    return Workshop(
-        store=store,
-        journal=journal,
-        environment=environment,
-        closure=lambda _: (),
-        work=tmp_path / "work",
-        wheels=tmp_path / "wheels",
-        logs=tmp_path / "logs",
-        engine="test",
-    )
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def _check_promise(platform: str, architecture: str, name: str, compiled: Compil
     if not compiled.has_sections and compiled.needed:
         yield Finding(rule=Rule.PLATFORM, where=name, what=f"has no section headers, so the promise of {platform} cannot be checked")
         return
-    policies = _manylinux(architecture)
+    policies = manylinux(architecture)
     try:
         promised = policies.get_policy_by_name(platform)
     except LookupError:
@@ -75,7 +75,8 @@ def _has(symbol_versions: Mapping[str, frozenset[str]], version: str) -> bool:
 
 
 @cache
-def _manylinux(architecture: str) -> WheelPolicies:
+def manylinux(architecture: str) -> WheelPolicies:
+    """Return auditwheel's rules for the manylinux platforms (PEP 600) of an architecture, as in x86_64."""
     from auditwheel.architecture import Architecture  # noqa: PLC0415  # start-up time
     from auditwheel.libc import Libc  # noqa: PLC0415
     from auditwheel.policy import WheelPolicies  # noqa: PLC0415

@@ -98,11 +98,10 @@ def build_wheel(
     """
     method = recipe.builders[patched.source.source.kind]
     version = recipe.version(patched.source.version)
-    seconds = 0.0
+    tools = identify(recipe.system_packages)
     native = None
     if isinstance(method, Pep517) and method.native is not None:
-        half, seconds = _native(patched, method.native, recipe, recipe_folder, workshop)
-        native = half.path
+        native = _native(patched, method.native, recipe, recipe_folder, workshop, tools)
     job = _Job(
         name=recipe_folder.name,
         folder=recipe_folder,
@@ -110,6 +109,7 @@ def build_wheel(
         method=method,
         version=version,
         needs=Needs(rocm=recipe.rocm),
+        tools=tools,
         native=native,
         siblings=tuple(siblings),
         promised=recipe.distribution,
@@ -122,15 +122,15 @@ def build_wheel(
         path=made.path,
         sha256=made.sha256,
         patched=patched,
-        tools=identify(recipe.system_packages),
+        tools=tools,
         omits=dict(recipe.omits),
-        seconds=seconds + made.seconds,
+        seconds=made.seconds + (native.seconds if native else 0.0),
         parts=tuple(parts),
         siblings=tuple(siblings),
     )
 
 
-def _native(patched: PatchedTree, native: Native, recipe: Recipe, recipe_folder: Path, workshop: Workshop) -> tuple[_Made, float]:
+def _native(patched: PatchedTree, native: Native, recipe: Recipe, recipe_folder: Path, workshop: Workshop, tools: dict[str, str]) -> _Made:
     """Return the wheel of the compiled half: made from its own files alone, so that its key changes only with them."""
     tree = workshop.store.subtree(patched.tree, native.paths)
     wheels = workshop.closure(recipe_folder.name) if native.requires else ()
@@ -142,12 +142,12 @@ def _native(patched: PatchedTree, native: Native, recipe: Recipe, recipe_folder:
         # It never leaves the workshop; a version of its own keeps a new release of the same sources from compiling anew.
         version="0",
         needs=Needs(rocm=recipe.rocm, hip=native.hip, wheels=wheels, gigabytes_per_job=native.gigabytes_per_job),
+        tools=tools,
         native=None,
         siblings=(),
         promised=None,
     )
-    made = _made(job, recipe, workshop)
-    return made, made.seconds
+    return _made(job, recipe, workshop)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,7 +161,9 @@ class _Job:
     method: Repack | Pep517 | UpstreamProject
     version: str
     needs: Needs
-    native: Path | None
+    tools: dict[str, str]
+    """What identifies each tool of this machine that it uses."""
+    native: _Made | None
     """Wheel of the compiled half."""
     siblings: tuple[BuiltWheel, ...]
     promised: str | None
@@ -182,9 +184,9 @@ def _made(job: _Job, recipe: Recipe, workshop: Workshop) -> _Made:
         digest_folder(job.folder),
         job.version,
         job.patched.source.epoch,
-        identify(recipe.system_packages),
+        job.tools,
         workshop.engine,
-        sha256_file(job.native) if job.native else None,
+        job.native.sha256 if job.native else None,
         [sibling.sha256 for sibling in job.siblings],
     ]
     if not isinstance(job.method, Repack):
@@ -232,7 +234,7 @@ def _builder(job: _Job, workshop: Workshop) -> Builder:
                 workshop.store,
                 workshop.environment,
                 job.method,
-                Project(folder=job.folder, version=job.version, needs=job.needs, native=job.native),
+                Project(folder=job.folder, version=job.version, needs=job.needs, native=job.native.path if job.native else None),
                 workshop.logs / f"{job.name}.log",
             )
         case UpstreamProject():

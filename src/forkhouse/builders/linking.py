@@ -6,17 +6,16 @@ C and C++ runtime that every machine of the wheel's platform tag has. Anything e
 
 from __future__ import annotations
 
-import io
 import os
 import posixpath
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from elftools.elf.dynamic import DynamicSegment
-from elftools.elf.elffile import ELFFile
 from packaging.utils import parse_wheel_filename
 from pygit2.enums import FileMode
 
+from forkhouse.audit.elf import MAGIC, Elf
+from forkhouse.audit.tags import manylinux
 from forkhouse.builders.environment import run_isolated
 from forkhouse.builders.wheelfile import Member, retagged, write_wheel
 from forkhouse.errors import BuildError
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from forkhouse.sources.store import TreeFile
-
-_ELF = b"\x7fELF"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,22 +42,13 @@ def libraries(folder: Path) -> Iterator[Library]:
     """Yield the libraries of an unpacked wheel. Texts that stand for one (linker scripts) are none."""
     for path in sorted(folder.rglob("*.so*")):
         content = path.read_bytes()
-        if content.startswith(_ELF):
+        if content.startswith(MAGIC):
             yield _library(path.relative_to(folder).as_posix(), content)
 
 
 def _library(path: str, content: bytes) -> Library:
-    needed: list[str] = []
-    soname = posixpath.basename(path)
-    for segment in ELFFile(io.BytesIO(content)).iter_segments("PT_DYNAMIC"):
-        assert isinstance(segment, DynamicSegment)  # noqa: S101  # the library's class for this type
-        for tag in segment.iter_tags():
-            # The library gives a tag's text as an attribute of the tag's name.
-            if tag.entry.d_tag == "DT_NEEDED":
-                needed.append(getattr(tag, "needed"))  # noqa: B009
-            elif tag.entry.d_tag == "DT_SONAME":
-                soname = getattr(tag, "soname")  # noqa: B009
-    return Library(path=path, soname=soname, needed=tuple(needed))
+    elf = Elf(content)
+    return Library(path=path, soname=next(iter(elf.tags("SONAME")), posixpath.basename(path)), needed=elf.tags("NEEDED"))
 
 
 def with_true_tag(wheel: Path, epoch: int) -> Path:
@@ -71,7 +59,7 @@ def with_true_tag(wheel: Path, epoch: int) -> Path:
     if not wheel.stem.rpartition("-")[2].startswith("linux_"):
         return wheel
     files = read_wheel(wheel)[0]
-    contents = [file.content for file in files if file.content.startswith(_ELF)]
+    contents = [file.content for file in files if file.content.startswith(MAGIC)]
     return _packed(wheel, files, _platform(wheel, contents)[0], epoch) if contents else wheel
 
 
@@ -93,7 +81,7 @@ class Linker:
         files, in seconds since 1970 UTC. Raises BuildError that lists every finding.
         """
         files = read_wheel(wheel)[0]
-        ours = [_library(file.path, file.content) for file in files if file.content.startswith(_ELF)]
+        ours = [_library(file.path, file.content) for file in files if file.content.startswith(MAGIC)]
         theirs = {distribution: list(libraries(folder)) for distribution, folder in siblings.items()}
         everywhere = [library for found in theirs.values() for library in found] + ours
         contents = {file.path: file.content for file in files}
@@ -168,19 +156,14 @@ def _homeless(ours: Sequence[Library], known: Collection[str]) -> Iterator[str]:
 
 def _platform(wheel: Path, contents: Sequence[bytes]) -> tuple[str, frozenset[str]]:
     """Return the oldest platform (PEP 600) that has all symbol versions which libraries ask for, and the libraries that platforms have."""
-    from auditwheel.architecture import Architecture  # noqa: PLC0415  # start-up time
-    from auditwheel.elfutils import elf_find_versioned_symbols  # noqa: PLC0415
-    from auditwheel.libc import Libc  # noqa: PLC0415
-    from auditwheel.policy import WheelPolicies  # noqa: PLC0415
-
     platform = wheel.stem.rpartition("-")[2]
     if not contents:
         return platform, frozenset()
-    policies = WheelPolicies(libc=Libc.GLIBC, arch=Architecture(platform.removeprefix("linux_")))
+    policies = manylinux(platform.removeprefix("linux_"))
     versions: dict[str, set[str]] = {}
     for content in contents:
-        for soname, version in elf_find_versioned_symbols(ELFFile(io.BytesIO(content))):
-            versions.setdefault(soname, set()).add(version)
+        for soname, needed in Elf(content).versions().items():
+            versions.setdefault(soname, set()).update(needed)
     return policies.versioned_symbols_policy(versions).name, policies.highest.whitelist
 
 

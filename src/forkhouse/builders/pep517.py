@@ -20,7 +20,7 @@ from forkhouse.errors import BuildError, ForkhouseError
 from forkhouse.workspace import storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from forkhouse.builders.environment import BuildEnvironment, Needs
@@ -54,7 +54,6 @@ class Pep517Builder:
         self._log = log
 
     def _lay_out(self, patched: PatchedTree, project: Path) -> None:
-        self._log.unlink(missing_ok=True)
         shutil.copytree(self._project.folder, project, ignore=shutil.ignore_patterns(*_NOT_OF_THE_PROJECT))
         self._store.check_out(patched.tree, project / "upstream")
         (project / "VERSION").write_text(f"{self._project.version}\n", encoding="utf-8")
@@ -64,21 +63,41 @@ class Pep517Builder:
 
     def build(self, patched: PatchedTree, recipe: Recipe, work: Path) -> Path:
         """Return the wheel. Raises BuildError with the command, its last lines and the log's path."""
-        project, home, out, ready = work / "project", work / "home", work / "wheel", work / "ready"
-        with storage_errors("Laying out the build"):
-            for folder in (home, out, self._log.parent):
-                folder.mkdir(parents=True, exist_ok=True)
-            # An interrupted build left what it had compiled; laid out again, every file would be newer than its object.
-            if not ready.exists():
-                shutil.rmtree(project, ignore_errors=True)
-                self._lay_out(patched, project)
-                ready.touch()
+        place = prepared(work, self._log, lambda project: self._lay_out(patched, project))
         needs = self._project.needs
-        variables = self._environment.variables(epoch=patched.source.epoch, home=home, needs=needs)
+        variables = self._environment.variables(epoch=patched.source.epoch, home=place.home, needs=needs)
         python = self._environment.python(needs)
         settings = self._method.config_settings
-        made = call_backend(project, out, settings, python=python, variables=variables, name=recipe.distribution, log=self._log)
+        made = call_backend(place.project, place.out, settings, python=python, variables=variables, name=recipe.distribution, log=self._log)
         return with_true_tag(made, patched.source.epoch)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """The folders of a build below its work folder."""
+
+    project: Path
+    home: Path
+    """What the build takes for the user's home and for temporary files."""
+    out: Path
+    """Where the finished wheel comes to lie."""
+
+
+def prepared(work: Path, log: Path, lay_out: Callable[[Path], None]) -> Place:
+    """Return the folders of a build, made where they are not there; `lay_out` fills the project's, unless an earlier run has.
+
+    An interrupted build left what it had compiled; laid out again, every file would be newer than its object. Raises StorageError.
+    """
+    place, ready = Place(project=work / "project", home=work / "home", out=work / "wheel"), work / "ready"
+    with storage_errors("Laying out the build"):
+        for folder in (place.home, place.out, log.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        if not ready.exists():
+            log.unlink(missing_ok=True)
+            shutil.rmtree(place.project, ignore_errors=True)
+            lay_out(place.project)
+            ready.touch()
+    return place
 
 
 def call_backend(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 from forkhouse.builders.linking import Linker
-from forkhouse.builders.pep517 import call_backend
+from forkhouse.builders.pep517 import call_backend, prepared
 from forkhouse.errors import BuildError
 from forkhouse.workspace import storage_errors
 
@@ -49,22 +48,22 @@ class UpstreamBuilder:
 
     def build(self, patched: PatchedTree, recipe: Recipe, work: Path) -> Path:
         """Return the wheel. Raises BuildError for a backend that fails, and for a wheel that is not what the recipe says."""
-        project, home, out, ready = work / "project", work / "home", work / "wheel", work / "ready"
-        with storage_errors("Laying out the build"):
-            for folder in (home, out, self._log.parent):
-                folder.mkdir(parents=True, exist_ok=True)
-            # An interrupted build left what it had compiled; laid out again, every file would be newer than its object.
-            if not ready.exists():
-                self._log.unlink(missing_ok=True)
-                shutil.rmtree(project, ignore_errors=True)
-                self._store.check_out(patched.tree, project)
-                self._name(project / "pyproject.toml", recipe, recipe.version(patched.source.version))
-                ready.touch()
-        variables = self._environment.variables(epoch=patched.source.epoch, home=home, needs=self._needs)
+
+        def lay_out(project: Path) -> None:
+            self._store.check_out(patched.tree, project)
+            self._name(project / "pyproject.toml", recipe, recipe.version(patched.source.version))
+
+        place, scripts = prepared(work, self._log, lay_out), work / "linker-scripts"
+        with storage_errors("Writing linker scripts"):
+            scripts.mkdir(exist_ok=True)
+            for name, text in self._method.linker_scripts.items():
+                (scripts / name).write_text(f"{text}\n", encoding="utf-8")
+        variables = self._environment.variables(epoch=patched.source.epoch, home=place.home, needs=self._needs)
         python = self._environment.python(self._needs)
         places = {
             "needs": str(work / "needs"),
             "recipe": str(self._recipe_folder),
+            "scripts": str(scripts),
             "rocm": variables.get("ROCM_PATH", ""),
             "jobs": variables["CMAKE_BUILD_PARALLEL_LEVEL"],
         }
@@ -75,7 +74,7 @@ class UpstreamBuilder:
             key: _filled(value, places) if isinstance(value, str) else [_filled(each, places) for each in value]
             for key, value in self._method.config_settings.items()
         }
-        made = call_backend(project, out, settings, python=python, variables=variables, name=recipe.distribution, log=self._log)
+        made = call_backend(place.project, place.out, settings, python=python, variables=variables, name=recipe.distribution, log=self._log)
         return Linker(work=work, variables=variables, log=self._log).relocate(
             made,
             packages=self._method.packages,
