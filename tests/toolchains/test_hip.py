@@ -13,7 +13,7 @@ from forkhouse.documents import parse
 from forkhouse.errors import HashMismatchError, ToolchainError, UnreachableError, UnsafeArchiveError
 from forkhouse.lock import DebianBinary, HipToolchain, Lock
 from forkhouse.sources.registry import Registry
-from forkhouse.toolchains.hip import Look, first, hip_version, search
+from forkhouse.toolchains.hip import Look, first, hip_version, search, toolchain_identity
 from forkhouse.toolchains.private_root import private_place, private_root
 
 if TYPE_CHECKING:
@@ -101,6 +101,32 @@ def test_the_compiler_sees_nothing_of_the_users_environment(
     monkeypatch.setenv("CPLUS_INCLUDE_PATH", "/usr/local/cuda/include")
     monkeypatch.setenv("HIP_PLATFORM", "nvidia")
     assert look(rocm('echo "error: [$CPLUS_INCLUDE_PATH] [$HIP_PLATFORM]" >&2; exit 1')).reason.endswith("error: [] [amd]")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        "llvm/bin/clang++",
+        "llvm/lib/libLLVM.so.22.1",
+        "llvm/lib/libclang-cpp.so.22.1",
+        "amdgcn/bitcode/ockl.bc",
+        "llvm/lib/clang/22/lib/amdgcn/bitcode/ocml.bc",
+        "include/hip/hip_version.h",
+        "include/hipcub/hipcub_version.hpp",
+        "include/hipblaslt/hipblaslt-version.h",
+        "include/rocprim/rocprim_version.hpp",
+        "include/thrust/version.h",
+    ],
+)
+def test_a_change_of_any_part_makes_another_toolchain(rocm: Callable[..., Path], tmp_path: Path, changed: str) -> None:
+    root = rocm("exit 0")
+    before = toolchain_identity(root, root / "llvm/bin/clang++")
+    (root / changed).parent.mkdir(parents=True, exist_ok=True)
+    (root / changed).write_text("another", encoding="utf-8")
+    after = toolchain_identity(root, root / "llvm/bin/clang++")
+    assert after != before
+    moved = root.rename(tmp_path / "elsewhere")
+    assert toolchain_identity(moved, moved / "llvm/bin/clang++") == after
 
 
 def test_places_are_looked_at_in_order(

@@ -58,7 +58,7 @@ class HipToolchain:
     version: str
     """Version of HIP's headers; its last part is a build number."""
     identity: str
-    """Changes whenever the compiler or HIP does: part of a build's cache key. It holds no path."""
+    """Changes whenever the compiler, its device libraries or HIP do: part of a build's cache key. It holds no path."""
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -150,7 +150,7 @@ def look(origin: str, root: Path | None, lock: Lock, journal: Journal) -> Look:
     compiler = next((root / name for name in _COMPILERS if (root / name).exists()), None)
     if compiler is None:
         return refused(f"it has no compiler: none of {', '.join(_COMPILERS)}")
-    identity = digest(version, sha256_file(compiler.resolve()), sha256_file(root / "include/hip/hip_version.h"))
+    identity = toolchain_identity(root, compiler)
     toolchain = HipToolchain(origin=origin, root=root, compiler=compiler, version=version, identity=identity)
     key = digest(identity, str(root), lock.gpu_targets, _PROBE)
     if journal.get("hip", key) is None:
@@ -159,6 +159,21 @@ def look(origin: str, root: Path | None, lock: Lock, journal: Journal) -> Look:
             return refused(problem)
         journal.put("hip", key, {"targets": list(lock.gpu_targets)})
     return Look(origin=origin, root=root, toolchain=toolchain, reason=f"HIP {version}; compiles for {', '.join(lock.gpu_targets)}")
+
+
+def toolchain_identity(root: Path, compiler: Path) -> str:
+    """Return a digest of what decides what a toolchain makes.
+
+    Compiler, code generator, device libraries and the libraries of headers are packages of their own, and may change alone.
+    """
+    driver = compiler.resolve()
+    llvm = driver.parents[1]
+    compilers = ("lib/libLLVM*.so*", "lib/libclang-cpp*.so*", "lib/clang/*/lib/amdgcn/bitcode/*.bc")
+    pieces = {driver, *(found.resolve() for name in compilers for found in llvm.glob(name))}
+    # The headers say their versions in one header each.
+    parts = ("amdgcn/bitcode/*.bc", "include/hip*/hip*[-_]version.h*", "include/rocprim/*version.h*", "include/thrust/*version.h*")
+    pieces.update(found.resolve() for name in parts for found in root.glob(name))
+    return digest(sorted((piece.name, sha256_file(piece)) for piece in pieces))
 
 
 def hip_version(root: Path) -> str | None:
