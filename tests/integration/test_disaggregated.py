@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.serving.stack import BLOCK_TOKENS, Role, Transfers, running_stack
+from forkhouse.serving.stack import BLOCK_TOKENS, Role, Transfers, WorkerPlan, running_stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 @pytest.fixture(scope="module")
 def stack(setting: Setting) -> Iterator[Stack]:
-    with running_stack(setting, [Role.PREFILL, Role.DECODE]) as running:
+    with running_stack(setting, [WorkerPlan(role=Role.PREFILL), WorkerPlan(role=Role.DECODE)]) as running:
         yield running
 
 

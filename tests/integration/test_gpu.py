@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkhouse.serving.device import require_gpu
-from forkhouse.serving.stack import MI210, Role, running_stack
+from forkhouse.serving.stack import MI210, Role, WorkerPlan, running_stack
 
 if TYPE_CHECKING:
     import psutil
@@ -51,7 +51,7 @@ def test_torch_is_built_for_rocm_and_sees_the_gpu(stack_python: Path) -> None:
 
 
 def test_an_engine_that_holds_the_gpu_answers_as_the_cpu_does(setting: Setting, model: Model) -> None:
-    with running_stack(setting, [Role.AGGREGATED]) as stack:
+    with running_stack(setting, [WorkerPlan(role=Role.AGGREGATED)]) as stack:
         answers = [stack.chat(prompt.text, tokens=model.answer_tokens).text for prompt in model.prompts]
         engines = [process for process in stack.worker(Role.AGGREGATED).server.descendants() if _holds_gpu(process)]
     assert answers == [prompt.answer for prompt in model.prompts]

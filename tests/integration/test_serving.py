@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.serving.stack import Role, running_stack
+from forkhouse.serving.stack import Role, WorkerPlan, running_stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 @pytest.fixture(scope="module")
 def stack(setting: Setting) -> Iterator[Stack]:
-    with running_stack(setting, [Role.AGGREGATED]) as running:
+    with running_stack(setting, [WorkerPlan(role=Role.AGGREGATED)]) as running:
         yield running
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 LOCALHOST = "127.0.0.1"
 POLL_SECONDS = 0.1
 STOP_SECONDS = 90.0
+KILL_SECONDS = 10.0
 LOG_LINES = 30
 _EXCEPTION = re.compile(r"\b[A-Z]\w*(?:Error|Exception): .+")
 _LOCAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
@@ -152,14 +153,20 @@ class Server:
         if not left:
             return
         names = ", ".join(f"{_name(process)} ({process.pid})" for process in left)
+        self.kill()
+        how = f"did not end within {wait:g} s of SIGTERM, and was killed: {names}"
+        raise self.error(how)
+
+    def kill(self) -> None:
+        """End the server and all its descendants with SIGKILL, as a crash does. Raises ServingError when they do not end."""
+        left = self._wait(time.monotonic())
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        remains = self._wait(time.monotonic() + 10)
-        what = f"did not end within {wait:g} s of SIGTERM, and was killed: {names}"
+        remains = self._wait(time.monotonic() + KILL_SECONDS)
         if remains:
-            what += f". Still running after SIGKILL: {', '.join(str(process.pid) for process in remains)}"
-        raise self.error(what)
+            how = f"still runs after SIGKILL: {', '.join(str(process.pid) for process in remains)}"
+            raise self.error(how)
 
     def _wait(self, deadline: float) -> list[psutil.Process]:
         """Return what still runs of the server and its descendants at `deadline` (monotonic), or an empty list once all ended."""

@@ -1,7 +1,7 @@
-"""Start the served stack on this machine: Dynamo's front end, and vLLM workers on the CPU or on MI210.
+"""Start the served stack: Dynamo's front end, and vLLM workers on the CPU or on MI210.
 
-Everything listens on 127.0.0.1 and finds each other through files, so two stacks beside each other never meet, and the
-network is not needed. The processes see the environment that is written here, not the caller's.
+By default everything listens on 127.0.0.1 and finds each other through files, so two stacks beside each other never meet, and
+the network is not needed. The processes see the environment that is written here, not the caller's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from forkhouse.serving.client import Answer, chat, lists_model, metrics
 from forkhouse.serving.processes import LOCALHOST, Server, free_ports, stop_all, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 MODEL_NAME = "tiny"
@@ -83,12 +83,73 @@ DEVICES = {device.name: device for device in (CPU, MI210)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Host:
+    """Where a process of the stack runs: on this machine, or in a network namespace that stands for another one."""
+
+    address: str = LOCALHOST
+    """Where the others reach it."""
+    prefix: tuple[str, ...] = ()
+    """Command that runs the one after it there."""
+
+
+HERE = Host()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Planes:
+    """How the processes of a stack find each other, and what carries requests and events between them."""
+
+    etcd: str | None = None
+    """URL of the etcd that is asked where the others are; None for files."""
+    nats: str | None = None
+    """URL of the NATS server that carries requests and events; None for TCP and ZeroMQ."""
+
+    def environment(self, files: Path) -> dict[str, str]:
+        """Return Dynamo's variables; `files` is the folder for discovery by files."""
+        found = {"DYN_DISCOVERY_BACKEND": "etcd", "ETCD_ENDPOINTS": self.etcd} if self.etcd else {"DYN_DISCOVERY_BACKEND": "file"}
+        carried = {"DYN_REQUEST_PLANE": "nats", "DYN_EVENT_PLANE": "nats", "NATS_SERVER": self.nats} if self.nats else {}
+        return {"DYN_FILE_KV": str(files), "DYN_REQUEST_PLANE": "tcp", "DYN_EVENT_PLANE": "zmq", **found, **carried}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FrontendPlan:
+    """How the front end is started."""
+
+    host: Host = HERE
+    arguments: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerPlan:
+    """How a vLLM worker is started."""
+
+    role: Role
+    host: Host = HERE
+    model: Path | None = None
+    """The model's folder, where it is another than the setting's."""
+    block_tokens: int = BLOCK_TOKENS
+    prefix_caching: bool = False
+    """Whether a prompt that was seen before is computed, and transferred, again. Tests that count say no."""
+    transfer: Mapping[str, object] = field(default_factory=dict)
+    """Further settings of the KV transfer, in the words of vLLM's --kv-transfer-config."""
+    arguments: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Worker:
     """A running vLLM worker."""
 
-    role: Role
+    plan: WorkerPlan
     server: Server
     metrics_port: int
+    """Port of its counters, on 127.0.0.1 of its host."""
+
+    @property
+    def role(self) -> Role:
+        """What it does."""
+        return self.plan.role
 
     def transfers(self) -> Transfers:
         """Return what this worker's connector has pulled from others since it started."""
@@ -123,31 +184,6 @@ class Transfers:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Stack:
-    """A front end and its workers that answer requests."""
-
-    port: int
-    model: str
-    frontend: Server
-    workers: tuple[Worker, ...]
-    seconds: float
-    """Time from the first process to the first answer."""
-
-    @property
-    def url(self) -> str:
-        """The base URL for OpenAI clients."""
-        return f"http://{LOCALHOST}:{self.port}/v1"
-
-    def worker(self, role: Role) -> Worker:
-        """Return the worker with `role`. Raises KeyError when there is none."""
-        return {worker.role: worker for worker in self.workers}[role]
-
-    def chat(self, text: str, *, tokens: int) -> Answer:
-        """Return the answer of at most `tokens` tokens to one user message. Raises ServingError when there is none."""
-        return chat(self.port, self.model, text, tokens=tokens)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Setting:
     """What a stack is made of: `python` is the interpreter of the environment that the wheelhouse was installed into."""
 
@@ -156,9 +192,10 @@ class Setting:
     device: Device
     scratch: Path
     """An empty folder for logs, caches and discovery."""
+    planes: Planes = Planes()
 
-    def environment(self) -> dict[str, str]:
-        """Return the variables that the front end and all workers share."""
+    def environment(self, host: Host) -> dict[str, str]:
+        """Return the variables that every process on `host` gets."""
         return {
             **{name: os.environ[name] for name in CARRIED if name in os.environ},
             "PATH": f"{self.python.parent}:{SYSTEM_PATH}",
@@ -167,84 +204,151 @@ class Setting:
             "HF_HUB_OFFLINE": "1",
             "DO_NOT_TRACK": "1",
             "VLLM_NO_USAGE_STATS": "1",
-            "DYN_DISCOVERY_BACKEND": "file",
-            "DYN_FILE_KV": str(self.scratch / "discovery"),
-            "DYN_REQUEST_PLANE": "tcp",
-            "DYN_EVENT_PLANE": "zmq",
-            "DYN_TCP_RPC_HOST": LOCALHOST,
-            "DYN_TCP_RESPONSE_STREAM_HOST": LOCALHOST,
-            "DYN_EVENT_PLANE_HOST": LOCALHOST,
+            **self.planes.environment(self.scratch / "discovery"),
+            "DYN_TCP_RPC_HOST": host.address,
+            "DYN_TCP_RESPONSE_STREAM_HOST": host.address,
+            "DYN_EVENT_PLANE_HOST": host.address,
             "DYN_TCP_REQUEST_TIMEOUT": "60",  # seconds; the default of a few passes while a busy machine lets a worker wait
             "DYN_SDK_DISABLE_ANSI_LOGGING": "1",
         }
 
-    def start_frontend(self, port: int) -> Server:
+    def start_frontend(self, plan: FrontendPlan, port: int) -> Server:
         """Start Dynamo's front end. It lists a model once every role of its workers is there, prefill beside decode."""
+        command = (str(self.python), "-m", "dynamo.frontend", "--http-host", LOCALHOST, "--http-port", str(port))
         return Server.start(
             "front end",
-            (str(self.python), "-m", "dynamo.frontend", "--http-host", LOCALHOST, "--http-port", str(port)),
+            (*plan.host.prefix, *command, *plan.arguments),
             log=self.scratch / "frontend.log",
-            environment=self.environment(),
+            environment={**self.environment(plan.host), **plan.environment},
             folder=self.scratch,
         )
 
-    def start_worker(self, role: Role, *, metrics_port: int, side_channel_port: int) -> Worker:
+    def start_worker(self, plan: WorkerPlan, name: str, *, metrics_port: int, side_channel_port: int) -> Worker:
         """Start a vLLM worker. `side_channel_port` is where prefill and decode workers exchange what NIXL needs to connect."""
         device = self.device
-        transfer = {"kv_connector": "NixlConnector", "kv_role": "kv_both", "kv_buffer_device": device.kv_buffer}
         command = [
-            *(str(self.python), "-m", "dynamo.vllm", "--model", str(self.model), "--served-model-name", MODEL_NAME),
-            *("--max-model-len", "1024", "--max-num-seqs", "4", "--block-size", str(BLOCK_TOKENS), "--enforce-eager"),
-            # A prompt seen before would not be transferred again, and the tests count.
-            *("--no-enable-prefix-caching", *device.arguments),
+            *plan.host.prefix,
+            *(str(self.python), "-m", "dynamo.vllm", "--model", str(plan.model or self.model), "--served-model-name", MODEL_NAME),
+            *("--max-model-len", "1024", "--max-num-seqs", "4", "--block-size", str(plan.block_tokens), "--enforce-eager"),
+            "--enable-prefix-caching" if plan.prefix_caching else "--no-enable-prefix-caching",
+            *device.arguments,
+            *plan.arguments,
         ]
-        if role is not Role.AGGREGATED:
-            command += ["--disaggregation-mode", role, "--kv-transfer-config", json.dumps(transfer)]
+        if plan.role is not Role.AGGREGATED:
+            transfer = {"kv_connector": "NixlConnector", "kv_role": "kv_both", "kv_buffer_device": device.kv_buffer, **plan.transfer}
+            command += ["--disaggregation-mode", plan.role, "--kv-transfer-config", json.dumps(transfer)]
         server = Server.start(
-            f"{role} worker",
+            f"{name} worker",
             command,
-            log=self.scratch / f"{role}.log",
+            log=self.scratch / f"{name}.log",
             environment={
-                **self.environment(),
+                **self.environment(plan.host),
                 **{name: os.environ[name] for name in device.carried if name in os.environ},
                 **device.environment,
                 "UCX_TLS": device.transports,
-                "VLLM_HOST_IP": LOCALHOST,
-                "VLLM_NIXL_SIDE_CHANNEL_HOST": LOCALHOST,
+                "VLLM_HOST_IP": plan.host.address,
+                "VLLM_NIXL_SIDE_CHANNEL_HOST": plan.host.address,
                 "VLLM_NIXL_SIDE_CHANNEL_PORT": str(side_channel_port),
                 "DYN_SYSTEM_HOST": LOCALHOST,
                 "DYN_SYSTEM_PORT": str(metrics_port),
+                **plan.environment,
             },
             folder=self.scratch,
         )
-        return Worker(role=role, server=server, metrics_port=metrics_port)
+        return Worker(plan=plan, server=server, metrics_port=metrics_port)
+
+
+@dataclass(kw_only=True, slots=True)
+class Stack:
+    """A front end and its workers, which may come and go. `running_stack` makes one and ends it."""
+
+    setting: Setting
+    frontend_plan: FrontendPlan
+    port: int
+    """Port of the front end, on 127.0.0.1 of its host."""
+    frontend: Server
+    workers: list[Worker] = field(default_factory=list)
+    """Those that were started and not stopped."""
+    model: str = MODEL_NAME
+    _started: int = 0
+
+    @property
+    def url(self) -> str:
+        """The base URL for OpenAI clients."""
+        return f"http://{LOCALHOST}:{self.port}/v1"
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        """Every process that should run."""
+        return (self.frontend, *(worker.server for worker in self.workers))
+
+    def worker(self, role: Role) -> Worker:
+        """Return the worker with `role`, the first where there are several. Raises KeyError when there is none."""
+        return {worker.role: worker for worker in reversed(self.workers)}[role]
+
+    def start_worker(self, plan: WorkerPlan) -> Worker:
+        """Start one more worker; it serves a while later. Raises ServingError when it cannot be run."""
+        metrics_port, side_channel_port = free_ports(2)
+        self._started += 1
+        name = f"{plan.role}-{self._started}"
+        worker = self.setting.start_worker(plan, name, metrics_port=metrics_port, side_channel_port=side_channel_port)
+        self.workers.append(worker)
+        return worker
+
+    def kill(self, worker: Worker) -> None:
+        """End a worker and its children at once, as a crash does. Raises ServingError when they cannot be ended."""
+        self.workers.remove(worker)
+        worker.server.kill()
+
+    def restart_frontend(self) -> None:
+        """Stop the front end, and start another on the same port. Raises ServingError when it does not stop."""
+        self.frontend.stop()
+        self.frontend = self.setting.start_frontend(self.frontend_plan, self.port)
+
+    def chat(self, text: str, *, tokens: int) -> Answer:
+        """Return the answer of at most `tokens` tokens to one user message. Raises ServingError when there is none."""
+        return chat(self.port, self.model, text, tokens=tokens)
+
+    def wait_for_answer(self, wait: float = START_SECONDS) -> None:
+        """Wait until the model is listed and answers. Raises ServingError when a process ends early, or after `wait` seconds.
+
+        A model is listed a moment before each of its workers takes requests.
+        """
+        listed = wait_until(lambda: lists_model(self.port, self.model), what="the model to be listed", servers=self.servers, wait=wait)
+        wait_until(self._answers, what="a first answer", servers=self.servers, wait=wait - listed)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(ServingError):
+            return bool(self.chat("ready?", tokens=1).text)
+        return False
 
 
 @contextlib.contextmanager
-def running_stack(setting: Setting, roles: Sequence[Role], *, wait: float = START_SECONDS) -> Iterator[Stack]:
-    """Start a front end and one worker for each of `roles`, give the stack once it answers, and end every process afterwards.
+def started_stack(setting: Setting, plans: Iterable[WorkerPlan], frontend: FrontendPlan) -> Iterator[Stack]:
+    """Start a front end and workers, give the stack before it answers, and end every process afterwards.
 
-    Raises ServingError when a process ends early, when `wait` seconds pass without an answer, or when a process does not end.
+    Raises ServingError when a process cannot be started or does not end.
     """
     for folder in ("home", "discovery"):
         (setting.scratch / folder).mkdir(parents=True)
-    http_port, *ports = free_ports(1 + 2 * len(roles))
-    servers: list[Server] = []
-    workers: list[Worker] = []
+    (port,) = free_ports(1)
+    stack = Stack(setting=setting, frontend_plan=frontend, port=port, frontend=setting.start_frontend(frontend, port))
     try:
-        servers.append(setting.start_frontend(http_port))
-        for role, metrics_port, side_channel_port in zip(roles, ports[::2], ports[1::2], strict=True):
-            workers.append(setting.start_worker(role, metrics_port=metrics_port, side_channel_port=side_channel_port))
-            servers.append(workers[-1].server)
-        listed = wait_until(lambda: lists_model(http_port, MODEL_NAME), what="the model to be listed", servers=servers, wait=wait)
-        answered = wait_until(lambda: _answers(http_port), what="a first answer", servers=servers, wait=wait - listed)
-        yield Stack(port=http_port, model=MODEL_NAME, frontend=servers[0], workers=tuple(workers), seconds=listed + answered)
+        for plan in plans:
+            stack.start_worker(plan)
+        yield stack
     finally:
-        stop_all(servers)
+        stop_all(stack.servers)
 
 
-def _answers(port: int) -> bool:
-    """Say whether the stack answers. A model is listed a moment before each of its workers takes requests."""
-    with contextlib.suppress(ServingError):
-        return bool(chat(port, MODEL_NAME, "ready?", tokens=1).text)
-    return False
+@contextlib.contextmanager
+def running_stack(
+    setting: Setting, plans: Iterable[WorkerPlan], *, frontend: FrontendPlan | None = None, wait: float = START_SECONDS
+) -> Iterator[Stack]:
+    """Start a front end and workers, give the stack once it answers, and end every process afterwards.
+
+    Raises ServingError when a process ends early, when `wait` seconds pass without an answer, or when a process does not end.
+    """
+    with started_stack(setting, plans, frontend or FrontendPlan()) as stack:
+        stack.wait_for_answer(wait)
+        yield stack
