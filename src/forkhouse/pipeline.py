@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -10,24 +10,26 @@ from typing import TYPE_CHECKING, Any
 
 from forkhouse import audit, builders, patches, wheelhouse
 from forkhouse.builders import BuiltWheel, Workshop, build_wheel
+from forkhouse.builders.cargo import cargo_kit
 from forkhouse.builders.components import Part
 from forkhouse.builders.environment import BuildEnvironment
 from forkhouse.closure import Missing, read_closure
 from forkhouse.config import read_config
 from forkhouse.documents import load
-from forkhouse.errors import DocumentError, UnreachableError, UsageError
+from forkhouse.errors import DocumentError, ToolchainError, UnreachableError, UsageError
 from forkhouse.externals import missing
 from forkhouse.freshness import Built
 from forkhouse.lock import FORMS, Lock, Profile, describe
 from forkhouse.patches import PatchedTree, apply_series
 from forkhouse.patches.series import Patch, read_series
 from forkhouse.progress import Task, report
-from forkhouse.recipes import Recipe, Repack, read_recipe
+from forkhouse.recipes import Recipe, Repack, UpstreamProject, read_recipe
 from forkhouse.sources import Access, acquire, candidates
 from forkhouse.sources.registry import Registry
 from forkhouse.sources.store import ObjectStore
 from forkhouse.toolchains import find_rocm, found_at, missing_packages, require_packages
 from forkhouse.toolchains.hip import HipToolchain, Look, first, search
+from forkhouse.toolchains.rust import watched
 from forkhouse.wheelhouse import Wheelhouse, publish
 from forkhouse.workspace import Journal, Workspace, digest_folder
 
@@ -35,10 +37,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from types import ModuleType
 
+    from forkhouse.builders.cargo import CargoKit
     from forkhouse.lock import Form, Pinned
     from forkhouse.sources import SourceTree
 
 
+DPKG = "/var/lib/dpkg/status"
+"""A file that changes with every installation of a Debian package."""
 NOT_HERE = (UnreachableError, UsageError)
 """How a source that cannot be had here shows: it does not answer, or --sources excludes it."""
 
@@ -133,20 +138,57 @@ class Plant:
 
     def patched(self, name: str, recipe: Recipe) -> PatchedTree:
         """Return the patched source tree of a recipe's upstream."""
-        upstream = recipe.upstream
-        if upstream not in self.lock.upstreams:
-            message = f"recipes/{name} builds the upstream '{upstream}', which the lock does not have."
+        return self.apply(self.acquire(recipe.upstream, self._pinned(name, recipe), recipe.builders))
+
+    def _pinned(self, name: str, recipe: Recipe) -> Pinned:
+        if recipe.upstream not in self.lock.upstreams:
+            message = f"recipes/{name} builds the upstream '{recipe.upstream}', which the lock does not have."
             raise UsageError(message)
-        return self.apply(self.acquire(upstream, self.lock.upstreams[upstream], recipe.builders))
+        return self.lock.upstreams[recipe.upstream]
+
+    def ready(self, name: str, recipe: Recipe, *, system_packages: bool) -> tuple[PatchedTree, CargoKit | None]:
+        """Return the patched source of a recipe in the most preferred form that can be built here, and what its Rust is built with.
+
+        What one form alone wants, a toolchain or crates, may be missing here: the next one is taken then, as for a source that cannot
+        be had, and as loudly. `system_packages` allows the installation of distribution packages. Raises as `patched` and
+        `cargo_kit`, ToolchainError for want of a package.
+        """
+        pinned, passed = self._pinned(name, recipe), tuple[str, ...]()
+        while True:
+            source = self.acquire(recipe.upstream, pinned, recipe.builders)
+            source = replace(source, passed_over=(*passed, *source.passed_over))
+            patched, method = self.apply(source), recipe.builders[source.source.kind]
+            if not isinstance(method, UpstreamProject):
+                return patched, None
+            try:
+                kit = cargo_kit(patched, method, store=self.store, cache=self.access.cache, offline=self.access.offline)
+                require_packages(method.system_packages, install=system_packages)
+            except (UnreachableError, ToolchainError) as error:
+                rest = pinned.sources[pinned.sources.index(source.source) + 1 :]
+                pinned = pinned.model_copy(update={"sources": rest})
+                try:
+                    candidates(recipe.upstream, pinned, recipe.builders, self.access.policy)
+                except UsageError:
+                    raise error from None
+                reason = " ".join(f"{describe(source.source)}: {error}".split())
+                report().line(recipe.upstream, f"NOT from {reason} Going on with the next source of the lock.")
+                passed = (*source.passed_over, reason)
+            else:
+                return patched, kit
 
     def parts(self, upstream: str) -> list[Part]:
         """Return the components that are laid in an upstream's tree, fetched. Raises as `acquire`."""
         components = [(name, self.lock.components[name]) for name in self.lock.upstreams[upstream].components]
         return [Part(path=pinned.path, source=self.acquire(name, pinned, FORMS)) for name, pinned in components]
 
-    def build(self, name: str, recipe: Recipe, workshop: Workshop, built: Mapping[str, BuiltWheel]) -> BuiltWheel:
-        """Return the wheel of a recipe, built where its inputs have changed; `built` has the wheels of the recipes that it needs."""
-        patched = self.patched(name, recipe)
+    def build(
+        self, name: str, recipe: Recipe, workshop: Workshop, built: Mapping[str, BuiltWheel], *, system_packages: bool = False
+    ) -> BuiltWheel:
+        """Return the wheel of a recipe, built where its inputs have changed; `built` has the wheels of the recipes that it needs.
+
+        Raises as `ready` and `build_wheel`.
+        """
+        patched, kit = self.ready(name, recipe, system_packages=system_packages)
         # What is only packed again is whole already.
         packed = isinstance(recipe.builders[patched.source.source.kind], Repack)
         return build_wheel(
@@ -156,6 +198,7 @@ class Plant:
             workshop,
             parts=() if packed else self.parts(recipe.upstream),
             siblings=[built[needed] for needed in recipe.needs],
+            cargo=kit,
         )
 
     @property
@@ -230,7 +273,7 @@ def plan(plant: Plant, profile: str) -> list[Intent]:
                 sources=tuple(describe(source) for source in chosen),
                 passed_over=tuple(passed),
                 patches=tuple(patch.name for patch in plant.series(recipe.upstream) if patch.is_for(chosen[0].kind)),
-                missing_packages=tuple(missing_packages(recipe.system_packages)),
+                missing_packages=tuple(missing_packages(recipe.packages(chosen[0].kind))),
             )
         )
     return intents
@@ -245,13 +288,15 @@ def build_profile(plant: Plant, name: str, *, system_packages: bool) -> Product:
     recipes = plant.recipes(name)
     require_packages((package for recipe in recipes.values() for package in recipe.system_packages), install=system_packages)
     with report().task(f"profile {name}", total=len(recipes) + 1) as task:
-        built, left_out = build_recipes(plant, name, recipes, task)
+        built, left_out = build_recipes(plant, name, recipes, task, system_packages=system_packages)
         left_out += missing(plant.profile(name).externals, plant.registry, read_config().indexes)
         house = _publish(plant, name, built, left_out)
     return Product(wheelhouse=house, built=tuple(built), missing=tuple(left_out))
 
 
-def build_recipes(plant: Plant, name: str, recipes: Mapping[str, Recipe], task: Task) -> tuple[list[BuiltWheel], list[Missing]]:
+def build_recipes(
+    plant: Plant, name: str, recipes: Mapping[str, Recipe], task: Task, *, system_packages: bool = False
+) -> tuple[list[BuiltWheel], list[Missing]]:
     """Build the wheels of a profile's recipes, given in their order; `task` advances by one with each.
 
     Returns them, and what was left out: recipes without which the profile is still of use, whose source cannot be had here.
@@ -262,7 +307,7 @@ def build_recipes(plant: Plant, name: str, recipes: Mapping[str, Recipe], task: 
     left_out: list[Missing] = []
     for recipe_name, recipe in recipes.items():
         try:
-            built[recipe_name] = plant.build(recipe_name, recipe, workshop, built)
+            built[recipe_name] = plant.build(recipe_name, recipe, workshop, built, system_packages=system_packages)
         except NOT_HERE as error:
             if recipe_name not in plant.profile(name).where_reachable:
                 raise
@@ -275,7 +320,11 @@ def build_recipes(plant: Plant, name: str, recipes: Mapping[str, Recipe], task: 
 def built_state(plant: Plant, product: Product, answer: dict[str, Any]) -> Built:
     """Return what tells a later run that there is nothing to do."""
     recipes = [plant.recipe(wheel.recipe) for wheel in product.built]
-    tools = [found_at(package) for recipe in recipes for package in recipe.system_packages]
+    tools = [found_at(package) for recipe in recipes for form in recipe.builders for package in recipe.packages(form)]
+    # What was missing for a source may be there the next time.
+    tools += [DPKG] if None in tools else []
+    methods = [method for recipe in recipes for method in recipe.builders.values() if isinstance(method, UpstreamProject)]
+    tools += [watched(method.cargo.rustc) for method in methods if method.cargo is not None]
     if any(recipe.rocm for recipe in recipes):
         tools.append(str(find_rocm() / "include/hsa/hsa.h"))
     if plant.toolchain is not None:

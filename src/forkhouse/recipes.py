@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 from pydantic import Field, model_validator
 
 from forkhouse.documents import Document, load
 from forkhouse.errors import DocumentError
-from forkhouse.lock import FileName, Form, Name, RequirementText
+from forkhouse.lock import FileName, Form, Name, RequirementText, VersionRange
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,14 +63,32 @@ class Pep517(Document):
     native: Native | None = None
 
 
+class Cargo(Document):
+    """The project is compiled by cargo: the crates of its Cargo.lock are fetched before the build, which has no network."""
+
+    rustc: VersionRange
+    """Releases of rustc that will do. The one that the upstream asks for in its rust-toolchain.toml has to be among them."""
+    gigabytes_per_job: float = Field(default=1, gt=0)
+    """Memory that one compiler may take: no more of them run at once than there is room for."""
+
+    @model_validator(mode="after")
+    def _has_an_oldest(self) -> Self:
+        if not any(part.operator in {"==", ">=", "~="} for part in SpecifierSet(self.rustc)):
+            message = "rustc: say the oldest release that will do, such as >=1.80"
+            raise ValueError(message)
+        return self
+
+
 class UpstreamProject(Document):
-    """The tree is itself a Python project: call its own PEP 517 backend, under our name and version.
+    """The tree is itself a Python project, or has one in a folder: call its own PEP 517 backend, under our name and version.
 
     In settings and environment `{needs}` stands for the folder where the needed wheels lie unpacked, `{recipe}` for the recipe's
     folder, `{scripts}` for that of the linker scripts, `{rocm}` for the root of ROCm, and `{jobs}` for the number of compilers that may run at once.
     """
 
     kind: Literal["upstream"]
+    folder: str = Field(default=".", pattern=r"^(\.|[^./][^/]*(/[^./][^/]*)*)$")
+    """Where in the tree the project lies."""
     requires: tuple[RequirementText, ...] = Field(min_length=1)
     """Build requirements, in the place of those that the project names: upstreams ask for more than a build uses."""
     config_settings: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
@@ -78,6 +97,10 @@ class UpstreamProject(Document):
     """Texts that stand for libraries which a build links and this machine does not have, by file name (GNU ld's INPUT)."""
     packages: tuple[str, ...] = Field(min_length=1)
     """What the wheel puts into site-packages beside its metadata and its libraries; anything else is refused."""
+    cargo: Cargo | None = None
+    """None where no Rust is compiled."""
+    system_packages: tuple[SystemPackage, ...] = ()
+    """What this way to build needs besides those of the recipe. Where it cannot be had, the next source of the lock is taken."""
 
 
 class Recipe(Document):
@@ -99,6 +122,11 @@ class Recipe(Document):
     omits: dict[str, str] = Field(default_factory=dict)
     """Parts of the upstream that the wheel is without, each with what is lost: said at every build, and in the manifest."""
     system_packages: tuple[SystemPackage, ...] = ()
+
+    def packages(self, form: Form) -> tuple[SystemPackage, ...]:
+        """Return the distribution packages that a build from one form of the source needs."""
+        method = self.builders[form]
+        return (*self.system_packages, *(method.system_packages if isinstance(method, UpstreamProject) else ()))
 
     def version(self, upstream_version: str) -> str:
         """Return the wheel's version: the upstream's with our label added to any that it has."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from forkhouse.builders.cargo import CargoKit
     from forkhouse.builders.components import Part
     from forkhouse.builders.environment import BuildEnvironment
     from forkhouse.closure import PinnedWheel
@@ -90,15 +91,19 @@ def build_wheel(
     *,
     parts: Sequence[Part] = (),
     siblings: Sequence[BuiltWheel] = (),
+    cargo: CargoKit | None = None,
 ) -> BuiltWheel:
     """Build the wheel of a recipe from a patched tree, or return the one that the same inputs gave before.
 
-    `parts` are laid in the tree; `siblings` are the wheels of the recipes that this one needs.
+    `parts` are laid in the tree; `siblings` are the wheels of the recipes that this one needs; `cargo` is for one that compiles Rust.
     Raises BuildError, ToolchainError or StorageError; an unfinished wheel is never taken for a finished one.
     """
     method = recipe.builders[patched.source.source.kind]
     version = recipe.version(patched.source.version)
-    tools = identify(recipe.system_packages)
+    tools = identify(recipe.packages(patched.source.source.kind)) | (cargo.identity if cargo else {})
+    needs = Needs(rocm=recipe.rocm)
+    if isinstance(method, UpstreamProject) and method.cargo is not None:
+        needs = replace(needs, gigabytes_per_job=method.cargo.gigabytes_per_job)
     native = None
     if isinstance(method, Pep517) and method.native is not None:
         native = _native(patched, method.native, recipe, recipe_folder, workshop, tools)
@@ -108,11 +113,12 @@ def build_wheel(
         patched=replace(patched, tree=with_parts(patched.tree, parts, workshop.store)),
         method=method,
         version=version,
-        needs=Needs(rocm=recipe.rocm),
+        needs=needs,
         tools=tools,
         native=native,
         siblings=tuple(siblings),
         promised=recipe.distribution,
+        cargo=cargo,
     )
     made = _made(job, recipe, workshop)
     return BuiltWheel(
@@ -168,6 +174,8 @@ class _Job:
     siblings: tuple[BuiltWheel, ...]
     promised: str | None
     """Distribution that the wheel has to be of; None for a half."""
+    cargo: CargoKit | None = None
+    """What compiles Rust; its identity is among the tools."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -246,6 +254,7 @@ def _builder(job: _Job, workshop: Workshop) -> Builder:
                 needs=job.needs,
                 siblings=job.siblings,
                 log=workshop.logs / f"{job.name}.log",
+                cargo=job.cargo,
             )
 
 

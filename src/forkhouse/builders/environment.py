@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from io import BufferedReader
     from pathlib import Path
 
+    from forkhouse.builders.fixed import FixedPlace
     from forkhouse.sources.registry import Registry
     from forkhouse.toolchains.hip import HipToolchain
 
@@ -169,12 +170,12 @@ def telling(lines: list[str]) -> list[str]:
     return [line if len(line) <= _WIDE else f"{line[:_WIDE]}…" for line in shown]
 
 
-def run_isolated(command: list[str], *, folder: Path, variables: Mapping[str, str], log: Path) -> None:
-    """Run a build command without a network, its output in `log`.
+def run_isolated(command: list[str], *, folder: Path, variables: Mapping[str, str], log: Path, place: FixedPlace | None = None) -> None:
+    """Run a build command without a network, its output in `log`; in a fixed place, where one is given.
 
     Raises BuildError with the command, its last lines and the log's path when it fails.
     """
-    full = [*isolation(), *command]
+    full = [*isolation(), *command] if place is None else [*isolation(mounts=True), *place.command(command, folder)]
     with (
         log.open("ab") as stream,
         report().task(f"build {log.stem}", total=1) as task,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from forkhouse.builders.environment import BuildEnvironment, Needs
+    from forkhouse.builders.fixed import FixedPlace
     from forkhouse.patches import PatchedTree
     from forkhouse.recipes import Pep517, Recipe
     from forkhouse.sources.store import ObjectStore
@@ -109,15 +110,17 @@ def call_backend(
     variables: Mapping[str, str],
     name: str,
     log: Path,
+    place: FixedPlace | None = None,
 ) -> Path:
     """Return the wheel that the backend of `project` makes in `out`; `name` is the distribution's, for messages.
 
+    It runs in a fixed place, where one is given.
     Raises BuildError with the command, its last lines and the log's path.
     """
 
     def run(cmd: Sequence[str], cwd: str | None = None, extra_environ: Mapping[str, str] | None = None) -> None:
         folder = project if cwd is None else project / os.fspath(cwd)
-        run_isolated(list(cmd), folder=folder, variables={**variables, **(extra_environ or {})}, log=log)
+        run_isolated(list(cmd), folder=folder, variables={**variables, **(extra_environ or {})}, log=log, place=place)
 
     try:
         builder = ProjectBuilder(project, python_executable=str(python), runner=run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from forkhouse.builders.cargo import check_lock
 from forkhouse.builders.linking import Linker
 from forkhouse.builders.pep517 import call_backend, prepared
 from forkhouse.errors import BuildError
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from forkhouse.builders import BuiltWheel
+    from forkhouse.builders.cargo import CargoKit
     from forkhouse.builders.environment import BuildEnvironment, Needs
+    from forkhouse.builders.pep517 import Place
     from forkhouse.patches import PatchedTree
     from forkhouse.recipes import Recipe, UpstreamProject
     from forkhouse.sources.store import ObjectStore
@@ -33,10 +36,11 @@ class UpstreamBuilder:
         needs: Needs,
         siblings: Sequence[BuiltWheel],
         log: Path,
+        cargo: CargoKit | None = None,
     ) -> None:
         """Build from trees in `store` with the tools of `environment` against `siblings`; output goes to `log`.
 
-        The siblings' wheels lie unpacked below the work folder, in `needs/<distribution>`.
+        The siblings' wheels lie unpacked below the work folder, in `needs/<distribution>`. `cargo` is there for Rust.
         """
         self._store = store
         self._environment = environment
@@ -45,13 +49,14 @@ class UpstreamBuilder:
         self._needs = needs
         self._siblings = siblings
         self._log = log
+        self._cargo = cargo
 
     def build(self, patched: PatchedTree, recipe: Recipe, work: Path) -> Path:
         """Return the wheel. Raises BuildError for a backend that fails, and for a wheel that is not what the recipe says."""
 
         def lay_out(project: Path) -> None:
             self._store.check_out(patched.tree, project)
-            self._name(project / "pyproject.toml", recipe, recipe.version(patched.source.version))
+            self._name(project / self._method.folder / "pyproject.toml", recipe, recipe.version(patched.source.version))
 
         place, scripts = prepared(work, self._log, lay_out), work / "linker-scripts"
         with storage_errors("Writing linker scripts"):
@@ -74,13 +79,26 @@ class UpstreamBuilder:
             key: _filled(value, places) if isinstance(value, str) else [_filled(each, places) for each in value]
             for key, value in self._method.config_settings.items()
         }
-        made = call_backend(place.project, place.out, settings, python=python, variables=variables, name=recipe.distribution, log=self._log)
+        made = self._made(place, settings, python, variables, recipe.distribution)
         return Linker(work=work, variables=variables, log=self._log).relocate(
             made,
             packages=self._method.packages,
             siblings={sibling.distribution: work / "needs" / sibling.distribution for sibling in self._siblings},
             epoch=patched.source.epoch,
         )
+
+    def _made(
+        self, place: Place, settings: Mapping[str, str | Sequence[str]], python: Path, variables: Mapping[str, str], name: str
+    ) -> Path:
+        """Return the wheel that the project's backend makes."""
+        project = place.project / self._method.folder
+        if self._cargo is None:
+            return call_backend(project, place.out, settings, python=python, variables=variables, name=name, log=self._log)
+        fixed = self._cargo.prepare(place.home.parent, place.home)
+        inside = self._cargo.variables(fixed, variables)
+        made = call_backend(project, place.out, settings, python=python, variables=inside, name=name, log=self._log, place=fixed)
+        check_lock(project, self._cargo.crates, name)
+        return made
 
     def _name(self, path: Path, recipe: Recipe, version: str) -> None:
         """Let the project's metadata say our name and version, and require what it is built against. Raises BuildError."""

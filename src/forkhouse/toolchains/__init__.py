@@ -83,13 +83,15 @@ def identify(packages: Iterable[SystemPackage]) -> dict[str, str]:
     return identity
 
 
-def isolation() -> tuple[str, ...]:
+def isolation(*, mounts: bool = False) -> tuple[str, ...]:
     """Return the command prefix that takes the network away from a build: a network namespace with nothing in it.
 
-    Root makes one directly; others through a user namespace. Raises ToolchainError where the kernel allows neither.
+    With `mounts`, what the build mounts is its own, too. Root makes namespaces directly; others through a user namespace. Raises
+    ToolchainError where the kernel allows neither.
     """
     unshare = shutil.which("unshare", path=SEARCH_PATH)
-    for options in (("--net",), ("--map-root-user", "--net")):
+    wanted = ("--net", "--mount") if mounts else ("--net",)
+    for options in (wanted, ("--map-root-user", *wanted)):
         if unshare and subprocess.run([unshare, *options, "true"], capture_output=True, check=False).returncode == 0:
             return (unshare, *options)
     message = (

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 from packaging.specifiers import SpecifierSet
 
 from forkhouse.errors import ToolchainError
-from forkhouse.recipes import Pep517
+from forkhouse.recipes import Pep517, UpstreamProject
 from forkhouse.toolchains import find_rocm, found_at, identify, install_line, isolation
 from forkhouse.toolchains.hip import hip_version
+from forkhouse.toolchains.rust import find_rust
+from forkhouse.toolchains.rust import install_line as rust_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -29,7 +31,7 @@ class Need:
     profile: str
     need: str
     state: str
-    """`ok`; `missing`; or `made` for what a build makes itself."""
+    """`ok`; `missing`; `made` for what a build makes itself; `optional` for what is missing where another source is taken without it."""
     where: str
     version: str
     remedy: str
@@ -51,10 +53,17 @@ def examine(profile: str, recipes: Mapping[str, Recipe], *, python: str, looks: 
     yield need(f"python {python}", "ok" if fits else "missing", sys.executable, running, remedy)
     yield _isolation(need("builds without a network", "ok"))
     packages = {package.package: package for recipe in recipes.values() for package in recipe.system_packages}
+    own = [(method, len(recipe.builders) > 1) for recipe in recipes.values() for method in recipe.builders.values()]
+    routes = [(method, "optional" if spare else "missing") for method, spare in own if isinstance(method, UpstreamProject)]
+    lacking = {package.package: gap for method, gap in routes for package in method.system_packages} | dict.fromkeys(packages, "missing")
+    packages |= {package.package: package for method, _ in routes for package in method.system_packages}
     for package in sorted(packages.values(), key=lambda package: package.package):
         where = found_at(package)
         line = shlex.join(install_line([package.package])) if apt else f"install what Debian calls {package.package}"
-        yield need(package.package, "ok" if where else "missing", where or "", _version(package, where), "" if where else line)
+        state = "ok" if where else lacking[package.package]
+        yield need(package.package, state, where or "", _version(package, where), "" if where else line)
+    for wanted, gap in {method.cargo.rustc: gap for method, gap in routes if method.cargo is not None}.items():
+        yield _rust(need(f"Rust {wanted}", "ok"), wanted, gap)
     if any(recipe.rocm for recipe in recipes.values()):
         yield _rocm(need("ROCm headers", "ok"))
     if any(compiles_for_gpus(recipe) for recipe in recipes.values()):
@@ -81,6 +90,14 @@ def _isolation(need: Need) -> Need:
         return replace(need, where=" ".join(isolation()))
     except ToolchainError as error:
         return replace(need, state="missing", remedy=str(error))
+
+
+def _rust(need: Need, wanted: str, gap: str) -> Need:
+    try:
+        rust = find_rust(wanted)
+    except ToolchainError:
+        return replace(need, state=gap, remedy=rust_line(wanted))
+    return replace(need, where=str(rust.root), version=rust.version)
 
 
 def _rocm(need: Need) -> Need:
