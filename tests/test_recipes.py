@@ -69,3 +69,35 @@ def test_a_missing_recipe_names_those_that_exist(tmp_path: Path) -> None:
     folder = write(tmp_path, TEXT)
     with pytest.raises(DocumentError, match=r"recipes/other/recipe\.yaml is missing.*Recipes that exist: demo\."):
         read_recipe(folder.parent / "other")
+
+
+RUST = """\
+upstream: demo
+distribution: demo
+local: rocm.1
+builders:
+  git: {kind: upstream, folder: lib/python, packages: [demo], requires: [maturin], cargo: {rustc: ">=1.80"}, system-packages: [{package: protoc, command: protoc}]}
+  wheel: {kind: repack}
+system_packages:
+  - {package: gcc, command: gcc}
+"""
+
+
+def test_each_form_has_the_packages_of_the_recipe_and_its_own(tmp_path: Path) -> None:
+    recipe = read_recipe(write(tmp_path, RUST))
+    assert [package.package for package in recipe.packages("git")] == ["gcc", "protoc"]
+    assert [package.package for package in recipe.packages("wheel")] == ["gcc"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("lib/python", "../python", "folder: String should match pattern"),
+        ("lib/python", "/python", "folder: String should match pattern"),
+        (">=1.80", "<2", "say the oldest release that will do"),
+        (">=1.80", "1.80", "rustc: Invalid specifier"),
+    ],
+)
+def test_a_way_to_compile_rust_is_checked(tmp_path: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(DocumentError, match=re.escape(message)):
+        read_recipe(write(tmp_path, RUST.replace(old, new)))

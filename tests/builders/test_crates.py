@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tests.builders.crate_registry import CrateRegistry
 
 MANIFEST = '[workspace]\n[package]\nname = "small"\nversion = "1.0.0"\nedition = "2021"\n[dependencies]\nadds-one = "1"\nadds-two = "1"\n'
+TWO = "1.0.0+of.another.3"
+"""A version with what crates say of a library that they bring."""
 LOCKED = '[[package]]\nname = "{}"\nversion = "1.0.0"\nsource = "{}"\n{}\n'
 HASH = f'checksum = "{"0" * 64}"'
 
@@ -28,8 +30,8 @@ HASH = f'checksum = "{"0" * 64}"'
 @pytest.fixture
 def crates(tmp_path: Path) -> Iterator[CrateRegistry]:
     with crate_registry(tmp_path / "registry") as registry:
-        for name in ("adds-one", "adds-two"):
-            registry.publish(name, "1.0.0", {"src/lib.rs": "pub fn add(to: i32) -> i32 { to + 1 }\n"})
+        for name, version in (("adds-one", "1.0.0"), ("adds-two", TWO)):
+            registry.publish(name, version, {"src/lib.rs": "pub fn add(to: i32) -> i32 { to + 1 }\n"})
         yield registry
 
 
@@ -64,8 +66,8 @@ def test_they_are_unpacked_side_by_side_under_the_hash_of_the_lock(
 ) -> None:
     found = fetch(upstream)
     assert found.folder == tmp_path / "cache/crates" / found.lock
-    assert sorted(path.name for path in found.folder.iterdir()) == ["adds-one-1.0.0", "adds-two-1.0.0"]
-    assert [(crate.name, crate.version) for crate in found.crates] == [("adds-one", "1.0.0"), ("adds-two", "1.0.0")]
+    assert sorted(path.name for path in found.folder.iterdir()) == ["adds-one-1.0.0", f"adds-two-{TWO}"]
+    assert [(crate.name, crate.version) for crate in found.crates] == [("adds-one", "1.0.0"), ("adds-two", TWO)]
     assert list((tmp_path / "cache/crates").iterdir()) == [found.folder]
 
 
@@ -76,11 +78,11 @@ def test_the_same_lock_asks_no_registry_again_and_what_is_gone_is_fetched_anew(
     found = fetch(upstream)
     nobody = settings(tmp_path / "nobody", f"http://127.0.0.1:{free_port}")
     assert fetch({**upstream, "python/src/lib.rs": b"// changed\n"}, home=nobody) == found
-    shutil.rmtree(found.folder / "adds-two-1.0.0")
+    shutil.rmtree(found.folder / f"adds-two-{TWO}")
     with pytest.raises(UnreachableError):
         fetch(upstream, home=nobody)
     assert fetch(upstream) == found
-    assert (found.folder / "adds-two-1.0.0/src/lib.rs").is_file()
+    assert (found.folder / f"adds-two-{TWO}/src/lib.rs").is_file()
 
 
 @needs_cargo
@@ -98,8 +100,8 @@ def test_a_registry_that_does_not_answer_makes_the_source_unreachable(
 def test_a_crate_that_the_registry_does_not_have_makes_the_source_unreachable(
     fetch: Callable[..., Crates], upstream: Mapping[str, bytes], crates: CrateRegistry
 ) -> None:
-    crates.crate("adds-two", "1.0.0").unlink()
-    with pytest.raises(UnreachableError, match=r"adds-two-1\.0\.0\.crate.* got 404"):
+    crates.crate("adds-two", TWO).unlink()
+    with pytest.raises(UnreachableError, match=r"adds-two-1\.0\.0.*\.crate.* got 404"):
         fetch(upstream)
 
 
@@ -117,7 +119,7 @@ def test_offline_takes_what_cargo_has_and_says_so_where_it_has_nothing(
 
 @needs_cargo
 def test_another_content_is_an_error(fetch: Callable[..., Crates], upstream: Mapping[str, bytes], crates: CrateRegistry) -> None:
-    shutil.copyfile(crates.crate("adds-one", "1.0.0"), crates.crate("adds-two", "1.0.0"))
+    shutil.copyfile(crates.crate("adds-one", "1.0.0"), crates.crate("adds-two", TWO))
     with pytest.raises(HashMismatchError, match=r"(?s)demo: a crate is not what Cargo\.lock says.*adds-two v1\.0\.0"):
         fetch(upstream)
 

@@ -213,3 +213,11 @@ def test_what_failed_is_shown_although_others_went_on() -> None:
     assert len(shown) == 41
     assert telling(["one", "two"]) == ["one", "two"]
     assert telling(noise) == noise[-25:]
+
+
+def test_the_first_error_of_rustc_is_shown_though_other_crates_go_on() -> None:
+    noise = [f"   Compiling crate-{number} v1.0.0" for number in range(50)]
+    lines = [*noise, "error[E0425]: cannot find value `x`", " --> src/lib.rs:1:1", *noise, "error: could not compile `demo`"]
+    shown = telling(lines)
+    assert shown[:2] == ["error[E0425]: cannot find value `x`", " --> src/lib.rs:1:1"]
+    assert shown[-1] == "error: could not compile `demo`"

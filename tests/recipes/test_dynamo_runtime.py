@@ -20,7 +20,9 @@ from forkhouse.audit.elf import Elf
 from forkhouse.documents import load
 from forkhouse.errors import BuildError, ToolchainError, UnreachableError
 from forkhouse.lock import GitSource, Lock, WheelSource
+from forkhouse.pipeline import Product, built_state
 from forkhouse.progress import showing
+from forkhouse.wheelhouse import Wheelhouse
 from tests.builders.crate_registry import RUST, cargo, crate_registry, needs_cargo, settings
 from tests.recipes.conftest import ROOT, cached_wheel, write_files
 
@@ -358,6 +360,11 @@ def test_without_the_rust_that_it_needs_the_wheel_is_taken_and_the_command_said(
     (reason,) = wheel.patched.source.passed_over
     assert "No Rust >=99.1 on this machine" in reason
     assert "rustup toolchain install 99.1 --profile minimal" in reason
+    # A build with nothing to do looks again once the command was run.
+    product = Product(wheelhouse=Wheelhouse(folder=other.root, wheels=(), changed=True), built=(wheel,), missing=())
+    assert any(
+        tool.endswith("/toolchains/99.1-x86_64-unknown-linux-gnu/bin/rustc") for tool in built_state(other.plant(), product, {}).tools
+    )
     drop_wheel(other)
     with pytest.raises(ToolchainError, match=r"builds never download one\. Run:\n  rustup toolchain install 99\.1"):
         build(other)

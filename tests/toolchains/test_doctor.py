@@ -83,3 +83,46 @@ def test_a_toolchain_that_a_build_would_make_is_no_gap(
 
 def test_a_profile_that_compiles_for_no_gpu_needs_no_toolchain(needs: Callable[..., dict[str, Need]]) -> None:
     assert "HIP toolchain" not in needs(text=RECIPE.replace(", hip: true", ""))
+
+
+RUST = """
+upstream: demo
+distribution: demo
+local: rocm.1
+builders:
+  git:
+    kind: upstream
+    packages: [demo]
+    requires: [maturin]
+    cargo: {rustc: ">=99.1"}
+    system-packages: [{package: no-tool, command: no-such-tool-at-all}, {package: dash, command: sh}]
+  wheel: {kind: repack}
+"""
+
+
+def test_what_one_source_alone_wants_is_no_gap_where_there_is_another(needs: Callable[..., dict[str, Need]]) -> None:
+    found = needs(text=RUST)
+    assert (found["no-tool"].state, found["dash"].state) == ("optional", "ok")
+    assert found["no-tool"].remedy == "apt-get install --yes --no-install-recommends no-tool"
+    assert found["Rust >=99.1"].state == "optional"
+    assert found["Rust >=99.1"].remedy == "rustup toolchain install 99.1 --profile minimal --no-self-update"
+    alone = needs(text=RUST.replace("  wheel: {kind: repack}\n", ""))
+    assert {alone[name].state for name in ("no-tool", "Rust >=99.1")} == {"missing"}
+
+
+def test_a_package_that_the_recipe_needs_anyway_is_a_gap(needs: Callable[..., dict[str, Need]]) -> None:
+    found = needs(text=f"{RUST}system-packages: [{{package: no-tool, command: no-such-tool-at-all}}]\n")
+    assert found["no-tool"].state == "missing"
+
+
+def test_a_rust_that_is_there_is_named_with_its_release(
+    needs: Callable[..., dict[str, Need]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tools = tmp_path / "toolchains/99.2-somewhere/bin"
+    tools.mkdir(parents=True)
+    for tool in ("rustc", "cargo"):
+        (tools / tool).write_text("#!/bin/sh\necho 'release: 99.2.0'\n", encoding="utf-8")
+        (tools / tool).chmod(0o755)
+    monkeypatch.setenv("RUSTUP_HOME", str(tmp_path))
+    found = needs(text=RUST)["Rust >=99.1"]
+    assert (found.state, found.where, found.version) == ("ok", str(tools.parent), "99.2.0")

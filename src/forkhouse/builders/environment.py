@@ -162,10 +162,11 @@ _WIDE, _FROM_FAILURE, _FROM_END = 400, 15, 25
 def telling(lines: list[str]) -> list[str]:
     """Return the lines of a build's log that say what failed: its last ones, and before them the first step that Ninja says failed.
 
-    Other compilers go on for a while and write over what matters.
+    Other compilers go on for a while and write over what matters. Where there is no Ninja, the first error of rustc stands for that step.
     """
     begun = max(0, len(lines) - _FROM_END)
-    failed = next((number for number, line in enumerate(lines) if line.startswith("FAILED: ")), begun)
+    failures = (number for mark in ("FAILED: ", ("error[E", "error: ")) for number, line in enumerate(lines) if line.startswith(mark))
+    failed = next(failures, begun)
     shown = [*lines[failed : min(failed + _FROM_FAILURE, begun)], *(["…"] if failed + _FROM_FAILURE < begun else []), *lines[begun:]]
     return [line if len(line) <= _WIDE else f"{line[:_WIDE]}…" for line in shown]
 

@@ -70,7 +70,7 @@ def read_crates(lock: bytes, owner: str) -> tuple[Crate, ...]:
         lines = "\n".join(f"  - {each}" for each in wrong)
         message = (
             f"{owner}: its {NAME} names what has no hash to check, or no single place to come from:\n{lines}\n"
-            f"Patch the dependency out (and {NAME} with it), pin a release without it, or take this git source out of the lock."
+            f"Patch the dependency out (and {NAME} with it), pin a release without it, or take the upstream's git source out of upstream.lock."
         )
         raise BuildError(message)
     return tuple(sorted(crates))

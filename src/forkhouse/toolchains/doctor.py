@@ -55,6 +55,7 @@ def examine(profile: str, recipes: Mapping[str, Recipe], *, python: str, looks: 
     packages = {package.package: package for recipe in recipes.values() for package in recipe.system_packages}
     own = [(method, len(recipe.builders) > 1) for recipe in recipes.values() for method in recipe.builders.values()]
     routes = [(method, "optional" if spare else "missing") for method, spare in own if isinstance(method, UpstreamProject)]
+    routes.sort(key=lambda route: route[1] == "missing")  # what one needs and another could do without is needed
     lacking = {package.package: gap for method, gap in routes for package in method.system_packages} | dict.fromkeys(packages, "missing")
     packages |= {package.package: package for method, _ in routes for package in method.system_packages}
     for package in sorted(packages.values(), key=lambda package: package.package):
