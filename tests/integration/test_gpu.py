@@ -1,16 +1,16 @@
-"""What only a machine with an MI210 can show. Serving itself is tested there by the other files, with --device mi210."""
+"""What only a machine with an MI210 can show. Serving, transfers and kernels are tested there by the other files, with --device mi210."""
 
 from __future__ import annotations
 
-import json
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from forkhouse.serving.device import require_gpu
 from forkhouse.serving.stack import MI210, Role, WorkerPlan, running_stack
+from tests.integration.alone import run_alone
 
 if TYPE_CHECKING:
     import psutil
@@ -20,17 +20,19 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.integration, pytest.mark.mi210, pytest.mark.timeout(600)]
 
-ASK_TORCH = """
-import json, torch
-found = torch.cuda.is_available()
-print(json.dumps({"hip": torch.version.hip, "target": torch.cuda.get_device_properties(0).gcnArchName if found else None}))
-"""
-
 
 @pytest.fixture(autouse=True, scope="module")
 def gpu(device: Device) -> None:
     if device is not MI210:
         pytest.skip("needs --device mi210")
+
+
+@pytest.fixture(scope="module")
+def seen(stack_python: Path, device: Device, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the stack's libraries see."""
+    ended = run_alone(stack_python, device, tmp_path_factory.mktemp("gpus"), "gpus.py")
+    assert ended.code == 0, ended.log
+    return ended.objects[-1]
 
 
 def test_the_kernel_lists_a_gpu_that_this_user_may_open() -> None:
@@ -43,11 +45,13 @@ def test_ucx_reaches_gpu_memory(stack_python: Path) -> None:
     assert {"rocm_copy", "rocm_ipc"} <= transports
 
 
-def test_torch_is_built_for_rocm_and_sees_the_gpu(stack_python: Path) -> None:
-    result = subprocess.run([stack_python, "-c", ASK_TORCH], capture_output=True, text=True, check=True)
-    seen = json.loads(result.stdout)
+def test_torch_is_built_for_rocm_and_sees_the_gpu(seen: dict[str, Any]) -> None:
     assert seen["hip"]
-    assert seen["target"].split(":")[0] == "gfx90a"
+    assert "gfx90a" in seen["torch"]
+
+
+def test_amdsmi_sees_the_gpu(seen: dict[str, Any]) -> None:
+    assert "gfx90a" in seen["amdsmi"]
 
 
 def test_an_engine_that_holds_the_gpu_answers_as_the_cpu_does(setting: Setting, model: Model) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -49,14 +50,24 @@ def open_umask() -> Iterator[None]:
     os.umask(before)
 
 
-def record(root: Path, *nodes: dict[str, int]) -> Path:
-    """Write a topology of `nodes` below `root`, with the device files of its GPUs; render nodes are numbered from 128."""
+def record(root: Path, *nodes: dict[str, int], other_cards: int = 0) -> Path:
+    """Write a topology of `nodes` below `root`, with the device files of its GPUs; render nodes are numbered from 128.
+
+    Cards of another vendor were found before: they are on the PCI bus and have the first render nodes, but are none of KFD's.
+    """
     (root / "dev/dri").mkdir(parents=True)
     (root / "dev/kfd").touch(mode=0o666)
+    for number in range(other_cards):
+        card = root / f"sys/bus/pci/devices/0000:{number + 1:02x}:00.0"
+        card.mkdir(parents=True)
+        (card / "vendor").write_text("0x10de\n", encoding="ascii")
+        (card / "class").write_text("0x030200\n", encoding="ascii")
+        (root / f"dev/dri/renderD{128 + number}").touch(mode=0o666)
+        (root / f"dev/nvidia{number}").touch(mode=0o666)
     for number, properties in enumerate(nodes):
         node = root / TOPOLOGY / str(number)
         node.mkdir(parents=True)
-        minor = 127 + number if properties["simd_count"] else 0
+        minor = 127 + other_cards + number if properties["simd_count"] else 0
         lines = {**properties, "drm_render_minor": minor}
         (node / "properties").write_text("".join(f"{name} {value}\n" for name, value in lines.items()), encoding="ascii")
         if minor:
@@ -98,6 +109,28 @@ def test_only_the_wanted_target_is_given(tmp_path: Path) -> None:
     root = record(tmp_path, CPU, MI300X, MI210, OTHER_VENDOR, W6800)
     assert [gpu.target for gpu in find_gpus(root)] == ["gfx942", "gfx90a", "gfx1030"]
     assert [gpu.node for gpu in require_gpu("gfx90a", root)] == [2]
+
+
+def test_a_card_of_another_vendor_leaves_an_mi210_its_own_render_node(tmp_path: Path) -> None:
+    root = record(tmp_path, CPU, MI210, other_cards=2)
+    (gpu,) = require_gpu("gfx90a", root)
+    assert gpu.devices == (root / "dev/kfd", root / "dev/dri/renderD130")
+    (root / "dev/dri/renderD130").unlink()
+    with pytest.raises(NoDeviceError, match=r"renderD130: not there\.") as caught:
+        require_gpu("gfx90a", root)
+    assert "renderD128" not in str(caught.value)
+
+
+def test_a_card_of_another_vendor_alone_is_none(tmp_path: Path) -> None:
+    root = record(tmp_path, CPU, other_cards=1)
+    assert find_gpus(root) == ()
+    with pytest.raises(NoDeviceError, match=rf"No gfx90a GPU was found: {root / TOPOLOGY} lists no GPU\."):
+        require_gpu("gfx90a", root)
+
+
+def test_an_mi210_beside_other_cards_of_both_vendors_is_found(tmp_path: Path) -> None:
+    root = record(tmp_path, CPU, W6800, MI210, MI300X, other_cards=1)
+    assert [(gpu.node, gpu.devices[1].name) for gpu in require_gpu("gfx90a", root)] == [(2, "renderD130")]
 
 
 def test_other_targets_are_named(tmp_path: Path) -> None:
@@ -147,3 +180,18 @@ def test_a_gpu_that_this_user_may_open_is_enough(tmp_path: Path) -> None:
     root = record(tmp_path, CPU, MI250, MI250)
     (root / "dev/dri/renderD128").chmod(0o000)
     assert look_as_nobody(root) == "2"
+
+
+def test_a_session_without_the_gpu_stops_at_once_and_says_where_it_looked() -> None:
+    if any(gpu.target == "gfx90a" for gpu in find_gpus()):
+        pytest.skip("this machine has one")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    result = subprocess.run(
+        [sys.executable, "-m", "forkhouse", "device", "--target", "gfx90a"], capture_output=True, text=True, check=False, timeout=60
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert result.returncode == NoDeviceError.exit_code == 40
+    assert "No gfx90a GPU was found: " in result.stderr
+    assert f"/{TOPOLOGY}" in result.stderr
+    # Of the processor's time: that of the clock depends on who else is at work.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
