@@ -91,6 +91,22 @@ def integration_mi210(session: nox.Session) -> None:
     integration(session, profile="rocm", device="mi210")
 
 
+@nox.session(name="upstream-tests", default=False)
+def upstream_tests(session: nox.Session) -> None:
+    """Run vLLM's own tests of KV transfer, from its pinned sdist, against wheels/cpu; what does not pass is in tests/upstream/vllm.yaml."""
+    session.install("-e", ".")
+    with tempfile.TemporaryDirectory(prefix="forkhouse-upstream-") as scratch:
+        stack = Path(scratch, "stack")
+        session.run("unshare", "--map-root-user", "--net", "forkhouse", "install", "--profile", "cpu", "--into", str(stack), external=True)
+        python = str(stack / "bin/python")
+        # The wheelhouse decides about everything that it has, PyTorch above all: the tools of the tests come alone, or not at all.
+        session.run("pip", "--python", python, "install", "--quiet", "--no-deps", "--only-binary=:all:", *group("vllm-tests"))
+        session.run("pip", "--python", python, "check", "--quiet")
+        command = ("python", "-m", "forkhouse.conformance", "tests/upstream/vllm.yaml", f"--stack-python={python}", *session.posargs)
+        # Interrupted, it ends every process of the tests; nox would leave it half a second for that.
+        session.run(*command, interrupt_timeout=30, terminate_timeout=30)
+
+
 @nox.session(default=False)
 def radar(session: nox.Session) -> None:
     """Judge every patch series on every candidate pin, and write build/radar.html."""
