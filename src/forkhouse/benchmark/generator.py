@@ -1,0 +1,109 @@
+"""The load generator's own environment: aiperf and what it needs, pinned by hash, apart from Forkhouse and from the served stack.
+
+Apart from the stack, because the client has to be the same whatever is measured: another vLLM, or none.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tomllib
+import venv
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from forkhouse.closure import fetch_all, pylock_text, read_closure
+from forkhouse.errors import InstallError
+from forkhouse.locking import _resolve
+from forkhouse.progress import report
+from forkhouse.workspace import digest, storage_errors, write_atomic
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from forkhouse.closure import PinnedWheel
+    from forkhouse.pipeline import Plant
+    from forkhouse.sources.registry import Registry
+    from forkhouse.workspace import Workspace
+
+NAME = "aiperf"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Generator:
+    """An installed aiperf."""
+
+    program: Path
+    version: str
+
+    def __str__(self) -> str:
+        """Return name and version."""
+        return f"{NAME} {self.version}"
+
+
+def _pins(workspace: Workspace) -> tuple[PinnedWheel, ...]:
+    return read_closure(workspace.closure_path("generator"))
+
+
+def _folder(workspace: Workspace, pins: tuple[PinnedWheel, ...]) -> Path:
+    return workspace.build / "generator" / digest(sys.version, [pin.sha256 for pin in pins])[:16]
+
+
+def installed(workspace: Workspace) -> Generator | None:
+    """Return the generator that `pylock.generator.toml` pins when it is installed. Raises DocumentError for a pin file that is wrong."""
+    pins = _pins(workspace)
+    folder = _folder(workspace, pins)
+    return Generator(program=folder / "bin" / NAME, version=_version(pins)) if (folder / "ready").is_file() else None
+
+
+def install(workspace: Workspace, registry: Registry) -> Generator:
+    """Return the pinned generator, installed below `build/` when it is not there yet.
+
+    Raises DocumentError for a pin file that is wrong, UnreachableError or HashMismatchError when a wheel cannot be had, and
+    InstallError with pip's own words.
+    """
+    found = installed(workspace)
+    if found:
+        return found
+    with storage_errors("Making build/"):
+        workspace.build.mkdir(parents=True, exist_ok=True)
+    # Not the lock of the checkout: a build may go on for an hour, and has nothing to do with it.
+    with FileLock(workspace.build / "generator.lock"):
+        return installed(workspace) or _install(workspace, registry)
+
+
+def _install(workspace: Workspace, registry: Registry) -> Generator:
+    pins = _pins(workspace)
+    folder = _folder(workspace, pins)
+    report().line("generator", f"installing {NAME} into an environment of its own ({len(pins)} wheels)")
+    paths = fetch_all(pins, registry)
+    # Environments of other pins are of no use any more.
+    shutil.rmtree(folder.parent, ignore_errors=True)
+    with storage_errors("Making the load generator's environment"):
+        venv.create(folder, symlinks=True, with_pip=False)
+    command = [sys.executable, "-m", "pip", "--isolated", "--python", str(folder / "bin/python"), "install", "--no-index", "--no-deps"]
+    result = subprocess.run([*command, "--quiet", *map(str, paths)], capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        message = f"pip could not install the load generator:\n{result.stderr.strip()[-3000:]}"
+        raise InstallError(message)
+    write_atomic(folder / "ready", b"")
+    return Generator(program=folder / "bin" / NAME, version=_version(pins))
+
+
+def _version(pins: tuple[PinnedWheel, ...]) -> str:
+    return next(pin.version for pin in pins if pin.name == NAME)
+
+
+def pin(plant: Plant) -> tuple[PinnedWheel, ...]:
+    """Pin what the dependency group `generator` of pyproject.toml asks for, in `pylock.generator.toml`; return the wheels.
+
+    Raises UnreachableError with pip's own words when it cannot be had.
+    """
+    project = tomllib.loads((plant.workspace.root / "pyproject.toml").read_text(encoding="utf-8"))
+    pins = _resolve(plant, project["dependency-groups"]["generator"], local={}, constraints=[])
+    text = pylock_text(pins, folder="build/generator", requires_python=plant.lock.python)
+    write_atomic(plant.workspace.closure_path("generator"), text.encode())
+    return tuple(sorted(pins))

@@ -1,0 +1,256 @@
+"""Measure: an endpoint that is there, or the stack in each of its arrangements, started here one after the other."""
+
+from __future__ import annotations
+
+import datetime as dt
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import forkhouse.serving
+from forkhouse.benchmark import endpoint, environment
+from forkhouse.benchmark.generator import install
+from forkhouse.benchmark.load import Target, measure_round
+from forkhouse.benchmark.results import Case, Measurement
+from forkhouse.errors import ServingError, UsageError
+from forkhouse.progress import report
+from forkhouse.serving.device import require_gpu
+from forkhouse.serving.stack import DEVICES, Role, Setting, WorkerPlan, running_stack
+from forkhouse.sources.registry import Registry
+from forkhouse.workspace import fresh_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from forkhouse.benchmark.generator import Generator
+    from forkhouse.benchmark.results import Environment, Layout, Load, Round
+    from forkhouse.progress import Task
+    from forkhouse.serving.stack import Device
+    from forkhouse.workspace import Workspace
+
+ROLES: dict[Layout, tuple[Role, ...]] = {"aggregated": (Role.AGGREGATED,), "disaggregated": (Role.PREFILL, Role.DECODE)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arrangement:
+    """A way to arrange the stack."""
+
+    layout: Layout
+    prefix_caching: bool
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        return f"{self.layout}, prefix cache {'on' if self.prefix_caching else 'off'}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """How much is measured."""
+
+    load: Load
+    concurrencies: tuple[int, ...]
+    rounds: int
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Given:
+    """What the user says is to be measured: a server that is there (`endpoint`), or a stack to start (`python`)."""
+
+    endpoint: str | None
+    model: str | None
+    """Name of the endpoint's model."""
+    tokenizer: Path | None
+    """Folder of its tokenizer."""
+    metrics: tuple[str, ...]
+    """URLs of its workers' metrics."""
+    python: Path | None
+    """Interpreter of the environment that a wheelhouse was installed into."""
+    model_folder: Path | None
+    """Model for the stack; None for the tiny one, which is then made."""
+    worker_arguments: tuple[str, ...]
+    """Further arguments of every vLLM worker of the stack."""
+    device: str | None
+    """Name of one of the stack's devices; or on what the endpoint computes, in the user's words."""
+    wheelhouse: Path
+    """From where the stack was installed."""
+    layouts: tuple[Layout, ...]
+    """Layouts of the stack, all when empty; or the endpoint's, if it is known."""
+    caches: tuple[bool, ...]
+    """Whether its prefix cache is on: both when empty; or the endpoint's, if it is known."""
+
+
+def measure(workspace: Workspace, given: Given, plan: Plan, *, offline: bool) -> Measurement:
+    """Measure what is given. What the servers and the load generator write is in `build/bench/serving`, and stays there after a failure.
+
+    Raises UsageError when what is given does not fit together, and what `install`, `measure_endpoint` and `measure_stack` raise.
+    """
+    if (given.endpoint is None) == (given.python is None):
+        message = "Give --endpoint for a server that is there, or --stack-python to start one."
+        raise UsageError(message)
+    generator = install(workspace, Registry(workspace.cache, offline=offline))
+    work = fresh_folder(workspace.build / "bench" / "serving")
+    if given.endpoint is not None:
+        target, layout, caching = _target(given)
+        with work as folder:
+            return measure_endpoint(generator, target, plan, layout=layout, prefix_caching=caching, device=given.device, folder=folder)
+    own, arrangements = _own_stack(given)
+    with work as folder:
+        return measure_stack(generator, own, plan, arrangements, folder=folder)
+
+
+def _target(given: Given) -> tuple[Target, Layout, bool | None]:
+    if given.model is None or given.tokenizer is None:
+        message = "With --endpoint, give --model for the name of the served model, and --tokenizer for the folder of its tokenizer."
+        raise UsageError(message)
+    if given.model_folder or given.worker_arguments:
+        message = "--model-folder and --worker-argument are for a stack that is started here (--stack-python)."
+        raise UsageError(message)
+    if len(given.layouts) > 1 or len(given.caches) > 1:
+        message = "An endpoint has one layout, and its prefix cache is on or off: give --layout and --prefix-cache once, or not at all."
+        raise UsageError(message)
+    target = Target(url=endpoint.base_url(given.endpoint or ""), model=given.model, tokenizer=given.tokenizer, metrics=given.metrics)
+    return target, given.layouts[0] if given.layouts else "endpoint", given.caches[0] if given.caches else None
+
+
+def _own_stack(given: Given) -> tuple[OwnStack, tuple[Arrangement, ...]]:
+    if given.model or given.tokenizer or given.metrics:
+        message = "--model, --tokenizer and --metrics are for a server that is there (--endpoint)."
+        raise UsageError(message)
+    device = DEVICES.get(given.device or "cpu")
+    if device is None:
+        message = f"The stack is started on {' or '.join(DEVICES)}, and not on {given.device}."
+        raise UsageError(message)
+    own = OwnStack(
+        python=given.python or Path(),
+        device=device,
+        model=given.model_folder,
+        worker_arguments=given.worker_arguments,
+        wheelhouse=given.wheelhouse,
+    )
+    arrangements = tuple(
+        Arrangement(layout=layout, prefix_caching=caching)
+        for layout in dict.fromkeys(given.layouts or ROLES)
+        for caching in dict.fromkeys(given.caches or (False, True))
+    )
+    return own, arrangements
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OwnStack:
+    """The stack that is started here."""
+
+    python: Path
+    """Interpreter of the environment that a wheelhouse was installed into."""
+    device: Device
+    model: Path | None
+    """Folder of a model; None for the tiny one, which is then made."""
+    worker_arguments: tuple[str, ...]
+    """Further arguments of every vLLM worker."""
+    wheelhouse: Path
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+
+
+def measure_endpoint(
+    generator: Generator, target: Target, plan: Plan, *, layout: Layout, prefix_caching: bool | None, device: str | None, folder: Path
+) -> Measurement:
+    """Measure a server that is there. `layout`, `prefix_caching` and `device` are what the caller says of it.
+
+    Raises ServingError or UsageError before any load when it does not answer or serves another model, ServingError when a
+    round fails.
+    """
+    endpoint.require_model(target.url, target.model)
+    for url in target.metrics:
+        endpoint.metrics(url)
+    begun = _now()
+    found = environment.environment(generator, target, device=device, served=None)
+    with report().task("rounds", total=plan.rounds * len(plan.concurrencies)) as task:
+        cases = _cases(generator, target, plan, layout, prefix_caching, seeds=iter(range(plan.seed, 2**31)), folder=folder, task=task)
+    return Measurement(begun=begun, environment=found, load=plan.load, cases=tuple(cases))
+
+
+def measure_stack(generator: Generator, own: OwnStack, plan: Plan, arrangements: Sequence[Arrangement], *, folder: Path) -> Measurement:
+    """Start the stack in each of `arrangements`, one after the other, and measure it. Logs stay in `folder`.
+
+    Raises NoDeviceError when the device is not in this machine, ServingError when a server or a round fails.
+    """
+    if own.device.target:
+        require_gpu(own.device.target)
+    served = environment.stack(own.python, own.wheelhouse, own.worker_arguments)
+    model = own.model or _tiny_model(own.python, folder / "model")
+    arguments = ("--max-num-seqs", str(max(plan.concurrencies)), *own.worker_arguments)
+    begun = _now()
+    seeds = iter(range(plan.seed, 2**31))
+    found: Environment | None = None
+    cases: list[Case] = []
+    with report().task("rounds", total=plan.rounds * len(plan.concurrencies) * len(arrangements)) as task:
+        for number, arrangement in enumerate(arrangements):
+            scratch = folder / f"stack-{number}"
+            scratch.mkdir()
+            report().line("stack", f"starting: {arrangement}")
+            setting = Setting(python=own.python, model=model, device=own.device, scratch=scratch)
+            plans = [
+                WorkerPlan(role=role, prefix_caching=arrangement.prefix_caching, arguments=arguments) for role in ROLES[arrangement.layout]
+            ]
+            with running_stack(setting, plans) as stack:
+                metrics = tuple(f"http://127.0.0.1:{worker.metrics_port}/metrics" for worker in stack.workers)
+                target = Target(url=endpoint.base_url(stack.url), model=stack.model, tokenizer=model, metrics=metrics)
+                found = found or environment.environment(generator, target, device=own.device.name, served=served)
+                cases += _cases(
+                    generator,
+                    target,
+                    plan,
+                    arrangement.layout,
+                    arrangement.prefix_caching,
+                    seeds=seeds,
+                    folder=folder / f"rounds-{number}",
+                    task=task,
+                )
+    if found is None:
+        message = "There was no arrangement to measure."
+        raise ValueError(message)
+    return Measurement(begun=begun, environment=found, load=plan.load, cases=tuple(cases))
+
+
+def _cases(
+    generator: Generator,
+    target: Target,
+    plan: Plan,
+    layout: Layout,
+    prefix_caching: bool | None,  # noqa: FBT001  # named after what it is everywhere else
+    *,
+    seeds: Iterator[int],
+    folder: Path,
+    task: Task,
+) -> list[Case]:
+    """Run all rounds on one target: each concurrency once in every turn, so that what drifts (heat, other load) touches all alike."""
+    rounds: dict[int, list[Round]] = {concurrency: [] for concurrency in plan.concurrencies}
+    for turn in range(plan.rounds):
+        for concurrency in plan.concurrencies:
+            seed = next(seeds)
+            done = measure_round(generator, target, plan.load, concurrency=concurrency, seed=seed, folder=folder / f"{turn}-{concurrency}")
+            rounds[concurrency].append(done)
+            report().line(
+                "round", f"{turn + 1} of {plan.rounds}, {concurrency} in flight: {len(done.requests)} requests in {done.seconds:.1f} s"
+            )
+            task.advance(1)
+    return [
+        Case(layout=layout, prefix_caching=prefix_caching, concurrency=concurrency, rounds=tuple(done))
+        for concurrency, done in rounds.items()
+    ]
+
+
+def _tiny_model(python: Path, folder: Path) -> Path:
+    """Write the tiny model of the integration tests with the stack's Python. Raises ServingError."""
+    report().line("model", "writing a tiny random one")
+    script = Path(forkhouse.serving.__file__).with_name("model.py")
+    variables = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    result = subprocess.run([python, script, folder], env=variables, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        message = f"The tiny model could not be written with {python}:\n{result.stderr.strip()[-3000:]}"
+        raise ServingError(message)
+    return folder
