@@ -127,3 +127,26 @@ def bench_survival(session: nox.Session) -> None:
     session.install("-e", ".")
     session.run("python", "-m", "bench.synthetic")
     session.run("python", "-m", "bench.survival", *session.posargs)
+
+
+@nox.session(name="bench-serving", default=False)
+def bench_serving(session: nox.Session) -> None:
+    """Measure serving from a wheelhouse (`-- --device cpu|mi210`) or at `-- --endpoint URL`; JSON and a page go to build/bench."""
+    session.install("-e", ".")
+    options = list(session.posargs)
+    if any(option.partition("=")[0] in {"--endpoint", "--help", "-h", "--stack-python"} for option in options):
+        session.run("forkhouse", "bench", "run", *options)
+        return
+    device = "mi210" if {"mi210", "--device=mi210"} & set(options) else "cpu"
+    profile = "rocm" if device == "mi210" else "cpu"
+    if device == "mi210":
+        # nox would turn every failure into exit code 1; that there is no GPU has a code of its own.
+        found = subprocess.run([Path(session.bin, "forkhouse"), "device", "--target", "gfx90a"], check=False)
+        if found.returncode != 0:
+            sys.exit(found.returncode)
+    with tempfile.TemporaryDirectory(prefix="forkhouse-bench-") as scratch:
+        stack = Path(scratch, "stack")
+        session.run(
+            "unshare", "--map-root-user", "--net", "forkhouse", "install", "--profile", profile, "--into", str(stack), external=True
+        )
+        session.run("forkhouse", "bench", "run", "--profile", profile, f"--stack-python={stack / 'bin/python'}", *options)

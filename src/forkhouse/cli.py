@@ -19,6 +19,7 @@ from forkhouse.workspace import find_workspace
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from forkhouse.benchmark.results import Layout
     from forkhouse.locking import Finding
     from forkhouse.pipeline import Intent, Plant, Product
     from forkhouse.radar import Matrix
@@ -640,6 +641,153 @@ def radar(
     click.echo(f"The page: {target}")
     if bump:
         _table("Bump", ("pin", "state", "detail"), [[finding.subject, finding.state, finding.detail] for finding in findings])
+
+
+@cli.group()
+def bench() -> None:
+    """Measure serving under load, and compare two measurements."""
+
+
+@bench.command("run")
+@click.option("--endpoint", "address", metavar="URL", help="Measure the OpenAI-compatible server at this address.")
+@click.option("--model", metavar="NAME", help="With --endpoint: the served model.")
+@click.option(
+    "--tokenizer", type=click.Path(exists=True, file_okay=False, path_type=Path), help="With --endpoint: folder of the model's tokenizer."
+)
+@click.option("--metrics", multiple=True, metavar="URL", help="With --endpoint: Prometheus metrics of a vLLM worker; may be given again.")
+@click.option("--stack-python", type=click.Path(path_type=Path), help="Start and measure the stack that this Python is installed with.")
+@click.option(
+    "--model-folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="With --stack-python: model, else a tiny one."
+)
+@click.option("--worker-argument", "worker_arguments", multiple=True, metavar="TEXT", help="With --stack-python: argument of each worker.")
+@click.option("--device", help="With --stack-python: cpu (the default) or mi210. With --endpoint: on what it computes, in your words.")
+@_profile
+@click.option("--layout", "layouts", multiple=True, type=click.Choice(["aggregated", "disaggregated"]), help="Default: both; or unknown.")
+@click.option("--prefix-cache", "caches", multiple=True, type=click.Choice(["on", "off"]), help="Default: both; or unknown.")
+@click.option("--concurrency", "concurrencies", multiple=True, type=click.IntRange(1, 4096), default=(1, 4), show_default=True)
+@click.option("--rounds", type=click.IntRange(1, 100), default=3, show_default=True, help="Rounds of each concurrency.")
+@click.option("--requests", type=click.IntRange(1, 10_000), default=8, show_default=True, help="Requests of a round for each in flight.")
+@click.option("--prefix-tokens", type=click.IntRange(0), default=256, show_default=True, help="Tokens that the prompts of a round share.")
+@click.option("--prompt-tokens", type=click.IntRange(1), default=128, show_default=True, help="Further tokens of each prompt.")
+@click.option("--output-tokens", type=click.IntRange(2), default=32, show_default=True, help="Tokens of each answer.")
+@click.option("--end-at-eos", is_flag=True, help="Let answers end early, for servers that do not know ignore_eos.")
+@click.option("--seed", type=click.IntRange(0, 2**30), default=1, show_default=True, help="Seed of the first round; each has its own.")
+@click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path), help="JSON file; default build/bench/serving.json. HTML beside it."
+)
+@click.option("--offline", is_flag=True, help="Install the load generator from the cache alone.")
+@click.pass_context
+def bench_run(
+    context: click.Context,
+    address: str | None,
+    model: str | None,
+    tokenizer: Path | None,
+    metrics: tuple[str, ...],
+    stack_python: Path | None,
+    model_folder: Path | None,
+    worker_arguments: tuple[str, ...],
+    device: str | None,
+    profile: str,
+    layouts: tuple[Layout, ...],
+    caches: tuple[str, ...],
+    concurrencies: tuple[int, ...],
+    rounds: int,
+    requests: int,
+    prefix_tokens: int,
+    prompt_tokens: int,
+    output_tokens: int,
+    seed: int,
+    output: Path | None,
+    *,
+    end_at_eos: bool,
+    offline: bool,
+) -> None:
+    """Put load on a server, or on the stack in each of its arrangements, and write figures as JSON and as a page."""
+    from forkhouse.benchmark import results  # noqa: PLC0415  # start-up time
+    from forkhouse.benchmark.page import CPU_LABEL, measurement_page  # noqa: PLC0415  # start-up time
+    from forkhouse.benchmark.run import Given, Plan, measure  # noqa: PLC0415  # start-up time
+    from forkhouse.workspace import write_atomic  # noqa: PLC0415  # start-up time
+
+    workspace = _workspace(context)
+    target = output or workspace.build / "bench" / "serving.json"
+    load = results.Load(
+        prefix_tokens=prefix_tokens,
+        prompt_tokens=prompt_tokens,
+        output_tokens=output_tokens,
+        requests_per_slot=requests,
+        ignore_eos=not end_at_eos,
+    )
+    given = Given(
+        endpoint=address,
+        model=model,
+        tokenizer=tokenizer and tokenizer.resolve(),
+        metrics=metrics,
+        # Not resolved: the interpreter of a virtual environment is a link, and is known by the link's place.
+        python=stack_python and stack_python.absolute(),
+        model_folder=model_folder and model_folder.resolve(),
+        worker_arguments=worker_arguments,
+        device=device,
+        wheelhouse=workspace.wheelhouse(profile),
+        layouts=layouts,
+        caches=tuple(cache == "on" for cache in caches),
+    )
+    plan = Plan(load=load, concurrencies=tuple(dict.fromkeys(concurrencies)), rounds=rounds, seed=seed)
+    with showing():
+        measurement = measure(workspace, given, plan, offline=offline)
+        results.write(measurement, target)
+        write_atomic(target.with_suffix(".html"), measurement_page(measurement).encode())
+    if measurement.environment.on_cpu:
+        click.echo(CPU_LABEL)
+    click.echo(f"{target}\n{target.with_suffix('.html')}")
+
+
+@bench.command("compare")
+@click.argument("first", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="A.json")
+@click.argument("second", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="B.json")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write the comparison as a page, too.")
+@_json
+def bench_compare(first: Path, second: Path, html: Path | None, *, as_json: bool) -> None:
+    """Give the ratio of B to A, and its spread, for each metric of each case that both have."""
+    from forkhouse.benchmark.compare import compare  # noqa: PLC0415  # start-up time
+    from forkhouse.benchmark.page import CPU_LABEL, comparison_page  # noqa: PLC0415  # start-up time
+    from forkhouse.benchmark.results import read  # noqa: PLC0415  # start-up time
+    from forkhouse.workspace import write_atomic  # noqa: PLC0415  # start-up time
+
+    comparison = compare(read(first), read(second))
+    if html:
+        write_atomic(html, comparison_page(comparison, (first.name, second.name)).encode())
+    if as_json:
+        click.echo(json.dumps(comparison.as_json(), indent=1))
+        return
+    rows = [
+        [
+            pair.label,
+            each.metric.title,
+            f"{each.ratio:.3f}",
+            "-" if each.low is None else f"{each.low:.3f} to {each.high:.3f}",
+            each.verdict,
+        ]
+        for pair in comparison.pairs
+        for each in pair.ratios()
+    ]
+    if comparison.first.environment.on_cpu or comparison.second.environment.on_cpu:
+        click.echo(CPU_LABEL)
+    _table("B to A", ("case", "metric", "ratio", "spread", "B is"), rows)
+
+
+@bench.command("pin")
+@_access_options
+@_wait
+@click.pass_context
+def bench_pin(context: click.Context, sources: Policy, mirror: Path | None, wait: float, *, offline: bool) -> None:
+    """Pin the load generator that pyproject.toml asks for, with all that it needs, in pylock.generator.toml."""
+    from forkhouse.benchmark.generator import pin  # noqa: PLC0415  # start-up time
+    from forkhouse.workspace import exclusive  # noqa: PLC0415  # start-up time
+
+    workspace = _workspace(context)
+    with showing(), exclusive(workspace, wait=wait):
+        pins = pin(_plant(workspace, sources, mirror, offline=offline))
+    click.echo(f"Pinned {len(pins)} wheels.")
 
 
 _LETTERS = {"clean": "=", "merged": "m", "restructured": "s", "upstreamed": "u", "obsolete": "o", "conflict": "X"}
