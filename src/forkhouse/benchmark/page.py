@@ -35,10 +35,10 @@ svg text.dim { fill: #5d6675; }
 svg.key { width: 36px; height: 14px; display: inline-block; vertical-align: -2px; margin-right: .4em; }
 .legend span { display: inline-block; margin: 0 1.3rem .3rem 0; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .93em; font-variant-numeric: tabular-nums; }
-td, th { text-align: right; padding: .28rem .7rem; border-bottom: 1px solid #e3e6eb; white-space: nowrap; vertical-align: top; }
+td, th { text-align: right; padding: .28rem .6rem; border-bottom: 1px solid #e3e6eb; white-space: nowrap; vertical-align: top; }
 th { font-weight: 600; } td:first-child, th:first-child { text-align: left; padding-left: 0; }
 table.words td, table.words th { text-align: left; white-space: normal; overflow-wrap: anywhere; }
-table.ratios td:nth-child(-n+3), table.ratios th:nth-child(-n+3) { text-align: left; } .wide + .wide { margin-top: 1.2rem; }
+table.rates th { white-space: normal; max-width: 9rem; } table.ratios td:nth-child(-n+3), table.ratios th:nth-child(-n+3) { text-align: left; } .wide + .wide { margin-top: 1.2rem; }
 table.words td:first-child { white-space: nowrap; color: #5d6675; }
 small { color: #5d6675; } details { margin: .6rem 0; } summary { cursor: pointer; } ul { margin: .3rem 0; padding-left: 1.2rem; }
 @media (max-width: 560px) { table.words td:first-child { white-space: normal; } td, th { padding: .28rem .45rem; } }
@@ -63,7 +63,10 @@ def measurement_page(measurement: Measurement) -> str:
             head,
             _legend(measurement.cases),
             _charts(measurement.cases),
-            *(_ratio_section(title, pairs, [BY_KEY[name] for name in WITHIN]) for title, pairs in within(measurement)),
+            *(
+                _ratio_section(title, pairs, [BY_KEY[name] for name in WITHIN], explained=number == 0)
+                for number, (title, pairs) in enumerate(within(measurement))
+            ),
             _figures(measurement.cases),
             _environment(measurement),
         ],
@@ -157,10 +160,10 @@ def _charts(cases: Sequence[Case]) -> str:
 
 def _ratio_note(pair: Pair, ratio: Ratio) -> str:
     unit = ratio.metric.unit
-    return f"{pair.label}: {figure(ratio.first)} {unit} in A, {figure(ratio.second)} {unit} in B; {ratio.verdict}"
+    return f"{pair.label}: {figure(ratio.second)} {unit} to {figure(ratio.first)} {unit}; {ratio.verdict}"
 
 
-def _ratio_section(title: str, pairs: Sequence[Pair], metrics: Sequence[Metric], *, counted: bool = False) -> str:
+def _ratio_section(title: str, pairs: Sequence[Pair], metrics: Sequence[Metric], *, explained: bool = True, counted: bool = False) -> str:
     bars: dict[Metric, list[Bar]] = {}
     for pair in pairs:
         for ratio in pair.ratios():
@@ -176,7 +179,7 @@ def _ratio_section(title: str, pairs: Sequence[Pair], metrics: Sequence[Metric],
                 bars.setdefault(ratio.metric, []).append(bar)
     end = reach([bar for group in bars.values() for bar in group])
     charts = [ratio_chart(_titled(metric), bars[metric], end) for metric in metrics if metric in bars]
-    return f'<h2>{title}</h2>\n{_ratio_words(pairs, counted=counted)}\n<div class="grid">{"".join(charts)}</div>'
+    return f'<h2>{title}</h2>\n{_ratio_words(pairs, counted=counted) if explained else ""}\n<div class="grid">{"".join(charts)}</div>'
 
 
 def _titled(metric: Metric) -> str:
@@ -239,7 +242,7 @@ def _figures(cases: Sequence[Case]) -> str:
     note = f"<p><small>* The maximum, where there were fewer than {ENOUGH_FOR_P99} requests.</small></p>" if few else ""
     return (
         f'<h2>Figures</h2>\n<div class="wide"><table>{head}{"".join(times)}</table></div>{note}\n'
-        f'<div class="wide"><table>{_rates(cases)}</table></div>'
+        f'<div class="wide"><table class="rates">{_rates(cases)}</table></div>'
     )
 
 

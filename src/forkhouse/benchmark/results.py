@@ -153,7 +153,7 @@ class Stack(Document):
     python: str
     """Version."""
     worker_arguments: tuple[str, ...]
-    """Arguments of the vLLM workers beyond those of Forkhouse."""
+    """Arguments of the vLLM workers beyond those that every stack has."""
     wheels: tuple[BuiltWheel, ...] | None
     """From the wheelhouse's manifest; None when the stack does not hold just these wheels."""
     installed: dict[str, str]

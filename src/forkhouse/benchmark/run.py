@@ -180,9 +180,10 @@ def measure_stack(generator: Generator, own: OwnStack, plan: Plan, arrangements:
     """
     if own.device.target:
         require_gpu(own.device.target)
-    served = environment.stack(own.python, own.wheelhouse, own.worker_arguments)
-    model = own.model or _tiny_model(own.python, folder / "model")
+    # Engines that take fewer requests at a time than are sent would measure their own queue. What the user gives comes last, and wins.
     arguments = ("--max-num-seqs", str(max(plan.concurrencies)), *own.worker_arguments)
+    served = environment.stack(own.python, own.wheelhouse, arguments)
+    model = own.model or _tiny_model(own.python, folder / "model")
     begun = _now()
     seeds = iter(range(plan.seed, 2**31))
     found: Environment | None = None
