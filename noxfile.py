@@ -62,22 +62,27 @@ def types(session: nox.Session) -> None:
     session.run("mypy", *session.posargs)
 
 
-def integration(session: nox.Session, *, profile: str, device: str) -> None:
-    """Install a profile from its wheelhouse alone, without a network, and run the integration tests on a device."""
+def integration(session: nox.Session, *, profile: str, device: str, marks: str) -> None:
+    """Install a profile from its wheelhouse alone, without a network, and run those integration tests on a device that have the marks."""
     session.install("-e", ".", *group("tests"))
     with tempfile.TemporaryDirectory(prefix="forkhouse-integration-") as scratch:
         stack = Path(scratch, "stack")
         session.run(
             "unshare", "--map-root-user", "--net", "forkhouse", "install", "--profile", profile, "--into", str(stack), external=True
         )
-        marks = "integration" if device == "mi210" else "integration and not mi210"
         session.run("pytest", "-m", marks, f"--device={device}", f"--stack-python={stack / 'bin/python'}", *session.posargs)
 
 
 @nox.session(name="integration-cpu", default=False)
 def integration_cpu(session: nox.Session) -> None:
-    """Serve from wheels/cpu on this machine's CPU: chat completions, aggregated and disaggregated."""
-    integration(session, profile="cpu", device="cpu")
+    """Serve from wheels/cpu on this machine's CPU: aggregated, disaggregated and routed chat completions (`-- --model DIR` for a real model)."""
+    integration(session, profile="cpu", device="cpu", marks="integration and not extended and not mi210")
+
+
+@nox.session(name="integration-extended", default=False)
+def integration_extended(session: nox.Session) -> None:
+    """Serve as above through faults, over etcd and NATS, between network namespaces, and between workers unlike each other; takes minutes."""
+    integration(session, profile="cpu", device="cpu", marks="extended")
 
 
 @nox.session(name="integration-mi210", default=False)
@@ -88,7 +93,7 @@ def integration_mi210(session: nox.Session) -> None:
     found = subprocess.run([Path(session.bin, "forkhouse"), "device", "--target", "gfx90a"], check=False)
     if found.returncode != 0:
         sys.exit(found.returncode)
-    integration(session, profile="rocm", device="mi210")
+    integration(session, profile="rocm", device="mi210", marks="integration")
 
 
 @nox.session(name="upstream-tests", default=False)

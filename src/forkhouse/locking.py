@@ -5,6 +5,7 @@ This is the only place where anything is resolved. Building and installing use w
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -51,7 +52,7 @@ from forkhouse.wheelhouse import compiled, kernel_pins
 from forkhouse.workspace import write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from forkhouse.builders import BuiltWheel
     from forkhouse.pipeline import Plant
@@ -131,23 +132,41 @@ def update(plant: Plant, name: str | None, version: str | None) -> list[Finding]
     lock = plant.lock.model_copy(update={"upstreams": upstreams, "components": components})
     plant = replace(plant, lock=lock)
     texts = {BUILD: _build_closure(plant)}
-    # Building our wheels for the resolver needs the tools that were just pinned.
     texts |= _native_closures(plant)
-    for recipe in texts:
-        write_atomic(plant.workspace.closure_path(recipe), texts[recipe].encode())
     kernels = dict(lock.kernels)
-    for profile in lock.profiles:
-        texts[profile], built = _profile_closure(plant, profile)
-        for wheel in built:
-            pins = kernel_pins(compiled(wheel, plant.journal, engine(audit)))
-            kernels = {**kernels, wheel.recipe: pins} if pins else kernels
+    # Building our wheels for the resolver needs the tools that were just pinned.
+    with _written(plant, texts) as changes:
+        findings += changes
+        profiles = {}
+        for profile in lock.profiles:
+            profiles[profile], built = _profile_closure(plant, profile)
+            for wheel in built:
+                pins = kernel_pins(compiled(wheel, plant.journal, engine(audit)))
+                kernels = {**kernels, wheel.recipe: pins} if pins else kernels
+    with _written(plant, profiles) as changes:
+        findings += changes
     lock = lock.model_copy(update={"kernels": kernels})
-    for closure, text in texts.items():
-        path = plant.workspace.closure_path(closure)
-        findings += _closure_changes(path, text)
-        write_atomic(path, text.encode())
     write_atomic(plant.workspace.lock_path, dump(lock).encode())
     return findings
+
+
+@contextlib.contextmanager
+def _written(plant: Plant, texts: dict[str, str]) -> Iterator[list[Finding]]:
+    """Write pylock files and give what changes; when the work with them fails, what stood there comes back."""
+    paths = {plant.workspace.closure_path(closure): text for closure, text in texts.items()}
+    before = {path: path.read_bytes() for path in paths if path.is_file()}
+    changes = [change for path, text in paths.items() for change in _closure_changes(path, text)]
+    try:
+        for path, text in paths.items():
+            write_atomic(path, text.encode())
+        yield changes
+    except BaseException:
+        for path in paths:
+            if path in before:
+                write_atomic(path, before[path])
+            else:
+                path.unlink(missing_ok=True)
+        raise
 
 
 def _update_toolchain(plant: Plant, old: HipToolchain) -> list[Finding]:

@@ -4,15 +4,45 @@ from __future__ import annotations
 
 import json
 import subprocess
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import forkhouse.serving
+from forkhouse.lock import DebianBinary, WheelSource
+from forkhouse.pipeline import open_plant
 from forkhouse.serving.device import require_gpu
-from forkhouse.serving.stack import DEVICES, Device, Setting
+from forkhouse.serving.stack import DEVICES, Device, Role, Setting, WorkerPlan, running_stack
+from forkhouse.sources import Access
+from forkhouse.sources.debian import fetch_debian_binaries
+from forkhouse.workspace import find_workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from forkhouse.pipeline import Plant
+
+ASKED = "Name one fact about it, then say in a sentence why that fact matters to somebody who builds machines."
+TOPICS = {"river": "The longest river of Africa.", "metal": "The metal that is liquid at room temperature.", "star": "The nearest star."}
+"""What a real model is asked."""
+REAL_ANSWER_TOKENS = 16
+ETCD = DebianBinary(
+    package="etcd-server",
+    version="3.4.23-4+b4",
+    suite="bookworm",
+    file="etcd-server_3.4.23-4+b4_amd64.deb",
+    sha256="3a9445d4560ad6de1c375756b2a17d97713df44cbd20a658c871fe108af7ef5d",
+)
+NATS = DebianBinary(
+    package="nats-server",
+    version="2.9.10-1+b3",
+    suite="bookworm",
+    file="nats-server_2.9.10-1+b3_amd64.deb",
+    sha256="9f69ebb6f612e652382fde175622160dcd81fd97f2356f5da80bb5c3f48513dd",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,24 +83,93 @@ def device(request: pytest.FixtureRequest) -> Device:
 
 
 @pytest.fixture(scope="session")
-def model(stack_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Model:
+def model(request: pytest.FixtureRequest, stack_python: Path, device: Device, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """Make the tiny model; or take a real one, whose answers are those of one engine that computes all by itself."""
+    chosen = request.config.getoption("--model")
+    if chosen is not None:
+        return _real_model(Path(chosen).resolve(), stack_python, device, tmp_path_factory.mktemp("reference"))
     folder = tmp_path_factory.mktemp("model")
     script = Path(forkhouse.serving.__file__).with_name("model.py")
     environment = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}  # so small a model is slower with more threads
     result = subprocess.run([stack_python, script, folder], env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     listing = json.loads((folder / "prompts.json").read_text(encoding="utf-8"))
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    # Keys and values, of two bytes (bfloat16) each.
-    kv_bytes = 2 * 2 * config["num_hidden_layers"] * config["num_key_value_heads"] * config["head_dim"]
     return Model(
         folder=folder,
         prompts=tuple(Prompt(**prompt) for prompt in listing["prompts"]),
         answer_tokens=listing["answer_tokens"],
-        kv_bytes=kv_bytes,
+        kv_bytes=_kv_bytes(folder),
     )
+
+
+def _kv_bytes(folder: Path) -> int:
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    heads = config.get("num_key_value_heads") or config["num_attention_heads"]
+    width = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+    # Keys and values, of two bytes (bfloat16) each.
+    return int(2 * 2 * config["num_hidden_layers"] * heads * width)
+
+
+def _real_model(folder: Path, stack_python: Path, device: Device, scratch: Path) -> Model:
+    texts = {name: f"{topic} {ASKED}" for name, topic in TOPICS.items()}
+    with running_stack(
+        Setting(python=stack_python, model=folder, device=device, scratch=scratch), [WorkerPlan(role=Role.AGGREGATED)]
+    ) as stack:
+        answers = {name: stack.chat(text, tokens=REAL_ANSWER_TOKENS) for name, text in texts.items()}
+    prompts = tuple(
+        Prompt(name=name, text=texts[name], tokens=answer.prompt_tokens, answer=answer.text) for name, answer in answers.items()
+    )
+    return Model(folder=folder, prompts=prompts, answer_tokens=REAL_ANSWER_TOKENS, kv_bytes=_kv_bytes(folder))
 
 
 @pytest.fixture(scope="module")
 def setting(stack_python: Path, device: Device, model: Model, tmp_path_factory: pytest.TempPathFactory) -> Setting:
     return Setting(python=stack_python, model=model.folder, device=device, scratch=tmp_path_factory.mktemp("stack"))
+
+
+@pytest.fixture(scope="session")
+def plant() -> Iterator[Plant]:
+    """The checkout whose pins say what is downloaded."""
+    workspace = find_workspace(Path(__file__).resolve().parent)
+    plant = open_plant(workspace, Access(policy="registry", mirror=None, offline=False, cache=workspace.cache))
+    yield plant
+    plant.registry.close()
+
+
+def _unpacked(wheel: Path, folder: Path) -> Path:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def upstream_vllm(plant: Plant, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """vLLM as its upstream made it, unpacked; put before the stack's own on PYTHONPATH it takes its place."""
+    (source,) = (source for source in plant.lock.upstreams["vllm"].sources if isinstance(source, WheelSource))
+    return _unpacked(plant.registry.fetch(source.package, source.file, source.sha256), tmp_path_factory.mktemp("upstream"))
+
+
+@pytest.fixture(scope="session")
+def nixl_1_1(plant: Plant, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """NIXL 1.1.0, unpacked: of what can be had from a registry, the nearest to RIXL 1.1.0."""
+    file = "nixl_cu12-1.1.0-cp311-cp311-manylinux_2_28_x86_64.whl"
+    sha256 = "c2cfc58abc8baef6ebdf6a184516e5e114ec20c19dff191e898971ddedb081f7"
+    return _unpacked(plant.registry.fetch("nixl-cu12", file, sha256), tmp_path_factory.mktemp("nixl"))
+
+
+def _debian(plant: Plant, pin: DebianBinary, folder: Path) -> Path:
+    (package,) = fetch_debian_binaries((pin,), plant.registry, offline=False)
+    subprocess.run(["dpkg-deb", "--extract", package, folder], check=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def etcd(plant: Plant, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Debian's etcd, unpacked, not installed."""
+    return _debian(plant, ETCD, tmp_path_factory.mktemp("etcd")) / "usr/bin/etcd"
+
+
+@pytest.fixture(scope="session")
+def nats(plant: Plant, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Debian's NATS server, unpacked, not installed."""
+    return _debian(plant, NATS, tmp_path_factory.mktemp("nats")) / "usr/sbin/nats-server"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from forkhouse.serving.stack import BLOCK_TOKENS, Role, Transfers, WorkerPlan, running_stack
+from tests.integration.engine import engine_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from forkhouse.serving.client import Answer
     from forkhouse.serving.stack import Setting, Stack
@@ -59,3 +62,26 @@ def test_two_workers_share_each_request(asked: dict[str, tuple[Answer, Transfers
 def test_the_prefill_worker_pulls_nothing(stack: Stack, asked: dict[str, tuple[Answer, Transfers]]) -> None:
     assert asked
     assert stack.worker(Role.PREFILL).transfers() == Transfers(count=0, descriptors=0, size=0, failed=0)
+
+
+def test_asked_again_and_again_nothing_is_lost(request: pytest.FixtureRequest, stack: Stack, model: Model) -> None:
+    """Once, or as often as --repeat says."""
+    decode = stack.worker(Role.DECODE)
+    before = decode.transfers()
+    for number in range(request.config.getoption("--repeat")):
+        for prompt in model.prompts:
+            assert stack.chat(prompt.text, tokens=model.answer_tokens).text == prompt.answer, (number, prompt.name)
+    moved = decode.transfers().since(before)
+    assert (moved.count, moved.failed) == (request.config.getoption("--repeat") * len(model.prompts), 0)
+
+
+def test_one_spoilt_block_changes_the_answer(setting: Setting, model: Model, tmp_path: Path) -> None:
+    """Or equal answers would not show that every block came as it was sent."""
+    prompt = model.prompts[0]
+    middle = prompt.tokens // BLOCK_TOKENS // 2
+    spoilt = WorkerPlan(role=Role.DECODE, environment=engine_environment(spoilt_block=middle))
+    with running_stack(replace(setting, scratch=tmp_path), [WorkerPlan(role=Role.PREFILL), spoilt]) as stack:
+        answer = stack.chat(prompt.text, tokens=model.answer_tokens).text
+        moved = stack.worker(Role.DECODE).transfers()
+    assert answer != prompt.answer
+    assert moved.failed == 0

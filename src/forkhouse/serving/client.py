@@ -24,6 +24,8 @@ class Answer:
     text: str
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int | None
+    """Tokens of the prompt that a worker had in its KV cache already; None where it does not say."""
     prefill_worker: int | None
     """Dynamo's number of the worker that computed the prompt, where prefill and decode are apart."""
     decode_worker: int | None
@@ -49,6 +51,15 @@ def lists_model(port: int, model: str) -> bool:
         status, text = fetch(port, "/v1/models")
         return status == HTTP_OK and any(entry["id"] == model for entry in json.loads(text)["data"])
     return False
+
+
+def workers_known(port: int) -> int:
+    """Return how many workers the front end at `port` knows; 0 while it is not up."""
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        status, text = fetch(port, "/health")
+        if status == HTTP_OK:
+            return sum(instance["endpoint"] == "generate" for instance in json.loads(text).get("instances", []))
+    return 0
 
 
 def chat(port: int, model: str, text: str, *, tokens: int, wait: float = 120) -> Answer:
@@ -77,6 +88,7 @@ def chat(port: int, model: str, text: str, *, tokens: int, wait: float = 120) ->
         text=completion["choices"][0]["message"]["content"] or "",
         prompt_tokens=completion["usage"]["prompt_tokens"],
         completion_tokens=completion["usage"]["completion_tokens"],
+        cached_tokens=(completion["usage"].get("prompt_tokens_details") or {}).get("cached_tokens"),
         prefill_worker=workers.get("prefill_worker_id"),
         decode_worker=workers.get("decode_worker_id"),
     )

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import ServingError
-from forkhouse.serving.client import Answer, chat, lists_model, metrics
+from forkhouse.serving.client import Answer, chat, metrics, workers_known
 from forkhouse.serving.processes import LOCALHOST, Server, free_ports, stop_all, wait_until
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ CPU = Device(
         # Let vLLM keep the executor that is asked for below; by default it puts engine and model into two processes, which
         # wait for each other by yielding in a loop, and starve the rest where cores are few.
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        # nixl_cu12's module for InfiniBand loads the system's libraries beside those that it brings, and the process crashes at its end.
+        "UCX_MODULES": "^ib",
     },
     arguments=("--distributed-executor-backend", "uni"),
 )
@@ -150,6 +152,19 @@ class Worker:
     def role(self) -> Role:
         """What it does."""
         return self.plan.role
+
+    def running(self) -> int:
+        """Return how many requests it computes now; none while it starts."""
+        return int(self._counters().get("vllm:num_requests_running", 0))
+
+    def generated(self) -> int:
+        """Return how many tokens it has generated since it started; none while it starts."""
+        return int(self._counters().get("vllm:generation_tokens_total", 0))
+
+    def _counters(self) -> dict[str, float]:
+        with contextlib.suppress(ServingError):
+            return metrics(self.metrics_port)
+        return {}
 
     def transfers(self) -> Transfers:
         """Return what this worker's connector has pulled from others since it started."""
@@ -310,12 +325,14 @@ class Stack:
         return chat(self.port, self.model, text, tokens=tokens)
 
     def wait_for_answer(self, wait: float = START_SECONDS) -> None:
-        """Wait until the model is listed and answers. Raises ServingError when a process ends early, or after `wait` seconds.
+        """Wait until every worker is known to the front end, and the model answers.
 
-        A model is listed a moment before each of its workers takes requests.
+        Raises ServingError when a process ends early, or after `wait` seconds. A model is listed once one worker of each role
+        is there, and a moment before they take requests.
         """
-        listed = wait_until(lambda: lists_model(self.port, self.model), what="the model to be listed", servers=self.servers, wait=wait)
-        wait_until(self._answers, what="a first answer", servers=self.servers, wait=wait - listed)
+        all_known = f"all {len(self.workers)} workers to be known to the front end"
+        known = wait_until(lambda: workers_known(self.port) >= len(self.workers), what=all_known, servers=self.servers, wait=wait)
+        wait_until(self._answers, what="a first answer", servers=self.servers, wait=wait - known)
 
     def _answers(self) -> bool:
         with contextlib.suppress(ServingError):

@@ -1,0 +1,318 @@
+"""Pairs of unlike workers, as of two vendors: each with vLLM as its upstream made it, and with our patches.
+
+Both engines compute on the CPU. What a hand-off sees of a vendor is made alike: the version's label, the attention backend's
+name, the order and size of KV blocks, staging in host memory, the transfer package and the model's folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import forkhouse
+from forkhouse.errors import ServingError
+from forkhouse.serving.client import lists_model
+from forkhouse.serving.processes import wait_until
+from forkhouse.serving.stack import BLOCK_TOKENS, CPU, MODEL_NAME, FrontendPlan, Role, Setting, WorkerPlan, started_stack
+from tests.integration.engine import engine_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from forkhouse.serving.stack import Device, Stack
+    from tests.integration.conftest import Model
+
+pytestmark = [pytest.mark.integration, pytest.mark.extended, pytest.mark.timeout(900)]
+
+DOCUMENT = Path(forkhouse.__file__).parents[2] / "docs/cross-vendor.md"
+BEGIN, END = "<!-- pairings: written by the tests -->\n", "<!-- end of pairings -->\n"
+SAME, WRONG = "same answer", "**wrong answer**, and no error"
+HEADS_FIRST, TOKENS_FIRST = "LBHNC", "LBNHC"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Side:
+    """One worker of a pair."""
+
+    version: str = "0.31.0"
+    backend: str = "FLASH_ATTN"
+    layout: str | None = None
+    block_tokens: int = BLOCK_TOKENS
+    staging: bool = False
+    transfer: dict[str, Any] = field(default_factory=dict)
+    rixl: bool = False
+    """Whether the only transfer package is one by the name of rixl."""
+    elsewhere: bool = False
+    """Whether the model lies in another folder."""
+
+    def __str__(self) -> str:
+        """Return what distinguishes it, for the table."""
+        plain = Side()
+        told = {
+            "version": self.version,
+            "backend": self.backend,
+            "layout": {HEADS_FIRST: "heads first", TOKENS_FIRST: "tokens first", None: ""}[self.layout],
+            "block_tokens": f"blocks of {self.block_tokens}",
+            "staging": "staged in host memory",
+            "transfer": ", ".join(self.transfer),
+            "rixl": "rixl",
+            "elsewhere": "its own folder",
+        }
+        return ", ".join(told[name] for name in told if getattr(self, name) != getattr(plain, name)) or "as it is"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pairing:
+    """Two sides, what becomes of a request without and with our patches, and what decides it."""
+
+    name: str
+    prefill: Side = Side()
+    decode: Side = Side()
+    upstream: str
+    ours: str = SAME
+    decides: str
+
+
+REFUSED = "refused: NIXL compatibility hash mismatch"
+CUDA = Side(version="0.31.0+cu130", backend="FLASH_ATTN")
+ROCM = Side(version="0.31.0+rocm72", backend="TRITON_ATTN")
+UNEVEN = "refused: Local block size 32 is not divisible by remote block size 64"
+PAIRINGS = (
+    Pairing(
+        name="version labels",
+        prefill=Side(version="0.31.0+cu130"),
+        decode=Side(version="0.31.0+rocm72"),
+        upstream=REFUSED,
+        decides="The handshake compares releases, without local labels.",
+    ),
+    Pairing(
+        name="attention backends",
+        prefill=Side(backend="FLASH_ATTN"),
+        decode=Side(backend="TRITON_ATTN"),
+        upstream=REFUSED,
+        decides="The handshake compares how a backend keeps its blocks, not its name.",
+    ),
+    Pairing(
+        name="model folders",
+        decode=Side(elsewhere=True),
+        upstream=REFUSED,
+        decides="The handshake compares the name under which the model is served, not its folder.",
+    ),
+    Pairing(
+        name="longer blocks, heads first",
+        prefill=Side(layout=HEADS_FIRST),
+        decode=Side(layout=HEADS_FIRST, block_tokens=2 * BLOCK_TOKENS),
+        upstream=WRONG,
+        decides="Received blocks are joined by how they lie.",
+    ),
+    Pairing(
+        name="longer blocks, tokens first",
+        prefill=Side(layout=TOKENS_FIRST),
+        decode=Side(layout=TOKENS_FIRST, block_tokens=2 * BLOCK_TOKENS),
+        upstream=WRONG,
+        decides="Received blocks are joined by how they lie.",
+    ),
+    Pairing(
+        name="shorter blocks",
+        prefill=Side(block_tokens=2 * BLOCK_TOKENS),
+        upstream=UNEVEN,
+        ours=UNEVEN,
+        decides="A block of the prefill worker must go whole into one of the decode worker: give decode the longer blocks.",
+    ),
+    Pairing(
+        name="heads first to tokens first",
+        prefill=Side(layout=HEADS_FIRST),
+        decode=Side(layout=TOKENS_FIRST),
+        upstream="refused: Heterogeneous TP expects same kv_cache_layout",
+        decides="The order is exchanged on arrival, in either direction, without a setting.",
+    ),
+    Pairing(
+        name="heads first to tokens first, with the upstream's setting",
+        prefill=Side(layout=HEADS_FIRST),
+        decode=Side(layout=TOKENS_FIRST, transfer={"enable_permute_local_kv": True}),
+        upstream=WRONG,
+        decides="The upstream's exchange takes heads for tokens; ours goes by the strides.",
+    ),
+    Pairing(
+        name="tokens first to heads first",
+        prefill=Side(layout=TOKENS_FIRST),
+        decode=Side(layout=HEADS_FIRST),
+        upstream="refused: Heterogeneous TP expects same kv_cache_layout",
+        decides="The order is exchanged on arrival, in either direction, without a setting.",
+    ),
+    Pairing(
+        name="staging at prefill",
+        prefill=replace(CUDA, staging=True),
+        decode=ROCM,
+        upstream=REFUSED,
+        decides="Staged blocks lie as the others do; version and backend decide.",
+    ),
+    Pairing(
+        name="staging at decode",
+        prefill=CUDA,
+        decode=replace(ROCM, staging=True),
+        upstream=REFUSED,
+        decides="Staged blocks lie as the others do; version and backend decide.",
+    ),
+    Pairing(
+        name="staging at both",
+        prefill=replace(CUDA, staging=True),
+        decode=replace(ROCM, staging=True),
+        upstream=REFUSED,
+        decides="Staged blocks lie as the others do; version and backend decide.",
+    ),
+    Pairing(
+        name="nixl to rixl",
+        decode=Side(rixl=True),
+        upstream="does not start: NIXL is not available",
+        decides="The transfer package is chosen by what is installed. Here rixl is NIXL 1.1.0, of which RIXL 1.1.0 is a fork.",
+    ),
+    Pairing(
+        name="all at once",
+        prefill=replace(CUDA, layout=HEADS_FIRST),
+        decode=replace(ROCM, layout=TOKENS_FIRST, block_tokens=2 * BLOCK_TOKENS, rixl=True, elsewhere=True),
+        upstream="does not start: NIXL is not available",
+        decides="All of these.",
+    ),
+)
+_REASON = re.compile(r"(?:RuntimeError|AssertionError): (.+?)(?:\.(?:\s|$)| or vice versa)")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Places:
+    """Where the second model and the other transfer package lie."""
+
+    model: Path
+    rixl: Path
+
+
+@pytest.fixture(scope="module")
+def places(model: Model, nixl_1_1: Path, tmp_path_factory: pytest.TempPathFactory) -> Places:
+    folder = tmp_path_factory.mktemp("places")
+    shutil.copytree(model.folder, folder / "another/place")
+    package = folder / "packages/rixl"
+    package.mkdir(parents=True)
+    # RIXL has the same modules under its own name.
+    (package / "__init__.py").write_text("", encoding="utf-8")
+    for module in ("_api", "_bindings"):
+        (package / f"{module}.py").write_text(
+            f"import sys\nimport nixl_cu12.{module}\nsys.modules[__name__] = nixl_cu12.{module}\n", encoding="utf-8"
+        )
+    for part in nixl_1_1.iterdir():
+        (package.parent / part.name).symlink_to(part)
+    return Places(model=folder / "another/place", rixl=package.parent)
+
+
+@pytest.fixture(scope="module")
+def seen() -> dict[str, list[str]]:
+    """What became of each pairing, without and with our patches."""
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def on_the_cpu(device: Device) -> None:
+    if device is not CPU:
+        pytest.skip("the engines of a pairing compute on the CPU, with blocks as GPUs have them")
+
+
+@pytest.mark.parametrize("pairing", PAIRINGS, ids=lambda pairing: pairing.name.replace(" ", "-"))
+def test_a_pairing(
+    pairing: Pairing, stack_python: Path, model: Model, upstream_vllm: Path, places: Places, tmp_path: Path, seen: dict[str, list[str]]
+) -> None:
+    outcomes = []
+    for name, before in (("upstream", (upstream_vllm,)), ("ours", ())):
+        setting = Setting(python=stack_python, model=model.folder, device=CPU, scratch=tmp_path / name)
+        setting.scratch.mkdir()
+        plans = [_plan(role, side, before, places) for role, side in ((Role.PREFILL, pairing.prefill), (Role.DECODE, pairing.decode))]
+        outcomes.append(_outcome(setting, plans, model))
+    seen[pairing.name] = outcomes
+    assert outcomes == [pairing.upstream, pairing.ours]
+
+
+def test_the_table_in_the_docs_is_what_was_seen(request: pytest.FixtureRequest, seen: dict[str, list[str]]) -> None:
+    if set(seen) != {pairing.name for pairing in PAIRINGS}:
+        pytest.skip("not every pairing was run")
+    head, rest = DOCUMENT.read_text(encoding="utf-8").split(BEGIN)
+    old, tail = rest.split(END)
+    table = "".join(_rows(seen))
+    if request.config.getoption("--write-table"):
+        DOCUMENT.write_text(head + BEGIN + table + END + tail, encoding="utf-8")
+    else:
+        assert old == table
+
+
+def _rows(seen: dict[str, list[str]]) -> Iterator[str]:
+    yield "| pairing | prefill | decode | upstream's vLLM | with our patches | what decides |\n"
+    yield "|---|---|---|---|---|---|\n"
+    for pairing in PAIRINGS:
+        upstream, ours = seen[pairing.name]
+        yield f"| {pairing.name} | {pairing.prefill} | {pairing.decode} | {upstream} | {ours} | {pairing.decides} |\n"
+
+
+def _plan(role: Role, side: Side, before: tuple[Path, ...], places: Places) -> WorkerPlan:
+    return WorkerPlan(
+        role=role,
+        model=places.model if side.elsewhere else None,
+        block_tokens=side.block_tokens,
+        transfer=side.transfer,
+        environment=engine_environment(
+            before=(*before, *([places.rixl] if side.rixl else [])),
+            version=side.version,
+            backend=side.backend,
+            layout=side.layout,
+            staging=side.staging,
+            hidden=("nixl",) if side.rixl else (),
+            transfer_package="rixl" if side.rixl else None,
+        ),
+    )
+
+
+def _outcome(setting: Setting, plans: list[WorkerPlan], model: Model) -> str:
+    """Serve, ask, and return what became of it, in the words of the table."""
+    with started_stack(setting, plans, FrontendPlan()) as stack:
+        try:
+            wait_until(lambda: lists_model(stack.port, MODEL_NAME), what="the model to be listed", servers=stack.servers, wait=300)
+        except ServingError:
+            return f"does not start: {_reason(stack)}"
+        answers = {}
+        for prompt in (model.prompts[0], model.prompts[-1]):  # a long one and a short one
+            try:
+                answers[prompt.answer] = _ask(stack, prompt.text, model.answer_tokens)
+            except ServingError:
+                return f"refused: {_reason(stack)}"
+        moved = stack.worker(Role.DECODE).transfers()
+    # An answer that the decode worker computed by itself would say nothing of the hand-off.
+    assert (moved.count, moved.failed) == (len(answers), 0)
+    return SAME if all(wanted == given for wanted, given in answers.items()) else WRONG
+
+
+def _ask(stack: Stack, text: str, tokens: int) -> str:
+    """Return the answer, once the workers take requests: a model is listed a moment before. Raises ServingError for any other refusal."""
+    answers: list[str] = []
+
+    def answered() -> bool:
+        try:
+            answers.append(stack.chat(text, tokens=tokens).text)
+        except ServingError as error:
+            if "HTTP 503" not in str(error):
+                raise
+        return bool(answers)
+
+    wait_until(answered, what="the workers to take requests", servers=stack.servers, wait=60)
+    return answers[0]
+
+
+def _reason(stack: Stack) -> str:
+    """Return the first error of the worker that decodes, in its own words."""
+    text = stack.worker(Role.DECODE).server.log.read_text(encoding="utf-8", errors="replace")
+    found = None
+    with contextlib.suppress(StopIteration):
+        found = next(_REASON.finditer(text))
+    assert found, text[-3000:]
+    return found[1]
