@@ -122,9 +122,9 @@ def answer(stack: Stack, machines: dict[str, Machine], prompt: Prompt, model: Mo
 
 def test_blocks_go_over_the_network_and_answers_are_the_same(stack: Stack, machines: dict[str, Machine], model: Model) -> None:
     decode = stack.worker(Role.DECODE)
-    transfers, received = machines["decode"].call(decode.transfers), machines["decode"].received()
+    transfers, received = machines["front"].call(decode.transfers), machines["decode"].received()
     assert [answer(stack, machines, prompt, model) for prompt in model.prompts] == [prompt.answer for prompt in model.prompts]
-    moved = machines["decode"].call(decode.transfers).since(transfers)
+    moved = machines["front"].call(decode.transfers).since(transfers)
     assert (moved.count, moved.failed) == (len(model.prompts), 0)
     assert machines["decode"].received() - received >= moved.size
 

@@ -1,4 +1,4 @@
-"""Ask a server on this machine: chat completions, the models it lists, and its counters."""
+"""Ask a server, on this machine unless another is named: chat completions, the models it lists, and its counters."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Answer:
     decode_worker: int | None
 
 
-def fetch(port: int, path: str, *, body: Mapping[str, object] | None = None, wait: float = 30) -> tuple[int, str]:
-    """Return status and text of a GET of `path` on this machine, or of a POST when there is a `body` to send as JSON.
+def fetch(port: int, path: str, *, host: str = LOCALHOST, body: Mapping[str, object] | None = None, wait: float = 30) -> tuple[int, str]:
+    """Return status and text of a GET of `path`, or of a POST when there is a `body` to send as JSON.
 
     Proxy settings play no part. Raises OSError or HTTPException when there is no whole answer within `wait` seconds.
     """
-    with contextlib.closing(http.client.HTTPConnection(LOCALHOST, port, timeout=wait)) as connection:
+    with contextlib.closing(http.client.HTTPConnection(host, port, timeout=wait)) as connection:
         if body is None:
             connection.request("GET", path)
         else:
@@ -94,13 +94,13 @@ def chat(port: int, model: str, text: str, *, tokens: int, wait: float = 120) ->
     )
 
 
-def metrics(port: int) -> dict[str, float]:
+def metrics(port: int, host: str = LOCALHOST) -> dict[str, float]:
     """Return the Prometheus samples at `port`: by name, the sum over all labels.
 
     Raises ServingError when they cannot be had.
     """
     try:
-        status, text = fetch(port, "/metrics")
+        status, text = fetch(port, "/metrics", host=host)
     except (OSError, http.client.HTTPException) as error:
         message = f"No metrics from port {port}: {error!r}"
         raise ServingError(message) from error

@@ -146,7 +146,7 @@ class Worker:
     plan: WorkerPlan
     server: Server
     metrics_port: int
-    """Port of its counters, on 127.0.0.1 of its host."""
+    """Port of its counters, and of what the front end asks about the model."""
 
     @property
     def role(self) -> Role:
@@ -163,12 +163,12 @@ class Worker:
 
     def _counters(self) -> dict[str, float]:
         with contextlib.suppress(ServingError):
-            return metrics(self.metrics_port)
+            return metrics(self.metrics_port, self.plan.host.address)
         return {}
 
     def transfers(self) -> Transfers:
         """Return what this worker's connector has pulled from others since it started."""
-        samples = metrics(self.metrics_port)
+        samples = metrics(self.metrics_port, self.plan.host.address)
         return Transfers(
             count=int(samples.get("vllm:nixl_bytes_transferred_count", 0)),
             descriptors=int(samples.get("vllm:nixl_num_descriptors_sum", 0)),
@@ -264,7 +264,7 @@ class Setting:
                 "VLLM_HOST_IP": plan.host.address,
                 "VLLM_NIXL_SIDE_CHANNEL_HOST": plan.host.address,
                 "VLLM_NIXL_SIDE_CHANNEL_PORT": str(side_channel_port),
-                "DYN_SYSTEM_HOST": LOCALHOST,
+                "DYN_SYSTEM_HOST": plan.host.address,
                 "DYN_SYSTEM_PORT": str(metrics_port),
                 **plan.environment,
             },
