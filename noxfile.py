@@ -37,7 +37,7 @@ def build_wheels(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the unit tests; they need no network, no GPU and no wheelhouse."""
     session.install("-e", ".", *group("tests"))
-    session.run("pytest", "-m", "not integration and not hip", *session.posargs)
+    session.run("pytest", "-m", "not integration and not hip and not generator", *session.posargs)
 
 
 @nox.session(name="compile-hip", default=False)
@@ -82,7 +82,7 @@ def integration_cpu(session: nox.Session) -> None:
 @nox.session(name="integration-extended", default=False)
 def integration_extended(session: nox.Session) -> None:
     """Serve as above through faults, over etcd and NATS, between network namespaces, and between workers unlike each other; takes minutes."""
-    integration(session, profile="cpu", device="cpu", marks="extended")
+    integration(session, profile="cpu", device="cpu", marks="extended or generator")
 
 
 @nox.session(name="integration-mi210", default=False)

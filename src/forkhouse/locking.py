@@ -263,7 +263,7 @@ def _build_closure(plant: Plant) -> str:
     for path in sorted(recipes.glob("*/recipe.yaml")):
         for method in plant.recipe(path.parent.name).builders.values():
             requirements.update(method.requires if isinstance(method, UpstreamProject) else ())
-    pins = _resolve(plant, sorted(requirements), local={}, constraints=[]) if requirements else []
+    pins = resolve(plant, sorted(requirements), local={}, constraints=[]) if requirements else []
     return pylock_text(pins, folder="build/tools", requires_python=plant.lock.python)
 
 
@@ -275,7 +275,7 @@ def _native_closures(plant: Plant) -> dict[str, str]:
         halves = [method.native for method in plant.recipe(name).builders.values() if isinstance(method, Pep517) and method.native]
         requirements = sorted({requirement for half in halves for requirement in half.requires})
         if requirements:
-            pins = _resolve(plant, requirements, local={}, constraints=[])
+            pins = resolve(plant, requirements, local={}, constraints=[])
             texts[name] = pylock_text(pins, folder="build/tools", requires_python=plant.lock.python)
     return texts
 
@@ -307,7 +307,7 @@ def _profile_closure(plant: Plant, name: str) -> tuple[str, list[BuiltWheel]]:
     with tempfile.TemporaryDirectory(prefix="forkhouse-stand-ins-") as scratch:
         local |= {wheel.distribution: wheel.path for wheel in built}
         local |= {package: _stand_in(package, wanted, Path(scratch)) for package, wanted in absent.items()}
-        pins = _resolve(plant, list(profile.install), local=local, constraints=ordinary)
+        pins = resolve(plant, list(profile.install), local=local, constraints=ordinary)
     pins += [pinned[external.package] for external in elsewhere if external.package in pinned]
     return pylock_text(pins, folder=f"wheels/{name}", requires_python=plant.lock.python), built
 
@@ -351,7 +351,7 @@ def fill_externals(plant: Plant) -> list[Finding]:
     return findings
 
 
-def _resolve(plant: Plant, requirements: Sequence[str], *, local: dict[str, Path], constraints: Sequence[PinnedWheel]) -> list[PinnedWheel]:
+def resolve(plant: Plant, requirements: Sequence[str], *, local: dict[str, Path], constraints: Sequence[PinnedWheel]) -> list[PinnedWheel]:
     """Let pip choose wheels for `requirements`, where `local` gives the wheels that are built here; return all others.
 
     Raises UnreachableError with pip's own words when it finds no solution.

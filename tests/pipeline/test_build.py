@@ -155,6 +155,25 @@ def test_an_update_without_news_changes_nothing(checkout: Checkout) -> None:
     assert {path.name: path.read_bytes() for path in checkout.root.glob("*.*")} == before
 
 
+def test_an_update_tells_of_every_closure_that_it_changes(checkout: Checkout) -> None:
+    closures = {path.name: path.read_bytes() for path in checkout.root.glob("pylock.*.toml")}
+    assert "pylock.build.toml" in closures
+    for name in closures:
+        (checkout.root / name).unlink()
+    findings = json.loads(checkout.run("lock", "--update", "--json").stdout)
+    assert {path.name: path.read_bytes() for path in checkout.root.glob("pylock.*.toml")} == closures
+    assert {finding["subject"].partition(":")[0] for finding in findings} == {name for name in closures if b"[[packages]]" in closures[name]}
+    assert all(finding["detail"].startswith("not there -> ") for finding in findings)
+
+
+def test_an_update_that_fails_leaves_every_closure(checkout: Checkout) -> None:
+    (checkout.root / "pylock.build.toml").unlink()  # so that there is something to write before the failure
+    checkout.edit("upstream.lock", "    install:\n", "    install:\n      - no-such-package\n")
+    before = {path.name: path.read_bytes() for path in checkout.root.glob("*.*")}
+    checkout.run("lock", "--update", code=11)
+    assert {path.name: path.read_bytes() for path in checkout.root.glob("*.*")} == before
+
+
 def test_the_readme_s_installation_works_word_for_word(checkout: Checkout) -> None:
     checkout.build()
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")

@@ -10,6 +10,7 @@ import urllib.request
 from urllib.parse import urlsplit, urlunsplit
 
 from forkhouse.errors import ServingError, UsageError
+from forkhouse.serving.client import samples
 
 WAIT_SECONDS = 15.0
 # Without the proxies of the environment: the load generator uses none either.
@@ -63,17 +64,11 @@ def require_model(url: str, model: str) -> None:
 
 def metrics(url: str) -> dict[str, float]:
     """Return the Prometheus samples at `url`: by name, the sum over all labels. Raises ServingError when they cannot be had."""
-    sums: dict[str, float] = {}
     try:
-        for line in _get(url).splitlines():
-            if line and not line.startswith("#"):
-                sample, value = line.rpartition("}")[::2] if "}" in line else line.split(maxsplit=1)
-                name = sample.partition("{")[0]
-                sums[name] = sums.get(name, 0.0) + float(value.split()[0])
+        return samples(_get(url))
     except (OSError, http.client.HTTPException, ValueError, IndexError) as error:
         message = f"{url} gives no metrics: {error}. Correct --metrics, or leave it out: KV transfers are not measured then."
         raise ServingError(message) from error
-    return sums
 
 
 def version(url: str) -> str | None:

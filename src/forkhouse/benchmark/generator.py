@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from forkhouse.closure import fetch_all, pylock_text, read_closure
 from forkhouse.errors import InstallError
-from forkhouse.locking import _resolve
+from forkhouse.locking import resolve
 from forkhouse.progress import report
 from forkhouse.workspace import digest, storage_errors, write_atomic
 
@@ -103,7 +103,7 @@ def pin(plant: Plant) -> tuple[PinnedWheel, ...]:
     Raises UnreachableError with pip's own words when it cannot be had.
     """
     project = tomllib.loads((plant.workspace.root / "pyproject.toml").read_text(encoding="utf-8"))
-    pins = _resolve(plant, project["dependency-groups"]["generator"], local={}, constraints=[])
+    pins = resolve(plant, project["dependency-groups"]["generator"], local={}, constraints=[])
     text = pylock_text(pins, folder="build/generator", requires_python=plant.lock.python)
     write_atomic(plant.workspace.closure_path("generator"), text.encode())
     return tuple(sorted(pins))

@@ -107,10 +107,15 @@ def metrics(port: int, host: str = LOCALHOST) -> dict[str, float]:
     if status != HTTP_OK:
         message = f"Metrics were answered with HTTP {status} by port {port}: {text[:500]}"
         raise ServingError(message)
+    return samples(text)
+
+
+def samples(text: str) -> dict[str, float]:
+    """Return what a Prometheus page says: by name, the sum over all labels. Raises ValueError or IndexError when it is none."""
     sums: dict[str, float] = {}
     for line in text.splitlines():
         if line and not line.startswith("#"):
-            sample, _, value = line.rpartition(" ")
+            sample, value = line.rpartition("}")[::2] if "}" in line else line.split(maxsplit=1)
             name = sample.partition("{")[0]
-            sums[name] = sums.get(name, 0.0) + float(value)
+            sums[name] = sums.get(name, 0.0) + float(value.split()[0])
     return sums
