@@ -181,7 +181,7 @@ PAIRINGS = (
         decides="All of these.",
     ),
 )
-_REASON = re.compile(r"(?:RuntimeError|AssertionError): (.+?)(?:\.(?:\s|$)| or vice versa)")
+_REASON = re.compile(r"(?:RuntimeError|AssertionError): (.+?)(?:\.(?:\s|$)| or vice versa|$)", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

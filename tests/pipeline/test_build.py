@@ -162,7 +162,9 @@ def test_an_update_tells_of_every_closure_that_it_changes(checkout: Checkout) ->
         (checkout.root / name).unlink()
     findings = json.loads(checkout.run("lock", "--update", "--json").stdout)
     assert {path.name: path.read_bytes() for path in checkout.root.glob("pylock.*.toml")} == closures
-    assert {finding["subject"].partition(":")[0] for finding in findings} == {name for name in closures if b"[[packages]]" in closures[name]}
+    assert {finding["subject"].partition(":")[0] for finding in findings} == {
+        name for name in closures if b"[[packages]]" in closures[name]
+    }
     assert all(finding["detail"].startswith("not there -> ") for finding in findings)
 
 
