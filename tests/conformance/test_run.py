@@ -300,17 +300,25 @@ expected:
 
 
 @pytest.fixture
-def begin(pinned: Callable[[str], str], tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
-    """Start the program in a checkout of its own on a source with the given test file."""
+def begin(pinned: Callable[[str], str], tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start the program in a checkout of its own on a source with the given test file; what runs at the end is killed."""
+    # A signal that is ignored here, as in what a shell starts in the background, would be ignored by the program too.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    begun: list[subprocess.Popen[str]] = []
 
     def start(test: str, *options: str) -> subprocess.Popen[str]:
         (tmp_path / "upstream.lock").write_text(pinned(test), encoding="utf-8")
         (tmp_path / "suite.yaml").write_text(DOCUMENT, encoding="utf-8")
         arguments = [sys.executable, "-m", "forkhouse.conformance", "suite.yaml", "--stack-python", sys.executable, *options]
         environment = {**os.environ, "FORKHOUSE_CACHE": str(tmp_path / "cache")}
-        return subprocess.Popen(arguments, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        begun.append(subprocess.Popen(arguments, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return begun[-1]
 
-    return start
+    yield start
+    signal.signal(signal.SIGINT, before)
+    for process in begun:
+        with process:
+            process.kill()
 
 
 @pytest.fixture
