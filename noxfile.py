@@ -62,14 +62,25 @@ def types(session: nox.Session) -> None:
     session.run("mypy", *session.posargs)
 
 
+def install_offline(session: nox.Session, profile: str, scratch: str) -> Path:
+    """Install a profile from its wheelhouse alone, without a network, and return the folder of the environment."""
+    stack = Path(scratch, "stack")
+    session.run("unshare", "--map-root-user", "--net", "forkhouse", "install", "--profile", profile, "--into", str(stack), external=True)
+    return stack
+
+
+def require_mi210(session: nox.Session) -> None:
+    """Stop at once where there is no gfx90a GPU, with the exit code that says so: nox would turn every failure into 1."""
+    found = subprocess.run([Path(session.bin, "forkhouse"), "device", "--target", "gfx90a"], check=False)
+    if found.returncode != 0:
+        sys.exit(found.returncode)
+
+
 def integration(session: nox.Session, *, profile: str, device: str, marks: str) -> None:
     """Install a profile from its wheelhouse alone, without a network, and run those integration tests on a device that have the marks."""
     session.install("-e", ".", *group("tests"))
     with tempfile.TemporaryDirectory(prefix="forkhouse-integration-") as scratch:
-        stack = Path(scratch, "stack")
-        session.run(
-            "unshare", "--map-root-user", "--net", "forkhouse", "install", "--profile", profile, "--into", str(stack), external=True
-        )
+        stack = install_offline(session, profile, scratch)
         session.run("pytest", "-m", marks, f"--device={device}", f"--stack-python={stack / 'bin/python'}", *session.posargs)
 
 
@@ -89,10 +100,7 @@ def integration_extended(session: nox.Session) -> None:
 def integration_mi210(session: nox.Session) -> None:
     """Run the same tests and more on an MI210; stop at once, with exit code 40, where there is no gfx90a GPU."""
     session.install("-e", ".")
-    # nox would turn every failure into exit code 1; that there is no GPU has a code of its own.
-    found = subprocess.run([Path(session.bin, "forkhouse"), "device", "--target", "gfx90a"], check=False)
-    if found.returncode != 0:
-        sys.exit(found.returncode)
+    require_mi210(session)
     integration(session, profile="rocm", device="mi210", marks="integration")
 
 
@@ -101,8 +109,7 @@ def upstream_tests(session: nox.Session) -> None:
     """Run vLLM's own tests of KV transfer, from its pinned sdist, against wheels/cpu; what does not pass is in tests/upstream/vllm.yaml."""
     session.install("-e", ".")
     with tempfile.TemporaryDirectory(prefix="forkhouse-upstream-") as scratch:
-        stack = Path(scratch, "stack")
-        session.run("unshare", "--map-root-user", "--net", "forkhouse", "install", "--profile", "cpu", "--into", str(stack), external=True)
+        stack = install_offline(session, "cpu", scratch)
         python = str(stack / "bin/python")
         # The wheelhouse decides about everything that it has, PyTorch above all: the tools of the tests come alone, or not at all.
         session.run("pip", "--python", python, "install", "--quiet", "--no-deps", "--only-binary=:all:", *group("vllm-tests"))
@@ -145,13 +152,7 @@ def bench_serving(session: nox.Session) -> None:
     device = "mi210" if {"mi210", "--device=mi210"} & set(options) else "cpu"
     profile = "rocm" if device == "mi210" else "cpu"
     if device == "mi210":
-        # nox would turn every failure into exit code 1; that there is no GPU has a code of its own.
-        found = subprocess.run([Path(session.bin, "forkhouse"), "device", "--target", "gfx90a"], check=False)
-        if found.returncode != 0:
-            sys.exit(found.returncode)
+        require_mi210(session)
     with tempfile.TemporaryDirectory(prefix="forkhouse-bench-") as scratch:
-        stack = Path(scratch, "stack")
-        session.run(
-            "unshare", "--map-root-user", "--net", "forkhouse", "install", "--profile", profile, "--into", str(stack), external=True
-        )
+        stack = install_offline(session, profile, scratch)
         session.run("forkhouse", "bench", "run", "--profile", profile, f"--stack-python={stack / 'bin/python'}", *options)
