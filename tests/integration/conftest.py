@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import forkhouse.serving
 from forkhouse.lock import DebianBinary, WheelSource
 from forkhouse.pipeline import open_plant
 from forkhouse.serving.device import require_gpu
-from forkhouse.serving.stack import DEVICES, Device, Role, Setting, WorkerPlan, running_stack
+from forkhouse.serving.stack import DEVICES, Device, Role, Setting, WorkerPlan, running_stack, write_tiny_model
 from forkhouse.sources import Access
 from forkhouse.sources.debian import fetch_debian_binaries
 from forkhouse.workspace import find_workspace
@@ -89,10 +88,7 @@ def model(request: pytest.FixtureRequest, stack_python: Path, device: Device, tm
     if chosen is not None:
         return _real_model(Path(chosen).resolve(), stack_python, device, tmp_path_factory.mktemp("reference"))
     folder = tmp_path_factory.mktemp("model")
-    script = Path(forkhouse.serving.__file__).with_name("model.py")
-    environment = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}  # so small a model is slower with more threads
-    result = subprocess.run([stack_python, script, folder], env=environment, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
+    write_tiny_model(stack_python, folder)
     listing = json.loads((folder / "prompts.json").read_text(encoding="utf-8"))
     return Model(
         folder=folder,

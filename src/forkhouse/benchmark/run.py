@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import forkhouse.serving
 from forkhouse.benchmark import endpoint, environment
 from forkhouse.benchmark.generator import install
 from forkhouse.benchmark.load import Target, measure_round
 from forkhouse.benchmark.results import Case, Measurement
-from forkhouse.errors import ServingError, UsageError
+from forkhouse.errors import UsageError
 from forkhouse.progress import report
 from forkhouse.serving.device import require_gpu
-from forkhouse.serving.stack import DEVICES, Role, Setting, WorkerPlan, running_stack
+from forkhouse.serving.stack import DEVICES, Role, Setting, WorkerPlan, running_stack, write_tiny_model
 from forkhouse.sources.registry import Registry
 from forkhouse.workspace import fresh_folder
 
@@ -183,7 +181,10 @@ def measure_stack(generator: Generator, own: OwnStack, plan: Plan, arrangements:
     # Engines that take fewer requests at a time than are sent would measure their own queue. What the user gives comes last, and wins.
     arguments = ("--max-num-seqs", str(max(plan.concurrencies)), *own.worker_arguments)
     served = environment.stack(own.python, own.wheelhouse, arguments)
-    model = own.model or _tiny_model(own.python, folder / "model")
+    model = own.model or folder / "model"
+    if own.model is None:
+        report().line("model", "writing a tiny random one")
+        write_tiny_model(own.python, model)
     begun = _now()
     seeds = iter(range(plan.seed, 2**31))
     found: Environment | None = None
@@ -243,15 +244,3 @@ def _cases(
         Case(layout=layout, prefix_caching=prefix_caching, concurrency=concurrency, rounds=tuple(done))
         for concurrency, done in rounds.items()
     ]
-
-
-def _tiny_model(python: Path, folder: Path) -> Path:
-    """Write the tiny model of the integration tests with the stack's Python. Raises ServingError."""
-    report().line("model", "writing a tiny random one")
-    script = Path(forkhouse.serving.__file__).with_name("model.py")
-    variables = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    result = subprocess.run([python, script, folder], env=variables, capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        message = f"The tiny model could not be written with {python}:\n{result.stderr.strip()[-3000:]}"
-        raise ServingError(message)
-    return folder

@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import subprocess
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import ServingError
@@ -19,7 +21,6 @@ from forkhouse.serving.processes import LOCALHOST, Server, free_ports, stop_all,
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
 MODEL_NAME = "tiny"
 BLOCK_TOKENS = 32  # the smallest that vLLM's attention on the CPU takes
@@ -338,6 +339,16 @@ class Stack:
         with contextlib.suppress(ServingError):
             return bool(self.chat("ready?", tokens=1).text)
         return False
+
+
+def write_tiny_model(python: Path, folder: Path) -> None:
+    """Write the tiny random model, with the prompts whose answers are known, by the stack's Python. Raises ServingError."""
+    script = Path(__file__).with_name("model.py")
+    variables = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}  # so small a model is slower with more threads
+    result = subprocess.run([python, script, folder], env=variables, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        message = f"The tiny model could not be written with {python}:\n{result.stderr.strip()[-3000:]}"
+        raise ServingError(message)
 
 
 @contextlib.contextmanager
