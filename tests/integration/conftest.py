@@ -82,11 +82,22 @@ def device(request: pytest.FixtureRequest) -> Device:
 
 
 @pytest.fixture(scope="session")
-def model(request: pytest.FixtureRequest, stack_python: Path, device: Device, tmp_path_factory: pytest.TempPathFactory) -> Model:
+def caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the servers of all tests keep what they can find again."""
+    return tmp_path_factory.mktemp("caches")
+
+
+@pytest.fixture(scope="session")
+def model(
+    request: pytest.FixtureRequest, stack_python: Path, device: Device, caches: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Model:
     """Make the tiny model; or take a real one, whose answers are those of one engine that computes all by itself."""
     chosen = request.config.getoption("--model")
     if chosen is not None:
-        return _real_model(Path(chosen).resolve(), stack_python, device, tmp_path_factory.mktemp("reference"))
+        folder = Path(chosen).resolve()
+        return _real_model(
+            Setting(python=stack_python, model=folder, device=device, scratch=tmp_path_factory.mktemp("reference"), caches=caches)
+        )
     folder = tmp_path_factory.mktemp("model")
     write_tiny_model(stack_python, folder)
     listing = json.loads((folder / "prompts.json").read_text(encoding="utf-8"))
@@ -106,22 +117,20 @@ def _kv_bytes(folder: Path) -> int:
     return int(2 * 2 * config["num_hidden_layers"] * heads * width)
 
 
-def _real_model(folder: Path, stack_python: Path, device: Device, scratch: Path) -> Model:
+def _real_model(setting: Setting) -> Model:
     texts = {name: f"{topic} {ASKED}" for name, topic in TOPICS.items()}
     texts["all"] = " ".join(texts.values())  # as long as the others together, so that it takes more KV blocks
-    with running_stack(
-        Setting(python=stack_python, model=folder, device=device, scratch=scratch), [WorkerPlan(role=Role.AGGREGATED)]
-    ) as stack:
+    with running_stack(setting, [WorkerPlan(role=Role.AGGREGATED)]) as stack:
         answers = {name: stack.chat(text, tokens=REAL_ANSWER_TOKENS) for name, text in texts.items()}
     prompts = tuple(
         Prompt(name=name, text=texts[name], tokens=answer.prompt_tokens, answer=answer.text) for name, answer in answers.items()
     )
-    return Model(folder=folder, prompts=prompts, answer_tokens=REAL_ANSWER_TOKENS, kv_bytes=_kv_bytes(folder))
+    return Model(folder=setting.model, prompts=prompts, answer_tokens=REAL_ANSWER_TOKENS, kv_bytes=_kv_bytes(setting.model))
 
 
 @pytest.fixture(scope="module")
-def setting(stack_python: Path, device: Device, model: Model, tmp_path_factory: pytest.TempPathFactory) -> Setting:
-    return Setting(python=stack_python, model=model.folder, device=device, scratch=tmp_path_factory.mktemp("stack"))
+def setting(stack_python: Path, device: Device, model: Model, caches: Path, tmp_path_factory: pytest.TempPathFactory) -> Setting:
+    return Setting(python=stack_python, model=model.folder, device=device, scratch=tmp_path_factory.mktemp("stack"), caches=caches)
 
 
 @pytest.fixture(scope="session")

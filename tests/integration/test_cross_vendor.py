@@ -19,13 +19,13 @@ import forkhouse
 from forkhouse.errors import ServingError
 from forkhouse.serving.client import lists_model
 from forkhouse.serving.processes import wait_until
-from forkhouse.serving.stack import BLOCK_TOKENS, CPU, MODEL_NAME, FrontendPlan, Role, Setting, WorkerPlan, started_stack
+from forkhouse.serving.stack import BLOCK_TOKENS, CPU, MODEL_NAME, FrontendPlan, Role, WorkerPlan, started_stack
 from tests.integration.engine import engine_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from forkhouse.serving.stack import Device, Stack
+    from forkhouse.serving.stack import Device, Setting, Stack
     from tests.integration.conftest import Model
 
 pytestmark = [pytest.mark.integration, pytest.mark.extended, pytest.mark.timeout(900)]
@@ -223,14 +223,13 @@ def on_the_cpu(device: Device) -> None:
 
 @pytest.mark.parametrize("pairing", PAIRINGS, ids=lambda pairing: pairing.name.replace(" ", "-"))
 def test_a_pairing(
-    pairing: Pairing, stack_python: Path, model: Model, upstream_vllm: Path, places: Places, tmp_path: Path, seen: dict[str, list[str]]
+    pairing: Pairing, setting: Setting, upstream_vllm: Path, model: Model, places: Places, tmp_path: Path, seen: dict[str, list[str]]
 ) -> None:
     outcomes = []
     for name, before in (("upstream", (upstream_vllm,)), ("ours", ())):
-        setting = Setting(python=stack_python, model=model.folder, device=CPU, scratch=tmp_path / name)
-        setting.scratch.mkdir()
+        (tmp_path / name).mkdir()
         plans = [_plan(role, side, before, places) for role, side in ((Role.PREFILL, pairing.prefill), (Role.DECODE, pairing.decode))]
-        outcomes.append(_outcome(setting, plans, model))
+        outcomes.append(_outcome(replace(setting, scratch=tmp_path / name), plans, model))
     seen[pairing.name] = outcomes
     assert outcomes == [pairing.upstream, pairing.ours]
 

@@ -21,9 +21,17 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run every test of the stack as often as --runs says, with new workers each time."""
+    if "stack" in metafunc.fixturenames:
+        numbers = range(1, metafunc.config.getoption("--runs") + 1)
+        metafunc.parametrize("stack", numbers, ids=lambda number: f"run{number}", indirect=True, scope="module")
+
+
 @pytest.fixture(scope="module")
-def stack(setting: Setting) -> Iterator[Stack]:
-    with running_stack(setting, [WorkerPlan(role=Role.PREFILL), WorkerPlan(role=Role.DECODE)]) as running:
+def stack(setting: Setting, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    fresh = replace(setting, scratch=tmp_path_factory.mktemp("run"))
+    with running_stack(fresh, [WorkerPlan(role=Role.PREFILL), WorkerPlan(role=Role.DECODE)]) as running:
         yield running
 
 
@@ -64,15 +72,15 @@ def test_the_prefill_worker_pulls_nothing(stack: Stack, asked: dict[str, tuple[A
     assert stack.worker(Role.PREFILL).transfers() == Transfers(count=0, descriptors=0, size=0, failed=0)
 
 
-def test_asked_again_and_again_nothing_is_lost(request: pytest.FixtureRequest, stack: Stack, model: Model) -> None:
-    """Once, or as often as --repeat says."""
+def test_asked_again_nothing_is_lost(stack: Stack, asked: dict[str, tuple[Answer, Transfers]], model: Model) -> None:
+    """By then the workers know each other."""
+    assert asked
     decode = stack.worker(Role.DECODE)
     before = decode.transfers()
-    for number in range(request.config.getoption("--repeat")):
-        for prompt in model.prompts:
-            assert stack.chat(prompt.text, tokens=model.answer_tokens).text == prompt.answer, (number, prompt.name)
+    for prompt in model.prompts:
+        assert stack.chat(prompt.text, tokens=model.answer_tokens).text == prompt.answer, prompt.name
     moved = decode.transfers().since(before)
-    assert (moved.count, moved.failed) == (request.config.getoption("--repeat") * len(model.prompts), 0)
+    assert (moved.count, moved.failed) == (len(model.prompts), 0)
 
 
 def test_one_spoilt_block_changes_the_answer(setting: Setting, model: Model, tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ def started_viewing(setting: Setting, library: Path | None, *, worker: str | Non
             (str(setting.python), str(WORKER), str(setting.model), MODEL_NAME, str(seen)),
             log=setting.scratch / "worker.log",
             environment={
-                **setting.environment(HERE),
+                **stack.setting.environment(HERE),
                 **environment,
                 **({"LD_LIBRARY_PATH": carried[0]} if carried else {}),
                 "UCX_TLS": transports,

@@ -194,7 +194,7 @@ def measure_stack(generator: Generator, own: OwnStack, plan: Plan, arrangements:
             scratch = folder / f"stack-{number}"
             scratch.mkdir()
             report().line("stack", f"starting: {arrangement}")
-            setting = Setting(python=own.python, model=model, device=own.device, scratch=scratch)
+            setting = Setting(python=own.python, model=model, device=own.device, scratch=scratch, caches=folder / "caches")
             plans = [
                 WorkerPlan(role=role, prefix_caching=arrangement.prefix_caching, arguments=arguments) for role in ROLES[arrangement.layout]
             ]

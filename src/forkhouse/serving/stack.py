@@ -10,7 +10,8 @@ import contextlib
 import json
 import os
 import subprocess
-from dataclasses import dataclass, field
+import tempfile
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ MODEL_NAME = "tiny"
 BLOCK_TOKENS = 32  # the smallest that vLLM's attention on the CPU takes
 START_SECONDS = 300.0
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-CARRIED = ("LANG", "LC_ALL", "TMPDIR")
+CARRIED = ("LANG", "LC_ALL")
 """Variables of the caller that every server gets."""
 
 
@@ -207,8 +208,12 @@ class Setting:
     model: Path
     device: Device
     scratch: Path
-    """An empty folder for logs, caches and discovery."""
+    """An empty folder for logs and discovery."""
+    caches: Path
+    """A folder that stacks may share: vLLM keeps there what it learnt about a model's class, in seconds, in a process of its own."""
     planes: Planes = Planes()
+    temporary: Path = Path(tempfile.gettempdir())
+    """Where servers leave sockets and files. `started_stack` gives each stack a folder of its own, and removes it."""
 
     def environment(self, host: Host) -> dict[str, str]:
         """Return the variables that every process on `host` gets."""
@@ -216,6 +221,8 @@ class Setting:
             **{name: os.environ[name] for name in CARRIED if name in os.environ},
             "PATH": f"{self.python.parent}:{SYSTEM_PATH}",
             "HOME": str(self.scratch / "home"),
+            "XDG_CACHE_HOME": str(self.caches),
+            "TMPDIR": str(self.temporary),
             "PYTHONUNBUFFERED": "1",
             "HF_HUB_OFFLINE": "1",
             "DO_NOT_TRACK": "1",
@@ -225,6 +232,7 @@ class Setting:
             "DYN_TCP_RESPONSE_STREAM_HOST": host.address,
             "DYN_EVENT_PLANE_HOST": host.address,
             "DYN_TCP_REQUEST_TIMEOUT": "60",  # seconds; the default of a few passes while a busy machine lets a worker wait
+            "DYN_GRACEFUL_SHUTDOWN_GRACE_PERIOD_SECS": "0",  # for requests that are on their way; a whole stack is stopped, so there are none
             "DYN_SDK_DISABLE_ANSI_LOGGING": "1",
         }
 
@@ -360,13 +368,16 @@ def started_stack(setting: Setting, plans: Iterable[WorkerPlan], frontend: Front
     for folder in ("home", "discovery"):
         (setting.scratch / folder).mkdir(parents=True)
     (port,) = free_ports(1)
-    stack = Stack(setting=setting, frontend_plan=frontend, port=port, frontend=setting.start_frontend(frontend, port))
-    try:
-        for plan in plans:
-            stack.start_worker(plan)
-        yield stack
-    finally:
-        stop_all(stack.servers)
+    # Not in the scratch folder: the name of a Unix socket has 107 bytes at most, and servers add much to that of the folder.
+    with tempfile.TemporaryDirectory(prefix="forkhouse-") as temporary:
+        setting = replace(setting, temporary=Path(temporary))
+        stack = Stack(setting=setting, frontend_plan=frontend, port=port, frontend=setting.start_frontend(frontend, port))
+        try:
+            for plan in plans:
+                stack.start_worker(plan)
+            yield stack
+        finally:
+            stop_all(stack.servers)
 
 
 @contextlib.contextmanager
