@@ -14,17 +14,21 @@ import subprocess
 import tarfile
 import threading
 import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from forkhouse.pipeline import open_plant
+from forkhouse.sources import Access
 from forkhouse.sources.registry import Registry
 from forkhouse.sources.store import ObjectStore
-from forkhouse.workspace import Journal
+from forkhouse.workspace import Journal, find_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
+
+    from forkhouse.pipeline import Plant
 
 STAMP = "2024-05-06T07:08:09+00:00"
 
@@ -46,6 +50,15 @@ def store(tmp_path: Path) -> ObjectStore:
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:
     return Journal(tmp_path / "journal")
+
+
+@pytest.fixture(scope="session")
+def plant() -> Iterator[Plant]:
+    """This very checkout: its pins say which toolchain and which sources are taken."""
+    workspace = find_workspace(Path(__file__).resolve().parent)
+    plant = open_plant(workspace, Access(policy="registry", mirror=None, offline=False, cache=workspace.cache))
+    yield plant
+    plant.registry.close()
 
 
 @pytest.fixture

@@ -12,16 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from forkhouse.lock import DebianBinary, WheelSource
-from forkhouse.pipeline import open_plant
 from forkhouse.serving.device import require_gpu
 from forkhouse.serving.stack import DEVICES, Device, Role, Setting, WorkerPlan, running_stack, write_tiny_model
-from forkhouse.sources import Access
 from forkhouse.sources.debian import fetch_debian_binaries
-from forkhouse.workspace import find_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from forkhouse.pipeline import Plant
 
 ASKED = "Name one fact about it, then say in a sentence why that fact matters to somebody who builds machines."
@@ -131,15 +126,6 @@ def _real_model(setting: Setting) -> Model:
 @pytest.fixture(scope="module")
 def setting(stack_python: Path, device: Device, model: Model, caches: Path, tmp_path_factory: pytest.TempPathFactory) -> Setting:
     return Setting(python=stack_python, model=model.folder, device=device, scratch=tmp_path_factory.mktemp("stack"), caches=caches)
-
-
-@pytest.fixture(scope="session")
-def plant() -> Iterator[Plant]:
-    """The checkout whose pins say what is downloaded."""
-    workspace = find_workspace(Path(__file__).resolve().parent)
-    plant = open_plant(workspace, Access(policy="registry", mirror=None, offline=False, cache=workspace.cache))
-    yield plant
-    plant.registry.close()
 
 
 def _unpacked(wheel: Path, folder: Path) -> Path:
