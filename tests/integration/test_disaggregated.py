@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.serving.stack import BLOCK_TOKENS, Role, Transfers, WorkerPlan, running_stack
+from forkhouse.serving.stack import BLOCK_TOKENS, Role, WorkerPlan, running_stack
+from forkhouse.serving.transfers import Transfers
 from tests.integration.engine import engine_environment
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def test_two_workers_share_each_request(asked: dict[str, tuple[Answer, Transfers
 
 def test_the_prefill_worker_pulls_nothing(stack: Stack, asked: dict[str, tuple[Answer, Transfers]]) -> None:
     assert asked
-    assert stack.worker(Role.PREFILL).transfers() == Transfers(count=0, descriptors=0, size=0, failed=0)
+    assert stack.worker(Role.PREFILL).transfers() == Transfers.counted({})
 
 
 def test_asked_again_nothing_is_lost(stack: Stack, asked: dict[str, tuple[Answer, Transfers]], model: Model) -> None:

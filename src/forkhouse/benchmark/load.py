@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from forkhouse.benchmark import endpoint
 from forkhouse.benchmark.results import Request, Round, Transfers
 from forkhouse.errors import ServingError
+from forkhouse.serving import transfers as connector
 from forkhouse.serving.processes import Server
 
 if TYPE_CHECKING:
@@ -169,18 +170,5 @@ def _counters(urls: Iterable[str]) -> dict[str, float]:
 
 
 def _transfers(before: Mapping[str, float], after: Mapping[str, float]) -> Transfers | None:
-    def grown(name: str) -> float:
-        key = f"vllm:nixl_{name}"
-        return after.get(key, 0) - before.get(key, 0)
-
-    count, failed = int(grown("bytes_transferred_count")), int(grown("num_failed_transfers_total"))
-    if not count and not failed:
-        return None
-    return Transfers(
-        count=count,
-        size=int(grown("bytes_transferred_sum")),
-        seconds=grown("xfer_time_seconds_sum"),
-        post_seconds=grown("post_time_seconds_sum"),
-        descriptors=int(grown("num_descriptors_sum")),
-        failed=failed,
-    )
+    moved = connector.Transfers.counted(after).since(connector.Transfers.counted(before))
+    return Transfers(**asdict(moved)) if moved.count or moved.failed else None

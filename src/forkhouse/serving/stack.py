@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from forkhouse.errors import ServingError
 from forkhouse.serving.client import Answer, chat, metrics, workers_known
 from forkhouse.serving.processes import LOCALHOST, Server, free_ports, stop_all, wait_until
+from forkhouse.serving.transfers import Transfers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -170,34 +171,7 @@ class Worker:
 
     def transfers(self) -> Transfers:
         """Return what this worker's connector has pulled from others since it started."""
-        samples = metrics(self.metrics_port, self.plan.host.address)
-        return Transfers(
-            count=int(samples.get("vllm:nixl_bytes_transferred_count", 0)),
-            descriptors=int(samples.get("vllm:nixl_num_descriptors_sum", 0)),
-            size=int(samples.get("vllm:nixl_bytes_transferred_sum", 0)),
-            failed=int(samples.get("vllm:nixl_num_failed_transfers_total", 0)),
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Transfers:
-    """KV transfers that vLLM's NIXL connector counted when they were complete."""
-
-    count: int
-    descriptors: int
-    """Pieces of memory, each continuous on both sides: fewer than blocks times layers where blocks lie beside each other."""
-    size: int
-    """Bytes of KV cache."""
-    failed: int
-
-    def since(self, earlier: Transfers) -> Transfers:
-        """Return what was transferred after `earlier`."""
-        return Transfers(
-            count=self.count - earlier.count,
-            descriptors=self.descriptors - earlier.descriptors,
-            size=self.size - earlier.size,
-            failed=self.failed - earlier.failed,
-        )
+        return Transfers.counted(metrics(self.metrics_port, self.plan.host.address))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
