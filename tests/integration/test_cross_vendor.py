@@ -41,7 +41,7 @@ class Side:
     """One worker of a pair."""
 
     version: str = "0.31.0"
-    backend: str = "FLASH_ATTN"
+    backend: str | None = "FLASH_ATTN"
     layout: str | None = None
     block_tokens: int = BLOCK_TOKENS
     staging: bool = False
@@ -50,19 +50,25 @@ class Side:
     """Whether the only transfer package is one by the name of rixl."""
     elsewhere: bool = False
     """Whether the model lies in another folder."""
+    other_weights: bool = False
+    """Whether it is another model of the same shape."""
+    kept: bool = False
+    """Whether it has a prefix cache. Each prompt is asked twice then."""
 
     def __str__(self) -> str:
         """Return what distinguishes it, for the table."""
         plain = Side()
         told = {
             "version": self.version,
-            "backend": self.backend,
+            "backend": self.backend or "vLLM's own on the CPU",
             "layout": {HEADS_FIRST: "heads first", TOKENS_FIRST: "tokens first", None: ""}[self.layout],
             "block_tokens": f"blocks of {self.block_tokens}",
             "staging": "staged in host memory",
             "transfer": ", ".join(self.transfer),
             "rixl": "rixl",
             "elsewhere": "its own folder",
+            "other_weights": "other weights",
+            "kept": "with a prefix cache",
         }
         return ", ".join(told[name] for name in told if getattr(self, name) != getattr(plain, name)) or "as it is"
 
@@ -102,7 +108,14 @@ PAIRINGS = (
         name="model folders",
         decode=Side(elsewhere=True),
         upstream=REFUSED,
-        decides="The handshake compares the name under which the model is served, not its folder.",
+        decides="The handshake compares what the folder holds, not where it lies.",
+    ),
+    Pairing(
+        name="another model of the same shape",
+        decode=Side(other_weights=True),
+        upstream=REFUSED,
+        ours=REFUSED,
+        decides="The handshake compares the model's settings and samples of its weights.",
     ),
     Pairing(
         name="longer blocks, heads first",
@@ -117,6 +130,22 @@ PAIRINGS = (
         decode=Side(layout=TOKENS_FIRST, block_tokens=2 * BLOCK_TOKENS),
         upstream=WRONG,
         decides="Received blocks are joined by how they lie.",
+    ),
+    Pairing(
+        name="longer blocks, and a prompt that decode has in part",
+        prefill=Side(layout=HEADS_FIRST),
+        decode=Side(layout=HEADS_FIRST, block_tokens=2 * BLOCK_TOKENS, kept=True),
+        upstream=WRONG,
+        decides="Blocks are paired by their place in the prompt, not from its end.",
+    ),
+    Pairing(
+        name="longer blocks of vLLM's own attention on the CPU",
+        prefill=Side(backend=None),
+        decode=Side(backend=None, block_tokens=2 * BLOCK_TOKENS),
+        upstream=WRONG,
+        ours="refused: Blocks of a prefill worker with the layout LBHNC, where those here are 2 times as long as theirs and in the layout LBHNC, "
+        "can be put in order only where an attention backend is known to keep key and value of a token side by side, without scales",
+        decides="It keeps the keys of a block apart from the values.",
     ),
     Pairing(
         name="shorter blocks",
@@ -168,6 +197,22 @@ PAIRINGS = (
         decides="Staged blocks lie as the others do; version and backend decide.",
     ),
     Pairing(
+        name="staging in another order than the device's",
+        prefill=Side(layout=HEADS_FIRST),
+        decode=Side(layout=TOKENS_FIRST, staging=True, transfer={"enable_permute_local_kv": True}),
+        upstream=SAME,
+        decides="With that setting staging memory has heads first, and the copy to the device exchanges the order.",
+    ),
+    Pairing(
+        name="staging in another order than the sender's",
+        prefill=Side(layout=TOKENS_FIRST),
+        decode=Side(layout=TOKENS_FIRST, staging=True, transfer={"enable_permute_local_kv": True}),
+        upstream="refused: Heterogeneous TP expects same kv_cache_layout",
+        ours="refused: Blocks of a prefill worker with the layout LBNHC, where those here are in the layout LBHNC, cannot be put in order in "
+        "staging memory with enable_permute_local_kv",
+        decides="Here nothing would have to be exchanged but for that setting: leave it out.",
+    ),
+    Pairing(
         name="nixl to rixl",
         decode=Side(rixl=True),
         upstream="does not start: NIXL is not available",
@@ -189,6 +234,7 @@ class Places:
     """Where the second model and the other transfer package lie."""
 
     model: Path
+    other_model: Path
     rixl: Path
 
 
@@ -196,6 +242,8 @@ class Places:
 def places(model: Model, nixl_1_1: Path, tmp_path_factory: pytest.TempPathFactory) -> Places:
     folder = tmp_path_factory.mktemp("places")
     shutil.copytree(model.folder, folder / "another/place")
+    shutil.copytree(model.folder, folder / "another/model")
+    _turn_signs(folder / "another/model/model.safetensors")
     package = folder / "packages/rixl"
     package.mkdir(parents=True)
     # RIXL has the same modules under its own name.
@@ -206,7 +254,15 @@ def places(model: Model, nixl_1_1: Path, tmp_path_factory: pytest.TempPathFactor
         )
     for part in nixl_1_1.iterdir():
         (package.parent / part.name).symlink_to(part)
-    return Places(model=folder / "another/place", rixl=package.parent)
+    return Places(model=folder / "another/place", other_model=folder / "another/model", rixl=package.parent)
+
+
+def _turn_signs(file: Path) -> None:
+    """Give every number of a safetensors file in bfloat16 the other sign."""
+    content = bytearray(file.read_bytes())
+    begin = 8 + int.from_bytes(content[:8], "little")
+    content[begin + 1 :: 2] = bytes(byte ^ 0x80 for byte in content[begin + 1 :: 2])
+    file.write_bytes(content)
 
 
 @pytest.fixture(scope="module")
@@ -257,7 +313,8 @@ def _rows(seen: dict[str, list[str]]) -> Iterator[str]:
 def _plan(role: Role, side: Side, before: tuple[Path, ...], places: Places) -> WorkerPlan:
     return WorkerPlan(
         role=role,
-        model=places.model if side.elsewhere else None,
+        model=places.model if side.elsewhere else places.other_model if side.other_weights else None,
+        prefix_caching=side.kept,
         block_tokens=side.block_tokens,
         transfer=side.transfer,
         environment=engine_environment(
@@ -279,16 +336,17 @@ def _outcome(setting: Setting, plans: list[WorkerPlan], model: Model) -> str:
             wait_until(lambda: lists_model(stack.port, MODEL_NAME), what="the model to be listed", servers=stack.servers, wait=300)
         except ServingError:
             return f"does not start: {_reason(stack)}"
-        answers = {}
-        for prompt in (model.prompts[0], model.prompts[-1]):  # a long one and a short one
+        answers = []
+        kept = any(plan.prefix_caching for plan in plans)
+        for prompt in (model.prompts[0], model.prompts[-1]) * (2 if kept else 1):  # a long one and a short one
             try:
-                answers[prompt.answer] = _ask(stack, prompt.text, model.answer_tokens)
+                answers.append((prompt.answer, _ask(stack, prompt.text, model.answer_tokens)))
             except ServingError:
                 return f"refused: {_reason(stack)}"
         moved = stack.worker(Role.DECODE).transfers()
     # An answer that the decode worker computed by itself would say nothing of the hand-off.
     assert (moved.count, moved.failed) == (len(answers), 0)
-    return SAME if all(wanted == given for wanted, given in answers.items()) else WRONG
+    return SAME if all(wanted == given for wanted, given in answers) else WRONG
 
 
 def _ask(stack: Stack, text: str, tokens: int) -> str:
