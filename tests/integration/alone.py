@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,11 +43,7 @@ def run_alone(python: Path, device: Device, scratch: Path, script: str, *argumen
     }
     command = (str(python), str(SCRIPTS / script), *arguments)
     with Server.start(script, command, log=log, environment=environment, folder=scratch) as server:
-        try:
-            code = server.process.wait(LIMIT_SECONDS)
-        except subprocess.TimeoutExpired:
-            how = f"did not end within {LIMIT_SECONDS:g} s"
-            raise server.error(how) from None
+        code = server.wait(LIMIT_SECONDS)
         left = server.descendants()
         if left:
             how = f"left processes behind: {', '.join(str(process.pid) for process in left)}"

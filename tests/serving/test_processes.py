@@ -156,6 +156,27 @@ def test_orphans_of_a_dead_server_are_found_and_killed(start: Start) -> None:
     assert not [process for process in psutil.process_iter(["pid"]) if _in_group(process.pid, server.process.pid)]
 
 
+def test_who_ends_by_itself_leaves_nobody_unseen(start: Start) -> None:
+    server = start(FAMILY.replace("{then}", "raise SystemExit(3)"))
+    assert server.wait(20) == 3
+    left = server.descendants()
+    assert left
+    assert server.wait(0) == 3
+    server.kill()
+    assert all(gone(process) for process in left)
+
+
+def test_who_does_not_end_in_time_is_told(start: Start) -> None:
+    server = start(SLEEP)
+    with pytest.raises(ServingError, match=r"server did not end within 0\.2 s"):
+        server.wait(0.2)
+
+
+def test_no_port_is_given_twice() -> None:
+    given = [port for _ in range(50) for port in free_ports(2)]
+    assert len(set(given)) == len(given)
+
+
 def _in_group(pid: int, group: int) -> bool:
     with contextlib.suppress(ProcessLookupError):
         return os.getpgid(pid) == group and not gone(psutil.Process(pid))

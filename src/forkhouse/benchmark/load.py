@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
+import tempfile
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from forkhouse.benchmark.generator import Generator
     from forkhouse.benchmark.results import Load
 
-CARRIED = ("LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
+CARRIED = ("LANG", "LC_ALL", "SSL_CERT_FILE", "SSL_CERT_DIR")
 """Variables of the caller that reach the generator. Proxy settings do not: they would be measured, too."""
 ROUND_SECONDS = 1800.0
 
@@ -54,26 +54,22 @@ def measure_round(
     folder.mkdir(parents=True)
     (folder / "home").mkdir()
     before = _counters(target.metrics)
-    server = Server.start(
-        "load generator",
-        _command(generator, target, load, concurrency=concurrency, seed=seed, folder=folder),
-        log=folder / "console.log",
-        environment={
+    command = _command(generator, target, load, concurrency=concurrency, seed=seed, folder=folder)
+    # It is killed in the end, and leaves sockets and files. Their folder's name has to be short, as those of Unix sockets do.
+    with tempfile.TemporaryDirectory(prefix="forkhouse-") as temporary:
+        environment = {
             **{name: os.environ[name] for name in CARRIED if name in os.environ},
             "PATH": f"{generator.program.parent}:/usr/bin:/bin",
             "HOME": str(folder / "home"),
+            "TMPDIR": temporary,
             "DO_NOT_TRACK": "1",
-        },
-        folder=folder,
-    )
-    try:
-        code = server.process.wait(wait)
-    except subprocess.TimeoutExpired:
-        what = f"did not end within {wait:g} s, and was killed"
-        raise server.error(what) from None
-    finally:
-        # It has a dozen children. Asked to end while it starts, it goes on for minutes; it has nothing to put away.
-        server.kill()
+        }
+        server = Server.start("load generator", command, log=folder / "console.log", environment=environment, folder=folder)
+        try:
+            code = server.wait(wait)
+        finally:
+            # It has a dozen children. Asked to end while it starts, it goes on for minutes; it has nothing to put away.
+            server.kill()
     if code != 0:
         what = f"ended with exit code {code}"
         raise server.error(what)

@@ -32,10 +32,12 @@ KILL_SECONDS = 10.0
 LOG_LINES = 30
 _EXCEPTION = re.compile(r"\b[A-Z]\w*(?:Error|Exception): .+")
 _LOCAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_given: set[int] = set()
+"""Ports that this process gave out: who got one may not have opened it yet."""
 
 
 def free_ports(count: int) -> tuple[int, ...]:
-    """Return `count` different TCP ports that are free on 127.0.0.1 now.
+    """Return `count` TCP ports that are free on 127.0.0.1 now, and that nobody got before.
 
     They lie below the range from which the kernel serves outgoing connections: a server may open its port a minute later, and
     in that time no connection takes it. Raises ServingError when too few are free.
@@ -43,16 +45,18 @@ def free_ports(count: int) -> tuple[int, ...]:
     with contextlib.ExitStack() as held:
         ports: set[int] = set()
         first_local = int(_LOCAL_PORTS.read_text(encoding="ascii").split()[0])
-        candidates = range(10_000, first_local) if first_local > 11_000 else range(10_000, 32_768)  # noqa: PLR2004
-        for port in random.sample(candidates, len(candidates)):
+        candidates = set(range(10_000, first_local if first_local > 11_000 else 32_768)) - _given  # noqa: PLR2004
+        for port in random.sample(sorted(candidates), len(candidates)):
             if len(ports) == count:
+                _given.update(ports)
                 return tuple(ports)
             probe = held.enter_context(socket.socket())
             with contextlib.suppress(OSError):
                 probe.bind((LOCALHOST, port))
                 ports.add(port)
     message = (
-        f"{count} free ports were wanted on {LOCALHOST}, and {candidates} has only {len(ports)}. End what holds the others (`ss -tlnp`)."
+        f"{count} free ports were wanted on {LOCALHOST}, and of {len(candidates)} only {len(ports)} are free. "
+        "End what holds the others (`ss -tlnp`)."
     )
     raise ServingError(message)
 
@@ -134,6 +138,24 @@ class Server:
             f"The end of its log, {self.log}:\n{tail}",
         ]
         return ServingError("\n".join(parts))
+
+    def wait(self, wait: float) -> int:
+        """Return the exit code when the server has ended by itself. Raises ServingError when it still runs after `wait` seconds.
+
+        Unlike the process's own `wait`, it looks for descendants before the number of the process is given up: after that, nothing
+        tells whose they were.
+        """
+        deadline = time.monotonic() + wait
+        while self.process.returncode is None:
+            self.descendants()
+            if os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG):
+                self.descendants()
+                return self.process.wait()
+            if time.monotonic() >= deadline:
+                how = f"did not end within {wait:g} s"
+                raise self.error(how)
+            time.sleep(POLL_SECONDS)
+        return self.process.returncode
 
     def terminate(self) -> None:
         """Send SIGTERM, once: many servers take a second one for impatience and leave their children behind."""

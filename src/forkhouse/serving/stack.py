@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 MODEL_NAME = "tiny"
 BLOCK_TOKENS = 32  # the smallest that vLLM's attention on the CPU takes
 START_SECONDS = 300.0
+WORKER_ARGUMENTS = ("--max-model-len", "1024", "--max-num-seqs", "4", "--enforce-eager")
+"""What every vLLM worker gets: small, and started in seconds. Later arguments win."""
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CARRIED = ("LANG", "LC_ALL")
 """Variables of the caller that every server gets."""
@@ -227,7 +229,7 @@ class Setting:
         command = [
             *plan.host.prefix,
             *(str(self.python), "-m", "dynamo.vllm", "--model", str(plan.model or self.model), "--served-model-name", MODEL_NAME),
-            *("--max-model-len", "1024", "--max-num-seqs", "4", "--block-size", str(plan.block_tokens), "--enforce-eager"),
+            *("--block-size", str(plan.block_tokens), *WORKER_ARGUMENTS),
             "--enable-prefix-caching" if plan.prefix_caching else "--no-enable-prefix-caching",
             *device.arguments,
             *plan.arguments,
