@@ -95,6 +95,7 @@ def test_every_outcome_by_its_node_id(run: Callable[..., Run]) -> None:
         def test_skipped(): pytest.skip("not here")
         @pytest.mark.xfail
         def test_expected(): raise ValueError
+        def test_skipped_and_after(broken): pytest.skip("not here")
         """)
     assert done.tested == VERSION
     assert {result.test.removeprefix("tests/test_a.py::"): result.outcome.value for result in done.results} == {
@@ -105,6 +106,7 @@ def test_every_outcome_by_its_node_id(run: Callable[..., Run]) -> None:
         "test_failed_after": "failed",
         "test_skipped": "skipped",
         "test_expected": "skipped",
+        "test_skipped_and_after": "failed",
     }
     messages = {result.test: result.message for result in done.results}
     assert messages["tests/test_a.py::test_failed_twice"] == "ValueError: call"

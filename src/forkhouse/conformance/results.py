@@ -45,7 +45,7 @@ def read_junit(path: Path) -> tuple[Result, ...]:
         result = _result(case)
         before = results.get(result.test)
         # A test that failed, and whose clean-up failed as well, is there twice.
-        if before is None or before.outcome is Outcome.PASSED:
+        if before is None or before.outcome is not Outcome.FAILED:
             results[result.test] = result
     return tuple(results.values())
 
@@ -57,7 +57,8 @@ def _result(case: ET.Element) -> Result:
     # A file that could not be imported has its module's name, and is in no class and no module.
     test = file if not group and name == module else "::".join([file, *filter(None, classes.split(".")), name])
     outcome, message = Outcome.PASSED, ""
-    for child in case:
+    # Also a test that was skipped may fail when it is cleaned up: that is told after it, and counts.
+    for child in sorted(case, key=lambda child: child.tag == "skipped"):
         if child.tag in {"failure", "error", "skipped"}:
             outcome = Outcome.SKIPPED if child.tag == "skipped" else Outcome.FAILED
             message = next(iter((child.get("message") or child.text or "").strip().splitlines()), "")

@@ -101,9 +101,6 @@ def run_suite(suite: Suite, python: Path, folder: Path, *, logs: Path, temporary
     process outlives the run. Raises ConformanceError when there are no results, or not those of this release.
     """
     environment = _environment(suite, temporary)
-    tested = check_subject(suite, python, folder, version, environment)
-    if prepare is not None:
-        _must([python, prepare], folder, environment, prepare.name)
     junit, log = logs / "junit.xml", logs / "pytest.log"
     command = [
         *_WITH_US,
@@ -111,8 +108,11 @@ def run_suite(suite: Suite, python: Path, folder: Path, *, logs: Path, temporary
         *("-o", f"junit_family={FAMILY}", f"--junitxml={junit}", f"--timeout={suite.test_seconds}"),
         *suite.tests,
     ]
-    started = time.monotonic()
     with ending_all(), log.open("wb") as output:
+        tested = check_subject(suite, python, folder, version, environment)
+        if prepare is not None:
+            _must([python, prepare], folder, environment, prepare.name)
+        started = time.monotonic()
         try:
             ended = subprocess.run(
                 command,
