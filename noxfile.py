@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import nox
 
@@ -19,6 +19,8 @@ nox.options.reuse_venv = "yes"
 nox.options.sessions = ["tests", "lint", "types"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
+ENDING: dict[str, Any] = {"interrupt_timeout": 120, "terminate_timeout": 120}
+"""Seconds for a program that was interrupted to end the servers that it started; nox would leave it half a second."""
 
 
 def group(name: str) -> list[str]:
@@ -69,11 +71,18 @@ def install_offline(session: nox.Session, profile: str, scratch: str) -> Path:
     return stack
 
 
-def require_mi210(session: nox.Session) -> None:
-    """Stop at once where there is no gfx90a GPU, with the exit code that says so: nox would turn every failure into 1."""
-    found = subprocess.run([Path(session.bin, "forkhouse"), "device", "--target", "gfx90a"], check=False)
-    if found.returncode != 0:
-        sys.exit(found.returncode)
+def require_mi210() -> None:
+    """Stop at once where there is no gfx90a GPU, before anything is installed, with the exit code that says so: nox would make it 1."""
+    # Of all of Forkhouse these two modules need nothing but Python.
+    sys.path.insert(0, str(Path(__file__).with_name("src")))
+    from forkhouse.errors import NoDeviceError  # noqa: PLC0415  # see above
+    from forkhouse.serving.device import require_gpu  # noqa: PLC0415  # see above
+
+    try:
+        require_gpu("gfx90a")
+    except NoDeviceError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(error.exit_code)
 
 
 def integration(session: nox.Session, *, profile: str, device: str, marks: str) -> None:
@@ -81,7 +90,7 @@ def integration(session: nox.Session, *, profile: str, device: str, marks: str) 
     session.install("-e", ".", *group("tests"))
     with tempfile.TemporaryDirectory(prefix="forkhouse-integration-") as scratch:
         stack = install_offline(session, profile, scratch)
-        session.run("pytest", "-m", marks, f"--device={device}", f"--stack-python={stack / 'bin/python'}", *session.posargs)
+        session.run("pytest", "-m", marks, f"--device={device}", f"--stack-python={stack / 'bin/python'}", *session.posargs, **ENDING)
 
 
 @nox.session(name="integration-cpu", default=False)
@@ -99,8 +108,7 @@ def integration_extended(session: nox.Session) -> None:
 @nox.session(name="integration-mi210", default=False)
 def integration_mi210(session: nox.Session) -> None:
     """Run the same tests and more on an MI210; stop at once, with exit code 40, where there is no gfx90a GPU."""
-    session.install("-e", ".")
-    require_mi210(session)
+    require_mi210()
     integration(session, profile="rocm", device="mi210", marks="integration")
 
 
@@ -115,8 +123,7 @@ def upstream_tests(session: nox.Session) -> None:
         session.run("pip", "--python", python, "install", "--quiet", "--no-deps", "--only-binary=:all:", *group("vllm-tests"))
         session.run("pip", "--python", python, "check", "--quiet")
         command = ("python", "-m", "forkhouse.conformance", "tests/upstream/vllm.yaml", f"--stack-python={python}", *session.posargs)
-        # Interrupted, it ends every process of the tests; nox would leave it half a second for that.
-        session.run(*command, interrupt_timeout=30, terminate_timeout=30)
+        session.run(*command, **ENDING)
 
 
 @nox.session(default=False)
@@ -144,15 +151,16 @@ def bench_survival(session: nox.Session) -> None:
 @nox.session(name="bench-serving", default=False)
 def bench_serving(session: nox.Session) -> None:
     """Measure serving from a wheelhouse (`-- --device cpu|mi210`) or at `-- --endpoint URL`; JSON and a page go to build/bench."""
-    session.install("-e", ".")
     options = list(session.posargs)
-    if any(option.partition("=")[0] in {"--endpoint", "--help", "-h", "--stack-python"} for option in options):
-        session.run("forkhouse", "bench", "run", *options)
-        return
     device = "mi210" if {"mi210", "--device=mi210"} & set(options) else "cpu"
+    there = any(option.partition("=")[0] in {"--endpoint", "--help", "-h", "--stack-python"} for option in options)
+    if device == "mi210" and not there:
+        require_mi210()
+    session.install("-e", ".")
+    if there:
+        session.run("forkhouse", "bench", "run", *options, **ENDING)
+        return
     profile = "rocm" if device == "mi210" else "cpu"
-    if device == "mi210":
-        require_mi210(session)
     with tempfile.TemporaryDirectory(prefix="forkhouse-bench-") as scratch:
         stack = install_offline(session, profile, scratch)
-        session.run("forkhouse", "bench", "run", "--profile", profile, f"--stack-python={stack / 'bin/python'}", *options)
+        session.run("forkhouse", "bench", "run", "--profile", profile, f"--stack-python={stack / 'bin/python'}", *options, **ENDING)
