@@ -85,12 +85,16 @@ def test_asked_again_nothing_is_lost(stack: Stack, asked: dict[str, tuple[Answer
 
 
 def test_one_spoilt_block_changes_the_answer(setting: Setting, model: Model, tmp_path: Path) -> None:
-    """Or equal answers would not show that every block came as it was sent."""
-    prompt = model.prompts[0]
-    middle = prompt.tokens // BLOCK_TOKENS // 2
-    spoilt = WorkerPlan(role=Role.DECODE, environment=engine_environment(spoilt_block=middle))
+    """Or equal answers would not show that every block came as it was sent. A prompt without such a block is answered as ever."""
+    by_length = sorted(model.prompts, key=lambda prompt: prompt.tokens)
+    short, long = by_length[0], by_length[-1]
+    number = -(-short.tokens // BLOCK_TOKENS)
+    assert number * BLOCK_TOKENS < long.tokens
+    spoilt = WorkerPlan(role=Role.DECODE, environment=engine_environment(spoilt_block=number))
     with running_stack(replace(setting, scratch=tmp_path), [WorkerPlan(role=Role.PREFILL), spoilt]) as stack:
-        answer = stack.chat(prompt.text, tokens=model.answer_tokens).text
-        moved = stack.worker(Role.DECODE).transfers()
-    assert answer != prompt.answer
-    assert moved.failed == 0
+        before = stack.worker(Role.DECODE).transfers()
+        answers = [stack.chat(prompt.text, tokens=model.answer_tokens).text for prompt in (short, long)]
+        moved = stack.worker(Role.DECODE).transfers().since(before)
+    assert answers[0] == short.answer
+    assert answers[1] != long.answer
+    assert (moved.count, moved.failed) == (2, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,4 +64,10 @@ def test_an_engine_that_holds_the_gpu_answers_as_the_cpu_does(setting: Setting, 
 
 
 def _holds_gpu(process: psutil.Process) -> bool:
-    return any(file.readlink() == Path("/dev/kfd") for file in Path("/proc", str(process.pid), "fd").iterdir())
+    return any(_leads_to(file) == Path("/dev/kfd") for file in Path("/proc", str(process.pid), "fd").iterdir())
+
+
+def _leads_to(file: Path) -> Path | None:
+    with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+        return file.readlink()
+    return None

@@ -57,6 +57,10 @@ class Machine:
         """Take the cable out ("down"), or plug it in ("up")."""
         ip("-n", self.switch, "link", "set", self.port, state)
 
+    def isolate(self, state: str) -> None:
+        """Let the switch pass nothing between this machine and others that are isolated ("on"), or all ("off")."""
+        subprocess.run(["bridge", "-n", self.switch, "link", "set", "dev", self.port, "isolated", state], check=True)
+
     def call(self, function: Callable[[], Result]) -> Result:
         """Return what `function` returns in a thread that sees this machine's network."""
         with ThreadPoolExecutor(1, initializer=_enter, initargs=(self.namespace,)) as pool:
@@ -134,11 +138,40 @@ def test_nobody_outside_reaches_the_stack(stack: Stack, model: Model) -> None:
         stack.chat(model.prompts[0].text, tokens=1)
 
 
+def test_blocks_wait_for_a_link_between_the_workers_that_heals(stack: Stack, machines: dict[str, Machine], model: Model) -> None:
+    """The front end reaches both workers all the time; only they do not reach each other."""
+    prompt = model.prompts[0]
+    decode = stack.worker(Role.DECODE)
+    transfers, computed = machines["front"].call(decode.transfers), machines["front"].call(stack.worker(Role.PREFILL).generated)
+    apart = [machines[name] for name in ("prefill", "decode")]
+    with ThreadPoolExecutor(1) as pool:
+        for machine in apart:
+            machine.isolate("on")
+        try:
+            asked = pool.submit(answer, stack, machines, prompt, model)
+            wait_until(
+                lambda: machines["front"].call(stack.worker(Role.PREFILL).generated) > computed,
+                what="the prompt to be computed",
+                servers=stack.servers,
+                wait=60,
+            )
+            assert machines["front"].call(decode.transfers) == transfers
+            assert not asked.done()
+        finally:
+            for machine in apart:
+                machine.isolate("off")
+        assert asked.result(timeout=200) == prompt.answer
+    moved = machines["front"].call(decode.transfers).since(transfers)
+    assert (moved.count, moved.failed) == (1, 0)
+
+
 @pytest.mark.parametrize("name", ["prefill", "decode"])
 def test_a_link_that_is_cut_gives_an_error_and_healed_an_answer(
     stack: Stack, machines: dict[str, Machine], model: Model, name: str
 ) -> None:
     prompt = model.prompts[0]
+    decode = stack.worker(Role.DECODE)
+    transfers = machines["front"].call(decode.transfers)
     machines[name].set_link("down")
     try:
         with pytest.raises(ServingError, match="HTTP 5"):
@@ -154,3 +187,4 @@ def test_a_link_that_is_cut_gives_an_error_and_healed_an_answer(
 
     wait_until(answered, what="an answer over the healed link", servers=stack.servers, wait=120)
     assert answers == [prompt.answer]
+    assert machines["front"].call(decode.transfers).since(transfers).count >= 1

@@ -6,6 +6,8 @@ import base64
 import contextlib
 import http.client
 import json
+import re
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.integration, pytest.mark.extended, pytest.mark.timeout(600)]
 
+_REQUESTS = re.compile(r"dynamo_(\w+)\.generate-[0-9a-f]+")
 ALL_KEYS = base64.b64encode(b"\0").decode()
 
 
@@ -62,17 +65,15 @@ def _keys(port: int) -> int:
     return int(json.loads(text).get("count", 0))
 
 
-def _messages(port: int) -> int:
-    return int(json.loads(fetch(port, "/varz")[1])["in_msgs"])
-
-
-def _answers(setting: Setting, model: Model) -> None:
-    with running_stack(setting, [WorkerPlan(role=Role.PREFILL), WorkerPlan(role=Role.DECODE)]) as stack:
-        before = stack.worker(Role.DECODE).transfers()
-        answers = [stack.chat(prompt.text, tokens=model.answer_tokens).text for prompt in model.prompts]
-        moved = stack.worker(Role.DECODE).transfers().since(before)
-    assert answers == [prompt.answer for prompt in model.prompts]
-    assert (moved.count, moved.failed) == (len(answers), 0)
+def _requests(port: int) -> Counter[str]:
+    """Return how many requests NATS handed to the workers, by what Dynamo calls them, asked at its monitoring port."""
+    connections = json.loads(fetch(port, "/connz?subs=detail")[1])["connections"]
+    handed: Counter[str] = Counter()
+    for connection in connections:
+        for subscription in connection.get("subscriptions_list_detail", ()):
+            if found := _REQUESTS.fullmatch(subscription["subject"]):
+                handed[found[1]] += subscription["msgs"]
+    return handed
 
 
 def test_etcd_says_where_the_workers_are(setting: Setting, etcd_port: int, model: Model, tmp_path: Path) -> None:
@@ -90,7 +91,13 @@ def test_nats_carries_requests_and_events(
     setting: Setting, etcd_port: int, nats_ports: tuple[int, int], model: Model, tmp_path: Path
 ) -> None:
     port, monitor = nats_ports
-    before = _messages(monitor)
     planes = Planes(etcd=f"http://{LOCALHOST}:{etcd_port}", nats=f"nats://{LOCALHOST}:{port}")
-    _answers(replace(setting, scratch=tmp_path, planes=planes), model)
-    assert _messages(monitor) - before >= 2 * len(model.prompts)  # each prompt goes to both workers
+    by_nats = replace(setting, scratch=tmp_path, planes=planes)
+    with running_stack(by_nats, [WorkerPlan(role=Role.PREFILL), WorkerPlan(role=Role.DECODE)]) as stack:
+        transfers, before = stack.worker(Role.DECODE).transfers(), _requests(monitor)
+        answers = [stack.chat(prompt.text, tokens=model.answer_tokens).text for prompt in model.prompts]
+        moved = stack.worker(Role.DECODE).transfers().since(transfers)
+        sent = {worker: count - before[worker] for worker, count in _requests(monitor).items()}
+    assert answers == [prompt.answer for prompt in model.prompts]
+    assert (moved.count, moved.failed) == (len(answers), 0)
+    assert sent == {"backend": len(answers), "prefill": len(answers)}  # each prompt goes to both workers

@@ -79,7 +79,7 @@ def test_a_client_that_goes_away_frees_its_worker(stack: Stack, client: openai.O
         model=stack.model, messages=[{"role": "user", "content": model.prompts[0].text}], max_tokens=LONG, temperature=0, stream=True
     )
     next(chunk for chunk in stream if chunk.choices and chunk.choices[0].delta.content)
-    assert worker.running() == 1
+    wait_until(lambda: worker.running() == 1, what="the worker to say that it computes", servers=stack.servers, wait=10)
     stream.close()
     wait_until(lambda: worker.running() == 0, what="the worker to stop computing", servers=stack.servers, wait=60)
     assert 0 < worker.generated() - before < LONG
