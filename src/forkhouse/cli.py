@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -643,6 +645,20 @@ def radar(
         _table("Bump", ("pin", "state", "detail"), [[finding.subject, finding.state, finding.detail] for finding in findings])
 
 
+def _json_file(_context: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
+    """Refuse a file that cannot be written before anything is measured for it, and a name that the page beside it would take as well."""
+    if path is None:
+        return None
+    if path.suffix != ".json":
+        message = f"{path.name} has to end in .json: the page goes beside it, as .html."
+        raise click.BadParameter(message)
+    folder = path.resolve().parent
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        message = f"{folder} is no folder that can be written to."
+        raise click.BadParameter(message)
+    return path
+
+
 @cli.group()
 def bench() -> None:
     """Measure serving under load, and compare two measurements."""
@@ -671,9 +687,14 @@ def bench() -> None:
 @click.option("--prompt-tokens", type=click.IntRange(1), default=128, show_default=True, help="Further tokens of each prompt.")
 @click.option("--output-tokens", type=click.IntRange(2), default=32, show_default=True, help="Tokens of each answer.")
 @click.option("--end-at-eos", is_flag=True, help="Let answers end early, for servers that do not know ignore_eos.")
-@click.option("--seed", type=click.IntRange(0, 2**30), default=1, show_default=True, help="Seed of the first round; each has its own.")
 @click.option(
-    "--output", type=click.Path(dir_okay=False, path_type=Path), help="JSON file; default build/bench/serving.json. HTML beside it."
+    "--seed", type=click.IntRange(0, 2**30), help="Seed of the first round's prompts; default 1, with --endpoint another one each time."
+)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=_json_file,
+    help="JSON file, FILE.json; default build/bench/serving.json. HTML beside it.",
 )
 @click.option("--offline", is_flag=True, help="Install the load generator from the cache alone.")
 @click.pass_context
@@ -696,7 +717,7 @@ def bench_run(
     prefix_tokens: int,
     prompt_tokens: int,
     output_tokens: int,
-    seed: int,
+    seed: int | None,
     output: Path | None,
     *,
     end_at_eos: bool,
@@ -705,10 +726,15 @@ def bench_run(
     """Put load on a server, or on the stack in each of its arrangements, and write figures as JSON and as a page."""
     from forkhouse.benchmark import results  # noqa: PLC0415  # start-up time
     from forkhouse.benchmark.page import CPU_LABEL, measurement_page  # noqa: PLC0415  # start-up time
-    from forkhouse.benchmark.run import Given, Plan, measure  # noqa: PLC0415  # start-up time
+    from forkhouse.benchmark.run import Given, Plan, measure, measuring  # noqa: PLC0415  # start-up time
     from forkhouse.workspace import write_atomic  # noqa: PLC0415  # start-up time
 
+    # Asked to end: on the same way as after Ctrl-C, on which no server is left running.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     workspace = _workspace(context)
+    if seed is None:
+        # A server that is there may still hold the prompts of an earlier run in its prefix cache.
+        seed = secrets.randbelow(2**30) if address else 1
     target = output or workspace.build / "bench" / "serving.json"
     load = results.Load(
         prefix_tokens=prefix_tokens,
@@ -732,8 +758,9 @@ def bench_run(
         caches=tuple(cache == "on" for cache in caches),
     )
     plan = Plan(load=load, concurrencies=tuple(dict.fromkeys(concurrencies)), rounds=rounds, seed=seed)
-    with showing():
-        measurement = measure(workspace, given, plan, offline=offline)
+    # Written before the folder goes with what the load generator wrote: a file that cannot be written loses nothing.
+    with showing(), measuring(workspace) as folder:
+        measurement = measure(workspace, given, plan, folder, offline=offline)
         results.write(measurement, target)
         write_atomic(target.with_suffix(".html"), measurement_page(measurement).encode())
     if measurement.environment.on_cpu:
@@ -762,7 +789,9 @@ def bench_compare(first: Path, second: Path, html: Path | None, *, as_json: bool
     rows = [
         [
             pair.label,
-            each.metric.title,
+            f"{each.metric.title}, {each.metric.unit}" if each.metric.unit else each.metric.title,
+            f"{each.first:.4g}",
+            f"{each.second:.4g}",
             f"{each.ratio:.3f}",
             "-" if each.low is None else f"{each.low:.3f} to {each.high:.3f}",
             each.verdict,
@@ -770,9 +799,19 @@ def bench_compare(first: Path, second: Path, html: Path | None, *, as_json: bool
         for pair in comparison.pairs
         for each in pair.ratios()
     ]
-    if comparison.first.environment.on_cpu or comparison.second.environment.on_cpu:
-        click.echo(CPU_LABEL)
-    _table("B to A", ("case", "metric", "ratio", "spread", "B is"), rows)
+    for name, measurement in (("A", comparison.first), ("B", comparison.second)):
+        found = measurement.environment
+        click.echo(f"{name}: {found.model} on {found.device or 'an unknown device'}, {measurement.begun}")
+        if found.on_cpu:
+            click.echo(f"   {CPU_LABEL}")
+    if comparison.differences:
+        _table("A and B differ in", ("what", "A", "B"), [[each.what, each.first, each.second] for each in comparison.differences])
+    for name, labels in (("A", comparison.only_first), ("B", comparison.only_second)):
+        for label in labels:
+            click.echo(f"Only {name} has: {label}")
+    _table("B to A", ("case", "metric", "A", "B", "ratio", "spread", "B is"), rows)
+    if any(pair.chance() is None for pair in comparison.pairs):
+        click.echo("A single round tells of no spread, and decides nothing.")
 
 
 @bench.command("pin")

@@ -23,7 +23,13 @@ class Document(BaseModel):
     """Base of every value read from YAML: frozen, strict types, unknown keys refused, `snake_case` spelt `kebab-case`."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, alias_generator=_kebab, validate_by_name=True, use_attribute_docstrings=True
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        alias_generator=_kebab,
+        validate_by_name=True,
+        use_attribute_docstrings=True,
     )
 
 

@@ -1,4 +1,4 @@
-"""A small OpenAI-compatible server, the load generator where it is installed, and measurements whose figures can be told in the head."""
+"""A small OpenAI-compatible server, the load generator, and measurements whose figures can be told in the head."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from forkhouse.benchmark.generator import installed
+from forkhouse.benchmark.generator import install
 from forkhouse.benchmark.results import Case, Environment, Load, Machine, Measurement, Request, Round, Transfers
+from forkhouse.sources.registry import Registry
 from forkhouse.workspace import find_workspace
 
 if TYPE_CHECKING:
@@ -28,10 +29,13 @@ TOKEN_SECONDS = 0.02
 
 @pytest.fixture(scope="session")
 def generator() -> Generator:
-    found = installed(find_workspace(Path(__file__).parent))
-    if found is None:
-        pytest.skip("the load generator is not installed: `nox -s bench-serving` does it")
-    return found
+    """Install the load generator below build/, from the cache or the registry."""
+    workspace = find_workspace(Path(__file__).parent)
+    registry = Registry(workspace.cache, offline=False)
+    try:
+        return install(workspace, registry)
+    finally:
+        registry.close()
 
 
 @dataclass(kw_only=True)

@@ -10,6 +10,7 @@ import pytest
 
 from forkhouse.benchmark.environment import machine, stack
 from forkhouse.errors import ServingError
+from forkhouse.serving.stack import CPU, WORKER_ARGUMENTS
 from forkhouse.workspace import sha256_file
 
 if TYPE_CHECKING:
@@ -111,17 +112,18 @@ def install(wheelhouse: Path, into: Path) -> Path:
 def test_pins_and_patches_are_those_of_what_is_installed(tmp_path: Path, make_wheelhouse: Callable[[str], Path]) -> None:
     wheelhouse = make_wheelhouse("x = 1\n")
     python = install(wheelhouse, tmp_path / "stack")
-    found = stack(python, wheelhouse, ("--seed", "1"))
+    found = stack(python, wheelhouse, CPU, ("--seed", "1"))
     assert found.installed["demo-wheel"] == "1.0+forkhouse.1"
-    assert found.worker_arguments == ("--seed", "1")
+    assert found.worker_arguments == (*WORKER_ARGUMENTS, *CPU.arguments, "--seed", "1")
+    assert found.worker_environment == CPU.environment
     assert found.wheels is not None
     (wheel,) = found.wheels
     assert (wheel.source, wheel.patched_tree, wheel.patches) == ({"kind": "git", "commit": "c" * 40}, "b" * 40, ("0001-mend.edit.yaml",))
     # Another build of the same version is in the wheelhouse now, or none.
-    assert stack(python, make_wheelhouse("x = 2\n"), ()).wheels is None
-    assert stack(python, tmp_path / "nothing", ()).wheels is None
+    assert stack(python, make_wheelhouse("x = 2\n"), CPU, ()).wheels is None
+    assert stack(python, tmp_path / "nothing", CPU, ()).wheels is None
 
 
 def test_an_interpreter_that_does_not_run_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ServingError, match="does not run"):
-        stack(tmp_path / "bin/python", tmp_path, ())
+        stack(tmp_path / "bin/python", tmp_path, CPU, ())

@@ -29,7 +29,7 @@ def damage(values: dict[str, Any], how: str) -> None:
     if how == "kind":
         values["kind"] = "something"
     elif how == "format":
-        values["format"] = 2
+        values["format"] = 1
     elif how == "unknown":
         values["load"]["speed"] = 3
     elif how == "type":
@@ -46,7 +46,7 @@ def damage(values: dict[str, Any], how: str) -> None:
     ("how", "said"),
     [
         ("kind", "its kind is 'something'"),
-        ("format", "format 2, and this Forkhouse reads format 1"),
+        ("format", "format 1, and this Forkhouse reads format 2"),
         ("unknown", r"load\.speed"),
         ("type", r"cases\.0\.rounds\.0\.seconds"),
         ("missing", "environment: Field required"),

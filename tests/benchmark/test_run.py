@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkhouse.benchmark import endpoint, results
-from forkhouse.errors import ServingError, UsageError
+from forkhouse.benchmark.run import measuring
+from forkhouse.errors import BusyError, ServingError, UsageError
 from forkhouse.serving.processes import free_ports
+from forkhouse.workspace import Workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from forkhouse.benchmark.generator import Generator
     from tests.benchmark.conftest import Fake
 
@@ -23,10 +27,14 @@ def test_an_address_is_taken_with_or_without_the_version(text: str) -> None:
     assert endpoint.base_url(text) == "http://h:1"
 
 
-@pytest.mark.parametrize("text", ["h:1", "ftp://h", "http://", "http://me:secret@h:1", "http://h:1?key=secret"])
-def test_other_addresses_are_refused_and_secrets_not_repeated(text: str) -> None:
+@pytest.mark.parametrize("read", [endpoint.base_url, endpoint.metrics_url])
+@pytest.mark.parametrize(
+    "text",
+    ["h:1", "ftp://h", "ftp://me:secret@h", "http://", "http://[::1", "http://h:secret", "http://me:secret@h:1", "http://h:1?key=secret"],
+)
+def test_other_addresses_are_refused_and_secrets_not_repeated(text: str, read: Callable[[str], str]) -> None:
     with pytest.raises(UsageError) as caught:
-        endpoint.base_url(text)
+        read(text)
     assert "secret" not in str(caught.value)
 
 
@@ -70,6 +78,26 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.parametrize(
+    ("output", "reason"), [("out.html", "has to end in .json"), ("a100.8b", "has to end in .json"), ("nowhere/out.json", "is no folder")]
+)
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(output: str, reason: str, tmp_path: Path) -> None:
+    result = run("--endpoint", "http://127.0.0.1:9", "--output", tmp_path / output)
+    assert result.returncode == UsageError.exit_code
+    assert reason in " ".join(result.stderr.split())
+
+
+def test_two_measurements_of_a_checkout_do_not_meet(tmp_path: Path) -> None:
+    workspace = Workspace(root=tmp_path, cache=tmp_path / "cache")
+    with measuring(workspace) as folder:
+        (folder / "round.log").write_text("going on", encoding="utf-8")
+        with pytest.raises(BusyError, match="Another measurement"), measuring(workspace):
+            pass
+        assert (folder / "round.log").exists()
+    with measuring(workspace) as folder:
+        assert not list(folder.iterdir())
+
+
 @pytest.mark.generator
 @pytest.mark.usefixtures("generator")
 def test_wrong_use_has_its_exit_code(fake: Fake, tokenizer: Path, tmp_path: Path) -> None:
@@ -104,6 +132,22 @@ def test_an_endpoint_is_measured_from_the_command_line(generator: Generator, fak
     (case,) = found.cases
     assert (case.series, case.concurrency, len(case.rounds)) == (("aggregated", True), 2, 2)
     assert "<svg" in out.with_suffix(".html").read_text(encoding="utf-8")
+    # The same server may know the prompts of the first run by heart.
+    said[1] = "AMD MI210"
+    again = run(
+        "--endpoint", f"{fake.url}/v1", "--model", "fake", "--tokenizer", tokenizer, *options, *said, "--output", tmp_path / "again.json"
+    )
+    assert again.returncode == 0, again.stderr
+    seeds = [{each.seed for case in results.read(file).cases for each in case.rounds} for file in (out, tmp_path / "again.json")]
+    assert len(seeds[0]) == len(seeds[1]) == 2
+    assert not seeds[0] & seeds[1]
+    compared = subprocess.run(
+        [sys.executable, "-m", "forkhouse", "bench", "compare", out, tmp_path / "again.json"], capture_output=True, text=True, check=True
+    )
+    lines = compared.stdout.splitlines()
+    assert lines[0].startswith("A: fake on NVIDIA A100, ")
+    assert lines[1].startswith("B: fake on AMD MI210, ")
+    assert ["device", "NVIDIA", "A100", "AMD", "MI210"] in [line.split() for line in lines]
 
 
 @pytest.mark.generator

@@ -4,7 +4,9 @@ The ratio is the median of B's rounds over the median of A's. Its spread reaches
 round of B has to any round of A. It is a range of what was seen, and promises nothing more: no distribution is assumed, and
 requests of one round, which wait for each other, are not taken for independent. Where the whole of it lies on one side of 1, every
 round of the one was better than every round of the other. Between equal systems with n rounds each that happens to a metric by
-chance once in C(2n, n) / 2 times: once in 10 with three rounds, once in 126 with five.
+chance once in C(2n, n) / 2 times: once in 10 with three rounds, once in 126 with five. That takes rounds of A and B for interchangeable.
+Each round of a stack that is started for the measurement is a start of its own, so what differs from start to start is in the spread.
+The rounds of an endpoint share its one start: what is particular to that start is in none of them.
 """
 
 from __future__ import annotations
@@ -223,7 +225,8 @@ def described(measurement: Measurement) -> dict[str, str]:
         "ROCm": known and known.rocm,
         "NVIDIA driver": known and known.nvidia_driver,
         "Python of the stack": stack and stack.python,
-        "worker arguments": stack and (" ".join(stack.worker_arguments) or "none"),
+        "worker arguments": stack and " ".join(stack.worker_arguments),
+        "worker variables": stack and " ".join(f"{name}={value}" for name, value in stack.worker_environment.items()),
     }
     if stack is not None:
         if stack.wheels is None:

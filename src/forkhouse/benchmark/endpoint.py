@@ -7,7 +7,7 @@ import ipaddress
 import json
 import socket
 import urllib.request
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from forkhouse.errors import ServingError, UsageError
 from forkhouse.serving.client import samples
@@ -22,15 +22,30 @@ def base_url(text: str) -> str:
 
     Raises UsageError when it is no address by HTTP, or names a user: addresses are recorded, and passwords must not be.
     """
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        message = f"{text} is not the address of a server. Give one such as http://127.0.0.1:8000."
+    parts = _parts(text)
+    path = parts.path.rstrip("/").removesuffix("/v1")
+    return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
+
+
+def metrics_url(text: str) -> str:
+    """Return the address of a worker's metrics as a user gives it. Raises UsageError as `base_url` does."""
+    return urlunsplit(_parts(text))
+
+
+def _parts(text: str) -> SplitResult:
+    # What is wrong is not repeated: it may hold a password.
+    try:
+        parts = urlsplit(text)
+        known = parts.scheme in {"http", "https"} and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        known = False
+    if not known:
+        message = "That is not the address of a server. Give one such as http://127.0.0.1:8000."
         raise UsageError(message)
     if parts.username is not None or parts.query or parts.fragment:
         message = f"The address of {parts.hostname} names a user, a query or a fragment. Give scheme, host, port and path alone."
         raise UsageError(message)
-    path = parts.path.rstrip("/").removesuffix("/v1")
-    return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
+    return parts
 
 
 def is_here(url: str) -> bool:

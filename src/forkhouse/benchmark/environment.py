@@ -24,6 +24,7 @@ from forkhouse.benchmark.results import BuiltWheel, Environment, Gpu, Machine, S
 from forkhouse.errors import ServingError, UsageError
 from forkhouse.progress import report
 from forkhouse.serving.device import TOPOLOGY, find_gpus
+from forkhouse.serving.stack import WORKER_ARGUMENTS
 from forkhouse.wheelhouse.manifest import NAME as MANIFEST
 from forkhouse.workspace import sha256_file
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from forkhouse.benchmark.generator import Generator
     from forkhouse.benchmark.load import Target
+    from forkhouse.serving.stack import Device
 
 ROCM_PLACES = ("opt/rocm", "opt/rocm/core")
 ASK = """
@@ -86,8 +88,10 @@ def machine(root: Path = Path("/")) -> Machine:
     )
 
 
-def stack(python: Path, wheelhouse: Path, worker_arguments: Sequence[str]) -> Stack:
+def stack(python: Path, wheelhouse: Path, device: Device, worker_arguments: Sequence[str]) -> Stack:
     """Return what is installed beside the interpreter `python`, with pins and patches when it came from `wheelhouse`.
+
+    `worker_arguments` are those that every worker gets beyond the stack's own and the device's.
 
     Raises ServingError when the interpreter does not run.
     """
@@ -100,7 +104,8 @@ def stack(python: Path, wheelhouse: Path, worker_arguments: Sequence[str]) -> St
     installed = {canonicalize_name(name): (version, record) for name, version, record in answer["installed"]}
     return Stack(
         python=answer["python"],
-        worker_arguments=tuple(worker_arguments),
+        worker_arguments=(*WORKER_ARGUMENTS, *device.arguments, *worker_arguments),
+        worker_environment=dict(device.environment),
         wheels=_built(wheelhouse, {name: record for name, (_, record) in installed.items()}),
         installed={name: version for name, (version, _) in installed.items()},
     )

@@ -196,7 +196,10 @@ def _ratio_words(pairs: Sequence[Pair], *, counted: bool) -> str:
     if known is None:
         text += " With a single round there is no spread, and nothing is decided."
     else:
-        text += f" With so many rounds, equal systems look decided by chance once in {known} times, for each bar."
+        text += (
+            f" With so many rounds, equal systems look decided by chance once in {known} times, for each bar. "
+            "What is particular to one start of a server counts as a difference where its rounds share that start, as those of an endpoint do."
+        )
     verdicts = [ratio.verdict for pair in pairs for ratio in pair.ratios() if ratio.verdict != "none"]
     count = f"<p>B is better in {verdicts.count('better')} of {len(verdicts)} figures, and worse in {verdicts.count('worse')}.</p>"
     return f"<p>{text}</p>{count if known is not None and counted else ''}"

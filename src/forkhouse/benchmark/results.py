@@ -17,7 +17,7 @@ from forkhouse.workspace import write_atomic
 if TYPE_CHECKING:
     from pathlib import Path
 
-FORMAT: Literal[1] = 1
+FORMAT: Literal[2] = 2
 """Version of the file's own format."""
 
 Layout = Literal["aggregated", "disaggregated", "endpoint"]
@@ -83,7 +83,7 @@ class Round(Document):
     """One run of the load generator."""
 
     seed: int
-    """Of the prompts. No two rounds of a measurement share one, or a prefix cache would know their prompts."""
+    """Of the prompts. No two rounds of a measurement share one, or a prefix cache would know their prompts: and two of an endpoint hardly."""
     seconds: float = Field(gt=0)
     """From the first request to the end of the last answer."""
     requests: tuple[Request, ...] = Field(min_length=1)
@@ -153,7 +153,9 @@ class Stack(Document):
     python: str
     """Version."""
     worker_arguments: tuple[str, ...]
-    """Arguments of the vLLM workers beyond those that every stack has."""
+    """Arguments of every vLLM worker, but for its model, its role and its prefix cache. Of those that are given twice the last counts."""
+    worker_environment: dict[str, str]
+    """Variables that decide how the workers compute."""
     wheels: tuple[BuiltWheel, ...] | None
     """From the wheelhouse's manifest; None when the stack does not hold just these wheels."""
     installed: dict[str, str]
@@ -183,14 +185,16 @@ class Environment(Document):
     @property
     def on_cpu(self) -> bool:
         """Whether the engines computed on a CPU: it was said, or the machine has no GPU."""
-        return self.device == "cpu" or (self.device is None and self.machine is not None and not self.machine.gpus)
+        if self.device is None:
+            return self.machine is not None and not self.machine.gpus
+        return "cpu" in self.device.casefold().split()
 
 
 class Measurement(Document):
     """The whole of the JSON file."""
 
     kind: Literal["serving-benchmark"] = "serving-benchmark"
-    format: Literal[1] = FORMAT
+    format: Literal[2] = FORMAT
     begun: str
     """Time by ISO 8601."""
     environment: Environment

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import FileLock, Timeout
+
 from forkhouse.benchmark import endpoint, environment
 from forkhouse.benchmark.generator import install
 from forkhouse.benchmark.load import Target, measure_round
 from forkhouse.benchmark.results import Case, Measurement
-from forkhouse.errors import UsageError
+from forkhouse.errors import BusyError, UsageError
 from forkhouse.progress import report
 from forkhouse.serving.device import require_gpu
 from forkhouse.serving.stack import DEVICES, Role, Setting, WorkerPlan, running_stack, write_tiny_model
 from forkhouse.sources.registry import Registry
-from forkhouse.workspace import fresh_folder
+from forkhouse.workspace import fresh_folder, storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from forkhouse.benchmark.generator import Generator
     from forkhouse.benchmark.results import Environment, Layout, Load, Round
@@ -79,8 +82,30 @@ class Given:
     """Whether its prefix cache is on: both when empty; or the endpoint's, if it is known."""
 
 
-def measure(workspace: Workspace, given: Given, plan: Plan, *, offline: bool) -> Measurement:
-    """Measure what is given. What the servers and the load generator write is in `build/bench/serving`, and stays there after a failure.
+@contextlib.contextmanager
+def measuring(workspace: Workspace) -> Iterator[Path]:
+    """Give the folder for what servers and the load generator write, `build/bench/serving`; it is kept when the block fails.
+
+    Raises BusyError when another measurement of this checkout uses it.
+    """
+    folder = workspace.build / "bench" / "serving"
+    with storage_errors("Making build/bench"):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_suffix(".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        message = f"Another measurement of this checkout goes on, in {folder.name}: two would measure each other. Wait for it to end."
+        raise BusyError(message) from None
+    try:
+        with fresh_folder(folder):
+            yield folder
+    finally:
+        lock.release()
+
+
+def measure(workspace: Workspace, given: Given, plan: Plan, folder: Path, *, offline: bool) -> Measurement:
+    """Measure what is given. What the servers and the load generator write goes to `folder`.
 
     Raises UsageError when what is given does not fit together, and what `install`, `measure_endpoint` and `measure_stack` raise.
     """
@@ -88,14 +113,11 @@ def measure(workspace: Workspace, given: Given, plan: Plan, *, offline: bool) ->
         message = "Give --endpoint for a server that is there, or --stack-python to start one."
         raise UsageError(message)
     generator = install(workspace, Registry(workspace.cache, offline=offline))
-    work = fresh_folder(workspace.build / "bench" / "serving")
     if given.endpoint is not None:
         target, layout, caching = _target(given)
-        with work as folder:
-            return measure_endpoint(generator, target, plan, layout=layout, prefix_caching=caching, device=given.device, folder=folder)
+        return measure_endpoint(generator, target, plan, layout=layout, prefix_caching=caching, device=given.device, folder=folder)
     own, arrangements = _own_stack(given)
-    with work as folder:
-        return measure_stack(generator, own, plan, arrangements, folder=folder)
+    return measure_stack(generator, own, plan, arrangements, folder=folder)
 
 
 def _target(given: Given) -> tuple[Target, Layout, bool | None]:
@@ -108,7 +130,12 @@ def _target(given: Given) -> tuple[Target, Layout, bool | None]:
     if len(given.layouts) > 1 or len(given.caches) > 1:
         message = "An endpoint has one layout, and its prefix cache is on or off: give --layout and --prefix-cache once, or not at all."
         raise UsageError(message)
-    target = Target(url=endpoint.base_url(given.endpoint or ""), model=given.model, tokenizer=given.tokenizer, metrics=given.metrics)
+    target = Target(
+        url=endpoint.base_url(given.endpoint or ""),
+        model=given.model,
+        tokenizer=given.tokenizer,
+        metrics=tuple(map(endpoint.metrics_url, given.metrics)),
+    )
     return target, given.layouts[0] if given.layouts else "endpoint", given.caches[0] if given.caches else None
 
 
@@ -167,20 +194,24 @@ def measure_endpoint(
     begun = _now()
     found = environment.environment(generator, target, device=device, served=None)
     with report().task("rounds", total=plan.rounds * len(plan.concurrencies)) as task:
-        cases = _cases(generator, target, plan, layout, prefix_caching, seeds=iter(range(plan.seed, 2**31)), folder=folder, task=task)
-    return Measurement(begun=begun, environment=found, load=plan.load, cases=tuple(cases))
+        seeds = iter(range(plan.seed, 2**31))
+        turns = [_turn(turn, generator, target, plan, seeds, folder / f"rounds-{turn}", task) for turn in range(plan.rounds)]
+    return Measurement(begun=begun, environment=found, load=plan.load, cases=tuple(_cases(plan, layout, prefix_caching, turns)))
 
 
 def measure_stack(generator: Generator, own: OwnStack, plan: Plan, arrangements: Sequence[Arrangement], *, folder: Path) -> Measurement:
-    """Start the stack in each of `arrangements`, one after the other, and measure it. Logs stay in `folder`.
+    """Start the stack in each of `arrangements`, one after the other and again for every round, and measure it. Logs stay in `folder`.
 
+    So the spread of the rounds holds what differs between two starts, and what drifts (heat, other load) touches all arrangements.
     Raises NoDeviceError when the device is not in this machine, ServingError when a server or a round fails.
     """
     if own.device.target:
         require_gpu(own.device.target)
-    # Engines that take fewer requests at a time than are sent would measure their own queue. What the user gives comes last, and wins.
-    arguments = ("--max-num-seqs", str(max(plan.concurrencies)), *own.worker_arguments)
-    served = environment.stack(own.python, own.wheelhouse, arguments)
+    # Engines that take fewer requests at a time than are sent would measure their own queue, and GPUs are not run without graphs. What the
+    # user gives comes last, and wins.
+    graphs = ("--no-enforce-eager",) if own.device.target else ()
+    arguments = ("--max-num-seqs", str(max(plan.concurrencies)), *graphs, *own.worker_arguments)
+    served = environment.stack(own.python, own.wheelhouse, own.device, arguments)
     model = own.model or folder / "model"
     if own.model is None:
         report().line("model", "writing a tiny random one")
@@ -188,12 +219,13 @@ def measure_stack(generator: Generator, own: OwnStack, plan: Plan, arrangements:
     begun = _now()
     seeds = iter(range(plan.seed, 2**31))
     found: Environment | None = None
-    cases: list[Case] = []
-    with report().task("rounds", total=plan.rounds * len(plan.concurrencies) * len(arrangements)) as task:
-        for number, arrangement in enumerate(arrangements):
+    rounds: dict[Arrangement, list[dict[int, Round]]] = {arrangement: [] for arrangement in arrangements}
+    turns = [(turn, arrangement) for turn in range(plan.rounds) for arrangement in arrangements]
+    with report().task("rounds", total=len(turns) * len(plan.concurrencies)) as task:
+        for number, (turn, arrangement) in enumerate(turns):
             scratch = folder / f"stack-{number}"
             scratch.mkdir()
-            report().line("stack", f"starting: {arrangement}")
+            report().line("stack", f"starting, round {turn + 1} of {plan.rounds}: {arrangement}")
             setting = Setting(python=own.python, model=model, device=own.device, scratch=scratch, caches=folder / "caches")
             plans = [
                 WorkerPlan(role=role, prefix_caching=arrangement.prefix_caching, arguments=arguments) for role in ROLES[arrangement.layout]
@@ -202,45 +234,35 @@ def measure_stack(generator: Generator, own: OwnStack, plan: Plan, arrangements:
                 metrics = tuple(f"http://127.0.0.1:{worker.metrics_port}/metrics" for worker in stack.workers)
                 target = Target(url=endpoint.base_url(stack.url), model=stack.model, tokenizer=model, metrics=metrics)
                 found = found or environment.environment(generator, target, device=own.device.name, served=served)
-                cases += _cases(
-                    generator,
-                    target,
-                    plan,
-                    arrangement.layout,
-                    arrangement.prefix_caching,
-                    seeds=seeds,
-                    folder=folder / f"rounds-{number}",
-                    task=task,
-                )
+                rounds[arrangement].append(_turn(turn, generator, target, plan, seeds, folder / f"rounds-{number}", task))
     if found is None:
         message = "There was no arrangement to measure."
         raise ValueError(message)
+    cases = [
+        case for arrangement, turns_of in rounds.items() for case in _cases(plan, arrangement.layout, arrangement.prefix_caching, turns_of)
+    ]
     return Measurement(begun=begun, environment=found, load=plan.load, cases=tuple(cases))
 
 
-def _cases(
-    generator: Generator,
-    target: Target,
-    plan: Plan,
-    layout: Layout,
-    prefix_caching: bool | None,  # noqa: FBT001  # named after what it is everywhere else
-    *,
-    seeds: Iterator[int],
-    folder: Path,
-    task: Task,
-) -> list[Case]:
-    """Run all rounds on one target: each concurrency once in every turn, so that what drifts (heat, other load) touches all alike."""
-    rounds: dict[int, list[Round]] = {concurrency: [] for concurrency in plan.concurrencies}
-    for turn in range(plan.rounds):
-        for concurrency in plan.concurrencies:
-            seed = next(seeds)
-            done = measure_round(generator, target, plan.load, concurrency=concurrency, seed=seed, folder=folder / f"{turn}-{concurrency}")
-            rounds[concurrency].append(done)
-            report().line(
-                "round", f"{turn + 1} of {plan.rounds}, {concurrency} in flight: {len(done.requests)} requests in {done.seconds:.1f} s"
-            )
-            task.advance(1)
+def _turn(
+    number: int, generator: Generator, target: Target, plan: Plan, seeds: Iterator[int], folder: Path, task: Task
+) -> dict[int, Round]:
+    """Run round `number` at each concurrency; return them by it."""
+    rounds = {}
+    for concurrency in plan.concurrencies:
+        done = measure_round(
+            generator, target, plan.load, concurrency=concurrency, seed=next(seeds), folder=folder / f"concurrency-{concurrency}"
+        )
+        rounds[concurrency] = done
+        report().line(
+            "round", f"{number + 1} of {plan.rounds}, {concurrency} in flight: {len(done.requests)} requests in {done.seconds:.1f} s"
+        )
+        task.advance(1)
+    return rounds
+
+
+def _cases(plan: Plan, layout: Layout, prefix_caching: bool | None, turns: Sequence[Mapping[int, Round]]) -> list[Case]:  # noqa: FBT001  # named after what it is everywhere else
     return [
-        Case(layout=layout, prefix_caching=prefix_caching, concurrency=concurrency, rounds=tuple(done))
-        for concurrency, done in rounds.items()
+        Case(layout=layout, prefix_caching=prefix_caching, concurrency=concurrency, rounds=tuple(turn[concurrency] for turn in turns))
+        for concurrency in plan.concurrencies
     ]
