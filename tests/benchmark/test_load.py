@@ -64,6 +64,8 @@ def test_transfers_are_those_between_two_looks_at_the_counters() -> None:
     assert _transfers(before, {**before, **failed}) == Transfers(count=0, size=0, seconds=0, post_seconds=0, descriptors=0, failed=2)
     assert _transfers(before, before) is None
     assert _transfers({}, {}) is None
+    with pytest.raises(ServingError, match="started anew"):
+        _transfers(after, before)
 
 
 def test_a_failed_request_fails_the_round(tmp_path: Path) -> None:

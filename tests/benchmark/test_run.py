@@ -109,6 +109,7 @@ def test_wrong_use_has_its_exit_code(fake: Fake, tokenizer: Path, tmp_path: Path
         ["--endpoint", fake.url, "--model", "fake", "--tokenizer", tokenizer, "--layout", "aggregated", "--layout", "disaggregated"],
         ["--stack-python", sys.executable, "--device", "tpu"],
         ["--stack-python", sys.executable, "--model", "fake"],
+        ["--stack-python", sys.executable, "--model-folder", tmp_path],
     ]
     for arguments in wrong:
         result = run(*arguments, "--output", tmp_path / "out.json")

@@ -167,4 +167,9 @@ def _counters(urls: Iterable[str]) -> dict[str, float]:
 
 def _transfers(before: Mapping[str, float], after: Mapping[str, float]) -> Transfers | None:
     moved = connector.Transfers.counted(after).since(connector.Transfers.counted(before))
+    if min(moved.count, moved.failed) < 0:
+        message = (
+            "A worker was started anew during a round: its counters begin again, and the round says nothing. See why, and measure again."
+        )
+        raise ServingError(message)
     return Transfers(**asdict(moved)) if moved.count or moved.failed else None

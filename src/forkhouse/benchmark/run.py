@@ -147,6 +147,9 @@ def _own_stack(given: Given) -> tuple[OwnStack, tuple[Arrangement, ...]]:
     if device is None:
         message = f"The stack is started on {' or '.join(DEVICES)}, and not on {given.device}."
         raise UsageError(message)
+    if given.model_folder and not (given.model_folder / "tokenizer.json").is_file():
+        message = f"{given.model_folder} has no tokenizer.json, which the load generator needs to make prompts. Give a model that has one."
+        raise UsageError(message)
     own = OwnStack(
         python=given.python or Path(),
         device=device,
