@@ -168,8 +168,9 @@ def test_who_ends_by_itself_leaves_nobody_unseen(start: Start) -> None:
 
 def test_who_does_not_end_in_time_is_told(start: Start) -> None:
     server = start(SLEEP)
-    with pytest.raises(ServingError, match=r"server did not end within 0\.2 s"):
+    with pytest.raises(ServingError, match=r"server did not end within 0\.2 s, and was killed"):
         server.wait(0.2)
+    assert server.process.returncode == -signal.SIGKILL
 
 
 def test_no_port_is_given_twice() -> None:

@@ -37,7 +37,7 @@ _given: set[int] = set()
 
 
 def free_ports(count: int) -> tuple[int, ...]:
-    """Return `count` TCP ports that are free on 127.0.0.1 now, and that nobody got before.
+    """Return `count` TCP ports that are free on 127.0.0.1 now, and that this process did not give out before.
 
     They lie below the range from which the kernel serves outgoing connections: a server may open its port a minute later, and
     in that time no connection takes it. Raises ServingError when too few are free.
@@ -45,18 +45,19 @@ def free_ports(count: int) -> tuple[int, ...]:
     with contextlib.ExitStack() as held:
         ports: set[int] = set()
         first_local = int(_LOCAL_PORTS.read_text(encoding="ascii").split()[0])
-        candidates = set(range(10_000, first_local if first_local > 11_000 else 32_768)) - _given  # noqa: PLR2004
-        for port in random.sample(sorted(candidates), len(candidates)):
+        candidates = range(10_000, first_local) if first_local > 11_000 else range(10_000, 32_768)  # noqa: PLR2004
+        for port in random.sample(candidates, len(candidates)):
             if len(ports) == count:
                 _given.update(ports)
                 return tuple(ports)
+            if port in _given:
+                continue
             probe = held.enter_context(socket.socket())
             with contextlib.suppress(OSError):
                 probe.bind((LOCALHOST, port))
                 ports.add(port)
     message = (
-        f"{count} free ports were wanted on {LOCALHOST}, and of {len(candidates)} only {len(ports)} are free. "
-        "End what holds the others (`ss -tlnp`)."
+        f"{count} free ports were wanted on {LOCALHOST}, and {candidates} has only {len(ports)}. End what holds the others (`ss -tlnp`)."
     )
     raise ServingError(message)
 
@@ -140,19 +141,19 @@ class Server:
         return ServingError("\n".join(parts))
 
     def wait(self, wait: float) -> int:
-        """Return the exit code when the server has ended by itself. Raises ServingError when it still runs after `wait` seconds.
+        """Return the exit code when the server has ended by itself. Kills it after `wait` seconds, and raises ServingError.
 
         Unlike the process's own `wait`, it looks for descendants before the number of the process is given up: after that, nothing
-        tells whose they were.
+        tells whose they were. It does so once, at the end: looking through all processes would disturb what is measured meanwhile.
         """
         deadline = time.monotonic() + wait
         while self.process.returncode is None:
-            self.descendants()
             if os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG):
                 self.descendants()
                 return self.process.wait()
             if time.monotonic() >= deadline:
-                how = f"did not end within {wait:g} s"
+                self.kill()
+                how = f"did not end within {wait:g} s, and was killed"
                 raise self.error(how)
             time.sleep(POLL_SECONDS)
         return self.process.returncode
