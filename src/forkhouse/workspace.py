@@ -18,7 +18,7 @@ from platformdirs import user_cache_path
 from forkhouse.errors import BusyError, ForkhouseError, StorageError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 LOCK_FILE = "upstream.lock"
 
@@ -131,21 +131,34 @@ def digest_folder(folder: Path) -> str:
 @contextlib.contextmanager
 def exclusive(workspace: Workspace, *, wait: float) -> Iterator[None]:
     """Hold the checkout for one run. Waits `wait` seconds for another run to end, then raises BusyError."""
+
+    def busy(pid: str) -> str:
+        return (
+            f"Process {pid} is working in this checkout, and it did not end within {wait:g} s. Wait for it, "
+            "or give --wait SECONDS to wait longer. Nothing was changed."
+        )
+
+    with locked(workspace.build / "lock", wait=wait, busy=busy):
+        yield
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, wait: float, busy: Callable[[str], str]) -> Iterator[None]:
+    """Hold the lock file at `path`, with the number of this process beside it.
+
+    Waits `wait` seconds for another process to let go of it, then raises BusyError with what `busy` says of its number.
+    """
     from filelock import FileLock, Timeout  # noqa: PLC0415  # start-up time
 
     with storage_errors("Making build/"):
-        workspace.build.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(workspace.build / "lock", timeout=wait)
-    holder = workspace.build / "lock.pid"
+        path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, timeout=wait)
+    holder = path.with_suffix(".pid")
     try:
         lock.acquire()
     except Timeout:
         pid = holder.read_text(encoding="utf-8").strip() if holder.exists() else "unknown"
-        message = (
-            f"Process {pid} is working in this checkout, and it did not end within {wait:g} s. Wait for it, "
-            "or give --wait SECONDS to wait longer. Nothing was changed."
-        )
-        raise BusyError(message) from None
+        raise BusyError(busy(pid)) from None
     try:
         with storage_errors("Taking the lock"):
             holder.write_text(f"{os.getpid()}\n", encoding="utf-8")

@@ -8,18 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
 from forkhouse.benchmark import endpoint, environment
 from forkhouse.benchmark.generator import install
 from forkhouse.benchmark.load import Target, measure_round
 from forkhouse.benchmark.results import Case, Measurement
-from forkhouse.errors import BusyError, UsageError
+from forkhouse.errors import UsageError
 from forkhouse.progress import report
 from forkhouse.serving.device import require_gpu
 from forkhouse.serving.stack import DEVICES, Role, Setting, WorkerPlan, running_stack, write_tiny_model
 from forkhouse.sources.registry import Registry
-from forkhouse.workspace import fresh_folder, storage_errors
+from forkhouse.workspace import fresh_folder, locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -89,19 +87,12 @@ def measuring(workspace: Workspace) -> Iterator[Path]:
     Raises BusyError when another measurement of this checkout uses it.
     """
     folder = workspace.build / "bench" / "serving"
-    with storage_errors("Making build/bench"):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.with_suffix(".lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        message = f"Another measurement of this checkout goes on, in {folder.name}: two would measure each other. Wait for it to end."
-        raise BusyError(message) from None
-    try:
-        with fresh_folder(folder):
-            yield folder
-    finally:
-        lock.release()
+
+    def busy(pid: str) -> str:
+        return f"Another measurement of this checkout goes on, process {pid}: two would measure each other. Wait for it to end."
+
+    with locked(folder.with_suffix(".lock"), wait=0, busy=busy), fresh_folder(folder):
+        yield folder
 
 
 def measure(workspace: Workspace, given: Given, plan: Plan, folder: Path, *, offline: bool) -> Measurement:
