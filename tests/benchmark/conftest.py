@@ -7,35 +7,29 @@ import json
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from forkhouse.benchmark.generator import install
 from forkhouse.benchmark.results import Case, Environment, Load, Machine, Measurement, Request, Round, Transfers
-from forkhouse.sources.registry import Registry
-from forkhouse.workspace import find_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from forkhouse.benchmark.generator import Generator
     from forkhouse.benchmark.results import Layout
+    from forkhouse.pipeline import Plant
 
 FIRST_TOKEN_SECONDS = 0.2
 TOKEN_SECONDS = 0.02
 
 
 @pytest.fixture(scope="session")
-def generator() -> Generator:
+def generator(plant: Plant) -> Generator:
     """Install the load generator below build/, from the cache or the registry."""
-    workspace = find_workspace(Path(__file__).parent)
-    registry = Registry(workspace.cache, offline=False)
-    try:
-        return install(workspace, registry)
-    finally:
-        registry.close()
+    return install(plant.workspace, plant.registry)
 
 
 @dataclass(kw_only=True)

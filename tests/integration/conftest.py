@@ -13,7 +13,7 @@ import pytest
 
 from forkhouse.lock import DebianBinary, WheelSource
 from forkhouse.serving.device import require_gpu
-from forkhouse.serving.stack import DEVICES, Device, Role, Setting, WorkerPlan, running_stack, write_tiny_model
+from forkhouse.serving.stack import BLOCK_TOKENS, DEVICES, Device, Role, Setting, WorkerPlan, running_stack, write_tiny_model
 from forkhouse.sources.debian import fetch_debian_binaries
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ class Model:
     prompts: tuple[Prompt, ...]
     answer_tokens: int
     kv_bytes: int
+    closing_tokens: range
+    """How many tokens may stand behind the user's message; one number where the chat template is known."""
 
 
 @pytest.fixture(scope="session")
@@ -101,6 +103,7 @@ def model(
         prompts=tuple(Prompt(**prompt) for prompt in listing["prompts"]),
         answer_tokens=listing["answer_tokens"],
         kv_bytes=_kv_bytes(folder),
+        closing_tokens=range(2, 3),
     )
 
 
@@ -120,7 +123,13 @@ def _real_model(setting: Setting) -> Model:
     prompts = tuple(
         Prompt(name=name, text=texts[name], tokens=answer.prompt_tokens, answer=answer.text) for name, answer in answers.items()
     )
-    return Model(folder=setting.model, prompts=prompts, answer_tokens=REAL_ANSWER_TOKENS, kv_bytes=_kv_bytes(setting.model))
+    return Model(
+        folder=setting.model,
+        prompts=prompts,
+        answer_tokens=REAL_ANSWER_TOKENS,
+        kv_bytes=_kv_bytes(setting.model),
+        closing_tokens=range(1, BLOCK_TOKENS + 1),
+    )
 
 
 @pytest.fixture(scope="module")
