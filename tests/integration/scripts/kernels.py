@@ -14,10 +14,12 @@ import argparse
 import json
 import math
 import os
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing import get_context
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 torch: Any = import_module("torch")
 
 LIBRARIES = {
-    "cpu": ("_C", "spinloop", "fs_io_C"),
+    "cpu": ("spinloop", "fs_io_C"),  # and the kernels, of which there is a library for each generation of processors
     "cuda": ("_C", "_C_stable_libtorch", "_moe_C_stable_libtorch", "_rocm_C", "cumem_allocator", "spinloop", "fs_io_C"),
 }
 SEED = 7
@@ -306,9 +308,25 @@ KERNELS = (
 
 def load(device: str) -> Iterator[str]:
     """Load each library of a build, and return their names one by one. Raises ImportError."""
+    if device == "cpu":
+        yield load_for_processor()
     for library in LIBRARIES[device]:
         import_module(f"vllm.{library}")
         yield library
+
+
+def load_for_processor() -> str:
+    """Load the library of kernels that vLLM takes on this processor, and return its name: another one would die of SIGILL.
+
+    Raises ImportError: vLLM itself goes on without its kernels, and says so in its log alone.
+    """
+    import_module("vllm.platforms").current_platform.import_kernels()
+    mapped = Path("/proc/self/maps").read_text(encoding="utf-8")
+    loaded: list[str] = sorted(set(re.findall(r"/vllm/(_C\w*)(?:\.[\w-]+)*\.so$", mapped, re.MULTILINE)))
+    if len(loaded) != 1 or not hasattr(torch.ops._C, "rms_norm"):
+        message = f"vLLM was to load one library of kernels, and loaded {', '.join(loaded) or 'none'}; what it said is above."
+        raise ImportError(message)
+    return loaded[0]
 
 
 def difference(found: list[Any], expected: list[Any]) -> float:
