@@ -18,7 +18,7 @@ from forkhouse.patches.edits import (
     Selector,
     allows,
 )
-from forkhouse.patches.languages import toml
+from forkhouse.patches.languages import Matched, toml
 from forkhouse.patches.languages.entrypoints import remove_group
 from forkhouse.patches.languages.requirements import change_requirement, is_required
 
@@ -45,7 +45,7 @@ def asks_for_nothing(text: str, edit: FileEdit) -> bool:
     wanted = [operation.requirement for operation in edit.operations if isinstance(operation, RequirementOperation)]
     try:
         return len(wanted) == len(edit.operations) and all(
-            change.replace is not None and change_requirement(text, change)[1] == 0 for change in wanted
+            change.replace is not None and change_requirement(text, change).matches == 0 for change in wanted
         )
     except PatchConflictError:
         return False
@@ -60,13 +60,13 @@ def is_done(text: str, operation: Operation, language: str) -> bool:
             case RequirementOperation(requirement=change):
                 if change.add is not None:
                     return is_required(text, change)
-                changed, matches = change_requirement(text, change)
+                found = change_requirement(text, change)
                 if change.remove is not None:
-                    return matches == 0
+                    return found.matches == 0
                 # A requirement that may be missing is none that was replaced.
-                return matches > 0 and allows(operation.count, matches) and changed == text
+                return found.matches > 0 and allows(operation.count, found.matches) and spliced(text, found.splices) == text
             case EntryPointsOperation():
-                return remove_group(text, operation.remove.group)[1] == 0
+                return remove_group(text, operation.remove.group).matches == 0
             case KeyOperation():
                 return _key_is_done(text, operation, language)
     except PatchConflictError:
@@ -93,11 +93,11 @@ def would_repeat(text: str, operation: Operation, language: str) -> bool:
 def _key_is_done(text: str, operation: KeyOperation, language: str) -> bool:
     present = KeyOperation(set=operation.path, value=operation.value if operation.value is not None else "")
     if language == "toml":
-        changed, matches = toml.change_key(text, present)
+        found = toml.change_key(text, present)
     else:
-        found = changes(text, present, language)
-        changed, matches = spliced(text, [splice for splices in found for splice in splices]), len(found)
-    return matches == 0 if operation.remove is not None else matches == 1 and changed == text
+        each = changes(text, present, language)
+        found = Matched(matches=len(each), splices=tuple(splice for splices in each for splice in splices))
+    return found.matches == 0 if operation.remove is not None else found.matches == 1 and spliced(text, found.splices) == text
 
 
 def _toml_is_done(text: str, operation: CodeOperation) -> bool:

@@ -9,7 +9,7 @@ from forkhouse.errors import PatchConflictError
 from forkhouse.patches.changes import MatchError, changes, spliced
 from forkhouse.patches.edits import CodeOperation, EntryPointsOperation, KeyOperation, RequirementOperation, allows
 from forkhouse.patches.effects import asks_for_nothing, effect_present, is_done, would_repeat
-from forkhouse.patches.languages import faults, toml
+from forkhouse.patches.languages import Matched, Step, UnprovenError, backend, faults, toml
 from forkhouse.patches.languages.entrypoints import remove_group
 from forkhouse.patches.languages.requirements import change_requirement
 
@@ -47,7 +47,9 @@ def edited(text: str, edit: FileEdit) -> Edited:
         where = f"{' or '.join(edit.paths)}: operation {number}"
         anchor = anchor_of(operation)
         try:
-            changed, matches = _apply(text, operation, edit.language)
+            found = matched(text, operation, edit.language)
+            matches = found.matches
+            changed = spliced(text, found.splices) if allows(operation.count, matches) else text
             repeats = allows(operation.count, matches) and would_repeat(text, operation, edit.language)
         except PatchConflictError as error:
             told = error if isinstance(error, MatchError) else MatchError("", expected=operation.count)
@@ -69,6 +71,12 @@ def edited(text: str, edit: FileEdit) -> Edited:
         if matches == 0:
             idle.append(f"{where} found nothing to do: {said}")
         if changed != text:
+            step = Step(before=text, after=changed, splices=found.splices, operation=operation, language=edit.language)
+            try:
+                backend(edit.language).prove(step)
+            except UnprovenError as error:
+                message = f"{where} would change more than it says, or what it changes cannot be told. {error} The operation: {said}."
+                raise MatchError(message, anchor=anchor, operation=number, matches=matches, expected=operation.count) from error
             left = faults(changed, edit.language)
             if left > broken:
                 message = f"{where} leaves a file that is no {edit.language} any more: {said}."
@@ -78,8 +86,8 @@ def edited(text: str, edit: FileEdit) -> Edited:
     return Edited(text=text, idle=tuple(idle))
 
 
-def _apply(text: str, operation: Operation, language: str) -> tuple[str, int]:
-    """Return the text with one operation applied, and its matches; the text is unchanged where their number is not the expected one."""
+def matched(text: str, operation: Operation, language: str) -> Matched:
+    """Return what an operation changes in a text. Raises PatchConflictError."""
     match operation:
         case RequirementOperation():
             return change_requirement(text, operation.requirement)
@@ -93,8 +101,7 @@ def _apply(text: str, operation: Operation, language: str) -> tuple[str, int]:
             return toml.change_key(text, KeyOperation(remove=operation.remove.key))
         case KeyOperation() | CodeOperation():
             found = changes(text, operation, language)
-            splices = [splice for each in found for splice in each]
-            return (spliced(text, splices) if allows(operation.count, len(found)) else text), len(found)
+            return Matched(matches=len(found), splices=tuple(splice for each in found for splice in each))
 
 
 def anchor_of(operation: Operation) -> str:

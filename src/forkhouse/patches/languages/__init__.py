@@ -12,15 +12,26 @@ from importlib import import_module
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Protocol, cast
 
+from forkhouse.errors import PatchConflictError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from forkhouse.patches.edits import Selector
+    from forkhouse.patches.edits import Operation, Selector
 
 Span = tuple[int, int]
 """Start and end of a piece of text, in characters."""
 Splice = tuple[int, int, str]
 """A span of the old text, and what takes its place."""
+
+
+class UnprovenError(PatchConflictError):
+    """An operation changes more than it says, or that cannot be told; the message says what, and where."""
+
+    def __init__(self, what: str, *, text: str, position: int) -> None:
+        """Say what would change besides; `position` is in `text`, whichever of the two texts that is."""
+        line = text.count("\n", 0, position) + 1
+        super().__init__(f"Line {line}: {what}")
 
 
 class Layout(Enum):
@@ -74,6 +85,27 @@ class Node:
         return self.outer or (self.start, self.end)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Matched:
+    """What an operation changes, by what it matched."""
+
+    matches: int
+    splices: tuple[Splice, ...]
+    """All that changes, in terms of the text before; two of them never overlap."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """A file before and after one operation, for a proof that nothing but what was meant has changed."""
+
+    before: str
+    after: str
+    splices: tuple[Splice, ...]
+    """What lies between the two. All characters outside of them are the same ones."""
+    operation: Operation
+    language: str
+
+
 class Backend(Protocol):
     """A language."""
 
@@ -82,6 +114,13 @@ class Backend(Protocol):
 
     def faults(self, text: str, language: str) -> int:
         """Return how many places of a text are not well formed; a parser that stops at the first one says 1."""
+
+    def prove(self, step: Step) -> None:
+        """Raise UnprovenError unless a reader of the language sees that only what the operation says has changed.
+
+        The characters outside of the splices are the same by construction. That says nothing of what they mean: a value may have
+        become another key's, an attribute another function's, a line a comment.
+        """
 
 
 _BACKENDS = {
@@ -133,6 +172,20 @@ def faults(text: str, language: str) -> int:
 def parses(text: str, language: str) -> bool:
     """Say whether a text is well formed in a language; plain text always is."""
     return faults(text, language) == 0
+
+
+def whole(before: str, after: str, matches: int) -> Matched:
+    """Return a change that is known by its result alone: what lies between the first and the last difference."""
+    if before == after:
+        return Matched(matches=matches, splices=())
+    start = _alike(before, after)
+    tail = _alike(before[start:][::-1], after[start:][::-1])
+    return Matched(matches=matches, splices=((start, len(before) - tail, after[start : len(after) - tail]),))
+
+
+def _alike(one: str, other: str) -> int:
+    """Return how many characters two texts begin with alike."""
+    return next((place for place, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), min(len(one), len(other)))
 
 
 def is_blank(rest: str, language: str) -> bool:

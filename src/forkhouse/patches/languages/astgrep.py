@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ast_grep_py import Config, SgNode
 
     from forkhouse.patches.edits import Selector
+    from forkhouse.patches.languages import Step
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -473,3 +474,7 @@ def _yaml_refuses(text: str) -> bool:
     except (yaml.YAMLError, ValueError, RecursionError):
         return True
     return False
+
+
+def prove(step: Step) -> None:  # the protocol's signature
+    """Raise UnprovenError unless only what was meant has changed."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tree_sitter import Parser
 
     from forkhouse.patches.edits import Selector
+    from forkhouse.patches.languages import Step
 
 
 @cache
@@ -145,3 +146,7 @@ def faults(text: str, language: str) -> int:  # noqa: ARG001  # the protocol's s
     except PatchConflictError:
         return 1
     return sum(node.is_error or node.is_missing for node in _walk(root)) if root.has_error else 0
+
+
+def prove(step: Step) -> None:  # the protocol's signature
+    """Raise UnprovenError unless only what was meant has changed."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 from forkhouse.patches.edits import KeyOperation
-from forkhouse.patches.languages import toml
+from forkhouse.patches.languages import Matched, toml, whole
 from forkhouse.patches.languages.requirements import is_pyproject
 
 
-def remove_group(text: str, group: str) -> tuple[str, int]:
-    """Take a group out with its lines; return the text and how often it was there."""
+def remove_group(text: str, group: str) -> Matched:
+    """Take a group out with its lines."""
     if is_pyproject(text):
         return toml.change_key(text, KeyOperation(remove=f'project.entry-points."{group}"'))
     kept: list[str] = []
@@ -22,4 +22,4 @@ def remove_group(text: str, group: str) -> tuple[str, int]:
             matches += inside
         if not inside:
             kept.append(line)
-    return "".join(kept), matches
+    return whole(text, "".join(kept), matches)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from forkhouse.patches.edits import Selector
+    from forkhouse.patches.languages import Step
 
 _OPENING = {"lparen": "rparen", "lbracket": "rbracket", "lcurl": "rcurl"}
 _CLOSING = frozenset(_OPENING.values())
@@ -152,3 +153,7 @@ def faults(text: str, language: str) -> int:  # noqa: ARG001  # the protocol's s
     except (MesonException, RecursionError):
         return 1
     return 0
+
+
+def prove(step: Step) -> None:  # the protocol's signature
+    """Raise UnprovenError unless only what was meant has changed."""

@@ -11,13 +11,15 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from forkhouse.patches.edits import RequirementChange
-from forkhouse.patches.languages import newline_of, toml
+from forkhouse.patches.languages import Matched, newline_of, toml, whole
 from forkhouse.patches.languages.text import find
 
 if TYPE_CHECKING:
     from collections.abc import MutableSequence
 
     from tomlkit import TOMLDocument
+
+    from forkhouse.patches.languages import Step
 
 __all__ = ["change_requirement", "faults", "find", "is_pyproject", "is_required", "requires"]
 
@@ -54,13 +56,13 @@ def _requirement(text: str) -> Requirement | None:
         return None
 
 
-def change_requirement(text: str, change: RequirementChange) -> tuple[str, int]:
-    """Change declarations; return the text and how many matched. What is not a declaration stays as it is, byte for byte."""
+def change_requirement(text: str, change: RequirementChange) -> Matched:
+    """Change declarations. What is not a declaration stays as it is, byte for byte."""
     if _is_metadata(text):
-        return _change_metadata(text, change)
+        return whole(text, *_change_metadata(text, change))
     if is_pyproject(text):
         return toml.change_document(text, lambda document: _change_pyproject(document, change))
-    return _change_lines(text, change)
+    return whole(text, *_change_lines(text, change))
 
 
 def is_required(text: str, change: RequirementChange) -> bool:
@@ -71,7 +73,7 @@ def is_required(text: str, change: RequirementChange) -> bool:
     if change.extra is None and (_is_metadata(text) or is_pyproject(text)):
         # A declaration of some extra is not the one that is meant.
         named = named.model_copy(update={"extra": ""})
-    return change_requirement(text, named)[1] > 0
+    return change_requirement(text, named).matches > 0
 
 
 def requires(text: str, name: str) -> bool:
@@ -82,7 +84,7 @@ def requires(text: str, name: str) -> bool:
     wanted = RequirementChange(remove=name)
     if is_pyproject(text) and not _is_metadata(text):
         return any(_matches(_requirement(str(item)), wanted, extras) for extras, items in _lists(toml.read(text)) for item in items)
-    return change_requirement(text, wanted)[1] > 0
+    return change_requirement(text, wanted).matches > 0
 
 
 def _matches(requirement: Requirement | None, change: RequirementChange, extras: set[str]) -> bool:
@@ -227,3 +229,7 @@ def _change_lines(text: str, change: RequirementChange) -> tuple[str, int]:
         else:
             continued = bare.rstrip().endswith("\\")
     return "".join(kept), matches
+
+
+def prove(step: Step) -> None:  # the protocol's signature
+    """Raise UnprovenError unless only what was meant has changed."""

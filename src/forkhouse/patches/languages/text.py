@@ -9,6 +9,7 @@ from forkhouse.patches.languages import Node, newline_of
 
 if TYPE_CHECKING:
     from forkhouse.patches.edits import Selector
+    from forkhouse.patches.languages import Step
 
 
 def find(text: str, selector: Selector, language: str) -> list[Node]:
@@ -29,3 +30,7 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
 def faults(text: str, language: str) -> int:  # noqa: ARG001  # the protocol's signature
     """Return none: any text is one."""
     return 0
+
+
+def prove(step: Step) -> None:  # the protocol's signature
+    """Say nothing: plain text has no meaning that an engine could know, and outside of the splices it is the same."""

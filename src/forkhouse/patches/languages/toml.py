@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import key_steps
+from forkhouse.patches.languages import Matched, key_steps, whole
 from forkhouse.patches.languages.text import find
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tomlkit.items import Array
 
     from forkhouse.patches.edits import KeyOperation, PartChange
+    from forkhouse.patches.languages import Step
 
 __all__ = ["change_document", "change_items", "change_key", "faults", "find", "read"]
 
@@ -42,8 +43,8 @@ def faults(text: str, language: str) -> int:  # noqa: ARG001  # the protocol's s
     return 0
 
 
-def change_document(text: str, change: Callable[[TOMLDocument], int]) -> tuple[str, int]:
-    """Change a document by a function that says how often it matched; return the text, the same one where nothing did."""
+def change_document(text: str, change: Callable[[TOMLDocument], int]) -> Matched:
+    """Change a document by a function that says how often it matched."""
     import tomllib  # noqa: PLC0415  # start-up time
 
     from tomlkit.exceptions import TOMLKitError  # noqa: PLC0415
@@ -63,7 +64,7 @@ def change_document(text: str, change: Callable[[TOMLDocument], int]) -> tuple[s
     except (TOMLKitError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
         message = f"tomlkit cannot make this change: {error}"
         raise PatchConflictError(message) from error
-    return changed, matches
+    return whole(text, changed, matches)
 
 
 def _comparable(values: object) -> str:
@@ -93,8 +94,8 @@ def _drop_implied(document: TOMLDocument, steps: Sequence[str]) -> None:
         del holder[steps[depth - 1]]
 
 
-def change_key(text: str, operation: KeyOperation) -> tuple[str, int]:
-    """Set, add or remove a key by its dotted path; return the text and in how many places it could be done."""
+def change_key(text: str, operation: KeyOperation) -> Matched:
+    """Set, add or remove a key by its dotted path."""
     *parents, last = key_steps(operation.path)
 
     def change(document: TOMLDocument) -> int:
@@ -124,8 +125,8 @@ def value_of(said: str) -> object:
     return read(f"value = {said}\n").unwrap()["value"]
 
 
-def change_items(text: str, change: PartChange) -> tuple[str, int]:
-    """Add, remove or replace an item of an array; return the text and how many matched."""
+def change_items(text: str, change: PartChange) -> Matched:
+    """Add, remove or replace an item of an array."""
     *parents, last = key_steps(change.of.key or "")
 
     def changed(document: TOMLDocument) -> int:
@@ -148,3 +149,7 @@ def change_items(text: str, change: PartChange) -> tuple[str, int]:
         return len(positions)
 
     return change_document(text, changed)
+
+
+def prove(step: Step) -> None:  # the protocol's signature
+    """Raise UnprovenError unless only what was meant has changed."""
