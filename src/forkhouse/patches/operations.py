@@ -71,16 +71,16 @@ def edited(text: str, edit: FileEdit) -> Edited:
         if matches == 0:
             idle.append(f"{where} found nothing to do: {said}")
         if changed != text:
+            left = faults(changed, edit.language)
+            if left > broken:
+                message = f"{where} leaves a file that is no {edit.language} any more: {said}."
+                raise MatchError(message, anchor=anchor, operation=number, matches=matches, expected=operation.count)
             step = Step(before=text, after=changed, splices=found.splices, operation=operation, language=edit.language)
             try:
                 backend(edit.language).prove(step)
             except UnprovenError as error:
                 message = f"{where} would change more than it says, or what it changes cannot be told. {error} The operation: {said}."
                 raise MatchError(message, anchor=anchor, operation=number, matches=matches, expected=operation.count) from error
-            left = faults(changed, edit.language)
-            if left > broken:
-                message = f"{where} leaves a file that is no {edit.language} any more: {said}."
-                raise MatchError(message, anchor=anchor, operation=number, matches=matches, expected=operation.count)
             broken = left
         text = changed
     return Edited(text=text, idle=tuple(idle))

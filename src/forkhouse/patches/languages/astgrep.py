@@ -6,16 +6,18 @@ import json
 import re
 import warnings
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 from ast_grep_py import SgRoot
 
 from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import Layout, Node, Parts, key_steps
+from forkhouse.patches import guard
+from forkhouse.patches.languages import Layout, Node, Parts, indentation, key_steps, line_start, masking
 from forkhouse.patches.languages import text as plain
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Mapping
+    from collections.abc import Container, Iterable, Iterator, Mapping
 
     from ast_grep_py import Config, SgNode
 
@@ -43,7 +45,13 @@ _C = Grammar(
     functions={"function_definition": "declarator"},
     classes={"struct_specifier": "name", "union_specifier": "name", "enum_specifier": "name"},
     calls={"call_expression": "function"},
-    assignments={"init_declarator": "declarator", "assignment_expression": "left", "preproc_def": "name", "enumerator": "name"},
+    assignments={
+        "init_declarator": "declarator",
+        "assignment_expression": "left",
+        "preproc_def": "name",
+        "preproc_function_def": "name",
+        "enumerator": "name",
+    },
     lists=frozenset({"initializer_list", "argument_list"}),
 )
 GRAMMARS = {
@@ -94,8 +102,24 @@ def _levels(text: str) -> int:
     return len(indentations) + max((len(re.findall(r"[-?:](?=\s|$)", line)) for line in lines), default=0)
 
 
+@lru_cache(maxsize=8)
+def readable(text: str, language: str) -> str:
+    """Return a text of the same length as the grammar can read it: without macros, where those of C hide what is declared."""
+    if language not in {"c", "cpp"}:
+        return text
+
+    def unread(tried: str) -> list[int]:
+        try:
+            return [node.range().start.index for node in _faulty(SgRoot(tried, language).root())]
+        except UnicodeEncodeError:
+            return []
+
+    return masking.without_macros(masking.masked(text), unread)
+
+
+@lru_cache(maxsize=8)
 def root_of(text: str, language: str) -> SgNode:
-    """Return the tree of a text.
+    """Return the tree of a text. The last few are kept: an operation, its proof and the next operation ask for the same.
 
     Raises PatchConflictError for one that is no text (it holds half of a surrogate pair), or YAML nested too deep to be read.
     """
@@ -103,7 +127,7 @@ def root_of(text: str, language: str) -> SgNode:
         message = f"The file may be nested more than {_LEVELS} levels deep, which the grammar cannot read. Edit it as `text`."
         raise PatchConflictError(message)
     try:
-        return SgRoot(text, language).root()
+        return SgRoot(readable(text, language), language).root()
     except UnicodeEncodeError as error:
         message = f"not text: {error}"
         raise PatchConflictError(message) from error
@@ -119,7 +143,14 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
         if language not in {"yaml", "json"}:
             message = f"{language} has no keys with a path. Use `assignment`, a pattern, a rule or an anchor."
             raise PatchConflictError(message)
-        return [_node(node, language, {}) for node in keyed(root, key_steps(selector.key))]
+        return _found(keyed(root, key_steps(selector.key)), language, text)
+    if selector.function is not None and language == "c":
+        return _in_order(
+            [
+                *_found(_named(root, grammar.functions, selector.function), language, text),
+                *_macro_definitions(root, selector.function, text),
+            ]
+        )
     named = {
         "function": (selector.function, grammar.functions),
         "class": (selector.class_, grammar.classes),
@@ -132,12 +163,44 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
         if not kinds:
             message = f"{language} has no {what} to select. Use a pattern, a rule or an anchor."
             raise PatchConflictError(message)
-        return [_node(node, language, {}) for node in _named(root, kinds, name) if _has_argument(node, selector.argument, grammar, text)]
+        return _found([node for node in _named(root, kinds, name) if _has_argument(node, selector.argument, grammar, text)], language, text)
     if selector.pattern is not None:
+        if language in {"c", "cpp"} and masking.masked(selector.pattern) != selector.pattern:
+            message = "CUDA's own words and launches are blanks to the grammar. Take them out of the pattern, or use an `anchor`."
+            raise PatchConflictError(message)
         found = search(root, {"pattern": selector.pattern})
-        return [_node(node, language, _captures(node, selector.pattern, text)) for node in found]
+        return [_node(node, language, _captures(node, selector.pattern, text), text) for node in found]
     rule = dict(selector.rule or {})
-    return [_node(node, language, _captures(node, str(rule), text)) for node in search(root, rule)]
+    return [_node(node, language, _captures(node, str(rule), text), text) for node in search(root, rule)]
+
+
+def _found(nodes: Iterable[SgNode], language: str, text: str) -> list[Node]:
+    return [_node(node, language, {}, text) for node in nodes]
+
+
+def _in_order(nodes: list[Node]) -> list[Node]:
+    return sorted(nodes, key=lambda node: node.start)
+
+
+def _macro_definitions(root: SgNode, name: str, text: str) -> list[Node]:
+    """Return the definitions that a macro makes, such as `TEST(suite, case) {`: the grammar of C takes them for a call and a block."""
+    nodes = []
+    for call in search(root, {"kind": "call_expression"}):
+        statement = call.parent()
+        body = statement.next() if statement is not None else None
+        if statement is None or body is None or body.kind() != "compound_statement" or statement.kind() != "expression_statement":
+            continue
+        made_up = statement.children()[-1]
+        start, end = call.range().start.index, call.range().end.index
+        if made_up.text() == "" and _is_macro_name(text[start:end], name):
+            span = (start, body.range().end.index)
+            nodes.append(Node(start=span[0], end=span[1], outer=_with_lead(statement, span, "c", text)))
+    return nodes
+
+
+def _is_macro_name(said: str, name: str) -> bool:
+    """Say whether a call is the one meant: by the macro's name alone, or with its arguments in any layout."""
+    return "".join(said.split()) == "".join(name.split()) or said.partition("(")[0].strip() == name
 
 
 def search(root: SgNode, rule: dict[str, object]) -> list[SgNode]:
@@ -162,6 +225,8 @@ def span_of(node: SgNode) -> tuple[int, int]:
         end = node.range().end.index
     if node.kind() == "block_scalar":
         end = start + len(node.get_root().root().text()[start : node.range().end.index].rstrip())
+    if node.kind().startswith("preproc_") or node.kind().endswith("comment"):  # they hold the end of their line
+        end = start + len(node.text().rstrip("\r\n \t"))
     return start, end
 
 
@@ -231,6 +296,9 @@ def _is_name(holder: SgNode, name: str, kind: str) -> bool:
             break
         holder = inner
     said = holder.text()
+    if "(" in name:  # a macro that makes a definition, with its arguments
+        declarator = holder.parent()
+        return declarator is not None and "".join(declarator.text().split()) == "".join(name.split())
     if kind == "impl_item":
         # A struct and what is implemented for it have one name; `impl NAME` is the latter.
         return name == f"impl {said}"
@@ -248,14 +316,16 @@ def _captures(node: SgNode, pattern: str, text: str) -> dict[str, str]:
             # From the first to the last, with all that stands between: commas are nodes of their own in some grammars only.
             captures[many] = text[matched[0].range().start.index : matched[-1].range().end.index] if matched else ""
         elif found := node.get_match(one):
-            captures[one] = found.text()
+            captures[one] = text[found.range().start.index : found.range().end.index]
     return captures
 
 
-def _node(node: SgNode, language: str, captures: Mapping[str, str]) -> Node:
+def _node(node: SgNode, language: str, captures: Mapping[str, str], text: str) -> Node:
     grammar = GRAMMARS[language]
     start, end = span_of(node)
-    outer, target = _outer(node)
+    if node.kind() in _DECLARATIONS:
+        start = _with_macros(text, start, language)
+    outer, target = _outer(node, language, text)
     return Node(
         start=start,
         end=end,
@@ -270,7 +340,7 @@ def _node(node: SgNode, language: str, captures: Mapping[str, str]) -> Node:
 
 def _arguments(node: SgNode, grammar: Grammar) -> Parts | None:
     call = _inside(node, grammar.calls)
-    if call is None:
+    if call is None or not grammar.calls:
         return None
     if call.kind() == "command":
         name = call.field("name")
@@ -323,6 +393,8 @@ def _parts(holder: SgNode, grammar: Grammar) -> Parts | None:
     if holder.kind() == "token_tree":
         return Parts(spans=_token_parts(children), start=start, end=end, commas=commas)
     inner = [child for child in children[1:-1] if child.is_named() and "comment" not in child.kind()]
+    if any(child.kind() == "ERROR" or child.kind().startswith("preproc_") for child in inner):
+        return None  # some of them are there under a condition only
     return Parts(
         spans=tuple(span_of(child) for child in inner),
         start=start,
@@ -376,6 +448,18 @@ def _among(node: SgNode, grammar: Grammar) -> tuple[Parts, int] | None:
 
 _TAKEN_ALONG = frozenset({"template_declaration", "decorated_definition", "redirected_statement"})
 """Nodes that stand around a definition or a command and mean nothing without it."""
+_DECLARATIONS = frozenset(
+    {
+        "function_definition",
+        "declaration",
+        "struct_specifier",
+        "class_specifier",
+        "enum_specifier",
+        "union_specifier",
+        "template_declaration",
+    }
+)
+"""Nodes of C and C++ that a macro may stand before."""
 _BODIES = frozenset(
     {"if_statement", "else_clause", "while_statement", "do_statement", "for_statement", "for_range_loop", "labeled_statement"}
 )
@@ -383,23 +467,59 @@ _BODIES = frozenset(
 _SHELL_BODIES = frozenset({"compound_statement", "do_group", "subshell", "if_statement", "elif_clause", "else_clause"})
 
 
-def _outer(node: SgNode) -> tuple[tuple[int, int] | None, SgNode]:
+def _with_macros(text: str, start: int, language: str) -> int:
+    """Return where a declaration begins with the macros before it on its line, which the grammar does not see."""
+    begun = line_start(text, start)
+    hidden = text[begun:start]
+    if language not in {"c", "cpp"} or not hidden.strip() or readable(text, language)[begun:start].strip():
+        return start
+    return begun + len(hidden) - len(hidden.lstrip())
+
+
+def _outer(node: SgNode, language: str, text: str) -> tuple[tuple[int, int] | None, SgNode]:
     """Return the span of what goes with a match when it is removed, if it is more than the match, and the statement that the match is."""
     target = node
     while (parent := target.parent()) is not None:
         kind = parent.kind()
         alone = kind in {"expression_statement", "declaration_command"} and _only(parent) is not None
-        if not (alone or kind in _TAKEN_ALONG or (kind == "declaration" and len(parent.field_children("declarator")) == 1)):
+        linkage = kind == "linkage_specification" and target.kind() != "declaration_list"
+        if not (alone or linkage or kind in _TAKEN_ALONG or (kind == "declaration" and len(parent.field_children("declarator")) == 1)):
             break
         target = parent
     start, end = span_of(target)
     following = target.next()
     if target.kind().endswith("_specifier") and following is not None and following.text() == ";":
         end = following.range().end.index
-    previous = target.prev()
-    while previous is not None and previous.kind() == "attribute_item":
-        start, previous = previous.range().start.index, previous.prev()
-    return (None if (start, end) == span_of(node) else (start, end)), target
+    if target.kind() in _DECLARATIONS or target.kind() == "linkage_specification":
+        start = _with_macros(text, start, language)
+    outer = _with_lead(target, (start, end), language, text)
+    return (None if outer == span_of(node) else outer), target
+
+
+def _with_lead(target: SgNode, span: tuple[int, int], language: str, text: str) -> tuple[int, int]:
+    """Widen the span of a construct by what stands before it and belongs to it: attributes, and comments that document it."""
+    start, end = span
+    lead, previous = start, target.prev()
+    while previous is not None and (previous.kind() == "attribute_item" or "comment" in previous.kind()):
+        first, last = span_of(previous)
+        attached = previous.kind() == "attribute_item" or (is_documentation(text[first:last], language) and language == "rust")
+        near = not text[last:lead].strip() and text[last:lead].count("\n") <= 1
+        if attached or (near and is_documentation(text[first:last], language)):
+            start = first
+        elif not near or indentation(text, first) is None:
+            break
+        lead, previous = first, previous.prev()
+    return start, end
+
+
+_DOCUMENTATION = re.compile(r"//[/!](?![/<])|/\*[*!](?![*/<])")
+
+
+def is_documentation(comment: str, language: str) -> bool:
+    """Say whether a comment documents the item behind it: as rustdoc takes it, or Doxygen. Those of what stands around it do not."""
+    if language == "rust":
+        return comment.startswith(("///", "/**")) and not comment.startswith(("////", "/***", "/**/"))
+    return language in {"c", "cpp"} and _DOCUMENTATION.match(comment) is not None
 
 
 def _instead(target: SgNode, language: str) -> str | None:
@@ -442,9 +562,18 @@ def faults(text: str, language: str) -> int:
         root = root_of(text, language)
     except PatchConflictError:
         return own + 1
-    # A token that the grammar had to make up is empty; so is the whole of an empty text, and a few nodes that may be.
-    made_up = [node for node in search(root, {"regex": "^$"}) if node.is_leaf() and not node.is_named()]
-    return own + len(search(root, {"kind": "ERROR"})) + len(made_up)
+    return own + len(_faulty(root))
+
+
+def _faulty(root: SgNode) -> list[SgNode]:
+    """Return what a grammar could not read, and the tokens that it made up, which are empty."""
+    empty = [node for node in search(root, {"regex": "^$"}) if _made_up(node)]
+    return [*search(root, {"kind": "ERROR"}), *empty]
+
+
+def _made_up(node: SgNode) -> bool:
+    # The whole of an empty text is empty, too, and a few nodes with a name may be.
+    return node.is_leaf() and node.text() == "" and (not node.is_named() or node.kind().endswith("identifier"))
 
 
 def _python_refuses(text: str) -> bool:
@@ -476,5 +605,64 @@ def _yaml_refuses(text: str) -> bool:
     return False
 
 
-def prove(step: Step) -> None:  # the protocol's signature
-    """Raise UnprovenError unless only what was meant has changed."""
+class _Tree:
+    """A node of ast-grep's, as the proof reads it."""
+
+    __slots__ = ("_inner", "_language", "_node", "_text", "end", "kind", "role", "start")
+
+    def __init__(self, node: SgNode, text: str, language: str) -> None:
+        self._node, self._text, self._language = node, text, language
+        self._inner: list[guard.Tree] | None = None
+        self.kind = node.kind()
+        place = node.range()
+        self.start, self.end = place.start.index, place.end.index
+        while self.end > self.start and text[self.end - 1] in "\r\n\t ":
+            self.end -= 1
+        self.role = self._role()
+
+    def _role(self) -> guard.Role:
+        if self.kind == "ERROR" or (self.start == self.end and _made_up(self._node)):
+            return guard.Role.FAULT
+        if self.kind in {"attribute_item", "decorator"}:
+            return guard.Role.LEAD
+        if "comment" not in self.kind or self.kind.startswith(("doc_", "outer_", "inner_")):
+            return guard.Role.CODE
+        said = self._text[self.start : self.end]
+        if self._language == "rust":
+            if said.startswith(("//!", "/*!")):
+                return guard.Role.CODE  # of what stands around it
+            return guard.Role.LEAD if is_documentation(said, "rust") else guard.Role.COMMENT
+        return guard.Role.COMMENT
+
+    def children(self) -> list[guard.Tree]:
+        if self._inner is None:
+            self._inner = [_Tree(node, self._text, self._language) for node in self._node.children()]
+        return self._inner
+
+
+def prove(step: Step) -> None:
+    """Raise UnprovenError unless only what was meant has changed (see `guard`)."""
+    if step.language in {"yaml", "json"}:
+        return
+    trees = [_Tree(root_of(text, step.language), text, step.language) for text in (step.before, step.after)]
+    guard.prove(*trees, step)
+
+
+_LITERAL = re.compile(r"string|heredoc|raw_")
+
+
+def inner_lines(text: str, language: str) -> set[int]:
+    """Return the numbers, from 0, of the lines that begin inside a literal, whose white space is a part of it."""
+    lines: set[int] = set()
+    stack = [root_of(text, language)]
+    while stack:
+        node = stack.pop()
+        place = node.range()
+        if place.start.line == place.end.line:
+            continue
+        kind = node.kind()
+        if _LITERAL.search(kind) and kind != "concatenated_string":
+            lines.update(range(place.start.line + 1, place.end.line + 1))
+        else:
+            stack += node.children()
+    return lines

@@ -1,0 +1,324 @@
+"""The proof that an operation changed only what it was to change, by the grammar's trees of the file before and after it.
+
+The splices say which characters changed. Every node outside of them has to be there afterwards, of the same kind and under the same
+parents; what stands before a construct and belongs to it, an attribute or a comment that documents it, has to belong to the same one; a
+comment behind a line of code stays behind it. An operation in or beside a part that the grammar cannot read is refused: where the tree
+is not true, it proves nothing. Counting matches and faults is not enough: a reader may still see another program.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Protocol
+
+from forkhouse.patches.languages import UnprovenError, line_start
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from forkhouse.patches.languages import Splice, Step
+
+SHOWN = 40
+"""Characters of a piece of code that a message shows."""
+
+
+class Tree(Protocol):
+    """A node of a grammar's tree. Places count characters."""
+
+    @property
+    def kind(self) -> str:
+        """What the grammar calls it."""
+
+    @property
+    def start(self) -> int:
+        """Where it begins."""
+
+    @property
+    def end(self) -> int:
+        """Where it ends, without white space behind it."""
+
+    @property
+    def role(self) -> Role:
+        """What it is to its neighbours."""
+
+    def children(self) -> Sequence[Tree]:
+        """Return the nodes in it, in order."""
+
+
+class Role(Enum):
+    """What a node is to its neighbours."""
+
+    CODE = auto()
+    LEAD = auto()
+    """It belongs to the next node that is code: an attribute, a comment of documentation."""
+    COMMENT = auto()
+    FAULT = auto()
+    """The grammar could not read it, or made it up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """Where places of the old text lie in the new one."""
+
+    splices: tuple[Splice, ...]
+    """In order."""
+
+    def start(self, place: int) -> int:
+        """Return where a piece that begins at a place begins now: behind what was put in there."""
+        return place + sum(len(new) - (stop - start) for start, stop, new in self.splices if stop <= place)
+
+    def end(self, place: int) -> int:
+        """Return where a piece that ends at a place ends now: before what was put in there."""
+        return place + sum(len(new) - (stop - start) for start, stop, new in self.splices if start < place and stop <= place)
+
+    def touches(self, start: int, end: int) -> bool:
+        """Say whether a splice changes characters of a piece, or puts some in its middle."""
+        return any(first < end and last > start for first, last, _ in self.splices)
+
+    def leaves(self, text: str, start: int, end: int) -> bool:
+        """Say whether anything but white space is left of a piece."""
+        for first, last, _ in self.splices:
+            if first < end and last > start:
+                if text[start : max(start, first)].strip():
+                    return True
+                start = max(start, last)
+        return start < end and bool(text[start:end].strip())
+
+    def new(self) -> Iterator[tuple[int, int]]:
+        """Yield where in the new text what was put in stands."""
+        moved = 0
+        for start, stop, new in self.splices:
+            yield start + moved, start + moved + len(new)
+            moved += len(new) - (stop - start)
+
+
+def prove(before: Tree, after: Tree, step: Step) -> None:
+    """Raise UnprovenError unless only what was meant has changed between two trees."""
+    splices = tuple(sorted(step.splices, key=lambda splice: splice[:2]))
+    _Proof(step=step, shift=Shift(splices), new=tuple(Shift(splices).new())).same(before, after)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Proof:
+    step: Step
+    shift: Shift
+    new: tuple[tuple[int, int], ...]
+
+    def same(self, before: Tree, after: Tree) -> None:
+        """Compare two nodes of the same kind, of which the first has a splice in it."""
+        old, now = before.children(), after.children()
+        if before.role is Role.FAULT:
+            raise self._unread(before)
+        self._look_beside(old)
+        there = {(node.kind, node.start, node.end): node for node in now}
+        known: dict[tuple[int, int], tuple[Tree, Tree]] = {}
+        for node in old:
+            if self.shift.touches(node.start, node.end):
+                self._touched(node, now, known)
+            else:
+                self._kept(node, old, after, there, known)
+        for node in now:
+            if (
+                (node.start, node.end) not in known
+                and self._is_new(node)
+                and self.step.language != "python"
+                and _broken(node, old, self.shift)
+            ):
+                # Python's own compiler reads the whole file afterwards, and more than the grammar does.
+                what = f"the grammar of {self.step.language} would not read '{self._said(node, now=True)}'"
+                raise UnprovenError(what, text=self.step.after, position=node.start)
+            if (node.start, node.end) not in known and not self._is_new(node):
+                what = f"'{self._said(node, now=True)}' would become something that it is not now"
+                raise UnprovenError(what, text=self.step.after, position=node.start)
+        self._attached(old, now, known)
+        self._comments(old)
+
+    def _touched(self, node: Tree, now: Sequence[Tree], known: dict[tuple[int, int], tuple[Tree, Tree]]) -> None:
+        """Find the node again that a splice changed a part of."""
+        if not self.shift.leaves(self.step.before, node.start, node.end):
+            return  # it is gone, and what came for it is new
+        first, last = self.shift.end(node.start), self.shift.start(node.end)
+        likely = [
+            each
+            for each in now
+            if each.kind == node.kind and each.start <= last and each.end >= first and (each.start, each.end) not in known
+        ]
+        if not likely:
+            what = f"'{self._said(node)}' would be something else than the {_name(node)} that it is"
+            raise UnprovenError(what, text=self.step.before, position=node.start)
+        known[likely[0].start, likely[0].end] = node, likely[0]
+        self.same(node, likely[0])
+
+    def _kept(
+        self,
+        node: Tree,
+        old: Sequence[Tree],
+        after: Tree,
+        there: dict[tuple[str, int, int], Tree],
+        known: dict[tuple[int, int], tuple[Tree, Tree]],
+    ) -> None:
+        """Find a node again that no splice touches."""
+        start, end = self.shift.start(node.start), self.shift.end(node.end)
+        if start >= end:
+            return  # a token that the grammar made up
+        found = there.get((node.kind, start, end))
+        if found is None and node.role is Role.COMMENT:
+            found = self._comment(after, node.kind, start, end)
+        if found is None:
+            found = self._grown(node, after)
+        if found is None:
+            found = self._wrapped(node, old, after)
+        if found is None:
+            what = f"'{self._said(node)}', which the operation does not name, would be something else than the {_name(node)} that it is"
+            raise UnprovenError(what, text=self.step.before, position=node.start)
+        known[found.start, found.end] = node, found
+
+    def _comment(self, after: Tree, kind: str, start: int, end: int) -> Tree | None:
+        """Find a comment, which may hang at another node now: where it stands says what it is about."""
+        for node in after.children():
+            if node.start <= start and end <= node.end:
+                return node if (node.kind, node.start, node.end) == (kind, start, end) else self._comment(node, kind, start, end)
+        return None
+
+    def _grown(self, node: Tree, after: Tree) -> Tree | None:
+        """Find a block again that something was put in at its very beginning or end."""
+        start, end = self.shift.start(node.start), self.shift.end(node.end)
+        for each in after.children():
+            if each.kind == node.kind and each.start <= start and end <= each.end and self._is_new(each) and node.children():
+                self.same(node, each)
+                return each
+        return None
+
+    def _wrapped(self, node: Tree, old: Sequence[Tree], after: Tree) -> Tree | None:
+        """Find what new code was put around one node, and nothing else: a decorator before a function."""
+        start, end = self.shift.start(node.start), self.shift.end(node.end)
+        holder = next((each for each in after.children() if each.start <= start and end <= each.end), None)
+        if holder is None or not self._is_new(holder):
+            return None
+        others = [
+            each
+            for each in old
+            if each is not node
+            and each.role is not Role.COMMENT
+            and not self.shift.touches(each.start, each.end)
+            and holder.start <= self.shift.start(each.start) < self.shift.end(each.end) <= holder.end
+        ]
+        inner: Tree | None = holder
+        while inner is not None and (inner.kind, inner.start, inner.end) != (node.kind, start, end):
+            inner = next((each for each in inner.children() if each.start <= start and end <= each.end), None)
+        return holder if inner is not None and not others else None
+
+    def _is_new(self, node: Tree) -> bool:
+        """Say whether a node holds something that was put in; what the grammar made up counts as nothing."""
+        return node.start >= node.end or any(first < node.end and last > node.start for first, last in self.new)
+
+    def _look_beside(self, old: Sequence[Tree]) -> None:
+        """Refuse an operation whose neighbour, or whose own edge, is not well formed."""
+        code = [node for node in old if node.role is not Role.COMMENT]
+        for first, last, _ in self.shift.splices:
+            position = bisect_left([node.end for node in code], first)
+            for node in code[max(0, position - 1) :]:
+                if node.start > last:
+                    gap = self.step.before[last : node.start]
+                    if not gap.strip() and _faulty_edge(node, 0):
+                        raise self._unread(node)
+                    break
+                inside = first <= node.start and node.end <= last
+                if inside and (node.role is Role.FAULT or any(each.role is Role.FAULT for each in node.children())):
+                    raise self._unread(node)
+                if not inside and node.end <= first and _faulty_edge(node, -1) and not self.step.before[node.end : first].strip():
+                    raise self._unread(node)
+                if not inside and node.start >= last and _faulty_edge(node, 0):
+                    raise self._unread(node)
+
+    def _attached(self, old: Sequence[Tree], now: Sequence[Tree], known: dict[tuple[int, int], tuple[Tree, Tree]]) -> None:
+        """Hold what belongs to a node to that node, or to what was put in its place."""
+        now_at = {(node.start, node.end): place for place, node in enumerate(now)}
+        head = self._head(old)
+        for place, node in enumerate(old):
+            if node.role not in {Role.LEAD, Role.COMMENT} or self.shift.touches(node.start, node.end):
+                continue
+            at = now_at.get((self.shift.start(node.start), self.shift.end(node.end)))
+            holder = next((each for each in old[place + 1 :] if each.role not in {Role.LEAD, Role.COMMENT}), None)
+            if at is None or holder is None or holder.start == holder.end:
+                continue
+            if node.role is Role.COMMENT and (place < head or not self._documents(node, holder)):
+                continue
+            heir = next((each for each in now[at + 1 :] if each.role not in {Role.LEAD, Role.COMMENT}), None)
+            if heir is not None and known.get((heir.start, heir.end), (None, None))[0] is holder:
+                continue
+            gone = not self.shift.leaves(self.step.before, holder.start, holder.end)
+            if gone and (node.role is Role.COMMENT or (heir is not None and self._is_new(heir) and not self._removed(holder))):
+                continue
+            what = f"'{self._said(node)}' belongs to '{self._said(holder)}', and would belong to " + (
+                f"'{self._said(heir, now=True)}'" if heir is not None else "nothing"
+            )
+            raise UnprovenError(what, text=self.step.before, position=node.start)
+
+    def _removed(self, node: Tree) -> bool:
+        """Say whether a node goes without anything in its place."""
+        return not any(new.strip() for start, stop, new in self.shift.splices if start < node.end and stop > node.start)
+
+    def _head(self, old: Sequence[Tree]) -> int:
+        """Return how many comments the file begins with, up to an empty line: a licence, a line for an interpreter, an encoding."""
+        text = self.step.before
+        if not old or text[: old[0].start].strip("\ufeff \t\r\n"):
+            return 0
+        count = next((place for place, node in enumerate(old) if node.role is not Role.COMMENT), len(old))
+        return next((place for place in range(1, count) if "\n\n" in text[old[place - 1].end : old[place].start].replace("\r", "")), count)
+
+    def _documents(self, comment: Tree, holder: Tree) -> bool:
+        """Say whether a comment stands directly over code, on lines of its own."""
+        text = self.step.before
+        if text[line_start(text, comment.start) : comment.start].strip() or text[line_start(text, holder.start) : holder.start].strip():
+            return False
+        between = [line.strip() for line in text[comment.end : holder.start].split("\n")[1:-1]]
+        return all(between)
+
+    def _comments(self, old: Sequence[Tree]) -> None:
+        """Hold comments behind code to their line, and those on a line of their own to theirs."""
+        for node in old:
+            if node.role is not Role.COMMENT or self.shift.touches(node.start, node.end):
+                continue
+            place = self.shift.start(node.start)
+            was = self.step.before[line_start(self.step.before, node.start) : node.start].strip()
+            now = self.step.after[line_start(self.step.after, place) : place].strip()
+            if bool(was) is not bool(now):
+                how = "stand alone on its line" if was else "stand behind other code"
+                what = f"the comment '{self._said(node)}' would {how}"
+                raise UnprovenError(what, text=self.step.before, position=node.start)
+
+    def _unread(self, node: Tree) -> UnprovenError:
+        what = (
+            f"the grammar of {self.step.language} does not read '{self._said(node)}', so what is changed in or beside it cannot be told. "
+            "Edit this place by an `anchor`, in the language text."
+        )
+        return UnprovenError(what, text=self.step.before, position=node.start)
+
+    def _said(self, node: Tree, *, now: bool = False) -> str:
+        text = " ".join((self.step.after if now else self.step.before)[node.start : node.end].split())
+        return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+def _name(node: Tree) -> str:
+    return node.kind.replace("_", " ")
+
+
+def _broken(node: Tree, old: Sequence[Tree], shift: Shift) -> bool:
+    """Say whether the grammar could not read a new node whole. What it made up before, at the same place, does not count."""
+    if node.start == node.end:
+        return node.role is Role.FAULT and node.start not in {shift.start(each.start) for each in old if each.start == each.end}
+    return node.role is Role.FAULT or any(_broken(each, old, shift) for each in node.children())
+
+
+def _faulty_edge(node: Tree, edge: int) -> bool:
+    """Say whether a node begins (0) or ends (-1) with something that the grammar could not read, or made up."""
+    current: Tree | None = node
+    while current is not None:
+        if current.role is Role.FAULT:
+            return True
+        inner = current.children()
+        current = inner[edge] if inner else None
+    return False
