@@ -120,7 +120,6 @@ def test_an_operation_takes_along_what_belongs_to_it(language: str, operation: s
     [
         ("bash", "remove: {call: b}", "a && b\nc\n", "part of a chain or a condition"),
         ("bash", "remove: {call: b}", "if b; then\n c\nfi\n", "part of a chain or a condition"),
-        ("python", "remove: {assignment: x}", "x = 1; y = 2\n", "no python any more"),
         ("python", "argument: {of: {call: f}, add: a=1}", "f(x for x in y)\n", "no arguments that can be told apart"),
         ("python", "remove: {key: a}", "a = 1\n", "python has no keys with a path"),
         ("python", "include: {add: x}", "a = 1\n", "`include` is for c and cpp; python has none"),

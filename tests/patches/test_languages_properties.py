@@ -67,6 +67,7 @@ SAMPLES = [
             def probe():
                 return 1
             @
+            LAST = 0
             @other
             def main():
                 start(1, gpu=True,  # which
@@ -84,6 +85,7 @@ SAMPLES = [
             NAMES = ["cpu", "höp"]  # ünï
             @
             @
+            LAST = 0
             @traced
             # here
             @other

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from textwrap import indent
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
 from forkhouse.patches import parts as layout
 from forkhouse.patches.edits import CodeOperation, CountRange, KeyOperation, LineChange, PartChange, Place, Selector
-from forkhouse.patches.languages import backend, indentation, is_blank, line_end, line_start, newline_of, next_line
+from forkhouse.patches.languages import backend, indentation, is_blank, line_end, line_start, newline_at, newline_of, next_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,11 +69,11 @@ def changes(text: str, operation: CodeOperation | KeyOperation, language: str) -
             return _of_keys(text, operation, language)
         case CodeOperation(replace=Selector() as selector) | CodeOperation(wrap=Selector() as selector):
             nodes = find(text, selector, language)
-            return [[(node.start, node.end, filled(operation.with_ or "", node, selector, text))] for node in nodes]
+            return [[(node.start, node.end, filled(operation.with_ or "", node, selector, text, language))] for node in nodes]
         case CodeOperation(remove=Selector() as selector):
             return [_removal(text, node, selector, language) for node in find(text, selector, language)]
         case CodeOperation(insert=Place(before=Selector() as selector) as place):
-            return [[_before(place.text, node, selector, text)] for node in find(text, selector, language)]
+            return [[_before(place.text, node, selector, text, language)] for node in find(text, selector, language)]
         case CodeOperation(insert=Place(after=Selector() as selector) as place):
             return [[_after(place.text, node, selector, text, language)] for node in find(text, selector, language)]
         case CodeOperation(argument=PartChange() as change):
@@ -90,17 +89,25 @@ def changes(text: str, operation: CodeOperation | KeyOperation, language: str) -
             raise AssertionError(message)
 
 
-def filled(template: str, node: Node, selector: Selector, text: str) -> str:
+def indented_lines(code: str, spaces: str, language: str) -> str:
+    """Indent all lines of code but the first, and but those that begin inside a literal, whose white space is a part of it."""
+    if "\n" not in code:
+        return code
+    inner = backend(language).inner_lines(code, language)
+    lines = code.split("\n")
+    return "\n".join(line if number == 0 or number in inner or not line.strip() else f"{spaces}{line}" for number, line in enumerate(lines))
+
+
+def filled(template: str, node: Node, selector: Selector, text: str, language: str) -> str:
     """Fill a template for one match: the indentation of the matched line, then $MATCH and the metavariables of the pattern.
 
     For an anchor only $MATCH of a `wrap` means anything; the rest of its template is taken as it is.
     """
     matched = text[node.start : node.end]
-    newline = newline_of(text)
+    newline = newline_at(text, node.start)
     if selector.anchor is not None:
         return template.replace("\n", newline).replace("$MATCH", matched)
-    first, line_break, rest = template.removesuffix("\n").partition("\n")
-    indented = (first + line_break + indent(rest, indentation(text, node.start) or "")).replace("\n", newline)
+    indented = indented_lines(template.removesuffix("\n"), indentation(text, node.start) or "", language).replace("\n", newline)
 
     def captured(variable: re.Match[str]) -> str:
         name = variable[1]
@@ -128,6 +135,7 @@ def _removal(text: str, node: Node, selector: Selector, language: str) -> list[S
     start, end = node.whole
     if node.instead:
         return [(start, end, node.instead)]
+    start, end = node.gone or node.whole
     return [(*_whole_lines(text, start, end, "text" if selector.anchor is not None else language), "")]
 
 
@@ -139,22 +147,25 @@ def _whole_lines(text: str, start: int, end: int, language: str) -> tuple[int, i
     return (line_start(text, start), next_line(text, end)) if alone else (start, end)
 
 
-def _before(template: str, node: Node, selector: Selector, text: str) -> Splice:
-    """Insert before a match: on its own line when the match is the first thing on one."""
+def _before(template: str, node: Node, selector: Selector, text: str, language: str) -> Splice:
+    """Insert before a match: on its own line when the match is the first thing on one, and above what stands over it and belongs to it."""
     start, _ = node.whole
     spaces = indentation(text, start) if selector.anchor is None else None
-    new = filled(template, node, selector, text)
-    return start, start, new if spaces is None else f"{new}{newline_of(text)}{spaces}"
+    new = filled(template, node, selector, text, language)
+    if spaces is not None and node.head is not None:
+        start = node.head
+        spaces = indentation(text, start)
+    return start, start, new if spaces is None else f"{new}{newline_at(text, start)}{spaces}"
 
 
 def _after(template: str, node: Node, selector: Selector, text: str, language: str) -> Splice:
     """Insert after a match: on its own line when the match, but for a comment, is alone on its lines."""
     start, end = node.whole
     spaces = indentation(text, start) if selector.anchor is None else None
-    new = filled(template, node, selector, text)
+    new = filled(template, node, selector, text, language)
     stop = line_end(text, end)
     if spaces is not None and is_blank(text[end:stop], language):
-        return stop, stop, f"{newline_of(text)}{spaces}{new}"
+        return stop, stop, f"{newline_at(text, start)}{spaces}{new}"
     return end, end, new
 
 
@@ -199,11 +210,13 @@ def _of_imports(text: str, change: LineChange, language: str, *, include: bool) 
     meant = [line for line in imports(text, language, include=include) if line.meaning == wanted]
     if change.with_ is not None:
         new = change.with_.removesuffix("\n")
-        return [
-            [(line.start, line.end, indent(new, indentation(text, line.start) or "").lstrip().replace("\n", newline_of(text)))]
-            for line in meant
-        ]
-    return [[(*_whole_lines(text, line.start, line.end, language), "")] for line in meant]
+        return [[(line.node.start, line.node.end, _at(text, line.node, new, language))] for line in meant]
+    return [_removal(text, line.node, Selector(pattern=change.gone), language) for line in meant]
+
+
+def _at(text: str, node: Node, new: str, language: str) -> str:
+    """Return code in the layout of the place of a node."""
+    return indented_lines(new.strip(), indentation(text, node.start) or "", language).replace("\n", newline_at(text, node.start))
 
 
 def _of_keys(text: str, operation: KeyOperation, language: str) -> list[list[Splice]]:

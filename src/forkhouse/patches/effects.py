@@ -178,7 +178,7 @@ def _is_inserted(text: str, place: Place, language: str) -> bool:
         return False
     nodes = find(text, selector, language)
     return bool(nodes) and all(
-        _stands(text, node, filled(place.text, node, selector, text), before=place.before is not None) for node in nodes
+        _stands(text, node, filled(place.text, node, selector, text, language), before=place.before is not None) for node in nodes
     )
 
 
@@ -190,6 +190,8 @@ def _stands(text: str, node: Node, new: str, *, before: bool) -> bool:
     if before:
         # What was put before a function may have become a part of it: a decorator.
         own = "".join(text[start : min(node.start, start + window)].split())
+        if node.head is not None and "".join(text[max(0, node.head - window) : node.head].split()).endswith(wanted):
+            return True
         return own.startswith(wanted) or "".join(text[max(0, start - window) : start].split()).endswith(wanted)
     return "".join(text[end : end + window].split()).startswith(wanted)
 

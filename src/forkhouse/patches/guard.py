@@ -129,7 +129,7 @@ class _Proof:
                 # Python's own compiler reads the whole file afterwards, and more than the grammar does.
                 what = f"the grammar of {self.step.language} would not read '{self._said(node, now=True)}'"
                 raise UnprovenError(what, text=self.step.after, position=node.start)
-            if (node.start, node.end) not in known and not self._is_new(node):
+            if (node.start, node.end) not in known and not self._is_new(node) and node.role is not Role.COMMENT:
                 what = f"'{self._said(node, now=True)}' would become something that it is not now"
                 raise UnprovenError(what, text=self.step.after, position=node.start)
         self._attached(old, now, known)

@@ -73,7 +73,11 @@ class Node:
     arguments: Parts | None = None
     items: Parts | None = None
     outer: Span | None = None
-    """What goes with the match when it is removed: its decorators, its semicolon."""
+    """What goes with the match when it is removed: its decorators, attributes and documentation, its semicolon."""
+    gone: Span | None = None
+    """What goes with it besides, where it shares its line with other statements: what separates it from them."""
+    head: int | None = None
+    """Where something goes that is put before it: above comments that stand directly over it."""
     among: tuple[Parts, int] | None = None
     """The list that the match is a part of, and its position there."""
     instead: str | None = ""
@@ -115,6 +119,9 @@ class Backend(Protocol):
     def faults(self, text: str, language: str) -> int:
         """Return how many places of a text are not well formed; a parser that stops at the first one says 1."""
 
+    def inner_lines(self, text: str, language: str) -> set[int]:
+        """Return the numbers, from 0, of the lines that begin inside a literal, whose white space is a part of it."""
+
     def prove(self, step: Step) -> None:
         """Raise UnprovenError unless a reader of the language sees that only what the operation says has changed.
 
@@ -150,7 +157,9 @@ _NAMES = {"meson.build": "meson", "meson_options.txt": "meson", "meson.options":
 _SLASHES = re.compile(r"[ \t]*+(?://.*|/\*[^*]*\*/[ \t]*)?")
 _HASH = re.compile(r"[ \t]*+(?:#.*)?")
 _BLANK = re.compile(r"[ \t]*+")
-_COMMENTS = {**dict.fromkeys(("c", "cpp", "rust"), _SLASHES), **dict.fromkeys(("json", "text"), _BLANK)}
+_CMAKE = re.compile(r"[ \t]*+(?:#\[(=*)\[.*?\]\1\][ \t]*+)*(?:#(?!\[=*\[).*)?")
+"""A bracket comment ends before its line does."""
+_COMMENTS = {**dict.fromkeys(("c", "cpp", "rust"), _SLASHES), **dict.fromkeys(("json", "text"), _BLANK), "cmake": _CMAKE}
 
 
 def backend(language: str) -> Backend:
@@ -198,6 +207,14 @@ def newline_of(text: str) -> str:
     return "\r\n" if text.count("\r\n") * 2 > text.count("\n") else "\n"
 
 
+def newline_at(text: str, position: int) -> str:
+    """Return the line end of the line of a position, or of the one before where the file ends with it."""
+    found = text.find("\n", position)
+    if found < 0:
+        found = text.rfind("\n", 0, position)
+    return "\r\n" if found > 0 and text[found - 1] == "\r" else "\n"
+
+
 def line_start(text: str, position: int) -> int:
     """Return where the line of a position begins."""
     return text.rfind("\n", 0, position) + 1
@@ -215,6 +232,20 @@ def next_line(text: str, position: int) -> int:
     """Return where the line after the one of a position begins."""
     found = text.find("\n", position)
     return len(text) if found < 0 else found + 1
+
+
+def above_comments(text: str, position: int, sign: str) -> int:
+    """Return where the lines of comments begin that stand directly over a line; the position itself where they are the file's head.
+
+    `sign` begins a comment.
+    """
+    start = line_start(text, position)
+    first = start
+    while first > 0 and text[line_start(text, first - 1) : first].lstrip(" \t\ufeff").startswith(sign):
+        first = line_start(text, first - 1)
+    if first in {start, 0}:
+        return position
+    return first + len(text[first:]) - len(text[first:].lstrip(" \t"))
 
 
 def indentation(text: str, position: int) -> str | None:

@@ -320,12 +320,18 @@ def _captures(node: SgNode, pattern: str, text: str) -> dict[str, str]:
     return captures
 
 
+def node_of(node: SgNode, language: str, text: str) -> Node:
+    """Return a node of the tree as a match."""
+    return _node(node, language, {}, text)
+
+
 def _node(node: SgNode, language: str, captures: Mapping[str, str], text: str) -> Node:
     grammar = GRAMMARS[language]
     start, end = span_of(node)
     if node.kind() in _DECLARATIONS:
         start = _with_macros(text, start, language)
     outer, target = _outer(node, language, text)
+    whole = outer or (start, end)
     return Node(
         start=start,
         end=end,
@@ -333,6 +339,8 @@ def _node(node: SgNode, language: str, captures: Mapping[str, str], text: str) -
         arguments=_arguments(node, grammar),
         items=_items(node, grammar),
         outer=outer,
+        gone=_with_separator(target, whole, language, text),
+        head=_head(target, whole[0], text),
         among=_among(node, grammar),
         instead=_instead(target, language),
     )
@@ -510,6 +518,34 @@ def _with_lead(target: SgNode, span: tuple[int, int], language: str, text: str) 
             break
         lead, previous = first, previous.prev()
     return start, end
+
+
+def _head(target: SgNode, start: int, text: str) -> int | None:
+    """Return where comments begin that stand directly over a construct; None where there are none, or they are the file's head."""
+    first, previous = start, target.prev()
+    while previous is not None and "comment" in previous.kind():
+        begun, end = span_of(previous)
+        if end > first:
+            previous = previous.prev()
+            continue
+        if text[end:first].strip() or text[end:first].count("\n") > 1 or indentation(text, begun) is None:
+            break
+        first, previous = begun, previous.prev()
+    return first if first < start and text[:first].strip("\ufeff \t\r\n") else None
+
+
+def _with_separator(target: SgNode, whole: tuple[int, int], language: str, text: str) -> tuple[int, int] | None:
+    """Return the span of a statement with the semicolon between it and another one on its line; None where there is no other."""
+    if language not in {"python", "bash"}:
+        return None
+    start, end = whole
+    following, previous = target.next(), target.prev()
+    if following is not None and following.text() in {";", "&"} and following.kind() in {";", "&"}:
+        end = following.range().end.index
+        return start, end + len(text[end:]) - len(text[end:].lstrip(" \t"))
+    if previous is not None and previous.kind() == ";" and "\n" not in text[previous.range().start.index : start]:
+        return previous.range().start.index, end
+    return None
 
 
 _DOCUMENTATION = re.compile(r"//[/!](?![/<])|/\*[*!](?![*/<])")

@@ -5,16 +5,18 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from textwrap import dedent
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
 from forkhouse.patches.languages import indentation, line_end, newline_of
-from forkhouse.patches.languages.astgrep import root_of, search, span_of
+from forkhouse.patches.languages.astgrep import node_of, root_of, search, span_of
 
 if TYPE_CHECKING:
     from ast_grep_py import SgNode
+
+    from forkhouse.patches.languages import Node
 
 _KINDS = {
     "python": ("import_statement", "import_from_statement", "future_import_statement"),
@@ -40,8 +42,7 @@ _DEFINITIONS = frozenset(
 class Line:
     """An import, by its span without what stands around it."""
 
-    start: int
-    end: int
+    node: Node
     meaning: str
     top: bool
     """It stands for the whole file, not in a function or under a condition."""
@@ -58,7 +59,8 @@ def imports(text: str, language: str, *, include: bool) -> list[Line]:
         start, end = _span(node, text)
         parent = node.parent()
         top = parent is not None and parent.kind() == level.kind() and parent.range() == level.range()
-        lines.append(Line(start=start, end=end, meaning=meaning(text[start:end], language), top=top))
+        place = replace(node_of(node, language, text), start=start, end=end)
+        lines.append(Line(node=place, meaning=meaning(text[start:end], language), top=top))
     return lines
 
 

@@ -32,5 +32,10 @@ def faults(text: str, language: str) -> int:  # noqa: ARG001  # the protocol's s
     return 0
 
 
+def inner_lines(text: str, language: str) -> set[int]:  # noqa: ARG001  # the protocol's signature
+    """Return none: plain text has no literals."""
+    return set()
+
+
 def prove(step: Step) -> None:  # the protocol's signature
     """Say nothing: plain text has no meaning that an engine could know, and outside of the splices it is the same."""
