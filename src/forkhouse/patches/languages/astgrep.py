@@ -680,8 +680,8 @@ def prove(step: Step) -> None:
     """Raise UnprovenError unless only what was meant has changed (see `guard`)."""
     if step.language in {"yaml", "json"}:
         return
-    trees = [_Tree(root_of(text, step.language), text, step.language) for text in (step.before, step.after)]
-    guard.prove(*trees, step)
+    before, after = (_Tree(root_of(text, step.language), text, step.language) for text in (step.before, step.after))
+    guard.prove(before, after, step)
 
 
 _LITERAL = re.compile(r"string|heredoc|raw_")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import Layout, Node, Parts
+from forkhouse.patches import guard
+from forkhouse.patches.languages import Layout, Node, Parts, above_comments
 from forkhouse.patches.languages import text as plain
 
 if TYPE_CHECKING:
@@ -70,6 +71,12 @@ class _Source:
         return self.text[start:end]
 
 
+@lru_cache(maxsize=4)
+def _source(text: str) -> _Source:
+    """Return a text with its tree. The last few are kept: an operation, its proof and the next operation ask for the same."""
+    return _Source(text)
+
+
 def _walk(node: TreeNode) -> Iterator[TreeNode]:
     stack = [node]
     while stack:
@@ -82,7 +89,7 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
     """Return what a selector matches: commands by name, `set` of a variable as its assignment, functions and macros as scopes."""
     if selector.anchor is not None:
         return plain.find(text, selector, language)
-    source = _Source(text)
+    source = _source(text)
     if selector.call is not None or selector.assignment is not None:
         return _commands(source, selector)
     if selector.function is not None:
@@ -93,7 +100,7 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
             parts = _arguments(source, definition.children[0])
             start, end = source.span(definition)
             if parts and parts.spans and source.text[slice(*parts.spans[0])] == selector.function:
-                found.append(Node(start=start, end=len(text[:end].rstrip())))
+                found.append(Node(start=start, end=len(text[:end].rstrip()), head=above_comments(text, start, "#")))
         return found
     message = "CMake knows call, assignment, function and anchor; it has no classes, keys, patterns or rules here."
     raise PatchConflictError(message)
@@ -115,7 +122,7 @@ def _commands(source: _Source, selector: Selector) -> list[Node]:
         values = None
         if parts and selector.assignment is not None:
             values = Parts(spans=parts.spans[1:], start=parts.spans[0][1], end=parts.end, layout=Layout.WORDS)
-        nodes.append(Node(start=start, end=end, arguments=parts, items=values))
+        nodes.append(Node(start=start, end=end, arguments=parts, items=values, head=above_comments(source.text, start, "#")))
     return nodes
 
 
@@ -142,11 +149,45 @@ def _arguments(source: _Source, command: TreeNode) -> Parts | None:
 def faults(text: str, language: str) -> int:  # noqa: ARG001  # the protocol's signature
     """Return how many places the grammar cannot read."""
     try:
-        root = _Source(text).root
+        root = _source(text).root
     except PatchConflictError:
         return 1
     return sum(node.is_error or node.is_missing for node in _walk(root)) if root.has_error else 0
 
 
-def prove(step: Step) -> None:  # the protocol's signature
-    """Raise UnprovenError unless only what was meant has changed."""
+class _Tree:
+    """A node of the grammar, as the proof reads it."""
+
+    __slots__ = ("_inner", "_node", "_source", "end", "kind", "role", "start")
+
+    def __init__(self, node: TreeNode, source: _Source) -> None:
+        self._node, self._source = node, source
+        self._inner: list[guard.Tree] | None = None
+        self.kind = node.type
+        self.start, self.end = source.span(node)
+        while self.end > self.start and source.text[self.end - 1] in "\r\n\t ":
+            self.end -= 1
+        if node.is_error or node.is_missing:
+            self.role = guard.Role.FAULT
+        else:
+            self.role = guard.Role.COMMENT if self.kind in {"line_comment", "bracket_comment"} else guard.Role.CODE
+
+    def children(self) -> list[guard.Tree]:
+        if self._inner is None:
+            self._inner = [_Tree(node, self._source) for node in self._node.children]
+        return self._inner
+
+
+def prove(step: Step) -> None:
+    """Raise UnprovenError unless only what was meant has changed (see `guard`)."""
+    before, after = (_source(text) for text in (step.before, step.after))
+    guard.prove(_Tree(before.root, before), _Tree(after.root, after), step)
+
+
+def inner_lines(text: str, language: str) -> set[int]:  # noqa: ARG001  # the protocol's signature
+    """Return the numbers, from 0, of the lines that begin inside an argument in quotes or brackets."""
+    lines: set[int] = set()
+    for node in _walk(_source(text).root):
+        if node.type in {"quoted_argument", "bracket_argument"}:
+            lines.update(range(node.start_point.row + 1, node.end_point.row + 1))
+    return lines

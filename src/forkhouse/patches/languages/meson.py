@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import Node, Parts
+from forkhouse.patches import guard
+from forkhouse.patches.languages import Node, Parts, UnprovenError, above_comments
 from forkhouse.patches.languages import text as plain
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 _OPENING = {"lparen": "rparen", "lbracket": "rbracket", "lcurl": "rcurl"}
 _CLOSING = frozenset(_OPENING.values())
-_LAYOUT = frozenset({"whitespace", "comment"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,26 +37,26 @@ def _readable(text: str) -> str:
 
 def _tokens(text: str) -> list[_Token]:
     """Return the tokens of a build file with their places, without layout. Raises PatchConflictError for what Meson cannot read."""
+    lexed = [token for token in _lexed(text) if token.kind != "comment"]
+    closing = _matched([token.kind for token in lexed])
+    return [replace(token, closing=closing.get(position, -1)) for position, token in enumerate(lexed)]
+
+
+def _lexed(text: str) -> list[_Token]:
+    """Return the tokens of a build file with their places, comments among them. Raises PatchConflictError for what Meson cannot read."""
     from mesonbuild import mlog  # noqa: PLC0415  # start-up time
     from mesonbuild.mesonlib import MesonException  # noqa: PLC0415
     from mesonbuild.mparser import Lexer  # noqa: PLC0415
 
     try:
         with mlog.no_logging():
-            lexed = [token for token in Lexer(_readable(text)).lex("meson.build") if token.tid not in _LAYOUT]
+            lexed = [token for token in Lexer(_readable(text)).lex("meson.build") if token.tid != "whitespace"]
     except MesonException as error:
         message = f"not a Meson file: {error}"
         raise PatchConflictError(message) from error
-    closing = _matched([token.tid for token in lexed])
     return [
-        _Token(
-            kind=token.tid,
-            start=token.bytespan[0],
-            end=token.bytespan[1],
-            text=text[token.bytespan[0] : token.bytespan[1]],
-            closing=closing.get(position, -1),
-        )
-        for position, token in enumerate(lexed)
+        _Token(kind=token.tid, start=token.bytespan[0], end=token.bytespan[1], text=text[token.bytespan[0] : token.bytespan[1]])
+        for token in lexed
     ]
 
 
@@ -104,7 +104,7 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
         message = "Meson knows call, assignment and anchor; it has no functions, classes, keys, patterns or rules here."
         raise PatchConflictError(message)
     tokens = _tokens(text)
-    return _calls(text, tokens, selector) if selector.call is not None else _assignments(tokens, selector)
+    return _calls(text, tokens, selector) if selector.call is not None else _assignments(text, tokens, selector)
 
 
 def _calls(text: str, tokens: Sequence[_Token], selector: Selector) -> list[Node]:
@@ -119,11 +119,12 @@ def _calls(text: str, tokens: Sequence[_Token], selector: Selector) -> list[Node
         parts = _parts(tokens, position + 1)
         words = {text[start:end] for start, end in parts.spans}
         if selector.argument is None or selector.argument in words:
-            nodes.append(Node(start=tokens[position].start, end=tokens[tokens[position + 1].closing].end, arguments=parts))
+            start, end = tokens[position].start, tokens[tokens[position + 1].closing].end
+            nodes.append(Node(start=start, end=end, arguments=parts, head=above_comments(text, start, "#")))
     return nodes
 
 
-def _assignments(tokens: Sequence[_Token], selector: Selector) -> list[Node]:
+def _assignments(text: str, tokens: Sequence[_Token], selector: Selector) -> list[Node]:
     nodes = []
     for position in range(len(tokens) - 2):
         first, sign = tokens[position], tokens[position + 1]
@@ -137,7 +138,8 @@ def _assignments(tokens: Sequence[_Token], selector: Selector) -> list[Node]:
             continue
         # A list that something is added to, or that is added to something, is not the whole value: its items are not told apart.
         whole = tokens[value].kind == "lbracket" and tokens[value].closing == last - 1
-        nodes.append(Node(start=first.start, end=tokens[last - 1].end, items=_parts(tokens, value) if whole else None))
+        items = _parts(tokens, value) if whole else None
+        nodes.append(Node(start=first.start, end=tokens[last - 1].end, items=items, head=above_comments(text, first.start, "#")))
     return nodes
 
 
@@ -155,5 +157,77 @@ def faults(text: str, language: str) -> int:  # noqa: ARG001  # the protocol's s
     return 0
 
 
-def prove(step: Step) -> None:  # the protocol's signature
-    """Raise UnprovenError unless only what was meant has changed."""
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """A token, a bracket, a statement or a block of statements, as the proof reads it: Meson's own tree knows no comments."""
+
+    kind: str
+    start: int
+    end: int
+    role: guard.Role = guard.Role.CODE
+    inner: tuple[_Tree, ...] = ()
+
+    def children(self) -> tuple[_Tree, ...]:
+        return self.inner
+
+
+_BLOCKS = {"if": "endif", "foreach": "endforeach"}
+
+
+def _tree(text: str) -> _Tree:
+    """Return the tree of a text. Raises PatchConflictError for what Meson cannot read."""
+    open_nodes: list[tuple[str, str, list[_Tree]]] = [("file", "", []), ("statement", "", [])]
+
+    def close() -> None:
+        kind, _, inner = open_nodes.pop()
+        if inner:
+            open_nodes[-1][2].append(_Tree(kind, inner[0].start, inner[-1].end, inner=tuple(inner)))
+
+    for token in _lexed(text):
+        leaf = _Tree(token.kind, token.start, token.end, guard.Role.COMMENT if token.kind == "comment" else guard.Role.CODE)
+        kind, closing, inner = open_nodes[-1]
+        if token.kind in _OPENING:
+            open_nodes.append(("bracket", _OPENING[token.kind], [leaf]))
+        elif token.kind == closing and kind == "bracket":
+            inner.append(leaf)
+            close()
+        elif token.kind in _BLOCKS and kind == "statement" and not inner:
+            open_nodes[-1] = ("block", _BLOCKS[token.kind], [])
+            open_nodes.append(("statement", "", [leaf]))
+        elif token.kind == "eol" or (token.kind == "comment" and kind == "statement" and not inner):
+            if token.kind == "comment":
+                open_nodes[-2][2].append(leaf)
+                continue
+            if kind == "statement":
+                close()
+                ended = inner[-1].kind if inner else ""
+                if open_nodes[-1][0] == "block" and ended == open_nodes[-1][1]:
+                    close()
+                open_nodes.append(("statement", "", []))
+        else:
+            inner.append(leaf)
+    while len(open_nodes) > 1:
+        close()
+    return _Tree("file", 0, len(text), inner=tuple(open_nodes[0][2]))
+
+
+def prove(step: Step) -> None:
+    """Raise UnprovenError unless only what was meant has changed (see `guard`)."""
+    if faults(step.before, step.language):
+        what = "Meson does not read this file, so what is changed in it cannot be told. Edit it by an `anchor`, in the language text."
+        raise UnprovenError(what, text=step.before, position=step.splices[0][0])
+    guard.prove(_tree(step.before), _tree(step.after), step)
+
+
+def inner_lines(text: str, language: str) -> set[int]:  # noqa: ARG001  # the protocol's signature
+    """Return the numbers, from 0, of the lines that begin inside a string of several lines."""
+    lines: set[int] = set()
+    try:
+        tokens = _lexed(text)
+    except PatchConflictError:
+        return lines
+    for token in tokens:
+        if "string" in token.kind:
+            first = text.count("\n", 0, token.start)
+            lines.update(range(first + 1, first + 1 + text.count("\n", token.start, token.end)))
+    return lines
