@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
-from forkhouse.patches.languages import UnprovenError, line_start
+from forkhouse.patches.edits import CodeOperation
+from forkhouse.patches.languages import UnprovenError, line_end, line_start
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from forkhouse.patches.edits import Operation
     from forkhouse.patches.languages import Splice, Step
 
 SHOWN = 40
@@ -94,10 +96,25 @@ class Shift:
             moved += len(new) - (stop - start)
 
 
-def prove(before: Tree, after: Tree, step: Step) -> None:
-    """Raise UnprovenError unless only what was meant has changed between two trees."""
+def prove(before: Tree, after: Tree, step: Step, inner_lines: Callable[[str, str], set[int]]) -> None:
+    """Raise UnprovenError unless only what was meant has changed between two trees.
+
+    `inner_lines` says which lines of a text begin inside a literal.
+    """
     splices = tuple(sorted(step.splices, key=lambda splice: splice[:2]))
-    _Proof(step=step, shift=Shift(splices), new=tuple(Shift(splices).new())).same(before, after)
+    proof = _Proof(step=step, shift=Shift(splices), new=tuple(Shift(splices).new()))
+    proof.same(before, after)
+    if any("\n" in new for _, _, new in splices):
+        proof.literals(inner_lines(step.after, step.language))
+
+
+def _templates(operation: Operation) -> list[str]:
+    """Return what an operation brings, as its edit writes it."""
+    if not isinstance(operation, CodeOperation):
+        return []
+    changes = (operation.argument, operation.item, operation.include, operation.import_)
+    said = [operation.with_, operation.insert.text if operation.insert else None, *(each.come for each in changes if each is not None)]
+    return [each for each in said if each is not None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,10 +152,29 @@ class _Proof:
         self._attached(old, now, known)
         self._comments(old)
 
+    def literals(self, inner: set[int]) -> None:
+        """Hold each line that was put in and begins inside a literal to what the edit says: its white space is the literal's."""
+        templates = _templates(self.step.operation)
+        if any("$" in template for template in templates):
+            return  # what was captured comes from the file, as it stands there
+        written = {line for template in templates for line in template.split("\n")}
+        for first, last in self.new:
+            place = self.step.after.find("\n", first, last)
+            while place >= 0:
+                if self.step.after.count("\n", 0, place) + 1 in inner:
+                    line = self.step.after[place + 1 : min(last, line_end(self.step.after, place + 1))]
+                    if line not in written and not any(each.startswith(line) for each in written):
+                        what = f"the line '{line.strip()}' would have other white space in a literal than the edit gives it"
+                        raise UnprovenError(what, text=self.step.after, position=place + 1)
+                place = self.step.after.find("\n", place + 1, last)
+
     def _touched(self, node: Tree, now: Sequence[Tree], known: dict[tuple[int, int], tuple[Tree, Tree]]) -> None:
         """Find the node again that a splice changed a part of."""
         if not self.shift.leaves(self.step.before, node.start, node.end):
             return  # it is gone, and what came for it is new
+        if node.role is Role.COMMENT and not self._by_anchor():
+            what = f"the comment '{self._said(node)}' would be changed"
+            raise UnprovenError(what, text=self.step.before, position=node.start)
         first, last = self.shift.end(node.start), self.shift.start(node.end)
         likely = [
             each
@@ -256,6 +292,15 @@ class _Proof:
                 f"'{self._said(heir, now=True)}'" if heir is not None else "nothing"
             )
             raise UnprovenError(what, text=self.step.before, position=node.start)
+
+    def _by_anchor(self) -> bool:
+        """Say whether the operation names a text, wherever that stands."""
+        operation = self.step.operation
+        if not isinstance(operation, CodeOperation):
+            return False
+        place = operation.insert
+        selectors = (operation.replace, operation.wrap, operation.remove, place.before if place else None, place.after if place else None)
+        return any(selector is not None and selector.anchor is not None for selector in selectors)
 
     def _removed(self, node: Tree) -> bool:
         """Say whether a node goes without anything in its place."""

@@ -194,7 +194,8 @@ def _macro_definitions(root: SgNode, name: str, text: str) -> list[Node]:
         start, end = call.range().start.index, call.range().end.index
         if made_up.text() == "" and _is_macro_name(text[start:end], name):
             span = (start, body.range().end.index)
-            nodes.append(Node(start=span[0], end=span[1], outer=_with_lead(statement, span, "c", text)))
+            outer = _with_lead(statement, span, "c", text)
+            nodes.append(Node(start=span[0], end=span[1], outer=outer, head=_head(statement, outer[0], text)))
     return nodes
 
 
@@ -641,6 +642,13 @@ def _yaml_refuses(text: str) -> bool:
     return False
 
 
+def _before_block(node: SgNode) -> bool:
+    """Say whether a semicolon was made up between a macro and its block, as in `TEST(suite, case) {`: that is what such code looks like."""
+    statement = node.parent()
+    body = statement.next() if statement is not None else None
+    return statement is not None and statement.kind() == "expression_statement" and body is not None and body.kind() == "compound_statement"
+
+
 class _Tree:
     """A node of ast-grep's, as the proof reads it."""
 
@@ -657,7 +665,7 @@ class _Tree:
         self.role = self._role()
 
     def _role(self) -> guard.Role:
-        if self.kind == "ERROR" or (self.start == self.end and _made_up(self._node)):
+        if self.kind == "ERROR" or (self.start == self.end and _made_up(self._node) and not _before_block(self._node)):
             return guard.Role.FAULT
         if self.kind in {"attribute_item", "decorator"}:
             return guard.Role.LEAD
@@ -681,7 +689,7 @@ def prove(step: Step) -> None:
     if step.language in {"yaml", "json"}:
         return
     before, after = (_Tree(root_of(text, step.language), text, step.language) for text in (step.before, step.after))
-    guard.prove(before, after, step)
+    guard.prove(before, after, step, inner_lines)
 
 
 _LITERAL = re.compile(r"string|heredoc|raw_")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
 from forkhouse.patches import guard
-from forkhouse.patches.languages import Layout, Node, Parts, above_comments
+from forkhouse.patches.languages import Layout, Node, Parts, indentation
 from forkhouse.patches.languages import text as plain
 
 if TYPE_CHECKING:
@@ -100,10 +100,25 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
             parts = _arguments(source, definition.children[0])
             start, end = source.span(definition)
             if parts and parts.spans and source.text[slice(*parts.spans[0])] == selector.function:
-                found.append(Node(start=start, end=len(text[:end].rstrip()), head=above_comments(text, start, "#")))
+                found.append(Node(start=start, end=len(text[:end].rstrip()), head=_head(source, definition)))
         return found
     message = "CMake knows call, assignment, function and anchor; it has no classes, keys, patterns or rules here."
     raise PatchConflictError(message)
+
+
+_COMMENT_KINDS = frozenset({"line_comment", "bracket_comment"})
+
+
+def _head(source: _Source, node: TreeNode) -> int | None:
+    """Return where comments begin that stand directly over a command; None where there are none, or they are the file's head."""
+    text = source.text
+    first, previous = source.span(node)[0], node.prev_sibling
+    while previous is not None and previous.type in _COMMENT_KINDS:
+        start, end = source.span(previous)
+        if text[end:first].strip() or text[end:first].count("\n") > 1 or indentation(text, start) is None:
+            break
+        first, previous = start, previous.prev_sibling
+    return first if first < source.span(node)[0] and text[:first].strip("\ufeff \t\r\n") else None
 
 
 def _commands(source: _Source, selector: Selector) -> list[Node]:
@@ -122,7 +137,7 @@ def _commands(source: _Source, selector: Selector) -> list[Node]:
         values = None
         if parts and selector.assignment is not None:
             values = Parts(spans=parts.spans[1:], start=parts.spans[0][1], end=parts.end, layout=Layout.WORDS)
-        nodes.append(Node(start=start, end=end, arguments=parts, items=values, head=above_comments(source.text, start, "#")))
+        nodes.append(Node(start=start, end=end, arguments=parts, items=values, head=_head(source, command)))
     return nodes
 
 
@@ -170,7 +185,7 @@ class _Tree:
         if node.is_error or node.is_missing:
             self.role = guard.Role.FAULT
         else:
-            self.role = guard.Role.COMMENT if self.kind in {"line_comment", "bracket_comment"} else guard.Role.CODE
+            self.role = guard.Role.COMMENT if self.kind in _COMMENT_KINDS else guard.Role.CODE
 
     def children(self) -> list[guard.Tree]:
         if self._inner is None:
@@ -181,7 +196,7 @@ class _Tree:
 def prove(step: Step) -> None:
     """Raise UnprovenError unless only what was meant has changed (see `guard`)."""
     before, after = (_source(text) for text in (step.before, step.after))
-    guard.prove(_Tree(before.root, before), _Tree(after.root, after), step)
+    guard.prove(_Tree(before.root, before), _Tree(after.root, after), step, inner_lines)
 
 
 def inner_lines(text: str, language: str) -> set[int]:  # noqa: ARG001  # the protocol's signature

@@ -184,7 +184,8 @@ def _tree(text: str) -> _Tree:
             open_nodes[-1][2].append(_Tree(kind, inner[0].start, inner[-1].end, inner=tuple(inner)))
 
     for token in _lexed(text):
-        leaf = _Tree(token.kind, token.start, token.end, guard.Role.COMMENT if token.kind == "comment" else guard.Role.CODE)
+        end = token.start + len(text[token.start : token.end].rstrip()) if token.kind == "comment" else token.end
+        leaf = _Tree(token.kind, token.start, end, guard.Role.COMMENT if token.kind == "comment" else guard.Role.CODE)
         kind, closing, inner = open_nodes[-1]
         if token.kind in _OPENING:
             open_nodes.append(("bracket", _OPENING[token.kind], [leaf]))
@@ -216,7 +217,7 @@ def prove(step: Step) -> None:
     if faults(step.before, step.language):
         what = "Meson does not read this file, so what is changed in it cannot be told. Edit it by an `anchor`, in the language text."
         raise UnprovenError(what, text=step.before, position=step.splices[0][0])
-    guard.prove(_tree(step.before), _tree(step.after), step)
+    guard.prove(_tree(step.before), _tree(step.after), step, inner_lines)
 
 
 def inner_lines(text: str, language: str) -> set[int]:  # noqa: ARG001  # the protocol's signature
