@@ -184,8 +184,15 @@ class _Proof:
         if not likely:
             what = f"'{self._said(node)}' would be something else than the {_name(node)} that it is"
             raise UnprovenError(what, text=self.step.before, position=node.start)
-        known[likely[0].start, likely[0].end] = node, likely[0]
-        self.same(node, likely[0])
+        found = likely[0]
+        known[found.start, found.end] = node, found
+        self.same(node, found)
+        for (first, last, new), (start, end) in zip(self.shift.splices, self.new, strict=True):
+            blank = len(new) - len(new.lstrip())
+            inside = first < last and node.start <= first and last <= node.end and bool(new.strip())
+            if inside and not (found.start <= start + blank and end - (len(new) - len(new.rstrip())) <= found.end):
+                what = f"'{' '.join(new.split())[:SHOWN]}' would be only in part where '{self._said(node)}' has what it replaces"
+                raise UnprovenError(what, text=self.step.before, position=first)
 
     def _kept(
         self,

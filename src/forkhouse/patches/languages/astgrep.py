@@ -288,6 +288,11 @@ def _named(root: SgNode, kinds: Mapping[str, str], name: str) -> Iterator[SgNode
 
 
 def _is_name(holder: SgNode, name: str, kind: str) -> bool:
+    if kind == "function_definition" and holder.kind() == "parenthesized_declarator":
+        # A macro with one argument, such as `MODULE(name) {`, which looks like a type and a name in brackets.
+        definition = holder.parent()
+        head = "" if definition is None else definition.text()[: holder.range().end.index - definition.range().start.index]
+        return _is_macro_name(head, name)
     # A declarator wraps its name in pointers, parameters and templates; a key may be quoted.
     while holder.kind().endswith("declarator"):
         inner = holder.field("declarator")

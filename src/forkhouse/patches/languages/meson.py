@@ -212,11 +212,55 @@ def _tree(text: str) -> _Tree:
     return _Tree("file", 0, len(text), inner=tuple(open_nodes[0][2]))
 
 
+_OPERATORS = frozenset(
+    {
+        "plus",
+        "dash",
+        "star",
+        "percent",
+        "fslash",
+        "equal",
+        "nequal",
+        "lt",
+        "le",
+        "gt",
+        "ge",
+        "and",
+        "or",
+        "not",
+        "in",
+        "questionmark",
+        "dot",
+    }
+)
+
+
+def _prove_units(step: Step) -> None:
+    """Raise UnprovenError where an operand would become several: an operator beside it would take a part of it."""
+    shift = guard.Shift(tuple(sorted(step.splices, key=lambda splice: splice[:2])))
+    after = [token for token in _lexed(step.after) if token.kind not in {"comment", "eol"}]
+    for first, last in shift.new():
+        inside = [token for token in after if first <= token.start and token.end <= last]
+        before = next((token for token in reversed(after) if token.end <= first), None)
+        behind = next((token for token in after if token.start >= last), None)
+        beside = {token.kind for token in (before, behind) if token is not None}
+        depth = 0
+        for token in inside:
+            depth += (token.kind in _OPENING) - (token.kind in _CLOSING)
+            own = token.kind in _OPERATORS - {"dot"} or token.kind == "comma"
+            if depth == 0 and own and token is not inside[-1] and token is not inside[0] and beside & _OPERATORS:
+                what = (
+                    "what is put there has an operator of its own beside another one, which would take a part of it. Put brackets around it"
+                )
+                raise UnprovenError(what, text=step.after, position=token.start)
+
+
 def prove(step: Step) -> None:
     """Raise UnprovenError unless only what was meant has changed (see `guard`)."""
     if faults(step.before, step.language):
         what = "Meson does not read this file, so what is changed in it cannot be told. Edit it by an `anchor`, in the language text."
         raise UnprovenError(what, text=step.before, position=step.splices[0][0])
+    _prove_units(step)
     guard.prove(_tree(step.before), _tree(step.after), step, inner_lines)
 
 

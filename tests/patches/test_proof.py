@@ -1,0 +1,231 @@
+"""Only what was meant has changed: what belongs to a construct goes with it, literals stay as written, and what cannot be proven is refused."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+from textwrap import indent
+
+import pytest
+
+from forkhouse.documents import parse
+from forkhouse.errors import PatchConflictError
+from forkhouse.patches.edits import AddedFile, FileEdit, StructuralEdit
+from forkhouse.patches.operations import apply_edit
+
+HEADER = "Subject: s\nDescription: d\nOrigin: o\nForwarded: no\nRetire-When: never\n"
+
+
+def edit_of(language: str, operations: str) -> FileEdit:
+    text = f"{HEADER}edits:\n  - path: file\n    language: {language}\n    operations:\n{indent(operations, '      ')}"
+    (edit,) = parse(StructuralEdit, text, name="edit").edits
+    assert not isinstance(edit, AddedFile)
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("language", "operation", "old", "new"),
+    [
+        # A definition of a macro has its line, and no other.
+        ("c", "replace: {assignment: N}\n  with: '#define N 2'", "#define N 1\nint a;\n", "#define N 2\nint a;\n"),
+        ("c", "remove: {assignment: N}", "#define N\t \n#define KEPT 1\n", "#define KEPT 1\n"),
+        ("cpp", "remove: {assignment: N}", "#define N \r\n#define KEPT 1\r\n", "#define KEPT 1\r\n"),
+        ("c", "remove: {assignment: M}", "#define M(x) \\\n  do { x; \\\n  } while (0)\nint c;\n", "int c;\n"),
+        (
+            "c",
+            "insert: {after: {assignment: N}, text: '#define O 2'}",
+            "#define N 1 // why\nint a;\n",
+            "#define N 1 // why\n#define O 2\nint a;\n",
+        ),
+        # What stands before a definition and belongs to it.
+        ("rust", "remove: {function: f}", "/// One.\n#[a]\n// why\n#[b]\nfn f() {}\n\n#[c]\nfn g() {}\n", "\n#[c]\nfn g() {}\n"),
+        ("rust", "remove: {class: A}", "fn f() {}\n/** One. */\n#[derive(B)]\nstruct A;\n", "fn f() {}\n"),
+        ("rust", "remove: {class: impl A}", "#[cfg(b)]\nimpl A {}\nfn f() {}\n", "fn f() {}\n"),
+        ("rust", "import: {remove: 'use a::b;'}", "#[cfg(c)]\nuse a::b;\nuse d;\n", "use d;\n"),
+        ("rust", "remove: {function: f}", "impl A {\n    //! Of A.\n\n    /// One.\n    fn f() {}\n}\n", "impl A {\n    //! Of A.\n\n}\n"),
+        (
+            "cpp",
+            "remove: {function: f}",
+            "int a;\n/// One.\ntemplate <class T>\n[[nodiscard]] T f() { return 1; }\nint b;\n",
+            "int a;\nint b;\n",
+        ),
+        ("cpp", "remove: {function: f}", 'int a;\nextern "C" int f() { return 1; }\nint b;\n', "int a;\nint b;\n"),
+        ("python", "remove: {function: f}", "@a\n# why\n@b\ndef f():\n    pass\nx = 1\n", "x = 1\n"),
+        # A comment stays with what it stands over.
+        (
+            "python",
+            "insert: {before: {function: f}, text: x = 1}",
+            "a = 1\n\n# Of f.\ndef f(): pass\n",
+            "a = 1\n\nx = 1\n# Of f.\ndef f(): pass\n",
+        ),
+        (
+            "rust",
+            "insert: {before: {function: f}, text: 'fn g() {}'}",
+            "use a;\n\n/// Of f.\nfn f() {}\n",
+            "use a;\n\nfn g() {}\n/// Of f.\nfn f() {}\n",
+        ),
+        (
+            "c",
+            "insert: {before: {call: f}, text: g();}",
+            "int m() {\n  /* Of\n   f. */\n  f();\n}\n",
+            "int m() {\n  g();\n  /* Of\n   f. */\n  f();\n}\n",
+        ),
+        ("bash", "insert: {before: {call: f}, text: g}", "a\n\n# Of f.\nf\n", "a\n\ng\n# Of f.\nf\n"),
+        ("meson", "insert: {before: {call: f}, text: g()}", "a()\n\n# Of f.\nf()\n", "a()\n\ng()\n# Of f.\nf()\n"),
+        (
+            "cmake",
+            "insert: {before: {function: f}, text: g()}",
+            "a()\n#[[ Of\n#f. ]]\nfunction(f)\nendfunction()\n",
+            "a()\ng()\n#[[ Of\n#f. ]]\nfunction(f)\nendfunction()\n",
+        ),
+        # But the head of a file speaks of the file.
+        ("bash", "insert: {before: {call: f}, text: g}", "#!/bin/sh\n# Licence.\nf\n", "#!/bin/sh\n# Licence.\ng\nf\n"),
+        # A statement goes with what separates it from its neighbours.
+        ("python", "remove: {call: b}", "a(); b(1); c()\n", "a(); c()\n"),
+        ("python", "remove: {call: c}", "a(); c() # why\n", "a() # why\n"),
+        ("python", "remove: {call: a}", "if x: a(); b()\n", "if x: b()\n"),
+        ("python", "import: {remove: import a}", "import a; import b\n", "import b\n"),
+        ("bash", "remove: {call: a}", "a & b\n", "b\n"),
+        ("bash", "remove: {call: b}", "f() { a; b; }\n", "f() { a; }\n"),
+        # The only import of a block leaves an empty statement.
+        (
+            "python",
+            "import: {remove: import a}",
+            "try:\n    import a\nexcept E:\n    a = None\n",
+            "try:\n    pass\nexcept E:\n    a = None\n",
+        ),
+        # A bracket comment of CMake ends before its line does.
+        ("cmake", "argument: {of: {call: f}, remove: a}", "f(x\n  a #[=[why]=] m\n)\n", "f(x #[=[why]=] m\n)\n"),
+        ("cmake", "argument: {of: {call: f}, remove: a}", "f(x\n  a #[[why]] # and\n  m)\n", "f(x\n  m)\n"),
+    ],
+)
+def test_what_belongs_to_a_construct_goes_with_it_and_nothing_else(language: str, operation: str, old: str, new: str) -> None:
+    assert apply_edit(old, edit_of(language, f"- {operation}")) == new
+
+
+@pytest.mark.parametrize(
+    ("language", "operation", "old", "new"),
+    [
+        ("cpp", "remove: {function: 'T(a, b)'}", "T(a, b) {\n  x();\n}\nT(a, c) {\n}\n", "T(a, c) {\n}\n"),
+        (
+            "c",
+            "replace: {function: 'T(a,b)'}\n  with: int y;",
+            "int x;\nT( a, b )\n{\n  x();\n}\nT(a, c) {\n}\n",
+            "int x;\nint y;\nT(a, c) {\n}\n",
+        ),
+        ("c", "insert: {before: {function: T}, text: int y;}", "int x;\n// Of T.\nT(a) {\n}\n", "int x;\nint y;\n// Of T.\nT(a) {\n}\n"),
+        (
+            "c",
+            "insert: {before: {function: f}, text: int y;}",
+            "API struct s *f(void) {\n}\nint z;\n",
+            "int y;\nAPI struct s *f(void) {\n}\nint z;\n",
+        ),
+        ("cpp", "remove: {function: f}", "int a;\nEXPORT_IT(b) static int f(int c) {\n  return c;\n}\nint z;\n", "int a;\nint z;\n"),
+        (
+            "c",
+            "replace: {function: f}\n  with: int f;",
+            "static FORCE_INLINE status_t\nf(int a) {\n  return a;\n}\nint z;\n",
+            "int f;\nint z;\n",
+        ),
+        ("cpp", "remove: {function: k}", "int a;\n__global__ void __launch_bounds__(N(1)) k(int b) {\n}\nint z;\n", "int a;\nint z;\n"),
+        (
+            "cpp",
+            "replace: {call: k}\n  with: 'run(k, 1)'",
+            "void f() {\n  k<<<grid(1), 2, 0, s>>>(1);\n}\n",
+            "void f() {\n  run(k, 1);\n}\n",
+        ),
+        (
+            "cpp",
+            "argument: {of: {call: k}, add: b}",
+            'void f() {\n  g("<<<");\n  k<<<1, 2>>>(a);\n}\n',
+            'void f() {\n  g("<<<");\n  k<<<1, 2>>>(a, b);\n}\n',
+        ),
+    ],
+)
+def test_macros_that_no_grammar_knows_hide_no_declaration(language: str, operation: str, old: str, new: str) -> None:
+    assert apply_edit(old, edit_of(language, f"- {operation}")) == new
+
+
+@pytest.mark.parametrize(
+    ("language", "operation", "old", "message"),
+    [
+        # The tree would be another one, though each word outside of the match is there.
+        ("c", "replace: {call: f}\n  with: a + b", "int x = f() * 2;\n", r"would be something else"),
+        ("python", "replace: {call: f}\n  with: a or b", "x = not f()\n", r"'not f\(\)' would be something else"),
+        ("python", "replace: {call: f}\n  with: a if b else c", "x = f() + 1\n", r"'f\(\) \+ 1' would be something else"),
+        ("rust", "replace: {call: f}\n  with: a + b", "fn m() { g(f() as u8) }\n", "would be something else"),
+        ("bash", "replace: {call: f}\n  with: 'a; b'", "f && c\n", "would be only in part where 'f && c'"),
+        ("c", "replace: {call: f}\n  with: 'a(); b()'", "void m() { if (x) f(); c(); }\n", "would be something else"),
+        ("cpp", "insert: {before: {function: f}, text: '#if A'}", "int b;\nvoid f() {}\nint c;\n", "no cpp any more|does not name"),
+        ("meson", "replace: {call: f}\n  with: 'a, b'", "x = [f() + c]\n", "would take a part of it"),
+        # What guards the code would guard other code.
+        ("rust", "insert: {before: {anchor: fn f}, text: 'fn g() {} '}", "/// Of f.\nfn f() {}\n", "'/// Of f.' belongs to 'fn f"),
+        ("rust", 'remove: {anchor: "fn f() {}\\n"}', "#[cfg(a)]\nfn f() {}\nfn g() {}\n", r"'#\[cfg\(a\)\]' belongs to 'fn f"),
+        ("python", 'insert: {before: {anchor: def f}, text: "x = 1\\n"}', "y = 1\n\n# Of f.\ndef f(): pass\n", "'# Of f.' belongs to"),
+        # A comment would be a comment no more, or of another line.
+        ("bash", 'remove: {anchor: "1\n"}', "a 1\n# why\n", "would stand behind other code"),
+        ("cmake", "remove: {call: f}", "f() #[[why]] g()\n", "would stand alone on its line"),
+        # Where the grammar reads nothing, nothing is proven.
+        ("cpp", "insert: {after: {function: f}, text: int y;}", "void f() {}\n= ] ;\nint z;\n", "does not read"),
+        (
+            "c",
+            "item: {of: {assignment: n}, add: '1'}",
+            "int n[] = {\n  2,\n#ifdef A\n  3,\n#endif\n};\n",
+            "no items that can be told apart",
+        ),
+        ("c", "item: {of: {class: e}, add: B}", "enum e {\n  A,\n#if X\n  C,\n#endif\n};\n", "no items that can be told apart"),
+        (
+            "cpp",
+            "replace: {pattern: 'k<<<1>>>($A)'}\n  with: f($A)",
+            "void f() { k<<<1>>>(a); }\n",
+            "CUDA's own words and launches are blanks",
+        ),
+        ("meson", "remove: {call: f}", "f()\nx = = 1\n", "Meson does not read this file"),
+    ],
+)
+def test_what_cannot_be_proven_is_refused(language: str, operation: str, old: str, message: str) -> None:
+    with pytest.raises(PatchConflictError, match=message):
+        apply_edit(old, edit_of(language, f"- {operation}"))
+
+
+def test_lines_inside_literals_are_not_indented() -> None:
+    shell = apply_edit(
+        "if true; then\n\told\nfi\n",
+        edit_of("bash", "- replace: {call: old}\n  with: |\n    cat <<E\n    a\n     b\n    E\n    c 'x\n    y'\n"),
+    )
+    assert shell == "if true; then\n\tcat <<E\na\n b\nE\n\tc 'x\ny'\nfi\n"
+    assert subprocess.run(["bash", "-n"], input=shell, text=True, check=False, capture_output=True).stderr == ""
+    python = apply_edit(
+        "class A:\n    def f(self):\n        pass\n",
+        edit_of(
+            "python",
+            "- replace: {function: f}\n  with: |\n    def f(self):\n        return '''\n    a\n      {b}''', f'''\n    {c}\n    '''\n",
+        ),
+    )
+    returned = ast.parse(python).body[0]
+    assert [node.value for node in ast.walk(returned) if isinstance(node, ast.Constant)] == ["\na\n  {b}", "\n", "\n"]
+    assert '        return """' not in python
+
+
+@pytest.mark.parametrize(
+    ("language", "old", "code", "literal"),
+    [
+        ("cpp", "struct A {\n  void f() {}\n};\n", 'void f() {\n  s = R"q(x\ny)q";\n}', 'R"q(x\ny)q"'),
+        ("rust", "impl A {\n    fn f() {}\n}\n", 'fn f() {\n    let s = r#"x\ny"#;\n}', 'r#"x\ny"#'),
+        ("rust", "impl A {\n    fn f() {}\n}\n", 'fn f() {\n    let s = "x\ny";\n}', '"x\ny"'),
+        ("cmake", "if(A)\n  f()\nendif()\n", 'f([=[x\ny]=] "z\nq")', '[=[x\ny]=] "z\nq"'),
+        ("meson", "if a\n  f()\nendif\n", "f('''x\ny''')", "'''x\ny'''"),
+    ],
+)
+def test_literals_of_each_language_stay_as_written(language: str, old: str, code: str, literal: str) -> None:
+    selector = "function" if language in {"cpp", "rust"} else "call"
+    new = apply_edit(old, edit_of(language, f"- replace: {{{selector}: f}}\n  with: |\n{indent(code, '    ', lambda _: True)}\n"))
+    assert literal in new
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_line_end_is_that_of_its_own_line(newline: str) -> None:
+    text = f"a(){newline}b()\nc(){newline}d()\n"
+    changed = apply_edit(text, edit_of("python", "- insert: {before: {call: c}, text: x()}"))
+    assert changed == f"a(){newline}b()\nx(){newline}c(){newline}d()\n"
+    assert apply_edit(text, edit_of("python", "- insert: {after: {call: b}, text: x()}")) == f"a(){newline}b()\nx()\nc(){newline}d()\n"
