@@ -163,7 +163,7 @@ def test_macros_that_no_grammar_knows_hide_no_declaration(language: str, operati
         ("rust", 'remove: {anchor: "fn f() {}\\n"}', "#[cfg(a)]\nfn f() {}\nfn g() {}\n", r"'#\[cfg\(a\)\]' belongs to 'fn f"),
         ("python", 'insert: {before: {anchor: def f}, text: "x = 1\\n"}', "y = 1\n\n# Of f.\ndef f(): pass\n", "'# Of f.' belongs to"),
         # A comment would be a comment no more, or of another line.
-        ("bash", 'remove: {anchor: "1\n"}', "a 1\n# why\n", "would stand behind other code"),
+        ("bash", 'remove: {anchor: "1\\n"}', "a 1\n# why\n", "would stand behind other code"),
         ("cmake", "remove: {call: f}", "f() #[[why]] g()\n", "would stand alone on its line"),
         # Where the grammar reads nothing, nothing is proven.
         ("cpp", "insert: {after: {function: f}, text: int y;}", "void f() {}\n= ] ;\nint z;\n", "does not read"),
