@@ -78,6 +78,13 @@ def edit_of(language: str, operations: str) -> FileEdit:
             "a()\n#[[ Of\n#f. ]]\nfunction(f)\nendfunction()\n",
             "a()\ng()\n#[[ Of\n#f. ]]\nfunction(f)\nendfunction()\n",
         ),
+        ("python", "import: {add: import a}", "# Licence.\n\n# Of x.\nx = 1\n", "# Licence.\n\nimport a\n\n# Of x.\nx = 1\n"),
+        (
+            "c",
+            "include: {add: '#include <a.h>'}",
+            "/* L. */\n\n/** Of x. */\nint x;\n",
+            "/* L. */\n\n#include <a.h>\n\n/** Of x. */\nint x;\n",
+        ),
         # But the head of a file speaks of the file.
         ("bash", "insert: {before: {call: f}, text: g}", "#!/bin/sh\n# Licence.\nf\n", "#!/bin/sh\n# Licence.\ng\nf\n"),
         # A statement goes with what separates it from its neighbours.
@@ -158,6 +165,8 @@ def test_macros_that_no_grammar_knows_hide_no_declaration(language: str, operati
         ("c", "replace: {call: f}\n  with: 'a(); b()'", "void m() { if (x) f(); c(); }\n", "would be something else"),
         ("cpp", "insert: {before: {function: f}, text: '#if A'}", "int b;\nvoid f() {}\nint c;\n", "no cpp any more|does not name"),
         ("meson", "replace: {call: f}\n  with: 'a, b'", "x = [f() + c]\n", "would take a part of it"),
+        ("c", "insert: {after: {call: f}, text: g();}", "void m() {\n  if (a)\n    f();\n  h();\n}\n", "all of a branch without braces"),
+        ("c", "insert: {before: {call: f}, text: g();}", "void m() {\n  if (a)\n    f();\n  h();\n}\n", "would be something else"),
         # What guards the code would guard other code.
         ("rust", "insert: {before: {anchor: fn f}, text: 'fn g() {} '}", "/// Of f.\nfn f() {}\n", "'/// Of f.' belongs to 'fn f"),
         ("rust", 'remove: {anchor: "fn f() {}\\n"}', "#[cfg(a)]\nfn f() {}\nfn g() {}\n", r"'#\[cfg\(a\)\]' belongs to 'fn f"),

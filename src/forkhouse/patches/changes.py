@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from forkhouse.errors import PatchConflictError
 from forkhouse.patches import parts as layout
 from forkhouse.patches.edits import CodeOperation, CountRange, KeyOperation, LineChange, PartChange, Place, Selector
-from forkhouse.patches.languages import backend, indentation, is_blank, line_end, line_start, newline_at, newline_of, next_line
+from forkhouse.patches.languages import backend, indentation, is_blank, line_end, line_start, newline_at, next_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -160,6 +160,9 @@ def _before(template: str, node: Node, selector: Selector, text: str, language: 
 
 def _after(template: str, node: Node, selector: Selector, text: str, language: str) -> Splice:
     """Insert after a match: on its own line when the match, but for a comment, is alone on its lines."""
+    if language in {"c", "cpp"} and node.instead == ";":
+        message = f"{selector.said()} is all of a branch without braces: what is put behind it would stand outside. Replace it by a block."
+        raise PatchConflictError(message)
     start, end = node.whole
     spaces = indentation(text, start) if selector.anchor is None else None
     new = filled(template, node, selector, text, language)
@@ -184,7 +187,7 @@ def _of_parts(text: str, change: PartChange, language: str, *, of_call: bool) ->
             if not is_part(text[start:end], change.gone or ""):
                 continue
             if change.with_ is not None:
-                found.append([(start, end, change.with_.replace("\n", newline_of(text)))])
+                found.append([(start, end, change.with_.replace("\n", newline_at(text, start)))])
             else:
                 found.append(layout.removed(text, parts, position, language))
     return found

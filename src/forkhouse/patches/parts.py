@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import Layout, indentation, is_blank, line_end, line_start, newline_of, next_line
+from forkhouse.patches.languages import Layout, indentation, is_blank, line_end, line_start, newline_at, next_line
 
 if TYPE_CHECKING:
     from forkhouse.patches.languages import Parts, Splice
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def added(text: str, parts: Parts, new: str, language: str) -> list[Splice]:
     """Put a part last."""
-    newline = newline_of(text)
+    newline = newline_at(text, parts.spans[-1][0] if parts.spans else parts.start)
     new = new.replace("\n", newline)
     if not parts.spans:
         return [(parts.start, parts.start, new if text[parts.start - 1 : parts.start] in {"(", "[", "{"} else f" {new}")]
@@ -39,8 +39,8 @@ def added(text: str, parts: Parts, new: str, language: str) -> list[Splice]:
 
 
 def _added_after_comma(text: str, parts: Parts, new: str, language: str) -> list[Splice]:
-    newline = newline_of(text)
     start, end = parts.spans[-1]
+    newline = newline_at(text, start)
     spaces = indentation(text, start)
     trailing = bool(parts.commas) and parts.commas[-1] >= end
     at = parts.commas[-1] + 1 if trailing else end

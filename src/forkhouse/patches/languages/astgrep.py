@@ -195,7 +195,7 @@ def _macro_definitions(root: SgNode, name: str, text: str) -> list[Node]:
         if made_up.text() == "" and _is_macro_name(text[start:end], name):
             span = (start, body.range().end.index)
             outer = _with_lead(statement, span, "c", text)
-            nodes.append(Node(start=span[0], end=span[1], outer=outer, head=_head(statement, outer[0], text)))
+            nodes.append(Node(start=span[0], end=span[1], outer=outer, head=above(statement, outer[0], text)))
     return nodes
 
 
@@ -346,7 +346,7 @@ def _node(node: SgNode, language: str, captures: Mapping[str, str], text: str) -
         items=_items(node, grammar),
         outer=outer,
         gone=_with_separator(target, whole, language, text),
-        head=_head(target, whole[0], text),
+        head=above(target, whole[0], text),
         among=_among(node, grammar),
         instead=_instead(target, language),
     )
@@ -526,7 +526,7 @@ def _with_lead(target: SgNode, span: tuple[int, int], language: str, text: str) 
     return start, end
 
 
-def _head(target: SgNode, start: int, text: str) -> int | None:
+def above(target: SgNode, start: int, text: str) -> int | None:
     """Return where comments begin that stand directly over a construct; None where there are none, or they are the file's head."""
     first, previous = start, target.prev()
     while previous is not None and "comment" in previous.kind():

@@ -10,8 +10,8 @@ from textwrap import dedent
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import indentation, line_end, newline_of
-from forkhouse.patches.languages.astgrep import node_of, root_of, search, span_of
+from forkhouse.patches.languages import indentation, line_end, newline_at
+from forkhouse.patches.languages.astgrep import above, node_of, root_of, search, span_of
 
 if TYPE_CHECKING:
     from ast_grep_py import SgNode
@@ -98,9 +98,10 @@ def meaning(line: str, language: str) -> str:
 def addition(text: str, new: str, language: str, *, include: bool) -> tuple[int, int, str]:
     """Return where a new import goes, and its line: behind the last of those at the head of the file, or where the first would stand."""
     _check(language, include=include)
-    newline = newline_of(text)
-    new = new.strip("\n").replace("\n", newline)
+    new = new.strip("\n")
     first, last = _head(root_of(text, language), language, future=new.startswith("from __future__"))
+    newline = newline_at(text, (last or first or root_of(text, language)).range().start.index)
+    new = new.replace("\n", newline)
     if last is not None:
         at = line_end(text, max(_span(last, text)[1], 0))
         return at, at, f"{newline}{new}"
@@ -108,6 +109,8 @@ def addition(text: str, new: str, language: str, *, include: bool) -> tuple[int,
         gap = newline if text and not text.endswith("\n") else ""
         return len(text), len(text), f"{gap}{new}{newline}"
     start = first.range().start.index
+    over = above(first, start, text)
+    start = start if over is None else over
     spaces = indentation(text, start)
     if spaces is None:  # behind something on its line, which only a file of one line has
         return start, start, f"{new}{newline}"

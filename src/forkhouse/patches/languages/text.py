@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import Node, newline_of
+from forkhouse.patches.languages import Node
 
 if TYPE_CHECKING:
     from forkhouse.patches.edits import Selector
@@ -13,18 +14,18 @@ if TYPE_CHECKING:
 
 
 def find(text: str, selector: Selector, language: str) -> list[Node]:
-    """Return where an anchor stands; its line ends are those of the text."""
+    """Return where an anchor stands, whatever line ends the text has there."""
     if selector.anchor is None:
         message = f"In {language} only an `anchor` can be matched this way; the other selectors need a grammar that knows them."
         raise PatchConflictError(message)
-    anchor = selector.anchor.replace("\r\n", "\n").replace("\n", newline_of(text))
-    nodes = []
-    # One character on, not one match on: an anchor that overlaps itself is not unique.
-    start = text.find(anchor)
-    while start >= 0:
-        nodes.append(Node(start=start, end=start + len(anchor)))
-        start = text.find(anchor, start + 1)
-    return nodes
+    # Overlapping matches count as well: an anchor that overlaps itself is not unique.
+    wanted = re.compile(f"(?=({spelt(selector.anchor)}))")
+    return [Node(start=match.start(1), end=match.end(1)) for match in wanted.finditer(text)]
+
+
+def spelt(said: str) -> str:
+    """Return an expression that finds a text with whatever line ends the file has at that place."""
+    return r"\r?\n".join(re.escape(line) for line in said.replace("\r\n", "\n").split("\n"))
 
 
 def faults(text: str, language: str) -> int:  # noqa: ARG001  # the protocol's signature
