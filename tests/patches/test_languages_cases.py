@@ -24,6 +24,9 @@ def edit_of(language: str, operations: str) -> FileEdit:
 @pytest.mark.parametrize(
     ("language", "operation", "old", "new"),
     [
+        # What is called may be a call itself.
+        ("python", "remove: {call: super().load}", "a()\nsuper().load(1)\n", "a()\n"),
+        ("cpp", "remove: {call: get().load}", "void f() {\n  a();\n  get().load(1);\n}\n", "void f() {\n  a();\n}\n"),
         # Imports: found in the tree, not in a docstring or comment; in any layout; where none is, at the head of the file.
         ("python", "import: {add: import z}", '"""D.\n\nimport it\n"""\nx = 1\n', '"""D.\n\nimport it\n"""\nimport z\n\nx = 1\n'),
         ("python", "import: {add: import z}", "from a import (\n    b,\n)\n\nx = 1\n", "from a import (\n    b,\n)\nimport z\n\nx = 1\n"),

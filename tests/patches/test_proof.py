@@ -94,6 +94,8 @@ def edit_of(language: str, operations: str) -> FileEdit:
         ("python", "import: {remove: import a}", "import a; import b\n", "import b\n"),
         ("bash", "remove: {call: a}", "a & b\n", "b\n"),
         ("bash", "remove: {call: b}", "f() { a; b; }\n", "f() { a; }\n"),
+        ("python", "remove: {call: a}", "if x:\n    a()\n    # Of b.\n    b()\n", "if x:\n    # Of b.\n    b()\n"),
+        ("python", "remove: {call: b}", "if x:\n    a()\n    # Of b.\n    b()\nc()\n", "if x:\n    a()\n    # Of b.\nc()\n"),
         # The only import of a block leaves an empty statement.
         (
             "python",

@@ -102,7 +102,7 @@ def prove(before: Tree, after: Tree, step: Step, inner_lines: Callable[[str, str
     `inner_lines` says which lines of a text begin inside a literal.
     """
     splices = tuple(sorted(step.splices, key=lambda splice: splice[:2]))
-    proof = _Proof(step=step, shift=Shift(splices), new=tuple(Shift(splices).new()))
+    proof = _Proof(step=step, root=after, shift=Shift(splices), new=tuple(Shift(splices).new()))
     proof.same(before, after)
     if any("\n" in new for _, _, new in splices):
         proof.literals(inner_lines(step.after, step.language))
@@ -120,6 +120,8 @@ def _templates(operation: Operation) -> list[str]:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Proof:
     step: Step
+    root: Tree
+    """Of the new tree."""
     shift: Shift
     new: tuple[tuple[int, int], ...]
 
@@ -208,7 +210,7 @@ class _Proof:
             return  # a token that the grammar made up
         found = there.get((node.kind, start, end))
         if found is None and node.role is Role.COMMENT:
-            found = self._comment(after, node.kind, start, end)
+            found = self._comment(self.root, node.kind, start, end)
         if found is None:
             found = self._grown(node, after)
         if found is None:

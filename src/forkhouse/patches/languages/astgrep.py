@@ -302,7 +302,7 @@ def _is_name(holder: SgNode, name: str, kind: str) -> bool:
             break
         holder = inner
     said = holder.text()
-    if "(" in name:  # a macro that makes a definition, with its arguments
+    if "(" in name and kind == "function_definition":  # a macro that makes a definition, with its arguments
         declarator = holder.parent()
         return declarator is not None and "".join(declarator.text().split()) == "".join(name.split())
     if kind == "impl_item":
