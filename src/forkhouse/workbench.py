@@ -22,7 +22,7 @@ from forkhouse.patches.ladder import APPLIED, Judgement, Ladder, Verdict, pin
 from forkhouse.patches.series import read_series
 from forkhouse.patches.structural import apply_structural
 from forkhouse.radar.candidates import releases
-from forkhouse.sources.store import AUTHOR
+from forkhouse.sources.store import AUTHOR, REGULAR
 from forkhouse.workspace import storage_errors, write_atomic
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def bench_on(plant: Plant, upstream: str, *, forms: Collection[Form]) -> Bench:
     """Apply a series at its pin in one of the given forms of the upstream."""
     source = plant.acquire(upstream, plant.lock.upstreams[upstream], forms)
     patches = tuple(patch for patch in plant.series(upstream) if patch.is_for(source.source.kind))
-    ladder = Ladder(store=plant.store, paths=source.source.paths, pinned={})
+    ladder = Ladder(store=plant.store, paths=source.source.paths, pinned={}, form=source.source.kind)
     pinned = pin(source.tree, patches, ladder)
     return Bench(upstream=upstream, source=source, patches=patches, ladder=replace(ladder, pinned=pinned))
 
@@ -214,7 +214,8 @@ def _lay_out_conflict(bench: Bench, patch: Patch, judgement: Judgement, folder: 
     shutil.rmtree(folder, ignore_errors=True)
     for delta in textual.difference(pinned.before, pinned.after, store=bench.store).deltas:
         path = delta.new_file.path
-        if bench.store.entry(judgement.tree, path) is not None:
+        entry = bench.store.entry(judgement.tree, path)
+        if entry is not None and entry.mode in REGULAR:
             write_atomic(folder / "tree" / path, bench.store.read(judgement.tree, path))
     write_atomic(folder / "intent.diff", difference_text(pinned.before, pinned.after, bench.store).encode())
     write_atomic(folder / "CAUSE", f"{judgement.cause}\n".encode())

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import HashMismatchError, NoEffectError, PatchConflictError
+from forkhouse.patches.absence import in_the_way
 from forkhouse.patches.structural import apply_structural
-from forkhouse.patches.textual import apply_exactly, read_diff
+from forkhouse.patches.textual import apply_exactly, read_diff, touched
 from forkhouse.progress import report
 from forkhouse.workspace import digest
 
@@ -79,8 +80,11 @@ def apply_patch(tree: str, patch: Patch, paths: Mapping[str, str], *, store: Obj
     """Return the id of `tree` with one patch applied. Raises PatchConflictError, PostConditionError or UnsafeArchiveError."""
     if patch.edit is not None:
         return apply_structural(tree, patch.edit, paths, store=store, where=where)
+    diff = read_diff(patch, paths, where=where)
     try:
-        return apply_exactly(tree, read_diff(patch, paths, where=where), store=store)
+        return apply_exactly(tree, diff, store=store)
     except PatchConflictError as error:
-        message = f"{where} does not apply: {error}"
+        hidden = (in_the_way(None, tree, path, store=store) for path in touched(diff)[0])
+        reason = next((f" {each}" for each in hidden if each), "")
+        message = f"{where} does not apply: {error}{reason}"
         raise PatchConflictError(message) from error

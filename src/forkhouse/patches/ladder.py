@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING
 from pygit2.enums import FileMode
 
 from forkhouse.errors import ForkhouseError, PatchConflictError, PostConditionError
-from forkhouse.patches import remains, textual
+from forkhouse.patches import absence, remains, textual
 from forkhouse.patches.edits import AddedFile
 from forkhouse.patches.effects import came_about
+from forkhouse.patches.encodings import readable
+from forkhouse.patches.failures import internal_error
 from forkhouse.patches.languages import language_of, parses
 from forkhouse.patches.operations import asks_for_nothing
 from forkhouse.patches.remains import Course
-from forkhouse.patches.structural import MissingFileError, holders, is_there, locate, structured
+from forkhouse.patches.structural import MissingFileError, UnclearFileError, held, is_there, locate, structured, text_of
 from forkhouse.patches.textual import LIKENESS, map_path
 
 if TYPE_CHECKING:
@@ -31,10 +33,11 @@ if TYPE_CHECKING:
 
     import pygit2
 
+    from forkhouse.lock import Form
     from forkhouse.patches.edits import FileEdit, StructuralEdit
     from forkhouse.patches.remains import Stretch
     from forkhouse.patches.series import Patch
-    from forkhouse.sources.store import Entry, ObjectStore
+    from forkhouse.sources.store import Entry, Found, ObjectStore
 
 
 class Verdict(StrEnum):
@@ -91,6 +94,8 @@ class Ladder:
     """How the upstream's own paths appear in this form."""
     pinned: Mapping[str, Pinned]
     """The textual forms that are known, by patch name."""
+    form: Form = "git"
+    """Form of the upstream. Only git has all of its files."""
     _known: dict[tuple[object, ...], tuple[Judgement, dict[str, Entry | None]]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -118,9 +123,20 @@ class Ladder:
     def judge(self, base: str, patch: Patch, *, arrived: str = "") -> Judgement:
         """Judge one patch on the tree `base`, where `arrived` is that tree as the upstream left it, without earlier patches of ours.
 
-        Raises UnsafeArchiveError for a patch that names a path outside the tree.
+        A failure of ours, of whatever kind, is a conflict whose cause says so and names a report. Raises UnsafeArchiveError for a patch
+        that names a path outside the tree, StorageError, and MemoryError.
         """
-        arrived = arrived or base
+        try:
+            return self._judge(base, patch, arrived or base)
+        except PatchConflictError as error:
+            return Judgement(patch=patch.name, verdict=Verdict.CONFLICT, tree=base, cause=str(error))
+        except (ForkhouseError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001  # one patch must not end the run of all others
+            cause = internal_error(error, patch, base, self.store.folder.parent / "reports")
+            return Judgement(patch=patch.name, verdict=Verdict.CONFLICT, tree=base, cause=cause)
+
+    def _judge(self, base: str, patch: Patch, arrived: str) -> Judgement:
         key = (patch.name, patch.sha256, *self._dependencies(base, arrived, patch))
         if key not in self._known:
             judgement = (
@@ -133,8 +149,28 @@ class Ladder:
             self._known[key] = judgement, changes
         judgement, changes = self._known[key]
         judgement = replace(judgement, tree=self.store.with_entries(base, changes) if changes else base)
-        living = self._living(arrived, judgement.lost) if judgement.lost else ""
-        return replace(judgement, verdict=Verdict.CONFLICT, cause=living) if living else judgement
+        doubt = self._living(arrived, judgement.lost) if judgement.lost else ""
+        doubt = doubt or self._unproven(base, patch, judgement)
+        return replace(judgement, verdict=Verdict.CONFLICT, cause=doubt) if doubt else judgement
+
+    def _unproven(self, base: str, patch: Patch, judgement: Judgement) -> str:
+        """Say why a verdict that takes a patch out of the series is not proven by what the base shows; of a conflict, what else is known."""
+        pinned = self.pinned.get(patch.name)
+        if judgement.verdict in APPLIED or (pinned is None and patch.edit is not None):
+            return ""
+        if pinned is None:
+            changed = textual.touched(self._diff(patch))[0]
+        else:
+            deltas = list(textual.difference(pinned.before, pinned.after, store=self.store).deltas)
+            changed = sorted({delta.old_file.path for delta in deltas if delta.status_char() != "A"})
+        places = [judgement.renamed.get(path, path) for path in changed]
+        if judgement.verdict is Verdict.OBSOLETE and pinned is not None:
+            return absence.unseen(pinned.before, base, places, self.form, store=self.store)
+        hidden = (absence.in_the_way(pinned.before if pinned else None, base, path, store=self.store) for path in places)
+        reason = next((each for each in hidden if each), "")
+        if judgement.verdict is Verdict.UPSTREAMED or not reason:
+            return reason
+        return f"{judgement.cause} {reason}" if patch.edit is None else ""
 
     def _diff(self, patch: Patch) -> pygit2.Diff:
         """Return the diff of a textual patch, read once."""
@@ -146,17 +182,18 @@ class Ladder:
         """Yield all of a tree that a verdict depends on: the files that a patch names, and what its conditions look at."""
         if patch.edit is None:
             changed, added = textual.touched(self._diff(patch))
-            files = [self.store.entry(base, path) for path in (*changed, *added)]
+            files: list[Entry | Found | None] = [self.store.entry(base, path) for path in (*changed, *added)]
             lost = None in files[: len(changed)]
         else:
             named = [path for change in patch.edit.edits for path in ((change.add,) if isinstance(change, AddedFile) else change.paths)]
-            found = [(path, self.store.glob(base, map_path(path, self.paths))) for path in named]
-            files = [self.store.entry(base, each) for _, paths in found for each in paths]
-            yield tuple(each for _, paths in found for each in paths)
+            found = [(path, self.store.found(base, map_path(path, self.paths))) for path in named]
+            files = [each for _, there in found for each in there]
+            # A symbolic link counts with what it leads to, which may be anywhere.
+            yield base if any(each.is_link for _, there in found for each in there) else ""
             sought = [condition.absent or condition.present for condition in patch.edit.after]
             for path in [path for each in sought if each is not None for path in each.paths]:
                 yield self.store.identity(base, map_path(path, self.paths))
-            lost = not all(paths for _, paths in found)
+            lost = not all(any(each.is_file for each in there) for _, there in found)
         yield tuple(files)
         if lost and self.pinned:
             # Where a file went is known from what came and went in the whole tree.
@@ -214,7 +251,7 @@ class Ladder:
                 continue
             try:
                 before = self._text(pinned.before, locate(pinned.before, change, self.paths, store=self.store))
-            except MissingFileError:
+            except (MissingFileError, UnclearFileError):
                 continue
             now = self._text(base, locate(base, change, paths, store=self.store))
             if not all(came_about(before, now, operation, change.language) for operation in change.operations):
@@ -329,9 +366,9 @@ class Ladder:
         if entry is None:
             return True
         try:
-            return parses(self.store.read(tree, path).decode("utf-8"), language_of(path))
-        except UnicodeDecodeError:
-            return True
+            return parses(text_of(tree, path, store=self.store).text, language_of(path))
+        except UnclearFileError:
+            return True  # binary, where there is nothing to read
 
     def _followed(self, base: str, arrived: str, patch: Patch, edit: StructuralEdit) -> dict[str, str]:
         """Find where the files went that an edit names and the base does not have, by git's own measure of likeness."""
@@ -344,10 +381,12 @@ class Ladder:
                 continue
             try:
                 locate(base, change, self.paths, store=self.store)
+            except UnclearFileError:
+                continue  # it did not go: it cannot be told from others, or not be seen
             except MissingFileError:
                 try:
                     lost[locate(pinned.before, change, self.paths, store=self.store)] = change
-                except MissingFileError:
+                except (MissingFileError, UnclearFileError):
                     continue
         new = self._renames(arrived, lost)
         # An edit names the upstream's own path, or a pattern: what it names is led to the new place.
@@ -362,11 +401,13 @@ class Ladder:
                 return [], ()
             try:
                 path = locate(base, change, paths, store=self.store)
+                text = text_of(base, path, change.language, store=self.store).text
+            except UnclearFileError:
+                return [], ()
             except MissingFileError:
                 gone[" or ".join(map_path(path, paths) for path in change.paths)] = None
                 lost += self._stretches(patch, change, "", "") or []
                 continue
-            text = self.store.read(base, path).decode("utf-8", errors="replace")
             if asks_for_nothing(text, change):
                 gone[f"each requirement in {path} that it loosens"] = None
                 continue
@@ -375,9 +416,10 @@ class Ladder:
                 return [], ()
             gone.update(dict.fromkeys(stretch.what for stretch in stretches))
             lost += stretches
-        # A condition that something must be gone, and is not, says that the code went on living elsewhere.
-        if any(each.absent is not None and holders(base, each.absent, paths, store=self.store)[1] for each in edit.after):
-            return [], ()
+        # A condition that something must be gone, and is not, or may not be, says that the code went on living elsewhere.
+        for looked in (held(base, each.absent, paths, store=self.store) for each in edit.after if each.absent is not None):
+            if looked.hits or looked.unread:
+                return [], ()
         return list(gone), tuple(lost)
 
     def _stretches(self, patch: Patch, change: FileEdit, place: str, now: str) -> list[Stretch] | None:
@@ -387,7 +429,7 @@ class Ladder:
             return None
         try:
             path = locate(pinned.before, change, self.paths, store=self.store)
-        except MissingFileError:
+        except (MissingFileError, UnclearFileError):
             return None
         before, origin = self._text(pinned.before, path), self._text(self._origin, path)
         return remains.of_edit(change, Course(path=path, before=before, origin=origin, place=place, now=now))
@@ -395,16 +437,16 @@ class Ladder:
     def _text(self, tree: str, path: str) -> str:
         """Return a file's text, nothing where there is none."""
         entry = self.store.entry(tree, path)
-        return "" if entry is None else self.store.content(entry).decode("utf-8", errors="replace")
+        return "" if entry is None else readable(self.store.content(entry), path=path)
 
     def _living(self, arrived: str, lost: Sequence[Stretch]) -> str:
         """Say where code that its files lost lives on in the tree, or nothing. Only a file that is not as at the pin can have got it."""
         for path, old, new in self._changed_files(arrived):
             for stretch in lost:
-                if not stretch.fits(path) or not self._came(stretch, old, new):
+                if not stretch.fits(path) or not self._came(stretch, path, old, new):
                     continue
                 # A file that was there under another name may have had the like before.
-                if old or self._came(stretch, self._former(arrived, path), new):
+                if old or self._came(stretch, path, self._former(arrived, path), new):
                     return f"{stretch.what} is not there any more, and lives on in {path}"
         return ""
 
@@ -427,10 +469,12 @@ class Ladder:
         entry = self.store.entry(self._origin, names[0]) if names else None
         return "" if entry is None else entry.blob
 
-    def _came(self, stretch: Stretch, old: str, new: str) -> bool:
+    def _came(self, stretch: Stretch, path: str, old: str, new: str) -> bool:
         key = (stretch, old, new)
         if key not in self._places:
-            before, now = (self.store.repository[each].read_raw() if each else b"" for each in (old, new))
+            # Compared as text, whatever the encoding of each file is.
+            raw = (self.store.repository[each].read_raw() if each else b"" for each in (old, new))
+            before, now = (readable(content, path=path).encode("utf-8", errors="replace") for content in raw)
             self._places[key] = stretch.came_to(before, now)
         return self._places[key]
 
@@ -445,7 +489,7 @@ class Ladder:
             try:
                 path = locate(base, change, paths, store=self.store)
                 known = self._lines(pinned.before, locate(pinned.before, change, self.paths, store=self.store)) if pinned else []
-            except MissingFileError:
+            except (MissingFileError, UnclearFileError):
                 continue
             wanted = next((line.strip() for line in known if anchor in line), anchor)
             matcher = difflib.SequenceMatcher(b=wanted)
@@ -457,7 +501,8 @@ class Ladder:
         return best[1]
 
     def _lines(self, tree: str, path: str) -> list[str]:
-        return self.store.read(tree, path).decode("utf-8", errors="replace").splitlines()
+        """Return the lines of a file as they are shown to a person."""
+        return self.store.read(tree, path).decode("utf-8", errors="backslashreplace").splitlines()
 
 
 def _moved(renamed: Mapping[str, str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,37 +11,131 @@ from pygit2.enums import FileMode
 
 from forkhouse.errors import PatchConflictError, PostConditionError
 from forkhouse.patches.edits import AddedFile
+from forkhouse.patches.encodings import UNKNOWN, WIDE, decoded, for_new, readable
 from forkhouse.patches.languages.requirements import requires
 from forkhouse.patches.operations import edited, effect_present
 from forkhouse.patches.textual import map_path, refuse_unsafe
+from forkhouse.sources import lfs
 from forkhouse.sources.store import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from forkhouse.patches.edits import Condition, FileEdit, Sought, StructuralEdit
-    from forkhouse.sources.store import ObjectStore
+    from forkhouse.patches.encodings import Text
+    from forkhouse.sources.store import Found, ObjectStore
 
 
 class MissingFileError(PatchConflictError):
-    """The file that an edit names is not there, or there are several."""
+    """No file is where an edit names one, and nothing is there that could hide it."""
+
+
+class UnclearFileError(PatchConflictError):
+    """What an edit names is not one file: there are several, or a link or a submodule is in its place."""
 
 
 def locate(tree: str, edit: FileEdit, paths: Mapping[str, str], *, store: ObjectStore) -> str:
     """Return the one file that an edit is about: its path, or the first of its alternatives that exists.
 
-    Raises MissingFileError, which is a PatchConflictError.
+    Raises MissingFileError where there is none, and UnclearFileError where that cannot be said; both are PatchConflictErrors.
     """
     wanted = [map_path(path, paths) for path in edit.paths]
+    hidden: list[str] = []
     for pattern in wanted:
-        found = store.glob(tree, pattern)
-        if len(found) == 1:
-            return found[0]
-        if found:
-            message = f"'{pattern}' matches {len(found)} files, expected 1: {', '.join(found[:5])}."
-            raise MissingFileError(message)
+        found = store.found(tree, pattern)
+        files = [each.path for each in found if each.is_file]
+        exact = not set(pattern) & set("*?[")
+        links = [each for each in found if each.is_link and _counts(tree, each, files, exact=exact, store=store)]
+        names = sorted({*files, *(each.path for each in links)})
+        if len(names) > 1:
+            message = f"'{pattern}' matches {len(names)} files, expected 1: {', '.join(names[:5])}. Name the one that is meant."
+            raise UnclearFileError(message)
+        if links:
+            raise UnclearFileError(_linked(pattern, tree, links[0], store))
+        if files:
+            return files[0]
+        behind = [each for each in found if each.is_submodule]
+        hidden += [_behind(pattern, each) for each in behind]
+        if behind and exact:
+            break  # what is named first may be there
+    if hidden:
+        raise UnclearFileError(hidden[0])
     message = f"'{' or '.join(wanted)}' matches 0 files, expected 1. The upstream moved or removed the file."
     raise MissingFileError(message)
+
+
+def _counts(tree: str, link: Found, files: Sequence[str], *, exact: bool, store: ObjectStore) -> bool:
+    """Say whether a link is in the way of what a pattern names: of a file and a link to it, the file is meant."""
+    there = reached(tree, link, store=store)
+    if files:
+        return not there <= set(files)
+    return bool(there) or exact or not link.rest
+
+
+def reached(tree: str, link: Found, *, store: ObjectStore) -> set[str]:
+    """Return the files of a tree that a pattern names by way of a symbolic link; with a link to a folder at its end, all that are in it."""
+    meant = follow(tree, link.path, store=store)
+    if meant is None:
+        return set()
+    if meant and not link.rest and store.entry(tree, meant) is not None:
+        return {meant}
+    return set(store.glob(tree, f"{meant}/{link.rest or '**'}".lstrip("/")))
+
+
+def _linked(pattern: str, tree: str, link: Found, store: ObjectStore) -> str:
+    """Return why a link is not edited."""
+    aim = store.read(tree, link.path).decode("utf-8", errors="backslashreplace")
+    meant = sorted(reached(tree, link, store=store))
+    what = f"'{pattern}' would be in {link.path}, and " if link.rest else ""
+    there = f"it leads to {meant[0]}: name that, which is what has to be changed" if meant else "no file of this tree is there"
+    return f"{what}{link.path} is a symbolic link to '{aim}'; {there}."
+
+
+def _behind(pattern: str, submodule: Found) -> str:
+    """Return why nothing is known of what a submodule holds."""
+    return (
+        f"'{pattern}' may be in the submodule {submodule.path} (commit {submodule.object}), whose files are not in this source. "
+        "Let the lock's git source say `submodules: true`, or edit where that project itself is taken from."
+    )
+
+
+def follow(tree: str, path: str, *, store: ObjectStore) -> str | None:
+    """Return the file or folder of a tree that a path leads to when all symbolic links are followed; None when it leads out or nowhere."""
+    todo, done = path.split("/"), ""
+    for _ in range(1000):  # links may lead to themselves
+        if not todo:
+            return done
+        name, *todo = todo
+        if name in {"", "."}:
+            continue
+        if name == "..":
+            if not done:
+                return None
+            done = posixpath.dirname(done)
+            continue
+        place = posixpath.join(done, name)
+        entry = store.entry(tree, place)
+        if entry is not None and entry.mode == FileMode.LINK:
+            aim = store.content(entry).decode("utf-8", errors="surrogateescape")
+            if aim.startswith("/"):
+                return None
+            todo = [*aim.split("/"), *todo]
+        elif store.is_there(tree, place):
+            done = place
+        else:
+            return None
+    return None
+
+
+def text_of(tree: str, path: str, language: str = "", *, store: ObjectStore) -> Text:
+    """Return the text of a file that an edit changes. Raises UnclearFileError for what is not its text."""
+    content = store.read(tree, path)
+    if lfs.is_pointer(content):
+        raise UnclearFileError(lfs.told(path))
+    try:
+        return decoded(content, path=path, language=language)
+    except PatchConflictError as error:
+        raise UnclearFileError(str(error)) from error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +155,8 @@ def apply_structural(tree: str, patch: StructuralEdit, paths: Mapping[str, str],
 def structured(tree: str, patch: StructuralEdit, paths: Mapping[str, str], *, store: ObjectStore, where: str) -> Structured:
     """Apply every edit of a patch to `tree` and check its conditions.
 
-    Raises PatchConflictError (MissingFileError for a file that is not there) or PostConditionError.
+    Raises PatchConflictError (MissingFileError for a file that is not there, UnclearFileError for what is no single file, or not its
+    text) or PostConditionError.
     """
     idle: list[str] = []
     for edit in patch.edits:
@@ -69,25 +166,29 @@ def structured(tree: str, patch: StructuralEdit, paths: Mapping[str, str], *, st
                 continue
             path = locate(tree, edit, paths, store=store)
             old = store.entry(tree, path)
-            changed = edited(store.read(tree, path).decode("utf-8"), edit)
+            file = text_of(tree, path, edit.language, store=store)
+            changed = edited(file.text, edit)
+            content = file.encoded(changed.text, _words(edit) if file.encoding == UNKNOWN else "")
         except PatchConflictError as error:
             error.args = (f"{where}: {error}",)
             raise
-        except UnicodeDecodeError as error:
-            message = f"{where}: {path} is not UTF-8 text: {error}."
-            raise PatchConflictError(message) from error
         assert old is not None  # noqa: S101  # it was just located
         idle += changed.idle
-        blob = str(store.repository.create_blob(changed.text.encode("utf-8")))
+        blob = str(store.repository.create_blob(content))
         tree = store.with_entries(tree, {path: Entry(blob=blob, mode=old.mode)})
     check_conditions(tree, patch, paths, store=store, where=where)
     return Structured(tree=tree, idle=tuple(idle))
 
 
+def _words(edit: FileEdit) -> str:
+    """Return all that an edit says: what it looks for and what it puts there."""
+    return json.dumps([operation.model_dump(mode="json") for operation in edit.operations], ensure_ascii=False)
+
+
 def _add(tree: str, edit: AddedFile, paths: Mapping[str, str], *, store: ObjectStore, where: str) -> str:
     path = map_path(edit.add, paths)
     refuse_unsafe(path, where)
-    new = Entry(blob=str(store.repository.create_blob(edit.content.encode("utf-8"))), mode=FileMode.BLOB)
+    new = Entry(blob=str(store.repository.create_blob(for_new(edit.content, path=path))), mode=FileMode.BLOB)
     if store.entry(tree, path) not in {None, new}:
         message = f"{path} is to be added, and the upstream has another file of that name."
         raise PatchConflictError(message)
@@ -98,15 +199,16 @@ def is_there(tree: str, patch: StructuralEdit, paths: Mapping[str, str], *, stor
     """Say whether the tree is already as the patch would leave it: every edit's result present, every condition true."""
     for edit in patch.edits:
         if isinstance(edit, AddedFile):
-            entry = store.entry(tree, map_path(edit.add, paths))
-            if entry is None or store.repository[entry.blob].read_raw() != edit.content.encode("utf-8"):
+            path = map_path(edit.add, paths)
+            entry = store.entry(tree, path)
+            if entry is None or entry.mode == FileMode.LINK or store.content(entry) != for_new(edit.content, path=path):
                 return False
             continue
         try:
-            text = store.read(tree, locate(tree, edit, paths, store=store)).decode("utf-8")
-        except (MissingFileError, UnicodeDecodeError):
+            file = text_of(tree, locate(tree, edit, paths, store=store), edit.language, store=store)
+        except (MissingFileError, UnclearFileError):
             return False
-        if not effect_present(text, edit):
+        if (file.encoding == UNKNOWN and not _words(edit).isascii()) or not effect_present(file.text, edit):
             return False
     try:
         check_conditions(tree, patch, paths, store=store, where="")
@@ -121,31 +223,76 @@ def check_conditions(tree: str, patch: StructuralEdit, paths: Mapping[str, str],
         _check(tree, condition, paths, store=store, where=where)
 
 
-def holders(tree: str, sought: Sought, paths: Mapping[str, str], *, store: ObjectStore) -> tuple[list[str], list[str]]:
-    """Return the files that a condition looks at, and those of them that hold what it looks for."""
-    files = sorted({path for pattern in sought.paths for path in store.glob(tree, map_path(pattern, paths))})
-    return files, [path for path in files if _holds(store.read(tree, path), sought)]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Held:
+    """What a condition looked at."""
+
+    files: tuple[str, ...]
+    hits: tuple[str, ...]
+    """Those of them that hold what it looks for."""
+    unread: tuple[str, ...]
+    """Why, of each other place that its patterns name, nobody can say what is there."""
 
 
-def _holds(content: bytes, sought: Sought) -> bool:
+def held(tree: str, sought: Sought, paths: Mapping[str, str], *, store: ObjectStore) -> Held:
+    """Look for what a condition names, as one would who reads the tree's files: symbolic links lead to what they point at."""
+    found = {each for pattern in sought.paths for each in store.found(tree, map_path(pattern, paths))}
+    unread = [f"the submodule {path} is not in this source" for path in sorted({each.path for each in found if each.is_submodule})]
+    files = {each.path for each in found if each.is_file}
+    files |= {path for each in found if each.is_link for path in reached(tree, each, store=store)}
+    hits = []
+    for path in sorted(files):
+        content = store.read(tree, path)
+        if lfs.is_pointer(content):
+            unread.append(lfs.told(path).partition(":")[0])
+        elif _holds(content, path, sought):
+            hits.append(path)
+        elif sought.text is not None and not sought.text.isascii() and _is_unknown(content, path):
+            unread.append(f"{path} is not UTF-8 and does not say what it is")
+    return Held(files=tuple(sorted(files)), hits=tuple(hits), unread=tuple(unread))
+
+
+def _is_unknown(content: bytes, path: str) -> bool:
+    try:
+        return decoded(content, path=path).encoding == UNKNOWN
+    except PatchConflictError:
+        return False  # binary, where bytes are looked for
+
+
+def _holds(content: bytes, path: str, sought: Sought) -> bool:
+    if sought.text is not None and sought.text.encode() in content:
+        return True
+    if sought.text is not None and sought.text.isascii() and "\n" not in sought.text and not content.startswith(WIDE):
+        return False  # such a text has the same bytes in all other encodings
+    text = readable(content, path=path)
     if sought.text is not None:
-        return sought.text.encode() in content
+        # A file's line ends are its own.
+        return sought.text.replace("\r\n", "\n") in text.replace("\r\n", "\n")
     wanted = sought.requirement or ""
     try:
-        return requires(content.decode("utf-8", errors="replace"), wanted)
+        return requires(text, wanted)
     except PatchConflictError:
         # What cannot be read is searched as text: it must not pass for a file that asks for nothing.
-        return wanted.strip("*").encode() in content
+        return wanted.strip("*") in text
 
 
 def _check(tree: str, condition: Condition, paths: Mapping[str, str], *, store: ObjectStore, where: str) -> None:
     sought = condition.absent or condition.present
     assert sought is not None  # noqa: S101  # the model demands one of the two
     wanted = " or ".join(map_path(path, paths) for path in sought.paths)
-    files, hits = holders(tree, sought, paths, store=store)
-    if condition.absent is not None and hits:
-        message = f"{where}: {sought.said()} must be gone from {wanted}, but it is in {', '.join(hits[:5])}."
+    looked = held(tree, sought, paths, store=store)
+    if condition.absent is not None and looked.hits:
+        message = f"{where}: {sought.said()} must be gone from {wanted}, but it is in {', '.join(looked.hits[:5])}."
         raise PostConditionError(message)
-    if not files or (condition.present is not None and not hits):
-        message = f"{where}: no file of {wanted} ({len(files)} files) was found to hold {sought.said()} as the condition expects."
+    if condition.absent is not None and looked.unread:
+        message = (
+            f"{where}: {sought.said()} must be gone from {wanted}, and nobody can say so: {'; '.join(looked.unread[:5])}. "
+            "Let the condition name only what can be read."
+        )
+        raise PostConditionError(message)
+    if not looked.files or (condition.present is not None and not looked.hits):
+        unread = f" {'; '.join(looked.unread[:5])}." if looked.unread else ""
+        message = (
+            f"{where}: no file of {wanted} ({len(looked.files)} files) was found to hold {sought.said()} as the condition expects.{unread}"
+        )
         raise PostConditionError(message)

@@ -7,6 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
+from forkhouse.patches.failures import INTERNAL
 from forkhouse.patches.ladder import APPLIED, SETTLED, Ladder, Verdict
 from forkhouse.progress import report
 from forkhouse.sources.store import ObjectStore
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from forkhouse.lock import Form
     from forkhouse.patches.ladder import Pinned
     from forkhouse.patches.series import Patch
     from forkhouse.radar.candidates import Candidate
@@ -120,7 +122,8 @@ def scan(
 
     What a commit brought as it is (`taken`) is upstreamed where the tree alone does not show it, as the upstream went on working on it.
     """
-    series = digest([patch.sha256 for patch in patches], dict(ladder.paths), [asdict(pinned) for pinned in ladder.pinned.values()], engine)
+    pinned = [asdict(each) for each in ladder.pinned.values()]
+    series = digest([patch.sha256 for patch in patches], dict(ladder.paths), pinned, ladder.form, engine)
     keys = {candidate.tree: digest(series, candidate.tree) for candidate in candidates}
     whole = digest(series, list(keys))
     record = journal.get("radar", whole)
@@ -132,10 +135,11 @@ def scan(
         chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
         for chunk, judged in zip(chunks, _judge_all(chunks, patches, ladder), strict=True):
             for tree, cells in zip(chunk, judged, strict=True):
-                journal.put("verdicts", keys[tree], {"cells": cells})
+                if not _failed(cells):
+                    journal.put("verdicts", keys[tree], {"cells": cells})
                 known[tree] = cells
             task.advance(len(chunk))
-    if record is None:
+    if record is None and not any(_failed(cells) for cells in known.values()):
         journal.put("radar", whole, known)
     own = taken or {}
     columns = [
@@ -156,13 +160,18 @@ def scan(
     )
 
 
+def _failed(cells: object) -> bool:
+    """Say whether a fault of ours is among the verdicts on a tree. Such a one is asked for again."""
+    return any(cause.startswith(INTERNAL) for _, cause in cells)  # type: ignore[attr-defined]  # cells are pairs, as the journal holds them
+
+
 def _with_history(cell: Cell, taken: Taken | None, candidate: Candidate) -> Cell:
     """Say of a patch that the candidate's history holds which commit it is."""
     if taken is None or candidate.commit not in taken.holders:
         return cell
     if cell.verdict is Verdict.UPSTREAMED:
         return Cell(verdict=cell.verdict, cause=f"{cell.cause}; commit {taken.commit} has the same patch id")
-    if cell.verdict is Verdict.CONFLICT:
+    if cell.verdict is Verdict.CONFLICT and not cell.cause.startswith(INTERNAL):
         return Cell(verdict=Verdict.UPSTREAMED, cause=f"commit {taken.commit} has the same patch id, and the upstream has changed it since")
     return cell
 
@@ -170,7 +179,7 @@ def _with_history(cell: Cell, taken: Taken | None, candidate: Candidate) -> Cell
 def _judge_all(chunks: Sequence[Sequence[str]], patches: Sequence[Patch], ladder: Ladder) -> Sequence[list[list[tuple[str, str]]]]:
     if len(chunks) < 2:  # noqa: PLR2004  # one chunk needs no second process
         return [_judge(chunk, patches, ladder) for chunk in chunks]
-    shared = (patches, ladder.store.folder, tuple(ladder.store.borrowed), dict(ladder.paths), dict(ladder.pinned))
+    shared = (patches, ladder.store.folder, tuple(ladder.store.borrowed), dict(ladder.paths), dict(ladder.pinned), ladder.form)
     # A repository handle does not cross over to another process: each opens its own.
     with ProcessPoolExecutor(max_workers=len(os.sched_getaffinity(0)), initializer=_open, initargs=shared) as pool:
         return list(pool.map(_judge_here, chunks))
@@ -180,11 +189,13 @@ _here: list[tuple[Sequence[Patch], Ladder]] = []
 """What a process of the pool works with."""
 
 
-def _open(patches: Sequence[Patch], folder: Path, borrowed: Sequence[Path], paths: Mapping[str, str], pinned: Mapping[str, Pinned]) -> None:
+def _open(
+    patches: Sequence[Patch], folder: Path, borrowed: Sequence[Path], paths: Mapping[str, str], pinned: Mapping[str, Pinned], form: Form
+) -> None:
     store = ObjectStore(folder)
     for repository in borrowed:
         store.borrow(repository)
-    _here.append((patches, Ladder(store=store, paths=paths, pinned=pinned)))
+    _here.append((patches, Ladder(store=store, paths=paths, pinned=pinned, form=form)))
 
 
 def _judge_here(trees: Sequence[str]) -> list[list[tuple[str, str]]]:

@@ -40,6 +40,37 @@ class Entry:
     mode: FileMode
 
 
+REGULAR = frozenset({FileMode.BLOB, FileMode.BLOB_EXECUTABLE})
+"""Modes of files, which links and submodules are not."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """What a pattern meets in a tree: a file or a link that it names, or a link or a submodule in which what it names would be."""
+
+    path: str
+    mode: FileMode
+    object: str
+    """Id of the content; of a submodule, the commit that the tree pins."""
+    rest: str
+    """What the pattern goes on to name inside it; nothing when it names this very path."""
+
+    @property
+    def is_file(self) -> bool:
+        """Whether this is a file, and one that was asked for."""
+        return self.mode in REGULAR
+
+    @property
+    def is_link(self) -> bool:
+        """Whether this is a symbolic link."""
+        return self.mode == FileMode.LINK
+
+    @property
+    def is_submodule(self) -> bool:
+        """Whether this is a submodule."""
+        return self.mode == FileMode.COMMIT
+
+
 class ObjectStore:
     """Trees, blobs and commits, by id."""
 
@@ -117,13 +148,58 @@ class ObjectStore:
         index.read_tree(self._tree(tree_id))
         return [entry.path for entry in index]
 
+    def small_files(self, tree_id: str, *, below: int) -> Iterator[tuple[str, bytes]]:
+        """Yield path and content of each file that has fewer bytes than `below`, in path order."""
+        index = pygit2.Index()
+        index.read_tree(self._tree(tree_id))
+        for entry in index:
+            blob = self.repository[entry.id] if entry.mode in REGULAR else None
+            if isinstance(blob, pygit2.Blob) and blob.size < below:
+                yield entry.path, blob.data
+
     def glob(self, tree_id: str, pattern: str) -> list[str]:
-        """Return the files of a tree that a pattern matches, in order: `*` within one name, `**` over any number of folders."""
-        return sorted(set(_glob(self._tree(tree_id), pattern.split("/"), "")))
+        """Return the files of a tree that a pattern matches, in order: `*` within one name, `**` over any number of folders.
+
+        A symbolic link is none, and what a submodule holds is not in the tree: `found` tells of both.
+        """
+        return [found.path for found in self.found(tree_id, pattern) if found.is_file]
+
+    def found(self, tree_id: str, pattern: str) -> list[Found]:
+        """Return all that a pattern (see `glob`) meets in a tree, in order: files and links, and what may hide a file of that name.
+
+        The latter are a link in the place of a folder, and a submodule at the place, above it, or where a `**` leads.
+        """
+        return sorted(set(_meet(self._tree(tree_id), pattern.split("/"), "")), key=lambda found: (found.path, found.rest))
+
+    def submodules(self, tree_id: str) -> dict[str, str]:
+        """Return the submodules of a tree, whose content is not in it: path to the commit that the tree pins."""
+        index = pygit2.Index()
+        index.read_tree(self._tree(tree_id))
+        return {entry.path: str(entry.id) for entry in index if entry.mode == FileMode.COMMIT}
+
+    def with_folders(self, tree_id: str, folders: Mapping[str, str]) -> str:
+        """Return a tree with other trees laid in it, each in the place of what is at its path: a submodule, or nothing.
+
+        Raises PatchConflictError where a file or a folder is there.
+        """
+        with storage_errors("Writing to the object store"):
+            for path, folder in folders.items():
+                tree_id = str(self._with_folder(self._tree(tree_id), path.split("/"), pygit2.Oid(hex=folder), path))
+        return tree_id
+
+    def _with_folder(self, tree: pygit2.Tree | None, parts: Sequence[str], folder: pygit2.Oid, path: str) -> pygit2.Oid:
+        builder = self.repository.TreeBuilder() if tree is None else self.repository.TreeBuilder(tree)
+        name, *rest = parts
+        there = tree[name] if tree is not None and name in tree else None
+        if not (there is None or (isinstance(there, pygit2.Tree) if rest else _is_submodule(there))):
+            raise _clash(path)
+        inner = self._with_folder(there if isinstance(there, pygit2.Tree) else None, rest, folder, path) if rest else folder
+        _insert(builder, name, inner, FileMode.TREE)
+        return builder.write()
 
     def subtree(self, tree_id: str, patterns: Iterable[str]) -> str:
         """Return a tree of those files alone that one of the patterns matches (see `glob`)."""
-        paths = sorted({path for pattern in patterns for path in self.glob(tree_id, pattern)})
+        paths = sorted({found.path for pattern in patterns for found in self.found(tree_id, pattern) if not found.rest})
         return self.with_entries(None, {path: self.entry(tree_id, path) for path in paths})
 
     def identity(self, tree_id: str, pattern: str) -> str:
@@ -139,12 +215,16 @@ class ObjectStore:
             return ""
 
     def entry(self, tree_id: str, path: str) -> Entry | None:
-        """Return the file at `path`, None when there is none."""
+        """Return the file or the symbolic link at `path`, None when there is none."""
         try:
             found = self._tree(tree_id)[path]
         except KeyError:
             return None
         return Entry(blob=str(found.id), mode=FileMode(found.filemode)) if isinstance(found, pygit2.Blob) else None
+
+    def is_there(self, tree_id: str, path: str) -> bool:
+        """Say whether a file, a link, a folder or a submodule is at `path`."""
+        return path in self._tree(tree_id)
 
     def with_entries(self, tree_id: str | None, entries: Mapping[str, Entry | None]) -> str:
         """Return a tree (None stands for the empty one) with some files put in place, and those given as None taken out.
@@ -168,6 +248,8 @@ class ObjectStore:
             old = tree[name] if tree is not None and name in tree else None
             folder = self._with(old if isinstance(old, pygit2.Tree) else None, inner, f"{prefix}{name}/")
             if folder is not None:
+                if _is_submodule(old):
+                    raise _in_submodule(prefix + name)
                 if isinstance(files.pop(name, old), Entry | pygit2.Blob):
                     raise _clash(prefix + name)
                 _insert(builder, name, folder, FileMode.TREE)
@@ -180,6 +262,8 @@ class ObjectStore:
                     builder.remove(name)
             elif isinstance(there, pygit2.Tree):
                 raise _clash(prefix + name)
+            elif _is_submodule(there) and entry.mode != FileMode.COMMIT:
+                raise _in_submodule(prefix + name)
             else:
                 _insert(builder, name, pygit2.Oid(hex=entry.blob), entry.mode)
         return builder.write() if len(builder) else None
@@ -254,23 +338,40 @@ def _insert(builder: pygit2.TreeBuilder, name: str, object_id: pygit2.Oid, mode:
         raise UnsafeArchiveError(message) from None
 
 
-def _glob(tree: pygit2.Tree, parts: Sequence[str], prefix: str) -> Iterator[str]:
+def _is_submodule(there: pygit2.Object | None) -> bool:
+    return there is not None and there.filemode == FileMode.COMMIT
+
+
+def _in_submodule(path: str) -> PatchConflictError:
+    return PatchConflictError(
+        f"'{path}' is a submodule, and what it holds is not in the tree; nothing was put in its place. Where the lock's git source says "
+        "`submodules: true`, it is a folder like any other."
+    )
+
+
+def _meet(tree: pygit2.Tree, parts: Sequence[str], prefix: str) -> Iterator[Found]:
     first, *rest = parts
     if first == "**":
-        yield from _glob(tree, rest or ["*"], prefix)
+        yield from _meet(tree, rest or ["*"], prefix)
         for entry in tree:
             if isinstance(entry, pygit2.Tree):
-                yield from _glob(entry, parts, f"{prefix}{entry.name}/")
+                yield from _meet(entry, parts, f"{prefix}{entry.name}/")
+            elif _is_submodule(entry):
+                yield _found(entry, prefix, parts)
         return
     if not set(first) & set("*?["):
         matching: list[pygit2.Object] = [tree[first]] if first in tree else []
     else:
         matching = [entry for entry in tree if fnmatch.fnmatchcase(str(entry.name), first)]
     for entry in matching:
-        if rest and isinstance(entry, pygit2.Tree):
-            yield from _glob(entry, rest, f"{prefix}{entry.name}/")
-        elif not rest and isinstance(entry, pygit2.Blob):
-            yield f"{prefix}{entry.name}"
+        if isinstance(entry, pygit2.Tree):
+            yield from _meet(entry, rest, f"{prefix}{entry.name}/") if rest else ()
+        elif not rest or entry.filemode in {FileMode.LINK, FileMode.COMMIT}:
+            yield _found(entry, prefix, rest)
+
+
+def _found(entry: pygit2.Object, prefix: str, rest: Sequence[str]) -> Found:
+    return Found(path=f"{prefix}{entry.name}", mode=FileMode(entry.filemode), object=str(entry.id), rest="/".join(rest))
 
 
 def file_mode(permissions: int) -> FileMode:
