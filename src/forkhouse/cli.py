@@ -465,7 +465,8 @@ def explain(context: click.Context, upstream: str, patch: str | None, sources: P
     with showing():
         bench = open_bench(_plant(_workspace(context), sources, mirror, offline=offline), upstream)
     for each in find_patches(bench, patch):
-        click.echo(f"# {each.name}: {each.subject}\n{explain_patch(bench, each)}")
+        click.echo(f"# {each.name}: {each.subject}")
+        click.echo(explain_patch(bench, each))
 
 
 @patches.command()

@@ -97,6 +97,8 @@ class GitSource(_Source):
     branch: str | None = None
     commit: ObjectId | None = None
     """Full commit id. Without one the source is *unresolved*: listed, but not usable."""
+    submodules: bool | None = None
+    """Whether the files of its submodules belong to it: true lays them in its tree, false leaves them out; unsaid, their lack is told."""
 
 
 class SdistSource(_Source):

@@ -192,7 +192,9 @@ def _updated(plant: Plant, name: str, pinned: P, version: str | None, findings: 
         try:
             source = _at_version(plant, old, pinned.version, version)
             # What the lock recorded is what is being measured anew, so it must not be held against it.
-            blank = source.model_copy(update={"tree": source.tree if isinstance(source, GitSource) else None, "patched_tree": None})
+            blank = source.model_copy(
+                update={"tree": source.tree if isinstance(source, GitSource) and not source.submodules else None, "patched_tree": None}
+            )
             source = source if isinstance(source, GitSource) and source.commit is None else _measured(plant, name, wanted, blank)
         except UnreachableError as error:
             if version is not None:

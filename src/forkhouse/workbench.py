@@ -134,16 +134,16 @@ def import_release(plant: Plant, upstream: str, source: SdistSource | WheelSourc
     return tree.tree, tree.epoch
 
 
-def explain(bench: Bench, patch: Patch) -> str:
+def explain(bench: Bench, patch: Patch) -> bytes:
     """Return what a patch changes at the pin, as a diff."""
     pinned = bench.ladder.pinned[patch.name]
-    return difference_text(pinned.before, pinned.after, bench.store)
+    return difference(pinned.before, pinned.after, bench.store)
 
 
-def difference_text(before: str, after: str, store: ObjectStore) -> str:
-    """Return the diff between two trees as text; binary files are whole in it."""
+def difference(before: str, after: str, store: ObjectStore) -> bytes:
+    """Return the diff between two trees, in which each file has its own bytes, of whatever encoding; binary files are whole in it."""
     diff = store.repository.diff(pygit2.Oid(hex=before), pygit2.Oid(hex=after), flags=DiffOption.SHOW_BINARY)
-    return diff.patch or ""
+    return b"".join(part.data for part in diff if part is not None)
 
 
 def export(bench: Bench, folder: Path) -> list[Path]:
@@ -155,19 +155,20 @@ def export(bench: Bench, folder: Path) -> list[Path]:
         for number, patch in enumerate(bench.patches, start=1):
             stem = re.sub(r"^\d{4}-|\.edit\.yaml$|\.patch$", "", patch.name)
             path = folder / f"{number:04}-{stem}.patch"
-            path.write_text(format_patch(patch, explain(bench, patch), bench.source.epoch + number), encoding="utf-8")
+            path.write_bytes(format_patch(patch, explain(bench, patch), bench.source.epoch + number))
             written.append(path)
     return written
 
 
-def format_patch(patch: Patch, diff: str, epoch: int) -> str:
+def format_patch(patch: Patch, diff: bytes, epoch: int) -> bytes:
     """Return a patch in git's mail format, with its DEP-3 header as the message."""
     name, address = AUTHOR
     header = "\n".join(line for line in patch.header.splitlines() if not line.startswith(("From", "Subject:", "Date:", "---")))
-    return (
+    mail = (
         f"From {'0' * 40} Mon Sep 17 00:00:00 2001\nFrom: {name} <{address}>\nDate: {formatdate(epoch)}\n"
-        f"Subject: [PATCH] {patch.subject}\n\n{header.strip()}\n---\n{diff}-- \nforkhouse\n"
+        f"Subject: [PATCH] {patch.subject}\n\n{header.strip()}\n---\n"
     )
+    return mail.encode() + diff + b"-- \nforkhouse\n"
 
 
 def lay_out(bench: Bench, folder: Path) -> None:
@@ -197,8 +198,8 @@ def refresh(bench: Bench, base: str, *, series: Path, conflicts: Path, retire: b
         elif patch.edit is None and judgement.verdict is Verdict.MERGED:
             action = "written anew"
             if not dry_run:
-                diff = difference_text(base, judgement.tree, bench.store)
-                write_atomic(series / patch.name, format_patch(patch, diff, bench.source.epoch).encode())
+                diff = difference(base, judgement.tree, bench.store)
+                write_atomic(series / patch.name, format_patch(patch, diff, bench.source.epoch))
         elif judgement.renamed:
             action = f"follows its files: {judgement.cause}"
             if not dry_run:
@@ -217,7 +218,7 @@ def _lay_out_conflict(bench: Bench, patch: Patch, judgement: Judgement, folder: 
         entry = bench.store.entry(judgement.tree, path)
         if entry is not None and entry.mode in REGULAR:
             write_atomic(folder / "tree" / path, bench.store.read(judgement.tree, path))
-    write_atomic(folder / "intent.diff", difference_text(pinned.before, pinned.after, bench.store).encode())
+    write_atomic(folder / "intent.diff", difference(pinned.before, pinned.after, bench.store))
     write_atomic(folder / "CAUSE", f"{judgement.cause}\n".encode())
 
 

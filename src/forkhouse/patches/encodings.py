@@ -66,7 +66,9 @@ class Text:
         try:
             content = text.encode(self.encoding)
         except UnicodeEncodeError as error:
-            message = f"{self.path} is {self.encoding}, which has no '{text[error.start : error.end]}'. Use a character or an escape that it has."
+            message = (
+                f"{self.path} is {self.encoding}, which has no '{text[error.start : error.end]}'. Use a character or an escape that it has."
+            )
             raise PatchConflictError(message) from error
         again = decoded(content, path=self.path, language=self.language)
         if again.text != text:

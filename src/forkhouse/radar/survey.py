@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -9,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from packaging.version import Version
 
 from forkhouse import patches
-from forkhouse.errors import UsageError
+from forkhouse.errors import UnreachableError, UnsafeArchiveError, UsageError
 from forkhouse.lock import GitSource, SdistSource, WheelSource
 from forkhouse.pipeline import engine
 from forkhouse.progress import report
@@ -17,6 +18,7 @@ from forkhouse.radar import Matrix, scan
 from forkhouse.radar.candidates import around, commit_candidates, release_candidates, releases
 from forkhouse.radar.taken import taken
 from forkhouse.sources.git import mirror_address
+from forkhouse.sources.submodules import filled
 from forkhouse.workbench import Bench, bench_on, import_release
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ def survey(plant: Plant, upstream: str, *, before: int, after: int, until: str) 
         bench = bench_on(plant, upstream, forms=["git"])
         mirror = Path(unquote(urlsplit(mirror_address(git.url, plant.access.mirror)).path))
         candidates = commit_candidates(mirror, str(git.commit), until, plant.store, limit=after)
+        if git.submodules:
+            candidates = [replace(each, tree=_with_submodules(plant, upstream, git, each)) for each in candidates]
         label = next(candidate.label for candidate in candidates)
         return _scan(plant, bench, label, candidates)
     forms = [source.kind for source in pinned.sources if isinstance(source, SdistSource | WheelSource)]
@@ -65,6 +69,16 @@ def survey(plant: Plant, upstream: str, *, before: int, after: int, until: str) 
 
         candidates = release_candidates(chosen, source, acquire)
     return _scan(plant, bench, bench.source.version, candidates)
+
+
+def _with_submodules(plant: Plant, upstream: str, source: GitSource, candidate: Candidate) -> str:
+    """Return the tree of a candidate with its submodules, as the pin has them; as it is, which is said aloud, where they cannot be had."""
+    access = plant.access
+    try:
+        return filled(candidate.tree, source, plant.store, access.cache, mirror=access.mirror, offline=access.offline)
+    except (UnreachableError, UnsafeArchiveError) as error:
+        report().line(upstream, f"{candidate.label} is judged WITHOUT its submodules, and what may be in them is in conflict: {error}")
+        return candidate.tree
 
 
 def _scan(plant: Plant, bench: Bench, label: str, candidates: list[Candidate]) -> Matrix:

@@ -13,10 +13,12 @@ from forkhouse.progress import report
 from forkhouse.sources.archives import read_archive, read_tar, read_wheel
 from forkhouse.sources.debian import fetch_debian_source
 from forkhouse.sources.git import fetch_commit
+from forkhouse.sources.lfs import pointers
+from forkhouse.sources.submodules import filled, missing
 from forkhouse.workspace import digest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from forkhouse.sources.registry import Registry
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from forkhouse.workspace import Journal
 
 Policy = Literal["auto", "git", "registry"]
+SHOWN = 20
+"""Names of pointers that are told of a source."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,8 +132,10 @@ def _acquire_one(
             raise HashMismatchError(message)
         commit = store.commit(tree, message=f"{upstream} {source.version or pinned.version}\n\n{describe(source)}\n", epoch=epoch)
         store.name(f"base/{upstream}/{key[:16]}", commit)
-        record = {"tree": tree, "commit": commit, "epoch": epoch}
+        lacks = [submodule.told() for submodule in missing(tree, store, archive=not isinstance(source, GitSource))]
+        record = {"tree": tree, "commit": commit, "epoch": epoch, "submodules": lacks, "pointers": list(pointers(tree, store))}
         journal.put("source", key, record)
+    _tell_what_lacks(upstream, source, record)
     return SourceTree(
         upstream=upstream,
         version=source.version or pinned.version,
@@ -141,10 +147,38 @@ def _acquire_one(
     )
 
 
+def _tell_what_lacks(upstream: str, source: Source, record: Mapping[str, object]) -> None:
+    """Say aloud what belongs to a source and is not in it: its submodules, and files that Git LFS keeps elsewhere."""
+    lacks, small = (list(map(str, _list(record.get(key)))) for key in ("submodules", "pointers"))
+    if lacks and not (isinstance(source, GitSource) and source.submodules is False):
+        advice = (
+            "`submodules: true` at this source of the lock lays them in, `submodules: false` says that they are not needed"
+            if isinstance(source, GitSource)
+            else "take it from git with `submodules: true`, or lay them in as components"
+        )
+        report().line(
+            upstream, f"WITHOUT {len(lacks)} submodule{'s'[: len(lacks) > 1]}, whose files are not there: {'; '.join(lacks)}. {advice}"
+        )
+    if small:
+        more = f" and {len(small) - SHOWN} more" if len(small) > SHOWN else ""
+        report().line(
+            upstream,
+            f"WITHOUT {len(small)} file{'s'[: len(small) > 1]} of Git LFS, of which only the pointers are there: {', '.join(small[:SHOWN])}{more}",
+        )
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
 def _import(source: Source, *, access: Access, registry: Registry, store: ObjectStore) -> tuple[str, int]:
     match source:
         case GitSource():
-            tree = fetch_commit(source, store, access.cache, mirror=access.mirror, offline=access.offline)
+            # With its submodules it is another tree than that of its commit, and is held against the lock once they are there.
+            alone = source.model_copy(update={"tree": None}) if source.submodules else source
+            tree = fetch_commit(alone, store, access.cache, mirror=access.mirror, offline=access.offline)
+            if source.submodules:
+                tree = filled(tree, source, store, access.cache, mirror=access.mirror, offline=access.offline)
             assert source.commit is not None  # noqa: S101  # fetch_commit refuses an unresolved source
             return tree, store.repository[source.commit].peel(pygit2.Commit).commit_time
         case DebianSource():

@@ -12,7 +12,9 @@ LONGEST = 1024
 """Bytes below which a pointer stays, by the specification of Git LFS."""
 
 # The first line names one of the specification's addresses; then come keys in order, of which these two are always there.
-_POINTER = re.compile(rb"version https://(?:git-lfs|hawser)\.github\.com/spec/v1\n(?:[\w.-]+ [^\n]*\n)*?oid \w+:[0-9a-f]+\n(?:[^\n]*\n)*?size \d+\n?")
+_POINTER = re.compile(
+    rb"version https://(?:git-lfs|hawser)\.github\.com/spec/v1\n(?:[\w.-]+ [^\n]*\n)*?oid \w+:[0-9a-f]+\n(?:[^\n]*\n)*?size \d+\n?"
+)
 
 
 def is_pointer(content: bytes) -> bool:

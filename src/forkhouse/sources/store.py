@@ -305,10 +305,11 @@ class ObjectStore:
                 target = folder / file.path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 if file.mode == FileMode.LINK:
-                    inside = os.path.normpath(os.path.join(os.path.dirname(file.path), file.content.decode()))  # noqa: PTH118, PTH120
+                    aim = os.fsdecode(file.content)
+                    inside = os.path.normpath(os.path.join(os.path.dirname(file.path), aim))  # noqa: PTH118, PTH120
                     if inside == ".." or inside.startswith(("/", "../")):
-                        raise _leaves(file.path, file.content.decode())
-                    target.symlink_to(file.content.decode())
+                        raise _leaves(file.path, aim)
+                    target.symlink_to(aim)
                     links.append(target)
                     continue
                 target.write_bytes(file.content)
