@@ -200,7 +200,7 @@ def test_a_pattern_of_files_must_match_one(bench: Bench) -> None:
 
 def test_an_edit_of_a_file_that_is_no_text_is_refused(bench: Bench) -> None:
     edit = EDIT.replace("path: pkg/a.py", "path: data.bin").replace("language: python", "language: text").replace("pattern", "anchor")
-    with pytest.raises(PatchConflictError, match=r"demo/0001-a\.edit\.yaml: data\.bin is not UTF-8 text"):
+    with pytest.raises(PatchConflictError, match=r"demo/0001-a\.edit\.yaml: data\.bin is binary"):
         bench.apply({"0001-a.edit.yaml": edit})
 
 

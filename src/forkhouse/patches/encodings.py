@@ -49,19 +49,22 @@ class Text:
     """Of the file, for messages, and for what its name says about its reader."""
     language: str = ""
 
-    def encoded(self, text: str, brought: str = "") -> bytes:
-        """Return another text as bytes of this file's encoding, where `brought` is what an edit says in its own words.
+    def take(self, words: str) -> None:
+        """Raise PatchConflictError when what an edit says, for finding or for putting there, means nothing certain in this file."""
+        if self.encoding == UNKNOWN and not words.isascii():
+            beyond = next(character for character in words if not character.isascii())
+            message = (
+                f"{self.path} is not UTF-8 and does not say what it is: only ASCII can be looked for and put there, and the edit has "
+                f"'{beyond}'. Write that part of the change as a .patch, whose bytes are taken as they are."
+            )
+            raise PatchConflictError(message)
 
-        Raises PatchConflictError for a text that the encoding cannot hold, that the file's reader would read as another one, or that
-        brings a character beyond ASCII into a file whose encoding is not known.
+    def encoded(self, text: str) -> bytes:
+        """Return another text as bytes of this file's encoding.
+
+        Raises PatchConflictError for a text that the encoding cannot hold, or that the file's reader would read as another one.
         """
         if self.encoding == UNKNOWN:
-            if not brought.isascii():
-                message = (
-                    f"{self.path} is not UTF-8 and does not say what it is: only ASCII can be looked for and put there, and the edit has "
-                    f"'{_beyond(brought)}'. Write that part of the change as a .patch, whose bytes are taken as they are."
-                )
-                raise PatchConflictError(message)
             return searchable(text)
         try:
             content = text.encode(self.encoding)
@@ -78,10 +81,6 @@ class Text:
             )
             raise PatchConflictError(message)
         return content
-
-
-def _beyond(text: str) -> str:
-    return next(character for character in text if not character.isascii())
 
 
 def decoded(content: bytes, *, path: str, language: str = "") -> Text:

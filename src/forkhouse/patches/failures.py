@@ -31,7 +31,9 @@ def internal_error(error: Exception, patch: Patch, base: str, folder: Path) -> s
         place = f"{_module(ours[-1].filename)}:{ours[-1].lineno} in {ours[-1].name}, from {place}"
     kind = type(error).__name__
     first, *_ = str(error).splitlines() or [""]
-    cause = f"{INTERNAL}: {kind}{f': {first[:200]}' if first else ''}, at {place}. This is a fault of forkhouse, and says nothing about the patch"
+    cause = (
+        f"{INTERNAL}: {kind}{f': {first[:200]}' if first else ''}, at {place}. Forkhouse failed here, which says nothing about the patch"
+    )
     path = folder / f"judging-{digest(patch.sha256, kind, place)[:16]}.txt"
     try:
         write_atomic(path, _report(error, frames, patch, base).encode("utf-8", errors="backslashreplace"))

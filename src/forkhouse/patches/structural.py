@@ -167,8 +167,10 @@ def structured(tree: str, patch: StructuralEdit, paths: Mapping[str, str], *, st
             path = locate(tree, edit, paths, store=store)
             old = store.entry(tree, path)
             file = text_of(tree, path, edit.language, store=store)
+            if file.encoding == UNKNOWN:
+                file.take(_words(edit))
             changed = edited(file.text, edit)
-            content = file.encoded(changed.text, _words(edit) if file.encoding == UNKNOWN else "")
+            content = file.encoded(changed.text)
         except PatchConflictError as error:
             error.args = (f"{where}: {error}",)
             raise
