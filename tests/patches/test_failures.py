@@ -64,7 +64,7 @@ def test_a_failure_is_the_verdict_of_one_patch_and_ends_nothing(history: History
     assert [cell.verdict for cell in second] == [Verdict.CLEAN, Verdict.CLEAN]
     cause = first[1].cause
     assert cause.startswith(f"{INTERNAL}: NotFoundError: ")
-    assert "forkhouse/patches/" in cause
+    assert " at forkhouse/sources/store.py:" in cause
     assert "please report it with reports/judging-" in cause
     (report,) = (history.build / "reports").iterdir()
     assert report.name in cause

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 DEEPEST = 8
 """Submodules within submodules after which a source is refused: one that holds itself would have no end."""
-_SCP = re.compile(r"(?:[\w.-]+@)?([\w.-]+):(?!//)/?(.+)")
+_SCP = re.compile(r"[\w.-]+@([\w.-]+):/?([^:\s-][^\s]*)")
 _OTHER = re.compile(r"(?:ssh|git|http)://(?:[^/@]+@)?([^/:]+)(?::\d+)?/(.+)")
 
 
@@ -84,7 +84,7 @@ def resolved(url: str, base: str) -> str:
             if rest.startswith("../"):
                 parts.pop()
             rest = rest.partition("/")[2]
-        if len(parts) < 3 or (base.startswith("https://") and len(parts) < 4):  # noqa: PLR2004  # the scheme and the host
+        if len(parts) < 3:  # noqa: PLR2004  # the scheme, nothing, and the host
             message = f"The submodule's address '{url}' leaves the host of {base}. The source is refused."
             raise UnsafeArchiveError(message)
         return "/".join([*parts, rest.rstrip("/")])
