@@ -6,6 +6,7 @@ A tree pins the commit of a submodule; its address stands in `.gitmodules`. What
 from __future__ import annotations
 
 import re
+import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,11 @@ def _urls(tree: str, store: ObjectStore) -> dict[str, str]:
     if entry is None:
         return {}
     try:
-        text = run_git(store.folder, "config", "--blob", entry.blob, "--null", "--list")
+        # A file of its own, as the content may lie in a repository that the store only borrows from.
+        with tempfile.NamedTemporaryFile(prefix="forkhouse-gitmodules-") as file:
+            file.write(store.content(entry))
+            file.flush()
+            text = run_git(store.folder, "config", "--file", file.name, "--null", "--list")
     except GitCommandError as error:
         reason = str(error.stderr).strip().removeprefix("stderr:").strip(" '\n")
         message = f".gitmodules cannot be read: {reason}. The source is refused, as nobody can say what belongs to it."
