@@ -240,11 +240,13 @@ def held(tree: str, sought: Sought, paths: Mapping[str, str], *, store: ObjectSt
     """Look for what a condition names, as one would who reads the tree's files: symbolic links lead to what they point at."""
     found = {each for pattern in sought.paths for each in store.found(tree, map_path(pattern, paths))}
     unread = [f"the submodule {path} is not in this source" for path in sorted({each.path for each in found if each.is_submodule})]
-    files = {each.path for each in found if each.is_file}
-    files |= {path for each in found if each.is_link for path in reached(tree, each, store=store)}
+    files = {each.path: each.object for each in found if each.is_file}
+    for path in {path for each in found if each.is_link for path in reached(tree, each, store=store)}:
+        entry = store.entry(tree, path)
+        files |= {path: entry.blob} if entry is not None else {}
     hits = []
     for path in sorted(files):
-        content = store.read(tree, path)
+        content = store.repository[files[path]].read_raw()
         if lfs.is_pointer(content):
             unread.append(lfs.told(path).partition(":")[0])
         elif _holds(content, path, sought):
