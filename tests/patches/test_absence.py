@@ -346,6 +346,16 @@ class TestConditions:
             with pytest.raises(PostConditionError, match=r"but it is in hidden/tool\.py"):
                 self.apply(upstream, f'  - absent: {{text: nvidia_smi, in: "{pattern}"}}\n')
 
+    def test_what_a_link_leads_to_is_looked_at_on_every_tree(self, upstream: Upstream) -> None:
+        upstream.write("hidden/tool.py", "fine()\n")
+        (upstream.folder / "gpu/tool.py").symlink_to("../hidden/tool.py")
+        upstream.pin = upstream.commit()
+        upstream.edit(after='after:\n  - absent: {text: nvidia_smi, in: "gpu/**"}\n')
+        upstream.write("hidden/tool.py", "nvidia_smi()\n")
+        trees = [upstream.pin, upstream.commit()]
+        ladder, patches = upstream.ladder(), read_series(upstream.series)
+        assert [ladder.judge_series(tree, patches)[0].verdict for tree in trees] == [Verdict.CLEAN, Verdict.CONFLICT]
+
     def test_the_name_in_a_link_is_no_content(self, upstream: Upstream) -> None:
         upstream.write("hidden/nvidia_smi.py", "pass\n")
         (upstream.folder / "gpu/tool.py").symlink_to("../hidden/nvidia_smi.py")

@@ -107,7 +107,7 @@ def test_wide_unicode_that_is_broken_is_refused(edited: Callable[..., bytes]) ->
 
 @pytest.mark.parametrize("where", ["replace: {anchor: two}\n        with: z\u00fc", "replace: {anchor: \u00fc}\n        with: two"])
 def test_only_ascii_is_said_of_an_unknown_encoding(edited: Callable[..., bytes], where: str) -> None:
-    with pytest.raises(PatchConflictError, match=r"a\.c is not UTF-8 and does not say what it is: only ASCII .* the edit has '\u00fc'"):
+    with pytest.raises(PatchConflictError, match=r"a\.c is not UTF-8 and does not say what it is, .* only ASCII .* the edit has '\u00fc'"):
         edited(C.encode("latin-1"), "text", where)
 
 
@@ -166,6 +166,16 @@ def test_an_xml_file_is_read_as_it_declares(edited: Callable[..., bytes]) -> Non
     changed = edited(content, "text", "replace: {anchor: two}\n        with: z\u00fc", path="a.xml")
     root = ET.fromstring(changed)  # noqa: S314  # our own text
     assert (root.text, root.get("b")) == ("z\u00fc", "\u00eb")
+
+
+def test_a_declaration_that_nobody_knows_leaves_ascii_alone(edited: Callable[..., bytes]) -> None:
+    for name in ("x-own", "utf-7", "cp037"):
+        content = f"# coding: {name}\nwant = 'a'\n".encode()
+        assert edited(content, "python", "replace: {assignment: want}\n        with: want = 'b'", "a.py") == content.replace(b"'a'", b"'b'")
+        with pytest.raises(PatchConflictError, match="only ASCII can be looked for and put there"):
+            edited(content, "python", "replace: {assignment: want}\n        with: want = '\u00fc'", "a.py")
+        with pytest.raises(PatchConflictError, match="only ASCII"):
+            for_new(f"# coding: {name}\nwant = '\u00fc'\n", path="a.py")
 
 
 def test_a_new_file_is_written_as_it_declares() -> None:

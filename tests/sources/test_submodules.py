@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tarfile
 from typing import TYPE_CHECKING
 
@@ -196,6 +197,26 @@ def test_an_archive_of_a_host_lacks_submodules_too(hosts: Hosts, site: Site, tmp
         assert "app/third_party/lib" in archive.getnames()
     site.acquire(ArchiveSource(kind="archive", url=path.as_uri(), file="app.tar", sha256=sha256_file(path)))
     assert "WITHOUT 1 submodule, whose files are not there: third_party/lib from ../lib." in capfd.readouterr().err
+
+
+def test_addresses_that_git_cannot_read_are_refused(hosts: Hosts, site: Site) -> None:
+    hosts.commit(hosts.at("core"), {".gitmodules": "[submodule broken\n"})
+    hosts.git(hosts.at("core"), "update-index", "--add", "--cacheinfo", f"160000,{hosts.head('lib')},x")
+    hosts.git(hosts.at("core"), "commit", "--quiet", "--message=broken")
+    with pytest.raises(UnsafeArchiveError, match=r"\.gitmodules cannot be read: .*bad config line 1"):
+        site.acquire(GitSource(kind="git", url=hosts.at("core").as_uri(), commit=hosts.head("core")))
+
+
+def test_an_interrupted_or_older_record_is_completed(hosts: Hosts, site: Site, capfd: pytest.CaptureFixture[str]) -> None:
+    site.acquire(hosts.source())
+    (entry,) = (path for path in (site.folder / "journal").rglob("*") if path.is_file())
+    record = json.loads(entry.read_text(encoding="utf-8"))
+    found = next(value for value in [record, *record.values()] if isinstance(value, dict) and "pointers" in value)
+    del found["pointers"], found["submodules"]
+    entry.write_text(json.dumps(record), encoding="utf-8")
+    capfd.readouterr()
+    site.acquire(hosts.source())
+    assert "WITHOUT 1 submodule" in capfd.readouterr().err
 
 
 def test_submodules_without_end_are_refused(hosts: Hosts, site: Site) -> None:

@@ -54,7 +54,7 @@ class Text:
         if self.encoding == UNKNOWN and not words.isascii():
             beyond = next(character for character in words if not character.isascii())
             message = (
-                f"{self.path} is not UTF-8 and does not say what it is: only ASCII can be looked for and put there, and the edit has "
+                f"{self.path} is not UTF-8 and does not say what it is, or nobody knows what it says: only ASCII can be looked for and put there, and the edit has "
                 f"'{beyond}'. Write that part of the change as a .patch, whose bytes are taken as they are."
             )
             raise PatchConflictError(message)
@@ -65,7 +65,8 @@ class Text:
         Raises PatchConflictError for a text that the encoding cannot hold, or that the file's reader would read as another one.
         """
         if self.encoding == UNKNOWN:
-            return searchable(text)
+            self.take(text.translate(dict.fromkeys(_TO_BYTES)))
+            return text.translate(_TO_BYTES).encode("latin-1")
         try:
             content = text.encode(self.encoding)
         except UnicodeEncodeError as error:
@@ -90,6 +91,8 @@ def decoded(content: bytes, *, path: str, language: str = "") -> Text:
     text, or is broken in the encoding of its byte-order mark.
     """
     encoding = _said(content, path, language)
+    if encoding == UNKNOWN:
+        return _kept(content, path, language)
     try:
         text = content.decode(encoding)
         if text.encode(encoding) == content:
@@ -102,6 +105,10 @@ def decoded(content: bytes, *, path: str, language: str = "") -> Text:
     if b"\0" in content:
         message = f"{path} is binary: it has zero bytes and is not valid {encoding}. An edit changes text alone; use a binary .patch."
         raise PatchConflictError(message)
+    return _kept(content, path, language)
+
+
+def _kept(content: bytes, path: str, language: str) -> Text:
     # Every byte alone: were the valid parts of it read as UTF-8, nobody would know that they are meant so.
     return Text(text=content.decode("latin-1").translate(_TO_CHARACTERS), encoding=UNKNOWN, path=path, language=language)
 
@@ -111,12 +118,7 @@ def readable(content: bytes, *, path: str) -> str:
     try:
         return decoded(content, path=path).text
     except PatchConflictError:
-        return content.decode("latin-1").translate(_TO_CHARACTERS)
-
-
-def searchable(text: str) -> bytes:
-    """Return a text of an unknown encoding as the bytes that it was read from."""
-    return text.translate(_TO_BYTES).encode("latin-1")
+        return _kept(content, path, "").text
 
 
 def for_new(text: str, *, path: str) -> bytes:
@@ -125,7 +127,7 @@ def for_new(text: str, *, path: str) -> bytes:
 
 
 def _said(content: bytes, path: str, language: str) -> str:
-    """Return the encoding that the reader of a file would take; UTF-8 where none is declared, or one that is not like ASCII."""
+    """Return the encoding that the reader of a file would take; UTF-8 where none is declared, UNKNOWN for one that is not known here."""
     for mark, encoding in _MARKS:
         if content.startswith(mark):
             return encoding
@@ -135,9 +137,9 @@ def _said(content: bytes, path: str, language: str) -> str:
     try:
         encoding = codecs.lookup(name).name.removesuffix("-sig")  # of a mark, which was looked for already
         # A declaration can only be read in an encoding that has ASCII as it is.
-        return encoding if bytes(range(_ASCII)).decode(encoding) == bytes(range(_ASCII)).decode("ascii") else "utf-8"
+        return encoding if bytes(range(_ASCII)).decode(encoding) == bytes(range(_ASCII)).decode("ascii") else UNKNOWN
     except (LookupError, UnicodeError):
-        return "utf-8"
+        return UNKNOWN
 
 
 def _declared(content: bytes, path: str, language: str) -> str | None:

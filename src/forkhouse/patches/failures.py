@@ -19,7 +19,7 @@ INTERNAL = "internal error"
 _LIBRARIES = ("forkhouse", "ast-grep-py", "pygit2", "tomlkit", "tree-sitter", "pyyaml", "packaging", "meson")
 
 
-def internal_error(error: Exception, patch: Patch, base: str, folder: Path) -> str:
+def internal_error(error: BaseException, patch: Patch, base: str, folder: Path) -> str:
     """Write a report about `error`, which came while `patch` was judged on the tree `base`, below `folder`, and return the cause to show.
 
     The report says what happened and where in the code, with which versions; of the patch and the sources it has names and ids alone.
@@ -51,7 +51,7 @@ def _module(file: str) -> str:
     return Path(file).name
 
 
-def _report(error: Exception, frames: traceback.StackSummary, patch: Patch, base: str) -> str:
+def _report(error: BaseException, frames: traceback.StackSummary, patch: Patch, base: str) -> str:
     versions = [f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"]
     versions += [f"{name} {_version(name)}" for name in _LIBRARIES]
     # A recursion has the same few frames a thousand times.

@@ -108,6 +108,8 @@ class Ladder:
     """Whether what was lost came to a file, by the file's content at the pin and now."""
     _arrived: dict[str, list[tuple[str, str, str]]] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Files of the newest tree that are not as at the pin."""
+    _linked: dict[tuple[str, str], bool] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Whether a pattern meets symbolic links, by the identity of what it names."""
     _diffs: dict[str, pygit2.Diff] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Diffs of textual patches, by the hash of their file."""
 
@@ -130,9 +132,9 @@ class Ladder:
             return self._judge(base, patch, arrived or base)
         except PatchConflictError as error:
             return Judgement(patch=patch.name, verdict=Verdict.CONFLICT, tree=base, cause=str(error))
-        except (ForkhouseError, MemoryError):
+        except (ForkhouseError, MemoryError, KeyboardInterrupt, SystemExit):
             raise
-        except Exception as error:  # noqa: BLE001  # one patch must not end the run of all others
+        except BaseException as error:  # noqa: BLE001  # one patch must not end the run of all others; a grammar's panic is no Exception
             cause = internal_error(error, patch, base, self.store.folder.parent / "reports")
             return Judgement(patch=patch.name, verdict=Verdict.CONFLICT, tree=base, cause=cause)
 
@@ -192,12 +194,20 @@ class Ladder:
             yield base if any(each.is_link for _, there in found for each in there) else ""
             sought = [condition.absent or condition.present for condition in patch.edit.after]
             for path in [path for each in sought if each is not None for path in each.paths]:
-                yield self.store.identity(base, map_path(path, self.paths))
+                yield self._identity(base, map_path(path, self.paths))
             lost = not all(any(each.is_file for each in there) for _, there in found)
         yield tuple(files)
         if lost and self.pinned:
             # Where a file went is known from what came and went in the whole tree.
             yield self._came_and_went(arrived)
+
+    def _identity(self, base: str, pattern: str) -> str:
+        """Return an id that changes whenever what a condition reads by a pattern does: where links are met, that of the whole tree."""
+        own = self.store.identity(base, pattern)
+        key = (own, pattern)
+        if not own or key not in self._linked:
+            self._linked[key] = any(found.is_link for found in self.store.found(base, pattern))
+        return base if self._linked[key] else own
 
     @property
     def _origin(self) -> str:

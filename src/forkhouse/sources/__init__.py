@@ -122,7 +122,7 @@ def _acquire_one(
 ) -> SourceTree:
     key = digest(upstream, pinned.version, source.model_dump(mode="json", exclude={"patched_tree", "why", "paths"}))
     record = journal.get("source", key)
-    if record is None or not store.has(str(record["commit"])):
+    if record is None or "pointers" not in record or not store.has(str(record["commit"])):  # without: what an earlier version wrote
         tree, epoch = _import(source, access=access, registry=registry, store=store)
         if source.tree is not None and tree != source.tree:
             message = (
