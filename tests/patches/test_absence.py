@@ -390,6 +390,17 @@ class TestConditions:
             self.apply(upstream, '  - absent: {text: "für", in: "gpu/**"}\n')
 
 
+def test_code_that_may_have_gone_into_a_pointer_is_not_gone(upstream: Upstream) -> None:
+    upstream.edit()
+    upstream.git("rm", "--quiet", "-r", "gpu")
+    upstream.write("accelerator/attn.txt", POINTER)
+    assert upstream.judge(upstream.commit()).verdict is Verdict.OBSOLETE  # no code of this language is in a text
+    upstream.write("accelerator/attn.py", POINTER)
+    judgement = upstream.judge(upstream.commit())
+    assert judgement.verdict is Verdict.CONFLICT
+    assert "may be in accelerator/attn.py: accelerator/attn.py is a pointer of Git LFS" in judgement.cause
+
+
 def test_nothing_is_put_in_the_place_of_a_submodule(upstream: Upstream) -> None:
     upstream.gitlink("theirs")
     tree = upstream.commit()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 import tokenize
 import xml.etree.ElementTree as ET
+from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,10 +25,17 @@ from forkhouse.sources.store import TreeFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from forkhouse.sources.store import ObjectStore
 
+EXAMPLES = {
+    name: blocks
+    for name, *blocks in re.findall(
+        r"^### ([\w-]+)\n\n```\w+\n(.*?)```\n```\w+\n(.*?)```\n```\w+\n(.*?)```\n",
+        (Path(__file__).parents[2] / "docs/patches.md").read_text(encoding="utf-8"),
+        flags=re.MULTILINE | re.DOTALL,
+    )
+}
 HEADER = "Subject: s\nDescription: d\nOrigin: o\nForwarded: no\nRetire-When: never\n"
 
 
@@ -59,7 +69,8 @@ def edited(store: ObjectStore) -> Callable[..., bytes]:
 
     def apply(content: bytes, language: str, operation: str, path: str = "a.c") -> bytes:
         tree = store.import_files([TreeFile(path=path, content=content, mode=FileMode.BLOB)])
-        text = f"{HEADER}edits:\n  - path: {path}\n    language: {language}\n    operations:\n      - {operation}\n"
+        operations = operation if operation.startswith("      - ") else f"      - {operation}\n"
+        text = f"{HEADER}edits:\n  - path: {path}\n    language: {language}\n    operations:\n{operations}"
         patch = read_patch("up/0001-e.edit.yaml", text.encode())
         return store.read(apply_patch(tree, patch, {}, store=store, where="up"), path)
 
@@ -89,6 +100,25 @@ def test_any_encoding_like_ascii_is_edited(edited: Callable[..., bytes], encodin
     content = f"/* {said} */\nint two = 2; /* {said} */\n".encode(encoding)
     for language, operation in OPERATIONS.items():
         assert edited(content, language, operation) == content.replace(b"two = 2", b"two = 6")
+
+
+COMMENTS = {**dict.fromkeys(("c", "cpp", "rust"), "//"), "json": ""}
+
+
+@pytest.mark.parametrize("language", sorted(EXAMPLES))
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_every_language_is_edited_behind_bytes_of_no_known_meaning(edited: Callable[..., bytes], language: str, line_end: str) -> None:
+    """The documents' own examples, with a line of another time in front: its bytes stay, and no position is shifted by them."""
+    operations, before, after = EXAMPLES[language]
+    mark = COMMENTS.get(language, "#")
+    foreign = "Zo\u00eb\u0085\u00a0\u00ff"
+    if mark:
+        before, after = (f"{mark} {foreign}\n{text}" for text in (before, after))
+    else:
+        before, after = (text.replace('"cpu"', f'"{foreign}"') for text in (before, after))
+    if line_end != "\n":
+        before, after = (text.replace("\n", line_end) for text in (before, after))
+    assert edited(before.encode("latin-1"), language, indent(operations, "      "), path="file") == after.encode("latin-1")
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])

@@ -27,6 +27,7 @@ from forkhouse.patches.operations import asks_for_nothing
 from forkhouse.patches.remains import Course
 from forkhouse.patches.structural import MissingFileError, UnclearFileError, held, is_there, locate, structured, text_of
 from forkhouse.patches.textual import LIKENESS, map_path
+from forkhouse.sources import lfs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -453,7 +454,11 @@ class Ladder:
         """Say where code that its files lost lives on in the tree, or nothing. Only a file that is not as at the pin can have got it."""
         for path, old, new in self._changed_files(arrived):
             for stretch in lost:
-                if not stretch.fits(path) or not self._came(stretch, path, old, new):
+                if not stretch.fits(path):
+                    continue
+                if lfs.is_pointer(self.store.repository[new].read_raw()):
+                    return f"{stretch.what} is not there any more, and may be in {path}: {lfs.told(path)}"
+                if not self._came(stretch, path, old, new):
                     continue
                 # A file that was there under another name may have had the like before.
                 if old or self._came(stretch, path, self._former(arrived, path), new):
