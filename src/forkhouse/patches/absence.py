@@ -61,10 +61,6 @@ def unseen(origin: str, tree: str, paths: Iterable[str], form: Form, *, store: O
                 f"{path} is not in this {form}, which says nothing of the upstream: a packager may have left it out. "
                 "Look at the upstream's git history, as with `forkhouse radar --mirror DIR`"
             )
-    known = store.submodules(origin)
-    came = [name for name, commit in store.submodules(tree).items() if known.get(name) != commit]
-    if came:
-        return f"it is not there, and may be in a submodule that came or changed since the pin: {', '.join(came[:5])}"
     return ""
 
 

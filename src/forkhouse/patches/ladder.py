@@ -111,6 +111,10 @@ class Ladder:
     """Files of the newest tree that are not as at the pin."""
     _linked: dict[tuple[str, str], bool] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Whether a pattern meets symbolic links, by the identity of what it names."""
+    _changed: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Files that a patch changes, by its name."""
+    _gitlinks: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Submodules of the newest tree that are not as at the pin."""
     _diffs: dict[str, pygit2.Diff] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Diffs of textual patches, by the hash of their file."""
 
@@ -153,27 +157,37 @@ class Ladder:
         judgement, changes = self._known[key]
         judgement = replace(judgement, tree=self.store.with_entries(base, changes) if changes else base)
         doubt = self._living(arrived, judgement.lost) if judgement.lost else ""
-        doubt = doubt or self._unproven(base, patch, judgement)
+        doubt = doubt or self._unproven(base, arrived, patch, judgement)
         return replace(judgement, verdict=Verdict.CONFLICT, cause=doubt) if doubt else judgement
 
-    def _unproven(self, base: str, patch: Patch, judgement: Judgement) -> str:
+    def _unproven(self, base: str, arrived: str, patch: Patch, judgement: Judgement) -> str:
         """Say why a verdict that takes a patch out of the series is not proven by what the base shows; of a conflict, what else is known."""
         pinned = self.pinned.get(patch.name)
         if judgement.verdict in APPLIED or (pinned is None and patch.edit is not None):
             return ""
-        if pinned is None:
-            changed = textual.touched(self._diff(patch))[0]
-        else:
-            deltas = list(textual.difference(pinned.before, pinned.after, store=self.store).deltas)
-            changed = sorted({delta.old_file.path for delta in deltas if delta.status_char() != "A"})
-        places = [judgement.renamed.get(path, path) for path in changed]
+        if patch.name not in self._changed:
+            deltas = textual.difference(pinned.before, pinned.after, store=self.store).deltas if pinned else ()
+            paths = [delta.old_file.path for delta in deltas if delta.status_char() != "A"]
+            self._changed[patch.name] = tuple(sorted({*paths} if pinned else {*textual.touched(self._diff(patch))[0]}))
+        places = [judgement.renamed.get(path, path) for path in self._changed[patch.name]]
         if judgement.verdict is Verdict.OBSOLETE and pinned is not None:
-            return absence.unseen(pinned.before, base, places, self.form, store=self.store)
+            unseen = absence.unseen(pinned.before, base, places, self.form, store=self.store)
+            came = self._submodules(arrived)
+            return unseen or (f"it is not there, and may be in a submodule that came or changed since the pin: {came}" if came else "")
         hidden = (absence.in_the_way(pinned.before if pinned else None, base, path, store=self.store) for path in places)
         reason = next((each for each in hidden if each), "")
         if judgement.verdict is Verdict.UPSTREAMED or not reason:
             return reason
         return f"{judgement.cause} {reason}" if patch.edit is None else ""
+
+    def _submodules(self, tree: str) -> str:
+        """Name the submodules of a tree that are not as at the pin."""
+        if tree not in self._gitlinks:
+            deltas = textual.difference(self._origin, tree, store=self.store).deltas
+            self._gitlinks.clear()  # a series is judged on one tree after the other
+            came = [delta.new_file.path for delta in deltas if delta.status_char() != "D" and delta.new_file.mode == FileMode.COMMIT]
+            self._gitlinks[tree] = ", ".join(came)
+        return self._gitlinks[tree]
 
     def _diff(self, patch: Patch) -> pygit2.Diff:
         """Return the diff of a textual patch, read once."""
