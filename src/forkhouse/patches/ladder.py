@@ -113,6 +113,8 @@ class Ladder:
     """Whether a pattern meets symbolic links, by the identity of what it names."""
     _changed: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Files that a patch changes, by its name."""
+    _pointers: dict[str, bool] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Whether a file's content is a pointer of Git LFS, by the content's id."""
     _gitlinks: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Submodules of the newest tree that are not as at the pin."""
     _diffs: dict[str, pygit2.Diff] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -470,7 +472,9 @@ class Ladder:
             for stretch in lost:
                 if not stretch.fits(path):
                     continue
-                if lfs.is_pointer(self.store.repository[new].read_raw()):
+                if new not in self._pointers:
+                    self._pointers[new] = lfs.is_pointer(self.store.raw(new))
+                if self._pointers[new]:
                     return f"{stretch.what} is not there any more, and may be in {path}: {lfs.told(path)}"
                 if not self._came(stretch, path, old, new):
                     continue
@@ -502,7 +506,7 @@ class Ladder:
         key = (stretch, old, new)
         if key not in self._places:
             # Compared as text, whatever the encoding of each file is.
-            raw = (self.store.repository[each].read_raw() if each else b"" for each in (old, new))
+            raw = (self.store.raw(each) if each else b"" for each in (old, new))
             before, now = (readable(content, path=path).encode("utf-8", errors="replace") for content in raw)
             self._places[key] = stretch.came_to(before, now)
         return self._places[key]

