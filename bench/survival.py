@@ -110,7 +110,8 @@ class Replayer:
 
     def row(self, patch: Patch, base: history.Base, *, months: float, away: int) -> Row:
         """Replay one edit on one release with every tool."""
-        judgement = Ladder(store=self.store, paths=self.paths, pinned=self.pinned).judge(base.tree, patch)
+        ladder = Ladder(store=self.store, paths=self.paths, pinned=self.pinned, form=self.subject.source.kind)
+        judgement = ladder.judge(base.tree, patch)
         applied = judgement.verdict in APPLIED
         ours = judgement.tree if applied else None
         outcomes = {}
@@ -154,7 +155,7 @@ class Replayer:
 
 def replayer(subject: history.Subject, home: history.Base, store: ObjectStore) -> Replayer:
     """Make the twins of a subject's edits. Raises PatchConflictError when one does not apply at the pin."""
-    ladder = Ladder(store=store, paths=subject.source.paths, pinned={})
+    ladder = Ladder(store=store, paths=subject.source.paths, pinned={}, form=subject.source.kind)
     pinned = {name: known for patch in subject.edits for name, known in pin(home.tree, [patch], ladder).items()}
     return Replayer(subject=subject, store=store, home=home.tree, pinned=pinned)
 
