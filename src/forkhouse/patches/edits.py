@@ -20,6 +20,8 @@ Paths = Name | Annotated[tuple[Name, ...], Field(min_length=1)]
 """A path in the upstream's own tree, wildcards allowed, or several alternatives."""
 Distribution = Annotated[str, Field(pattern=r"^[A-Za-z0-9._*-]+$")]
 """The name of a distribution, in any spelling; `*` is any text."""
+Hash = Annotated[str, Field(pattern=r"^(?:sha256|sha384|sha512):[0-9a-f]+$")]
+"""The hash of a file, as pip writes it."""
 
 
 def _exactly_one(document: Document, names: Sequence[str]) -> None:
@@ -185,6 +187,11 @@ class CodeOperation(Document):
         return self
 
 
+def _is_pinned(requirement: Requirement) -> bool:
+    """Say whether exactly one version is asked for, as pip demands where there are hashes."""
+    return [each.operator in {"==", "==="} and not each.version.endswith(".*") for each in requirement.specifier] == [True]
+
+
 class RequirementChange(_Change):
     """A change of dependency declarations, matched by canonical distribution name (PEP 503)."""
 
@@ -195,10 +202,21 @@ class RequirementChange(_Change):
     keep_version: bool = False
     """With `replace`: what `with` leaves open, the version, stays the one that the upstream asks for."""
     extra: str | None = None
-    """Only declarations that belong to this extra; with nothing in it, only those that belong to none."""
+    """Only declarations that belong to this extra; with nothing in it, only those that belong to none, and to no group."""
+    group: Name | None = None
+    """Only declarations of this dependency group (PEP 735) of `pyproject.toml`."""
+    hashes: tuple[Hash, ...] = ()
+    """In a requirements file: the hashes of the files that `add` or `with` may be met by."""
 
     @model_validator(mode="after")
     def _open(self) -> Self:
+        if self.group is not None and self.extra is not None:
+            message = "a declaration belongs to an `extra` or to a `group`, so give one of them"
+            raise ValueError(message)
+        come = Requirement(self.come) if self.come is not None else None
+        if self.hashes and (come is None or self.keep_version or not (come.url or _is_pinned(come))):
+            message = "`hashes` belongs to an `add` or `with` that names one version, such as torch==2.13.0"
+            raise ValueError(message)
         if self.keep_version and (self.with_ is None or Requirement(self.with_).specifier or Requirement(self.with_).url):
             message = "`keep-version` belongs to a `with` that names no version"
             raise ValueError(message)

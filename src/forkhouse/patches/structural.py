@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from pygit2.enums import FileMode
 
 from forkhouse.errors import PatchConflictError, PostConditionError
+from forkhouse.patches.asked import asked
 from forkhouse.patches.edits import AddedFile
 from forkhouse.patches.encodings import UNKNOWN, WIDE, decoded, for_new, readable
-from forkhouse.patches.languages.requirements import requires
 from forkhouse.patches.operations import edited, effect_present
 from forkhouse.patches.textual import map_path, refuse_unsafe
 from forkhouse.sources import lfs
@@ -233,7 +233,7 @@ class Held:
     hits: tuple[str, ...]
     """Those of them that hold what it looks for."""
     unread: tuple[str, ...]
-    """Why, of each other place that its patterns name, nobody can say what is there."""
+    """Why, of places that its patterns name, nobody can say what is there."""
 
 
 def held(tree: str, sought: Sought, paths: Mapping[str, str], *, store: ObjectStore) -> Held:
@@ -249,6 +249,10 @@ def held(tree: str, sought: Sought, paths: Mapping[str, str], *, store: ObjectSt
         content = store.raw(files[path])
         if lfs.is_pointer(content):
             unread.append(lfs.told(path).partition(":")[0])
+        elif sought.requirement is not None:
+            known = asked(path, sought.requirement, lambda file: _plain(tree, file, store=store))
+            hits += [f"{path} ({known.where[0]})"] if known.where else []
+            unread += [f"{path}, {why}" for why in known.unclear[:1]]
         elif _holds(content, path, sought):
             hits.append(path)
         elif sought.text is not None and not sought.text.isascii() and _is_unknown(content, path):
@@ -264,20 +268,22 @@ def _is_unknown(content: bytes, path: str) -> bool:
 
 
 def _holds(content: bytes, path: str, sought: Sought) -> bool:
-    if sought.text is not None and sought.text.encode() in content:
+    wanted = sought.text or ""
+    if wanted.encode() in content:
         return True
-    if sought.text is not None and sought.text.isascii() and "\n" not in sought.text and not content.startswith(WIDE):
+    if wanted.isascii() and "\n" not in wanted and not content.startswith(WIDE):
         return False  # such a text has the same bytes in all other encodings
-    text = readable(content, path=path)
-    if sought.text is not None:
-        # A file's line ends are its own.
-        return sought.text.replace("\r\n", "\n") in text.replace("\r\n", "\n")
-    wanted = sought.requirement or ""
-    try:
-        return requires(text, wanted)
-    except PatchConflictError:
-        # What cannot be read is searched as text: it must not pass for a file that asks for nothing.
-        return wanted.strip("*") in text
+    # A file's line ends are its own.
+    return wanted.replace("\r\n", "\n") in readable(content, path=path).replace("\r\n", "\n")
+
+
+def _plain(tree: str, path: str, *, store: ObjectStore) -> bytes | None:
+    """Return what a file holds, None where there is none: nothing at all, a link, or a pointer to what is elsewhere."""
+    entry = store.entry(tree, path)
+    if entry is None or entry.mode not in {FileMode.BLOB, FileMode.BLOB_EXECUTABLE}:
+        return None
+    content = store.raw(entry.blob)
+    return None if lfs.is_pointer(content) else content
 
 
 def _check(tree: str, condition: Condition, paths: Mapping[str, str], *, store: ObjectStore, where: str) -> None:

@@ -137,7 +137,7 @@ _BACKENDS = {
     "text": "text",
     "toml": "toml",
     "requirements": "requirements",
-    "entry-points": "text",
+    "entry-points": "entrypoints",
 }
 _SUFFIXES = {
     ".py": "python",

@@ -1,0 +1,165 @@
+"""Core metadata, as a wheel's METADATA and an sdist's PKG-INFO hold it: the declarations in its header, and the proof of a change.
+
+The header is that of an e-mail (packaging.python.org, "Core metadata specifications"): the names of fields in any case, long values folded
+onto lines that begin with white space, and an empty line before the description, which may look like anything. What an edit needs to know is
+where the fields stand; what it did is judged by the standard library's own reader of e-mails, which `importlib.metadata` and pip use.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from email import message_from_string
+from email.policy import compat32
+from typing import TYPE_CHECKING
+
+from packaging.markers import Marker
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from forkhouse.patches.languages import Matched, UnprovenError
+from forkhouse.patches.languages.declarations import Belongs, extras_of, is_meant, replacement, requirement_of
+
+if TYPE_CHECKING:
+    from forkhouse.patches.edits import RequirementChange
+    from forkhouse.patches.languages import Splice, Step
+
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+_FIELD = re.compile(r"([!-9;-~]+):[ \t]*")
+_FOLD = re.compile(r"(?:\r\n|\r|\n)[ \t]+")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+REQUIRES = "requires-dist"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Field:
+    """A field of the header."""
+
+    name: str
+    """In lower case."""
+    value: str
+    """Unfolded."""
+    start: int
+    end: int
+    """Its lines, the last line end with them."""
+    value_start: int
+    value_end: int
+
+    @property
+    def requirement(self) -> Requirement | None:
+        """What the field asks for, None where it does not, or not so that it can be read."""
+        return requirement_of(self.value) if self.name == REQUIRES else None
+
+
+def is_metadata(text: str) -> bool:
+    """Say whether a text is core metadata: it begins with a header that says which version of the specification it follows."""
+    first = text[:200].partition("\n")[0]
+    return _FIELD.match(first) is not None and any(field.name == "metadata-version" for field in fields(text))
+
+
+def fields(text: str) -> list[Field]:
+    """Return the fields of the header in order; the first line that is none ends it."""
+    found: list[Field] = []
+    for line in _LINE.finditer(text):
+        said = line[0]
+        if said[0] in " \t" and found:
+            last = found.pop()
+            found.append(_field(text, last.start, line.end()))
+        elif _FIELD.match(said) is None:
+            break
+        else:
+            found.append(_field(text, line.start(), line.end()))
+    return found
+
+
+def _field(text: str, start: int, end: int) -> Field:
+    head = _FIELD.match(text, start)
+    assert head is not None  # noqa: S101  # the line was told apart by it
+    value_end = max(head.end(), start + len(text[start:end].rstrip()))
+    value = _FOLD.sub(" ", text[head.end() : value_end])
+    return Field(name=head[1].lower(), value=value.strip(), start=start, end=end, value_start=head.end(), value_end=value_end)
+
+
+def faults(text: str) -> int:
+    """Return how many declarations cannot be read."""
+    return sum(field.name == REQUIRES and field.requirement is None for field in fields(text))
+
+
+def is_declared(text: str, name: str, extra: str | None) -> bool:
+    """Say whether a distribution is asked for, in any version, by an extra or without any."""
+    wanted = frozenset({canonicalize_name(extra)} if extra else ())
+    return any(
+        field.requirement is not None
+        and canonicalize_name(field.requirement.name) == canonicalize_name(name)
+        and (wanted <= extras_of(field.requirement) if wanted else not extras_of(field.requirement))
+        for field in fields(text)
+    )
+
+
+def change_metadata(text: str, change: RequirementChange) -> Matched:
+    """Change declarations. Raises PatchConflictError as `replacement` does."""
+    if change.group is not None:
+        return Matched(matches=0, splices=())
+    header = fields(text)
+    if change.add is not None:
+        new = _added(header, change)
+        if new is None:
+            return Matched(matches=0, splices=())
+        at = header[-1].end
+        newline = "\r\n" if text[: header[0].end].endswith("\r\n") else "\n"
+        gap = "" if text[:at].endswith(("\n", "\r")) else newline
+        return Matched(matches=1, splices=((at, at, f"{gap}Requires-Dist: {new}{newline}"),))
+    splices: list[Splice] = []
+    matches = 0
+    for field in header:
+        old = field.requirement
+        if old is None or not is_meant(old.name, Belongs(extras=extras_of(old)), change):
+            continue
+        matches += 1
+        if change.with_ is None:
+            splices.append((field.start, field.end, ""))
+        elif (new := replacement(change, old, extras_of(old))) != old:  # what says the same in another spelling stays as it is
+            splices.append((field.value_start, field.value_end, str(new)))
+    return Matched(matches=matches, splices=tuple(splices))
+
+
+def _added(header: list[Field], change: RequirementChange) -> Requirement | None:
+    """Return what is added, None where the metadata knows no such extra."""
+    new = Requirement(change.add or "")
+    if change.extra:
+        if canonicalize_name(change.extra) not in {canonicalize_name(field.value) for field in header if field.name == "provides-extra"}:
+            return None
+        marker = f'extra == "{change.extra}"'
+        new.marker = Marker(f"({new.marker}) and {marker}" if new.marker else marker)
+    return new
+
+
+def _reading(text: str) -> tuple[list[tuple[str, str]], object, str]:
+    """Read metadata as Python does: the fields as they stand, and the description."""
+    # A byte that is no UTF-8 is a surrogate here, which the library takes for a mail's own encoding.
+    message = message_from_string(_SURROGATE.sub("?", text), policy=compat32)
+    return [(str(name), str(value)) for name, value in message.items()], message.get_payload(), str(message.defects)
+
+
+def prove(step: Step, change: RequirementChange) -> None:
+    """Raise UnprovenError unless Python's own reader of metadata sees that only the declarations which are meant have changed."""
+    before, description, defects = _reading(step.before)
+    after, description_after, defects_after = _reading(step.after)
+    expected: list[tuple[str, str | Requirement]] = []
+    for name, value in before:
+        old = requirement_of(_FOLD.sub(" ", value)) if name.lower() == REQUIRES else None
+        if change.add is not None or old is None or not is_meant(old.name, Belongs(extras=extras_of(old)), change):
+            expected.append((name, value))
+        elif change.with_ is not None:
+            new = replacement(change, old, extras_of(old))
+            expected.append((name, value if new == old else new))
+    if change.add is not None:
+        new_one = _added(fields(step.before), change)
+        expected += [("Requires-Dist", new_one)] if new_one else []
+    found = [
+        (name, requirement_of(value) if place < len(expected) and isinstance(expected[place][1], Requirement) else value)
+        for place, (name, value) in enumerate(after)
+    ]
+    if found != expected or (description, defects) != (description_after, defects_after):
+        what = "Python would read other metadata than the operation leaves: another field, or the description, would change."
+        raise UnprovenError(what, text=step.after, position=step.splices[0][0] if step.splices else 0)

@@ -1,0 +1,360 @@
+"""The lines of a requirements file as pip reads them, with the places of what they say.
+
+pip documents the format (pip.pypa.io, "Requirements File Format"), and this follows pip 26.3 where that is silent. The readers on the
+registry do not do: `pip-requirements-parser` is pip's code of 2022 and reads files, not texts; `requirements-parser` joins no lines and
+knows few options; neither says where a declaration stands, which an edit needs. pip's own reader is private, slow to load, and what the
+tests judge this one by. What is hard is the standard library's and `packaging`'s: options (`optparse` and `shlex`, as in pip),
+requirements, markers and names of wheels.
+"""
+
+from __future__ import annotations
+
+import codecs
+import optparse
+import re
+import shlex
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NoReturn
+from urllib.parse import unquote, urlsplit
+
+from packaging.markers import InvalidMarker, Marker
+from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
+
+from forkhouse.patches.languages.declarations import requirement_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from packaging.requirements import Requirement
+
+    from forkhouse.patches.languages import Span
+
+_COMMENT = re.compile(r"(^|\s+)#.*$")
+_VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
+_ADDRESS = re.compile(r"(?:https?|file|ftp|(?:git|hg|svn|bzr)\+[a-z-]+):", re.IGNORECASE)
+_REPOSITORY = re.compile(r"(?:git|hg|svn|bzr)(?:\+[a-z-]+)?:", re.IGNORECASE)
+_EGG = re.compile(r"[#&]egg=([A-Za-z0-9._-]+)(?:\[[^\]]*\])?(?=&|$)")
+_EXTRAS_BEHIND = re.compile(r"^(.+?)(\[[^\]]+\])?$", re.DOTALL)
+_ARCHIVE = re.compile(r"\.(?:zip|whl|tar\.(?:bz2|gz|xz|lz|lzma)|tbz|txz|tlz|tgz|tar)$", re.IGNORECASE)
+_EDITABLE = re.compile(r"""(?:-e[ \t]*+|--e[a-z]*(?:=|[ \t]+))("[^"\\]*"|'[^']*'|[^\s"'\\]+)(?=\s|$)""")
+_STRONG = re.compile(r"(?:sha256|sha384|sha512):.*", re.DOTALL)
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    # A mark of UTF-32 begins with that of UTF-16.
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_CODING = re.compile(rb"coding[:=]\s*([-\w.]+)")
+
+
+def decoded(content: bytes) -> str:
+    """Return the text of a requirements file as pip decodes it: by its byte-order mark, its coding line (PEP 263), or as UTF-8.
+
+    Raises UnicodeError or LookupError. Where neither is there and the bytes are no UTF-8, pip goes by the locale of the machine that it
+    runs on; nothing true can be said of such a file.
+    """
+    for mark, encoding in _BOMS:
+        if content.startswith(mark):
+            return content[len(mark) :].decode(encoding)
+    for line in content.split(b"\n")[:2]:
+        found = _CODING.search(line) if line.startswith(b"#") else None
+        if found is not None:
+            return content.decode(found[1].decode("ascii"))
+    return content.decode("utf-8")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Named:
+    """What a declaration asks for, or why that has no name."""
+
+    requirement: Requirement | None = None
+    problem: str = ""
+    """Why it has no name here, or why pip does not read it."""
+    perhaps: str | None = None
+    """A name that an archive without metadata at hand goes by."""
+    refused: bool = False
+    """pip does not read it."""
+    bare: bool = False
+    """It is an address or a path, and no name with a version."""
+    open: bool = False
+    """It holds a variable of the environment."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """What one line says, joined with those that continue it."""
+
+    number: int
+    """Of its first line, from 1 on."""
+    start: int
+    end: int
+    """The whole lines, the last line end with them."""
+    words: str
+    """All that is read of it, lines joined."""
+    comment: str = ""
+    """What is not: the number sign and what is behind it."""
+    comment_at: int = 0
+    """Where the number sign stands."""
+    named: Named | None = None
+    """What is asked for; None where the line declares nothing."""
+    declared: Span | None = None
+    """Where the declaration stands; None where it cannot be told from what is around it."""
+    options: Span | None = None
+    """From the declaration's end to the last option's."""
+    hashes: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    """The words of the options, but for the hashes of a declaration."""
+    include: str | None = None
+    """A file that is read in the place of the line."""
+    constraint: bool = False
+    """That file, and what it declares, installs nothing: it only says which version, if something else asks."""
+    requires_hashes: bool = False
+
+    @property
+    def requirement(self) -> Requirement | None:
+        """What is asked for, where that has a name."""
+        return self.named.requirement if self.named else None
+
+
+class _RefusedError(Exception):
+    """pip does not take these options."""
+
+
+class _Options(optparse.OptionParser):
+    def error(self, msg: str) -> NoReturn:
+        raise _RefusedError(msg)
+
+
+def _parser() -> _Options:
+    parser = _Options(add_help_option=False)
+    for names in (
+        ("-i", "--index-url", "--pypi-url"),
+        ("--extra-index-url",),
+        ("-f", "--find-links"),
+        ("--no-binary",),
+        ("--only-binary",),
+        ("--all-releases",),
+        ("--only-final",),
+        ("--trusted-host",),
+        ("--use-feature",),
+        ("-C", "--config-setting", "--config-settings"),
+        # Older releases of pip know them.
+        ("--global-option",),
+        ("--install-option",),
+    ):
+        parser.add_option(*names, action="append", dest="others")
+    for names in (("--no-index",), ("--prefer-binary",), ("--pre",), ("--no-require-hashes",)):
+        parser.add_option(*names, action="store_true", dest=names[0].strip("-").replace("-", "_"))
+    parser.add_option("--require-hashes", action="store_true", dest="require_hashes")
+    parser.add_option("-r", "--requirement", action="append", dest="requirements")
+    parser.add_option("-c", "--constraint", action="append", dest="constraints")
+    parser.add_option("-e", "--editable", action="append", dest="editables")
+    parser.add_option("--hash", action="append", dest="hashes")
+    return parser
+
+
+_PARSER = _parser()
+_ASKED = ("others", "editables", "hashes", "requirements", "constraints", "require_hashes")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Joined:
+    """A line with those that continue it, without backslashes; each character knows where it stands."""
+
+    number: int
+    start: int
+    end: int
+    text: str
+    places: list[int]
+
+
+def _joined(text: str) -> Iterator[_Joined]:
+    """Join lines that end in a backslash with the next one; a line that is a comment ends what it continues."""
+    # What Python takes for the end of a line, pip does: a form feed and others are among it.
+    parts: list[tuple[str, int]] = []
+    begun: tuple[int, int] | None = None
+    position = 1 if text.startswith("\ufeff") else 0
+    for number, line in enumerate(text[position:].splitlines(keepends=True), start=1):
+        start = position
+        position += len(line)
+        bare = line.splitlines()[0]
+        begun = begun or (number, start)
+        is_comment = _COMMENT.match(bare) is not None
+        if bare.endswith("\\") and not is_comment:
+            stripped = bare.strip("\\")
+            parts.append((stripped, start + len(bare) - len(bare.lstrip("\\")) if stripped else start))
+            continue
+        if is_comment:
+            parts.append((" ", start))
+        parts.append((bare, start))
+        yield _of(begun, position, parts)
+        parts, begun = [], None
+    if parts and begun is not None:
+        yield _of(begun, position, parts)
+
+
+def _of(begun: tuple[int, int], end: int, parts: list[tuple[str, int]]) -> _Joined:
+    places = [start + offset for part, start in parts for offset in range(len(part))]
+    return _Joined(number=begun[0], start=begun[1], end=end, text="".join(part for part, _ in parts), places=places)
+
+
+def entries(text: str) -> list[Entry]:
+    """Return what the lines of a requirements file say, in order; lines that are blank are left out."""
+    return [entry for line in _joined(text) if (entry := _entry(line)).words or entry.comment]
+
+
+def _entry(line: _Joined) -> Entry:
+    behind = _COMMENT.search(line.text)
+    comment = line.text[behind.start() :].strip() if behind else ""
+    comment_at = line.places[line.text.index("#", behind.start())] if behind else 0
+    said = line.text[: behind.start()] if behind else line.text
+    words = said.strip()
+    plain = Entry(number=line.number, start=line.start, end=line.end, comment=comment, comment_at=comment_at, words=words)
+    if not words:
+        return plain
+    first = said.index(words)
+    head, tail, at = _split(words)
+    try:
+        given = shlex.split(tail)
+        options = _PARSER.parse_args(given, optparse.Values(dict.fromkeys(_ASKED)))[0]
+    except (_RefusedError, ValueError) as error:
+        return replace(plain, named=Named(problem=f"pip does not read the options of '{words}': {error}", refused=True))
+    span = (0, len(head)) if head else None
+    if not head and options.editables:
+        found = _EDITABLE.match(words, at)
+        span = found.span() if found is not None and shlex.split(found[1]) == options.editables[:1] else None
+    elif not head:
+        include = (options.requirements or options.constraints or [None])[0]
+        return replace(
+            plain,
+            include=include,
+            constraint=include is not None and not options.requirements,
+            requires_hashes=bool(options.require_hashes),
+            others=tuple(given),
+        )
+    hashes = tuple(options.hashes or ())
+    wrong = [each for each in hashes if not _STRONG.fullmatch(each)]
+    if wrong:
+        named = Named(problem=f"pip does not take the hash '{wrong[0]}'", refused=True)
+    elif head and options.editables:
+        named = Named(problem=f"pip does not read '{words}', a requirement with `-e` behind it", refused=True)
+    else:
+        named = _named(head or options.editables[0], editable=not head)
+    places = [line.places[first + offset] for offset in range(len(words))]
+    return replace(
+        plain,
+        named=named,
+        declared=(places[span[0]], places[span[1] - 1] + 1) if span else None,
+        options=(places[span[1] - 1] + 1, places[-1] + 1) if span else None,
+        hashes=hashes,
+        others=tuple(_without_hashes(given)),
+    )
+
+
+def _split(words: str) -> tuple[str, str, int]:
+    """Return the declaration and the options of a line, and where the options begin."""
+    at = 0
+    for word in words.split(" "):
+        if word.startswith("-"):
+            return words[:at].rstrip(), words[at:], at
+        at += len(word) + 1
+    return words, "", len(words)
+
+
+def _without_hashes(words: list[str]) -> Iterator[str]:
+    value = False
+    for word in words:
+        if value:
+            value = False
+        elif word == "--hash":
+            value = True
+        elif not word.startswith("--hash="):
+            yield word
+
+
+def _named(said: str, *, editable: bool) -> Named:
+    """Name what a declaration asks for; a variable of the environment that could be part of the name leaves it unnamed."""
+    if not _VARIABLE.search(said):
+        return _read_name(said, editable=editable)
+    one, other = (_read_name(_VARIABLE.sub(value, said), editable=editable) for value in ("1", "2"))
+    if one.requirement is None or other.requirement is None or one.requirement.name != other.requirement.name:
+        return Named(problem=f"'{said}' has a variable of the environment where its name may be", open=True)
+    return replace(one, open=True)
+
+
+def _read_name(said: str, *, editable: bool) -> Named:
+    if editable:
+        requirement = requirement_of(said)
+        if requirement is not None and requirement.url:
+            return Named(requirement=requirement, bare=True)
+        if _REPOSITORY.match(said) or said.lower().startswith("file:"):
+            return _of_address(said, None)
+        if _ADDRESS.match(said):
+            return Named(problem=f"pip does not install '{said}' as editable", refused=True, bare=True)
+        return _local(said)
+    is_address = _ADDRESS.match(said) is not None
+    what, _, condition = said.partition("; " if is_address else ";")
+    what = what.strip()
+    try:
+        marker = Marker(condition.strip()) if condition.strip() else None
+    except (InvalidMarker, RecursionError):
+        return Named(problem=f"the marker of '{said}' cannot be read", refused=True)
+    if is_address:
+        return _of_address(what, marker)
+    found = _EXTRAS_BEHIND.match(what)
+    path = found[1] if found else what
+    left, at, _ = what.partition("@")
+    if _ARCHIVE.search(path) and not (at and not _is_path(left)):
+        return _of_file(path, what, marker)
+    requirement = requirement_of(what)
+    if requirement is not None:
+        requirement.marker = marker
+        return Named(requirement=requirement)
+    return _local(what) if _is_path(what) else Named(problem=f"'{said}' is no requirement", refused=True)
+
+
+def _is_path(text: str) -> bool:
+    return "/" in text or text.startswith(".")
+
+
+def _local(said: str) -> Named:
+    return Named(problem=f"'{said}' is a local project, whose name is in its own files", bare=True)
+
+
+def _of_address(address: str, marker: Marker | None) -> Named:
+    try:
+        path = unquote(urlsplit(address).path).rstrip("/")
+    except ValueError as error:
+        return Named(problem=f"'{address}' is no address: {error}", refused=True, bare=True)
+    egg = _EGG.search(address)
+    if egg is not None and not path.endswith(".whl"):
+        return _of_name(egg[1], address, marker)
+    if not _ARCHIVE.search(path):
+        return Named(problem=f"'{address}' does not say the name of what it gives", bare=True)
+    return _of_file(path, address, marker)
+
+
+def _of_file(path: str, said: str, marker: Marker | None) -> Named:
+    name = path.rpartition("/")[2]
+    if name.endswith(".whl"):
+        try:
+            distribution, _, _, _ = parse_wheel_filename(name)
+        except InvalidWheelFilename:
+            return Named(problem=f"'{said}' has not the name of a wheel", refused=True, bare=True)
+        return _of_name(distribution, said, marker)
+    try:
+        perhaps, _ = parse_sdist_filename(name)
+    except InvalidSdistFilename:
+        perhaps = None
+    return Named(problem=f"'{said}' is an archive, whose name is in its metadata", perhaps=perhaps, bare=True)
+
+
+def _of_name(name: str, address: str, marker: Marker | None) -> Named:
+    requirement = requirement_of(name)
+    if requirement is None:
+        return Named(problem=f"'{name}' in '{address}' is no name of a distribution", refused=True, bare=True)
+    requirement.url = address
+    requirement.marker = marker
+    return Named(requirement=requirement, bare=True)

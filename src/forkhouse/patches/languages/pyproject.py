@@ -1,0 +1,198 @@
+"""The declarations of a `pyproject.toml`: of the project (PEP 621), of its groups (PEP 735) and of its build (PEP 518)."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from typing import TYPE_CHECKING
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from forkhouse.errors import PatchConflictError
+from forkhouse.patches import parts as layout
+from forkhouse.patches.languages import Matched, UnprovenError
+from forkhouse.patches.languages.declarations import Belongs, is_meant, replacement, requirement_of
+from forkhouse.patches.languages.tomlarrays import arrays, comments, read
+
+if TYPE_CHECKING:
+    from forkhouse.patches.edits import RequirementChange
+    from forkhouse.patches.languages import Splice, Step
+    from forkhouse.patches.languages.tomlarrays import Array
+
+
+def belongs_to(path: tuple[str, ...]) -> Belongs | None:
+    """Return what the declarations of an array belong to, None where it holds none."""
+    match path:
+        case ("project", "dependencies"):
+            return Belongs()
+        case ("project", "optional-dependencies", extra):
+            return Belongs(extras=frozenset({canonicalize_name(extra)}))
+        case ("dependency-groups", group):
+            return Belongs(group=canonicalize_name(group))
+        case ("build-system", "requires"):
+            return Belongs(build=True)
+        case _:
+            return None
+
+
+def _target(change: RequirementChange) -> Belongs:
+    """Return where a change adds."""
+    if change.group is not None:
+        return Belongs(group=canonicalize_name(change.group))
+    return Belongs(extras=frozenset({canonicalize_name(change.extra)})) if change.extra else Belongs()
+
+
+def _declarations(text: str) -> dict[tuple[str, ...], Array]:
+    """Return the arrays that hold declarations. Raises PatchConflictError where the grammar does not see what the reader sees."""
+    found = {path: array for path, array in arrays(text).items() if belongs_to(path) is not None}
+    for path, _ in _lists(read(text)):
+        if belongs_to(path) is not None and path not in found:
+            message = f"Where the items of {'.'.join(path)} stand cannot be told. Use an `anchor`, in the language text."
+            raise PatchConflictError(message)
+    return found
+
+
+def is_declared(text: str, name: str, change: RequirementChange) -> bool:
+    """Say whether a distribution is asked for, in any version, where a change would add it. Raises PatchConflictError."""
+    wanted = canonicalize_name(name)
+    return any(
+        (requirement := requirement_of(item)) is not None and canonicalize_name(requirement.name) == wanted
+        for path, array in _declarations(text).items()
+        if belongs_to(path) == _target(change)
+        for item in array.items
+        if isinstance(item, str)
+    )
+
+
+def change_project(text: str, change: RequirementChange) -> Matched:
+    """Change declarations. Raises PatchConflictError for what is no TOML."""
+    found = _declarations(text)
+    if change.add is not None:
+        target = next((array for path, array in found.items() if belongs_to(path) == _target(change)), None)
+        if target is None:
+            return Matched(matches=0, splices=())
+        like = text[slice(*target.parts.spans[-1])] if target.parts.spans else '"'
+        return Matched(matches=1, splices=tuple(layout.added(text, target.parts, _quoted(change.add, like), "toml")))
+    splices: list[Splice] = []
+    matches = 0
+    for path, array in found.items():
+        belongs = belongs_to(path) or Belongs()
+        meant = [place for place, item in enumerate(array.items) if _meant(item, belongs, change) is not None]
+        matches += len(meant)
+        splices += _without(text, path, array, meant) if change.with_ is None else _with(text, array, meant, change)
+    return Matched(matches=matches, splices=tuple(sorted(splices)))
+
+
+def _meant(item: object, belongs: Belongs, change: RequirementChange) -> Requirement | None:
+    requirement = requirement_of(item) if isinstance(item, str) else None
+    return requirement if requirement is not None and is_meant(requirement.name, belongs, change) else None
+
+
+def _with(text: str, array: Array, meant: list[int], change: RequirementChange) -> list[Splice]:
+    splices = []
+    for place in meant:
+        old = Requirement(str(array.items[place]))
+        new = replacement(change, old, frozenset())
+        if new != old:  # what says the same in another spelling stays as it is
+            start, end = array.parts.spans[place]
+            splices.append((start, end, _quoted(str(new), text[start:end])))
+    return splices
+
+
+def _without(text: str, path: tuple[str, ...], array: Array, meant: list[int]) -> list[Splice]:
+    if len(meant) == 1:
+        return layout.removed(text, array.parts, meant[0], "toml")
+    if not meant:
+        return []
+    # Several of one array touch each other's commas: the array is written anew, one removal after the other.
+    now = text
+    for place in reversed(meant):
+        now = _spliced(now, layout.removed(now, arrays(now)[path].parts, place, "toml"))
+    return [(array.start, array.end, now[array.start : array.end + len(now) - len(text)])]
+
+
+def _spliced(text: str, splices: list[Splice]) -> str:
+    for start, end, new in sorted(splices, reverse=True):
+        text = text[:start] + new + text[end:]
+    return text
+
+
+def _quoted(said: str, like: str) -> str:
+    """Write a string in the quotes of another one, where its text allows them."""
+    quote = next(quote for quote in ("'''", '"""', "'", '"') if like.startswith(quote) or quote == '"')
+    other = "'" if '"' in quote else '"'
+    if quote[0] in said and other[0] not in said:
+        # The quotes in a marker may be either.
+        said = said.replace(quote[0], other[0])
+    if quote[0] == "'" and "'" in said:
+        quote = '"'
+    escaped = said if quote[0] == "'" else re.sub(r'["\\]', r"\\\g<0>", said)
+    return f"{quote}{escaped}{quote}"
+
+
+def prove(step: Step, change: RequirementChange) -> None:
+    """Raise UnprovenError unless Python's own reader of TOML sees that only what is meant has changed, and all comments beside it are there."""
+    expected = read(step.before)
+    removed = _expect(expected, change)
+    after = read(step.after)
+    if json.dumps(_plain(expected), default=repr) != json.dumps(_plain(after), default=repr):
+        what = "Python would read other values there than the operation leaves."
+        raise UnprovenError(what, text=step.after, position=step.splices[0][0] if step.splices else 0)
+    old, new = comments(step.before), comments(step.after)
+    left = iter(old)
+    if len(old) - len(new) > removed or not all(comment in left for comment in new):
+        what = "a comment beside the requirement would go, or change."
+        raise UnprovenError(what, text=step.before, position=step.splices[0][0] if step.splices else 0)
+
+
+def _expect(document: dict[str, object], change: RequirementChange) -> int:
+    """Change what was read as the operation says; return how many declarations it takes out."""
+    removed = 0
+    for path, items in _lists(document):
+        belongs = belongs_to(path)
+        if belongs is None:
+            continue
+        if change.add is not None:
+            items.extend([change.add] if belongs == _target(change) else [])
+            continue
+        for place in reversed(range(len(items))):
+            old = _meant(items[place], belongs, change)
+            if old is None:
+                continue
+            if change.with_ is None:
+                del items[place]
+                removed += 1
+            elif (new := replacement(change, old, frozenset())) != old:
+                items[place] = str(new)
+    return removed
+
+
+def _lists(document: dict[str, object]) -> list[tuple[tuple[str, ...], list[object]]]:
+    found: list[tuple[tuple[str, ...], list[object]]] = []
+    for key, value in document.items():
+        if isinstance(value, dict):
+            found += [((key, *path), items) for path, items in _lists(value)]
+        elif isinstance(value, list):
+            found.append(((key,), value))
+    return found
+
+
+def _plain(value: object, path: tuple[str, ...] = ()) -> object:
+    """Return values so that two spellings of one requirement are the same."""
+    if isinstance(value, dict):
+        return {key: _plain(each, (*path, key)) for key, each in value.items()}
+    if isinstance(value, list) and belongs_to(path) is not None:
+        return [str(requirement_of(item) or item) if isinstance(item, str) else item for item in value]
+    return value
+
+
+def faults(text: str) -> int:
+    """Say 1 when the text is no TOML, and else how many declarations cannot be read."""
+    try:
+        document = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return 1
+    lists = [items for path, items in _lists(document) if belongs_to(path) is not None]
+    return sum(isinstance(item, str) and requirement_of(item) is None for items in lists for item in items)

@@ -1,0 +1,172 @@
+"""Changes of requirements files, and the proof of them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from forkhouse.errors import PatchConflictError
+from forkhouse.patches.languages import Matched, UnprovenError, newline_of
+from forkhouse.patches.languages.declarations import Belongs, is_meant, replacement, same_files
+from forkhouse.patches.languages.piplines import entries
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from forkhouse.patches.edits import RequirementChange
+    from forkhouse.patches.languages import Splice, Step
+    from forkhouse.patches.languages.piplines import Entry
+
+_NOTHING = Belongs()
+_VIA = re.compile(r"[ \t]+# via\b.*(?:\r\n|\n|\r|$)(?:[ \t]+#   .*(?:\r\n|\n|\r|$))*")
+"""The comment that pip-compile and uv write below what they resolved: whom it is there for."""
+_HASH = re.compile(r"(?:\\(?:\r\n|\n|\r)|[ \t])+--hash(?:=|[ \t]+)\S+")
+
+
+def faults(text: str) -> int:
+    """Return how many lines of the text pip does not read."""
+    return sum(entry.named is not None and entry.named.refused for entry in entries(text))
+
+
+def is_declared(text: str, name: str) -> bool:
+    """Say whether a file itself asks for a distribution, by any version."""
+    wanted = canonicalize_name(name)
+    return any(entry.requirement is not None and canonicalize_name(entry.requirement.name) == wanted for entry in entries(text))
+
+
+def change_lines(text: str, change: RequirementChange) -> Matched:
+    """Change declarations of a requirements file. Raises PatchConflictError for what pip would refuse to install afterwards."""
+    if change.extra or change.group is not None:
+        return Matched(matches=0, splices=())
+    lines = entries(text)
+    if change.add is not None:
+        return Matched(matches=1, splices=(_addition(text, lines, change),))
+    splices: list[Splice] = []
+    matches = 0
+    for entry in lines:
+        if entry.requirement is None or not is_meant(entry.requirement.name, _NOTHING, change):
+            continue
+        matches += 1
+        splices += [_removal(text, entry)] if change.with_ is None else _replaced(text, entry, lines, change)
+    return Matched(matches=matches, splices=tuple(splices))
+
+
+def _hash_words(hashes: Sequence[str]) -> list[str]:
+    return [f"--hash={each}" for each in hashes]
+
+
+def _is_hashed(lines: Sequence[Entry], *, but: Entry | None = None) -> bool:
+    """Say whether pip asks for a hash of all that a file declares: one has some, or an option says so."""
+    return any((entry.requires_hashes or entry.hashes) and entry is not but for entry in lines)
+
+
+def _addition(text: str, lines: Sequence[Entry], change: RequirementChange) -> Splice:
+    said = str(change.add)
+    if _is_hashed(lines) and not change.hashes:
+        _refuse_unhashed(said)
+    newline = newline_of(text)
+    gap = "" if not text.removeprefix("\ufeff") or text.endswith(("\n", "\r")) else newline
+    return len(text), len(text), f"{gap}{' '.join([said, *_hash_words(change.hashes)])}{newline}"
+
+
+def _refuse_unhashed(said: str) -> None:
+    message = (
+        f"The file has hashes, and pip then refuses all that has none: '{said}' has none, and the old ones are those of other files. "
+        "Write them beside it: `hashes: [sha256:...]`."
+    )
+    raise PatchConflictError(message)
+
+
+def _removal(text: str, entry: Entry) -> Splice:
+    """Take a declaration out with the lines that continue it; a comment that ends them on a line of its own stays."""
+    end = entry.end
+    last = max(text.rfind("\n", 0, end - 1), text.rfind("\r", 0, end - 1)) + 1
+    if last > entry.start and text[last:end].lstrip().startswith("#"):
+        end = last
+    via = _VIA.match(text, end)
+    # The mark of the encoding is no part of the first line.
+    return max(entry.start, int(text.startswith("\ufeff"))), via.end() if via and via.end() > end else end, ""
+
+
+def _result(entry: Entry, change: RequirementChange) -> Requirement:
+    """Return what takes the place of a declaration. Raises PatchConflictError where what stays of it cannot be told."""
+    assert entry.named is not None  # noqa: S101  # it was matched by its name
+    assert entry.requirement is not None  # noqa: S101
+    if change.keep_version and entry.named.bare:
+        message = f"Line {entry.number}: '{entry.words}' has no version to keep, but an address. Write a version or an address in `with`."
+        raise PatchConflictError(message)
+    new = replacement(change, entry.requirement, frozenset())
+    if entry.named.open and (change.keep_version or (entry.requirement.marker is not None and new.marker == entry.requirement.marker)):
+        message = f"Line {entry.number}: what would stay of '{entry.words}' depends on the environment. Write it out in `with`."
+        raise PatchConflictError(message)
+    return new
+
+
+def _replaced(text: str, entry: Entry, lines: Sequence[Entry], change: RequirementChange) -> list[Splice]:
+    old = entry.requirement
+    assert old is not None  # noqa: S101  # it was matched by its name
+    new = _result(entry, change)
+    kept = _kept_hashes(entry, new, change)
+    if new == old and kept == entry.hashes:
+        return []  # what says the same in another spelling stays as it is
+    if entry.declared is None or entry.options is None:
+        message = (
+            f"Line {entry.number}: where the requirement of '{entry.words}' ends cannot be told. Use an `anchor`, in the language text."
+        )
+        raise PatchConflictError(message)
+    if entry.hashes and not kept and _is_hashed(lines, but=entry):
+        _refuse_unhashed(str(new))
+    splices: list[Splice] = [] if new == old else [(*entry.declared, str(new))]
+    if kept == entry.hashes:
+        return splices
+    start, end = entry.options
+    many = "\n" in text[start:end]
+    gap = f" \\{newline_of(text)}    " if many else " "
+    come = "".join(f"{gap}{word}" for word in _hash_words(kept))
+    if not entry.others:
+        return [*splices, (start, end, come)]
+    gone: list[Splice] = [(start + found.start(), start + found.end(), "") for found in _HASH.finditer(text[start:end])]
+    return [*splices, *([(start, start, come)] if come else []), *gone]
+
+
+def _kept_hashes(entry: Entry, new: Requirement, change: RequirementChange) -> tuple[str, ...]:
+    if change.hashes:
+        return tuple(change.hashes)
+    assert entry.requirement is not None  # noqa: S101  # it was matched by its name
+    # A hash is that of a file; another version has other files.
+    return entry.hashes if same_files(entry.requirement, new) else ()
+
+
+def prove(step: Step, change: RequirementChange) -> None:
+    """Raise UnprovenError unless a file read again declares what it did, but for what the change says, with all comments beside it."""
+    before = entries(step.before)
+    after = [entry for entry in entries(step.after) if entry.words]
+    expected = [wanted for entry in before if entry.words and (wanted := _expected(entry, change)) is not None]
+    if change.add is not None:
+        expected.append((Requirement(change.add), tuple(change.hashes), ()))
+    for wanted, entry in zip(expected, after, strict=False):
+        if wanted != (entry.words if isinstance(wanted, str) else (entry.requirement, entry.hashes, entry.others)):
+            what = f"pip would read '{entry.words}' there, which is not what the operation says."
+            raise UnprovenError(what, text=step.after, position=entry.start)
+    if len(after) != len(expected):
+        what = f"pip would read {len(after)} lines, and the operation leaves {len(expected)}."
+        raise UnprovenError(what, text=step.after, position=after[-1].start if after else 0)
+    gone = [(start, end) for start, end, _ in step.splices]
+    left = [entry.comment for entry in before if entry.comment and not any(start <= entry.comment_at < end for start, end in gone)]
+    if left != [entry.comment for entry in entries(step.after) if entry.comment]:
+        what = "a comment beside the requirement would change, or something would become one."
+        raise UnprovenError(what, text=step.before, position=gone[0][0] if gone else 0)
+
+
+def _expected(entry: Entry, change: RequirementChange) -> str | tuple[Requirement, tuple[str, ...], tuple[str, ...]] | None:
+    """Return what a line has to say afterwards: the same words, a new declaration, or nothing."""
+    old = entry.requirement
+    if change.add is not None or old is None or not is_meant(old.name, _NOTHING, change):
+        return entry.words
+    if change.with_ is None:
+        return None
+    new = _result(entry, change)
+    return new, _kept_hashes(entry, new, change), entry.others
