@@ -14,6 +14,8 @@ import optparse
 import re
 import shlex
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import unquote, urlsplit
 
@@ -93,10 +95,8 @@ class Entry:
     """The whole lines, the last line end with them."""
     words: str
     """All that is read of it, lines joined."""
-    comment: str = ""
-    """What is not: the number sign and what is behind it."""
-    comment_at: int = 0
-    """Where the number sign stands."""
+    comments: tuple[tuple[int, str], ...] = ()
+    """What is not, and where: a number sign with what is behind it, and a line that is a comment and ends the others."""
     named: Named | None = None
     """What is asked for; None where the line declares nothing."""
     declared: Span | None = None
@@ -127,7 +127,7 @@ class _Options(optparse.OptionParser):
         raise _RefusedError(msg)
 
 
-def _parser() -> _Options:
+def _parser(*more: tuple[str, ...]) -> _Options:
     parser = _Options(add_help_option=False)
     for names in (
         ("-i", "--index-url", "--pypi-url"),
@@ -140,9 +140,7 @@ def _parser() -> _Options:
         ("--trusted-host",),
         ("--use-feature",),
         ("-C", "--config-setting", "--config-settings"),
-        # Older releases of pip know them.
-        ("--global-option",),
-        ("--install-option",),
+        *more,
     ):
         parser.add_option(*names, action="append", dest="others")
     for names in (("--no-index",), ("--prefer-binary",), ("--pre",), ("--no-require-hashes",)):
@@ -156,6 +154,8 @@ def _parser() -> _Options:
 
 
 _PARSER = _parser()
+_OLD_PARSER = _parser(("--global-option",), ("--install-option",))
+"""What older releases of pip know as well."""
 _ASKED = ("others", "editables", "hashes", "requirements", "constraints", "require_hashes")
 
 
@@ -168,6 +168,8 @@ class _Joined:
     end: int
     text: str
     places: list[int]
+    last: int
+    """Where the text of its last line begins in `text`."""
 
 
 def _joined(text: str) -> Iterator[_Joined]:
@@ -197,28 +199,42 @@ def _joined(text: str) -> Iterator[_Joined]:
 
 def _of(begun: tuple[int, int], end: int, parts: list[tuple[str, int]]) -> _Joined:
     places = [start + offset for part, start in parts for offset in range(len(part))]
-    return _Joined(number=begun[0], start=begun[1], end=end, text="".join(part for part, _ in parts), places=places)
+    return _Joined(
+        number=begun[0],
+        start=begun[1],
+        end=end,
+        text="".join(part for part, _ in parts),
+        places=places,
+        last=len(places) - len(parts[-1][0]),
+    )
 
 
-def entries(text: str) -> list[Entry]:
-    """Return what the lines of a requirements file say, in order; lines that are blank are left out."""
-    return [entry for line in _joined(text) if (entry := _entry(line)).words or entry.comment]
+@lru_cache(maxsize=4)
+def entries(text: str) -> tuple[Entry, ...]:
+    """Return what the lines of a requirements file say, in order; lines that are blank are left out.
+
+    One operation asks for the same text several times.
+    """
+    return tuple(entry for line in _joined(text) if (entry := _entry(line)).words or entry.comments)
 
 
 def _entry(line: _Joined) -> Entry:
     behind = _COMMENT.search(line.text)
-    comment = line.text[behind.start() :].strip() if behind else ""
-    comment_at = line.places[line.text.index("#", behind.start())] if behind else 0
+    comments = []
+    if behind:
+        sign = line.text.index("#", behind.start())
+        signs = [sign, *([line.last] if line.last > sign and _COMMENT.match(line.text[line.last :]) else [])]
+        comments = [(line.places[at], line.text[at:stop].strip()) for at, stop in pairwise([*signs, len(line.text)])]
     said = line.text[: behind.start()] if behind else line.text
     words = said.strip()
-    plain = Entry(number=line.number, start=line.start, end=line.end, comment=comment, comment_at=comment_at, words=words)
+    plain = Entry(number=line.number, start=line.start, end=line.end, comments=tuple(comments), words=words)
     if not words:
         return plain
     first = said.index(words)
     head, tail, at = _split(words)
     try:
         given = shlex.split(tail)
-        options = _PARSER.parse_args(given, optparse.Values(dict.fromkeys(_ASKED)))[0]
+        options = _read_options(given)
     except (_RefusedError, ValueError) as error:
         return replace(plain, named=Named(problem=f"pip does not read the options of '{words}': {error}", refused=True))
     span = (0, len(head)) if head else None
@@ -234,14 +250,14 @@ def _entry(line: _Joined) -> Entry:
             requires_hashes=bool(options.require_hashes),
             others=tuple(given),
         )
-    hashes = tuple(options.hashes or ())
-    wrong = [each for each in hashes if not _STRONG.fullmatch(each)]
+    # pip has no use for the hashes of what is editable.
+    hashes = tuple(options.hashes or ()) if not options.editables else ()
+    wrong = [each for each in options.hashes or () if not _STRONG.fullmatch(each)]
     if wrong:
         named = Named(problem=f"pip does not take the hash '{wrong[0]}'", refused=True)
-    elif head and options.editables:
-        named = Named(problem=f"pip does not read '{words}', a requirement with `-e` behind it", refused=True)
     else:
-        named = _named(head or options.editables[0], editable=not head)
+        # With `-e` behind a declaration, pip takes that for what is editable.
+        named = _named(head or options.editables[0], editable=bool(options.editables))
     places = [line.places[first + offset] for offset in range(len(words))]
     return replace(
         plain,
@@ -249,8 +265,20 @@ def _entry(line: _Joined) -> Entry:
         declared=(places[span[0]], places[span[1] - 1] + 1) if span else None,
         options=(places[span[1] - 1] + 1, places[-1] + 1) if span else None,
         hashes=hashes,
-        others=tuple(_without_hashes(given)),
+        others=tuple(_without_hashes(given) if head else shlex.split(words[span[1] :]) if span else given),
     )
+
+
+_NO_OPTIONS = optparse.Values(dict.fromkeys(_ASKED))
+
+
+def _read_options(given: list[str]) -> optparse.Values:
+    if not given:
+        return _NO_OPTIONS
+    try:
+        return _PARSER.parse_args(given, optparse.Values(dict.fromkeys(_ASKED)))[0]
+    except _RefusedError:
+        return _OLD_PARSER.parse_args(given, optparse.Values(dict.fromkeys(_ASKED)))[0]
 
 
 def _split(words: str) -> tuple[str, str, int]:
@@ -307,7 +335,7 @@ def _read_name(said: str, *, editable: bool) -> Named:
     path = found[1] if found else what
     left, at, _ = what.partition("@")
     if _ARCHIVE.search(path) and not (at and not _is_path(left)):
-        return _of_file(path, what, marker)
+        return _of_file(path, what, marker, extras=found[2] if found else None)
     requirement = requirement_of(what)
     if requirement is not None:
         requirement.marker = marker
@@ -336,14 +364,14 @@ def _of_address(address: str, marker: Marker | None) -> Named:
     return _of_file(path, address, marker)
 
 
-def _of_file(path: str, said: str, marker: Marker | None) -> Named:
+def _of_file(path: str, said: str, marker: Marker | None, *, extras: str | None = None) -> Named:
     name = path.rpartition("/")[2]
     if name.endswith(".whl"):
         try:
             distribution, _, _, _ = parse_wheel_filename(name)
         except InvalidWheelFilename:
             return Named(problem=f"'{said}' has not the name of a wheel", refused=True, bare=True)
-        return _of_name(distribution, said, marker)
+        return _of_name(f"{distribution}{extras or ''}", said, marker)
     try:
         perhaps, _ = parse_sdist_filename(name)
     except InvalidSdistFilename:

@@ -69,6 +69,8 @@ def _addition(text: str, lines: Sequence[Entry], change: RequirementChange) -> S
         _refuse_unhashed(said)
     newline = newline_of(text)
     gap = "" if not text.removeprefix("\ufeff") or text.endswith(("\n", "\r")) else newline
+    if text.rstrip("\r\n").endswith("\\") and not text.endswith(("\n\n", "\n\r\n")):
+        gap += newline  # an empty line ends what a backslash would go on with
     return len(text), len(text), f"{gap}{' '.join([said, *_hash_words(change.hashes)])}{newline}"
 
 
@@ -83,9 +85,10 @@ def _refuse_unhashed(said: str) -> None:
 def _removal(text: str, entry: Entry) -> Splice:
     """Take a declaration out with the lines that continue it; a comment that ends them on a line of its own stays."""
     end = entry.end
-    last = max(text.rfind("\n", 0, end - 1), text.rfind("\r", 0, end - 1)) + 1
-    if last > entry.start and text[last:end].lstrip().startswith("#"):
-        end = last
+    if entry.comments:
+        at = entry.comments[-1][0]
+        last = max(text.rfind("\n", 0, at), text.rfind("\r", 0, at)) + 1
+        end = last if last > entry.start and not text[last:at].strip() else end
     via = _VIA.match(text, end)
     # The mark of the encoding is no part of the first line.
     return max(entry.start, int(text.startswith("\ufeff"))), via.end() if via and via.end() > end else end, ""
@@ -155,8 +158,8 @@ def prove(step: Step, change: RequirementChange) -> None:
         what = f"pip would read {len(after)} lines, and the operation leaves {len(expected)}."
         raise UnprovenError(what, text=step.after, position=after[-1].start if after else 0)
     gone = [(start, end) for start, end, _ in step.splices]
-    left = [entry.comment for entry in before if entry.comment and not any(start <= entry.comment_at < end for start, end in gone)]
-    if left != [entry.comment for entry in entries(step.after) if entry.comment]:
+    left = [said for entry in before for at, said in entry.comments if not any(start <= at < end for start, end in gone)]
+    if left != [said for entry in entries(step.after) for _, said in entry.comments]:
         what = "a comment beside the requirement would change, or something would become one."
         raise UnprovenError(what, text=step.before, position=gone[0][0] if gone else 0)
 
