@@ -276,6 +276,24 @@ def test_a_project_that_cannot_be_read_passes_for_one_that_asks(bench: Bench) ->
         bench.apply({"0001-a.edit.yaml": edit}, files={**FILES, "pyproject.toml": "[project]\ndependencies = [\n'cupy-cuda12x'\n"})
 
 
+def test_what_has_no_name_breaks_a_condition_that_something_is_gone(bench: Bench) -> None:
+    def apply(condition: str) -> PatchedTree:
+        edit = f"{EDIT.split('after:', maxsplit=1)[0]}after:\n  - {condition}\n"
+        return bench.apply({"0001-a.edit.yaml": edit}, files={**FILES, "r/a.txt": "-r b.txt\n", "r/b.txt": "torch\n-e .\n"})
+
+    with pytest.raises(
+        PostConditionError, match=r"must be gone from r/a\.txt, and nobody can say so: r/a\.txt, line 2 of r/b\.txt: '\.' is"
+    ):
+        apply("absent: {requirement: nixl, in: r/a.txt}")
+    with pytest.raises(PostConditionError, match=r"but it is in r/a\.txt \(line 1 of r/b\.txt\)"):
+        apply("absent: {requirement: torch, in: r/a.txt}")
+    with pytest.raises(
+        PostConditionError, match=r"\(1 files\) was found to hold .* as the condition expects\. r/a\.txt, line 2"
+    ):
+        apply("present: {requirement: nixl, in: r/a.txt}")
+    assert apply("present: {requirement: torch, in: r/a.txt}").applied
+
+
 def test_a_failed_series_leaves_no_record(bench: Bench) -> None:
     with pytest.raises(PatchConflictError):
         bench.apply({"0001-a.patch": GOOD, "0002-b.patch": GOOD})

@@ -9,8 +9,8 @@ from email import message_from_string
 import pytest
 from packaging.requirements import Requirement
 
-from forkhouse.documents import DocumentError, parse
-from forkhouse.errors import PatchConflictError
+from forkhouse.documents import parse
+from forkhouse.errors import DocumentError, PatchConflictError
 from forkhouse.patches.asked import asked
 from forkhouse.patches.edits import AddedFile, FileEdit, StructuralEdit
 from forkhouse.patches.operations import apply_edit
@@ -94,6 +94,9 @@ def test_a_requirements_file_is_changed_as_pip_reads_it(change: str, old: str, n
         ("remove: torch", "./torch\ngit+https://h.example/torch.git\n", "matched 0 times"),
         ("remove: torch", "-c torch.txt\n-r torch.txt\n", "matched 0 times"),
         ("remove: torch, group: dev", "torch\n", "matched 0 times"),
+        ("remove: torch", "[options]\ninstall_requires =\n  x\n  torch\n", r"Line 1: '\[options\]' is no line of a requirements file"),
+        ("remove: torch", "x ==\ntorch\n", "Line 1, beside 'torch', cannot be read: 'x ==' is no requirement"),
+        ("add: torch", "x\n--bogus\n", "Line 2, beside 'torch', cannot be read: pip does not read the options"),
         (f"add: b==1, hashes: ['{ONE}']", "Metadata-Version: 2.1\nName: x\n", "`hashes` are for requirements files"),
     ],
 )  # fmt: skip

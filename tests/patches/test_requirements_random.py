@@ -5,13 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import random
+import re
 import sys
+import tomllib
 from collections import Counter
 from dataclasses import dataclass
+from email.parser import BytesParser
+from email.policy import compat32
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from pip._internal.exceptions import PipError
 from pip._internal.network.session import PipSession
@@ -21,15 +26,17 @@ from pip._internal.req.req_file import parse_requirements
 from forkhouse.documents import parse
 from forkhouse.errors import PatchConflictError
 from forkhouse.patches.asked import asked
-from forkhouse.patches.edits import RequirementsEdit, StructuralEdit
+from forkhouse.patches.edits import EntryPointsEdit, RequirementsEdit, StructuralEdit
 from forkhouse.patches.operations import apply_edit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from forkhouse.patches.edits import FileEdit
+
 HEADER = "Subject: s\nDescription: d\nOrigin: o\nForwarded: no\nRetire-When: never\n"
-FILES = int(os.environ.get("FORKHOUSE_FUZZ", "600"))
+FILES = int(os.environ.get("FORKHOUSE_FUZZ", "300"))
 """Files to try; `FORKHOUSE_FUZZ=20000` is the long run."""
 
 
@@ -157,10 +164,22 @@ OPERATIONS = (
 
 
 @cache
-def edit_of(operation: str, count: str = "{min: 1, max: 9}") -> RequirementsEdit:
-    text = f"{HEADER}edits:\n  - path: r.txt\n    language: requirements\n    operations:\n      - requirement: {operation}\n        count: {count}\n"
-    (edit,) = parse(StructuralEdit, text, name="edit").edits
+def edit_of(operation: str) -> RequirementsEdit:
+    operations = f"- requirement: {operation}\n        count: {{min: 1, max: 99}}\n"
+    (edit,) = parse(
+        StructuralEdit, f"{HEADER}edits:\n  - path: r.txt\n    language: requirements\n    operations:\n      {operations}", name="edit"
+    ).edits
     assert isinstance(edit, RequirementsEdit)
+    return edit
+
+
+@cache
+def group_edit() -> EntryPointsEdit:
+    operations = "- remove: {group: g}\n"
+    (edit,) = parse(
+        StructuralEdit, f"{HEADER}edits:\n  - path: e.txt\n    language: entry-points\n    operations:\n      {operations}", name="edit"
+    ).edits
+    assert isinstance(edit, EntryPointsEdit)
     return edit
 
 
@@ -176,7 +195,7 @@ def expected(before: list[Seen], edit: RequirementsEdit) -> list[Seen | None]:
     ]
 
 
-def applied(text: str, edit: RequirementsEdit) -> tuple[str, str | None]:
+def applied(text: str, edit: FileEdit) -> tuple[str, str | None]:
     """Return the text with an edit applied, or as it is with the reason why not."""
     try:
         return apply_edit(text, edit), None
@@ -284,3 +303,156 @@ def test_a_condition_sees_what_pip_sees(tmp_path: Path) -> None:
         assert bool(found.where or found.unclear) is ("torch" in names or None in names), f"{found}: {text!r}"
     sys.stdout.write(f"{dict(outcomes)}\n")
     assert min(outcomes["there"], outcomes["absent"], outcomes["unclear"]) > FILES // 20
+
+
+# The other forms are written from what they are to say, so that it is known without a reader.
+
+Said = tuple[str, str, str]
+"""The name, the version and the marker of a declaration."""
+
+
+def item_of(said: Said) -> str:
+    name, version, marker = said
+    return f"{name}{version}{f'; {marker}' if marker else ''}"
+
+
+def said_by(chance: random.Random) -> Said:
+    return chance.choice(NAMES), chance.choice(("", ">=1", "==2.0")), chance.choice(("", "", "python_version > '3'"))
+
+
+def left_of(items: list[Said], change: str) -> list[Said]:
+    """Say what is left of declarations; the canonical names of torch and nixl-cu12 are meant."""
+    wanted = {"remove": ("torch",), "replace": ("nixl-cu12",)}[change]
+    left: list[Said] = []
+    for name, version, marker in items:
+        if canonicalize_name(name) not in wanted:
+            left.append((name, version, marker))
+        elif change == "replace":
+            left.append(("rixl", ">=7", marker))
+    return left
+
+
+CHANGES = {"remove": "{remove: torch}", "replace": "{replace: nixl-cu12, with: rixl>=7}"}
+
+
+def normal(items: list[str]) -> list[str]:
+    return [str(Requirement(item)) for item in items]
+
+
+def array_of(items: list[Said], chance: random.Random, newline: str) -> str:
+    """Write an array in a random layout; comments on lines of their own stay whatever happens."""
+    quoted = []
+    for item in map(item_of, items):
+        kinds = [f'"{item}"', f'"""{item}"""'] if "'" in item else [f'"{item}"', f"'{item}'", f"'''{item}'''"]
+        quoted.append(chance.choice(kinds))
+    if chance.random() < 0.4:
+        return f"[{chance.choice(('', ' '))}{chance.choice((', ', ',', ' , ')).join(quoted)}{chance.choice((',', '')) if quoted else ''}]"
+    lines = []
+    for place, item in enumerate(quoted):
+        if chance.random() < 0.3:
+            lines.append(f"  # k{chance.randrange(1000)}k")
+        comma = "," if place + 1 < len(quoted) or chance.random() < 0.7 else ""
+        lines.append(f"  {item}{comma}{chance.choice(('', '', '  # on it'))}")
+    return f"[{newline}{''.join(line + newline for line in lines)}]"
+
+
+def test_random_projects_say_what_is_left() -> None:
+    chance = random.Random(20261130)
+    outcomes: Counter[str] = Counter()
+    for _ in range(FILES):
+        newline = chance.choice(("\n", "\r\n"))
+        lists = [[said_by(chance) for _ in range(chance.randint(0, 5))] for _ in range(4)]
+        main, extra, group, build = (array_of(items, chance, newline) for items in lists)
+        parts = [
+            chance.choice(
+                (
+                    f"[project]{newline}name = 'é'{newline}dependencies = {main} # end{newline}[project.optional-dependencies]{newline}x = {extra}{newline}",
+                    f"[ project ]{newline}dependencies={main}{newline}optional-dependencies.x = {extra}{newline}",
+                )
+            ),
+            f"[dependency-groups]{newline}g = {group}{newline}",
+            f"# b{newline}[build-system]{newline}requires = {build}",
+        ]
+        chance.shuffle(parts)
+        text = newline.join(parts)
+        change = chance.choice(list(CHANGES))
+        after, error = applied(text, edit_of(CHANGES[change]))
+        meant = any(left_of(items, change) != items for items in lists)
+        assert (error is None) is meant, f"{error}: {change} of {text!r}"
+        outcomes["applied" if meant else "nothing meant"] += 1
+        read = tomllib.loads(after)
+        found = [
+            read["project"]["dependencies"],
+            read["project"]["optional-dependencies"]["x"],
+            read["dependency-groups"]["g"],
+            read["build-system"]["requires"],
+        ]
+        assert [normal(items) for items in found] == [normal([item_of(each) for each in left_of(items, change)]) for items in lists], text
+        assert re.findall(r"# k\d+k", after) == re.findall(r"# k\d+k", text), text
+        assert after.count("\n") == after.count("\r\n") or newline == "\n", text
+        unchanged = [part for part, at in zip(parts, parts, strict=True) if not re.search("torch|nixl", at, re.IGNORECASE)]
+        assert all(part in after for part in unchanged), text
+    sys.stdout.write(f"{dict(outcomes)}\n")
+
+
+def test_random_metadata_says_what_is_left() -> None:
+    chance = random.Random(20261201)
+    for _ in range(FILES):
+        newline = chance.choice(("\n", "\r\n"))
+        items = [said_by(chance) for _ in range(chance.randint(0, 6))]
+        fields = [
+            f"Name: é{newline}",
+            f"Metadata-Version: 2.1{newline}",
+            f"Requires: torch{newline}",
+            f"Summary: a{newline}  Requires-Dist: torch{newline}",
+        ]
+        chance.shuffle(fields)
+        for item in map(item_of, items):
+            folded = item.replace("; ", f";{newline}  ") if chance.random() < 0.4 else item
+            fields.insert(
+                chance.randint(0, len(fields)) if not items else len(fields),
+                f"{chance.choice(('Requires-Dist', 'requires-dist', 'REQUIRES-DIST'))}:{chance.choice((' ', '  ', chr(9)))}{folded}{newline}",
+            )
+        fields.append(f"Author: z{newline}")
+        if not fields[0].startswith("Requires"):
+            body = chance.choice(("", newline, f"{newline}Requires-Dist: torch{newline}# é{newline}"))
+            text = "".join(fields) + body
+            change = chance.choice(list(CHANGES))
+            after, error = applied(text, edit_of(CHANGES[change]))
+            assert (error is None) is (left_of(items, change) != items), f"{error}: {change} of {text!r}"
+            head = BytesParser(policy=compat32).parsebytes(after.encode(), headersonly=True)
+            found = [" ".join(str(value).split()) for value in head.get_all("Requires-Dist", [])]
+            assert normal(found) == normal([item_of(each) for each in left_of(items, change)]), text
+            others = [field for field in fields if not field.lower().startswith("requires-dist")]
+            assert all(field in after for field in others), text
+            assert after.endswith(body), text
+
+
+def test_random_entry_points_hold_what_is_left() -> None:
+    chance = random.Random(20261202)
+    for _ in range(FILES):
+        newline = chance.choice(("\n", "\r\n"))
+        groups = chance.sample(["g", "console_scripts", "a.b", "G", "g.h", "pytest11"], chance.randint(1, 5))
+        blocks: list[tuple[str, str, str]] = []
+        kept: list[tuple[str, str]] = []
+        for group in groups:
+            points = [
+                f"{name} {chance.choice(('=', '  =  '))} m.{name}:f [x]"
+                for name in chance.sample(["p", "q", "r s", "T"], chance.randint(0, 3))
+            ]
+            above = f"# on {group}{newline}" if blocks and chance.random() < 0.4 else ""
+            gap = newline if chance.random() < 0.6 or above else ""
+            blocks.append((group, f"{above}[{group}]{newline}{''.join(point + newline for point in points)}", gap))
+            kept += [] if group == "g" else [(group, point.split("=")[0].strip()) for point in points]
+        text = "".join(block + gap for _, block, gap in blocks)
+        after, error = applied(text, group_edit())
+        assert (error is None) is ("g" in groups), f"{error}: {text!r}"
+        read, group = [], ""
+        for line in after.splitlines():
+            if line.startswith("["):
+                group = line[1:-1]
+            elif line and not line.startswith("#"):
+                read.append((group, line.split("=")[0].strip()))
+        assert read == kept, text
+        assert all(block in after for group, block, _ in blocks if group != "g"), text
+        assert "# on g\n" not in after.replace("\r", ""), text

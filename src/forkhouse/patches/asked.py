@@ -79,7 +79,7 @@ def _of_file(path: str, content: bytes, read: Read) -> Iterator[_Found]:
     except (UnicodeError, LookupError, ValueError) as error:
         yield _Found(place=path, unclear=f"it cannot be decoded as its readers do ({error})")
         return
-    match form_of(text):
+    match Form.LINES if name.endswith((".txt", ".in")) else form_of(text):
         case Form.METADATA:
             yield from _of_metadata(text, is_sdist=False)
         case Form.PROJECT:

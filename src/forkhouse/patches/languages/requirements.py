@@ -22,6 +22,7 @@ __all__ = ["Form", "change_requirement", "faults", "find", "form_of", "is_pyproj
 
 _TABLE = re.compile(r"^[ \t]*\[", re.MULTILINE)
 _KEY = re.compile(r"^[ \t]*[\w\"'.-][^=#\n]*=[ \t]*[\"'\[{]", re.MULTILINE)
+_KNOWN = {"project", "build-system", "tool", "dependency-groups"}
 _KNOWN_TABLE = re.compile(r"^[ \t]*\[{1,2}[ \t]*(?:project|build-system|tool|dependency-groups)\b", re.MULTILINE)
 
 
@@ -43,11 +44,11 @@ def form_of(text: str) -> Form:
 
 
 def is_pyproject(text: str) -> bool:
-    """Say whether a text is a `pyproject.toml`: TOML that holds something, or what was meant to be. No line that pip reads is TOML."""
+    """Say whether a text is a `pyproject.toml`: TOML with a table that such a file has, or what was meant to be."""
     if _TABLE.search(text) is None and _KEY.search(text) is None:
         return False
     try:
-        return bool(tomllib.loads(text))
+        return not _KNOWN.isdisjoint(tomllib.loads(text))
     except (tomllib.TOMLDecodeError, RecursionError):
         return _KNOWN_TABLE.search(text) is not None
 

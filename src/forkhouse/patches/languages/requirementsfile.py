@@ -42,16 +42,36 @@ def change_lines(text: str, change: RequirementChange) -> Matched:
     if change.extra or change.group is not None:
         return Matched(matches=0, splices=())
     lines = entries(text)
+    _refuse_other_files(lines)
     if change.add is not None:
+        _refuse_unread(lines[-1:], change)
         return Matched(matches=1, splices=(_addition(text, lines, change),))
     splices: list[Splice] = []
     matches = 0
-    for entry in lines:
+    for place, entry in enumerate(lines):
         if entry.requirement is None or not is_meant(entry.requirement.name, _NOTHING, change):
             continue
         matches += 1
+        _refuse_unread(lines[max(0, place - 1) : place + 2], change)
         splices += [_removal(text, entry)] if change.with_ is None else _replaced(text, entry, lines, change)
     return Matched(matches=matches, splices=tuple(splices))
+
+
+def _refuse_other_files(lines: Sequence[Entry]) -> None:
+    """Refuse a file with sections, which some lines of a requirements file could be in, and no requirements file has."""
+    for entry in lines:
+        if entry.words.startswith("["):
+            message = f"Line {entry.number}: '{entry.words}' is no line of a requirements file. Use an `anchor`, in the language text."
+            raise PatchConflictError(message)
+
+
+def _refuse_unread(lines: Sequence[Entry], change: RequirementChange) -> None:
+    """Refuse to change what stands beside a line that pip does not read: where that one ends is anyone's guess."""
+    for entry in lines:
+        if entry.named is not None and entry.named.refused:
+            name = change.gone or change.add
+            message = f"Line {entry.number}, beside '{name}', cannot be read: {entry.named.problem}. Use an `anchor`, in the language text."
+            raise PatchConflictError(message)
 
 
 def _hash_words(hashes: Sequence[str]) -> list[str]:

@@ -73,6 +73,7 @@ def _all(node: TreeNode) -> Iterator[TreeNode]:
         yield from _all(child)
 
 
+@lru_cache(maxsize=4)
 def arrays(text: str) -> Mapping[tuple[str, ...], Array]:
     """Return the arrays of a file by the path of their key; those below an array have none. Raises PatchConflictError."""
     document = read(text)
