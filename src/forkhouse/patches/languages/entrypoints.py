@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from forkhouse.patches.languages import Splice, Step
 
-__all__ = ["faults", "find", "prove", "remove_group"]
+__all__ = ["faults", "find", "inner_lines", "prove", "remove_group"]
 
 _OWN_TABLES = {"console_scripts": "project.scripts", "gui_scripts": "project.gui-scripts"}
 """Groups that have tables of their own in a `pyproject.toml` (PEP 621)."""
@@ -106,6 +106,11 @@ def faults(text: str, language: str) -> int:  # noqa: ARG001  # the protocol's s
     except PatchConflictError:
         return 1
     return 0
+
+
+def inner_lines(text: str, language: str) -> set[int]:  # noqa: ARG001  # the protocol's signature
+    """Return none: what is put into such a file is a value, and no code."""
+    return set()
 
 
 def prove(step: Step) -> None:

@@ -17,7 +17,7 @@ from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from forkhouse.patches.languages import Matched, UnprovenError
+from forkhouse.patches.languages import Matched, UnprovenError, newline_at
 from forkhouse.patches.languages.declarations import Belongs, extras_of, is_meant, replacement, requirement_of
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def change_metadata(text: str, change: RequirementChange) -> Matched:
         if new is None:
             return Matched(matches=0, splices=())
         at = header[-1].end
-        newline = "\r\n" if text[: header[0].end].endswith("\r\n") else "\n"
+        newline = newline_at(text, header[-1].start)
         gap = "" if text[:at].endswith(("\n", "\r")) else newline
         return Matched(matches=1, splices=((at, at, f"{gap}Requires-Dist: {new}{newline}"),))
     splices: list[Splice] = []

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from forkhouse.patches.edits import RequirementChange
     from forkhouse.patches.languages import Matched, Step
 
-__all__ = ["Form", "change_requirement", "faults", "find", "form_of", "is_pyproject", "is_required", "prove"]
+__all__ = ["Form", "change_requirement", "faults", "find", "form_of", "inner_lines", "is_pyproject", "is_required", "prove"]
 
 _TABLE = re.compile(r"^[ \t]*\[", re.MULTILINE)
 _KEY = re.compile(r"^[ \t]*[\w\"'.-][^=#\n]*=[ \t]*[\"'\[{]", re.MULTILINE)
@@ -91,6 +91,11 @@ def is_required(text: str, change: RequirementChange) -> bool:
             return pyproject.is_declared(text, name, change)
         case Form.LINES:
             return not change.extra and change.group is None and requirementsfile.is_declared(text, name)
+
+
+def inner_lines(text: str, language: str) -> set[int]:  # noqa: ARG001  # the protocol's signature
+    """Return none: what is put into such a file is a value, and no code."""
+    return set()
 
 
 def prove(step: Step) -> None:

@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import Matched, UnprovenError, newline_of
+from forkhouse.patches.languages import Matched, UnprovenError, newline_at
 from forkhouse.patches.languages.declarations import Belongs, is_meant, replacement, same_files
 from forkhouse.patches.languages.piplines import entries
 
@@ -87,7 +87,7 @@ def _addition(text: str, lines: Sequence[Entry], change: RequirementChange) -> S
     said = str(change.add)
     if _is_hashed(lines) and not change.hashes:
         _refuse_unhashed(said)
-    newline = newline_of(text)
+    newline = newline_at(text, len(text))
     gap = "" if not text.removeprefix("\ufeff") or text.endswith(("\n", "\r")) else newline
     if text.rstrip("\r\n").endswith("\\") and not text.endswith(("\n\n", "\n\r\n")):
         gap += newline  # an empty line ends what a backslash would go on with
@@ -147,7 +147,7 @@ def _replaced(text: str, entry: Entry, lines: Sequence[Entry], change: Requireme
         return splices
     start, end = entry.options
     many = "\n" in text[start:end]
-    gap = f" \\{newline_of(text)}    " if many else " "
+    gap = f" \\{newline_at(text, start)}    " if many else " "
     come = "".join(f"{gap}{word}" for word in _hash_words(kept))
     if not entry.others:
         return [*splices, (start, end, come)]
