@@ -96,6 +96,9 @@ def test_a_requirements_file_is_changed_as_pip_reads_it(change: str, old: str, n
         ("remove: torch, group: dev", "torch\n", "matched 0 times"),
         ("remove: torch", "[options]\ninstall_requires =\n  x\n  torch\n", r"Line 1: '\[options\]' is no line of a requirements file"),
         ("remove: torch", "x ==\ntorch\n", "Line 1, beside 'torch', cannot be read: 'x ==' is no requirement"),
+        ("remove: torch", "x\ntorch ==\ny\n", "'torch' may be one that cannot be read: line 2: 'torch ==' is no requirement"),
+        ("remove: torch", "Metadata-Version: 2.1\nRequires-Dist: torch ==\n", "'torch' may be one that cannot be read: line 2: 'torch =='"),
+        ("remove: torch", "[project]\ndependencies = ['torch ==']\n", "'torch' may be one that cannot be read: project.dependencies: 'torch =='"),
         ("add: torch", "x\n--bogus\n", "Line 2, beside 'torch', cannot be read: pip does not read the options"),
         (f"add: b==1, hashes: ['{ONE}']", "Metadata-Version: 2.1\nName: x\n", "`hashes` are for requirements files"),
     ],
@@ -109,6 +112,8 @@ def test_a_name_that_stands_several_times_is_counted() -> None:
     old = "torch==2; python_version > '3'\nx\nTorch==1; python_version <= '3'\n"
     with pytest.raises(PatchConflictError, match="matched 2 times, expected 1"):
         changed(old, "remove: torch")
+    hashed = f"torch==2; python_version > '3' --hash={ONE}\nTorch==1 --hash={TWO}\n"
+    assert changed(hashed, "replace: torch, with: torch==3", count=2) == 'torch==3; python_version > "3"\ntorch==3\n'
     assert changed(old, "replace: torch, with: torch==3", count=2) == 'torch==3; python_version > "3"\nx\ntorch==3; python_version <= "3"\n'
 
 
@@ -303,7 +308,6 @@ NIXL = "nixl-cu12==1.4.1\n"
         "nixl\\\n-cu12\n",
         "x # y\nnixl_cu12\\\n  >=1\n",
         "https://h.example/nixl_cu12-1.4.1-cp311-cp311-linux_x86_64.whl\n",
-        "https://h.example/nixl_cu12-1.4.1.tar.gz\n",
         "git+https://h.example/nixl.git#egg=nixl-cu12\n",
         "-e git+https://h.example/nixl.git#egg=nixl-cu12\n",
         "NIXL.CU12 @ https://h.example/n.zip\n",
@@ -320,6 +324,7 @@ def test_a_condition_sees_a_requirement_in_every_spelling(content: bytes | str) 
         ("-e .\n", "line 1: '.' is a local project, whose name is in its own files"),
         ("x\n./nixl\n", "line 2: './nixl' is a local project"),
         ("git+https://h.example/nixl.git\n", "line 1: 'git+https://h.example/nixl.git' does not say the name"),
+        ("https://h.example/nixl_cu12-1.4.1.tar.gz\n", "is an archive, whose name is in its metadata"),
         ("https://h.example/v1.zip\n", "is an archive, whose name is in its metadata"),
         ("${WHAT}==1\n", "has a variable of the environment where its name may be"),
         ("nixl ==\n", "'nixl ==' is no requirement"),

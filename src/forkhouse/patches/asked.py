@@ -106,20 +106,10 @@ def _of_lines(path: str, text: str, read: Read, *, above: tuple[str, ...], const
         if entry.include is not None:
             yield from _of_include(path, entry, place, read, above)
         elif entry.named is not None and not constraint:
-            yield from _of_entry(entry, place)
+            requirement = entry.requirement
+            yield _Found(place=place, name=requirement.name if requirement else None, unclear=entry.named.problem)
         elif entry.named is not None and entry.named.refused:
             yield _Found(place=place, unclear=entry.named.problem)
-
-
-def _of_entry(entry: Entry, place: str) -> Iterator[_Found]:
-    named = entry.named
-    assert named is not None  # noqa: S101  # the caller has seen it
-    if named.requirement is not None:
-        yield _Found(place=place, name=named.requirement.name)
-        return
-    if named.perhaps is not None:
-        yield _Found(place=place, name=named.perhaps)
-    yield _Found(place=place, unclear=named.problem)
 
 
 def _of_include(path: str, entry: Entry, place: str, read: Read, above: tuple[str, ...]) -> Iterator[_Found]:

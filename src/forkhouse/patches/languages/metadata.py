@@ -80,9 +80,13 @@ def _field(text: str, start: int, end: int) -> Field:
     return Field(name=head[1].lower(), value=value.strip(), start=start, end=end, value_start=head.end(), value_end=value_end)
 
 
-def faults(text: str) -> int:
-    """Return how many declarations cannot be read."""
-    return sum(field.name == REQUIRES and field.requirement is None for field in fields(text))
+def unread(text: str) -> list[str]:
+    """Return the declarations that cannot be read."""
+    return [
+        f"line {text.count(chr(10), 0, field.start) + 1}: '{field.value}' is no requirement"
+        for field in fields(text)
+        if field.name == REQUIRES and field.requirement is None
+    ]
 
 
 def is_declared(text: str, name: str, extra: str | None) -> bool:

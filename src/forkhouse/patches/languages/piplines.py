@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import unquote, urlsplit
 
 from packaging.markers import InvalidMarker, Marker
-from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from forkhouse.patches.languages.declarations import requirement_of
 
@@ -74,8 +74,6 @@ class Named:
     requirement: Requirement | None = None
     problem: str = ""
     """Why it has no name here, or why pip does not read it."""
-    perhaps: str | None = None
-    """A name that an archive without metadata at hand goes by."""
     refused: bool = False
     """pip does not read it."""
     bare: bool = False
@@ -372,11 +370,7 @@ def _of_file(path: str, said: str, marker: Marker | None, *, extras: str | None 
         except InvalidWheelFilename:
             return Named(problem=f"'{said}' has not the name of a wheel", refused=True, bare=True)
         return _of_name(f"{distribution}{extras or ''}", said, marker)
-    try:
-        perhaps, _ = parse_sdist_filename(name)
-    except InvalidSdistFilename:
-        perhaps = None
-    return Named(problem=f"'{said}' is an archive, whose name is in its metadata", perhaps=perhaps, bare=True)
+    return Named(problem=f"'{said}' is an archive, whose name is in its metadata", bare=True)
 
 
 def _of_name(name: str, address: str, marker: Marker | None) -> Named:

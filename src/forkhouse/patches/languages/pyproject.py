@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
@@ -188,11 +187,16 @@ def _plain(value: object, path: tuple[str, ...] = ()) -> object:
     return value
 
 
-def faults(text: str) -> int:
-    """Say 1 when the text is no TOML, and else how many declarations cannot be read."""
+def unread(text: str) -> list[str]:
+    """Return the declarations that cannot be read, or why the text is no TOML."""
     try:
-        document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError):
-        return 1
-    lists = [items for path, items in _lists(document) if belongs_to(path) is not None]
-    return sum(isinstance(item, str) and requirement_of(item) is None for items in lists for item in items)
+        document = read(text)
+    except PatchConflictError as error:
+        return [str(error)]
+    lists = [(path, items) for path, items in _lists(document) if belongs_to(path) is not None]
+    return [
+        f"{'.'.join(path)}: '{item}' is no requirement"
+        for path, items in lists
+        for item in items
+        if isinstance(item, str) and requirement_of(item) is None
+    ]

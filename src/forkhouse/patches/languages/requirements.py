@@ -55,21 +55,36 @@ def is_pyproject(text: str) -> bool:
 
 def faults(text: str, language: str) -> int:  # noqa: ARG001  # the protocol's signature
     """Return how many declarations in the text cannot be read."""
-    match form_of(text):
+    return len(_unread(text, form_of(text)))
+
+
+def _unread(text: str, form: Form) -> list[str]:
+    match form:
         case Form.METADATA:
-            return metadata.faults(text)
+            return metadata.unread(text)
         case Form.PROJECT:
-            return pyproject.faults(text)
+            return pyproject.unread(text)
         case Form.LINES:
-            return requirementsfile.faults(text)
+            return requirementsfile.unread(text)
 
 
 def change_requirement(text: str, change: RequirementChange) -> Matched:
-    """Return what a change of declarations changes. Raises PatchConflictError for what cannot be changed as it is meant."""
+    """Return what a change of declarations changes.
+
+    Raises PatchConflictError for what cannot be changed as it is meant, and where nothing is found, but not all can be read.
+    """
     form = form_of(text)
     if change.hashes and form is not Form.LINES:
         message = "`hashes` are for requirements files; this file has no place for them."
         raise PatchConflictError(message)
+    found = _changed(text, change, form)
+    if found.matches == 0 and change.add is None and (unread := _unread(text, form)):
+        message = f"None is found, and '{change.gone}' may be one that cannot be read: {unread[0]}. Use an `anchor`, in the language text."
+        raise PatchConflictError(message)
+    return found
+
+
+def _changed(text: str, change: RequirementChange, form: Form) -> Matched:
     match form:
         case Form.METADATA:
             return metadata.change_metadata(text, change)

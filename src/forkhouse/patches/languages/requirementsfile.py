@@ -26,9 +26,9 @@ _VIA = re.compile(r"[ \t]+# via\b.*(?:\r\n|\n|\r|$)(?:[ \t]+#   .*(?:\r\n|\n|\r|
 _HASH = re.compile(r"(?:\\(?:\r\n|\n|\r)|[ \t])+--hash(?:=|[ \t]+)\S+")
 
 
-def faults(text: str) -> int:
-    """Return how many lines of the text pip does not read."""
-    return sum(entry.named is not None and entry.named.refused for entry in entries(text))
+def unread(text: str) -> list[str]:
+    """Return why pip does not read lines of the text."""
+    return [f"line {entry.number}: {entry.named.problem}" for entry in entries(text) if entry.named is not None and entry.named.refused]
 
 
 def is_declared(text: str, name: str) -> bool:
@@ -46,15 +46,15 @@ def change_lines(text: str, change: RequirementChange) -> Matched:
     if change.add is not None:
         _refuse_unread(lines[-1:], change)
         return Matched(matches=1, splices=(_addition(text, lines, change),))
+    meant = [
+        place for place, entry in enumerate(lines) if entry.requirement is not None and is_meant(entry.requirement.name, _NOTHING, change)
+    ]
+    others = [entry for place, entry in enumerate(lines) if place not in meant]
     splices: list[Splice] = []
-    matches = 0
-    for place, entry in enumerate(lines):
-        if entry.requirement is None or not is_meant(entry.requirement.name, _NOTHING, change):
-            continue
-        matches += 1
+    for place in meant:
         _refuse_unread(lines[max(0, place - 1) : place + 2], change)
-        splices += [_removal(text, entry)] if change.with_ is None else _replaced(text, entry, lines, change)
-    return Matched(matches=matches, splices=tuple(splices))
+        splices += [_removal(text, lines[place])] if change.with_ is None else _replaced(text, lines[place], others, change)
+    return Matched(matches=len(meant), splices=tuple(splices))
 
 
 def _refuse_other_files(lines: Sequence[Entry]) -> None:
@@ -78,9 +78,9 @@ def _hash_words(hashes: Sequence[str]) -> list[str]:
     return [f"--hash={each}" for each in hashes]
 
 
-def _is_hashed(lines: Sequence[Entry], *, but: Entry | None = None) -> bool:
-    """Say whether pip asks for a hash of all that a file declares: one has some, or an option says so."""
-    return any((entry.requires_hashes or entry.hashes) and entry is not but for entry in lines)
+def _is_hashed(lines: Sequence[Entry]) -> bool:
+    """Say whether pip asks for a hash of all that a file declares: one line has some, or says so by an option."""
+    return any(entry.requires_hashes or entry.hashes for entry in lines)
 
 
 def _addition(text: str, lines: Sequence[Entry], change: RequirementChange) -> Splice:
@@ -128,7 +128,7 @@ def _result(entry: Entry, change: RequirementChange) -> Requirement:
     return new
 
 
-def _replaced(text: str, entry: Entry, lines: Sequence[Entry], change: RequirementChange) -> list[Splice]:
+def _replaced(text: str, entry: Entry, others: Sequence[Entry], change: RequirementChange) -> list[Splice]:
     old = entry.requirement
     assert old is not None  # noqa: S101  # it was matched by its name
     new = _result(entry, change)
@@ -140,7 +140,7 @@ def _replaced(text: str, entry: Entry, lines: Sequence[Entry], change: Requireme
             f"Line {entry.number}: where the requirement of '{entry.words}' ends cannot be told. Use an `anchor`, in the language text."
         )
         raise PatchConflictError(message)
-    if entry.hashes and not kept and _is_hashed(lines, but=entry):
+    if entry.hashes and not kept and _is_hashed(others):
         _refuse_unhashed(str(new))
     splices: list[Splice] = [] if new == old else [(*entry.declared, str(new))]
     if kept == entry.hashes:
