@@ -419,5 +419,8 @@ def test_dynamic_requirements_are_followed_to_their_file() -> None:
     project = '[project]\ndynamic = ["dependencies"]\n[tool.setuptools.dynamic]\ndependencies = {file = ["r/a.txt"]}\n'
     assert looked_at({"d/pyproject.toml": project, "d/r/a.txt": "-r b.txt\n", "d/r/b.txt": NIXL}) == (True, "")
     assert looked_at({"d/pyproject.toml": project, "d/r/a.txt": "x\n"}) == (False, "")
+    # Poetry's own tables say it as well.
+    poetry = '[project]\ndynamic = ["dependencies"]\n[tool.poetry.dependencies]\npython = "^3"\nx = "1"\n'
+    assert looked_at({"pyproject.toml": poetry}) == (False, "")
     # What a wheel says is what is installed, however it came about.
     assert looked_at({"d/METADATA": "Metadata-Version: 2.2\nDynamic: Requires-Dist\nRequires-Dist: x\n"}) == (False, "")

@@ -197,9 +197,10 @@ _FILES: tuple[Path, ...] = (
 )
 """Keys that name requirements files."""
 _DYNAMIC = {
-    "dependencies": (_FILES[0], _FILES[2]),
-    "optional-dependencies": (_FILES[1], _FILES[3]),
+    "dependencies": (_FILES[0], _FILES[2], _TABLES[0]),
+    "optional-dependencies": (_FILES[1], _FILES[3], _TABLES[0]),
 }
+"""Where what a project calls dynamic may be said."""
 _KNOWN = {"project", "build-system", "tool", "dependency-groups", "packages", "dev-packages", "package"}
 
 

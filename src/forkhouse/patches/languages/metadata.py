@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from email import message_from_string
 from email.policy import compat32
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from packaging.markers import Marker
@@ -57,19 +58,18 @@ def is_metadata(text: str) -> bool:
     return _FIELD.match(first) is not None and any(field.name == "metadata-version" for field in fields(text))
 
 
-def fields(text: str) -> list[Field]:
+@lru_cache(maxsize=4)
+def fields(text: str) -> tuple[Field, ...]:
     """Return the fields of the header in order; the first line that is none ends it."""
-    found: list[Field] = []
+    spans: list[tuple[int, int]] = []
     for line in _LINE.finditer(text):
-        said = line[0]
-        if said[0] in " \t" and found:
-            last = found.pop()
-            found.append(_field(text, last.start, line.end()))
-        elif _FIELD.match(said) is None:
+        if line[0][0] in " \t" and spans:
+            spans[-1] = (spans[-1][0], line.end())
+        elif _FIELD.match(line[0]) is None:
             break
         else:
-            found.append(_field(text, line.start(), line.end()))
-    return found
+            spans.append(line.span())
+    return tuple(_field(text, *span) for span in spans)
 
 
 def _field(text: str, start: int, end: int) -> Field:
@@ -127,7 +127,7 @@ def change_metadata(text: str, change: RequirementChange) -> Matched:
     return Matched(matches=matches, splices=tuple(splices))
 
 
-def _added(header: list[Field], change: RequirementChange) -> Requirement | None:
+def _added(header: tuple[Field, ...], change: RequirementChange) -> Requirement | None:
     """Return what is added, None where the metadata knows no such extra."""
     new = Requirement(change.add or "")
     if change.extra:
