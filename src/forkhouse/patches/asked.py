@@ -12,6 +12,7 @@ from forkhouse.errors import PatchConflictError
 from forkhouse.patches.languages import metadata
 from forkhouse.patches.languages.declarations import is_named, requirement_of
 from forkhouse.patches.languages.piplines import decoded, entries
+from forkhouse.patches.languages.projecttables import DYNAMIC, FILES, KNOWN, LISTS, SOURCES, TABLES, values
 from forkhouse.patches.languages.requirements import Form, form_of
 from forkhouse.patches.languages.tomlarrays import read as read_toml
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from forkhouse.patches.languages.piplines import Entry
 
     Read = Callable[[str], bytes | None]
-    Path = tuple[str, ...]
 
 _REMOTE = re.compile(r"(?:https?|file|ftp):", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -163,46 +163,6 @@ def _of_egg(text: str) -> Iterator[_Found]:
 
 # Projects.
 
-_LISTS: tuple[Path, ...] = (
-    ("project", "dependencies"),
-    ("project", "optional-dependencies", "*"),
-    ("dependency-groups", "*"),
-    ("build-system", "requires"),
-    ("tool", "uv", "dev-dependencies"),
-    ("tool", "pdm", "dev-dependencies", "*"),
-    ("tool", "hatch", "envs", "*", "dependencies"),
-    ("tool", "hatch", "envs", "*", "extra-dependencies"),
-    ("tool", "flit", "metadata", "requires"),
-    ("tool", "flit", "metadata", "dev-requires"),
-    ("tool", "flit", "metadata", "requires-extra", "*"),
-)
-"""Keys whose value is a list of declarations; `*` is any key."""
-_TABLES: tuple[Path, ...] = (
-    ("tool", "poetry", "dependencies"),
-    ("tool", "poetry", "dev-dependencies"),
-    ("tool", "poetry", "group", "*", "dependencies"),
-    ("tool", "pixi", "pypi-dependencies"),
-    ("tool", "pixi", "feature", "*", "pypi-dependencies"),
-    ("packages",),
-    ("dev-packages",),
-)
-"""Tables whose keys are names of distributions; the last ones are a Pipfile's."""
-_SOURCES: tuple[Path, ...] = (("tool", "uv", "sources"),)
-"""Tables whose keys are names of distributions that something else has to ask for."""
-_FILES: tuple[Path, ...] = (
-    ("tool", "setuptools", "dynamic", "dependencies", "file"),
-    ("tool", "setuptools", "dynamic", "optional-dependencies", "*", "file"),
-    ("tool", "hatch", "metadata", "hooks", "requirements_txt", "files"),
-    ("tool", "hatch", "metadata", "hooks", "requirements_txt", "optional-dependencies", "*"),
-)
-"""Keys that name requirements files."""
-_DYNAMIC = {
-    "dependencies": (_FILES[0], _FILES[2], _TABLES[0]),
-    "optional-dependencies": (_FILES[1], _FILES[3], _TABLES[0]),
-}
-"""Where what a project calls dynamic may be said."""
-_KNOWN = {"project", "build-system", "tool", "dependency-groups", "packages", "dev-packages", "package"}
-
 
 def _of_project(path: str, text: str, read: Read) -> Iterator[_Found]:
     try:
@@ -210,16 +170,16 @@ def _of_project(path: str, text: str, read: Read) -> Iterator[_Found]:
     except PatchConflictError as error:
         yield _Found(place=path, unclear=str(error))
         return
-    if document and not _KNOWN & document.keys():
+    if document and not KNOWN & document.keys():
         yield _Found(place=path, unclear="it has none of the tables that requirements stand in")
-    for pattern in _LISTS:
-        for place, items in _values(document, pattern):
+    for pattern in LISTS:
+        for place, items in values(document, pattern):
             for item in items if isinstance(items, list) else [items]:
                 if not (isinstance(item, dict) and item.keys() == {"include-group"}):
                     yield _declared(place, item)
-    for pattern in (*_TABLES, *_SOURCES):
-        why = "it says where the distribution would come from" if pattern in _SOURCES else ""
-        for place, table in _values(document, pattern):
+    for pattern in (*TABLES, *SOURCES):
+        why = "it says where the distribution would come from" if pattern in SOURCES else ""
+        for place, table in values(document, pattern):
             names = [name for name in table if name != "python"] if isinstance(table, dict) else []
             yield from (_Found(place=f"{place}.{name}", name=name, unclear=why) for name in names)
     for key in ("package", "packages"):  # of a lock file
@@ -229,23 +189,15 @@ def _of_project(path: str, text: str, read: Read) -> Iterator[_Found]:
     yield from _of_dynamic(path, document, read)
 
 
-def _values(document: object, pattern: tuple[str, ...], place: str = "") -> Iterator[tuple[str, object]]:
-    if not pattern:
-        yield place, document
-    elif isinstance(document, dict):
-        for key in document if pattern[0] == "*" else {pattern[0]} & document.keys():
-            yield from _values(document[key], pattern[1:], f"{place}.{key}" if place else key)
-
-
 def _of_dynamic(path: str, document: dict[str, object], read: Read) -> Iterator[_Found]:
-    for pattern in _FILES:
-        for place, named in _values(document, pattern):
+    for pattern in FILES:
+        for place, named in values(document, pattern):
             for file in named if isinstance(named, list) else [named]:
                 yield from _of_named(path, str(file), place, read)
     project = document.get("project")
     dynamic = project.get("dynamic") if isinstance(project, dict) else None
-    for key, patterns in _DYNAMIC.items():
-        if isinstance(dynamic, list) and key in dynamic and not any(list(_values(document, pattern)) for pattern in patterns):
+    for key, patterns in DYNAMIC.items():
+        if isinstance(dynamic, list) and key in dynamic and not any(list(values(document, pattern)) for pattern in patterns):
             yield _Found(place="project.dynamic", unclear=f"`{key}` are said by the build of the project, not by this file")
 
 

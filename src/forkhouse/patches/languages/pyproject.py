@@ -12,7 +12,8 @@ from packaging.utils import canonicalize_name
 from forkhouse.errors import PatchConflictError
 from forkhouse.patches import parts as layout
 from forkhouse.patches.languages import Matched, UnprovenError
-from forkhouse.patches.languages.declarations import Belongs, is_meant, replacement, requirement_of
+from forkhouse.patches.languages.declarations import Belongs, is_meant, is_named, replacement, requirement_of
+from forkhouse.patches.languages.projecttables import LISTS, TABLES, values
 from forkhouse.patches.languages.tomlarrays import arrays, comments, read
 
 if TYPE_CHECKING:
@@ -81,7 +82,26 @@ def change_project(text: str, change: RequirementChange) -> Matched:
         meant = [place for place, item in enumerate(array.items) if _meant(item, belongs, change) is not None]
         matches += len(meant)
         splices += _without(text, path, array, meant) if change.with_ is None else _with(text, array, meant, change)
+    if matches == 0:
+        _refuse_elsewhere(text, change)
     return Matched(matches=matches, splices=tuple(sorted(splices)))
+
+
+def _refuse_elsewhere(text: str, change: RequirementChange) -> None:
+    """Refuse where nothing is found but what is meant stands in a table that a tool has for itself."""
+    if change.extra is not None or change.group is not None:
+        return
+    document = read(text)
+    named = [
+        (place, items if isinstance(items, dict | list) else [])
+        for pattern in (*LISTS, *TABLES)
+        for place, items in values(document, pattern)
+    ]
+    for place, items in named:
+        names = [requirement.name for item in items if isinstance(item, str) and (requirement := requirement_of(item)) is not None]
+        if any(is_named(name, change.gone or "") for name in names):
+            message = f"'{change.gone}' stands in {place}, which is no table of a standard. Edit that key in the language toml."
+            raise PatchConflictError(message)
 
 
 def _meant(item: object, belongs: Belongs, change: RequirementChange) -> Requirement | None:
