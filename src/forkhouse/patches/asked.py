@@ -219,7 +219,7 @@ def _of_named(path: str, file: str, place: str, read: Read) -> Iterator[_Found]:
 def _of_setup(path: str, text: str, read: Read) -> Iterator[_Found]:
     parser = configparser.RawConfigParser()
     try:
-        parser.read_string(text)
+        parser.read_string(text, source="the file")
     except configparser.Error as error:
         yield _Found(place=path, unclear=f"it cannot be read: {' '.join(str(error).split())}")
         return

@@ -90,7 +90,7 @@ def _specified(text: str) -> list[tuple[str, list[tuple[str, str]]]]:
     parser = configparser.RawConfigParser(delimiters=("=",), strict=False)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     try:
-        parser.read_string(text)
+        parser.read_string(text, source="the file")
     except configparser.Error as error:
         message = f"no entry points: {' '.join(str(error).split())}"
         raise PatchConflictError(message) from error
