@@ -287,9 +287,7 @@ def test_what_has_no_name_breaks_a_condition_that_something_is_gone(bench: Bench
         apply("absent: {requirement: nixl, in: r/a.txt}")
     with pytest.raises(PostConditionError, match=r"but it is in r/a\.txt \(line 1 of r/b\.txt\)"):
         apply("absent: {requirement: torch, in: r/a.txt}")
-    with pytest.raises(
-        PostConditionError, match=r"\(1 files\) was found to hold .* as the condition expects\. r/a\.txt, line 2"
-    ):
+    with pytest.raises(PostConditionError, match=r"\(1 files\) was found to hold .* as the condition expects\. r/a\.txt, line 2"):
         apply("present: {requirement: nixl, in: r/a.txt}")
     assert apply("present: {requirement: torch, in: r/a.txt}").applied
 
