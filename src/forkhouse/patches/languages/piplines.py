@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from forkhouse.patches.languages import Span
 
-_COMMENT = re.compile(r"(^|\s+)#.*$")
+_COMMENT = re.compile(r"(?:^|\s+)#.*")
 _VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
 _ADDRESS = re.compile(r"(?:https?|file|ftp|(?:git|hg|svn|bzr)\+[a-z-]+):", re.IGNORECASE)
 _REPOSITORY = re.compile(r"(?:git|hg|svn|bzr)(?:\+[a-z-]+)?:", re.IGNORECASE)
