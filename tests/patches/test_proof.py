@@ -85,6 +85,15 @@ def edit_of(language: str, operations: str) -> FileEdit:
             "/* L. */\n\n/** Of x. */\nint x;\n",
             "/* L. */\n\n#include <a.h>\n\n/** Of x. */\nint x;\n",
         ),
+        # What is put before a construct may become a part of it.
+        ("python", "insert: {before: {function: f}, text: '@a'}", "x = 1\n\ndef f(): pass\n", "x = 1\n\n@a\ndef f(): pass\n"),
+        (
+            "rust",
+            "insert: {before: {function: f}, text: '#[a]'}",
+            "use b;\n\n/// Of f.\nfn f() {}\n",
+            "use b;\n\n#[a]\n/// Of f.\nfn f() {}\n",
+        ),
+        ("c", "insert: {before: {call: f}, text: if (a)}", "void m() {\n  g();\n  f();\n}\n", "void m() {\n  g();\n  if (a)\n  f();\n}\n"),
         # But the head of a file speaks of the file.
         ("bash", "insert: {before: {call: f}, text: g}", "#!/bin/sh\n# Licence.\nf\n", "#!/bin/sh\n# Licence.\ng\nf\n"),
         # A statement goes with what separates it from its neighbours.
@@ -163,12 +172,30 @@ def test_macros_that_no_grammar_knows_hide_no_declaration(language: str, operati
         ("python", "replace: {call: f}\n  with: a or b", "x = not f()\n", r"'not f\(\)' would be something else"),
         ("python", "replace: {call: f}\n  with: a if b else c", "x = f() + 1\n", r"'f\(\) \+ 1' would be something else"),
         ("rust", "replace: {call: f}\n  with: a + b", "fn m() { g(f() as u8) }\n", "would be something else"),
-        ("bash", "replace: {call: f}\n  with: 'a; b'", "f && c\n", "would be only in part where 'f && c'"),
+        ("bash", "replace: {call: f}\n  with: 'a; b'", "f && c\n", "would be only in part inside 'f && c'"),
         ("c", "replace: {call: f}\n  with: 'a(); b()'", "void m() { if (x) f(); c(); }\n", "would be something else"),
         ("cpp", "insert: {before: {function: f}, text: '#if A'}", "int b;\nvoid f() {}\nint c;\n", "no cpp any more|does not name"),
         ("meson", "replace: {call: f}\n  with: 'a, b'", "x = [f() + c]\n", "would take a part of it"),
         ("c", "insert: {after: {call: f}, text: g();}", "void m() {\n  if (a)\n    f();\n  h();\n}\n", "all of a branch without braces"),
         ("c", "insert: {before: {call: f}, text: g();}", "void m() {\n  if (a)\n    f();\n  h();\n}\n", "would be something else"),
+        # What is put behind a construct, or in its place, takes nothing else in.
+        ("c", "insert: {after: {call: g}, text: if (a)}", "void m() { \n  g();\n  f();\n}\n", "which the operation does not name"),
+        ("c", "replace: {call: g}\n  with: 'a(); if (b) c()'", "void m() {\n  if (x)\n    g();\n  f();\n}\n", "would be"),
+        (
+            "cpp",
+            "insert: {after: {function: g}, text: static}",
+            "void g() {}\nint f() { return 1; }\n",
+            "which the operation does not name",
+        ),
+        ("rust", "insert: {after: {function: g}, text: '#[cfg(a)]'}", "fn g() {}\nfn f() {}\n", r"'#\[cfg\(a\)\]' would belong to 'fn f"),
+        ("rust", 'replace: {function: g}\n  with: "fn h() {}\\n/// Of h."', "fn g() {}\nfn f() {}\n", "'/// Of h.' would belong to 'fn f"),
+        ("python", "insert: {after: {function: g}, text: '@a'}", "def g(): pass\ndef f(): pass\n", "which the operation does not name"),
+        ("bash", "insert: {after: {call: g}, text: 'a |'}", "g\nf\n", "which the operation does not name"),
+        ("bash", "argument: {of: {call: g}, add: 'a; rm'}", "g b\nf\n", "would be|does not name"),
+        ("python", "argument: {of: {call: g}, add: 'a); f(b'}", "g(1)\n", "which the operation does not name"),
+        ("c", "argument: {of: {call: g}, replace: '1', with: 'a); f(b'}", "void m() { g(1); }\n", "which the operation does not name"),
+        ("cmake", 'argument: {of: {call: g}, add: "a)\\nf(b"}', "g(1)\n", "which the operation does not name"),
+        ("meson", 'argument: {of: {call: g}, add: "a)\\nf(b"}', "g(1)\n", "would be"),
         # What guards the code would guard other code.
         ("rust", "insert: {before: {anchor: fn f}, text: 'fn g() {} '}", "/// Of f.\nfn f() {}\n", "'/// Of f.' belongs to 'fn f"),
         ("rust", 'remove: {anchor: "fn f() {}\\n"}', "#[cfg(a)]\nfn f() {}\nfn g() {}\n", r"'#\[cfg\(a\)\]' belongs to 'fn f"),

@@ -152,6 +152,7 @@ class _Proof:
                 what = f"'{self._said(node, now=True)}' would become something that it is not now"
                 raise UnprovenError(what, text=self.step.after, position=node.start)
         self._attached(old, now, known)
+        self._leads(now, known)
         self._comments(old)
 
     def literals(self, inner: set[int]) -> None:
@@ -191,9 +192,10 @@ class _Proof:
         self.same(node, found)
         for (first, last, new), (start, end) in zip(self.shift.splices, self.new, strict=True):
             blank = len(new) - len(new.lstrip())
-            inside = first < last and node.start <= first and last <= node.end and bool(new.strip())
+            within = node.start <= first and last <= node.end if first < last else node.start < first < node.end
+            inside = within and bool(new.strip())
             if inside and not (found.start <= start + blank and end - (len(new) - len(new.rstrip())) <= found.end):
-                what = f"'{' '.join(new.split())[:SHOWN]}' would be only in part where '{self._said(node)}' has what it replaces"
+                what = f"'{' '.join(new.split())[:SHOWN]}' would be only in part inside '{self._said(node)}'"
                 raise UnprovenError(what, text=self.step.before, position=first)
 
     def _kept(
@@ -232,15 +234,36 @@ class _Proof:
         start, end = self.shift.start(node.start), self.shift.end(node.end)
         for each in after.children():
             if each.kind == node.kind and each.start <= start and end <= each.end and self._is_new(each) and node.children():
+                if not self._may_reach(each, start, end):
+                    return None
                 self.same(node, each)
                 return each
         return None
+
+    def _may_reach(self, holder: Tree, start: int, end: int) -> bool:
+        """Say whether what was put in may become a part of a node, or take it in, at its start or end: only where the operation says so.
+
+        What is put before a construct may be its decorator; what is put behind one is nothing of the next one's.
+        """
+        operation = self.step.operation
+        place = operation.insert if isinstance(operation, CodeOperation) else None
+        before = place is not None and place.before is not None
+        behind = place is not None and place.after is not None
+        part = isinstance(operation, CodeOperation) and (operation.argument is not None or operation.item is not None)
+        if (holder.start < start and not before) or (holder.end > end and not (behind or part)):
+            return False
+        for first, last in self.new:
+            text = self.step.after[first:last]
+            begun, ended = first + len(text) - len(text.lstrip()), last - (len(text) - len(text.rstrip()))
+            if begun < holder.end and ended > holder.start and not (holder.start <= begun and ended <= holder.end):
+                return False
+        return True
 
     def _wrapped(self, node: Tree, old: Sequence[Tree], after: Tree) -> Tree | None:
         """Find what new code was put around one node, and nothing else: a decorator before a function."""
         start, end = self.shift.start(node.start), self.shift.end(node.end)
         holder = next((each for each in after.children() if each.start <= start and end <= each.end), None)
-        if holder is None or not self._is_new(holder):
+        if holder is None or not self._is_new(holder) or not self._may_reach(holder, start, end):
             return None
         others = [
             each
@@ -310,6 +333,19 @@ class _Proof:
         place = operation.insert
         selectors = (operation.replace, operation.wrap, operation.remove, place.before if place else None, place.after if place else None)
         return any(selector is not None and selector.anchor is not None for selector in selectors)
+
+    def _leads(self, now: Sequence[Tree], known: dict[tuple[int, int], tuple[Tree, Tree]]) -> None:
+        """Refuse a new attribute or documentation that would belong to what was there, unless it is put before that."""
+        operation = self.step.operation
+        if isinstance(operation, CodeOperation) and operation.insert is not None and operation.insert.before is not None:
+            return
+        for place, node in enumerate(now):
+            if node.role is not Role.LEAD or (node.start, node.end) in known or not self._is_new(node):
+                continue
+            heir = next((each for each in now[place + 1 :] if each.role not in {Role.LEAD, Role.COMMENT}), None)
+            if heir is not None and (heir.start, heir.end) in known:
+                what = f"'{self._said(node, now=True)}' would belong to '{self._said(heir, now=True)}', which the operation does not name"
+                raise UnprovenError(what, text=self.step.after, position=node.start)
 
     def _removed(self, node: Tree) -> bool:
         """Say whether a node goes without anything in its place."""
