@@ -19,7 +19,7 @@ from forkhouse.lock import SdistSource, Source, WheelSource, describe
 from forkhouse.patches import textual
 from forkhouse.patches.edits import StructuralEdit
 from forkhouse.patches.ladder import APPLIED, Judgement, Ladder, Verdict, pin
-from forkhouse.patches.series import read_series
+from forkhouse.patches.series import named, read_series
 from forkhouse.patches.structural import apply_structural
 from forkhouse.radar.candidates import releases
 from forkhouse.sources.store import AUTHOR, REGULAR
@@ -143,7 +143,13 @@ def explain(bench: Bench, patch: Patch) -> bytes:
 def difference(before: str, after: str, store: ObjectStore) -> bytes:
     """Return the diff between two trees, in which each file has its own bytes, of whatever encoding; binary files are whole in it."""
     diff = store.repository.diff(pygit2.Oid(hex=before), pygit2.Oid(hex=after), flags=DiffOption.SHOW_BINARY)
-    return b"".join(part.data for part in diff if part is not None)
+    return b"".join(_text(part) for part in diff if part is not None)
+
+
+def _text(part: pygit2.Patch) -> bytes:
+    # Of a binary file that changes its mode alone libgit2 says that it differs, which nobody could apply.
+    same = part.delta.is_binary and part.delta.old_file.id == part.delta.new_file.id
+    return part.data.rpartition(b"Binary files ")[0] if same else part.data
 
 
 def export(bench: Bench, folder: Path) -> list[Path]:
@@ -163,12 +169,13 @@ def export(bench: Bench, folder: Path) -> list[Path]:
 def format_patch(patch: Patch, diff: bytes, epoch: int) -> bytes:
     """Return a patch in git's mail format, with its DEP-3 header as the message."""
     name, address = AUTHOR
-    header = "\n".join(line for line in patch.header.splitlines() if not line.startswith(("From", "Subject:", "Date:", "---")))
+    # What git writes anew, and what the diff that git writes no longer needs.
+    header = re.sub(r"^(?:From|Subject:|Date:|---|Strip:).*\n?(?:(?<=\n)[ \t]+\S.*\n?)*", "", f"{patch.header}\n", flags=re.MULTILINE)
     mail = (
         f"From {'0' * 40} Mon Sep 17 00:00:00 2001\nFrom: {name} <{address}>\nDate: {formatdate(epoch)}\n"
         f"Subject: [PATCH] {patch.subject}\n\n{header.strip()}\n---\n"
     )
-    return mail.encode() + diff + b"-- \nforkhouse\n"
+    return mail.encode("utf-8", "surrogateescape") + diff + b"-- \nforkhouse\n"
 
 
 def lay_out(bench: Bench, folder: Path) -> None:
@@ -224,7 +231,7 @@ def _lay_out_conflict(bench: Bench, patch: Patch, judgement: Judgement, folder: 
 
 def _retire(series: Path, patch: Patch) -> None:
     order = (series / "series").read_text(encoding="utf-8").splitlines(keepends=True)
-    write_atomic(series / "series", "".join(line for line in order if line.strip() != patch.name).encode())
+    write_atomic(series / "series", "".join(line for line in order if named(line) != patch.name).encode())
     (series / patch.name).unlink()
 
 

@@ -80,7 +80,7 @@ def apply_patch(tree: str, patch: Patch, paths: Mapping[str, str], *, store: Obj
     """Return the id of `tree` with one patch applied. Raises PatchConflictError, PostConditionError or UnsafeArchiveError."""
     if patch.edit is not None:
         return apply_structural(tree, patch.edit, paths, store=store, where=where)
-    diff = read_diff(patch, paths, where=where)
+    diff = read_diff(patch, paths, tree, store=store, where=where)
     try:
         return apply_exactly(tree, diff, store=store)
     except PatchConflictError as error:

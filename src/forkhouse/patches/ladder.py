@@ -18,6 +18,7 @@ from pygit2.enums import FileMode
 
 from forkhouse.errors import ForkhouseError, PatchConflictError, PostConditionError
 from forkhouse.patches import absence, remains, textual
+from forkhouse.patches.diffs import Kind
 from forkhouse.patches.edits import AddedFile
 from forkhouse.patches.effects import came_about
 from forkhouse.patches.encodings import readable
@@ -32,9 +33,8 @@ from forkhouse.sources import lfs
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    import pygit2
-
     from forkhouse.lock import Form
+    from forkhouse.patches.diffs import Diff, Part
     from forkhouse.patches.edits import FileEdit, StructuralEdit
     from forkhouse.patches.remains import Stretch
     from forkhouse.patches.series import Patch
@@ -117,8 +117,8 @@ class Ladder:
     """Whether a file's content is a pointer of Git LFS, by the content's id."""
     _gitlinks: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Submodules of the newest tree that are not as at the pin."""
-    _diffs: dict[str, pygit2.Diff] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """Diffs of textual patches, by the hash of their file."""
+    _diffs: dict[tuple[str, str], tuple[Diff, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Diffs of textual patches, by the hash of their file and the tree that says which files their names mean."""
 
     def judge_series(self, base: str, patches: Sequence[Patch]) -> list[Judgement]:
         """Judge a whole series: each patch on the result of those before it that applied."""
@@ -170,7 +170,7 @@ class Ladder:
         if patch.name not in self._changed:
             deltas = textual.difference(pinned.before, pinned.after, store=self.store).deltas if pinned else ()
             paths = [delta.old_file.path for delta in deltas if delta.status_char() != "A"]
-            self._changed[patch.name] = tuple(sorted({*paths} if pinned else {*textual.touched(self._diff(patch))[0]}))
+            self._changed[patch.name] = tuple(sorted({*paths} if pinned else {*textual.touched(self._diff(base, patch))[0]}))
         places = [judgement.renamed.get(path, path) for path in self._changed[patch.name]]
         if judgement.verdict is Verdict.OBSOLETE and pinned is not None:
             unseen = absence.unseen(pinned.before, base, places, self.form, store=self.store)
@@ -191,16 +191,19 @@ class Ladder:
             self._gitlinks[tree] = ", ".join(came)
         return self._gitlinks[tree]
 
-    def _diff(self, patch: Patch) -> pygit2.Diff:
-        """Return the diff of a textual patch, read once."""
-        if patch.sha256 not in self._diffs:
-            self._diffs[patch.sha256] = textual.read_diff(patch, self.paths, where=patch.name)
-        return self._diffs[patch.sha256]
+    def _diff(self, base: str, patch: Patch) -> tuple[Diff, ...]:
+        """Return the diffs of a textual patch, read once. What its names mean is known at the pin."""
+        pinned = self.pinned.get(patch.name)
+        tree = base if pinned is None else pinned.before
+        key = patch.sha256, tree
+        if key not in self._diffs:
+            self._diffs[key] = textual.read_diff(patch, self.paths, tree, store=self.store, where=patch.name)
+        return self._diffs[key]
 
     def _dependencies(self, base: str, arrived: str, patch: Patch) -> Iterator[object]:
         """Yield all of a tree that a verdict depends on: the files that a patch names, and what its conditions look at."""
         if patch.edit is None:
-            changed, added = textual.touched(self._diff(patch))
+            changed, added = textual.touched(self._diff(base, patch))
             files: list[Entry | Found | None] = [self.store.entry(base, path) for path in (*changed, *added)]
             lost = None in files[: len(changed)]
         else:
@@ -291,7 +294,8 @@ class Ladder:
         if pinned is None or pinned.before == base:
             return Verdict.CLEAN
         try:
-            if textual.apply_exactly(base, textual.difference(pinned.before, pinned.after, store=self.store), store=self.store) == tree:
+            made = textual.parts_between(pinned.before, pinned.after, store=self.store)
+            if textual.apply_exactly(base, [made], store=self.store) == tree:
                 return Verdict.CLEAN
         except PatchConflictError:
             if textual.merge(base, pinned.before, pinned.after, {}, store=self.store) == tree:
@@ -299,7 +303,7 @@ class Ladder:
         return Verdict.RESTRUCTURED
 
     def _judge_textual(self, base: str, arrived: str, patch: Patch) -> Judgement:
-        diff = self._diff(patch)
+        diff = self._diff(base, patch)
 
         def judged(verdict: Verdict, cause: str = "", tree: str = base) -> Judgement:
             return Judgement(patch=patch.name, verdict=verdict, tree=tree, cause=cause)
@@ -342,38 +346,45 @@ class Ladder:
                 return replace(judged(Verdict.OBSOLETE, _gone_for_good(gone)), lost=lost)
         return judged(Verdict.CONFLICT, f"{cause} {moved}".strip())
 
-    def _doubt(self, base: str, patch: Patch, diff: pygit2.Diff) -> str:
+    def _doubt(self, base: str, patch: Patch, read: Sequence[Diff]) -> str:
         """Say which hunk has its lines at several places of a file that is not as at the pin: the nearest may be a copy."""
         pinned = self.pinned.get(patch.name)
-        for part in diff:
-            if pinned is None or part is None:
-                continue
-            path = part.delta.old_file.path
-            entry = self.store.entry(base, path)
-            if entry is None or entry == self.store.entry(pinned.before, path):
-                continue
-            content = b"\n" + self.store.content(entry)
-            for number, hunk in enumerate(part.hunks, start=1):
-                wanted = b"\n" + b"".join(line.raw_content for line in hunk.lines if line.origin in " -")
-                first = content.find(wanted)
-                if first >= 0 and content.find(wanted, first + 1) >= 0:
-                    return f"{path}: the lines of hunk {number} (from line {hunk.old_start}) are there more than once; give it more context"
+        if pinned is None:
+            return ""
+        now = base
+        for number, diff in enumerate(read):
+            for part in diff.parts:
+                entry = self.store.entry(now, part.old)
+                if entry is None or self.store.entry(base, part.old) == self.store.entry(pinned.before, part.old):
+                    continue
+                content = b"\n" + self.store.content(entry)
+                for count, hunk in enumerate(part.hunks, start=1):
+                    wanted = b"\n" + b"".join(hunk.before)
+                    first = content.find(wanted)
+                    if first >= 0 and content.find(wanted, first + 1) >= 0:
+                        lines = f"the lines of hunk {count} (from line {hunk.old_start})"
+                        return f"{part.old}: {lines} are there more than once; give it more context"
+            if number < len(read) - 1:  # the next diff speaks of what this one leaves
+                now = textual.apply_exactly(now, [diff], store=self.store)
         return ""
 
     def _lost_hunks(self, base: str, pinned: Pinned, renamed: Mapping[str, str]) -> tuple[list[str], tuple[Stretch, ...]]:
         """Say what a textual patch was about and its files no longer have; nothing when some of it is still there, or may be."""
         gone: dict[str, None] = {}
         lost: list[Stretch] = []
-        for hunks in textual.difference(pinned.before, pinned.after, store=self.store):
-            if hunks is None or hunks.delta.is_binary:
+        for part in textual.parts_between(pinned.before, pinned.after, store=self.store).parts:
+            if part.binary is not None:
                 return [], ()
-            path = hunks.delta.old_file.path
+            path = part.old
             place = renamed.get(path, path)
-            there = self.store.entry(base, place) is not None
-            if hunks.delta.status_char() != "M":
+            now = self.store.entry(base, place)
+            there = now is not None
+            if part.kind is not Kind.CHANGE:
                 if there:
                     return [], ()
                 continue  # it was to be removed, and is
+            if now is not None and (now.mode in textual.SPECIAL or b"\0" in self.store.content(now)):
+                return [], ()  # lines may live on in what cannot be read as lines
             file = Course(
                 path=path,
                 before=self._text(pinned.before, path),
@@ -381,7 +392,7 @@ class Ladder:
                 place=place if there else "",
                 now=self._text(base, place),
             )
-            stretches = remains.of_places([(span, None) for span in _changed_spans(file.before, hunks)], file)
+            stretches = remains.of_places([(span, None) for span in _changed_spans(file.before, part)], file)
             if stretches is None:
                 return [], ()
             gone.update(dict.fromkeys([stretch.what for stretch in stretches] if there else [path]))
@@ -546,17 +557,20 @@ def _gone_for_good(gone: Sequence[str]) -> str:
     return f"{', '.join(gone)} is gone, and nothing like it is there"
 
 
-def _changed_spans(text: str, patch: pygit2.Patch) -> list[tuple[int, int]]:
+def _changed_spans(text: str, part: Part) -> list[tuple[int, int]]:
     """Return where a diff takes lines out of a text; where it only brings some, the line above them."""
     runs: list[list[int]] = []
-    for hunk in patch.hunks:
+    for hunk in part.hunks:
+        # A hunk without old lines stands behind the line that it names.
+        line = hunk.old_start if hunk.before else hunk.old_start + 1
         above, last = 0, " "
-        for line in hunk.lines:
-            if line.origin == "-" and last == "-":
-                runs[-1].append(line.old_lineno)
-            elif line.origin == "-" or (line.origin == "+" and last == " "):
-                runs.append([line.old_lineno if line.origin == "-" else max(1, above)])
-            above, last = (line.old_lineno if line.origin == " " else above), line.origin
+        for mark in hunk.marks.decode("ascii"):
+            if mark == "-" and last == "-":
+                runs[-1].append(line)
+            elif mark == "-" or (mark == "+" and last == " "):
+                runs.append([line if mark == "-" else max(1, above)])
+            above, last = (line if mark == " " else above), mark
+            line += mark != "+"
     starts = [0, *(match.end() for match in re.finditer("\n", text)), len(text) + 1]
     return [(starts[run[0] - 1], starts[run[-1]] - 1) for run in runs]
 

@@ -1,20 +1,28 @@
-"""Read `patches/<upstream>/`: the order file `series`, git-format patches, and structural edits with DEP-3 headers."""
+"""Read `patches/<upstream>/`: the order file `series`, textual patches, and structural edits with DEP-3 headers."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from dataclasses import dataclass
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
 from typing import TYPE_CHECKING
 
 from forkhouse.documents import parse
 from forkhouse.errors import SeriesError
+from forkhouse.patches.diffs import is_diff, message_of
 from forkhouse.patches.edits import StructuralEdit
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from forkhouse.lock import Form
+
+PATCH, EDIT = ".patch", ".edit.yaml"
+"""What the names of textual patches and of structural edits end in."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,10 +32,12 @@ class Patch:
     name: str
     subject: str
     header: str
-    """DEP-3 fields, as they go into the commit."""
+    """DEP-3 fields, as they go into the commit. Bytes of a textual patch that are not UTF-8 are in it as Python's surrogates."""
     content: bytes
     edit: StructuralEdit | None
     """None for a textual patch."""
+    strip: int | None = None
+    """How many leading folders of its names a textual patch says are to be taken off."""
 
     @property
     def sha256(self) -> str:
@@ -42,34 +52,69 @@ class Patch:
 def read_patch(label: str, content: bytes) -> Patch:
     """Read one patch file; `label` is its folder and name. Raises SeriesError or DocumentError."""
     name = label.rpartition("/")[2]
+    if name.endswith(EDIT):
+        return _read_edit(label, name, content)
+    # Of a patch only the message is text: what it changes may be in any encoding.
+    header = message_of(content).decode("utf-8", "surrogateescape")
+    subject = _subject(header).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if not subject or not is_diff(content):
+        message = (
+            f"{label} is not a patch: it needs a header with a `Subject:` line (or DEP-3's `Description:`), and a diff behind it. "
+            "Write the line above the diff, or make the patch with `git format-patch`."
+        )
+        raise SeriesError(message)
+    told = re.findall(r"^Strip:[ \t]*(.*?)[ \t\r]*$", header, re.MULTILINE)
+    if told and not re.fullmatch(r"\d{1,2}", told[0]):
+        message = f"{label}: `Strip: {told[0]}` is no number of leading folders. Give 0, 1, 2 and so on, as for `patch -p`."
+        raise SeriesError(message)
+    return Patch(name=name, subject=subject, header=header, content=content, edit=None, strip=int(told[0]) if told else None)
+
+
+def _read_edit(label: str, name: str, content: bytes) -> Patch:
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         message = f"{label} is not UTF-8 text: {error}. Write it anew."
         raise SeriesError(message) from error
-    if name.endswith(".edit.yaml"):
-        edit = parse(StructuralEdit, text, name=label)
-        fields = {
-            "Description": edit.description,
-            "Origin": edit.origin,
-            "Forwarded": edit.forwarded,
-            "Applied-Upstream": edit.applied_upstream,
-            "Retire-When": edit.retire_when,
-        }
-        header = "\n".join(f"{key}: {' '.join(value.split())}" for key, value in fields.items() if value)
-        return Patch(name=name, subject=edit.subject, header=header, content=content, edit=edit)
-    before_diff, _, diff = text.partition("\ndiff --git ")
-    subject = re.search(r"^Subject: (?:\[PATCH[^]]*\] )?(.+)$", before_diff, re.MULTILINE)
-    if subject is None or not diff:
-        message = f"{label} is not a git-format patch: it needs a `Subject:` line and a `diff --git` part."
-        raise SeriesError(message)
-    return Patch(name=name, subject=subject[1], header=before_diff, content=content, edit=None)
+    edit = parse(StructuralEdit, text, name=label)
+    fields = {
+        "Description": edit.description,
+        "Origin": edit.origin,
+        "Forwarded": edit.forwarded,
+        "Applied-Upstream": edit.applied_upstream,
+        "Retire-When": edit.retire_when,
+    }
+    header = "\n".join(f"{key}: {' '.join(value.split())}" for key, value in fields.items() if value)
+    return Patch(name=name, subject=edit.subject, header=header, content=content, edit=edit)
+
+
+def _subject(header: str) -> str:
+    """Return what a patch says of itself in one line: in git's header or in DEP-3's, or as the first line that Mercurial writes."""
+    told = (re.search(rf"^{name}:[ \t]*(.*(?:\n[ \t]+\S.*)*)", header, re.MULTILINE | re.IGNORECASE) for name in ("Subject", "Description"))
+    subject, description = told
+    if subject is None and description is None:
+        mercurial = re.match(r"# HG changeset patch\n(?:#.*\n)*\s*(\S.*)", header)
+        return mercurial[1].strip() if mercurial else ""
+    if subject is None:
+        # Its first line is the subject, the rest is the long text.
+        return description[1].strip().partition("\n")[0].strip() if description else ""
+    text = " ".join(line.strip() for line in subject[1].split("\n"))
+    if "=?" in text:
+        with contextlib.suppress(HeaderParseError, LookupError, UnicodeDecodeError):
+            text = str(make_header(decode_header(text)))
+    return re.sub(r"^(?:\[[^]]*PATCH[^]]*\]\s*)+", "", text).strip()
+
+
+def named(line: str) -> str:
+    """Return the patch that a line of `series` names, nothing for an empty line or a comment. Comments are as in quilt."""
+    return re.sub(r"(^|[ \t]+)#.*", "", line).strip()
 
 
 def read_series(folder: Path) -> tuple[Patch, ...]:
     """Return the patches of `folder` in the order of its `series` file; an upstream without a folder has none.
 
-    Raises SeriesError for a name without a file, a file without a name, or a name given twice; DocumentError for a bad edit.
+    Raises SeriesError for a name without a file, a file without a name, a name given twice, or a name or line of another kind;
+    DocumentError for a bad edit. Files that are no patches (`README...`, and names that begin with a dot) may lie there.
     """
     if not folder.is_dir():
         return ()
@@ -77,13 +122,43 @@ def read_series(folder: Path) -> tuple[Patch, ...]:
     if not order.is_file():
         message = f"{folder.name}/series is missing: it names the patches in their order, one a line."
         raise SeriesError(message)
-    names = [line.strip() for line in order.read_text(encoding="utf-8").splitlines()]
-    names = [name for name in names if name and not name.startswith("#")]
-    there = {path.name for path in folder.iterdir() if path.name.endswith((".patch", ".edit.yaml"))}
-    problems = [f"{folder.name}/series names {name}, which is not there" for name in names if name not in there]
-    problems += [f"{folder.name}/{name} is not named in series, so it would silently not apply" for name in sorted(there - set(names))]
+    try:
+        names = [name for name in map(named, order.read_text(encoding="utf-8").splitlines()) if name]
+    except UnicodeDecodeError as error:
+        message = f"{folder.name}/series is not UTF-8 text: {error}. Write it anew."
+        raise SeriesError(message) from error
+    there = {f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir()}
+    there = {name for name in there if not name.startswith((".", "README")) and name != "series"}
+    problems = [problem for name in names if (problem := _problem(folder, name, there))]
+    unnamed = sorted(there - set(names))
+    problems += [f"{folder.name}/{name} is not named in series, so it would silently not apply" for name in unnamed if _is_patch(name)]
+    problems += [
+        f"{folder.name}/{name} is neither named in series nor known as a patch ({PATCH} or {EDIT}), so it would silently not apply; "
+        "a patch lies in this folder itself, a note is called README"
+        for name in unnamed
+        if not _is_patch(name)
+    ]
     problems += [f"{folder.name}/series names {name} twice" for name in sorted({name for name in names if names.count(name) > 1})]
     if problems:
         message = "\n".join(problems) + "\nRestore the file or correct the series; nothing was applied."
         raise SeriesError(message)
     return tuple(read_patch(f"{folder.name}/{name}", (folder / name).read_bytes()) for name in names)
+
+
+def _is_patch(name: str) -> bool:
+    return name.endswith((PATCH, EDIT))
+
+
+def _problem(folder: Path, name: str, there: Collection[str]) -> str:
+    """Say what is wrong with a line of `series`, nothing when it names a patch that is there."""
+    if name in there and _is_patch(name):
+        return ""
+    line = f"{folder.name}/series names {name}"
+    alone, *options = name.split()
+    if name not in there and options and alone in there:
+        return f"{line}: options behind a name are not known here; instead of `-p0` write `Strip: 0` into the patch's header"
+    if "/" in name and (folder / name).is_file() and (folder / name).resolve().is_relative_to(folder.resolve()):
+        return f"{line}, which lies in a subfolder; move it into {folder.name} itself"
+    if not _is_patch(name) and (folder / name).exists():
+        return f"{line}, whose ending is not known: a textual patch ends in {PATCH}, an edit in {EDIT}"
+    return f"{line}, which is not there"

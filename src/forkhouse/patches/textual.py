@@ -1,18 +1,21 @@
-"""Textual patches: git-format diffs, applied exactly, in reverse, or by a 3-way merge; in memory and without fuzz."""
+"""Textual patches: diffs applied exactly, in reverse, or by a 3-way merge; in memory and without fuzz."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NoReturn
 
 import pygit2
 from pygit2.enums import DeltaStatus, DiffFind, FileMode
 
 from forkhouse.errors import PatchConflictError, UnsafeArchiveError
+from forkhouse.patches import diffs
+from forkhouse.patches.diffs import Binary, Diff, Hunk, Kind, Part
 from forkhouse.sources.store import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from forkhouse.patches.series import Patch
     from forkhouse.sources.store import ObjectStore
@@ -20,6 +23,13 @@ if TYPE_CHECKING:
 
 LIKENESS = 50
 """Percent of a file or line that must be as it was for it to be taken for the same; git's own default."""
+WHOLE_ID = 40
+"""Digits of an id that is not abbreviated."""
+TELLING_ID = 7
+"""Digits of an abbreviated id that tell one content from another; git's own least."""
+_DEEPEST = 12
+"""Strip levels that are looked at."""
+SPECIAL = frozenset({FileMode.LINK, FileMode.COMMIT})
 
 
 def map_path(path: str, paths: Mapping[str, str]) -> str:
@@ -38,140 +48,291 @@ def refuse_unsafe(path: str, where: str) -> None:
         raise UnsafeArchiveError(message)
 
 
-def read_diff(patch: Patch, paths: Mapping[str, str], *, where: str) -> pygit2.Diff:
-    """Return the diff of a textual patch, its paths mapped to this form of the upstream.
+def read_diff(patch: Patch, paths: Mapping[str, str], tree: str, *, store: ObjectStore, where: str) -> tuple[Diff, ...]:
+    """Return the diffs of a textual patch, its paths mapped to this form of the upstream.
+
+    The first folder of each name is taken off, or as many as the patch's header says (`Strip: N`). Where that names no file of `tree`, the
+    one number counts with which the names fit.
 
     Raises UnsafeArchiveError for a path outside the tree, a symbolic link or a submodule, PatchConflictError for what is no diff.
     """
-    text = patch.content.decode("utf-8")
-    if paths:
-        text = _mapped(text, paths)
-    named = re.findall(r"^(?:---|\+\+\+|diff --git|rename (?:from|to)|copy (?:from|to)) (?:[ab]/)?(\S+)", text, flags=re.MULTILINE)
-    for path in sorted({*named} - {"/dev/null"}):
-        refuse_unsafe(path, where)
-    if re.search(r"^(?:new file mode|new mode) (?:120000|160000)", text, flags=re.MULTILINE):
-        message = f"{where} makes a symbolic link or a submodule, which can point outside the tree. The patch is refused."
-        raise UnsafeArchiveError(message)
     try:
-        return pygit2.Diff.parse_diff(text)
-    except pygit2.GitError as error:
+        read = diffs.read(patch.content, strip=patch.strip) if patch.strip is not None else _fitting(patch, paths, tree, store, where)
+    except diffs.DiffSyntaxError as error:
         message = f"{where} is not a diff that git can read: {error}."
         raise PatchConflictError(message) from error
+    return tuple(replace(diff, parts=tuple(_mapped(part, paths, where) for part in diff.parts)) for diff in read)
 
 
-def _mapped(text: str, paths: Mapping[str, str]) -> str:
-    """Return a diff with its paths as they are in a form of the upstream."""
+def _fitting(patch: Patch, paths: Mapping[str, str], tree: str, store: ObjectStore, where: str) -> tuple[Diff, ...]:
+    """Return a patch's diffs with as many leading folders off their names as fit a tree: one, unless only another number fits."""
+    found = {}
+    failed: diffs.StripError | None = None
+    usual: tuple[Diff, ...] = ()
+    for level in (1, 0, *range(2, _DEEPEST)):
+        if level > 1 and 1 in found:
+            break
+        try:
+            read = diffs.read(patch.content, strip=level)
+        except diffs.StripError as error:
+            failed = error if level == 1 else failed
+            continue
+        usual = read if level == 1 else usual
+        if level == 1 and all(part.is_prefixed for diff in read for part in diff.parts):
+            return read
+        if _fits(read, paths, tree, store, level=level):
+            found[level] = read
+    if len(found) > 1:
+        names = " or ".join(f"{read[0].parts[0].new} (`Strip: {level}`)" for level, read in sorted(found.items()))
+        message = f"{where} may mean {names}, as each fits this tree. Say which by such a line in the patch's header."
+        raise PatchConflictError(message)
+    if failed is not None and not found:
+        raise failed
+    return next(iter(found.values()), usual)
 
-    def moved(match: re.Match[str]) -> str:
-        return f"{match[1]}{map_path(match[2], paths)}"
 
-    text = re.sub(r"^((?:---|\+\+\+) [ab]/)(\S+)", moved, text, flags=re.MULTILINE)
-    text = re.sub(r"^(diff --git a/)(\S+)(?= b/)", moved, text, flags=re.MULTILINE)
-    return re.sub(r"^(diff --git a/\S+ b/)(\S+)", moved, text, flags=re.MULTILINE)
+def _fits(read: Sequence[Diff], paths: Mapping[str, str], tree: str, store: ObjectStore, *, level: int) -> bool:
+    """Say whether the files that a patch wants are there. Of one that only adds files the usual level fits, another by their folder."""
+    made: set[str] = set()
+    wanted = 0
+    for part in (part for diff in read for part in diff.parts):
+        old, new = map_path(part.old, paths), map_path(part.new, paths)
+        if part.kind is not Kind.ADD and old not in made:
+            there = store.entry(tree, old) is not None
+            if not there and part.kind is not Kind.FILL:
+                return False
+            wanted += there
+        made.add(new)
+    if wanted or level == 1:
+        return True
+    tops = [path.partition("/")[0] for path in made if "/" in path]
+    return any(store.identity(tree, top) for top in tops)
 
 
-def touched(diff: pygit2.Diff) -> tuple[list[str], list[str]]:
-    """Return the paths that a diff changes or removes, and those that it adds."""
-    changed = [delta.old_file.path for delta in diff.deltas if delta.status != DeltaStatus.ADDED]
-    return changed, [delta.new_file.path for delta in diff.deltas if delta.status == DeltaStatus.ADDED]
+def _mapped(part: Part, paths: Mapping[str, str], where: str) -> Part:
+    """Return a part with its paths as they are in a form of the upstream, once they are known to be safe."""
+    old, new = map_path(part.old, paths), map_path(part.new, paths)
+    for path in (part.old, part.new, old, new):
+        refuse_unsafe(path, where)
+    if part.mode in SPECIAL or (part.old_mode in SPECIAL and part.kind is not Kind.REMOVE) or part.old_mode is FileMode.COMMIT:
+        _refuse_special(new, where)
+    return replace(part, old=old, new=new)
 
 
-def apply_exactly(tree: str, diff: pygit2.Diff, *, store: ObjectStore) -> str:
-    """Return `tree` with a diff applied, as strict `git apply` would: a hunk may lie at another line, all of its context must be there.
+def _refuse_special(path: str, where: str) -> NoReturn:
+    message = (
+        f"{where} makes a symbolic link or a submodule of '{path}', or changes one, which can point outside the tree. The patch is refused."
+    )
+    raise UnsafeArchiveError(message)
 
-    Raises PatchConflictError.
+
+def touched(read: Iterable[Diff]) -> tuple[list[str], list[str]]:
+    """Return the paths of a tree that diffs change or remove, and those that they add."""
+    changed: dict[str, None] = {}
+    added: dict[str, None] = {}
+    for part in (part for diff in read for part in diff.parts):
+        if part.kind in {Kind.ADD, Kind.FILL}:
+            if part.new not in changed:
+                added[part.new] = None
+            continue
+        if part.old not in added:
+            changed[part.old] = None
+        if part.new != part.old:
+            added[part.new] = None
+    return list(changed), list(added)
+
+
+def apply_exactly(tree: str, read: Iterable[Diff], *, store: ObjectStore) -> str:
+    """Return `tree` with diffs applied one after the other, each as strict `git apply` would.
+
+    A hunk may lie at another line, all of its context must be there. Raises PatchConflictError.
     """
-    changes: dict[str, Entry | None] = {}
-    for patch in diff:
-        if patch is not None:
-            changes.update(_apply_patch(tree, patch, store=store))
-    return store.with_entries(tree, changes)
+    for diff in read:
+        work = _Work(tree=tree, store=store, leaving=frozenset(part.old for part in diff.parts if part.kind in _LEAVING))
+        for part in diff.parts:
+            work.apply(part)
+        tree = store.with_entries(tree, {**dict.fromkeys(work.gone), **work.made})
+    return tree
 
 
-def _apply_patch(tree: str, patch: pygit2.Patch, *, store: ObjectStore) -> dict[str, Entry | None]:
-    delta = patch.delta
-    old, new = delta.old_file, delta.new_file
-    there = store.entry(tree, old.path)
-    if delta.is_binary:
-        _refuse(f"{new.path} is binary, and a binary file has no lines to find")
-    if delta.status == DeltaStatus.ADDED:
-        if store.entry(tree, new.path) is not None:
-            _refuse(f"{new.path} is to be added, and is there already")
-        lines: list[bytes] = []
-        mode = FileMode(new.mode)
-    elif there is None:
-        _refuse(f"{old.path} is not there")
-    else:
-        lines = _lines(store.content(there))
-        # Of a patch that names no mode git2 reads a plain file's; the mode that the file has stays.
-        mode = FileMode(new.mode) if new.mode not in {old.mode, 0} else there.mode
-    begun = shift = 0
-    for number, hunk in enumerate(patch.hunks, start=1):
-        before, after, trailing = _sides(hunk)
-        place = _place(lines, before, hunk.old_start - 1 + shift, begun, first=hunk.old_start <= 1, last=not trailing)
-        if place is None:
-            _refuse(f"{old.path}: the lines of hunk {number} (from line {hunk.old_start}) are not there as they were")
-        lines[place : place + len(before)] = after
-        shift = place + len(after) - len(before) - (hunk.old_start - 1)
-        begun = place + len(after)
-    if delta.status == DeltaStatus.DELETED:
-        if lines:
-            _refuse(f"{old.path} is to be removed, and has other lines than those that the patch knows")
-        return {old.path: None}
-    blob = str(store.repository.create_blob(b"".join(lines)))
-    return {old.path: None, new.path: Entry(blob=blob, mode=mode)}
+_LEAVING = frozenset({Kind.REMOVE, Kind.RENAME})
+_NAMING = frozenset({Kind.ADD, Kind.RENAME, Kind.COPY})
+
+
+@dataclass(kw_only=True, slots=True)
+class _Work:
+    """A diff that is being applied.
+
+    All parts of a diff speak of the tree as it was, so that names can be swapped; but a later part of a path that an earlier one has
+    written goes on from there. Source: the behaviour of `git apply`.
+    """
+
+    tree: str
+    store: ObjectStore
+    leaving: frozenset[str]
+    """Paths that some part of the diff takes away."""
+    made: dict[str, Entry] = field(default_factory=dict)
+    changed: set[str] = field(default_factory=set)
+    """Of the files that were made, those that kept their names."""
+    gone: set[str] = field(default_factory=set)
+
+    def apply(self, part: Part) -> None:
+        """Apply one part. Raises PatchConflictError."""
+        there = self._source(part)
+        if part.kind in _NAMING:
+            self._refuse_taken(part)
+        if there is not None and there.mode in SPECIAL and part.kind is not Kind.REMOVE:
+            _refuse(f"{part.old} is a symbolic link, which no patch changes, as it can point outside the tree", part)
+        if part.old_mode is not None and there is not None and (part.old_mode in SPECIAL) != (there.mode in SPECIAL):
+            _refuse(f"{part.old} is not of the kind (file or symbolic link) that the patch knows", part)
+        if part.binary is not None:
+            blob = self._binary(part, part.binary, there)
+        elif there is not None and not part.hunks:
+            blob = there.blob
+        else:
+            content = b"" if there is None else self.store.content(there)
+            made = place_hunks(content, part, blob="" if there is None else there.blob)
+            blob = "" if part.kind is Kind.REMOVE and not made else str(self.store.repository.create_blob(made))
+        if part.kind is Kind.REMOVE:
+            # An empty file that goes has no hunk.
+            if blob and (part.hunks or (there is not None and self.store.content(there))):
+                _refuse(f"{part.old} is to be removed, and has other lines than those that the patch knows", part)
+            self.gone.add(part.old)
+            return
+        if part.kind is Kind.RENAME:
+            self.gone.add(part.old)
+        elif part.kind in {Kind.CHANGE, Kind.FILL}:
+            self.changed.add(part.new)
+        self.made[part.new] = Entry(blob=blob, mode=part.mode or (FileMode.BLOB if there is None else there.mode))
+
+    def _source(self, part: Part) -> Entry | None:
+        """Return the file that a part starts from."""
+        if part.kind is Kind.ADD:
+            return None
+        if part.kind in {Kind.RENAME, Kind.COPY}:
+            if part.kind is Kind.RENAME and part.old in self.changed:
+                self._refuse_order(part, "renamed")
+            there = self.store.entry(self.tree, part.old)
+        elif part.old in self.made:
+            if part.kind is Kind.REMOVE:
+                self._refuse_order(part, "removed")
+            return self.made[part.old]
+        elif part.old in self.gone:
+            _refuse(f"{part.old} was renamed or removed by an earlier part of the same diff", part)
+        else:
+            there = self.store.entry(self.tree, part.old)
+        if there is None and part.kind is not Kind.FILL:
+            _refuse(f"{part.old} is not there", part)
+        return there
+
+    def _refuse_order(self, part: Part, what: str) -> NoReturn:
+        _refuse(
+            f"{part.old} is written by one part of the diff and {what} by a later one; these are two diffs, so make two patches of it", part
+        )
+
+    def _refuse_taken(self, part: Part) -> None:
+        """Refuse a part that would write over a file, unless the same diff takes that away."""
+        if part.new in self.made or (self.store.entry(self.tree, part.new) is not None and part.new not in self.leaving):
+            verb = {Kind.ADD: "added", Kind.RENAME: "made by a rename", Kind.COPY: "made by a copy"}[part.kind]
+            _refuse(f"{part.new} is to be {verb}, and is there already", part)
+
+    def _binary(self, part: Part, binary: Binary, there: Entry | None) -> str:
+        """Return the content that a binary part makes, by id, once both sides are proven by their ids."""
+        old, new = part.ids
+        if binary.content is None:
+            _refuse(f"{part.new} is binary, and a binary file has no lines to find; make the patch with `git diff --binary`", part)
+        if len(old) != WHOLE_ID or len(new) != WHOLE_ID:
+            _refuse(f"{part.new} is binary, and its `index` line does not hold whole ids; make the patch with `git diff --binary`", part)
+        nothing = "0" * WHOLE_ID
+        if old != (nothing if there is None else there.blob):
+            _refuse(f"{part.old} is binary, and is not as the patch knows it", part)
+        if new == nothing:
+            return ""
+        content = binary.content
+        if binary.is_delta:
+            try:
+                content = diffs.patched(b"" if there is None else self.store.content(there), content)
+            except ValueError as error:
+                _refuse(f"{part.new}: {error}", part)
+        if str(pygit2.hash(content)) != new:
+            _refuse(f"{part.new} is binary, and the patch does not make what its `index` line says", part)
+        return str(self.store.repository.create_blob(content))
+
+
+def place_hunks(content: bytes, part: Part, *, blob: str) -> bytes:
+    """Return a content with a part's hunks applied; `blob` is its id. Raises PatchConflictError."""
+    lines = _lines(content)
+    known = len(part.ids[0]) >= TELLING_ID and blob.startswith(part.ids[0])
+    shift = begun = 0
+    written: list[tuple[int, int]] = []
+    for number, hunk in enumerate(part.hunks, start=1):
+        place = _place(lines, hunk, shift, written, known=known)
+        if isinstance(place, str):
+            what = f"{part.old}: the lines of hunk {number} (line {hunk.line} of the patch, from line {hunk.old_start} of the file) {place}"
+            _refuse(what)
+        if place < begun:
+            _refuse(f"{part.old}: hunk {number} (line {hunk.line} of the patch) would stand before the hunk above it")
+        lines[place : place + len(hunk.before)] = hunk.after
+        shift += len(hunk.after) - len(hunk.before)
+        begun = place + len(hunk.after)
+        written.append((place, begun))
+    return b"".join(lines)
 
 
 def _lines(content: bytes) -> list[bytes]:
     """Return lines as git counts them: ended by a line feed, and by nothing else."""
+    if b"\r" not in content:  # the one other thing that ends a line for Python, which is several times as quick
+        return content.splitlines(keepends=True)
     lines = [line + b"\n" for line in content.split(b"\n")]
     lines[-1] = lines[-1][:-1]
     return lines if lines[-1] else lines[:-1]
 
 
-def _refuse(what: str) -> NoReturn:
-    message = f"{what}. Nothing was applied with fuzz; make the patch again on this base, or write it as an edit."
+def _refuse(what: str, part: Part | None = None) -> NoReturn:
+    at = f" (line {part.line} of the patch)" if part is not None and part.line else ""
+    message = f"{what}{at}. Nothing was applied with fuzz; make the patch again on this base, or write it as an edit."
     raise PatchConflictError(message)
 
 
-def _sides(hunk: pygit2.DiffHunk) -> tuple[list[bytes], list[bytes], int]:
-    """Return the lines that a hunk wants and those that it leaves, and how many lines of context it ends with."""
-    before: list[bytes] = []
-    after: list[bytes] = []
-    trailing = 0
-    for line in hunk.lines:
-        match line.origin:
-            case " ":
-                before.append(line.raw_content)
-                after.append(line.raw_content)
-                trailing += 1
-            case "-":
-                before.append(line.raw_content)
-                trailing = 0
-            case "+":
-                after.append(line.raw_content)
-                trailing = 0
-            case _:  # the file ends there without a newline: said of one side or of both
-                for side in {">": [before], "<": [after]}.get(line.origin, [before, after]):
-                    if side:
-                        side[-1] = side[-1].removesuffix(b"\n")
-    return before, after, trailing
+def _place(lines: Sequence[bytes], hunk: Hunk, shift: int, written: Sequence[tuple[int, int]], *, known: bool) -> int | str:
+    """Return where a hunk stands in a file that earlier hunks made longer by `shift`, or why it does not.
 
-
-def _place(lines: list[bytes], wanted: list[bytes], expected: int, begun: int, *, first: bool, last: bool) -> int | None:
-    """Return where `wanted` stands, nearest to where it is expected.
-
-    As in git, a hunk that began at the first line has to be found there, and one that ends without context at the end.
+    In a file that is `known` to be the one that the patch was made of, it stands where it says. Else, as in git, a hunk that begins at the
+    first line has to be found there, one that ends without context at the end, and any other one where it is nearest to the line that it
+    names, but not on lines that an earlier hunk left. Of a hunk without any context the place would be a guess, unless it is the whole file.
     """
-    if first:
-        places = [0]
-    elif last:
-        places = [len(lines) - len(wanted)]
-    elif begun <= expected and lines[expected : expected + len(wanted)] == wanted:
-        return expected
+    wanted = list(hunk.before)
+    absent = "are not there as they were"
+    last = len(lines) - len(wanted)
+    stated = hunk.old_start + shift - (1 if wanted else 0)
+    if known and 0 <= stated <= last and lines[stated : stated + len(wanted)] == wanted:
+        return stated
+    if last < 0:
+        return absent
+    if hunk.old_start <= 1 and not hunk.trailing and lines == wanted:
+        return 0
+    if not hunk.leading and not hunk.trailing:
+        if hunk.old_start == 1 and not hunk.after:
+            return absent
+        if not hunk.old_start:
+            return "want an empty file, or one that is not there, and it has lines"
+        return "have no context, so that their place is not known on this base; give the hunk some (`diff -U3`)"
+    if hunk.old_start <= 1:
+        places = [0] if hunk.trailing or not last else []
+    elif not hunk.trailing:
+        places = [last]
     else:
-        places = sorted(range(begun, len(lines) - len(wanted) + 1), key=lambda place: abs(place - expected))
-    return next((place for place in places if begun <= place and lines[place : place + len(wanted)] == wanted), None)
+        places = [place for place, line in enumerate(lines[: last + 1]) if line == wanted[0]]
+    # Of two places that are equally far git takes the later one.
+    expected = min(max(0, hunk.new_start - 1), len(lines))
+    for place in sorted(places, key=lambda place: (abs(place - expected), place < expected)):
+        if lines[place : place + len(wanted)] == wanted and not _overlaps(place, len(wanted), written):
+            return place
+    return absent
+
+
+def _overlaps(place: int, length: int, written: Sequence[tuple[int, int]]) -> bool:
+    return any(place < end and start < place + length for start, end in written)
 
 
 def merge(tree: str, before: str, after: str, renamed: Mapping[str, str], *, store: ObjectStore) -> str | None:
@@ -180,6 +341,7 @@ def merge(tree: str, before: str, after: str, renamed: Mapping[str, str], *, sto
     `renamed` says where files of those trees lie in `tree`.
     """
     changes: dict[str, Entry | None] = {}
+    contested: dict[str, tuple[Entry, Entry, Entry]] = {}
     for delta in difference(before, after, store=store).deltas:
         path = delta.new_file.path
         place = renamed.get(path, path)
@@ -188,23 +350,81 @@ def merge(tree: str, before: str, after: str, renamed: Mapping[str, str], *, sto
             continue
         if ours == old:
             changes[place] = theirs
-            continue
-        if old is None or ours is None or theirs is None:
+        elif old is None or ours is None or theirs is None:
             return None
-        base, left, right = (pygit2.IndexEntry(path, pygit2.Oid(hex=entry.blob), entry.mode) for entry in (old, ours, theirs))
-        merged = store.repository.merge_file_from_index(base, left, right, use_deprecated=False)
-        if not merged.automergeable:
-            return None
-        changes[place] = Entry(blob=str(store.repository.create_blob(merged.contents.encode("utf-8"))), mode=ours.mode)
+        else:
+            contested[place] = old, ours, theirs
+    merged = _merged(contested, store=store)
+    if merged is None:
+        return None
     try:
-        return store.with_entries(tree, changes)
+        return store.with_entries(tree, {**changes, **merged})
     except PatchConflictError:  # one side has a file where the other has a folder
         return None
 
 
+def _merged(contested: Mapping[str, tuple[Entry, Entry, Entry]], *, store: ObjectStore) -> dict[str, Entry] | None:
+    """Return files merged from what each was, is here and is there; None when one conflicts. Works on bytes; a binary file conflicts."""
+    if not contested:
+        return {}
+    # Whole trees are merged, as the functions for one file want to decode it.
+    names = {f"{number:06}": place for number, place in enumerate(contested)}
+    base, ours, theirs = (
+        pygit2.Oid(hex=store.with_entries(None, {name: contested[place][side] for name, place in names.items()})) for side in range(3)
+    )
+    index = store.repository.merge_trees(base, ours, theirs)
+    if index.conflicts is not None:
+        return None
+    return {names[entry.path]: Entry(blob=str(entry.id), mode=FileMode(entry.mode)) for entry in index}
+
+
 def difference(before: str, after: str, *, store: ObjectStore) -> pygit2.Diff:
-    """Return the diff between two trees."""
+    """Return the diff between two trees, as libgit2 has it. `parts_between` gives one that can be applied."""
     return store.repository.diff(pygit2.Oid(hex=before), pygit2.Oid(hex=after))
+
+
+def parts_between(before: str, after: str, *, store: ObjectStore) -> Diff:
+    """Return what turns one tree into another. Renames are a removal and an addition."""
+    return Diff(line=0, parts=tuple(_part(patch, store) for patch in difference(before, after, store=store) if patch is not None))
+
+
+_KINDS = {DeltaStatus.ADDED: Kind.ADD, DeltaStatus.DELETED: Kind.REMOVE}
+
+
+def _part(patch: pygit2.Patch, store: ObjectStore) -> Part:
+    delta = patch.delta
+    old, new = delta.old_file, delta.new_file
+    kind = _KINDS.get(delta.status, Kind.CHANGE)
+    binary = None
+    if delta.is_binary:
+        binary = Binary(content=b"" if kind is Kind.REMOVE else store.repository[new.id].read_raw())
+    return Part(
+        line=0,
+        kind=kind,
+        old=old.path,
+        new=new.path,
+        mode=FileMode(new.mode) if new.mode not in {old.mode, 0} else None,
+        ids=(str(old.id), str(new.id)),
+        hunks=() if delta.is_binary else tuple(_hunk(hunk) for hunk in patch.hunks),
+        binary=binary,
+    )
+
+
+def _hunk(hunk: pygit2.DiffHunk) -> Hunk:
+    before: list[bytes] = []
+    after: list[bytes] = []
+    sides = {" ": (before, after), "-": (before,), "+": (after,)}
+    marks = ""
+    for line in hunk.lines:
+        if line.origin in sides:
+            marks += line.origin
+            for side in sides[line.origin]:
+                side.append(line.raw_content)
+        else:  # the file ends there without a newline: said of one side or of both
+            for side in {">": (before,), "<": (after,)}.get(line.origin, (before, after)):
+                if side:
+                    side[-1] = side[-1].removesuffix(b"\n")
+    return Hunk(line=0, old_start=hunk.old_start, new_start=hunk.new_start, before=tuple(before), after=tuple(after), marks=marks.encode())
 
 
 def renames(before: str, tree: str, *, store: ObjectStore) -> dict[str, str]:
@@ -214,20 +434,92 @@ def renames(before: str, tree: str, *, store: ObjectStore) -> dict[str, str]:
     return {delta.old_file.path: delta.new_file.path for delta in diff.deltas if delta.status == DeltaStatus.RENAMED}
 
 
-def is_there(tree: str, diff: pygit2.Diff, *, store: ObjectStore) -> bool:
-    """Say whether a diff would apply in reverse: every hunk stands in the tree as it leaves it."""
-    return all(patch is not None and _patch_is_there(tree, patch, store=store) for patch in diff)
+def is_there(tree: str, read: Sequence[Diff], *, store: ObjectStore) -> bool:
+    """Say whether diffs would apply in reverse, the last one first: every hunk stands in the tree as it leaves it, at whatever line.
 
+    What a patch does to a file as a whole (its mode, its name, that it is gone) has to be as the patch leaves it, too.
+    """
+    files: dict[str, Entry | None] = {}
+    unknown: set[str] = set()
+    """Files that a later diff removes: what an earlier one did to them cannot be seen."""
 
-def _patch_is_there(tree: str, patch: pygit2.Patch, *, store: ObjectStore) -> bool:
-    entry = store.entry(tree, patch.delta.new_file.path)
-    if patch.delta.status == DeltaStatus.DELETED or entry is None:
-        return patch.delta.status == DeltaStatus.DELETED and entry is None
-    lines = _lines(store.content(entry))
-    for hunk in patch.hunks:
-        _, wanted, _ = _sides(hunk)
-        if patch.delta.status == DeltaStatus.ADDED and wanted != lines:
+    def entry(path: str) -> Entry | None:
+        return files[path] if path in files else store.entry(tree, path)
+
+    for diff in reversed(read):
+        before: dict[str, Entry | None] = {}
+        removed: set[str] = set()
+        copies: list[tuple[str, str]] = []
+        written = {part.new for part in diff.parts if part.kind is not Kind.REMOVE}
+        for part in reversed(diff.parts):
+            if part.new in unknown:
+                unknown.add(part.old)
+                continue
+            if part.kind in _LEAVING and part.old not in written and entry(part.old) is not None:
+                return False
+            if part.kind is Kind.REMOVE:
+                removed.add(part.old)
+                continue
+            # Of several parts of one path each takes back what the next one started from.
+            there = before.get(part.new) if part.new in before and part.kind is Kind.CHANGE else entry(part.new)
+            undone = None if there is None else _undone(there, part, store=store)
+            if undone is None:
+                return False
+            if part.kind is Kind.COPY and not part.hunks and part.binary is None:
+                copies.append((part.old, undone.blob))
+            if part.kind is not Kind.CHANGE:
+                before.setdefault(part.new, None)
+            if part.kind in {Kind.RENAME, Kind.CHANGE}:
+                before[part.old] = undone
+        files.update(before)
+        # A copy is one of what its source was, whatever the diff made of that.
+        if any((source := entry(path)) is not None and source.blob != blob for path, blob in copies):
             return False
-        if not any(lines[start : start + len(wanted)] == wanted for start in range(len(lines) - len(wanted) + 1)):
-            return False
+        unknown |= removed
     return True
+
+
+def _undone(there: Entry, part: Part, *, store: ObjectStore) -> Entry | None:
+    """Return a file without what a part did to it; None when it does not have that."""
+    if part.mode is not None and there.mode != part.mode:
+        return None
+    undone = replace(there, mode=part.old_mode or there.mode)
+    if part.binary is not None:
+        return replace(undone, blob=part.ids[0]) if there.blob == part.ids[1] else None
+    if not part.hunks:
+        return undone if part.kind is not Kind.ADD or not store.content(there) else None
+    lines = _lines(store.content(there))
+    if part.kind in {Kind.ADD, Kind.FILL}:
+        return undone if list(part.hunks[0].after) == lines else None
+    known = len(part.ids[1]) >= TELLING_ID and there.blob.startswith(part.ids[1])
+    places: dict[int, Hunk] = {}
+    for hunk in part.hunks:
+        place = _left_at(lines, hunk, [(place, place + len(other.after)) for place, other in places.items()], known=known)
+        if place is None:
+            return None
+        places[place] = hunk
+    for place in sorted(places, reverse=True):
+        lines[place : place + len(places[place].after)] = places[place].before
+    return replace(undone, blob=str(store.repository.create_blob(b"".join(lines))))
+
+
+def _left_at(lines: Sequence[bytes], hunk: Hunk, taken: Sequence[tuple[int, int]], *, known: bool) -> int | None:
+    """Return where a hunk's result stands, nearest to where it would be, and not on lines of another hunk.
+
+    That lines went from an end of the file is seen there alone, and what stands without context is seen in a `known` file alone.
+    """
+    wanted = list(hunk.after)
+    last = len(lines) - len(wanted)
+    stated = hunk.new_start - (1 if wanted else 0)
+    if known and lines[stated : stated + len(wanted)] == wanted:
+        return stated
+    if not hunk.leading and not hunk.trailing:
+        return 0 if lines == wanted else None
+    at_start, at_end = (re.match(rb"-+( |$)", marks) is not None for marks in (hunk.marks, hunk.marks[::-1]))
+    places = [place for place, line in enumerate(lines[: max(0, last + 1)]) if line == wanted[0]]
+    for place in sorted(places, key=lambda place: abs(place - hunk.new_start + 1)):
+        if (at_start and place) or (at_end and place != last):
+            continue
+        if lines[place : place + len(wanted)] == wanted and not _overlaps(place, len(wanted), taken):
+            return place
+    return None

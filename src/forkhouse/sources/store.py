@@ -284,12 +284,16 @@ class ObjectStore:
         return blob.data
 
     def commit(self, tree_id: str, *, message: str, epoch: int, parents: tuple[str, ...] = ()) -> str:
-        """Store a commit whose id depends on its arguments alone, and return that id."""
+        """Store a commit whose id depends on its arguments alone, and return that id.
+
+        Bytes that are not UTF-8 may be in the message as Python's surrogates; they are written as they are.
+        """
         signature = pygit2.Signature(*AUTHOR, epoch, 0)
+        text = message.encode("utf-8", "surrogateescape")
         with storage_errors("Writing to the object store"):
             return str(
                 self.repository.create_commit(
-                    None, signature, signature, message, pygit2.Oid(hex=tree_id), [pygit2.Oid(hex=parent) for parent in parents]
+                    None, signature, signature, text, pygit2.Oid(hex=tree_id), [pygit2.Oid(hex=parent) for parent in parents]
                 )
             )
 
