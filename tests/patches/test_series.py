@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkhouse.errors import DocumentError, SeriesError
-from forkhouse.patches.series import read_series
+from forkhouse.patches.series import named, read_patch, read_series
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,17 +98,18 @@ def test_a_folder_without_a_series_is_refused(folder: Path) -> None:
         read_series(folder)
 
 
-@pytest.mark.parametrize("text", ["", "Subject: nothing follows\n", DIFF.replace("Subject:", "About:"), DIFF.replace("diff --git", "diff")])
-def test_a_file_that_is_no_git_patch_is_refused(folder: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["", "Subject: nothing follows\n", DIFF.replace("Subject:", "About:"), DIFF.partition("---\n")[0] + "+new\n"]
+)
+def test_a_file_that_is_no_patch_is_refused(folder: Path, text: str) -> None:
     (folder / "0001-add.patch").write_text(text, encoding="utf-8")
-    with pytest.raises(SeriesError, match=r"demo/0001-add\.patch is not a git-format patch"):
+    with pytest.raises(SeriesError, match=r"demo/0001-add\.patch is not a patch: it needs a header"):
         read_series(folder)
 
 
-@pytest.mark.parametrize("name", ["0001-add.patch", "0002-change.edit.yaml"])
-def test_a_file_that_is_no_text_is_refused(folder: Path, name: str) -> None:
-    (folder / name).write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(SeriesError, match=rf"demo/{name} is not UTF-8 text"):
+def test_an_edit_that_is_no_text_is_refused(folder: Path) -> None:
+    (folder / "0002-change.edit.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SeriesError, match=r"demo/0002-change\.edit\.yaml is not UTF-8 text"):
         read_series(folder)
 
 
@@ -176,3 +177,90 @@ def test_a_bad_edit_is_refused_with_its_line(folder: Path, old: str, new: str, m
     (folder / "0002-change.edit.yaml").write_text(EDIT.replace(old, new), encoding="utf-8")
     with pytest.raises(DocumentError, match=message):
         read_series(folder)
+
+
+@pytest.mark.parametrize("name", ["0003-b.diff", "0003-c.edit.yml", "0003-d.patch.orig", "rocm/0003-e.patch", "notes.txt"])
+def test_what_would_silently_stay_out_is_refused(folder: Path, name: str) -> None:
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("any", encoding="utf-8")
+    with pytest.raises(SeriesError, match=rf"demo/{name.partition('/')[0]}.* so it would silently not apply"):
+        read_series(folder)
+
+
+def test_notes_and_hidden_files_are_no_patches(folder: Path) -> None:
+    for name in ("README", "README.md", ".gitignore"):
+        (folder / name).write_text("any", encoding="utf-8")
+    assert len(read_series(folder)) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (
+            "0003-c.edit.yml",
+            r"names 0003-c\.edit\.yml, whose ending is not known: a textual patch ends in \.patch, an edit in \.edit\.yaml",
+        ),
+        ("0003-b.diff", r"names 0003-b\.diff, whose ending is not known"),
+        ("rocm/0004-d.patch", r"names rocm/0004-d\.patch, which lies in a subfolder; move it into demo itself"),
+        ("rocm", r"names rocm, whose ending is not known"),
+        ("0001-add.patch -p0", r"names 0001-add\.patch -p0: options behind a name are not known here; .*`Strip: 0`"),
+        ("0009-none.patch", r"names 0009-none\.patch, which is not there"),
+        ("0009-none.diff", r"names 0009-none\.diff, which is not there"),
+        ("../outside.patch", r"names \.\./outside\.patch, which is not there"),
+    ],
+)
+def test_a_line_is_refused_for_what_is_wrong_with_it(folder: Path, line: str, problem: str) -> None:
+    (folder / "rocm").mkdir()
+    for path in ("0003-c.edit.yml", "0003-b.diff", "rocm/0004-d.patch", "../outside.patch"):
+        (folder / path).write_text("any", encoding="utf-8")
+    (folder / "series").write_text(f"0002-change.edit.yaml\n{line}\n", encoding="utf-8")
+    with pytest.raises(SeriesError, match=rf"demo/series {problem}"):
+        read_series(folder)
+
+
+def test_comments_are_as_in_quilt(folder: Path) -> None:
+    (folder / "series").write_text("  # first\n0002-change.edit.yaml  # why\n\n#0003.patch\n0001-add.patch\t#x\n", encoding="utf-8")
+    assert [patch.name for patch in read_series(folder)] == ["0002-change.edit.yaml", "0001-add.patch"]
+    assert named("0001-a#b.patch") == "0001-a#b.patch"
+
+
+def test_a_series_that_is_no_text_is_refused(folder: Path) -> None:
+    (folder / "series").write_bytes(b"\xff\n")
+    with pytest.raises(SeriesError, match=r"demo/series is not UTF-8 text"):
+        read_series(folder)
+
+
+BODY = DIFF.partition("---\n")[2]
+
+
+@pytest.mark.parametrize(
+    ("header", "subject"),
+    [
+        ("Subject: Plain\n", "Plain"),
+        ("From: T\nSubject: [RFC PATCH v2 1/3] A long subject that\n goes on\n\nText.\n---\n", "A long subject that goes on"),
+        ("From: T\nSubject: =?UTF-8?q?[PATCH]_Caf=C3=A9?=\n\n---\n", "Café"),
+        ("Subject: [ROCm] Keep this\n", "[ROCm] Keep this"),
+        ("Description: First line\n and the rest\n of it\nAuthor: T\nForwarded: no\n\n", "First line"),
+        ("Description:\n Only below\nAuthor: T\n", "Only below"),
+        ("Author: T\nDescription: d\nSubject: s\n\n", "s"),
+        ("# HG changeset patch\n# User t\n# Date 0 0\nWords of\nMercurial\n\n", "Words of"),
+    ],
+)
+def test_the_subject_is_gits_or_dep3s_or_mercurials(header: str, subject: str) -> None:
+    patch = read_patch("demo/0001-add.patch", (header + BODY).encode())
+    assert (patch.subject, patch.strip) == (subject, None)
+    assert patch.header.strip() == header.strip()
+
+
+def test_a_patch_of_any_bytes_is_read(folder: Path) -> None:
+    content = DIFF.replace("Tester", "Testé").replace("+new", "+né").encode("latin-1")
+    (folder / "0001-add.patch").write_bytes(content)
+    assert read_series(folder)[1].content == content
+
+
+def test_the_header_says_how_many_folders_are_stripped() -> None:
+    assert read_patch("demo/a.patch", f"Description: d\nStrip: 0\n\n{BODY}".encode()).strip == 0
+    assert read_patch("demo/a.patch", f"Description: d\nStrip:  2 \n\n{BODY}".encode()).strip == 2
+    with pytest.raises(SeriesError, match=r"demo/a\.patch: `Strip: all` is no number"):
+        read_patch("demo/a.patch", f"Description: d\nStrip: all\n\n{BODY}".encode())
