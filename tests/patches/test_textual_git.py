@@ -15,7 +15,8 @@ from forkhouse.errors import ForkhouseError, PatchConflictError
 from forkhouse.patches.series import read_patch
 from forkhouse.patches.textual import apply_exactly, difference, is_there, parts_between, read_diff
 from forkhouse.sources.store import ObjectStore, TreeFile
-from forkhouse.workbench import difference_text, format_patch
+from forkhouse.workbench import difference as difference_text
+from forkhouse.workbench import format_patch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
