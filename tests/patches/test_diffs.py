@@ -156,6 +156,14 @@ def test_the_message_is_no_diff(text: bytes) -> None:
     assert names(MAIL.replace(b"Message.\n", b"Message.\n" + text) + GIT) == [(Kind.CHANGE, "f", "f")]
 
 
+@pytest.mark.parametrize(
+    "head", [b"diff --git a/g b/g\nimilarity index 100%\nrename from g\nrename to h\n", b"@@ -1 +1 @@diff --git a/g b/g\n"]
+)
+def test_a_damaged_head_is_not_taken_for_the_message(head: bytes) -> None:
+    with pytest.raises(DiffSyntaxError, match=r"line 3: (nothing follows|a hunk without a file)"):
+        read(b"Subject: s\n\n" + head + GIT, strip=1)
+
+
 def test_a_diff_in_the_message_is_not_taken_for_the_patch() -> None:
     with pytest.raises(DiffSyntaxError, match=r"the message above this rule holds a diff itself"):
         read(MAIL.replace(b"Message.\n", PLAIN) + GIT, strip=1)
@@ -206,6 +214,9 @@ def test_names_lose_as_many_folders_as_asked_for() -> None:
         (PLAIN + b"Added: svn:executable\n", r"line 7: a change of Subversion's properties"),
         (GIT.replace(b"\n", b"\r\n"), r"line 1: the lines of the patch file itself end with CR LF"),
         (b'diff --git "a/\\351" "b/\\351"\nnew file mode 100644\n', r"line 1: the name '\\xe9' is not UTF-8"),
+        (b"diff --git a/f b/f\nold mode 100644\nnew mode 100755", r"line 3: f: the patch ends within this line"),
+        (b"diff --git a/f b/f\n--- /dev/null\n+++ b/f\n@@ -0,0 +1 @@\n+x\n", r"line 1: `/dev/null` and the lines on the file's mode"),
+        (b"diff --git a/f b/f\nnew file mode 100644\n--- a/f\n+++ b/f\n@@ -0,0 +1 @@\n+x\n", r"line 1: `/dev/null` and the lines on"),
         (b"diff --git a/f b/f\nnew file mode 040000\n", r"line 1: '040000' is no mode of a file"),
         (b"diff --git a/f b/f\nnew file mode x\n", r"line 1: 'x' is no mode of a file"),
         (b"diff --git a/f b/f\nnew file mode 100644\ndeleted file mode 100644\n", r"line 1: its lines say different things"),

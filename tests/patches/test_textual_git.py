@@ -219,9 +219,7 @@ def test_a_mailbox_gives_the_tree_of_its_last_commit(git: Git) -> None:
             )
             commit = git.run("commit-tree", tree, *(["-p", commit] if commit else []), "-m", f"{text}\n").stdout.decode().strip()
             commits.append(commit)
-        options = [
-            option for option in ("-M", "-C", "--full-index", "--cover-letter", "--no-stat", "--no-signature") if chance.random() < 0.4
-        ]
+        options = [option for option in ("-M", "-C", "--full-index", "--cover-letter", "--no-signature") if chance.random() < 0.4]
         mails = git.run("format-patch", "--stdout", "--binary", *options, f"{commits[0]}..{commits[-1]}").stdout
         if mails:
             assert git.ours(trees[0], mails) == (trees[-1], ""), seed
