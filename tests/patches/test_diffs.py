@@ -193,6 +193,11 @@ def test_names_lose_as_many_folders_as_asked_for() -> None:
         (b"words\n", "line 1: it holds no diff"),
         (PLAIN + b"+more\n", r"line 7: f: the hunk before this line is longer than its `@@` line says"),
         (PLAIN + b" more\n", r"line 7: f: the hunk before this line is longer"),
+        (
+            GIT.replace(b"--- a/f", b"new file mode 100644\n--- /dev/null").replace(HUNK, b"+x\n"),
+            r"line 5: f: this line belongs to no hunk",
+        ),
+        (b"diff --git a/f b/f\nold mode 100644\nnew mode 100755\n+x\n", r"line 4: f: this line belongs to no hunk"),
         (PLAIN + b"\n+more\n", r"line 7: f: the hunk before this line is longer"),
         (PLAIN[:-3], r"line 3: f: the patch ends within this hunk"),
         (PLAIN[:-1], r"line 3: f: the patch ends within this hunk"),

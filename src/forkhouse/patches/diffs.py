@@ -272,8 +272,8 @@ class _Reader:
                 return
 
     def _refuse_more(self, number: int, part: Part) -> None:
-        """Refuse lines behind a hunk that look like more of it: git leaves them out in silence."""
-        if not part.hunks or self.is_part(number):
+        """Refuse lines behind a part that look like more of it: git leaves them out in silence."""
+        if self.is_part(number):
             return
         line = self.at(number)
         blank = number
@@ -286,7 +286,8 @@ class _Reader:
             blank > number and beyond.startswith((b"+", b"-")) and beyond.rstrip() not in {b"--", b"---"}
         )
         if looks and not self.is_part(blank):
-            message = f"{part.new}: the hunk before this line is longer than its `@@` line says. Correct the counts there (`rediff` does)"
+            reason = "the hunk before this line is longer than its `@@` line says" if part.hunks else "this line belongs to no hunk"
+            message = f"{part.new}: {reason}. Correct the `@@` line (`rediff` does), or make the patch anew"
             raise DiffSyntaxError(number + 1, message)
 
     def _pass_over(self, number: int) -> int:
