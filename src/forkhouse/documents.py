@@ -36,8 +36,40 @@ class Document(BaseModel):
 D = TypeVar("D", bound=Document)
 
 
+class PlainText(str):
+    """A text that stands without quotes, so that whoever cares may read a number or a date in it."""
+
+    __slots__ = ()
+
+    @property
+    def spelling(self) -> str:
+        """As it stands in the document."""
+        return str(self)
+
+
+class PlainNumber(int):
+    """A whole number that keeps its spelling: 0755 may not mean what its reader makes of it."""
+
+    spelling: str
+    """As it stands in the document."""
+
+    def __new__(cls, value: int, spelling: str) -> PlainNumber:
+        """Take a number and how it is written."""
+        number = super().__new__(cls, value)
+        number.spelling = spelling
+        return number
+
+
 class _StrictLoader(yaml.SafeLoader):
     """A safe loader that turns sequences into tuples (our values are frozen) and refuses a key given twice."""
+
+    def construct_plain(self, node: yaml.Node) -> str:
+        assert isinstance(node, yaml.ScalarNode)  # noqa: S101  # the constructor table below says so
+        return str(node.value) if node.style else PlainText(node.value)
+
+    def construct_number(self, node: yaml.Node) -> int:
+        assert isinstance(node, yaml.ScalarNode)  # noqa: S101  # the constructor table below says so
+        return PlainNumber(self.construct_yaml_int(node), node.value)
 
     def construct_tuple(self, node: yaml.Node) -> tuple[object, ...]:
         assert isinstance(node, yaml.SequenceNode)  # noqa: S101  # the constructor table below says so
@@ -58,6 +90,8 @@ class _StrictLoader(yaml.SafeLoader):
 
 _StrictLoader.add_constructor("tag:yaml.org,2002:seq", _StrictLoader.construct_tuple)
 _StrictLoader.add_constructor("tag:yaml.org,2002:map", _StrictLoader.construct_unique)
+_StrictLoader.add_constructor("tag:yaml.org,2002:str", _StrictLoader.construct_plain)
+_StrictLoader.add_constructor("tag:yaml.org,2002:int", _StrictLoader.construct_number)
 # Versions such as 1.10, dates, and words such as `no` must stay text: the model decides what a value is, not its spelling.
 # Booleans are `true` and `false`, as in YAML 1.2.
 _StrictLoader.yaml_implicit_resolvers = {

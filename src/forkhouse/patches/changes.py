@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
 from forkhouse.patches import parts as layout
-from forkhouse.patches.edits import CodeOperation, CountRange, KeyOperation, LineChange, PartChange, Place, Selector
+from forkhouse.patches.edits import CodeOperation, CountRange, LineChange, PartChange, Place, Selector
 from forkhouse.patches.languages import backend, indentation, is_blank, line_end, line_start, newline_at, next_line
 
 if TYPE_CHECKING:
@@ -62,11 +62,9 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
     return [node for node in nodes if start <= node.start and node.end <= end]
 
 
-def changes(text: str, operation: CodeOperation | KeyOperation, language: str) -> list[list[Splice]]:
+def changes(text: str, operation: CodeOperation, language: str) -> list[list[Splice]]:
     """Return for each match of an operation what it changes."""
     match operation:
-        case KeyOperation():
-            return _of_keys(text, operation, language)
         case CodeOperation(replace=Selector() as selector) | CodeOperation(wrap=Selector() as selector):
             nodes = find(text, selector, language)
             return [[(node.start, node.end, filled(operation.with_ or "", node, selector, text, language))] for node in nodes]
@@ -220,14 +218,3 @@ def _of_imports(text: str, change: LineChange, language: str, *, include: bool) 
 def _at(text: str, node: Node, new: str, language: str) -> str:
     """Return code in the layout of the place of a node."""
     return indented_lines(new.strip(), indentation(text, node.start) or "", language).replace("\n", newline_at(text, node.start))
-
-
-def _of_keys(text: str, operation: KeyOperation, language: str) -> list[list[Splice]]:
-    from forkhouse.patches.languages.keyed import add_key, set_key  # noqa: PLC0415  # start-up time
-
-    if operation.set is not None:
-        return set_key(text, operation.set, operation.value, language)
-    if operation.add is not None:
-        return add_key(text, operation.add, operation.value, language)
-    selector = Selector(key=operation.remove)
-    return [_removal(text, node, selector, language) for node in find(text, selector, language)]

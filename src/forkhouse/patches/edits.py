@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from forkhouse.documents import Document
 from forkhouse.lock import Form, RequirementText
+from forkhouse.patches.values import Given
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,6 +84,8 @@ class Selector(Document):
     """An assignment, definition or key, by the name of its target, wherever it stands."""
     key: Name | None = None
     """A key of YAML, JSON or TOML, by its dotted path from the top; a step with dots is quoted, a number counts items of a list."""
+    document: int | None = Field(default=None, ge=0)
+    """With `key`: which document of a file of YAML that holds several, counted from 0."""
     pattern: Name | None = None
     """Code with metavariables, as ast-grep reads it: $NAME for one node, $$$NAME for any number."""
     rule: dict[str, object] | None = None
@@ -97,6 +100,9 @@ class Selector(Document):
         _exactly_one(self, ("function", "class_", "call", "assignment", "key", "pattern", "rule", "anchor"))
         if self.argument is not None and self.call is None:
             message = "`argument` belongs to `call`"
+            raise ValueError(message)
+        if self.document is not None and self.key is None:
+            message = "`document` belongs to `key`"
             raise ValueError(message)
         return self
 
@@ -244,16 +250,16 @@ class EntryPointsOperation(Document):
     count: Literal[1] = 1
 
 
-Value = str | bool | int | tuple[str | bool | int, ...]
-
-
 class KeyOperation(Document):
     """Set a key that is there, add one that is not, or remove one, by its dotted path from the top."""
 
     set: Name | None = None
     add: Name | None = None
     remove: Name | None = None
-    value: Value | None = None
+    value: Given = None
+    """What to put there, as the file's own reader is to read it; text in quotes stays text."""
+    document: int | None = Field(default=None, ge=0)
+    """Which document of a file of YAML that holds several, counted from 0."""
     count: Literal[1] = 1
 
     @property
@@ -264,7 +270,7 @@ class KeyOperation(Document):
     @model_validator(mode="after")
     def _one(self) -> Self:
         _exactly_one(self, ("set", "add", "remove"))
-        if (self.remove is None) != (self.value is not None):
+        if (self.remove is None) != ("value" in self.model_fields_set):
             message = "`value` belongs to `set` and `add`, and they need it"
             raise ValueError(message)
         if not self.path.replace(".", "").replace('"', ""):

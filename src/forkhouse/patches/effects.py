@@ -18,7 +18,9 @@ from forkhouse.patches.edits import (
     Selector,
     allows,
 )
-from forkhouse.patches.languages import Matched, toml
+from forkhouse.patches.languages import keyed
+from forkhouse.patches.languages.data import LANGUAGES, look, read
+from forkhouse.patches.languages.data_change import is_seen, items_held
 from forkhouse.patches.languages.entrypoints import remove_group
 from forkhouse.patches.languages.requirements import change_requirement, is_required
 
@@ -56,7 +58,9 @@ def is_done(text: str, operation: Operation, language: str) -> bool:
     try:
         match operation:
             case CodeOperation():
-                return _toml_is_done(text, operation) if language == "toml" else _code_is_done(text, operation, language)
+                if language in LANGUAGES and operation.item is not None:
+                    return _items_are_done(text, operation.item, language)
+                return _code_is_done(text, operation, language)
             case RequirementOperation(requirement=change):
                 if change.add is not None:
                     return is_required(text, change)
@@ -91,25 +95,18 @@ def would_repeat(text: str, operation: Operation, language: str) -> bool:
 
 
 def _key_is_done(text: str, operation: KeyOperation, language: str) -> bool:
-    present = KeyOperation(set=operation.path, value=operation.value if operation.value is not None else "")
-    if language == "toml":
-        found = toml.change_key(text, present)
-    else:
-        each = changes(text, present, language)
-        found = Matched(matches=len(each), splices=tuple(splice for splices in each for splice in splices))
-    return found.matches == 0 if operation.remove is not None else found.matches == 1 and spliced(text, found.splices) == text
+    if operation.remove is not None:
+        return keyed.matched(text, operation, language).matches == 0
+    place = look(read(text, language), operation.path, operation.document)
+    return place is not None and is_seen(place.entry.value, operation.value, language)
 
 
-def _toml_is_done(text: str, operation: CodeOperation) -> bool:
-    change = operation.item
-    if change is not None and change.of.key is not None:
-        items = toml.items_of(text, change.of.key)
-        if items is None or (change.gone is not None and toml.value_of(change.gone) in items):
-            return False
-        return change.come is None or toml.value_of(change.come) in items
-    if operation.remove is not None and operation.remove.key is not None:
-        return _key_is_done(text, KeyOperation(remove=operation.remove.key), "toml")
-    return _code_is_done(text, operation, "toml")
+def _items_are_done(text: str, change: PartChange, language: str) -> bool:
+    """Say whether what an operation takes out of lists is in none of them, and what it brings in all."""
+    gone, come = change.gone, change.come
+    left = gone is not None and items_held(text, change.of, gone, language) != [0] * len(items_held(text, change.of, gone, language))
+    there = items_held(text, change.of, come if come is not None else gone or "", language)
+    return not left and bool(there) and (come is None or all(there))
 
 
 def _code_is_done(text: str, operation: CodeOperation, language: str) -> bool:

@@ -9,7 +9,8 @@ from forkhouse.errors import PatchConflictError
 from forkhouse.patches.changes import MatchError, changes, spliced
 from forkhouse.patches.edits import CodeOperation, EntryPointsOperation, KeyOperation, RequirementOperation, allows
 from forkhouse.patches.effects import asks_for_nothing, effect_present, is_done, would_repeat
-from forkhouse.patches.languages import Matched, Step, UnprovenError, backend, faults, toml
+from forkhouse.patches.languages import Matched, Step, UnprovenError, backend, faults, keyed
+from forkhouse.patches.languages.data import LANGUAGES
 from forkhouse.patches.languages.entrypoints import remove_group
 from forkhouse.patches.languages.requirements import change_requirement
 
@@ -93,12 +94,8 @@ def matched(text: str, operation: Operation, language: str) -> Matched:
             return change_requirement(text, operation.requirement)
         case EntryPointsOperation():
             return remove_group(text, operation.remove.group)
-        case KeyOperation() if language == "toml":
-            return toml.change_key(text, operation)
-        case CodeOperation() if language == "toml" and operation.item is not None and operation.item.of.key is not None:
-            return toml.change_items(text, operation.item)
-        case CodeOperation() if language == "toml" and operation.remove is not None and operation.remove.key is not None:
-            return toml.change_key(text, KeyOperation(remove=operation.remove.key))
+        case KeyOperation() | CodeOperation() if language in LANGUAGES:
+            return keyed.matched(text, operation, language)
         case KeyOperation() | CodeOperation():
             found = changes(text, operation, language)
             return Matched(matches=len(found), splices=tuple(splice for each in found for splice in each))

@@ -131,11 +131,11 @@ class Backend(Protocol):
 
 
 _BACKENDS = {
-    **dict.fromkeys(("python", "c", "cpp", "rust", "bash", "yaml", "json"), "astgrep"),
+    **dict.fromkeys(("python", "c", "cpp", "rust", "bash"), "astgrep"),
+    **dict.fromkeys(("yaml", "json", "toml"), "keyed"),
     "meson": "meson",
     "cmake": "cmake",
     "text": "text",
-    "toml": "toml",
     "requirements": "requirements",
     "entry-points": "entrypoints",
 }
@@ -255,8 +255,12 @@ def indentation(text: str, position: int) -> str | None:
 
 
 _STEP = re.compile(r'"([^"]*)"|([^.]+)')
+_PATH = re.compile(r'(?:"[^"]*"|[^.]+)(?:\.(?:"[^"]*"|[^.]+))*')
 
 
 def key_steps(path: str) -> tuple[str, ...]:
-    """Split a dotted path to a key; a step that holds dots itself is quoted."""
+    """Split a dotted path to a key; a step that holds dots itself is quoted. Raises PatchConflictError for a path with an empty step."""
+    if _PATH.fullmatch(path) is None:
+        message = f"{path} is no path to a key: its steps are parted by single dots, and a step that holds dots is quoted."
+        raise PatchConflictError(message)
     return tuple(match[1] if match[1] is not None else match[2] for match in _STEP.finditer(path))

@@ -1,80 +1,52 @@
-"""Values of YAML and JSON by the path of their key: set one that is there, add one that is not."""
+"""YAML, JSON and TOML: files of keys and values. What they hold is read by `data`, changed by `data_change`, proven by `data_proof`."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
-from forkhouse.patches.languages import is_blank, key_steps, line_end, line_start, newline_of
-from forkhouse.patches.languages.astgrep import keyed, parts_of, root_of, span_of, unwrapped
-from forkhouse.patches.parts import added
+from forkhouse.errors import PatchConflictError
+from forkhouse.patches.languages import Node
+from forkhouse.patches.languages import text as plain
+from forkhouse.patches.languages.data import entries, look, read
+from forkhouse.patches.languages.data_change import matched
+from forkhouse.patches.languages.data_proof import prove
 
 if TYPE_CHECKING:
-    from ast_grep_py import SgNode
+    from forkhouse.patches.edits import Selector
 
-    from forkhouse.patches.languages import Splice
-
-
-def written(value: object, language: str) -> str:
-    """Write a value on one line."""
-    value = list(value) if isinstance(value, tuple) else value
-    if language == "json":
-        return json.dumps(value, ensure_ascii=False)
-    import yaml  # noqa: PLC0415  # start-up time
-
-    said = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=2**31)
-    return str(said).removesuffix("\n").removesuffix("\n...").removesuffix("\n")
+__all__ = ["faults", "find", "matched", "prove"]
 
 
-def set_key(text: str, path: str, value: object, language: str) -> list[list[Splice]]:
-    """Return for each place that has the key what puts the value there."""
-    new = written(value, language)
-    return [[_set(text, node, new)] for node in keyed(root_of(text, language), key_steps(path))]
+def find(text: str, selector: Selector, language: str) -> list[Node]:
+    """Return what a selector matches. Raises PatchConflictError, for a key that cannot be told from others too."""
+    if selector.anchor is not None:
+        return plain.find(text, selector, language)
+    if selector.key is not None:
+        place = look(read(text, language), selector.key, selector.document)
+        if place is not None and place.entry.start < 0:
+            message = f"{selector.key} is a table with a header of its own, and no text that could be replaced as one."
+            raise PatchConflictError(message)
+        return [] if place is None else [Node(start=place.entry.start, end=place.entry.end)]
+    if selector.assignment is not None:
+        found = [entry for top in read(text, language).documents for _, _, entry in entries(top) if entry.name == selector.assignment]
+        spans = sorted((entry.start, entry.end) for entry in found if entry.start >= 0)
+        return [Node(start=start, end=end) for start, end in spans]
+    if language == "toml":
+        message = "TOML has keys, to be named by `key` or `assignment`; the other selectors need a grammar that knows them. Use an `anchor`."
+        raise PatchConflictError(message)
+    from forkhouse.patches.languages import astgrep  # noqa: PLC0415  # heavy, and only for patterns and rules
+
+    return astgrep.find(text, selector, language)
 
 
-def _set(text: str, node: SgNode, new: str) -> Splice:
-    """Put a value behind a key or a dash, or in the place of an item."""
-    start, end = span_of(node)
-    sign = next((child.range().end.index for child in node.children() if child.kind() in {":", "-"}), None)
-    if node.kind() not in {"block_mapping_pair", "flow_pair", "pair", "block_sequence_item"}:
-        return start, end, new
-    held = (
-        node.field("value")
-        if node.kind() != "block_sequence_item"
-        else next((child for child in node.children() if child.is_named()), None)
-    )
-    if sign is None:  # a key of a flow mapping without a value
-        return end, end, f": {new}"
-    if held is None:
-        return sign, sign, f" {new}"
-    start, end = span_of(held)
-    if line_start(text, sign) != line_start(text, start):  # a block below its key
-        return sign, end, f" {new}"
-    return start, end, new
+def faults(text: str, language: str) -> int:
+    """Return how many places of a text are not well formed: for a file that the standard reader does not read, by the grammar's count."""
+    try:
+        read(text, language)
+    except PatchConflictError:
+        if language == "toml":
+            return 1
+        from forkhouse.patches.languages import astgrep  # noqa: PLC0415  # heavy, and seldom needed
 
-
-def add_key(text: str, path: str, value: object, language: str) -> list[list[Splice]]:
-    """Return for each mapping that the key belongs in, and that does not have it, what puts it last."""
-    *parents, last = key_steps(path)
-    matches = []
-    for parent in keyed(root_of(text, language), tuple(parents)):
-        holder = unwrapped(parent)
-        if holder is None or keyed(holder, (last,)):
-            continue
-        key = json.dumps(last, ensure_ascii=False) if language == "json" else written(last, language)
-        new = f"{key}: {written(value, language)}"
-        if holder.kind() == "block_mapping":
-            matches.append([_below(text, holder, new)])
-            continue
-        parts = parts_of(holder, language) if holder.kind() in {"object", "flow_mapping"} else None
-        if parts is not None:
-            matches.append(added(text, parts, new, language))
-    return matches
-
-
-def _below(text: str, holder: SgNode, new: str) -> Splice:
-    """Put a line below the last pair of a mapping, as far to the right as the first one."""
-    start, end = span_of(holder)
-    stop = line_end(text, end)
-    at = stop if is_blank(text[end:stop], "yaml") else end
-    return at, at, f"{newline_of(text)}{' ' * (start - line_start(text, start))}{new}"
+        return astgrep.faults(text, language)
+    return 0

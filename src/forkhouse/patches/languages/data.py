@@ -1,0 +1,305 @@
+"""What YAML, JSON and TOML hold, read with positions: values, the spans that say them, and the comments between.
+
+The three readers make one tree. Operations on it are splices of the text; the proof reads the text before and after with the format's
+standard reader (PyYAML, `json`, `tomllib`) and compares what is *seen*, not what is written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import lru_cache
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from forkhouse.errors import PatchConflictError
+from forkhouse.patches.languages import key_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from forkhouse.patches.languages import Span
+
+LANGUAGES = ("yaml", "json", "toml")
+BOM = "\ufeff"
+
+
+class Kind(Enum):
+    """What a value is."""
+
+    MAPPING = auto()
+    SEQUENCE = auto()
+    SCALAR = auto()
+    ALIAS = auto()
+    """A mention of a value that stands elsewhere, in YAML."""
+
+
+class Style(Enum):
+    """How a value is written."""
+
+    FLOW = auto()
+    """Between brackets."""
+    PAIR = auto()
+    """A mapping of one key in a list of YAML, without brackets."""
+    BLOCK = auto()
+    """By indentation."""
+    LITERAL = auto()
+    """A text below its header, `|` or `>`, in YAML."""
+    LINE = auto()
+    """A scalar that stands where it begins."""
+    EMPTY = auto()
+    """A null of which nothing is written."""
+    TABLE = auto()
+    """A table of TOML, by its header, by headers below it, or by dotted keys; or an array of such."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Value:
+    """A value, and where it stands."""
+
+    kind: Kind
+    style: Style
+    start: int
+    """Where it begins, with its tag and its anchor."""
+    end: int
+    """Where it ends, without comments behind it."""
+    body: int
+    """Where it begins, without tag and anchor."""
+    lead: int
+    """The end of its first piece: tag and anchor alone, or the header of a literal; equal to `end` for what is in one piece."""
+    tag: str = ""
+    read: object = None
+    """What the reader sees of a scalar: its type, and itself as text."""
+    anchor: str | None = None
+    entries: tuple[Entry, ...] = ()
+    commas: tuple[int, ...] = ()
+    """Where the commas of a value between brackets stand."""
+
+    @property
+    def what(self) -> str:
+        """What a person calls it."""
+        return {Kind.MAPPING: "a mapping", Kind.SEQUENCE: "a list", Kind.ALIAS: f"the alias *{self.anchor}"}.get(self.kind, "a scalar")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """A key with its value, or an item of a list."""
+
+    start: int
+    """Where it begins: at its key, its question mark or its dash; -1 for a table of TOML, which may stand at several places."""
+    end: int
+    value: Value
+    key: Value | None = None
+    name: str | None = None
+    """What a path calls it; None for a key that is no scalar, and for items."""
+    sign: int | None = None
+    """Just behind the dash, the colon or the equals sign; None for a key that has none."""
+    explicit: bool = False
+    """The key stands behind a question mark."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Statement:
+    """A line of TOML: a header, or a key with its value."""
+
+    start: int
+    end: int
+    path: tuple[str | int, ...]
+    """Which table or key it is, from the top; a number counts the tables of an array."""
+    header: int
+    """The statement that is the header above it, or itself; -1 above the first one."""
+    keys: tuple[Span, ...]
+    """The parts of its dotted key."""
+    value: Value | None = None
+    """None for a header."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Data:
+    """A file of data."""
+
+    text: str
+    language: str
+    documents: tuple[Value, ...]
+    comments: tuple[Span, ...]
+    strict: bool = True
+    """No dialect: for JSON, neither comments nor trailing commas."""
+    statements: tuple[Statement, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where an entry is."""
+
+    document: int
+    steps: tuple[int, ...]
+    """Positions among the entries, from the top."""
+    holders: tuple[Value, ...]
+    """The values that hold it, from the top."""
+    entry: Entry
+
+    @property
+    def holder(self) -> Value:
+        """What holds it."""
+        return self.holders[-1]
+
+
+@lru_cache(maxsize=8)
+def read(text: str, language: str) -> Data:
+    """Read a file. Raises PatchConflictError that says where it is ill-formed, and what its standard reader says."""
+    reader = import_module(f"forkhouse.patches.languages.data_{language}")
+    try:
+        data: Data = reader.read(text)
+    except RecursionError as error:
+        message = f"The file is nested too deep to be read as {language}. Edit it as `text`."
+        raise PatchConflictError(message) from error
+    return data
+
+
+def refused(text: str, language: str, position: int, what: str) -> PatchConflictError:
+    """Return the error for a file that cannot be read."""
+    line = text.count("\n", 0, position) + 1
+    return PatchConflictError(f"The file cannot be read as {language}, line {line}: {what}. Edit it as `text`, or mend the file first.")
+
+
+def entries(value: Value) -> Iterator[tuple[tuple[int, ...], tuple[Value, ...], Entry]]:
+    """Give each entry below a value: its positions from there, the values that hold it, itself."""
+    todo: list[tuple[tuple[int, ...], tuple[Value, ...], Value]] = [((), (value,), value)]
+    while todo:
+        steps, holders, holder = todo.pop()
+        for position, entry in enumerate(holder.entries):
+            yield (*steps, position), holders, entry
+            todo.append(((*steps, position), (*holders, entry.value), entry.value))
+
+
+def values(value: Value) -> Iterator[Value]:
+    """Give a value and all below it, keys too."""
+    yield value
+    for _, _, entry in entries(value):
+        if entry.key is not None:
+            yield from values(entry.key)
+        yield entry.value
+
+
+def chosen(data: Data, document: int | None) -> tuple[tuple[int, Value], ...]:
+    """Return the documents that are meant, with their numbers. Raises PatchConflictError for one that is not there."""
+    numbered = tuple(enumerate(data.documents))
+    if document is None:
+        return numbered
+    if document >= len(numbered):
+        message = f"There is no document {document}: the file has {len(numbered)}, counted from 0."
+        raise PatchConflictError(message)
+    return numbered[document : document + 1]
+
+
+def look(data: Data, path: str, document: int | None = None) -> Place | None:
+    """Return where a path leads, None where it leads to nothing.
+
+    Raises PatchConflictError where it cannot be told: the key is given twice, it comes from an alias or a merge, several documents have it.
+    """
+    found = [place for number, top in chosen(data, document) if (place := _walk(data, number, top, path)) is not None]
+    if len(found) > 1:
+        numbers = " and ".join(str(place.document) for place in found)
+        message = f"{path} is in several documents of the file: {numbers}. Say which by `document:`, counted from 0."
+        raise PatchConflictError(message)
+    return found[0] if found else None
+
+
+_DIGITS = 9
+"""Of a position in a list; longer numbers are none."""
+
+
+def _walk(data: Data, number: int, top: Value, path: str) -> Place | None:
+    holders: list[Value] = []
+    steps: list[int] = []
+    value, entry = top, None
+    for step in key_steps(path):
+        if value.kind is Kind.ALIAS:
+            message = f"{path}: the way to {step} leads through {value.what}. What stands at its anchor is used at other places too."
+            raise PatchConflictError(message)
+        position = _position(data, number, value, step, path)
+        if position is None:
+            return None
+        holders.append(value)
+        steps.append(position)
+        entry = value.entries[position]
+        value = entry.value
+    assert entry is not None  # noqa: S101  # a path has a step
+    return Place(document=number, steps=tuple(steps), holders=tuple(holders), entry=entry)
+
+
+def _position(data: Data, number: int, holder: Value, step: str, path: str) -> int | None:
+    if holder.kind is Kind.SEQUENCE:
+        there = step.isdecimal() and step.isascii() and len(step) < _DIGITS and int(step) < len(holder.entries)
+        return int(step) if there else None
+    found = [position for position, entry in enumerate(holder.entries) if entry.name == step]
+    if len(found) > 1:
+        first, second = (holder.entries[position] for position in found[:2])
+        same = first.key is not None and second.key is not None and first.key.read == second.key.read
+        lines = " and ".join(str(data.text.count("\n", 0, holder.entries[position].start) + 1) for position in found)
+        why = "is given more than once" if same else "may mean several keys, of different types"
+        message = f"{path}: the key {step} {why} (lines {lines}). Which of them a reader takes cannot be told: use an `anchor`."
+        raise PatchConflictError(message)
+    if not found and is_merged(data, number, holder, step):
+        message = f"{path}: the key {step} comes from a merge (`<<`), so it is not written there. Edit it where its anchor stands."
+        raise PatchConflictError(message)
+    if found and holder.entries[found[0]].key is not None and is_merge(holder.entries[found[0]]):
+        message = f"{path}: `<<` is no key, but merges other mappings. Use an `anchor`."
+        raise PatchConflictError(message)
+    return found[0] if found else None
+
+
+MERGE = "tag:yaml.org,2002:merge"
+
+
+def is_merge(entry: Entry) -> bool:
+    """Say whether an entry of YAML merges other mappings into its own."""
+    return entry.key is not None and entry.key.tag == MERGE
+
+
+def is_merged(data: Data, number: int, holder: Value, name: str) -> bool:
+    """Say whether a mapping gets a key from others."""
+    anchored = {value.anchor: value for value in values(data.documents[number]) if value.anchor and value.kind is not Kind.ALIAS}
+    todo = [entry.value for entry in holder.entries if is_merge(entry)]
+    seen: set[int] = set()
+    while todo:
+        value = todo.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if value.kind is Kind.ALIAS:
+            todo += [anchored[value.anchor]] if value.anchor in anchored else []
+        elif value.kind is Kind.SEQUENCE:
+            todo += [entry.value for entry in value.entries]
+        elif any(entry.name == name for entry in value.entries):
+            return True
+        else:
+            todo += [entry.value for entry in value.entries if is_merge(entry)]
+    return False
+
+
+def seen(value: Value, *, ordered: bool) -> object:
+    """Return all that a reader sees of a value, for comparison: types, tags, anchors, order (where it means anything)."""
+    if value.kind is Kind.ALIAS:
+        return ("alias", value.anchor)
+    if value.kind is Kind.SCALAR:
+        return ("scalar", value.anchor, value.read)
+    if value.kind is Kind.SEQUENCE:
+        return ("list", value.anchor, value.tag, tuple(seen(entry.value, ordered=ordered) for entry in value.entries))
+    pairs = [(seen_key(entry), seen(entry.value, ordered=ordered)) for entry in value.entries]
+    return ("mapping", value.anchor, value.tag, tuple(pairs if ordered else sorted(pairs, key=lambda pair: repr(pair[0]))))
+
+
+def seen_key(entry: Entry) -> object:
+    """Return what a reader sees of a key."""
+    return seen(entry.key, ordered=True) if entry.key is not None else ("scalar", None, ("text", entry.name))
+
+
+def normal(tree: object, language: str) -> object:
+    """Put what a reader sees into an order, where the order of keys means nothing."""
+    if language != "toml" or not isinstance(tree, tuple) or tree[0] == "scalar":
+        return tree
+    if tree[0] == "list":
+        return (*tree[:3], tuple(normal(item, language) for item in tree[3]))
+    pairs = [(key, normal(value, language)) for key, value in tree[3]]
+    return (*tree[:3], tuple(sorted(pairs, key=lambda pair: repr(pair[0]))))

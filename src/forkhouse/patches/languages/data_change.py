@@ -1,0 +1,454 @@
+"""What an operation changes in YAML, JSON and TOML: splices of the text, and what a reader has to see afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from forkhouse.errors import PatchConflictError
+from forkhouse.patches.edits import CodeOperation, KeyOperation, PartChange, Selector
+from forkhouse.patches.languages import Matched, data_flow as flow, key_steps
+from forkhouse.patches.languages.data import Kind, Place, Style, chosen, entries, is_merged, look, normal, read, seen, values
+from forkhouse.patches.languages.data_write import key_written, value_seen, written
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from forkhouse.patches.edits import Operation
+    from forkhouse.patches.languages import Splice
+    from forkhouse.patches.languages.data import Data, Entry, Value
+    from forkhouse.patches.values import Written
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """One change of what a reader sees."""
+
+    what: Literal["set", "remove", "append"]
+    document: int
+    steps: tuple[int, ...]
+    """Of the entry; for what is appended, of the value that it is appended to."""
+    key: object = None
+    """What is seen of a new key; None for an item."""
+    value: object = None
+    splices: tuple[Splice, ...] = ()
+
+
+def planned(text: str, operation: Operation, language: str) -> tuple[Change, ...] | None:
+    """Return the changes that an operation makes, None for one that says texts and not values. Raises PatchConflictError."""
+    match operation:
+        case KeyOperation(set=str() as path):
+            place = look(read(text, language), path, operation.document)
+            return () if place is None else (_set(read(text, language), place, operation),)
+        case KeyOperation(add=str()):
+            return _added(read(text, language), operation)
+        case KeyOperation(remove=str() as path):
+            place = look(read(text, language), path, operation.document)
+            return () if place is None else _removed(read(text, language), [place], path)
+        case CodeOperation(remove=Selector(anchor=None) as selector):
+            data = read(text, language)
+            places = _places(data, selector)
+            return None if places is None else _removed(data, places, selector.said())
+        case CodeOperation(item=PartChange() as change):
+            return _items(read(text, language), change)
+        case _:
+            return None
+
+
+def matched(text: str, operation: Operation, language: str) -> Matched:
+    """Return what an operation changes. Raises PatchConflictError."""
+    plan = planned(text, operation, language)
+    if plan is not None:
+        return Matched(matches=len(plan), splices=tuple(splice for change in plan for splice in change.splices))
+    if language != "toml" or not (isinstance(operation, CodeOperation) and _is_anchored(operation)):
+        read(text, language)  # where values cannot be read, nothing can be proven
+    from forkhouse.patches.changes import changes  # noqa: PLC0415  # which imports what this is imported by
+
+    assert isinstance(operation, CodeOperation)  # noqa: S101  # operations on keys are all planned
+    found = changes(text, operation, language)
+    return Matched(matches=len(found), splices=tuple(splice for each in found for splice in each))
+
+
+def _is_anchored(operation: CodeOperation) -> bool:
+    selector = operation.replace or operation.wrap or operation.remove
+    return selector is not None and selector.anchor is not None
+
+
+def expected(data: Data, plan: tuple[Change, ...]) -> list[object]:
+    """Return what a reader has to see of each document after the changes."""
+    tops = [seen(top, ordered=True) for top in data.documents]
+    for change in sorted(plan, key=lambda change: (change.document, change.steps), reverse=True):
+        tops[change.document] = _changed(tops[change.document], change.steps, change)
+    return tops
+
+
+def _changed(tree: object, steps: tuple[int, ...], change: Change) -> object:
+    if not steps and change.what != "append":
+        return change.value
+    assert isinstance(tree, tuple)  # noqa: S101  # as `seen` makes it
+    what, anchor, tag, inner = tree
+    is_mapping = what == "mapping"
+    parts = list(inner)
+    if not steps:
+        parts.append((change.key, change.value) if is_mapping else change.value)
+    elif len(steps) == 1 and change.what == "remove":
+        del parts[steps[0]]
+    else:
+        part = parts[steps[0]]
+        parts[steps[0]] = (part[0], _changed(part[1], steps[1:], change)) if is_mapping else _changed(part, steps[1:], change)
+    return (what, anchor, tag, tuple(parts))
+
+
+def _is_flow(holders: tuple[Value, ...]) -> bool:
+    return any(holder.style in {Style.FLOW, Style.PAIR} for holder in holders)
+
+
+def _refuse_shared(data: Data, place: Place, *, what: str) -> None:
+    """Refuse to change what other places of the file use by an alias."""
+    top = data.documents[place.document]
+    outer = {value.anchor for value in place.holders if value.anchor is not None}
+    inner = [place.entry.value, *([place.entry.key] if place.entry.key is not None else [])]
+    own = {value.anchor for each in inner for value in values(each) if value.anchor is not None and value.kind is not Kind.ALIAS}
+    for value in values(top):
+        if value.kind is not Kind.ALIAS:
+            continue
+        inside = any(each.start <= value.start < each.end for each in inner)
+        if value.anchor in outer or (value.anchor in own and not inside):
+            line = data.text.count("\n", 0, value.start) + 1
+            message = f"{what} belongs to the anchor &{value.anchor}, which line {line} uses too, and would change there as well. Use an `anchor`."
+            raise PatchConflictError(message)
+
+
+def _set(data: Data, place: Place, operation: KeyOperation) -> Change:
+    _refuse_shared(data, place, what=operation.path)
+    if data.language == "toml" and place.entry.start < 0:
+        message = f"{operation.path} is a table with a header or dotted keys of its own. Set its keys, or remove it and add it anew."
+        raise PatchConflictError(message)
+    new = written(operation.value, data.language, flow=_is_flow(place.holders))
+    return Change(
+        what="set",
+        document=place.document,
+        steps=place.steps,
+        value=value_seen(operation.value, data.language),
+        splices=tuple(_put(data, place.entry, new)),
+    )
+
+
+def _put(data: Data, entry: Entry, new: str) -> list[Splice]:
+    """Put a value of one line in the place of an entry's value."""
+    text, value = data.text, entry.value
+    if entry.sign is None and entry.key is not None:
+        # A key of YAML that has no colon: in a flow mapping, or behind a question mark.
+        end = entry.key.end if entry.key.style is not Style.EMPTY else entry.end
+        if not entry.explicit or "\n" not in text[end:] or _in_flow(data, entry):
+            return [(end, end, f": {new}")]
+        stop = flow.line_end(text, end)
+        return [(stop, stop, f"{flow.newline_at(text, stop)}{flow.column(text, entry.start)}: {new}")]
+    sign = value.start if entry.sign is None else entry.sign
+    if value.style is Style.EMPTY and value.start == value.end:
+        return [(sign, sign, f" {new}")]
+    if "\n" in text[sign : value.start]:
+        # The value stands below its key; a comment on the key's line stays.
+        return [(sign, sign, f" {new}"), (flow.line_end(text, sign), value.end, "")]
+    if value.lead < value.end:
+        stop = flow.line_end(text, value.lead)
+        return [(value.start, value.lead, new), (stop, max(stop, value.end), "")]
+    gap = " " if value.start == entry.sign and data.language == "yaml" else ""
+    return [(value.start, value.end, gap + new)]
+
+
+def _in_flow(data: Data, entry: Entry) -> bool:
+    return any(
+        value.style is Style.FLOW and value.start < entry.start < value.end for top in data.documents for value in values(top)
+    )
+
+
+def _added(data: Data, operation: KeyOperation) -> tuple[Change, ...]:
+    *parents, last = key_steps(operation.path)
+    there = look(data, operation.path, operation.document)
+    if there is not None:
+        if is_seen(there.entry.value, operation.value, data.language):
+            return ()
+        line = data.text.count("\n", 0, max(0, there.entry.start)) + 1
+        message = f"{operation.path} is there already, with another value (line {line}). Use `set`."
+        raise PatchConflictError(message)
+    if data.language == "toml":
+        from forkhouse.patches.languages import data_toml_change  # noqa: PLC0415  # for one language of three
+
+        return data_toml_change.added(data, operation)
+    steps: tuple[int, ...] = ()
+    if parents:
+        path = ".".join(f'"{step}"' if "." in step else step for step in parents)
+        parent = look(data, path, operation.document)
+        if parent is None:
+            return ()
+        document, holders, steps, holder = parent.document, parent.holders, parent.steps, parent.entry.value
+        _refuse_shared(data, _inside(parent), what=operation.path)
+    else:
+        tops = [(number, top) for number, top in chosen(data, operation.document) if top.kind is Kind.MAPPING]
+        if len(tops) > 1:
+            message = f"The file has {len(tops)} documents that could get {last}. Say which by `document:`, counted from 0."
+            raise PatchConflictError(message)
+        if not tops:
+            return ()
+        ((document, holder),) = tops
+        holders = ()
+        steps = ()
+    if holder.kind is not Kind.MAPPING:
+        held = "a list: use `item: {add}`" if holder.kind is Kind.SEQUENCE else "no mapping"
+        message = f"{operation.path}: what should hold {last} is {held}."
+        raise PatchConflictError(message)
+    if any(entry.key is not None and entry.key.tag not in {"", _TEXT, _MERGE} for entry in holder.entries):
+        message = f"{operation.path}: keys there are no texts, so it cannot be told what {last} should be. Use an `anchor`."
+        raise PatchConflictError(message)
+    in_flow = _is_flow((*holders, holder))
+    key = key_written(last, data.language, flow=in_flow)
+    new = f"{key}: {written(operation.value, data.language, flow=in_flow)}"
+    splices = flow.added(data, holder, new) if holder.style is Style.FLOW else [_below(data, holder, new)]
+    return (
+        Change(
+            what="append",
+            document=document,
+            steps=steps,
+            key=("scalar", None, ("text", last)),
+            value=value_seen(operation.value, data.language),
+            splices=tuple(splices),
+        ),
+    )
+
+
+_TEXT = "tag:yaml.org,2002:str"
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+def _inside(parent: Place) -> Place:
+    """Return a place in the value of an entry, for the question who shares it."""
+    value = parent.entry.value
+    hollow = type(parent.entry)(start=value.end, end=value.end, value=_nothing(value.end))
+    return Place(document=parent.document, steps=parent.steps, holders=(*parent.holders, value), entry=hollow)
+
+
+def _nothing(at: int) -> Value:
+    from forkhouse.patches.languages.data import Value  # noqa: PLC0415  # a type elsewhere in this module
+
+    return Value(kind=Kind.SCALAR, style=Style.EMPTY, start=at, end=at, body=at, lead=at)
+
+
+def _below(data: Data, holder: Value, new: str) -> Splice:
+    """Put a line below the last entry of a block, as far to the right as the first one."""
+    text = data.text
+    if holder.style is not Style.BLOCK or not holder.entries:
+        message = "A mapping without braces in a list can hold one key only. Use an `anchor`."
+        raise PatchConflictError(message)
+    stop = flow.line_end(text, holder.entries[-1].end)
+    if not flow.is_blank(data, holder.entries[-1].end, stop):
+        message = "Something stands behind the last entry, on its line. Use an `anchor`."
+        raise PatchConflictError(message)
+    first = holder.entries[0].start
+    if "\t" in text[flow.line_start(text, first) : first]:
+        message = "A tab stands before the entry that the new one would have to stand below. Use an `anchor`."
+        raise PatchConflictError(message)
+    return stop, stop, f"{flow.newline_at(text, stop)}{flow.column(text, first)}{new}"
+
+
+def _removed(data: Data, places: list[Place], said: str) -> tuple[Change, ...]:
+    if data.language == "toml":
+        from forkhouse.patches.languages import data_toml_change  # noqa: PLC0415  # for one language of three
+
+        return tuple(data_toml_change.removed(data, place, said) for place in places)
+    holders = {(place.document, place.steps[:-1]) for place in places}
+    if len(holders) < len(places):
+        message = "Several entries of one list or mapping would go at once. Name them one by one, each in an operation of its own."
+        raise PatchConflictError(message)
+    return tuple(_removal(data, place, said) for place in places)
+
+
+def _removal(data: Data, place: Place, said: str) -> Change:
+    _refuse_shared(data, place, what=said)
+    holder, entry = place.holder, place.entry
+    if entry.name is not None and is_merged(data, place.document, holder, entry.name):
+        message = f"{said}: without it, the key would come from a merge (`<<`), with another value."
+        raise PatchConflictError(message)
+    position = place.steps[-1]
+    if holder.style is Style.FLOW:
+        splices = flow.removed(data, holder, position)
+    elif len(holder.entries) == 1:
+        splices = _emptied(data, place)
+    else:
+        splices = [_cut(data, holder, position)]
+    return Change(what="remove", document=place.document, steps=place.steps, splices=tuple(splices))
+
+
+def _emptied(data: Data, place: Place) -> list[Splice]:
+    """Leave an empty list or mapping where the only entry of a block goes."""
+    text, holder, entry = data.text, place.holder, place.entry
+    nothing = "[]" if holder.kind is Kind.SEQUENCE else "{}"
+    if len(place.holders) > 1 and holder.kind is Kind.SEQUENCE and flow.prefix(text, entry.start) is not None:
+        outer = _entry_of(place)
+        column = len(flow.column(text, entry.start))
+        if outer.key is not None and outer.sign is not None and column <= len(flow.column(text, outer.start)):
+            # The dash stands below the key, where brackets may not.
+            at = max(outer.sign, holder.lead if holder.lead < holder.end else 0)
+            start, stop = flow.line_start(text, entry.start), flow.next_line(text, entry.end)
+            return [(at, at, f" {nothing}"), (start, stop, "")]
+    return [(entry.start, entry.end, nothing)]
+
+
+def _entry_of(place: Place) -> Entry:
+    return place.holders[-2].entries[place.steps[-2]]
+
+
+def _cut(data: Data, holder: Value, position: int) -> Splice:
+    """Take one of several entries out of a block."""
+    text, entry = data.text, holder.entries[position]
+    if flow.prefix(text, entry.start) is not None and flow.is_blank(data, entry.end, flow.line_end(text, entry.end)):
+        return flow.line_start(text, entry.start), flow.next_line(text, entry.end), ""
+    if position == 0:
+        # It stands behind a dash or a key: the next one takes its place, or a comment that stands before that.
+        following = holder.entries[1].start
+        stop = flow.next_line(text, entry.end)
+        comment = next((start for start, end in data.comments if stop <= start and end <= following), following)
+        return entry.start, comment, ""
+    message = "Something else stands on the lines of what would go. Use an `anchor`."
+    raise PatchConflictError(message)
+
+
+def _located(data: Data) -> Iterator[Place]:
+    for number, top in enumerate(data.documents):
+        for steps, holders, entry in entries(top):
+            yield Place(document=number, steps=steps, holders=holders, entry=entry)
+
+
+def _places(data: Data, selector: Selector) -> list[Place] | None:
+    """Return the entries that a selector matches, None when it matches something that is no entry."""
+    if selector.key is not None and selector.within is None:
+        place = look(data, selector.key, selector.document)
+        return [] if place is None else [place]
+    from forkhouse.patches.changes import find  # noqa: PLC0415  # which imports what this is imported by
+
+    nodes = find(data.text, selector, data.language)
+    spans: dict[tuple[int, int], Place] = {}
+    for place in _located(data):
+        for span in ((place.entry.start, place.entry.end), (place.entry.value.start, place.entry.value.end)):
+            spans.setdefault(span, place)
+    places = [spans.get((node.start, node.end)) for node in nodes]
+    return None if None in places else [place for place in places if place is not None]
+
+
+def _holder_places(data: Data, selector: Selector) -> list[tuple[int, tuple[int, ...], tuple[Value, ...], Value]]:
+    """Return the lists and mappings that a selector matches: document, steps, what holds them, themselves."""
+    places = _places(data, selector)
+    if places is not None:
+        return [(place.document, place.steps, place.holders, place.entry.value) for place in places]
+    from forkhouse.patches.changes import find  # noqa: PLC0415  # which imports what this is imported by
+
+    tops = {(top.start, top.end): number for number, top in enumerate(data.documents)}
+    found = [tops.get((node.start, node.end)) for node in find(data.text, selector, data.language)]
+    if None in found:
+        message = f"{selector.said()} matches something that is no list. Name the list by `key`."
+        raise PatchConflictError(message)
+    return [(number, (), (), data.documents[number]) for number in found if number is not None]
+
+
+def _items(data: Data, change: PartChange) -> tuple[Change, ...]:
+    changes: list[Change] = []
+    for document, steps, holders, holder in _holder_places(data, change.of):
+        what = change.of.said()
+        if holder.kind not in {Kind.SEQUENCE, Kind.MAPPING} or holder.style is Style.TABLE or (
+            holder.kind is Kind.MAPPING and holder.style is not Style.FLOW
+        ):
+            message = f"{what} has no items that can be told apart here: it is {holder.what}. Use `set`, `add` and `remove` for keys."
+            raise PatchConflictError(message)
+        hollow = Place(document=document, steps=steps, holders=(*holders, holder), entry=_hollow(holder))
+        if change.add is not None:
+            _refuse_shared(data, hollow, what=what)
+            changes.append(_item_added(data, document, steps, holder, change.add))
+            continue
+        wanted = _read_item(data, holder, change.gone or "")
+        for position, entry in enumerate(holder.entries):
+            if not _is_meant(data, entry, change.gone or "", wanted):
+                continue
+            place = Place(document=document, steps=(*steps, position), holders=(*holders, holder), entry=entry)
+            if change.with_ is None:
+                changes.append(_removal(data, place, what))
+            else:
+                _refuse_shared(data, place, what=what)
+                changes.append(_item_replaced(data, place, change.with_))
+    groups = [(each.document, each.steps[:-1]) for each in changes if each.what == "remove"]
+    if len(set(groups)) < len(groups):
+        message = f"{change.gone} is in the list {len(groups)} times; remove them one by one, by `remove:` with the list's key and a number."
+        raise PatchConflictError(message)
+    return tuple(changes)
+
+
+def _hollow(holder: Value) -> Entry:
+    from forkhouse.patches.languages.data import Entry  # noqa: PLC0415  # a type elsewhere in this module
+
+    return Entry(start=holder.end, end=holder.end, value=_nothing(holder.end))
+
+
+def _item_added(data: Data, document: int, steps: tuple[int, ...], holder: Value, said: str) -> Change:
+    item = _read_item(data, holder, said)
+    key, value = item if holder.kind is Kind.MAPPING and isinstance(item, tuple) else (None, item)
+    new = said.replace("\n", flow.newline_at(data.text, holder.end))
+    splices = flow.added(data, holder, new) if holder.style is Style.FLOW else [_below(data, holder, f"- {new}")]
+    return Change(what="append", document=document, steps=steps, key=key, value=value, splices=tuple(splices))
+
+
+def _item_replaced(data: Data, place: Place, said: str) -> Change:
+    item = _read_item(data, place.holder, said)
+    if place.entry.key is not None:
+        message = f"A pair of a mapping cannot be replaced as an item. Use `set`: {said}."
+        raise PatchConflictError(message)
+    new = said.replace("\n", flow.newline_at(data.text, place.entry.end))
+    return Change(what="set", document=place.document, steps=place.steps, value=item, splices=tuple(_put(data, place.entry, new)))
+
+
+def _read_item(data: Data, holder: Value, said: str) -> object:
+    """Return what a reader sees of an item as it is written; of a pair, its key and its value. Raises PatchConflictError."""
+    language = data.language
+    pair = holder.kind is Kind.MAPPING
+    sign = "=" if language == "toml" else ":"
+    whole = f"{said} {'0' if language == 'toml' else 'null'}" if pair and said.rstrip().endswith(sign) else said
+    if language == "toml":
+        text = f"value = {{{whole}}}\n" if pair else f"value = [{whole}]\n"
+    elif language == "yaml" and not pair and holder.style is Style.BLOCK:
+        text = f"- {whole}\n"
+    else:
+        text = f"{{{whole}}}" if pair else f"[{whole}]"
+    try:
+        top = read(text, language).documents[0]
+    except PatchConflictError as error:
+        message = f"{said} is no item of {language} as it would have to be written there: {error}"
+        raise PatchConflictError(message) from error
+    listed = top.entries[0].value if language == "toml" else top
+    if len(listed.entries) != 1:
+        message = f"{said} is not one item, but {len(listed.entries)}."
+        raise PatchConflictError(message)
+    shown = seen(listed, ordered=True)
+    assert isinstance(shown, tuple)  # noqa: S101  # as `seen` makes it
+    return shown[3][0]
+
+
+def _is_meant(data: Data, entry: Entry, said: str, wanted: object) -> bool:
+    """Say whether an item is the one that is named: by what is read of it, or by its key."""
+    if entry.key is None:
+        return seen(entry.value, ordered=True) == wanted
+    assert isinstance(wanted, tuple)  # noqa: S101  # a pair
+    same_key = seen(entry.key, ordered=True) == wanted[0]
+    return same_key and (said.rstrip().endswith(("=", ":")) or seen(entry.value, ordered=True) == wanted[1])
+
+
+def items_held(text: str, selector: Selector, said: str, language: str) -> list[int]:
+    """Return how often each list that a selector matches holds an item. Raises PatchConflictError."""
+    data = read(text, language)
+    held = []
+    for _, _, _, holder in _holder_places(data, selector):
+        wanted = _read_item(data, holder, said)
+        held.append(sum(_is_meant(data, entry, said, wanted) for entry in holder.entries))
+    return held
+
+
+def is_seen(value: Value, wanted: Written, language: str) -> bool:
+    """Say whether a reader sees in a file's value what an edit gives."""
+    return normal(seen(value, ordered=True), language) == normal(value_seen(wanted, language), language)

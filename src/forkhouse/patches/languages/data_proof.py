@@ -1,0 +1,257 @@
+"""Prove that an operation on YAML, JSON or TOML changed what it says, and nothing else that a reader or a person sees."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from forkhouse.errors import PatchConflictError
+from forkhouse.patches.edits import CodeOperation, KeyOperation
+from forkhouse.patches.languages import UnprovenError
+from forkhouse.patches.languages.data import BOM, Kind, normal, read, seen, values
+from forkhouse.patches.languages.data_change import expected, planned
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from forkhouse.patches.languages import Splice, Step
+    from forkhouse.patches.languages.data import Data, Value
+
+
+def prove(step: Step) -> None:
+    """Raise UnprovenError unless a reader sees in the text after the operation just what the operation says."""
+    try:
+        before = read(step.before, step.language)
+    except PatchConflictError as error:
+        raise UnprovenError(f"what the file held cannot be told. {error}", text=step.before, position=0) from error
+    try:
+        after = read(step.after, step.language)
+    except PatchConflictError as error:
+        raise UnprovenError(f"the file cannot be read afterwards. {error}", text=step.after, position=_first(step.splices)) from error
+    moves = _Moves(step.splices)
+    plan = planned(step.before, step.operation, step.language)
+    if plan is not None:
+        wanted = [normal(top, step.language) for top in expected(before, plan)]
+        got = [normal(seen(top, ordered=True), step.language) for top in after.documents]
+        if wanted != got:
+            what = f"a reader would not see what the operation says. {_difference(wanted, got)}"
+            raise UnprovenError(what, text=step.before, position=_first(step.splices))
+    else:
+        _prove_frame(before, after, moves, step)
+    if before.strict and not after.strict:
+        what = "the file is strict JSON, and would hold comments or a comma before a bracket"
+        raise UnprovenError(what, text=step.before, position=_first(step.splices))
+    if step.before.startswith(BOM) != step.after.startswith(BOM):
+        raise UnprovenError("the byte-order mark would go or come", text=step.before, position=0)
+    _prove_line_ends(step)
+    _prove_comments(before, after, moves, step)
+
+
+def _first(splices: Sequence[Splice]) -> int:
+    return min((start for start, _, _ in splices), default=0)
+
+
+def _difference(wanted: object, got: object) -> str:
+    """Return the first difference of two trees, for a person."""
+    if isinstance(wanted, tuple | list) and isinstance(got, tuple | list) and len(wanted) == len(got):
+        for one, other in zip(wanted, got, strict=True):
+            if one != other:
+                return _difference(one, other)
+    return f"Expected {_short(wanted)}, and it would be {_short(got)}."
+
+
+_LENGTH = 200
+"""Of a value in a message, in characters."""
+
+
+def _short(value: object) -> str:
+    said = repr(value)
+    return said if len(said) <= _LENGTH else f"{said[:_LENGTH]}…"
+
+
+class _Moves:
+    """Where positions of the text before are in the text after."""
+
+    def __init__(self, splices: Sequence[Splice]) -> None:
+        self.splices = sorted(splices, key=lambda splice: splice[:2])
+        self.regions: list[tuple[int, int]] = []
+        """What is new in the text after."""
+        shift = 0
+        for start, end, new in self.splices:
+            self.regions.append((start + shift, start + shift + len(new)))
+            shift += len(new) - (end - start)
+
+    def moved(self, position: int) -> int:
+        """Return where a character is that stays."""
+        return position + sum(len(new) - (end - start) for start, end, new in self.splices if end <= position and start <= position)
+
+    def gone(self, position: int) -> bool:
+        """Say whether a character goes."""
+        return any(start <= position < end for start, end, _ in self.splices)
+
+    def touched(self, start: int, end: int) -> bool:
+        """Say whether a piece of the text before changes."""
+        return any((begun < end and over > start) or start < begun == over < end for begun, over, _ in self.splices)
+
+    def is_new(self, position: int) -> bool:
+        """Say whether a character of the text after was put there."""
+        return any(start <= position < end for start, end in self.regions)
+
+
+def _prove_frame(before: Data, after: Data, moves: _Moves, step: Step) -> None:
+    """Prove of an operation that says a text, not a value, that all keys and values outside of that text are as they were."""
+    if before.language == "toml":
+        _prove_statements(before, after, moves, step)
+        return
+    if len(before.documents) != len(after.documents):
+        what = f"the file would hold {len(after.documents)} documents instead of {len(before.documents)}"
+        raise UnprovenError(what, text=step.before, position=_first(step.splices))
+    if not _says_text(step):
+        _refuse_shared(before, moves, step)
+    for one, other in zip(before.documents, after.documents, strict=True):
+        _prove_value(one, other, moves, step)
+
+
+def _says_text(step: Step) -> bool:
+    operation = step.operation
+    if isinstance(operation, KeyOperation) or not isinstance(operation, CodeOperation):
+        return False
+    place = operation.insert
+    selector = operation.replace or operation.wrap or operation.remove or (place.before or place.after if place else None)
+    return selector is not None and selector.anchor is not None
+
+
+def _refuse_shared(before: Data, moves: _Moves, step: Step) -> None:
+    for top in before.documents:
+        used = {value.anchor for value in values(top) if value.kind is Kind.ALIAS}
+        for value in values(top):
+            if value.kind is not Kind.ALIAS and value.anchor in used and moves.touched(value.start, value.end):
+                what = f"what stands at the anchor &{value.anchor} is used at other places of the file, and would change there too"
+                raise UnprovenError(what, text=step.before, position=value.start)
+
+
+def _prove_value(one: Value, other: Value, moves: _Moves, step: Step) -> None:
+    if not moves.touched(one.start, one.end):
+        if seen(one, ordered=True) != seen(other, ordered=True) and not _grown(one, other):
+            raise UnprovenError("a value beside what is edited would be another one", text=step.before, position=one.start)
+        if not _grown(one, other):
+            return
+    if any(start <= one.start and end >= one.end and end > start for start, end, _ in moves.splices):
+        return
+    if (one.kind, one.tag, one.anchor) != (other.kind, other.tag, other.anchor):
+        raise UnprovenError("a value around what is edited would be of another kind", text=step.before, position=one.start)
+    if one.kind is Kind.SCALAR:
+        if not moves.touched(one.start, one.end) and one.read != other.read:
+            raise UnprovenError("a value beside what is edited would be another one", text=step.before, position=one.start)
+        return
+    left = list(other.entries)
+    for entry in one.entries:
+        key_end = entry.sign if entry.sign is not None else entry.start + 1
+        whole_goes = any(start <= entry.start and end > entry.start for start, end, _ in moves.splices)
+        if whole_goes or moves.touched(entry.start, key_end):
+            continue
+        at = moves.moved(entry.start)
+        # What was put before an entry, at its very beginning, is new.
+        found = next((each for each in left if each.start == at), None)
+        if found is None or (seen(entry.key, ordered=True) if entry.key else None) != (seen(found.key, ordered=True) if found.key else None):
+            raise UnprovenError("a key beside what is edited would not be there any more", text=step.before, position=entry.start)
+        left = left[left.index(found) + 1 :] if _in_order(left, found, moves) else []
+        _prove_value(entry.value, found.value, moves, step)
+    strange = next((entry for entry in other.entries if not moves.is_new(entry.start) and not _was(one, entry, moves)), None)
+    if strange is not None:
+        raise UnprovenError("what is edited would change which keys belong there", text=step.after, position=strange.start)
+
+
+def _grown(one: Value, other: Value) -> bool:
+    """Say whether a list or mapping has more entries than it had: some were put behind its last one."""
+    return one.kind is other.kind and one.kind in {Kind.MAPPING, Kind.SEQUENCE} and len(other.entries) > len(one.entries)
+
+
+def _in_order(left: list[object], found: object, moves: _Moves) -> bool:  # noqa: ARG001  # reads as a question
+    return found in left
+
+
+def _was(one: Value, entry: object, moves: _Moves) -> bool:
+    start = entry.start  # type: ignore[attr-defined]
+    return any(moves.moved(each.start) == start for each in one.entries)
+
+
+def _prove_statements(before: Data, after: Data, moves: _Moves, step: Step) -> None:
+    """Prove that each line of TOML outside of what is edited has the key and the value that it had."""
+    there = {statement.start: statement for statement in after.statements}
+    for statement in before.statements:
+        if moves.touched(statement.start, statement.end) or moves.gone(statement.start):
+            continue
+        found = there.get(moves.moved(statement.start))
+        same = (
+            found is not None
+            and found.path == statement.path
+            and (statement.value is None) == (found.value is None)
+            and (
+                statement.value is None
+                or found.value is None
+                or normal(seen(statement.value, ordered=True), "toml") == normal(seen(found.value, ordered=True), "toml")
+            )
+        )
+        if not same:
+            raise UnprovenError("a key beside what is edited would be another one", text=step.before, position=statement.start)
+
+
+_LINE_END = re.compile(r"\r\n|\n|\r")
+
+
+def _prove_line_ends(step: Step) -> None:
+    """Prove that new lines end as lines of the file do."""
+    had = set(_LINE_END.findall(step.before))
+    new = {end for _, _, text in step.splices for end in _LINE_END.findall(text)}
+    if had and not new <= had and not ("\r" in step.before and "\n" not in step.before and not new):
+        raise UnprovenError("a new line would end otherwise than those of the file", text=step.before, position=_first(step.splices))
+
+
+def _prove_comments(before: Data, after: Data, moves: _Moves, step: Step) -> None:
+    """Prove that comments outside of what is edited are comments still, and belong to what they belonged to."""
+    there = set(after.comments)
+    text, now = step.before, step.after
+    for start, end in before.comments:
+        if moves.touched(start, end) or moves.gone(start):
+            continue
+        at = moves.moved(start)
+        if (at, at + end - start) not in there:
+            raise UnprovenError("a comment would not be one any more", text=text, position=start)
+        line = text.rfind("\n", 0, start) + 1
+        if text[line:start].strip(f" \t{BOM}"):
+            held = line + len(text[line:start].rstrip()) - 1
+            if not moves.gone(held) and ("\n" in now[moves.moved(held) : at] or _parted(now, moves.moved(held) + 1, at, step)):
+                raise UnprovenError("a comment would stand behind something else", text=text, position=start)
+            continue
+        follows = _following(before, end)
+        if follows is None or moves.gone(follows) or _has_gap(text, end, follows):
+            continue
+        if _following(after, at + end - start) != moves.moved(follows):
+            raise UnprovenError("a comment would stand above something else", text=text, position=start)
+
+
+def _parted(now: str, start: int, end: int, step: Step) -> bool:
+    """Say whether what was put between a value and the comment behind it is more than a comma or the value itself."""
+    between = now[start:end].strip().strip(",")
+    operation = step.operation
+    adds = isinstance(operation, KeyOperation) and operation.add is not None
+    adds = adds or (isinstance(operation, CodeOperation) and operation.item is not None and operation.item.add is not None)
+    return bool(between) and adds
+
+
+def _following(data: Data, position: int) -> int | None:
+    """Return where the next thing stands that is no comment."""
+    for start, end in [*data.comments, (len(data.text), len(data.text))]:
+        if end <= position:
+            continue
+        piece = data.text[position:start]
+        if piece.strip():
+            return position + len(piece) - len(piece.lstrip())
+        position = end
+    return None
+
+
+def _has_gap(text: str, start: int, end: int) -> bool:
+    """Say whether an empty line stands between a comment and what follows: it is a comment of its own."""
+    return re.search(r"\n[ \t]*\r?\n", text[start:end]) is not None

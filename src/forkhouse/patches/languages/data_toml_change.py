@@ -1,0 +1,218 @@
+"""Add and remove keys and tables of TOML, which may stand at several places of a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from forkhouse.errors import PatchConflictError
+from forkhouse.patches.languages import data_flow as flow
+from forkhouse.patches.languages import key_steps
+from forkhouse.patches.languages.data import BOM, Kind, Style, look
+from forkhouse.patches.languages.data_change import Change
+from forkhouse.patches.languages.data_write import key_written, value_seen, written
+
+if TYPE_CHECKING:
+    from forkhouse.patches.edits import KeyOperation
+    from forkhouse.patches.languages import Splice
+    from forkhouse.patches.languages.data import Data, Place, Statement, Value
+
+Path = tuple[str | int, ...]
+
+
+def path_of(data: Data, document: int, steps: tuple[int, ...]) -> Path:
+    """Return the path of an entry as statements name it."""
+    value = data.documents[document]
+    path: list[str | int] = []
+    for step in steps:
+        entry = value.entries[step]
+        path.append(step if entry.name is None else entry.name)
+        value = entry.value
+    return tuple(path)
+
+
+def added(data: Data, operation: KeyOperation) -> tuple[Change, ...]:
+    """Return what adds a key to a table. Raises PatchConflictError."""
+    *parents, last = key_steps(operation.path)
+    steps: tuple[int, ...] = ()
+    holder: Value = data.documents[0]
+    if parents:
+        parent = look(data, ".".join(f'"{step}"' for step in parents))
+        if parent is None:
+            return ()
+        steps, holder = parent.steps, parent.entry.value
+    if operation.document not in {None, 0}:
+        message = "A file of TOML is one document."
+        raise PatchConflictError(message)
+    if holder.kind is not Kind.MAPPING:
+        held = "an array: use `item: {add}`" if holder.kind is Kind.SEQUENCE else "no table"
+        message = f"{operation.path}: what should hold {last} is {held}."
+        raise PatchConflictError(message)
+    in_flow = holder.style is Style.FLOW
+    new = f"{key_written(last, 'toml', flow=in_flow)} = {written(operation.value, 'toml', flow=in_flow)}"
+    splices = _padded(data, holder, new) if in_flow else [_in_table(data, path_of(data, 0, steps), new)]
+    return (
+        Change(
+            what="append",
+            document=0,
+            steps=steps,
+            key=("scalar", None, ("text", last)),
+            value=value_seen(operation.value, "toml"),
+            splices=tuple(splices),
+        ),
+    )
+
+
+def _padded(data: Data, holder: Value, new: str) -> list[Splice]:
+    """Put a key last in an inline table; an empty one gets the blanks that are usual there."""
+    if not holder.entries and not data.text[holder.body + 1 : holder.end - 1].strip():
+        return [(holder.body + 1, holder.end - 1, f" {new} ")]
+    return flow.added(data, holder, new)
+
+
+def _in_table(data: Data, path: Path, new: str) -> Splice:
+    """Put a line behind the last key of a table, which may have a header, dotted keys, or neither."""
+    text = data.text
+    header = next((number for number, one in enumerate(data.statements) if one.value is None and one.path == path), None)
+    if header is None and not path:
+        header = -1
+    if header is not None:
+        own = [one for one in data.statements if one.header == header and one.value is not None]
+        if own:
+            return _behind(data, own[-1], new)
+        if header >= 0:
+            return _behind(data, data.statements[header], new)
+        return _at_the_head(data, new)
+    dotted = [one for one in data.statements if one.value is not None and one.path[: len(path)] == path and len(one.keys) > 1]
+    if dotted:
+        last = dotted[-1]
+        # The part of its dotted key that names the table; the rest is below it.
+        depth = len(last.keys) - (len(last.path) - len(path))
+        prefix = text[last.start : last.keys[depth - 1][1]]
+        return _behind(data, last, f"{prefix}.{new}")
+    below = next((one for one in data.statements if one.value is None and one.path[: len(path)] == path), None)
+    if below is None or any(isinstance(step, int) for step in path):
+        message = "The table has no place of its own in the file. Use an `anchor`."
+        raise PatchConflictError(message)
+    names = text[below.keys[0][0] : below.keys[len(path) - 1][1]]
+    start = _above(data, below.start)
+    newline = flow.newline_at(text, below.start)
+    return start, start, f"[{names}]{newline}{new}{newline}{newline}"
+
+
+def _behind(data: Data, statement: Statement, new: str) -> Splice:
+    """Put a line below a statement, behind the comment on its last line."""
+    stop = flow.line_end(data.text, statement.end)
+    indent = flow.prefix(data.text, statement.start) or ""
+    return stop, stop, f"{flow.newline_at(data.text, statement.end)}{indent}{new}"
+
+
+def _at_the_head(data: Data, new: str) -> Splice:
+    """Put a line above the first header, or into a file without any statement."""
+    text = data.text
+    newline = flow.newline_at(text, 0)
+    if not data.statements:
+        gap = newline if text.removeprefix(BOM) and not text.endswith("\n") else ""
+        return len(text), len(text), f"{gap}{new}{newline}"
+    start = _above(data, data.statements[0].start)
+    return start, start, f"{new}{newline}{newline}"
+
+
+def _above(data: Data, start: int) -> int:
+    """Return where the comments begin that stand right above a line, or the line itself."""
+    text = data.text
+    at = flow.line_start(text, start)
+    lines = {flow.line_start(text, comment): comment for comment, _ in data.comments}
+    while at > 0:
+        above = flow.line_start(text, at - 1)
+        comment = lines.get(above)
+        if above == at or comment is None or flow.prefix(text, comment) is None:
+            break
+        at = above
+    return at
+
+
+def removed(data: Data, place: Place, said: str) -> Change:
+    """Return what takes a key, a table or an item out. Raises PatchConflictError for what would leave more or less than it says."""
+    holder = place.holder
+    if holder.style is Style.FLOW:
+        return _change(place, flow.removed(data, holder, place.steps[-1]))
+    if place.entry.start >= 0:
+        return _change(place, _line_removed(data, place))
+    path = path_of(data, place.document, place.steps)
+    if place.entry.name is None and len(holder.entries) == 1:
+        message = f"{said} is the only table of its array; without it the array would be gone too. Remove the array."
+        raise PatchConflictError(message)
+    return _change(place, _table_removed(data, path, said))
+
+
+def _change(place: Place, splices: list[Splice]) -> Change:
+    return Change(what="remove", document=place.document, steps=place.steps, splices=tuple(splices))
+
+
+def _line_removed(data: Data, place: Place) -> list[Splice]:
+    text, entry = data.text, place.entry
+    statement = next(one for one in data.statements if one.start == entry.start)
+    if len(statement.keys) > 1 and _is_last_below(data, statement):
+        # The table that its dotted key makes would be gone with it.
+        return [(statement.keys[-2][1], statement.end, " = {}")]
+    return [(flow.line_start(text, entry.start), flow.next_line(text, entry.end), "")]
+
+
+def _is_last_below(data: Data, statement: Statement) -> bool:
+    table = statement.path[:-1]
+    return not any(one is not statement and one.path[: len(table)] == table for one in data.statements)
+
+
+def _table_removed(data: Data, path: Path, said: str) -> list[Splice]:
+    """Take out all statements of a table; the table that held it stays, by a header of its own where it has none."""
+    text = data.text
+    gone = [number for number, one in enumerate(data.statements) if one.path[: len(path)] == path]
+    splices: list[Splice] = []
+    for first, last in _runs(data, gone):
+        begin, end = data.statements[first], data.statements[last]
+        start, stop = flow.line_start(text, begin.start), flow.next_line(text, end.end)
+        if begin.value is None:
+            stop = _over_blank_lines(text, start, stop)
+        splices.append((start, stop, ""))
+    holder = path[:-1] if isinstance(path[-1], str) else path[:-2]
+    rest = [one for number, one in enumerate(data.statements) if number not in gone]
+    if holder and not any(one.path[: len(holder)] == holder for one in rest):
+        begin = data.statements[gone[0]]
+        if any(isinstance(step, int) for step in holder):
+            message = f"{said}: the table that holds it would be gone with it. Use an `anchor`."
+            raise PatchConflictError(message)
+        start, stop, _ = splices[0]
+        if begin.value is None:
+            names = text[begin.keys[0][0] : begin.keys[len(holder) - 1][1]]
+            splices[0] = (start, stop, f"[{names}]{flow.newline_at(text, begin.start)}")
+        else:
+            depth = len(begin.keys) - (len(begin.path) - len(holder))
+            if depth < 1:
+                message = f"{said}: the table that holds it would be gone with it. Use an `anchor`."
+                raise PatchConflictError(message)
+            splices[0] = (start, stop, f"{text[start : begin.keys[depth - 1][1]]} = {{}}{flow.newline_at(text, begin.start)}")
+    return splices
+
+
+def _runs(data: Data, gone: list[int]) -> list[tuple[int, int]]:
+    """Group statements that follow one another under one header; a comment between two tables is in no group."""
+    runs: list[tuple[int, int]] = []
+    for number in gone:
+        statement = data.statements[number]
+        if runs and runs[-1][1] == number - 1 and statement.value is not None and statement.header == data.statements[runs[-1][1]].header:
+            runs[-1] = (runs[-1][0], number)
+        else:
+            runs.append((number, number))
+    return runs
+
+
+def _over_blank_lines(text: str, start: int, stop: int) -> int:
+    """Return where the empty lines behind a table end, if the lines before it end with an empty one too, or with nothing."""
+    before = text[:start].removeprefix(BOM)
+    if before and not before.replace("\r", "").endswith("\n\n"):
+        return stop
+    while True:
+        end = flow.next_line(text, stop)
+        if end == stop or text[stop:end].strip():
+            return stop
+        stop = end

@@ -1,0 +1,242 @@
+"""Read YAML with positions, through PyYAML's own scanner and parser."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from typing import TYPE_CHECKING
+
+import yaml
+
+from forkhouse.patches.languages.data import Data, Entry, Kind, Style, Value, refused
+
+if TYPE_CHECKING:
+    from forkhouse.patches.languages import Span
+
+_PREFIX = "tag:yaml.org,2002:"
+_STANDARD = {f"{_PREFIX}{name}": name for name in ("null", "bool", "int", "float", "timestamp", "str")}
+_COMMENT = re.compile("#[^\n\r\x85\u2028\u2029]*")
+_HEADER = re.compile(r"[|>][+\-0-9]*")
+_HEADER_COMMENT = re.compile("[|>][+\\-0-9]*[ \t]+(#[^\n\r\x85\u2028\u2029]*)")
+BREAKS = " \t\r\n\x85\u2028\u2029"
+
+
+class _Recorder(yaml.SafeLoader):
+    """A loader that keeps the tokens that its parser took."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.taken: list[yaml.Token] = []
+
+    def get_token(self) -> yaml.Token:
+        token: yaml.Token = super().get_token()  # type: ignore[no-untyped-call]
+        self.taken.append(token)
+        return token
+
+
+Raw = tuple[yaml.Event, list["Raw"], yaml.Event]
+
+
+def read(text: str) -> Data:
+    """Read YAML. Raises PatchConflictError for what PyYAML cannot read."""
+    try:
+        loader = _Recorder(text)
+        raws = _raw_documents(loader)
+        for _ in yaml.compose_all(text, Loader=yaml.SafeLoader):  # aliases without an anchor, an anchor given twice
+            pass
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise refused(text, "yaml", mark.index if mark else 0, f"{error.problem or error.context}") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise refused(text, "yaml", 0, str(error).replace("\n", " ")) from error
+    builder = _Builder(text, loader)
+    return Data(text=text, language="yaml", documents=tuple(builder.value(raw) for raw in raws), comments=builder.comments())
+
+
+def scalar_seen(text: str, tag: str, loader: yaml.SafeLoader) -> object:
+    """Return the type that a scalar has for PyYAML, and its value as text."""
+    name = _STANDARD.get(tag)
+    if name is None:
+        return (tag, text)
+    if name == "str":
+        return ("text", text)
+    try:
+        built = loader.construct_object(yaml.ScalarNode(tag, text))
+    except (yaml.YAMLError, ValueError, KeyError, OverflowError):
+        return (tag, text)
+    return plain_seen(built)
+
+
+def plain_seen(built: object) -> object:
+    """Return the type and the text of a value of Python."""
+    name = {"NoneType": "null", "str": "text"}.get(type(built).__name__, type(built).__name__)
+    return (name, str(built) if isinstance(built, str) else repr(built))
+
+
+def _raw_documents(loader: _Recorder) -> list[Raw]:
+    documents = []
+    while not loader.check_event(yaml.StreamEndEvent):
+        event = loader.get_event()
+        if isinstance(event, yaml.StreamStartEvent | yaml.DocumentStartEvent | yaml.DocumentEndEvent):
+            continue
+        documents.append(_raw(loader, event))
+    loader.get_event()
+    return documents
+
+
+def _raw(loader: _Recorder, event: yaml.Event) -> Raw:
+    if not isinstance(event, yaml.CollectionStartEvent):
+        return event, [], event
+    children = []
+    while not isinstance(inner := loader.get_event(), yaml.CollectionEndEvent):
+        children.append(_raw(loader, inner))
+    return event, children, inner
+
+
+class _Builder:
+    """Makes values of events, with the places of the tokens that the parser took."""
+
+    def __init__(self, text: str, loader: _Recorder) -> None:
+        self.text = text
+        self.loader = loader
+        self.tokens = sorted(loader.taken, key=lambda token: token.start_mark.index)
+        self.starts = [token.start_mark.index for token in self.tokens]
+        self.dashes = self._places(yaml.BlockEntryToken)
+        self.colons = self._places(yaml.ValueToken)
+        self.commas = self._places(yaml.FlowEntryToken)
+        self.questions = {
+            token.start_mark.index for token in self.tokens if isinstance(token, yaml.KeyToken) and token.end_mark.index > token.start_mark.index
+        }
+        self.marks = sorted(self.questions)
+
+    def _places(self, kind: type[yaml.Token]) -> list[int]:
+        return [token.start_mark.index for token in self.tokens if isinstance(token, kind)]
+
+    def comments(self) -> tuple[Span, ...]:
+        found: list[Span] = []
+        begun = 0
+        for token in self.tokens:
+            start, end = token.start_mark.index, token.end_mark.index
+            found += [match.span() for match in _COMMENT.finditer(self.text, begun, max(begun, start))]
+            if isinstance(token, yaml.ScalarToken) and token.style in {"|", ">"} and (header := _HEADER_COMMENT.match(self.text, start)):
+                found.append(header.span(1))
+            begun = max(begun, end)
+        found += [match.span() for match in _COMMENT.finditer(self.text, begun)]
+        return tuple(found)
+
+    def value(self, raw: Raw) -> Value:
+        event, children, last = raw
+        start = event.start_mark.index
+        if isinstance(event, yaml.AliasEvent):
+            end = event.end_mark.index
+            return Value(kind=Kind.ALIAS, style=Style.LINE, start=start, end=end, body=start, lead=end, anchor=event.anchor)
+        body, properties = self._after_properties(event)
+        if isinstance(event, yaml.ScalarEvent):
+            return self._scalar(event, start, body, properties)
+        tag = str(event.tag or f"{_PREFIX}{'map' if isinstance(event, yaml.MappingStartEvent) else 'seq'}")
+        if isinstance(event, yaml.MappingStartEvent):
+            kind = Kind.MAPPING
+            entries = tuple(self._pair(key, value) for key, value in zip(children[::2], children[1::2], strict=True))
+        else:
+            kind = Kind.SEQUENCE
+            entries = tuple(self._item(child, dashed=not event.flow_style) for child in children)
+        style = Style.BLOCK
+        if event.flow_style:
+            style = Style.FLOW if self.text[body : body + 1] in {"[", "{"} else Style.PAIR
+        end = last.end_mark.index if style is Style.FLOW else max([body, *(entry.end for entry in entries)])
+        if style is Style.PAIR and entries:
+            start = body = entries[0].start
+        commas: tuple[int, ...] = ()
+        if style is Style.FLOW:
+            inside = self.commas[bisect_left(self.commas, body) : bisect_left(self.commas, end)]
+            commas = tuple(comma for comma in inside if not any(entry.start <= comma < entry.end for entry in entries))
+        lead = properties if properties > start and style is Style.BLOCK else end
+        return Value(
+            kind=kind, style=style, start=start, end=end, body=body, lead=lead, tag=tag, anchor=event.anchor, entries=entries, commas=commas
+        )
+
+    def _after_properties(self, event: yaml.Event) -> tuple[int, int]:
+        """Return where the content of a node begins, and where its tag and anchor end."""
+        start = event.start_mark.index
+        if event.anchor is None and event.tag is None:
+            return start, start
+        position = bisect_left(self.starts, start)
+        wanted = (event.anchor is not None) + (event.tag is not None)
+        end = start
+        while position < len(self.tokens) and wanted:
+            token = self.tokens[position]
+            if isinstance(token, yaml.AnchorToken | yaml.TagToken):
+                wanted -= 1
+                end = token.end_mark.index
+            position += 1
+        while position < len(self.tokens) and isinstance(self.tokens[position], yaml.BlockMappingStartToken | yaml.BlockSequenceStartToken):
+            position += 1
+        body = self.tokens[position].start_mark.index if position < len(self.tokens) else end
+        return max(body, end), end
+
+    def _scalar(self, event: yaml.ScalarEvent, start: int, body: int, properties: int) -> Value:
+        tag = event.tag or ""
+        if not tag or tag == "!":
+            tag = str(self.loader.resolve(yaml.ScalarNode, event.value, event.implicit))
+        read = scalar_seen(event.value, tag, self.loader)
+        end = lead = event.end_mark.index
+        style = Style.LINE
+        if event.style in {"|", ">"}:
+            style = Style.LITERAL
+            header = _HEADER.match(self.text, body)
+            assert header is not None  # noqa: S101  # the scanner saw it
+            lead = header.end()
+            trimmed = len(self.text[:end].rstrip(BREAKS))
+            if "+" in header[0]:  # the empty lines at its end are part of it, and the last line end stays where it is
+                trimmed = end - 1 if self.text[end - 1 : end] in {"\n", "\r"} else end
+                trimmed -= self.text[trimmed - 1 : end] == "\r\n"
+            end = max(lead, trimmed)
+        elif event.style is None and not event.value and self.text[body:end].strip() == "":
+            style, end = Style.EMPTY, max(start, properties)
+            body = lead = end
+        return Value(kind=Kind.SCALAR, style=style, start=start, end=end, body=body, lead=lead, tag=tag, read=read, anchor=event.anchor)
+
+    def _item(self, raw: Raw, *, dashed: bool) -> Entry:
+        value = self.value(raw)
+        if not dashed:
+            return Entry(start=value.start, end=value.end, value=value)
+        dash = self.dashes[bisect_left(self.dashes, value.start) - 1]
+        return Entry(start=dash, end=max(value.end, dash + 1), value=_placed(value, dash + 1), sign=dash + 1)
+
+    def _pair(self, raw_key: Raw, raw_value: Raw) -> Entry:
+        key, value = self.value(raw_key), self.value(raw_value)
+        position = bisect_left(self.colons, key.end)
+        colon = self.colons[position] if position < len(self.colons) and self.colons[position] <= value.start else None
+        mark = bisect_left(self.marks, max(key.start, 1)) - 1
+        question = self.marks[mark] if mark >= 0 and not self._token_between(self.marks[mark], key.start) else None
+        if key.start in self.questions:  # a key of which nothing is written
+            question = key.start
+        start = key.start if question is None else question
+        sign = None if colon is None else colon + 1
+        bound = max(key.end, start + (question is not None)) if sign is None else sign
+        value = _placed(value, bound)
+        read = key.read if key.kind is Kind.SCALAR else None
+        name = None
+        if isinstance(read, tuple):
+            name = str(read[1]) if read[0] == "text" else self.text[key.body : key.end]
+        return Entry(
+            start=start, end=max(value.end, bound), value=value, key=key, name=name, sign=sign, explicit=question is not None
+        )
+
+    def _token_between(self, start: int, end: int) -> bool:
+        inside = self.tokens[bisect_left(self.starts, start) : bisect_left(self.starts, end)]
+        return any(
+            not isinstance(token, yaml.KeyToken | yaml.BlockMappingStartToken | yaml.BlockSequenceStartToken)
+            or token.start_mark.index not in {start}
+            for token in inside
+            if token.end_mark.index > token.start_mark.index
+        )
+
+
+def _placed(value: Value, bound: int) -> Value:
+    """Put a value of which nothing is written where its sign ends."""
+    if value.style is not Style.EMPTY or value.end > value.start:
+        return value
+    return Value(
+        kind=value.kind, style=value.style, start=bound, end=bound, body=bound, lead=bound, tag=value.tag, read=value.read, anchor=value.anchor
+    )
