@@ -163,6 +163,6 @@ def test_changes_the_requirements_of_a_project_and_keeps_its_style() -> None:
         edited("[project]\nname = \n", "requirements", "- requirement: {remove: six}\n")
 
 
-def test_toml_that_its_library_does_not_write_as_it_stands_is_left_alone() -> None:
-    with pytest.raises(PatchConflictError, match="does not write this file as it stands"):
-        edited("[[many]]\nb = 1\n[top]\na = 1\n[[many]]\nb = 2\n", "toml", "- {set: top.a, value: 2}\n")
+def test_toml_whose_tables_other_tables_interrupt_is_changed_in_place() -> None:
+    new = edited("[[many]]\nb = 1\n[top]\na = 1\n[[many]]\nb = 2\n", "toml", "- {set: top.a, value: 2}\n")
+    assert new == "[[many]]\nb = 1\n[top]\na = 2\n[[many]]\nb = 2\n"

@@ -9,6 +9,8 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from forkhouse.documents import Document
 from forkhouse.lock import Form, RequirementText
+from forkhouse.errors import PatchConflictError
+from forkhouse.patches.languages import key_steps
 from forkhouse.patches.values import Given
 
 if TYPE_CHECKING:
@@ -273,9 +275,10 @@ class KeyOperation(Document):
         if (self.remove is None) != ("value" in self.model_fields_set):
             message = "`value` belongs to `set` and `add`, and they need it"
             raise ValueError(message)
-        if not self.path.replace(".", "").replace('"', ""):
-            message = "a path needs a name"
-            raise ValueError(message)
+        try:
+            key_steps(self.path)
+        except PatchConflictError as error:
+            raise ValueError(str(error)) from error
         return self
 
 

@@ -49,6 +49,8 @@ class Style(Enum):
     """A scalar that stands where it begins."""
     EMPTY = auto()
     """A null of which nothing is written."""
+    DOTTED = auto()
+    """An inline table of TOML with dotted keys, so that what belongs together may stand apart."""
     TABLE = auto()
     """A table of TOML, by its header, by headers below it, or by dotted keys; or an array of such."""
 

@@ -140,6 +140,8 @@ def _put(data: Data, entry: Entry, new: str) -> list[Splice]:
     if entry.sign is None and entry.key is not None:
         # A key of YAML that has no colon: in a flow mapping, or behind a question mark.
         end = entry.key.end if entry.key.style is not Style.EMPTY else entry.end
+        if not entry.explicit and "\n" in text[entry.key.start : end]:
+            return [(entry.key.start, entry.key.start, "? "), (end, end, f" : {new}")]
         if not entry.explicit or "\n" not in text[end:] or _in_flow(data, entry):
             return [(end, end, f": {new}")]
         stop = flow.line_end(text, end)
@@ -198,13 +200,17 @@ def _added(data: Data, operation: KeyOperation) -> tuple[Change, ...]:
         held = "a list: use `item: {add}`" if holder.kind is Kind.SEQUENCE else "no mapping"
         message = f"{operation.path}: what should hold {last} is {held}."
         raise PatchConflictError(message)
-    if any(entry.key is not None and entry.key.tag not in {"", _TEXT, _MERGE} for entry in holder.entries):
+    unlike = any(entry.key is not None and entry.key.tag not in {"", _TEXT, _MERGE} for entry in holder.entries)
+    if unlike and key_written(last, data.language, flow=True) != last:
         message = f"{operation.path}: keys there are no texts, so it cannot be told what {last} should be. Use an `anchor`."
         raise PatchConflictError(message)
     in_flow = _is_flow((*holders, holder))
     key = key_written(last, data.language, flow=in_flow)
     new = f"{key}: {written(operation.value, data.language, flow=in_flow)}"
-    splices = flow.added(data, holder, new) if holder.style is Style.FLOW else [_below(data, holder, new)]
+    if holder.style is Style.PAIR:
+        splices = [(holder.start, holder.start, "{"), (holder.end, holder.end, f", {new}}}")]
+    else:
+        splices = flow.added(data, holder, new) if holder.style is Style.FLOW else [_below(data, holder, new)]
     return (
         Change(
             what="append",
@@ -237,9 +243,6 @@ def _nothing(at: int) -> Value:
 def _below(data: Data, holder: Value, new: str) -> Splice:
     """Put a line below the last entry of a block, as far to the right as the first one."""
     text = data.text
-    if holder.style is not Style.BLOCK or not holder.entries:
-        message = "A mapping without braces in a list can hold one key only. Use an `anchor`."
-        raise PatchConflictError(message)
     stop = flow.line_end(text, holder.entries[-1].end)
     if not flow.is_blank(data, holder.entries[-1].end, stop):
         message = "Something stands behind the last entry, on its line. Use an `anchor`."
@@ -354,7 +357,10 @@ def _items(data: Data, change: PartChange) -> tuple[Change, ...]:
     changes: list[Change] = []
     for document, steps, holders, holder in _holder_places(data, change.of):
         what = change.of.said()
-        if holder.kind not in {Kind.SEQUENCE, Kind.MAPPING} or holder.style is Style.TABLE or (
+        if holder.style in {Style.TABLE, Style.DOTTED}:
+            message = f"{what} is made of tables with headers or dotted keys of their own. Use `add`, `set` and `remove` for their keys."
+            raise PatchConflictError(message)
+        if holder.kind not in {Kind.SEQUENCE, Kind.MAPPING} or (
             holder.kind is Kind.MAPPING and holder.style is not Style.FLOW
         ):
             message = f"{what} has no items that can be told apart here: it is {holder.what}. Use `set`, `add` and `remove` for keys."

@@ -27,7 +27,7 @@ def prove(step: Step) -> None:
     try:
         after = read(step.after, step.language)
     except PatchConflictError as error:
-        raise UnprovenError(f"the file cannot be read afterwards. {error}", text=step.after, position=_first(step.splices)) from error
+        raise UnprovenError(f"it leaves a file that is no {step.language} any more. {error}", text=step.after, position=_first(step.splices)) from error
     moves = _Moves(step.splices)
     plan = planned(step.before, step.operation, step.language)
     if plan is not None:

@@ -86,6 +86,15 @@ def _filled(value: Value, standard: object, scanner: _Scanner) -> Value:
         return _replaced(value, scalar_seen(standard), ())
     if value.kind is Kind.SEQUENCE and isinstance(standard, list) and len(standard) == len(value.entries):
         return _replaced(value, None, tuple(_filled_entry(entry, one, scanner) for entry, one in zip(value.entries, standard, strict=True)))
+    if value.style is Style.DOTTED:
+        inner = _Table()
+        for entry, names in zip(value.entries, scanner.dotted[value.start], strict=True):
+            table = inner
+            for name in names[:-1]:
+                table, _ = scanner.into(table, (), name, many=False)
+            table.entries[names[-1]] = entry
+        frozen = _frozen(inner, standard, scanner)
+        return _replaced(value, None, frozen.entries)
     names = [entry.name for entry in value.entries]
     if value.kind is Kind.MAPPING and isinstance(standard, dict) and names == list(standard):
         return _replaced(value, None, tuple(_filled_entry(entry, standard[entry.name], scanner) for entry in value.entries))
@@ -120,6 +129,8 @@ class _Scanner:
         self.comments: list[Span] = []
         self.statements: list[Statement] = []
         self.root = _Table()
+        self.dotted: dict[int, list[list[str]]] = {}
+        """The dotted keys of inline tables, by where those begin."""
 
     def refuse(self, at: int, what: str) -> NoReturn:
         raise refused(self.text, "toml", at, what)
@@ -172,11 +183,11 @@ class _Scanner:
         table, path = self.root, ()
         for position, name in enumerate(names):
             last = position == len(names) - 1
-            table, path = self._into(table, path, name, many=many and last)
+            table, path = self.into(table, path, name, many=many and last)
         self.statements.append(Statement(start=start, end=end, path=path, header=len(self.statements), keys=tuple(spans)))
         return end, table, path
 
-    def _into(self, table: _Table, path: tuple[str | int, ...], name: str, *, many: bool) -> tuple[_Table, tuple[str | int, ...]]:
+    def into(self, table: _Table, path: tuple[str | int, ...], name: str, *, many: bool) -> tuple[_Table, tuple[str | int, ...]]:
         held = table.entries.get(name)
         if held is None:
             new = _Table()
@@ -195,7 +206,7 @@ class _Scanner:
         sign = at + 1
         value = self._value(self._blank(sign))
         for name in names[:-1]:
-            table, path = self._into(table, path, name, many=False)
+            table, path = self.into(table, path, name, many=False)
         table.entries[names[-1]] = Entry(start=start, end=value.end, value=value, name=names[-1], sign=sign)
         self.statements.append(
             Statement(start=start, end=value.end, path=(*path, names[-1]), header=header, keys=tuple(spans), value=value)
@@ -216,27 +227,33 @@ class _Scanner:
     def _holder(self, start: int, kind: Kind, close: str) -> Value:
         entries: list[Entry] = []
         commas: list[int] = []
+        keys: list[list[str]] = []
         at = self._skip(start + 1)
         while self.text[at : at + 1] != close:
             if kind is Kind.SEQUENCE:
                 value = self._value(at)
                 entries.append(Entry(start=at, end=value.end, value=value))
             else:
-                entries.append(self._pair(at, entries))
+                names, _, colon = self._key(at)
+                keys.append(names)
+                value = self._value(self._skip(colon + 1))
+                entries.append(Entry(start=at, end=value.end, value=value, name=names[-1], sign=colon + 1))
             at = self._skip(entries[-1].end)
             if self.text[at : at + 1] == ",":
                 commas.append(at)
                 at = self._skip(at + 1)
             elif self.text[at : at + 1] != close:
                 self.refuse(at, f"a comma or {close} is expected there")
+        dotted = any(len(names) > 1 for names in keys)
+        if dotted:
+            self.dotted[start] = keys
         return Value(
-            kind=kind, style=Style.FLOW, start=start, end=at + 1, body=start, lead=at + 1, entries=tuple(entries), commas=tuple(commas)
+            kind=kind,
+            style=Style.DOTTED if dotted else Style.FLOW,
+            start=start,
+            end=at + 1,
+            body=start,
+            lead=at + 1,
+            entries=tuple(entries),
+            commas=tuple(commas),
         )
-
-    def _pair(self, start: int, _: list[Entry]) -> Entry:
-        names, _spans, at = self._key(start)
-        if len(names) > 1:
-            self.refuse(start, "a dotted key in an inline table is more than this engine reads")
-        sign = at + 1
-        value = self._value(self._skip(sign))
-        return Entry(start=start, end=value.end, value=value, name=names[0], sign=sign)

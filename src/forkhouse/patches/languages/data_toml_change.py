@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from forkhouse.patches.languages.data import Data, Place, Statement, Value
 
 Path = tuple[str | int, ...]
+_TANGLED = "{}: the inline table around it has dotted keys, so what belongs together may stand apart. Set a value, or use an `anchor`."
 
 
 def path_of(data: Data, document: int, steps: tuple[int, ...]) -> Path:
@@ -43,6 +44,8 @@ def added(data: Data, operation: KeyOperation) -> tuple[Change, ...]:
     if operation.document not in {None, 0}:
         message = "A file of TOML is one document."
         raise PatchConflictError(message)
+    if holder.style is Style.DOTTED or (parents and any(one.style is Style.DOTTED for one in parent.holders)):
+        raise PatchConflictError(_TANGLED.format(operation.path))
     if holder.kind is not Kind.MAPPING:
         held = "an array: use `item: {add}`" if holder.kind is Kind.SEQUENCE else "no table"
         message = f"{operation.path}: what should hold {last} is {held}."
@@ -82,11 +85,11 @@ def _in_table(data: Data, path: Path, new: str) -> Splice:
         if header >= 0:
             return _behind(data, data.statements[header], new)
         return _at_the_head(data, new)
-    dotted = [one for one in data.statements if one.value is not None and one.path[: len(path)] == path and len(one.keys) > 1]
+    # The part of a dotted key that names the table; the rest is below it.
+    depths = [(one, len(one.keys) - (len(one.path) - len(path))) for one in data.statements if one.path[: len(path)] == path and one.value]
+    dotted = [(one, depth) for one, depth in depths if 0 < depth < len(one.keys)]
     if dotted:
-        last = dotted[-1]
-        # The part of its dotted key that names the table; the rest is below it.
-        depth = len(last.keys) - (len(last.path) - len(path))
+        last, depth = dotted[-1]
         prefix = text[last.start : last.keys[depth - 1][1]]
         return _behind(data, last, f"{prefix}.{new}")
     below = next((one for one in data.statements if one.value is None and one.path[: len(path)] == path), None)
@@ -134,6 +137,8 @@ def _above(data: Data, start: int) -> int:
 def removed(data: Data, place: Place, said: str) -> Change:
     """Return what takes a key, a table or an item out. Raises PatchConflictError for what would leave more or less than it says."""
     holder = place.holder
+    if any(one.style is Style.DOTTED for one in place.holders):
+        raise PatchConflictError(_TANGLED.format(said))
     if holder.style is Style.FLOW:
         return _change(place, flow.removed(data, holder, place.steps[-1]))
     if place.entry.start >= 0:

@@ -46,7 +46,8 @@ def read(text: str) -> Data:
             pass
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise refused(text, "yaml", mark.index if mark else 0, f"{error.problem or error.context}") from error
+        said = "; ".join(part for part in (error.context, error.problem) if part)
+        raise refused(text, "yaml", mark.index if mark else 0, said) from error
     except (yaml.YAMLError, ValueError) as error:
         raise refused(text, "yaml", 0, str(error).replace("\n", " ")) from error
     builder = _Builder(text, loader)
@@ -108,6 +109,8 @@ class _Builder:
             token.start_mark.index for token in self.tokens if isinstance(token, yaml.KeyToken) and token.end_mark.index > token.start_mark.index
         }
         self.marks = sorted(self.questions)
+        self.named: dict[str, str | None] = {}
+        """What a path calls a key that is an alias of an anchor."""
 
     def _places(self, kind: type[yaml.Token]) -> list[int]:
         return [token.start_mark.index for token in self.tokens if isinstance(token, kind)]
@@ -187,6 +190,8 @@ class _Builder:
             assert header is not None  # noqa: S101  # the scanner saw it
             lead = header.end()
             trimmed = len(self.text[:end].rstrip(BREAKS))
+            if not event.value.rstrip("\n").rpartition("\n")[2].strip(" \t"):  # its last line is white space, and a part of it
+                trimmed = max(trimmed, len(self.text[:end].rstrip("\r\n")))
             if "+" in header[0]:  # the empty lines at its end are part of it, and the last line end stays where it is
                 trimmed = end - 1 if self.text[end - 1 : end] in {"\n", "\r"} else end
                 trimmed -= self.text[trimmed - 1 : end] == "\r\n"
@@ -194,7 +199,10 @@ class _Builder:
         elif event.style is None and not event.value and self.text[body:end].strip() == "":
             style, end = Style.EMPTY, max(start, properties)
             body = lead = end
-        return Value(kind=Kind.SCALAR, style=style, start=start, end=end, body=body, lead=lead, tag=tag, read=read, anchor=event.anchor)
+        value = Value(kind=Kind.SCALAR, style=style, start=start, end=end, body=body, lead=lead, tag=tag, read=read, anchor=event.anchor)
+        if event.anchor is not None:
+            self.named[event.anchor] = self._name(value)
+        return value
 
     def _item(self, raw: Raw, *, dashed: bool) -> Entry:
         value = self.value(raw)
@@ -215,13 +223,15 @@ class _Builder:
         sign = None if colon is None else colon + 1
         bound = max(key.end, start + (question is not None)) if sign is None else sign
         value = _placed(value, bound)
-        read = key.read if key.kind is Kind.SCALAR else None
-        name = None
-        if isinstance(read, tuple):
-            name = str(read[1]) if read[0] == "text" else self.text[key.body : key.end]
+        name = self.named.get(key.anchor or "") if key.kind is Kind.ALIAS else self._name(key)
         return Entry(
             start=start, end=max(value.end, bound), value=value, key=key, name=name, sign=sign, explicit=question is not None
         )
+
+    def _name(self, scalar: Value) -> str | None:
+        if not isinstance(scalar.read, tuple):
+            return None
+        return str(scalar.read[1]) if scalar.read[0] == "text" else self.text[scalar.body : scalar.end]
 
     def _token_between(self, start: int, end: int) -> bool:
         inside = self.tokens[bisect_left(self.starts, start) : bisect_left(self.starts, end)]

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from forkhouse.errors import PatchConflictError
 from forkhouse.patches.languages import Node
 from forkhouse.patches.languages import text as plain
-from forkhouse.patches.languages.data import entries, look, read
+from forkhouse.patches.languages.data import Kind, entries, look, read, values
 from forkhouse.patches.languages.data_change import matched
 from forkhouse.patches.languages.data_proof import prove
 
 if TYPE_CHECKING:
     from forkhouse.patches.edits import Selector
 
-__all__ = ["faults", "find", "matched", "prove"]
+__all__ = ["faults", "find", "inner_lines", "matched", "prove"]
 
 
 def find(text: str, selector: Selector, language: str) -> list[Node]:
@@ -50,3 +50,23 @@ def faults(text: str, language: str) -> int:
 
         return astgrep.faults(text, language)
     return 0
+
+
+def inner_lines(text: str, language: str) -> set[int]:
+    """Return the numbers, from 0, of the lines that begin inside a text of several lines of TOML; JSON has none.
+
+    In YAML it is the indentation of the whole text that its lines are read against, and they move together.
+    """
+    if language != "toml" or ("\"\"\"" not in text and "'''" not in text):
+        return set()
+    found: set[int] = set()
+    for code, shift in ((text, 0), (f"value = {text}", len("value = ")), (f"value = {{{text}}}", len("value = {"))):
+        try:
+            data = read(code, language)
+        except PatchConflictError:
+            continue
+        for value in (value for statement in data.statements if statement.value is not None for value in values(statement.value)):
+            first, last = (text.count("\n", 0, place - shift) for place in (value.start, value.end))
+            found.update(range(first + 1, last + 1) if value.kind is Kind.SCALAR else ())
+        break
+    return found

@@ -1,23 +1,24 @@
-"""TOML, through tomlkit, which keeps comments, order and spelling."""
+"""TOML for those that ask for more than keys: what an array of texts holds, and where; and tomlkit's documents."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import Matched, key_steps, whole
-from forkhouse.patches.languages.text import find
+from forkhouse.patches.languages import Matched, data_flow, key_steps, whole
+from forkhouse.patches.languages.data import Kind, Style, look
+from forkhouse.patches.languages.data import read as data_of
+from forkhouse.patches.languages.data_write import text_written as written_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tomlkit import TOMLDocument
-    from tomlkit.items import Array
 
-    from forkhouse.patches.edits import KeyOperation, PartChange
-    from forkhouse.patches.languages import Step
-
-__all__ = ["change_document", "change_items", "change_key", "faults", "find", "read"]
+    from forkhouse.patches.edits import KeyOperation
+    from forkhouse.patches.languages import Span, Splice
+    from forkhouse.patches.languages.data import Data, Value
 
 
 def read(text: str) -> TOMLDocument:
@@ -112,49 +113,72 @@ def change_key(text: str, operation: KeyOperation) -> Matched:
     return change_document(text, change)
 
 
-def items_of(text: str, path: str) -> list[object] | None:
-    """Return what an array holds, None where there is no array."""
-    *parents, last = key_steps(path)
-    table = _holder(read(text).unwrap(), tuple(parents))
-    found = table.get(last) if table is not None else None
-    return found if isinstance(found, list) else None
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Item:
+    """A text in an array of TOML."""
+
+    span: Span
+    """Where it stands, with its quotes."""
+    text: str
+    """What it says."""
 
 
-def value_of(said: str) -> object:
-    """Read one value. Raises PatchConflictError for what is none."""
-    return read(f"value = {said}\n").unwrap()["value"]
+def keys_of(text: str, path: str) -> tuple[str, ...]:
+    """Return the names of the keys of a table, in order; none where there is no table. Raises PatchConflictError for what is no TOML."""
+    data = data_of(text, "toml")
+    holder = data.documents[0]
+    if path:
+        place = look(data, path)
+        if place is None or place.entry.value.kind is not Kind.MAPPING:
+            return ()
+        holder = place.entry.value
+    return tuple(entry.name for entry in holder.entries if entry.name is not None)
 
 
-def change_items(text: str, change: PartChange) -> Matched:
-    """Add, remove or replace an item of an array."""
-    *parents, last = key_steps(change.of.key or "")
+def texts_of(text: str, path: str) -> tuple[Item | None, ...] | None:
+    """Return the items of an array, None for each that is no text; None where there is no array at the path.
 
-    def changed(document: TOMLDocument) -> int:
-        table = _holder(document, tuple(parents))
-        array = table.get(last) if table is not None else None
-        if not isinstance(array, list):
-            return 0
-        items = cast("Array", array)
-        if change.add is not None:
-            items.append(value_of(change.add))
-            return 1
-        wanted = value_of(change.gone or "")
-        plain = items.unwrap()
-        positions = [position for position, item in enumerate(plain) if item == wanted and type(item) is type(wanted)]
-        for position in reversed(positions):
-            if change.with_ is None:
-                del items[position]
-            else:
-                items[position] = value_of(change.with_)
-        return len(positions)
-
-    return change_document(text, changed)
+    Raises PatchConflictError for what is no TOML.
+    """
+    holder = _array(data_of(text, "toml"), path)
+    if holder is None:
+        return None
+    found = []
+    for entry in holder.entries:
+        read_value = entry.value.read
+        is_text = isinstance(read_value, tuple) and read_value[0] == "text"
+        found.append(Item(span=(entry.start, entry.end), text=str(read_value[1])) if is_text and isinstance(read_value, tuple) else None)
+    return tuple(found)
 
 
-def inner_lines(text: str, language: str) -> set[int]:  # noqa: ARG001  # the protocol's signature
-    """Return none: what is put into such a file is a value, and no code."""
-    return set()
+def item_added(text: str, path: str, item: str) -> list[Splice]:
+    """Return what puts an item, as TOML writes it, last in an array. Raises PatchConflictError where there is no array."""
+    data = data_of(text, "toml")
+    return data_flow.added(data, _there(data, path), item)
 
 
-def prove(step: Step) -> None:  # the protocol's signature
-    """Raise UnprovenError unless only what was meant has changed."""
+def item_removed(text: str, path: str, position: int) -> list[Splice]:
+    """Return what takes one item out of an array, with its comma. Raises PatchConflictError where there is no array."""
+    data = data_of(text, "toml")
+    return data_flow.removed(data, _there(data, path), position)
+
+
+def text_written(said: str, *, like: str = "") -> str:
+    """Write a text in quotes: in those of `like`, an item as it stands, where they can hold it."""
+    if like.startswith("'") and not like.startswith("'''") and said.isprintable() and "'" not in said:
+        return f"'{said}'"
+    return written_text(said, "toml", flow=True)
+
+
+def _array(data: Data, path: str) -> Value | None:
+    place = look(data, path)
+    value = place.entry.value if place is not None else None
+    return value if value is not None and value.kind is Kind.SEQUENCE and value.style is Style.FLOW else None
+
+
+def _there(data: Data, path: str) -> Value:
+    holder = _array(data, path)
+    if holder is None:
+        message = f"{path} is no array."
+        raise PatchConflictError(message)
+    return holder
