@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -53,7 +53,7 @@ class PlainNumber(int):
     spelling: str
     """As it stands in the document."""
 
-    def __new__(cls, value: int, spelling: str) -> PlainNumber:
+    def __new__(cls, value: int, spelling: str) -> Self:
         """Take a number and how it is written."""
         number = super().__new__(cls, value)
         number.spelling = spelling

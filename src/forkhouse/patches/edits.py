@@ -8,8 +8,8 @@ from packaging.requirements import Requirement
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from forkhouse.documents import Document
-from forkhouse.lock import Form, RequirementText
 from forkhouse.errors import PatchConflictError
+from forkhouse.lock import Form, RequirementText
 from forkhouse.patches.languages import key_steps
 from forkhouse.patches.values import Given
 

@@ -94,9 +94,11 @@ def matched(text: str, operation: Operation, language: str) -> Matched:
             return change_requirement(text, operation.requirement)
         case EntryPointsOperation():
             return remove_group(text, operation.remove.group)
-        case KeyOperation() | CodeOperation() if language in LANGUAGES:
+        case KeyOperation():
             return keyed.matched(text, operation, language)
-        case KeyOperation() | CodeOperation():
+        case CodeOperation() if language in LANGUAGES:
+            return keyed.matched(text, operation, language)
+        case CodeOperation():
             found = changes(text, operation, language)
             return Matched(matches=len(found), splices=tuple(splice for each in found for splice in each))
 

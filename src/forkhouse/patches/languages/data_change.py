@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from forkhouse.errors import PatchConflictError
 from forkhouse.patches.edits import CodeOperation, KeyOperation, PartChange, Selector
-from forkhouse.patches.languages import Matched, data_flow as flow, key_steps
+from forkhouse.patches.languages import Matched, key_steps
+from forkhouse.patches.languages import data_flow as flow
 from forkhouse.patches.languages.data import Kind, Place, Style, chosen, entries, is_merged, look, normal, read, seen, values
 from forkhouse.patches.languages.data_write import key_written, value_seen, written
 
@@ -160,9 +161,7 @@ def _put(data: Data, entry: Entry, new: str) -> list[Splice]:
 
 
 def _in_flow(data: Data, entry: Entry) -> bool:
-    return any(
-        value.style is Style.FLOW and value.start < entry.start < value.end for top in data.documents for value in values(top)
-    )
+    return any(value.style is Style.FLOW and value.start < entry.start < value.end for top in data.documents for value in values(top))
 
 
 def _added(data: Data, operation: KeyOperation) -> tuple[Change, ...]:
@@ -360,9 +359,7 @@ def _items(data: Data, change: PartChange) -> tuple[Change, ...]:
         if holder.style in {Style.TABLE, Style.DOTTED}:
             message = f"{what} is made of tables with headers or dotted keys of their own. Use `add`, `set` and `remove` for their keys."
             raise PatchConflictError(message)
-        if holder.kind not in {Kind.SEQUENCE, Kind.MAPPING} or (
-            holder.kind is Kind.MAPPING and holder.style is not Style.FLOW
-        ):
+        if holder.kind not in {Kind.SEQUENCE, Kind.MAPPING} or (holder.kind is Kind.MAPPING and holder.style is not Style.FLOW):
             message = f"{what} has no items that can be told apart here: it is {holder.what}. Use `set`, `add` and `remove` for keys."
             raise PatchConflictError(message)
         hollow = Place(document=document, steps=steps, holders=(*holders, holder), entry=_hollow(holder))
@@ -372,7 +369,7 @@ def _items(data: Data, change: PartChange) -> tuple[Change, ...]:
             continue
         wanted = _read_item(data, holder, change.gone or "")
         for position, entry in enumerate(holder.entries):
-            if not _is_meant(data, entry, change.gone or "", wanted):
+            if not _is_meant(entry, change.gone or "", wanted):
                 continue
             place = Place(document=document, steps=(*steps, position), holders=(*holders, holder), entry=entry)
             if change.with_ is None:
@@ -382,7 +379,9 @@ def _items(data: Data, change: PartChange) -> tuple[Change, ...]:
                 changes.append(_item_replaced(data, place, change.with_))
     groups = [(each.document, each.steps[:-1]) for each in changes if each.what == "remove"]
     if len(set(groups)) < len(groups):
-        message = f"{change.gone} is in the list {len(groups)} times; remove them one by one, by `remove:` with the list's key and a number."
+        message = (
+            f"{change.gone} is in the list {len(groups)} times; remove them one by one, by `remove:` with the list's key and a number."
+        )
         raise PatchConflictError(message)
     return tuple(changes)
 
@@ -436,7 +435,7 @@ def _read_item(data: Data, holder: Value, said: str) -> object:
     return shown[3][0]
 
 
-def _is_meant(data: Data, entry: Entry, said: str, wanted: object) -> bool:
+def _is_meant(entry: Entry, said: str, wanted: object) -> bool:
     """Say whether an item is the one that is named: by what is read of it, or by its key."""
     if entry.key is None:
         return seen(entry.value, ordered=True) == wanted
@@ -451,7 +450,7 @@ def items_held(text: str, selector: Selector, said: str, language: str) -> list[
     held = []
     for _, _, _, holder in _holder_places(data, selector):
         wanted = _read_item(data, holder, said)
-        held.append(sum(_is_meant(data, entry, said, wanted) for entry in holder.entries))
+        held.append(sum(_is_meant(entry, said, wanted) for entry in holder.entries))
     return held
 
 

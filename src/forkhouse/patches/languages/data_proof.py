@@ -13,9 +13,10 @@ from forkhouse.patches.languages.data_change import expected, planned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import NoReturn
 
     from forkhouse.patches.languages import Splice, Step
-    from forkhouse.patches.languages.data import Data, Value
+    from forkhouse.patches.languages.data import Data, Entry, Value
 
 
 def prove(step: Step) -> None:
@@ -23,11 +24,11 @@ def prove(step: Step) -> None:
     try:
         before = read(step.before, step.language)
     except PatchConflictError as error:
-        raise UnprovenError(f"what the file held cannot be told. {error}", text=step.before, position=0) from error
+        _refuse(f"what the file held cannot be told. {error}", step.before, 0)
     try:
         after = read(step.after, step.language)
     except PatchConflictError as error:
-        raise UnprovenError(f"it leaves a file that is no {step.language} any more. {error}", text=step.after, position=_first(step.splices)) from error
+        _refuse(f"it leaves a file that is no {step.language} any more. {error}", text=step.after, position=_first(step.splices))
     moves = _Moves(step.splices)
     plan = planned(step.before, step.operation, step.language)
     if plan is not None:
@@ -35,16 +36,20 @@ def prove(step: Step) -> None:
         got = [normal(seen(top, ordered=True), step.language) for top in after.documents]
         if wanted != got:
             what = f"a reader would not see what the operation says. {_difference(wanted, got)}"
-            raise UnprovenError(what, text=step.before, position=_first(step.splices))
+            _refuse(what, step.before, _first(step.splices))
     else:
         _prove_frame(before, after, moves, step)
     if before.strict and not after.strict:
         what = "the file is strict JSON, and would hold comments or a comma before a bracket"
-        raise UnprovenError(what, text=step.before, position=_first(step.splices))
+        _refuse(what, step.before, _first(step.splices))
     if step.before.startswith(BOM) != step.after.startswith(BOM):
-        raise UnprovenError("the byte-order mark would go or come", text=step.before, position=0)
+        _refuse("the byte-order mark would go or come", step.before, 0)
     _prove_line_ends(step)
     _prove_comments(before, after, moves, step)
+
+
+def _refuse(what: str, text: str, position: int) -> NoReturn:
+    raise UnprovenError(what, text=text, position=position)
 
 
 def _first(splices: Sequence[Splice]) -> int:
@@ -105,7 +110,7 @@ def _prove_frame(before: Data, after: Data, moves: _Moves, step: Step) -> None:
         return
     if len(before.documents) != len(after.documents):
         what = f"the file would hold {len(after.documents)} documents instead of {len(before.documents)}"
-        raise UnprovenError(what, text=step.before, position=_first(step.splices))
+        _refuse(what, step.before, _first(step.splices))
     if not _says_text(step):
         _refuse_shared(before, moves, step)
     for one, other in zip(before.documents, after.documents, strict=True):
@@ -127,53 +132,36 @@ def _refuse_shared(before: Data, moves: _Moves, step: Step) -> None:
         for value in values(top):
             if value.kind is not Kind.ALIAS and value.anchor in used and moves.touched(value.start, value.end):
                 what = f"what stands at the anchor &{value.anchor} is used at other places of the file, and would change there too"
-                raise UnprovenError(what, text=step.before, position=value.start)
+                _refuse(what, step.before, value.start)
 
 
 def _prove_value(one: Value, other: Value, moves: _Moves, step: Step) -> None:
-    if not moves.touched(one.start, one.end):
-        if seen(one, ordered=True) != seen(other, ordered=True) and not _grown(one, other):
-            raise UnprovenError("a value beside what is edited would be another one", text=step.before, position=one.start)
-        if not _grown(one, other):
-            return
-    if any(start <= one.start and end >= one.end and end > start for start, end, _ in moves.splices):
+    touched = moves.touched(one.start, one.end)
+    if not touched and seen(one, ordered=True) == seen(other, ordered=True):
         return
+    if any(start <= one.start and one.end <= end and start < end for start, end, _ in moves.splices):
+        return  # it is what is edited
     if (one.kind, one.tag, one.anchor) != (other.kind, other.tag, other.anchor):
-        raise UnprovenError("a value around what is edited would be of another kind", text=step.before, position=one.start)
-    if one.kind is Kind.SCALAR:
-        if not moves.touched(one.start, one.end) and one.read != other.read:
-            raise UnprovenError("a value beside what is edited would be another one", text=step.before, position=one.start)
+        _refuse("a value around or beside what is edited would be of another kind", step.before, one.start)
+    if one.kind in {Kind.SCALAR, Kind.ALIAS}:
+        if not touched:
+            _refuse("a value beside what is edited would be another one", step.before, one.start)
         return
-    left = list(other.entries)
+    there = {entry.start: entry for entry in other.entries}
     for entry in one.entries:
-        key_end = entry.sign if entry.sign is not None else entry.start + 1
-        whole_goes = any(start <= entry.start and end > entry.start for start, end, _ in moves.splices)
-        if whole_goes or moves.touched(entry.start, key_end):
-            continue
-        at = moves.moved(entry.start)
-        # What was put before an entry, at its very beginning, is new.
-        found = next((each for each in left if each.start == at), None)
-        if found is None or (seen(entry.key, ordered=True) if entry.key else None) != (seen(found.key, ordered=True) if found.key else None):
-            raise UnprovenError("a key beside what is edited would not be there any more", text=step.before, position=entry.start)
-        left = left[left.index(found) + 1 :] if _in_order(left, found, moves) else []
+        if moves.gone(entry.start) or moves.touched(entry.start, entry.sign if entry.sign is not None else entry.start + 1):
+            continue  # its key, or its dash, is what is edited
+        found = there.pop(moves.moved(entry.start), None)
+        if found is None or _key(entry) != _key(found):
+            _refuse("a key or an item beside what is edited would not be there any more", step.before, entry.start)
         _prove_value(entry.value, found.value, moves, step)
-    strange = next((entry for entry in other.entries if not moves.is_new(entry.start) and not _was(one, entry, moves)), None)
+    strange = next((start for start in there if not moves.is_new(start)), None)
     if strange is not None:
-        raise UnprovenError("what is edited would change which keys belong there", text=step.after, position=strange.start)
+        _refuse("what is edited would change which keys or items belong there", step.after, strange)
 
 
-def _grown(one: Value, other: Value) -> bool:
-    """Say whether a list or mapping has more entries than it had: some were put behind its last one."""
-    return one.kind is other.kind and one.kind in {Kind.MAPPING, Kind.SEQUENCE} and len(other.entries) > len(one.entries)
-
-
-def _in_order(left: list[object], found: object, moves: _Moves) -> bool:  # noqa: ARG001  # reads as a question
-    return found in left
-
-
-def _was(one: Value, entry: object, moves: _Moves) -> bool:
-    start = entry.start  # type: ignore[attr-defined]
-    return any(moves.moved(each.start) == start for each in one.entries)
+def _key(entry: Entry) -> object:
+    return seen(entry.key, ordered=True) if entry.key is not None else None
 
 
 def _prove_statements(before: Data, after: Data, moves: _Moves, step: Step) -> None:
@@ -194,7 +182,7 @@ def _prove_statements(before: Data, after: Data, moves: _Moves, step: Step) -> N
             )
         )
         if not same:
-            raise UnprovenError("a key beside what is edited would be another one", text=step.before, position=statement.start)
+            _refuse("a key beside what is edited would be another one", step.before, statement.start)
 
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
@@ -205,7 +193,7 @@ def _prove_line_ends(step: Step) -> None:
     had = set(_LINE_END.findall(step.before))
     new = {end for _, _, text in step.splices for end in _LINE_END.findall(text)}
     if had and not new <= had and not ("\r" in step.before and "\n" not in step.before and not new):
-        raise UnprovenError("a new line would end otherwise than those of the file", text=step.before, position=_first(step.splices))
+        _refuse("a new line would end otherwise than those of the file", step.before, _first(step.splices))
 
 
 def _prove_comments(before: Data, after: Data, moves: _Moves, step: Step) -> None:
@@ -217,18 +205,18 @@ def _prove_comments(before: Data, after: Data, moves: _Moves, step: Step) -> Non
             continue
         at = moves.moved(start)
         if (at, at + end - start) not in there:
-            raise UnprovenError("a comment would not be one any more", text=text, position=start)
+            _refuse("a comment would not be one any more", text, start)
         line = text.rfind("\n", 0, start) + 1
         if text[line:start].strip(f" \t{BOM}"):
             held = line + len(text[line:start].rstrip()) - 1
             if not moves.gone(held) and ("\n" in now[moves.moved(held) : at] or _parted(now, moves.moved(held) + 1, at, step)):
-                raise UnprovenError("a comment would stand behind something else", text=text, position=start)
+                _refuse("a comment would stand behind something else", text, start)
             continue
         follows = _following(before, end)
         if follows is None or moves.gone(follows) or _has_gap(text, end, follows):
             continue
         if _following(after, at + end - start) != moves.moved(follows):
-            raise UnprovenError("a comment would stand above something else", text=text, position=start)
+            _refuse("a comment would stand above something else", text, start)
 
 
 def _parted(now: str, start: int, end: int, step: Step) -> bool:

@@ -46,9 +46,7 @@ def read(text: str) -> Data:
     scanner = _Scanner(text)
     scanner.document()
     top = _frozen(scanner.root, standard, scanner)
-    return Data(
-        text=text, language="toml", documents=(top,), comments=tuple(scanner.comments), statements=tuple(scanner.statements)
-    )
+    return Data(text=text, language="toml", documents=(top,), comments=tuple(scanner.comments), statements=tuple(scanner.statements))
 
 
 def _frozen(table: _Table, standard: object, scanner: _Scanner) -> Value:
@@ -64,9 +62,7 @@ def _frozen(table: _Table, standard: object, scanner: _Scanner) -> Value:
         if isinstance(held, list):
             if not isinstance(read_value, list) or len(read_value) != len(held):
                 scanner.refuse(0, "two readers do not see the same tables in it")
-            inner = tuple(
-                Entry(start=-1, end=-1, value=_frozen(each, one, scanner)) for each, one in zip(held, read_value, strict=True)
-            )
+            inner = tuple(Entry(start=-1, end=-1, value=_frozen(each, one, scanner)) for each, one in zip(held, read_value, strict=True))
             value = Value(kind=Kind.SEQUENCE, style=Style.TABLE, start=-1, end=-1, body=-1, lead=-1, entries=inner)
         else:
             value = _frozen(held, read_value, scanner)
@@ -95,9 +91,9 @@ def _filled(value: Value, standard: object, scanner: _Scanner) -> Value:
             table.entries[names[-1]] = entry
         frozen = _frozen(inner, standard, scanner)
         return _replaced(value, None, frozen.entries)
-    names = [entry.name for entry in value.entries]
-    if value.kind is Kind.MAPPING and isinstance(standard, dict) and names == list(standard):
-        return _replaced(value, None, tuple(_filled_entry(entry, standard[entry.name], scanner) for entry in value.entries))
+    if value.kind is Kind.MAPPING and isinstance(standard, dict) and [entry.name for entry in value.entries] == list(standard):
+        pairs = zip(value.entries, standard.values(), strict=True)
+        return _replaced(value, None, tuple(_filled_entry(entry, one, scanner) for entry, one in pairs))
     return scanner.refuse(max(value.start, 0), "two readers do not see the same value there")
 
 
@@ -137,7 +133,8 @@ class _Scanner:
 
     def document(self) -> None:
         at = self._skip(len(BOM) if self.text.startswith(BOM) else 0)
-        table, path, header = self.root, (), -1
+        table, header = self.root, -1
+        path: tuple[str | int, ...] = ()
         while at < len(self.text):
             if self.text[at] == "[":
                 at, table, path = self._header(at)
@@ -180,7 +177,8 @@ class _Scanner:
         many = self.text.startswith("[[", start)
         names, spans, at = self._key(start + 1 + many)
         end = at + 1 + many
-        table, path = self.root, ()
+        table = self.root
+        path: tuple[str | int, ...] = ()
         for position, name in enumerate(names):
             last = position == len(names) - 1
             table, path = self.into(table, path, name, many=many and last)

@@ -36,15 +36,16 @@ def added(data: Data, operation: KeyOperation) -> tuple[Change, ...]:
     *parents, last = key_steps(operation.path)
     steps: tuple[int, ...] = ()
     holder: Value = data.documents[0]
+    above: tuple[Value, ...] = ()
     if parents:
         parent = look(data, ".".join(f'"{step}"' for step in parents))
         if parent is None:
             return ()
-        steps, holder = parent.steps, parent.entry.value
+        steps, above, holder = parent.steps, parent.holders, parent.entry.value
     if operation.document not in {None, 0}:
         message = "A file of TOML is one document."
         raise PatchConflictError(message)
-    if holder.style is Style.DOTTED or (parents and any(one.style is Style.DOTTED for one in parent.holders)):
+    if any(one.style is Style.DOTTED for one in (*above, holder)):
         raise PatchConflictError(_TANGLED.format(operation.path))
     if holder.kind is not Kind.MAPPING:
         held = "an array: use `item: {add}`" if holder.kind is Kind.SEQUENCE else "no table"

@@ -83,7 +83,7 @@ def _float(scalar: Scalar, language: str) -> str:
     assert isinstance(number, float)  # noqa: S101  # the kind says so
     if not isfinite(number):
         sign = "-" if number < 0 else ""
-        return f"{sign}.{str(abs(number))}" if language == "yaml" else f"{sign}{abs(number)}"
+        return f"{sign}.{abs(number)!s}" if language == "yaml" else f"{sign}{abs(number)}"
     if language == "json":
         return scalar.spelling if _JSON_NUMBER.fullmatch(scalar.spelling) else repr(number)
     if _TOML_FLOAT.fullmatch(scalar.spelling):

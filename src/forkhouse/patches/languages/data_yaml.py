@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -34,7 +34,8 @@ class _Recorder(yaml.SafeLoader):
         return token
 
 
-Raw = tuple[yaml.Event, list["Raw"], yaml.Event]
+Raw = tuple[Any, list["Raw"], Any]
+"""An event of PyYAML's, those of what it holds, and the one that ends it; PyYAML's stubs do not say what an event has."""
 
 
 def read(text: str) -> Data:
@@ -74,7 +75,7 @@ def plain_seen(built: object) -> object:
     return (name, str(built) if isinstance(built, str) else repr(built))
 
 
-def _raw_documents(loader: _Recorder) -> list[Raw]:
+def _raw_documents(loader: Any) -> list[Raw]:
     documents = []
     while not loader.check_event(yaml.StreamEndEvent):
         event = loader.get_event()
@@ -85,7 +86,7 @@ def _raw_documents(loader: _Recorder) -> list[Raw]:
     return documents
 
 
-def _raw(loader: _Recorder, event: yaml.Event) -> Raw:
+def _raw(loader: Any, event: Any) -> Raw:
     if not isinstance(event, yaml.CollectionStartEvent):
         return event, [], event
     children = []
@@ -97,16 +98,18 @@ def _raw(loader: _Recorder, event: yaml.Event) -> Raw:
 class _Builder:
     """Makes values of events, with the places of the tokens that the parser took."""
 
-    def __init__(self, text: str, loader: _Recorder) -> None:
+    def __init__(self, text: str, loader: Any) -> None:
         self.text = text
         self.loader = loader
-        self.tokens = sorted(loader.taken, key=lambda token: token.start_mark.index)
+        self.tokens: list[Any] = sorted(loader.taken, key=lambda token: token.start_mark.index)
         self.starts = [token.start_mark.index for token in self.tokens]
         self.dashes = self._places(yaml.BlockEntryToken)
         self.colons = self._places(yaml.ValueToken)
         self.commas = self._places(yaml.FlowEntryToken)
         self.questions = {
-            token.start_mark.index for token in self.tokens if isinstance(token, yaml.KeyToken) and token.end_mark.index > token.start_mark.index
+            token.start_mark.index
+            for token in self.tokens
+            if isinstance(token, yaml.KeyToken) and token.end_mark.index > token.start_mark.index
         }
         self.marks = sorted(self.questions)
         self.named: dict[str, str | None] = {}
@@ -115,11 +118,15 @@ class _Builder:
     def _places(self, kind: type[yaml.Token]) -> list[int]:
         return [token.start_mark.index for token in self.tokens if isinstance(token, kind)]
 
+    @staticmethod
+    def _span(token: Any) -> Span:
+        return token.start_mark.index, token.end_mark.index
+
     def comments(self) -> tuple[Span, ...]:
         found: list[Span] = []
         begun = 0
         for token in self.tokens:
-            start, end = token.start_mark.index, token.end_mark.index
+            start, end = self._span(token)
             found += [match.span() for match in _COMMENT.finditer(self.text, begun, max(begun, start))]
             if isinstance(token, yaml.ScalarToken) and token.style in {"|", ">"} and (header := _HEADER_COMMENT.match(self.text, start)):
                 found.append(header.span(1))
@@ -149,16 +156,26 @@ class _Builder:
         end = last.end_mark.index if style is Style.FLOW else max([body, *(entry.end for entry in entries)])
         if style is Style.PAIR and entries:
             start = body = entries[0].start
-        commas: tuple[int, ...] = ()
+        commas: list[int] = []
         if style is Style.FLOW:
-            inside = self.commas[bisect_left(self.commas, body) : bisect_left(self.commas, end)]
-            commas = tuple(comma for comma in inside if not any(entry.start <= comma < entry.end for entry in entries))
+            begins = [entry.start for entry in entries[1:]]
+            for entry, following in zip(entries, [*begins, end], strict=True):
+                commas += self.commas[bisect_left(self.commas, entry.end) : bisect_left(self.commas, following)]
         lead = properties if properties > start and style is Style.BLOCK else end
         return Value(
-            kind=kind, style=style, start=start, end=end, body=body, lead=lead, tag=tag, anchor=event.anchor, entries=entries, commas=commas
+            kind=kind,
+            style=style,
+            start=start,
+            end=end,
+            body=body,
+            lead=lead,
+            tag=tag,
+            anchor=event.anchor,
+            entries=entries,
+            commas=tuple(commas),
         )
 
-    def _after_properties(self, event: yaml.Event) -> tuple[int, int]:
+    def _after_properties(self, event: Any) -> tuple[int, int]:
         """Return where the content of a node begins, and where its tag and anchor end."""
         start = event.start_mark.index
         if event.anchor is None and event.tag is None:
@@ -177,7 +194,7 @@ class _Builder:
         body = self.tokens[position].start_mark.index if position < len(self.tokens) else end
         return max(body, end), end
 
-    def _scalar(self, event: yaml.ScalarEvent, start: int, body: int, properties: int) -> Value:
+    def _scalar(self, event: Any, start: int, body: int, properties: int) -> Value:
         tag = event.tag or ""
         if not tag or tag == "!":
             tag = str(self.loader.resolve(yaml.ScalarNode, event.value, event.implicit))
@@ -224,9 +241,7 @@ class _Builder:
         bound = max(key.end, start + (question is not None)) if sign is None else sign
         value = _placed(value, bound)
         name = self.named.get(key.anchor or "") if key.kind is Kind.ALIAS else self._name(key)
-        return Entry(
-            start=start, end=max(value.end, bound), value=value, key=key, name=name, sign=sign, explicit=question is not None
-        )
+        return Entry(start=start, end=max(value.end, bound), value=value, key=key, name=name, sign=sign, explicit=question is not None)
 
     def _name(self, scalar: Value) -> str | None:
         if not isinstance(scalar.read, tuple):
@@ -237,7 +252,7 @@ class _Builder:
         inside = self.tokens[bisect_left(self.starts, start) : bisect_left(self.starts, end)]
         return any(
             not isinstance(token, yaml.KeyToken | yaml.BlockMappingStartToken | yaml.BlockSequenceStartToken)
-            or token.start_mark.index not in {start}
+            or token.start_mark.index != start
             for token in inside
             if token.end_mark.index > token.start_mark.index
         )
@@ -248,5 +263,13 @@ def _placed(value: Value, bound: int) -> Value:
     if value.style is not Style.EMPTY or value.end > value.start:
         return value
     return Value(
-        kind=value.kind, style=value.style, start=bound, end=bound, body=bound, lead=bound, tag=value.tag, read=value.read, anchor=value.anchor
+        kind=value.kind,
+        style=value.style,
+        start=bound,
+        end=bound,
+        body=bound,
+        lead=bound,
+        tag=value.tag,
+        read=value.read,
+        anchor=value.anchor,
     )

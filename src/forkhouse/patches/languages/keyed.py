@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import Node
+from forkhouse.patches.languages import Node, UnprovenError, data_change, data_proof
 from forkhouse.patches.languages import text as plain
 from forkhouse.patches.languages.data import Kind, entries, look, read, values
-from forkhouse.patches.languages.data_change import matched
-from forkhouse.patches.languages.data_proof import prove
 
 if TYPE_CHECKING:
-    from forkhouse.patches.edits import Selector
+    from forkhouse.patches.edits import Operation, Selector
+    from forkhouse.patches.languages import Matched, Step
 
 __all__ = ["faults", "find", "inner_lines", "matched", "prove"]
 
@@ -32,11 +31,32 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
         spans = sorted((entry.start, entry.end) for entry in found if entry.start >= 0)
         return [Node(start=start, end=end) for start, end in spans]
     if language == "toml":
-        message = "TOML has keys, to be named by `key` or `assignment`; the other selectors need a grammar that knows them. Use an `anchor`."
+        message = (
+            "TOML has keys, to be named by `key` or `assignment`; the other selectors need a grammar that knows them. Use an `anchor`."
+        )
         raise PatchConflictError(message)
     from forkhouse.patches.languages import astgrep  # noqa: PLC0415  # heavy, and only for patterns and rules
 
     return astgrep.find(text, selector, language)
+
+
+def matched(text: str, operation: Operation, language: str) -> Matched:
+    """Return what an operation changes. Raises PatchConflictError."""
+    try:
+        return data_change.matched(text, operation, language)
+    except RecursionError as error:
+        raise PatchConflictError(_DEEP) from error
+
+
+def prove(step: Step) -> None:
+    """Raise UnprovenError unless a reader sees in the text after the operation just what the operation says."""
+    try:
+        data_proof.prove(step)
+    except RecursionError as error:
+        raise UnprovenError(_DEEP, text=step.before, position=0) from error
+
+
+_DEEP = "The file is nested too deep for its values to be compared. Edit it as `text`."
 
 
 def faults(text: str, language: str) -> int:
@@ -57,7 +77,7 @@ def inner_lines(text: str, language: str) -> set[int]:
 
     In YAML it is the indentation of the whole text that its lines are read against, and they move together.
     """
-    if language != "toml" or ("\"\"\"" not in text and "'''" not in text):
+    if language != "toml" or ('"""' not in text and "'''" not in text):
         return set()
     found: set[int] = set()
     for code, shift in ((text, 0), (f"value = {text}", len("value = ")), (f"value = {{{text}}}", len("value = {"))):
