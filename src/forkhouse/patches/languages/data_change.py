@@ -150,14 +150,17 @@ def _put(data: Data, entry: Entry, new: str) -> list[Splice]:
     sign = value.start if entry.sign is None else entry.sign
     if value.style is Style.EMPTY and value.start == value.end:
         return [(sign, sign, f" {new}")]
-    if "\n" in text[sign : value.start]:
-        # The value stands below its key; a comment on the key's line stays.
-        return [(sign, sign, f" {new}"), (flow.line_end(text, sign), value.end, "")]
+    end = value.end
+    if value.style is Style.BLOCK and "\n" in text[value.start : end] and flow.is_blank(data, end, flow.line_end(text, end)):
+        end = flow.line_end(text, end)  # the comment on its last line is about what stands there
+    if "\n" in text[sign : value.start] and value.style is Style.BLOCK:
+        # It stands below its key or its dash; a comment on the line of that stays.
+        return [(sign, sign, f" {new}"), (flow.line_end(text, sign), max(end, flow.line_end(text, value.end)), "")]
     if value.lead < value.end:
         stop = flow.line_end(text, value.lead)
-        return [(value.start, value.lead, new), (stop, max(stop, value.end), "")]
+        return [(value.start, value.lead, new), (stop, max(stop, end), "")]
     gap = " " if value.start == entry.sign and data.language == "yaml" else ""
-    return [(value.start, value.end, gap + new)]
+    return [(value.start, end, gap + new)]
 
 
 def _in_flow(data: Data, entry: Entry) -> bool:
@@ -306,11 +309,12 @@ def _cut(data: Data, holder: Value, position: int) -> Splice:
     if flow.prefix(text, entry.start) is not None and flow.is_blank(data, entry.end, flow.line_end(text, entry.end)):
         return flow.line_start(text, entry.start), flow.next_line(text, entry.end), ""
     if position == 0:
-        # It stands behind a dash or a key: the next one takes its place, or a comment that stands before that.
+        # It stands behind a dash or a question mark: the next one takes its place, or moves below it with the comments that stand over it.
         following = holder.entries[1].start
-        stop = flow.next_line(text, entry.end)
-        comment = next((start for start, end in data.comments if stop <= start and end <= following), following)
-        return entry.start, comment, ""
+        stop = flow.line_end(text, entry.end)
+        if flow.is_blank(data, entry.end, stop) and text[stop:following].strip():
+            return len(text[: entry.start].rstrip(" \t")), stop, ""
+        return entry.start, following, ""
     message = "Something else stands on the lines of what would go. Use an `anchor`."
     raise PatchConflictError(message)
 

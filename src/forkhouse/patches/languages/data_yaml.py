@@ -138,7 +138,7 @@ class _Builder:
         event, children, last = raw
         start = event.start_mark.index
         if isinstance(event, yaml.AliasEvent):
-            end = event.end_mark.index
+            _, end = self._span(event)
             return Value(kind=Kind.ALIAS, style=Style.LINE, start=start, end=end, body=start, lead=end, anchor=event.anchor)
         body, properties = self._after_properties(event)
         if isinstance(event, yaml.ScalarEvent):
@@ -157,7 +157,7 @@ class _Builder:
         if style is Style.PAIR and entries:
             start = body = entries[0].start
         commas: list[int] = []
-        if style is Style.FLOW:
+        if style is Style.FLOW and entries:
             begins = [entry.start for entry in entries[1:]]
             for entry, following in zip(entries, [*begins, end], strict=True):
                 commas += self.commas[bisect_left(self.commas, entry.end) : bisect_left(self.commas, following)]
