@@ -27,8 +27,9 @@ from forkhouse.patches.operations import apply_edit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
-OPERATIONS = int(os.environ.get("FORKHOUSE_FUZZ_DATA", "700"))
+OPERATIONS = int(os.environ.get("FORKHOUSE_FUZZ_DATA", "250"))
 """Operations for each language; `FORKHOUSE_FUZZ_DATA=20000 pytest -k random_data` is the long run."""
 SCALARS = (
     0,
@@ -190,7 +191,7 @@ def places(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tu
         yield from places(each, (*path, step))
 
 
-def changed(value: object, path: tuple[str | int, ...], change: Callable[[object, str | int], None]) -> object:
+def changed(value: object, path: tuple[str | int, ...], change: Callable[[Any, Any], None]) -> object:
     """Return a copy of a value with the holder of a path changed."""
     copy = json.loads(json.dumps(value))
     holder = copy
@@ -267,6 +268,7 @@ READERS: dict[str, Callable[[str], object]] = {
 def test_random_data_is_changed_by_exactly_what_an_operation_says(language: str) -> None:
     chance = random.Random(20261128)
     outcomes: Counter[str] = Counter()
+    untrue: list[str] = []
     sign = "//" if language == "json" else "#"
     while outcomes.total() < OPERATIONS:
         writer = Writer(chance)
@@ -291,7 +293,7 @@ def test_random_data_is_changed_by_exactly_what_an_operation_says(language: str)
             after = apply_edit(text, edit)
         except ForkhouseError as error:
             outcomes["refused"] += 1
-            assert "matched 0 times" not in str(error) or operation.startswith("{add"), about
+            untrue += [about] if "matched 0 times" in str(error) else []
             if os.environ.get("FORKHOUSE_FUZZ_SHOW"):
                 print(language, operation, repr(text), str(error)[:300])  # noqa: T201  # for whoever asks
             continue
@@ -307,4 +309,5 @@ def test_random_data_is_changed_by_exactly_what_an_operation_says(language: str)
         kept = {path: each for path, each in places(left) if path[-1] not in touched}
         found = misplaced(text, after, sign, dict.fromkeys(str(path[-1]) for path in kept))
         assert found is None, f"{found}\n{about}\n{after!r}"
+    assert not untrue
     assert outcomes["applied"] > outcomes.total() * 0.7, outcomes

@@ -23,10 +23,6 @@ def added(text: str, parts: Parts, new: str, language: str) -> list[Splice]:
     start, end = parts.spans[-1]
     spaces = indentation(text, start)
     match parts.layout:
-        case Layout.DASHES:
-            dash = text.rfind("-", line_start(text, start), start)
-            at = line_end(text, end)
-            return [(at, at, f"{newline}{' ' * (dash - line_start(text, start))}- {new}")]
         case Layout.LINE:
             return [(end, end, f" {new}" if spaces is None else f" \\{newline}{spaces}{new}")]
         case Layout.WORDS:
@@ -58,8 +54,6 @@ def removed(text: str, parts: Parts, position: int, language: str) -> list[Splic
     """Take one part out, with the separator that belongs to it."""
     start, end = parts.spans[position]
     match parts.layout:
-        case Layout.DASHES:
-            return _removed_dash(text, parts, position)
         case Layout.LINE:
             return [(parts.spans[position - 1][1] if position else parts.start, end, "")]
         case Layout.WORDS:
@@ -113,13 +107,3 @@ def _removed_word(text: str, parts: Parts, position: int, language: str) -> Spli
     if text[before:start].strip():
         return (start, end, "")  # a comment stands between, and its line has to end
     return (before if first else len(text[:start].rstrip(" \t")), end, "")
-
-
-def _removed_dash(text: str, parts: Parts, position: int) -> list[Splice]:
-    start, end = parts.spans[position]
-    dash = text.rfind("-", line_start(text, start), start)
-    if len(parts.spans) == 1:
-        return [(dash, end, "[]")]
-    if indentation(text, dash) is None:  # the first of a list that begins on the line of another: the next one takes its place
-        return [(start, parts.spans[1][0], "")]
-    return [(line_start(text, dash), next_line(text, end), "")]

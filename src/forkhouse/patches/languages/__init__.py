@@ -42,8 +42,6 @@ class Layout(Enum):
     """White space, line ends among it."""
     LINE = auto()
     """White space of one line; a new line needs a backslash."""
-    DASHES = auto()
-    """Each part has its line, after a dash."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,8 +1,7 @@
-"""Python, C, C++ (with CUDA and HIP), Rust, shell, YAML and JSON, through ast-grep and the grammars that it brings."""
+"""Python, C, C++ (with CUDA and HIP), Rust, shell, and patterns in YAML and JSON, through ast-grep and the grammars that it brings."""
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from dataclasses import dataclass, field, replace
@@ -13,7 +12,7 @@ from ast_grep_py import SgRoot
 
 from forkhouse.errors import PatchConflictError
 from forkhouse.patches import guard
-from forkhouse.patches.languages import Layout, Node, Parts, indentation, key_steps, line_start, masking
+from forkhouse.patches.languages import Layout, Node, Parts, indentation, line_start, masking
 from forkhouse.patches.languages import text as plain
 
 if TYPE_CHECKING:
@@ -79,11 +78,9 @@ GRAMMARS = {
         lists=frozenset({"array"}),
         layout=Layout.WORDS,
     ),
-    "yaml": Grammar(
-        assignments={"block_mapping_pair": "key", "flow_pair": "key"},
-        lists=frozenset({"flow_sequence", "flow_mapping", "block_sequence"}),
-    ),
-    "json": Grammar(assignments={"pair": "key"}, lists=frozenset({"array", "object"})),
+    # For patterns and rules alone; keys and items are read by `data`.
+    "yaml": Grammar(),
+    "json": Grammar(),
 }
 
 
@@ -140,10 +137,8 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
     grammar = GRAMMARS[language]
     root = root_of(text, language)
     if selector.key is not None:
-        if language not in {"yaml", "json"}:
-            message = f"{language} has no keys with a path. Use `assignment`, a pattern, a rule or an anchor."
-            raise PatchConflictError(message)
-        return _found(keyed(root, key_steps(selector.key)), language, text)
+        message = f"{language} has no keys with a path. Use `assignment`, a pattern, a rule or an anchor."
+        raise PatchConflictError(message)
     if selector.function is not None and language == "c":
         return _in_order(
             [
@@ -229,52 +224,6 @@ def span_of(node: SgNode) -> tuple[int, int]:
     if node.kind().startswith("preproc_") or node.kind().endswith("comment"):  # they hold the end of their line
         end = start + len(node.text().rstrip("\r\n \t"))
     return start, end
-
-
-def keyed(root: SgNode, steps: tuple[str, ...]) -> list[SgNode]:
-    """Return the pairs, or items of lists, at a path, one for each document of the text that has it."""
-    tops = [root]
-    while tops and all(node.kind() in _WRAPPERS for node in tops):
-        tops = [
-            child for node in tops for child in node.children() if child.is_named() and child.kind() not in {"comment", "anchor", "tag"}
-        ]
-    found = []
-    for top in tops:
-        node: SgNode | None = top
-        for step in steps:
-            holder = unwrapped(node)
-            node = None if holder is None else _step(holder, step)
-        if node is not None:
-            found.append(node)
-    return found
-
-
-def unwrapped(node: SgNode | None) -> SgNode | None:
-    """Return what a pair or an item holds, without the nodes that only wrap it."""
-    while node is not None:
-        if node.kind() in {"block_mapping_pair", "flow_pair", "pair"}:
-            node = node.field("value")
-        elif node.kind() in _WRAPPERS or node.kind() == "block_sequence_item":
-            inner = [child for child in node.children() if child.is_named() and child.kind() not in {"comment", "anchor", "tag"}]
-            node = inner[0] if inner else None
-        else:
-            break
-    return node
-
-
-def _step(holder: SgNode, step: str) -> SgNode | None:
-    inner = [child for child in holder.children() if child.is_named() and child.kind() != "comment"]
-    if holder.kind() in {"block_sequence", "flow_sequence", "array"}:
-        return inner[int(step)] if step.isdecimal() and step.isascii() and len(step) < _DIGITS and int(step) < len(inner) else None
-    for pair in inner:
-        key = pair.field("key") if pair.kind() in {"block_mapping_pair", "flow_pair", "pair"} else None
-        if key is not None and step in {key.text(), key.text().strip("\"'")}:
-            return pair
-    return None
-
-
-_DIGITS = 9
-"""Of a position in a list; longer numbers are none."""
 
 
 def _named(root: SgNode, kinds: Mapping[str, str], name: str) -> Iterator[SgNode]:
@@ -389,17 +338,9 @@ def _items(node: SgNode, grammar: Grammar) -> Parts | None:
     return None if value is None else _parts(value, grammar)
 
 
-def parts_of(holder: SgNode, language: str) -> Parts | None:
-    """Return the parts of a list, None where they cannot be told apart."""
-    return _parts(holder, GRAMMARS[language])
-
-
 def _parts(holder: SgNode, grammar: Grammar) -> Parts | None:
     children = holder.children()
     start, end = span_of(holder)
-    if holder.kind() == "block_sequence":
-        values = [unwrapped_item for item in children if (unwrapped_item := _dashed(item)) is not None]
-        return Parts(spans=tuple(values), start=start, end=end, layout=Layout.DASHES)
     if len(children) < 2:  # noqa: PLR2004  # two brackets
         return None
     start, end = children[0].range().end.index, children[-1].range().start.index
@@ -417,14 +358,6 @@ def _parts(holder: SgNode, grammar: Grammar) -> Parts | None:
         layout=grammar.layout,
         lone_comma=holder.kind() in {"tuple", "tuple_expression"},
     )
-
-
-def _dashed(item: SgNode) -> tuple[int, int] | None:
-    """Return the span of what stands behind a dash of YAML."""
-    if item.kind() != "block_sequence_item":
-        return None
-    inner = [child for child in item.children() if child.is_named() and child.kind() != "comment"]
-    return span_of(inner[0]) if inner else (item.range().end.index, item.range().end.index)
 
 
 def _token_parts(children: list[SgNode]) -> tuple[tuple[int, int], ...]:
@@ -579,8 +512,6 @@ def _instead(target: SgNode, language: str) -> str | None:
     ]
     if language == "python":
         return "pass" if kind == "block" and not others else ""
-    if language == "yaml":
-        return "{}" if kind == "block_mapping" and not others else ""
     if language == "bash" and kind in _SHELL_BODIES:
         then = next((child.range().end.index for child in parent.children() if child.kind() == "then"), 0)
         if then > target.range().start.index:
@@ -591,14 +522,9 @@ def _instead(target: SgNode, language: str) -> str | None:
 
 
 def faults(text: str, language: str) -> int:
-    """Return how many places the grammar cannot read; the languages' own parsers have a say where there is one."""
-    if language == "python":
-        own = _python_refuses(text)
-    elif language == "json":
-        own = _json_refuses(text)
-    else:
-        own = language == "yaml" and _yaml_refuses(text)
-    if language in {"python", "json"} and not own:
+    """Return how many places the grammar cannot read; for Python, its own parser has the first say."""
+    own = language == "python" and _python_refuses(text)
+    if language == "python" and not own:
         return 0
     try:
         root = root_of(text, language)
@@ -624,25 +550,6 @@ def _python_refuses(text: str) -> bool:
             warnings.simplefilter("ignore")  # about the upstream's escapes and comparisons
             compile(text.removeprefix("\ufeff"), "<edited>", "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
-        return True
-    return False
-
-
-def _json_refuses(text: str) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return True
-    return False
-
-
-def _yaml_refuses(text: str) -> bool:
-    import yaml  # noqa: PLC0415  # start-up time
-
-    try:
-        for _ in yaml.compose_all(text, Loader=yaml.SafeLoader):
-            pass
-    except (yaml.YAMLError, ValueError, RecursionError):
         return True
     return False
 
@@ -691,8 +598,6 @@ class _Tree:
 
 def prove(step: Step) -> None:
     """Raise UnprovenError unless only what was meant has changed (see `guard`)."""
-    if step.language in {"yaml", "json"}:
-        return
     before, after = (_Tree(root_of(text, step.language), text, step.language) for text in (step.before, step.after))
     guard.prove(before, after, step, inner_lines)
 

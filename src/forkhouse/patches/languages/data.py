@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from functools import lru_cache
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from forkhouse.errors import PatchConflictError
 from forkhouse.patches.languages import key_steps
@@ -146,16 +146,24 @@ class Place:
         return self.holders[-1]
 
 
-@lru_cache(maxsize=8)
 def read(text: str, language: str) -> Data:
     """Read a file. Raises PatchConflictError that says where it is ill-formed, and what its standard reader says."""
+    found = _read(text, language)
+    if isinstance(found, str):
+        raise PatchConflictError(found)
+    return found
+
+
+@lru_cache(maxsize=8)
+def _read(text: str, language: str) -> Data | str:
+    """Return what a file holds, or why it cannot be read: that too is asked for more than once."""
     reader = import_module(f"forkhouse.patches.languages.data_{language}")
     try:
-        data: Data = reader.read(text)
-    except RecursionError as error:
-        message = f"The file is nested too deep to be read as {language}. Edit it as `text`."
-        raise PatchConflictError(message) from error
-    return data
+        return cast("Data", reader.read(text))
+    except RecursionError:
+        return f"The file is nested too deep to be read as {language}. Edit it as `text`."
+    except PatchConflictError as error:
+        return str(error)
 
 
 def refused(text: str, language: str, position: int, what: str) -> PatchConflictError:

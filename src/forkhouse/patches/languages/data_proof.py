@@ -150,7 +150,9 @@ def _prove_value(one: Value, other: Value, moves: _Moves, step: Step) -> None:
     there = {entry.start: entry for entry in other.entries}
     for entry in one.entries:
         if moves.gone(entry.start) or moves.touched(entry.start, entry.sign if entry.sign is not None else entry.start + 1):
-            continue  # its key, or its dash, is what is edited
+            # Its key, or its dash, is what is edited; its value may not be.
+            _prove_rest(entry.value, other, moves, step)
+            continue
         found = there.pop(moves.moved(entry.start), None)
         if found is None or _key(entry) != _key(found):
             _refuse("a key or an item beside what is edited would not be there any more", step.before, entry.start)
@@ -158,6 +160,18 @@ def _prove_value(one: Value, other: Value, moves: _Moves, step: Step) -> None:
     strange = next((start for start in there if not moves.is_new(start)), None)
     if strange is not None:
         _refuse("what is edited would change which keys or items belong there", step.after, strange)
+
+
+def _prove_rest(value: Value, other: Value, moves: _Moves, step: Step) -> None:
+    """Prove that a value is still there, of which the key is another one now, or a part is."""
+    if value.start == value.end or all(moves.gone(place) for place in (value.start, value.end - 1)):
+        return
+    begins = None if moves.gone(value.start) else moves.moved(value.start)
+    ends = None if moves.gone(value.end - 1) else moves.moved(value.end - 1) + 1
+    held = [entry.value for entry in other.entries if begins in {None, entry.value.start} and ends in {None, entry.value.end}]
+    if not held:
+        _refuse("a value beside what is edited would be another one", step.before, value.start)
+    _prove_value(value, held[0], moves, step)
 
 
 def _key(entry: Entry) -> object:
@@ -213,7 +227,8 @@ def _prove_comments(before: Data, after: Data, moves: _Moves, step: Step) -> Non
                 _refuse("a comment would stand behind something else", text, start)
             continue
         follows = _following(before, end)
-        if follows is None or moves.gone(follows) or _has_gap(text, end, follows):
+        # Above the end of a list a comment is about no entry.
+        if follows is None or moves.gone(follows) or text[follows] in "]}" or _has_gap(text, end, follows):
             continue
         if _following(after, at + end - start) != moves.moved(follows):
             _refuse("a comment would stand above something else", text, start)

@@ -43,8 +43,6 @@ def read(text: str) -> Data:
     try:
         loader = _Recorder(text)
         raws = _raw_documents(loader)
-        for _ in yaml.compose_all(text, Loader=yaml.SafeLoader):  # aliases without an anchor, an anchor given twice
-            pass
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         said = "; ".join(part for part in (error.context, error.problem) if part)
@@ -52,7 +50,7 @@ def read(text: str) -> Data:
     except (yaml.YAMLError, ValueError) as error:
         raise refused(text, "yaml", 0, str(error).replace("\n", " ")) from error
     builder = _Builder(text, loader)
-    return Data(text=text, language="yaml", documents=tuple(builder.value(raw) for raw in raws), comments=builder.comments())
+    return Data(text=text, language="yaml", documents=tuple(builder.document(raw) for raw in raws), comments=builder.comments())
 
 
 def scalar_seen(text: str, tag: str, loader: yaml.SafeLoader) -> object:
@@ -81,17 +79,23 @@ def _raw_documents(loader: Any) -> list[Raw]:
         event = loader.get_event()
         if isinstance(event, yaml.StreamStartEvent | yaml.DocumentStartEvent | yaml.DocumentEndEvent):
             continue
-        documents.append(_raw(loader, event))
+        documents.append(_raw(loader, event, _LEVELS))
     loader.get_event()
     return documents
 
 
-def _raw(loader: Any, event: Any) -> Raw:
+_LEVELS = 300
+"""Of nesting. PyYAML's own composer gives up at about as many, and its scanner takes ever longer for each."""
+
+
+def _raw(loader: Any, event: Any, levels: int) -> Raw:
+    if levels == 0:
+        raise RecursionError
     if not isinstance(event, yaml.CollectionStartEvent):
         return event, [], event
     children = []
     while not isinstance(inner := loader.get_event(), yaml.CollectionEndEvent):
-        children.append(_raw(loader, inner))
+        children.append(_raw(loader, inner, levels - 1))
     return event, children, inner
 
 
@@ -114,6 +118,13 @@ class _Builder:
         self.marks = sorted(self.questions)
         self.named: dict[str, str | None] = {}
         """What a path calls a key that is an alias of an anchor."""
+        self.anchors: set[str] = set()
+        """Those of the document."""
+
+    def document(self, raw: Raw) -> Value:
+        self.named.clear()
+        self.anchors.clear()
+        return self.value(raw)
 
     def _places(self, kind: type[yaml.Token]) -> list[int]:
         return [token.start_mark.index for token in self.tokens if isinstance(token, kind)]
@@ -139,7 +150,13 @@ class _Builder:
         start = event.start_mark.index
         if isinstance(event, yaml.AliasEvent):
             _, end = self._span(event)
+            if event.anchor not in self.anchors:
+                raise refused(self.text, "yaml", start, f"the alias *{event.anchor} has no anchor before it")
             return Value(kind=Kind.ALIAS, style=Style.LINE, start=start, end=end, body=start, lead=end, anchor=event.anchor)
+        if event.anchor is not None:
+            if event.anchor in self.anchors:
+                raise refused(self.text, "yaml", start, f"the anchor &{event.anchor} is given twice")
+            self.anchors.add(event.anchor)
         body, properties = self._after_properties(event)
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event, start, body, properties)

@@ -68,7 +68,7 @@ def faults(text: str, language: str) -> int:
             return 1
         from forkhouse.patches.languages import astgrep  # noqa: PLC0415  # heavy, and seldom needed
 
-        return astgrep.faults(text, language)
+        return 1 + astgrep.faults(text, language)
     return 0
 
 
