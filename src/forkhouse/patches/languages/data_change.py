@@ -123,8 +123,9 @@ def _refuse_shared(data: Data, place: Place, *, what: str) -> None:
 def _set(data: Data, place: Place, operation: KeyOperation) -> Change:
     _refuse_shared(data, place, what=operation.path)
     if data.language == "toml" and place.entry.start < 0:
-        message = f"{operation.path} is a table with a header or dotted keys of its own. Set its keys, or remove it and add it anew."
-        raise PatchConflictError(message)
+        from forkhouse.patches.languages import data_toml_change  # noqa: PLC0415  # for one language of three
+
+        return data_toml_change.replaced(data, place, operation)
     new = written(operation.value, data.language, flow=_is_flow(place.holders))
     return Change(
         what="set",

@@ -12,6 +12,8 @@ from forkhouse.patches.languages.data_change import Change
 from forkhouse.patches.languages.data_write import key_written, value_seen, written
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from forkhouse.patches.edits import KeyOperation
     from forkhouse.patches.languages import Splice
     from forkhouse.patches.languages.data import Data, Place, Statement, Value
@@ -73,27 +75,30 @@ def _padded(data: Data, holder: Value, new: str) -> list[Splice]:
     return flow.added(data, holder, new)
 
 
-def _in_table(data: Data, path: Path, new: str) -> Splice:
-    """Put a line behind the last key of a table, which may have a header, dotted keys, or neither."""
+def _in_table(data: Data, path: Path, new: str, *, without: Collection[int] = ()) -> Splice:
+    """Put a line behind the last key of a table, which may have a header, dotted keys, or neither; some statements may be about to go."""
     text = data.text
-    header = next((number for number, one in enumerate(data.statements) if one.value is None and one.path == path), None)
+    statements = {number: one for number, one in enumerate(data.statements) if number not in without}
+    header = next((number for number, one in statements.items() if one.value is None and one.path == path), None)
     if header is None and not path:
         header = -1
     if header is not None:
-        own = [one for one in data.statements if one.header == header and one.value is not None]
+        own = [one for one in statements.values() if one.header == header and one.value is not None]
         if own:
             return _behind(data, own[-1], new)
         if header >= 0:
             return _behind(data, data.statements[header], new)
-        return _at_the_head(data, new)
+        return _at_the_head(data, new, without=without)
     # The part of a dotted key that names the table; the rest is below it.
-    depths = [(one, len(one.keys) - (len(one.path) - len(path))) for one in data.statements if one.path[: len(path)] == path and one.value]
+    depths = [
+        (one, len(one.keys) - (len(one.path) - len(path))) for one in statements.values() if one.path[: len(path)] == path and one.value
+    ]
     dotted = [(one, depth) for one, depth in depths if 0 < depth < len(one.keys)]
     if dotted:
         last, depth = dotted[-1]
         prefix = text[last.start : last.keys[depth - 1][1]]
         return _behind(data, last, f"{prefix}.{new}")
-    below = next((one for one in data.statements if one.value is None and one.path[: len(path)] == path), None)
+    below = next((one for one in statements.values() if one.value is None and one.path[: len(path)] == path), None)
     if below is None or any(isinstance(step, int) for step in path):
         message = "The table has no place of its own in the file. Use an `anchor`."
         raise PatchConflictError(message)
@@ -110,13 +115,16 @@ def _behind(data: Data, statement: Statement, new: str) -> Splice:
     return stop, stop, f"{flow.newline_at(data.text, statement.end)}{indent}{new}"
 
 
-def _at_the_head(data: Data, new: str) -> Splice:
+def _at_the_head(data: Data, new: str, *, without: Collection[int]) -> Splice:
     """Put a line above the first header, or into a file without any statement."""
     text = data.text
     newline = flow.newline_at(text, 0)
     if not data.statements:
         gap = newline if text.removeprefix(BOM) and not text.endswith("\n") else ""
         return len(text), len(text), f"{gap}{new}{newline}"
+    if without and 0 in without:
+        start = flow.line_start(text, data.statements[0].start)
+        return start, start, f"{new}{newline}"
     start = _above(data, data.statements[0].start)
     return start, start, f"{new}{newline}{newline}"
 
@@ -151,6 +159,35 @@ def removed(data: Data, place: Place, said: str) -> Change:
     return _change(place, _table_removed(data, path, said))
 
 
+def replaced(data: Data, place: Place, operation: KeyOperation) -> Change:
+    """Return what puts a value in the place of a table, wherever that stands. Raises PatchConflictError."""
+    said = operation.path
+    if any(one.style is Style.DOTTED for one in place.holders):
+        raise PatchConflictError(_TANGLED.format(said))
+    path = path_of(data, place.document, place.steps)
+    if place.entry.name is None:
+        message = f"{said} is one of an array of tables, which can hold nothing else. Set its keys."
+        raise PatchConflictError(message)
+    gone = [number for number, one in enumerate(data.statements) if one.path[: len(path)] == path]
+    new = f"{key_written(str(path[-1]), 'toml', flow=False)} = {written(operation.value, 'toml', flow=False)}"
+    cuts = _cuts(data, gone)
+    holder, begin = path[:-1], data.statements[gone[0]]
+    kept = [one for number, one in enumerate(data.statements) if number not in gone]
+    if not holder or any(one.path[: len(holder)] == holder for one in kept):
+        cuts.append(_in_table(data, holder, new, without=gone))
+    elif begin.value is None and not any(isinstance(step, int) for step in holder):
+        # The table that holds it is there by this header alone.
+        newline = flow.newline_at(data.text, begin.start)
+        names = data.text[begin.keys[0][0] : begin.keys[len(holder) - 1][1]]
+        cuts[0] = (*cuts[0][:2], f"[{names}]{newline}{new}{newline}")
+    else:
+        message = f"{said} is a table with dotted keys of its own. Set its keys, or use an `anchor`."
+        raise PatchConflictError(message)
+    return Change(
+        what="set", document=place.document, steps=place.steps, value=value_seen(operation.value, "toml"), splices=tuple(sorted(cuts))
+    )
+
+
 def _change(place: Place, splices: list[Splice]) -> Change:
     return Change(what="remove", document=place.document, steps=place.steps, splices=tuple(splices))
 
@@ -173,13 +210,7 @@ def _table_removed(data: Data, path: Path, said: str) -> list[Splice]:
     """Take out all statements of a table; the table that held it stays, by a header of its own where it has none."""
     text = data.text
     gone = [number for number, one in enumerate(data.statements) if one.path[: len(path)] == path]
-    splices: list[Splice] = []
-    for first, last in _runs(data, gone):
-        begin, end = data.statements[first], data.statements[last]
-        start, stop = flow.line_start(text, begin.start), flow.next_line(text, end.end)
-        if begin.value is None:
-            stop = _over_blank_lines(text, start, stop)
-        splices.append((start, stop, ""))
+    splices = _cuts(data, gone)
     holder = path[:-1] if isinstance(path[-1], str) else path[:-2]
     rest = [one for number, one in enumerate(data.statements) if number not in gone]
     if holder and not any(one.path[: len(holder)] == holder for one in rest):
@@ -200,12 +231,23 @@ def _table_removed(data: Data, path: Path, said: str) -> list[Splice]:
     return splices
 
 
-def _runs(data: Data, gone: list[int]) -> list[tuple[int, int]]:
-    """Group statements that follow one another under one header; a comment between two tables is in no group."""
+def _cuts(data: Data, gone: list[int]) -> list[Splice]:
+    """Take statements out, with their lines, the comments between them, and empty lines that would be too many."""
+    cuts: list[Splice] = []
+    for first, last in _runs(gone):
+        begin, end = data.statements[first], data.statements[last]
+        start, stop = flow.line_start(data.text, begin.start), flow.next_line(data.text, end.end)
+        if begin.value is None:
+            stop = _over_blank_lines(data.text, start, stop)
+        cuts.append((start, stop, ""))
+    return cuts
+
+
+def _runs(gone: list[int]) -> list[tuple[int, int]]:
+    """Group statements that follow one another."""
     runs: list[tuple[int, int]] = []
     for number in gone:
-        statement = data.statements[number]
-        if runs and runs[-1][1] == number - 1 and statement.value is not None and statement.header == data.statements[runs[-1][1]].header:
+        if runs and runs[-1][1] == number - 1:
             runs[-1] = (runs[-1][0], number)
         else:
             runs.append((number, number))
