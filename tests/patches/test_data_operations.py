@@ -167,6 +167,7 @@ def test_json(operation: str, old: str, new: str) -> None:
         ("{set: a, value: 5}", "# about a\n[a]\nb = 1\n[d]\n", "# about a\na = 5\n[d]\n"),
         ("{set: a.b, value: 5}", "[a.b]\nc = 1\n[d]\n", "[a]\nb = 5\n[d]\n"),
         ("{set: a.b, value: [5]}", "[a]\nx = 1\n[d]\n[[a.b]]\nc = 1\n[[a.b]]\n", "[a]\nx = 1\nb = [5]\n[d]\n"),
+        ("{set: a.b, value: 5}", "a.b.c = 1\nx = 1\na.b.d = 2\n", "a.b = 5\nx = 1\n"),
         ("{set: a, value: {b: 5}}", "a.b.c = 1\nx = 1\na.d = 2\n", "x = 1\na = { b = 5 }\n"),
         ("{set: d.e.g, value: x}", "d = {e.f = 1, e.g = 2}\n", 'd = {e.f = 1, e.g = "x"}\n'),
         ("{remove: a.b}", "[a]\nb = 1\n", "[a]\n"),

@@ -195,7 +195,9 @@ def _added(data: Data, operation: KeyOperation) -> tuple[Change, ...]:
             message = f"The file has {len(tops)} documents that could get {last}. Say which by `document:`, counted from 0."
             raise PatchConflictError(message)
         if not tops:
-            return ()
+            held = {Kind.SEQUENCE: "holds a list"}.get(data.documents[0].kind, "holds a single value") if data.documents else "is empty"
+            message = f"{operation.path}: the file {held}, and no mapping that could get {last}."
+            raise PatchConflictError(message)
         ((document, holder),) = tops
         holders = ()
         steps = ()
@@ -334,10 +336,11 @@ def _places(data: Data, selector: Selector) -> list[Place] | None:
     from forkhouse.patches.changes import find  # noqa: PLC0415  # which imports what this is imported by
 
     nodes = find(data.text, selector, data.language)
-    spans: dict[tuple[int, int], Place] = {}
-    for place in _located(data):
-        for span in ((place.entry.start, place.entry.end), (place.entry.value.start, place.entry.value.end)):
-            spans.setdefault(span, place)
+    located = [place for place in _located(data) if place.entry.start >= 0]
+    # The value of a key may begin and end as the only key in it does: a match is an entry first.
+    spans = {(place.entry.start, place.entry.end): place for place in located}
+    for place in located:
+        spans.setdefault((place.entry.value.start, place.entry.value.end), place)
     places = [spans.get((node.start, node.end)) for node in nodes]
     return None if None in places else [place for place in places if place is not None]
 

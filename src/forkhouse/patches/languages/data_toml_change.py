@@ -180,12 +180,24 @@ def replaced(data: Data, place: Place, operation: KeyOperation) -> Change:
         newline = flow.newline_at(data.text, begin.start)
         names = data.text[begin.keys[0][0] : begin.keys[len(holder) - 1][1]]
         cuts[0] = (*cuts[0][:2], f"[{names}]{newline}{new}{newline}")
+    elif (depth := len(begin.keys) - (len(begin.path) - len(path))) > 0 and begin.value is not None:
+        # So is it by this dotted key alone.
+        key = data.text[cuts[0][0] : begin.keys[depth - 1][1]]
+        value = written(operation.value, "toml", flow=False)
+        cuts[0] = (*cuts[0][:2], f"{key} = {value}{flow.newline_at(data.text, begin.end)}")
     else:
-        message = f"{said} is a table with dotted keys of its own. Set its keys, or use an `anchor`."
+        message = f"{said} is a table, and the one that holds it would be gone with it. Set its keys, or use an `anchor`."
         raise PatchConflictError(message)
     return Change(
         what="set", document=place.document, steps=place.steps, value=value_seen(operation.value, "toml"), splices=tuple(sorted(cuts))
     )
+
+
+def cut(data: Data, place: Place) -> list[Splice]:
+    """Return what takes out all lines of a table, or of a key that stands on a line of its own, and nothing else."""
+    path = path_of(data, place.document, place.steps)
+    gone = [number for number, one in enumerate(data.statements) if one.path[: len(path)] == path]
+    return _cuts(data, gone) if gone else list(removed(data, place, str(path[-1])).splices)
 
 
 def _change(place: Place, splices: list[Splice]) -> Change:

@@ -13,8 +13,8 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
-from forkhouse.patches.edits import EntryPointsOperation, KeyOperation
-from forkhouse.patches.languages import Matched, UnprovenError, key_steps, toml
+from forkhouse.patches.edits import EntryPointsOperation
+from forkhouse.patches.languages import Matched, UnprovenError, key_steps, keyed, toml
 from forkhouse.patches.languages.requirements import is_pyproject
 from forkhouse.patches.languages.text import find
 from forkhouse.patches.languages.tomlarrays import read
@@ -36,7 +36,7 @@ def remove_group(text: str, group: str) -> Matched:
     Raises PatchConflictError for what is no entry points.
     """
     if is_pyproject(text):
-        return toml.change_key(text, KeyOperation(remove=_table_of(read(text), group)))
+        return toml.without_table(text, _table_of(read(text), group))
     lines = text.splitlines(keepends=True)
     starts = [0, *accumulate(map(len, lines))]
     heads = [number for number, line in enumerate(lines) if line.strip().startswith("[") and line.strip().endswith("]")]
@@ -100,7 +100,7 @@ def _specified(text: str) -> list[tuple[str, list[tuple[str, str]]]]:
 def faults(text: str, language: str) -> int:  # noqa: ARG001  # the protocol's signature
     """Say 1 when the text cannot be read."""
     if is_pyproject(text):
-        return toml.faults(text, "toml")
+        return keyed.faults(text, "toml")
     try:
         _specified(text)
     except PatchConflictError:
