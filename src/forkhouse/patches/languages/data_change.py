@@ -183,7 +183,7 @@ def _added(data: Data, operation: KeyOperation) -> tuple[Change, ...]:
         return data_toml_change.added(data, operation)
     steps: tuple[int, ...] = ()
     if parents:
-        path = ".".join(f'"{step}"' if "." in step else step for step in parents)
+        path = ".".join(step if '"' in step else f'"{step}"' for step in parents)
         parent = look(data, path, operation.document)
         if parent is None:
             return ()

@@ -40,7 +40,7 @@ def added(data: Data, operation: KeyOperation) -> tuple[Change, ...]:
     holder: Value = data.documents[0]
     above: tuple[Value, ...] = ()
     if parents:
-        parent = look(data, ".".join(f'"{step}"' for step in parents))
+        parent = look(data, ".".join(step if '"' in step else f'"{step}"' for step in parents))
         if parent is None:
             return ()
         steps, above, holder = parent.steps, parent.holders, parent.entry.value
