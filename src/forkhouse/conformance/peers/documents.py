@@ -1,0 +1,132 @@
+"""Do operations on a suite's documents, and judge what comes of each by the language's own readers."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from forkhouse.conformance.peers.edits import NEW_KEY, agrees, operations
+from forkhouse.conformance.peers.outcome import Outcome, Result
+from forkhouse.conformance.peers.readers import READERS, BeyondError, UnreadableError, read
+from forkhouse.documents import parse
+from forkhouse.errors import ForkhouseError
+from forkhouse.patches.edits import KeyedEdit
+from forkhouse.patches.operations import apply_edit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from forkhouse.conformance.peers.edits import Operation
+    from forkhouse.conformance.peers.readers import Language, Seen
+
+GUESSES = 3
+"""Words of a document that no reader reads, which are taken for keys in it."""
+_NOTHING_THERE = re.compile(r"matched 0 times|there already")
+"""What is not true of a key that is there, or of a new one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Text:
+    """One document of a suite."""
+
+    id: str
+    text: str | None
+    """None for what is not UTF-8."""
+
+
+def try_document(document: Text, language: Language) -> Iterator[Result]:
+    """Yield what became of every operation on a document."""
+    if document.text is None:
+        yield Result(id=document.id, outcome=Outcome.PASSED_OVER, said="no UTF-8, which every edit is written in")
+        return
+    views: list[tuple[Callable[[str], tuple[Seen, ...]], tuple[Seen, ...]]] = []
+    for reader in READERS[language]:
+        try:
+            views.append((reader, read(reader, document.text)))
+        except UnreadableError:
+            continue
+        except BeyondError:
+            yield _try_beyond(document.id, document.text, language)
+            return
+    if not views:
+        yield from _try_ill_formed(document, document.text, language)
+        return
+    # The last reader is of the newest edition of the language.
+    for operation in operations(views[-1][1], language):
+        yield _try(document, document.text, operation, language, views)
+
+
+def _applied(text: str, written: str, language: Language) -> str:
+    edit = parse(KeyedEdit, f"path: file\nlanguage: {language}\noperations:\n  - {written}\n", name="edit")
+    return apply_edit(text, edit)
+
+
+def _try(
+    document: Text,
+    text: str,
+    operation: Operation,
+    language: Language,
+    views: list[tuple[Callable[[str], tuple[Seen, ...]], tuple[Seen, ...]]],
+) -> Result:
+    place = f"{document.id}#{operation.id}"
+    try:
+        changed = _applied(text, operation.written, language)
+    except ForkhouseError as error:
+        said = " ".join(str(error).split())
+        if not operation.sure:
+            return Result(id=place, outcome=Outcome.BOTH_REFUSE, said=said)
+        untrue = _NOTHING_THERE.search(said) is not None
+        return Result(id=place, outcome=Outcome.UNTRUE if untrue else Outcome.REFUSED, said=said)
+    except Exception as error:  # noqa: BLE001  # any other exception is what is looked for here
+        return Result(id=place, outcome=Outcome.CRASHED, said=f"{type(error).__name__}: {error}")
+    if not operation.sure:
+        return Result(id=place, outcome=Outcome.APPLIED, said="more than one thing has this path")
+    for reader, before in views:
+        try:
+            after = read(reader, changed)
+        except (UnreadableError, BeyondError) as error:
+            return Result(id=place, outcome=Outcome.WRONG, said=f"{reader.__name__} reads it no more: {' '.join(str(error).split())[:200]}")
+        # A reader that saw another document before, by another edition of the language, judges only that it can still be read.
+        if before == views[-1][1] and not agrees(before, after, operation, language):
+            return Result(id=place, outcome=Outcome.WRONG, said=f"{reader.__name__} sees another change: {operation.written}")
+    return Result(id=place, outcome=Outcome.EQUAL, said="")
+
+
+def _try_beyond(name: str, text: str, language: Language) -> Result:
+    """Return whether an operation on a document that cannot be compared ends with a traceback."""
+    try:
+        _applied(text, json.dumps({"add": NEW_KEY, "value": 1}), language)
+    except ForkhouseError:
+        pass
+    except Exception as error:  # noqa: BLE001  # any other exception is what is looked for here
+        return Result(id=name, outcome=Outcome.CRASHED, said=f"{type(error).__name__}: {error}")
+    return Result(id=name, outcome=Outcome.PASSED_OVER, said="too large or too deep to compare, or holds itself")
+
+
+def _try_ill_formed(document: Text, text: str, language: Language) -> Iterator[Result]:
+    """Yield what became of operations on what no reader reads: they have to be refused, or to leave it as unreadable as it was."""
+    words = list(dict.fromkeys(re.findall(r"[A-Za-z_][A-Za-z0-9_]*", text)))[:GUESSES]
+    said = [{"add": NEW_KEY, "value": 1}, *({"set": word, "value": 1} for word in words), *({"remove": word} for word in words)]
+    for number, operation in enumerate(said):
+        place = f"{document.id}#unreadable:{number}"
+        try:
+            changed = _applied(text, json.dumps(operation), language)
+        except ForkhouseError as error:
+            yield Result(id=place, outcome=Outcome.BOTH_REFUSE, said=" ".join(str(error).split()))
+            continue
+        except Exception as error:  # noqa: BLE001  # any other exception is what is looked for here
+            yield Result(id=place, outcome=Outcome.CRASHED, said=f"{type(error).__name__}: {error}")
+            continue
+        yield Result(id=place, outcome=_of_unreadable(changed, language), said="no reader reads the document")
+
+
+def _of_unreadable(changed: str, language: Language) -> Outcome:
+    for reader in READERS[language]:
+        try:
+            read(reader, changed)
+        except (UnreadableError, BeyondError):
+            continue
+        return Outcome.APPLIED
+    return Outcome.EQUAL
