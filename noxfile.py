@@ -126,6 +126,14 @@ def upstream_tests(session: nox.Session) -> None:
         session.run(*command, **ENDING)
 
 
+@nox.session(name="peers-tests", default=False)
+def peers_tests(session: nox.Session) -> None:
+    """Try the patch engine by the suites of its peers: what it refuses and they do not is in tests/peers (`-- FILE` for one suite)."""
+    session.install("-e", ".", *group("peers"))
+    suites = [] if any(option.endswith(".yaml") for option in session.posargs) else sorted(map(str, Path("tests/peers").glob("*.yaml")))
+    session.run("python", "-m", "forkhouse.conformance.peers", *suites, *session.posargs, **ENDING)
+
+
 @nox.session(default=False)
 def radar(session: nox.Session) -> None:
     """Judge every patch series on every candidate pin, and write build/radar.html."""

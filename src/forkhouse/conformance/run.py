@@ -38,7 +38,7 @@ RAN = (0, 1)
 NO_TESTS = 5
 KILL_SECONDS = 30
 
-_WITH_US = ("setpriv", "--pdeathsig", "KILL")
+WITH_US = ("setpriv", "--pdeathsig", "KILL")
 """Runs a command that the kernel ends when this process is killed, and can end nothing any more."""
 
 # Where the import system would take the package from, and the version that its distribution states.
@@ -103,7 +103,7 @@ def run_suite(suite: Suite, python: Path, folder: Path, *, logs: Path, temporary
     environment = _environment(suite, temporary)
     junit, log = logs / "junit.xml", logs / "pytest.log"
     command = [
-        *_WITH_US,
+        *WITH_US,
         *(str(python), "-m", "pytest", "--verbose", "--continue-on-collection-errors", "-p", "no:cacheprovider"),
         *("-o", f"junit_family={FAMILY}", f"--junitxml={junit}", f"--timeout={suite.test_seconds}"),
         *suite.tests,

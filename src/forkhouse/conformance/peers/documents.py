@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from forkhouse.conformance.peers.edits import NEW_KEY, agrees, operations
+from forkhouse.conformance.peers.edits import NEW_KEY, agrees, alike, operations
 from forkhouse.conformance.peers.outcome import Outcome, Result
 from forkhouse.conformance.peers.readers import READERS, BeyondError, UnreadableError, read
 from forkhouse.documents import parse
@@ -34,6 +34,8 @@ class Text:
     id: str
     text: str | None
     """None for what is not UTF-8."""
+    valid: bool | None
+    """What the suite says of it; None where it leaves that to the reader."""
 
 
 def try_document(document: Text, language: Language) -> Iterator[Result]:
@@ -50,12 +52,17 @@ def try_document(document: Text, language: Language) -> Iterator[Result]:
         except BeyondError:
             yield _try_beyond(document.id, document.text, language)
             return
+    if not views and document.valid:
+        yield Result(id=document.id, outcome=Outcome.PASSED_OVER, said="no reader reads it, and the suite calls it valid")
+        return
     if not views:
         yield from _try_ill_formed(document, document.text, language)
         return
     # The last reader is of the newest edition of the language.
     for operation in operations(views[-1][1], language):
-        yield _try(document, document.text, operation, language, views)
+        result = _try(document, document.text, operation, language, views)
+        lenient = document.valid is False and result.outcome in {Outcome.REFUSED, Outcome.UNTRUE}
+        yield replace(result, outcome=Outcome.BOTH_REFUSE) if lenient else result
 
 
 def _applied(text: str, written: str, language: Language) -> str:
@@ -88,8 +95,8 @@ def _try(
             after = read(reader, changed)
         except (UnreadableError, BeyondError) as error:
             return Result(id=place, outcome=Outcome.WRONG, said=f"{reader.__name__} reads it no more: {' '.join(str(error).split())[:200]}")
-        # A reader that saw another document before, by another edition of the language, judges only that it can still be read.
-        if before == views[-1][1] and not agrees(before, after, operation, language):
+        # A reader that saw other keys or items before, by another edition of the language, judges only that it can still be read.
+        if alike(before, views[-1][1]) and not agrees(before, after, operation, language):
             return Result(id=place, outcome=Outcome.WRONG, said=f"{reader.__name__} sees another change: {operation.written}")
     return Result(id=place, outcome=Outcome.EQUAL, said="")
 

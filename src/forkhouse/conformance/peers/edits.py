@@ -147,6 +147,17 @@ def agrees(before: tuple[Seen, ...], after: tuple[Seen, ...], operation: Operati
     return _unordered(now) in right
 
 
+def alike(one: tuple[Seen, ...], other: tuple[Seen, ...]) -> bool:
+    """Say whether two readers see the same keys and items, whatever they take the values for."""
+    return _untyped(Listed(items=one)) == _untyped(Listed(items=other))
+
+
+def _untyped(seen: Seen) -> Seen:
+    if isinstance(seen, Keyed):
+        return Keyed(entries=tuple((_untyped(key), _untyped(value)) for key, value in seen.entries))
+    return Listed(items=tuple(map(_untyped, seen.items))) if isinstance(seen, Listed) else Scalar(type="", text=seen.text)
+
+
 def _unordered(seen: Seen) -> Seen:
     if isinstance(seen, Keyed):
         return Keyed(entries=tuple(sorted(((key, _unordered(value)) for key, value in seen.entries), key=lambda entry: repr(entry[0]))))

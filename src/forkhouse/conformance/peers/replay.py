@@ -32,6 +32,7 @@ _ENVIRONMENT = {
     "GIT_CONFIG_GLOBAL": "/dev/null",
     **{f"GIT_{who}_{what}": "peers" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
 }
+_NO_ATTRIBUTES = "* -text !eol -ident !filter !whitespace !working-tree-encoding !diff !merge\n"
 _SUBJECT = re.compile(rb"^(Subject|Description):", re.MULTILINE)
 _DIFF = re.compile(rb"^(diff --git |--- |Index: )", re.MULTILINE)
 
@@ -94,6 +95,9 @@ class Judge:
             folder.mkdir()
             # In a repository of its own, so that none above it counts.
             self._run(["init", "-q"], folder)
+            # Nor do attributes that the tree gives its files: these come before them.
+            Path(folder, ".git/info").mkdir(exist_ok=True)
+            Path(folder, ".git/info/attributes").write_text(_NO_ATTRIBUTES, encoding="utf-8")
             self.store.check_out(before, folder)
             for number, content in enumerate(patches):
                 Path(name, f"{number}.patch").write_bytes(content)

@@ -1,0 +1,113 @@
+"""Compare what became of a suite's cases with what is listed as refused, in both directions, and write such a list."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import yaml
+
+from forkhouse.conformance.peers.outcome import FAULTS, Outcome, Result
+from forkhouse.conformance.peers.suite import Refusal
+from forkhouse.conformance.suite import matches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """How far the engine did what its peer does, or refused it for a reason that is listed."""
+
+    counts: Mapping[Outcome, int]
+    faults: tuple[Result, ...]
+    """What nothing excuses: other results, and reasons that are not true."""
+    unlisted: tuple[Result, ...]
+    """Refusals that are not listed."""
+    unmatched: tuple[str, ...]
+    """What is listed and is refused no more, or is no case at all."""
+    unexplained: tuple[str, ...]
+    """What is listed without a reason."""
+
+    @property
+    def good(self) -> bool:
+        """Whether all was as listed, and there was something to compare."""
+        compared = sum(count for outcome, count in self.counts.items() if outcome is not Outcome.PASSED_OVER)
+        return compared > 0 and not (self.faults or self.unlisted or self.unmatched or self.unexplained)
+
+    def problems(self) -> list[str]:
+        """Return what is not as it should be, a line each."""
+        return [
+            *([] if self.counts else ["no case was tried"]),
+            *(f"{result.outcome}: {result.id}: {result.said}" for result in self.faults),
+            *(f"refused, and not listed: {result.id}: {result.said}" for result in self.unlisted),
+            *(f"listed, and not refused so (the list is out of date): {said}" for said in self.unmatched),
+            *(f"listed without a reason: {said}" for said in self.unexplained),
+        ]
+
+    def as_json(self) -> dict[str, object]:
+        """Return the verdict as values that JSON can hold."""
+        return {"counts": {str(outcome): count for outcome, count in self.counts.items()}, "good": self.good, "problems": self.problems()}
+
+
+def _is_listed(result: Result, refusal: Refusal) -> bool:
+    return matches(refusal.says, result.said) and any(matches(pattern, result.id) for pattern in refusal.cases)
+
+
+def compare(results: Iterable[Result], refused: Sequence[Refusal]) -> Verdict:
+    """Judge the results of a suite by what is listed as refused."""
+    results = tuple(results)
+    refusals = [result for result in results if result.outcome is Outcome.REFUSED]
+    unmatched = [
+        f"{pattern}: {each.says}"
+        for each in refused
+        for pattern in each.cases
+        if not any(matches(pattern, result.id) and matches(each.says, result.said) for result in refusals)
+    ]
+    return Verdict(
+        counts=Counter(result.outcome for result in results),
+        faults=tuple(result for result in results if result.outcome in FAULTS),
+        unlisted=tuple(result for result in refusals if not any(_is_listed(result, each) for each in refused)),
+        unmatched=tuple(unmatched),
+        unexplained=tuple(each.says for each in refused if not each.reason.strip()),
+    )
+
+
+_OF_THE_SUITE = re.compile(
+    r"""(?<=does not apply: )[^:]*?(?=: the lines | is | has )  # a path of the suite
+    | The[ ]operation:.*
+    | "[^"]*" | '[^']*' | \{.*\} | \d+""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def said_in_general(said: str) -> str:
+    """Return a message with a star for whatever in it comes from the suite, as far as its form tells."""
+    return re.sub(r"\*[*\s]*\*", "*", _OF_THE_SUITE.sub("*", said))
+
+
+def listed(results: Iterable[Result], refused: Sequence[Refusal], *, by_id: bool) -> tuple[Refusal, ...]:
+    """Return a list that excuses all refusals: what is listed and still true, then the rest, without a reason, which a person has to give.
+
+    With `by_id` each new entry names its cases; else it stands for every case with such a message.
+    """
+    refusals = [result for result in results if result.outcome is Outcome.REFUSED]
+    kept: list[Refusal] = []
+    for each in refused:
+        mine = [result for result in refusals if matches(each.says, result.said)]
+        cases = tuple(pattern for pattern in each.cases if any(matches(pattern, result.id) for result in mine))
+        kept += [each.model_copy(update={"cases": cases})] if cases else []
+    new: dict[str, list[str]] = {}
+    for result in refusals:
+        if not any(_is_listed(result, each) for each in kept):
+            new.setdefault(said_in_general(result.said), []).append(result.id)
+    return (*kept, *(Refusal(cases=tuple(cases) if by_id else ("*",), says=says, reason="") for says, cases in new.items()))
+
+
+def with_list(document: str, refused: Sequence[Refusal]) -> str:
+    """Return the text of a suite's document with another list of what is refused, which stands last in it."""
+    head, _, _ = document.partition("\nrefused:")
+    entries = [each.model_dump(mode="json", exclude_defaults=True) for each in refused]
+    return head.rstrip("\n") + "\n" + (yaml.safe_dump({"refused": entries}, sort_keys=False, width=120, allow_unicode=True) if entries else "")
