@@ -62,10 +62,12 @@ class Objects:
     """Contents by their hash."""
 
     def __init__(self, folder: Path) -> None:
+        """Keep contents in `objects` below a folder."""
         self.folder = folder / "objects"
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def put(self, content: bytes) -> str:
+        """Keep a content under its sha256."""
         name = hashlib.sha256(content).hexdigest()
         path = self.folder / name
         if not path.exists():
@@ -205,6 +207,7 @@ def main(words: list[str]) -> int:
             number += 1
         else:
             break
+    top = _folder_of_patch(words) if program == "patch" else Path()
     leading, command = _split_leading(words) if program == "git" else ([], words)
     given = sys.stdin.buffer.read() if _reads(program, command) and not sys.stdin.isatty() else None
     record: dict[str, object] = {
@@ -212,10 +215,10 @@ def main(words: list[str]) -> int:
         "leading": leading,
         "command": command,
         "given": objects.put(given) if given is not None else None,
-        "files": {word: objects.put(Path(word).read_bytes()) for word in _named(command) if Path(word).is_file()},
+        # patch goes to its folder first: from there the names count.
+        "files": {word: objects.put((top / word).read_bytes()) for word in _named(command) if (top / word).is_file()},
     }
     repository = _Repository(real, leading) if program == "git" else None
-    top = _folder_of_patch(command)
     if repository is not None:
         record |= {"inside": repository.top is not None, "prefix": repository.prefix, **repository.settings()}
         record["before"] = repository.state(objects)

@@ -34,7 +34,7 @@ VALUES: tuple[tuple[str, str, Seen], ...] = (
     ("like-float", '"1e3"', Scalar(type="str", text="1e3")),
     ("like-int", '"017"', Scalar(type="str", text="017")),
     ("blanks", '" # x: "', Scalar(type="str", text=" # x: ")),
-    ("quotes", json.dumps("say \"it's\" \\ so"), Scalar(type="str", text="say \"it's\" \\ so")),
+    ("quotes", json.dumps('say "it\'s" \\ so'), Scalar(type="str", text='say "it\'s" \\ so')),
 )
 """What is written in an edit, and what a reader has to see. Every key gets two of them, in turn."""
 
@@ -82,7 +82,9 @@ def operations(documents: tuple[Seen, ...], language: Language) -> Iterator[Oper
                 yield from _items(place, path, name, seen, language, sure=sure)
 
 
-def _operation(place: str, action: Action, target: Path, said: dict[str, str], value: tuple[str, str, Seen] | None, *, sure: bool) -> Operation:
+def _operation(
+    place: str, action: Action, target: Path, said: dict[str, str], value: tuple[str, str, Seen] | None, *, sure: bool
+) -> Operation:
     written = _yaml(said)[:-1] + (f", value: {value[1]}" if value else "") + "}"
     return Operation(id=place, action=action, target=target, written=written, value=value[2] if value else None, sure=sure)
 
@@ -177,7 +179,10 @@ def _without_empty(seen: Seen, target: Path) -> Seen:
     entries = list(seen.entries)
     if position < len(entries):
         key, value = entries[position]
-        entries[position : position + 1] = [(key, _without_empty(value, tuple(rest)))] if rest else [] if value == Keyed(entries=()) else [(key, value)]
+        if rest:
+            entries[position] = (key, _without_empty(value, tuple(rest)))
+        elif value == Keyed(entries=()):
+            del entries[position]
     return Keyed(entries=tuple(entries))
 
 

@@ -30,7 +30,9 @@ def fetch(source: DebianSource | SdistSource | NpmSource, registry: Registry, *,
         case DebianSource():
             paths = [path for path in fetch_debian_source(source, registry, offline=offline) if ".orig.tar" in path.name]
             if len(paths) != 1:
-                message = f"The Debian source {source.package} is pinned with {len(paths)} upstream tarballs (.orig.tar), and has to have one."
+                message = (
+                    f"The Debian source {source.package} is pinned with {len(paths)} upstream tarballs (.orig.tar), and has to have one."
+                )
                 raise PeersError(message)
             return paths[0]
         case _:

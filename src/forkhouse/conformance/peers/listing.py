@@ -75,12 +75,9 @@ def compare(results: Iterable[Result], refused: Sequence[Refusal]) -> Verdict:
     )
 
 
-_OF_THE_SUITE = re.compile(
-    r"""(?<=does not apply: )[^:]*?(?=: the lines | is | has )  # a path of the suite
-    | The[ ]operation:.*
-    | "[^"]*" | '[^']*' | \{.*\} | \d+""",
-    re.VERBOSE | re.DOTALL,
-)
+_PATH = r"(?<=does not apply: )[^:]*?(?=: the lines | is | has )"
+_OF_THE_SUITE = re.compile(rf"""{_PATH}|The operation:.*|"[^"]*"|'[^']*'|\{{.*?\}}(?=[ .:,;])|\d+""", re.DOTALL)
+"""What a message takes from a suite: paths, operations, whatever is quoted, and numbers."""
 
 
 def said_in_general(said: str) -> str:
@@ -110,4 +107,6 @@ def with_list(document: str, refused: Sequence[Refusal]) -> str:
     """Return the text of a suite's document with another list of what is refused, which stands last in it."""
     head, _, _ = document.partition("\nrefused:")
     entries = [each.model_dump(mode="json", exclude_defaults=True) for each in refused]
-    return head.rstrip("\n") + "\n" + (yaml.safe_dump({"refused": entries}, sort_keys=False, width=120, allow_unicode=True) if entries else "")
+    return (
+        head.rstrip("\n") + "\n" + (yaml.safe_dump({"refused": entries}, sort_keys=False, width=120, allow_unicode=True) if entries else "")
+    )

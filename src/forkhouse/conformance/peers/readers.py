@@ -154,10 +154,7 @@ def read(reader: Callable[[str], tuple[Seen, ...]], text: str) -> tuple[Seen, ..
     """
     try:
         documents = reader(text)
-        if max(map(_depth, documents), default=0) > DEEPEST:
-            message = f"more than {DEEPEST} values one in the other"
-            raise BeyondError(message)
-        return documents
+        deepest = max(map(_depth, documents), default=0)
     except RecursionError as error:
         message = "deeper than Python goes"
         raise BeyondError(message) from error
@@ -165,3 +162,7 @@ def read(reader: Callable[[str], tuple[Seen, ...]], text: str) -> tuple[Seen, ..
         raise
     except Exception as error:
         raise UnreadableError(f"{type(error).__name__}: {error}") from error  # noqa: EM102, TRY003  # a reader's own words
+    if deepest > DEEPEST:
+        message = f"more than {DEEPEST} values one in the other"
+        raise BeyondError(message)
+    return documents

@@ -121,11 +121,11 @@ class Judge:
 
     def _told(self, before: str, tree: str, wanted: str) -> str:
         """Say how a tree differs from the one that is right: by paths alone, because the contents are the peer's."""
-        ours, theirs, old = (
-            {file.path: (file.mode, file.content) for file in self.store.files(each)} for each in (tree, wanted, before)
-        )
+        ours, theirs, old = ({file.path: (file.mode, file.content) for file in self.store.files(each)} for each in (tree, wanted, before))
         paths = [path for path in sorted({*ours, *theirs}) if ours.get(path) != theirs.get(path)]
-        return "; ".join(f"{path}: {_state(ours.get(path), old.get(path))}, and by git {_state(theirs.get(path), old.get(path))}" for path in paths[:3])
+        return "; ".join(
+            f"{path}: {_state(ours.get(path), old.get(path))}, and by git {_state(theirs.get(path), old.get(path))}" for path in paths[:3]
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -39,7 +39,7 @@ class Program:
     """What builds it, in the folder of its source."""
     binary: str
     """What the scripts run, in the source; the stand-in takes its place."""
-    shell: str
+    interpreter: str
     arguments: tuple[str, ...] = ()
     """What a script is given."""
     variables: tuple[tuple[str, str], ...] = ()
@@ -58,7 +58,7 @@ PROGRAMS: Mapping[str, Program] = {
             ),
         ),
         binary="bin-wrappers/git",
-        shell="sh",
+        interpreter="sh",
         arguments=("--root={scratch}",),
     ),
     "gnu-patch": Program(
@@ -66,7 +66,7 @@ PROGRAMS: Mapping[str, Program] = {
         tools=("make", "cc", "bash", "ed"),
         commands=(("./configure", "--quiet", "CFLAGS=-O0"), ("make", "--silent", "-C", "lib"), ("make", "--silent", "-C", "src")),
         binary="src/patch",
-        shell="bash",
+        interpreter="bash",
         variables=(("abs_top_builddir", "{source}"), ("srcdir", "."), ("TMPDIR", "{scratch}")),
     ),
 }
@@ -140,7 +140,7 @@ def _run(program: Program, source: Path, parts: Sequence[str], place: Path) -> N
             calls.mkdir(parents=True)
             own = {name: value.format(**folders) for name, value in program.variables}
             environment = {**_environment(place), **own, capture.VARIABLE: str(calls), capture.BELOW: str(place)}
-            command = [*WITH_US, program.shell, f"./{script.name}", *(word.format(**folders) for word in program.arguments)]
+            command = [*WITH_US, program.interpreter, f"./{script.name}", *(word.format(**folders) for word in program.arguments)]
             with (place / f"logs/{script.name}.log").open("wb") as log:
                 # Whether a peer's own test passes is the peer's concern: what it called is ours.
                 _ended(command, script.parent, environment, log.fileno(), seconds=SCRIPT_SECONDS)
