@@ -171,6 +171,13 @@ def test_of_several_documents_a_key_of_each_is_not_one_key() -> None:
     assert not found["0:add"]
 
 
+def test_what_two_readers_see_in_different_ways_is_not_compared() -> None:
+    text = "{one:, two: 1}\n"
+    assert not alike(by_pyyaml(text), by_ruamel(text))
+    (result,) = tried(text, "yaml")
+    assert (result.outcome, result.said) == (Outcome.PASSED_OVER, "two readers see different keys or items in it")
+
+
 def test_what_no_reader_reads_has_to_stay_so(monkeypatch: pytest.MonkeyPatch) -> None:
     unreadable = '{"a": 1,, "b": 2}'
     engine(monkeypatch, PatchConflictError("it is no JSON"))
@@ -213,11 +220,12 @@ def test_readers_tell_types_and_spellings_of_numbers() -> None:
     assert not alike(by_pyyaml("[no]"), by_ruamel("[no, 1]"))
     assert by_pyyaml("a: &x [1]\nb: *x\n") == by_pyyaml("a: [1]\nb: [1]\n")
     assert by_tomllib("a = 1979-05-27") != by_tomllib('a = "1979-05-27"')
+    assert by_json('{"a": /* one */ [1, 0x10,]}') == by_json('{"a": [1, 0x10]}') != by_json('{"a": [1, 16]}')
     assert by_json('{"a": 1, "b": 2}') != by_json('{"b": 2, "a": 1}')
 
 
 @pytest.mark.parametrize(
-    ("language", "text"), [("json", "[NaN]"), ("json", "[1,]"), ("toml", "a = 1\na = 2"), ("yaml", "a: *b"), ("yaml", "[")]
+    ("language", "text"), [("json", "[NaN]"), ("json", "[1 2]"), ("toml", "a = 1\na = 2"), ("yaml", "a: *b"), ("yaml", "[")]
 )
 def test_readers_are_strict(language: Language, text: str) -> None:
     for reader in READERS[language]:

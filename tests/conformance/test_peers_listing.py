@@ -92,14 +92,27 @@ def test_a_written_list_excuses_everything_but_has_no_new_reasons() -> None:
     assert [each.cases for each in everywhere] == [("*",)]
 
 
-def test_a_general_message_holds_nothing_of_the_suite() -> None:
-    said = "0001-captured.patch does not apply: odd name: the lines of hunk 3 (from line 12) are not there as they were."
-    assert said_in_general(said) == "*-captured.patch does not apply: *: the lines of hunk * (from line *) are not there as they were."
-    said = (
-        "file: operation 1 matched 2 times, expected 1: {'set': 'secret', 'value': 42}. Look at \"it\". The operation: {'set': 'secret'}."
-    )
-    assert "secret" not in said_in_general(said)
-    assert said_in_general(said) == "file: operation * matched * times, expected *: *. Look at *. *"
+@pytest.mark.parametrize(
+    ("said", "general"),
+    [
+        (
+            "0001-captured.patch does not apply: odd name: the lines of hunk 3 (from line 12) are not there as they were.",
+            "*-captured.patch does not apply: *: the lines of hunk * (from line *) are not there as they were.",
+        ),
+        (
+            "file: operation 1 matched 2 times, expected 1: {'set': 'secret', 'value': {}}. Look at \"it\". The operation: {'set': 'secret'}.",
+            "file: operation * matched * times, expected *: *. Look at *",
+        ),
+        ("file: operation 1: secret.0.a is a table, and a secret.", "file: operation *: * is a table, and a *."),
+        ("file: operation 1: a: it is a list.", "file: operation *: *: it is a list."),
+    ],
+)
+def test_a_general_message_holds_nothing_of_the_suite(said: str, general: str) -> None:
+    names = ("secret.0.a", "secret", "a")
+    refused = Result(id="one/0", outcome=Outcome.REFUSED, said=said, about=names)
+    assert said_in_general(refused) == general
+    (entry,) = listed([refused], [], by_id=False)
+    assert compare([refused], [entry]).unlisted == ()
 
 
 def test_a_list_stands_last_in_its_document() -> None:

@@ -58,6 +58,9 @@ def try_document(document: Text, language: Language) -> Iterator[Result]:
     if not views:
         yield from _try_ill_formed(document, document.text, language)
         return
+    if any(not alike(seen, views[-1][1]) for _, seen in views):
+        yield Result(id=document.id, outcome=Outcome.PASSED_OVER, said="two readers see different keys or items in it")
+        return
     # The last reader is of the newest edition of the language.
     for operation in operations(views[-1][1], language):
         result = _try(document, document.text, operation, language, views)
@@ -85,7 +88,8 @@ def _try(
         if not operation.sure:
             return Result(id=place, outcome=Outcome.BOTH_REFUSE, said=said)
         untrue = _NOTHING_THERE.search(said) is not None
-        return Result(id=place, outcome=Outcome.UNTRUE if untrue else Outcome.REFUSED, said=said)
+        names = (operation.name, operation.name.replace('"', ""), *operation.name.split("."))
+        return Result(id=place, outcome=Outcome.UNTRUE if untrue else Outcome.REFUSED, said=said, about=names)
     except Exception as error:  # noqa: BLE001  # any other exception is what is looked for here
         return Result(id=place, outcome=Outcome.CRASHED, said=f"{type(error).__name__}: {error}")
     if not operation.sure:
@@ -95,8 +99,7 @@ def _try(
             after = read(reader, changed)
         except (UnreadableError, BeyondError) as error:
             return Result(id=place, outcome=Outcome.WRONG, said=f"{reader.__name__} reads it no more: {' '.join(str(error).split())[:200]}")
-        # A reader that saw other keys or items before, by another edition of the language, judges only that it can still be read.
-        if alike(before, views[-1][1]) and not agrees(before, after, operation, language):
+        if not agrees(before, after, operation, language):
             return Result(id=place, outcome=Outcome.WRONG, said=f"{reader.__name__} sees another change: {operation.written}")
     return Result(id=place, outcome=Outcome.EQUAL, said="")
 

@@ -50,6 +50,8 @@ class Operation:
     """What it is about: the value that is set or removed, the mapping or list that gets something, the item that goes."""
     written: str
     """The operation as a line of an edit, which is YAML."""
+    name: str
+    """The path that it names."""
     value: Seen | None
     """What is there afterwards; None for a removal."""
     sure: bool = True
@@ -86,7 +88,8 @@ def _operation(
     place: str, action: Action, target: Path, said: dict[str, str], value: tuple[str, str, Seen] | None, *, sure: bool
 ) -> Operation:
     written = _yaml(said)[:-1] + (f", value: {value[1]}" if value else "") + "}"
-    return Operation(id=place, action=action, target=target, written=written, value=value[2] if value else None, sure=sure)
+    (name,) = said.values()
+    return Operation(id=place, action=action, target=target, written=written, name=name, value=value[2] if value else None, sure=sure)
 
 
 def _yaml(said: object) -> str:
@@ -99,7 +102,7 @@ def _items(place: str, path: Path, name: str, seen: Listed, language: Language, 
 
     def operation(what: str, action: Action, target: Path, change: dict[str, str], value: Seen | None) -> Operation:
         written = _yaml({"item": {"of": {"key": name}, **change}})
-        return Operation(id=f"{place}:{what}", action=action, target=target, written=written, value=value, sure=sure)
+        return Operation(id=f"{place}:{what}", action=action, target=target, written=written, name=name, value=value, sure=sure)
 
     new = NEW_TEXT if language == "yaml" else json.dumps(NEW_TEXT)
     ours = Scalar(type="str", text=NEW_TEXT)

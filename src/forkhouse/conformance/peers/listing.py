@@ -80,9 +80,17 @@ _OF_THE_SUITE = re.compile(rf"""{_PATH}|The operation:.*|"[^"]*"|'[^']*'|\{{.*?\
 """What a message takes from a suite: paths, operations, whatever is quoted, and numbers."""
 
 
-def said_in_general(said: str) -> str:
-    """Return a message with a star for whatever in it comes from the suite, as far as its form tells."""
-    return re.sub(r"\*[*\s]*\*", "*", _OF_THE_SUITE.sub("*", said))
+_SHORT = 2
+"""A name of so few characters may be a word of the message as well: it is looked for only where a name stands."""
+
+
+def said_in_general(result: Result) -> str:
+    """Return a message with a star for whatever in it comes from the suite, as far as names and form tell."""
+    said = _OF_THE_SUITE.sub("*", result.said)
+    for name in sorted({*result.about} - {""}, key=len, reverse=True):
+        word = re.escape(re.sub(r"\d+", "*", name))
+        said = re.sub(rf"(?<=: ){word}(?=[ :])" if len(name) <= _SHORT else rf"(?<![\w.]){word}(?!\w)", "*", said)
+    return re.sub(r"\*[*\s.]*\*", "*", said)
 
 
 def listed(results: Iterable[Result], refused: Sequence[Refusal], *, by_id: bool) -> tuple[Refusal, ...]:
@@ -99,7 +107,7 @@ def listed(results: Iterable[Result], refused: Sequence[Refusal], *, by_id: bool
     new: dict[str, list[str]] = {}
     for result in refusals:
         if not any(_is_listed(result, each) for each in kept):
-            new.setdefault(said_in_general(result.said), []).append(result.id)
+            new.setdefault(said_in_general(result), []).append(result.id)
     return (*kept, *(Refusal(cases=tuple(cases) if by_id else ("*",), says=says, reason="") for says, cases in new.items()))
 
 

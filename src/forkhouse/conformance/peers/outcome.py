@@ -35,3 +35,5 @@ class Result:
     outcome: Outcome
     said: str
     """What the engine, or who judges it, says; empty where there is nothing to say."""
+    about: tuple[str, ...] = ()
+    """Names of the suite that the message may hold: a written list holds none of them."""

@@ -1,6 +1,6 @@
 """What a language's own readers see in a document: values with their types, in their order. None of them is the engine's.
 
-JSON is read by Python's `json` without its leniences, TOML by `tomllib`, YAML by PyYAML (YAML 1.1) and ruamel.yaml (YAML 1.2). Of
+JSON is read by Python's `json` without its leniences, and by `json5` where it has comments; TOML by `tomllib`, YAML by PyYAML (YAML 1.1) and ruamel.yaml (YAML 1.2). Of
 YAML the nodes are compared, before they become Python's values, because those forget what a key was.
 """
 
@@ -11,6 +11,7 @@ import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+import json5
 import ruamel.yaml
 import yaml
 
@@ -84,21 +85,30 @@ def _from_python(value: object) -> Seen:
             return Scalar(type=type(value).__name__, text=str(value))
 
 
+def _keyed(pairs: Iterable[tuple[str, object]]) -> Keyed:
+    return Keyed(entries=tuple((Scalar(type="str", text=key), _from_python(value)) for key, value in pairs))
+
+
+def _float(written: str) -> Scalar:
+    return Scalar(type="float", text=written)
+
+
+def _int(written: str, base: int = 10) -> Scalar:  # noqa: ARG001  # what json5 says of a hexadecimal number, which is as it is written, too
+    return Scalar(type="int", text=written)
+
+
 def by_json(text: str) -> tuple[Seen, ...]:
-    """Read JSON (RFC 8259)."""
-    seen = json.loads(
-        text,
-        object_pairs_hook=lambda pairs: Keyed(entries=tuple((Scalar(type="str", text=key), _from_python(value)) for key, value in pairs)),
-        parse_float=lambda written: Scalar(type="float", text=written),
-        parse_int=lambda written: Scalar(type="int", text=written),
-        parse_constant=_json_refuses,
-    )
+    """Read JSON (RFC 8259), or else JSON with comments and commas at the end, as many programs have it in their settings."""
+    try:
+        seen = json.loads(text, object_pairs_hook=_keyed, parse_float=_float, parse_int=_int, parse_constant=_json_refuses)
+    except ValueError:
+        seen = json5.loads(text, object_pairs_hook=_keyed, parse_float=_float, parse_int=_int, parse_constant=_json_refuses)
     return (_from_python(seen),)
 
 
 def by_tomllib(text: str) -> tuple[Seen, ...]:
     """Read TOML 1.0."""
-    return (_from_python(tomllib.loads(text, parse_float=lambda written: Scalar(type="float", text=written))),)
+    return (_from_python(tomllib.loads(text, parse_float=_float)),)
 
 
 _TAGS = {f"tag:yaml.org,2002:{name}": name for name in ("str", "int", "float", "bool", "null")}

@@ -56,10 +56,12 @@ class Judge:
         if wanted is None:
             return Result(id=call.id, outcome=Outcome.PASSED_OVER, said="git decides by more than the tree and the patch")
         try:
-            tree = self._engine(before, patches, call.strip)
+            # git takes one folder off where its call does not say; patch guesses, and the engine as well.
+            tree = self._engine(before, patches, 1 if call.strip is None and call.how != "patch" else call.strip)
         except ForkhouseError as error:
             outcome = Outcome.REFUSED if wanted else Outcome.BOTH_REFUSE
-            return Result(id=call.id, outcome=outcome, said=" ".join(str(error).split()))
+            names = tuple(path for path, _, _ in (*call.before, *(call.after or ())))
+            return Result(id=call.id, outcome=outcome, said=" ".join(str(error).split()), about=names)
         except Exception as error:  # noqa: BLE001  # any other exception is what is looked for here
             return Result(id=call.id, outcome=Outcome.CRASHED, said=f"{type(error).__name__}: {error}")
         if not wanted:
@@ -151,7 +153,7 @@ def _state(now: tuple[FileMode, bytes] | None, old: tuple[FileMode, bytes] | Non
 
 def headed(content: bytes, strip: int | None) -> bytes:
     """Return a patch with what the engine wants of a header: a subject, and how many parts of a path go where it is not one."""
-    fields = b"" if strip in {None, 1} else b"Strip: %d\n" % strip
+    fields = b"" if strip is None else b"Strip: %d\n" % strip
     first = _DIFF.search(content)
     subject = _SUBJECT.search(content, 0, first.start() if first else len(content))
     if subject is None:
