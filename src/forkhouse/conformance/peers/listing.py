@@ -76,7 +76,7 @@ def compare(results: Iterable[Result], refused: Sequence[Refusal]) -> Verdict:
 
 
 _PATH = r"(?<=does not apply: )[^:]*?(?=: the lines | is | has )"
-_OF_THE_SUITE = re.compile(rf"""{_PATH}|The operation:.*|"[^"]*"|'[^']*'|\{{.*?\}}(?=[ .:,;])|\d+""", re.DOTALL)
+_OF_THE_SUITE = re.compile(rf"""{_PATH}|The operation:.*|"[^"]*"|'[^']*'|\{{.*?\}}(?=[ .:,;])|&\w+|(?<=alias )\*\w+|\d+""", re.DOTALL)
 """What a message takes from a suite: paths, operations, whatever is quoted, and numbers."""
 
 
