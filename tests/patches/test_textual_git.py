@@ -391,6 +391,19 @@ def test_binary_files_are_taken_when_both_sides_are_proven(git: Git) -> None:
     assert "git diff --binary" in git.ours(before, git.diff(before, after))[1]
 
 
+@pytest.mark.parametrize("name", ["d/e e.txt", "t\t\tab.txt"])
+@pytest.mark.parametrize(
+    "time", ["2020-01-01 10:00:00.000000000 +0100", "2020-01-01 10:00:00 -05:30", "20-01-01", "2020-01-01 10:00", "now"]
+)
+def test_a_name_ends_where_git_sees_its_time_begin(git: Git, name: str, time: str) -> None:
+    for between in ("\t", "     ", "\t\t", " \t"):
+        patch = f"--- a/{name}{between}{time}\n+++ b/{name}{between}{time}\n@@ -1,3 +1,3 @@\n a\n-b\n+B\n c\n".encode()
+        cuts = [name, name.partition("\t")[0], f"{name}{between}{time}", f"{name}{between}".rstrip("\t"), f"{name}{between}"]
+        tree = git.tree(dict.fromkeys(cuts, (b"a\nb\nc\n", 0o644)))
+        ours, why = git.ours(tree, patch)
+        assert ours == git.applied(tree, patch), (between, why)
+
+
 @pytest.mark.skipif(shutil.which("diff") is None, reason="GNU diff is not there")
 def test_diffs_of_folders_by_gnu_diff(git: Git, tmp_path: Path) -> None:
     right = 0

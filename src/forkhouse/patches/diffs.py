@@ -117,7 +117,7 @@ LINK, SUBMODULE = 0o120000, 0o160000
 _PREFIXED = re.compile(rb'"?(a/.* "?b/|i/.* "?w/|c/.* "?[iw]/|o/.* "?w/)')
 _MAIL = re.compile(rb"From \S.*\d\d?:\d\d(:\d\d)?.* (19|20)\d\d\b")
 _RANGES = re.compile(rb"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
-_STAMP = re.compile(rb" \d{4}-\d\d-\d\d \d\d:\d\d(:\d\d(\.\d+)?)?( [-+]\d\d:?\d\d)?$")
+_STAMP = re.compile(rb"(?:\t| +)(?:\d\d)?\d\d-\d\d-\d\d(?: \d\d:\d\d:\d\d(?:\.\d+)?)?(?: [-+]\d\d:?\d\d)?$")
 _EPOCH = re.compile(rb"(1970-01-01|1969-12-31) (\d\d):(\d\d):00(?:\.0+)? ([-+])(\d\d):?(\d\d)$")
 _SLASHES = re.compile(rb"/+")
 _NOWHERE = rb"\((?:nonexistent|revision 0)\)$"
@@ -448,10 +448,7 @@ class _Reader:
         is_new, is_gone = _is_nowhere(first) or _is_epoch(first), _is_nowhere(second) or _is_epoch(second)
         if is_new and is_gone:
             raise DiffSyntaxError(start + 1, "both sides say that there is no file")
-        named = [
-            None if _is_dev_null(side) else _without(_SLASHES.sub(b"/", _plain_name(_unstamped(side))), self.strip)
-            for side in (first, second)
-        ]
+        named = [None if _is_dev_null(side) else _without(_SLASHES.sub(b"/", _stamped_name(side)), self.strip) for side in (first, second)]
         if None in named and not (_is_dev_null(first) or _is_dev_null(second)):
             raise StripError(start + 1, f"a name has fewer than {self.strip} leading folders to take off")
         known = sorted({name for name in named if name is not None}, key=len)
@@ -641,9 +638,13 @@ def _is_epoch(name: bytes) -> bool:
     return int(match[2]) * 60 + int(match[3]) - offset == (24 * 60 if match[1].startswith(b"1969") else 0)
 
 
-def _unstamped(name: bytes) -> bytes:
-    """Return a name without the time behind it, where no tab is between them."""
-    return name if b"\t" in name or name.startswith(b'"') else _STAMP.sub(b"", name)
+def _stamped_name(name: bytes) -> bytes:
+    """Return the name on a side of a plain diff, which may have a time behind it: after a tab, or after blanks that took a tab's place.
+
+    As in git, a tab that stands before the last one is then a part of the name.
+    """
+    bare = name if name.startswith(b'"') else _STAMP.sub(b"", name)
+    return bare if bare != name else _plain_name(name)
 
 
 def _plain_name(name: bytes) -> bytes:
