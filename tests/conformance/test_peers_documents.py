@@ -169,6 +169,11 @@ def test_of_several_documents_a_key_of_each_is_not_one_key() -> None:
     assert not found["1:0:remove"]
     assert found["1:1:remove"]
     assert not found["0:add"]
+    assert all(found[name] for name in ("0@:0:remove", "1@:0:remove", "0@:add"))
+    by_number = an_operation("a: 1\n---\na: 2\n", "yaml", "1@:0:remove")
+    assert by_number.written == '{"remove": "a", "document": 1}'
+    assert agrees(by_pyyaml("a: 1\n---\na: 2\n"), by_pyyaml("a: 1\n---\n{}\n"), by_number, "yaml")
+    assert not agrees(by_pyyaml("a: 1\n---\na: 2\n"), by_pyyaml("{}\n---\na: 2\n"), by_number, "yaml")
 
 
 def test_what_two_readers_see_in_different_ways_is_not_compared() -> None:

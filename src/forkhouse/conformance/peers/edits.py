@@ -59,50 +59,78 @@ class Operation:
 
 
 def operations(documents: tuple[Seen, ...], language: Language) -> Iterator[Operation]:
-    """Yield the operations on what a reader sees."""
-    names = Counter(name for document in documents for name, _, _ in _named(document, ()))
-    turn = 0
+    """Yield the operations on what a reader sees; of several documents each by its number, too."""
+    together = [name for document in documents for name, _, _ in _named(document, ())]
+    lone = sum(isinstance(document, Keyed) for document in documents) == 1
     for number, document in enumerate(documents):
-        if isinstance(document, Keyed):
-            once = sum(isinstance(each, Keyed) for each in documents) == 1
-            yield _operation(f"{number}:add", "add", (number,), {"add": NEW_KEY}, VALUES[0], sure=once)
-        for position, (steps, target, seen) in enumerate(_named(document, ())):
-            if not all(map(_can_be_said, steps)):
-                continue
-            name, sure = ".".join(map(_step, steps)), names[steps] == 1
-            place, path = f"{number}:{position}", (number, *target)
-            for _ in range(2):
-                value = VALUES[turn % len(VALUES)]
-                turn += 1
-                if value[2] != seen:
-                    yield _operation(f"{place}:set-{value[0]}", "set", path, {"set": name}, value, sure=sure)
-            yield _operation(f"{place}:remove", "remove", path, {"remove": name}, None, sure=sure)
-            if isinstance(seen, Keyed):
-                value = VALUES[turn % len(VALUES)]
-                yield _operation(f"{place}:add-{value[0]}", "add", path, {"add": f"{name}.{NEW_KEY}"}, value, sure=sure)
-            if isinstance(seen, Listed):
-                yield from _items(place, path, name, seen, language, sure=sure)
+        yield from _on_document(document, _Which(number=number, said={}, names=Counter(together), lone=lone), language)
+        if len(documents) > 1:
+            own = Counter(name for name, _, _ in _named(document, ()))
+            yield from _on_document(document, _Which(number=number, said={"document": number}, names=own, lone=True), language)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Which:
+    """One of the documents of a file."""
+
+    number: int
+    said: dict[str, int]
+    """How an operation names it, where it does."""
+    names: Counter[tuple[str, ...]]
+    """How often each path can mean something."""
+    lone: bool
+    """Whether a path without a step can mean one mapping alone."""
+
+    @property
+    def id(self) -> str:
+        return f"{self.number}{'@' if self.said else ''}"
+
+
+def _on_document(document: Seen, which: _Which, language: Language) -> Iterator[Operation]:
+    if isinstance(document, Keyed):
+        yield _operation(f"{which.id}:add", "add", (which.number,), {"add": NEW_KEY, **which.said}, VALUES[0], sure=which.lone)
+    turn = 0
+    for position, (steps, target, seen) in enumerate(_named(document, ())):
+        if not all(map(_can_be_said, steps)):
+            continue
+        name, sure = ".".join(map(_step, steps)), which.names[steps] == 1
+        place, path = f"{which.id}:{position}", (which.number, *target)
+        for _ in range(2):
+            value = VALUES[turn % len(VALUES)]
+            turn += 1
+            if value[2] != seen:
+                yield _operation(f"{place}:set-{value[0]}", "set", path, {"set": name, **which.said}, value, sure=sure)
+        yield _operation(f"{place}:remove", "remove", path, {"remove": name, **which.said}, None, sure=sure)
+        if isinstance(seen, Keyed):
+            value = VALUES[turn % len(VALUES)]
+            yield _operation(f"{place}:add-{value[0]}", "add", path, {"add": f"{name}.{NEW_KEY}", **which.said}, value, sure=sure)
+        if isinstance(seen, Listed):
+            yield from _items(place, path, {"key": name, **which.said}, seen, language, sure=sure)
 
 
 def _operation(
-    place: str, action: Action, target: Path, said: dict[str, str], value: tuple[str, str, Seen] | None, *, sure: bool
+    place: str, action: Action, target: Path, said: dict[str, str | int], value: tuple[str, str, Seen] | None, *, sure: bool
 ) -> Operation:
     written = _yaml(said)[:-1] + (f", value: {value[1]}" if value else "") + "}"
-    (name,) = said.values()
+    name = str(said[action])
     return Operation(id=place, action=action, target=target, written=written, name=name, value=value[2] if value else None, sure=sure)
 
 
 def _yaml(said: object) -> str:
     """Write an operation on one line of YAML, its texts quoted."""
-    return str(yaml.safe_dump(said, default_style='"', default_flow_style=True, width=float("inf"), allow_unicode=True)).strip()
+    if isinstance(said, dict):
+        return f"{{{', '.join(f'{_yaml(key)}: {_yaml(value)}' for key, value in said.items())}}}"
+    if isinstance(said, int):
+        return str(said)
+    return str(yaml.safe_dump(said, default_style='"', width=float("inf"), allow_unicode=True)).strip()
 
 
-def _items(place: str, path: Path, name: str, seen: Listed, language: Language, *, sure: bool) -> Iterator[Operation]:
+def _items(place: str, path: Path, of: dict[str, str | int], seen: Listed, language: Language, *, sure: bool) -> Iterator[Operation]:
     """Yield operations on the items of a list, each named as it is written."""
 
     def operation(what: str, action: Action, target: Path, change: dict[str, str], value: Seen | None) -> Operation:
-        written = _yaml({"item": {"of": {"key": name}, **change}})
-        return Operation(id=f"{place}:{what}", action=action, target=target, written=written, name=name, value=value, sure=sure)
+        written = _yaml({"item": {"of": of, **change}})
+        return Operation(id=f"{place}:{what}", action=action, target=target, written=written, name=str(of["key"]), value=value, sure=sure)
 
     new = NEW_TEXT if language == "yaml" else json.dumps(NEW_TEXT)
     ours = Scalar(type="str", text=NEW_TEXT)
