@@ -105,6 +105,15 @@ def edit_of(language: str, operations: str) -> FileEdit:
         ("bash", "remove: {call: b}", "f() { a; b; }\n", "f() { a; }\n"),
         ("python", "remove: {call: a}", "if x:\n    a()\n    # Of b.\n    b()\n", "if x:\n    # Of b.\n    b()\n"),
         ("python", "remove: {call: b}", "if x:\n    a()\n    # Of b.\n    b()\nc()\n", "if x:\n    a()\n    # Of b.\nc()\n"),
+        ("python", "insert: {before: {call: b}, text: c()}", "a(); b()\n", "a(); c(); b()\n"),
+        ("python", "insert: {after: {call: a}, text: c()}", "a(); b()\n", "a(); c(); b()\n"),
+        ("bash", "insert: {after: {call: b}, text: c}", "f() { a; b; }\n", "f() { a; b; c; }\n"),
+        # One name of several.
+        ("python", "import: {remove: import b}", "import a, b  # why\n", "import a  # why\n"),
+        ("python", "import: {remove: from a import b}", "from a import (\n    b,\n    c,\n)\n", "from a import (\n    c,\n)\n"),
+        ("python", "import: {remove: from a import b as c}", "from a import d, b as c\n", "from a import d\n"),
+        ("c", "remove: {assignment: n}", "int n = 3, m = 2;\n", "int m = 2;\n"),
+        ("c", "remove: {assignment: m}", "int n = 3, *m = 0;\n", "int n = 3;\n"),
         # The only import of a block leaves an empty statement.
         (
             "python",
@@ -196,6 +205,19 @@ def test_macros_that_no_grammar_knows_hide_no_declaration(language: str, operati
         ("c", "argument: {of: {call: g}, replace: '1', with: 'a); f(b'}", "void m() { g(1); }\n", "which the operation does not name"),
         ("cmake", 'argument: {of: {call: g}, add: "a)\\nf(b"}', "g(1)\n", "which the operation does not name"),
         ("meson", 'argument: {of: {call: g}, add: "a)\\nf(b"}', "g(1)\n", "would be"),
+        # What is there is not said to be gone.
+        ("python", "remove: {assignment: x}", "x = y = 1\n", "assigns to other names than x as well"),
+        ("c", "replace: {assignment: x}\n  with: x = 2", "void m() { x = y = 1; }\n", "assigns to other names than x as well"),
+        ("python", "import: {replace: import a, with: import c}", "import a, b\n", "is one of several that 'import a, b' brings"),
+        ("rust", "import: {remove: 'use a::b;'}", "use a::{b, c::{self, d}};\n", "is one of several that 'use a::"),
+        ("rust", "import: {remove: 'use a::c::d;'}", "use a::{b, c::{self, d}};\n", "is one of several that 'use a::"),
+        ("python", "import: {add: import b}", "import a, b\n", "would add what is there already"),
+        (
+            "c",
+            "remove: {function: f}",
+            "#ifdef A\nint f(int a)\n#else\nint f(void)\n#endif\n{ return 1; }\n",
+            "stands in line 2, but the grammar",
+        ),
         # What guards the code would guard other code.
         ("rust", "insert: {before: {anchor: fn f}, text: 'fn g() {} '}", "/// Of f.\nfn f() {}\n", "'/// Of f.' belongs to 'fn f"),
         ("rust", 'remove: {anchor: "fn f() {}\\n"}', "#[cfg(a)]\nfn f() {}\nfn g() {}\n", r"'#\[cfg\(a\)\]' belongs to 'fn f"),

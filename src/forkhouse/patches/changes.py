@@ -150,6 +150,8 @@ def _before(template: str, node: Node, selector: Selector, text: str, language: 
     start, _ = node.whole
     spaces = indentation(text, start) if selector.anchor is None else None
     new = filled(template, node, selector, text, language)
+    if node.gone is not None and selector.anchor is None and "\n" not in new and (spaces is None or node.gone[1] > node.whole[1]):
+        return start, start, f"{new}; "  # it shares its line with other statements
     if spaces is not None and node.head is not None:
         start = node.head
         spaces = indentation(text, start)
@@ -164,6 +166,8 @@ def _after(template: str, node: Node, selector: Selector, text: str, language: s
     start, end = node.whole
     spaces = indentation(text, start) if selector.anchor is None else None
     new = filled(template, node, selector, text, language)
+    if node.gone is not None and selector.anchor is None and "\n" not in new:
+        return end, end, f"; {new}"  # it shares its line with other statements
     stop = line_end(text, end)
     if spaces is not None and is_blank(text[end:stop], language):
         return stop, stop, f"{newline_at(text, start)}{spaces}{new}"
@@ -208,11 +212,18 @@ def _of_imports(text: str, change: LineChange, language: str, *, include: bool) 
     if change.add is not None:
         return [[addition(text, change.add, language, include=include)]]
     wanted = meaning(change.gone or "", language)
-    meant = [line for line in imports(text, language, include=include) if line.meaning == wanted]
+    lines = imports(text, language, include=include)
+    meant = [line for line in lines if line.meaning == wanted]
+    among = [(line, line.names.index(wanted)) for line in lines if wanted in line.names]
+    if among and (change.with_ is not None or any(line.parts is None for line, _ in among)):
+        node = among[0][0].node
+        message = f"'{change.gone}' is one of several that '{' '.join(text[node.start : node.end].split())}' brings. Replace the whole of that line."
+        raise MatchError(message, anchor=change.gone or "")
     if change.with_ is not None:
         new = change.with_.removesuffix("\n")
         return [[(line.node.start, line.node.end, _at(text, line.node, new, language))] for line in meant]
-    return [_removal(text, line.node, Selector(pattern=change.gone), language) for line in meant]
+    alone = [_removal(text, line.node, Selector(pattern=change.gone), language) for line in meant]
+    return alone + [layout.removed(text, line.parts, position, language) for line, position in among if line.parts is not None]
 
 
 def _at(text: str, node: Node, new: str, language: str) -> str:

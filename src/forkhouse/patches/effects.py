@@ -207,10 +207,10 @@ def _import_is_done(text: str, change: LineChange, language: str, *, include: bo
 
     lines = imports(text, language, include=include)
     come = change.come
-    if change.gone is not None and meaning(change.gone, language) in {line.meaning for line in lines}:
+    if change.gone is not None and meaning(change.gone, language) in {each for line in lines for each in line.meanings}:
         return False
     # What is added stands for the whole file; an import in a function, or an include under a condition, is another one.
-    return come is None or meaning(come, language) in {line.meaning for line in lines if line.top or change.add is None}
+    return come is None or meaning(come, language) in {each for line in lines if line.top or change.add is None for each in line.meanings}
 
 
 def _part_is_done(text: str, operation: CodeOperation, change: PartChange, language: str) -> bool:

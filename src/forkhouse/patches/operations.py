@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -59,7 +60,8 @@ def edited(text: str, edit: FileEdit) -> Edited:
                 message, anchor=told.anchor or anchor, operation=number, matches=told.matches, expected=told.expected
             ) from error
         if not allows(operation.count, matches):
-            advice = (
+            unread = _unread(text, anchor, edit.language) if matches == 0 and broken else ""
+            advice = unread or (
                 "Its effect is there already: drop it from the edit, or let its count begin at 0 if other releases need it."
                 if matches == 0 and is_done(text, operation, edit.language)
                 else "The upstream changed what the edit is about: look at the file and rewrite the edit to mean the same there."
@@ -85,6 +87,18 @@ def edited(text: str, edit: FileEdit) -> Edited:
             broken = left
         text = changed
     return Edited(text=text, idle=tuple(idle))
+
+
+def _unread(text: str, anchor: str, language: str) -> str:
+    """Say where what an operation looks for stands, in a file that the grammar does not read whole; nothing where it stands nowhere."""
+    found = re.search(rf"(?<!\w){re.escape(anchor)}(?!\w)", text) if anchor else None
+    if found is None:
+        return ""
+    line = text.count("\n", 0, found.start()) + 1
+    return (
+        f"'{anchor}' stands in line {line}, but the grammar of {language} does not read all of this file, and finds it nowhere. "
+        "Edit that place by an `anchor`, in the language text."
+    )
 
 
 def matched(text: str, operation: Operation, language: str) -> Matched:

@@ -155,6 +155,8 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
     for what, (name, kinds) in named.items():
         if name is None:
             continue
+        if what == "assignment":
+            _refuse_chains(_named(root, kinds, name), name)
         if not kinds:
             message = f"{language} has no {what} to select. Use a pattern, a rule or an anchor."
             raise PatchConflictError(message)
@@ -167,6 +169,16 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
         return [_node(node, language, _captures(node, selector.pattern, text), text) for node in found]
     rule = dict(selector.rule or {})
     return [_node(node, language, _captures(node, str(rule), text), text) for node in search(root, rule)]
+
+
+def _refuse_chains(nodes: Iterable[SgNode], name: str) -> None:
+    """Raise PatchConflictError for an assignment that gives its value to other names as well: they would go with it."""
+    for node in nodes:
+        right = node.field("right")
+        if right is not None and right.kind() == node.kind():
+            said = " ".join(node.text().split())
+            message = f"'{said}' assigns to other names than {name} as well. Replace the whole of it, by a pattern or an anchor."
+            raise PatchConflictError(message)
 
 
 def _found(nodes: Iterable[SgNode], language: str, text: str) -> list[Node]:
@@ -385,9 +397,16 @@ def _among(node: SgNode, grammar: Grammar) -> tuple[Parts, int] | None:
     parent = node.parent()
     while parent is not None and parent.kind() in _WRAPPERS:
         parent = parent.parent()
-    if parent is None or parent.kind() not in grammar.lists - {"token_tree"}:
+    if parent is None:
         return None
-    parts = _parts(parent, grammar)
+    if parent.kind() == "declaration" and len(parent.field_children("declarator")) > 1:
+        commas = tuple(child.range().start.index for child in parent.children() if child.text() == ",")
+        spans = tuple(span_of(child) for child in parent.field_children("declarator"))
+        parts: Parts | None = Parts(spans=spans, start=spans[0][0], end=spans[-1][1], commas=commas)
+    elif parent.kind() in grammar.lists - {"token_tree"}:
+        parts = _parts(parent, grammar)
+    else:
+        return None
     start, end = span_of(node)
     positions = [position for position, span in enumerate(parts.spans) if span == (start, end)] if parts is not None else []
     return (parts, positions[0]) if parts is not None and positions else None

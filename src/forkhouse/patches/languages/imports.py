@@ -10,7 +10,7 @@ from textwrap import dedent
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import indentation, line_end, newline_at
+from forkhouse.patches.languages import Parts, indentation, line_end, newline_at
 from forkhouse.patches.languages.astgrep import above, node_of, root_of, search, span_of
 
 if TYPE_CHECKING:
@@ -46,6 +46,15 @@ class Line:
     meaning: str
     top: bool
     """It stands for the whole file, not in a function or under a condition."""
+    names: tuple[str, ...] = ()
+    """Where it brings several names: the meaning that an import of each of them alone would have."""
+    parts: Parts | None = None
+    """Those names in Python, in the same order."""
+
+    @property
+    def meanings(self) -> set[str]:
+        """All that it means, as a whole and name by name."""
+        return {self.meaning, *self.names}
 
 
 def imports(text: str, language: str, *, include: bool) -> list[Line]:
@@ -60,8 +69,53 @@ def imports(text: str, language: str, *, include: bool) -> list[Line]:
         parent = node.parent()
         top = parent is not None and parent.kind() == level.kind() and parent.range() == level.range()
         place = replace(node_of(node, language, text), start=start, end=end)
-        lines.append(Line(node=place, meaning=meaning(text[start:end], language), top=top))
+        names, parts = _names(node, text[start:end], language)
+        lines.append(Line(node=place, meaning=meaning(text[start:end], language), top=top, names=names, parts=parts))
     return lines
+
+
+def _names(node: SgNode, said: str, language: str) -> tuple[tuple[str, ...], Parts | None]:
+    if language == "rust":
+        paths = _paths(" ".join(said.split()))
+        return (tuple(meaning(f"use {path};", language) for path in paths), None) if len(paths) > 1 else ((), None)
+    found = node.field_children("name") if language == "python" else []
+    if len(found) < 2:  # noqa: PLR2004  # one is the whole
+        return (), None
+    module = node.field("module_name")
+    head = "import" if module is None else f"from {module.text()} import"
+    children = node.children()
+    opened = next((child for child in reversed(children) if child.text() in {"(", "import"} and not child.is_named()), children[0])
+    parts = Parts(
+        spans=tuple(span_of(name) for name in found),
+        start=opened.range().end.index,
+        end=span_of(node)[1],
+        commas=tuple(child.range().start.index for child in children if child.text() == ","),
+    )
+    return tuple(meaning(f"{head} {name.text()}", language) for name in found), parts
+
+
+def _paths(use: str) -> list[str]:
+    """Return the paths that a `use` of Rust brings, without its groups."""
+    tree = re.sub(r"^(?:pub(?:\([^)]*\))? )?use |;$", "", use).strip()
+    groups = [("", "")]
+    paths = []
+    for piece in re.findall(r"[{},]|[^{},]+", tree):
+        prefix, last = groups[-1]
+        if piece == "{":
+            groups.append((prefix + last, ""))
+            continue
+        if piece in {",", "}"}:
+            if last.strip():
+                paths.append((prefix + last).replace(" ", "") if " as " not in last else (prefix + last).strip())
+            groups[-1] = (prefix, "")
+            if piece == "}":
+                groups.pop()
+                groups[-1:] = [(groups[-1][0], "")] if groups else [("", "")]
+            continue
+        groups[-1] = (prefix, piece.strip())
+    if groups[-1][1].strip():
+        paths.append(groups[-1][1])
+    return paths
 
 
 def _check(language: str, *, include: bool) -> None:
