@@ -114,6 +114,58 @@ def edit_of(language: str, operations: str) -> FileEdit:
         ("python", "import: {remove: from a import b as c}", "from a import d, b as c\n", "from a import d\n"),
         ("c", "remove: {assignment: n}", "int n = 3, m = 2;\n", "int m = 2;\n"),
         ("c", "remove: {assignment: m}", "int n = 3, *m = 0;\n", "int n = 3;\n"),
+        # Members of classes, and names that are no plain words.
+        ("cpp", "remove: {assignment: N}", "struct A {\n  static constexpr int N = 4;\n  int M;\n};\n", "struct A {\n  int M;\n};\n"),
+        (
+            "cpp",
+            "remove: {function: 'operator()'}",
+            "struct A {\n  int operator()() { return 1; }\n  int M;\n};\n",
+            "struct A {\n  int M;\n};\n",
+        ),
+        (
+            "cpp",
+            "remove: {function: operator bool}",
+            "struct A {\n  operator bool() const { return 1; }\n  int M;\n};\n",
+            "struct A {\n  int M;\n};\n",
+        ),
+        ("cpp", "remove: {function: f}", "int a;\nstd::vector<int>& n::A<T>::f() { return b; }\nint c;\n", "int a;\nint c;\n"),
+        ("c", "replace: {assignment: a}\n  with: .a = 2", "struct s x = {.a = 1, .b = 2};\n", "struct s x = {.a = 2, .b = 2};\n"),
+        ("rust", "remove: {call: 'p!'}", 'fn m() {\n    p!("x");\n    q();\n}\n', "fn m() {\n    q();\n}\n"),
+        ("rust", "remove: {class: impl X for A}", "impl X for A {}\nimpl Y for A {}\n", "impl Y for A {}\n"),
+        ("rust", "argument: {of: {call: .x}, add: z}", "fn m() {\n    a.b().x::<u8>(y);\n}\n", "fn m() {\n    a.b().x::<u8>(y, z);\n}\n"),
+        (
+            "rust",
+            "insert: {before: {function: f}, text: 'fn g() {}'}",
+            "use a;\n\n// Of\n/// f.\n#[b]\nfn f() {}\n",
+            "use a;\n\nfn g() {}\n// Of\n/// f.\n#[b]\nfn f() {}\n",
+        ),
+        ("cpp", "replace: {class: A}\n  with: struct A { int b; };", "struct A { int a; };\nint c;\n", "struct A { int b; };\nint c;\n"),
+        (
+            "cpp",
+            "include: {replace: '#include <a.h>', with: \"#include <b.h>\\n#include <c.h>\"}",
+            "#include <a.h>\nint c;\n",
+            "#include <b.h>\n#include <c.h>\nint c;\n",
+        ),
+        (
+            "cpp",
+            "remove: {call: g}",
+            "void m() {\n  switch (a) {\n  case 1:\n    f();\n  default:\n    g();\n  }\n}\n",
+            "void m() {\n  switch (a) {\n  case 1:\n    f();\n  default:\n    ;\n  }\n}\n",
+        ),
+        # What says where a value goes is no part of it; a remark stays behind what it is about.
+        ("cmake", "item: {of: {assignment: S}, add: c}", 'set(S a b CACHE STRING "x")\n', 'set(S a b c CACHE STRING "x")\n'),
+        ("cmake", "item: {of: {assignment: S}, add: c}", "set(S PARENT_SCOPE)\n", "set(S c PARENT_SCOPE)\n"),
+        ("python", "item: {of: {assignment: x}, add: c}", "x = [\n    a, b,  # of b\n]\n", "x = [\n    a, b,  # of b\n    c,\n]\n"),
+        ("cmake", "argument: {of: {call: f}, add: c}", "f(a b # of b\n)\n", "f(a b # of b\n  c\n)\n"),
+        # A byte-order mark is no code.
+        ("cmake", "insert: {before: {call: a}, text: b()}", "\ufeffa()\n", "\ufeffb()\na()\n"),
+        (
+            "c",
+            "insert: {after: {function: f}, text: '#define A 1'}",
+            "\ufeffint f(void) { return 1; }\n",
+            "\ufeffint f(void) { return 1; }\n#define A 1\n",
+        ),
+        ("python", "remove: {call: a}", "\ufeffa()\nb()\n", "\ufeffb()\n"),
         # The only import of a block leaves an empty statement.
         (
             "python",
@@ -218,6 +270,16 @@ def test_macros_that_no_grammar_knows_hide_no_declaration(language: str, operati
             "#ifdef A\nint f(int a)\n#else\nint f(void)\n#endif\n{ return 1; }\n",
             "stands in line 2, but the grammar",
         ),
+        # A value that is used, or a type that others have, cannot go alone.
+        ("c", "remove: {call: f}", "void m() { for (; f(i);) { g(); } }\n", "cannot go alone"),
+        ("c", "remove: {call: f}", "int m() { return f(1); }\n", "cannot go alone"),
+        ("python", "remove: {call: f}", "def m():\n    return f(1)\n", "cannot go alone"),
+        ("rust", "remove: {call: f}", "fn m() -> u8 {\n    f()\n}\n", "cannot go alone"),
+        ("bash", "remove: {call: f}", "x=$(f)\n", "cannot go alone"),
+        ("cpp", "remove: {class: A}", "struct A { int x; } a;\nint z;\n", "cannot go alone"),
+        ("c", "remove: {class: A}", "typedef struct A { int x; } A_t;\nint z;\n", "cannot go alone"),
+        ("cmake", "replace: {call: f}\n  with: elseif(Z)", "if(X)\n  f()\nelse()\n  g()\nendif()\n", "would make another branch"),
+        ("bash", "replace: {call: f}\n  with: 'a; elif z; then b'", "if x; then f; else g; fi\n", "would make another branch|would be"),
         # What guards the code would guard other code.
         ("rust", "insert: {before: {anchor: fn f}, text: 'fn g() {} '}", "/// Of f.\nfn f() {}\n", "'/// Of f.' belongs to 'fn f"),
         ("rust", 'remove: {anchor: "fn f() {}\\n"}', "#[cfg(a)]\nfn f() {}\nfn g() {}\n", r"'#\[cfg\(a\)\]' belongs to 'fn f"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
 from forkhouse.patches import parts as layout
-from forkhouse.patches.edits import CodeOperation, CountRange, LineChange, PartChange, Place, Selector
+from forkhouse.patches.edits import CodeOperation, CountRange, LineChange, PartChange, Place, Selector, allows
 from forkhouse.patches.languages import backend, indentation, is_blank, line_end, line_start, newline_at, next_line
 
 if TYPE_CHECKING:
@@ -67,9 +67,13 @@ def changes(text: str, operation: CodeOperation, language: str) -> list[list[Spl
     match operation:
         case CodeOperation(replace=Selector() as selector) | CodeOperation(wrap=Selector() as selector):
             nodes = find(text, selector, language)
-            return [[(node.start, node.end, filled(operation.with_ or "", node, selector, text, language))] for node in nodes]
+            new = [filled(operation.with_ or "", node, selector, text, language) for node in nodes]
+            return [[(node.start, node.end, _ended_once(each, text, node.end, language))] for node, each in zip(nodes, new, strict=True)]
         case CodeOperation(remove=Selector() as selector):
-            return [_removal(text, node, selector, language) for node in find(text, selector, language)]
+            nodes = find(text, selector, language)
+            if not allows(operation.count, len(nodes)):
+                return [[] for _ in nodes]  # how many there are is told before whether each can go
+            return [_removal(text, node, selector, language) for node in nodes]
         case CodeOperation(insert=Place(before=Selector() as selector) as place):
             return [[_before(place.text, node, selector, text, language)] for node in find(text, selector, language)]
         case CodeOperation(insert=Place(after=Selector() as selector) as place):
@@ -85,6 +89,11 @@ def changes(text: str, operation: CodeOperation, language: str) -> list[list[Spl
         case _:
             message = f"an operation without an action: {operation}"
             raise AssertionError(message)
+
+
+def _ended_once(new: str, text: str, end: int, language: str) -> str:
+    """Return what comes in the place of a class or a declarator of C without its semicolon, where that one is there already."""
+    return new.removesuffix(";") if language in {"c", "cpp"} and text[end : end + 1] == ";" else new
 
 
 def indented_lines(code: str, spaces: str, language: str) -> str:
@@ -126,7 +135,9 @@ def filled(template: str, node: Node, selector: Selector, text: str, language: s
 def _removal(text: str, node: Node, selector: Selector, language: str) -> list[Splice]:
     """Take a match out with all that belongs to it, so that no empty line, lone comma or empty block is left."""
     if node.instead is None:
-        message = f"{selector.said()} is part of a chain or a condition, and cannot go alone. Replace the whole of it."
+        message = (
+            f"{selector.said()} is part of a chain or a condition, or its value is used, and cannot go alone. Replace the whole of it."
+        )
         raise PatchConflictError(message)
     if node.among is not None:
         return layout.removed(text, *node.among, language)

@@ -8,6 +8,7 @@ is not true, it proves nothing. Counting matches and faults is not enough: a rea
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 SHOWN = 40
 """Characters of a piece of code that a message shows."""
+
+
+_BRANCH = re.compile(r"else|elif|except|finally|case_(?:item|statement)|preproc_el")
+"""Kinds of nodes that divide what stands around them."""
 
 
 class Tree(Protocol):
@@ -148,6 +153,9 @@ class _Proof:
                 # Python's own compiler reads the whole file afterwards, and more than the grammar does.
                 what = f"the grammar of {self.step.language} would not read '{self._said(node, now=True)}'"
                 raise UnprovenError(what, text=self.step.after, position=node.start)
+            if (node.start, node.end) not in known and self._is_new(node) and _BRANCH.search(node.kind) and not self._had_branch(old):
+                what = f"'{self._said(node, now=True)}' would make another branch of what stands around it"
+                raise UnprovenError(what, text=self.step.after, position=node.start)
             if (node.start, node.end) not in known and not self._is_new(node) and node.role is not Role.COMMENT:
                 what = f"'{self._said(node, now=True)}' would become something that it is not now"
                 raise UnprovenError(what, text=self.step.after, position=node.start)
@@ -175,6 +183,8 @@ class _Proof:
         """Find the node again that a splice changed a part of."""
         if not self.shift.leaves(self.step.before, node.start, node.end):
             return  # it is gone, and what came for it is new
+        if node.kind == "preproc_include" and self._only_comment_left(node):
+            return  # C's grammar takes the comment behind an include for a part of it
         if node.role is Role.COMMENT and not self._by_anchor():
             what = f"the comment '{self._said(node)}' would be changed"
             raise UnprovenError(what, text=self.step.before, position=node.start)
@@ -197,6 +207,17 @@ class _Proof:
             if inside and not (found.start <= start + blank and end - (len(new) - len(new.rstrip())) <= found.end):
                 what = f"'{' '.join(new.split())[:SHOWN]}' would be only in part inside '{self._said(node)}'"
                 raise UnprovenError(what, text=self.step.before, position=first)
+
+    def _had_branch(self, old: Sequence[Tree]) -> bool:
+        """Say whether one of the nodes that are gone was a branch."""
+        return any(_BRANCH.search(node.kind) and not self.shift.leaves(self.step.before, node.start, node.end) for node in old)
+
+    def _only_comment_left(self, node: Tree) -> bool:
+        left = "".join(
+            piece if not any(first <= place < last for first, last, _ in self.shift.splices) else ""
+            for place, piece in enumerate(self.step.before[node.start : node.end], start=node.start)
+        )
+        return left.strip().startswith(("//", "/*"))
 
     def _kept(
         self,

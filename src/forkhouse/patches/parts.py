@@ -26,6 +26,9 @@ def added(text: str, parts: Parts, new: str, language: str) -> list[Splice]:
         case Layout.LINE:
             return [(end, end, f" {new}" if spaces is None else f" \\{newline}{spaces}{new}")]
         case Layout.WORDS:
+            if spaces is None and _has_comment(text, end, language):
+                at = line_end(text, end)
+                return [(at, at, f"{newline}{_column(text, parts)}{new}")]
             if spaces is None:
                 return [(end, end, f" {new}")]
             at = line_end(text, end) if is_blank(text[end : line_end(text, end)], language) else end
@@ -41,6 +44,9 @@ def _added_after_comma(text: str, parts: Parts, new: str, language: str) -> list
     trailing = bool(parts.commas) and parts.commas[-1] >= end
     at = parts.commas[-1] + 1 if trailing else end
     comma: list[Splice] = [] if trailing else [(end, end, ",")]
+    if spaces is None and _has_comment(text, at, language):
+        stop = line_end(text, at)
+        return [*comma, (stop, stop, f"{newline}{_column(text, parts)}{new}{',' if trailing else ''}")]
     if spaces is None:
         return [*comma, (at, at, f" {new}")]
     rest_end = line_end(text, at)
@@ -48,6 +54,19 @@ def _added_after_comma(text: str, parts: Parts, new: str, language: str) -> list
         # Behind a trailing comma the new part gets one, too; the comment on the line stays with its part.
         return [*comma, (rest_end, rest_end, f"{newline}{spaces}{new}{',' if trailing else ''}")]
     return [*comma, (at, at, f"{newline}{spaces}{new}")]
+
+
+def _has_comment(text: str, position: int, language: str) -> bool:
+    """Say whether nothing but a comment stands on the rest of a line: it speaks of what is before it."""
+    rest = text[position : line_end(text, position)]
+    return bool(rest.strip()) and is_blank(rest, language)
+
+
+def _column(text: str, parts: Parts) -> str:
+    """Return the blanks before the first part on the line of the last one."""
+    begun = line_start(text, parts.spans[-1][0])
+    first = next(start for start, _ in parts.spans if start >= begun)
+    return " " * (first - begun)
 
 
 def removed(text: str, parts: Parts, position: int, language: str) -> list[Splice]:

@@ -214,8 +214,9 @@ def newline_at(text: str, position: int) -> str:
 
 
 def line_start(text: str, position: int) -> int:
-    """Return where the line of a position begins."""
-    return text.rfind("\n", 0, position) + 1
+    """Return where the line of a position begins; a byte-order mark is no part of the first one."""
+    found = text.rfind("\n", 0, position) + 1
+    return 1 if found == 0 and position > 0 and text.startswith("\ufeff") else found
 
 
 def line_end(text: str, position: int) -> int:

@@ -50,6 +50,7 @@ _C = Grammar(
         "preproc_def": "name",
         "preproc_function_def": "name",
         "enumerator": "name",
+        "initializer_pair": "designator",
     },
     lists=frozenset({"initializer_list", "argument_list"}),
 )
@@ -63,7 +64,11 @@ GRAMMARS = {
         lists=frozenset({"list", "tuple", "set", "dictionary", "argument_list"}),
     ),
     "c": _C,
-    "cpp": replace(_C, classes={**_C.classes, "class_specifier": "name"}),
+    "cpp": replace(
+        _C,
+        classes={**_C.classes, "class_specifier": "name"},
+        assignments={**_C.assignments, "field_declaration": "declarator", "alias_declaration": "name"},
+    ),
     "rust": Grammar(
         functions={"function_item": "name"},
         classes={"struct_item": "name", "enum_item": "name", "trait_item": "name", "impl_item": "type"},
@@ -243,6 +248,8 @@ def _named(root: SgNode, kinds: Mapping[str, str], name: str) -> Iterator[SgNode
     for node, field_name in sorted(found, key=lambda pair: pair[0].range().start.index):
         if node.kind().endswith("_specifier") and node.field("body") is None:
             continue  # a mention of a struct, not the struct
+        if node.kind() == "field_declaration" and node.field("default_value") is None:
+            continue  # a member without a value
         holder = node.field(field_name)
         if holder is not None and _is_name(holder, name, node.kind()):
             yield node
@@ -262,17 +269,30 @@ def _is_name(holder: SgNode, name: str, kind: str) -> bool:
         if inner is None:
             break
         holder = inner
-    said = holder.text()
-    if "(" in name and kind == "function_definition":  # a macro that makes a definition, with its arguments
+    said = holder.text().partition("(")[0].strip() if holder.kind() == "operator_cast" else holder.text()
+    if "(" in name and kind == "function_definition" and holder.kind() != "operator_name":  # a macro that makes a definition
         declarator = holder.parent()
         return declarator is not None and "".join(declarator.text().split()) == "".join(name.split())
     if kind == "impl_item":
         # A struct and what is implemented for it have one name; `impl NAME` is the latter.
-        return name == f"impl {said}"
-    plain_name = said.partition("<")[0]
+        definition = holder.parent()
+        trait = definition.field("trait") if definition is not None else None
+        return name in {f"impl {said}", f"impl {trait.text() if trait is not None else ''} for {said}"}
+    if kind == "macro_invocation" and name.endswith("!"):
+        name = name[:-1]
+    if kind == "initializer_pair":
+        return name in {said, said.removeprefix(".")}
+    plain_name = _without_types(said)
     if name.startswith("."):  # a method, whatever it is called on
         return re.split(r"\.|->|::", plain_name)[-1] == name[1:] and plain_name != name[1:]
     return name in {said, said.strip("\"'"), plain_name, plain_name.rpartition("::")[2]}
+
+
+def _without_types(said: str) -> str:
+    """Return a name without what stands between angle brackets: the types of a template, or of a generic call."""
+    while (shorter := re.sub(r"(?:::)?<[^<>]*>", "", said)) != said:
+        said = shorter
+    return said
 
 
 def _captures(node: SgNode, pattern: str, text: str) -> dict[str, str]:
@@ -449,7 +469,12 @@ def _outer(node: SgNode, language: str, text: str) -> tuple[tuple[int, int] | No
         kind = parent.kind()
         alone = kind in {"expression_statement", "declaration_command"} and _only(parent) is not None
         linkage = kind == "linkage_specification" and target.kind() != "declaration_list"
-        if not (alone or linkage or kind in _TAKEN_ALONG or (kind == "declaration" and len(parent.field_children("declarator")) == 1)):
+        if not (
+            alone
+            or linkage
+            or kind in _TAKEN_ALONG
+            or (kind == "declaration" and len(parent.field_children("declarator")) == 1 and not target.kind().endswith("_specifier"))
+        ):
             break
         target = parent
     start, end = span_of(target)
@@ -481,11 +506,10 @@ def _with_lead(target: SgNode, span: tuple[int, int], language: str, text: str) 
 def above(target: SgNode, start: int, text: str) -> int | None:
     """Return where comments begin that stand directly over a construct; None where there are none, or they are the file's head."""
     first, previous = start, target.prev()
+    while previous is not None and span_of(previous)[1] > first:
+        previous = previous.prev()  # attributes and documentation, which belong to it anyway
     while previous is not None and "comment" in previous.kind():
         begun, end = span_of(previous)
-        if end > first:
-            previous = previous.prev()
-            continue
         if text[end:first].strip() or text[end:first].count("\n") > 1 or indentation(text, begun) is None:
             break
         first, previous = begun, previous.prev()
@@ -516,13 +540,34 @@ def is_documentation(comment: str, language: str) -> bool:
     return language in {"c", "cpp"} and _DOCUMENTATION.match(comment) is not None
 
 
+_HOLDERS = frozenset(
+    {
+        *("return_statement", "co_return_statement", "return_expression", "break_expression", "yield", "await", "raise_statement"),
+        *("for_statement", "parenthesized_expression", "command_substitution", "process_substitution", "condition_clause"),
+    }
+)
+"""Nodes that use the value of what is in them: it cannot go alone."""
+
+
+def _is_unit(block: SgNode) -> bool:
+    """Say whether a block of Rust is the body of a function that returns nothing: what it ends with is no value."""
+    function = block.parent()
+    return function is not None and function.kind() == "function_item" and function.field("return_type") is None
+
+
 def _instead(target: SgNode, language: str) -> str | None:
     """Return what has to stand where a statement is removed, so that nothing else takes its place; None where it cannot go alone."""
     parent = target.parent()
     if parent is None:
         return ""
     kind = parent.kind()
+    if kind in _HOLDERS or (target.kind().endswith("_specifier") and kind in {"declaration", "type_definition", "field_declaration"}):
+        return None
+    if language == "rust" and kind == "block" and target.kind().endswith("expression") and not _is_unit(parent):
+        return None
     if language in {"c", "cpp"}:
+        if kind == "case_statement":
+            return "" if len([child for child in parent.children() if child.kind().endswith(("statement", "declaration"))]) > 1 else ";"
         return ";" if kind in _BODIES and target.kind().endswith("statement") else ""
     if language == "bash" and kind in {"list", "pipeline", "negated_command"}:
         return None

@@ -136,7 +136,9 @@ def _commands(source: _Source, selector: Selector) -> list[Node]:
         start, end = source.span(command)
         values = None
         if parts and selector.assignment is not None:
-            values = Parts(spans=parts.spans[1:], start=parts.spans[0][1], end=parts.end, layout=Layout.WORDS)
+            # What stands behind these words says where the value goes, and is none of it.
+            count = next((place for place, word in enumerate(words) if place and word in {"CACHE", "PARENT_SCOPE"}), len(words))
+            values = Parts(spans=parts.spans[1:count], start=parts.spans[0][1], end=parts.end, layout=Layout.WORDS)
         nodes.append(Node(start=start, end=end, arguments=parts, items=values, head=_head(source, command)))
     return nodes
 

@@ -77,7 +77,8 @@ def imports(text: str, language: str, *, include: bool) -> list[Line]:
 def _names(node: SgNode, said: str, language: str) -> tuple[tuple[str, ...], Parts | None]:
     if language == "rust":
         paths = _paths(" ".join(said.split()))
-        return (tuple(meaning(f"use {path};", language) for path in paths), None) if len(paths) > 1 else ((), None)
+        names = tuple(meaning(f"use {path};", language) for path in paths)
+        return (names if names != (meaning(said, language),) else ()), None
     found = node.field_children("name") if language == "python" else []
     if len(found) < 2:  # noqa: PLR2004  # one is the whole
         return (), None
