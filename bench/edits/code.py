@@ -1,0 +1,226 @@
+"""Operations on code: made of the constructs that a reader found, whatever the language."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bench.edits.case import Case
+from bench.edits.stream import Change, Comment, Stream, UnreadableError, judge
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Iterable, Sequence
+
+    from bench.edits.stream import Key
+
+Range = tuple[int, int]
+"""First piece of code, and the one behind the last."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Construct:
+    """What a reader found that an operation can name."""
+
+    what: str
+    """function, class, call or assignment."""
+    name: str
+    core: Range
+    whole: Range
+    """The core with what belongs to it: decorators, attributes, its semicolon."""
+    statement: bool = True
+    """It stands alone: it can be removed, and something can be inserted at it."""
+    parts: tuple[Range, ...] | None = None
+    """Arguments or items; None where they cannot be told apart."""
+    closing: int = -1
+    """The piece that closes the parts."""
+    instead: tuple[Key, ...] = ()
+    """What has to come where it is removed."""
+    alike: int = 1
+    """How many constructs of the file have this kind and name."""
+    list_: bool = False
+    """The parts are items."""
+    trailing: bool = False
+    """A comma stands behind the last part."""
+    lone: bool = False
+    """A single part needs a comma behind it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tongue:
+    """What a language brings to the operations on it."""
+
+    read: Callable[[str], Stream]
+    """Raises UnreadableError."""
+    texts: Callable[[str, str, random.Random], str | None]
+    """A new text for a construct of a kind and name."""
+    statement: Callable[[random.Random], str]
+    """A new text to stand alone."""
+    part: Callable[[random.Random], str]
+    """A new argument or item."""
+    wrapper: str = "outer($MATCH)"
+    commas: bool = True
+    verify: Callable[[str, str], str | None] = field(default=lambda _before, _after: None)
+    """A further reader: the old text and the new one."""
+    fragment: Callable[[str], Stream] | None = None
+    """Reads a new text that is no statement, where that is not the same as reading a file."""
+
+    def keys(self, text: str, *, whole: bool = False) -> tuple[tuple[Key, ...], tuple[str, ...]]:
+        """Return the code and the comments of a new text, which is whole statements or not."""
+        stream = (self.read if whole or self.fragment is None else self.fragment)(text)
+        return tuple(token.key for token in stream.code), tuple(comment.text for comment in stream.comments)
+
+
+def judged(stream: Stream, tongue: Tongue, alternatives: Iterable[Sequence[Change]]) -> Callable[[str], str | None]:
+    """Return a judge that lets any of several results pass."""
+    ways = list(alternatives)
+
+    def check(after: str) -> str | None:
+        try:
+            new = tongue.read(after)
+        except UnreadableError as error:
+            return f"the reader refuses the result: {error}"
+        wrong = None
+        for changes in ways:
+            wrong = judge(stream, new, changes)
+            if wrong is None:
+                return tongue.verify(stream.text, after)
+        return wrong
+
+    return check
+
+
+def loose(stream: Stream, span: Range, *, above: bool = True) -> tuple[Comment, ...]:
+    """Return the comments that go or stay with pieces of code: in them, behind them on their last line, and those of lines above."""
+    first, last = span
+    end, start = stream.edges(first, last)
+    inner = stream.code[first].start, max((token.end for token in stream.code[first:last] if token.end > token.start), default=0)
+    found = []
+    for comment in stream.between(end, start):
+        inside = inner[0] <= comment.start < inner[1]
+        behind = comment.start >= inner[1] and "\n" not in stream.text[inner[1] : comment.start]
+        over = above and comment.start < inner[0] and not stream.trailing(comment)
+        line = stream.text.rfind("\n", 0, comment.start) + 1
+        own = stream.text.rfind("\n", 0, inner[0]) + 1
+        deeper = comment.start >= inner[1] and comment.start - line > inner[0] - own and not stream.trailing(comment)
+        if inside or behind or over or deeper:
+            found.append(comment)
+    return tuple(found)
+
+
+def cases(stream: Stream, tongue: Tongue, constructs: Sequence[Construct]) -> list[Callable[[random.Random], Case | None]]:
+    """Return what makes cases of the constructs of a file."""
+    makers: list[Callable[[random.Random], Case | None]] = []
+    alone = [each for each in constructs if each.alike == 1]
+    by_kind: dict[str, list[Construct]] = {}
+    for each in alone:
+        by_kind.setdefault(each.what, []).append(each)
+    for those in by_kind.values():
+        makers += 2 * [lambda chance, those=those: operate(stream, tongue, chance.choice(those), chance)]
+    parted = [each for each in alone if each.parts is not None]
+    if parted:
+        makers += 2 * [lambda chance: change_parts(stream, tongue, chance.choice(parted), chance)]
+    return makers
+
+
+def operate(stream: Stream, tongue: Tongue, one: Construct, chance: random.Random) -> Case | None:
+    """Make a case of one construct as a whole."""
+    selector = {one.what: one.name}
+    action = chance.choice(("replace", "remove", "before", "after", "wrap"))
+    kind = f"{action} {one.what}"
+    if action == "replace":
+        text = tongue.texts(one.what, one.name, chance)
+        if text is None:
+            return None
+        keys, comments = tongue.keys(text, whole=one.statement)
+        change = Change(first=one.core[0], last=one.core[1], new=keys, comments=comments, loose=loose(stream, one.core, above=False))
+        return Case(kind=kind, operation={"replace": selector, "with": text}, judge=judged(stream, tongue, [[change]]))
+    if action == "wrap":
+        if one.what != "call" or one.parts is None:
+            return None
+        keys, _ = tongue.keys(tongue.wrapper.replace("$MATCH", "matched"))
+        at = next(number for number, (_, text) in enumerate(keys) if text == "matched")
+        before, after = keys[:at], keys[at + 1 :]
+        first, last = one.core[0], one.closing + 1
+        ways = [[Change(first=first, last=first, new=before), Change(first=last, last=last, new=after)]]
+        return Case(kind=kind, operation={"wrap": selector, "with": tongue.wrapper}, judge=judged(stream, tongue, ways))
+    if not one.statement:
+        return None
+    if action == "remove":
+        change = Change(first=one.whole[0], last=one.whole[1], new=one.instead, loose=loose(stream, one.whole))
+        return Case(kind=kind, operation={"remove": selector}, judge=judged(stream, tongue, [[change]]))
+    text = tongue.statement(chance)
+    keys, comments = tongue.keys(text, whole=True)
+    at = one.whole[0] if action == "before" else one.whole[1]
+    change = Change(first=at, last=at, new=keys, comments=comments)
+    return Case(kind=kind, operation={"insert": {action: selector, "text": text}}, judge=judged(stream, tongue, [[change]]))
+
+
+def change_parts(stream: Stream, tongue: Tongue, one: Construct, chance: random.Random) -> Case | None:
+    """Make a case of one argument of a call, or one item of a list."""
+    parts = one.parts or ()
+    name = "item" if one.list_ else "argument"
+    selector = {one.what: one.name}
+    text = tongue.part(chance)
+    keys, comments = tongue.keys(text)
+    comma: tuple[Key, ...] = ((stream.code[one.closing - 1].kind, ","),) if one.trailing else tongue.keys(",")[0]
+    comma = comma if tongue.commas else ()
+    action = chance.choice(("add", "remove", "replace"))
+    kind = f"{name} {action}"
+    if action == "add":
+        last = parts[-1][1] if parts else one.closing
+        ways = [[Change(first=last, last=last, new=(*(comma if parts else ()), *keys), comments=comments)]]
+        if one.trailing:
+            ways = [
+                [Change(first=one.closing, last=one.closing, new=(*keys, *comma), comments=comments)],
+                [Change(first=one.closing, last=one.closing, new=keys, comments=comments)],
+            ]
+        return Case(kind=kind, operation={name: {"of": selector, "add": text}}, judge=judged(stream, tongue, ways))
+    if not parts:
+        return None
+    number = chance.randrange(len(parts))
+    first, last = parts[number]
+    said = stream.text[stream.code[first].start : stream.code[last - 1].end]
+    if "\n" in said or any(
+        stream.text[stream.code[a].start : stream.code[b - 1].end] == said for n, (a, b) in enumerate(parts) if n != number
+    ):
+        return None
+    if action == "replace":
+        change = Change(first=first, last=last, new=keys, comments=comments, loose=tuple(inside(stream, (first, last))))
+        return Case(kind=kind, operation={name: {"of": selector, "replace": said, "with": text}}, judge=judged(stream, tongue, [[change]]))
+    ways = []
+    spare = loose(stream, (first, last))
+    if one.lone and len(parts) == 2:  # noqa: PLR2004  # the other one stays, and its comma with it
+        ways = [[Change(first=first, last=last + 1, loose=loose(stream, (first, last + 1)))]]
+        if not one.trailing:
+            other = parts[0][1] if number else one.closing
+            gone = Change(first=first, last=last, loose=spare)
+            between = Change(first=first, last=last + 1, loose=loose(stream, (first, last + 1)))
+            ways = [[gone]] if number else [[between, Change(first=other, last=other, new=comma)]]
+        return Case(kind=kind, operation={name: {"of": selector, "remove": said}}, judge=judged(stream, tongue, ways))
+    if not tongue.commas or (len(parts) == 1 and not one.trailing):
+        ways.append([Change(first=first, last=last, loose=spare)])
+    else:
+        # The comma behind it goes, or the one before it; both leave the same code but for a comment at either.
+        if number + 1 < len(parts) or one.trailing:
+            ways.append([Change(first=first, last=last + 1, loose=loose(stream, (first, last + 1)))])
+        if number > 0:
+            ways.append([Change(first=first - 1, last=last, loose=loose(stream, (first - 1, last)))])
+        if one.trailing and number + 1 == len(parts) and number > 0:
+            ways.append([Change(first=first - 1, last=last + 1, loose=loose(stream, (first - 1, last + 1)))])
+    return Case(kind=kind, operation={name: {"of": selector, "remove": said}}, judge=judged(stream, tongue, ways))
+
+
+def inside(stream: Stream, span: Range) -> list[Comment]:
+    """Return the comments in pieces of code."""
+    first, last = span
+    return stream.between(stream.code[first].start, stream.code[last - 1].end)
+
+
+def counted(constructs: Sequence[Construct]) -> list[Construct]:
+    """Return the constructs with how many of them have the same kind and name."""
+    from collections import Counter  # noqa: PLC0415
+    from dataclasses import replace  # noqa: PLC0415
+
+    numbers = Counter((each.what, each.name) for each in constructs)
+    return [replace(each, alike=numbers[each.what, each.name]) for each in constructs]

@@ -1,0 +1,34 @@
+"""The reader of each language, and how many of the operations are on it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from bench.edits.case import Pool
+from bench.edits.stream import UnreadableError
+
+if TYPE_CHECKING:
+    from bench.edits.corpus import File
+
+_MODULES = {
+    "python": "python",
+    "json": "json_",
+    "yaml": "yaml_",
+    "toml": "toml_",
+}
+SHARES = {
+    "python": 20,
+    "json": 8,
+    "yaml": 14,
+    "toml": 8,
+}
+"""Blocks of every language in a round of blocks."""
+
+
+def pool_of(file: File) -> Pool | None:
+    """Return what makes cases of a file; None when its language's own reader refuses it."""
+    try:
+        return Pool(import_module(f"bench.edits.{_MODULES[file.language]}").pool(file.text))
+    except (UnreadableError, RecursionError):
+        return None

@@ -1,0 +1,185 @@
+"""What a reader sees of a text, as a stream of code and the comments in it, and whether one text is another with just one change made.
+
+A language's own reader (never the engine's grammar) makes the streams. The judge knows no language: the code has to be the old code with the
+meant pieces exchanged, every character between two pieces of code that stayed has to stay, and so has every comment that nobody gave away.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Key = tuple[str, str]
+"""The kind and the text of a piece of code; the text without what means nothing to the reader, such as the kind of line end."""
+
+
+class UnreadableError(Exception):
+    """The reader refuses a text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A piece of code. One without width, such as the end of a block, is structure."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
+
+    @property
+    def key(self) -> Key:
+        """What has to be equal."""
+        return self.kind, self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """A comment."""
+
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stream:
+    """What a reader sees."""
+
+    text: str
+    code: tuple[Token, ...]
+    comments: tuple[Comment, ...]
+
+    def index(self, position: int) -> int:
+        """Return the number of the first piece of code that has width and begins at or after a position."""
+        found = bisect_left(self.code, position, key=lambda token: token.start)
+        while found < len(self.code) and self.code[found].end == self.code[found].start:
+            found += 1
+        return found
+
+    def between(self, start: int, end: int) -> list[Comment]:
+        """Return the comments in a span."""
+        first = bisect_left(self.comments, start, key=lambda comment: comment.start)
+        last = bisect_left(self.comments, end, key=lambda comment: comment.start)
+        return list(self.comments[first:last])
+
+    def edges(self, first: int, last: int) -> tuple[int, int]:
+        """Return where the code before piece `first` ends, and where the code from piece `last` on begins; structure does not count."""
+        left = first - 1
+        while left >= 0 and self.code[left].start == self.code[left].end:
+            left -= 1
+        right = last
+        while right < len(self.code) and self.code[right].start == self.code[right].end:
+            right += 1
+        return (self.code[left].end if left >= 0 else 0), (self.code[right].start if right < len(self.code) else len(self.text))
+
+    def trailing(self, comment: Comment) -> bool:
+        """Say whether a comment stands behind something on its line."""
+        return bool(self.text[self.text.rfind("\n", 0, comment.start) + 1 : comment.start].strip("\ufeff \t\f"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """Pieces `first` to `last` (exclusive) of the old code go, and others come."""
+
+    first: int
+    last: int
+    new: tuple[Key, ...] = ()
+    comments: tuple[str, ...] = ()
+    """Comments that come."""
+    loose: tuple[Comment, ...] = ()
+    """Old comments that may go, or stay, as the engine likes: those inside of what goes, and directly at it."""
+
+
+def judge(before: Stream, after: Stream, changes: Sequence[Change]) -> str | None:
+    """Say what is wrong with a text that ought to be the old one with these changes, which are in order; None when it is right."""
+    wanted: list[Key] = []
+    done = 0
+    for change in changes:
+        wanted += [token.key for token in before.code[done : change.first]]
+        wanted += change.new
+        done = change.last
+    wanted += [token.key for token in before.code[done:]]
+    seen = [token.key for token in after.code]
+    if wanted != seen:
+        at = next((n for n, (a, b) in enumerate(zip(wanted, seen, strict=False)) if a != b), min(len(wanted), len(seen)))
+        return f"the reader sees other code | from piece {at} on: wanted {_said(wanted, at)}, found {_said(seen, at)}"
+    begun = shift = 0
+    fresh = 0
+    for change in changes:
+        end, start = before.edges(change.first, change.last)
+        new_end, new_start = after.edges(change.first + shift, change.first + shift + len(change.new))
+        kept, remains = before.text[begun:end], after.text[fresh:new_end]
+        if end == len(before.text):  # the last line may get the end that it did not have
+            kept, remains = kept.rstrip("\r\n"), remains.rstrip("\r\n")
+        if kept != remains:
+            return f"what nobody meant has changed before the edit | {_difference(kept, remains)}"
+        wrong = _comments(before, after, change, (end, start), (new_end, new_start))
+        if wrong:
+            return wrong
+        begun, fresh = start, new_start
+        shift += len(change.new) - (change.last - change.first)
+    if before.text[begun:] != after.text[fresh:] and before.text[begun:].strip() != after.text[fresh:].strip():
+        return f"what nobody meant has changed behind the edit | {_difference(before.text[begun:], after.text[fresh:])}"
+    return layout(before.text, after.text)
+
+
+def _comments(before: Stream, after: Stream, change: Change, old: tuple[int, int], new: tuple[int, int]) -> str | None:
+    found = after.between(*new)
+    texts = [comment.text for comment in found]
+    for text in change.comments:
+        if text not in texts:
+            return f"a comment of the new text is not there | {text!r}"
+        texts.remove(text)
+    for comment in before.between(*old):
+        if texts and texts[0] == comment.text:
+            texts.pop(0)
+        elif comment not in change.loose:
+            return f"a comment is lost, or not where it was | {comment.text!r}"
+    if texts:
+        return f"a comment is there that nobody wrote | {texts[0]!r}"
+    return _hosts(before, after, change, old, found)
+
+
+def _hosts(before: Stream, after: Stream, change: Change, old: tuple[int, int], found: list[Comment]) -> str | None:
+    """Say which comment, that stood behind code on its line that is still there, stands behind other code now."""
+    for comment in before.between(*old):
+        host = before.index(comment.start) - 1
+        while host >= 0 and before.code[host].start == before.code[host].end:
+            host -= 1
+        if host < 0 or change.first <= host < change.last or not before.trailing(comment) or comment in change.loose:
+            continue
+        for same in (each for each in found if each.text == comment.text):
+            behind = after.index(same.start) - 1
+            while behind >= 0 and after.code[behind].start == after.code[behind].end:
+                behind -= 1
+            if behind >= 0 and after.code[behind].text == before.code[host].text and after.trailing(same):
+                break
+        else:
+            return f"a comment does not stand behind its code any more | {comment.text!r}"
+    return None
+
+
+def layout(before: str, after: str) -> str | None:
+    """Say what is wrong with the line ends of a text, or its byte-order mark; None when they are as before."""
+    if before.startswith("\ufeff") != after.startswith("\ufeff") or "\ufeff" in after[1:] and "\ufeff" not in before[1:]:
+        return "the byte-order mark is gone, or not first any more"
+    if before.count("\n") == before.count("\r\n") > 0 and after.count("\n") != after.count("\r\n"):
+        return "a line of a file with CRLF ends in LF alone"
+    if "\r" not in before and "\r" in after:
+        return "a carriage return is there that was not"
+    if before.endswith("\n") and after and not after.endswith("\n"):
+        return "the last line has lost its end"
+    return None
+
+
+def _said(keys: list[Key], at: int) -> str:
+    return " ".join(repr(text) if text else f"<{kind}>" for kind, text in keys[max(0, at - 2) : at + 4]) or "nothing"
+
+
+def _difference(one: str, other: str) -> str:
+    at = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return f"{one[max(0, at - 20) : at + 30]!r} became {other[max(0, at - 20) : at + 30]!r}"
