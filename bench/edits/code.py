@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from bench.edits.case import Case
@@ -59,6 +61,8 @@ class Tongue:
     part: Callable[[random.Random], str]
     """A new argument or item."""
     wrapper: str = "outer($MATCH)"
+    documents: tuple[str, ...] = ()
+    """How comments begin that belong to what stands behind them."""
     commas: bool = True
     verify: Callable[[str, str], str | None] = field(default=lambda _before, _after: None)
     """A further reader: the old text and the new one."""
@@ -67,8 +71,13 @@ class Tongue:
 
     def keys(self, text: str, *, whole: bool = False) -> tuple[tuple[Key, ...], tuple[str, ...]]:
         """Return the code and the comments of a new text, which is whole statements or not."""
-        stream = (self.read if whole or self.fragment is None else self.fragment)(text)
-        return tuple(token.key for token in stream.code), tuple(comment.text for comment in stream.comments)
+        return _keys(self.read if whole or self.fragment is None else self.fragment, text)
+
+
+@lru_cache(maxsize=4096)
+def _keys(read: Callable[[str], Stream], text: str) -> tuple[tuple[Key, ...], tuple[str, ...]]:
+    stream = read(text)
+    return tuple(token.key for token in stream.code), tuple(comment.text for comment in stream.comments)
 
 
 def judged(stream: Stream, tongue: Tongue, alternatives: Iterable[Sequence[Change]]) -> Callable[[str], str | None]:
@@ -91,19 +100,18 @@ def judged(stream: Stream, tongue: Tongue, alternatives: Iterable[Sequence[Chang
 
 
 def loose(stream: Stream, span: Range, *, above: bool = True) -> tuple[Comment, ...]:
-    """Return the comments that go or stay with pieces of code: in them, behind them on their last line, and those of lines above."""
+    """Return the comments that go or stay with pieces of code: in them, behind them on their last line, and those directly over them."""
     first, last = span
     end, start = stream.edges(first, last)
     inner = stream.code[first].start, max((token.end for token in stream.code[first:last] if token.end > token.start), default=0)
+    over = stream.documents(inner[0], ("",)) if above else ()
+    own = inner[0] - stream.text.rfind("\n", 0, inner[0])
     found = []
     for comment in stream.between(end, start):
         inside = inner[0] <= comment.start < inner[1]
         behind = comment.start >= inner[1] and "\n" not in stream.text[inner[1] : comment.start]
-        over = above and comment.start < inner[0] and not stream.trailing(comment)
-        line = stream.text.rfind("\n", 0, comment.start) + 1
-        own = stream.text.rfind("\n", 0, inner[0]) + 1
-        deeper = comment.start >= inner[1] and comment.start - line > inner[0] - own and not stream.trailing(comment)
-        if inside or behind or over or deeper:
+        deeper = comment.start >= inner[1] and comment.start - stream.text.rfind("\n", 0, comment.start) > own and not stream.trailing(comment)
+        if inside or behind or deeper or comment in over:
             found.append(comment)
     return tuple(found)
 
@@ -116,10 +124,10 @@ def cases(stream: Stream, tongue: Tongue, constructs: Sequence[Construct]) -> li
     for each in alone:
         by_kind.setdefault(each.what, []).append(each)
     for those in by_kind.values():
-        makers += 2 * [lambda chance, those=those: operate(stream, tongue, chance.choice(those), chance)]
+        makers += 5 * [lambda chance, those=those: operate(stream, tongue, chance.choice(those), chance)]
     parted = [each for each in alone if each.parts is not None]
     if parted:
-        makers += 2 * [lambda chance: change_parts(stream, tongue, chance.choice(parted), chance)]
+        makers += 5 * [lambda chance: change_parts(stream, tongue, chance.choice(parted), chance)]
     return makers
 
 
@@ -147,12 +155,15 @@ def operate(stream: Stream, tongue: Tongue, one: Construct, chance: random.Rando
     if not one.statement:
         return None
     if action == "remove":
-        change = Change(first=one.whole[0], last=one.whole[1], new=one.instead, loose=loose(stream, one.whole))
+        docs = stream.documents(stream.code[one.whole[0]].start, tongue.documents) if tongue.documents else ()
+        change = Change(first=one.whole[0], last=one.whole[1], new=one.instead, loose=loose(stream, one.whole), gone=docs)
         return Case(kind=kind, operation={"remove": selector}, judge=judged(stream, tongue, [[change]]))
     text = tongue.statement(chance)
     keys, comments = tongue.keys(text, whole=True)
     at = one.whole[0] if action == "before" else one.whole[1]
-    change = Change(first=at, last=at, new=keys, comments=comments)
+    _, behind = stream.edges(at, at)
+    docs = stream.documents(behind, tongue.documents) if tongue.documents else ()
+    change = Change(first=at, last=at, new=keys, comments=comments, tied=docs)
     return Case(kind=kind, operation={"insert": {action: selector, "text": text}}, judge=judged(stream, tongue, [[change]]))
 
 
@@ -219,8 +230,5 @@ def inside(stream: Stream, span: Range) -> list[Comment]:
 
 def counted(constructs: Sequence[Construct]) -> list[Construct]:
     """Return the constructs with how many of them have the same kind and name."""
-    from collections import Counter  # noqa: PLC0415
-    from dataclasses import replace  # noqa: PLC0415
-
     numbers = Counter((each.what, each.name) for each in constructs)
     return [replace(each, alike=numbers[each.what, each.name]) for each in constructs]

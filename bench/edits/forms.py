@@ -23,6 +23,10 @@ def _tabs(text: str) -> str:
     return text if '"""' in text or "<<" in text else re.sub(r"^(?: {4}| {2})+", lambda spaces: "\t" * (len(spaces[0]) // 2), text, flags=re.MULTILINE)
 
 
+def _hashes(match: re.Match[str]) -> str:
+    return f"{match[1]} \\\n    --hash=sha256:{'0a' * 32} \\\n    --hash=sha256:{'1b' * 32}"
+
+
 FORMS: Mapping[str, Callable[[str], str]] = {
     "as it is": lambda text: text,
     "CRLF": _crlf,
@@ -31,6 +35,8 @@ FORMS: Mapping[str, Callable[[str], str]] = {
     "CRLF, no line end at the end": lambda text: _crlf(text).rstrip("\r\n"),
     "an empty line first": lambda text: ("\r\n" if "\r\n" in text else "\n") + text,
     "tabs": _tabs,
+    "hashes": lambda text: re.sub(r"^([A-Za-z][\w.-]*==[\w.]+)[ \t]*(?=\r?$)", _hashes, text, flags=re.MULTILINE),
+    "joined lines": lambda text: re.sub(r"^([A-Za-z][\w.-]*)((?:==|>=|~=)[\w.]+)(?=\r?$)", r"\1 \\\n  \2", text, flags=re.MULTILINE),
 }
 
 
@@ -40,6 +46,7 @@ def form_of(language: str, chance: random.Random) -> str:
         name
         for name in FORMS
         if (name != "byte-order mark" or language in _MARKED)
+        and (name not in {"hashes", "joined lines"} or (language == "requirements"))
         and (name != "tabs" or language in _TABBED)
         # In bash a carriage return is text.
         and ("CRLF" not in name or language != "bash")

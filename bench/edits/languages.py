@@ -13,15 +13,25 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "python": "python",
+    "c": "c",
+    "cpp": "cpp",
     "json": "json_",
     "yaml": "yaml_",
     "toml": "toml_",
+    "requirements": "requirements",
+    "metadata": "metadata",
+    "entry-points": "entrypoints",
 }
 SHARES = {
     "python": 20,
+    "c": 8,
+    "cpp": 10,
     "json": 8,
     "yaml": 14,
     "toml": 8,
+    "requirements": 8,
+    "metadata": 4,
+    "entry-points": 2,
 }
 """Blocks of every language in a round of blocks."""
 

@@ -76,6 +76,20 @@ class Stream:
             right += 1
         return (self.code[left].end if left >= 0 else 0), (self.code[right].start if right < len(self.code) else len(self.text))
 
+    def documents(self, position: int, marks: tuple[str, ...]) -> tuple[Comment, ...]:
+        """Return the comments with such a beginning that stand on lines of their own directly over a position."""
+        found: list[Comment] = []
+        at = bisect_left(self.comments, position, key=lambda comment: comment.start) - 1
+        while at >= 0 and self.comments[at].text.startswith(marks) and not self.trailing(self.comments[at]):
+            comment = self.comments[at]
+            between = self.text[comment.end : position]
+            if between.strip() or between.count("\n") > 1:
+                break
+            found.append(comment)
+            position = comment.start
+            at -= 1
+        return tuple(reversed(found))
+
     def trailing(self, comment: Comment) -> bool:
         """Say whether a comment stands behind something on its line."""
         return bool(self.text[self.text.rfind("\n", 0, comment.start) + 1 : comment.start].strip("\ufeff \t\f"))
@@ -92,6 +106,10 @@ class Change:
     """Comments that come."""
     loose: tuple[Comment, ...] = ()
     """Old comments that may go, or stay, as the engine likes: those inside of what goes, and directly at it."""
+    gone: tuple[Comment, ...] = ()
+    """Old comments that have to go: what documents what goes would document what stands behind it."""
+    tied: tuple[Comment, ...] = ()
+    """Old comments that have to stay behind what comes: they document the code behind them."""
 
 
 def judge(before: Stream, after: Stream, changes: Sequence[Change]) -> str | None:
@@ -117,7 +135,7 @@ def judge(before: Stream, after: Stream, changes: Sequence[Change]) -> str | Non
             kept, remains = kept.rstrip("\r\n"), remains.rstrip("\r\n")
         if kept != remains:
             return f"what nobody meant has changed before the edit | {_difference(kept, remains)}"
-        wrong = _comments(before, after, change, (end, start), (new_end, new_start))
+        wrong = _comments(before, after, change, (end, start), (new_end, new_start)) or _documented(after, change, shift, (new_end, new_start))
         if wrong:
             return wrong
         begun, fresh = start, new_start
@@ -137,11 +155,24 @@ def _comments(before: Stream, after: Stream, change: Change, old: tuple[int, int
     for comment in before.between(*old):
         if texts and texts[0] == comment.text:
             texts.pop(0)
-        elif comment not in change.loose:
+        elif comment not in change.loose and comment not in change.gone:
             return f"a comment is lost, or not where it was | {comment.text!r}"
     if texts:
         return f"a comment is there that nobody wrote | {texts[0]!r}"
     return _hosts(before, after, change, old, found)
+
+
+def _documented(after: Stream, change: Change, shift: int, window: tuple[int, int]) -> str | None:
+    """Say which comment documents something else now."""
+    found = after.between(*window)
+    for comment in change.gone:
+        if any(each.text == comment.text for each in found) and comment.text not in change.comments:
+            return f"a comment that documents what is gone is still there | {comment.text!r}"
+    last = after.code[change.first + shift + len(change.new) - 1].end if change.new else 0
+    for comment in change.tied:
+        if any(each.text == comment.text and each.start < last for each in found):
+            return f"what came stands between a comment and what it documents | {comment.text!r}"
+    return None
 
 
 def _hosts(before: Stream, after: Stream, change: Change, old: tuple[int, int], found: list[Comment]) -> str | None:

@@ -1,0 +1,20 @@
+"""C++, CUDA and HIP, as clang reads C++."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.edits import clang_
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    from bench.edits.case import Case
+
+TONGUE = clang_.tongue("file.cc")
+
+
+def pool(text: str) -> list[Callable[[random.Random], Case | None]]:
+    """Return what makes cases of a file. Raises UnreadableError."""
+    return clang_.pool(text, "file.cc")
