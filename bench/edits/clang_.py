@@ -59,13 +59,13 @@ def _stream(text: str, unit: TranslationUnit, name: str) -> Stream:
             said = said.rstrip("\r")
             comments.append(Comment(said.replace("\r\n", "\n"), start, start + len(said)))
         elif start < directive:
-            code[-1] = replace(code[-1], end=end)
+            code[-1] = code[-1]._replace(end=end)
         elif said == "#" and not _before(text, start):
             directive = _directive_end(text, start)
             code.append(Token("directive", "", start, end))
         else:
             code.append(Token(_KINDS[kind], said.replace("\r\n", "\n"), start, end))
-    finished = [replace(token, text=_line(text[token.start : token.end])) if token.kind == "directive" else token for token in code]
+    finished = [token._replace(text=_line(text[token.start : token.end])) if token.kind == "directive" else token for token in code]
     return Stream(text=text, code=tuple(finished), comments=tuple(comments))
 
 

@@ -103,13 +103,12 @@ def pool(text: str) -> list[Callable[[random.Random], Case | None]]:
             wrong = expected(found)
             if wrong:
                 return wrong
-            left = comments(after)
-            for remark, before in remarks:
-                kept = next((n for n, (each, _) in enumerate(left) if each == remark), None)
-                if kept is None and not (touched and (canonicalize_name(touched) in canonicalize_name(before) or _near(text, remark, touched))):
-                    return f"a comment is lost | {remark!r}"
-                if kept is not None:
-                    left = left[kept + 1 :]
+            lost = Counter(remark for remark, _ in remarks) - Counter(remark for remark, _ in comments(after))
+            own = Counter(
+                remark for remark, before in remarks if canonicalize_name(touched) in canonicalize_name(before) or _near(text, remark, touched)
+            )
+            if lost - own or (lost and not touched):
+                return f"a comment is lost | {next(iter(lost - own))!r}"
             return layout(text, after)
 
         return judge
