@@ -144,7 +144,7 @@ def operate(stream: Stream, tongue: Tongue, one: Construct, chance: random.Rando
         change = Change(first=one.core[0], last=one.core[1], new=keys, comments=comments, loose=loose(stream, one.core, above=False))
         return Case(kind=kind, operation={"replace": selector, "with": text}, judge=judged(stream, tongue, [[change]]))
     if action == "wrap":
-        if one.what != "call" or one.parts is None:
+        if one.what != "call" or one.parts is None or not tongue.wrapper:
             return None
         keys, _ = tongue.keys(tongue.wrapper.replace("$MATCH", "matched"))
         at = next(number for number, (_, text) in enumerate(keys) if text == "matched")
