@@ -139,8 +139,9 @@ def pool(text: str, name: str) -> list[Callable[[random.Random], Case | None]]:
     speech = tongue(name)
     outer = replace(speech, statement=lambda chance: chance.choice(DECLARATIONS))
     definitions, bodies = _definitions(unit, stream, closed, name)
+    plain = replace(speech, texts=lambda what, name, chance: None if what == "assignment" else speech.texts(what, name, chance))
     inner = counted([*_calls(stream, closed, bodies), *_lists(stream, closed)])
-    makers = [*cases(stream, speech, inner), *cases(stream, outer, counted([*definitions, *_defines(stream)]))]
+    makers = [*cases(stream, plain, inner), *cases(stream, outer, counted([*definitions, *_defines(stream)]))]
     return [*makers, *_includes(stream, outer)]
 
 

@@ -207,7 +207,7 @@ def _constructs(view: _View) -> Iterator[Construct]:
                 for target in targets:
                     yield from [_unplaced(ast.unparse(target))] * 2
             case ast.keyword(arg=str() as name):
-                yield _unplaced(name)
+                yield from [_unplaced(name)] * 2
             case ast.Dict(keys=keys):
                 for key in keys:
                     if isinstance(key, ast.Constant):

@@ -133,7 +133,7 @@ def judge(before: Stream, after: Stream, changes: Sequence[Change]) -> str | Non
             kept, remains = kept.rstrip("\r\n"), remains.rstrip("\r\n")
         if kept != remains:
             return f"what nobody meant has changed before the edit | {_difference(kept, remains)}"
-        wrong = _comments(before, after, change, (end, start), (new_end, new_start)) or _documented(after, change, shift, (new_end, new_start))
+        wrong = _comments(before, after, change, (end, start), (new_end, new_start)) or _documented(before, after, change, shift)
         if wrong:
             return wrong
         begun, fresh = start, new_start
@@ -160,11 +160,13 @@ def _comments(before: Stream, after: Stream, change: Change, old: tuple[int, int
     return _hosts(before, after, change, old, found)
 
 
-def _documented(after: Stream, change: Change, shift: int, window: tuple[int, int]) -> str | None:
+def _documented(before: Stream, after: Stream, change: Change, shift: int) -> str | None:
     """Say which comment documents something else now."""
-    found = after.between(*window)
+    found = after.between(*after.edges(change.first + shift, change.first + shift + len(change.new)))
+    old = before.between(*before.edges(change.first, change.last))
     for comment in change.gone:
-        if any(each.text == comment.text for each in found) and comment.text not in change.comments:
+        others = sum(each.text == comment.text for each in old if each not in change.gone) + change.comments.count(comment.text)
+        if sum(each.text == comment.text for each in found) > others:
             return f"a comment that documents what is gone is still there | {comment.text!r}"
     last = after.code[change.first + shift + len(change.new) - 1].end if change.new else 0
     for comment in change.tied:
