@@ -156,6 +156,13 @@ def bench_survival(session: nox.Session) -> None:
     session.run("python", "-m", "bench.survival", *session.posargs)
 
 
+@nox.session(name="fuzz-edits", default=False)
+def fuzz_edits(session: nox.Session) -> None:
+    """Edit thousands of real files at random, judged by each language's own readers (`-- --operations N --seed S` for a part)."""
+    session.install("-e", ".", *group("readers"))
+    session.run("python", "-m", "bench.edits", *session.posargs)
+
+
 @nox.session(name="bench-serving", default=False)
 def bench_serving(session: nox.Session) -> None:
     """Measure serving from a wheelhouse (`-- --device cpu|mi210`) or at `-- --endpoint URL`; JSON and a page go to build/bench."""

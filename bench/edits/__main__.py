@@ -72,7 +72,9 @@ def main(wanted: int, seed: int, languages: tuple[str, ...], processes: int, onl
     click.echo(tally.table())
     click.echo(f"{tally.verdicts.total()} operations in {seconds:.0f} s, seed {seed}; silently wrong or crashed: {tally.failures}")
     if tally.failures:
-        click.echo(f"The first {EXAMPLES} of each kind are in {folder.relative_to(workspace.root)}, each with the command that does it again.")
+        click.echo(
+            f"The first {EXAMPLES} of each kind are in {folder.relative_to(workspace.root)}, each with the command that does it again."
+        )
     sys.exit(tally.failures > 0)
 
 

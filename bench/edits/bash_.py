@@ -109,9 +109,7 @@ def pool(text: str) -> list[Callable[[random.Random], Case | None]]:
     single = [thing for thing in things if numbers[thing.what, thing.name] == 1 and thing.end]
     kinds = [[thing for thing in single if thing.what == what] for what in ("function", "call", "assignment")]
     makers: list[Callable[[random.Random], Case | None]] = []
-    for those in kinds:
-        if those:
-            makers.append(lambda chance, those=those: _whole(text, chance.choice(those), chance))  # type: ignore[misc]
+    makers += [lambda chance, those=those: _whole(text, chance.choice(those), chance) for those in kinds if those]  # type: ignore[misc]
     parted = [thing for thing in single if thing.parts is not None]
     if parted:
         makers.append(lambda chance: _part(text, chance.choice(parted), chance))
@@ -156,9 +154,17 @@ def _commands(command: dict[str, Any], at: Callable[[dict[str, Any], str], int],
                 assigned = bool(command.get("Assigns"))
                 known = re.fullmatch(r"[A-Za-z_][\w-]*", name) is not None and not assigned
                 yield _Thing(
-                    what="call", name=name, start=start, end=end if known else 0, alone=alone, parts=parts if known and alone else None, head=at(first, "End")
+                    what="call",
+                    name=name,
+                    start=start,
+                    end=end if known else 0,
+                    alone=alone,
+                    parts=parts if known and alone else None,
+                    head=at(first, "End"),
                 )
-            yield from (_Thing(what="assignment", name=each["Name"]["Value"], start=0, end=0, alone=False) for each in command.get("Assigns", []))
+            yield from (
+                _Thing(what="assignment", name=each["Name"]["Value"], start=0, end=0, alone=False) for each in command.get("Assigns", [])
+            )
         case "CallExpr" if command.get("Assigns"):
             for each in command["Assigns"]:
                 sole = alone and len(command["Assigns"]) == 1 and "Index" not in each
@@ -172,7 +178,14 @@ def _commands(command: dict[str, Any], at: Callable[[dict[str, Any], str], int],
                     if any("Index" in element for element in elements):
                         parts_ = None
                 yield _Thing(
-                    what="assignment", name=each["Name"]["Value"], start=start, end=end if sole else 0, alone=sole, parts=parts_, items=True, head=head
+                    what="assignment",
+                    name=each["Name"]["Value"],
+                    start=start,
+                    end=end if sole else 0,
+                    alone=sole,
+                    parts=parts_,
+                    items=True,
+                    head=head,
                 )
         case "DeclClause":
             for each in command.get("Args", []):
@@ -232,12 +245,18 @@ def _whole(text: str, thing: _Thing, chance: random.Random) -> Case | None:
         new = chance.choice({"function": FUNCTIONS, "call": CALLS, "assignment": ASSIGNMENTS}[thing.what]).replace("{name}", thing.name)
         tail = text[thing.end : stop]
         reference = text[: thing.start] + new + (tail if not new.endswith("EOF") else "") + text[stop:]
-        return Case(kind=f"replace {thing.what}", operation={"replace": selector, "with": new}, judge=_judged(text, window, [reference], loose=around))
+        return Case(
+            kind=f"replace {thing.what}",
+            operation={"replace": selector, "with": new},
+            judge=_judged(text, window, [reference], loose=around),
+        )
     if action == "wrap":
         reference = text[: thing.start] + "run --as root " + text[thing.start :]
         if thing.what != "call":
             return None
-        return Case(kind="wrap call", operation={"wrap": selector, "with": "run --as root $MATCH"}, judge=_judged(text, window, [reference]))
+        return Case(
+            kind="wrap call", operation={"wrap": selector, "with": "run --as root $MATCH"}, judge=_judged(text, window, [reference])
+        )
     if action == "remove":
         ways = [text[:line] + text[stop:].removeprefix("\n"), text[: thing.start] + ":" + text[thing.end :]]
         readable = []
@@ -250,10 +269,8 @@ def _whole(text: str, thing: _Thing, chance: random.Random) -> Case | None:
         return Case(kind=f"remove {thing.what}", operation={"remove": selector}, judge=_judged(text, window, readable, loose=around))
     new = chance.choice(STATEMENTS)
     said = new if new.endswith("\n") else f"{new}\n"
-    if action == "before":
-        reference = text[:line] + said + text[line:]
-    else:
-        reference = f"{text[:stop]}\n{said}".removesuffix("\n") + text[stop:]
+    over, under = text[:line] + said + text[line:], f"{text[:stop]}\n{said}".removesuffix("\n") + text[stop:]
+    reference = over if action == "before" else under
     operation: dict[str, object] = {"insert": {action: selector, "text": new}}
     return Case(kind=f"{action} {thing.what}", operation=operation, judge=_judged(text, window, [reference]))
 

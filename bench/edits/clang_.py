@@ -25,7 +25,9 @@ _INDEX = Index.create()
 _KINDS = ("punctuation", "keyword", "identifier", "literal", "comment")
 _RAW = struct.Struct("4IQ")
 """A token as the library lays it out: kind, place, length, and what it keeps for itself."""
-_WORDS = frozenset({"if", "for", "while", "switch", "return", "sizeof", "catch", "alignof", "decltype", "defined", "static_assert", "alignas"})
+_WORDS = frozenset(
+    {"if", "for", "while", "switch", "return", "sizeof", "catch", "alignof", "decltype", "defined", "static_assert", "alignas"}
+)
 
 
 def _unit(text: str, name: str) -> TranslationUnit:
@@ -147,7 +149,9 @@ def pool(text: str, name: str) -> list[Callable[[random.Random], Case | None]]:
 
 _FUNCTIONS = frozenset({CursorKind.FUNCTION_DECL, CursorKind.CXX_METHOD, CursorKind.FUNCTION_TEMPLATE})
 _CLASSES = frozenset({CursorKind.STRUCT_DECL, CursorKind.CLASS_DECL, CursorKind.UNION_DECL, CursorKind.ENUM_DECL})
-_HOLDERS = frozenset({CursorKind.NAMESPACE, CursorKind.LINKAGE_SPEC, CursorKind.CLASS_DECL, CursorKind.STRUCT_DECL, CursorKind.CLASS_TEMPLATE})
+_HOLDERS = frozenset(
+    {CursorKind.NAMESPACE, CursorKind.LINKAGE_SPEC, CursorKind.CLASS_DECL, CursorKind.STRUCT_DECL, CursorKind.CLASS_TEMPLATE}
+)
 
 
 def _definitions(unit: TranslationUnit, stream: Stream, closed: dict[int, int], name: str) -> tuple[list[Construct], list[tuple[int, int]]]:
@@ -173,11 +177,11 @@ def _definitions(unit: TranslationUnit, stream: Stream, closed: dict[int, int], 
             function = cursor.kind in _FUNCTIONS
             if function and first < last <= len(stream.code) and stream.code[last - 1].text == "}":
                 bodies.append((next(a for a, b in closed.items() if b == last - 1), last - 1))
-            found += _definition(stream, closed, "function" if function else "class", cursor.spelling, first, last)
+            found += _definition(stream, "function" if function else "class", cursor.spelling, first, last)
     return found, bodies
 
 
-def _definition(stream: Stream, closed: dict[int, int], what: str, name: str, first: int, last: int) -> list[Construct]:
+def _definition(stream: Stream, what: str, name: str, first: int, last: int) -> list[Construct]:
     code = stream.code
     unclear = [Construct(what=what, name=name, core=(0, 0), whole=(0, 0))] * 2
     if not re.fullmatch(r"[A-Za-z_]\w*", name) or not first < last <= len(code) or code[last - 1].text != "}":
@@ -186,14 +190,20 @@ def _definition(stream: Stream, closed: dict[int, int], what: str, name: str, fi
     core = first
     if code[core].text == "template":
         depth = 0
-        for core in range(first + 1, last):  # noqa: B007  # where the angle brackets are closed
+        for core in range(first + 1, last):  # where the angle brackets are closed
             depth += {"<": 1, ">": -1, ">>": -2}.get(code[core].text, 0)
             if depth <= 0:
                 break
         core += 1
     head = code[core:last]
     named = sum(token.text == name for token in head[: next((n for n, token in enumerate(head) if token.text == "{"), 0)])
-    plain = code[core].kind in {"identifier", "keyword"} and code[core].text not in {"extern", "__attribute__", "typedef", "template", "__declspec"}
+    plain = code[core].kind in {"identifier", "keyword"} and code[core].text not in {
+        "extern",
+        "__attribute__",
+        "typedef",
+        "template",
+        "__declspec",
+    }
     # A word in capitals may be a macro that stands before what clang reads.
     if not clean or named != 1 or not plain or any(token.text.isupper() and len(token.text) > 2 for token in head[:3]):  # noqa: PLR2004
         return unclear
@@ -219,7 +229,14 @@ def _calls(stream: Stream, closed: dict[int, int], bodies: list[tuple[int, int]]
             continue
         body = next((body for body in bodies if body[0] < at < body[1]), None)
         statement = before in {"{", "}", ";"} and code[closing + 1].text == ";" if closing + 1 < len(code) else False
-        expression = before in {"=", "(", ",", "return", "&&", "||", "!", "+", "*", "?"} and code[closing + 1].text in {")", ",", ";", "&&", "||", "+"}
+        expression = before in {"=", "(", ",", "return", "&&", "||", "!", "+", "*", "?"} and code[closing + 1].text in {
+            ")",
+            ",",
+            ";",
+            "&&",
+            "||",
+            "+",
+        }
         if body is None or not (statement or expression) or (before in {"*", "("} and code[at - 2].kind != "punctuation" and before == "*"):
             yield from [Construct(what="call", name=name, core=(0, 0), whole=(0, 0))] * 2
             continue

@@ -110,7 +110,9 @@ def loose(stream: Stream, span: Range, *, above: bool = True) -> tuple[Comment, 
     for comment in stream.between(end, start):
         inside = inner[0] <= comment.start < inner[1]
         behind = comment.start >= inner[1] and "\n" not in stream.text[inner[1] : comment.start]
-        deeper = comment.start >= inner[1] and comment.start - stream.text.rfind("\n", 0, comment.start) > own and not stream.trailing(comment)
+        deeper = (
+            comment.start >= inner[1] and comment.start - stream.text.rfind("\n", 0, comment.start) > own and not stream.trailing(comment)
+        )
         if inside or behind or deeper or comment in over:
             found.append(comment)
     return tuple(found)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.edits.case import Case, Raw
 from bench.edits.stream import UnreadableError, layout
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterator
 
-Value = tuple[str, object]
-Path = tuple[object, ...]
+Value = tuple[str, Any]
+Path = tuple[Any, ...]
 """Keys as values, and numbers of items."""
 
 
@@ -60,11 +60,11 @@ def walk(value: Value, path: Path = ()) -> Iterator[tuple[Path, Value]]:
     """Yield all values below one, with their paths."""
     kind, inner = value
     if kind == "map":
-        for key, each in inner:  # type: ignore[attr-defined]
+        for key, each in inner:
             yield (*path, key), each
             yield from walk(each, (*path, key))
     elif kind == "list":
-        for number, each in enumerate(inner):  # type: ignore[arg-type]
+        for number, each in enumerate(inner):
             yield (*path, number), each
             yield from walk(each, (*path, number))
 
@@ -74,7 +74,7 @@ def put(value: Value, path: Path, change: Callable[[Value], Value | None]) -> Va
     step, *rest = path
     kind, inner = value
     result: list[object] = []
-    for number, each in enumerate(inner):  # type: ignore[arg-type]
+    for number, each in enumerate(inner):
         key, old = each if kind == "map" else (number, each)
         if key == step:
             new = put(old, tuple(rest), change) if rest else change(old)
@@ -96,7 +96,7 @@ def spelt(path: Path) -> str | None:
         if isinstance(step, int):
             steps.append(str(step))
             continue
-        kind, text = step  # type: ignore[misc]
+        kind, text = step
         if kind in {"map", "list", "merge"} or not text or '"' in text or "\n" in text or not text.isprintable():
             return None
         steps.append(text if _PLAIN.fullmatch(text) else f'"{text}"')
@@ -106,8 +106,7 @@ def spelt(path: Path) -> str | None:
 def unambiguous(value: Value) -> bool:
     """Say whether no mapping has a key twice."""
     return all(
-        each[0] != "map" or len({key for key, _ in each[1]}) == len(each[1])  # type: ignore[misc, arg-type]
-        for each in [value, *(inner for _, inner in walk(value))]
+        each[0] != "map" or len({key for key, _ in each[1]}) == len(each[1]) for each in [value, *(inner for _, inner in walk(value))]
     )
 
 
@@ -153,9 +152,9 @@ def _flat(value: Value) -> object:
     """Return the shape and the texts of a value, which readers of unlike rules agree on."""
     kind, inner = value
     if kind == "map":
-        return tuple((_flat(key), _flat(each)) for key, each in inner)  # type: ignore[attr-defined]
+        return tuple((_flat(key), _flat(each)) for key, each in inner)
     if kind == "list":
-        return tuple(_flat(each) for each in inner)  # type: ignore[attr-defined]
+        return tuple(_flat(each) for each in inner)
     return inner
 
 
@@ -169,9 +168,9 @@ def same(one: Value, other: Value, *, unordered: bool) -> bool:
 def _sorted(value: Value) -> Value:
     kind, inner = value
     if kind == "map":
-        return kind, tuple(sorted(((key, _sorted(each)) for key, each in inner), key=repr))  # type: ignore[attr-defined]
+        return kind, tuple(sorted(((key, _sorted(each)) for key, each in inner), key=repr))
     if kind == "list":
-        return kind, tuple(_sorted(each) for each in inner)  # type: ignore[attr-defined]
+        return kind, tuple(_sorted(each) for each in inner)
     return value
 
 
@@ -192,9 +191,7 @@ def _leaves(value: Value) -> Iterator[tuple[Path, Value]]:
             yield path, each
 
 
-def _remarks(
-    before: list[Remark], after: list[Remark], loose: Callable[[Remark], bool], moved: Callable[[Remark], bool]
-) -> str | None:
+def _remarks(before: list[Remark], after: list[Remark], loose: Callable[[Remark], bool], moved: Callable[[Remark], bool]) -> str | None:
     reached = {0}
     for remark in before:
         following = set()
@@ -212,84 +209,98 @@ def _remarks(
     return None if len(after) in reached else f"a comment is there that nobody wrote | {after[max(reached)].text!r}"
 
 
-def pool(text: str, form: Format) -> list[Callable[[random.Random], Case | None]]:
-    """Return what makes cases of a file. Raises UnreadableError."""
-    value = form.read(text)
-    if value[0] not in {"map", "list"} or not unambiguous(value):
-        raise UnreadableError("it has no keys, or one twice")  # noqa: EM101, TRY003
-    places = [(path, each) for path, each in walk(value) if spelt(path) is not None]
-    keys = [(path, each) for path, each in places if not isinstance(path[-1], int)]
-    lists = [(path, each) for path, each in places if each[0] == "list"]
-    maps = [(path, each) for path, each in places if each[0] == "map"]
+PLAIN = 0.75
+"""The share of operations in their plainest form: on a key and not an item of a list, named by its path and not by a selector."""
 
-    def names(path: Path, each: Value) -> Callable[[Remark], bool]:
-        """Return whether a comment is about what is at a path, or in it."""
-        values = {str(inner[1]) for _, inner in _leaves(each)}
-        steps = {str(step[1]) for deep in [path[-1:], *(deep for deep, _ in walk(each))] for step in deep if isinstance(step, tuple)}
-        texts = {text.strip() for text in values | steps}
-        return lambda remark: bool(remark.host) and any(text == remark.host or remark.host in text.split("\n") for text in texts)
 
-    def set_(chance: random.Random) -> Case | None:
-        path, each = chance.choice(keys if chance.random() < 0.8 or not lists else places)
-        new = chance.choice(form.values)
-        expected = [_with(value, path, reading) for reading in new.readings]
+class _File:
+    """A file of keys and values, and the cases that can be made of it."""
+
+    def __init__(self, text: str, form: Format) -> None:
+        self.text = text
+        self.form = form
+        self.value = form.read(text)
+        if self.value[0] not in {"map", "list"} or not unambiguous(self.value):
+            message = "it has no keys, or one twice"
+            raise UnreadableError(message)
+        self.places = [(path, each) for path, each in walk(self.value) if spelt(path) is not None]
+        self.keys = [(path, each) for path, each in self.places if not isinstance(path[-1], int)]
+        self.lists = [(path, each) for path, each in self.places if each[0] == "list"]
+        self.maps = [(path, each) for path, each in self.places if each[0] == "map"]
+
+    def set(self, chance: random.Random) -> Case | None:
+        path, each = chance.choice(self.keys if chance.random() < PLAIN or not self.lists else self.places)
+        new = chance.choice(self.form.values)
+        expected = [_with(self.value, path, reading) for reading in new.readings]
         inside = names(path[-1:], each)
-        judge = judged(text, form, expected, loose=inside) if each[0] in {"map", "list"} else judged(text, form, expected, moved=inside)
+        nothing = names((), ("list", ()))
+        # A comment behind a scalar stays, one in a table or a list may go with it.
+        goes, stays = (inside, nothing) if each[0] in {"map", "list"} else (nothing, inside)
+        judge = judged(self.text, self.form, expected, loose=goes, moved=stays)
         return Case(kind="set", operation={"set": spelt(path), "value": new.said}, judge=judge)
 
-    def add(chance: random.Random) -> Case | None:
-        holders = [*maps, ((), value)] if value[0] == "map" else maps
+    def add(self, chance: random.Random) -> Case | None:
+        holders = [*self.maps, ((), self.value)] if self.value[0] == "map" else self.maps
         if not holders:
             return None
         path, each = chance.choice(holders)
-        name = chance.choice(("added", "added.key", "Added-Key"))
-        key = ("str", name)
-        if any(old == key for old, _ in each[1]):  # type: ignore[attr-defined]
+        key = ("str", chance.choice(("added", "added.key", "Added-Key")))
+        if any(old == key for old, _ in each[1]):
             return None
-        new = chance.choice(form.values)
-        whole = [_added(value, path, key, reading) for reading in new.readings]
-        said = spelt((*path, key))
-        judge = judged(text, form, whole, unordered=True)
-        return Case(kind="add", operation={"add": said, "value": new.said}, judge=judge)
+        new = chance.choice(self.form.values)
+        expected = [_added(self.value, path, key, reading) for reading in new.readings]
+        judge = judged(self.text, self.form, expected, unordered=True)
+        return Case(kind="add", operation={"add": spelt((*path, key)), "value": new.said}, judge=judge)
 
-    def remove(chance: random.Random) -> Case | None:
-        path, each = chance.choice(places)
-        expected = [put(value, path, lambda _: None)]
-        for length in range(len(path) - 1, 0, -1) if form.unordered else ():
+    def remove(self, chance: random.Random) -> Case | None:
+        path, each = chance.choice(self.places)
+        expected = [put(self.value, path, lambda _: None)]
+        for length in range(len(path) - 1, 0, -1) if self.form.unordered else ():
             if dict(_every(expected[-1]))[path[:length]][1]:
                 break
             expected.append(put(expected[-1], path[:length], lambda _: None))
         said = spelt(path)
-        operation: dict[str, object] = {"remove": said} if chance.random() < 0.7 else {"remove": {"key": said}}
-        return Case(kind="remove", operation=operation, judge=judged(text, form, expected, loose=names(path, each)))
+        operation: dict[str, object] = {"remove": said} if chance.random() < PLAIN else {"remove": {"key": said}}
+        return Case(kind="remove", operation=operation, judge=judged(self.text, self.form, expected, loose=names(path, each)))
 
-    def item(chance: random.Random) -> Case | None:
-        path, each = chance.choice(lists)
-        inner: tuple[Value, ...] = each[1]  # type: ignore[assignment]
-        written, new = chance.choice(form.items)
+    def item(self, chance: random.Random) -> Case | None:
+        path, each = chance.choice(self.lists)
+        inner: tuple[Value, ...] = each[1]
+        written, new = chance.choice(self.form.items)
         of = {"key": spelt(path)}
         action = chance.choice(("add", "remove", "replace"))
         if action == "add":
-            expected = [put(value, path, lambda _: ("list", (*inner, new)))]
-            return Case(kind="item add", operation={"item": {"of": of, "add": written}}, judge=judged(text, form, expected))
+            expected = [_with(self.value, path, ("list", (*inner, new)))]
+            judge = judged(self.text, self.form, expected)
+            return Case(kind="item add", operation={"item": {"of": of, "add": written}}, judge=judge)
         if not inner:
             return None
         number = chance.randrange(len(inner))
-        said = form.spelt(inner[number])
+        said = self.form.spelt(inner[number])
         if said is None or inner.count(inner[number]) > 1:
             return None
         rest: tuple[Value, ...] = () if action == "remove" else (new,)
-        expected = [put(value, path, lambda _: ("list", (*inner[:number], *rest, *inner[number + 1 :])))]
-        change: dict[str, object] = {"of": of, action: said}
-        if action == "replace":
-            change["with"] = written
-        judge = judged(text, form, expected, loose=names((number,), inner[number]))
-        certain = not any(f"{quote}{said}{quote}" in text for quote in "'\"")
+        expected = [_with(self.value, path, ("list", (*inner[:number], *rest, *inner[number + 1 :])))]
+        change: dict[str, object] = {"of": of, action: said, **({"with": written} if action == "replace" else {})}
+        judge = judged(self.text, self.form, expected, loose=names((number,), inner[number]))
+        certain = not any(f"{quote}{said}{quote}" in self.text for quote in "'\"")
         return Case(kind=f"item {action}", operation={"item": change}, judge=judge, certain=certain)
 
-    makers: list[Callable[[random.Random], Case | None]] = [add]
-    makers += [set_, set_, remove] if keys else []
-    makers += [item] if lists else []
+
+def names(path: Path, each: Value) -> Callable[[Remark], bool]:
+    """Return whether a comment is about what is at a path, or in it."""
+    values = {str(inner[1]) for _, inner in _leaves(each)}
+    steps = {str(step[1]) for deep in [path[-1:], *(deep for deep, _ in walk(each))] for step in deep if isinstance(step, tuple)}
+    texts = {text.strip() for text in values | steps}
+    return lambda remark: bool(remark.host) and any(text == remark.host or remark.host in text.split("\n") for text in texts)
+
+
+def pool(text: str, form: Format) -> list[Callable[[random.Random], Case | None]]:
+    """Return what makes cases of a file. Raises UnreadableError."""
+    file = _File(text, form)
+    makers: list[Callable[[random.Random], Case | None]] = [file.add]
+    makers += [file.set, file.set, file.remove] if file.keys else []
+    makers += [file.item] if file.lists else []
     return makers
 
 
@@ -304,7 +315,7 @@ def _with(value: Value, path: Path, reading: Value) -> Value:
 
 def _added(value: Value, path: Path, key: Value, reading: Value) -> Value:
     def more(old: Value) -> Value:
-        return "map", (*old[1], (key, reading))  # type: ignore[misc]
+        return "map", (*old[1], (key, reading))
 
     return put(value, path, more) if path else more(value)
 

@@ -30,7 +30,7 @@ def read(text: str) -> Groups:
 def pool(text: str) -> list[Callable[[random.Random], Case | None]]:
     """Return what makes cases of a file. Raises UnreadableError."""
     groups = read(text)
-    remarks = re.findall(r"^\s*[#;].*?$", text, re.MULTILINE)
+    remarks = re.findall(r"^[ \t]*[#;].*?$", text, re.MULTILINE)
 
     def remove(chance: random.Random) -> Case | None:
         group, _ = chance.choice(groups)
@@ -42,7 +42,9 @@ def pool(text: str) -> list[Callable[[random.Random], Case | None]]:
                 return f"the reader refuses the result: {error}"
             if found != [each for each in groups if each[0] != group]:
                 return f"the reader sees other groups | {found!r}"
-            inner = text.partition(f"[{group}]")[2].partition("\n[")[0]
+            section = text.partition(f"[{group}]")[2].partition("\n[")[0]
+            # What stands behind the last entry is about the next group.
+            inner = section[: max((match.end() for match in re.finditer(r"^[^#;\s].*$", section, re.MULTILINE)), default=0)]
             lost = [remark for remark in remarks if remark not in after and remark not in inner]
             return f"a comment is lost | {lost[0]!r}" if lost else layout(text, after)
 

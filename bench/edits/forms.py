@@ -20,7 +20,11 @@ def _crlf(text: str) -> str:
 
 
 def _tabs(text: str) -> str:
-    return text if '"""' in text or "<<" in text else re.sub(r"^(?: {4}| {2})+", lambda spaces: "\t" * (len(spaces[0]) // 2), text, flags=re.MULTILINE)
+    return (
+        text
+        if '"""' in text or "<<" in text
+        else re.sub(r"^(?: {4}| {2})+", lambda spaces: "\t" * (len(spaces[0]) // 2), text, flags=re.MULTILINE)
+    )
 
 
 def _hashes(match: re.Match[str]) -> str:

@@ -14,7 +14,7 @@ from bench.edits.stream import UnreadableError
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from bench.edits.case import Case
 
@@ -34,7 +34,7 @@ def _model(value: object) -> Value:
     raise AssertionError(value)
 
 
-def _pairs(pairs: list[tuple[str, object]]) -> Value:
+def _pairs(pairs: Iterable[tuple[str, object]]) -> Value:
     return "map", tuple((("str", key), _model(value)) for key, value in pairs)
 
 

@@ -43,8 +43,8 @@ def read(text: str) -> Stream:
     for start, kind, said in _LEXER.get_tokens_unprocessed(text):
         end = start + len(said)
         if kind in Remark:
-            said = said.rstrip("\r\n")
-            comments.append(Comment(said, start, start + len(said)))
+            remark = said.rstrip("\r\n")
+            comments.append(Comment(remark, start, start + len(remark)))
         elif kind in Text or kind in Whitespace:
             at = said.find("\n")
             if at >= 0 and depth == 0 and code and code[-1].kind != "line":

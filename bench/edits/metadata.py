@@ -73,7 +73,9 @@ def pool(text: str) -> list[Callable[[random.Random], Case | None]]:
                     wanted = wanted_of(value, with_, keep=keep)
                     if _extra(value) and Requirement(with_).marker:
                         wanted.marker = Marker(f"({Requirement(with_).marker}) and {_extra(value)}")
-                    if new[0] != _REQUIRES or not (equal(new[1], wanted) or str(wanted.marker) != str(Requirement(value).marker) and _alike(new[1], wanted)):
+                    if new[0] != _REQUIRES or not (
+                        equal(new[1], wanted) or (str(wanted.marker) != str(Requirement(value).marker) and _alike(new[1], wanted))
+                    ):
                         return f"the new declaration is not what was asked for | {value!r} became {new[1]!r}, wanted {str(wanted)!r}"
             return f"a field is there that nobody asked for | {rest[0]!r}" if rest else None
 
@@ -88,7 +90,11 @@ def pool(text: str) -> list[Callable[[random.Random], Case | None]]:
             wanted.marker = Marker(f"({wanted.marker}) and {marker}" if wanted.marker else marker)
 
         def expected(found: list[Field]) -> str | None:
-            more = [n for n, (key, value) in enumerate(found) if key == _REQUIRES and canonicalize_name(Requirement(value).name).startswith("added")]
+            more = [
+                n
+                for n, (key, value) in enumerate(found)
+                if key == _REQUIRES and canonicalize_name(Requirement(value).name).startswith("added")
+            ]
             if len(more) != 1 or not equal(found[more[0]][1], wanted):
                 return f"the new declaration is not there, or another | {[found[n] for n in more]!r}"
             return None if [*found[: more[0]], *found[more[0] + 1 :]] == fields else "another field has changed"

@@ -84,7 +84,13 @@ CLASSES = (
     "class {name}(dict, metaclass=type):\n    text = '''a\n b\n'''\n",
 )
 CALLS = ("renamed(1)", "other.thing(a, *b, c=d)", "f'{x!r}'", "[each for each in range(3)]", '"""one\n  two"""')
-ASSIGNMENTS = ("{name} = 3", "{name} = (1,\n    2)", '{name} = """\ntext\n  more\n"""', "{name}: int = 4", "if True:\n    {name} = [1,\n        2]\n")
+ASSIGNMENTS = (
+    "{name} = 3",
+    "{name} = (1,\n    2)",
+    '{name} = """\ntext\n  more\n"""',
+    "{name}: int = 4",
+    "if True:\n    {name} = [1,\n        2]\n",
+)
 STATEMENTS = (
     "added = 1",
     "added(1, 2)\n",
@@ -201,11 +207,13 @@ def _constructs(view: _View) -> Iterator[Construct]:
                 yield from _definition(view, node)
             case ast.Call():
                 yield from _call(view, node, statements.get(id(node)))
-            case ast.Assign(targets=[ast.Name() | ast.Attribute() as target]) | ast.AnnAssign(target=ast.Name() | ast.Attribute() as target):
+            case (
+                ast.Assign(targets=[ast.Name() | ast.Attribute() as target]) | ast.AnnAssign(target=ast.Name() | ast.Attribute() as target)
+            ):
                 yield from _assignment(view, node, target)
             case ast.Assign(targets=targets):
-                for target in targets:
-                    yield from [_unplaced(ast.unparse(target))] * 2
+                for each in targets:
+                    yield from [_unplaced(ast.unparse(each))] * 2
             case ast.keyword(arg=str() as name):
                 yield from [_unplaced(name)] * 2
             case ast.Dict(keys=keys):
@@ -327,7 +335,13 @@ def _imports(view: _View) -> list[Callable[[random.Random], Case | None]]:
         if action == "remove":
             one = Change(first=first, last=end, new=view.instead(node), loose=loose(view.stream, (first, end)))
         else:
-            text = chance.choice(("import added", "from added import (\n    one,\n    two,\n)", "try:\n    import added\nexcept ImportError:\n    added = None"))
+            text = chance.choice(
+                (
+                    "import added",
+                    "from added import (\n    one,\n    two,\n)",
+                    "try:\n    import added\nexcept ImportError:\n    added = None",
+                )
+            )
             wanted["with"] = text
             keys, comments = TONGUE.keys(text, whole=True)
             one = Change(first=first, last=end, new=keys, comments=comments, loose=loose(view.stream, (first, last), above=False))
@@ -343,7 +357,9 @@ def _imports(view: _View) -> list[Callable[[random.Random], Case | None]]:
             end = view.closed(first, last)
             if end is None:
                 return None
-            documented = number == 0 and isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+            documented = (
+                number == 0 and isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+            )
             future = isinstance(node, ast.ImportFrom) and node.module == "__future__"
             if documented or future:
                 places = {end}

@@ -60,7 +60,9 @@ class Tally:
         lines = ["".join(f"{word:>17}" for word in ("language", "files", "operations", *verdicts))]
         languages = sorted({language for language, _ in self.verdicts})
         for language in [*languages, "all"]:
-            those = Counter({v: sum(n for (one, name), n in self.verdicts.items() if name == v and language in {one, "all"}) for v in verdicts})
+            those = Counter(
+                {v: sum(n for (one, name), n in self.verdicts.items() if name == v and language in {one, "all"}) for v in verdicts}
+            )
             files = sum(1 for one, *_ in self.seen if language in {one, "all"})
             lines.append("".join(f"{word:>17}" for word in (language, files, those.total(), *(those[verdict] for verdict in verdicts))))
         lines.append("")

@@ -105,7 +105,9 @@ def pool(text: str) -> list[Callable[[random.Random], Case | None]]:
                 return wrong
             lost = Counter(remark for remark, _ in remarks) - Counter(remark for remark, _ in comments(after))
             own = Counter(
-                remark for remark, before in remarks if canonicalize_name(touched) in canonicalize_name(before) or _near(text, remark, touched)
+                remark
+                for remark, before in remarks
+                if canonicalize_name(touched) in canonicalize_name(before) or _near(text, remark, touched)
             )
             if lost - own or (lost and not touched):
                 return f"a comment is lost | {next(iter(lost - own))!r}"

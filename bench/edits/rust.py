@@ -59,8 +59,8 @@ def read(text: str) -> Stream:
                 end = start + len(said)
                 comments.append(Comment(text[held:end].replace("\r\n", "\n"), held, end))
         elif what == "comment":
-            said = said.rstrip("\r\n")
-            comments.append(Comment(said.replace("\r\n", "\n"), start, start + len(said)))
+            remark = said.rstrip("\r\n")
+            comments.append(Comment(remark.replace("\r\n", "\n"), start, start + len(remark)))
         elif what == "error":
             raise UnreadableError(f"Pygments does not know {said!r}")  # noqa: EM102, TRY003
     return Stream(text=text, code=tuple(code), comments=tuple(comments))
@@ -108,7 +108,12 @@ CLASSES = ("pub struct {name} {\n    /// One.\n    pub a: u8,\n    b: &'static s
 CALLS = ("renamed(1)", "other::thing(a, &b, |x| x + 1)", 'format!("{} // {}", 1, 2)', '"one\n  two"')
 ASSIGNMENTS = ("let {name} = 3;", 'let {name}: &str = "a\n  b";', "let {name} = vec![\n    1,\n    2,\n];")
 STATEMENTS = ("added(1, 2);", "// a word\nadded();\n", "if added() {\n    added(1); // so\n}", 'let added = r"a\\\n  b";')
-DECLARATIONS = ("const ADDED: u8 = 1;", "/// Says it.\n#[inline]\nfn added() -> u8 {\n    1\n}\n", 'static ADDED: &str = "a\n  b";', "mod added {}")
+DECLARATIONS = (
+    "const ADDED: u8 = 1;",
+    "/// Says it.\n#[inline]\nfn added() -> u8 {\n    1\n}\n",
+    'static ADDED: &str = "a\n  b";',
+    "mod added {}",
+)
 PARTS = ("added", '"new"', "&f(1, 2)", "[1, 2]", "|x| x", "'c'")
 
 
@@ -137,7 +142,11 @@ def pool(text: str) -> list[Callable[[random.Random], Case | None]]:
         raise UnreadableError("its brackets do not fit")  # noqa: EM101, TRY003
     # What a macro is given is code for the macro alone.
     macros = [(a, b) for a, b in closed.items() if a > 0 and stream.code[a - 1].text.endswith("!")]
-    rules = [(a, b) for a, b in closed.items() if stream.code[a].text == "{" and "macro_rules" in stream.code[max(0, a - 3)].text + stream.code[a - 2].text]
+    rules = [
+        (a, b)
+        for a, b in closed.items()
+        if stream.code[a].text == "{" and "macro_rules" in stream.code[max(0, a - 3)].text + stream.code[a - 2].text
+    ]
     quiet = [*macros, *rules]
     definitions, bodies = _definitions(stream, closed, quiet)
     inner = counted([*_calls(stream, closed, bodies, quiet), *_lets(stream, closed, bodies, quiet)])
@@ -154,14 +163,16 @@ def _attributes(stream: Stream, first: int) -> int:
     return first
 
 
-def _definitions(
-    stream: Stream, closed: dict[int, int], quiet: list[tuple[int, int]]
-) -> tuple[list[Construct], list[tuple[int, int]]]:
+def _definitions(stream: Stream, closed: dict[int, int], quiet: list[tuple[int, int]]) -> tuple[list[Construct], list[tuple[int, int]]]:
     code = stream.code
     found: list[Construct] = []
     bodies: list[tuple[int, int]] = []
     for at, token in enumerate(code[:-1]):
-        if token.text not in {"fn", "struct", "enum", "trait"} or token.kind != "code" or not re.fullmatch(r"[A-Za-z_]\w*", code[at + 1].text):
+        if (
+            token.text not in {"fn", "struct", "enum", "trait"}
+            or token.kind != "code"
+            or not re.fullmatch(r"[A-Za-z_]\w*", code[at + 1].text)
+        ):
             continue
         what = "function" if token.text == "fn" else "class"
         end = at + 2
@@ -180,7 +191,7 @@ def _definitions(
         if end >= len(code) or code[end].text == "}" or _inside(at, quiet) or not clean:
             found += [Construct(what=what, name=code[at + 1].text, core=(0, 0), whole=(0, 0))] * 2
             continue
-        last = closed[end] if end in closed else end
+        last = closed.get(end, end)
         if what == "function" and end in closed:
             bodies.append((end, last))
         if what == "function" and end not in closed:
@@ -190,9 +201,7 @@ def _definitions(
     return found, bodies
 
 
-def _calls(
-    stream: Stream, closed: dict[int, int], bodies: list[tuple[int, int]], quiet: list[tuple[int, int]]
-) -> Iterator[Construct]:
+def _calls(stream: Stream, closed: dict[int, int], bodies: list[tuple[int, int]], quiet: list[tuple[int, int]]) -> Iterator[Construct]:
     code = stream.code
     for opening, closing in closed.items():
         at = opening - 1
@@ -200,7 +209,22 @@ def _calls(
         if at < 1 or not re.fullmatch(r"[A-Za-z_]\w*!?", code[at].text) or (code[opening].text != "(" and not macro):
             continue
         before = code[at - 1].text
-        if before in {"fn", "."} or code[at].text in {"if", "while", "match", "for", "in", "return", "let", "move", "pub", "as", "mut", "ref", "impl", "dyn"}:
+        if before in {"fn", "."} or code[at].text in {
+            "if",
+            "while",
+            "match",
+            "for",
+            "in",
+            "return",
+            "let",
+            "move",
+            "pub",
+            "as",
+            "mut",
+            "ref",
+            "impl",
+            "dyn",
+        }:
             continue
         name = code[at].text.rstrip("!")
         if code[opening].text != "(" or before == "::" or _inside(at, quiet) or not _inside(at, bodies) or closing + 1 >= len(code):
@@ -227,15 +251,16 @@ def _calls(
         )
 
 
-def _lets(
-    stream: Stream, closed: dict[int, int], bodies: list[tuple[int, int]], quiet: list[tuple[int, int]]
-) -> Iterator[Construct]:
+def _lets(stream: Stream, closed: dict[int, int], bodies: list[tuple[int, int]], quiet: list[tuple[int, int]]) -> Iterator[Construct]:
     code = stream.code
     for at, token in enumerate(code[:-2]):
         if token.text != "let" or code[at + 2].text not in {"=", ":"} or not re.fullmatch(r"[a-z_]\w*", code[at + 1].text):
             continue
         name = code[at + 1].text
-        named = sum(code[n].text == name and (code[n - 1].text in {"let", "mut", "const", "static"} or code[n + 1].text == ":") for n in range(1, len(code) - 1))
+        named = sum(
+            code[n].text == name and (code[n - 1].text in {"let", "mut", "const", "static"} or code[n + 1].text == ":")
+            for n in range(1, len(code) - 1)
+        )
         if _inside(at, quiet) or not _inside(at, bodies) or code[at - 1].text not in {";", "{", "}"} or named != 1:
             continue
         end = at + 2
@@ -264,7 +289,11 @@ def _uses(stream: Stream, quiet: list[tuple[int, int]]) -> list[Callable[[random
     code = stream.code
     lines: list[tuple[int, int]] = []
     for at, token in enumerate(code):
-        if token.text == "use" and (at == 0 or code[at - 1].text in {";", "}", "{"} or code[at - 1].kind == "attribute") and not _inside(at, quiet):
+        if (
+            token.text == "use"
+            and (at == 0 or code[at - 1].text in {";", "}", "{"} or code[at - 1].kind == "attribute")
+            and not _inside(at, quiet)
+        ):
             end = next((n for n in range(at, len(code)) if code[n].text == ";"), None)
             if end is not None:
                 lines.append((at, end + 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import tomllib
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,7 @@ def model(value: object) -> Value:
             return "map", tuple((("str", key), model(each)) for key, each in value.items())
         case list():
             return "list", tuple(model(each) for each in value)
-        case datetime.date() | datetime.time():
+        case dt.date() | dt.time():
             return type(value).__name__, value.isoformat()
     raise AssertionError(value)
 

@@ -59,7 +59,7 @@ def second(text: str) -> Value:
     try:
         node = YAML(typ="safe", pure=True).compose(text)
     except (RuamelError, ValueError, RecursionError, AssertionError) as error:
-        raise UnreadableError(f"ruamel.yaml: {error}") from error
+        raise UnreadableError(str(error)) from error
     if node is None:
         raise UnreadableError("ruamel.yaml: no document")  # noqa: EM101, TRY003
     return _model(node)
