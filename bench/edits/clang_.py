@@ -143,7 +143,8 @@ def pool(text: str, name: str) -> list[Callable[[random.Random], Case | None]]:
     definitions, bodies = _definitions(unit, stream, closed, name)
     plain = replace(speech, texts=lambda what, name, chance: None if what == "assignment" else speech.texts(what, name, chance))
     inner = counted([*_calls(stream, closed, bodies), *_lists(stream, closed)])
-    makers = [*cases(stream, plain, inner), *cases(stream, outer, counted([*definitions, *_defines(stream)]))]
+    whole = counted([*definitions, *_defines(stream)])
+    makers = [*cases(stream, plain, inner, whole), *cases(stream, outer, whole)]
     return [*makers, *_includes(stream, outer)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -46,6 +47,13 @@ class Construct:
     """A comma stands behind the last part."""
     lone: bool = False
     """A single part needs a comma behind it."""
+    scope: str = ""
+    """The function that it is looked for in; nothing for the whole file."""
+
+    @property
+    def selector(self) -> dict[str, object]:
+        """How an edit names it."""
+        return {self.what: self.name, **({"within": {"function": self.scope}} if self.scope else {})}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,62 +126,107 @@ def loose(stream: Stream, span: Range, *, above: bool = True) -> tuple[Comment, 
     return tuple(found)
 
 
-def cases(stream: Stream, tongue: Tongue, constructs: Sequence[Construct]) -> list[Callable[[random.Random], Case | None]]:
-    """Return what makes cases of the constructs of a file."""
-    makers: list[Callable[[random.Random], Case | None]] = []
+MOST = 3
+"""Constructs of one name that one operation changes."""
+
+
+def cases(
+    stream: Stream, tongue: Tongue, constructs: Sequence[Construct], scopes: Sequence[Construct] = ()
+) -> list[Callable[[random.Random], Case | None]]:
+    """Return what makes cases of the constructs of a file; those that are there several times are named within a function, or counted."""
     alone = [each for each in constructs if each.alike == 1]
-    by_kind: dict[str, list[Construct]] = {}
+    groups: dict[tuple[str, str], list[Construct]] = {}
+    for each in constructs:
+        groups.setdefault((each.what, each.name), []).append(each)
+    # One without a place is there for the reader, but not clearly enough to be edited.
+    several = [those for those in groups.values() if len(those) > 1 and all(each.core != (0, 0) for each in those)]
+    functions = [each for each in [*constructs, *scopes] if each.what == "function" and each.alike == 1]
+    scoped = [
+        replace(inner[0], scope=function.name)
+        for those in several
+        for function in functions
+        if len(inner := [each for each in those if function.core[0] < each.core[0] and each.core[1] <= function.core[1]]) == 1
+    ]
+    together = [those for those in several if len(those) <= MOST and _apart(those)]
+    by_kind: dict[str, list[list[Construct]]] = {}
     for each in alone:
-        by_kind.setdefault(each.what, []).append(each)
-    for those in by_kind.values():
-        makers += 5 * [lambda chance, those=those: operate(stream, tongue, chance.choice(those), chance)]
-    parted = [each for each in alone if each.parts is not None]
+        by_kind.setdefault(each.what, []).append([each])
+    makers: list[Callable[[random.Random], Case | None]] = []
+    for one_kind in by_kind.values():
+        makers += 5 * [lambda chance, one_kind=one_kind: operate(stream, tongue, chance.choice(one_kind), chance)]
+    if scoped:
+        makers += 3 * [lambda chance: operate(stream, tongue, [chance.choice(scoped)], chance)]
+    if together:
+        makers += 2 * [lambda chance: operate(stream, tongue, chance.choice(together), chance)]
+    parted = [each for each in [*alone, *scoped] if each.parts is not None]
     if parted:
         makers += 5 * [lambda chance: change_parts(stream, tongue, chance.choice(parted), chance)]
     return makers
 
 
-def operate(stream: Stream, tongue: Tongue, one: Construct, chance: random.Random) -> Case | None:
-    """Make a case of one construct as a whole."""
-    selector = {one.what: one.name}
+def _apart(those: Sequence[Construct]) -> bool:
+    spans = sorted(each.whole for each in those)
+    return all(one[1] < other[0] for one, other in itertools.pairwise(spans))
+
+
+def operate(stream: Stream, tongue: Tongue, those: Sequence[Construct], chance: random.Random) -> Case | None:
+    """Make a case of one construct as a whole, or of all that have a name."""
+    one = those[0]
+    several = len(those) > 1
     action = chance.choice(("replace", "remove", "before", "after", "wrap"))
-    kind = f"{action} {one.what}"
-    if action == "replace":
-        text = tongue.texts(one.what, one.name, chance)
-        if text is None:
-            return None
-        keys, comments = tongue.keys(text, whole=one.statement)
-        change = Change(first=one.core[0], last=one.core[1], new=keys, comments=comments, loose=loose(stream, one.core, above=False))
-        return Case(kind=kind, operation={"replace": selector, "with": text}, judge=judged(stream, tongue, [[change]]))
-    if action == "wrap":
-        if one.what != "call" or one.parts is None or not tongue.wrapper:
-            return None
-        keys, _ = tongue.keys(tongue.wrapper.replace("$MATCH", "matched"))
-        at = next(number for number, (_, text) in enumerate(keys) if text == "matched")
-        before, after = keys[:at], keys[at + 1 :]
-        first, last = one.core[0], one.closing + 1
-        ways = [[Change(first=first, last=first, new=before), Change(first=last, last=last, new=after)]]
-        return Case(kind=kind, operation={"wrap": selector, "with": tongue.wrapper}, judge=judged(stream, tongue, ways))
-    if not one.statement:
+    if action == "remove" and several:
+        return None  # two of one block may leave it empty
+    if (action in {"remove", "before", "after"} and not all(each.statement for each in those)) or len(
+        {each.statement for each in those}
+    ) > 1:
         return None
+    if action == "wrap" and (one.what != "call" or any(each.parts is None for each in those) or not tongue.wrapper):
+        return None
+    selector = one.selector
+    text = ""
+    operation: dict[str, object]
+    match action:
+        case "replace":
+            found = tongue.texts(one.what, one.name, chance)
+            if found is None:
+                return None
+            text, operation = found, {"replace": selector, "with": found}
+        case "wrap":
+            operation = {"wrap": selector, "with": tongue.wrapper}
+        case "remove":
+            operation = {"remove": selector}
+        case _:
+            text = tongue.statement(chance)
+            operation = {"insert": {action: selector, "text": text}}
+    changes = [change for each in sorted(those, key=lambda each: each.core) for change in _changes(stream, tongue, each, action, text)]
+    kind = f"{action} {one.what}{' within' if one.scope else ' counted' if several else ''}"
+    return Case(kind=kind, operation={**operation, **({"count": len(those)} if several else {})}, judge=judged(stream, tongue, [changes]))
+
+
+def _changes(stream: Stream, tongue: Tongue, one: Construct, action: str, text: str) -> list[Change]:
+    if action == "replace":
+        keys, comments = tongue.keys(text, whole=one.statement)
+        return [Change(first=one.core[0], last=one.core[1], new=keys, comments=comments, loose=loose(stream, one.core, above=False))]
+    if action == "wrap":
+        keys, _ = tongue.keys(tongue.wrapper.replace("$MATCH", "matched"))
+        at = next(number for number, (_, said) in enumerate(keys) if said == "matched")
+        first, last = one.core[0], one.closing + 1
+        return [Change(first=first, last=first, new=keys[:at]), Change(first=last, last=last, new=keys[at + 1 :])]
     if action == "remove":
         docs = stream.documents(stream.code[one.whole[0]].start, tongue.documents) if tongue.documents else ()
-        change = Change(first=one.whole[0], last=one.whole[1], new=one.instead, loose=loose(stream, one.whole), gone=docs)
-        return Case(kind=kind, operation={"remove": selector}, judge=judged(stream, tongue, [[change]]))
-    text = tongue.statement(chance)
+        return [Change(first=one.whole[0], last=one.whole[1], new=one.instead, loose=loose(stream, one.whole), gone=docs)]
     keys, comments = tongue.keys(text, whole=True)
     at = one.whole[0] if action == "before" else one.whole[1]
     _, behind = stream.edges(at, at)
     docs = stream.documents(behind, tongue.documents) if tongue.documents else ()
-    change = Change(first=at, last=at, new=keys, comments=comments, tied=docs)
-    return Case(kind=kind, operation={"insert": {action: selector, "text": text}}, judge=judged(stream, tongue, [[change]]))
+    return [Change(first=at, last=at, new=keys, comments=comments, tied=docs)]
 
 
 def change_parts(stream: Stream, tongue: Tongue, one: Construct, chance: random.Random) -> Case | None:
     """Make a case of one argument of a call, or one item of a list."""
     parts = one.parts or ()
     name = "item" if one.list_ else "argument"
-    selector = {one.what: one.name}
+    selector = one.selector
     text = tongue.part(chance)
     keys, comments = tongue.keys(text)
     comma: tuple[Key, ...] = ((stream.code[one.closing - 1].kind, ","),) if one.trailing else tongue.keys(",")[0]

@@ -111,8 +111,8 @@ STATEMENTS = ("added(1, 2);", "// a word\nadded();\n", "if added() {\n    added(
 DECLARATIONS = (
     "const ADDED: u8 = 1;",
     "/// Says it.\n#[inline]\nfn added() -> u8 {\n    1\n}\n",
-    'static ADDED: &str = "a\n  b";',
-    "mod added {}",
+    'const ADDED: &str = "a\n  b";',
+    "const ADDED: &[u8] = &[\n    1,\n];",
 )
 PARTS = ("added", '"new"', "&f(1, 2)", "[1, 2]", "|x| x", "'c'")
 
@@ -150,7 +150,8 @@ def pool(text: str) -> list[Callable[[random.Random], Case | None]]:
     quiet = [*macros, *rules]
     definitions, bodies = _definitions(stream, closed, quiet)
     inner = counted([*_calls(stream, closed, bodies, quiet), *_lets(stream, closed, bodies, quiet)])
-    return [*cases(stream, TONGUE, inner), *cases(stream, OUTER, counted(definitions)), *_uses(stream, quiet)]
+    outer = counted(definitions)
+    return [*cases(stream, TONGUE, inner, outer), *cases(stream, OUTER, outer), *_uses(stream, quiet)]
 
 
 def _inside(at: int, spans: list[tuple[int, int]]) -> bool:

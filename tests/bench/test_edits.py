@@ -145,7 +145,7 @@ TRIALS = [
     ("cpp", C, "argument remove", "remove: '2'", [("(a, 2)", "(a)")], [(" /* so */", ""), ("#define A 1\n#define B", "#define A 1 #define B"), ("static ", "")]),
     ("rust", RUST, "remove function", "function: one", [("/// Says one.\n#[inline]\nfn one() -> u8 {\n    1\n}\n\n", "")], [("#[test]", "#[inline]\n#[test]"), ("/// Says two.\n", ""), ("/// Says two.\n", "/// Says one.\n/// Says two.\n"), (" // so", ""), ("#[test]\n", "")]),
     ("bash", BASH, "remove function", "function: one", [("one() {\n    echo 1\n}\n", "")], [("  text", "text"), ("# about two\n", ""), ("A=(1 2)", "A=(1 2 )\nB=1"), (" # so", ""), ("--one", "--on")]),
-    ("cmake", CMAKE, "argument remove", "remove: a\n", [("(a  #", "(#")], [('"c d"', "c d"), (" # so", ""), (" y]]", "  y]]"), (")\ntwo", ") two")]),
+    ("cmake", CMAKE, "argument remove", "remove: a\n", [("(a  #", "(#")], [('"c d"', "c d"), (" # so", ""), (" y]]", "  y]]"), ("\ntwo", " two")]),
     ("meson", MESON, "item remove", "remove: '1'", [("[1, 2]", "[2]")], [("  # so", ""), (" q'''", "  q'''"), ("key: 1", "key: 2"), ("# head\n", ""), ("\nif a\n", "\n\n\nif not a\n")]),
     ("yaml", YAML, "item remove", "remove: a", [("  - a\n", "")], [("'1.10'", "1.10"), ("  # so", ""), ("# about three\n", ""), ("one: 1", "one: '1'"), ("  - b", "  - b\n  -"), ("# about three\nthree", "three"), ("one: 1", "one: 1\none: 1")]),
     ("yaml", YAML, "set", "set: one\n  value: 1.5", [("one: 1 ", "one: 1.5 ")], [("one: 1.5", "one: '1.5'"), ("  # so", ""), ("- a", "- A")]),
@@ -195,14 +195,14 @@ def test_a_text_of_several_lines_has_to_come_as_it_was_written(language: str, te
 
 
 def test_a_documented_item_has_to_stay_with_its_documentation() -> None:
-    case = case_of("rust", RUST, "before function", "mod added {}")
+    case = case_of("rust", RUST, "before function", "const ADDED: u8")
     function = "/// Says one.\n#[inline]\nfn one"
     if "function: two" in written(case.operation):
         function = "/// Says two.\n#[test]\nfn two"
     docs, attribute, head = function.split("\n")
-    assert case.judge(RUST.replace(function, f"mod added {{}}\n{function}")) is None
-    assert case.judge(RUST.replace(function, f"{docs}\nmod added {{}}\n{attribute}\n{head}")) is not None
-    assert case.judge(RUST.replace(function, f"{docs}\n{attribute}\nmod added {{}}\n{head}")) is not None
+    assert case.judge(RUST.replace(function, f"const ADDED: u8 = 1;\n{function}")) is None
+    assert case.judge(RUST.replace(function, f"{docs}\nconst ADDED: u8 = 1;\n{attribute}\n{head}")) is not None
+    assert case.judge(RUST.replace(function, f"{docs}\n{attribute}\nconst ADDED: u8 = 1;\n{head}")) is not None
 
 
 @pytest.mark.parametrize("language", sorted(SHARES))
