@@ -36,6 +36,8 @@ class Case:
     """Say what is wrong with the text that the engine made; None when the reader sees what the operation says."""
     certain: bool = True
     """The reader is sure that what is named is there, just as often as the operation expects."""
+    language: str | None = None
+    """The language of the edit, where it is not the file's: requirements stand in files of TOML too."""
 
 
 class Pool:

@@ -29,6 +29,8 @@ class Tally:
     """By language and verdict."""
     reasons: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
     """By language, verdict, kind of operation and pattern of the reason."""
+    kinds: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By language and kind of operation."""
     seen: set[tuple[str, str, str]] = field(default_factory=set)
     """Files."""
 
@@ -36,6 +38,7 @@ class Tally:
         """Count an operation; return how many of its kind there are now."""
         language, verdict = done.file.language, done.outcome.verdict.value
         self.verdicts[language, verdict] += 1
+        self.kinds[language, done.case.kind] += 1
         self.seen.add((language, done.file.package, done.file.path))
         if done.outcome.verdict is Verdict.RIGHT:
             return 0
@@ -47,6 +50,7 @@ class Tally:
         """Add another's counts."""
         self.verdicts += other.verdicts
         self.reasons += other.reasons
+        self.kinds += other.kinds
         self.seen |= other.seen
 
     @property
@@ -76,6 +80,7 @@ class Tally:
             "files": len(self.seen),
             "operations": self.verdicts.total(),
             "verdicts": {f"{language}: {verdict}": count for (language, verdict), count in sorted(self.verdicts.items())},
+            "kinds": {f"{language}: {kind}": count for (language, kind), count in sorted(self.kinds.items())},
             "reasons": [[*reason, count] for reason, count in self.reasons.most_common()],
         }
 

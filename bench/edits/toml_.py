@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pygments.lexers.configs import TOMLLexer
 from pygments.token import Comment, String, Text, Whitespace
 
-from bench.edits import data
+from bench.edits import data, pyproject
 from bench.edits.data import Format, Remark, Value, Written, raw
 from bench.edits.stream import UnreadableError
 
@@ -127,4 +127,4 @@ FORMAT = Format(read=read, second=None, remarks=remarks, values=VALUES, items=IT
 
 def pool(text: str) -> list[Callable[[random.Random], Case | None]]:
     """Return what makes cases of a file. Raises UnreadableError."""
-    return data.pool(text, FORMAT)
+    return [*data.pool(text, FORMAT), *pyproject.makers(text, remarks)]

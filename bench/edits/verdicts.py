@@ -61,7 +61,7 @@ def run(file: File, case: Case) -> Outcome:
     signal.signal(signal.SIGALRM, _stop)
     signal.alarm(SLOW)
     try:
-        edit = edit_of(ENGINE.get(file.language, file.language), file.path.rpartition("/")[2], case.operation)
+        edit = edit_of(case.language or ENGINE.get(file.language, file.language), file.path.rpartition("/")[2], case.operation)
         result = apply_edit(file.text, edit)
     except ForkhouseError as error:
         untrue = case.certain and _ABSENT.search(str(error)) is not None
