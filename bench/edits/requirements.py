@@ -104,11 +104,7 @@ def pool(text: str) -> list[Callable[[random.Random], Case | None]]:
             if wrong:
                 return wrong
             lost = Counter(remark for remark, _ in remarks) - Counter(remark for remark, _ in comments(after))
-            own = Counter(
-                remark
-                for remark, before in remarks
-                if canonicalize_name(touched) in canonicalize_name(before) or _near(text, remark, touched)
-            )
+            own = Counter(_of(text, touched))
             if lost - own or (lost and not touched):
                 return f"a comment is lost | {next(iter(lost - own))!r}"
             return layout(text, after)
@@ -151,15 +147,17 @@ def pool(text: str) -> list[Callable[[random.Random], Case | None]]:
     return [change, change, change, add] if names else [add]
 
 
-def _near(text: str, remark: str, name: str) -> bool:
-    """Say whether a comment stands in or directly under the lines of a declaration, as compilers of such files write it."""
-    lines = text.splitlines()
-    at = next((n for n, line in enumerate(lines) if line.strip().endswith(remark)), None)
-    while at is not None and at >= 0 and (lines[at].strip().startswith(("#", "--hash")) or lines[at].rstrip().endswith("\\")):
-        if canonicalize_name(name) in canonicalize_name(lines[at]) and not lines[at].strip().startswith("#"):
-            return True
-        at -= 1
-    return at is not None and at >= 0 and canonicalize_name(name) in canonicalize_name(lines[at])
+def _of(text: str, name: str) -> list[str]:
+    """Return the comments of a declaration: behind it, and on indented lines under it, as compilers of such files write them."""
+    found: list[str] = []
+    current = ""
+    for line in re.split(r"\r?\n", text.removeprefix("\ufeff")):
+        declared = re.match(r"([A-Za-z0-9][\w.-]*)", line)
+        current = canonicalize_name(declared[1]) if declared else current if line[:1].isspace() else ""
+        match = re.search(r"(?:^|\s+)#.*$", line)
+        if match and current == name:
+            found.append(match[0].strip())
+    return found
 
 
 __all__ = ["Marker", "pool", "read"]

@@ -35,7 +35,9 @@ ASKED = 25
 
 
 def read(text: str) -> Stream:
-    """Return what Pygments sees; an attribute is one piece, and a documentation comment is a comment. Raises UnreadableError."""
+    """Return what Pygments sees, the last line with an end; an attribute is one piece, and a documentation comment is a comment. Raises UnreadableError."""
+    if not text.endswith("\n"):
+        text += "\r\n" if "\r\n" in text else "\n"
     mark = len(text) - len(text.removeprefix("\ufeff"))
     code: list[Token] = []
     comments: list[Comment] = []
