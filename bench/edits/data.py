@@ -197,7 +197,8 @@ def _remarks(before: list[Remark], after: list[Remark], loose: Callable[[Remark]
         following = set()
         for at in reached:
             same_ = at < len(after) and (
-                after[at] == remark or (after[at].text == remark.text and (loose(remark) or moved(remark) or not remark.host))
+                after[at] == remark
+                or (after[at].text == remark.text and (loose(remark) or moved(remark) or not remark.host or not after[at].host))
             )
             following |= {at + 1} if same_ else set()
             following |= {at} if loose(remark) else set()
@@ -291,8 +292,8 @@ def names(path: Path, each: Value) -> Callable[[Remark], bool]:
     """Return whether a comment is about what is at a path, or in it."""
     values = {str(inner[1]) for _, inner in _leaves(each)}
     steps = {str(step[1]) for deep in [path[-1:], *(deep for deep, _ in walk(each))] for step in deep if isinstance(step, tuple)}
-    texts = {text.strip() for text in values | steps}
-    return lambda remark: bool(remark.host) and any(text == remark.host or remark.host in text.split("\n") for text in texts)
+    texts = {line.strip("'\" \t") for text in values | steps for line in text.split("\n")}
+    return lambda remark: remark.host.strip("'\" \t") in texts - {""}
 
 
 def pool(text: str, form: Format) -> list[Callable[[random.Random], Case | None]]:
