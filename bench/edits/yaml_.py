@@ -86,11 +86,14 @@ def remarks(text: str) -> list[Remark]:
             spans.append((start, end, token.value if isinstance(token.value, str) else str(token.value)))
     ends = [end for _, end, _ in spans]
     found = []
-    for match in _COMMENT.finditer(text):
+    after = 0
+    while (match := _COMMENT.search(text, after)) is not None:
         at = match.start()
         following = bisect_left(ends, at + 1)
         if following < len(spans) and spans[following][0] <= at:
-            continue  # it is in a scalar
+            after = ends[following]  # it is in a scalar
+            continue
+        after = match.end()
         line = text.rfind("\n", 0, at) + 1
         behind = bool(text[line:at].strip("\ufeff \t"))
         if behind:

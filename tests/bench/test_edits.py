@@ -115,6 +115,7 @@ endif
 """
 YAML = """\
 # head
+zero: 'a # b'  # of zero
 one: 1  # so
 two:
   - a
@@ -147,7 +148,7 @@ TRIALS = [
     ("bash", BASH, "remove function", "function: one", [("one() {\n    echo 1\n}\n", "")], [("  text", "text"), ("# about two\n", ""), ("A=(1 2)", "A=(1 2 )\nB=1"), (" # so", ""), ("--one", "--on")]),
     ("cmake", CMAKE, "argument remove", "remove: a\n", [("(a  #", "(#")], [('"c d"', "c d"), (" # so", ""), (" y]]", "  y]]"), ("\ntwo", " two")]),
     ("meson", MESON, "item remove", "remove: '1'", [("[1, 2]", "[2]")], [("  # so", ""), (" q'''", "  q'''"), ("key: 1", "key: 2"), ("# head\n", ""), ("\nif a\n", "\n\n\nif not a\n")]),
-    ("yaml", YAML, "item remove", "remove: a", [("  - a\n", "")], [("'1.10'", "1.10"), ("  # so", ""), ("# about three\n", ""), ("one: 1", "one: '1'"), ("  - b", "  - b\n  -"), ("# about three\nthree", "three"), ("one: 1", "one: 1\none: 1")]),
+    ("yaml", YAML, "item remove", "remove: a", [("  - a\n", "")], [("'1.10'", "1.10"), ("  # so", ""), ("  # of zero", ""), ("# about three\n", ""), ("one: 1", "one: '1'"), ("  - b", "  - b\n  -"), ("# about three\nthree", "three"), ("one: 1", "one: 1\none: 1")]),
     ("yaml", YAML, "set", "set: one\n  value: 1.5", [("one: 1 ", "one: 1.5 ")], [("one: 1.5", "one: '1.5'"), ("  # so", ""), ("- a", "- A")]),
     ("json", JSON, "set", "set: one\n  value: 1.5", [('"one": 1,', '"one": 1.5,')], [("1.5", '"1.5"'), ("1.10", "1.1"), ('"a", "b"', '"b", "a"'), ('"two"', '"one": 2, "two"')]),
     ("toml", TOML, "set", "set: one.a\n  value: 1.5", [("a = 1 ", "a = 1.5 ")], [("1.5", '"1.5"'), ("  # so", ""), ('c = "1"', "c = 1"), ("# about two\n", "# about two\nd = 1\n"), ("\n", "\r\n")]),
