@@ -187,7 +187,7 @@ def _hosts(before: Stream, after: Stream, change: Change, old: tuple[int, int], 
             behind = after.index(same.start) - 1
             while behind >= 0 and after.code[behind].start == after.code[behind].end:
                 behind -= 1
-            if behind > 0 and after.code[behind].text == ",":
+            if behind > 0 and after.code[behind].text == "," != before.code[host].text:
                 behind -= 1  # that a comma comes between them changes nothing
             if behind >= 0 and after.code[behind].text == before.code[host].text and after.trailing(same):
                 break
