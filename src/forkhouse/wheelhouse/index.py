@@ -6,6 +6,7 @@ import html
 import itertools
 import json
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,27 +23,33 @@ def _page(title: str, links: Sequence[tuple[str, str]]) -> str:
     )
 
 
+def _address(wheel: PinnedWheel, folder: str = "") -> str:
+    """Return the relative address of a wheel: object stores read a bare `+` as a blank, so all but unreserved characters are encoded."""
+    return folder + quote(wheel.file, safe="")
+
+
 def index_files(wheels: Sequence[PinnedWheel], sizes: dict[str, int]) -> dict[str, str]:
     """Return the index by path: `index.html` (flat, for --find-links), and below `simple/` PEP 503 pages with PEP 691 JSON.
 
-    `sizes` gives bytes by file name.
+    Addresses are percent-encoded (RFC 3986), names are not. `sizes` gives bytes by file name.
     """
     meta = {"api-version": "1.0"}
     projects = {name: list(group) for name, group in itertools.groupby(sorted(wheels), key=lambda wheel: wheel.name)}
     files = {
-        "index.html": _page("Wheelhouse", [(f"{wheel.file}#sha256={wheel.sha256}", wheel.file) for wheel in sorted(wheels)]),
+        "index.html": _page("Wheelhouse", [(f"{_address(wheel)}#sha256={wheel.sha256}", wheel.file) for wheel in sorted(wheels)]),
         "simple/index.html": _page("Simple index", [(f"{name}/", name) for name in projects]),
         "simple/index.json": json.dumps({"meta": meta, "projects": [{"name": name} for name in projects]}, indent=1) + "\n",
     }
     for name, members in projects.items():
-        files[f"simple/{name}/index.html"] = _page(name, [(f"../../{wheel.file}#sha256={wheel.sha256}", wheel.file) for wheel in members])
+        links = [(f"{_address(wheel, '../../')}#sha256={wheel.sha256}", wheel.file) for wheel in members]
+        files[f"simple/{name}/index.html"] = _page(name, links)
         detail = {
             "meta": meta,
             "name": name,
             "files": [
                 {
                     "filename": wheel.file,
-                    "url": f"../../{wheel.file}",
+                    "url": _address(wheel, "../../"),
                     "hashes": {"sha256": wheel.sha256},
                     "size": sizes[wheel.file],
                 }
