@@ -121,7 +121,7 @@ def make_wheel(tmp_path: Path) -> Callable[..., Path]:
             f"{info}/METADATA": "\n".join(
                 ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *metadata, "", "About it.\n"]
             ).encode(),
-            f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n".encode(),
+            f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: {str(tag.endswith('-any')).lower()}\nTag: {tag}\n".encode(),
         }
         rows = io.StringIO()
         for member, content in members.items():

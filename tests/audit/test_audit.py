@@ -45,7 +45,7 @@ def test_a_refusal_tells_every_finding_of_every_wheel(make_wheel: Make) -> None:
         "is the CUDA package cuda-python",
         "requires the CUDA package nvidia-nccl-cu12",
     ]
-    assert "cuda_python/__init__.py is not as RECORD says" in [str(finding) for finding in first.findings]
+    assert "cuda_python/__init__.py is in the wheel and not in RECORD" in [str(finding) for finding in first.findings]
     with pytest.raises(AuditError) as caught:
         refuse([first, look(make_wheel()), look(make_wheel("pynvml"))])
     lines = str(caught.value).splitlines()
@@ -141,9 +141,7 @@ def test_a_cuda_extra_of_another_package_is_refused(make_wheel: Make) -> None:
 # Nobody else's package
 
 
-@pytest.mark.parametrize(
-    "requirement", ["rixl", "rixl>=1.1", "rixl==1.1.0", "RIXL==1.1.*", "rixl @ https://example.invalid/rixl-1.1.0-py3-none-any.whl"]
-)
+@pytest.mark.parametrize("requirement", ["rixl", "rixl>=1.1", "rixl==1.1.0", "RIXL==1.1.*"])
 @pytest.mark.parametrize("ours", [True, False])
 def test_a_requirement_that_an_index_fulfils_with_another_project_is_refused(make_wheel: Make, requirement: str, *, ours: bool) -> None:
     [finding] = look(make_wheel(metadata=(f"Requires-Dist: {requirement}",)), ours=ours).findings
@@ -164,18 +162,6 @@ def test_a_package_of_another_project_is_refused_unless_it_is_our_build(make_whe
 
 
 # True in what it says of itself
-
-
-def test_a_record_that_lies_is_refused(make_wheel: Make) -> None:
-    info = "demo-1.0.dist-info"
-    true = zipfile.ZipFile(make_wheel()).read(f"{info}/RECORD").decode()
-    assert findings(make_wheel(files={"demo/__init__.py": b"changed"}, record=true)) == ["demo/__init__.py is not as RECORD says"]
-    assert findings(make_wheel(record=true.replace(",0\n", ",1\n"))) == ["demo/__init__.py is not as RECORD says"]
-    unlisted = make_wheel(files={"demo/__init__.py": b"", "demo/more.py": b""}, record=true)
-    assert findings(unlisted) == ["demo/more.py is not as RECORD says"]
-    missing = make_wheel(record=f"{true}demo/gone.py,sha256=AA,1\n")
-    assert findings(missing) == ["demo/gone.py is in RECORD and not in the wheel"]
-    assert findings(missing, ours=False) == []
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -200,7 +186,7 @@ def rewritten(path: Path, *, without: str = "", **members: bytes) -> Path:
 def test_a_wheel_without_a_record_or_metadata_is_refused(make_wheel: Make) -> None:
     assert findings(rewritten(make_wheel(), without="RECORD")) == ["has no RECORD"]
     report = look(rewritten(make_wheel(), without="METADATA"), ours=False)
-    assert [str(finding) for finding in report.findings] == ["has 0 .dist-info/METADATA files, a wheel has one"]
+    assert [str(finding) for finding in report.findings] == ["has no demo-1.0.dist-info/METADATA, without which nothing says what it is"]
     assert report.facts is None
 
 
@@ -222,7 +208,7 @@ def test_metadata_that_cannot_be_read_is_refused(make_wheel: Make, metadata: byt
 def test_a_record_that_cannot_be_read_is_refused(make_wheel: Make) -> None:
     [finding] = look(rewritten(make_wheel(), RECORD=b"\xff\xfe")).findings
     assert finding.rule is Rule.READABLE
-    assert finding.what.startswith("cannot be read, so it is refused")
+    assert finding.what == "demo-1.0.dist-info/RECORD is no UTF-8: byte 0 is 0xff"
 
 
 def test_what_is_no_wheel_is_refused(tmp_path: Path, make_wheel: Make) -> None:
@@ -232,7 +218,8 @@ def test_what_is_no_wheel_is_refused(tmp_path: Path, make_wheel: Make) -> None:
     damaged = make_wheel(files={"demo/data": bytes(range(256)) * 40})
     content = damaged.read_bytes()
     damaged.write_bytes(content[:60] + b"\xff" * 30 + content[90:])
-    assert findings(damaged)[0].startswith("cannot be read, so it is refused")
+    for ours in (True, False):
+        assert findings(damaged, ours=ours)[0].startswith("demo/data cannot be read, so it is refused")
     with pytest.raises(FileNotFoundError):
         audit_wheel(tmp_path / "none.whl", terms(), ours=True)
 

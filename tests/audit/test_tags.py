@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import struct
 import zipfile
+from email import message_from_string
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from tests.audit.conftest import LINUX, findings, look, needs_gcc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from email.message import Message
     from pathlib import Path
 
 
@@ -19,8 +21,12 @@ def file(*versions: str, machine: str = "EM_X86_64", sections: bool = True) -> C
     return Compiled(machine=machine, needed=("libc.so.6",), versions={"libc.so.6": set(versions)}, has_sections=sections)
 
 
+def fields(text: str) -> Message:
+    return message_from_string(text)
+
+
 def said(tag: str, compiled: Compiled) -> list[str]:
-    return [str(finding) for finding in check_tags(f"demo-1.0-{tag}.whl", f"Tag: {tag}\n", {"demo/ext.so": compiled})]
+    return [str(finding) for finding in check_tags(f"demo-1.0-{tag}.whl", fields(f"Tag: {tag}\n"), {"demo/ext.so": compiled})]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +84,7 @@ def test_the_tags_inside_are_those_of_the_file_name(make_wheel: Callable[..., Pa
     assert findings(renamed) == ["has the tags py3-none-any inside and py3-none-linux_x86_64 in its file name"]
     with zipfile.ZipFile(make_wheel()) as archive:
         text = archive.read("demo-1.0.dist-info/WHEEL").decode()
-    assert list(check_tags("demo-1.0-py2.py3-none-any.whl", text + "Tag: py2-none-any\n", {})) == []
+    assert list(check_tags("demo-1.0-py2.py3-none-any.whl", fields(text + "Tag: py2-none-any\n"), {})) == []
 
 
 def test_the_floor_is_the_newest_version_that_a_file_needs() -> None:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from forkhouse.audit.archive import WheelArchive
+from forkhouse.audit.contents import inventory
 from forkhouse.audit.elf import MAGIC, Compiled, Elf
 from forkhouse.audit.folders import check_build_paths, check_compiler_paths
-from forkhouse.audit.gpu import check_gpu_code, read_gpu_code
-from forkhouse.audit.kernels import KernelInventory, LibraryKernels, inventory
+from forkhouse.audit.gpu import check_bare, check_gpu_code, check_packed, read_gpu_code, read_gpu_file
+from forkhouse.audit.installable import check_installable, dist_info
+from forkhouse.audit.kernels import KernelInventory, LibraryKernels
 from forkhouse.audit.links import check_complete, check_cuda, check_needed, check_run_paths
-from forkhouse.audit.metadata import WheelFacts, check_metadata, read_facts, wheel_facts
+from forkhouse.audit.metadata import WheelFacts, check_metadata, read_facts, read_wheel_file, wheel_facts
+from forkhouse.audit.offload import GPU_MACHINE
 from forkhouse.audit.policy import read_policy
 from forkhouse.audit.record import Record
 from forkhouse.audit.report import AuditReport, Finding, Rule, refuse
-from forkhouse.audit.tags import check_tags, glibc_floor
+from forkhouse.audit.tags import check_gpu_tags, check_tags, glibc_floor
 from forkhouse.errors import AuditError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from email.message import Message
     from pathlib import Path
 
     from forkhouse.audit.policy import Distribution, Policy
@@ -39,7 +43,8 @@ __all__ = [
     "wheel_facts",
 ]
 
-_GPU_MACHINE = "EM_AMDGPU"
+_MOST_FINDINGS = 500
+"""More are counted, and not kept."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,19 +63,17 @@ class AuditTerms:
 def audit_wheel(path: Path, terms: AuditTerms, *, ours: bool, recorded: KernelInventory | None = None) -> AuditReport:
     """Look at one wheel. What is wrong with it, be it damaged, is in the report; `refuse` turns that into an error.
 
-    Every wheel: its name, its requirements, and the libraries without which its ELF files do not load. Ours as well: RECORD,
-    CUDA's symbols, what may be loaded at run time, run paths, build paths, GPU code, tags, and what its policy asks for;
-    `recorded` is the inventory of kernels that it must still have. Raises OSError when there is no such file.
+    Every wheel: whether an installer takes it for what its name says, its requirements, and the libraries without which its ELF
+    files do not load. Ours as well: RECORD, CUDA's symbols, what may be loaded at run time, run paths, build paths, GPU code, tags,
+    and what its policy asks for; `recorded` is the inventory of kernels that it must still have. Raises OSError when there is no
+    such file.
     """
     look = _Look(path, terms, ours=ours, recorded=recorded)
-    with path.open("rb") as stream:
-        try:
-            with zipfile.ZipFile(stream) as archive:
-                look.read(archive)
-        except AuditError as error:
-            look.add([Finding(rule=Rule.READABLE, what=str(error))])
-        except Exception as error:  # noqa: BLE001  # the readers of zip, CSV, metadata and tags name no closed set of exceptions
-            look.add([Finding(rule=Rule.READABLE, what=f"cannot be read, so it is refused: {str(error) or type(error).__name__}")])
+    try:
+        with WheelArchive(path) as archive:
+            look.read(archive)
+    except AuditError as error:
+        look.add([Finding(rule=Rule.READABLE, what=str(error))])
     return look.report()
 
 
@@ -86,14 +89,21 @@ class _Look:
         self._findings: dict[Finding, None] = {}
         self._compiled: dict[str, Compiled] = {}
         self._kernels: list[LibraryKernels] = []
+        self._bare: list[LibraryKernels] = []
+        self._left_out = 0
 
     def add(self, findings: Iterable[Finding]) -> None:
         """Keep findings; one that is there already is not kept twice."""
         for finding in findings:
-            self._findings[finding] = None
+            if len(self._findings) < _MOST_FINDINGS:
+                self._findings[finding] = None
+            elif finding not in self._findings:
+                self._left_out += 1
 
     def report(self) -> AuditReport:
         """Return what was seen."""
+        if self._left_out:
+            self._findings[Finding(rule=Rule.READABLE, what=f"has {self._left_out} more findings, which are not shown")] = None
         return AuditReport(
             file=self._path.name,
             facts=self._facts,
@@ -103,60 +113,76 @@ class _Look:
             kernels=tuple(self._kernels),
         )
 
-    def read(self, archive: zipfile.ZipFile) -> None:
-        """Read the whole wheel. Raises what the readers raise."""
+    def read(self, archive: WheelArchive) -> None:
+        """Read the whole wheel. Raises AuditError where it cannot be read."""
         self._facts = read_facts(archive)
+        wheel = read_wheel_file(archive)
+        self.add(check_installable(self._path.name, archive, self._facts, wheel))
         self.add(check_metadata(self._facts, self._terms.policy, ours=self._ours, excused=self._terms.excused))
         if self._ours:
-            self._read_ours(archive, self._terms.policy.distribution(self._facts.name))
-        elif self._facts.name not in self._terms.excused:
+            self._read_ours(archive, wheel, self._terms.policy.distribution(self._facts.name))
+        else:
             self._read_foreign(archive)
 
-    def _read_ours(self, archive: zipfile.ZipFile, distribution: Distribution) -> None:
-        record = Record(archive)
-        wheel_text = ""
-        for name in archive.namelist():
-            if name.endswith("/"):
-                continue
-            content = archive.read(name)
-            self.add(record.check(name, content))
+    def _read_ours(self, archive: WheelArchive, wheel: Message, distribution: Distribution) -> None:
+        info = dist_info(archive)
+        text = archive.text(f"{info}/RECORD")
+        record = Record(text, info) if text is not None else None
+        for member in archive.files:
+            name, content = member.filename, archive.read(member)
+            self.add(record.check(name, content) if record else ())
             self.add(check_build_paths(name, content, self._terms.build_paths))
-            if name.endswith(".dist-info/WHEEL"):
-                wheel_text = content.decode()
-            elif content.startswith(MAGIC):
-                self.add(self._read_elf(name, content, distribution))
-        self.add(record.close())
-        self.add(check_tags(self._path.name, wheel_text, self._compiled))
-        self.add(check_complete(distribution, self._compiled, archive.namelist()))
-        self.add(check_gpu_code(distribution, self._compiled, self._kernels, self._terms.targets, self._recorded))
+            self.add(check_packed(name, content))
+            self.add(self._read_code(name, content, distribution))
+        self.add(record.close() if record else ())
+        self.add(check_tags(self._path.name, wheel, self._compiled))
+        with_code = {each.library: None for each in self._kernels}
+        self.add(check_gpu_tags(self._path.name, [name for name in with_code if name not in self._compiled]))
+        self.add(check_complete(distribution, self._compiled, archive.names))
+        self.add(check_bare(self._bare, self._terms.targets))
+        names = {**self._compiled, **with_code}
+        self.add(check_gpu_code(distribution, names, self._kernels, self._terms.targets, self._recorded))
 
-    def _read_elf(self, name: str, content: bytes, distribution: Distribution) -> Iterator[Finding]:
+    def _read_code(self, name: str, content: bytes, distribution: Distribution) -> Iterator[Finding]:
         terms = self._terms
         try:
-            elf = Elf(content)
-            if elf.machine == _GPU_MACHINE:
-                return  # a code object by itself: nothing of the host is in it
-            self._compiled[name] = elf.summary()
-            yield from check_needed(name, elf, terms.policy)
-            yield from check_cuda(name, elf, terms.policy)
-            yield from check_run_paths(name, elf, terms.policy)
-            yield from check_compiler_paths(name, content, terms.policy, distribution)
-            code = read_gpu_code(name, elf, distribution, terms.targets, terms.build_paths)
+            elf = Elf(content) if content.startswith(MAGIC) else None
+            if elf is not None and elf.machine != GPU_MACHINE:
+                yield from self._read_library(name, content, elf, distribution)
+            code = read_gpu_file(name, content, elf, terms.targets, terms.build_paths)
         except AuditError as error:
             yield Finding(rule=Rule.READABLE, where=name, what=f"cannot be read: {error}")
         else:
             yield from code.findings
             self._kernels += code.kernels
+            self._bare += code.bare
 
-    def _read_foreign(self, archive: zipfile.ZipFile) -> None:
-        """Look only for libraries of CUDA that must be there: a CUDA build may bear the name of any other."""
-        for name in archive.namelist():
-            with archive.open(name) as stream:
-                content = stream.read(len(MAGIC))
-                if content != MAGIC:
-                    continue
-                content += stream.read()
+    def _read_library(self, name: str, content: bytes, elf: Elf, distribution: Distribution) -> Iterator[Finding]:
+        terms = self._terms
+        self._compiled[name] = elf.summary()
+        yield from check_needed(name, elf, terms.policy)
+        yield from check_cuda(name, elf, terms.policy)
+        yield from check_run_paths(name, elf, terms.policy)
+        yield from check_compiler_paths(name, content, terms.policy, distribution)
+        code = read_gpu_code(name, elf, distribution, terms.targets, terms.build_paths)
+        yield from code.findings
+        self._kernels += code.kernels
+
+    def _read_foreign(self, archive: WheelArchive) -> None:
+        """Look only for libraries of CUDA that must be there: a CUDA build may bear the name of any other.
+
+        Every file is read to its end, as the installer will do it.
+        """
+        assert self._facts is not None  # noqa: S101  # read before
+        excused = self._facts.name in self._terms.excused
+        for member in archive.files:
+            chunks = archive.chunks(member)
+            start = next(chunks, b"")
+            if excused or not start.startswith(MAGIC):
+                for _ in chunks:
+                    pass
+                continue
             try:
-                self.add(check_needed(name, Elf(content), self._terms.policy))
+                self.add(check_needed(member.filename, Elf(b"".join([start, *chunks])), self._terms.policy))
             except AuditError as error:
-                self.add([Finding(rule=Rule.READABLE, where=name, what=f"cannot be read: {error}")])
+                self.add([Finding(rule=Rule.READABLE, where=member.filename, what=f"cannot be read: {error}")])

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from forkhouse.audit.folders import check_build_paths
 from forkhouse.audit.kernels import KernelInventory, LibraryKernels, bundle_kernels, lacks, merged, some
-from forkhouse.audit.offload import read_bundles
+from forkhouse.audit.offload import COMPRESSED, PLAIN, embedded, read_bundles
 from forkhouse.audit.report import Finding, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from forkhouse.audit.elf import Elf
+    from forkhouse.audit.offload import Bundle
     from forkhouse.audit.policy import Distribution
 
 _RUNTIME = "libamdhip64.so*"
@@ -28,6 +29,8 @@ class GpuCode:
 
     kernels: tuple[LibraryKernels, ...] = ()
     findings: tuple[Finding, ...] = ()
+    bare: tuple[LibraryKernels, ...] = ()
+    """Of code objects by themselves, what each holds: whether every target has its kernels shows in the whole wheel."""
 
 
 def read_gpu_code(name: str, elf: Elf, distribution: Distribution, targets: Collection[str], build_paths: Collection[str]) -> GpuCode:
@@ -46,13 +49,7 @@ def read_gpu_code(name: str, elf: Elf, distribution: Distribution, targets: Coll
     for bundle in read_bundles(section or b""):
         count += 1
         kernels += bundle_kernels(name, bundle)
-        for target in targets:
-            if lacks(target, bundle.targets):
-                present = ", ".join(sorted(bundle.targets)) or "no GPU"
-                what = f"has no code for {target} in its bundle at byte {bundle.offset} of .hip_fatbin, but for {present}"
-                findings.append(Finding(rule=Rule.GPU_CODE, where=name, what=what))
-        for each in bundle.objects:
-            findings += check_build_paths(f"{name} ({each.identity})", each.content, build_paths)
+        findings += _check_bundle(name, bundle, targets, build_paths, " of .hip_fatbin")
     if count == 0:
         if not wrappers and any(fnmatchcase(name, pattern) for pattern in distribution.host_only):
             return GpuCode()
@@ -62,6 +59,75 @@ def read_gpu_code(name: str, elf: Elf, distribution: Distribution, targets: Coll
         what = f"registers {len(wrappers) // _WRAPPER_SIZE} bundles of GPU code and has {count}"
         findings.append(Finding(rule=Rule.GPU_CODE, where=name, what=what))
     return GpuCode(kernels=merged(kernels), findings=tuple(findings))
+
+
+def _check_bundle(name: str, bundle: Bundle, targets: Collection[str], build_paths: Collection[str], place: str = "") -> Iterator[Finding]:
+    for target in targets:
+        if lacks(target, bundle.targets) and not bundle.bare:
+            present = ", ".join(sorted(bundle.targets)) or "no GPU"
+            what = f"has no code for {target} in its bundle at byte {bundle.offset}{place}, but for {present}"
+            yield Finding(rule=Rule.GPU_CODE, where=name, what=what)
+    for each in bundle.objects:
+        yield from check_build_paths(f"{name} ({each.identity})", each.content, build_paths)
+
+
+def file_bundles(content: bytes, elf: Elf | None) -> Iterator[Bundle]:
+    """Return the GPU code in a file of any kind, but for that in a library's `.hip_fatbin`; `elf` is the file where it is for the host.
+
+    A file that begins as a bundle has to be bundles and nothing else. Raises AuditError when code cannot be read.
+    """
+    if content.startswith((PLAIN, COMPRESSED)):
+        return read_bundles(content)
+    return embedded(content, elf.places(".hip_fatbin") if elf else ())
+
+
+def read_gpu_file(name: str, content: bytes, elf: Elf | None, targets: Collection[str], build_paths: Collection[str]) -> GpuCode:
+    """Read the GPU code in a file of any kind as that of a library is read; `elf` is the file where it is for the host.
+
+    Raises AuditError when code cannot be read.
+    """
+    findings: list[Finding] = []
+    kernels: list[LibraryKernels] = []
+    bare: list[LibraryKernels] = []
+    for bundle in file_bundles(content, elf):
+        (bare if bundle.bare else kernels).extend(bundle_kernels(name, bundle))
+        findings += _check_bundle(name, bundle, targets, build_paths)
+    return GpuCode(kernels=merged([*kernels, *bare]), findings=tuple(findings), bare=tuple(bare))
+
+
+def check_bare(objects: Collection[LibraryKernels], targets: Collection[str]) -> Iterator[Finding]:
+    """Find kernels in code objects by themselves of which no code object of the wheel has a like for a target.
+
+    One such file is for one GPU, and another GPU's files lie beside it. Of one without kernels it counts that there is any.
+    """
+    present: dict[str, set[str]] = {}
+    for each in objects:
+        for kernel in each.kernels or ("",):
+            present.setdefault(kernel, set()).add(each.target)
+    for each in objects:
+        for target in targets:
+            lost = [kernel for kernel in each.kernels or ("",) if lacks(target, present[kernel])]
+            if lost:
+                what = f"is GPU code for {each.target}, and the wheel has no such code for {target}"
+                yield Finding(rule=Rule.GPU_CODE, where=each.library, what=f"{what}: {some(lost)}" if each.kernels else what)
+
+
+_ARCHIVES = (
+    (b"PK\x03\x04", "a zip archive"),
+    (b"\x1f\x8b", "packed by gzip"),
+    (b"BZh", "packed by bzip2"),
+    (b"\xfd7zXZ\0", "packed by xz"),
+    (b"\x28\xb5\x2f\xfd", "packed by zstd"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+)
+"""How what is packed begins: the text, and what it then is. What merely lies one behind the other (ar, tar) is seen as it is."""
+
+
+def check_packed(name: str, content: bytes) -> Iterator[Finding]:
+    """Say of a file that the audit does not look into it, where it is packed."""
+    for text, what in _ARCHIVES:
+        if content.startswith(text):
+            yield Finding(rule=Rule.READABLE, where=name, what=f"is {what}, into which the audit does not look", harmless=True)
 
 
 def check_gpu_code(

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from typing import TYPE_CHECKING, Self
 
 from pydantic import ValidationError
 
-from forkhouse.audit.elf import MAGIC, Elf
-from forkhouse.audit.offload import Bundle, read_bundles
 from forkhouse.documents import Document
-from forkhouse.errors import AuditError, DocumentError
+from forkhouse.errors import DocumentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
+
+    from forkhouse.audit.offload import Bundle
 
 
 class LibraryKernels(Document):
@@ -75,28 +72,6 @@ def merged(parts: Iterable[LibraryKernels]) -> tuple[LibraryKernels, ...]:
     return tuple(
         LibraryKernels(library=library, target=target, kernels=tuple(sorted(names))) for (library, target), names in sorted(kernels.items())
     )
-
-
-def inventory(path: Path) -> tuple[LibraryKernels, ...]:
-    """Return the kernels of every library of the wheel at `path`, by library and target.
-
-    Raises AuditError when the wheel, an ELF file or an offload bundle in it cannot be read.
-    """
-    found: list[LibraryKernels] = []
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for name in sorted(archive.namelist()):
-                content = archive.read(name)
-                section = Elf(content).section(".hip_fatbin") if content.startswith(MAGIC) else None
-                if section:
-                    found += merged(part for bundle in read_bundles(section) for part in bundle_kernels(name, bundle))
-    except AuditError as error:
-        message = f"{path.name}: {error}"
-        raise AuditError(message) from error
-    except (OSError, zipfile.BadZipFile, zlib.error) as error:
-        message = f"{path.name} cannot be read: {error}."
-        raise AuditError(message) from error
-    return tuple(found)
 
 
 def lacks(asked: str, present: Iterable[str]) -> bool:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
+from email import message_from_string
 from typing import TYPE_CHECKING
 
-from packaging.metadata import Metadata
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-from packaging.version import Version
+from packaging.metadata import parse_email
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import InvalidName, canonicalize_name
+from packaging.version import InvalidVersion, Version
 
+from forkhouse.audit.archive import WheelArchive
+from forkhouse.audit.installable import dist_info
 from forkhouse.audit.report import Finding, Rule
 from forkhouse.errors import AuditError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+    from email.message import Message
     from pathlib import Path
 
     from forkhouse.audit.policy import Policy
@@ -31,28 +34,56 @@ class WheelFacts:
     requires: tuple[str, ...]
     """Requires-Dist, as written."""
     provides_extra: tuple[str, ...]
+    requires_python: str = ""
+    """Requires-Python, as written; empty where any will do."""
 
 
-def read_facts(archive: zipfile.ZipFile) -> WheelFacts:
-    """Read the METADATA of a wheel. Raises AuditError when there is not just one, and what `packaging` raises."""
-    names = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA") and name.count("/") == 1]
-    if len(names) != 1:
-        message = f"has {len(names)} .dist-info/METADATA files, a wheel has one"
+_READ = frozenset({"name", "version", "requires-dist", "provides-extra", "requires-python"})
+"""Fields of METADATA that are read here, in the lower case in which the reader names them."""
+
+
+def read_facts(archive: WheelArchive) -> WheelFacts:
+    """Read the METADATA of a wheel. Raises AuditError when there is none, or when what we read of it is not well formed.
+
+    Not every published wheel keeps to every rule of core metadata; fields that nobody here reads may say what they like.
+    """
+    path = f"{dist_info(archive)}/METADATA"
+    text = archive.text(path)
+    if text is None:
+        message = f"has no {path}, without which nothing says what it is"
         raise AuditError(message)
-    # Not every published wheel keeps to every rule of core metadata; what we read of it is checked by its use.
-    metadata = Metadata.from_email(archive.read(names[0]), validate=False)
-    return WheelFacts(
-        name=canonicalize_name(metadata.name),
-        version=str(metadata.version),
-        requires=tuple(str(requirement) for requirement in metadata.requires_dist or ()),
-        provides_extra=tuple(metadata.provides_extra or ()),
-    )
+    raw, unread = parse_email(text)
+    twice = sorted(_READ & unread.keys())
+    if twice:
+        message = f"has a METADATA whose {', '.join(twice)} cannot be read: each may be there once, and as text"
+        raise AuditError(message)
+    try:
+        return WheelFacts(
+            name=canonicalize_name(raw.get("name", ""), validate=True),
+            version=str(Version(raw.get("version", ""))),
+            requires=tuple(str(Requirement(requirement)) for requirement in raw.get("requires_dist", ())),
+            provides_extra=tuple(raw.get("provides_extra", ())),
+            requires_python=raw.get("requires_python", "").strip(),
+        )
+    except (InvalidName, InvalidVersion, InvalidRequirement) as error:
+        message = f"has a METADATA that cannot be read: {error}"
+        raise AuditError(message) from error
 
 
 def wheel_facts(path: Path) -> WheelFacts:
-    """Return what the wheel at `path` says of itself, and look at nothing else. Raises as `read_facts`, and what `zipfile` raises."""
-    with zipfile.ZipFile(path) as archive:
+    """Return what the wheel at `path` says of itself, and look at nothing else. Raises AuditError, and OSError without such a file."""
+    with WheelArchive(path) as archive:
         return read_facts(archive)
+
+
+def read_wheel_file(archive: WheelArchive) -> Message:
+    """Return the fields of a wheel's WHEEL file. Raises AuditError when there is none."""
+    path = f"{dist_info(archive)}/WHEEL"
+    text = archive.text(path)
+    if text is None:
+        message = f"has no {path}, without which installers stop"
+        raise AuditError(message)
+    return message_from_string(text)
 
 
 def check_metadata(facts: WheelFacts, policy: Policy, *, ours: bool, excused: Collection[str]) -> Iterator[Finding]:
@@ -72,6 +103,13 @@ def check_metadata(facts: WheelFacts, policy: Policy, *, ours: bool, excused: Co
     for requirement in sorted(map(Requirement, facts.requires), key=str):
         name = canonicalize_name(requirement.name)
         if not ours and requirement.marker is not None and "extra ==" in str(requirement.marker):
+            continue
+        if requirement.url:
+            yield Finding(
+                rule=Rule.INSTALLABLE,
+                what=f"requires {name} by its address, {requirement.url}: an installer takes it from there, past the wheelhouse and its "
+                "hashes. A patch has to name a version in its place",
+            )
             continue
         if policy.cuda.is_package(name) and name not in excused:
             yield Finding(rule=Rule.NO_CUDA, what=f"requires the CUDA package {name}")

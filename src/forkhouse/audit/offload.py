@@ -1,8 +1,9 @@
-"""Read GPU code out of host libraries: the offload bundles that clang puts into the section `.hip_fatbin`.
+"""Read GPU code: the offload bundles that clang puts into the section `.hip_fatbin` of host libraries, or leaves as files of their own.
 
 A bundle is the magic text, a count, and for each entry its offset, size and identity, then the code objects. A compressed
 bundle has a header of its own and the bundle as its only content. Linked from several sources, a section holds one bundle
-after the other, each at the next page. All numbers are little-endian.
+after the other, each at the next page. All numbers are little-endian. A code object, an ELF file for one target, may also lie by
+itself (`.hsaco`, `.co`), as hipModuleLoad takes it; or within any other file.
 Sources: https://clang.llvm.org/docs/ClangOffloadBundler.html (bundles, identities), the comments of CompressedOffloadBundle
 in LLVM's Object library (compressed headers), https://llvm.org/docs/AMDGPUUsage.html (code objects, target ids).
 """
@@ -16,18 +17,25 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from forkhouse.audit.elf import Elf
+from forkhouse.audit.elf import MAGIC, Elf, extent
 from forkhouse.errors import AuditError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
 PLAIN = b"__CLANG_OFFLOAD_BUNDLE__"
 COMPRESSED = b"CCOB"
 
+GPU_MACHINE = "EM_AMDGPU"
+
 LIMIT = 2**30
 """Largest bundle that is unpacked, in bytes. That of vLLM's largest source has a few million."""
+_MOST_UNPACKED = 2**33
+"""Bytes that the bundles of one section may have unpacked, in all."""
+_RATIO = 500
+_FREE = 2**24
+"""Bytes unpacked for a packed byte, which count above so many: kernels are packed by less than a hundred."""
 _MOST_ENTRIES = 1024
 _NOT_PADDING = re.compile(rb"[^\0]")
 _HEADERS = {2: struct.Struct("<4sHHIIQ"), 3: struct.Struct("<4sHHQQQ")}
@@ -38,6 +46,27 @@ _KERNEL_DESCRIPTOR = ".kd"
 _TARGET_KEY = b"\xaeamdhsa.target"
 """In the metadata, which is MessagePack: a text of 14 bytes."""
 _LONG_TEXT = 0xD9
+_EMBEDDED = (
+    re.compile(rb"__CLANG_OFFLOAD_BUNDLE__(?s:.)[\0-\x04]\0{6}"),
+    re.compile(rb"CCOB[\x01-\x03]\0[\0\x01]\0"),
+    re.compile(rb"\x7fELF\x02\x01\x01(?s:.{11})\xe0\0"),
+)
+"""How GPU code begins: a bundle and its count, a compressed one with version and method, an ELF file whose machine is an AMD GPU."""
+_MACH = 0xFF
+_PROCESSORS = {
+    0x2C: "gfx900", 0x2D: "gfx902", 0x2E: "gfx904", 0x2F: "gfx906", 0x30: "gfx908", 0x31: "gfx909", 0x32: "gfx90c",
+    0x33: "gfx1010", 0x34: "gfx1011", 0x35: "gfx1012", 0x36: "gfx1030", 0x37: "gfx1031", 0x38: "gfx1032", 0x39: "gfx1033",
+    0x3D: "gfx1035", 0x3E: "gfx1034", 0x3F: "gfx90a", 0x40: "gfx940", 0x41: "gfx1100", 0x42: "gfx1013", 0x43: "gfx1150",
+    0x44: "gfx1103", 0x45: "gfx1036", 0x46: "gfx1101", 0x47: "gfx1102", 0x48: "gfx1200", 0x4A: "gfx1151", 0x4B: "gfx941",
+    0x4C: "gfx942", 0x4E: "gfx1201", 0x4F: "gfx950", 0x51: "gfx9-generic", 0x52: "gfx10-1-generic", 0x53: "gfx10-3-generic",
+    0x54: "gfx11-generic", 0x55: "gfx1152", 0x58: "gfx1153", 0x59: "gfx12-generic", 0x5F: "gfx9-4-generic",
+}  # fmt: skip
+"""Processors by their number in `e_flags` of a code object."""
+_FEATURES_SINCE = 2
+"""EI_ABIVERSION of code object version 4, the first whose flags tell each setting of a feature."""
+_FEATURES = {"sramecc": 10, "xnack": 8}
+"""By feature, the first of its two bits: 0 not there, 1 either, 2 off, 3 on."""
+_SETTINGS = {2: "-", 3: "+"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +100,8 @@ class Bundle:
     """Where it ends; padding may follow."""
     compression: str | None
     objects: tuple[CodeObject, ...]
+    bare: bool = False
+    """Whether it is a code object by itself: for one target by its nature, with those for others beside it."""
 
     @property
     def targets(self) -> frozenset[str]:
@@ -88,23 +119,65 @@ def code_objects(path: Path) -> tuple[CodeObject, ...]:
 
 
 def read_bundles(section: bytes) -> Iterator[Bundle]:
-    """Return the bundles of a `.hip_fatbin` section one by one, unpacked.
+    """Return the bundles of a `.hip_fatbin` section, or of a file that is made like one, one by one, unpacked.
 
     Raises AuditError for anything that is not a bundle, for a version, method or identity that is not known, and for a size
-    that is not true or above LIMIT.
+    that is not true or above a limit.
     """
-    offset = 0
+    offset = unpacked = 0
     while (offset := _next_content(section, offset)) < len(section):
-        if section.startswith(COMPRESSED, offset):
-            content, method, end = _unpack(section, offset)
-            objects, used = _read_plain(content, 0)
-            if _next_content(content, used) < len(content):
-                raise _error(offset, "has something behind its last code object")
-        else:
-            method = None
-            objects, end = _read_plain(section, offset)
-        yield Bundle(offset=offset, end=end, compression=method, objects=objects)
-        offset = end
+        bundle = read_bundle(section, offset)
+        unpacked += sum(each.size for each in bundle.objects)
+        if unpacked > _MOST_UNPACKED:
+            raise _error(offset, f"is one of several that would have {unpacked} bytes unpacked; more than {_MOST_UNPACKED} are refused")
+        yield bundle
+        offset = bundle.end
+
+
+def read_bundle(content: bytes, offset: int) -> Bundle:
+    """Return the bundle that begins at `offset`. Raises AuditError as `read_bundles`."""
+    if not content.startswith(COMPRESSED, offset):
+        objects, end = _read_plain(content, offset)
+        return Bundle(offset=offset, end=end, compression=None, objects=objects)
+    plain, method, end = _unpack(content, offset)
+    objects, used = _read_plain(plain, 0)
+    if _next_content(plain, used) < len(plain):
+        raise _error(offset, "has something behind its last code object")
+    return Bundle(offset=offset, end=end, compression=method, objects=objects)
+
+
+def embedded(content: bytes, known: Collection[tuple[int, int]] = ()) -> Iterator[Bundle]:
+    """Return the GPU code that lies anywhere in a file but in its places `known` (start and end), in order.
+
+    A code object by itself is returned as a bundle of one. Raises AuditError as `read_bundles`, and where a code object does not
+    say for which GPU it is.
+    """
+    starts = sorted(match.start() for pattern in _EMBEDDED for match in pattern.finditer(content))
+    end = 0
+    for start in starts:
+        if start < end or any(first <= start < last for first, last in known):
+            continue
+        bundle = _read_object(content, start) if content.startswith(MAGIC, start) else read_bundle(content, start)
+        yield bundle
+        end = bundle.end
+
+
+def _read_object(content: bytes, start: int) -> Bundle:
+    try:
+        end = start + extent(content, start)
+        code = content[start:end]
+        elf = Elf(code)
+        compiled_for = _compiled_for(elf)
+        kernels = _descriptors(elf)
+    except AuditError as error:
+        message = f"The code object at byte {start} cannot be read: {error}."
+        raise AuditError(message) from error
+    if compiled_for is None:
+        message = f"The code object at byte {start} does not say for which GPU it is."
+        raise AuditError(message)
+    # The kind `hip` is that of a code object by itself in a bundle as well.
+    each = CodeObject(identity=f"hip-{compiled_for}", kernels=kernels, content=code)
+    return Bundle(offset=start, end=end, compression=None, objects=(each,), bare=True)
 
 
 def _next_content(section: bytes, offset: int) -> int:
@@ -124,6 +197,8 @@ def _unpack(section: bytes, offset: int) -> tuple[bytes, str, int]:
         raise _error(offset, f"says that it has {whole} bytes, which the section has not")
     if size > LIMIT:
         raise _error(offset, f"would have {size} bytes unpacked; more than {LIMIT} are refused")
+    if size > _FREE and size > _RATIO * whole:
+        raise _error(offset, f"has {whole} bytes and would have {size} unpacked; more than {_RATIO} times as many are refused")
     packed = section[offset + header.size : offset + whole]
     match method:
         case 0:
@@ -170,12 +245,15 @@ def _read_plain(data: bytes, start: int) -> tuple[tuple[CodeObject, ...], int]:
     if not 0 < count <= _MOST_ENTRIES:
         raise _error(start, f"says that it has {count} entries")
     position += 8
-    objects, end = [], 0
+    objects, end, room = [], 0, len(data) - start
     for _ in range(count):
         offset, size, length = _take(_ENTRY, data, position)
         position += _ENTRY.size
         if position + length > len(data) or start + offset + size > len(data):
             raise _error(start, "has an entry that lies behind its end")
+        room -= size
+        if room < 0:
+            raise _error(start, "has entries that lie over each other")
         identity = data[position : position + length].decode("ascii", "replace")
         position += length
         content = data[start + offset : start + offset + size]
@@ -209,26 +287,54 @@ def _kernels(content: bytes, identity: str) -> tuple[str, ...]:
     """
     try:
         elf = Elf(content)
-        found = {
-            symbol.name.removesuffix(_KERNEL_DESCRIPTOR)
-            for symbol in elf.symbols()
-            if symbol.defined and symbol.name.endswith(_KERNEL_DESCRIPTOR)
-        }
-        machine, compiled_for = elf.machine, _compiled_for(elf)
+        found, machine, compiled_for = _descriptors(elf), elf.machine, _compiled_for(elf) if elf.machine == GPU_MACHINE else None
     except AuditError as error:
         message = f"The code object {identity} cannot be read: {error}."
         raise AuditError(message) from error
-    if machine != "EM_AMDGPU":
+    if machine != GPU_MACHINE:
         message = f"The code object {identity} is for {machine}, not for an AMD GPU."
         raise AuditError(message)
-    expected = identity.partition("-")[2]
-    if compiled_for not in {expected, None}:
+    if compiled_for not in {identity.partition("-")[2], None} and not _same(identity.partition("-")[2], compiled_for, elf):
         message = f"The code object {identity} was compiled for {compiled_for}."
         raise AuditError(message)
+    return found
+
+
+def _descriptors(elf: Elf) -> tuple[str, ...]:
+    """Return the names of the kernels of a code object."""
+    found = {
+        symbol.name.removesuffix(_KERNEL_DESCRIPTOR)
+        for symbol in elf.symbols()
+        if symbol.defined and symbol.name.endswith(_KERNEL_DESCRIPTOR)
+    }
     return tuple(sorted(found))
 
 
+def _same(expected: str, compiled_for: str | None, elf: Elf) -> bool:
+    """Return whether an object whose metadata names no target has that of its flags, which before version 4 tell no features."""
+    return _noted(elf) is None and elf.abi_version < _FEATURES_SINCE and expected.partition(":")[0] == compiled_for
+
+
 def _compiled_for(elf: Elf) -> str | None:
+    """Return triple and target id from a code object's metadata, before version 4 from its flags; None when neither says it."""
+    flagged = _PROCESSORS.get(elf.flags & _MACH)
+    noted = _noted(elf)
+    if noted is None:
+        return f"amdgcn-amd-amdhsa--{flagged}{_features(elf)}" if flagged else None
+    if flagged and noted.rpartition("--")[2].partition(":")[0] != flagged:
+        message = f"its metadata names {noted}, its flags {flagged}"
+        raise AuditError(message)
+    return noted
+
+
+def _features(elf: Elf) -> str:
+    if elf.abi_version < _FEATURES_SINCE:
+        return ""
+    set_to = {name: _SETTINGS.get(elf.flags >> bit & 3) for name, bit in _FEATURES.items()}
+    return "".join(f":{name}{setting}" for name, setting in set_to.items() if setting)
+
+
+def _noted(elf: Elf) -> str | None:
     """Return triple and target id from a code object's metadata; None before code object version 4, which has no such key."""
     for note in elf.notes("AMDGPU"):
         _, key, rest = note.partition(_TARGET_KEY)

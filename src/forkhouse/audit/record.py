@@ -5,43 +5,66 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
-import io
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from forkhouse.audit.report import Finding, Rule
+from forkhouse.errors import AuditError
 
 if TYPE_CHECKING:
-    import zipfile
     from collections.abc import Iterator
+
+_ALGORITHMS = ("sha256", "sha384", "sha512")
+"""PEP 427: sha256 or better. Others of that strength are known to no installer."""
+_SIGNATURES = ("RECORD", "RECORD.jws", "RECORD.p7s")
+"""Files of .dist-info that cannot have a hash in RECORD (PEP 427)."""
+_COLUMNS = 3
 
 
 class Record:
     """The RECORD of a wheel; each file is held against its line as it is read."""
 
-    def __init__(self, archive: zipfile.ZipFile) -> None:
-        """Read RECORD. Raises what the readers of zip and CSV raise."""
-        names = archive.namelist()
-        self._doubles = [name for name, count in Counter(names).items() if count > 1]
-        self._path = next((name for name in names if name.endswith(".dist-info/RECORD") and name.count("/") == 1), None)
-        text = archive.read(self._path).decode("utf-8") if self._path else ""
-        self._rows = {row[0]: row[1:] for row in csv.reader(io.StringIO(text)) if row}
+    def __init__(self, text: str, info: str) -> None:
+        """Read RECORD; `info` is the name of the .dist-info folder. Raises AuditError where a line is none or is there twice."""
+        self._exempt = {f"{info}/{name}" for name in _SIGNATURES}
+        self._rows: dict[str, list[str]] = {}
+        try:
+            rows = [row for row in csv.reader(text.splitlines()) if row]
+        except csv.Error as error:
+            message = f"has a RECORD that cannot be read: {error}"
+            raise AuditError(message) from error
+        for path, *row in rows:
+            if len(row) > _COLUMNS - 1:
+                message = f"has a RECORD with {len(row) + 1} columns for {path}; there are {_COLUMNS}: path, hash and size"
+                raise AuditError(message)
+            if path in self._rows:
+                message = f"has a RECORD that names {path} twice"
+                raise AuditError(message)
+            self._rows[path] = [*row, "", ""][:2]
 
     def check(self, name: str, content: bytes) -> Iterator[Finding]:
-        """Compare one file with its line: sha256 and, where given, size in bytes."""
-        if self._path is None or name == self._path:
+        """Compare one file with its line: hash and, where given, size in bytes."""
+        row = self._rows.pop(name, None)
+        if name in self._exempt:
             return
-        row = self._rows.pop(name, [])
-        digest = "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
-        if row[:1] != [digest] or row[1:] not in ([], [""], [str(len(content))]):
-            yield Finding(rule=Rule.RECORD, where=name, what="is not as RECORD says")
+        if row is None:
+            yield _finding(name, "is in the wheel and not in RECORD")
+            return
+        written, size = row
+        algorithm, _, value = written.partition("=")
+        if algorithm not in _ALGORITHMS:
+            what = f"a hash by {algorithm}" if algorithm else "no hash"
+            yield _finding(name, f"has {what} in RECORD; known are {', '.join(_ALGORITHMS)}")
+        elif value != base64.urlsafe_b64encode(hashlib.new(algorithm, content).digest()).decode().rstrip("="):
+            yield _finding(name, "is not as RECORD says: its content is another")
+        elif size not in {"", str(len(content))}:
+            yield _finding(name, f"is not as RECORD says: it has {len(content)} bytes, not {size}")
 
     def close(self) -> Iterator[Finding]:
         """Say what is left when every file was compared."""
-        if self._path is None:
-            yield Finding(rule=Rule.RECORD, what="has no RECORD")
-        for name in self._doubles:
-            yield Finding(rule=Rule.RECORD, where=name, what="is in the wheel twice; which one is installed is chance")
         for name in self._rows:
-            if name != self._path:
-                yield Finding(rule=Rule.RECORD, where=name, what="is in RECORD and not in the wheel")
+            if name not in self._exempt:
+                yield _finding(name, "is in RECORD and not in the wheel")
+
+
+def _finding(name: str, what: str) -> Finding:
+    return Finding(rule=Rule.RECORD, where=name, what=what)

@@ -14,11 +14,15 @@ if TYPE_CHECKING:
     from forkhouse.audit.kernels import LibraryKernels
     from forkhouse.audit.metadata import WheelFacts
 
+_LONGEST = 1000
+"""Letters of a finding that are shown."""
+
 
 class Rule(StrEnum):
     """The question that a finding answers."""
 
     READABLE = "readable"
+    INSTALLABLE = "installable"
     RECORD = "record"
     NO_CUDA = "no-cuda"
     OUR_OWN = "our-own"
@@ -42,7 +46,13 @@ class Finding:
 
     def __str__(self) -> str:
         """Return it as one line of a message."""
-        return f"{self.where} {self.what}" if self.where else self.what
+        return _printable(f"{self.where} {self.what}" if self.where else self.what)
+
+
+def _printable(text: str) -> str:
+    """Return a text as one line that moves no terminal: names in a wheel are whatever its maker wrote."""
+    shown = "".join(character if character.isprintable() else character.encode("unicode_escape").decode() for character in text)
+    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]} … ({len(shown)} letters)"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,6 +15,7 @@ from forkhouse.audit.report import Finding, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from email.message import Message
 
     from auditwheel.policy import WheelPolicies
     from packaging.tags import Tag
@@ -26,15 +27,26 @@ _MACHINES = {"x86_64": "EM_X86_64", "aarch64": "EM_AARCH64"}
 _GLIBC = re.compile(r"GLIBC_(\d+(?:\.\d+)+)")
 
 
-def check_tags(file_name: str, wheel_text: str, compiled: Mapping[str, Compiled]) -> Iterator[Finding]:
+def check_tags(file_name: str, wheel: Message, compiled: Mapping[str, Compiled]) -> Iterator[Finding]:
     """Compare the tags in a wheel's file name with its WHEEL file, and with the files for the host that it holds.
 
-    A manylinux tag is judged by auditwheel's tables of symbol versions; a linux tag promises nothing about the C library.
+    `wheel` is what the WHEEL file says. A manylinux tag is judged by auditwheel's tables of symbol versions; a linux tag promises
+    nothing about the C library.
     """
-    tags = parse_wheel_filename(file_name)[3]
-    inside = {tag for line in wheel_text.splitlines() if line.startswith("Tag:") for tag in parse_tag(line.partition(":")[2].strip())}
+    try:
+        _, _, build, tags = parse_wheel_filename(file_name)
+        inside = {tag for text in wheel.get_all("Tag", []) for tag in parse_tag(str(text).strip())}
+    except ValueError as error:  # a file name is judged elsewhere; a tag has its three parts
+        yield Finding(rule=Rule.PLATFORM, what=f"has tags that cannot be read: {error}")
+        return
     if inside != tags:
         yield Finding(rule=Rule.PLATFORM, what=f"has the tags {_listed(inside)} inside and {_listed(tags)} in its file name")
+    written, named = str(wheel.get("Build", "")).strip(), file_name.split("-")[2] if build else ""
+    if written != named:
+        yield Finding(rule=Rule.PLATFORM, what=f"has the build number {written or 'none'} inside and {named or 'none'} in its file name")
+    if compiled and str(wheel.get("Root-Is-Purelib", "")).strip().lower() == "true":
+        what = "says Root-Is-Purelib and has compiled files; where the two folders of site-packages differ, it lands in the other one"
+        yield Finding(rule=Rule.PLATFORM, what=what, harmless=True)
     for platform in sorted({tag.platform for tag in tags}):
         known = _PLATFORM.fullmatch(platform)
         for name, file in compiled.items():
@@ -44,6 +56,17 @@ def check_tags(file_name: str, wheel_text: str, compiled: Mapping[str, Compiled]
                 yield Finding(rule=Rule.PLATFORM, where=name, what=f"is for {file.machine}, the tag {platform} says otherwise")
             elif platform.startswith("many"):
                 yield from _check_promise(platform, known[1], name, file)
+
+
+def check_gpu_tags(file_name: str, names: Iterable[str]) -> Iterator[Finding]:
+    """Find files with GPU code, by name, that a platform tag keeps quiet about; ROCm is on Linux alone."""
+    try:
+        platforms = {tag.platform for tag in parse_wheel_filename(file_name)[3]}
+    except ValueError:  # judged elsewhere
+        return
+    for platform in sorted(platform for platform in platforms if not _PLATFORM.fullmatch(platform)):
+        for name in names:
+            yield Finding(rule=Rule.PLATFORM, where=name, what=f"has GPU code; the tag {platform} does not say so")
 
 
 def _listed(tags: Iterable[Tag]) -> str:

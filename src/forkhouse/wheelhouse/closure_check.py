@@ -20,8 +20,8 @@ def check_closure(roots: Iterable[str], wheels: Mapping[str, WheelFacts], absent
 
     What is known to be missing (`absent`, canonical names) is not followed.
 
-    Raises ClosureError that lists every requirement without a wheel, or with one of a version that it refuses, and every
-    wheel that nothing asks for.
+    Raises ClosureError that lists every requirement without a wheel, with one of a version that it refuses, or by an address, and
+    every wheel that nothing asks for.
     """
     problems: list[str] = []
     done: set[tuple[str, str]] = set()
@@ -32,6 +32,9 @@ def check_closure(roots: Iterable[str], wheels: Mapping[str, WheelFacts], absent
         name = canonicalize_name(requirement.name)
         if name in absent:
             continue
+        if requirement.url:
+            # An installer takes it from there, whatever lies in the wheelhouse.
+            problems.append(f"{name} (wanted by {wanted_by}) is asked for by its address, {requirement.url}, and not by a version")
         facts = wheels.get(name)
         if facts is None:
             problems.append(f"{requirement} (wanted by {wanted_by}) is not there")

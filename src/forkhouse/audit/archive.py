@@ -1,0 +1,149 @@
+"""Open a wheel with a budget: no member, ratio or total may cost more than a wheel that people ship does."""
+
+from __future__ import annotations
+
+import lzma
+import struct
+import time
+import zipfile
+import zlib
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn, Self
+
+from forkhouse.errors import AuditError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_CHUNK = 2**20
+
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,  # a stream that ends early
+    OSError,  # bzip2's word for damage, and the disk's
+    ValueError,  # an offset before the beginning; a name that is no UTF-8
+    OverflowError,
+    KeyError,
+    IndexError,
+    RuntimeError,  # a password, and (as NotImplementedError) a compression that Python does not know
+    MemoryError,
+)
+"""What `zipfile` and the decompressors below it raise for a damaged archive."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What looking at one wheel may cost. The largest wheels of PyTorch for ROCm stay below a third of each."""
+
+    members: int = 200_000
+    """Number of files."""
+    member: int = 8 * 2**30
+    """Bytes of one file, unpacked."""
+    total: int = 64 * 2**30
+    """Bytes of all files, unpacked."""
+    text: int = 64 * 2**20
+    """Bytes of one of the files that describe the wheel."""
+    ratio: int = 200
+    """Bytes unpacked for a byte of the wheel; counts above `free`."""
+    free: int = 64 * 2**20
+    """Bytes that any wheel may have unpacked, whatever their ratio."""
+    seconds: float = 1800.0
+    """Processor time, in seconds."""
+
+
+LIMITS = Limits()
+
+
+class WheelArchive:
+    """The files of a wheel. Every method raises AuditError where the archive is damaged or asks for more than the limits."""
+
+    def __init__(self, path: Path, limits: Limits = LIMITS) -> None:
+        """Read the list of files. Raises OSError when there is no such file."""
+        self._limits = limits
+        self._started = time.thread_time()
+        self._stream = path.open("rb")
+        try:
+            with _explained():
+                self._zip = zipfile.ZipFile(self._stream)
+            self.members = tuple(self._zip.infolist())
+            self._check_budget(path.stat().st_size)
+        except BaseException:
+            self._stream.close()
+            raise
+
+    def __enter__(self) -> Self:
+        """Return the archive itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        self._zip.close()
+        self._stream.close()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all members, folders (they end in `/`) and repeated names included."""
+        return tuple(member.filename for member in self.members)
+
+    @property
+    def files(self) -> tuple[zipfile.ZipInfo, ...]:
+        """The members that are no folders, in order."""
+        return tuple(member for member in self.members if not member.filename.endswith("/"))
+
+    def _check_budget(self, size: int) -> None:
+        limits = self._limits
+        total = sum(member.file_size for member in self.members)
+        if len(self.members) > limits.members:
+            _refuse(f"it has {len(self.members)} files", limits.members)
+        for member in self.members:
+            if member.file_size > limits.member:
+                _refuse(f"{member.filename} would have {member.file_size} bytes unpacked", limits.member)
+        if total > limits.total:
+            _refuse(f"it would have {total} bytes unpacked", limits.total)
+        if total > limits.free and total > limits.ratio * size:
+            _refuse(f"it has {size} bytes and would have {total} unpacked", limits.ratio, "times as many")
+
+    def read(self, member: zipfile.ZipInfo) -> bytes:
+        """Return the content of a file."""
+        return b"".join(self.chunks(member))
+
+    def chunks(self, member: zipfile.ZipInfo) -> Iterator[bytes]:
+        """Return the content of a file in pieces, for what is only looked through; its checksum counts at the end."""
+        with _explained(f"{member.filename} "), self._zip.open(member) as stream:
+            while chunk := stream.read(_CHUNK):
+                yield chunk
+        if time.thread_time() - self._started > self._limits.seconds:
+            _refuse(f"looking at it has taken {self._limits.seconds:.0f} s of processor time", int(self._limits.seconds), "seconds")
+
+    def text(self, name: str) -> str | None:
+        """Return the content of a file that describes the wheel (the last of that name), which has to be UTF-8; None without it."""
+        members = [member for member in self.files if member.filename == name]
+        if not members:
+            return None
+        if members[-1].file_size > self._limits.text:
+            _refuse(f"{name} would have {members[-1].file_size} bytes unpacked", self._limits.text)
+        try:
+            return self.read(members[-1]).decode("utf-8")
+        except UnicodeDecodeError as error:
+            message = f"{name} is no UTF-8: byte {error.start} is {error.object[error.start]:#04x}"
+            raise AuditError(message) from error
+
+
+@contextmanager
+def _explained(what: str = "") -> Iterator[None]:
+    try:
+        yield
+    except _DAMAGE as error:
+        message = f"{what}cannot be read, so it is refused: {str(error) or type(error).__name__}"
+        raise AuditError(message) from error
+
+
+def _refuse(what: str, limit: int, unit: str = "") -> NoReturn:
+    message = f"{what}; more than {limit}{' ' + unit if unit else ''} are refused, as no wheel that is meant to be installed has that"
+    raise AuditError(message)

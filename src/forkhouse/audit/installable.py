@@ -1,0 +1,217 @@
+"""Whether an installer takes a wheel for what its file name says: what pip refuses at installation is refused here, before.
+
+The rules are those of the binary distribution format (PEP 427 and https://packaging.python.org/specifications/binary-distribution-format/),
+names compared as PEP 503 has it and versions as PEP 440. Where pip goes on though an outcome is chance, or other installers stop,
+the wheel is refused as well.
+"""
+
+from __future__ import annotations
+
+import csv
+import platform
+import re
+from collections import Counter
+from importlib.metadata import Distribution
+from typing import TYPE_CHECKING, NoReturn
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
+
+from forkhouse.audit.kernels import some
+from forkhouse.audit.report import Finding, Rule
+from forkhouse.errors import AuditError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from email.message import Message
+
+    from forkhouse.audit.archive import WheelArchive
+    from forkhouse.audit.metadata import WheelFacts
+
+_SCHEMES = ("data", "headers", "platlib", "purelib", "scripts")
+"""Folders of `NAME-VERSION.data`, each for a place of its own (PEP 427)."""
+_DATA_DEPTH = 3
+_LONGEST_STEP = 255
+_LONGEST_PATH = 2048
+"""In bytes: what file systems take for one step; and for a path, with room for the folder of the environment."""
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_SCRIPT_NAME = re.compile(r"[\w.-]*\w[\w.-]*")
+_SCRIPT = re.compile(r"\w+(?:\.\w+)*:\w+(?:\.\w+)*(?:\s*\[[\w\s,.-]*\])?")
+_MAJOR = 1
+"""The major version of the wheel format that installers know."""
+
+
+def dist_info(archive: WheelArchive) -> str:
+    """Return the name of the wheel's `.dist-info` folder. Raises AuditError when there is not just one."""
+    found = sorted({name.partition("/")[0] for name in archive.names if name.partition("/")[0].endswith(".dist-info")})
+    if len(found) != 1:
+        message = f"has {len(found)} .dist-info folders ({some(found)})" if found else "has no .dist-info folder"
+        message += "; a wheel has one, which says what it is"
+        raise AuditError(message)
+    return found[0]
+
+
+def check_installable(file_name: str, archive: WheelArchive, facts: WheelFacts, wheel: Message) -> Iterator[Finding]:
+    """Compare a wheel's file name with its `.dist-info` folder and METADATA, and find what installers stop at.
+
+    `facts` and `wheel` are what METADATA and WHEEL say. Raises AuditError where a file that describes the wheel cannot be read.
+    """
+    info = dist_info(archive)
+    yield from _check_names(file_name, info, facts)
+    yield from _check_format(wheel)
+    yield from _check_python(facts)
+    yield from check_paths(archive.names, info)
+    yield from _check_scripts(archive.text(f"{info}/entry_points.txt") or "")
+    yield from _check_record(archive.text(f"{info}/RECORD"))
+
+
+def _check_names(file_name: str, info: str, facts: WheelFacts) -> Iterator[Finding]:
+    try:
+        name, version, *_ = parse_wheel_filename(file_name)
+    except InvalidWheelFilename as error:
+        yield _finding(f"has no file name of a wheel: {error}")
+        return
+    stem = info.removesuffix(".dist-info")
+    if not _is(stem, name, version):
+        yield _finding(f"is {name} {version} by its file name, and its folder {info} is another's")
+    if (facts.name, Version(facts.version)) != (name, version):
+        yield _finding(f"is {name} {version} by its file name, and {facts.name} {facts.version} by its METADATA")
+
+
+def _is(stem: str, name: str, version: Version) -> bool:
+    """Return whether a text is NAME-VERSION, each in one of the ways in which it may be written."""
+    its_name, _, its_version = stem.partition("-")
+    try:
+        return canonicalize_name(its_name) == name and Version(its_version) == version
+    except InvalidVersion:
+        return False
+
+
+def _check_format(wheel: Message) -> Iterator[Finding]:
+    written = str(wheel["Wheel-Version"] or "").strip()
+    steps = written.split(".")
+    if not all(step.isascii() and step.isdigit() for step in steps):
+        yield _finding(
+            f"has the Wheel-Version {written!r} in its WHEEL file, which is none" if written else "has no Wheel-Version in its WHEEL file"
+        )
+    elif int(steps[0][:_LONGEST_STEP]) != _MAJOR:
+        yield _finding(f"has the Wheel-Version {written}; installers know {_MAJOR}.x and stop at others")
+
+
+def _check_python(facts: WheelFacts) -> Iterator[Finding]:
+    if not facts.requires_python:
+        return
+    try:
+        fits = SpecifierSet(facts.requires_python).contains(platform.python_version(), prereleases=True)
+    except InvalidSpecifier:
+        yield _finding(f"has the Requires-Python {facts.requires_python!r}, which is none; installers then take it for any")
+        return
+    if not fits:
+        yield _finding(f"requires Python {facts.requires_python}, and the wheelhouse is for this one, {platform.python_version()}")
+
+
+def check_paths(names: tuple[str, ...], info: str) -> Iterator[Finding]:
+    """Find members that would be written outside of the environment, over each other, or nowhere. `info` is the .dist-info folder."""
+    places: Counter[str] = Counter()
+    folders: set[str] = set()
+    for name in names:
+        if what := _wrong_path(name, info):
+            yield _finding(what, where=name)
+        elif not name.endswith("/"):
+            place = _place(name)
+            places[place] += 1
+            folders.update(place[:index] for index, character in enumerate(place) if character == "/")
+    for place, count in places.items():
+        if count > 1:
+            yield Finding(rule=Rule.RECORD, where=place, what="is in the wheel twice; which one is installed is chance")
+        if place in folders:
+            yield _finding("is a file and a folder at once", where=place)
+
+
+def _wrong_path(name: str, info: str) -> str | None:
+    """Return what is wrong with the name of a member; None when nothing is."""
+    steps = name.removesuffix("/").split("/")
+    if name.startswith("/"):
+        return "is an absolute path"
+    if ".." in steps:
+        return "leads out of its folder by '..'"
+    if not set(steps).isdisjoint({"", "."}):
+        return "has an empty step or '.' in its path, so that it has several names"
+    if "\\" in name:
+        return "has a backslash in its path, which is a step on some systems and a letter on others"
+    if _UNPRINTABLE.search(name):
+        return "has a control character in its path"
+    if len(name.encode("utf-8", "surrogatepass")) > _LONGEST_PATH or any(
+        len(step.encode("utf-8", "surrogatepass")) > _LONGEST_STEP for step in steps
+    ):
+        return "has a longer path than file systems take"
+    if steps[0].endswith(".data") and not name.endswith("/"):
+        if len(steps) < _DATA_DEPTH or steps[1] not in _SCHEMES:
+            return f"is in a .data folder, and in none of its folders {', '.join(_SCHEMES)}"
+        if not _same_project(steps[0].removesuffix(".data"), info.removesuffix(".dist-info")):
+            return f"is in a .data folder that is not {info.removesuffix('.dist-info')}'s"
+    if steps[0] == info and len(steps) == 1 and not name.endswith("/"):
+        return "is a file in the place of the .dist-info folder"
+    return None
+
+
+def _same_project(stem: str, other: str) -> bool:
+    name, _, version = other.partition("-")
+    try:
+        return _is(stem, canonicalize_name(name), Version(version))
+    except InvalidVersion:
+        return stem == other
+
+
+def _place(name: str) -> str:
+    """Return where a member is installed: both folders for libraries are site-packages in every environment that we make."""
+    top, _, rest = name.partition("/")
+    if not top.endswith(".data"):
+        return name
+    scheme, _, path = rest.partition("/")
+    return path if scheme in {"purelib", "platlib"} else f"{scheme}:{path}"
+
+
+class _Described(Distribution):
+    """A distribution of which only entry_points.txt is known, read as installers read it."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def read_text(self, filename: str) -> str | None:
+        return self._text if filename == "entry_points.txt" else None
+
+    def locate_file(self, path: object) -> NoReturn:
+        raise NotImplementedError
+
+
+def _check_scripts(text: str) -> Iterator[Finding]:
+    """Find commands that cannot be made: a name that is a path, or an entry that names no function."""
+    try:
+        entries = list(_Described(text).entry_points)
+    except (TypeError, ValueError) as error:
+        yield _finding(f"has an entry_points.txt that cannot be read: {error}")
+        return
+    for entry in entries:
+        if entry.group not in {"console_scripts", "gui_scripts"}:
+            continue
+        if not _SCRIPT_NAME.fullmatch(entry.name) or not _SCRIPT.fullmatch(entry.value):
+            yield _finding(f"asks for the command {entry.name!r} of {entry.value!r}, which installers cannot make")
+
+
+def _check_record(text: str | None) -> Iterator[Finding]:
+    if text is None:
+        yield Finding(rule=Rule.RECORD, what="has no RECORD")
+        return
+    try:
+        rows = list(csv.reader(text.splitlines()))
+    except csv.Error as error:
+        yield Finding(rule=Rule.RECORD, what=f"has a RECORD that cannot be read: {error}")
+        return
+    if not all(rows):
+        yield Finding(rule=Rule.RECORD, what="has an empty line in its RECORD, at which pip stops")
+
+
+def _finding(what: str, where: str = "") -> Finding:
+    return Finding(rule=Rule.INSTALLABLE, where=where, what=what)
