@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _CHUNK = 2**20
+_LOCAL = struct.Struct("<4s5H3L2H")
+"""The header before a file: magic, version, flags, method, time, date, checksum, size packed, size, and those of name and extra field."""
+_LOCAL_MAGIC = b"PK\x03\x04"
+_SIZES_FOLLOW = 8
+"""The flag that says that checksum and sizes come behind the file."""
+_IN_EXTRA = 0xFFFFFFFF
+"""What stands for a size that is in the extra field."""
 
 _DAMAGE = (
     zipfile.BadZipFile,
@@ -73,6 +80,7 @@ class WheelArchive:
                 self._zip = zipfile.ZipFile(self._stream)
             self.members = tuple(self._zip.infolist())
             self._check_budget(path.stat().st_size)
+            self._check_places()
         except BaseException:
             self._stream.close()
             raise
@@ -108,6 +116,27 @@ class WheelArchive:
             _refuse(f"it would have {total} bytes unpacked", limits.total)
         if total > limits.free and total > limits.ratio * size:
             _refuse(f"it has {size} bytes and would have {total} unpacked", limits.ratio, "times as many")
+
+    def _check_places(self) -> None:
+        """Compare the list at the end with the header before each file, as some installers read the one and some the other."""
+        end = 0
+        for member in sorted(self.members, key=lambda member: member.header_offset):
+            start = member.header_offset
+            if start < end or (end == 0 and start > 0):
+                message = f"has bytes before its first file, or files over each other: {member.filename} is at byte {start}, not {end}"
+                raise AuditError(message)
+            self._stream.seek(start)
+            header = self._stream.read(_LOCAL.size)
+            if len(header) < _LOCAL.size or not header.startswith(_LOCAL_MAGIC):
+                message = f"is damaged: nothing begins at byte {start}, where {member.filename} should"
+                raise AuditError(message)
+            _, _, flags, method, _, _, checksum, packed, size, name_size, extra_size = _LOCAL.unpack(header)
+            told = [method] if flags & _SIZES_FOLLOW else [method, checksum, packed, size]
+            true = [member.compress_type, member.CRC, member.compress_size, member.file_size][: len(told)]
+            if any(one not in {other, _IN_EXTRA} for one, other in zip(told, true, strict=True)) or flags != member.flag_bits:
+                message = f"is damaged: the two headers of {member.filename} differ"
+                raise AuditError(message)
+            end = start + _LOCAL.size + name_size + extra_size + member.compress_size
 
     def read(self, member: zipfile.ZipInfo) -> bytes:
         """Return the content of a file."""

@@ -38,7 +38,9 @@ _LONGEST_PATH = 2048
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SCRIPT_NAME = re.compile(r"[\w.-]*\w[\w.-]*")
 _SCRIPT = re.compile(r"\w+(?:\.\w+)*:\w+(?:\.\w+)*(?:\s*\[[\w\s,.-]*\])?")
+_WHEEL_VERSION = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}")
 _MAJOR = 1
+_COLUMNS = 3
 """The major version of the wheel format that installers know."""
 
 
@@ -90,12 +92,12 @@ def _is(stem: str, name: str, version: Version) -> bool:
 
 def _check_format(wheel: Message) -> Iterator[Finding]:
     written = str(wheel["Wheel-Version"] or "").strip()
-    steps = written.split(".")
-    if not all(step.isascii() and step.isdigit() for step in steps):
-        yield _finding(
+    if not _WHEEL_VERSION.fullmatch(written):
+        what = (
             f"has the Wheel-Version {written!r} in its WHEEL file, which is none" if written else "has no Wheel-Version in its WHEEL file"
         )
-    elif int(steps[0][:_LONGEST_STEP]) != _MAJOR:
+        yield _finding(what)
+    elif int(written.partition(".")[0]) != _MAJOR:
         yield _finding(f"has the Wheel-Version {written}; installers know {_MAJOR}.x and stop at others")
 
 
@@ -121,6 +123,9 @@ def check_paths(names: tuple[str, ...], info: str) -> Iterator[Finding]:
         elif not name.endswith("/"):
             place = _place(name)
             places[place] += 1
+            top = place.partition("/")[0]
+            if top != info and top.endswith((".dist-info", ".egg-info")):
+                yield _finding("is the metadata of another distribution, which would then count as installed", where=name)
             folders.update(place[:index] for index, character in enumerate(place) if character == "/")
     for place, count in places.items():
         if count > 1:
@@ -211,6 +216,9 @@ def _check_record(text: str | None) -> Iterator[Finding]:
         return
     if not all(rows):
         yield Finding(rule=Rule.RECORD, what="has an empty line in its RECORD, at which pip stops")
+    if wrong := next((row for row in rows if row and len(row) != _COLUMNS), None):
+        what = f"has a RECORD with {len(wrong)} columns for {wrong[0]}, at which uv stops; there are {_COLUMNS}: path, hash and size"
+        yield Finding(rule=Rule.RECORD, what=what)
 
 
 def _finding(what: str, where: str = "") -> Finding:

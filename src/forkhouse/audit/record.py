@@ -17,7 +17,6 @@ _ALGORITHMS = ("sha256", "sha384", "sha512")
 """PEP 427: sha256 or better. Others of that strength are known to no installer."""
 _SIGNATURES = ("RECORD", "RECORD.jws", "RECORD.p7s")
 """Files of .dist-info that cannot have a hash in RECORD (PEP 427)."""
-_COLUMNS = 3
 
 
 class Record:
@@ -33,9 +32,6 @@ class Record:
             message = f"has a RECORD that cannot be read: {error}"
             raise AuditError(message) from error
         for path, *row in rows:
-            if len(row) > _COLUMNS - 1:
-                message = f"has a RECORD with {len(row) + 1} columns for {path}; there are {_COLUMNS}: path, hash and size"
-                raise AuditError(message)
             if path in self._rows:
                 message = f"has a RECORD that names {path} twice"
                 raise AuditError(message)

@@ -1,0 +1,111 @@
+"""RECORD against what is in the wheel, by digests that coreutils and pip would take."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from forkhouse.audit.record import Record
+from forkhouse.errors import AuditError
+from tests.audit.conftest import findings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Make = Callable[..., Path]
+
+INFO = "demo-1.0.dist-info"
+FILES = {"demo/__init__.py": b"ANSWER = 42\n"}
+
+
+def line(path: str, content: bytes, algorithm: str = "sha256", size: str | None = None) -> str:
+    value = base64.urlsafe_b64encode(hashlib.new(algorithm, content).digest()).decode().rstrip("=")
+    return f"{path},{algorithm}={value},{len(content) if size is None else size}\n"
+
+
+def said(make_wheel: Make, change: Callable[[str], str], files: dict[str, bytes] | None = None) -> list[str]:
+    """Return the findings of a wheel whose true RECORD was changed."""
+    import zipfile  # noqa: PLC0415  # here alone
+
+    with zipfile.ZipFile(make_wheel(files=files or FILES)) as archive:
+        true = archive.read(f"{INFO}/RECORD").decode()
+    return findings(make_wheel(files=files or FILES, record=change(true)))
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha384", "sha512"])
+@pytest.mark.parametrize("size", [None, ""])
+def test_a_strong_hash_that_is_true_passes(make_wheel: Make, algorithm: str, size: str | None) -> None:
+    content = FILES["demo/__init__.py"]
+    old, new = line("demo/__init__.py", content), line("demo/__init__.py", content, algorithm, size)
+    assert said(make_wheel, lambda true: true.replace(old, new)) == []
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha384", "sha512"])
+def test_a_strong_hash_that_is_false_is_refused(make_wheel: Make, algorithm: str) -> None:
+    content = FILES["demo/__init__.py"]
+    old, new = line("demo/__init__.py", content), line("demo/__init__.py", content + b"more", algorithm, str(len(content)))
+    assert said(make_wheel, lambda true: true.replace(old, new)) == ["demo/__init__.py is not as RECORD says: its content is another"]
+
+
+@pytest.mark.parametrize("algorithm", ["md5", "sha1", "sha224", "SHA256", "sha3_256", "none"])
+def test_a_hash_that_installers_do_not_know_is_refused(make_wheel: Make, algorithm: str) -> None:
+    wrong = f"has a hash by {algorithm} in RECORD; known are sha256, sha384, sha512"
+    assert said(make_wheel, lambda true: true.replace("__init__.py,sha256=", f"__init__.py,{algorithm}=")) == [f"demo/__init__.py {wrong}"]
+
+
+def test_a_line_without_a_hash_or_with_a_false_size_is_refused(make_wheel: Make) -> None:
+    content = FILES["demo/__init__.py"]
+    old = line("demo/__init__.py", content)
+    assert said(make_wheel, lambda true: true.replace(old, "demo/__init__.py,,\n")) == [
+        "demo/__init__.py has no hash in RECORD; known are sha256, sha384, sha512"
+    ]
+    for size in ("11", "-12", "012", "x"):
+        assert said(make_wheel, lambda true, size=size: true.replace(old, line("demo/__init__.py", content, size=size))) == [  # type: ignore[misc]
+            f"demo/__init__.py is not as RECORD says: it has 12 bytes, not {size}"
+        ]
+
+
+def test_what_is_on_one_side_alone_is_refused(make_wheel: Make) -> None:
+    more = FILES | {"demo/more.py": b"", "demo/with, comma.py": b""}
+    assert said(make_wheel, lambda true: true, more) == []
+    assert said(make_wheel, lambda true: true.replace(line("demo/more.py", b""), ""), more) == [
+        "demo/more.py is in the wheel and not in RECORD"
+    ]
+    assert said(make_wheel, lambda true: true + line("demo/gone.py", b"")) == ["demo/gone.py is in RECORD and not in the wheel"]
+    assert said(make_wheel, lambda true: true + line("./demo/__init__.py", FILES["demo/__init__.py"])) == [
+        "./demo/__init__.py is in RECORD and not in the wheel"
+    ]
+
+
+def test_a_signature_needs_no_line(make_wheel: Make) -> None:
+    signed = FILES | {f"{INFO}/RECORD.jws": b"{}"}
+    assert said(make_wheel, lambda true: true.replace(line(f"{INFO}/RECORD.jws", b"{}"), ""), signed) == []
+    other = FILES | {"demo/RECORD": b""}
+    assert said(make_wheel, lambda true: true.replace(line("demo/RECORD", b""), ""), other) == [
+        "demo/RECORD is in the wheel and not in RECORD"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (line("a", b"") * 2, "names a twice"),
+        ("a" * 140_000 + ",,\n", "cannot be read: field larger than field limit"),
+    ],
+)
+def test_a_record_that_is_none_is_explained(text: str, message: str) -> None:
+    with pytest.raises(AuditError, match=message):
+        Record(text, INFO)
+
+
+def test_an_empty_line_is_refused_as_pip_stops_there(make_wheel: Make) -> None:
+    assert said(make_wheel, lambda true: true + "\n") == ["has an empty line in its RECORD, at which pip stops"]
+
+
+@pytest.mark.parametrize("row", ["gone\n", "gone,sha256=x\n", "gone,sha256=x,1,more\n", '"gone,sha256=x,1\n'])
+def test_a_line_with_another_number_of_columns_is_refused_as_uv_stops_there(make_wheel: Make, row: str) -> None:
+    assert said(make_wheel, lambda true: true + row)[0].startswith("has a RECORD with ")
