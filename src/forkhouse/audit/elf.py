@@ -272,13 +272,15 @@ class Elf:
         while start + need.size <= len(table):
             _, count, file, first, following = need.unpack_from(table, start)
             library, place = self._name(names, file, _LONGEST_NAME), start + first
-            for _ in range(count):
+            for number in range(count):
                 left -= 1
                 if left < 0 or place + version.size > len(table):
                     _refuse("its table of needed versions has more records than room")
                 _, _, _, name, step = version.unpack_from(table, place)
                 yield library, self._name(names, name, _LONGEST_NAME)
                 place += step
+                if step < version.size and number < count - 1:
+                    _refuse("a record of its table of needed versions lies over the one before")
             if following == 0:
                 return
             start += following
