@@ -70,7 +70,30 @@ def test_what_cannot_be_decided_is_an_error(tmp_path: Path, builds: tuple[str, .
 def test_a_public_package_called_rixl_is_none(tmp_path: Path) -> None:
     (tmp_path / "rixl").mkdir()
     (tmp_path / "rixl/__init__.py").touch()
-    assert "ImportError: No NIXL build is installed" in run(tmp_path, "import nixl").stderr
+    said = run(tmp_path, "import nixl").stderr
+    assert "ImportError: No NIXL build is installed. The package rixl that is installed is another project's. Install one of" in said
+
+
+@pytest.mark.parametrize("build", ["nixl_cu13", "nixl_cu99", "nixl_metal", "rixl_cu12"])
+@pytest.mark.parametrize("setting", ["", "rixl"])
+def test_a_foreign_build_is_named_and_not_taken(tmp_path: Path, build: str, setting: str) -> None:
+    install(tmp_path, build)
+    said = run(tmp_path, "import nixl", FORKHOUSE_NIXL_PACKAGE=setting).stderr
+    wanted = f"RuntimeError: The NIXL build that is installed, {build}, is none of those that work with this wheelhouse"
+    not_there = f"RuntimeError: FORKHOUSE_NIXL_PACKAGE=rixl, but that build is not installed (installed: {build}, which is no build of the"
+    assert (not_there if setting else wanted) in said
+
+
+def test_a_foreign_build_beside_a_known_one_changes_nothing(tmp_path: Path) -> None:
+    install(tmp_path, "nixl_cu13", "rixl")
+    for setting in ("", "rixl"):
+        assert run(tmp_path, "import nixl; print(nixl.nixl_agent())", FORKHOUSE_NIXL_PACKAGE=setting).stdout == "rixl\n"
+
+
+def test_a_package_that_only_sounds_like_a_build_is_none(tmp_path: Path) -> None:
+    (tmp_path / "nixl_tools").mkdir()
+    (tmp_path / "nixl_tools/__init__.py").touch()
+    assert "ImportError: No NIXL build is installed. Install one of" in run(tmp_path, "import nixl").stderr
 
 
 def test_a_build_that_cannot_be_loaded_says_so_itself(tmp_path: Path) -> None:

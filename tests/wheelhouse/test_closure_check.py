@@ -74,7 +74,9 @@ def test_an_extra_that_a_wheel_does_not_have_is_told() -> None:
     assert problems(["aa[none]"], wheels(aa=())) == ["aa[none] (wanted by the profile) asks aa for the extra none, which it does not have"]
 
 
-@pytest.mark.parametrize("address", ["https://files.example/bb-1.5-py3-none-any.whl", "file:///srv/bb-1.5-py3-none-any.whl", "git+https://git.example/bb"])
+@pytest.mark.parametrize(
+    "address", ["https://files.example/bb-1.5-py3-none-any.whl", "file:///srv/bb-1.5-py3-none-any.whl", "git+https://git.example/bb"]
+)
 def test_a_requirement_by_address_is_told_though_a_wheel_of_that_name_is_there(address: str) -> None:
     said = f"bb (wanted by aa) is asked for by its address, {address}, and not by a version"
     assert problems(["aa"], wheels(aa=(f"bb @ {address}",), bb=())) == [said]

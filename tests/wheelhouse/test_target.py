@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.audit.contents import torch_symbols
+from forkhouse.audit.framework import torch_symbols
 from forkhouse.closure import Missing
 from forkhouse.errors import AuditError, ClosureError, InstallError, UsageError
 from forkhouse.lock import KernelPin, Profile

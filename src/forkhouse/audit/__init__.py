@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forkhouse.audit.archive import WheelArchive
-from forkhouse.audit.contents import inventory
 from forkhouse.audit.elf import MAGIC, Compiled, Elf
 from forkhouse.audit.folders import check_build_paths, check_compiler_paths
-from forkhouse.audit.gpu import check_bare, check_gpu_code, check_packed, read_gpu_code, read_gpu_file
+from forkhouse.audit.gpu import check_bare, check_gpu_code, check_packed, inventory, read_gpu_code, read_gpu_file
 from forkhouse.audit.installable import check_installable, dist_info
 from forkhouse.audit.kernels import KernelInventory, LibraryKernels
 from forkhouse.audit.links import check_complete, check_cuda, check_needed, check_run_paths

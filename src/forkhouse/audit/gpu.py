@@ -6,15 +6,18 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from forkhouse.audit.archive import WheelArchive
+from forkhouse.audit.elf import MAGIC, Elf
 from forkhouse.audit.folders import check_build_paths
 from forkhouse.audit.kernels import KernelInventory, LibraryKernels, bundle_kernels, lacks, merged, some
-from forkhouse.audit.offload import COMPRESSED, PLAIN, embedded, read_bundles
+from forkhouse.audit.offload import COMPRESSED, GPU_MACHINE, PLAIN, embedded, read_bundles
 from forkhouse.audit.report import Finding, Rule
+from forkhouse.errors import AuditError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+    from pathlib import Path
 
-    from forkhouse.audit.elf import Elf
     from forkhouse.audit.offload import Bundle
     from forkhouse.audit.policy import Distribution
 
@@ -128,6 +131,30 @@ def check_packed(name: str, content: bytes) -> Iterator[Finding]:
     for text, what in _ARCHIVES:
         if content.startswith(text):
             yield Finding(rule=Rule.READABLE, where=name, what=f"is {what}, into which the audit does not look", harmless=True)
+
+
+def inventory(path: Path) -> tuple[LibraryKernels, ...]:
+    """Return the kernels of every file of the wheel at `path`, by file and target.
+
+    Raises AuditError when the wheel, an ELF file or GPU code in it cannot be read, OSError when there is no such file.
+    """
+    found: list[LibraryKernels] = []
+    try:
+        with WheelArchive(path) as archive:
+            for member in sorted(archive.files, key=lambda member: member.filename):
+                bundles = _bundles(archive.read(member))
+                found += merged(part for bundle in bundles for part in bundle_kernels(member.filename, bundle))
+    except AuditError as error:
+        message = f"{path.name}: {error}"
+        raise AuditError(message) from error
+    return tuple(found)
+
+
+def _bundles(content: bytes) -> Iterator[Bundle]:
+    elf = Elf(content) if content.startswith(MAGIC) else None
+    if elf is not None and elf.machine != GPU_MACHINE:
+        yield from read_bundles(elf.section(".hip_fatbin") or b"")
+    yield from file_bundles(content, elf)
 
 
 def check_gpu_code(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forkhouse.audit import AuditTerms, KernelInventory, audit_wheel, inventory, read_policy, refuse, wheel_facts
-from forkhouse.audit.contents import torch_symbols
+from forkhouse.audit.framework import torch_symbols
 from forkhouse.closure import Missing, PinnedWheel, fetch_all, pinned_wheel, pylock_text
 from forkhouse.errors import AuditError, ClosureError, HashMismatchError
 from forkhouse.lock import KernelPin

@@ -11,6 +11,7 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import iter_modules
 
 _VARIABLE = "FORKHOUSE_NIXL_PACKAGE"
 _BUILDS = ("nixl_rocm", "rixl", "nixl_cu12")
@@ -23,10 +24,22 @@ def _is_installed(name: str) -> bool:
     return spec is not None and any(Path(place, "_api.py").is_file() for place in spec.submodule_search_locations or ())
 
 
+def _foreign() -> list[str]:
+    """Return the import names of NIXL builds that are installed and are none of those known here, as nixl_cu13 of the public index."""
+    names = {module.name for module in iter_modules() if module.ispkg and module.name.startswith(("nixl_", "rixl_"))}
+    return sorted(name for name in names.difference(_BUILDS) if _is_installed(name))
+
+
+def _namesakes() -> list[str]:
+    """Return the known names under which another project's package is installed, as that of the public index called rixl."""
+    return [name for name in _BUILDS if find_spec(name) is not None and not _is_installed(name)]
+
+
 def _chosen() -> str:
     """Return the import name of the build to take. Raises RuntimeError, for callers take an ImportError for "not installed"."""
     installed = [name for name in _BUILDS if _is_installed(name)]
-    present = ", ".join(installed) or "none"
+    foreign = _foreign() if len(installed) != 1 or os.environ.get(_VARIABLE) else []
+    present = ", ".join([*installed, *(f"{name}, which is no build of the wheelhouse's" for name in foreign)]) or "none"
     wanted = os.environ.get(_VARIABLE)
     if wanted:
         if wanted not in _BUILDS:
@@ -45,8 +58,15 @@ def _chosen() -> str:
             f"set {_VARIABLE} to its name, or uninstall the others."
         )
         raise RuntimeError(message)
+    if foreign and not installed:
+        message = (
+            f"The NIXL build that is installed, {', '.join(foreign)}, is none of those that work with this wheelhouse "
+            f"({', '.join(_BUILDS)}), so it is not taken. Uninstall it, and install one of them from the wheelhouse."
+        )
+        raise RuntimeError(message)
     if not installed:
-        message = f"No NIXL build is installed. Install one of {', '.join(_BUILDS)} from the wheelhouse."
+        other = "".join(f" The package {name} that is installed is another project's." for name in _namesakes())
+        message = f"No NIXL build is installed.{other} Install one of {', '.join(_BUILDS)} from the wheelhouse."
         raise ImportError(message, name=__name__)
     return installed[0]
 
