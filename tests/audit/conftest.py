@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import struct
 import subprocess
+import zipfile
 import zlib
 from typing import TYPE_CHECKING
 
@@ -126,3 +127,14 @@ def hip_library(tmp_path: Path) -> Callable[..., bytes]:
         return compiled(tmp_path, code, *(["-Wl,--no-as-needed", "-L.", "-l:libamdhip64.so.7"] if needs_runtime else []), name="hip.so")
 
     return make
+
+
+def rewritten(path: Path, *, without: str = "", **members: bytes) -> Path:
+    """Write a wheel anew without one member, or with others in its place."""
+    with zipfile.ZipFile(path) as archive:
+        kept = {name: archive.read(name) for name in archive.namelist() if name.rpartition("/")[2] not in {without, *members}}
+        info = next(name for name in archive.namelist() if ".dist-info/" in name).partition("/")[0]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in {**kept, **{f"{info}/{name}": content for name, content in members.items()}}.items():
+            archive.writestr(name, content)
+    return path

@@ -11,7 +11,7 @@ import pytest
 from forkhouse.audit import KernelInventory, LibraryKernels, Rule, audit_wheel, inventory, refuse, wheel_facts
 from forkhouse.audit.policy import Policy
 from forkhouse.errors import AuditError
-from tests.audit.conftest import LINUX, bundle, compiled, findings, look, needs_gcc, paged, terms
+from tests.audit.conftest import LINUX, bundle, compiled, findings, look, needs_gcc, paged, rewritten, terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -170,17 +170,6 @@ def test_a_file_that_is_there_twice_is_refused(make_wheel: Make) -> None:
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("demo/__init__.py", b"another")
     assert "demo/__init__.py is in the wheel twice; which one is installed is chance" in findings(path)
-
-
-def rewritten(path: Path, *, without: str = "", **members: bytes) -> Path:
-    """Write a wheel anew without one member, or with others in its place."""
-    with zipfile.ZipFile(path) as archive:
-        kept = {name: archive.read(name) for name in archive.namelist() if name.rpartition("/")[2] not in {without, *members}}
-        info = next(name for name in archive.namelist() if ".dist-info/" in name).partition("/")[0]
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in {**kept, **{f"{info}/{name}": content for name, content in members.items()}}.items():
-            archive.writestr(name, content)
-    return path
 
 
 def test_a_wheel_without_a_record_or_metadata_is_refused(make_wheel: Make) -> None:
@@ -447,7 +436,9 @@ def test_a_build_path_is_found_in_compressed_gpu_code(make_wheel: Make, hip_libr
 
 @needs_gcc
 def test_a_code_object_by_itself_is_not_judged_as_the_hosts(make_wheel: Make, code_object: Compile) -> None:
-    assert findings(make_wheel(files={"demo/kernels.hsaco": code_object("one")})) == []
+    report = look(make_wheel(files={"demo/kernels.hsaco": code_object("one")}, tag=LINUX))
+    assert (report.findings, report.glibc) == ((), None)
+    assert [each.library for each in report.kernels] == ["demo/kernels.hsaco"]
 
 
 @needs_gcc

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import struct
+import subprocess
+import sys
 import time
 import tracemalloc
 import zipfile
@@ -18,7 +21,7 @@ from forkhouse.audit.elf import Elf
 from forkhouse.audit.framework import torch_symbols
 from forkhouse.audit.offload import embedded
 from forkhouse.errors import AuditError
-from tests.audit.conftest import LINUX, compiled, findings, look, needs_gcc
+from tests.audit.conftest import LINUX, compiled, findings, look, needs_gcc, rewritten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -267,3 +270,52 @@ def test_findings_beyond_measure_are_counted(make_wheel: Make) -> None:
     assert len(said) < 5
     many = make_wheel(files={f"demo/{number}.py": b"" for number in range(800)}, record="")
     assert findings(many)[-1] == "has 302 more findings, which are not shown"
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "Version: " + "1" * 5000,
+        "Requires-Dist: a==" + "1" * 5000,
+        "Requires-Dist: a ; python_version == '" + "9" * 5000 + "'",
+        "Requires-Dist: a ; " + "(" * 3000 + "os_name == 'x'" + ")" * 3000,
+        "Requires-Dist: a ; os_name ~= 'x'",
+        "Requires-Dist: a ; unheard_of == 'x'",
+        "Requires-Dist: " + "a" * 20_000,
+        "\n".join(["Requires-Dist: a"] * 20_000),
+        "Requires-Python: >=" + "1" * 5000,
+    ],
+)
+@pytest.mark.parametrize("ours", [True, False])
+def test_fields_without_end_are_explained(make_wheel: Make, field: str, *, ours: bool) -> None:
+    text = f"Name: demo\n{field}\n" + ("" if field.startswith("Version") else "Version: 1.0\n")
+    with cheap(mebibytes=128):
+        said = findings(rewritten(make_wheel(), METADATA=text.encode()), ours=ours)
+    assert any("METADATA" in each or "Requires-Python" in each for each in said)
+
+
+def test_a_tag_that_stands_for_millions_is_refused(make_wheel: Make) -> None:
+    tags = ".".join(f"py{number}" for number in range(1000))
+    with cheap():
+        said = findings(rewritten(make_wheel(), WHEEL=f"Wheel-Version: 1.0\nTag: {tags}-{tags}-{tags}\n".encode()))
+    assert "has tags that cannot be read: one stands for 1000000000 tags, more than 1000" in said
+
+
+def test_a_pipe_or_a_folder_in_the_place_of_a_wheel_holds_nobody(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe-1.0-py3-none-any.whl")
+    (tmp_path / "folder-1.0-py3-none-any.whl").mkdir()
+    for name in ("pipe", "folder"):
+        assert findings(tmp_path / f"{name}-1.0-py3-none-any.whl") == ["is no file, so it is refused"]
+
+
+def test_memory_that_is_not_there_is_explained(tmp_path: Path) -> None:
+    path = packed(tmp_path / "demo-1.0-py3-none-any.whl", [("a", os.urandom(50 * MIB))], zipfile.ZIP_STORED)
+    program = (
+        "import resource, sys, pathlib\nfrom forkhouse.audit import inventory\nfrom forkhouse.errors import AuditError\n"
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        f"resource.setrlimit(resource.RLIMIT_AS, (used + 60 * {MIB},) * 2)\n"
+        "try:\n    inventory(pathlib.Path(sys.argv[1]))\nexcept AuditError as error:\n    print(error)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=True)
+    assert result.stdout.startswith("demo-1.0-py3-none-any.whl: ")
+    assert "refused" in result.stdout

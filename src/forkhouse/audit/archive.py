@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, BinaryIO, NoReturn, Self
 
 from forkhouse.errors import AuditError
 
@@ -71,10 +71,10 @@ class WheelArchive:
     """The files of a wheel. Every method raises AuditError where the archive is damaged or asks for more than the limits."""
 
     def __init__(self, path: Path, limits: Limits = LIMITS) -> None:
-        """Read the list of files. Raises OSError when there is no such file."""
+        """Read the list of files. Raises FileNotFoundError when there is no such file."""
         self._limits = limits
         self._started = time.thread_time()
-        self._stream = path.open("rb")
+        self._stream = _open(path)
         try:
             with _explained():
                 self._zip = zipfile.ZipFile(self._stream)
@@ -89,10 +89,13 @@ class WheelArchive:
         """Return the archive itself."""
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Close the file."""
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        """Close the file. Raises AuditError where looking at its files took more memory than there is."""
         self._zip.close()
         self._stream.close()
+        if kind is MemoryError:
+            message = "has a file that takes more memory than this process may have, so it is refused"
+            raise AuditError(message) from error
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -162,6 +165,20 @@ class WheelArchive:
         except UnicodeDecodeError as error:
             message = f"{name} is no UTF-8: byte {error.start} is {error.object[error.start]:#04x}"
             raise AuditError(message) from error
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        # Opening a pipe would wait for whoever writes to it.
+        if path.exists() and not path.is_file():
+            message = "is no file, so it is refused"
+            raise AuditError(message)
+        return path.open("rb")
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        message = f"cannot be opened, so it is refused: {error.strerror}"
+        raise AuditError(message) from error
 
 
 @contextmanager

@@ -14,9 +14,9 @@ from collections import Counter
 from importlib.metadata import Distribution
 from typing import TYPE_CHECKING, NoReturn
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
-from packaging.version import InvalidVersion, Version
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.version import Version
 
 from forkhouse.audit.kernels import some
 from forkhouse.audit.report import Finding, Rule
@@ -71,7 +71,7 @@ def check_installable(file_name: str, archive: WheelArchive, facts: WheelFacts, 
 def _check_names(file_name: str, info: str, facts: WheelFacts) -> Iterator[Finding]:
     try:
         name, version, *_ = parse_wheel_filename(file_name)
-    except InvalidWheelFilename as error:
+    except ValueError as error:  # InvalidWheelFilename is one
         yield _finding(f"has no file name of a wheel: {error}")
         return
     stem = info.removesuffix(".dist-info")
@@ -86,7 +86,7 @@ def _is(stem: str, name: str, version: Version) -> bool:
     its_name, _, its_version = stem.partition("-")
     try:
         return canonicalize_name(its_name) == name and Version(its_version) == version
-    except InvalidVersion:
+    except ValueError:  # InvalidVersion is one
         return False
 
 
@@ -106,7 +106,7 @@ def _check_python(facts: WheelFacts) -> Iterator[Finding]:
         return
     try:
         fits = SpecifierSet(facts.requires_python).contains(platform.python_version(), prereleases=True)
-    except InvalidSpecifier:
+    except ValueError:  # InvalidSpecifier is one, and so is a number without end
         yield _finding(f"has the Requires-Python {facts.requires_python!r}, which is none; installers then take it for any")
         return
     if not fits:
@@ -165,7 +165,7 @@ def _same_project(stem: str, other: str) -> bool:
     name, _, version = other.partition("-")
     try:
         return _is(stem, canonicalize_name(name), Version(version))
-    except InvalidVersion:
+    except ValueError:
         return stem == other
 
 

@@ -7,9 +7,9 @@ from email import message_from_string
 from typing import TYPE_CHECKING
 
 from packaging.metadata import parse_email
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import InvalidName, canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from forkhouse.audit.archive import WheelArchive
 from forkhouse.audit.installable import dist_info
@@ -40,6 +40,8 @@ class WheelFacts:
 
 _READ = frozenset({"name", "version", "requires-dist", "provides-extra", "requires-python"})
 """Fields of METADATA that are read here, in the lower case in which the reader names them."""
+_MOST_REQUIREMENTS = 10_000
+_LONGEST_REQUIREMENT = 10_000
 
 
 def read_facts(archive: WheelArchive) -> WheelFacts:
@@ -57,23 +59,49 @@ def read_facts(archive: WheelArchive) -> WheelFacts:
     if twice:
         message = f"has a METADATA whose {', '.join(twice)} cannot be read: each may be there once, and as text"
         raise AuditError(message)
+    requires = raw.get("requires_dist", [])
+    if len(requires) > _MOST_REQUIREMENTS or any(len(requirement) > _LONGEST_REQUIREMENT for requirement in requires):
+        message = (
+            f"has a METADATA with {len(requires)} requirements; more than {_MOST_REQUIREMENTS}, or one of more than "
+            f"{_LONGEST_REQUIREMENT} letters, are refused"
+        )
+        raise AuditError(message)
     try:
         return WheelFacts(
             name=canonicalize_name(raw.get("name", ""), validate=True),
             version=str(Version(raw.get("version", ""))),
-            requires=tuple(str(Requirement(requirement)) for requirement in raw.get("requires_dist", ())),
+            requires=tuple(_judged(requirement) for requirement in requires),
             provides_extra=tuple(raw.get("provides_extra", ())),
             requires_python=raw.get("requires_python", "").strip(),
         )
-    except (InvalidName, InvalidVersion, InvalidRequirement) as error:
+    except (ValueError, RecursionError) as error:  # `packaging` has its own kinds of ValueError, and Python one for endless numbers
         message = f"has a METADATA that cannot be read: {error}"
         raise AuditError(message) from error
 
 
+def _judged(text: str) -> str:
+    """Return a requirement as `packaging` writes it, once its versions and its marker have been judged, for installers do so too.
+
+    Raises ValueError where one of them cannot be.
+    """
+    requirement = Requirement(text)
+    requirement.specifier.contains("0", prereleases=True)
+    if requirement.marker is not None:
+        requirement.marker.evaluate({"extra": ""})
+    return str(requirement)
+
+
 def wheel_facts(path: Path) -> WheelFacts:
-    """Return what the wheel at `path` says of itself, and look at nothing else. Raises AuditError, and OSError without such a file."""
-    with WheelArchive(path) as archive:
-        return read_facts(archive)
+    """Return what the wheel at `path` says of itself, and look at nothing else.
+
+    Raises AuditError where it cannot be read, FileNotFoundError when there is no such file.
+    """
+    try:
+        with WheelArchive(path) as archive:
+            return read_facts(archive)
+    except AuditError as error:
+        message = f"{path.name} {error}"
+        raise AuditError(message) from error
 
 
 def read_wheel_file(archive: WheelArchive) -> Message:

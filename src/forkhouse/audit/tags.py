@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from math import prod
 from typing import TYPE_CHECKING
 
 from packaging.tags import parse_tag
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _PLATFORM = re.compile(r"(?:many)?linux\w*?_(x86_64|aarch64)")
 _MACHINES = {"x86_64": "EM_X86_64", "aarch64": "EM_AARCH64"}
+_MOST_TAGS = 1000
 _GLIBC = re.compile(r"GLIBC_(\d+(?:\.\d+)+)")
 
 
@@ -35,7 +37,7 @@ def check_tags(file_name: str, wheel: Message, compiled: Mapping[str, Compiled])
     """
     try:
         _, _, build, tags = parse_wheel_filename(file_name)
-        inside = {tag for text in wheel.get_all("Tag", []) for tag in parse_tag(str(text).strip())}
+        inside = {tag for text in wheel.get_all("Tag", []) for tag in _tags(str(text).strip())}
     except ValueError as error:  # a file name is judged elsewhere; a tag has its three parts
         yield Finding(rule=Rule.PLATFORM, what=f"has tags that cannot be read: {error}")
         return
@@ -56,6 +58,15 @@ def check_tags(file_name: str, wheel: Message, compiled: Mapping[str, Compiled])
                 yield Finding(rule=Rule.PLATFORM, where=name, what=f"is for {file.machine}, the tag {platform} says otherwise")
             elif platform.startswith("many"):
                 yield from _check_promise(platform, known[1], name, file)
+
+
+def _tags(text: str) -> Iterable[Tag]:
+    """Return what a compressed tag stands for. Raises ValueError where it is none, or stands for too many."""
+    count = prod(part.count(".") + 1 for part in text.split("-"))
+    if count > _MOST_TAGS:
+        message = f"one stands for {count} tags, more than {_MOST_TAGS}"
+        raise ValueError(message)
+    return parse_tag(text)
 
 
 def check_gpu_tags(file_name: str, names: Iterable[str]) -> Iterator[Finding]:

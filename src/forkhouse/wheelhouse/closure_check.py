@@ -53,8 +53,12 @@ def check_closure(roots: Iterable[str], wheels: Mapping[str, WheelFacts], absent
             done.add((name, extra))
             for text in facts.requires:
                 needed = Requirement(text)
-                if needed.marker is None or needed.marker.evaluate({"extra": extra}):
-                    queue.append((needed, f"{name}[{extra}]" if extra else name))
+                asked_by = f"{name}[{extra}]" if extra else name
+                try:
+                    if needed.marker is None or needed.marker.evaluate({"extra": extra}):
+                        queue.append((needed, asked_by))
+                except (ValueError, RecursionError) as error:  # UndefinedComparison is a ValueError
+                    problems.append(f"{needed.name} (wanted by {asked_by}) has a marker that cannot be judged: {error}")
     problems += [f"{name} is there, and nothing of the profile asks for it" for name in sorted(wheels.keys() - reached)]
     if problems:
         lines = "\n".join(f"  - {problem}" for problem in sorted(set(problems)))
