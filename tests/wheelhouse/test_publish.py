@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import tomllib
+import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -237,3 +238,35 @@ def test_verify_tells_what_is_wrong(draft: Draft) -> None:
     (draft.folder / HELPER).write_bytes(content[:-1] + b"\xff")
     with pytest.raises(HashMismatchError, match=rf"{HELPER} in the wheelhouse cpu was changed or damaged"):
         verify(draft.folder)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "finding"),
+    [
+        (b"Version: 3.0", b"Version: 9.0", "is helper 3.0 by its file name, and helper 9.0 by its METADATA"),
+        (b"Name: helper", b"Name: another", "is helper 3.0 by its file name, and another 3.0 by its METADATA"),
+        (
+            b"\n\nAbout",
+            b"\nRequires-Dist: x @ https://files.example/x.whl\n\nAbout",
+            "requires x by its address, https://files.example/x.whl",
+        ),
+        (b"Wheel-Version: 1.0", b"Wheel-Version: 9.0", "has the Wheel-Version 9.0"),
+        (b"", b"../../x", "../../x leads out of its folder by '..'"),
+    ],
+)
+def test_a_wheel_that_pip_would_refuse_is_refused_before_anything_is_written(
+    draft: Draft, publish: Callable[..., str], tmp_path: Path, old: bytes, new: bytes, finding: str
+) -> None:
+    path = tmp_path / "made" / HELPER
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content.replace(old, new) if old else content)
+        if not old:
+            archive.writestr(new.decode(), b"x")
+    draft.third_party = [pinned_wheel(HELPER, publish(path))]
+    with pytest.raises(AuditError) as caught:
+        draft.publish()
+    assert finding in str(caught.value)
+    assert not draft.folder.exists()
