@@ -127,7 +127,7 @@ def mutate(draft: Draft, random: Random) -> str:
             )
             draft.files.append((chosen, b"Name: other\n"))
         case _:
-            place, chosen = random.random(), random.choice(["cut", "byte", "head"])
+            place, chosen = random.random(), random.choice(["cut", "byte", "head", "tail"])
             draft.change_zip = lambda content: damaged(content, chosen, int(place * len(content)))
     return f"{kind}: {chosen}"
 
@@ -135,6 +135,8 @@ def mutate(draft: Draft, random: Random) -> str:
 def damaged(content: bytes, how: str, place: int) -> bytes:
     if how == "cut":
         return content[:place]
+    if how == "tail":
+        return content + b"more"
     if how == "head":
         return b"\0" * 7 + content
     return content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :]

@@ -36,7 +36,9 @@ STRICTER = (
     "has the Requires-Python",  # no specifier: pip takes any Python
     "has the Wheel-Version",  # 0.x, or no two numbers: uv refuses it
     "bytes before its first file",  # uv refuses it
+    "bytes behind its end",  # uv refuses it
     "the two headers of",  # uv refuses it
+    "its last record does not tell",  # uv refuses it
     "has a METADATA that cannot be read: Expected",  # pip reads requirements when it is asked for them
     "has a RECORD with ",  # columns that are too many or missing: uv refuses it
     "which installers cannot make",  # pip skips what it cannot read

@@ -257,6 +257,43 @@ def test_two_lists_of_files_that_differ_are_refused(tmp_path: Path, change: tupl
     assert findings(path) == [message]
 
 
+@pytest.mark.parametrize(
+    ("place", "change", "message"),
+    [
+        (4, b"\1\0", "its last record does not tell how many files it has"),
+        (8, b"\1\0\1\0", "its last record does not tell how many files it has"),
+        (16, b"\0\0\0\0", "has bytes before its first file, or"),
+        (22, b"more", "has 4 bytes behind its end, which are no part of a wheel"),
+    ],
+)
+def test_a_last_record_that_lies_is_refused(tmp_path: Path, place: int, change: bytes, message: str) -> None:
+    path = packed(tmp_path / "demo-1.0-py3-none-any.whl", [("a", b"same"), ("b", b"same")])
+    content = bytearray(path.read_bytes())
+    end = content.rindex(b"PK\x05\x06") + place
+    content[end : end + len(change)] = change
+    path.write_bytes(content)
+    [finding] = findings(path)
+    assert message in finding
+
+
+def test_a_comment_and_many_files_are_read(tmp_path: Path) -> None:
+    path = packed(tmp_path / "x.whl", [(f"{number}", b"") for number in range(70_000)], zipfile.ZIP_STORED)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = b"made by hand"
+    with WheelArchive(path) as archive:
+        assert len(archive.files) == 70_000
+
+
+def test_a_file_behind_a_password_is_refused(make_wheel: Make) -> None:
+    path = make_wheel()
+    content = bytearray(path.read_bytes())
+    for place in (6, content.index(b"PK\x01\x02") + 8):
+        content[place] |= 1
+    path.write_bytes(content)
+    for ours in (True, False):
+        assert "is encrypted, password required" in findings(path, ours=ours)[0]
+
+
 def test_names_in_a_wheel_move_no_terminal(make_wheel: Make) -> None:
     [finding, *_] = findings(make_wheel(files={"demo/\x1b[2J\n": b""}))
     assert finding.startswith("demo/\\x1b[2J\\n has a control character")

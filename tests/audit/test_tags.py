@@ -87,6 +87,32 @@ def test_the_tags_inside_are_those_of_the_file_name(make_wheel: Callable[..., Pa
     assert list(check_tags("demo-1.0-py2.py3-none-any.whl", fields(text + "Tag: py2-none-any\n"), {})) == []
 
 
+@pytest.mark.parametrize(
+    ("file_name", "text", "said_of_it"),
+    [
+        ("demo-1.0-7a-py3-none-any.whl", "Build: 7a\n", []),
+        ("demo-1.0-7a-py3-none-any.whl", "", ["has the build number none inside and 7a in its file name"]),
+        ("demo-1.0-py3-none-any.whl", "Build: 7\n", ["has the build number 7 inside and none in its file name"]),
+        ("demo-1.0-07-py3-none-any.whl", "Build: 7\n", ["has the build number 7 inside and 07 in its file name"]),
+    ],
+)
+def test_the_build_number_is_that_of_the_file_name(file_name: str, text: str, said_of_it: list[str]) -> None:
+    assert [str(finding) for finding in check_tags(file_name, fields(f"Tag: py3-none-any\n{text}"), {})] == said_of_it
+
+
+def test_a_pure_wheel_with_compiled_files_is_noted() -> None:
+    tag = "py3-none-linux_x86_64"
+    for text, count in (("true", 1), ("True", 1), ("false", 0)):
+        found = list(check_tags(f"demo-1.0-{tag}.whl", fields(f"Root-Is-Purelib: {text}\nTag: {tag}\n"), {"demo/ext.so": file()}))
+        assert [finding.harmless for finding in found] == [True] * count
+
+
+@pytest.mark.parametrize("tag", ["py3-none", "py3", "", "py3-none-any-more"])
+def test_a_tag_that_is_none_is_told(tag: str) -> None:
+    [finding] = check_tags("demo-1.0-py3-none-any.whl", fields(f"Tag: {tag}\n"), {})
+    assert str(finding).startswith("has tags that cannot be read:")
+
+
 def test_the_floor_is_the_newest_version_that_a_file_needs() -> None:
     files = [file("GLIBC_2.2.5", "GLIBC_2.9"), file("GLIBC_2.17", "GLIBC_ABI_DT_RELR", "GLIBC_PRIVATE", "GLIBCXX_3.4.30")]
     assert glibc_floor(files) == "2.17"

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 _CHUNK = 2**20
 _LOCAL = struct.Struct("<4s5H3L2H")
 """The header before a file: magic, version, flags, method, time, date, checksum, size packed, size, and those of name and extra field."""
+_END = struct.Struct("<4s4H2LH")
+"""The last record: magic, number of this disk and of that of the list, files on this disk and in all, size and place of the list, and
+the size of a comment."""
+_END_MAGIC = b"PK\x05\x06"
+_LONGEST_COMMENT = 2**16
+_IN_EXTRA_SHORT = 0xFFFF
 _LOCAL_MAGIC = b"PK\x03\x04"
 _SIZES_FOLLOW = 8
 """The flag that says that checksum and sizes come behind the file."""
@@ -81,6 +87,7 @@ class WheelArchive:
             self.members = tuple(self._zip.infolist())
             self._check_budget(path.stat().st_size)
             self._check_places()
+            self._check_end(path.stat().st_size)
         except BaseException:
             self._stream.close()
             raise
@@ -140,6 +147,27 @@ class WheelArchive:
                 message = f"is damaged: the two headers of {member.filename} differ"
                 raise AuditError(message)
             end = start + _LOCAL.size + name_size + extra_size + member.compress_size
+
+    def _check_end(self, size: int) -> None:
+        """Check that the list of files is where the archive's last record says, and that nothing follows the record."""
+        self._stream.seek(max(0, size - _END.size - _LONGEST_COMMENT))
+        last = self._stream.read()
+        start = last.rfind(_END_MAGIC)
+        if not 0 <= start <= len(last) - _END.size:
+            message = "is damaged: its last record is cut off"
+            raise AuditError(message)
+        _, *disks, here, count, length, place, comment = _END.unpack_from(last, start)
+        true = [0, 0, len(self.members), len(self.members)]
+        fits = all(told in {other, _IN_EXTRA_SHORT} for told, other in zip([*disks, here, count], true, strict=True))
+        # What does not fit into the record is in another one just before it (zip64), which `zipfile` has read.
+        if fits and _IN_EXTRA not in {length, place} and _IN_EXTRA_SHORT not in {here, count}:
+            fits = place + length == size - len(last) + start
+        if not fits:
+            message = "is damaged: its last record does not tell how many files it has, and where their list is"
+            raise AuditError(message)
+        if start + _END.size + comment != len(last):
+            message = f"has {len(last) - start - _END.size - comment} bytes behind its end, which are no part of a wheel"
+            raise AuditError(message)
 
     def read(self, member: zipfile.ZipInfo) -> bytes:
         """Return the content of a file."""
