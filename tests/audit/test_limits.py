@@ -307,6 +307,9 @@ def test_findings_beyond_measure_are_counted(make_wheel: Make) -> None:
     assert len(said) < 5
     many = make_wheel(files={f"demo/{number}.py": b"" for number in range(800)}, record="")
     assert findings(many)[-1] == "has 302 more findings, which are not shown"
+    noted = look(make_wheel(files={f"demo/{number}.gz": b"\x1f\x8b" for number in range(800)}))
+    assert noted.passed
+    assert str(noted.notes[-1]) == "has 300 more notes, which are not shown"
 
 
 @pytest.mark.parametrize(

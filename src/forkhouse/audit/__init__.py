@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,7 @@ __all__ = [
 ]
 
 _MOST_FINDINGS = 500
-"""More are counted, and not kept."""
+"""More are counted, and not kept; so it is with notes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,29 +86,31 @@ class _Look:
         self._ours = ours
         self._recorded = recorded
         self._facts: WheelFacts | None = None
-        self._findings: dict[Finding, None] = {}
+        self._findings: dict[bool, dict[Finding, None]] = {False: {}, True: {}}
         self._compiled: dict[str, Compiled] = {}
         self._kernels: list[LibraryKernels] = []
         self._bare: list[LibraryKernels] = []
-        self._left_out = 0
+        self._left_out: Counter[bool] = Counter()
 
     def add(self, findings: Iterable[Finding]) -> None:
-        """Keep findings; one that is there already is not kept twice."""
+        """Keep findings, those that are harmless apart; one that is there already is not kept twice."""
         for finding in findings:
-            if len(self._findings) < _MOST_FINDINGS:
-                self._findings[finding] = None
-            elif finding not in self._findings:
-                self._left_out += 1
+            kept = self._findings[finding.harmless]
+            if len(kept) < _MOST_FINDINGS:
+                kept[finding] = None
+            elif finding not in kept:
+                self._left_out[finding.harmless] += 1
 
     def report(self) -> AuditReport:
         """Return what was seen."""
-        if self._left_out:
-            self._findings[Finding(rule=Rule.READABLE, what=f"has {self._left_out} more findings, which are not shown")] = None
+        for harmless, count in self._left_out.items():
+            what = f"has {count} more {'notes' if harmless else 'findings'}, which are not shown"
+            self._findings[harmless][Finding(rule=Rule.READABLE, what=what, harmless=harmless)] = None
         return AuditReport(
             file=self._path.name,
             facts=self._facts,
-            findings=tuple(finding for finding in self._findings if not finding.harmless),
-            notes=tuple(finding for finding in self._findings if finding.harmless),
+            findings=tuple(self._findings[False]),
+            notes=tuple(self._findings[True]),
             glibc=glibc_floor(self._compiled.values()),
             kernels=tuple(self._kernels),
         )
