@@ -34,7 +34,10 @@ def spliced(text: str, splices: Sequence[Splice]) -> str:
     begun = 0
     for start, stop, new in sorted(splices, key=lambda splice: splice[:2]):
         if start < begun:
-            message = "Two matches lie one in the other, so both cannot be changed. Narrow the pattern, or match the outer one alone."
+            message = (
+                "Two matches lie one in the other, or share what separates them, so both cannot be changed at once. Narrow the pattern, match "
+                "the outer one alone, or write an operation for each."
+            )
             raise PatchConflictError(message)
         pieces += [text[begun:start], new]
         begun = stop
@@ -118,6 +121,10 @@ def filled(template: str, node: Node, selector: Selector, text: str, language: s
 
     def captured(variable: re.Match[str]) -> str:
         name = variable[1]
+        if name in node.loose and not _stands_free(indented, *variable.span()):
+            said = " ".join((matched if name == "MATCH" else node.captures[name]).split())
+            message = f"${name} stands for '{said}', of which an operator beside it would take a part. Put brackets around ${name}."
+            raise PatchConflictError(message)
         if name == "MATCH":
             return matched
         # In shell, Meson and CMake a name after a dollar sign may be just that; a pattern is what gives it a meaning.
@@ -130,6 +137,13 @@ def filled(template: str, node: Node, selector: Selector, text: str, language: s
 
     # Captured code keeps the indentation that it has.
     return re.sub(r"\${1,3}([A-Z_][A-Z0-9_]*)\b", captured, indented)
+
+
+def _stands_free(template: str, start: int, end: int) -> bool:
+    """Say whether nothing in a template can bind to a part of what stands at a place: brackets, separators or lines are around it."""
+    before, behind = template[:start].rstrip(" \t"), template[end:].lstrip(" \t")
+    opened = not before or before[-1] in "([{,;:\n" or re.search(r"(?<![=<>!+\-*/%&|^])=$|\breturn$", before) is not None
+    return opened and (not behind or behind[0] in ")]},;:\n\r")
 
 
 def _removal(text: str, node: Node, selector: Selector, language: str) -> list[Splice]:
@@ -177,7 +191,7 @@ def _after(template: str, node: Node, selector: Selector, text: str, language: s
     start, end = node.whole
     spaces = indentation(text, start) if selector.anchor is None else None
     new = filled(template, node, selector, text, language)
-    if node.gone is not None and selector.anchor is None and "\n" not in new:
+    if node.gone is not None and selector.anchor is None and "\n" not in new and "&" not in text[end : node.gone[1]]:
         return end, end, f"; {new}"  # it shares its line with other statements
     stop = line_end(text, end)
     if spaces is not None and is_blank(text[end:stop], language):

@@ -12,6 +12,7 @@ import re
 from bisect import bisect_left
 from dataclasses import dataclass
 from enum import Enum, auto
+from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 from forkhouse.patches.edits import CodeOperation
@@ -29,6 +30,23 @@ SHOWN = 40
 
 _BRANCH = re.compile(r"else|elif|except|finally|case_(?:item|statement)|preproc_el")
 """Kinds of nodes that divide what stands around them."""
+
+
+_OPERATOR = re.compile(
+    r"binary|unary|comparison|boolean|not_operator|conditional|ternary|cast|attribute$|field_expression|subscript|await|power"
+)
+"""Kinds of nodes that bind what is in them."""
+_SHELL = frozenset({"redirected_statement", "pipeline", "list", "negated_command"})
+_COMPOUND = re.compile(
+    r"binary|unary|comparison|boolean|not_operator|conditional|ternary|cast|lambda|assignment|await|closure|if_expression|match_expression"
+    r"|loop_expression|while_expression|for_expression|^block$|unsafe|range|power|update|named_expression|reference|^list$|pipeline|redirected|negated"
+)
+"""Kinds of nodes that need brackets beside an operator."""
+
+
+def needs_brackets(kind: str) -> bool:
+    """Say whether a node of a kind needs brackets beside an operator."""
+    return _COMPOUND.search(kind) is not None
 
 
 class Tree(Protocol):
@@ -159,6 +177,10 @@ class _Proof:
             if (node.start, node.end) not in known and not self._is_new(node) and node.role is not Role.COMMENT:
                 what = f"'{self._said(node, now=True)}' would become something that it is not now"
                 raise UnprovenError(what, text=self.step.after, position=node.start)
+        if _OPERATOR.search(before.kind) or (self.step.language == "bash" and before.kind in _SHELL):
+            self._units(old, now)
+        if self.step.language == "bash":
+            self._background(old, now)
         self._attached(old, now, known)
         self._leads(now, known)
         self._comments(old)
@@ -207,6 +229,45 @@ class _Proof:
             if inside and not (found.start <= start + blank and end - (len(new) - len(new.rstrip())) <= found.end):
                 what = f"'{' '.join(new.split())[:SHOWN]}' would be only in part inside '{self._said(node)}'"
                 raise UnprovenError(what, text=self.step.before, position=first)
+
+    def _units(self, old: Sequence[Tree], now: Sequence[Tree]) -> None:
+        """Hold what comes for an operand, or for a command in a chain, to one that needs no brackets: whatever binds beside it takes it whole."""
+        for node in old:
+            if node.start == node.end or not self.shift.touches(node.start, node.end):
+                continue
+            if self.shift.leaves(self.step.before, node.start, node.end):
+                continue
+            first, last = self.shift.end(node.start), self.shift.start(node.end)
+            new = [each for each in now if each.start < last and each.end > first and each.role is Role.CODE]
+            if new and (len(new) > 1 or _COMPOUND.search(new[0].kind)):
+                said = " ".join(self.step.after[new[0].start : new[-1].end].split())[:SHOWN]
+                what = f"'{said}' comes for '{self._said(node)}' beside what would bind to a part of it alone. Put brackets around it"
+                raise UnprovenError(what, text=self.step.before, position=node.start)
+
+    def _background(self, old: Sequence[Tree], now: Sequence[Tree]) -> None:
+        """Hold each `&` of a shell to the command that it sends to the background."""
+        for sequence, shifted in ((old, True), (now, False)):
+            for command, sign in pairwise(sequence):
+                if sign.kind != "&":
+                    continue
+                if shifted and not self.shift.touches(sign.start, sign.end):
+                    place = next((each for each in range(len(now)) if now[each].start == self.shift.start(sign.start)), 0)
+                    there = now[place - 1] if place else None
+                    same = there is not None and there.start == self.shift.start(command.start)
+                    gone = not self.shift.leaves(self.step.before, command.start, command.end)
+                    if not same and not (gone and there is not None and there.kind == command.kind and self._alone(now, place - 1)):
+                        what = f"'{self._said(command)}' runs in the background, and would not; or something else would"
+                        raise UnprovenError(what, text=self.step.before, position=command.start)
+
+    def _alone(self, now: Sequence[Tree], place: int) -> bool:
+        """Say whether a new node is all that was put in where it stands."""
+        node = now[place]
+        return not any(
+            each is not node
+            and each.role is Role.CODE
+            and any(first <= each.start and each.end <= last for first, last in self.new if first <= node.start < last)
+            for each in now
+        )
 
     def _had_branch(self, old: Sequence[Tree]) -> bool:
         """Say whether one of the nodes that are gone was a branch."""

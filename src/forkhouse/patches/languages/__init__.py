@@ -68,6 +68,8 @@ class Node:
     end: int
     captures: Mapping[str, str] = field(default_factory=dict)
     """Text of the pattern's metavariables."""
+    loose: frozenset[str] = frozenset()
+    """Those of them that need brackets beside an operator; MATCH is the match itself."""
     arguments: Parts | None = None
     items: Parts | None = None
     outer: Span | None = None

@@ -12,7 +12,7 @@ from ast_grep_py import SgRoot
 
 from forkhouse.errors import PatchConflictError
 from forkhouse.patches import guard
-from forkhouse.patches.languages import Layout, Node, Parts, indentation, line_start, masking
+from forkhouse.patches.languages import Layout, Node, Parts, UnprovenError, indentation, is_blank, line_end, line_start, masking
 from forkhouse.patches.languages import text as plain
 
 if TYPE_CHECKING:
@@ -323,6 +323,7 @@ def _node(node: SgNode, language: str, captures: Mapping[str, str], text: str) -
         start=start,
         end=end,
         captures=captures,
+        loose=_loose(node, captures),
         arguments=_arguments(node, grammar),
         items=_items(node, grammar),
         outer=outer,
@@ -331,6 +332,13 @@ def _node(node: SgNode, language: str, captures: Mapping[str, str], text: str) -
         among=_among(node, grammar),
         instead=_instead(target, language),
     )
+
+
+def _loose(node: SgNode, captures: Mapping[str, str]) -> frozenset[str]:
+    """Return the metavariables whose code binds less than an operator beside it may."""
+    found = {name: node.get_match(name) for name in captures}
+    loose = {name for name, each in found.items() if each is not None and guard.needs_brackets(each.kind())}
+    return frozenset(loose | ({"MATCH"} if guard.needs_brackets(node.kind()) else set()))
 
 
 def _arguments(node: SgNode, grammar: Grammar) -> Parts | None:
@@ -594,7 +602,19 @@ def faults(text: str, language: str) -> int:
         root = root_of(text, language)
     except PatchConflictError:
         return own + 1
-    return own + len(_faulty(root))
+    return own + len(_faulty(root)) + (_empty_bodies(root) if language == "bash" else 0)
+
+
+def _empty_bodies(root: SgNode) -> int:
+    """Return how many bodies of a shell hold no command, which the grammar takes and no shell does."""
+    nodes = search(root, {"any": [{"kind": kind} for kind in ("do_group", "compound_statement", "subshell", "else_clause")]})
+    empty = sum(not any(child.is_named() and child.kind() != "comment" for child in node.children()) for node in nodes)
+    for node in search(root, {"any": [{"kind": "if_statement"}, {"kind": "elif_clause"}]}):
+        behind = next((child.range().end.index for child in node.children() if child.kind() == "then"), None)
+        body = [child for child in node.children() if behind is not None and child.range().start.index >= behind and child.is_named()]
+        body = [child for child in body if child.kind() != "comment"]
+        empty += behind is not None and (not body or body[0].kind() in {"elif_clause", "else_clause"})
+    return empty
 
 
 def _faulty(root: SgNode) -> list[SgNode]:
@@ -664,6 +684,19 @@ def prove(step: Step) -> None:
     """Raise UnprovenError unless only what was meant has changed (see `guard`)."""
     before, after = (_Tree(root_of(text, step.language), text, step.language) for text in (step.before, step.after))
     guard.prove(before, after, step, inner_lines)
+    if step.language in {"c", "cpp"}:
+        _prove_directives(step)
+
+
+def _prove_directives(step: Step) -> None:
+    """Raise UnprovenError for a directive that is put behind code on its line, or code that is left behind one."""
+    for first, last in guard.Shift(tuple(sorted(step.splices, key=lambda splice: splice[:2]))).new():
+        new = step.after[first:last]
+        begins = new.lstrip(" \t").startswith("#") and step.after[line_start(step.after, first) : first].strip()
+        ends = new.rpartition("\n")[2].lstrip().startswith("#") and step.after[last : line_end(step.after, last)].strip()
+        if begins or (ends and not is_blank(step.after[last : line_end(step.after, last)], step.language)):
+            what = "a directive of the preprocessor would share its line with code. Replace the whole line"
+            raise UnprovenError(what, text=step.after, position=first)
 
 
 _LITERAL = re.compile(r"string|heredoc|raw_")

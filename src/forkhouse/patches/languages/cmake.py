@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from functools import cache, lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
 from forkhouse.patches import guard
-from forkhouse.patches.languages import Layout, Node, Parts, indentation
+from forkhouse.patches.languages import Layout, Node, Parts, UnprovenError, indentation
 from forkhouse.patches.languages import text as plain
 
 if TYPE_CHECKING:
@@ -198,7 +199,16 @@ class _Tree:
 def prove(step: Step) -> None:
     """Raise UnprovenError unless only what was meant has changed (see `guard`)."""
     before, after = (_source(text) for text in (step.before, step.after))
+    if _shared_lines(after) > _shared_lines(before):
+        what = "two commands would share a line, which CMake does not read"
+        raise UnprovenError(what, text=step.before, position=step.splices[0][0])
     guard.prove(_Tree(before.root, before), _Tree(after.root, after), step, inner_lines)
+
+
+def _shared_lines(source: _Source) -> int:
+    """Return how many commands begin on the line on which another one ends."""
+    commands = [node for node in _walk(source.root) if node.type.endswith("_command") and node.children]
+    return sum(one.end_point.row == other.start_point.row for one, other in pairwise(commands))
 
 
 def inner_lines(text: str, language: str) -> set[int]:  # noqa: ARG001  # the protocol's signature

@@ -152,9 +152,9 @@ def faults(text: str, language: str) -> int:  # noqa: ARG001  # the protocol's s
     try:
         with mlog.no_logging():
             Parser(_readable(text), "meson.build").parse()
-    except (MesonException, RecursionError):
+        return _misshapen(text)
+    except (MesonException, PatchConflictError, RecursionError):
         return 1
-    return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +262,24 @@ def prove(step: Step) -> None:
         raise UnprovenError(what, text=step.before, position=step.splices[0][0])
     _prove_units(step)
     guard.prove(_tree(step.before), _tree(step.after), step, inner_lines)
+
+
+_BINARY = _OPERATORS - {"not", "dash", "in", "dot"} | {"assign", "plusassign", "colon"}
+
+
+def _misshapen(text: str) -> int:
+    """Return how many operators lack an operand, and arguments stand behind keywords: Meson's parser takes the one, and refuses the other late."""
+    tokens = [token for token in _lexed(text) if token.kind != "comment"]
+    found = 0
+    for position, token in enumerate(tokens):
+        behind = tokens[position + 1].kind if position + 1 < len(tokens) else "eol"
+        if token.kind in _BINARY | {"not", "dash", "dot"} and (behind in _BINARY | {"eol", "comma", "dot"} or behind in _CLOSING):
+            found += 1
+        if token.kind == "dot" and (
+            position == 0 or tokens[position - 1].kind in _BINARY | {"eol", "comma", "not", "dash"} | set(_OPENING)
+        ):
+            found += 1
+    return found
 
 
 def inner_lines(text: str, language: str) -> set[int]:  # noqa: ARG001  # the protocol's signature
