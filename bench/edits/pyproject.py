@@ -25,10 +25,12 @@ Lists = dict[tuple[str, ...], list[str]]
 
 def _lists(document: dict[str, Any]) -> Lists:
     project = document.get("project", {})
+    project = project if isinstance(project, dict) else {}
     places: Lists = {}
     if "dependencies" in project:
         places["project", "dependencies"] = project["dependencies"]
-    for extra, items in project.get("optional-dependencies", {}).items():
+    optional = project.get("optional-dependencies", {})
+    for extra, items in optional.items() if isinstance(optional, dict) else ():
         places["project", "optional-dependencies", extra] = items
     if "requires" in document.get("build-system", {}):
         places["build-system", "requires"] = document["build-system"]["requires"]

@@ -152,6 +152,22 @@ def edit_of(language: str, operations: str) -> FileEdit:
             "void m() {\n  switch (a) {\n  case 1:\n    f();\n  default:\n    g();\n  }\n}\n",
             "void m() {\n  switch (a) {\n  case 1:\n    f();\n  default:\n    ;\n  }\n}\n",
         ),
+        # Macros around declarations.
+        (
+            "c",
+            "insert: {before: {function: f}, text: int q;}",
+            "int a;\nF_DEVICE\nint f(void) { return 1; }\n",
+            "int a;\nint q;\nF_DEVICE\nint f(void) { return 1; }\n",
+        ),
+        ("cpp", "remove: {function: k}", "int a;\n__global__\nvoid k(int b) {}\nint c;\n", "int a;\nint c;\n"),
+        ("cpp", "remove: {class: A}", "int a;\nclass A_EXPORT A : public B<int> { int x; };\nint b;\n", "int a;\nint b;\n"),
+        (
+            "c",
+            "remove: {function: f}",
+            "BEGIN_C_DECLS\n\n/** Of f. */\nint f(void) { return 1; }\nEND_C_DECLS\n",
+            "BEGIN_C_DECLS\n\nEND_C_DECLS\n",
+        ),
+        ("python", "replace: {pattern: f($A)}\n  with: 'g(($A) * 2, $A)'", "x = f(1 + 2)\n", "x = g((1 + 2) * 2, 1 + 2)\n"),
         # What says where a value goes is no part of it; a remark stays behind what it is about.
         ("cmake", "item: {of: {assignment: S}, add: c}", 'set(S a b CACHE STRING "x")\n', 'set(S a b c CACHE STRING "x")\n'),
         ("cmake", "item: {of: {assignment: S}, add: c}", "set(S PARENT_SCOPE)\n", "set(S c PARENT_SCOPE)\n"),
@@ -280,6 +296,19 @@ def test_macros_that_no_grammar_knows_hide_no_declaration(language: str, operati
         ("c", "remove: {class: A}", "typedef struct A { int x; } A_t;\nint z;\n", "cannot go alone"),
         ("cmake", "replace: {call: f}\n  with: elseif(Z)", "if(X)\n  f()\nelse()\n  g()\nendif()\n", "would make another branch"),
         ("bash", "replace: {call: f}\n  with: 'a; elif z; then b'", "if x; then f; else g; fi\n", "would make another branch|would be"),
+        # What needs brackets, and who runs in the background.
+        ("python", "replace: {pattern: f($A)}\n  with: g($A * 2)", "x = f(1 + 2)\n", "Put brackets around"),
+        ("c", "wrap: {pattern: a + b}\n  with: -$MATCH", "int x = a + b;\n", "Put brackets around"),
+        ("python", "replace: {call: f}\n  with: a < b", "x = f() < y\n", "Put brackets around"),
+        ("rust", "replace: {call: f}\n  with: 'if a { b } else { c }'", "fn m() { f() + 1 }\n", "Put brackets around"),
+        ("bash", "replace: {call: f}\n  with: g || true", "f > log\n", "Put brackets around"),
+        ("bash", "replace: {call: f}\n  with: 'g; h'", "f &\n", "in the background"),
+        ("bash", "remove: {call: f}\n  count: 2", "if x; then\n  f 1\n  f 2\nfi\n", "no bash any more"),
+        ("cmake", "insert: {after: {call: f}, text: g()}", "f(a) #[[ p\n]]\nh()\n", "two commands would share a line"),
+        ("meson", "remove: {call: f}", "y = f('a').get()\n", "no meson any more"),
+        ("meson", "remove: {call: f}", "y = f('a')\n", "no meson any more"),
+        ("c", 'insert: {after: {call: f}, text: "#ifdef X\\ng();\\n#endif"}', "int m() { f(); h(); }\n", "share its line with code"),
+        ("c", "remove: {function: f}", "int a;\nF_DEVICE\nint f(void) { return 1; }\n", "may belong to it or not"),
         # What guards the code would guard other code.
         ("rust", "insert: {before: {anchor: fn f}, text: 'fn g() {} '}", "/// Of f.\nfn f() {}\n", "'/// Of f.' belongs to 'fn f"),
         ("rust", 'remove: {anchor: "fn f() {}\\n"}', "#[cfg(a)]\nfn f() {}\nfn g() {}\n", r"'#\[cfg\(a\)\]' belongs to 'fn f"),

@@ -155,6 +155,9 @@ def _removal(text: str, node: Node, selector: Selector, language: str) -> list[S
         raise PatchConflictError(message)
     if node.among is not None:
         return layout.removed(text, *node.among, language)
+    if node.doubt:
+        message = f"{selector.said()} cannot be removed: {node.doubt} Remove both by an `anchor`, in the language text."
+        raise PatchConflictError(message)
     start, end = node.whole
     if node.instead:
         return [(start, end, node.instead)]

@@ -76,6 +76,8 @@ class Node:
     """What goes with the match when it is removed: its decorators, attributes and documentation, its semicolon."""
     gone: Span | None = None
     """What goes with it besides, where it shares its line with other statements: what separates it from them."""
+    doubt: str = ""
+    """Why it cannot be told what belongs to it, where that is so: it is not removed then."""
     head: int | None = None
     """Where something goes that is put before it: above comments that stand directly over it."""
     among: tuple[Parts, int] | None = None

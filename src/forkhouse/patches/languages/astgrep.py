@@ -319,6 +319,12 @@ def _node(node: SgNode, language: str, captures: Mapping[str, str], text: str) -
         start = _with_macros(text, start, language)
     outer, target = _outer(node, language, text)
     whole = outer or (start, end)
+    hidden = masking.hidden_above(text, readable(text, language), whole[0]) if target.kind() in _DECLARATIONS | _WITH_MACROS else None
+    over = above(target, whole[0], text)
+    if hidden is not None:
+        over = hidden
+        if masking.is_of_gpus(text[hidden : whole[0]]):
+            outer, hidden = (hidden, whole[1]), None
     return Node(
         start=start,
         end=end,
@@ -328,7 +334,10 @@ def _node(node: SgNode, language: str, captures: Mapping[str, str], text: str) -
         items=_items(node, grammar),
         outer=outer,
         gone=_with_separator(target, whole, language, text),
-        head=above(target, whole[0], text),
+        doubt=f"The macro {text[hidden : whole[0]].split(maxsplit=1)[0]} stands on a line of its own over it, and may belong to it or not."
+        if hidden is not None
+        else "",
+        head=over,
         among=_among(node, grammar),
         instead=_instead(target, language),
     )
@@ -459,6 +468,9 @@ _BODIES = frozenset(
 )
 """Statements of C whose body may be a single statement without braces."""
 _SHELL_BODIES = frozenset({"compound_statement", "do_group", "subshell", "if_statement", "elif_clause", "else_clause"})
+
+
+_WITH_MACROS = frozenset({"linkage_specification", "expression_statement", "type_definition"})
 
 
 def _with_macros(text: str, start: int, language: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -404,6 +405,9 @@ def _item_added(data: Data, document: int, steps: tuple[int, ...], holder: Value
     item = _read_item(data, holder, said)
     key, value = item if holder.kind is Kind.MAPPING and isinstance(item, tuple) else (None, item)
     new = said.replace("\n", flow.newline_at(data.text, holder.end))
+    if holder.style is not Style.FLOW and "\n" in said:
+        under = flow.column(data.text, holder.entries[0].start) + "  "  # as far to the right as what stands behind the dash
+        new = said.replace("\n", flow.newline_at(data.text, holder.end) + under)
     splices = flow.added(data, holder, new) if holder.style is Style.FLOW else [_below(data, holder, f"- {new}")]
     return Change(what="append", document=document, steps=steps, key=key, value=value, splices=tuple(splices))
 
@@ -417,16 +421,25 @@ def _item_replaced(data: Data, place: Place, said: str) -> Change:
     return Change(what="set", document=place.document, steps=place.steps, value=item, splices=tuple(_put(data, place.entry, new)))
 
 
+_UNSURE = re.compile(
+    r"(?i:yes|no|on|off)|[-+]?0[0-7_]+|[-+]?0o[0-7]+|0b[01_]+|[-+]?\d[\d_]*(?::[0-5]?\d)+(?:\.\d*)?|[-+]?\d+_[\d_]*|\d+[eE]\d+"
+)
+"""Plain scalars of YAML whose type the two versions of it do not agree on."""
+
+
 def _read_item(data: Data, holder: Value, said: str) -> object:
     """Return what a reader sees of an item as it is written; of a pair, its key and its value. Raises PatchConflictError."""
     language = data.language
+    if language == "yaml" and _UNSURE.fullmatch(said):
+        message = f"{said} is one value to a reader of YAML 1.1 and another to one of YAML 1.2. Write it in quotes, or as both read it."
+        raise PatchConflictError(message)
     pair = holder.kind is Kind.MAPPING
     sign = "=" if language == "toml" else ":"
     whole = f"{said} {'0' if language == 'toml' else 'null'}" if pair and said.rstrip().endswith(sign) else said
     if language == "toml":
         text = f"value = {{{whole}}}\n" if pair else f"value = [{whole}]\n"
     elif language == "yaml" and not pair and holder.style is Style.BLOCK:
-        text = f"- {whole}\n"
+        text = "- " + whole.replace("\n", "\n  ") + "\n"
     else:
         text = f"{{{whole}}}" if pair else f"[{whole}]"
     try:

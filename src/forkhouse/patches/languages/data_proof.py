@@ -39,6 +39,9 @@ def prove(step: Step) -> None:
             _refuse(what, step.before, _first(step.splices))
     else:
         _prove_frame(before, after, moves, step)
+        _prove_wrap(before, step)
+        if _repeated(after) > _repeated(before):
+            _refuse("a key would stand twice in one mapping, of which readers take one", step.before, _first(step.splices))
     if before.strict and not after.strict:
         what = "the file is strict JSON, and would hold comments or a comma before a bracket"
         _refuse(what, step.before, _first(step.splices))
@@ -46,6 +49,26 @@ def prove(step: Step) -> None:
         _refuse("the byte-order mark would go or come", step.before, 0)
     _prove_line_ends(step)
     _prove_comments(before, after, moves, step)
+
+
+def _repeated(data: Data) -> int:
+    """Return how many keys stand again in their mapping."""
+    count = 0
+    for top in data.documents:
+        for value in values(top):
+            names = [entry.name for entry in value.entries if entry.name is not None and entry.key is not None]
+            count += len(names) - len(set(names))
+    return count
+
+
+def _prove_wrap(before: Data, step: Step) -> None:
+    """Raise UnprovenError where lines of YAML would be wrapped that mean something by where they stand."""
+    operation = step.operation
+    if before.language != "yaml" or not isinstance(operation, CodeOperation) or operation.wrap is None:
+        return
+    for start, end, _ in step.splices:
+        if "\n" in step.before[start:end]:
+            _refuse("what is wrapped has several lines, and would stand too far to the left. Replace the whole of it", step.before, start)
 
 
 def _refuse(what: str, text: str, position: int) -> NoReturn:

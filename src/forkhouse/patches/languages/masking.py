@@ -29,6 +29,13 @@ _KEYWORDS = re.compile(
     r"\b(?:__global__|__device__|__host__|__forceinline__|__noinline__|__shared__|__constant__|__managed__|__grid_constant__)\b"
     r"|\b__launch_bounds__[ \t]*\((?:[^()]|\([^()]*\))*\)"
 )
+_ALWAYS = re.compile(
+    # Between `class` and its name, and around the declarations of a header of C.
+    r"(?<=\bclass )[ \t]*[A-Z][A-Z0-9_]*(?:\([^()\n]*\))?(?=[ \t]+\w+\s*(?:final\s*)?[:{])"
+    r"|(?<=\bstruct )[ \t]*[A-Z][A-Z0-9]*_[A-Z0-9_]*(?:\([^()\n]*\))?(?=[ \t]+\w+\s*(?:final\s*)?[:{])"
+    r"|^[ \t]*(?:\w+_)?(?:BEGIN|END)_\w*(?:DECLS|C)\w*[ \t]*\r?$",
+    re.MULTILINE,
+)
 _MACRO = re.compile(
     r"\b(?:[A-Z][A-Z0-9]*(?:_[A-Z0-9_]*)?|_*[A-Z][A-Z0-9_]*)\b(?:[ \t]*\((?:[^()]|\([^()]*\))*\))?(?=\s*([\w:~*&\[]|\Z|\S))"
 )
@@ -48,15 +55,31 @@ def _outside(text: str) -> str:
 
 def masked(text: str) -> str:
     """Blank out what no grammar of C or C++ knows: CUDA's words and launches; and end definitions of nothing before their blanks."""
-    if "<<<" not in text and "__" not in text and "define" not in text:
-        return text
     text = _EMPTY_DEFINE.sub(lambda match: f"{match[1]}{match[3]}{match[2]}", text)
-    if "<<<" not in text and "__" not in text:
+    if "<<<" not in text and "__" not in text and not _ALWAYS.search(text):
         return text
     code = _outside(text)
     spans = [match.span() for match in _KEYWORDS.finditer(code)]
     spans += [span for match in _LAUNCH.finditer(code) if (span := _launch(code, match.start())) is not None]
+    spans += [match.span() for match in _ALWAYS.finditer(code)]
     return _without(text, spans)
+
+
+def is_of_gpus(piece: str) -> bool:
+    """Say whether a piece of code holds nothing but CUDA's words before a function, which belong to it for sure."""
+    return not _KEYWORDS.sub("", piece).strip()
+
+
+def hidden_above(text: str, readable: str, position: int) -> int | None:
+    """Return where lines begin that stand directly over a place and hold macros alone, which are blank in the readable text; None for none."""
+    first = text.rfind("\n", 0, position) + 1
+    begun = None
+    while first > 0:
+        above = text.rfind("\n", 0, first - 1) + 1
+        if not text[above : first - 1].strip() or readable[above : first - 1].strip():
+            break
+        begun = first = above
+    return begun
 
 
 def _launch(code: str, start: int) -> tuple[int, int] | None:
