@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -19,7 +20,7 @@ from forkhouse.progress import report, showing
 from forkhouse.workspace import find_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from forkhouse.benchmark.results import Layout
     from forkhouse.locking import Finding
@@ -94,6 +95,15 @@ def _plant(workspace: Workspace, sources: Policy, mirror: Path | None, *, offlin
     return open_plant(workspace, access, rocm and rocm.resolve())
 
 
+@contextlib.contextmanager
+def _working(workspace: Workspace, wait: float) -> Iterator[None]:
+    """Show progress, and hold the checkout: no other run writes to it, and no build reads what is half written."""
+    from forkhouse.workspace import exclusive  # noqa: PLC0415  # start-up time
+
+    with showing(), exclusive(workspace, wait=wait):
+        yield
+
+
 @cli.command()
 @_profile
 @_access_options
@@ -117,7 +127,7 @@ def build(
     as_json: bool,
 ) -> None:
     """Build the wheelhouse of a profile from the pinned, patched upstreams."""
-    from forkhouse.freshness import forget, remember, unchanged  # noqa: PLC0415  # start-up time
+    from forkhouse.freshness import forget, inputs, remember, unchanged  # noqa: PLC0415  # start-up time
 
     workspace = _workspace(context)
     chosen = (sources, mirror and mirror.resolve(), rocm and rocm.resolve())
@@ -129,9 +139,9 @@ def build(
             click.echo(json.dumps({**known, "changed": False}, indent=1))
         return
     from forkhouse.pipeline import build_profile, built_state, plan  # noqa: PLC0415  # start-up time
-    from forkhouse.workspace import exclusive  # noqa: PLC0415  # start-up time
 
-    with showing(), exclusive(workspace, wait=wait):
+    with _working(workspace, wait):
+        before = inputs(workspace, chosen)
         plant = _plant(workspace, sources, mirror, offline=offline, rocm=rocm)
         intents = plan(plant, profile)
         for intent in intents:
@@ -151,7 +161,7 @@ def build(
         }
         if not product.missing:
             remember(
-                workspace, profile, chosen, built_state(plant, product, {**answer, "wheels": [{**row, "seconds": 0.0} for row in rows]})
+                workspace, profile, before, built_state(plant, product, {**answer, "wheels": [{**row, "seconds": 0.0} for row in rows]})
             )
     if as_json:
         click.echo(json.dumps(answer, indent=1))
@@ -220,13 +230,12 @@ def lock(
 ) -> None:
     """Check or update upstream.lock and the pylock files beside it."""
     from forkhouse.locking import check, fill_externals, update  # noqa: PLC0415  # start-up time
-    from forkhouse.workspace import exclusive  # noqa: PLC0415  # start-up time
 
     if mode is None or (mode != "update" and target):
         message = "Give --check, --externals, or --update with or without NAME[=VERSION]."
         raise click.UsageError(message)
     workspace = _workspace(context)
-    with showing(), exclusive(workspace, wait=wait):
+    with _working(workspace, wait):
         plant = _plant(workspace, sources, mirror, offline=offline)
         if mode == "check":
             findings = check(plant)
@@ -238,7 +247,8 @@ def lock(
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:
-        _table("Pins", ("pin", "state", "detail"), [[finding.subject, finding.state, finding.detail] for finding in findings])
+        columns = ("pin", "state", "asked", "detail")
+        _table("Pins", columns, [[finding.subject, finding.state, finding.asked, finding.detail] for finding in findings])
     _refuse_wrong(findings)
 
 
@@ -364,10 +374,9 @@ def toolchain(
 ) -> None:
     """Find a HIP toolchain that compiles for the GPU targets, and say what was wrong with the others; where there is none, make one."""
     from forkhouse.errors import ToolchainError  # noqa: PLC0415  # start-up time
-    from forkhouse.workspace import exclusive  # noqa: PLC0415  # start-up time
 
     workspace = _workspace(context)
-    with showing(), exclusive(workspace, wait=wait):
+    with _working(workspace, wait):
         looks = list(_plant(workspace, sources, mirror, offline=offline, rocm=rocm).looks(make=not dry_run))
     rows = [[look.origin, str(look.root or ""), "yes" if look.toolchain else "no", look.reason] for look in looks]
     columns = ("origin", "root", "usable", "reason")
@@ -472,14 +481,15 @@ def explain(context: click.Context, upstream: str, patch: str | None, sources: P
 @patches.command()
 @_upstream
 @_access_options
+@_wait
 @click.pass_context
-def export(context: click.Context, upstream: str, sources: Policy, mirror: Path | None, *, offline: bool) -> None:
+def export(context: click.Context, upstream: str, sources: Policy, mirror: Path | None, wait: float, *, offline: bool) -> None:
     """Write the series as git-format patches to build/export/UPSTREAM, for a reviewer or for `git am`."""
     from forkhouse.workbench import export as export_series  # noqa: PLC0415  # start-up time
     from forkhouse.workbench import open_bench  # noqa: PLC0415  # start-up time
 
     workspace = _workspace(context)
-    with showing():
+    with _working(workspace, wait):
         written = export_series(
             open_bench(_plant(workspace, sources, mirror, offline=offline), upstream), workspace.build / "export" / upstream
         )
@@ -490,13 +500,14 @@ def export(context: click.Context, upstream: str, sources: Policy, mirror: Path 
 @patches.command("apply")
 @_upstream
 @_access_options
+@_wait
 @click.pass_context
-def apply_patches(context: click.Context, upstream: str, sources: Policy, mirror: Path | None, *, offline: bool) -> None:
+def apply_patches(context: click.Context, upstream: str, sources: Policy, mirror: Path | None, wait: float, *, offline: bool) -> None:
     """Write the patched source as files to build/patched/UPSTREAM."""
     from forkhouse.workbench import lay_out, open_bench  # noqa: PLC0415  # start-up time
 
     workspace = _workspace(context)
-    with showing():
+    with _working(workspace, wait):
         lay_out(open_bench(_plant(workspace, sources, mirror, offline=offline), upstream), workspace.build / "patched" / upstream)
     click.echo(f"build/patched/{upstream}")
 
@@ -507,6 +518,7 @@ def apply_patches(context: click.Context, upstream: str, sources: Policy, mirror
 @click.option("--retire", is_flag=True, help="Take patches out of the series that are upstream or have lost their object.")
 @click.option("--dry-run", is_flag=True, help="Say what would be rewritten, and write nothing.")
 @_access_options
+@_wait
 @_json
 @click.pass_context
 def refresh(
@@ -515,6 +527,7 @@ def refresh(
     version: str,
     sources: Policy,
     mirror: Path | None,
+    wait: float,
     *,
     retire: bool,
     dry_run: bool,
@@ -528,7 +541,7 @@ def refresh(
 
     workspace = _workspace(context)
     conflicts = workspace.build / "conflicts" / upstream
-    with showing():
+    with _working(workspace, wait):
         plant = _plant(workspace, sources, mirror, offline=offline)
         bench = open_bench(plant, upstream)
         base, _ = other_base(plant, bench, version)
@@ -553,6 +566,7 @@ def refresh(
 @click.option("--anchor", help="What to replace, as a text that is there once.")
 @click.option("--with", "text", default="", help="What to put there; without it the match is removed.")
 @_access_options
+@_wait
 @click.pass_context
 def new(
     context: click.Context,
@@ -566,6 +580,7 @@ def new(
     text: str,
     sources: Policy,
     mirror: Path | None,
+    wait: float,
     *,
     offline: bool,
 ) -> None:
@@ -576,7 +591,7 @@ def new(
         message = "Give exactly one of --pattern and --anchor."
         raise click.UsageError(message)
     workspace = _workspace(context)
-    with showing():
+    with _working(workspace, wait):
         bench = open_bench(_plant(workspace, sources, mirror, offline=offline), upstream)
         written = begin(
             bench,
@@ -621,10 +636,10 @@ def radar(
     from forkhouse.locking import update  # noqa: PLC0415  # start-up time
     from forkhouse.radar.page import page  # noqa: PLC0415  # start-up time
     from forkhouse.radar.survey import survey, surveyable  # noqa: PLC0415  # start-up time
-    from forkhouse.workspace import exclusive, write_atomic  # noqa: PLC0415  # start-up time
+    from forkhouse.workspace import write_atomic  # noqa: PLC0415  # start-up time
 
     workspace = _workspace(context)
-    with showing(), exclusive(workspace, wait=wait):
+    with _working(workspace, wait):
         plant = _plant(workspace, sources, mirror, offline=offline)
         names = upstreams or ((bump,) if bump else surveyable(plant))
         matrices = [survey(plant, name, before=before, after=after, until=until) for name in names]
@@ -822,10 +837,9 @@ def bench_compare(first: Path, second: Path, html: Path | None, *, as_json: bool
 def bench_pin(context: click.Context, sources: Policy, mirror: Path | None, wait: float, *, offline: bool) -> None:
     """Pin the load generator that pyproject.toml asks for, with all that it needs, in pylock.generator.toml."""
     from forkhouse.benchmark.generator import pin  # noqa: PLC0415  # start-up time
-    from forkhouse.workspace import exclusive  # noqa: PLC0415  # start-up time
 
     workspace = _workspace(context)
-    with showing(), exclusive(workspace, wait=wait):
+    with _working(workspace, wait):
         pins = pin(_plant(workspace, sources, mirror, offline=offline))
     click.echo(f"Pinned {len(pins)} wheels.")
 

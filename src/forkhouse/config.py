@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
-from platformdirs import user_config_path
 from pydantic import Field
 
 from forkhouse.documents import Document, load
 from forkhouse.lock import Name, Url
+from forkhouse.workspace import config_path
 
 
 class Config(Document):
@@ -17,12 +14,6 @@ class Config(Document):
 
     indexes: dict[Name, Url] = Field(default_factory=dict)
     """Addresses (PEP 503 or 691) of the indexes that the lock names by an alias."""
-
-
-def config_path() -> Path:
-    """Return where the configuration is: FORKHOUSE_CONFIG, or `forkhouse/config.yaml` in the user's folder of settings."""
-    chosen = os.environ.get("FORKHOUSE_CONFIG")
-    return Path(chosen) if chosen else user_config_path("forkhouse") / "config.yaml"
 
 
 def read_config() -> Config:

@@ -9,8 +9,8 @@ from packaging.tags import sys_tags
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from forkhouse.closure import Missing
-from forkhouse.config import config_path
 from forkhouse.errors import UnreachableError
+from forkhouse.workspace import config_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -6,6 +6,7 @@ This is the only place where anything is resolved. Building and installing use w
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
 import subprocess
 import sys
@@ -42,6 +43,8 @@ from forkhouse.lock import (
 from forkhouse.pipeline import build_recipes, engine
 from forkhouse.progress import report
 from forkhouse.recipes import Pep517, UpstreamProject
+from forkhouse.sources import recorded
+from forkhouse.sources.asking import ask
 from forkhouse.sources.debian import newest_debian_binaries
 from forkhouse.sources.git import mirror_address, remote_tag
 from forkhouse.sources.releases import offered
@@ -72,39 +75,53 @@ class Finding:
     state: str
     """`ok`, `unresolved`, `unreachable`, `changed` or `wrong`."""
     detail: str
+    asked: str = ""
+    """From when the answer is: `now`, or the time (UTC) at which an earlier run had it; empty where nothing was asked."""
 
 
 def check(plant: Plant) -> list[Finding]:
     """Compare every pin with what can be reached now: files and their hashes, tags, trees before and after patching.
 
-    What cannot be reached is a finding, not an error.
+    What was fetched before answers for nothing but the trees, which follow from a commit or a hash. What cannot be reached is a
+    finding, not an error; it says when an earlier run saw the pin as it is in the lock.
     """
-    findings = []
-    for name, pinned in (*plant.lock.upstreams.items(), *plant.lock.components.items()):
-        for source in pinned.sources:
-            subject = f"{name}: {describe(source)}"
-            if isinstance(source, GitSource) and source.commit is None:
-                findings.append(Finding(subject=subject, state="unresolved", detail="its commit id is not known"))
-                continue
-            try:
-                resolved = _measured(plant, name, pinned, source)
-            except UnreachableError as error:
-                findings.append(Finding(subject=subject, state="unreachable", detail=str(error)))
-                continue
-            except ForkhouseError as error:
-                findings.append(Finding(subject=subject, state="wrong", detail=str(error)))
-                continue
-            recorded = ("tree", "patched_tree") if isinstance(pinned, Upstream) else ("tree",)
-            missing = [field for field in recorded if getattr(source, field) is None]
-            state = "wrong" if missing else "ok"
-            detail = (
-                f"not recorded: {', '.join(missing)}; `forkhouse lock --update {name}` records it" if missing else f"tree {resolved.tree}"
-            )
-            findings.append(Finding(subject=subject, state=state, detail=detail))
+    findings = [
+        _checked(plant, name, pinned, source)
+        for name, pinned in (*plant.lock.upstreams.items(), *plant.lock.components.items())
+        for source in pinned.sources
+    ]
     for closure in (BUILD, *plant.lock.profiles):
         wheels = read_closure(plant.workspace.closure_path(closure))
         findings.append(Finding(subject=f"pylock.{closure}.toml", state="ok", detail=f"{len(wheels)} wheels, each with its hash"))
     return findings
+
+
+def _checked(plant: Plant, name: str, pinned: Pinned, source: Source) -> Finding:
+    def finding(state: str, detail: str, asked: str = "") -> Finding:
+        return Finding(subject=f"{name}: {describe(source)}", state=state, detail=detail, asked=asked)
+
+    if isinstance(source, GitSource) and source.commit is None:
+        return finding("unresolved", "its commit id is not known")
+    before = recorded(name, pinned, source, plant.journal)
+    earlier = dt.datetime.fromtimestamp(before, dt.UTC).strftime("%Y-%m-%d %H:%M UTC") if before is not None else ""
+    try:
+        answered = ask(source, access=plant.access, registry=plant.registry)
+    except UnreachableError as error:
+        seen = "as it was when it was fetched" if earlier else "no earlier run has fetched it"
+        return finding("unreachable", f"{error} ({seen})", earlier)
+    except ForkhouseError as error:
+        return finding("wrong", str(error), "now")
+    try:
+        resolved = _measured(plant, name, pinned, source)
+    except UnreachableError as error:
+        return finding("unreachable", str(error), "now")
+    except ForkhouseError as error:
+        return finding("wrong", str(error), "now")
+    fields = ("tree", "patched_tree") if isinstance(pinned, Upstream) else ("tree",)
+    missing = [field for field in fields if getattr(source, field) is None]
+    if missing:
+        return finding("wrong", f"not recorded: {', '.join(missing)}; `forkhouse lock --update {name}` records it", "now")
+    return finding("ok", f"{answered}; tree {resolved.tree}", "now")
 
 
 def update(plant: Plant, name: str | None, version: str | None) -> list[Finding]:

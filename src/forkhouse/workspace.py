@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from platformdirs import user_cache_path
+from platformdirs import user_cache_path, user_config_path
 
 from forkhouse.errors import BusyError, ForkhouseError, StorageError, UsageError
 
@@ -60,6 +60,12 @@ def find_workspace(start: Path) -> Workspace:
             return Workspace(root=folder, cache=Path(chosen) if chosen else user_cache_path("forkhouse"))
     message = f"No {LOCK_FILE} in {start} or above it. Run this inside a Forkhouse checkout, or name one with --root DIR."
     raise UsageError(message)
+
+
+def config_path() -> Path:
+    """Return where the user's configuration is: FORKHOUSE_CONFIG, or `forkhouse/config.yaml` in the user's folder of settings."""
+    chosen = os.environ.get("FORKHOUSE_CONFIG")
+    return Path(chosen) if chosen else user_config_path("forkhouse") / "config.yaml"
 
 
 _REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
@@ -211,6 +217,13 @@ class Journal:
         except (FileNotFoundError, ValueError):  # an entry that a broken disk left behind is no entry
             return None
         return record
+
+    def when(self, stage: str, key: str) -> float | None:
+        """Return when a stage finished with this key, in seconds since 1970 UTC; None when it has not."""
+        try:
+            return self._path(stage, key).stat().st_mtime
+        except FileNotFoundError:
+            return None
 
     def put(self, stage: str, key: str, record: Mapping[str, object]) -> None:
         """Record that a stage finished."""

@@ -147,6 +147,38 @@ def test_the_lock_is_checked_against_what_can_be_reached(checkout: Checkout) -> 
     shutil.rmtree(checkout.root / "build")
     findings = json.loads(checkout.run("lock", "--check", "--json").stdout)
     assert [finding["state"] for finding in findings][:2] == ["unreachable", "ok"]
+    assert "no earlier run has fetched it" in findings[0]["detail"]
+
+
+def test_the_check_of_the_lock_believes_nothing_that_was_fetched_before(checkout: Checkout) -> None:
+    first = json.loads(checkout.run("lock", "--check", "--json").stdout)
+    assert [finding["asked"] for finding in first] == ["now", "now", "", ""]
+    # Each upstream is in the cache and in the journal; now the tag moves, and the wheel is another under the same name.
+    checkout.commit(readme="Another state.\n")
+    subprocess.run(["git", "-C", str(checkout.upstream), "tag", "--force", "v2.0"], check=True, capture_output=True)
+    wheel = checkout.index / "small_engine-1.0-py3-none-any.whl"
+    whole = wheel.read_bytes()
+    wheel.write_bytes(whole + b"more")
+    result = checkout.run("lock", "--check", "--json", code=12)
+    moved, other, *_ = json.loads(result.stdout)
+    assert (moved["state"], other["state"]) == ("wrong", "wrong")
+    assert "tag v2.0 points at" in moved["detail"]
+    assert "the index now serves one with sha256" in other["detail"]
+    wheel.unlink()
+    shutil.move(checkout.upstream, checkout.upstream.with_name("away"))
+    for options in ((), ("--offline",)):
+        gone = json.loads(checkout.run("lock", "--check", "--json", *options).stdout)
+        assert [finding["state"] for finding in gone[:2]] == ["unreachable", "unreachable"]
+        assert all("as it was when it was fetched" in finding["detail"] and finding["asked"].endswith(" UTC") for finding in gone[:2])
+
+
+def test_a_pin_without_a_tag_is_asked_for_by_its_commit(checkout: Checkout) -> None:
+    checkout.edit("upstream.lock", "        tag: v2.0\n", "        branch: main\n")
+    states = [finding["state"] for finding in json.loads(checkout.run("lock", "--check", "--json").stdout)]
+    assert states == ["ok"] * 4
+    shutil.rmtree(checkout.upstream / ".git")
+    subprocess.run(["git", "init", "--quiet", str(checkout.upstream)], check=True)
+    assert json.loads(checkout.run("lock", "--check", "--json").stdout)[0]["state"] == "unreachable"
 
 
 def test_an_update_without_news_changes_nothing(checkout: Checkout) -> None:

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from filelock import FileLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,3 +85,52 @@ def test_hosts_that_did_not_answer_are_asked_again_after_a_day(built: Checkout) 
     for hours, quick in ((23, True), (25, False)):
         path.write_text(json.dumps({**kept, "asked": time.time() - hours * 3600}), encoding="utf-8")
         assert (QUICK in built.run("build").stderr) is quick
+
+
+def test_a_patch_that_is_edited_while_a_build_runs_is_built_by_the_next_run(checkout: Checkout) -> None:
+    # The build of the transport edits the other upstream's patch, and its own recipe's neighbour, after both were read.
+    patch = checkout.root / "patches/engine/0001-without-cuda.edit.yaml"
+    checkout.edit(
+        "recipes/transport/backend.py",
+        "    version = pathlib",
+        f"    patch = pathlib.Path({str(patch)!r})\n    patch.write_text(patch.read_text().replace('No index', 'Not one index'))\n    version = pathlib",
+    )
+    assert checkout.build()["changed"] is True
+    again = checkout.run("build")
+    assert QUICK not in again.stderr
+    assert QUICK in checkout.run("build").stderr
+
+
+def test_a_recipe_that_is_edited_while_it_is_built_gives_no_wheel(checkout: Checkout) -> None:
+    notes = checkout.root / "recipes/transport/notes"
+    checkout.edit(
+        "recipes/transport/backend.py", "    version = pathlib", f"    pathlib.Path({str(notes)!r}).touch()\n    version = pathlib"
+    )
+    said = checkout.run("build", code=21).stderr
+    assert "were edited while it was built" in said
+    checkout.build()
+
+
+def test_the_time_of_a_patch_that_is_put_back_says_nothing(built: Checkout) -> None:
+    patch = built.root / "patches/engine/0001-without-cuda.edit.yaml"
+    status, text = patch.stat(), patch.read_text(encoding="utf-8")
+    with patch.open("r+", encoding="utf-8") as stream:
+        stream.write(text.replace("No index", "No Index"))
+    os.utime(patch, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert QUICK not in built.run("build").stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("patches", "refresh", "engine", "--on", "1.0"),
+        ("patches", "new", "transport", "--subject", "S", "--description", "D", "--path", "p", "--language", "c", "--anchor", "a"),
+        ("patches", "export", "transport"),
+        ("patches", "apply", "transport"),
+        ("lock", "--update"),
+    ],
+)
+def test_commands_that_write_wait_for_the_checkout(checkout: Checkout, command: tuple[str, ...]) -> None:
+    (checkout.root / "build").mkdir(exist_ok=True)
+    with FileLock(checkout.root / "build/lock"):
+        assert "is working in this checkout" in checkout.run(*command, "--wait", "0", code=30).stderr

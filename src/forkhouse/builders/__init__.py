@@ -187,9 +187,10 @@ class _Made:
 
 def _made(job: _Job, recipe: Recipe, workshop: Workshop) -> _Made:
     """Return the wheel of a job, made now or by an earlier run."""
+    folder = digest_folder(job.folder)
     inputs: list[object] = [
         job.patched.tree,
-        digest_folder(job.folder),
+        folder,
         job.version,
         job.patched.source.epoch,
         job.tools,
@@ -213,6 +214,12 @@ def _made(job: _Job, recipe: Recipe, workshop: Workshop) -> _Made:
         made = _builder(job, workshop).build(job.patched, recipe, work)
         if job.promised is not None:
             _check_name(made, recipe, job.version)
+        if digest_folder(job.folder) != folder:
+            message = (
+                f"The files of the recipe {job.name} were edited while it was built, so nobody knows from which of its states the wheel is. "
+                "It was not kept. Run the same command again."
+            )
+            raise BuildError(message)
         path = _keep(made, workshop.wheels / key)
     sha256 = sha256_file(path)
     workshop.journal.put("build", key, {"file": path.name, "sha256": sha256})

@@ -109,6 +109,15 @@ def acquire(
     raise AssertionError  # candidates() gives at least one
 
 
+def _key(upstream: str, pinned: Pinned, source: Source) -> str:
+    return digest(upstream, pinned.version, source.model_dump(mode="json", exclude={"patched_tree", "why", "paths"}))
+
+
+def recorded(upstream: str, pinned: Pinned, source: Source, journal: Journal) -> float | None:
+    """Return when a source was fetched as the lock has it, in seconds since 1970 UTC; None when it never was in this checkout."""
+    return journal.when("source", _key(upstream, pinned, source))
+
+
 def _acquire_one(
     upstream: str,
     pinned: Pinned,
@@ -120,7 +129,7 @@ def _acquire_one(
     store: ObjectStore,
     journal: Journal,
 ) -> SourceTree:
-    key = digest(upstream, pinned.version, source.model_dump(mode="json", exclude={"patched_tree", "why", "paths"}))
+    key = _key(upstream, pinned, source)
     record = journal.get("source", key)
     if record is None or "pointers" not in record or not store.has(str(record["commit"])):  # without: what an earlier version wrote
         tree, epoch = _import(source, access=access, registry=registry, store=store)

@@ -49,6 +49,29 @@ def fetch_debian_source(source: DebianSource, registry: Registry, *, offline: bo
     if offline:
         message = f"Debian source {source.package} {source.debian_version} is not in the cache and --offline forbids fetching it."
         raise UnreachableError(message)
+    lines = _wanted_lines(source)
+    report().line(source.package, f"fetching Debian source {source.debian_version} with apt")
+    what = f"the source of {source.package} {source.debian_version}"
+    with _view(lines) as view:
+        view.run("update", doing=what)
+        view.run("source", "--download-only", "--only-source", f"{source.package}={source.debian_version}", doing=what)
+        return [_adopt(view.files, registry, pin.file, pin.sha256) for pin in source.files]
+
+
+def offered_source(source: DebianSource) -> dict[str, str]:
+    """Return the sha256 of each file of a Debian source package as apt's lists have them now; nothing is downloaded but the lists.
+
+    Raises UnreachableError (no apt here, version not served).
+    """
+    what = f"the source of {source.package} {source.debian_version}"
+    with _view(_wanted_lines(source)) as view:
+        view.run("update", doing=what)
+        package = f"{source.package}={source.debian_version}"
+        said = view.run("source", "--print-uris", "--download-only", "--only-source", package, doing=what)
+    return {unquote(offer["file"]): offer["sha256"] for offer in _OFFER.finditer(said)}
+
+
+def _wanted_lines(source: DebianSource) -> str:
     if shutil.which("apt-get") is None:
         message = f"Debian source {source.package} needs apt-get, which is not on this machine. Use --sources git, or a Debian machine."
         raise UnreachableError(message)
@@ -56,12 +79,7 @@ def fetch_debian_source(source: DebianSource, registry: Registry, *, offline: bo
     if not lines:
         message = f"Debian source {source.package}: apt has no package lists on this machine, as in many images. Run `apt-get update` once."
         raise UnreachableError(message)
-    report().line(source.package, f"fetching Debian source {source.debian_version} with apt")
-    what = f"the source of {source.package} {source.debian_version}"
-    with _view(lines) as view:
-        view.run("update", doing=what)
-        view.run("source", "--download-only", "--only-source", f"{source.package}={source.debian_version}", doing=what)
-        return [_adopt(view.files, registry, pin.file, pin.sha256) for pin in source.files]
+    return lines
 
 
 def fetch_debian_binaries(pins: Sequence[DebianBinary], registry: Registry, *, offline: bool) -> list[Path]:

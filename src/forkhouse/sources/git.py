@@ -129,6 +129,24 @@ def fetch_commit(source: GitSource, store: ObjectStore, cache: Path, *, mirror: 
     return tree
 
 
+def ask_commit(source: GitSource, address: str, scratch: Path) -> None:
+    """Ask a repository for the pinned tag, or without one for the commit itself, past every mirror of ours.
+
+    `scratch` is an empty folder. Raises UnreachableError when it does not answer, MovedTagError when the tag is elsewhere.
+    """
+    from git import GitCommandError  # noqa: PLC0415  # start-up time
+
+    run_git(scratch, "init", "--bare", "--quiet")
+    if source.tag is not None:
+        _check_tag(source, remote_tag(address, source.tag, scratch))
+        return
+    try:
+        # Where the host can leave them out, neither trees nor files are sent.
+        run_git(scratch, "fetch", "--quiet", "--no-tags", "--depth=1", "--filter=tree:0", address, str(source.commit))
+    except GitCommandError as error:
+        raise UnreachableError(_explain(address, error)) from error
+
+
 def _has(folder: Path, reference: str) -> bool:
     from git import GitCommandError  # noqa: PLC0415  # start-up time
 

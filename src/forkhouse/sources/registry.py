@@ -208,6 +208,31 @@ class Registry:
             raise UnreachableError(message)
         return links[file]
 
+    def served(self, package: str, file: str) -> tuple[str, str]:
+        """Return the sha256 of one file as the indexes have it now, and how it was found: told by the index, or measured.
+
+        Raises UnreachableError when no index has it.
+        """
+        link = self.find(package, file)
+        told = (link.hash_option or {}).get("sha256")
+        return (told[0], "hash told by the index") if told else (self._measured(link, file), "the whole file, as the index tells no hash")
+
+    def measure_archive(self, url: str, file: str, *, mirror: Path | None) -> str:
+        """Return the sha256 of a source archive as `mirror`/archives/`file`, or else `url`, has it now. Raises UnreachableError."""
+        mirrored = mirror / "archives" / file if mirror else None
+        link = Link(mirrored.resolve().as_uri() if mirrored is not None and mirrored.is_file() else url)
+        if link.is_file and not link.file_path.is_file():
+            message = f"{link.file_path} is not there."
+            raise UnreachableError(message)
+        return self._measured(link, file)
+
+    def _measured(self, link: Link, file: str) -> str:
+        temporary = self._download(link, file)
+        try:
+            return sha256_file(temporary)
+        finally:
+            temporary.unlink(missing_ok=True)
+
     def download(self, link: Link) -> tuple[Path, str]:
         """Fetch a file that has no pin yet; return its cached path and its sha256."""
         temporary = self._download(link, link.filename)
