@@ -8,8 +8,8 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import json
+import os
 import subprocess
-import sys
 import tempfile
 import tomllib
 from dataclasses import dataclass, replace
@@ -26,6 +26,7 @@ from forkhouse.builders.wheelfile import Member, write_wheel
 from forkhouse.closure import PinnedWheel, pinned_wheel, pylock_text, read_closure
 from forkhouse.config import read_config
 from forkhouse.documents import dump
+from forkhouse.environments import PIP, without_settings
 from forkhouse.errors import ForkhouseError, HashMismatchError, UnreachableError, UsageError
 from forkhouse.externals import fetched, filled
 from forkhouse.lock import (
@@ -47,6 +48,7 @@ from forkhouse.sources import recorded
 from forkhouse.sources.asking import ask
 from forkhouse.sources.debian import newest_debian_binaries
 from forkhouse.sources.git import mirror_address, remote_tag
+from forkhouse.sources.registry import index_settings
 from forkhouse.sources.releases import offered
 from forkhouse.toolchains import require_packages
 from forkhouse.toolchains.hip import first, look
@@ -381,9 +383,11 @@ def resolve(plant: Plant, requirements: Sequence[str], *, local: dict[str, Path]
         rules = [f"{name} @ {path.as_uri()}" for name, path in local.items()]
         rules += [f"{pin.name}=={pin.version}" for pin in constraints]
         (folder / "constraints.txt").write_text("\n".join(rules) + "\n", encoding="utf-8")
-        command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--only-binary", ":all:"]
+        command = [*PIP, "install", *index_settings().options(), "--dry-run", "--ignore-installed", "--quiet", "--only-binary", ":all:"]
         command += ["--report", str(folder / "report.json"), "--constraint", str(folder / "constraints.txt"), *requirements]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        # Reaching an index needs the user's own proxy and credentials; where pip installs to is none of theirs.
+        variables = without_settings(os.environ)
+        result = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
         if result.returncode != 0:
             message = f"pip finds no set of wheels for {', '.join(requirements)}:\n{result.stderr.strip()[-3000:]}"
             raise UnreachableError(message)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import subprocess
@@ -13,7 +14,8 @@ import pytest
 
 from forkhouse.builders.environment import BuildEnvironment, Needs, Steps, jobs, run_isolated, telling
 from forkhouse.closure import pinned_wheel
-from forkhouse.errors import BuildError, HashMismatchError, ToolchainError
+from forkhouse.environments import install_wheels, make_environment
+from forkhouse.errors import BuildError, HashMismatchError, InstallError, ToolchainError
 from forkhouse.toolchains.hip import HipToolchain
 
 if TYPE_CHECKING:
@@ -75,6 +77,51 @@ def test_an_environment_holds_the_pinned_tools_alone(
     ready = next((tmp_path / "environments").glob("*/ready")).stat().st_mtime_ns
     assert environment.python(Needs()) == python
     assert next((tmp_path / "environments").glob("*/ready")).stat().st_mtime_ns == ready
+
+
+SETTINGS = {
+    "PIP_TARGET": "elsewhere",
+    "PIP_PREFIX": "elsewhere",
+    "PIP_ROOT": "elsewhere",
+    "PIP_USER": "1",
+    "PIP_REQUIRE_VIRTUALENV": "1",
+    "PIP_DRY_RUN": "1",
+    "PIP_CONSTRAINT": "no-such-file",
+    "PIP_NO_BINARY": ":all:",
+    "PYTHONPATH": "elsewhere",
+    "PYTHONHOME": "/nonexistent",
+    "PYTHONPLATLIBDIR": "elsewhere",
+}
+
+
+@pytest.mark.parametrize("name", [*SETTINGS, "pip.conf"])
+def test_no_setting_of_the_users_pip_or_python_enters_an_environment(
+    make_wheel: Callable[..., Path], environment: BuildEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = make_wheel("tool", files={"tool.py": b"ANSWER = 42\n"})
+    pin = pinned_wheel(path.name, hashlib.sha256(path.read_bytes()).hexdigest())
+    cached = tmp_path / "cache/files" / pin.sha256 / pin.file
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(path.read_bytes())
+    if name == "pip.conf":
+        (tmp_path / "pip.conf").write_text("[global]\ntarget = elsewhere\n", encoding="utf-8")
+        monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    else:
+        monkeypatch.setenv(name, SETTINGS[name])
+    monkeypatch.chdir(tmp_path)
+    python = replace(environment, tools=(pin,)).python(Needs())
+    answer = subprocess.run([python, "-I", "-c", "import tool; print(tool.ANSWER)"], env={}, capture_output=True, text=True, check=True)
+    assert answer.stdout == "42\n"
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_an_environment_that_stayed_empty_is_never_ready(make_wheel: Callable[..., Path], tmp_path: Path) -> None:
+    """pip does what it is told and reports success; here it is told to put the wheel elsewhere."""
+    path = make_wheel("tool", files={"tool.py": b""})
+    interpreter = make_environment(tmp_path / "empty")
+    with pytest.raises(InstallError, match=r"pip reported success, and these are not in the environment: tool 1\.0"):
+        install_wheels(interpreter, "--target", str(tmp_path / "elsewhere"), str(path), wheels=[path.name])
+    install_wheels(interpreter, "--no-deps", str(path), wheels=[path.name])
 
 
 def output(python: Path, code: str) -> str:

@@ -181,6 +181,12 @@ def test_a_pin_without_a_tag_is_asked_for_by_its_commit(checkout: Checkout) -> N
     assert json.loads(checkout.run("lock", "--check", "--json").stdout)[0]["state"] == "unreachable"
 
 
+def test_where_the_users_pip_installs_to_says_nothing_to_a_resolver(checkout: Checkout) -> None:
+    environment = {**checkout.environment(), "PIP_REQUIRE_VIRTUALENV": "1", "PIP_TARGET": "elsewhere", "PIP_USER": "1"}
+    result = subprocess.run(checkout.command("lock", "--update", "--json"), env=environment, capture_output=True, text=True, check=False)
+    assert (result.returncode, json.loads(result.stdout)) == (0, []), result.stderr
+
+
 def test_an_update_without_news_changes_nothing(checkout: Checkout) -> None:
     before = {path.name: path.read_bytes() for path in checkout.root.glob("*.*")}
     assert json.loads(checkout.run("lock", "--update", "--json").stdout) == []

@@ -6,16 +6,15 @@ Apart from the stack, because the client has to be the same whatever is measured
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 import tomllib
-import venv
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
 from forkhouse.closure import fetch_all, pylock_text, read_closure
+from forkhouse.environments import install_wheels, make_environment
 from forkhouse.errors import InstallError
 from forkhouse.locking import resolve
 from forkhouse.progress import report
@@ -82,13 +81,12 @@ def _install(workspace: Workspace, registry: Registry) -> Generator:
     paths = fetch_all(pins, registry)
     # Environments of other pins are of no use any more.
     shutil.rmtree(folder.parent, ignore_errors=True)
-    with storage_errors("Making the load generator's environment"):
-        venv.create(folder, symlinks=True, with_pip=False)
-    command = [sys.executable, "-m", "pip", "--isolated", "--python", str(folder / "bin/python"), "install", "--no-index", "--no-deps"]
-    result = subprocess.run([*command, "--quiet", *map(str, paths)], capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        message = f"pip could not install the load generator:\n{result.stderr.strip()[-3000:]}"
-        raise InstallError(message)
+    interpreter = make_environment(folder)
+    try:
+        install_wheels(interpreter, "--no-deps", *map(str, paths), wheels=[pin.file for pin in pins])
+    except InstallError as error:
+        message = f"pip could not install the load generator:\n{error}"
+        raise InstallError(message) from error
     write_atomic(folder / "ready", b"")
     return Generator(program=folder / "bin" / NAME, version=_version(pins))
 

@@ -8,14 +8,14 @@ import shlex
 import shutil
 import subprocess
 import sys
-import venv
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import psutil
 
 from forkhouse.closure import PinnedWheel, fetch_all
-from forkhouse.errors import BuildError
+from forkhouse.environments import install_wheels, make_environment
+from forkhouse.errors import BuildError, InstallError
 from forkhouse.progress import report
 from forkhouse.toolchains import SEARCH_PATH, find_rocm, isolation
 from forkhouse.workspace import digest, write_atomic
@@ -79,13 +79,12 @@ class BuildEnvironment:
             return interpreter
         shutil.rmtree(folder, ignore_errors=True)
         paths = fetch_all(wheels, self.registry)
-        venv.create(folder, symlinks=True, with_pip=False)
-        if paths:
-            command = [sys.executable, "-m", "pip", "--python", str(interpreter), "install", "--no-index", "--no-deps", "--quiet"]
-            result = subprocess.run([*command, *map(str, paths)], capture_output=True, text=True, check=False)
-            if result.returncode != 0:
-                message = f"The build tools could not be installed:\n{result.stderr.strip()}"
-                raise BuildError(message)
+        make_environment(folder)
+        try:
+            install_wheels(interpreter, "--no-deps", *map(str, paths), wheels=[wheel.file for wheel in wheels])
+        except InstallError as error:
+            message = f"The build tools could not be installed: {error}. What they are says pylock.build.toml."
+            raise BuildError(message) from error
         write_atomic(ready, b"")
         return interpreter
 

@@ -7,7 +7,6 @@ import re
 import shlex
 import ssl
 import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,7 +19,8 @@ from unearth.fetchers import Fetcher
 from unearth.fetchers.sync import PyPIClient
 from unearth.link import Link
 
-from forkhouse.errors import HashMismatchError, UnreachableError
+from forkhouse.environments import PIP
+from forkhouse.errors import DocumentError, HashMismatchError, UnreachableError
 from forkhouse.progress import report
 from forkhouse.workspace import sha256_file, storage_errors, sync_folder
 
@@ -41,6 +41,19 @@ class IndexSettings:
     """A bundle of certificate authorities, where pip is told to use one."""
     timeout: float
     """Seconds without an answer after which a request is given up."""
+    proxy: str | None = None
+    client_certificate: str | None = None
+
+    def options(self) -> list[str]:
+        """Return these settings as options of pip: they alone of all the user's settings have a say here."""
+        first, *others = self.indexes or ("",)
+        options = ["--index-url", first] if first else ["--no-index"]
+        options += [word for index in others for word in ("--extra-index-url", index)]
+        options += [word for place in self.find_links for word in ("--find-links", place)]
+        options += [word for host in self.trusted_hosts for word in ("--trusted-host", host)]
+        single = {"--cert": self.certificates, "--proxy": self.proxy, "--client-cert": self.client_certificate}
+        options += [word for option, value in single.items() if value for word in (option, value)]
+        return [*options, "--timeout", f"{self.timeout:g}"]
 
 
 def parse_pip_config(text: str) -> dict[str, str]:
@@ -56,7 +69,10 @@ def parse_pip_config(text: str) -> dict[str, str]:
 
 def index_settings() -> IndexSettings:
     """Return the index settings of the user's pip (files and PIP_* variables)."""
-    result = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
+    result = subprocess.run([*PIP, "config", "list"], capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        message = f"pip cannot read its own settings (`pip config list`):\n{result.stderr.strip()[-2000:]}\nCorrect them."
+        raise DocumentError(message)
     values = parse_pip_config(result.stdout)
     indexes: list[str] = []
     if values.get("no-index", "false").lower() not in {"1", "true", "yes", "on"}:
@@ -68,8 +84,18 @@ def index_settings() -> IndexSettings:
         find_links=tuple(values.get("find-links", "").split()),
         trusted_hosts=tuple(values.get("trusted-host", "").split()),
         certificates=values.get("cert"),
-        timeout=float(values.get("timeout", values.get("default-timeout", "60"))),
+        timeout=_seconds(values.get("timeout", values.get("default-timeout", "60"))),
+        proxy=values.get("proxy"),
+        client_certificate=values.get("client-cert"),
     )
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        message = f"pip's setting `timeout` is '{text}', which is no number of seconds. `pip config list` shows where it is from."
+        raise DocumentError(message) from None
 
 
 def _reason(error: Exception) -> str:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
-import venv
 from typing import TYPE_CHECKING
 
+from forkhouse.environments import install_wheels, make_environment
 from forkhouse.errors import ClosureError, InstallError, UsageError
 from forkhouse.progress import report
 from forkhouse.wheelhouse import verify
@@ -37,7 +35,7 @@ def install_wheelhouse(wheelhouse: Path, into: Path) -> Path:
     report().line("install", f"making {into.name} from {wheelhouse.name}")
     try:
         with storage_errors("Making the virtual environment"):
-            venv.create(into, symlinks=True, with_pip=False)
+            make_environment(into)
         _install(wheelhouse, into / "bin/python")
     except BaseException:
         shutil.rmtree(into, ignore_errors=True)
@@ -67,12 +65,9 @@ def install_onto(wheelhouse: Path, environment: Path) -> Path:
 
 
 def _install(wheelhouse: Path, interpreter: Path, *options: str) -> None:
-    command = [sys.executable, "-m", "pip", "--isolated", "--python", str(interpreter), "install", "--no-index"]
-    command += ["--find-links", str(wheelhouse), "--require-hashes", "--no-compile", "--quiet", *options]
-    command += ["--requirement", str(wheelhouse / "requirements.txt")]
-    # The user's pip settings (indexes, constraints) have no say here: the wheelhouse alone decides.
-    environment = {"PATH": "/usr/bin:/bin", "PIP_CONFIG_FILE": "/dev/null", "LC_ALL": "C.UTF-8"}
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        message = f"pip could not install from the wheelhouse {wheelhouse.name}:\n{result.stderr.strip()[-3000:]}"
-        raise InstallError(message)
+    options += ("--find-links", str(wheelhouse), "--require-hashes", "--no-compile", "--requirement", str(wheelhouse / "requirements.txt"))
+    try:
+        install_wheels(interpreter, *options, wheels=[path.name for path in wheelhouse.glob("*.whl")])
+    except InstallError as error:
+        message = f"pip could not install from the wheelhouse {wheelhouse.name}:\n{error}"
+        raise InstallError(message) from error
