@@ -1,7 +1,7 @@
 # Lays out an installed UCX as a relocatable package, and refuses one that is not what was asked for.
 #
 # Input: INSTALLED (the installed prefix), STAGE (folder to make), PREFIX (that UCX was configured with), PATCHELF,
-# ROCM_RUNTIME_DIRS (separated by colons), FORBIDDEN (a path that no file of the package may contain).
+# ROCM_RUNTIME_DIRS (separated by colons), ROCM_PATH (that it was compiled against), FORBIDDEN (a path that no file of the package may contain).
 
 cmake_minimum_required(VERSION 3.25)
 
@@ -62,7 +62,16 @@ set(libucx_perftest_rocm libamdhip64)
 set(libuct_ib libibverbs)
 set(libuct_rdmacm librdmacm)
 set(libuct_cma libuct)
-foreach(name libuct_rocm libucm_rocm libucx_perftest_rocm libuct_ib libuct_rdmacm libuct_cma)
+set(wanted libuct_rocm libucm_rocm libucx_perftest_rocm libuct_ib libuct_rdmacm libuct_cma)
+# UCX 1.22 has what it does for two vendors' adapters in modules of their own, which libuct_ib was one with before.
+set(libuct_ib_mlx5 libmlx5)
+set(libuct_ib_efa libefa)
+foreach(name libuct_ib_mlx5 libuct_ib_efa)
+  if(EXISTS "${STAGE}/lib/ucx/${name}${suffix}")
+    list(APPEND wanted ${name})
+  endif()
+endforeach()
+foreach(name IN LISTS wanted)
   set(module "${STAGE}/lib/ucx/${name}${suffix}")
   if(NOT EXISTS "${module}")
     message(FATAL_ERROR
@@ -99,6 +108,9 @@ file(GLOB_RECURSE texts "${STAGE}/lib/*.pc")
 foreach(text IN LISTS texts)
   file(READ "${text}" content)
   string(REPLACE "${PREFIX}" "\${pcfiledir}/../.." content "${content}")
+  if(NOT ROCM_PATH STREQUAL "/usr")
+    string(REPLACE "${ROCM_PATH}" "/opt/rocm" content "${content}")
+  endif()
   file(WRITE "${text}" "${content}")
 endforeach()
 file(GLOB_RECURSE texts "${STAGE}/lib/*.cmake")

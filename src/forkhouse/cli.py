@@ -407,7 +407,14 @@ def doctor(context: click.Context, profile: str | None, rocm: Path | None, *, as
         needs = [
             need
             for name in ([profile] if profile else plant.lock.profiles)
-            for need in examine(name, plant.recipes(name), python=plant.lock.python, looks=looks, apt=bool(shutil.which("apt-get")))
+            for need in examine(
+                name,
+                plant.recipes(name),
+                python=plant.lock.python,
+                looks=looks,
+                apt=bool(shutil.which("apt-get")),
+                rocm=plant.find_rocm,
+            )
         ]
     if as_json:
         click.echo(json.dumps([asdict(need) for need in needs], indent=1))

@@ -55,7 +55,9 @@ def install_wheels(interpreter: Path, *options: str, wheels: Collection[str]) ->
         raise InstallError(message)
     wanted = {parse_wheel_filename(wheel)[:2] for wheel in wheels}
     there = {canonicalize_name(found.name): found.version for found in distributions(path=_site_packages(interpreter))}
-    lost = sorted(f"{name} {version}" for name, version in wanted if canonicalize_version(there.get(name, "")) != canonicalize_version(version))
+    lost = sorted(
+        f"{name} {version}" for name, version in wanted if canonicalize_version(there.get(name, "")) != canonicalize_version(version)
+    )
     if lost:
         message = f"pip reported success, and these are not in the environment: {', '.join(lost)}"
         raise InstallError(message)

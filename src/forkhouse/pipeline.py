@@ -27,8 +27,11 @@ from forkhouse.recipes import Recipe, Repack, UpstreamProject, read_recipe
 from forkhouse.sources import Access, acquire, candidates
 from forkhouse.sources.registry import Registry
 from forkhouse.sources.store import ObjectStore
-from forkhouse.toolchains import find_rocm, found_at, missing_packages, require_packages
+from forkhouse.toolchains import found_at, missing_packages, require_packages
+from forkhouse.toolchains.doctor import compiles_for_gpus
 from forkhouse.toolchains.hip import HipToolchain, Look, first, search
+from forkhouse.toolchains.private_root import private_place
+from forkhouse.toolchains.rocm import Rocm, find_rocm
 from forkhouse.toolchains.rust import watched
 from forkhouse.wheelhouse import Wheelhouse, publish
 from forkhouse.workspace import Journal, Workspace, digest_folder
@@ -217,6 +220,12 @@ class Plant:
             self._hip.append(first(self.looks(make=True), self.lock.gpu_targets))
         return self._hip[0]
 
+    def find_rocm(self) -> Rocm:
+        """Return the ROCm that this run compiles against, the private toolchain's where it is the newest. Raises ToolchainError."""
+        pinned = self.lock.hip_toolchain
+        place = private_place(pinned, self.workspace.build / "toolchains") / "usr" if pinned else None
+        return find_rocm(self.rocm, place if place is not None and place.is_dir() else None)
+
     def workshop(self) -> Workshop:
         """Return the place where wheels are built."""
         build = self.workspace.build
@@ -227,6 +236,7 @@ class Plant:
             folder=build / "environments",
             hip=self.hip,
             targets=self.lock.gpu_targets,
+            rocm=self.find_rocm,
         )
         return Workshop(
             store=self.store,
@@ -287,6 +297,9 @@ def build_profile(plant: Plant, name: str, *, system_packages: bool) -> Product:
     """
     recipes = plant.recipes(name)
     require_packages((package for recipe in recipes.values() for package in recipe.system_packages), install=system_packages)
+    if any(compiles_for_gpus(recipe) for recipe in recipes.values()):
+        # Found or made before anything is compiled: what links ROCm is compiled against the newest at hand, and this may be it.
+        plant.hip()
     with report().task(f"profile {name}", total=len(recipes) + 1) as task:
         built, left_out = build_recipes(plant, name, recipes, task, system_packages=system_packages)
         left_out += missing(plant.profile(name).externals, plant.registry, read_config().indexes)
@@ -326,7 +339,7 @@ def built_state(plant: Plant, product: Product, answer: dict[str, Any]) -> Built
     methods = [method for recipe in recipes for method in recipe.builders.values() if isinstance(method, UpstreamProject)]
     tools += [watched(method.cargo.rustc) for method in methods if method.cargo is not None]
     if any(recipe.rocm for recipe in recipes):
-        tools.append(str(find_rocm() / "include/hsa/hsa.h"))
+        tools.append(str(plant.find_rocm().root / "include/hsa/hsa.h"))
     if plant.toolchain is not None:
         tools += [str(plant.toolchain.compiler), str(plant.toolchain.root / "include/hip/hip_version.h")]
     away = any(wheel.patched.source.passed_over for wheel in product.built)

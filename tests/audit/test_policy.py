@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -8,6 +9,10 @@ from forkhouse.audit.policy import Own, read_policy
 from forkhouse.documents import load, parse
 from forkhouse.errors import DocumentError, UsageError
 from forkhouse.lock import Lock
+from tests.audit.conftest import LINUX, compiled, findings, needs_gcc, terms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parent.parent.parent
 CUDA = read_policy("rocm").cuda
@@ -128,3 +133,31 @@ def test_knows_cuda_symbols_by_family(name: str, *, is_cuda: bool) -> None:
 )
 def test_knows_where_cuda_lies(path: str, *, is_cuda: bool) -> None:
     assert CUDA.is_folder(path) is is_cuda
+
+
+@needs_gcc
+def test_ucx_for_rocm_must_have_been_compiled_with_what_new_releases_have(make_wheel: Callable[..., Path], tmp_path: Path) -> None:
+    held = terms("rocm")
+    with_it = compiled(tmp_path, "int hsa_amd_portable_export_dmabuf(void); int code(void) { return hsa_amd_portable_export_dmabuf(); }")
+    without = compiled(tmp_path, "int code(void) { return 1; }")
+    path = "libucx_rocm/lib/ucx/libuct_rocm.so.0"
+
+    def lost(version: str, content: bytes) -> bool:
+        found = findings(make_wheel("libucx-rocm", version, {path: content}, tag=LINUX), held)
+        return any("does not use hsa_amd_portable_export_dmabuf" in finding for finding in found)
+
+    assert lost("1.22.0+rocm.1", without)
+    assert not lost("1.22.0+rocm.1", with_it)
+    assert not lost("1.13.1+rocm.1", without)  # it has no such code, whatever it is compiled against
+
+
+@needs_gcc
+def test_ucx_for_rocm_must_know_the_hip_of_rocm_7(make_wheel: Callable[..., Path], library: Callable[..., bytes]) -> None:
+    held = terms("rocm")
+    path = "libucx_rocm/lib/ucx/libucx_perftest_rocm.so.0"
+
+    def old(soname: str) -> bool:
+        found = findings(make_wheel("libucx-rocm", "1.22.0+rocm.1", {path: library(soname)}, tag=LINUX), held)
+        return any("compiled against a HIP before 7" in finding for finding in found)
+
+    assert [old(f"libamdhip64.so.{number}") for number in (5, 6, 7, 8)] == [True, True, False, False]

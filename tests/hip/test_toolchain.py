@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkhouse.audit.offload import code_objects
-from forkhouse.toolchains.hip import hip_version
+from forkhouse.toolchains.places import hip_version
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -55,7 +55,7 @@ def test_each_gap_has_the_command_that_closes_it(needs: Callable[..., dict[str, 
     assert found["no-tool"].remedy == "apt-get install --yes --no-install-recommends no-tool"
     assert needs(apt=False)["no-tool"].remedy == "install what Debian calls no-tool"
     assert found["ROCm headers"].state == "missing"
-    assert "Debian's libhsa-runtime-dev, or set ROCM_PATH" in found["ROCm headers"].remedy
+    assert "Debian's libhsa-runtime-dev, or give --rocm DIR or ROCM_PATH" in found["ROCm headers"].remedy
 
 
 def test_a_toolchain_that_was_found_is_named_with_its_origin(needs: Callable[..., dict[str, Need]]) -> None:

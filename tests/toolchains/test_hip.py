@@ -13,7 +13,8 @@ from forkhouse.documents import parse
 from forkhouse.errors import HashMismatchError, ToolchainError, UnreachableError, UnsafeArchiveError
 from forkhouse.lock import DebianBinary, HipToolchain, Lock
 from forkhouse.sources.registry import Registry
-from forkhouse.toolchains.hip import Look, first, hip_version, search, toolchain_identity
+from forkhouse.toolchains.hip import Look, first, search, toolchain_identity
+from forkhouse.toolchains.places import hip_version
 from forkhouse.toolchains.private_root import private_place, private_root
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 
 from forkhouse.errors import ToolchainError
 from forkhouse.recipes import SystemPackage
-from forkhouse.toolchains import find_rocm, identify, install_line, missing_packages, require_packages
+from forkhouse.toolchains import identify, install_line, missing_packages, require_packages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,12 +112,3 @@ def test_tools_are_identified_by_what_they_say_and_files_by_their_content(tools:
         "demo-dev": f"sha256:{hashlib.sha256(b'library').hexdigest()}",
         "no-tool": "missing",
     }
-
-
-def test_finds_rocm_where_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ROCM_PATH", str(tmp_path))
-    with pytest.raises(ToolchainError, match=rf"No ROCm found; looked for {tmp_path}/include/hsa/hsa\.h\. Install ROCm"):
-        find_rocm()
-    (tmp_path / "include/hsa").mkdir(parents=True)
-    (tmp_path / "include/hsa/hsa.h").touch()
-    assert find_rocm() == tmp_path

@@ -12,7 +12,7 @@ from forkhouse.audit.folders import check_build_paths, check_compiler_paths
 from forkhouse.audit.gpu import check_bare, check_gpu_code, check_packed, inventory, read_gpu_code, read_gpu_file
 from forkhouse.audit.installable import check_installable, dist_info
 from forkhouse.audit.kernels import KernelInventory, LibraryKernels
-from forkhouse.audit.links import check_complete, check_cuda, check_needed, check_run_paths
+from forkhouse.audit.links import check_complete, check_cuda, check_needed, check_parts, check_run_paths
 from forkhouse.audit.metadata import WheelFacts, check_metadata, read_facts, read_wheel_file, wheel_facts
 from forkhouse.audit.offload import GPU_MACHINE
 from forkhouse.audit.policy import read_policy
@@ -166,6 +166,8 @@ class _Look:
         yield from check_cuda(name, elf, terms.policy)
         yield from check_run_paths(name, elf, terms.policy)
         yield from check_compiler_paths(name, content, terms.policy, distribution)
+        if self._facts is not None:
+            yield from check_parts(name, elf, distribution, self._facts.version)
         code = read_gpu_code(name, elf, distribution, terms.targets, terms.build_paths)
         yield from code.findings
         self._kernels += code.kernels

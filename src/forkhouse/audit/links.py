@@ -7,6 +7,8 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from packaging.version import Version
+
 from forkhouse.audit.kernels import some
 from forkhouse.audit.report import Finding, Rule
 
@@ -87,3 +89,16 @@ def check_complete(distribution: Distribution, compiled: Mapping[str, Compiled],
         for name in found:
             if not any(fnmatchcase(soname, needed) for soname in compiled[name].needed):
                 yield Finding(rule=Rule.COMPLETE, where=name, what=f"does not link {needed}, so it is not what its name says")
+
+
+def check_parts(name: str, elf: Elf, distribution: Distribution, version: str) -> Iterator[Finding]:
+    """Find what a library of a distribution must have been compiled with, from some release on, and was not."""
+    wanted = [part for part in distribution.required_parts if fnmatchcase(name, part.library) and Version(version) >= Version(part.since)]
+    if not wanted:
+        return
+    symbols, needed = {symbol.name for symbol in elf.symbols()}, elf.tags("NEEDED")
+    for part in wanted:
+        if part.symbol is not None and part.symbol not in symbols:
+            yield Finding(rule=Rule.COMPLETE, where=name, what=f"does not use {part.symbol}: {part.why}")
+        if part.link is not None and not any(fnmatchcase(soname, part.link) for soname in needed):
+            yield Finding(rule=Rule.COMPLETE, where=name, what=f"does not link {part.link}: {part.why}")

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field
 
 from forkhouse.documents import Document, load
 from forkhouse.errors import UsageError
+from forkhouse.lock import PackageVersion
 
 _FOLDER = Path(__file__).parent / "policies"
 
@@ -68,12 +69,27 @@ class Cuda(Document):
         return any(_any_of(self.folders).fullmatch(step) for step in path.split("/"))
 
 
+class Part(Document):
+    """What a library must have been compiled with: a build leaves it out without a word where its tools are too old."""
+
+    library: Glob
+    since: PackageVersion
+    """Release of the wheel from which on it can have it."""
+    symbol: str | None = None
+    """Symbol that it must ask for."""
+    link: Glob | None = None
+    """Library that it must need."""
+    why: str
+    """What is lost without it."""
+
+
 class Distribution(Document):
     """What one of our wheels must hold."""
 
     required_files: tuple[Glob, ...] = ()
     required_links: dict[Glob, Glob] = Field(default_factory=dict)
     """Libraries that must be there, each with one that it must need: a build may leave a part out and report success."""
+    required_parts: tuple[Part, ...] = ()
     gpu_code: tuple[Glob, ...] = ()
     """Libraries that must hold kernels for every target asked for."""
     host_only: dict[Glob, str] = Field(default_factory=dict)

@@ -56,7 +56,7 @@ class BuiltWheel:
     patched: PatchedTree
     tools: dict[str, str]
     omits: dict[str, str]
-    """Parts of the upstream that it is without, and what is lost."""
+    """Parts of the upstream that it is without, and what is lost; what the ROCm lacks that it was compiled against among it."""
     seconds: float
     """Wall time of the build in this run; 0 when nothing had to be done."""
     parts: tuple[Part, ...] = ()
@@ -102,6 +102,11 @@ def build_wheel(
     version = recipe.version(patched.source.version)
     tools = identify(recipe.packages(patched.source.source.kind)) | (cargo.identity if cargo else {})
     needs = Needs(rocm=recipe.rocm)
+    lacks: dict[str, str] = {}
+    if recipe.rocm:
+        rocm = workshop.environment.rocm()
+        tools["rocm"] = str(rocm)
+        lacks = rocm.lacks()
     if isinstance(method, UpstreamProject) and method.cargo is not None:
         needs = replace(needs, gigabytes_per_job=method.cargo.gigabytes_per_job)
     native = None
@@ -129,7 +134,7 @@ def build_wheel(
         sha256=made.sha256,
         patched=patched,
         tools=tools,
-        omits=dict(recipe.omits),
+        omits={**recipe.omits, **lacks},
         seconds=made.seconds + (native.seconds if native else 0.0),
         parts=tuple(parts),
         siblings=tuple(siblings),

@@ -17,7 +17,8 @@ from forkhouse.closure import PinnedWheel, fetch_all
 from forkhouse.environments import install_wheels, make_environment
 from forkhouse.errors import BuildError, InstallError
 from forkhouse.progress import report
-from forkhouse.toolchains import SEARCH_PATH, find_rocm, isolation
+from forkhouse.toolchains import SEARCH_PATH, isolation
+from forkhouse.toolchains.rocm import Rocm, find_rocm
 from forkhouse.workspace import digest, write_atomic
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class BuildEnvironment:
     """Finds the HIP toolchain; asked only by builds that need one."""
     targets: tuple[str, ...]
     """GPU targets."""
+    rocm: Callable[[], Rocm] = find_rocm
+    """Finds the ROCm to compile against; asked only by builds that need one."""
 
     def identity(self, needs: Needs) -> dict[str, object]:
         """Return what of the environment decides a build's outcome, for its cache key."""
@@ -65,7 +68,7 @@ class BuildEnvironment:
             "python": sys.version,
             "tools": [wheel.sha256 for wheel in (*self.tools, *needs.wheels)],
             "path": SEARCH_PATH,
-            "rocm": str(find_rocm()) if needs.rocm else None,
+            "rocm": self.rocm().identity if needs.rocm else None,
             "hip": [self.hip().identity, self.targets] if needs.hip else None,
         }
 
@@ -83,7 +86,7 @@ class BuildEnvironment:
         try:
             install_wheels(interpreter, "--no-deps", *map(str, paths), wheels=[wheel.file for wheel in wheels])
         except InstallError as error:
-            message = f"The build tools could not be installed: {error}. What they are says pylock.build.toml."
+            message = f"The build tools could not be installed:\n{error}"
             raise BuildError(message) from error
         write_atomic(ready, b"")
         return interpreter
@@ -106,7 +109,10 @@ class BuildEnvironment:
             **_compiler_cache(),
         }
         if needs.rocm:
-            variables["ROCM_PATH"] = str(find_rocm())
+            rocm = self.rocm()
+            variables["ROCM_PATH"] = str(rocm.root)
+            # Its libraries stand for those of the target. What they need themselves, of a newer C library perhaps, is the target's, too.
+            variables |= {"LDFLAGS": "-Wl,--allow-shlib-undefined"} if rocm.foreign else {}
         if needs.hip:
             toolchain = self.hip()
             variables |= {

@@ -99,18 +99,3 @@ def isolation(*, mounts: bool = False) -> tuple[str, ...]:
         "Install util-linux, or let the container make network namespaces (CAP_SYS_ADMIN, or user namespaces)."
     )
     raise ToolchainError(message)
-
-
-def find_rocm() -> Path:
-    """Return the ROCm root: ROCM_PATH, /opt/rocm, /opt/rocm/core (ROCm 7.14 and later), or /usr (distribution packages).
-
-    Raises ToolchainError when none of them has the HSA headers.
-    """
-    chosen = os.environ.get("ROCM_PATH")
-    roots = [Path(chosen)] if chosen else [Path("/opt/rocm"), Path("/opt/rocm/core"), Path("/usr")]
-    for root in roots:
-        if (root / "include/hsa/hsa.h").is_file():
-            return root
-    looked = ", ".join(str(root / "include/hsa/hsa.h") for root in roots)
-    message = f"No ROCm found; looked for {looked}. Install ROCm, or Debian's libhsa-runtime-dev, or set ROCM_PATH."
-    raise ToolchainError(message)

@@ -12,16 +12,17 @@ from packaging.specifiers import SpecifierSet
 
 from forkhouse.errors import ToolchainError
 from forkhouse.recipes import Pep517, UpstreamProject
-from forkhouse.toolchains import find_rocm, found_at, identify, install_line, isolation
-from forkhouse.toolchains.hip import hip_version
+from forkhouse.toolchains import found_at, identify, install_line, isolation
+from forkhouse.toolchains.rocm import find_rocm
 from forkhouse.toolchains.rust import find_rust
 from forkhouse.toolchains.rust import install_line as rust_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from forkhouse.recipes import Recipe, SystemPackage
     from forkhouse.toolchains.hip import Look
+    from forkhouse.toolchains.rocm import Rocm
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,8 +39,18 @@ class Need:
     """The command that closes the gap, or what will be done about it."""
 
 
-def examine(profile: str, recipes: Mapping[str, Recipe], *, python: str, looks: Iterable[Look], apt: bool) -> Iterator[Need]:
+def examine(
+    profile: str,
+    recipes: Mapping[str, Recipe],
+    *,
+    python: str,
+    looks: Iterable[Look],
+    apt: bool,
+    rocm: Callable[[], Rocm] = find_rocm,
+) -> Iterator[Need]:
     """Yield what a profile needs for its build. `looks` says where a HIP toolchain was looked for, `apt` whether this is a Debian.
+
+    `rocm` finds the ROCm to compile against.
 
     Nothing is installed or made.
     """
@@ -66,7 +77,7 @@ def examine(profile: str, recipes: Mapping[str, Recipe], *, python: str, looks: 
     for wanted, gap in {method.cargo.rustc: gap for method, gap in routes if method.cargo is not None}.items():
         yield _rust(need(f"Rust {wanted}", "ok"), wanted, gap)
     if any(recipe.rocm for recipe in recipes.values()):
-        yield _rocm(need("ROCm headers", "ok"))
+        yield _rocm(need("ROCm headers", "ok"), rocm)
     if any(compiles_for_gpus(recipe) for recipe in recipes.values()):
         looked = list(looks)
         found = next((look for look in looked if look.toolchain is not None), None)
@@ -101,12 +112,12 @@ def _rust(need: Need, wanted: str, gap: str) -> Need:
     return replace(need, where=str(rust.root), version=rust.version)
 
 
-def _rocm(need: Need) -> Need:
+def _rocm(need: Need, find: Callable[[], Rocm]) -> Need:
     try:
-        root = find_rocm()
+        rocm = find()
     except ToolchainError as error:
         return replace(need, state="missing", remedy=str(error))
-    return replace(need, where=str(root), version=hip_version(root) or "")
+    return replace(need, where=f"{rocm.origin}: {rocm.root}", version=rocm.version, remedy=" ".join(rocm.lacks().values()))
 
 
 def _version(package: SystemPackage, where: str | None) -> str:

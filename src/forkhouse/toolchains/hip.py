@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import re
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from forkhouse.audit.offload import code_objects
 from forkhouse.errors import AuditError, ToolchainError
 from forkhouse.progress import report
 from forkhouse.toolchains import SEARCH_PATH
+from forkhouse.toolchains.places import customary, hip_version
 from forkhouse.toolchains.private_root import private_place, private_root
 from forkhouse.workspace import digest, sha256_file
 
@@ -90,7 +89,7 @@ def search(
     A ROCm that the user chose (`chosen`, else ROCM_PATH) is the only place. `folder` is where the private toolchain lies;
     it is made when all else failed, unless `make` is False. Raises as `private_root`.
     """
-    for origin, root in _places(chosen):
+    for origin, root in customary(chosen):
         found = look(origin, root, lock, journal)
         yield found
         if found.toolchain is not None:
@@ -115,21 +114,6 @@ def first(looks: Iterable[Look], targets: Sequence[str]) -> HipToolchain:
         refused.append(f"  - {found.origin}: {found.reason}\n")
     message = f"No HIP toolchain that compiles for {', '.join(targets)}:\n{''.join(refused)}Install ROCm, or give --rocm DIR."
     raise ToolchainError(message)
-
-
-def _places(chosen: Path | None) -> Iterator[tuple[str, Path | None]]:
-    if chosen is not None:
-        yield "--rocm", chosen
-        return
-    if os.environ.get("ROCM_PATH"):
-        yield "ROCM_PATH", Path(os.environ["ROCM_PATH"])
-        return
-    yield "/opt/rocm", Path("/opt/rocm")
-    # ROCm 7.14 moved it there.
-    yield "/opt/rocm/core", Path("/opt/rocm/core")
-    # The distributions rocm-sdk-core and rocm-sdk-devel. The public index has empty packages of these names without this module.
-    found = importlib.util.find_spec("_rocm_sdk_devel")
-    yield "AMD's ROCm wheels", Path(found.submodule_search_locations[0]) if found and found.submodule_search_locations else None
 
 
 def look(origin: str, root: Path | None, lock: Lock, journal: Journal) -> Look:
@@ -174,16 +158,6 @@ def toolchain_identity(root: Path, compiler: Path) -> str:
     parts = ("amdgcn/bitcode/*.bc", "include/hip*/hip*[-_]version.h*", "include/rocprim/*version.h*", "include/thrust/*version.h*")
     pieces.update(found.resolve() for name in parts for found in root.glob(name))
     return digest(sorted((piece.name, sha256_file(piece)) for piece in pieces))
-
-
-def hip_version(root: Path) -> str | None:
-    """Return the version that the HIP headers of a ROCm root say they have, None when there are none."""
-    header = root / "include/hip/hip_version.h"
-    if not header.is_file():
-        return None
-    text = header.read_text(encoding="utf-8", errors="replace")
-    numbers = [re.search(rf"^#define HIP_VERSION_{part}\s+(\d+)", text, re.MULTILINE) for part in ("MAJOR", "MINOR", "PATCH")]
-    return ".".join(number[1] if number else "0" for number in numbers)
 
 
 def probe(toolchain: HipToolchain, targets: Sequence[str]) -> str:
