@@ -615,8 +615,8 @@ def new(
 
 @cli.command()
 @click.argument("upstreams", nargs=-1)
-@click.option("--before", default=3, show_default=True, help="Releases before the pin.")
-@click.option("--after", default=12, show_default=True, help="Releases, or commits of a mirror, after the pin.")
+@click.option("--before", type=click.IntRange(0), default=3, show_default=True, help="Releases before the pin.")
+@click.option("--after", type=click.IntRange(0), default=12, show_default=True, help="Releases, or commits of a mirror, after the pin.")
 @click.option("--until", default="HEAD", show_default=True, help="Revision of a mirror at which the commits end.")
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write the page here instead of build/radar.html.")
 @click.option("--bump", metavar="NAME", help="Pin NAME at the newest candidate on which its whole series is settled.")
@@ -640,32 +640,75 @@ def radar(
     as_json: bool,
 ) -> None:
     """Judge every series on every candidate pin: which patches survive, which are upstream, and what first broke the others."""
-    from forkhouse.locking import update  # noqa: PLC0415  # start-up time
     from forkhouse.radar.page import page  # noqa: PLC0415  # start-up time
-    from forkhouse.radar.survey import survey, surveyable  # noqa: PLC0415  # start-up time
+    from forkhouse.radar.survey import surveyable  # noqa: PLC0415  # start-up time
     from forkhouse.workspace import write_atomic  # noqa: PLC0415  # start-up time
 
     workspace = _workspace(context)
     with _working(workspace, wait):
         plant = _plant(workspace, sources, mirror, offline=offline)
-        names = upstreams or ((bump,) if bump else surveyable(plant))
-        matrices = [survey(plant, name, before=before, after=after, until=until) for name in names]
+        if bump:
+            plant.upstream(bump)
+        names = tuple(dict.fromkeys([*upstreams, *([bump] if bump else [])])) or surveyable(plant)
+        matrices, not_judged = _surveys(plant, names, before=before, after=after, until=until)
         target = html or workspace.build / "radar.html"
         write_atomic(target, page(matrices).encode())
-        findings = []
-        if bump:
-            matrix = next(matrix for matrix in matrices if matrix.upstream == bump)
-            newest = matrix.newest_whole()
-            if newest is not None and newest.label != matrix.pin:
-                findings = update(plant, bump, newest.label)
+        matrix = next((matrix for matrix in matrices if matrix.upstream == bump), None)
+        bumped = _bump(plant, matrix) if matrix else []
     if as_json:
         click.echo(json.dumps([matrix.as_json() for matrix in matrices], indent=1))
         return
     for matrix in matrices:
         _print_matrix(matrix)
+    for name, reason in not_judged.items():
+        click.echo(f"Not judged: {name}: {reason}")
     click.echo(f"The page: {target}")
     if bump:
-        _table("Bump", ("pin", "state", "detail"), [[finding.subject, finding.state, finding.detail] for finding in findings])
+        _table("Bump", ("pin", "state", "detail"), [[finding.subject, finding.state, finding.detail] for finding in bumped])
+
+
+def _surveys(plant: Plant, names: Sequence[str], *, before: int, after: int, until: str) -> tuple[list[Matrix], dict[str, str]]:
+    """Survey upstreams, and name those that cannot be, each with the reason; one that cannot be ends nothing but itself.
+
+    Raises UsageError for a name that the lock does not have, and what surveying raises where nothing at all could be judged.
+    """
+    from forkhouse.errors import UnreachableError, UsageError  # noqa: PLC0415  # start-up time
+    from forkhouse.radar.survey import survey  # noqa: PLC0415  # start-up time
+
+    for name in names:
+        plant.upstream(name)
+    matrices, not_judged = [], {}
+    for name in names:
+        try:
+            matrices.append(survey(plant, name, before=before, after=after, until=until))
+        except (UnreachableError, UsageError) as error:
+            if name == names[-1] and not matrices:
+                raise
+            report().line(name, f"NOT judged: {error}")
+            not_judged[name] = str(error)
+    return matrices, not_judged
+
+
+def _bump(plant: Plant, matrix: Matrix) -> list[Finding]:
+    """Pin the newest release on which a whole series is settled; say which commit is newer and settled, where one is."""
+    from forkhouse.locking import Finding, update  # noqa: PLC0415  # start-up time
+    from forkhouse.radar.survey import newest_release  # noqa: PLC0415  # start-up time
+
+    pinned = plant.upstream(matrix.upstream)
+    found, newest = newest_release(matrix, pinned), matrix.newest_whole()
+    findings = []
+    if newest is not None and (found is None or newest is not found[0]):
+        text = f"the series is settled up to {newest.label}, which is no release"
+        findings.append(Finding(subject=matrix.upstream, state="ok", detail=text))
+    if found is None:
+        return [
+            *findings,
+            Finding(subject=matrix.upstream, state="ok", detail="on no release is the whole series settled; nothing was pinned"),
+        ]
+    _, release = found
+    if release in {pinned.version, matrix.pin}:
+        return [*findings, Finding(subject=matrix.upstream, state="ok", detail=f"stays at {release}")]
+    return findings + update(plant, matrix.upstream, release)
 
 
 def _json_file(_context: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:
@@ -865,6 +908,8 @@ def _print_matrix(matrix: Matrix) -> None:
         broken = matrix.first_break(row)
         rows.append([name, "".join(_LETTERS[cell.verdict] for cell in matrix.cells[row]), broken.label if broken else "never"])
     _table(matrix.upstream, ("patch", "verdicts", "first broken by"), rows)
+    if matrix.beyond:
+        click.echo(f"{matrix.beyond} newer candidates were NOT judged; --after {len(matrix.candidates) + matrix.beyond} judges them, too.")
     whole = matrix.newest_whole()
     click.echo(f"The whole series is settled up to {whole.label}." if whole else "The whole series is settled on no candidate.")
 

@@ -19,7 +19,7 @@ from forkhouse.documents import load
 from forkhouse.errors import DocumentError, ToolchainError, UnreachableError, UsageError
 from forkhouse.externals import missing
 from forkhouse.freshness import Built
-from forkhouse.lock import FORMS, Lock, Profile, describe
+from forkhouse.lock import FORMS, Lock, Profile, Upstream, describe
 from forkhouse.patches import PatchedTree, apply_series
 from forkhouse.patches.series import Patch, read_series
 from forkhouse.progress import Task, report
@@ -98,6 +98,13 @@ class Plant:
             message = f"The lock has no profile '{name}'. It has: {', '.join(self.lock.profiles)}."
             raise UsageError(message)
         return self.lock.profiles[name]
+
+    def upstream(self, name: str) -> Upstream:
+        """Return an upstream of the lock. Raises UsageError, naming those that there are."""
+        if name not in self.lock.upstreams:
+            message = f"The lock has no upstream '{name}'. It has: {', '.join(self.lock.upstreams)}."
+            raise UsageError(message)
+        return self.lock.upstreams[name]
 
     def recipe(self, name: str) -> Recipe:
         """Return a recipe. Raises DocumentError when it is missing or wrong."""

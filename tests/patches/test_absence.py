@@ -315,7 +315,7 @@ class TestKeeping:
         whole = upstream.git("rev-parse", "HEAD")
         HIDDEN[case][0](upstream)
         upstream.commit()
-        candidates = commit_candidates(upstream.folder, "pin", "main", upstream.store, limit=10)
+        candidates = commit_candidates(upstream.folder, "pin", "main", upstream.store, limit=10).candidates
         patches = read_series(upstream.series)
         matrix = scan("up", "git", "pin", candidates, patches, upstream.ladder(), journal=journal, engine="test")
         newest = matrix.newest_whole()

@@ -45,7 +45,7 @@ class History:
 
     def radar(self) -> Matrix:
         store = ObjectStore(self.build / "store.git")
-        candidates = commit_candidates(self.folder, "pin", "main", store, limit=10)
+        candidates = commit_candidates(self.folder, "pin", "main", store, limit=10).candidates
         patches = read_series(self.series)
         pinned = pin(candidates[0].tree, patches, Ladder(store=store, paths={}, pinned={}))
         ladder = Ladder(store=store, paths={}, pinned=pinned)

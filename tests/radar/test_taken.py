@@ -62,7 +62,7 @@ class History:
         return f"{self.git(self.folder, 'rev-parse', 'HEAD').strip()[:12]} {subject}"
 
     def radar(self, *, limit: int = 100) -> Matrix:
-        candidates = commit_candidates(self.folder, "pin", "main", self.store, limit=limit)
+        candidates = commit_candidates(self.folder, "pin", "main", self.store, limit=limit).candidates
         patches = read_series(self.series)
         pinned = pin(candidates[0].tree, patches, Ladder(store=self.store, paths={}, pinned={}))
         ladder = Ladder(store=self.store, paths={}, pinned=pinned)
@@ -113,9 +113,10 @@ def test_the_commit_is_found_in_a_merged_branch_and_between_candidates(history: 
     history.commit("After", after="x = 1\n")
     assert history.radar().brought_by(0) == subject
     assert verdicts(history.radar()) == [Verdict.CLEAN, Verdict.CLEAN, Verdict.UPSTREAMED, Verdict.UPSTREAMED]
-    # The candidate that the merge is lies between the two that are left.
-    assert len(history.radar(limit=1).candidates) == 2
-    assert history.radar(limit=1).brought_by(0) == subject
+    # The nearest come first: the merge is the last that is walked, and what it brings lies beside the way.
+    assert len(history.radar(limit=2).candidates) == 3
+    assert history.radar(limit=2).brought_by(0) == subject
+    assert history.radar(limit=1).brought_by(0) is None
 
 
 def test_what_was_taken_and_changed_since_is_upstreamed_all_the_same(history: History) -> None:

@@ -48,11 +48,13 @@ class Matrix:
     cells: tuple[tuple[Cell, ...], ...]
     taken: Mapping[str, Taken] = field(default_factory=dict)
     """Patches that a commit is, by name."""
+    beyond: int = 0
+    """Newer candidates that there are and that were not judged."""
 
     def survival(self) -> tuple[float, ...]:
         """Return for each candidate the share of patches that are settled there: applied, upstream already, or without an object."""
         return tuple(
-            sum(row[column].verdict in SETTLED for row in self.cells) / len(self.patches) for column in range(len(self.candidates))
+            sum(row[column].verdict in SETTLED for row in self.cells) / max(len(self.patches), 1) for column in range(len(self.candidates))
         )
 
     def first(self, row: int, verdict: Verdict) -> Candidate | None:
@@ -74,12 +76,18 @@ class Matrix:
 
     def newest_whole(self) -> Candidate | None:
         """Return the newest candidate on which no patch is in conflict."""
-        whole = [
+        whole = self.whole()
+        return whole[-1] if whole else None
+
+    def whole(self) -> list[Candidate]:
+        """Return the candidates on which no patch is in conflict, the oldest first."""
+        return [
             candidate
             for column, candidate in enumerate(self.candidates)
-            if all(row[column].verdict in SETTLED for row in self.cells) and any(row[column].verdict in APPLIED for row in self.cells)
+            if not candidate.fork
+            and all(row[column].verdict in SETTLED for row in self.cells)
+            and any(row[column].verdict in APPLIED for row in self.cells)
         ]
-        return whole[-1] if whole else None
 
     def _pin_order(self) -> int:
         return next((candidate.order for candidate in self.candidates if candidate.label == self.pin), -1)
@@ -92,6 +100,7 @@ class Matrix:
             "form": self.form,
             "pin": self.pin,
             "candidates": [asdict(candidate) for candidate in self.candidates],
+            "not-judged": self.beyond,
             "survival": self.survival(),
             "newest-whole": whole.label if whole else None,
             "patches": [
@@ -117,6 +126,7 @@ def scan(
     journal: Journal,
     engine: str,
     taken: Mapping[str, Taken] | None = None,
+    beyond: int = 0,
 ) -> Matrix:
     """Judge a series on every candidate, side by side in processes. What was judged before is not judged again.
 
@@ -155,8 +165,9 @@ def scan(
         pin=pin,
         candidates=tuple(candidates),
         patches=tuple(patch.name for patch in patches),
-        cells=tuple(zip(*columns, strict=True)),
+        cells=tuple(zip(*columns, strict=True)) if columns else (),
         taken=own,
+        beyond=beyond,
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pygit2
 from pygit2.enums import SortMode
@@ -37,6 +38,20 @@ class Candidate:
     tree: str
     commit: str = ""
     """Of a git history: the whole id."""
+    tags: tuple[str, ...] = ()
+    """Of a git history: the tags on it."""
+    fork: bool = False
+    """Of a git history: the last commit that the pin's own branch has in common with it, older than the pin and so never a candidate
+    to pin. What is in conflict there no later commit has broken."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Walk:
+    """What was walked of a history."""
+
+    candidates: tuple[Candidate, ...]
+    beyond: int
+    """Commits after the last candidate that were not walked, as there may be only so many."""
 
 
 def releases(registry: Registry, source: RegistrySource) -> list[Release]:
@@ -62,11 +77,13 @@ def release_candidates(
     return candidates
 
 
-def commit_candidates(mirror: Path, since: str, until: str, store: ObjectStore, *, limit: int) -> list[Candidate]:
-    """Return the commits from `since` to `until` along the first parents, the oldest first, `since` among them.
+def commit_candidates(mirror: Path, since: str, until: str, store: ObjectStore, *, limit: int) -> Walk:
+    """Return the pin `since`, and after it the `limit` commits nearest to it on the way to `until`, the oldest first.
 
-    The mirror's objects are read where they are. Raises UsageError for a revision that the mirror does not have, UnreachableError
-    for a folder that is no repository.
+    The way goes along the first parents of `until`, from the last commit that both have in common: where the pin is on a branch of its
+    own, from where that leaves (which is a candidate, too, marked as the fork). The mirror's objects are read where they are. Raises
+    UsageError for a revision that the mirror does not have or that is older than the pin, UnreachableError for a folder that is no
+    repository or has not enough of the history.
     """
     try:
         repository = pygit2.Repository(str(mirror))
@@ -74,32 +91,54 @@ def commit_candidates(mirror: Path, since: str, until: str, store: ObjectStore, 
         message = f"{mirror} is no git repository: {error}."
         raise UnreachableError(message) from error
     store.borrow(mirror)
-    try:
-        first, last = (repository.revparse_single(revision).peel(pygit2.Commit) for revision in (since, until))
-    except (KeyError, ValueError) as error:
-        message = f"{mirror.name} has no revision {error}. Update the mirror, or name another."
-        raise UsageError(message) from error
+    first, last = (revision_commit(repository, mirror, revision) for revision in (since, until))
+    base = cast("pygit2.Oid | None", repository.merge_base(first.id, last.id))  # None where there is none
+    shallow = " It is a shallow clone: `git fetch --unshallow` there." if repository.is_shallow else ""
+    if base is None:
+        message = f"{mirror.name}: the pin {since} and {until} have no commit in common, so nothing lies between them.{shallow}"
+        raise UnreachableError(message) if shallow else UsageError(message)
+    if base == last.id and last.id != first.id:
+        message = f"{until} is older than the pin {since[:12]}: the pin has it in its history, so nothing after the pin would be judged."
+        raise UsageError(message)
     walker = repository.walk(last.id, SortMode.TOPOLOGICAL)
     walker.simplify_first_parent()
-    commits = []
-    for commit in walker:
-        commits.append(commit)
-        if commit.id == first.id or len(commits) == limit:
-            break
-    if commits[-1].id != first.id:
-        commits.append(first)
-    names = {
-        reference.peel(pygit2.Commit).id: reference.shorthand
-        for reference in repository.references.iterator()
-        if reference.name.startswith("refs/tags/")
-    }
-    return [
-        Candidate(
-            label=names.get(commit.id, label(commit)),
-            order=order,
-            when=commit.commit_time,
-            tree=str(commit.tree_id),
-            commit=str(commit.id),
+    walker.hide(base)
+    try:
+        after = [commit for commit in walker if commit.id != first.id][::-1]
+    except (KeyError, pygit2.GitError) as error:
+        message = (
+            f"{mirror.name} lacks commits between the pin and {until}: {error}.{shallow or ' Mirror it anew with `git clone --mirror`.'}"
         )
-        for order, commit in enumerate(reversed(commits))
-    ]
+        raise UnreachableError(message) from error
+    fork = [] if base == first.id else [repository[base].peel(pygit2.Commit)]
+    tags: dict[pygit2.Oid, list[str]] = {}
+    for reference in repository.references.iterator():
+        if reference.name.startswith("refs/tags/"):
+            with contextlib.suppress(pygit2.GitError, KeyError, ValueError):  # a tag of something that is no commit
+                tags.setdefault(reference.peel(pygit2.Commit).id, []).append(reference.shorthand)
+    chosen = [first, *fork, *after[:limit]]
+    return Walk(
+        candidates=tuple(
+            Candidate(
+                label=next(iter(sorted(tags.get(commit.id, ()))), label(commit)),
+                order=order,
+                when=commit.commit_time,
+                tree=str(commit.tree_id),
+                commit=str(commit.id),
+                tags=tuple(sorted(tags.get(commit.id, ()))),
+                fork=commit in fork,
+            )
+            for order, commit in enumerate(chosen)
+        ),
+        beyond=max(0, len(after) - limit),
+    )
+
+
+def revision_commit(repository: pygit2.Repository, mirror: Path, revision: str) -> pygit2.Commit:
+    """Return the commit that a revision of a mirror means. Raises UsageError when there is none."""
+    try:
+        return repository.revparse_single(revision).peel(pygit2.Commit)
+    except (KeyError, ValueError, pygit2.GitError) as error:
+        reason = f"{error}".strip("'\"") or "nothing of that name"
+        message = f"{mirror.name} has no commit '{revision}' ({reason}). Update the mirror (`git remote update`), or name another."
+        raise UsageError(message) from error

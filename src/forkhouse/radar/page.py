@@ -58,6 +58,8 @@ def page(matrices: Sequence[Matrix]) -> str:
 def _section(matrix: Matrix) -> str:
     whole = matrix.newest_whole()
     newest = f"The whole series is settled up to <b>{escape(whole.label)}</b>." if whole else "The whole series is settled on no candidate."
+    if matrix.beyond:
+        newest += f" {matrix.beyond} newer candidates were not judged."
     rows = []
     for row, name in enumerate(matrix.patches):
         broken = matrix.first_break(row)

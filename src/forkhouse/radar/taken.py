@@ -44,7 +44,7 @@ def taken(candidates: Sequence[Candidate], pinned: Mapping[str, Pinned], store: 
 
     Only the textual form is compared, all of it: a commit that brings more than the patch, or less, is another one.
     """
-    commits = [candidate.commit for candidate in candidates if candidate.commit]
+    commits = [candidate.commit for candidate in candidates if candidate.commit and not candidate.fork]
     if len(commits) < 2:  # noqa: PLR2004  # nothing lies between
         return {}
     first, *_, last = commits
