@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -10,7 +11,7 @@ import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -74,7 +75,35 @@ _wait = click.option("--wait", type=float, default=600, show_default=True, help=
 _profile = click.option("--profile", default="cpu", show_default=True, help="Profile of the lock.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """Commands in which a file that the system refuses, wherever it was met, is an explained failure."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command. Raises UsageError for a path that cannot be used, StorageError for a disk that refuses."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # whoever read our output has gone
+            raise
+        except OSError as error:
+            from forkhouse.errors import UsageError  # noqa: PLC0415  # start-up time
+            from forkhouse.workspace import storage_errors  # noqa: PLC0415  # start-up time
+
+            if error.filename is None or not error.strerror:
+                raise
+            name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
+            with storage_errors(f"Using {name}"):
+                if error.errno in _OF_THE_DISK:
+                    raise
+            shown = name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…"
+            message = f"{shown} cannot be used: {error.strerror}. Look at the path, at what is there, and at who may read and write it."
+            raise UsageError(message) from error
+
+
+_LONGEST = 300
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="forkhouse")
 @click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Checkout to work in, instead of this one.")
 @click.pass_context

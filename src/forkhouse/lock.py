@@ -13,6 +13,7 @@ from packaging.version import InvalidVersion, Version
 from pydantic import AfterValidator, Field, model_validator
 
 from forkhouse.documents import Document
+from forkhouse.errors import UsageError
 
 FORMAT = 1
 """Version of the lock's own format."""
@@ -33,6 +34,15 @@ def _version(text: str) -> str:
         return str(Version(text))
     except InvalidVersion as error:
         raise ValueError(str(error)) from None
+
+
+def parse_version(text: str) -> Version:
+    """Return a version that a user gave. Raises UsageError for what is none (PEP 440)."""
+    try:
+        return Version(text)
+    except InvalidVersion:
+        message = f"'{text}' is no version (PEP 440), such as 1.2 or 1.2.post1."
+        raise UsageError(message) from None
 
 
 def _specifier(text: str) -> str:

@@ -40,6 +40,7 @@ from forkhouse.lock import (
     Source,
     Upstream,
     describe,
+    parse_version,
 )
 from forkhouse.pipeline import build_recipes, engine
 from forkhouse.progress import report
@@ -204,7 +205,7 @@ def _update_toolchain(plant: Plant, old: HipToolchain) -> list[Finding]:
 
 
 def _updated(plant: Plant, name: str, pinned: P, version: str | None, findings: list[Finding]) -> P:
-    wanted = pinned if version is None else pinned.model_copy(update={"version": str(Version(version))})
+    wanted = pinned if version is None else pinned.model_copy(update={"version": str(parse_version(version))})
     sources: list[Source] = []
     for old in pinned.sources:
         subject = f"{name}: {old.kind}"
@@ -266,7 +267,7 @@ def _resolved_tag(plant: Plant, source: GitSource, old_version: str, version: st
 
 
 def _registry_file(plant: Plant, source: RegistrySource, version: str) -> RegistrySource:
-    wanted = Version(version)
+    wanted = parse_version(version)
     file = next((release.file for release in offered(plant.registry.links(source.package), source) if release.version == wanted), None)
     if file is None:
         message = f"No index offers {source.package} {version} as {source.kind} for this machine."

@@ -148,9 +148,10 @@ class Plant:
 
     def patched(self, name: str, recipe: Recipe) -> PatchedTree:
         """Return the patched source tree of a recipe's upstream."""
-        return self.apply(self.acquire(recipe.upstream, self._pinned(name, recipe), recipe.builders))
+        return self.apply(self.acquire(recipe.upstream, self.pinned(name, recipe), recipe.builders))
 
-    def _pinned(self, name: str, recipe: Recipe) -> Pinned:
+    def pinned(self, name: str, recipe: Recipe) -> Pinned:
+        """Return what a recipe builds from. Raises UsageError when the lock does not have it."""
         if recipe.upstream not in self.lock.upstreams:
             message = f"recipes/{name} builds the upstream '{recipe.upstream}', which the lock does not have."
             raise UsageError(message)
@@ -163,7 +164,7 @@ class Plant:
         be had, and as loudly. `system_packages` allows the installation of distribution packages. Raises as `patched` and
         `cargo_kit`, ToolchainError for want of a package.
         """
-        pinned, passed = self._pinned(name, recipe), tuple[str, ...]()
+        pinned, passed = self.pinned(name, recipe), tuple[str, ...]()
         while True:
             source = self.acquire(recipe.upstream, pinned, recipe.builders)
             source = replace(source, passed_over=(*passed, *source.passed_over))
@@ -264,7 +265,10 @@ def engine(package: ModuleType) -> str:
 
 
 def open_plant(workspace: Workspace, access: Access, rocm: Path | None = None) -> Plant:
-    """Read the lock and open the stores. Raises DocumentError for a lock that is wrong."""
+    """Read the lock and open the stores. Raises DocumentError for a lock that is wrong, UsageError where build/ is no folder."""
+    if workspace.build.exists() and not workspace.build.is_dir():
+        message = f"{workspace.build} is a file, and all work is kept in a folder of that name. Move it away."
+        raise UsageError(message)
     return Plant(
         workspace=workspace,
         lock=load(Lock, workspace.lock_path),
@@ -280,7 +284,7 @@ def plan(plant: Plant, profile: str) -> list[Intent]:
     """Return what building a profile will do; reads every document it needs, changes and fetches nothing."""
     intents = []
     for name, recipe in plant.recipes(profile).items():
-        upstream = plant.lock.upstreams[recipe.upstream]
+        upstream = plant.pinned(name, recipe)
         chosen, passed = candidates(recipe.upstream, upstream, recipe.builders, plant.access.policy)
         intents.append(
             Intent(

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 import pygit2
 import yaml
-from packaging.version import Version
 from pygit2.enums import DiffOption
 
 from forkhouse.documents import parse
 from forkhouse.errors import NoEffectError, UsageError
-from forkhouse.lock import SdistSource, Source, WheelSource, describe
+from forkhouse.lock import SdistSource, Source, WheelSource, describe, parse_version
 from forkhouse.patches import textual
 from forkhouse.patches.edits import StructuralEdit
 from forkhouse.patches.ladder import APPLIED, Judgement, Ladder, Verdict, pin
@@ -72,9 +71,7 @@ def open_bench(plant: Plant, upstream: str) -> Bench:
 
     Raises UsageError for an unknown upstream, PatchConflictError when the series does not apply at its own pin.
     """
-    if upstream not in plant.lock.upstreams:
-        message = f"The lock has no upstream '{upstream}'. It has: {', '.join(plant.lock.upstreams)}."
-        raise UsageError(message)
+    plant.upstream(upstream)
     return bench_on(plant, upstream, forms=("git", "sdist", "wheel", "debian-source"))
 
 
@@ -109,7 +106,7 @@ def other_base(plant: Plant, bench: Bench, version: str) -> tuple[str, int]:
     """
     source = bench.source.source
     if isinstance(source, SdistSource | WheelSource):
-        wanted = Version(version)
+        wanted = parse_version(version)
         found = [release for release in releases(plant.registry, source) if release.version == wanted]
         if not found:
             message = f"No index offers {source.package} {version} as {source.kind} for this machine."

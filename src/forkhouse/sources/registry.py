@@ -213,8 +213,9 @@ class Registry:
 
     def links(self, package: str) -> Mapping[str, Link]:
         """Return what the user's indexes offer for a package: file name to link. Raises UnreachableError when nothing."""
+        finder = self._finder
         try:
-            links = {found.link.filename: found.link for found in self._finder.find_all_packages(package, allow_yanked=True)}
+            links = {found.link.filename: found.link for found in finder.find_all_packages(package, allow_yanked=True)}
         except Exception as error:  # the client library lets its transport's exceptions through, which it does not name
             message = f"No index answered for {package}: {_reason(error)}. Check the network and pip's index settings (`pip config list`)."
             raise UnreachableError(message) from error
