@@ -211,6 +211,8 @@ def _announce(intent: Intent) -> None:
     )
     for reason in intent.passed_over:
         report().line(intent.recipe, f"not from {reason}")
+    for archive in intent.archives:
+        report().line(intent.recipe, f"needs an archive that is neither in the cache nor in a mirror: {archive}")
     if intent.missing_packages:
         report().line(intent.recipe, f"missing system packages: {', '.join(intent.missing_packages)}")
 
@@ -475,20 +477,26 @@ def check_patches(
 ) -> None:
     """Say what becomes of each patch on its pin, or on another release: a verdict, and its cause."""
     from forkhouse.errors import PatchConflictError  # noqa: PLC0415  # start-up time
-    from forkhouse.workbench import judge, open_bench  # noqa: PLC0415  # start-up time
+    from forkhouse.workbench import judge, open_benches  # noqa: PLC0415  # start-up time
 
     workspace = _workspace(context)
     rows: list[dict[str, str]] = []
     with showing():
         plant = _plant(workspace, sources, mirror, offline=offline)
-        names = [upstream] if upstream else [path.name for path in sorted((workspace.root / "patches").iterdir()) if path.is_dir()]
-        for name in names:
-            judgements = judge(plant, open_bench(plant, name), version)
-            rows += [{"upstream": name, "patch": each.patch, "verdict": str(each.verdict), "cause": each.cause} for each in judgements]
+        folder = workspace.root / "patches"
+        known = [path.name for path in sorted(folder.iterdir()) if path.is_dir()] if folder.is_dir() else []
+        for name in [upstream] if upstream else known:
+            benches, absent = open_benches(plant, name)
+            for bench in benches:
+                rows += [
+                    {"upstream": name, "form": bench.form, "patch": each.patch, "verdict": str(each.verdict), "cause": each.cause}
+                    for each in judge(plant, bench, version)
+                ]
+            rows += [{"upstream": name, "form": each.form, "patch": "", "verdict": "not judged", "cause": each.reason} for each in absent]
     if as_json:
         click.echo(json.dumps(rows, indent=1))
     else:
-        _table("Patches", ("upstream", "patch", "verdict", "cause"), [list(row.values()) for row in rows])
+        _table("Patches", ("upstream", "form", "patch", "verdict", "cause"), [list(row.values()) for row in rows])
     conflicts = [f"{row['upstream']}/{row['patch']}" for row in rows if row["verdict"] == "conflict"]
     if conflicts:
         message = (
@@ -505,13 +513,16 @@ def check_patches(
 def explain(context: click.Context, upstream: str, patch: str | None, sources: Policy, mirror: Path | None, *, offline: bool) -> None:
     """Print what a patch (by the beginning of its name) changes at the pin, as a diff; without PATCH, the whole series."""
     from forkhouse.workbench import explain as explain_patch  # noqa: PLC0415  # start-up time
-    from forkhouse.workbench import find_patches, open_bench  # noqa: PLC0415  # start-up time
+    from forkhouse.workbench import find_patches, open_benches  # noqa: PLC0415  # start-up time
 
     with showing():
-        bench = open_bench(_plant(_workspace(context), sources, mirror, offline=offline), upstream)
-    for each in find_patches(bench, patch):
-        click.echo(f"# {each.name}: {each.subject}")
-        click.echo(explain_patch(bench, each))
+        benches, absent = open_benches(_plant(_workspace(context), sources, mirror, offline=offline), upstream)
+    for bench, found in find_patches(benches, patch):
+        for each in found:
+            click.echo(f"# {each.name} ({bench.form}): {each.subject}")
+            click.echo(explain_patch(bench, each))
+    for missing in absent:
+        click.echo(f"# Not shown: {missing.form}: {missing.reason}", err=True)
 
 
 @patches.command()
@@ -522,15 +533,18 @@ def explain(context: click.Context, upstream: str, patch: str | None, sources: P
 def export(context: click.Context, upstream: str, sources: Policy, mirror: Path | None, wait: float, *, offline: bool) -> None:
     """Write the series as git-format patches to build/export/UPSTREAM, for a reviewer or for `git am`."""
     from forkhouse.workbench import export as export_series  # noqa: PLC0415  # start-up time
-    from forkhouse.workbench import open_bench  # noqa: PLC0415  # start-up time
+    from forkhouse.workbench import open_benches  # noqa: PLC0415  # start-up time
 
     workspace = _workspace(context)
     with _working(workspace, wait):
-        written = export_series(
-            open_bench(_plant(workspace, sources, mirror, offline=offline), upstream), workspace.build / "export" / upstream
-        )
+        benches, absent = open_benches(_plant(workspace, sources, mirror, offline=offline), upstream)
+        folder = workspace.build / "export" / upstream
+        # Of an upstream in several forms each has a folder of its own: paths and context differ.
+        written = [path for bench in benches for path in export_series(bench, folder if len(benches) == 1 else folder / bench.form)]
     for path in written:
         click.echo(path.relative_to(workspace.root).as_posix())
+    for each in absent:
+        click.echo(f"Not exported: {each.form}: {each.reason}", err=True)
 
 
 @patches.command("apply")
@@ -571,24 +585,40 @@ def refresh(
     as_json: bool,
 ) -> None:
     """Carry a series to another release and rewrite only what must change; conflicts are laid out in build/conflicts/UPSTREAM."""
-    from forkhouse.errors import PatchConflictError  # noqa: PLC0415  # start-up time
-    from forkhouse.workbench import open_bench, other_base  # noqa: PLC0415  # start-up time
+    from forkhouse.errors import PatchConflictError, UnreachableError, UsageError  # noqa: PLC0415  # start-up time
+    from forkhouse.workbench import Absent, open_benches, other_base  # noqa: PLC0415  # start-up time
     from forkhouse.workbench import refresh as refresh_series  # noqa: PLC0415  # start-up time
 
     workspace = _workspace(context)
     conflicts = workspace.build / "conflicts" / upstream
     with _working(workspace, wait):
         plant = _plant(workspace, sources, mirror, offline=offline)
-        bench = open_bench(plant, upstream)
-        base, _ = other_base(plant, bench, version)
+        benches, absent = open_benches(plant, upstream)
+        carried, bases = [], []
+        for number, bench in enumerate(benches):
+            try:
+                bases.append(other_base(plant, bench, version)[0])
+                carried.append(bench)
+            except (UnreachableError, UsageError) as error:
+                if number == len(benches) - 1 and not carried:
+                    raise
+                absent.append(Absent(form=bench.form, reason=str(error)))
         series = workspace.root / "patches" / upstream
-        changes = refresh_series(bench, base, series=series, conflicts=conflicts, retire=retire, dry_run=dry_run)
+        changes = refresh_series(carried, bases, series=series, conflicts=conflicts, retire=retire, dry_run=dry_run)
     if as_json:
         click.echo(json.dumps([asdict(change) for change in changes], indent=1))
     else:
-        _table("Series", ("patch", "verdict", "action"), [[change.patch, change.verdict, change.action] for change in changes])
+        columns = ("form", "patch", "verdict", "action")
+        _table("Series", columns, [[change.form, change.patch, change.verdict, change.action] for change in changes])
+    for each in absent:
+        click.echo(f"Not judged: {each.form}: {each.reason}", err=True)
     if any(change.verdict == "conflict" for change in changes):
-        message = f"Some patches need a person; the files, the intent and the cause of each are in build/conflicts/{upstream}."
+        where = (
+            "without --dry-run, the files, the intent and the cause of each are laid out"
+            if dry_run
+            else "the files, the intent and the cause of each are"
+        )
+        message = f"Some patches need a person; {where} in build/conflicts/{upstream}."
         raise PatchConflictError(message)
 
 
@@ -682,8 +712,7 @@ def radar(
         matrices, not_judged = _surveys(plant, names, before=before, after=after, until=until)
         target = html or workspace.build / "radar.html"
         write_atomic(target, page(matrices).encode())
-        matrix = next((matrix for matrix in matrices if matrix.upstream == bump), None)
-        bumped = _bump(plant, matrix) if matrix else []
+        bumped = _bump(plant, bump, [matrix for matrix in matrices if matrix.upstream == bump]) if bump else []
     if as_json:
         click.echo(json.dumps([matrix.as_json() for matrix in matrices], indent=1))
         return
@@ -706,10 +735,13 @@ def _surveys(plant: Plant, names: Sequence[str], *, before: int, after: int, unt
 
     for name in names:
         plant.upstream(name)
-    matrices, not_judged = [], {}
+    matrices: list[Matrix] = []
+    not_judged: dict[str, str] = {}
     for name in names:
         try:
-            matrices.append(survey(plant, name, before=before, after=after, until=until))
+            found, absent = survey(plant, name, before=before, after=after, until=until)
+            matrices += found
+            not_judged |= {f"{name} ({form})": reason for form, reason in absent.items()}
         except (UnreachableError, UsageError) as error:
             if name == names[-1] and not matrices:
                 raise
@@ -718,26 +750,29 @@ def _surveys(plant: Plant, names: Sequence[str], *, before: int, after: int, unt
     return matrices, not_judged
 
 
-def _bump(plant: Plant, matrix: Matrix) -> list[Finding]:
-    """Pin the newest release on which a whole series is settled; say which commit is newer and settled, where one is."""
-    from forkhouse.locking import Finding, update  # noqa: PLC0415  # start-up time
-    from forkhouse.radar.survey import newest_release  # noqa: PLC0415  # start-up time
+def _bump(plant: Plant, name: str, matrices: Sequence[Matrix]) -> list[Finding]:
+    """Pin the newest release on which a whole series is settled in every form; say which commit is newer and settled, where one is."""
+    from packaging.version import Version  # noqa: PLC0415  # start-up time
 
-    pinned = plant.upstream(matrix.upstream)
-    found, newest = newest_release(matrix, pinned), matrix.newest_whole()
+    from forkhouse.locking import Finding, update  # noqa: PLC0415  # start-up time
+    from forkhouse.radar.survey import settled_releases  # noqa: PLC0415  # start-up time
+
+    def said(text: str) -> Finding:
+        return Finding(subject=name, state="ok", detail=text)
+
+    pinned = plant.upstream(name)
+    settled = [{Version(version): candidate for candidate, version in settled_releases(matrix, pinned)} for matrix in matrices]
+    release = max(set.intersection(*map(set, settled)), default=None) if settled else None
     findings = []
-    if newest is not None and (found is None or newest is not found[0]):
-        text = f"the series is settled up to {newest.label}, which is no release"
-        findings.append(Finding(subject=matrix.upstream, state="ok", detail=text))
-    if found is None:
-        return [
-            *findings,
-            Finding(subject=matrix.upstream, state="ok", detail="on no release is the whole series settled; nothing was pinned"),
-        ]
-    _, release = found
-    if release in {pinned.version, matrix.pin}:
-        return [*findings, Finding(subject=matrix.upstream, state="ok", detail=f"stays at {release}")]
-    return findings + update(plant, matrix.upstream, release)
+    for matrix, found in zip(matrices, settled, strict=True):
+        newest = matrix.newest_whole()
+        if newest is not None and newest not in found.values():
+            findings.append(said(f"{matrix.form}: the series is settled up to {newest.label}, which is no release"))
+    if release is None:
+        return [*findings, said("on no release is the whole series settled in every form; nothing was pinned")]
+    if release <= Version(pinned.version):
+        return [*findings, said(f"stays at {pinned.version}")]
+    return findings + update(plant, name, str(release))
 
 
 def _json_file(_context: click.Context, _parameter: click.Parameter, path: Path | None) -> Path | None:

@@ -29,6 +29,7 @@ from forkhouse.documents import dump
 from forkhouse.environments import PIP, without_settings
 from forkhouse.errors import ForkhouseError, HashMismatchError, UnreachableError, UsageError
 from forkhouse.externals import fetched, filled
+from forkhouse.identity import engine
 from forkhouse.lock import (
     ArchiveSource,
     Component,
@@ -42,7 +43,7 @@ from forkhouse.lock import (
     describe,
     parse_version,
 )
-from forkhouse.pipeline import build_recipes, engine
+from forkhouse.pipeline import build_recipes
 from forkhouse.progress import report
 from forkhouse.recipes import Pep517, UpstreamProject
 from forkhouse.sources import recorded

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import cache
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forkhouse import audit, builders, patches, wheelhouse
@@ -13,32 +11,33 @@ from forkhouse.builders import BuiltWheel, Workshop, build_wheel
 from forkhouse.builders.cargo import cargo_kit
 from forkhouse.builders.components import Part
 from forkhouse.builders.environment import BuildEnvironment
-from forkhouse.closure import Missing, read_closure
+from forkhouse.closure import Missing, fetch_all, read_closure
 from forkhouse.config import read_config
 from forkhouse.documents import load
 from forkhouse.errors import DocumentError, ToolchainError, UnreachableError, UsageError
 from forkhouse.externals import missing
 from forkhouse.freshness import Built
-from forkhouse.lock import FORMS, Lock, Profile, Upstream, describe
+from forkhouse.identity import engine
+from forkhouse.lock import FORMS, ArchiveSource, Lock, Profile, Upstream, describe
 from forkhouse.patches import PatchedTree, apply_series
 from forkhouse.patches.series import Patch, read_series
 from forkhouse.progress import Task, report
-from forkhouse.recipes import Recipe, Repack, UpstreamProject, read_recipe
+from forkhouse.recipes import Pep517, Recipe, Repack, UpstreamProject, read_recipe
 from forkhouse.sources import Access, acquire, candidates
 from forkhouse.sources.registry import Registry
 from forkhouse.sources.store import ObjectStore
-from forkhouse.toolchains import found_at, missing_packages, require_packages
+from forkhouse.toolchains import found_at, isolation, missing_packages, require_packages
 from forkhouse.toolchains.doctor import compiles_for_gpus
 from forkhouse.toolchains.hip import HipToolchain, Look, first, search
 from forkhouse.toolchains.private_root import private_place
 from forkhouse.toolchains.rocm import Rocm, find_rocm
 from forkhouse.toolchains.rust import watched
 from forkhouse.wheelhouse import Wheelhouse, publish
-from forkhouse.workspace import Journal, Workspace, digest_folder
+from forkhouse.workspace import Journal, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
-    from types import ModuleType
+    from pathlib import Path
 
     from forkhouse.builders.cargo import CargoKit
     from forkhouse.lock import Form, Pinned
@@ -63,6 +62,18 @@ class Intent:
     passed_over: tuple[str, ...]
     patches: tuple[str, ...]
     missing_packages: tuple[str, ...]
+    archives: tuple[str, ...]
+    """Source archives of components that are neither in the cache nor in the mirror: they are fetched from their addresses."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """All that a recipe is built from, at hand."""
+
+    patched: PatchedTree
+    cargo: CargoKit | None
+    parts: tuple[Part, ...]
+    """Components that are laid in its tree."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,6 +143,12 @@ class Plant:
             message = f"Recipes of the profile {profile} need each other in a circle: {' -> '.join(reversed(error.args[1]))}."
             raise DocumentError(message) from error
 
+    def forms(self, upstream: str) -> frozenset[Form]:
+        """Return the forms of an upstream that the profiles of the lock build from; every form where none builds it. Raises DocumentError."""
+        names = dict.fromkeys(name for profile in self.lock.profiles.values() for name in profile.recipes)
+        recipes = [recipe for recipe in map(self.recipe, names) if recipe.upstream == upstream]
+        return frozenset(form for recipe in recipes for form in recipe.builders) or frozenset(FORMS)
+
     def series(self, upstream: str) -> tuple[Patch, ...]:
         """Return the patch series of an upstream. Raises SeriesError or DocumentError."""
         if upstream not in self._series:
@@ -192,24 +209,36 @@ class Plant:
         components = [(name, self.lock.components[name]) for name in self.lock.upstreams[upstream].components]
         return [Part(path=pinned.path, source=self.acquire(name, pinned, FORMS)) for name, pinned in components]
 
-    def build(
-        self, name: str, recipe: Recipe, workshop: Workshop, built: Mapping[str, BuiltWheel], *, system_packages: bool = False
-    ) -> BuiltWheel:
-        """Return the wheel of a recipe, built where its inputs have changed; `built` has the wheels of the recipes that it needs.
-
-        Raises as `ready` and `build_wheel`.
-        """
+    def prepare(self, name: str, recipe: Recipe, *, system_packages: bool) -> Prepared:
+        """Fetch and patch all that a recipe is built from. Raises as `ready`, and as `acquire` for a component."""
         patched, kit = self.ready(name, recipe, system_packages=system_packages)
         # What is only packed again is whole already.
         packed = isinstance(recipe.builders[patched.source.source.kind], Repack)
+        return Prepared(patched=patched, cargo=kit, parts=() if packed else tuple(self.parts(recipe.upstream)))
+
+    def build(
+        self,
+        name: str,
+        recipe: Recipe,
+        workshop: Workshop,
+        built: Mapping[str, BuiltWheel],
+        *,
+        system_packages: bool = False,
+        prepared: Prepared | None = None,
+    ) -> BuiltWheel:
+        """Return the wheel of a recipe, built where its inputs have changed; `built` has the wheels of the recipes that it needs.
+
+        What it is built from is fetched now, unless it was `prepared`. Raises as `prepare` and `build_wheel`.
+        """
+        prepared = prepared or self.prepare(name, recipe, system_packages=system_packages)
         return build_wheel(
-            patched,
+            prepared.patched,
             recipe,
             self.workspace.root / "recipes" / name,
             workshop,
-            parts=() if packed else self.parts(recipe.upstream),
+            parts=prepared.parts,
             siblings=[built[needed] for needed in recipe.needs],
-            cargo=kit,
+            cargo=prepared.cargo,
         )
 
     @property
@@ -258,12 +287,6 @@ class Plant:
         )
 
 
-@cache
-def engine(package: ModuleType) -> str:
-    """Return what identifies the code of one of our packages: a change of it makes its old results stale."""
-    return digest_folder(Path(str(package.__file__)).parent)
-
-
 def open_plant(workspace: Workspace, access: Access, rocm: Path | None = None) -> Plant:
     """Read the lock and open the stores. Raises DocumentError for a lock that is wrong, UsageError where build/ is no folder."""
     if workspace.build.exists() and not workspace.build.is_dir():
@@ -281,7 +304,13 @@ def open_plant(workspace: Workspace, access: Access, rocm: Path | None = None) -
 
 
 def plan(plant: Plant, profile: str) -> list[Intent]:
-    """Return what building a profile will do; reads every document it needs, changes and fetches nothing."""
+    """Return what building a profile will do; reads every document it needs, changes and fetches nothing.
+
+    Raises now what would else be found at the end: rules that the audit lacks, pins that contradict each other, a machine that cannot
+    take the network away from builds, archives that --offline forbids to fetch.
+    """
+    _check_documents(plant, profile)
+    isolation()
     intents = []
     for name, recipe in plant.recipes(profile).items():
         upstream = plant.pinned(name, recipe)
@@ -295,9 +324,42 @@ def plan(plant: Plant, profile: str) -> list[Intent]:
                 passed_over=tuple(passed),
                 patches=tuple(patch.name for patch in plant.series(recipe.upstream) if patch.is_for(chosen[0].kind)),
                 missing_packages=tuple(missing_packages(recipe.packages(chosen[0].kind))),
+                archives=() if isinstance(recipe.builders[chosen[0].kind], Repack) else tuple(_archives(plant, upstream)),
             )
         )
+    away = sorted(
+        {archive for intent in intents for archive in intent.archives if intent.recipe not in plant.profile(profile).where_reachable}
+    )
+    if away and plant.access.offline:
+        message = f"Neither in the cache nor in a mirror, and --offline forbids fetching: {', '.join(away)}. Run once without --offline."
+        raise UnreachableError(message)
+    if not any(intent.missing_packages for intent in intents) and any(recipe.rocm for recipe in plant.recipes(profile).values()):
+        plant.find_rocm()
     return intents
+
+
+def _archives(plant: Plant, upstream: Pinned) -> Iterator[str]:
+    """Yield the addresses from which archives of components have to be fetched."""
+    mirror = plant.access.mirror
+    for name in upstream.components if isinstance(upstream, Upstream) else ():
+        for source in plant.lock.components[name].sources:
+            if not isinstance(source, ArchiveSource) or plant.registry.holds(source.file, source.sha256):
+                continue
+            if mirror is None or not (mirror / "archives" / source.file).is_file():
+                yield source.url
+
+
+def _check_documents(plant: Plant, name: str) -> None:
+    """Read every document that a build of a profile ends with, and hold them against each other."""
+    audit.read_policy(name)
+    recipes, profile = plant.recipes(name), plant.profile(name)
+    read_closure(plant.workspace.closure_path("build"))
+    for recipe_name, recipe in recipes.items():
+        if any(isinstance(method, Pep517) and method.native and method.native.requires for method in recipe.builders.values()):
+            read_closure(plant.workspace.closure_path(recipe_name))
+    third_party = read_closure(plant.workspace.closure_path(name))
+    absent = {external.package for external in profile.externals if external.pinned is None}
+    wheelhouse.refuse_contradictions(profile, third_party, [recipe.distribution for recipe in recipes.values()], absent)
 
 
 def build_profile(plant: Plant, name: str, *, system_packages: bool) -> Product:
@@ -312,8 +374,12 @@ def build_profile(plant: Plant, name: str, *, system_packages: bool) -> Product:
         # Found or made before anything is compiled: what links ROCm is compiled against the newest at hand, and this may be it.
         plant.hip()
     with report().task(f"profile {name}", total=len(recipes) + 1) as task:
+        lacking = list(missing(plant.profile(name).externals, plant.registry, read_config().indexes))
+        away = {each.name for each in lacking} | {recipes[each].distribution for each in plant.profile(name).where_reachable}
+        pins = read_closure(plant.workspace.closure_path(name))
+        fetch_all([pin for pin in pins if pin.name not in away and not plant.registry.holds(pin.file, pin.sha256)], plant.registry)
         built, left_out = build_recipes(plant, name, recipes, task, system_packages=system_packages)
-        left_out += missing(plant.profile(name).externals, plant.registry, read_config().indexes)
+        left_out += lacking
         house = _publish(plant, name, built, left_out)
     return Product(wheelhouse=house, built=tuple(built), missing=tuple(left_out))
 
@@ -327,16 +393,24 @@ def build_recipes(
     Raises as `Plant.build`.
     """
     workshop = plant.workshop()
-    built: dict[str, BuiltWheel] = {}
+    prepared: dict[str, Prepared] = {}
     left_out: list[Missing] = []
+    # Whatever cannot be had shows before the first compiler runs, which may take an hour.
     for recipe_name, recipe in recipes.items():
         try:
-            built[recipe_name] = plant.build(recipe_name, recipe, workshop, built, system_packages=system_packages)
+            if lost := [needed for needed in recipe.needs if needed not in prepared]:
+                message = f"it is built against {', '.join(lost)}, which could not be had"
+                raise UnreachableError(message)
+            prepared[recipe_name] = plant.prepare(recipe_name, recipe, system_packages=system_packages)
         except NOT_HERE as error:
             if recipe_name not in plant.profile(name).where_reachable:
                 raise
             report().line(recipe_name, f"LEFT OUT: {error}")
             left_out.append(_left_out(plant, recipe, error))
+            task.advance(1)
+    built: dict[str, BuiltWheel] = {}
+    for recipe_name, ready in prepared.items():
+        built[recipe_name] = plant.build(recipe_name, recipes[recipe_name], workshop, built, prepared=ready)
         task.advance(1)
     return list(built.values()), left_out
 

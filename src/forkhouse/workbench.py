@@ -6,27 +6,30 @@ import re
 import shutil
 from dataclasses import dataclass, replace
 from email.utils import formatdate
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 import pygit2
 import yaml
 from pygit2.enums import DiffOption
 
 from forkhouse.documents import parse
-from forkhouse.errors import NoEffectError, UsageError
-from forkhouse.lock import SdistSource, Source, WheelSource, describe, parse_version
+from forkhouse.errors import ForkhouseError, NoEffectError, UnreachableError, UsageError
+from forkhouse.lock import GitSource, SdistSource, Source, WheelSource, describe, parse_version
 from forkhouse.patches import textual
 from forkhouse.patches.edits import StructuralEdit
 from forkhouse.patches.ladder import APPLIED, Judgement, Ladder, Verdict, pin
+from forkhouse.patches.renaming import renamed_paths
 from forkhouse.patches.series import named, read_series
 from forkhouse.patches.structural import apply_structural
-from forkhouse.radar.candidates import releases
+from forkhouse.radar.candidates import mirrored_commit, releases
+from forkhouse.sources.git import mirror_address, remote_tag
 from forkhouse.sources.store import AUTHOR, REGULAR
 from forkhouse.workspace import storage_errors, write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-    from pathlib import Path
+    from collections.abc import Collection, Sequence
 
     from forkhouse.lock import Form
     from forkhouse.patches.series import Patch
@@ -47,6 +50,11 @@ class Bench:
     """Knows the textual form of each patch."""
 
     @property
+    def form(self) -> Form:
+        """The form of the upstream."""
+        return self.source.source.kind
+
+    @property
     def store(self) -> ObjectStore:
         """Where the trees are."""
         return self.ladder.store
@@ -59,8 +67,9 @@ class Bench:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
-    """What `refresh` did, or would do, for one patch."""
+    """What `refresh` did, or would do, for one patch in one form of its upstream."""
 
+    form: Form
     patch: str
     verdict: Verdict
     action: str
@@ -73,6 +82,36 @@ def open_bench(plant: Plant, upstream: str) -> Bench:
     """
     plant.upstream(upstream)
     return bench_on(plant, upstream, forms=("git", "sdist", "wheel", "debian-source"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Absent:
+    """A form of an upstream that cannot be had here, so that nothing is known of the series in it."""
+
+    form: Form
+    reason: str
+
+
+def open_benches(plant: Plant, upstream: str) -> tuple[list[Bench], list[Absent]]:
+    """Apply a series at its pin in every form of the upstream that some profile builds from, the preferred one first.
+
+    Returns with them the forms that cannot be had here, each with the reason. Raises UsageError for an unknown upstream,
+    PatchConflictError when the series does not apply at its own pin, and what fetching raises where no form can be had.
+    """
+    built = plant.forms(upstream)
+    benches, absent = [], []
+    failure: ForkhouseError | None = None
+    for source in plant.upstream(upstream).sources:
+        if source.kind not in built:
+            continue
+        try:
+            benches.append(bench_on(plant, upstream, forms=[source.kind]))
+        except (UnreachableError, UsageError) as error:
+            failure = error
+            absent.append(Absent(form=source.kind, reason=" ".join(str(error).split())))
+    if failure is not None and not benches:
+        raise failure
+    return benches, absent
 
 
 def bench_on(plant: Plant, upstream: str, *, forms: Collection[Form]) -> Bench:
@@ -90,11 +129,12 @@ def judge(plant: Plant, bench: Bench, version: str | None) -> list[Judgement]:
     return bench.ladder.judge_series(base, bench.patches)
 
 
-def find_patches(bench: Bench, name: str | None) -> list[Patch]:
-    """Return the patches whose names begin with `name`, all when it is None. Raises UsageError when there is none."""
-    found = [patch for patch in bench.patches if patch.name.startswith(name or "")]
-    if not found:
-        message = f"No patch of {bench.upstream} in its form {bench.source.source.kind} begins with '{name}'."
+def find_patches(benches: Sequence[Bench], name: str | None) -> list[tuple[Bench, list[Patch]]]:
+    """Return in each form the patches whose names begin with `name`, all when it is None. Raises UsageError when no form has one."""
+    found = [(bench, [patch for patch in bench.patches if patch.name.startswith(name or "")]) for bench in benches]
+    if not any(patches for _, patches in found):
+        names = ", ".join(dict.fromkeys(patch.name for bench in benches for patch in bench.patches)) or "none"
+        message = f"No patch of {benches[0].upstream} begins with '{name or ''}'. Its patches here: {names}."
         raise UsageError(message)
     return found
 
@@ -112,10 +152,32 @@ def other_base(plant: Plant, bench: Bench, version: str) -> tuple[str, int]:
             message = f"No index offers {source.package} {version} as {source.kind} for this machine."
             raise UsageError(message)
         return import_release(plant, bench.upstream, source.model_copy(update={"file": found[0].file, "version": version}))
-    message = (
-        f"{describe(source)}: only releases of a registry can be taken by version here; for git history use `forkhouse radar --mirror DIR`."
-    )
+    if isinstance(source, GitSource):
+        return _other_commit(plant, bench, source, version)
+    message = f"{describe(source)}: of Debian's source packages only the pinned version can be taken; --sources git takes others."
     raise UsageError(message)
+
+
+def _other_commit(plant: Plant, bench: Bench, source: GitSource, name: str) -> tuple[str, int]:
+    """Return tree and time of a tag (or what of a release's tag is its version), branch or commit of a git source."""
+    pinned = plant.upstream(bench.upstream)
+    tags = [name, *([source.tag.replace(pinned.version, name)] if source.tag and pinned.version in source.tag else [])]
+    address = mirror_address(source.url, plant.access.mirror)
+    if re.fullmatch(r"[0-9a-f]{40}", name):
+        commit: str | None = name
+    elif plant.access.mirror is not None:
+        folder = Path(unquote(urlsplit(address).path))
+        commit = mirrored_commit(folder, tags)
+    else:
+        plant.workspace.build.mkdir(parents=True, exist_ok=True)
+        commit = next((found for tag in dict.fromkeys(tags) if (found := remote_tag(address, tag, plant.workspace.build))), None)
+    if commit is None:
+        message = f"{address} has no tag {' or '.join(dict.fromkeys(tags))}."
+        raise UsageError(message)
+    other = source.model_copy(update={"commit": commit, "tag": None, "branch": None, "tree": None, "patched_tree": None})
+    alone = pinned.model_copy(update={"sources": (other,)})
+    tree = replace(plant, access=replace(plant.access, policy="git")).acquire(bench.upstream, alone, ["git"])
+    return tree.tree, tree.epoch
 
 
 def import_release(plant: Plant, upstream: str, source: SdistSource | WheelSource) -> tuple[str, int]:
@@ -181,35 +243,48 @@ def lay_out(bench: Bench, folder: Path) -> None:
     bench.store.check_out(bench.patched, folder)
 
 
-def refresh(bench: Bench, base: str, *, series: Path, conflicts: Path, retire: bool, dry_run: bool) -> list[Change]:
-    """Carry a series to another base, rewriting only what must change.
+def refresh(benches: Sequence[Bench], bases: Sequence[str], *, series: Path, conflicts: Path, retire: bool, dry_run: bool) -> list[Change]:
+    """Carry a series to another base in each form, rewriting only what must change.
 
     A file that moved is renamed in the edits that name it; a textual patch that had to be merged is written anew; with `retire`, what
-    is upstream or has lost its object leaves the series. For a conflict a work tree with the touched files and the cause is laid
-    out below `conflicts`. With `dry_run` nothing is written.
+    is upstream or has lost its object in every form leaves the series. For a conflict a work tree with the touched files and the cause
+    is laid out below `conflicts`. With `dry_run` nothing is written, and the actions say what would be.
     """
-    changes = []
-    for patch, judgement in zip(bench.patches, bench.ladder.judge_series(base, bench.patches), strict=True):
-        action = "unchanged"
-        if judgement.verdict is Verdict.CONFLICT:
-            action = f"needs a person: {judgement.cause}"
-            if not dry_run:
-                _lay_out_conflict(bench, patch, judgement, conflicts / patch.name)
-        elif judgement.verdict not in APPLIED:
-            action = f"{'retired' if retire else 'kept, --retire takes it out'}: {judgement.cause}"
-            if retire and not dry_run:
-                _retire(series, patch)
-        elif patch.edit is None and judgement.verdict is Verdict.MERGED:
-            action = "written anew"
-            if not dry_run:
-                diff = difference(base, judgement.tree, bench.store)
-                write_atomic(series / patch.name, format_patch(patch, diff, bench.source.epoch))
-        elif judgement.renamed:
-            action = f"follows its files: {judgement.cause}"
-            if not dry_run:
-                _follow(series / patch.name, judgement, bench)
-        changes.append(Change(patch=patch.name, verdict=judgement.verdict, action=action))
-        base = judgement.tree
+    changes, rewritten = [], set()
+    every = [bench.ladder.judge_series(base, bench.patches) for bench, base in zip(benches, bases, strict=True)]
+    alive = {each.patch for judged in every for each in judged if each.verdict in APPLIED or each.verdict is Verdict.CONFLICT}
+    would = "would be " if dry_run else ""
+    for bench, start, judged in zip(benches, bases, every, strict=True):
+        base, form = start, bench.form
+        for patch, judgement in zip(bench.patches, judged, strict=True):
+            action = "unchanged"
+            if judgement.verdict is Verdict.CONFLICT:
+                action = f"needs a person: {judgement.cause}"
+                if not dry_run:
+                    folder = conflicts / patch.name
+                    _lay_out_conflict(bench, patch, judgement, folder if len(benches) == 1 else folder / form)
+            elif judgement.verdict not in APPLIED:
+                if patch.name in alive:
+                    action = f"kept, as another form needs it: {judgement.cause}"
+                else:
+                    action = f"{f'{would}retired' if retire else 'kept, --retire takes it out'}: {judgement.cause}"
+                    if retire and not dry_run and patch.name not in rewritten:
+                        _retire(series, patch)
+                        rewritten.add(patch.name)
+            elif patch.edit is None and judgement.verdict is Verdict.MERGED:
+                action = f"{would}written anew"
+                if patch.name in rewritten:
+                    action = "needs a person: it was written anew for another form; a textual patch has one text"
+                elif not dry_run:
+                    diff = difference(base, judgement.tree, bench.store)
+                    write_atomic(series / patch.name, format_patch(patch, diff, bench.source.epoch))
+                rewritten.add(patch.name)
+            elif judgement.renamed:
+                action = f"{'would follow' if dry_run else 'follows'} its files: {judgement.cause}"
+                if not dry_run:
+                    _follow(series / patch.name, judgement, bench)
+            changes.append(Change(form=form, patch=patch.name, verdict=judgement.verdict, action=action))
+            base = judgement.tree
     return changes
 
 
@@ -234,12 +309,13 @@ def _retire(series: Path, patch: Patch) -> None:
 
 def _follow(path: Path, judgement: Judgement, bench: Bench) -> None:
     """Let an edit name the new place of its file, in the upstream's own terms; nothing else of it changes."""
-    text = path.read_text(encoding="utf-8")
-    for old, new in judgement.renamed.items():
-        own = next(
-            (prefix + new.removeprefix(mapped) for prefix, mapped in bench.source.source.paths.items() if new.startswith(mapped)), new
-        )
-        text = text.replace(old, own)
+    prefixes = bench.source.source.paths.items()
+    moved = {
+        old: next((prefix + new.removeprefix(mapped) for prefix, mapped in prefixes if new.startswith(mapped)), new)
+        for old, new in judgement.renamed.items()
+    }
+    text = renamed_paths(path.read_bytes().decode("utf-8"), moved)
+    parse(StructuralEdit, text, name=path.name)  # as it is read at the next run
     write_atomic(path, text.encode())
 
 

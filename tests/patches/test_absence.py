@@ -304,7 +304,7 @@ class TestKeeping:
             upstream="up", version="1", source=source, tree=upstream.pin, commit=upstream.git("rev-parse", "pin"), epoch=1, passed_over=()
         )
         bench = Bench(upstream="up", source=tree, patches=read_series(upstream.series), ladder=upstream.ladder())
-        changes = refresh(bench, base, series=upstream.series, conflicts=tmp_path / "conflicts", retire=True, dry_run=False)
+        changes = refresh([bench], [base], series=upstream.series, conflicts=tmp_path / "conflicts", retire=True, dry_run=False)
         return [change.action for change in changes]
 
     @pytest.mark.parametrize("case", ["a link", "a submodule elsewhere", "git ignores it", "a pointer"])

@@ -108,6 +108,47 @@ def test_a_failure_is_explained_and_leaves_the_wheelhouse(
     assert built.wheelhouse() == before
 
 
+def profile_without_rules(checkout: Checkout) -> None:
+    checkout.edit("upstream.lock", "  cpu:\n", "  lab:\n")
+    (checkout.root / "pylock.cpu.toml").rename(checkout.root / "pylock.lab.toml")
+
+
+def closure_lost(checkout: Checkout) -> None:
+    (checkout.root / "pylock.cpu.toml").unlink()
+
+
+def closure_with_ours(checkout: Checkout) -> None:
+    path = checkout.root / "pylock.cpu.toml"
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("helper-3.0", "small_engine-3.0").replace('"helper"', '"small-engine"'), "utf-8"
+    )
+
+
+@pytest.mark.parametrize(
+    ("spoil", "profile", "code", "words"),
+    [
+        (profile_without_rules, "lab", 2, "The audit has no rules for the profile 'lab'"),
+        (closure_lost, "cpu", 10, "pylock.cpu.toml"),
+        (closure_with_ours, "cpu", 23, "Built here and pinned from an index at once: small-engine"),
+    ],
+)
+def test_what_a_build_ends_with_is_looked_at_before_it_begins(
+    checkout: Checkout, spoil: Callable[[Checkout], None], profile: str, code: int, words: str
+) -> None:
+    spoil(checkout)
+    for options in ((), ("--dry-run",)):
+        said = checkout.run("build", "--profile", profile, *options, code=code).stderr
+        assert words in said
+        assert "building" not in said
+
+
+@pytest.mark.parametrize(("spoil", "code"), [(missing_third_party, 11), (wrong_hash, 12)])
+def test_what_cannot_be_fetched_shows_before_anything_is_compiled(checkout: Checkout, spoil: Callable[[Checkout], None], code: int) -> None:
+    spoil(checkout)
+    shutil.rmtree(checkout.cache, ignore_errors=True)
+    assert "building" not in checkout.run("build", code=code).stderr
+
+
 @pytest.fixture
 def small_disk() -> Iterator[Callable[[Path], None]]:
     """Mount file systems of 256 KiB."""

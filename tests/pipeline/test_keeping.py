@@ -106,6 +106,36 @@ def test_check_names_the_patch_in_conflict(checkout: Checkout) -> None:
     assert "In conflict: engine/0001-without-cuda.edit.yaml" in result.stderr
 
 
+def test_a_tag_or_a_commit_of_a_mirror_is_checked_and_carried_to(checkout: Checkout, mirror: Path) -> None:
+    options = ("--mirror", str(mirror), "--json")
+    git = ["git", "-C", str(mirror / "transport.git")]
+    subprocess.run([*git, "tag", "v3.0", "main~4"], check=True)
+    for revision, verdict in {"v3.0": "merged", "3.0": "merged", "main~3": "restructured", "main": "obsolete"}.items():
+        (row,) = json.loads(checkout.run("patches", "check", "transport", "--on", revision, *options).stdout)
+        assert (row["form"], row["verdict"]) == ("git", verdict), revision
+    commit = subprocess.run([*git, "rev-parse", "main~1"], capture_output=True, text=True, check=True).stdout.strip()
+    assert json.loads(checkout.run("patches", "check", "transport", "--on", commit, *options).stdout)[0]["verdict"] == "upstreamed"
+    assert "has no tag v9 " in checkout.run("patches", "check", "transport", "--on", "v9", *options, code=2).stderr
+    result = checkout.run("patches", "refresh", "transport", "--on", "main~2", "--dry-run", "--mirror", str(mirror), code=16)
+    assert "without --dry-run, the files" in result.stderr
+    assert not (checkout.root / "build/conflicts").exists()
+
+
+def test_a_mirror_without_one_repository_ends_nothing_but_that_one(checkout: Checkout, mirror: Path) -> None:
+    (mirror / "transport.git").rename(mirror / "another.git")
+    result = checkout.run("radar", "--mirror", str(mirror))
+    assert "holds no repository transport.git" in result.stderr
+    assert "Not judged: transport" in result.stdout
+    assert "engine (wheel), 1 candidates" in result.stdout
+
+
+def test_a_bump_by_a_mirror_takes_a_release_and_names_the_newer_commit(checkout: Checkout, mirror: Path) -> None:
+    subprocess.run(["git", "-C", str(mirror / "transport.git"), "tag", "v2.1", "main~5"], check=True)
+    said = checkout.run("radar", "--bump", "transport", "--mirror", str(mirror), "--after", "100").stdout
+    assert "which is no release" in said
+    assert "tag: v2.1\n" in (checkout.root / "upstream.lock").read_text(encoding="utf-8")
+
+
 def test_refresh_lays_out_a_conflict_and_retires_what_is_upstream(checkout: Checkout) -> None:
     checkout.release("2.0", "helper>=2", "only-for-cuda[a]==10", "only-for-cuda[b]==10")
     checkout.release("3.0", "helper>=2")

@@ -77,7 +77,7 @@ def checkout(tmp_path: Path, git: Callable[..., str], commit: Callable[..., str]
 
 def verdicts(plant: Plant) -> list[Verdict]:
     with showing():
-        matrix = survey(plant, "app", before=0, after=10, until="HEAD")
+        (matrix,), _ = survey(plant, "app", before=0, after=10, until="HEAD")
     (row,) = matrix.cells
     return [cell.verdict for cell in row]
 

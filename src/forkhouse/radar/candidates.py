@@ -142,3 +142,16 @@ def revision_commit(repository: pygit2.Repository, mirror: Path, revision: str) 
         reason = f"{error}".strip("'\"") or "nothing of that name"
         message = f"{mirror.name} has no commit '{revision}' ({reason}). Update the mirror (`git remote update`), or name another."
         raise UsageError(message) from error
+
+
+def mirrored_commit(mirror: Path, revisions: Iterable[str]) -> str | None:
+    """Return the commit that the first of some revisions means that a mirror has; None when it has none of them."""
+    try:
+        repository = pygit2.Repository(str(mirror))
+    except pygit2.GitError as error:
+        message = f"{mirror} is no git repository: {error}."
+        raise UnreachableError(message) from error
+    for revision in revisions:
+        with contextlib.suppress(UsageError):
+            return str(revision_commit(repository, mirror, revision).id)
+    return None

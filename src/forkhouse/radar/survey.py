@@ -10,9 +10,9 @@ from urllib.parse import unquote, urlsplit
 from packaging.version import InvalidVersion, Version
 
 from forkhouse import patches
-from forkhouse.errors import UnreachableError, UnsafeArchiveError, UsageError
+from forkhouse.errors import ForkhouseError, UnreachableError, UnsafeArchiveError, UsageError
+from forkhouse.identity import engine
 from forkhouse.lock import GitSource, SdistSource, WheelSource
-from forkhouse.pipeline import engine
 from forkhouse.progress import report
 from forkhouse.radar import Matrix, scan
 from forkhouse.radar.candidates import around, commit_candidates, release_candidates, releases
@@ -23,6 +23,8 @@ from forkhouse.sources.submodules import filled
 from forkhouse.workbench import Bench, bench_on, import_release
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from forkhouse.lock import Pinned
     from forkhouse.pipeline import Plant
     from forkhouse.radar.candidates import Candidate
@@ -38,11 +40,13 @@ def surveyable(plant: Plant) -> tuple[str, ...]:
     )
 
 
-def survey(plant: Plant, upstream: str, *, before: int, after: int, until: str) -> Matrix:
-    """Scan an upstream around its pin.
+def survey(plant: Plant, upstream: str, *, before: int, after: int, until: str) -> tuple[list[Matrix], dict[str, str]]:
+    """Scan an upstream around its pin in every form that a profile builds from and that has a history.
 
-    Where its git mirror is at hand, the candidates are the commits from the pin to the revision `until`, `after` of them at most; else
-    the releases of its registry package, `before` earlier and `after` later ones. Raises UsageError when it has neither form.
+    Where its git mirror is at hand, the candidates of that form are the commits from the pin to the revision `until`, `after` of them at
+    most; those of a registry's forms are the releases of its package, `before` earlier and `after` later ones. Returns with the matrices
+    the forms that were not judged, each with the reason. Raises UsageError when there is nothing to judge, or what keeps the last
+    form from being judged where none could be.
     """
     pinned = plant.upstream(upstream)
     if not plant.series(upstream):
@@ -50,51 +54,63 @@ def survey(plant: Plant, upstream: str, *, before: int, after: int, until: str) 
             f"{upstream} has no patches, so there is nothing to judge. `forkhouse lock --update {upstream}=VERSION` pins another release."
         )
         raise UsageError(message)
-    git = next((source for source in pinned.sources if isinstance(source, GitSource) and source.commit), None)
-    if plant.access.mirror is not None and git is not None and (mirror := _mirrored(plant, upstream, git)) is not None:
-        bench = bench_on(plant, upstream, forms=["git"])
-        walk = commit_candidates(mirror, str(git.commit), until, plant.store, limit=after)
-        candidates = list(walk.candidates)
-        if git.submodules:
-            candidates = [replace(each, tree=_with_submodules(plant, upstream, git, each)) for each in candidates]
-        return _scan(plant, bench, candidates[0].label, candidates, beyond=walk.beyond)
-    forms = [source.kind for source in pinned.sources if isinstance(source, SdistSource | WheelSource)]
-    if not forms:
-        message = (
-            f"{upstream} has no history to judge it on: its lock entry has no package of a registry, and "
-            + ("its git source is unresolved" if git is None else "no mirror of its git repository was given (--mirror DIR)")
-            + "."
-        )
+    matrices: list[Matrix] = []
+    not_judged: dict[str, str] = {}
+    failure: ForkhouseError | None = None
+    for source in pinned.sources:
+        if source.kind not in plant.forms(upstream):
+            continue
+        try:
+            if isinstance(source, GitSource):
+                matrices.append(_of_commits(plant, upstream, source, until=until, after=after))
+            elif isinstance(source, SdistSource | WheelSource):
+                matrices.append(_of_releases(plant, upstream, source, before=before, after=after))
+            else:
+                not_judged[source.kind] = "Debian's archive has no other releases"
+        except (UnreachableError, UsageError) as error:
+            failure = error
+            not_judged[source.kind] = " ".join(str(error).split())
+    if not matrices:
+        if failure is not None:
+            raise failure
+        message = f"{upstream} has no history to judge it on: the lock has neither its git repository nor a package of a registry."
         raise UsageError(message)
-    bench = bench_on(plant, upstream, forms=forms)
-    source = bench.source.source
-    assert isinstance(source, SdistSource | WheelSource)  # noqa: S101  # the forms say so
-    found, pin = releases(plant.registry, source), Version(bench.source.version)
+    return matrices, not_judged
+
+
+def _of_commits(plant: Plant, upstream: str, source: GitSource, *, until: str, after: int) -> Matrix:
+    if source.commit is None:
+        message = "its commit is not known; `forkhouse lock --update` on a connected machine completes it"
+        raise UsageError(message)
+    if plant.access.mirror is None:
+        message = f"{upstream}: the commits of a git source are judged with --mirror DIR."
+        raise UsageError(message)
+    mirror = Path(unquote(urlsplit(mirror_address(source.url, plant.access.mirror)).path))
+    bench = bench_on(plant, upstream, forms=["git"])
+    walk = commit_candidates(mirror, source.commit, until, plant.store, limit=after)
+    candidates = list(walk.candidates)
+    if source.submodules:
+        candidates = [replace(each, tree=_with_submodules(plant, upstream, source, each)) for each in candidates]
+    return _scan(plant, bench, candidates[0].label, candidates, beyond=walk.beyond)
+
+
+def _of_releases(plant: Plant, upstream: str, pinned: SdistSource | WheelSource, *, before: int, after: int) -> Matrix:
+    bench = bench_on(plant, upstream, forms=[pinned.kind])
+    found, pin = releases(plant.registry, pinned), Version(bench.source.version)
     chosen = around(found, pin, before=before, after=after)
     beyond = sum(release.version > pin for release in found) - sum(release.version > pin for release in chosen)
     if all(release.version != pin for release in chosen):
         # Withdrawn, or left out by an index: the pin is what all the others are held against.
-        chosen = sorted([*chosen, Release(version=pin, file=source.file)], key=lambda release: release.version)
+        chosen = sorted([*chosen, Release(version=pin, file=pinned.file)], key=lambda release: release.version)
     with report().task(f"releases of {upstream}", total=len(chosen)) as task:
 
         def acquire(release: SdistSource | WheelSource) -> tuple[str, int]:
-            found = import_release(plant, upstream, release)
+            made = import_release(plant, upstream, release)
             task.advance(1)
-            return found
+            return made
 
-        candidates = release_candidates(chosen, source, acquire)
+        candidates = release_candidates(chosen, pinned, acquire)
     return _scan(plant, bench, bench.source.version, candidates, beyond=beyond)
-
-
-def _mirrored(plant: Plant, upstream: str, source: GitSource) -> Path | None:
-    """Return the mirror's repository of an upstream; None, and it is said, where there is none and its releases can be judged instead."""
-    try:
-        return Path(unquote(urlsplit(mirror_address(source.url, plant.access.mirror)).path))
-    except UnreachableError as error:
-        if not any(isinstance(each, SdistSource | WheelSource) for each in plant.lock.upstreams[upstream].sources):
-            raise
-        report().line(upstream, f"NOT by its commits: {error} Its releases are judged instead.")
-        return None
 
 
 def newest_release(matrix: Matrix, pinned: Pinned) -> tuple[Candidate, str] | None:
@@ -102,17 +118,21 @@ def newest_release(matrix: Matrix, pinned: Pinned) -> tuple[Candidate, str] | No
 
     Of commits only those count that have a tag of the pinned one's form. The pin itself counts.
     """
+    return max(settled_releases(matrix, pinned), key=lambda found: Version(found[1]), default=None)
+
+
+def settled_releases(matrix: Matrix, pinned: Pinned) -> Iterator[tuple[Candidate, str]]:
+    """Yield every candidate that is a release and on which the whole series is settled, with its version."""
     sources = [source for source in pinned.sources if isinstance(source, GitSource) and source.tag]
-    for candidate in reversed(matrix.whole()):
+    for candidate in matrix.whole():
         if not candidate.commit:
-            return candidate, candidate.label
+            yield candidate, candidate.label
         for source in sources:
             before, found, behind = str(source.tag).partition(pinned.version)
             for tag in candidate.tags:
                 middle = tag[len(before) : len(tag) - len(behind)] if tag.startswith(before) and tag.endswith(behind) else ""
                 if found and middle and _is_release(middle):
-                    return candidate, middle
-    return None
+                    yield candidate, middle
 
 
 def _is_release(text: str) -> bool:

@@ -123,6 +123,10 @@ class Registry:
         path = self._folder / sha256 / file
         return path if path.is_file() and sha256_file(path) == sha256 else None
 
+    def holds(self, file: str, sha256: str) -> bool:
+        """Say whether a file is in the cache, without reading it: enough to know what will have to be fetched."""
+        return (self._folder / sha256 / file).is_file()
+
     def fetch(self, package: str, file: str, sha256: str) -> Path:
         """Return a local copy of one file of a package.
 

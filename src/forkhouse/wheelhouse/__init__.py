@@ -155,6 +155,12 @@ def verify(folder: Path) -> int:
     return len(expected)
 
 
+def refuse_contradictions(profile: Profile, third_party: Sequence[PinnedWheel], ours: Sequence[str], absent: Collection[str]) -> None:
+    """Refuse a closure that pins what is built here, or another file of an external than the profile. Raises ClosureError."""
+    _refuse_doubles([*third_party, *(PinnedWheel(name=name, version="", file="", sha256="") for name in ours)])
+    _check_externals(profile, third_party, absent)
+
+
 def _refuse_doubles(pins: Sequence[PinnedWheel]) -> None:
     names = [pin.name for pin in pins]
     doubles = sorted({name for name in names if names.count(name) > 1})
