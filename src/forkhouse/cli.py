@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from forkhouse.benchmark.results import Layout
+    from forkhouse.lock import Transfer
     from forkhouse.locking import Finding
     from forkhouse.pipeline import Intent, Plant, Product
     from forkhouse.radar import Matrix
@@ -71,6 +72,9 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stan
 _rocm = click.option(
     "--rocm", type=click.Path(exists=True, file_okay=False, path_type=Path), help="ROCm to compile with; else one is looked for."
 )
+_transfer = click.option(
+    "--transfer", type=click.Choice(["rixl", "nixl-rocm"]), help="Transfer library of a ROCm profile, instead of the one in the lock."
+)
 _wait = click.option("--wait", type=float, default=600, show_default=True, help="Seconds to wait for another run in this checkout.")
 _profile = click.option("--profile", default="cpu", show_default=True, help="Profile of the lock.")
 
@@ -116,12 +120,20 @@ def _workspace(context: click.Context) -> Workspace:
     return find_workspace((context.obj or Path.cwd()).resolve())
 
 
-def _plant(workspace: Workspace, sources: Policy, mirror: Path | None, *, offline: bool, rocm: Path | None = None) -> Plant:
+def _plant(
+    workspace: Workspace,
+    sources: Policy,
+    mirror: Path | None,
+    *,
+    offline: bool,
+    rocm: Path | None = None,
+    transfer: Transfer | None = None,
+) -> Plant:
     from forkhouse.pipeline import open_plant  # noqa: PLC0415  # start-up time
     from forkhouse.sources import Access  # noqa: PLC0415  # start-up time
 
     access = Access(policy=sources, mirror=mirror and mirror.resolve(), offline=offline, cache=workspace.cache)
-    return open_plant(workspace, access, rocm and rocm.resolve())
+    return open_plant(workspace, access, rocm and rocm.resolve(), transfer)
 
 
 @contextlib.contextmanager
@@ -137,6 +149,7 @@ def _working(workspace: Workspace, wait: float) -> Iterator[None]:
 @_profile
 @_access_options
 @_rocm
+@_transfer
 @click.option("--system-packages", is_flag=True, help="As root: install missing system packages with apt-get.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @_wait
@@ -148,6 +161,7 @@ def build(
     sources: Policy,
     mirror: Path | None,
     rocm: Path | None,
+    transfer: Transfer | None,
     wait: float,
     *,
     offline: bool,
@@ -159,7 +173,7 @@ def build(
     from forkhouse.freshness import forget, inputs, remember, unchanged  # noqa: PLC0415  # start-up time
 
     workspace = _workspace(context)
-    chosen = (sources, mirror and mirror.resolve(), rocm and rocm.resolve())
+    chosen = (sources, mirror and mirror.resolve(), rocm and rocm.resolve(), transfer)
     known = None if dry_run else unchanged(workspace, profile, chosen)
     if known is not None:
         with showing():
@@ -171,7 +185,7 @@ def build(
 
     with _working(workspace, wait):
         before = inputs(workspace, chosen)
-        plant = _plant(workspace, sources, mirror, offline=offline, rocm=rocm)
+        plant = _plant(workspace, sources, mirror, offline=offline, rocm=rocm, transfer=transfer)
         intents = plan(plant, profile)
         for intent in intents:
             _announce(intent)
@@ -423,9 +437,10 @@ def toolchain(
 @cli.command()
 @click.argument("profile", required=False)
 @_rocm
+@_transfer
 @_json
 @click.pass_context
-def doctor(context: click.Context, profile: str | None, rocm: Path | None, *, as_json: bool) -> None:
+def doctor(context: click.Context, profile: str | None, rocm: Path | None, transfer: Transfer | None, *, as_json: bool) -> None:
     """Say what a profile (or each of them) needs of this machine, what is there, and how each gap is closed. Nothing is changed."""
     import shutil  # noqa: PLC0415  # start-up time
 
@@ -433,11 +448,11 @@ def doctor(context: click.Context, profile: str | None, rocm: Path | None, *, as
     from forkhouse.toolchains.doctor import examine  # noqa: PLC0415  # start-up time
 
     with showing():
-        plant = _plant(_workspace(context), "auto", None, offline=True, rocm=rocm)
+        plant = _plant(_workspace(context), "auto", None, offline=True, rocm=rocm, transfer=transfer)
         looks = list(plant.looks(make=False))
         needs = [
             need
-            for name in ([profile] if profile else plant.lock.profiles)
+            for name in ([profile] if profile else [each for each, held in plant.lock.profiles.items() if held.transfer or not transfer])
             for need in examine(
                 name,
                 plant.recipes(name),

@@ -263,6 +263,10 @@ class KernelPin(Document):
     """Of the sorted names, a line each."""
 
 
+Transfer = Literal["rixl", "nixl-rocm"]
+"""Recipes of the library that moves KV blocks between AMD GPUs: RIXL, or its successor."""
+
+
 class Profile(Document):
     """What one wheelhouse holds."""
 
@@ -272,7 +276,20 @@ class Profile(Document):
     """Those of them without which the wheelhouse is still of use: left out, and said to be, where their source cannot be had."""
     install: tuple[RequirementText, ...] = Field(min_length=1)
     """Requirements that stand for the whole profile; the closure is resolved from them."""
+    transfer: Transfer | None = None
+    """Recipe of the transfer library, built and installed beside the others and left out where its source cannot be had; `build
+    --transfer` takes another. None where an external is the transfer library."""
     externals: tuple[External, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_transfer(self) -> Profile:
+        named = [name for name in get_args(Transfer) if name in self.recipes]
+        if self.transfer is not None and named:
+            message = (
+                f"transfer chooses the transfer library, and recipes name {', '.join(named)} besides: two in one process do not go together"
+            )
+            raise ValueError(message)
+        return self
 
 
 class Lock(Document):

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from forkhouse.builders.cargo import CargoKit
-    from forkhouse.lock import Form, Pinned
+    from forkhouse.lock import Form, Pinned, Transfer
     from forkhouse.sources import SourceTree
 
 
@@ -98,17 +98,37 @@ class Plant:
     journal: Journal
     rocm: Path | None = None
     """The ROCm that the user chose; None to look for one."""
+    transfer: Transfer | None = None
+    """The transfer library that the user chose; None for each profile's own."""
     _series: dict[str, tuple[Patch, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Series that were read; a run does not expect them to change under it."""
     _hip: list[HipToolchain] = field(default_factory=list, init=False, repr=False, compare=False)
     """The HIP toolchain, once it was found."""
 
     def profile(self, name: str) -> Profile:
-        """Return a profile of the lock. Raises UsageError, naming those that there are."""
+        """Return a profile of the lock, with its transfer library among what is built and installed.
+
+        Raises UsageError, naming the profiles that there are, and where a transfer library was chosen for one that has none to choose.
+        """
         if name not in self.lock.profiles:
             message = f"The lock has no profile '{name}'. It has: {', '.join(self.lock.profiles)}."
             raise UsageError(message)
-        return self.lock.profiles[name]
+        profile = self.lock.profiles[name]
+        if profile.transfer is None:
+            if self.transfer is not None:
+                message = f"The profile {name} has no transfer library to choose: what moves KV blocks in it is pinned among its externals."
+                raise UsageError(message)
+            return profile
+        chosen = self.transfer or profile.transfer
+        recipe = self.recipe(chosen)
+        version = recipe.version(self.upstream(recipe.upstream).version)
+        return profile.model_copy(
+            update={
+                "recipes": (*profile.recipes, chosen),
+                "where_reachable": (*profile.where_reachable, chosen),
+                "install": (*profile.install, f"{recipe.distribution}=={version}"),
+            }
+        )
 
     def upstream(self, name: str) -> Upstream:
         """Return an upstream of the lock. Raises UsageError, naming those that there are."""
@@ -145,7 +165,7 @@ class Plant:
 
     def forms(self, upstream: str) -> frozenset[Form]:
         """Return the forms of an upstream that the profiles of the lock build from; every form where none builds it. Raises DocumentError."""
-        names = dict.fromkeys(name for profile in self.lock.profiles.values() for name in profile.recipes)
+        names = dict.fromkeys(recipe for profile in self.lock.profiles for recipe in self.profile(profile).recipes)
         recipes = [recipe for recipe in map(self.recipe, names) if recipe.upstream == upstream]
         return frozenset(form for recipe in recipes for form in recipe.builders) or frozenset(FORMS)
 
@@ -287,7 +307,7 @@ class Plant:
         )
 
 
-def open_plant(workspace: Workspace, access: Access, rocm: Path | None = None) -> Plant:
+def open_plant(workspace: Workspace, access: Access, rocm: Path | None = None, transfer: Transfer | None = None) -> Plant:
     """Read the lock and open the stores. Raises DocumentError for a lock that is wrong, UsageError where build/ is no folder."""
     if workspace.build.exists() and not workspace.build.is_dir():
         message = f"{workspace.build} is a file, and all work is kept in a folder of that name. Move it away."
@@ -300,6 +320,7 @@ def open_plant(workspace: Workspace, access: Access, rocm: Path | None = None) -
         store=ObjectStore(workspace.build / "store.git"),
         journal=Journal(workspace.build / "journal"),
         rocm=rocm,
+        transfer=transfer,
     )
 
 

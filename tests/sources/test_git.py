@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 import string
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -77,7 +78,7 @@ def test_a_tree_that_differs_from_the_lock_stops(pin: GitSource, store: ObjectSt
 
 
 def test_a_commit_that_the_host_does_not_have_is_unreachable(pin: GitSource, store: ObjectStore, tmp_path: Path) -> None:
-    with pytest.raises(UnreachableError, match=r"did not answer: .*not our ref"):
+    with pytest.raises(UnreachableError, match=r"does not have the commit: .*not our ref"):
         fetch_commit(changed(pin, tag=None, commit="1" * 40), store, tmp_path / "cache", mirror=None, offline=False)
 
 
@@ -152,3 +153,62 @@ def test_the_mirror_of_an_interrupted_run_is_completed(pin: GitSource, store: Ob
     (bare,) = (tmp_path / "cache/mirrors").iterdir()
     (bare / "HEAD").unlink()
     assert fetch_commit(pin, store, tmp_path / "cache", mirror=None, offline=False) == pin.tree
+
+
+@pytest.fixture
+def mirrored(tmp_path: Path, commit: Callable[..., str], git: Callable[..., str]) -> tuple[GitSource, Path]:
+    """A pin that lies in a mirror alone: its host is not there."""
+    upstream = tmp_path / "owner/name"
+    commit(upstream, {"a": "first\n"})
+    pinned = commit(upstream, {"a": "second\n"})
+    git(upstream, "tag", "v1")
+    commit(upstream, {"a": "third\n"})
+    return GitSource(kind="git", url=f"file://{tmp_path}/gone/owner/name", tag="v1", commit=pinned), upstream
+
+
+def told(source: GitSource, mirror: Path, tmp_path: Path, store: ObjectStore) -> str:
+    with pytest.raises(UnreachableError) as caught:
+        fetch_commit(source, store, tmp_path / "cache", mirror=mirror, offline=False)
+    return str(caught.value)
+
+
+def test_a_shallow_mirror_is_no_attack(
+    mirrored: tuple[GitSource, Path], tmp_path: Path, store: ObjectStore, git: Callable[..., str]
+) -> None:
+    source, upstream = mirrored
+    git(tmp_path, "clone", "--quiet", "--bare", "--depth=1", "--no-tags", upstream.as_uri(), "mirror/name.git")
+    said = told(source, tmp_path / "mirror", tmp_path, store)
+    assert "has no tag v1" in said
+    assert "cloned in part" in said
+    assert "attack" not in said
+
+
+def test_a_mirror_without_the_commit_or_some_of_its_objects_is_named_so(
+    mirrored: tuple[GitSource, Path], tmp_path: Path, store: ObjectStore, git: Callable[..., str]
+) -> None:
+    source, upstream = mirrored
+    git(tmp_path, "clone", "--quiet", "--mirror", upstream.as_uri(), "mirror/name.git")
+    bare = tmp_path / "mirror/name.git"
+    git(bare, "config", "uploadpack.allowAnySHA1InWant", "true")
+    unknown = source.model_copy(update={"tag": None, "commit": "1" * 40})
+    assert "does not have the commit" in told(unknown, tmp_path / "mirror", tmp_path, store)
+    blob = git(bare, "rev-parse", "v1:a")
+    for pack in list((bare / "objects/pack").iterdir()):
+        pack.rename(tmp_path / pack.name)
+    for pack in tmp_path.glob("*.pack"):
+        subprocess.run(["git", "unpack-objects", "-q"], cwd=bare, input=pack.read_bytes(), check=True)
+    (bare / "objects" / blob[:2] / blob[2:]).unlink()
+    said = told(source, tmp_path / "mirror", tmp_path, store)
+    assert "is there, and not whole" in said
+    assert "network" not in said
+
+
+def test_a_mirror_of_another_owner_says_what_git_wants(
+    mirrored: tuple[GitSource, Path], tmp_path: Path, store: ObjectStore, git: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, upstream = mirrored
+    git(tmp_path, "clone", "--quiet", "--mirror", upstream.as_uri(), "mirror/name.git")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own switch for its own tests
+    said = told(source, tmp_path / "mirror", tmp_path, store)
+    assert "belongs to another user" in said
+    assert "safe.directory" in said

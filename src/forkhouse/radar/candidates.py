@@ -88,8 +88,7 @@ def commit_candidates(mirror: Path, since: str, until: str, store: ObjectStore, 
     try:
         repository = pygit2.Repository(str(mirror))
     except pygit2.GitError as error:
-        message = f"{mirror} is no git repository: {error}."
-        raise UnreachableError(message) from error
+        raise _unreadable(mirror, error) from error
     store.borrow(mirror)
     first, last = (revision_commit(repository, mirror, revision) for revision in (since, until))
     base = cast("pygit2.Oid | None", repository.merge_base(first.id, last.id))  # None where there is none
@@ -149,9 +148,18 @@ def mirrored_commit(mirror: Path, revisions: Iterable[str]) -> str | None:
     try:
         repository = pygit2.Repository(str(mirror))
     except pygit2.GitError as error:
-        message = f"{mirror} is no git repository: {error}."
-        raise UnreachableError(message) from error
+        raise _unreadable(mirror, error) from error
     for revision in revisions:
         with contextlib.suppress(UsageError):
             return str(revision_commit(repository, mirror, revision).id)
     return None
+
+
+def _unreadable(mirror: Path, error: Exception) -> UnreachableError:
+    if "owned" in str(error):
+        message = (
+            f"{mirror} belongs to another user, and git reads no repository of others: {error}. Run `git config --global --add "
+            f"safe.directory {mirror}` if you trust it, or make it yours with chown."
+        )
+        return UnreachableError(message)
+    return UnreachableError(f"{mirror} is no git repository: {error}.")

@@ -225,4 +225,4 @@ def _adopt(folder: Path, registry: Registry, file: str, sha256: str) -> Path:
     if fetched.is_symlink():  # apt only links to what a suite in a folder of this machine serves
         with storage_errors(f"Copying {file}"):
             fetched = Path(shutil.copyfile(fetched, folder / f"{file}.copy"))
-    return registry.adopt(fetched, file, sha256)
+    return registry.adopt(fetched, file, sha256, server="apt's archive")

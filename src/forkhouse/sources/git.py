@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pygit2
 
@@ -30,6 +31,7 @@ _LOCAL = (
     "GIT_SHALLOW_FILE",
     "GIT_GRAFT_FILE",
 )
+_NOT_THERE = re.compile(r"not our ref|couldn't find remote ref|no such remote ref|Server does not allow request for unadvertised")
 _OPTIONS = ("transfer.fsckObjects=true", "core.hooksPath=/dev/null", "http.lowSpeedLimit=1000", "http.lowSpeedTime=60")
 
 
@@ -87,9 +89,25 @@ def remote_tag(address: str, tag: str, folder: Path) -> str | None:
 
 
 def _explain(address: str, error: Exception) -> str:
-    lines = str(getattr(error, "stderr", error)).strip().removeprefix("stderr:").strip(" '\n").splitlines()
-    reason = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1] if lines else str(error))
-    return f"{address} did not answer: {reason.rstrip('.')}. Check the address and the network, or give --mirror DIR."
+    """Say why git could not get something from an address, and what to do about it."""
+    text = str(getattr(error, "stderr", error))
+    lines = text.strip().removeprefix("stderr:").strip(" '\n").splitlines()
+    reason = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1] if lines else str(error)).rstrip(".")
+    local = address.startswith("file:")
+    if "dubious ownership" in text or "is owned by" in text:
+        folder = unquote(urlsplit(address).path)
+        return (
+            f"{address} belongs to another user, and git reads no repository of others: {reason}. Run `git config --global --add "
+            f"safe.directory {folder}` if you trust it, or make it yours with chown."
+        )
+    if _NOT_THERE.search(text):
+        return f"{address} does not have the commit: {reason}. A mirror is brought up to date with `git remote update`, or made anew."
+    if not local or "does not appear to be a git repository" in text or "does not exist" in text:
+        return f"{address} did not answer: {reason}. Check the address and the network, or give --mirror DIR."
+    return (
+        f"{address} is there, and not whole: {reason}. Objects are missing or damaged, as in a shallow, partial or broken clone. Mirror it "
+        "anew with `git clone --mirror`."
+    )
 
 
 def fetch_commit(source: GitSource, store: ObjectStore, cache: Path, *, mirror: Path | None, offline: bool) -> str:
@@ -116,7 +134,7 @@ def fetch_commit(source: GitSource, store: ObjectStore, cache: Path, *, mirror: 
             raise UnreachableError(message)
         address = mirror_address(source.url, mirror)
         if source.tag is not None:
-            _check_tag(source, remote_tag(address, source.tag, bare))
+            _check_tag(source, remote_tag(address, source.tag, bare), address)
         report().line("git", f"fetching {source.commit} from {address}")
         _fetch(bare, address, source.commit, reference)
     _fetch(store.folder, bare.as_uri(), reference, reference)
@@ -138,7 +156,7 @@ def ask_commit(source: GitSource, address: str, scratch: Path) -> None:
 
     run_git(scratch, "init", "--bare", "--quiet")
     if source.tag is not None:
-        _check_tag(source, remote_tag(address, source.tag, scratch))
+        _check_tag(source, remote_tag(address, source.tag, scratch), address)
         return
     try:
         # Where the host can leave them out, neither trees nor files are sent.
@@ -157,7 +175,13 @@ def _has(folder: Path, reference: str) -> bool:
     return True
 
 
-def _check_tag(source: GitSource, found: str | None) -> None:
+def _check_tag(source: GitSource, found: str | None, address: str) -> None:
+    if found is None and address != source.url:
+        message = (
+            f"The mirror {address} has no tag {source.tag}, so it does not show whether the tag still points at {source.commit}. It is older "
+            "than the tag, or was cloned in part (shallow, without tags, one branch). Mirror it anew with `git clone --mirror`."
+        )
+        raise UnreachableError(message)
     if found != source.commit:
         where = f"points at {found}" if found else "does not exist"
         message = (

@@ -151,7 +151,10 @@ class Registry:
             return path
         mirrored = mirror / "archives" / file if mirror else None
         if mirrored is not None and mirrored.is_file():
-            return self.adopt(self._download(Link(mirrored.resolve().as_uri()), file), file, sha256)
+            remedy = "put the archive with the pinned hash there (the README says how git makes one from a tag)."
+            return self.adopt(
+                self._download(Link(mirrored.resolve().as_uri()), file), file, sha256, server=f"the mirror ({mirrored})", remedy=remedy
+            )
         if self._offline:
             message = f"{file} is not in the cache and --offline forbids fetching it. Run once without --offline."
             raise UnreachableError(message)
@@ -160,20 +163,24 @@ class Registry:
             message = f"{link.file_path} is not there."
             raise UnreachableError(message)
         try:
-            return self.adopt(self._download(link, file), file, sha256)
+            remedy = "a component's address, file and sha256 are written there by hand, as the wrap files of its upstream have them."
+            return self.adopt(self._download(link, file), file, sha256, server=url, remedy=remedy)
         except UnreachableError as error:
             message = f"{error} Where {url} cannot be reached, --mirror DIR takes a copy in DIR/archives/{file}."
             raise UnreachableError(message) from error
 
-    def adopt(self, temporary: Path, file: str, sha256: str) -> Path:
-        """Move a downloaded file into the cache once its hash is the expected one. Raises HashMismatchError."""
+    def adopt(self, temporary: Path, file: str, sha256: str, *, server: str = "the index", remedy: str = "") -> Path:
+        """Move a downloaded file into the cache once its hash is the expected one.
+
+        `server` is where it came from and `remedy` what to do next, for the message. Raises HashMismatchError.
+        """
         try:
             found = sha256_file(temporary)
             if found != sha256:
                 message = (
-                    f"{file}: its sha256 is {found}, the lock says {sha256}. The file was thrown away. Either the index serves "
+                    f"{file}: its sha256 is {found}, the lock says {sha256}. The file was thrown away. Either {server} serves "
                     "another file than the one that was pinned (find out why before you trust it), or the lock is wrong: "
-                    "`forkhouse lock --update NAME` pins what the index serves now."
+                    + (remedy or f"`forkhouse lock --update NAME` pins what {server} serves now.")
                 )
                 raise HashMismatchError(message)
             target = self._folder / sha256 / file
