@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from forkhouse.progress import Plain, Silent, report, showing
+from forkhouse.progress import Pace, Plain, Silent, report, showing
 
 if TYPE_CHECKING:
     import pytest
@@ -45,7 +45,29 @@ def test_a_long_task_says_where_it_is(capfd: pytest.CaptureFixture[str], monkeyp
         task.advance(1)
         task.advance(3)
     said = [line.rpartition("fetch: ")[2] for line in capfd.readouterr().err.splitlines()]
-    assert said == ["25 %, about 0 s left", "100 %, about 0 s left"]
+    assert said == ["25 %, 0 s so far", "100 %, 0 s so far"]
+
+
+def test_no_estimate_before_a_share_has_ten_seconds_behind_it() -> None:
+    pace = Pace(100, 0.0)
+    assert pace.said(30.0) == "0 %, 30 s so far"
+    pace.advance(2, 4.0)
+    assert pace.said(8.0) == "2 %, 8 s so far"  # 2 % in 4 s would have said 200 s
+    pace.advance(48, 20.0)
+    assert pace.said(20.0) == "50 %, about 20 s left"
+
+
+def test_no_estimate_grows() -> None:
+    """The share stands for two minutes, as a step of it is a whole build; and then goes on more slowly than before."""
+    pace = Pace(100, 0.0)
+    pace.advance(60, 60.0)
+    said = [pace.said(float(now)) for now in range(60, 200)]
+    pace.advance(1, 200.0)
+    said += [pace.said(float(now)) for now in range(200, 260)]
+    left = [int(text.partition("about ")[2].split()[0]) for text in said if "about" in text]
+    assert left == sorted(left, reverse=True)
+    assert left[0] == 40
+    assert said[-1] == "61 %, 259 s so far"
 
 
 def test_ci_gets_plain_lines_and_a_terminal_gets_bars() -> None:

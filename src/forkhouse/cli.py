@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from forkhouse.benchmark.results import Layout
+    from forkhouse.closure import PinnedWheel
     from forkhouse.lock import Transfer
     from forkhouse.locking import Finding
     from forkhouse.pipeline import Intent, Plant, Product
@@ -151,7 +152,9 @@ def _working(workspace: Workspace, wait: float) -> Iterator[None]:
 @_rocm
 @_transfer
 @click.option("--system-packages", is_flag=True, help="As root: install missing system packages with apt-get.")
+@click.option("--strict-sources", is_flag=True, help="Refuse a source of another version than the pinned one.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--all", "every", is_flag=True, help="Show every wheel at the end, those from the index among them.")
 @_wait
 @_json
 @click.pass_context
@@ -166,14 +169,16 @@ def build(
     *,
     offline: bool,
     system_packages: bool,
+    strict_sources: bool,
     dry_run: bool,
+    every: bool,
     as_json: bool,
 ) -> None:
     """Build the wheelhouse of a profile from the pinned, patched upstreams."""
     from forkhouse.freshness import forget, inputs, remember, unchanged  # noqa: PLC0415  # start-up time
 
     workspace = _workspace(context)
-    chosen = (sources, mirror and mirror.resolve(), rocm and rocm.resolve(), transfer)
+    chosen = (sources, mirror and mirror.resolve(), rocm and rocm.resolve(), transfer, strict_sources)
     known = None if dry_run else unchanged(workspace, profile, chosen)
     if known is not None:
         with showing():
@@ -181,7 +186,7 @@ def build(
         if as_json:
             click.echo(json.dumps({**known, "changed": False}, indent=1))
         return
-    from forkhouse.pipeline import build_profile, built_state, plan  # noqa: PLC0415  # start-up time
+    from forkhouse.pipeline import build_profile, built_state, fallback, plan  # noqa: PLC0415  # start-up time
 
     with _working(workspace, wait):
         before = inputs(workspace, chosen)
@@ -194,13 +199,14 @@ def build(
                 click.echo(json.dumps([asdict(intent) for intent in intents], indent=1))
             return
         forget(workspace, profile)
-        product = build_profile(plant, profile, system_packages=system_packages)
+        product = build_profile(plant, profile, system_packages=system_packages, strict_sources=strict_sources)
         rows = _product_rows(product)
-        answer = {
+        answer: dict[str, Any] = {
             "wheelhouse": product.wheelhouse.folder.relative_to(workspace.root).as_posix(),
             "changed": product.wheelhouse.changed,
             "wheels": rows,
             "missing": [asdict(each) for each in product.missing],
+            "fallbacks": [text for wheel in product.built if (text := fallback(plant, wheel.patched.source))],
         }
         if not product.missing:
             remember(
@@ -209,14 +215,35 @@ def build(
     if as_json:
         click.echo(json.dumps(answer, indent=1))
     else:
-        columns = ("name", "version", "size", "sha256", "source", "patches", "seconds")
-        _table("Wheels", columns, [[str(row[column]) for column in columns] for row in rows])
+        _closing(product, rows, answer["fallbacks"], profile, every=every)
     if product.missing:
         from forkhouse.errors import PartialError  # noqa: PLC0415  # start-up time
 
         lines = "\n".join(f"  - {each.name} {each.wanted}: {each.reason}\n    To have it: {each.remedy}." for each in product.missing)
         message = f"The wheelhouse of the profile {profile} is whole but for these wheels:\n{lines}"
         raise PartialError(message)
+
+
+def _closing(product: Product, rows: Sequence[dict[str, object]], fallbacks: Sequence[str], profile: str, *, every: bool) -> None:
+    """Print what a build made: our own wheels, the rest in one line, what is not as it was pinned, and what to do next."""
+    ours = {wheel.path.name for wheel in product.built}
+    columns = ("name", "version", "size", "sha256", "source", "patches", "seconds")
+    shown = [row for row, pin in zip(rows, _ordered(product), strict=True) if every or pin.file in ours]
+    _table("Wheels", columns, [[str(row[column]) for column in columns] for row in shown])
+    rest = [pin for pin in product.wheelhouse.wheels if pin.file not in ours]
+    if rest and not every:
+        gigabytes = sum((product.wheelhouse.folder / pin.file).stat().st_size for pin in rest) / 1e9
+        click.echo(f"and {len(rest)} from the index, {gigabytes:.2f} GB (--all shows them)")
+    command = "install --into FOLDER" if not product.missing else "install --onto ENVIRONMENT"
+    click.echo(f"Next: forkhouse {command} --profile {profile}")
+    # Last, as it is what nobody may overlook.
+    for text in fallbacks:
+        click.echo(f"NOT AS PINNED: {text}. --strict-sources refuses it.")
+
+
+def _ordered(product: Product) -> list[PinnedWheel]:
+    ours = {wheel.path.name for wheel in product.built}
+    return sorted(product.wheelhouse.wheels, key=lambda pin: (pin.file not in ours, pin.name))
 
 
 def _announce(intent: Intent) -> None:
@@ -236,7 +263,7 @@ def _product_rows(product: Product) -> list[dict[str, object]]:
 
     ours = {wheel.path.name: wheel for wheel in product.built}
     rows = []
-    for pin in sorted(product.wheelhouse.wheels, key=lambda pin: (pin.file not in ours, pin.name)):
+    for pin in _ordered(product):
         wheel = ours.get(pin.file)
         megabytes = (product.wheelhouse.folder / pin.file).stat().st_size / 1e6
         rows.append(

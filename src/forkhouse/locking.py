@@ -22,6 +22,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from forkhouse import audit
+from forkhouse.builders.metadata import Outline, outline
 from forkhouse.builders.wheelfile import Member, write_wheel
 from forkhouse.closure import PinnedWheel, pinned_wheel, pylock_text, read_closure
 from forkhouse.config import read_config
@@ -43,7 +44,7 @@ from forkhouse.lock import (
     describe,
     parse_version,
 )
-from forkhouse.pipeline import build_recipes
+from forkhouse.pipeline import NOT_HERE, build_recipes, weights
 from forkhouse.progress import report
 from forkhouse.recipes import Pep517, UpstreamProject
 from forkhouse.sources import recorded
@@ -59,7 +60,7 @@ from forkhouse.wheelhouse import compiled, kernel_pins
 from forkhouse.workspace import write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from forkhouse.builders import BuiltWheel
     from forkhouse.pipeline import Plant
@@ -129,10 +130,12 @@ def _checked(plant: Plant, name: str, pinned: Pinned, source: Source) -> Finding
 
 
 def update(plant: Plant, name: str | None, version: str | None) -> list[Finding]:
-    """Pin anew: one upstream (at another version, if given) or component, or all of them, then every closure.
+    """Pin anew: one upstream (at another version, if given) or component, or all of them; then the closures that they decide.
 
-    Writes the lock and the pylock files only when all went well. Returns what was changed. Raises UsageError for an unknown
-    name or another version of a component, and whatever fetching, patching or resolving raises.
+    For one upstream nothing is compiled: its trees are recorded, and the closures of the profiles that hold it are resolved around what
+    its wheels will require. All of them are resolved around built wheels, whose kernels are recorded as well. Writes the lock and the
+    pylock files only when all went well. Returns what was changed. Raises UsageError for an unknown name or another version of a
+    component, and whatever fetching, patching or resolving raises.
     """
     if name == TOOLCHAIN and plant.lock.hip_toolchain is not None:
         return _update_toolchain(plant, plant.lock.hip_toolchain)
@@ -152,6 +155,12 @@ def update(plant: Plant, name: str | None, version: str | None) -> list[Finding]
         components[each] = _updated(plant, each, components[each], None, findings)
     lock = plant.lock.model_copy(update={"upstreams": upstreams, "components": components})
     plant = replace(plant, lock=lock)
+    if name is not None:
+        texts = _closures_with(plant, name, findings) if name in upstreams else {}
+        with _written(plant, texts) as changes:
+            findings += changes
+            write_atomic(plant.workspace.lock_path, dump(lock).encode())
+        return findings
     texts = {BUILD: _build_closure(plant)}
     texts |= _native_closures(plant)
     kernels = dict(lock.kernels)
@@ -169,6 +178,46 @@ def update(plant: Plant, name: str | None, version: str | None) -> list[Finding]
     lock = lock.model_copy(update={"kernels": kernels})
     write_atomic(plant.workspace.lock_path, dump(lock).encode())
     return findings
+
+
+def _closures_with(plant: Plant, name: str, findings: list[Finding]) -> dict[str, str]:
+    """Resolve the closures of the profiles that build an upstream, compiling nothing.
+
+    One for which an index, or the source of another upstream, does not answer stays as it was, which is a finding; a build refuses it
+    where it no longer is whole.
+    """
+    texts = {}
+    for profile in plant.lock.profiles:
+        if all(recipe.upstream != name for recipe in plant.recipes(profile).values()):
+            continue
+        refused = "--offline forbids asking an index." if plant.access.offline else ""
+        try:
+            if not refused:
+                texts[profile] = _outlined_closure(plant, profile)
+        except NOT_HERE as error:
+            refused = str(error)
+        if refused:
+            detail = f"not resolved anew, it stays as it was: {refused}"
+            findings.append(Finding(subject=f"pylock.{profile}.toml", state="unreachable", detail=detail))
+    return texts
+
+
+def _outlined_closure(plant: Plant, name: str) -> str:
+    """Return the text of a profile's closure, resolved around outlines of the wheels of ours."""
+    workshop, made, absent = plant.workshop(), dict[str, Outline](), dict[str, str]()
+    with tempfile.TemporaryDirectory(prefix="forkhouse-outlines-") as scratch:
+        for recipe_name, recipe in plant.recipes(name).items():
+            folder = plant.workspace.root / "recipes" / recipe_name
+            try:
+                patched = plant.patched(recipe_name, recipe)
+            except NOT_HERE:
+                if recipe_name not in plant.profile(name).where_reachable:
+                    raise
+                absent[recipe.distribution] = f"=={recipe.version(plant.upstream(recipe.upstream).version)}"
+                continue
+            siblings = [made[needed] for needed in recipe.needs if needed in made]
+            made[recipe_name] = outline(patched, recipe, folder, workshop, siblings, Path(scratch))
+        return _resolved_closure(plant, name, {each.distribution: each.path for each in made.values()}, absent)
 
 
 @contextlib.contextmanager
@@ -206,26 +255,54 @@ def _update_toolchain(plant: Plant, old: HipToolchain) -> list[Finding]:
 
 
 def _updated(plant: Plant, name: str, pinned: P, version: str | None, findings: list[Finding]) -> P:
+    """Return an upstream or a component with each form pinned as it is now; raises UnreachableError when no form has the version.
+
+    A form that cannot be had stays as it was. At another version a git form is left unresolved with its new tag, and a form that
+    has no such release keeps its own.
+    """
     wanted = pinned if version is None else pinned.model_copy(update={"version": str(parse_version(version))})
     sources: list[Source] = []
+    refused: list[str] = []
     for old in pinned.sources:
-        subject = f"{name}: {old.kind}"
         try:
-            source = _at_version(plant, old, pinned.version, version)
-            # What the lock recorded is what is being measured anew, so it must not be held against it.
-            blank = source.model_copy(
-                update={"tree": source.tree if isinstance(source, GitSource) and not source.submodules else None, "patched_tree": None}
-            )
-            source = source if isinstance(source, GitSource) and source.commit is None else _measured(plant, name, wanted, blank)
+            source = _pinned_now(plant, name, pinned, wanted, old, version)
         except UnreachableError as error:
-            if version is not None:
-                raise
+            refused.append(str(error))
             source = old
-            findings.append(Finding(subject=subject, state="unreachable", detail=f"kept as it was: {error}"))
+            if version is None:
+                findings.append(Finding(subject=f"{name}: {old.kind}", state="unreachable", detail=f"kept as it was: {error}"))
+            elif isinstance(old, GitSource):
+                tag = old.tag.replace(pinned.version, wanted.version) if old.tag else None
+                source = old.model_copy(update={"tag": tag, "commit": None, "tree": None, "patched_tree": None}) if tag else old
+                findings.append(Finding(subject=f"{name}: git", state="unresolved", detail=f"tag {tag}, its commit is not known: {error}"))
+            else:
+                source = old.model_copy(update={"version": old.version or pinned.version})
+                detail = f"stays at {old.version or pinned.version}: {error}"
+                findings.append(Finding(subject=f"{name}: {old.kind}", state="unreachable", detail=detail))
         if source != old:
-            findings.append(Finding(subject=subject, state="changed", detail=_difference(old, source)))
+            findings.append(Finding(subject=f"{name}: {old.kind}", state="changed", detail=_difference(old, source)))
         sources.append(source)
+    if version is not None and not any(_is_at(source, wanted) for source in sources):
+        reasons = "".join(f"\n  - {reason}" for reason in refused)
+        message = f"No form of {name} can be had at {wanted.version}; nothing was pinned:{reasons}"
+        raise UnreachableError(message)
     return wanted.model_copy(update={"sources": tuple(sources)})
+
+
+def _is_at(source: Source, wanted: Pinned) -> bool:
+    """Say whether a form is pinned, and at the version of its upstream."""
+    return (source.version or wanted.version) == wanted.version and not (isinstance(source, GitSource) and source.commit is None)
+
+
+def _pinned_now(plant: Plant, name: str, pinned: Pinned, wanted: Pinned, old: Source, version: str | None) -> Source:
+    excluded = plant.access.policy == "registry" if isinstance(old, GitSource) else plant.access.policy == "git"
+    if version is not None and excluded and not isinstance(old, ArchiveSource):
+        message = f"--sources {plant.access.policy} excludes it"
+        raise UnreachableError(message)
+    source = _at_version(plant, old, pinned.version, version)
+    # What the lock recorded is what is being measured anew, so it must not be held against it.
+    blank = source.model_copy(update={"tree": source.tree if isinstance(source, GitSource) else None, "patched_tree": None})
+    return source if isinstance(source, GitSource) and source.commit is None else _measured(plant, name, wanted, blank)
 
 
 def _difference(old: Source, new: Source) -> str:
@@ -305,11 +382,20 @@ def _native_closures(plant: Plant) -> dict[str, str]:
 
 def _profile_closure(plant: Plant, name: str) -> tuple[str, list[BuiltWheel]]:
     """Return the text of a profile's closure, and the wheels of ours around which it was resolved."""
+    recipes = plant.recipes(name)
+    require_packages((package for recipe in recipes.values() for package in recipe.system_packages), install=False)
+    with report().task(f"profile {name}", total=sum(weights(plant, recipes).values())) as task:
+        built, left_out = build_recipes(plant, name, recipes, task)
+    absent = {each.name: f"=={each.wanted}" for each in left_out}
+    return _resolved_closure(plant, name, {wheel.distribution: wheel.path for wheel in built}, absent), built
+
+
+def _resolved_closure(plant: Plant, name: str, ours: Mapping[str, Path], left_out: Mapping[str, str]) -> str:
+    """Return the text of a profile's closure: all that pip chooses besides `ours`. What was `left_out` is resolved around."""
     profile = plant.profile(name)
     addresses = read_config().indexes
     # What cannot be had here is resolved around: nothing of it but its name and version counts.
-    absent: dict[str, str] = {}
-    local: dict[str, Path] = {}
+    absent, local = dict(left_out), dict(ours)
     elsewhere = [external for external in profile.externals if external.index is not None]
     for external in elsewhere:
         try:
@@ -320,19 +406,13 @@ def _profile_closure(plant: Plant, name: str) -> tuple[str, list[BuiltWheel]]:
             local[external.package] = path
         else:
             absent[external.package] = f"=={external.version}" if external.version else external.wanted or ""
-    recipes = plant.recipes(name)
-    require_packages((package for recipe in recipes.values() for package in recipe.system_packages), install=False)
-    with report().task(f"profile {name}", total=len(recipes)) as task:
-        built, left_out = build_recipes(plant, name, recipes, task)
-    absent |= {each.name: f"=={each.wanted}" for each in left_out}
     pinned = {external.package: pinned_wheel(*external.pinned[1:]) for external in profile.externals if external.pinned is not None}
     ordinary = [pinned[external.package] for external in profile.externals if external.index is None]
     with tempfile.TemporaryDirectory(prefix="forkhouse-stand-ins-") as scratch:
-        local |= {wheel.distribution: wheel.path for wheel in built}
         local |= {package: _stand_in(package, wanted, Path(scratch)) for package, wanted in absent.items()}
         pins = resolve(plant, list(profile.install), local=local, constraints=ordinary)
     pins += [pinned[external.package] for external in elsewhere if external.package in pinned]
-    return pylock_text(pins, folder=f"wheels/{name}", requires_python=plant.lock.python), built
+    return pylock_text(pins, folder=f"wheels/{name}", requires_python=plant.lock.python)
 
 
 def _stand_in(package: str, wanted: str, folder: Path) -> Path:

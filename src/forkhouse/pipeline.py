@@ -383,10 +383,11 @@ def _check_documents(plant: Plant, name: str) -> None:
     wheelhouse.refuse_contradictions(profile, third_party, [recipe.distribution for recipe in recipes.values()], absent)
 
 
-def build_profile(plant: Plant, name: str, *, system_packages: bool) -> Product:
+def build_profile(plant: Plant, name: str, *, system_packages: bool, strict_sources: bool = False) -> Product:
     """Build every wheel of a profile and publish its wheelhouse. Nothing that is up to date is done again.
 
-    `system_packages` allows the installation of missing distribution packages. Raises ForkhouseError; the wheelhouse then
+    `system_packages` allows the installation of missing distribution packages; `strict_sources` refuses a source of another version than
+    the upstream's, before anything is compiled. Raises ForkhouseError; the wheelhouse then
     stays as it was.
     """
     recipes = plant.recipes(name)
@@ -394,26 +395,35 @@ def build_profile(plant: Plant, name: str, *, system_packages: bool) -> Product:
     if any(compiles_for_gpus(recipe) for recipe in recipes.values()):
         # Found or made before anything is compiled: what links ROCm is compiled against the newest at hand, and this may be it.
         plant.hip()
-    with report().task(f"profile {name}", total=len(recipes) + 1) as task:
+    with report().task(f"profile {name}", total=sum(weights(plant, recipes).values())) as task:
         lacking = list(missing(plant.profile(name).externals, plant.registry, read_config().indexes))
         away = {each.name for each in lacking} | {recipes[each].distribution for each in plant.profile(name).where_reachable}
         pins = read_closure(plant.workspace.closure_path(name))
         fetch_all([pin for pin in pins if pin.name not in away and not plant.registry.holds(pin.file, pin.sha256)], plant.registry)
-        built, left_out = build_recipes(plant, name, recipes, task, system_packages=system_packages)
+        built, left_out = build_recipes(plant, name, recipes, task, system_packages=system_packages, strict_sources=strict_sources)
         left_out += lacking
         house = _publish(plant, name, built, left_out)
     return Product(wheelhouse=house, built=tuple(built), missing=tuple(left_out))
 
 
+def weights(plant: Plant, recipes: Mapping[str, Recipe]) -> dict[str, float]:
+    """Return how much each recipe is of the work of building them: the seconds that it took last time, where that is known."""
+    records = {name: plant.journal.get("seconds", name) for name in recipes}
+    known = {name: max(float(str(record["seconds"])), 1.0) for name, record in records.items() if record is not None}
+    other = sum(known.values()) / len(known) if known else 1.0
+    return {name: known.get(name, other) for name in recipes}
+
+
 def build_recipes(
-    plant: Plant, name: str, recipes: Mapping[str, Recipe], task: Task, *, system_packages: bool = False
+    plant: Plant, name: str, recipes: Mapping[str, Recipe], task: Task, *, system_packages: bool = False, strict_sources: bool = False
 ) -> tuple[list[BuiltWheel], list[Missing]]:
-    """Build the wheels of a profile's recipes, given in their order; `task` advances by one with each.
+    """Build the wheels of a profile's recipes, given in their order; `task` advances by the weight of each.
 
     Returns them, and what was left out: recipes without which the profile is still of use, whose source cannot be had here.
     Raises as `Plant.build`.
     """
     workshop = plant.workshop()
+    heavy = weights(plant, recipes)
     prepared: dict[str, Prepared] = {}
     left_out: list[Missing] = []
     # Whatever cannot be had shows before the first compiler runs, which may take an hour.
@@ -428,11 +438,17 @@ def build_recipes(
                 raise
             report().line(recipe_name, f"LEFT OUT: {error}")
             left_out.append(_left_out(plant, recipe, error))
-            task.advance(1)
+            task.advance(heavy[recipe_name])
+    if strict_sources and (fallen := [text for each in prepared.values() if (text := fallback(plant, each.patched.source))]):
+        lines = "".join(f"\n  - {text}" for text in fallen)
+        message = f"--strict-sources refuses another version than the pinned one:{lines}\nReach the preferred source, or give --mirror DIR."
+        raise UnreachableError(message)
     built: dict[str, BuiltWheel] = {}
     for recipe_name, ready in prepared.items():
         built[recipe_name] = plant.build(recipe_name, recipes[recipe_name], workshop, built, prepared=ready)
-        task.advance(1)
+        if built[recipe_name].seconds:
+            plant.journal.put("seconds", recipe_name, {"seconds": built[recipe_name].seconds})
+        task.advance(heavy[recipe_name])
     return list(built.values()), left_out
 
 
@@ -450,6 +466,15 @@ def built_state(plant: Plant, product: Product, answer: dict[str, Any]) -> Built
         tools += [str(plant.toolchain.compiler), str(plant.toolchain.root / "include/hip/hip_version.h")]
     away = any(wheel.patched.source.passed_over for wheel in product.built)
     return Built(tools=tuple(sorted({tool for tool in tools if tool})), hosts_away=away, answer=answer)
+
+
+def fallback(plant: Plant, source: SourceTree) -> str:
+    """Say that a source is another version than its upstream's pin, and why it was taken; nothing where it is the pinned one."""
+    pinned = plant.lock.upstreams[source.upstream].version
+    if source.version == pinned:
+        return ""
+    why = f" ({'; '.join(source.passed_over)})" if source.passed_over else ""
+    return f"{source.upstream}: pinned at {pinned}, built from {source.version}{why}"
 
 
 def _left_out(plant: Plant, recipe: Recipe, error: Exception) -> Missing:

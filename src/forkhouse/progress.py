@@ -50,19 +50,54 @@ class Silent:
         yield _Nothing()
 
 
+class Pace:
+    """How far a piece of work is, and how long it will go on, as far as that is known.
+
+    An estimate is made of the pace at which the last share was gained, and only once a share has moved and has some seconds behind it; one
+    that would grow is not told: a step that takes long says nothing of those after it. Without an estimate there is the elapsed time.
+    """
+
+    BEHIND = 10.0
+    """Seconds that an estimate needs behind it."""
+
+    def __init__(self, total: float, now: float) -> None:
+        """Begin a work of `total` units at a moment, in seconds."""
+        self._total, self._begun = max(total, 1e-9), now
+        self._done = 0.0
+        self._moved = now
+        self._end: float | None = None
+        """When the work ends, by the estimate that is told."""
+
+    def advance(self, amount: float, now: float) -> None:
+        """Say that `amount` more is done at a moment."""
+        if amount:
+            self._done, self._moved = self._done + amount, now
+
+    def said(self, now: float) -> str:
+        """Return the share that is done, and an estimate of what is left or the elapsed time."""
+        share = min(self._done / self._total, 1.0)
+        if 0 < share < 1 and self._moved - self._begun >= self.BEHIND:
+            # From when the share last moved: while it stands, nothing new is known, and the end that was estimated stays where it is.
+            end = self._begun + (self._moved - self._begun) / share
+            self._end = end if self._end is None else min(end, self._end)
+        left = None if self._end is None else self._end - now
+        if left is None or left <= 0:
+            return f"{100 * share:.0f} %, {now - self._begun:.0f} s so far"
+        return f"{100 * share:.0f} %, about {left:.0f} s left"
+
+
 class _PlainTask:
     def __init__(self, reporter: Plain, subject: str, total: float) -> None:
-        self._reporter, self._subject, self._total = reporter, subject, total
-        self._done = 0.0
-        self._begun = self._said = time.monotonic()
+        self._reporter, self._subject = reporter, subject
+        self._said = time.monotonic()
+        self._pace = Pace(total, self._said)
 
     def advance(self, amount: float) -> None:
-        self._done += amount
-        if time.monotonic() - self._said >= Plain.INTERVAL:
-            self._said = time.monotonic()
-            share = self._done / max(self._total, 1)
-            left = f", about {(self._said - self._begun) * (1 - share) / share:.0f} s left" if share > 0 else ""
-            self._reporter.line(self._subject, f"{100 * share:.0f} %{left}")
+        now = time.monotonic()
+        self._pace.advance(amount, now)
+        if now - self._said >= Plain.INTERVAL:
+            self._said = now
+            self._reporter.line(self._subject, self._pace.said(now))
 
 
 class Plain:
@@ -95,19 +130,14 @@ class Live:
             BarColumn,
             Progress,
             SpinnerColumn,
-            TaskProgressColumn,
             TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
         )
 
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[said]}", markup=False),
             console=Console(stderr=True),
             transient=True,
         )
@@ -130,11 +160,14 @@ class Live:
     @contextlib.contextmanager
     def task(self, subject: str, *, total: float) -> Iterator[Task]:
         """Draw a bar while the block runs."""
-        number = self._progress.add_task(subject, total=total)
+        pace = Pace(total, time.monotonic())
+        number = self._progress.add_task(subject, total=total, said="")
 
         class _Bar:
             def advance(_self, amount: float) -> None:  # noqa: N805  # the bar closes over the display's `self`
-                self._progress.advance(number, amount)
+                now = time.monotonic()
+                pace.advance(amount, now)
+                self._progress.update(number, advance=amount, said=pace.said(now))
 
         try:
             yield _Bar()

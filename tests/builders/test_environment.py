@@ -249,6 +249,28 @@ def test_ninjas_steps_become_progress() -> None:
     assert gained == pytest.approx([0.25, 0.25, 0.5, 0.0])
 
 
+def test_a_step_that_is_a_whole_make_counts_by_the_lines_of_its_compilers() -> None:
+    lines = b"".join(b"  CC       src/file%d.lo\n" % number for number in range(200))
+    first = Steps()
+    assert first.gained(b"[5/10] Performing build step\n") == pytest.approx(0.5)  # nothing else is known yet
+    assert first.gained(lines) == 0
+    assert first.compiled == 200
+    again = Steps(last=200)
+    shares = [
+        again.gained(b"[6/10] Performing build step\n"),
+        again.gained(lines[: len(lines) // 2]),
+        again.gained(lines[len(lines) // 2 :]),
+    ]
+    assert shares[0] == 0
+    assert sum(shares[:2]) == pytest.approx(0.5, abs=0.02)
+    assert sum(shares) == pytest.approx(0.99)
+
+
+def test_a_ninja_of_many_steps_is_believed_before_compilers_lines() -> None:
+    steps = Steps(last=10)
+    assert steps.gained(b"[100/400] c++ -c a.cpp\n") == pytest.approx(0.25)
+
+
 def test_what_failed_is_shown_although_others_went_on() -> None:
     noise = [f"warning {number}" for number in range(100)]
     lines = [*noise, "FAILED: kernel.o ", "clang " + "x" * 1000, "kernel.hip:3: error: no such thing", *noise, "ninja: build stopped"]

@@ -136,6 +136,31 @@ def test_a_bump_by_a_mirror_takes_a_release_and_names_the_newer_commit(checkout:
     assert "tag: v2.1\n" in (checkout.root / "upstream.lock").read_text(encoding="utf-8")
 
 
+def test_one_upstream_is_pinned_without_compiling_or_asking_a_host_that_is_away(checkout: Checkout) -> None:
+    checkout.release("1.1", "helper>=2", "only-for-cuda==9.1")
+    checkout.edit("recipes/transport/backend.py", '"gcc"', '"no-such-compiler"')
+    shutil.move(checkout.upstream, checkout.upstream.with_name("away"))
+    # The transport's host does not answer, and its compiler is not there: its series is in the cache of its own, not of this pin.
+    result = checkout.run("lock", "--update", "engine=1.1")
+    assert "building" not in result.stderr
+    text = (checkout.root / "upstream.lock").read_text(encoding="utf-8")
+    assert "small_engine-1.1-py3-none-any.whl" in text
+    shutil.move(checkout.upstream.with_name("away"), checkout.upstream)
+    shutil.rmtree(checkout.root / "build")
+    assert "No form of transport can be had at 3.0" in checkout.run("lock", "--update", "transport=3.0", code=11).stderr
+
+
+def test_a_patched_tree_is_recorded_without_building_the_world(checkout: Checkout) -> None:
+    patch = "patches/transport/0001-answer-for-amd.edit.yaml"
+    checkout.edit("recipes/transport/backend.py", '"gcc"', '"no-such-compiler"')
+    checkout.edit(patch, "with: 'return 2;'", "with: 'return 3;'")
+    checkout.edit(patch, "text: 'return 2;'", "text: 'return 3;'")
+    for options in ((), ("--offline",)):
+        result = checkout.run("lock", "--update", "transport", *options)
+        assert "building" not in result.stderr
+    assert json.loads(checkout.run("lock", "--check", "--json").stdout)[0]["state"] == "ok"
+
+
 def test_refresh_lays_out_a_conflict_and_retires_what_is_upstream(checkout: Checkout) -> None:
     checkout.release("2.0", "helper>=2", "only-for-cuda[a]==10", "only-for-cuda[b]==10")
     checkout.release("3.0", "helper>=2")

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from forkhouse.closure import pylock_text
 from forkhouse.errors import DocumentError
 from forkhouse.pipeline import Plant, open_plant, plan
 from forkhouse.sources import Access
@@ -36,6 +37,9 @@ def checkout(tmp_path: Path) -> Callable[..., Plant]:
             text = f"upstream: demo\ndistribution: {name}\nlocal: a.1\nneeds: [{needed}]\nbuilders: {{git: {{kind: pep517}}}}\n"
             (folder / "recipe.yaml").write_text(text, encoding="utf-8")
         (tmp_path / "upstream.lock").write_text(LOCK.format(recipes=", ".join(needs), commit="a" * 40), encoding="utf-8")
+        for closure in ("build", "cpu"):
+            text = pylock_text([], folder="wheels", requires_python=">=3.11")
+            (tmp_path / f"pylock.{closure}.toml").write_text(text, encoding="utf-8")
         access = Access(policy="auto", mirror=None, offline=True, cache=tmp_path / "cache")
         return open_plant(Workspace(root=tmp_path, cache=tmp_path / "cache"), access)
 

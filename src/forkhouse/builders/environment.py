@@ -143,21 +143,43 @@ def _compiler_cache() -> dict[str, str]:
 
 
 class Steps:
-    """Reads in a build's output how far Ninja is. Where one Ninja starts another, the one with the most steps counts."""
+    """Reads in a build's output how far it is: by the steps of Ninja, or by the lines of compilers that make starts.
+
+    Where one Ninja starts another, the one with the most steps counts. One that has few steps, and of them one is a whole `make`, tells
+    little: then the compilers' own lines count, held against how many of them the same build had last time.
+    """
 
     _STEP = re.compile(rb"^\[(\d+)/(\d+)\] ", re.MULTILINE)
+    _COMPILED = re.compile(
+        rb"^ *(?:CC|CXX|CCLD|CXXLD|HIPCC|F77|FC) +\S+$|^.*\b(?:gcc|g\+\+|cc|c\+\+|clang|clang\+\+|hipcc)\b.* -c ", re.MULTILINE
+    )
+    FEW = 50
+    """Ninja's steps below which compilers' lines are believed instead, where there are more of them."""
 
-    def __init__(self) -> None:
-        """Begin at nothing."""
+    def __init__(self, last: int | None = None) -> None:
+        """Begin at nothing; `last` is how many lines of compilers the last such build had, None where there was none."""
+        self._last = last
         self._total = 0
+        self._steps = 0.0
         self._done = 0.0
+        self._rest = b""
+        self.compiled = 0
+        """Lines of compilers so far."""
 
     def gained(self, output: bytes) -> float:
         """Return the share of the build (1 is all of it) that a piece of output adds; less than nothing when a bigger Ninja begins."""
-        old = self._done
-        for step, of in ((int(step), int(of)) for step, of in self._STEP.findall(output)):
+        *whole, self._rest = (self._rest + output).split(b"\n")
+        text = b"\n".join(whole)
+        for step, of in ((int(step), int(of)) for step, of in self._STEP.findall(text)):
             if of >= self._total:
-                self._total, self._done = of, step / of
+                self._total, self._steps = of, step / of
+        self.compiled += len(self._COMPILED.findall(text))
+        old = self._done
+        if self._last and self._last > self._total and self._total < self.FEW:
+            self._done = max(old, min(self.compiled / self._last, 0.99))
+        elif self._total >= self.FEW or not self.compiled:
+            self._done = self._steps
+        # Else steps that hide a whole make, for the first time: there is no share to tell.
         return self._done - old
 
 
@@ -176,6 +198,13 @@ def telling(lines: list[str]) -> list[str]:
     return [line if len(line) <= _WIDE else f"{line[:_WIDE]}…" for line in shown]
 
 
+def _counted(path: Path) -> int | None:
+    try:
+        return int(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
 def run_isolated(command: list[str], *, folder: Path, variables: Mapping[str, str], log: Path, place: FixedPlace | None = None) -> None:
     """Run a build command without a network, its output in `log`; in a fixed place, where one is given.
 
@@ -189,12 +218,16 @@ def run_isolated(command: list[str], *, folder: Path, variables: Mapping[str, st
             full, cwd=folder, env=dict(variables), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         ) as process,
     ):
-        steps = Steps()
+        count = log.with_suffix(".count")
+        steps = Steps(_counted(count))
         output = cast("BufferedReader", process.stdout)  # what a pipe is
         while chunk := output.read1():
             stream.write(chunk)
             stream.flush()
             task.advance(steps.gained(chunk))
+    if process.returncode == 0 and steps.compiled:
+        # Beside the log, which every build of the recipe writes anew: how long it is this time is what the next one goes by.
+        write_atomic(count, f"{steps.compiled}\n".encode())
     if process.returncode != 0:
         tail = "\n".join(f"  {line}" for line in telling(log.read_text(encoding="utf-8", errors="replace").splitlines()))
         message = f"`{' '.join(command)}` ended with exit code {process.returncode}. Its last lines:\n{tail}\nThe whole log: {log}"

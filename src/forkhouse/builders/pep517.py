@@ -131,3 +131,24 @@ def call_backend(
             raise cause from None
         message = f"{name}: the PEP 517 backend could not be used: {error}. The whole log: {log}"
         raise BuildError(message) from error
+
+
+def prepared_metadata(project: Path, out: Path, *, python: Path, variables: Mapping[str, str], name: str, log: Path) -> Path | None:
+    """Return the .dist-info that a project's backend prepares in `out` without building (PEP 517); None when it has no such hook.
+
+    Raises BuildError with the command, its last lines and the log's path.
+    """
+
+    def run(cmd: Sequence[str], cwd: str | None = None, extra_environ: Mapping[str, str] | None = None) -> None:
+        folder = project if cwd is None else project / os.fspath(cwd)
+        run_isolated(list(cmd), folder=folder, variables={**variables, **(extra_environ or {})}, log=log)
+
+    try:
+        found = ProjectBuilder(project, python_executable=str(python), runner=run).prepare("wheel", out)
+    except (BuildBackendException, BuildException) as error:
+        cause = getattr(error, "exception", None)
+        if isinstance(cause, ForkhouseError):
+            raise cause from None
+        message = f"{name}: the PEP 517 backend could not be asked for metadata: {error}. The whole log: {log}"
+        raise BuildError(message) from error
+    return None if found is None else out / os.path.basename(found)  # noqa: PTH119
