@@ -183,6 +183,8 @@ def build(
     if known is not None:
         with showing():
             report().line("wheelhouse", f"nothing has changed, {known['wheelhouse']} is up to date ({len(known['wheels'])} wheels)")
+            for text in known.get("fallbacks", ()):
+                report().line("wheelhouse", f"NOT AS PINNED: {text}. --strict-sources refuses it.")
         if as_json:
             click.echo(json.dumps({**known, "changed": False}, indent=1))
         return

@@ -33,6 +33,17 @@ class SystemPackage(Document):
         return self
 
 
+class ProcessorFlag(Document):
+    """What the machine's processor has to be able to do where the wheel is used."""
+
+    flag: str
+    """As Linux names it in /proc/cpuinfo."""
+    needed: bool = True
+    """False for what is made use of where it is there."""
+    why: str
+    """What uses it, and what happens without it."""
+
+
 class Repack(Document):
     """The tree is an unpacked wheel: pack it again under our name and version."""
 
@@ -122,6 +133,7 @@ class Recipe(Document):
     omits: dict[str, str] = Field(default_factory=dict)
     """Parts of the upstream that the wheel is without, each with what is lost: said at every build, and in the manifest."""
     system_packages: tuple[SystemPackage, ...] = ()
+    processor: tuple[ProcessorFlag, ...] = ()
 
     def packages(self, form: Form) -> tuple[SystemPackage, ...]:
         """Return the distribution packages that a build from one form of the source needs."""

@@ -109,8 +109,12 @@ def open_benches(plant: Plant, upstream: str) -> tuple[list[Bench], list[Absent]
         except (UnreachableError, UsageError) as error:
             failure = error
             absent.append(Absent(form=source.kind, reason=" ".join(str(error).split())))
-    if failure is not None and not benches:
-        raise failure
+    if not benches:
+        forms = ", ".join(source.kind for source in plant.upstream(upstream).sources)
+        message = (
+            f"The lock has {upstream} as {forms}, and its recipes build from {', '.join(sorted(built))}. Correct the one or the other."
+        )
+        raise failure or UsageError(message)
     return benches, absent
 
 

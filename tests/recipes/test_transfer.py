@@ -78,6 +78,8 @@ def test_the_wheel_holds_its_package_and_its_libraries_and_nothing_else(transfer
     libraries = {f".{name}.mesonpy.libs/{path}" for path in ("libnixl.so", "libserdes.so", "plugins/libplugin_UCX.so")}
     assert {path for path in paths if not path.startswith((f"{name}/", f"{info}/"))} == libraries
     assert f"{name}/_api.py" in paths
+    # The terms of what is compiled in go with it.
+    assert f"{info}/licenses/abseil-cpp/LICENSE" in paths
     # What the upstream requires stays; torch, which it wants for building, was never asked for.
     assert {str(requirement) for requirement in metadata.requires_dist or ()} == {"numpy", f"libucx-rocm=={transfer[1].version}"}
     assert (metadata.name, str(metadata.version)) == (transfer[0].distribution, transfer[0].version)

@@ -8,11 +8,14 @@ import pytest
 
 from forkhouse.documents import parse
 from forkhouse.recipes import Recipe
+from forkhouse.toolchains import doctor
 from forkhouse.toolchains.doctor import Need, examine
 from forkhouse.toolchains.hip import HipToolchain, Look
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from forkhouse.pipeline import Plant
 
 RECIPE = """
 upstream: demo
@@ -126,3 +129,19 @@ def test_a_rust_that_is_there_is_named_with_its_release(
     monkeypatch.setenv("RUSTUP_HOME", str(tmp_path))
     found = needs(text=RUST)["Rust >=99.1"]
     assert (found.state, found.where, found.version) == ("ok", str(tools.parent), "99.2.0")
+
+
+def test_what_the_cpu_profile_needs_of_a_processor_is_said(plant: Plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One with AVX2 alone, as some servers have, will do; an older one will not."""
+    for flags, states in (("fpu avx2", ["ok", "optional"]), ("fpu avx2 avx512f", ["ok", "ok"]), ("fpu sse4_2", ["missing", "optional"])):
+        (tmp_path / "cpuinfo").write_text(
+            f"processor\t: 0\nmodel name\t: Small 1\nflags\t\t: {flags}\n\nprocessor\t: 1\n", encoding="utf-8"
+        )
+        seen = doctor.processor(tmp_path / "cpuinfo")
+        monkeypatch.setattr(doctor, "processor", lambda seen=seen: seen)
+        needs = doctor.examine("cpu", plant.recipes("cpu"), python=">=3.11", looks=(), apt=True)
+        found = {need.need: need for need in needs if need.need.startswith("processor")}
+        assert [found[f"processor with {flag}"].state for flag in ("avx2", "avx512f")] == states
+        assert found["processor with avx2"].where == "Small 1"
+        monkeypatch.undo()
+    assert not [need for need in doctor.examine("rocm", {}, python=">=3.11", looks=(), apt=True) if need.need.startswith("processor")]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import time
 import zipfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from packaging.utils import parse_wheel_filename
 
-from forkhouse.builders.components import with_parts
+from forkhouse.builders.components import licences, with_parts
 from forkhouse.builders.environment import Needs
 from forkhouse.builders.pep517 import Pep517Builder, Project
 from forkhouse.builders.repack import RepackBuilder
@@ -22,7 +22,7 @@ from forkhouse.toolchains import identify
 from forkhouse.workspace import digest, digest_folder, fresh_folder, resumable_folder, sha256_file, storage_errors, sync_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from forkhouse.builders.cargo import CargoKit
@@ -124,6 +124,7 @@ def build_wheel(
         siblings=tuple(siblings),
         promised=recipe.distribution,
         cargo=cargo,
+        licences=licences(parts, workshop.store),
     )
     made = _made(job, recipe, workshop)
     return BuiltWheel(
@@ -181,6 +182,8 @@ class _Job:
     """Distribution that the wheel has to be of; None for a half."""
     cargo: CargoKit | None = None
     """What compiles Rust; its identity is among the tools."""
+    licences: Mapping[str, bytes] = field(default_factory=dict)
+    """Terms of the components in its tree, which are a part of that."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -267,6 +270,7 @@ def _builder(job: _Job, workshop: Workshop) -> Builder:
                 siblings=job.siblings,
                 log=workshop.logs / f"{job.name}.log",
                 cargo=job.cargo,
+                licences=job.licences,
             )
 
 

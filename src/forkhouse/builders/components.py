@@ -6,12 +6,16 @@ What Meson would download is pinned in the lock. Its own pins, the wrap files in
 from __future__ import annotations
 
 import configparser
+import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+import pygit2
+
 from forkhouse.errors import BuildError, HashMismatchError
 from forkhouse.lock import ArchiveSource, describe
+from forkhouse.progress import report
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -84,3 +88,24 @@ def _wraps(tree: str, pattern: str, store: ObjectStore) -> Iterator[tuple[str, c
         for name in wrap.sections():
             if name.startswith("wrap-"):
                 yield wrap[name].get("directory", PurePosixPath(path).stem), wrap[name]
+
+
+_LICENCE = re.compile(r"(licen[cs]e|copying|notice|copyright|unlicense)([._-].*)?", re.IGNORECASE)
+"""Names under which projects keep the terms of their code, at the top of their trees."""
+
+
+def licences(parts: Sequence[Part], store: ObjectStore) -> dict[str, bytes]:
+    """Return the licence files of components, by `COMPONENT/FILE`: what is compiled into a wheel goes with its terms.
+
+    Of a component that has none that is said aloud.
+    """
+    found: dict[str, bytes] = {}
+    for part in parts:
+        tree = store.repository[part.source.tree].peel(pygit2.Tree)
+        names = [str(entry.name) for entry in tree if entry.type_str == "blob" and _LICENCE.fullmatch(str(entry.name))]
+        if not names:
+            report().line(
+                part.source.upstream, "NO licence file at the top of its tree (such as LICENSE or COPYING) goes into the wheel with it"
+            )
+        found |= {f"{part.source.upstream}/{name}": store.read(part.source.tree, name) for name in names}
+    return found

@@ -20,13 +20,12 @@ from forkhouse.builders.environment import run_isolated
 from forkhouse.builders.wheelfile import Member, retagged, write_wheel
 from forkhouse.errors import BuildError
 from forkhouse.sources.archives import read_wheel
+from forkhouse.sources.store import TreeFile
 from forkhouse.workspace import storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
-
-    from forkhouse.sources.store import TreeFile
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,12 +72,20 @@ class Linker:
     """Environment in which `strip` and `patchelf` are found."""
     log: Path
 
-    def relocate(self, wheel: Path, *, packages: Collection[str], siblings: Mapping[str, Path], epoch: int) -> Path:
+    def relocate(
+        self,
+        wheel: Path,
+        *,
+        packages: Collection[str],
+        siblings: Mapping[str, Path],
+        epoch: int,
+        licences: Mapping[str, bytes] | None = None,
+    ) -> Path:
         """Return a wheel of the same content that is relocatable and has the platform tag that its libraries allow.
 
         `packages` are the only names that it may put into site-packages besides its metadata and its libraries; `siblings` the
         distributions that it was built against, each with the folder where its wheel lies unpacked; `epoch` the time stamp of all
-        files, in seconds since 1970 UTC. Raises BuildError that lists every finding.
+        files, in seconds since 1970 UTC; `licences` the terms of what is compiled in, by path below the wheel's own. Raises BuildError that lists every finding.
         """
         files = read_wheel(wheel)[0]
         ours = [_library(file.path, file.content) for file in files if file.content.startswith(MAGIC)]
@@ -97,7 +104,16 @@ class Linker:
             raise BuildError(message)
         if not ours:
             return wheel
-        return _packed(wheel, [replace(file, content=contents[file.path]) for file in files], platform, epoch)
+        packed = [replace(file, content=contents[file.path]) for file in files]
+        # Where PEP 639 has a wheel's licences.
+        place = f"{'-'.join(wheel.name.split('-')[:2])}.dist-info/licenses"
+        there = {file.path for file in files}
+        packed += [
+            TreeFile(path=f"{place}/{path}", content=content, mode=FileMode.BLOB)
+            for path, content in (licences or {}).items()
+            if f"{place}/{path}" not in there
+        ]
+        return _packed(wheel, packed, platform, epoch)
 
     def _linked(self, contents: Mapping[str, bytes], ours: Sequence[Library], folders: Mapping[str, str]) -> dict[str, bytes]:
         """Return the contents of our libraries, stripped and with run paths to the folders where what they need lies."""

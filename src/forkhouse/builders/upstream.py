@@ -37,10 +37,12 @@ class UpstreamBuilder:
         siblings: Sequence[BuiltWheel],
         log: Path,
         cargo: CargoKit | None = None,
+        licences: Mapping[str, bytes] | None = None,
     ) -> None:
         """Build from trees in `store` with the tools of `environment` against `siblings`; output goes to `log`.
 
-        The siblings' wheels lie unpacked below the work folder, in `needs/<distribution>`. `cargo` is there for Rust.
+        The siblings' wheels lie unpacked below the work folder, in `needs/<distribution>`. `cargo` is there for Rust,
+        `licences` are the terms of the components in the tree.
         """
         self._store = store
         self._environment = environment
@@ -50,6 +52,7 @@ class UpstreamBuilder:
         self._siblings = siblings
         self._log = log
         self._cargo = cargo
+        self._licences = licences
 
     def build(self, patched: PatchedTree, recipe: Recipe, work: Path) -> Path:
         """Return the wheel. Raises BuildError for a backend that fails, and for a wheel that is not what the recipe says."""
@@ -85,6 +88,7 @@ class UpstreamBuilder:
             packages=self._method.packages,
             siblings={sibling.distribution: work / "needs" / sibling.distribution for sibling in self._siblings},
             epoch=patched.source.epoch,
+            licences=self._licences,
         )
 
     def _made(

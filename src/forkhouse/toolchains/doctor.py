@@ -6,6 +6,7 @@ import shlex
 import shutil
 import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
@@ -62,6 +63,12 @@ def examine(
     fits = SpecifierSet(python).contains(running)
     remedy = "" if fits else f"run Forkhouse with a Python {python}, such as `uv venv --python 3.11`"
     yield need(f"python {python}", "ok" if fits else "missing", sys.executable, running, remedy)
+    flags = {each.flag: each for recipe in recipes.values() for each in recipe.processor}
+    model, there = processor()
+    for each in flags.values():
+        has = each.flag in there
+        state = "ok" if has else "missing" if each.needed else "optional"
+        yield need(f"processor with {each.flag}", state, model, remedy="" if has else f"serve on a processor that has it. {each.why}")
     yield _isolation(need("builds without a network", "ok"))
     packages = {package.package: package for recipe in recipes.values() for package in recipe.system_packages}
     own = [(method, len(recipe.builders) > 1) for recipe in recipes.values() for method in recipe.builders.values()]
@@ -89,6 +96,17 @@ def examine(
             yield need(
                 "HIP toolchain", "made" if makes else "missing", remedy=f"`forkhouse toolchain` makes it, or give --rocm DIR ({why})"
             )
+
+
+def processor(path: Path = Path("/proc/cpuinfo")) -> tuple[str, frozenset[str]]:
+    """Return the name of this machine's processor, and what it can do, as Linux names it; nothing of either where Linux says nothing."""
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    facts: dict[str, str] = {}
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        facts.setdefault(name.strip(), value.strip())
+    # The one is how x86 has it, the other how ARM has.
+    return facts.get("model name", ""), frozenset((facts.get("flags") or facts.get("Features") or "").split())
 
 
 def compiles_for_gpus(recipe: Recipe) -> bool:
