@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
         (
             patches,
             {"forkhouse.documents", "forkhouse.sources.store"},
-            {"ast_grep_py", "tree_sitter_cmake", "tomlkit", "mesonbuild", "pygit2", "yaml"},
+            {"ast_grep_py", "tree_sitter_cmake", "mesonbuild", "pygit2", "yaml"},
         ),
         (audit, {"forkhouse.documents"}, {"elftools", "auditwheel", "packaging"}),
         (wheelhouse, {"forkhouse.audit", "forkhouse.closure"}, {"packaging"}),
@@ -57,7 +58,32 @@ def test_the_closure_is_that_of_python_itself() -> None:
     assert set(result.stdout.split()) - identity.SAYING <= identity.closure("forkhouse.patches")[0]
 
 
-@pytest.mark.parametrize("library", ["ast-grep-py", "tomlkit", "meson", "packaging", "pygit2"])
+def parsed(path: Path) -> set[str]:
+    """Return the names that a module imports, by Python's own parser."""
+    names: set[str] = set()
+    waiting: list[ast.AST] = [ast.parse(path.read_bytes())]
+    while waiting:
+        match waiting.pop():
+            case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+                pass
+            case ast.Import() as node:
+                names |= {alias.name for alias in node.names}
+            case ast.ImportFrom(module=str(origin)) as node:
+                names |= {origin, *(f"{origin}.{alias.name}" for alias in node.names)}
+            case node:
+                waiting += ast.iter_child_nodes(node)
+    return names
+
+
+def test_imports_are_read_as_python_reads_them() -> None:
+    root = Path(identity.__file__).parent
+    paths = sorted(root.rglob("*.py"))
+    assert len(paths) > 100
+    for path in paths:
+        assert set(identity._imported(identity._name(path))) == parsed(path), path
+
+
+@pytest.mark.parametrize("library", ["ast-grep-py", "meson", "packaging", "pygit2"])
 def test_another_version_of_a_library_is_another_identity(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = identity.engine.__wrapped__(patches)
     monkeypatch.setattr(identity, "version", lambda name: "0.0.1" if name == library else version(name))

@@ -113,7 +113,7 @@ def filled(seed: int) -> Iterator[tuple[str, ...]]:
     chosen = random.Random(seed)
     words = itertools.cycle(WRONG)
     for command in COMMANDS:
-        for _ in range(3):
+        for _ in range(2):
             first = next(words)
             yield tuple(part.replace("?", first if part == "?" else chosen.choice(WRONG)) for part in command)
 
