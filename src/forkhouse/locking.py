@@ -271,9 +271,9 @@ def _updated(plant: Plant, name: str, pinned: P, version: str | None, findings: 
             source = old
             if version is None:
                 findings.append(Finding(subject=f"{name}: {old.kind}", state="unreachable", detail=f"kept as it was: {error}"))
-            elif isinstance(old, GitSource):
-                tag = old.tag.replace(pinned.version, wanted.version) if old.tag else None
-                source = old.model_copy(update={"tag": tag, "commit": None, "tree": None, "patched_tree": None}) if tag else old
+            elif isinstance(old, GitSource) and old.tag is not None:
+                tag = old.tag.replace(pinned.version, wanted.version)
+                source = old.model_copy(update={"tag": tag, "commit": None, "tree": None, "patched_tree": None})
                 findings.append(Finding(subject=f"{name}: git", state="unresolved", detail=f"tag {tag}, its commit is not known: {error}"))
             else:
                 source = old.model_copy(update={"version": old.version or pinned.version})
@@ -333,6 +333,9 @@ def _at_version(plant: Plant, source: Source, old_version: str, version: str | N
 
 
 def _resolved_tag(plant: Plant, source: GitSource, old_version: str, version: str | None) -> GitSource:
+    if source.tag is None and version not in (None, old_version):
+        message = f"{source.url} is pinned at a commit of {source.branch or 'no branch'}, and no tag tells which commit is {version}"
+        raise UnreachableError(message)
     if source.tag is None or (version is None and source.commit is not None):
         return source
     tag = source.tag if version is None else source.tag.replace(old_version, version)

@@ -150,6 +150,13 @@ def test_one_upstream_is_pinned_without_compiling_or_asking_a_host_that_is_away(
     assert "No form of transport can be had at 3.0" in checkout.run("lock", "--update", "transport=3.0", code=11).stderr
 
 
+def test_a_commit_of_a_branch_is_no_release(checkout: Checkout) -> None:
+    checkout.edit("upstream.lock", "        tag: v2.0\n", "        branch: main\n")
+    before = (checkout.root / "upstream.lock").read_bytes()
+    assert "no tag tells which commit is 2.1" in checkout.run("lock", "--update", "transport=2.1", code=11).stderr
+    assert (checkout.root / "upstream.lock").read_bytes() == before
+
+
 def test_a_patched_tree_is_recorded_without_building_the_world(checkout: Checkout) -> None:
     patch = "patches/transport/0001-answer-for-amd.edit.yaml"
     checkout.edit("recipes/transport/backend.py", '"gcc"', '"no-such-compiler"')

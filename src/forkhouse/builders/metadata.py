@@ -12,7 +12,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from forkhouse.builders.environment import Needs
 from forkhouse.builders.pep517 import prepared_metadata
-from forkhouse.builders.repack import RepackBuilder
+from forkhouse.builders.repack import repacked_metadata
 from forkhouse.builders.wheelfile import Member, write_wheel
 from forkhouse.errors import BuildError
 from forkhouse.progress import report
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outline:
-    """A wheel that has the metadata of one of ours and, where it would have to be compiled, nothing else."""
+    """A wheel that has the metadata of one of ours, and nothing else."""
 
     recipe: str
     distribution: str
@@ -43,24 +43,22 @@ def outline(
 ) -> Outline:
     """Return the outline of a recipe's wheel, written below `folder`; `siblings` are those of the recipes that it needs.
 
-    What is only packed again is packed. A project that states its requirements (PEP 621) is read; of another one its backend is asked
+    What is only packed again says it itself, after its patches. A project that states its requirements (PEP 621) is read; of another one its backend is asked
     (PEP 517's prepare_metadata_for_build_wheel). Raises BuildError for a project that cannot be read.
     """
     method, version = recipe.builders[patched.source.source.kind], recipe.version(patched.source.version)
-    work = folder / recipe_folder.name
     if isinstance(method, Repack):
-        path = RepackBuilder(workshop.store).build(patched, recipe, work)
+        text = repacked_metadata(patched, recipe, workshop.store)
+    elif isinstance(method, UpstreamProject):
+        place = posixpath.normpath(f"{method.folder}/pyproject.toml")
+        project = _project(workshop.store.read(patched.tree, place), recipe)
+        text = _metadata(project, recipe, version, [f"{each.distribution}=={each.version}" for each in siblings])
     else:
-        if isinstance(method, UpstreamProject):
-            place = posixpath.normpath(f"{method.folder}/pyproject.toml")
-            project = _project(workshop.store.read(patched.tree, place), recipe)
-            text = _metadata(project, recipe, version, [f"{each.distribution}=={each.version}" for each in siblings])
-        else:
-            project = _project((recipe_folder / "pyproject.toml").read_bytes(), recipe)
-            text = _metadata(project, recipe, version, [])
-            if not project or "dependencies" in project.get("dynamic", ()):
-                text = _asked(patched, recipe, recipe_folder, workshop, version, work) or text
-        path = _empty_wheel(text, recipe.distribution, version, folder)
+        project = _project((recipe_folder / "pyproject.toml").read_bytes(), recipe)
+        text = _metadata(project, recipe, version, [])
+        if not project or "dependencies" in project.get("dynamic", ()):
+            text = _asked(patched, recipe, recipe_folder, workshop, version, folder / recipe_folder.name) or text
+    path = _empty_wheel(text, recipe.distribution, version, folder)
     return Outline(recipe=recipe_folder.name, distribution=recipe.distribution, version=version, path=path)
 
 

@@ -29,10 +29,7 @@ class RepackBuilder:
 
     def build(self, patched: PatchedTree, recipe: Recipe, work: Path) -> Path:
         """Return the repacked wheel. Raises BuildError when the tree is no unpacked wheel."""
-        source = patched.source.source
-        if not isinstance(source, WheelSource):
-            message = f"{patched.source.upstream}: only a wheel can be repacked; {source.kind} needs a build (see the recipe's builders)."
-            raise BuildError(message)
+        source = _wheel_source(patched)
         old_stem = "-".join(source.file.split("-")[:2])
         stem = f"{recipe.distribution.replace('-', '_')}-{recipe.version(patched.source.version)}"
         tags = sorted(str(tag) for tag in parse_wheel_filename(source.file)[3])
@@ -54,6 +51,24 @@ class RepackBuilder:
         work.mkdir(parents=True, exist_ok=True)
         tag_part = "-".join(source.file.removesuffix(".whl").split("-")[-3:])
         return write_wheel(work / f"{stem}-{tag_part}.whl", members, dist_info=f"{stem}.dist-info", epoch=patched.source.epoch)
+
+
+def repacked_metadata(patched: PatchedTree, recipe: Recipe, store: ObjectStore) -> str:
+    """Return the METADATA that the repacked wheel will have. Raises BuildError when the tree is no unpacked wheel."""
+    source = _wheel_source(patched)
+    path = f"{'-'.join(source.file.split('-')[:2])}.dist-info/METADATA"
+    if store.entry(patched.tree, path) is None:
+        message = f"{source.file}: there is no {path} in it, so it is no wheel of that name."
+        raise BuildError(message)
+    return _renamed(store.read(patched.tree, path), recipe.distribution, recipe.version(patched.source.version)).decode("utf-8")
+
+
+def _wheel_source(patched: PatchedTree) -> WheelSource:
+    source = patched.source.source
+    if not isinstance(source, WheelSource):
+        message = f"{patched.source.upstream}: only a wheel can be repacked; {source.kind} needs a build (see the recipe's builders)."
+        raise BuildError(message)
+    return source
 
 
 def _renamed(metadata: bytes, name: str, version: str) -> bytes:
