@@ -372,8 +372,8 @@ def _archives(plant: Plant, upstream: Pinned) -> Iterator[str]:
 
 def _check_documents(plant: Plant, name: str) -> None:
     """Read every document that a build of a profile ends with, and hold them against each other."""
-    audit.read_policy(name)
     recipes, profile = plant.recipes(name), plant.profile(name)
+    audit.read_policy(name)
     read_closure(plant.workspace.closure_path("build"))
     for recipe_name, recipe in recipes.items():
         if any(isinstance(method, Pep517) and method.native and method.native.requires for method in recipe.builders.values()):
