@@ -39,7 +39,9 @@ def build_wheels(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the unit tests; they need no network, no GPU and no wheelhouse."""
     session.install("-e", ".", *group("tests"))
-    session.run("pytest", "-m", "not integration and not hip and not generator", *session.posargs)
+    # A file's tests stay together, in one process: some share what is costly to make.
+    parallel = ("--numprocesses=auto", "--dist=loadfile")
+    session.run("pytest", "-m", "not integration and not hip and not generator", *parallel, *session.posargs)
 
 
 @nox.session(name="compile-hip", default=False)

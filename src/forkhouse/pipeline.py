@@ -14,7 +14,7 @@ from forkhouse.builders.environment import BuildEnvironment
 from forkhouse.closure import Missing, fetch_all, read_closure
 from forkhouse.config import read_config
 from forkhouse.documents import load
-from forkhouse.errors import DocumentError, ToolchainError, UnreachableError, UsageError
+from forkhouse.errors import DocumentError, SeriesError, ToolchainError, UnreachableError, UsageError
 from forkhouse.externals import missing
 from forkhouse.freshness import Built
 from forkhouse.identity import engine
@@ -166,14 +166,30 @@ class Plant:
     def forms(self, upstream: str) -> frozenset[Form]:
         """Return the forms of an upstream that the profiles of the lock build from; every form where none builds it. Raises DocumentError."""
         names = dict.fromkeys(recipe for profile in self.lock.profiles for recipe in self.profile(profile).recipes)
+        if not all((self.workspace.root / "recipes" / name / "recipe.yaml").is_file() for name in names):
+            return frozenset(FORMS)  # a build will say what is missing; patches are judged without it, in every form
         recipes = [recipe for recipe in map(self.recipe, names) if recipe.upstream == upstream]
         return frozenset(form for recipe in recipes for form in recipe.builders) or frozenset(FORMS)
 
     def series(self, upstream: str) -> tuple[Patch, ...]:
         """Return the patch series of an upstream. Raises SeriesError or DocumentError."""
         if upstream not in self._series:
+            self._refuse_strays()
             self._series[upstream] = read_series(self.workspace.root / "patches" / upstream)
         return self._series[upstream]
+
+    def _refuse_strays(self) -> None:
+        """Raise SeriesError for what lies in `patches` and is the series of no upstream: it would silently not apply."""
+        folder = self.workspace.root / "patches"
+        there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        strays = [name for name in there if name not in self.lock.upstreams and not name.startswith((".", "README"))]
+        if strays:
+            known = ", ".join(sorted(self.lock.upstreams))
+            message = (
+                f"patches/{strays[0]} is no upstream of the lock, so it would silently not apply. The lock has: {known}. "
+                "Give the folder an upstream's name, or take it out of patches."
+            )
+            raise SeriesError(message)
 
     def acquire(self, name: str, pinned: Pinned, forms: Collection[Form]) -> SourceTree:
         """Return the source tree of an upstream in the most preferred of some forms that can be had. Raises as `sources.acquire`."""

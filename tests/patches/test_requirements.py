@@ -427,3 +427,11 @@ def test_dynamic_requirements_are_followed_to_their_file() -> None:
     assert looked_at({"pyproject.toml": poetry}) == (False, "")
     # What a wheel says is what is installed, however it came about.
     assert looked_at({"d/METADATA": "Metadata-Version: 2.2\nDynamic: Requires-Dist\nRequires-Dist: x\n"}) == (False, "")
+
+
+def test_a_declaration_of_several_extras_is_no_one_s_alone() -> None:
+    text = (
+        'Metadata-Version: 2.1\nName: a\nVersion: 1\nProvides-Extra: x\nProvides-Extra: y\nRequires-Dist: b; extra == "x" or extra == "y"\n'
+    )
+    with pytest.raises(PatchConflictError, match=r"belongs to several extras \(x, y\)"):
+        apply_edit(text, edit_of("requirement: {remove: b, extra: x}"))

@@ -197,3 +197,15 @@ def test_a_new_edit_is_written_only_when_it_applies(checkout: Checkout) -> None:
     checkout.run("build", code=12)
     checkout.run("lock", "--update", "transport")
     assert checkout.build()["changed"] is True
+
+
+def test_patches_are_judged_where_a_recipe_is_not_there_yet(checkout: Checkout, mirror: Path) -> None:
+    for recipe in (checkout.root / "recipes").glob("*/recipe.yaml"):
+        recipe.unlink()
+    (matrix,) = json.loads(checkout.run("radar", "transport", "--mirror", str(mirror), "--after", "100", "--json").stdout)
+    assert verdicts(matrix)[0] == "clean"
+
+
+def test_a_series_of_no_upstream_is_an_error(checkout: Checkout) -> None:
+    (checkout.root / "patches" / "transprot").mkdir()
+    assert "patches/transprot is no upstream of the lock" in checkout.run("patches", "apply", "transport", code=15).stderr

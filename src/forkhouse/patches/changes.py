@@ -173,11 +173,19 @@ def _whole_lines(text: str, start: int, end: int, language: str) -> tuple[int, i
     return (line_start(text, start), next_line(text, end)) if alone else (start, end)
 
 
+def _refuse_conditions(node: Node, selector: Selector, language: str) -> None:
+    """Raise PatchConflictError for a command of a shell whose success something depends on: what is put beside it would decide instead."""
+    if language == "bash" and node.instead is None and selector.anchor is None:
+        message = f"{selector.said()} is part of a chain or a condition. Replace the whole of it, or insert beside the whole of it."
+        raise PatchConflictError(message)
+
+
 def _before(template: str, node: Node, selector: Selector, text: str, language: str) -> Splice:
     """Insert before a match: on its own line when the match is the first thing on one, and above what stands over it and belongs to it."""
     start, _ = node.whole
     spaces = indentation(text, start) if selector.anchor is None else None
     new = filled(template, node, selector, text, language)
+    _refuse_conditions(node, selector, language)
     if node.gone is not None and selector.anchor is None and "\n" not in new and (spaces is None or node.gone[1] > node.whole[1]):
         return start, start, f"{new}; "  # it shares its line with other statements
     if spaces is not None and node.head is not None:
@@ -194,6 +202,7 @@ def _after(template: str, node: Node, selector: Selector, text: str, language: s
     start, end = node.whole
     spaces = indentation(text, start) if selector.anchor is None else None
     new = filled(template, node, selector, text, language)
+    _refuse_conditions(node, selector, language)
     if node.gone is not None and selector.anchor is None and "\n" not in new and "&" not in text[end : node.gone[1]]:
         return end, end, f"; {new}"  # it shares its line with other statements
     stop = line_end(text, end)

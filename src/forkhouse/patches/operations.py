@@ -60,12 +60,11 @@ def edited(text: str, edit: FileEdit) -> Edited:
                 message, anchor=told.anchor or anchor, operation=number, matches=told.matches, expected=told.expected
             ) from error
         if not allows(operation.count, matches):
-            unread = _unread(text, anchor, edit.language) if matches == 0 and broken else ""
-            advice = unread or (
-                "Its effect is there already: drop it from the edit, or let its count begin at 0 if other releases need it."
-                if matches == 0 and is_done(text, operation, edit.language)
-                else "The upstream changed what the edit is about: look at the file and rewrite the edit to mean the same there."
-            )
+            advice = "The upstream changed what the edit is about: look at the file and rewrite the edit to mean the same there."
+            if matches == 0 and is_done(text, operation, edit.language):
+                advice = "Its effect is there already: drop it from the edit, or let its count begin at 0 if other releases need it."
+            elif matches == 0:
+                advice = _standing(text, anchor, edit.language, broken=broken > 0) or advice
             message = f"{where} matched {matches} times, expected {operation.count}: {said}. {advice}"
             raise MatchError(message, anchor=anchor, operation=number, matches=matches, expected=operation.count)
         if repeats:
@@ -89,12 +88,17 @@ def edited(text: str, edit: FileEdit) -> Edited:
     return Edited(text=text, idle=tuple(idle))
 
 
-def _unread(text: str, anchor: str, language: str) -> str:
-    """Say where what an operation looks for stands, in a file that the grammar does not read whole; nothing where it stands nowhere."""
+def _standing(text: str, anchor: str, language: str, *, broken: bool) -> str:
+    """Say where the words that an operation looks for stand, though not as what it looks for; nothing where they stand nowhere."""
     found = re.search(rf"(?<!\w){re.escape(anchor)}(?!\w)", text) if anchor else None
     if found is None:
         return ""
     line = text.count("\n", 0, found.start()) + 1
+    if not broken:
+        return (
+            f"'{anchor}' stands in line {line}, but not as what the operation looks for, or written in another way. Look at the file and name "
+            "it as it stands there."
+        )
     return (
         f"'{anchor}' stands in line {line}, but the grammar of {language} does not read all of this file, and finds it nowhere. "
         "Edit that place by an `anchor`, in the language text."

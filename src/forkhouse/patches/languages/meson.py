@@ -279,7 +279,24 @@ def _misshapen(text: str) -> int:
             position == 0 or tokens[position - 1].kind in _BINARY | {"eol", "comma", "not", "dash"} | set(_OPENING)
         ):
             found += 1
-    return found
+    return found + sum(_late(tokens, place) for place, token in enumerate(tokens) if token.kind == "lparen")
+
+
+def _late(tokens: Sequence[_Token], opening: int) -> int:
+    """Return how many arguments stand behind a keyword and have none."""
+    depth, keyword, colon, count = 0, False, False, 0
+    begun = False
+    for token in tokens[opening + 1 :]:
+        if depth == 0 and (token.kind == "comma" or token.kind in _CLOSING):
+            count += begun and keyword and not colon
+            keyword, colon, begun = keyword or colon, False, False
+            if token.kind in _CLOSING:
+                break
+            continue
+        depth += (token.kind in _OPENING) - (token.kind in _CLOSING)
+        begun = begun or token.kind != "eol"
+        colon = colon or (depth == 0 and token.kind == "colon")
+    return count
 
 
 def inner_lines(text: str, language: str) -> set[int]:  # noqa: ARG001  # the protocol's signature

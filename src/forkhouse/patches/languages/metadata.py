@@ -18,6 +18,7 @@ from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from forkhouse.errors import PatchConflictError
 from forkhouse.patches.languages import Matched, UnprovenError, newline_at
 from forkhouse.patches.languages.declarations import Belongs, extras_of, is_meant, replacement, requirement_of
 
@@ -119,6 +120,12 @@ def change_metadata(text: str, change: RequirementChange) -> Matched:
         old = field.requirement
         if old is None or not is_meant(old.name, Belongs(extras=extras_of(old)), change):
             continue
+        if change.extra and len(extras_of(old)) > 1:
+            message = (
+                f"'{old}' belongs to several extras ({', '.join(sorted(extras_of(old)))}), of which {change.extra} is one: the others would "
+                "change too. Replace it without `extra`, by a requirement that says which it is for."
+            )
+            raise PatchConflictError(message)
         matches += 1
         if change.with_ is None:
             splices.append((field.start, field.end, ""))
