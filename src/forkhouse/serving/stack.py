@@ -42,6 +42,10 @@ class Role(StrEnum):
     DECODE = "decode"
 
 
+KV_ROLES = {Role.PREFILL: "kv_producer", Role.DECODE: "kv_consumer"}
+"""What vLLM's connector calls a worker of a role."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Device:
     """Where the engines compute, as data: what differs between a CPU and an MI210."""
@@ -235,7 +239,12 @@ class Setting:
             *plan.arguments,
         ]
         if plan.role is not Role.AGGREGATED:
-            transfer = {"kv_connector": "NixlConnector", "kv_role": "kv_both", "kv_buffer_device": device.kv_buffer, **plan.transfer}
+            transfer = {
+                "kv_connector": "NixlConnector",
+                "kv_role": KV_ROLES[plan.role],
+                "kv_buffer_device": device.kv_buffer,
+                **plan.transfer,
+            }
             command += ["--disaggregation-mode", plan.role, "--kv-transfer-config", json.dumps(transfer)]
         server = Server.start(
             f"{name} worker",
