@@ -1,9 +1,14 @@
-"""The modules that our edits add to vLLM's connector: what they say of two workers, without vLLM and without PyTorch."""
+"""The modules that our edits add to vLLM: what they say of two workers, of several answers and of compilers, without vLLM and PyTorch."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -175,3 +180,95 @@ def test_what_can_be_put_in_order_is_let_in(order: Any, situation: dict[str, obj
 def test_what_cannot_be_put_in_order_is_refused(order: Any, situation: dict[str, object], reason: str) -> None:
     with pytest.raises(RuntimeError, match=reason):
         order.refuse_what_cannot_be_arranged(**SOUND | situation)
+
+
+@dataclass(kw_only=True)
+class Sampling:
+    """What the children of a request are sampled by, as far as a transfer is concerned."""
+
+    seed: int | None = None
+    extra_args: dict[str, Any] | None = None
+
+
+@pytest.fixture(scope="module")
+def children(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    name = "0010-let-one-child-pull-remote-blocks.edit.yaml"
+    return _module(name, "vllm/v1/engine/transfer_of_children.py", tmp_path_factory.mktemp("children"))
+
+
+def test_the_first_child_alone_takes_part_in_a_transfer(children: Any) -> None:
+    """All children may share one object, so that nothing may be taken out of it."""
+    shared = Sampling(seed=3, extra_args={"kv_transfer_params": {"remote_block_ids": [7]}, "other": 5})
+    each = [children.transfer_for_first(index, shared) for index in range(4)]
+    assert [child.extra_args.get("kv_transfer_params") for child in each] == [{"remote_block_ids": [7]}, None, None, None]
+    assert {child.extra_args["other"] for child in each} == {5}
+    assert {child.seed for child in each} == {3}
+    assert shared.extra_args == {"kv_transfer_params": {"remote_block_ids": [7]}, "other": 5}
+
+
+@pytest.mark.parametrize("extra", [None, {}, {"other": 5}], ids=str)
+def test_children_without_a_transfer_stay_as_they_are(children: Any, extra: dict[str, Any] | None) -> None:
+    shared = Sampling(extra_args=extra)
+    assert all(children.transfer_for_first(index, shared) is shared for index in range(3))
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_what_one_child_says_of_its_transfer_leaves_with_the_last(children: Any, place: int) -> None:
+    """Whichever of them ends last."""
+    parent, said = Sampling(), {"remote_request_id": "0_a"}
+    ends = [children.transfer_of_any(parent, said if number == place else None) for number in range(3)]
+    assert ends == [None] * place + [said] * (3 - place)
+    assert children.transfer_of_any(Sampling(), None) is None  # another request has nothing of it
+
+
+COMPILER_FILE = "vllm/platforms/cpu_compiler.py"
+ASK = """
+import logging, os, cpu_compiler
+logging.basicConfig()
+print(cpu_compiler.missing_for_compiling())
+cpu_compiler.switch_off_without_compiler()
+print(os.environ.get("TORCH_COMPILE_DISABLE"), os.environ.get("TORCHDYNAMO_DISABLE"))
+"""
+
+
+@pytest.fixture(scope="module")
+def compiler_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("compiler")
+    _module("0011-compile-nothing-that-a-request-asks-for.edit.yaml", COMPILER_FILE, folder)
+    return folder
+
+
+def _asked(folder: Path, **environment: str) -> tuple[str, str, str]:
+    variables = {"PYTHONPATH": str(folder), **environment}
+    result = subprocess.run([sys.executable, "-c", ASK], env=variables, capture_output=True, text=True, check=True)
+    missing, switches = result.stdout.splitlines()
+    return missing, switches, result.stderr
+
+
+def test_without_a_compiler_the_switch_is_set_and_said(compiler_folder: Path, tmp_path: Path) -> None:
+    missing, switches, log = _asked(compiler_folder, PATH=str(tmp_path))
+    assert missing == "C++ compiler (g++; CXX names another)"
+    assert switches == "1 1"
+    assert "There is no C++ compiler (g++; CXX names another): the model runs as it is written" in log
+
+
+def test_a_compiler_that_does_not_run_is_none(compiler_folder: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken++"
+    broken.write_text("#!/bin/sh\nexit 1\n", encoding="ascii")
+    broken.chmod(0o755)
+    missing, switches, _ = _asked(compiler_folder, PATH=os.environ["PATH"], CXX=str(broken))
+    assert str(broken) in missing
+    assert switches == "1 1"
+
+
+def test_a_switch_that_was_set_stays(compiler_folder: Path, tmp_path: Path) -> None:
+    _, switches, log = _asked(compiler_folder, PATH=str(tmp_path), TORCH_COMPILE_DISABLE="0")
+    assert switches == "0 None"
+    assert not log
+
+
+def test_with_a_compiler_and_headers_nothing_is_switched(compiler_folder: Path) -> None:
+    if not (shutil.which("g++") and Path(sysconfig.get_path("include"), "Python.h").exists()):
+        pytest.skip("no g++ or no headers of Python here")
+    missing, switches, log = _asked(compiler_folder, PATH=os.environ["PATH"])
+    assert (missing, switches, log) == ("None", "None None", "")
