@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import openai
 import pytest
 
+from forkhouse.serving.processes import wait_until
 from forkhouse.serving.stack import BLOCK_TOKENS, Role, WorkerPlan, running_stack
 from forkhouse.serving.transfers import Transfers
 from tests.integration.engine import engine_environment
+from tests.integration.several import LEASE_SECONDS, ask_several
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from tests.integration.conftest import Model
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+
+SEVERAL = 4
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -82,6 +87,62 @@ def test_asked_again_nothing_is_lost(stack: Stack, asked: dict[str, tuple[Answer
         assert stack.chat(prompt.text, tokens=model.answer_tokens).text == prompt.answer, prompt.name
     moved = decode.transfers().since(before)
     assert (moved.count, moved.failed) == (len(model.prompts), 0)
+
+
+def test_several_answers_take_one_prefill_and_one_transfer(stack: Stack, model: Model) -> None:
+    """A transfer's blocks can be pulled once: the other answers compute the prompt where they are made."""
+    prefill, decode = stack.worker(Role.PREFILL), stack.worker(Role.DECODE)
+    before, made = decode.transfers(), prefill.generated()
+    for prompt in model.prompts:
+        answers = ask_several(stack, prompt, SEVERAL, tokens=model.answer_tokens)
+        assert answers == [prompt.answer] * SEVERAL, prompt.name
+    moved = decode.transfers().since(before)
+    assert (moved.count, moved.failed) == (len(model.prompts), 0)
+    assert moved.size == sum(-(-prompt.tokens // BLOCK_TOKENS) for prompt in model.prompts) * BLOCK_TOKENS * model.kv_bytes
+    assert prefill.generated() - made == len(model.prompts)  # one token for each prompt
+    wait_until(lambda: not any(stack.blocks_in_use()), what="all KV blocks to be free", servers=stack.servers, wait=LEASE_SECONDS / 2)
+
+
+def test_several_answers_that_nobody_waits_for_leave_nothing(stack: Stack, model: Model) -> None:
+    decode = stack.worker(Role.DECODE)
+    with openai.OpenAI(base_url=stack.url, api_key="none", max_retries=0, timeout=120) as client:
+        for prompt in model.prompts:
+            stream = client.chat.completions.create(
+                model=stack.model,
+                messages=[{"role": "user", "content": prompt.text}],
+                n=SEVERAL,
+                max_tokens=400,
+                temperature=1,
+                stream=True,
+            )
+            next(chunk for chunk in stream if chunk.choices and chunk.choices[0].delta.content)
+            stream.close()
+    wait_until(lambda: decode.running() == 0, what="the worker to stop computing", servers=stack.servers, wait=60)
+    wait_until(lambda: not any(stack.blocks_in_use()), what="all KV blocks to be free", servers=stack.servers, wait=LEASE_SECONDS / 2)
+    assert ask_several(stack, model.prompts[0], SEVERAL, tokens=model.answer_tokens) == [model.prompts[0].answer] * SEVERAL
+
+
+def test_several_answers_differ_by_seed_alone(stack: Stack, model: Model) -> None:
+    """Each has a seed of its own, so that they differ, and come again when they are asked again."""
+    with openai.OpenAI(base_url=stack.url, api_key="none", max_retries=0, timeout=120) as client:
+        first, again = (
+            client.chat.completions.create(
+                model=stack.model,
+                messages=[{"role": "user", "content": model.prompts[0].text}],
+                n=SEVERAL,
+                max_tokens=model.answer_tokens,
+                temperature=1,
+                seed=5,
+                logprobs=True,
+            )
+            for _ in range(2)
+        )
+    texts = [choice.message.content for choice in first.choices]
+    assert len(set(texts)) > 1
+    assert [choice.message.content for choice in again.choices] == texts
+    for choice in first.choices:
+        assert choice.logprobs
+        assert len(choice.logprobs.content or ()) == model.answer_tokens
 
 
 def test_one_spoilt_block_changes_the_answer(setting: Setting, model: Model, tmp_path: Path) -> None:

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import random
+import subprocess
 from collections import Counter
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import openai
 import pytest
 
-from forkhouse.serving.client import metrics
 from forkhouse.serving.processes import wait_until
 from forkhouse.serving.stack import Role, WorkerPlan, running_stack
+from tests.integration.several import LEASE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,8 +35,6 @@ APART = (Role.PREFILL, Role.DECODE)
 CLIENTS = 4
 NOISE_WORDS = 300
 ROUNDS = 4
-LEASE_SECONDS = 30.0
-"""How long a prefill worker keeps blocks that nobody pulls."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,11 +133,6 @@ def stack(request: pytest.FixtureRequest, setting: Setting, tmp_path_factory: py
         yield running
 
 
-def blocks_in_use(stack: Stack) -> list[float]:
-    """Return what part of its KV cache each worker uses."""
-    return [metrics(worker.metrics_port)["vllm:kv_cache_usage_perc"] for worker in stack.workers]
-
-
 async def loaded(stack: Stack, model: Model) -> Outcome:
     """Put the load on a stack."""
     async with openai.AsyncOpenAI(base_url=stack.url, api_key="none", max_retries=0, timeout=300) as client:
@@ -149,6 +145,15 @@ def test_every_answer_is_the_one_to_its_prompt(stack: Stack, model: Model) -> No
     assert (outcome.wrong, dict(outcome.right)) == ((), asked)
     assert outcome.left_early  # or nothing was cut off in between
     # Sooner than a lease ends: nobody waits for one.
-    wait_until(lambda: not any(blocks_in_use(stack)), what="all KV blocks to be free", servers=stack.servers, wait=LEASE_SECONDS / 2)
+    wait_until(lambda: not any(stack.blocks_in_use()), what="all KV blocks to be free", servers=stack.servers, wait=LEASE_SECONDS / 2)
     for server in stack.servers:
         assert "Potentially invalid KV blocks" not in server.log.read_text(encoding="utf-8", errors="replace"), server.name
+
+
+def test_pictures_are_refused_where_only_one_answer_would_have_them(stack_python: Path) -> None:
+    """A decode worker of a Qwen-VL model has placeholders in their place; the blocks of one answer alone know better."""
+    script = Path(__file__).with_name("scripts") / "several_pictures.py"
+    result = subprocess.run([stack_python, script], capture_output=True, text=True, check=True)
+    prepared = json.loads(result.stdout.splitlines()[-1])
+    assert prepared["1"] == "image"
+    assert prepared["4"].startswith("refused: n = 4 was asked for with pictures")

@@ -170,6 +170,10 @@ class Worker:
         """Return how many tokens it has generated since it started; none while it starts."""
         return int(self._counters().get("vllm:generation_tokens_total", 0))
 
+    def blocks_in_use(self) -> float:
+        """Return what part of its KV cache is in use, from 0 to 1; 0 while it starts."""
+        return self._counters().get("vllm:kv_cache_usage_perc", 0.0)
+
     def _counters(self) -> dict[str, float]:
         with contextlib.suppress(ServingError):
             return metrics(self.metrics_port, self.plan.host.address)
@@ -303,6 +307,10 @@ class Stack:
         worker = self.setting.start_worker(plan, name, metrics_port=metrics_port, side_channel_port=side_channel_port)
         self.workers.append(worker)
         return worker
+
+    def blocks_in_use(self) -> list[float]:
+        """Return for each worker what part of its KV cache is in use, from 0 to 1."""
+        return [worker.blocks_in_use() for worker in self.workers]
 
     def kill(self, worker: Worker) -> None:
         """End a worker and its children at once, as a crash does. Raises ServingError when they cannot be ended."""
