@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -87,6 +88,24 @@ def test_asked_again_nothing_is_lost(stack: Stack, asked: dict[str, tuple[Answer
         assert stack.chat(prompt.text, tokens=model.answer_tokens).text == prompt.answer, prompt.name
     moved = decode.transfers().since(before)
     assert (moved.count, moved.failed) == (len(model.prompts), 0)
+
+
+def test_the_first_request_for_logprobs_takes_no_longer_than_the_next(stack: Stack, model: Model) -> None:
+    """Or something was compiled for it, which takes many seconds. Here there may be a compiler, unlike in test_serving.py."""
+    seconds = []
+    with openai.OpenAI(base_url=stack.url, api_key="none", max_retries=0, timeout=120) as client:
+        for _ in range(6):
+            began = time.monotonic()
+            client.chat.completions.create(
+                model=stack.model,
+                messages=[{"role": "user", "content": model.prompts[0].text}],
+                max_tokens=model.answer_tokens,
+                temperature=0.9,
+                logprobs=True,
+                top_logprobs=3,
+            )
+            seconds.append(time.monotonic() - began)
+    assert seconds[0] < 2 + 3 * max(seconds[1:])
 
 
 def test_several_answers_take_one_prefill_and_one_transfer(stack: Stack, model: Model) -> None:

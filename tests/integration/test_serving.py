@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import openai
 import pytest
 
+from forkhouse.serving.client import HTTP_OK, fetch
 from forkhouse.serving.processes import wait_until
-from forkhouse.serving.stack import Role, WorkerPlan, running_stack
+from forkhouse.serving.stack import CPU, SYSTEM_PATH, Role, WorkerPlan, running_stack
+from tests.integration.several import ask_several
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,11 +26,26 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 TOGETHER = 64
 LONG = 800  # tokens: an answer that takes seconds
+COMPILER = re.compile(r"(.*-)?(c\+\+|cc|c[89]9|gcc|g\+\+|clang|clang\+\+|cpp|tcc|icp?x|nvcc|hipcc)(-[\d.]+)?")
+SCHEMA = {"type": "object", "properties": {"sound": {"enum": ["ba", "du"]}}, "required": ["sound"], "additionalProperties": False}
+TOOL = {"type": "function", "function": {"name": "say", "parameters": SCHEMA}}
+
+
+def path_without_compilers(folder: Path) -> str:
+    """Fill `folder` with links to all that the system's PATH has but compilers, and return it."""
+    for tools in SYSTEM_PATH.split(":"):
+        for tool in Path(tools).glob("*"):
+            if not COMPILER.fullmatch(tool.name) and not (folder / tool.name).is_symlink():
+                (folder / tool.name).symlink_to(tool)
+    return str(folder)
 
 
 @pytest.fixture(scope="module")
-def stack(setting: Setting) -> Iterator[Stack]:
-    with running_stack(setting, [WorkerPlan(role=Role.AGGREGATED)]) as running:
+def stack(setting: Setting, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Serve, on the CPU where no compiler is and none is named: nothing that a request can ask for needs any."""
+    path = f"{setting.python.parent}:{path_without_compilers(tmp_path_factory.mktemp('tools'))}"
+    environment = {"PATH": path} if setting.device is CPU else {}  # PyTorch for ROCm compiles by Triton, which needs one at start
+    with running_stack(setting, [WorkerPlan(role=Role.AGGREGATED, environment=environment)]) as running:
         yield running
 
 
@@ -83,6 +103,103 @@ def test_a_client_that_goes_away_frees_its_worker(stack: Stack, client: openai.O
     stream.close()
     wait_until(lambda: worker.running() == 0, what="the worker to stop computing", servers=stack.servers, wait=60)
     assert 0 < worker.generated() - before < LONG
+
+
+def test_several_answers_are_those_of_one_at_a_time(stack: Stack, model: Model) -> None:
+    for several in (4, 16):
+        answers = ask_several(stack, model.prompts[0], several, tokens=model.answer_tokens)
+        assert answers == [model.prompts[0].answer] * several
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer"),
+    [
+        pytest.param({"logprobs": True, "top_logprobs": 20}, None, id="logprobs"),
+        pytest.param({"top_k": 1, "temperature": 1, "logprobs": True, "n": 3, "seed": 4}, None, id="logprobs of several"),
+        pytest.param({"temperature": 1}, ".*", id="chance"),
+        pytest.param({"temperature": 1, "seed": 4}, ".*", id="seed"),
+        pytest.param({"temperature": 1, "top_k": 5, "top_p": 0.5, "min_p": 0.1, "logprobs": True}, ".*", id="top_k, top_p, min_p"),
+        pytest.param({"presence_penalty": 1, "frequency_penalty": 1, "repetition_penalty": 1.2}, ".*", id="penalties"),
+        pytest.param({"logit_bias": {"5": 50}}, ".*", id="logit_bias"),
+        pytest.param({"allowed_token_ids": [5, 6]}, ".*", id="allowed tokens"),
+        pytest.param({"stop": ["zzzz"], "min_tokens": 2}, ".*", id="stop and min_tokens"),
+        pytest.param({"guided_regex": "[0-9]{3}"}, "[0-9]{3}", id="regex"),
+        pytest.param({"guided_choice": ["one", "other"]}, "one|other", id="choice"),
+        pytest.param({"guided_grammar": 'root ::= "a" | "b"'}, "a|b", id="grammar"),
+        pytest.param(
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "said", "schema": SCHEMA}}, "max_tokens": 64},
+            r'\s*\{\s*"sound"\s*:\s*"(ba|du)"\s*\}\s*',
+            id="JSON schema",
+        ),
+        pytest.param({"tools": [TOOL], "tool_choice": "required", "max_tokens": 64}, None, id="tools"),
+    ],
+)
+def test_a_request_is_answered_without_a_compiler(stack: Stack, model: Model, asked: dict[str, Any], answer: str | None) -> None:
+    """`answer` is a regular expression; None stands for the model's own answer where one is known."""
+    messages = [{"role": "user", "content": model.prompts[0].text}]
+    body = {"model": stack.model, "messages": messages, "max_tokens": model.answer_tokens, "temperature": 0, **asked}
+    status, text = fetch(stack.port, "/v1/chat/completions", body=body, wait=120)
+    assert status == HTTP_OK, text
+    choices = json.loads(text)["choices"]
+    assert len(choices) == asked.get("n", 1)
+    for choice in choices:
+        said = choice["message"]["content"]
+        if "tools" in asked:
+            assert json.loads(choice["message"]["tool_calls"][0]["function"]["arguments"])["sound"] in {"ba", "du"}
+        elif answer is None:
+            assert said == model.prompts[0].answer
+        else:
+            assert re.fullmatch(answer, said, flags=re.DOTALL)
+        if "logprobs" in asked:
+            given = choice["logprobs"]["content"]
+            assert len(given) == model.answer_tokens
+            assert all(token["logprob"] <= 0 for token in given)
+    stack.worker(Role.AGGREGATED).server.check()
+
+
+@pytest.mark.parametrize("asked", [{"best_of": 3}, {"n": 2, "best_of": 3, "temperature": 1}], ids=", ".join)
+def test_what_the_engine_does_not_have_is_refused(stack: Stack, client: openai.OpenAI, asked: dict[str, Any]) -> None:
+    with pytest.raises(openai.BadRequestError, match="not supported"):
+        client.completions.create(model=stack.model, prompt="hello", max_tokens=1, extra_body=asked)
+
+
+def completion(client: openai.OpenAI, stack: Stack, prompt: str, **asked: Any) -> openai.types.Completion:
+    """Return a text completion in which nothing is left to chance."""
+    return client.completions.create(model=stack.model, prompt=prompt, max_tokens=4, temperature=0, extra_body=asked)
+
+
+@pytest.mark.parametrize(
+    "ignored",
+    [{"echo": True}, {"logit_bias": {"5": 100}}, {"suffix": " and so on"}, {"prompt_logprobs": 1}],
+    ids=lambda asked: next(iter(asked)),
+)
+def test_known_limit_the_front_end_drops(stack: Stack, client: openai.OpenAI, ignored: dict[str, Any]) -> None:
+    """docs/known-limits.md: when this fails, the front end does or refuses it now, and the page has to say so."""
+    text = "Which of these words comes next"
+    answers = [completion(client, stack, text, logprobs=1, **asked) for asked in ({}, ignored)]
+    assert answers[0].choices[0].to_dict() == answers[1].choices[0].to_dict()
+
+
+def test_known_limit_the_front_end_drops_nul(stack: Stack, client: openai.OpenAI) -> None:
+    """docs/known-limits.md."""
+    answers = [completion(client, stack, text) for text in ("a\0b", "ab")]
+    assert answers[0].usage == answers[1].usage
+    assert answers[0].choices[0].text == answers[1].choices[0].text
+
+
+def test_known_limit_a_mistake_is_a_flat_body_and_an_error_in_the_log(stack: Stack) -> None:
+    """docs/known-limits.md."""
+    log = stack.frontend.log
+    before = log.read_text(encoding="utf-8", errors="replace").count("ERROR")
+    status, text = fetch(stack.port, "/v1/chat/completions", body={"model": "another", "messages": [{"role": "user", "content": "hello"}]})
+    assert status == 404
+    assert set(json.loads(text)) == {"message", "type", "code"}
+    wait_until(
+        lambda: log.read_text(encoding="utf-8", errors="replace").count("ERROR") > before,
+        what="the log's line",
+        servers=stack.servers,
+        wait=10,
+    )
 
 
 def test_what_cannot_be_answered_is_refused_with_a_reason(stack: Stack, client: openai.OpenAI, model: Model) -> None:
