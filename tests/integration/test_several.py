@@ -13,7 +13,7 @@ import subprocess
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import openai
 import pytest
@@ -150,10 +150,20 @@ def test_every_answer_is_the_one_to_its_prompt(stack: Stack, model: Model) -> No
         assert "Potentially invalid KV blocks" not in server.log.read_text(encoding="utf-8", errors="replace"), server.name
 
 
+def told_by(python: Path, script: str) -> Any:
+    """Run a script of this folder by the stack's Python, and return what it prints."""
+    file = Path(__file__).with_name("scripts") / script
+    result = subprocess.run([python, file], capture_output=True, text=True, check=True)
+    return json.loads(result.stdout.splitlines()[-1])
+
+
 def test_pictures_are_refused_where_only_one_answer_would_have_them(stack_python: Path) -> None:
     """A decode worker of a Qwen-VL model has placeholders in their place; the blocks of one answer alone know better."""
-    script = Path(__file__).with_name("scripts") / "several_pictures.py"
-    result = subprocess.run([stack_python, script], capture_output=True, text=True, check=True)
-    prepared = json.loads(result.stdout.splitlines()[-1])
+    prepared = told_by(stack_python, "several_pictures.py")
     assert prepared["1"] == "image"
     assert prepared["4"].startswith("refused: n = 4 was asked for with pictures")
+
+
+def test_one_child_has_the_transfer_and_nothing_is_left_of_those_that_are_cancelled(stack_python: Path) -> None:
+    told = told_by(stack_python, "several_aborted.py")
+    assert told == {"transfers": [{"do_remote_prefill": True}, None, None], "aborted": ["0_inside", "1_inside", "2_inside"], "left": 0}
