@@ -156,6 +156,7 @@ class Checkout:
                 patch.setenv(name, value)
             for recipe_name, recipe in plant.recipes("small").items():
                 built[recipe_name] = plant.build(recipe_name, recipe, workshop, built)
+        self.write_lock(lock)  # others copy this checkout, in whatever order the tests run
         return built
 
     def lock(self) -> Lock:

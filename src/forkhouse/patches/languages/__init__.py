@@ -204,11 +204,6 @@ def is_blank(rest: str, language: str) -> bool:
     return _COMMENTS.get(language, _HASH).fullmatch(rest.removesuffix("\r")) is not None
 
 
-def newline_of(text: str) -> str:
-    """Return the line end of a text: the one that most of its lines have."""
-    return "\r\n" if text.count("\r\n") * 2 > text.count("\n") else "\n"
-
-
 def newline_at(text: str, position: int) -> str:
     """Return the line end of the line of a position, or of the one before where the file ends with it."""
     found = text.find("\n", position)
