@@ -152,6 +152,11 @@ def edit_of(language: str, operations: str) -> FileEdit:
             "void m() {\n  switch (a) {\n  case 1:\n    f();\n  default:\n    g();\n  }\n}\n",
             "void m() {\n  switch (a) {\n  case 1:\n    f();\n  default:\n    ;\n  }\n}\n",
         ),
+        # Commands of a shell that the grammar has nodes of their own for.
+        ("bash", "argument: {of: {call: unset}, remove: B}", "unset A B\n", "unset A\n"),
+        ("bash", "remove: {call: unset}", "a\nunset A B\n", "a\n"),
+        ("bash", "argument: {of: {call: export}, add: B=2}", "export A=1\nc\n", "export A=1 B=2\nc\n"),
+        ("bash", "replace: {call: '['}\n  with: '[ -f a ]'", "if [ -n b ]; then\n  c\nfi\n", "if [ -f a ]; then\n  c\nfi\n"),
         # Macros around declarations.
         (
             "c",

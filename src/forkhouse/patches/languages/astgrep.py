@@ -160,6 +160,10 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
     for what, (name, kinds) in named.items():
         if name is None:
             continue
+        if what == "call" and language == "bash":
+            nodes = [*_named(root, kinds, name), *_built_in(root, name)]
+            fitting = [node for node in nodes if _has_argument(node, selector.argument, grammar, text)]
+            return _in_order(_found(fitting, language, text))
         if what == "assignment":
             _refuse_chains(_named(root, kinds, name), name)
         if not kinds:
@@ -174,6 +178,15 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
         return [_node(node, language, _captures(node, selector.pattern, text), text) for node in found]
     rule = dict(selector.rule or {})
     return [_node(node, language, _captures(node, str(rule), text), text) for node in search(root, rule)]
+
+
+_BUILT_IN = frozenset({"unset_command", "declaration_command", "test_command"})
+"""Commands of a shell that have nodes of their own, known by their first word: `unset`, `export`, `[`."""
+
+
+def _built_in(root: SgNode, name: str) -> list[SgNode]:
+    found = search(root, {"any": [{"kind": kind} for kind in sorted(_BUILT_IN)]})
+    return [node for node in found if node.children() and node.children()[0].text() == name]
 
 
 def _refuse_chains(nodes: Iterable[SgNode], name: str) -> None:
@@ -351,6 +364,10 @@ def _loose(node: SgNode, captures: Mapping[str, str]) -> frozenset[str]:
 
 
 def _arguments(node: SgNode, grammar: Grammar) -> Parts | None:
+    if node.kind() in _BUILT_IN - {"test_command"}:
+        first, *words = node.children()
+        spans = tuple((word.range().start.index, word.range().end.index) for word in words)
+        return Parts(spans=spans, start=first.range().end.index, end=node.range().end.index, layout=Layout.LINE)
     call = _inside(node, grammar.calls)
     if call is None or not grammar.calls:
         return None
