@@ -484,3 +484,40 @@ def test_a_diff_whose_lines_are_there_twice_is_not_applied_to_the_nearest(upstre
     assert "are there more than once" in judgement.cause
     (moved,) = ladder.judge_series(upstream.tree(a_dot_toml="[new]\n\n" + text), upstream.series())
     assert moved.verdict is Verdict.CLEAN
+
+
+BODY = "    first = measured_by_nobody_else(beta)\n    return finalise_what_was_measured(first)\n"
+MOVED = {
+    "a template": ("d__n_dot_j2", "{% if a %}\ndef target({{ alpha }}):\n" + BODY),
+    "a notebook": ("d__n_dot_ipynb", '{"source": [\n' + ",\n".join(f'  "{line}\\\\n"' for line in BODY.splitlines()) + "\n]}\n"),
+    "a variable": ("pkg__n_dot_py", "target = lambda alpha: alpha\n"),
+}
+
+
+@pytest.mark.parametrize("where", [*MOVED, "nowhere"])
+def test_code_is_not_gone_that_lives_on_in_whatever_file(upstream: Upstream, where: str) -> None:
+    operations = "      - replace: {pattern: finalise_what_was_measured($A)}\n        with: finalise_on_amd($A)\n"
+    edit = f"edits:\n  - path: pkg/device.py\n    language: python\n    operations:\n{operations}"
+    (upstream.folder / "0001-edit.edit.yaml").write_text(HEADER + edit, encoding="utf-8")
+    text_at_pin = "def target(alpha, beta):\n" + BODY
+    plain = Ladder(store=upstream.store, paths={}, pinned={})
+    base = upstream.tree(pkg__device_dot_py=text_at_pin)
+    ladder = Ladder(store=upstream.store, paths={}, pinned=pin(base, upstream.series()[:1], plain))
+    path, text = MOVED.get(where, ("d__n_dot_txt", "Nothing of the kind.\n"))
+    judged = ladder.judge_series(upstream.tree(pkg__device_dot_py=None, **{path: text}), upstream.series()[:1])[0]
+    assert judged.verdict is (Verdict.OBSOLETE if where == "nowhere" else Verdict.CONFLICT), judged.cause
+
+
+def test_a_result_elsewhere_is_not_the_one_that_the_edit_makes(upstream: Upstream) -> None:
+    edit = (
+        "edits:\n  - path: pkg/device.py\n    language: python\n    operations:\n      - replace: {call: target}\n        with: other(1)\n"
+    )
+    (upstream.folder / "0001-edit.edit.yaml").write_text(HEADER + edit, encoding="utf-8")
+    plain = Ladder(store=upstream.store, paths={}, pinned={})
+    base = upstream.tree(pkg__device_dot_py="def f():\n    x = target(1)\n")
+    ladder = Ladder(store=upstream.store, paths={}, pinned=pin(base, upstream.series()[:1], plain))
+    verdicts = [
+        ladder.judge_series(upstream.tree(pkg__device_dot_py=text), upstream.series()[:1])[0].verdict
+        for text in ("def f():\n    x = target_2(1)\n\n\ndef g():\n    other(1)\n", "def f():\n    x = other(1)\n")
+    ]
+    assert verdicts == [Verdict.CONFLICT, Verdict.UPSTREAMED]

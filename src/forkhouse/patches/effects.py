@@ -151,13 +151,27 @@ def came_about(before: str, now: str, operation: Operation, language: str) -> bo
         match operation:
             case CodeOperation(replace=Selector() as selector):
                 new = operation.with_ or ""
-                return _results(now, new, selector, language) > _results(before, new, selector, language)
+                more = _results(now, new, selector, language) > _results(before, new, selector, language)
+                return more and _left_lines(before, operation, language) <= _said_lines(now)
             case CodeOperation(argument=PartChange() as change) if _selects_itself(change):
                 after = _selected_after(change)
                 return len(find(now, after, language)) > len(find(before, after, language))
     except PatchConflictError:
         pass  # its place at the pin is made by an operation before it
     return True
+
+
+def _left_lines(before: str, operation: CodeOperation, language: str) -> set[str]:
+    """Return the first line of each place as an operation leaves it: what else stands on it says that it is that place, and no other."""
+    found = changes(before, operation, language)
+    changed = spliced(before, [splice for splices in found for splice in splices])
+    return {
+        line for line in _said_lines(changed) - _said_lines(before) if (operation.with_ or "").strip().partition("\n")[0].strip() in line
+    }
+
+
+def _said_lines(text: str) -> set[str]:
+    return {" ".join(line.split()) for line in text.splitlines()}
 
 
 def _results(text: str, new: str, selector: Selector, language: str) -> int:

@@ -485,7 +485,7 @@ class Ladder:
                     continue
                 if new not in self._pointers:
                     self._pointers[new] = lfs.is_pointer(self.store.raw(new))
-                if self._pointers[new]:
+                if self._pointers[new] and stretch.is_of_kind(path):
                     return f"{stretch.what} is not there any more, and may be in {path}: {lfs.told(path)}"
                 if not self._came(stretch, path, old, new):
                     continue

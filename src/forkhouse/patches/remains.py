@@ -70,18 +70,23 @@ class Stretch:
         return not self.name or len(_definitions(text, self.kind, self.name, self.language)) <= self.namesakes
 
     def fits(self, path: str) -> bool:
-        """Say whether a file is another one that could hold it, by its language."""
-        if path in {self.path, self.place}:
-            return False
+        """Say whether a file is another one: a template, a notebook or a text can hold code as well, whatever they are called."""
+        return path not in {self.path, self.place}
+
+    def is_of_kind(self, path: str) -> bool:
+        """Say whether a file is another one of the same language, by its name."""
         one, other = language_of(self.path), language_of(path)
-        return {one, other} <= {"c", "cpp"} or (one == other and (one != "text" or path.endswith(PurePosixPath(self.path).suffix)))
+        same = {one, other} <= {"c", "cpp"} or (one == other and (one != "text" or path.endswith(PurePosixPath(self.path).suffix)))
+        return same and self.fits(path)
 
     def came_to(self, old: bytes, new: bytes) -> bool:
         """Say whether it, or code of its name, came to another file between two states of that."""
-        there = _lines(new)
-        if self._is_like(there) and self._is_like(there - _lines(old)):
+        if b"\0" in new:
+            return False
+        there = _lines(new) | _quoted_lines(new)
+        if self._is_like(there) and self._is_like(there - _lines(old) - _quoted_lines(old)):
             return True
-        return self._defined(new) > self._defined(old)
+        return self._defined(new) + self._assigned(new) > self._defined(old) + self._assigned(old)
 
     def _is_like(self, lines: AbstractSet[bytes]) -> bool:
         # Where the whole file went and git finds it nowhere, the likeness is the one that git asks of files.
@@ -90,6 +95,12 @@ class Stretch:
     def _share(self, lines: AbstractSet[bytes]) -> float:
         """Return how much of it is among some lines."""
         return sum(map(len, self.lines & lines)) / max(1, sum(map(len, self.lines)))
+
+    def _assigned(self, content: bytes) -> int:
+        """Return how often its name is given a value instead: a function may have become a variable that holds one."""
+        if not self.name or self.kind != "function":
+            return 0
+        return len(re.findall(rb"(?m)^[ \t]*(?:\w+[ \t]+)*" + re.escape(self.name.encode()) + rb"[ \t]*(?::[^=\n]*)?=(?!=)", content))
 
     def _defined(self, content: bytes) -> int:
         if not self.name or self.name.encode() not in content:
@@ -100,6 +111,12 @@ class Stretch:
             return len(found)
         holders = _definitions(text, "class_", self.outer, self.language)
         return sum(any(start <= inner and end <= outer for start, outer in holders) for inner, end in found)
+
+
+def _quoted_lines(content: bytes) -> set[bytes]:
+    """Return what stands in quotes on lines of its own, as in the JSON of a notebook."""
+    found = re.findall(rb'(?m)^[ \t]*"((?:[^"\\\n]|\\.)*)",?\r?$', content)
+    return {line.replace(b'\\"', b'"').replace(b"\\\\", b"\\").removesuffix(b"\\n").strip() for line in found}
 
 
 def _lines(content: bytes) -> set[bytes]:
