@@ -152,6 +152,10 @@ def edit_of(language: str, operations: str) -> FileEdit:
             "void m() {\n  switch (a) {\n  case 1:\n    f();\n  default:\n    g();\n  }\n}\n",
             "void m() {\n  switch (a) {\n  case 1:\n    f();\n  default:\n    ;\n  }\n}\n",
         ),
+        # A sign binds closer than an operator, and brackets closer than all.
+        ("c", "replace: {call: f}\n  with: '!a'", "int x = f() && b;\n", "int x = !a && b;\n"),
+        ("python", "replace: {call: f}\n  with: a + 1", "x = y[f()]\n", "x = y[a + 1]\n"),
+        ("python", "replace: {call: f}\n  with: a < b", "assert f()\n", "assert a < b\n"),
         # Commands of a shell that the grammar has nodes of their own for.
         ("bash", "argument: {of: {call: unset}, remove: B}", "unset A B\n", "unset A\n"),
         ("bash", "remove: {call: unset}", "a\nunset A B\n", "a\n"),
@@ -301,6 +305,9 @@ def test_macros_that_no_grammar_knows_hide_no_declaration(language: str, operati
         ("c", "remove: {class: A}", "typedef struct A { int x; } A_t;\nint z;\n", "cannot go alone"),
         ("cmake", "replace: {call: f}\n  with: elseif(Z)", "if(X)\n  f()\nelse()\n  g()\nendif()\n", "would make another branch"),
         ("bash", "replace: {call: f}\n  with: 'a; elif z; then b'", "if x; then f; else g; fi\n", "would make another branch|would be"),
+        ("python", "replace: {call: f}\n  with: 'a, c'", "assert f()\n", "Put brackets around"),
+        ("cpp", "replace: {pattern: f($A)}\n  with: $A->b", "int x = f(&a);\n", "Put brackets around"),
+        ("bash", "replace: {pattern: f $A}\n  with: 'g \"$A\"'", 'f "a b"\n', "stands in quotes"),
         # What needs brackets, and who runs in the background.
         ("python", "replace: {pattern: f($A)}\n  with: g($A * 2)", "x = f(1 + 2)\n", "Put brackets around"),
         ("c", "wrap: {pattern: a + b}\n  with: -$MATCH", "int x = a + b;\n", "Put brackets around"),

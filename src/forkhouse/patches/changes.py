@@ -125,6 +125,16 @@ def filled(template: str, node: Node, selector: Selector, text: str, language: s
             said = " ".join((matched if name == "MATCH" else node.captures[name]).split())
             message = f"${name} stands for '{said}', of which an operator beside it would take a part. Put brackets around ${name}."
             raise PatchConflictError(message)
+        if (
+            language == "bash"
+            and name in node.captures
+            and re.search(r"[\"']", node.captures[name])
+            and _in_quotes(indented, variable.start())
+        ):
+            message = (
+                f"${name} stands in quotes, and what it stands for, {node.captures[name]}, has quotes of its own. Take one of them out."
+            )
+            raise PatchConflictError(message)
         if name == "MATCH":
             return matched
         # In shell, Meson and CMake a name after a dollar sign may be just that; a pattern is what gives it a meaning.
@@ -137,6 +147,12 @@ def filled(template: str, node: Node, selector: Selector, text: str, language: s
 
     # Captured code keeps the indentation that it has.
     return re.sub(r"\${1,3}([A-Z_][A-Z0-9_]*)\b", captured, indented)
+
+
+def _in_quotes(template: str, place: int) -> bool:
+    """Say whether a place in a line of shell stands in quotes."""
+    line = template[line_start(template, place) : place]
+    return line.count('"') % 2 == 1 or line.count("'") % 2 == 1
 
 
 def _stands_free(template: str, start: int, end: int) -> bool:

@@ -39,9 +39,13 @@ _OPERATOR = re.compile(
 _SHELL = frozenset({"redirected_statement", "pipeline", "list", "negated_command"})
 _COMPOUND = re.compile(
     r"binary|unary|comparison|boolean|not_operator|conditional|ternary|cast|lambda|assignment|await|closure|if_expression|match_expression"
-    r"|loop_expression|while_expression|for_expression|^block$|unsafe|range|power|update|named_expression|reference|^list$|pipeline|redirected|negated"
+    r"|loop_expression|while_expression|for_expression|^block$|unsafe|range|power|update|named_expression|reference|pointer_expression|^list$|pipeline|redirected|negated"
 )
 """Kinds of nodes that need brackets beside an operator."""
+
+
+_TIGHT = re.compile(r"unary|pointer_expression|reference_expression")
+_LOOSE = re.compile(r"binary|boolean|comparison|conditional|ternary")
 
 
 def needs_brackets(kind: str) -> bool:
@@ -177,8 +181,8 @@ class _Proof:
             if (node.start, node.end) not in known and not self._is_new(node) and node.role is not Role.COMMENT:
                 what = f"'{self._said(node, now=True)}' would become something that it is not now"
                 raise UnprovenError(what, text=self.step.after, position=node.start)
-        if _OPERATOR.search(before.kind) or (self.step.language == "bash" and before.kind in _SHELL):
-            self._units(old, now)
+        if _OPERATOR.search(before.kind) or before.kind == "assert_statement" or (self.step.language == "bash" and before.kind in _SHELL):
+            self._units(before, old, now)
         if self.step.language == "bash":
             self._background(old, now)
         self._attached(old, now, known)
@@ -230,7 +234,12 @@ class _Proof:
                 what = f"'{' '.join(new.split())[:SHOWN]}' would be only in part inside '{self._said(node)}'"
                 raise UnprovenError(what, text=self.step.before, position=first)
 
-    def _units(self, old: Sequence[Tree], now: Sequence[Tree]) -> None:
+    def _in_brackets(self, start: int, end: int) -> bool:
+        """Say whether brackets or commas stand around a piece of the new text, so that nothing binds to a part of it."""
+        before, behind = self.step.after[:start].rstrip(), self.step.after[end:].lstrip()
+        return before[-1:] in {"(", "[", "{"} and behind[:1] in {")", "]", "}"}
+
+    def _units(self, before: Tree, old: Sequence[Tree], now: Sequence[Tree]) -> None:
         """Hold what comes for an operand, or for a command in a chain, to one that needs no brackets: whatever binds beside it takes it whole."""
         for node in old:
             if node.start == node.end or not self.shift.touches(node.start, node.end):
@@ -239,7 +248,10 @@ class _Proof:
                 continue
             first, last = self.shift.end(node.start), self.shift.start(node.end)
             new = [each for each in now if each.start < last and each.end > first and each.role is Role.CODE]
-            if new and (len(new) > 1 or _COMPOUND.search(new[0].kind)):
+            compound = bool(new) and before.kind != "assert_statement" and _COMPOUND.search(new[0].kind) is not None
+            if compound and _TIGHT.match(new[0].kind) and _LOOSE.match(before.kind):
+                continue  # a sign before an operand binds closer than any operator between two
+            if new and (len(new) > 1 or compound) and not self._in_brackets(new[0].start, new[-1].end):
                 said = " ".join(self.step.after[new[0].start : new[-1].end].split())[:SHOWN]
                 what = f"'{said}' comes for '{self._said(node)}' beside what would bind to a part of it alone. Put brackets around it"
                 raise UnprovenError(what, text=self.step.before, position=node.start)
