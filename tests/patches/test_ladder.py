@@ -521,3 +521,16 @@ def test_a_result_elsewhere_is_not_the_one_that_the_edit_makes(upstream: Upstrea
         for text in ("def f():\n    x = target_2(1)\n\n\ndef g():\n    other(1)\n", "def f():\n    x = other(1)\n")
     ]
     assert verdicts == [Verdict.CONFLICT, Verdict.UPSTREAMED]
+
+
+def test_what_was_to_be_removed_and_has_another_name_is_there(upstream: Upstream) -> None:
+    lines = "".join(f"-line {number}\\n" for number in range(9)).replace("\\n", "\n")
+    diff = f"Subject: s\n\n---\ndiff --git a/gone b/gone\ndeleted file mode 100644\n--- a/gone\n+++ /dev/null\n@@ -1,9 +0,0 @@\n{lines}"
+    (upstream.folder / "0002-diff.patch").write_text(diff, encoding="utf-8")
+    content = "".join(f"line {number}\n" for number in range(9))
+    plain = Ladder(store=upstream.store, paths={}, pinned={})
+    series = upstream.series()[1:]
+    ladder = Ladder(store=upstream.store, paths={}, pinned=pin(upstream.tree(gone=content), series, plain))
+    moved, gone = (ladder.judge_series(tree, series)[0] for tree in (upstream.tree(moved=content), upstream.tree()))
+    assert (moved.verdict, gone.verdict) == (Verdict.CONFLICT, Verdict.UPSTREAMED)
+    assert "gone is now moved" in moved.cause

@@ -162,6 +162,12 @@ def test_what_is_there_is_not_added_again(language: str, operation: str, text: s
 @pytest.mark.parametrize(
     ("language", "operation", "text"),
     [
+        # What is to be gone is there under another name, or in another form.
+        ("python", "import: {remove: import a}", "import a as b\n"),
+        ("python", "import: {remove: import a}", "from a import b\n"),
+        ("c", "include: {remove: '#include <a.h>'}", '#include "a.h"\n'),
+        ("rust", "import: {remove: 'use a::b;'}", "pub use a::b;\n"),
+        ("rust", "import: {replace: 'use a::b;', with: 'use c::d;'}", "use a::{b as q};\nuse c::d;\n"),
         # A longer name that begins alike, and a short word that stands anywhere.
         ("python", "replace: {call: old}\n  with: 'use(nixl_rocm)'", "use(nixl_rocm)_more\n"),
         ("python", "replace: {call: old}\n  with: 'f()'", "f()\n"),

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from forkhouse.patches.edits import FileEdit, Operation
     from forkhouse.patches.languages import Node
+    from forkhouse.patches.languages.imports import Line
 
 MEANINGFUL = 8
 """Characters that a piece of code needs before finding it says anything."""
@@ -234,8 +235,22 @@ def _import_is_done(text: str, change: LineChange, language: str, *, include: bo
     come = change.come
     if change.gone is not None and meaning(change.gone, language) in {each for line in lines for each in line.meanings}:
         return False
+    if change.gone is not None and _is_imported_otherwise(text, lines, change, language):
+        return False
     # What is added stands for the whole file; an import in a function, or an include under a condition, is another one.
     return come is None or meaning(come, language) in {each for line in lines if line.top or change.add is None for each in line.meanings}
+
+
+def _is_imported_otherwise(text: str, lines: Sequence[Line], change: LineChange, language: str) -> bool:
+    """Say whether another line brings what is to be gone: by another name, in other quotes, or all of its module."""
+    from forkhouse.patches.languages.imports import meaning  # noqa: PLC0415  # start-up time
+
+    words = re.findall(r"[\w./-]*\w", re.sub(r"^\s*#\s*include|\b(?:import|from|use|pub|as)\b", " ", change.gone or ""))
+    if not words:
+        return False
+    come = None if change.come is None else meaning(change.come, language)
+    others = [text[line.node.start : line.node.end] for line in lines if line.meaning != come]
+    return any(re.search(rf"(?<![\w]){re.escape(words[-1])}(?!\w)", other) for other in others)
 
 
 def _part_is_done(text: str, operation: CodeOperation, change: PartChange, language: str) -> bool:

@@ -319,6 +319,10 @@ class Ladder:
             if tree != base:
                 return judged(Verdict.CLEAN, tree=tree)
             cause = "it applies and changes nothing"
+        removed = [part.old for each in diff for part in each.parts if part.kind is Kind.REMOVE]
+        elsewhere = self._renames(arrived, [path for path in removed if self.store.entry(base, path) is None])
+        if elsewhere:
+            return judged(Verdict.CONFLICT, f"what was to be removed has another name: {_moved(elsewhere)}")
         if textual.is_there(base, diff, store=self.store):
             return judged(Verdict.UPSTREAMED, "every hunk's result is there already")
         changed, added = textual.touched(diff)
