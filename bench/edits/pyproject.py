@@ -25,12 +25,10 @@ Lists = dict[tuple[str, ...], list[str]]
 
 def _lists(document: dict[str, Any]) -> Lists:
     project = document.get("project", {})
-    project = project if isinstance(project, dict) else {}
     places: Lists = {}
     if "dependencies" in project:
         places["project", "dependencies"] = project["dependencies"]
-    optional = project.get("optional-dependencies", {})
-    for extra, items in optional.items() if isinstance(optional, dict) else ():
+    for extra, items in project.get("optional-dependencies", {}).items():
         places["project", "optional-dependencies", extra] = items
     if "requires" in document.get("build-system", {}):
         places["build-system", "requires"] = document["build-system"]["requires"]
@@ -38,6 +36,15 @@ def _lists(document: dict[str, Any]) -> Lists:
         if all(isinstance(item, str) for item in items):
             places["dependency-groups", group] = items
     return places
+
+
+def _is_shaped(document: dict[str, Any]) -> bool:
+    """Say whether the tables of a project are tables: the tests of other programs have files in which they are not."""
+    project = document.get("project", {})
+    tables = [project, *(document.get(name, {}) for name in ("build-system", "dependency-groups"))]
+    if isinstance(project, dict):
+        tables += [project.get(name, {}) for name in ("optional-dependencies", "entry-points")]
+    return all(isinstance(table, dict) for table in tables)
 
 
 def _rest(document: dict[str, Any]) -> dict[str, Any]:
@@ -51,6 +58,8 @@ def _rest(document: dict[str, Any]) -> dict[str, Any]:
 def makers(text: str, remarks: Callable[[str], list[Remark]]) -> list[Callable[[random.Random], Case | None]]:
     """Return what makes cases of a file; nothing where it is no pyproject.toml, or one whose declarations cannot be read."""
     document = tomllib.loads(text.removeprefix("\ufeff"))
+    if not _is_shaped(document):
+        return []
     places = _lists(document)
     try:
         names = Counter(named(item) for items in places.values() for item in items)
