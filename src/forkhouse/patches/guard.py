@@ -123,15 +123,20 @@ class Shift:
             moved += len(new) - (stop - start)
 
 
+def shift_of(step: Step) -> Shift:
+    """Return where places of a text lie after an operation."""
+    return Shift(tuple(sorted(step.splices, key=lambda splice: splice[:2])))
+
+
 def prove(before: Tree, after: Tree, step: Step, inner_lines: Callable[[str, str], set[int]]) -> None:
     """Raise UnprovenError unless only what was meant has changed between two trees.
 
     `inner_lines` says which lines of a text begin inside a literal.
     """
-    splices = tuple(sorted(step.splices, key=lambda splice: splice[:2]))
-    proof = _Proof(step=step, root=after, shift=Shift(splices), new=tuple(Shift(splices).new()))
+    shift = shift_of(step)
+    proof = _Proof(step=step, root=after, shift=shift, new=tuple(shift.new()))
     proof.same(before, after)
-    if any("\n" in new for _, _, new in splices):
+    if any("\n" in new for _, _, new in shift.splices):
         proof.literals(inner_lines(step.after, step.language))
 
 
@@ -258,18 +263,16 @@ class _Proof:
 
     def _background(self, old: Sequence[Tree], now: Sequence[Tree]) -> None:
         """Hold each `&` of a shell to the command that it sends to the background."""
-        for sequence, shifted in ((old, True), (now, False)):
-            for command, sign in pairwise(sequence):
-                if sign.kind != "&":
-                    continue
-                if shifted and not self.shift.touches(sign.start, sign.end):
-                    place = next((each for each in range(len(now)) if now[each].start == self.shift.start(sign.start)), 0)
-                    there = now[place - 1] if place else None
-                    same = there is not None and there.start == self.shift.start(command.start)
-                    gone = not self.shift.leaves(self.step.before, command.start, command.end)
-                    if not same and not (gone and there is not None and there.kind == command.kind and self._alone(now, place - 1)):
-                        what = f"'{self._said(command)}' runs in the background, and would not; or something else would"
-                        raise UnprovenError(what, text=self.step.before, position=command.start)
+        for command, sign in pairwise(old):
+            if sign.kind != "&" or self.shift.touches(sign.start, sign.end):
+                continue
+            place = next((each for each in range(len(now)) if now[each].start == self.shift.start(sign.start)), 0)
+            there = now[place - 1] if place else None
+            same = there is not None and there.start == self.shift.start(command.start)
+            gone = not self.shift.leaves(self.step.before, command.start, command.end)
+            if not same and not (gone and there is not None and there.kind == command.kind and self._alone(now, place - 1)):
+                what = f"'{self._said(command)}' runs in the background, and would not; or something else would"
+                raise UnprovenError(what, text=self.step.before, position=command.start)
 
     def _alone(self, now: Sequence[Tree], place: int) -> bool:
         """Say whether a new node is all that was put in where it stands."""

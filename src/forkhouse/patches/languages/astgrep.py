@@ -719,7 +719,7 @@ def prove(step: Step) -> None:
 
 def _prove_directives(step: Step) -> None:
     """Raise UnprovenError for a directive that is put behind code on its line, or code that is left behind one."""
-    for first, last in guard.Shift(tuple(sorted(step.splices, key=lambda splice: splice[:2]))).new():
+    for first, last in guard.shift_of(step).new():
         new = step.after[first:last]
         begins = new.lstrip(" \t").startswith("#") and step.after[line_start(step.after, first) : first].strip()
         ends = new.rpartition("\n")[2].lstrip().startswith("#") and step.after[last : line_end(step.after, last)].strip()

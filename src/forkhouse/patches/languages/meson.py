@@ -237,7 +237,7 @@ _OPERATORS = frozenset(
 
 def _prove_units(step: Step) -> None:
     """Raise UnprovenError where an operand would become several: an operator beside it would take a part of it."""
-    shift = guard.Shift(tuple(sorted(step.splices, key=lambda splice: splice[:2])))
+    shift = guard.shift_of(step)
     after = [token for token in _lexed(step.after) if token.kind not in {"comment", "eol"}]
     for first, last in shift.new():
         inside = [token for token in after if first <= token.start and token.end <= last]
