@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -28,6 +30,13 @@ def group(name: str) -> list[str]:
     return list(nox.project.dependency_groups(PROJECT, name))
 
 
+def require_bubblewrap(session: nox.Session) -> None:
+    """Install the sandbox of builds where it is missing and this is root; elsewhere a build says what to run."""
+    if shutil.which("bwrap") is None and os.geteuid() == 0:
+        session.run("apt-get", "update", "--quiet", external=True, silent=True)
+        session.run("apt-get", "install", "--yes", "--no-install-recommends", "bubblewrap", external=True, silent=True)
+
+
 @nox.session(name="build-wheels", default=False)
 def build_wheels(session: nox.Session) -> None:
     """Build the wheelhouse of a profile into wheels/PROFILE (`-- --help` shows the options)."""
@@ -38,6 +47,7 @@ def build_wheels(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the unit tests; they need no network, no GPU and no wheelhouse."""
+    require_bubblewrap(session)
     session.install("-e", ".", *group("tests"))
     # A file's tests stay together, in one process: some share what is costly to make.
     parallel = ("--numprocesses=auto", "--dist=loadfile")
@@ -47,6 +57,7 @@ def tests(session: nox.Session) -> None:
 @nox.session(name="compile-hip", default=False)
 def compile_hip(session: nox.Session) -> None:
     """Find or make the HIP toolchain, compile a source of each of vLLM's extension libraries for the GPU targets, and look into the objects."""
+    require_bubblewrap(session)
     session.install("-e", ".", *group("tests"))
     session.run("pytest", "-m", "hip", *session.posargs)
 

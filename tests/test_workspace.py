@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkhouse.errors import BusyError, StorageError, UsageError
+from forkhouse.progress import showing
 from forkhouse.workspace import (
     Journal,
     Workspace,
@@ -23,6 +24,7 @@ from forkhouse.workspace import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 HOLDER = """
@@ -142,6 +144,40 @@ def test_the_journal_gives_back_what_a_stage_recorded(tmp_path: Path) -> None:
     journal.put("build", "k", {"file": "a.whl"})
     assert Journal(tmp_path).get("build", "k") == {"file": "a.whl"}
     assert journal.get("patch", "k") is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text.replace("a.whl", "b.whl"),
+        lambda text: text.replace('"file"', '"fold"'),
+        lambda text: text.replace('"sha256": "', '"sha256": "0'),
+        lambda _: "[]",
+        lambda _: "null",
+        lambda _: '{"record": {"file": "a.whl"}}',
+        lambda _: '{"record": [], "sha256": 1}',
+        lambda _: "[" * 100_000,
+        lambda text: text[:-20],
+    ],
+)
+def test_a_journal_entry_that_is_not_as_it_was_written_counts_as_none(
+    tmp_path: Path, damage: Callable[[str], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal = Journal(tmp_path)
+    journal.put("build", "k", {"file": "a.whl"})
+    path = tmp_path / "build/k.json"
+    path.write_text(damage(path.read_text(encoding="utf-8")), encoding="utf-8")
+    with showing():
+        assert journal.get("build", "k") is None
+        assert journal.get("build", "k") is None
+    assert capsys.readouterr().err.count("build/k.json is damaged") == 1
+
+
+def test_an_entry_under_another_name_counts_as_none(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.put("build", "k", {"file": "a.whl"})
+    (tmp_path / "build/k.json").rename(tmp_path / "build/other.json")
+    assert journal.get("build", "other") is None
 
 
 def test_a_journal_entry_that_a_broken_disk_left_counts_as_none(tmp_path: Path) -> None:

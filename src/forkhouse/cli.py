@@ -129,12 +129,13 @@ def _plant(
     offline: bool,
     rocm: Path | None = None,
     transfer: Transfer | None = None,
+    unsafe: bool = False,
 ) -> Plant:
     from forkhouse.pipeline import open_plant  # noqa: PLC0415  # start-up time
     from forkhouse.sources import Access  # noqa: PLC0415  # start-up time
 
     access = Access(policy=sources, mirror=mirror and mirror.resolve(), offline=offline, cache=workspace.cache)
-    return open_plant(workspace, access, rocm and rocm.resolve(), transfer)
+    return open_plant(workspace, access, rocm and rocm.resolve(), transfer, unsafe=unsafe)
 
 
 @contextlib.contextmanager
@@ -153,6 +154,12 @@ def _working(workspace: Workspace, wait: float) -> Iterator[None]:
 @_transfer
 @click.option("--system-packages", is_flag=True, help="As root: install missing system packages with apt-get.")
 @click.option("--strict-sources", is_flag=True, help="Refuse a source of another version than the pinned one.")
+@click.option(
+    "--unsafe-no-sandbox",
+    "unsafe",
+    is_flag=True,
+    help="Where this machine allows no sandbox, build without one: what is built can then do all that you can.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--all", "every", is_flag=True, help="Show every wheel at the end, those from the index among them.")
 @_wait
@@ -170,6 +177,7 @@ def build(
     offline: bool,
     system_packages: bool,
     strict_sources: bool,
+    unsafe: bool,
     dry_run: bool,
     every: bool,
     as_json: bool,
@@ -178,7 +186,7 @@ def build(
     from forkhouse.freshness import forget, inputs, remember, unchanged  # noqa: PLC0415  # start-up time
 
     workspace = _workspace(context)
-    chosen = (sources, mirror and mirror.resolve(), rocm and rocm.resolve(), transfer, strict_sources)
+    chosen = (sources, mirror and mirror.resolve(), rocm and rocm.resolve(), transfer, strict_sources, unsafe)
     known = None if dry_run else unchanged(workspace, profile, chosen)
     if known is not None:
         with showing():
@@ -192,7 +200,7 @@ def build(
 
     with _working(workspace, wait):
         before = inputs(workspace, chosen)
-        plant = _plant(workspace, sources, mirror, offline=offline, rocm=rocm, transfer=transfer)
+        plant = _plant(workspace, sources, mirror, offline=offline, rocm=rocm, transfer=transfer, unsafe=unsafe)
         intents = plan(plant, profile)
         for intent in intents:
             _announce(intent)

@@ -22,11 +22,12 @@ from forkhouse.lock import FORMS, ArchiveSource, Lock, Profile, Upstream, descri
 from forkhouse.patches import PatchedTree, apply_series
 from forkhouse.patches.series import Patch, read_series
 from forkhouse.progress import Task, report
-from forkhouse.recipes import Pep517, Recipe, Repack, UpstreamProject, read_recipe
+from forkhouse.recipes import Pep517, Recipe, Repack, SystemPackage, UpstreamProject, read_recipe
+from forkhouse.sandbox.bubblewrap import BUBBLEWRAP, Sandbox, find_sandbox
 from forkhouse.sources import Access, acquire, candidates
 from forkhouse.sources.registry import Registry
 from forkhouse.sources.store import ObjectStore
-from forkhouse.toolchains import found_at, isolation, missing_packages, require_packages
+from forkhouse.toolchains import found_at, missing_packages, require_packages
 from forkhouse.toolchains.doctor import compiles_for_gpus
 from forkhouse.toolchains.hip import HipToolchain, Look, first, search
 from forkhouse.toolchains.private_root import private_place
@@ -36,7 +37,7 @@ from forkhouse.wheelhouse import Wheelhouse, publish
 from forkhouse.workspace import Journal, Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from forkhouse.builders.cargo import CargoKit
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 
 DPKG = "/var/lib/dpkg/status"
 """A file that changes with every installation of a Debian package."""
+SANDBOX = SystemPackage(package="bubblewrap", command=BUBBLEWRAP)
+"""What every build needs that runs code of an upstream."""
 NOT_HERE = (UnreachableError, UsageError)
 """How a source that cannot be had here shows: it does not answer, or --sources excludes it."""
 
@@ -100,6 +103,8 @@ class Plant:
     """The ROCm that the user chose; None to look for one."""
     transfer: Transfer | None = None
     """The transfer library that the user chose; None for each profile's own."""
+    unsafe: bool = False
+    """Whether builds may run without a sandbox, where this machine allows none."""
     _series: dict[str, tuple[Patch, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Series that were read; a run does not expect them to change under it."""
     _hip: list[HipToolchain] = field(default_factory=list, init=False, repr=False, compare=False)
@@ -299,6 +304,14 @@ class Plant:
         place = private_place(pinned, self.workspace.build / "toolchains") / "usr" if pinned else None
         return find_rocm(self.rocm, place if place is not None and place.is_dir() else None)
 
+    def sandbox(self) -> Sandbox:
+        """Return the sandbox that builds run in. Raises ToolchainError where this machine allows none, and that is not what the user allowed."""
+        return find_sandbox(unsafe=self.unsafe)
+
+    def packages(self, recipes: Iterable[Recipe]) -> list[SystemPackage]:
+        """Return the distribution packages that every build of some recipes needs."""
+        return [*([] if self.unsafe else [SANDBOX]), *(package for recipe in recipes for package in recipe.system_packages)]
+
     def workshop(self) -> Workshop:
         """Return the place where wheels are built."""
         build = self.workspace.build
@@ -310,6 +323,8 @@ class Plant:
             hip=self.hip,
             targets=self.lock.gpu_targets,
             rocm=self.find_rocm,
+            caches=self.workspace.cache / "ccache",
+            sandbox=self.sandbox(),
         )
         return Workshop(
             store=self.store,
@@ -323,7 +338,9 @@ class Plant:
         )
 
 
-def open_plant(workspace: Workspace, access: Access, rocm: Path | None = None, transfer: Transfer | None = None) -> Plant:
+def open_plant(
+    workspace: Workspace, access: Access, rocm: Path | None = None, transfer: Transfer | None = None, *, unsafe: bool = False
+) -> Plant:
     """Read the lock and open the stores. Raises DocumentError for a lock that is wrong, UsageError where build/ is no folder."""
     if workspace.build.exists() and not workspace.build.is_dir():
         message = f"{workspace.build} is a file, and all work is kept in a folder of that name. Move it away."
@@ -337,17 +354,19 @@ def open_plant(workspace: Workspace, access: Access, rocm: Path | None = None, t
         journal=Journal(workspace.build / "journal"),
         rocm=rocm,
         transfer=transfer,
+        unsafe=unsafe,
     )
 
 
 def plan(plant: Plant, profile: str) -> list[Intent]:
     """Return what building a profile will do; reads every document it needs, changes and fetches nothing.
 
-    Raises now what would else be found at the end: rules that the audit lacks, pins that contradict each other, a machine that cannot
-    take the network away from builds, archives that --offline forbids to fetch.
+    Raises now what would else be found at the end: rules that the audit lacks, pins that contradict each other, a machine that allows
+    no sandbox, archives that --offline forbids to fetch.
     """
     _check_documents(plant, profile)
-    isolation()
+    if not missing_packages(plant.packages(())):
+        plant.sandbox()
     intents = []
     for name, recipe in plant.recipes(profile).items():
         upstream = plant.pinned(name, recipe)
@@ -360,7 +379,7 @@ def plan(plant: Plant, profile: str) -> list[Intent]:
                 sources=tuple(describe(source) for source in chosen),
                 passed_over=tuple(passed),
                 patches=tuple(patch.name for patch in plant.series(recipe.upstream) if patch.is_for(chosen[0].kind)),
-                missing_packages=tuple(missing_packages(recipe.packages(chosen[0].kind))),
+                missing_packages=tuple(missing_packages([*plant.packages(()), *recipe.packages(chosen[0].kind)])),
                 archives=() if isinstance(recipe.builders[chosen[0].kind], Repack) else tuple(_archives(plant, upstream)),
             )
         )
@@ -407,7 +426,7 @@ def build_profile(plant: Plant, name: str, *, system_packages: bool, strict_sour
     stays as it was.
     """
     recipes = plant.recipes(name)
-    require_packages((package for recipe in recipes.values() for package in recipe.system_packages), install=system_packages)
+    require_packages(plant.packages(recipes.values()), install=system_packages)
     if any(compiles_for_gpus(recipe) for recipe in recipes.values()):
         # Found or made before anything is compiled: what links ROCm is compiled against the newest at hand, and this may be it.
         plant.hip()

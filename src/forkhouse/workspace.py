@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from platformdirs import user_cache_path, user_config_path
 
 from forkhouse.errors import BusyError, ForkhouseError, StorageError, UsageError
+from forkhouse.progress import report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -184,22 +185,6 @@ def fresh_folder(folder: Path) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-@contextlib.contextmanager
-def resumable_folder(folder: Path, key: str) -> Iterator[Path]:
-    """Give the work folder at `folder` as an interrupted run with the same key left it, else an empty one; it is removed when all went well."""
-    mark = folder.with_name(f"{folder.name}.key")
-    if not (mark.is_file() and mark.read_text(encoding="utf-8") == key):
-        with storage_errors(f"Making {folder.name}"):
-            if folder.exists():
-                shutil.rmtree(folder)
-            folder.mkdir(parents=True)
-            write_atomic(mark, key.encode())
-    folder.mkdir(parents=True, exist_ok=True)
-    yield folder
-    mark.unlink()
-    shutil.rmtree(folder)
-
-
 class Journal:
     """What each finished stage gave, by the stage's key. An entry is written after its outputs are whole."""
 
@@ -211,10 +196,24 @@ class Journal:
         return self._folder / stage / f"{key}.json"
 
     def get(self, stage: str, key: str) -> Mapping[str, object] | None:
-        """Return the recorded result of a stage, or None when it has not finished with this key."""
+        """Return the recorded result of a stage, or None when it has not finished with this key.
+
+        An entry that is not as it was written, by a broken disk or by somebody's hand, is none: the stage is done anew, which is said.
+        """
+        path = self._path(stage, key)
         try:
-            record: dict[str, object] = json.loads(self._path(stage, key).read_bytes())
-        except (FileNotFoundError, ValueError):  # an entry that a broken disk left behind is no entry
+            entry = json.loads(path.read_bytes())
+            if isinstance(entry, dict) and "record" not in entry and "sha256" not in entry:
+                return None  # of a version that sealed nothing
+            record: dict[str, object] = entry["record"]
+            whole = entry["sha256"] == digest(stage, key, record) and isinstance(record, dict)
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError, RecursionError):
+            whole = False
+        if not whole:
+            report().line("journal", f"the entry {stage}/{path.name} is damaged, so what it stands for is done anew")
+            path.unlink(missing_ok=True)
             return None
         return record
 
@@ -226,5 +225,6 @@ class Journal:
             return None
 
     def put(self, stage: str, key: str, record: Mapping[str, object]) -> None:
-        """Record that a stage finished."""
-        write_atomic(self._path(stage, key), json.dumps(record, indent=1, sort_keys=True).encode() + b"\n")
+        """Record that a stage finished, with the digest of what is recorded."""
+        entry = {"record": record, "sha256": digest(stage, key, record)}
+        write_atomic(self._path(stage, key), json.dumps(entry, indent=1, sort_keys=True).encode() + b"\n")

@@ -31,7 +31,7 @@ def test_cargo_goes_by_settings_of_the_build_alone(tmp_path: Path) -> None:
     made = kit(tmp_path, tmp_path / "toolchains/1.96.1")
     place = made.prepare(work, work / "home")
     assert place.shown == {"crates": tmp_path / "crates", "rust": tmp_path / "toolchains/1.96.1"}
-    assert 'directory = "/mnt/crates"' in (work / "home/cargo/config.toml").read_text(encoding="utf-8")
+    assert 'directory = "/forkhouse/crates"' in (work / "home/cargo/config.toml").read_text(encoding="utf-8")
     given = {
         "PATH": "/tools:/usr/bin",
         "CMAKE_BUILD_PARALLEL_LEVEL": "3",
@@ -39,15 +39,15 @@ def test_cargo_goes_by_settings_of_the_build_alone(tmp_path: Path) -> None:
         "HOME": str(work / "home"),
     }
     variables = made.variables(place, given)
-    assert variables["PATH"] == "/mnt/rust/bin:/tools:/usr/bin"
-    assert variables["CFLAGS"] == "-ffile-prefix-map=/mnt=."
-    assert (variables["CARGO_HOME"], variables["HOME"]) == ("/mnt/home/cargo", "/mnt/home")
+    assert variables["PATH"] == "/forkhouse/rust/bin:/tools:/usr/bin"
+    assert variables["CFLAGS"] == "-ffile-prefix-map=/forkhouse=."
+    assert (variables["CARGO_HOME"], variables["HOME"]) == ("/forkhouse/home/cargo", "/forkhouse/home")
     assert (variables["CARGO_BUILD_JOBS"], variables["CARGO_NET_OFFLINE"]) == ("3", "true")
 
 
 def test_a_toolchain_of_the_system_is_used_where_it_lies(tmp_path: Path) -> None:
     made = kit(tmp_path, Path("/usr"))
-    place = FixedPlace(root=Path("/mnt"), work=tmp_path, shown={})
+    place = FixedPlace(work=tmp_path, shown={})
     assert made.variables(place, {"PATH": "/bin", "CMAKE_BUILD_PARALLEL_LEVEL": "1"})["RUSTC"] == "/usr/bin/rustc"
 
 

@@ -14,6 +14,7 @@ from forkhouse.builders.environment import Needs
 from forkhouse.builders.pep517 import Pep517Builder, Project
 from forkhouse.errors import BuildError, ToolchainError, UnsafeArchiveError
 from forkhouse.recipes import Native, Pep517
+from forkhouse.sandbox.lives import boot
 from forkhouse.sources.store import TreeFile
 
 if TYPE_CHECKING:
@@ -76,7 +77,9 @@ def build(
 
     def run() -> Path:
         builder = Pep517Builder(store, environment, method, project(folder), tmp_path / "logs/demo.log")
-        return builder.build(patched(files={"demo.py": b"patched\n"}), recipe, tmp_path / "work")
+        tree = patched(files={"demo.py": b"patched\n"})
+        builder.lay_out(tree, recipe, tmp_path / "work")
+        return builder.build(tree, recipe, tmp_path / "work")
 
     return run
 
@@ -91,7 +94,7 @@ def test_the_backend_sees_the_patched_tree_the_version_and_nothing_of_the_caller
     assert seen["upstream"] == "patched\n"
     assert seen["settings"] == {"cmake.define.A": "1"}
     assert seen["epoch"] == "1700000000"
-    assert seen["network"] == "Network is unreachable"
+    assert seen["network"] == "Connection refused"
     assert "SECRET_TOKEN" not in seen["environment"]
     assert {"VERSION", "backend.py", "pyproject.toml", "upstream"} <= set(seen["files"])
     assert "recipe.yaml" not in seen["files"]
@@ -113,9 +116,13 @@ def test_a_project_that_cannot_be_built_is_explained(build: Callable[[], Path], 
         build()
 
 
-def test_what_the_machine_lacks_is_told_as_such(build: Callable[[], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("forkhouse.toolchains.SEARCH_PATH", str(tmp_path))
-    with pytest.raises(ToolchainError, match="Builds run without a network"):
+def test_what_the_machine_lacks_is_told_as_such(build: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking() -> bytes:
+        message = "the machine lacks something"
+        raise ToolchainError(message)
+
+    monkeypatch.setattr("forkhouse.sandbox.run.program", lacking)
+    with pytest.raises(ToolchainError, match="the machine lacks something"):
         build()
 
 
@@ -126,7 +133,7 @@ def test_a_link_out_of_the_tree_never_reaches_the_build(
     evil = store.import_files([TreeFile(path="evil", content=b"/etc", mode=FileMode.LINK)])
     builder = Pep517Builder(store, environment, Pep517(kind="pep517"), project(folder), tmp_path / "demo.log")
     with pytest.raises(UnsafeArchiveError, match="The link 'evil' points at '/etc', outside its tree"):
-        builder.build(replace(tree, tree=evil), recipe, tmp_path / "work")
+        builder.lay_out(replace(tree, tree=evil), recipe, tmp_path / "work")
 
 
 def test_the_same_inputs_are_built_once(
@@ -185,9 +192,9 @@ NATIVE_BACKEND = dedent(
             target = objects / f"{source.stem}.o"
             if target.exists():
                 continue
-            with open(os.environ["HOME"] + "/../../../compiled", "a") as log:
-                log.write(source.name + "\\n")
-            if source.read_text() == "stop":
+            print("compiled", source.name)
+            if source.read_text() == "stop" and not pathlib.Path("stopped").exists():
+                pathlib.Path("stopped").touch()
                 raise RuntimeError("stopped")
             target.write_text("object of " + source.read_text())
         name = "demo_native-0-py3-none-any.whl"
@@ -225,6 +232,12 @@ def halves(folder: Path, recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"builders": {"git": method}})
 
 
+def compiled(folder: Path) -> list[str]:
+    """Return what the last build of the compiled half has compiled, interruptions included, as its log tells."""
+    lines = (folder / "logs/demo-native.log").read_text(encoding="utf-8").splitlines()
+    return [line.split()[1] for line in lines if line.startswith("compiled ")]
+
+
 def test_a_change_of_the_python_half_compiles_nothing(
     folder: Path, workshop: Workshop, patched: Callable[..., PatchedTree], halves: Recipe, tmp_path: Path
 ) -> None:
@@ -236,10 +249,10 @@ def test_a_change_of_the_python_half_compiles_nothing(
         assert sorted(archive.namelist()) == ["demo/a.o", "demo/b.o", "demo/code.py"]
         assert archive.read("demo/code.py") == b"2\n"
         assert archive.read("demo/a.o") == b"object of a"
-    compiled = tmp_path / "compiled"
-    assert compiled.read_text(encoding="utf-8").split() == ["a.c", "b.c"]
+    assert compiled(tmp_path) == ["a.c", "b.c"]
+    assert again.seconds > 0
     build_wheel(patched(files={**sources, "csrc/a.c": b"other"}), halves, folder, workshop)
-    assert compiled.read_text(encoding="utf-8").split() == ["a.c", "b.c", "a.c", "b.c"]
+    assert compiled(tmp_path) == ["a.c", "b.c"]
 
 
 def test_a_build_that_stopped_goes_on_where_it_was(
@@ -248,10 +261,37 @@ def test_a_build_that_stopped_goes_on_where_it_was(
     tree = patched(files={"csrc/a.c": b"a", "csrc/b.c": b"stop"})
     with pytest.raises(BuildError, match="RuntimeError: stopped"):
         build_wheel(tree, halves, folder, workshop)
-    (tmp_path / "work/demo-native/project/upstream/csrc/b.c").write_text("b", encoding="utf-8")  # whatever stopped it is over
     build_wheel(tree, halves, folder, workshop)
-    assert (tmp_path / "compiled").read_text(encoding="utf-8").split() == ["a.c", "b.c", "b.c"]
+    assert compiled(tmp_path) == ["a.c", "b.c", "b.c"]
     assert not (tmp_path / "work/demo-native").exists()
+
+
+@pytest.mark.parametrize("damage", ["emptied", "removed", "a link", "not of this start of the machine"])
+def test_a_build_is_begun_anew_where_what_was_laid_out_is_not_as_it_was(
+    folder: Path, workshop: Workshop, patched: Callable[..., PatchedTree], halves: Recipe, tmp_path: Path, damage: str
+) -> None:
+    """A power cut leaves files empty that were written and not made durable."""
+    tree = patched(files={"csrc/a.c": b"a", "csrc/b.c": b"stop"})
+    with pytest.raises(BuildError, match="RuntimeError: stopped"):
+        build_wheel(tree, halves, folder, workshop)
+    work = tmp_path / "work/demo-native"
+    source = work / "project/upstream/csrc/a.c"
+    if damage == "emptied":
+        source.write_bytes(b"")
+    elif damage == "removed":
+        source.unlink()
+    elif damage == "a link":
+        source.unlink()
+        source.symlink_to("b.c")
+    else:
+        note = work.with_name("demo-native.laid")
+        note.write_text(note.read_text(encoding="utf-8").replace(boot(), "another"), encoding="utf-8")
+    (work / "project/objects/a.o").write_text("half", encoding="utf-8")
+    with pytest.raises(BuildError, match="RuntimeError: stopped"):  # as for the first time
+        build_wheel(tree, halves, folder, workshop)
+    made = build_wheel(tree, halves, folder, workshop)
+    assert zipfile.ZipFile(made.path).read("demo/a.o") == b"object of a"
+    assert compiled(tmp_path) == ["a.c", "b.c", "b.c"]
 
 
 def test_what_another_build_left_is_not_gone_on_with(

@@ -165,7 +165,9 @@ def test_a_version_that_the_backend_would_find_out_is_set(
     project = PROJECT.replace(b'version = "0.1"  # of the upstream\n', b'dynamic = ["version", "readme"]\n').replace(
         b"dependencies", b"keywords"
     )
-    made = builder.build(patched(files=files(project)), recipe, tmp_path / "work")
+    tree = patched(files=files(project))
+    builder.lay_out(tree, recipe, tmp_path / "work")
+    made = builder.build(tree, recipe, tmp_path / "work")
     seen = json.loads(zipfile.ZipFile(made).read("demo/seen.json"))
     assert seen["project"] == {
         "name": "demo-rocm",
@@ -174,16 +176,3 @@ def test_a_version_that_the_backend_would_find_out_is_set(
         "version": "1.0+rocm.1",
         "dependencies": [],
     }
-
-
-def test_an_interrupted_build_goes_on_with_what_it_had_laid_out(
-    store: ObjectStore, environment: BuildEnvironment, recipe: Recipe, folder: Path, patched: Callable[..., PatchedTree], tmp_path: Path
-) -> None:
-    method = recipe.builders["git"]
-    assert isinstance(method, UpstreamProject)
-    builder = UpstreamBuilder(store, environment, method, folder, needs=Needs(), siblings=(), log=tmp_path / "demo.log")
-    tree = patched(files={**files(), "backend.py": b"raise SystemExit(1)\n"})
-    with pytest.raises(BuildError):
-        builder.build(tree, recipe, tmp_path / "work")
-    (tmp_path / "work/project/backend.py").write_bytes(BACKEND)
-    assert builder.build(tree, recipe, tmp_path / "work").is_file()

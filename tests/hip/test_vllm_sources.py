@@ -43,10 +43,12 @@ def build(plant: Plant, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
     plant.store.check_out(plant.store.subtree(patched.tree, native.paths), project / "upstream")
     workshop = plant.workshop()
     needs = Needs(hip=True, wheels=workshop.closure("vllm-rocm"), gigabytes_per_job=native.gigabytes_per_job)
-    variables = workshop.environment.variables(epoch=0, home=work, needs=needs)
+    variables = workshop.environment.variables(epoch=0, work=work, needs=needs)
+
+    confined = workshop.environment.confined(work, needs)
 
     def run(*command: str) -> None:
-        run_isolated(list(command), folder=work, variables=variables, log=log)
+        run_isolated(list(command), confined=confined, folder=work, variables=variables, log=log)
 
     run("cmake", "-S", str(project), "-B", str(work / "build"), "-G", "Ninja")
     run("cmake", "--build", str(work / "build"), "--target", "vllm-configure")

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 LOCK = """
@@ -180,6 +182,28 @@ class Checkout:
     def release(self, version: str, *requires: str) -> None:
         """Put another release of the engine on the index."""
         write_wheel(self.index, "small-engine", version, {"small_engine/__init__.py": b"import helper\n\nNAME = 'engine'\n"}, requires)
+
+    def let_builds_wait(self) -> None:
+        """Let every build of the transport wait until `while_building` has changed something."""
+        wait = "    pathlib.Path('begun').touch()\n    while not pathlib.Path('go').exists(): time.sleep(0.01)\n    version = pathlib"
+        self.edit("recipes/transport/backend.py", "    version = pathlib", f"    import time\n{wait}")
+
+    def while_building(self, change: Callable[[], object], *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a build, and change something while the transport's is under way; a build itself cannot reach out of its folder."""
+        project = self.root / "build/work/transport/project"
+        (project / "begun").unlink(missing_ok=True)  # of a build that failed
+        command = self.command("build", *arguments)
+        with subprocess.Popen(
+            command, env=self.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as running:
+            until = time.monotonic() + 120
+            while running.poll() is None and not (project / "begun").exists() and time.monotonic() < until:
+                time.sleep(0.02)
+            if running.poll() is None:
+                change()
+                (project / "go").touch()
+            output, said = running.communicate(timeout=120)
+        return subprocess.CompletedProcess(command, running.returncode, output, said)
 
     def edit(self, path: str, old: str, new: str) -> None:
         """Change a file of the checkout; `old` must be in it."""

@@ -88,14 +88,13 @@ def test_hosts_that_did_not_answer_are_asked_again_after_a_day(built: Checkout) 
 
 
 def test_a_patch_that_is_edited_while_a_build_runs_is_built_by_the_next_run(checkout: Checkout) -> None:
-    # The build of the transport edits the other upstream's patch, and its own recipe's neighbour, after both were read.
-    patch = checkout.root / "patches/engine/0001-without-cuda.edit.yaml"
-    checkout.edit(
-        "recipes/transport/backend.py",
-        "    version = pathlib",
-        f"    patch = pathlib.Path({str(patch)!r})\n    patch.write_text(patch.read_text().replace('No index', 'Not one index'))\n    version = pathlib",
-    )
-    assert checkout.build()["changed"] is True
+    def change() -> None:
+        checkout.edit("patches/engine/0001-without-cuda.edit.yaml", "No index", "Not one index")
+
+    checkout.let_builds_wait()
+    ended = checkout.while_building(change, "--json")
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["changed"] is True
     again = checkout.run("build")
     assert QUICK not in again.stderr
     assert QUICK in checkout.run("build").stderr
@@ -103,12 +102,10 @@ def test_a_patch_that_is_edited_while_a_build_runs_is_built_by_the_next_run(chec
 
 def test_a_recipe_that_is_edited_while_it_is_built_gives_no_wheel(checkout: Checkout) -> None:
     notes = checkout.root / "recipes/transport/notes"
-    checkout.edit(
-        "recipes/transport/backend.py", "    version = pathlib", f"    pathlib.Path({str(notes)!r}).touch()\n    version = pathlib"
-    )
-    said = checkout.run("build", code=21).stderr
-    assert "were edited while it was built" in said
-    checkout.build()
+    checkout.let_builds_wait()
+    ended = checkout.while_building(notes.touch)
+    assert (ended.returncode, "were edited while it was built" in ended.stderr) == (21, True)
+    assert checkout.while_building(lambda: None).returncode == 0
 
 
 def test_the_time_of_a_patch_that_is_put_back_says_nothing(built: Checkout) -> None:

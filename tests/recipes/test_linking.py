@@ -12,6 +12,8 @@ import pytest
 from forkhouse.builders.environment import Needs
 from forkhouse.builders.linking import Linker, libraries, with_true_tag
 from forkhouse.errors import BuildError
+from forkhouse.sandbox.bubblewrap import View, find_sandbox
+from forkhouse.sandbox.run import Confined
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +33,8 @@ class Bench:
         (self.sibling / "transport/lib").mkdir(parents=True)
         self.compile("needs/demo-transport/transport/lib/libtransport.so.0", "int move(void) { return 1; }")
         variables = {"PATH": f"{tools}:/usr/bin:/bin"}
-        self.linker = Linker(work=folder, variables=variables, log=folder / "demo.log")
+        confined = Confined(sandbox=find_sandbox(), view=View(work=folder, readable=(tools.parent,)))
+        self.linker = Linker(work=folder, confined=confined, variables=variables, log=folder / "demo.log")
 
     def compile(self, path: str, code: str, *links: str) -> bytes:
         target = self.folder / path

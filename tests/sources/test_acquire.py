@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import lzma
 import tarfile
 from typing import TYPE_CHECKING
@@ -74,6 +75,30 @@ def test_the_preferred_form_is_taken(site: Site, git_source: GitSource, sdist: S
     assert tree.passed_over == ()
     assert tree.epoch == 1_714_979_289
     assert site.store.read(tree.tree, "demo.py") == b"# from git\n"
+
+
+@pytest.mark.parametrize(
+    "value", [{"epoch": 1}, {"commit": "0" * 40}, {"commit": "nonsense"}, {"tree": "4b825dc642cb6eb9a060e54bf8d69288fbee4904"}]
+)
+def test_a_record_that_the_store_does_not_bear_out_is_not_believed(site: Site, git_source: GitSource, value: dict[str, object]) -> None:
+    """Whoever changes a record can seal it anew."""
+    honest = site.acquire(git_source)
+    (path,) = (site.folder / "journal/source").glob("*.json")
+    record = json.loads(path.read_bytes())["record"]
+    site.journal.put("source", path.stem, {**record, **value})
+    assert site.acquire(git_source) == honest
+
+
+def test_a_record_of_another_tree_than_the_locks_is_not_believed(site: Site, git_source: GitSource, sdist: SdistSource) -> None:
+    honest = site.acquire(git_source)
+    other = site.acquire(sdist)
+    pinned = git_source.model_copy(update={"tree": honest.tree})
+    there = set((site.folder / "journal/source").glob("*.json"))
+    site.acquire(pinned)
+    (path,) = set((site.folder / "journal/source").glob("*.json")) - there
+    record = json.loads(path.read_bytes())["record"]
+    site.journal.put("source", path.stem, {**record, "tree": other.tree, "commit": other.commit, "epoch": other.epoch})
+    assert site.acquire(pinned).tree == honest.tree
 
 
 def test_an_unreachable_host_gives_way_to_the_next_source_aloud(

@@ -48,7 +48,7 @@ def test_what_is_there_is_said_with_its_place_and_version(needs: Callable[..., d
     found = needs()
     assert (found["dash"].state, found["dash"].where) == ("ok", "/usr/bin/sh")
     assert found["python >=3.11"].where == sys.executable
-    assert found["builds without a network"].where.startswith("/usr/bin/unshare")
+    assert found["a sandbox for builds"].where == "bubblewrap"
 
 
 def test_each_gap_has_the_command_that_closes_it(needs: Callable[..., dict[str, Need]]) -> None:

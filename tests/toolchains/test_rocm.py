@@ -66,6 +66,6 @@ def test_the_chosen_root_reaches_every_build_and_its_key(tmp_path: Path) -> None
     workspace = replace(find_workspace(Path(__file__)), cache=tmp_path)
     plant = open_plant(workspace, Access(policy="auto", mirror=None, offline=True, cache=tmp_path), make(tmp_path / "chosen", "7.0.0"))
     environment = replace(plant.workshop().environment, tools=(), folder=tmp_path / "environments")
-    assert environment.variables(epoch=0, home=tmp_path, needs=Needs(rocm=True))["ROCM_PATH"] == str(tmp_path / "chosen")
+    assert environment.variables(epoch=0, work=tmp_path, needs=Needs(rocm=True))["ROCM_PATH"] == str(tmp_path / "chosen")
     assert environment.identity(Needs(rocm=True))["rocm"] == find_rocm(tmp_path / "chosen").identity
     assert environment.identity(Needs())["rocm"] is None

@@ -14,12 +14,13 @@ from forkhouse.builders.components import licences, with_parts
 from forkhouse.builders.environment import Needs
 from forkhouse.builders.pep517 import Pep517Builder, Project
 from forkhouse.builders.repack import RepackBuilder
+from forkhouse.builders.resuming import is_laid_out, note_laid_out, work_folder
 from forkhouse.builders.upstream import UpstreamBuilder
 from forkhouse.errors import BuildError
 from forkhouse.progress import report
 from forkhouse.recipes import Native, Pep517, Recipe, Repack, UpstreamProject
 from forkhouse.toolchains import identify
-from forkhouse.workspace import digest, digest_folder, fresh_folder, resumable_folder, sha256_file, storage_errors, sync_folder
+from forkhouse.workspace import digest, digest_folder, sha256_file, storage_errors, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,10 +38,13 @@ if TYPE_CHECKING:
 class Builder(Protocol):
     """A way to make a wheel."""
 
-    def build(self, patched: PatchedTree, recipe: Recipe, work: Path) -> Path:
-        """Return the wheel made from `patched`, somewhere below the folder `work`. Raises BuildError.
+    def lay_out(self, patched: PatchedTree, recipe: Recipe, work: Path) -> None:
+        """Write what the build starts from below the empty folder `work`. Raises BuildError or StorageError."""
 
-        `work` is empty, or as an interrupted build of the same inputs left it.
+    def build(self, patched: PatchedTree, recipe: Recipe, work: Path) -> Path:
+        """Return the wheel made from what was laid out, somewhere below the folder `work`. Raises BuildError.
+
+        `work` is as it was laid out, or as an interrupted build of the same inputs left it.
         """
 
 
@@ -101,6 +105,8 @@ def build_wheel(
     method = recipe.builders[patched.source.source.kind]
     version = recipe.version(patched.source.version)
     tools = identify(recipe.packages(patched.source.source.kind)) | (cargo.identity if cargo else {})
+    if not isinstance(method, Repack):
+        tools["sandbox"] = workshop.environment.sandbox.kind
     needs = Needs(rocm=recipe.rocm)
     lacks: dict[str, str] = {}
     if recipe.rocm:
@@ -185,6 +191,14 @@ class _Job:
     licences: Mapping[str, bytes] = field(default_factory=dict)
     """Terms of the components in its tree, which are a part of that."""
 
+    @property
+    def resumes(self) -> bool:
+        """Whether the build system knows of each object if it is whole: Ninja logs a command when it has ended, cargo writes a fingerprint.
+
+        make goes by times alone, and takes what a killed compiler has half written. Compiled halves are built by Ninja.
+        """
+        return self.promised is None or self.cargo is not None
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Made:
@@ -217,9 +231,13 @@ def _made(job: _Job, recipe: Recipe, workshop: Workshop) -> _Made:
             return _Made(path=path, sha256=str(record["sha256"]), seconds=0.0)
     started = time.monotonic()
     report().line(job.name, f"building {job.promised or 'the compiled half'} {job.version}")
-    with resumable_folder(workshop.work / job.name, key) as work:
-        _unpack(job.siblings, work / "needs")
-        made = _builder(job, workshop).build(job.patched, recipe, work)
+    with work_folder(workshop.work / job.name, key, resumes=job.resumes and workshop.environment.sandbox.resumes) as work:
+        builder = _builder(job, workshop)
+        if not is_laid_out(work):
+            _unpack(job.siblings, work / "needs")
+            builder.lay_out(job.patched, recipe, work)
+            note_laid_out(work, key)
+        made = builder.build(job.patched, recipe, work)
         if job.promised is not None:
             _check_name(made, recipe, job.version)
         if digest_folder(job.folder) != folder:
@@ -237,15 +255,10 @@ def _made(job: _Job, recipe: Recipe, workshop: Workshop) -> _Made:
 
 
 def _unpack(siblings: Sequence[BuiltWheel], folder: Path) -> None:
-    """Lay wheels unpacked below `folder`, each in one of its distribution's name. What an interrupted build has laid out stays."""
+    """Lay wheels unpacked below `folder`, each in one of its distribution's name."""
     for sibling in siblings:
-        place = folder / sibling.distribution
-        if place.is_dir():
-            continue
-        with storage_errors(f"Unpacking {sibling.path.name}"), fresh_folder(folder / f".{sibling.distribution}") as new:
-            with zipfile.ZipFile(sibling.path) as archive:
-                archive.extractall(new / "wheel")  # made here, by a build of ours
-            (new / "wheel").replace(place)
+        with storage_errors(f"Unpacking {sibling.path.name}"), zipfile.ZipFile(sibling.path) as archive:
+            archive.extractall(folder / sibling.distribution)  # made here, by a build of ours
 
 
 def _builder(job: _Job, workshop: Workshop) -> Builder:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
 
-from forkhouse.builders.fixed import FixedPlace, fixed_place
+from forkhouse.builders.fixed import ROOT, FixedPlace
 from forkhouse.errors import BuildError
 from forkhouse.sources.crates import NAME, Crates, fetch_crates
 from forkhouse.toolchains.rust import find_rust
@@ -55,25 +55,25 @@ class CargoKit:
         shown = {"crates": self.crates.folder}
         if not _on_every_machine(self.rust):
             shown["rust"] = self.rust.root
-        place = fixed_place(work, shown)
+        place = FixedPlace(work=work, shown=shown)
         with storage_errors("Writing cargo's settings"):
             (home / "cargo").mkdir(exist_ok=True)
-            text = _CONFIG.format(crates=place.root / "crates")
+            text = _CONFIG.format(crates=ROOT / "crates")
             (home / "cargo/config.toml").write_text(text, encoding="utf-8")
         return place
 
     def variables(self, place: FixedPlace, variables: Mapping[str, str]) -> dict[str, str]:
         """Return a build's variables with those that cargo, rustc and the C compilers that crates start go by."""
-        tools = self.rust.root / "bin" if _on_every_machine(self.rust) else place.root / "rust/bin"
-        home = place.root / "home"
+        tools = self.rust.root / "bin" if _on_every_machine(self.rust) else ROOT / "rust/bin"
+        home = ROOT / "home"
         return {
-            **{name: value.replace(str(place.work), str(place.root)) for name, value in variables.items()},
+            **{name: value.replace(str(place.work), str(ROOT)) for name, value in variables.items()},
             "PATH": f"{tools}:{variables['PATH']}",
             "HOME": str(home),
             "TMPDIR": str(home),
             "RUSTC": str(tools / "rustc"),
             "CARGO_HOME": str(home / "cargo"),
-            "CARGO_TARGET_DIR": str(place.root / "objects"),
+            "CARGO_TARGET_DIR": str(ROOT / "objects"),
             "CARGO_BUILD_JOBS": variables["CMAKE_BUILD_PARALLEL_LEVEL"],
             "CARGO_INCREMENTAL": "0",
             "CARGO_NET_OFFLINE": "true",

@@ -1,4 +1,4 @@
-"""What a build may see: pinned build tools, allow-listed variables, and no network."""
+"""What a build may see: pinned build tools, allow-listed variables, and the sandbox that it runs in."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -17,22 +17,22 @@ from forkhouse.closure import PinnedWheel, fetch_all
 from forkhouse.environments import install_wheels, make_environment
 from forkhouse.errors import BuildError, InstallError
 from forkhouse.progress import report
-from forkhouse.toolchains import SEARCH_PATH, isolation
+from forkhouse.sandbox.bubblewrap import Sandbox, View, find_sandbox, interpreter_homes
+from forkhouse.sandbox.run import Confined
+from forkhouse.toolchains import SEARCH_PATH
 from forkhouse.toolchains.rocm import Rocm, find_rocm
-from forkhouse.workspace import digest, write_atomic
+from forkhouse.workspace import digest, storage_errors, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from io import BufferedReader
-    from pathlib import Path
 
-    from forkhouse.builders.fixed import FixedPlace
     from forkhouse.sources.registry import Registry
     from forkhouse.toolchains.hip import HipToolchain
 
 
-CACHES = ("CCACHE_", "SCCACHE_")
-"""Beginnings of variables that pass from the user: a compiler cache gives the same objects sooner, wherever it lies."""
+_COMPILED = ("C", "CXX", "HIP")
+"""CMake's languages that a compiler cache knows."""
+_SYSTEM, _LOCAL = Path("/usr"), Path("/usr/local")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +61,9 @@ class BuildEnvironment:
     """GPU targets."""
     rocm: Callable[[], Rocm] = find_rocm
     """Finds the ROCm to compile against; asked only by builds that need one."""
+    caches: Path | None = None
+    """Where the compiler cache of each build lies, in a folder that no other build sees; None for none."""
+    sandbox: Sandbox = field(default_factory=find_sandbox)
 
     def identity(self, needs: Needs) -> dict[str, object]:
         """Return what of the environment decides a build's outcome, for its cache key."""
@@ -70,6 +73,7 @@ class BuildEnvironment:
             "path": SEARCH_PATH,
             "rocm": self.rocm().identity if needs.rocm else None,
             "hip": [self.hip().identity, self.targets] if needs.hip else None,
+            "sandbox": self.sandbox.kind,
         }
 
     def python(self, needs: Needs) -> Path:
@@ -91,8 +95,30 @@ class BuildEnvironment:
         write_atomic(ready, b"")
         return interpreter
 
-    def variables(self, *, epoch: int, home: Path, needs: Needs) -> dict[str, str]:
-        """Return the whole environment of a build command: nothing of the user's passes but what is named here."""
+    def confined(self, work: Path, needs: Needs, *shown: Path) -> Confined:
+        """Return the sandbox of a build in the folder `work`, which sees its tools, and what else is `shown`, to be read."""
+        readable = {*interpreter_homes(), self.python(needs).parent.parent, *shown}
+        if needs.rocm:
+            readable |= _with_targets(self.rocm().root)
+        if needs.hip:
+            toolchain = self.hip()
+            readable |= {*_with_targets(toolchain.root), *_with_targets(toolchain.compiler.parent)}
+        writable = tuple(folder for folder in [self._compiler_cache(work)] if folder is not None)
+        for folder in writable:
+            folder.mkdir(parents=True, exist_ok=True)
+        outside = tuple(
+            path for path in sorted(readable) if path != _SYSTEM and (not path.is_relative_to(_SYSTEM) or path.is_relative_to(_LOCAL))
+        )
+        return Confined(sandbox=self.sandbox, view=View(work=work, readable=outside, writable=writable))
+
+    def _compiler_cache(self, work: Path) -> Path | None:
+        """Return the folder of a build's compiler cache: its own, so that no other build can lay objects in it; None where there is no cache."""
+        return self.caches / work.name if self.caches is not None and shutil.which("ccache", path=SEARCH_PATH) else None
+
+    def variables(self, *, epoch: int, work: Path, needs: Needs) -> dict[str, str]:
+        """Return the whole environment of a build command in the folder `work`: nothing of the user's is in it."""
+        home = work / "home"
+        cache = self._compiler_cache(work)
         variables = {
             "PATH": f"{self.python(needs).parent}:{SEARCH_PATH}",
             "HOME": str(home),
@@ -106,7 +132,7 @@ class BuildEnvironment:
             "CUDA_HOME": "/nonexistent",
             "CUDA_PATH": "/nonexistent",
             "HIP_PLATFORM": "amd",
-            **_compiler_cache(),
+            **({} if cache is None else {"CCACHE_DIR": str(cache), **{f"CMAKE_{each}_COMPILER_LAUNCHER": "ccache" for each in _COMPILED}}),
         }
         if needs.rocm:
             rocm = self.rocm()
@@ -130,16 +156,9 @@ def jobs(gigabytes_each: float) -> int:
     return max(1, min(len(os.sched_getaffinity(0)), room))
 
 
-def _compiler_cache() -> dict[str, str]:
-    """Return the settings of the compiler cache that is installed, with the user's own; none where there is none."""
-    found = next((name for name in ("ccache", "sccache") if shutil.which(name, path=SEARCH_PATH)), None)
-    if found is None:
-        return {}
-    passed = {name: value for name, value in os.environ.items() if name.startswith(CACHES)}
-    # HOME is the build's own, so the cache of the user has to be named.
-    default = {"CCACHE_DIR": os.path.expanduser("~/.cache/ccache"), "SCCACHE_DIR": os.path.expanduser("~/.cache/sccache")}  # noqa: PTH111
-    launchers = {f"CMAKE_{language}_COMPILER_LAUNCHER": found for language in ("C", "CXX", "HIP")}
-    return {**default, **passed, **launchers}
+def _with_targets(path: Path) -> set[Path]:
+    """Return a path and what it is a link to: files in it may name either."""
+    return {path, path.resolve()}
 
 
 class Steps:
@@ -205,30 +224,34 @@ def _counted(path: Path) -> int | None:
         return None
 
 
-def run_isolated(command: list[str], *, folder: Path, variables: Mapping[str, str], log: Path, place: FixedPlace | None = None) -> None:
-    """Run a build command without a network, its output in `log`; in a fixed place, where one is given.
+def run_isolated(command: list[str], *, confined: Confined, folder: Path, variables: Mapping[str, str], log: Path) -> None:
+    """Run a build command in its sandbox, in `folder`, a path that is seen there; its output goes to `log`.
 
     Raises BuildError with the command, its last lines and the log's path when it fails.
     """
-    full = [*isolation(), *command] if place is None else [*isolation(mounts=True), *place.command(command, folder)]
-    with (
-        log.open("ab") as stream,
-        report().task(f"build {log.stem}", total=1) as task,
-        subprocess.Popen(
-            full, cwd=folder, env=dict(variables), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        ) as process,
-    ):
-        count = log.with_suffix(".count")
-        steps = Steps(_counted(count))
-        output = cast("BufferedReader", process.stdout)  # what a pipe is
-        while chunk := output.read1():
-            stream.write(chunk)
-            stream.flush()
-            task.advance(steps.gained(chunk))
-    if process.returncode == 0 and steps.compiled:
+    count = log.with_suffix(".count")
+    steps = Steps(_counted(count))
+    with log.open("ab") as stream, report().task(f"build {log.stem}", total=1) as task:
+
+        def output(piece: bytes) -> None:
+            with storage_errors(f"Writing {log.name}"):
+                stream.write(piece)
+                stream.flush()
+            task.advance(steps.gained(piece))
+
+        try:
+            code = confined.run(command, folder=folder, variables=variables, output=output)
+        except BuildError as error:
+            message = f"`{' '.join(command)}`: {error}\n{_log_end(log)}"
+            raise BuildError(message) from error
+    if code == 0 and steps.compiled:
         # Beside the log, which every build of the recipe writes anew: how long it is this time is what the next one goes by.
         write_atomic(count, f"{steps.compiled}\n".encode())
-    if process.returncode != 0:
-        tail = "\n".join(f"  {line}" for line in telling(log.read_text(encoding="utf-8", errors="replace").splitlines()))
-        message = f"`{' '.join(command)}` ended with exit code {process.returncode}. Its last lines:\n{tail}\nThe whole log: {log}"
+    if code != 0:
+        message = f"`{' '.join(command)}` ended with exit code {code}. {_log_end(log)}"
         raise BuildError(message)
+
+
+def _log_end(log: Path) -> str:
+    tail = "\n".join(f"  {line}" for line in telling(log.read_text(encoding="utf-8", errors="replace").splitlines()))
+    return f"Its last lines:\n{tail}\nThe whole log: {log}"

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from forkhouse.sandbox.run import Confined
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Library:
@@ -68,6 +70,7 @@ class Linker:
 
     work: Path
     """Folder of the build: no file of a wheel may name a path in it."""
+    confined: Confined
     variables: Mapping[str, str]
     """Environment in which `strip` and `patchelf` are found."""
     log: Path
@@ -135,7 +138,7 @@ class Linker:
         return {path: (root / path).read_bytes() for path in paths}
 
     def _run(self, folder: Path, *command: str) -> None:
-        run_isolated(list(command), folder=folder, variables=self.variables, log=self.log)
+        run_isolated(list(command), confined=self.confined, folder=folder, variables=self.variables, log=self.log)
 
 
 def _strangers(wheel: Path, paths: Collection[str], packages: Collection[str]) -> Iterator[str]:

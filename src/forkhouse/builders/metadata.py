@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from packaging.requirements import InvalidRequirement, Requirement
 
 from forkhouse.builders.environment import Needs
-from forkhouse.builders.pep517 import prepared_metadata
+from forkhouse.builders.pep517 import Backend
 from forkhouse.builders.repack import repacked_metadata
 from forkhouse.builders.wheelfile import Member, write_wheel
 from forkhouse.errors import BuildError
@@ -100,12 +100,16 @@ def _asked(patched: PatchedTree, recipe: Recipe, recipe_folder: Path, workshop: 
     workshop.store.check_out(patched.tree, project / "upstream")
     (project / "VERSION").write_text(f"{version}\n", encoding="utf-8")
     (work / "home").mkdir()
-    variables = environment.variables(epoch=patched.source.epoch, home=work / "home", needs=Needs())
     log = workshop.logs / f"{recipe_folder.name}-metadata.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    found = prepared_metadata(
-        project, work / "metadata", python=environment.python(Needs()), variables=variables, name=recipe.distribution, log=log
+    backend = Backend(
+        python=environment.python(Needs()),
+        confined=environment.confined(work, Needs()),
+        variables=environment.variables(epoch=patched.source.epoch, work=work, needs=Needs()),
+        name=recipe.distribution,
+        log=log,
     )
+    found = backend.metadata(project, work / "metadata")
     if found is None:
         report().line(recipe_folder.name, "its backend tells no metadata without a build, so it is TAKEN TO REQUIRE NOTHING here")
         return None

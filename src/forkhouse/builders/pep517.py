@@ -6,6 +6,7 @@ compiled apart, where the recipe does so, in `native/`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import zipfile
@@ -20,13 +21,14 @@ from forkhouse.errors import BuildError, ForkhouseError
 from forkhouse.workspace import storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from forkhouse.builders.environment import BuildEnvironment, Needs
     from forkhouse.builders.fixed import FixedPlace
     from forkhouse.patches import PatchedTree
     from forkhouse.recipes import Pep517, Recipe
+    from forkhouse.sandbox.run import Confined
     from forkhouse.sources.store import ObjectStore
 
 _NOT_OF_THE_PROJECT = ("recipe.yaml", "native", "__pycache__")
@@ -54,7 +56,13 @@ class Pep517Builder:
         self._project = project
         self._log = log
 
-    def _lay_out(self, patched: PatchedTree, project: Path) -> None:
+    def lay_out(self, patched: PatchedTree, recipe: Recipe, work: Path) -> None:  # noqa: ARG002  # one shape for every builder
+        """Write the recipe's project with the upstream's tree in it. Raises StorageError."""
+        project = begun(work, self._log).project
+        with storage_errors("Laying out the build"):
+            self._fill(patched, project)
+
+    def _fill(self, patched: PatchedTree, project: Path) -> None:
         shutil.copytree(self._project.folder, project, ignore=shutil.ignore_patterns(*_NOT_OF_THE_PROJECT))
         self._store.check_out(patched.tree, project / "upstream")
         (project / "VERSION").write_text(f"{self._project.version}\n", encoding="utf-8")
@@ -64,12 +72,16 @@ class Pep517Builder:
 
     def build(self, patched: PatchedTree, recipe: Recipe, work: Path) -> Path:
         """Return the wheel. Raises BuildError with the command, its last lines and the log's path."""
-        place = prepared(work, self._log, lambda project: self._lay_out(patched, project))
+        place = places(work)
         needs = self._project.needs
-        variables = self._environment.variables(epoch=patched.source.epoch, home=place.home, needs=needs)
-        python = self._environment.python(needs)
-        settings = self._method.config_settings
-        made = call_backend(place.project, place.out, settings, python=python, variables=variables, name=recipe.distribution, log=self._log)
+        backend = Backend(
+            python=self._environment.python(needs),
+            confined=self._environment.confined(work, needs),
+            variables=self._environment.variables(epoch=patched.source.epoch, work=work, needs=needs),
+            name=recipe.distribution,
+            log=self._log,
+        )
+        made = backend.wheel(place.project, place.out, self._method.config_settings)
         return with_true_tag(made, patched.source.epoch)
 
 
@@ -84,71 +96,68 @@ class Place:
     """Where the finished wheel comes to lie."""
 
 
-def prepared(work: Path, log: Path, lay_out: Callable[[Path], None]) -> Place:
-    """Return the folders of a build, made where they are not there; `lay_out` fills the project's, unless an earlier run has.
+def places(work: Path) -> Place:
+    """Return the folders of a build."""
+    return Place(project=work / "project", home=work / "home", out=work / "wheel")
 
-    An interrupted build left what it had compiled; laid out again, every file would be newer than its object. Raises StorageError.
-    """
-    place, ready = Place(project=work / "project", home=work / "home", out=work / "wheel"), work / "ready"
+
+def begun(work: Path, log: Path) -> Place:
+    """Return the folders of a build that begins, made but for the project's, and let its log begin. Raises StorageError."""
+    place = places(work)
     with storage_errors("Laying out the build"):
         for folder in (place.home, place.out, log.parent):
             folder.mkdir(parents=True, exist_ok=True)
-        if not ready.exists():
-            log.unlink(missing_ok=True)
-            shutil.rmtree(place.project, ignore_errors=True)
-            lay_out(place.project)
-            ready.touch()
+        log.unlink(missing_ok=True)
     return place
 
 
-def call_backend(
-    project: Path,
-    out: Path,
-    settings: Mapping[str, str | Sequence[str]],
-    *,
-    python: Path,
-    variables: Mapping[str, str],
-    name: str,
-    log: Path,
-    place: FixedPlace | None = None,
-) -> Path:
-    """Return the wheel that the backend of `project` makes in `out`; `name` is the distribution's, for messages.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Backend:
+    """How the PEP 517 backend of a project is called."""
 
-    It runs in a fixed place, where one is given.
-    Raises BuildError with the command, its last lines and the log's path.
-    """
+    python: Path
+    confined: Confined
+    variables: Mapping[str, str]
+    name: str
+    """The distribution's, for messages."""
+    log: Path
+    place: FixedPlace | None = None
+    """Where it sees its files, where that is not where they lie."""
 
-    def run(cmd: Sequence[str], cwd: str | None = None, extra_environ: Mapping[str, str] | None = None) -> None:
-        folder = project if cwd is None else project / os.fspath(cwd)
-        run_isolated(list(cmd), folder=folder, variables={**variables, **(extra_environ or {})}, log=log, place=place)
+    def wheel(self, project: Path, out: Path, settings: Mapping[str, str | Sequence[str]]) -> Path:
+        """Return the wheel that the backend of `project` makes in `out`.
 
-    try:
-        builder = ProjectBuilder(project, python_executable=str(python), runner=run)
-        return out / os.path.basename(builder.build("wheel", out, dict(settings)))  # noqa: PTH119
-    except (BuildBackendException, BuildException) as error:
-        cause = getattr(error, "exception", None)
-        if isinstance(cause, ForkhouseError):  # what our own runner raised, wrapped on its way through
-            raise cause from None
-        message = f"{name}: the PEP 517 backend could not be used: {error}. The whole log: {log}"
-        raise BuildError(message) from error
+        Raises BuildError with the command, its last lines and the log's path.
+        """
+        with self._explained("could not be used"):
+            made = self._of(project).build("wheel", out, dict(settings))
+        return out / os.path.basename(made)  # noqa: PTH119
 
+    def metadata(self, project: Path, out: Path) -> Path | None:
+        """Return the .dist-info that the backend of `project` prepares in `out` without building; None when it has no such hook.
 
-def prepared_metadata(project: Path, out: Path, *, python: Path, variables: Mapping[str, str], name: str, log: Path) -> Path | None:
-    """Return the .dist-info that a project's backend prepares in `out` without building (PEP 517); None when it has no such hook.
+        Raises BuildError with the command, its last lines and the log's path.
+        """
+        with self._explained("could not be asked for metadata"):
+            found = self._of(project).prepare("wheel", out)
+        return None if found is None else out / os.path.basename(found)  # noqa: PTH119
 
-    Raises BuildError with the command, its last lines and the log's path.
-    """
+    def _of(self, project: Path) -> ProjectBuilder:
+        def run(cmd: Sequence[str], cwd: str | None = None, extra_environ: Mapping[str, str] | None = None) -> None:
+            folder = project if cwd is None else project / os.fspath(cwd)
+            confined = self.confined if self.place is None else self.place.confined(self.confined)
+            seen = folder if self.place is None else self.place.inside(folder)
+            run_isolated(list(cmd), confined=confined, folder=seen, variables={**self.variables, **(extra_environ or {})}, log=self.log)
 
-    def run(cmd: Sequence[str], cwd: str | None = None, extra_environ: Mapping[str, str] | None = None) -> None:
-        folder = project if cwd is None else project / os.fspath(cwd)
-        run_isolated(list(cmd), folder=folder, variables={**variables, **(extra_environ or {})}, log=log)
+        return ProjectBuilder(project, python_executable=str(self.python), runner=run)
 
-    try:
-        found = ProjectBuilder(project, python_executable=str(python), runner=run).prepare("wheel", out)
-    except (BuildBackendException, BuildException) as error:
-        cause = getattr(error, "exception", None)
-        if isinstance(cause, ForkhouseError):
-            raise cause from None
-        message = f"{name}: the PEP 517 backend could not be asked for metadata: {error}. The whole log: {log}"
-        raise BuildError(message) from error
-    return None if found is None else out / os.path.basename(found)  # noqa: PTH119
+    @contextlib.contextmanager
+    def _explained(self, failed: str) -> Iterator[None]:
+        try:
+            yield
+        except (BuildBackendException, BuildException) as error:
+            cause = getattr(error, "exception", None)
+            if isinstance(cause, ForkhouseError):  # what our own runner raised, wrapped on its way through
+                raise cause from None
+            message = f"{self.name}: the PEP 517 backend {failed}: {error}. The whole log: {self.log}"
+            raise BuildError(message) from error

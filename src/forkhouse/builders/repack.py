@@ -27,6 +27,9 @@ class RepackBuilder:
         """Read trees from `store`."""
         self._store = store
 
+    def lay_out(self, patched: PatchedTree, recipe: Recipe, work: Path) -> None:
+        """Write nothing: the tree is read from the store."""
+
     def build(self, patched: PatchedTree, recipe: Recipe, work: Path) -> Path:
         """Return the repacked wheel. Raises BuildError when the tree is no unpacked wheel."""
         source = _wheel_source(patched)

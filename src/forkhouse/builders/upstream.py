@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from forkhouse.builders.cargo import check_lock
 from forkhouse.builders.linking import Linker
-from forkhouse.builders.pep517 import call_backend, prepared
+from forkhouse.builders.pep517 import Backend, begun, places
 from forkhouse.errors import BuildError
 from forkhouse.workspace import storage_errors
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from forkhouse.patches import PatchedTree
     from forkhouse.recipes import Recipe, UpstreamProject
     from forkhouse.sources.store import ObjectStore
+
+
+_SCRIPTS = "linker-scripts"
 
 
 class UpstreamBuilder:
@@ -54,36 +58,43 @@ class UpstreamBuilder:
         self._cargo = cargo
         self._licences = licences
 
-    def build(self, patched: PatchedTree, recipe: Recipe, work: Path) -> Path:
-        """Return the wheel. Raises BuildError for a backend that fails, and for a wheel that is not what the recipe says."""
-
-        def lay_out(project: Path) -> None:
+    def lay_out(self, patched: PatchedTree, recipe: Recipe, work: Path) -> None:
+        """Write the upstream's tree under our name, and linker scripts. Raises BuildError for a project that cannot be named."""
+        project, scripts = begun(work, self._log).project, work / _SCRIPTS
+        with storage_errors("Laying out the build"):
             self._store.check_out(patched.tree, project)
             self._name(project / self._method.folder / "pyproject.toml", recipe, recipe.version(patched.source.version))
-
-        place, scripts = prepared(work, self._log, lay_out), work / "linker-scripts"
-        with storage_errors("Writing linker scripts"):
             scripts.mkdir(exist_ok=True)
             for name, text in self._method.linker_scripts.items():
                 (scripts / name).write_text(f"{text}\n", encoding="utf-8")
-        variables = self._environment.variables(epoch=patched.source.epoch, home=place.home, needs=self._needs)
-        python = self._environment.python(self._needs)
-        places = {
+
+    def build(self, patched: PatchedTree, recipe: Recipe, work: Path) -> Path:
+        """Return the wheel. Raises BuildError for a backend that fails, and for a wheel that is not what the recipe says."""
+        place = places(work)
+        variables = self._environment.variables(epoch=patched.source.epoch, work=work, needs=self._needs)
+        backend = Backend(
+            python=self._environment.python(self._needs),
+            confined=self._environment.confined(work, self._needs, self._recipe_folder),
+            variables=variables,
+            name=recipe.distribution,
+            log=self._log,
+        )
+        filling = {
             "needs": str(work / "needs"),
             "recipe": str(self._recipe_folder),
-            "scripts": str(scripts),
+            "scripts": str(work / _SCRIPTS),
             "rocm": variables.get("ROCM_PATH", ""),
             "jobs": variables["CMAKE_BUILD_PARALLEL_LEVEL"],
         }
         # What a compiler writes into its output of where files lay, assertions of headers among it, is cut here.
         variables |= dict.fromkeys(("CFLAGS", "CXXFLAGS"), f"-ffile-prefix-map={work}=.")
-        variables |= {name: _filled(value, places) for name, value in self._method.environment.items()}
+        variables |= {name: _filled(value, filling) for name, value in self._method.environment.items()}
         settings = {
-            key: _filled(value, places) if isinstance(value, str) else [_filled(each, places) for each in value]
+            key: _filled(value, filling) if isinstance(value, str) else [_filled(each, filling) for each in value]
             for key, value in self._method.config_settings.items()
         }
-        made = self._made(place, settings, python, variables, recipe.distribution)
-        return Linker(work=work, variables=variables, log=self._log).relocate(
+        made = self._made(place, settings, replace(backend, variables=variables))
+        return Linker(work=work, confined=backend.confined, variables=variables, log=self._log).relocate(
             made,
             packages=self._method.packages,
             siblings={sibling.distribution: work / "needs" / sibling.distribution for sibling in self._siblings},
@@ -91,17 +102,15 @@ class UpstreamBuilder:
             licences=self._licences,
         )
 
-    def _made(
-        self, place: Place, settings: Mapping[str, str | Sequence[str]], python: Path, variables: Mapping[str, str], name: str
-    ) -> Path:
+    def _made(self, place: Place, settings: Mapping[str, str | Sequence[str]], backend: Backend) -> Path:
         """Return the wheel that the project's backend makes."""
         project = place.project / self._method.folder
         if self._cargo is None:
-            return call_backend(project, place.out, settings, python=python, variables=variables, name=name, log=self._log)
+            return backend.wheel(project, place.out, settings)
         fixed = self._cargo.prepare(place.home.parent, place.home)
-        inside = self._cargo.variables(fixed, variables)
-        made = call_backend(project, place.out, settings, python=python, variables=inside, name=name, log=self._log, place=fixed)
-        check_lock(project, self._cargo.crates, name)
+        inside = self._cargo.variables(fixed, backend.variables)
+        made = replace(backend, variables=inside, place=fixed).wheel(project, place.out, settings)
+        check_lock(project, self._cargo.crates, backend.name)
         return made
 
     def _name(self, path: Path, recipe: Recipe, version: str) -> None:

@@ -45,7 +45,7 @@ def apply_series(source: SourceTree, patches: Sequence[Patch], *, store: ObjectS
     others = tuple(patch.name for patch in patches if not patch.is_for(form))
     key = digest(source.commit, [patch.sha256 for patch in meant], source.source.paths, engine)
     record = journal.get("patch", key)
-    if record is None or not store.has(str(record["commit"])):
+    if record is None or not store.holds(str(record["commit"]), str(record["tree"])):
         tree, commit = source.tree, source.commit
         with store.gathering() as gathered:
             for number, patch in enumerate(meant, start=1):

@@ -131,7 +131,7 @@ def _acquire_one(
 ) -> SourceTree:
     key = _key(upstream, pinned, source)
     record = journal.get("source", key)
-    if record is None or "pointers" not in record or not store.has(str(record["commit"])):  # without: what an earlier version wrote
+    if record is None or not _proven(record, source, store):
         tree, epoch = _import(source, access=access, registry=registry, store=store)
         if source.tree is not None and tree != source.tree:
             message = (
@@ -154,6 +154,12 @@ def _acquire_one(
         epoch=int(str(record["epoch"])),
         passed_over=passed,
     )
+
+
+def _proven(record: Mapping[str, object], source: Source, store: ObjectStore) -> bool:
+    """Say whether the store has what a record says of a source, and the lock says nothing else of it."""
+    tree, commit, epoch = str(record["tree"]), str(record["commit"]), int(str(record["epoch"]))
+    return source.tree in {None, tree} and store.holds(commit, tree, epoch)
 
 
 def _tell_what_lacks(upstream: str, source: Source, record: Mapping[str, object]) -> None:

@@ -107,6 +107,14 @@ class ObjectStore:
         """Return whether an object is stored."""
         return object_id is not None and object_id in self.repository
 
+    def holds(self, commit: str, tree: str, epoch: int | None = None) -> bool:
+        """Return whether a commit of that tree, and of that time (seconds since 1970 UTC) where one is given, is stored with its tree."""
+        try:
+            found = self.repository[commit].peel(pygit2.Commit)
+        except (KeyError, ValueError, pygit2.GitError):
+            return False
+        return str(found.tree_id) == tree and epoch in {None, found.commit_time} and self.has(tree)
+
     def import_files(self, files: Iterable[TreeFile]) -> str:
         """Store files as a tree and return its id. Raises UnsafeArchiveError for a path that git itself would refuse."""
         index = pygit2.Index()

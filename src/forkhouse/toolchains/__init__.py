@@ -81,21 +81,3 @@ def identify(packages: Iterable[SystemPackage]) -> dict[str, str]:
         else:
             identity[package.package] = f"sha256:{sha256_file(Path(found))}"
     return identity
-
-
-def isolation(*, mounts: bool = False) -> tuple[str, ...]:
-    """Return the command prefix that takes the network away from a build: a network namespace with nothing in it.
-
-    With `mounts`, what the build mounts is its own, too. Root makes namespaces directly; others through a user namespace. Raises
-    ToolchainError where the kernel allows neither.
-    """
-    unshare = shutil.which("unshare", path=SEARCH_PATH)
-    wanted = ("--net", "--mount") if mounts else ("--net",)
-    for options in (wanted, ("--map-root-user", *wanted)):
-        if unshare and subprocess.run([unshare, *options, "true"], capture_output=True, check=False).returncode == 0:
-            return (unshare, *options)
-    message = (
-        "Builds run without a network, in a namespace made by unshare(1), and this machine allows none. "
-        "Install util-linux, or let the container make network namespaces (CAP_SYS_ADMIN, or user namespaces)."
-    )
-    raise ToolchainError(message)

@@ -13,7 +13,8 @@ from packaging.specifiers import SpecifierSet
 
 from forkhouse.errors import ToolchainError
 from forkhouse.recipes import Pep517, UpstreamProject
-from forkhouse.toolchains import found_at, identify, install_line, isolation
+from forkhouse.sandbox.bubblewrap import find_sandbox
+from forkhouse.toolchains import found_at, identify, install_line
 from forkhouse.toolchains.rocm import find_rocm
 from forkhouse.toolchains.rust import find_rust
 from forkhouse.toolchains.rust import install_line as rust_line
@@ -69,7 +70,7 @@ def examine(
         has = each.flag in there
         state = "ok" if has else "missing" if each.needed else "optional"
         yield need(f"processor with {each.flag}", state, model, remedy="" if has else f"serve on a processor that has it. {each.why}")
-    yield _isolation(need("builds without a network", "ok"))
+    yield _sandbox(need("a sandbox for builds", "ok"))
     packages = {package.package: package for recipe in recipes.values() for package in recipe.system_packages}
     own = [(method, len(recipe.builders) > 1) for recipe in recipes.values() for method in recipe.builders.values()]
     routes = [(method, "optional" if spare else "missing") for method, spare in own if isinstance(method, UpstreamProject)]
@@ -115,9 +116,9 @@ def compiles_for_gpus(recipe: Recipe) -> bool:
     return any(native is not None and native.hip for native in natives)
 
 
-def _isolation(need: Need) -> Need:
+def _sandbox(need: Need) -> Need:
     try:
-        return replace(need, where=" ".join(isolation()))
+        return replace(need, where=find_sandbox().kind)
     except ToolchainError as error:
         return replace(need, state="missing", remedy=str(error))
 

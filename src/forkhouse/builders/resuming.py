@@ -1,0 +1,83 @@
+"""The work folder of a build, gone on with after an interruption where that is proven to be safe, else begun anew.
+
+Proven means: nothing of the earlier build is alive; what it was made from is the same; this machine has not been restarted since (a file
+that was written and not made durable may be empty after a power cut, with a time and a size that say nothing of it); everything that was
+laid out is still as it was, file by file; and the build system itself knows of each object whether it is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+from forkhouse.sandbox.lives import boot, end_earlier
+from forkhouse.workspace import sha256_file, storage_errors, write_atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def _note(work: Path) -> Path:
+    """Return where it is noted what was laid out in a work folder: beside it, where no build can write."""
+    return work.with_name(f"{work.name}.laid")
+
+
+@contextlib.contextmanager
+def work_folder(folder: Path, key: str, *, resumes: bool) -> Iterator[Path]:
+    """Give the work folder at `folder`, with what an interrupted build left of the same `key`, where that can be trusted; else empty.
+
+    `resumes` says that the build system proves its objects. The folder is removed when all went well. Raises StorageError, and BuildError
+    when an earlier build in it does not end.
+    """
+    end_earlier(folder)
+    with storage_errors(f"Making {folder.name}"):
+        if not (resumes and _as_laid_out(folder, key)):
+            _note(folder).unlink(missing_ok=True)
+            if folder.exists():
+                shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+    yield folder
+    _note(folder).unlink(missing_ok=True)
+    shutil.rmtree(folder)
+
+
+def is_laid_out(work: Path) -> bool:
+    """Say whether everything that a build starts from lies in its work folder."""
+    return _note(work).is_file()
+
+
+def note_laid_out(work: Path, key: str) -> None:
+    """Note that everything that a build starts from lies in its work folder, and what it is. Raises StorageError."""
+    content = {"key": key, "boot": boot(), "files": dict(_files(work))}
+    write_atomic(_note(work), json.dumps(content).encode())
+
+
+def _as_laid_out(work: Path, key: str) -> bool:
+    try:
+        noted = json.loads(_note(work).read_bytes())
+        if (noted["key"], noted["boot"]) != (key, boot()):
+            return False
+        return all(_state(work / path) == state for path, state in noted["files"].items())
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _files(work: Path) -> Iterator[tuple[str, str]]:
+    for folder, folders, files in os.walk(work):
+        for name in (*folders, *files):
+            path = os.path.join(folder, name)  # noqa: PTH118  # thousands of files
+            if os.path.islink(path) or name in files:  # noqa: PTH114
+                yield os.path.relpath(path, work), _state(work / os.path.relpath(path, work))
+
+
+def _state(path: Path) -> str:
+    """Return what a file is: where a link leads, or what a file holds and whether it can be run; the empty text for any other."""
+    if path.is_symlink():
+        return f"link to {path.readlink()}"
+    if not path.is_file():
+        return ""
+    return f"{sha256_file(path)} {'x' if os.access(path, os.X_OK) else '-'}"
