@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
+from forkhouse.patches import partproof
 from forkhouse.patches.changes import MatchError, changes, spliced
 from forkhouse.patches.edits import CodeOperation, EntryPointsOperation, KeyOperation, RequirementOperation, allows
 from forkhouse.patches.effects import asks_for_nothing, effect_present, is_done, would_repeat
@@ -80,6 +81,8 @@ def edited(text: str, edit: FileEdit) -> Edited:
             step = Step(before=text, after=changed, splices=found.splices, operation=operation, language=edit.language)
             try:
                 backend(edit.language).prove(step)
+                if edit.language not in LANGUAGES:
+                    partproof.prove(step)
             except UnprovenError as error:
                 message = f"{where} would change more than it says, or what it changes cannot be told. {error} The operation: {said}."
                 raise MatchError(message, anchor=anchor, operation=number, matches=matches, expected=operation.count) from error
