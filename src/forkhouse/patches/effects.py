@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
@@ -20,19 +21,17 @@ from forkhouse.patches.edits import (
 )
 from forkhouse.patches.languages import keyed
 from forkhouse.patches.languages.data import LANGUAGES, look, read
-from forkhouse.patches.languages.data_change import is_seen, items_held
+from forkhouse.patches.languages.data_change import is_seen, items_held, items_said
 from forkhouse.patches.languages.entrypoints import remove_group
 from forkhouse.patches.languages.requirements import change_requirement, is_required
+from forkhouse.patches.spellings import MEANINGFUL, may_be, mentions, respelled, stands
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from forkhouse.patches.edits import FileEdit, Operation
+    from forkhouse.patches.edits import FileEdit, Operation, RequirementChange
     from forkhouse.patches.languages import Node
     from forkhouse.patches.languages.imports import Line
-
-MEANINGFUL = 8
-"""Characters that a piece of code needs before finding it says anything."""
 
 
 def effect_present(text: str, edit: FileEdit) -> bool:
@@ -41,6 +40,15 @@ def effect_present(text: str, edit: FileEdit) -> bool:
     An operation whose effect cannot be seen in the result alone counts as not done.
     """
     return all(is_done(text, operation, edit.language) for operation in edit.operations)
+
+
+def lost_requirements(text: str, edit: FileEdit) -> list[RequirementChange]:
+    """Return the changes of requirements that find nothing to remove or replace in a file."""
+    wanted = [operation.requirement for operation in edit.operations if isinstance(operation, RequirementOperation)]
+    try:
+        return [change for change in wanted if change.gone is not None and change_requirement(text, change).matches == 0]
+    except PatchConflictError:
+        return []
 
 
 def asks_for_nothing(text: str, edit: FileEdit) -> bool:
@@ -106,6 +114,7 @@ def _items_are_done(text: str, change: PartChange, language: str) -> bool:
     """Say whether what an operation takes out of lists is in none of them, and what it brings in all."""
     gone, come = change.gone, change.come
     left = gone is not None and items_held(text, change.of, gone, language) != [0] * len(items_held(text, change.of, gone, language))
+    left = left or (gone is not None and any(each != come and may_be(each, gone) for each in items_said(text, change.of, language)))
     there = items_held(text, change.of, come if come is not None else gone or "", language)
     return not left and bool(there) and (come is None or all(there))
 
@@ -131,8 +140,12 @@ def _code_is_done(text: str, operation: CodeOperation, language: str) -> bool:
 def is_mentioned(text: str, selector: Selector) -> bool:
     """Say whether a file still has the name of what is not found in it.
 
-    A grammar may not read it, or know it by another kind of node: while its name stands there, nothing proves that it is gone.
+    A grammar may not read it, or know it by another kind of node: while its name stands there, nothing proves that it is gone. The same
+    holds of an anchor, or what a pattern says, in another layout.
     """
+    code = selector.anchor if selector.anchor is not None else selector.pattern
+    if code is not None:
+        return stands(text, code) is not None
     names = (selector.function, selector.class_, selector.call, selector.assignment)
     name = next((each for each in names if each is not None), None)
     words = re.findall(r"\w+", (name or "").partition("(")[0])
@@ -157,9 +170,33 @@ def came_about(before: str, now: str, operation: Operation, language: str) -> bo
             case CodeOperation(argument=PartChange() as change) if _selects_itself(change):
                 after = _selected_after(change)
                 return len(find(now, after, language)) > len(find(before, after, language))
+            case CodeOperation(argument=PartChange() as change) | CodeOperation(item=PartChange() as change) if language not in LANGUAGES:
+                return change.gone is None or _is_nowhere_else(before, now, operation, change, language)
     except PatchConflictError:
         pass  # its place at the pin is made by an operation before it
     return True
+
+
+def _is_nowhere_else(before: str, now: str, operation: CodeOperation, change: PartChange, language: str) -> bool:
+    """Say whether what is taken out of a list or a call went to no other place of the file, as to another command or a variable."""
+    of_call = operation.argument is not None
+    if not _unseen(now, change, language, of_call=of_call) <= _unseen(before, change, language, of_call=of_call):
+        return False
+    if of_call:
+        return True
+    changed = spliced(before, [splice for splices in changes(before, operation, language) for splice in splices])
+    gone = change.gone or ""
+    return mentions(now, gone) <= mentions(changed, gone)
+
+
+def _unseen(text: str, change: PartChange, language: str, *, of_call: bool) -> Counter[str]:
+    """Return the parts that stand for others: variables of a shell or CMake, what Python unpacks."""
+    nodes = find(text, change.of.model_copy(update={"argument": None}), language)
+    held = [node.arguments if of_call else node.items for node in nodes]
+    said = [text[start:end] for parts in held if parts is not None for start, end in parts.spans]
+    return Counter(
+        each for each in said if (language in {"bash", "cmake"} and "$" in each) or (language == "python" and each.startswith("*"))
+    )
 
 
 def _left_lines(before: str, operation: CodeOperation, language: str) -> set[str]:
@@ -188,6 +225,8 @@ def _results(text: str, new: str, selector: Selector, language: str) -> int:
 def _is_replaced(text: str, operation: CodeOperation, selector: Selector, language: str) -> bool:
     new = operation.with_ or ""
     if not _says_something(new) or not _results(text, new, selector, language):
+        return False
+    if selector.anchor is not None and stands(respelled(new).sub("", text), selector.anchor):
         return False
     found = changes(text, operation, language)
     # As when a function is replaced by another of its name: applying again changes nothing.
@@ -272,15 +311,10 @@ def _selected_after(change: PartChange) -> Selector:
     return change.of.model_copy(update={"argument": change.with_})
 
 
-def _loosely(part: str) -> str:
-    """Return a part without blanks and quotes, which some languages do not distinguish."""
-    return re.sub(r"[\s\"']", "", part)
-
-
 def _node_is_done(text: str, node: Node, change: PartChange, *, of_call: bool) -> bool:
     parts = node.arguments if of_call else node.items
     said: Sequence[str] = [text[start:end] for start, end in parts.spans] if parts else []
     gone, come = change.gone, change.come
     # A keyword that is replaced by itself with another value is gone only as it was.
-    left = [each for each in said if gone is not None and each != come and (is_part(each, gone) or _loosely(each) == _loosely(gone))]
+    left = [each for each in said if gone is not None and each != come and (is_part(each, gone) or may_be(each, gone))]
     return parts is not None and not left and (come is None or come in said)

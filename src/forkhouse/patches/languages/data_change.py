@@ -475,6 +475,13 @@ def items_held(text: str, selector: Selector, said: str, language: str) -> list[
     return held
 
 
+def items_said(text: str, selector: Selector, language: str) -> list[str]:
+    """Return what a reader sees of the texts in the lists that a selector matches. Raises PatchConflictError."""
+    data = read(text, language)
+    values = [entry.value for _, _, _, holder in _holder_places(data, selector) for entry in holder.entries if entry.key is None]
+    return [str(value.read[1]) for value in values if isinstance(value.read, tuple) and value.read[0] == "text"]
+
+
 def is_seen(value: Value, wanted: Written, language: str) -> bool:
     """Say whether a reader sees in a file's value what an edit gives."""
     return normal(seen(value, ordered=True), language) == normal(value_seen(wanted, language), language)

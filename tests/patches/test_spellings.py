@@ -1,0 +1,202 @@
+"""What an edit takes out is upstream only where it is gone: not where it is written in another way, or stands elsewhere."""
+
+from __future__ import annotations
+
+from textwrap import indent
+from typing import TYPE_CHECKING
+
+import pytest
+from pygit2.enums import FileMode
+
+from forkhouse.patches.ladder import Ladder, Verdict, pin
+from forkhouse.patches.series import read_series
+from forkhouse.sources.store import TreeFile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from forkhouse.patches.ladder import Judgement
+    from forkhouse.sources.store import ObjectStore
+
+HEADER = "Subject: s\nDescription: d\nOrigin: o\nForwarded: no\nRetire-When: never\n"
+PATHS = {
+    "cmake": "CMakeLists.txt",
+    "python": "a.py",
+    "bash": "a.sh",
+    "toml": "pyproject.toml",
+    "yaml": "a.yaml",
+    "json": "a.json",
+    "text": "Dockerfile",
+}
+
+
+class Case:
+    """An edit of one file, and the trees that it is judged on."""
+
+    def __init__(self, store: ObjectStore, folder: Path) -> None:
+        self.store, self.folder = store, folder / "series"
+        self.folder.mkdir()
+
+    def tree(self, files: Mapping[str, str]) -> str:
+        return self.store.import_files(TreeFile(path=path, content=text.encode(), mode=FileMode.BLOB) for path, text in files.items())
+
+    def ladder(self, language: str, path: str, operation: str, pinned: Mapping[str, str], after: str = "") -> Ladder:
+        (self.folder / "series").write_text("0001-e.edit.yaml\n", encoding="utf-8")
+        text = f"{HEADER}edits:\n  - path: {path}\n    language: {language}\n    operations:\n{indent(f'- {operation}', '      ')}\n{after}"
+        (self.folder / "0001-e.edit.yaml").write_text(text, encoding="utf-8")
+        known = pin(self.tree(pinned), read_series(self.folder), Ladder(store=self.store, paths={}, pinned={}))
+        return Ladder(store=self.store, paths={}, pinned=known)
+
+    def judge(self, ladder: Ladder, files: Mapping[str, str]) -> Judgement:
+        (judgement,) = ladder.judge_series(self.tree(files), read_series(self.folder))
+        return judgement
+
+    def judged(self, language: str, operation: str, old: str, now: str) -> Judgement:
+        path = PATHS[language]
+        return self.judge(self.ladder(language, path, operation, {path: old}), {path: now})
+
+
+@pytest.fixture
+def case(store: ObjectStore, tmp_path: Path) -> Case:
+    return Case(store, tmp_path)
+
+
+PROJECT = '[project]\nname = "x"\nversion = "1"\n'
+WITH = {"requirements.txt": "six\nnumpy>=1\n"}
+
+
+@pytest.mark.parametrize(
+    ("files", "verdict", "reason"),
+    [
+        ({"requirements.txt": "six\n"}, Verdict.UPSTREAMED, "there already"),
+        ({"requirements.txt": "six\n-r base.txt\n", "base.txt": "wheel\n"}, Verdict.UPSTREAMED, "there already"),
+        ({"requirements.txt": "six\n-c base.txt\n", "base.txt": "numpy<3\n"}, Verdict.UPSTREAMED, "there already"),
+        ({"requirements.txt": "six\n-r base.txt\n", "base.txt": "wheel\nNumPy\n"}, Verdict.CONFLICT, "line 2 of base.txt"),
+        (
+            {"requirements.txt": "-r a/b.txt\n", "a/b.txt": "--requirement c.txt\n", "a/c.txt": "numpy"},
+            Verdict.CONFLICT,
+            "line 1 of a/c.txt",
+        ),
+        ({"requirements.txt": "six\n-r base.txt\n"}, Verdict.CONFLICT, "there is no plain file base.txt"),
+        ({"requirements.txt": "-r https://example.invalid/r.txt\n"}, Verdict.CONFLICT, "is read from elsewhere"),
+        ({"requirements.txt": "-e .\n"}, Verdict.CONFLICT, "is a local project"),
+    ],
+)
+def test_a_requirement_that_moved_is_not_gone(case: Case, files: Mapping[str, str], verdict: Verdict, reason: str) -> None:
+    found = case.judge(case.ladder("requirements", "requirements.txt", "requirement: {remove: numpy}", WITH), files)
+    assert found.verdict is verdict
+    assert reason in found.cause
+
+
+@pytest.mark.parametrize(
+    ("project", "change", "verdict"),
+    [
+        ('dependencies = ["six"]\n', "{remove: numpy}", Verdict.UPSTREAMED),
+        ('dynamic = ["dependencies"]\n[tool.setuptools.dynamic]\ndependencies = {file = ["r.txt"]}\n', "{remove: numpy}", Verdict.CONFLICT),
+        ('dynamic = ["dependencies"]\n', "{remove: numpy}", Verdict.CONFLICT),
+        ('dependencies = ["six"]\n[project.optional-dependencies]\na = ["numpy"]\n', "{remove: numpy, extra: ''}", Verdict.UPSTREAMED),
+    ],
+)
+def test_a_requirement_that_a_project_reads_from_a_file_is_not_gone(case: Case, project: str, change: str, verdict: Verdict) -> None:
+    before = {"pyproject.toml": f'{PROJECT}dependencies = ["six", "numpy"]\n'}
+    ladder = case.ladder("requirements", "pyproject.toml", f"requirement: {change}", before)
+    assert case.judge(ladder, {"pyproject.toml": PROJECT + project, "r.txt": "numpy\n"}).verdict is verdict
+
+
+def test_a_loosened_requirement_that_moved_is_not_obsolete(case: Case) -> None:
+    ladder = case.ladder("requirements", "requirements.txt", "requirement: {replace: numpy, with: numpy>=0}", WITH)
+    assert case.judge(ladder, {"requirements.txt": "six\n"}).verdict is Verdict.OBSOLETE
+    moved = case.judge(ladder, {"requirements.txt": "-r base.txt\n", "base.txt": "numpy>=1\n"})
+    assert moved.verdict is Verdict.CONFLICT
+    assert "line 1 of base.txt" in moved.cause
+
+
+@pytest.mark.parametrize("after", ["", "after:\n  - absent: {requirement: numpy, in: requirements.txt}\n"])
+def test_one_ladder_sees_what_a_file_of_another_tree_refers_to(case: Case, after: str) -> None:
+    ladder = case.ladder("requirements", "requirements.txt", "requirement: {remove: numpy}", WITH, after)
+    file = {"requirements.txt": "six\n-r base.txt\n"}
+    assert case.judge(ladder, {**file, "base.txt": "wheel\n"}).verdict is Verdict.UPSTREAMED
+    assert case.judge(ladder, {**file, "base.txt": "numpy\n"}).verdict is Verdict.CONFLICT
+
+
+@pytest.mark.parametrize(
+    ("language", "of", "gone", "old", "now", "verdict"),
+    [
+        ("toml", "key: d", '"x>=1"', 'd = ["x>=1", "six"]\n', 'd = ["six"]\n', Verdict.UPSTREAMED),
+        ("toml", "key: d", '"x>=1"', 'd = ["x>=1", "six"]\n', 'd = ["six", "xy>=1"]\n', Verdict.UPSTREAMED),
+        ("toml", "key: d", '"x>=1"', 'd = ["x>=1", "six"]\n', 'd = ["x >= 1", "six"]\n', Verdict.CONFLICT),
+        ("toml", "key: d", '"x>=1"', 'd = ["x>=1", "six"]\n', "d = ['X>=1.0']\n", Verdict.CONFLICT),
+        ("toml", "key: d", '"x>=1"', 'd = ["x>=1", "six"]\n', 'd = ["x[a]>=1"]\n', Verdict.CONFLICT),
+        ("toml", "key: d", '"x>=1"', 'd = ["x>=1", "six"]\n', "d = [\"x ; python_version < '3'\"]\n", Verdict.CONFLICT),
+        ("toml", "key: d", '"x"', 'd = ["x", "six"]\n', 'd = ["x>=2"]\n', Verdict.CONFLICT),
+        ("yaml", "key: d", "x>=1", "d: [x>=1, six]\n", "d:\n  - x >=1\n", Verdict.CONFLICT),
+        ("json", "key: d", '"x>=1"', '{"d": ["x>=1"]}\n', '{"d": ["x >= 1"]}\n', Verdict.CONFLICT),
+        ("python", "assignment: d", '"x>=1"', 'd = ["x>=1", "six"]\n', 'd = ["X >= 1"]\n', Verdict.CONFLICT),
+        ("python", "assignment: d", '"a.c"', 'd = ["a.c", "b"]\n', 'd = ["b"]\n', Verdict.UPSTREAMED),
+        ("python", "assignment: d", '"a.c"', 'd = ["a.c", "b"]\n', "d = ['a.c']\n", Verdict.CONFLICT),
+        ("python", "assignment: d", '"a.c"', 'd = ["a.c", "b"]\n', 'd = ["b", *more]\n', Verdict.CONFLICT),
+        ("python", "assignment: d", '"a.c"', 'd = ["a.c", "b"]\n', 'd = ["b"]\nd.append("a.c")\n', Verdict.CONFLICT),
+        ("bash", "assignment: D", "a.c", "D=(a.c b)\n", "D=(b)\n", Verdict.UPSTREAMED),
+        ("bash", "assignment: D", "a.c", "D=(a.c b)\n", 'D=("a.c b")\n', Verdict.CONFLICT),
+        ("bash", "assignment: D", "a.c", "D=(a.c b)\n", "D=(b $MORE)\n", Verdict.CONFLICT),
+        ("cmake", "assignment: S", "a.c", "set(S a.c b.c)\n", "set(S b.c aa.c a.cc)\n", Verdict.UPSTREAMED),
+        ("cmake", "assignment: S", "a.c", "set(S a.c b.c)\n", 'set(S "a.c;b.c")\n', Verdict.CONFLICT),
+        ("cmake", "assignment: S", "a.c", "set(S a.c b.c)\n", 'set(S b.c "a.c")\n', Verdict.CONFLICT),
+        ("cmake", "assignment: S", "a.c", "set(S a.c b.c)\n", "set(S [[b.c;a.c]])\n", Verdict.CONFLICT),
+        ("cmake", "assignment: S", "a.c", "set(S a.c b.c)\n", "set(S b.c ./a.c)\n", Verdict.CONFLICT),
+        ("cmake", "assignment: S", "a.c", "set(S a.c b.c)\n", "set(S b.c $<$<BOOL:x>:a.c>)\n", Verdict.CONFLICT),
+        ("cmake", "assignment: S", "a.c", "set(S a.c b.c)\n", "set(S b.c ${MORE})\n", Verdict.CONFLICT),
+        ("cmake", "assignment: S", "a.c", "set(S a.c ${T} b.c)\n", "set(S b.c ${T})\n", Verdict.UPSTREAMED),
+        ("cmake", "assignment: S", "a.c", "set(S a.c b.c)\n", "set(S b.c)\nlist(APPEND S a.c)\n", Verdict.CONFLICT),
+    ],
+)
+def test_an_item_in_another_spelling_or_place_is_not_gone(
+    case: Case, language: str, of: str, gone: str, old: str, now: str, verdict: Verdict
+) -> None:
+    found = case.judged(language, f"item: {{of: {{{of}}}, remove: '{gone}'}}", old, now)
+    assert found.verdict is verdict, found.cause
+
+
+@pytest.mark.parametrize(
+    ("now", "verdict"),
+    [
+        ("f b\n", Verdict.UPSTREAMED),
+        ('f "--fast" b\n', Verdict.CONFLICT),
+        ('f "--fast b"\n', Verdict.CONFLICT),
+        ("f b $MORE\n", Verdict.CONFLICT),
+        ("f b > log --fast\n", Verdict.CONFLICT),
+    ],
+)
+def test_an_argument_in_another_spelling_is_not_gone(case: Case, now: str, verdict: Verdict) -> None:
+    assert case.judged("bash", "argument: {of: {call: f}, remove: --fast}", "f --fast b\n", now).verdict is verdict
+
+
+@pytest.mark.parametrize("language", ["text", "python"])
+@pytest.mark.parametrize("operation", ["remove: {{anchor: '{0}'}}", "replace: {{anchor: '{0}'}}\n  with: brought = 12345"])
+@pytest.mark.parametrize(
+    ("anchor", "now", "verdict"),
+    [
+        ("call(a,  b)", "x = 1\n", Verdict.UPSTREAMED),
+        ("call(a,  b)", "x = 1\ncall(a,  c)\n", Verdict.UPSTREAMED),
+        ("call(a,  b)", "x = 1\ncall(a, b)\n", Verdict.CONFLICT),
+        ("call(a,  b)", "x = 1\ncall(\n    a,\n    b)\n", Verdict.CONFLICT),
+        ("call( a,b )", "x = 1\ncall(a, b)\n", Verdict.CONFLICT),
+        ('run("a b")', "x = 1\nrun('a b')\n", Verdict.CONFLICT),
+        ('run("a b")', 'x = 1\nrun("ab")\n', Verdict.UPSTREAMED),
+    ],
+)
+def test_a_text_with_other_white_space_is_not_gone(
+    case: Case, language: str, operation: str, anchor: str, now: str, verdict: Verdict
+) -> None:
+    brought = "brought = 12345\n" if operation.startswith("replace") else ""
+    found = case.judged(language, operation.format(anchor), f"x = 1\n{anchor}\n", now + brought)
+    assert found.verdict is verdict, found.cause
+    if verdict is Verdict.CONFLICT:
+        assert f"'{anchor}' stands in line 2, but not as what the operation looks for, or written in another way" in found.cause
+
+
+def test_what_a_pattern_says_in_other_quotes_is_not_gone(case: Case) -> None:
+    operation = "remove: {pattern: 'run(\"nvidia-smi\", $A)'}"
+    assert case.judged("python", operation, 'x = 1\nrun("nvidia-smi", 1)\n', "x = 1\n").verdict is Verdict.UPSTREAMED
+    assert case.judged("python", operation, 'x = 1\nrun("nvidia-smi", 1)\n', "x = 1\nrun('nvidia-smi', 1)\n").verdict is Verdict.CONFLICT
