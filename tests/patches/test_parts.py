@@ -215,9 +215,44 @@ def test_one_argument_is_one(language: str, operation: str, old: str, message: s
         ("python", "argument: {of: {call: f, argument: x}, remove: x}", "f(y)\nf(x, y)\n", "f(y)\nf(y)\n"),
         ("cmake", "argument: {of: {call: f}, add: '\"a;b\"'}", "f(x)\n", 'f(x "a;b")\n'),
         ("cmake", "argument: {of: {call: f}, add: 'a\\;b'}", "f(x)\n", "f(x a\\;b)\n"),
+        # What CMake takes for one argument, quotes within it included, is one.
+        ("cmake", "argument: {of: {call: f}, remove: a}", 'f(a -DX="y z")\n', 'f(-DX="y z")\n'),
+        ("cmake", "argument: {of: {call: f}, remove: '-DX=\"y z\"'}", 'f(a -DX="y z")\n', "f(a)\n"),
         ("bash", "argument: {of: {call: f}, add: a}", "f x <<< y\n", "f x a <<< y\n"),
         ("bash", "argument: {of: {call: f}, add: a}", "f x > y 2>&1\n", "f x a > y 2>&1\n"),
     ],
 )
 def test_one_argument_changes_and_no_other(language: str, operation: str, old: str, new: str) -> None:
+    assert changed(language, operation, old) == new
+
+
+@pytest.mark.parametrize(
+    ("language", "operation", "old"),
+    [
+        ("toml", "item: {of: {key: d}, add: '\"x>=1\"'}", 'd = ["X >= 1"]\n'),
+        ("python", "item: {of: {assignment: d}, add: '\"x\"'}", "d = ['x']\n"),
+        ("cmake", "item: {of: {assignment: S}, add: a.c}", 'set(S "b.c;a.c")\n'),
+        ("cmake", "item: {of: {assignment: S}, add: a.c}", 'set(S "a.c" b.c)\n'),
+        ("bash", "argument: {of: {call: f}, add: --fast}", 'f "--fast"\n'),
+    ],
+)
+def test_what_is_there_in_another_spelling_is_not_added_again(language: str, operation: str, old: str) -> None:
+    with pytest.raises(PatchConflictError, match="would add what is there already"):
+        changed(language, operation, old)
+
+
+@pytest.mark.parametrize(
+    ("language", "operation", "old", "new"),
+    [
+        (
+            "toml",
+            "item: {of: {key: d}, add: '\"x>=2\"'}",
+            "d = [\"x>=1; python_version < '3'\"]\n",
+            'd = ["x>=1; python_version < \'3\'", "x>=2"]\n',
+        ),
+        ("python", "argument: {of: {call: f}, add: '\"x\"'}", "f(x)\n", 'f(x, "x")\n'),
+        ("c", "item: {of: {assignment: d}, add: '\"x\"'}", "char *d[] = {x};\n", 'char *d[] = {x, "x"};\n'),
+    ],
+)
+def test_what_only_looks_alike_is_added(language: str, operation: str, old: str, new: str) -> None:
     assert changed(language, operation, old) == new

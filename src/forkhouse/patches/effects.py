@@ -24,7 +24,7 @@ from forkhouse.patches.languages.data import LANGUAGES, look, read
 from forkhouse.patches.languages.data_change import is_seen, items_held, items_said
 from forkhouse.patches.languages.entrypoints import remove_group
 from forkhouse.patches.languages.requirements import change_requirement, is_required
-from forkhouse.patches.spellings import MEANINGFUL, may_be, mentions, respelled, stands
+from forkhouse.patches.spellings import MEANINGFUL, is_same, may_be, mentions, respelled, stands
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,14 +93,24 @@ def would_repeat(text: str, operation: Operation, language: str) -> bool:
             return _is_inserted(text, place, language)
         case CodeOperation(wrap=Selector() as selector):
             return _is_wrapped(text, operation.with_ or "", selector, language)
-        case CodeOperation(argument=PartChange(add=str())) | CodeOperation(item=PartChange(add=str())):
-            return is_done(text, operation, language)
+        case CodeOperation(argument=PartChange(add=str()) as change) | CodeOperation(item=PartChange(add=str()) as change):
+            said = _said_parts(text, operation, change, language)
+            return is_done(text, operation, language) or any(is_same(each, change.come or "", language) for each in said)
         case CodeOperation(include=LineChange(add=str())) | CodeOperation(import_=LineChange(add=str())):
             return is_done(text, operation, language)
         case RequirementOperation(requirement=change):
             return is_required(text, change)
         case _:
             return False
+
+
+def _said_parts(text: str, operation: CodeOperation, change: PartChange, language: str) -> list[str]:
+    """Return the arguments or items that a change may be about, as they are written; of a file of keys, as they are read."""
+    if language in LANGUAGES:
+        return items_said(text, change.of, language)
+    nodes = find(text, change.of, language)
+    held = [node.items if operation.argument is None else node.arguments for node in nodes]
+    return [text[start:end] for parts in held if parts is not None for start, end in parts.spans]
 
 
 def _key_is_done(text: str, operation: KeyOperation, language: str) -> bool:
@@ -179,21 +189,20 @@ def came_about(before: str, now: str, operation: Operation, language: str) -> bo
 
 def _is_nowhere_else(before: str, now: str, operation: CodeOperation, change: PartChange, language: str) -> bool:
     """Say whether what is taken out of a list or a call went to no other place of the file, as to another command or a variable."""
-    of_call = operation.argument is not None
-    if not _unseen(now, change, language, of_call=of_call) <= _unseen(before, change, language, of_call=of_call):
+    known = change.model_copy(update={"of": change.of.model_copy(update={"argument": None})})
+    if not _unseen(_said_parts(now, operation, known, language), language) <= _unseen(
+        _said_parts(before, operation, known, language), language
+    ):
         return False
-    if of_call:
+    if operation.argument is not None:
         return True
     changed = spliced(before, [splice for splices in changes(before, operation, language) for splice in splices])
     gone = change.gone or ""
     return mentions(now, gone) <= mentions(changed, gone)
 
 
-def _unseen(text: str, change: PartChange, language: str, *, of_call: bool) -> Counter[str]:
+def _unseen(said: Sequence[str], language: str) -> Counter[str]:
     """Return the parts that stand for others: variables of a shell or CMake, what Python unpacks."""
-    nodes = find(text, change.of.model_copy(update={"argument": None}), language)
-    held = [node.arguments if of_call else node.items for node in nodes]
-    said = [text[start:end] for parts in held if parts is not None for start, end in parts.spans]
     return Counter(
         each for each in said if (language in {"bash", "cmake"} and "$" in each) or (language == "python" and each.startswith("*"))
     )

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
 from forkhouse.patches.languages.declarations import requirement_of
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 MEANINGFUL = 8
 """Characters that a piece of code needs before finding it says anything."""
@@ -52,6 +56,25 @@ def mentions(text: str, part: str) -> int:
     """Return how often an argument or item stands in a text as a word, whatever quotes or lists it is in."""
     words = bare(part)
     return len(re.findall(rf"(?:(?<=[{_BESIDE}])|^){re.escape(words)}(?=[{_BESIDE}]|$)", text)) if words else 0
+
+
+def is_same(part: str, wanted: str, language: str) -> bool:
+    """Say whether two arguments or items mean the same, though they are quoted or laid out in another way."""
+    if part == wanted:
+        return True
+    quoted = bare(part) != part.strip() and bare(wanted) != wanted.strip()
+    if bare(part) == bare(wanted) and (quoted or language in {"bash", "cmake"}):
+        return True
+    if language == "cmake" and part.startswith('"'):
+        return bare(wanted) in re.split(r"(?<!\\);", bare(part))
+    one, other = requirement_of(bare(part)), requirement_of(bare(wanted))
+    if one is None or other is None or not (quoted or language in {"toml", "yaml", "json"}):
+        return False
+    return canonicalize_name(one.name) == canonicalize_name(other.name) and _terms(one) == _terms(other)
+
+
+def _terms(requirement: Requirement) -> tuple[object, ...]:
+    return requirement.specifier, requirement.extras, requirement.url, str(requirement.marker)
 
 
 def may_be(part: str, wanted: str) -> bool:
