@@ -200,3 +200,52 @@ def test_what_a_pattern_says_in_other_quotes_is_not_gone(case: Case) -> None:
     operation = "remove: {pattern: 'run(\"nvidia-smi\", $A)'}"
     assert case.judged("python", operation, 'x = 1\nrun("nvidia-smi", 1)\n', "x = 1\n").verdict is Verdict.UPSTREAMED
     assert case.judged("python", operation, 'x = 1\nrun("nvidia-smi", 1)\n', "x = 1\nrun('nvidia-smi', 1)\n").verdict is Verdict.CONFLICT
+
+
+@pytest.mark.parametrize(
+    ("language", "place", "text", "old", "now", "verdict"),
+    [
+        ("python", "before: {call: g}", "h(1)", "if x:\n    g()\n", "if x:\n    h( 1 )\n\n    g()\n", Verdict.UPSTREAMED),
+        ("python", "before: {function: f}", "'@d'", "def f(): pass\n", "@d\ndef f(): pass\n", Verdict.UPSTREAMED),
+        ("python", "after: {call: g}", "h(1)", "g()\n", "g()\nh(1)  # why\n", Verdict.UPSTREAMED),
+        ("python", "after: {call: g}", "h('a b')", "g()\n", "g()\nh('ab')\n", Verdict.CONFLICT),
+        ("python", "after: {call: g}", "h('a b')", "g()\n", "g()\nh('a  b')\n", Verdict.CONFLICT),
+        ("python", "after: {call: g}", "h(1)", "g()\n", "g()\nh(1).k\n", Verdict.CONFLICT),
+        ("python", "before: {call: g}", "h(1)", "g()\n", "y = h(1)\ng()\n", Verdict.CONFLICT),
+        ("python", "before: {call: g}", "h(1)", "g()\n", "if y:\n    h(1)\ng()\n", Verdict.CONFLICT),
+        ("python", "after: {call: g}", "h(1)", "if x:\n    g()\n", "if x:\n    g()\nh(1)\n", Verdict.CONFLICT),
+        ("bash", "after: {call: f}", "g ab c", "f\n", "f\ng  ab c\n", Verdict.UPSTREAMED),
+        ("bash", "after: {call: f}", "g a bc", "f\n", "f\ng ab c\n", Verdict.CONFLICT),
+        ("bash", "after: {call: f}", "g a", "f\n", "f\ng a && h\n", Verdict.CONFLICT),
+        ("cmake", "after: {call: f}", "set(A x y)", "f()\n", "f()\nset(A x y)\n", Verdict.UPSTREAMED),
+        ("cmake", "after: {call: f}", "set(A xy)", "f()\n", "f()\nset(A x y)\n", Verdict.CONFLICT),
+        ("text", "after: {anchor: RUN f}", "' a bc'", "RUN f\n", "RUN f ab c\n", Verdict.CONFLICT),
+    ],
+)
+def test_what_was_put_in_is_there_only_as_it_means_the_same(
+    case: Case, language: str, place: str, text: str, old: str, now: str, verdict: Verdict
+) -> None:
+    found = case.judged(language, f"insert: {{{place}, text: {text if text.startswith(chr(39)) else repr(text)}}}", old, now)
+    assert found.verdict is verdict, found.cause
+
+
+@pytest.mark.parametrize(
+    ("now", "verdict"),
+    [('x = g("aaaa  bbbb",\n      2)\n', Verdict.UPSTREAMED), ('x = g("aaaa bbbb", 2)\n', Verdict.CONFLICT)],
+)
+def test_what_came_for_a_match_is_there_only_with_its_own_literals(case: Case, now: str, verdict: Verdict) -> None:
+    assert case.judged("python", 'replace: {call: f}\n  with: g("aaaa  bbbb", 2)', "x = f(1)\n", now).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("language", "of", "gone", "old", "now"),
+    [
+        ("yaml", "key: d", "a", "d: [a, b]\n", "x: &x a\nd: [b, *x]\n"),
+        ("yaml", "key: d", "a", "d: [a, b]\n", "d: b a\n"),
+        ("toml", "key: d", '"x>=1"', 'd = ["x>=1"]\n', 'd = [{name = "x", version = ">=1"}]\n'),
+        ("text", "", "value = 1", "a\nvalue = 1\n", "a\nvalue \\\n  = 1\n"),
+    ],
+)
+def test_what_stands_behind_another_form_is_not_gone(case: Case, language: str, of: str, gone: str, old: str, now: str) -> None:
+    operation = f"item: {{of: {{{of}}}, remove: '{gone}'}}" if of else f"remove: {{anchor: '{gone}'}}"
+    assert case.judged(language, operation, old, now).verdict is Verdict.CONFLICT

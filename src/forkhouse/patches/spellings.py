@@ -39,9 +39,36 @@ def respelled(code: str) -> re.Pattern[str]:
     return re.compile(begins + "".join(pieces).removeprefix(r"\s*") + ends)
 
 
+_LITERAL = r"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'"
+
+
+@lru_cache(maxsize=64)
+def worded(code: str) -> re.Pattern[str]:
+    """Return what finds a piece of code with its white space in any length, but for that within quotes."""
+    pieces = [
+        re.escape(piece) if place % 2 else r"\s+".join(re.escape(word) for word in re.split(r"\s+", piece))
+        for place, piece in enumerate(re.split(rf"({_LITERAL})", code.strip()))
+    ]
+    return re.compile(rf"(?<!\w){''.join(pieces)}(?!\w)")
+
+
+@lru_cache(maxsize=64)
+def laid_out(code: str, language: str) -> re.Pattern[str]:
+    """Return what finds a piece of code with other white space where that means nothing: not in quotes, nor between words of a shell."""
+    if language in {"text", "bash", "cmake"}:
+        return worded(code)
+    found, last = "", ""
+    for piece in re.findall(rf"{_LITERAL}|\w+|[^\w\s]", code):
+        apart = re.search(r"\w$", last) is not None and re.match(r"\w", piece) is not None
+        found += (r"\s+" if apart else r"\s*" if last else "") + re.escape(piece)
+        last = piece
+    return re.compile((r"(?<!\w)" if re.match(r"\w", code.strip()) else "") + found + (r"(?!\w)" if re.search(r"\w$", last) else ""))
+
+
 def stands(text: str, code: str) -> re.Match[str] | None:
     """Find a piece of code in whatever layout; a pattern that says too little by itself is not looked for."""
     told = _VARIABLE.sub("", code)
+    text = re.sub(r"\\\r?\n", lambda match: " " * len(match[0]), text)  # where a line goes on, and places stay
     return respelled(code).search(text) if told == code or len(re.sub(r"\s", "", told)) >= MEANINGFUL else None
 
 
@@ -90,6 +117,8 @@ def _loosely(part: str) -> str:
 def _asks_for_the_same(part: str, wanted: str) -> bool:
     """Say whether two parts are requirements of one distribution, and one of them says more than its name."""
     one, other = requirement_of(part), requirement_of(wanted)
+    if one is None and other is not None and part.startswith("{"):
+        return mentions(part, other.name) > 0  # a table that tells of it
     if one is None or other is None or canonicalize_name(one.name) != canonicalize_name(other.name):
         return False
     return any(each.specifier or each.url or each.extras or each.marker for each in (one, other))

@@ -229,6 +229,29 @@ def _is_macro_name(said: str, name: str) -> bool:
     return "".join(said.split()) == "".join(name.split()) or said.partition("(")[0].strip() == name
 
 
+def is_beside(text: str, language: str, span: tuple[int, int], other: int) -> bool:
+    """Say whether a piece of code is one or several whole constructs, in the same block as the one that begins at another place."""
+    start, end = span
+    node = root_of(text, language)
+    while True:
+        held = {each: _child_at(node, each) for each in (start, end - 1, other)}
+        if None in held.values():
+            return False
+        inner = held[start]
+        if inner is None or not all(each is not None and each.range() == inner.range() for each in held.values()):
+            break
+        node = inner
+    first, last, neighbour = (held[each] for each in (start, end - 1, other))
+    if first is None or last is None or neighbour is None:
+        return False
+    rest = text[end : last.range().end.index].strip()
+    return first.range().start.index == start and rest in {"", ";"} and neighbour.range().start.index <= other
+
+
+def _child_at(node: SgNode, place: int) -> SgNode | None:
+    return next((each for each in node.children() if each.range().start.index <= place < each.range().end.index), None)
+
+
 def search(root: SgNode, rule: dict[str, object]) -> list[SgNode]:
     """Return what a rule matches, in order. Raises PatchConflictError for a rule that ast-grep cannot read."""
     try:
