@@ -49,6 +49,8 @@ def test_a_string_becomes_no_docstring_and_a_docstring_stays_one(operation: str,
     ("operation", "old", "new"),
     [
         ("remove: {assignment: x}", 'x = 1\nf"{y}"\n', 'f"{y}"\n'),
+        ("remove: {assignment: x}", 'x = 1\n"a", "b"\n', '"a", "b"\n'),
+        ("remove: {assignment: x}", 'x = 1\n"a",\n', '"a",\n'),
         ("remove: {assignment: x}", 'def f():\n    if a:\n        x = 1\n        "s"\n', 'def f():\n    if a:\n        "s"\n'),
         ("replace: {pattern: '\"doc\"'}\n  with: \"'new'\"", 'def f():\n    "doc"\n', "def f():\n    'new'\n"),
         ("insert: {before: {assignment: x}, text: \"'doc'\"}", "x = 1\n", "'doc'\nx = 1\n"),

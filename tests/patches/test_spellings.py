@@ -249,3 +249,35 @@ def test_what_came_for_a_match_is_there_only_with_its_own_literals(case: Case, n
 def test_what_stands_behind_another_form_is_not_gone(case: Case, language: str, of: str, gone: str, old: str, now: str) -> None:
     operation = f"item: {{of: {{{of}}}, remove: '{gone}'}}" if of else f"remove: {{anchor: '{gone}'}}"
     assert case.judged(language, operation, old, now).verdict is Verdict.CONFLICT
+
+
+DIFF = """Subject: s
+
+--- a/f.txt
++++ b/f.txt
+@@ -1,4 +1,3 @@
+ first
+-remove_this = 1
+ second
+ third
+"""
+
+
+@pytest.mark.parametrize(
+    ("now", "verdict"),
+    [
+        ("first\nsecond\nthird\n", Verdict.UPSTREAMED),
+        ("first\nsecond\nthird\nremove_that = 1\n", Verdict.UPSTREAMED),
+        ("first\nsecond\nthird\nremove_this = 1\n", Verdict.CONFLICT),
+        ("first\nsecond\nthird\n\tremove_this  =  1\n", Verdict.CONFLICT),
+    ],
+)
+def test_a_line_that_a_diff_takes_out_is_gone_from_the_whole_file(case: Case, now: str, verdict: Verdict) -> None:
+    (case.folder / "series").write_text("0001-d.patch\n", encoding="utf-8")
+    (case.folder / "0001-d.patch").write_text(DIFF, encoding="utf-8")
+    series = read_series(case.folder)
+    plain = Ladder(store=case.store, paths={}, pinned={})
+    known = pin(case.tree({"f.txt": "first\nremove_this = 1\nsecond\nthird\n"}), series, plain)
+    found = case.judge(Ladder(store=case.store, paths={}, pinned=known), {"f.txt": now})
+    assert found.verdict is verdict
+    assert ("still has the line 'remove_this" in found.cause) is (verdict is Verdict.CONFLICT)

@@ -27,6 +27,7 @@ from forkhouse.patches.languages import language_of, parses
 from forkhouse.patches.languages.requirements import refers
 from forkhouse.patches.operations import asks_for_nothing
 from forkhouse.patches.remains import Course
+from forkhouse.patches.spellings import MEANINGFUL
 from forkhouse.patches.structural import MissingFileError, UnclearFileError, asked_elsewhere, held, is_there, locate, structured, text_of
 from forkhouse.patches.textual import LIKENESS, map_path
 from forkhouse.sources import lfs
@@ -334,6 +335,10 @@ class Ladder:
         def judged(verdict: Verdict, cause: str = "", tree: str = base) -> Judgement:
             return Judgement(patch=patch.name, verdict=verdict, tree=tree, cause=cause)
 
+        def there(cause: str, renamed: Mapping[str, str]) -> Judgement:
+            left = self._left_lines(base, patch, renamed)
+            return judged(Verdict.CONFLICT, left) if left else judged(Verdict.UPSTREAMED, cause)
+
         try:
             tree = textual.apply_exactly(base, diff, store=self.store)
         except PatchConflictError as error:
@@ -350,7 +355,7 @@ class Ladder:
         if elsewhere:
             return judged(Verdict.CONFLICT, f"what was to be removed has another name: {_moved(elsewhere)}")
         if textual.is_there(base, diff, store=self.store):
-            return judged(Verdict.UPSTREAMED, "every hunk's result is there already")
+            return there("every hunk's result is there already", {})
         changed, added = textual.touched(diff)
         pinned = self.pinned.get(patch.name)
         missing = [path for path in changed if self.store.entry(base, path) is None]
@@ -359,10 +364,10 @@ class Ladder:
         if renamed:
             followed = {old: self.store.entry(base, new) for old, new in renamed.items()}
             if textual.is_there(self.store.with_entries(base, followed), diff, store=self.store):
-                return judged(Verdict.UPSTREAMED, f"every hunk's result is there already; {_moved(renamed)}")
+                return there(f"every hunk's result is there already; {_moved(renamed)}", renamed)
         merged = textual.merge(base, pinned.before, pinned.after, renamed, store=self.store) if pinned else None
         if merged == base:
-            return judged(Verdict.UPSTREAMED, "merged, it changes nothing")
+            return there("merged, it changes nothing", renamed)
         moved = _moved(renamed)
         if merged is not None:
             places = [renamed.get(path, path) for path in (*changed, *added)]
@@ -375,6 +380,26 @@ class Ladder:
             if gone:
                 return replace(judged(Verdict.OBSOLETE, _gone_for_good(gone)), lost=lost)
         return judged(Verdict.CONFLICT, f"{cause} {moved}".strip())
+
+    def _left_lines(self, base: str, patch: Patch, renamed: Mapping[str, str]) -> str:
+        """Say which line that a patch takes out of a file altogether still stands in it, at another place or with other white space."""
+        pinned = self.pinned.get(patch.name)
+        if pinned is None:
+            return ""
+        deltas = textual.difference(pinned.before, pinned.after, store=self.store).deltas
+        for path in [delta.old_file.path for delta in deltas if delta.status_char() == "M"]:
+            place = renamed.get(path, path)
+            before, after = (self._squeezed(tree, path) for tree in (pinned.before, pinned.after))
+            now = self._squeezed(base, place)
+            left = next((line for squeezed, line in now.items() if squeezed in before and squeezed not in after), "")
+            if left:
+                return f"every hunk's result is there, but {place} still has the line '{left}', which the patch takes out"
+        return ""
+
+    def _squeezed(self, tree: str, path: str) -> dict[str, str]:
+        """Return the lines of a file that say something, by what they are without white space."""
+        lines = (line.strip() for line in self._text(tree, path).splitlines())
+        return {"".join(line.split()): line for line in lines if len(re.sub(r"\W", "", line)) >= MEANINGFUL}
 
     def _doubt(self, base: str, patch: Patch, read: Sequence[Diff]) -> str:
         """Say which hunk has its lines at several places of a file that is not as at the pin: the nearest may be a copy."""

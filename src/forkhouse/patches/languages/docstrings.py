@@ -44,7 +44,9 @@ def strings(text: str) -> dict[Span, bool]:
 
 def is_text(node: SgNode) -> bool:
     """Say whether a statement is a string that can document something."""
-    inner = _code(node) if node.kind() == "expression_statement" else []
+    if node.kind() != "expression_statement" or len([child for child in node.children() if child.kind() != "comment"]) != 1:
+        return False  # a comma makes a tuple of it
+    inner = _code(node)
     while len(inner) == 1 and inner[0].kind() in {"parenthesized_expression", "concatenated_string", "expression_statement"}:
         inner = _code(inner[0])
     return bool(inner) and all(each.kind() == "string" and _PLAIN.match(each.text()) is not None for each in inner)
