@@ -106,6 +106,8 @@ def test_docstrings_are_those_that_python_sees(old: str) -> None:
             "#ifndef X\n#define X 1 // y\n#endif\n",
         ),
         ("c", "remove: {assignment: X}", "#define X 1 /* y */ // z\nint a;\n", "int a;\n"),
+        ("c", "replace: {pattern: '#include <a>'}\n  with: '#include <b>'", "#include <a> /* y */\n", "#include <b> /* y */\n"),
+        ("c", "replace: {pattern: '#include <a//b>'}\n  with: '#include <b>'", "#include <a//b>\nint a;\n", "#include <b>\nint a;\n"),
         (
             "c",
             "replace: {function: f}\n  with: 'int f(void) { return 2; }'",

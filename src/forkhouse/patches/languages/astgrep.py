@@ -278,6 +278,8 @@ def span_of(node: SgNode) -> tuple[int, int]:
         end = start + len(node.text().rstrip("\r\n \t"))
     if node.kind() in _DIRECTIVES:
         end = start + len(masking.without_last_comment(node.text()))
+    if node.kind() == "preproc_include" and (path := node.field("path")) is not None:
+        end = path.range().end.index  # an include takes in the comment behind it, and its line end
     behind = comments_behind(node)
     return start, end if not behind else len(node.get_root().root().text()[: behind[0].range().start.index].rstrip())
 

@@ -128,10 +128,7 @@ def _check(language: str, *, include: bool) -> None:
 
 
 def _span(node: SgNode, text: str) -> tuple[int, int]:
-    path = node.field("path")
     start, end = span_of(node)
-    if path is not None:
-        end = path.range().end.index  # an include swallows its comment and its line end
     return start, start + len(text[start:end].rstrip())
 
 
