@@ -160,6 +160,15 @@ def test_an_item_in_another_spelling_or_place_is_not_gone(
 
 @pytest.mark.parametrize(
     ("now", "verdict"),
+    [('["x>=2", "six"]', Verdict.UPSTREAMED), ('["x>=2", "x >= 1"]', Verdict.CONFLICT), ('["x>=3"]', Verdict.CONFLICT)],
+)
+def test_another_version_is_there_where_it_is_the_one_that_comes(case: Case, now: str, verdict: Verdict) -> None:
+    operation = "item: {of: {key: d}, replace: '\"x>=1\"', with: '\"x>=2\"'}"
+    assert case.judged("toml", operation, 'd = ["x>=1", "six"]\n', f"d = {now}\n").verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("now", "verdict"),
     [
         ("f b\n", Verdict.UPSTREAMED),
         ('f "--fast" b\n', Verdict.CONFLICT),

@@ -27,7 +27,7 @@ from forkhouse.patches.languages.data import LANGUAGES, look, read
 from forkhouse.patches.languages.data_change import hides_items, is_seen, items_held, items_said
 from forkhouse.patches.languages.entrypoints import remove_group
 from forkhouse.patches.languages.requirements import change_requirement, is_required
-from forkhouse.patches.spellings import MEANINGFUL, is_same, laid_out, may_be, mentions, respelled, stands, worded
+from forkhouse.patches.spellings import MEANINGFUL, bare, is_same, laid_out, may_be, mentions, respelled, stands, worded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -129,7 +129,9 @@ def _items_are_done(text: str, change: PartChange, language: str) -> bool:
     if gone is not None and hides_items(text, change.of, language):
         return False
     left = gone is not None and items_held(text, change.of, gone, language) != [0] * len(items_held(text, change.of, gone, language))
-    left = left or (gone is not None and any(each != come and may_be(each, gone) for each in items_said(text, change.of, language)))
+    left = left or (
+        gone is not None and any(bare(each) != bare(come or "") and may_be(each, gone) for each in items_said(text, change.of, language))
+    )
     there = items_held(text, change.of, come if come is not None else gone or "", language)
     return not left and bool(there) and (come is None or all(there))
 
