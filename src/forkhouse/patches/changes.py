@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
@@ -70,6 +71,8 @@ def changes(text: str, operation: CodeOperation, language: str) -> list[list[Spl
     match operation:
         case CodeOperation(replace=Selector() as selector) | CodeOperation(wrap=Selector() as selector):
             nodes = find(text, selector, language)
+            if operation.wrap is not None:
+                nodes = [_with_comment(node, operation.with_ or "", text, language) for node in nodes]
             new = [filled(operation.with_ or "", node, selector, text, language) for node in nodes]
             return [[(node.start, node.end, _ended_once(each, text, node.end, language))] for node, each in zip(nodes, new, strict=True)]
         case CodeOperation(remove=Selector() as selector):
@@ -92,6 +95,15 @@ def changes(text: str, operation: CodeOperation, language: str) -> list[list[Spl
         case _:
             message = f"an operation without an action: {operation}"
             raise AssertionError(message)
+
+
+def _with_comment(node: Node, template: str, text: str, language: str) -> Node:
+    """Return a match with the comment behind it, where a template goes on with another line behind the match: it speaks of what is before it."""
+    stop = line_end(text, node.end)
+    rest = text[node.end : stop]
+    if not re.search(r"\$MATCH[ \t]*\n", template.rstrip()) or not rest.strip() or not is_blank(rest, language):
+        return node
+    return replace(node, end=node.end + len(rest.rstrip()))
 
 
 def _ended_once(new: str, text: str, end: int, language: str) -> str:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections import Counter
+from functools import partial
+from textwrap import dedent
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
@@ -18,21 +22,19 @@ from forkhouse.patches.edits import (
     Selector,
     allows,
 )
-from forkhouse.patches.languages import keyed
+from forkhouse.patches.languages import indentation, is_blank, keyed, line_end, line_start
 from forkhouse.patches.languages.data import LANGUAGES, look, read
-from forkhouse.patches.languages.data_change import is_seen, items_held
+from forkhouse.patches.languages.data_change import hides_items, is_seen, items_held, items_said
 from forkhouse.patches.languages.entrypoints import remove_group
 from forkhouse.patches.languages.requirements import change_requirement, is_required
+from forkhouse.patches.spellings import MEANINGFUL, bare, is_same, laid_out, may_be, mentions, respelled, stands, worded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from forkhouse.patches.edits import FileEdit, Operation
+    from forkhouse.patches.edits import FileEdit, Operation, RequirementChange
     from forkhouse.patches.languages import Node
     from forkhouse.patches.languages.imports import Line
-
-MEANINGFUL = 8
-"""Characters that a piece of code needs before finding it says anything."""
 
 
 def effect_present(text: str, edit: FileEdit) -> bool:
@@ -41,6 +43,15 @@ def effect_present(text: str, edit: FileEdit) -> bool:
     An operation whose effect cannot be seen in the result alone counts as not done.
     """
     return all(is_done(text, operation, edit.language) for operation in edit.operations)
+
+
+def lost_requirements(text: str, edit: FileEdit) -> list[RequirementChange]:
+    """Return the changes of requirements that find nothing to remove or replace in a file."""
+    wanted = [operation.requirement for operation in edit.operations if isinstance(operation, RequirementOperation)]
+    try:
+        return [change for change in wanted if change.gone is not None and change_requirement(text, change).matches == 0]
+    except PatchConflictError:
+        return []
 
 
 def asks_for_nothing(text: str, edit: FileEdit) -> bool:
@@ -82,17 +93,27 @@ def would_repeat(text: str, operation: Operation, language: str) -> bool:
     """Say whether an operation that adds something would add what stands at its place already."""
     match operation:
         case CodeOperation(insert=Place() as place):
-            return _is_inserted(text, place, language)
+            return _is_inserted(text, place, language, _stands_loosely)
         case CodeOperation(wrap=Selector() as selector):
             return _is_wrapped(text, operation.with_ or "", selector, language)
-        case CodeOperation(argument=PartChange(add=str())) | CodeOperation(item=PartChange(add=str())):
-            return is_done(text, operation, language)
+        case CodeOperation(argument=PartChange(add=str()) as change) | CodeOperation(item=PartChange(add=str()) as change):
+            said = _said_parts(text, operation, change, language)
+            return is_done(text, operation, language) or any(is_same(each, change.come or "", language) for each in said)
         case CodeOperation(include=LineChange(add=str())) | CodeOperation(import_=LineChange(add=str())):
             return is_done(text, operation, language)
         case RequirementOperation(requirement=change):
             return is_required(text, change)
         case _:
             return False
+
+
+def _said_parts(text: str, operation: CodeOperation, change: PartChange, language: str) -> list[str]:
+    """Return the arguments or items that a change may be about, as they are written; of a file of keys, as they are read."""
+    if language in LANGUAGES:
+        return items_said(text, change.of, language)
+    nodes = find(text, change.of, language)
+    held = [node.items if operation.argument is None else node.arguments for node in nodes]
+    return [text[start:end] for parts in held if parts is not None for start, end in parts.spans]
 
 
 def _key_is_done(text: str, operation: KeyOperation, language: str) -> bool:
@@ -105,7 +126,12 @@ def _key_is_done(text: str, operation: KeyOperation, language: str) -> bool:
 def _items_are_done(text: str, change: PartChange, language: str) -> bool:
     """Say whether what an operation takes out of lists is in none of them, and what it brings in all."""
     gone, come = change.gone, change.come
+    if gone is not None and hides_items(text, change.of, language):
+        return False
     left = gone is not None and items_held(text, change.of, gone, language) != [0] * len(items_held(text, change.of, gone, language))
+    left = left or (
+        gone is not None and any(bare(each) != bare(come or "") and may_be(each, gone) for each in items_said(text, change.of, language))
+    )
     there = items_held(text, change.of, come if come is not None else gone or "", language)
     return not left and bool(there) and (come is None or all(there))
 
@@ -119,7 +145,7 @@ def _code_is_done(text: str, operation: CodeOperation, language: str) -> bool:
         case CodeOperation(remove=Selector() as selector):
             return not find(text, selector, language) and not is_mentioned(text, selector)
         case CodeOperation(insert=Place() as place):
-            return _is_inserted(text, place, language)
+            return _is_inserted(text, place, language, partial(_stands, language))
         case CodeOperation(argument=PartChange() as change) | CodeOperation(item=PartChange() as change):
             return _part_is_done(text, operation, change, language)
         case CodeOperation(include=LineChange() as change) | CodeOperation(import_=LineChange() as change):
@@ -131,8 +157,12 @@ def _code_is_done(text: str, operation: CodeOperation, language: str) -> bool:
 def is_mentioned(text: str, selector: Selector) -> bool:
     """Say whether a file still has the name of what is not found in it.
 
-    A grammar may not read it, or know it by another kind of node: while its name stands there, nothing proves that it is gone.
+    A grammar may not read it, or know it by another kind of node: while its name stands there, nothing proves that it is gone. The same
+    holds of an anchor, or what a pattern says, in another layout.
     """
+    code = selector.anchor if selector.anchor is not None else selector.pattern
+    if code is not None:
+        return stands(text, code) is not None
     names = (selector.function, selector.class_, selector.call, selector.assignment)
     name = next((each for each in names if each is not None), None)
     words = re.findall(r"\w+", (name or "").partition("(")[0])
@@ -157,9 +187,41 @@ def came_about(before: str, now: str, operation: Operation, language: str) -> bo
             case CodeOperation(argument=PartChange() as change) if _selects_itself(change):
                 after = _selected_after(change)
                 return len(find(now, after, language)) > len(find(before, after, language))
+            case CodeOperation(argument=PartChange() as change) | CodeOperation(item=PartChange() as change) if language not in LANGUAGES:
+                return change.gone is None or _is_nowhere_else(before, now, operation, change, language)
     except PatchConflictError:
         pass  # its place at the pin is made by an operation before it
     return True
+
+
+def _is_nowhere_else(before: str, now: str, operation: CodeOperation, change: PartChange, language: str) -> bool:
+    """Say whether what is taken out of a list or a call went to no other place of the file, as to another command or a variable."""
+    known = change.model_copy(update={"of": change.of.model_copy(update={"argument": None})})
+    if not _unseen(_said_parts(now, operation, known, language), language) <= _unseen(
+        _said_parts(before, operation, known, language), language
+    ):
+        return False
+    if operation.argument is not None:
+        return True
+    changed = spliced(before, [splice for splices in changes(before, operation, language) for splice in splices])
+    gone = change.gone or ""
+    return mentions(now, gone) <= mentions(changed, gone)
+
+
+def _unseen(said: Sequence[str], language: str) -> Counter[str]:
+    """Return the parts that may stand for others: variables, macros, what Python unpacks."""
+    sign = _FOR_OTHERS.get(language)
+    return Counter(each for each in said if sign is not None and sign.search(each))
+
+
+_MACRO = re.compile(r"^[A-Z_][A-Z0-9_]*(?:\(|$)")
+_FOR_OTHERS = {
+    **dict.fromkeys(("bash", "cmake"), re.compile(r"\$")),
+    **dict.fromkeys(("c", "cpp"), _MACRO),
+    "python": re.compile(r"^\*"),
+    "meson": re.compile(r"^[A-Za-z_]"),
+}
+"""How a part begins, or what it holds, that may stand for several others."""
 
 
 def _left_lines(before: str, operation: CodeOperation, language: str) -> set[str]:
@@ -181,42 +243,97 @@ def _results(text: str, new: str, selector: Selector, language: str) -> int:
         # What a pattern with metavariables was replaced by is a pattern itself.
         return len(find(text, Selector(pattern=new, within=selector.within), language))
     start, end = scope_of(text, selector, language)
-    words = " ".join(new.split())
-    return len(re.findall(rf"(?<!\w){re.escape(words)}(?!\w)", " ".join(text[start:end].split())))
+    return len(worded(new).findall(text, start, end))
 
 
 def _is_replaced(text: str, operation: CodeOperation, selector: Selector, language: str) -> bool:
     new = operation.with_ or ""
     if not _says_something(new) or not _results(text, new, selector, language):
         return False
+    if selector.anchor is not None and stands(respelled(new).sub("", text), selector.anchor):
+        return False
     found = changes(text, operation, language)
     # As when a function is replaced by another of its name: applying again changes nothing.
     return not found or spliced(text, [splice for splices in found for splice in splices]) == text
 
 
-def _is_inserted(text: str, place: Place, language: str) -> bool:
-    """Say whether the text stands where it would be inserted, white space aside."""
+def _is_inserted(text: str, place: Place, language: str, stands_there: Callable[[str, Node, str, bool], bool]) -> bool:
+    """Say whether the text stands where it would be inserted."""
     selector = place.before or place.after
     if selector is None or not place.text.strip():
         return False
     nodes = find(text, selector, language)
     return bool(nodes) and all(
-        _stands(text, node, filled(place.text, node, selector, text, language), before=place.before is not None) for node in nodes
+        stands_there(text, node, filled(place.text, node, selector, text, language), place.before is not None) for node in nodes
     )
 
 
-def _stands(text: str, node: Node, new: str, *, before: bool) -> bool:
+def _stands_loosely(text: str, node: Node, new: str, before: bool) -> bool:  # noqa: FBT001  # as `_stands`
+    """Say whether a text stands at a place, all white space aside: to put it there again would double it, however it is laid out."""
     wanted = "".join(new.split())
     start, end = node.whole
-    # White space of any length may stand between, but not without end: this keeps it linear in the size of what is looked for.
-    window = 8 * len(new) + 1024
+    window = _window(new)
     if before:
         # What was put before a function may have become a part of it: a decorator.
         own = "".join(text[start : min(node.start, start + window)].split())
-        if node.head is not None and "".join(text[max(0, node.head - window) : node.head].split()).endswith(wanted):
-            return True
-        return own.startswith(wanted) or "".join(text[max(0, start - window) : start].split()).endswith(wanted)
+        places = [start] if node.head is None else [start, node.head]
+        above = ["".join(text[max(0, place - window) : place].split()) for place in places]
+        return own.startswith(wanted) or any(each.removesuffix(";").endswith(wanted.removesuffix(";")) for each in above)
     return "".join(text[end : end + window].split()).startswith(wanted)
+
+
+def _window(new: str) -> int:
+    """Return how far a text is looked for: white space of any length may stand between, but not without end, which keeps it linear."""
+    return 8 * len(new) + 1024
+
+
+def _stands(language: str, text: str, node: Node, new: str, before: bool) -> bool:  # noqa: FBT001  # as `_stands_loosely`
+    """Say whether a text stands at a place, with other white space only where that means nothing."""
+    wanted = laid_out(new, language)
+    start, end = node.whole
+    if not before:
+        gap = len(text[end:]) - len(text[end:].lstrip())
+        places = [wanted.match(text, end + gap)]
+    else:
+        upper = [start] if node.head is None else [start, node.head]
+        ends = [len(text[:each].rstrip()) for each in upper]
+        places = [re.compile(wanted.pattern + r"\Z").search(text, max(0, each - _window(new)), each) for each in ends]
+        places.append(wanted.match(text, start, node.start))
+    return any(
+        _stands_alone(text, found, language) and _is_same_code(text, node, found, new, language) for found in places if found is not None
+    )
+
+
+def _stands_alone(text: str, found: re.Match[str], language: str) -> bool:
+    """Say whether code is no part of what stands beside it on its lines: `g(1)` of `x = g(1)`, or of `g(1).h`."""
+    start, end = found.span()
+    before, behind = text[line_start(text, start) : start].rstrip(), text[end : line_end(text, end)]
+    begins = not before or before[-1] in ";{}([,:&|"
+    return language == "text" or (begins and (is_blank(behind, language) or behind.lstrip()[0] in ";{})],&|"))
+
+
+def _is_same_code(text: str, node: Node, found: re.Match[str], new: str, language: str) -> bool:
+    """Say whether what stands there means the same: whole constructs beside the match, in Python with the same blocks in them."""
+    if language in {"python", "c", "cpp", "rust", "bash"} and not _is_beside(text, node, found, language):
+        return False
+    if language != "python":
+        return True
+    spaces, own = indentation(text, found.start()), indentation(text, node.whole[0])
+    if spaces is not None and own is not None and spaces != own:
+        return False
+    try:
+        return ast.dump(ast.parse(dedent(f"{spaces or ''}{found[0]}"))) == ast.dump(ast.parse(dedent(f"{own or ''}{new}")))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return found[0].split() == new.split()  # no code by itself: a decorator
+
+
+def _is_beside(text: str, node: Node, found: re.Match[str], language: str) -> bool:
+    from forkhouse.patches.languages.astgrep import is_beside  # noqa: PLC0415  # start-up time
+
+    start, end = node.whole
+    if start <= found.start() < end:
+        return True  # a decorator or an attribute, which belongs to the match
+    return is_beside(text, language, found.span(), start)
 
 
 def _is_wrapped(text: str, template: str, selector: Selector, language: str) -> bool:
@@ -272,15 +389,10 @@ def _selected_after(change: PartChange) -> Selector:
     return change.of.model_copy(update={"argument": change.with_})
 
 
-def _loosely(part: str) -> str:
-    """Return a part without blanks and quotes, which some languages do not distinguish."""
-    return re.sub(r"[\s\"']", "", part)
-
-
 def _node_is_done(text: str, node: Node, change: PartChange, *, of_call: bool) -> bool:
     parts = node.arguments if of_call else node.items
     said: Sequence[str] = [text[start:end] for start, end in parts.spans] if parts else []
     gone, come = change.gone, change.come
     # A keyword that is replaced by itself with another value is gone only as it was.
-    left = [each for each in said if gone is not None and each != come and (is_part(each, gone) or _loosely(each) == _loosely(gone))]
+    left = [each for each in said if gone is not None and each != come and (is_part(each, gone) or may_be(each, gone))]
     return parts is not None and not left and (come is None or come in said)

@@ -50,7 +50,7 @@ _LOOSE = re.compile(r"binary|boolean|comparison|conditional|ternary")
 
 def needs_brackets(kind: str) -> bool:
     """Say whether a node of a kind needs brackets beside an operator."""
-    return _COMPOUND.search(kind) is not None
+    return _COMPOUND.search(kind) is not None and kind != "variable_assignment"  # a word of a shell
 
 
 class Tree(Protocol):
@@ -186,6 +186,8 @@ class _Proof:
             if (node.start, node.end) not in known and not self._is_new(node) and node.role is not Role.COMMENT:
                 what = f"'{self._said(node, now=True)}' would become something that it is not now"
                 raise UnprovenError(what, text=self.step.after, position=node.start)
+        if not self._by_anchor():
+            self._forms(before, old, now)
         if _OPERATOR.search(before.kind) or before.kind == "assert_statement" or (self.step.language == "bash" and before.kind in _SHELL):
             self._units(before, old, now)
         if self.step.language == "bash":
@@ -214,8 +216,8 @@ class _Proof:
         """Find the node again that a splice changed a part of."""
         if not self.shift.leaves(self.step.before, node.start, node.end):
             return  # it is gone, and what came for it is new
-        if node.kind == "preproc_include" and self._only_comment_left(node):
-            return  # C's grammar takes the comment behind an include for a part of it
+        if node.kind.startswith("preproc_") and self._only_comment_left(node):
+            return  # C's grammar takes the comment behind a directive for a part of it
         if node.role is Role.COMMENT and not self._by_anchor():
             what = f"the comment '{self._said(node)}' would be changed"
             raise UnprovenError(what, text=self.step.before, position=node.start)
@@ -253,13 +255,36 @@ class _Proof:
                 continue
             first, last = self.shift.end(node.start), self.shift.start(node.end)
             new = [each for each in now if each.start < last and each.end > first and each.role is Role.CODE]
-            compound = bool(new) and before.kind != "assert_statement" and _COMPOUND.search(new[0].kind) is not None
+            compound = bool(new) and before.kind != "assert_statement" and needs_brackets(new[0].kind)
             if compound and _TIGHT.match(new[0].kind) and _LOOSE.match(before.kind):
                 continue  # a sign before an operand binds closer than any operator between two
             if new and (len(new) > 1 or compound) and not self._in_brackets(new[0].start, new[-1].end):
                 said = " ".join(self.step.after[new[0].start : new[-1].end].split())[:SHOWN]
                 what = f"'{said}' comes for '{self._said(node)}' beside what would bind to a part of it alone. Put brackets around it"
                 raise UnprovenError(what, text=self.step.before, position=node.start)
+
+    def _forms(self, before: Tree, old: Sequence[Tree], now: Sequence[Tree]) -> None:
+        """Hold what comes for a part of a declaration or a command to what that part is: what stands around it goes on meaning the same."""
+        for node in old:
+            if (
+                node.kind not in _PARTS
+                or (node.kind == "variable_assignment" and before.kind not in _COMMANDS)
+                or not self.shift.touches(node.start, node.end)
+            ):
+                continue
+            if self.shift.leaves(self.step.before, node.start, node.end):
+                continue
+            first, last = self.shift.end(node.start), self.shift.start(node.end)
+            new = [each for each in now if each.start < last and each.end > first and each.role is Role.CODE and each.kind != ","]
+            form = _form(node, self.step.before)
+            if all(_form(each, self.step.after) == form for each in new):
+                continue
+            said = " ".join(self.step.after[new[0].start : new[-1].end].split())[:SHOWN]
+            what = (
+                f"'{said}' would stand for '{self._said(node)}' as a part of '{self._said(before)}', and is written in another form. Write it "
+                "as that part is written, with all that belongs to it; or replace the whole by a pattern or an `anchor`"
+            )
+            raise UnprovenError(what, text=self.step.before, position=node.start)
 
     def _background(self, old: Sequence[Tree], now: Sequence[Tree]) -> None:
         """Hold each `&` of a shell to the command that it sends to the background."""
@@ -487,6 +512,28 @@ class _Proof:
     def _said(self, node: Tree, *, now: bool = False) -> str:
         text = " ".join((self.step.after if now else self.step.before)[node.start : node.end].split())
         return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+_PARTS = frozenset({"init_declarator", "initializer_pair", "enumerator", "variable_assignment"})
+"""Kinds of nodes that say only a part of what is declared there."""
+_COMMANDS = frozenset({"declaration_command", "command", "variable_assignments"})
+"""Kinds of nodes of a shell in which an assignment is only a part; elsewhere it is a command by itself."""
+_SHORT = re.compile(r"declarator$|^(?:field_)?identifier$")
+
+
+def _form(node: Tree, text: str) -> tuple[object, ...]:
+    """Return how a part is written, but for its name and its value: of a declaration of C with its pointers, brackets and references."""
+    children = node.children()
+    if node.kind == "init_declarator" and children:
+        return _form(children[0], text)
+    if not _SHORT.search(node.kind):
+        return (node.kind,)
+    if not node.kind.endswith("declarator"):
+        return ("identifier",)
+    inner = [each for each in children if each.role is Role.CODE]
+    if node.kind == "array_declarator":  # its size goes with its value
+        return (node.kind, _form(inner[0], text))
+    return (node.kind, *(_form(each, text) if _SHORT.search(each.kind) else text[each.start : each.end] for each in inner))
 
 
 def _name(node: Tree) -> str:

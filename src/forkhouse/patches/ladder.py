@@ -24,9 +24,11 @@ from forkhouse.patches.effects import came_about
 from forkhouse.patches.encodings import readable
 from forkhouse.patches.failures import internal_error
 from forkhouse.patches.languages import language_of, parses
+from forkhouse.patches.languages.requirements import refers
 from forkhouse.patches.operations import asks_for_nothing
 from forkhouse.patches.remains import Course
-from forkhouse.patches.structural import MissingFileError, UnclearFileError, held, is_there, locate, structured, text_of
+from forkhouse.patches.spellings import MEANINGFUL
+from forkhouse.patches.structural import MissingFileError, UnclearFileError, asked_elsewhere, held, is_there, locate, structured, text_of
 from forkhouse.patches.textual import LIKENESS, map_path
 from forkhouse.sources import lfs
 
@@ -58,6 +60,10 @@ class Verdict(StrEnum):
     """It needs a person."""
 
 
+_UNPROVEN = (
+    "That the upstream has it is not proven: what looks like its result stood there at the pin, or what it takes out may stand elsewhere in the "
+    "file now, as in another command or behind a variable."
+)
 APPLIED = frozenset({Verdict.CLEAN, Verdict.MERGED, Verdict.RESTRUCTURED})
 SETTLED = APPLIED | {Verdict.UPSTREAMED, Verdict.OBSOLETE}
 
@@ -111,6 +117,8 @@ class Ladder:
     """Files of the newest tree that are not as at the pin."""
     _linked: dict[tuple[str, str], bool] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Whether a pattern meets symbolic links, by the identity of what it names."""
+    _referring: dict[str, bool] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Whether a file of requirements refers to others, by its content's id."""
     _changed: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Files that a patch changes, by its name."""
     _pointers: dict[str, bool] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -213,6 +221,12 @@ class Ladder:
             # A symbolic link counts with what it leads to, which may be anywhere.
             yield base if any(each.is_link for _, there in found for each in there) else ""
             sought = [condition.absent or condition.present for condition in patch.edit.after]
+            # What is asked for is read in the files that those refer to as well, which may be anywhere, too.
+            asking = [
+                change.paths for change in patch.edit.edits if not isinstance(change, AddedFile) and change.language == "requirements"
+            ]
+            asking += [each.paths for each in sought if each is not None and each.requirement is not None]
+            yield base if any(self._refers(base, map_path(path, self.paths)) for paths in asking for path in paths) else ""
             for path in [path for each in sought if each is not None for path in each.paths]:
                 yield self._identity(base, map_path(path, self.paths))
             lost = not all(any(each.is_file for each in there) for _, there in found)
@@ -220,6 +234,17 @@ class Ladder:
         if lost and self.pinned:
             # Where a file went is known from what came and went in the whole tree.
             yield self._came_and_went(arrived)
+
+    def _refers(self, base: str, pattern: str) -> bool:
+        """Say whether a file that a pattern names leaves it to others to say what is required."""
+        for found in self.store.found(base, pattern):
+            if not found.is_file:
+                continue
+            if found.object not in self._referring:
+                self._referring[found.object] = refers(readable(self.store.raw(found.object), path=found.path))
+            if self._referring[found.object]:
+                return True
+        return False
 
     def _identity(self, base: str, pattern: str) -> str:
         """Return an id that changes whenever what a condition reads by a pattern does: where links are met, that of the whole tree."""
@@ -259,7 +284,8 @@ class Ladder:
             return Judgement(patch=patch.name, verdict=verdict, tree=tree, cause=cause, renamed=renamed)
 
         # Asked first, as an insertion would be made a second time.
-        if is_there(base, edit, paths, store=self.store) and self._came_about(base, patch, edit, paths):
+        there = is_there(base, edit, paths, store=self.store)
+        if there and self._came_about(base, patch, edit, paths):
             return judged(Verdict.UPSTREAMED, "every edit's result is there already")
         try:
             made = structured(base, edit, paths, store=self.store, where=patch.name)
@@ -267,7 +293,8 @@ class Ladder:
             gone, lost = self._gone(base, patch, edit, paths)
             if gone:
                 return replace(judged(Verdict.OBSOLETE, _gone_for_good(gone)), lost=lost)
-            return judged(Verdict.CONFLICT, f"{error}{self._nearest(base, patch, edit, paths, error)}")
+            doubts = [asked_elsewhere(base, edit, paths, store=self.store), _UNPROVEN if there else ""]
+            return judged(Verdict.CONFLICT, " ".join([f"{error}{self._nearest(base, patch, edit, paths, error)}", *filter(None, doubts)]))
         if made.tree == base:
             return judged(Verdict.CONFLICT, "it applies and changes nothing")
         found = "; ".join([*([_moved(renamed)] if renamed else []), *made.idle])
@@ -308,6 +335,10 @@ class Ladder:
         def judged(verdict: Verdict, cause: str = "", tree: str = base) -> Judgement:
             return Judgement(patch=patch.name, verdict=verdict, tree=tree, cause=cause)
 
+        def there(cause: str, renamed: Mapping[str, str]) -> Judgement:
+            left = self._left_lines(base, patch, renamed)
+            return judged(Verdict.CONFLICT, left) if left else judged(Verdict.UPSTREAMED, cause)
+
         try:
             tree = textual.apply_exactly(base, diff, store=self.store)
         except PatchConflictError as error:
@@ -324,7 +355,7 @@ class Ladder:
         if elsewhere:
             return judged(Verdict.CONFLICT, f"what was to be removed has another name: {_moved(elsewhere)}")
         if textual.is_there(base, diff, store=self.store):
-            return judged(Verdict.UPSTREAMED, "every hunk's result is there already")
+            return there("every hunk's result is there already", {})
         changed, added = textual.touched(diff)
         pinned = self.pinned.get(patch.name)
         missing = [path for path in changed if self.store.entry(base, path) is None]
@@ -333,10 +364,10 @@ class Ladder:
         if renamed:
             followed = {old: self.store.entry(base, new) for old, new in renamed.items()}
             if textual.is_there(self.store.with_entries(base, followed), diff, store=self.store):
-                return judged(Verdict.UPSTREAMED, f"every hunk's result is there already; {_moved(renamed)}")
+                return there(f"every hunk's result is there already; {_moved(renamed)}", renamed)
         merged = textual.merge(base, pinned.before, pinned.after, renamed, store=self.store) if pinned else None
         if merged == base:
-            return judged(Verdict.UPSTREAMED, "merged, it changes nothing")
+            return there("merged, it changes nothing", renamed)
         moved = _moved(renamed)
         if merged is not None:
             places = [renamed.get(path, path) for path in (*changed, *added)]
@@ -349,6 +380,26 @@ class Ladder:
             if gone:
                 return replace(judged(Verdict.OBSOLETE, _gone_for_good(gone)), lost=lost)
         return judged(Verdict.CONFLICT, f"{cause} {moved}".strip())
+
+    def _left_lines(self, base: str, patch: Patch, renamed: Mapping[str, str]) -> str:
+        """Say which line that a patch takes out of a file altogether still stands in it, at another place or with other white space."""
+        pinned = self.pinned.get(patch.name)
+        if pinned is None:
+            return ""
+        deltas = textual.difference(pinned.before, pinned.after, store=self.store).deltas
+        for path in [delta.old_file.path for delta in deltas if delta.status_char() == "M"]:
+            place = renamed.get(path, path)
+            before, after = (self._squeezed(tree, path) for tree in (pinned.before, pinned.after))
+            now = self._squeezed(base, place)
+            left = next((line for squeezed, line in now.items() if squeezed in before and squeezed not in after), "")
+            if left:
+                return f"every hunk's result is there, but {place} still has the line '{left}', which the patch takes out"
+        return ""
+
+    def _squeezed(self, tree: str, path: str) -> dict[str, str]:
+        """Return the lines of a file that say something, by what they are without white space."""
+        lines = (line.strip() for line in self._text(tree, path).splitlines())
+        return {"".join(line.split()): line for line in lines if len(re.sub(r"\W", "", line)) >= MEANINGFUL}
 
     def _doubt(self, base: str, patch: Patch, read: Sequence[Diff]) -> str:
         """Say which hunk has its lines at several places of a file that is not as at the pin: the nearest may be a copy."""
@@ -458,6 +509,8 @@ class Ladder:
                 return [], ()
             gone.update(dict.fromkeys(stretch.what for stretch in stretches))
             lost += stretches
+        if asked_elsewhere(base, edit, paths, store=self.store):
+            return [], ()
         # A condition that something must be gone, and is not, or may not be, says that the code went on living elsewhere.
         for looked in (held(base, each.absent, paths, store=self.store) for each in edit.after if each.absent is not None):
             if looked.hits or looked.unread:

@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
+from forkhouse.patches import partproof
 from forkhouse.patches.changes import MatchError, changes, spliced
 from forkhouse.patches.edits import CodeOperation, EntryPointsOperation, KeyOperation, RequirementOperation, allows
-from forkhouse.patches.effects import asks_for_nothing, effect_present, is_done, would_repeat
+from forkhouse.patches.effects import asks_for_nothing, effect_present, is_done, lost_requirements, would_repeat
 from forkhouse.patches.languages import Matched, Step, UnprovenError, backend, faults, keyed
 from forkhouse.patches.languages.data import LANGUAGES
 from forkhouse.patches.languages.entrypoints import remove_group
-from forkhouse.patches.languages.requirements import change_requirement
+from forkhouse.patches.languages.requirements import change_requirement, refers
+from forkhouse.patches.spellings import bare, stands
 
 if TYPE_CHECKING:
     from forkhouse.patches.edits import FileEdit, Operation
 
-__all__ = ["Edited", "MatchError", "apply_edit", "asks_for_nothing", "edited", "effect_present"]
+__all__ = ["Edited", "MatchError", "apply_edit", "asks_for_nothing", "edited", "effect_present", "lost_requirements"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,8 +65,12 @@ def edited(text: str, edit: FileEdit) -> Edited:
             advice = "The upstream changed what the edit is about: look at the file and rewrite the edit to mean the same there."
             if matches == 0 and is_done(text, operation, edit.language):
                 advice = "Its effect is there already: drop it from the edit, or let its count begin at 0 if other releases need it."
+                if isinstance(operation, RequirementOperation) and refers(text):
+                    advice = (
+                        "It is not in this file, but may be in one that this file refers to: look there, and let the edit name that one."
+                    )
             elif matches == 0:
-                advice = _standing(text, anchor, edit.language, broken=broken > 0) or advice
+                advice = _standing(text, _looked_for(operation) or anchor, edit.language, broken=broken > 0) or advice
             message = f"{where} matched {matches} times, expected {operation.count}: {said}. {advice}"
             raise MatchError(message, anchor=anchor, operation=number, matches=matches, expected=operation.count)
         if repeats:
@@ -80,6 +86,8 @@ def edited(text: str, edit: FileEdit) -> Edited:
             step = Step(before=text, after=changed, splices=found.splices, operation=operation, language=edit.language)
             try:
                 backend(edit.language).prove(step)
+                if edit.language not in LANGUAGES:
+                    partproof.prove(step)
             except UnprovenError as error:
                 message = f"{where} would change more than it says, or what it changes cannot be told. {error} The operation: {said}."
                 raise MatchError(message, anchor=anchor, operation=number, matches=matches, expected=operation.count) from error
@@ -90,7 +98,7 @@ def edited(text: str, edit: FileEdit) -> Edited:
 
 def _standing(text: str, anchor: str, language: str, *, broken: bool) -> str:
     """Say where the words that an operation looks for stand, though not as what it looks for; nothing where they stand nowhere."""
-    found = re.search(rf"(?<!\w){re.escape(anchor)}(?!\w)", text) if anchor else None
+    found = re.search(rf"(?<!\w){re.escape(anchor)}(?!\w)", text) or stands(text, anchor) if anchor else None
     if found is None:
         return ""
     line = text.count("\n", 0, found.start()) + 1
@@ -103,6 +111,12 @@ def _standing(text: str, anchor: str, language: str, *, broken: bool) -> str:
         f"'{anchor}' stands in line {line}, but the grammar of {language} does not read all of this file, and finds it nowhere. "
         "Edit that place by an `anchor`, in the language text."
     )
+
+
+def _looked_for(operation: Operation) -> str:
+    """Return the argument or item that an operation takes out; nothing for another operation."""
+    change = operation.argument or operation.item if isinstance(operation, CodeOperation) else None
+    return bare(change.gone or "") if change is not None else ""
 
 
 def matched(text: str, operation: Operation, language: str) -> Matched:

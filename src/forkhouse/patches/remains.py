@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 from forkhouse.errors import PatchConflictError
 from forkhouse.patches.changes import find
 from forkhouse.patches.edits import CodeOperation, KeyOperation, PartChange, Place, Selector, allows
-from forkhouse.patches.effects import MEANINGFUL, came_about
+from forkhouse.patches.effects import came_about
 from forkhouse.patches.languages import backend, key_steps, language_of, line_end, line_start
+from forkhouse.patches.spellings import MEANINGFUL
 from forkhouse.patches.textual import LIKENESS
 
 if TYPE_CHECKING:

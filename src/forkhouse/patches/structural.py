@@ -13,7 +13,7 @@ from forkhouse.errors import PatchConflictError, PostConditionError
 from forkhouse.patches.asked import asked
 from forkhouse.patches.edits import AddedFile
 from forkhouse.patches.encodings import UNKNOWN, WIDE, decoded, for_new, readable
-from forkhouse.patches.operations import edited, effect_present
+from forkhouse.patches.operations import edited, effect_present, lost_requirements
 from forkhouse.patches.textual import map_path, refuse_unsafe
 from forkhouse.sources import lfs
 from forkhouse.sources.store import Entry
@@ -212,11 +212,34 @@ def is_there(tree: str, patch: StructuralEdit, paths: Mapping[str, str], *, stor
             return False
         if (file.encoding == UNKNOWN and not _words(edit).isascii()) or not effect_present(file.text, edit):
             return False
+    if asked_elsewhere(tree, patch, paths, store=store):
+        return False
     try:
         check_conditions(tree, patch, paths, store=store, where="")
     except PostConditionError:
         return False
     return True
+
+
+def asked_elsewhere(tree: str, patch: StructuralEdit, paths: Mapping[str, str], *, store: ObjectStore) -> str:
+    """Say what asks for a requirement that a file no longer holds itself: a file that it refers to, or what cannot be read; nothing else."""
+    for edit in patch.edits:
+        if isinstance(edit, AddedFile) or edit.language != "requirements":
+            continue
+        try:
+            path = locate(tree, edit, paths, store=store)
+            text = text_of(tree, path, edit.language, store=store).text
+        except (MissingFileError, UnclearFileError):
+            continue
+        for change in lost_requirements(text, edit):
+            name = change.gone or ""
+            known = asked(path, name, lambda file: _plain(tree, file, store=store))
+            # Of an extra or a group alone, what others of the file ask for says nothing.
+            everywhere = change.extra is None and change.group is None
+            where = [*(each for each in known.where if everywhere or " of " in each), *known.unclear]
+            if where:
+                return f"{path} has no {name} of its own any more, but may ask for it all the same: {'; '.join(where[:3])}."
+    return ""
 
 
 def check_conditions(tree: str, patch: StructuralEdit, paths: Mapping[str, str], *, store: ObjectStore, where: str) -> None:

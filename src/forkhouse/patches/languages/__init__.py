@@ -156,7 +156,7 @@ _SUFFIXES = {
     ".toml": "toml",
 }
 _NAMES = {"meson.build": "meson", "meson_options.txt": "meson", "meson.options": "meson", "CMakeLists.txt": "cmake"}
-_SLASHES = re.compile(r"[ \t]*+(?://.*|/\*[^*]*\*/[ \t]*)?")
+_SLASHES = re.compile(r"[ \t]*+(?:/\*(?:[^*]|\*(?!/))*+\*/[ \t]*+)*+(?://.*)?")
 _HASH = re.compile(r"[ \t]*+(?:#.*)?")
 _BLANK = re.compile(r"[ \t]*+")
 _CMAKE = re.compile(r"[ \t]*+(?:#\[(=*)\[.*?\]\1\][ \t]*+)*(?:#(?!\[=*\[).*)?")

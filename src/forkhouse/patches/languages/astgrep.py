@@ -229,6 +229,29 @@ def _is_macro_name(said: str, name: str) -> bool:
     return "".join(said.split()) == "".join(name.split()) or said.partition("(")[0].strip() == name
 
 
+def is_beside(text: str, language: str, span: tuple[int, int], other: int) -> bool:
+    """Say whether a piece of code is one or several whole constructs, in the same block as the one that begins at another place."""
+    start, end = span
+    node = root_of(text, language)
+    while True:
+        held = {each: _child_at(node, each) for each in (start, end - 1, other)}
+        if None in held.values():
+            return False
+        inner = held[start]
+        if inner is None or not all(each is not None and each.range() == inner.range() for each in held.values()):
+            break
+        node = inner
+    first, last, neighbour = (held[each] for each in (start, end - 1, other))
+    if first is None or last is None or neighbour is None:
+        return False
+    rest = text[end : last.range().end.index].strip()
+    return first.range().start.index == start and rest in {"", ";"} and neighbour.range().start.index <= other
+
+
+def _child_at(node: SgNode, place: int) -> SgNode | None:
+    return next((each for each in node.children() if each.range().start.index <= place < each.range().end.index), None)
+
+
 def search(root: SgNode, rule: dict[str, object]) -> list[SgNode]:
     """Return what a rule matches, in order. Raises PatchConflictError for a rule that ast-grep cannot read."""
     try:
@@ -253,7 +276,40 @@ def span_of(node: SgNode) -> tuple[int, int]:
         end = start + len(node.get_root().root().text()[start : node.range().end.index].rstrip())
     if node.kind().startswith("preproc_") or node.kind().endswith("comment"):  # they hold the end of their line
         end = start + len(node.text().rstrip("\r\n \t"))
-    return start, end
+    if node.kind() in _DIRECTIVES:
+        end = start + len(masking.without_last_comment(node.text()))
+    if node.kind() == "preproc_include" and (path := node.field("path")) is not None:
+        end = path.range().end.index  # an include takes in the comment behind it, and its line end
+    behind = comments_behind(node)
+    return start, end if not behind else len(node.get_root().root().text()[: behind[0].range().start.index].rstrip())
+
+
+_DIRECTIVES = frozenset({"preproc_def", "preproc_function_def", "preproc_call"})
+"""Lines of a preprocessor whose nodes take in a comment behind them."""
+_ENDING_IN_BLOCKS = frozenset(
+    {
+        *("function_definition", "class_definition", "decorated_definition", "block"),
+        *("if_statement", "elif_clause", "else_clause", "for_statement", "while_statement", "with_statement"),
+        *("try_statement", "except_clause", "except_group_clause", "finally_clause", "match_statement", "case_clause"),
+    }
+)
+"""Nodes of Python that may end with a block on the line of its colon."""
+
+
+def comments_behind(node: SgNode) -> list[SgNode]:
+    """Return the comments behind a construct of Python whose body stands on the line of its colon: the grammar takes them for a part of that."""
+    current: SgNode | None = node
+    while current is not None and current.kind() in _ENDING_IN_BLOCKS:
+        children = current.children()
+        if current.kind() == "block":
+            colon = current.prev()
+            if colon is None or colon.range().end.line != current.range().start.line:
+                return []
+            code = next((place for place in range(len(children), 0, -1) if children[place - 1].kind() != "comment"), 0)
+            if code < len(children):
+                return children[code:] if code else []
+        current = children[-1] if children else None
+    return []
 
 
 def _named(root: SgNode, kinds: Mapping[str, str], name: str) -> Iterator[SgNode]:
@@ -313,10 +369,12 @@ def _captures(node: SgNode, pattern: str, text: str) -> dict[str, str]:
     for many, one in re.findall(r"\$\$\$([A-Z_][A-Z0-9_]*)|\$([A-Z_][A-Z0-9_]*)", pattern):
         if many:
             matched = node.get_multiple_matches(many)
-            # From the first to the last, with all that stands between: commas are nodes of their own in some grammars only.
-            captures[many] = text[matched[0].range().start.index : matched[-1].range().end.index] if matched else ""
+            # From the first to the last, with all that stands between: commas are nodes of their own in some grammars only. What is
+            # behind the match, as a comment may be, is no part of it.
+            end = min(matched[-1].range().end.index, span_of(node)[1]) if matched else 0
+            captures[many] = text[matched[0].range().start.index : end] if matched else ""
         elif found := node.get_match(one):
-            captures[one] = text[found.range().start.index : found.range().end.index]
+            captures[one] = text[found.range().start.index : min(found.range().end.index, span_of(node)[1])]
     return captures
 
 
@@ -373,9 +431,12 @@ def _arguments(node: SgNode, grammar: Grammar) -> Parts | None:
         return None
     if call.kind() == "command":
         name = call.field("name")
-        if name is None:
+        if name is None or _has_words_behind(call):
             return None
-        words = [child for child in call.children() if child.range().start.index >= name.range().end.index]
+        behind = [child for child in call.children() if child.range().start.index >= name.range().end.index]
+        words = [child for child in behind if not child.kind().endswith("_redirect")]
+        if words != behind[: len(words)]:
+            return None  # a redirection stands between them
         spans = tuple((word.range().start.index, word.range().end.index) for word in words)
         return Parts(spans=spans, start=name.range().end.index, end=call.range().end.index, layout=Layout.LINE)
     holder = call.field(grammar.arguments)
@@ -383,6 +444,18 @@ def _arguments(node: SgNode, grammar: Grammar) -> Parts | None:
         holder = next((child for child in call.children() if child.kind() == "token_tree"), None)
     # An iterator as the only argument of a call in Python has no list around it.
     return None if holder is None or holder.kind() not in grammar.lists else _parts(holder, grammar)
+
+
+def _has_words_behind(command: SgNode) -> bool:
+    """Say whether arguments stand behind a redirection, where the grammar takes them for a part of that."""
+    statement = command.parent()
+    redirects = statement.children() if statement is not None and statement.kind() == "redirected_statement" else []
+    for redirect in [each for each in (*redirects, *command.children()) if each.kind().endswith("_redirect")]:
+        words = [each for each in redirect.children() if each.is_named() and not each.kind().startswith(("heredoc", "file_descriptor"))]
+        own = 0 if redirect.kind() == "heredoc_redirect" else 1
+        if any(each.kind() == "ERROR" for each in words) or sum(not each.kind().endswith("_redirect") for each in words) > own:
+            return True
+    return False
 
 
 def _inside(node: SgNode | None, kinds: Container[str]) -> SgNode | None:
@@ -685,6 +758,9 @@ class _Tree:
         self.kind = node.kind()
         place = node.range()
         self.start, self.end = place.start.index, place.end.index
+        behind = comments_behind(node) if language == "python" else []
+        if behind:
+            self.end = behind[0].range().start.index
         while self.end > self.start and text[self.end - 1] in "\r\n\t ":
             self.end -= 1
         self.role = self._role()
@@ -705,14 +781,23 @@ class _Tree:
 
     def children(self) -> list[guard.Tree]:
         if self._inner is None:
-            self._inner = [_Tree(node, self._text, self._language) for node in self._node.children()]
+            nodes = [each for node in self._node.children() for each in self._with_comments(node)]
+            self._inner = [_Tree(node, self._text, self._language) for node in nodes if node.range().start.index <= self.end]
         return self._inner
+
+    def _with_comments(self, node: SgNode) -> list[SgNode]:
+        """Return a node with the comments behind it that the grammar takes for a part of it."""
+        return [node, *comments_behind(node)] if self._language == "python" else [node]
 
 
 def prove(step: Step) -> None:
     """Raise UnprovenError unless only what was meant has changed (see `guard`)."""
     before, after = (_Tree(root_of(text, step.language), text, step.language) for text in (step.before, step.after))
     guard.prove(before, after, step, inner_lines)
+    if step.language == "python":
+        from forkhouse.patches.languages import docstrings  # noqa: PLC0415  # it reads with what stands here
+
+        docstrings.prove(step)
     if step.language in {"c", "cpp"}:
         _prove_directives(step)
 

@@ -160,7 +160,9 @@ def _arguments(source: _Source, command: TreeNode) -> Parts | None:
             if depth == 0:
                 spans.append((opened, end))
         elif child.type == "argument" and depth == 0:
-            spans.append((start, end))
+            # CMake takes `-DX="y"` for one argument, the quotes included.
+            goes_on = bool(spans) and spans[-1][1] == start and source.text[spans[-1][0]] not in '"[('
+            spans[-1:] = [(spans[-1][0], end)] if goes_on else [*spans[-1:], (start, end)]
     return Parts(spans=tuple(spans), start=source.span(brackets[0])[1], end=source.span(brackets[1])[0], layout=Layout.WORDS)
 
 

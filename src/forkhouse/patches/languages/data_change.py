@@ -475,6 +475,24 @@ def items_held(text: str, selector: Selector, said: str, language: str) -> list[
     return held
 
 
+def items_said(text: str, selector: Selector, language: str) -> list[str]:
+    """Return the items of the lists that a selector matches: texts as they are read, all else as it is written. Raises PatchConflictError."""
+    data = read(text, language)
+    entries = [entry for _, _, _, holder in _holder_places(data, selector) for entry in holder.entries if entry.key is None]
+    texts = [entry.value.read for entry in entries]
+    return [
+        str(seen_there[1]) if isinstance(seen_there, tuple) and seen_there[0] == "text" else data.text[entry.start : entry.end]
+        for entry, seen_there in zip(entries, texts, strict=True)
+    ]
+
+
+def hides_items(text: str, selector: Selector, language: str) -> bool:
+    """Say whether what a selector matches is no list, or may hold more than is written there: an alias. Raises PatchConflictError."""
+    holders = [holder for _, _, _, holder in _holder_places(read(text, language), selector)]
+    lists = all(holder.kind in {Kind.SEQUENCE, Kind.MAPPING} for holder in holders)
+    return not lists or any(entry.value.kind is Kind.ALIAS for holder in holders for entry in holder.entries)
+
+
 def is_seen(value: Value, wanted: Written, language: str) -> bool:
     """Say whether a reader sees in a file's value what an edit gives."""
     return normal(seen(value, ordered=True), language) == normal(value_seen(wanted, language), language)

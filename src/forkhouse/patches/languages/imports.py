@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from forkhouse.errors import PatchConflictError
 from forkhouse.patches.languages import Parts, indentation, line_end, newline_at
 from forkhouse.patches.languages.astgrep import above, node_of, root_of, search, span_of
+from forkhouse.patches.languages.docstrings import is_text
 
 if TYPE_CHECKING:
     from ast_grep_py import SgNode
@@ -127,10 +128,7 @@ def _check(language: str, *, include: bool) -> None:
 
 
 def _span(node: SgNode, text: str) -> tuple[int, int]:
-    path = node.field("path")
     start, end = span_of(node)
-    if path is not None:
-        end = path.range().end.index  # an include swallows its comment and its line end
     return start, start + len(text[start:end].rstrip())
 
 
@@ -202,7 +200,7 @@ def _is_preamble(node: SgNode, language: str) -> bool:
     """Say whether imports go behind a node: a comment on the file, its docstring, its include guard."""
     kind = node.kind()
     if language == "python":
-        return kind == "comment" or (kind == "expression_statement" and [child.kind() for child in node.children()] == ["string"])
+        return kind == "comment" or is_text(node)
     if language == "rust":
         outer = node.text().startswith(("///", "/**"))
         return kind == "inner_attribute_item" or (kind.endswith("comment") and not outer)

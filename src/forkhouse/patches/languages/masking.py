@@ -53,6 +53,15 @@ def _outside(text: str) -> str:
     return _SKIPPED.sub(lambda match: blanked(match[0]), text)
 
 
+def without_last_comment(line: str) -> str:
+    """Return a line of the preprocessor without the comments and the blanks that it ends with."""
+    end = len(line.rstrip())
+    for match in reversed(list(_SKIPPED.finditer(line))):
+        if match[0].startswith("/") and not line[match.end() : end].strip():
+            end = len(line[: match.start()].rstrip())
+    return line[:end]
+
+
 def masked(text: str) -> str:
     """Blank out what no grammar of C or C++ knows: CUDA's words and launches; and end definitions of nothing before their blanks."""
     text = _EMPTY_DEFINE.sub(lambda match: f"{match[1]}{match[3]}{match[2]}", text)

@@ -12,13 +12,14 @@ from packaging.requirements import Requirement
 from forkhouse.errors import PatchConflictError
 from forkhouse.patches.edits import RequirementOperation
 from forkhouse.patches.languages import UnprovenError, metadata, pyproject, requirementsfile
+from forkhouse.patches.languages.piplines import entries
 from forkhouse.patches.languages.text import find
 
 if TYPE_CHECKING:
     from forkhouse.patches.edits import RequirementChange
     from forkhouse.patches.languages import Matched, Step
 
-__all__ = ["Form", "change_requirement", "faults", "find", "form_of", "inner_lines", "is_pyproject", "is_required", "prove"]
+__all__ = ["Form", "change_requirement", "faults", "find", "form_of", "inner_lines", "is_pyproject", "is_required", "prove", "refers"]
 
 _TABLE = re.compile(r"^[ \t]*\[", re.MULTILINE)
 _KEY = re.compile(r"^[ \t]*[\w\"'.-][^=#\n]*=[ \t]*[\"'\[{]", re.MULTILINE)
@@ -106,6 +107,17 @@ def is_required(text: str, change: RequirementChange) -> bool:
             return pyproject.is_declared(text, name, change)
         case Form.LINES:
             return not change.extra and change.group is None and requirementsfile.is_declared(text, name)
+
+
+def refers(text: str) -> bool:
+    """Say whether a file leaves it to others, or to the build of a project, to say what is required as well."""
+    match form_of(text):
+        case Form.LINES:
+            return any(entry.include is not None for entry in entries(text)) or "file:" in text  # as `setup.cfg` says it
+        case Form.METADATA:
+            return any(field.name == "dynamic" for field in metadata.fields(text))
+        case Form.PROJECT:
+            return re.search(r"(?m)^[ \t]*dynamic[ \t]*=", text) is not None
 
 
 def inner_lines(text: str, language: str) -> set[int]:  # noqa: ARG001  # the protocol's signature

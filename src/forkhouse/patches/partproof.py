@@ -1,0 +1,83 @@
+"""The proof that an operation on one argument or item changed just that one: a reader of the language counts the parts as the edit does."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from forkhouse.patches.changes import find, is_part
+from forkhouse.patches.edits import CodeOperation
+from forkhouse.patches.guard import SHOWN, Shift, shift_of
+from forkhouse.patches.languages import UnprovenError, backend, newline_at
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from forkhouse.patches.edits import PartChange, Selector
+    from forkhouse.patches.languages import Node, Parts, Span, Step
+
+
+def prove(step: Step) -> None:
+    """Raise UnprovenError where what a change of one part brings is not read as one part, or another part is not there as it was."""
+    operation = step.operation
+    change = operation.argument or operation.item if isinstance(operation, CodeOperation) else None
+    if change is None or not isinstance(operation, CodeOperation):
+        return
+    of_call = operation.argument is not None
+    shift = shift_of(step)
+    after = _holders(step, change.of)
+    for node in find(step.before, change.of, step.language):
+        start = shift.start(node.start)
+        there = [_parts(each, of_call=of_call) for each in after if each.start == start]
+        before = _parts(node, of_call=of_call)
+        if before is not None and any(parts is not None and _fits(before, parts, change, shift, step) for parts in there):
+            continue
+        what, said = ("argument" if of_call else "item"), " ".join((change.come or change.gone or "").split())[:SHOWN]
+        reason = (
+            f"'{said}' would not be read as one {what}" if change.come is not None else f"without '{said}' there would be other {what}s"
+        )
+        message = f"{reason} of {change.of.said()}. Quote or bracket it, or write an operation for each {what}"
+        raise UnprovenError(message, text=step.before, position=node.start)
+
+
+def _parts(node: Node, *, of_call: bool) -> Parts | None:
+    return node.arguments if of_call else node.items
+
+
+def _holders(step: Step, selector: Selector) -> list[Node]:
+    """Return what may hold the parts afterwards, when a call may no longer have the argument that it was known by."""
+    if selector.pattern is None and selector.rule is None:
+        return backend(step.language).find(step.after, selector.model_copy(update={"argument": None, "within": None}), step.language)
+    from forkhouse.patches.languages.astgrep import node_of, root_of, search  # noqa: PLC0415  # start-up time
+
+    rule: dict[str, object] = {"pattern": selector.pattern} if selector.pattern is not None else dict(selector.rule or {})
+    kinds = {node.kind() for node in search(root_of(step.before, step.language), rule)}
+    found = search(root_of(step.after, step.language), {"any": [{"kind": kind} for kind in sorted(kinds)]})
+    return [node_of(node, step.language, step.after) for node in found]
+
+
+def _fits(before: Parts, after: Parts, change: PartChange, shift: Shift, step: Step) -> bool:
+    """Say whether the parts afterwards are those before, but for the one that the change names."""
+    come = None if change.come is None else change.come.replace("\n", newline_at(step.before, before.start))
+    if come is not None and ((step.language == "cmake" and _is_list(come)) or (step.language == "bash" and come.startswith("("))):
+        return False  # the grammar takes these for one, and the language does not
+    wanted = [_wanted(span, change, shift, step.before) for span in before.spans]
+    expected: Sequence[Span | None] = [each for each in wanted if each != _GONE] + ([None] if change.add is not None else [])
+    return len(expected) == len(after.spans) and all(
+        (step.after[slice(*span)] == come if place is None else span == place) for place, span in zip(expected, after.spans, strict=True)
+    )
+
+
+_GONE = (-1, -1)
+
+
+def _wanted(span: Span, change: PartChange, shift: Shift, text: str) -> Span | None:
+    """Return where a part has to be afterwards: None where another one takes its place."""
+    if change.gone is None or not is_part(text[slice(*span)], change.gone):
+        return shift.start(span[0]), shift.end(span[1])
+    return None if change.with_ is not None else _GONE
+
+
+def _is_list(argument: str) -> bool:
+    """Say whether CMake makes several arguments of one: it parts what is not in quotes at semicolons."""
+    return not argument.startswith(('"', "[")) and re.search(r"(?<!\\);", argument) is not None
