@@ -9,6 +9,7 @@ from forkhouse.errors import PatchConflictError
 from forkhouse.patches import parts as layout
 from forkhouse.patches.edits import CodeOperation, CountRange, LineChange, PartChange, Place, Selector, allows
 from forkhouse.patches.languages import backend, indentation, is_blank, line_end, line_start, newline_at, next_line
+from forkhouse.patches.templates import filled, indented_lines, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,6 +71,8 @@ def changes(text: str, operation: CodeOperation, language: str) -> list[list[Spl
     match operation:
         case CodeOperation(replace=Selector() as selector) | CodeOperation(wrap=Selector() as selector):
             nodes = find(text, selector, language)
+            if operation.wrap is not None:
+                nodes = [wrapped(node, operation.with_ or "", selector, text) for node in nodes]
             new = [filled(operation.with_ or "", node, selector, text, language) for node in nodes]
             return [[(node.start, node.end, _ended_once(each, text, node.end, language))] for node, each in zip(nodes, new, strict=True)]
         case CodeOperation(remove=Selector() as selector):
@@ -97,69 +100,6 @@ def changes(text: str, operation: CodeOperation, language: str) -> list[list[Spl
 def _ended_once(new: str, text: str, end: int, language: str) -> str:
     """Return what comes in the place of a class or a declarator of C without its semicolon, where that one is there already."""
     return new.removesuffix(";") if language in {"c", "cpp"} and text[end : end + 1] == ";" else new
-
-
-def indented_lines(code: str, spaces: str, language: str) -> str:
-    """Indent all lines of code but the first, and but those that begin inside a literal, whose white space is a part of it."""
-    if "\n" not in code:
-        return code
-    inner = backend(language).inner_lines(code, language)
-    lines = code.split("\n")
-    return "\n".join(line if number == 0 or number in inner or not line.strip() else f"{spaces}{line}" for number, line in enumerate(lines))
-
-
-def filled(template: str, node: Node, selector: Selector, text: str, language: str) -> str:
-    """Fill a template for one match: the indentation of the matched line, then $MATCH and the metavariables of the pattern.
-
-    For an anchor only $MATCH of a `wrap` means anything; the rest of its template is taken as it is.
-    """
-    matched = text[node.start : node.end]
-    newline = newline_at(text, node.start)
-    if selector.anchor is not None:
-        return template.replace("\n", newline).replace("$MATCH", matched)
-    indented = indented_lines(template.removesuffix("\n"), indentation(text, node.start) or "", language).replace("\n", newline)
-
-    def captured(variable: re.Match[str]) -> str:
-        name = variable[1]
-        if name in node.loose and not _stands_free(indented, *variable.span()):
-            said = " ".join((matched if name == "MATCH" else node.captures[name]).split())
-            message = f"${name} stands for '{said}', of which an operator beside it would take a part. Put brackets around ${name}."
-            raise PatchConflictError(message)
-        if (
-            language == "bash"
-            and name in node.captures
-            and re.search(r"[\"']", node.captures[name])
-            and _in_quotes(indented, variable.start())
-        ):
-            message = (
-                f"${name} stands in quotes, and what it stands for, {node.captures[name]}, has quotes of its own. Take one of them out."
-            )
-            raise PatchConflictError(message)
-        if name == "MATCH":
-            return matched
-        # In shell, Meson and CMake a name after a dollar sign may be just that; a pattern is what gives it a meaning.
-        if selector.pattern is None and selector.rule is None:
-            return variable[0]
-        if name not in node.captures:
-            message = f"The replacement uses ${name}, which the pattern does not capture. Name it in the pattern."
-            raise PatchConflictError(message)
-        return node.captures[name]
-
-    # Captured code keeps the indentation that it has.
-    return re.sub(r"\${1,3}([A-Z_][A-Z0-9_]*)\b", captured, indented)
-
-
-def _in_quotes(template: str, place: int) -> bool:
-    """Say whether a place in a line of shell stands in quotes."""
-    line = template[line_start(template, place) : place]
-    return line.count('"') % 2 == 1 or line.count("'") % 2 == 1
-
-
-def _stands_free(template: str, start: int, end: int) -> bool:
-    """Say whether nothing in a template can bind to a part of what stands at a place: brackets, separators or lines are around it."""
-    before, behind = template[:start].rstrip(" \t"), template[end:].lstrip(" \t")
-    opened = not before or before[-1] in "([{,;:\n" or re.search(r"(?<![=<>!+\-*/%&|^])=$|\breturn$", before) is not None
-    return opened and (not behind or behind[0] in ")]},;:\n\r")
 
 
 def _removal(text: str, node: Node, selector: Selector, language: str) -> list[Splice]:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
-from forkhouse.patches.changes import changes, filled, find, is_part, scope_of, spliced
+from forkhouse.patches.changes import changes, find, is_part, scope_of, spliced
 from forkhouse.patches.edits import (
     CodeOperation,
     EntryPointsOperation,
@@ -23,12 +23,13 @@ from forkhouse.patches.languages.data import LANGUAGES, look, read
 from forkhouse.patches.languages.data_change import is_seen, items_held
 from forkhouse.patches.languages.entrypoints import remove_group
 from forkhouse.patches.languages.requirements import change_requirement, is_required
+from forkhouse.patches.templates import filled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from forkhouse.patches.edits import FileEdit, Operation
-    from forkhouse.patches.languages import Node
+    from forkhouse.patches.languages import Node, Span
     from forkhouse.patches.languages.imports import Line
 
 MEANINGFUL = 8
@@ -225,7 +226,17 @@ def _is_wrapped(text: str, template: str, selector: Selector, language: str) -> 
     head, _, tail = template.removesuffix("\n").partition("$MATCH")
     if not nodes or not (head.strip() or tail.strip()):
         return False
-    return all(text[: node.start].endswith(head) and text[node.end :].startswith(tail) for node in nodes)
+    return all(any(_lies_in(text, span, head, tail) for span in ((node.start, node.end), node.whole)) for node in nodes)
+
+
+def _lies_in(text: str, span: Span, head: str, tail: str) -> bool:
+    """Say whether a piece of a text stands between two others, white space and a semicolon aside."""
+    before, behind = "".join(head.split()), "".join(tail.split()).removeprefix(";")
+    # White space of any length may stand between, but not without end.
+    width = 8 * (len(head) + len(tail)) + 1024
+    start, end = span
+    left, right = text[max(0, start - width) : start], text[end : end + width]
+    return "".join(left.split()).endswith(before) and "".join(right.split()).removeprefix(";").startswith(behind)
 
 
 def _import_is_done(text: str, change: LineChange, language: str, *, include: bool) -> bool:

@@ -138,6 +138,8 @@ def prove(before: Tree, after: Tree, step: Step, inner_lines: Callable[[str, str
     proof.same(before, after)
     if any("\n" in new for _, _, new in shift.splices):
         proof.literals(inner_lines(step.after, step.language))
+    if isinstance(step.operation, CodeOperation) and step.operation.wrap is not None and not proof.by_anchor():
+        proof.wraps(before)
 
 
 def _templates(operation: Operation) -> list[str]:
@@ -210,13 +212,22 @@ class _Proof:
                         raise UnprovenError(what, text=self.step.after, position=place + 1)
                 place = self.step.after.find("\n", place + 1, last)
 
+    def wraps(self, before: Tree) -> None:
+        """Hold what is wrapped to its own words, one by one: only the white space between them may be other white space."""
+        for (start, stop, _), (first, last) in zip(self.shift.splices, self.new, strict=True):
+            old = list(_words(before, self.step.before, start, stop))
+            now = list(_words(self.root, self.step.after, first, last))
+            if old and not any(now[place : place + len(old)] == old for place in range(len(now) - len(old) + 1)):
+                what = f"'{' '.join(self.step.before[start:stop].split())[:SHOWN]}' would not be in what is put around it as it is now"
+                raise UnprovenError(what, text=self.step.before, position=start)
+
     def _touched(self, node: Tree, now: Sequence[Tree], known: dict[tuple[int, int], tuple[Tree, Tree]]) -> None:
         """Find the node again that a splice changed a part of."""
         if not self.shift.leaves(self.step.before, node.start, node.end):
             return  # it is gone, and what came for it is new
         if node.kind == "preproc_include" and self._only_comment_left(node):
             return  # C's grammar takes the comment behind an include for a part of it
-        if node.role is Role.COMMENT and not self._by_anchor():
+        if node.role is Role.COMMENT and not self.by_anchor():
             what = f"the comment '{self._said(node)}' would be changed"
             raise UnprovenError(what, text=self.step.before, position=node.start)
         first, last = self.shift.end(node.start), self.shift.start(node.end)
@@ -422,7 +433,7 @@ class _Proof:
             )
             raise UnprovenError(what, text=self.step.before, position=node.start)
 
-    def _by_anchor(self) -> bool:
+    def by_anchor(self) -> bool:
         """Say whether the operation names a text, wherever that stands."""
         operation = self.step.operation
         if not isinstance(operation, CodeOperation):
@@ -487,6 +498,17 @@ class _Proof:
     def _said(self, node: Tree, *, now: bool = False) -> str:
         text = " ".join((self.step.after if now else self.step.before)[node.start : node.end].split())
         return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+def _words(node: Tree, text: str, start: int, stop: int) -> Iterator[str]:
+    """Yield the words of code in a piece of a text, as the tree divides it."""
+    if node.end <= start or node.start >= stop or node.role is Role.COMMENT:
+        return
+    inner = node.children()
+    for each in inner:
+        yield from _words(each, text, start, stop)
+    if not inner and start <= node.start and node.end <= stop and node.start < node.end:
+        yield text[node.start : node.end]
 
 
 def _name(node: Tree) -> str:

@@ -66,8 +66,8 @@ class Node:
 
     start: int
     end: int
-    captures: Mapping[str, str] = field(default_factory=dict)
-    """Text of the pattern's metavariables."""
+    captures: Mapping[str, Span] = field(default_factory=dict)
+    """Where the code stands that the pattern's metavariables stand for."""
     loose: frozenset[str] = frozenset()
     """Those of them that need brackets beside an operator; MATCH is the match itself."""
     arguments: Parts | None = None

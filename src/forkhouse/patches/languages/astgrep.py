@@ -175,9 +175,9 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
             message = "CUDA's own words and launches are blanks to the grammar. Take them out of the pattern, or use an `anchor`."
             raise PatchConflictError(message)
         found = search(root, {"pattern": selector.pattern})
-        return [_node(node, language, _captures(node, selector.pattern, text), text) for node in found]
+        return [_node(node, language, _captures(node, selector.pattern), text) for node in found]
     rule = dict(selector.rule or {})
-    return [_node(node, language, _captures(node, str(rule), text), text) for node in search(root, rule)]
+    return [_node(node, language, _captures(node, str(rule)), text) for node in search(root, rule)]
 
 
 _BUILT_IN = frozenset({"unset_command", "declaration_command", "test_command"})
@@ -308,15 +308,15 @@ def _without_types(said: str) -> str:
     return said
 
 
-def _captures(node: SgNode, pattern: str, text: str) -> dict[str, str]:
+def _captures(node: SgNode, pattern: str) -> dict[str, tuple[int, int]]:
     captures = {}
     for many, one in re.findall(r"\$\$\$([A-Z_][A-Z0-9_]*)|\$([A-Z_][A-Z0-9_]*)", pattern):
         if many:
             matched = node.get_multiple_matches(many)
             # From the first to the last, with all that stands between: commas are nodes of their own in some grammars only.
-            captures[many] = text[matched[0].range().start.index : matched[-1].range().end.index] if matched else ""
+            captures[many] = (matched[0].range().start.index, matched[-1].range().end.index) if matched else (0, 0)
         elif found := node.get_match(one):
-            captures[one] = text[found.range().start.index : found.range().end.index]
+            captures[one] = (found.range().start.index, found.range().end.index)
     return captures
 
 
@@ -325,7 +325,7 @@ def node_of(node: SgNode, language: str, text: str) -> Node:
     return _node(node, language, {}, text)
 
 
-def _node(node: SgNode, language: str, captures: Mapping[str, str], text: str) -> Node:
+def _node(node: SgNode, language: str, captures: Mapping[str, tuple[int, int]], text: str) -> Node:
     grammar = GRAMMARS[language]
     start, end = span_of(node)
     if node.kind() in _DECLARATIONS:
@@ -356,7 +356,7 @@ def _node(node: SgNode, language: str, captures: Mapping[str, str], text: str) -
     )
 
 
-def _loose(node: SgNode, captures: Mapping[str, str]) -> frozenset[str]:
+def _loose(node: SgNode, captures: Iterable[str]) -> frozenset[str]:
     """Return the metavariables whose code binds less than an operator beside it may."""
     found = {name: node.get_match(name) for name in captures}
     loose = {name for name, each in found.items() if each is not None and guard.needs_brackets(each.kind())}
