@@ -14,7 +14,7 @@ from forkhouse.patches.templates import filled, indented_lines, wrapped
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from forkhouse.patches.languages import Node, Splice
+    from forkhouse.patches.languages import Node, Parts, Splice
 
 
 class MatchError(PatchConflictError):
@@ -173,10 +173,10 @@ def _of_parts(text: str, change: PartChange, language: str, *, of_call: bool) ->
         parts = node.arguments if of_call else node.items
         if parts is None:
             what = "arguments" if of_call else "items"
-            message = f"{change.of.said()} has no {what} that can be told apart here."
+            message = f"{change.of.said()} has no {what} that can be told apart here. Replace the whole of it."
             raise MatchError(message, anchor=change.of.said())
         if change.add is not None:
-            found.append(layout.added(text, parts, change.add, language))
+            found.append(_part_added(text, parts, change.add, language) if of_call else layout.added(text, parts, change.add, language))
             continue
         for position, (start, end) in enumerate(parts.spans):
             if not is_part(text[start:end], change.gone or ""):
@@ -186,6 +186,35 @@ def _of_parts(text: str, change: PartChange, language: str, *, of_call: bool) ->
             else:
                 found.append(layout.removed(text, parts, position, language))
     return found
+
+
+_WITH_KEYWORD = {"python": re.compile(r"[^\W\d]\w*\s*=(?!=)|\*\*"), "meson": re.compile(r"[^\W\d]\w*\s*:")}
+"""What an argument begins with that has a keyword, or may have many; none without one may stand behind it."""
+
+
+def _part_added(text: str, parts: Parts, new: str, language: str) -> list[Splice]:
+    """Put an argument last; one without a keyword behind the others of its kind. Raises PatchConflictError where that is no place."""
+    keyword = _WITH_KEYWORD.get(language)
+    if keyword is None:
+        return layout.added(text, parts, new, language)
+    said = [text[start:end] for start, end in parts.spans]
+    first = next((place for place, each in enumerate(said) if keyword.match(each)), len(said))
+    own = keyword.match(new)
+    name = "" if own is None or own[0] == "**" else new[: own.end()]
+    there = next((each for each in said if name and is_part(each, "".join(name.split()))), None)
+    if there is not None and there != new:
+        message = f"The call has {' '.join(there.split())} already. Use `replace: {''.join(name.split())}` with the whole of it."
+        raise PatchConflictError(message)
+    if own is not None or first == len(said):
+        return layout.added(text, parts, new, language)
+    late = next((each for each in said[first:] if each.startswith("*") and not each.startswith("**")), None)
+    if late is not None:
+        message = (
+            f"{new} would have to stand before {said[first]}, and so before {late}, whose values would be other arguments then. "
+            "Replace the whole call."
+        )
+        raise PatchConflictError(message)
+    return layout.placed(text, parts, first, new, language)
 
 
 _KEYWORD = re.compile(r"([^\s=:]+)[ \t]*+[=:](?![=:])")

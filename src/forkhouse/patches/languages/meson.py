@@ -285,17 +285,18 @@ def _misshapen(text: str) -> int:
 def _late(tokens: Sequence[_Token], opening: int) -> int:
     """Return how many arguments stand behind a keyword and have none."""
     depth, keyword, colon, count = 0, False, False, 0
-    begun = False
+    begun = asks = False
     for token in tokens[opening + 1 :]:
         if depth == 0 and (token.kind == "comma" or token.kind in _CLOSING):
             count += begun and keyword and not colon
-            keyword, colon, begun = keyword or colon, False, False
+            keyword, colon, begun, asks = keyword or colon, False, False, False
             if token.kind in _CLOSING:
                 break
             continue
         depth += (token.kind in _OPENING) - (token.kind in _CLOSING)
         begun = begun or token.kind != "eol"
-        colon = colon or (depth == 0 and token.kind == "colon")
+        asks = asks or (depth == 0 and token.kind == "questionmark")
+        colon = colon or (depth == 0 and token.kind == "colon" and not asks)
     return count
 
 
