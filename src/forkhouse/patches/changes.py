@@ -136,12 +136,23 @@ def _refuse_conditions(node: Node, selector: Selector, language: str) -> None:
         raise PatchConflictError(message)
 
 
+def _refuse_lines(new: str, node: Node, selector: Selector, *, alone: bool) -> None:
+    """Raise PatchConflictError for several lines that are to stand on the line of a statement, beside others."""
+    if "\n" in new and node.gone is not None and selector.anchor is None and not alone:
+        message = (
+            f"{selector.said()} shares its line with other code. Write what is inserted on one line, its statements parted by `;`, "
+            "or replace the whole of it."
+        )
+        raise PatchConflictError(message)
+
+
 def _before(template: str, node: Node, selector: Selector, text: str, language: str) -> Splice:
     """Insert before a match: on its own line when the match is the first thing on one, and above what stands over it and belongs to it."""
     start, _ = node.whole
     spaces = indentation(text, start) if selector.anchor is None else None
     new = filled(template, node, selector, text, language)
     _refuse_conditions(node, selector, language)
+    _refuse_lines(new, node, selector, alone=spaces is not None)
     if node.gone is not None and selector.anchor is None and "\n" not in new and (spaces is None or node.gone[1] > node.whole[1]):
         return start, start, f"{new}; "  # it shares its line with other statements
     if spaces is not None and node.head is not None:
@@ -159,6 +170,7 @@ def _after(template: str, node: Node, selector: Selector, text: str, language: s
     spaces = indentation(text, start) if selector.anchor is None else None
     new = filled(template, node, selector, text, language)
     _refuse_conditions(node, selector, language)
+    _refuse_lines(new, node, selector, alone=is_blank(text[end : line_end(text, end)], language))
     if node.gone is not None and selector.anchor is None and "\n" not in new and "&" not in text[end : node.gone[1]]:
         return end, end, f"; {new}"  # it shares its line with other statements
     stop = line_end(text, end)

@@ -207,17 +207,22 @@ def _is_inserted(text: str, place: Place, language: str) -> bool:
 
 
 def _stands(text: str, node: Node, new: str, *, before: bool) -> bool:
-    wanted = "".join(new.split())
+    # A semicolon between statements of one line belongs to neither.
+    wanted = "".join(new.split()).rstrip(";")
     start, end = node.whole
     # White space of any length may stand between, but not without end: this keeps it linear in the size of what is looked for.
     window = 8 * len(new) + 1024
     if before:
         # What was put before a function may have become a part of it: a decorator.
         own = "".join(text[start : min(node.start, start + window)].split())
-        if node.head is not None and "".join(text[max(0, node.head - window) : node.head].split()).endswith(wanted):
+        if node.head is not None and _squeezed(text, max(0, node.head - window), node.head).endswith(wanted):
             return True
-        return own.startswith(wanted) or "".join(text[max(0, start - window) : start].split()).endswith(wanted)
-    return "".join(text[end : end + window].split()).startswith(wanted)
+        return own.startswith(wanted) or _squeezed(text, max(0, start - window), start).endswith(wanted)
+    return "".join(text[end : end + window].split()).lstrip(";").startswith(wanted)
+
+
+def _squeezed(text: str, start: int, end: int) -> str:
+    return "".join(text[start:end].split()).rstrip(";")
 
 
 def _is_wrapped(text: str, template: str, selector: Selector, language: str) -> bool:

@@ -31,6 +31,10 @@ SHOWN = 40
 _BRANCH = re.compile(r"else|elif|except|finally|case_(?:item|statement)|preproc_el")
 """Kinds of nodes that divide what stands around them."""
 
+_ARM = re.compile(r"case_(?:item|statement)$")
+_LEAVES = re.compile(r"(?:break|return|continue|goto|throw|co_return)_statement")
+"""Statements of C behind which the next arm of a `switch` is not reached."""
+
 
 _OPERATOR = re.compile(
     r"binary|unary|comparison|boolean|not_operator|conditional|ternary|cast|attribute$|field_expression|subscript|await|power"
@@ -172,7 +176,7 @@ class _Proof:
                 self._touched(node, now, known)
             else:
                 self._kept(node, old, after, there, known)
-        for node in now:
+        for place, node in enumerate(now):
             if (
                 (node.start, node.end) not in known
                 and self._is_new(node)
@@ -182,8 +186,10 @@ class _Proof:
                 # Python's own compiler reads the whole file afterwards, and more than the grammar does.
                 what = f"the grammar of {self.step.language} would not read '{self._said(node, now=True)}'"
                 raise UnprovenError(what, text=self.step.after, position=node.start)
-            if (node.start, node.end) not in known and self._is_new(node) and _BRANCH.search(node.kind) and not self._had_branch(old):
-                what = f"'{self._said(node, now=True)}' would make another branch of what stands around it"
+            branch = (node.start, node.end) not in known and self._is_new(node) and _BRANCH.search(node.kind) is not None
+            if branch and not (self._had_branch(old) or self._is_arm(now, place)):
+                fallen = ", and what runs in the one above it would go on there" if _ARM.match(node.kind) else ""
+                what = f"'{self._said(node, now=True)}' would make another branch of what stands around it{fallen}"
                 raise UnprovenError(what, text=self.step.after, position=node.start)
             if (node.start, node.end) not in known and not self._is_new(node) and node.role is not Role.COMMENT:
                 what = f"'{self._said(node, now=True)}' would become something that it is not now"
@@ -298,6 +304,27 @@ class _Proof:
     def _had_branch(self, old: Sequence[Tree]) -> bool:
         """Say whether one of the nodes that are gone was a branch."""
         return any(_BRANCH.search(node.kind) and not self.shift.leaves(self.step.before, node.start, node.end) for node in old)
+
+    def _is_arm(self, now: Sequence[Tree], place: int) -> bool:
+        """Say whether a new branch is an arm of its own that is inserted between the others: none above it would go on in it."""
+        operation = self.step.operation
+        if not (isinstance(operation, CodeOperation) and operation.insert is not None and _ARM.match(now[place].kind)):
+            return False
+        above = next((each for each in reversed(now[:place]) if _ARM.match(each.kind)), None)
+        return above is None or self._is_over(above)
+
+    def _is_over(self, arm: Tree) -> bool:
+        """Say whether what runs in an arm never goes on in the next one."""
+        last = next((each for each in reversed(arm.children()) if each.role is Role.CODE), None)
+        if last is None:
+            return False
+        if arm.kind == "case_item":
+            return self.step.after[last.start : last.end] == ";;"
+        return _LEAVES.match(last.kind) is not None or (last.kind == "compound_statement" and self._is_over_inside(last))
+
+    def _is_over_inside(self, block: Tree) -> bool:
+        inner = [each for each in block.children() if each.role is Role.CODE]
+        return len(inner) > 2 and _LEAVES.match(inner[-2].kind) is not None  # noqa: PLR2004  # two brackets
 
     def _only_comment_left(self, node: Tree) -> bool:
         left = "".join(

@@ -234,7 +234,11 @@ def search(root: SgNode, rule: dict[str, object]) -> list[SgNode]:
     try:
         found = root.find_all(cast("Config", {"rule": rule}))  # ast-grep's own type is a plain dict at run time
     except Exception as error:  # what ast-grep raises for a rule it cannot read has no type of its own
-        message = f"ast-grep refuses the rule {rule}: {str(error).partition('Stack backtrace')[0].strip()}"
+        said = " ".join(str(error).partition("Stack backtrace")[0].split())
+        arm = (
+            " An arm of a `case` is named by a rule: {kind: case_item, has: {field: value, regex: '^NAME$'}}." if ";;" in str(rule) else ""
+        )
+        message = f"ast-grep refuses the rule {rule}: {said.rstrip('.')}.{arm}"
         raise PatchConflictError(message) from error
     return sorted(found, key=lambda node: node.range().start.index)
 
@@ -564,9 +568,13 @@ def _with_separator(target: SgNode, whole: tuple[int, int], language: str, text:
         return start, end + len(text[end:]) - len(text[end:].lstrip(" \t"))
     if previous is not None and previous.kind() == ";" and "\n" not in text[previous.range().start.index : start]:
         return previous.range().start.index, end
-    return None
+    parent = target.parent()
+    beside = indentation(text, start) is None or not is_blank(text[end : line_end(text, end)], language)
+    # An arm or a pair of brackets on one line: what is put beside its only command is parted from it by a semicolon.
+    return (start, end) if language == "bash" and parent is not None and parent.kind() in _ON_ONE_LINE and beside else None
 
 
+_ON_ONE_LINE = frozenset({"case_item", "subshell"})
 _DOCUMENTATION = re.compile(r"//[/!](?![/<])|/\*[*!](?![*/<])")
 
 
