@@ -322,7 +322,7 @@ def test_macros_that_no_grammar_knows_hide_no_declaration(language: str, operati
         ("c", 'insert: {after: {call: f}, text: "#ifdef X\\ng();\\n#endif"}', "int m() { f(); h(); }\n", "share its line with code"),
         ("c", "remove: {function: f}", "int a;\nF_DEVICE\nint f(void) { return 1; }\n", "may belong to it or not"),
         ("bash", "insert: {after: {call: f}, text: g}", "if f; then\n  h\nfi\n", "part of a chain or a condition"),
-        ("cmake", "argument: {of: {call: f}, remove: a}", 'f("a" b)\n', "'f' stands in line 1, but not as what"),
+        ("cmake", "argument: {of: {call: f}, remove: a}", 'f("a" b)\n', 'f stands in line 1, and has no argument a, but "a", b'),
         # What guards the code would guard other code.
         ("rust", "insert: {before: {anchor: fn f}, text: 'fn g() {} '}", "/// Of f.\nfn f() {}\n", "'/// Of f.' belongs to 'fn f"),
         ("rust", 'remove: {anchor: "fn f() {}\\n"}', "#[cfg(a)]\nfn f() {}\nfn g() {}\n", r"'#\[cfg\(a\)\]' belongs to 'fn f"),

@@ -71,6 +71,11 @@ def allows(count: int | CountRange, matches: int) -> bool:
     return count.min <= matches <= count.max if isinstance(count, CountRange) else matches == count
 
 
+def least(count: int | CountRange) -> int:
+    """Return the smallest number of matches that is an expected one."""
+    return count.min if isinstance(count, CountRange) else count
+
+
 class Selector(Document):
     """What to match: exactly one of function, class, call, assignment, key, pattern, rule and anchor."""
 

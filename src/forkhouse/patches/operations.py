@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
+from forkhouse.patches.advice import why_nothing
 from forkhouse.patches.changes import MatchError, changes, spliced
-from forkhouse.patches.edits import CodeOperation, EntryPointsOperation, KeyOperation, RequirementOperation, allows
+from forkhouse.patches.edits import CodeOperation, EntryPointsOperation, KeyOperation, RequirementOperation, allows, least
 from forkhouse.patches.effects import asks_for_nothing, effect_present, is_done, would_repeat
 from forkhouse.patches.languages import Matched, Step, UnprovenError, backend, faults, keyed
 from forkhouse.patches.languages.data import LANGUAGES
@@ -64,7 +65,9 @@ def edited(text: str, edit: FileEdit) -> Edited:
             if matches == 0 and is_done(text, operation, edit.language):
                 advice = "Its effect is there already: drop it from the edit, or let its count begin at 0 if other releases need it."
             elif matches == 0:
-                advice = _standing(text, anchor, edit.language, broken=broken > 0) or advice
+                advice = why_nothing(text, operation, edit.language) or _standing(text, anchor, edit.language, broken=broken > 0) or advice
+            elif matches < least(operation.count):
+                advice = why_nothing(text, operation, edit.language) or advice
             message = f"{where} matched {matches} times, expected {operation.count}: {said}. {advice}"
             raise MatchError(message, anchor=anchor, operation=number, matches=matches, expected=operation.count)
         if repeats:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from forkhouse.errors import PatchConflictError
 from forkhouse.patches.edits import CodeOperation, KeyOperation, PartChange, Selector
-from forkhouse.patches.languages import Matched, key_steps
+from forkhouse.patches.languages import Matched, key_steps, path_said
 from forkhouse.patches.languages import data_flow as flow
 from forkhouse.patches.languages.data import Kind, Place, Style, chosen, entries, is_merged, look, normal, read, seen, values
 from forkhouse.patches.languages.data_write import key_written, value_seen, written
@@ -184,8 +184,7 @@ def _added(data: Data, operation: KeyOperation) -> tuple[Change, ...]:
         return data_toml_change.added(data, operation)
     steps: tuple[int, ...] = ()
     if parents:
-        path = ".".join(step if '"' in step else f'"{step}"' for step in parents)
-        parent = look(data, path, operation.document)
+        parent = look(data, path_said(parents), operation.document)
         if parent is None:
             return ()
         document, holders, steps, holder = parent.document, parent.holders, parent.steps, parent.entry.value
