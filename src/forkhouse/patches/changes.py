@@ -156,8 +156,11 @@ def _before(template: str, node: Node, selector: Selector, text: str, language: 
     if node.gone is not None and selector.anchor is None and "\n" not in new and (spaces is None or node.gone[1] > node.whole[1]):
         return start, start, f"{new}; "  # it shares its line with other statements
     if spaces is not None and node.head is not None:
-        start = node.head
+        start, own = node.head, spaces
         spaces = indentation(text, start)
+        if spaces != own:  # comments further to the left or right than what they stand over
+            start = line_start(text, start)
+            return start, start, f"{own}{new}{newline_at(text, start)}"
     return start, start, new if spaces is None else f"{new}{newline_at(text, start)}{spaces}"
 
 

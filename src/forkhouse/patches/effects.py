@@ -18,7 +18,7 @@ from forkhouse.patches.edits import (
     Selector,
     allows,
 )
-from forkhouse.patches.languages import keyed
+from forkhouse.patches.languages import is_blank, keyed, line_end
 from forkhouse.patches.languages.data import LANGUAGES, look, read
 from forkhouse.patches.languages.data_change import is_seen, items_held
 from forkhouse.patches.languages.entrypoints import remove_group
@@ -201,14 +201,19 @@ def _is_inserted(text: str, place: Place, language: str) -> bool:
     if selector is None or not place.text.strip():
         return False
     nodes = find(text, selector, language)
+    if language in LANGUAGES and place.before is not None and selector.key is not None:
+        # What a number counts is another item, once one is put before it.
+        words = "".join(place.text.split()).strip(",")
+        if any("".join(text[node.start : node.end].split()) == words for node in nodes):
+            return True
     return bool(nodes) and all(
-        _stands(text, node, filled(place.text, node, selector, text, language), before=place.before is not None) for node in nodes
+        _stands(text, node, filled(place.text, node, selector, text, language), language, before=place.before is not None) for node in nodes
     )
 
 
-def _stands(text: str, node: Node, new: str, *, before: bool) -> bool:
-    # A semicolon between statements of one line belongs to neither.
-    wanted = "".join(new.split()).rstrip(";")
+def _stands(text: str, node: Node, new: str, language: str, *, before: bool) -> bool:
+    # A comma, or a semicolon between statements of one line, belongs to neither.
+    wanted = "".join(new.split()).strip(",").rstrip(";")
     start, end = node.whole
     # White space of any length may stand between, but not without end: this keeps it linear in the size of what is looked for.
     window = 8 * len(new) + 1024
@@ -218,11 +223,14 @@ def _stands(text: str, node: Node, new: str, *, before: bool) -> bool:
         if node.head is not None and _squeezed(text, max(0, node.head - window), node.head).endswith(wanted):
             return True
         return own.startswith(wanted) or _squeezed(text, max(0, start - window), start).endswith(wanted)
-    return "".join(text[end : end + window].split()).lstrip(";").startswith(wanted)
+    behind = end + len(text[end:]) - len(text[end:].lstrip(" \t,;"))
+    # A comment behind the match stays on its line.
+    stop = line_end(text, behind) if is_blank(text[behind : line_end(text, behind)], language) else behind
+    return any("".join(text[place : place + window].split()).lstrip(";,").startswith(wanted) for place in (end, stop))
 
 
 def _squeezed(text: str, start: int, end: int) -> str:
-    return "".join(text[start:end].split()).rstrip(";")
+    return "".join(text[start:end].split()).rstrip(";,")
 
 
 def _is_wrapped(text: str, template: str, selector: Selector, language: str) -> bool:

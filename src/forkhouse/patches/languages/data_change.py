@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Literal
 
 from forkhouse.errors import PatchConflictError
 from forkhouse.patches.edits import CodeOperation, KeyOperation, PartChange, Selector
+from forkhouse.patches.edits import Place as Beside
 from forkhouse.patches.languages import Matched, key_steps, path_said
 from forkhouse.patches.languages import data_flow as flow
-from forkhouse.patches.languages.data import Kind, Place, Style, chosen, entries, is_merged, look, normal, read, seen, values
+from forkhouse.patches.languages import data_insert as beside_entries
+from forkhouse.patches.languages.data import Kind, Place, Style, chosen, entries, is_merged, look, normal, read, seen, seen_key, values
 from forkhouse.patches.languages.data_write import key_written, value_seen, written
 
 if TYPE_CHECKING:
@@ -26,13 +28,14 @@ if TYPE_CHECKING:
 class Change:
     """One change of what a reader sees."""
 
-    what: Literal["set", "remove", "append"]
+    what: Literal["set", "remove", "append", "insert"]
     document: int
     steps: tuple[int, ...]
     """Of the entry; for what is appended, of the value that it is appended to."""
     key: object = None
     """What is seen of a new key; None for an item."""
     value: object = None
+    """For what is inserted, all of its entries."""
     splices: tuple[Splice, ...] = ()
 
 
@@ -53,6 +56,8 @@ def planned(text: str, operation: Operation, language: str) -> tuple[Change, ...
             return None if places is None else _removed(data, places, selector.said())
         case CodeOperation(item=PartChange() as change):
             return _items(read(text, language), change)
+        case CodeOperation(insert=Beside() as beside):
+            return _inserted(read(text, language), beside)
         case _:
             return None
 
@@ -95,6 +100,9 @@ def _changed(tree: object, steps: tuple[int, ...], change: Change) -> object:
         parts.append((change.key, change.value) if is_mapping else change.value)
     elif len(steps) == 1 and change.what == "remove":
         del parts[steps[0]]
+    elif len(steps) == 1 and change.what == "insert":
+        assert isinstance(change.value, tuple)  # noqa: S101  # as `_inserted` makes it
+        parts[steps[0] : steps[0]] = change.value
     else:
         part = parts[steps[0]]
         parts[steps[0]] = (part[0], _changed(part[1], steps[1:], change)) if is_mapping else _changed(part, steps[1:], change)
@@ -392,6 +400,51 @@ def _items(data: Data, change: PartChange) -> tuple[Change, ...]:
         )
         raise PatchConflictError(message)
     return tuple(changes)
+
+
+def _inserted(data: Data, beside: Beside) -> tuple[Change, ...] | None:
+    """Return what puts entries beside others, None where a text is inserted that is none, or beside none."""
+    selector = beside.before or beside.after
+    if selector is None or selector.anchor is not None or (selector.key is None and selector.assignment is None and "$" in beside.text):
+        return None
+    places = _places(data, selector)
+    if places is None or any(place.entry.start < 0 for place in places):
+        return None
+    changes: list[Change] = []
+    for place in places:
+        if data.language == "toml" and place.holder.style is not Style.FLOW:
+            return None  # a line of TOML: which table it is of is told by the lines above it
+        change = _insertion(data, place, beside, selector.said())
+        if change is None:
+            return None
+        changes.append(change)
+    return tuple(changes)
+
+
+def _insertion(data: Data, place: Place, beside: Beside, said: str) -> Change | None:
+    from forkhouse.patches.templates import indented_lines  # noqa: PLC0415  # which imports what this is imported by
+
+    holder = place.holder
+    new = beside_entries.bare(beside.text, holder)
+    entries_seen = beside_entries.said_entries(data, holder, new)
+    if entries_seen is None or holder.style is Style.PAIR:
+        return None
+    _refuse_shared(data, Place(document=place.document, steps=place.steps, holders=place.holders, entry=_hollow(holder)), what=said)
+    there = {repr(seen_key(entry)) for entry in holder.entries} if holder.kind is Kind.MAPPING else set()
+    again = next((each for each in entries_seen if there and isinstance(each, tuple) and repr(each[0]) in there), None)
+    if again is not None:
+        message = f"{new} has a key that the mapping has already. Use `set`."
+        raise PatchConflictError(message)
+    spaces = beside_entries.column(data, place)
+    lines = indented_lines(new, spaces, data.language).replace("\n", flow.newline_at(data.text, place.entry.start))
+    before = beside.before is not None
+    return Change(
+        what="insert",
+        document=place.document,
+        steps=(*place.steps[:-1], place.steps[-1] + (not before)),
+        value=entries_seen,
+        splices=tuple(beside_entries.inserted(data, place, lines, before=before)),
+    )
 
 
 def _hollow(holder: Value) -> Entry:
