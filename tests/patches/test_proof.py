@@ -315,7 +315,6 @@ def test_macros_that_no_grammar_knows_hide_no_declaration(language: str, operati
         ("rust", "replace: {call: f}\n  with: 'if a { b } else { c }'", "fn m() { f() + 1 }\n", "Put brackets around"),
         ("bash", "replace: {call: f}\n  with: g || true", "f > log\n", "Put brackets around"),
         ("bash", "replace: {call: f}\n  with: 'g; h'", "f &\n", "in the background"),
-        ("bash", "remove: {call: f}\n  count: 2", "if x; then\n  f 1\n  f 2\nfi\n", "no bash any more"),
         ("cmake", "insert: {after: {call: f}, text: g()}", "f(a) #[[ p\n]]\nh()\n", "two commands would share a line"),
         ("meson", "remove: {call: f}", "y = f('a').get()\n", "no meson any more"),
         ("meson", "remove: {call: f}", "y = f('a')\n", "no meson any more"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from forkhouse.errors import PatchConflictError
 from forkhouse.patches.changes import find
 from forkhouse.patches.edits import CodeOperation, KeyOperation, RequirementOperation
-from forkhouse.patches.languages import key_steps, path_said
+from forkhouse.patches.languages import key_steps, line_end, line_start, path_said
 from forkhouse.patches.languages.data import LANGUAGES, Kind, look, read
 from forkhouse.patches.languages.requirements import why_not_added
 
@@ -29,6 +29,34 @@ def why_nothing(text: str, operation: Operation, language: str) -> str:
     except PatchConflictError:
         pass
     return ""
+
+
+def where_broken(text: str, language: str) -> str:
+    """Return where a file is not well formed, and why; nothing where that cannot be told."""
+    if language == "python":
+        try:
+            compile(text.removeprefix("\ufeff"), "<edited>", "exec", dont_inherit=True)
+        except SyntaxError as error:
+            return f"Python would say: line {error.lineno}: {error.msg}."
+        except (ValueError, RecursionError, MemoryError, OverflowError):
+            return ""
+    try:
+        if language in LANGUAGES:
+            read(text, language)
+        elif language in {"c", "cpp", "rust", "bash"}:
+            from forkhouse.patches.languages import astgrep  # noqa: PLC0415  # heavy, and seldom needed
+
+            place = astgrep.first_fault(text, language)
+            if place is not None:
+                line = text[line_start(text, place) : line_end(text, place)].strip()
+                return f"Its grammar stops at line {text.count(chr(10), 0, place) + 1}: '{line[:SHOWN]}'."
+    except PatchConflictError as error:
+        return str(error)
+    return ""
+
+
+SHOWN = 60
+"""Characters of a line that a message shows."""
 
 
 def _missing_key(text: str, operation: KeyOperation, language: str) -> str:

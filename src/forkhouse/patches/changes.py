@@ -9,6 +9,7 @@ from forkhouse.errors import PatchConflictError
 from forkhouse.patches import parts as layout
 from forkhouse.patches.edits import CodeOperation, CountRange, LineChange, PartChange, Place, Selector, allows
 from forkhouse.patches.languages import backend, indentation, is_blank, line_end, line_start, newline_at, next_line
+from forkhouse.patches.pieces import Pieces
 from forkhouse.patches.templates import filled, indented_lines, wrapped
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def scope_of(text: str, selector: Selector, language: str) -> tuple[int, int]:
         said = selector.within.said()
         message = f"The scope `within: {said}` matched {len(scopes)} times, expected 1."
         raise MatchError(message, anchor=said, matches=len(scopes), expected=1)
-    return scopes[0].start, scopes[0].end
+    return scopes[0].scope or (scopes[0].start, scopes[0].end)
 
 
 def find(text: str, selector: Selector, language: str) -> list[Node]:
@@ -79,7 +80,9 @@ def changes(text: str, operation: CodeOperation, language: str) -> list[list[Spl
             nodes = find(text, selector, language)
             if not allows(operation.count, len(nodes)):
                 return [[] for _ in nodes]  # how many there are is told before whether each can go
-            return [_removal(text, node, selector, language) for node in nodes]
+            if len(nodes) < 2:  # noqa: PLR2004  # what two of them leave is not what each would
+                return [_removal(text, node, selector, language) for node in nodes]
+            return [_one_by_one(text, nodes, selector, language), *([] for _ in nodes[1:])]
         case CodeOperation(insert=Place(before=Selector() as selector) as place):
             return [[_before(place.text, node, selector, text, language)] for node in find(text, selector, language)]
         case CodeOperation(insert=Place(after=Selector() as selector) as place):
@@ -119,6 +122,22 @@ def _removal(text: str, node: Node, selector: Selector, language: str) -> list[S
         return [(start, end, node.instead)]
     start, end = node.gone or node.whole
     return [(*_whole_lines(text, start, end, "text" if selector.anchor is not None else language), "")]
+
+
+def _one_by_one(text: str, nodes: list[Node], selector: Selector, language: str) -> list[Splice]:
+    """Take matches out from the last to the first: what has to stand in an empty block, and what parts neighbours, depends on who is left."""
+    edited = Pieces.of(text)
+    for left in range(len(nodes), 0, -1):
+        now = edited.text
+        found = find(now, selector, language)
+        if len(found) != left:
+            message = (
+                f"Without the match in line {text.count(chr(10), 0, nodes[left - 1].start) + 1}, {selector.said()} would match otherwise: "
+                "the matches lie one in the other. Match the outer one alone, or write an operation for each."
+            )
+            raise PatchConflictError(message)
+        edited = edited.changed(_removal(now, found[-1], selector, language))
+    return edited.splices()
 
 
 def _whole_lines(text: str, start: int, end: int, language: str) -> tuple[int, int]:

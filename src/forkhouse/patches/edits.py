@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Literal, Self, get_args
 
 from packaging.requirements import Requirement
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from forkhouse.documents import Document
+from forkhouse.documents import Document, PlainNumber
 from forkhouse.errors import PatchConflictError
 from forkhouse.lock import Form, RequirementText
 from forkhouse.patches.languages import key_steps
@@ -132,13 +132,24 @@ class Place(Document):
         return self
 
 
+def _as_written(given: object) -> object:
+    """Return a number or a truth value, which an edit need not put in quotes, as it stands there."""
+    if isinstance(given, bool):
+        return str(given).lower()
+    return given.spelling if isinstance(given, PlainNumber) else given
+
+
+Part = Annotated[Name, BeforeValidator(_as_written)]
+"""A piece of code, or an item, as it is written."""
+
+
 class _Change(Document):
     """What goes, and what comes in its place: exactly one of add, remove and replace, and `with` beside the last."""
 
-    add: Name | None = None
-    remove: Name | None = None
-    replace: Name | None = None
-    with_: str | None = None
+    add: Part | None = None
+    remove: Part | None = None
+    replace: Part | None = None
+    with_: Annotated[str, BeforeValidator(_as_written)] | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
-from forkhouse.patches.advice import why_nothing
+from forkhouse.patches.advice import where_broken, why_nothing
 from forkhouse.patches.changes import MatchError, changes, spliced
 from forkhouse.patches.edits import CodeOperation, EntryPointsOperation, KeyOperation, RequirementOperation, allows, least
 from forkhouse.patches.effects import asks_for_nothing, effect_present, is_done, would_repeat
@@ -78,7 +78,9 @@ def edited(text: str, edit: FileEdit) -> Edited:
         if changed != text:
             left = faults(changed, edit.language)
             if left > broken:
-                message = f"{where} leaves a file that is no {edit.language} any more: {said}."
+                message = (
+                    f"{where} leaves a file that is no {edit.language} any more: {said}. {where_broken(changed, edit.language)}".rstrip()
+                )
                 raise MatchError(message, anchor=anchor, operation=number, matches=matches, expected=operation.count)
             step = Step(before=text, after=changed, splices=found.splices, operation=operation, language=edit.language)
             try:

@@ -80,6 +80,8 @@ class Node:
     """Why it cannot be told what belongs to it, where that is so: it is not removed then."""
     head: int | None = None
     """Where something goes that is put before it: above comments that stand directly over it."""
+    scope: Span | None = None
+    """What `within` means by it, where that is more than the match: the block that a command begins."""
     among: tuple[Parts, int] | None = None
     """The list that the match is a part of, and its position there."""
     instead: str | None = ""

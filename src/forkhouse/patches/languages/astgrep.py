@@ -160,10 +160,12 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
     for what, (name, kinds) in named.items():
         if name is None:
             continue
-        if what == "call" and language == "bash":
-            nodes = [*_named(root, kinds, name), *_built_in(root, name)]
+        if what == "call" and language in _BUILT_IN:
+            nodes = [*_named(root, kinds, name), *_built_in(root, name, language)]
             fitting = [node for node in nodes if _has_argument(node, selector.argument, grammar, text)]
             return _in_order(_found(fitting, language, text))
+        if what == "class" and language in {"c", "cpp"}:
+            return _in_order(_found([*_named(root, kinds, name), *_by_typedef(root, name)], language, text))
         if what == "assignment":
             _refuse_chains(_named(root, kinds, name), name)
         if not kinds:
@@ -180,13 +182,30 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
     return [_node(node, language, _captures(node, str(rule)), text) for node in search(root, rule)]
 
 
-_BUILT_IN = frozenset({"unset_command", "declaration_command", "test_command"})
-"""Commands of a shell that have nodes of their own, known by their first word: `unset`, `export`, `[`."""
+_BUILT_INS_OF_C = frozenset({"offsetof_expression", "sizeof_expression", "alignof_expression", "static_assert_declaration"})
+_BUILT_IN = {
+    "bash": frozenset({"unset_command", "declaration_command", "test_command"}),
+    "c": _BUILT_INS_OF_C - {"static_assert_declaration"},
+    "cpp": _BUILT_INS_OF_C,
+}
+"""Commands of a shell and operators of C that have nodes of their own, known by their first word: `unset`, `[`, `offsetof`."""
 
 
-def _built_in(root: SgNode, name: str) -> list[SgNode]:
-    found = search(root, {"any": [{"kind": kind} for kind in sorted(_BUILT_IN)]})
+def _built_in(root: SgNode, name: str, language: str) -> list[SgNode]:
+    found = search(root, {"any": [{"kind": kind} for kind in sorted(_BUILT_IN[language])]})
     return [node for node in found if node.children() and node.children()[0].text() == name]
+
+
+def _by_typedef(root: SgNode, name: str) -> list[SgNode]:
+    """Return the `typedef struct {…} NAME;` that give a class its only name, as a whole."""
+    found = []
+    for node in search(root, {"kind": "type_definition"}):
+        held = node.field("type")
+        made = held is not None and held.kind().endswith("_specifier") and held.field("body") is not None
+        own = held.field("name") if held is not None and made else None
+        if made and (own is None or own.text() != name) and [each.text() for each in node.field_children("declarator")] == [name]:
+            found.append(node)
+    return found
 
 
 def _refuse_chains(nodes: Iterable[SgNode], name: str) -> None:
@@ -335,9 +354,13 @@ def _node(node: SgNode, language: str, captures: Mapping[str, tuple[int, int]], 
     if node.kind() in _DECLARATIONS:
         start = _with_macros(text, start, language)
     outer, target = _outer(node, language, text)
+    holder = _declaring(target)
+    if holder is not target:
+        held = span_of(holder)
+        outer = _with_lead(holder, (_with_macros(text, held[0], language), held[1]), language, text)
     whole = outer or (start, end)
-    hidden = masking.hidden_above(text, readable(text, language), whole[0]) if target.kind() in _DECLARATIONS | _WITH_MACROS else None
-    over = above(target, whole[0], text)
+    hidden = masking.hidden_above(text, readable(text, language), whole[0]) if holder.kind() in _DECLARATIONS | _WITH_MACROS else None
+    over = above(holder, whole[0], text)
     if hidden is not None:
         over = hidden
         if masking.is_of_gpus(text[hidden : whole[0]]):
@@ -368,7 +391,9 @@ def _loose(node: SgNode, captures: Iterable[str]) -> frozenset[str]:
 
 
 def _arguments(node: SgNode, grammar: Grammar) -> Parts | None:
-    if node.kind() in _BUILT_IN - {"test_command"}:
+    if node.kind() in _BUILT_INS_OF_C:
+        return _bracketed(node)
+    if node.kind() in _BUILT_IN["bash"] - {"test_command"}:
         first, *words = node.children()
         spans = tuple((word.range().start.index, word.range().end.index) for word in words)
         return Parts(spans=spans, start=first.range().end.index, end=node.range().end.index, layout=Layout.LINE)
@@ -387,6 +412,23 @@ def _arguments(node: SgNode, grammar: Grammar) -> Parts | None:
         holder = next((child for child in call.children() if child.kind() == "token_tree"), None)
     # An iterator as the only argument of a call in Python has no list around it.
     return None if holder is None or holder.kind() not in grammar.lists else _parts(holder, grammar)
+
+
+def _bracketed(node: SgNode) -> Parts | None:
+    """Return what stands between the brackets of an operator of C that looks like a call; None where it has none."""
+    holder = next((child for child in node.children() if child.kind() == "parenthesized_expression"), node)
+    children = holder.children()
+    first = next((place for place, child in enumerate(children) if child.text() == "("), None)
+    last = next((place for place in reversed(range(len(children))) if children[place].text() == ")"), None)
+    if first is None or last is None:
+        return None
+    inner = children[first + 1 : last]
+    return Parts(
+        spans=tuple(span_of(child) for child in inner if child.is_named() and "comment" not in child.kind()),
+        start=children[first].range().end.index,
+        end=children[last].range().start.index,
+        commas=tuple(child.range().start.index for child in inner if child.text() == ","),
+    )
 
 
 def _inside(node: SgNode | None, kinds: Container[str]) -> SgNode | None:
@@ -528,6 +570,13 @@ def _outer(node: SgNode, language: str, text: str) -> tuple[tuple[int, int] | No
     return (None if outer == span_of(node) else outer), target
 
 
+def _declaring(target: SgNode) -> SgNode:
+    """Return the declaration that a class is defined in besides, as in `typedef struct x {…} X;`: what stands beside it stands beside that."""
+    parent = target.parent()
+    inside = parent is not None and target.kind().endswith("_specifier") and parent.kind() in {"type_definition", "declaration"}
+    return parent if parent is not None and inside and target.field("body") is not None else target
+
+
 def _with_lead(target: SgNode, span: tuple[int, int], language: str, text: str) -> tuple[int, int]:
     """Widen the span of a construct by what stands before it and belongs to it: attributes, and comments that document it."""
     start, end = span
@@ -640,6 +689,12 @@ def faults(text: str, language: str) -> int:
     except PatchConflictError:
         return own + 1
     return own + len(_faulty(root)) + (_empty_bodies(root) if language == "bash" else 0)
+
+
+def first_fault(text: str, language: str) -> int | None:
+    """Return where the first thing stands that the grammar cannot read, None where it reads all."""
+    found = [node.range().start.index for node in _faulty(root_of(text, language)) if not _before_block(node)]
+    return min(found, default=None)
 
 
 def _empty_bodies(root: SgNode) -> int:

@@ -383,7 +383,7 @@ def _items(data: Data, change: PartChange) -> tuple[Change, ...]:
             _refuse_shared(data, hollow, what=what)
             changes.append(_item_added(data, document, steps, holder, change.add))
             continue
-        wanted = _read_item(data, holder, change.gone or "")
+        wanted = _named_item(data, holder, change.gone or "")
         for position, entry in enumerate(holder.entries):
             if not _is_meant(entry, change.gone or "", wanted):
                 continue
@@ -508,6 +508,16 @@ def _read_item(data: Data, holder: Value, said: str) -> object:
     return shown[3][0]
 
 
+def _named_item(data: Data, holder: Value, said: str) -> object:
+    """Return what a reader sees of an item that an edit names: as it is written, or the text itself, where that is no value of its own."""
+    try:
+        return _read_item(data, holder, said)
+    except PatchConflictError:
+        if data.language == "yaml" or holder.kind is not Kind.SEQUENCE or re.search(r"[\"'\[\]{},\n]", said):
+            raise
+        return ("scalar", None, ("text", said))
+
+
 def _is_meant(entry: Entry, said: str, wanted: object) -> bool:
     """Say whether an item is the one that is named: by what is read of it, or by its key."""
     if entry.key is None:
@@ -522,7 +532,7 @@ def items_held(text: str, selector: Selector, said: str, language: str) -> list[
     data = read(text, language)
     held = []
     for _, _, _, holder in _holder_places(data, selector):
-        wanted = _read_item(data, holder, said)
+        wanted = _named_item(data, holder, said)
         held.append(sum(_is_meant(entry, said, wanted) for entry in holder.entries))
     return held
 
