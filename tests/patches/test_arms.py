@@ -75,6 +75,8 @@ def test_a_subshell_on_one_line_takes_a_command() -> None:
         (f"insert: {{before: {ARM % 'c'}, text: 'e) new ;;'}}", "case x in\n  a) b ;;&\n  c) d ;;\nesac\n", "what runs in the one above it would go on there"),
         ('insert: {before: {call: two}, text: "new\\nnewer"}', CASE, "two shares its line with other code. Write what is inserted on one line"),
         ('insert: {after: {call: three}, text: "new\\nnewer"}', CASE, "three shares its line with other code"),
+        ("insert: {after: {call: two}, text: new}", CASE.replace("two ;;", "two <<E\nq\nE\n;;"), "has a here-document, behind whose last word"),
+        ("insert: {after: {call: two}, text: new}", "two <<E; three\nq\nE\n", "two"),
         ("insert: {after: {pattern: 'c) two ;;'}, text: 'e) new ;;'}", CASE, "An arm of a `case` is named by a rule: {kind: case_item"),
     ],
 )  # fmt: skip
@@ -110,3 +112,10 @@ def test_a_case_of_c_is_inserted_where_none_goes_on_in_it(language: str) -> None
     for place in (f"after: {CASE_OF_C % 2}", f"before: {CASE_OF_C % 3}"):
         with pytest.raises(PatchConflictError, match="what runs in the one above it would go on there"):
             apply_edit(SWITCH, edit_of(language, f'insert: {{{place}, text: "case 4:\\n  break;"}}'))
+
+
+@pytest.mark.parametrize("sign", ["|", "&&", "||"])
+@pytest.mark.parametrize("name", ["f", "g"])
+def test_a_chain_behind_a_here_document_is_a_chain(sign: str, name: str) -> None:
+    with pytest.raises(PatchConflictError, match="is part of a chain"):
+        apply_edit(f"f <<E {sign} g\nq\nE\nh\n", edit_of("bash", f"remove: {{call: {name}}}"))

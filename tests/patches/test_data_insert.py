@@ -168,7 +168,8 @@ def test_toml_too(place: str, key: str, text: str, old: str, new: str) -> None:
 @pytest.mark.parametrize(
     ("language", "old", "key", "text", "why"),
     [
-        ("json", JSON, "b", '"a": 1', "has a key that the mapping has already. Use `set`"),
+        ("json", JSON, "b", '"a": 1', "has a key that the mapping has already"),
+        ("json", JSON, "b", '"n": 1, "n": 2', "has a key that the mapping has already, or twice. Use `set`"),
         ("yaml", YAML, "b", "a: 1", "has a key that the mapping has already"),
         ("json", JSON, "b", "9", "9 is not a key with its value of json as it has to be written there"),
         ("json", JSON, "m.0", '"n": 1', "is not an item of a list of json"),

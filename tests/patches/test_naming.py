@@ -141,6 +141,17 @@ def test_a_class_is_named_by_its_typedef(language: str, operation: str, old: str
     assert done(language, operation, TYPEDEF) == TYPEDEF.replace(old, new)
 
 
+@pytest.mark.parametrize("language", ["c", "cpp"])
+@pytest.mark.parametrize(("opens", "closes"), [("BEGIN_C_DECLS", "END_C_DECLS"), ("NS_OPEN", "NS_CLOSE"), ("__BEGIN_DECLS", "__END_DECLS")])
+def test_a_macro_that_another_one_closes_belongs_to_no_declaration(language: str, opens: str, closes: str) -> None:
+    text = f"{opens}\ntypedef struct {{\n  int a;\n}} X;\n{closes}\n{opens}\nint f(void) {{\n  return 1;\n}}\n{closes}\n"
+    assert done(language, "insert: {before: {class: X}, text: int n;}", text) == text.replace("typedef", "int n;\ntypedef")
+    assert done(language, "insert: {before: {function: f}, text: int n;}", text) == text.replace("int f", "int n;\nint f")
+    assert done(language, "remove: {function: f}", text) == text.replace("int f(void) {\n  return 1;\n}\n", "")
+    alone = text.replace(closes, "")
+    assert done(language, "insert: {before: {class: X}, text: int n;}", alone) == f"int n;\n{alone}"
+
+
 def test_a_typedef_of_several_names_is_none_of_them() -> None:
     with pytest.raises(PatchConflictError, match="matched 0 times"):
         done("c", "remove: {class: X}", "typedef struct {\n  int a;\n} X, *P;\n")

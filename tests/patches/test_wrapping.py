@@ -114,3 +114,22 @@ def test_a_word_that_would_change_is_refused() -> None:
     edit = edit_of("python", "wrap: {call: f}\nwith: |\n  x = '''\n  $MATCH\n  '''\n")
     with pytest.raises(PatchConflictError, match="would not be in what is put around it as it is now"):
         apply_edit("f(1)\n", edit)
+
+
+def test_the_comment_behind_a_statement_stays_with_it() -> None:
+    done = wrapped("python", "{call: f}", "if X:\n    $MATCH\nelse:\n    g()\n", "f(1)  # why\n")
+    assert done == "if X:\n    f(1)  # why\nelse:\n    g()\n"
+    done = wrapped("c", "{call: f}", "if (x) {\n  $MATCH\n}\n", "void h() {\n  f(1); // why\n}\n")
+    assert done == "void h() {\n  if (x) {\n    f(1); // why\n  }\n}\n"
+
+
+@pytest.mark.parametrize(
+    ("selector", "text", "why"),
+    [
+        ("{function: f}", "API\nvoid f() {\n  int a;\n}\n", "f cannot be wrapped: The macro API stands on a line of its own over it"),
+        ("{class: F}", "struct F {\n  int a;\n} g;\n", "F is declared with 'g;', which would be wrapped, too"),
+    ],
+)
+def test_what_would_be_wrapped_besides_is_refused(selector: str, text: str, why: str) -> None:
+    with pytest.raises(PatchConflictError, match=why):
+        apply_edit(text, edit_of("cpp", f"wrap: {selector}\nwith: |\n  namespace x {{\n    $MATCH\n  }}\n"))

@@ -73,7 +73,7 @@ def changes(text: str, operation: CodeOperation, language: str) -> list[list[Spl
         case CodeOperation(replace=Selector() as selector) | CodeOperation(wrap=Selector() as selector):
             nodes = find(text, selector, language)
             if operation.wrap is not None:
-                nodes = [wrapped(node, operation.with_ or "", selector, text) for node in nodes]
+                nodes = [wrapped(node, operation.with_ or "", selector, text, language) for node in nodes]
             new = [filled(operation.with_ or "", node, selector, text, language) for node in nodes]
             return [[(node.start, node.end, _ended_once(each, text, node.end, language))] for node, each in zip(nodes, new, strict=True)]
         case CodeOperation(remove=Selector() as selector):
@@ -192,7 +192,11 @@ def _after(template: str, node: Node, selector: Selector, text: str, language: s
     spaces = indentation(text, start) if selector.anchor is None else None
     new = filled(template, node, selector, text, language)
     _refuse_conditions(node, selector, language)
-    _refuse_lines(new, node, selector, alone=is_blank(text[end : line_end(text, end)], language))
+    alone = is_blank(text[end : line_end(text, end)], language)
+    _refuse_lines(new, node, selector, alone=alone)
+    if language == "bash" and selector.anchor is None and "<<" in text[start:end] and not (spaces is not None and alone):
+        message = f"{selector.said()} has a here-document, behind whose last word nothing may stand. Replace the whole of it."
+        raise PatchConflictError(message)
     if node.gone is not None and selector.anchor is None and "\n" not in new and "&" not in text[end : node.gone[1]]:
         return end, end, f"; {new}"  # it shares its line with other statements
     stop = line_end(text, end)

@@ -239,15 +239,17 @@ def _is_wrapped(text: str, template: str, selector: Selector, language: str) -> 
     head, _, tail = template.removesuffix("\n").partition("$MATCH")
     if not nodes or not (head.strip() or tail.strip()):
         return False
-    return all(any(_lies_in(text, span, head, tail) for span in ((node.start, node.end), node.whole)) for node in nodes)
+    return all(any(_lies_in(text, span, head, tail, language) for span in ((node.start, node.end), node.whole)) for node in nodes)
 
 
-def _lies_in(text: str, span: Span, head: str, tail: str) -> bool:
+def _lies_in(text: str, span: Span, head: str, tail: str, language: str) -> bool:
     """Say whether a piece of a text stands between two others, white space and a semicolon aside."""
     before, behind = "".join(head.split()), "".join(tail.split()).removeprefix(";")
     # White space of any length may stand between, but not without end.
     width = 8 * (len(head) + len(tail)) + 1024
     start, end = span
+    rest = text[end : line_end(text, end)]
+    end += len(rest) if is_blank(rest, language) else 0  # a comment behind it goes with it
     left, right = text[max(0, start - width) : start], text[end : end + width]
     return "".join(left.split()).endswith(before) and "".join(right.split()).removeprefix(";").startswith(behind)
 

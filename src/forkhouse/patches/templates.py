@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import backend, indentation, line_start, newline_at
+from forkhouse.patches.languages import backend, indentation, is_blank, line_end, line_start, newline_at
 
 if TYPE_CHECKING:
     from forkhouse.patches.edits import Selector
@@ -28,25 +28,37 @@ def indented_lines(code: str, spaces: str, language: str) -> str:
     return "\n".join(line if number == 0 or number in inner or not line.strip() else f"{spaces}{line}" for number, line in enumerate(lines))
 
 
-def wrapped(node: Node, template: str, selector: Selector, text: str) -> Node:
+def wrapped(node: Node, template: str, selector: Selector, text: str, language: str) -> Node:
     """Return a match as what a template goes around: with all that belongs to it, where the template is made of whole lines.
 
-    Its decorators, its attributes and its semicolon would belong to what comes around it otherwise.
+    Its decorators, its attributes, its semicolon and the comment behind it would belong to what comes around it otherwise. Raises
+    PatchConflictError where it cannot be told what belongs to it.
     """
     place = _LINE_OF_ITS_OWN.search(template)
-    if selector.anchor is not None or node.outer is None or place is None:
+    if selector.anchor is not None or place is None or not _goes_around(template[: place.start()], template[place.end() :]):
         return node
-    before, behind = template[: place.start()].rstrip(), template[place.end() :].lstrip()
+    if node.doubt:
+        message = f"{selector.said()} cannot be wrapped: {node.doubt} Wrap both by an `anchor`, in the language text."
+        raise PatchConflictError(message)
+    start, end = node.whole
+    others = text[node.end : end].strip() not in {"", ";"} and re.search(r"\btypedef\b", text[start : node.start]) is None
+    if selector.class_ is not None and others:
+        message = (
+            f"{selector.said()} is declared with '{text[node.end : end].strip()}', which would be wrapped, too. Replace the whole of it."
+        )
+        raise PatchConflictError(message)
+    rest = text[end : line_end(text, end)]
+    if template[place.end() :].strip() and not place[0].rstrip().endswith(";") and rest.strip() and is_blank(rest, language):
+        end += len(rest.rstrip())
+    return node if (start, end) == (node.start, node.end) else replace(node, start=start, end=end, loose=frozenset())
+
+
+def _goes_around(before: str, behind: str) -> bool:
+    """Say whether what a template has before and behind its match are lines around statements, and no part of one."""
+    before, behind = before.rstrip(), behind.lstrip()
     above = before.rpartition("\n")[2].lstrip()
-    if (
-        not (before or behind)
-        or above.startswith(_LEADS)
-        or (before[-1:] and before[-1] in "([,=+*/|&\\")
-        or behind[:1] in {")", "]", ",", "."}
-    ):
-        return node
-    start, end = node.outer
-    return replace(node, start=start, end=end, loose=frozenset()) if start <= node.start and node.end <= end <= len(text) else node
+    parted = before[-1:] not in set("([,=+*/|&\\") and behind[:1] not in {")", "]", ",", "."}
+    return bool(before or behind) and parted and not above.startswith(_LEADS)
 
 
 def filled(template: str, node: Node, selector: Selector, text: str, language: str) -> str:

@@ -552,7 +552,7 @@ def _outer(node: SgNode, language: str, text: str) -> tuple[tuple[int, int] | No
         kind = parent.kind()
         alone = kind in {"expression_statement", "declaration_command"} and _only(parent) is not None
         linkage = kind == "linkage_specification" and target.kind() != "declaration_list"
-        if not (
+        if _goes_on_behind(parent) or not (
             alone
             or linkage
             or kind in _TAKEN_ALONG
@@ -568,6 +568,14 @@ def _outer(node: SgNode, language: str, text: str) -> tuple[tuple[int, int] | No
         start = _with_macros(text, start, language)
     outer = _with_lead(target, (start, end), language, text)
     return (None if outer == span_of(node) else outer), target
+
+
+def _goes_on_behind(node: SgNode) -> bool:
+    """Say whether a command of a shell goes on behind the word of its here-document: `f <<END | g` is a pipe."""
+    if node.kind() != "redirected_statement":
+        return False
+    documents = (child for child in node.children() if child.kind() == "heredoc_redirect")
+    return any(each.kind() in {"pipeline", "list", "&&", "||", ";"} for document in documents for each in document.children())
 
 
 def _declaring(target: SgNode) -> SgNode:
@@ -663,7 +671,7 @@ def _instead(target: SgNode, language: str) -> str | None:
         if kind == "case_statement":
             return "" if len([child for child in parent.children() if child.kind().endswith(("statement", "declaration"))]) > 1 else ";"
         return ";" if kind in _BODIES and target.kind().endswith("statement") else ""
-    if language == "bash" and kind in {"list", "pipeline", "negated_command"}:
+    if language == "bash" and kind in {"list", "pipeline", "negated_command", "redirected_statement", "heredoc_redirect"}:
         return None
     others = [
         child for child in parent.children() if child.is_named() and "comment" not in child.kind() and child.range() != target.range()

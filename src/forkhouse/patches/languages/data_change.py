@@ -430,10 +430,10 @@ def _insertion(data: Data, place: Place, beside: Beside, said: str) -> Change | 
     if entries_seen is None or holder.style is Style.PAIR:
         return None
     _refuse_shared(data, Place(document=place.document, steps=place.steps, holders=place.holders, entry=_hollow(holder)), what=said)
-    there = {repr(seen_key(entry)) for entry in holder.entries} if holder.kind is Kind.MAPPING else set()
-    again = next((each for each in entries_seen if there and isinstance(each, tuple) and repr(each[0]) in there), None)
-    if again is not None:
-        message = f"{new} has a key that the mapping has already. Use `set`."
+    keys = [seen_key(entry) for entry in holder.entries] if holder.kind is Kind.MAPPING else []
+    keys += [each[0] for each in entries_seen if keys and isinstance(each, tuple)]
+    if len({repr(key) for key in keys}) < len(keys):
+        message = f"{new} has a key that the mapping has already, or twice. Use `set`."
         raise PatchConflictError(message)
     spaces = beside_entries.column(data, place)
     lines = indented_lines(new, spaces, data.language).replace("\n", flow.newline_at(data.text, place.entry.start))
