@@ -184,6 +184,7 @@ def test_a_number_in_an_edit_needs_no_quotes() -> None:
     assert done("json", "item: {of: {key: a}, remove: 2}", '{"a": [1, 2]}') == '{"a": [1]}'
     assert done("json", "item: {of: {key: a}, remove: b}", '{"a": [1, "b"]}') == '{"a": [1]}'
     assert done("python", "argument: {of: {call: f}, replace: 0x10, with: 17}", "f(0x10)\n") == "f(17)\n"
+    assert done("python", "replace: {call: f}\nwith: 0x1F", "x = f()\n") == "x = 0x1F\n"
 
 
 @pytest.mark.parametrize(
@@ -192,6 +193,9 @@ def test_a_number_in_an_edit_needs_no_quotes() -> None:
         ("python", "replace: {pattern: 'f($A, $$$B)'}\nwith: g()\ncount: 2", "f(a)\nf(a, b)\n", r"'f\(a\)' in line 1 is not matched: the comma beside `\$\$\$`"),
         ("rust", "replace: {pattern: 'f($A, $$$B)'}\nwith: g()", "fn g() { f(a); }\n", "the comma beside"),
         ("c", "argument: {of: {call: f}, replace: a == b, with: c}", "void g() { f(a==b, 1); }\n", "f stands in line 1, and has no argument a == b, but a==b, 1"),
+        ("c", "remove: {call: f, argument: a == b}", "void g() { f(a==b, 1); }\n", "f in line 1 has no argument a == b, but a==b, 1"),
+        ("c", "remove: {call: ASSERT}", "void f() {\n  ASSERT(a==b)\n  g();\n}\n", "ASSERT in line 2 has no semicolon behind it, so it counts as a macro"),
+        ("c", "argument: {of: {call: offsetof}, replace: x.y, with: z}", "int x = offsetof(T, x.y);\n", "offsetof has no arguments that can be told apart here. Replace"),
         ("python", "replace: {call: f}\nwith: g(", "f()\n", "no python any more: .* Python would say: line 1: "),
         ("c", "replace: {call: f}\nwith: g(", "void h() {\n  f();\n}\n", "no c any more: .* Its grammar stops at line"),
         ("json", "replace: {key: a}\nwith: '\"a\": ['", '{"a": 1}', "no json any more: .* line 1"),

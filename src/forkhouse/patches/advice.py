@@ -79,12 +79,34 @@ def _missing_key(text: str, operation: KeyOperation, language: str) -> str:
 
 def _missing_code(text: str, operation: CodeOperation, language: str) -> str:
     change = operation.argument or operation.item
-    if change is not None:
-        return _missing_part(text, change, language, of_call=operation.argument is not None)
+    if change is not None and (said := _missing_part(text, change, language, of_call=operation.argument is not None)):
+        return said
     place = operation.insert
     selectors = (operation.replace, operation.wrap, operation.remove, place.before if place else None, place.after if place else None)
-    selector = next((each for each in selectors if each is not None), None)
-    return _shorter(text, selector, language) if selector is not None and selector.pattern is not None else ""
+    selector = next((each for each in (*selectors, change.of if change else None) if each is not None), None)
+    if selector is not None and selector.pattern is not None:
+        return _shorter(text, selector, language)
+    return _missing_call(text, selector, language) if selector is not None and selector.call is not None else ""
+
+
+def _missing_call(text: str, selector: Selector, language: str) -> str:
+    """Say what arguments a call has that has not the one it is known by, or that a macro is none."""
+    if selector.argument is not None:
+        found = find(text, selector.model_copy(update={"argument": None}), language)
+        if found and found[0].arguments is not None:
+            said = [" ".join(text[start:end].split()) for start, end in found[0].arguments.spans]
+            line = text.count("\n", 0, found[0].start) + 1
+            return f"{selector.call} in line {line} has no argument {selector.argument}, but {', '.join(said) or 'none at all'}."
+    if language not in {"c", "cpp"}:
+        return ""
+    from forkhouse.patches.languages import astgrep  # noqa: PLC0415  # heavy, and loaded by now
+
+    read_as = astgrep.readable(text, language)
+    for each in re.finditer(rf"(?<!\w){re.escape(selector.call or '')}(?=\s*\()", text):
+        if not read_as[each.start() : each.end()].strip():
+            line = text.count("\n", 0, each.start()) + 1
+            return f"{selector.call} in line {line} has no semicolon behind it, so it counts as a macro of what follows. Edit it by an `anchor`, in the language text."
+    return ""
 
 
 def _missing_part(text: str, change: PartChange, language: str, *, of_call: bool) -> str:

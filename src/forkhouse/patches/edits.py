@@ -119,19 +119,6 @@ class Selector(Document):
         return next((text for text in named if text is not None), str(self.rule))
 
 
-class Place(Document):
-    """Where to insert: before or after what a selector matches."""
-
-    before: Selector | None = None
-    after: Selector | None = None
-    text: str
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        _exactly_one(self, ("before", "after"))
-        return self
-
-
 def _as_written(given: object) -> object:
     """Return a number or a truth value, which an edit need not put in quotes, as it stands there."""
     if isinstance(given, bool):
@@ -141,6 +128,21 @@ def _as_written(given: object) -> object:
 
 Part = Annotated[Name, BeforeValidator(_as_written)]
 """A piece of code, or an item, as it is written."""
+Code = Annotated[str, BeforeValidator(_as_written)]
+"""What comes in the place of code, or beside it."""
+
+
+class Place(Document):
+    """Where to insert: before or after what a selector matches."""
+
+    before: Selector | None = None
+    after: Selector | None = None
+    text: Code
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        _exactly_one(self, ("before", "after"))
+        return self
 
 
 class _Change(Document):
@@ -149,7 +151,7 @@ class _Change(Document):
     add: Part | None = None
     remove: Part | None = None
     replace: Part | None = None
-    with_: Annotated[str, BeforeValidator(_as_written)] | None = None
+    with_: Code | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -189,7 +191,7 @@ class CodeOperation(Document):
     replace: Selector | None = None
     wrap: Selector | None = None
     """Replace a match by `with`, which holds the match as $MATCH."""
-    with_: str | None = None
+    with_: Code | None = None
     remove: Selector | None = None
     insert: Place | None = None
     argument: PartChange | None = None

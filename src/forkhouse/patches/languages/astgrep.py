@@ -423,12 +423,11 @@ def _bracketed(node: SgNode) -> Parts | None:
     if first is None or last is None:
         return None
     inner = children[first + 1 : last]
-    return Parts(
-        spans=tuple(span_of(child) for child in inner if child.is_named() and "comment" not in child.kind()),
-        start=children[first].range().end.index,
-        end=children[last].range().start.index,
-        commas=tuple(child.range().start.index for child in inner if child.text() == ","),
-    )
+    spans = tuple(span_of(child) for child in inner if child.is_named() and "comment" not in child.kind())
+    commas = tuple(child.range().start.index for child in inner if child.text() == ",")
+    if len(spans) != len(commas) + 1:
+        return None  # a member of a member, which the grammar does not read
+    return Parts(spans=spans, start=children[first].range().end.index, end=children[last].range().start.index, commas=commas)
 
 
 def _inside(node: SgNode | None, kinds: Container[str]) -> SgNode | None:
