@@ -320,7 +320,7 @@ def test_a_number_that_versions_of_yaml_read_differently_is_refused(said: str) -
         ("json", '{replace: {anchor: "1"}, with: "1 // x"}', '{"a": 1\n}', "strict JSON"),
         ("json", "{set: a, value: 1}", '{"a": 01}', "a comma or } is expected there|a value is expected there"),
         ("json", "{set: a, value: 1}", "", "there is no value in it"),
-        ("json", "item: {of: {key: a}, remove: x}", '{"a": ["x"]}', "x is no item of json"),
+        ("json", "item: {of: {key: a}, add: x}", '{"a": ["x"]}', "x is no item of json"),
         ("toml", "{set: d.e, value: x}", "d = {e.f = 1, e.g = 2}\n", "the inline table around it has dotted keys"),
         ("toml", "{set: a.0, value: 1}", "[[a]]\nb = 1\n[[a]]\n", "is one of an array of tables, which can hold nothing else"),
         ("toml", "{remove: a.0}", "[[a]]\nb = 1\n", "is the only table of its array"),

@@ -130,7 +130,6 @@ def test_an_operation_takes_along_what_belongs_to_it(language: str, operation: s
         ("text", "remove: {anchor: aa}", "aaa\n", "matched 2 times"),
         ("yaml", "{add: a.b, value: '1'}", "a:\n  b: 2\n", "a.b is there already, with another value"),
         ("yaml", "{set: a, value: '1'}", "\n".join(f"{' ' * n}k:" for n in range(900)), "Edit it as `text`"),
-        ("requirements", "requirement: {add: b, extra: q}", "Metadata-Version: 2.1\nName: x\n", "matched 0 times"),
         ("cpp", "{replace: {anchor: '1)'}, with: '1'}", "int x = ;\nvoid f() { g(1); }\nint y;\n", "no cpp any more"),
     ],
 )

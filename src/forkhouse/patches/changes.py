@@ -10,11 +10,13 @@ from forkhouse.errors import PatchConflictError
 from forkhouse.patches import parts as layout
 from forkhouse.patches.edits import CodeOperation, CountRange, LineChange, PartChange, Place, Selector, allows
 from forkhouse.patches.languages import backend, indentation, is_blank, line_end, line_start, newline_at, next_line
+from forkhouse.patches.pieces import Pieces
+from forkhouse.patches.templates import filled, indented_lines, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from forkhouse.patches.languages import Node, Splice
+    from forkhouse.patches.languages import Node, Parts, Splice
 
 
 class MatchError(PatchConflictError):
@@ -54,7 +56,7 @@ def scope_of(text: str, selector: Selector, language: str) -> tuple[int, int]:
         said = selector.within.said()
         message = f"The scope `within: {said}` matched {len(scopes)} times, expected 1."
         raise MatchError(message, anchor=said, matches=len(scopes), expected=1)
-    return scopes[0].start, scopes[0].end
+    return scopes[0].scope or (scopes[0].start, scopes[0].end)
 
 
 def find(text: str, selector: Selector, language: str) -> list[Node]:
@@ -72,6 +74,7 @@ def changes(text: str, operation: CodeOperation, language: str) -> list[list[Spl
         case CodeOperation(replace=Selector() as selector) | CodeOperation(wrap=Selector() as selector):
             nodes = find(text, selector, language)
             if operation.wrap is not None:
+                nodes = [wrapped(node, operation.with_ or "", selector, text, language) for node in nodes]
                 nodes = [_with_comment(node, operation.with_ or "", text, language) for node in nodes]
             new = [filled(operation.with_ or "", node, selector, text, language) for node in nodes]
             return [[(node.start, node.end, _ended_once(each, text, node.end, language))] for node, each in zip(nodes, new, strict=True)]
@@ -79,7 +82,9 @@ def changes(text: str, operation: CodeOperation, language: str) -> list[list[Spl
             nodes = find(text, selector, language)
             if not allows(operation.count, len(nodes)):
                 return [[] for _ in nodes]  # how many there are is told before whether each can go
-            return [_removal(text, node, selector, language) for node in nodes]
+            if len(nodes) < 2:  # noqa: PLR2004  # what two of them leave is not what each would
+                return [_removal(text, node, selector, language) for node in nodes]
+            return [_one_by_one(text, nodes, selector, language), *([] for _ in nodes[1:])]
         case CodeOperation(insert=Place(before=Selector() as selector) as place):
             return [[_before(place.text, node, selector, text, language)] for node in find(text, selector, language)]
         case CodeOperation(insert=Place(after=Selector() as selector) as place):
@@ -111,69 +116,6 @@ def _ended_once(new: str, text: str, end: int, language: str) -> str:
     return new.removesuffix(";") if language in {"c", "cpp"} and text[end : end + 1] == ";" else new
 
 
-def indented_lines(code: str, spaces: str, language: str) -> str:
-    """Indent all lines of code but the first, and but those that begin inside a literal, whose white space is a part of it."""
-    if "\n" not in code:
-        return code
-    inner = backend(language).inner_lines(code, language)
-    lines = code.split("\n")
-    return "\n".join(line if number == 0 or number in inner or not line.strip() else f"{spaces}{line}" for number, line in enumerate(lines))
-
-
-def filled(template: str, node: Node, selector: Selector, text: str, language: str) -> str:
-    """Fill a template for one match: the indentation of the matched line, then $MATCH and the metavariables of the pattern.
-
-    For an anchor only $MATCH of a `wrap` means anything; the rest of its template is taken as it is.
-    """
-    matched = text[node.start : node.end]
-    newline = newline_at(text, node.start)
-    if selector.anchor is not None:
-        return template.replace("\n", newline).replace("$MATCH", matched)
-    indented = indented_lines(template.removesuffix("\n"), indentation(text, node.start) or "", language).replace("\n", newline)
-
-    def captured(variable: re.Match[str]) -> str:
-        name = variable[1]
-        if name in node.loose and not _stands_free(indented, *variable.span()):
-            said = " ".join((matched if name == "MATCH" else node.captures[name]).split())
-            message = f"${name} stands for '{said}', of which an operator beside it would take a part. Put brackets around ${name}."
-            raise PatchConflictError(message)
-        if (
-            language == "bash"
-            and name in node.captures
-            and re.search(r"[\"']", node.captures[name])
-            and _in_quotes(indented, variable.start())
-        ):
-            message = (
-                f"${name} stands in quotes, and what it stands for, {node.captures[name]}, has quotes of its own. Take one of them out."
-            )
-            raise PatchConflictError(message)
-        if name == "MATCH":
-            return matched
-        # In shell, Meson and CMake a name after a dollar sign may be just that; a pattern is what gives it a meaning.
-        if selector.pattern is None and selector.rule is None:
-            return variable[0]
-        if name not in node.captures:
-            message = f"The replacement uses ${name}, which the pattern does not capture. Name it in the pattern."
-            raise PatchConflictError(message)
-        return node.captures[name]
-
-    # Captured code keeps the indentation that it has.
-    return re.sub(r"\${1,3}([A-Z_][A-Z0-9_]*)\b", captured, indented)
-
-
-def _in_quotes(template: str, place: int) -> bool:
-    """Say whether a place in a line of shell stands in quotes."""
-    line = template[line_start(template, place) : place]
-    return line.count('"') % 2 == 1 or line.count("'") % 2 == 1
-
-
-def _stands_free(template: str, start: int, end: int) -> bool:
-    """Say whether nothing in a template can bind to a part of what stands at a place: brackets, separators or lines are around it."""
-    before, behind = template[:start].rstrip(" \t"), template[end:].lstrip(" \t")
-    opened = not before or before[-1] in "([{,;:\n" or re.search(r"(?<![=<>!+\-*/%&|^])=$|\breturn$", before) is not None
-    return opened and (not behind or behind[0] in ")]},;:\n\r")
-
-
 def _removal(text: str, node: Node, selector: Selector, language: str) -> list[Splice]:
     """Take a match out with all that belongs to it, so that no empty line, lone comma or empty block is left."""
     if node.instead is None:
@@ -193,6 +135,22 @@ def _removal(text: str, node: Node, selector: Selector, language: str) -> list[S
     return [(*_whole_lines(text, start, end, "text" if selector.anchor is not None else language), "")]
 
 
+def _one_by_one(text: str, nodes: list[Node], selector: Selector, language: str) -> list[Splice]:
+    """Take matches out from the last to the first: what has to stand in an empty block, and what parts neighbours, depends on who is left."""
+    edited = Pieces.of(text)
+    for left in range(len(nodes), 0, -1):
+        now = edited.text
+        found = find(now, selector, language)
+        if len(found) != left:
+            message = (
+                f"Without the match in line {text.count(chr(10), 0, nodes[left - 1].start) + 1}, {selector.said()} would match otherwise: "
+                "the matches lie one in the other. Match the outer one alone, or write an operation for each."
+            )
+            raise PatchConflictError(message)
+        edited = edited.changed(_removal(now, found[-1], selector, language))
+    return edited.splices()
+
+
 def _whole_lines(text: str, start: int, end: int, language: str) -> tuple[int, int]:
     """Widen a span to its whole lines when nothing else, but for a comment behind it, stands on them."""
     if text[:end].endswith("\n"):
@@ -208,17 +166,31 @@ def _refuse_conditions(node: Node, selector: Selector, language: str) -> None:
         raise PatchConflictError(message)
 
 
+def _refuse_lines(new: str, node: Node, selector: Selector, *, alone: bool) -> None:
+    """Raise PatchConflictError for several lines that are to stand on the line of a statement, beside others."""
+    if "\n" in new and node.gone is not None and selector.anchor is None and not alone:
+        message = (
+            f"{selector.said()} shares its line with other code. Write what is inserted on one line, its statements parted by `;`, "
+            "or replace the whole of it."
+        )
+        raise PatchConflictError(message)
+
+
 def _before(template: str, node: Node, selector: Selector, text: str, language: str) -> Splice:
     """Insert before a match: on its own line when the match is the first thing on one, and above what stands over it and belongs to it."""
     start, _ = node.whole
     spaces = indentation(text, start) if selector.anchor is None else None
     new = filled(template, node, selector, text, language)
     _refuse_conditions(node, selector, language)
+    _refuse_lines(new, node, selector, alone=spaces is not None)
     if node.gone is not None and selector.anchor is None and "\n" not in new and (spaces is None or node.gone[1] > node.whole[1]):
         return start, start, f"{new}; "  # it shares its line with other statements
     if spaces is not None and node.head is not None:
-        start = node.head
+        start, own = node.head, spaces
         spaces = indentation(text, start)
+        if spaces != own:  # comments further to the left or right than what they stand over
+            start = line_start(text, start)
+            return start, start, f"{own}{new}{newline_at(text, start)}"
     return start, start, new if spaces is None else f"{new}{newline_at(text, start)}{spaces}"
 
 
@@ -231,6 +203,11 @@ def _after(template: str, node: Node, selector: Selector, text: str, language: s
     spaces = indentation(text, start) if selector.anchor is None else None
     new = filled(template, node, selector, text, language)
     _refuse_conditions(node, selector, language)
+    alone = is_blank(text[end : line_end(text, end)], language)
+    _refuse_lines(new, node, selector, alone=alone)
+    if language == "bash" and selector.anchor is None and "<<" in text[start:end] and not (spaces is not None and alone):
+        message = f"{selector.said()} has a here-document, behind whose last word nothing may stand. Replace the whole of it."
+        raise PatchConflictError(message)
     if node.gone is not None and selector.anchor is None and "\n" not in new and "&" not in text[end : node.gone[1]]:
         return end, end, f"; {new}"  # it shares its line with other statements
     stop = line_end(text, end)
@@ -245,10 +222,10 @@ def _of_parts(text: str, change: PartChange, language: str, *, of_call: bool) ->
         parts = node.arguments if of_call else node.items
         if parts is None:
             what = "arguments" if of_call else "items"
-            message = f"{change.of.said()} has no {what} that can be told apart here."
+            message = f"{change.of.said()} has no {what} that can be told apart here. Replace the whole of it."
             raise MatchError(message, anchor=change.of.said())
         if change.add is not None:
-            found.append(layout.added(text, parts, change.add, language))
+            found.append(_part_added(text, parts, change.add, language) if of_call else layout.added(text, parts, change.add, language))
             continue
         for position, (start, end) in enumerate(parts.spans):
             if not is_part(text[start:end], change.gone or ""):
@@ -258,6 +235,35 @@ def _of_parts(text: str, change: PartChange, language: str, *, of_call: bool) ->
             else:
                 found.append(layout.removed(text, parts, position, language))
     return found
+
+
+_WITH_KEYWORD = {"python": re.compile(r"[^\W\d]\w*\s*=(?!=)|\*\*"), "meson": re.compile(r"[^\W\d]\w*\s*:")}
+"""What an argument begins with that has a keyword, or may have many; none without one may stand behind it."""
+
+
+def _part_added(text: str, parts: Parts, new: str, language: str) -> list[Splice]:
+    """Put an argument last; one without a keyword behind the others of its kind. Raises PatchConflictError where that is no place."""
+    keyword = _WITH_KEYWORD.get(language)
+    if keyword is None:
+        return layout.added(text, parts, new, language)
+    said = [text[start:end] for start, end in parts.spans]
+    first = next((place for place, each in enumerate(said) if keyword.match(each)), len(said))
+    own = keyword.match(new)
+    name = "" if own is None or own[0] == "**" else new[: own.end()]
+    there = next((each for each in said if name and is_part(each, "".join(name.split()))), None)
+    if there is not None and there != new:
+        message = f"The call has {' '.join(there.split())} already. Use `replace: {''.join(name.split())}` with the whole of it."
+        raise PatchConflictError(message)
+    if own is not None or first == len(said):
+        return layout.added(text, parts, new, language)
+    late = next((each for each in said[first:] if each.startswith("*") and not each.startswith("**")), None)
+    if late is not None:
+        message = (
+            f"{new} would have to stand before {said[first]}, and so before {late}, whose values would be other arguments then. "
+            "Replace the whole call."
+        )
+        raise PatchConflictError(message)
+    return layout.placed(text, parts, first, new, language)
 
 
 _KEYWORD = re.compile(r"([^\s=:]+)[ \t]*+[=:](?![=:])")

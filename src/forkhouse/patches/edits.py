@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Literal, Self, get_args
 
 from packaging.requirements import Requirement
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from forkhouse.documents import Document
+from forkhouse.documents import Document, PlainNumber
 from forkhouse.errors import PatchConflictError
 from forkhouse.lock import Form, RequirementText
 from forkhouse.patches.languages import key_steps
@@ -71,6 +71,11 @@ def allows(count: int | CountRange, matches: int) -> bool:
     return count.min <= matches <= count.max if isinstance(count, CountRange) else matches == count
 
 
+def least(count: int | CountRange) -> int:
+    """Return the smallest number of matches that is an expected one."""
+    return count.min if isinstance(count, CountRange) else count
+
+
 class Selector(Document):
     """What to match: exactly one of function, class, call, assignment, key, pattern, rule and anchor."""
 
@@ -114,12 +119,25 @@ class Selector(Document):
         return next((text for text in named if text is not None), str(self.rule))
 
 
+def _as_written(given: object) -> object:
+    """Return a number or a truth value, which an edit need not put in quotes, as it stands there."""
+    if isinstance(given, bool):
+        return str(given).lower()
+    return given.spelling if isinstance(given, PlainNumber) else given
+
+
+Part = Annotated[Name, BeforeValidator(_as_written)]
+"""A piece of code, or an item, as it is written."""
+Code = Annotated[str, BeforeValidator(_as_written)]
+"""What comes in the place of code, or beside it."""
+
+
 class Place(Document):
     """Where to insert: before or after what a selector matches."""
 
     before: Selector | None = None
     after: Selector | None = None
-    text: str
+    text: Code
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -130,10 +148,10 @@ class Place(Document):
 class _Change(Document):
     """What goes, and what comes in its place: exactly one of add, remove and replace, and `with` beside the last."""
 
-    add: Name | None = None
-    remove: Name | None = None
-    replace: Name | None = None
-    with_: str | None = None
+    add: Part | None = None
+    remove: Part | None = None
+    replace: Part | None = None
+    with_: Code | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -173,7 +191,7 @@ class CodeOperation(Document):
     replace: Selector | None = None
     wrap: Selector | None = None
     """Replace a match by `with`, which holds the match as $MATCH."""
-    with_: str | None = None
+    with_: Code | None = None
     remove: Selector | None = None
     insert: Place | None = None
     argument: PartChange | None = None

@@ -10,7 +10,7 @@ from textwrap import dedent
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
-from forkhouse.patches.changes import changes, filled, find, is_part, scope_of, spliced
+from forkhouse.patches.changes import changes, find, is_part, scope_of, spliced
 from forkhouse.patches.edits import (
     CodeOperation,
     EntryPointsOperation,
@@ -28,12 +28,13 @@ from forkhouse.patches.languages.data_change import hides_items, is_seen, items_
 from forkhouse.patches.languages.entrypoints import remove_group
 from forkhouse.patches.languages.requirements import change_requirement, is_required
 from forkhouse.patches.spellings import MEANINGFUL, bare, is_same, laid_out, may_be, mentions, respelled, stands, worded
+from forkhouse.patches.templates import filled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from forkhouse.patches.edits import FileEdit, Operation, RequirementChange
-    from forkhouse.patches.languages import Node
+    from forkhouse.patches.languages import Node, Span
     from forkhouse.patches.languages.imports import Line
 
 
@@ -93,7 +94,7 @@ def would_repeat(text: str, operation: Operation, language: str) -> bool:
     """Say whether an operation that adds something would add what stands at its place already."""
     match operation:
         case CodeOperation(insert=Place() as place):
-            return _is_inserted(text, place, language, _stands_loosely)
+            return _is_inserted(text, place, language, partial(_stands_loosely, language))
         case CodeOperation(wrap=Selector() as selector):
             return _is_wrapped(text, operation.with_ or "", selector, language)
         case CodeOperation(argument=PartChange(add=str()) as change) | CodeOperation(item=PartChange(add=str()) as change):
@@ -263,23 +264,36 @@ def _is_inserted(text: str, place: Place, language: str, stands_there: Callable[
     if selector is None or not place.text.strip():
         return False
     nodes = find(text, selector, language)
+    if language in LANGUAGES and place.before is not None and selector.key is not None:
+        # What a number counts is another item, once one is put before it.
+        words = place.text.strip(", \t\r\n")
+        if any(text[node.start : node.end].strip(", \t\r\n") == words for node in nodes):
+            return True
     return bool(nodes) and all(
         stands_there(text, node, filled(place.text, node, selector, text, language), place.before is not None) for node in nodes
     )
 
 
-def _stands_loosely(text: str, node: Node, new: str, before: bool) -> bool:  # noqa: FBT001  # as `_stands`
+def _stands_loosely(language: str, text: str, node: Node, new: str, before: bool) -> bool:  # noqa: FBT001  # as `_stands`
     """Say whether a text stands at a place, all white space aside: to put it there again would double it, however it is laid out."""
-    wanted = "".join(new.split())
+    # A comma, or a semicolon between statements of one line, belongs to neither.
+    wanted = "".join(new.split()).strip(",").rstrip(";")
     start, end = node.whole
     window = _window(new)
     if before:
         # What was put before a function may have become a part of it: a decorator.
         own = "".join(text[start : min(node.start, start + window)].split())
-        places = [start] if node.head is None else [start, node.head]
-        above = ["".join(text[max(0, place - window) : place].split()) for place in places]
-        return own.startswith(wanted) or any(each.removesuffix(";").endswith(wanted.removesuffix(";")) for each in above)
-    return "".join(text[end : end + window].split()).startswith(wanted)
+        if node.head is not None and _squeezed(text, max(0, node.head - window), node.head).endswith(wanted):
+            return True
+        return own.startswith(wanted) or _squeezed(text, max(0, start - window), start).endswith(wanted)
+    behind = end + len(text[end:]) - len(text[end:].lstrip(" \t,;"))
+    # A comment behind the match stays on its line.
+    stop = line_end(text, behind) if is_blank(text[behind : line_end(text, behind)], language) else behind
+    return any("".join(text[place : place + window].split()).lstrip(";,").startswith(wanted) for place in (end, stop))
+
+
+def _squeezed(text: str, start: int, end: int) -> str:
+    return "".join(text[start:end].split()).rstrip(";,")
 
 
 def _window(new: str) -> int:
@@ -289,14 +303,13 @@ def _window(new: str) -> int:
 
 def _stands(language: str, text: str, node: Node, new: str, before: bool) -> bool:  # noqa: FBT001  # as `_stands_loosely`
     """Say whether a text stands at a place, with other white space only where that means nothing."""
-    wanted = laid_out(new, language)
+    wanted = laid_out(new if language == "text" else _parted(new), language)
     start, end = node.whole
     if not before:
-        gap = len(text[end:]) - len(text[end:].lstrip())
-        places = [wanted.match(text, end + gap)]
+        places = [wanted.match(text, each) for each in _behind(text, end, language)]
     else:
         upper = [start] if node.head is None else [start, node.head]
-        ends = [len(text[:each].rstrip()) for each in upper]
+        ends = [_last_before(text, each, language) for each in upper]
         places = [re.compile(wanted.pattern + r"\Z").search(text, max(0, each - _window(new)), each) for each in ends]
         places.append(wanted.match(text, start, node.start))
     return any(
@@ -304,11 +317,37 @@ def _stands(language: str, text: str, node: Node, new: str, before: bool) -> boo
     )
 
 
+def _behind(text: str, end: int, language: str) -> tuple[int, ...]:
+    """Return where what stands behind a match may begin: behind white space, what parts it from the match, and a comment on its line."""
+    found = _PARTED.match(text, end) if language != "text" else None
+    apart = end + len(text[end:]) - len(text[end:].lstrip())
+    behind = found.end() if found else apart
+    stop = line_end(text, behind)
+    if not is_blank(text[behind:stop], language):
+        return apart, behind
+    return apart, behind, stop + len(text[stop:]) - len(text[stop:].lstrip())
+
+
+def _parted(new: str) -> str:
+    """Return what is inserted without what would part it from the match: a comma, or a semicolon between statements, belongs to neither."""
+    new = new.strip().strip(",")
+    return new if new.endswith(";;") else new.removesuffix(";")
+
+
+def _last_before(text: str, place: int, language: str) -> int:
+    """Return where what stands before a match ends, but for what parts it from the match."""
+    above = text[:place].rstrip()
+    return len(above) if language == "text" or not above.endswith((",", ";")) or above.endswith(";;") else len(above[:-1].rstrip())
+
+
+_PARTED = re.compile(r"\s*(?:,|;(?!;))?\s*")
+
+
 def _stands_alone(text: str, found: re.Match[str], language: str) -> bool:
     """Say whether code is no part of what stands beside it on its lines: `g(1)` of `x = g(1)`, or of `g(1).h`."""
     start, end = found.span()
     before, behind = text[line_start(text, start) : start].rstrip(), text[end : line_end(text, end)]
-    begins = not before or before[-1] in ";{}([,:&|"
+    begins = not before or before[-1] in (";{}([,:&|)" if language == "bash" else ";{}([,:&|")
     return language == "text" or (begins and (is_blank(behind, language) or behind.lstrip()[0] in ";{})],&|"))
 
 
@@ -342,7 +381,19 @@ def _is_wrapped(text: str, template: str, selector: Selector, language: str) -> 
     head, _, tail = template.removesuffix("\n").partition("$MATCH")
     if not nodes or not (head.strip() or tail.strip()):
         return False
-    return all(text[: node.start].endswith(head) and text[node.end :].startswith(tail) for node in nodes)
+    return all(any(_lies_in(text, span, head, tail, language) for span in ((node.start, node.end), node.whole)) for node in nodes)
+
+
+def _lies_in(text: str, span: Span, head: str, tail: str, language: str) -> bool:
+    """Say whether a piece of a text stands between two others, white space and a semicolon aside."""
+    before, behind = "".join(head.split()), "".join(tail.split()).removeprefix(";")
+    # White space of any length may stand between, but not without end.
+    width = 8 * (len(head) + len(tail)) + 1024
+    start, end = span
+    rest = text[end : line_end(text, end)]
+    end += len(rest) if is_blank(rest, language) else 0  # a comment behind it goes with it
+    left, right = text[max(0, start - width) : start], text[end : end + width]
+    return "".join(left.split()).endswith(before) and "".join(right.split()).removeprefix(";").startswith(behind)
 
 
 def _import_is_done(text: str, change: LineChange, language: str, *, include: bool) -> bool:

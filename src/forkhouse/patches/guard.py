@@ -31,6 +31,10 @@ SHOWN = 40
 _BRANCH = re.compile(r"else|elif|except|finally|case_(?:item|statement)|preproc_el")
 """Kinds of nodes that divide what stands around them."""
 
+_ARM = re.compile(r"case_(?:item|statement)$")
+_LEAVES = re.compile(r"(?:break|return|continue|goto|throw|co_return)_statement")
+"""Statements of C behind which the next arm of a `switch` is not reached."""
+
 
 _OPERATOR = re.compile(
     r"binary|unary|comparison|boolean|not_operator|conditional|ternary|cast|attribute$|field_expression|subscript|await|power"
@@ -138,6 +142,8 @@ def prove(before: Tree, after: Tree, step: Step, inner_lines: Callable[[str, str
     proof.same(before, after)
     if any("\n" in new for _, _, new in shift.splices):
         proof.literals(inner_lines(step.after, step.language))
+    if isinstance(step.operation, CodeOperation) and step.operation.wrap is not None and not proof.by_anchor():
+        proof.wraps(before)
 
 
 def _templates(operation: Operation) -> list[str]:
@@ -170,7 +176,7 @@ class _Proof:
                 self._touched(node, now, known)
             else:
                 self._kept(node, old, after, there, known)
-        for node in now:
+        for place, node in enumerate(now):
             if (
                 (node.start, node.end) not in known
                 and self._is_new(node)
@@ -180,13 +186,15 @@ class _Proof:
                 # Python's own compiler reads the whole file afterwards, and more than the grammar does.
                 what = f"the grammar of {self.step.language} would not read '{self._said(node, now=True)}'"
                 raise UnprovenError(what, text=self.step.after, position=node.start)
-            if (node.start, node.end) not in known and self._is_new(node) and _BRANCH.search(node.kind) and not self._had_branch(old):
-                what = f"'{self._said(node, now=True)}' would make another branch of what stands around it"
+            branch = (node.start, node.end) not in known and self._is_new(node) and _BRANCH.search(node.kind) is not None
+            if branch and not (self._had_branch(old) or self._is_arm(now, place)):
+                fallen = ", and what runs in the one above it would go on there" if _ARM.match(node.kind) else ""
+                what = f"'{self._said(node, now=True)}' would make another branch of what stands around it{fallen}"
                 raise UnprovenError(what, text=self.step.after, position=node.start)
             if (node.start, node.end) not in known and not self._is_new(node) and node.role is not Role.COMMENT:
                 what = f"'{self._said(node, now=True)}' would become something that it is not now"
                 raise UnprovenError(what, text=self.step.after, position=node.start)
-        if not self._by_anchor():
+        if not self.by_anchor():
             self._forms(before, old, now)
         if _OPERATOR.search(before.kind) or before.kind == "assert_statement" or (self.step.language == "bash" and before.kind in _SHELL):
             self._units(before, old, now)
@@ -212,13 +220,22 @@ class _Proof:
                         raise UnprovenError(what, text=self.step.after, position=place + 1)
                 place = self.step.after.find("\n", place + 1, last)
 
+    def wraps(self, before: Tree) -> None:
+        """Hold what is wrapped to its own words, one by one: only the white space between them may be other white space."""
+        for (start, stop, _), (first, last) in zip(self.shift.splices, self.new, strict=True):
+            old = list(_words(before, self.step.before, start, stop))
+            now = list(_words(self.root, self.step.after, first, last))
+            if old and not any(now[place : place + len(old)] == old for place in range(len(now) - len(old) + 1)):
+                what = f"'{' '.join(self.step.before[start:stop].split())[:SHOWN]}' would not be in what is put around it as it is now"
+                raise UnprovenError(what, text=self.step.before, position=start)
+
     def _touched(self, node: Tree, now: Sequence[Tree], known: dict[tuple[int, int], tuple[Tree, Tree]]) -> None:
         """Find the node again that a splice changed a part of."""
         if not self.shift.leaves(self.step.before, node.start, node.end):
             return  # it is gone, and what came for it is new
         if node.kind.startswith("preproc_") and self._only_comment_left(node):
             return  # C's grammar takes the comment behind a directive for a part of it
-        if node.role is Role.COMMENT and not self._by_anchor():
+        if node.role is Role.COMMENT and not self.by_anchor():
             what = f"the comment '{self._said(node)}' would be changed"
             raise UnprovenError(what, text=self.step.before, position=node.start)
         first, last = self.shift.end(node.start), self.shift.start(node.end)
@@ -312,6 +329,27 @@ class _Proof:
     def _had_branch(self, old: Sequence[Tree]) -> bool:
         """Say whether one of the nodes that are gone was a branch."""
         return any(_BRANCH.search(node.kind) and not self.shift.leaves(self.step.before, node.start, node.end) for node in old)
+
+    def _is_arm(self, now: Sequence[Tree], place: int) -> bool:
+        """Say whether a new branch is an arm of its own that is inserted between the others: none above it would go on in it."""
+        operation = self.step.operation
+        if not (isinstance(operation, CodeOperation) and operation.insert is not None and _ARM.match(now[place].kind)):
+            return False
+        above = next((each for each in reversed(now[:place]) if _ARM.match(each.kind)), None)
+        return above is None or self._is_over(above)
+
+    def _is_over(self, arm: Tree) -> bool:
+        """Say whether what runs in an arm never goes on in the next one."""
+        last = next((each for each in reversed(arm.children()) if each.role is Role.CODE), None)
+        if last is None:
+            return False
+        if arm.kind == "case_item":
+            return self.step.after[last.start : last.end] == ";;"
+        return _LEAVES.match(last.kind) is not None or (last.kind == "compound_statement" and self._is_over_inside(last))
+
+    def _is_over_inside(self, block: Tree) -> bool:
+        inner = [each for each in block.children() if each.role is Role.CODE]
+        return len(inner) > 2 and _LEAVES.match(inner[-2].kind) is not None  # noqa: PLR2004  # two brackets
 
     def _only_comment_left(self, node: Tree) -> bool:
         left = "".join(
@@ -447,7 +485,7 @@ class _Proof:
             )
             raise UnprovenError(what, text=self.step.before, position=node.start)
 
-    def _by_anchor(self) -> bool:
+    def by_anchor(self) -> bool:
         """Say whether the operation names a text, wherever that stands."""
         operation = self.step.operation
         if not isinstance(operation, CodeOperation):
@@ -534,6 +572,17 @@ def _form(node: Tree, text: str) -> tuple[object, ...]:
     if node.kind == "array_declarator":  # its size goes with its value
         return (node.kind, _form(inner[0], text))
     return (node.kind, *(_form(each, text) if _SHORT.search(each.kind) else text[each.start : each.end] for each in inner))
+
+
+def _words(node: Tree, text: str, start: int, stop: int) -> Iterator[str]:
+    """Yield the words of code in a piece of a text, as the tree divides it."""
+    if node.end <= start or node.start >= stop or node.role is Role.COMMENT:
+        return
+    inner = node.children()
+    for each in inner:
+        yield from _words(each, text, start, stop)
+    if not inner and start <= node.start and node.end <= stop and node.start < node.end:
+        yield text[node.start : node.end]
 
 
 def _name(node: Tree) -> str:

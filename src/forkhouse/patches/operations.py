@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
 from forkhouse.patches import partproof
+from forkhouse.patches.advice import where_broken, why_nothing
 from forkhouse.patches.changes import MatchError, changes, spliced
-from forkhouse.patches.edits import CodeOperation, EntryPointsOperation, KeyOperation, RequirementOperation, allows
+from forkhouse.patches.edits import CodeOperation, EntryPointsOperation, KeyOperation, RequirementOperation, allows, least
 from forkhouse.patches.effects import asks_for_nothing, effect_present, is_done, lost_requirements, would_repeat
 from forkhouse.patches.languages import Matched, Step, UnprovenError, backend, faults, keyed
 from forkhouse.patches.languages.data import LANGUAGES
@@ -70,7 +71,10 @@ def edited(text: str, edit: FileEdit) -> Edited:
                         "It is not in this file, but may be in one that this file refers to: look there, and let the edit name that one."
                     )
             elif matches == 0:
-                advice = _standing(text, _looked_for(operation) or anchor, edit.language, broken=broken > 0) or advice
+                standing = _standing(text, _looked_for(operation) or anchor, edit.language, broken=broken > 0)
+                advice = why_nothing(text, operation, edit.language) or standing or advice
+            elif matches < least(operation.count):
+                advice = why_nothing(text, operation, edit.language) or advice
             message = f"{where} matched {matches} times, expected {operation.count}: {said}. {advice}"
             raise MatchError(message, anchor=anchor, operation=number, matches=matches, expected=operation.count)
         if repeats:
@@ -81,7 +85,9 @@ def edited(text: str, edit: FileEdit) -> Edited:
         if changed != text:
             left = faults(changed, edit.language)
             if left > broken:
-                message = f"{where} leaves a file that is no {edit.language} any more: {said}."
+                message = (
+                    f"{where} leaves a file that is no {edit.language} any more: {said}. {where_broken(changed, edit.language)}".rstrip()
+                )
                 raise MatchError(message, anchor=anchor, operation=number, matches=matches, expected=operation.count)
             step = Step(before=text, after=changed, splices=found.splices, operation=operation, language=edit.language)
             try:

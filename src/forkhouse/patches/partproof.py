@@ -62,9 +62,16 @@ def _fits(before: Parts, after: Parts, change: PartChange, shift: Shift, step: S
     if come is not None and ((step.language == "cmake" and _is_list(come)) or (step.language == "bash" and come.startswith("("))):
         return False  # the grammar takes these for one, and the language does not
     wanted = [_wanted(span, change, shift, step.before) for span in before.spans]
-    expected: Sequence[Span | None] = [each for each in wanted if each != _GONE] + ([None] if change.add is not None else [])
-    return len(expected) == len(after.spans) and all(
-        (step.after[slice(*span)] == come if place is None else span == place) for place, span in zip(expected, after.spans, strict=True)
+    kept = [each for each in wanted if each != _GONE]
+    # Where an added one stands among the others is for the operation to say: before keywords it may be.
+    orders = [kept] if change.add is None else [[*kept[:place], None, *kept[place:]] for place in range(len(kept) + 1)]
+    return any(_are(after.spans, expected, come, step.after) for expected in orders)
+
+
+def _are(spans: Sequence[Span], expected: Sequence[Span | None], come: str | None, text: str) -> bool:
+    """Say whether parts stand where they are expected, and say what has come where None is."""
+    return len(spans) == len(expected) and all(
+        (text[slice(*span)] == come if place is None else span == place) for place, span in zip(expected, spans, strict=True)
     )
 
 

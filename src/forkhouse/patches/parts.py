@@ -37,6 +37,19 @@ def added(text: str, parts: Parts, new: str, language: str) -> list[Splice]:
             return _added_after_comma(text, parts, new, language)
 
 
+def placed(text: str, parts: Parts, position: int, new: str, language: str) -> list[Splice]:
+    """Put a part before another one, with a comma: above the comments over that one, where it begins a line."""
+    start, _ = parts.spans[position]
+    before = parts.spans[position - 1][1] if position else parts.start
+    at = next((comma + 1 for comma in parts.commas if before <= comma < start), before) if position else before
+    newline = newline_at(text, at)
+    new = new.replace("\n", newline)
+    spaces, stop = indentation(text, start), line_end(text, at)
+    if spaces is not None and stop < start and is_blank(text[at:stop], language):
+        return [(stop, stop, f"{newline}{spaces}{new},")]
+    return [(start, start, f"{new}, ")]
+
+
 def _added_after_comma(text: str, parts: Parts, new: str, language: str) -> list[Splice]:
     start, end = parts.spans[-1]
     newline = newline_at(text, start)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from forkhouse.errors import PatchConflictError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from forkhouse.patches.edits import Operation, Selector
 
@@ -66,8 +66,8 @@ class Node:
 
     start: int
     end: int
-    captures: Mapping[str, str] = field(default_factory=dict)
-    """Text of the pattern's metavariables."""
+    captures: Mapping[str, Span] = field(default_factory=dict)
+    """Where the code stands that the pattern's metavariables stand for."""
     loose: frozenset[str] = frozenset()
     """Those of them that need brackets beside an operator; MATCH is the match itself."""
     arguments: Parts | None = None
@@ -80,6 +80,8 @@ class Node:
     """Why it cannot be told what belongs to it, where that is so: it is not removed then."""
     head: int | None = None
     """Where something goes that is put before it: above comments that stand directly over it."""
+    scope: Span | None = None
+    """What `within` means by it, where that is more than the match: the block that a command begins."""
     among: tuple[Parts, int] | None = None
     """The list that the match is a part of, and its position there."""
     instead: str | None = ""
@@ -252,13 +254,24 @@ def indentation(text: str, position: int) -> str | None:
     return None if before.strip() else before
 
 
-_STEP = re.compile(r'"([^"]*)"|([^.]+)')
-_PATH = re.compile(r'(?:"[^"]*"|[^.]+)(?:\.(?:"[^"]*"|[^.]+))*')
+_STEP = re.compile(r"""(?:"([^"]*)"|'([^']*)')(?=\.|\Z)|([^.]+)""")
 
 
 def key_steps(path: str) -> tuple[str, ...]:
     """Split a dotted path to a key; a step that holds dots itself is quoted. Raises PatchConflictError for a path with an empty step."""
-    if _PATH.fullmatch(path) is None:
+    steps: list[str] = []
+    place = 0
+    while (step := _STEP.match(path, place)) is not None:
+        steps.append(next(each for each in step.groups() if each is not None))
+        place = step.end() + 1
+        if path[step.end() : place] != ".":
+            break
+    if place != len(path) + 1:
         message = f"{path} is no path to a key: its steps are parted by single dots, and a step that holds dots is quoted."
         raise PatchConflictError(message)
-    return tuple(match[1] if match[1] is not None else match[2] for match in _STEP.finditer(path))
+    return tuple(steps)
+
+
+def path_said(steps: Iterable[str]) -> str:
+    """Return a path of steps as an edit writes it."""
+    return ".".join(f'"{step}"' if '"' not in step else f"'{step}'" if "'" not in step else step for step in steps)

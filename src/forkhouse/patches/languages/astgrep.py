@@ -160,10 +160,12 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
     for what, (name, kinds) in named.items():
         if name is None:
             continue
-        if what == "call" and language == "bash":
-            nodes = [*_named(root, kinds, name), *_built_in(root, name)]
+        if what == "call" and language in _BUILT_IN:
+            nodes = [*_named(root, kinds, name), *_built_in(root, name, language)]
             fitting = [node for node in nodes if _has_argument(node, selector.argument, grammar, text)]
             return _in_order(_found(fitting, language, text))
+        if what == "class" and language in {"c", "cpp"}:
+            return _in_order(_found([*_named(root, kinds, name), *_by_typedef(root, name)], language, text))
         if what == "assignment":
             _refuse_chains(_named(root, kinds, name), name)
         if not kinds:
@@ -175,18 +177,35 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
             message = "CUDA's own words and launches are blanks to the grammar. Take them out of the pattern, or use an `anchor`."
             raise PatchConflictError(message)
         found = search(root, {"pattern": selector.pattern})
-        return [_node(node, language, _captures(node, selector.pattern, text), text) for node in found]
+        return [_node(node, language, _captures(node, selector.pattern), text) for node in found]
     rule = dict(selector.rule or {})
-    return [_node(node, language, _captures(node, str(rule), text), text) for node in search(root, rule)]
+    return [_node(node, language, _captures(node, str(rule)), text) for node in search(root, rule)]
 
 
-_BUILT_IN = frozenset({"unset_command", "declaration_command", "test_command"})
-"""Commands of a shell that have nodes of their own, known by their first word: `unset`, `export`, `[`."""
+_BUILT_INS_OF_C = frozenset({"offsetof_expression", "sizeof_expression", "alignof_expression", "static_assert_declaration"})
+_BUILT_IN = {
+    "bash": frozenset({"unset_command", "declaration_command", "test_command"}),
+    "c": _BUILT_INS_OF_C - {"static_assert_declaration"},
+    "cpp": _BUILT_INS_OF_C,
+}
+"""Commands of a shell and operators of C that have nodes of their own, known by their first word: `unset`, `[`, `offsetof`."""
 
 
-def _built_in(root: SgNode, name: str) -> list[SgNode]:
-    found = search(root, {"any": [{"kind": kind} for kind in sorted(_BUILT_IN)]})
+def _built_in(root: SgNode, name: str, language: str) -> list[SgNode]:
+    found = search(root, {"any": [{"kind": kind} for kind in sorted(_BUILT_IN[language])]})
     return [node for node in found if node.children() and node.children()[0].text() == name]
+
+
+def _by_typedef(root: SgNode, name: str) -> list[SgNode]:
+    """Return the `typedef struct {…} NAME;` that give a class its only name, as a whole."""
+    found = []
+    for node in search(root, {"kind": "type_definition"}):
+        held = node.field("type")
+        made = held is not None and held.kind().endswith("_specifier") and held.field("body") is not None
+        own = held.field("name") if held is not None and made else None
+        if made and (own is None or own.text() != name) and [each.text() for each in node.field_children("declarator")] == [name]:
+            found.append(node)
+    return found
 
 
 def _refuse_chains(nodes: Iterable[SgNode], name: str) -> None:
@@ -257,7 +276,11 @@ def search(root: SgNode, rule: dict[str, object]) -> list[SgNode]:
     try:
         found = root.find_all(cast("Config", {"rule": rule}))  # ast-grep's own type is a plain dict at run time
     except Exception as error:  # what ast-grep raises for a rule it cannot read has no type of its own
-        message = f"ast-grep refuses the rule {rule}: {str(error).partition('Stack backtrace')[0].strip()}"
+        said = " ".join(str(error).partition("Stack backtrace")[0].split())
+        arm = (
+            " An arm of a `case` is named by a rule: {kind: case_item, has: {field: value, regex: '^NAME$'}}." if ";;" in str(rule) else ""
+        )
+        message = f"ast-grep refuses the rule {rule}: {said.rstrip('.')}.{arm}"
         raise PatchConflictError(message) from error
     return sorted(found, key=lambda node: node.range().start.index)
 
@@ -364,7 +387,7 @@ def _without_types(said: str) -> str:
     return said
 
 
-def _captures(node: SgNode, pattern: str, text: str) -> dict[str, str]:
+def _captures(node: SgNode, pattern: str) -> dict[str, tuple[int, int]]:
     captures = {}
     for many, one in re.findall(r"\$\$\$([A-Z_][A-Z0-9_]*)|\$([A-Z_][A-Z0-9_]*)", pattern):
         if many:
@@ -372,9 +395,9 @@ def _captures(node: SgNode, pattern: str, text: str) -> dict[str, str]:
             # From the first to the last, with all that stands between: commas are nodes of their own in some grammars only. What is
             # behind the match, as a comment may be, is no part of it.
             end = min(matched[-1].range().end.index, span_of(node)[1]) if matched else 0
-            captures[many] = text[matched[0].range().start.index : end] if matched else ""
+            captures[many] = (matched[0].range().start.index, end) if matched else (0, 0)
         elif found := node.get_match(one):
-            captures[one] = text[found.range().start.index : min(found.range().end.index, span_of(node)[1])]
+            captures[one] = (found.range().start.index, min(found.range().end.index, span_of(node)[1]))
     return captures
 
 
@@ -383,15 +406,19 @@ def node_of(node: SgNode, language: str, text: str) -> Node:
     return _node(node, language, {}, text)
 
 
-def _node(node: SgNode, language: str, captures: Mapping[str, str], text: str) -> Node:
+def _node(node: SgNode, language: str, captures: Mapping[str, tuple[int, int]], text: str) -> Node:
     grammar = GRAMMARS[language]
     start, end = span_of(node)
     if node.kind() in _DECLARATIONS:
         start = _with_macros(text, start, language)
     outer, target = _outer(node, language, text)
+    holder = _declaring(target)
+    if holder is not target:
+        held = span_of(holder)
+        outer = _with_lead(holder, (_with_macros(text, held[0], language), held[1]), language, text)
     whole = outer or (start, end)
-    hidden = masking.hidden_above(text, readable(text, language), whole[0]) if target.kind() in _DECLARATIONS | _WITH_MACROS else None
-    over = above(target, whole[0], text)
+    hidden = masking.hidden_above(text, readable(text, language), whole[0]) if holder.kind() in _DECLARATIONS | _WITH_MACROS else None
+    over = above(holder, whole[0], text)
     if hidden is not None:
         over = hidden
         if masking.is_of_gpus(text[hidden : whole[0]]):
@@ -414,7 +441,7 @@ def _node(node: SgNode, language: str, captures: Mapping[str, str], text: str) -
     )
 
 
-def _loose(node: SgNode, captures: Mapping[str, str]) -> frozenset[str]:
+def _loose(node: SgNode, captures: Iterable[str]) -> frozenset[str]:
     """Return the metavariables whose code binds less than an operator beside it may."""
     found = {name: node.get_match(name) for name in captures}
     loose = {name for name, each in found.items() if each is not None and guard.needs_brackets(each.kind())}
@@ -422,7 +449,9 @@ def _loose(node: SgNode, captures: Mapping[str, str]) -> frozenset[str]:
 
 
 def _arguments(node: SgNode, grammar: Grammar) -> Parts | None:
-    if node.kind() in _BUILT_IN - {"test_command"}:
+    if node.kind() in _BUILT_INS_OF_C:
+        return _bracketed(node)
+    if node.kind() in _BUILT_IN["bash"] - {"test_command"}:
         first, *words = node.children()
         spans = tuple((word.range().start.index, word.range().end.index) for word in words)
         return Parts(spans=spans, start=first.range().end.index, end=node.range().end.index, layout=Layout.LINE)
@@ -456,6 +485,22 @@ def _has_words_behind(command: SgNode) -> bool:
         if any(each.kind() == "ERROR" for each in words) or sum(not each.kind().endswith("_redirect") for each in words) > own:
             return True
     return False
+
+
+def _bracketed(node: SgNode) -> Parts | None:
+    """Return what stands between the brackets of an operator of C that looks like a call; None where it has none."""
+    holder = next((child for child in node.children() if child.kind() == "parenthesized_expression"), node)
+    children = holder.children()
+    first = next((place for place, child in enumerate(children) if child.text() == "("), None)
+    last = next((place for place in reversed(range(len(children))) if children[place].text() == ")"), None)
+    if first is None or last is None:
+        return None
+    inner = children[first + 1 : last]
+    spans = tuple(span_of(child) for child in inner if child.is_named() and "comment" not in child.kind())
+    commas = tuple(child.range().start.index for child in inner if child.text() == ",")
+    if len(spans) != len(commas) + 1:
+        return None  # a member of a member, which the grammar does not read
+    return Parts(spans=spans, start=children[first].range().end.index, end=children[last].range().start.index, commas=commas)
 
 
 def _inside(node: SgNode | None, kinds: Container[str]) -> SgNode | None:
@@ -579,7 +624,7 @@ def _outer(node: SgNode, language: str, text: str) -> tuple[tuple[int, int] | No
         kind = parent.kind()
         alone = kind in {"expression_statement", "declaration_command"} and _only(parent) is not None
         linkage = kind == "linkage_specification" and target.kind() != "declaration_list"
-        if not (
+        if _goes_on_behind(parent) or not (
             alone
             or linkage
             or kind in _TAKEN_ALONG
@@ -595,6 +640,21 @@ def _outer(node: SgNode, language: str, text: str) -> tuple[tuple[int, int] | No
         start = _with_macros(text, start, language)
     outer = _with_lead(target, (start, end), language, text)
     return (None if outer == span_of(node) else outer), target
+
+
+def _goes_on_behind(node: SgNode) -> bool:
+    """Say whether a command of a shell goes on behind the word of its here-document: `f <<END | g` is a pipe."""
+    if node.kind() != "redirected_statement":
+        return False
+    documents = (child for child in node.children() if child.kind() == "heredoc_redirect")
+    return any(each.kind() in {"pipeline", "list", "&&", "||", ";"} for document in documents for each in document.children())
+
+
+def _declaring(target: SgNode) -> SgNode:
+    """Return the declaration that a class is defined in besides, as in `typedef struct x {…} X;`: what stands beside it stands beside that."""
+    parent = target.parent()
+    inside = parent is not None and target.kind().endswith("_specifier") and parent.kind() in {"type_definition", "declaration"}
+    return parent if parent is not None and inside and target.field("body") is not None else target
 
 
 def _with_lead(target: SgNode, span: tuple[int, int], language: str, text: str) -> tuple[int, int]:
@@ -637,9 +697,13 @@ def _with_separator(target: SgNode, whole: tuple[int, int], language: str, text:
         return start, end + len(text[end:]) - len(text[end:].lstrip(" \t"))
     if previous is not None and previous.kind() == ";" and "\n" not in text[previous.range().start.index : start]:
         return previous.range().start.index, end
-    return None
+    parent = target.parent()
+    beside = indentation(text, start) is None or not is_blank(text[end : line_end(text, end)], language)
+    # An arm or a pair of brackets on one line: what is put beside its only command is parted from it by a semicolon.
+    return (start, end) if language == "bash" and parent is not None and parent.kind() in _ON_ONE_LINE and beside else None
 
 
+_ON_ONE_LINE = frozenset({"case_item", "subshell"})
 _DOCUMENTATION = re.compile(r"//[/!](?![/<])|/\*[*!](?![*/<])")
 
 
@@ -679,7 +743,7 @@ def _instead(target: SgNode, language: str) -> str | None:
         if kind == "case_statement":
             return "" if len([child for child in parent.children() if child.kind().endswith(("statement", "declaration"))]) > 1 else ";"
         return ";" if kind in _BODIES and target.kind().endswith("statement") else ""
-    if language == "bash" and kind in {"list", "pipeline", "negated_command"}:
+    if language == "bash" and kind in {"list", "pipeline", "negated_command", "redirected_statement", "heredoc_redirect"}:
         return None
     others = [
         child for child in parent.children() if child.is_named() and "comment" not in child.kind() and child.range() != target.range()
@@ -705,6 +769,12 @@ def faults(text: str, language: str) -> int:
     except PatchConflictError:
         return own + 1
     return own + len(_faulty(root)) + (_empty_bodies(root) if language == "bash" else 0)
+
+
+def first_fault(text: str, language: str) -> int | None:
+    """Return where the first thing stands that the grammar cannot read, None where it reads all."""
+    found = [node.range().start.index for node in _faulty(root_of(text, language)) if not _before_block(node)]
+    return min(found, default=None)
 
 
 def _empty_bodies(root: SgNode) -> int:

@@ -140,8 +140,18 @@ def _commands(source: _Source, selector: Selector) -> list[Node]:
             # What stands behind these words says where the value goes, and is none of it.
             count = next((place for place, word in enumerate(words) if place and word in {"CACHE", "PARENT_SCOPE"}), len(words))
             values = Parts(spans=parts.spans[1:count], start=parts.spans[0][1], end=parts.end, layout=Layout.WORDS)
-        nodes.append(Node(start=start, end=end, arguments=parts, items=values, head=_head(source, command)))
+        nodes.append(Node(start=start, end=end, arguments=parts, items=values, head=_head(source, command), scope=_block(source, command)))
     return nodes
+
+
+_BLOCKS = frozenset({"if_condition", "foreach_loop", "while_loop", "block_def"})
+
+
+def _block(source: _Source, command: TreeNode) -> tuple[int, int] | None:
+    """Return the block that a command begins, such as `if`, up to the command that ends it; None for other commands."""
+    parent = command.parent
+    begins = parent is not None and parent.type in _BLOCKS and parent.children[0].start_byte == command.start_byte
+    return source.span(parent) if begins and parent is not None else None
 
 
 def _arguments(source: _Source, command: TreeNode) -> Parts | None:

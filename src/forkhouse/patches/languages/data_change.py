@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Literal
 
 from forkhouse.errors import PatchConflictError
 from forkhouse.patches.edits import CodeOperation, KeyOperation, PartChange, Selector
-from forkhouse.patches.languages import Matched, key_steps
+from forkhouse.patches.edits import Place as Beside
+from forkhouse.patches.languages import Matched, key_steps, path_said
 from forkhouse.patches.languages import data_flow as flow
-from forkhouse.patches.languages.data import Kind, Place, Style, chosen, entries, is_merged, look, normal, read, seen, values
+from forkhouse.patches.languages import data_insert as beside_entries
+from forkhouse.patches.languages.data import Kind, Place, Style, chosen, entries, is_merged, look, normal, read, seen, seen_key, values
 from forkhouse.patches.languages.data_write import key_written, value_seen, written
 
 if TYPE_CHECKING:
@@ -26,13 +28,14 @@ if TYPE_CHECKING:
 class Change:
     """One change of what a reader sees."""
 
-    what: Literal["set", "remove", "append"]
+    what: Literal["set", "remove", "append", "insert"]
     document: int
     steps: tuple[int, ...]
     """Of the entry; for what is appended, of the value that it is appended to."""
     key: object = None
     """What is seen of a new key; None for an item."""
     value: object = None
+    """For what is inserted, all of its entries."""
     splices: tuple[Splice, ...] = ()
 
 
@@ -53,6 +56,8 @@ def planned(text: str, operation: Operation, language: str) -> tuple[Change, ...
             return None if places is None else _removed(data, places, selector.said())
         case CodeOperation(item=PartChange() as change):
             return _items(read(text, language), change)
+        case CodeOperation(insert=Beside() as beside):
+            return _inserted(read(text, language), beside)
         case _:
             return None
 
@@ -95,6 +100,9 @@ def _changed(tree: object, steps: tuple[int, ...], change: Change) -> object:
         parts.append((change.key, change.value) if is_mapping else change.value)
     elif len(steps) == 1 and change.what == "remove":
         del parts[steps[0]]
+    elif len(steps) == 1 and change.what == "insert":
+        assert isinstance(change.value, tuple)  # noqa: S101  # as `_inserted` makes it
+        parts[steps[0] : steps[0]] = change.value
     else:
         part = parts[steps[0]]
         parts[steps[0]] = (part[0], _changed(part[1], steps[1:], change)) if is_mapping else _changed(part, steps[1:], change)
@@ -184,8 +192,7 @@ def _added(data: Data, operation: KeyOperation) -> tuple[Change, ...]:
         return data_toml_change.added(data, operation)
     steps: tuple[int, ...] = ()
     if parents:
-        path = ".".join(step if '"' in step else f'"{step}"' for step in parents)
-        parent = look(data, path, operation.document)
+        parent = look(data, path_said(parents), operation.document)
         if parent is None:
             return ()
         document, holders, steps, holder = parent.document, parent.holders, parent.steps, parent.entry.value
@@ -376,7 +383,7 @@ def _items(data: Data, change: PartChange) -> tuple[Change, ...]:
             _refuse_shared(data, hollow, what=what)
             changes.append(_item_added(data, document, steps, holder, change.add))
             continue
-        wanted = _read_item(data, holder, change.gone or "")
+        wanted = _named_item(data, holder, change.gone or "")
         for position, entry in enumerate(holder.entries):
             if not _is_meant(entry, change.gone or "", wanted):
                 continue
@@ -393,6 +400,51 @@ def _items(data: Data, change: PartChange) -> tuple[Change, ...]:
         )
         raise PatchConflictError(message)
     return tuple(changes)
+
+
+def _inserted(data: Data, beside: Beside) -> tuple[Change, ...] | None:
+    """Return what puts entries beside others, None where a text is inserted that is none, or beside none."""
+    selector = beside.before or beside.after
+    if selector is None or selector.anchor is not None or (selector.key is None and selector.assignment is None and "$" in beside.text):
+        return None
+    places = _places(data, selector)
+    if places is None or any(place.entry.start < 0 for place in places):
+        return None
+    changes: list[Change] = []
+    for place in places:
+        if data.language == "toml" and place.holder.style is not Style.FLOW:
+            return None  # a line of TOML: which table it is of is told by the lines above it
+        change = _insertion(data, place, beside, selector.said())
+        if change is None:
+            return None
+        changes.append(change)
+    return tuple(changes)
+
+
+def _insertion(data: Data, place: Place, beside: Beside, said: str) -> Change | None:
+    from forkhouse.patches.templates import indented_lines  # noqa: PLC0415  # which imports what this is imported by
+
+    holder = place.holder
+    new = beside_entries.bare(beside.text, holder)
+    entries_seen = beside_entries.said_entries(data, holder, new)
+    if entries_seen is None or holder.style is Style.PAIR:
+        return None
+    _refuse_shared(data, Place(document=place.document, steps=place.steps, holders=place.holders, entry=_hollow(holder)), what=said)
+    keys = [seen_key(entry) for entry in holder.entries] if holder.kind is Kind.MAPPING else []
+    keys += [each[0] for each in entries_seen if keys and isinstance(each, tuple)]
+    if len({repr(key) for key in keys}) < len(keys):
+        message = f"{new} has a key that the mapping has already, or twice. Use `set`."
+        raise PatchConflictError(message)
+    spaces = beside_entries.column(data, place)
+    lines = indented_lines(new, spaces, data.language).replace("\n", flow.newline_at(data.text, place.entry.start))
+    before = beside.before is not None
+    return Change(
+        what="insert",
+        document=place.document,
+        steps=(*place.steps[:-1], place.steps[-1] + (not before)),
+        value=entries_seen,
+        splices=tuple(beside_entries.inserted(data, place, lines, before=before)),
+    )
 
 
 def _hollow(holder: Value) -> Entry:
@@ -456,6 +508,16 @@ def _read_item(data: Data, holder: Value, said: str) -> object:
     return shown[3][0]
 
 
+def _named_item(data: Data, holder: Value, said: str) -> object:
+    """Return what a reader sees of an item that an edit names: as it is written, or the text itself, where that is no value of its own."""
+    try:
+        return _read_item(data, holder, said)
+    except PatchConflictError:
+        if data.language == "yaml" or holder.kind is not Kind.SEQUENCE or re.search(r"[\"'\[\]{},\n]", said):
+            raise
+        return ("scalar", None, ("text", said))
+
+
 def _is_meant(entry: Entry, said: str, wanted: object) -> bool:
     """Say whether an item is the one that is named: by what is read of it, or by its key."""
     if entry.key is None:
@@ -470,7 +532,7 @@ def items_held(text: str, selector: Selector, said: str, language: str) -> list[
     data = read(text, language)
     held = []
     for _, _, _, holder in _holder_places(data, selector):
-        wanted = _read_item(data, holder, said)
+        wanted = _named_item(data, holder, said)
         held.append(sum(_is_meant(entry, said, wanted) for entry in holder.entries))
     return held
 

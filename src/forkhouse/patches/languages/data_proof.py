@@ -10,6 +10,7 @@ from forkhouse.patches.edits import CodeOperation, KeyOperation
 from forkhouse.patches.languages import UnprovenError
 from forkhouse.patches.languages.data import BOM, Kind, normal, read, seen, values
 from forkhouse.patches.languages.data_change import expected, planned
+from forkhouse.patches.languages.data_flow import skip_comments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -250,11 +251,17 @@ def _prove_comments(before: Data, after: Data, moves: _Moves, step: Step) -> Non
                 _refuse("a comment would stand behind something else", text, start)
             continue
         follows = _following(before, end)
-        # Above the end of a list a comment is about no entry.
+        # Above the end of a list a comment is about no entry; those that a file begins with are about the file.
+        if not skip_comments(before, 0, start).strip(f"{BOM} \t\r\n") and _inserts(step):
+            continue
         if follows is None or moves.gone(follows) or text[follows] in "]}" or _has_gap(text, end, follows):
             continue
         if _following(after, at + end - start) != moves.moved(follows):
             _refuse("a comment would stand above something else", text, start)
+
+
+def _inserts(step: Step) -> bool:
+    return isinstance(step.operation, CodeOperation) and step.operation.insert is not None
 
 
 def _parted(now: str, start: int, end: int, step: Step) -> bool:
@@ -262,7 +269,9 @@ def _parted(now: str, start: int, end: int, step: Step) -> bool:
     between = now[start:end].strip().strip(",")
     operation = step.operation
     adds = isinstance(operation, KeyOperation) and operation.add is not None
-    adds = adds or (isinstance(operation, CodeOperation) and operation.item is not None and operation.item.add is not None)
+    adds = (
+        adds or _inserts(step) or (isinstance(operation, CodeOperation) and operation.item is not None and operation.item.add is not None)
+    )
     return bool(between) and adds
 
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
 from forkhouse.patches.languages import data_flow as flow
-from forkhouse.patches.languages import key_steps
+from forkhouse.patches.languages import key_steps, path_said
 from forkhouse.patches.languages.data import BOM, Kind, Style, look
 from forkhouse.patches.languages.data_change import Change
 from forkhouse.patches.languages.data_write import key_written, value_seen, written
+from forkhouse.patches.values import Table
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from forkhouse.patches.edits import KeyOperation
     from forkhouse.patches.languages import Splice
     from forkhouse.patches.languages.data import Data, Place, Statement, Value
+    from forkhouse.patches.values import Written
 
 Path = tuple[str | int, ...]
 _TANGLED = "{}: the inline table around it has dotted keys, so what belongs together may stand apart. Set a value, or use an `anchor`."
@@ -40,9 +42,9 @@ def added(data: Data, operation: KeyOperation) -> tuple[Change, ...]:
     holder: Value = data.documents[0]
     above: tuple[Value, ...] = ()
     if parents:
-        parent = look(data, ".".join(step if '"' in step else f'"{step}"' for step in parents))
+        parent = look(data, path_said(parents))
         if parent is None:
-            return ()
+            return _made(data, operation)
         steps, above, holder = parent.steps, parent.holders, parent.entry.value
     if operation.document not in {None, 0}:
         message = "A file of TOML is one document."
@@ -66,6 +68,62 @@ def added(data: Data, operation: KeyOperation) -> tuple[Change, ...]:
             splices=tuple(splices),
         ),
     )
+
+
+_STANDARD = (
+    ("project", "optional-dependencies"),
+    ("project", "entry-points"),
+    ("project", "entry-points", "*"),
+    ("project", "scripts"),
+    ("project", "gui-scripts"),
+    ("project", "urls"),
+    ("dependency-groups",),
+)
+"""Tables of a `pyproject.toml` that are as good as empty where they are not written (PEP 621, PEP 735)."""
+
+
+def _made(data: Data, operation: KeyOperation) -> tuple[Change, ...]:
+    """Return what adds a key with the table that holds it, where a standard says that it is empty; nothing for other tables."""
+    *parents, last = key_steps(operation.path)
+    known = any(len(parents) == len(one) and all(step in {each, "*"} for each, step in zip(parents, one, strict=True)) for one in _STANDARD)
+    there = next((depth for depth in range(len(parents) - 1, 0, -1) if look(data, path_said(parents[:depth])) is not None), 0)
+    if not known or (there == 0 and (parents[0] == "project" or operation.document not in {None, 0})):
+        return ()
+    above = look(data, path_said(parents[:there])) if there else None
+    value: Written = Table(pairs=((last, operation.value),))
+    for step in reversed(parents[there + 1 :]):
+        value = Table(pairs=((step, value),))
+    if above is not None and above.entry.value.style in {Style.FLOW, Style.DOTTED}:
+        return added(data, operation.model_copy(update={"add": path_said(parents[: there + 1]), "value": value}))
+    header = ".".join(key_written(step, "toml", flow=False) for step in parents)
+    line = f"{key_written(last, 'toml', flow=False)} = {written(operation.value, 'toml', flow=False)}"
+    return (
+        Change(
+            what="append",
+            document=0,
+            steps=above.steps if above is not None else (),
+            key=("scalar", None, ("text", parents[there])),
+            value=value_seen(value, "toml"),
+            splices=(_new_table(data, header, line),),
+        ),
+    )
+
+
+def _new_table(data: Data, header: str, line: str) -> Splice:
+    """Put a table behind those of the project, or last where something else goes on there."""
+    text, statements = data.text, data.statements
+    own = [number for number, one in enumerate(statements) if one.path[:1] == ("project",)]
+    after = own[-1] if own else len(statements) - 1
+    if after + 1 < len(statements) and statements[after + 1].value is not None:
+        after = len(statements) - 1
+    newline = flow.newline_at(text, 0)
+    if after < 0:
+        gap = newline if text.removeprefix(BOM) and not text.endswith("\n") else ""
+        return len(text), len(text), f"{gap}[{header}]{newline}{line}{newline}"
+    stop = flow.line_end(text, statements[after].end)
+    following = flow.next_line(text, stop)
+    gap = newline if text[following : flow.line_end(text, following)].strip() else ""
+    return stop, stop, f"{newline}{newline}[{header}]{newline}{line}{gap}"
 
 
 def _padded(data: Data, holder: Value, new: str) -> list[Splice]:

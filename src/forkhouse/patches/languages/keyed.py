@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import Node, UnprovenError, data_change, data_proof
+from forkhouse.patches.languages import Node, UnprovenError, data_change, data_insert, data_proof
+from forkhouse.patches.languages import data_flow as flow
 from forkhouse.patches.languages import text as plain
 from forkhouse.patches.languages.data import Kind, entries, look, read, values
 
 if TYPE_CHECKING:
     from forkhouse.patches.edits import Operation, Selector
     from forkhouse.patches.languages import Matched, Step
+    from forkhouse.patches.languages.data import Data, Entry
 
 __all__ = ["faults", "find", "inner_lines", "matched", "prove"]
 
@@ -25,11 +27,10 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
         if place is not None and place.entry.start < 0:
             message = f"{selector.key} is a table with a header of its own, and no text that could be replaced as one."
             raise PatchConflictError(message)
-        return [] if place is None else [Node(start=place.entry.start, end=place.entry.end)]
+        return [] if place is None else [_node(read(text, language), place.entry)]
     if selector.assignment is not None:
         found = [entry for top in read(text, language).documents for _, _, entry in entries(top) if entry.name == selector.assignment]
-        spans = sorted((entry.start, entry.end) for entry in found if entry.start >= 0)
-        return [Node(start=start, end=end) for start, end in spans]
+        return [_node(read(text, language), entry) for entry in sorted(found, key=lambda entry: entry.start) if entry.start >= 0]
     if language == "toml":
         message = (
             "TOML has keys, to be named by `key` or `assignment`; the other selectors need a grammar that knows them. Use an `anchor`."
@@ -38,6 +39,14 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
     from forkhouse.patches.languages import astgrep  # noqa: PLC0415  # heavy, and only for patterns and rules
 
     return astgrep.find(text, selector, language)
+
+
+def _node(data: Data, entry: Entry) -> Node:
+    """Return an entry as a match, with where something goes that is put before it: above the comments that stand over it."""
+    first = data_insert.above(data, entry)
+    alone = flow.prefix(data.text, entry.start) is not None and first < flow.line_start(data.text, entry.start)
+    head = first + len(data.text[first:]) - len(data.text[first:].lstrip(" \t")) if alone else None
+    return Node(start=entry.start, end=entry.end, head=head)
 
 
 def matched(text: str, operation: Operation, language: str) -> Matched:

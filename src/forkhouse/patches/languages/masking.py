@@ -85,10 +85,24 @@ def hidden_above(text: str, readable: str, position: int) -> int | None:
     begun = None
     while first > 0:
         above = text.rfind("\n", 0, first - 1) + 1
-        if not text[above : first - 1].strip() or readable[above : first - 1].strip():
+        line = text[above : first - 1].strip()
+        if not line or readable[above : first - 1].strip() or _is_bracket(line, text):
             break
         begun = first = above
     return begun
+
+
+_PAIRS = (("BEGIN", "END"), ("START", "END"), ("OPEN", "CLOSE"), ("PUSH", "POP"))
+"""Words in the names of macros that stand around declarations, such as BEGIN_C_DECLS and END_C_DECLS."""
+
+
+def _is_bracket(line: str, text: str) -> bool:
+    """Say whether a line is one macro that opens or closes something, as another one of the file closes or opens it: it is of no declaration."""
+    name = re.fullmatch(r"([A-Za-z_]\w*)[ \t]*(?:\([^()]*\))?", line)
+    if name is None:
+        return False
+    others = {name[1].replace(one, other) for pair in _PAIRS for one, other in (pair, pair[::-1]) if one in name[1]}
+    return any(re.search(rf"(?<!\w){re.escape(other)}(?!\w)", text) for other in others)
 
 
 def _launch(code: str, start: int) -> tuple[int, int] | None:

@@ -11,7 +11,7 @@ from forkhouse.patches.languages import Node, Parts, UnprovenError, above_commen
 from forkhouse.patches.languages import text as plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from forkhouse.patches.edits import Selector
     from forkhouse.patches.languages import Step
@@ -109,19 +109,43 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
 
 def _calls(text: str, tokens: Sequence[_Token], selector: Selector) -> list[Node]:
     nodes = []
-    name = (selector.call or "").removeprefix(".")
+    said = "".join((selector.call or "").split())
+    name = said.rpartition(".")[2]
     for position in range(len(tokens) - 1):
         if tokens[position].kind != "id" or tokens[position].text != name or tokens[position + 1].closing < 0:
             continue
         method = position > 0 and tokens[position - 1].kind == "dot"
-        if tokens[position + 1].kind != "lparen" or (name != selector.call and not method):
+        if tokens[position + 1].kind != "lparen" or (name != said and not method):
+            continue
+        first = _chain(tokens, position) if not said.startswith(".") and name != said else position
+        if first != position and "".join(token.text for token in tokens[first : position + 1] if token.kind != "eol") != said:
             continue
         parts = _parts(tokens, position + 1)
         words = {text[start:end] for start, end in parts.spans}
         if selector.argument is None or selector.argument in words:
-            start, end = tokens[position].start, tokens[tokens[position + 1].closing].end
+            start, end = tokens[first].start, tokens[tokens[position + 1].closing].end
             nodes.append(Node(start=start, end=end, arguments=parts, head=above_comments(text, start, "#")))
     return nodes
+
+
+def _chain(tokens: Sequence[_Token], method: int) -> int:
+    """Return where what a method is called on begins: a name, or calls and indexes that follow one another."""
+    opening = {token.closing: position for position, token in enumerate(tokens) if token.closing >= 0}
+    at = method
+    while at >= 2 and tokens[at - 1].kind == "dot":  # noqa: PLR2004  # something to call it on, and the dot
+        at = _operand(tokens, at - 2, opening)
+    return at
+
+
+def _operand(tokens: Sequence[_Token], end: int, opening: Mapping[int, int]) -> int:
+    """Return where an operand begins that ends at a token: a name or a literal, with the calls and indexes behind it."""
+    at = end
+    while at in opening:
+        at = opening[at]
+        if at == 0 or tokens[at - 1].kind not in {"id", *_CLOSING}:
+            return at
+        at -= 1
+    return at
 
 
 def _assignments(text: str, tokens: Sequence[_Token], selector: Selector) -> list[Node]:
@@ -285,17 +309,18 @@ def _misshapen(text: str) -> int:
 def _late(tokens: Sequence[_Token], opening: int) -> int:
     """Return how many arguments stand behind a keyword and have none."""
     depth, keyword, colon, count = 0, False, False, 0
-    begun = False
+    begun = asks = False
     for token in tokens[opening + 1 :]:
         if depth == 0 and (token.kind == "comma" or token.kind in _CLOSING):
             count += begun and keyword and not colon
-            keyword, colon, begun = keyword or colon, False, False
+            keyword, colon, begun, asks = keyword or colon, False, False, False
             if token.kind in _CLOSING:
                 break
             continue
         depth += (token.kind in _OPENING) - (token.kind in _CLOSING)
         begun = begun or token.kind != "eol"
-        colon = colon or (depth == 0 and token.kind == "colon")
+        asks = asks or (depth == 0 and token.kind == "questionmark")
+        colon = colon or (depth == 0 and token.kind == "colon" and not asks)
     return count
 
 

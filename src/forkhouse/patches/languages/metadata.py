@@ -107,13 +107,11 @@ def change_metadata(text: str, change: RequirementChange) -> Matched:
         return Matched(matches=0, splices=())
     header = fields(text)
     if change.add is not None:
-        new = _added(header, change)
-        if new is None:
-            return Matched(matches=0, splices=())
         at = header[-1].end
         newline = newline_at(text, header[-1].start)
         gap = "" if text[:at].endswith(("\n", "\r")) else newline
-        return Matched(matches=1, splices=((at, at, f"{gap}Requires-Dist: {new}{newline}"),))
+        lines = "".join(f"{name}: {value}{newline}" for name, value in _added(header, change))
+        return Matched(matches=1, splices=((at, at, f"{gap}{lines}"),))
     splices: list[Splice] = []
     matches = 0
     for field in header:
@@ -134,15 +132,16 @@ def change_metadata(text: str, change: RequirementChange) -> Matched:
     return Matched(matches=matches, splices=tuple(splices))
 
 
-def _added(header: tuple[Field, ...], change: RequirementChange) -> Requirement | None:
-    """Return what is added, None where the metadata knows no such extra."""
+def _added(header: tuple[Field, ...], change: RequirementChange) -> list[tuple[str, str | Requirement]]:
+    """Return the fields that are added: an extra that the metadata does not know is named first."""
     new = Requirement(change.add or "")
-    if change.extra:
-        if canonicalize_name(change.extra) not in {canonicalize_name(field.value) for field in header if field.name == "provides-extra"}:
-            return None
-        marker = f'extra == "{change.extra}"'
-        new.marker = Marker(f"({new.marker}) and {marker}" if new.marker else marker)
-    return new
+    if not change.extra:
+        return [("Requires-Dist", new)]
+    marker = f'extra == "{change.extra}"'
+    new.marker = Marker(f"({new.marker}) and {marker}" if new.marker else marker)
+    known = {canonicalize_name(field.value) for field in header if field.name == "provides-extra"}
+    named: list[tuple[str, str | Requirement]] = [] if canonicalize_name(change.extra) in known else [("Provides-Extra", change.extra)]
+    return [*named, ("Requires-Dist", new)]
 
 
 def _reading(text: str) -> tuple[list[tuple[str, str]], object, str]:
@@ -165,8 +164,7 @@ def prove(step: Step, change: RequirementChange) -> None:
             new = replacement(change, old, extras_of(old))
             expected.append((name, value if new == old else new))
     if change.add is not None:
-        new_one = _added(fields(step.before), change)
-        expected += [("Requires-Dist", new_one)] if new_one else []
+        expected += _added(fields(step.before), change)
     found = [
         (name, requirement_of(value) if place < len(expected) and isinstance(expected[place][1], Requirement) else value)
         for place, (name, value) in enumerate(after)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from forkhouse.errors import PatchConflictError
 from forkhouse.patches import parts as layout
-from forkhouse.patches.languages import Matched, UnprovenError
+from forkhouse.patches.edits import KeyOperation
+from forkhouse.patches.languages import Matched, UnprovenError, data, data_toml_change, path_said
 from forkhouse.patches.languages.declarations import Belongs, is_meant, is_named, replacement, requirement_of
 from forkhouse.patches.languages.projecttables import LISTS, TABLES, values
 from forkhouse.patches.languages.tomlarrays import arrays, comments, read
@@ -72,7 +73,7 @@ def change_project(text: str, change: RequirementChange) -> Matched:
     if change.add is not None:
         target = next((array for path, array in found.items() if belongs_to(path) == _target(change)), None)
         if target is None:
-            return Matched(matches=0, splices=())
+            return _with_list(text, change)
         like = text[slice(*target.parts.spans[-1])] if target.parts.spans else '"'
         return Matched(matches=1, splices=tuple(layout.added(text, target.parts, _quoted(change.add, like), "toml")))
     splices: list[Splice] = []
@@ -85,6 +86,38 @@ def change_project(text: str, change: RequirementChange) -> Matched:
     if matches == 0:
         _refuse_elsewhere(text, change)
     return Matched(matches=matches, splices=tuple(sorted(splices)))
+
+
+def _home(change: RequirementChange) -> tuple[str, ...]:
+    """Return the key of the list that a change adds to, where it is not there yet."""
+    if change.group is not None:
+        return ("dependency-groups", change.group)
+    return ("project", "optional-dependencies", change.extra) if change.extra else ("project", "dependencies")
+
+
+def _with_list(text: str, change: RequirementChange) -> Matched:
+    """Add the list of a project, an extra or a group with its first declaration."""
+    if why_not_added(text, change):
+        return Matched(matches=0, splices=())
+    operation = KeyOperation(add=path_said(_home(change)), value=[change.add])
+    plan = data_toml_change.added(data.read(text, "toml"), operation)
+    return Matched(matches=len(plan), splices=tuple(splice for each in plan for splice in each.splices))
+
+
+def why_not_added(text: str, change: RequirementChange) -> str:
+    """Return why the list that a change adds to cannot be made; nothing where it can."""
+    home = _home(change)
+    project = read(text).get("project")
+    if home[0] == "dependency-groups":
+        return ""
+    if not isinstance(project, dict):
+        return f"The file has no table [project] that could hold {'.'.join(home[1:])}; add it in the language toml, where the tool at work reads it."
+    dynamic = project.get("dynamic")
+    if isinstance(dynamic, list) and home[1] in dynamic:
+        return f"The project calls its {home[1]} dynamic, so they stand in another file or table: edit that one."
+    if home[1] == "dependencies" and any(True for _ in values(read(text), TABLES[0])):
+        return f"The project has its dependencies in {'.'.join(TABLES[0])}: add a key there in the language toml."
+    return ""
 
 
 def _refuse_elsewhere(text: str, change: RequirementChange) -> None:
@@ -156,7 +189,8 @@ def prove(step: Step, change: RequirementChange) -> None:
     expected = read(step.before)
     removed = _expect(expected, change)
     after = read(step.after)
-    if json.dumps(_plain(expected), default=repr) != json.dumps(_plain(after), default=repr):
+    # Where a key stands in its table means nothing in TOML.
+    if json.dumps(_plain(expected), default=repr, sort_keys=True) != json.dumps(_plain(after), default=repr, sort_keys=True):
         what = "Python would read other values there than the operation leaves."
         raise UnprovenError(what, text=step.after, position=step.splices[0][0] if step.splices else 0)
     old, new = comments(step.before), comments(step.after)
@@ -169,6 +203,12 @@ def prove(step: Step, change: RequirementChange) -> None:
 def _expect(document: dict[str, object], change: RequirementChange) -> int:
     """Change what was read as the operation says; return how many declarations it takes out."""
     removed = 0
+    if change.add is not None and not any(belongs_to(path) == _target(change) for path, _ in _lists(document)):
+        *tables, name = _home(change)
+        holder: dict[str, Any] = document
+        for table in tables:
+            holder = holder.setdefault(table, {})
+        holder[name] = []
     for path, items in _lists(document):
         belongs = belongs_to(path)
         if belongs is None:

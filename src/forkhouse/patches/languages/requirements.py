@@ -95,6 +95,17 @@ def _changed(text: str, change: RequirementChange, form: Form) -> Matched:
             return requirementsfile.change_lines(text, change)
 
 
+def why_not_added(text: str, change: RequirementChange) -> str:
+    """Return why a file has no place for what a change adds; nothing where it has one."""
+    match form_of(text):
+        case Form.PROJECT:
+            return pyproject.why_not_added(text, change)
+        case Form.METADATA:
+            return "" if change.group is None else "A dependency group is none of a wheel's, so metadata cannot name it."
+        case Form.LINES:
+            return "A requirements file has no extras and no groups." if change.extra or change.group is not None else ""
+
+
 def is_required(text: str, change: RequirementChange) -> bool:
     """Say whether what a change adds is declared where it would add it, in whatever version."""
     if change.add is None:

@@ -1,0 +1,80 @@
+"""Arguments that are added beside keywords: where they go, read by Python and Meson themselves, and where no place is one."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+from mesonbuild import mlog
+from mesonbuild.mparser import Parser
+
+from forkhouse.documents import parse
+from forkhouse.errors import PatchConflictError
+from forkhouse.patches.edits import CodeEdit
+from forkhouse.patches.operations import apply_edit, effect_present
+
+
+def edit_of(language: str, new: str) -> CodeEdit:
+    operation = f'argument: {{of: {{call: f}}, add: "{new}"}}'
+    return parse(CodeEdit, f"path: f\nlanguage: {language}\noperations:\n  - {operation}\n", name="edit")
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "now"),
+    [
+        ("b", "f(a, k=1)\n", "f(a, b, k=1)\n"),
+        ("b", "f(k=1)\n", "f(b, k=1)\n"),
+        ("b", "f(a, k = 1, **kw)\n", "f(a, b, k = 1, **kw)\n"),
+        ("b", "f(**kw)\n", "f(b, **kw)\n"),
+        ("b", "f(*a, k=1)\n", "f(*a, b, k=1)\n"),
+        ("b", "f(a == 1, x[1:2], lambda k=1: k)\n", "f(a == 1, x[1:2], lambda k=1: k, b)\n"),
+        ("*b", "f(a, k=1)\n", "f(a, *b, k=1)\n"),
+        ("*b", "f(k=1, **kw)\n", "f(*b, k=1, **kw)\n"),
+        ("**b", "f(k=1, *a)\n", "f(k=1, *a, **b)\n"),
+        ("b=2", "f(a, k=1, *c, **kw)\n", "f(a, k=1, *c, **kw, b=2)\n"),
+        ("(b := 2)", "f(a, k=1)\n", "f(a, (b := 2), k=1)\n"),
+        ("b", "f(\n    a,  # why\n    # about k\n    k=1,\n)\n", "f(\n    a,  # why\n    b,\n    # about k\n    k=1,\n)\n"),
+        ("b", "f(  # why\n    # about k\n    k=1)\n", "f(  # why\n    b,\n    # about k\n    k=1)\n"),
+        ("b", "f(a,\r\n  k=1)\r\n", "f(a,\r\n  b,\r\n  k=1)\r\n"),
+        ("b", "f(a, k=1,\n  l=2)\n", "f(a, b, k=1,\n  l=2)\n"),
+    ],
+)
+def test_an_argument_without_a_keyword_stands_before_the_keywords(new: str, old: str, now: str) -> None:
+    edit = edit_of("python", new)
+    assert apply_edit(old, edit) == now
+    assert effect_present(now, edit)
+    before, after = (ast.parse(text).body[0].value for text in (old, now))  # type: ignore[attr-defined]
+    kept = [ast.dump(each) for each in (*before.args, *before.keywords)]
+    assert len(kept) + 1 == len(after.args) + len(after.keywords)
+    if not new.startswith("**") and "b=2" not in new:
+        assert [ast.dump(each) for each in (*after.args[:-1], *after.keywords)] == kept
+
+
+@pytest.mark.parametrize(
+    ("old", "now"),
+    [
+        ("f('a', k: 1)\n", "f('a', 'b', k: 1)\n"),
+        ("f(\n  'a', # why\n  k: true ? 1 : 2,\n)\n", "f(\n  'a', # why\n  'b',\n  k: true ? 1 : 2,\n)\n"),
+        ("f(c ? 1 : 2)\n", "f(c ? 1 : 2, 'b')\n"),
+        ("f(k: 1)\n", "f('b', k: 1)\n"),
+    ],
+)
+def test_so_it_does_in_meson(old: str, now: str) -> None:
+    assert apply_edit(old, edit_of("meson", "'b'")) == now
+    with mlog.no_logging():
+        Parser(now, "meson.build").parse()
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "why"),
+    [
+        ("b", "f(k=1, *a)\n", r"b would have to stand before k=1, and so before \*a, whose values would be other arguments then"),
+        ("*b", "f(a, k=1, *c, **kw)\n", r"and so before \*c"),
+        ("k=2", "f(a, k=1)\n", "The call has k=1 already. Use `replace: k=` with the whole of it"),
+        ("k = 2", "f(a, k=1)\n", "The call has k=1 already"),
+        ("b", "f(x for x in y)\n", "Replace the whole of it"),
+    ],
+)
+def test_where_no_place_is_one_the_reason_says_so(new: str, old: str, why: str) -> None:
+    with pytest.raises(PatchConflictError, match=why):
+        apply_edit(old, edit_of("python", new))
