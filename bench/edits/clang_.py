@@ -127,7 +127,7 @@ def tongue(name: str) -> Tongue:
         texts=texts,
         statement=lambda chance: chance.choice(STATEMENTS),
         part=lambda chance: chance.choice(PARTS),
-        documents=("/**", "///", "/*!", "//!"),
+        documents=re.compile(r"/\*[*!](?![*/<])|//[/!](?![/<])"),
     )
 
 

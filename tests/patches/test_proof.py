@@ -180,6 +180,29 @@ def edit_of(language: str, operations: str) -> FileEdit:
         # What says where a value goes is no part of it; a remark stays behind what it is about.
         ("cmake", "item: {of: {assignment: S}, add: c}", 'set(S a b CACHE STRING "x")\n', 'set(S a b c CACHE STRING "x")\n'),
         ("cmake", "item: {of: {assignment: S}, add: c}", "set(S PARENT_SCOPE)\n", "set(S c PARENT_SCOPE)\n"),
+        ("cmake", "item: {of: {assignment: S}, add: c}", "set(S ${a} CACHE BOOL b ${FORCE})\n", "set(S ${a} c CACHE BOOL b ${FORCE})\n"),
+        ("cmake", "item: {of: {assignment: S}, add: c}", "set(S a CACHE BOOL b FORCE)\n", "set(S a c CACHE BOOL b FORCE)\n"),
+        # cmake takes these words for values where they do not stand at the end.
+        ("cmake", "item: {of: {assignment: S}, add: c}", "set(S PARENT_SCOPE CACHE b d e)\n", "set(S PARENT_SCOPE CACHE b d e c)\n"),
+        ("cmake", "item: {of: {assignment: S}, remove: CACHE}", "set(S CACHE b PARENT_SCOPE d)\n", "set(S b PARENT_SCOPE d)\n"),
+        # A class of Python may end with a comment, and that with its line's carriage return.
+        (
+            "python",
+            'replace: {class: B}\n  with: "class B:\\n    y = 2"',
+            "class A:\r\n    class B:\r\n        x = 1\r\n        # x\r\n\r\n    z = 1\r\n",
+            "class A:\r\n    class B:\r\n        y = 2\r\n\r\n    z = 1\r\n",
+        ),
+        (
+            "python",
+            "insert: {after: {class: B}, text: f()}",
+            "class B:\r\n  x = 1\r\n  # x\r\ny = 1\r\n",
+            "class B:\r\n  x = 1\r\n  # x\r\nf()\r\ny = 1\r\n",
+        ),
+        ("python", "remove: {class: B}", "class B:\r\n  x = 1\r\n  # x\r\ny = 1\r\n", "y = 1\r\n"),
+        # What the first comment of a file says of the whole of it is no function's.
+        ("c", "remove: {function: f}", "/** Copyright of X. */\nint f(void) { return 1; }\nint a;\n", "/** Copyright of X. */\nint a;\n"),
+        ("cpp", "remove: {function: f}", "/** @file */\n/** Of f. */\nint f() { return 1; }\nint a;\n", "/** @file */\nint a;\n"),
+        ("cpp", "remove: {function: f}", "\n/** Of f. */\nint f() { return 1; }\nint a;\n", "\nint a;\n"),
         ("python", "item: {of: {assignment: x}, add: c}", "x = [\n    a, b,  # of b\n]\n", "x = [\n    a, b,  # of b\n    c,\n]\n"),
         ("cmake", "argument: {of: {call: f}, add: c}", "f(a b # of b\n)\n", "f(a b # of b\n  c\n)\n"),
         # A byte-order mark is no code.
@@ -294,6 +317,12 @@ def test_macros_that_no_grammar_knows_hide_no_declaration(language: str, operati
             "remove: {function: f}",
             "#ifdef A\nint f(int a)\n#else\nint f(void)\n#endif\n{ return 1; }\n",
             "stands in line 2, but the grammar",
+        ),
+        (
+            "bash",
+            "replace: {call: f}\n  with: g",
+            "f() {\n    echo``\n}\ncase $a in\n  b) f ;;\nesac\n",
+            "and may take something else for 'f'",
         ),
         # A value that is used, or a type that others have, cannot go alone.
         ("c", "remove: {call: f}", "void m() { for (; f(i);) { g(); } }\n", "cannot go alone"),

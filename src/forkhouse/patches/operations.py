@@ -65,6 +65,11 @@ def edited(text: str, edit: FileEdit) -> Edited:
                 advice = "Its effect is there already: drop it from the edit, or let its count begin at 0 if other releases need it."
             elif matches == 0:
                 advice = _standing(text, anchor, edit.language, broken=broken > 0) or advice
+            elif broken:
+                advice = (
+                    f"The grammar of {edit.language} does not read all of this file, and may take something else for '{anchor}'. "
+                    "Edit that place by an `anchor`, in the language text."
+                )
             message = f"{where} matched {matches} times, expected {operation.count}: {said}. {advice}"
             raise MatchError(message, anchor=anchor, operation=number, matches=matches, expected=operation.count)
         if repeats:

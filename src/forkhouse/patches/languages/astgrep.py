@@ -253,6 +253,8 @@ def span_of(node: SgNode) -> tuple[int, int]:
         end = start + len(node.get_root().root().text()[start : node.range().end.index].rstrip())
     if node.kind().startswith("preproc_") or node.kind().endswith("comment"):  # they hold the end of their line
         end = start + len(node.text().rstrip("\r\n \t"))
+    elif end == place.end.index and node.text().endswith("\r"):  # so does what ends with a comment
+        end -= 1
     return start, end
 
 
@@ -532,7 +534,7 @@ def _with_lead(target: SgNode, span: tuple[int, int], language: str, text: str) 
         first, last = span_of(previous)
         attached = previous.kind() == "attribute_item" or (is_documentation(text[first:last], language) and language == "rust")
         near = not text[last:lead].strip() and text[last:lead].count("\n") <= 1
-        if attached or (near and is_documentation(text[first:last], language)):
+        if attached or (near and is_documentation(text[first:last], language) and not _is_of_file(text, first, last)):
             start = first
         elif not near or indentation(text, first) is None:
             break
@@ -568,6 +570,14 @@ def _with_separator(target: SgNode, whole: tuple[int, int], language: str, text:
 
 
 _DOCUMENTATION = re.compile(r"//[/!](?![/<])|/\*[*!](?![*/<])")
+
+
+_OF_FILE = re.compile(r"/\*.*(?:copyright|licen[cs]e|SPDX-|[@\\]file\b)", re.IGNORECASE | re.DOTALL)
+
+
+def _is_of_file(text: str, start: int, end: int) -> bool:
+    """Say whether a comment is the first thing of a file and speaks of the whole of it, whatever stands below it."""
+    return not text[:start].strip("\ufeff \t\r\n") and _OF_FILE.match(text[start:end]) is not None
 
 
 def is_documentation(comment: str, language: str) -> bool:
