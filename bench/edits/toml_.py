@@ -57,16 +57,20 @@ def remarks(text: str) -> list[Remark]:
     pieces = [(kind, said) for _, kind, said in _LEXER.get_tokens_unprocessed(text.removeprefix("\ufeff").replace("\r\n", "\n"))]
     found: list[Remark] = []
     waiting: list[int] = []
-    host, depth = "", 0
+    host, depth, ends = "", 0, 0
     fresh, naming, first = True, False, True
     for kind, said in pieces:
         if kind in Comment:
             found.append(Remark(said.rstrip(), "" if fresh else host, not fresh))
+            ends = 0
             waiting += [len(found) - 1] if fresh else []
             continue
         if kind in Whitespace or kind in Text:
             fresh = fresh or "\n" in said
+            ends += said.count("\n")
+            waiting = [] if ends > 1 else waiting  # an empty line is between
             continue
+        ends = 0
         named = naming or (fresh and depth == 0)  # a header, or a key
         fresh = "\n" in said and kind not in String
         depth += _OPENED.get(said, 0) if kind in Punctuation else 0

@@ -230,6 +230,13 @@ def test_the_judge_knows_what_belongs_to_what(language: str, text: str, kind: st
     assert case.judge(wrong) is not None
 
 
+def test_what_is_declared_is_no_call() -> None:
+    pool = pool_of(file("cpp", "void f()\n{\n    A one, two(1);\n    call(3, 4);\n    call2(1, call3(2));\n}\n"))
+    assert pool is not None
+    said = [written(case.operation) for case in (pool.draw(random.Random(seed)) for seed in range(300)) if case]
+    assert {"call", "call2", "call3"} == {each.partition("call: ")[2].split()[0].rstrip("'}") for each in said if "call: " in each}
+
+
 def test_a_call_of_what_stands_in_brackets_has_no_name_of_its_own() -> None:
     pool = pool_of(file("python", "(a := b)(1)\nc(2)\n"))
     assert pool is not None

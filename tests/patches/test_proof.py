@@ -199,6 +199,14 @@ def edit_of(language: str, operations: str) -> FileEdit:
             "class B:\r\n  x = 1\r\n  # x\r\nf()\r\ny = 1\r\n",
         ),
         ("python", "remove: {class: B}", "class B:\r\n  x = 1\r\n  # x\r\ny = 1\r\n", "y = 1\r\n"),
+        ("c", "include: {remove: '#include \"b\"'}", 'enum E {\n#  include "b" // why\n};\n', "enum E {\n};\n"),
+        (
+            "cpp",
+            "include: {replace: '#include <b>', with: '#include <c>'}",
+            "enum E {\n  A,\n#include <b>\n  B\n};\n",
+            "enum E {\n  A,\n#include <c>\n  B\n};\n",
+        ),
+        ("cpp", "include: {remove: '#include <b>'}", "class A {\n  #include <b>\n  int a;\n};\n", "class A {\n  int a;\n};\n"),
         # What the first comment of a file says of the whole of it is no function's.
         ("c", "remove: {function: f}", "/** Copyright of X. */\nint f(void) { return 1; }\nint a;\n", "/** Copyright of X. */\nint a;\n"),
         ("cpp", "remove: {function: f}", "/** @file */\n/** Of f. */\nint f() { return 1; }\nint a;\n", "/** @file */\nint a;\n"),
@@ -318,6 +326,9 @@ def test_macros_that_no_grammar_knows_hide_no_declaration(language: str, operati
             "#ifdef A\nint f(int a)\n#else\nint f(void)\n#endif\n{ return 1; }\n",
             "stands in line 2, but the grammar",
         ),
+        # An include is seen where the grammar takes it for another directive, and is not gone where it takes it for nothing.
+        ("c", "include: {remove: '#include <b>'}", "int a[] = {\n  #include <b>\n  {0}\n};\n", "stands in line 2, but the grammar"),
+        ("cpp", "include: {remove: '#include <b>'}", "int x =\n#  include <b>\n;\n", "the grammar of cpp does not read"),
         (
             "bash",
             "replace: {call: f}\n  with: g",
