@@ -122,8 +122,8 @@ def judged(
 ) -> Callable[[str], str | None]:
     """Return a judge of a result: the value that its readers see, its comments, its line ends.
 
-    A loose comment may go; one that is moved stays, while the code that it is about is another. Where a key can take a loose one along, it is
-    about that key then, or about what it was about.
+    A loose comment may go; one that is moved stays, while the code that it is about is another. Where a key can take along a loose one
+    that stands over it, that is about the key then, or about what it was about.
     """
     remarks = form.remarks(text)
 
@@ -140,8 +140,9 @@ def judged(
             if not _second(before, other, form.read(text), found):
                 return "another reader sees other values than the first"
         old, new = _unfollowed(remarks, form.remarks(after), loose, follows)
-        other_host = moved if follows else lambda remark: loose(remark) or moved(remark)
-        return _remarks(old, new, loose, other_host) or layout(text, after)
+        return _remarks(old, new, loose, lambda remark: moved(remark) or (loose(remark) and (remark.behind or not follows))) or layout(
+            text, after
+        )
 
     return check
 

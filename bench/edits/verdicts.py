@@ -54,7 +54,7 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
 
 
 _ABSENT = re.compile(r"matched 0 times|already|not there|is not in|found nothing")
-_UNREAD = "does not read all of this file"
+_UNREAD = re.compile("does not read all of this file|can read the file only without it")
 """What the engine says where it cannot tell what is there; that is so whatever the reader sees."""
 
 
@@ -67,7 +67,7 @@ def run(file: File, case: Case) -> Outcome:
         result = apply_edit(file.text, edit)
     except ForkhouseError as error:
         said = without_operation(str(error))
-        untrue = case.certain and _UNREAD not in said and _ABSENT.search(said) is not None
+        untrue = case.certain and _UNREAD.search(said) is None and _ABSENT.search(said) is not None
         return Outcome(verdict=Verdict.UNTRUE if untrue else Verdict.REFUSED, reason=str(error))
     except _Endless:
         return Outcome(verdict=Verdict.CRASH, reason=f"it was not done after {SLOW} s")

@@ -220,6 +220,7 @@ def test_a_documented_item_has_to_stay_with_its_documentation() -> None:
         ("cpp", "int b;\n/*** Part. ***/\nint a() { return 1; }\n", "remove function", "a", "int b;\n/*** Part. ***/\n", "/*** Part. ***/\n"),
         # A file that holds nothing but its mark has no last line.
         ("c", "\ufeffint a(void)\n{\n}\n", "remove function", "a", "\ufeff", ""),
+        ("toml", 'a = ["x"]  # a\nb = 1\n', "set", "set: a\n  value: 7", "a = 7  # a\nb = 1\n", "a = 7\nb = 1  # a\n# a\n"),
         # A comment over a table is about that table, and about what takes its place.
         ("toml", "[o]\n# a\na.b = 1\n# c\nc = 2\n", "set", "set: o.a\n  value: 7", "[o]\n# c\nc = 2\n# a\na = 7\n", "[o]\n# a\n# c\nc = 2\na = 7\n"),
         ("toml", "[o]\nx = 1\n# a\n[a]\ny = 1\n[b]\nz = 1\n", "set", "set: b\n  value: 7", "b = 7\n[o]\nx = 1\n# a\n[a]\ny = 1\n", "b = 7\n# a\n[o]\nx = 1\n[a]\ny = 1\n"),

@@ -207,6 +207,19 @@ def edit_of(language: str, operations: str) -> FileEdit:
             "enum E {\n  A,\n#include <c>\n  B\n};\n",
         ),
         ("cpp", "include: {remove: '#include <b>'}", "class A {\n  #include <b>\n  int a;\n};\n", "class A {\n  int a;\n};\n"),
+        # A macro that is given statements is no attribute of what follows, and is seen with all that is in it.
+        (
+            "cpp",
+            "replace: {call: h}\n  with: g(2)",
+            "void f() {\n  A_B(\n      q, [&] {\n    IN_G(x)\n    if (b)\n      h(1);\n  });\n}\n",
+            "void f() {\n  A_B(\n      q, [&] {\n    IN_G(x)\n    if (b)\n      g(2);\n  });\n}\n",
+        ),
+        (
+            "cpp",
+            "remove: {call: A_B}",
+            "void f() {\n  A_B(\n      q, [&] {\n    IN_G(x)\n    if (b)\n      h(1);\n  });\n}\n",
+            "void f() {\n}\n",
+        ),
         # What the first comment of a file says of the whole of it is no function's.
         ("c", "remove: {function: f}", "/** Copyright of X. */\nint f(void) { return 1; }\nint a;\n", "/** Copyright of X. */\nint a;\n"),
         ("cpp", "remove: {function: f}", "/** @file */\n/** Of f. */\nint f() { return 1; }\nint a;\n", "/** @file */\nint a;\n"),
@@ -334,6 +347,19 @@ def test_macros_that_no_grammar_knows_hide_no_declaration(language: str, operati
             "replace: {call: f}\n  with: g",
             "f() {\n    echo``\n}\ncase $a in\n  b) f ;;\nesac\n",
             "and may take something else for 'f'",
+        ),
+        # What the grammar reads as blanks is not said to be nowhere, and what is there besides is not taken for all.
+        (
+            "cpp",
+            "remove: {call: IN_G}",
+            "void f() {\n  A_B(\n      q, [&] {\n    IN_G(x)\n    if (b)\n      g(1);\n  });\n}\n",
+            "IN_G' stands in line 4, and the grammar of cpp can read the file only without it",
+        ),
+        (
+            "cpp",
+            "replace: {call: cut}\n  with: g(1)",
+            "void f() {\n  int a = cut(1);\n  k<<<cut(2), 1>>>(a);\n}\n",
+            "cut stands in line 3, too",
         ),
         # A value that is used, or a type that others have, cannot go alone.
         ("c", "remove: {call: f}", "void m() { for (; f(i);) { g(); } }\n", "cannot go alone"),

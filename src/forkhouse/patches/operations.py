@@ -99,6 +99,11 @@ def _standing(text: str, anchor: str, language: str, *, broken: bool) -> str:
     if found is None:
         return ""
     line = text.count("\n", 0, found.start()) + 1
+    if _is_blank(text, anchor, language):
+        return (
+            f"'{anchor}' stands in line {line}, and the grammar of {language} can read the file only without it, as it can without a macro. "
+            "Edit that place by an `anchor`, in the language text."
+        )
     if not broken:
         return (
             f"'{anchor}' stands in line {line}, but not as what the operation looks for, or written in another way. Look at the file and name "
@@ -108,6 +113,13 @@ def _standing(text: str, anchor: str, language: str, *, broken: bool) -> str:
         f"'{anchor}' stands in line {line}, but the grammar of {language} does not read all of this file, and finds it nowhere. "
         "Edit that place by an `anchor`, in the language text."
     )
+
+
+def _is_blank(text: str, anchor: str, language: str) -> bool:
+    """Say whether the words stand where the grammar of C sees blanks."""
+    from forkhouse.patches.languages.astgrep import hidden  # noqa: PLC0415  # start-up time
+
+    return language in {"c", "cpp"} and hidden(text, anchor, language) is not None
 
 
 def matched(text: str, operation: Operation, language: str) -> Matched:

@@ -164,6 +164,8 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
             nodes = [*_named(root, kinds, name), *_built_in(root, name)]
             fitting = [node for node in nodes if _has_argument(node, selector.argument, grammar, text)]
             return _in_order(_found(fitting, language, text))
+        if what == "call":
+            _refuse_hidden(text, name, list(_named(root, kinds, name)), language)
         if what == "assignment":
             _refuse_chains(_named(root, kinds, name), name)
         if not kinds:
@@ -178,6 +180,24 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
         return [_node(node, language, _captures(node, selector.pattern, text), text) for node in found]
     rule = dict(selector.rule or {})
     return [_node(node, language, _captures(node, str(rule), text), text) for node in search(root, rule)]
+
+
+def hidden(text: str, name: str, language: str) -> int | None:
+    """Return where a name stands in what the grammar reads as blanks: a macro, or CUDA's own words; None where it does not."""
+    shown = readable(text, language)
+    found = re.finditer(rf"(?<!\w){re.escape(name)}(?!\w)", text) if shown != text else ()
+    return next((match.start() for match in found if not shown[match.start()].strip()), None)
+
+
+def _refuse_hidden(text: str, name: str, nodes: list[SgNode], language: str) -> None:
+    """Raise PatchConflictError for a call that is found, and stands in what the grammar does not see, too: it would be one of several."""
+    place = hidden(text, name.lstrip("."), language) if nodes else None
+    if place is not None:
+        line = text.count("\n", 0, place) + 1
+        message = (
+            f"{name} stands in line {line}, too, which the grammar can read only without it. Edit the place that is meant by an `anchor`."
+        )
+        raise PatchConflictError(message)
 
 
 _BUILT_IN = frozenset({"unset_command", "declaration_command", "test_command"})
