@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.edits.blocks import BLOCK, FAILURES, operations
+from bench.edits.blocks import BLOCK, FAILURES, SHOWN, operations
 from bench.edits.corpus import corpus
 from bench.edits.languages import SHARES
 from bench.edits.report import EXAMPLES, Tally, write_failure, write_figures
@@ -31,11 +31,11 @@ SLICE = 5
 
 
 def judged(blocks: Iterable[int], seed: int, folder: Path, *, only: int | None = None) -> Tally:
-    """Do blocks of operations, write the first failures of each kind down, and return the counts."""
+    """Do blocks of operations, write the first of each kind down that somebody has to look at, and return the counts."""
     tally = Tally()
     for block in blocks:
         for done in operations(block, seed, _files, only=only):
-            if tally.count(done) <= EXAMPLES and done.outcome.verdict in FAILURES:
+            if tally.count(done) <= EXAMPLES and done.outcome.verdict in SHOWN:
                 write_failure(folder, done, seed)
     return tally
 

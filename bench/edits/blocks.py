@@ -67,3 +67,5 @@ def operations(block: int, seed: int, files: Mapping[str, Sequence[File]], *, on
 
 
 FAILURES = frozenset({Verdict.WRONG, Verdict.CRASH})
+SHOWN = FAILURES | {Verdict.UNTRUE}
+"""What is written down for somebody to look at."""

@@ -127,7 +127,7 @@ def tongue(name: str) -> Tongue:
         texts=texts,
         statement=lambda chance: chance.choice(STATEMENTS),
         part=lambda chance: chance.choice(PARTS),
-        documents=("/**", "///", "/*!", "//!"),
+        documents=re.compile(r"/\*[*!](?![*/<])|//[/!](?![/<])"),
     )
 
 
@@ -238,6 +238,8 @@ def _calls(stream: Stream, closed: dict[int, int], bodies: list[tuple[int, int]]
             "||",
             "+",
         }
+        if before == "," and code[max((a for a, b in closed.items() if a < at < b), default=opening)].text == "{":
+            expression = False  # `A one, two(1);` declares, and calls nothing
         if body is None or not (statement or expression) or (before in {"*", "("} and code[at - 2].kind != "punctuation" and before == "*"):
             yield from [Construct(what="call", name=name, core=(0, 0), whole=(0, 0))] * 2
             continue

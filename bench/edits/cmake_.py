@@ -20,7 +20,7 @@ from bench.edits.stream import Comment, Stream, Token, UnreadableError
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from bench.edits.case import Case
 
@@ -153,6 +153,26 @@ def _constructs(stream: Stream) -> Iterator[Construct]:
         # A command that is wrapped is no command any more, so a call has its parts, and is not wrapped here.
         yield Construct(what="call", name=name, core=span, whole=span, parts=parts, closing=last)
         if name == "set" and parts and re.fullmatch(r"\w+", code[parts[0][0]].text):
+            values = _values(code, first + 3, last)
             yield Construct(
-                what="assignment", name=code[parts[0][0]].text, core=span, whole=span, parts=parts[1:], closing=last, list_=True
+                what="assignment",
+                name=code[first + 2].text,
+                core=span,
+                whole=span,
+                parts=None if values is None else tuple((n, n + 1) for n in range(first + 3, values)),
+                closing=last if values is None else values,
+                list_=True,
             )
+
+
+def _values(code: Sequence[Token], first: int, last: int) -> int | None:
+    """Return where the values of a `set` end, as cmake counts it from the end; None where only a run of cmake tells it."""
+    words = [token.text for token in code[first:last]]
+    marks = [number for number, word in enumerate(words) if word.strip('"') in {"CACHE", "PARENT_SCOPE"}]
+    if marks and any("$" in word and not word.startswith(('"', "[")) for word in words[marks[0] :]):
+        return None  # it may be no word, or several
+    if words[-1:] == ["PARENT_SCOPE"]:
+        return last - 1
+    forced = len(words) > 3 and words[-1] == "FORCE"  # noqa: PLR2004  # CACHE, a type, a text and the word itself
+    at = last - 3 - forced
+    return at if at >= first and code[at].text == "CACHE" else last

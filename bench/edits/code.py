@@ -9,10 +9,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from bench.edits.case import Case
-from bench.edits.stream import Change, Comment, Stream, UnreadableError, judge
+from bench.edits.stream import ANY, Change, Comment, Stream, UnreadableError, judge
 
 if TYPE_CHECKING:
     import random
+    import re
     from collections.abc import Callable, Iterable, Sequence
 
     from bench.edits.stream import Key
@@ -69,7 +70,7 @@ class Tongue:
     part: Callable[[random.Random], str]
     """A new argument or item."""
     wrapper: str = "outer($MATCH)"
-    documents: tuple[str, ...] = ()
+    documents: re.Pattern[str] | None = None
     """How comments begin that belong to what stands behind them."""
     commas: bool = True
     verify: Callable[[str, str], str | None] = field(default=lambda _before, _after: None)
@@ -112,7 +113,7 @@ def loose(stream: Stream, span: Range, *, above: bool = True) -> tuple[Comment, 
     first, last = span
     end, start = stream.edges(first, last)
     inner = stream.code[first].start, max((token.end for token in stream.code[first:last] if token.end > token.start), default=0)
-    over = stream.documents(inner[0], ("",)) if above else ()
+    over = stream.documents(inner[0], ANY) if above else ()
     own = inner[0] - stream.text.rfind("\n", 0, inner[0])
     found = []
     for comment in stream.between(end, start):

@@ -118,10 +118,12 @@ def judged(
     loose: Callable[[Remark], bool] = lambda _: False,
     moved: Callable[[Remark], bool] = lambda _: False,
     unordered: bool = False,
+    follows: str = "",
 ) -> Callable[[str], str | None]:
     """Return a judge of a result: the value that its readers see, its comments, its line ends.
 
-    A loose comment may go; one that is moved stays, while the code that it is about is another.
+    A loose comment may go; one that is moved stays, while the code that it is about is another. Where a key can take along a loose one
+    that stands over it, that is about the key then, or about what it was about.
     """
     remarks = form.remarks(text)
 
@@ -137,7 +139,10 @@ def judged(
             before = form.second(text)
             if not _second(before, other, form.read(text), found):
                 return "another reader sees other values than the first"
-        return _remarks(remarks, form.remarks(after), loose, moved) or layout(text, after)
+        old, new = _unfollowed(remarks, form.remarks(after), loose, follows)
+        return _remarks(old, new, loose, lambda remark: moved(remark) or (loose(remark) and (remark.behind or not follows))) or layout(
+            text, after
+        )
 
     return check
 
@@ -191,14 +196,27 @@ def _leaves(value: Value) -> Iterator[tuple[Path, Value]]:
             yield path, each
 
 
+def _unfollowed(
+    before: list[Remark], after: list[Remark], loose: Callable[[Remark], bool], follows: str
+) -> tuple[list[Remark], list[Remark]]:
+    """Return the comments without those loose ones that stand over a key in the result."""
+    kept, rest = [], list(after)
+    for remark in before:
+        there = Remark(remark.text, follows, behind=False)
+        if follows and loose(remark) and not remark.behind and there in rest:
+            rest.remove(there)
+        else:
+            kept.append(remark)
+    return kept, rest
+
+
 def _remarks(before: list[Remark], after: list[Remark], loose: Callable[[Remark], bool], moved: Callable[[Remark], bool]) -> str | None:
     reached = {0}
     for remark in before:
         following = set()
         for at in reached:
             same_ = at < len(after) and (
-                after[at] == remark
-                or (after[at].text == remark.text and (loose(remark) or moved(remark) or not remark.host or not after[at].host))
+                after[at] == remark or (after[at].text == remark.text and (moved(remark) or not remark.host or not after[at].host))
             )
             following |= {at + 1} if same_ else set()
             following |= {at} if loose(remark) else set()
@@ -237,7 +255,9 @@ class _File:
         nothing = names((), ("list", ()))
         # A comment behind a scalar stays, one in a table or a list may go with it.
         goes, stays = (inside, nothing) if each[0] in {"map", "list"} else (nothing, inside)
-        judge = judged(self.text, self.form, expected, loose=goes, moved=stays)
+        step = path[-1]
+        follows = str(step[1]) if self.form.unordered and isinstance(step, tuple) else ""
+        judge = judged(self.text, self.form, expected, loose=goes, moved=stays, follows=follows)
         return Case(kind="set", operation={"set": spelt(path), "value": new.said}, judge=judge)
 
     def add(self, chance: random.Random) -> Case | None:

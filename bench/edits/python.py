@@ -266,8 +266,10 @@ def _call(view: _View, node: ast.Call, alone: ast.Expr | None) -> Iterator[Const
     first, last = view.span(node)
     code = view.stream.code
     opening = view.span(node.func)[1]
+    if opening >= last or code[opening].text != "(":
+        return  # what is called stands in brackets, which are a part of its name as it is written
     parts, trailing = None, False
-    if opening < last and code[opening].text == "(" and code[last - 1].text == ")":
+    if code[last - 1].text == ")":
         parts, trailing = _split(view, opening, last - 1)
         if len(parts) != len(node.args) + len(node.keywords) or any(isinstance(each, ast.GeneratorExp) for each in node.args):
             parts = None

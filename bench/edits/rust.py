@@ -124,12 +124,14 @@ def _texts(what: str, name: str, chance: random.Random) -> str | None:
     return chance.choice(kinds[what]).replace("{name}", name)
 
 
+DOCUMENTATION = re.compile(r"///(?!/)|/\*\*(?![*/])")
+
 TONGUE = Tongue(
     read=read,
     texts=_texts,
     statement=lambda chance: chance.choice(STATEMENTS),
     part=lambda chance: chance.choice(PARTS),
-    documents=("///", "/**"),
+    documents=DOCUMENTATION,
     verify=verify,
 )
 OUTER = replace(TONGUE, statement=lambda chance: chance.choice(DECLARATIONS))
@@ -310,7 +312,7 @@ def _uses(stream: Stream, quiet: list[tuple[int, int]]) -> list[Callable[[random
         wanted: dict[str, object] = {action: said[number]}
         if action == "remove":
             whole = (_attributes(stream, first), last)
-            docs = stream.documents(code[whole[0]].start, TONGUE.documents)
+            docs = stream.documents(code[whole[0]].start, DOCUMENTATION)
             one = Change(first=whole[0], last=last, loose=loose(stream, whole), gone=docs)
         else:
             text = chance.choice(("use added::here;", "use added::{\n    one,\n    two,\n};"))
@@ -335,7 +337,7 @@ def _uses(stream: Stream, quiet: list[tuple[int, int]]) -> list[Callable[[random
         for at in sorted(places):
             if not inner or at > inner[-1]:
                 _, behind = stream.edges(at, at)
-                ways.append([Change(first=at, last=at, new=keys, tied=stream.documents(behind, TONGUE.documents))])
+                ways.append([Change(first=at, last=at, new=keys, tied=stream.documents(behind, DOCUMENTATION))])
         return Case(kind="import add", operation={"import": {"add": text}}, judge=judged(stream, TONGUE, ways))
 
     return [change, add] if single else [add]

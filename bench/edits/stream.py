@@ -6,6 +6,7 @@ meant pieces exchanged, every character between two pieces of code that stayed h
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 
 Key = tuple[str, str]
 """The kind and the text of a piece of code; the text without what means nothing to the reader, such as the kind of line end."""
+
+
+ANY = re.compile("")
+"""What every comment begins with."""
+_OF_FILE = re.compile(r"/\*.*(?:copyright|licen[cs]e|SPDX-|[@\\]file\b)", re.IGNORECASE | re.DOTALL)
 
 
 class UnreadableError(Exception):
@@ -74,19 +80,23 @@ class Stream:
             right += 1
         return (self.code[left].end if left >= 0 else 0), (self.code[right].start if right < len(self.code) else len(self.text))
 
-    def documents(self, position: int, marks: tuple[str, ...]) -> tuple[Comment, ...]:
-        """Return the comments with such a beginning that stand on lines of their own directly over a position."""
+    def documents(self, position: int, mark: re.Pattern[str]) -> tuple[Comment, ...]:
+        """Return the comments with such a beginning that stand on lines of their own directly over a position; a file's licence is its own."""
         found: list[Comment] = []
         at = bisect_left(self.comments, position, key=lambda comment: comment.start) - 1
-        while at >= 0 and self.comments[at].text.startswith(marks) and not self.trailing(self.comments[at]):
+        while at >= 0 and mark.match(self.comments[at].text) and not self.trailing(self.comments[at]):
             comment = self.comments[at]
             between = self.text[comment.end : position]
-            if between.strip() or between.count("\n") > 1:
+            if between.strip() or between.count("\n") > 1 or self.of_file(comment):
                 break
             found.append(comment)
             position = comment.start
             at -= 1
         return tuple(reversed(found))
+
+    def of_file(self, comment: Comment) -> bool:
+        """Say whether a comment is the first thing of a file, and speaks of the whole of it."""
+        return not self.text[: comment.start].strip("\ufeff \t\r\n") and _OF_FILE.match(comment.text) is not None
 
     def trailing(self, comment: Comment) -> bool:
         """Say whether a comment stands behind something on its line."""
@@ -150,13 +160,15 @@ def _comments(before: Stream, after: Stream, change: Change, old: tuple[int, int
         if text not in texts:
             return f"a comment of the new text is not there | {text!r}"
         texts.remove(text)
+    reached = {0}  # several comments may say the same, and only some of them may go
     for comment in before.between(*old):
-        if texts and texts[0] == comment.text:
-            texts.pop(0)
-        elif comment not in change.loose and comment not in change.gone:
+        may_go = comment in change.loose or comment in change.gone
+        kept = {at + 1 for at in reached if texts[at : at + 1] == [comment.text]}
+        reached = kept | (reached if may_go else set())
+        if not reached:
             return f"a comment is lost, or not where it was | {comment.text!r}"
-    if texts:
-        return f"a comment is there that nobody wrote | {texts[0]!r}"
+    if len(texts) not in reached:
+        return f"a comment is there that nobody wrote | {texts[max(reached)]!r}"
     return _hosts(before, after, change, old, found)
 
 
@@ -205,7 +217,7 @@ def layout(before: str, after: str) -> str | None:
         return "a line of a file with CRLF ends in LF alone"
     if "\r" not in before and "\r" in after:
         return "a carriage return is there that was not"
-    if before.endswith("\n") and after and not after.endswith("\n"):
+    if before.endswith("\n") and after.strip("\ufeff") and not after.endswith("\n"):
         return "the last line has lost its end"
     return None
 

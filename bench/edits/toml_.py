@@ -7,7 +7,7 @@ import tomllib
 from typing import TYPE_CHECKING
 
 from pygments.lexers.configs import TOMLLexer
-from pygments.token import Comment, String, Text, Whitespace
+from pygments.token import Comment, Punctuation, String, Text, Whitespace
 
 from bench.edits import data, pyproject
 from bench.edits.data import Format, Remark, Value, Written, raw
@@ -46,34 +46,42 @@ def read(text: str) -> Value:
         raise UnreadableError(str(error)) from error
 
 
+_OPENED = {"[": 1, "{": 1, "]": -1, "}": -1}
 _LEXER = TOMLLexer(stripnl=False, stripall=False, ensurenl=False)
 
 
 def remarks(text: str) -> list[Remark]:
-    """Return the comments."""
+    """Return the comments. One on its own line is about the key or the table of the next statement, by its last name."""
     if "#" not in text:
         return []
     pieces = [(kind, said) for _, kind, said in _LEXER.get_tokens_unprocessed(text.removeprefix("\ufeff").replace("\r\n", "\n"))]
     found: list[Remark] = []
-    host = ""
-    fresh = True
     waiting: list[int] = []
-    first = True
+    host, depth, ends = "", 0, 0
+    fresh, naming, first = True, False, True
     for kind, said in pieces:
         if kind in Comment:
             found.append(Remark(said.rstrip(), "" if fresh else host, not fresh))
-            if fresh:
-                waiting.append(len(found) - 1)
-        elif kind in Whitespace or kind in Text:
+            ends = 0
+            waiting += [len(found) - 1] if fresh else []
+            continue
+        if kind in Whitespace or kind in Text:
             fresh = fresh or "\n" in said
-        else:
-            if said.strip("\"'[]{}=,. \t\n") or "[" in said:
-                host = said.strip("\"' \t") if kind in String else said.strip()
-                for number in () if first else waiting:  # what stands over everything else is about the file
-                    found[number] = Remark(found[number].text, host, behind=False)
-                waiting = []
-                first = False
-            fresh = "\n" in said and kind not in String
+            ends += said.count("\n")
+            waiting = [] if ends > 1 else waiting  # an empty line is between
+            continue
+        ends = 0
+        named = naming or (fresh and depth == 0)  # a header, or a key
+        fresh = "\n" in said and kind not in String
+        depth += _OPENED.get(said, 0) if kind in Punctuation else 0
+        name = said.strip("\"' \t") if kind in String else said.strip("[]{}=,. \t")
+        host = name or host
+        naming = named and said not in {"=", "]", "]]"}
+        if naming or not (named or name):
+            continue
+        for number in () if first else waiting:  # what stands over everything else is about the file
+            found[number] = Remark(found[number].text, host, behind=False)
+        waiting, first = [], False
     return found
 
 

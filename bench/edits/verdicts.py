@@ -54,6 +54,8 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
 
 
 _ABSENT = re.compile(r"matched 0 times|already|not there|is not in|found nothing")
+_UNREAD = re.compile("does not read all of this file|can read the file only without it")
+"""What the engine says where it cannot tell what is there; that is so whatever the reader sees."""
 
 
 def run(file: File, case: Case) -> Outcome:
@@ -64,7 +66,9 @@ def run(file: File, case: Case) -> Outcome:
         edit = edit_of(case.language or ENGINE.get(file.language, file.language), file.path.rpartition("/")[2], case.operation)
         result = apply_edit(file.text, edit)
     except ForkhouseError as error:
-        untrue = case.certain and _ABSENT.search(str(error)) is not None
+        said = without_operation(str(error))
+        said = re.sub(r"'[^'\n]*'", "", said)  # names of the file's
+        untrue = case.certain and _UNREAD.search(said) is None and _ABSENT.search(said) is not None
         return Outcome(verdict=Verdict.UNTRUE if untrue else Verdict.REFUSED, reason=str(error))
     except _Endless:
         return Outcome(verdict=Verdict.CRASH, reason=f"it was not done after {SLOW} s")
@@ -76,10 +80,15 @@ def run(file: File, case: Case) -> Outcome:
     return Outcome(verdict=Verdict.WRONG if wrong else Verdict.RIGHT, reason=wrong or "", result=result)
 
 
+def without_operation(reason: str) -> str:
+    """Return a reason without the operation that it repeats, whose words are the edit's own."""
+    return re.sub(r"(?:The operation: )?\{.*\}\.?", "", reason, flags=re.DOTALL)
+
+
 def pattern(reason: str) -> str:
     """Return a reason without what is of one file alone."""
     reason = reason.partition(" | ")[0]
     said = re.sub(r"^\S+: operation \d+:? ?", "", reason.splitlines()[0] if reason else "")
-    said = re.sub(r"(?:The operation: )?\{.*\}\.?", "", said)
+    said = without_operation(said)
     said = re.sub(r"'[^']*'|\"[^\"]*\"", "'…'", said)
     return re.sub(r"\d+", "N", said).strip()[:150]

@@ -206,6 +206,62 @@ def test_a_documented_item_has_to_stay_with_its_documentation() -> None:
     assert case.judge(RUST.replace(function, f"{docs}\n{attribute}\nconst ADDED: u8 = 1;\n{head}")) is not None
 
 
+@pytest.mark.parametrize(
+    ("language", "text", "kind", "said", "right", "wrong"),
+    [
+        # What says where a value goes stays behind it.
+        ("cmake", "set(A b CACHE BOOL c)\n", "item add", "add: ADDED", "set(A b ADDED CACHE BOOL c)\n", "set(A b CACHE BOOL c ADDED)\n"),
+        ("cmake", "set(A CACHE b c d)\n", "item add", "add: ADDED", "set(A CACHE b c d ADDED)\n", "set(A ADDED CACHE b c d)\n"),
+        ("cmake", "set(A b PARENT_SCOPE)\n", "item remove", "remove: b", "set(A PARENT_SCOPE)\n", "set(A b)\n"),
+        # Of two comments that say the same, the one of what goes goes.
+        ("rust", "/// Same.\nfn a() {}\n\n/// Same.\nfn b() {}\n", "remove function", "function: a", "/// Same.\nfn b() {}\n", "fn b() {}\n"),
+        # A file's licence is the file's, and so is a row of stars.
+        ("cpp", "/** Copyright. */\nint a() { return 1; }\nint b;\n", "remove function", "a", "/** Copyright. */\nint b;\n", "int b;\n"),
+        ("cpp", "int b;\n/*** Part. ***/\nint a() { return 1; }\n", "remove function", "a", "int b;\n/*** Part. ***/\n", "/*** Part. ***/\n"),
+        # A file that holds nothing but its mark has no last line.
+        ("c", "\ufeffint a(void)\n{\n}\n", "remove function", "a", "\ufeff", ""),
+        ("toml", 'a = ["x"]  # a\nb = 1\n', "set", "set: a\n  value: 7", "a = 7  # a\nb = 1\n", "a = 7\nb = 1  # a\n# a\n"),
+        # A comment over a table is about that table, and about what takes its place.
+        ("toml", "[o]\n# a\na.b = 1\n# c\nc = 2\n", "set", "set: o.a\n  value: 7", "[o]\n# c\nc = 2\n# a\na = 7\n", "[o]\n# a\n# c\nc = 2\na = 7\n"),
+        ("toml", "[o]\nx = 1\n# a\n[a]\ny = 1\n[b]\nz = 1\n", "set", "set: b\n  value: 7", "b = 7\n[o]\nx = 1\n# a\n[a]\ny = 1\n", "b = 7\n# a\n[o]\nx = 1\n[a]\ny = 1\n"),
+    ],
+)  # fmt: skip
+def test_the_judge_knows_what_belongs_to_what(language: str, text: str, kind: str, said: str, right: str, wrong: str) -> None:
+    case = case_of(language, text, kind, said)
+    assert case.judge(right) is None
+    assert case.judge(wrong) is not None
+
+
+def test_what_is_declared_is_no_call() -> None:
+    pool = pool_of(file("cpp", "void f()\n{\n    A one, two(1);\n    call(3, 4);\n    call2(1, call3(2));\n}\n"))
+    assert pool is not None
+    said = [written(case.operation) for case in (pool.draw(random.Random(seed)) for seed in range(300)) if case]
+    assert {"call", "call2", "call3"} == {each.partition("call: ")[2].split()[0].rstrip("'}") for each in said if "call: " in each}
+
+
+def test_a_call_of_what_stands_in_brackets_has_no_name_of_its_own() -> None:
+    pool = pool_of(file("python", "(a := b)(1)\nc(2)\n"))
+    assert pool is not None
+    said = [written(case.operation) for case in (pool.draw(random.Random(seed)) for seed in range(100)) if case]
+    assert any("call: c" in each for each in said)
+    assert not any("a :=" in each for each in said)
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "operation", "verdict"),
+    [
+        ("python", "def f():\n    global already\n    already = 1\n", {"replace": {"assignment": "already"}, "with": "already: int = 2"}, Verdict.REFUSED),
+        ("c", "#ifdef A\nint f(int a)\n#else\nint f(void)\n#endif\n{ return 1; }\n", {"remove": {"function": "f"}}, Verdict.REFUSED),
+        ("c", "int f(void) { return 1; }\n", {"remove": {"function": "g"}}, Verdict.UNTRUE),
+    ],
+)  # fmt: skip
+def test_a_refusal_is_untrue_where_it_says_that_nothing_is_there(
+    language: str, text: str, operation: dict[str, object], verdict: Verdict
+) -> None:
+    case = Case(kind="x", operation=operation, judge=lambda _: None)
+    assert run(file(language, text), case).verdict is verdict
+
+
 @pytest.mark.parametrize("language", sorted(SHARES))
 def test_every_language_can_be_edited_at_random(language: str) -> None:
     texts = {trial[0]: trial[1] for trial in TRIALS}

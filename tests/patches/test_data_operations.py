@@ -170,6 +170,10 @@ def test_json(operation: str, old: str, new: str) -> None:
         ("{set: a.b, value: 5}", "a.b.c = 1\nx = 1\na.b.d = 2\n", "a.b = 5\nx = 1\n"),
         ("{set: a, value: {b: 5}}", "a.b.c = 1\nx = 1\na.d = 2\n", "x = 1\na = { b = 5 }\n"),
         ("{set: d.e.g, value: x}", "d = {e.f = 1, e.g = 2}\n", 'd = {e.f = 1, e.g = "x"}\n'),
+        ("{set: a, value: 5}", "x = 1\n\n# x\n[y]\n\n# a\n# b\n[[a]]\n# c\n\n# d\n[[a]]\n\n# z\n[z]\n", "x = 1\n# a\n# b\na = 5\n\n# x\n[y]\n\n# z\n[z]\n"),
+        ("{set: a, value: 5}", "# x\r\n\r\n[y]\r\n\r\n# a\r\n[a]\r\n", "# x\r\n\r\n# a\r\na = 5\r\n\r\n[y]\r\n\r\n"),
+        ("{set: a.b, value: 5}", "[a]\n  x = 1\n\n  # b\n  [a.b]\n  y = 1\n[c]\n", "[a]\n  x = 1\n  # b\n  b = 5\n\n[c]\n"),
+        ("{set: a.b, value: 5}", "[a.c]\nx = 1\n# b\n[a.b.d]\ny = 1\n", "[a]\n# b\nb = 5\n\n[a.c]\nx = 1\n"),
         ("{remove: a.b}", "[a]\nb = 1\n", "[a]\n"),
         ("{remove: a.b}", "x = 1\n[a.b]\nc = 1\n", "x = 1\n[a]\n"),
         ("{remove: a.b}", "a.b = 1\nx = 1\n", "a = {}\nx = 1\n"),
@@ -283,6 +287,7 @@ def test_a_number_that_versions_of_yaml_read_differently_is_refused(said: str) -
 @pytest.mark.parametrize(
     ("language", "operation", "text", "message"),
     [
+        ("toml", "{set: a, value: 1}", "[[a]]\n[z]\n\n# more\n[[a]]\n", "a stands at several places, and the comment in line 4 is over"),
         ("yaml", "{set: a, value: 1}", "a: 0\nb: 1\na: 2\n", r"the key a is given more than once \(lines 1 and 3\)"),
         ("json", "{remove: a}", '{"a": 1,\n "\\u0061": 2}', r"the key a is given more than once \(lines 1 and 2\)"),
         ("json", "{add: a.b, value: 1}", '{"a": {}, "a": {}}', "the key a is given more than once"),

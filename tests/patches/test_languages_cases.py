@@ -54,6 +54,11 @@ def edit_of(language: str, operations: str) -> FileEdit:
             "#ifndef A_H\n#define A_H\nint x;\n#endif\n",
             "#ifndef A_H\n#define A_H\n#include <z.h>\n\nint x;\n#endif\n",
         ),
+        ("c", "include: {add: '#include <z.h>'}", "#ifndef A\n# define A 1\nint x;\n#endif\n", "#ifndef A\n# define A 1\n#include <z.h>\n\nint x;\n#endif\n"),
+        # A condition around a whole file is a guard only where it defines what it asks for.
+        ("cpp", "include: {add: '#include <z.h>'}", '#ifdef C\nextern "C" {\n#endif\nint f();\n#ifdef C\n}\n#endif\n', '#include <z.h>\n\n#ifdef C\nextern "C" {\n#endif\nint f();\n#ifdef C\n}\n#endif\n'),
+        ("c", "include: {add: '#include <z.h>'}", "#ifdef A\n#include <a.h>\n#endif\n", "#include <z.h>\n\n#ifdef A\n#include <a.h>\n#endif\n"),
+        ("c", "include: {add: '#include <z.h>'}", "#ifndef A\n#define A\n#else\nint y;\n#endif\n", "#include <z.h>\n\n#ifndef A\n#define A\n#else\nint y;\n#endif\n"),
         ("c", "include: {remove: '#include <a.h>'}", "# include <a.h> // why\nint x;\n", "int x;\n"),
         # What goes with what is removed, and what has to take its place.
         ("python", "remove: {function: f}", "@a\n@b\ndef f(): pass\nx = 1\n", "x = 1\n"),

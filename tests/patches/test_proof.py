@@ -180,6 +180,50 @@ def edit_of(language: str, operations: str) -> FileEdit:
         # What says where a value goes is no part of it; a remark stays behind what it is about.
         ("cmake", "item: {of: {assignment: S}, add: c}", 'set(S a b CACHE STRING "x")\n', 'set(S a b c CACHE STRING "x")\n'),
         ("cmake", "item: {of: {assignment: S}, add: c}", "set(S PARENT_SCOPE)\n", "set(S c PARENT_SCOPE)\n"),
+        ("cmake", "item: {of: {assignment: S}, add: c}", "set(S ${a} CACHE BOOL b ${FORCE})\n", "set(S ${a} c CACHE BOOL b ${FORCE})\n"),
+        ("cmake", "item: {of: {assignment: S}, add: c}", "set(S a CACHE BOOL b FORCE)\n", "set(S a c CACHE BOOL b FORCE)\n"),
+        # cmake takes these words for values where they do not stand at the end.
+        ("cmake", "item: {of: {assignment: S}, add: c}", "set(S PARENT_SCOPE CACHE b d e)\n", "set(S PARENT_SCOPE CACHE b d e c)\n"),
+        ("cmake", "item: {of: {assignment: S}, remove: CACHE}", "set(S CACHE b PARENT_SCOPE d)\n", "set(S b PARENT_SCOPE d)\n"),
+        # A class of Python may end with a comment, and that with its line's carriage return.
+        (
+            "python",
+            'replace: {class: B}\n  with: "class B:\\n    y = 2"',
+            "class A:\r\n    class B:\r\n        x = 1\r\n        # x\r\n\r\n    z = 1\r\n",
+            "class A:\r\n    class B:\r\n        y = 2\r\n\r\n    z = 1\r\n",
+        ),
+        (
+            "python",
+            "insert: {after: {class: B}, text: f()}",
+            "class B:\r\n  x = 1\r\n  # x\r\ny = 1\r\n",
+            "class B:\r\n  x = 1\r\n  # x\r\nf()\r\ny = 1\r\n",
+        ),
+        ("python", "remove: {class: B}", "class B:\r\n  x = 1\r\n  # x\r\ny = 1\r\n", "y = 1\r\n"),
+        ("c", "include: {remove: '#include \"b\"'}", 'enum E {\n#  include "b" // why\n};\n', "enum E {\n};\n"),
+        (
+            "cpp",
+            "include: {replace: '#include <b>', with: '#include <c>'}",
+            "enum E {\n  A,\n#include <b>\n  B\n};\n",
+            "enum E {\n  A,\n#include <c>\n  B\n};\n",
+        ),
+        ("cpp", "include: {remove: '#include <b>'}", "class A {\n  #include <b>\n  int a;\n};\n", "class A {\n  int a;\n};\n"),
+        # A macro that is given statements is no attribute of what follows, and is seen with all that is in it.
+        (
+            "cpp",
+            "replace: {call: h}\n  with: g(2)",
+            "void f() {\n  A_B(\n      q, [&] {\n    IN_G(x)\n    if (b)\n      h(1);\n  });\n}\n",
+            "void f() {\n  A_B(\n      q, [&] {\n    IN_G(x)\n    if (b)\n      g(2);\n  });\n}\n",
+        ),
+        (
+            "cpp",
+            "remove: {call: A_B}",
+            "void f() {\n  A_B(\n      q, [&] {\n    IN_G(x)\n    if (b)\n      h(1);\n  });\n}\n",
+            "void f() {\n}\n",
+        ),
+        # What the first comment of a file says of the whole of it is no function's.
+        ("c", "remove: {function: f}", "/** Copyright of X. */\nint f(void) { return 1; }\nint a;\n", "/** Copyright of X. */\nint a;\n"),
+        ("cpp", "remove: {function: f}", "/** @file */\n/** Of f. */\nint f() { return 1; }\nint a;\n", "/** @file */\nint a;\n"),
+        ("cpp", "remove: {function: f}", "\n/** Of f. */\nint f() { return 1; }\nint a;\n", "\nint a;\n"),
         ("python", "item: {of: {assignment: x}, add: c}", "x = [\n    a, b,  # of b\n]\n", "x = [\n    a, b,  # of b\n    c,\n]\n"),
         ("cmake", "argument: {of: {call: f}, add: c}", "f(a b # of b\n)\n", "f(a b # of b\n  c\n)\n"),
         # A byte-order mark is no code.
@@ -294,6 +338,28 @@ def test_macros_that_no_grammar_knows_hide_no_declaration(language: str, operati
             "remove: {function: f}",
             "#ifdef A\nint f(int a)\n#else\nint f(void)\n#endif\n{ return 1; }\n",
             "stands in line 2, but the grammar",
+        ),
+        # An include is seen where the grammar takes it for another directive, and is not gone where it takes it for nothing.
+        ("c", "include: {remove: '#include <b>'}", "int a[] = {\n  #include <b>\n  {0}\n};\n", "stands in line 2, but the grammar"),
+        ("cpp", "include: {remove: '#include <b>'}", "int x =\n#  include <b>\n;\n", "the grammar of cpp does not read"),
+        (
+            "bash",
+            "replace: {call: f}\n  with: g",
+            "f() {\n    echo``\n}\ncase $a in\n  b) f ;;\nesac\n",
+            "and may take something else for 'f'",
+        ),
+        # What the grammar reads as blanks is not said to be nowhere, and what is there besides is not taken for all.
+        (
+            "cpp",
+            "remove: {call: IN_G}",
+            "void f() {\n  A_B(\n      q, [&] {\n    IN_G(x)\n    if (b)\n      g(1);\n  });\n}\n",
+            "IN_G in line 4 has no semicolon behind it, so it counts as a macro",
+        ),
+        (
+            "cpp",
+            "replace: {call: cut}\n  with: g(1)",
+            "void f() {\n  int a = cut(1);\n  k<<<cut(2), 1>>>(a);\n}\n",
+            "cut stands in line 3, too",
         ),
         # A value that is used, or a type that others have, cannot go alone.
         ("c", "remove: {call: f}", "void m() { for (; f(i);) { g(); } }\n", "cannot go alone"),

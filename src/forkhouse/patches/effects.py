@@ -397,11 +397,13 @@ def _lies_in(text: str, span: Span, head: str, tail: str, language: str) -> bool
 
 
 def _import_is_done(text: str, change: LineChange, language: str, *, include: bool) -> bool:
-    from forkhouse.patches.languages.imports import imports, meaning  # noqa: PLC0415  # start-up time
+    from forkhouse.patches.languages.imports import imports, meaning, unread_includes  # noqa: PLC0415  # start-up time
 
     lines = imports(text, language, include=include)
     come = change.come
     if change.gone is not None and meaning(change.gone, language) in {each for line in lines for each in line.meanings}:
+        return False
+    if change.gone is not None and include and meaning(change.gone, language) in unread_includes(text, language):
         return False
     if change.gone is not None and _is_imported_otherwise(text, lines, change, language):
         return False

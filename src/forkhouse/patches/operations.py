@@ -63,18 +63,7 @@ def edited(text: str, edit: FileEdit) -> Edited:
                 message, anchor=told.anchor or anchor, operation=number, matches=told.matches, expected=told.expected
             ) from error
         if not allows(operation.count, matches):
-            advice = "The upstream changed what the edit is about: look at the file and rewrite the edit to mean the same there."
-            if matches == 0 and is_done(text, operation, edit.language):
-                advice = "Its effect is there already: drop it from the edit, or let its count begin at 0 if other releases need it."
-                if isinstance(operation, RequirementOperation) and refers(text):
-                    advice = (
-                        "It is not in this file, but may be in one that this file refers to: look there, and let the edit name that one."
-                    )
-            elif matches == 0:
-                standing = _standing(text, _looked_for(operation) or anchor, edit.language, broken=broken > 0)
-                advice = why_nothing(text, operation, edit.language) or standing or advice
-            elif matches < least(operation.count):
-                advice = why_nothing(text, operation, edit.language) or advice
+            advice = _advice(text, operation, edit.language, anchor, matches, broken=broken > 0)
             message = f"{where} matched {matches} times, expected {operation.count}: {said}. {advice}"
             raise MatchError(message, anchor=anchor, operation=number, matches=matches, expected=operation.count)
         if repeats:
@@ -102,12 +91,34 @@ def edited(text: str, edit: FileEdit) -> Edited:
     return Edited(text=text, idle=tuple(idle))
 
 
+def _advice(text: str, operation: Operation, language: str, anchor: str, matches: int, *, broken: bool) -> str:
+    """Return what to do about an operation that matched another number of times than it expects."""
+    if matches == 0 and is_done(text, operation, language):
+        if isinstance(operation, RequirementOperation) and refers(text):
+            return "It is not in this file, but may be in one that this file refers to: look there, and let the edit name that one."
+        return "Its effect is there already: drop it from the edit, or let its count begin at 0 if other releases need it."
+    reason = why_nothing(text, operation, language) if matches < least(operation.count) else ""
+    if not reason and matches == 0:
+        reason = _standing(text, _looked_for(operation) or anchor, language, broken=broken)
+    elif not reason and broken:
+        reason = (
+            f"The grammar of {language} does not read all of this file, and may take something else for '{anchor}'. "
+            "Edit that place by an `anchor`, in the language text."
+        )
+    return reason or "The upstream changed what the edit is about: look at the file and rewrite the edit to mean the same there."
+
+
 def _standing(text: str, anchor: str, language: str, *, broken: bool) -> str:
     """Say where the words that an operation looks for stand, though not as what it looks for; nothing where they stand nowhere."""
     found = re.search(rf"(?<!\w){re.escape(anchor)}(?!\w)", text) or stands(text, anchor) if anchor else None
     if found is None:
         return ""
     line = text.count("\n", 0, found.start()) + 1
+    if _is_blank(text, anchor, language):
+        return (
+            f"'{anchor}' stands in line {line}, and the grammar of {language} can read the file only without it, as it can without a macro. "
+            "Edit that place by an `anchor`, in the language text."
+        )
     if not broken:
         return (
             f"'{anchor}' stands in line {line}, but not as what the operation looks for, or written in another way. Look at the file and name "
@@ -123,6 +134,13 @@ def _looked_for(operation: Operation) -> str:
     """Return the argument or item that an operation takes out; nothing for another operation."""
     change = operation.argument or operation.item if isinstance(operation, CodeOperation) else None
     return bare(change.gone or "") if change is not None else ""
+
+
+def _is_blank(text: str, anchor: str, language: str) -> bool:
+    """Say whether the words stand where the grammar of C sees blanks."""
+    from forkhouse.patches.languages.astgrep import hidden  # noqa: PLC0415  # start-up time
+
+    return language in {"c", "cpp"} and hidden(text, anchor, language) is not None
 
 
 def matched(text: str, operation: Operation, language: str) -> Matched:

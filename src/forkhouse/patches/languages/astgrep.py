@@ -162,6 +162,7 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
             continue
         if what == "call" and language in _BUILT_IN:
             nodes = [*_named(root, kinds, name), *_built_in(root, name, language)]
+            _refuse_hidden(text, name, nodes, language)
             fitting = [node for node in nodes if _has_argument(node, selector.argument, grammar, text)]
             return _in_order(_found(fitting, language, text))
         if what == "class" and language in {"c", "cpp"}:
@@ -180,6 +181,24 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
         return [_node(node, language, _captures(node, selector.pattern), text) for node in found]
     rule = dict(selector.rule or {})
     return [_node(node, language, _captures(node, str(rule)), text) for node in search(root, rule)]
+
+
+def hidden(text: str, name: str, language: str) -> int | None:
+    """Return where a name stands in what the grammar reads as blanks: a macro, or CUDA's own words; None where it does not."""
+    shown = readable(text, language)
+    found = re.finditer(rf"(?<!\w){re.escape(name)}(?!\w)", text) if shown != text else ()
+    return next((match.start() for match in found if not shown[match.start()].strip()), None)
+
+
+def _refuse_hidden(text: str, name: str, nodes: list[SgNode], language: str) -> None:
+    """Raise PatchConflictError for a call that is found, and stands in what the grammar does not see, too: it would be one of several."""
+    place = hidden(text, name.lstrip("."), language) if nodes else None
+    if place is not None:
+        line = text.count("\n", 0, place) + 1
+        message = (
+            f"{name} stands in line {line}, too, which the grammar can read only without it. Edit the place that is meant by an `anchor`."
+        )
+        raise PatchConflictError(message)
 
 
 _BUILT_INS_OF_C = frozenset({"offsetof_expression", "sizeof_expression", "alignof_expression", "static_assert_declaration"})
@@ -304,7 +323,11 @@ def span_of(node: SgNode) -> tuple[int, int]:
     if node.kind() == "preproc_include" and (path := node.field("path")) is not None:
         end = path.range().end.index  # an include takes in the comment behind it, and its line end
     behind = comments_behind(node)
-    return start, end if not behind else len(node.get_root().root().text()[: behind[0].range().start.index].rstrip())
+    if behind:
+        end = len(node.get_root().root().text()[: behind[0].range().start.index].rstrip())
+    elif end == node.range().end.index and node.text().endswith("\r"):  # so does what ends with a comment
+        end -= 1
+    return start, end
 
 
 _DIRECTIVES = frozenset({"preproc_def", "preproc_function_def", "preproc_call"})
@@ -665,7 +688,7 @@ def _with_lead(target: SgNode, span: tuple[int, int], language: str, text: str) 
         first, last = span_of(previous)
         attached = previous.kind() == "attribute_item" or (is_documentation(text[first:last], language) and language == "rust")
         near = not text[last:lead].strip() and text[last:lead].count("\n") <= 1
-        if attached or (near and is_documentation(text[first:last], language)):
+        if attached or (near and is_documentation(text[first:last], language) and not _is_of_file(text, first, last)):
             start = first
         elif not near or indentation(text, first) is None:
             break
@@ -705,6 +728,14 @@ def _with_separator(target: SgNode, whole: tuple[int, int], language: str, text:
 
 _ON_ONE_LINE = frozenset({"case_item", "subshell"})
 _DOCUMENTATION = re.compile(r"//[/!](?![/<])|/\*[*!](?![*/<])")
+
+
+_OF_FILE = re.compile(r"/\*.*(?:copyright|licen[cs]e|SPDX-|[@\\]file\b)", re.IGNORECASE | re.DOTALL)
+
+
+def _is_of_file(text: str, start: int, end: int) -> bool:
+    """Say whether a comment is the first thing of a file and speaks of the whole of it, whatever stands below it."""
+    return not text[:start].strip("\ufeff \t\r\n") and _OF_FILE.match(text[start:end]) is not None
 
 
 def is_documentation(comment: str, language: str) -> bool:

@@ -137,9 +137,7 @@ def _commands(source: _Source, selector: Selector) -> list[Node]:
         start, end = source.span(command)
         values = None
         if parts and selector.assignment is not None:
-            # What stands behind these words says where the value goes, and is none of it.
-            count = next((place for place, word in enumerate(words) if place and word in {"CACHE", "PARENT_SCOPE"}), len(words))
-            values = Parts(spans=parts.spans[1:count], start=parts.spans[0][1], end=parts.end, layout=Layout.WORDS)
+            values = Parts(spans=parts.spans[1 : _values_end(words)], start=parts.spans[0][1], end=parts.end, layout=Layout.WORDS)
         nodes.append(Node(start=start, end=end, arguments=parts, items=values, head=_head(source, command), scope=_block(source, command)))
     return nodes
 
@@ -152,6 +150,22 @@ def _block(source: _Source, command: TreeNode) -> tuple[int, int] | None:
     parent = command.parent
     begins = parent is not None and parent.type in _BLOCKS and parent.children[0].start_byte == command.start_byte
     return source.span(parent) if begins and parent is not None else None
+
+
+_SEVERAL = re.compile(r"(?!\"|\[=*\[).*(?:\$\w*\{|;|@\w+@)", re.DOTALL)
+"""A word that may be none to cmake, or more than one."""
+
+
+def _values_end(words: list[str]) -> int:
+    """Return how many words of a `set` come before those that say where the value goes. cmake finds these from the end."""
+    for place, word in enumerate(words[1:], start=1):
+        behind = words[place + 1 :]
+        sure = [each for each in behind if not _SEVERAL.match(each)]
+        forced = sure[-1:] == ["FORCE"]
+        whole = len(sure) - forced == 2 if sure == behind else len(sure) <= 3  # noqa: PLR2004  # a type, a text, FORCE
+        if (word.strip('"') == "PARENT_SCOPE" and not sure) or (word.strip('"') == "CACHE" and whole):
+            return place
+    return len(words)
 
 
 def _arguments(source: _Source, command: TreeNode) -> Parts | None:

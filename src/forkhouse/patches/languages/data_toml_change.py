@@ -228,11 +228,12 @@ def replaced(data: Data, place: Place, operation: KeyOperation) -> Change:
         raise PatchConflictError(message)
     gone = [number for number, one in enumerate(data.statements) if one.path[: len(path)] == path]
     new = f"{key_written(str(path[-1]), 'toml', flow=False)} = {written(operation.value, 'toml', flow=False)}"
+    _refuse_apart(data, gone, said)
     cuts = _cuts(data, gone)
     holder, begin = path[:-1], data.statements[gone[0]]
     kept = [one for number, one in enumerate(data.statements) if number not in gone]
     if not holder or any(one.path[: len(holder)] == holder for one in kept):
-        cuts.append(_in_table(data, holder, new, without=gone))
+        cuts = _moved(data, gone, _in_table(data, holder, new, without=gone), new)
     elif begin.value is None and not any(isinstance(step, int) for step in holder):
         # The table that holds it is there by this header alone.
         newline = flow.newline_at(data.text, begin.start)
@@ -249,6 +250,32 @@ def replaced(data: Data, place: Place, operation: KeyOperation) -> Change:
     return Change(
         what="set", document=place.document, steps=place.steps, value=value_seen(operation.value, "toml"), splices=tuple(sorted(cuts))
     )
+
+
+def _refuse_apart(data: Data, gone: list[int], said: str) -> None:
+    """Raise PatchConflictError where a table stands at several places, and comments over others than the first: they would lose what they speak of."""
+    for first, _ in _runs(gone)[1:]:
+        start = data.statements[first].start
+        if _above(data, start) < flow.line_start(data.text, start):
+            line = data.text.count("\n", 0, start)
+            message = f"{said} stands at several places, and the comment in line {line} is over one of them. Use an `anchor`."
+            raise PatchConflictError(message)
+
+
+def _moved(data: Data, gone: list[int], put: Splice, new: str) -> list[Splice]:
+    """Put a line in the place of statements that go; the comments directly over the first of them stand over the line then."""
+    text = data.text
+    cuts = _cuts(data, gone)
+    begin = flow.line_start(text, data.statements[gone[0]].start)
+    over = _above(data, begin)
+    if over == begin or over <= put[0] <= begin or not text[:over].removeprefix(BOM):
+        return [*cuts, put]
+    line = put[2].rfind("\n", 0, put[2].rindex(new)) + 1
+    indent = put[2][line : len(put[2]) - len(put[2][line:].lstrip(" \t"))]
+    newline = flow.newline_at(text, put[0])
+    comments = "".join(f"{indent}{comment.strip()}{newline}" for comment in text[over:begin].splitlines())
+    stop = _over_blank_lines(text, over, cuts[0][1])
+    return [(over, stop, ""), *cuts[1:], (put[0], put[1], put[2][:line] + comments + put[2][line:])]
 
 
 def cut(data: Data, place: Place) -> list[Splice]:

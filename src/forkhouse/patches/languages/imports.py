@@ -25,6 +25,8 @@ _KINDS = {
     "c": ("preproc_include",),
     "cpp": ("preproc_include",),
 }
+_INNER_INCLUDE = {"kind": "preproc_call", "regex": r"^#[ \t]*include[ \t]*[<\"]"}
+"""What the grammar of C makes of an include among the values of an enumeration, or the members of a structure."""
 _DEFINITIONS = frozenset(
     {
         "function_definition",
@@ -61,7 +63,7 @@ class Line:
 def imports(text: str, language: str, *, include: bool) -> list[Line]:
     """Return the imports of a file. Raises PatchConflictError for a language that has none of this kind."""
     _check(language, include=include)
-    rule: dict[str, object] = {"any": [{"kind": kind} for kind in _KINDS[language]]}
+    rule: dict[str, object] = {"any": [*({"kind": kind} for kind in _KINDS[language]), *([_INNER_INCLUDE] if include else [])]}
     root = root_of(text, language)
     level = _guarded(root) if include else root
     lines = []
@@ -120,6 +122,17 @@ def _paths(use: str) -> list[str]:
     return paths
 
 
+_TARGET = re.compile(r"#[ \t]*include[ \t]*(<[^>\n]*>|\"[^\"\n]*\"|\S+)")
+
+
+def unread_includes(text: str, language: str) -> set[str]:
+    """Return the meanings of the lines that look like includes, where the grammar sees neither an include nor a comment."""
+    known = [(line.node.start, line.node.end) for line in imports(text, language, include=True)]
+    known += [span_of(node) for node in search(root_of(text, language), {"kind": "comment"})]
+    found = list(re.finditer(rf"^[ \t]*({_TARGET.pattern})", text, re.MULTILINE))
+    return {meaning(each[1], language) for each in found if not any(start <= each.start(1) < end for start, end in known)}
+
+
 def _check(language: str, *, include: bool) -> None:
     if (language in {"c", "cpp"}) is not include or language not in _KINDS:
         what, has = ("include", "c and cpp") if include else ("import", "python and rust")
@@ -129,6 +142,8 @@ def _check(language: str, *, include: bool) -> None:
 
 def _span(node: SgNode, text: str) -> tuple[int, int]:
     start, end = span_of(node)
+    if node.field("path") is None and (inner := _TARGET.match(text[start:end])) is not None:
+        end = start + inner.end()
     return start, start + len(text[start:end].rstrip())
 
 
@@ -144,7 +159,7 @@ def meaning(line: str, language: str) -> str:
     words = " ".join(line.split())
     if language == "rust":
         return re.sub(r" ?([{},;]) ?", r"\1", words).replace(",}", "}")
-    target = re.match(r"# ?include ?(<[^>]*>|\"[^\"]*\"|\S+)", words)
+    target = _TARGET.match(words)
     return f"#include {target[1]}" if target else words
 
 
@@ -187,7 +202,7 @@ def _head(root: SgNode, language: str, *, future: bool) -> tuple[SgNode | None, 
         elif kind in _DEFINITIONS:
             first = first or child
             break
-        elif first is None and not _is_preamble(child, language):
+        elif first is None and not _is_preamble(child, language) and not _defines(child, name):
             first = child
             if future:
                 break
@@ -219,6 +234,18 @@ def _with_attributes(node: SgNode) -> SgNode:
 def _guarded(root: SgNode) -> SgNode:
     """Return the node whose children are the lines of a file of C: the include guard, where there is one around all of it."""
     named = [child for child in root.children() if child.is_named() and child.kind() != "comment"]
-    if len(named) == 1 and named[0].kind() == "preproc_ifdef":
-        return named[0]
-    return root
+    return named[0] if len(named) == 1 and _is_guard(named[0]) else root
+
+
+def _is_guard(node: SgNode) -> bool:
+    """Say whether a condition only keeps a file from being included twice: it asks for a name, and defines it at once."""
+    if node.kind() != "preproc_ifdef" or not re.match(r"#[ \t]*ifndef\b", node.text()) or node.field("alternative") is not None:
+        return False
+    name, *inner = [child for child in node.children() if child.is_named() and child.kind() != "comment"]
+    return bool(inner) and _defines(inner[0], name)
+
+
+def _defines(node: SgNode, name: SgNode | None) -> bool:
+    """Say whether a line defines the name that a condition asks for."""
+    mark = node.field("name") if node.kind() == "preproc_def" else None
+    return mark is not None and name is not None and mark.text() == name.text()
