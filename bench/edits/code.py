@@ -75,6 +75,8 @@ class Tongue:
     commas: bool = True
     verify: Callable[[str, str], str | None] = field(default=lambda _before, _after: None)
     """A further reader: the old text and the new one."""
+    keyword: str = ""
+    """What stands behind the name of an argument that is given by name; those come last, and what has no name stands before them."""
     fragment: Callable[[str], Stream] | None = None
     """Reads a new text that is no statement, where that is not the same as reading a file."""
 
@@ -236,8 +238,11 @@ def change_parts(stream: Stream, tongue: Tongue, one: Construct, chance: random.
     kind = f"{name} {action}"
     if action == "add":
         last = parts[-1][1] if parts else one.closing
+        named = None if one.list_ or keys_named(keys, tongue) else next((part for part in parts if _is_named(stream, part, tongue)), None)
         ways = [[Change(first=last, last=last, new=(*(comma if parts else ()), *keys), comments=comments)]]
-        if one.trailing:
+        if named is not None:
+            ways = [[Change(first=named[0], last=named[0], new=(*keys, *comma), comments=comments)]]
+        elif one.trailing:
             ways = [
                 [Change(first=one.closing, last=one.closing, new=(*keys, *comma), comments=comments)],
                 [Change(first=one.closing, last=one.closing, new=keys, comments=comments)],
@@ -276,6 +281,16 @@ def change_parts(stream: Stream, tongue: Tongue, one: Construct, chance: random.
         if one.trailing and number + 1 == len(parts) and number > 0:
             ways.append([Change(first=first - 1, last=last + 1, loose=loose(stream, (first - 1, last + 1)))])
     return Case(kind=kind, operation={name: {"of": selector, "remove": said}}, judge=judged(stream, tongue, ways))
+
+
+def keys_named(keys: Sequence[Key], tongue: Tongue) -> bool:
+    """Say whether an argument is given by name: `NAME=VALUE`, or `**` with a mapping."""
+    words = [said for _, said in keys[:2]]
+    return bool(tongue.keyword) and (words[:1] == ["**"] or (words[1:] == [tongue.keyword] and words[0].isidentifier()))
+
+
+def _is_named(stream: Stream, part: Range, tongue: Tongue) -> bool:
+    return keys_named([(each.kind, each.text) for each in stream.code[slice(*part)]], tongue)
 
 
 def inside(stream: Stream, span: Range) -> list[Comment]:

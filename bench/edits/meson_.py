@@ -98,6 +98,7 @@ TONGUE = Tongue(
     statement=lambda chance: chance.choice(STATEMENTS),
     part=lambda chance: chance.choice(PARTS),
     verify=verify,
+    keyword=":",
     fragment=_fragment,
 )
 _WORDS = frozenset({"if", "elif", "foreach", "and", "or", "not", "in", "else"})

@@ -122,6 +122,7 @@ TONGUE = Tongue(
     statement=lambda chance: chance.choice(STATEMENTS),
     part=lambda chance: chance.choice(PARTS),
     verify=_compiles,
+    keyword="=",
     fragment=fragment,
 )
 
