@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from forkhouse import __version__
-from forkhouse.errors import ForkhouseError
+from forkhouse.errors import ForkhouseError, StorageError
 from forkhouse.progress import report, showing
+from forkhouse.signals import Stopped, listen
 from forkhouse.workspace import find_workspace
 
 if TYPE_CHECKING:
@@ -32,16 +33,23 @@ if TYPE_CHECKING:
     from forkhouse.sources import Policy
     from forkhouse.workspace import Workspace
 
-EXIT_INTERRUPTED = 130
-
 
 def main() -> None:
     """Run the command line; every failure that is explained has its own exit code (see `errors`)."""
+    listen()
     try:
         code = cli.main(standalone_mode=False)
-    except click.Abort:
-        sys.stderr.write("Interrupted. What is finished is kept; run the same command again.\n")
-        sys.exit(EXIT_INTERRUPTED)
+        sys.stdout.flush()
+    except Stopped as stopped:
+        _say(f"Ended by {stopped.signal.name}. What is finished is kept; run the same command again.\n")
+        # At once: threads that wait for a server would hold the interpreter.
+        os._exit(stopped.exit_code)
+    except BrokenPipeError:  # when the last of it was written
+        os._exit(128 + signal.SIGPIPE)
+    except OSError as error:
+        # Of standard output, or of nothing that has a name: what has one was explained before.
+        _say(f"forkhouse: {StorageError.title} (exit code {StorageError.exit_code})\n{error.strerror or error}. {_ADVICE}\n")
+        os._exit(StorageError.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -49,6 +57,15 @@ def main() -> None:
         sys.stderr.write(f"forkhouse: {error.title} (exit code {error.exit_code})\n{error}\n")
         sys.exit(error.exit_code)
     sys.exit(code or 0)
+
+
+_ADVICE = "Look at where the output goes, at the free space, and at the limits of this process (ulimit -a), and run the same command again."
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def _access_options(command: click.decorators.FC) -> click.decorators.FC:
@@ -76,7 +93,23 @@ _rocm = click.option(
 _transfer = click.option(
     "--transfer", type=click.Choice(["rixl", "nixl-rocm"]), help="Transfer library of a ROCm profile, instead of the one in the lock."
 )
-_wait = click.option("--wait", type=float, default=600, show_default=True, help="Seconds to wait for another run in this checkout.")
+
+
+class _Seconds(click.FloatRange):
+    """A time that is one: no negative number, and not `nan`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number. Fails as click's own types do."""
+        number = float(super().convert(value, param, ctx))
+        if number != number or number > _LONGEST_WAIT:  # noqa: PLR0124  # nan is the only number that is not itself
+            self.fail(f"{value} is no time to wait; give seconds from 0 to {_LONGEST_WAIT}.", param, ctx)
+        return number
+
+
+_LONGEST_WAIT = 10_000_000
+_wait = click.option(
+    "--wait", type=_Seconds(min=0), default=600, show_default=True, help="Seconds to wait for another run in this checkout."
+)
 _profile = click.option("--profile", default="cpu", show_default=True, help="Profile of the lock.")
 
 
@@ -87,14 +120,15 @@ class _Commands(click.Group):
         """Run a command. Raises UsageError for a path that cannot be used, StorageError for a disk that refuses."""
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # whoever read our output has gone
-            raise
+        except BrokenPipeError:
+            # Whoever read our output has had enough, as `head` does. Nothing more can be said there; click would call it exit code 1.
+            os._exit(128 + signal.SIGPIPE)
         except OSError as error:
             from forkhouse.errors import UsageError  # noqa: PLC0415  # start-up time
             from forkhouse.workspace import storage_errors  # noqa: PLC0415  # start-up time
 
             if error.filename is None or not error.strerror:
-                raise
+                raise  # explained where the process ends
             name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
             with storage_errors(f"Using {name}"):
                 if error.errno in _OF_THE_DISK:
@@ -911,8 +945,6 @@ def bench_run(
     from forkhouse.benchmark.run import Given, Plan, measure, measuring  # noqa: PLC0415  # start-up time
     from forkhouse.workspace import write_atomic  # noqa: PLC0415  # start-up time
 
-    # Asked to end: on the same way as after Ctrl-C, on which no server is left running.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     workspace = _workspace(context)
     if seed is None:
         # A server that is there may still hold the prompts of an earlier run in its prefix cache.

@@ -30,6 +30,7 @@ from forkhouse.patches.remains import Course
 from forkhouse.patches.spellings import MEANINGFUL
 from forkhouse.patches.structural import MissingFileError, UnclearFileError, asked_elsewhere, held, is_there, locate, structured, text_of
 from forkhouse.patches.textual import LIKENESS, map_path
+from forkhouse.signals import Stopped
 from forkhouse.sources import lfs
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ class Ladder:
             return self._judge(base, patch, arrived or base)
         except PatchConflictError as error:
             return Judgement(patch=patch.name, verdict=Verdict.CONFLICT, tree=base, cause=str(error))
-        except (ForkhouseError, MemoryError, KeyboardInterrupt, SystemExit):
+        except (ForkhouseError, MemoryError, KeyboardInterrupt, SystemExit, Stopped):
             raise
         except BaseException as error:  # noqa: BLE001  # one patch must not end the run of all others; a grammar's panic is no Exception
             cause = internal_error(error, patch, base, self.store.folder.parent / "reports")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING
 from forkhouse.patches.failures import INTERNAL
 from forkhouse.patches.ladder import APPLIED, SETTLED, Ladder, Verdict
 from forkhouse.progress import report
+from forkhouse.signals import ENDING
 from forkhouse.sources.store import ObjectStore
 from forkhouse.workspace import digest
 
@@ -192,8 +195,16 @@ def _judge_all(chunks: Sequence[Sequence[str]], patches: Sequence[Patch], ladder
         return [_judge(chunk, patches, ladder) for chunk in chunks]
     shared = (patches, ladder.store.folder, tuple(ladder.store.borrowed), dict(ladder.paths), dict(ladder.pinned), ladder.form)
     # A repository handle does not cross over to another process: each opens its own.
-    with ProcessPoolExecutor(max_workers=len(os.sched_getaffinity(0)), initializer=_open, initargs=shared) as pool:
+    pool = ProcessPoolExecutor(max_workers=len(os.sched_getaffinity(0)), initializer=_open, initargs=shared)
+    try:
         return list(pool.map(_judge_here, chunks))
+    except BaseException:
+        # Whoever asks this process to end does not wait for verdicts that nobody will see.
+        for process in multiprocessing.active_children():
+            process.kill()
+        raise
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 _here: list[tuple[Sequence[Patch], Ladder]] = []
@@ -203,6 +214,8 @@ _here: list[tuple[Sequence[Patch], Ladder]] = []
 def _open(
     patches: Sequence[Patch], folder: Path, borrowed: Sequence[Path], paths: Mapping[str, str], pinned: Mapping[str, Pinned], form: Form
 ) -> None:
+    for each in ENDING:
+        signal.signal(each, signal.SIG_DFL)  # what our parent does when it is asked to end is not for us to do
     store = ObjectStore(folder)
     for repository in borrowed:
         store.borrow(repository)
