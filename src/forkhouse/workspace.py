@@ -58,7 +58,8 @@ def find_workspace(start: Path) -> Workspace:
     for folder in (start, *start.parents):
         if (folder / LOCK_FILE).is_file():
             chosen = os.environ.get("FORKHOUSE_CACHE")
-            return Workspace(root=folder, cache=Path(chosen) if chosen else user_cache_path("forkhouse"))
+            # Not relative: builds and git work in other folders than this one.
+            return Workspace(root=folder, cache=Path(chosen).absolute() if chosen else user_cache_path("forkhouse"))
     message = f"No {LOCK_FILE} in {start} or above it. Run this inside a Forkhouse checkout, or name one with --root DIR."
     raise UsageError(message)
 
