@@ -104,6 +104,11 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError:  # whoever read our output has gone
             raise
+        except RecursionError as error:
+            from forkhouse.errors import DocumentError  # noqa: PLC0415  # start-up time
+
+            message = "A file that had to be read is nested deeper than can be read. The last line above says what was being done."
+            raise DocumentError(message) from error
         except OSError as error:
             from forkhouse.errors import UsageError  # noqa: PLC0415  # start-up time
             from forkhouse.workspace import storage_errors  # noqa: PLC0415  # start-up time

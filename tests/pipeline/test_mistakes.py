@@ -195,7 +195,23 @@ def build_is_a_file(root: Path) -> None:
     (root / "build").write_text("", encoding="utf-8")
 
 
+def deep_lock(root: Path) -> None:
+    (root / "upstream.lock").write_text("[" * 3000, encoding="utf-8")
+
+
+def deep_closure(root: Path) -> None:
+    (root / "pylock.cpu.toml").write_text("packages = " + "[" * 3000, encoding="utf-8")
+
+
+def deep_journal(root: Path) -> None:
+    (root / "build/fresh").mkdir(parents=True, exist_ok=True)
+    (root / "build/fresh/cpu.json").write_text("[" * 100_000, encoding="utf-8")
+
+
 STATES = (
+    deep_lock,
+    deep_closure,
+    deep_journal,
     spoil_lock,
     lock_is_a_folder,
     no_patches,
@@ -299,3 +315,15 @@ def test_a_cache_is_found_from_every_folder(checkout: Checkout) -> None:
     result = subprocess.run(command, cwd=checkout.root, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert list((checkout.root / "near/mirrors").glob("*.git/HEAD"))
+
+
+def test_what_is_nested_too_deep_is_named(checkout: Checkout) -> None:
+    deep_closure(checkout.root)
+    assert "pylock.cpu.toml: " in checkout.run("build", "--dry-run", code=10).stderr
+    deep_lock(checkout.root)
+    assert "upstream.lock: it is nested deeper than can be read" in checkout.run("build", "--dry-run", code=10).stderr
+
+
+def test_a_configuration_that_is_a_folder_is_refused(run: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORKHOUSE_CONFIG", str(tmp_path))
+    assert run("lock", "--externals") == 10
