@@ -67,6 +67,8 @@ class Pace:
         self._total, self._begun = max(total, 1e-9), now
         self._done = 0.0
         self._moved = now
+        self._counted = now
+        """When what counts began: a configuration that runs before the first compiler says nothing of the compilers' pace."""
         self._end: float | None = None
         """When the work ends, by the estimate that is told."""
 
@@ -74,13 +76,15 @@ class Pace:
         """Say that `amount` more is done at a moment."""
         if amount:
             self._done, self._moved = self._done + amount, now
+        elif not self._done:
+            self._counted = now
 
     def said(self, now: float) -> str:
         """Return the share that is done, and an estimate of what is left or the elapsed time."""
         share = min(self._done / self._total, 1.0)
-        if 0 < share < 1 and self._moved - self._begun >= self.BEHIND:
+        if 0 < share < 1 and self._moved - self._counted >= self.BEHIND:
             # From when the share last moved: while it stands, nothing new is known, and the end that was estimated stays where it is.
-            end = self._begun + (self._moved - self._begun) / share
+            end = self._counted + (self._moved - self._counted) / share
             self._end = end if self._end is None else min(end, self._end)
         if not share:
             return f"{now - self._begun:.0f} s so far"
