@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import os
 import pty
 import re
@@ -50,11 +51,27 @@ def test_a_long_task_says_where_it_is(capfd: pytest.CaptureFixture[str], monkeyp
 
 def test_no_estimate_before_a_share_has_ten_seconds_behind_it() -> None:
     pace = Pace(100, 0.0)
-    assert pace.said(30.0) == "0 %, 30 s so far"
+    assert pace.said(30.0) == "30 s so far"
     pace.advance(2, 4.0)
     assert pace.said(8.0) == "2 %, 8 s so far"  # 2 % in 4 s would have said 200 s
     pace.advance(48, 20.0)
     assert pace.said(20.0) == "50 %, about 20 s left"
+
+
+def test_the_time_before_anything_counts_is_no_part_of_the_pace() -> None:
+    pace = Pace(1, 0.0)
+    for second in range(1, 61):
+        pace.advance(0.0, float(second))
+    pace.advance(0.02, 62.0)
+    assert pace.said(62.0) == "2 %, 62 s so far"
+    pace.advance(0.23, 80.0)
+    assert pace.said(80.0) == "25 %, about 60 s left"
+
+
+def test_where_nobody_knows_how_much_there_is_the_elapsed_time_is_all() -> None:
+    pace = Pace(math.inf, 0.0)
+    pace.advance(3, 60.0)
+    assert pace.said(90.0) == "90 s so far"
 
 
 def test_no_estimate_grows() -> None:

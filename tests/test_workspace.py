@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from forkhouse.workspace import (
     find_workspace,
     fresh_folder,
     sha256_file,
+    storage_errors,
     write_atomic,
 )
 
@@ -185,3 +187,11 @@ def test_a_journal_entry_that_a_broken_disk_left_counts_as_none(tmp_path: Path) 
     journal.put("build", "k", {"file": "a.whl"})
     next(tmp_path.rglob("k.json")).write_bytes(b"\0" * 8)
     assert journal.get("build", "k") is None
+
+
+def test_a_read_only_place_is_not_told_to_be_full(tmp_path: Path) -> None:
+    with (
+        pytest.raises(StorageError, match=r"Read-only file system \(.*cache\)\. The wheelhouse is as it was\. Let it be written to"),
+        storage_errors("Keeping"),
+    ):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(tmp_path / "cache"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import os
 import secrets
 import signal
@@ -86,6 +87,20 @@ def _access_options(command: click.decorators.FC) -> click.decorators.FC:
     return command
 
 
+class _Seconds(click.FloatRange):
+    """A number of seconds: neither negative, which would wait for ever, nor anything but a number."""
+
+    name = "seconds"
+
+    def __init__(self) -> None:
+        super().__init__(min=0)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number. Raises BadParameter."""
+        seconds = float(super().convert(value, param, ctx))
+        return seconds if math.isfinite(seconds) else self.fail(f"{value!r} is no number of seconds.", param, ctx)
+
+
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 _rocm = click.option(
     "--rocm", type=click.Path(exists=True, file_okay=False, path_type=Path), help="ROCm to compile with; else one is looked for."
@@ -93,23 +108,7 @@ _rocm = click.option(
 _transfer = click.option(
     "--transfer", type=click.Choice(["rixl", "nixl-rocm"]), help="Transfer library of a ROCm profile, instead of the one in the lock."
 )
-
-
-class _Seconds(click.FloatRange):
-    """A time that is one: no negative number, and not `nan`."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the number. Fails as click's own types do."""
-        number = float(super().convert(value, param, ctx))
-        if number != number or number > _LONGEST_WAIT:  # noqa: PLR0124  # nan is the only number that is not itself
-            self.fail(f"{value} is no time to wait; give seconds from 0 to {_LONGEST_WAIT}.", param, ctx)
-        return number
-
-
-_LONGEST_WAIT = 10_000_000
-_wait = click.option(
-    "--wait", type=_Seconds(min=0), default=600, show_default=True, help="Seconds to wait for another run in this checkout."
-)
+_wait = click.option("--wait", type=_Seconds(), default=600, show_default=True, help="Seconds to wait for another run in this checkout.")
 _profile = click.option("--profile", default="cpu", show_default=True, help="Profile of the lock.")
 
 
@@ -123,6 +122,11 @@ class _Commands(click.Group):
         except BrokenPipeError:
             # Whoever read our output has had enough, as `head` does. Nothing more can be said there; click would call it exit code 1.
             os._exit(128 + signal.SIGPIPE)
+        except RecursionError as error:
+            from forkhouse.errors import DocumentError  # noqa: PLC0415  # start-up time
+
+            message = "A file that had to be read is nested deeper than can be read. The last line above says what was being done."
+            raise DocumentError(message) from error
         except OSError as error:
             from forkhouse.errors import UsageError  # noqa: PLC0415  # start-up time
             from forkhouse.workspace import storage_errors  # noqa: PLC0415  # start-up time
@@ -230,11 +234,12 @@ def build(
         if as_json:
             click.echo(json.dumps({**known, "changed": False}, indent=1))
         return
-    from forkhouse.pipeline import build_profile, built_state, fallback, plan  # noqa: PLC0415  # start-up time
+    from forkhouse.pipeline import build_profile, built_state, fallback, plan, strict  # noqa: PLC0415  # start-up time
 
     with _working(workspace, wait):
         before = inputs(workspace, chosen)
         plant = _plant(workspace, sources, mirror, offline=offline, rocm=rocm, transfer=transfer, unsafe=unsafe)
+        plant = strict(plant, profile) if strict_sources else plant
         intents = plan(plant, profile)
         for intent in intents:
             _announce(intent)
@@ -243,7 +248,7 @@ def build(
                 click.echo(json.dumps([asdict(intent) for intent in intents], indent=1))
             return
         forget(workspace, profile)
-        product = build_profile(plant, profile, system_packages=system_packages, strict_sources=strict_sources)
+        product = build_profile(plant, profile, system_packages=system_packages)
         rows = _product_rows(product)
         answer: dict[str, Any] = {
             "wheelhouse": product.wheelhouse.folder.relative_to(workspace.root).as_posix(),
@@ -350,6 +355,7 @@ def lock(
     if mode is None or (mode != "update" and target):
         message = "Give --check, --externals, or --update with or without NAME[=VERSION]."
         raise click.UsageError(message)
+    pin = _pin(target)
     workspace = _workspace(context)
     with _working(workspace, wait):
         plant = _plant(workspace, sources, mirror, offline=offline)
@@ -358,14 +364,25 @@ def lock(
         elif mode == "externals":
             findings = fill_externals(plant)
         else:
-            name, _, version = (target or "").partition("=")
-            findings = update(plant, name or None, version or None)
+            findings = update(plant, *pin)
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:
         columns = ("pin", "state", "asked", "detail")
         _table("Pins", columns, [[finding.subject, finding.state, finding.asked, finding.detail] for finding in findings])
     _refuse_wrong(findings)
+
+
+def _pin(target: str | None) -> tuple[str | None, str | None]:
+    """Return the name and the version that NAME[=VERSION] says; nothing of either where it was left out. Raises UsageError for half of it."""
+    if target is None:
+        return None, None
+    name, equals, version = target.partition("=")
+    if not name or (equals and not version):
+        # All pins would be renewed for a name that a script left empty.
+        message = f"'{target}' is not NAME or NAME=VERSION. Without either, everything is pinned anew."
+        raise click.UsageError(message)
+    return name, version or None
 
 
 def _refuse_wrong(findings: Sequence[Finding]) -> None:
@@ -801,13 +818,16 @@ def radar(
         bumped = _bump(plant, bump, [matrix for matrix in matrices if matrix.upstream == bump]) if bump else []
     if as_json:
         click.echo(json.dumps([matrix.as_json() for matrix in matrices], indent=1))
-        return
-    for matrix in matrices:
-        _print_matrix(matrix)
+    else:
+        for matrix in matrices:
+            _print_matrix(matrix)
+    # Beside JSON, too: what is not in a list of what was judged would otherwise count as judged.
     for name, reason in not_judged.items():
-        click.echo(f"Not judged: {name}: {reason}")
-    click.echo(f"The page: {target}")
-    if bump:
+        click.echo(f"Not judged: {name}: {reason}", err=as_json)
+    click.echo(f"The page: {target}", err=as_json)
+    for finding in bumped if as_json else ():
+        click.echo(f"Bump: {finding.subject}: {finding.state}: {finding.detail}", err=True)
+    if bump and not as_json:
         _table("Bump", ("pin", "state", "detail"), [[finding.subject, finding.state, finding.detail] for finding in bumped])
 
 

@@ -54,7 +54,7 @@ def read_closure(path: Path) -> tuple[PinnedWheel, ...]:
     try:
         lock = Pylock.from_dict(tomllib.loads(path.read_text(encoding="utf-8")))
         lock.validate()
-    except (FileNotFoundError, UnicodeDecodeError, tomllib.TOMLDecodeError, PylockValidationError) as error:
+    except (FileNotFoundError, UnicodeDecodeError, tomllib.TOMLDecodeError, PylockValidationError, RecursionError) as error:
         message = f"{path.name}: {error}. `forkhouse lock --update` on a connected machine writes it."
         raise DocumentError(message) from error
     pins = []

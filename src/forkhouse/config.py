@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from forkhouse.documents import Document, load
+from forkhouse.errors import DocumentError
 from forkhouse.lock import Name, Url
 from forkhouse.workspace import config_path
 
@@ -17,6 +18,9 @@ class Config(Document):
 
 
 def read_config() -> Config:
-    """Return the user's configuration, an empty one where there is none. Raises DocumentError."""
+    """Return the user's configuration, an empty one where there is none. Raises DocumentError, also for what is there and is no file."""
     path = config_path()
+    if path.exists() and not path.is_file():
+        message = f"{path} is no file, so it cannot be the configuration. Name the file itself in FORKHOUSE_CONFIG, or unset it."
+        raise DocumentError(message)
     return load(Config, path) if path.is_file() else Config()

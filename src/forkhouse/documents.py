@@ -131,6 +131,9 @@ def parse(model: type[D], text: str, *, name: str) -> D:
     try:
         root = yaml.compose(text, Loader=_StrictLoader)
         values = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  # a SafeLoader subclass
+    except RecursionError as error:
+        message = f"{name}: it is nested deeper than can be read. No document of this kind has more than a few levels."
+        raise DocumentError(message) from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         message = f"{name}:{line}: {error.problem}"

@@ -136,7 +136,7 @@ def unchanged(workspace: Workspace, profile: str, arguments: Iterable[object]) -
         kept = json.loads(_stamp(workspace, profile).read_text(encoding="utf-8"))
         asked, tools, answer = kept["asked"], kept["tools"], kept["answer"]
         state = (kept["inputs"], kept["results"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return None
     if asked is not None and time.time() - asked > DAY:
         return None

@@ -28,7 +28,7 @@ from forkhouse.closure import PinnedWheel, pinned_wheel, pylock_text, read_closu
 from forkhouse.config import read_config
 from forkhouse.documents import dump
 from forkhouse.environments import PIP, without_settings
-from forkhouse.errors import ForkhouseError, HashMismatchError, UnreachableError, UsageError
+from forkhouse.errors import ForkhouseError, HashMismatchError, StorageError, ToolchainError, UnreachableError, UsageError
 from forkhouse.externals import fetched, filled
 from forkhouse.identity import engine
 from forkhouse.lock import (
@@ -44,7 +44,7 @@ from forkhouse.lock import (
     describe,
     parse_version,
 )
-from forkhouse.pipeline import NOT_HERE, build_recipes, weights
+from forkhouse.pipeline import NOT_HERE, build_recipes, whole_weight
 from forkhouse.progress import report
 from forkhouse.recipes import Pep517, UpstreamProject
 from forkhouse.sources import recorded
@@ -114,12 +114,16 @@ def _checked(plant: Plant, name: str, pinned: Pinned, source: Source) -> Finding
     except UnreachableError as error:
         seen = "as it was when it was fetched" if earlier else "no earlier run has fetched it"
         return finding("unreachable", f"{error} ({seen})", earlier)
+    except (ToolchainError, StorageError):  # they say nothing of the pin
+        raise
     except ForkhouseError as error:
         return finding("wrong", str(error), "now")
     try:
         resolved = _measured(plant, name, pinned, source)
     except UnreachableError as error:
         return finding("unreachable", str(error), "now")
+    except (ToolchainError, StorageError):
+        raise
     except ForkhouseError as error:
         return finding("wrong", str(error), "now")
     fields = ("tree", "patched_tree") if isinstance(pinned, Upstream) else ("tree",)
@@ -387,7 +391,7 @@ def _profile_closure(plant: Plant, name: str) -> tuple[str, list[BuiltWheel]]:
     """Return the text of a profile's closure, and the wheels of ours around which it was resolved."""
     recipes = plant.recipes(name)
     require_packages((package for recipe in recipes.values() for package in recipe.system_packages), install=False)
-    with report().task(f"profile {name}", total=sum(weights(plant, recipes).values())) as task:
+    with report().task(f"profile {name}", total=whole_weight(plant, recipes)) as task:
         built, left_out = build_recipes(plant, name, recipes, task)
     absent = {each.name: f"=={each.wanted}" for each in left_out}
     return _resolved_closure(plant, name, {wheel.distribution: wheel.path for wheel in built}, absent), built

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,9 @@ from forkhouse.patches.series import Patch, read_series
 from forkhouse.progress import Task, report
 from forkhouse.recipes import Pep517, Recipe, Repack, SystemPackage, UpstreamProject, read_recipe
 from forkhouse.sandbox.bubblewrap import BUBBLEWRAP, Sandbox, find_sandbox
-from forkhouse.sources import Access, acquire, candidates
+from forkhouse.sources import Access, acquire, candidates, fetched
+from forkhouse.sources.asking import ask, at_hand
+from forkhouse.sources.git import require_git
 from forkhouse.sources.registry import Registry
 from forkhouse.sources.store import ObjectStore
 from forkhouse.toolchains import found_at, missing_packages, require_packages
@@ -41,7 +44,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from forkhouse.builders.cargo import CargoKit
-    from forkhouse.lock import Form, Pinned, Transfer
+    from forkhouse.lock import Form, Pinned, Source, Transfer
     from forkhouse.sources import SourceTree
 
 
@@ -208,7 +211,7 @@ class Plant:
         """Return the patched source tree of a recipe's upstream."""
         return self.apply(self.acquire(recipe.upstream, self.pinned(name, recipe), recipe.builders))
 
-    def pinned(self, name: str, recipe: Recipe) -> Pinned:
+    def pinned(self, name: str, recipe: Recipe) -> Upstream:
         """Return what a recipe builds from. Raises UsageError when the lock does not have it."""
         if recipe.upstream not in self.lock.upstreams:
             message = f"recipes/{name} builds the upstream '{recipe.upstream}', which the lock does not have."
@@ -358,13 +361,61 @@ def open_plant(
     )
 
 
+def strict(plant: Plant, profile: str) -> Plant:
+    """Return a plant whose lock has no source of another version than its upstream's pin: nothing can be built from one then.
+
+    Whether the pinned version can be had is asked now, of the cache and then of its host, where another one would have been taken without it.
+    Raises UnreachableError that names each upstream whose pinned version cannot be had, and what `asking.ask` raises of a moved tag.
+    """
+    refused: list[str] = []
+    upstreams = dict(plant.lock.upstreams)
+    for name, recipe in plant.recipes(profile).items():
+        pinned = plant.pinned(name, recipe)
+        true = tuple(source for source in pinned.sources if _as_pinned(source, pinned))
+        upstreams[recipe.upstream] = pinned.model_copy(update={"sources": true})
+        if reasons := _only_others(plant, recipe, pinned):
+            refused.append(f"\n  - {recipe.upstream} {pinned.version}: {'; '.join(reasons)}")
+    if refused:
+        message = (
+            f"--strict-sources refuses another version than the pinned one, and that cannot be had:{''.join(refused)}\n"
+            "Reach its host, or give --mirror DIR."
+        )
+        raise UnreachableError(message)
+    return replace(plant, lock=plant.lock.model_copy(update={"upstreams": upstreams}))
+
+
+def _as_pinned(source: Source, pinned: Pinned) -> bool:
+    return source.version in (None, pinned.version)
+
+
+def _only_others(plant: Plant, recipe: Recipe, pinned: Upstream) -> list[str]:
+    """Return why the pinned version cannot be had where a source has another one; nothing where it can, or no source has another."""
+    chosen, reasons = candidates(recipe.upstream, pinned, recipe.builders, plant.access.policy)
+    true = [source for source in chosen if _as_pinned(source, pinned)]
+    if len(true) == len(chosen):
+        return []
+    for source in true:
+        if fetched(recipe.upstream, pinned, source, plant.journal, plant.store):
+            return []
+        if at_hand(source, access=plant.access, registry=plant.registry):
+            return []
+        try:
+            ask(source, access=plant.access, registry=plant.registry)
+        except UnreachableError as error:
+            reasons.append(f"{describe(source)}: {error}")
+        else:
+            return []
+    return [*reasons, *(f"{describe(source)}: another version" for source in chosen if source not in true)]
+
+
 def plan(plant: Plant, profile: str) -> list[Intent]:
     """Return what building a profile will do; reads every document it needs, changes and fetches nothing.
 
-    Raises now what would else be found at the end: rules that the audit lacks, pins that contradict each other, a machine that allows
-    no sandbox, archives that --offline forbids to fetch.
+    Raises now what would else be found at the end: rules that the audit lacks, pins that contradict each other, a machine without git
+    or one that allows no sandbox, archives that --offline forbids to fetch.
     """
     _check_documents(plant, profile)
+    require_git()
     if not missing_packages(plant.packages(())):
         plant.sandbox()
     intents = []
@@ -418,24 +469,22 @@ def _check_documents(plant: Plant, name: str) -> None:
     wheelhouse.refuse_contradictions(profile, third_party, [recipe.distribution for recipe in recipes.values()], absent)
 
 
-def build_profile(plant: Plant, name: str, *, system_packages: bool, strict_sources: bool = False) -> Product:
+def build_profile(plant: Plant, name: str, *, system_packages: bool) -> Product:
     """Build every wheel of a profile and publish its wheelhouse. Nothing that is up to date is done again.
 
-    `system_packages` allows the installation of missing distribution packages; `strict_sources` refuses a source of another version than
-    the upstream's, before anything is compiled. Raises ForkhouseError; the wheelhouse then
-    stays as it was.
+    `system_packages` allows the installation of missing distribution packages. Raises ForkhouseError; the wheelhouse then stays as it was.
     """
     recipes = plant.recipes(name)
     require_packages(plant.packages(recipes.values()), install=system_packages)
     if any(compiles_for_gpus(recipe) for recipe in recipes.values()):
         # Found or made before anything is compiled: what links ROCm is compiled against the newest at hand, and this may be it.
         plant.hip()
-    with report().task(f"profile {name}", total=sum(weights(plant, recipes).values())) as task:
+    with report().task(f"profile {name}", total=whole_weight(plant, recipes)) as task:
         lacking = list(missing(plant.profile(name).externals, plant.registry, read_config().indexes))
         away = {each.name for each in lacking} | {recipes[each].distribution for each in plant.profile(name).where_reachable}
         pins = read_closure(plant.workspace.closure_path(name))
         fetch_all([pin for pin in pins if pin.name not in away and not plant.registry.holds(pin.file, pin.sha256)], plant.registry)
-        built, left_out = build_recipes(plant, name, recipes, task, system_packages=system_packages, strict_sources=strict_sources)
+        built, left_out = build_recipes(plant, name, recipes, task, system_packages=system_packages)
         left_out += lacking
         house = _publish(plant, name, built, left_out)
     return Product(wheelhouse=house, built=tuple(built), missing=tuple(left_out))
@@ -449,8 +498,14 @@ def weights(plant: Plant, recipes: Mapping[str, Recipe]) -> dict[str, float]:
     return {name: known.get(name, other) for name in recipes}
 
 
+def whole_weight(plant: Plant, recipes: Mapping[str, Recipe]) -> float:
+    """Return how much work all recipes are; infinite where one was never built here, as nothing tells how long it takes."""
+    never = any(plant.journal.get("seconds", name) is None for name in recipes)
+    return math.inf if never else sum(weights(plant, recipes).values())
+
+
 def build_recipes(
-    plant: Plant, name: str, recipes: Mapping[str, Recipe], task: Task, *, system_packages: bool = False, strict_sources: bool = False
+    plant: Plant, name: str, recipes: Mapping[str, Recipe], task: Task, *, system_packages: bool = False
 ) -> tuple[list[BuiltWheel], list[Missing]]:
     """Build the wheels of a profile's recipes, given in their order; `task` advances by the weight of each.
 
@@ -474,10 +529,8 @@ def build_recipes(
             report().line(recipe_name, f"LEFT OUT: {error}")
             left_out.append(_left_out(plant, recipe, error))
             task.advance(heavy[recipe_name])
-    if strict_sources and (fallen := [text for each in prepared.values() if (text := fallback(plant, each.patched.source))]):
-        lines = "".join(f"\n  - {text}" for text in fallen)
-        message = f"--strict-sources refuses another version than the pinned one:{lines}\nReach the preferred source, or give --mirror DIR."
-        raise UnreachableError(message)
+            if plant.journal.get("seconds", recipe_name) is None:
+                plant.journal.put("seconds", recipe_name, {"seconds": 0.0})  # without it a build is all that is known
     built: dict[str, BuiltWheel] = {}
     for recipe_name, ready in prepared.items():
         built[recipe_name] = plant.build(recipe_name, recipes[recipe_name], workshop, built, prepared=ready)

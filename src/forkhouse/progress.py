@@ -6,6 +6,7 @@ The library only calls `report()`; the front end decides with `showing()` where 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import time
@@ -30,7 +31,7 @@ class Reporter(Protocol):
         """Say one thing about `subject` (an upstream, a stage) that stays on the screen."""
 
     def task(self, subject: str, *, total: float) -> contextlib.AbstractContextManager[Task]:
-        """Open a piece of work of `total` units (bytes, or steps); it closes with the block."""
+        """Open a piece of work of `total` units (bytes, or steps; `math.inf` where nobody knows); it closes with the block."""
 
 
 class _Nothing:
@@ -54,17 +55,20 @@ class Pace:
     """How far a piece of work is, and how long it will go on, as far as that is known.
 
     An estimate is made of the pace at which the last share was gained, and only once a share has moved and has some seconds behind it; one
-    that would grow is not told: a step that takes long says nothing of those after it. Without an estimate there is the elapsed time.
+    that would grow is not told: a step that takes long says nothing of those after it. Without an estimate there is the elapsed time, and
+    without a share that alone.
     """
 
     BEHIND = 10.0
     """Seconds that an estimate needs behind it."""
 
     def __init__(self, total: float, now: float) -> None:
-        """Begin a work of `total` units at a moment, in seconds."""
+        """Begin a work of `total` units (`math.inf`: nobody knows how many) at a moment, in seconds."""
         self._total, self._begun = max(total, 1e-9), now
         self._done = 0.0
         self._moved = now
+        self._counted = now
+        """When what counts began: a configuration that runs before the first compiler says nothing of the compilers' pace."""
         self._end: float | None = None
         """When the work ends, by the estimate that is told."""
 
@@ -72,14 +76,18 @@ class Pace:
         """Say that `amount` more is done at a moment."""
         if amount:
             self._done, self._moved = self._done + amount, now
+        elif not self._done:
+            self._counted = now
 
     def said(self, now: float) -> str:
         """Return the share that is done, and an estimate of what is left or the elapsed time."""
         share = min(self._done / self._total, 1.0)
-        if 0 < share < 1 and self._moved - self._begun >= self.BEHIND:
+        if 0 < share < 1 and self._moved - self._counted >= self.BEHIND:
             # From when the share last moved: while it stands, nothing new is known, and the end that was estimated stays where it is.
-            end = self._begun + (self._moved - self._begun) / share
+            end = self._counted + (self._moved - self._counted) / share
             self._end = end if self._end is None else min(end, self._end)
+        if not share:
+            return f"{now - self._begun:.0f} s so far"
         left = None if self._end is None else self._end - now
         if left is None or left <= 0:
             return f"{100 * share:.0f} %, {now - self._begun:.0f} s so far"
@@ -161,7 +169,7 @@ class Live:
     def task(self, subject: str, *, total: float) -> Iterator[Task]:
         """Draw a bar while the block runs."""
         pace = Pace(total, time.monotonic())
-        number = self._progress.add_task(subject, total=total, said="")
+        number = self._progress.add_task(subject, total=total if math.isfinite(total) else None, said="")
 
         class _Bar:
             def advance(_self, amount: float) -> None:  # noqa: N805  # the bar closes over the display's `self`

@@ -58,6 +58,7 @@ def find_workspace(start: Path) -> Workspace:
     for folder in (start, *start.parents):
         if (folder / LOCK_FILE).is_file():
             chosen = os.environ.get("FORKHOUSE_CACHE")
+            # Not relative: builds and git work in other folders than this one.
             return Workspace(root=folder, cache=Path(chosen).absolute() if chosen else user_cache_path("forkhouse"))
     message = f"No {LOCK_FILE} in {start} or above it. Run this inside a Forkhouse checkout, or name one with --root DIR."
     raise UsageError(message)
@@ -84,9 +85,14 @@ def storage_errors(doing: str) -> Iterator[None]:
         refusal = error.errno if isinstance(error, OSError) else next((no for no in _REFUSALS if os.strerror(no) in str(error)), None)
         if refusal not in _REFUSALS:
             raise
+        remedy = (
+            "Let it be written to, or name another folder (FORKHOUSE_CACHE for downloads, --root for the checkout)"
+            if refusal == errno.EROFS
+            else "Free some space (forkhouse keeps all its work in build/)"
+        )
         message = (
             f"{doing}: {os.strerror(refusal or 0)} ({getattr(error, 'filename', None) or 'no file named'}). "
-            "The wheelhouse is as it was. Free some space (forkhouse keeps all its work in build/) and run the same command again."
+            f"The wheelhouse is as it was. {remedy} and run the same command again."
         )
         raise StorageError(message) from error
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
 import subprocess
 import sys
+import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +19,7 @@ from tests.audit.conftest import look
 from tests.audit.mutants import ENTRIES, FILES, FOLDERS, NAMES, VERSIONS, Draft, mutate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 SEED = 20261128
@@ -43,6 +45,7 @@ STRICTER = (
     "has a RECORD with ",  # columns that are too many or missing: uv refuses it
     "which installers cannot make",  # pip skips what it cannot read
     "is the metadata of another distribution",
+    "has an entry_points.txt that cannot be read",  # pip reads what it can; uv refuses it
 )
 
 _PIP = """
@@ -162,6 +165,88 @@ def test_what_no_installer_should_take_is_refused_with_its_reason(tmp_path: Path
     for ours in (True, False):
         said = [str(each) for each in look(path, ours=ours).findings]
         assert any(finding in each for each in said), said
+
+
+INFO = "demo_pkg-1.0.dist-info"
+RUN = b"run = demo_pkg:main\n"
+
+
+def entries(text: bytes) -> dict[str, object]:
+    return {"files": [(f"{INFO}/entry_points.txt", text)]}
+
+
+def packed_by(method: int) -> Callable[[bytes], bytes]:
+    """Return what packs the files of a wheel anew in another way."""
+
+    def change(content: bytes) -> bytes:
+        out = io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(out, "w") as new:
+            for name in old.namelist():
+                new.writestr(zipfile.ZipInfo(name, (2024, 5, 6, 7, 8, 10)), old.read(name), method)
+        return out.getvalue()
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "finding"),
+    [
+        ({"change_zip": packed_by(zipfile.ZIP_BZIP2)}, "is packed in another way than deflate"),
+        ({"change_zip": packed_by(zipfile.ZIP_LZMA)}, "is packed in another way than deflate"),
+        (entries(b"[console_scripts]\n" + RUN + RUN), "has an entry_points.txt that cannot be read"),
+        (entries(b"[console_scripts]\n" + RUN + b"[console_scripts]\nmore = demo_pkg:main\n"), "has an entry_points.txt that cannot be read"),
+        (entries(b"\xef\xbb\xbf[console_scripts]\n" + RUN), "has an entry_points.txt that cannot be read"),
+        (entries(b"[]\n" + RUN), "has an entry_points.txt that cannot be read"),
+        (entries(b"[DEFAULT]\nx = y\n[console_scripts]\n" + RUN), "has an entry_points.txt with a section DEFAULT"),
+        (entries(b"[console_scripts]\n" + RUN + b" more = demo_pkg:main\n"), "asks for the command 'run' in several lines"),
+        (entries(b"[console_scripts]\npython = demo_pkg:main\n"), "bin/python is a part of every environment"),
+        (entries(b"[gui_scripts]\npython3.11 = demo_pkg:main\n"), "bin/python3.11 is a part of every environment"),
+        ({"files": [("demo_pkg-1.0.data/scripts/python3", b"#!/bin/sh\n")]}, "bin/python3 is a part of every environment"),
+        ({"files": [("demo_pkg-1.0.data/data/bin/Python", b"#!/bin/sh\n")]}, "bin/Python is a part of every environment"),
+        ({"files": [("demo_pkg-1.0.data/scripts/sub/run", b"#!/bin/sh\n")]}, "is in a folder among the scripts"),
+        ({"files": [("demo_pkg/a\u200bb", b"")]}, "has a control character in its path"),
+        ({"files": [("demo_pkg/a\ue000b", b"")]}, "has a control character in its path"),
+    ],
+)  # fmt: skip
+def test_what_uv_alone_refuses_is_refused(tmp_path: Path, change: dict[str, object], finding: str) -> None:
+    path = packed(Draft(**change), tmp_path / "it")  # type: ignore[arg-type]
+    assert uv(path)[0] is False
+    for ours in (True, False):
+        said = [str(each) for each in look(path, ours=ours).findings]
+        assert any(finding in each for each in said), said
+
+
+@pytest.mark.parametrize(
+    ("change", "finding"),
+    [
+        (entries(b"[console_scripts]\n" + RUN + b"[gui_scripts]\n" + RUN), "bin/run is in the wheel twice; which one is installed is chance"),
+        ({"files": [("demo_pkg-1.0.data/scripts/run", b""), (f"{INFO}/entry_points.txt", b"[console_scripts]\n" + RUN)]}, "bin/run is in the wheel twice"),
+        ({"files": [("demo_pkg-1.0.data/scripts/run", b""), ("demo_pkg-1.0.data/data/bin/run", b"")]}, "bin/run is in the wheel twice"),
+        ({"files": [("a", b""), ("demo_pkg-1.0.data/data/lib/python{}.{}/site-packages/a".format(*sys.version_info), b"")]}, "a is in the wheel twice"),
+        ({"files": [("demo_pkg-1.0.data/data/lib", b"")]}, "lib is a file and a folder at once"),
+        ({"files": [("demo_pkg-1.0.data/data/pyvenv.cfg", b"")]}, "pyvenv.cfg is a part of every environment"),
+        ({"change_record": lambda record: record.replace(b"RECORD,,", b"RECORD,sha256=A,3")}, "has a RECORD with a hash or size of itself"),
+    ],
+)  # fmt: skip
+def test_what_would_be_chance_or_harm_is_refused(tmp_path: Path, change: dict[str, object], finding: str) -> None:
+    path = packed(Draft(**change), tmp_path / "it")  # type: ignore[arg-type]
+    for ours in (True, False):
+        said = [str(each) for each in look(path, ours=ours).findings]
+        assert any(finding in each for each in said), said
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        entries(b"; note\n\n[console_scripts]\r\n" + RUN + b"[group]\nrun = %(any)s\n"),
+        {"files": [("demo_pkg/a\u00e9\u3000b \u00a0", b"")]},
+        {"files": [("demo_pkg-1.0.data/scripts/pythonx", b"#!/bin/sh\n"), ("demo_pkg-1.0.data/data/share/python", b"")]},
+    ],
+)
+def test_what_all_installers_take_passes(tmp_path: Path, change: dict[str, object]) -> None:
+    path = packed(Draft(**change), tmp_path / "it")  # type: ignore[arg-type]
+    assert (uv(path)[0], pip([path])[0][0]) == (True, True)
+    assert look(path, ours=False).findings == ()
 
 
 @pytest.mark.parametrize("name", ["demo-pkg", "Demo_Pkg", "demo.pkg"])

@@ -264,8 +264,9 @@ def test_ninjas_steps_become_progress() -> None:
 def test_a_step_that_is_a_whole_make_counts_by_the_lines_of_its_compilers() -> None:
     lines = b"".join(b"  CC       src/file%d.lo\n" % number for number in range(200))
     first = Steps()
-    assert first.gained(b"[5/10] Performing build step\n") == pytest.approx(0.5)  # nothing else is known yet
+    assert first.gained(b"[4/10] No patch step for 'it'\n[5/10] Performing build step for 'it'\n") == 0  # five of ten steps say nothing
     assert first.gained(lines) == 0
+    assert first.gained(b"[9/10] Performing install step for 'it'\n") == 0
     assert first.compiled == 200
     again = Steps(last=200)
     shares = [
@@ -276,6 +277,14 @@ def test_a_step_that_is_a_whole_make_counts_by_the_lines_of_its_compilers() -> N
     assert shares[0] == 0
     assert sum(shares[:2]) == pytest.approx(0.5, abs=0.02)
     assert sum(shares) == pytest.approx(0.99)
+
+
+def test_a_project_that_counts_its_compilers_has_a_share_the_first_time() -> None:
+    steps = Steps()
+    assert steps.gained(
+        b"  CC       conftest.o\n[6/10] Performing build step for 'it'\n-- 9 lines of compilers to come\n"
+    ) == pytest.approx(0.1)
+    assert steps.gained(b"  CC       a.lo\n  CXX      b.lo\n") == pytest.approx(0.2)
 
 
 def test_a_ninja_of_many_steps_is_believed_before_compilers_lines() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +16,7 @@ import pytest
 
 from forkhouse.serving.client import HTTP_OK, fetch
 from forkhouse.serving.processes import wait_until
-from forkhouse.serving.stack import CPU, SYSTEM_PATH, Role, WorkerPlan, running_stack
+from forkhouse.serving.stack import CPU, SYSTEM_PATH, FrontendPlan, Role, WorkerPlan, running_stack, started_stack
 from tests.integration.several import ask_several
 
 if TYPE_CHECKING:
@@ -200,6 +203,25 @@ def test_known_limit_a_mistake_is_a_flat_body_and_an_error_in_the_log(stack: Sta
         servers=stack.servers,
         wait=10,
     )
+
+
+def test_known_limit_a_front_end_without_workers_is_healthy_and_knows_no_completions(setting: Setting, tmp_path: Path) -> None:
+    """docs/known-limits.md."""
+    with started_stack(replace(setting, scratch=tmp_path), [], FrontendPlan()) as alone:
+        wait_until(lambda: _status(alone.port, "/health") is not None, what="the front end", servers=alone.servers, wait=120)
+        status, text = fetch(alone.port, "/health")
+        assert (status, json.loads(text)["status"], json.loads(text)["instances"]) == (HTTP_OK, "healthy", [])
+        chat = {"model": alone.model, "messages": [{"role": "user", "content": "hello"}]}
+        assert fetch(alone.port, "/v1/chat/completions", body=chat) == (404, "")
+        assert fetch(alone.port, "/v1/completions", body={"model": alone.model, "prompt": "hello"}) == (404, "")
+        status, text = fetch(alone.port, "/v1/models")
+        assert (status, json.loads(text)["data"]) == (HTTP_OK, [])
+
+
+def _status(port: int, path: str) -> int | None:
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        return fetch(port, path)[0]
+    return None
 
 
 def test_what_cannot_be_answered_is_refused_with_a_reason(stack: Stack, client: openai.OpenAI, model: Model) -> None:

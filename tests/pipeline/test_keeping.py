@@ -127,6 +127,9 @@ def test_a_mirror_without_one_repository_ends_nothing_but_that_one(checkout: Che
     assert "holds no repository transport.git" in result.stderr
     assert "Not judged: transport" in result.stdout
     assert "engine (wheel), 1 candidates" in result.stdout
+    result = checkout.run("radar", "--mirror", str(mirror), "--json")
+    assert [matrix["upstream"] for matrix in json.loads(result.stdout)] == ["engine"]
+    assert "Not judged: transport" in result.stderr
 
 
 def test_a_bump_by_a_mirror_takes_a_release_and_names_the_newer_commit(checkout: Checkout, mirror: Path) -> None:

@@ -6,6 +6,7 @@ import itertools
 import os
 import random
 import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
 import click
@@ -194,7 +195,23 @@ def build_is_a_file(root: Path) -> None:
     (root / "build").write_text("", encoding="utf-8")
 
 
+def deep_lock(root: Path) -> None:
+    (root / "upstream.lock").write_text("[" * 3000, encoding="utf-8")
+
+
+def deep_closure(root: Path) -> None:
+    (root / "pylock.cpu.toml").write_text("packages = " + "[" * 3000, encoding="utf-8")
+
+
+def deep_journal(root: Path) -> None:
+    (root / "build/fresh").mkdir(parents=True, exist_ok=True)
+    (root / "build/fresh/cpu.json").write_text("[" * 100_000, encoding="utf-8")
+
+
 STATES = (
+    deep_lock,
+    deep_closure,
+    deep_journal,
     spoil_lock,
     lock_is_a_folder,
     no_patches,
@@ -254,3 +271,59 @@ def test_what_was_seen_is_named(checkout: Checkout) -> None:
     }.items():
         result = checkout.run(*arguments, code=2)
         assert said in result.stderr, (arguments, result.stderr)
+
+
+@pytest.mark.parametrize("target", ["", "=", "=1.0", "engine="])
+def test_half_a_pin_renews_nothing(checkout: Checkout, target: str) -> None:
+    before = (checkout.root / "upstream.lock").read_bytes()
+    said = checkout.run("lock", "--update", target, code=2).stderr
+    assert f"'{target}' is not NAME or NAME=VERSION" in said
+    assert "resolving" not in said
+    assert (checkout.root / "upstream.lock").read_bytes() == before
+
+
+@pytest.mark.parametrize("seconds", ["-1", "nan", "inf"])
+def test_nobody_waits_for_ever(checkout: Checkout, seconds: str) -> None:
+    assert "--wait" in checkout.run("build", "--dry-run", f"--wait={seconds}", code=2).stderr
+
+
+def test_without_git_every_command_says_what_to_install(
+    run: Callable[..., int], checkout: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    for command in (
+        ("build", "--dry-run"),
+        ("build",),
+        ("lock", "--check"),
+        ("lock", "--update", "transport"),
+        ("patches", "check"),
+        ("patches", "explain", "transport"),
+        ("radar", "transport", "--mirror", str(tmp_path)),
+        ("doctor",),
+    ):
+        assert run(*command) in {2, 20}, command
+    environment = {**checkout.environment(), "PATH": str(tmp_path / "bin")}
+    result = subprocess.run(checkout.command("build", "--dry-run"), env=environment, capture_output=True, text=True, check=False)
+    assert (result.returncode, "apt-get install --yes git" in result.stderr) == (20, True), result.stderr
+
+
+def test_a_cache_is_found_from_every_folder(checkout: Checkout) -> None:
+    """What is relative to this folder would be another cache to git, which works in folders of its own."""
+    command = [*checkout.command("patches", "check", "transport"), "--json"]
+    environment = {**checkout.environment(), "FORKHOUSE_CACHE": "near"}
+    result = subprocess.run(command, cwd=checkout.root, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert list((checkout.root / "near/mirrors").glob("*.git/HEAD"))
+
+
+def test_what_is_nested_too_deep_is_named(checkout: Checkout) -> None:
+    deep_closure(checkout.root)
+    assert "pylock.cpu.toml: " in checkout.run("build", "--dry-run", code=10).stderr
+    deep_lock(checkout.root)
+    assert "upstream.lock: it is nested deeper than can be read" in checkout.run("build", "--dry-run", code=10).stderr
+
+
+def test_a_configuration_that_is_a_folder_is_refused(run: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORKHOUSE_CONFIG", str(tmp_path))
+    assert run("lock", "--externals") == 10

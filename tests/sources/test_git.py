@@ -1,21 +1,21 @@
 from __future__ import annotations
 
 import random
+import shutil
 import string
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.errors import HashMismatchError, MovedTagError, StorageError, UnreachableError
+from forkhouse.errors import HashMismatchError, MovedTagError, StorageError, ToolchainError, UnreachableError
 from forkhouse.lock import GitSource
 from forkhouse.sources.git import fetch_commit, mirror_address, remote_tag
+from forkhouse.sources.store import ObjectStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from forkhouse.sources.store import ObjectStore
 
 
 @pytest.fixture
@@ -212,3 +212,64 @@ def test_a_mirror_of_another_owner_says_what_git_wants(
     said = told(source, tmp_path / "mirror", tmp_path, store)
     assert "belongs to another user" in said
     assert "safe.directory" in said
+
+
+def damaged(cache: Path) -> Path:
+    return next((cache / "mirrors").iterdir())
+
+
+def test_a_cached_repository_that_lost_its_head_is_put_right(pin: GitSource, store: ObjectStore, tmp_path: Path) -> None:
+    fetch_commit(pin, store, tmp_path / "cache", mirror=None, offline=False)
+    (damaged(tmp_path / "cache") / "HEAD").write_text("", encoding="utf-8")
+    shutil.rmtree(damaged(tmp_path / "cache") / "objects")
+    assert fetch_commit(pin, store, tmp_path / "cache", mirror=None, offline=False) == pin.tree
+
+
+def emptied(cache: Path, pattern: str = "*") -> None:
+    """Leave nothing in the objects of the cached repository whose names fit."""
+    for each in [each for each in (damaged(cache) / "objects").rglob(pattern) if each.is_file()]:
+        each.chmod(0o644)
+        each.write_bytes(b"")
+
+
+def test_damaged_objects_of_the_cache_are_fetched_anew(pin: GitSource, store: ObjectStore, tmp_path: Path) -> None:
+    fetch_commit(pin, store, tmp_path / "cache", mirror=None, offline=False)
+    emptied(tmp_path / "cache")
+    assert fetch_commit(pin, ObjectStore(tmp_path / "other.git"), tmp_path / "cache", mirror=None, offline=False) == pin.tree
+
+
+def test_a_damaged_file_of_the_cache_is_no_fault_of_the_host(
+    pin: GitSource, upstream: Path, git: Callable[..., str], store: ObjectStore, tmp_path: Path
+) -> None:
+    fetch_commit(pin, store, tmp_path / "cache", mirror=None, offline=False)
+    bare = damaged(tmp_path / "cache")
+    for pack in (bare / "objects/pack").glob("*.pack"):
+        content = pack.read_bytes()
+        emptied(tmp_path / "cache")
+        for each in (bare / "objects/pack").iterdir():
+            each.unlink()
+        subprocess.run(["git", "unpack-objects", "-q"], cwd=bare, input=content, check=True)
+    emptied(tmp_path / "cache", git(upstream, "rev-parse", "v1:a.txt")[2:])
+    with pytest.raises(StorageError, match=r"The cache has a damaged repository\. Remove the folder \S+\.git, and run"):
+        fetch_commit(pin, ObjectStore(tmp_path / "other.git"), tmp_path / "cache", mirror=None, offline=False)
+
+
+def test_a_broken_cache_inside_a_users_repository_leaves_that_alone(
+    pin: GitSource, git: Callable[..., str], commit: Callable[..., str], store: ObjectStore, tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    commit(own, {"mine.txt": "1\n"})
+    before = git(own, "for-each-ref")
+    fetch_commit(pin, store, own / "cache", mirror=None, offline=False)
+    (damaged(own / "cache") / "config").write_text("[core\n", encoding="utf-8")
+    assert fetch_commit(pin, store, own / "cache", mirror=None, offline=False) == pin.tree
+    assert git(damaged(own / "cache"), "for-each-ref") != ""
+    assert git(own, "for-each-ref") == before
+
+
+def test_without_git_the_command_to_install_it_is_said(
+    pin: GitSource, store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ToolchainError, match=r"There is no git on the PATH.*\n.*apt-get install --yes git"):
+        fetch_commit(pin, store, tmp_path / "cache", mirror=None, offline=False)

@@ -10,9 +10,13 @@ from __future__ import annotations
 import csv
 import platform
 import re
+import zipfile
 from collections import Counter
+from configparser import ConfigParser
+from configparser import Error as ConfigParserError
 from importlib.metadata import Distribution
 from typing import TYPE_CHECKING, NoReturn
+from unicodedata import category
 
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name, parse_wheel_filename
@@ -35,7 +39,12 @@ _DATA_DEPTH = 3
 _LONGEST_STEP = 255
 _LONGEST_PATH = 2048
 """In bytes: what file systems take for one step; and for a path, with room for the folder of the environment."""
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_UNSEEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
+"""Unicode's categories of what is no letter that a person sees: uv refuses a name with one."""
+_SITE = "lib/python{}.{}/site-packages/".format(*platform.python_version_tuple())
+"""Where an environment that we make has its libraries."""
+_ENVIRONMENTS_OWN = re.compile(r"pyvenv\.cfg|bin/(?:python|pypy|graalpy)(?:w|3(?:\.\d+)?t?)?(?:\.exe)?", re.IGNORECASE)
+"""What an environment has before anything is installed, and cannot be without; uv refuses a wheel that brings the commands."""
 _SCRIPT_NAME = re.compile(r"[\w.-]*\w[\w.-]*")
 _SCRIPT = re.compile(r"\w+(?:\.\w+)*:\w+(?:\.\w+)*(?:\s*\[[\w\s,.-]*\])?")
 _WHEEL_VERSION = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}")
@@ -63,9 +72,11 @@ def check_installable(file_name: str, archive: WheelArchive, facts: WheelFacts, 
     yield from _check_names(file_name, info, facts)
     yield from _check_format(wheel)
     yield from _check_python(facts)
-    yield from check_paths(archive.names, info)
-    yield from _check_scripts(archive.text(f"{info}/entry_points.txt") or "")
-    yield from _check_record(archive.text(f"{info}/RECORD"))
+    yield from _check_packing(archive)
+    entries = archive.text(f"{info}/entry_points.txt") or ""
+    yield from check_paths(archive.names, info, commands(entries))
+    yield from _check_scripts(entries)
+    yield from _check_record(archive.text(f"{info}/RECORD"), f"{info}/RECORD")
 
 
 def _check_names(file_name: str, info: str, facts: WheelFacts) -> Iterator[Finding]:
@@ -113,9 +124,18 @@ def _check_python(facts: WheelFacts) -> Iterator[Finding]:
         yield _finding(f"requires Python {facts.requires_python}, and the wheelhouse is for this one, {platform.python_version()}")
 
 
-def check_paths(names: tuple[str, ...], info: str) -> Iterator[Finding]:
-    """Find members that would be written outside of the environment, over each other, or nowhere. `info` is the .dist-info folder."""
-    places: Counter[str] = Counter()
+def _check_packing(archive: WheelArchive) -> Iterator[Finding]:
+    for member in archive.files:
+        if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+            yield _finding("is packed in another way than deflate, at which uv stops", where=member.filename)
+
+
+def check_paths(names: tuple[str, ...], info: str, commands: tuple[str, ...] = ()) -> Iterator[Finding]:
+    """Find members that would be written outside of the environment, over each other, over what it is made of, or nowhere.
+
+    `info` is the .dist-info folder, `commands` are the names of commands that installers write.
+    """
+    places: Counter[str] = Counter(f"bin/{command}" for command in commands)
     folders: set[str] = set()
     for name in names:
         if what := _wrong_path(name, info):
@@ -123,15 +143,18 @@ def check_paths(names: tuple[str, ...], info: str) -> Iterator[Finding]:
         elif not name.endswith("/"):
             place = _place(name)
             places[place] += 1
-            top = place.partition("/")[0]
+            top = place.removeprefix(_SITE).partition("/")[0]
             if top != info and top.endswith((".dist-info", ".egg-info")):
                 yield _finding("is the metadata of another distribution, which would then count as installed", where=name)
             folders.update(place[:index] for index, character in enumerate(place) if character == "/")
     for place, count in places.items():
+        shown = place.removeprefix(_SITE)
         if count > 1:
-            yield Finding(rule=Rule.RECORD, where=place, what="is in the wheel twice; which one is installed is chance")
+            yield Finding(rule=Rule.RECORD, where=shown, what="is in the wheel twice; which one is installed is chance")
         if place in folders:
-            yield _finding("is a file and a folder at once", where=place)
+            yield _finding("is a file and a folder at once", where=shown)
+        if _ENVIRONMENTS_OWN.fullmatch(place):
+            yield _finding("is a part of every environment, which the wheel would write over; uv stops at it", where=shown)
 
 
 def _wrong_path(name: str, info: str) -> str | None:
@@ -145,7 +168,7 @@ def _wrong_path(name: str, info: str) -> str | None:
         return "has an empty step or '.' in its path, so that it has several names"
     if "\\" in name:
         return "has a backslash in its path, which is a step on some systems and a letter on others"
-    if _UNPRINTABLE.search(name):
+    if any(category(letter) in _UNSEEN for letter in name):
         return "has a control character in its path"
     if len(name.encode("utf-8", "surrogatepass")) > _LONGEST_PATH or any(
         len(step.encode("utf-8", "surrogatepass")) > _LONGEST_STEP for step in steps
@@ -156,6 +179,8 @@ def _wrong_path(name: str, info: str) -> str | None:
             return f"is in a .data folder, and in none of its folders {', '.join(_SCHEMES)}"
         if not _same_project(steps[0].removesuffix(".data"), info.removesuffix(".dist-info")):
             return f"is in a .data folder that is not {info.removesuffix('.dist-info')}'s"
+        if steps[1] == "scripts" and len(steps) > _DATA_DEPTH:
+            return "is in a folder among the scripts, at which uv stops"
     if steps[0] == info and len(steps) == 1 and not name.endswith("/"):
         return "is a file in the place of the .dist-info folder"
     return None
@@ -170,12 +195,12 @@ def _same_project(stem: str, other: str) -> bool:
 
 
 def _place(name: str) -> str:
-    """Return where a member is installed: both folders for libraries are site-packages in every environment that we make."""
+    """Return where a member is installed, seen from an environment that we make; there both folders for libraries are one."""
     top, _, rest = name.partition("/")
     if not top.endswith(".data"):
-        return name
+        return f"{_SITE}{name}"
     scheme, _, path = rest.partition("/")
-    return path if scheme in {"purelib", "platlib"} else f"{scheme}:{path}"
+    return {"purelib": _SITE, "platlib": _SITE, "scripts": "bin/", "data": ""}.get(scheme, f"{scheme}:") + path
 
 
 class _Described(Distribution):
@@ -191,21 +216,48 @@ class _Described(Distribution):
         raise NotImplementedError
 
 
+_SCRIPTS = ("console_scripts", "gui_scripts")
+
+
+def _strictly(text: str) -> ConfigParser:
+    """Read entry_points.txt as the format has it. Raises configparser.Error, where pip guesses and other installers stop."""
+    parser = ConfigParser(delimiters=("=",), interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # the documented way to keep names as they are
+    parser.read_string(text)
+    return parser
+
+
+def commands(text: str) -> tuple[str, ...]:
+    """Return the names of the commands that installers make of entry_points.txt, one as often as it is asked for; none where it is not in order."""
+    try:
+        parser = _strictly(text)
+    except ConfigParserError:
+        return ()
+    return tuple(name for group in _SCRIPTS if parser.has_section(group) for name in parser[group])
+
+
 def _check_scripts(text: str) -> Iterator[Finding]:
-    """Find commands that cannot be made: a name that is a path, or an entry that names no function."""
+    """Find commands that cannot be made: a name that is a path, or an entry that names no function; and what is not in order."""
     try:
         entries = list(_Described(text).entry_points)
-    except (TypeError, ValueError) as error:
-        yield _finding(f"has an entry_points.txt that cannot be read: {error}")
+        parser = _strictly(text)
+    except (TypeError, ValueError, ConfigParserError) as error:
+        yield _finding(f"has an entry_points.txt that cannot be read: {' '.join(str(error).split())}")
         return
+    if parser.defaults():
+        yield _finding("has an entry_points.txt with a section DEFAULT, which some installers take for a part of all others")
+    for group in filter(parser.has_section, _SCRIPTS):
+        for name, value in parser[group].items():
+            if "\n" in value:
+                yield _finding(f"asks for the command {name!r} in several lines, of which installers make one command or two")
     for entry in entries:
-        if entry.group not in {"console_scripts", "gui_scripts"}:
+        if entry.group not in _SCRIPTS:
             continue
         if not _SCRIPT_NAME.fullmatch(entry.name) or not _SCRIPT.fullmatch(entry.value):
             yield _finding(f"asks for the command {entry.name!r} of {entry.value!r}, which installers cannot make")
 
 
-def _check_record(text: str | None) -> Iterator[Finding]:
+def _check_record(text: str | None, path: str) -> Iterator[Finding]:
     if text is None:
         yield Finding(rule=Rule.RECORD, what="has no RECORD")
         return
@@ -219,6 +271,8 @@ def _check_record(text: str | None) -> Iterator[Finding]:
     if wrong := next((row for row in rows if row and len(row) != _COLUMNS), None):
         what = f"has a RECORD with {len(wrong)} columns for {wrong[0]}, at which uv stops; there are {_COLUMNS}: path, hash and size"
         yield Finding(rule=Rule.RECORD, what=what)
+    elif any(row[0] == path and any(row[1:]) for row in rows if row):
+        yield Finding(rule=Rule.RECORD, what="has a RECORD with a hash or size of itself, which cannot be true; installers may stop at it")
 
 
 def _finding(what: str, where: str = "") -> Finding:

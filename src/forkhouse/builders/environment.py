@@ -164,20 +164,26 @@ def _with_targets(path: Path) -> set[Path]:
 class Steps:
     """Reads in a build's output how far it is: by the steps of Ninja, or by the lines of compilers that make starts.
 
-    Where one Ninja starts another, the one with the most steps counts. One that has few steps, and of them one is a whole `make`, tells
-    little: then the compilers' own lines count, held against how many of them the same build had last time.
+    Where one Ninja starts another, the one with the most steps counts. One whose steps are those of a whole project (CMake's
+    ExternalProject), of which one is all of its `make`, tells nothing: then the compilers' own lines count, held against how many of
+    them the project says that it has, or the same build had last time. As long as nobody knows, there is no share.
     """
 
     _STEP = re.compile(rb"^\[(\d+)/(\d+)\] ", re.MULTILINE)
     _COMPILED = re.compile(
         rb"^ *(?:CC|CXX|CCLD|CXXLD|HIPCC|F77|FC) +\S+$|^.*\b(?:gcc|g\+\+|cc|c\+\+|clang|clang\+\+|hipcc)\b.* -c ", re.MULTILINE
     )
+    _WHOLE = re.compile(rb"^\[\d+/\d+\] (?:Performing|No|Skipping) \w+ step\b", re.MULTILINE)
+    _TO_COME = re.compile(rb"^-- (\d+) lines of compilers to come$", re.MULTILINE)
+    """What a project says that counts them before it starts them."""
     FEW = 50
     """Ninja's steps below which compilers' lines are believed instead, where there are more of them."""
 
     def __init__(self, last: int | None = None) -> None:
         """Begin at nothing; `last` is how many lines of compilers the last such build had, None where there was none."""
         self._last = last
+        self._whole = False
+        """Whether a step may be a whole `make`."""
         self._total = 0
         self._steps = 0.0
         self._done = 0.0
@@ -192,13 +198,17 @@ class Steps:
         for step, of in ((int(step), int(of)) for step, of in self._STEP.findall(text)):
             if of >= self._total:
                 self._total, self._steps = of, step / of
+        self._whole = self._whole or self._WHOLE.search(text) is not None
+        for told in self._TO_COME.finditer(text):
+            self._last = self.compiled + len(self._COMPILED.findall(text[: told.start()])) + int(told[1])
         self.compiled += len(self._COMPILED.findall(text))
         old = self._done
-        if self._last and self._last > self._total and self._total < self.FEW:
+        if self._last and self._total < self.FEW and (self._whole or self._last > self._total):
             self._done = max(old, min(self.compiled / self._last, 0.99))
-        elif self._total >= self.FEW or not self.compiled:
+        elif self._total >= self.FEW or not (self.compiled or self._whole):
             self._done = self._steps
-        # Else steps that hide a whole make, for the first time: there is no share to tell.
+        else:  # steps that hide a whole make, for the first time
+            self._done = 0.0
         return self._done - old
 
 

@@ -118,6 +118,16 @@ def recorded(upstream: str, pinned: Pinned, source: Source, journal: Journal) ->
     return journal.when("source", _key(upstream, pinned, source))
 
 
+def fetched(upstream: str, pinned: Pinned, source: Source, journal: Journal, store: ObjectStore) -> bool:
+    """Say whether a source was fetched in this checkout and is still there, so that it needs nobody."""
+    return _record(_key(upstream, pinned, source), source, journal, store) is not None
+
+
+def _record(key: str, source: Source, journal: Journal, store: ObjectStore) -> Mapping[str, object] | None:
+    record = journal.get("source", key)
+    return record if record is not None and _proven(record, source, store) else None
+
+
 def _acquire_one(
     upstream: str,
     pinned: Pinned,
@@ -130,8 +140,8 @@ def _acquire_one(
     journal: Journal,
 ) -> SourceTree:
     key = _key(upstream, pinned, source)
-    record = journal.get("source", key)
-    if record is None or not _proven(record, source, store):
+    record = _record(key, source, journal, store)
+    if record is None:
         tree, epoch = _import(source, access=access, registry=registry, store=store)
         if source.tree is not None and tree != source.tree:
             message = (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from forkhouse.errors import HashMismatchError, UnreachableError
 from forkhouse.lock import ArchiveSource, DebianSource, GitSource
 from forkhouse.sources.debian import offered_source
-from forkhouse.sources.git import ask_commit, mirror_address
+from forkhouse.sources.git import ask_commit, has_commit, mirror_address
 
 if TYPE_CHECKING:
     from forkhouse.lock import Source
@@ -44,6 +44,17 @@ def ask(source: Source, *, access: Access, registry: Registry) -> str:
             found, how = registry.served(source.package, source.file)
             _compare(source.file, found, source.sha256, "the index")
             return how
+
+
+def at_hand(source: Source, *, access: Access, registry: Registry) -> bool:
+    """Say whether a source is in the cache, so that nobody has to be asked for it."""
+    match source:
+        case GitSource():
+            return source.commit is not None and has_commit(source, access.cache)
+        case DebianSource():
+            return all(registry.holds(pin.file, pin.sha256) for pin in source.files)
+        case _:
+            return registry.holds(source.file, source.sha256)
 
 
 def _compare(file: str, found: str | None, sha256: str, server: str) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import pygit2
 
-from forkhouse.errors import HashMismatchError, MovedTagError, UnreachableError
+from forkhouse.errors import HashMismatchError, MovedTagError, StorageError, ToolchainError, UnreachableError
 from forkhouse.progress import report
 from forkhouse.workspace import digest, storage_errors
 
@@ -32,21 +33,43 @@ _LOCAL = (
     "GIT_GRAFT_FILE",
 )
 _NOT_THERE = re.compile(r"not our ref|couldn't find remote ref|no such remote ref|Server does not allow request for unadvertised")
+_HERE = ("--git-dir=.",)
+"""The repository is this folder, though it be broken: never one that lies above it, which may be the user's own."""
 _OPTIONS = ("transfer.fsckObjects=true", "core.hooksPath=/dev/null", "http.lowSpeedLimit=1000", "http.lowSpeedTime=60")
+
+
+class GitError(Exception):
+    """A git command failed; `stderr` is what it said."""
+
+    def __init__(self, text: str, stderr: str) -> None:
+        """Keep the whole text of the failure, and what git said."""
+        super().__init__(text)
+        self.stderr = stderr
+
+
+def require_git() -> None:
+    """Raise ToolchainError where there is no git: it fetches pinned commits, and reads what a source says of its submodules."""
+    if shutil.which("git") is None:
+        message = "There is no git on the PATH. Pinned commits are fetched with it. Run:\n  apt-get update && apt-get install --yes git"
+        raise ToolchainError(message)
 
 
 def run_git(folder: Path, *arguments: str) -> str:
     """Run a git command in `folder` and return its output: no prompts, no hooks, no transport but https and file.
 
-    Raises GitPython's GitCommandError when it fails.
+    Raises GitError when it fails, ToolchainError where there is no git.
     """
-    from git import Git  # noqa: PLC0415  # its import runs git; only network work needs it
+    require_git()  # GitPython's own import fails without it
+    from git import Git, GitCommandError  # noqa: PLC0415  # its import runs git; only network work needs it
 
     # The rest of the environment passes through: reaching a host needs the user's own proxy, agent and git settings.
     # GitPython adds to the environment and cannot take from it, so env(1) does.
     unset = [f"--unset={name}" for name in _LOCAL]
     options = [word for option in _OPTIONS for word in ("-c", option)]
-    return str(Git(folder).execute(["env", *unset, *_SETTINGS, "git", *options, *arguments]))
+    try:
+        return str(Git(folder).execute(["env", *unset, *_SETTINGS, "git", *options, *arguments]))
+    except GitCommandError as error:
+        raise GitError(str(error), str(error.stderr)) from error
 
 
 def mirror_address(url: str, mirror: Path | None) -> str:
@@ -74,11 +97,9 @@ def remote_tag(address: str, tag: str, folder: Path) -> str | None:
 
     Raises UnreachableError when the repository does not answer.
     """
-    from git import GitCommandError  # noqa: PLC0415  # start-up time
-
     try:
         answer = run_git(folder, "ls-remote", "--tags", address, f"refs/tags/{tag}", f"refs/tags/{tag}^{{}}")
-    except GitCommandError as error:
+    except GitError as error:
         raise UnreachableError(_explain(address, error)) from error
     commits: dict[str, str] = {}
     for line in answer.splitlines():
@@ -88,9 +109,9 @@ def remote_tag(address: str, tag: str, folder: Path) -> str | None:
     return commits.get(f"refs/tags/{tag}^{{}}") or commits.get(f"refs/tags/{tag}")
 
 
-def _explain(address: str, error: Exception) -> str:
+def _explain(address: str, error: GitError) -> str:
     """Say why git could not get something from an address, and what to do about it."""
-    text = str(getattr(error, "stderr", error))
+    text = error.stderr
     lines = text.strip().removeprefix("stderr:").strip(" '\n").splitlines()
     reason = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1] if lines else str(error)).rstrip(".")
     local = address.startswith("file:")
@@ -122,12 +143,9 @@ def fetch_commit(source: GitSource, store: ObjectStore, cache: Path, *, mirror: 
             "`forkhouse lock --update NAME` on a machine that reaches the host completes it."
         )
         raise UnreachableError(message)
-    bare = cache / "mirrors" / f"{digest(source.url)[:16]}.git"
-    reference = f"refs/forkhouse/{source.commit}"
-    with storage_errors("Making the git mirror"):
-        bare.mkdir(parents=True, exist_ok=True)
-    if not (bare / "HEAD").exists():
-        run_git(bare, "init", "--bare", "--quiet")
+    bare, reference = _cached(source, cache)
+    if not _is_repository(bare, reference):
+        _make_repository(bare)
     if not _has(bare, reference):
         if offline:
             message = f"{source.url} at {source.commit} is not in the cache and --offline forbids fetching it. Run once without --offline."
@@ -137,7 +155,11 @@ def fetch_commit(source: GitSource, store: ObjectStore, cache: Path, *, mirror: 
             _check_tag(source, remote_tag(address, source.tag, bare), address)
         report().line("git", f"fetching {source.commit} from {address}")
         _fetch(bare, address, source.commit, reference)
-    _fetch(store.folder, bare.as_uri(), reference, reference)
+    try:
+        _fetch(store.folder, bare.as_uri(), reference, reference)
+    except UnreachableError as error:
+        message = f"The cache has a damaged repository. Remove the folder {bare}, and run the same command again. Git says: {error}"
+        raise StorageError(message) from error
     tree = str(store.repository[source.commit].peel(pygit2.Commit).tree_id)
     if source.tree is not None and tree != source.tree:
         message = (
@@ -147,13 +169,22 @@ def fetch_commit(source: GitSource, store: ObjectStore, cache: Path, *, mirror: 
     return tree
 
 
+def _cached(source: GitSource, cache: Path) -> tuple[Path, str]:
+    """Return the bare repository of the cache for a source, and the name that its pinned commit has there."""
+    return cache / "mirrors" / f"{digest(source.url)[:16]}.git", f"refs/forkhouse/{source.commit}"
+
+
+def has_commit(source: GitSource, cache: Path) -> bool:
+    """Say whether the pinned commit is in the cache."""
+    bare, reference = _cached(source, cache)
+    return bare.is_dir() and _has(bare, reference)
+
+
 def ask_commit(source: GitSource, address: str, scratch: Path) -> None:
     """Ask a repository for the pinned tag, or without one for the commit itself, past every mirror of ours.
 
     `scratch` is an empty folder. Raises UnreachableError when it does not answer, MovedTagError when the tag is elsewhere.
     """
-    from git import GitCommandError  # noqa: PLC0415  # start-up time
-
     run_git(scratch, "init", "--bare", "--quiet")
     if source.tag is not None:
         _check_tag(source, remote_tag(address, source.tag, scratch), address)
@@ -161,16 +192,37 @@ def ask_commit(source: GitSource, address: str, scratch: Path) -> None:
     try:
         # Where the host can leave them out, neither trees nor files are sent.
         run_git(scratch, "fetch", "--quiet", "--no-tags", "--depth=1", "--filter=tree:0", address, str(source.commit))
-    except GitCommandError as error:
+    except GitError as error:
         raise UnreachableError(_explain(address, error)) from error
 
 
-def _has(folder: Path, reference: str) -> bool:
-    from git import GitCommandError  # noqa: PLC0415  # start-up time
-
+def _is_repository(folder: Path, reference: str) -> bool:
+    """Say whether a folder is a repository, which has what it names with a reference."""
     try:
-        run_git(folder, "rev-parse", "--verify", "--quiet", f"{reference}^{{commit}}")
-    except GitCommandError:
+        run_git(folder, *_HERE, "rev-parse", "--git-dir")
+        named = run_git(folder, *_HERE, "for-each-ref", "--format=%(refname)", reference)
+    except (GitError, FileNotFoundError):
+        return False
+    return not named or _has(folder, reference)
+
+
+def _make_repository(folder: Path) -> None:
+    """Make a bare repository at a folder of the cache, where there is none or a damaged one. Raises StorageError."""
+    try:
+        with storage_errors("Making the git mirror"):
+            if (folder / "HEAD").exists():
+                shutil.rmtree(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            run_git(folder, "init", "--bare", "--quiet", ".")
+    except GitError as error:
+        message = f"The cache has a folder {folder}, of which git makes no repository. Remove it, and run the same command again. Git says: {error}"
+        raise StorageError(message) from error
+
+
+def _has(folder: Path, reference: str) -> bool:
+    try:
+        run_git(folder, *_HERE, "rev-parse", "--verify", "--quiet", f"{reference}^{{commit}}")
+    except GitError:
         return False
     return True
 
@@ -192,11 +244,9 @@ def _check_tag(source: GitSource, found: str | None, address: str) -> None:
 
 
 def _fetch(folder: Path, address: str, wanted: str, reference: str) -> None:
-    from git import GitCommandError  # noqa: PLC0415  # start-up time
-
     try:
         # The commit is fetched by its id: whatever branches and tags say, this is what the lock means.
         with storage_errors("Fetching from git"):
-            run_git(folder, "fetch", "--quiet", "--no-tags", "--depth=1", "--no-write-fetch-head", address, f"{wanted}:{reference}")
-    except GitCommandError as error:
+            run_git(folder, *_HERE, "fetch", "--quiet", "--no-tags", "--depth=1", "--no-write-fetch-head", address, f"{wanted}:{reference}")
+    except GitError as error:
         raise UnreachableError(_explain(address, error)) from error

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from forkhouse.errors import UnreachableError, UnsafeArchiveError
 from forkhouse.lock import GitSource
-from forkhouse.sources.git import fetch_commit, run_git
+from forkhouse.sources.git import GitError, fetch_commit, run_git
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,8 +52,6 @@ def missing(tree: str, store: ObjectStore, *, archive: bool = False) -> list[Sub
 
 def _urls(tree: str, store: ObjectStore) -> dict[str, str]:
     """Return the addresses of `.gitmodules` by path, read by git itself."""
-    from git import GitCommandError  # noqa: PLC0415  # start-up time
-
     entry = store.entry(tree, ".gitmodules")
     if entry is None:
         return {}
@@ -63,8 +61,8 @@ def _urls(tree: str, store: ObjectStore) -> dict[str, str]:
             file.write(store.content(entry))
             file.flush()
             text = run_git(store.folder, "config", "--file", file.name, "--null", "--list")
-    except GitCommandError as error:
-        reason = str(error.stderr).strip().removeprefix("stderr:").strip(" '\n")
+    except GitError as error:
+        reason = error.stderr.strip().removeprefix("stderr:").strip(" '\n")
         message = f".gitmodules cannot be read: {reason}. The source is refused, as nobody can say what belongs to it."
         raise UnsafeArchiveError(message) from error
     values: dict[str, dict[str, str]] = {}

@@ -71,6 +71,8 @@ def examine(
         state = "ok" if has else "missing" if each.needed else "optional"
         yield need(f"processor with {each.flag}", state, model, remedy="" if has else f"serve on a processor that has it. {each.why}")
     yield _sandbox(need("a sandbox for builds", "ok"))
+    git = shutil.which("git")
+    yield need("git", "ok" if git else "missing", git or "", remedy="" if git else _line("git", apt=apt))
     packages = {package.package: package for recipe in recipes.values() for package in recipe.system_packages}
     own = [(method, len(recipe.builders) > 1) for recipe in recipes.values() for method in recipe.builders.values()]
     routes = [(method, "optional" if spare else "missing") for method, spare in own if isinstance(method, UpstreamProject)]
@@ -79,9 +81,8 @@ def examine(
     packages |= {package.package: package for method, _ in routes for package in method.system_packages}
     for package in sorted(packages.values(), key=lambda package: package.package):
         where = found_at(package)
-        line = shlex.join(install_line([package.package])) if apt else f"install what Debian calls {package.package}"
         state = "ok" if where else lacking[package.package]
-        yield need(package.package, state, where or "", _version(package, where), "" if where else line)
+        yield need(package.package, state, where or "", _version(package, where), "" if where else _line(package.package, apt=apt))
     for wanted, gap in {method.cargo.rustc: gap for method, gap in routes if method.cargo is not None}.items():
         yield _rust(need(f"Rust {wanted}", "ok"), wanted, gap)
     if any(recipe.rocm for recipe in recipes.values()):
@@ -97,6 +98,10 @@ def examine(
             yield need(
                 "HIP toolchain", "made" if makes else "missing", remedy=f"`forkhouse toolchain` makes it, or give --rocm DIR ({why})"
             )
+
+
+def _line(package: str, *, apt: bool) -> str:
+    return shlex.join(install_line([package])) if apt else f"install what Debian calls {package}"
 
 
 def processor(path: Path = Path("/proc/cpuinfo")) -> tuple[str, frozenset[str]]:

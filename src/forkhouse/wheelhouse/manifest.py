@@ -81,7 +81,7 @@ def read_lacks(folder: Path) -> Lacks:
             torch_symbols={wheel["name"]: tuple(wheel.get("torch-symbols", ())) for wheel in manifest["wheels"]},
             targets=tuple(manifest["gpu-targets"]),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         message = f"The manifest of the wheelhouse {folder.name} cannot be read: {error}. Build it again with this Forkhouse."
         raise ClosureError(message) from error
 
