@@ -176,6 +176,14 @@ def fuzz_edits(session: nox.Session) -> None:
     session.run("python", "-m", "bench.edits", *session.posargs)
 
 
+@nox.session(default=False)
+def faults(session: nox.Session) -> None:
+    """Kill runs, cut their power, fill their disks and damage their files (`-- --tries N` for a part, `-- --write` for docs/reliability.md)."""
+    require_bubblewrap(session)
+    session.install("-e", ".", *group("tests"))
+    session.run("python", "-m", "bench.faults", *session.posargs)
+
+
 @nox.session(name="bench-serving", default=False)
 def bench_serving(session: nox.Session) -> None:
     """Measure serving from a wheelhouse (`-- --device cpu|mi210`) or at `-- --endpoint URL`; JSON and a page go to build/bench."""

@@ -202,7 +202,10 @@ class Checkout:
             if running.poll() is None:
                 change()
                 (project / "go").touch()
-            output, said = running.communicate(timeout=120)
+            try:
+                output, said = running.communicate(timeout=120)
+            finally:
+                running.kill()
         return subprocess.CompletedProcess(command, running.returncode, output, said)
 
     def edit(self, path: str, old: str, new: str) -> None:
@@ -215,7 +218,11 @@ class Checkout:
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """The small checkout as its keeper leaves it: locked, not built."""
-    folder = tmp_path_factory.mktemp("small")
+    return make_template(tmp_path_factory.mktemp("small"))
+
+
+def make_template(folder: Path) -> Checkout:
+    """Make a small checkout below an empty folder, locked and not built."""
     checkout = Checkout(root=folder / "checkout", index=folder / "index", upstream=folder / "transport", cache=folder / "cache")
     checkout.index.mkdir()
     engine = {"small_engine/__init__.py": b"import helper\n\nNAME = 'engine'\n"}
@@ -253,10 +260,15 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 @pytest.fixture
 def checkout(template: Checkout, tmp_path: Path) -> Checkout:
     """A checkout of one's own; the upstream and the index are its own, too."""
-    index, upstream = tmp_path / "index", tmp_path / "transport"
-    shutil.copytree(template.root, tmp_path / "checkout")
+    return copied(template, tmp_path)
+
+
+def copied(template: Checkout, folder: Path) -> Checkout:
+    """Copy a checkout, with its upstream and its index, to a folder."""
+    index, upstream = folder / "index", folder / "transport"
+    shutil.copytree(template.root, folder / "checkout")
     shutil.copytree(template.index, index)
     shutil.copytree(template.upstream, upstream)
-    own = Checkout(root=tmp_path / "checkout", index=index, upstream=upstream, cache=tmp_path / "cache")
+    own = Checkout(root=folder / "checkout", index=index, upstream=upstream, cache=folder / "cache")
     own.edit("upstream.lock", template.upstream.as_uri(), upstream.as_uri())
     return own

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -25,6 +26,7 @@ from forkhouse.sandbox.bubblewrap import Sandbox, View, find_sandbox, interprete
 from forkhouse.sandbox.limits import Limits
 from forkhouse.sandbox.lives import Life, boot, end_earlier, note
 from forkhouse.sandbox.run import Confined
+from forkhouse.sandbox.seccomp import program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -194,6 +196,7 @@ import sys
 from pathlib import Path
 from forkhouse.sandbox.bubblewrap import View, find_sandbox, interpreter_homes
 from forkhouse.sandbox.run import Confined
+from forkhouse.sandbox.seccomp import program
 work = Path(sys.argv[1])
 confined = Confined(sandbox=find_sandbox(), view=View(work=work, readable=(Path(sys.prefix), *interpreter_homes())))
 code = "import time\\nfor step in range(600):\\n    open('alive', 'w').write(str(step))\\n    time.sleep(0.05)"
@@ -361,3 +364,36 @@ def test_without_a_sandbox_it_still_dies_with_its_session(tmp_path: Path) -> Non
     assert ended == 0
     assert not psutil.pid_exists(int(said)) or psutil.Process(int(said)).status() == psutil.STATUS_ZOMBIE
     assert boot() in (tmp_path / "work.life").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_the_same_holds_for_a_plain_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command that is built for one, run as one."""
+    nobody = 65534
+    with tempfile.TemporaryDirectory(prefix="forkhouse-plain-") as name, contextlib.ExitStack() as held:
+        work = Path(name, "work")
+        work.mkdir()
+        for path in (work.parent, work):
+            os.chown(path, nobody, nobody)
+        monkeypatch.setattr(os, "geteuid", lambda: nobody)
+        seccomp, accounts, info = (_descriptor(held, content) for content in (program(), bubblewrap.PASSWD, b""))
+        arguments = find_sandbox().arguments(View(work=work), work, seccomp=seccomp, accounts=accounts, info=info)
+        script = "touch made; touch /usr/evil; cat /etc/shadow; ls /root; id -u; grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/self/status; cat /proc/net/dev"
+        dropped = ["setpriv", f"--reuid={nobody}", f"--regid={nobody}", "--clear-groups", *arguments, "sh", "-c", script]
+        ended = subprocess.run(
+            dropped, env=VARIABLES, cwd="/", pass_fds=(seccomp, accounts, info), capture_output=True, text=True, check=False
+        )
+        assert (work / "made").stat().st_uid == nobody
+    assert not Path("/usr/evil").exists()
+    lines = ended.stdout.split()
+    assert lines[:7] == ["1000", "CapEff:", "0000000000000000", "NoNewPrivs:", "1", "Seccomp:", "2"]
+    assert ended.stdout.count(":") == 4  # of the networks there is the loopback alone
+    assert "Read-only file system" in ended.stderr
+
+
+def _descriptor(held: contextlib.ExitStack, content: bytes) -> int:
+    descriptor = os.memfd_create("test")
+    held.callback(os.close, descriptor)
+    os.write(descriptor, content)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
