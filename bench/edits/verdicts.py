@@ -54,7 +54,7 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
 
 
 _ABSENT = re.compile(r"matched 0 times|already|not there|is not in|found nothing")
-_UNREAD = re.compile("does not read all of this file|can read the file only without it")
+_UNREAD = re.compile("does not read all of this file|can read the file only without it|counts as a macro of what follows")
 """What the engine says where it cannot tell what is there; that is so whatever the reader sees."""
 
 
