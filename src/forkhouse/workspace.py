@@ -191,6 +191,10 @@ def fresh_folder(folder: Path) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+SEAL = "seal"
+"""Name under which an entry of the journal holds the digest of the rest of it."""
+
+
 class Journal:
     """What each finished stage gave, by the stage's key. An entry is written after its outputs are whole."""
 
@@ -208,20 +212,20 @@ class Journal:
         """
         path = self._path(stage, key)
         try:
-            entry = json.loads(path.read_bytes())
-            if isinstance(entry, dict) and "record" not in entry and "sha256" not in entry:
-                return None  # of a version that sealed nothing
-            record: dict[str, object] = entry["record"]
-            whole = entry["sha256"] == digest(stage, key, record) and isinstance(record, dict)
+            record: object = json.loads(path.read_bytes())
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError, RecursionError):
-            whole = False
-        if not whole:
-            report().line("journal", f"the entry {stage}/{path.name} is damaged, so what it stands for is done anew")
-            path.unlink(missing_ok=True)
-            return None
-        return record
+        except (ValueError, RecursionError):
+            record = None
+        if isinstance(record, dict):
+            if SEAL not in record:
+                return None  # of a version that sealed nothing
+            seal = record.pop(SEAL)
+            if seal == digest(stage, key, record):
+                return record
+        report().line("journal", f"the entry {stage}/{path.name} is damaged, so what it stands for is done anew")
+        path.unlink(missing_ok=True)
+        return None
 
     def when(self, stage: str, key: str) -> float | None:
         """Return when a stage finished with this key, in seconds since 1970 UTC; None when it has not."""
@@ -232,5 +236,5 @@ class Journal:
 
     def put(self, stage: str, key: str, record: Mapping[str, object]) -> None:
         """Record that a stage finished, with the digest of what is recorded."""
-        entry = {"record": record, "sha256": digest(stage, key, record)}
-        write_atomic(self._path(stage, key), json.dumps(entry, indent=1, sort_keys=True).encode() + b"\n")
+        sealed = {**record, SEAL: digest(stage, key, record)}
+        write_atomic(self._path(stage, key), json.dumps(sealed, indent=1, sort_keys=True).encode() + b"\n")

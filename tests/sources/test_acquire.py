@@ -84,7 +84,7 @@ def test_a_record_that_the_store_does_not_bear_out_is_not_believed(site: Site, g
     """Whoever changes a record can seal it anew."""
     honest = site.acquire(git_source)
     (path,) = (site.folder / "journal/source").glob("*.json")
-    record = json.loads(path.read_bytes())["record"]
+    record = json.loads(path.read_bytes())
     site.journal.put("source", path.stem, {**record, **value})
     assert site.acquire(git_source) == honest
 
@@ -96,7 +96,7 @@ def test_a_record_of_another_tree_than_the_locks_is_not_believed(site: Site, git
     there = set((site.folder / "journal/source").glob("*.json"))
     site.acquire(pinned)
     (path,) = set((site.folder / "journal/source").glob("*.json")) - there
-    record = json.loads(path.read_bytes())["record"]
+    record = json.loads(path.read_bytes())
     site.journal.put("source", path.stem, {**record, "tree": other.tree, "commit": other.commit, "epoch": other.epoch})
     assert site.acquire(pinned).tree == honest.tree
 
