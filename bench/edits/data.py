@@ -251,7 +251,7 @@ class _File:
         path, each = chance.choice(self.keys if chance.random() < PLAIN or not self.lists else self.places)
         new = chance.choice(self.form.values)
         expected = [_with(self.value, path, reading) for reading in new.readings]
-        inside = names(path[-1:], each)
+        inside = self._inside(path, each)
         nothing = names((), ("list", ()))
         # A comment behind a scalar stays, one in a table or a list may go with it.
         goes, stays = (inside, nothing) if each[0] in {"map", "list"} else (nothing, inside)
@@ -282,7 +282,18 @@ class _File:
             expected.append(put(expected[-1], path[:length], lambda _: None))
         said = spelt(path)
         operation: dict[str, object] = {"remove": said} if chance.random() < PLAIN else {"remove": {"key": said}}
-        return Case(kind="remove", operation=operation, judge=judged(self.text, self.form, expected, loose=names(path, each)))
+        return Case(kind="remove", operation=operation, judge=judged(self.text, self.form, expected, loose=self._inside(path, each)))
+
+    def _inside(self, path: Path, each: Value) -> Callable[[Remark], bool]:
+        """Return whether a comment is about what is at a path, or in it.
+
+        In a list a comment may stand over nothing, and in an empty one it stands over what comes behind the list.
+        """
+        about = names(path[-1:], each)
+        order = [place for place, _ in self.places]
+        behind = next((place for place in order[order.index(path) + 1 :] if place[: len(path)] != path), ())
+        over = str(behind[-1][1]) if each == ("list", ()) and behind and isinstance(behind[-1], tuple) else None
+        return lambda remark: about(remark) or (each[0] in {"map", "list"} and not remark.host) or remark.host == over
 
     def item(self, chance: random.Random) -> Case | None:
         path, each = chance.choice(self.lists)

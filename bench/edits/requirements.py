@@ -126,7 +126,7 @@ def pool(text: str) -> list[Callable[[random.Random], Case | None]]:
                     if not new[0] or not equal(new[0], wanted_of(said, with_, keep=keep)):
                         return f"the new declaration is not what was asked for | {said!r} became {new[0]!r}"
                     # The hashes are those of a version that is no longer asked for, unless it is kept.
-                    if "hashes" in new[1] and not keep and Requirement(new[0]) != Requirement(said):
+                    if "hashes" in new[1] and not keep and Requirement(new[0]).specifier != Requirement(said).specifier:
                         return f"the hashes of the old version stay behind the new one | {new!r}"
             return f"a declaration is there that nobody asked for | {rest[0]!r}" if rest else None
 

@@ -332,7 +332,7 @@ def _uses(stream: Stream, quiet: list[tuple[int, int]]) -> list[Callable[[random
                 places.add(number)
             depth += (token.text in {"(", "[", "{"} and token.kind == "code") - (token.text in {")", "]", "}"} and token.kind == "code")
         places |= {len(code)} if code and code[-1].text in {";", "}"} else set()
-        inner = [n for n, token in enumerate(code) if token.text.startswith("#!")]
+        inner = [n for n, token in enumerate(code) if token.text.startswith("#![")]  # and not what a text of a script begins with
         ways = []
         for at in sorted(places):
             if not inner or at > inner[-1]:

@@ -83,7 +83,7 @@ def remarks(text: str) -> list[Remark]:
             start, end = token.start_mark.index, token.end_mark.index
             if isinstance(token, yaml.ScalarToken) and token.style in {"|", ">"}:
                 end = start + len(_block(text, start, end))
-            spans.append((start, end, token.value if isinstance(token.value, str) else str(token.value)))
+            spans.append((start, end, token.value if isinstance(token.value, str) else "".join(filter(None, token.value))))
     ends = [end for _, end, _ in spans]
     found = []
     after = 0

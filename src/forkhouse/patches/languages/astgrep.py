@@ -451,8 +451,8 @@ def _node(node: SgNode, language: str, captures: Mapping[str, tuple[int, int]], 
         end=end,
         captures=captures,
         loose=_loose(node, captures),
-        arguments=_arguments(node, grammar),
-        items=_items(node, grammar),
+        arguments=_seen(_arguments(node, grammar), text, language),
+        items=_seen(_items(node, grammar), text, language),
         outer=outer,
         gone=_with_separator(target, whole, language, text),
         doubt=f"The macro {text[hidden : whole[0]].split(maxsplit=1)[0]} stands on a line of its own over it, and may belong to it or not."
@@ -462,6 +462,15 @@ def _node(node: SgNode, language: str, captures: Mapping[str, tuple[int, int]], 
         among=_among(node, grammar),
         instead=_instead(target, language),
     )
+
+
+def _seen(parts: Parts | None, text: str, language: str) -> Parts | None:
+    """Return the parts of a list; None where between them is what the grammar sees as blanks: a macro that may stand for some of them."""
+    if parts is None or language not in {"c", "cpp"} or (shown := readable(text, language)) == text:
+        return parts
+    edges = [parts.start, *(edge for span in parts.spans for edge in span), parts.end]
+    gaps = zip(edges[::2], edges[1::2], strict=True)
+    return parts if all(text[start:end] == shown[start:end] for start, end in gaps) else None
 
 
 def _loose(node: SgNode, captures: Iterable[str]) -> frozenset[str]:
@@ -901,6 +910,18 @@ def prove(step: Step) -> None:
         docstrings.prove(step)
     if step.language in {"c", "cpp"}:
         _prove_directives(step)
+    if step.language == "bash":
+        _prove_documents(step)
+
+
+def _prove_documents(step: Step) -> None:
+    """Raise UnprovenError where the word that ends a here-document does not stand alone on its line: the grammar takes it, and a shell goes on."""
+    for end in search(root_of(step.after, "bash"), {"kind": "heredoc_end"}):
+        first, last = end.range().start.index, end.range().end.index
+        line = step.after[line_start(step.after, first) : line_end(step.after, last)]
+        if line.lstrip("\t").rstrip("\r") != end.text() and line not in step.before.split("\n"):
+            what = f"the here-document would not end at '{line.strip()[: guard.SHOWN]}', as its last word has to be alone there. Edit the whole line"
+            raise UnprovenError(what, text=step.after, position=first)
 
 
 def _prove_directives(step: Step) -> None:
