@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.faults.damage import PLACES, damage, fill
+from bench.faults.hostile import SECONDS, archive, index
 from bench.faults.kills import cut, kill
 from bench.faults.site import Outcome, Site, make_site
 
@@ -30,6 +31,8 @@ WHOLE = {
     "damaged cache": 60,
     "damaged journal": 60,
     "damaged store": 60,
+    "hostile index": 120,
+    "hostile archive": 400,
 }
 """How many tries of each class a whole run has."""
 
@@ -40,6 +43,8 @@ def tries(counts: dict[str, int]) -> list[Callable[[Site, Path, random.Random], 
         "SIGKILL": [kill],
         "power cut": [cut],
         "disk full": [partial(fill, place=place) for place in PLACES],
+        "hostile index": [index],
+        "hostile archive": [archive],
         **{f"damaged {place}": [partial(damage, place=place)] for place in ("cache", "journal", "store")},
     }
     wanted = [(number / counts[name], each[number % len(each)]) for name, each in classes.items() for number in range(counts[name])]
@@ -80,6 +85,10 @@ Seed {seed}, {len(outcomes)} tries in {seconds / 60:.0f} min, {time.strftime("%Y
 - **Power cut**: everything is killed at a random instant. What was not made durable since it was last written (seen by the calls of `fsync`
   and `fdatasync`) is then whole, empty, cut, zeros or gone, at random. The order of names is taken to be kept, as journaling file systems do.
 - **Disk full**: the cache, the work folder, the object store or the wheelhouse lies on a disk of 4 KiB to 2 MiB; then there is room again.
+- **Hostile index**: one that misbehaves in a third or in all of its answers: errors, half and wrong files, wrong hashes and lengths, redirects
+  that lead nowhere, packed answers that grow without end. An honest one follows.
+- **Hostile archive**: a small tar file, zip file or wheel with odd names, links, devices, much of nothing, flipped bytes or an early end is
+  read, or audited; what counts is that it is read or refused with a reason, within {SECONDS} s of processor time.
 - **Damaged**: one file of the cache, the journal or the object store has a flipped bit, another digit, an earlier end, no content, another
   file's content, or is gone.
 """

@@ -335,8 +335,18 @@ def test_macros_that_no_grammar_knows_hide_no_declaration(language: str, operati
             "here-document would not end|no bash any more|would be",
         ),
         # A macro that the grammar reads as blanks may stand for items.
-        ("c", "item: {of: {assignment: a}, add: '1'}", "EACH(DECL)\n\nint *a[] = {\n  EACH(ENTRY)\n};\n", "no items that can be told apart"),
-        ("c", "item: {of: {assignment: a}, add: '9'}", "EACH(DECL)\n\nint a[] = {\n  1,\n  EACH(ENTRY)\n};\n", "no items that can be told apart"),
+        (
+            "c",
+            "item: {of: {assignment: a}, add: '1'}",
+            "EACH(DECL)\n\nint *a[] = {\n  EACH(ENTRY)\n};\n",
+            "no items that can be told apart",
+        ),
+        (
+            "c",
+            "item: {of: {assignment: a}, add: '9'}",
+            "EACH(DECL)\n\nint a[] = {\n  1,\n  EACH(ENTRY)\n};\n",
+            "no items that can be told apart",
+        ),
         # What is there is not said to be gone.
         ("python", "remove: {assignment: x}", "x = y = 1\n", "assigns to other names than x as well"),
         ("c", "replace: {assignment: x}\n  with: x = 2", "void m() { x = y = 1; }\n", "assigns to other names than x as well"),
