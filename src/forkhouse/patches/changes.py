@@ -102,11 +102,20 @@ def changes(text: str, operation: CodeOperation, language: str) -> list[list[Spl
             raise AssertionError(message)
 
 
+_OPENED = re.compile(r"[; \t]*(?:/\*(?!.*\*/)|#\[(=*)\[(?!.*\]\1\]))")
+"""A comment that begins on a line and does not end on it."""
+
+
 def _with_comment(node: Node, template: str, text: str, language: str) -> Node:
     """Return a match with the comment behind it, where a template goes on with another line behind the match: it speaks of what is before it."""
     stop = line_end(text, node.end)
     rest = text[node.end : stop]
-    if not re.search(r"\$MATCH[ \t]*\n", template.rstrip()) or not rest.strip() or not is_blank(rest, language):
+    if not re.search(r"\$MATCH[ \t]*\n", template.rstrip()) or not rest.strip():
+        return node
+    if _OPENED.match(rest) is not None and language != "text":
+        message = f"A comment of several lines begins behind {' '.join(text[node.start : node.end].split())}, and would stand behind what is put around it. Replace the whole."
+        raise PatchConflictError(message)
+    if not is_blank(rest, language):
         return node
     return replace(node, end=node.end + len(rest.rstrip()))
 
@@ -197,7 +206,10 @@ def _before(template: str, node: Node, selector: Selector, text: str, language: 
 def _after(template: str, node: Node, selector: Selector, text: str, language: str) -> Splice:
     """Insert after a match: on its own line when the match, but for a comment, is alone on its lines."""
     if language in {"c", "cpp"} and node.instead == ";":
-        message = f"{selector.said()} is all of a branch without braces: what is put behind it would stand outside. Replace it by a block."
+        message = (
+            f"{selector.said()} is all of a branch without braces, or of an arm of a `switch`: what is put behind it would stand outside, or "
+            "where the arm ends. Replace it by a block, or by all that is to stand there."
+        )
         raise PatchConflictError(message)
     start, end = node.whole
     spaces = indentation(text, start) if selector.anchor is None else None
@@ -273,8 +285,13 @@ def is_part(said: str, wanted: str) -> bool:
     """Say whether an argument or item is the one meant: as it is written, or by its keyword when that is all that is given."""
     if said == wanted:
         return True
-    keyword = _KEYWORD.match(said)
-    return wanted.endswith(("=", ":")) and keyword is not None and keyword[1] == wanted[:-1].strip()
+    return wanted.endswith(("=", ":")) and keyword_of(said) == wanted[:-1].strip()
+
+
+def keyword_of(said: str) -> str | None:
+    """Return the keyword that an argument or item begins with, None for one without."""
+    found = _KEYWORD.match(said)
+    return None if found is None else found[1]
 
 
 def _of_imports(text: str, change: LineChange, language: str, *, include: bool) -> list[list[Splice]]:
@@ -288,7 +305,10 @@ def _of_imports(text: str, change: LineChange, language: str, *, include: bool) 
     among = [(line, line.names.index(wanted)) for line in lines if wanted in line.names]
     if among and (change.with_ is not None or any(line.parts is None for line, _ in among)):
         node = among[0][0].node
-        message = f"'{change.gone}' is one of several that '{' '.join(text[node.start : node.end].split())}' brings. Replace the whole of that line."
+        what = "one of several" if len(among[0][0].names) > 1 else "not all"
+        message = (
+            f"'{change.gone}' is {what} that '{' '.join(text[node.start : node.end].split())}' brings. Replace the whole of that line."
+        )
         raise MatchError(message, anchor=change.gone or "")
     if change.with_ is not None:
         new = change.with_.removesuffix("\n")

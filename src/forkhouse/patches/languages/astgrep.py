@@ -283,7 +283,40 @@ def is_beside(text: str, language: str, span: tuple[int, int], other: int) -> bo
     if first is None or last is None or neighbour is None:
         return False
     rest = text[end : last.range().end.index].strip()
-    return first.range().start.index == start and rest in {"", ";"} and neighbour.range().start.index <= other
+    # The only statement of a branch is in another block than what stands behind the branch.
+    inside = neighbour.kind() in _BRANCHES and neighbour.range().start.index < other
+    return first.range().start.index == start and rest in {"", ";"} and not inside
+
+
+_BRANCHES = frozenset({"if_statement", "for_statement", "while_statement", "do_statement", "for_range_loop", "else_clause"})
+
+
+_BLOCKS = frozenset(
+    {
+        *("module", "block", "translation_unit", "compound_statement", "declaration_list", "field_declaration_list", "source_file"),
+        *("program", "do_group", "case_item", "case_statement", "if_statement", "subshell"),
+        *("decorated_definition", "preproc_if", "preproc_ifdef", "preproc_else"),
+    }
+)
+"""Nodes in which constructs stand one behind the other."""
+
+
+def is_whole(text: str, language: str, span: tuple[int, int]) -> bool:
+    """Say whether a piece of code is one or several whole constructs, and none of them another branch of what stands around it."""
+    start, end = span
+    node = root_of(text, language)
+    while True:
+        first, last = _child_at(node, start), _child_at(node, end - 1)
+        if first is None or last is None:
+            return False
+        place = first.range()
+        rest = text[end : last.range().end.index].lstrip(" \t;")
+        if place.start.index == start and all(is_blank(line, language) for line in rest.splitlines()):
+            together = node.kind() in _BLOCKS and first.is_named()
+            return together or (first.range() == last.range() and node.kind() != "else_clause")
+        if place != last.range():
+            return False
+        node = first
 
 
 def _child_at(node: SgNode, place: int) -> SgNode | None:

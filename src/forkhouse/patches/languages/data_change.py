@@ -540,8 +540,8 @@ def items_held(text: str, selector: Selector, said: str, language: str) -> list[
 def items_said(text: str, selector: Selector, language: str) -> list[str]:
     """Return the items of the lists that a selector matches: texts as they are read, all else as it is written. Raises PatchConflictError."""
     data = read(text, language)
-    entries = [entry for _, _, _, holder in _holder_places(data, selector) for entry in holder.entries if entry.key is None]
-    texts = [entry.value.read for entry in entries]
+    entries = [entry for _, _, _, holder in _holder_places(data, selector) for entry in holder.entries]
+    texts = [entry.value.read if entry.key is None else None for entry in entries]
     return [
         str(seen_there[1]) if isinstance(seen_there, tuple) and seen_there[0] == "text" else data.text[entry.start : entry.end]
         for entry, seen_there in zip(entries, texts, strict=True)
@@ -553,6 +553,13 @@ def hides_items(text: str, selector: Selector, language: str) -> bool:
     holders = [holder for _, _, _, holder in _holder_places(read(text, language), selector)]
     lists = all(holder.kind in {Kind.SEQUENCE, Kind.MAPPING} for holder in holders)
     return not lists or any(entry.value.kind is Kind.ALIAS for holder in holders for entry in holder.entries)
+
+
+def leads_into_list(text: str, operation: KeyOperation, language: str) -> bool:
+    """Say whether a path that names a key leads to a list by now, any item of which may have that key. Raises PatchConflictError."""
+    data, steps = read(text, language), key_steps(operation.path)
+    above = [(look(data, path_said(steps[:depth]), operation.document), steps[depth]) for depth in range(1, len(steps))]
+    return any(place is not None and place.entry.value.kind is Kind.SEQUENCE and not step.isdigit() for place, step in above)
 
 
 def is_seen(value: Value, wanted: Written, language: str) -> bool:
