@@ -180,6 +180,12 @@ def edit_of(language: str, operations: str) -> FileEdit:
         # What says where a value goes is no part of it; a remark stays behind what it is about.
         ("cmake", "item: {of: {assignment: S}, add: c}", 'set(S a b CACHE STRING "x")\n', 'set(S a b c CACHE STRING "x")\n'),
         ("cmake", "item: {of: {assignment: S}, add: c}", "set(S PARENT_SCOPE)\n", "set(S c PARENT_SCOPE)\n"),
+        ("cmake", "item: {of: {call: set, argument: S}, add: c}", "set(S b CACHE d e)\n", "set(S b c CACHE d e)\n"),
+        ("cmake", "argument: {of: {call: set}, add: c}", "set(S b)\n", "set(S b c)\n"),
+        ("cmake", "argument: {of: {call: set}, add: FORCE}", "set(S b CACHE d e)\n", "set(S b CACHE d e FORCE)\n"),
+        ("cmake", "argument: {of: {call: set}, add: PARENT_SCOPE}", "set(S b)\n", "set(S b PARENT_SCOPE)\n"),
+        ("cmake", "argument: {of: {call: set}, remove: PARENT_SCOPE}", "set(S b PARENT_SCOPE)\n", "set(S b)\n"),
+        ("cmake", "argument: {of: {call: set}, replace: d, with: PATH}", "set(S b CACHE d e)\n", "set(S b CACHE PATH e)\n"),
         ("cmake", "item: {of: {assignment: S}, add: c}", "set(S ${a} CACHE BOOL b ${FORCE})\n", "set(S ${a} c CACHE BOOL b ${FORCE})\n"),
         ("cmake", "item: {of: {assignment: S}, add: c}", "set(S a CACHE BOOL b FORCE)\n", "set(S a c CACHE BOOL b FORCE)\n"),
         # cmake takes these words for values where they do not stand at the end.
@@ -330,6 +336,10 @@ def test_macros_that_no_grammar_knows_hide_no_declaration(language: str, operati
         ("python", "remove: {assignment: x}", "x = y = 1\n", "assigns to other names than x as well"),
         ("c", "replace: {assignment: x}\n  with: x = 2", "void m() { x = y = 1; }\n", "assigns to other names than x as well"),
         ("python", "import: {replace: import a, with: import c}", "import a, b\n", "is one of several that 'import a, b' brings"),
+        ("cmake", "argument: {of: {call: set}, add: c}", "set(S b CACHE d e)\n", "what `set` takes for words of its own"),
+        ("cmake", "argument: {of: {call: set}, add: c}", "set(S b PARENT_SCOPE)\n", "what `set` takes for words of its own"),
+        ("cmake", "argument: {of: {call: set}, remove: f}", "set(S b CACHE d e f)\n", "what `set` takes for words of its own"),
+        ("rust", "import: {remove: 'use a::b;'}", "pub use a::b;\n", "is not all that 'pub use a::b;' brings"),
         ("rust", "import: {remove: 'use a::b;'}", "use a::{b, c::{self, d}};\n", "is one of several that 'use a::"),
         ("rust", "import: {remove: 'use a::c::d;'}", "use a::{b, c::{self, d}};\n", "is one of several that 'use a::"),
         ("python", "import: {add: import b}", "import a, b\n", "would add what is there already"),

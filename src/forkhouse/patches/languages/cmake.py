@@ -136,7 +136,7 @@ def _commands(source: _Source, selector: Selector) -> list[Node]:
             continue
         start, end = source.span(command)
         values = None
-        if parts and selector.assignment is not None:
+        if parts and parts.spans and name == "set":
             values = Parts(spans=parts.spans[1 : _values_end(words)], start=parts.spans[0][1], end=parts.end, layout=Layout.WORDS)
         nodes.append(Node(start=start, end=end, arguments=parts, items=values, head=_head(source, command), scope=_block(source, command)))
     return nodes
