@@ -120,6 +120,10 @@ METADATA = "Metadata-Version: 2.1\nName: x\n"
         ("toml", "remove: a.0.b", "[[a]]\nb = 1\n", "[[a]]\nc = 1\n", True),
         ("yaml", "item: {of: {key: a}, remove: b}", "a: [b, c]\n", "a: {b: 1}\n", False),
         ("yaml", "item: {of: {key: a}, remove: b}", "a: [b, c]\n", "a: [c]\n", True),
+        # A pattern of a few signs says too little to be missed.
+        ("rust", "remove: {pattern: '$A => $B'}", "fn f() { g(1 => 2); }\n", "fn f() { match a { _ => 1 } }\n", False),
+        ("python", "remove: {pattern: f($A)}", "f(1)\n", "f(1, 2)\n", False),
+        ("python", "remove: {pattern: f($A)}", "f(1)\n", "g(1, 2)\n", True),
         # Behind the branch, and beside what follows.
         ("c", "insert: {after: {call: f}, text: g();}", "void z() {\n  f();\n}\n", "void z() {\n  if (x) f();\n  g();\n}\n", False),
         ("c", "insert: {after: {call: f}, text: g();}", "void z() {\n  f();\n}\n", "void z() {\n  if (x) { f(); g(); }\n}\n", True),

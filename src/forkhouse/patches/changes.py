@@ -121,8 +121,8 @@ def _with_comment(node: Node, template: str, text: str, language: str) -> Node:
 
 
 def _ended_once(new: str, text: str, end: int, language: str) -> str:
-    """Return what comes in the place of a class or a declarator of C without its semicolon, where that one is there already."""
-    return new.removesuffix(";") if language in {"c", "cpp"} and text[end : end + 1] == ";" else new
+    """Return what comes in the place of a class or a declarator of C, or a macro of Rust, without its semicolon, where that one is there already."""
+    return new.removesuffix(";") if language in {"c", "cpp", "rust"} and text[end : end + 1] == ";" else new
 
 
 def _removal(text: str, node: Node, selector: Selector, language: str) -> list[Splice]:

@@ -27,7 +27,7 @@ from forkhouse.patches.languages.data import LANGUAGES, look, read
 from forkhouse.patches.languages.data_change import hides_items, is_seen, items_held, items_said, leads_into_list
 from forkhouse.patches.languages.entrypoints import remove_group
 from forkhouse.patches.languages.requirements import change_requirement, is_named, is_required, nameless
-from forkhouse.patches.spellings import MEANINGFUL, bare, is_same, laid_out, may_be, mentions, respelled, stands, worded
+from forkhouse.patches.spellings import MEANINGFUL, bare, is_same, laid_out, may_be, mentions, respelled, stands, tells, worded, words_of
 from forkhouse.patches.templates import filled
 
 if TYPE_CHECKING:
@@ -167,11 +167,15 @@ def is_mentioned(text: str, selector: Selector) -> bool:
     """
     code = selector.anchor if selector.anchor is not None else selector.pattern
     if code is not None:
-        return stands(text, code) is not None
+        return stands(text, code) is not None or (not tells(code) and all(_is_a_word(word, text) for word in words_of(code)))
     names = (selector.function, selector.class_, selector.call, selector.assignment)
     name = next((each for each in names if each is not None), None)
     words = re.findall(r"\w+", (name or "").partition("(")[0])
-    return bool(words) and re.search(rf"(?<!\w){re.escape(words[-1])}(?!\w)", text) is not None
+    return bool(words) and _is_a_word(words[-1], text)
+
+
+def _is_a_word(word: str, text: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) is not None
 
 
 def _says_something(piece: str) -> bool:

@@ -586,6 +586,8 @@ def _parts(holder: SgNode, grammar: Grammar) -> Parts | None:
     start, end = children[0].range().end.index, children[-1].range().start.index
     commas = tuple(child.range().start.index for child in children if child.text() == ",")
     if holder.kind() == "token_tree":
+        if any(child.text() == ";" for child in children):
+            return None  # `vec![0; 3]`: no list
         return Parts(spans=_token_parts(children), start=start, end=end, commas=commas)
     inner = [child for child in children[1:-1] if child.is_named() and "comment" not in child.kind()]
     if any(child.kind() == "ERROR" or child.kind().startswith("preproc_") for child in inner):
@@ -690,7 +692,7 @@ def _outer(node: SgNode, language: str, text: str) -> tuple[tuple[int, int] | No
         target = parent
     start, end = span_of(target)
     following = target.next()
-    if target.kind().endswith("_specifier") and following is not None and following.text() == ";":
+    if target.kind().endswith(("_specifier", "macro_invocation")) and following is not None and following.text() == ";":
         end = following.range().end.index
     if target.kind() in _DECLARATIONS or target.kind() == "linkage_specification":
         start = _with_macros(text, start, language)
@@ -793,6 +795,19 @@ def _is_unit(block: SgNode) -> bool:
     return function is not None and function.kind() == "function_item" and function.field("return_type") is None
 
 
+_STATEMENTS = ("_statement", "_declaration", "_item", "_definition", "comment", "label")
+"""How the kinds of nodes in a block of Rust end that are no value of it."""
+
+
+def _is_value(target: SgNode) -> bool:
+    """Say whether what stands in a block of Rust is its value: no statement, and a macro only where it is the last thing."""
+    following = target.next()
+    while following is not None and "comment" in following.kind():
+        following = following.next()
+    macro = target.kind() == "macro_invocation" and following is not None and following.text() != "}"
+    return not macro and not target.kind().endswith(_STATEMENTS)
+
+
 def _instead(target: SgNode, language: str) -> str | None:
     """Return what has to stand where a statement is removed, so that nothing else takes its place; None where it cannot go alone."""
     parent = target.parent()
@@ -801,7 +816,7 @@ def _instead(target: SgNode, language: str) -> str | None:
     kind = parent.kind()
     if kind in _HOLDERS or (target.kind().endswith("_specifier") and kind in {"declaration", "type_definition", "field_declaration"}):
         return None
-    if language == "rust" and kind == "block" and target.kind().endswith("expression") and not _is_unit(parent):
+    if language == "rust" and kind == "block" and _is_value(target) and not _is_unit(parent):
         return None
     if language in {"c", "cpp"}:
         if kind == "case_statement":
@@ -832,7 +847,14 @@ def faults(text: str, language: str) -> int:
         root = root_of(text, language)
     except PatchConflictError:
         return own + 1
-    return own + len(_faulty(root)) + (_empty_bodies(root) if language == "bash" else 0)
+    overlooked = _empty_bodies(root) if language == "bash" else _unended_macros(root) if language == "rust" else 0
+    return own + len(_faulty(root)) + overlooked
+
+
+def _unended_macros(root: SgNode) -> int:
+    """Count macros of Rust in round or square brackets that stand as statements, and have no semicolon: rustc reads none, its grammar does."""
+    found = search(root, {"kind": "macro_invocation", "inside": {"kind": "block"}})
+    return sum(not each.text().endswith("}") and not _is_value(each) for each in found)
 
 
 def first_fault(text: str, language: str) -> int | None:
