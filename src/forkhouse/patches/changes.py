@@ -237,6 +237,8 @@ def _of_parts(text: str, change: PartChange, language: str, *, of_call: bool) ->
             message = f"{change.of.said()} has no {what} that can be told apart here. Replace the whole of it."
             raise MatchError(message, anchor=change.of.said())
         if change.add is not None:
+            if not of_call:
+                _refuse_known_key(text, parts, change.add, language)
             found.append(_part_added(text, parts, change.add, language) if of_call else layout.added(text, parts, change.add, language))
             continue
         for position, (start, end) in enumerate(parts.spans):
@@ -247,6 +249,29 @@ def _of_parts(text: str, change: PartChange, language: str, *, of_call: bool) ->
             else:
                 found.append(layout.removed(text, parts, position, language))
     return found
+
+
+_KEYED = {
+    "python": re.compile(r"((?:[^\W\d]\w*|\d+|[\"'][^\"'\\]*[\"'])\s*):(?!=)"),
+    **dict.fromkeys(("c", "cpp"), re.compile(r"((?:\.\w+|\[[^\]]+\])\s*)=(?!=)")),
+    "bash": re.compile(r"(\[[^\]]+\])="),
+}
+"""What an item begins with that has a key: in a dictionary, an initializer with designators, an array with words for subscripts."""
+
+
+def _refuse_known_key(text: str, parts: Parts, new: str, language: str) -> None:
+    """Refuse an item whose key another one has: the later one would count, and the other one be nothing."""
+    keyed = _KEYED.get(language)
+    own = keyed.match(new) if keyed is not None else None
+    if keyed is None or own is None:
+        return
+    for start, end in parts.spans:
+        said = text[start:end]
+        other = keyed.match(said)
+        same = other is not None and other[1].replace('"', "'").strip() == own[1].replace('"', "'").strip()
+        if said != new and same:
+            message = f"There is {' '.join(said.split())} already. Use `replace` with the whole of it."
+            raise PatchConflictError(message)
 
 
 _WITH_KEYWORD = {"python": re.compile(r"[^\W\d]\w*\s*=(?!=)|\*\*"), "meson": re.compile(r"[^\W\d]\w*\s*:")}
