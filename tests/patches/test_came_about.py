@@ -124,6 +124,28 @@ METADATA = "Metadata-Version: 2.1\nName: x\n"
         ("rust", "remove: {pattern: '$A => $B'}", "fn f() { g(1 => 2); }\n", "fn f() { match a { _ => 1 } }\n", False),
         ("python", "remove: {pattern: f($A)}", "f(1)\n", "f(1, 2)\n", False),
         ("python", "remove: {pattern: f($A)}", "f(1)\n", "g(1, 2)\n", True),
+        # In words, and not in code.
+        ("python", "replace: {call: f}\n  with: new_thing(1)", "a = f()\n", '"""\na = new_thing(1)\n"""\n', False),
+        ("python", "replace: {call: f}\n  with: new_thing(1)", "a = f'{f()}'\n", "a = f'{new_thing(1)}'\n", True),
+        ("bash", "replace: {call: f}\n  with: new_thing 1", "f\n", "cat <<E\nnew_thing 1\nE\n", False),
+        ("bash", "replace: {call: f}\n  with: new_thing 1", 'a="$(f)"\n', 'a="$(new_thing 1)"\n', True),
+        ("cmake", "replace: {assignment: X}\n  with: set(X new_value)", "set(X old)\n", "#[[\nset(X new_value)\n]]\n", False),
+        ("cmake", "replace: {assignment: X}\n  with: set(X new_value)", "set(X old)\n", "set(X new_value)\n", True),
+        # What else brings it.
+        ("c", "include: {remove: '#include <b.h>'}", "#include <b.h>\n", "#include B_H\n", False),
+        ("c", "include: {remove: '#include <b.h>'}", "#include <b.h>\n", "#include_next <b.h>\n", False),
+        ("c", "include: {remove: '#include <b.h>'}", "#include <b.h>\n", "#include <c.h>\n", True),
+        ("python", "import: {remove: from a import b}", "from a import b\n", "from a import *\n", False),
+        ("python", "import: {remove: from a import b}", "from a import b\n", "from c import *\n", True),
+        ("rust", "import: {remove: 'use a::b;'}", "use a::b;\n", "use a::*;\n", False),
+        # Entries as a reader sees them, and in the same mapping or list.
+        ("yaml", "insert: {after: {key: a}, text: 'b: x'}", "a: 1\n", "a: 1\nb: x\n  y\n", False),
+        ("yaml", "insert: {after: {key: a}, text: 'b: {c: 1}'}", "a: 1\n", "a: 1\nb:\n  c: 1\n  d: 2\n", False),
+        ("yaml", "insert: {after: {key: a}, text: 'b: {c: 1}'}", "a: 1\n", "a: 1\nb:\n  c: 1\n", True),
+        ("yaml", "insert: {before: {key: b}, text: 'a: x'}", "b: 1\n", "c:\n  a: x\nb: 1\n", False),
+        ("yaml", "insert: {before: {key: b}, text: 'a: x'}", "b: 1\n", "c: |\n  a: x\nb: 1\n", False),
+        ("json", "insert: {before: {key: b}, text: '\"a\": 1'}", '{"b": 1}', '{"a": 1.0, "b": 1}', False),
+        ("json", "insert: {before: {key: b}, text: '\"a\": 1'}", '{"b": 1}', '{"a":1,"b":1}', True),
         # Behind the branch, and beside what follows.
         ("c", "insert: {after: {call: f}, text: g();}", "void z() {\n  f();\n}\n", "void z() {\n  if (x) f();\n  g();\n}\n", False),
         ("c", "insert: {after: {call: f}, text: g();}", "void z() {\n  f();\n}\n", "void z() {\n  if (x) { f(); g(); }\n}\n", True),

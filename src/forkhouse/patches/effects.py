@@ -24,7 +24,7 @@ from forkhouse.patches.edits import (
 )
 from forkhouse.patches.languages import indentation, is_blank, keyed, line_end, line_start
 from forkhouse.patches.languages.data import LANGUAGES, look, read
-from forkhouse.patches.languages.data_change import hides_items, is_seen, items_held, items_said, leads_into_list
+from forkhouse.patches.languages.data_change import hides_items, is_seen, items_held, items_said, leads_into_list, stands_beside
 from forkhouse.patches.languages.entrypoints import remove_group
 from forkhouse.patches.languages.requirements import change_requirement, is_named, is_required, nameless
 from forkhouse.patches.spellings import MEANINGFUL, bare, is_same, laid_out, may_be, mentions, respelled, stands, tells, worded, words_of
@@ -202,6 +202,8 @@ def came_about(before: str, now: str, operation: Operation, language: str) -> bo
                 # Which parameter it is for depends on those before it.
                 changed = spliced(before, [splice for splices in changes(before, operation, language) for splice in splices])
                 return _before_it(now, change, language) <= _before_it(changed, change, language)
+            case CodeOperation(include=LineChange() as change) if change.gone is not None:
+                return len(_NAMED_BY_MACRO.findall(now)) <= len(_NAMED_BY_MACRO.findall(before))
             case RequirementOperation(requirement=change) if change.gone is not None:
                 return nameless(now) <= nameless(before)
             case CodeOperation(argument=PartChange() as change) | CodeOperation(item=PartChange() as change) if language not in LANGUAGES:
@@ -209,6 +211,10 @@ def came_about(before: str, now: str, operation: Operation, language: str) -> bo
     except PatchConflictError:
         pass  # its place at the pin is made by an operation before it
     return True
+
+
+_NAMED_BY_MACRO = re.compile(r"^[ \t]*#[ \t]*include(?:_next)?[ \t]+[A-Za-z_]", re.MULTILINE)
+"""An include of what only a macro names."""
 
 
 def _before_it(text: str, change: PartChange, language: str) -> set[tuple[str, ...]]:
@@ -268,7 +274,21 @@ def _results(text: str, new: str, selector: Selector, language: str) -> int:
         # What a pattern with metavariables was replaced by is a pattern itself.
         return len(find(text, Selector(pattern=new, within=selector.within), language))
     start, end = scope_of(text, selector, language)
-    return len(worded(new).findall(text, start, end))
+    found = [each.start() for each in worded(new).finditer(text, start, end)]
+    return len(found) if selector.anchor is not None else sum(_is_code(text, language, place) for place in found)
+
+
+def _is_code(text: str, language: str, place: int) -> bool:
+    """Say whether what begins at a place is code, and not within a comment or a literal, as far as a grammar tells it."""
+    if language in _PARSED:
+        from forkhouse.patches.languages.astgrep import is_code  # noqa: PLC0415  # start-up time
+
+        return is_code(text, language, place)
+    if language == "cmake":
+        from forkhouse.patches.languages import cmake  # noqa: PLC0415  # start-up time
+
+        return cmake.is_code(text, place)
+    return True
 
 
 def _is_replaced(text: str, operation: CodeOperation, selector: Selector, language: str) -> bool:
@@ -293,6 +313,9 @@ def _is_inserted(text: str, place: Place, language: str, stands_there: Callable[
         words = place.text.strip(", \t\r\n")
         if any(text[node.start : node.end].strip(", \t\r\n") == words for node in nodes):
             return True
+    there = stands_beside(text, place, language) if nodes and language in LANGUAGES else None
+    if there is not None:
+        return there
     return bool(nodes) and all(
         stands_there(text, node, filled(place.text, node, selector, text, language), place.before is not None) for node in nodes
     )
@@ -487,6 +510,10 @@ def _is_imported_otherwise(text: str, lines: Sequence[Line], change: LineChange,
         return False
     come = None if change.come is None else meaning(change.come, language)
     others = [text[line.node.start : line.node.end] for line in lines if line.meaning != come]
+    if language in {"c", "cpp"}:
+        others += re.findall(r"^[ \t]*#[ \t]*(?:import|include_next)\b.*", text, re.MULTILINE)
+    elif len(words) > 1 and any("*" in other and _is_a_word(words[-2], other) for other in others):
+        return True  # all that a module has
     return any(re.search(rf"(?<![\w]){re.escape(words[-1])}(?!\w)", other) for other in others)
 
 

@@ -319,6 +319,23 @@ def is_whole(text: str, language: str, span: tuple[int, int]) -> bool:
         node = first
 
 
+_IN_WORDS = re.compile(r"comment|string|char_literal")
+_CODE_AGAIN = frozenset({"interpolation", "command_substitution", "process_substitution", "expansion"})
+
+
+def is_code(text: str, language: str, place: int) -> bool:
+    """Say whether what begins at a place is code, and not within a comment or a literal."""
+    node: SgNode | None = _child_at(root_of(text, language), place)
+    code = True
+    while node is not None:
+        if node.kind() in _CODE_AGAIN:
+            code = True
+        elif node.kind() == "heredoc_body" or (_IN_WORDS.search(node.kind()) and node.range().start.index < place):
+            code = False
+        node = _child_at(node, place)
+    return code
+
+
 def _child_at(node: SgNode, place: int) -> SgNode | None:
     return next((each for each in node.children() if each.range().start.index <= place < each.range().end.index), None)
 

@@ -142,6 +142,13 @@ def _commands(source: _Source, selector: Selector) -> list[Node]:
     return nodes
 
 
+def is_code(text: str, place: int) -> bool:
+    """Say whether what begins at a place is within no comment and no argument in quotes or brackets."""
+    source = _source(text)
+    spans = [source.span(node) for node in _walk(source.root) if node.type in {*_COMMENT_KINDS, "quoted_argument", "bracket_argument"}]
+    return not any(start < place < end for start, end in spans)
+
+
 _BLOCKS = frozenset({"if_condition", "foreach_loop", "while_loop", "block_def"})
 
 
