@@ -78,3 +78,21 @@ def test_so_it_does_in_meson(old: str, now: str) -> None:
 def test_where_no_place_is_one_the_reason_says_so(new: str, old: str, why: str) -> None:
     with pytest.raises(PatchConflictError, match=why):
         apply_edit(old, edit_of("python", new))
+
+
+@pytest.mark.parametrize(
+    ("operation", "old", "now"),
+    [
+        ("argument:\n      of: {call: f}\n      add: |\n        b", "f(a, k=1)\n", "f(a, b, k=1)\n"),
+        ('argument:\n      of: {call: f}\n      add: |-\n        """b\n         c"""', "f(k=1)\n", 'f("""b\n c""", k=1)\n'),
+        (
+            'item:\n      of: {assignment: x}\n      add: |-\n        """b\n         c"""',
+            "x = [\n  1,\n]\n",
+            'x = [\n  1,\n  """b\n c""",\n]\n',
+        ),
+    ],
+)
+def test_one_of_several_lines_is_put_in_as_it_is_written(operation: str, old: str, now: str) -> None:
+    edit = parse(CodeEdit, f"path: f\nlanguage: python\noperations:\n  - {operation}\n", name="edit")
+    assert apply_edit(old, edit) == now
+    ast.parse(now)

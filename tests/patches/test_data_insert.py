@@ -175,6 +175,8 @@ def test_toml_too(place: str, key: str, text: str, old: str, new: str) -> None:
         ("json", JSON, "m.0", '"n": 1', "is not an item of a list of json"),
         ("yaml", YAML, "l.0", "n: 1", "is not `- ITEM`, which is what stands where it is to be inserted"),
         ("yaml", YAML, "b", "- n", "is not `KEY: VALUE`"),
+        ("yaml", YAML, "b", "# n", "is not `KEY: VALUE`"),
+        ("yaml", YAML, "b", "' '", "is not `KEY: VALUE`"),
         ("yaml", "a: &x\n  b: 1\nc: *x\n", "a.b", "n: 1", "belongs to the anchor &x"),
         ("json", JSON, "l.0", "1", "would add what is there already"),
     ],

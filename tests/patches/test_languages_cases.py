@@ -153,7 +153,7 @@ def test_what_would_go_wrong_in_silence_is_refused(language: str, operation: str
         ("python", "item: {of: {assignment: f}, add: x}", "f = [x, y]\n"),
         ("python", "import: {add: 'from a import b, c'}", "from a import (b, c)\n"),
         ("cpp", "include: {add: '#include <a.h>'}", "#  include  <a.h>\n"),
-        ("requirements", "requirement: {add: a_b>=2}", "A.B==1\n"),
+        ("requirements", "requirement: {add: a_b>=2}", "A.B>=2\n"),
     ],
 )
 def test_what_is_there_is_not_added_again(language: str, operation: str, text: str) -> None:

@@ -98,6 +98,7 @@ def test_metadata_gets_the_extra_too() -> None:
     [
         ("requirements", "requirement: {add: a}", "[tool.b]\nc = 1\n", r"no table \[project\] that could hold dependencies"),
         ("requirements", "requirement: {add: a}", '[project]\nname = "x"\ndynamic = ["dependencies"]\n', "calls its dependencies dynamic"),
+        ("toml", "{add: project.scripts.a, value: 'b:c'}", '[project]\nname = "x"\ndynamic = ["scripts"]\n', "calls its scripts dynamic"),
         ("requirements", "requirement: {add: a, extra: b}", '[project]\ndynamic = ["optional-dependencies"]\n', "calls its optional-dependencies dyn"),
         ("requirements", "requirement: {add: a}", '[project]\nname = "x"\n[tool.poetry.dependencies]\nb = "*"\n', "in tool.poetry.dependencies: add a key"),
         ("requirements", "requirement: {add: a, group: b}", "Metadata-Version: 2.1\nName: x\n", "group is none of a wheel's"),

@@ -253,6 +253,7 @@ def test_a_project_that_is_written_with_dotted_keys_is_one() -> None:
         # A comment right above a name speaks of that group.
         ("[a]\nx = y:z\n\n# on g\n[g]\nx = y:z\n\n# on b\n# too\n[b]\nx = y:z\n", "[a]\nx = y:z\n\n# on b\n# too\n[b]\nx = y:z\n"),
         ("# the file\n[g]\nx = y:z\n[b]\nx = y:z\n", "# the file\n[b]\nx = y:z\n"),
+        ("# the file\n[g]\nx = y:z\n\n# on b\n[b]\nx = y:z\n", "# the file\n\n# on b\n[b]\nx = y:z\n"),
         ("[a]\nx = y:z\n; on g\n[g]\nx = y\n  :z\n; on b\n[b]\nx = y:z\n", "[a]\nx = y:z\n; on b\n[b]\nx = y:z\n"),
         # Given in parts, it goes with all of them.
         ("[g]\nx = y:z\n[a]\nx = y:z\n[g]\nw = y:z\n", "[a]\nx = y:z\n"),

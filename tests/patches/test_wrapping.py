@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 from textwrap import indent
 
@@ -133,3 +134,18 @@ def test_the_comment_behind_a_statement_stays_with_it() -> None:
 def test_what_would_be_wrapped_besides_is_refused(selector: str, text: str, why: str) -> None:
     with pytest.raises(PatchConflictError, match=why):
         apply_edit(text, edit_of("cpp", f"wrap: {selector}\nwith: |\n  namespace x {{\n    $MATCH\n  }}\n"))
+
+
+@pytest.mark.parametrize(
+    ("language", "template", "text"),
+    [
+        ("c", "if (x) {\n  $MATCH\n}\n", "void g() {\n  f(1); /* why\n   it is so */\n  h();\n}\n"),
+        ("rust", "if x {\n    $MATCH\n}\n", "fn g() {\n    f(1); /* why\n    it is so */\n    h();\n}\n"),
+        ("cmake", "if(X)\n  $MATCH\nendif()\n", "f(a) #[[ why\nit is so ]]\ng()\n"),
+    ],
+)
+def test_a_comment_of_several_lines_stays_behind_its_statement(language: str, template: str, text: str) -> None:
+    with pytest.raises(PatchConflictError, match="A comment of several lines begins behind f"):
+        wrapped(language, "{call: f}", template, text)
+    done = wrapped(language, "{call: f}", template, text.replace("\n   it", " it").replace("\n    it", " it").replace("\nit", " it"))
+    assert re.search(r"f\(\w\);? \S+ why it is so \S+\n +\}|f\(\w\) #\[\[ why it is so \]\]\nendif", done)

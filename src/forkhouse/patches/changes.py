@@ -102,18 +102,27 @@ def changes(text: str, operation: CodeOperation, language: str) -> list[list[Spl
             raise AssertionError(message)
 
 
+_OPENED = re.compile(r"[; \t]*(?:/\*(?!.*\*/)|#\[(=*)\[(?!.*\]\1\]))")
+"""A comment that begins on a line and does not end on it."""
+
+
 def _with_comment(node: Node, template: str, text: str, language: str) -> Node:
     """Return a match with the comment behind it, where a template goes on with another line behind the match: it speaks of what is before it."""
     stop = line_end(text, node.end)
     rest = text[node.end : stop]
-    if not re.search(r"\$MATCH[ \t]*\n", template.rstrip()) or not rest.strip() or not is_blank(rest, language):
+    if not re.search(r"\$MATCH[ \t]*\n", template.rstrip()) or not rest.strip():
+        return node
+    if _OPENED.match(rest) is not None and language != "text":
+        message = f"A comment of several lines begins behind {' '.join(text[node.start : node.end].split())}, and would stand behind what is put around it. Replace the whole."
+        raise PatchConflictError(message)
+    if not is_blank(rest, language):
         return node
     return replace(node, end=node.end + len(rest.rstrip()))
 
 
 def _ended_once(new: str, text: str, end: int, language: str) -> str:
-    """Return what comes in the place of a class or a declarator of C without its semicolon, where that one is there already."""
-    return new.removesuffix(";") if language in {"c", "cpp"} and text[end : end + 1] == ";" else new
+    """Return what comes in the place of a class or a declarator of C, or a macro of Rust, without its semicolon, where that one is there already."""
+    return new.removesuffix(";") if language in {"c", "cpp", "rust"} and text[end : end + 1] == ";" else new
 
 
 def _removal(text: str, node: Node, selector: Selector, language: str) -> list[Splice]:
@@ -197,7 +206,10 @@ def _before(template: str, node: Node, selector: Selector, text: str, language: 
 def _after(template: str, node: Node, selector: Selector, text: str, language: str) -> Splice:
     """Insert after a match: on its own line when the match, but for a comment, is alone on its lines."""
     if language in {"c", "cpp"} and node.instead == ";":
-        message = f"{selector.said()} is all of a branch without braces: what is put behind it would stand outside. Replace it by a block."
+        message = (
+            f"{selector.said()} is all of a branch without braces, or of an arm of a `switch`: what is put behind it would stand outside, or "
+            "where the arm ends. Replace it by a block, or by all that is to stand there."
+        )
         raise PatchConflictError(message)
     start, end = node.whole
     spaces = indentation(text, start) if selector.anchor is None else None
@@ -225,6 +237,8 @@ def _of_parts(text: str, change: PartChange, language: str, *, of_call: bool) ->
             message = f"{change.of.said()} has no {what} that can be told apart here. Replace the whole of it."
             raise MatchError(message, anchor=change.of.said())
         if change.add is not None:
+            if not of_call:
+                _refuse_known_key(text, parts, change.add, language)
             found.append(_part_added(text, parts, change.add, language) if of_call else layout.added(text, parts, change.add, language))
             continue
         for position, (start, end) in enumerate(parts.spans):
@@ -235,6 +249,29 @@ def _of_parts(text: str, change: PartChange, language: str, *, of_call: bool) ->
             else:
                 found.append(layout.removed(text, parts, position, language))
     return found
+
+
+_KEYED = {
+    "python": re.compile(r"((?:[^\W\d]\w*|\d+|[\"'][^\"'\\]*[\"'])\s*):(?!=)"),
+    **dict.fromkeys(("c", "cpp"), re.compile(r"((?:\.\w+|\[[^\]]+\])\s*)=(?!=)")),
+    "bash": re.compile(r"(\[[^\]]+\])="),
+}
+"""What an item begins with that has a key: in a dictionary, an initializer with designators, an array with words for subscripts."""
+
+
+def _refuse_known_key(text: str, parts: Parts, new: str, language: str) -> None:
+    """Refuse an item whose key another one has: the later one would count, and the other one be nothing."""
+    keyed = _KEYED.get(language)
+    own = keyed.match(new) if keyed is not None else None
+    if keyed is None or own is None:
+        return
+    for start, end in parts.spans:
+        said = text[start:end]
+        other = keyed.match(said)
+        same = other is not None and other[1].replace('"', "'").strip() == own[1].replace('"', "'").strip()
+        if said != new and same:
+            message = f"There is {' '.join(said.split())} already. Use `replace` with the whole of it."
+            raise PatchConflictError(message)
 
 
 _WITH_KEYWORD = {"python": re.compile(r"[^\W\d]\w*\s*=(?!=)|\*\*"), "meson": re.compile(r"[^\W\d]\w*\s*:")}
@@ -273,8 +310,13 @@ def is_part(said: str, wanted: str) -> bool:
     """Say whether an argument or item is the one meant: as it is written, or by its keyword when that is all that is given."""
     if said == wanted:
         return True
-    keyword = _KEYWORD.match(said)
-    return wanted.endswith(("=", ":")) and keyword is not None and keyword[1] == wanted[:-1].strip()
+    return wanted.endswith(("=", ":")) and keyword_of(said) == wanted[:-1].strip()
+
+
+def keyword_of(said: str) -> str | None:
+    """Return the keyword that an argument or item begins with, None for one without."""
+    found = _KEYWORD.match(said)
+    return None if found is None else found[1]
 
 
 def _of_imports(text: str, change: LineChange, language: str, *, include: bool) -> list[list[Splice]]:
@@ -288,7 +330,10 @@ def _of_imports(text: str, change: LineChange, language: str, *, include: bool) 
     among = [(line, line.names.index(wanted)) for line in lines if wanted in line.names]
     if among and (change.with_ is not None or any(line.parts is None for line, _ in among)):
         node = among[0][0].node
-        message = f"'{change.gone}' is one of several that '{' '.join(text[node.start : node.end].split())}' brings. Replace the whole of that line."
+        what = "one of several" if len(among[0][0].names) > 1 else "not all"
+        message = (
+            f"'{change.gone}' is {what} that '{' '.join(text[node.start : node.end].split())}' brings. Replace the whole of that line."
+        )
         raise MatchError(message, anchor=change.gone or "")
     if change.with_ is not None:
         new = change.with_.removesuffix("\n")

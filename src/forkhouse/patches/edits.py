@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Literal, Self, get_args
 
 from packaging.requirements import Requirement
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from forkhouse.documents import Document, PlainNumber
 from forkhouse.errors import PatchConflictError
@@ -172,6 +172,11 @@ class _Change(Document):
         return self.add if self.add is not None else self.with_
 
 
+def _bare(given: str | None) -> str | None:
+    """Return an argument or item without the line end that a block of YAML gives it."""
+    return None if given is None else given.strip("\n")
+
+
 class PartChange(_Change):
     """A change of one argument of a call, or one item of a list; what is added is put last.
 
@@ -179,6 +184,10 @@ class PartChange(_Change):
     """
 
     of: Selector
+    add: Annotated[Part | None, AfterValidator(_bare)] = None
+    remove: Annotated[Part | None, AfterValidator(_bare)] = None
+    replace: Annotated[Part | None, AfterValidator(_bare)] = None
+    with_: Annotated[Code | None, AfterValidator(_bare)] = None
 
 
 class LineChange(_Change):

@@ -10,7 +10,7 @@ from textwrap import dedent
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
-from forkhouse.patches.changes import changes, find, is_part, scope_of, spliced
+from forkhouse.patches.changes import changes, find, is_part, keyword_of, scope_of, spliced
 from forkhouse.patches.edits import (
     CodeOperation,
     EntryPointsOperation,
@@ -24,10 +24,10 @@ from forkhouse.patches.edits import (
 )
 from forkhouse.patches.languages import indentation, is_blank, keyed, line_end, line_start
 from forkhouse.patches.languages.data import LANGUAGES, look, read
-from forkhouse.patches.languages.data_change import hides_items, is_seen, items_held, items_said
+from forkhouse.patches.languages.data_change import hides_items, is_seen, items_held, items_said, leads_into_list, stands_beside
 from forkhouse.patches.languages.entrypoints import remove_group
-from forkhouse.patches.languages.requirements import change_requirement, is_required
-from forkhouse.patches.spellings import MEANINGFUL, bare, is_same, laid_out, may_be, mentions, respelled, stands, worded
+from forkhouse.patches.languages.requirements import change_requirement, is_named, is_required, nameless
+from forkhouse.patches.spellings import MEANINGFUL, bare, is_same, laid_out, may_be, mentions, respelled, stands, tells, worded, words_of
 from forkhouse.patches.templates import filled
 
 if TYPE_CHECKING:
@@ -96,14 +96,14 @@ def would_repeat(text: str, operation: Operation, language: str) -> bool:
         case CodeOperation(insert=Place() as place):
             return _is_inserted(text, place, language, partial(_stands_loosely, language))
         case CodeOperation(wrap=Selector() as selector):
-            return _is_wrapped(text, operation.with_ or "", selector, language)
+            return _is_wrapped(text, operation.with_ or "", selector, language, _lies_in)
         case CodeOperation(argument=PartChange(add=str()) as change) | CodeOperation(item=PartChange(add=str()) as change):
             said = _said_parts(text, operation, change, language)
             return is_done(text, operation, language) or any(is_same(each, change.come or "", language) for each in said)
         case CodeOperation(include=LineChange(add=str())) | CodeOperation(import_=LineChange(add=str())):
             return is_done(text, operation, language)
         case RequirementOperation(requirement=change):
-            return is_required(text, change)
+            return is_named(text, change)
         case _:
             return False
 
@@ -119,7 +119,7 @@ def _said_parts(text: str, operation: CodeOperation, change: PartChange, languag
 
 def _key_is_done(text: str, operation: KeyOperation, language: str) -> bool:
     if operation.remove is not None:
-        return keyed.matched(text, operation, language).matches == 0
+        return keyed.matched(text, operation, language).matches == 0 and not leads_into_list(text, operation, language)
     place = look(read(text, language), operation.path, operation.document)
     return place is not None and is_seen(place.entry.value, operation.value, language)
 
@@ -131,7 +131,11 @@ def _items_are_done(text: str, change: PartChange, language: str) -> bool:
         return False
     left = gone is not None and items_held(text, change.of, gone, language) != [0] * len(items_held(text, change.of, gone, language))
     left = left or (
-        gone is not None and any(bare(each) != bare(come or "") and may_be(each, gone) for each in items_said(text, change.of, language))
+        gone is not None
+        and any(
+            bare(each) != bare(come or "") and (may_be(each, gone) or _has_keyword(each, gone))
+            for each in items_said(text, change.of, language)
+        )
     )
     there = items_held(text, change.of, come if come is not None else gone or "", language)
     return not left and bool(there) and (come is None or all(there))
@@ -142,7 +146,7 @@ def _code_is_done(text: str, operation: CodeOperation, language: str) -> bool:
         case CodeOperation(replace=Selector() as selector):
             return _is_replaced(text, operation, selector, language)
         case CodeOperation(wrap=Selector() as selector):
-            return _is_wrapped(text, operation.with_ or "", selector, language)
+            return _is_wrapped(text, operation.with_ or "", selector, language, _is_inside)
         case CodeOperation(remove=Selector() as selector):
             return not find(text, selector, language) and not is_mentioned(text, selector)
         case CodeOperation(insert=Place() as place):
@@ -163,11 +167,15 @@ def is_mentioned(text: str, selector: Selector) -> bool:
     """
     code = selector.anchor if selector.anchor is not None else selector.pattern
     if code is not None:
-        return stands(text, code) is not None
+        return stands(text, code) is not None or (not tells(code) and all(_is_a_word(word, text) for word in words_of(code)))
     names = (selector.function, selector.class_, selector.call, selector.assignment)
     name = next((each for each in names if each is not None), None)
     words = re.findall(r"\w+", (name or "").partition("(")[0])
-    return bool(words) and re.search(rf"(?<!\w){re.escape(words[-1])}(?!\w)", text) is not None
+    return bool(words) and _is_a_word(words[-1], text)
+
+
+def _is_a_word(word: str, text: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) is not None
 
 
 def _says_something(piece: str) -> bool:
@@ -188,11 +196,33 @@ def came_about(before: str, now: str, operation: Operation, language: str) -> bo
             case CodeOperation(argument=PartChange() as change) if _selects_itself(change):
                 after = _selected_after(change)
                 return len(find(now, after, language)) > len(find(before, after, language))
+            case CodeOperation(argument=PartChange(add=str(come)) as change) if keyword_of(come) is None and not come.startswith(
+                ("-", "**")
+            ):
+                # Which parameter it is for depends on those before it.
+                changed = spliced(before, [splice for splices in changes(before, operation, language) for splice in splices])
+                return _before_it(now, change, language) <= _before_it(changed, change, language)
+            case CodeOperation(include=LineChange() as change) if change.gone is not None:
+                return len(_NAMED_BY_MACRO.findall(now)) <= len(_NAMED_BY_MACRO.findall(before))
+            case RequirementOperation(requirement=change) if change.gone is not None:
+                return nameless(now) <= nameless(before)
             case CodeOperation(argument=PartChange() as change) | CodeOperation(item=PartChange() as change) if language not in LANGUAGES:
                 return change.gone is None or _is_nowhere_else(before, now, operation, change, language)
     except PatchConflictError:
         pass  # its place at the pin is made by an operation before it
     return True
+
+
+_NAMED_BY_MACRO = re.compile(r"^[ \t]*#[ \t]*include(?:_next)?[ \t]+[A-Za-z_]", re.MULTILINE)
+"""An include of what only a macro names."""
+
+
+def _before_it(text: str, change: PartChange, language: str) -> set[tuple[str, ...]]:
+    """Return the arguments that stand before the one that comes, for each call."""
+    held = [node.arguments for node in find(text, change.of, language)]
+    said = [tuple(" ".join(text[start:end].split()) for start, end in parts.spans) for parts in held if parts]
+    come = " ".join((change.come or "").split())
+    return {each[: each.index(come)] for each in said if come in each}
 
 
 def _is_nowhere_else(before: str, now: str, operation: CodeOperation, change: PartChange, language: str) -> bool:
@@ -244,7 +274,21 @@ def _results(text: str, new: str, selector: Selector, language: str) -> int:
         # What a pattern with metavariables was replaced by is a pattern itself.
         return len(find(text, Selector(pattern=new, within=selector.within), language))
     start, end = scope_of(text, selector, language)
-    return len(worded(new).findall(text, start, end))
+    found = [each.start() for each in worded(new).finditer(text, start, end)]
+    return len(found) if selector.anchor is not None else sum(_is_code(text, language, place) for place in found)
+
+
+def _is_code(text: str, language: str, place: int) -> bool:
+    """Say whether what begins at a place is code, and not within a comment or a literal, as far as a grammar tells it."""
+    if language in _PARSED:
+        from forkhouse.patches.languages.astgrep import is_code  # noqa: PLC0415  # start-up time
+
+        return is_code(text, language, place)
+    if language == "cmake":
+        from forkhouse.patches.languages import cmake  # noqa: PLC0415  # start-up time
+
+        return cmake.is_code(text, place)
+    return True
 
 
 def _is_replaced(text: str, operation: CodeOperation, selector: Selector, language: str) -> bool:
@@ -269,6 +313,9 @@ def _is_inserted(text: str, place: Place, language: str, stands_there: Callable[
         words = place.text.strip(", \t\r\n")
         if any(text[node.start : node.end].strip(", \t\r\n") == words for node in nodes):
             return True
+    there = stands_beside(text, place, language) if nodes and language in LANGUAGES else None
+    if there is not None:
+        return there
     return bool(nodes) and all(
         stands_there(text, node, filled(place.text, node, selector, text, language), place.before is not None) for node in nodes
     )
@@ -340,6 +387,8 @@ def _last_before(text: str, place: int, language: str) -> int:
     return len(above) if language == "text" or not above.endswith((",", ";")) or above.endswith(";;") else len(above[:-1].rstrip())
 
 
+_PARSED = frozenset({"python", "c", "cpp", "rust", "bash"})
+"""Languages whose grammar can say what a whole construct is."""
 _PARTED = re.compile(r"\s*(?:,|;(?!;))?\s*")
 
 
@@ -348,12 +397,14 @@ def _stands_alone(text: str, found: re.Match[str], language: str) -> bool:
     start, end = found.span()
     before, behind = text[line_start(text, start) : start].rstrip(), text[end : line_end(text, end)]
     begins = not before or before[-1] in (";{}([,:&|)" if language == "bash" else ";{}([,:&|")
-    return language == "text" or (begins and (is_blank(behind, language) or behind.lstrip()[0] in ";{})],&|"))
+    # A single `&` in a shell lets the command run beside what follows.
+    ends = is_blank(behind, language) or re.match(r"[;{})\],|]|&&" if language == "bash" else r"[;{})\],|&]", behind.lstrip()) is not None
+    return language == "text" or (begins and ends)
 
 
 def _is_same_code(text: str, node: Node, found: re.Match[str], new: str, language: str) -> bool:
     """Say whether what stands there means the same: whole constructs beside the match, in Python with the same blocks in them."""
-    if language in {"python", "c", "cpp", "rust", "bash"} and not _is_beside(text, node, found, language):
+    if language in _PARSED and not _is_beside(text, node, found, language):
         return False
     if language != "python":
         return True
@@ -375,13 +426,13 @@ def _is_beside(text: str, node: Node, found: re.Match[str], language: str) -> bo
     return is_beside(text, language, found.span(), start)
 
 
-def _is_wrapped(text: str, template: str, selector: Selector, language: str) -> bool:
+def _is_wrapped(text: str, template: str, selector: Selector, language: str, lies_in: Callable[[str, Span, str, str, str], bool]) -> bool:
     """Say whether every match lies in what would be put around it."""
     nodes = find(text, selector, language)
     head, _, tail = template.removesuffix("\n").partition("$MATCH")
     if not nodes or not (head.strip() or tail.strip()):
         return False
-    return all(any(_lies_in(text, span, head, tail, language) for span in ((node.start, node.end), node.whole)) for node in nodes)
+    return all(any(lies_in(text, span, head, tail, language) for span in ((node.start, node.end), node.whole)) for node in nodes)
 
 
 def _lies_in(text: str, span: Span, head: str, tail: str, language: str) -> bool:
@@ -393,7 +444,46 @@ def _lies_in(text: str, span: Span, head: str, tail: str, language: str) -> bool
     rest = text[end : line_end(text, end)]
     end += len(rest) if is_blank(rest, language) else 0  # a comment behind it goes with it
     left, right = text[max(0, start - width) : start], text[end : end + width]
-    return "".join(left.split()).endswith(before) and "".join(right.split()).removeprefix(";").startswith(behind)
+    right = right.lstrip().removeprefix(";")
+    inside = "".join(left.split()).endswith(before) and "".join(right.split()).startswith(behind)
+    return inside and not _cuts(left[::-1], len(before)) and not _cuts(right, len(behind))
+
+
+def _cuts(text: str, length: int) -> bool:
+    """Say whether a word goes on behind the first characters of a text, white space not counted."""
+    places = [place for place, character in enumerate(text) if not character.isspace()][:length]
+    return bool(places) and re.match(r"\w\w", text[places[-1] : places[-1] + 2]) is not None
+
+
+def _is_inside(text: str, span: Span, head: str, tail: str, language: str) -> bool:
+    """Say whether a piece of a text stands in what would be put around it, and both together are whole constructs."""
+    start, end = span
+    width = _window(head + tail)
+    rest = text[end : line_end(text, end)]
+    behind = end + (len(rest) if is_blank(rest, language) else 0)
+    closing = tail.strip().removeprefix(";").removesuffix(";").strip()
+    first = re.compile(_around(head, language) + r"\s*\Z").search(text, max(0, start - width), start)
+    last = re.compile(r"\s*;?\s*" + _around(closing, language)).match(text, behind, behind + width) if closing else None
+    if first is None or (closing and last is None):
+        return False
+    # Comments that are put around something are no part of a construct.
+    whole = (
+        start if _says_nothing(head, language) else first.start(),
+        end if last is None or _says_nothing(tail, language) else last.end(),
+    )
+    if language in _PARSED:
+        from forkhouse.patches.languages.astgrep import is_whole  # noqa: PLC0415  # start-up time
+
+        return is_whole(text, language, whole)
+    return re.search(r"[\w.$]$", text[: whole[0]][-1:]) is None and re.match(r"[\w.(\[]", text[whole[1] : whole[1] + 1]) is None
+
+
+def _says_nothing(piece: str, language: str) -> bool:
+    return all(is_blank(line, language) for line in piece.splitlines())
+
+
+def _around(piece: str, language: str) -> str:
+    return laid_out(piece, language).pattern if piece.strip() else ""
 
 
 def _import_is_done(text: str, change: LineChange, language: str, *, include: bool) -> bool:
@@ -420,6 +510,10 @@ def _is_imported_otherwise(text: str, lines: Sequence[Line], change: LineChange,
         return False
     come = None if change.come is None else meaning(change.come, language)
     others = [text[line.node.start : line.node.end] for line in lines if line.meaning != come]
+    if language in {"c", "cpp"}:
+        others += re.findall(r"^[ \t]*#[ \t]*(?:import|include_next)\b.*", text, re.MULTILINE)
+    elif len(words) > 1 and any("*" in other and _is_a_word(words[-2], other) for other in others):
+        return True  # all that a module has
     return any(re.search(rf"(?<![\w]){re.escape(words[-1])}(?!\w)", other) for other in others)
 
 
@@ -446,6 +540,15 @@ def _node_is_done(text: str, node: Node, change: PartChange, *, of_call: bool) -
     parts = node.arguments if of_call else node.items
     said: Sequence[str] = [text[start:end] for start, end in parts.spans] if parts else []
     gone, come = change.gone, change.come
-    # A keyword that is replaced by itself with another value is gone only as it was.
-    left = [each for each in said if gone is not None and each != come and (is_part(each, gone) or may_be(each, gone))]
+    left = [
+        each
+        for each in said
+        if gone is not None and each != come and (is_part(each, gone) or may_be(each, gone) or _has_keyword(each, gone))
+    ]
     return parts is not None and not left and (come is None or come in said)
+
+
+def _has_keyword(each: str, gone: str) -> bool:
+    """Say whether a part has the keyword of what is to be gone: it is there with another value then."""
+    keyword = keyword_of(gone)
+    return keyword is not None and keyword_of(each) == keyword and "://" not in gone  # an address has none

@@ -215,7 +215,8 @@ class _Proof:
             while place >= 0:
                 if self.step.after.count("\n", 0, place) + 1 in inner:
                     line = self.step.after[place + 1 : min(last, line_end(self.step.after, place + 1))]
-                    if line not in written and not any(each.startswith(line) for each in written):
+                    ended = re.sub(r",? ?$", "", line)  # what parts an argument or item from the next
+                    if not {line, ended} & written and not any(each.startswith(line) for each in written):
                         what = f"the line '{line.strip()}' would have other white space in a literal than the edit gives it"
                         raise UnprovenError(what, text=self.step.after, position=place + 1)
                 place = self.step.after.find("\n", place + 1, last)

@@ -67,7 +67,7 @@ def edited(text: str, edit: FileEdit) -> Edited:
             message = f"{where} matched {matches} times, expected {operation.count}: {said}. {advice}"
             raise MatchError(message, anchor=anchor, operation=number, matches=matches, expected=operation.count)
         if repeats:
-            message = f"{where} would add what is there already: {said}. If the upstream took it over, drop it from the edit."
+            message = f"{where} would add {_repeated(text, operation, edit.language, said)}"
             raise MatchError(message, anchor=anchor, operation=number, matches=matches, expected=operation.count)
         if matches == 0:
             idle.append(f"{where} found nothing to do: {said}")
@@ -89,6 +89,18 @@ def edited(text: str, edit: FileEdit) -> Edited:
             broken = left
         text = changed
     return Edited(text=text, idle=tuple(idle))
+
+
+def _repeated(text: str, operation: Operation, language: str, said: dict[str, object]) -> str:
+    """Say in what way something is there already, and what to do about it."""
+    if is_done(text, operation, language):
+        return f"what is there already: {said}. If the upstream took it over, drop it from the edit."
+    if isinstance(operation, RequirementOperation):
+        return f"what is there already, by another version, extra, address or condition: {said}. Use `replace`, or drop it from the edit."
+    return (
+        f"what is there already, though laid out or quoted in another way, or as a part of something else: {said}. Look at that place: if "
+        "the upstream took it over, drop it from the edit, else replace the whole of what is there."
+    )
 
 
 def _advice(text: str, operation: Operation, language: str, anchor: str, matches: int, *, broken: bool) -> str:

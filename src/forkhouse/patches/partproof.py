@@ -31,6 +31,8 @@ def prove(step: Step) -> None:
         there = [_parts(each, of_call=of_call) for each in after if each.start == start]
         before = _parts(node, of_call=of_call)
         if before is not None and any(parts is not None and _fits(before, parts, change, shift, step) for parts in there):
+            if of_call and step.language == "cmake":
+                _prove_words(node, [each for each in after if each.start == start], change, step)
             continue
         what, said = ("argument" if of_call else "item"), " ".join((change.come or change.gone or "").split())[:SHOWN]
         reason = (
@@ -38,6 +40,27 @@ def prove(step: Step) -> None:
         )
         message = f"{reason} of {change.of.said()}. Quote or bracket it, or write an operation for each {what}"
         raise UnprovenError(message, text=step.before, position=node.start)
+
+
+def _prove_words(node: Node, after: Sequence[Node], change: PartChange, step: Step) -> None:
+    """Raise UnprovenError where CACHE or PARENT_SCOPE, which CMake knows by their places at the end of a `set`, become values, or values them."""
+    before = _words(node, step.before)
+    expected = [before, [*before, change.come or ""]]
+    if change.gone in before:
+        place = before.index(change.gone)
+        expected.append([*before[:place], *([change.come] if change.come is not None else []), *before[place + 1 :]])
+    if all(_words(each, step.after) in expected for each in after):
+        return
+    message = "what `set` takes for words of its own, such as CACHE or PARENT_SCOPE, would be others then. Use `item`, or replace the whole"
+    raise UnprovenError(message, text=step.before, position=node.start)
+
+
+def _words(node: Node, text: str) -> list[str]:
+    """Return the arguments of a command behind its values."""
+    if node.items is None or node.arguments is None:
+        return []
+    end = max((span[1] for span in node.items.spans), default=node.items.start)
+    return [text[slice(*span)] for span in node.arguments.spans if span[0] >= end]
 
 
 def _parts(node: Node, *, of_call: bool) -> Parts | None:

@@ -67,9 +67,19 @@ def laid_out(code: str, language: str) -> re.Pattern[str]:
 
 def stands(text: str, code: str) -> re.Match[str] | None:
     """Find a piece of code in whatever layout; a pattern that says too little by itself is not looked for."""
-    told = _VARIABLE.sub("", code)
     text = re.sub(r"\\\r?\n", lambda match: " " * len(match[0]), text)  # where a line goes on, and places stay
-    return respelled(code).search(text) if told == code or len(re.sub(r"\s", "", told)) >= MEANINGFUL else None
+    return respelled(code).search(text) if tells(code) else None
+
+
+def tells(code: str) -> bool:
+    """Say whether a piece of code holds no metavariables, or enough besides to be looked for."""
+    told = _VARIABLE.sub("", code)
+    return told == code or len(re.sub(r"\s", "", told)) >= MEANINGFUL
+
+
+def words_of(code: str) -> list[str]:
+    """Return the words of a piece of code, metavariables left out."""
+    return re.findall(r"\w+", _VARIABLE.sub("", code))
 
 
 def bare(part: str) -> str:

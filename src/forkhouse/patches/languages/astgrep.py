@@ -283,7 +283,57 @@ def is_beside(text: str, language: str, span: tuple[int, int], other: int) -> bo
     if first is None or last is None or neighbour is None:
         return False
     rest = text[end : last.range().end.index].strip()
-    return first.range().start.index == start and rest in {"", ";"} and neighbour.range().start.index <= other
+    # The only statement of a branch is in another block than what stands behind the branch.
+    inside = neighbour.kind() in _BRANCHES and neighbour.range().start.index < other
+    return first.range().start.index == start and rest in {"", ";"} and not inside
+
+
+_BRANCHES = frozenset({"if_statement", "for_statement", "while_statement", "do_statement", "for_range_loop", "else_clause"})
+
+
+_BLOCKS = frozenset(
+    {
+        *("module", "block", "translation_unit", "compound_statement", "declaration_list", "field_declaration_list", "source_file"),
+        *("program", "do_group", "case_item", "case_statement", "if_statement", "subshell"),
+        *("decorated_definition", "preproc_if", "preproc_ifdef", "preproc_else"),
+    }
+)
+"""Nodes in which constructs stand one behind the other."""
+
+
+def is_whole(text: str, language: str, span: tuple[int, int]) -> bool:
+    """Say whether a piece of code is one or several whole constructs, and none of them another branch of what stands around it."""
+    start, end = span
+    node = root_of(text, language)
+    while True:
+        first, last = _child_at(node, start), _child_at(node, end - 1)
+        if first is None or last is None:
+            return False
+        place = first.range()
+        rest = text[end : last.range().end.index].lstrip(" \t;")
+        if place.start.index == start and all(is_blank(line, language) for line in rest.splitlines()):
+            together = node.kind() in _BLOCKS and first.is_named()
+            return together or (first.range() == last.range() and node.kind() != "else_clause")
+        if place != last.range():
+            return False
+        node = first
+
+
+_IN_WORDS = re.compile(r"comment|string|char_literal")
+_CODE_AGAIN = frozenset({"interpolation", "command_substitution", "process_substitution", "expansion"})
+
+
+def is_code(text: str, language: str, place: int) -> bool:
+    """Say whether what begins at a place is code, and not within a comment or a literal."""
+    node: SgNode | None = _child_at(root_of(text, language), place)
+    code = True
+    while node is not None:
+        if node.kind() in _CODE_AGAIN:
+            code = True
+        elif node.kind() == "heredoc_body" or (_IN_WORDS.search(node.kind()) and node.range().start.index < place):
+            code = False
+        node = _child_at(node, place)
+    return code
 
 
 def _child_at(node: SgNode, place: int) -> SgNode | None:
@@ -562,6 +612,8 @@ def _parts(holder: SgNode, grammar: Grammar) -> Parts | None:
     start, end = children[0].range().end.index, children[-1].range().start.index
     commas = tuple(child.range().start.index for child in children if child.text() == ",")
     if holder.kind() == "token_tree":
+        if any(child.text() == ";" for child in children):
+            return None  # `vec![0; 3]`: no list
         return Parts(spans=_token_parts(children), start=start, end=end, commas=commas)
     inner = [child for child in children[1:-1] if child.is_named() and "comment" not in child.kind()]
     if any(child.kind() == "ERROR" or child.kind().startswith("preproc_") for child in inner):
@@ -666,7 +718,7 @@ def _outer(node: SgNode, language: str, text: str) -> tuple[tuple[int, int] | No
         target = parent
     start, end = span_of(target)
     following = target.next()
-    if target.kind().endswith("_specifier") and following is not None and following.text() == ";":
+    if target.kind().endswith(("_specifier", "macro_invocation")) and following is not None and following.text() == ";":
         end = following.range().end.index
     if target.kind() in _DECLARATIONS or target.kind() == "linkage_specification":
         start = _with_macros(text, start, language)
@@ -769,6 +821,19 @@ def _is_unit(block: SgNode) -> bool:
     return function is not None and function.kind() == "function_item" and function.field("return_type") is None
 
 
+_STATEMENTS = ("_statement", "_declaration", "_item", "_definition", "comment", "label")
+"""How the kinds of nodes in a block of Rust end that are no value of it."""
+
+
+def _is_value(target: SgNode) -> bool:
+    """Say whether what stands in a block of Rust is its value: no statement, and a macro only where it is the last thing."""
+    following = target.next()
+    while following is not None and "comment" in following.kind():
+        following = following.next()
+    macro = target.kind() == "macro_invocation" and following is not None and following.text() != "}"
+    return not macro and not target.kind().endswith(_STATEMENTS)
+
+
 def _instead(target: SgNode, language: str) -> str | None:
     """Return what has to stand where a statement is removed, so that nothing else takes its place; None where it cannot go alone."""
     parent = target.parent()
@@ -777,7 +842,7 @@ def _instead(target: SgNode, language: str) -> str | None:
     kind = parent.kind()
     if kind in _HOLDERS or (target.kind().endswith("_specifier") and kind in {"declaration", "type_definition", "field_declaration"}):
         return None
-    if language == "rust" and kind == "block" and target.kind().endswith("expression") and not _is_unit(parent):
+    if language == "rust" and kind == "block" and _is_value(target) and not _is_unit(parent):
         return None
     if language in {"c", "cpp"}:
         if kind == "case_statement":
@@ -808,7 +873,14 @@ def faults(text: str, language: str) -> int:
         root = root_of(text, language)
     except PatchConflictError:
         return own + 1
-    return own + len(_faulty(root)) + (_empty_bodies(root) if language == "bash" else 0)
+    overlooked = _empty_bodies(root) if language == "bash" else _unended_macros(root) if language == "rust" else 0
+    return own + len(_faulty(root)) + overlooked
+
+
+def _unended_macros(root: SgNode) -> int:
+    """Count macros of Rust in round or square brackets that stand as statements, and have no semicolon: rustc reads none, its grammar does."""
+    found = search(root, {"kind": "macro_invocation", "inside": {"kind": "block"}})
+    return sum(not each.text().endswith("}") and not _is_value(each) for each in found)
 
 
 def first_fault(text: str, language: str) -> int | None:

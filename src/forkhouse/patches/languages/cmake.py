@@ -136,10 +136,17 @@ def _commands(source: _Source, selector: Selector) -> list[Node]:
             continue
         start, end = source.span(command)
         values = None
-        if parts and selector.assignment is not None:
+        if parts and parts.spans and name == "set":
             values = Parts(spans=parts.spans[1 : _values_end(words)], start=parts.spans[0][1], end=parts.end, layout=Layout.WORDS)
         nodes.append(Node(start=start, end=end, arguments=parts, items=values, head=_head(source, command), scope=_block(source, command)))
     return nodes
+
+
+def is_code(text: str, place: int) -> bool:
+    """Say whether what begins at a place is within no comment and no argument in quotes or brackets."""
+    source = _source(text)
+    spans = [source.span(node) for node in _walk(source.root) if node.type in {*_COMMENT_KINDS, "quoted_argument", "bracket_argument"}]
+    return not any(start < place < end for start, end in spans)
 
 
 _BLOCKS = frozenset({"if_condition", "foreach_loop", "while_loop", "block_def"})

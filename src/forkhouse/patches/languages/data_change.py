@@ -402,18 +402,49 @@ def _items(data: Data, change: PartChange) -> tuple[Change, ...]:
     return tuple(changes)
 
 
-def _inserted(data: Data, beside: Beside) -> tuple[Change, ...] | None:
-    """Return what puts entries beside others, None where a text is inserted that is none, or beside none."""
+def stands_beside(text: str, beside: Beside, language: str) -> bool | None:
+    """Say whether entries are there already, in a list beside the match; None for a text that says none. Raises PatchConflictError."""
+    data = read(text, language)
+    places = _beside(data, beside)
+    if places is None:
+        return None
+    for place in places:
+        holder, position = place.holder, place.steps[-1]
+        wanted = beside_entries.said_entries(data, holder, beside_entries.bare(beside.text, holder))
+        if wanted is None or holder.style is Style.PAIR:
+            return None
+        if holder.kind is Kind.MAPPING:
+            pairs = [(seen_key(entry), seen(entry.value, ordered=True)) for entry in holder.entries]
+            there = all(each in pairs for each in wanted)
+        else:
+            first = position + 1 if beside.before is None else max(0, position - len(wanted))
+            items = holder.entries[first : first + len(wanted)]
+            there = tuple(seen(entry.value, ordered=True) for entry in items) == wanted
+        if not there:
+            return False
+    return bool(places)
+
+
+def _beside(data: Data, beside: Beside) -> list[Place] | None:
+    """Return the places beside which entries are put, None where a text is inserted that is none, or beside none."""
     selector = beside.before or beside.after
     if selector is None or selector.anchor is not None or (selector.key is None and selector.assignment is None and "$" in beside.text):
         return None
     places = _places(data, selector)
     if places is None or any(place.entry.start < 0 for place in places):
         return None
+    if data.language == "toml" and any(place.holder.style is not Style.FLOW for place in places):
+        return None  # a line of TOML: which table it is of is told by the lines above it
+    return places
+
+
+def _inserted(data: Data, beside: Beside) -> tuple[Change, ...] | None:
+    """Return what puts entries beside others, None where a text is inserted that is none, or beside none."""
+    places, selector = _beside(data, beside), beside.before or beside.after
+    if places is None or selector is None:
+        return None
     changes: list[Change] = []
     for place in places:
-        if data.language == "toml" and place.holder.style is not Style.FLOW:
-            return None  # a line of TOML: which table it is of is told by the lines above it
         change = _insertion(data, place, beside, selector.said())
         if change is None:
             return None
@@ -540,8 +571,8 @@ def items_held(text: str, selector: Selector, said: str, language: str) -> list[
 def items_said(text: str, selector: Selector, language: str) -> list[str]:
     """Return the items of the lists that a selector matches: texts as they are read, all else as it is written. Raises PatchConflictError."""
     data = read(text, language)
-    entries = [entry for _, _, _, holder in _holder_places(data, selector) for entry in holder.entries if entry.key is None]
-    texts = [entry.value.read for entry in entries]
+    entries = [entry for _, _, _, holder in _holder_places(data, selector) for entry in holder.entries]
+    texts = [entry.value.read if entry.key is None else None for entry in entries]
     return [
         str(seen_there[1]) if isinstance(seen_there, tuple) and seen_there[0] == "text" else data.text[entry.start : entry.end]
         for entry, seen_there in zip(entries, texts, strict=True)
@@ -553,6 +584,13 @@ def hides_items(text: str, selector: Selector, language: str) -> bool:
     holders = [holder for _, _, _, holder in _holder_places(read(text, language), selector)]
     lists = all(holder.kind in {Kind.SEQUENCE, Kind.MAPPING} for holder in holders)
     return not lists or any(entry.value.kind is Kind.ALIAS for holder in holders for entry in holder.entries)
+
+
+def leads_into_list(text: str, operation: KeyOperation, language: str) -> bool:
+    """Say whether a path that names a key leads to a list by now, any item of which may have that key. Raises PatchConflictError."""
+    data, steps = read(text, language), key_steps(operation.path)
+    above = [(look(data, path_said(steps[:depth]), operation.document), steps[depth]) for depth in range(1, len(steps))]
+    return any(place is not None and place.entry.value.kind is Kind.SEQUENCE and not step.isdigit() for place, step in above)
 
 
 def is_seen(value: Value, wanted: Written, language: str) -> bool:

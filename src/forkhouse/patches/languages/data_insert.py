@@ -34,8 +34,9 @@ def said_entries(data: Data, holder: Value, said: str) -> tuple[object, ...] | N
         what = "a key with its value" if pair else "an item of a list"
         message = f"{said} is not {what} of {language} as it has to be written there: {error}"
         raise PatchConflictError(message) from error
-    listed = tops[0].entries[0].value if language == "toml" and tops[0].entries else tops[0]
-    if len(tops) != 1 or not listed.entries or listed.kind is not holder.kind:
+    top = tops[0] if len(tops) == 1 else None  # of a comment alone YAML makes no document
+    listed = top.entries[0].value if top is not None and language == "toml" and top.entries else top
+    if listed is None or not listed.entries or listed.kind is not holder.kind:
         what = "`KEY: VALUE`" if pair else "`- ITEM`" if language == "yaml" and not inside else "an item"
         message = f"{said} is not {what}, which is what stands where it is to be inserted."
         raise PatchConflictError(message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
@@ -89,6 +90,7 @@ def _made(data: Data, operation: KeyOperation) -> tuple[Change, ...]:
     there = next((depth for depth in range(len(parents) - 1, 0, -1) if look(data, path_said(parents[:depth])) is not None), 0)
     if not known or (there == 0 and (parents[0] == "project" or operation.document not in {None, 0})):
         return ()
+    _refuse_dynamic(data, parents)
     above = look(data, path_said(parents[:there])) if there else None
     value: Written = Table(pairs=((last, operation.value),))
     for step in reversed(parents[there + 1 :]):
@@ -107,6 +109,15 @@ def _made(data: Data, operation: KeyOperation) -> tuple[Change, ...]:
             splices=(_new_table(data, header, line),),
         ),
     )
+
+
+def _refuse_dynamic(data: Data, parents: list[str]) -> None:
+    """Refuse to write a table that a project calls dynamic: PEP 621 takes no such project."""
+    project = tomllib.loads(data.text.removeprefix(BOM)).get("project")
+    dynamic = project.get("dynamic") if isinstance(project, dict) else None
+    if parents[0] == "project" and isinstance(dynamic, list) and parents[1] in dynamic:
+        message = f"The project calls its {parents[1]} dynamic, so they stand in another file or table: edit that one, or take them out of project.dynamic first."
+        raise PatchConflictError(message)
 
 
 def _new_table(data: Data, header: str, line: str) -> Splice:

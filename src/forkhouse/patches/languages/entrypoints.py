@@ -43,7 +43,10 @@ def remove_group(text: str, group: str) -> Matched:
     splices: list[Splice] = []
     for head, following in zip(heads, [*heads, len(lines)][1:], strict=True):
         if lines[head].strip().strip("[]") == group:
-            splices.append((starts[_commented(lines, head)], starts[_commented(lines, following)], ""))
+            first, last = _commented(lines, head), _commented(lines, following)
+            if first == head and head > 0 and lines[head - 1].startswith(("#", ";")) and not lines[last - 1].strip():
+                last -= 1  # the comment on the whole file stays apart from what comes next
+            splices.append((starts[first], starts[last], ""))
     return Matched(matches=min(len(splices), 1), splices=tuple(splices))
 
 

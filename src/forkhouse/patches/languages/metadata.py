@@ -90,15 +90,25 @@ def unread(text: str) -> list[str]:
     ]
 
 
-def is_declared(text: str, name: str, extra: str | None) -> bool:
-    """Say whether a distribution is asked for, in any version, by an extra or without any."""
-    wanted = frozenset({canonicalize_name(extra)} if extra else ())
-    return any(
-        field.requirement is not None
-        and canonicalize_name(field.requirement.name) == canonicalize_name(name)
-        and (wanted <= extras_of(field.requirement) if wanted else not extras_of(field.requirement))
-        for field in fields(text)
-    )
+def declared(text: str, change: RequirementChange) -> list[Requirement]:
+    """Return the declarations, of any version, of the distribution that a change adds, by its extra or without any."""
+    wanted = frozenset({canonicalize_name(change.extra)} if change.extra else ())
+    found = [field.requirement for field in fields(text) if field.requirement is not None]
+    return [
+        each
+        for each in found
+        if canonicalize_name(each.name) == canonicalize_name(Requirement(change.add or "").name)
+        and (wanted <= extras_of(each) if wanted else not extras_of(each))
+    ]
+
+
+def added(change: RequirementChange) -> Requirement:
+    """Return what a change adds as metadata has to say it: with its extra for a marker."""
+    new = Requirement(change.add or "")
+    if change.extra:
+        marker = f'extra == "{change.extra}"'
+        new.marker = Marker(f"({new.marker}) and {marker}" if new.marker else marker)
+    return new
 
 
 def change_metadata(text: str, change: RequirementChange) -> Matched:
@@ -134,11 +144,9 @@ def change_metadata(text: str, change: RequirementChange) -> Matched:
 
 def _added(header: tuple[Field, ...], change: RequirementChange) -> list[tuple[str, str | Requirement]]:
     """Return the fields that are added: an extra that the metadata does not know is named first."""
-    new = Requirement(change.add or "")
+    new = added(change)
     if not change.extra:
         return [("Requires-Dist", new)]
-    marker = f'extra == "{change.extra}"'
-    new.marker = Marker(f"({new.marker}) and {marker}" if new.marker else marker)
     known = {canonicalize_name(field.value) for field in header if field.name == "provides-extra"}
     named: list[tuple[str, str | Requirement]] = [] if canonicalize_name(change.extra) in known else [("Provides-Extra", change.extra)]
     return [*named, ("Requires-Dist", new)]

@@ -55,16 +55,16 @@ def _declarations(text: str) -> dict[tuple[str, ...], Array]:
     return found
 
 
-def is_declared(text: str, name: str, change: RequirementChange) -> bool:
-    """Say whether a distribution is asked for, in any version, where a change would add it. Raises PatchConflictError."""
-    wanted = canonicalize_name(name)
-    return any(
-        (requirement := requirement_of(item)) is not None and canonicalize_name(requirement.name) == wanted
+def declared(text: str, change: RequirementChange) -> list[Requirement]:
+    """Return the declarations, of any version, of the distribution that a change adds, where it would add it. Raises PatchConflictError."""
+    wanted = canonicalize_name(Requirement(change.add or "").name)
+    return [
+        requirement
         for path, array in _declarations(text).items()
         if belongs_to(path) == _target(change)
         for item in array.items
-        if isinstance(item, str)
-    )
+        if isinstance(item, str) and (requirement := requirement_of(item)) is not None and canonicalize_name(requirement.name) == wanted
+    ]
 
 
 def change_project(text: str, change: RequirementChange) -> Matched:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections import Counter
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from forkhouse.errors import PatchConflictError
 from forkhouse.patches.edits import RequirementOperation
@@ -19,7 +21,20 @@ if TYPE_CHECKING:
     from forkhouse.patches.edits import RequirementChange
     from forkhouse.patches.languages import Matched, Step
 
-__all__ = ["Form", "change_requirement", "faults", "find", "form_of", "inner_lines", "is_pyproject", "is_required", "prove", "refers"]
+__all__ = [
+    "Form",
+    "change_requirement",
+    "faults",
+    "find",
+    "form_of",
+    "inner_lines",
+    "is_named",
+    "is_pyproject",
+    "is_required",
+    "nameless",
+    "prove",
+    "refers",
+]
 
 _TABLE = re.compile(r"^[ \t]*\[", re.MULTILINE)
 _KEY = re.compile(r"^[ \t]*[\w\"'.-][^=#\n]*=[ \t]*[\"'\[{]", re.MULTILINE)
@@ -106,18 +121,42 @@ def why_not_added(text: str, change: RequirementChange) -> str:
             return "A requirements file has no extras and no groups." if change.extra or change.group is not None else ""
 
 
-def is_required(text: str, change: RequirementChange) -> bool:
+def is_named(text: str, change: RequirementChange) -> bool:
     """Say whether what a change adds is declared where it would add it, in whatever version."""
+    return bool(_declared(text, change))
+
+
+def is_required(text: str, change: RequirementChange) -> bool:
+    """Say whether what a change adds is asked for where it would add it, and by all that it says: version, extras, address and condition."""
     if change.add is None:
         return False
-    name = Requirement(change.add).name
+    new = metadata.added(change) if form_of(text) is Form.METADATA else Requirement(change.add)
+    return any(_says_as_much(each, new) for each in _declared(text, change))
+
+
+def _declared(text: str, change: RequirementChange) -> list[Requirement]:
+    if change.add is None:
+        return []
     match form_of(text):
         case Form.METADATA:
-            return change.group is None and metadata.is_declared(text, name, change.extra)
+            return metadata.declared(text, change) if change.group is None else []
         case Form.PROJECT:
-            return pyproject.is_declared(text, name, change)
+            return pyproject.declared(text, change)
         case Form.LINES:
-            return not change.extra and change.group is None and requirementsfile.is_declared(text, name)
+            return requirementsfile.declared(text, change) if not change.extra and change.group is None else []
+
+
+def _says_as_much(one: Requirement, other: Requirement) -> bool:
+    """Say whether a declaration asks for a distribution at least as another one does; which versions meet both cannot be told here."""
+    version = other.specifier in (SpecifierSet(), one.specifier) and other.url in (None, one.url)
+    return version and other.extras <= one.extras and (one.marker is None or str(one.marker) == str(other.marker))
+
+
+def nameless(text: str) -> Counter[str]:
+    """Return the lines of a requirements file that ask for something without saying its name."""
+    if form_of(text) is not Form.LINES:
+        return Counter()
+    return Counter(entry.words for entry in entries(text) if entry.named is not None and entry.requirement is None)
 
 
 def refers(text: str) -> bool:

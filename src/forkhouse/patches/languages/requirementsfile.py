@@ -31,10 +31,11 @@ def unread(text: str) -> list[str]:
     return [f"line {entry.number}: {entry.named.problem}" for entry in entries(text) if entry.named is not None and entry.named.refused]
 
 
-def is_declared(text: str, name: str) -> bool:
-    """Say whether a file itself asks for a distribution, by any version."""
-    wanted = canonicalize_name(name)
-    return any(entry.requirement is not None and canonicalize_name(entry.requirement.name) == wanted for entry in entries(text))
+def declared(text: str, change: RequirementChange) -> list[Requirement]:
+    """Return what a file itself says, in any version, of the distribution that a change adds."""
+    wanted = canonicalize_name(Requirement(change.add or "").name)
+    found = [entry.requirement for entry in entries(text) if entry.requirement is not None]
+    return [each for each in found if canonicalize_name(each.name) == wanted]
 
 
 def change_lines(text: str, change: RequirementChange) -> Matched:
