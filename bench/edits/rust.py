@@ -51,7 +51,10 @@ def read(text: str) -> Stream:
             if not depth:
                 code.append(Token("attribute", _SPACE.sub(" ", text[held : start + len(said)]), held, start + len(said)))
         elif what in {"code", "string"}:
-            code.append(Token(what, said.replace("\r\n", "\n") if what == "string" else said, start, start + len(said)))
+            said_ = said.replace("\r\n", "\n") if what == "string" else said
+            if code and what == code[-1].kind == "code" and code[-1].end == start and _is_one(code[-1].text, said_):
+                said_, start = code[-1].text + said_, code.pop().start  # Pygments parts them in some places only
+            code.append(Token(what, said_, start, at + mark + len(said)))
         elif what == "attribute":
             depth, held = said.count("[") - said.count("]"), start
         elif what == "nested":
@@ -66,6 +69,11 @@ def read(text: str) -> Stream:
         elif what == "error":
             raise UnreadableError(f"Pygments does not know {said!r}")  # noqa: EM102, TRY003
     return Stream(text=text, code=tuple(code), comments=tuple(comments))
+
+
+def _is_one(before: str, said: str) -> bool:
+    """Say whether two pieces of code that touch are one: `::`, and the name of a macro with its mark."""
+    return before == said == ":" or (said == "!" and before.isidentifier())
 
 
 _SPACE = re.compile(r"\s+")
