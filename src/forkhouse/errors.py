@@ -85,6 +85,13 @@ class PostConditionError(ForkhouseError):
     title = "post-condition broken"
 
 
+class RefusedRepositoryError(ForkhouseError):
+    """A git repository is there, and git refuses it: damaged, incomplete, with objects that fail its checks, or somebody else's."""
+
+    exit_code = 19
+    title = "repository refused"
+
+
 class ToolchainError(ForkhouseError):
     """A compiler, tool or system package is missing."""
 

@@ -27,7 +27,7 @@ from forkhouse.recipes import Pep517, Recipe, Repack, SystemPackage, UpstreamPro
 from forkhouse.sandbox.bubblewrap import BUBBLEWRAP, Sandbox, find_sandbox
 from forkhouse.sources import Access, acquire, candidates, fetched
 from forkhouse.sources.asking import ask, at_hand
-from forkhouse.sources.git import require_git
+from forkhouse.sources.gitcommand import require_git
 from forkhouse.sources.registry import Registry
 from forkhouse.sources.store import ObjectStore
 from forkhouse.toolchains import found_at, missing_packages, require_packages

@@ -156,8 +156,10 @@ def exclusive(workspace: Workspace, *, wait: float) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, wait: float, busy: Callable[[str], str]) -> Iterator[None]:
-    """Hold the lock file at `path`, with the number of this process beside it.
+def locked(path: Path, *, wait: float, busy: Callable[[str], str]) -> Iterator[int]:
+    """Hold the lock file at `path`, with the number of this process beside it, and yield its descriptor.
+
+    A child that inherits the descriptor holds the lock as well, for as long as it lives, though this process be killed.
 
     Waits `wait` seconds for another process to let go of it, then raises BusyError with what `busy` says of its number.
     """
@@ -168,14 +170,17 @@ def locked(path: Path, *, wait: float, busy: Callable[[str], str]) -> Iterator[N
     lock = FileLock(path, timeout=wait)
     holder = path.with_suffix(".pid")
     try:
-        lock.acquire()
+        with storage_errors("Taking the lock"):
+            lock.acquire()
     except Timeout:
         pid = holder.read_text(encoding="utf-8").strip() if holder.exists() else "unknown"
         raise BusyError(busy(pid)) from None
     try:
         with storage_errors("Taking the lock"):
             holder.write_text(f"{os.getpid()}\n", encoding="utf-8")
-        yield
+        descriptor = lock._context.lock_file_fd  # noqa: SLF001  # filelock has no other name for it
+        assert descriptor is not None  # noqa: S101  # it is held
+        yield descriptor
     finally:
         lock.release()
 

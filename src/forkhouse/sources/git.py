@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 from typing import TYPE_CHECKING
@@ -9,67 +10,31 @@ from urllib.parse import unquote, urlsplit
 
 import pygit2
 
-from forkhouse.errors import HashMismatchError, MovedTagError, StorageError, ToolchainError, UnreachableError
+from forkhouse.errors import ForkhouseError, HashMismatchError, MovedTagError, RefusedRepositoryError, StorageError, UnreachableError
 from forkhouse.progress import report
-from forkhouse.workspace import digest, storage_errors
+from forkhouse.sources.gitcommand import HERE, GitError, run_git
+from forkhouse.sources.repositories import held, lay_out, put_references_right, put_right, whole
+from forkhouse.workspace import digest, storage_errors, sync_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from forkhouse.lock import GitSource
     from forkhouse.sources.store import ObjectStore
 
-_SETTINGS = ("GIT_TERMINAL_PROMPT=0", "GIT_ALLOW_PROTOCOL=https:file", "LC_ALL=C.UTF-8")
-# Inside a git hook or `git rebase --exec` these name the user's own repository, which git would then work on.
-_LOCAL = (
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_COMMON_DIR",
-    "GIT_NAMESPACE",
-    "GIT_SHALLOW_FILE",
-    "GIT_GRAFT_FILE",
-)
 _NOT_THERE = re.compile(r"not our ref|couldn't find remote ref|no such remote ref|Server does not allow request for unadvertised")
-_HERE = ("--git-dir=.",)
-"""The repository is this folder, though it be broken: never one that lies above it, which may be the user's own."""
-_OPTIONS = ("transfer.fsckObjects=true", "core.hooksPath=/dev/null", "http.lowSpeedLimit=1000", "http.lowSpeedTime=60")
-
-
-class GitError(Exception):
-    """A git command failed; `stderr` is what it said."""
-
-    def __init__(self, text: str, stderr: str) -> None:
-        """Keep the whole text of the failure, and what git said."""
-        super().__init__(text)
-        self.stderr = stderr
-
-
-def require_git() -> None:
-    """Raise ToolchainError where there is no git: it fetches pinned commits, and reads what a source says of its submodules."""
-    if shutil.which("git") is None:
-        message = "There is no git on the PATH. Pinned commits are fetched with it. Run:\n  apt-get update && apt-get install --yes git"
-        raise ToolchainError(message)
-
-
-def run_git(folder: Path, *arguments: str) -> str:
-    """Run a git command in `folder` and return its output: no prompts, no hooks, no transport but https and file.
-
-    Raises GitError when it fails, ToolchainError where there is no git.
-    """
-    require_git()  # GitPython's own import fails without it
-    from git import Git, GitCommandError  # noqa: PLC0415  # its import runs git; only network work needs it
-
-    # The rest of the environment passes through: reaching a host needs the user's own proxy, agent and git settings.
-    # GitPython adds to the environment and cannot take from it, so env(1) does.
-    unset = [f"--unset={name}" for name in _LOCAL]
-    options = [word for option in _OPTIONS for word in ("-c", option)]
-    try:
-        return str(Git(folder).execute(["env", *unset, *_SETTINGS, "git", *options, *arguments]))
-    except GitCommandError as error:
-        raise GitError(str(error), str(error.stderr)) from error
+_UNSOUND = re.compile(r"fsck error|error: object [0-9a-f]{40}|bad object|missing (?:blob|tree|commit)")
+_NO_WRITE = re.compile(
+    r"No space left|quota exceeded|Read-only file system|File too large|insufficient permission|[Uu]nable to (?:write|create)"
+    r"|write error(?!: (?:Broken pipe|Connection))|could not create|cannot create|failed to create"
+)
+_AWAY = re.compile(
+    r"unable to access|[Cc]ould not resolve|[Ff]ailed to connect|Connection |timed out|RPC failed|early EOF|hung up unexpectedly|unexpected "
+    r"disconnect|requested URL returned|Authentication failed|could not read (?:Username|Password)|repository '.*' not found|Could not read "
+    r"from remote|expected flush|protocol error|bad line length|is this a git repository|HTTP [45]\d\d|curl \d+|SSL|invalid server response"
+)
+_NO_REPOSITORY = re.compile(r"does not appear to be a git repository|does not exist")
 
 
 def mirror_address(url: str, mirror: Path | None) -> str:
@@ -95,12 +60,12 @@ def mirror_address(url: str, mirror: Path | None) -> str:
 def remote_tag(address: str, tag: str, folder: Path) -> str | None:
     """Return the commit that a tag of a remote repository points at, None when there is no such tag.
 
-    Raises UnreachableError when the repository does not answer.
+    Raises UnreachableError when the repository does not answer, RefusedRepositoryError when git refuses it.
     """
     try:
         answer = run_git(folder, "ls-remote", "--tags", address, f"refs/tags/{tag}", f"refs/tags/{tag}^{{}}")
     except GitError as error:
-        raise UnreachableError(_explain(address, error)) from error
+        raise _failure(address, error) from error
     commits: dict[str, str] = {}
     for line in answer.splitlines():
         commit, _, reference = line.partition("\t")
@@ -109,33 +74,40 @@ def remote_tag(address: str, tag: str, folder: Path) -> str | None:
     return commits.get(f"refs/tags/{tag}^{{}}") or commits.get(f"refs/tags/{tag}")
 
 
-def _explain(address: str, error: GitError) -> str:
-    """Say why git could not get something from an address, and what to do about it."""
-    text = error.stderr
-    lines = text.strip().removeprefix("stderr:").strip(" '\n").splitlines()
+def _failure(address: str, error: GitError) -> ForkhouseError:
+    """Return what it means that git could not get something from an address: only who does not answer, or has it not, is unreachable."""
+    # What the other side says of itself decides nothing.
+    lines = [line for line in error.stderr.splitlines() if not line.startswith("remote:")] or error.stderr.splitlines()
+    text = "\n".join(lines)
     reason = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1] if lines else str(error)).rstrip(".")
-    local = address.startswith("file:")
+    if _NO_WRITE.search(text):
+        why = next(line for line in lines if _NO_WRITE.search(line)).rstrip(".")
+        return StorageError(
+            f"git could not write what it fetched from {address}: {why}. Free some space, or let it be written to, and run again."
+        )
     if "dubious ownership" in text or "is owned by" in text:
         folder = unquote(urlsplit(address).path)
-        return (
+        return RefusedRepositoryError(
             f"{address} belongs to another user, and git reads no repository of others: {reason}. Run `git config --global --add "
             f"safe.directory {folder}` if you trust it, or make it yours with chown."
         )
-    if _NOT_THERE.search(text):
-        return f"{address} does not have the commit: {reason}. A mirror is brought up to date with `git remote update`, or made anew."
-    if not local or "does not appear to be a git repository" in text or "does not exist" in text:
-        return f"{address} did not answer: {reason}. Check the address and the network, or give --mirror DIR."
-    return (
-        f"{address} is there, and not whole: {reason}. Objects are missing or damaged, as in a shallow, partial or broken clone. Mirror it "
-        "anew with `git clone --mirror`."
+    if _NOT_THERE.search(error.stderr):
+        return UnreachableError(
+            f"{address} does not have the commit: {reason}. A mirror is brought up to date with `git remote update`, or made anew."
+        )
+    if not _UNSOUND.search(text) and (_NO_REPOSITORY if address.startswith("file:") else _AWAY).search(text):
+        return UnreachableError(f"{address} did not answer: {reason}. Check the address and the network, or give --mirror DIR.")
+    return RefusedRepositoryError(
+        f"{address} is there, and git refuses it as not whole: {reason}. Objects are missing or damaged, as in a shallow, partial or broken "
+        "clone. Mirror it anew with `git clone --mirror`, or name another mirror with --mirror DIR."
     )
 
 
 def fetch_commit(source: GitSource, store: ObjectStore, cache: Path, *, mirror: Path | None, offline: bool) -> str:
     """Bring the pinned commit into the store and return its tree id.
 
-    Raises UnreachableError (host down, commit unknown there, offline), MovedTagError when the lock's tag points at another
-    commit, HashMismatchError when the commit's tree is not the one in the lock.
+    Raises UnreachableError (host down, commit unknown there, offline), RefusedRepositoryError when git refuses what is there, MovedTagError
+    when the lock's tag points at another commit, HashMismatchError when the commit's tree is not the one in the lock.
     """
     if source.commit is None:
         message = (
@@ -144,22 +116,10 @@ def fetch_commit(source: GitSource, store: ObjectStore, cache: Path, *, mirror: 
         )
         raise UnreachableError(message)
     bare, reference = _cached(source, cache)
-    if not _is_repository(bare, reference):
-        _make_repository(bare)
-    if not _has(bare, reference):
-        if offline:
-            message = f"{source.url} at {source.commit} is not in the cache and --offline forbids fetching it. Run once without --offline."
-            raise UnreachableError(message)
-        address = mirror_address(source.url, mirror)
-        if source.tag is not None:
-            _check_tag(source, remote_tag(address, source.tag, bare), address)
-        report().line("git", f"fetching {source.commit} from {address}")
-        _fetch(bare, address, source.commit, reference)
-    try:
-        _fetch(store.folder, bare.as_uri(), reference, reference)
-    except UnreachableError as error:
-        message = f"The cache has a damaged repository. Remove the folder {bare}, and run the same command again. Git says: {error}"
-        raise StorageError(message) from error
+    with held(bare, cache / "locks" / f"{bare.name}.lock") as lock:
+        if not _is_cached(bare, reference):
+            _fetch_anew(source, bare, reference, mirror=mirror, offline=offline, lock=lock)
+        _copy(bare, store, reference)
     tree = str(store.repository[source.commit].peel(pygit2.Commit).tree_id)
     if source.tree is not None and tree != source.tree:
         message = (
@@ -177,54 +137,84 @@ def _cached(source: GitSource, cache: Path) -> tuple[Path, str]:
 def has_commit(source: GitSource, cache: Path) -> bool:
     """Say whether the pinned commit is in the cache."""
     bare, reference = _cached(source, cache)
-    return bare.is_dir() and _has(bare, reference)
+    try:
+        return reference in pygit2.Repository(str(bare)).references
+    except pygit2.GitError:
+        return False
+
+
+def _is_cached(bare: Path, reference: str) -> bool:
+    """Put the repository of the cache right, where there is one, and say whether it has the commit of a reference, which is whole then."""
+    if not bare.exists():
+        return False
+    if damaged := put_right(bare):
+        report().line("git", f"{damaged} damaged objects were removed from the cache's {bare.name}; what lacks is fetched anew")
+    return reference in pygit2.Repository(str(bare)).references
+
+
+def _fetch_anew(source: GitSource, bare: Path, reference: str, *, mirror: Path | None, offline: bool, lock: int) -> None:
+    """Fetch the pinned commit into the repository of the cache, which is made beside its place and takes it when it is whole."""
+    if offline:
+        message = f"{source.url} at {source.commit} is not in the cache and --offline forbids fetching it. Run once without --offline."
+        raise UnreachableError(message)
+    address = mirror_address(source.url, mirror)
+    new = bare.with_name(f"{bare.name}.new")
+    with _scratch(new):
+        if source.tag is not None:
+            _check_tag(source, remote_tag(address, source.tag, new), address)
+        report().line("git", f"fetching {source.commit} from {address}")
+        if bare.exists():
+            try:
+                _fetch(bare, address, str(source.commit), reference, lock)
+            except RefusedRepositoryError:
+                # It may be ours that git refuses, in a way that `put_right` does not know; a new one tells.
+                report().line("git", f"the cache's {bare.name} is made anew")
+            else:
+                return
+        _fetch(new, address, str(source.commit), reference, lock)
+        with storage_errors("Putting the git mirror in its place"):
+            if bare.exists():
+                shutil.rmtree(bare)
+            new.rename(bare)
+            sync_folder(bare.parent)
+
+
+@contextlib.contextmanager
+def _scratch(folder: Path) -> Iterator[None]:
+    """Give an empty bare repository, and leave nothing of it."""
+    with storage_errors("Making the git mirror"):
+        shutil.rmtree(folder, ignore_errors=True)
+        lay_out(folder)
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _copy(bare: Path, store: ObjectStore, reference: str) -> None:
+    """Bring a commit from the repository of the cache into the store."""
+    with held(store.folder, store.folder.with_name(f"{store.folder.name}.lock")) as lock:
+        store.settle()
+        put_references_right(store.folder)
+        if reference not in pygit2.Repository(str(store.folder)).references:
+            _fetch(store.folder, bare.as_uri(), reference, reference, lock)
 
 
 def ask_commit(source: GitSource, address: str, scratch: Path) -> None:
     """Ask a repository for the pinned tag, or without one for the commit itself, past every mirror of ours.
 
-    `scratch` is an empty folder. Raises UnreachableError when it does not answer, MovedTagError when the tag is elsewhere.
+    `scratch` is an empty folder. Raises UnreachableError when it does not answer, RefusedRepositoryError when git refuses it, MovedTagError
+    when the tag is elsewhere.
     """
-    run_git(scratch, "init", "--bare", "--quiet")
+    lay_out(scratch)
     if source.tag is not None:
         _check_tag(source, remote_tag(address, source.tag, scratch), address)
         return
     try:
         # Where the host can leave them out, neither trees nor files are sent.
-        run_git(scratch, "fetch", "--quiet", "--no-tags", "--depth=1", "--filter=tree:0", address, str(source.commit))
+        run_git(scratch, *HERE, "fetch", "--quiet", "--no-tags", "--depth=1", "--filter=tree:0", address, str(source.commit))
     except GitError as error:
-        raise UnreachableError(_explain(address, error)) from error
-
-
-def _is_repository(folder: Path, reference: str) -> bool:
-    """Say whether a folder is a repository, which has what it names with a reference."""
-    try:
-        run_git(folder, *_HERE, "rev-parse", "--git-dir")
-        named = run_git(folder, *_HERE, "for-each-ref", "--format=%(refname)", reference)
-    except (GitError, FileNotFoundError):
-        return False
-    return not named or _has(folder, reference)
-
-
-def _make_repository(folder: Path) -> None:
-    """Make a bare repository at a folder of the cache, where there is none or a damaged one. Raises StorageError."""
-    try:
-        with storage_errors("Making the git mirror"):
-            if (folder / "HEAD").exists():
-                shutil.rmtree(folder)
-            folder.mkdir(parents=True, exist_ok=True)
-            run_git(folder, "init", "--bare", "--quiet", ".")
-    except GitError as error:
-        message = f"The cache has a folder {folder}, of which git makes no repository. Remove it, and run the same command again. Git says: {error}"
-        raise StorageError(message) from error
-
-
-def _has(folder: Path, reference: str) -> bool:
-    try:
-        run_git(folder, *_HERE, "rev-parse", "--verify", "--quiet", f"{reference}^{{commit}}")
-    except GitError:
-        return False
-    return True
+        raise _failure(address, error) from error
 
 
 def _check_tag(source: GitSource, found: str | None, address: str) -> None:
@@ -243,10 +233,14 @@ def _check_tag(source: GitSource, found: str | None, address: str) -> None:
         raise MovedTagError(message)
 
 
-def _fetch(folder: Path, address: str, wanted: str, reference: str) -> None:
+def _fetch(folder: Path, address: str, wanted: str, reference: str, lock: int) -> None:
+    """Fetch a commit with all that its tree holds, and give it a name. Raises as `_failure`."""
+    words = ("--quiet", "--no-tags", "--depth=1", "--no-write-fetch-head", "--force")
     try:
         # The commit is fetched by its id: whatever branches and tags say, this is what the lock means.
-        with storage_errors("Fetching from git"):
-            run_git(folder, *_HERE, "fetch", "--quiet", "--no-tags", "--depth=1", "--no-write-fetch-head", address, f"{wanted}:{reference}")
+        run_git(folder, *HERE, "fetch", *words, address, f"{wanted}:{reference}", inherit=[lock])
     except GitError as error:
-        raise UnreachableError(_explain(address, error)) from error
+        raise _failure(address, error) from error
+    if not whole(pygit2.Repository(str(folder)), reference.rpartition("/")[2]):
+        message = f"{address} did not send all of {wanted}, and git took it. Mirror it anew with `git clone --mirror`."
+        raise RefusedRepositoryError(message)

@@ -14,8 +14,10 @@ import pygit2
 from pygit2.enums import FileMode
 
 from forkhouse.errors import PatchConflictError, UnsafeArchiveError
+from forkhouse.progress import report
 from forkhouse.sources.packing import FIRST, Pending, write_pack
-from forkhouse.workspace import storage_errors
+from forkhouse.sources.repositories import drop_old_leftovers, lay_out, remove_damaged, whole
+from forkhouse.workspace import storage_errors, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -76,11 +78,26 @@ class ObjectStore:
 
     def __init__(self, folder: Path) -> None:
         """Open the store at `folder`, or make it."""
-        with storage_errors("Making the object store"):
-            self.repository = pygit2.init_repository(folder, bare=True)
+        lay_out(folder)
+        self.repository = pygit2.Repository(str(folder))
         self.folder = folder
+        self._settled = False
         self.borrowed: list[Path] = []
         """Repositories whose objects are read, too."""
+
+    def settle(self) -> None:
+        """Remove what is damaged in the store, once, before anything in it is believed. What lacks then is made or fetched again."""
+        if self._settled:
+            return
+        self._settled = True
+        with storage_errors("Putting the object store in order"):
+            drop_old_leftovers(self.folder)
+            damaged = remove_damaged(self.folder)
+        if damaged:
+            report().line("store", f"{damaged} damaged objects were removed from {self.folder.name}; what lacks is made anew")
+            self.repository = pygit2.Repository(str(self.folder))  # the old handle may remember them
+            for repository in self.borrowed:
+                self.repository.odb.add_disk_alternate(pygit2.Repository(str(repository)).path + "objects")
 
     def borrow(self, repository: Path) -> None:
         """Read the objects of another repository as if they were stored here, until this value is gone."""
@@ -108,12 +125,13 @@ class ObjectStore:
         return object_id is not None and object_id in self.repository
 
     def holds(self, commit: str, tree: str, epoch: int | None = None) -> bool:
-        """Return whether a commit of that tree, and of that time (seconds since 1970 UTC) where one is given, is stored with its tree."""
+        """Return whether a commit of that tree, and of that time (seconds since 1970 UTC) where one is given, is stored with all it holds."""
+        self.settle()
         try:
             found = self.repository[commit].peel(pygit2.Commit)
         except (KeyError, ValueError, pygit2.GitError):
             return False
-        return str(found.tree_id) == tree and epoch in {None, found.commit_time} and self.has(tree)
+        return str(found.tree_id) == tree and epoch in {None, found.commit_time} and whole(self.repository, commit)
 
     def import_files(self, files: Iterable[TreeFile]) -> str:
         """Store files as a tree and return its id. Raises UnsafeArchiveError for a path that git itself would refuse."""
@@ -308,7 +326,8 @@ class ObjectStore:
     def name(self, reference: str, commit: str) -> None:
         """Let `refs/forkhouse/<reference>` point at a commit, which keeps it and its tree."""
         with storage_errors("Writing to the object store"):
-            self.repository.create_reference(f"refs/forkhouse/{reference}", pygit2.Oid(hex=commit), force=True)
+            # As a file, whole or not at all: a lock that a killed process left would stop git for ever, and this run has the checkout.
+            write_atomic(self.folder / "refs/forkhouse" / reference, f"{commit}\n".encode())
 
     def check_out(self, tree_id: str, folder: Path) -> None:
         """Write a tree's files below `folder`, with git's own modes.

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from forkhouse.errors import UnreachableError, UnsafeArchiveError
 from forkhouse.lock import GitSource
-from forkhouse.sources.git import GitError, fetch_commit, run_git
+from forkhouse.sources.git import fetch_commit
+from forkhouse.sources.gitcommand import GitError, run_git
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +63,7 @@ def _urls(tree: str, store: ObjectStore) -> dict[str, str]:
             file.flush()
             text = run_git(store.folder, "config", "--file", file.name, "--null", "--list")
     except GitError as error:
-        reason = error.stderr.strip().removeprefix("stderr:").strip(" '\n")
+        reason = error.stderr
         message = f".gitmodules cannot be read: {reason}. The source is refused, as nobody can say what belongs to it."
         raise UnsafeArchiveError(message) from error
     values: dict[str, dict[str, str]] = {}

@@ -1,0 +1,79 @@
+"""Run git as a tool: no prompts, no hooks, no transport but https and file, and none of the user's own repository."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+from forkhouse.errors import ToolchainError
+from forkhouse.workspace import storage_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+# LANGUAGE is read even where the locale is C.UTF-8, and what git says is read here.
+_SETTINGS = {"GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "https:file", "LC_ALL": "C.UTF-8", "LANGUAGE": ""}
+# Inside a git hook or `git rebase --exec` these name the user's own repository, which git would then work on.
+_LOCAL = frozenset(
+    {
+        "GIT_DIR",
+        "GIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_COMMON_DIR",
+        "GIT_NAMESPACE",
+        "GIT_SHALLOW_FILE",
+        "GIT_GRAFT_FILE",
+    }
+)
+_OPTIONS = (
+    "transfer.fsckObjects=true",
+    "core.hooksPath=/dev/null",
+    "http.lowSpeedLimit=1000",
+    "http.lowSpeedTime=60",
+    "core.fsync=all",  # by default a reference may be empty after a power cut
+    "gc.auto=0",  # it goes on in the background, when our lock is another's
+    "maintenance.auto=false",
+)
+HERE = ("--git-dir=.",)
+"""The repository is this folder, though it be broken: never one that lies above it, which may be the user's own."""
+
+
+class GitError(Exception):
+    """A git command failed; `stderr` is what it said."""
+
+    def __init__(self, text: str, stderr: str) -> None:
+        """Keep the whole text of the failure, and what git said."""
+        super().__init__(text)
+        self.stderr = stderr
+
+
+def require_git() -> None:
+    """Raise ToolchainError where there is no git: it fetches pinned commits, and reads what a source says of its submodules."""
+    if shutil.which("git") is None:
+        message = "There is no git on the PATH. Pinned commits are fetched with it. Run:\n  apt-get update && apt-get install --yes git"
+        raise ToolchainError(message)
+
+
+def run_git(folder: Path, *arguments: str, inherit: Sequence[int] = ()) -> str:
+    """Run a git command in `folder` and return its output; it inherits some open descriptors, as that of a lock.
+
+    Raises GitError when it fails, ToolchainError where there is no git.
+    """
+    require_git()
+    # The rest of the environment passes through: reaching a host needs the user's own proxy, agent and git settings.
+    variables = {name: value for name, value in os.environ.items() if name not in _LOCAL} | _SETTINGS
+    command = ["git", *(word for option in _OPTIONS for word in ("-c", option)), *arguments]
+    with storage_errors("Running git"):
+        result = subprocess.run(
+            command, cwd=folder, env=variables, stdin=subprocess.DEVNULL, capture_output=True, pass_fds=inherit, check=False
+        )
+    said = result.stderr.decode(errors="replace").strip()
+    if result.returncode != 0:
+        message = f"git {' '.join(arguments)} ended with {result.returncode}: {said}"
+        raise GitError(message, said)
+    return result.stdout.decode(errors="surrogateescape").strip("\n")
