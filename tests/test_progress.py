@@ -8,7 +8,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from forkhouse.progress import Pace, Plain, Silent, report, showing
+from forkhouse.errors import BuildError
+from forkhouse.progress import Pace, Plain, Silent, printable, report, showing
 
 if TYPE_CHECKING:
     import pytest
@@ -98,10 +99,30 @@ def test_ci_gets_plain_lines_and_a_terminal_gets_bars() -> None:
     assert "\x1b[?25h" in drawn  # the cursor is shown again
 
 
-def on_a_terminal(environment: dict[str, str]) -> str:
+def test_what_others_say_does_nothing_to_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    """Colours, a title, a cleared screen, a line written over, a reversed line, and bytes that were no text."""
+    hostile = "\x1b[2Jred\x1b]0;title\x07 back\rover\x9b31m \u202eright-to-left \udcff\x00\x7f\u2028"
+    shown = r"\x1b[2Jred\x1b]0;title\x07 back\x0dover\x9b31m \u202eright-to-left \udcff\x00\x7f\u2028"
+    assert printable(hostile) == shown
+    assert printable("a\tb\r\nc\n\u00e9\u4e2d\U0001f680") == "a\tb\nc\n\u00e9\u4e2d\U0001f680"
+    assert str(BuildError(hostile)) == shown
+    assert f"{BuildError(f'The end of its log: {hostile}')}" == f"The end of its log: {shown}"
+    with showing():
+        report().line(hostile, hostile)
+    assert shown in capfd.readouterr().err
+    drawn = on_a_terminal(
+        {**os.environ, "CI": "true"}, f"from forkhouse.progress import *\nwith showing():\n    report().line('x', {hostile!a})"
+    )
+    assert shown in drawn
+    live = {name: value for name, value in os.environ.items() if name not in {"CI", "NO_COLOR"}} | {"TERM": "xterm", "COLUMNS": "300"}
+    drawn = on_a_terminal(live, f"from forkhouse.progress import *\nwith showing():\n    report().line('x', {hostile!a})")
+    assert shown in re.sub(r"\x1b\[[0-9;]*m", "", drawn)
+
+
+def on_a_terminal(environment: dict[str, str], script: str = SCRIPT) -> str:
     """Return what the script writes to standard error when that is a terminal."""
     ours, theirs = pty.openpty()
-    with subprocess.Popen([sys.executable, "-c", SCRIPT], env=environment, stdout=subprocess.DEVNULL, stderr=theirs) as process:
+    with subprocess.Popen([sys.executable, "-c", script], env=environment, stdout=subprocess.DEVNULL, stderr=theirs) as process:
         os.close(theirs)
         written = b""
         while True:

@@ -18,7 +18,7 @@ import click
 
 from forkhouse import __version__
 from forkhouse.errors import ForkhouseError, StorageError
-from forkhouse.progress import report, showing
+from forkhouse.progress import printable, report, showing
 from forkhouse.signals import Stopped, listen
 from forkhouse.workspace import find_workspace
 
@@ -418,7 +418,7 @@ def install(context: click.Context, profile: str, into: Path | None, onto: Path 
 @click.pass_context
 def verify(context: click.Context, profile: str) -> None:
     """Check every file of a wheelhouse against its SHA256SUMS."""
-    from forkhouse.wheelhouse import verify as verify_wheelhouse  # noqa: PLC0415  # start-up time
+    from forkhouse.wheelhouse.verifying import verify as verify_wheelhouse  # noqa: PLC0415  # start-up time
 
     with showing():
         count = verify_wheelhouse(_workspace(context).wheelhouse(profile))
@@ -473,7 +473,7 @@ def audit(
         _table("Audit", ("wheel", "verdict", "glibc", "GPU targets", "kernels"), rows)
         for each in reports:
             for note in each.notes:
-                click.echo(f"note: {each.file}: {note}")
+                click.echo(printable(f"note: {each.file}: {note}"))
     refuse(reports)
 
 
@@ -622,8 +622,10 @@ def explain(context: click.Context, upstream: str, patch: str | None, sources: P
         benches, absent = open_benches(_plant(_workspace(context), sources, mirror, offline=offline), upstream)
     for bench, found in find_patches(benches, patch):
         for each in found:
-            click.echo(f"# {each.name} ({bench.form}): {each.subject}")
-            click.echo(explain_patch(bench, each))
+            click.echo(printable(f"# {each.name} ({bench.form}): {each.subject}"))
+            text = explain_patch(bench, each)
+            # Byte by byte for a file or a tool; a terminal would obey what an upstream's lines hold.
+            click.echo(printable(text.decode(errors="replace")) if sys.stdout.isatty() else text)
     for missing in absent:
         click.echo(f"# Not shown: {missing.form}: {missing.reason}", err=True)
 
@@ -1084,6 +1086,7 @@ def _print_matrix(matrix: Matrix) -> None:
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table: drawn by rich on a terminal, tab-separated (so nothing is cut off) elsewhere."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty() and not os.environ.get("CI"):
         from rich.console import Console  # noqa: PLC0415  # start-up time
         from rich.table import Table  # noqa: PLC0415  # start-up time

@@ -7,12 +7,18 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from forkhouse.progress import printable
+
 
 class ForkhouseError(Exception):
     """Base of every failure that is explained to the user instead of shown as a traceback."""
 
     exit_code: ClassVar[int] = 1
     title: ClassVar[str] = "failed"
+
+    def __str__(self) -> str:
+        """Return the message, which may quote what a build, git or pip said, as a terminal may show it."""
+        return printable(super().__str__())
 
 
 class UsageError(ForkhouseError):

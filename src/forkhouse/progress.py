@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+_CONTROLS = {number: f"\\x{number:02x}" for number in [*range(0x20), *range(0x7F, 0xA0)] if chr(number) not in "\n\t"}
+# Marks of direction show a line in another order than it has, the separators begin a new one, and lone surrogates cannot be written.
+_CONTROLS |= {number: f"\\u{number:04x}" for number in [0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)]}
+_CONTROLS |= {number: f"\\u{number:04x}" for number in range(0xD800, 0xE000)}
+_SHOWN = str.maketrans(_CONTROLS)
+
+
+def printable(text: str) -> str:
+    """Return a text that does nothing to a terminal but show: what a build, git or pip says may hold escape sequences."""
+    return text.replace("\r\n", "\n").translate(_SHOWN)
+
+
 class Task(Protocol):
     """A piece of work with a known size."""
 
@@ -119,7 +131,7 @@ class Plain:
 
     def line(self, subject: str, text: str) -> None:
         """Write a line to standard error."""
-        sys.stderr.write(f"[{time.monotonic() - self._start:6.1f}s] {subject}: {text}\n")
+        sys.stderr.write(f"[{time.monotonic() - self._start:6.1f}s] {printable(subject)}: {printable(text)}\n")
         sys.stderr.flush()
 
     @contextlib.contextmanager
@@ -163,13 +175,13 @@ class Live:
         """Write a line above the bars."""
         from rich.text import Text  # noqa: PLC0415  # start-up time
 
-        self._progress.console.print(Text.assemble((subject, "bold"), ": ", text))
+        self._progress.console.print(Text.assemble((printable(subject), "bold"), ": ", printable(text)))
 
     @contextlib.contextmanager
     def task(self, subject: str, *, total: float) -> Iterator[Task]:
         """Draw a bar while the block runs."""
         pace = Pace(total, time.monotonic())
-        number = self._progress.add_task(subject, total=total if math.isfinite(total) else None, said="")
+        number = self._progress.add_task(printable(subject), total=total if math.isfinite(total) else None, said="")
 
         class _Bar:
             def advance(_self, amount: float) -> None:  # noqa: N805  # the bar closes over the display's `self`

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,8 +126,10 @@ def sync_folder(folder: Path) -> None:
 
 
 def sha256_file(path: Path) -> str:
-    """Return the sha256 of a file's content in hex."""
-    with path.open("rb") as stream:
+    """Return the sha256 of a file's content in hex. Raises OSError for what is no file, of which a FIFO would never end."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:  # noqa: PTH123  # of a descriptor
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is no file", os.fspath(path))
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

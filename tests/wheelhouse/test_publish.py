@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import tomllib
 import zipfile
@@ -14,7 +16,9 @@ from forkhouse.audit import audit_wheel
 from forkhouse.closure import pinned_wheel
 from forkhouse.errors import AuditError, ClosureError, HashMismatchError, StorageError
 from forkhouse.lock import External
-from forkhouse.wheelhouse import recover, verify
+from forkhouse.wheelhouse import recover
+from forkhouse.wheelhouse.exchange import exchange
+from forkhouse.wheelhouse.verifying import verify
 from forkhouse.workspace import Journal
 from tests.wheelhouse.conftest import built_wheel
 
@@ -237,6 +241,106 @@ def test_verify_tells_what_is_wrong(draft: Draft) -> None:
     (draft.folder / "simple/stranger.whl").unlink()
     (draft.folder / HELPER).write_bytes(content[:-1] + b"\xff")
     with pytest.raises(HashMismatchError, match=rf"{HELPER} in the wheelhouse cpu was changed or damaged"):
+        verify(draft.folder)
+
+
+def test_a_wheel_that_was_changed_under_its_size_and_time_is_found(draft: Draft) -> None:
+    draft.publish()
+    before = draft.content()
+    wheel = draft.folder / HELPER
+    status, content = wheel.stat(), wheel.read_bytes()
+    wheel.unlink()  # the cache has it by a hard link
+    wheel.write_bytes(content[:-1] + b"\xff")
+    os.utime(wheel, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert draft.publish().changed
+    assert draft.content() == before
+
+
+def test_a_wheel_that_changed_since_it_was_built_is_not_published(draft: Draft, make_wheel: Callable[..., Path]) -> None:
+    draft.publish()
+    before = draft.content()
+    (draft.folder / "SHA256SUMS").unlink()
+    make_wheel("demo-rocm", "1.0+rocm.1", {"demo.py": b"import another\n"}, metadata=("Requires-Dist: helper>=2",))
+    with pytest.raises(HashMismatchError, match=rf"{OURS.replace('+', '.')} is no longer what it was when it was built"):
+        draft.publish()
+    assert draft.content() == {name: content for name, content in before.items() if name != "SHA256SUMS"}
+
+
+def into_link(path: Path) -> None:
+    path.symlink_to(path.with_name("SHA256SUMS"))
+
+
+def into_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        here = os.open(path.parent, os.O_RDONLY)  # the names of sockets are short
+        listener.bind(f"/proc/self/fd/{here}/{path.name}")
+        os.close(here)
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [(os.mkfifo, "is a FIFO"), (into_link, "is a link"), (into_socket, "is a socket"), (os.mkdir, "")],
+)
+@pytest.mark.parametrize("place", [HELPER, "stranger", "simple/stranger"])
+def test_what_is_no_file_is_seen_and_holds_nobody(draft: Draft, make: Callable[[Path], None], kind: str, place: str) -> None:
+    draft.publish()
+    before = draft.content()
+    path = draft.folder / place
+    path.unlink(missing_ok=True)
+    make(path)
+    expected = kind or ("is a folder" if place == HELPER else f"the folder {place} does not belong there")
+    with pytest.raises(ClosureError, match=expected):
+        verify(draft.folder)
+    assert draft.publish().changed
+    assert draft.content() == before
+    verify(draft.folder)
+
+
+def test_a_file_that_is_listed_twice_is_refused(draft: Draft) -> None:
+    draft.publish()
+    with (draft.folder / "SHA256SUMS").open("a", encoding="utf-8") as stream:
+        stream.write(f"{'0' * 64}  {HELPER}\n")
+    with pytest.raises(ClosureError, match="lists a file twice"):
+        verify(draft.folder)
+
+
+def test_at_every_moment_there_is_a_wheelhouse(draft: Draft, make_wheel: Callable[..., Path], tmp_path: Path) -> None:
+    """The process is killed as soon as anything was renamed."""
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.mkdir()
+    other.mkdir()
+    if not exchange(one, other):
+        pytest.skip("this kernel or file system exchanges nothing")
+    draft.publish()
+    draft.built = [built_wheel(make_wheel("demo-rocm", "1.0+rocm.2", metadata=("Requires-Dist: helper>=2",)))]
+    draft.profile = draft.profile.model_copy(update={"install": ("demo-rocm", "helper")})
+    child = os.fork()
+    if child == 0:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                "forkhouse.wheelhouse.sync_folder", lambda folder: os.kill(os.getpid(), 9) if folder == draft.folder.parent else None
+            )
+            draft.publish()
+        os._exit(1)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    verify(draft.folder)
+    assert "demo_rocm-1.0+rocm.2-py3-none-any.whl" in draft.content()
+    assert draft.folder.with_name(".cpu.new").is_dir()
+    draft.publish()
+    assert [path.name for path in draft.folder.parent.iterdir()] == ["cpu"]
+
+
+def test_where_nothing_can_be_exchanged_two_renames_do(
+    draft: Draft, monkeypatch: pytest.MonkeyPatch, make_wheel: Callable[..., Path]
+) -> None:
+    monkeypatch.setattr("forkhouse.wheelhouse.exchange", lambda *_: False)
+    draft.publish()
+    draft.built = [built_wheel(make_wheel("demo-rocm", "1.0+rocm.2", metadata=("Requires-Dist: helper>=2",)))]
+    assert draft.publish().changed
+    verify(draft.folder)
+    assert [path.name for path in draft.folder.parent.iterdir()] == ["cpu"]
+    draft.folder.rename(draft.folder.with_name(".cpu.old"))
+    with pytest.raises(ClosureError, match=r"A run was cut off while it put a new one in its place; the old one is in \.cpu\.old"):
         verify(draft.folder)
 
 

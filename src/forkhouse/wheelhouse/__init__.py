@@ -18,8 +18,10 @@ from forkhouse.errors import AuditError, ClosureError, HashMismatchError
 from forkhouse.lock import KernelPin
 from forkhouse.progress import report
 from forkhouse.wheelhouse.closure_check import check_closure
+from forkhouse.wheelhouse.exchange import exchange
 from forkhouse.wheelhouse.index import checksums_text, index_files, requirements_text
 from forkhouse.wheelhouse.manifest import NAME, Compiled, manifest_text
+from forkhouse.wheelhouse.verifying import CHECKSUMS, verify
 from forkhouse.workspace import digest, sha256_file, storage_errors, sync_folder
 
 if TYPE_CHECKING:
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
     from forkhouse.lock import Profile
     from forkhouse.sources.registry import Registry
     from forkhouse.workspace import Journal
-
-CHECKSUMS = "SHA256SUMS"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +80,7 @@ def publish(
     key = digest([[pin.file, pin.sha256] for pin in pins], manifest, profile.install, requires_python, list(targets), engine)
     recover(folder)
     record = journal.get("wheelhouse", key)
-    if record is not None and _stamps(folder) == record["stamps"]:
+    if record is not None and _is_as_written(folder, str(record.get("sums"))):
         report().line("wheelhouse", f"unchanged, {folder.parent.name}/{folder.name} is up to date")
         return Wheelhouse(folder=folder, wheels=pins, changed=False)
     paths = {path.name: path for path in fetch_all(third_party, registry)} | {name: wheel.path for name, wheel in ours.items()}
@@ -101,7 +101,7 @@ def publish(
         # Half a wheelhouse is of no use, and a full disk would stay full.
         shutil.rmtree(new, ignore_errors=True)
         raise
-    journal.put("wheelhouse", key, {"stamps": _stamps(folder)})
+    journal.put("wheelhouse", key, {"sums": sha256_file(folder / CHECKSUMS)})
     report().line("wheelhouse", f"wrote {len(pins)} wheels to {folder.parent.name}/{folder.name}")
     return Wheelhouse(folder=folder, wheels=pins, changed=True)
 
@@ -110,6 +110,12 @@ def _write_whole(new: Path, pins: Sequence[PinnedWheel], paths: Mapping[str, Pat
     new.mkdir(parents=True)
     for pin in pins:
         _place(paths[pin.file], new / pin.file)
+        if sha256_file(new / pin.file) != pin.sha256:
+            message = (
+                f"{pin.file} is no longer what it was when it was built or fetched: somebody changed {paths[pin.file]}, or the disk did. "
+                "Remove that file, and run the same command again."
+            )
+            raise HashMismatchError(message)
     sizes = {pin.file: (new / pin.file).stat().st_size for pin in pins}
     digests = {pin.file: pin.sha256 for pin in pins}
     for name, text in {**texts, "requirements.txt": requirements_text(pins), **index_files(pins, sizes)}.items():
@@ -122,37 +128,11 @@ def _write_whole(new: Path, pins: Sequence[PinnedWheel], paths: Mapping[str, Pat
 def recover(folder: Path) -> None:
     """Put back the wheelhouse that an interrupted run had moved aside, and drop what it left half done, which may fill the disk."""
     old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(folder.with_name(f".{folder.name}.new"), ignore_errors=True)
     with storage_errors("Putting the wheelhouse in order"):
+        _drop(folder.with_name(f".{folder.name}.new"))
         if old.is_dir() and not folder.exists():
             old.replace(folder)
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def verify(folder: Path) -> int:
-    """Check every file of a wheelhouse against its SHA256SUMS; return how many there are.
-
-    Raises ClosureError when it is no wheelhouse or a file is missing or not listed, HashMismatchError when one was changed.
-    """
-    sums = folder / CHECKSUMS
-    if not sums.is_file():
-        message = f"{folder} is no wheelhouse: it has no {CHECKSUMS}. `nox -s build-wheels` makes one."
-        raise ClosureError(message)
-    lines = sums.read_text(encoding="utf-8", errors="replace").splitlines()
-    expected = {name: sha256 for sha256, _, name in (line.partition("  ") for line in lines)}
-    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {CHECKSUMS}
-    if present != expected.keys():
-        problems = [f"{name} is missing" for name in sorted(expected.keys() - present)]
-        problems += [f"{name} does not belong there" for name in sorted(present - expected.keys())]
-        message = f"The wheelhouse {folder.name} is not as {CHECKSUMS} says: {'; '.join(problems)}. Copy it again from where it was built."
-        raise ClosureError(message)
-    with report().task("verify", total=len(expected)) as task:
-        for name, sha256 in sorted(expected.items()):
-            if sha256_file(folder / name) != sha256:
-                message = f"{name} in the wheelhouse {folder.name} was changed or damaged. Copy it again from where it was built."
-                raise HashMismatchError(message)
-            task.advance(1)
-    return len(expected)
+        _drop(old)
 
 
 def refuse_contradictions(profile: Profile, third_party: Sequence[PinnedWheel], ours: Sequence[str], absent: Collection[str]) -> None:
@@ -281,16 +261,33 @@ def _write(path: Path, text: str) -> None:
 
 
 def _swap(new: Path, folder: Path) -> None:
-    """Let `new` take the place of `folder`. Killed between the two renames, `recover` puts the old one back."""
+    """Let `new` take the place of `folder`, in one step where there is one.
+
+    Elsewhere, killed between two renames, `recover` puts the old one back.
+    """
     old = folder.with_name(f".{folder.name}.old")
-    if folder.exists():
-        folder.replace(old)
-    new.replace(folder)
+    if not (folder.exists() and exchange(new, folder)):
+        if folder.exists():
+            folder.replace(old)
+        new.replace(folder)
     sync_folder(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    for place in (new, old):
+        _drop(place)
 
 
-def _stamps(folder: Path) -> dict[str, list[int]]:
-    """Return size and change time of every file: what shows in a moment whether a gigabyte of wheels is as it was left."""
-    found = {path.relative_to(folder).as_posix(): path.stat() for path in sorted(folder.rglob("*")) if path.is_file()}
-    return {name: [status.st_size, status.st_mtime_ns] for name, status in found.items()}
+def _drop(place: Path) -> None:
+    """Remove a folder that nobody needs, or whatever is in its place."""
+    if place.is_symlink() or place.is_file():
+        place.unlink()
+    else:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _is_as_written(folder: Path, sums: str) -> bool:
+    """Say whether a wheelhouse is the one that was written, byte by byte: sizes and times are anybody's to set."""
+    listed = folder / CHECKSUMS
+    try:
+        verify(folder)
+        return sha256_file(listed) == sums
+    except (ClosureError, HashMismatchError):
+        return False

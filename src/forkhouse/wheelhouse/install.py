@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from forkhouse.environments import install_wheels, make_environment
 from forkhouse.errors import ClosureError, InstallError, UsageError
 from forkhouse.progress import report
-from forkhouse.wheelhouse import verify
 from forkhouse.wheelhouse.manifest import read_lacks
 from forkhouse.wheelhouse.target import check_target, disable_kpacks
+from forkhouse.wheelhouse.verifying import verify
 from forkhouse.workspace import storage_errors
 
 if TYPE_CHECKING:

@@ -1,0 +1,86 @@
+"""Check a wheelhouse against its SHA256SUMS: every file, and that nothing else is there."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from forkhouse.errors import ClosureError, HashMismatchError
+from forkhouse.progress import report
+from forkhouse.workspace import sha256_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CHECKSUMS = "SHA256SUMS"
+FILE, FOLDER = "a file", "a folder"
+_KINDS = {
+    stat.S_IFLNK: "a link",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def verify(folder: Path) -> int:
+    """Check every file of a wheelhouse against its SHA256SUMS; return how many there are.
+
+    Raises ClosureError when it is no wheelhouse, when a file is missing, or when anything is there that is not listed or no file;
+    HashMismatchError when a file was changed.
+    """
+    expected = _listed(folder)
+    there = dict(entries(folder))
+    files = {name for name, kind in there.items() if kind == FILE} - {CHECKSUMS}
+    folders = {name for name, kind in there.items() if kind == FOLDER}
+    odd = there.keys() - files - folders - {CHECKSUMS}
+    parents = {str(parent) for name in expected for parent in PurePosixPath(name).parents}
+    problems = [f"{name} is {there[name]}" for name in odd | (folders & expected.keys())]
+    problems += [f"the folder {name} does not belong there" for name in folders - parents - expected.keys()]
+    problems += [f"{name} is missing" for name in expected.keys() - there.keys()]
+    problems += [f"{name} does not belong there" for name in files - expected.keys()]
+    if problems:
+        message = f"The wheelhouse {folder.name} is not as {CHECKSUMS} says: {'; '.join(sorted(problems))}. Copy it again from where it was built."
+        raise ClosureError(message)
+    with report().task("verify", total=len(expected)) as task:
+        for name, sha256 in sorted(expected.items()):
+            if sha256_file(folder / name) != sha256:
+                message = f"{name} in the wheelhouse {folder.name} was changed or damaged. Copy it again from where it was built."
+                raise HashMismatchError(message)
+            task.advance(1)
+    return len(expected)
+
+
+def _listed(folder: Path) -> dict[str, str]:
+    sums = folder / CHECKSUMS
+    if sums.is_symlink() or not sums.is_file():
+        aside = folder.with_name(f".{folder.name}.old")
+        cut = f" A run was cut off while it put a new one in its place; the old one is in {aside.name}, and" if aside.is_dir() else ""
+        message = f"{folder} is no wheelhouse: it has no {CHECKSUMS}.{cut} `nox -s build-wheels` makes one."
+        raise ClosureError(message)
+    lines = sums.read_text(encoding="utf-8", errors="replace").splitlines()
+    listed = [(name, sha256) for sha256, _, name in (line.partition("  ") for line in lines)]
+    expected = dict(listed)
+    if len(expected) != len(listed):
+        message = f"The {CHECKSUMS} of the wheelhouse {folder.name} lists a file twice. Copy it again from where it was built."
+        raise ClosureError(message)
+    return expected
+
+
+def entries(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield the path and the kind of all that is below a folder, in words, and follow no link."""
+    waiting = [""]
+    while waiting:
+        prefix = waiting.pop()
+        with os.scandir(folder / prefix) as found:
+            for entry in found:
+                mode = stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode)
+                name = f"{prefix}{entry.name}"
+                if mode == stat.S_IFDIR:
+                    waiting.append(f"{name}/")
+                    yield name, FOLDER
+                else:
+                    yield name, FILE if mode == stat.S_IFREG else _KINDS.get(mode, "no file")
