@@ -403,3 +403,8 @@ def test_putting_right_what_is_right_changes_nothing(place: Place, pin: GitSourc
     before = {path: path.lstat().st_mtime_ns for path in place.mirror.rglob("*")}
     assert put_right(place.mirror) == 0
     assert {path: path.lstat().st_mtime_ns for path in place.mirror.rglob("*")} == before
+
+
+def test_a_word_that_no_command_takes_is_a_refusal(place: Place, pin: GitSource) -> None:
+    with pytest.raises(RefusedRepositoryError, match="null byte"):
+        place.fetch(pin.model_copy(update={"tag": "v2\0"}))

@@ -208,3 +208,20 @@ def test_gathering_reads_what_the_store_borrows(store: ObjectStore, tmp_path: Pa
     store.borrow(other.folder)
     with store.gathering() as gathered:
         assert gathered.read(tree, "a/b.txt") == b"one"
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "mode"),
+    [
+        ("x" * 300, b"", FileMode.BLOB),
+        ("link", b"", FileMode.LINK),
+        ("link", b"a\0b", FileMode.LINK),
+        ("link", b"x" * 5000, FileMode.LINK),
+    ],
+)
+def test_a_name_or_a_link_that_no_file_system_takes_is_refused(
+    store: ObjectStore, tmp_path: Path, path: str, content: bytes, mode: FileMode
+) -> None:
+    tree = store.import_files([TreeFile(path=path, content=content, mode=mode)])
+    with pytest.raises(UnsafeArchiveError, match="cannot be laid out"):
+        store.check_out(tree, tmp_path / "out")

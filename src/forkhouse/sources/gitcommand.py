@@ -68,10 +68,14 @@ def run_git(folder: Path, *arguments: str, inherit: Sequence[int] = ()) -> str:
     # The rest of the environment passes through: reaching a host needs the user's own proxy, agent and git settings.
     variables = {name: value for name, value in os.environ.items() if name not in _LOCAL} | _SETTINGS
     command = ["git", *(word for option in _OPTIONS for word in ("-c", option)), *arguments]
-    with storage_errors("Running git"):
-        result = subprocess.run(
-            command, cwd=folder, env=variables, stdin=subprocess.DEVNULL, capture_output=True, pass_fds=inherit, check=False
-        )
+    try:
+        with storage_errors("Running git"):
+            result = subprocess.run(
+                command, cwd=folder, env=variables, stdin=subprocess.DEVNULL, capture_output=True, pass_fds=inherit, check=False
+            )
+    except ValueError as error:  # a NUL in a name
+        message = f"fatal: git cannot be given such words: {error}"
+        raise GitError(message, message) from error
     said = result.stderr.decode(errors="replace").strip()
     if result.returncode != 0:
         message = f"git {' '.join(arguments)} ended with {result.returncode}: {said}"

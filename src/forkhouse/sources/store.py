@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fnmatch
 import os
 import stat
@@ -42,6 +43,9 @@ class Entry:
     mode: FileMode
 
 
+_NO_NAME = frozenset({errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL})
+_LONGEST = 300
+"""Characters of a name that are told."""
 REGULAR = frozenset({FileMode.BLOB, FileMode.BLOB_EXECUTABLE})
 """Modes of files, which links and submodules are not."""
 
@@ -332,8 +336,20 @@ class ObjectStore:
     def check_out(self, tree_id: str, folder: Path) -> None:
         """Write a tree's files below `folder`, with git's own modes.
 
-        Raises UnsafeArchiveError for a symbolic link that leads out of the tree, also by way of other links.
+        Raises UnsafeArchiveError for a symbolic link that leads out of the tree, also by way of other links, and for a name or a link that
+        no file system takes.
         """
+        try:
+            self._check_out(tree_id, folder)
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno not in _NO_NAME:
+                raise
+            why = error.strerror if isinstance(error, OSError) else error
+            where = os.fsdecode(getattr(error, "filename2", None) or getattr(error, "filename", None) or "a link")
+            message = f"A name or a link of the tree cannot be laid out: {why} ({where[:_LONGEST]}). The source is refused."
+            raise UnsafeArchiveError(message) from error
+
+    def _check_out(self, tree_id: str, folder: Path) -> None:
         links: list[Path] = []
         with storage_errors("Laying out the source tree"):
             for file in self.files(tree_id):
@@ -341,6 +357,8 @@ class ObjectStore:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 if file.mode == FileMode.LINK:
                     aim = os.fsdecode(file.content)
+                    if not aim:
+                        raise ValueError("a link that leads nowhere")  # noqa: EM101, TRY003  # joins what the system refuses, above
                     inside = os.path.normpath(os.path.join(os.path.dirname(file.path), aim))  # noqa: PTH118, PTH120
                     if inside == ".." or inside.startswith(("/", "../")):
                         raise _leaves(file.path, aim)
