@@ -303,7 +303,8 @@ class _File:
         action = chance.choice(("add", "remove", "replace"))
         if action == "add":
             expected = [_with(self.value, path, ("list", (*inner, new)))]
-            judge = judged(self.text, self.form, expected)
+            last = names((), inner[-1]) if inner else names(path[-1:], each)
+            judge = judged(self.text, self.form, expected, moved=lambda remark: remark.behind and last(remark))
             return Case(kind="item add", operation={"item": {"of": of, "add": written}}, judge=judge)
         if not inner:
             return None

@@ -73,7 +73,9 @@ def remarks(text: str) -> list[Remark]:
         ends = 0
         named = naming or (fresh and depth == 0)  # a header, or a key
         fresh = "\n" in said and kind not in String
-        depth += _OPENED.get(said, 0) if kind in Punctuation else 0
+        opened = _OPENED.get(said, 0) if kind in Punctuation else 0
+        depth += opened
+        waiting = [] if opened < 0 else waiting  # at the end of a list it stands over nothing
         name = said.strip("\"' \t") if kind in String else said.strip("[]{}=,. \t")
         host = name or host
         naming = named and said not in {"=", "]", "]]"}

@@ -195,7 +195,7 @@ def test_a_number_in_an_edit_needs_no_quotes() -> None:
         ("c", "argument: {of: {call: f}, replace: a == b, with: c}", "void g() { f(a==b, 1); }\n", "f stands in line 1, and has no argument a == b, but a==b, 1"),
         ("c", "remove: {call: f, argument: a == b}", "void g() { f(a==b, 1); }\n", "f in line 1 has no argument a == b, but a==b, 1"),
         ("c", "remove: {call: ASSERT}", "void f() {\n  ASSERT(a==b)\n  g();\n}\n", "ASSERT in line 2 has no semicolon behind it, so it counts as a macro"),
-        ("c", "argument: {of: {call: offsetof}, replace: x.y, with: z}", "int x = offsetof(T, x.y);\n", "offsetof has no arguments that can be told apart here. Replace"),
+        ("c", "argument: {of: {call: offsetof}, replace: x.y, with: z}", "int x = offsetof(T, x.y);\n", "the grammar cannot read a part of it, 'x.'"),
         ("python", "replace: {call: f}\nwith: g(", "f()\n", "no python any more: .* Python would say: line 1: "),
         ("c", "replace: {call: f}\nwith: g(", "void h() {\n  f();\n}\n", "no c any more: .* Its grammar stops at line"),
         ("json", "replace: {key: a}\nwith: '\"a\": ['", '{"a": 1}', "no json any more: .* line 1"),

@@ -359,6 +359,15 @@ def test_macros_that_no_grammar_knows_hide_no_declaration(language: str, operati
             "EACH(DECL)\n\nint a[] = {\n  1,\n  EACH(ENTRY)\n};\n",
             "no items that can be told apart",
         ),
+        # The grammar cuts what the language does not.
+        ("bash", "replace: {assignment: a}\n  with: a=1", "a=#{b}\n", "in the middle of a word"),
+        ("bash", "remove: {assignment: a}", 'a="${b#x \\\\\'}"\nc="${a%\\\\\' y}"\n', "an expansion in it that goes over several lines"),
+        (
+            "c",
+            "insert: {before: {function: f}, text: '#define A 1'}",
+            "static DECLARE_ONE_FUNC(a, b);\n\nstatic int\nf(void)\n{\n}\n",
+            "cannot read a part of it",
+        ),
         # What is there is not said to be gone.
         ("python", "remove: {assignment: x}", "x = y = 1\n", "assigns to other names than x as well"),
         ("c", "replace: {assignment: x}\n  with: x = 2", "void m() { x = y = 1; }\n", "assigns to other names than x as well"),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import ToolchainError
@@ -65,19 +63,26 @@ def run_git(folder: Path, *arguments: str, inherit: Sequence[int] = ()) -> str:
     Raises GitError when it fails, ToolchainError where there is no git.
     """
     require_git()
+    from git import Git  # noqa: PLC0415  # its import runs git; only work with repositories needs it
+
     # The rest of the environment passes through: reaching a host needs the user's own proxy, agent and git settings.
-    variables = {name: value for name, value in os.environ.items() if name not in _LOCAL} | _SETTINGS
-    command = ["git", *(word for option in _OPTIONS for word in ("-c", option)), *arguments]
+    # GitPython adds to the environment and cannot take from it, so env(1) does.
+    unset = [f"--unset={name}" for name in sorted(_LOCAL)]
+    settings = [f"{name}={value}" for name, value in _SETTINGS.items()]
+    options = [word for option in _OPTIONS for word in ("-c", option)]
     try:
         with storage_errors("Running git"):
-            result = subprocess.run(
-                command, cwd=folder, env=variables, stdin=subprocess.DEVNULL, capture_output=True, pass_fds=inherit, check=False
+            code, output, errors = Git(folder).execute(
+                ["env", *unset, *settings, "git", *options, *arguments],
+                with_extended_output=True,
+                with_exceptions=False,
+                stdout_as_string=False,
+                pass_fds=tuple(inherit),
             )
     except ValueError as error:  # a NUL in a name
         message = f"fatal: git cannot be given such words: {error}"
         raise GitError(message, message) from error
-    said = result.stderr.decode(errors="replace").strip()
-    if result.returncode != 0:
-        message = f"git {' '.join(arguments)} ended with {result.returncode}: {said}"
-        raise GitError(message, said)
-    return result.stdout.decode(errors="surrogateescape").strip("\n")
+    if code != 0:
+        message = f"git {' '.join(arguments)} ended with {code}: {errors.strip()}"
+        raise GitError(message, errors.strip())
+    return output.decode(errors="surrogateescape").strip("\n")

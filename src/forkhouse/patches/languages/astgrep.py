@@ -238,7 +238,31 @@ def _refuse_chains(nodes: Iterable[SgNode], name: str) -> None:
 
 
 def _found(nodes: Iterable[SgNode], language: str, text: str) -> list[Node]:
+    nodes = list(nodes)
+    for node in nodes:
+        _refuse_unread(node, language, text)
     return [_node(node, language, {}, text) for node in nodes]
+
+
+_ENDS_A_WORD = frozenset(' \t\r\n;&|()<>`"')
+"""What a word of a shell ends at."""
+
+
+def _refuse_unread(node: SgNode, language: str, text: str) -> None:
+    """Raise PatchConflictError for a match that the grammar has cut where the language does not."""
+    start, end = span_of(node)
+    line = text.count("\n", 0, start) + 1
+    broken = next((child for child in node.children() if child.kind() == "ERROR"), None)
+    if broken is not None:
+        reason = f"the grammar cannot read a part of it, '{' '.join(broken.text().split())[:40]}'"
+    elif language == "bash" and text[end : end + 1] and text[end] not in _ENDS_A_WORD:
+        reason = f"the grammar ends it before '{text[end]}', in the middle of a word"
+    elif language == "bash" and any("\n" in each.text() for each in search(node, {"kind": "expansion"})):
+        reason = "the grammar sees an expansion in it that goes over several lines, and may be wrong about where that ends"
+    else:
+        return
+    message = f"What is in line {line} cannot be told: {reason}. Edit that place by an `anchor`, in the language text."
+    raise PatchConflictError(message)
 
 
 def _in_order(nodes: list[Node]) -> list[Node]:
