@@ -7,12 +7,18 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from forkhouse.secrecy import masked
+
 
 class ForkhouseError(Exception):
     """Base of every failure that is explained to the user instead of shown as a traceback."""
 
     exit_code: ClassVar[int] = 1
     title: ClassVar[str] = "failed"
+
+    def __init__(self, message: str) -> None:
+        """Take the message, without the credentials that may be in what a library says."""
+        super().__init__(masked(message))
 
 
 class UsageError(ForkhouseError):
