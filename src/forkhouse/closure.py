@@ -109,5 +109,10 @@ def fetch_all(wheels: Iterable[PinnedWheel], registry: Registry) -> list[Path]:
         task.advance(1)
         return path
 
-    with report().task("third-party wheels", total=len(wheels)) as task, ThreadPoolExecutor(max_workers=8) as pool:
-        return list(pool.map(fetch, wheels))
+    pool = ThreadPoolExecutor(max_workers=8)
+    try:
+        with report().task("third-party wheels", total=len(wheels)) as task:
+            return list(pool.map(fetch, wheels))
+    finally:
+        # Not waited for: after a failure, or when this process is asked to end, a slow server would hold it.
+        pool.shutdown(wait=False, cancel_futures=True)
