@@ -216,6 +216,14 @@ def test_retries_are_as_many_as_pip_is_told(site: Site, registry: Registry, monk
     assert len(site.asked) == retries + 1
 
 
+@pytest.mark.parametrize("length", ["abc", "-5", "9" * 400])
+def test_an_answer_that_is_none_is_asked_for_as_often_as_pip_would(site: Site, registry: Registry, length: str) -> None:
+    site.answer = lambda handler: send(handler, 200, DATA, Content_Length=length)
+    with pytest.raises(UnreachableError, match="could not be downloaded"):
+        registry.fetch_archive(f"http://127.0.0.1:{site.port}/{FILE}", FILE, SHA256, mirror=None)
+    assert len(site.asked) == 6
+
+
 def test_what_is_not_there_is_asked_for_once(site: Site, registry: Registry) -> None:
     site.answer = lambda handler: send(handler, 404)
     with pytest.raises(UnreachableError, match="404"):

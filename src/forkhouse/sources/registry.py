@@ -332,7 +332,8 @@ class Registry:
             except OSError:
                 raise
             except Exception as error:  # the client library lets its transport's exceptions through, which it does not name
-                if attempt == retries or isinstance(error, (UnreachableError, httpx2.HTTPStatusError)):
+                # What was not answered has been asked again already; here it is what breaks off.
+                if attempt == retries or not isinstance(error, httpx2.TransportError):
                     message = f"{file} could not be downloaded: {_reason(error)}. Run the same command again; what is whole is kept."
                     raise UnreachableError(message) from error
             transport.pause(backoff(attempt))

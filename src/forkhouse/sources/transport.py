@@ -58,7 +58,7 @@ _FINAL = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, httpx2.
 
 
 class RefusedError(UnreachableError):
-    """An answer that is refused whatever comes after it; to ask again is of no use."""
+    """An answer that is refused whatever comes after it, or that did not come however often it was asked for."""
 
 
 def pause(seconds: float) -> None:
@@ -122,9 +122,10 @@ class Client(PyPIClient):
                 response = super().send(request, stream=True, follow_redirects=False, **options)
             except _FINAL:
                 raise
-            except httpx2.TransportError:
+            except httpx2.TransportError as error:
                 if last:
-                    raise
+                    message = str(error) or type(error).__name__
+                    raise RefusedError(message) from error
             else:
                 if response.status_code not in PATIENCE:
                     return response
