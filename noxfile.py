@@ -176,6 +176,13 @@ def fuzz_edits(session: nox.Session) -> None:
     session.run("python", "-m", "bench.edits", *session.posargs)
 
 
+@nox.session(name="fuzz-documents", default=False)
+def fuzz_documents(session: nox.Session) -> None:
+    """Read 100,000 mutated documents, each of which has to be read or explained within a second (`-- --count N --seed S` for a part)."""
+    session.install("-e", ".")
+    session.run("python", "-m", "bench.documents", *session.posargs)
+
+
 @nox.session(default=False)
 def faults(session: nox.Session) -> None:
     """Kill runs, cut their power, fill their disks and damage their files (`-- --tries N` for a part, `-- --write` for docs/reliability.md)."""

@@ -23,6 +23,18 @@ def test_a_pin_reads_name_and_version_from_the_file_name() -> None:
     assert pinned_wheel("one_two-1.0+cpu-py3-none-any.whl", "ab" * 32) == PINS[0]
 
 
+LISTED = """
+lock-version = "1.0"
+created-by = "x"
+[[packages]]
+name = "a"
+[[packages.wheels]]
+name = "{name}"
+path = "{name}"
+hashes = {{sha256 = "{sha256}"}}
+"""
+
+
 def test_a_pylock_that_is_written_is_read_back_in_name_order(tmp_path: Path) -> None:
     path = tmp_path / "pylock.cpu.toml"
     path.write_text(pylock_text(reversed(PINS), folder="wheels/cpu", requires_python=">=3.11"), encoding="utf-8")
@@ -47,6 +59,11 @@ def test_a_pylock_is_the_same_text_for_the_same_wheels() -> None:
             ),
             r"pylock\.cpu\.toml: a-1-py3-none-any\.whl has no sha256",
         ),
+        (LISTED.format(name="a-1-py3-none-any.whl", sha256="../../../../home"), r"has no sha256 of 64 lower-case hex digits"),
+        (LISTED.format(name="../a-1-py3-none-any.whl", sha256="0" * 64), r"Invalid wheel filename '\.\./a-1-py3-none-any\.whl'"),
+        (LISTED.format(name="a.whl", sha256="0" * 64), r"pylock\.cpu\.toml: .*a\.whl"),
+        ("a = " + "9" * 5000, r"pylock\.cpu\.toml: Exceeds the limit"),
+        ("a = " + "[" * 5000, r"pylock\.cpu\.toml: arrays or tables are in one another without end"),
     ],
 )
 def test_a_pylock_that_cannot_be_used_is_refused(tmp_path: Path, text: str | None, message: str) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
-from forkhouse.documents import Document, dump, load, parse
+from forkhouse.documents import Document, dump, load, parse, read_toml
 from forkhouse.errors import DocumentError
 
 if TYPE_CHECKING:
@@ -90,11 +92,78 @@ def test_what_is_no_document_is_refused_with_its_line(text: str, message: str) -
         parse(Basket, text, name="b.yaml")
 
 
+DEEP = "owner: " + "[" * 3000
+LAUGHS = "a: &a [x, x]\n" + "".join(
+    f"{name}: &{name} [*{before}, *{before}, *{before}, *{before}]\n" for before, name in pairwise("abcdefghi")
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"owner: a\nfull: {'9' * 5000}\n", r"b\.yaml:2: a whole number of 5000 digits; more than 100 are refused"),
+        (f"owner: a\nfull: 0x{'f' * 5000}\n", r"b\.yaml:2: a whole number of 5002 digits"),
+        ("owner: 0x_\n", r"b\.yaml:1: '0x_' is no value of the type int"),
+        ("full: true\nowner: !!int x\n", r"b\.yaml:2: 'x' is no value of the type int"),
+        ("owner: !!float x\n", r"b\.yaml:1: 'x' is no value of the type float"),
+        ("owner: !!bool x\n", r"b\.yaml:1: 'x' is no value of the type bool"),
+        ("owner: !!timestamp x\n", r"b\.yaml:1: 'x' is no value of the type timestamp"),
+        ("owner: !!timestamp 2020-13-45\n", r"b\.yaml:1: '2020-13-45' is no value of the type timestamp"),
+        ("owner: !!seq y\n", r"b\.yaml:1: expected a sequence"),
+        ("owner: !!map y\n", r"b\.yaml:1: expected a mapping"),
+        ("owner: !!str [a]\n", r"b\.yaml:1: expected plain text"),
+        (DEEP, r"b\.yaml:1: more than 50 sequences and mappings are in one another"),
+        ("- " * 3000, r"b\.yaml:1: more than 50 sequences and mappings are in one another"),
+        (LAUGHS, r"b\.yaml:7: the document has more than 10000 keys and values"),
+        ("owner: a\nfull: \x00\n", r"b\.yaml:2: unacceptable character"),
+        ("# " + "x" * 300_000, r"b\.yaml:1: the document has 300002 characters; more than 262144 are refused"),
+        (f"owner: [{'x' * 5000}]\n" + f"full: {'y' * 5000}\n", r"b\.yaml:2: full: .*\(got 'y{49}…\)"),
+    ],
+)
+def test_a_document_without_bounds_is_refused_with_its_line(text: str, message: str) -> None:
+    with pytest.raises(DocumentError, match=message) as caught:
+        parse(Basket, text, name="b.yaml")
+    assert len(str(caught.value)) < 1000
+
+
+def test_an_alias_stands_for_what_it_names() -> None:
+    assert parse(Basket, "owner: &a Ada\nnotes: {by: *a}\n", name="b.yaml").notes == {"by": "Ada"}
+
+
+def test_of_many_problems_the_first_are_listed() -> None:
+    with pytest.raises(DocumentError, match="and 51 problems more") as caught:
+        parse(Basket, "".join(f"x{number}: 1\n" for number in range(100)), name="b.yaml")
+    assert len(str(caught.value).splitlines()) == 52
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(DocumentError, match=r"pipe\.yaml: cannot be read: it is no file"):
+        load(Basket, tmp_path / "pipe.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a = " + b"9" * 5000, "Exceeds the limit"),
+        (b"a = " + b"[" * 5000, "in one another without end"),
+        (b"a = 1\n\xff", "invalid start byte"),
+        (b"\xef\xbb\xbfa = 1", "Invalid"),
+        (b"a = \x00", "Invalid"),
+        (b".".join([b"a"] * 100_000) + b" = 1", "more dots"),
+        (b"#" * (2**20 + 1), "more than 1048576 are refused"),
+    ],
+)
+def test_toml_of_whatever_origin_is_read_or_has_a_wrong_value(content: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_toml(content)
+
+
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(DocumentError, match=r"none\.yaml: cannot be read"):
         load(Basket, tmp_path / "none.yaml")
     (tmp_path / "latin.yaml").write_bytes(b"owner: J\xf6rg\n")
-    with pytest.raises(DocumentError, match=r"latin\.yaml: cannot be read"):
+    with pytest.raises(DocumentError, match=r"latin\.yaml:1: cannot be read: byte 0xf6 is no UTF-8"):
         load(Basket, tmp_path / "latin.yaml")
 
 

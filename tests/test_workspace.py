@@ -194,3 +194,32 @@ def test_a_read_only_place_is_not_told_to_be_full(tmp_path: Path) -> None:
         storage_errors("Keeping"),
     ):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(tmp_path / "cache"))
+
+
+def test_what_killed_runs_left_half_written_is_collected_once_it_is_old(workspace: Workspace) -> None:
+    names = {
+        workspace.cache / "files": [".demo-1.0.tar.gz.abcd_123"],
+        workspace.cache / "crates/.new-abcd1234": ["crate"],
+        workspace.build / "journal/source": [".aa.json.abcd1234"],
+        workspace.build / "store.git/objects/pack": [".pack-aa.pack.abcd1234"],
+        workspace.root: [".upstream.lock.abcd1234", ".pylock.cpu.toml.abcd1234"],
+        workspace.root / "patches/demo": [".series.abcd1234", ".0001-a.edit.yaml.abcd1234"],
+    }
+    kept = {
+        workspace.cache / "files": ["demo-1.0.tar.gz", ".other-1.0.tar.gz.abcd_124"],
+        workspace.root: [".my.settings", ".gitignore"],
+        workspace.root / "patches/demo": [".notes.template"],
+        workspace.build / "work": [".of.upstream"],
+    }
+    for folder, files in [*names.items(), *kept.items()]:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            (folder / file).write_text("half", encoding="utf-8")
+            os.utime(folder / file, (1_000_000_000, 1_000_000_000))
+    os.utime(workspace.cache / "crates/.new-abcd1234", (1_000_000_000, 1_000_000_000))
+    os.utime(workspace.cache / "files/.other-1.0.tar.gz.abcd_124")  # a run that is alive may write to it
+    with exclusive(workspace, wait=1):
+        pass
+    assert not [file for folder, files in names.items() for file in files if (folder / file).exists()]
+    assert not (workspace.cache / "crates/.new-abcd1234").exists()
+    assert [file for folder, files in kept.items() for file in files if not (folder / file).exists()] == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -12,6 +12,7 @@ from packaging.pylock import Package, PackageWheel, Pylock, PylockValidationErro
 from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
+from forkhouse.documents import LONGEST_TOML, read_text, read_toml
 from forkhouse.errors import DocumentError
 from forkhouse.progress import report
 
@@ -51,20 +52,34 @@ def pinned_wheel(file: str, sha256: str) -> PinnedWheel:
 
 def read_closure(path: Path) -> tuple[PinnedWheel, ...]:
     """Return the wheels of a pylock file in name order. Raises DocumentError when it is missing or not valid PEP 751."""
+    remedy = "`forkhouse lock --update` on a connected machine writes it"
     try:
-        lock = Pylock.from_dict(tomllib.loads(path.read_text(encoding="utf-8")))
+        lock = Pylock.from_dict(read_toml(read_text(path, LONGEST_TOML).encode()))
         lock.validate()
-    except (FileNotFoundError, UnicodeDecodeError, tomllib.TOMLDecodeError, PylockValidationError, RecursionError) as error:
-        message = f"{path.name}: {error}. `forkhouse lock --update` on a connected machine writes it."
+    except DocumentError as error:
+        message = f"{error} {remedy}."
+        raise DocumentError(message) from error
+    except (ValueError, PylockValidationError, RecursionError) as error:
+        message = f"{path.name}: {error}. {remedy}."
         raise DocumentError(message) from error
     pins = []
     for package in lock.packages:
         for wheel in package.wheels or ():
-            if "sha256" not in wheel.hashes:
-                message = f"{path.name}: {wheel.filename} has no sha256. `forkhouse lock --update` writes it."
-                raise DocumentError(message)
-            pins.append(pinned_wheel(wheel.filename, wheel.hashes["sha256"]))
+            try:
+                pins.append(_pin(wheel))
+            except ValueError as error:
+                message = f"{path.name}: {error}. {remedy}."
+                raise DocumentError(message) from error
     return tuple(sorted(pins))
+
+
+def _pin(wheel: PackageWheel) -> PinnedWheel:
+    """Return the pin of a wheel that a lock names. Raises ValueError where its hash is none, or its name that of no wheel."""
+    sha256 = wheel.hashes.get("sha256", "")
+    if not re.fullmatch("[0-9a-f]{64}", sha256):
+        message = f"{wheel.filename} has no sha256 of 64 lower-case hex digits"
+        raise ValueError(message)
+    return pinned_wheel(wheel.filename, sha256)
 
 
 def pylock_text(wheels: Iterable[PinnedWheel], *, folder: str, requires_python: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Self, TypeVar
+import tomllib
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -35,6 +36,20 @@ class Document(BaseModel):
 
 D = TypeVar("D", bound=Document)
 
+LONGEST = 256 * 2**10
+"""Bytes of a document of YAML. The largest that people write has a tenth of it, and reading this many takes less than a second."""
+LONGEST_TOML = 2**20
+"""Bytes of a file of TOML, of which machines write longer ones."""
+MOST_NODES = 10_000
+"""Keys and values of a document, where what an alias repeats counts each time."""
+DEEPEST = 50
+"""Sequences and mappings within one another."""
+LONGEST_NUMBER = 100
+"""Digits of a whole number."""
+_FEW, _MOST_SQUARES = 15, 500_000
+SHOWN = 50
+"""Problems of a document that are listed, and characters of a wrong value that are shown."""
+
 
 class PlainText(str):
     """A text that stands without quotes, so that whoever cares may read a number or a date in it."""
@@ -61,31 +76,81 @@ class PlainNumber(int):
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """A safe loader that turns sequences into tuples (our values are frozen) and refuses a key given twice."""
+    """A safe loader that turns sequences into tuples (our values are frozen), and refuses a key given twice and what has no bounds."""
+
+    def __init__(self, text: str) -> None:
+        """Read a text, of which nothing is counted yet."""
+        super().__init__(text)
+        self._depth = 0
+        self._nodes = 0
+        self._sizes: dict[yaml.Node, int] = {}
+        """Of those that have an anchor: how many nodes an alias stands for."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Compose a node. Raises MarkedYAMLError where the document goes on too deep, or where aliases make too much of it."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # the stubs say nothing of it
+        is_alias, before = isinstance(event, yaml.AliasEvent), self._nodes
+        if self._depth > DEEPEST:
+            _refuse(f"more than {DEEPEST} sequences and mappings are in one another", event.start_mark)
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        self._nodes += self._sizes.get(node, 1) if is_alias and node is not None else 1
+        if self._nodes > MOST_NODES:
+            _refuse(f"the document has more than {MOST_NODES} keys and values", event.start_mark)
+        if not is_alias and node is not None and event.anchor is not None:
+            self._sizes[node] = self._nodes - before
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002  # PyYAML's signature
+        """Make a value. Raises MarkedYAMLError also for what PyYAML's own readers of numbers, times and the like let through."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
+            tag = node.tag.removeprefix("tag:yaml.org,2002:")
+            _refuse(f"'{_short(str(node.value))}' is no value of the type {tag}", node.start_mark)
 
     def construct_plain(self, node: yaml.Node) -> str:
-        assert isinstance(node, yaml.ScalarNode)  # noqa: S101  # the constructor table below says so
-        return str(node.value) if node.style else PlainText(node.value)
+        text = str(self.construct_scalar(_scalar(node)))
+        return text if _scalar(node).style else PlainText(text)
 
     def construct_number(self, node: yaml.Node) -> int:
-        assert isinstance(node, yaml.ScalarNode)  # noqa: S101  # the constructor table below says so
-        return PlainNumber(self.construct_yaml_int(node), node.value)
+        spelling = _scalar(node).value
+        if len(spelling) > LONGEST_NUMBER:
+            _refuse(f"a whole number of {len(spelling)} digits; more than {LONGEST_NUMBER} are refused", node.start_mark)
+        return PlainNumber(self.construct_yaml_int(_scalar(node)), spelling)
 
     def construct_tuple(self, node: yaml.Node) -> tuple[object, ...]:
-        assert isinstance(node, yaml.SequenceNode)  # noqa: S101  # the constructor table below says so
+        if not isinstance(node, yaml.SequenceNode):
+            _refuse("expected a sequence", node.start_mark)
         return tuple(self.construct_object(child, deep=True) for child in node.value)
 
     def construct_unique(self, node: yaml.Node) -> dict[object, object]:
-        assert isinstance(node, yaml.MappingNode)  # noqa: S101  # the constructor table below says so
+        if not isinstance(node, yaml.MappingNode):
+            _refuse("expected a mapping", node.start_mark)
         values: dict[object, object] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
-                raise yaml.MarkedYAMLError(problem="a key must be plain text", problem_mark=key_node.start_mark)
+                _refuse("a key must be plain text", key_node.start_mark)
             key = self.construct_object(key_node, deep=True)
             if key in values:
-                raise yaml.MarkedYAMLError(problem=f"key '{key}' is given twice", problem_mark=key_node.start_mark)
+                _refuse(f"key '{_short(str(key))}' is given twice", key_node.start_mark)
             values[key] = self.construct_object(value_node, deep=True)
         return values
+
+
+def _refuse(problem: str, mark: yaml.Mark | None) -> NoReturn:
+    raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
+
+
+def _scalar(node: yaml.Node) -> yaml.ScalarNode:
+    if not isinstance(node, yaml.ScalarNode):
+        _refuse("expected plain text", node.start_mark)
+    return node
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 _StrictLoader.add_constructor("tag:yaml.org,2002:seq", _StrictLoader.construct_tuple)
@@ -128,45 +193,104 @@ def parse(model: type[D], text: str, *, name: str) -> D:
 
     `name` stands for the file in messages. Raises DocumentError that lists every problem as `name:line: key.path: what`.
     """
+    root, values = _values(text, name)
     try:
-        root = yaml.compose(text, Loader=_StrictLoader)
-        values = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  # a SafeLoader subclass
-    except RecursionError as error:
-        message = f"{name}: it is nested deeper than can be read. No document of this kind has more than a few levels."
-        raise DocumentError(message) from error
+        return model.model_validate(values)
+    except ValidationError as error:
+        problems = _problems(root, error)
+    except (ValueError, ArithmeticError, RecursionError) as error:  # a validator met what its author did not think of
+        problems = [(1, f"(document): {_short(str(error))}")]
+    lines = [f"{name}:{line}: {what}" for line, what in sorted(problems)]
+    more = [f"{name}: and {len(lines) - SHOWN} problems more"] if len(lines) > SHOWN else []
+    message = "\n".join([*lines[:SHOWN], *more, "Correct the lines above; nothing was read from the file."])
+    raise DocumentError(message) from None
+
+
+def _values(text: str, name: str) -> tuple[yaml.Node, object]:
+    """Return a document's nodes, and the values that they stand for. Raises DocumentError."""
+    if len(text) > LONGEST:
+        message = f"{name}:1: the document has {len(text)} characters; more than {LONGEST} are refused. Was another file put in its place?"
+        raise DocumentError(message)
+    try:
+        loader = _StrictLoader(text)
+        root = loader.get_single_node()
+        values = None if root is None else loader.construct_document(root)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         message = f"{name}:{line}: {error.problem}"
         raise DocumentError(message) from None
-    except yaml.YAMLError as error:  # of the reader, which knows no lines
+    except yaml.reader.ReaderError as error:  # it counts characters, and knows no lines
+        line = text.count("\n", 0, error.position) + 1
+        message = f"{name}:{line}: unacceptable character {error.character!r}: {error.reason}"
+        raise DocumentError(message) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         message = f"{name}:1: {error}"
         raise DocumentError(message) from None
     if root is None:
         message = f"{name}:1: the document is empty"
         raise DocumentError(message)
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        problems = []
-        for problem in error.errors(include_url=False):
-            if problem["type"] == "too_short" and problem["input"]:
-                continue  # said of what is left of a sequence whose items have problems of their own
-            given = "" if isinstance(problem["input"], dict | tuple) else f" (got {problem['input']!r})"
-            line, path = _locate(root, problem["loc"], missing=problem["type"] == "missing")
-            problems.append((line, f"{path}: {problem['msg'].removeprefix('Value error, ')}{given}"))
-        lines = "\n".join(f"{name}:{line}: {what}" for line, what in sorted(problems))
-        message = f"{lines}\nCorrect the lines above; nothing was read from the file."
-        raise DocumentError(message) from None
+    return root, values
+
+
+def _problems(root: yaml.Node, error: ValidationError) -> list[tuple[int, str]]:
+    """Return what is wrong with the values of a document, each with its line."""
+    problems = []
+    for problem in error.errors(include_url=False):
+        if problem["type"] == "too_short" and problem["input"]:
+            continue  # said of what is left of a sequence whose items have problems of their own
+        given = "" if isinstance(problem["input"], dict | tuple) else f" (got {_short(repr(problem['input']))})"
+        line, path = _locate(root, problem["loc"], missing=problem["type"] == "missing")
+        problems.append((line, f"{path}: {problem['msg'].removeprefix('Value error, ')}{given}"))
+    return problems
 
 
 def load(model: type[D], path: Path) -> D:
     """Read the YAML file at `path` into `model`. Raises DocumentError, also when the file is missing or not UTF-8."""
+    return parse(model, read_text(path, LONGEST), name=path.name)
+
+
+def read_text(path: Path, longest: int) -> str:
+    """Return the text of a document. Raises DocumentError where it is missing, no file, longer than `longest` bytes or not UTF-8."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, UnicodeDecodeError) as error:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            message = f"{path.name}: cannot be read: it is no file"
+            raise DocumentError(message)
+        with path.open("rb") as stream:
+            content = stream.read(longest + 1)
+    except (FileNotFoundError, ValueError) as error:  # the latter for a name that no file can have
         message = f"{path.name}: cannot be read: {error}"
         raise DocumentError(message) from None
-    return parse(model, text, name=path.name)
+    if len(content) > longest:
+        message = f"{path.name}:1: the document has more than {longest} bytes, and is refused. Was another file put in its place?"
+        raise DocumentError(message)
+    return decode(content, path.name)
+
+
+def decode(content: bytes, name: str) -> str:
+    """Return the text of a document that has been read; `name` stands for it in messages. Raises DocumentError."""
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        message = f"{name}:{line}: cannot be read: byte {content[error.start]:#04x} is no UTF-8. Save the file as UTF-8."
+        raise DocumentError(message) from None
+
+
+def read_toml(content: bytes) -> dict[str, Any]:
+    """Read TOML, of whatever origin. Raises ValueError (with the line, where it is known) for everything that can be wrong with it."""
+    if len(content) > LONGEST_TOML:
+        message = f"the file has {len(content)} bytes; more than {LONGEST_TOML} are refused"
+        raise ValueError(message)
+    # A key costs the square of its parts.
+    dots = (line.count(b".") for line in content.splitlines())
+    if sum(count * count for count in dots if count > _FEW) > _MOST_SQUARES:
+        message = "lines have more dots than keys and numbers of any use have"
+        raise ValueError(message)
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except RecursionError as error:
+        message = "arrays or tables are in one another without end"
+        raise ValueError(message) from error
 
 
 class _BlockDumper(yaml.SafeDumper):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from forkhouse.progress import printable
+from forkhouse.secrecy import masked
 
 
 class ForkhouseError(Exception):
@@ -15,6 +16,10 @@ class ForkhouseError(Exception):
 
     exit_code: ClassVar[int] = 1
     title: ClassVar[str] = "failed"
+
+    def __init__(self, message: str) -> None:
+        """Take the message, without the credentials that may be in what a library says."""
+        super().__init__(masked(message))
 
     def __str__(self) -> str:
         """Return the message, which may quote what a build, git or pip said, as a terminal may show it."""

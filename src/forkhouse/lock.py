@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, get_args
+from urllib.parse import urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -66,6 +67,21 @@ def _bare_name(text: str) -> str:
     return text
 
 
+def _without_credentials(text: str) -> str:
+    try:
+        has_user = "@" in urlsplit(text).netloc
+    except ValueError as error:
+        message = f"expected an address: {error}"
+        raise ValueError(message) from None
+    if has_user:
+        message = (
+            "an address in the lock has no user and no password: everybody reads the lock. git has credential helpers for them, "
+            "and `git config url.ADDRESS.insteadOf` leads to another address"
+        )
+        raise ValueError(message)
+    return text
+
+
 ObjectId = Annotated[str, _full_match(r"[0-9a-f]{40}", "a full git object id of 40 lower-case hex digits")]
 Sha256 = Annotated[str, _full_match(r"[0-9a-f]{64}", "a sha256 of 64 lower-case hex digits")]
 Name = Annotated[str, _full_match(r"[a-z0-9]+(-[a-z0-9]+)*", "lower-case words joined by '-'")]
@@ -74,6 +90,7 @@ VersionRange = Annotated[str, AfterValidator(_specifier)]
 RequirementText = Annotated[str, AfterValidator(_requirement)]
 FileName = Annotated[str, AfterValidator(_bare_name)]
 Url = Annotated[str, _full_match(r"(https|file)://[^\s]+", "an https:// or file:// address")]
+PublicUrl = Annotated[Url, AfterValidator(_without_credentials)]
 Form = Literal["git", "sdist", "wheel", "debian-source", "archive"]
 FORMS: tuple[Form, ...] = get_args(Form)
 """Every form that a source can have."""
@@ -102,7 +119,7 @@ class GitSource(_Source):
     """A commit of a git repository."""
 
     kind: Literal["git"]
-    url: Url
+    url: PublicUrl
     tag: str | None = None
     branch: str | None = None
     commit: ObjectId | None = None
@@ -156,7 +173,7 @@ class ArchiveSource(_Source):
     """A source archive at an address of its own: a tarball or zip file with one top folder."""
 
     kind: Literal["archive"]
-    url: Url
+    url: PublicUrl
     file: FileName
     """Name under which a mirror has it (`DIR/archives/FILE`)."""
     sha256: Sha256

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -26,9 +27,9 @@ from forkhouse.builders.metadata import Outline, outline
 from forkhouse.builders.wheelfile import Member, write_wheel
 from forkhouse.closure import PinnedWheel, pinned_wheel, pylock_text, read_closure
 from forkhouse.config import read_config
-from forkhouse.documents import dump
+from forkhouse.documents import LONGEST_TOML, dump, read_text, read_toml
 from forkhouse.environments import PIP, without_settings
-from forkhouse.errors import ForkhouseError, HashMismatchError, StorageError, ToolchainError, UnreachableError, UsageError
+from forkhouse.errors import DocumentError, ForkhouseError, HashMismatchError, StorageError, ToolchainError, UnreachableError, UsageError
 from forkhouse.externals import fetched, filled
 from forkhouse.identity import engine
 from forkhouse.lock import (
@@ -366,12 +367,25 @@ def _build_closure(plant: Plant) -> str:
     requirements: set[str] = set()
     recipes = plant.workspace.root / "recipes"
     for project in sorted([*recipes.glob("*/pyproject.toml"), *recipes.glob("*/native/pyproject.toml")]):
-        requirements.update(tomllib.loads(project.read_text(encoding="utf-8"))["build-system"]["requires"])
+        requirements.update(_build_requirements(project))
     for path in sorted(recipes.glob("*/recipe.yaml")):
         for method in plant.recipe(path.parent.name).builders.values():
             requirements.update(method.requires if isinstance(method, UpstreamProject) else ())
     pins = resolve(plant, sorted(requirements), local={}, constraints=[]) if requirements else []
     return pylock_text(pins, folder="build/tools", requires_python=plant.lock.python)
+
+
+def _build_requirements(project: Path) -> list[str]:
+    """Return what a project of a recipe asks for to be built (PEP 518). Raises DocumentError."""
+    where = "/".join(project.parts[-3:])
+    try:
+        requires = read_toml(read_text(project, LONGEST_TOML).encode())["build-system"]["requires"]
+        for each in requires:
+            Requirement(each)
+        return list(requires)
+    except (ValueError, LookupError, TypeError) as error:
+        message = f"{where}: what it requires to be built cannot be read from [build-system]: {error}."
+        raise DocumentError(message) from error
 
 
 def _native_closures(plant: Plant) -> dict[str, str]:

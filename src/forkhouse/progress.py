@@ -6,12 +6,15 @@ The library only calls `report()`; the front end decides with `showing()` where 
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import os
 import sys
 import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol, Self
+
+from forkhouse.secrecy import masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,7 +134,8 @@ class Plain:
 
     def line(self, subject: str, text: str) -> None:
         """Write a line to standard error."""
-        sys.stderr.write(f"[{time.monotonic() - self._start:6.1f}s] {printable(subject)}: {printable(text)}\n")
+        said = printable(masked(f"{subject}: {text}"))
+        sys.stderr.write(f"[{time.monotonic() - self._start:6.1f}s] {said}\n")
         sys.stderr.flush()
 
     @contextlib.contextmanager
@@ -175,13 +179,13 @@ class Live:
         """Write a line above the bars."""
         from rich.text import Text  # noqa: PLC0415  # start-up time
 
-        self._progress.console.print(Text.assemble((printable(subject), "bold"), ": ", printable(text)))
+        self._progress.console.print(Text.assemble((printable(masked(subject)), "bold"), ": ", printable(masked(text))))
 
     @contextlib.contextmanager
     def task(self, subject: str, *, total: float) -> Iterator[Task]:
         """Draw a bar while the block runs."""
         pace = Pace(total, time.monotonic())
-        number = self._progress.add_task(printable(subject), total=total if math.isfinite(total) else None, said="")
+        number = self._progress.add_task(printable(masked(subject)), total=total if math.isfinite(total) else None, said="")
 
         class _Bar:
             def advance(_self, amount: float) -> None:  # noqa: N805  # the bar closes over the display's `self`
@@ -204,13 +208,29 @@ def report() -> Reporter:
     return _current.get(_silent)
 
 
+class _Logs(logging.Handler):
+    """What libraries log, as lines of a reporter: Python itself would write it to standard error as it is."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        """Take the reporter."""
+        super().__init__(logging.WARNING)
+        self._reporter = reporter
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say what was logged."""
+        self._reporter.line(record.name.partition(".")[0], record.getMessage())
+
+
 @contextlib.contextmanager
 def showing() -> Iterator[None]:
     """Show progress on standard error while the block runs: live on a terminal, plain lines otherwise and in CI."""
     live = sys.stderr.isatty() and not os.environ.get("CI")
     with Live() if live else contextlib.nullcontext(Plain()) as reporter:
         token = _current.set(reporter)
+        logs = _Logs(reporter)
+        logging.getLogger().addHandler(logs)
         try:
             yield
         finally:
+            logging.getLogger().removeHandler(logs)
             _current.reset(token)

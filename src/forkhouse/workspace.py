@@ -7,9 +7,11 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 LOCK_FILE = "upstream.lock"
+ABANDONED = 24 * 3600.0
+"""Seconds without a change after which nobody writes to a temporary file any more."""
+# As `tempfile` names what is written beside its place: `.NAME.` and eight characters; and folders, `.new-` and eight.
+_TEMPORARY = re.compile(r"\.(?:.+\.|new-)[a-z0-9_]{8}")
+_OF_A_DOCUMENT = re.compile(r"\.(?:upstream\.lock|pylock\..+\.toml|series|.+\.patch|.+\.edit\.yaml)\.[a-z0-9_]{8}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,7 +162,42 @@ def exclusive(workspace: Workspace, *, wait: float) -> Iterator[None]:
         )
 
     with locked(workspace.build / "lock", wait=wait, busy=busy):
+        collect(workspace)
         yield
+
+
+def collect(workspace: Workspace) -> None:
+    """Take away what runs that were killed left half written in the cache and in `build/`, once no run that is alive can own it.
+
+    A file that is being written changes all the time, and no download may take half as long as `ABANDONED`.
+    """
+    before = time.time() - ABANDONED
+    cache, build = workspace.cache, workspace.build
+    ours = [cache, cache / "files", cache / "crates", cache / "mirrors", build, build / "fresh", build / "store.git/objects/pack"]
+    ours += _entries(build / "journal")
+    # Beside what people write only that goes which is surely a copy of something of ours.
+    theirs = [workspace.root, *_entries(workspace.root / "patches")]
+    for folders, pattern in ((ours, _TEMPORARY), (theirs, _OF_A_DOCUMENT)):
+        for path in (path for folder in folders for path in _entries(folder)):
+            if pattern.fullmatch(path.name):
+                _take_away(path, before)
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:  # not there yet, or not ours: whoever needs it will say so
+        return []
+
+
+def _take_away(path: Path, before: float) -> None:
+    with contextlib.suppress(OSError):  # another run may do the same at this moment
+        if path.lstat().st_mtime >= before:
+            return
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 @contextlib.contextmanager

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkhouse.audit import Rule, inventory
-from forkhouse.audit.archive import Limits, WheelArchive
+from forkhouse.audit.archive import WheelArchive
 from forkhouse.audit.elf import Elf
 from forkhouse.audit.framework import torch_symbols
 from forkhouse.audit.offload import embedded
+from forkhouse.budgets import Limits
 from forkhouse.errors import AuditError
 from tests.audit.conftest import LINUX, compiled, findings, look, needs_gcc, rewritten
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forkhouse.builders.wheelfile import Member, record_hash, write_wheel
-from forkhouse.errors import StorageError
+from forkhouse.errors import BuildError, StorageError
 
 INFO = "demo-1.0.dist-info"
 NAME = "demo-1.0-py3-none-any.whl"
@@ -87,3 +87,15 @@ def test_a_full_disk_is_explained(small_disk: Path) -> None:
     big = Member(path="demo/big", content=os.urandom(400_000), executable=False)
     with pytest.raises(StorageError, match=f"Packing {NAME}: No space left on device"):
         write_wheel(small_disk / NAME, [big], dist_info=INFO, epoch=0)
+
+
+def test_a_time_after_the_last_of_zip_is_the_last(tmp_path: Path) -> None:
+    path = write_wheel(tmp_path / NAME, MEMBERS, dist_info=INFO, epoch=7_258_118_400)
+    with zipfile.ZipFile(path) as archive:
+        assert {info.date_time for info in archive.infolist()} == {(2107, 12, 31, 23, 59, 58)}
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    members = [*MEMBERS, Member(path="demo/\udcff.py", content=b"", executable=False)]
+    with pytest.raises(BuildError, match=r"'demo/\\udcff\.py' is no name that a wheel can have"):
+        write_wheel(tmp_path / NAME, members, dist_info=INFO, epoch=0)

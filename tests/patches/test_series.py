@@ -107,9 +107,16 @@ def test_a_file_that_is_no_patch_is_refused(folder: Path, text: str) -> None:
         read_series(folder)
 
 
+@pytest.mark.parametrize("name", ["a\0b.patch", f"{'n' * 300}.patch", f"sub/{'n' * 300}.patch"])
+def test_a_name_that_no_file_can_have_is_refused(folder: Path, name: str) -> None:
+    (folder / "series").write_text(f"{name}\n", encoding="utf-8")
+    with pytest.raises(SeriesError, match="which is no name that a file can have"):
+        read_series(folder)
+
+
 def test_an_edit_that_is_no_text_is_refused(folder: Path) -> None:
     (folder / "0002-change.edit.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(SeriesError, match=r"demo/0002-change\.edit\.yaml is not UTF-8 text"):
+    with pytest.raises(SeriesError, match=r"demo/0002-change\.edit\.yaml:\d+: cannot be read: byte 0x\w\w is no UTF-8"):
         read_series(folder)
 
 
@@ -227,7 +234,7 @@ def test_comments_are_as_in_quilt(folder: Path) -> None:
 
 def test_a_series_that_is_no_text_is_refused(folder: Path) -> None:
     (folder / "series").write_bytes(b"\xff\n")
-    with pytest.raises(SeriesError, match=r"demo/series is not UTF-8 text"):
+    with pytest.raises(SeriesError, match=r"demo/series:\d+: cannot be read: byte 0x\w\w is no UTF-8"):
         read_series(folder)
 
 

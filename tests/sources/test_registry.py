@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from tenacity import wait_none
 
 from forkhouse.errors import HashMismatchError, StorageError, UnreachableError
+from forkhouse.sources import transport
 from forkhouse.sources.registry import Registry, index_settings, parse_pip_config
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def test_a_download_that_breaks_off_is_tried_again(
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    monkeypatch.setattr(Registry._download.retry, "wait", wait_none())
+    monkeypatch.setattr(transport, "pause", lambda _: None)
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_port}/simple")
@@ -154,7 +154,7 @@ def test_a_file_that_the_index_lists_and_does_not_have_is_unreachable(
 ) -> None:
     (index / "demo").mkdir()
     (index / "demo/index.html").write_text(f'<a href="{FILE}">{FILE}</a>', encoding="utf-8")
-    monkeypatch.setattr(Registry._download.retry, "wait", wait_none())
+    monkeypatch.setattr(transport, "pause", lambda _: None)
     with pytest.raises(UnreachableError, match=rf"(?s){FILE} could not be downloaded: .*404.*Run the same command again"):
         registry.fetch("demo", FILE, "0" * 64)
     assert files_in(tmp_path / "cache") == []
@@ -175,7 +175,7 @@ def test_a_password_in_the_index_address_is_not_told(index: Path, registry: Regi
     (index / "demo").mkdir()
     (index / "demo/index.html").write_text(f'<a href="{FILE}">{FILE}</a>', encoding="utf-8")
     monkeypatch.setenv("PIP_INDEX_URL", os.environ["PIP_INDEX_URL"].replace("://", "://user:secret@"))
-    monkeypatch.setattr(Registry._download.retry, "wait", wait_none())
+    monkeypatch.setattr(transport, "pause", lambda _: None)
     with pytest.raises(UnreachableError, match="404 File not found") as caught:
         registry.fetch("demo", FILE, "0" * 64)
     assert "secret" not in str(caught.value)

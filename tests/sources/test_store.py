@@ -55,6 +55,20 @@ def test_a_path_that_git_refuses_is_refused(store: ObjectStore, path: str) -> No
         store.import_files([text("good"), text(path)])
 
 
+@pytest.mark.parametrize(
+    "file",
+    [
+        TreeFile(path="a/" + "n" * 256, content=b"", mode=FileMode.BLOB),
+        TreeFile(path="link", content=b"", mode=FileMode.LINK),
+        TreeFile(path="link", content=b"a\0b", mode=FileMode.LINK),
+        TreeFile(path="link", content=b"a" * 4096, mode=FileMode.LINK),
+    ],
+)
+def test_what_no_folder_can_have_is_refused(store: ObjectStore, file: TreeFile) -> None:
+    with pytest.raises(UnsafeArchiveError, match=r"is refused: (a part of it has more than 255 bytes|it is a link to a name of)"):
+        store.import_files([file])
+
+
 @pytest.mark.parametrize("paths", [("a", "a/b"), ("a/b", "a")])
 def test_a_path_that_is_file_and_folder_is_refused(store: ObjectStore, paths: tuple[str, str]) -> None:
     with pytest.raises(UnsafeArchiveError, match="a file and a folder at once"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tarfile
 from typing import TYPE_CHECKING
@@ -161,6 +162,27 @@ def test_a_mirror_serves_submodules_and_the_cache_does_offline(hosts: Hosts, sit
 def test_a_submodule_that_cannot_be_had_is_named(hosts: Hosts, site: Site) -> None:
     hosts.at("core").rename(hosts.at("gone"))
     with pytest.raises(UnreachableError, match=r"The submodule deep/core \(commit \w{40}\) from .*/core cannot"):
+        site.acquire(hosts.source(submodules=True))
+
+
+@pytest.mark.parametrize("submodules", [None, True])
+def test_credentials_in_an_address_are_neither_told_nor_recorded(
+    hosts: Hosts, site: Site, capfd: pytest.CaptureFixture[str], *, submodules: bool | None
+) -> None:
+    url = "https://bob:canary@127.0.0.1:1/owner/lib.git"
+    hosts.git(hosts.at("app"), "config", "--file", ".gitmodules", "submodule.third_party/lib.url", url)
+    hosts.git(hosts.at("app"), "commit", "--quiet", "--message=an address", ".gitmodules")
+    with contextlib.suppress(UnreachableError):
+        site.acquire(hosts.source(submodules=submodules))
+    assert "canary" not in capfd.readouterr().err
+    texts = [path.read_bytes() for path in site.folder.rglob("*") if path.is_file() and path.is_relative_to(site.folder / "journal")]
+    assert not any(b"canary" in text for text in texts)
+
+
+def test_an_address_that_is_none_is_refused(hosts: Hosts, site: Site) -> None:
+    hosts.git(hosts.at("app"), "config", "--file", ".gitmodules", "submodule.third_party/lib.url", "https://[::1/lib.git")
+    hosts.git(hosts.at("app"), "commit", "--quiet", "--message=an address", ".gitmodules")
+    with pytest.raises(UnsafeArchiveError, match="its address is none that can be fetched from"):
         site.acquire(hosts.source(submodules=True))
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import lzma
 import struct
 import time
 import zipfile
-import zlib
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, NoReturn, Self
 
+from forkhouse.budgets import DAMAGE, Limits
 from forkhouse.errors import AuditError
 
 if TYPE_CHECKING:
@@ -31,44 +29,6 @@ _SIZES_FOLLOW = 8
 """The flag that says that checksum and sizes come behind the file."""
 _IN_EXTRA = 0xFFFFFFFF
 """What stands for a size that is in the extra field."""
-
-_DAMAGE = (
-    zipfile.BadZipFile,
-    zipfile.LargeZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    EOFError,  # a stream that ends early
-    OSError,  # bzip2's word for damage, and the disk's
-    ValueError,  # an offset before the beginning; a name that is no UTF-8
-    OverflowError,
-    KeyError,
-    IndexError,
-    RuntimeError,  # a password, and (as NotImplementedError) a compression that Python does not know
-    MemoryError,
-)
-"""What `zipfile` and the decompressors below it raise for a damaged archive."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
-    """What looking at one wheel may cost. The largest wheels of PyTorch for ROCm stay below a third of each."""
-
-    members: int = 200_000
-    """Number of files."""
-    member: int = 8 * 2**30
-    """Bytes of one file, unpacked."""
-    total: int = 64 * 2**30
-    """Bytes of all files, unpacked."""
-    text: int = 64 * 2**20
-    """Bytes of one of the files that describe the wheel."""
-    ratio: int = 200
-    """Bytes unpacked for a byte of the wheel; counts above `free`."""
-    free: int = 64 * 2**20
-    """Bytes that any wheel may have unpacked, whatever their ratio."""
-    seconds: float = 1800.0
-    """Processor time, in seconds."""
-
 
 LIMITS = Limits()
 
@@ -213,7 +173,7 @@ def _open(path: Path) -> BinaryIO:
 def _explained(what: str = "") -> Iterator[None]:
     try:
         yield
-    except _DAMAGE as error:
+    except DAMAGE as error:
         message = f"{what}cannot be read, so it is refused: {str(error) or type(error).__name__}"
         raise AuditError(message) from error
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from packaging.specifiers import SpecifierSet
 
 from forkhouse.builders.fixed import ROOT, FixedPlace
+from forkhouse.documents import read_toml
 from forkhouse.errors import BuildError
 from forkhouse.sources.crates import NAME, Crates, fetch_crates
 from forkhouse.toolchains.rust import find_rust
@@ -107,8 +107,8 @@ def cargo_kit(patched: PatchedTree, method: UpstreamProject, *, store: ObjectSto
 
 def _check_release(content: bytes, path: str, wanted: str, owner: str) -> None:
     try:
-        channel = str(tomllib.loads(content.decode("utf-8"))["toolchain"]["channel"])
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        channel = str(read_toml(content)["toolchain"]["channel"])
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         message = f"{owner}: its {path} cannot be read: {error!r}."
         raise BuildError(message) from error
     # A channel by name, such as stable, says nothing.

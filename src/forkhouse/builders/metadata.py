@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 import shutil
-import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from forkhouse.builders.environment import Needs
 from forkhouse.builders.pep517 import Backend
 from forkhouse.builders.repack import repacked_metadata
 from forkhouse.builders.wheelfile import Member, write_wheel
+from forkhouse.documents import read_toml
 from forkhouse.errors import BuildError
 from forkhouse.progress import report
 from forkhouse.recipes import Repack, UpstreamProject
@@ -64,11 +64,10 @@ def outline(
 
 def _project(content: bytes, recipe: Recipe) -> dict[str, Any]:
     try:
-        project = tomllib.loads(content.decode("utf-8")).get("project", {})
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return dict(read_toml(content).get("project", {}))
+    except (ValueError, TypeError, AttributeError) as error:
         message = f"{recipe.distribution}: its pyproject.toml cannot be read: {error}."
         raise BuildError(message) from error
-    return dict(project)
 
 
 def _metadata(project: Mapping[str, Any], recipe: Recipe, version: str, more: Sequence[str]) -> str:

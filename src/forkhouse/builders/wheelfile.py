@@ -11,6 +11,7 @@ import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from forkhouse.errors import BuildError
 from forkhouse.progress import report
 from forkhouse.workspace import storage_errors
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _ZIP_EPOCH = 315532800
+_ZIP_END = 4354819198  # the last time that a zip archive can say, in 2107
 """The first moment that a zip archive can name: 1980-01-01, in seconds since 1970 UTC."""
 
 
@@ -42,12 +44,25 @@ def retagged(wheel: bytes, tags: Iterable[str]) -> bytes:
     return "\n".join([*kept, "Generator: forkhouse", *(f"Tag: {tag}" for tag in sorted(tags))]).encode() + b"\n"
 
 
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def write_wheel(path: Path, members: Sequence[Member], *, dist_info: str, epoch: int) -> Path:
     """Write a wheel with the given members and a fresh RECORD, all stamped with `epoch` (seconds since 1970 UTC).
 
-    Members of .dist-info come last, as PEP 427 recommends. Raises StorageError when the disk is full.
+    Members of .dist-info come last, as PEP 427 recommends. Raises StorageError when the disk is full,
+    and BuildError for a name that is no UTF-8.
     """
-    stamp = time.gmtime(max(epoch, _ZIP_EPOCH))[:6]
+    stamp = time.gmtime(min(max(epoch, _ZIP_EPOCH), _ZIP_END))[:6]
+    unnamed = [member.path for member in members if not _is_text(member.path)]
+    if unnamed:
+        message = f"{path.name}: {unnamed[0]!r} is no name that a wheel can have: it is no UTF-8. A patch of the upstream has to rename it."
+        raise BuildError(message)
     ordered = sorted(members, key=lambda member: (member.path.startswith(f"{dist_info}/"), member.path))
     rows = [[member.path, record_hash(member.content), len(member.content)] for member in ordered]
     rows.append([f"{dist_info}/RECORD", "", ""])

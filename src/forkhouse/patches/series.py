@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
+from collections import Counter
 from dataclasses import dataclass
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from typing import TYPE_CHECKING
 
-from forkhouse.documents import parse
-from forkhouse.errors import SeriesError
+from forkhouse.documents import LONGEST, SHOWN, decode, parse, read_text
+from forkhouse.errors import DocumentError, SeriesError
 from forkhouse.patches.diffs import is_diff, message_of
 from forkhouse.patches.edits import StructuralEdit
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 PATCH, EDIT = ".patch", ".edit.yaml"
 """What the names of textual patches and of structural edits end in."""
+LONGEST_NAME = 255
+"""Bytes of a file's name, on the file systems of Linux."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,10 +76,9 @@ def read_patch(label: str, content: bytes) -> Patch:
 
 def _read_edit(label: str, name: str, content: bytes) -> Patch:
     try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        message = f"{label} is not UTF-8 text: {error}. Write it anew."
-        raise SeriesError(message) from error
+        text = decode(content, label)
+    except DocumentError as error:
+        raise SeriesError(str(error)) from error
     edit = parse(StructuralEdit, text, name=label)
     fields = {
         "Description": edit.description,
@@ -123,13 +126,14 @@ def read_series(folder: Path) -> tuple[Patch, ...]:
         message = f"{folder.name}/series is missing: it names the patches in their order, one a line."
         raise SeriesError(message)
     try:
-        names = [name for name in map(named, order.read_text(encoding="utf-8").splitlines()) if name]
-    except UnicodeDecodeError as error:
-        message = f"{folder.name}/series is not UTF-8 text: {error}. Write it anew."
+        text = read_text(order, LONGEST)
+    except DocumentError as error:
+        message = f"{folder.name}/{error}"
         raise SeriesError(message) from error
+    names = [name for name in map(named, text.splitlines()) if name]
     there = {f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir()}
     there = {name for name in there if not name.startswith((".", "README")) and name != "series"}
-    problems = [problem for name in names if (problem := _problem(folder, name, there))]
+    problems = [problem for name in dict.fromkeys(names) if (problem := _problem(folder, name, there))]
     unnamed = sorted(there - set(names))
     problems += [f"{folder.name}/{name} is not named in series, so it would silently not apply" for name in unnamed if _is_patch(name)]
     problems += [
@@ -138,9 +142,10 @@ def read_series(folder: Path) -> tuple[Patch, ...]:
         for name in unnamed
         if not _is_patch(name)
     ]
-    problems += [f"{folder.name}/series names {name} twice" for name in sorted({name for name in names if names.count(name) > 1})]
+    problems += [f"{folder.name}/series names {name} twice" for name in sorted(name for name, count in Counter(names).items() if count > 1)]
     if problems:
-        message = "\n".join(problems) + "\nRestore the file or correct the series; nothing was applied."
+        more = [f"and {len(problems) - SHOWN} more of the kind"] if len(problems) > SHOWN else []
+        message = "\n".join([*problems[:SHOWN], *more]) + "\nRestore the file or correct the series; nothing was applied."
         raise SeriesError(message)
     return tuple(read_patch(f"{folder.name}/{name}", (folder / name).read_bytes()) for name in names)
 
@@ -154,6 +159,8 @@ def _problem(folder: Path, name: str, there: Collection[str]) -> str:
     if name in there and _is_patch(name):
         return ""
     line = f"{folder.name}/series names {name}"
+    if "\0" in name or any(len(os.fsencode(part)) > LONGEST_NAME for part in name.split("/")):
+        return f"{line[:LONGEST_NAME]!r}, which is no name that a file can have"
     alone, *options = name.split()
     if name not in there and options and alone in there:
         return f"{line}: options behind a name are not known here; instead of `-p0` write `Strip: 0` into the patch's header"

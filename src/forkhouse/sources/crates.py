@@ -9,11 +9,11 @@ import re
 import shutil
 import subprocess
 import tempfile
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from forkhouse.documents import read_toml
 from forkhouse.errors import BuildError, HashMismatchError, UnreachableError
 from forkhouse.progress import report
 from forkhouse.workspace import storage_errors, sync_folder
@@ -56,11 +56,11 @@ def read_crates(lock: bytes, owner: str) -> tuple[Crate, ...]:
     checksum, or of a second registry.
     """
     try:
-        packages = tomllib.loads(lock.decode("utf-8")).get("package", [])
+        packages = read_toml(lock).get("package", [])
         foreign = [package for package in packages if "source" in package]  # the upstream's own packages have no source
         wrong = [f"{package['name']} {package['version']}: {_objection(package)}" for package in foreign if _objection(package)]
         crates = [Crate(name=each["name"], version=each["version"], sha256=each["checksum"]) for each in foreign if not _objection(each)]
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         message = f"{owner}: its {NAME} cannot be read: {error!r}."
         raise BuildError(message) from error
     registries = sorted({package["source"] for package in foreign if _of_registry(package)})

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
-import shlex
-import ssl
 import subprocess
 import tempfile
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_exponential
+import httpx2
 from unearth import PackageFinder
 from unearth.fetchers import Fetcher
-from unearth.fetchers.sync import PyPIClient
 from unearth.link import Link
 
 from forkhouse.environments import PIP
 from forkhouse.errors import DocumentError, HashMismatchError, UnreachableError
 from forkhouse.progress import report
+from forkhouse.secrecy import hide
+from forkhouse.sources import transport
+from forkhouse.sources.transport import Client, RefusedError, announced_size, backoff
 from forkhouse.workspace import sha256_file, storage_errors, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_CHUNK = 1 << 20
+
+N = TypeVar("N", int, float)
+_LARGEST = 86_400
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +46,8 @@ class IndexSettings:
     """Seconds without an answer after which a request is given up."""
     proxy: str | None = None
     client_certificate: str | None = None
+    retries: int = 5
+    """How often a request is made again after the first time."""
 
     def options(self) -> list[str]:
         """Return these settings as options of pip: they alone of all the user's settings have a say here."""
@@ -53,7 +58,7 @@ class IndexSettings:
         options += [word for host in self.trusted_hosts for word in ("--trusted-host", host)]
         single = {"--cert": self.certificates, "--proxy": self.proxy, "--client-cert": self.client_certificate}
         options += [word for option, value in single.items() if value for word in (option, value)]
-        return [*options, "--timeout", f"{self.timeout:g}"]
+        return [*options, "--timeout", f"{self.timeout:g}", "--retries", str(self.retries)]
 
 
 def parse_pip_config(text: str) -> dict[str, str]:
@@ -63,8 +68,17 @@ def parse_pip_config(text: str) -> dict[str, str]:
         for line in text.splitlines():
             match = re.fullmatch(rf"{re.escape(section)}\.([\w.-]+)=(.*)", line.strip())
             if match:
-                values[match[1].lstrip(".").replace("_", "-")] = " ".join(shlex.split(match[2])).replace("\\n", " ")
+                values[match[1].lstrip(".").replace("_", "-")] = _value(match[2])
     return values
+
+
+def _value(shown: str) -> str:
+    """Return a value as pip has it; it shows it as Python would."""
+    try:
+        value = ast.literal_eval(shown)
+    except (ValueError, SyntaxError):
+        value = shown
+    return str(value).replace("\n", " ")
 
 
 def index_settings() -> IndexSettings:
@@ -73,35 +87,42 @@ def index_settings() -> IndexSettings:
     if result.returncode != 0:
         message = f"pip cannot read its own settings (`pip config list`):\n{result.stderr.strip()[-2000:]}\nCorrect them."
         raise DocumentError(message)
-    values = parse_pip_config(result.stdout)
+    # What is empty is not set, for pip.
+    values = {name: value for name, value in parse_pip_config(result.stdout).items() if value.strip()}
     indexes: list[str] = []
     if values.get("no-index", "false").lower() not in {"1", "true", "yes", "on"}:
         # The library's own default stands where pip's would: no address is written here.
         indexes += values.get("index-url", "").split() or [source["url"] for source in PackageFinder().sources]
         indexes += values.get("extra-index-url", "").split()
+    hide(*indexes, *values.get("find-links", "").split(), values.get("proxy", ""))
     return IndexSettings(
         indexes=tuple(indexes),
         find_links=tuple(values.get("find-links", "").split()),
         trusted_hosts=tuple(values.get("trusted-host", "").split()),
         certificates=values.get("cert"),
-        timeout=_seconds(values.get("timeout", values.get("default-timeout", "60"))),
+        timeout=_number(values.get("timeout", values.get("default-timeout", "60")), "timeout", float),
         proxy=values.get("proxy"),
         client_certificate=values.get("client-cert"),
+        retries=_number(values.get("retries", "5"), "retries", int),
     )
 
 
-def _seconds(text: str) -> float:
+def _number(text: str, setting: str, kind: type[N]) -> N:
+    """Return the number that a setting of pip is. Raises DocumentError."""
     try:
-        return float(text)
+        number = kind(text)
     except ValueError:
-        message = f"pip's setting `timeout` is '{text}', which is no number of seconds. `pip config list` shows where it is from."
-        raise DocumentError(message) from None
+        number = kind(-1)
+    if not 0 <= number <= _LARGEST:
+        message = f"pip's setting `{setting}` is '{text}', which is no number that it can be. `pip config list` shows where it is from."
+        raise DocumentError(message)
+    return number
 
 
 def _reason(error: Exception) -> str:
-    """Return the first line of an error of the client library, without the credentials of any address in it."""
+    """Return the first line of an error of the client library."""
     first, *_ = str(error).splitlines() or [type(error).__name__]
-    return re.sub(r"(?<=://)[^/@\s]+@", "", first)
+    return first
 
 
 class Registry:
@@ -196,17 +217,25 @@ class Registry:
     @cached_property
     def _settings(self) -> IndexSettings:
         settings = index_settings()
-        return settings if self._index is None else replace(settings, indexes=(self._index,), find_links=())
+        if self._index is None:
+            return settings
+        hide(self._index)
+        return replace(settings, indexes=(self._index,), find_links=())
+
+    @cached_property
+    def _client(self) -> Client:
+        try:
+            return Client(self._settings)
+        except (ValueError, OSError, ImportError, httpx2.InvalidURL) as error:
+            message = (
+                f"pip's settings cannot be used: {error}. Look at `cert`, `client-cert`, `proxy` and `trusted-host` (`pip config list`)."
+            )
+            raise DocumentError(message) from error
 
     @cached_property
     def _finder(self) -> PackageFinder:
-        client = PyPIClient(
-            trusted_hosts=self._settings.trusted_hosts,
-            verify=ssl.create_default_context(cafile=self._settings.certificates),
-            timeout=self._settings.timeout,
-        )
         finder = PackageFinder(
-            session=cast(Fetcher, client),  # the protocol that the library states for its own client
+            session=cast(Fetcher, self._client),  # the protocol that the library states for its own client
             index_urls=self._settings.indexes,
             find_links=self._settings.find_links,
             trusted_hosts=self._settings.trusted_hosts,
@@ -218,9 +247,10 @@ class Registry:
 
     def close(self) -> None:
         """Give back the connections to indexes; the value can be used again."""
-        finder = self.__dict__.pop("_finder", None)
-        if finder is not None:
-            finder.session.close()
+        self.__dict__.pop("_finder", None)
+        client = self.__dict__.pop("_client", None)
+        if client is not None:
+            client.close()
 
     def links(self, package: str) -> Mapping[str, Link]:
         """Return what the user's indexes offer for a package: file name to link. Raises UnreachableError when nothing."""
@@ -277,34 +307,55 @@ class Registry:
         sha256 = sha256_file(temporary)
         return self.adopt(temporary, link.filename, sha256), sha256
 
-    @retry(retry=retry_if_exception_type(UnreachableError), stop=stop_after_attempt(4), wait=wait_exponential(max=8), reraise=True)
     def _download(self, link: Link, file: str) -> Path:
+        """Fetch a file to a temporary place in the cache, anew where it breaks off. Raises UnreachableError."""
         with storage_errors(f"Downloading {file}"):
             self._folder.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix=f".{file}.", dir=self._folder)
             try:
                 with os.fdopen(handle, "wb") as target:
-                    if link.is_file:
-                        size = link.file_path.stat().st_size
-                        with link.file_path.open("rb") as source, report().task(f"copy {file}", total=size) as task:
-                            while chunk := source.read(_CHUNK):
-                                target.write(chunk)
-                                task.advance(len(chunk))
-                    else:
-                        with self._finder.session.get_stream(link.normalized) as response:
-                            response.raise_for_status()
-                            total = float(response.headers.get("Content-Length", 0))
-                            with report().task(f"fetch {file}", total=total) as task:
-                                for chunk in response.iter_bytes(_CHUNK):
-                                    target.write(chunk)
-                                    task.advance(len(chunk))
+                    self._fill(target, link, file)
                     target.flush()
                     os.fsync(target.fileno())
-            except OSError:
+            except BaseException:
                 Path(name).unlink(missing_ok=True)
                 raise
-            except Exception as error:  # the client library lets its transport's exceptions through, which it does not name
-                Path(name).unlink(missing_ok=True)
-                message = f"{file} could not be downloaded: {_reason(error)}. Run the same command again; what is whole is kept."
-                raise UnreachableError(message) from error
         return Path(name)
+
+    def _fill(self, target: BinaryIO, link: Link, file: str) -> None:
+        retries = 0 if link.is_file else self._settings.retries
+        for attempt in range(retries + 1):
+            target.seek(0)
+            target.truncate()
+            try:
+                return _copy(link, target, file) if link.is_file else self._stream(link, target, file)
+            except OSError:
+                raise
+            except Exception as error:  # the client library lets its transport's exceptions through, which it does not name
+                # What was not answered has been asked again already; here it is what breaks off.
+                if attempt == retries or not isinstance(error, httpx2.TransportError):
+                    message = f"{file} could not be downloaded: {_reason(error)}. Run the same command again; what is whole is kept."
+                    raise UnreachableError(message) from error
+            transport.pause(backoff(attempt))
+        return None
+
+    def _stream(self, link: Link, target: BinaryIO, file: str) -> None:
+        # Kept as the server has it, packed or not: that is what the hash is of.
+        with self._client.get_stream(link.normalized, headers={"Accept-Encoding": "identity"}) as response:
+            response.raise_for_status()
+            with report().task(f"fetch {file}", total=float(announced_size(response) or 0)) as task:
+                for chunk in self._client.pieces(response):
+                    target.write(chunk)
+                    task.advance(len(chunk))
+
+
+def _copy(link: Link, target: BinaryIO, file: str) -> None:
+    """Copy a file of this machine. Raises RefusedError where a page of another one leads to it."""
+    if link.comes_from is not None and not link.comes_from.startswith("file:"):
+        message = "a page of another machine names a file of this one"
+        raise RefusedError(message)
+    path = link.file_path
+    with path.open("rb") as source, report().task(f"copy {file}", total=path.stat().st_size) as task:
+        while chunk := source.read(transport.CHUNK):
+            target.write(chunk)
+            task.advance(len(chunk))

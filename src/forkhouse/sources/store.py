@@ -77,6 +77,24 @@ class Found:
         return self.mode == FileMode.COMMIT
 
 
+LONGEST_NAME, LONGEST_LINK = 255, 4095
+"""Bytes of a file's name and of a link's target, on the file systems of Linux."""
+
+
+def _check_name(file: TreeFile) -> None:
+    """Raise ValueError for a file that could be kept in git, and not be laid out in a folder."""
+    parts = file.path.split("/")
+    if not all(parts):
+        message = "a part of it is empty"
+        raise ValueError(message)
+    if max(len(os.fsencode(part)) for part in parts) > LONGEST_NAME:
+        message = f"a part of it has more than {LONGEST_NAME} bytes"
+        raise ValueError(message)
+    if file.mode == FileMode.LINK and not (0 < len(file.content) <= LONGEST_LINK and b"\0" not in file.content):
+        message = f"it is a link to a name of {len(file.content)} bytes, to which none can lead"
+        raise ValueError(message)
+
+
 class ObjectStore:
     """Trees, blobs and commits, by id."""
 
@@ -145,8 +163,7 @@ class ObjectStore:
             for file in files:
                 blob = self.repository.create_blob(file.content)
                 try:
-                    if not all(file.path.split("/")):
-                        raise ValueError("a part of it is empty")  # noqa: EM101, TRY003, TRY301  # joins git's own refusals below
+                    _check_name(file)
                     index.add(pygit2.IndexEntry(file.path, blob, file.mode))
                 except (pygit2.GitError, ValueError) as error:
                     message = f"The path '{file.path}' is refused: {error}. Such a name is never in an honest source."

@@ -10,8 +10,11 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from forkhouse.errors import UnreachableError, UnsafeArchiveError
 from forkhouse.lock import GitSource
+from forkhouse.secrecy import without_user
 from forkhouse.sources.git import fetch_commit
 from forkhouse.sources.gitcommand import GitError, run_git
 
@@ -72,7 +75,8 @@ def _urls(tree: str, store: ObjectStore) -> dict[str, str]:
         section, _, name = key.rpartition(".")
         if section.startswith("submodule."):
             values.setdefault(section, {})[name] = value
-    return {each["path"].strip("/"): each["url"] for each in values.values() if "path" in each and "url" in each}
+    # Nobody's password is recorded or printed; what needs one is fetched with the user's own.
+    return {each["path"].strip("/"): without_user(each["url"]) for each in values.values() if "path" in each and "url" in each}
 
 
 def resolved(url: str, base: str) -> str:
@@ -105,6 +109,14 @@ def resolved(url: str, base: str) -> str:
     return f"https://{other[1]}/{other[2]}"
 
 
+def _source(submodule: Submodule, source: GitSource) -> GitSource:
+    try:
+        return GitSource(kind="git", url=resolved(submodule.url, source.url), commit=submodule.commit)
+    except ValidationError as error:
+        message = f"{source.url}: the submodule {submodule.told()} cannot be laid in: its address is none that can be fetched from."
+        raise UnsafeArchiveError(message) from error
+
+
 def filled(tree: str, source: GitSource, store: ObjectStore, cache: Path, *, mirror: Path | None, offline: bool, depth: int = 0) -> str:
     """Return a tree with the files of its submodules in their places, and those of theirs.
 
@@ -116,7 +128,7 @@ def filled(tree: str, source: GitSource, store: ObjectStore, cache: Path, *, mir
             why = f"more than {DEEPEST} are in one another" if submodule.url else ".gitmodules does not say where it is fetched from"
             message = f"{source.url}: the submodule {submodule.path} (commit {submodule.commit}) cannot be laid in: {why}."
             raise UnsafeArchiveError(message)
-        inner = GitSource(kind="git", url=resolved(submodule.url, source.url), commit=submodule.commit)
+        inner = _source(submodule, source)
         try:
             found = fetch_commit(inner, store, cache, mirror=mirror, offline=offline)
         except UnreachableError as error:

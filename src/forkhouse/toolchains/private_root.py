@@ -8,6 +8,7 @@ import subprocess
 import tarfile
 from typing import IO, TYPE_CHECKING, cast
 
+from forkhouse.budgets import DAMAGE
 from forkhouse.errors import ToolchainError, UnsafeArchiveError
 from forkhouse.progress import report
 from forkhouse.sources.debian import fetch_debian_binaries
@@ -64,7 +65,9 @@ def _unpack(package: Path, root: Path) -> None:
                     if f"{member.name}/".startswith(_UNUSED):
                         continue
                     archive.extract(member, root, filter="data")
-        except tarfile.TarError as error:
+        except OSError:  # of the disk to which it is written
+            raise
+        except DAMAGE as error:
             message = f"{package.name}: {error}. The package is refused."
             raise UnsafeArchiveError(message) from error
 
