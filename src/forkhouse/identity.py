@@ -25,6 +25,7 @@ SAYING = frozenset({"forkhouse.progress", "forkhouse.errors"})
 DISTRIBUTIONS = {
     "backports": "backports-zstd",
     "elftools": "pyelftools",
+    "git": "gitpython",
     "mesonbuild": "meson",
     "yaml": "pyyaml",
 }

@@ -16,7 +16,9 @@ _NO_SECRETS = frozenset({"x-oauth-basic", "x-access-token", "__token__", "oauth2
 
 _USER = re.compile(r"(?<=://)(?!git@)[^/\s?#'\"<>]*@")
 _QUERY = re.compile(r"(\w://[^\s?#'\"<>]*\?)([^\s#'\"<>]+)")
-_VALUE = re.compile(r"=[^&;]*")
+_VALUE = re.compile(r"([^&;=]+)=[^&;]*")
+_PUBLIC = frozenset({"rev", "tag", "ref", "branch", "subdirectory"})
+"""What the part behind the question mark may name that is no secret: which state of a repository is meant."""
 _HEADER = re.compile(r"(authorization['\"]?\s*[:=]\s*['\"]?(?:basic|bearer|token)\s+)[^\s'\"]+", re.IGNORECASE)
 
 _secrets: set[str] = set()
@@ -41,8 +43,12 @@ def masked(text: str) -> str:
     for secret in sorted(_secrets, key=len, reverse=True):
         text = text.replace(secret, MASK)
     text = _USER.sub(f"{MASK}@", text)
-    text = _QUERY.sub(lambda match: match[1] + _VALUE.sub(f"={MASK}", match[2]), text)
+    text = _QUERY.sub(lambda match: match[1] + _VALUE.sub(_without_value, match[2]), text)
     return _HEADER.sub(rf"\g<1>{MASK}", text)
+
+
+def _without_value(part: re.Match[str]) -> str:
+    return part[0] if part[1].lower() in _PUBLIC else f"{part[1]}={MASK}"
 
 
 def without_user(address: str) -> str:

@@ -64,7 +64,7 @@ def test_an_ignored_signal_stays_ignored(checkout: Checkout) -> None:
         [sys.executable, "-c", ignoring], env=checkout.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as running:
         until = time.monotonic() + 60
-        while running.poll() is None and "-c" in psutil.Process(running.pid).cmdline() and time.monotonic() < until:
+        while running.poll() is None and "forkhouse" not in psutil.Process(running.pid).cmdline() and time.monotonic() < until:
             time.sleep(0.01)
         running.send_signal(signal.SIGHUP)
         _, said = running.communicate(timeout=120)

@@ -236,6 +236,5 @@ def test_gathering_reads_what_the_store_borrows(store: ObjectStore, tmp_path: Pa
 def test_a_name_or_a_link_that_no_file_system_takes_is_refused(
     store: ObjectStore, tmp_path: Path, path: str, content: bytes, mode: FileMode
 ) -> None:
-    tree = store.import_files([TreeFile(path=path, content=content, mode=mode)])
-    with pytest.raises(UnsafeArchiveError, match="cannot be laid out"):
-        store.check_out(tree, tmp_path / "out")
+    with pytest.raises(UnsafeArchiveError, match=r"is refused: .* Such a name is never in an honest source"):
+        store.check_out(store.import_files([TreeFile(path=path, content=content, mode=mode)]), tmp_path / "out")

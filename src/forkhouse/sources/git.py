@@ -95,7 +95,9 @@ def _failure(address: str, error: GitError) -> ForkhouseError:
         return UnreachableError(
             f"{address} does not have the commit: {reason}. A mirror is brought up to date with `git remote update`, or made anew."
         )
-    if not _UNSOUND.search(text) and (_NO_REPOSITORY if address.startswith("file:") else _AWAY).search(text):
+    # The user's settings may lead git from a folder to a host.
+    local = address.startswith("file:") and "unable to access" not in text
+    if not _UNSOUND.search(text) and (_NO_REPOSITORY if local else _AWAY).search(text):
         return UnreachableError(f"{address} did not answer: {reason}. Check the address and the network, or give --mirror DIR.")
     return RefusedRepositoryError(
         f"{address} is there, and git refuses it as not whole: {reason}. Objects are missing or damaged, as in a shallow, partial or broken "
