@@ -25,7 +25,8 @@ def begin(checkout: Checkout) -> subprocess.Popen[str]:
     """Start a build and wait until the transport's is under way."""
     checkout.let_builds_wait()
     running = subprocess.Popen(
-        checkout.command("build"),
+        # Whoever runs the tests may ignore some of them, as nohup(1) and a shell's `&` do.
+        ["env", "--default-signal", *checkout.command("build")],
         env=checkout.environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
