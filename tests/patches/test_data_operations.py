@@ -288,6 +288,7 @@ def test_a_number_that_versions_of_yaml_read_differently_is_refused(said: str) -
     ("language", "operation", "text", "message"),
     [
         ("toml", "{set: a, value: 1}", "[[a]]\n[z]\n\n# more\n[[a]]\n", "a stands at several places, and the comment in line 4 is over"),
+        ("toml", "{set: a.b, value: 1}", "[z]\n\n# Of c.\n[a.b.c]\nx = 1\n", "begins with a table in it, and the comment in line 3 is over that one"),
         ("yaml", "{set: a, value: 1}", "a: 0\nb: 1\na: 2\n", r"the key a is given more than once \(lines 1 and 3\)"),
         ("json", "{remove: a}", '{"a": 1,\n "\\u0061": 2}', r"the key a is given more than once \(lines 1 and 2\)"),
         ("json", "{add: a.b, value: 1}", '{"a": {}, "a": {}}', "the key a is given more than once"),

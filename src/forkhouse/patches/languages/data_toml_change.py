@@ -247,6 +247,7 @@ def replaced(data: Data, place: Place, operation: KeyOperation) -> Change:
         cuts = _moved(data, gone, _in_table(data, holder, new, without=gone), new)
     elif begin.value is None and not any(isinstance(step, int) for step in holder):
         # The table that holds it is there by this header alone.
+        _refuse_deeper(data, gone[0], path, said)
         newline = flow.newline_at(data.text, begin.start)
         names = data.text[begin.keys[0][0] : begin.keys[len(holder) - 1][1]]
         cuts[0] = (*cuts[0][:2], f"[{names}]{newline}{new}{newline}")
@@ -271,6 +272,17 @@ def _refuse_apart(data: Data, gone: list[int], said: str) -> None:
             line = data.text.count("\n", 0, start)
             message = f"{said} stands at several places, and the comment in line {line} is over one of them. Use an `anchor`."
             raise PatchConflictError(message)
+
+
+def _refuse_deeper(data: Data, first: int, path: tuple[object, ...], said: str) -> None:
+    """Raise PatchConflictError where a comment stands over a table within what is replaced: it does not speak of the whole."""
+    begin = data.statements[first]
+    deeper = begin.value is None and len([step for step in begin.path if not isinstance(step, int)]) > len(path)
+    start = flow.line_start(data.text, begin.start)
+    if deeper and _above(data, start) < start:
+        line = data.text.count("\n", 0, start)
+        message = f"{said} begins with a table in it, and the comment in line {line} is over that one. Use an `anchor`."
+        raise PatchConflictError(message)
 
 
 def _moved(data: Data, gone: list[int], put: Splice, new: str) -> list[Splice]:
