@@ -38,6 +38,7 @@ def build(plant: Plant, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
     assert native is not None
     patched = plant.patched("vllm-rocm", recipe)
     work = tmp_path_factory.mktemp("vllm")
+    (work / "home").mkdir()
     project, log = work / "project", work / "log"
     shutil.copytree(plant.workspace.root / "recipes/vllm-rocm/native", project)
     plant.store.check_out(plant.store.subtree(patched.tree, native.paths), project / "upstream")
