@@ -208,7 +208,7 @@ confined.run([sys.executable, "-c", code], folder=work, variables={"PATH": "/usr
 def test_it_dies_with_whoever_runs_it(tmp_path: Path, how: signal.Signals) -> None:
     work = tmp_path / "work"
     work.mkdir()
-    with subprocess.Popen([PYTHON, "-c", CHILD, str(work)], stderr=subprocess.DEVNULL) as runner:
+    with subprocess.Popen(["env", "--default-signal", PYTHON, "-c", CHILD, str(work)], stderr=subprocess.DEVNULL) as runner:
         until = time.monotonic() + 60
         while not (work / "alive").exists():
             assert runner.poll() is None
