@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,9 @@ def run_git(folder: Path, *arguments: str, inherit: Sequence[int] = ()) -> str:
     Raises GitError when it fails, ToolchainError where there is no git.
     """
     require_git()
-    from git import Git  # noqa: PLC0415  # its import runs git; only work with repositories needs it
+    # Its import runs git, and is an error where that is killed; whether there is a git was asked above.
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    from git import Git  # noqa: PLC0415  # only work with repositories needs it
 
     # The rest of the environment passes through: reaching a host needs the user's own proxy, agent and git settings.
     # GitPython adds to the environment and cannot take from it, so env(1) does.
