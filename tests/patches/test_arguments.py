@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 
 import pytest
 from mesonbuild import mlog
@@ -96,3 +97,22 @@ def test_one_of_several_lines_is_put_in_as_it_is_written(operation: str, old: st
     edit = parse(CodeEdit, f"path: f\nlanguage: python\noperations:\n  - {operation}\n", name="edit")
     assert apply_edit(old, edit) == now
     ast.parse(now)
+
+
+@pytest.mark.parametrize("new", ["{a,b}", "x{1..3}", "-D{A,B}=1", "{'a',$b}"])
+def test_braces_that_bash_makes_several_words_of_are_no_argument(new: str) -> None:
+    with pytest.raises(PatchConflictError, match="not be read as one argument"):
+        apply_edit("f c\n", edit_of("bash", new))
+
+
+@pytest.mark.parametrize("new", ["'{a,b}'", "${x}", "${x:-{a}}", "x{1}", "\\\\{a,b\\\\}"])
+def test_braces_that_bash_leaves_are_one_argument(new: str) -> None:
+    done = apply_edit("f c\n", edit_of("bash", new))
+    counted = subprocess.run(["bash", "-c", f"f() {{ echo $#; }}\nx=y\n{done}"], check=True, capture_output=True, text=True)
+    assert counted.stdout == "2\n"
+
+
+@pytest.mark.parametrize("redirection", ["{fd}>g", "{fd}<g", "{fd}>&1"])
+def test_the_variable_of_a_redirection_is_no_argument(redirection: str) -> None:
+    with pytest.raises(PatchConflictError, match="no arguments that can be told apart"):
+        apply_edit(f"f c {redirection}\n", edit_of("bash", "z"))

@@ -184,3 +184,13 @@ def test_toml_too(place: str, key: str, text: str, old: str, new: str) -> None:
 def test_what_is_no_entry_there_is_refused(language: str, old: str, key: str, text: str, why: str) -> None:
     with pytest.raises(PatchConflictError, match=why):
         apply_edit(old, edit_of(language, "before", key, text))
+
+
+TAIL = "a:\n  c: 1\n  # The tail of a.\n{}b: 2\n"
+
+
+@pytest.mark.parametrize(("place", "key"), [("before", "b"), ("after", "a")])
+@pytest.mark.parametrize("head", ["", "# The head of b.\n"])
+def test_a_comment_that_is_indented_as_what_is_above_it_stays_there(place: str, key: str, head: str) -> None:
+    done = apply_edit(TAIL.format(head), edit_of("yaml", place, key, "n: 1"))
+    assert done == TAIL.format(f"n: 1\n{head}")

@@ -22,7 +22,8 @@ from forkhouse.patches.edits import (
     Selector,
     allows,
 )
-from forkhouse.patches.languages import indentation, is_blank, keyed, line_end, line_start
+from forkhouse.patches.languages import indentation, is_blank, keyed, line_end, line_start, newline_at
+from forkhouse.patches.languages.branches import branches
 from forkhouse.patches.languages.data import LANGUAGES, look, read
 from forkhouse.patches.languages.data_change import hides_items, is_seen, items_held, items_said, leads_into_list, stands_beside
 from forkhouse.patches.languages.entrypoints import remove_group
@@ -31,7 +32,7 @@ from forkhouse.patches.spellings import MEANINGFUL, bare, is_same, laid_out, may
 from forkhouse.patches.templates import filled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from forkhouse.patches.edits import FileEdit, Operation, RequirementChange
     from forkhouse.patches.languages import Node, Span
@@ -190,9 +191,7 @@ def came_about(before: str, now: str, operation: Operation, language: str) -> bo
     try:
         match operation:
             case CodeOperation(replace=Selector() as selector):
-                new = operation.with_ or ""
-                more = _results(now, new, selector, language) > _results(before, new, selector, language)
-                return more and _left_lines(before, operation, language) <= _said_lines(now)
+                return _came_in_place(before, now, operation, selector, language)
             case CodeOperation(argument=PartChange() as change) if _selects_itself(change):
                 after = _selected_after(change)
                 return len(find(now, after, language)) > len(find(before, after, language))
@@ -202,15 +201,46 @@ def came_about(before: str, now: str, operation: Operation, language: str) -> bo
                 # Which parameter it is for depends on those before it.
                 changed = spliced(before, [splice for splices in changes(before, operation, language) for splice in splices])
                 return _before_it(now, change, language) <= _before_it(changed, change, language)
-            case CodeOperation(include=LineChange() as change) if change.gone is not None:
-                return len(_NAMED_BY_MACRO.findall(now)) <= len(_NAMED_BY_MACRO.findall(before))
+            case CodeOperation(include=LineChange() as change) | CodeOperation(import_=LineChange() as change) if change.gone is not None:
+                include = operation.include is not None
+                if include and len(_NAMED_BY_MACRO.findall(now)) > len(_NAMED_BY_MACRO.findall(before)):
+                    return False
+                # For the whole file, or in a function and under a condition, as it was.
+                return (
+                    change.come is None
+                    or _is_for_all(now, change.come, language, include=include)
+                    or not _is_for_all(before, change.gone, language, include=include)
+                )
             case RequirementOperation(requirement=change) if change.gone is not None:
                 return nameless(now) <= nameless(before)
             case CodeOperation(argument=PartChange() as change) | CodeOperation(item=PartChange() as change) if language not in LANGUAGES:
                 return change.gone is None or _is_nowhere_else(before, now, operation, change, language)
     except PatchConflictError:
-        pass  # its place at the pin is made by an operation before it
+        return False
     return True
+
+
+def _is_for_all(text: str, said: str, language: str, *, include: bool) -> bool:
+    """Say whether an import stands for the whole file."""
+    from forkhouse.patches.languages.imports import imports, meaning  # noqa: PLC0415  # start-up time
+
+    wanted = meaning(said, language)
+    return any(line.top and wanted in line.meanings for line in imports(text, language, include=include))
+
+
+def _came_in_place(before: str, now: str, operation: CodeOperation, selector: Selector, language: str) -> bool:
+    """Say whether what replaces something stands where the operation would put it: on the same line, under the same conditions."""
+    new = operation.with_ or ""
+    if len(_results(now, new, selector, language)) <= len(_results(before, new, selector, language)):
+        return False
+    if not _left_lines(before, operation, language) <= _said_lines(now):
+        return False
+    found = changes(before, operation, language)
+    changed = spliced(before, [splice for splices in found for splice in splices])
+    old, wanted, there = (
+        Counter(branches(text, place, language) for place in _results(text, new, selector, language)) for text in (before, changed, now)
+    )
+    return bool(found) and wanted - old <= there - old
 
 
 _NAMED_BY_MACRO = re.compile(r"^[ \t]*#[ \t]*include(?:_next)?[ \t]+[A-Za-z_]", re.MULTILINE)
@@ -268,14 +298,14 @@ def _said_lines(text: str) -> set[str]:
     return {" ".join(line.split()) for line in text.splitlines()}
 
 
-def _results(text: str, new: str, selector: Selector, language: str) -> int:
-    """Return how often what a selector was replaced by stands where the selector looks."""
+def _results(text: str, new: str, selector: Selector, language: str) -> list[int]:
+    """Return where what a selector was replaced by stands, of where the selector looks."""
     if selector.pattern is not None and re.search(r"\$[A-Z_]", new):
         # What a pattern with metavariables was replaced by is a pattern itself.
-        return len(find(text, Selector(pattern=new, within=selector.within), language))
+        return [node.start for node in find(text, Selector(pattern=new, within=selector.within), language)]
     start, end = scope_of(text, selector, language)
     found = [each.start() for each in worded(new).finditer(text, start, end)]
-    return len(found) if selector.anchor is not None else sum(_is_code(text, language, place) for place in found)
+    return found if selector.anchor is not None else [place for place in found if _is_code(text, language, place)]
 
 
 def _is_code(text: str, language: str, place: int) -> bool:
@@ -330,13 +360,44 @@ def _stands_loosely(language: str, text: str, node: Node, new: str, before: bool
     if before:
         # What was put before a function may have become a part of it: a decorator.
         own = "".join(text[start : min(node.start, start + window)].split())
-        if node.head is not None and _squeezed(text, max(0, node.head - window), node.head).endswith(wanted):
-            return True
-        return own.startswith(wanted) or _squeezed(text, max(0, start - window), start).endswith(wanted)
+        places = [start] if node.head is None else [node.head, start]
+        if not is_blank(new.rstrip().rpartition("\n")[2], language):
+            places = [each for place in places for each in _above_comments(text, place, window, language)]
+        return own.startswith(wanted) or any(_squeezed(text, max(0, place - window), place).endswith(wanted) for place in places)
     behind = end + len(text[end:]) - len(text[end:].lstrip(" \t,;"))
-    # A comment behind the match stays on its line.
-    stop = line_end(text, behind) if is_blank(text[behind : line_end(text, behind)], language) else behind
-    return any("".join(text[place : place + window].split()).lstrip(";,").startswith(wanted) for place in (end, stop))
+    places = [end, behind, *_below_comments(text, behind, window, language)]
+    return any("".join(text[place : place + window].split()).lstrip(";,").startswith(wanted) for place in places)
+
+
+def _above_comments(text: str, place: int, window: int, language: str) -> Iterator[int]:
+    """Give where code may end before a place: without a comment behind it, and without comments that fill lines of their own."""
+    at, least = place, max(0, place - window)
+    while at > least:
+        above = text[:at].rstrip()
+        start = line_start(text, len(above))
+        line = text[start : len(above)]
+        cut = next((found.start() for found in _SIGN.finditer(line) if is_blank(line[found.start() :], language)), None)
+        yield start + cut if cut is not None else at
+        if cut is None:
+            return
+        if line[:cut].strip():
+            return
+        at = start
+
+
+def _below_comments(text: str, place: int, window: int, language: str) -> Iterator[int]:
+    """Give where lines end behind a place that hold nothing but comments."""
+    at = place
+    while at < min(len(text), place + window):
+        stop = line_end(text, at)
+        if not is_blank(text[at:stop], language):
+            return
+        yield stop
+        at = stop + len(newline_at(text, stop))
+
+
+_SIGN = re.compile(r"#|//|/\*|%|;")
+"""How a comment may begin."""
 
 
 def _squeezed(text: str, start: int, end: int) -> str:
@@ -514,7 +575,21 @@ def _is_imported_otherwise(text: str, lines: Sequence[Line], change: LineChange,
         others += re.findall(r"^[ \t]*#[ \t]*(?:import|include_next)\b.*", text, re.MULTILINE)
     elif len(words) > 1 and any("*" in other and _is_a_word(words[-2], other) for other in others):
         return True  # all that a module has
+    if language == "python" and _is_reached(text, change.gone or "", others):
+        return True
+    if language == "rust" and re.search(rf"\b{re.escape(words[-2])}\s*::\s*{re.escape(words[-1])}\b" if len(words) > 1 else r"(?!)", text):
+        return True  # by its whole path
     return any(re.search(rf"(?<![\w]){re.escape(words[-1])}(?!\w)", other) for other in others)
+
+
+def _is_reached(text: str, gone: str, others: Sequence[str]) -> bool:
+    """Say whether a file of Python has what it no longer imports by way of the module: `a.b` instead of `from a import b`."""
+    found = re.match(r"\s*from\s+([\w.]+)\s+import\s+(.*)", gone, re.DOTALL)
+    if found is None:
+        return False
+    module = found[1].rpartition(".")[2]
+    names = [each.split()[0] for each in found[2].strip("() \n").split(",") if each.split()]
+    return any(_is_a_word(module, other) for other in others) and any(re.search(rf"\.\s*{re.escape(name)}\b", text) for name in names)
 
 
 def _part_is_done(text: str, operation: CodeOperation, change: PartChange, language: str) -> bool:

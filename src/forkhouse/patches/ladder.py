@@ -25,7 +25,7 @@ from forkhouse.patches.encodings import readable
 from forkhouse.patches.failures import internal_error
 from forkhouse.patches.languages import language_of, parses
 from forkhouse.patches.languages.requirements import refers
-from forkhouse.patches.operations import asks_for_nothing
+from forkhouse.patches.operations import applied_alone, asks_for_nothing
 from forkhouse.patches.remains import Course
 from forkhouse.patches.spellings import MEANINGFUL
 from forkhouse.patches.structural import MissingFileError, UnclearFileError, asked_elsewhere, held, is_there, locate, structured, text_of
@@ -62,8 +62,8 @@ class Verdict(StrEnum):
 
 
 _UNPROVEN = (
-    "That the upstream has it is not proven: what looks like its result stood there at the pin, or what it takes out may stand elsewhere in the "
-    "file now, as in another command or behind a variable."
+    "That the upstream has it is not proven: what looks like its result stood there at the pin, or stands under another condition or in another "
+    "function now, or what it takes out may stand elsewhere in the file, as in another command or behind a variable."
 )
 APPLIED = frozenset({Verdict.CLEAN, Verdict.MERGED, Verdict.RESTRUCTURED})
 SETTLED = APPLIED | {Verdict.UPSTREAMED, Verdict.OBSOLETE}
@@ -312,8 +312,10 @@ class Ladder:
             except (MissingFileError, UnclearFileError):
                 continue
             now = self._text(base, locate(base, change, paths, store=self.store))
-            if not all(came_about(before, now, operation, change.language) for operation in change.operations):
-                return False
+            for operation in change.operations:
+                if not came_about(before, now, operation, change.language):
+                    return False
+                before = applied_alone(before, change, operation)
         return True
 
     def _distance(self, base: str, patch: Patch, tree: str) -> Verdict:

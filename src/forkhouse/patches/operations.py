@@ -38,6 +38,14 @@ def apply_edit(text: str, edit: FileEdit) -> str:
     return edited(text, edit).text
 
 
+def applied_alone(text: str, edit: FileEdit, operation: Operation) -> str:
+    """Return `text` with one operation of `edit` applied, and as it was where that cannot be."""
+    try:
+        return edited(text, edit.model_copy(update={"operations": (operation,)})).text
+    except PatchConflictError:
+        return text
+
+
 def edited(text: str, edit: FileEdit) -> Edited:
     """Apply the operations of `edit` to `text` in order.
 

@@ -82,7 +82,7 @@ def _holders(step: Step, selector: Selector) -> list[Node]:
 def _fits(before: Parts, after: Parts, change: PartChange, shift: Shift, step: Step) -> bool:
     """Say whether the parts afterwards are those before, but for the one that the change names."""
     come = None if change.come is None else change.come.replace("\n", newline_at(step.before, before.start))
-    if come is not None and ((step.language == "cmake" and _is_list(come)) or (step.language == "bash" and come.startswith("("))):
+    if come is not None and ((step.language == "cmake" and _is_list(come)) or (step.language == "bash" and _is_expanded(come))):
         return False  # the grammar takes these for one, and the language does not
     wanted = [_wanted(span, change, shift, step.before) for span in before.spans]
     kept = [each for each in wanted if each != _GONE]
@@ -106,6 +106,18 @@ def _wanted(span: Span, change: PartChange, shift: Shift, text: str) -> Span | N
     if change.gone is None or not is_part(text[slice(*span)], change.gone):
         return shift.start(span[0]), shift.end(span[1])
     return None if change.with_ is not None else _GONE
+
+
+_QUOTED = re.compile(r"\\.|'[^']*'|\"(?:\\.|[^\"\\])*\"", re.DOTALL)
+_BRACES = re.compile(r"(?<!\$)\{[^{}\s]*(?:,|\.\.)[^{}\s]*\}")
+
+
+def _is_expanded(word: str) -> bool:
+    """Say whether bash makes several words of one, or none: of an array's brackets, and of braces with a comma or a range in them."""
+    plain = _QUOTED.sub("Q", word)
+    while (inner := re.sub(r"\$\{[^{}]*\}", "Q", plain)) != plain:
+        plain = inner
+    return word.startswith("(") or _BRACES.search(plain) is not None
 
 
 def _is_list(argument: str) -> bool:

@@ -296,7 +296,7 @@ def is_beside(text: str, language: str, span: tuple[int, int], other: int) -> bo
     start, end = span
     node = root_of(text, language)
     while True:
-        held = {each: _child_at(node, each) for each in (start, end - 1, other)}
+        held = {each: child_at(node, each) for each in (start, end - 1, other)}
         if None in held.values():
             return False
         inner = held[start]
@@ -330,7 +330,7 @@ def is_whole(text: str, language: str, span: tuple[int, int]) -> bool:
     start, end = span
     node = root_of(text, language)
     while True:
-        first, last = _child_at(node, start), _child_at(node, end - 1)
+        first, last = child_at(node, start), child_at(node, end - 1)
         if first is None or last is None:
             return False
         place = first.range()
@@ -349,18 +349,19 @@ _CODE_AGAIN = frozenset({"interpolation", "command_substitution", "process_subst
 
 def is_code(text: str, language: str, place: int) -> bool:
     """Say whether what begins at a place is code, and not within a comment or a literal."""
-    node: SgNode | None = _child_at(root_of(text, language), place)
+    node: SgNode | None = child_at(root_of(text, language), place)
     code = True
     while node is not None:
         if node.kind() in _CODE_AGAIN:
             code = True
         elif node.kind() == "heredoc_body" or (_IN_WORDS.search(node.kind()) and node.range().start.index < place):
             code = False
-        node = _child_at(node, place)
+        node = child_at(node, place)
     return code
 
 
-def _child_at(node: SgNode, place: int) -> SgNode | None:
+def child_at(node: SgNode, place: int) -> SgNode | None:
+    """Return the part of a node that covers a place of the text."""
     return next((each for each in node.children() if each.range().start.index <= place < each.range().end.index), None)
 
 
@@ -570,8 +571,8 @@ def _arguments(node: SgNode, grammar: Grammar) -> Parts | None:
             return None
         behind = [child for child in call.children() if child.range().start.index >= name.range().end.index]
         words = [child for child in behind if not child.kind().endswith("_redirect")]
-        if words != behind[: len(words)]:
-            return None  # a redirection stands between them
+        if words != behind[: len(words)] or _has_descriptor(call, words):
+            return None  # a redirection stands between them, or a part of it
         spans = tuple((word.range().start.index, word.range().end.index) for word in words)
         return Parts(spans=spans, start=name.range().end.index, end=call.range().end.index, layout=Layout.LINE)
     holder = call.field(grammar.arguments)
@@ -579,6 +580,13 @@ def _arguments(node: SgNode, grammar: Grammar) -> Parts | None:
         holder = next((child for child in call.children() if child.kind() == "token_tree"), None)
     # An iterator as the only argument of a call in Python has no list around it.
     return None if holder is None or holder.kind() not in grammar.lists else _parts(holder, grammar)
+
+
+def _has_descriptor(command: SgNode, words: list[SgNode]) -> bool:
+    """Say whether the last word is the variable of a redirection, `{fd}>file`, which the grammar takes for an argument."""
+    end = command.range().end.index
+    text = command.get_root().root().text()
+    return bool(words) and re.fullmatch(r"\{\w+\}", words[-1].text()) is not None and text[end : end + 1] in {"<", ">", "&"}
 
 
 def _has_words_behind(command: SgNode) -> bool:

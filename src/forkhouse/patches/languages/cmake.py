@@ -142,6 +142,14 @@ def _commands(source: _Source, selector: Selector) -> list[Node]:
     return nodes
 
 
+def commands(text: str) -> Iterator[tuple[int, str]]:
+    """Give all commands of a file in order: where each begins, and what it says."""
+    source = _source(text)
+    for node in _walk(source.root):
+        if node.type.endswith("_command"):
+            yield source.span(node)[0], source.said(node)
+
+
 def is_code(text: str, place: int) -> bool:
     """Say whether what begins at a place is within no comment and no argument in quotes or brackets."""
     source = _source(text)

@@ -67,6 +67,7 @@ def inserted(data: Data, place: Place, new: str, *, before: bool) -> list[Splice
         if not flow.is_blank(data, entry.end, stop):
             message = "Something else stands behind the entry, on its line. Use an `anchor`."
             raise PatchConflictError(message)
+        stop = _below_inner_comments(data, stop, len(spaces))
         return [(stop, stop, f"{newline}{spaces}{new}")]
     if flow.prefix(text, entry.start) is None:  # behind a dash
         return [(entry.start, entry.start, f"{new}{newline}{spaces}")]
@@ -74,17 +75,34 @@ def inserted(data: Data, place: Place, new: str, *, before: bool) -> list[Splice
     return [(at, at, f"{spaces}{new}{newline}")]
 
 
+def _below_inner_comments(data: Data, stop: int, indent: int) -> int:
+    """Return where the last line ends, below the end of an entry of YAML, that holds but a comment of what is in the entry."""
+    if data.language != "yaml":
+        return stop
+    lines = {flow.line_start(data.text, start): start for start, _ in data.comments}
+    while True:
+        below = stop + len(flow.newline_at(data.text, stop))
+        start = lines.get(below)
+        if start is None or start - below <= indent or flow.prefix(data.text, start) is None:
+            return stop
+        stop = flow.line_end(data.text, start)
+
+
 def above(data: Data, entry: Entry) -> int:
     """Return where the line begins that an entry stands on, or the first comment directly over it; those that a file begins with are its own."""
     text = data.text
     lines = {flow.line_start(text, start): (start, end) for start, end in data.comments}
     at = line = flow.line_start(text, entry.start)
+    indent = len(flow.column(text, entry.start))
     while at > 0:
         over = flow.line_start(text, at - 1)
         comment = lines.get(over)
         if over == at or comment is None or flow.prefix(text, comment[0]) is None or comment[1] > at:
             break
         at = over
+    # Those that are indented as what stands before them speak of that.
+    while data.language == "yaml" and at < line and lines[at][0] - at > indent:
+        at = flow.line_end(text, at) + len(flow.newline_at(text, at))
     return line if not text[:at].strip(f"{BOM} \t\r\n") and at < line else at
 
 

@@ -254,10 +254,30 @@ def _prove_comments(before: Data, after: Data, moves: _Moves, step: Step) -> Non
         # Above the end of a list a comment is about no entry; those that a file begins with are about the file.
         if not skip_comments(before, 0, start).strip(f"{BOM} \t\r\n") and _inserts(step):
             continue
+        if follows is not None and _inserts(step) and step.language == "yaml" and _is_inner(before, start, _column(text, follows)):
+            continue
         if follows is None or moves.gone(follows) or text[follows] in "]}" or _has_gap(text, end, follows):
             continue
         if _following(after, at + end - start) != moves.moved(follows):
             _refuse("a comment would stand above something else", text, start)
+
+
+def _is_inner(data: Data, start: int, indent: int) -> bool:
+    """Say whether a comment, and those directly over it, are indented as what stands before them, and so speak of that."""
+    lines = {place - _column(data.text, place): place for place, _ in data.comments}
+    at: int | None = start
+    while at is not None:
+        if _column(data.text, at) <= indent:
+            return False
+        line = at - _column(data.text, at)
+        at = lines.get(data.text.rfind("\n", 0, line - 1) + 1) if line > 0 else None
+        if at is not None and data.text[at - _column(data.text, at) : at].strip():
+            return True  # behind something else, on its line
+    return True
+
+
+def _column(text: str, position: int) -> int:
+    return position - text.rfind("\n", 0, position) - 1
 
 
 def _inserts(step: Step) -> bool:

@@ -11,7 +11,7 @@ from forkhouse.patches.languages import Node, Parts, UnprovenError, above_commen
 from forkhouse.patches.languages import text as plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from forkhouse.patches.edits import Selector
     from forkhouse.patches.languages import Step
@@ -179,6 +179,20 @@ def faults(text: str, language: str) -> int:  # noqa: ARG001  # the protocol's s
         return _misshapen(text)
     except (MesonException, PatchConflictError, RecursionError):
         return 1
+
+
+def statements(text: str) -> Iterator[tuple[int, str]]:
+    """Give all statements of a file in order: where each begins, and what it says. Raises PatchConflictError."""
+    held: list[_Token] = []
+    for token in _lexed(text):
+        if token.kind == "eol":
+            if held:
+                yield held[0].start, text[held[0].start : held[-1].end]
+            held = []
+        elif token.kind != "comment":
+            held.append(token)
+    if held:
+        yield held[0].start, text[held[0].start : held[-1].end]
 
 
 @dataclass(frozen=True, slots=True)
