@@ -166,6 +166,8 @@ def test_json(operation: str, old: str, new: str) -> None:
         ("{set: a, value: 5}", "x = 1\n\n[a]\nb = 1\n# about c\n[a.c]\n\n# about d\n[d]\n", "x = 1\na = 5\n\n# about d\n[d]\n"),
         ("{set: a, value: 5}", "# about a\n[a]\nb = 1\n[d]\n", "# about a\na = 5\n[d]\n"),
         ("{set: a.b, value: 5}", "[a.b]\nc = 1\n[d]\n", "[a]\nb = 5\n[d]\n"),
+        ("{set: a.b, value: 5}", "x = 1\n\n# b\n# c\n[a.b]\nc = 1\n[d]\n", "x = 1\n\n[a]\n# b\n# c\nb = 5\n[d]\n"),
+        ("{set: a.b, value: 5}", "x = 1\r\n# b\r\n[a.b]\r\nc = 1\r\n", "x = 1\r\n[a]\r\n# b\r\nb = 5\r\n"),
         ("{set: a.b, value: [5]}", "[a]\nx = 1\n[d]\n[[a.b]]\nc = 1\n[[a.b]]\n", "[a]\nx = 1\nb = [5]\n[d]\n"),
         ("{set: a.b, value: 5}", "a.b.c = 1\nx = 1\na.b.d = 2\n", "a.b = 5\nx = 1\n"),
         ("{set: a, value: {b: 5}}", "a.b.c = 1\nx = 1\na.d = 2\n", "x = 1\na = { b = 5 }\n"),

@@ -152,6 +152,16 @@ def test_a_macro_that_another_one_closes_belongs_to_no_declaration(language: str
     assert done(language, "insert: {before: {class: X}, text: int n;}", alone) == f"int n;\n{alone}"
 
 
+@pytest.mark.parametrize("language", ["c", "cpp"])
+@pytest.mark.parametrize("opens", ["Py_BEGIN_ALLOW_THREADS", "Nx_BEGIN", "N_BEGIN"])
+def test_a_macro_on_the_line_of_a_statement_hides_no_function(language: str, opens: str) -> None:
+    text = (
+        f"int f(int n) {{\n  {opens} for (int i = 0; i < n; i++) {{\n    g(i);\n  }}\n  {opens.replace('BEGIN', 'END')}\n  return 0;\n}}\n"
+    )
+    assert done(language, "insert: {after: {call: g}, text: h(i);}", text) == text.replace("g(i);\n", "g(i);\n    h(i);\n")
+    assert done(language, "insert: {before: {function: f}, text: int n;}", text) == f"int n;\n{text}"
+
+
 def test_a_typedef_of_several_names_is_none_of_them() -> None:
     with pytest.raises(PatchConflictError, match="matched 0 times"):
         done("c", "remove: {class: X}", "typedef struct {\n  int a;\n} X, *P;\n")

@@ -250,7 +250,7 @@ def replaced(data: Data, place: Place, operation: KeyOperation) -> Change:
         _refuse_deeper(data, gone[0], path, said)
         newline = flow.newline_at(data.text, begin.start)
         names = data.text[begin.keys[0][0] : begin.keys[len(holder) - 1][1]]
-        cuts[0] = (*cuts[0][:2], f"[{names}]{newline}{new}{newline}")
+        cuts[0] = _under(data, begin.start, cuts[0], f"[{names}]{newline}", f"{new}{newline}")
     elif (depth := len(begin.keys) - (len(begin.path) - len(path))) > 0 and begin.value is not None:
         # So is it by this dotted key alone.
         key = data.text[cuts[0][0] : begin.keys[depth - 1][1]]
@@ -283,6 +283,15 @@ def _refuse_deeper(data: Data, first: int, path: tuple[object, ...], said: str) 
         line = data.text.count("\n", 0, start)
         message = f"{said} begins with a table in it, and the comment in line {line} is over that one. Use an `anchor`."
         raise PatchConflictError(message)
+
+
+def _under(data: Data, header: int, cut: Splice, above: str, new: str) -> Splice:
+    """Put a line under a new header in the place of an old one; the comments over that one speak of the line."""
+    start = flow.line_start(data.text, header)
+    over = _above(data, start)
+    if over == start or cut[0] != start or not data.text[:over].removeprefix(BOM):
+        return (*cut[:2], f"{above}{new}")
+    return over, cut[1], f"{above}{data.text[over:start]}{new}"
 
 
 def _moved(data: Data, gone: list[int], put: Splice, new: str) -> list[Splice]:

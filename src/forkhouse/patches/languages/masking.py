@@ -37,9 +37,9 @@ _ALWAYS = re.compile(
     re.MULTILINE,
 )
 _MACRO = re.compile(
-    r"\b(?:[A-Z][A-Z0-9]*(?:_[A-Z0-9_]*)?|_*[A-Z][A-Z0-9_]*)\b(?:[ \t]*\((?:[^(){};]|\([^(){};]*\))*\))?+(?![ \t]*\()(?=\s*([\w:~*&\[]|\Z|\S))"
+    r"\b(?:[A-Z][A-Z0-9]*(?:_[A-Z0-9_]*)?|_*[A-Z][A-Z0-9_]*|[A-Z][a-z]{1,3}_[A-Z][A-Z0-9_]*)\b(?:[ \t]*\((?:[^(){};]|\([^(){};]*\))*\))?+(?![ \t]*\()(?=\s*([\w:~*&\[]|\Z|\S))"
 )
-"""What may be a macro, with its arguments; one that is given statements is no attribute of anything."""
+"""What may be a macro (`A`, `A_B`, `Py_BEGIN_ALLOW_THREADS`), with its arguments; one that is given statements is no attribute of anything."""
 NEAR = 2
 """Lines around a place that the grammar cannot read, in which a macro is looked for."""
 
