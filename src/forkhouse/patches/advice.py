@@ -44,9 +44,9 @@ def where_broken(text: str, language: str) -> str:
         if language in LANGUAGES:
             read(text, language)
         elif language in {"c", "cpp", "rust", "bash"}:
-            from forkhouse.patches.languages import astgrep  # noqa: PLC0415  # heavy, and seldom needed
+            from forkhouse.patches.languages import wellformed  # noqa: PLC0415  # heavy, and seldom needed
 
-            place = astgrep.first_fault(text, language)
+            place = wellformed.first_fault(text, language)
             if place is not None:
                 line = text[line_start(text, place) : line_end(text, place)].strip()
                 return f"Its grammar stops at line {text.count(chr(10), 0, place) + 1}: '{line[:SHOWN]}'."
@@ -99,9 +99,9 @@ def _missing_call(text: str, selector: Selector, language: str) -> str:
             return f"{selector.call} in line {line} has no argument {selector.argument}, but {', '.join(said) or 'none at all'}."
     if language not in {"c", "cpp"}:
         return ""
-    from forkhouse.patches.languages import astgrep  # noqa: PLC0415  # heavy, and loaded by now
+    from forkhouse.patches.languages import trees  # noqa: PLC0415  # heavy, and loaded by now
 
-    read_as = astgrep.readable(text, language)
+    read_as = trees.readable(text, language)
     for each in re.finditer(rf"(?<!\w){re.escape(selector.call or '')}(?=\s*\()", text):
         if not read_as[each.start() : each.end()].strip():
             line = text.count("\n", 0, each.start()) + 1

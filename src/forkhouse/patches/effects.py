@@ -311,7 +311,7 @@ def _results(text: str, new: str, selector: Selector, language: str) -> list[int
 def _is_code(text: str, language: str, place: int) -> bool:
     """Say whether what begins at a place is code, and not within a comment or a literal, as far as a grammar tells it."""
     if language in _PARSED:
-        from forkhouse.patches.languages.astgrep import is_code  # noqa: PLC0415  # start-up time
+        from forkhouse.patches.languages.places import is_code  # noqa: PLC0415  # start-up time
 
         return is_code(text, language, place)
     if language == "cmake":
@@ -479,7 +479,7 @@ def _is_same_code(text: str, node: Node, found: re.Match[str], new: str, languag
 
 
 def _is_beside(text: str, node: Node, found: re.Match[str], language: str) -> bool:
-    from forkhouse.patches.languages.astgrep import is_beside  # noqa: PLC0415  # start-up time
+    from forkhouse.patches.languages.places import is_beside  # noqa: PLC0415  # start-up time
 
     start, end = node.whole
     if start <= found.start() < end:
@@ -533,7 +533,7 @@ def _is_inside(text: str, span: Span, head: str, tail: str, language: str) -> bo
         end if last is None or _says_nothing(tail, language) else last.end(),
     )
     if language in _PARSED:
-        from forkhouse.patches.languages.astgrep import is_whole  # noqa: PLC0415  # start-up time
+        from forkhouse.patches.languages.places import is_whole  # noqa: PLC0415  # start-up time
 
         return is_whole(text, language, whole)
     return re.search(r"[\w.$]$", text[: whole[0]][-1:]) is None and re.match(r"[\w.(\[]", text[whole[1] : whole[1] + 1]) is None

@@ -158,7 +158,7 @@ def _looked_for(operation: Operation) -> str:
 
 def _is_blank(text: str, anchor: str, language: str) -> bool:
     """Say whether the words stand where the grammar of C sees blanks."""
-    from forkhouse.patches.languages.astgrep import hidden  # noqa: PLC0415  # start-up time
+    from forkhouse.patches.languages.trees import hidden  # noqa: PLC0415  # start-up time
 
     return language in {"c", "cpp"} and hidden(text, anchor, language) is not None
 

@@ -71,7 +71,8 @@ def _holders(step: Step, selector: Selector) -> list[Node]:
     """Return what may hold the parts afterwards, when a call may no longer have the argument that it was known by."""
     if selector.pattern is None and selector.rule is None:
         return backend(step.language).find(step.after, selector.model_copy(update={"argument": None, "within": None}), step.language)
-    from forkhouse.patches.languages.astgrep import node_of, root_of, search  # noqa: PLC0415  # start-up time
+    from forkhouse.patches.languages.astgrep import node_of  # noqa: PLC0415  # start-up time
+    from forkhouse.patches.languages.trees import root_of, search  # noqa: PLC0415  # start-up time
 
     rule: dict[str, object] = {"pattern": selector.pattern} if selector.pattern is not None else dict(selector.rule or {})
     kinds = {node.kind() for node in search(root_of(step.before, step.language), rule)}

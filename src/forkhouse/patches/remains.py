@@ -282,7 +282,8 @@ def _paragraph(text: str, start: int, end: int) -> Span:
 
 def _scopes(text: str, place: Span, language: str) -> Iterator[tuple[str, str, Span]]:
     """Yield the definitions that hold a place, the outermost first: how a selector calls them, their name and their span."""
-    from forkhouse.patches.languages.astgrep import GRAMMARS, root_of, search  # noqa: PLC0415  # start-up time
+    from forkhouse.patches.languages.grammars import GRAMMARS  # noqa: PLC0415  # start-up time
+    from forkhouse.patches.languages.trees import root_of, search  # noqa: PLC0415  # start-up time
 
     grammar = GRAMMARS.get(language)
     if grammar is None:

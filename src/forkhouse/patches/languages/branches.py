@@ -41,7 +41,7 @@ def branches(text: str, place: int, language: str) -> tuple[str, ...]:
 
 
 def _of_grammar(text: str, place: int, language: str) -> Iterator[str]:
-    from forkhouse.patches.languages.astgrep import child_at, root_of  # noqa: PLC0415  # start-up time
+    from forkhouse.patches.languages.trees import child_at, root_of  # noqa: PLC0415  # start-up time
 
     node: SgNode | None = root_of(text, language)
     while node is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from forkhouse.patches.guard import SHOWN, shift_of
 from forkhouse.patches.languages import UnprovenError
-from forkhouse.patches.languages.astgrep import root_of, search, span_of
+from forkhouse.patches.languages.trees import root_of, search, span_of
 
 if TYPE_CHECKING:
     from ast_grep_py import SgNode

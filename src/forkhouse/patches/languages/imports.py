@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
 from forkhouse.patches.languages import Parts, indentation, line_end, newline_at
-from forkhouse.patches.languages.astgrep import above, node_of, root_of, search, span_of
+from forkhouse.patches.languages.astgrep import node_of
+from forkhouse.patches.languages.constructs import above
 from forkhouse.patches.languages.docstrings import is_text
+from forkhouse.patches.languages.trees import root_of, search, span_of
 
 if TYPE_CHECKING:
     from ast_grep_py import SgNode
