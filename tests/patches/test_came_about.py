@@ -8,8 +8,9 @@ import pytest
 
 from forkhouse.documents import parse
 from forkhouse.errors import PatchConflictError
+from forkhouse.patches.arrival import came_about
 from forkhouse.patches.edits import AddedFile, FileEdit, StructuralEdit
-from forkhouse.patches.effects import came_about, effect_present
+from forkhouse.patches.effects import effect_present
 from forkhouse.patches.operations import applied_alone, apply_edit
 
 HEADER = "Subject: s\nDescription: d\nOrigin: o\nForwarded: no\nRetire-When: never\n"

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from collections import Counter
 from functools import partial
-from textwrap import dedent
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
-from forkhouse.patches.changes import changes, find, is_part, keyword_of, scope_of, spliced
+from forkhouse.patches.changes import changes, find, is_part, keyword_of, spliced
 from forkhouse.patches.edits import (
     CodeOperation,
     EntryPointsOperation,
@@ -22,17 +19,17 @@ from forkhouse.patches.edits import (
     Selector,
     allows,
 )
-from forkhouse.patches.languages import indentation, is_blank, keyed, line_end, line_start, newline_at
-from forkhouse.patches.languages.branches import branches
+from forkhouse.patches.languages import keyed
 from forkhouse.patches.languages.data import LANGUAGES, look, read
 from forkhouse.patches.languages.data_change import hides_items, is_seen, items_held, items_said, leads_into_list, stands_beside
 from forkhouse.patches.languages.entrypoints import remove_group
-from forkhouse.patches.languages.requirements import change_requirement, is_named, is_required, nameless
-from forkhouse.patches.spellings import MEANINGFUL, bare, is_same, laid_out, may_be, mentions, respelled, stands, tells, worded, words_of
+from forkhouse.patches.languages.requirements import change_requirement, is_named, is_required
+from forkhouse.patches.spellings import MEANINGFUL, bare, is_same, may_be, respelled, stands, tells, words_of
+from forkhouse.patches.standing import is_inside, lies_in, results, stands_loosely, stands_there
 from forkhouse.patches.templates import filled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from forkhouse.patches.edits import FileEdit, Operation, RequirementChange
     from forkhouse.patches.languages import Node, Span
@@ -95,11 +92,11 @@ def would_repeat(text: str, operation: Operation, language: str) -> bool:
     """Say whether an operation that adds something would add what stands at its place already."""
     match operation:
         case CodeOperation(insert=Place() as place):
-            return _is_inserted(text, place, language, partial(_stands_loosely, language))
+            return _is_inserted(text, place, language, partial(stands_loosely, language))
         case CodeOperation(wrap=Selector() as selector):
-            return _is_wrapped(text, operation.with_ or "", selector, language, _lies_in)
+            return _is_wrapped(text, operation.with_ or "", selector, language, lies_in)
         case CodeOperation(argument=PartChange(add=str()) as change) | CodeOperation(item=PartChange(add=str()) as change):
-            said = _said_parts(text, operation, change, language)
+            said = said_parts(text, operation, change, language)
             return is_done(text, operation, language) or any(is_same(each, change.come or "", language) for each in said)
         case CodeOperation(include=LineChange(add=str())) | CodeOperation(import_=LineChange(add=str())):
             return is_done(text, operation, language)
@@ -109,7 +106,7 @@ def would_repeat(text: str, operation: Operation, language: str) -> bool:
             return False
 
 
-def _said_parts(text: str, operation: CodeOperation, change: PartChange, language: str) -> list[str]:
+def said_parts(text: str, operation: CodeOperation, change: PartChange, language: str) -> list[str]:
     """Return the arguments or items that a change may be about, as they are written; of a file of keys, as they are read."""
     if language in LANGUAGES:
         return items_said(text, change.of, language)
@@ -147,11 +144,11 @@ def _code_is_done(text: str, operation: CodeOperation, language: str) -> bool:
         case CodeOperation(replace=Selector() as selector):
             return _is_replaced(text, operation, selector, language)
         case CodeOperation(wrap=Selector() as selector):
-            return _is_wrapped(text, operation.with_ or "", selector, language, _is_inside)
+            return _is_wrapped(text, operation.with_ or "", selector, language, is_inside)
         case CodeOperation(remove=Selector() as selector):
             return not find(text, selector, language) and not is_mentioned(text, selector)
         case CodeOperation(insert=Place() as place):
-            return _is_inserted(text, place, language, partial(_stands, language))
+            return _is_inserted(text, place, language, partial(stands_there, language))
         case CodeOperation(argument=PartChange() as change) | CodeOperation(item=PartChange() as change):
             return _part_is_done(text, operation, change, language)
         case CodeOperation(include=LineChange() as change) | CodeOperation(import_=LineChange() as change):
@@ -184,146 +181,9 @@ def _says_something(piece: str) -> bool:
     return len(re.sub(r"\${1,3}[A-Z_][A-Z0-9_]*|\s", "", piece)) >= MEANINGFUL
 
 
-def came_about(before: str, now: str, operation: Operation, language: str) -> bool:
-    """Say whether an operation's effect is there in a file now, and did not stand in it, by chance, in its state at the pin."""
-    if not is_done(now, operation, language):
-        return False
-    try:
-        match operation:
-            case CodeOperation(replace=Selector() as selector):
-                return _came_in_place(before, now, operation, selector, language)
-            case CodeOperation(argument=PartChange() as change) if _selects_itself(change):
-                after = _selected_after(change)
-                return len(find(now, after, language)) > len(find(before, after, language))
-            case CodeOperation(argument=PartChange(add=str(come)) as change) if keyword_of(come) is None and not come.startswith(
-                ("-", "**")
-            ):
-                # Which parameter it is for depends on those before it.
-                changed = spliced(before, [splice for splices in changes(before, operation, language) for splice in splices])
-                return _before_it(now, change, language) <= _before_it(changed, change, language)
-            case CodeOperation(include=LineChange() as change) | CodeOperation(import_=LineChange() as change) if change.gone is not None:
-                include = operation.include is not None
-                if include and len(_NAMED_BY_MACRO.findall(now)) > len(_NAMED_BY_MACRO.findall(before)):
-                    return False
-                # For the whole file, or in a function and under a condition, as it was.
-                return (
-                    change.come is None
-                    or _is_for_all(now, change.come, language, include=include)
-                    or not _is_for_all(before, change.gone, language, include=include)
-                )
-            case RequirementOperation(requirement=change) if change.gone is not None:
-                return nameless(now) <= nameless(before)
-            case CodeOperation(argument=PartChange() as change) | CodeOperation(item=PartChange() as change) if language not in LANGUAGES:
-                return change.gone is None or _is_nowhere_else(before, now, operation, change, language)
-    except PatchConflictError:
-        return False
-    return True
-
-
-def _is_for_all(text: str, said: str, language: str, *, include: bool) -> bool:
-    """Say whether an import stands for the whole file."""
-    from forkhouse.patches.languages.imports import imports, meaning  # noqa: PLC0415  # start-up time
-
-    wanted = meaning(said, language)
-    return any(line.top and wanted in line.meanings for line in imports(text, language, include=include))
-
-
-def _came_in_place(before: str, now: str, operation: CodeOperation, selector: Selector, language: str) -> bool:
-    """Say whether what replaces something stands where the operation would put it: on the same line, under the same conditions."""
-    new = operation.with_ or ""
-    if len(_results(now, new, selector, language)) <= len(_results(before, new, selector, language)):
-        return False
-    if not _left_lines(before, operation, language) <= _said_lines(now):
-        return False
-    found = changes(before, operation, language)
-    changed = spliced(before, [splice for splices in found for splice in splices])
-    old, wanted, there = (
-        Counter(branches(text, place, language) for place in _results(text, new, selector, language)) for text in (before, changed, now)
-    )
-    return bool(found) and wanted - old <= there - old
-
-
-_NAMED_BY_MACRO = re.compile(r"^[ \t]*#[ \t]*include(?:_next)?[ \t]+[A-Za-z_]", re.MULTILINE)
-"""An include of what only a macro names."""
-
-
-def _before_it(text: str, change: PartChange, language: str) -> set[tuple[str, ...]]:
-    """Return the arguments that stand before the one that comes, for each call."""
-    held = [node.arguments for node in find(text, change.of, language)]
-    said = [tuple(" ".join(text[start:end].split()) for start, end in parts.spans) for parts in held if parts]
-    come = " ".join((change.come or "").split())
-    return {each[: each.index(come)] for each in said if come in each}
-
-
-def _is_nowhere_else(before: str, now: str, operation: CodeOperation, change: PartChange, language: str) -> bool:
-    """Say whether what is taken out of a list or a call went to no other place of the file, as to another command or a variable."""
-    known = change.model_copy(update={"of": change.of.model_copy(update={"argument": None})})
-    if not _unseen(_said_parts(now, operation, known, language), language) <= _unseen(
-        _said_parts(before, operation, known, language), language
-    ):
-        return False
-    if operation.argument is not None:
-        return True
-    changed = spliced(before, [splice for splices in changes(before, operation, language) for splice in splices])
-    gone = change.gone or ""
-    return mentions(now, gone) <= mentions(changed, gone)
-
-
-def _unseen(said: Sequence[str], language: str) -> Counter[str]:
-    """Return the parts that may stand for others: variables, macros, what Python unpacks."""
-    sign = _FOR_OTHERS.get(language)
-    return Counter(each for each in said if sign is not None and sign.search(each))
-
-
-_MACRO = re.compile(r"^[A-Z_][A-Z0-9_]*(?:\(|$)")
-_FOR_OTHERS = {
-    **dict.fromkeys(("bash", "cmake"), re.compile(r"\$")),
-    **dict.fromkeys(("c", "cpp"), _MACRO),
-    "python": re.compile(r"^\*"),
-    "meson": re.compile(r"^[A-Za-z_]"),
-}
-"""How a part begins, or what it holds, that may stand for several others."""
-
-
-def _left_lines(before: str, operation: CodeOperation, language: str) -> set[str]:
-    """Return the first line of each place as an operation leaves it: what else stands on it says that it is that place, and no other."""
-    found = changes(before, operation, language)
-    changed = spliced(before, [splice for splices in found for splice in splices])
-    return {
-        line for line in _said_lines(changed) - _said_lines(before) if (operation.with_ or "").strip().partition("\n")[0].strip() in line
-    }
-
-
-def _said_lines(text: str) -> set[str]:
-    return {" ".join(line.split()) for line in text.splitlines()}
-
-
-def _results(text: str, new: str, selector: Selector, language: str) -> list[int]:
-    """Return where what a selector was replaced by stands, of where the selector looks."""
-    if selector.pattern is not None and re.search(r"\$[A-Z_]", new):
-        # What a pattern with metavariables was replaced by is a pattern itself.
-        return [node.start for node in find(text, Selector(pattern=new, within=selector.within), language)]
-    start, end = scope_of(text, selector, language)
-    found = [each.start() for each in worded(new).finditer(text, start, end)]
-    return found if selector.anchor is not None else [place for place in found if _is_code(text, language, place)]
-
-
-def _is_code(text: str, language: str, place: int) -> bool:
-    """Say whether what begins at a place is code, and not within a comment or a literal, as far as a grammar tells it."""
-    if language in _PARSED:
-        from forkhouse.patches.languages.places import is_code  # noqa: PLC0415  # start-up time
-
-        return is_code(text, language, place)
-    if language == "cmake":
-        from forkhouse.patches.languages import cmake  # noqa: PLC0415  # start-up time
-
-        return cmake.is_code(text, place)
-    return True
-
-
 def _is_replaced(text: str, operation: CodeOperation, selector: Selector, language: str) -> bool:
     new = operation.with_ or ""
-    if not _says_something(new) or not _results(text, new, selector, language):
+    if not _says_something(new) or not results(text, new, selector, language):
         return False
     if selector.anchor is not None and stands(respelled(new).sub("", text), selector.anchor):
         return False
@@ -351,142 +211,6 @@ def _is_inserted(text: str, place: Place, language: str, stands_there: Callable[
     )
 
 
-def _stands_loosely(language: str, text: str, node: Node, new: str, before: bool) -> bool:  # noqa: FBT001  # as `_stands`
-    """Say whether a text stands at a place, all white space aside: to put it there again would double it, however it is laid out."""
-    # A comma, or a semicolon between statements of one line, belongs to neither.
-    wanted = "".join(new.split()).strip(",").rstrip(";")
-    start, end = node.whole
-    window = _window(new)
-    if before:
-        # What was put before a function may have become a part of it: a decorator.
-        own = "".join(text[start : min(node.start, start + window)].split())
-        places = [start] if node.head is None else [node.head, start]
-        if not is_blank(new.rstrip().rpartition("\n")[2], language):
-            places = [each for place in places for each in _above_comments(text, place, window, language)]
-        return own.startswith(wanted) or any(_squeezed(text, max(0, place - window), place).endswith(wanted) for place in places)
-    behind = end + len(text[end:]) - len(text[end:].lstrip(" \t,;"))
-    places = [end, behind, *_below_comments(text, behind, window, language)]
-    return any("".join(text[place : place + window].split()).lstrip(";,").startswith(wanted) for place in places)
-
-
-def _above_comments(text: str, place: int, window: int, language: str) -> Iterator[int]:
-    """Give where code may end before a place: without a comment behind it, and without comments that fill lines of their own."""
-    at, least = place, max(0, place - window)
-    while at > least:
-        above = text[:at].rstrip()
-        start = line_start(text, len(above))
-        line = text[start : len(above)]
-        cut = next((found.start() for found in _SIGN.finditer(line) if is_blank(line[found.start() :], language)), None)
-        yield start + cut if cut is not None else at
-        if cut is None:
-            return
-        if line[:cut].strip():
-            return
-        at = start
-
-
-def _below_comments(text: str, place: int, window: int, language: str) -> Iterator[int]:
-    """Give where lines end behind a place that hold nothing but comments."""
-    at = place
-    while at < min(len(text), place + window):
-        stop = line_end(text, at)
-        if not is_blank(text[at:stop], language):
-            return
-        yield stop
-        at = stop + len(newline_at(text, stop))
-
-
-_SIGN = re.compile(r"#|//|/\*|%|;")
-"""How a comment may begin."""
-
-
-def _squeezed(text: str, start: int, end: int) -> str:
-    return "".join(text[start:end].split()).rstrip(";,")
-
-
-def _window(new: str) -> int:
-    """Return how far a text is looked for: white space of any length may stand between, but not without end, which keeps it linear."""
-    return 8 * len(new) + 1024
-
-
-def _stands(language: str, text: str, node: Node, new: str, before: bool) -> bool:  # noqa: FBT001  # as `_stands_loosely`
-    """Say whether a text stands at a place, with other white space only where that means nothing."""
-    wanted = laid_out(new if language == "text" else _parted(new), language)
-    start, end = node.whole
-    if not before:
-        places = [wanted.match(text, each) for each in _behind(text, end, language)]
-    else:
-        upper = [start] if node.head is None else [start, node.head]
-        ends = [_last_before(text, each, language) for each in upper]
-        places = [re.compile(wanted.pattern + r"\Z").search(text, max(0, each - _window(new)), each) for each in ends]
-        places.append(wanted.match(text, start, node.start))
-    return any(
-        _stands_alone(text, found, language) and _is_same_code(text, node, found, new, language) for found in places if found is not None
-    )
-
-
-def _behind(text: str, end: int, language: str) -> tuple[int, ...]:
-    """Return where what stands behind a match may begin: behind white space, what parts it from the match, and a comment on its line."""
-    found = _PARTED.match(text, end) if language != "text" else None
-    apart = end + len(text[end:]) - len(text[end:].lstrip())
-    behind = found.end() if found else apart
-    stop = line_end(text, behind)
-    if not is_blank(text[behind:stop], language):
-        return apart, behind
-    return apart, behind, stop + len(text[stop:]) - len(text[stop:].lstrip())
-
-
-def _parted(new: str) -> str:
-    """Return what is inserted without what would part it from the match: a comma, or a semicolon between statements, belongs to neither."""
-    new = new.strip().strip(",")
-    return new if new.endswith(";;") else new.removesuffix(";")
-
-
-def _last_before(text: str, place: int, language: str) -> int:
-    """Return where what stands before a match ends, but for what parts it from the match."""
-    above = text[:place].rstrip()
-    return len(above) if language == "text" or not above.endswith((",", ";")) or above.endswith(";;") else len(above[:-1].rstrip())
-
-
-_PARSED = frozenset({"python", "c", "cpp", "rust", "bash"})
-"""Languages whose grammar can say what a whole construct is."""
-_PARTED = re.compile(r"\s*(?:,|;(?!;))?\s*")
-
-
-def _stands_alone(text: str, found: re.Match[str], language: str) -> bool:
-    """Say whether code is no part of what stands beside it on its lines: `g(1)` of `x = g(1)`, or of `g(1).h`."""
-    start, end = found.span()
-    before, behind = text[line_start(text, start) : start].rstrip(), text[end : line_end(text, end)]
-    begins = not before or before[-1] in (";{}([,:&|)" if language == "bash" else ";{}([,:&|")
-    # A single `&` in a shell lets the command run beside what follows.
-    ends = is_blank(behind, language) or re.match(r"[;{})\],|]|&&" if language == "bash" else r"[;{})\],|&]", behind.lstrip()) is not None
-    return language == "text" or (begins and ends)
-
-
-def _is_same_code(text: str, node: Node, found: re.Match[str], new: str, language: str) -> bool:
-    """Say whether what stands there means the same: whole constructs beside the match, in Python with the same blocks in them."""
-    if language in _PARSED and not _is_beside(text, node, found, language):
-        return False
-    if language != "python":
-        return True
-    spaces, own = indentation(text, found.start()), indentation(text, node.whole[0])
-    if spaces is not None and own is not None and spaces != own:
-        return False
-    try:
-        return ast.dump(ast.parse(dedent(f"{spaces or ''}{found[0]}"))) == ast.dump(ast.parse(dedent(f"{own or ''}{new}")))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return found[0].split() == new.split()  # no code by itself: a decorator
-
-
-def _is_beside(text: str, node: Node, found: re.Match[str], language: str) -> bool:
-    from forkhouse.patches.languages.places import is_beside  # noqa: PLC0415  # start-up time
-
-    start, end = node.whole
-    if start <= found.start() < end:
-        return True  # a decorator or an attribute, which belongs to the match
-    return is_beside(text, language, found.span(), start)
-
-
 def _is_wrapped(text: str, template: str, selector: Selector, language: str, lies_in: Callable[[str, Span, str, str, str], bool]) -> bool:
     """Say whether every match lies in what would be put around it."""
     nodes = find(text, selector, language)
@@ -494,57 +218,6 @@ def _is_wrapped(text: str, template: str, selector: Selector, language: str, lie
     if not nodes or not (head.strip() or tail.strip()):
         return False
     return all(any(lies_in(text, span, head, tail, language) for span in ((node.start, node.end), node.whole)) for node in nodes)
-
-
-def _lies_in(text: str, span: Span, head: str, tail: str, language: str) -> bool:
-    """Say whether a piece of a text stands between two others, white space and a semicolon aside."""
-    before, behind = "".join(head.split()), "".join(tail.split()).removeprefix(";")
-    # White space of any length may stand between, but not without end.
-    width = 8 * (len(head) + len(tail)) + 1024
-    start, end = span
-    rest = text[end : line_end(text, end)]
-    end += len(rest) if is_blank(rest, language) else 0  # a comment behind it goes with it
-    left, right = text[max(0, start - width) : start], text[end : end + width]
-    right = right.lstrip().removeprefix(";")
-    inside = "".join(left.split()).endswith(before) and "".join(right.split()).startswith(behind)
-    return inside and not _cuts(left[::-1], len(before)) and not _cuts(right, len(behind))
-
-
-def _cuts(text: str, length: int) -> bool:
-    """Say whether a word goes on behind the first characters of a text, white space not counted."""
-    places = [place for place, character in enumerate(text) if not character.isspace()][:length]
-    return bool(places) and re.match(r"\w\w", text[places[-1] : places[-1] + 2]) is not None
-
-
-def _is_inside(text: str, span: Span, head: str, tail: str, language: str) -> bool:
-    """Say whether a piece of a text stands in what would be put around it, and both together are whole constructs."""
-    start, end = span
-    width = _window(head + tail)
-    rest = text[end : line_end(text, end)]
-    behind = end + (len(rest) if is_blank(rest, language) else 0)
-    closing = tail.strip().removeprefix(";").removesuffix(";").strip()
-    first = re.compile(_around(head, language) + r"\s*\Z").search(text, max(0, start - width), start)
-    last = re.compile(r"\s*;?\s*" + _around(closing, language)).match(text, behind, behind + width) if closing else None
-    if first is None or (closing and last is None):
-        return False
-    # Comments that are put around something are no part of a construct.
-    whole = (
-        start if _says_nothing(head, language) else first.start(),
-        end if last is None or _says_nothing(tail, language) else last.end(),
-    )
-    if language in _PARSED:
-        from forkhouse.patches.languages.places import is_whole  # noqa: PLC0415  # start-up time
-
-        return is_whole(text, language, whole)
-    return re.search(r"[\w.$]$", text[: whole[0]][-1:]) is None and re.match(r"[\w.(\[]", text[whole[1] : whole[1] + 1]) is None
-
-
-def _says_nothing(piece: str, language: str) -> bool:
-    return all(is_blank(line, language) for line in piece.splitlines())
-
-
-def _around(piece: str, language: str) -> str:
-    return laid_out(piece, language).pattern if piece.strip() else ""
 
 
 def _import_is_done(text: str, change: LineChange, language: str, *, include: bool) -> bool:
@@ -594,19 +267,19 @@ def _is_reached(text: str, gone: str, others: Sequence[str]) -> bool:
 
 def _part_is_done(text: str, operation: CodeOperation, change: PartChange, language: str) -> bool:
     nodes = find(text, change.of, language)
-    if _selects_itself(change):
-        there = find(text, _selected_after(change), language)
+    if selects_itself(change):
+        there = find(text, selected_after(change), language)
         return not nodes and bool(there) and allows(operation.count, len(there))
     of_call = operation.argument is not None
     return bool(nodes) and all(_node_is_done(text, node, change, of_call=of_call) for node in nodes)
 
 
-def _selects_itself(change: PartChange) -> bool:
+def selects_itself(change: PartChange) -> bool:
     """Say whether a call is known by the very argument that is replaced."""
     return change.with_ is not None and change.of.argument is not None and change.of.argument == change.gone
 
 
-def _selected_after(change: PartChange) -> Selector:
+def selected_after(change: PartChange) -> Selector:
     """Return how such a call is known afterwards."""
     return change.of.model_copy(update={"argument": change.with_})
 

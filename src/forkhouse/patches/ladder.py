@@ -18,9 +18,9 @@ from pygit2.enums import FileMode
 
 from forkhouse.errors import ForkhouseError, PatchConflictError, PostConditionError
 from forkhouse.patches import absence, remains, textual
+from forkhouse.patches.arrival import came_about
 from forkhouse.patches.diffs import Kind
 from forkhouse.patches.edits import AddedFile
-from forkhouse.patches.effects import came_about
 from forkhouse.patches.encodings import readable
 from forkhouse.patches.failures import internal_error
 from forkhouse.patches.languages import language_of, parses

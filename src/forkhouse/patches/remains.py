@@ -14,9 +14,9 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from forkhouse.errors import PatchConflictError
+from forkhouse.patches.arrival import came_about
 from forkhouse.patches.changes import find
 from forkhouse.patches.edits import CodeOperation, KeyOperation, PartChange, Place, Selector, allows
-from forkhouse.patches.effects import came_about
 from forkhouse.patches.languages import backend, key_steps, language_of, line_end, line_start
 from forkhouse.patches.spellings import MEANINGFUL
 from forkhouse.patches.textual import LIKENESS
