@@ -20,8 +20,9 @@ from pygit2.enums import DeltaStatus
 
 from bench.peers import must, run
 from forkhouse.errors import PostConditionError
+from forkhouse.patches.merging import difference
 from forkhouse.patches.structural import check_conditions
-from forkhouse.patches.textual import difference, map_path
+from forkhouse.patches.textual import map_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -24,8 +24,8 @@ from bench.apply import START
 from bench.dialects import DIALECTS, Recipe
 from bench.peers import PEERS, Case, missing, must, named_paths, run
 from forkhouse.patches.ladder import APPLIED, Ladder, Verdict, pin
+from forkhouse.patches.merging import difference
 from forkhouse.patches.series import Patch, read_series
-from forkhouse.patches.textual import difference
 from forkhouse.sources.store import Entry, ObjectStore, TreeFile
 from forkhouse.workspace import write_atomic
 

@@ -17,7 +17,7 @@ from pygit2.enums import DiffOption
 from forkhouse.documents import parse
 from forkhouse.errors import ForkhouseError, NoEffectError, UnreachableError, UsageError
 from forkhouse.lock import GitSource, SdistSource, Source, WheelSource, describe, parse_version
-from forkhouse.patches import textual
+from forkhouse.patches import merging
 from forkhouse.patches.edits import StructuralEdit
 from forkhouse.patches.ladder import APPLIED, Judgement, Ladder, Verdict, pin
 from forkhouse.patches.renaming import renamed_paths
@@ -296,7 +296,7 @@ def _lay_out_conflict(bench: Bench, patch: Patch, judgement: Judgement, folder: 
     """Give a person what is needed to resolve a conflict: the files on the new base, the patch as it was meant, and the cause."""
     pinned = bench.ladder.pinned[patch.name]
     shutil.rmtree(folder, ignore_errors=True)
-    for delta in textual.difference(pinned.before, pinned.after, store=bench.store).deltas:
+    for delta in merging.difference(pinned.before, pinned.after, store=bench.store).deltas:
         path = delta.new_file.path
         entry = bench.store.entry(judgement.tree, path)
         if entry is not None and entry.mode in REGULAR:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from pygit2.enums import FileMode
 
-from forkhouse.patches.diffs import DiffSyntaxError, Kind, StripError, is_diff, message_of, patched, read
+from forkhouse.patches.deltas import patched
+from forkhouse.patches.diffreader import is_diff, message_of, read
+from forkhouse.patches.diffs import DiffSyntaxError, Kind, StripError
 
 HUNK = b"@@ -1,2 +1,2 @@\n one\n-two\n+2\n"
 PLAIN = b"--- a/f\n+++ b/f\n" + HUNK

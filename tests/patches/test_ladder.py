@@ -8,8 +8,8 @@ import pytest
 from pygit2.enums import FileMode
 
 from forkhouse.patches.ladder import Ladder, Verdict, pin
+from forkhouse.patches.merging import difference
 from forkhouse.patches.series import Patch, read_series
-from forkhouse.patches.textual import difference
 from forkhouse.sources.store import ObjectStore, TreeFile
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ import pytest
 from pygit2.enums import FileMode
 
 from forkhouse.errors import ForkhouseError, PatchConflictError
+from forkhouse.patches.merging import difference, parts_between
 from forkhouse.patches.series import read_patch
-from forkhouse.patches.textual import apply_exactly, difference, is_there, parts_between, read_diff
+from forkhouse.patches.textual import apply_exactly, is_there, read_diff
 from forkhouse.sources.store import ObjectStore, TreeFile
 from forkhouse.workbench import difference as difference_text
 from forkhouse.workbench import format_patch

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from pygit2.enums import FileMode
 
 from forkhouse.errors import ForkhouseError, PatchConflictError, PostConditionError
-from forkhouse.patches import absence, remains, textual
+from forkhouse.patches import absence, merging, remains, textual
 from forkhouse.patches.arrival import came_about
 from forkhouse.patches.diffs import Kind
 from forkhouse.patches.edits import AddedFile
@@ -25,11 +25,12 @@ from forkhouse.patches.encodings import readable
 from forkhouse.patches.failures import internal_error
 from forkhouse.patches.languages import language_of, parses
 from forkhouse.patches.languages.requirements import refers
+from forkhouse.patches.merging import LIKENESS
 from forkhouse.patches.operations import applied_alone, asks_for_nothing
 from forkhouse.patches.remains import Course
 from forkhouse.patches.spellings import MEANINGFUL
 from forkhouse.patches.structural import MissingFileError, UnclearFileError, asked_elsewhere, held, is_there, locate, structured, text_of
-from forkhouse.patches.textual import LIKENESS, map_path
+from forkhouse.patches.textual import map_path
 from forkhouse.signals import Stopped
 from forkhouse.sources import lfs
 
@@ -162,7 +163,7 @@ class Ladder:
             )
             changes: dict[str, Entry | None] = {}
             if judgement.tree != base:
-                for delta in textual.difference(base, judgement.tree, store=self.store).deltas:
+                for delta in merging.difference(base, judgement.tree, store=self.store).deltas:
                     changes[delta.new_file.path] = self.store.entry(judgement.tree, delta.new_file.path)
             self._known[key] = judgement, changes
         judgement, changes = self._known[key]
@@ -177,7 +178,7 @@ class Ladder:
         if judgement.verdict in APPLIED or (pinned is None and patch.edit is not None):
             return ""
         if patch.name not in self._changed:
-            deltas = textual.difference(pinned.before, pinned.after, store=self.store).deltas if pinned else ()
+            deltas = merging.difference(pinned.before, pinned.after, store=self.store).deltas if pinned else ()
             paths = [delta.old_file.path for delta in deltas if delta.status_char() != "A"]
             self._changed[patch.name] = tuple(sorted({*paths} if pinned else {*textual.touched(self._diff(base, patch))[0]}))
         places = [judgement.renamed.get(path, path) for path in self._changed[patch.name]]
@@ -194,7 +195,7 @@ class Ladder:
     def _submodules(self, tree: str) -> str:
         """Name the submodules of a tree that are not as at the pin."""
         if tree not in self._gitlinks:
-            deltas = textual.difference(self._origin, tree, store=self.store).deltas
+            deltas = merging.difference(self._origin, tree, store=self.store).deltas
             self._gitlinks.clear()  # a series is judged on one tree after the other
             came = [delta.new_file.path for delta in deltas if delta.status_char() != "D" and delta.new_file.mode == FileMode.COMMIT]
             self._gitlinks[tree] = ", ".join(came)
@@ -263,7 +264,7 @@ class Ladder:
     def _came_and_went(self, tree: str) -> tuple[tuple[str, str, str], ...]:
         """Return the files that came and went between the pin and a tree."""
         if tree not in self._changes:
-            deltas = textual.difference(self._origin, tree, store=self.store).deltas
+            deltas = merging.difference(self._origin, tree, store=self.store).deltas
             files = [(delta.status_char(), delta.new_file if delta.status_char() == "A" else delta.old_file) for delta in deltas]
             self._changes[tree] = tuple((status, file.path, str(file.id)) for status, file in files if status in "AD")
         return self._changes[tree]
@@ -274,7 +275,7 @@ class Ladder:
             return {}
         key = self._came_and_went(tree)
         if key not in self._moves:
-            self._moves[key] = textual.renames(self._origin, tree, store=self.store)
+            self._moves[key] = merging.renames(self._origin, tree, store=self.store)
         return {path: self._moves[key][path] for path in lost if path in self._moves[key]}
 
     def _judge_edit(self, base: str, arrived: str, patch: Patch, edit: StructuralEdit) -> Judgement:
@@ -324,11 +325,11 @@ class Ladder:
         if pinned is None or pinned.before == base:
             return Verdict.CLEAN
         try:
-            made = textual.parts_between(pinned.before, pinned.after, store=self.store)
+            made = merging.parts_between(pinned.before, pinned.after, store=self.store)
             if textual.apply_exactly(base, [made], store=self.store) == tree:
                 return Verdict.CLEAN
         except PatchConflictError:
-            if textual.merge(base, pinned.before, pinned.after, {}, store=self.store) == tree:
+            if merging.merge(base, pinned.before, pinned.after, {}, store=self.store) == tree:
                 return Verdict.MERGED
         return Verdict.RESTRUCTURED
 
@@ -368,7 +369,7 @@ class Ladder:
             followed = {old: self.store.entry(base, new) for old, new in renamed.items()}
             if textual.is_there(self.store.with_entries(base, followed), diff, store=self.store):
                 return there(f"every hunk's result is there already; {_moved(renamed)}", renamed)
-        merged = textual.merge(base, pinned.before, pinned.after, renamed, store=self.store) if pinned else None
+        merged = merging.merge(base, pinned.before, pinned.after, renamed, store=self.store) if pinned else None
         if merged == base:
             return there("merged, it changes nothing", renamed)
         moved = _moved(renamed)
@@ -389,7 +390,7 @@ class Ladder:
         pinned = self.pinned.get(patch.name)
         if pinned is None:
             return ""
-        deltas = textual.difference(pinned.before, pinned.after, store=self.store).deltas
+        deltas = merging.difference(pinned.before, pinned.after, store=self.store).deltas
         for path in [delta.old_file.path for delta in deltas if delta.status_char() == "M"]:
             place = renamed.get(path, path)
             before, after = (self._squeezed(tree, path) for tree in (pinned.before, pinned.after))
@@ -430,7 +431,7 @@ class Ladder:
         """Say what a textual patch was about and its files no longer have; nothing when some of it is still there, or may be."""
         gone: dict[str, None] = {}
         lost: list[Stretch] = []
-        for part in textual.parts_between(pinned.before, pinned.after, store=self.store).parts:
+        for part in merging.parts_between(pinned.before, pinned.after, store=self.store).parts:
             if part.binary is not None:
                 return [], ()
             path = part.old
@@ -561,7 +562,7 @@ class Ladder:
             files = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE)
             self._arrived[tree] = [
                 (delta.new_file.path, "" if delta.status_char() == "A" else str(delta.old_file.id), str(delta.new_file.id))
-                for delta in textual.difference(self._origin, tree, store=self.store).deltas
+                for delta in merging.difference(self._origin, tree, store=self.store).deltas
                 if delta.status_char() != "D" and delta.new_file.mode in files
             ]
         return self._arrived[tree]

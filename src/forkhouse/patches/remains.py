@@ -18,8 +18,8 @@ from forkhouse.patches.arrival import came_about
 from forkhouse.patches.changes import find
 from forkhouse.patches.edits import CodeOperation, KeyOperation, PartChange, Place, Selector, allows
 from forkhouse.patches.languages import backend, key_steps, language_of, line_end, line_start
+from forkhouse.patches.merging import LIKENESS
 from forkhouse.patches.spellings import MEANINGFUL
-from forkhouse.patches.textual import LIKENESS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

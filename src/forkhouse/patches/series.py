@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from forkhouse.documents import LONGEST, SHOWN, decode, parse, read_text
 from forkhouse.errors import DocumentError, SeriesError
-from forkhouse.patches.diffs import is_diff, message_of
+from forkhouse.patches.diffreader import is_diff, message_of
 from forkhouse.patches.edits import StructuralEdit
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pygit2
 from pygit2.enums import SortMode
 
-from forkhouse.patches.textual import difference
+from forkhouse.patches.merging import difference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
