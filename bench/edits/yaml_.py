@@ -32,13 +32,12 @@ def _model(node: yaml.Node, depth: int = 0) -> Value:
         raise UnreadableError("nested too deep")  # noqa: EM101, TRY003
     if isinstance(node.value, str):
         return kind, node.value
-    if kind in {"map", "seq"}:
-        kind = "map" if kind == "map" else "list"
     if type(node).__name__ == "MappingNode":
         pairs = tuple((_model(key, depth + 1), _model(value, depth + 1)) for key, value in node.value)
-        return ("map", pairs) if kind == "map" else ("map", ((("tag", kind), ("map", pairs)),))
+        # With a tag of its own a collection is a value that only its own reader looks into.
+        return ("map", pairs) if kind == "map" else (kind, repr(pairs))
     items = tuple(_model(value, depth + 1) for value in node.value)
-    return ("list", items) if kind == "list" else ("map", ((("tag", kind), ("list", items)),))
+    return ("list", items) if kind == "seq" else (kind, repr(items))
 
 
 def read(text: str) -> Value:
