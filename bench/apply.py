@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from forkhouse.lock import GitSource
-from forkhouse.patches import apply_series
+from forkhouse.core.workspace import Journal
+from forkhouse.documents.lockfile import GitSource
+from forkhouse.patches.apply import apply_series
 from forkhouse.patches.series import read_series
-from forkhouse.sources import SourceTree
+from forkhouse.sources.acquire import SourceTree
 from forkhouse.sources.store import ObjectStore
-from forkhouse.workspace import Journal
 
 START = 1_700_000_000
 """Time of the first commit of every generated history: the same inputs give the same ids."""

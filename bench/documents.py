@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING
 import click
 
 from forkhouse.builders.metadata import _project
-from forkhouse.closure import read_closure
-from forkhouse.config import Config
-from forkhouse.documents import load
-from forkhouse.errors import ForkhouseError
-from forkhouse.lock import Lock
+from forkhouse.core.errors import ForkhouseError
+from forkhouse.documents.config import Config
+from forkhouse.documents.lockfile import Lock
+from forkhouse.documents.pylock import read_closure
+from forkhouse.documents.reading import load
+from forkhouse.documents.recipe import Recipe
 from forkhouse.patches.series import read_series
-from forkhouse.recipes import Recipe
 from forkhouse.sources.crates import read_crates
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from textwrap import indent
 
 import click
 
-from forkhouse.documents import parse
-from forkhouse.errors import ForkhouseError
+from forkhouse.core.errors import ForkhouseError
+from forkhouse.documents.reading import parse
 from forkhouse.patches.edits import AddedFile, FileEdit, StructuralEdit
 from forkhouse.patches.operations import apply_edit, effect_present
 from forkhouse.patches.series import read_patch

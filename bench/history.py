@@ -10,11 +10,11 @@ from packaging.version import Version
 from pygit2.enums import FileMode
 
 from bench.oracle import changes, named
-from forkhouse.lock import SdistSource, WheelSource
+from forkhouse.core.workspace import Journal, digest
+from forkhouse.documents.lockfile import SdistSource, WheelSource
 from forkhouse.sources.archives import read_tar, read_wheel
 from forkhouse.sources.releases import offered
 from forkhouse.sources.store import ObjectStore, TreeFile
-from forkhouse.workspace import Journal, digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from unearth.link import Link
 
-    from forkhouse.lock import Lock
+    from forkhouse.documents.lockfile import Lock
     from forkhouse.patches.series import Patch
-    from forkhouse.sources.registry import Registry
+    from forkhouse.sources.index import Registry
 
 MONTH = 30.44
 COMPILED = (".so", ".a", ".o", ".dylib")

@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 from pygit2.enums import DeltaStatus
 
 from bench.peers import must, run
-from forkhouse.errors import PostConditionError
+from forkhouse.core.errors import PostConditionError
 from forkhouse.patches.merging import difference
 from forkhouse.patches.structural import check_conditions
 from forkhouse.patches.textual import map_path

@@ -27,11 +27,11 @@ from bench.apply import START, apply
 from bench.dialects import DIALECTS
 from bench.peers import make_quilt_series, missing, must, run
 from bench.synthetic import HOUR, Upstream, generate
+from forkhouse.core.workspace import Journal, write_atomic
 from forkhouse.patches.ladder import Ladder, pin
-from forkhouse.radar import scan
 from forkhouse.radar.candidates import Candidate
+from forkhouse.radar.scan import scan
 from forkhouse.sources.store import Entry, ObjectStore, TreeFile
-from forkhouse.workspace import Journal, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

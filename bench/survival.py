@@ -18,15 +18,15 @@ import click
 from bench import history, oracle
 from bench.oracle import Target
 from bench.peers import PEERS, Case, missing, must, named_paths, run
-from forkhouse.documents import load
-from forkhouse.errors import ForkhouseError
-from forkhouse.lock import Lock
+from forkhouse.core.errors import ForkhouseError
+from forkhouse.core.workspace import find_workspace, write_atomic
+from forkhouse.documents.lockfile import Lock
+from forkhouse.documents.reading import load
 from forkhouse.patches.ladder import APPLIED, Ladder, pin
 from forkhouse.patches.series import read_series
 from forkhouse.patches.textual import map_path
-from forkhouse.sources.registry import Registry
+from forkhouse.sources.index import Registry
 from forkhouse.sources.store import Entry
-from forkhouse.workspace import find_workspace, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -23,11 +23,11 @@ from pygit2.enums import FileMode
 from bench.apply import START
 from bench.dialects import DIALECTS, Recipe
 from bench.peers import PEERS, Case, missing, must, named_paths, run
+from forkhouse.core.workspace import write_atomic
 from forkhouse.patches.ladder import APPLIED, Ladder, Verdict, pin
 from forkhouse.patches.merging import difference
 from forkhouse.patches.series import Patch, read_series
 from forkhouse.sources.store import Entry, ObjectStore, TreeFile
-from forkhouse.workspace import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.pipeline import open_plant
-from forkhouse.sources import Access
-from forkhouse.sources.registry import Registry
+from forkhouse.core.workspace import Journal, find_workspace
+from forkhouse.flow.pipeline import open_plant
+from forkhouse.sources.acquire import Access
+from forkhouse.sources.index import Registry
 from forkhouse.sources.store import ObjectStore
-from forkhouse.workspace import Journal, find_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from forkhouse.pipeline import Plant
+    from forkhouse.flow.pipeline import Plant
 
 STAMP = "2024-05-06T07:08:09+00:00"
 

@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.closure import PinnedWheel, fetch_all, pinned_wheel, pylock_text, read_closure
-from forkhouse.errors import DocumentError, HashMismatchError, UnreachableError
+from forkhouse.core.errors import DocumentError, HashMismatchError, UnreachableError
+from forkhouse.documents.pylock import PinnedWheel, fetch_all, pinned_wheel, pylock_text, read_closure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.sources.registry import Registry
+    from forkhouse.sources.index import Registry
 
 PINS = (
     PinnedWheel(name="one-two", version="1.0+cpu", file="one_two-1.0+cpu-py3-none-any.whl", sha256="ab" * 32),

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
-from forkhouse.documents import Document, dump, load, parse, read_toml
-from forkhouse.errors import DocumentError
+from forkhouse.core.errors import DocumentError
+from forkhouse.documents.reading import Document, dump, load, parse, read_toml
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse import audit, builders, identity, patches, wheelhouse
+from forkhouse import audit, builders, patches, wheelhouse
+from forkhouse.binaries import elf
+from forkhouse.core import identity
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -17,21 +19,21 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("package", "ours", "libraries"),
     [
-        (builders, {"forkhouse.audit.elf", "forkhouse.sources.archives", "forkhouse.environments"}, {"build", "packaging"}),
+        (builders, {"forkhouse.binaries.elf", "forkhouse.sources.archives", "forkhouse.core.environments"}, {"build", "packaging"}),
         (
             patches,
-            {"forkhouse.documents", "forkhouse.sources.store"},
+            {"forkhouse.documents.reading", "forkhouse.sources.store"},
             {"ast_grep_py", "tree_sitter_cmake", "mesonbuild", "pygit2", "yaml"},
         ),
-        (audit, {"forkhouse.documents"}, {"elftools", "auditwheel", "packaging"}),
-        (wheelhouse, {"forkhouse.audit", "forkhouse.closure"}, {"packaging"}),
+        (audit, {"forkhouse.documents.reading"}, {"elftools", "auditwheel", "packaging"}),
+        (wheelhouse, {"forkhouse.audit.look", "forkhouse.documents.pylock"}, {"packaging"}),
     ],
 )
 def test_what_makes_a_result_is_in_its_identity(package: ModuleType, ours: set[str], libraries: set[str]) -> None:
     modules, found = identity.closure(package.__name__)
     assert ours <= modules
     assert libraries <= found
-    assert not {"forkhouse.progress", "forkhouse.errors", "forkhouse.cli"} & modules
+    assert not {"forkhouse.core.progress", "forkhouse.core.errors", "forkhouse.cli.main"} & modules
 
 
 def test_every_library_has_a_version() -> None:
@@ -51,7 +53,7 @@ def test_the_closure_is_that_of_python_itself() -> None:
         "[importlib.import_module(m.name) for m in pkgutil.walk_packages(p.__path__, 'forkhouse.patches.')]\n"
         "print('\\n'.join(name for name in sys.modules if name.startswith('forkhouse.')))"
     )
-    source = str(Path(identity.__file__).parents[1])
+    source = str(identity.ROOT.parent)
     result = subprocess.run(
         [sys.executable, "-c", program], env={"PYTHONPATH": source, "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True
     )
@@ -76,7 +78,7 @@ def parsed(path: Path) -> set[str]:
 
 
 def test_imports_are_read_as_python_reads_them() -> None:
-    root = Path(identity.__file__).parent
+    root = identity.ROOT
     paths = sorted(root.rglob("*.py"))
     assert len(paths) > 100
     for path in paths:
@@ -92,7 +94,7 @@ def test_another_version_of_a_library_is_another_identity(library: str, monkeypa
 
 def test_a_module_elsewhere_that_is_imported_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     before = identity.engine.__wrapped__(builders)
-    changed = Path(audit.__file__).with_name("elf.py")
+    changed = Path(elf.__file__)
     monkeypatch.setattr(identity, "sha256_file", lambda path: "another" if path == changed else path.name)
     other = identity.engine.__wrapped__(builders)
     monkeypatch.setattr(identity, "sha256_file", lambda path: path.name)

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forkhouse.documents import dump, parse
-from forkhouse.errors import DocumentError
-from forkhouse.lock import (
+from forkhouse.core.errors import DocumentError
+from forkhouse.documents.lockfile import (
     ArchiveSource,
     Component,
     DebianSource,
@@ -22,6 +21,7 @@ from forkhouse.lock import (
     WheelSource,
     describe,
 )
+from forkhouse.documents.reading import dump, parse
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SHA256 = "ab" * 32

@@ -8,14 +8,14 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import BuildError
-from forkhouse.progress import Pace, Plain, Silent, printable, report, showing
+from forkhouse.core.errors import BuildError
+from forkhouse.core.progress import Pace, Plain, Silent, printable, report, showing
 
 if TYPE_CHECKING:
     import pytest
 
 SCRIPT = """
-from forkhouse.progress import report, showing
+from forkhouse.core.progress import report, showing
 with showing():
     with report().task("build ucx", total=2) as task:
         task.advance(1)
@@ -111,11 +111,11 @@ def test_what_others_say_does_nothing_to_a_terminal(capfd: pytest.CaptureFixture
         report().line(hostile, hostile)
     assert shown in capfd.readouterr().err
     drawn = on_a_terminal(
-        {**os.environ, "CI": "true"}, f"from forkhouse.progress import *\nwith showing():\n    report().line('x', {hostile!a})"
+        {**os.environ, "CI": "true"}, f"from forkhouse.core.progress import *\nwith showing():\n    report().line('x', {hostile!a})"
     )
     assert shown in drawn
     live = {name: value for name, value in os.environ.items() if name not in {"CI", "NO_COLOR"}} | {"TERM": "xterm", "COLUMNS": "300"}
-    drawn = on_a_terminal(live, f"from forkhouse.progress import *\nwith showing():\n    report().line('x', {hostile!a})")
+    drawn = on_a_terminal(live, f"from forkhouse.core.progress import *\nwith showing():\n    report().line('x', {hostile!a})")
     assert shown in re.sub(r"\x1b\[[0-9;]*m", "", drawn)
 
 

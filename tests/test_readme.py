@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from forkhouse import errors
+from forkhouse.core import errors
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.errors import DocumentError
-from forkhouse.recipes import Pep517, Repack, SystemPackage, read_recipe
+from forkhouse.core.errors import DocumentError
+from forkhouse.documents.recipe import Pep517, Repack, SystemPackage, read_recipe
 
 if TYPE_CHECKING:
     from pathlib import Path

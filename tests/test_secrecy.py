@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.documents import parse
-from forkhouse.errors import DocumentError, UnreachableError
-from forkhouse.lock import GitSource
-from forkhouse.progress import report, showing
-from forkhouse.secrecy import hide, masked, without_user
+from forkhouse.core.errors import DocumentError, UnreachableError
+from forkhouse.core.progress import report, showing
+from forkhouse.core.secrecy import hide, masked, without_user
+from forkhouse.documents.lockfile import GitSource
+from forkhouse.documents.reading import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable

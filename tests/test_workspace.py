@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.errors import BusyError, StorageError, UsageError
-from forkhouse.progress import showing
-from forkhouse.workspace import (
+from forkhouse.core.errors import BusyError, StorageError, UsageError
+from forkhouse.core.progress import showing
+from forkhouse.core.workspace import (
     Journal,
     Workspace,
     digest,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 HOLDER = """
 import sys, time
 from pathlib import Path
-from forkhouse.workspace import Workspace, exclusive
+from forkhouse.core.workspace import Workspace, exclusive
 with exclusive(Workspace(root=Path(sys.argv[1]), cache=Path(sys.argv[1])), wait=0):
     print("held", flush=True)
     time.sleep(60)

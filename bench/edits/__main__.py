@@ -16,8 +16,8 @@ from bench.edits.blocks import BLOCK, FAILURES, SHOWN, operations
 from bench.edits.corpus import corpus
 from bench.edits.languages import SHARES
 from bench.edits.report import EXAMPLES, Tally, write_failure, write_figures
-from forkhouse.sources.registry import Registry
-from forkhouse.workspace import find_workspace
+from forkhouse.core.workspace import find_workspace
+from forkhouse.sources.index import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from forkhouse.documents import parse
+from forkhouse.documents.reading import parse
 from forkhouse.patches.edits import AddedFile, FileEdit, StructuralEdit
 
 if TYPE_CHECKING:

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from forkhouse.documents import Document, parse
-from forkhouse.lock import DebianSource, PinnedFile
+from forkhouse.documents.lockfile import DebianSource, PinnedFile
+from forkhouse.documents.reading import Document, parse
+from forkhouse.sources.apt import fetch_debian_source
 from forkhouse.sources.archives import read_tar, read_wheel
-from forkhouse.sources.debian import fetch_debian_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from forkhouse.sources.registry import Registry
+    from forkhouse.sources.index import Registry
     from forkhouse.sources.store import TreeFile
 
 PINS = Path(__file__).with_name("corpus.yaml")

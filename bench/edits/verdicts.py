@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from bench.edits.case import edit_of
-from forkhouse.errors import ForkhouseError
+from forkhouse.core.errors import ForkhouseError
 from forkhouse.patches.operations import apply_edit
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ import zipfile
 from typing import TYPE_CHECKING
 
 from bench.faults.site import PATIENCE, Outcome, end_fault, fault_of, house_fault
-from forkhouse.audit import AuditTerms, audit_wheel, read_policy
-from forkhouse.errors import ForkhouseError
+from forkhouse.audit.look import AuditTerms, audit_wheel
+from forkhouse.audit.policy import read_policy
+from forkhouse.core.errors import ForkhouseError
 from forkhouse.sources.archives import read_archive, read_tar, read_wheel
 
 if TYPE_CHECKING:

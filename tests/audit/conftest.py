@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING
 import pytest
 from backports import zstd
 
-from forkhouse.audit import AuditReport, AuditTerms, KernelInventory, audit_wheel, read_policy
+from forkhouse.audit.look import AuditTerms, audit_wheel
+from forkhouse.audit.policy import read_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+
+    from forkhouse.audit.report import AuditReport
+    from forkhouse.binaries.kernels import KernelInventory
 
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not on this machine")
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.audit.elf import Elf
-from forkhouse.errors import AuditError
+from forkhouse.binaries.elf import Elf
+from forkhouse.core.errors import AuditError
 from tests.audit.conftest import compiled, needs_gcc
 
 if TYPE_CHECKING:

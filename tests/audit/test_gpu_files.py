@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.audit import inventory
-from forkhouse.audit.offload import embedded
-from forkhouse.errors import AuditError
+from forkhouse.audit.gpu import inventory
+from forkhouse.binaries.offload import embedded
+from forkhouse.core.errors import AuditError
 from tests.audit.conftest import LINUX, bundle, compiled, compressed, findings, look, needs_gcc, paged, terms
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.audit import KernelInventory, LibraryKernels, inventory
-from forkhouse.audit.kernels import lacks, some
-from forkhouse.errors import AuditError, DocumentError
+from forkhouse.audit.gpu import inventory
+from forkhouse.binaries.kernels import KernelInventory, LibraryKernels, lacks, some
+from forkhouse.core.errors import AuditError, DocumentError
 from tests.audit.conftest import LINUX, bundle, compressed, needs_gcc, paged
 
 if TYPE_CHECKING:

@@ -15,18 +15,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.audit import Rule, inventory
 from forkhouse.audit.archive import WheelArchive
-from forkhouse.audit.elf import Elf
 from forkhouse.audit.framework import torch_symbols
-from forkhouse.audit.offload import embedded
-from forkhouse.budgets import Limits
-from forkhouse.errors import AuditError
+from forkhouse.audit.gpu import inventory
+from forkhouse.binaries.elf import Elf
+from forkhouse.binaries.offload import embedded
+from forkhouse.core.budgets import Limits
+from forkhouse.core.errors import AuditError
 from tests.audit.conftest import LINUX, compiled, findings, look, needs_gcc, rewritten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    from forkhouse.audit.report import Rule
 
     Make = Callable[..., Path]
 
@@ -352,7 +354,7 @@ def test_a_pipe_or_a_folder_in_the_place_of_a_wheel_holds_nobody(tmp_path: Path)
 def test_memory_that_is_not_there_is_explained(tmp_path: Path) -> None:
     path = packed(tmp_path / "demo-1.0-py3-none-any.whl", [("a", os.urandom(50 * MIB))], zipfile.ZIP_STORED)
     program = (
-        "import resource, sys, pathlib\nfrom forkhouse.audit import inventory\nfrom forkhouse.errors import AuditError\n"
+        "import resource, sys, pathlib\nfrom forkhouse.audit.gpu import inventory\nfrom forkhouse.core.errors import AuditError\n"
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         f"resource.setrlimit(resource.RLIMIT_AS, (used + 60 * {MIB},) * 2)\n"
         "try:\n    inventory(pathlib.Path(sys.argv[1]))\nexcept AuditError as error:\n    print(error)\n"

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forkhouse.audit import offload
-from forkhouse.audit.offload import code_objects, read_bundles
-from forkhouse.errors import AuditError
+from forkhouse.binaries import offload
+from forkhouse.binaries.offload import code_objects, read_bundles
+from forkhouse.core.errors import AuditError
 from tests.audit.conftest import bundle, compressed, needs_gcc, paged
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkhouse.audit.policy import Own, read_policy
-from forkhouse.documents import load, parse
-from forkhouse.errors import DocumentError, UsageError
-from forkhouse.lock import Lock
+from forkhouse.core.errors import DocumentError, UsageError
+from forkhouse.documents.lockfile import Lock
+from forkhouse.documents.reading import load, parse
 from tests.audit.conftest import LINUX, compiled, findings, needs_gcc, terms
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 from installer.sources import WheelFile
 
 from forkhouse.audit.record import Record
-from forkhouse.errors import AuditError
+from forkhouse.core.errors import AuditError
 from tests.audit.conftest import findings, look
 from tests.audit.mutants import Draft, digest, mutate
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.audit.elf import Compiled
 from forkhouse.audit.tags import check_tags, glibc_floor
+from forkhouse.binaries.elf import Compiled
 from tests.audit.conftest import LINUX, findings, look, needs_gcc
 
 if TYPE_CHECKING:

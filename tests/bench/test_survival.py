@@ -10,8 +10,8 @@ from bench.history import Library, subjects
 from bench.oracle import Target
 from bench.peers import missing
 from bench.survival import OURS, Row, losses, replay, summary, table
-from forkhouse.documents import parse
-from forkhouse.lock import Lock
+from forkhouse.documents.lockfile import Lock
+from forkhouse.documents.reading import parse
 from forkhouse.patches.series import Patch, read_series
 from forkhouse.sources.store import ObjectStore, TreeFile, file_mode
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.sources.registry import Registry
+    from forkhouse.sources.index import Registry
 
 HEADER = "Description: d\nOrigin: vendor\nForwarded: no\nRetire-When: never\n"
 EDIT = f"""Subject: Ask what device there is

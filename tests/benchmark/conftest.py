@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from forkhouse.benchmark.generator import Generator
     from forkhouse.benchmark.results import Layout
-    from forkhouse.pipeline import Plant
+    from forkhouse.flow.pipeline import Plant
 
 FIRST_TOKEN_SECONDS = 0.2
 TOKEN_SECONDS = 0.02

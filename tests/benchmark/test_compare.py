@@ -10,8 +10,8 @@ from forkhouse.benchmark import results
 from forkhouse.benchmark.compare import chance, compare, within
 from forkhouse.benchmark.metrics import percentile
 from forkhouse.benchmark.results import Case, Transfers
-from forkhouse.cli import cli
-from forkhouse.errors import UsageError
+from forkhouse.cli.main import cli
+from forkhouse.core.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkhouse.benchmark.environment import machine, stack
-from forkhouse.errors import ServingError
+from forkhouse.core.errors import ServingError
+from forkhouse.core.workspace import sha256_file
 from forkhouse.serving.stack import CPU, WORKER_ARGUMENTS
-from forkhouse.workspace import sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -6,7 +6,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from forkhouse.benchmark.generator import NAME
-from forkhouse.closure import read_closure
+from forkhouse.documents.pylock import read_closure
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -8,7 +8,7 @@ import pytest
 
 from forkhouse.benchmark.load import Target, _transfers, measure_round, read_round
 from forkhouse.benchmark.results import Load, Transfers
-from forkhouse.errors import ServingError
+from forkhouse.core.errors import ServingError
 from tests.benchmark.conftest import FIRST_TOKEN_SECONDS, TOKEN_SECONDS
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkhouse.benchmark.compare import compare
-from forkhouse.benchmark.page import CPU_LABEL, comparison_page, measurement_page
-from forkhouse.benchmark.plots import Bar, ceiling, figure, ratio_chart, reach
 from forkhouse.benchmark.results import Case, Transfers
+from forkhouse.pages.plots import Bar, ceiling, figure, ratio_chart, reach
+from forkhouse.pages.serving import CPU_LABEL, comparison_page, measurement_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from forkhouse.benchmark import results
-from forkhouse.errors import DocumentError
+from forkhouse.core.errors import DocumentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

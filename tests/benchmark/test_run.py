@@ -9,9 +9,9 @@ import pytest
 
 from forkhouse.benchmark import endpoint, results
 from forkhouse.benchmark.run import measuring
-from forkhouse.errors import BusyError, ServingError, UsageError
+from forkhouse.core.errors import BusyError, ServingError, UsageError
+from forkhouse.core.workspace import Workspace
 from forkhouse.serving.processes import free_ports
-from forkhouse.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable

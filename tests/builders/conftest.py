@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 import pytest
 from pygit2.enums import FileMode
 
-from forkhouse.builders import Workshop
+from forkhouse.builders.build import Workshop
 from forkhouse.builders.environment import BuildEnvironment
-from forkhouse.documents import parse
-from forkhouse.lock import GitSource, WheelSource
-from forkhouse.patches import PatchedTree
-from forkhouse.recipes import Recipe
-from forkhouse.sources import SourceTree
+from forkhouse.documents.lockfile import GitSource, WheelSource
+from forkhouse.documents.reading import parse
+from forkhouse.documents.recipe import Recipe
+from forkhouse.patches.apply import PatchedTree
+from forkhouse.sources.acquire import SourceTree
 from forkhouse.sources.archives import read_wheel
 from forkhouse.sources.store import ObjectStore, TreeFile
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from forkhouse.lock import Source
-    from forkhouse.sources.registry import Registry
+    from forkhouse.core.workspace import Journal
+    from forkhouse.documents.lockfile import Source
+    from forkhouse.sources.index import Registry
     from forkhouse.toolchains.hip import HipToolchain
-    from forkhouse.workspace import Journal
 
 EPOCH = 1_700_000_000
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.errors import ToolchainError
+from forkhouse.core.errors import ToolchainError
 from forkhouse.toolchains.rust import Rust, find_rust
 
 if TYPE_CHECKING:

@@ -7,15 +7,15 @@ import pytest
 
 from forkhouse.builders.cargo import CargoKit, cargo_kit, check_lock
 from forkhouse.builders.fixed import FixedPlace
-from forkhouse.errors import BuildError, ToolchainError
-from forkhouse.recipes import Cargo, UpstreamProject
+from forkhouse.core.errors import BuildError, ToolchainError
+from forkhouse.documents.recipe import Cargo, UpstreamProject
 from forkhouse.sources.crates import Crate, Crates
 from forkhouse.toolchains.rust import Rust
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from forkhouse.patches import PatchedTree
+    from forkhouse.patches.apply import PatchedTree
     from forkhouse.sources.store import ObjectStore
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.errors import BuildError, HashMismatchError, UnreachableError
+from forkhouse.core.errors import BuildError, HashMismatchError, UnreachableError
 from forkhouse.sources.crates import Crate, Crates, fetch_crates, read_crates
 from tests.builders.crate_registry import RUST, cargo, crate_registry, needs_cargo, settings
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from forkhouse.patches import PatchedTree
+    from forkhouse.patches.apply import PatchedTree
     from forkhouse.sources.store import ObjectStore
     from tests.builders.crate_registry import CrateRegistry
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkhouse.builders.environment import BuildEnvironment, Needs, Steps, jobs, run_isolated, telling
-from forkhouse.closure import pinned_wheel
-from forkhouse.environments import install_wheels, make_environment
-from forkhouse.errors import BuildError, HashMismatchError, InstallError
+from forkhouse.core.environments import install_wheels, make_environment
+from forkhouse.core.errors import BuildError, HashMismatchError, InstallError
+from forkhouse.documents.pylock import pinned_wheel
 from forkhouse.sandbox.bubblewrap import View, find_sandbox, interpreter_homes
 from forkhouse.sandbox.run import Confined
 from forkhouse.toolchains.hip import HipToolchain

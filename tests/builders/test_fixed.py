@@ -7,7 +7,7 @@ import pytest
 
 from forkhouse.builders.environment import run_isolated
 from forkhouse.builders.fixed import FixedPlace
-from forkhouse.errors import BuildError, ToolchainError
+from forkhouse.core.errors import BuildError, ToolchainError
 from forkhouse.sandbox.bubblewrap import Sandbox, View, find_sandbox
 from forkhouse.sandbox.run import Confined
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 from pygit2.enums import FileMode
 
-from forkhouse.builders import Workshop, build_wheel
+from forkhouse.builders.build import Workshop, build_wheel
 from forkhouse.builders.environment import Needs
 from forkhouse.builders.pep517 import Pep517Builder, Project
-from forkhouse.errors import BuildError, ToolchainError, UnsafeArchiveError
-from forkhouse.recipes import Native, Pep517
+from forkhouse.core.errors import BuildError, ToolchainError, UnsafeArchiveError
+from forkhouse.documents.recipe import Native, Pep517
 from forkhouse.sandbox.lives import boot
 from forkhouse.sources.store import TreeFile
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from forkhouse.builders.environment import BuildEnvironment
-    from forkhouse.patches import PatchedTree
-    from forkhouse.recipes import Recipe
+    from forkhouse.documents.recipe import Recipe
+    from forkhouse.patches.apply import PatchedTree
     from forkhouse.sources.store import ObjectStore
 
 PROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 import pytest
 from packaging.metadata import Metadata
 
-from forkhouse.audit import AuditTerms, audit_wheel, read_policy
+from forkhouse.audit.look import AuditTerms, audit_wheel
+from forkhouse.audit.policy import read_policy
 from forkhouse.builders.repack import RepackBuilder
-from forkhouse.errors import BuildError
+from forkhouse.core.errors import BuildError
 from forkhouse.sources.store import ObjectStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.patches import PatchedTree
-    from forkhouse.recipes import Recipe
+    from forkhouse.documents.recipe import Recipe
+    from forkhouse.patches.apply import PatchedTree
 
 FILES = {"demo/__init__.py": b"X = 1\n", "demo-1.0.data/scripts/demo": b"#!python\n"}
 

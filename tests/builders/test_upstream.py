@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.builders import BuiltWheel, Workshop, build_wheel
+from forkhouse.builders.build import BuiltWheel, Workshop, build_wheel
 from forkhouse.builders.environment import BuildEnvironment, Needs
 from forkhouse.builders.upstream import UpstreamBuilder
-from forkhouse.documents import parse
-from forkhouse.errors import BuildError
-from forkhouse.recipes import Recipe, UpstreamProject
-from forkhouse.workspace import sha256_file
+from forkhouse.core.errors import BuildError
+from forkhouse.core.workspace import sha256_file
+from forkhouse.documents.reading import parse
+from forkhouse.documents.recipe import Recipe, UpstreamProject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.patches import PatchedTree
+    from forkhouse.patches.apply import PatchedTree
     from forkhouse.sources.store import ObjectStore
 
 RECIPE = """

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forkhouse.builders.wheelfile import Member, record_hash, write_wheel
-from forkhouse.errors import BuildError, StorageError
+from forkhouse.core.errors import BuildError, StorageError
 
 INFO = "demo-1.0.dist-info"
 NAME = "demo-1.0-py3-none-any.whl"

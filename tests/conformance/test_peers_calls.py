@@ -17,7 +17,7 @@ from forkhouse.conformance.peers.calls import Call, Captured, PassedOver
 from forkhouse.conformance.peers.outcome import Outcome, Result
 from forkhouse.conformance.peers.replay import Judge, headed
 from forkhouse.conformance.peers.runs import Program, captured
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.sources.store import ObjectStore
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from forkhouse.conformance.peers.readers import (
     by_tomllib,
     read,
 )
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 
 if TYPE_CHECKING:
     from forkhouse.conformance.peers.edits import Operation

@@ -13,10 +13,10 @@ from forkhouse.conformance.peers.fetch import fetch
 from forkhouse.conformance.peers.listing import compare, listed, said_in_general, with_list
 from forkhouse.conformance.peers.outcome import Outcome, Result
 from forkhouse.conformance.peers.suite import NpmSource, Refusal, Suite
-from forkhouse.documents import load, parse
-from forkhouse.errors import UnreachableError
-from forkhouse.sources.registry import Registry
-from forkhouse.workspace import sha256_file
+from forkhouse.core.errors import UnreachableError
+from forkhouse.core.workspace import sha256_file
+from forkhouse.documents.reading import load, parse
+from forkhouse.sources.index import Registry
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "tests/peers").glob("*.yaml"))

@@ -20,14 +20,14 @@ import pytest
 from forkhouse.conformance import ConformanceError
 from forkhouse.conformance.run import Run, ending_all, lay_out, run_suite
 from forkhouse.conformance.suite import Suite
-from forkhouse.documents import parse
-from forkhouse.errors import HashMismatchError, UsageError
-from forkhouse.lock import Lock
+from forkhouse.core.errors import HashMismatchError, UsageError
+from forkhouse.documents.lockfile import Lock
+from forkhouse.documents.reading import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from forkhouse.sources.registry import Registry
+    from forkhouse.sources.index import Registry
 
 SUBJECT = "iniconfig"
 VERSION = importlib.metadata.version(SUBJECT)

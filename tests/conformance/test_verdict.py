@@ -7,9 +7,9 @@ import pytest
 from forkhouse.conformance.results import Result
 from forkhouse.conformance.suite import Outcome, Suite, matches
 from forkhouse.conformance.verdict import Tally, compare
-from forkhouse.documents import load, parse
-from forkhouse.errors import DocumentError
-from forkhouse.lock import Lock, SdistSource
+from forkhouse.core.errors import DocumentError
+from forkhouse.documents.lockfile import Lock, SdistSource
+from forkhouse.documents.reading import load, parse
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forkhouse.audit import KernelInventory, inventory
-from forkhouse.audit.elf import Elf
-from forkhouse.audit.offload import Bundle, code_objects, read_bundles
-from forkhouse.errors import AuditError
+from forkhouse.audit.gpu import inventory
+from forkhouse.binaries.elf import Elf
+from forkhouse.binaries.kernels import KernelInventory
+from forkhouse.binaries.offload import Bundle, code_objects, read_bundles
+from forkhouse.core.errors import AuditError
 from tests.audit.conftest import LINUX, compiled, findings, look, terms
 
 if TYPE_CHECKING:

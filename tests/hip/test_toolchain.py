@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.audit.offload import code_objects
+from forkhouse.binaries.offload import code_objects
 from forkhouse.toolchains.places import hip_version
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from forkhouse.pipeline import Plant
+    from forkhouse.flow.pipeline import Plant
     from forkhouse.toolchains.hip import HipToolchain
 
 pytestmark = pytest.mark.hip

@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.audit.elf import Elf
-from forkhouse.audit.offload import code_objects
+from forkhouse.binaries.elf import Elf
+from forkhouse.binaries.offload import code_objects
 from forkhouse.builders.environment import Needs, run_isolated
-from forkhouse.recipes import Pep517
+from forkhouse.documents.recipe import Pep517
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.pipeline import Plant
+    from forkhouse.flow.pipeline import Plant
 
 pytestmark = [pytest.mark.hip, pytest.mark.timeout(1200)]
 

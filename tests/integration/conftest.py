@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from forkhouse.lock import DebianBinary, WheelSource
+from forkhouse.documents.lockfile import DebianBinary, WheelSource
 from forkhouse.serving.device import require_gpu
 from forkhouse.serving.stack import BLOCK_TOKENS, DEVICES, Device, Role, Setting, WorkerPlan, running_stack, write_tiny_model
-from forkhouse.sources.debian import fetch_debian_binaries
+from forkhouse.sources.apt import fetch_debian_binaries
 
 if TYPE_CHECKING:
-    from forkhouse.pipeline import Plant
+    from forkhouse.flow.pipeline import Plant
 
 ASKED = "Name one fact about it, then say in a sentence why that fact matters to somebody who builds machines."
 TOPICS = {"river": "The longest river of Africa.", "metal": "The metal that is liquid at room temperature.", "star": "The nearest star."}

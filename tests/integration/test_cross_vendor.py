@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import forkhouse
-from forkhouse.errors import ServingError
+from forkhouse.core.errors import ServingError
 from forkhouse.serving.client import lists_model
 from forkhouse.serving.processes import wait_until
 from forkhouse.serving.stack import BLOCK_TOKENS, CPU, MODEL_NAME, FrontendPlan, Role, WorkerPlan, started_stack

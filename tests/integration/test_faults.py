@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import openai
 import pytest
 
-from forkhouse.errors import ServingError
+from forkhouse.core.errors import ServingError
 from forkhouse.serving.processes import wait_until
 from forkhouse.serving.stack import Role, WorkerPlan, running_stack
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
-from forkhouse.errors import ServingError
+from forkhouse.core.errors import ServingError
 from forkhouse.serving.processes import wait_until
 from forkhouse.serving.stack import FrontendPlan, Host, Role, WorkerPlan, started_stack
 

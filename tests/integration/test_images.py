@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from forkhouse.errors import ServingError
+from forkhouse.core.errors import ServingError
 from forkhouse.serving.client import HTTP_OK, chat, fetch, lists_model
 from forkhouse.serving.processes import LOCALHOST, Server, wait_until
 from forkhouse.serving.stack import HERE, MODEL_NAME, FrontendPlan, Setting, started_stack

@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.errors import PatchConflictError, PostConditionError
-from forkhouse.lock import GitSource
-from forkhouse.patches import apply_patch
+from forkhouse.core.errors import PatchConflictError, PostConditionError
+from forkhouse.documents.lockfile import GitSource
+from forkhouse.flow.authoring import Bench, refresh
+from forkhouse.patches.apply import apply_patch
 from forkhouse.patches.ladder import APPLIED, Ladder, Verdict, pin
 from forkhouse.patches.series import read_series
-from forkhouse.radar import scan
 from forkhouse.radar.candidates import commit_candidates
-from forkhouse.sources import SourceTree
-from forkhouse.workbench import Bench, refresh
+from forkhouse.radar.scan import scan
+from forkhouse.sources.acquire import SourceTree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.lock import Form
+    from forkhouse.core.workspace import Journal
+    from forkhouse.documents.lockfile import Form
     from forkhouse.patches.ladder import Judgement
     from forkhouse.sources.store import ObjectStore
-    from forkhouse.workspace import Journal
 
 HEADER = "Subject: s\nDescription: d\nOrigin: o\nForwarded: no\nRetire-When: never\n"
 FILE = "import os\n\n\ndef vendor_devices():\n    found = os.listdir('/dev')\n    return len(found) - 41\n"

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 import pytest
 from pygit2.enums import FileMode
 
-from forkhouse.errors import HashMismatchError, NoEffectError, PatchConflictError, PostConditionError, UnsafeArchiveError
-from forkhouse.lock import WheelSource
-from forkhouse.patches import PatchedTree, apply_series
+from forkhouse.core.errors import HashMismatchError, NoEffectError, PatchConflictError, PostConditionError, UnsafeArchiveError
+from forkhouse.core.workspace import Journal
+from forkhouse.documents.lockfile import WheelSource
+from forkhouse.patches.apply import PatchedTree, apply_series
 from forkhouse.patches.series import read_series
 from forkhouse.patches.textual import map_path
-from forkhouse.sources import SourceTree
+from forkhouse.sources.acquire import SourceTree
 from forkhouse.sources.store import ObjectStore, TreeFile
-from forkhouse.workspace import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

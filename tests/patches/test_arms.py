@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from forkhouse.documents import parse
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.documents.reading import parse
 from forkhouse.patches.edits import CodeEdit
 from forkhouse.patches.operations import apply_edit, effect_present
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from forkhouse.documents import parse
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.documents.reading import parse
 from forkhouse.patches.edits import KeyedEdit
 from forkhouse.patches.operations import apply_edit, effect_present
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from forkhouse.documents import parse
-from forkhouse.errors import DocumentError, PatchConflictError
+from forkhouse.core.errors import DocumentError, PatchConflictError
+from forkhouse.documents.reading import parse
 from forkhouse.patches.edits import KeyedEdit
 from forkhouse.patches.operations import MatchError, apply_edit, effect_present
 

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from forkhouse.documents import parse
-from forkhouse.errors import ForkhouseError
+from forkhouse.core.errors import ForkhouseError
+from forkhouse.documents.reading import parse
 from forkhouse.patches.edits import KeyedEdit
 from forkhouse.patches.operations import apply_edit
 

@@ -8,7 +8,7 @@ from textwrap import indent
 
 import pytest
 
-from forkhouse.documents import parse
+from forkhouse.documents.reading import parse
 from forkhouse.patches.edits import LANGUAGES, AddedFile, StructuralEdit
 from forkhouse.patches.operations import apply_edit, effect_present
 from forkhouse.patches.schema import schema_text
@@ -46,4 +46,4 @@ def test_the_example_of_a_whole_edit_is_one() -> None:
 
 def test_the_schema_is_that_of_the_code() -> None:
     written = (DOCS / "edit.schema.json").read_text(encoding="utf-8")
-    assert written == schema_text(), "python -m forkhouse.patches.schema > docs/edit.schema.json"
+    assert written == schema_text(), "python -m forkhouse.patches.apply.schema > docs/edit.schema.json"

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pygit2.enums import FileMode
 
-from forkhouse.errors import PatchConflictError
-from forkhouse.patches import apply_patch
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.patches.apply import apply_patch
 from forkhouse.patches.encodings import UNKNOWN, decoded, for_new, readable
 from forkhouse.patches.series import read_patch
 from forkhouse.sources.store import TreeFile

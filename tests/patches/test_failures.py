@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.failures import INTERNAL
 from forkhouse.patches.ladder import Ladder, Verdict, pin
 from forkhouse.patches.series import read_series
-from forkhouse.radar import scan
 from forkhouse.radar.candidates import commit_candidates
+from forkhouse.radar.scan import scan
 from forkhouse.sources.store import ObjectStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.radar import Matrix
-    from forkhouse.workspace import Journal
+    from forkhouse.core.workspace import Journal
+    from forkhouse.radar.scan import Matrix
 
 HEADER = "Subject: s\nDescription: d\nOrigin: o\nForwarded: no\nRetire-When: never\n"
 OPERATION = "    language: python\n    operations:\n      - replace: {call: vendor_query}\n        with: count_gpus()\n"

@@ -4,8 +4,8 @@ from textwrap import dedent, indent
 
 import pytest
 
-from forkhouse.documents import parse
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.documents.reading import parse
 from forkhouse.patches.edits import AddedFile, StructuralEdit
 from forkhouse.patches.operations import apply_edit
 

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forkhouse.documents import parse
-from forkhouse.errors import ForkhouseError, PatchConflictError
+from forkhouse.core.errors import ForkhouseError, PatchConflictError
+from forkhouse.documents.reading import parse
 from forkhouse.patches.edits import AddedFile, FileEdit, StructuralEdit
 from forkhouse.patches.operations import MatchError, apply_edit, effect_present
 

@@ -12,8 +12,8 @@ import pytest
 from mesonbuild import mlog
 from mesonbuild.mparser import Parser
 
-from forkhouse.documents import parse
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.documents.reading import parse
 from forkhouse.patches.edits import CodeEdit, KeyedEdit
 from forkhouse.patches.operations import apply_edit
 

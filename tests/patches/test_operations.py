@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.documents import parse
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.documents.reading import parse
 from forkhouse.patches.edits import AddedFile, StructuralEdit
 from forkhouse.patches.operations import apply_edit, edited
 from forkhouse.patches.series import read_series

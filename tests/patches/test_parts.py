@@ -9,7 +9,7 @@ import tokenize
 
 import pytest
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.languages.docstrings import strings
 from forkhouse.patches.operations import apply_edit
 from tests.patches.test_proof import edit_of

@@ -9,8 +9,8 @@ from email import message_from_string
 import pytest
 from packaging.requirements import Requirement
 
-from forkhouse.documents import parse
-from forkhouse.errors import DocumentError, PatchConflictError
+from forkhouse.core.errors import DocumentError, PatchConflictError
+from forkhouse.documents.reading import parse
 from forkhouse.patches.asked import asked
 from forkhouse.patches.edits import AddedFile, FileEdit, StructuralEdit
 from forkhouse.patches.operations import apply_edit

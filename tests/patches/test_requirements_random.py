@@ -23,8 +23,8 @@ from pip._internal.network.session import PipSession
 from pip._internal.req.constructors import install_req_from_parsed_requirement
 from pip._internal.req.req_file import parse_requirements
 
-from forkhouse.documents import parse
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.documents.reading import parse
 from forkhouse.patches.asked import asked
 from forkhouse.patches.edits import EntryPointsEdit, RequirementsEdit, StructuralEdit
 from forkhouse.patches.operations import apply_edit

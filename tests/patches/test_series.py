@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.errors import DocumentError, SeriesError
+from forkhouse.core.errors import DocumentError, SeriesError
 from forkhouse.patches.series import named, read_patch, read_series
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from forkhouse.patches.series import read_series
 from forkhouse.sources.store import TreeFile
 
 if TYPE_CHECKING:
-    from forkhouse.lock import Form
+    from forkhouse.documents.lockfile import Form
     from forkhouse.sources.store import ObjectStore
 
 SERIES = read_series(Path(__file__).parents[2] / "patches/dynamo")

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 from pygit2.enums import FileMode
 
-from forkhouse.errors import ForkhouseError, PatchConflictError
+from forkhouse.core.errors import ForkhouseError, PatchConflictError
+from forkhouse.flow.authoring import difference as difference_text
+from forkhouse.flow.authoring import format_patch
 from forkhouse.patches.merging import difference, parts_between
 from forkhouse.patches.series import read_patch
 from forkhouse.patches.textual import apply_exactly, is_there, read_diff
 from forkhouse.sources.store import ObjectStore, TreeFile
-from forkhouse.workbench import difference as difference_text
-from forkhouse.workbench import format_patch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,8 +13,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from forkhouse.cli import cli
-from forkhouse.errors import ForkhouseError
+from forkhouse.cli.main import cli
+from forkhouse.core.errors import ForkhouseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.closure import pylock_text
-from forkhouse.errors import DocumentError
-from forkhouse.pipeline import Plant, open_plant, plan
-from forkhouse.sources import Access
-from forkhouse.workspace import Workspace
+from forkhouse.core.errors import DocumentError
+from forkhouse.core.workspace import Workspace
+from forkhouse.documents.pylock import pylock_text
+from forkhouse.flow.pipeline import Plant, open_plant, plan
+from forkhouse.sources.acquire import Access
 
 if TYPE_CHECKING:
     from collections.abc import Callable

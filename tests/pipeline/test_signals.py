@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from forkhouse.signals import ENDING
+from forkhouse.core.signals import ENDING
 
 if TYPE_CHECKING:
     from pathlib import Path

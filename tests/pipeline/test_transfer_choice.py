@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.documents import dump, parse
-from forkhouse.errors import DocumentError, UsageError
-from forkhouse.lock import Lock
+from forkhouse.core.errors import DocumentError, UsageError
+from forkhouse.documents.lockfile import Lock
+from forkhouse.documents.reading import dump, parse
 
 if TYPE_CHECKING:
-    from forkhouse.pipeline import Plant
+    from forkhouse.flow.pipeline import Plant
 
 
 @pytest.mark.parametrize(

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from forkhouse.core.progress import showing
+from forkhouse.core.workspace import find_workspace
+from forkhouse.flow.authoring import bench_on, lay_out
+from forkhouse.flow.pipeline import open_plant
 from forkhouse.patches.ladder import Verdict
-from forkhouse.pipeline import open_plant
-from forkhouse.progress import showing
 from forkhouse.radar.survey import survey
-from forkhouse.sources import Access
-from forkhouse.workbench import bench_on, lay_out
-from forkhouse.workspace import find_workspace
+from forkhouse.sources.acquire import Access
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.pipeline import Plant
+    from forkhouse.flow.pipeline import Plant
 
 KERNEL = "def launch():\n    grid = 1\n    return grid + 41\n"
 EDIT = """Subject: s
@@ -112,7 +112,7 @@ def test_a_patched_tree_is_laid_out_with_its_submodules(checkout: Checkout, tmp_
 
 def test_a_diff_keeps_the_bytes_of_a_file_that_is_not_utf_8(checkout: Checkout, tmp_path: Path) -> None:
     """Exported and renewed patches are diffs of bytes: git takes them back."""
-    from forkhouse.workbench import export  # noqa: PLC0415  # used here alone
+    from forkhouse.flow.authoring import export  # noqa: PLC0415  # used here alone
 
     app = checkout.mirror / "app"
     checkout.git(app, "checkout", "--quiet", "--force", checkout.as_folder)

@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from forkhouse.pages.radar import page
 from forkhouse.patches.ladder import Ladder, Verdict, pin
 from forkhouse.patches.series import read_series
-from forkhouse.radar import scan
 from forkhouse.radar.candidates import commit_candidates
-from forkhouse.radar.page import page
+from forkhouse.radar.scan import scan
 from forkhouse.radar.taken import taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.radar import Matrix
+    from forkhouse.core.workspace import Journal
+    from forkhouse.radar.scan import Matrix
     from forkhouse.sources.store import ObjectStore
-    from forkhouse.workspace import Journal
 
 TEXT = "".join(f"step_{number}()\n" for number in range(12))
 EDIT = """Subject: s

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.errors import UnreachableError, UsageError
-from forkhouse.lock import GitSource, Upstream
+from forkhouse.core.errors import UnreachableError, UsageError
+from forkhouse.documents.lockfile import GitSource, Upstream
 from forkhouse.patches.ladder import Verdict
-from forkhouse.radar import Cell, Matrix
 from forkhouse.radar.candidates import Walk, commit_candidates
+from forkhouse.radar.scan import Cell, Matrix
 from forkhouse.radar.survey import newest_release
 
 if TYPE_CHECKING:

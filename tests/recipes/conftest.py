@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.documents import dump, load
-from forkhouse.lock import ArchiveSource, GitSource, Lock, Profile, WheelSource
-from forkhouse.pipeline import open_plant
-from forkhouse.sources import Access
-from forkhouse.workspace import Workspace
+from forkhouse.core.workspace import Workspace
+from forkhouse.documents.lockfile import ArchiveSource, GitSource, Lock, Profile, WheelSource
+from forkhouse.documents.reading import dump, load
+from forkhouse.flow.pipeline import open_plant
+from forkhouse.sources.acquire import Access
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from forkhouse.builders import BuiltWheel
-    from forkhouse.pipeline import Plant
+    from forkhouse.builders.build import BuiltWheel
+    from forkhouse.flow.pipeline import Plant
 
 ROOT = Path(__file__).parents[2]
 UPSTREAMS = Path(__file__).parent / "upstreams"
@@ -67,9 +67,9 @@ API = {
 # In a process of its own: connections to an index stay open until the end of it, which this one's warnings would report.
 FETCH = """
 import pathlib, sys
-from forkhouse.closure import fetch_all, read_closure
-from forkhouse.sources.registry import Registry
-from forkhouse.workspace import find_workspace
+from forkhouse.documents.pylock import fetch_all, read_closure
+from forkhouse.sources.index import Registry
+from forkhouse.core.workspace import find_workspace
 
 root, cache = map(pathlib.Path, sys.argv[1:])
 pins = read_closure(root / "pylock.build.toml")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkhouse.builders.components import Part, with_parts
-from forkhouse.errors import BuildError, HashMismatchError, UnreachableError, UsageError
-from forkhouse.locking import _updated, check, update
-from forkhouse.sources import SourceTree
+from forkhouse.core.errors import BuildError, HashMismatchError, UnreachableError, UsageError
+from forkhouse.flow.repin import _updated, check, update
+from forkhouse.sources.acquire import SourceTree
 from forkhouse.sources.store import ObjectStore, TreeFile, file_mode
 
 if TYPE_CHECKING:

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from forkhouse.audit.elf import Elf
-from forkhouse.documents import load
-from forkhouse.errors import BuildError, ToolchainError, UnreachableError
-from forkhouse.lock import GitSource, Lock, WheelSource
-from forkhouse.pipeline import Product, built_state
-from forkhouse.progress import showing
-from forkhouse.wheelhouse import Wheelhouse
+from forkhouse.binaries.elf import Elf
+from forkhouse.core.errors import BuildError, ToolchainError, UnreachableError
+from forkhouse.core.progress import showing
+from forkhouse.documents.lockfile import GitSource, Lock, WheelSource
+from forkhouse.documents.reading import load
+from forkhouse.flow.pipeline import Product, built_state
+from forkhouse.wheelhouse.publish import Wheelhouse
 from tests.builders.crate_registry import RUST, cargo, crate_registry, needs_cargo, settings
 from tests.recipes.conftest import ROOT, cached_wheel, write_files
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from forkhouse.builders import BuiltWheel
+    from forkhouse.builders.build import BuiltWheel
     from tests.builders.crate_registry import CrateRegistry
     from tests.recipes.conftest import Checkout
 

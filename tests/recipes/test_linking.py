@@ -11,7 +11,7 @@ import pytest
 
 from forkhouse.builders.environment import Needs
 from forkhouse.builders.linking import Linker, libraries, with_true_tag
-from forkhouse.errors import BuildError
+from forkhouse.core.errors import BuildError
 from forkhouse.sandbox.bubblewrap import View, find_sandbox
 from forkhouse.sandbox.run import Confined
 

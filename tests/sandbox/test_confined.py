@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from forkhouse.errors import BuildError, ToolchainError
+from forkhouse.core.errors import BuildError, ToolchainError
 from forkhouse.sandbox import bubblewrap
 from forkhouse.sandbox.bubblewrap import Sandbox, View, find_sandbox, interpreter_homes
 from forkhouse.sandbox.limits import Limits

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.errors import NoDeviceError
+from forkhouse.core.errors import NoDeviceError
 from forkhouse.serving.device import TOPOLOGY, find_gpus, require_gpu, target_name
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ OTHER_VENDOR = {**MI210, "vendor_id": 4318}
 
 LOOK_AS_NOBODY = """
 import os, sys
-from forkhouse.errors import NoDeviceError
+from forkhouse.core.errors import NoDeviceError
 from forkhouse.serving.device import Path, find_gpus, require_gpu
 # While this process may: to others, the folders above and those that Python imports from are perhaps closed.
 os.chdir(sys.argv[1])

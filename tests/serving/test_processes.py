@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from forkhouse.errors import ServingError
+from forkhouse.core.errors import ServingError
 from forkhouse.serving.processes import LOCALHOST, Server, free_ports, stop_all, wait_until
 
 if TYPE_CHECKING:

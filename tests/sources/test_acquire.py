@@ -9,13 +9,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.errors import HashMismatchError, UnreachableError, UnsafeArchiveError, UsageError
-from forkhouse.lock import FORMS, ArchiveSource, DebianSource, GitSource, PinnedFile, SdistSource, Source, Upstream, WheelSource
-from forkhouse.progress import showing
-from forkhouse.sources import Access, Policy, SourceTree, acquire, candidates
-from forkhouse.sources.registry import Registry
+from forkhouse.core.errors import HashMismatchError, UnreachableError, UnsafeArchiveError, UsageError
+from forkhouse.core.progress import showing
+from forkhouse.core.workspace import Journal
+from forkhouse.documents.lockfile import (
+    FORMS,
+    ArchiveSource,
+    DebianSource,
+    GitSource,
+    PinnedFile,
+    SdistSource,
+    Source,
+    Upstream,
+    WheelSource,
+)
+from forkhouse.sources.acquire import Access, Policy, SourceTree, acquire, candidates
+from forkhouse.sources.index import Registry
 from forkhouse.sources.store import ObjectStore
-from forkhouse.workspace import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,8 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pygit2.enums import FileMode
 
-from forkhouse.budgets import Limits
-from forkhouse.errors import UnsafeArchiveError
+from forkhouse.core.budgets import Limits
+from forkhouse.core.errors import UnsafeArchiveError
 from forkhouse.sources.archives import read_archive, read_tar, read_wheel
 from forkhouse.sources.store import TreeFile
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.errors import HashMismatchError, UnreachableError
-from forkhouse.lock import DebianBinary, DebianSource, PinnedFile
-from forkhouse.sources.debian import _source_lines, fetch_debian_binaries, fetch_debian_source, newest_debian_binaries
-from forkhouse.sources.registry import Registry
+from forkhouse.core.errors import HashMismatchError, UnreachableError
+from forkhouse.documents.lockfile import DebianBinary, DebianSource, PinnedFile
+from forkhouse.sources.apt import _source_lines, fetch_debian_binaries, fetch_debian_source, newest_debian_binaries
+from forkhouse.sources.index import Registry
 
 if TYPE_CHECKING:
     from pathlib import Path

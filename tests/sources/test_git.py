@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.errors import HashMismatchError, MovedTagError, RefusedRepositoryError, StorageError, ToolchainError, UnreachableError
-from forkhouse.lock import GitSource
+from forkhouse.core.errors import HashMismatchError, MovedTagError, RefusedRepositoryError, StorageError, ToolchainError, UnreachableError
+from forkhouse.documents.lockfile import GitSource
 from forkhouse.sources.git import fetch_commit, mirror_address, remote_tag
 from forkhouse.sources.store import ObjectStore
 

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.errors import BusyError, RefusedRepositoryError, StorageError, UnreachableError
-from forkhouse.lock import GitSource, SdistSource, Upstream
-from forkhouse.progress import showing
-from forkhouse.sources import Access, acquire, repositories
+from forkhouse.core.errors import BusyError, RefusedRepositoryError, StorageError, UnreachableError
+from forkhouse.core.progress import showing
+from forkhouse.core.workspace import Journal
+from forkhouse.documents.lockfile import GitSource, SdistSource, Upstream
+from forkhouse.sources import repositories
+from forkhouse.sources.acquire import Access, acquire
 from forkhouse.sources.git import fetch_commit
 from forkhouse.sources.gitcommand import GitError, run_git
-from forkhouse.sources.registry import Registry
+from forkhouse.sources.index import Registry
 from forkhouse.sources.repositories import held, put_right
 from forkhouse.sources.store import ObjectStore
-from forkhouse.workspace import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable

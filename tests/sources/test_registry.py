@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.errors import HashMismatchError, StorageError, UnreachableError
+from forkhouse.core.errors import HashMismatchError, StorageError, UnreachableError
 from forkhouse.sources import transport
-from forkhouse.sources.registry import Registry, index_settings, parse_pip_config
+from forkhouse.sources.index import Registry, index_settings, parse_pip_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pygit2.enums import FileMode
 
-from forkhouse.errors import PatchConflictError, StorageError, UnsafeArchiveError
+from forkhouse.core.errors import PatchConflictError, StorageError, UnsafeArchiveError
 from forkhouse.sources.store import Entry, ObjectStore, TreeFile
 
 if TYPE_CHECKING:

@@ -11,22 +11,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forkhouse.documents import dump, parse
-from forkhouse.errors import HashMismatchError, UnreachableError, UnsafeArchiveError
-from forkhouse.lock import ArchiveSource, GitSource, Lock, Upstream
-from forkhouse.progress import showing
-from forkhouse.sources import Access, SourceTree, acquire
+from forkhouse.core.errors import HashMismatchError, UnreachableError, UnsafeArchiveError
+from forkhouse.core.progress import showing
+from forkhouse.core.workspace import Journal, sha256_file
+from forkhouse.documents.lockfile import ArchiveSource, GitSource, Lock, Upstream
+from forkhouse.documents.reading import dump, parse
+from forkhouse.sources.acquire import Access, SourceTree, acquire
+from forkhouse.sources.index import Registry
 from forkhouse.sources.lfs import is_pointer, pointers
-from forkhouse.sources.registry import Registry
 from forkhouse.sources.store import ObjectStore
 from forkhouse.sources.submodules import missing, resolved
-from forkhouse.workspace import Journal, sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.lock import Source
+    from forkhouse.documents.lockfile import Source
 
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a1' * 32}\nsize 1234\n"
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
-from forkhouse.errors import DocumentError, UnreachableError
-from forkhouse.sources import registry as registry_module
+from forkhouse.core.errors import DocumentError, UnreachableError
+from forkhouse.sources import index as registry_module
 from forkhouse.sources import transport
-from forkhouse.sources.registry import IndexSettings, Registry
+from forkhouse.sources.index import IndexSettings, Registry
 from forkhouse.sources.transport import Bounds, Client, RefusedError
 
 if TYPE_CHECKING:

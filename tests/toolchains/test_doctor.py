@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.documents import parse
-from forkhouse.recipes import Recipe
-from forkhouse.toolchains import doctor
-from forkhouse.toolchains.doctor import Need, examine
+from forkhouse.documents.reading import parse
+from forkhouse.documents.recipe import Recipe
+from forkhouse.flow import doctor
+from forkhouse.flow.doctor import Need, examine
 from forkhouse.toolchains.hip import HipToolchain, Look
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from forkhouse.pipeline import Plant
+    from forkhouse.flow.pipeline import Plant
 
 RECIPE = """
 upstream: demo

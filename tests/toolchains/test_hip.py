@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.documents import parse
-from forkhouse.errors import HashMismatchError, ToolchainError, UnreachableError, UnsafeArchiveError
-from forkhouse.lock import DebianBinary, HipToolchain, Lock
-from forkhouse.sources.registry import Registry
+from forkhouse.core.errors import HashMismatchError, ToolchainError, UnreachableError, UnsafeArchiveError
+from forkhouse.documents.lockfile import DebianBinary, HipToolchain, Lock
+from forkhouse.documents.reading import parse
+from forkhouse.sources.index import Registry
 from forkhouse.toolchains.hip import Look, first, search, toolchain_identity
 from forkhouse.toolchains.places import hip_version
 from forkhouse.toolchains.private_root import private_place, private_root
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.workspace import Journal
+    from forkhouse.core.workspace import Journal
 
 LOCK = """
 format: 1

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from forkhouse.builders.environment import Needs
-from forkhouse.errors import ToolchainError
-from forkhouse.pipeline import open_plant
-from forkhouse.sources import Access
+from forkhouse.core.errors import ToolchainError
+from forkhouse.core.workspace import find_workspace
+from forkhouse.flow.pipeline import open_plant
+from forkhouse.sources.acquire import Access
 from forkhouse.toolchains import rocm as rocm_module
 from forkhouse.toolchains.rocm import find_rocm
-from forkhouse.workspace import find_workspace
 
 
 def make(root: Path, version: str, *, dmabuf: bool = False) -> Path:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.errors import ToolchainError
+from forkhouse.core.errors import ToolchainError
 from forkhouse.toolchains import rust
 from forkhouse.toolchains.rust import find_rust, watched
 

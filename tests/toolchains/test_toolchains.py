@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.errors import ToolchainError
-from forkhouse.recipes import SystemPackage
-from forkhouse.toolchains import identify, install_line, missing_packages, require_packages
+from forkhouse.core.errors import ToolchainError
+from forkhouse.documents.recipe import SystemPackage
+from forkhouse.toolchains.packages import identify, install_line, missing_packages, require_packages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only folder in which tools are looked for."""
     folder = tmp_path / "tools"
     folder.mkdir()
-    monkeypatch.setattr("forkhouse.toolchains.SEARCH_PATH", str(folder))
+    monkeypatch.setattr("forkhouse.toolchains.packages.SEARCH_PATH", str(folder))
     return folder
 
 

@@ -5,20 +5,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.builders import BuiltWheel
-from forkhouse.closure import Missing, PinnedWheel, pinned_wheel
-from forkhouse.lock import KernelPin, Profile, WheelSource
-from forkhouse.patches import PatchedTree
-from forkhouse.sources import SourceTree
-from forkhouse.wheelhouse import Wheelhouse, publish
-from forkhouse.workspace import sha256_file
+from forkhouse.builders.build import BuiltWheel
+from forkhouse.core.workspace import sha256_file
+from forkhouse.documents.lockfile import KernelPin, Profile, WheelSource
+from forkhouse.documents.pylock import Missing, PinnedWheel, pinned_wheel
+from forkhouse.patches.apply import PatchedTree
+from forkhouse.sources.acquire import SourceTree
+from forkhouse.wheelhouse.publish import Wheelhouse, publish
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.sources.registry import Registry
-    from forkhouse.workspace import Journal
+    from forkhouse.core.workspace import Journal
+    from forkhouse.sources.index import Registry
 
 SOURCE = WheelSource(kind="wheel", package="demo", file="demo-1.0-py3-none-any.whl", sha256="0" * 64, paths={"src/": ""}, why="An example.")
 PATCHED = PatchedTree(

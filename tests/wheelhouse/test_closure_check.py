@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from forkhouse.audit import WheelFacts
-from forkhouse.errors import ClosureError
+from forkhouse.audit.metadata import WheelFacts
+from forkhouse.core.errors import ClosureError
 from forkhouse.wheelhouse.closure_check import check_closure
 
 

@@ -17,14 +17,14 @@ import pytest
 from packaging.requirements import Requirement
 from uv import find_uv_bin
 
-from forkhouse.closure import PinnedWheel, pinned_wheel, pylock_text
+from forkhouse.documents.pylock import PinnedWheel, pinned_wheel, pylock_text
 from forkhouse.wheelhouse.index import checksums_text, index_files, requirements_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.sources.registry import Registry
+    from forkhouse.sources.index import Registry
 
 WHEELS = (
     pinned_wheel("zlib_ng-2-py3-none-any.whl", "cd" * 32),

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.closure import pinned_wheel
-from forkhouse.errors import ClosureError, HashMismatchError, InstallError, UsageError
+from forkhouse.core.errors import ClosureError, HashMismatchError, InstallError, UsageError
+from forkhouse.documents.pylock import pinned_wheel
 from forkhouse.wheelhouse.install import install_wheelhouse
 
 if TYPE_CHECKING:

@@ -12,21 +12,22 @@ from typing import TYPE_CHECKING
 import pytest
 from packaging.pylock import Pylock
 
-from forkhouse.audit import audit_wheel
-from forkhouse.closure import pinned_wheel
-from forkhouse.errors import AuditError, ClosureError, HashMismatchError, StorageError
-from forkhouse.lock import External
-from forkhouse.wheelhouse import recover
+from forkhouse.audit.look import audit_wheel
+from forkhouse.core.errors import AuditError, ClosureError, HashMismatchError, StorageError
+from forkhouse.core.workspace import Journal
+from forkhouse.documents.lockfile import External
+from forkhouse.documents.pylock import pinned_wheel
 from forkhouse.wheelhouse.exchange import exchange
+from forkhouse.wheelhouse.publish import recover
 from forkhouse.wheelhouse.verifying import verify
-from forkhouse.workspace import Journal
 from tests.wheelhouse.conftest import built_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.audit import AuditReport, AuditTerms
+    from forkhouse.audit.look import AuditTerms
+    from forkhouse.audit.report import AuditReport
     from tests.wheelhouse.conftest import Draft
 
 OURS = "demo_rocm-1.0+rocm.1-py3-none-any.whl"
@@ -124,7 +125,7 @@ def test_wheels_of_others_are_looked_into_once(draft: Draft, monkeypatch: pytest
         seen.append(path.name)
         return audit_wheel(path, terms, ours=ours)
 
-    monkeypatch.setattr("forkhouse.wheelhouse.audit_wheel", look)
+    monkeypatch.setattr("forkhouse.wheelhouse.publish.audit_wheel", look)
     draft.publish()
     (draft.folder / "SHA256SUMS").unlink()
     assert draft.publish().changed
@@ -318,7 +319,8 @@ def test_at_every_moment_there_is_a_wheelhouse(draft: Draft, make_wheel: Callabl
     if child == 0:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
-                "forkhouse.wheelhouse.sync_folder", lambda folder: os.kill(os.getpid(), 9) if folder == draft.folder.parent else None
+                "forkhouse.wheelhouse.publish.sync_folder",
+                lambda folder: os.kill(os.getpid(), 9) if folder == draft.folder.parent else None,
             )
             draft.publish()
         os._exit(1)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkhouse.audit.framework import torch_symbols
-from forkhouse.closure import Missing
-from forkhouse.errors import AuditError, ClosureError, InstallError, UsageError
-from forkhouse.lock import KernelPin, Profile
+from forkhouse.core.errors import AuditError, ClosureError, InstallError, UsageError
+from forkhouse.documents.lockfile import KernelPin, Profile
+from forkhouse.documents.pylock import Missing
 from forkhouse.wheelhouse.install import install_onto, install_wheelhouse
 from tests.wheelhouse.conftest import built_wheel
 

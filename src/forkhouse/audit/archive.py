@@ -8,8 +8,8 @@ import zipfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, NoReturn, Self
 
-from forkhouse.budgets import DAMAGE, Limits
-from forkhouse.errors import AuditError
+from forkhouse.core.budgets import DAMAGE, Limits
+from forkhouse.core.errors import AuditError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,8 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 from forkhouse.audit.archive import WheelArchive
-from forkhouse.audit.elf import MAGIC, Elf
-from forkhouse.errors import AuditError
+from forkhouse.binaries.elf import MAGIC, Elf
+from forkhouse.core.errors import AuditError
 
 if TYPE_CHECKING:
     from pathlib import Path

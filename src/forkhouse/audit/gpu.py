@@ -7,19 +7,19 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from forkhouse.audit.archive import WheelArchive
-from forkhouse.audit.elf import MAGIC, Elf
 from forkhouse.audit.folders import check_build_paths
-from forkhouse.audit.kernels import KernelInventory, LibraryKernels, bundle_kernels, lacks, merged, some
-from forkhouse.audit.offload import COMPRESSED, GPU_MACHINE, PLAIN, embedded, read_bundles
 from forkhouse.audit.report import Finding, Rule
-from forkhouse.errors import AuditError
+from forkhouse.binaries.elf import MAGIC, Elf
+from forkhouse.binaries.kernels import KernelInventory, LibraryKernels, bundle_kernels, lacks, merged, some
+from forkhouse.binaries.offload import COMPRESSED, GPU_MACHINE, PLAIN, embedded, read_bundles
+from forkhouse.core.errors import AuditError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
-    from forkhouse.audit.offload import Bundle
     from forkhouse.audit.policy import Distribution
+    from forkhouse.binaries.offload import Bundle
 
 _RUNTIME = "libamdhip64.so*"
 _WRAPPER_SIZE = 24

@@ -22,9 +22,9 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
-from forkhouse.audit.kernels import some
 from forkhouse.audit.report import Finding, Rule
-from forkhouse.errors import AuditError
+from forkhouse.binaries.kernels import some
+from forkhouse.core.errors import AuditError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from forkhouse.audit.kernels import some
 from forkhouse.audit.report import Finding, Rule
+from forkhouse.binaries.kernels import some
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from forkhouse.audit.elf import Compiled, Elf
     from forkhouse.audit.policy import Distribution, Policy
+    from forkhouse.binaries.elf import Compiled, Elf
 
 _SONAME = re.compile(rb"lib[A-Za-z0-9_+-]{1,80}\.so(?:\.\d+)*")
 _ORIGIN = re.compile(r"\$(?:ORIGIN|\{ORIGIN\})(?:/|$)")

@@ -14,7 +14,7 @@ from packaging.version import Version
 from forkhouse.audit.archive import WheelArchive
 from forkhouse.audit.installable import dist_info
 from forkhouse.audit.report import Finding, Rule
-from forkhouse.errors import AuditError
+from forkhouse.core.errors import AuditError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from forkhouse.documents import Document, load
-from forkhouse.errors import UsageError
-from forkhouse.lock import PackageVersion
+from forkhouse.core.errors import UsageError
+from forkhouse.documents.lockfile import PackageVersion
+from forkhouse.documents.reading import Document, load
 
 _FOLDER = Path(__file__).parent / "policies"
 

@@ -8,7 +8,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from forkhouse.audit.report import Finding, Rule
-from forkhouse.errors import AuditError
+from forkhouse.core.errors import AuditError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import AuditError
+from forkhouse.core.errors import AuditError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from forkhouse.audit.kernels import LibraryKernels
     from forkhouse.audit.metadata import WheelFacts
+    from forkhouse.binaries.kernels import LibraryKernels
 
 _LONGEST = 1000
 """Letters of a finding that are shown."""

@@ -11,8 +11,8 @@ from packaging.tags import parse_tag
 from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 
-from forkhouse.audit.kernels import some
 from forkhouse.audit.report import Finding, Rule
+from forkhouse.binaries.kernels import some
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from auditwheel.policy import WheelPolicies
     from packaging.tags import Tag
 
-    from forkhouse.audit.elf import Compiled
+    from forkhouse.binaries.elf import Compiled
 
 _PLATFORM = re.compile(r"(?:many)?linux\w*?_(x86_64|aarch64)")
 _MACHINES = {"x86_64": "EM_X86_64", "aarch64": "EM_AARCH64"}

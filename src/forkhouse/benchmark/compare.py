@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from forkhouse.benchmark.metrics import METRICS
-from forkhouse.errors import UsageError
+from forkhouse.core.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ import socket
 import urllib.request
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-from forkhouse.errors import ServingError, UsageError
+from forkhouse.core.errors import ServingError, UsageError
 from forkhouse.serving.client import samples
 
 WAIT_SECONDS = 15.0

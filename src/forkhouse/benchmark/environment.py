@@ -21,12 +21,12 @@ from packaging.utils import canonicalize_name
 from forkhouse import __version__
 from forkhouse.benchmark import endpoint
 from forkhouse.benchmark.results import BuiltWheel, Environment, Gpu, Machine, Stack
-from forkhouse.errors import ServingError, UsageError
-from forkhouse.progress import report
+from forkhouse.core.errors import ServingError, UsageError
+from forkhouse.core.progress import report
+from forkhouse.core.workspace import sha256_file
 from forkhouse.serving.device import TOPOLOGY, find_gpus
 from forkhouse.serving.stack import WORKER_ARGUMENTS
 from forkhouse.wheelhouse.manifest import NAME as MANIFEST
-from forkhouse.workspace import sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

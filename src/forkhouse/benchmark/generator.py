@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from forkhouse.closure import fetch_all, pylock_text, read_closure
-from forkhouse.environments import install_wheels, make_environment
-from forkhouse.errors import InstallError
-from forkhouse.locking import resolve
-from forkhouse.progress import report
-from forkhouse.workspace import digest, storage_errors, write_atomic
+from forkhouse.core.environments import install_wheels, make_environment
+from forkhouse.core.errors import InstallError
+from forkhouse.core.progress import report
+from forkhouse.core.workspace import digest, storage_errors, write_atomic
+from forkhouse.documents.pylock import fetch_all, pylock_text, read_closure
+from forkhouse.flow.repin import resolve
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from forkhouse.closure import PinnedWheel
-    from forkhouse.pipeline import Plant
-    from forkhouse.sources.registry import Registry
-    from forkhouse.workspace import Workspace
+    from forkhouse.core.workspace import Workspace
+    from forkhouse.documents.pylock import PinnedWheel
+    from forkhouse.flow.pipeline import Plant
+    from forkhouse.sources.index import Registry
 
 NAME = "aiperf"
 

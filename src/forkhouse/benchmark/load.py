@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from forkhouse.benchmark import endpoint
 from forkhouse.benchmark.results import Request, Round, Transfers
-from forkhouse.errors import ServingError
+from forkhouse.core.errors import ServingError
 from forkhouse.serving import transfers as connector
 from forkhouse.serving.processes import Server
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
-from forkhouse.documents import Document
-from forkhouse.errors import DocumentError
-from forkhouse.workspace import write_atomic
+from forkhouse.core.errors import DocumentError
+from forkhouse.core.workspace import write_atomic
+from forkhouse.documents.reading import Document
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,21 +12,21 @@ from forkhouse.benchmark import endpoint, environment
 from forkhouse.benchmark.generator import install
 from forkhouse.benchmark.load import Target, measure_round
 from forkhouse.benchmark.results import Case, Measurement
-from forkhouse.errors import UsageError
-from forkhouse.progress import report
+from forkhouse.core.errors import UsageError
+from forkhouse.core.progress import report
+from forkhouse.core.workspace import fresh_folder, locked
 from forkhouse.serving.device import require_gpu
 from forkhouse.serving.stack import DEVICES, Role, Setting, WorkerPlan, running_stack, write_tiny_model
-from forkhouse.sources.registry import Registry
-from forkhouse.workspace import fresh_folder, locked
+from forkhouse.sources.index import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from forkhouse.benchmark.generator import Generator
     from forkhouse.benchmark.results import Environment, Layout, Load, Round
-    from forkhouse.progress import Task
+    from forkhouse.core.progress import Task
+    from forkhouse.core.workspace import Workspace
     from forkhouse.serving.stack import Device
-    from forkhouse.workspace import Workspace
 
 ROLES: dict[Layout, tuple[Role, ...]] = {"aggregated": (Role.AGGREGATED,), "disaggregated": (Role.PREFILL, Role.DECODE)}
 

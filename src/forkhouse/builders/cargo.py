@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 from packaging.specifiers import SpecifierSet
 
 from forkhouse.builders.fixed import ROOT, FixedPlace
-from forkhouse.documents import read_toml
-from forkhouse.errors import BuildError
+from forkhouse.core.errors import BuildError
+from forkhouse.core.workspace import storage_errors
+from forkhouse.documents.reading import read_toml
 from forkhouse.sources.crates import NAME, Crates, fetch_crates
 from forkhouse.toolchains.rust import find_rust
-from forkhouse.workspace import storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from forkhouse.patches import PatchedTree
-    from forkhouse.recipes import UpstreamProject
+    from forkhouse.documents.recipe import UpstreamProject
+    from forkhouse.patches.apply import PatchedTree
     from forkhouse.sources.store import ObjectStore
     from forkhouse.toolchains.rust import Rust
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 import pygit2
 
-from forkhouse.errors import BuildError, HashMismatchError
-from forkhouse.lock import ArchiveSource, describe
-from forkhouse.progress import report
+from forkhouse.core.errors import BuildError, HashMismatchError
+from forkhouse.core.progress import report
+from forkhouse.documents.lockfile import ArchiveSource, describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from forkhouse.sources import SourceTree
+    from forkhouse.sources.acquire import SourceTree
     from forkhouse.sources.store import Entry, ObjectStore
 
 

@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from forkhouse.closure import PinnedWheel, fetch_all
-from forkhouse.environments import install_wheels, make_environment
-from forkhouse.errors import BuildError, InstallError
-from forkhouse.progress import report
+from forkhouse.core.environments import install_wheels, make_environment
+from forkhouse.core.errors import BuildError, InstallError
+from forkhouse.core.progress import report
+from forkhouse.core.workspace import digest, storage_errors, write_atomic
+from forkhouse.documents.pylock import PinnedWheel, fetch_all
 from forkhouse.sandbox.bubblewrap import Sandbox, View, find_sandbox, interpreter_homes
 from forkhouse.sandbox.run import Confined
-from forkhouse.toolchains import SEARCH_PATH
+from forkhouse.toolchains.packages import SEARCH_PATH
 from forkhouse.toolchains.rocm import Rocm, find_rocm
-from forkhouse.workspace import digest, storage_errors, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from forkhouse.sources.registry import Registry
+    from forkhouse.sources.index import Registry
     from forkhouse.toolchains.hip import HipToolchain
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import ToolchainError
+from forkhouse.core.errors import ToolchainError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

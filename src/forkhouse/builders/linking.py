@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 from packaging.utils import parse_wheel_filename
 from pygit2.enums import FileMode
 
-from forkhouse.audit.elf import MAGIC, Elf
 from forkhouse.audit.tags import manylinux
+from forkhouse.binaries.elf import MAGIC, Elf
 from forkhouse.builders.environment import run_isolated
 from forkhouse.builders.wheelfile import Member, retagged, write_wheel
-from forkhouse.errors import BuildError
+from forkhouse.core.errors import BuildError
+from forkhouse.core.workspace import storage_errors
 from forkhouse.sources.archives import read_wheel
 from forkhouse.sources.store import TreeFile
-from forkhouse.workspace import storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -13,19 +13,19 @@ from forkhouse.builders.environment import Needs
 from forkhouse.builders.pep517 import Backend
 from forkhouse.builders.repack import repacked_metadata
 from forkhouse.builders.wheelfile import Member, write_wheel
-from forkhouse.documents import read_toml
-from forkhouse.errors import BuildError
-from forkhouse.progress import report
-from forkhouse.recipes import Repack, UpstreamProject
+from forkhouse.core.errors import BuildError
+from forkhouse.core.progress import report
+from forkhouse.documents.reading import read_toml
+from forkhouse.documents.recipe import Repack, UpstreamProject
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
-    from forkhouse.builders import Workshop
-    from forkhouse.patches import PatchedTree
-    from forkhouse.recipes import Recipe
+    from forkhouse.builders.build import Workshop
+    from forkhouse.documents.recipe import Recipe
+    from forkhouse.patches.apply import PatchedTree
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,8 +17,8 @@ from build import BuildBackendException, BuildException, ProjectBuilder
 
 from forkhouse.builders.environment import run_isolated
 from forkhouse.builders.linking import with_true_tag
-from forkhouse.errors import BuildError, ForkhouseError
-from forkhouse.workspace import storage_errors
+from forkhouse.core.errors import BuildError, ForkhouseError
+from forkhouse.core.workspace import storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from forkhouse.builders.environment import BuildEnvironment, Needs
     from forkhouse.builders.fixed import FixedPlace
-    from forkhouse.patches import PatchedTree
-    from forkhouse.recipes import Pep517, Recipe
+    from forkhouse.documents.recipe import Pep517, Recipe
+    from forkhouse.patches.apply import PatchedTree
     from forkhouse.sandbox.run import Confined
     from forkhouse.sources.store import ObjectStore
 

@@ -9,14 +9,14 @@ from packaging.utils import parse_wheel_filename
 from pygit2.enums import FileMode
 
 from forkhouse.builders.wheelfile import Member, retagged, write_wheel
-from forkhouse.errors import BuildError
-from forkhouse.lock import WheelSource
+from forkhouse.core.errors import BuildError
+from forkhouse.documents.lockfile import WheelSource
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from forkhouse.patches import PatchedTree
-    from forkhouse.recipes import Recipe
+    from forkhouse.documents.recipe import Recipe
+    from forkhouse.patches.apply import PatchedTree
     from forkhouse.sources.store import ObjectStore
 
 

@@ -13,8 +13,8 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
+from forkhouse.core.workspace import sha256_file, storage_errors, write_atomic
 from forkhouse.sandbox.lives import boot, end_earlier
-from forkhouse.workspace import sha256_file, storage_errors, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 from forkhouse.builders.cargo import check_lock
 from forkhouse.builders.linking import Linker
 from forkhouse.builders.pep517 import Backend, begun, places
-from forkhouse.errors import BuildError
-from forkhouse.workspace import storage_errors
+from forkhouse.core.errors import BuildError
+from forkhouse.core.workspace import storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from forkhouse.builders import BuiltWheel
+    from forkhouse.builders.build import BuiltWheel
     from forkhouse.builders.cargo import CargoKit
     from forkhouse.builders.environment import BuildEnvironment, Needs
     from forkhouse.builders.pep517 import Place
-    from forkhouse.patches import PatchedTree
-    from forkhouse.recipes import Recipe, UpstreamProject
+    from forkhouse.documents.recipe import Recipe, UpstreamProject
+    from forkhouse.patches.apply import PatchedTree
     from forkhouse.sources.store import ObjectStore
 
 

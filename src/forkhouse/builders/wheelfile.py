@@ -11,9 +11,9 @@ import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import BuildError
-from forkhouse.progress import report
-from forkhouse.workspace import storage_errors
+from forkhouse.core.errors import BuildError
+from forkhouse.core.progress import report
+from forkhouse.core.workspace import storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

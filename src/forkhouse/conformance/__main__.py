@@ -1,6 +1,6 @@
 """`python -m forkhouse.conformance SUITE --stack-python PYTHON`: run a suite of `tests/upstream/`, and judge it.
 
-Exit code 0: every test did what the suite says. 1: some did not, or there are no results. Others are those of `forkhouse.errors`.
+Exit code 0: every test did what the suite says. 1: some did not, or there are no results. Others are those of `forkhouse.core.errors`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import click
 from forkhouse.conformance.run import lay_out, run_suite
 from forkhouse.conformance.suite import Suite
 from forkhouse.conformance.verdict import Verdict, compare
-from forkhouse.documents import load
-from forkhouse.errors import ForkhouseError
-from forkhouse.lock import Lock
-from forkhouse.progress import report, showing
-from forkhouse.sources.registry import Registry
-from forkhouse.workspace import find_workspace, fresh_folder
+from forkhouse.core.errors import ForkhouseError
+from forkhouse.core.progress import report, showing
+from forkhouse.core.workspace import find_workspace, fresh_folder
+from forkhouse.documents.lockfile import Lock
+from forkhouse.documents.reading import load
+from forkhouse.sources.index import Registry
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

@@ -17,8 +17,8 @@ from packaging.version import Version
 
 from forkhouse.conformance import ConformanceError
 from forkhouse.conformance.results import FAMILY, read_junit
-from forkhouse.errors import UsageError
-from forkhouse.lock import SdistSource
+from forkhouse.core.errors import UsageError
+from forkhouse.documents.lockfile import SdistSource
 from forkhouse.sources.archives import read_tar
 from forkhouse.sources.store import ObjectStore
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from forkhouse.conformance.results import Result
     from forkhouse.conformance.suite import Suite
-    from forkhouse.lock import Lock
-    from forkhouse.sources.registry import Registry
+    from forkhouse.documents.lockfile import Lock
+    from forkhouse.sources.index import Registry
 
 LOG_LINES = 30
 _BEGUN = re.compile(r"\S+\.py::\S+")

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from forkhouse.documents import Document
-from forkhouse.lock import Name
+from forkhouse.documents.lockfile import Name
+from forkhouse.documents.reading import Document
 
 Kind = Literal["needs-gpu", "needs-network", "other-platform", "machine", "upstream-bug", "patched-on-purpose"]
 

@@ -13,7 +13,7 @@ from forkhouse.sources import lfs
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from forkhouse.lock import Form
+    from forkhouse.documents.lockfile import Form
     from forkhouse.sources.store import ObjectStore
 
 

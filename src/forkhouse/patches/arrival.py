@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.changes import changes, find, keyword_of, spliced
 from forkhouse.patches.edits import (
     CodeOperation,

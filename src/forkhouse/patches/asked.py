@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.languages import metadata
 from forkhouse.patches.languages.declarations import is_named, requirement_of
 from forkhouse.patches.languages.piplines import decoded, entries

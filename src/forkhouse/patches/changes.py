@@ -6,17 +6,17 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches import parts as layout
 from forkhouse.patches.edits import CodeOperation, CountRange, LineChange, PartChange, Place, Selector, allows
-from forkhouse.patches.languages import backend, indentation, is_blank, line_end, line_start, newline_at, next_line
+from forkhouse.patches.languages.base import backend, indentation, is_blank, line_end, line_start, newline_at, next_line
 from forkhouse.patches.pieces import Pieces
 from forkhouse.patches.templates import filled, indented_lines, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from forkhouse.patches.languages import Node, Parts, Splice
+    from forkhouse.patches.languages.base import Node, Parts, Splice
 
 
 class MatchError(PatchConflictError):

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self, get_args
 from packaging.requirements import Requirement
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from forkhouse.documents import Document, PlainNumber
-from forkhouse.errors import PatchConflictError
-from forkhouse.lock import Form, RequirementText
-from forkhouse.patches.languages import key_steps
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.documents.lockfile import Form, RequirementText
+from forkhouse.documents.reading import Document, PlainNumber
+from forkhouse.patches.languages.base import key_steps
 from forkhouse.patches.values import Given
 
 if TYPE_CHECKING:

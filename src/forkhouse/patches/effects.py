@@ -6,7 +6,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.changes import changes, find, is_part, keyword_of, spliced
 from forkhouse.patches.edits import (
     CodeOperation,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from forkhouse.patches.edits import FileEdit, Operation, RequirementChange
-    from forkhouse.patches.languages import Node, Span
+    from forkhouse.patches.languages.base import Node, Span
     from forkhouse.patches.languages.imports import Line
 
 

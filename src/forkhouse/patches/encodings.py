@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 
 UNKNOWN = "unknown"
 """In the place of an encoding's name: bytes beyond ASCII are kept, and nobody can say what they mean."""

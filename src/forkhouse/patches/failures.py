@@ -8,8 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import StorageError
-from forkhouse.workspace import digest, write_atomic
+from forkhouse.core.errors import StorageError
+from forkhouse.core.workspace import digest, write_atomic
 
 if TYPE_CHECKING:
     from forkhouse.patches.series import Patch

@@ -16,13 +16,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 from forkhouse.patches.edits import CodeOperation
-from forkhouse.patches.languages import UnprovenError, line_end, line_start
+from forkhouse.patches.languages.base import UnprovenError, line_end, line_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from forkhouse.patches.edits import Operation
-    from forkhouse.patches.languages import Splice, Step
+    from forkhouse.patches.languages.base import Splice, Step
 
 SHOWN = 40
 """Characters of a piece of code that a message shows."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NoReturn
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

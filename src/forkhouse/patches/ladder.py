@@ -16,31 +16,31 @@ from typing import TYPE_CHECKING
 
 from pygit2.enums import FileMode
 
-from forkhouse.errors import ForkhouseError, PatchConflictError, PostConditionError
-from forkhouse.patches import absence, merging, remains, textual
+from forkhouse.core.errors import ForkhouseError, PatchConflictError, PostConditionError
+from forkhouse.core.signals import Stopped
+from forkhouse.patches import absence, merging, obsolescence, textual
 from forkhouse.patches.arrival import came_about
 from forkhouse.patches.diffs import Kind
 from forkhouse.patches.edits import AddedFile
 from forkhouse.patches.encodings import readable
 from forkhouse.patches.failures import internal_error
-from forkhouse.patches.languages import language_of, parses
+from forkhouse.patches.languages.base import language_of, parses
 from forkhouse.patches.languages.requirements import refers
 from forkhouse.patches.merging import LIKENESS
+from forkhouse.patches.obsolescence import Course
 from forkhouse.patches.operations import applied_alone, asks_for_nothing
-from forkhouse.patches.remains import Course
 from forkhouse.patches.spellings import MEANINGFUL
 from forkhouse.patches.structural import MissingFileError, UnclearFileError, asked_elsewhere, held, is_there, locate, structured, text_of
 from forkhouse.patches.textual import map_path
-from forkhouse.signals import Stopped
 from forkhouse.sources import lfs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from forkhouse.lock import Form
+    from forkhouse.documents.lockfile import Form
     from forkhouse.patches.diffs import Diff, Part
     from forkhouse.patches.edits import FileEdit, StructuralEdit
-    from forkhouse.patches.remains import Stretch
+    from forkhouse.patches.obsolescence import Stretch
     from forkhouse.patches.series import Patch
     from forkhouse.sources.store import Entry, Found, ObjectStore
 
@@ -451,7 +451,7 @@ class Ladder:
                 place=place if there else "",
                 now=self._text(base, place),
             )
-            stretches = remains.of_places([(span, None) for span in _changed_spans(file.before, part)], file)
+            stretches = obsolescence.of_places([(span, None) for span in _changed_spans(file.before, part)], file)
             if stretches is None:
                 return [], ()
             gone.update(dict.fromkeys([stretch.what for stretch in stretches] if there else [path]))
@@ -531,7 +531,7 @@ class Ladder:
         except (MissingFileError, UnclearFileError):
             return None
         before, origin = self._text(pinned.before, path), self._text(self._origin, path)
-        return remains.of_edit(change, Course(path=path, before=before, origin=origin, place=place, now=now))
+        return obsolescence.of_edit(change, Course(path=path, before=before, origin=origin, place=place, now=now))
 
     def _text(self, tree: str, path: str) -> str:
         """Return a file's text, nothing where there is none."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pygit2
 from pygit2.enums import DeltaStatus, DiffFind, FileMode
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.diffs import Binary, Diff, Hunk, Kind, Part
 from forkhouse.sources.store import Entry
 

@@ -6,13 +6,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches import partproof
 from forkhouse.patches.advice import where_broken, why_nothing
 from forkhouse.patches.changes import MatchError, changes, spliced
 from forkhouse.patches.edits import CodeOperation, EntryPointsOperation, KeyOperation, RequirementOperation, allows, least
 from forkhouse.patches.effects import asks_for_nothing, effect_present, is_done, lost_requirements, would_repeat
-from forkhouse.patches.languages import Matched, Step, UnprovenError, backend, faults, keyed
+from forkhouse.patches.languages import keyed
+from forkhouse.patches.languages.base import Matched, Step, UnprovenError, backend, faults
 from forkhouse.patches.languages.data import LANGUAGES
 from forkhouse.patches.languages.entrypoints import remove_group
 from forkhouse.patches.languages.requirements import change_requirement, refers

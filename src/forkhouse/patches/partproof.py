@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from forkhouse.patches.changes import find, is_part
 from forkhouse.patches.edits import CodeOperation
 from forkhouse.patches.guard import SHOWN, Shift, shift_of
-from forkhouse.patches.languages import UnprovenError, backend, newline_at
+from forkhouse.patches.languages.base import UnprovenError, backend, newline_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from forkhouse.patches.edits import PartChange, Selector
-    from forkhouse.patches.languages import Node, Parts, Span, Step
+    from forkhouse.patches.languages.base import Node, Parts, Span, Step
 
 
 def prove(step: Step) -> None:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import Layout, indentation, is_blank, line_end, line_start, newline_at, next_line
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.patches.languages.base import Layout, indentation, is_blank, line_end, line_start, newline_at, next_line
 
 if TYPE_CHECKING:
-    from forkhouse.patches.languages import Parts, Splice
+    from forkhouse.patches.languages.base import Parts, Splice
 
 
 def added(text: str, parts: Parts, new: str, language: str) -> list[Splice]:

@@ -12,8 +12,8 @@ from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from typing import TYPE_CHECKING
 
-from forkhouse.documents import LONGEST, SHOWN, decode, parse, read_text
-from forkhouse.errors import DocumentError, SeriesError
+from forkhouse.core.errors import DocumentError, SeriesError
+from forkhouse.documents.reading import LONGEST, SHOWN, decode, parse, read_text
 from forkhouse.patches.diffreader import is_diff, message_of
 from forkhouse.patches.edits import StructuralEdit
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    from forkhouse.lock import Form
+    from forkhouse.documents.lockfile import Form
 
 PATCH, EDIT = ".patch", ".edit.yaml"
 """What the names of textual patches and of structural edits end in."""

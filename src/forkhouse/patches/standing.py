@@ -11,13 +11,13 @@ from forkhouse.patches.changes import find, scope_of
 from forkhouse.patches.edits import (
     Selector,
 )
-from forkhouse.patches.languages import indentation, is_blank, line_end, line_start, newline_at
+from forkhouse.patches.languages.base import indentation, is_blank, line_end, line_start, newline_at
 from forkhouse.patches.spellings import laid_out, worded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from forkhouse.patches.languages import Node, Span
+    from forkhouse.patches.languages.base import Node, Span
 
 
 def results(text: str, new: str, selector: Selector, language: str) -> list[int]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pygit2.enums import FileMode
 
-from forkhouse.errors import PatchConflictError, PostConditionError
+from forkhouse.core.errors import PatchConflictError, PostConditionError
 from forkhouse.patches.asked import asked
 from forkhouse.patches.edits import AddedFile
 from forkhouse.patches.encodings import UNKNOWN, WIDE, decoded, for_new, readable

@@ -6,12 +6,12 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import backend, indentation, is_blank, line_end, line_start, newline_at
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.patches.languages.base import backend, indentation, is_blank, line_end, line_start, newline_at
 
 if TYPE_CHECKING:
     from forkhouse.patches.edits import Selector
-    from forkhouse.patches.languages import Node, Span
+    from forkhouse.patches.languages.base import Node, Span
 
 _VARIABLE = re.compile(r"\${1,3}([A-Z_][A-Z0-9_]*)\b")
 _LINE_OF_ITS_OWN = re.compile(r"(?:\A|\n)[ \t]*\$MATCH[ \t]*;?[ \t]*(?=\n|\Z)")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 import pygit2
 from pygit2.enums import FileMode
 
-from forkhouse.errors import PatchConflictError, UnsafeArchiveError
+from forkhouse.core.errors import PatchConflictError, UnsafeArchiveError
 from forkhouse.patches import deltas, diffreader, diffs
 from forkhouse.patches.diffs import Binary, Diff, Hunk, Kind, Part
 from forkhouse.patches.hunks import TELLING_ID, left_at, lines_of, place_hunks, refuse

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
-from forkhouse.documents import PlainNumber, PlainText
+from forkhouse.documents.reading import PlainNumber, PlainText
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 import pygit2
 from pygit2.enums import SortMode
 
-from forkhouse.errors import UnreachableError, UsageError
+from forkhouse.core.errors import UnreachableError, UsageError
 from forkhouse.radar.taken import label
 from forkhouse.sources.releases import offered
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from packaging.version import Version
 
-    from forkhouse.lock import RegistrySource
-    from forkhouse.sources.registry import Registry
+    from forkhouse.documents.lockfile import RegistrySource
+    from forkhouse.sources.index import Registry
     from forkhouse.sources.releases import Release
     from forkhouse.sources.store import ObjectStore
 

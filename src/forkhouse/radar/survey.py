@@ -10,23 +10,23 @@ from urllib.parse import unquote, urlsplit
 from packaging.version import InvalidVersion, Version
 
 from forkhouse import patches
-from forkhouse.errors import ForkhouseError, UnreachableError, UnsafeArchiveError, UsageError
-from forkhouse.identity import engine
-from forkhouse.lock import GitSource, SdistSource, WheelSource
-from forkhouse.progress import report
-from forkhouse.radar import Matrix, scan
+from forkhouse.core.errors import ForkhouseError, UnreachableError, UnsafeArchiveError, UsageError
+from forkhouse.core.identity import engine
+from forkhouse.core.progress import report
+from forkhouse.documents.lockfile import GitSource, SdistSource, WheelSource
+from forkhouse.flow.authoring import Bench, bench_on, import_release
 from forkhouse.radar.candidates import around, commit_candidates, release_candidates, releases
+from forkhouse.radar.scan import Matrix, scan
 from forkhouse.radar.taken import taken
 from forkhouse.sources.git import mirror_address
 from forkhouse.sources.releases import Release
 from forkhouse.sources.submodules import filled
-from forkhouse.workbench import Bench, bench_on, import_release
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from forkhouse.lock import Pinned
-    from forkhouse.pipeline import Plant
+    from forkhouse.documents.lockfile import Pinned
+    from forkhouse.flow.pipeline import Plant
     from forkhouse.radar.candidates import Candidate
 
 

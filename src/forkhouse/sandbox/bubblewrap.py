@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from forkhouse.errors import ToolchainError
+from forkhouse.core.errors import ToolchainError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from forkhouse.errors import BuildError
-from forkhouse.workspace import write_atomic
+from forkhouse.core.errors import BuildError
+from forkhouse.core.workspace import write_atomic
 
 if TYPE_CHECKING:
     from typing import Self

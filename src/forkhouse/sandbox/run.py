@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from forkhouse.errors import BuildError
+from forkhouse.core.errors import BuildError
 from forkhouse.sandbox.bubblewrap import PASSWD, shown
 from forkhouse.sandbox.limits import Limits
 from forkhouse.sandbox.lives import Life, end_earlier, note

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import tempfile
 
-from forkhouse.errors import ToolchainError
+from forkhouse.core.errors import ToolchainError
 
 DENIED = (
     *("acct", "add_key", "keyctl", "request_key", "bpf", "perf_event_open", "userfaultfd"),

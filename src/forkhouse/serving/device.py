@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import NoDeviceError
+from forkhouse.core.errors import NoDeviceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

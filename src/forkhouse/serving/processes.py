@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Self
 
 import psutil
 
-from forkhouse.errors import ServingError
+from forkhouse.core.errors import ServingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

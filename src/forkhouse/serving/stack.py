@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import ServingError
+from forkhouse.core.errors import ServingError
 from forkhouse.serving.client import Answer, chat, metrics, workers_known
 from forkhouse.serving.processes import LOCALHOST, Server, free_ports, stop_all, wait_until
 from forkhouse.serving.transfers import Transfers

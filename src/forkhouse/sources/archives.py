@@ -17,8 +17,8 @@ from typing import IO, TYPE_CHECKING, NoReturn, cast
 
 from pygit2.enums import FileMode
 
-from forkhouse.budgets import DAMAGE, Limits
-from forkhouse.errors import UnsafeArchiveError
+from forkhouse.core.budgets import DAMAGE, Limits
+from forkhouse.core.errors import UnsafeArchiveError
 from forkhouse.sources.store import TreeFile, file_mode
 
 if TYPE_CHECKING:

@@ -6,15 +6,15 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import HashMismatchError, UnreachableError
-from forkhouse.lock import ArchiveSource, DebianSource, GitSource
-from forkhouse.sources.debian import offered_source
+from forkhouse.core.errors import HashMismatchError, UnreachableError
+from forkhouse.documents.lockfile import ArchiveSource, DebianSource, GitSource
+from forkhouse.sources.apt import offered_source
 from forkhouse.sources.git import ask_commit, has_commit, mirror_address
 
 if TYPE_CHECKING:
-    from forkhouse.lock import Source
-    from forkhouse.sources import Access
-    from forkhouse.sources.registry import Registry
+    from forkhouse.documents.lockfile import Source
+    from forkhouse.sources.acquire import Access
+    from forkhouse.sources.index import Registry
 
 
 def ask(source: Source, *, access: Access, registry: Registry) -> str:

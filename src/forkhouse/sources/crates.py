@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forkhouse.documents import read_toml
-from forkhouse.errors import BuildError, HashMismatchError, UnreachableError
-from forkhouse.progress import report
-from forkhouse.workspace import storage_errors, sync_folder
+from forkhouse.core.errors import BuildError, HashMismatchError, UnreachableError
+from forkhouse.core.progress import report
+from forkhouse.core.workspace import storage_errors, sync_folder
+from forkhouse.documents.reading import read_toml
 
 if TYPE_CHECKING:
     from forkhouse.sources.store import ObjectStore

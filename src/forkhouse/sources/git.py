@@ -10,17 +10,17 @@ from urllib.parse import unquote, urlsplit
 
 import pygit2
 
-from forkhouse.errors import ForkhouseError, HashMismatchError, MovedTagError, RefusedRepositoryError, StorageError, UnreachableError
-from forkhouse.progress import report
+from forkhouse.core.errors import ForkhouseError, HashMismatchError, MovedTagError, RefusedRepositoryError, StorageError, UnreachableError
+from forkhouse.core.progress import report
+from forkhouse.core.workspace import digest, storage_errors, sync_folder
 from forkhouse.sources.gitcommand import HERE, GitError, run_git
 from forkhouse.sources.repositories import held, lay_out, put_references_right, put_right, whole
-from forkhouse.workspace import digest, storage_errors, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from forkhouse.lock import GitSource
+    from forkhouse.documents.lockfile import GitSource
     from forkhouse.sources.store import ObjectStore
 
 _NOT_THERE = re.compile(r"not our ref|couldn't find remote ref|no such remote ref|Server does not allow request for unadvertised")

@@ -6,8 +6,8 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import ToolchainError
-from forkhouse.workspace import storage_errors
+from forkhouse.core.errors import ToolchainError
+from forkhouse.core.workspace import storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,14 +9,14 @@ from packaging.tags import sys_tags
 from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from forkhouse.lock import SdistSource
+from forkhouse.documents.lockfile import SdistSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from packaging.tags import Tag
 
-    from forkhouse.lock import RegistrySource
+    from forkhouse.documents.lockfile import RegistrySource
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 import pygit2
 from pygit2.enums import FileMode
 
-from forkhouse.errors import BusyError
-from forkhouse.progress import report
+from forkhouse.core.errors import BusyError
+from forkhouse.core.progress import report
+from forkhouse.core.workspace import locked, storage_errors, write_atomic
 from forkhouse.sources.gitcommand import HERE, GitError, run_git
-from forkhouse.workspace import locked, storage_errors, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import pygit2
 from pygit2.enums import FileMode
 
-from forkhouse.errors import PatchConflictError, UnsafeArchiveError
-from forkhouse.progress import report
+from forkhouse.core.errors import PatchConflictError, UnsafeArchiveError
+from forkhouse.core.progress import report
+from forkhouse.core.workspace import storage_errors, write_atomic
 from forkhouse.sources.packing import FIRST, Pending, write_pack
 from forkhouse.sources.repositories import drop_old_leftovers, lay_out, remove_damaged, whole
-from forkhouse.workspace import storage_errors, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

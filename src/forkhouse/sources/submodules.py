@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from forkhouse.errors import UnreachableError, UnsafeArchiveError
-from forkhouse.lock import GitSource
-from forkhouse.secrecy import without_user
+from forkhouse.core.errors import UnreachableError, UnsafeArchiveError
+from forkhouse.core.secrecy import without_user
+from forkhouse.documents.lockfile import GitSource
 from forkhouse.sources.git import fetch_commit
 from forkhouse.sources.gitcommand import GitError, run_git
 

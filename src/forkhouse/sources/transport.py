@@ -18,13 +18,13 @@ import httpcore2
 import httpx2
 from unearth.fetchers.sync import PyPIClient
 
-from forkhouse.errors import UnreachableError
-from forkhouse.secrecy import masked
+from forkhouse.core.errors import UnreachableError
+from forkhouse.core.secrecy import masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from forkhouse.sources.registry import IndexSettings
+    from forkhouse.sources.index import IndexSettings
 
 REDIRECTS = 10
 """Redirects of one request that are followed."""

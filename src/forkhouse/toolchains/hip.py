@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
 
-from forkhouse.audit.offload import code_objects
-from forkhouse.errors import AuditError, ToolchainError
-from forkhouse.progress import report
-from forkhouse.toolchains import SEARCH_PATH
+from forkhouse.binaries.offload import code_objects
+from forkhouse.core.errors import AuditError, ToolchainError
+from forkhouse.core.progress import report
+from forkhouse.core.workspace import digest, sha256_file
+from forkhouse.toolchains.packages import SEARCH_PATH
 from forkhouse.toolchains.places import customary, hip_version
 from forkhouse.toolchains.private_root import private_place, private_root
-from forkhouse.workspace import digest, sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from forkhouse.lock import Lock
-    from forkhouse.sources.registry import Registry
-    from forkhouse.workspace import Journal
+    from forkhouse.core.workspace import Journal
+    from forkhouse.documents.lockfile import Lock
+    from forkhouse.sources.index import Registry
 
 _COMPILERS = ("llvm/bin/clang++", "lib/llvm/bin/clang++", "bin/amdclang++")
 # The headers of every library that the upstreams' HIP sources use, none of them a part of HIP itself, and device functions of

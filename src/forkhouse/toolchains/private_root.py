@@ -8,17 +8,17 @@ import subprocess
 import tarfile
 from typing import IO, TYPE_CHECKING, cast
 
-from forkhouse.budgets import DAMAGE
-from forkhouse.errors import ToolchainError, UnsafeArchiveError
-from forkhouse.progress import report
-from forkhouse.sources.debian import fetch_debian_binaries
-from forkhouse.workspace import digest, fresh_folder, storage_errors
+from forkhouse.core.budgets import DAMAGE
+from forkhouse.core.errors import ToolchainError, UnsafeArchiveError
+from forkhouse.core.progress import report
+from forkhouse.core.workspace import digest, fresh_folder, storage_errors
+from forkhouse.sources.apt import fetch_debian_binaries
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from forkhouse.lock import HipToolchain
-    from forkhouse.sources.registry import Registry
+    from forkhouse.documents.lockfile import HipToolchain
+    from forkhouse.sources.index import Registry
 
 
 # Of no use here, and some of their links leave the root. The rest of usr/share is: clang takes a ROCm without

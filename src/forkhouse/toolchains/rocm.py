@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from packaging.version import InvalidVersion, Version
 
-from forkhouse.errors import ToolchainError
+from forkhouse.core.errors import ToolchainError
+from forkhouse.core.workspace import digest, sha256_file
 from forkhouse.toolchains.places import customary, hip_version
-from forkhouse.workspace import digest, sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

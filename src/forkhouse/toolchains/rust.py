@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from forkhouse.errors import ToolchainError
-from forkhouse.toolchains import SEARCH_PATH
+from forkhouse.core.errors import ToolchainError
+from forkhouse.toolchains.packages import SEARCH_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

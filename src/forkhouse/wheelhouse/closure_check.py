@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from forkhouse.errors import ClosureError
+from forkhouse.core.errors import ClosureError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from forkhouse.audit import WheelFacts
+    from forkhouse.audit.metadata import WheelFacts
 
 
 def check_closure(roots: Iterable[str], wheels: Mapping[str, WheelFacts], absent: Collection[str] = ()) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from forkhouse.closure import PinnedWheel
+    from forkhouse.documents.pylock import PinnedWheel
 
 
 def _page(title: str, links: Sequence[tuple[str, str]]) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from forkhouse.environments import install_wheels, make_environment
-from forkhouse.errors import ClosureError, InstallError, UsageError
-from forkhouse.progress import report
+from forkhouse.core.environments import install_wheels, make_environment
+from forkhouse.core.errors import ClosureError, InstallError, UsageError
+from forkhouse.core.progress import report
+from forkhouse.core.workspace import storage_errors
 from forkhouse.wheelhouse.manifest import read_lacks
 from forkhouse.wheelhouse.target import check_target, disable_kpacks
 from forkhouse.wheelhouse.verifying import verify
-from forkhouse.workspace import storage_errors
 
 if TYPE_CHECKING:
     from pathlib import Path

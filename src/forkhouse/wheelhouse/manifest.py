@@ -8,17 +8,17 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from forkhouse import __version__
-from forkhouse.closure import Missing
-from forkhouse.errors import ClosureError
+from forkhouse.core.errors import ClosureError
+from forkhouse.documents.pylock import Missing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from forkhouse.audit import LibraryKernels
-    from forkhouse.builders import BuiltWheel
-    from forkhouse.closure import PinnedWheel
-    from forkhouse.lock import Profile
+    from forkhouse.binaries.kernels import LibraryKernels
+    from forkhouse.builders.build import BuiltWheel
+    from forkhouse.documents.lockfile import Profile
+    from forkhouse.documents.pylock import PinnedWheel
 
 FORMAT = 1
 NAME = "manifest.json"

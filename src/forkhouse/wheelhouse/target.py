@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from forkhouse.errors import InstallError
+from forkhouse.core.errors import InstallError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from forkhouse.closure import Missing
+    from forkhouse.documents.pylock import Missing
 
 # Loads every library of PyTorch as a process does that imports it, and asks the loader for each symbol.
 _QUESTION = """

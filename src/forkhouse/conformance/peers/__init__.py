@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from forkhouse.errors import ForkhouseError
+from forkhouse.core.errors import ForkhouseError
 
 
 class PeersError(ForkhouseError):

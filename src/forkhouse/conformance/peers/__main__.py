@@ -1,7 +1,7 @@
 """`python -m forkhouse.conformance.peers SUITE...`: run suites of `tests/peers/` against the patch engine, and judge them.
 
 Exit code 0: the engine did what the peers do, or refused it as listed. 1: it did not, or there are no results. Others are those of
-`forkhouse.errors`.
+`forkhouse.core.errors`.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from forkhouse.conformance.peers.listing import compare, listed, with_list
 from forkhouse.conformance.peers.outcome import Outcome
 from forkhouse.conformance.peers.replay import Judge
 from forkhouse.conformance.peers.suite import Suite
-from forkhouse.documents import load
-from forkhouse.errors import ForkhouseError
-from forkhouse.progress import report, showing
-from forkhouse.sources.registry import Registry
+from forkhouse.core.errors import ForkhouseError
+from forkhouse.core.progress import report, showing
+from forkhouse.core.workspace import find_workspace, write_atomic
+from forkhouse.documents.reading import load
+from forkhouse.sources.index import Registry
 from forkhouse.sources.store import ObjectStore
-from forkhouse.workspace import find_workspace, write_atomic
 
 if TYPE_CHECKING:
     from forkhouse.conformance.peers.listing import Verdict
     from forkhouse.conformance.peers.outcome import Result
-    from forkhouse.workspace import Workspace
+    from forkhouse.core.workspace import Workspace
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

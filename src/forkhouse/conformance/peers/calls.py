@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pygit2.enums import FileMode
 
+from forkhouse.core.workspace import digest
 from forkhouse.sources.store import TreeFile
-from forkhouse.workspace import digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from forkhouse.conformance.peers.edits import NEW_KEY, agrees, alike, operations
 from forkhouse.conformance.peers.outcome import Outcome, Result
 from forkhouse.conformance.peers.readers import READERS, BeyondError, UnreadableError, read
-from forkhouse.documents import parse
-from forkhouse.errors import ForkhouseError
+from forkhouse.core.errors import ForkhouseError
+from forkhouse.documents.reading import parse
 from forkhouse.patches.edits import KeyedEdit
 from forkhouse.patches.operations import apply_edit
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forkhouse.conformance.peers import PeersError
-from forkhouse.errors import UnreachableError
-from forkhouse.lock import DebianSource, SdistSource
-from forkhouse.progress import report
-from forkhouse.sources.debian import fetch_debian_source
+from forkhouse.core.errors import UnreachableError
+from forkhouse.core.progress import report
+from forkhouse.documents.lockfile import DebianSource, SdistSource
+from forkhouse.sources.apt import fetch_debian_source
 
 if TYPE_CHECKING:
     from forkhouse.conformance.peers.suite import NpmSource
-    from forkhouse.sources.registry import Registry
+    from forkhouse.sources.index import Registry
 
 
 def fetch(source: DebianSource | SdistSource | NpmSource, registry: Registry, *, offline: bool) -> Path:

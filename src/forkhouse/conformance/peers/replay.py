@@ -14,8 +14,8 @@ from pygit2.enums import FileMode
 from forkhouse.conformance.peers import PeersError
 from forkhouse.conformance.peers.capture import files_below
 from forkhouse.conformance.peers.outcome import Outcome, Result
-from forkhouse.errors import ForkhouseError, UnsafeArchiveError
-from forkhouse.patches import apply_patch
+from forkhouse.core.errors import ForkhouseError, UnsafeArchiveError
+from forkhouse.patches.apply import apply_patch
 from forkhouse.patches.series import read_patch
 from forkhouse.sources.store import Entry
 

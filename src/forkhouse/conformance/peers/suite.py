@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from forkhouse.conformance.suite import SourcePath
-from forkhouse.documents import Document
-from forkhouse.lock import DebianSource, FileName, Name, SdistSource, Sha256
+from forkhouse.documents.lockfile import DebianSource, FileName, Name, SdistSource, Sha256
+from forkhouse.documents.reading import Document
 
 
 class NpmSource(Document):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches import guard
-from forkhouse.patches.languages import Node, masking
+from forkhouse.patches.languages import masking
 from forkhouse.patches.languages import text as plain
+from forkhouse.patches.languages.base import Node
 from forkhouse.patches.languages.constructs import (
     DECLARATIONS,
     WITH_MACROS,

@@ -8,10 +8,10 @@ from functools import cache, lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches import guard
-from forkhouse.patches.languages import Layout, Node, Parts, UnprovenError, indentation
 from forkhouse.patches.languages import text as plain
+from forkhouse.patches.languages.base import Layout, Node, Parts, UnprovenError, indentation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tree_sitter import Parser
 
     from forkhouse.patches.edits import Selector
-    from forkhouse.patches.languages import Step
+    from forkhouse.patches.languages.base import Step
 
 
 @cache

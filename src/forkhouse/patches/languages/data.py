@@ -12,13 +12,13 @@ from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
-from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import key_steps
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.patches.languages.base import key_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from forkhouse.patches.languages import Span
+    from forkhouse.patches.languages.base import Span
 
 LANGUAGES = ("yaml", "json", "toml")
 BOM = "\ufeff"

@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.edits import CodeOperation, KeyOperation, PartChange, Selector
 from forkhouse.patches.edits import Place as Beside
-from forkhouse.patches.languages import Matched, key_steps, path_said
 from forkhouse.patches.languages import data_flow as flow
 from forkhouse.patches.languages import data_insert as beside_entries
+from forkhouse.patches.languages.base import Matched, key_steps, path_said
 from forkhouse.patches.languages.data import Kind, Place, Style, chosen, entries, is_merged, look, normal, read, seen, seen_key, values
 from forkhouse.patches.languages.data_write import key_written, value_seen, written
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from forkhouse.patches.edits import Operation
-    from forkhouse.patches.languages import Splice
+    from forkhouse.patches.languages.base import Splice
     from forkhouse.patches.languages.data import Data, Entry, Value
     from forkhouse.patches.values import Written
 

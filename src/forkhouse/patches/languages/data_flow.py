@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from forkhouse.patches.languages.data import BOM
 
 if TYPE_CHECKING:
-    from forkhouse.patches.languages import Span, Splice
+    from forkhouse.patches.languages.base import Span, Splice
     from forkhouse.patches.languages.data import Data, Value
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.languages import data_flow as flow
 from forkhouse.patches.languages.data import BOM, Kind, Style, read, seen
 
 if TYPE_CHECKING:
-    from forkhouse.patches.languages import Splice
+    from forkhouse.patches.languages.base import Splice
     from forkhouse.patches.languages.data import Data, Entry, Place, Value
 
 

@@ -11,7 +11,7 @@ from forkhouse.patches.languages.data import BOM, Data, Entry, Kind, Style, Valu
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from forkhouse.patches.languages import Span
+    from forkhouse.patches.languages.base import Span
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _COMMENT = re.compile(r"//[^\n\r]*|/\*.*?\*/", re.DOTALL)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.edits import CodeOperation, KeyOperation
-from forkhouse.patches.languages import UnprovenError
+from forkhouse.patches.languages.base import UnprovenError
 from forkhouse.patches.languages.data import BOM, Kind, normal, read, seen, values
 from forkhouse.patches.languages.data_change import expected, planned
 from forkhouse.patches.languages.data_flow import skip_comments
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
 
-    from forkhouse.patches.languages import Splice, Step
+    from forkhouse.patches.languages.base import Splice, Step
     from forkhouse.patches.languages.data import Data, Entry, Value
 
 

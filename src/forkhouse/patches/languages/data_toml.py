@@ -12,7 +12,7 @@ from forkhouse.patches.languages.data import BOM, Data, Entry, Kind, Statement, 
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from forkhouse.patches.languages import Span
+    from forkhouse.patches.languages.base import Span
 
 _SPACE = re.compile(r"[ \t]*")
 _LINES = re.compile(r"[ \t\r\n]*")

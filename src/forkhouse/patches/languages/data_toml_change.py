@@ -5,9 +5,9 @@ from __future__ import annotations
 import tomllib
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.languages import data_flow as flow
-from forkhouse.patches.languages import key_steps, path_said
+from forkhouse.patches.languages.base import key_steps, path_said
 from forkhouse.patches.languages.data import BOM, Kind, Style, look
 from forkhouse.patches.languages.data_change import Change
 from forkhouse.patches.languages.data_write import key_written, value_seen, written
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from forkhouse.patches.edits import KeyOperation
-    from forkhouse.patches.languages import Splice
+    from forkhouse.patches.languages.base import Splice
     from forkhouse.patches.languages.data import Data, Place, Statement, Value
     from forkhouse.patches.values import Written
 

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.values import Scalar, Table, scalars
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import yaml
 from forkhouse.patches.languages.data import Data, Entry, Kind, Style, Value, refused
 
 if TYPE_CHECKING:
-    from forkhouse.patches.languages import Span
+    from forkhouse.patches.languages.base import Span
 
 _PREFIX = "tag:yaml.org,2002:"
 _STANDARD = {f"{_PREFIX}{name}": name for name in ("null", "bool", "int", "float", "timestamp", "str")}

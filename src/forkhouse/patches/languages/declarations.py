@@ -11,7 +11,7 @@ from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 
 if TYPE_CHECKING:
     from forkhouse.patches.edits import RequirementChange

@@ -9,13 +9,13 @@ import re
 from typing import TYPE_CHECKING
 
 from forkhouse.patches.guard import SHOWN, shift_of
-from forkhouse.patches.languages import UnprovenError
+from forkhouse.patches.languages.base import UnprovenError
 from forkhouse.patches.languages.trees import root_of, search, span_of
 
 if TYPE_CHECKING:
     from ast_grep_py import SgNode
 
-    from forkhouse.patches.languages import Span, Step
+    from forkhouse.patches.languages.base import Span, Step
 
 _PLAIN = re.compile(r"""[rRuU]?["']""")
 """How a string begins that can document something: no bytes, and nothing to fill in."""

@@ -12,9 +12,10 @@ import importlib.metadata
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.edits import EntryPointsOperation
-from forkhouse.patches.languages import Matched, UnprovenError, key_steps, keyed, toml
+from forkhouse.patches.languages import keyed, toml
+from forkhouse.patches.languages.base import Matched, UnprovenError, key_steps
 from forkhouse.patches.languages.requirements import is_pyproject
 from forkhouse.patches.languages.text import find
 from forkhouse.patches.languages.tomlarrays import read
@@ -22,7 +23,7 @@ from forkhouse.patches.languages.tomlarrays import read
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from forkhouse.patches.languages import Splice, Step
+    from forkhouse.patches.languages.base import Splice, Step
 
 __all__ = ["faults", "find", "inner_lines", "prove", "remove_group"]
 

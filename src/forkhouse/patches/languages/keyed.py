@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import Node, UnprovenError, data_change, data_insert, data_proof
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.patches.languages import data_change, data_insert, data_proof
 from forkhouse.patches.languages import data_flow as flow
 from forkhouse.patches.languages import text as plain
+from forkhouse.patches.languages.base import Node, UnprovenError
 from forkhouse.patches.languages.data import Kind, entries, look, read, values
 
 if TYPE_CHECKING:
     from forkhouse.patches.edits import Operation, Selector
-    from forkhouse.patches.languages import Matched, Step
+    from forkhouse.patches.languages.base import Matched, Step
     from forkhouse.patches.languages.data import Data, Entry
 
 __all__ = ["faults", "find", "inner_lines", "matched", "prove"]

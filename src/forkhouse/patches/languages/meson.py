@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches import guard
-from forkhouse.patches.languages import Node, Parts, UnprovenError, above_comments
 from forkhouse.patches.languages import text as plain
+from forkhouse.patches.languages.base import Node, Parts, UnprovenError, above_comments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from forkhouse.patches.edits import Selector
-    from forkhouse.patches.languages import Step
+    from forkhouse.patches.languages.base import Step
 
 _OPENING = {"lparen": "rparen", "lbracket": "rbracket", "lcurl": "rcurl"}
 _CLOSING = frozenset(_OPENING.values())

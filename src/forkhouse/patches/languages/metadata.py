@@ -18,13 +18,13 @@ from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import Matched, UnprovenError, newline_at
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.patches.languages.base import Matched, UnprovenError, newline_at
 from forkhouse.patches.languages.declarations import Belongs, extras_of, is_meant, replacement, requirement_of
 
 if TYPE_CHECKING:
     from forkhouse.patches.edits import RequirementChange
-    from forkhouse.patches.languages import Splice, Step
+    from forkhouse.patches.languages.base import Splice, Step
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _FIELD = re.compile(r"([!-9;-~]+):[ \t]*")

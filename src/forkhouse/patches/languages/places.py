@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from forkhouse.patches.languages import is_blank
+from forkhouse.patches.languages.base import is_blank
 from forkhouse.patches.languages.trees import child_at, root_of
 
 if TYPE_CHECKING:

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches import parts as layout
 from forkhouse.patches.edits import KeyOperation
-from forkhouse.patches.languages import Matched, UnprovenError, data, data_toml_change, path_said
+from forkhouse.patches.languages import data, data_toml_change
+from forkhouse.patches.languages.base import Matched, UnprovenError, path_said
 from forkhouse.patches.languages.declarations import Belongs, is_meant, is_named, replacement, requirement_of
 from forkhouse.patches.languages.projecttables import LISTS, TABLES, values
 from forkhouse.patches.languages.tomlarrays import arrays, comments, read
 
 if TYPE_CHECKING:
     from forkhouse.patches.edits import RequirementChange
-    from forkhouse.patches.languages import Splice, Step
+    from forkhouse.patches.languages.base import Splice, Step
     from forkhouse.patches.languages.tomlarrays import Array
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import Matched, UnprovenError, newline_at
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.patches.languages.base import Matched, UnprovenError, newline_at
 from forkhouse.patches.languages.declarations import Belongs, is_meant, replacement, same_files
 from forkhouse.patches.languages.piplines import entries
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from forkhouse.patches.edits import RequirementChange
-    from forkhouse.patches.languages import Splice, Step
+    from forkhouse.patches.languages.base import Splice, Step
     from forkhouse.patches.languages.piplines import Entry
 
 _NOTHING = Belongs()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import Node
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.patches.languages.base import Node
 
 if TYPE_CHECKING:
     from forkhouse.patches.edits import Selector
-    from forkhouse.patches.languages import Step
+    from forkhouse.patches.languages.base import Step
 
 
 def find(text: str, selector: Selector, language: str) -> list[Node]:

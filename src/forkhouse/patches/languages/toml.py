@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import Matched, data_toml_change, key_steps
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.patches.languages import data_toml_change
+from forkhouse.patches.languages.base import Matched, key_steps
 from forkhouse.patches.languages.data import BOM, look, read
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import Parts
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.patches.languages.base import Parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

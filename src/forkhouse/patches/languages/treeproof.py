@@ -6,14 +6,14 @@ import re
 from typing import TYPE_CHECKING
 
 from forkhouse.patches import guard
-from forkhouse.patches.languages import UnprovenError, is_blank, line_end, line_start
+from forkhouse.patches.languages.base import UnprovenError, is_blank, line_end, line_start
 from forkhouse.patches.languages.constructs import is_documentation
 from forkhouse.patches.languages.trees import comments_behind, is_before_block, is_made_up, root_of, search
 
 if TYPE_CHECKING:
     from ast_grep_py import SgNode
 
-    from forkhouse.patches.languages import Step
+    from forkhouse.patches.languages.base import Step
 
 
 class _Tree:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from ast_grep_py import SgRoot
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.languages import masking
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.languages.constructs import is_value
 from forkhouse.patches.languages.trees import faulty_nodes, is_before_block, root_of, search
 
