@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from forkhouse.builders.crates import read_crates
 from forkhouse.builders.metadata import _project
 from forkhouse.core.errors import ForkhouseError
 from forkhouse.documents.config import Config
@@ -30,7 +31,6 @@ from forkhouse.documents.pylock import read_closure
 from forkhouse.documents.reading import load
 from forkhouse.documents.recipe import Recipe
 from forkhouse.patches.series import read_series
-from forkhouse.sources.crates import read_crates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

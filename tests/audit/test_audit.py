@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from forkhouse.audit.findings import Rule
 from forkhouse.audit.gpu import inventory
 from forkhouse.audit.look import audit_wheel
 from forkhouse.audit.metadata import wheel_facts
 from forkhouse.audit.policy import Policy
-from forkhouse.audit.report import Rule, refuse
+from forkhouse.audit.report import refuse
 from forkhouse.binaries.kernels import KernelInventory, LibraryKernels
 from forkhouse.core.errors import AuditError
 from tests.audit.conftest import LINUX, bundle, compiled, findings, look, needs_gcc, paged, rewritten, terms

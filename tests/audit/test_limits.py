@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from forkhouse.audit.report import Rule
+    from forkhouse.audit.findings import Rule
 
     Make = Callable[..., Path]
 

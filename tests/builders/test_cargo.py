@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkhouse.builders.cargo import CargoKit, cargo_kit, check_lock
+from forkhouse.builders.crates import Crate, Crates
 from forkhouse.builders.fixed import FixedPlace
 from forkhouse.core.errors import BuildError, ToolchainError
 from forkhouse.documents.recipe import Cargo, UpstreamProject
-from forkhouse.sources.crates import Crate, Crates
 from forkhouse.toolchains.rust import Rust
 
 if TYPE_CHECKING:

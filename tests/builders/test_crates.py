@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from forkhouse.builders.crates import Crate, Crates, fetch_crates, read_crates
 from forkhouse.core.errors import BuildError, HashMismatchError, UnreachableError
-from forkhouse.sources.crates import Crate, Crates, fetch_crates, read_crates
 from tests.builders.crate_registry import RUST, cargo, crate_registry, needs_cargo, settings
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.builders.build import BuiltWheel, Workshop, build_wheel
+from forkhouse.builders.build import Workshop, build_wheel
+from forkhouse.builders.built import BuiltWheel
 from forkhouse.builders.environment import BuildEnvironment, Needs
 from forkhouse.builders.upstream import UpstreamBuilder
 from forkhouse.core.errors import BuildError

@@ -10,8 +10,8 @@ from forkhouse.core.progress import showing
 from forkhouse.core.workspace import find_workspace
 from forkhouse.flow.authoring import bench_on, lay_out
 from forkhouse.flow.pipeline import open_plant
+from forkhouse.flow.survey import survey
 from forkhouse.patches.ladder import Verdict
-from forkhouse.radar.survey import survey
 from forkhouse.sources.acquire import Access
 
 if TYPE_CHECKING:

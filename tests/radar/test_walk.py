@@ -8,10 +8,10 @@ import pytest
 
 from forkhouse.core.errors import UnreachableError, UsageError
 from forkhouse.documents.lockfile import GitSource, Upstream
+from forkhouse.flow.survey import newest_release
 from forkhouse.patches.ladder import Verdict
 from forkhouse.radar.candidates import Walk, commit_candidates
 from forkhouse.radar.scan import Cell, Matrix
-from forkhouse.radar.survey import newest_release
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -26,7 +26,7 @@ from forkhouse.sources.acquire import Access
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from forkhouse.builders.build import BuiltWheel
+    from forkhouse.builders.built import BuiltWheel
     from forkhouse.flow.pipeline import Plant
 
 ROOT = Path(__file__).parents[2]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from forkhouse.builders.build import BuiltWheel
+    from forkhouse.builders.built import BuiltWheel
     from tests.builders.crate_registry import CrateRegistry
     from tests.recipes.conftest import Checkout
 

@@ -20,7 +20,7 @@ from forkhouse.builders.environment import Needs
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from forkhouse.builders.build import BuiltWheel
+    from forkhouse.builders.built import BuiltWheel
     from tests.recipes.conftest import Checkout
 
 Pair = tuple["BuiltWheel", "BuiltWheel"]

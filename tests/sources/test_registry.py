@@ -11,7 +11,8 @@ import pytest
 
 from forkhouse.core.errors import HashMismatchError, StorageError, UnreachableError
 from forkhouse.sources import transport
-from forkhouse.sources.index import Registry, index_settings, parse_pip_config
+from forkhouse.sources.index import Registry
+from forkhouse.sources.settings import index_settings, parse_pip_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,7 +19,8 @@ import pytest
 from forkhouse.core.errors import DocumentError, UnreachableError
 from forkhouse.sources import index as registry_module
 from forkhouse.sources import transport
-from forkhouse.sources.index import IndexSettings, Registry
+from forkhouse.sources.index import Registry
+from forkhouse.sources.settings import IndexSettings
 from forkhouse.sources.transport import Bounds, Client, RefusedError
 
 if TYPE_CHECKING:

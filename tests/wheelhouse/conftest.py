@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.builders.build import BuiltWheel
+from forkhouse.builders.built import BuiltWheel
 from forkhouse.core.workspace import sha256_file
 from forkhouse.documents.lockfile import KernelPin, Profile, WheelSource
 from forkhouse.documents.pylock import Missing, PinnedWheel, pinned_wheel

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from forkhouse.audit.metadata import WheelFacts
+from forkhouse.audit.facts import WheelFacts
 from forkhouse.core.errors import ClosureError
 from forkhouse.wheelhouse.closure_check import check_closure
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from forkhouse.audit.report import Finding, Rule
+from forkhouse.audit.findings import Finding, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -7,8 +7,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from forkhouse.audit.archive import WheelArchive
+from forkhouse.audit.findings import Finding, Rule
 from forkhouse.audit.folders import check_build_paths
-from forkhouse.audit.report import Finding, Rule
 from forkhouse.binaries.elf import MAGIC, Elf
 from forkhouse.binaries.kernels import KernelInventory, LibraryKernels, bundle_kernels, lacks, merged, some
 from forkhouse.binaries.offload import COMPRESSED, GPU_MACHINE, PLAIN, embedded, read_bundles

@@ -22,7 +22,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
-from forkhouse.audit.report import Finding, Rule
+from forkhouse.audit.findings import Finding, Rule
 from forkhouse.binaries.kernels import some
 from forkhouse.core.errors import AuditError
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from email.message import Message
 
     from forkhouse.audit.archive import WheelArchive
-    from forkhouse.audit.metadata import WheelFacts
+    from forkhouse.audit.facts import WheelFacts
 
 _SCHEMES = ("data", "headers", "platlib", "purelib", "scripts")
 """Folders of `NAME-VERSION.data`, each for a place of its own (PEP 427)."""

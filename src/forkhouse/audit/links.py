@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
-from forkhouse.audit.report import Finding, Rule
+from forkhouse.audit.findings import Finding, Rule
 from forkhouse.binaries.kernels import some
 
 if TYPE_CHECKING:

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forkhouse.audit.archive import WheelArchive
+from forkhouse.audit.facts import WheelFacts
+from forkhouse.audit.findings import Finding, Rule
 from forkhouse.audit.folders import check_build_paths, check_compiler_paths
 from forkhouse.audit.gpu import check_bare, check_gpu_code, check_packed, inventory, read_gpu_code, read_gpu_file
 from forkhouse.audit.installable import check_installable, dist_info
 from forkhouse.audit.links import check_complete, check_cuda, check_needed, check_parts, check_run_paths
-from forkhouse.audit.metadata import WheelFacts, check_metadata, read_facts, read_wheel_file, wheel_facts
+from forkhouse.audit.metadata import check_metadata, read_facts, read_wheel_file, wheel_facts
 from forkhouse.audit.policy import read_policy
 from forkhouse.audit.record import Record
-from forkhouse.audit.report import AuditReport, Finding, Rule, refuse
+from forkhouse.audit.report import AuditReport, refuse
 from forkhouse.audit.tags import check_gpu_tags, check_tags, glibc_floor
 from forkhouse.binaries.elf import MAGIC, Compiled, Elf
 from forkhouse.binaries.kernels import KernelInventory, LibraryKernels

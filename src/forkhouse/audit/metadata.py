@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from email import message_from_string
 from typing import TYPE_CHECKING
 
@@ -12,8 +11,9 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from forkhouse.audit.archive import WheelArchive
+from forkhouse.audit.facts import WheelFacts
+from forkhouse.audit.findings import Finding, Rule
 from forkhouse.audit.installable import dist_info
-from forkhouse.audit.report import Finding, Rule
 from forkhouse.core.errors import AuditError
 
 if TYPE_CHECKING:
@@ -24,23 +24,13 @@ if TYPE_CHECKING:
     from forkhouse.audit.policy import Policy
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WheelFacts:
-    """What an audited wheel says of itself."""
-
-    name: str
-    """Canonical name."""
-    version: str
-    requires: tuple[str, ...]
-    """Requires-Dist, as written."""
-    provides_extra: tuple[str, ...]
-    requires_python: str = ""
-    """Requires-Python, as written; empty where any will do."""
-
-
 _READ = frozenset({"name", "version", "requires-dist", "provides-extra", "requires-python"})
 """Fields of METADATA that are read here, in the lower case in which the reader names them."""
+
+
 _MOST_REQUIREMENTS = 10_000
+
+
 _LONGEST_REQUIREMENT = 10_000
 
 

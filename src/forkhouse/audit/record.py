@@ -7,7 +7,7 @@ import csv
 import hashlib
 from typing import TYPE_CHECKING
 
-from forkhouse.audit.report import Finding, Rule
+from forkhouse.audit.findings import Finding, Rule
 from forkhouse.core.errors import AuditError
 
 if TYPE_CHECKING:

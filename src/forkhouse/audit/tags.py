@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import cache
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -11,21 +10,28 @@ from packaging.tags import parse_tag
 from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 
-from forkhouse.audit.report import Finding, Rule
+from forkhouse.audit.findings import Finding, Rule
 from forkhouse.binaries.kernels import some
+from forkhouse.binaries.manylinux import manylinux
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from email.message import Message
 
-    from auditwheel.policy import WheelPolicies
     from packaging.tags import Tag
 
     from forkhouse.binaries.elf import Compiled
 
+
 _PLATFORM = re.compile(r"(?:many)?linux\w*?_(x86_64|aarch64)")
+
+
 _MACHINES = {"x86_64": "EM_X86_64", "aarch64": "EM_AARCH64"}
+
+
 _MOST_TAGS = 1000
+
+
 _GLIBC = re.compile(r"GLIBC_(\d+(?:\.\d+)+)")
 
 
@@ -106,16 +112,6 @@ def _check_promise(platform: str, architecture: str, name: str, compiled: Compil
 def _has(symbol_versions: Mapping[str, frozenset[str]], version: str) -> bool:
     family, _, number = version.partition("_")
     return family not in symbol_versions or number in symbol_versions[family]
-
-
-@cache
-def manylinux(architecture: str) -> WheelPolicies:
-    """Return auditwheel's rules for the manylinux platforms (PEP 600) of an architecture, as in x86_64."""
-    from auditwheel.architecture import Architecture  # noqa: PLC0415  # start-up time
-    from auditwheel.libc import Libc  # noqa: PLC0415
-    from auditwheel.policy import WheelPolicies  # noqa: PLC0415
-
-    return WheelPolicies(libc=Libc.GLIBC, arch=Architecture(architecture))
 
 
 def glibc_floor(compiled: Iterable[Compiled]) -> str | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,16 +16,16 @@ from forkhouse.core.environments import install_wheels, make_environment
 from forkhouse.core.errors import InstallError
 from forkhouse.core.progress import report
 from forkhouse.core.workspace import digest, storage_errors, write_atomic
-from forkhouse.documents.pylock import fetch_all, pylock_text, read_closure
-from forkhouse.flow.repin import resolve
+from forkhouse.documents.pylock import read_closure
+from forkhouse.sources.wheels import fetch_all
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from forkhouse.core.workspace import Workspace
     from forkhouse.documents.pylock import PinnedWheel
-    from forkhouse.flow.pipeline import Plant
     from forkhouse.sources.index import Registry
+
 
 NAME = "aiperf"
 
@@ -93,15 +92,3 @@ def _install(workspace: Workspace, registry: Registry) -> Generator:
 
 def _version(pins: tuple[PinnedWheel, ...]) -> str:
     return next(pin.version for pin in pins if pin.name == NAME)
-
-
-def pin(plant: Plant) -> tuple[PinnedWheel, ...]:
-    """Pin what the dependency group `generator` of pyproject.toml asks for, in `pylock.generator.toml`; return the wheels.
-
-    Raises UnreachableError with pip's own words when it cannot be had.
-    """
-    project = tomllib.loads((plant.workspace.root / "pyproject.toml").read_text(encoding="utf-8"))
-    pins = resolve(plant, project["dependency-groups"]["generator"], local={}, constraints=[])
-    text = pylock_text(pins, folder="build/generator", requires_python=plant.lock.python)
-    write_atomic(plant.workspace.closure_path("generator"), text.encode())
-    return tuple(sorted(pins))

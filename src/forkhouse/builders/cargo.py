@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
 
+from forkhouse.builders.crates import NAME, Crates, fetch_crates
 from forkhouse.builders.fixed import ROOT, FixedPlace
 from forkhouse.core.errors import BuildError
 from forkhouse.core.workspace import storage_errors
 from forkhouse.documents.reading import read_toml
-from forkhouse.sources.crates import NAME, Crates, fetch_crates
 from forkhouse.toolchains.rust import find_rust
 
 if TYPE_CHECKING:

@@ -17,15 +17,16 @@ from forkhouse.core.environments import install_wheels, make_environment
 from forkhouse.core.errors import BuildError, InstallError
 from forkhouse.core.progress import report
 from forkhouse.core.workspace import digest, storage_errors, write_atomic
-from forkhouse.documents.pylock import PinnedWheel, fetch_all
 from forkhouse.sandbox.bubblewrap import Sandbox, View, find_sandbox, interpreter_homes
 from forkhouse.sandbox.run import Confined
+from forkhouse.sources.wheels import fetch_all
 from forkhouse.toolchains.packages import SEARCH_PATH
 from forkhouse.toolchains.rocm import Rocm, find_rocm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from forkhouse.documents.pylock import PinnedWheel
     from forkhouse.sources.index import Registry
     from forkhouse.toolchains.hip import HipToolchain
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from packaging.utils import parse_wheel_filename
 from pygit2.enums import FileMode
 
-from forkhouse.audit.tags import manylinux
 from forkhouse.binaries.elf import MAGIC, Elf
+from forkhouse.binaries.manylinux import manylinux
 from forkhouse.builders.environment import run_isolated
 from forkhouse.builders.wheelfile import Member, retagged, write_wheel
 from forkhouse.core.errors import BuildError

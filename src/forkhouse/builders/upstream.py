@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from forkhouse.builders.build import BuiltWheel
+    from forkhouse.builders.built import BuiltWheel
     from forkhouse.builders.cargo import CargoKit
     from forkhouse.builders.environment import BuildEnvironment, Needs
     from forkhouse.builders.pep517 import Place

@@ -808,8 +808,8 @@ def radar(
 ) -> None:
     """Judge every series on every candidate pin: which patches survive, which are upstream, and what first broke the others."""
     from forkhouse.core.workspace import write_atomic  # noqa: PLC0415  # start-up time
+    from forkhouse.flow.survey import surveyable  # noqa: PLC0415  # start-up time
     from forkhouse.pages.radar import page  # noqa: PLC0415  # start-up time
-    from forkhouse.radar.survey import surveyable  # noqa: PLC0415  # start-up time
 
     workspace = _workspace(context)
     with _working(workspace, wait):
@@ -842,7 +842,7 @@ def _surveys(plant: Plant, names: Sequence[str], *, before: int, after: int, unt
     Raises UsageError for a name that the lock does not have, and what surveying raises where nothing at all could be judged.
     """
     from forkhouse.core.errors import UnreachableError, UsageError  # noqa: PLC0415  # start-up time
-    from forkhouse.radar.survey import survey  # noqa: PLC0415  # start-up time
+    from forkhouse.flow.survey import survey  # noqa: PLC0415  # start-up time
 
     for name in names:
         plant.upstream(name)
@@ -866,7 +866,7 @@ def _bump(plant: Plant, name: str, matrices: Sequence[Matrix]) -> list[Finding]:
     from packaging.version import Version  # noqa: PLC0415  # start-up time
 
     from forkhouse.flow.repin import Finding, update  # noqa: PLC0415  # start-up time
-    from forkhouse.radar.survey import settled_releases  # noqa: PLC0415  # start-up time
+    from forkhouse.flow.survey import settled_releases  # noqa: PLC0415  # start-up time
 
     def said(text: str) -> Finding:
         return Finding(subject=name, state="ok", detail=text)
@@ -1059,7 +1059,7 @@ def bench_compare(first: Path, second: Path, html: Path | None, *, as_json: bool
 @click.pass_context
 def bench_pin(context: click.Context, sources: Policy, mirror: Path | None, wait: float, *, offline: bool) -> None:
     """Pin the load generator that pyproject.toml asks for, with all that it needs, in pylock.generator.toml."""
-    from forkhouse.benchmark.generator import pin  # noqa: PLC0415  # start-up time
+    from forkhouse.flow.generator import pin  # noqa: PLC0415  # start-up time
 
     workspace = _workspace(context)
     with _working(workspace, wait):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -13,14 +12,11 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
 from forkhouse.core.errors import DocumentError
-from forkhouse.core.progress import report
 from forkhouse.documents.reading import LONGEST_TOML, read_text, read_toml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
-
-    from forkhouse.sources.index import Registry
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
@@ -98,21 +94,3 @@ def pylock_text(wheels: Iterable[PinnedWheel], *, folder: str, requires_python: 
     lock = Pylock(lock_version=Version("1.0"), requires_python=SpecifierSet(requires_python), created_by="forkhouse", packages=packages)
     lock.validate()
     return tomlkit.dumps(lock.to_dict())
-
-
-def fetch_all(wheels: Iterable[PinnedWheel], registry: Registry) -> list[Path]:
-    """Return local copies of wheels, in order, fetched side by side. Raises UnreachableError or HashMismatchError."""
-    wheels = list(wheels)
-
-    def fetch(wheel: PinnedWheel) -> Path:
-        path = registry.fetch(wheel.name, wheel.file, wheel.sha256)
-        task.advance(1)
-        return path
-
-    pool = ThreadPoolExecutor(max_workers=8)
-    try:
-        with report().task("third-party wheels", total=len(wheels)) as task:
-            return list(pool.map(fetch, wheels))
-    finally:
-        # Not waited for: after a failure, or when this process is asked to end, a slow server would hold it.
-        pool.shutdown(wait=False, cancel_futures=True)

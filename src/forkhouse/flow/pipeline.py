@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from forkhouse import audit, builders, patches, wheelhouse
 from forkhouse.audit.policy import read_policy
-from forkhouse.builders.build import BuiltWheel, Workshop, build_wheel
+from forkhouse.builders.build import Workshop, build_wheel
 from forkhouse.builders.cargo import cargo_kit
 from forkhouse.builders.components import Part
 from forkhouse.builders.environment import BuildEnvironment
@@ -19,7 +19,7 @@ from forkhouse.core.progress import Task, report
 from forkhouse.core.workspace import Journal, Workspace
 from forkhouse.documents.config import read_config
 from forkhouse.documents.lockfile import FORMS, ArchiveSource, Lock, Profile, Upstream, describe
-from forkhouse.documents.pylock import Missing, fetch_all, read_closure
+from forkhouse.documents.pylock import Missing, read_closure
 from forkhouse.documents.reading import load
 from forkhouse.documents.recipe import Pep517, Recipe, Repack, SystemPackage, UpstreamProject, read_recipe
 from forkhouse.flow.doctor import compiles_for_gpus
@@ -33,6 +33,7 @@ from forkhouse.sources.externals import missing
 from forkhouse.sources.gitcommand import require_git
 from forkhouse.sources.index import Registry
 from forkhouse.sources.store import ObjectStore
+from forkhouse.sources.wheels import fetch_all
 from forkhouse.toolchains.hip import HipToolchain, Look, first, search
 from forkhouse.toolchains.packages import found_at, missing_packages, require_packages
 from forkhouse.toolchains.private_root import private_place
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from forkhouse.builders.built import BuiltWheel
     from forkhouse.builders.cargo import CargoKit
     from forkhouse.documents.lockfile import Form, Pinned, Source, Transfer
     from forkhouse.sources.acquire import SourceTree

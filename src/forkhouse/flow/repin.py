@@ -7,29 +7,22 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import json
-import os
-import subprocess
 import tempfile
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
-from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from forkhouse import audit
 from forkhouse.builders.metadata import Outline, outline
 from forkhouse.builders.wheelfile import Member, write_wheel
-from forkhouse.core.environments import PIP, without_settings
 from forkhouse.core.errors import (
     DocumentError,
     ForkhouseError,
-    HashMismatchError,
     StorageError,
     ToolchainError,
     UnreachableError,
@@ -52,16 +45,16 @@ from forkhouse.documents.lockfile import (
     describe,
     parse_version,
 )
-from forkhouse.documents.pylock import PinnedWheel, pinned_wheel, pylock_text, read_closure
+from forkhouse.documents.pylock import pinned_wheel, pylock_text, read_closure
 from forkhouse.documents.reading import LONGEST_TOML, dump, read_text, read_toml
 from forkhouse.documents.recipe import Pep517, UpstreamProject
 from forkhouse.flow.pipeline import NOT_HERE, build_recipes, whole_weight
+from forkhouse.flow.resolve import resolve
 from forkhouse.sources.acquire import recorded
 from forkhouse.sources.apt import newest_debian_binaries
 from forkhouse.sources.asking import ask
 from forkhouse.sources.externals import fetched, filled
 from forkhouse.sources.git import mirror_address, remote_tag
-from forkhouse.sources.index import index_settings
 from forkhouse.sources.releases import offered
 from forkhouse.toolchains.hip import first, look
 from forkhouse.toolchains.packages import require_packages
@@ -69,14 +62,19 @@ from forkhouse.toolchains.private_root import private_root
 from forkhouse.wheelhouse.publish import compiled, kernel_pins
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
-    from forkhouse.builders.build import BuiltWheel
+    from forkhouse.builders.built import BuiltWheel
     from forkhouse.flow.pipeline import Plant
 
+
 P = TypeVar("P", Upstream, Component)
+
+
 BUILD = "build"
 """Name of the closure of build tools."""
+
+
 TOOLCHAIN = "hip-toolchain"
 """Name under which the packages of the private HIP toolchain are pinned anew."""
 
@@ -481,48 +479,6 @@ def fill_externals(plant: Plant) -> list[Finding]:
     if lock != plant.lock:
         write_atomic(plant.workspace.lock_path, dump(lock).encode())
     return findings
-
-
-def resolve(plant: Plant, requirements: Sequence[str], *, local: dict[str, Path], constraints: Sequence[PinnedWheel]) -> list[PinnedWheel]:
-    """Let pip choose wheels for `requirements`, where `local` gives the wheels that are built here; return all others.
-
-    Raises UnreachableError with pip's own words when it finds no solution.
-    """
-    report().line("lock", f"resolving {', '.join(requirements)}")
-    with tempfile.TemporaryDirectory(prefix="forkhouse-resolve-") as scratch:
-        folder = Path(scratch)
-        rules = [f"{name} @ {path.as_uri()}" for name, path in local.items()]
-        rules += [f"{pin.name}=={pin.version}" for pin in constraints]
-        (folder / "constraints.txt").write_text("\n".join(rules) + "\n", encoding="utf-8")
-        command = [*PIP, "install", *index_settings().options(), "--dry-run", "--ignore-installed", "--quiet", "--only-binary", ":all:"]
-        command += ["--report", str(folder / "report.json"), "--constraint", str(folder / "constraints.txt"), *requirements]
-        # Reaching an index needs the user's own proxy and credentials; where pip installs to is none of theirs.
-        variables = without_settings(os.environ)
-        result = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
-        if result.returncode != 0:
-            message = f"pip finds no set of wheels for {', '.join(requirements)}:\n{result.stderr.strip()[-3000:]}"
-            raise UnreachableError(message)
-        entries = json.loads((folder / "report.json").read_text(encoding="utf-8"))["install"]
-    return [_pin(plant, entry, constraints) for entry in entries if canonicalize_name(entry["metadata"]["name"]) not in local]
-
-
-def _pin(plant: Plant, entry: dict[str, dict[str, object]], constraints: Iterable[PinnedWheel]) -> PinnedWheel:
-    download = entry["download_info"]
-    file = unquote(urlsplit(str(download["url"])).path).rsplit("/", 1)[-1]
-    archive = download.get("archive_info")
-    hashes = archive.get("hashes", {}) if isinstance(archive, dict) else {}
-    sha256 = hashes.get("sha256")
-    name = canonicalize_name(str(entry["metadata"]["name"]))
-    external = next((pin for pin in constraints if canonicalize_name(pin.name) == name), None)
-    if sha256 is None:
-        _, sha256 = plant.registry.download(plant.registry.find(name, file))
-    if external is not None and (external.file, external.sha256) != (file, sha256):
-        message = (
-            f"The lock pins the external {name} as {external.file} with sha256 {external.sha256}, the index gives {file} with "
-            f"{sha256}. Find out why, then correct the profile's externals."
-        )
-        raise HashMismatchError(message)
-    return pinned_wheel(file, str(sha256))
 
 
 def _closure_changes(path: Path, text: str) -> list[Finding]:

@@ -17,7 +17,8 @@ from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.arrival import came_about
 from forkhouse.patches.changes import find
 from forkhouse.patches.edits import CodeOperation, KeyOperation, PartChange, Place, Selector, allows
-from forkhouse.patches.languages.base import backend, key_steps, language_of, line_end, line_start
+from forkhouse.patches.languages.base import backend, language_of, line_end, line_start
+from forkhouse.patches.languages.keypaths import key_steps
 from forkhouse.patches.merging import LIKENESS
 from forkhouse.patches.spellings import MEANINGFUL
 

@@ -10,7 +10,7 @@ import pygit2
 from pygit2.enums import SortMode
 
 from forkhouse.core.errors import UnreachableError, UsageError
-from forkhouse.radar.taken import label
+from forkhouse.radar.labels import label
 from forkhouse.sources.releases import offered
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import pygit2
 from pygit2.enums import SortMode
 
 from forkhouse.patches.merging import difference
+from forkhouse.radar.labels import label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -66,11 +67,6 @@ def taken(candidates: Sequence[Candidate], pinned: Mapping[str, Pinned], store: 
         )
         for name, commit in brought.items()
     }
-
-
-def label(commit: pygit2.Commit) -> str:
-    """Return how a commit is told to a person."""
-    return f"{str(commit.id)[:12]} {commit.message.partition(chr(10))[0]}"
 
 
 def _wanted(sides: Pinned, store: ObjectStore) -> _Wanted:

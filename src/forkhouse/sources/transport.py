@@ -24,7 +24,7 @@ from forkhouse.core.secrecy import masked
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from forkhouse.sources.index import IndexSettings
+    from forkhouse.sources.settings import IndexSettings
 
 REDIRECTS = 10
 """Redirects of one request that are followed."""

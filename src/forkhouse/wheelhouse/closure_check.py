@@ -12,7 +12,7 @@ from forkhouse.core.errors import ClosureError
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from forkhouse.audit.metadata import WheelFacts
+    from forkhouse.audit.facts import WheelFacts
 
 
 def check_closure(roots: Iterable[str], wheels: Mapping[str, WheelFacts], absent: Collection[str] = ()) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from forkhouse.binaries.kernels import LibraryKernels
-    from forkhouse.builders.build import BuiltWheel
+    from forkhouse.builders.built import BuiltWheel
     from forkhouse.documents.lockfile import Profile
     from forkhouse.documents.pylock import PinnedWheel
 

@@ -22,7 +22,8 @@ from forkhouse.core.errors import AuditError, ClosureError, HashMismatchError
 from forkhouse.core.progress import report
 from forkhouse.core.workspace import digest, sha256_file, storage_errors, sync_folder
 from forkhouse.documents.lockfile import KernelPin
-from forkhouse.documents.pylock import Missing, PinnedWheel, fetch_all, pinned_wheel, pylock_text
+from forkhouse.documents.pylock import Missing, PinnedWheel, pinned_wheel, pylock_text
+from forkhouse.sources.wheels import fetch_all
 from forkhouse.wheelhouse.closure_check import check_closure
 from forkhouse.wheelhouse.exchange import exchange
 from forkhouse.wheelhouse.index import checksums_text, index_files, requirements_text
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from forkhouse.audit.metadata import WheelFacts
-    from forkhouse.builders.build import BuiltWheel
+    from forkhouse.audit.facts import WheelFacts
+    from forkhouse.builders.built import BuiltWheel
     from forkhouse.core.workspace import Journal
     from forkhouse.documents.lockfile import Profile
     from forkhouse.sources.index import Registry

@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Protocol, cast
 from forkhouse.core.errors import PatchConflictError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from forkhouse.patches.edits import Operation, Selector
 
+
 Span = tuple[int, int]
 """Start and end of a piece of text, in characters."""
+
+
 Splice = tuple[int, int, str]
 """A span of the old text, and what takes its place."""
 
@@ -143,6 +146,8 @@ _BACKENDS = {
     "requirements": "requirements",
     "entry-points": "entrypoints",
 }
+
+
 _SUFFIXES = {
     ".py": "python",
     ".pyi": "python",
@@ -157,12 +162,24 @@ _SUFFIXES = {
     ".cmake": "cmake",
     ".toml": "toml",
 }
+
+
 _NAMES = {"meson.build": "meson", "meson_options.txt": "meson", "meson.options": "meson", "CMakeLists.txt": "cmake"}
+
+
 _SLASHES = re.compile(r"[ \t]*+(?:/\*(?:[^*]|\*(?!/))*+\*/[ \t]*+)*+(?://.*)?")
+
+
 _HASH = re.compile(r"[ \t]*+(?:#.*)?")
+
+
 _BLANK = re.compile(r"[ \t]*+")
+
+
 _CMAKE = re.compile(r"[ \t]*+(?:#\[(=*)\[.*?\]\1\][ \t]*+)*(?:#(?!\[=*\[).*)?")
 """A bracket comment ends before its line does."""
+
+
 _COMMENTS = {**dict.fromkeys(("c", "cpp", "rust"), _SLASHES), **dict.fromkeys(("json", "text"), _BLANK), "cmake": _CMAKE}
 
 
@@ -252,26 +269,3 @@ def indentation(text: str, position: int) -> str | None:
     """Return the white space before a position on its line, None when something else stands there."""
     before = text[line_start(text, position) : position]
     return None if before.strip() else before
-
-
-_STEP = re.compile(r"""(?:"([^"]*)"|'([^']*)')(?=\.|\Z)|([^.]+)""")
-
-
-def key_steps(path: str) -> tuple[str, ...]:
-    """Split a dotted path to a key; a step that holds dots itself is quoted. Raises PatchConflictError for a path with an empty step."""
-    steps: list[str] = []
-    place = 0
-    while (step := _STEP.match(path, place)) is not None:
-        steps.append(next(each for each in step.groups() if each is not None))
-        place = step.end() + 1
-        if path[step.end() : place] != ".":
-            break
-    if place != len(path) + 1:
-        message = f"{path} is no path to a key: its steps are parted by single dots, and a step that holds dots is quoted."
-        raise PatchConflictError(message)
-    return tuple(steps)
-
-
-def path_said(steps: Iterable[str]) -> str:
-    """Return a path of steps as an edit writes it."""
-    return ".".join(f'"{step}"' if '"' not in step else f"'{step}'" if "'" not in step else step for step in steps)

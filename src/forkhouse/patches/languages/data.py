@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
 from forkhouse.core.errors import PatchConflictError
-from forkhouse.patches.languages.base import key_steps
+from forkhouse.patches.languages.keypaths import key_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

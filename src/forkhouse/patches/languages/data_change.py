@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.edits import CodeOperation, KeyOperation, PartChange, Selector
 from forkhouse.patches.edits import Place as Beside
 from forkhouse.patches.languages import data_flow as flow
 from forkhouse.patches.languages import data_insert as beside_entries
-from forkhouse.patches.languages.base import Matched, key_steps, path_said
+from forkhouse.patches.languages.base import Matched
 from forkhouse.patches.languages.data import Kind, Place, Style, chosen, entries, is_merged, look, normal, read, seen, seen_key, values
+from forkhouse.patches.languages.data_plan import Change
 from forkhouse.patches.languages.data_write import key_written, value_seen, written
+from forkhouse.patches.languages.keypaths import key_steps, path_said
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,21 +23,6 @@ if TYPE_CHECKING:
     from forkhouse.patches.languages.base import Splice
     from forkhouse.patches.languages.data import Data, Entry, Value
     from forkhouse.patches.values import Written
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Change:
-    """One change of what a reader sees."""
-
-    what: Literal["set", "remove", "append", "insert"]
-    document: int
-    steps: tuple[int, ...]
-    """Of the entry; for what is appended, of the value that it is appended to."""
-    key: object = None
-    """What is seen of a new key; None for an item."""
-    value: object = None
-    """For what is inserted, all of its entries."""
-    splices: tuple[Splice, ...] = ()
 
 
 def planned(text: str, operation: Operation, language: str) -> tuple[Change, ...] | None:
@@ -237,6 +223,8 @@ def _added(data: Data, operation: KeyOperation) -> tuple[Change, ...]:
 
 
 _TEXT = "tag:yaml.org,2002:str"
+
+
 _MERGE = "tag:yaml.org,2002:merge"
 
 

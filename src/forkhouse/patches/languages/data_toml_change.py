@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.languages import data_flow as flow
-from forkhouse.patches.languages.base import key_steps, path_said
 from forkhouse.patches.languages.data import BOM, Kind, Style, look
-from forkhouse.patches.languages.data_change import Change
+from forkhouse.patches.languages.data_plan import Change
 from forkhouse.patches.languages.data_write import key_written, value_seen, written
+from forkhouse.patches.languages.keypaths import key_steps, path_said
 from forkhouse.patches.values import Table
 
 if TYPE_CHECKING:

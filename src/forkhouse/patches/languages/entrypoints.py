@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.edits import EntryPointsOperation
 from forkhouse.patches.languages import keyed, toml
-from forkhouse.patches.languages.base import Matched, UnprovenError, key_steps
+from forkhouse.patches.languages.base import Matched, UnprovenError
+from forkhouse.patches.languages.keypaths import key_steps
 from forkhouse.patches.languages.requirements import is_pyproject
 from forkhouse.patches.languages.text import find
 from forkhouse.patches.languages.tomlarrays import read

@@ -13,8 +13,9 @@ from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches import parts as layout
 from forkhouse.patches.edits import KeyOperation
 from forkhouse.patches.languages import data, data_toml_change
-from forkhouse.patches.languages.base import Matched, UnprovenError, path_said
+from forkhouse.patches.languages.base import Matched, UnprovenError
 from forkhouse.patches.languages.declarations import Belongs, is_meant, is_named, replacement, requirement_of
+from forkhouse.patches.languages.keypaths import path_said
 from forkhouse.patches.languages.projecttables import LISTS, TABLES, values
 from forkhouse.patches.languages.tomlarrays import arrays, comments, read
 

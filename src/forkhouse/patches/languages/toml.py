@@ -6,8 +6,9 @@ from typing import Any
 
 from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.languages import data_toml_change
-from forkhouse.patches.languages.base import Matched, key_steps
+from forkhouse.patches.languages.base import Matched
 from forkhouse.patches.languages.data import BOM, look, read
+from forkhouse.patches.languages.keypaths import key_steps
 
 
 def without_table(text: str, path: str) -> Matched:
