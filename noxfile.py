@@ -64,10 +64,11 @@ def compile_hip(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and format with ruff."""
-    session.install(*group("lint"))
+    """Check style and format with ruff, and with import-linter that each room imports only those below it."""
+    session.install("-e", ".", *group("lint"))
     session.run("ruff", "check", *session.posargs)
     session.run("ruff", "format", "--check")
+    session.run("lint-imports", "--no-cache")
 
 
 @nox.session

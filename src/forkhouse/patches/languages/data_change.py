@@ -55,7 +55,7 @@ def matched(text: str, operation: Operation, language: str) -> Matched:
         return Matched(matches=len(plan), splices=tuple(splice for change in plan for splice in change.splices))
     if language != "toml" or not (isinstance(operation, CodeOperation) and _is_anchored(operation)):
         read(text, language)  # where values cannot be read, nothing can be proven
-    from forkhouse.patches.changes import changes  # noqa: PLC0415  # which imports what this is imported by
+    from forkhouse.patches.changes import changes  # noqa: PLC0415
 
     assert isinstance(operation, CodeOperation)  # noqa: S101  # operations on keys are all planned
     found = changes(text, operation, language)
@@ -329,7 +329,7 @@ def _places(data: Data, selector: Selector) -> list[Place] | None:
     if selector.key is not None and selector.within is None:
         place = look(data, selector.key, selector.document)
         return [] if place is None else [place]
-    from forkhouse.patches.changes import find  # noqa: PLC0415  # which imports what this is imported by
+    from forkhouse.patches.changes import find  # noqa: PLC0415
 
     nodes = find(data.text, selector, data.language)
     located = [place for place in _located(data) if place.entry.start >= 0]
@@ -346,7 +346,7 @@ def _holder_places(data: Data, selector: Selector) -> list[tuple[int, tuple[int,
     places = _places(data, selector)
     if places is not None:
         return [(place.document, place.steps, place.holders, place.entry.value) for place in places]
-    from forkhouse.patches.changes import find  # noqa: PLC0415  # which imports what this is imported by
+    from forkhouse.patches.changes import find  # noqa: PLC0415
 
     tops = {(top.start, top.end): number for number, top in enumerate(data.documents)}
     found = [tops.get((node.start, node.end)) for node in find(data.text, selector, data.language)]
@@ -441,7 +441,7 @@ def _inserted(data: Data, beside: Beside) -> tuple[Change, ...] | None:
 
 
 def _insertion(data: Data, place: Place, beside: Beside, said: str) -> Change | None:
-    from forkhouse.patches.templates import indented_lines  # noqa: PLC0415  # which imports what this is imported by
+    from forkhouse.patches.templates import indented_lines  # noqa: PLC0415
 
     holder = place.holder
     new = beside_entries.bare(beside.text, holder)

@@ -15,7 +15,7 @@ def without_table(text: str, path: str) -> Matched:
     """Take a table out, and tables that were there only because its header named them. Raises PatchConflictError."""
     import tomllib  # noqa: PLC0415  # start-up time
 
-    from forkhouse.patches.changes import spliced  # noqa: PLC0415  # which imports what this is imported by
+    from forkhouse.patches.changes import spliced  # noqa: PLC0415
 
     data = read(text, "toml")
     place = look(data, path)
