@@ -31,7 +31,7 @@ from forkhouse.core.workspace import Journal, write_atomic
 from forkhouse.patches.ladder import Ladder, pin
 from forkhouse.radar.candidates import Candidate
 from forkhouse.radar.scan import scan
-from forkhouse.sources.store import Entry, ObjectStore, TreeFile
+from forkhouse.sources.store import ObjectStore, TreeEntry, TreeFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -116,12 +116,12 @@ def long_series(folder: Path, *, patches: int, files: int) -> LongSeries:
     workshop = ObjectStore(folder / "workshop.git")
     tree = workshop.import_files(files_then)
     for number in range(patches):
-        entries: dict[str, Entry | None] = {}
+        entries: dict[str, TreeEntry | None] = {}
         for path in chance.sample(sorted(texts), chance.randrange(1, 4)):
             lines = texts[path]
             for _ in range(chance.randrange(1, 4)):
                 lines[chance.randrange(len(lines))] = f"# patch {number} was here {chance.random()}\n"
-            entries[path] = Entry(blob=str(workshop.repository.create_blob("".join(lines).encode())), mode=FileMode.BLOB)
+            entries[path] = TreeEntry(blob=str(workshop.repository.create_blob("".join(lines).encode())), mode=FileMode.BLOB)
         after = workshop.with_entries(tree, entries)
         diff = must(run(folder, "git", f"--git-dir={workshop.folder}", "diff", "--full-index", tree, after)).stdout.decode()
         (series / f"{number + 1:04}-change.patch").write_text(mail(f"Change {number}", diff, number), encoding="utf-8")

@@ -26,12 +26,12 @@ from forkhouse.patches.ladder import APPLIED, Ladder, pin
 from forkhouse.patches.series import read_series
 from forkhouse.patches.textual import map_path
 from forkhouse.sources.index import Registry
-from forkhouse.sources.store import Entry
+from forkhouse.sources.store import TreeEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from forkhouse.patches.ladder import Pinned
+    from forkhouse.patches.ladder import PatchedAtPin
     from forkhouse.patches.series import Patch
     from forkhouse.sources.store import ObjectStore
 
@@ -89,7 +89,7 @@ class Replayer:
     store: ObjectStore
     home: str
     """The tree of the pin."""
-    pinned: dict[str, Pinned]
+    pinned: dict[str, PatchedAtPin]
 
     @property
     def paths(self) -> dict[str, str]:
@@ -125,10 +125,10 @@ class Replayer:
         )
         for tool, act in PEERS.items():
             made = act(case)
-            after: dict[str, Entry | None] = dict.fromkeys(paths)
+            after: dict[str, TreeEntry | None] = dict.fromkeys(paths)
             for path, content in made.files.items():
                 mode = entries[path].mode if path in entries else next(iter(entries.values())).mode
-                after[path] = Entry(blob=str(self.store.repository.create_blob(content)), mode=mode)
+                after[path] = TreeEntry(blob=str(self.store.repository.create_blob(content)), mode=mode)
             tree = self.store.with_entries(base.tree, after)
             outcomes[tool] = self._outcome(
                 patch, base, tree if made.claimed else None, ours, fuzzy=made.fuzzy and made.claimed, said=made.said

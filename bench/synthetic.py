@@ -27,7 +27,7 @@ from forkhouse.core.workspace import write_atomic
 from forkhouse.patches.ladder import APPLIED, Ladder, Verdict, pin
 from forkhouse.patches.merging import difference
 from forkhouse.patches.series import Patch, read_series
-from forkhouse.sources.store import Entry, ObjectStore, TreeFile
+from forkhouse.sources.store import ObjectStore, TreeEntry, TreeFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -181,7 +181,7 @@ class _Generator:
             texts = {file.path: file.text() for file in self.files}
             said = [self._neutral_change()] + [self._change(site, change) for site, change in self.plan[number]]
             after = {file.path: file for file in self.files}
-            entries: dict[str, Entry | None] = {path: None for path in before if path not in after}
+            entries: dict[str, TreeEntry | None] = {path: None for path in before if path not in after}
             entries.update({path: self._entry(file.text()) for path, file in after.items() if texts.get(path) != file.text()})
             tree = self.store.with_entries(tree, entries)
             commit = self.store.commit(tree, message="; ".join(said) + "\n", epoch=START + number * HOUR, parents=(commit,))
@@ -200,8 +200,8 @@ class _Generator:
         self.store.name("synthetic", commit)
         return Upstream(commits=tuple(commits), trees=tuple(trees), patches=patches, truths=tuple(truths))
 
-    def _entry(self, text: str) -> Entry:
-        return Entry(blob=str(self.store.repository.create_blob(text.encode())), mode=FileMode.BLOB)
+    def _entry(self, text: str) -> TreeEntry:
+        return TreeEntry(blob=str(self.store.repository.create_blob(text.encode())), mode=FileMode.BLOB)
 
     def _write_series(self, folder: Path, tree: str) -> tuple[Patch, ...]:
         folder.mkdir(parents=True, exist_ok=True)
@@ -408,7 +408,7 @@ def judge(upstream: Upstream, store: ObjectStore) -> list[Finding]:
             applied = judgement.verdict in APPLIED
             wrong = False
             if applied and truth.blob:
-                expected = store.with_entries(tree, {truth.path: Entry(blob=truth.blob, mode=FileMode.BLOB)})
+                expected = store.with_entries(tree, {truth.path: TreeEntry(blob=truth.blob, mode=FileMode.BLOB)})
                 wrong = judgement.tree != expected
             elif applied:
                 wrong = not (truth.verdicts & APPLIED)

@@ -12,7 +12,7 @@ from forkhouse.audit.findings import Rule
 from forkhouse.audit.gpu import inventory
 from forkhouse.audit.look import audit_wheel
 from forkhouse.audit.metadata import wheel_facts
-from forkhouse.audit.policy import Policy
+from forkhouse.audit.policy import AuditPolicy
 from forkhouse.audit.report import refuse
 from forkhouse.binaries.kernels import KernelInventory, LibraryKernels
 from forkhouse.core.errors import AuditError
@@ -120,7 +120,7 @@ def test_what_only_may_be_loaded_is_noted_apart(make_wheel: Make, library: Compi
 @needs_gcc
 def test_what_may_be_loaded_is_refused_where_the_policy_forbids_it(make_wheel: Make, library: Compile) -> None:
     held = terms()
-    strict = Policy(common=held.policy.common, own=held.policy.own.model_copy(update={"cuda_dlopen": "refuse"}))
+    strict = AuditPolicy(common=held.policy.common, own=held.policy.own.model_copy(update={"cuda_dlopen": "refuse"}))
     held = type(held)(policy=strict, targets=(), build_paths=())
     assert len(findings(make_wheel(files={"demo/ext.so": library(code=OPTIONAL)}, tag=LINUX), held)) == 2
 

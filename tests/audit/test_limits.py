@@ -20,7 +20,7 @@ from forkhouse.audit.framework import torch_symbols
 from forkhouse.audit.gpu import inventory
 from forkhouse.binaries.elf import Elf
 from forkhouse.binaries.offload import embedded
-from forkhouse.core.budgets import Limits
+from forkhouse.core.budgets import ArchiveLimits
 from forkhouse.core.errors import AuditError
 from tests.audit.conftest import LINUX, compiled, findings, look, needs_gcc, rewritten
 
@@ -184,13 +184,13 @@ def packed(path: Path, members: Sequence[tuple[str, bytes]], method: int = zipfi
 @pytest.mark.parametrize(
     ("limits", "message"),
     [
-        (Limits(members=2), "it has 3 files; more than 2 are refused"),
-        (Limits(member=999), "a would have 1000 bytes unpacked; more than 999 are refused"),
-        (Limits(total=2999), "it would have 3000 bytes unpacked; more than 2999 are refused"),
-        (Limits(free=1000, ratio=2), "and would have 3000 unpacked; more than 2 times as many are refused"),
+        (ArchiveLimits(members=2), "it has 3 files; more than 2 are refused"),
+        (ArchiveLimits(member=999), "a would have 1000 bytes unpacked; more than 999 are refused"),
+        (ArchiveLimits(total=2999), "it would have 3000 bytes unpacked; more than 2999 are refused"),
+        (ArchiveLimits(free=1000, ratio=2), "and would have 3000 unpacked; more than 2 times as many are refused"),
     ],
 )
-def test_each_limit_is_named_where_it_is_passed(tmp_path: Path, limits: Limits, message: str) -> None:
+def test_each_limit_is_named_where_it_is_passed(tmp_path: Path, limits: ArchiveLimits, message: str) -> None:
     path = packed(tmp_path / "x.whl", [(name, bytes(1000)) for name in "abc"])
     with pytest.raises(AuditError, match=message):
         WheelArchive(path, limits)
@@ -200,9 +200,9 @@ def test_each_limit_is_named_where_it_is_passed(tmp_path: Path, limits: Limits, 
 
 def test_time_and_texts_have_limits_too(tmp_path: Path) -> None:
     path = packed(tmp_path / "x.whl", [("a", bytes(1000))])
-    with WheelArchive(path, Limits(seconds=0)) as archive, pytest.raises(AuditError, match="more than 0 seconds are refused"):
+    with WheelArchive(path, ArchiveLimits(seconds=0)) as archive, pytest.raises(AuditError, match="more than 0 seconds are refused"):
         archive.read(archive.files[0])
-    with WheelArchive(path, Limits(text=999)) as archive, pytest.raises(AuditError, match="a would have 1000 bytes unpacked"):
+    with WheelArchive(path, ArchiveLimits(text=999)) as archive, pytest.raises(AuditError, match="a would have 1000 bytes unpacked"):
         archive.text("a")
 
 

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from forkhouse.benchmark.generator import install
-from forkhouse.benchmark.results import Case, Environment, Load, Machine, Measurement, Request, Round, Transfers
+from forkhouse.benchmark.results import Case, Environment, Load, Machine, Measurement, Request, Round, TransferCounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from forkhouse.benchmark.generator import Generator
-    from forkhouse.benchmark.results import Layout
+    from forkhouse.benchmark.results import ServingLayout
     from forkhouse.flow.pipeline import Plant
 
 FIRST_TOKEN_SECONDS = 0.2
@@ -166,7 +166,7 @@ def make_round() -> Callable[..., Round]:
         between: float = 10,
         seconds: float = 2,
         requests: int = 4,
-        transfers: Transfers | None = None,
+        transfers: TransferCounts | None = None,
         cached: int | None = None,
     ) -> Round:
         request = Request(
@@ -193,7 +193,7 @@ def make_case(make_round: Callable[..., Round]) -> Callable[..., Case]:
     """Make a case whose rounds have the given times to the first token."""
 
     def make(
-        seed: int, firsts: Sequence[float], layout: Layout = "aggregated", *, caching: bool | None = False, concurrency: int = 1
+        seed: int, firsts: Sequence[float], layout: ServingLayout = "aggregated", *, caching: bool | None = False, concurrency: int = 1
     ) -> Case:
         rounds = tuple(make_round(seed + number, first) for number, first in enumerate(firsts))
         return Case(layout=layout, prefix_caching=caching, concurrency=concurrency, rounds=rounds)

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from forkhouse.benchmark import results
 from forkhouse.benchmark.compare import chance, compare, within
 from forkhouse.benchmark.metrics import percentile
-from forkhouse.benchmark.results import Case, Transfers
+from forkhouse.benchmark.results import Case, TransferCounts
 from forkhouse.cli.main import cli
 from forkhouse.core.errors import UsageError
 
@@ -69,10 +69,10 @@ def test_how_often_chance_alone_decides() -> None:
 
 
 def test_figures_of_throughput_and_transfers(make_round: Callable[..., Round], make_measurement: Callable[..., Measurement]) -> None:
-    moved = Transfers(count=4, size=8_000_000, seconds=0.02, post_seconds=0.001, descriptors=9, failed=0)
+    moved = TransferCounts(count=4, size=8_000_000, seconds=0.02, post_seconds=0.001, descriptors=9, failed=0)
     twice = moved.model_copy(update={"seconds": 0.01})
 
-    def case(transfers: Transfers, seconds: float, cached: int) -> Case:
+    def case(transfers: TransferCounts, seconds: float, cached: int) -> Case:
         rounds = tuple(make_round(seed, seconds=seconds, transfers=transfers, cached=cached) for seed in (1, 2))
         return Case(layout="disaggregated", prefix_caching=True, concurrency=1, rounds=rounds)
 

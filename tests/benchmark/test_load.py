@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from forkhouse.benchmark.load import Target, _transfers, measure_round, read_round
-from forkhouse.benchmark.results import Load, Transfers
+from forkhouse.benchmark.results import Load, TransferCounts
 from forkhouse.core.errors import ServingError
 from tests.benchmark.conftest import FIRST_TOKEN_SECONDS, TOKEN_SECONDS
 
@@ -60,8 +60,8 @@ def test_transfers_are_those_between_two_looks_at_the_counters() -> None:
     before = {f"vllm:nixl_{name}": 1.0 for name in names}
     after = {f"vllm:nixl_{name}": value for name, value in zip(names, (5.0, 401.0, 1.75, 1.125, 13.0), strict=True)}
     failed = {"vllm:nixl_num_failed_transfers_total": 2.0}
-    assert _transfers(before, after) == Transfers(count=4, size=400, seconds=0.75, post_seconds=0.125, descriptors=12, failed=0)
-    assert _transfers(before, {**before, **failed}) == Transfers(count=0, size=0, seconds=0, post_seconds=0, descriptors=0, failed=2)
+    assert _transfers(before, after) == TransferCounts(count=4, size=400, seconds=0.75, post_seconds=0.125, descriptors=12, failed=0)
+    assert _transfers(before, {**before, **failed}) == TransferCounts(count=0, size=0, seconds=0, post_seconds=0, descriptors=0, failed=2)
     assert _transfers(before, before) is None
     assert _transfers({}, {}) is None
     with pytest.raises(ServingError, match="started anew"):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkhouse.benchmark.compare import compare
-from forkhouse.benchmark.results import Case, Transfers
+from forkhouse.benchmark.results import Case, TransferCounts
 from forkhouse.pages.plots import Bar, ceiling, figure, ratio_chart, reach
 from forkhouse.pages.serving import CPU_LABEL, comparison_page, measurement_page
 
@@ -52,7 +52,7 @@ def check(text: str) -> None:
 
 @pytest.fixture
 def measurement(make_round: Callable[..., Round], make_measurement: Callable[..., Measurement]) -> Measurement:
-    moved = Transfers(count=4, size=8_000_000, seconds=0.02, post_seconds=0.001, descriptors=9, failed=0)
+    moved = TransferCounts(count=4, size=8_000_000, seconds=0.02, post_seconds=0.001, descriptors=9, failed=0)
     cases = []
     seeds = iter(range(1000))
     for layout in ("aggregated", "disaggregated"):

@@ -14,7 +14,7 @@ import pytest
 
 from forkhouse.conformance.peers import PeersError, capture, replay, runs
 from forkhouse.conformance.peers.calls import Call, Captured, PassedOver
-from forkhouse.conformance.peers.outcome import Outcome, Result
+from forkhouse.conformance.peers.outcome import CaseOutcome, CaseResult
 from forkhouse.conformance.peers.replay import Judge, headed
 from forkhouse.conformance.peers.runs import Program, captured
 from forkhouse.core.errors import PatchConflictError
@@ -68,12 +68,12 @@ class Bench:
     def calls(self) -> list[Call | PassedOver]:
         return list(Captured(folder=self.notes).calls())
 
-    def outcomes(self) -> list[Result]:
+    def outcomes(self) -> list[CaseResult]:
         judge = Judge(store=ObjectStore(self.folder.parent / "store"), git=GIT)
         notes = Captured(folder=self.notes)
         return [judge.replay(call, notes) for call in notes.calls() if isinstance(call, Call)]
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> CaseOutcome:
         (result,) = self.outcomes()
         return result.outcome
 
@@ -115,7 +115,7 @@ def test_only_calls_that_apply_patches_are_noted(git: Bench) -> None:
 
 def test_an_equal_result_is_equal(git: Bench) -> None:
     git.call("apply", given=CHANGE)
-    assert git.outcome() is Outcome.EQUAL
+    assert git.outcome() is CaseOutcome.EQUAL
 
 
 def test_the_output_of_a_call_beside_its_tree_does_not_count(git: Bench) -> None:
@@ -125,20 +125,20 @@ def test_the_output_of_a_call_beside_its_tree_does_not_count(git: Bench) -> None
         variables = {**os.environ, capture.VARIABLE: str(git.notes), capture.BELOW: str(git.folder)}
         subprocess.run([stand_in, "apply", "-v", "change"], cwd=git.folder, env=variables, stderr=output, check=True)
     assert (git.folder / "said").read_bytes()
-    assert git.outcome() is Outcome.EQUAL
+    assert git.outcome() is CaseOutcome.EQUAL
 
 
 def test_what_both_refuse_is_no_difference(git: Bench) -> None:
     git.write("song", "another text\n")
     assert git.call("apply", given=CHANGE) != 0
-    assert git.outcome() is Outcome.BOTH_REFUSE
+    assert git.outcome() is CaseOutcome.BOTH_REFUSE
 
 
 def test_another_tree_is_wrong(git: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     git.call("apply", given=CHANGE)
     broken(monkeypatch, lambda tree, *_, **__: tree)
     (result,) = git.outcomes()
-    assert result.outcome is Outcome.WRONG
+    assert result.outcome is CaseOutcome.WRONG
     assert result.said.startswith("song: as it was, and by git changed")
 
 
@@ -146,7 +146,7 @@ def test_a_patch_that_only_we_apply_is_a_fault(git: Bench, monkeypatch: pytest.M
     git.write("song", "another text\n")
     git.call("apply", given=CHANGE)
     broken(monkeypatch, lambda tree, *_, **__: tree)
-    assert git.outcome() is Outcome.APPLIED
+    assert git.outcome() is CaseOutcome.APPLIED
 
 
 def test_a_refusal_of_ours_alone_is_told_with_its_words(git: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +158,7 @@ def test_a_refusal_of_ours_alone_is_told_with_its_words(git: Bench, monkeypatch:
 
     broken(monkeypatch, refuses)
     (result,) = git.outcomes()
-    assert (result.outcome, result.said) == (Outcome.REFUSED, "not today")
+    assert (result.outcome, result.said) == (CaseOutcome.REFUSED, "not today")
 
 
 def test_a_traceback_is_a_fault_also_where_git_refuses(git: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +171,7 @@ def test_a_traceback_is_a_fault_also_where_git_refuses(git: Bench, monkeypatch: 
 
     broken(monkeypatch, breaks)
     (result,) = git.outcomes()
-    assert (result.outcome, result.said) == (Outcome.CRASHED, "TypeError: no name")
+    assert (result.outcome, result.said) == (CaseOutcome.CRASHED, "TypeError: no name")
 
 
 def test_a_mailbox_is_judged_by_the_commit_that_it_made(git: Bench) -> None:
@@ -183,7 +183,7 @@ def test_a_mailbox_is_judged_by_the_commit_that_it_made(git: Bench) -> None:
     assert call.how == "am"
     assert call.after is not None
     assert call.after != call.before
-    assert git.outcome() is Outcome.EQUAL
+    assert git.outcome() is CaseOutcome.EQUAL
 
 
 def test_going_on_with_a_mailbox_is_no_patch(git: Bench) -> None:
@@ -200,7 +200,7 @@ def test_a_call_is_judged_without_the_option_that_the_engine_has_not(git: Bench)
     (call,) = git.calls()
     assert isinstance(call, Call)
     assert (call.odd, call.after) == ("-R", None)
-    assert git.outcome() is Outcome.BOTH_REFUSE
+    assert git.outcome() is CaseOutcome.BOTH_REFUSE
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_a_call_in_a_subfolder_is_judged_at_the_top(git: Bench) -> None:
     (call,) = git.calls()
     assert isinstance(call, Call)
     assert call.odd == "a subfolder"
-    assert git.outcome() is Outcome.EQUAL
+    assert git.outcome() is CaseOutcome.EQUAL
 
 
 def test_the_same_call_again_is_one_call(git: Bench) -> None:
@@ -244,7 +244,7 @@ def test_attributes_of_the_tree_do_not_decide(git: Bench) -> None:
     (call,) = git.calls()
     assert isinstance(call, Call)
     assert call.odd == "attributes"
-    assert git.outcome() is Outcome.EQUAL
+    assert git.outcome() is CaseOutcome.EQUAL
 
 
 def test_a_submodule_is_not_compared(git: Bench) -> None:
@@ -277,9 +277,9 @@ def test_what_patch_would_fuzz_is_judged_by_git(patch: Bench, monkeypatch: pytes
     (call,) = patch.calls()
     assert isinstance(call, Call)
     assert (call.how, call.strip, call.odd) == ("patch", 1, "")
-    assert patch.outcome() is Outcome.BOTH_REFUSE
+    assert patch.outcome() is CaseOutcome.BOTH_REFUSE
     broken(monkeypatch, lambda tree, *_, **__: tree)
-    assert patch.outcome() is Outcome.APPLIED
+    assert patch.outcome() is CaseOutcome.APPLIED
 
 
 @pytest.mark.parametrize(
@@ -338,7 +338,7 @@ def test_a_suite_is_built_and_run_once(tmp_path: Path, monkeypatch: pytest.Monke
     assert (one.name, one.count(), two.count()) == ("one.sh", 1, 0)
     (call,) = one.calls()
     assert isinstance(call, Call)
-    assert Judge(store=ObjectStore(tmp_path / "store"), git=GIT).replay(call, one).outcome is Outcome.EQUAL
+    assert Judge(store=ObjectStore(tmp_path / "store"), git=GIT).replay(call, one).outcome is CaseOutcome.EQUAL
     monkeypatch.setattr(runs, "_run", None)
     assert captured("git", archive, ["t/*.sh"], tmp_path / "kept") == [one, two]
 

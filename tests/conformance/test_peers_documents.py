@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkhouse.conformance.peers import documents
-from forkhouse.conformance.peers.documents import Text, try_document
+from forkhouse.conformance.peers.documents import DocumentText, try_document
 from forkhouse.conformance.peers.edits import agrees, alike, operations
-from forkhouse.conformance.peers.outcome import Outcome, Result
+from forkhouse.conformance.peers.outcome import CaseOutcome, CaseResult
 from forkhouse.conformance.peers.readers import (
     DEEPEST,
     READERS,
     BeyondError,
     Language,
     Listed,
-    Scalar,
+    ReadScalar,
     UnreadableError,
     by_json,
     by_pyyaml,
@@ -29,7 +29,7 @@ from forkhouse.conformance.peers.readers import (
 from forkhouse.core.errors import PatchConflictError
 
 if TYPE_CHECKING:
-    from forkhouse.conformance.peers.edits import Operation
+    from forkhouse.conformance.peers.edits import DocumentOperation
 
 JSON = '{"size": 3, "names": ["a", 7], "deep": {"on": false}}\n'
 TOML = 'size = 3\nnames = ["a", 7]\n[deep]\non = false\n[[deep.list]]\nx = 1\n'
@@ -37,11 +37,11 @@ YAML = "size: 3\nnames: [a, 7]\ndeep:\n  on: false\n"
 TEXTS: dict[Language, str] = {"json": JSON, "toml": TOML, "yaml": YAML}
 
 
-def tried(text: str | None, language: Language = "json", *, valid: bool | None = None) -> list[Result]:
-    return list(try_document(Text(id="d", text=text, valid=valid), language))
+def tried(text: str | None, language: Language = "json", *, valid: bool | None = None) -> list[CaseResult]:
+    return list(try_document(DocumentText(id="d", text=text, valid=valid), language))
 
 
-def outcomes(text: str | None, language: Language = "json", *, valid: bool | None = None) -> set[Outcome]:
+def outcomes(text: str | None, language: Language = "json", *, valid: bool | None = None) -> set[CaseOutcome]:
     return {result.outcome for result in tried(text, language, valid=valid)}
 
 
@@ -56,7 +56,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, result: str | Exception) -> None:
     monkeypatch.setattr(documents, "apply_edit", gives)
 
 
-def an_operation(text: str, language: Language, what: str) -> Operation:
+def an_operation(text: str, language: Language, what: str) -> DocumentOperation:
     (found,) = [each for each in operations(READERS[language][-1](text), language) if re.fullmatch(what, each.id)]
     return found
 
@@ -81,7 +81,7 @@ def test_an_engine_that_does_what_it_is_told_has_no_faults(language: Language, m
     before = READERS[language][0](TEXTS[language])
     assert all(not agrees(before, before, each, language) for each in operations(before, language))
     engine(monkeypatch, TEXTS[language])
-    assert outcomes(TEXTS[language], language) == {Outcome.WRONG}
+    assert outcomes(TEXTS[language], language) == {CaseOutcome.WRONG}
 
 
 @pytest.mark.parametrize(
@@ -126,41 +126,41 @@ def test_tables_that_only_a_header_named_may_go_with_it() -> None:
 def test_the_engine_itself_passes_where_the_documents_are_plain() -> None:
     plain = '{"size": 3, "deep": {"on": false}}\n'
     kinds = {result.id.rpartition(":")[2]: result.outcome for result in tried(plain)}
-    assert {kinds[name] for name in ("add", "remove", "set-text", "set-int")} == {Outcome.EQUAL}
+    assert {kinds[name] for name in ("add", "remove", "set-text", "set-int")} == {CaseOutcome.EQUAL}
 
 
 def test_a_text_that_no_reader_reads_any_more_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     engine(monkeypatch, "{")
-    assert outcomes(JSON) == {Outcome.WRONG}
+    assert outcomes(JSON) == {CaseOutcome.WRONG}
     assert "by_json reads it no more" in tried(JSON)[0].said
 
 
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [
-        (PatchConflictError("the value has a comment in it"), Outcome.REFUSED),
-        (PatchConflictError("it matched 0 times, expected 1"), Outcome.UNTRUE),
-        (PatchConflictError("its effect is there already"), Outcome.UNTRUE),
-        (ValueError("what?"), Outcome.CRASHED),
+        (PatchConflictError("the value has a comment in it"), CaseOutcome.REFUSED),
+        (PatchConflictError("it matched 0 times, expected 1"), CaseOutcome.UNTRUE),
+        (PatchConflictError("its effect is there already"), CaseOutcome.UNTRUE),
+        (ValueError("what?"), CaseOutcome.CRASHED),
     ],
 )
-def test_a_refusal_has_to_be_true(monkeypatch: pytest.MonkeyPatch, error: Exception, outcome: Outcome) -> None:
+def test_a_refusal_has_to_be_true(monkeypatch: pytest.MonkeyPatch, error: Exception, outcome: CaseOutcome) -> None:
     engine(monkeypatch, error)
     assert outcomes(JSON) == {outcome}
 
 
 def test_what_the_suite_calls_invalid_may_be_refused_for_any_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     engine(monkeypatch, PatchConflictError("it matched 0 times, expected 1"))
-    assert outcomes(JSON, valid=False) == {Outcome.BOTH_REFUSE}
+    assert outcomes(JSON, valid=False) == {CaseOutcome.BOTH_REFUSE}
 
 
 def test_a_key_that_is_given_twice_has_to_be_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     twice = '{"a": 1, "a": 2}'
     assert {each.sure for each in operations(by_json(twice), "json") if each.id != "0:add"} == {False}
     engine(monkeypatch, '{"a": "ours", "a": 2}')
-    assert {result.outcome for result in tried(twice) if not result.id.endswith(":add")} == {Outcome.APPLIED}
+    assert {result.outcome for result in tried(twice) if not result.id.endswith(":add")} == {CaseOutcome.APPLIED}
     engine(monkeypatch, PatchConflictError("a is there twice"))
-    assert {result.outcome for result in tried(twice) if not result.id.endswith(":add")} == {Outcome.BOTH_REFUSE}
+    assert {result.outcome for result in tried(twice) if not result.id.endswith(":add")} == {CaseOutcome.BOTH_REFUSE}
 
 
 def test_of_several_documents_a_key_of_each_is_not_one_key() -> None:
@@ -180,47 +180,47 @@ def test_what_two_readers_see_in_different_ways_is_not_compared() -> None:
     text = "{one:, two: 1}\n"
     assert not alike(by_pyyaml(text), by_ruamel(text))
     (result,) = tried(text, "yaml")
-    assert (result.outcome, result.said) == (Outcome.PASSED_OVER, "two readers see different keys or items in it")
+    assert (result.outcome, result.said) == (CaseOutcome.PASSED_OVER, "two readers see different keys or items in it")
 
 
 def test_what_no_reader_reads_has_to_stay_so(monkeypatch: pytest.MonkeyPatch) -> None:
     unreadable = '{"a": 1,, "b": 2}'
     engine(monkeypatch, PatchConflictError("it is no JSON"))
-    assert outcomes(unreadable) == {Outcome.BOTH_REFUSE}
+    assert outcomes(unreadable) == {CaseOutcome.BOTH_REFUSE}
     engine(monkeypatch, unreadable)
-    assert outcomes(unreadable) == {Outcome.EQUAL}
+    assert outcomes(unreadable) == {CaseOutcome.EQUAL}
     engine(monkeypatch, '{"a": 1}')
-    assert outcomes(unreadable) == {Outcome.APPLIED}
+    assert outcomes(unreadable) == {CaseOutcome.APPLIED}
     engine(monkeypatch, KeyError("a"))
-    assert outcomes(unreadable) == {Outcome.CRASHED}
-    assert outcomes(unreadable, valid=True) == {Outcome.PASSED_OVER}
-    assert outcomes(None) == {Outcome.PASSED_OVER}
+    assert outcomes(unreadable) == {CaseOutcome.CRASHED}
+    assert outcomes(unreadable, valid=True) == {CaseOutcome.PASSED_OVER}
+    assert outcomes(None) == {CaseOutcome.PASSED_OVER}
 
 
 def test_what_is_too_deep_is_only_tried_for_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     for depth in (DEEPEST, 100_000):
         text = "[" * depth + "1" + "]" * depth
         engine(monkeypatch, text)
-        assert outcomes(text) == {Outcome.PASSED_OVER}
+        assert outcomes(text) == {CaseOutcome.PASSED_OVER}
         engine(monkeypatch, RecursionError())
-        assert outcomes(text) == {Outcome.CRASHED}
+        assert outcomes(text) == {CaseOutcome.CRASHED}
 
 
 def test_readers_tell_types_and_spellings_of_numbers() -> None:
     assert by_json('[1, 1.0, 1e0, true, null, "1"]') == (
         Listed(
             items=(
-                Scalar(type="int", text="1"),
-                Scalar(type="float", text="1.0"),
-                Scalar(type="float", text="1e0"),
-                Scalar(type="bool", text="true"),
-                Scalar(type="null", text="null"),
-                Scalar(type="str", text="1"),
+                ReadScalar(type="int", text="1"),
+                ReadScalar(type="float", text="1.0"),
+                ReadScalar(type="float", text="1e0"),
+                ReadScalar(type="bool", text="true"),
+                ReadScalar(type="null", text="null"),
+                ReadScalar(type="str", text="1"),
             )
         ),
     )
-    assert by_pyyaml("no") == (Scalar(type="bool", text="no"),)
-    assert by_ruamel("no") == (Scalar(type="str", text="no"),)
+    assert by_pyyaml("no") == (ReadScalar(type="bool", text="no"),)
+    assert by_ruamel("no") == (ReadScalar(type="str", text="no"),)
     assert alike(by_pyyaml("[no]"), by_ruamel("[no]"))
     assert not alike(by_pyyaml("[no]"), by_ruamel("[no, 1]"))
     assert by_pyyaml("a: &x [1]\nb: *x\n") == by_pyyaml("a: [1]\nb: [1]\n")
@@ -252,5 +252,5 @@ def test_names_of_every_kind_are_written_so_that_an_edit_reads_them() -> None:
     written = [each.written for each in operations(by_json(text), "json")]
     assert not any("quotes" in line and "no " in line for line in written if '"value"' not in line and "say" not in line)
     for result in tried(text):
-        assert result.outcome in {Outcome.EQUAL, Outcome.REFUSED, Outcome.WRONG, Outcome.UNTRUE}
+        assert result.outcome in {CaseOutcome.EQUAL, CaseOutcome.REFUSED, CaseOutcome.WRONG, CaseOutcome.UNTRUE}
         assert "special characters" not in result.said

@@ -11,8 +11,8 @@ import pytest
 from forkhouse.conformance.peers.cases import LANGUAGES, of_documents
 from forkhouse.conformance.peers.fetch import fetch
 from forkhouse.conformance.peers.listing import compare, listed, said_in_general, with_list
-from forkhouse.conformance.peers.outcome import Outcome, Result
-from forkhouse.conformance.peers.suite import NpmSource, Refusal, Suite
+from forkhouse.conformance.peers.outcome import CaseOutcome, CaseResult
+from forkhouse.conformance.peers.suite import NpmSource, PeerSuite, Refusal
 from forkhouse.core.errors import UnreachableError
 from forkhouse.core.workspace import sha256_file
 from forkhouse.documents.reading import load, parse
@@ -22,13 +22,13 @@ ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "tests/peers").glob("*.yaml"))
 
 
-def result(name: str, outcome: Outcome, said: str = "") -> Result:
-    return Result(id=name, outcome=outcome, said=said)
+def result(name: str, outcome: CaseOutcome, said: str = "") -> CaseResult:
+    return CaseResult(id=name, outcome=outcome, said=said)
 
 
-EQUAL = result("one/0", Outcome.EQUAL)
-BINARY = result("one/1", Outcome.REFUSED, "x is binary. Make it again.")
-LINK = result("one/2", Outcome.REFUSED, "y is a link.")
+EQUAL = result("one/0", CaseOutcome.EQUAL)
+BINARY = result("one/1", CaseOutcome.REFUSED, "x is binary. Make it again.")
+LINK = result("one/2", CaseOutcome.REFUSED, "y is a link.")
 A_BINARY = Refusal(cases=("one/1",), says="* is binary. *", reason="A binary file has no lines.")
 A_LINK = Refusal(says="* is a link.", reason="It may lead out of the tree.")
 
@@ -37,7 +37,7 @@ def test_what_is_refused_as_listed_is_good() -> None:
     verdict = compare([EQUAL, BINARY, LINK], [A_BINARY, A_LINK])
     assert verdict.good
     assert verdict.problems() == []
-    assert verdict.counts == {Outcome.EQUAL: 1, Outcome.REFUSED: 2}
+    assert verdict.counts == {CaseOutcome.EQUAL: 1, CaseOutcome.REFUSED: 2}
 
 
 def test_a_refusal_that_is_not_listed_fails() -> None:
@@ -47,9 +47,10 @@ def test_a_refusal_that_is_not_listed_fails() -> None:
 
 
 @pytest.mark.parametrize(
-    "results", [[EQUAL, LINK], [EQUAL, LINK, result("one/1", Outcome.EQUAL)], [EQUAL, LINK, result("one/1", Outcome.REFUSED, "why")]]
+    "results",
+    [[EQUAL, LINK], [EQUAL, LINK, result("one/1", CaseOutcome.EQUAL)], [EQUAL, LINK, result("one/1", CaseOutcome.REFUSED, "why")]],
 )
-def test_what_is_listed_and_not_refused_so_fails(results: list[Result]) -> None:
+def test_what_is_listed_and_not_refused_so_fails(results: list[CaseResult]) -> None:
     verdict = compare(results, [A_BINARY, A_LINK])
     assert "listed, and not refused so (the list is out of date): one/1: * is binary. *" in verdict.problems()
     assert not verdict.good
@@ -60,8 +61,8 @@ def test_a_pattern_that_means_nothing_fails_beside_one_that_does() -> None:
     assert verdict.unmatched == ("two/*: * is binary. *",)
 
 
-@pytest.mark.parametrize("outcome", [Outcome.WRONG, Outcome.APPLIED, Outcome.UNTRUE, Outcome.CRASHED])
-def test_no_list_excuses_a_fault(outcome: Outcome) -> None:
+@pytest.mark.parametrize("outcome", [CaseOutcome.WRONG, CaseOutcome.APPLIED, CaseOutcome.UNTRUE, CaseOutcome.CRASHED])
+def test_no_list_excuses_a_fault(outcome: CaseOutcome) -> None:
     verdict = compare([EQUAL, result("one/1", outcome, "x is binary. So.")], [Refusal(says="*", reason="I say so.")])
     assert f"{outcome}: one/1: x is binary. So." in verdict.problems()
     assert not verdict.good
@@ -75,12 +76,12 @@ def test_a_reason_has_to_be_given() -> None:
 
 def test_nothing_compared_is_no_success() -> None:
     assert not compare([], []).good
-    assert not compare([result("one/0", Outcome.PASSED_OVER, "why")], []).good
+    assert not compare([result("one/0", CaseOutcome.PASSED_OVER, "why")], []).good
 
 
 def test_a_written_list_excuses_everything_but_has_no_new_reasons() -> None:
     stale = Refusal(says="long gone", reason="It was once.")
-    other = result("two/1", Outcome.REFUSED, "z is binary. Make it again.")
+    other = result("two/1", CaseOutcome.REFUSED, "z is binary. Make it again.")
     refused = listed([EQUAL, BINARY, LINK, other], [A_LINK, stale], by_id=True)
     assert refused[0] == A_LINK
     assert [each.reason for each in refused] == [A_LINK.reason, "", ""]
@@ -109,7 +110,7 @@ def test_a_written_list_excuses_everything_but_has_no_new_reasons() -> None:
 )
 def test_a_general_message_holds_nothing_of_the_suite(said: str, general: str) -> None:
     names = ("secret.0.a", "secret", "a")
-    refused = Result(id="one/0", outcome=Outcome.REFUSED, said=said, about=names)
+    refused = CaseResult(id="one/0", outcome=CaseOutcome.REFUSED, said=said, about=names)
     assert said_in_general(refused) == general
     (entry,) = listed([refused], [], by_id=False)
     assert compare([refused], [entry]).unlisted == ()
@@ -124,7 +125,7 @@ def test_a_list_stands_last_in_its_document() -> None:
 
 
 def test_every_shipped_list_has_a_reason_for_each_entry() -> None:
-    suites = [load(Suite, path) for path in SHIPPED]
+    suites = [load(PeerSuite, path) for path in SHIPPED]
     assert {suite.suite for suite in suites} == {*LANGUAGES, "git", "gnu-patch"}
     assert all(path.stem == suite.suite for path, suite in zip(SHIPPED, suites, strict=True))
     assert [each.says for suite in suites for each in suite.refused if not each.reason.strip()] == []
@@ -171,7 +172,7 @@ def test_documents_are_found_in_the_form_that_each_suite_has(tmp_path: Path) -> 
     found = {}
     for name, (files, parts) in cases.items():
         suite = parse(
-            Suite,
+            PeerSuite,
             f"suite: {name}\nsource: {{kind: npm, package: a, version: 1.0.0, file: a.tgz, sha256: '{'0' * 64}'}}\nparts: {parts}\n",
             name="x",
         )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from forkhouse.conformance.results import Result
+from forkhouse.conformance.results import TestResult
 from forkhouse.conformance.suite import Outcome, Suite, matches
 from forkhouse.conformance.verdict import Tally, compare
 from forkhouse.core.errors import DocumentError
@@ -35,14 +35,14 @@ def suite(text: str = SUITE) -> Suite:
     return parse(Suite, text, name="demo.yaml")
 
 
-def results(**outcomes: str) -> list[Result]:
+def results(**outcomes: str) -> list[TestResult]:
     return [
-        Result(test=f"tests/test_a.py::{name}", file="tests/test_a.py", outcome=Outcome(outcome), seconds=0.1, message="why")
+        TestResult(test=f"tests/test_a.py::{name}", file="tests/test_a.py", outcome=Outcome(outcome), seconds=0.1, message="why")
         for name, outcome in outcomes.items()
     ]
 
 
-def listed(gpu: str = "failed", later: str = "skipped") -> list[Result]:
+def listed(gpu: str = "failed", later: str = "skipped") -> list[TestResult]:
     return results(**{"test_gpu[1]": gpu, "test_gpu[2]": "failed", "test_later": later})
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from forkhouse.documents.lockfile import DebianBinary, WheelSource
 from forkhouse.serving.device import require_gpu
-from forkhouse.serving.stack import BLOCK_TOKENS, DEVICES, Device, Role, Setting, WorkerPlan, running_stack, write_tiny_model
+from forkhouse.serving.stack import BLOCK_TOKENS, DEVICES, Device, Setting, WorkerPlan, WorkerRole, running_stack, write_tiny_model
 from forkhouse.sources.apt import fetch_debian_binaries
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _kv_bytes(folder: Path) -> int:
 def _real_model(setting: Setting) -> Model:
     texts = {name: f"{topic} {ASKED}" for name, topic in TOPICS.items()}
     texts["all"] = " ".join(texts.values())  # as long as the others together, so that it takes more KV blocks
-    with running_stack(setting, [WorkerPlan(role=Role.AGGREGATED)]) as stack:
+    with running_stack(setting, [WorkerPlan(role=WorkerRole.AGGREGATED)]) as stack:
         answers = {name: stack.chat(text, tokens=REAL_ANSWER_TOKENS) for name, text in texts.items()}
     prompts = tuple(
         Prompt(name=name, text=texts[name], tokens=answer.prompt_tokens, answer=answer.text) for name, answer in answers.items()

@@ -19,7 +19,7 @@ import forkhouse
 from forkhouse.core.errors import ServingError
 from forkhouse.serving.client import lists_model
 from forkhouse.serving.processes import wait_until
-from forkhouse.serving.stack import BLOCK_TOKENS, CPU, MODEL_NAME, FrontendPlan, Role, WorkerPlan, started_stack
+from forkhouse.serving.stack import BLOCK_TOKENS, CPU, MODEL_NAME, FrontendPlan, WorkerPlan, WorkerRole, started_stack
 from tests.integration.engine import engine_environment
 
 if TYPE_CHECKING:
@@ -284,7 +284,9 @@ def test_a_pairing(
     outcomes = []
     for name, before in (("upstream", (upstream_vllm,)), ("ours", ())):
         (tmp_path / name).mkdir()
-        plans = [_plan(role, side, before, places) for role, side in ((Role.PREFILL, pairing.prefill), (Role.DECODE, pairing.decode))]
+        plans = [
+            _plan(role, side, before, places) for role, side in ((WorkerRole.PREFILL, pairing.prefill), (WorkerRole.DECODE, pairing.decode))
+        ]
         outcomes.append(_outcome(replace(setting, scratch=tmp_path / name), plans, model))
     seen[pairing.name] = outcomes
     assert outcomes == [pairing.upstream, pairing.ours]
@@ -310,7 +312,7 @@ def _rows(seen: dict[str, list[str]]) -> Iterator[str]:
         yield f"| {pairing.name} | {pairing.prefill} | {pairing.decode} | {upstream} | {ours} | {pairing.decides} |\n"
 
 
-def _plan(role: Role, side: Side, before: tuple[Path, ...], places: Places) -> WorkerPlan:
+def _plan(role: WorkerRole, side: Side, before: tuple[Path, ...], places: Places) -> WorkerPlan:
     return WorkerPlan(
         role=role,
         model=places.model if side.elsewhere else places.other_model if side.other_weights else None,
@@ -343,7 +345,7 @@ def _outcome(setting: Setting, plans: list[WorkerPlan], model: Model) -> str:
                 answers.append((prompt.answer, _ask(stack, prompt.text, model.answer_tokens)))
             except ServingError:
                 return f"refused: {_reason(stack)}"
-        moved = stack.worker(Role.DECODE).transfers()
+        moved = stack.worker(WorkerRole.DECODE).transfers()
     # An answer that the decode worker computed by itself would say nothing of the hand-off.
     assert (moved.count, moved.failed) == (len(answers), 0)
     return SAME if all(wanted == given for wanted, given in answers) else WRONG
@@ -367,7 +369,7 @@ def _ask(stack: Stack, text: str, tokens: int) -> str:
 
 def _reason(stack: Stack) -> str:
     """Return the first error of the worker that decodes, in its own words."""
-    text = stack.worker(Role.DECODE).server.log.read_text(encoding="utf-8", errors="replace")
+    text = stack.worker(WorkerRole.DECODE).server.log.read_text(encoding="utf-8", errors="replace")
     found = None
     with contextlib.suppress(StopIteration):
         found = next(_REASON.finditer(text))

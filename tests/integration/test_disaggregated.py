@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from forkhouse.serving.processes import wait_until
-from forkhouse.serving.stack import BLOCK_TOKENS, Role, WorkerPlan, running_stack
+from forkhouse.serving.stack import BLOCK_TOKENS, WorkerPlan, WorkerRole, running_stack
 from forkhouse.serving.transfers import Transfers
 from tests.integration.engine import engine_environment
 from tests.integration.several import LEASE_SECONDS, ask_several
@@ -38,14 +38,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="module")
 def stack(setting: Setting, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     fresh = replace(setting, scratch=tmp_path_factory.mktemp("run"))
-    with running_stack(fresh, [WorkerPlan(role=Role.PREFILL), WorkerPlan(role=Role.DECODE)]) as running:
+    with running_stack(fresh, [WorkerPlan(role=WorkerRole.PREFILL), WorkerPlan(role=WorkerRole.DECODE)]) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def asked(stack: Stack, model: Model) -> dict[str, tuple[Answer, Transfers]]:
     """Ask every prompt once: by its name, the answer and what the decode worker pulled for it."""
-    decode = stack.worker(Role.DECODE)
+    decode = stack.worker(WorkerRole.DECODE)
     results: dict[str, tuple[Answer, Transfers]] = {}
     for prompt in model.prompts:
         before = decode.transfers()
@@ -76,13 +76,13 @@ def test_two_workers_share_each_request(asked: dict[str, tuple[Answer, Transfers
 
 def test_the_prefill_worker_pulls_nothing(stack: Stack, asked: dict[str, tuple[Answer, Transfers]]) -> None:
     assert asked
-    assert stack.worker(Role.PREFILL).transfers() == Transfers.counted({})
+    assert stack.worker(WorkerRole.PREFILL).transfers() == Transfers.counted({})
 
 
 def test_asked_again_nothing_is_lost(stack: Stack, asked: dict[str, tuple[Answer, Transfers]], model: Model) -> None:
     """By then the workers know each other."""
     assert asked
-    decode = stack.worker(Role.DECODE)
+    decode = stack.worker(WorkerRole.DECODE)
     before = decode.transfers()
     for prompt in model.prompts:
         assert stack.chat(prompt.text, tokens=model.answer_tokens).text == prompt.answer, prompt.name
@@ -110,7 +110,7 @@ def test_the_first_request_for_logprobs_takes_no_longer_than_the_next(stack: Sta
 
 def test_several_answers_take_one_prefill_and_one_transfer(stack: Stack, model: Model) -> None:
     """A transfer's blocks can be pulled once: the other answers compute the prompt where they are made."""
-    prefill, decode = stack.worker(Role.PREFILL), stack.worker(Role.DECODE)
+    prefill, decode = stack.worker(WorkerRole.PREFILL), stack.worker(WorkerRole.DECODE)
     before, made = decode.transfers(), prefill.generated()
     for prompt in model.prompts:
         answers = ask_several(stack, prompt, SEVERAL, tokens=model.answer_tokens)
@@ -123,7 +123,7 @@ def test_several_answers_take_one_prefill_and_one_transfer(stack: Stack, model: 
 
 
 def test_several_answers_that_nobody_waits_for_leave_nothing(stack: Stack, model: Model) -> None:
-    decode = stack.worker(Role.DECODE)
+    decode = stack.worker(WorkerRole.DECODE)
     with openai.OpenAI(base_url=stack.url, api_key="none", max_retries=0, timeout=120) as client:
         for prompt in model.prompts:
             stream = client.chat.completions.create(
@@ -170,11 +170,11 @@ def test_one_spoilt_block_changes_the_answer(setting: Setting, model: Model, tmp
     short, long = by_length[0], by_length[-1]
     number = -(-short.tokens // BLOCK_TOKENS)
     assert number * BLOCK_TOKENS < long.tokens
-    spoilt = WorkerPlan(role=Role.DECODE, environment=engine_environment(spoilt_block=number))
-    with running_stack(replace(setting, scratch=tmp_path), [WorkerPlan(role=Role.PREFILL), spoilt]) as stack:
-        before = stack.worker(Role.DECODE).transfers()
+    spoilt = WorkerPlan(role=WorkerRole.DECODE, environment=engine_environment(spoilt_block=number))
+    with running_stack(replace(setting, scratch=tmp_path), [WorkerPlan(role=WorkerRole.PREFILL), spoilt]) as stack:
+        before = stack.worker(WorkerRole.DECODE).transfers()
         answers = [stack.chat(prompt.text, tokens=model.answer_tokens).text for prompt in (short, long)]
-        moved = stack.worker(Role.DECODE).transfers().since(before)
+        moved = stack.worker(WorkerRole.DECODE).transfers().since(before)
     assert answers[0] == short.answer
     assert answers[1] != long.answer
     assert (moved.count, moved.failed) == (2, 0)

@@ -11,7 +11,7 @@ import pytest
 
 from forkhouse.core.errors import ServingError
 from forkhouse.serving.processes import wait_until
-from forkhouse.serving.stack import Role, WorkerPlan, running_stack
+from forkhouse.serving.stack import WorkerPlan, WorkerRole, running_stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,9 @@ LEASE_SECONDS = 60.0  # after which a dead worker is forgotten, with time to spa
 
 @pytest.fixture
 def stack(setting: Setting, tmp_path: Path) -> Iterator[Stack]:
-    with running_stack(replace(setting, scratch=tmp_path), [WorkerPlan(role=Role.AGGREGATED), WorkerPlan(role=Role.AGGREGATED)]) as running:
+    with running_stack(
+        replace(setting, scratch=tmp_path), [WorkerPlan(role=WorkerRole.AGGREGATED), WorkerPlan(role=WorkerRole.AGGREGATED)]
+    ) as running:
         yield running
 
 
@@ -64,7 +66,7 @@ def test_a_worker_killed_while_it_answers_is_told_and_replaced(stack: Stack, cli
     assert told.value.message
     (left,) = stack.workers
     answers_again(stack, prompt, model)
-    added = stack.start_worker(WorkerPlan(role=Role.AGGREGATED))
+    added = stack.start_worker(WorkerPlan(role=WorkerRole.AGGREGATED))
     before = left.generated()
     wait_until(
         lambda: answered(stack, prompt, model) and added.generated() > 0,
@@ -76,17 +78,19 @@ def test_a_worker_killed_while_it_answers_is_told_and_replaced(stack: Stack, cli
     assert left.generated() > before
 
 
-@pytest.mark.parametrize("role", [Role.PREFILL, Role.DECODE])
-def test_of_two_that_share_a_request_either_may_die(setting: Setting, model: Model, tmp_path: Path, role: Role) -> None:
+@pytest.mark.parametrize("role", [WorkerRole.PREFILL, WorkerRole.DECODE])
+def test_of_two_that_share_a_request_either_may_die(setting: Setting, model: Model, tmp_path: Path, role: WorkerRole) -> None:
     prompt = model.prompts[0]
-    with running_stack(replace(setting, scratch=tmp_path), [WorkerPlan(role=Role.PREFILL), WorkerPlan(role=Role.DECODE)]) as stack:
+    with running_stack(
+        replace(setting, scratch=tmp_path), [WorkerPlan(role=WorkerRole.PREFILL), WorkerPlan(role=WorkerRole.DECODE)]
+    ) as stack:
         assert answered(stack, prompt, model)
         stack.kill(stack.worker(role))
         # An error, or the right answer; `answered` sees to that, and to the time that it takes.
         answered(stack, prompt, model)
-        before = 0 if role is Role.DECODE else pulled(stack.worker(Role.DECODE))
+        before = 0 if role is WorkerRole.DECODE else pulled(stack.worker(WorkerRole.DECODE))
         stack.start_worker(WorkerPlan(role=role))
-        decode = stack.worker(Role.DECODE)
+        decode = stack.worker(WorkerRole.DECODE)
         wait_until(
             lambda: answered(stack, prompt, model) and pulled(decode) > before,
             what="blocks to be handed over again",
@@ -142,7 +146,7 @@ def test_without_workers_there_is_an_error_and_with_one_again_an_answer(stack: S
         return False
 
     wait_until(refused, what="the front end to refuse", servers=stack.servers, wait=LEASE_SECONDS)
-    stack.start_worker(WorkerPlan(role=Role.AGGREGATED))
+    stack.start_worker(WorkerPlan(role=WorkerRole.AGGREGATED))
     stack.wait_for_answer()
     answers_again(stack, prompt, model)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from forkhouse.serving.device import require_gpu
-from forkhouse.serving.stack import MI210, Role, WorkerPlan, running_stack
+from forkhouse.serving.stack import MI210, WorkerPlan, WorkerRole, running_stack
 from tests.integration.alone import run_alone
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ def test_amdsmi_sees_the_gpu(seen: dict[str, Any]) -> None:
 
 
 def test_an_engine_that_holds_the_gpu_answers_as_the_cpu_does(setting: Setting, model: Model) -> None:
-    with running_stack(setting, [WorkerPlan(role=Role.AGGREGATED)]) as stack:
+    with running_stack(setting, [WorkerPlan(role=WorkerRole.AGGREGATED)]) as stack:
         answers = [stack.chat(prompt.text, tokens=model.answer_tokens).text for prompt in model.prompts]
-        engines = [process for process in stack.worker(Role.AGGREGATED).server.descendants() if _holds_gpu(process)]
+        engines = [process for process in stack.worker(WorkerRole.AGGREGATED).server.descendants() if _holds_gpu(process)]
     assert answers == [prompt.answer for prompt in model.prompts]
     assert engines
 

@@ -15,7 +15,7 @@ import pytest
 
 from forkhouse.core.errors import ServingError
 from forkhouse.serving.processes import wait_until
-from forkhouse.serving.stack import FrontendPlan, Host, Role, WorkerPlan, started_stack
+from forkhouse.serving.stack import FrontendPlan, Host, WorkerPlan, WorkerRole, started_stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -112,7 +112,7 @@ def machines() -> Iterator[dict[str, Machine]]:
 def stack(setting: Setting, machines: dict[str, Machine]) -> Iterator[Stack]:
     plans = [
         WorkerPlan(role=role, host=machines[role].host, environment={**BETWEEN_HOSTS, **SHORT_OF_PATIENCE})
-        for role in (Role.PREFILL, Role.DECODE)
+        for role in (WorkerRole.PREFILL, WorkerRole.DECODE)
     ]
     with started_stack(setting, plans, FrontendPlan(host=machines["front"].host, environment=SHORT_OF_PATIENCE)) as running:
         machines["front"].call(running.wait_for_answer)
@@ -125,7 +125,7 @@ def answer(stack: Stack, machines: dict[str, Machine], prompt: Prompt, model: Mo
 
 
 def test_blocks_go_over_the_network_and_answers_are_the_same(stack: Stack, machines: dict[str, Machine], model: Model) -> None:
-    decode = stack.worker(Role.DECODE)
+    decode = stack.worker(WorkerRole.DECODE)
     transfers, received = machines["front"].call(decode.transfers), machines["decode"].received()
     assert [answer(stack, machines, prompt, model) for prompt in model.prompts] == [prompt.answer for prompt in model.prompts]
     moved = machines["front"].call(decode.transfers).since(transfers)
@@ -141,8 +141,8 @@ def test_nobody_outside_reaches_the_stack(stack: Stack, model: Model) -> None:
 def test_blocks_wait_for_a_link_between_the_workers_that_heals(stack: Stack, machines: dict[str, Machine], model: Model) -> None:
     """The front end reaches both workers all the time; only they do not reach each other."""
     prompt = model.prompts[0]
-    decode = stack.worker(Role.DECODE)
-    transfers, computed = machines["front"].call(decode.transfers), machines["front"].call(stack.worker(Role.PREFILL).generated)
+    decode = stack.worker(WorkerRole.DECODE)
+    transfers, computed = machines["front"].call(decode.transfers), machines["front"].call(stack.worker(WorkerRole.PREFILL).generated)
     apart = [machines[name] for name in ("prefill", "decode")]
     with ThreadPoolExecutor(1) as pool:
         for machine in apart:
@@ -150,7 +150,7 @@ def test_blocks_wait_for_a_link_between_the_workers_that_heals(stack: Stack, mac
         try:
             asked = pool.submit(answer, stack, machines, prompt, model)
             wait_until(
-                lambda: machines["front"].call(stack.worker(Role.PREFILL).generated) > computed,
+                lambda: machines["front"].call(stack.worker(WorkerRole.PREFILL).generated) > computed,
                 what="the prompt to be computed",
                 servers=stack.servers,
                 wait=60,
@@ -170,7 +170,7 @@ def test_a_link_that_is_cut_gives_an_error_and_healed_an_answer(
     stack: Stack, machines: dict[str, Machine], model: Model, name: str
 ) -> None:
     prompt = model.prompts[0]
-    decode = stack.worker(Role.DECODE)
+    decode = stack.worker(WorkerRole.DECODE)
     transfers = machines["front"].call(decode.transfers)
     machines[name].set_link("down")
     try:

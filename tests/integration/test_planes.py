@@ -15,7 +15,7 @@ import pytest
 
 from forkhouse.serving.client import HTTP_OK, fetch
 from forkhouse.serving.processes import LOCALHOST, Server, free_ports, wait_until
-from forkhouse.serving.stack import Planes, Role, WorkerPlan, running_stack
+from forkhouse.serving.stack import Planes, WorkerPlan, WorkerRole, running_stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,7 +79,7 @@ def _requests(port: int) -> Counter[str]:
 def test_etcd_says_where_the_workers_are(setting: Setting, etcd_port: int, model: Model, tmp_path: Path) -> None:
     by_etcd = replace(setting, scratch=tmp_path, planes=Planes(etcd=f"http://{LOCALHOST}:{etcd_port}"))
     assert _keys(etcd_port) == 0
-    with running_stack(by_etcd, [WorkerPlan(role=Role.AGGREGATED)]) as stack:
+    with running_stack(by_etcd, [WorkerPlan(role=WorkerRole.AGGREGATED)]) as stack:
         assert _keys(etcd_port) > 0
         assert stack.chat(model.prompts[0].text, tokens=model.answer_tokens).text == model.prompts[0].answer
         assert not any((tmp_path / "discovery").iterdir())
@@ -93,10 +93,10 @@ def test_nats_carries_requests_and_events(
     port, monitor = nats_ports
     planes = Planes(etcd=f"http://{LOCALHOST}:{etcd_port}", nats=f"nats://{LOCALHOST}:{port}")
     by_nats = replace(setting, scratch=tmp_path, planes=planes)
-    with running_stack(by_nats, [WorkerPlan(role=Role.PREFILL), WorkerPlan(role=Role.DECODE)]) as stack:
-        transfers, before = stack.worker(Role.DECODE).transfers(), _requests(monitor)
+    with running_stack(by_nats, [WorkerPlan(role=WorkerRole.PREFILL), WorkerPlan(role=WorkerRole.DECODE)]) as stack:
+        transfers, before = stack.worker(WorkerRole.DECODE).transfers(), _requests(monitor)
         answers = [stack.chat(prompt.text, tokens=model.answer_tokens).text for prompt in model.prompts]
-        moved = stack.worker(Role.DECODE).transfers().since(transfers)
+        moved = stack.worker(WorkerRole.DECODE).transfers().since(transfers)
         sent = {worker: count - before[worker] for worker, count in _requests(monitor).items()}
     assert answers == [prompt.answer for prompt in model.prompts]
     assert (moved.count, moved.failed) == (len(answers), 0)

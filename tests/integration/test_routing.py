@@ -10,7 +10,7 @@ import pytest
 
 from forkhouse.serving.client import metrics
 from forkhouse.serving.processes import wait_until
-from forkhouse.serving.stack import BLOCK_TOKENS, FrontendPlan, Role, WorkerPlan, running_stack
+from forkhouse.serving.stack import BLOCK_TOKENS, FrontendPlan, WorkerPlan, WorkerRole, running_stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ def stack(setting: Setting, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """Two workers that keep what they computed and tell the front end so, which chooses between them by it."""
     sockets = tmp_path_factory.mktemp("events")
     plans = [
-        WorkerPlan(role=Role.AGGREGATED, prefix_caching=True, arguments=("--kv-events-config", json.dumps(_events(sockets / name))))
+        WorkerPlan(role=WorkerRole.AGGREGATED, prefix_caching=True, arguments=("--kv-events-config", json.dumps(_events(sockets / name))))
         for name in ("one", "two")
     ]
     frontend = FrontendPlan(arguments=("--router-mode", "kv", "--kv-cache-block-size", str(BLOCK_TOKENS)))

@@ -16,7 +16,7 @@ import pytest
 
 from forkhouse.serving.client import HTTP_OK, fetch
 from forkhouse.serving.processes import wait_until
-from forkhouse.serving.stack import CPU, SYSTEM_PATH, FrontendPlan, Role, WorkerPlan, running_stack, started_stack
+from forkhouse.serving.stack import CPU, SYSTEM_PATH, FrontendPlan, WorkerPlan, WorkerRole, running_stack, started_stack
 from tests.integration.several import ask_several
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def stack(setting: Setting, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """Serve, on the CPU where no compiler is and none is named: nothing that a request can ask for needs any."""
     path = f"{setting.python.parent}:{path_without_compilers(tmp_path_factory.mktemp('tools'))}"
     environment = {"PATH": path} if setting.device is CPU else {}  # PyTorch for ROCm compiles by Triton, which needs one at start
-    with running_stack(setting, [WorkerPlan(role=Role.AGGREGATED, environment=environment)]) as running:
+    with running_stack(setting, [WorkerPlan(role=WorkerRole.AGGREGATED, environment=environment)]) as running:
         yield running
 
 
@@ -96,7 +96,7 @@ def test_an_answer_comes_in_pieces(stack: Stack, client: openai.OpenAI, model: M
 
 
 def test_a_client_that_goes_away_frees_its_worker(stack: Stack, client: openai.OpenAI, model: Model) -> None:
-    worker = stack.worker(Role.AGGREGATED)
+    worker = stack.worker(WorkerRole.AGGREGATED)
     before = worker.generated()
     stream = client.chat.completions.create(
         model=stack.model, messages=[{"role": "user", "content": model.prompts[0].text}], max_tokens=LONG, temperature=0, stream=True
@@ -157,7 +157,7 @@ def test_a_request_is_answered_without_a_compiler(stack: Stack, model: Model, as
             given = choice["logprobs"]["content"]
             assert len(given) == model.answer_tokens
             assert all(token["logprob"] <= 0 for token in given)
-    stack.worker(Role.AGGREGATED).server.check()
+    stack.worker(WorkerRole.AGGREGATED).server.check()
 
 
 @pytest.mark.parametrize("asked", [{"best_of": 3}, {"n": 2, "best_of": 3, "temperature": 1}], ids=", ".join)

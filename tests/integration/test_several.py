@@ -19,7 +19,7 @@ import openai
 import pytest
 
 from forkhouse.serving.processes import wait_until
-from forkhouse.serving.stack import Role, WorkerPlan, running_stack
+from forkhouse.serving.stack import WorkerPlan, WorkerRole, running_stack
 from tests.integration.several import LEASE_SECONDS
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.integration, pytest.mark.extended, pytest.mark.timeout(900)]
 
 FEW_BLOCKS = ("--num-gpu-blocks-override", "64")
-APART = (Role.PREFILL, Role.DECODE)
+APART = (WorkerRole.PREFILL, WorkerRole.DECODE)
 CLIENTS = 4
 NOISE_WORDS = 300
 ROUNDS = 4
@@ -123,7 +123,7 @@ class Load:
 
 @pytest.fixture(
     scope="module",
-    params=[(APART, False), (APART, True), ((Role.AGGREGATED,), False)],
+    params=[(APART, False), (APART, True), ((WorkerRole.AGGREGATED,), False)],
     ids=["apart", "apart and cached", "together"],
 )
 def stack(request: pytest.FixtureRequest, setting: Setting, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:

@@ -7,71 +7,71 @@ from pygit2.enums import FileMode
 
 from forkhouse.patches.deltas import patched
 from forkhouse.patches.diffreader import is_diff, message_of, read
-from forkhouse.patches.diffs import DiffSyntaxError, Kind, StripError
+from forkhouse.patches.diffs import DiffSyntaxError, PartKind, StripError
 
 HUNK = b"@@ -1,2 +1,2 @@\n one\n-two\n+2\n"
 PLAIN = b"--- a/f\n+++ b/f\n" + HUNK
 GIT = b"diff --git a/f b/f\n" + PLAIN
 
 
-def names(content: bytes, strip: int = 1) -> list[tuple[Kind, str, str]]:
+def names(content: bytes, strip: int = 1) -> list[tuple[PartKind, str, str]]:
     return [(part.kind, part.old, part.new) for diff in read(content, strip=strip) for part in diff.parts]
 
 
 @pytest.mark.parametrize(
     ("head", "kind", "old", "new"),
     [
-        (b"diff --git a/old f b/new f\nsimilarity index 100%\nrename from old f\nrename to new f\n", Kind.RENAME, "old f", "new f"),
-        (b"diff --git a/f b/g\ncopy from f\ncopy to g\n", Kind.COPY, "f", "g"),
-        (b"diff --git a/a b b/a b\nnew file mode 100644\nindex 0000000..e69de29\n", Kind.ADD, "a b", "a b"),
-        (b"diff --git a/f b/f\ndeleted file mode 100644\nindex e69de29..0000000\n", Kind.REMOVE, "f", "f"),
+        (b"diff --git a/old f b/new f\nsimilarity index 100%\nrename from old f\nrename to new f\n", PartKind.RENAME, "old f", "new f"),
+        (b"diff --git a/f b/g\ncopy from f\ncopy to g\n", PartKind.COPY, "f", "g"),
+        (b"diff --git a/a b b/a b\nnew file mode 100644\nindex 0000000..e69de29\n", PartKind.ADD, "a b", "a b"),
+        (b"diff --git a/f b/f\ndeleted file mode 100644\nindex e69de29..0000000\n", PartKind.REMOVE, "f", "f"),
         (
             b'diff --git "a/caf\\303\\251\\t\\"" "b/caf\\303\\251\\t\\""\nold mode 100644\nnew mode 100755\n',
-            Kind.CHANGE,
+            PartKind.CHANGE,
             'café\t"',
             'café\t"',
         ),
-        (b'diff --git a/f "b/\\\\f"\nrename from f\nrename to "\\\\f"\n', Kind.RENAME, "f", "\\f"),
-        (b'diff --git "a/\\\\f" b/f\nrename from "\\\\f"\nrename to f\n', Kind.RENAME, "\\f", "f"),
-        (b"diff --git i/f w/f\nnew file mode 100644\n--- /dev/null\n+++ w/f\n@@ -0,0 +1 @@\n+x\n", Kind.ADD, "f", "f"),
-        (b"diff --git a/b b/b b/b b/b\nold mode 100644\nnew mode 100755\n", Kind.CHANGE, "b b/b", "b b/b"),
+        (b'diff --git a/f "b/\\\\f"\nrename from f\nrename to "\\\\f"\n', PartKind.RENAME, "f", "\\f"),
+        (b'diff --git "a/\\\\f" b/f\nrename from "\\\\f"\nrename to f\n', PartKind.RENAME, "\\f", "f"),
+        (b"diff --git i/f w/f\nnew file mode 100644\n--- /dev/null\n+++ w/f\n@@ -0,0 +1 @@\n+x\n", PartKind.ADD, "f", "f"),
+        (b"diff --git a/b b/b b/b b/b\nold mode 100644\nnew mode 100755\n", PartKind.CHANGE, "b b/b", "b b/b"),
     ],
 )
-def test_what_gits_own_headers_say(head: bytes, kind: Kind, old: str, new: str) -> None:
+def test_what_gits_own_headers_say(head: bytes, kind: PartKind, old: str, new: str) -> None:
     # Whatever stands behind it, or does not.
-    for behind in (b"", b"-- \n2.39.5\n\n", GIT, PLAIN if kind in {Kind.ADD, Kind.REMOVE} and b"+++" in head else GIT):
+    for behind in (b"", b"-- \n2.39.5\n\n", GIT, PLAIN if kind in {PartKind.ADD, PartKind.REMOVE} and b"+++" in head else GIT):
         assert names(head + behind)[0] == (kind, old, new)
 
 
 @pytest.mark.parametrize(
     ("head", "kind", "name"),
     [
-        (b"--- a/f\t2020-01-01 10:00:00.000000000 +0100\n+++ b/f\t2020-01-02 10:00:00.000000000 +0100\n" + HUNK, Kind.CHANGE, "f"),
-        (b"--- a/f 2020-01-01 10:00:00.000000000 +0100\n+++ b/f 2020-01-02 10:00:00.000000000 +0100\n" + HUNK, Kind.CHANGE, "f"),
-        (b"--- demo.orig/f g\t2020-01-01\n+++ demo/f g\t2020-01-02\n" + HUNK, Kind.CHANGE, "f g"),
-        (b"--- a/f.orig\n+++ b/f\n" + HUNK, Kind.CHANGE, "f"),
-        (b"--- a/f\n+++ b/f~\n" + HUNK, Kind.CHANGE, "f"),
-        (b"--- a//d//f\n+++ b//d//f\n" + HUNK, Kind.CHANGE, "d/f"),
-        (b'--- "a/\\303\\251"\t2020-01-01\n+++ "b/\\303\\251"\t2020-01-01\n' + HUNK, Kind.CHANGE, "é"),
-        (b"Index: a/f\n" + b"=" * 67 + b"\n--- a/f\n+++ b/f\n" + HUNK, Kind.CHANGE, "f"),
+        (b"--- a/f\t2020-01-01 10:00:00.000000000 +0100\n+++ b/f\t2020-01-02 10:00:00.000000000 +0100\n" + HUNK, PartKind.CHANGE, "f"),
+        (b"--- a/f 2020-01-01 10:00:00.000000000 +0100\n+++ b/f 2020-01-02 10:00:00.000000000 +0100\n" + HUNK, PartKind.CHANGE, "f"),
+        (b"--- demo.orig/f g\t2020-01-01\n+++ demo/f g\t2020-01-02\n" + HUNK, PartKind.CHANGE, "f g"),
+        (b"--- a/f.orig\n+++ b/f\n" + HUNK, PartKind.CHANGE, "f"),
+        (b"--- a/f\n+++ b/f~\n" + HUNK, PartKind.CHANGE, "f"),
+        (b"--- a//d//f\n+++ b//d//f\n" + HUNK, PartKind.CHANGE, "d/f"),
+        (b'--- "a/\\303\\251"\t2020-01-01\n+++ "b/\\303\\251"\t2020-01-01\n' + HUNK, PartKind.CHANGE, "é"),
+        (b"Index: a/f\n" + b"=" * 67 + b"\n--- a/f\n+++ b/f\n" + HUNK, PartKind.CHANGE, "f"),
         (
             b"diff -r 0123456789ab f\n--- a/f\tThu Jan 01 00:00:00 1970 +0000\n+++ b/f\tSat Nov 28 10:00:00 2026 +0000\n" + HUNK,
-            Kind.CHANGE,
+            PartKind.CHANGE,
             "f",
         ),
-        (b"--- /dev/null\tThu Jan 01 00:00:00 1970 +0000\n+++ b/f\tSat Nov 28 10:00:00 2026 +0000\n@@ -0,0 +1 @@\n+x\n", Kind.ADD, "f"),
-        (b"--- a/f\t1970-01-01 00:00:00.000000000 +0000\n+++ b/f\t2020-01-02 10:00:00 +0100\n@@ -0,0 +1 @@\n+x\n", Kind.ADD, "f"),
-        (b"--- a/f\t1969-12-31 19:00:00.000000000 -0500\n+++ b/f\t2020-01-02 10:00:00 +0100\n@@ -0,0 +1 @@\n+x\n", Kind.ADD, "f"),
-        (b"--- a/f\t2020-01-02 10:00:00 +0100\n+++ b/f\t1970-01-01 01:00:00.000000000 +0100\n@@ -1 +0,0 @@\n-x\n", Kind.REMOVE, "f"),
-        (b"--- a/f\t2020-01-02 10:00:00 +0100\n+++ b/f\t1970-01-01 00:00:01 +0000\n@@ -1 +0,0 @@\n-x\n", Kind.CHANGE, "f"),
-        (b"--- a/f\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n", Kind.REMOVE, "f"),
-        (b"--- a/f\t(revision 1)\n+++ b/f\t(nonexistent)\n@@ -1 +0,0 @@\n-x\n", Kind.REMOVE, "f"),
-        (b"--- a/f\t(nonexistent)\n+++ b/f\t(working copy)\n@@ -0,0 +1 @@\n+x\n", Kind.ADD, "f"),
-        (b"--- a/f\n+++ b/f\n@@ -0,0 +1 @@\n+x\n", Kind.FILL, "f"),
+        (b"--- /dev/null\tThu Jan 01 00:00:00 1970 +0000\n+++ b/f\tSat Nov 28 10:00:00 2026 +0000\n@@ -0,0 +1 @@\n+x\n", PartKind.ADD, "f"),
+        (b"--- a/f\t1970-01-01 00:00:00.000000000 +0000\n+++ b/f\t2020-01-02 10:00:00 +0100\n@@ -0,0 +1 @@\n+x\n", PartKind.ADD, "f"),
+        (b"--- a/f\t1969-12-31 19:00:00.000000000 -0500\n+++ b/f\t2020-01-02 10:00:00 +0100\n@@ -0,0 +1 @@\n+x\n", PartKind.ADD, "f"),
+        (b"--- a/f\t2020-01-02 10:00:00 +0100\n+++ b/f\t1970-01-01 01:00:00.000000000 +0100\n@@ -1 +0,0 @@\n-x\n", PartKind.REMOVE, "f"),
+        (b"--- a/f\t2020-01-02 10:00:00 +0100\n+++ b/f\t1970-01-01 00:00:01 +0000\n@@ -1 +0,0 @@\n-x\n", PartKind.CHANGE, "f"),
+        (b"--- a/f\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n", PartKind.REMOVE, "f"),
+        (b"--- a/f\t(revision 1)\n+++ b/f\t(nonexistent)\n@@ -1 +0,0 @@\n-x\n", PartKind.REMOVE, "f"),
+        (b"--- a/f\t(nonexistent)\n+++ b/f\t(working copy)\n@@ -0,0 +1 @@\n+x\n", PartKind.ADD, "f"),
+        (b"--- a/f\n+++ b/f\n@@ -0,0 +1 @@\n+x\n", PartKind.FILL, "f"),
     ],
 )
-def test_what_other_tools_headers_say(head: bytes, kind: Kind, name: str) -> None:
-    assert names(b"Description: words\n\n" + head + GIT) == [(kind, name, name), (Kind.CHANGE, "f", "f")]
+def test_what_other_tools_headers_say(head: bytes, kind: PartKind, name: str) -> None:
+    assert names(b"Description: words\n\n" + head + GIT) == [(kind, name, name), (PartKind.CHANGE, "f", "f")]
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_mailbox_has_a_diff_for_each_mail() -> None:
     ],
 )
 def test_the_message_is_no_diff(text: bytes) -> None:
-    assert names(MAIL.replace(b"Message.\n", b"Message.\n" + text) + GIT) == [(Kind.CHANGE, "f", "f")]
+    assert names(MAIL.replace(b"Message.\n", b"Message.\n" + text) + GIT) == [(PartKind.CHANGE, "f", "f")]
 
 
 @pytest.mark.parametrize(
@@ -179,10 +179,10 @@ def test_where_the_message_ends() -> None:
 
 def test_names_lose_as_many_folders_as_asked_for() -> None:
     deep = b"diff --git a/x/f b/x/f\nnew file mode 100644\n--- /dev/null\n+++ b/x/f\n@@ -0,0 +1 @@\n+x\n"
-    assert names(deep) == [(Kind.ADD, "x/f", "x/f")]
-    assert names(deep, 2) == [(Kind.ADD, "f", "f")]
-    assert names(b"diff --git f f\nold mode 100644\nnew mode 100755\n", 0) == [(Kind.CHANGE, "f", "f")]
-    assert names(b"--- x/f\n+++ x/f\n" + HUNK, 0) == [(Kind.CHANGE, "x/f", "x/f")]
+    assert names(deep) == [(PartKind.ADD, "x/f", "x/f")]
+    assert names(deep, 2) == [(PartKind.ADD, "f", "f")]
+    assert names(b"diff --git f f\nold mode 100644\nnew mode 100755\n", 0) == [(PartKind.CHANGE, "f", "f")]
+    assert names(b"--- x/f\n+++ x/f\n" + HUNK, 0) == [(PartKind.CHANGE, "x/f", "x/f")]
     for content, strip in ((deep, 0), (deep, 3), (b"--- f\n+++ f\n" + HUNK, 1), (b"--- a/f\n+++ b/g\n" + HUNK, 1)):
         with pytest.raises(StripError):
             read(content, strip=strip)

@@ -67,7 +67,8 @@ API = {
 # In a process of its own: connections to an index stay open until the end of it, which this one's warnings would report.
 FETCH = """
 import pathlib, sys
-from forkhouse.documents.pylock import fetch_all, read_closure
+from forkhouse.documents.pylock import read_closure
+from forkhouse.sources.wheels import fetch_all
 from forkhouse.sources.index import Registry
 from forkhouse.core.workspace import find_workspace
 

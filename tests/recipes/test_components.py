@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.builders.components import Part, with_parts
+from forkhouse.builders.components import ComponentPart, with_parts
 from forkhouse.core.errors import BuildError, HashMismatchError, UnreachableError, UsageError
 from forkhouse.flow.repin import _updated, check, update
 from forkhouse.sources.acquire import SourceTree
@@ -87,10 +87,10 @@ def tree_of(store: ObjectStore, **files: str) -> str:
     return store.import_files(members)
 
 
-def part(store: ObjectStore, path: str, checkout: Checkout, **files: str) -> Part:
+def part(store: ObjectStore, path: str, checkout: Checkout, **files: str) -> ComponentPart:
     source = checkout.lock().components["asio"].sources[0]
     tree = tree_of(store, **files)
-    return Part(
+    return ComponentPart(
         path=path,
         source=SourceTree(upstream="asio", version="1", source=source, tree=tree, commit=tree, epoch=0, passed_over=()),
     )

@@ -23,7 +23,7 @@ import pytest
 from forkhouse.core.errors import BuildError, ToolchainError
 from forkhouse.sandbox import bubblewrap
 from forkhouse.sandbox.bubblewrap import Sandbox, View, find_sandbox, interpreter_homes
-from forkhouse.sandbox.limits import Limits
+from forkhouse.sandbox.limits import BuildLimits
 from forkhouse.sandbox.lives import Life, boot, end_earlier, note
 from forkhouse.sandbox.run import Confined
 from forkhouse.sandbox.seccomp import program
@@ -271,16 +271,16 @@ SLEEP = "import time; time.sleep(60)"
     ("limits", "code", "reason"),
     [
         (
-            Limits(processes=20),
+            BuildLimits(processes=20),
             "import os, time\nfor _ in range(40): os.fork() or time.sleep(60)\ntime.sleep(60)",
             "processes; 20 is the most",
         ),
-        (Limits(memory=200 * 2**20), f"x = bytearray(b'x') * (400 * 2**20)\n{SLEEP}", r"GiB of memory; 0\.2 GiB is the most"),
-        (Limits(silence=1.0), SLEEP, "printed nothing for 0 minutes, and is taken for dead"),
-        (Limits(output=100_000), f"print('x' * 200_000, flush=True)\n{SLEEP}", "printed more than 0 MiB"),
+        (BuildLimits(memory=200 * 2**20), f"x = bytearray(b'x') * (400 * 2**20)\n{SLEEP}", r"GiB of memory; 0\.2 GiB is the most"),
+        (BuildLimits(silence=1.0), SLEEP, "printed nothing for 0 minutes, and is taken for dead"),
+        (BuildLimits(output=100_000), f"print('x' * 200_000, flush=True)\n{SLEEP}", "printed more than 0 MiB"),
     ],
 )
-def test_a_build_that_takes_too_much_is_ended(confined: Confined, limits: Limits, code: str, reason: str) -> None:
+def test_a_build_that_takes_too_much_is_ended(confined: Confined, limits: BuildLimits, code: str, reason: str) -> None:
     before = {process.pid for process in psutil.process_iter()}
     with pytest.raises(BuildError, match=reason):
         run(replace(confined, limits=limits), code)
@@ -291,7 +291,7 @@ def test_a_build_that_takes_too_much_is_ended(confined: Confined, limits: Limits
 
 
 def test_the_kernel_watches_over_files(confined: Confined) -> None:
-    few = replace(confined, limits=Limits(open_files=20, file_size=1000))
+    few = replace(confined, limits=BuildLimits(open_files=20, file_size=1000))
     ended, said = run(few, "files = []\nwhile True: files.append(open('/dev/null'))")
     assert (ended, "Too many open files" in said) == (1, True)
     assert run(few, "big = open('big', 'wb', buffering=0)\nfor _ in range(9): big.write(bytes(500))")[0] != 0

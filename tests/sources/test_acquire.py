@@ -23,7 +23,7 @@ from forkhouse.documents.lockfile import (
     Upstream,
     WheelSource,
 )
-from forkhouse.sources.acquire import Access, Policy, SourceTree, acquire, candidates
+from forkhouse.sources.acquire import Access, SourcePolicy, SourceTree, acquire, candidates
 from forkhouse.sources.index import Registry
 from forkhouse.sources.store import ObjectStore
 
@@ -41,7 +41,12 @@ class Site:
         self.journal = Journal(folder / "journal")
 
     def acquire(
-        self, *sources: Source, policy: Policy = "auto", offline: bool = False, mirror: Path | None = None, forms: tuple[str, ...] = FORMS
+        self,
+        *sources: Source,
+        policy: SourcePolicy = "auto",
+        offline: bool = False,
+        mirror: Path | None = None,
+        forms: tuple[str, ...] = FORMS,
     ) -> SourceTree:
         pinned = Upstream(version="1.0", licence="MIT", why="An example.", sources=sources)
         access = Access(policy=policy, mirror=mirror, offline=offline, cache=self.folder / "cache")
@@ -160,7 +165,7 @@ def test_a_tree_that_differs_from_the_lock_stops(site: Site, wheel: WheelSource,
 
 
 @pytest.mark.parametrize(("policy", "kind"), [("auto", "git"), ("git", "git"), ("registry", "sdist")])
-def test_the_policy_decides_among_the_forms(site: Site, git_source: GitSource, sdist: SdistSource, policy: Policy, kind: str) -> None:
+def test_the_policy_decides_among_the_forms(site: Site, git_source: GitSource, sdist: SdistSource, policy: SourcePolicy, kind: str) -> None:
     assert site.acquire(git_source, sdist, policy=policy).source.kind == kind
 
 
@@ -254,7 +259,7 @@ def archive(make_sdist: Callable[..., Path]) -> ArchiveSource:
 
 
 @pytest.mark.parametrize("policy", ["auto", "git", "registry"])
-def test_an_archive_is_taken_from_its_address_whatever_the_policy(site: Site, archive: ArchiveSource, policy: Policy) -> None:
+def test_an_archive_is_taken_from_its_address_whatever_the_policy(site: Site, archive: ArchiveSource, policy: SourcePolicy) -> None:
     tree = site.acquire(archive, policy=policy)
     assert site.store.paths(tree.tree) == ["demo.c"]
     assert tree.epoch == 1_700_000_000

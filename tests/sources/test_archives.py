@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pygit2.enums import FileMode
 
-from forkhouse.core.budgets import Limits
+from forkhouse.core.budgets import ArchiveLimits
 from forkhouse.core.errors import UnsafeArchiveError
 from forkhouse.sources.archives import read_archive, read_tar, read_wheel
 from forkhouse.sources.store import TreeFile
@@ -174,7 +174,7 @@ def packed(folder: Path, content: bytes, how: Callable[[bytes], bytes]) -> Path:
     return path
 
 
-SMALL = Limits(members=3, member=200_000, total=300_000, free=100_000, ratio=20, depth=5, path=50)
+SMALL = ArchiveLimits(members=3, member=200_000, total=300_000, free=100_000, ratio=20, depth=5, path=50)
 PACKINGS: list[Callable[[bytes], bytes]] = [gzip.compress, lzma.compress, bz2.compress, partial(lzma.compress, format=lzma.FORMAT_ALONE)]
 
 
@@ -242,9 +242,9 @@ def test_names_have_limits(tmp_path: Path, names: list[str], message: str) -> No
 
 def test_the_time_that_an_archive_takes_is_limited(tmp_path: Path) -> None:
     with pytest.raises(UnsafeArchiveError, match="reading it has taken more than 0 s of processor time"):
-        read_tar(tar(tmp_path, member("demo-1.0/a")), Limits(seconds=0))
+        read_tar(tar(tmp_path, member("demo-1.0/a")), ArchiveLimits(seconds=0))
     with pytest.raises(UnsafeArchiveError, match="reading it has taken more than 0 s of processor time"):
-        read_wheel(wheel(tmp_path, "demo/a"), Limits(seconds=0))
+        read_wheel(wheel(tmp_path, "demo/a"), ArchiveLimits(seconds=0))
 
 
 def test_a_wheel_has_a_budget(tmp_path: Path) -> None:

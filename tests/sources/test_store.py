@@ -8,7 +8,7 @@ import pytest
 from pygit2.enums import FileMode
 
 from forkhouse.core.errors import PatchConflictError, StorageError, UnsafeArchiveError
-from forkhouse.sources.store import Entry, ObjectStore, TreeFile
+from forkhouse.sources.store import ObjectStore, TreeEntry, TreeFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -187,7 +187,7 @@ def test_what_is_gathered_is_one_pack_that_git_reads(store: ObjectStore, git: Ca
         tree, commit = base, gathered.commit(base, message="base\n", epoch=1)
         for number in range(3):
             blob = str(gathered.repository.create_blob(b"line %d\n" % number))
-            tree = gathered.with_entries(tree, {f"a/{number}.txt": Entry(blob=blob, mode=FileMode.BLOB)})
+            tree = gathered.with_entries(tree, {f"a/{number}.txt": TreeEntry(blob=blob, mode=FileMode.BLOB)})
             commit = gathered.commit(tree, message=f"{number}\n", epoch=2 + number, parents=(commit,))
         assert gathered.read(tree, "a/2.txt") == b"line 2\n"
         assert gathered.read(tree, "a/b.txt") == b"one"
@@ -206,7 +206,7 @@ def test_nothing_is_kept_of_a_gathering_that_fails(store: ObjectStore) -> None:
     def add_outside() -> None:
         with store.gathering() as gathered:
             blobs.append(str(gathered.repository.create_blob(b"lost")))
-            gathered.with_entries(None, {"../out": Entry(blob=blobs[0], mode=FileMode.BLOB)})
+            gathered.with_entries(None, {"../out": TreeEntry(blob=blobs[0], mode=FileMode.BLOB)})
 
     with pytest.raises(UnsafeArchiveError):
         add_outside()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkhouse.core.errors import HashMismatchError, ToolchainError, UnreachableError, UnsafeArchiveError
-from forkhouse.documents.lockfile import DebianBinary, HipToolchain, Lock
+from forkhouse.documents.lockfile import DebianBinary, HipToolchainPin, Lock
 from forkhouse.documents.reading import parse
 from forkhouse.sources.index import Registry
 from forkhouse.toolchains.hip import Look, first, search, toolchain_identity
@@ -135,7 +135,7 @@ def test_places_are_looked_at_in_order(
 ) -> None:
     monkeypatch.delenv("ROCM_PATH", raising=False)
     package = DebianBinary(package="clang", version="1", suite="main", file="clang_1_amd64.deb", sha256="0" * 64)
-    lock = lock.model_copy(update={"hip_toolchain": HipToolchain(version="7.2", why="test", packages=(package,))})
+    lock = lock.model_copy(update={"hip_toolchain": HipToolchainPin(version="7.2", why="test", packages=(package,))})
     looks = list(search(lock, registry, journal, tmp_path, chosen=None, offline=True, make=False))
     origins = [found.origin for found in looks]
     assert origins == ["/opt/rocm", "/opt/rocm/core", "AMD's ROCm wheels", "private toolchain"]
@@ -201,20 +201,20 @@ FILES = {
 
 
 @pytest.fixture
-def pinned(registry: Registry) -> Callable[[Path], HipToolchain]:
+def pinned(registry: Registry) -> Callable[[Path], HipToolchainPin]:
     """Put a package into the cache, as if it had been fetched, and pin it."""
 
-    def pin(package: Path) -> HipToolchain:
+    def pin(package: Path) -> HipToolchainPin:
         sha256 = hashlib.sha256(package.read_bytes()).hexdigest()
         registry.adopt(package, package.name, sha256)
         binary = DebianBinary(package="demo", version="1", suite="main", file=package.name, sha256=sha256)
-        return HipToolchain(version="7.2", why="test", packages=(binary,))
+        return HipToolchainPin(version="7.2", why="test", packages=(binary,))
 
     return pin
 
 
 def test_the_private_root_is_made_of_the_packages_alone(
-    pinned: Callable[[Path], HipToolchain], registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pinned: Callable[[Path], HipToolchainPin], registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     toolchain = pinned(deb(tmp_path, FILES))
     root = private_root(toolchain, registry, tmp_path / "toolchains", offline=True)
@@ -232,7 +232,7 @@ def test_the_private_root_is_made_of_the_packages_alone(
 
 
 def test_a_package_that_reaches_out_of_the_root_is_refused(
-    pinned: Callable[[Path], HipToolchain], registry: Registry, tmp_path: Path
+    pinned: Callable[[Path], HipToolchainPin], registry: Registry, tmp_path: Path
 ) -> None:
     toolchain = pinned(deb(tmp_path, FILES, {"usr/lib/evil": "/etc/passwd"}))
     with pytest.raises(UnsafeArchiveError, match=r"demo_1_all\.deb: .*evil.* is a link to an absolute path"):
@@ -242,13 +242,13 @@ def test_a_package_that_reaches_out_of_the_root_is_refused(
 
 def test_a_package_that_is_not_cached_needs_a_network(registry: Registry, tmp_path: Path) -> None:
     binary = DebianBinary(package="clang", version="1:1", suite="sid", file="clang_1_amd64.deb", sha256="0" * 64)
-    toolchain = HipToolchain(version="7.2", why="test", packages=(binary,))
+    toolchain = HipToolchainPin(version="7.2", why="test", packages=(binary,))
     with pytest.raises(UnreachableError, match=r"Not in the cache, and --offline forbids fetching: clang 1:1 \(sid\)"):
         private_root(toolchain, registry, tmp_path / "toolchains", offline=True)
 
 
 def test_without_dpkg_the_user_is_told(
-    pinned: Callable[[Path], HipToolchain], registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pinned: Callable[[Path], HipToolchainPin], registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     toolchain = pinned(deb(tmp_path, FILES))
     monkeypatch.setenv("PATH", "")

@@ -8,7 +8,7 @@ import zipfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, NoReturn, Self
 
-from forkhouse.core.budgets import DAMAGE, Limits
+from forkhouse.core.budgets import DAMAGE, ArchiveLimits
 from forkhouse.core.errors import AuditError
 
 if TYPE_CHECKING:
@@ -30,13 +30,13 @@ _SIZES_FOLLOW = 8
 _IN_EXTRA = 0xFFFFFFFF
 """What stands for a size that is in the extra field."""
 
-LIMITS = Limits()
+LIMITS = ArchiveLimits()
 
 
 class WheelArchive:
     """The files of a wheel. Every method raises AuditError where the archive is damaged or asks for more than the limits."""
 
-    def __init__(self, path: Path, limits: Limits = LIMITS) -> None:
+    def __init__(self, path: Path, limits: ArchiveLimits = LIMITS) -> None:
         """Read the list of files. Raises FileNotFoundError when there is no such file."""
         self._limits = limits
         self._started = time.thread_time()

@@ -10,7 +10,7 @@ from forkhouse.audit.findings import Finding, Rule
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from forkhouse.audit.policy import Distribution, Policy
+    from forkhouse.audit.policy import AuditPolicy, PolicyDistribution
 
 _REST = re.compile(rb"[\x21-\x7e]{0,80}")
 
@@ -22,7 +22,7 @@ def check_build_paths(name: str, content: bytes, prefixes: Iterable[str]) -> Ite
         yield Finding(rule=Rule.RELOCATABLE, where=name, what=f"has a path of the build in it: {_shown(content, found.start())}")
 
 
-def check_compiler_paths(name: str, content: bytes, policy: Policy, distribution: Distribution) -> Iterator[Finding]:
+def check_compiler_paths(name: str, content: bytes, policy: AuditPolicy, distribution: PolicyDistribution) -> Iterator[Finding]:
     """Find what looks like a compiler's folder in a compiled file; of a file that somebody else compiled it is only noted."""
     if found := policy.build_folder.search(content):
         yield Finding(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
-    from forkhouse.audit.policy import Distribution
+    from forkhouse.audit.policy import PolicyDistribution
     from forkhouse.binaries.offload import Bundle
 
 _RUNTIME = "libamdhip64.so*"
@@ -36,7 +36,7 @@ class GpuCode:
     """Of code objects by themselves, what each holds: whether every target has its kernels shows in the whole wheel."""
 
 
-def read_gpu_code(name: str, elf: Elf, distribution: Distribution, targets: Collection[str], build_paths: Collection[str]) -> GpuCode:
+def read_gpu_code(name: str, elf: Elf, distribution: PolicyDistribution, targets: Collection[str], build_paths: Collection[str]) -> GpuCode:
     """Read the GPU code of a library and check that every bundle has code for each target.
 
     A library is HIP's when it has a section for GPU code, registers some with the runtime, or needs the runtime; a host-only
@@ -158,7 +158,7 @@ def _bundles(content: bytes) -> Iterator[Bundle]:
 
 
 def check_gpu_code(
-    distribution: Distribution,
+    distribution: PolicyDistribution,
     names: Collection[str],
     kernels: Collection[LibraryKernels],
     targets: Collection[str],

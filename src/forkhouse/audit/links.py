@@ -15,7 +15,7 @@ from forkhouse.binaries.kernels import some
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from forkhouse.audit.policy import Distribution, Policy
+    from forkhouse.audit.policy import AuditPolicy, PolicyDistribution
     from forkhouse.binaries.elf import Compiled, Elf
 
 _SONAME = re.compile(rb"lib[A-Za-z0-9_+-]{1,80}\.so(?:\.\d+)*")
@@ -23,14 +23,14 @@ _ORIGIN = re.compile(r"\$(?:ORIGIN|\{ORIGIN\})(?:/|$)")
 _SCHEME = re.compile(r"^[^/]+\.data/[a-z]+/")
 
 
-def check_needed(name: str, elf: Elf, policy: Policy) -> Iterator[Finding]:
+def check_needed(name: str, elf: Elf, policy: AuditPolicy) -> Iterator[Finding]:
     """Find CUDA libraries without which a file does not load."""
     for soname in elf.tags("NEEDED"):
         if policy.cuda.is_library(soname):
             yield Finding(rule=Rule.NO_CUDA, where=name, what=f"needs {soname}")
 
 
-def check_cuda(name: str, elf: Elf, policy: Policy) -> Iterator[Finding]:
+def check_cuda(name: str, elf: Elf, policy: AuditPolicy) -> Iterator[Finding]:
     """Find CUDA symbols that must or may be resolved, CUDA libraries that may be loaded at run time, and run paths to CUDA."""
     undefined = [symbol for symbol in elf.symbols() if not symbol.defined and policy.cuda.is_symbol(symbol.name)]
     if hard := sorted({symbol.name for symbol in undefined if not symbol.weak}):
@@ -48,7 +48,7 @@ def check_cuda(name: str, elf: Elf, policy: Policy) -> Iterator[Finding]:
             yield Finding(rule=Rule.NO_CUDA, where=name, what=f"looks for libraries where CUDA is: {folder}")
 
 
-def check_run_paths(name: str, elf: Elf, policy: Policy) -> Iterator[Finding]:
+def check_run_paths(name: str, elf: Elf, policy: AuditPolicy) -> Iterator[Finding]:
     """Find folders in RPATH or RUNPATH that another machine does not have.
 
     Allowed are those below site-packages, named from the place of the file, and the runtime folders of the policy.
@@ -77,7 +77,7 @@ def _leaves(place: PurePosixPath, folder: str) -> bool:
     return False
 
 
-def check_complete(distribution: Distribution, compiled: Mapping[str, Compiled], names: Collection[str]) -> Iterator[Finding]:
+def check_complete(distribution: PolicyDistribution, compiled: Mapping[str, Compiled], names: Collection[str]) -> Iterator[Finding]:
     """Find what a wheel of a distribution must hold and does not."""
     for wanted in distribution.required_files:
         if not any(fnmatchcase(name, wanted) for name in names):
@@ -91,7 +91,7 @@ def check_complete(distribution: Distribution, compiled: Mapping[str, Compiled],
                 yield Finding(rule=Rule.COMPLETE, where=name, what=f"does not link {needed}, so it is not what its name says")
 
 
-def check_parts(name: str, elf: Elf, distribution: Distribution, version: str) -> Iterator[Finding]:
+def check_parts(name: str, elf: Elf, distribution: PolicyDistribution, version: str) -> Iterator[Finding]:
     """Find what a library of a distribution must have been compiled with, from some release on, and was not."""
     wanted = [part for part in distribution.required_parts if fnmatchcase(name, part.library) and Version(version) >= Version(part.since)]
     if not wanted:

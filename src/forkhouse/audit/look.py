@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from email.message import Message
     from pathlib import Path
 
-    from forkhouse.audit.policy import Distribution, Policy
+    from forkhouse.audit.policy import AuditPolicy, PolicyDistribution
 
 __all__ = [
     "AuditReport",
@@ -53,7 +53,7 @@ _MOST_FINDINGS = 500
 class AuditTerms:
     """What the wheels of one wheelhouse are held against."""
 
-    policy: Policy
+    policy: AuditPolicy
     targets: tuple[str, ...]
     """Target ids of the GPUs for which every HIP library must have code."""
     build_paths: tuple[str, ...]
@@ -128,7 +128,7 @@ class _Look:
         else:
             self._read_foreign(archive)
 
-    def _read_ours(self, archive: WheelArchive, wheel: Message, distribution: Distribution) -> None:
+    def _read_ours(self, archive: WheelArchive, wheel: Message, distribution: PolicyDistribution) -> None:
         info = dist_info(archive)
         text = archive.text(f"{info}/RECORD")
         record = Record(text, info) if text is not None else None
@@ -147,7 +147,7 @@ class _Look:
         names = {**self._compiled, **with_code}
         self.add(check_gpu_code(distribution, names, self._kernels, self._terms.targets, self._recorded))
 
-    def _read_code(self, name: str, content: bytes, distribution: Distribution) -> Iterator[Finding]:
+    def _read_code(self, name: str, content: bytes, distribution: PolicyDistribution) -> Iterator[Finding]:
         terms = self._terms
         try:
             elf = Elf(content) if content.startswith(MAGIC) else None
@@ -161,7 +161,7 @@ class _Look:
             self._kernels += code.kernels
             self._bare += code.bare
 
-    def _read_library(self, name: str, content: bytes, elf: Elf, distribution: Distribution) -> Iterator[Finding]:
+    def _read_library(self, name: str, content: bytes, elf: Elf, distribution: PolicyDistribution) -> Iterator[Finding]:
         terms = self._terms
         self._compiled[name] = elf.summary()
         yield from check_needed(name, elf, terms.policy)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from email.message import Message
     from pathlib import Path
 
-    from forkhouse.audit.policy import Policy
+    from forkhouse.audit.policy import AuditPolicy
 
 
 _READ = frozenset({"name", "version", "requires-dist", "provides-extra", "requires-python"})
@@ -104,7 +104,7 @@ def read_wheel_file(archive: WheelArchive) -> Message:
     return message_from_string(text)
 
 
-def check_metadata(facts: WheelFacts, policy: Policy, *, ours: bool, excused: Collection[str]) -> Iterator[Finding]:
+def check_metadata(facts: WheelFacts, policy: AuditPolicy, *, ours: bool, excused: Collection[str]) -> Iterator[Finding]:
     """Look for CUDA and for other people's packages in a wheel's name and requirements.
 
     Of a wheel that is not ours, requirements of extras do not count: what installs it does not ask for them, or names them

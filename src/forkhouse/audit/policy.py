@@ -69,7 +69,7 @@ class Cuda(Document):
         return any(_any_of(self.folders).fullmatch(step) for step in path.split("/"))
 
 
-class Part(Document):
+class PolicyPart(Document):
     """What a library must have been compiled with: a build leaves it out without a word where its tools are too old."""
 
     library: Glob
@@ -83,13 +83,13 @@ class Part(Document):
     """What is lost without it."""
 
 
-class Distribution(Document):
+class PolicyDistribution(Document):
     """What one of our wheels must hold."""
 
     required_files: tuple[Glob, ...] = ()
     required_links: dict[Glob, Glob] = Field(default_factory=dict)
     """Libraries that must be there, each with one that it must need: a build may leave a part out and report success."""
-    required_parts: tuple[Part, ...] = ()
+    required_parts: tuple[PolicyPart, ...] = ()
     gpu_code: tuple[Glob, ...] = ()
     """Libraries that must hold kernels for every target asked for."""
     host_only: dict[Glob, str] = Field(default_factory=dict)
@@ -108,7 +108,7 @@ class Common(Document):
     """Absolute folders that an RPATH may name."""
     build_folders: tuple[Regex, ...]
     """What a path looks like that a compiler left behind; searched for in ELF files."""
-    distributions: dict[str, Distribution]
+    distributions: dict[str, PolicyDistribution]
 
 
 class Own(Document):
@@ -116,11 +116,11 @@ class Own(Document):
 
     cuda_dlopen: Literal["note", "refuse"]
     """What becomes of a library that can load CUDA at run time and does without it: known, or refused."""
-    distributions: dict[str, Distribution]
+    distributions: dict[str, PolicyDistribution]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Policy:
+class AuditPolicy:
     """The rules of one profile."""
 
     common: Common
@@ -131,9 +131,9 @@ class Policy:
         """What belongs to CUDA."""
         return self.common.cuda
 
-    def distribution(self, name: str) -> Distribution:
+    def distribution(self, name: str) -> PolicyDistribution:
         """Return what the wheel of a distribution must hold: nothing in particular where no file says so."""
-        return self.own.distributions.get(name) or self.common.distributions.get(name) or Distribution()
+        return self.own.distributions.get(name) or self.common.distributions.get(name) or PolicyDistribution()
 
     @property
     def build_folder(self) -> re.Pattern[bytes]:
@@ -142,11 +142,11 @@ class Policy:
 
 
 @cache
-def read_policy(profile: str) -> Policy:
+def read_policy(profile: str) -> AuditPolicy:
     """Return the rules of a profile. Raises UsageError when it has none, DocumentError when a file is not well formed."""
     path = _FOLDER / f"{profile}.yaml"
     if profile == "common" or not path.is_file():
         known = ", ".join(sorted(path.stem for path in _FOLDER.glob("*.yaml") if path.stem != "common"))
         message = f"The audit has no rules for the profile '{profile}'. It has rules for: {known}. Write src/forkhouse/audit/policies/{profile}.yaml."
         raise UsageError(message)
-    return Policy(common=load(Common, _FOLDER / "common.yaml"), own=load(Own, path))
+    return AuditPolicy(common=load(Common, _FOLDER / "common.yaml"), own=load(Own, path))

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from forkhouse.benchmark.metrics import Metric
-    from forkhouse.benchmark.results import Case, Layout, Measurement
+    from forkhouse.benchmark.results import Case, Measurement, ServingLayout
 
-Verdict = Literal["better", "worse", "undecided", "none"]
+RatioVerdict = Literal["better", "worse", "undecided", "none"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +43,7 @@ class Ratio:
     high: float | None
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> RatioVerdict:
         """Whether B is better in every pair of rounds, worse in every pair, or neither; none where the metric is no merit."""
         if self.metric.more_is_better is None:
             return "none"
@@ -127,7 +127,7 @@ class Comparison:
         }
 
 
-def series_label(series: tuple[Layout, bool | None]) -> str:
+def series_label(series: tuple[ServingLayout, bool | None]) -> str:
     """Return in words what a case is apart from its concurrency."""
     layout, caching = series
     return layout if caching is None else f"{layout}, prefix cache {'on' if caching else 'off'}"

@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 
 from forkhouse import __version__
 from forkhouse.benchmark import endpoint
-from forkhouse.benchmark.results import BuiltWheel, Environment, Gpu, Machine, Stack
+from forkhouse.benchmark.results import Environment, Machine, MeasuredGpu, MeasuredStack, MeasuredWheel
 from forkhouse.core.errors import ServingError, UsageError
 from forkhouse.core.progress import report
 from forkhouse.core.workspace import sha256_file
@@ -64,12 +64,13 @@ def _rocm(root: Path) -> str | None:
     return next(filter(None, (_text(place / ".info/version") for place in places)), None)
 
 
-def _gpus(root: Path) -> tuple[Gpu, ...]:
+def _gpus(root: Path) -> tuple[MeasuredGpu, ...]:
     amd = [
-        Gpu(vendor="AMD", name=_text(root / TOPOLOGY / str(gpu.node) / "name") or gpu.target, target=gpu.target) for gpu in find_gpus(root)
+        MeasuredGpu(vendor="AMD", name=_text(root / TOPOLOGY / str(gpu.node) / "name") or gpu.target, target=gpu.target)
+        for gpu in find_gpus(root)
     ]
     files = sorted((root / "proc/driver/nvidia/gpus").glob("*/information"))
-    nvidia = [Gpu(vendor="NVIDIA", name=_find(r"^Model:(.+)$", file) or "unknown") for file in files]
+    nvidia = [MeasuredGpu(vendor="NVIDIA", name=_find(r"^Model:(.+)$", file) or "unknown") for file in files]
     return (*amd, *nvidia)
 
 
@@ -88,7 +89,7 @@ def machine(root: Path = Path("/")) -> Machine:
     )
 
 
-def stack(python: Path, wheelhouse: Path, device: Device, worker_arguments: Sequence[str]) -> Stack:
+def stack(python: Path, wheelhouse: Path, device: Device, worker_arguments: Sequence[str]) -> MeasuredStack:
     """Return what is installed beside the interpreter `python`, with pins and patches when it came from `wheelhouse`.
 
     `worker_arguments` are those that every worker gets beyond the stack's own and the device's.
@@ -102,7 +103,7 @@ def stack(python: Path, wheelhouse: Path, device: Device, worker_arguments: Sequ
         raise ServingError(message) from error
     answer: dict[str, Any] = json.loads(result.stdout)
     installed = {canonicalize_name(name): (version, record) for name, version, record in answer["installed"]}
-    return Stack(
+    return MeasuredStack(
         python=answer["python"],
         worker_arguments=(*WORKER_ARGUMENTS, *device.arguments, *worker_arguments),
         worker_environment=dict(device.environment),
@@ -111,7 +112,7 @@ def stack(python: Path, wheelhouse: Path, device: Device, worker_arguments: Sequ
     )
 
 
-def _built(wheelhouse: Path, records: Mapping[str, str]) -> tuple[BuiltWheel, ...] | None:
+def _built(wheelhouse: Path, records: Mapping[str, str]) -> tuple[MeasuredWheel, ...] | None:
     """Return the wheels of ours in a wheelhouse when just they are installed; else None, and say so. `records` are by name."""
     text = _text(wheelhouse / MANIFEST)
     if text is None:
@@ -123,7 +124,7 @@ def _built(wheelhouse: Path, records: Mapping[str, str]) -> tuple[BuiltWheel, ..
         report().line("environment", f"the stack does not hold the wheelhouse's {', '.join(other)}: pins and patches are not recorded")
         return None
     return tuple(
-        BuiltWheel(
+        MeasuredWheel(
             name=wheel["name"],
             version=wheel["version"],
             sha256=wheel["sha256"],
@@ -149,7 +150,7 @@ def _is_installed(wheel: Path, record: str | None) -> bool:
     return files <= {tuple(row[:2]) for row in csv.reader(record.splitlines())}
 
 
-def environment(generator: Generator, target: Target, *, device: str | None, served: Stack | None) -> Environment:
+def environment(generator: Generator, target: Target, *, device: str | None, served: MeasuredStack | None) -> Environment:
     """Return on what a measurement of `target` is made. Raises UsageError when the tokenizer's folder has no `tokenizer.json`."""
     file = target.tokenizer / "tokenizer.json"
     if not file.is_file():

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from forkhouse.benchmark import endpoint
-from forkhouse.benchmark.results import Request, Round, Transfers
+from forkhouse.benchmark.results import Request, Round, TransferCounts
 from forkhouse.core.errors import ServingError
 from forkhouse.serving import transfers as connector
 from forkhouse.serving.processes import Server
@@ -112,7 +112,7 @@ def _command(generator: Generator, target: Target, load: Load, *, concurrency: i
     return [str(generator.program), "profile", *words]
 
 
-def read_round(folder: Path, *, seed: int, expected: int, transfers: Transfers | None) -> Round:
+def read_round(folder: Path, *, seed: int, expected: int, transfers: TransferCounts | None) -> Round:
     """Return what aiperf's files in `folder` say of its measured phase.
 
     Raises ServingError when a request failed or their number is not `expected`; OSError, ValueError, KeyError or TypeError when
@@ -165,11 +165,11 @@ def _counters(urls: Iterable[str]) -> dict[str, float]:
     return sums
 
 
-def _transfers(before: Mapping[str, float], after: Mapping[str, float]) -> Transfers | None:
+def _transfers(before: Mapping[str, float], after: Mapping[str, float]) -> TransferCounts | None:
     moved = connector.Transfers.counted(after).since(connector.Transfers.counted(before))
     if min(moved.count, moved.failed) < 0:
         message = (
             "A worker was started anew during a round: its counters begin again, and the round says nothing. See why, and measure again."
         )
         raise ServingError(message)
-    return Transfers(**asdict(moved)) if moved.count or moved.failed else None
+    return TransferCounts(**asdict(moved)) if moved.count or moved.failed else None

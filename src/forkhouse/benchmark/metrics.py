@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from forkhouse.benchmark.results import Case, Round, Transfers
+    from forkhouse.benchmark.results import Case, Round, TransferCounts
 
 
 def percentile(values: Iterable[float], share: float) -> float | None:
@@ -35,7 +35,7 @@ def _latency(each: Round, share: float) -> float | None:
     return percentile((request.latency_ms for request in each.requests), share)
 
 
-def _of_transfers(each: Round, figure: Callable[[Transfers], float]) -> float | None:
+def _of_transfers(each: Round, figure: Callable[[TransferCounts], float]) -> float | None:
     found = each.transfers
     return figure(found) if found is not None and found.count and found.seconds else None
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FORMAT: Literal[2] = 2
 """Version of the file's own format."""
 
-Layout = Literal["aggregated", "disaggregated", "endpoint"]
+ServingLayout = Literal["aggregated", "disaggregated", "endpoint"]
 """Whether one engine computes prompts and answers, or each has its own. An endpoint of somebody else does not say."""
 
 
@@ -64,7 +64,7 @@ class Request(Document):
     output_tokens: int = Field(gt=0)
 
 
-class Transfers(Document):
+class TransferCounts(Document):
     """KV transfers from the beginning of a round's warm-up to the round's end, as vLLM's NIXL connector counted them on the workers that pull."""
 
     count: int = Field(ge=0)
@@ -87,14 +87,14 @@ class Round(Document):
     seconds: float = Field(gt=0)
     """From the first request to the end of the last answer."""
     requests: tuple[Request, ...] = Field(min_length=1)
-    transfers: Transfers | None
+    transfers: TransferCounts | None
     """None where nothing was transferred, or no address of metrics was given."""
 
 
 class Case(Document):
     """The rounds of one arrangement at one concurrency."""
 
-    layout: Layout
+    layout: ServingLayout
     prefix_caching: bool | None
     """None where an endpoint was measured and nobody said."""
     concurrency: int = Field(gt=0)
@@ -102,12 +102,12 @@ class Case(Document):
     rounds: tuple[Round, ...] = Field(min_length=1)
 
     @property
-    def series(self) -> tuple[Layout, bool | None]:
+    def series(self) -> tuple[ServingLayout, bool | None]:
         """What the case is apart from its concurrency."""
         return self.layout, self.prefix_caching
 
 
-class Gpu(Document):
+class MeasuredGpu(Document):
     """A GPU as its driver names it."""
 
     vendor: Literal["AMD", "NVIDIA"]
@@ -125,7 +125,7 @@ class Machine(Document):
     memory_bytes: int
     system: str | None
     kernel: str
-    gpus: tuple[Gpu, ...]
+    gpus: tuple[MeasuredGpu, ...]
     """GPUs that a kernel driver lists, whether or not they were used."""
     amdgpu_driver: str | None
     """Version of AMD's own driver package; the kernel's has none."""
@@ -133,7 +133,7 @@ class Machine(Document):
     rocm: str | None
 
 
-class BuiltWheel(Document):
+class MeasuredWheel(Document):
     """A wheel of ours in the measured stack: the upstream's pin, and what was done to it."""
 
     name: str
@@ -147,7 +147,7 @@ class BuiltWheel(Document):
     patches: tuple[str, ...]
 
 
-class Stack(Document):
+class MeasuredStack(Document):
     """The stack that was started for the measurement."""
 
     python: str
@@ -156,7 +156,7 @@ class Stack(Document):
     """Arguments of every vLLM worker, but for its model, its role and its prefix cache. Of those that are given twice the last counts."""
     worker_environment: dict[str, str]
     """Variables that decide how the workers compute."""
-    wheels: tuple[BuiltWheel, ...] | None
+    wheels: tuple[MeasuredWheel, ...] | None
     """From the wheelhouse's manifest; None when the stack does not hold just these wheels."""
     installed: dict[str, str]
     """Version of every distribution by its name."""
@@ -179,7 +179,7 @@ class Environment(Document):
     """None when the endpoint is not on this machine."""
     server_version: str | None
     """What the endpoint answers when asked for its version."""
-    stack: Stack | None
+    stack: MeasuredStack | None
     """None when the endpoint was there before."""
 
     @property

@@ -16,26 +16,29 @@ from forkhouse.core.errors import UsageError
 from forkhouse.core.progress import report
 from forkhouse.core.workspace import fresh_folder, locked
 from forkhouse.serving.device import require_gpu
-from forkhouse.serving.stack import DEVICES, Role, Setting, WorkerPlan, running_stack, write_tiny_model
+from forkhouse.serving.stack import DEVICES, Setting, WorkerPlan, WorkerRole, running_stack, write_tiny_model
 from forkhouse.sources.index import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from forkhouse.benchmark.generator import Generator
-    from forkhouse.benchmark.results import Environment, Layout, Load, Round
+    from forkhouse.benchmark.results import Environment, Load, Round, ServingLayout
     from forkhouse.core.progress import Task
     from forkhouse.core.workspace import Workspace
     from forkhouse.serving.stack import Device
 
-ROLES: dict[Layout, tuple[Role, ...]] = {"aggregated": (Role.AGGREGATED,), "disaggregated": (Role.PREFILL, Role.DECODE)}
+ROLES: dict[ServingLayout, tuple[WorkerRole, ...]] = {
+    "aggregated": (WorkerRole.AGGREGATED,),
+    "disaggregated": (WorkerRole.PREFILL, WorkerRole.DECODE),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Arrangement:
     """A way to arrange the stack."""
 
-    layout: Layout
+    layout: ServingLayout
     prefix_caching: bool
 
     def __str__(self) -> str:
@@ -54,7 +57,7 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Given:
+class MeasureOptions:
     """What the user says is to be measured: a server that is there (`endpoint`), or a stack to start (`python`)."""
 
     endpoint: str | None
@@ -74,7 +77,7 @@ class Given:
     """Name of one of the stack's devices; or on what the endpoint computes, in the user's words."""
     wheelhouse: Path
     """From where the stack was installed."""
-    layouts: tuple[Layout, ...]
+    layouts: tuple[ServingLayout, ...]
     """Layouts of the stack, all when empty; or the endpoint's, if it is known."""
     caches: tuple[bool, ...]
     """Whether its prefix cache is on: both when empty; or the endpoint's, if it is known."""
@@ -95,7 +98,7 @@ def measuring(workspace: Workspace) -> Iterator[Path]:
         yield folder
 
 
-def measure(workspace: Workspace, given: Given, plan: Plan, folder: Path, *, offline: bool) -> Measurement:
+def measure(workspace: Workspace, given: MeasureOptions, plan: Plan, folder: Path, *, offline: bool) -> Measurement:
     """Measure what is given. What the servers and the load generator write goes to `folder`.
 
     Raises UsageError when what is given does not fit together, and what `install`, `measure_endpoint` and `measure_stack` raise.
@@ -111,7 +114,7 @@ def measure(workspace: Workspace, given: Given, plan: Plan, folder: Path, *, off
     return measure_stack(generator, own, plan, arrangements, folder=folder)
 
 
-def _target(given: Given) -> tuple[Target, Layout, bool | None]:
+def _target(given: MeasureOptions) -> tuple[Target, ServingLayout, bool | None]:
     if given.model is None or given.tokenizer is None:
         message = "With --endpoint, give --model for the name of the served model, and --tokenizer for the folder of its tokenizer."
         raise UsageError(message)
@@ -130,7 +133,7 @@ def _target(given: Given) -> tuple[Target, Layout, bool | None]:
     return target, given.layouts[0] if given.layouts else "endpoint", given.caches[0] if given.caches else None
 
 
-def _own_stack(given: Given) -> tuple[OwnStack, tuple[Arrangement, ...]]:
+def _own_stack(given: MeasureOptions) -> tuple[OwnStack, tuple[Arrangement, ...]]:
     if given.model or given.tokenizer or given.metrics:
         message = "--model, --tokenizer and --metrics are for a server that is there (--endpoint)."
         raise UsageError(message)
@@ -175,7 +178,14 @@ def _now() -> str:
 
 
 def measure_endpoint(
-    generator: Generator, target: Target, plan: Plan, *, layout: Layout, prefix_caching: bool | None, device: str | None, folder: Path
+    generator: Generator,
+    target: Target,
+    plan: Plan,
+    *,
+    layout: ServingLayout,
+    prefix_caching: bool | None,
+    device: str | None,
+    folder: Path,
 ) -> Measurement:
     """Measure a server that is there. `layout`, `prefix_caching` and `device` are what the caller says of it.
 
@@ -255,7 +265,7 @@ def _turn(
     return rounds
 
 
-def _cases(plan: Plan, layout: Layout, prefix_caching: bool | None, turns: Sequence[Mapping[int, Round]]) -> list[Case]:  # noqa: FBT001  # named after what it is everywhere else
+def _cases(plan: Plan, layout: ServingLayout, prefix_caching: bool | None, turns: Sequence[Mapping[int, Round]]) -> list[Case]:  # noqa: FBT001  # named after what it is everywhere else
     return [
         Case(layout=layout, prefix_caching=prefix_caching, concurrency=concurrency, rounds=tuple(turn[concurrency] for turn in turns))
         for concurrency in plan.concurrencies

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from forkhouse.builders.cargo import CargoKit
-    from forkhouse.builders.components import Part
+    from forkhouse.builders.components import ComponentPart
     from forkhouse.builders.environment import BuildEnvironment
     from forkhouse.core.workspace import Journal
     from forkhouse.documents.pylock import PinnedWheel
@@ -60,7 +60,7 @@ def build_wheel(
     recipe_folder: Path,
     workshop: Workshop,
     *,
-    parts: Sequence[Part] = (),
+    parts: Sequence[ComponentPart] = (),
     siblings: Sequence[BuiltWheel] = (),
     cargo: CargoKit | None = None,
 ) -> BuiltWheel:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from forkhouse.builders.components import Part
+    from forkhouse.builders.components import ComponentPart
     from forkhouse.documents.recipe import Recipe
     from forkhouse.patches.apply import PatchedTree
 
@@ -41,7 +41,7 @@ class BuiltWheel:
     """Parts of the upstream that it is without, and what is lost; what the ROCm lacks that it was compiled against among it."""
     seconds: float
     """Wall time of the build in this run; 0 when nothing had to be done."""
-    parts: tuple[Part, ...] = ()
+    parts: tuple[ComponentPart, ...] = ()
     """Components that were laid in its tree."""
     siblings: tuple[BuiltWheel, ...] = ()
     """Wheels of ours that it was built against."""

@@ -21,24 +21,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from forkhouse.sources.acquire import SourceTree
-    from forkhouse.sources.store import Entry, ObjectStore
+    from forkhouse.sources.store import ObjectStore, TreeEntry
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
+class ComponentPart:
     """The source of a component, and the folder of the upstream's tree where it is laid."""
 
     path: str
     source: SourceTree
 
 
-def with_parts(tree: str, parts: Sequence[Part], store: ObjectStore) -> str:
+def with_parts(tree: str, parts: Sequence[ComponentPart], store: ObjectStore) -> str:
     """Return `tree` with the parts in it; where two have a file, the later one's counts.
 
     What a wrap file lays over a subproject from the upstream's own tree (`patch_directory`) is laid as Meson would. Raises
     BuildError for a part that no wrap file asks for, HashMismatchError when it asks for another archive.
     """
-    entries: dict[str, Entry | None] = {}
+    entries: dict[str, TreeEntry | None] = {}
     for part in parts:
         wrap = _wrap(tree, part, store)
         entries |= _moved(store, part.source.tree, "", part.path)
@@ -48,12 +48,12 @@ def with_parts(tree: str, parts: Sequence[Part], store: ObjectStore) -> str:
     return store.with_entries(tree, entries) if entries else tree
 
 
-def _moved(store: ObjectStore, tree: str, prefix: str, folder: str) -> dict[str, Entry | None]:
+def _moved(store: ObjectStore, tree: str, prefix: str, folder: str) -> dict[str, TreeEntry | None]:
     paths = [path for path in store.paths(tree) if path.startswith(prefix)]
     return {f"{folder}/{path.removeprefix(prefix)}": store.entry(tree, path) for path in paths}
 
 
-def _wrap(tree: str, part: Part, store: ObjectStore) -> configparser.SectionProxy | None:
+def _wrap(tree: str, part: ComponentPart, store: ObjectStore) -> configparser.SectionProxy | None:
     """Return the wrap that asks for a part, checked against it; None where the upstream has no wraps beside the part's folder."""
     place = PurePosixPath(part.path)
     wraps = dict(_wraps(tree, f"{place.parent}/*.wrap", store))
@@ -94,7 +94,7 @@ _LICENCE = re.compile(r"(licen[cs]e|copying|notice|copyright|unlicense)([._-].*)
 """Names under which projects keep the terms of their code, at the top of their trees."""
 
 
-def licences(parts: Sequence[Part], store: ObjectStore) -> dict[str, bytes]:
+def licences(parts: Sequence[ComponentPart], store: ObjectStore) -> dict[str, bytes]:
     """Return the licence files of components, by `COMPONENT/FILE`: what is compiled into a wheel goes with its terms.
 
     Of a component that has none that is said aloud.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from packaging.requirements import InvalidRequirement, Requirement
 
 from forkhouse.builders.environment import Needs
-from forkhouse.builders.pep517 import Backend
+from forkhouse.builders.pep517 import BuildBackend
 from forkhouse.builders.repack import repacked_metadata
 from forkhouse.builders.wheelfile import Member, write_wheel
 from forkhouse.core.errors import BuildError
@@ -101,7 +101,7 @@ def _asked(patched: PatchedTree, recipe: Recipe, recipe_folder: Path, workshop: 
     (work / "home").mkdir()
     log = workshop.logs / f"{recipe_folder.name}-metadata.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    backend = Backend(
+    backend = BuildBackend(
         python=environment.python(Needs()),
         confined=environment.confined(work, Needs()),
         variables=environment.variables(epoch=patched.source.epoch, work=work, needs=Needs()),

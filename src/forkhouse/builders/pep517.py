@@ -74,7 +74,7 @@ class Pep517Builder:
         """Return the wheel. Raises BuildError with the command, its last lines and the log's path."""
         place = places(work)
         needs = self._project.needs
-        backend = Backend(
+        backend = BuildBackend(
             python=self._environment.python(needs),
             confined=self._environment.confined(work, needs),
             variables=self._environment.variables(epoch=patched.source.epoch, work=work, needs=needs),
@@ -86,7 +86,7 @@ class Pep517Builder:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class BuildPlace:
     """The folders of a build below its work folder."""
 
     project: Path
@@ -96,12 +96,12 @@ class Place:
     """Where the finished wheel comes to lie."""
 
 
-def places(work: Path) -> Place:
+def places(work: Path) -> BuildPlace:
     """Return the folders of a build."""
-    return Place(project=work / "project", home=work / "home", out=work / "wheel")
+    return BuildPlace(project=work / "project", home=work / "home", out=work / "wheel")
 
 
-def begun(work: Path, log: Path) -> Place:
+def begun(work: Path, log: Path) -> BuildPlace:
     """Return the folders of a build that begins, made but for the project's, and let its log begin. Raises StorageError."""
     place = places(work)
     with storage_errors("Laying out the build"):
@@ -112,7 +112,7 @@ def begun(work: Path, log: Path) -> Place:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Backend:
+class BuildBackend:
     """How the PEP 517 backend of a project is called."""
 
     python: Path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from forkhouse.builders.cargo import check_lock
 from forkhouse.builders.linking import Linker
-from forkhouse.builders.pep517 import Backend, begun, places
+from forkhouse.builders.pep517 import BuildBackend, begun, places
 from forkhouse.core.errors import BuildError
 from forkhouse.core.workspace import storage_errors
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from forkhouse.builders.built import BuiltWheel
     from forkhouse.builders.cargo import CargoKit
     from forkhouse.builders.environment import BuildEnvironment, Needs
-    from forkhouse.builders.pep517 import Place
+    from forkhouse.builders.pep517 import BuildPlace
     from forkhouse.documents.recipe import Recipe, UpstreamProject
     from forkhouse.patches.apply import PatchedTree
     from forkhouse.sources.store import ObjectStore
@@ -72,7 +72,7 @@ class UpstreamBuilder:
         """Return the wheel. Raises BuildError for a backend that fails, and for a wheel that is not what the recipe says."""
         place = places(work)
         variables = self._environment.variables(epoch=patched.source.epoch, work=work, needs=self._needs)
-        backend = Backend(
+        backend = BuildBackend(
             python=self._environment.python(self._needs),
             confined=self._environment.confined(work, self._needs, self._recipe_folder),
             variables=variables,
@@ -102,7 +102,7 @@ class UpstreamBuilder:
             licences=self._licences,
         )
 
-    def _made(self, place: Place, settings: Mapping[str, str | Sequence[str]], backend: Backend) -> Path:
+    def _made(self, place: BuildPlace, settings: Mapping[str, str | Sequence[str]], backend: BuildBackend) -> Path:
         """Return the wheel that the project's backend makes."""
         project = place.project / self._method.folder
         if self._cargo is None:

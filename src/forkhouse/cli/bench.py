@@ -12,7 +12,7 @@ import click
 from forkhouse.benchmark import results
 from forkhouse.benchmark.compare import compare
 from forkhouse.benchmark.results import read
-from forkhouse.benchmark.run import Given, Plan, measure, measuring
+from forkhouse.benchmark.run import MeasureOptions, Plan, measure, measuring
 from forkhouse.cli.opening import opened, working, workspace_of
 from forkhouse.cli.options import access_options, json_file, json_option, profile_option, wait_option
 from forkhouse.cli.output import print_table
@@ -22,8 +22,8 @@ from forkhouse.flow.generator import pin
 from forkhouse.pages.serving import CPU_LABEL, comparison_page, measurement_page
 
 if TYPE_CHECKING:
-    from forkhouse.benchmark.results import Layout
-    from forkhouse.sources.acquire import Policy
+    from forkhouse.benchmark.results import ServingLayout
+    from forkhouse.sources.acquire import SourcePolicy
 
 
 @click.group()
@@ -76,7 +76,7 @@ def bench_run(
     worker_arguments: tuple[str, ...],
     device: str | None,
     profile: str,
-    layouts: tuple[Layout, ...],
+    layouts: tuple[ServingLayout, ...],
     caches: tuple[str, ...],
     concurrencies: tuple[int, ...],
     rounds: int,
@@ -103,7 +103,7 @@ def bench_run(
         requests_per_slot=requests,
         ignore_eos=not end_at_eos,
     )
-    given = Given(
+    given = MeasureOptions(
         endpoint=address,
         model=model,
         tokenizer=tokenizer and tokenizer.resolve(),
@@ -173,7 +173,7 @@ def bench_compare(first: Path, second: Path, html: Path | None, *, as_json: bool
 @access_options
 @wait_option
 @click.pass_context
-def bench_pin(context: click.Context, sources: Policy, mirror: Path | None, wait: float, *, offline: bool) -> None:
+def bench_pin(context: click.Context, sources: SourcePolicy, mirror: Path | None, wait: float, *, offline: bool) -> None:
     """Pin the load generator that pyproject.toml asks for, with all that it needs, in pylock.generator.toml."""
     workspace = workspace_of(context)
     with working(workspace, wait):

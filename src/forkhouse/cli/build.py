@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from forkhouse.documents.lockfile import Transfer
     from forkhouse.documents.pylock import PinnedWheel
     from forkhouse.flow.pipeline import Intent, Product
-    from forkhouse.sources.acquire import Policy
+    from forkhouse.sources.acquire import SourcePolicy
 
 
 @click.command()
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 def build(
     context: click.Context,
     profile: str,
-    sources: Policy,
+    sources: SourcePolicy,
     mirror: Path | None,
     rocm: Path | None,
     transfer: Transfer | None,

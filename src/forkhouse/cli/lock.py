@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from forkhouse.flow.repin import Finding
-    from forkhouse.sources.acquire import Policy
+    from forkhouse.flow.repin import PinFinding
+    from forkhouse.sources.acquire import SourcePolicy
 
 
 @click.command()
@@ -35,7 +35,7 @@ def lock(
     context: click.Context,
     target: str | None,
     mode: str | None,
-    sources: Policy,
+    sources: SourcePolicy,
     mirror: Path | None,
     wait: float,
     *,
@@ -76,7 +76,7 @@ def _pin(target: str | None) -> tuple[str | None, str | None]:
     return name, version or None
 
 
-def _refuse_wrong(findings: Sequence[Finding]) -> None:
+def _refuse_wrong(findings: Sequence[PinFinding]) -> None:
 
     wrong = [finding for finding in findings if finding.state == "wrong"]
     if wrong:

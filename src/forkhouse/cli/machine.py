@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from forkhouse.documents.lockfile import Transfer
-    from forkhouse.sources.acquire import Policy
+    from forkhouse.sources.acquire import SourcePolicy
 
 
 @click.command()
@@ -40,7 +40,7 @@ def device(target: str) -> None:
 @click.pass_context
 def toolchain(
     context: click.Context,
-    sources: Policy,
+    sources: SourcePolicy,
     mirror: Path | None,
     rocm: Path | None,
     wait: float,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from forkhouse.core.workspace import Workspace
     from forkhouse.documents.lockfile import Transfer
     from forkhouse.flow.pipeline import Plant
-    from forkhouse.sources.acquire import Policy
+    from forkhouse.sources.acquire import SourcePolicy
 
 
 def workspace_of(context: click.Context) -> Workspace:
@@ -27,7 +27,7 @@ def workspace_of(context: click.Context) -> Workspace:
 
 def opened(
     workspace: Workspace,
-    sources: Policy,
+    sources: SourcePolicy,
     mirror: Path | None,
     *,
     offline: bool,

@@ -22,7 +22,7 @@ from forkhouse.flow.authoring import refresh as refresh_series
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from forkhouse.sources.acquire import Policy
+    from forkhouse.sources.acquire import SourcePolicy
 
 
 @click.group()
@@ -37,7 +37,14 @@ def patches() -> None:
 @json_option
 @click.pass_context
 def check_patches(
-    context: click.Context, upstream: str | None, version: str | None, sources: Policy, mirror: Path | None, *, offline: bool, as_json: bool
+    context: click.Context,
+    upstream: str | None,
+    version: str | None,
+    sources: SourcePolicy,
+    mirror: Path | None,
+    *,
+    offline: bool,
+    as_json: bool,
 ) -> None:
     """Say what becomes of each patch on its pin, or on another release: a verdict, and its cause."""
     workspace = workspace_of(context)
@@ -71,7 +78,7 @@ def check_patches(
 @click.argument("patch", required=False)
 @access_options
 @click.pass_context
-def explain(context: click.Context, upstream: str, patch: str | None, sources: Policy, mirror: Path | None, *, offline: bool) -> None:
+def explain(context: click.Context, upstream: str, patch: str | None, sources: SourcePolicy, mirror: Path | None, *, offline: bool) -> None:
     """Print what a patch (by the beginning of its name) changes at the pin, as a diff; without PATCH, the whole series."""
     with showing():
         benches, absent = open_benches(opened(workspace_of(context), sources, mirror, offline=offline), upstream)
@@ -90,7 +97,7 @@ def explain(context: click.Context, upstream: str, patch: str | None, sources: P
 @access_options
 @wait_option
 @click.pass_context
-def export(context: click.Context, upstream: str, sources: Policy, mirror: Path | None, wait: float, *, offline: bool) -> None:
+def export(context: click.Context, upstream: str, sources: SourcePolicy, mirror: Path | None, wait: float, *, offline: bool) -> None:
     """Write the series as git-format patches to build/export/UPSTREAM, for a reviewer or for `git am`."""
     workspace = workspace_of(context)
     with working(workspace, wait):
@@ -109,7 +116,7 @@ def export(context: click.Context, upstream: str, sources: Policy, mirror: Path 
 @access_options
 @wait_option
 @click.pass_context
-def apply_patches(context: click.Context, upstream: str, sources: Policy, mirror: Path | None, wait: float, *, offline: bool) -> None:
+def apply_patches(context: click.Context, upstream: str, sources: SourcePolicy, mirror: Path | None, wait: float, *, offline: bool) -> None:
     """Write the patched source as files to build/patched/UPSTREAM."""
     workspace = workspace_of(context)
     with working(workspace, wait):
@@ -130,7 +137,7 @@ def refresh(
     context: click.Context,
     upstream: str,
     version: str,
-    sources: Policy,
+    sources: SourcePolicy,
     mirror: Path | None,
     wait: float,
     *,
@@ -195,7 +202,7 @@ def new(
     pattern: str | None,
     anchor: str | None,
     text: str,
-    sources: Policy,
+    sources: SourcePolicy,
     mirror: Path | None,
     wait: float,
     *,

@@ -18,7 +18,7 @@ from forkhouse.pages.radar import page
 
 if TYPE_CHECKING:
     from forkhouse.radar.scan import Matrix
-    from forkhouse.sources.acquire import Policy
+    from forkhouse.sources.acquire import SourcePolicy
 
 
 @click.command()
@@ -40,7 +40,7 @@ def radar(
     until: str,
     html: Path | None,
     bump: str | None,
-    sources: Policy,
+    sources: SourcePolicy,
     mirror: Path | None,
     wait: float,
     *,

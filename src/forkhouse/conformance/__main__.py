@@ -15,7 +15,7 @@ import click
 
 from forkhouse.conformance.run import lay_out, run_suite
 from forkhouse.conformance.suite import Suite
-from forkhouse.conformance.verdict import Verdict, compare
+from forkhouse.conformance.verdict import SuiteVerdict, compare
 from forkhouse.core.errors import ForkhouseError
 from forkhouse.core.progress import report, showing
 from forkhouse.core.workspace import find_workspace, fresh_folder
@@ -66,7 +66,7 @@ def main(document: Path, python: Path, *, offline: bool, as_json: bool) -> None:
             sys.exit(1)
 
 
-def _print(verdict: Verdict, title: str) -> None:
+def _print(verdict: SuiteVerdict, title: str) -> None:
     for tally in verdict.tallies:
         counts = {
             "passed": tally.passed,

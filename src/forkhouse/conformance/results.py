@@ -17,7 +17,7 @@ FAMILY = "xunit1"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Result:
+class TestResult:
     """What became of one test."""
 
     test: str
@@ -29,7 +29,7 @@ class Result:
     """First line of why it did not pass; empty when it did."""
 
 
-def read_junit(path: Path) -> tuple[Result, ...]:
+def read_junit(path: Path) -> tuple[TestResult, ...]:
     """Return the results of a run, one a test, in the order in which they ran.
 
     A file that could not be imported is a failed test of the file's name. Raises ConformanceError when the report is not there, cut
@@ -40,7 +40,7 @@ def read_junit(path: Path) -> tuple[Result, ...]:
     except (FileNotFoundError, ET.ParseError) as error:
         message = f"pytest left no whole report ({error}): its process ended before its tests did."
         raise ConformanceError(message) from error
-    results: dict[str, Result] = {}
+    results: dict[str, TestResult] = {}
     for case in root.iter("testcase"):
         result = _result(case)
         before = results.get(result.test)
@@ -50,7 +50,7 @@ def read_junit(path: Path) -> tuple[Result, ...]:
     return tuple(results.values())
 
 
-def _result(case: ET.Element) -> Result:
+def _result(case: ET.Element) -> TestResult:
     file, group, name = case.get("file", ""), case.get("classname", ""), case.get("name", "")
     module = file.removesuffix(".py").replace("/", ".")
     classes = group.removeprefix(module).strip(".")
@@ -63,4 +63,4 @@ def _result(case: ET.Element) -> Result:
             outcome = Outcome.SKIPPED if child.tag == "skipped" else Outcome.FAILED
             message = next(iter((child.get("message") or child.text or "").strip().splitlines()), "")
             break
-    return Result(test=test, file=file, outcome=outcome, seconds=float(case.get("time", "0")), message=message)
+    return TestResult(test=test, file=file, outcome=outcome, seconds=float(case.get("time", "0")), message=message)

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field
 from forkhouse.documents.lockfile import Name
 from forkhouse.documents.reading import Document
 
-Kind = Literal["needs-gpu", "needs-network", "other-platform", "machine", "upstream-bug", "patched-on-purpose"]
+ReasonKind = Literal["needs-gpu", "needs-network", "other-platform", "machine", "upstream-bug", "patched-on-purpose"]
 
 
 class Outcome(StrEnum):
@@ -41,7 +41,7 @@ class Expectation(Document):
     tests: tuple[str, ...] = Field(min_length=1)
     """Node ids as pytest prints them; `*` stands for any text, and every other character for itself."""
     outcome: Literal["failed", "skipped"] = "failed"
-    kind: Kind
+    kind: ReasonKind
     reason: str
     unpatched: Literal["same", "passes"]
     """What the same tests do with the upstream's own wheel, without our patches."""

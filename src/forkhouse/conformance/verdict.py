@@ -11,7 +11,7 @@ from forkhouse.conformance.suite import Outcome, matches
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from forkhouse.conformance.results import Result
+    from forkhouse.conformance.results import TestResult
     from forkhouse.conformance.suite import Suite
 
 
@@ -28,13 +28,13 @@ class Tally:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
+class SuiteVerdict:
     """How far a run did what was expected."""
 
     tallies: tuple[Tally, ...]
-    surprises: tuple[Result, ...]
+    surprises: tuple[TestResult, ...]
     """Tests that did not pass and are not listed as doing what they did."""
-    stale: tuple[Result, ...]
+    stale: tuple[TestResult, ...]
     """Tests that are listed and passed."""
     unmatched: tuple[str, ...]
     """Patterns of the list that mean no test."""
@@ -61,11 +61,11 @@ class Verdict:
         return {**asdict(self), "good": self.good}
 
 
-def compare(results: Iterable[Result], suite: Suite) -> Verdict:
+def compare(results: Iterable[TestResult], suite: Suite) -> SuiteVerdict:
     """Judge the results of a run by the suite's expectations."""
     results = tuple(results)
-    surprises: list[Result] = []
-    stale: list[Result] = []
+    surprises: list[TestResult] = []
+    stale: list[TestResult] = []
     counts: dict[str, Counter[str]] = {}
     for result in results:
         wanted: set[str] = {each.outcome for each in suite.expected if any(matches(pattern, result.test) for pattern in each.tests)}
@@ -77,7 +77,7 @@ def compare(results: Iterable[Result], suite: Suite) -> Verdict:
             (stale if result.outcome is Outcome.PASSED else surprises).append(result)
         counts.setdefault(result.file, Counter())[kind] += 1
     patterns = [pattern for each in suite.expected for pattern in each.tests]
-    return Verdict(
+    return SuiteVerdict(
         tallies=tuple(
             Tally(
                 file=file,

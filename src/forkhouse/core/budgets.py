@@ -31,7 +31,7 @@ DAMAGE = (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
+class ArchiveLimits:
     """What looking at one archive may cost. The largest wheels of PyTorch for ROCm stay below a third of each."""
 
     members: int = 200_000

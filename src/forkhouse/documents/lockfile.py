@@ -191,7 +191,7 @@ class DebianBinary(Document):
     sha256: Sha256
 
 
-class HipToolchain(Document):
+class HipToolchainPin(Document):
     """The packages from which a private HIP toolchain is made where none is found."""
 
     version: PackageVersion
@@ -316,7 +316,7 @@ class Lock(Document):
     python: VersionRange
     rocm: VersionRange
     gpu_targets: tuple[str, ...]
-    hip_toolchain: HipToolchain | None = None
+    hip_toolchain: HipToolchainPin | None = None
     """None in a lock whose profiles compile nothing for a GPU."""
     upstreams: dict[Name, Upstream]
     components: dict[Name, Component] = Field(default_factory=dict)

@@ -66,7 +66,7 @@ class Bench:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Change:
+class SeriesChange:
     """What `refresh` did, or would do, for one patch in one form of its upstream."""
 
     form: Form
@@ -247,7 +247,9 @@ def lay_out(bench: Bench, folder: Path) -> None:
     bench.store.check_out(bench.patched, folder)
 
 
-def refresh(benches: Sequence[Bench], bases: Sequence[str], *, series: Path, conflicts: Path, retire: bool, dry_run: bool) -> list[Change]:
+def refresh(
+    benches: Sequence[Bench], bases: Sequence[str], *, series: Path, conflicts: Path, retire: bool, dry_run: bool
+) -> list[SeriesChange]:
     """Carry a series to another base in each form, rewriting only what must change.
 
     A file that moved is renamed in the edits that name it; a textual patch that had to be merged is written anew; with `retire`, what
@@ -287,7 +289,7 @@ def refresh(benches: Sequence[Bench], bases: Sequence[str], *, series: Path, con
                 action = f"{'would follow' if dry_run else 'follows'} its files: {judgement.cause}"
                 if not dry_run:
                     _follow(series / patch.name, judgement, bench)
-            changes.append(Change(form=form, patch=patch.name, verdict=judgement.verdict, action=action))
+            changes.append(SeriesChange(form=form, patch=patch.name, verdict=judgement.verdict, action=action))
             base = judgement.tree
     return changes
 

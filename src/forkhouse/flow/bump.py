@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import UnreachableError, UsageError
 from forkhouse.core.progress import report
-from forkhouse.flow.repin import Finding, update
+from forkhouse.flow.repin import PinFinding, update
 from forkhouse.flow.survey import settled_releases, survey
 
 if TYPE_CHECKING:
@@ -38,12 +38,12 @@ def survey_all(plant: Plant, names: Sequence[str], *, before: int, after: int, u
     return matrices, not_judged
 
 
-def bumped_pins(plant: Plant, name: str, matrices: Sequence[Matrix]) -> list[Finding]:
+def bumped_pins(plant: Plant, name: str, matrices: Sequence[Matrix]) -> list[PinFinding]:
     """Pin the newest release on which a whole series is settled in every form; say which commit is newer and settled, where one is."""
     from packaging.version import Version  # noqa: PLC0415  # start-up time
 
-    def said(text: str) -> Finding:
-        return Finding(subject=name, state="ok", detail=text)
+    def said(text: str) -> PinFinding:
+        return PinFinding(subject=name, state="ok", detail=text)
 
     pinned = plant.upstream(name)
     settled = [{Version(version): candidate for candidate, version in settled_releases(matrix, pinned)} for matrix in matrices]

@@ -11,7 +11,7 @@ from forkhouse import audit, builders, patches, wheelhouse
 from forkhouse.audit.policy import read_policy
 from forkhouse.builders.build import Workshop, build_wheel
 from forkhouse.builders.cargo import cargo_kit
-from forkhouse.builders.components import Part
+from forkhouse.builders.components import ComponentPart
 from forkhouse.builders.environment import BuildEnvironment
 from forkhouse.core.errors import DocumentError, SeriesError, ToolchainError, UnreachableError, UsageError
 from forkhouse.core.identity import engine
@@ -81,7 +81,7 @@ class Prepared:
 
     patched: PatchedTree
     cargo: CargoKit | None
-    parts: tuple[Part, ...]
+    parts: tuple[ComponentPart, ...]
     """Components that are laid in its tree."""
 
 
@@ -251,10 +251,10 @@ class Plant:
             else:
                 return patched, kit
 
-    def parts(self, upstream: str) -> list[Part]:
+    def parts(self, upstream: str) -> list[ComponentPart]:
         """Return the components that are laid in an upstream's tree, fetched. Raises as `acquire`."""
         components = [(name, self.lock.components[name]) for name in self.lock.upstreams[upstream].components]
-        return [Part(path=pinned.path, source=self.acquire(name, pinned, FORMS)) for name, pinned in components]
+        return [ComponentPart(path=pinned.path, source=self.acquire(name, pinned, FORMS)) for name, pinned in components]
 
     def prepare(self, name: str, recipe: Recipe, *, system_packages: bool) -> Prepared:
         """Fetch and patch all that a recipe is built from. Raises as `ready`, and as `acquire` for a component."""

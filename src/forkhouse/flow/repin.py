@@ -37,7 +37,7 @@ from forkhouse.documents.lockfile import (
     Component,
     DebianSource,
     GitSource,
-    HipToolchain,
+    HipToolchainPin,
     Pinned,
     RegistrySource,
     Source,
@@ -80,7 +80,7 @@ TOOLCHAIN = "hip-toolchain"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
+class PinFinding:
     """What a check or an update says of one pin."""
 
     subject: str
@@ -91,7 +91,7 @@ class Finding:
     """From when the answer is: `now`, or the time (UTC) at which an earlier run had it; empty where nothing was asked."""
 
 
-def check(plant: Plant) -> list[Finding]:
+def check(plant: Plant) -> list[PinFinding]:
     """Compare every pin with what can be reached now: files and their hashes, tags, trees before and after patching.
 
     What was fetched before answers for nothing but the trees, which follow from a commit or a hash. What cannot be reached is a
@@ -104,13 +104,13 @@ def check(plant: Plant) -> list[Finding]:
     ]
     for closure in (BUILD, *plant.lock.profiles):
         wheels = read_closure(plant.workspace.closure_path(closure))
-        findings.append(Finding(subject=f"pylock.{closure}.toml", state="ok", detail=f"{len(wheels)} wheels, each with its hash"))
+        findings.append(PinFinding(subject=f"pylock.{closure}.toml", state="ok", detail=f"{len(wheels)} wheels, each with its hash"))
     return findings
 
 
-def _checked(plant: Plant, name: str, pinned: Pinned, source: Source) -> Finding:
-    def finding(state: str, detail: str, asked: str = "") -> Finding:
-        return Finding(subject=f"{name}: {describe(source)}", state=state, detail=detail, asked=asked)
+def _checked(plant: Plant, name: str, pinned: Pinned, source: Source) -> PinFinding:
+    def finding(state: str, detail: str, asked: str = "") -> PinFinding:
+        return PinFinding(subject=f"{name}: {describe(source)}", state=state, detail=detail, asked=asked)
 
     if isinstance(source, GitSource) and source.commit is None:
         return finding("unresolved", "its commit id is not known")
@@ -140,7 +140,7 @@ def _checked(plant: Plant, name: str, pinned: Pinned, source: Source) -> Finding
     return finding("ok", f"{answered}; tree {resolved.tree}", "now")
 
 
-def update(plant: Plant, name: str | None, version: str | None) -> list[Finding]:
+def update(plant: Plant, name: str | None, version: str | None) -> list[PinFinding]:
     """Pin anew: one upstream (at another version, if given) or component, or all of them; then the closures that they decide.
 
     For one upstream nothing is compiled: its trees are recorded, and the closures of the profiles that hold it are resolved around what
@@ -159,7 +159,7 @@ def update(plant: Plant, name: str | None, version: str | None) -> list[Finding]
             f"{name} is a component: which archive it is, the wrap files of its upstream say. Write address, file and sha256 into the lock."
         )
         raise UsageError(message)
-    findings: list[Finding] = []
+    findings: list[PinFinding] = []
     for each in upstreams if name is None else upstreams.keys() & {name}:
         upstreams[each] = _updated(plant, each, upstreams[each], version, findings)
     for each in components if name is None else components.keys() & {name}:
@@ -191,7 +191,7 @@ def update(plant: Plant, name: str | None, version: str | None) -> list[Finding]
     return findings
 
 
-def _closures_with(plant: Plant, name: str, findings: list[Finding]) -> dict[str, str]:
+def _closures_with(plant: Plant, name: str, findings: list[PinFinding]) -> dict[str, str]:
     """Resolve the closures of the profiles that build an upstream, compiling nothing.
 
     One for which an index, or the source of another upstream, does not answer stays as it was, which is a finding; a build refuses it
@@ -209,7 +209,7 @@ def _closures_with(plant: Plant, name: str, findings: list[Finding]) -> dict[str
             refused = str(error)
         if refused:
             detail = f"not resolved anew, it stays as it was: {refused}"
-            findings.append(Finding(subject=f"pylock.{profile}.toml", state="unreachable", detail=detail))
+            findings.append(PinFinding(subject=f"pylock.{profile}.toml", state="unreachable", detail=detail))
     return texts
 
 
@@ -232,7 +232,7 @@ def _outlined_closure(plant: Plant, name: str) -> str:
 
 
 @contextlib.contextmanager
-def _written(plant: Plant, texts: dict[str, str]) -> Iterator[list[Finding]]:
+def _written(plant: Plant, texts: dict[str, str]) -> Iterator[list[PinFinding]]:
     """Write pylock files and give what changes; when the work with them fails, what stood there comes back."""
     paths = {plant.workspace.closure_path(closure): text for closure, text in texts.items()}
     before = {path: path.read_bytes() for path in paths if path.is_file()}
@@ -250,7 +250,7 @@ def _written(plant: Plant, texts: dict[str, str]) -> Iterator[list[Finding]]:
         raise
 
 
-def _update_toolchain(plant: Plant, old: HipToolchain) -> list[Finding]:
+def _update_toolchain(plant: Plant, old: HipToolchainPin) -> list[PinFinding]:
     """Pin the newest packages of the private HIP toolchain, make it, and write the lock when it compiles for every target."""
     new = old.model_copy(update={"packages": newest_debian_binaries(old.packages)})
     lock = plant.lock.model_copy(update={"hip_toolchain": new})
@@ -259,13 +259,13 @@ def _update_toolchain(plant: Plant, old: HipToolchain) -> list[Finding]:
     write_atomic(plant.workspace.lock_path, dump(lock).encode())
     pairs = zip(old.packages, new.packages, strict=True)
     return [
-        Finding(subject=f"{TOOLCHAIN}: {after.package}", state="changed", detail=f"{before.version} -> {after.version}")
+        PinFinding(subject=f"{TOOLCHAIN}: {after.package}", state="changed", detail=f"{before.version} -> {after.version}")
         for before, after in pairs
         if before != after
     ]
 
 
-def _updated(plant: Plant, name: str, pinned: P, version: str | None, findings: list[Finding]) -> P:
+def _updated(plant: Plant, name: str, pinned: P, version: str | None, findings: list[PinFinding]) -> P:
     """Return an upstream or a component with each form pinned as it is now; raises UnreachableError when no form has the version.
 
     A form that cannot be had stays as it was. At another version a git form is left unresolved with its new tag, and a form that
@@ -281,17 +281,19 @@ def _updated(plant: Plant, name: str, pinned: P, version: str | None, findings: 
             refused.append(str(error))
             source = old
             if version is None:
-                findings.append(Finding(subject=f"{name}: {old.kind}", state="unreachable", detail=f"kept as it was: {error}"))
+                findings.append(PinFinding(subject=f"{name}: {old.kind}", state="unreachable", detail=f"kept as it was: {error}"))
             elif isinstance(old, GitSource) and old.tag is not None:
                 tag = old.tag.replace(pinned.version, wanted.version)
                 source = old.model_copy(update={"tag": tag, "commit": None, "tree": None, "patched_tree": None})
-                findings.append(Finding(subject=f"{name}: git", state="unresolved", detail=f"tag {tag}, its commit is not known: {error}"))
+                findings.append(
+                    PinFinding(subject=f"{name}: git", state="unresolved", detail=f"tag {tag}, its commit is not known: {error}")
+                )
             else:
                 source = old.model_copy(update={"version": old.version or pinned.version})
                 detail = f"stays at {old.version or pinned.version}: {error}"
-                findings.append(Finding(subject=f"{name}: {old.kind}", state="unreachable", detail=detail))
+                findings.append(PinFinding(subject=f"{name}: {old.kind}", state="unreachable", detail=detail))
         if source != old:
-            findings.append(Finding(subject=f"{name}: {old.kind}", state="changed", detail=_difference(old, source)))
+            findings.append(PinFinding(subject=f"{name}: {old.kind}", state="changed", detail=_difference(old, source)))
         sources.append(source)
     if version is not None and not any(_is_at(source, wanted) for source in sources):
         reasons = "".join(f"\n  - {reason}" for reason in refused)
@@ -454,13 +456,13 @@ def _stand_in(package: str, wanted: str, folder: Path) -> Path:
     return write_wheel(folder / f"{stem}-py3-none-any.whl", members, dist_info=f"{stem}.dist-info", epoch=0)
 
 
-def fill_externals(plant: Plant) -> list[Finding]:
+def fill_externals(plant: Plant) -> list[PinFinding]:
     """Fill in the unresolved externals of every profile from the indexes that the user's configuration names, and write the lock.
 
     What cannot be reached stays as it was, and is a finding.
     """
     addresses = read_config().indexes
-    findings: list[Finding] = []
+    findings: list[PinFinding] = []
     profiles = {}
     for name, profile in plant.lock.profiles.items():
         externals = []
@@ -469,10 +471,10 @@ def fill_externals(plant: Plant) -> list[Finding]:
             try:
                 new = external if external.pinned else filled(external, plant.registry, addresses)
             except UnreachableError as error:
-                findings.append(Finding(subject=subject, state="unreachable", detail=str(error)))
+                findings.append(PinFinding(subject=subject, state="unreachable", detail=str(error)))
                 new = external
             if new != external:
-                findings.append(Finding(subject=subject, state="changed", detail=f"unresolved -> {new.file} {new.sha256}"))
+                findings.append(PinFinding(subject=subject, state="changed", detail=f"unresolved -> {new.file} {new.sha256}"))
             externals.append(new)
         profiles[name] = profile.model_copy(update={"externals": tuple(externals)})
     lock = plant.lock.model_copy(update={"profiles": profiles})
@@ -481,12 +483,12 @@ def fill_externals(plant: Plant) -> list[Finding]:
     return findings
 
 
-def _closure_changes(path: Path, text: str) -> list[Finding]:
+def _closure_changes(path: Path, text: str) -> list[PinFinding]:
     before = {wheel.name: wheel.version for wheel in read_closure(path)} if path.is_file() else {}
     packages = tomllib.loads(text)["packages"]
     after = {package["name"]: package["version"] for package in packages}
     return [
-        Finding(
+        PinFinding(
             subject=f"{path.name}: {name}",
             state="changed",
             detail=f"{before.get(name, 'not there')} -> {after.get(name, 'not there')}",

@@ -20,7 +20,7 @@ AXIS = 24
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Style:
+class PlotStyle:
     """How a series is drawn. Told apart by form as well as by hue, for eyes that see no red or green."""
 
     colour: str
@@ -39,11 +39,11 @@ class Point:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Line:
+class PlotLine:
     """A series."""
 
     label: str
-    style: Style
+    style: PlotStyle
     points: tuple[Point, ...]
 
 
@@ -73,7 +73,7 @@ def figure(value: float) -> str:
     return f"{value:,.{min(digits, 6)}f}"
 
 
-def mark(style: Style, x: float, y: float, *, size: float = 4.5) -> str:
+def mark(style: PlotStyle, x: float, y: float, *, size: float = 4.5) -> str:
     """Return the sign of a series at a place."""
     fill = style.colour if style.filled else "#fff"
     if style.square:
@@ -81,16 +81,16 @@ def mark(style: Style, x: float, y: float, *, size: float = 4.5) -> str:
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{size}" fill="{fill}" stroke="{style.colour}" stroke-width="2"/>'
 
 
-def key(style: Style) -> str:
+def key(style: PlotStyle) -> str:
     """Return the sign of a series with a piece of its line, for a legend."""
     return f'<svg class="key" viewBox="0 0 36 14" aria-hidden="true"><path d="M1 7H35" {_stroke(style)}/>{mark(style, 18, 7)}</svg>'
 
 
-def _stroke(style: Style) -> str:
+def _stroke(style: PlotStyle) -> str:
     return f'fill="none" stroke="{style.colour}" stroke-width="2"' + ("" if style.filled else ' stroke-dasharray="5 4"')
 
 
-def lines_chart(title: str, unit: str, series: Sequence[Line]) -> str:
+def lines_chart(title: str, unit: str, series: Sequence[PlotLine]) -> str:
     """Return a plot over the concurrency: a line through the medians of the rounds, and a thin stroke from the least to the greatest round.
 
     The axis begins at zero, so that heights can be compared.

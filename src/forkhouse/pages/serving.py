@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 from forkhouse.benchmark.compare import described, series_label, within
 from forkhouse.benchmark.metrics import BY_KEY, METRICS, percentile
-from forkhouse.pages.plots import Bar, Line, Point, Style, figure, key, lines_chart, ratio_chart, reach
+from forkhouse.pages.plots import Bar, PlotLine, PlotStyle, Point, figure, key, lines_chart, ratio_chart, reach
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from forkhouse.benchmark.compare import Comparison, Pair, Ratio, Verdict
+    from forkhouse.benchmark.compare import Comparison, Pair, Ratio, RatioVerdict
     from forkhouse.benchmark.metrics import Metric
-    from forkhouse.benchmark.results import Case, Layout, Load, Measurement
+    from forkhouse.benchmark.results import Case, Load, Measurement, ServingLayout
 
-COLOURS: dict[Layout, str] = {"aggregated": "#2f6db5", "disaggregated": "#c2571a", "endpoint": "#5b4b9a"}
-VERDICTS: dict[Verdict, str] = {"better": "#14704e", "worse": "#b92d24", "undecided": "#5d6675", "none": "#2f6db5"}
+COLOURS: dict[ServingLayout, str] = {"aggregated": "#2f6db5", "disaggregated": "#c2571a", "endpoint": "#5b4b9a"}
+VERDICTS: dict[RatioVerdict, str] = {"better": "#14704e", "worse": "#b92d24", "undecided": "#5d6675", "none": "#2f6db5"}
 CPU_LABEL = "Measured on a CPU: this proves the path, and says nothing of a GPU."
 WITHIN = ("first-token-p50", "between-tokens-p50", "output-throughput", "transfer-time")
 ENOUGH_FOR_P99 = 100
@@ -126,8 +126,8 @@ def _load_text(load: Load) -> str:
     )
 
 
-def _style(case: Case) -> Style:
-    return Style(colour=COLOURS[case.layout], filled=case.prefix_caching is not False, square=case.layout == "disaggregated")
+def _style(case: Case) -> PlotStyle:
+    return PlotStyle(colour=COLOURS[case.layout], filled=case.prefix_caching is not False, square=case.layout == "disaggregated")
 
 
 def _legend(cases: Sequence[Case]) -> str:
@@ -139,7 +139,7 @@ def _legend(cases: Sequence[Case]) -> str:
     )
 
 
-def _lines(metric: Metric, cases: Sequence[Case]) -> list[Line]:
+def _lines(metric: Metric, cases: Sequence[Case]) -> list[PlotLine]:
     found = []
     for series in dict.fromkeys(case.series for case in cases):
         own = sorted((case for case in cases if case.series == series), key=lambda case: case.concurrency)
@@ -149,7 +149,7 @@ def _lines(metric: Metric, cases: Sequence[Case]) -> list[Line]:
             if (middle := metric.middle(case)) is not None
         ]
         if points:
-            found.append(Line(label=series_label(series), style=_style(own[0]), points=tuple(points)))
+            found.append(PlotLine(label=series_label(series), style=_style(own[0]), points=tuple(points)))
     return found
 
 

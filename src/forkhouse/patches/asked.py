@@ -13,13 +13,13 @@ from forkhouse.patches.languages import metadata
 from forkhouse.patches.languages.declarations import is_named, requirement_of
 from forkhouse.patches.languages.piplines import decoded, entries
 from forkhouse.patches.languages.projecttables import DYNAMIC, FILES, KNOWN, LISTS, SOURCES, TABLES, values
-from forkhouse.patches.languages.requirements import Form, form_of
+from forkhouse.patches.languages.requirements import RequirementsForm, form_of
 from forkhouse.patches.languages.tomlarrays import read as read_toml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from forkhouse.patches.languages.piplines import Entry
+    from forkhouse.patches.languages.piplines import RequirementLine
 
     Read = Callable[[str], bytes | None]
 
@@ -79,12 +79,12 @@ def _of_file(path: str, content: bytes, read: Read) -> Iterator[_Found]:
     except (UnicodeError, LookupError, ValueError) as error:
         yield _Found(place=path, unclear=f"it cannot be decoded as its readers do ({error})")
         return
-    match Form.LINES if name.endswith((".txt", ".in")) else form_of(text):
-        case Form.METADATA:
+    match RequirementsForm.LINES if name.endswith((".txt", ".in")) else form_of(text):
+        case RequirementsForm.METADATA:
             yield from _of_metadata(text, is_sdist=False)
-        case Form.PROJECT:
+        case RequirementsForm.PROJECT:
             yield from _of_project(path, text, read)
-        case Form.LINES:
+        case RequirementsForm.LINES:
             yield from _of_lines(path, text, read, above=(path,), constraint=False)
 
 
@@ -112,7 +112,7 @@ def _of_lines(path: str, text: str, read: Read, *, above: tuple[str, ...], const
             yield _Found(place=place, unclear=entry.named.problem)
 
 
-def _of_include(path: str, entry: Entry, place: str, read: Read, above: tuple[str, ...]) -> Iterator[_Found]:
+def _of_include(path: str, entry: RequirementLine, place: str, read: Read, above: tuple[str, ...]) -> Iterator[_Found]:
     named = entry.include or ""
     option = "-c" if entry.constraint else "-r"
     if _REMOTE.match(named) or "$" in named:

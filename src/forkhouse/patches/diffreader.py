@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from pygit2.enums import FileMode
 
 from forkhouse.patches.diffnames import PREFIXED, SLASHES, is_dev_null, is_epoch, is_nowhere, plain_name, splits, stamped_name, without
-from forkhouse.patches.diffs import Binary, Diff, DiffSyntaxError, Hunk, Kind, Part, StripError
+from forkhouse.patches.diffs import Binary, Diff, DiffSyntaxError, Hunk, Part, PartKind, StripError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -271,7 +271,7 @@ class _Reader:
             raise DiffSyntaxError(
                 number + 1, "a combined diff, which shows a merge and cannot be applied. Make the diff against one parent"
             )
-        if not hunks and binary is None and kind is Kind.CHANGE and mode is None:
+        if not hunks and binary is None and kind is PartKind.CHANGE and mode is None:
             raise DiffSyntaxError(start + 1, f"{old}: nothing follows that says what to do with the file")
         if number >= len(self.lines):
             raise DiffSyntaxError(number, f"{new}: the patch ends within this line; a part of it is missing")
@@ -291,11 +291,11 @@ class _Reader:
         )
         return part, number
 
-    def _kind(self, extended: dict[bytes, bytes], names: tuple[bytes, bytes] | None, start: int) -> Kind:
+    def _kind(self, extended: dict[bytes, bytes], names: tuple[bytes, bytes] | None, start: int) -> PartKind:
         kinds = [kind for key, kind in _KINDS.items() if key in extended]
         if names is not None:
-            told = [kind for name, kind in zip(names, (Kind.ADD, Kind.REMOVE), strict=True) if is_nowhere(name)]
-            if told != [kind for kind in kinds if kind in {Kind.ADD, Kind.REMOVE}]:
+            told = [kind for name, kind in zip(names, (PartKind.ADD, PartKind.REMOVE), strict=True) if is_nowhere(name)]
+            if told != [kind for kind in kinds if kind in {PartKind.ADD, PartKind.REMOVE}]:
                 reason = "`/dev/null` and the lines on the file's mode (`new file mode`, `deleted file mode`) belong together, and one is missing"
                 raise DiffSyntaxError(start + 1, reason)
         if (
@@ -304,15 +304,15 @@ class _Reader:
             or (b"copy from" in extended) != (b"copy to" in extended)
         ):
             raise DiffSyntaxError(start + 1, "its lines say different things of what happens to the file")
-        return kinds[0] if kinds else Kind.CHANGE
+        return kinds[0] if kinds else PartKind.CHANGE
 
     def _git_names(
-        self, header: bytes, extended: dict[bytes, bytes], names: tuple[bytes, bytes] | None, kind: Kind, start: int
+        self, header: bytes, extended: dict[bytes, bytes], names: tuple[bytes, bytes] | None, kind: PartKind, start: int
     ) -> tuple[str, str]:
         """Return the names of a part; each line that names a file has to agree."""
         stripped = ((without(one, self.strip), without(two, self.strip)) for one, two in splits(header))
         pairs = {(one, two) for one, two in stripped if one is not None and two is not None}
-        if kind in {Kind.RENAME, Kind.COPY}:
+        if kind in {PartKind.RENAME, PartKind.COPY}:
             told = [plain_name(extended[kind.encode() + way]) for way in (b" from", b" to")]
             if self.strip > 1:  # these lines have no `a/` and `b/`
                 told = [without(name, self.strip - 1) or b"" for name in told]
@@ -369,21 +369,21 @@ class _Reader:
             names = " and ".join(name.decode("utf-8", "replace") for name in known)
             raise StripError(start + 1, f"the two sides are different files: {names}")
         name = self._text(known[0], start)
-        kind = Kind.ADD if is_new else Kind.REMOVE if is_gone else Kind.CHANGE
-        if kind is Kind.CHANGE and len(hunks) == 1 and not hunks[0].before:
-            kind = Kind.FILL if hunks[0].old_start == 0 else kind
-        if kind is Kind.CHANGE and len(hunks) == 1 and not hunks[0].after and re.search(rb"\(working copy\)$", second):
+        kind = PartKind.ADD if is_new else PartKind.REMOVE if is_gone else PartKind.CHANGE
+        if kind is PartKind.CHANGE and len(hunks) == 1 and not hunks[0].before:
+            kind = PartKind.FILL if hunks[0].old_start == 0 else kind
+        if kind is PartKind.CHANGE and len(hunks) == 1 and not hunks[0].after and re.search(rb"\(working copy\)$", second):
             raise DiffSyntaxError(
                 start + 1, f"{name}: it does not say whether the file goes or becomes empty. Make it with `svn diff --git`"
             )
         self._refuse_unfit(hunks, kind, name)
         return Part(line=start + 1, kind=kind, old=name, new=name, hunks=hunks), number
 
-    def _refuse_unfit(self, hunks: Sequence[Hunk], kind: Kind, name: str) -> None:
+    def _refuse_unfit(self, hunks: Sequence[Hunk], kind: PartKind, name: str) -> None:
         for hunk in hunks:
-            if kind is Kind.ADD and (hunk.before or len(hunks) > 1):
+            if kind is PartKind.ADD and (hunk.before or len(hunks) > 1):
                 raise DiffSyntaxError(hunk.line, f"{name} is a new file, and the hunk wants lines of an old one")
-            if kind is Kind.REMOVE and hunk.after:
+            if kind is PartKind.REMOVE and hunk.after:
                 raise DiffSyntaxError(hunk.line, f"{name} is to be removed, and the hunk leaves lines of it")
 
     def _hunks(self, number: int, name: str) -> tuple[tuple[Hunk, ...], int]:
@@ -478,10 +478,10 @@ _MODES = (b"old mode", b"new mode", b"deleted file mode", b"new file mode")
 
 
 _KINDS = {
-    b"new file mode": Kind.ADD,
-    b"deleted file mode": Kind.REMOVE,
-    b"rename from": Kind.RENAME,
-    b"copy from": Kind.COPY,
+    b"new file mode": PartKind.ADD,
+    b"deleted file mode": PartKind.REMOVE,
+    b"rename from": PartKind.RENAME,
+    b"copy from": PartKind.COPY,
 }
 
 

@@ -20,7 +20,7 @@ class DiffSyntaxError(ValueError):
         self.reason = reason
 
 
-class Kind(StrEnum):
+class PartKind(StrEnum):
     """What a part does to its file."""
 
     CHANGE = "change"
@@ -74,7 +74,7 @@ class Part:
 
     line: int
     """Where it begins in the patch file, counted from 1."""
-    kind: Kind
+    kind: PartKind
     old: str
     """The file that is read; of one that is added, its name."""
     new: str

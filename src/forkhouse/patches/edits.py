@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 CodeLanguage = Literal["python", "c", "cpp", "rust", "bash", "meson", "cmake", "text"]
 """Languages whose files are edited by selectors alone. CUDA and HIP are `cpp`; a Dockerfile or m4 is `text`."""
-Name = Annotated[str, Field(min_length=1)]
-Paths = Name | Annotated[tuple[Name, ...], Field(min_length=1)]
+NonEmpty = Annotated[str, Field(min_length=1)]
+Paths = NonEmpty | Annotated[tuple[NonEmpty, ...], Field(min_length=1)]
 """A path in the upstream's own tree, wildcards allowed, or several alternatives."""
 Distribution = Annotated[str, Field(pattern=r"^[A-Za-z0-9._*-]+$")]
 """The name of a distribution, in any spelling; `*` is any text."""
@@ -79,25 +79,25 @@ def least(count: int | CountRange) -> int:
 class Selector(Document):
     """What to match: exactly one of function, class, call, assignment, key, pattern, rule and anchor."""
 
-    function: Name | None = None
+    function: NonEmpty | None = None
     """A function, by name."""
-    class_: Name | None = None
+    class_: NonEmpty | None = None
     """A class, struct, enum or trait, by name; `impl NAME` for what Rust implements for it."""
-    call: Name | None = None
+    call: NonEmpty | None = None
     """A call, command or macro, by the name of what is called, as it is written; `.NAME` for a method, whatever it is called on."""
-    argument: Name | None = None
+    argument: NonEmpty | None = None
     """With `call`: an argument that it must have, as it is written."""
-    assignment: Name | None = None
+    assignment: NonEmpty | None = None
     """An assignment, definition or key, by the name of its target, wherever it stands."""
-    key: Name | None = None
+    key: NonEmpty | None = None
     """A key of YAML, JSON or TOML, by its dotted path from the top; a step with dots is quoted, a number counts items of a list."""
     document: int | None = Field(default=None, ge=0)
     """With `key`: which document of a file of YAML that holds several, counted from 0."""
-    pattern: Name | None = None
+    pattern: NonEmpty | None = None
     """Code with metavariables, as ast-grep reads it: $NAME for one node, $$$NAME for any number."""
     rule: dict[str, object] | None = None
     """A whole ast-grep rule."""
-    anchor: Name | None = None
+    anchor: NonEmpty | None = None
     """A text, as it stands."""
     within: Selector | None = None
     """Match only inside what this selector matches, exactly once."""
@@ -126,7 +126,7 @@ def _as_written(given: object) -> object:
     return given.spelling if isinstance(given, PlainNumber) else given
 
 
-Part = Annotated[Name, BeforeValidator(_as_written)]
+PartText = Annotated[NonEmpty, BeforeValidator(_as_written)]
 """A piece of code, or an item, as it is written."""
 Code = Annotated[str, BeforeValidator(_as_written)]
 """What comes in the place of code, or beside it."""
@@ -148,9 +148,9 @@ class Place(Document):
 class _Change(Document):
     """What goes, and what comes in its place: exactly one of add, remove and replace, and `with` beside the last."""
 
-    add: Part | None = None
-    remove: Part | None = None
-    replace: Part | None = None
+    add: PartText | None = None
+    remove: PartText | None = None
+    replace: PartText | None = None
     with_: Code | None = None
 
     @model_validator(mode="after")
@@ -184,9 +184,9 @@ class PartChange(_Change):
     """
 
     of: Selector
-    add: Annotated[Part | None, AfterValidator(_bare)] = None
-    remove: Annotated[Part | None, AfterValidator(_bare)] = None
-    replace: Annotated[Part | None, AfterValidator(_bare)] = None
+    add: Annotated[PartText | None, AfterValidator(_bare)] = None
+    remove: Annotated[PartText | None, AfterValidator(_bare)] = None
+    replace: Annotated[PartText | None, AfterValidator(_bare)] = None
     with_: Annotated[Code | None, AfterValidator(_bare)] = None
 
 
@@ -238,7 +238,7 @@ class RequirementChange(_Change):
     """With `replace`: what `with` leaves open, the version, stays the one that the upstream asks for."""
     extra: str | None = None
     """Only declarations that belong to this extra; with nothing in it, only those that belong to none, and to no group."""
-    group: Name | None = None
+    group: NonEmpty | None = None
     """Only declarations of this dependency group (PEP 735) of `pyproject.toml`."""
     hashes: tuple[Hash, ...] = ()
     """In a requirements file: the hashes of the files that `add` or `with` may be met by."""
@@ -269,7 +269,7 @@ class RequirementOperation(Document):
 class GroupSelector(Document):
     """A group of entry points."""
 
-    group: Name
+    group: NonEmpty
 
 
 class EntryPointsOperation(Document):
@@ -282,9 +282,9 @@ class EntryPointsOperation(Document):
 class KeyOperation(Document):
     """Set a key that is there, add one that is not, or remove one, by its dotted path from the top."""
 
-    set: Name | None = None
-    add: Name | None = None
-    remove: Name | None = None
+    set: NonEmpty | None = None
+    add: NonEmpty | None = None
+    remove: NonEmpty | None = None
     value: Given = None
     """What to put there, as the file's own reader is to read it; text in quotes stays text."""
     document: int | None = Field(default=None, ge=0)
@@ -398,7 +398,7 @@ LANGUAGES = (*get_args(CodeLanguage), "yaml", "json", "toml", "requirements", "e
 class Sought(Document):
     """What is looked for, a text or a requirement, and where."""
 
-    text: Name | None = None
+    text: NonEmpty | None = None
     requirement: Distribution | None = None
     """A distribution that is asked for; comments and descriptions do not count."""
     in_: Paths

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from forkhouse.patches.edits import FileEdit, Operation, RequirementChange
     from forkhouse.patches.languages.base import Node, Span
-    from forkhouse.patches.languages.imports import Line
+    from forkhouse.patches.languages.imports import ImportLine
 
 
 def effect_present(text: str, edit: FileEdit) -> bool:
@@ -235,7 +235,7 @@ def _import_is_done(text: str, change: LineChange, language: str, *, include: bo
     return come is None or meaning(come, language) in {each for line in lines if line.top or change.add is None for each in line.meanings}
 
 
-def _is_imported_otherwise(text: str, lines: Sequence[Line], change: LineChange, language: str) -> bool:
+def _is_imported_otherwise(text: str, lines: Sequence[ImportLine], change: LineChange, language: str) -> bool:
     """Say whether another line brings what is to be gone: by another name, in other quotes, or all of its module."""
     from forkhouse.patches.languages.imports import meaning  # noqa: PLC0415  # start-up time
 

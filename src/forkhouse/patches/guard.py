@@ -73,14 +73,14 @@ class Tree(Protocol):
         """Where it ends, without white space behind it."""
 
     @property
-    def role(self) -> Role:
+    def role(self) -> NodeRole:
         """What it is to its neighbours."""
 
     def children(self) -> Sequence[Tree]:
         """Return the nodes in it, in order."""
 
 
-class Role(Enum):
+class NodeRole(Enum):
     """What a node is to its neighbours."""
 
     CODE = auto()
@@ -166,7 +166,7 @@ class _Proof:
     def same(self, before: Tree, after: Tree) -> None:
         """Compare two nodes of the same kind, of which the first has a splice in it."""
         old, now = before.children(), after.children()
-        if before.role is Role.FAULT:
+        if before.role is NodeRole.FAULT:
             raise self._unread(before)
         self._look_beside(old)
         there = {(node.kind, node.start, node.end): node for node in now}
@@ -191,7 +191,7 @@ class _Proof:
                 fallen = ", and what runs in the one above it would go on there" if _ARM.match(node.kind) else ""
                 what = f"'{self._said(node, now=True)}' would make another branch of what stands around it{fallen}"
                 raise UnprovenError(what, text=self.step.after, position=node.start)
-            if (node.start, node.end) not in known and not self._is_new(node) and node.role is not Role.COMMENT:
+            if (node.start, node.end) not in known and not self._is_new(node) and node.role is not NodeRole.COMMENT:
                 what = f"'{self._said(node, now=True)}' would become something that it is not now"
                 raise UnprovenError(what, text=self.step.after, position=node.start)
         if not self.by_anchor():
@@ -236,7 +236,7 @@ class _Proof:
             return  # it is gone, and what came for it is new
         if node.kind.startswith("preproc_") and self._only_comment_left(node):
             return  # C's grammar takes the comment behind a directive for a part of it
-        if node.role is Role.COMMENT and not self.by_anchor():
+        if node.role is NodeRole.COMMENT and not self.by_anchor():
             what = f"the comment '{self._said(node)}' would be changed"
             raise UnprovenError(what, text=self.step.before, position=node.start)
         first, last = self.shift.end(node.start), self.shift.start(node.end)
@@ -272,7 +272,7 @@ class _Proof:
             if self.shift.leaves(self.step.before, node.start, node.end):
                 continue
             first, last = self.shift.end(node.start), self.shift.start(node.end)
-            new = [each for each in now if each.start < last and each.end > first and each.role is Role.CODE]
+            new = [each for each in now if each.start < last and each.end > first and each.role is NodeRole.CODE]
             compound = bool(new) and before.kind != "assert_statement" and needs_brackets(new[0].kind)
             if compound and _TIGHT.match(new[0].kind) and _LOOSE.match(before.kind):
                 continue  # a sign before an operand binds closer than any operator between two
@@ -293,7 +293,7 @@ class _Proof:
             if self.shift.leaves(self.step.before, node.start, node.end):
                 continue
             first, last = self.shift.end(node.start), self.shift.start(node.end)
-            new = [each for each in now if each.start < last and each.end > first and each.role is Role.CODE and each.kind != ","]
+            new = [each for each in now if each.start < last and each.end > first and each.role is NodeRole.CODE and each.kind != ","]
             form = _form(node, self.step.before)
             if all(_form(each, self.step.after) == form for each in new):
                 continue
@@ -322,7 +322,7 @@ class _Proof:
         node = now[place]
         return not any(
             each is not node
-            and each.role is Role.CODE
+            and each.role is NodeRole.CODE
             and any(first <= each.start and each.end <= last for first, last in self.new if first <= node.start < last)
             for each in now
         )
@@ -341,7 +341,7 @@ class _Proof:
 
     def _is_over(self, arm: Tree) -> bool:
         """Say whether what runs in an arm never goes on in the next one."""
-        last = next((each for each in reversed(arm.children()) if each.role is Role.CODE), None)
+        last = next((each for each in reversed(arm.children()) if each.role is NodeRole.CODE), None)
         if last is None:
             return False
         if arm.kind == "case_item":
@@ -349,7 +349,7 @@ class _Proof:
         return _LEAVES.match(last.kind) is not None or (last.kind == "compound_statement" and self._is_over_inside(last))
 
     def _is_over_inside(self, block: Tree) -> bool:
-        inner = [each for each in block.children() if each.role is Role.CODE]
+        inner = [each for each in block.children() if each.role is NodeRole.CODE]
         return len(inner) > 2 and _LEAVES.match(inner[-2].kind) is not None  # noqa: PLR2004  # two brackets
 
     def _only_comment_left(self, node: Tree) -> bool:
@@ -372,7 +372,7 @@ class _Proof:
         if start >= end:
             return  # a token that the grammar made up
         found = there.get((node.kind, start, end))
-        if found is None and node.role is Role.COMMENT:
+        if found is None and node.role is NodeRole.COMMENT:
             found = self._comment(self.root, node.kind, start, end)
         if found is None:
             found = self._grown(node, after)
@@ -430,7 +430,7 @@ class _Proof:
             each
             for each in old
             if each is not node
-            and each.role is not Role.COMMENT
+            and each.role is not NodeRole.COMMENT
             and not self.shift.touches(each.start, each.end)
             and holder.start <= self.shift.start(each.start) < self.shift.end(each.end) <= holder.end
         ]
@@ -445,7 +445,7 @@ class _Proof:
 
     def _look_beside(self, old: Sequence[Tree]) -> None:
         """Refuse an operation whose neighbour, or whose own edge, is not well formed."""
-        code = [node for node in old if node.role is not Role.COMMENT]
+        code = [node for node in old if node.role is not NodeRole.COMMENT]
         for first, last, _ in self.shift.splices:
             position = bisect_left([node.end for node in code], first)
             for node in code[max(0, position - 1) :]:
@@ -455,7 +455,7 @@ class _Proof:
                         raise self._unread(node)
                     break
                 inside = first <= node.start and node.end <= last
-                if inside and (node.role is Role.FAULT or any(each.role is Role.FAULT for each in node.children())):
+                if inside and (node.role is NodeRole.FAULT or any(each.role is NodeRole.FAULT for each in node.children())):
                     raise self._unread(node)
                 if not inside and node.end <= first and _faulty_edge(node, -1) and not self.step.before[node.end : first].strip():
                     raise self._unread(node)
@@ -467,19 +467,19 @@ class _Proof:
         now_at = {(node.start, node.end): place for place, node in enumerate(now)}
         head = self._head(old)
         for place, node in enumerate(old):
-            if node.role not in {Role.LEAD, Role.COMMENT} or self.shift.touches(node.start, node.end):
+            if node.role not in {NodeRole.LEAD, NodeRole.COMMENT} or self.shift.touches(node.start, node.end):
                 continue
             at = now_at.get((self.shift.start(node.start), self.shift.end(node.end)))
-            holder = next((each for each in old[place + 1 :] if each.role not in {Role.LEAD, Role.COMMENT}), None)
+            holder = next((each for each in old[place + 1 :] if each.role not in {NodeRole.LEAD, NodeRole.COMMENT}), None)
             if at is None or holder is None or holder.start == holder.end:
                 continue
-            if node.role is Role.COMMENT and (place < head or not self._documents(node, holder)):
+            if node.role is NodeRole.COMMENT and (place < head or not self._documents(node, holder)):
                 continue
-            heir = next((each for each in now[at + 1 :] if each.role not in {Role.LEAD, Role.COMMENT}), None)
+            heir = next((each for each in now[at + 1 :] if each.role not in {NodeRole.LEAD, NodeRole.COMMENT}), None)
             if heir is not None and known.get((heir.start, heir.end), (None, None))[0] is holder:
                 continue
             gone = not self.shift.leaves(self.step.before, holder.start, holder.end)
-            if gone and (node.role is Role.COMMENT or (heir is not None and self._is_new(heir) and not self._removed(holder))):
+            if gone and (node.role is NodeRole.COMMENT or (heir is not None and self._is_new(heir) and not self._removed(holder))):
                 continue
             what = f"'{self._said(node)}' belongs to '{self._said(holder)}', and would belong to " + (
                 f"'{self._said(heir, now=True)}'" if heir is not None else "nothing"
@@ -501,9 +501,9 @@ class _Proof:
         if isinstance(operation, CodeOperation) and operation.insert is not None and operation.insert.before is not None:
             return
         for place, node in enumerate(now):
-            if node.role is not Role.LEAD or (node.start, node.end) in known or not self._is_new(node):
+            if node.role is not NodeRole.LEAD or (node.start, node.end) in known or not self._is_new(node):
                 continue
-            heir = next((each for each in now[place + 1 :] if each.role not in {Role.LEAD, Role.COMMENT}), None)
+            heir = next((each for each in now[place + 1 :] if each.role not in {NodeRole.LEAD, NodeRole.COMMENT}), None)
             if heir is not None and (heir.start, heir.end) in known:
                 what = f"'{self._said(node, now=True)}' would belong to '{self._said(heir, now=True)}', which the operation does not name"
                 raise UnprovenError(what, text=self.step.after, position=node.start)
@@ -517,7 +517,7 @@ class _Proof:
         text = self.step.before
         if not old or text[: old[0].start].strip("\ufeff \t\r\n"):
             return 0
-        count = next((place for place, node in enumerate(old) if node.role is not Role.COMMENT), len(old))
+        count = next((place for place, node in enumerate(old) if node.role is not NodeRole.COMMENT), len(old))
         return next((place for place in range(1, count) if "\n\n" in text[old[place - 1].end : old[place].start].replace("\r", "")), count)
 
     def _documents(self, comment: Tree, holder: Tree) -> bool:
@@ -531,7 +531,7 @@ class _Proof:
     def _comments(self, old: Sequence[Tree]) -> None:
         """Hold comments behind code to their line, and those on a line of their own to theirs."""
         for node in old:
-            if node.role is not Role.COMMENT or self.shift.touches(node.start, node.end):
+            if node.role is not NodeRole.COMMENT or self.shift.touches(node.start, node.end):
                 continue
             place = self.shift.start(node.start)
             was = self.step.before[line_start(self.step.before, node.start) : node.start].strip()
@@ -569,7 +569,7 @@ def _form(node: Tree, text: str) -> tuple[object, ...]:
         return (node.kind,)
     if not node.kind.endswith("declarator"):
         return ("identifier",)
-    inner = [each for each in children if each.role is Role.CODE]
+    inner = [each for each in children if each.role is NodeRole.CODE]
     if node.kind == "array_declarator":  # its size goes with its value
         return (node.kind, _form(inner[0], text))
     return (node.kind, *(_form(each, text) if _SHORT.search(each.kind) else text[each.start : each.end] for each in inner))
@@ -577,7 +577,7 @@ def _form(node: Tree, text: str) -> tuple[object, ...]:
 
 def _words(node: Tree, text: str, start: int, stop: int) -> Iterator[str]:
     """Yield the words of code in a piece of a text, as the tree divides it."""
-    if node.end <= start or node.start >= stop or node.role is Role.COMMENT:
+    if node.end <= start or node.start >= stop or node.role is NodeRole.COMMENT:
         return
     inner = node.children()
     for each in inner:
@@ -593,15 +593,15 @@ def _name(node: Tree) -> str:
 def _broken(node: Tree, old: Sequence[Tree], shift: Shift) -> bool:
     """Say whether the grammar could not read a new node whole. What it made up before, at the same place, does not count."""
     if node.start == node.end:
-        return node.role is Role.FAULT and node.start not in {shift.start(each.start) for each in old if each.start == each.end}
-    return node.role is Role.FAULT or any(_broken(each, old, shift) for each in node.children())
+        return node.role is NodeRole.FAULT and node.start not in {shift.start(each.start) for each in old if each.start == each.end}
+    return node.role is NodeRole.FAULT or any(_broken(each, old, shift) for each in node.children())
 
 
 def _faulty_edge(node: Tree, edge: int) -> bool:
     """Say whether a node begins (0) or ends (-1) with something that the grammar could not read, or made up."""
     current: Tree | None = node
     while current is not None:
-        if current.role is Role.FAULT:
+        if current.role is NodeRole.FAULT:
             return True
         inner = current.children()
         current = inner[edge] if inner else None

@@ -20,7 +20,7 @@ from forkhouse.core.errors import ForkhouseError, PatchConflictError, PostCondit
 from forkhouse.core.signals import Stopped
 from forkhouse.patches import absence, merging, obsolescence, textual
 from forkhouse.patches.arrival import came_about
-from forkhouse.patches.diffs import Kind
+from forkhouse.patches.diffs import PartKind
 from forkhouse.patches.edits import AddedFile
 from forkhouse.patches.encodings import readable
 from forkhouse.patches.failures import internal_error
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from forkhouse.patches.edits import FileEdit, StructuralEdit
     from forkhouse.patches.obsolescence import Stretch
     from forkhouse.patches.series import Patch
-    from forkhouse.sources.store import Entry, Found, ObjectStore
+    from forkhouse.sources.store import Found, ObjectStore, TreeEntry
 
 
 class Verdict(StrEnum):
@@ -71,7 +71,7 @@ SETTLED = APPLIED | {Verdict.UPSTREAMED, Verdict.OBSOLETE}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Pinned:
+class PatchedAtPin:
     """The trees before and after a patch at the pin: between them lies its textual form."""
 
     before: str
@@ -101,11 +101,11 @@ class Ladder:
     store: ObjectStore
     paths: Mapping[str, str]
     """How the upstream's own paths appear in this form."""
-    pinned: Mapping[str, Pinned]
+    pinned: Mapping[str, PatchedAtPin]
     """The textual forms that are known, by patch name."""
     form: Form = "git"
     """Form of the upstream. Only git has all of its files."""
-    _known: dict[tuple[object, ...], tuple[Judgement, dict[str, Entry | None]]] = field(
+    _known: dict[tuple[object, ...], tuple[Judgement, dict[str, TreeEntry | None]]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
     """Judgements with the files that they changed, by all that they depend on. Neighbours in a history share nearly all of it."""
@@ -161,7 +161,7 @@ class Ladder:
             judgement = (
                 self._judge_textual(base, arrived, patch) if patch.edit is None else self._judge_edit(base, arrived, patch, patch.edit)
             )
-            changes: dict[str, Entry | None] = {}
+            changes: dict[str, TreeEntry | None] = {}
             if judgement.tree != base:
                 for delta in merging.difference(base, judgement.tree, store=self.store).deltas:
                     changes[delta.new_file.path] = self.store.entry(judgement.tree, delta.new_file.path)
@@ -214,7 +214,7 @@ class Ladder:
         """Yield all of a tree that a verdict depends on: the files that a patch names, and what its conditions look at."""
         if patch.edit is None:
             changed, added = textual.touched(self._diff(base, patch))
-            files: list[Entry | Found | None] = [self.store.entry(base, path) for path in (*changed, *added)]
+            files: list[TreeEntry | Found | None] = [self.store.entry(base, path) for path in (*changed, *added)]
             lost = None in files[: len(changed)]
         else:
             named = [path for change in patch.edit.edits for path in ((change.add,) if isinstance(change, AddedFile) else change.paths)]
@@ -354,7 +354,7 @@ class Ladder:
             if tree != base:
                 return judged(Verdict.CLEAN, tree=tree)
             cause = "it applies and changes nothing"
-        removed = [part.old for each in diff for part in each.parts if part.kind is Kind.REMOVE]
+        removed = [part.old for each in diff for part in each.parts if part.kind is PartKind.REMOVE]
         elsewhere = self._renames(arrived, [path for path in removed if self.store.entry(base, path) is None])
         if elsewhere:
             return judged(Verdict.CONFLICT, f"what was to be removed has another name: {_moved(elsewhere)}")
@@ -427,7 +427,7 @@ class Ladder:
                 now = textual.apply_exactly(now, [diff], store=self.store)
         return ""
 
-    def _lost_hunks(self, base: str, pinned: Pinned, renamed: Mapping[str, str]) -> tuple[list[str], tuple[Stretch, ...]]:
+    def _lost_hunks(self, base: str, pinned: PatchedAtPin, renamed: Mapping[str, str]) -> tuple[list[str], tuple[Stretch, ...]]:
         """Say what a textual patch was about and its files no longer have; nothing when some of it is still there, or may be."""
         gone: dict[str, None] = {}
         lost: list[Stretch] = []
@@ -438,7 +438,7 @@ class Ladder:
             place = renamed.get(path, path)
             now = self.store.entry(base, place)
             there = now is not None
-            if part.kind is not Kind.CHANGE:
+            if part.kind is not PartKind.CHANGE:
                 if there:
                     return [], ()
                 continue  # it was to be removed, and is
@@ -636,7 +636,7 @@ def _changed_spans(text: str, part: Part) -> list[tuple[int, int]]:
     return [(starts[run[0] - 1], starts[run[-1]] - 1) for run in runs]
 
 
-def pin(base: str, patches: Sequence[Patch], ladder: Ladder) -> dict[str, Pinned]:
+def pin(base: str, patches: Sequence[Patch], ladder: Ladder) -> dict[str, PatchedAtPin]:
     """Apply a series where it is known to apply, and return the textual form of each patch.
 
     Raises PatchConflictError for a patch that does not apply there.
@@ -647,6 +647,6 @@ def pin(base: str, patches: Sequence[Patch], ladder: Ladder) -> dict[str, Pinned
         if judgement.verdict not in APPLIED:
             message = f"{patch.name} does not apply at the pin itself: {judgement.cause}"
             raise PatchConflictError(message)
-        pinned[patch.name] = Pinned(before=base, after=judgement.tree)
+        pinned[patch.name] = PatchedAtPin(before=base, after=judgement.tree)
         base = judgement.tree
     return pinned

@@ -8,8 +8,8 @@ import pygit2
 from pygit2.enums import DeltaStatus, DiffFind, FileMode
 
 from forkhouse.core.errors import PatchConflictError
-from forkhouse.patches.diffs import Binary, Diff, Hunk, Kind, Part
-from forkhouse.sources.store import Entry
+from forkhouse.patches.diffs import Binary, Diff, Hunk, Part, PartKind
+from forkhouse.sources.store import TreeEntry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +26,8 @@ def merge(tree: str, before: str, after: str, renamed: Mapping[str, str], *, sto
 
     `renamed` says where files of those trees lie in `tree`.
     """
-    changes: dict[str, Entry | None] = {}
-    contested: dict[str, tuple[Entry, Entry, Entry]] = {}
+    changes: dict[str, TreeEntry | None] = {}
+    contested: dict[str, tuple[TreeEntry, TreeEntry, TreeEntry]] = {}
     for delta in difference(before, after, store=store).deltas:
         path = delta.new_file.path
         place = renamed.get(path, path)
@@ -49,7 +49,7 @@ def merge(tree: str, before: str, after: str, renamed: Mapping[str, str], *, sto
         return None
 
 
-def _merged(contested: Mapping[str, tuple[Entry, Entry, Entry]], *, store: ObjectStore) -> dict[str, Entry] | None:
+def _merged(contested: Mapping[str, tuple[TreeEntry, TreeEntry, TreeEntry]], *, store: ObjectStore) -> dict[str, TreeEntry] | None:
     """Return files merged from what each was, is here and is there; None when one conflicts. Works on bytes; a binary file conflicts."""
     if not contested:
         return {}
@@ -61,7 +61,7 @@ def _merged(contested: Mapping[str, tuple[Entry, Entry, Entry]], *, store: Objec
     index = store.repository.merge_trees(base, ours, theirs)
     if index.conflicts is not None:
         return None
-    return {names[entry.path]: Entry(blob=str(entry.id), mode=FileMode(entry.mode)) for entry in index}
+    return {names[entry.path]: TreeEntry(blob=str(entry.id), mode=FileMode(entry.mode)) for entry in index}
 
 
 def difference(before: str, after: str, *, store: ObjectStore) -> pygit2.Diff:
@@ -74,16 +74,16 @@ def parts_between(before: str, after: str, *, store: ObjectStore) -> Diff:
     return Diff(line=0, parts=tuple(_part(patch, store) for patch in difference(before, after, store=store) if patch is not None))
 
 
-_KINDS = {DeltaStatus.ADDED: Kind.ADD, DeltaStatus.DELETED: Kind.REMOVE}
+_KINDS = {DeltaStatus.ADDED: PartKind.ADD, DeltaStatus.DELETED: PartKind.REMOVE}
 
 
 def _part(patch: pygit2.Patch, store: ObjectStore) -> Part:
     delta = patch.delta
     old, new = delta.old_file, delta.new_file
-    kind = _KINDS.get(delta.status, Kind.CHANGE)
+    kind = _KINDS.get(delta.status, PartKind.CHANGE)
     binary = None
     if delta.is_binary:
-        binary = Binary(content=b"" if kind is Kind.REMOVE else store.repository[new.id].read_raw())
+        binary = Binary(content=b"" if kind is PartKind.REMOVE else store.repository[new.id].read_raw())
     return Part(
         line=0,
         kind=kind,

@@ -16,7 +16,7 @@ from forkhouse.patches.encodings import UNKNOWN, WIDE, decoded, for_new, readabl
 from forkhouse.patches.operations import edited, effect_present, lost_requirements
 from forkhouse.patches.textual import map_path, refuse_unsafe
 from forkhouse.sources import lfs
-from forkhouse.sources.store import Entry
+from forkhouse.sources.store import TreeEntry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -177,7 +177,7 @@ def structured(tree: str, patch: StructuralEdit, paths: Mapping[str, str], *, st
         assert old is not None  # noqa: S101  # it was just located
         idle += changed.idle
         blob = str(store.repository.create_blob(content))
-        tree = store.with_entries(tree, {path: Entry(blob=blob, mode=old.mode)})
+        tree = store.with_entries(tree, {path: TreeEntry(blob=blob, mode=old.mode)})
     check_conditions(tree, patch, paths, store=store, where=where)
     return Structured(tree=tree, idle=tuple(idle))
 
@@ -190,7 +190,7 @@ def _words(edit: FileEdit) -> str:
 def _add(tree: str, edit: AddedFile, paths: Mapping[str, str], *, store: ObjectStore, where: str) -> str:
     path = map_path(edit.add, paths)
     refuse_unsafe(path, where)
-    new = Entry(blob=str(store.repository.create_blob(for_new(edit.content, path=path))), mode=FileMode.BLOB)
+    new = TreeEntry(blob=str(store.repository.create_blob(for_new(edit.content, path=path))), mode=FileMode.BLOB)
     if store.entry(tree, path) not in {None, new}:
         message = f"{path} is to be added, and the upstream has another file of that name."
         raise PatchConflictError(message)

@@ -11,9 +11,9 @@ from pygit2.enums import FileMode
 
 from forkhouse.core.errors import PatchConflictError, UnsafeArchiveError
 from forkhouse.patches import deltas, diffreader, diffs
-from forkhouse.patches.diffs import Binary, Diff, Hunk, Kind, Part
+from forkhouse.patches.diffs import Binary, Diff, Hunk, Part, PartKind
 from forkhouse.patches.hunks import TELLING_ID, left_at, lines_of, place_hunks, refuse
-from forkhouse.sources.store import Entry
+from forkhouse.sources.store import TreeEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -98,9 +98,9 @@ def _fits(read: Sequence[Diff], paths: Mapping[str, str], tree: str, store: Obje
     wanted = 0
     for part in (part for diff in read for part in diff.parts):
         old, new = map_path(part.old, paths), map_path(part.new, paths)
-        if part.kind is not Kind.ADD and old not in made:
+        if part.kind is not PartKind.ADD and old not in made:
             there = store.entry(tree, old) is not None
-            if not there and part.kind is not Kind.FILL:
+            if not there and part.kind is not PartKind.FILL:
                 return False
             wanted += there
         made.add(new)
@@ -115,7 +115,7 @@ def _mapped(part: Part, paths: Mapping[str, str], where: str) -> Part:
     old, new = map_path(part.old, paths), map_path(part.new, paths)
     for path in (part.old, part.new, old, new):
         refuse_unsafe(path, where)
-    if part.mode in SPECIAL or (part.old_mode in SPECIAL and part.kind is not Kind.REMOVE) or part.old_mode is FileMode.COMMIT:
+    if part.mode in SPECIAL or (part.old_mode in SPECIAL and part.kind is not PartKind.REMOVE) or part.old_mode is FileMode.COMMIT:
         _refuse_special(new, where)
     return replace(part, old=old, new=new)
 
@@ -132,7 +132,7 @@ def touched(read: Iterable[Diff]) -> tuple[list[str], list[str]]:
     changed: dict[str, None] = {}
     added: dict[str, None] = {}
     for part in (part for diff in read for part in diff.parts):
-        if part.kind in {Kind.ADD, Kind.FILL}:
+        if part.kind in {PartKind.ADD, PartKind.FILL}:
             if part.new not in changed:
                 added[part.new] = None
             continue
@@ -156,10 +156,10 @@ def apply_exactly(tree: str, read: Iterable[Diff], *, store: ObjectStore) -> str
     return tree
 
 
-_LEAVING = frozenset({Kind.REMOVE, Kind.RENAME})
+_LEAVING = frozenset({PartKind.REMOVE, PartKind.RENAME})
 
 
-_NAMING = frozenset({Kind.ADD, Kind.RENAME, Kind.COPY})
+_NAMING = frozenset({PartKind.ADD, PartKind.RENAME, PartKind.COPY})
 
 
 @dataclass(kw_only=True, slots=True)
@@ -174,7 +174,7 @@ class _Work:
     store: ObjectStore
     leaving: frozenset[str]
     """Paths that some part of the diff takes away."""
-    made: dict[str, Entry] = field(default_factory=dict)
+    made: dict[str, TreeEntry] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
     """Of the files that were made, those that kept their names."""
     gone: set[str] = field(default_factory=set)
@@ -184,7 +184,7 @@ class _Work:
         there = self._source(part)
         if part.kind in _NAMING:
             self._refuse_taken(part)
-        if there is not None and there.mode in SPECIAL and part.kind is not Kind.REMOVE:
+        if there is not None and there.mode in SPECIAL and part.kind is not PartKind.REMOVE:
             refuse(f"{part.old} is a symbolic link, which no patch changes, as it can point outside the tree", part)
         if part.old_mode is not None and there is not None and (part.old_mode in SPECIAL) != (there.mode in SPECIAL):
             refuse(f"{part.old} is not of the kind (file or symbolic link) that the patch knows", part)
@@ -195,36 +195,36 @@ class _Work:
         else:
             content = b"" if there is None else self.store.content(there)
             made = place_hunks(content, part, blob="" if there is None else there.blob)
-            blob = "" if part.kind is Kind.REMOVE and not made else str(self.store.repository.create_blob(made))
-        if part.kind is Kind.REMOVE:
+            blob = "" if part.kind is PartKind.REMOVE and not made else str(self.store.repository.create_blob(made))
+        if part.kind is PartKind.REMOVE:
             # An empty file that goes has no hunk.
             if blob and (part.hunks or (there is not None and self.store.content(there))):
                 refuse(f"{part.old} is to be removed, and has other lines than those that the patch knows", part)
             self.gone.add(part.old)
             return
-        if part.kind is Kind.RENAME:
+        if part.kind is PartKind.RENAME:
             self.gone.add(part.old)
-        elif part.kind in {Kind.CHANGE, Kind.FILL}:
+        elif part.kind in {PartKind.CHANGE, PartKind.FILL}:
             self.changed.add(part.new)
-        self.made[part.new] = Entry(blob=blob, mode=part.mode or (FileMode.BLOB if there is None else there.mode))
+        self.made[part.new] = TreeEntry(blob=blob, mode=part.mode or (FileMode.BLOB if there is None else there.mode))
 
-    def _source(self, part: Part) -> Entry | None:
+    def _source(self, part: Part) -> TreeEntry | None:
         """Return the file that a part starts from."""
-        if part.kind is Kind.ADD:
+        if part.kind is PartKind.ADD:
             return None
-        if part.kind in {Kind.RENAME, Kind.COPY}:
-            if part.kind is Kind.RENAME and part.old in self.changed:
+        if part.kind in {PartKind.RENAME, PartKind.COPY}:
+            if part.kind is PartKind.RENAME and part.old in self.changed:
                 self._refuse_order(part, "renamed")
             there = self.store.entry(self.tree, part.old)
         elif part.old in self.made:
-            if part.kind is Kind.REMOVE:
+            if part.kind is PartKind.REMOVE:
                 self._refuse_order(part, "removed")
             return self.made[part.old]
         elif part.old in self.gone:
             refuse(f"{part.old} was renamed or removed by an earlier part of the same diff", part)
         else:
             there = self.store.entry(self.tree, part.old)
-        if there is None and part.kind is not Kind.FILL:
+        if there is None and part.kind is not PartKind.FILL:
             refuse(f"{part.old} is not there", part)
         return there
 
@@ -236,10 +236,10 @@ class _Work:
     def _refuse_taken(self, part: Part) -> None:
         """Refuse a part that would write over a file, unless the same diff takes that away."""
         if part.new in self.made or (self.store.entry(self.tree, part.new) is not None and part.new not in self.leaving):
-            verb = {Kind.ADD: "added", Kind.RENAME: "made by a rename", Kind.COPY: "made by a copy"}[part.kind]
+            verb = {PartKind.ADD: "added", PartKind.RENAME: "made by a rename", PartKind.COPY: "made by a copy"}[part.kind]
             refuse(f"{part.new} is to be {verb}, and is there already", part)
 
-    def _binary(self, part: Part, binary: Binary, there: Entry | None) -> str:
+    def _binary(self, part: Part, binary: Binary, there: TreeEntry | None) -> str:
         """Return the content that a binary part makes, by id, once both sides are proven by their ids."""
         old, new = part.ids
         if binary.content is None:
@@ -267,37 +267,37 @@ def is_there(tree: str, read: Sequence[Diff], *, store: ObjectStore) -> bool:
 
     What a patch does to a file as a whole (its mode, its name, that it is gone) has to be as the patch leaves it, too.
     """
-    files: dict[str, Entry | None] = {}
+    files: dict[str, TreeEntry | None] = {}
     unknown: set[str] = set()
     """Files that a later diff removes: what an earlier one did to them cannot be seen."""
 
-    def entry(path: str) -> Entry | None:
+    def entry(path: str) -> TreeEntry | None:
         return files[path] if path in files else store.entry(tree, path)
 
     for diff in reversed(read):
-        before: dict[str, Entry | None] = {}
+        before: dict[str, TreeEntry | None] = {}
         removed: set[str] = set()
         copies: list[tuple[str, str]] = []
-        written = {part.new for part in diff.parts if part.kind is not Kind.REMOVE}
+        written = {part.new for part in diff.parts if part.kind is not PartKind.REMOVE}
         for part in reversed(diff.parts):
             if part.new in unknown:
                 unknown.add(part.old)
                 continue
             if part.kind in _LEAVING and part.old not in written and entry(part.old) is not None:
                 return False
-            if part.kind is Kind.REMOVE:
+            if part.kind is PartKind.REMOVE:
                 removed.add(part.old)
                 continue
             # Of several parts of one path each takes back what the next one started from.
-            there = before.get(part.new) if part.new in before and part.kind is Kind.CHANGE else entry(part.new)
+            there = before.get(part.new) if part.new in before and part.kind is PartKind.CHANGE else entry(part.new)
             undone = None if there is None else _undone(there, part, store=store)
             if undone is None:
                 return False
-            if part.kind is Kind.COPY and not part.hunks and part.binary is None:
+            if part.kind is PartKind.COPY and not part.hunks and part.binary is None:
                 copies.append((part.old, undone.blob))
-            if part.kind is not Kind.CHANGE:
+            if part.kind is not PartKind.CHANGE:
                 before.setdefault(part.new, None)
-            if part.kind in {Kind.RENAME, Kind.CHANGE}:
+            if part.kind in {PartKind.RENAME, PartKind.CHANGE}:
                 before[part.old] = undone
         files.update(before)
         # A copy is one of what its source was, whatever the diff made of that.
@@ -307,7 +307,7 @@ def is_there(tree: str, read: Sequence[Diff], *, store: ObjectStore) -> bool:
     return True
 
 
-def _undone(there: Entry, part: Part, *, store: ObjectStore) -> Entry | None:
+def _undone(there: TreeEntry, part: Part, *, store: ObjectStore) -> TreeEntry | None:
     """Return a file without what a part did to it; None when it does not have that."""
     if part.mode is not None and there.mode != part.mode:
         return None
@@ -315,9 +315,9 @@ def _undone(there: Entry, part: Part, *, store: ObjectStore) -> Entry | None:
     if part.binary is not None:
         return replace(undone, blob=part.ids[0]) if there.blob == part.ids[1] else None
     if not part.hunks:
-        return undone if part.kind is not Kind.ADD or not store.content(there) else None
+        return undone if part.kind is not PartKind.ADD or not store.content(there) else None
     lines = lines_of(store.content(there))
-    if part.kind in {Kind.ADD, Kind.FILL}:
+    if part.kind in {PartKind.ADD, PartKind.FILL}:
         return undone if list(part.hunks[0].after) == lines else None
     known = len(part.ids[1]) >= TELLING_ID and there.blob.startswith(part.ids[1])
     places: dict[int, Hunk] = {}

@@ -19,14 +19,14 @@ from forkhouse.documents.reading import PlainNumber, PlainText
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Kind = Literal["null", "bool", "int", "float", "date", "text"]
+ScalarKind = Literal["null", "bool", "int", "float", "date", "text"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scalar:
     """One value of an edit."""
 
-    kind: Kind
+    kind: ScalarKind
     value: object
     spelling: str
     """As it stands in the edit; of a text, the text."""

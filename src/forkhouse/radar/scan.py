@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from forkhouse.core.workspace import Journal
     from forkhouse.documents.lockfile import Form
-    from forkhouse.patches.ladder import Pinned
+    from forkhouse.patches.ladder import PatchedAtPin
     from forkhouse.patches.series import Patch
     from forkhouse.radar.candidates import Candidate
     from forkhouse.radar.taken import Taken
@@ -212,7 +212,12 @@ _here: list[tuple[Sequence[Patch], Ladder]] = []
 
 
 def _open(
-    patches: Sequence[Patch], folder: Path, borrowed: Sequence[Path], paths: Mapping[str, str], pinned: Mapping[str, Pinned], form: Form
+    patches: Sequence[Patch],
+    folder: Path,
+    borrowed: Sequence[Path],
+    paths: Mapping[str, str],
+    pinned: Mapping[str, PatchedAtPin],
+    form: Form,
 ) -> None:
     for each in ENDING:
         signal.signal(each, signal.SIG_DFL)  # what our parent does when it is asked to end is not for us to do

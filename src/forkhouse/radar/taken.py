@@ -14,7 +14,7 @@ from forkhouse.radar.labels import label
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from forkhouse.patches.ladder import Pinned
+    from forkhouse.patches.ladder import PatchedAtPin
     from forkhouse.radar.candidates import Candidate
     from forkhouse.sources.store import ObjectStore
 
@@ -40,7 +40,7 @@ class _Wanted:
     """The patch id of what undoes it."""
 
 
-def taken(candidates: Sequence[Candidate], pinned: Mapping[str, Pinned], store: ObjectStore) -> dict[str, Taken]:
+def taken(candidates: Sequence[Candidate], pinned: Mapping[str, PatchedAtPin], store: ObjectStore) -> dict[str, Taken]:
     """Return by name the patches that a commit between the first candidate and the last one brought, merged branches among them.
 
     Only the textual form is compared, all of it: a commit that brings more than the patch, or less, is another one.
@@ -69,7 +69,7 @@ def taken(candidates: Sequence[Candidate], pinned: Mapping[str, Pinned], store: 
     }
 
 
-def _wanted(sides: Pinned, store: ObjectStore) -> _Wanted:
+def _wanted(sides: PatchedAtPin, store: ObjectStore) -> _Wanted:
     diff = difference(sides.before, sides.after, store=store)
     paths = frozenset(path for delta in diff.deltas for path in (delta.old_file.path, delta.new_file.path))
     return _Wanted(paths=paths, there=str(diff.patchid), back=str(difference(sides.after, sides.before, store=store).patchid))

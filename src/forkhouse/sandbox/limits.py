@@ -21,7 +21,7 @@ def _most_memory() -> int:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
+class BuildLimits:
     """How much of each thing a build may have. None of them is near what the builds of the recipes take."""
 
     processes: int = 4096

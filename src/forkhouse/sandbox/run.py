@@ -15,7 +15,7 @@ import psutil
 
 from forkhouse.core.errors import BuildError
 from forkhouse.sandbox.bubblewrap import PASSWD, shown
-from forkhouse.sandbox.limits import Limits
+from forkhouse.sandbox.limits import BuildLimits
 from forkhouse.sandbox.lives import Life, end_earlier, note
 from forkhouse.sandbox.seccomp import program
 
@@ -39,7 +39,7 @@ class Confined:
 
     sandbox: Sandbox
     view: View
-    limits: Limits = field(default_factory=Limits)
+    limits: BuildLimits = field(default_factory=BuildLimits)
 
     def run(self, command: Sequence[str], *, folder: Path, variables: Mapping[str, str], output: Callable[[bytes], None]) -> int:
         """Run a command in `folder`, a path that the view shows, with exactly `variables`; return its exit code.

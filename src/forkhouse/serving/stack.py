@@ -34,7 +34,7 @@ CARRIED = ("LANG", "LC_ALL")
 """Variables of the caller that every server gets."""
 
 
-class Role(StrEnum):
+class WorkerRole(StrEnum):
     """What a worker does, in the words of Dynamo's --disaggregation-mode."""
 
     AGGREGATED = "agg"
@@ -42,7 +42,7 @@ class Role(StrEnum):
     DECODE = "decode"
 
 
-KV_ROLES = {Role.PREFILL: "kv_producer", Role.DECODE: "kv_consumer"}
+KV_ROLES = {WorkerRole.PREFILL: "kv_producer", WorkerRole.DECODE: "kv_consumer"}
 """What vLLM's connector calls a worker of a role."""
 
 
@@ -135,7 +135,7 @@ class FrontendPlan:
 class WorkerPlan:
     """How a vLLM worker is started."""
 
-    role: Role
+    role: WorkerRole
     host: Host = HERE
     model: Path | None = None
     """The model's folder, where it is another than the setting's."""
@@ -158,7 +158,7 @@ class Worker:
     """Port of its counters, and of what the front end asks about the model."""
 
     @property
-    def role(self) -> Role:
+    def role(self) -> WorkerRole:
         """What it does."""
         return self.plan.role
 
@@ -242,7 +242,7 @@ class Setting:
             *device.arguments,
             *plan.arguments,
         ]
-        if plan.role is not Role.AGGREGATED:
+        if plan.role is not WorkerRole.AGGREGATED:
             transfer = {
                 "kv_connector": "NixlConnector",
                 "kv_role": KV_ROLES[plan.role],
@@ -295,7 +295,7 @@ class Stack:
         """Every process that should run."""
         return (self.frontend, *(worker.server for worker in self.workers))
 
-    def worker(self, role: Role) -> Worker:
+    def worker(self, role: WorkerRole) -> Worker:
         """Return the worker with `role`, the first where there are several. Raises KeyError when there is none."""
         return {worker.role: worker for worker in reversed(self.workers)}[role]
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from forkhouse.sources.index import Registry
     from forkhouse.sources.store import ObjectStore
 
-Policy = Literal["auto", "git", "registry"]
+SourcePolicy = Literal["auto", "git", "registry"]
 SHOWN = 20
 """Names of pointers that are told of a source."""
 
@@ -34,7 +34,7 @@ SHOWN = 20
 class Access:
     """How sources may be reached in this run."""
 
-    policy: Policy
+    policy: SourcePolicy
     mirror: Path | None
     """Folder of bare repositories, and of source archives in `archives/`; asked before the hosts."""
     offline: bool
@@ -56,7 +56,7 @@ class SourceTree:
     """Why each more preferred form was not used."""
 
 
-def candidates(upstream: str, pinned: Pinned, forms: Collection[Form], policy: Policy) -> tuple[list[Source], list[str]]:
+def candidates(upstream: str, pinned: Pinned, forms: Collection[Form], policy: SourcePolicy) -> tuple[list[Source], list[str]]:
     """Return the sources that may be tried, in the lock's order, and why each other one may not.
 
     The policy chooses between git and registries; an archive lies at an address of its own, and every policy allows it.

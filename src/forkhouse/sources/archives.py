@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, NoReturn, cast
 
 from pygit2.enums import FileMode
 
-from forkhouse.core.budgets import DAMAGE, Limits
+from forkhouse.core.budgets import DAMAGE, ArchiveLimits
 from forkhouse.core.errors import UnsafeArchiveError
 from forkhouse.sources.store import TreeFile, file_mode
 
@@ -34,13 +34,13 @@ _MEMORY = 512 * 2**20
 _LAST_YEAR = calendar.timegm((9999, 12, 31, 23, 59, 59))
 
 # All files of a source are held in memory at once.
-LIMITS = Limits(member=2 * 2**30, total=4 * 2**30, seconds=600)
+LIMITS = ArchiveLimits(member=2 * 2**30, total=4 * 2**30, seconds=600)
 
 
 class _Budget:
     """What is left of the limits while one archive is read. Every method raises UnsafeArchiveError where nothing is."""
 
-    def __init__(self, archive: Path, limits: Limits) -> None:
+    def __init__(self, archive: Path, limits: ArchiveLimits) -> None:
         """Begin with nothing spent but the time from now on."""
         self._limits = limits
         self._size = archive.stat().st_size
@@ -163,7 +163,7 @@ def _below_top_folder(name: str, tops: set[str], archive: Path) -> str:
     return inner
 
 
-def read_archive(path: Path, limits: Limits = LIMITS) -> tuple[list[TreeFile], int]:
+def read_archive(path: Path, limits: ArchiveLimits = LIMITS) -> tuple[list[TreeFile], int]:
     """Return the files of a source archive (tarball or zip file) below its one top folder, and its newest time (seconds since 1970, UTC).
 
     Raises UnsafeArchiveError for what `read_tar` and `read_wheel` refuse, and for a file outside that folder.
@@ -175,7 +175,7 @@ def read_archive(path: Path, limits: Limits = LIMITS) -> tuple[list[TreeFile], i
     return [replace(file, path=_below_top_folder(file.path, tops, path)) for file in files], newest
 
 
-def read_tar(path: Path, limits: Limits = LIMITS) -> tuple[list[TreeFile], int]:
+def read_tar(path: Path, limits: ArchiveLimits = LIMITS) -> tuple[list[TreeFile], int]:
     """Return the files of a source tarball below its one top folder, and its newest time (seconds since 1970, UTC).
 
     Members pass Python's `data` filter (PEP 706). Raises UnsafeArchiveError for what the filter refuses, for more than the limits
@@ -226,7 +226,7 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, budget: _Budget,
     return content
 
 
-def read_wheel(path: Path, limits: Limits = LIMITS) -> tuple[list[TreeFile], int]:
+def read_wheel(path: Path, limits: ArchiveLimits = LIMITS) -> tuple[list[TreeFile], int]:
     """Return the files of a wheel (a zip archive, PEP 427) and its newest time (seconds since 1970, UTC).
 
     Raises UnsafeArchiveError for absolute paths, `..`, links, names given twice, for more than the limits allow, and for damage.

@@ -36,7 +36,7 @@ class TreeFile:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
+class TreeEntry:
     """A stored file: its content by id, and its mode."""
 
     blob: str
@@ -261,19 +261,19 @@ class ObjectStore:
         except KeyError:
             return ""
 
-    def entry(self, tree_id: str, path: str) -> Entry | None:
+    def entry(self, tree_id: str, path: str) -> TreeEntry | None:
         """Return the file or the symbolic link at `path`, None when there is none."""
         try:
             found = self._tree(tree_id)[path]
         except KeyError:
             return None
-        return Entry(blob=str(found.id), mode=FileMode(found.filemode)) if isinstance(found, pygit2.Blob) else None
+        return TreeEntry(blob=str(found.id), mode=FileMode(found.filemode)) if isinstance(found, pygit2.Blob) else None
 
     def is_there(self, tree_id: str, path: str) -> bool:
         """Say whether a file, a link, a folder or a submodule is at `path`."""
         return path in self._tree(tree_id)
 
-    def with_entries(self, tree_id: str | None, entries: Mapping[str, Entry | None]) -> str:
+    def with_entries(self, tree_id: str | None, entries: Mapping[str, TreeEntry | None]) -> str:
         """Return a tree (None stands for the empty one) with some files put in place, and those given as None taken out.
 
         Only the folders on the way are written. Raises UnsafeArchiveError for a path that git itself would refuse, and
@@ -284,10 +284,10 @@ class ObjectStore:
             changed = self._with(None if tree_id is None else self._tree(tree_id), changes, "")
             return str(changed or self.repository.TreeBuilder().write())
 
-    def _with(self, tree: pygit2.Tree | None, changes: Mapping[tuple[str, ...], Entry | None], prefix: str) -> pygit2.Oid | None:
+    def _with(self, tree: pygit2.Tree | None, changes: Mapping[tuple[str, ...], TreeEntry | None], prefix: str) -> pygit2.Oid | None:
         builder = self.repository.TreeBuilder() if tree is None else self.repository.TreeBuilder(tree)
         files = {name: entry for (name, *rest), entry in changes.items() if not rest}
-        folders: dict[str, dict[tuple[str, ...], Entry | None]] = {}
+        folders: dict[str, dict[tuple[str, ...], TreeEntry | None]] = {}
         for (name, *rest), entry in changes.items():
             if rest:
                 folders.setdefault(name, {})[tuple(rest)] = entry
@@ -297,7 +297,7 @@ class ObjectStore:
             if folder is not None:
                 if _is_submodule(old):
                     raise _in_submodule(prefix + name)
-                if isinstance(files.pop(name, old), Entry | pygit2.Blob):
+                if isinstance(files.pop(name, old), TreeEntry | pygit2.Blob):
                     raise _clash(prefix + name)
                 _insert(builder, name, folder, FileMode.TREE)
             elif isinstance(old, pygit2.Tree):
@@ -315,7 +315,7 @@ class ObjectStore:
                 _insert(builder, name, pygit2.Oid(hex=entry.blob), entry.mode)
         return builder.write() if len(builder) else None
 
-    def content(self, entry: Entry) -> bytes:
+    def content(self, entry: TreeEntry) -> bytes:
         """Return the content of a stored file."""
         return self.raw(entry.blob)
 

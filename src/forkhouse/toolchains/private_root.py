@@ -17,7 +17,7 @@ from forkhouse.sources.apt import fetch_debian_binaries
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from forkhouse.documents.lockfile import HipToolchain
+    from forkhouse.documents.lockfile import HipToolchainPin
     from forkhouse.sources.index import Registry
 
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _UNUSED = ("./usr/share/doc/", "./usr/share/man/", "./etc/")
 
 
-def private_root(pinned: HipToolchain, registry: Registry, folder: Path, *, offline: bool) -> Path:
+def private_root(pinned: HipToolchainPin, registry: Registry, folder: Path, *, offline: bool) -> Path:
     """Return the ROCm root made of the pinned packages below `folder`; it is made when it is not there yet.
 
     Raises UnreachableError or HashMismatchError for a package, UnsafeArchiveError for one that reaches out of the root, and
@@ -51,7 +51,7 @@ def private_root(pinned: HipToolchain, registry: Registry, folder: Path, *, offl
     return place / "usr"
 
 
-def private_place(pinned: HipToolchain, folder: Path) -> Path:
+def private_place(pinned: HipToolchainPin, folder: Path) -> Path:
     """Return where the private toolchain of these packages lies, made or not."""
     return folder / f"hip-{pinned.version}-{digest([package.sha256 for package in pinned.packages], _UNUSED)[:16]}"
 

@@ -25,7 +25,7 @@ NAME = "manifest.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Compiled:
+class CompiledContent:
     """What the libraries of a wheel of ours hold and ask for."""
 
     kernels: tuple[LibraryKernels, ...]
@@ -36,7 +36,7 @@ class Compiled:
 def manifest_text(
     name: str,
     profile: Profile,
-    built: Sequence[tuple[BuiltWheel, Compiled]],
+    built: Sequence[tuple[BuiltWheel, CompiledContent]],
     third_party: Sequence[PinnedWheel],
     missing: Sequence[Missing],
     targets: Sequence[str],
@@ -86,7 +86,7 @@ def read_lacks(folder: Path) -> Lacks:
         raise ClosureError(message) from error
 
 
-def _ours(wheel: BuiltWheel, compiled: Compiled) -> dict[str, object]:
+def _ours(wheel: BuiltWheel, compiled: CompiledContent) -> dict[str, object]:
     patched = wheel.patched
     return {
         "name": wheel.distribution,

@@ -27,7 +27,7 @@ from forkhouse.sources.wheels import fetch_all
 from forkhouse.wheelhouse.closure_check import check_closure
 from forkhouse.wheelhouse.exchange import exchange
 from forkhouse.wheelhouse.index import checksums_text, index_files, requirements_text
-from forkhouse.wheelhouse.manifest import NAME, Compiled, manifest_text
+from forkhouse.wheelhouse.manifest import NAME, CompiledContent, manifest_text
 from forkhouse.wheelhouse.verifying import CHECKSUMS, verify
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def _check_externals(profile: Profile, third_party: Sequence[PinnedWheel], absen
         raise ClosureError(message)
 
 
-def compiled(wheel: BuiltWheel, journal: Journal, engine: str) -> Compiled:
+def compiled(wheel: BuiltWheel, journal: Journal, engine: str) -> CompiledContent:
     """Return what a wheel's libraries hold; read once."""
     key = digest(wheel.sha256, engine)
     record = journal.get("compiled", key)
@@ -180,10 +180,10 @@ def compiled(wheel: BuiltWheel, journal: Journal, engine: str) -> Compiled:
     read = KernelInventory.parse(str(record["kernels"]), name=wheel.path.name)
     symbols = record["torch"]
     assert isinstance(symbols, list)  # noqa: S101  # as it was written above
-    return Compiled(kernels=read.libraries, torch_symbols=tuple(symbols))
+    return CompiledContent(kernels=read.libraries, torch_symbols=tuple(symbols))
 
 
-def kernel_pins(content: Compiled) -> tuple[KernelPin, ...]:
+def kernel_pins(content: CompiledContent) -> tuple[KernelPin, ...]:
     """Return what a lock records of the kernels of a wheel."""
     return tuple(
         KernelPin(
@@ -196,7 +196,7 @@ def kernel_pins(content: Compiled) -> tuple[KernelPin, ...]:
     )
 
 
-def _check_kernels(wheel: BuiltWheel, content: Compiled, recorded: Sequence[KernelPin]) -> None:
+def _check_kernels(wheel: BuiltWheel, content: CompiledContent, recorded: Sequence[KernelPin]) -> None:
     """Compare the kernels of a wheel with what the lock recorded.
 
     Another compiler may instantiate templates of the libraries' own in other numbers, so more than before is said, and less refused.

@@ -23,9 +23,9 @@ from forkhouse.conformance.peers import PeersError
 from forkhouse.conformance.peers.cases import LANGUAGES, of_calls, of_documents
 from forkhouse.conformance.peers.fetch import fetch
 from forkhouse.conformance.peers.listing import compare, listed, with_list
-from forkhouse.conformance.peers.outcome import Outcome
+from forkhouse.conformance.peers.outcome import CaseOutcome
 from forkhouse.conformance.peers.replay import Judge
-from forkhouse.conformance.peers.suite import Suite
+from forkhouse.conformance.peers.suite import PeerSuite
 from forkhouse.core.errors import ForkhouseError
 from forkhouse.core.progress import report, showing
 from forkhouse.core.workspace import find_workspace, write_atomic
@@ -34,8 +34,8 @@ from forkhouse.sources.index import Registry
 from forkhouse.sources.store import ObjectStore
 
 if TYPE_CHECKING:
-    from forkhouse.conformance.peers.listing import Verdict
-    from forkhouse.conformance.peers.outcome import Result
+    from forkhouse.conformance.peers.listing import ListingVerdict
+    from forkhouse.conformance.peers.outcome import CaseResult
     from forkhouse.core.workspace import Workspace
 
 
@@ -49,16 +49,16 @@ def main(documents: tuple[Path, ...], *, offline: bool, as_json: bool, write: bo
     workspace = find_workspace(Path.cwd())
     # A reader that is asked about odd documents has much to remark.
     warnings.simplefilter("ignore")
-    verdicts: dict[str, Verdict] = {}
+    verdicts: dict[str, ListingVerdict] = {}
     with showing():
         for document in documents:
-            suite = load(Suite, document)
+            suite = load(PeerSuite, document)
             started = time.monotonic()
             results = _results(suite, workspace, offline=offline)
             if write:
                 refused = listed(results, suite.refused, by_id=suite.suite not in LANGUAGES)
                 write_atomic(document, with_list(document.read_text(encoding="utf-8"), refused).encode("utf-8"))
-                suite = load(Suite, document)
+                suite = load(PeerSuite, document)
             verdicts[suite.suite] = compare(results, suite.refused)
             report().line(suite.suite, f"{len(results)} cases in {time.monotonic() - started:.0f} s")
             if not as_json:
@@ -69,7 +69,7 @@ def main(documents: tuple[Path, ...], *, offline: bool, as_json: bool, write: bo
         sys.exit(1)
 
 
-def _results(suite: Suite, workspace: Workspace, *, offline: bool) -> tuple[Result, ...]:
+def _results(suite: PeerSuite, workspace: Workspace, *, offline: bool) -> tuple[CaseResult, ...]:
     archive = fetch(suite.source, Registry(workspace.cache, offline=offline), offline=offline)
     if suite.suite in LANGUAGES:
         return tuple(of_documents(suite, archive))
@@ -82,12 +82,12 @@ def _results(suite: Suite, workspace: Workspace, *, offline: bool) -> tuple[Resu
         return tuple(of_calls(suite, archive, workspace.build / "peers-tests", judge))
 
 
-def _print(name: str, results: tuple[Result, ...], verdict: Verdict) -> None:
+def _print(name: str, results: tuple[CaseResult, ...], verdict: ListingVerdict) -> None:
     for problem in verdict.problems():
         click.echo(f"- {problem}")
-    for why, count in Counter(result.said for result in results if result.outcome is Outcome.PASSED_OVER).most_common():
+    for why, count in Counter(result.said for result in results if result.outcome is CaseOutcome.PASSED_OVER).most_common():
         click.echo(f"{name}: {count} not compared: {why}")
-    counts = ", ".join(f"{verdict.counts[outcome]} {outcome}" for outcome in Outcome if verdict.counts.get(outcome))
+    counts = ", ".join(f"{verdict.counts[outcome]} {outcome}" for outcome in CaseOutcome if verdict.counts.get(outcome))
     click.echo(f"{name}: {counts}; {'all as listed' if verdict.good else f'NOT as listed, in {len(verdict.problems())} ways'}")
 
 

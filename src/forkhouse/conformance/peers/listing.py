@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from forkhouse.conformance.peers.outcome import FAULTS, Outcome, Result
+from forkhouse.conformance.peers.outcome import FAULTS, CaseOutcome, CaseResult
 from forkhouse.conformance.peers.suite import Refusal
 from forkhouse.conformance.suite import matches
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
+class ListingVerdict:
     """How far the engine did what its peer does, or refused it for a reason that is listed."""
 
-    counts: Mapping[Outcome, int]
-    faults: tuple[Result, ...]
+    counts: Mapping[CaseOutcome, int]
+    faults: tuple[CaseResult, ...]
     """What nothing excuses: other results, and reasons that are not true."""
-    unlisted: tuple[Result, ...]
+    unlisted: tuple[CaseResult, ...]
     """Refusals that are not listed."""
     unmatched: tuple[str, ...]
     """What is listed and is refused no more, or is no case at all."""
@@ -34,7 +34,7 @@ class Verdict:
     @property
     def good(self) -> bool:
         """Whether all was as listed, and there was something to compare."""
-        compared = sum(count for outcome, count in self.counts.items() if outcome is not Outcome.PASSED_OVER)
+        compared = sum(count for outcome, count in self.counts.items() if outcome is not CaseOutcome.PASSED_OVER)
         return compared > 0 and not (self.faults or self.unlisted or self.unmatched or self.unexplained)
 
     def problems(self) -> list[str]:
@@ -52,21 +52,21 @@ class Verdict:
         return {"counts": {str(outcome): count for outcome, count in self.counts.items()}, "good": self.good, "problems": self.problems()}
 
 
-def _is_listed(result: Result, refusal: Refusal) -> bool:
+def _is_listed(result: CaseResult, refusal: Refusal) -> bool:
     return matches(refusal.says, result.said) and any(matches(pattern, result.id) for pattern in refusal.cases)
 
 
-def compare(results: Iterable[Result], refused: Sequence[Refusal]) -> Verdict:
+def compare(results: Iterable[CaseResult], refused: Sequence[Refusal]) -> ListingVerdict:
     """Judge the results of a suite by what is listed as refused."""
     results = tuple(results)
-    refusals = [result for result in results if result.outcome is Outcome.REFUSED]
+    refusals = [result for result in results if result.outcome is CaseOutcome.REFUSED]
     unmatched = [
         f"{pattern}: {each.says}"
         for each in refused
         for pattern in each.cases
         if not any(matches(pattern, result.id) and matches(each.says, result.said) for result in refusals)
     ]
-    return Verdict(
+    return ListingVerdict(
         counts=Counter(result.outcome for result in results),
         faults=tuple(result for result in results if result.outcome in FAULTS),
         unlisted=tuple(result for result in refusals if not any(_is_listed(result, each) for each in refused)),
@@ -84,7 +84,7 @@ _SHORT = 2
 """A name of so few characters may be a word of the message as well: it is looked for only where a name stands."""
 
 
-def said_in_general(result: Result) -> str:
+def said_in_general(result: CaseResult) -> str:
     """Return a message with a star for whatever in it comes from the suite, as far as names and form tell."""
     said = _OF_THE_SUITE.sub("*", result.said)
     for name in sorted({*result.about} - {""}, key=len, reverse=True):
@@ -93,12 +93,12 @@ def said_in_general(result: Result) -> str:
     return re.sub(r"\*[*\s.]*\*", "*", said)
 
 
-def listed(results: Iterable[Result], refused: Sequence[Refusal], *, by_id: bool) -> tuple[Refusal, ...]:
+def listed(results: Iterable[CaseResult], refused: Sequence[Refusal], *, by_id: bool) -> tuple[Refusal, ...]:
     """Return a list that excuses all refusals: what is listed and still true, then the rest, without a reason, which a person has to give.
 
     With `by_id` each new entry names its cases; else it stands for every case with such a message.
     """
-    refusals = [result for result in results if result.outcome is Outcome.REFUSED]
+    refusals = [result for result in results if result.outcome is CaseOutcome.REFUSED]
     kept: list[Refusal] = []
     for each in refused:
         mine = [result for result in refusals if matches(each.says, result.said)]

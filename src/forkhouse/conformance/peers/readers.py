@@ -26,7 +26,7 @@ DEEPEST = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Scalar:
+class ReadScalar:
     """One value."""
 
     type: str
@@ -49,7 +49,7 @@ class Keyed:
     entries: tuple[tuple[Seen, Seen], ...]
 
 
-Seen = Scalar | Listed | Keyed
+Seen = ReadScalar | Listed | Keyed
 
 
 class UnreadableError(Exception):
@@ -67,34 +67,34 @@ def _json_refuses(constant: str) -> NoReturn:
 
 def _from_python(value: object) -> Seen:
     match value:
-        case Scalar() | Listed() | Keyed():
+        case ReadScalar() | Listed() | Keyed():
             return value
         case dict():
-            return Keyed(entries=tuple((Scalar(type="str", text=key), _from_python(each)) for key, each in value.items()))
+            return Keyed(entries=tuple((ReadScalar(type="str", text=key), _from_python(each)) for key, each in value.items()))
         case list():
             return Listed(items=tuple(map(_from_python, value)))
         case str():
-            return Scalar(type="str", text=value)
+            return ReadScalar(type="str", text=value)
         case bool():
-            return Scalar(type="bool", text=str(value).lower())
+            return ReadScalar(type="bool", text=str(value).lower())
         case None:
-            return Scalar(type="null", text="null")
+            return ReadScalar(type="null", text="null")
         case int():
-            return Scalar(type="int", text=str(value))
+            return ReadScalar(type="int", text=str(value))
         case _:  # a date or a time of TOML
-            return Scalar(type=type(value).__name__, text=str(value))
+            return ReadScalar(type=type(value).__name__, text=str(value))
 
 
 def _keyed(pairs: Iterable[tuple[str, object]]) -> Keyed:
-    return Keyed(entries=tuple((Scalar(type="str", text=key), _from_python(value)) for key, value in pairs))
+    return Keyed(entries=tuple((ReadScalar(type="str", text=key), _from_python(value)) for key, value in pairs))
 
 
-def _float(written: str) -> Scalar:
-    return Scalar(type="float", text=written)
+def _float(written: str) -> ReadScalar:
+    return ReadScalar(type="float", text=written)
 
 
-def _int(written: str, base: int = 10) -> Scalar:  # noqa: ARG001  # what json5 says of a hexadecimal number, which is as it is written, too
-    return Scalar(type="int", text=written)
+def _int(written: str, base: int = 10) -> ReadScalar:  # noqa: ARG001  # what json5 says of a hexadecimal number, which is as it is written, too
+    return ReadScalar(type="int", text=written)
 
 
 def by_json(text: str) -> tuple[Seen, ...]:
@@ -127,7 +127,7 @@ def _from_nodes(documents: Iterable[Any]) -> tuple[Seen, ...]:
         inside = (*inside, id(node))
         tag = str(node.tag)
         if isinstance(node.value, str):
-            return Scalar(type=_TAGS.get(tag, tag), text=node.value)
+            return ReadScalar(type=_TAGS.get(tag, tag), text=node.value)
         if node.id == "mapping" if hasattr(node, "id") else isinstance(node, yaml.MappingNode):
             return Keyed(entries=tuple((seen(key, inside), seen(value, inside)) for key, value in node.value))
         return Listed(items=tuple(seen(each, inside) for each in node.value))

@@ -13,11 +13,11 @@ from pygit2.enums import FileMode
 
 from forkhouse.conformance.peers import PeersError
 from forkhouse.conformance.peers.capture import files_below
-from forkhouse.conformance.peers.outcome import Outcome, Result
+from forkhouse.conformance.peers.outcome import CaseOutcome, CaseResult
 from forkhouse.core.errors import ForkhouseError, UnsafeArchiveError
 from forkhouse.patches.apply import apply_patch
 from forkhouse.patches.series import read_patch
-from forkhouse.sources.store import Entry
+from forkhouse.sources.store import TreeEntry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,30 +45,30 @@ class Judge:
     git: Path
     """The git that decides where a call's own result does not tell."""
 
-    def replay(self, call: Call, captured: Captured) -> Result:
+    def replay(self, call: Call, captured: Captured) -> CaseResult:
         """Return what became of a call."""
         patches = [captured.content(sha256) for sha256 in call.patches]
         try:
             before = self.store.import_files(captured.files(call.before))
             wanted = self._wanted(call, captured, before, patches)
         except UnsafeArchiveError:
-            return Result(id=call.id, outcome=Outcome.PASSED_OVER, said="a tree that no source may have")
+            return CaseResult(id=call.id, outcome=CaseOutcome.PASSED_OVER, said="a tree that no source may have")
         if wanted is None:
-            return Result(id=call.id, outcome=Outcome.PASSED_OVER, said="git decides by more than the tree and the patch")
+            return CaseResult(id=call.id, outcome=CaseOutcome.PASSED_OVER, said="git decides by more than the tree and the patch")
         try:
             # git takes one folder off where its call does not say; patch guesses, and the engine as well.
             tree = self._engine(before, patches, 1 if call.strip is None and call.how != "patch" else call.strip)
         except ForkhouseError as error:
-            outcome = Outcome.REFUSED if wanted else Outcome.BOTH_REFUSE
+            outcome = CaseOutcome.REFUSED if wanted else CaseOutcome.BOTH_REFUSE
             names = tuple(path for path, _, _ in (*call.before, *(call.after or ())))
-            return Result(id=call.id, outcome=outcome, said=" ".join(str(error).split()), about=names)
+            return CaseResult(id=call.id, outcome=outcome, said=" ".join(str(error).split()), about=names)
         except Exception as error:  # noqa: BLE001  # any other exception is what is looked for here
-            return Result(id=call.id, outcome=Outcome.CRASHED, said=f"{type(error).__name__}: {error}")
+            return CaseResult(id=call.id, outcome=CaseOutcome.CRASHED, said=f"{type(error).__name__}: {error}")
         if not wanted:
-            return Result(id=call.id, outcome=Outcome.APPLIED, said=f"the peer says: {' '.join(call.said.split())[:200]}")
+            return CaseResult(id=call.id, outcome=CaseOutcome.APPLIED, said=f"the peer says: {' '.join(call.said.split())[:200]}")
         if tree not in wanted:
-            return Result(id=call.id, outcome=Outcome.WRONG, said=self._told(before, tree, wanted[0]))
-        return Result(id=call.id, outcome=Outcome.EQUAL, said="")
+            return CaseResult(id=call.id, outcome=CaseOutcome.WRONG, said=self._told(before, tree, wanted[0]))
+        return CaseResult(id=call.id, outcome=CaseOutcome.EQUAL, said="")
 
     def _engine(self, tree: str, patches: Sequence[bytes], strip: int | None) -> str:
         for number, content in enumerate(patches, start=1):
@@ -113,7 +113,7 @@ class Judge:
     def tree_of(self, folder: Path) -> str:
         """Return the tree of a folder's files."""
         rows = files_below(folder, _Blobs(store=self.store))
-        return self.store.with_entries(None, {path: Entry(blob=blob, mode=FileMode(int(mode, 8))) for path, mode, blob in rows})
+        return self.store.with_entries(None, {path: TreeEntry(blob=blob, mode=FileMode(int(mode, 8))) for path, mode, blob in rows})
 
     def _run(self, words: list[str], folder: Path) -> None:
         ended = subprocess.run([self.git, *words], cwd=folder, env=_ENVIRONMENT, capture_output=True, text=True, check=False)

@@ -33,7 +33,7 @@ class Refusal(Document):
     """Why the engine refuses it. With nothing in it the difference is not excused."""
 
 
-class Suite(Document):
+class PeerSuite(Document):
     """A suite of one peer."""
 
     suite: Literal["git", "gnu-patch", "toml-test", "yaml-test-suite", "json-test-suite"]

@@ -227,9 +227,9 @@ class _Tree:
         while self.end > self.start and source.text[self.end - 1] in "\r\n\t ":
             self.end -= 1
         if node.is_error or node.is_missing:
-            self.role = guard.Role.FAULT
+            self.role = guard.NodeRole.FAULT
         else:
-            self.role = guard.Role.COMMENT if self.kind in _COMMENT_KINDS else guard.Role.CODE
+            self.role = guard.NodeRole.COMMENT if self.kind in _COMMENT_KINDS else guard.NodeRole.CODE
 
     def children(self) -> list[guard.Tree]:
         if self._inner is None:

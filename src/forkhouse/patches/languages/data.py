@@ -34,7 +34,7 @@ class Kind(Enum):
     """A mention of a value that stands elsewhere, in YAML."""
 
 
-class Style(Enum):
+class NodeStyle(Enum):
     """How a value is written."""
 
     FLOW = auto()
@@ -60,7 +60,7 @@ class Value:
     """A value, and where it stands."""
 
     kind: Kind
-    style: Style
+    style: NodeStyle
     start: int
     """Where it begins, with its tag and its anchor."""
     end: int
@@ -130,7 +130,7 @@ class Data:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class DataPlace:
     """Where an entry is."""
 
     document: int
@@ -202,7 +202,7 @@ def chosen(data: Data, document: int | None) -> tuple[tuple[int, Value], ...]:
     return numbered[document : document + 1]
 
 
-def look(data: Data, path: str, document: int | None = None) -> Place | None:
+def look(data: Data, path: str, document: int | None = None) -> DataPlace | None:
     """Return where a path leads, None where it leads to nothing.
 
     Raises PatchConflictError where it cannot be told: the key is given twice, it comes from an alias or a merge, several documents have it.
@@ -219,7 +219,7 @@ _DIGITS = 9
 """Of a position in a list; longer numbers are none."""
 
 
-def _walk(data: Data, number: int, top: Value, path: str) -> Place | None:
+def _walk(data: Data, number: int, top: Value, path: str) -> DataPlace | None:
     holders: list[Value] = []
     steps: list[int] = []
     value, entry = top, None
@@ -235,7 +235,7 @@ def _walk(data: Data, number: int, top: Value, path: str) -> Place | None:
         entry = value.entries[position]
         value = entry.value
     assert entry is not None  # noqa: S101  # a path has a step
-    return Place(document=number, steps=tuple(steps), holders=tuple(holders), entry=entry)
+    return DataPlace(document=number, steps=tuple(steps), holders=tuple(holders), entry=entry)
 
 
 def _position(data: Data, number: int, holder: Value, step: str, path: str) -> int | None:

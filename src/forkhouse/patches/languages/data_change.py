@@ -11,8 +11,21 @@ from forkhouse.patches.edits import Place as Beside
 from forkhouse.patches.languages import data_flow as flow
 from forkhouse.patches.languages import data_insert as beside_entries
 from forkhouse.patches.languages.base import Matched
-from forkhouse.patches.languages.data import Kind, Place, Style, chosen, entries, is_merged, look, normal, read, seen, seen_key, values
-from forkhouse.patches.languages.data_plan import Change
+from forkhouse.patches.languages.data import (
+    DataPlace,
+    Kind,
+    NodeStyle,
+    chosen,
+    entries,
+    is_merged,
+    look,
+    normal,
+    read,
+    seen,
+    seen_key,
+    values,
+)
+from forkhouse.patches.languages.data_plan import DataChange
 from forkhouse.patches.languages.data_write import key_written, value_seen, written
 from forkhouse.patches.languages.keypaths import key_steps, path_said
 
@@ -25,7 +38,7 @@ if TYPE_CHECKING:
     from forkhouse.patches.values import Written
 
 
-def planned(text: str, operation: Operation, language: str) -> tuple[Change, ...] | None:
+def planned(text: str, operation: Operation, language: str) -> tuple[DataChange, ...] | None:
     """Return the changes that an operation makes, None for one that says texts and not values. Raises PatchConflictError."""
     match operation:
         case KeyOperation(set=str() as path):
@@ -67,7 +80,7 @@ def _is_anchored(operation: CodeOperation) -> bool:
     return selector is not None and selector.anchor is not None
 
 
-def expected(data: Data, plan: tuple[Change, ...]) -> list[object]:
+def expected(data: Data, plan: tuple[DataChange, ...]) -> list[object]:
     """Return what a reader has to see of each document after the changes."""
     tops = [seen(top, ordered=True) for top in data.documents]
     for change in sorted(plan, key=lambda change: (change.document, change.steps), reverse=True):
@@ -75,7 +88,7 @@ def expected(data: Data, plan: tuple[Change, ...]) -> list[object]:
     return tops
 
 
-def _changed(tree: object, steps: tuple[int, ...], change: Change) -> object:
+def _changed(tree: object, steps: tuple[int, ...], change: DataChange) -> object:
     if not steps and change.what != "append":
         return change.value
     assert isinstance(tree, tuple)  # noqa: S101  # as `seen` makes it
@@ -96,10 +109,10 @@ def _changed(tree: object, steps: tuple[int, ...], change: Change) -> object:
 
 
 def _is_flow(holders: tuple[Value, ...]) -> bool:
-    return any(holder.style in {Style.FLOW, Style.PAIR} for holder in holders)
+    return any(holder.style in {NodeStyle.FLOW, NodeStyle.PAIR} for holder in holders)
 
 
-def _refuse_shared(data: Data, place: Place, *, what: str) -> None:
+def _refuse_shared(data: Data, place: DataPlace, *, what: str) -> None:
     """Refuse to change what other places of the file use by an alias."""
     top = data.documents[place.document]
     outer = {value.anchor for value in place.holders if value.anchor is not None}
@@ -115,14 +128,14 @@ def _refuse_shared(data: Data, place: Place, *, what: str) -> None:
             raise PatchConflictError(message)
 
 
-def _set(data: Data, place: Place, operation: KeyOperation) -> Change:
+def _set(data: Data, place: DataPlace, operation: KeyOperation) -> DataChange:
     _refuse_shared(data, place, what=operation.path)
     if data.language == "toml" and place.entry.start < 0:
         from forkhouse.patches.languages import data_toml_change  # noqa: PLC0415  # for one language of three
 
         return data_toml_change.replaced(data, place, operation)
     new = written(operation.value, data.language, flow=_is_flow(place.holders))
-    return Change(
+    return DataChange(
         what="set",
         document=place.document,
         steps=place.steps,
@@ -136,7 +149,7 @@ def _put(data: Data, entry: Entry, new: str) -> list[Splice]:
     text, value = data.text, entry.value
     if entry.sign is None and entry.key is not None:
         # A key of YAML that has no colon: in a flow mapping, or behind a question mark.
-        end = entry.key.end if entry.key.style is not Style.EMPTY else entry.end
+        end = entry.key.end if entry.key.style is not NodeStyle.EMPTY else entry.end
         if not entry.explicit and "\n" in text[entry.key.start : end]:
             return [(entry.key.start, entry.key.start, "? "), (end, end, f" : {new}")]
         if not entry.explicit or "\n" not in text[end:] or _in_flow(data, entry):
@@ -144,12 +157,12 @@ def _put(data: Data, entry: Entry, new: str) -> list[Splice]:
         stop = flow.line_end(text, end)
         return [(stop, stop, f"{flow.newline_at(text, stop)}{flow.column(text, entry.start)}: {new}")]
     sign = value.start if entry.sign is None else entry.sign
-    if value.style is Style.EMPTY and value.start == value.end:
+    if value.style is NodeStyle.EMPTY and value.start == value.end:
         return [(sign, sign, f" {new}")]
     end = value.end
-    if value.style is Style.BLOCK and "\n" in text[value.start : end] and flow.is_blank(data, end, flow.line_end(text, end)):
+    if value.style is NodeStyle.BLOCK and "\n" in text[value.start : end] and flow.is_blank(data, end, flow.line_end(text, end)):
         end = flow.line_end(text, end)  # the comment on its last line is about what stands there
-    if "\n" in text[sign : value.start] and value.style is Style.BLOCK:
+    if "\n" in text[sign : value.start] and value.style is NodeStyle.BLOCK:
         # It stands below its key or its dash; a comment on the line of that stays.
         return [(sign, sign, f" {new}"), (flow.line_end(text, sign), max(end, flow.line_end(text, value.end)), "")]
     if value.lead < value.end:
@@ -160,10 +173,10 @@ def _put(data: Data, entry: Entry, new: str) -> list[Splice]:
 
 
 def _in_flow(data: Data, entry: Entry) -> bool:
-    return any(value.style is Style.FLOW and value.start < entry.start < value.end for top in data.documents for value in values(top))
+    return any(value.style is NodeStyle.FLOW and value.start < entry.start < value.end for top in data.documents for value in values(top))
 
 
-def _added(data: Data, operation: KeyOperation) -> tuple[Change, ...]:
+def _added(data: Data, operation: KeyOperation) -> tuple[DataChange, ...]:
     *parents, last = key_steps(operation.path)
     there = look(data, operation.path, operation.document)
     if there is not None:
@@ -206,12 +219,12 @@ def _added(data: Data, operation: KeyOperation) -> tuple[Change, ...]:
     in_flow = _is_flow((*holders, holder))
     key = key_written(last, data.language, flow=in_flow)
     new = f"{key}: {written(operation.value, data.language, flow=in_flow)}"
-    if holder.style is Style.PAIR:
+    if holder.style is NodeStyle.PAIR:
         splices = [(holder.start, holder.start, "{"), (holder.end, holder.end, f", {new}}}")]
     else:
-        splices = flow.added(data, holder, new) if holder.style is Style.FLOW else [_below(data, holder, new)]
+        splices = flow.added(data, holder, new) if holder.style is NodeStyle.FLOW else [_below(data, holder, new)]
     return (
-        Change(
+        DataChange(
             what="append",
             document=document,
             steps=steps,
@@ -228,17 +241,17 @@ _TEXT = "tag:yaml.org,2002:str"
 _MERGE = "tag:yaml.org,2002:merge"
 
 
-def _inside(parent: Place) -> Place:
+def _inside(parent: DataPlace) -> DataPlace:
     """Return a place in the value of an entry, for the question who shares it."""
     value = parent.entry.value
     hollow = type(parent.entry)(start=value.end, end=value.end, value=_nothing(value.end))
-    return Place(document=parent.document, steps=parent.steps, holders=(*parent.holders, value), entry=hollow)
+    return DataPlace(document=parent.document, steps=parent.steps, holders=(*parent.holders, value), entry=hollow)
 
 
 def _nothing(at: int) -> Value:
     from forkhouse.patches.languages.data import Value  # noqa: PLC0415  # a type elsewhere in this module
 
-    return Value(kind=Kind.SCALAR, style=Style.EMPTY, start=at, end=at, body=at, lead=at)
+    return Value(kind=Kind.SCALAR, style=NodeStyle.EMPTY, start=at, end=at, body=at, lead=at)
 
 
 def _below(data: Data, holder: Value, new: str) -> Splice:
@@ -255,7 +268,7 @@ def _below(data: Data, holder: Value, new: str) -> Splice:
     return stop, stop, f"{flow.newline_at(text, stop)}{flow.column(text, first)}{new}"
 
 
-def _removed(data: Data, places: list[Place], said: str) -> tuple[Change, ...]:
+def _removed(data: Data, places: list[DataPlace], said: str) -> tuple[DataChange, ...]:
     if data.language == "toml":
         from forkhouse.patches.languages import data_toml_change  # noqa: PLC0415  # for one language of three
 
@@ -267,23 +280,23 @@ def _removed(data: Data, places: list[Place], said: str) -> tuple[Change, ...]:
     return tuple(_removal(data, place, said) for place in places)
 
 
-def _removal(data: Data, place: Place, said: str) -> Change:
+def _removal(data: Data, place: DataPlace, said: str) -> DataChange:
     _refuse_shared(data, place, what=said)
     holder, entry = place.holder, place.entry
     if entry.name is not None and is_merged(data, place.document, holder, entry.name):
         message = f"{said}: without it, the key would come from a merge (`<<`), with another value."
         raise PatchConflictError(message)
     position = place.steps[-1]
-    if holder.style is Style.FLOW:
+    if holder.style is NodeStyle.FLOW:
         splices = flow.removed(data, holder, position)
     elif len(holder.entries) == 1:
         splices = _emptied(data, place)
     else:
         splices = [_cut(data, holder, position)]
-    return Change(what="remove", document=place.document, steps=place.steps, splices=tuple(splices))
+    return DataChange(what="remove", document=place.document, steps=place.steps, splices=tuple(splices))
 
 
-def _emptied(data: Data, place: Place) -> list[Splice]:
+def _emptied(data: Data, place: DataPlace) -> list[Splice]:
     """Leave an empty list or mapping where the only entry of a block goes."""
     text, holder, entry = data.text, place.holder, place.entry
     nothing = "[]" if holder.kind is Kind.SEQUENCE else "{}"
@@ -298,7 +311,7 @@ def _emptied(data: Data, place: Place) -> list[Splice]:
     return [(entry.start, entry.end, nothing)]
 
 
-def _entry_of(place: Place) -> Entry:
+def _entry_of(place: DataPlace) -> Entry:
     return place.holders[-2].entries[place.steps[-2]]
 
 
@@ -318,13 +331,13 @@ def _cut(data: Data, holder: Value, position: int) -> Splice:
     raise PatchConflictError(message)
 
 
-def _located(data: Data) -> Iterator[Place]:
+def _located(data: Data) -> Iterator[DataPlace]:
     for number, top in enumerate(data.documents):
         for steps, holders, entry in entries(top):
-            yield Place(document=number, steps=steps, holders=holders, entry=entry)
+            yield DataPlace(document=number, steps=steps, holders=holders, entry=entry)
 
 
-def _places(data: Data, selector: Selector) -> list[Place] | None:
+def _places(data: Data, selector: Selector) -> list[DataPlace] | None:
     """Return the entries that a selector matches, None when it matches something that is no entry."""
     if selector.key is not None and selector.within is None:
         place = look(data, selector.key, selector.document)
@@ -356,17 +369,17 @@ def _holder_places(data: Data, selector: Selector) -> list[tuple[int, tuple[int,
     return [(number, (), (), data.documents[number]) for number in found if number is not None]
 
 
-def _items(data: Data, change: PartChange) -> tuple[Change, ...]:
-    changes: list[Change] = []
+def _items(data: Data, change: PartChange) -> tuple[DataChange, ...]:
+    changes: list[DataChange] = []
     for document, steps, holders, holder in _holder_places(data, change.of):
         what = change.of.said()
-        if holder.style in {Style.TABLE, Style.DOTTED}:
+        if holder.style in {NodeStyle.TABLE, NodeStyle.DOTTED}:
             message = f"{what} is made of tables with headers or dotted keys of their own. Use `add`, `set` and `remove` for their keys."
             raise PatchConflictError(message)
-        if holder.kind not in {Kind.SEQUENCE, Kind.MAPPING} or (holder.kind is Kind.MAPPING and holder.style is not Style.FLOW):
+        if holder.kind not in {Kind.SEQUENCE, Kind.MAPPING} or (holder.kind is Kind.MAPPING and holder.style is not NodeStyle.FLOW):
             message = f"{what} has no items that can be told apart here: it is {holder.what}. Use `set`, `add` and `remove` for keys."
             raise PatchConflictError(message)
-        hollow = Place(document=document, steps=steps, holders=(*holders, holder), entry=_hollow(holder))
+        hollow = DataPlace(document=document, steps=steps, holders=(*holders, holder), entry=_hollow(holder))
         if change.add is not None:
             _refuse_shared(data, hollow, what=what)
             changes.append(_item_added(data, document, steps, holder, change.add))
@@ -375,7 +388,7 @@ def _items(data: Data, change: PartChange) -> tuple[Change, ...]:
         for position, entry in enumerate(holder.entries):
             if not _is_meant(entry, change.gone or "", wanted):
                 continue
-            place = Place(document=document, steps=(*steps, position), holders=(*holders, holder), entry=entry)
+            place = DataPlace(document=document, steps=(*steps, position), holders=(*holders, holder), entry=entry)
             if change.with_ is None:
                 changes.append(_removal(data, place, what))
             else:
@@ -399,7 +412,7 @@ def stands_beside(text: str, beside: Beside, language: str) -> bool | None:
     for place in places:
         holder, position = place.holder, place.steps[-1]
         wanted = beside_entries.said_entries(data, holder, beside_entries.bare(beside.text, holder))
-        if wanted is None or holder.style is Style.PAIR:
+        if wanted is None or holder.style is NodeStyle.PAIR:
             return None
         if holder.kind is Kind.MAPPING:
             pairs = [(seen_key(entry), seen(entry.value, ordered=True)) for entry in holder.entries]
@@ -413,7 +426,7 @@ def stands_beside(text: str, beside: Beside, language: str) -> bool | None:
     return bool(places)
 
 
-def _beside(data: Data, beside: Beside) -> list[Place] | None:
+def _beside(data: Data, beside: Beside) -> list[DataPlace] | None:
     """Return the places beside which entries are put, None where a text is inserted that is none, or beside none."""
     selector = beside.before or beside.after
     if selector is None or selector.anchor is not None or (selector.key is None and selector.assignment is None and "$" in beside.text):
@@ -421,17 +434,17 @@ def _beside(data: Data, beside: Beside) -> list[Place] | None:
     places = _places(data, selector)
     if places is None or any(place.entry.start < 0 for place in places):
         return None
-    if data.language == "toml" and any(place.holder.style is not Style.FLOW for place in places):
+    if data.language == "toml" and any(place.holder.style is not NodeStyle.FLOW for place in places):
         return None  # a line of TOML: which table it is of is told by the lines above it
     return places
 
 
-def _inserted(data: Data, beside: Beside) -> tuple[Change, ...] | None:
+def _inserted(data: Data, beside: Beside) -> tuple[DataChange, ...] | None:
     """Return what puts entries beside others, None where a text is inserted that is none, or beside none."""
     places, selector = _beside(data, beside), beside.before or beside.after
     if places is None or selector is None:
         return None
-    changes: list[Change] = []
+    changes: list[DataChange] = []
     for place in places:
         change = _insertion(data, place, beside, selector.said())
         if change is None:
@@ -440,15 +453,15 @@ def _inserted(data: Data, beside: Beside) -> tuple[Change, ...] | None:
     return tuple(changes)
 
 
-def _insertion(data: Data, place: Place, beside: Beside, said: str) -> Change | None:
+def _insertion(data: Data, place: DataPlace, beside: Beside, said: str) -> DataChange | None:
     from forkhouse.patches.templates import indented_lines  # noqa: PLC0415
 
     holder = place.holder
     new = beside_entries.bare(beside.text, holder)
     entries_seen = beside_entries.said_entries(data, holder, new)
-    if entries_seen is None or holder.style is Style.PAIR:
+    if entries_seen is None or holder.style is NodeStyle.PAIR:
         return None
-    _refuse_shared(data, Place(document=place.document, steps=place.steps, holders=place.holders, entry=_hollow(holder)), what=said)
+    _refuse_shared(data, DataPlace(document=place.document, steps=place.steps, holders=place.holders, entry=_hollow(holder)), what=said)
     keys = [seen_key(entry) for entry in holder.entries] if holder.kind is Kind.MAPPING else []
     keys += [each[0] for each in entries_seen if keys and isinstance(each, tuple)]
     if len({repr(key) for key in keys}) < len(keys):
@@ -457,7 +470,7 @@ def _insertion(data: Data, place: Place, beside: Beside, said: str) -> Change | 
     spaces = beside_entries.column(data, place)
     lines = indented_lines(new, spaces, data.language).replace("\n", flow.newline_at(data.text, place.entry.start))
     before = beside.before is not None
-    return Change(
+    return DataChange(
         what="insert",
         document=place.document,
         steps=(*place.steps[:-1], place.steps[-1] + (not before)),
@@ -472,24 +485,24 @@ def _hollow(holder: Value) -> Entry:
     return Entry(start=holder.end, end=holder.end, value=_nothing(holder.end))
 
 
-def _item_added(data: Data, document: int, steps: tuple[int, ...], holder: Value, said: str) -> Change:
+def _item_added(data: Data, document: int, steps: tuple[int, ...], holder: Value, said: str) -> DataChange:
     item = _read_item(data, holder, said)
     key, value = item if holder.kind is Kind.MAPPING and isinstance(item, tuple) else (None, item)
     new = said.replace("\n", flow.newline_at(data.text, holder.end))
-    if holder.style is not Style.FLOW and "\n" in said:
+    if holder.style is not NodeStyle.FLOW and "\n" in said:
         under = flow.column(data.text, holder.entries[0].start) + "  "  # as far to the right as what stands behind the dash
         new = said.replace("\n", flow.newline_at(data.text, holder.end) + under)
-    splices = flow.added(data, holder, new) if holder.style is Style.FLOW else [_below(data, holder, f"- {new}")]
-    return Change(what="append", document=document, steps=steps, key=key, value=value, splices=tuple(splices))
+    splices = flow.added(data, holder, new) if holder.style is NodeStyle.FLOW else [_below(data, holder, f"- {new}")]
+    return DataChange(what="append", document=document, steps=steps, key=key, value=value, splices=tuple(splices))
 
 
-def _item_replaced(data: Data, place: Place, said: str) -> Change:
+def _item_replaced(data: Data, place: DataPlace, said: str) -> DataChange:
     item = _read_item(data, place.holder, said)
     if place.entry.key is not None:
         message = f"A pair of a mapping cannot be replaced as an item. Use `set`: {said}."
         raise PatchConflictError(message)
     new = said.replace("\n", flow.newline_at(data.text, place.entry.end))
-    return Change(what="set", document=place.document, steps=place.steps, value=item, splices=tuple(_put(data, place.entry, new)))
+    return DataChange(what="set", document=place.document, steps=place.steps, value=item, splices=tuple(_put(data, place.entry, new)))
 
 
 _UNSURE = re.compile(
@@ -509,7 +522,7 @@ def _read_item(data: Data, holder: Value, said: str) -> object:
     whole = f"{said} {'0' if language == 'toml' else 'null'}" if pair and said.rstrip().endswith(sign) else said
     if language == "toml":
         text = f"value = {{{whole}}}\n" if pair else f"value = [{whole}]\n"
-    elif language == "yaml" and not pair and holder.style is Style.BLOCK:
+    elif language == "yaml" and not pair and holder.style is NodeStyle.BLOCK:
         text = "- " + whole.replace("\n", "\n  ") + "\n"
     else:
         text = f"{{{whole}}}" if pair else f"[{whole}]"

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.languages import data_flow as flow
-from forkhouse.patches.languages.data import BOM, Kind, Style, read, seen
+from forkhouse.patches.languages.data import BOM, Kind, NodeStyle, read, seen
 
 if TYPE_CHECKING:
     from forkhouse.patches.languages.base import Splice
-    from forkhouse.patches.languages.data import Data, Entry, Place, Value
+    from forkhouse.patches.languages.data import Data, DataPlace, Entry, Value
 
 
 def said_entries(data: Data, holder: Value, said: str) -> tuple[object, ...] | None:
@@ -19,7 +19,7 @@ def said_entries(data: Data, holder: Value, said: str) -> tuple[object, ...] | N
     Raises PatchConflictError for what is no entry of such a value.
     """
     language = data.language
-    pair, inside = holder.kind is Kind.MAPPING, holder.style is Style.FLOW
+    pair, inside = holder.kind is Kind.MAPPING, holder.style is NodeStyle.FLOW
     if language == "toml":
         text = f"value = {{{said}}}\n" if pair else f"value = [{said}\n]\n"
     elif inside:
@@ -48,17 +48,17 @@ def said_entries(data: Data, holder: Value, said: str) -> tuple[object, ...] | N
 def bare(said: str, holder: Value) -> str:
     """Return a text to insert without its last line end, and between brackets without a comma at either end."""
     said = said.removesuffix("\n")
-    return said.strip().removeprefix(",").removesuffix(",").strip() if holder.style is Style.FLOW else said
+    return said.strip().removeprefix(",").removesuffix(",").strip() if holder.style is NodeStyle.FLOW else said
 
 
-def column(data: Data, place: Place) -> str:
+def column(data: Data, place: DataPlace) -> str:
     """Return the white space before an entry, and before new ones beside it."""
     return flow.column(data.text, place.entry.start)
 
 
-def inserted(data: Data, place: Place, new: str, *, before: bool) -> list[Splice]:
+def inserted(data: Data, place: DataPlace, new: str, *, before: bool) -> list[Splice]:
     """Put entries before or behind another one."""
-    if place.holder.style is Style.FLOW:
+    if place.holder.style is NodeStyle.FLOW:
         return [_before_in_flow(data, place, new)] if before else _after_in_flow(data, place, new)
     entry, text = place.entry, data.text
     newline, spaces = flow.newline_at(text, entry.start), column(data, place)
@@ -106,7 +106,7 @@ def above(data: Data, entry: Entry) -> int:
     return line if not text[:at].strip(f"{BOM} \t\r\n") and at < line else at
 
 
-def _before_in_flow(data: Data, place: Place, new: str) -> Splice:
+def _before_in_flow(data: Data, place: DataPlace, new: str) -> Splice:
     text, entry = data.text, place.entry
     if flow.prefix(text, entry.start) is None:
         return entry.start, entry.start, f"{new}, "
@@ -114,7 +114,7 @@ def _before_in_flow(data: Data, place: Place, new: str) -> Splice:
     return at, at, f"{column(data, place)}{new},{flow.newline_at(text, entry.start)}"
 
 
-def _after_in_flow(data: Data, place: Place, new: str) -> list[Splice]:
+def _after_in_flow(data: Data, place: DataPlace, new: str) -> list[Splice]:
     text, entry, holder = data.text, place.entry, place.holder
     position = place.steps[-1]
     if position + 1 == len(holder.entries):

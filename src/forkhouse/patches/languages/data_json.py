@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from forkhouse.patches.languages.data import BOM, Data, Entry, Kind, Style, Value, refused, seen
+from forkhouse.patches.languages.data import BOM, Data, Entry, Kind, NodeStyle, Value, refused, seen
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -109,7 +109,7 @@ class _Scanner:
         except ValueError as error:
             self._refuse(at, str(error))
         end = match.end()
-        return Value(kind=Kind.SCALAR, style=Style.LINE, start=at, end=end, body=at, lead=end, read=scalar_seen(read))
+        return Value(kind=Kind.SCALAR, style=NodeStyle.LINE, start=at, end=end, body=at, lead=end, read=scalar_seen(read))
 
     def _holder(self, start: int, kind: Kind, close: str) -> Value:
         entries: list[Entry] = []
@@ -127,7 +127,7 @@ class _Scanner:
             elif self.text[at : at + 1] != close:
                 self._refuse(at, f"a comma or {close} is expected there")
         return Value(
-            kind=kind, style=Style.FLOW, start=start, end=at + 1, body=start, lead=at + 1, entries=tuple(entries), commas=tuple(commas)
+            kind=kind, style=NodeStyle.FLOW, start=start, end=at + 1, body=start, lead=at + 1, entries=tuple(entries), commas=tuple(commas)
         )
 
     def _item(self, at: int) -> Entry:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Change:
+class DataChange:
     """One change of what a reader sees."""
 
     what: Literal["set", "remove", "append", "insert"]

@@ -7,7 +7,7 @@ import tomllib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from forkhouse.patches.languages.data import BOM, Data, Entry, Kind, Statement, Style, Value, refused
+from forkhouse.patches.languages.data import BOM, Data, Entry, Kind, NodeStyle, Statement, Value, refused
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -63,11 +63,11 @@ def _frozen(table: _Table, standard: object, scanner: _Scanner) -> Value:
             if not isinstance(read_value, list) or len(read_value) != len(held):
                 scanner.refuse(0, "two readers do not see the same tables in it")
             inner = tuple(Entry(start=-1, end=-1, value=_frozen(each, one, scanner)) for each, one in zip(held, read_value, strict=True))
-            value = Value(kind=Kind.SEQUENCE, style=Style.TABLE, start=-1, end=-1, body=-1, lead=-1, entries=inner)
+            value = Value(kind=Kind.SEQUENCE, style=NodeStyle.TABLE, start=-1, end=-1, body=-1, lead=-1, entries=inner)
         else:
             value = _frozen(held, read_value, scanner)
         entries.append(Entry(start=-1, end=-1, value=value, name=name))
-    return Value(kind=Kind.MAPPING, style=Style.TABLE, start=-1, end=-1, body=-1, lead=-1, entries=tuple(entries))
+    return Value(kind=Kind.MAPPING, style=NodeStyle.TABLE, start=-1, end=-1, body=-1, lead=-1, entries=tuple(entries))
 
 
 def _filled_entry(entry: Entry, standard: object, scanner: _Scanner) -> Entry:
@@ -82,7 +82,7 @@ def _filled(value: Value, standard: object, scanner: _Scanner) -> Value:
         return _replaced(value, scalar_seen(standard), ())
     if value.kind is Kind.SEQUENCE and isinstance(standard, list) and len(standard) == len(value.entries):
         return _replaced(value, None, tuple(_filled_entry(entry, one, scanner) for entry, one in zip(value.entries, standard, strict=True)))
-    if value.style is Style.DOTTED:
+    if value.style is NodeStyle.DOTTED:
         inner = _Table()
         for entry, names in zip(value.entries, scanner.dotted[value.start], strict=True):
             table = inner
@@ -220,7 +220,7 @@ class _Scanner:
         if match is None:
             self.refuse(at, "a value is expected there")
         end = match.end()
-        return Value(kind=Kind.SCALAR, style=Style.LINE, start=at, end=end, body=at, lead=end)
+        return Value(kind=Kind.SCALAR, style=NodeStyle.LINE, start=at, end=end, body=at, lead=end)
 
     def _holder(self, start: int, kind: Kind, close: str) -> Value:
         entries: list[Entry] = []
@@ -247,7 +247,7 @@ class _Scanner:
             self.dotted[start] = keys
         return Value(
             kind=kind,
-            style=Style.DOTTED if dotted else Style.FLOW,
+            style=NodeStyle.DOTTED if dotted else NodeStyle.FLOW,
             start=start,
             end=at + 1,
             body=start,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.languages import data_flow as flow
-from forkhouse.patches.languages.data import BOM, Kind, Style, look
-from forkhouse.patches.languages.data_plan import Change
+from forkhouse.patches.languages.data import BOM, Kind, NodeStyle, look
+from forkhouse.patches.languages.data_plan import DataChange
 from forkhouse.patches.languages.data_write import key_written, value_seen, written
 from forkhouse.patches.languages.keypaths import key_steps, path_said
 from forkhouse.patches.values import Table
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from forkhouse.patches.edits import KeyOperation
     from forkhouse.patches.languages.base import Splice
-    from forkhouse.patches.languages.data import Data, Place, Statement, Value
+    from forkhouse.patches.languages.data import Data, DataPlace, Statement, Value
     from forkhouse.patches.values import Written
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 _TANGLED = "{}: the inline table around it has dotted keys, so what belongs together may stand apart. Set a value, or use an `anchor`."
 
 
-def path_of(data: Data, document: int, steps: tuple[int, ...]) -> Path:
+def path_of(data: Data, document: int, steps: tuple[int, ...]) -> KeyPath:
     """Return the path of an entry as statements name it."""
     value = data.documents[document]
     path: list[str | int] = []
@@ -36,7 +36,7 @@ def path_of(data: Data, document: int, steps: tuple[int, ...]) -> Path:
     return tuple(path)
 
 
-def added(data: Data, operation: KeyOperation) -> tuple[Change, ...]:
+def added(data: Data, operation: KeyOperation) -> tuple[DataChange, ...]:
     """Return what adds a key to a table. Raises PatchConflictError."""
     *parents, last = key_steps(operation.path)
     steps: tuple[int, ...] = ()
@@ -50,17 +50,17 @@ def added(data: Data, operation: KeyOperation) -> tuple[Change, ...]:
     if operation.document not in {None, 0}:
         message = "A file of TOML is one document."
         raise PatchConflictError(message)
-    if any(one.style is Style.DOTTED for one in (*above, holder)):
+    if any(one.style is NodeStyle.DOTTED for one in (*above, holder)):
         raise PatchConflictError(_TANGLED.format(operation.path))
     if holder.kind is not Kind.MAPPING:
         held = "an array: use `item: {add}`" if holder.kind is Kind.SEQUENCE else "no table"
         message = f"{operation.path}: what should hold {last} is {held}."
         raise PatchConflictError(message)
-    in_flow = holder.style is Style.FLOW
+    in_flow = holder.style is NodeStyle.FLOW
     new = f"{key_written(last, 'toml', flow=in_flow)} = {written(operation.value, 'toml', flow=in_flow)}"
     splices = _padded(data, holder, new) if in_flow else [_in_table(data, path_of(data, 0, steps), new)]
     return (
-        Change(
+        DataChange(
             what="append",
             document=0,
             steps=steps,
@@ -83,7 +83,7 @@ _STANDARD = (
 """Tables of a `pyproject.toml` that are as good as empty where they are not written (PEP 621, PEP 735)."""
 
 
-def _made(data: Data, operation: KeyOperation) -> tuple[Change, ...]:
+def _made(data: Data, operation: KeyOperation) -> tuple[DataChange, ...]:
     """Return what adds a key with the table that holds it, where a standard says that it is empty; nothing for other tables."""
     *parents, last = key_steps(operation.path)
     known = any(len(parents) == len(one) and all(step in {each, "*"} for each, step in zip(parents, one, strict=True)) for one in _STANDARD)
@@ -95,12 +95,12 @@ def _made(data: Data, operation: KeyOperation) -> tuple[Change, ...]:
     value: Written = Table(pairs=((last, operation.value),))
     for step in reversed(parents[there + 1 :]):
         value = Table(pairs=((step, value),))
-    if above is not None and above.entry.value.style in {Style.FLOW, Style.DOTTED}:
+    if above is not None and above.entry.value.style in {NodeStyle.FLOW, NodeStyle.DOTTED}:
         return added(data, operation.model_copy(update={"add": path_said(parents[: there + 1]), "value": value}))
     header = ".".join(key_written(step, "toml", flow=False) for step in parents)
     line = f"{key_written(last, 'toml', flow=False)} = {written(operation.value, 'toml', flow=False)}"
     return (
-        Change(
+        DataChange(
             what="append",
             document=0,
             steps=above.steps if above is not None else (),
@@ -144,7 +144,7 @@ def _padded(data: Data, holder: Value, new: str) -> list[Splice]:
     return flow.added(data, holder, new)
 
 
-def _in_table(data: Data, path: Path, new: str, *, without: Collection[int] = ()) -> Splice:
+def _in_table(data: Data, path: KeyPath, new: str, *, without: Collection[int] = ()) -> Splice:
     """Put a line behind the last key of a table, which may have a header, dotted keys, or neither; some statements may be about to go."""
     text = data.text
     statements = {number: one for number, one in enumerate(data.statements) if number not in without}
@@ -212,12 +212,12 @@ def _above(data: Data, start: int) -> int:
     return at
 
 
-def removed(data: Data, place: Place, said: str) -> Change:
+def removed(data: Data, place: DataPlace, said: str) -> DataChange:
     """Return what takes a key, a table or an item out. Raises PatchConflictError for what would leave more or less than it says."""
     holder = place.holder
-    if any(one.style is Style.DOTTED for one in place.holders):
+    if any(one.style is NodeStyle.DOTTED for one in place.holders):
         raise PatchConflictError(_TANGLED.format(said))
-    if holder.style is Style.FLOW:
+    if holder.style is NodeStyle.FLOW:
         return _change(place, flow.removed(data, holder, place.steps[-1]))
     if place.entry.start >= 0:
         return _change(place, _line_removed(data, place))
@@ -228,10 +228,10 @@ def removed(data: Data, place: Place, said: str) -> Change:
     return _change(place, _table_removed(data, path, said))
 
 
-def replaced(data: Data, place: Place, operation: KeyOperation) -> Change:
+def replaced(data: Data, place: DataPlace, operation: KeyOperation) -> DataChange:
     """Return what puts a value in the place of a table, wherever that stands. Raises PatchConflictError."""
     said = operation.path
-    if any(one.style is Style.DOTTED for one in place.holders):
+    if any(one.style is NodeStyle.DOTTED for one in place.holders):
         raise PatchConflictError(_TANGLED.format(said))
     path = path_of(data, place.document, place.steps)
     if place.entry.name is None:
@@ -259,7 +259,7 @@ def replaced(data: Data, place: Place, operation: KeyOperation) -> Change:
     else:
         message = f"{said} is a table, and the one that holds it would be gone with it. Set its keys, or use an `anchor`."
         raise PatchConflictError(message)
-    return Change(
+    return DataChange(
         what="set", document=place.document, steps=place.steps, value=value_seen(operation.value, "toml"), splices=tuple(sorted(cuts))
     )
 
@@ -310,18 +310,18 @@ def _moved(data: Data, gone: list[int], put: Splice, new: str) -> list[Splice]:
     return [(over, stop, ""), *cuts[1:], (put[0], put[1], put[2][:line] + comments + put[2][line:])]
 
 
-def cut(data: Data, place: Place) -> list[Splice]:
+def cut(data: Data, place: DataPlace) -> list[Splice]:
     """Return what takes out all lines of a table, or of a key that stands on a line of its own, and nothing else."""
     path = path_of(data, place.document, place.steps)
     gone = [number for number, one in enumerate(data.statements) if one.path[: len(path)] == path]
     return _cuts(data, gone) if gone else list(removed(data, place, str(path[-1])).splices)
 
 
-def _change(place: Place, splices: list[Splice]) -> Change:
-    return Change(what="remove", document=place.document, steps=place.steps, splices=tuple(splices))
+def _change(place: DataPlace, splices: list[Splice]) -> DataChange:
+    return DataChange(what="remove", document=place.document, steps=place.steps, splices=tuple(splices))
 
 
-def _line_removed(data: Data, place: Place) -> list[Splice]:
+def _line_removed(data: Data, place: DataPlace) -> list[Splice]:
     text, entry = data.text, place.entry
     statement = next(one for one in data.statements if one.start == entry.start)
     if len(statement.keys) > 1 and _is_last_below(data, statement):
@@ -335,7 +335,7 @@ def _is_last_below(data: Data, statement: Statement) -> bool:
     return not any(one is not statement and one.path[: len(table)] == table for one in data.statements)
 
 
-def _table_removed(data: Data, path: Path, said: str) -> list[Splice]:
+def _table_removed(data: Data, path: KeyPath, said: str) -> list[Splice]:
     """Take out all statements of a table; the table that held it stays, by a header of its own where it has none."""
     text = data.text
     gone = [number for number, one in enumerate(data.statements) if one.path[: len(path)] == path]

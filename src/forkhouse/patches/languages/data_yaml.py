@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from forkhouse.patches.languages.data import Data, Entry, Kind, Style, Value, refused
+from forkhouse.patches.languages.data import Data, Entry, Kind, NodeStyle, Value, refused
 
 if TYPE_CHECKING:
     from forkhouse.patches.languages.base import Span
@@ -152,7 +152,7 @@ class _Builder:
             _, end = self._span(event)
             if event.anchor not in self.anchors:
                 raise refused(self.text, "yaml", start, f"the alias *{event.anchor} has no anchor before it")
-            return Value(kind=Kind.ALIAS, style=Style.LINE, start=start, end=end, body=start, lead=end, anchor=event.anchor)
+            return Value(kind=Kind.ALIAS, style=NodeStyle.LINE, start=start, end=end, body=start, lead=end, anchor=event.anchor)
         if event.anchor is not None:
             if event.anchor in self.anchors:
                 raise refused(self.text, "yaml", start, f"the anchor &{event.anchor} is given twice")
@@ -167,18 +167,18 @@ class _Builder:
         else:
             kind = Kind.SEQUENCE
             entries = tuple(self._item(child, dashed=not event.flow_style) for child in children)
-        style = Style.BLOCK
+        style = NodeStyle.BLOCK
         if event.flow_style:
-            style = Style.FLOW if self.text[body : body + 1] in {"[", "{"} else Style.PAIR
-        end = last.end_mark.index if style is Style.FLOW else max([body, *(entry.end for entry in entries)])
-        if style is Style.PAIR and entries:
+            style = NodeStyle.FLOW if self.text[body : body + 1] in {"[", "{"} else NodeStyle.PAIR
+        end = last.end_mark.index if style is NodeStyle.FLOW else max([body, *(entry.end for entry in entries)])
+        if style is NodeStyle.PAIR and entries:
             start = body = entries[0].start
         commas: list[int] = []
-        if style is Style.FLOW and entries:
+        if style is NodeStyle.FLOW and entries:
             begins = [entry.start for entry in entries[1:]]
             for entry, following in zip(entries, [*begins, end], strict=True):
                 commas += self.commas[bisect_left(self.commas, entry.end) : bisect_left(self.commas, following)]
-        lead = properties if properties > start and style is Style.BLOCK else end
+        lead = properties if properties > start and style is NodeStyle.BLOCK else end
         return Value(
             kind=kind,
             style=style,
@@ -217,9 +217,9 @@ class _Builder:
             tag = str(self.loader.resolve(yaml.ScalarNode, event.value, event.implicit))
         read = scalar_seen(event.value, tag, self.loader)
         end = lead = event.end_mark.index
-        style = Style.LINE
+        style = NodeStyle.LINE
         if event.style in {"|", ">"}:
-            style = Style.LITERAL
+            style = NodeStyle.LITERAL
             header = _HEADER.match(self.text, body)
             assert header is not None  # noqa: S101  # the scanner saw it
             lead = header.end()
@@ -231,7 +231,7 @@ class _Builder:
                 trimmed -= self.text[trimmed - 1 : end] == "\r\n"
             end = max(lead, trimmed)
         elif event.style is None and not event.value and self.text[body:end].strip() == "":
-            style, end = Style.EMPTY, max(start, properties)
+            style, end = NodeStyle.EMPTY, max(start, properties)
             body = lead = end
         value = Value(kind=Kind.SCALAR, style=style, start=start, end=end, body=body, lead=lead, tag=tag, read=read, anchor=event.anchor)
         if event.anchor is not None:
@@ -277,7 +277,7 @@ class _Builder:
 
 def _placed(value: Value, bound: int) -> Value:
     """Put a value of which nothing is written where its sign ends."""
-    if value.style is not Style.EMPTY or value.end > value.start:
+    if value.style is not NodeStyle.EMPTY or value.end > value.start:
         return value
     return Value(
         kind=value.kind,

@@ -44,7 +44,7 @@ _DEFINITIONS = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Line:
+class ImportLine:
     """An import, by its span without what stands around it."""
 
     node: Node
@@ -62,7 +62,7 @@ class Line:
         return {self.meaning, *self.names}
 
 
-def imports(text: str, language: str, *, include: bool) -> list[Line]:
+def imports(text: str, language: str, *, include: bool) -> list[ImportLine]:
     """Return the imports of a file. Raises PatchConflictError for a language that has none of this kind."""
     _check(language, include=include)
     rule: dict[str, object] = {"any": [*({"kind": kind} for kind in _KINDS[language]), *([_INNER_INCLUDE] if include else [])]}
@@ -75,7 +75,7 @@ def imports(text: str, language: str, *, include: bool) -> list[Line]:
         top = parent is not None and parent.kind() == level.kind() and parent.range() == level.range()
         place = replace(node_of(node, language, text), start=start, end=end)
         names, parts = _names(node, text[start:end], language)
-        lines.append(Line(node=place, meaning=meaning(text[start:end], language), top=top, names=names, parts=parts))
+        lines.append(ImportLine(node=place, meaning=meaning(text[start:end], language), top=top, names=names, parts=parts))
     return lines
 
 

@@ -202,7 +202,7 @@ class _Tree:
     kind: str
     start: int
     end: int
-    role: guard.Role = guard.Role.CODE
+    role: guard.NodeRole = guard.NodeRole.CODE
     inner: tuple[_Tree, ...] = ()
 
     def children(self) -> tuple[_Tree, ...]:
@@ -223,7 +223,7 @@ def _tree(text: str) -> _Tree:
 
     for token in _lexed(text):
         end = token.start + len(text[token.start : token.end].rstrip()) if token.kind == "comment" else token.end
-        leaf = _Tree(token.kind, token.start, end, guard.Role.COMMENT if token.kind == "comment" else guard.Role.CODE)
+        leaf = _Tree(token.kind, token.start, end, guard.NodeRole.COMMENT if token.kind == "comment" else guard.NodeRole.CODE)
         kind, closing, inner = open_nodes[-1]
         if token.kind in _OPENING:
             open_nodes.append(("bracket", _OPENING[token.kind], [leaf]))

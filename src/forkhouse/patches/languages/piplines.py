@@ -83,7 +83,7 @@ class Named:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
+class RequirementLine:
     """What one line says, joined with those that continue it."""
 
     number: int
@@ -208,7 +208,7 @@ def _of(begun: tuple[int, int], end: int, parts: list[tuple[str, int]]) -> _Join
 
 
 @lru_cache(maxsize=4)
-def entries(text: str) -> tuple[Entry, ...]:
+def entries(text: str) -> tuple[RequirementLine, ...]:
     """Return what the lines of a requirements file say, in order; lines that are blank are left out.
 
     One operation asks for the same text several times.
@@ -216,7 +216,7 @@ def entries(text: str) -> tuple[Entry, ...]:
     return tuple(entry for line in _joined(text) if (entry := _entry(line)).words or entry.comments)
 
 
-def _entry(line: _Joined) -> Entry:
+def _entry(line: _Joined) -> RequirementLine:
     behind = _COMMENT.search(line.text)
     comments = []
     if behind:
@@ -225,7 +225,7 @@ def _entry(line: _Joined) -> Entry:
         comments = [(line.places[at], line.text[at:stop].strip()) for at, stop in pairwise([*signs, len(line.text)])]
     said = line.text[: behind.start()] if behind else line.text
     words = said.strip()
-    plain = Entry(number=line.number, start=line.start, end=line.end, comments=tuple(comments), words=words)
+    plain = RequirementLine(number=line.number, start=line.start, end=line.end, comments=tuple(comments), words=words)
     if not words:
         return plain
     first = said.index(words)

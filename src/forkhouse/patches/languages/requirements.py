@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from forkhouse.patches.languages.base import Matched, Step
 
 __all__ = [
-    "Form",
+    "RequirementsForm",
     "change_requirement",
     "faults",
     "find",
@@ -43,7 +43,7 @@ _KNOWN = {"project", "build-system", "tool", "dependency-groups"}
 _KNOWN_TABLE = re.compile(r"^[ \t]*\[{1,2}[ \t]*(?:project|build-system|tool|dependency-groups)\b", re.MULTILINE)
 
 
-class Form(Enum):
+class RequirementsForm(Enum):
     """How a file says what is required."""
 
     LINES = auto()
@@ -53,11 +53,11 @@ class Form(Enum):
     """`pyproject.toml`."""
 
 
-def form_of(text: str) -> Form:
+def form_of(text: str) -> RequirementsForm:
     """Tell the forms apart by what a text holds."""
     if metadata.is_metadata(text):
-        return Form.METADATA
-    return Form.PROJECT if is_pyproject(text) else Form.LINES
+        return RequirementsForm.METADATA
+    return RequirementsForm.PROJECT if is_pyproject(text) else RequirementsForm.LINES
 
 
 def is_pyproject(text: str) -> bool:
@@ -75,13 +75,13 @@ def faults(text: str, language: str) -> int:  # noqa: ARG001  # the protocol's s
     return len(_unread(text, form_of(text)))
 
 
-def _unread(text: str, form: Form) -> list[str]:
+def _unread(text: str, form: RequirementsForm) -> list[str]:
     match form:
-        case Form.METADATA:
+        case RequirementsForm.METADATA:
             return metadata.unread(text)
-        case Form.PROJECT:
+        case RequirementsForm.PROJECT:
             return pyproject.unread(text)
-        case Form.LINES:
+        case RequirementsForm.LINES:
             return requirementsfile.unread(text)
 
 
@@ -91,7 +91,7 @@ def change_requirement(text: str, change: RequirementChange) -> Matched:
     Raises PatchConflictError for what cannot be changed as it is meant, and where nothing is found, but not all can be read.
     """
     form = form_of(text)
-    if change.hashes and form is not Form.LINES:
+    if change.hashes and form is not RequirementsForm.LINES:
         message = "`hashes` are for requirements files; this file has no place for them."
         raise PatchConflictError(message)
     found = _changed(text, change, form)
@@ -101,24 +101,24 @@ def change_requirement(text: str, change: RequirementChange) -> Matched:
     return found
 
 
-def _changed(text: str, change: RequirementChange, form: Form) -> Matched:
+def _changed(text: str, change: RequirementChange, form: RequirementsForm) -> Matched:
     match form:
-        case Form.METADATA:
+        case RequirementsForm.METADATA:
             return metadata.change_metadata(text, change)
-        case Form.PROJECT:
+        case RequirementsForm.PROJECT:
             return pyproject.change_project(text, change)
-        case Form.LINES:
+        case RequirementsForm.LINES:
             return requirementsfile.change_lines(text, change)
 
 
 def why_not_added(text: str, change: RequirementChange) -> str:
     """Return why a file has no place for what a change adds; nothing where it has one."""
     match form_of(text):
-        case Form.PROJECT:
+        case RequirementsForm.PROJECT:
             return pyproject.why_not_added(text, change)
-        case Form.METADATA:
+        case RequirementsForm.METADATA:
             return "" if change.group is None else "A dependency group is none of a wheel's, so metadata cannot name it."
-        case Form.LINES:
+        case RequirementsForm.LINES:
             return "A requirements file has no extras and no groups." if change.extra or change.group is not None else ""
 
 
@@ -131,7 +131,7 @@ def is_required(text: str, change: RequirementChange) -> bool:
     """Say whether what a change adds is asked for where it would add it, and by all that it says: version, extras, address and condition."""
     if change.add is None:
         return False
-    new = metadata.added(change) if form_of(text) is Form.METADATA else Requirement(change.add)
+    new = metadata.added(change) if form_of(text) is RequirementsForm.METADATA else Requirement(change.add)
     return any(_says_as_much(each, new) for each in _declared(text, change))
 
 
@@ -139,11 +139,11 @@ def _declared(text: str, change: RequirementChange) -> list[Requirement]:
     if change.add is None:
         return []
     match form_of(text):
-        case Form.METADATA:
+        case RequirementsForm.METADATA:
             return metadata.declared(text, change) if change.group is None else []
-        case Form.PROJECT:
+        case RequirementsForm.PROJECT:
             return pyproject.declared(text, change)
-        case Form.LINES:
+        case RequirementsForm.LINES:
             return requirementsfile.declared(text, change) if not change.extra and change.group is None else []
 
 
@@ -155,7 +155,7 @@ def _says_as_much(one: Requirement, other: Requirement) -> bool:
 
 def nameless(text: str) -> Counter[str]:
     """Return the lines of a requirements file that ask for something without saying its name."""
-    if form_of(text) is not Form.LINES:
+    if form_of(text) is not RequirementsForm.LINES:
         return Counter()
     return Counter(entry.words for entry in entries(text) if entry.named is not None and entry.requirement is None)
 
@@ -163,11 +163,11 @@ def nameless(text: str) -> Counter[str]:
 def refers(text: str) -> bool:
     """Say whether a file leaves it to others, or to the build of a project, to say what is required as well."""
     match form_of(text):
-        case Form.LINES:
+        case RequirementsForm.LINES:
             return any(entry.include is not None for entry in entries(text)) or "file:" in text  # as `setup.cfg` says it
-        case Form.METADATA:
+        case RequirementsForm.METADATA:
             return any(field.name == "dynamic" for field in metadata.fields(text))
-        case Form.PROJECT:
+        case RequirementsForm.PROJECT:
             return re.search(r"(?m)^[ \t]*dynamic[ \t]*=", text) is not None
 
 
@@ -187,9 +187,9 @@ def prove(step: Step) -> None:
         what = "the file would be of another form afterwards."
         raise UnprovenError(what, text=step.after, position=0)
     match form:
-        case Form.METADATA:
+        case RequirementsForm.METADATA:
             metadata.prove(step, change)
-        case Form.PROJECT:
+        case RequirementsForm.PROJECT:
             pyproject.prove(step, change)
-        case Form.LINES:
+        case RequirementsForm.LINES:
             requirementsfile.prove(step, change)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from forkhouse.patches.edits import RequirementChange
     from forkhouse.patches.languages.base import Splice, Step
-    from forkhouse.patches.languages.piplines import Entry
+    from forkhouse.patches.languages.piplines import RequirementLine
 
 _NOTHING = Belongs()
 _VIA = re.compile(r"[ \t]+# via\b.*(?:\r\n|\n|\r|$)(?:[ \t]+#   .*(?:\r\n|\n|\r|$))*")
@@ -58,7 +58,7 @@ def change_lines(text: str, change: RequirementChange) -> Matched:
     return Matched(matches=len(meant), splices=tuple(splices))
 
 
-def _refuse_other_files(lines: Sequence[Entry]) -> None:
+def _refuse_other_files(lines: Sequence[RequirementLine]) -> None:
     """Refuse a file with sections, which some lines of a requirements file could be in, and no requirements file has."""
     for entry in lines:
         if entry.words.startswith("["):
@@ -66,7 +66,7 @@ def _refuse_other_files(lines: Sequence[Entry]) -> None:
             raise PatchConflictError(message)
 
 
-def _refuse_unread(lines: Sequence[Entry], change: RequirementChange) -> None:
+def _refuse_unread(lines: Sequence[RequirementLine], change: RequirementChange) -> None:
     """Refuse to change what stands beside a line that pip does not read: where that one ends is anyone's guess."""
     for entry in lines:
         if entry.named is not None and entry.named.refused:
@@ -79,12 +79,12 @@ def _hash_words(hashes: Sequence[str]) -> list[str]:
     return [f"--hash={each}" for each in hashes]
 
 
-def _is_hashed(lines: Sequence[Entry]) -> bool:
+def _is_hashed(lines: Sequence[RequirementLine]) -> bool:
     """Say whether pip asks for a hash of all that a file declares: one line has some, or says so by an option."""
     return any(entry.requires_hashes or entry.hashes for entry in lines)
 
 
-def _addition(text: str, lines: Sequence[Entry], change: RequirementChange) -> Splice:
+def _addition(text: str, lines: Sequence[RequirementLine], change: RequirementChange) -> Splice:
     said = str(change.add)
     if _is_hashed(lines) and not change.hashes:
         _refuse_unhashed(said)
@@ -103,7 +103,7 @@ def _refuse_unhashed(said: str) -> None:
     raise PatchConflictError(message)
 
 
-def _removal(text: str, entry: Entry) -> Splice:
+def _removal(text: str, entry: RequirementLine) -> Splice:
     """Take a declaration out with the lines that continue it; a comment that ends them on a line of its own stays."""
     end = entry.end
     if entry.comments:
@@ -115,7 +115,7 @@ def _removal(text: str, entry: Entry) -> Splice:
     return max(entry.start, int(text.startswith("\ufeff"))), via.end() if via and via.end() > end else end, ""
 
 
-def _result(entry: Entry, change: RequirementChange) -> Requirement:
+def _result(entry: RequirementLine, change: RequirementChange) -> Requirement:
     """Return what takes the place of a declaration. Raises PatchConflictError where what stays of it cannot be told."""
     assert entry.named is not None  # noqa: S101  # it was matched by its name
     assert entry.requirement is not None  # noqa: S101
@@ -129,7 +129,7 @@ def _result(entry: Entry, change: RequirementChange) -> Requirement:
     return new
 
 
-def _replaced(text: str, entry: Entry, others: Sequence[Entry], change: RequirementChange) -> list[Splice]:
+def _replaced(text: str, entry: RequirementLine, others: Sequence[RequirementLine], change: RequirementChange) -> list[Splice]:
     old = entry.requirement
     assert old is not None  # noqa: S101  # it was matched by its name
     new = _result(entry, change)
@@ -156,7 +156,7 @@ def _replaced(text: str, entry: Entry, others: Sequence[Entry], change: Requirem
     return [*splices, *([(start, start, come)] if come else []), *gone]
 
 
-def _kept_hashes(entry: Entry, new: Requirement, change: RequirementChange) -> tuple[str, ...]:
+def _kept_hashes(entry: RequirementLine, new: Requirement, change: RequirementChange) -> tuple[str, ...]:
     if change.hashes:
         return tuple(change.hashes)
     assert entry.requirement is not None  # noqa: S101  # it was matched by its name
@@ -185,7 +185,7 @@ def prove(step: Step, change: RequirementChange) -> None:
         raise UnprovenError(what, text=step.before, position=gone[0][0] if gone else 0)
 
 
-def _expected(entry: Entry, change: RequirementChange) -> str | tuple[Requirement, tuple[str, ...], tuple[str, ...]] | None:
+def _expected(entry: RequirementLine, change: RequirementChange) -> str | tuple[Requirement, tuple[str, ...], tuple[str, ...]] | None:
     """Return what a line has to say afterwards: the same words, a new declaration, or nothing."""
     old = entry.requirement
     if change.add is not None or old is None or not is_meant(old.name, _NOTHING, change):

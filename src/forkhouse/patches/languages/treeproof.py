@@ -34,19 +34,19 @@ class _Tree:
             self.end -= 1
         self.role = self._role()
 
-    def _role(self) -> guard.Role:
+    def _role(self) -> guard.NodeRole:
         if self.kind == "ERROR" or (self.start == self.end and is_made_up(self._node) and not is_before_block(self._node)):
-            return guard.Role.FAULT
+            return guard.NodeRole.FAULT
         if self.kind in {"attribute_item", "decorator"}:
-            return guard.Role.LEAD
+            return guard.NodeRole.LEAD
         if "comment" not in self.kind or self.kind.startswith(("doc_", "outer_", "inner_")):
-            return guard.Role.CODE
+            return guard.NodeRole.CODE
         said = self._text[self.start : self.end]
         if self._language == "rust":
             if said.startswith(("//!", "/*!")):
-                return guard.Role.CODE  # of what stands around it
-            return guard.Role.LEAD if is_documentation(said, "rust") else guard.Role.COMMENT
-        return guard.Role.COMMENT
+                return guard.NodeRole.CODE  # of what stands around it
+            return guard.NodeRole.LEAD if is_documentation(said, "rust") else guard.NodeRole.COMMENT
+        return guard.NodeRole.COMMENT
 
     def children(self) -> list[guard.Tree]:
         if self._inner is None:
