@@ -372,6 +372,10 @@ def test_a_disk_that_fills_up_anywhere_is_a_full_disk(
         ("fatal: unable to access 'https://h/x/': The requested URL returned error: 503", UnreachableError),
         ("fatal: could not read Username for 'https://h': terminal prompts disabled", UnreachableError),
         ("error: RPC failed; curl 18 transfer closed\nfatal: early EOF\nfatal: fetch-pack: invalid index-pack output", UnreachableError),
+        ("error: cannot update ref 'refs/a': couldn't write '/x/refs/a.lock'", StorageError),
+        ("error: cannot lock ref 'refs/a': Unable to create '/x/refs/a.lock': No space left on device", StorageError),
+        ("error: cannot update ref 'refs/a': could not close '/x/refs/a.lock'", StorageError),
+        ("fatal: could not write config file /x/config", StorageError),
         ("remote: No space left on device\nfatal: the remote end hung up unexpectedly", UnreachableError),
         (
             "error: object 1234567890123456789012345678901234567890: zeroPaddedFilemode\nfatal: fsck error in packed object",

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 _NOT_THERE = re.compile(r"not our ref|couldn't find remote ref|no such remote ref|Server does not allow request for unadvertised")
 _UNSOUND = re.compile(r"fsck error|error: object [0-9a-f]{40}|bad object|missing (?:blob|tree|commit)")
 _NO_WRITE = re.compile(
-    r"No space left|quota exceeded|Read-only file system|File too large|insufficient permission|[Uu]nable to (?:write|create)"
-    r"|write error(?!: (?:Broken pipe|Connection))|could not create|cannot create|failed to create"
+    r"No space left|quota exceeded|Read-only file system|File too large|insufficient permission|[Uu]nable to (?:write|create|append|rename|lock)"
+    r"|write error(?!: (?:Broken pipe|Connection))|(?:couldn't|could not|cannot|failed to) (?:write|create|close|rename|lock)|Disk quota"
 )
 _AWAY = re.compile(
     r"unable to access|[Cc]ould not resolve|[Ff]ailed to connect|Connection |timed out|RPC failed|early EOF|hung up unexpectedly|unexpected "
