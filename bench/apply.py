@@ -1,4 +1,7 @@
-"""Apply a series as the pipeline does, from a process of its own: what the start of Python adds is measured with it."""
+"""Apply a series as the pipeline does, from a process of its own.
+
+What the start of Python adds is measured with it.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,13 @@ def apply(store: Path, base: str, commit: str, series: Path, journal: Path) -> s
         epoch=START,
         passed_over=(),
     )
-    return apply_series(source, read_series(series), store=ObjectStore(store), journal=Journal(journal), engine="bench").tree
+    return apply_series(
+        source,
+        read_series(series),
+        store=ObjectStore(store),
+        journal=Journal(journal),
+        engine="bench",
+    ).tree
 
 
 if __name__ == "__main__":

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("package", "ours", "libraries"),
     [
-        (builders, {"forkhouse.binaries.elf", "forkhouse.sources.archives", "forkhouse.core.environments"}, {"build", "packaging"}),
+        (
+            builders,
+            {"forkhouse.binaries.elf", "forkhouse.sources.archives", "forkhouse.core.environments"},
+            {"build", "packaging"},
+        ),
         (
             patches,
             {"forkhouse.documents.reading", "forkhouse.sources.store"},
@@ -29,7 +33,9 @@ if TYPE_CHECKING:
         (wheelhouse, {"forkhouse.audit.look", "forkhouse.documents.pylock"}, {"packaging"}),
     ],
 )
-def test_what_makes_a_result_is_in_its_identity(package: ModuleType, ours: set[str], libraries: set[str]) -> None:
+def test_what_makes_a_result_is_in_its_identity(
+    package: ModuleType, ours: set[str], libraries: set[str]
+) -> None:
     modules, found = identity.closure(package.__name__)
     assert ours <= modules
     assert libraries <= found
@@ -39,7 +45,9 @@ def test_what_makes_a_result_is_in_its_identity(package: ModuleType, ours: set[s
 def test_every_library_has_a_version() -> None:
     for package in (builders, patches, audit, wheelhouse):
         for library in identity.closure(package.__name__)[1]:
-            assert identity._version(library), library  # a name without a version would never change a key
+            assert identity._version(library), (
+                library
+            )  # a name without a version would never change a key
             name = identity.DISTRIBUTIONS.get(library, library.replace("_", "-"))
             assert version(name), "found without a search through all that is installed"
 
@@ -50,12 +58,17 @@ def test_the_closure_is_that_of_python_itself() -> None:
 
     program = (
         "import importlib, pkgutil, sys, forkhouse.patches as p\n"
-        "[importlib.import_module(m.name) for m in pkgutil.walk_packages(p.__path__, 'forkhouse.patches.')]\n"
+        "[importlib.import_module(m.name) for m in pkgutil.walk_packages(p.__path__, "
+        "'forkhouse.patches.')]\n"
         "print('\\n'.join(name for name in sys.modules if name.startswith('forkhouse.')))"
     )
     source = str(identity.ROOT.parent)
     result = subprocess.run(
-        [sys.executable, "-c", program], env={"PYTHONPATH": source, "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": source, "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert set(result.stdout.split()) - identity.SAYING <= identity.closure("forkhouse.patches")[0]
 
@@ -86,16 +99,22 @@ def test_imports_are_read_as_python_reads_them() -> None:
 
 
 @pytest.mark.parametrize("library", ["ast-grep-py", "meson", "packaging", "pygit2"])
-def test_another_version_of_a_library_is_another_identity(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_version_of_a_library_is_another_identity(
+    library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = identity.engine.__wrapped__(patches)
-    monkeypatch.setattr(identity, "version", lambda name: "0.0.1" if name == library else version(name))
+    monkeypatch.setattr(
+        identity, "version", lambda name: "0.0.1" if name == library else version(name)
+    )
     assert identity.engine.__wrapped__(patches) != before
 
 
 def test_a_module_elsewhere_that_is_imported_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     before = identity.engine.__wrapped__(builders)
     changed = Path(elf.__file__)
-    monkeypatch.setattr(identity, "sha256_file", lambda path: "another" if path == changed else path.name)
+    monkeypatch.setattr(
+        identity, "sha256_file", lambda path: "another" if path == changed else path.name
+    )
     other = identity.engine.__wrapped__(builders)
     monkeypatch.setattr(identity, "sha256_file", lambda path: path.name)
     assert len({before, other, identity.engine.__wrapped__(builders)}) == 3

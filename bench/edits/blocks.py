@@ -1,4 +1,7 @@
-"""Which operations a seed stands for: blocks of operations on one file, so that each file is read once, shared out among languages."""
+"""Which operations a seed stands for.
+
+Blocks of operations on one file, so that each file is read once, shared out among languages.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,10 @@ def schedule(languages: Sequence[str]) -> list[str]:
 
 
 def file_of(block: int, seed: int, files: Mapping[str, Sequence[File]]) -> tuple[File, str]:
-    """Return the file of a block, and the form that it is given; a language's files are all had before one is had again."""
+    """Return the file of a block, and the form that it is given.
+
+    A language's files are all had before one is had again.
+    """
     turns = schedule(list(files))
     turn = block % len(turns)
     language = turns[turn]
@@ -53,8 +59,13 @@ def file_of(block: int, seed: int, files: Mapping[str, Sequence[File]]) -> tuple
     return replace(file, text=FORMS[form](file.text)), form
 
 
-def operations(block: int, seed: int, files: Mapping[str, Sequence[File]], *, only: int | None = None) -> Iterator[Done]:
-    """Yield the operations of a block, or one of them, judged. A file that its reader refuses, or that has nothing to edit, gives none."""
+def operations(
+    block: int, seed: int, files: Mapping[str, Sequence[File]], *, only: int | None = None
+) -> Iterator[Done]:
+    """Yield the operations of a block, or one of them, judged.
+
+    A file that its reader refuses, or that has nothing to edit, gives none.
+    """
     file, form = file_of(block, seed, files)
     pool = pool_of(file)
     if pool is None:
@@ -63,7 +74,9 @@ def operations(block: int, seed: int, files: Mapping[str, Sequence[File]], *, on
         case = pool.draw(random.Random(f"{seed}:{block}:{number}"))  # noqa: S311  # reproducible, nothing secret
         if case is None:
             return
-        yield Done(block=block, number=number, file=file, form=form, case=case, outcome=run(file, case))
+        yield Done(
+            block=block, number=number, file=file, form=form, case=case, outcome=run(file, case)
+        )
 
 
 FAILURES = frozenset({Verdict.WRONG, Verdict.CRASH})

@@ -1,4 +1,7 @@
-"""One operation run by the engine and judged: right, refused, refused untruly, silently wrong, or an error that nobody explains."""
+"""One operation run by the engine and judged.
+
+Right, refused, refused untruly, silently wrong, or an error that nobody explains.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,10 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
 
 
 _ABSENT = re.compile(r"matched 0 times|already|not there|is not in|found nothing")
-_UNREAD = re.compile("does not read all of this file|can read the file only without it|counts as a macro of what follows")
+_UNREAD = re.compile(
+    "does not read all of this file|can read the file only without it|counts as a macro of what "
+    "follows"
+)
 """What the engine says where it cannot tell what is there; that is so whatever the reader sees."""
 
 
@@ -63,7 +69,11 @@ def run(file: File, case: Case) -> Outcome:
     signal.signal(signal.SIGALRM, _stop)
     signal.alarm(SLOW)
     try:
-        edit = edit_of(case.language or ENGINE.get(file.language, file.language), file.path.rpartition("/")[2], case.operation)
+        edit = edit_of(
+            case.language or ENGINE.get(file.language, file.language),
+            file.path.rpartition("/")[2],
+            case.operation,
+        )
         result = apply_edit(file.text, edit)
     except ForkhouseError as error:
         said = without_operation(str(error))
@@ -77,7 +87,9 @@ def run(file: File, case: Case) -> Outcome:
     finally:
         signal.alarm(0)
     wrong = case.judge(result)
-    return Outcome(verdict=Verdict.WRONG if wrong else Verdict.RIGHT, reason=wrong or "", result=result)
+    return Outcome(
+        verdict=Verdict.WRONG if wrong else Verdict.RIGHT, reason=wrong or "", result=result
+    )
 
 
 def without_operation(reason: str) -> str:

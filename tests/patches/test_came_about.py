@@ -1,4 +1,7 @@
-"""What an upstream did by itself counts as the effect of an edit only where it is the whole of it: the same construct, place, version and kind."""
+"""What an upstream did by itself counts as the effect of an edit only where it is the whole of it.
+
+The same construct, place, version and kind.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ HEADER = "Subject: s\nDescription: d\nOrigin: o\nForwarded: no\nRetire-When: nev
 
 
 def edit_of(language: str, operations: str) -> FileEdit:
-    text = f"{HEADER}edits:\n  - path: file\n    language: {language}\n    operations:\n{indent(f'- {operations}', '      ')}\n"
+    text = (
+        f"{HEADER}edits:\n  - path: file\n    language: {language}\n    "
+        f"operations:\n{indent(f'- {operations}', '      ')}\n"
+    )
     (edit,) = parse(StructuralEdit, text, name="edit").edits
     assert not isinstance(edit, AddedFile)
     return edit
@@ -39,8 +45,16 @@ def edit_of(language: str, operations: str) -> FileEdit:
         ("python", "if z:\n    $MATCH", "if z:\n    f(1)\n    g()\n"),
         ("python", "if z:\n    $MATCH", "if y:\n    g()\nelif z:\n    f(1)\n"),
         ("python", "with z:\n    $MATCH", "async def q():\n    async with z:\n        f(1)\n"),
-        ("c", "if (z) {\n  $MATCH\n}", "void q(void) {\n  if (z) {\n    f(1);\n  } else {\n    g();\n  }\n}\n"),
-        ("c", "if (z) {\n  $MATCH\n}", "void q(void) {\n  if (y) {\n  } else if (z) {\n    f(1);\n  }\n}\n"),
+        (
+            "c",
+            "if (z) {\n  $MATCH\n}",
+            "void q(void) {\n  if (z) {\n    f(1);\n  } else {\n    g();\n  }\n}\n",
+        ),
+        (
+            "c",
+            "if (z) {\n  $MATCH\n}",
+            "void q(void) {\n  if (y) {\n  } else if (z) {\n    f(1);\n  }\n}\n",
+        ),
         ("c", "CHECK($MATCH)", "void q(void) { NOCHECK(f(1)); }\n"),
         ("rust", "Some($MATCH)", "fn q() { x.Some(f(1)); }\n"),
         ("bash", "if z; then\n  $MATCH\nfi", "if y; then :; elif z; then\n  f\nfi\n"),
@@ -49,7 +63,9 @@ def edit_of(language: str, operations: str) -> FileEdit:
     ],
 )
 def test_what_is_wrapped_otherwise_is_not_wrapped(language: str, template: str, now: str) -> None:
-    assert not effect_present(now, edit_of(language, f"wrap: {{call: f}}\n  with: |\n{indent(template, '    ')}"))
+    assert not effect_present(
+        now, edit_of(language, f"wrap: {{call: f}}\n  with: |\n{indent(template, '    ')}")
+    )
 
 
 @pytest.mark.parametrize(
@@ -57,7 +73,11 @@ def test_what_is_wrapped_otherwise_is_not_wrapped(language: str, template: str, 
     [
         ("python", "g($MATCH)", "x = g(f(1)) + 2\n"),
         ("python", "if z:\n    $MATCH", "if z:\n    f(1)  # why\ng()\n"),
-        ("python", "if z:\n    $MATCH\nelse:\n    g()", "def q():\n  if z:\n    f(1)\n  else:\n    g()\n"),
+        (
+            "python",
+            "if z:\n    $MATCH\nelse:\n    g()",
+            "def q():\n  if z:\n    f(1)\n  else:\n    g()\n",
+        ),
         ("c", "if (z) {\n  $MATCH\n}", "void q(void) {\n  if (z)\n  {\n    f(1); // why\n  }\n}\n"),
         ("c", "#ifdef Z\n$MATCH\n#endif", "void q(void) {\n#ifdef Z\n  f(1);\n#endif\n}\n"),
         ("cpp", "CHECK($MATCH)", "void q() { CHECK(f<<<1, 2>>>(3)); }\n"),
@@ -67,12 +87,17 @@ def test_what_is_wrapped_otherwise_is_not_wrapped(language: str, template: str, 
     ],
 )
 def test_what_is_wrapped_so_is(language: str, template: str, now: str) -> None:
-    assert effect_present(now, edit_of(language, f"wrap: {{call: f}}\n  with: |\n{indent(template, '    ')}"))
+    assert effect_present(
+        now, edit_of(language, f"wrap: {{call: f}}\n  with: |\n{indent(template, '    ')}")
+    )
 
 
 def test_a_longer_name_does_not_keep_a_wrap_away() -> None:
     edit = edit_of("c", "wrap: {call: f}\n  with: CHECK($MATCH)")
-    assert apply_edit("void q(void) { NOCHECK(f(1)); }\n", edit) == "void q(void) { NOCHECK(CHECK(f(1))); }\n"
+    assert (
+        apply_edit("void q(void) { NOCHECK(f(1)); }\n", edit)
+        == "void q(void) { NOCHECK(CHECK(f(1))); }\n"
+    )
 
 
 def test_what_only_looks_like_it_is_said_so() -> None:
@@ -213,7 +238,9 @@ METADATA = "Metadata-Version: 2.1\nName: x\n"
         ("meson", f"{OLD_TO_NEW}new_thing(1)", "f()\n", "foreach x : y\nnew_thing(1)\nendforeach\n", False),
     ],
 )  # fmt: skip
-def test_an_effect_came_about_or_not(language: str, operation: str, before: str, now: str, there: bool) -> None:  # noqa: FBT001
+def test_an_effect_came_about_or_not(
+    language: str, operation: str, before: str, now: str, there: bool
+) -> None:  # noqa: FBT001
     edit = edit_of(language, operation)
     assert all(came_about(before, now, each, language) for each in edit.operations) is there
 
@@ -224,8 +251,16 @@ def test_an_effect_came_about_or_not(language: str, operation: str, before: str,
         ("python", "insert: {after: {call: f}, text: g()}", "f()\n# why\ng()\n"),
         ("python", "insert: {before: {call: f}, text: g()}", "g()  # why\nf()\n"),
         ("python", "insert: {before: {call: f}, text: g()}", "g()  # why\n\n# and how\nf()\n"),
-        ("c", "insert: {before: {call: f}, text: g();}", "void z(void) {\n  g(); // why\n  f();\n}\n"),
-        ("c", "insert: {after: {call: f}, text: g();}", "void z(void) {\n  f(); /* why */\n  // how\n  g();\n}\n"),
+        (
+            "c",
+            "insert: {before: {call: f}, text: g();}",
+            "void z(void) {\n  g(); // why\n  f();\n}\n",
+        ),
+        (
+            "c",
+            "insert: {after: {call: f}, text: g();}",
+            "void z(void) {\n  f(); /* why */\n  // how\n  g();\n}\n",
+        ),
         ("bash", "insert: {before: {call: f}, text: g}", "g # why\nf\n"),
         ("cmake", "insert: {before: {call: f}, text: g()}", "g() # why\nf()\n"),
         ("toml", "insert: {before: {key: b}, text: a = 1}", "a = 1 # why\nb = 2\n"),
@@ -243,7 +278,13 @@ def test_a_comment_that_ends_with_the_words_does_not_count() -> None:
 
 def test_operations_are_judged_in_turn() -> None:
     """What the second one is about is made by the first."""
-    edit = edit_of("python", "replace: {call: f}\n  with: middle_thing(1)\n- replace: {call: middle_thing}\n  with: new_thing(2)")
+    edit = edit_of(
+        "python",
+        (
+            "replace: {call: f}\n  with: middle_thing(1)\n- replace: {call: middle_thing}\n  with: "
+            "new_thing(2)"
+        ),
+    )
     first, second = edit.operations
     between = applied_alone("f()\n", edit, first)
     assert between == "middle_thing(1)\n"

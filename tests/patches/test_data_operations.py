@@ -1,4 +1,7 @@
-"""Operations on YAML, JSON and TOML: what comes of them, by bytes, and what is refused, with the reason that is true."""
+"""Operations on YAML, JSON and TOML.
+
+What comes of them, by bytes, and what is refused, with the reason that is true.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,9 @@ from forkhouse.patches.operations import MatchError, apply_edit, effect_present
 
 
 def edit_of(language: str, operation: str) -> KeyedEdit:
-    return parse(KeyedEdit, f"path: f\nlanguage: {language}\noperations:\n  - {operation}\n", name="edit")
+    return parse(
+        KeyedEdit, f"path: f\nlanguage: {language}\noperations:\n  - {operation}\n", name="edit"
+    )
 
 
 def done(language: str, operation: str, text: str) -> str:
@@ -28,7 +33,8 @@ def done(language: str, operation: str, text: str) -> str:
 @pytest.mark.parametrize(
     ("operation", "old", "new"),
     [
-        # Blocks at any place: behind empty lines and a byte-order mark, with any header, with comments on their first line.
+        # Blocks at any place: behind empty lines and a byte-order mark, with any header, with
+        # comments on their first line.
         ("{set: s, value: new}", "\ns: |\n  one\n  two\nz: 1\n", "\ns: new\nz: 1\n"),
         ("{set: s, value: new}", "\ufeffs: |\n  one\nz: 1\n", "\ufeffs: new\nz: 1\n"),
         ("{set: s, value: new}", "s: >- # why\n    one\n\n    two\n\nz: 1\n", "s: new # why\n\nz: 1\n"),
@@ -230,8 +236,13 @@ EAST = timezone(timedelta(hours=-5))
         ("{a: {b c: [x]}}", {"a": {"b c": ["x"]}}),
     ],
 )
-def test_what_an_edit_says_is_what_the_reader_of_the_file_reads(language: str, said: str, read: object) -> None:
-    for operation, old in ((f"{{set: k, value: {said}}}", OLD[language]), (f"{{add: z, value: {said}}}", OLD[language])):
+def test_what_an_edit_says_is_what_the_reader_of_the_file_reads(
+    language: str, said: str, read: object
+) -> None:
+    for operation, old in (
+        (f"{{set: k, value: {said}}}", OLD[language]),
+        (f"{{add: z, value: {said}}}", OLD[language]),
+    ):
         new = done(language, operation, old)
         found = READ[language](new)["k" if operation.startswith("{set") else "z"]
         assert (found, type(found), json.dumps(found)) == (read, type(read), json.dumps(read)), new
@@ -275,14 +286,21 @@ def test_values_that_not_every_format_has(language: str, said: str, read: object
         ("toml", "9223372036854775808", "more than 64 bits"),
     ],
 )
-def test_a_value_that_a_format_does_not_have_is_refused(language: str, said: str, message: str) -> None:
+def test_a_value_that_a_format_does_not_have_is_refused(
+    language: str, said: str, message: str
+) -> None:
     with pytest.raises(PatchConflictError, match=message):
         done(language, f"{{set: k, value: {said}}}", OLD[language])
 
 
-@pytest.mark.parametrize("said", ["1e3", "1.5e3", "017", "0o17", "0755", "08", "0b11", "1_000", "1_0.5", "0x_1"])
+@pytest.mark.parametrize(
+    "said", ["1e3", "1.5e3", "017", "0o17", "0755", "08", "0b11", "1_000", "1_0.5", "0x_1"]
+)
 def test_a_number_that_versions_of_yaml_read_differently_is_refused(said: str) -> None:
-    with pytest.raises(DocumentError, match=r"edit:4: operations\[0\]\.value: .* is one thing to readers of YAML 1\.1"):
+    with pytest.raises(
+        DocumentError,
+        match=r"edit:4: operations\[0\]\.value: .* is one thing to readers of YAML 1\.1",
+    ):
         edit_of("json", f"{{set: k, value: {said}}}")
 
 
@@ -338,7 +356,9 @@ def test_a_number_that_versions_of_yaml_read_differently_is_refused(said: str) -
         ("toml", "{replace: {anchor: '[b]'}, with: '[a.b]'}", "[a]\nx = 1\n[b]\nx = 1\n", "a key beside what is edited"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_proven_is_refused_for_the_true_reason(language: str, operation: str, text: str, message: str | None) -> None:
+def test_what_cannot_be_proven_is_refused_for_the_true_reason(
+    language: str, operation: str, text: str, message: str | None
+) -> None:
     if message is None:
         # A neighbour of the one below or above it, which is right.
         assert READ[language](done(language, operation, text)) is not None
@@ -359,7 +379,11 @@ def test_a_path_is_told_from_what_is_none() -> None:
 def test_an_effect_is_seen_by_value() -> None:
     assert effect_present("a: {b: 0x1F}\n", edit_of("yaml", "{set: a.b, value: 31}"))
     assert not effect_present("a: {b: '31'}\n", edit_of("yaml", "{set: a.b, value: 31}"))
-    assert effect_present("p = ['x', 1]\n", edit_of("toml", "item: {of: {key: p}, replace: '2', with: '\"x\"'}"))
-    assert not effect_present("p = [2]\n", edit_of("toml", "item: {of: {key: p}, replace: '2', with: '\"x\"'}"))
+    assert effect_present(
+        "p = ['x', 1]\n", edit_of("toml", "item: {of: {key: p}, replace: '2', with: '\"x\"'}")
+    )
+    assert not effect_present(
+        "p = [2]\n", edit_of("toml", "item: {of: {key: p}, replace: '2', with: '\"x\"'}")
+    )
     with pytest.raises(PatchConflictError, match="Its effect is there already"):
         done("json", "{add: a, value: 1.0}", '{"a": 1.0}')

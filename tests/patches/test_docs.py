@@ -1,4 +1,7 @@
-"""The documents of the edit format cannot lie: examples are run, and the schema is that of the code."""
+"""The documents of the edit format cannot lie.
+
+Examples are run, and the schema is that of the code.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "patches.md").read_text(encoding="utf-8")
 BLOCKS = r"```\w+\n(.*?)```\n"
 EXAMPLES = {
-    name: blocks for name, *blocks in re.findall(rf"^### ([\w-]+)\n\n{BLOCKS}{BLOCKS}{BLOCKS}", TEXT, flags=re.MULTILINE | re.DOTALL)
+    name: blocks
+    for name, *blocks in re.findall(
+        rf"^### ([\w-]+)\n\n{BLOCKS}{BLOCKS}{BLOCKS}", TEXT, flags=re.MULTILINE | re.DOTALL
+    )
 }
 HEADER = "Subject: s\nDescription: d\nOrigin: o\nForwarded: no\nRetire-When: never\n"
 
@@ -29,7 +35,10 @@ def test_every_language_has_an_example() -> None:
 @pytest.mark.parametrize("language", sorted(EXAMPLES))
 def test_an_example_does_what_it_says(language: str) -> None:
     operations, before, after = EXAMPLES[language]
-    document = f"{HEADER}edits:\n  - path: file\n    language: {language}\n    operations:\n{indent(operations, '      ')}"
+    document = (
+        f"{HEADER}edits:\n  - path: file\n    language: {language}\n    "
+        f"operations:\n{indent(operations, '      ')}"
+    )
     (edit,) = parse(StructuralEdit, document, name="example").edits
     assert not isinstance(edit, AddedFile)
     assert apply_edit(before, edit) == after
@@ -46,4 +55,6 @@ def test_the_example_of_a_whole_edit_is_one() -> None:
 
 def test_the_schema_is_that_of_the_code() -> None:
     written = (DOCS / "edit.schema.json").read_text(encoding="utf-8")
-    assert written == schema_text(), "python -m forkhouse.patches.apply.schema > docs/edit.schema.json"
+    assert written == schema_text(), (
+        "python -m forkhouse.patches.apply.schema > docs/edit.schema.json"
+    )

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from forkhouse.core.workspace import Journal
     from forkhouse.sources.index import Registry
 
-SOURCE = WheelSource(kind="wheel", package="demo", file="demo-1.0-py3-none-any.whl", sha256="0" * 64, paths={"src/": ""}, why="An example.")
+SOURCE = WheelSource(
+    kind="wheel",
+    package="demo",
+    file="demo-1.0-py3-none-any.whl",
+    sha256="0" * 64,
+    paths={"src/": ""},
+    why="An example.",
+)
 PATCHED = PatchedTree(
     source=SourceTree(
         upstream="demo",
@@ -85,13 +92,28 @@ class Draft:
 
     def content(self) -> dict[str, bytes]:
         """Return every file of the wheelhouse by path."""
-        return {path.relative_to(self.folder).as_posix(): path.read_bytes() for path in self.folder.rglob("*") if path.is_file()}
+        return {
+            path.relative_to(self.folder).as_posix(): path.read_bytes()
+            for path in self.folder.rglob("*")
+            if path.is_file()
+        }
 
 
 @pytest.fixture
-def draft(make_wheel: Callable[..., Path], publish: Callable[..., str], registry: Registry, journal: Journal, tmp_path: Path) -> Draft:
+def draft(
+    make_wheel: Callable[..., Path],
+    publish: Callable[..., str],
+    registry: Registry,
+    journal: Journal,
+    tmp_path: Path,
+) -> Draft:
     """A wheel of ours, and one of the index that it requires."""
-    ours = make_wheel("demo-rocm", "1.0+rocm.1", {"demo.py": b"import helper\n"}, metadata=("Requires-Dist: helper>=2",))
+    ours = make_wheel(
+        "demo-rocm",
+        "1.0+rocm.1",
+        {"demo.py": b"import helper\n"},
+        metadata=("Requires-Dist: helper>=2",),
+    )
     helper = make_wheel("helper", "3.0", {"helper.py": b"ANSWER = 42\n"})
     return Draft(
         folder=tmp_path / "wheels/cpu",

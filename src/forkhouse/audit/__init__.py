@@ -1,1 +1,4 @@
-"""The last look at a wheel before it enters a wheelhouse. It fails closed: what cannot be read is refused."""
+"""The last look at a wheel before it enters a wheelhouse.
+
+It fails closed: what cannot be read is refused.
+"""

@@ -41,6 +41,12 @@ class Finding:
 
 
 def _printable(text: str) -> str:
-    """Return a text as one line that moves no terminal: names in a wheel are whatever its maker wrote."""
-    shown = "".join(character if character.isprintable() else character.encode("unicode_escape").decode() for character in text)
+    """Return a text as one line that moves no terminal.
+
+    Names in a wheel are whatever its maker wrote.
+    """
+    shown = "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
     return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]} … ({len(shown)} letters)"

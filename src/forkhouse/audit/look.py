@@ -1,4 +1,7 @@
-"""The last look at a wheel before it enters a wheelhouse. It fails closed: what cannot be read is refused."""
+"""The last look at a wheel before it enters a wheelhouse.
+
+It fails closed: what cannot be read is refused.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,22 @@ from forkhouse.audit.archive import WheelArchive
 from forkhouse.audit.facts import WheelFacts
 from forkhouse.audit.findings import Finding, Rule
 from forkhouse.audit.folders import check_build_paths, check_compiler_paths
-from forkhouse.audit.gpu import check_bare, check_gpu_code, check_packed, inventory, read_gpu_code, read_gpu_file
+from forkhouse.audit.gpu import (
+    check_bare,
+    check_gpu_code,
+    check_packed,
+    inventory,
+    read_gpu_code,
+    read_gpu_file,
+)
 from forkhouse.audit.installable import check_installable, dist_info
-from forkhouse.audit.links import check_complete, check_cuda, check_needed, check_parts, check_run_paths
+from forkhouse.audit.links import (
+    check_complete,
+    check_cuda,
+    check_needed,
+    check_parts,
+    check_run_paths,
+)
 from forkhouse.audit.metadata import check_metadata, read_facts, read_wheel_file, wheel_facts
 from forkhouse.audit.policy import read_policy
 from forkhouse.audit.record import Record
@@ -62,12 +78,17 @@ class AuditTerms:
     """Canonical names of CUDA packages that the lock lets in, with its reason."""
 
 
-def audit_wheel(path: Path, terms: AuditTerms, *, ours: bool, recorded: KernelInventory | None = None) -> AuditReport:
-    """Look at one wheel. What is wrong with it, be it damaged, is in the report; `refuse` turns that into an error.
+def audit_wheel(
+    path: Path, terms: AuditTerms, *, ours: bool, recorded: KernelInventory | None = None
+) -> AuditReport:
+    """Look at one wheel.
 
-    Every wheel: whether an installer takes it for what its name says, its requirements, and the libraries without which its ELF
-    files do not load. Ours as well: RECORD, CUDA's symbols, what may be loaded at run time, run paths, build paths, GPU code, tags,
-    and what its policy asks for; `recorded` is the inventory of kernels that it must still have. Raises OSError when there is no
+    What is wrong with it, be it damaged, is in the report; `refuse` turns that into an error.
+
+    Every wheel: whether an installer takes it for what its name says, its requirements, and the
+    libraries without which its ELF files do not load. Ours as well: RECORD, CUDA's symbols, what
+    may be loaded at run time, run paths, build paths, GPU code, tags, and what its policy asks for;
+    `recorded` is the inventory of kernels that it must still have. Raises OSError when there is no
     such file.
     """
     look = _Look(path, terms, ours=ours, recorded=recorded)
@@ -82,7 +103,9 @@ def audit_wheel(path: Path, terms: AuditTerms, *, ours: bool, recorded: KernelIn
 class _Look:
     """One wheel while it is looked at: each file is read once."""
 
-    def __init__(self, path: Path, terms: AuditTerms, *, ours: bool, recorded: KernelInventory | None) -> None:
+    def __init__(
+        self, path: Path, terms: AuditTerms, *, ours: bool, recorded: KernelInventory | None
+    ) -> None:
         self._path = path
         self._terms = terms
         self._ours = ours
@@ -95,7 +118,10 @@ class _Look:
         self._left_out: Counter[bool] = Counter()
 
     def add(self, findings: Iterable[Finding]) -> None:
-        """Keep findings, those that are harmless apart; one that is there already is not kept twice."""
+        """Keep findings, those that are harmless apart.
+
+        One that is there already is not kept twice.
+        """
         for finding in findings:
             kept = self._findings[finding.harmless]
             if len(kept) < _MOST_FINDINGS:
@@ -107,7 +133,9 @@ class _Look:
         """Return what was seen."""
         for harmless, count in self._left_out.items():
             what = f"has {count} more {'notes' if harmless else 'findings'}, which are not shown"
-            self._findings[harmless][Finding(rule=Rule.READABLE, what=what, harmless=harmless)] = None
+            self._findings[harmless][Finding(rule=Rule.READABLE, what=what, harmless=harmless)] = (
+                None
+            )
         return AuditReport(
             file=self._path.name,
             facts=self._facts,
@@ -122,13 +150,19 @@ class _Look:
         self._facts = read_facts(archive)
         wheel = read_wheel_file(archive)
         self.add(check_installable(self._path.name, archive, self._facts, wheel))
-        self.add(check_metadata(self._facts, self._terms.policy, ours=self._ours, excused=self._terms.excused))
+        self.add(
+            check_metadata(
+                self._facts, self._terms.policy, ours=self._ours, excused=self._terms.excused
+            )
+        )
         if self._ours:
             self._read_ours(archive, wheel, self._terms.policy.distribution(self._facts.name))
         else:
             self._read_foreign(archive)
 
-    def _read_ours(self, archive: WheelArchive, wheel: Message, distribution: PolicyDistribution) -> None:
+    def _read_ours(
+        self, archive: WheelArchive, wheel: Message, distribution: PolicyDistribution
+    ) -> None:
         info = dist_info(archive)
         text = archive.text(f"{info}/RECORD")
         record = Record(text, info) if text is not None else None
@@ -141,13 +175,21 @@ class _Look:
         self.add(record.close() if record else ())
         self.add(check_tags(self._path.name, wheel, self._compiled))
         with_code = {each.library: None for each in self._kernels}
-        self.add(check_gpu_tags(self._path.name, [name for name in with_code if name not in self._compiled]))
+        self.add(
+            check_gpu_tags(
+                self._path.name, [name for name in with_code if name not in self._compiled]
+            )
+        )
         self.add(check_complete(distribution, self._compiled, archive.names))
         self.add(check_bare(self._bare, self._terms.targets))
         names = {**self._compiled, **with_code}
-        self.add(check_gpu_code(distribution, names, self._kernels, self._terms.targets, self._recorded))
+        self.add(
+            check_gpu_code(distribution, names, self._kernels, self._terms.targets, self._recorded)
+        )
 
-    def _read_code(self, name: str, content: bytes, distribution: PolicyDistribution) -> Iterator[Finding]:
+    def _read_code(
+        self, name: str, content: bytes, distribution: PolicyDistribution
+    ) -> Iterator[Finding]:
         terms = self._terms
         try:
             elf = Elf(content) if content.startswith(MAGIC) else None
@@ -161,7 +203,9 @@ class _Look:
             self._kernels += code.kernels
             self._bare += code.bare
 
-    def _read_library(self, name: str, content: bytes, elf: Elf, distribution: PolicyDistribution) -> Iterator[Finding]:
+    def _read_library(
+        self, name: str, content: bytes, elf: Elf, distribution: PolicyDistribution
+    ) -> Iterator[Finding]:
         terms = self._terms
         self._compiled[name] = elf.summary()
         yield from check_needed(name, elf, terms.policy)
@@ -175,7 +219,9 @@ class _Look:
         self._kernels += code.kernels
 
     def _read_foreign(self, archive: WheelArchive) -> None:
-        """Look only for libraries of CUDA that must be there: a CUDA build may bear the name of any other.
+        """Look only for libraries of CUDA that must be there.
+
+        A CUDA build may bear the name of any other.
 
         Every file is read to its end, as the installer will do it.
         """
@@ -189,6 +235,18 @@ class _Look:
                     pass
                 continue
             try:
-                self.add(check_needed(member.filename, Elf(b"".join([start, *chunks])), self._terms.policy))
+                self.add(
+                    check_needed(
+                        member.filename, Elf(b"".join([start, *chunks])), self._terms.policy
+                    )
+                )
             except AuditError as error:
-                self.add([Finding(rule=Rule.READABLE, where=member.filename, what=f"cannot be read: {error}")])
+                self.add(
+                    [
+                        Finding(
+                            rule=Rule.READABLE,
+                            where=member.filename,
+                            what=f"cannot be read: {error}",
+                        )
+                    ]
+                )

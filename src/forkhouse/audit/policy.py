@@ -1,4 +1,7 @@
-"""What a wheel for AMD machines may hold: data, in `policies/common.yaml` and one file for each profile."""
+"""What a wheel for AMD machines may hold.
+
+Data, in `policies/common.yaml` and one file for each profile.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +73,10 @@ class Cuda(Document):
 
 
 class PolicyPart(Document):
-    """What a library must have been compiled with: a build leaves it out without a word where its tools are too old."""
+    """What a library must have been compiled with.
+
+    A build leaves it out without a word where its tools are too old.
+    """
 
     library: Glob
     since: PackageVersion
@@ -88,14 +94,20 @@ class PolicyDistribution(Document):
 
     required_files: tuple[Glob, ...] = ()
     required_links: dict[Glob, Glob] = Field(default_factory=dict)
-    """Libraries that must be there, each with one that it must need: a build may leave a part out and report success."""
+    """Libraries that must be there, each with one that it must need.
+
+    A build may leave a part out and report success.
+    """
     required_parts: tuple[PolicyPart, ...] = ()
     gpu_code: tuple[Glob, ...] = ()
     """Libraries that must hold kernels for every target asked for."""
     host_only: dict[Glob, str] = Field(default_factory=dict)
     """Libraries that use HIP from the host and have no kernel, with the reason."""
     prebuilt: str | None = None
-    """Why the wheel holds files that somebody else compiled: their build folders are noted, not refused."""
+    """Why the wheel holds files that somebody else compiled.
+
+    Their build folders are noted, not refused.
+    """
 
 
 class Common(Document):
@@ -115,7 +127,10 @@ class Own(Document):
     """`policies/PROFILE.yaml`: what one profile adds."""
 
     cuda_dlopen: Literal["note", "refuse"]
-    """What becomes of a library that can load CUDA at run time and does without it: known, or refused."""
+    """What becomes of a library that can load CUDA at run time and does without it.
+
+    Known, or refused.
+    """
     distributions: dict[str, PolicyDistribution]
 
 
@@ -132,21 +147,40 @@ class AuditPolicy:
         return self.common.cuda
 
     def distribution(self, name: str) -> PolicyDistribution:
-        """Return what the wheel of a distribution must hold: nothing in particular where no file says so."""
-        return self.own.distributions.get(name) or self.common.distributions.get(name) or PolicyDistribution()
+        """Return what the wheel of a distribution must hold.
+
+        Nothing in particular where no file says so.
+        """
+        return (
+            self.own.distributions.get(name)
+            or self.common.distributions.get(name)
+            or PolicyDistribution()
+        )
 
     @property
     def build_folder(self) -> re.Pattern[bytes]:
         """A pattern that finds paths which look like a compiler's."""
-        return re.compile(rb"(?:(?<![\w.$}-])|(?<=-[IL]))(?:" + "|".join(self.common.build_folders).encode() + rb")")
+        return re.compile(
+            rb"(?:(?<![\w.$}-])|(?<=-[IL]))(?:"
+            + "|".join(self.common.build_folders).encode()
+            + rb")"
+        )
 
 
 @cache
 def read_policy(profile: str) -> AuditPolicy:
-    """Return the rules of a profile. Raises UsageError when it has none, DocumentError when a file is not well formed."""
+    """Return the rules of a profile.
+
+    Raises UsageError when it has none, DocumentError when a file is not well formed.
+    """
     path = _FOLDER / f"{profile}.yaml"
     if profile == "common" or not path.is_file():
-        known = ", ".join(sorted(path.stem for path in _FOLDER.glob("*.yaml") if path.stem != "common"))
-        message = f"The audit has no rules for the profile '{profile}'. It has rules for: {known}. Write src/forkhouse/audit/policies/{profile}.yaml."
+        known = ", ".join(
+            sorted(path.stem for path in _FOLDER.glob("*.yaml") if path.stem != "common")
+        )
+        message = (
+            f"The audit has no rules for the profile '{profile}'. It has rules for: {known}. Write "
+            f"src/forkhouse/audit/policies/{profile}.yaml."
+        )
         raise UsageError(message)
     return AuditPolicy(common=load(Common, _FOLDER / "common.yaml"), own=load(Own, path))

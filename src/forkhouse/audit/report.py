@@ -27,7 +27,10 @@ class AuditReport:
     notes: tuple[Finding, ...] = ()
     """What is worth knowing."""
     glibc: str | None = None
-    """Oldest version of the C library with which every file loads; None when no file asks for one."""
+    """Oldest version of the C library with which every file loads.
+
+    None when no file asks for one.
+    """
     kernels: tuple[LibraryKernels, ...] = ()
 
     @property
@@ -39,7 +42,10 @@ class AuditReport:
         """Return the report as JSON's own types."""
 
         def listed(findings: Iterable[Finding]) -> list[dict[str, str]]:
-            return [{"rule": finding.rule.value, "where": finding.where, "what": finding.what} for finding in findings]
+            return [
+                {"rule": finding.rule.value, "where": finding.where, "what": finding.what}
+                for finding in findings
+            ]
 
         return {
             "file": self.file,
@@ -53,9 +59,25 @@ class AuditReport:
 
 
 def refuse(reports: Iterable[AuditReport]) -> None:
-    """Raise AuditError that lists every finding of the wheels that did not pass; do nothing when all passed."""
+    """Raise AuditError that lists every finding of the wheels that did not pass.
+
+    Do nothing when all passed.
+    """
     refused = [report for report in reports if not report.passed]
     if refused:
-        paragraphs = ["\n".join([f"{report.file} was refused:", *(f"  - {finding}" for finding in report.findings)]) for report in refused]
-        message = "\n".join([*paragraphs, "Correct the patch or the recipe that lets this through; no wheelhouse was changed."])
+        paragraphs = [
+            "\n".join(
+                [f"{report.file} was refused:", *(f"  - {finding}" for finding in report.findings)]
+            )
+            for report in refused
+        ]
+        message = "\n".join(
+            [
+                *paragraphs,
+                (
+                    "Correct the patch or the recipe that lets this through; no wheelhouse was "
+                    "changed."
+                ),
+            ]
+        )
         raise AuditError(message)

@@ -1,6 +1,9 @@
-"""The load generator's own environment: aiperf and what it needs, pinned by hash, apart from Forkhouse and from the served stack.
+"""The load generator's own environment.
 
-Apart from the stack, because the client has to be the same whatever is measured: another vLLM, or none.
+Aiperf and what it needs, pinned by hash, apart from Forkhouse and from the served stack.
+
+Apart from the stack, because the client has to be the same whatever is measured: another vLLM, or
+none.
 """
 
 from __future__ import annotations
@@ -51,17 +54,24 @@ def _folder(workspace: Workspace, pins: tuple[PinnedWheel, ...]) -> Path:
 
 
 def installed(workspace: Workspace) -> Generator | None:
-    """Return the generator that `pylock.generator.toml` pins when it is installed. Raises DocumentError for a pin file that is wrong."""
+    """Return the generator that `pylock.generator.toml` pins when it is installed.
+
+    Raises DocumentError for a pin file that is wrong.
+    """
     pins = _pins(workspace)
     folder = _folder(workspace, pins)
-    return Generator(program=folder / "bin" / NAME, version=_version(pins)) if (folder / "ready").is_file() else None
+    return (
+        Generator(program=folder / "bin" / NAME, version=_version(pins))
+        if (folder / "ready").is_file()
+        else None
+    )
 
 
 def install(workspace: Workspace, registry: Registry) -> Generator:
     """Return the pinned generator, installed below `build/` when it is not there yet.
 
-    Raises DocumentError for a pin file that is wrong, UnreachableError or HashMismatchError when a wheel cannot be had, and
-    InstallError with pip's own words.
+    Raises DocumentError for a pin file that is wrong, UnreachableError or HashMismatchError when a
+    wheel cannot be had, and InstallError with pip's own words.
     """
     found = installed(workspace)
     if found:
@@ -76,13 +86,17 @@ def install(workspace: Workspace, registry: Registry) -> Generator:
 def _install(workspace: Workspace, registry: Registry) -> Generator:
     pins = _pins(workspace)
     folder = _folder(workspace, pins)
-    report().line("generator", f"installing {NAME} into an environment of its own ({len(pins)} wheels)")
+    report().line(
+        "generator", f"installing {NAME} into an environment of its own ({len(pins)} wheels)"
+    )
     paths = fetch_all(pins, registry)
     # Environments of other pins are of no use any more.
     shutil.rmtree(folder.parent, ignore_errors=True)
     interpreter = make_environment(folder)
     try:
-        install_wheels(interpreter, "--no-deps", *map(str, paths), wheels=[pin.file for pin in pins])
+        install_wheels(
+            interpreter, "--no-deps", *map(str, paths), wheels=[pin.file for pin in pins]
+        )
     except InstallError as error:
         message = f"pip could not install the load generator:\n{error}"
         raise InstallError(message) from error

@@ -1,6 +1,7 @@
 """What a measurement of serving is, and its JSON form.
 
-A file is strict in both directions: it is written once the last round is over, and a reader refuses what it does not know.
+A file is strict in both directions: it is written once the last round is over, and a reader refuses
+what it does not know.
 """
 
 from __future__ import annotations
@@ -21,14 +22,20 @@ FORMAT: Literal[2] = 2
 """Version of the file's own format."""
 
 ServingLayout = Literal["aggregated", "disaggregated", "endpoint"]
-"""Whether one engine computes prompts and answers, or each has its own. An endpoint of somebody else does not say."""
+"""Whether one engine computes prompts and answers, or each has its own.
+
+An endpoint of somebody else does not say.
+"""
 
 
 class Load(Document):
     """The shape of the load. Two measurements can be compared when theirs is the same."""
 
     prefix_tokens: int = Field(ge=0)
-    """Tokens at the beginning of every prompt of a round that are the same: what a prefix cache can save."""
+    """Tokens at the beginning of every prompt of a round that are the same.
+
+    What a prefix cache can save.
+    """
     prompt_tokens: int = Field(gt=0)
     """Further tokens of each prompt, its own."""
     output_tokens: int = Field(gt=0)
@@ -36,14 +43,18 @@ class Load(Document):
     requests_per_slot: int = Field(gt=0)
     """Requests of a round, for each request that is in flight at a time."""
     ignore_eos: bool = True
-    """Whether the server was told to go on after the model's end token, so that each answer has the same length."""
+    """Whether the server was told to go on after the model's end token, so that each answer has the
+    same length."""
 
     def requests(self, concurrency: int) -> int:
         """Return the number of measured requests of a round with so many in flight."""
         return self.requests_per_slot * concurrency
 
     def warmup(self, concurrency: int) -> int:
-        """Return the number of requests that are sent, and not measured, before a round: one a slot, and the shared prefix is cached."""
+        """Return the number of requests that are sent, and not measured, before a round.
+
+        One a slot, and the shared prefix is cached.
+        """
         return concurrency
 
 
@@ -53,7 +64,10 @@ class Request(Document):
     first_token_ms: float = Field(ge=0)
     """From sending the request to the first token of the answer."""
     between_tokens_ms: float | None = Field(ge=0)
-    """From the first token to the last, for each token after the first; None when there was only one."""
+    """From the first token to the last, for each token after the first.
+
+    None when there was only one.
+    """
     longest_gap_ms: float | None = Field(ge=0)
     """Longest time between two pieces of the answer; a piece may hold several tokens."""
     latency_ms: float = Field(ge=0)
@@ -71,7 +85,10 @@ class TransferCounts(Document):
     size: int = Field(ge=0)
     """Bytes."""
     seconds: float = Field(ge=0)
-    """Time from posting each transfer until it was seen to be complete, added up. Transfers that overlap count each for itself."""
+    """Time from posting each transfer until it was seen to be complete, added up.
+
+    Transfers that overlap count each for itself.
+    """
     post_seconds: float = Field(ge=0)
     """The part of it that posting took."""
     descriptors: int = Field(ge=0)
@@ -83,7 +100,11 @@ class Round(Document):
     """One run of the load generator."""
 
     seed: int
-    """Of the prompts. No two rounds of a measurement share one, or a prefix cache would know their prompts: and two of an endpoint hardly."""
+    """Of the prompts.
+
+    No two rounds of a measurement share one, or a prefix cache would know their prompts: and two of
+    an endpoint hardly.
+    """
     seconds: float = Field(gt=0)
     """From the first request to the end of the last answer."""
     requests: tuple[Request, ...] = Field(min_length=1)
@@ -153,7 +174,10 @@ class MeasuredStack(Document):
     python: str
     """Version."""
     worker_arguments: tuple[str, ...]
-    """Arguments of every vLLM worker, but for its model, its role and its prefix cache. Of those that are given twice the last counts."""
+    """Arguments of every vLLM worker, but for its model, its role and its prefix cache.
+
+    Of those that are given twice the last counts.
+    """
     worker_environment: dict[str, str]
     """Variables that decide how the workers compute."""
     wheels: tuple[MeasuredWheel, ...] | None
@@ -174,7 +198,10 @@ class Environment(Document):
     tokenizer_sha256: str
     """Of `tokenizer.json`."""
     device: str | None
-    """Where the engines computed: the device that the stack was started on, or what the caller said of the endpoint."""
+    """Where the engines computed.
+
+    The device that the stack was started on, or what the caller said of the endpoint.
+    """
     machine: Machine | None
     """None when the endpoint is not on this machine."""
     server_version: str | None
@@ -220,24 +247,40 @@ def write(measurement: Measurement, path: Path) -> None:
 
 
 def read(path: Path) -> Measurement:
-    """Read a measurement. Raises DocumentError when the file is no measurement, is of another format, or is damaged."""
+    """Read a measurement.
+
+    Raises DocumentError when the file is no measurement, is of another format, or is damaged.
+    """
     try:
         text = path.read_text(encoding="utf-8")
         values = json.loads(text)
     except (OSError, UnicodeDecodeError, ValueError) as error:
-        message = f"{path}: not a measurement of serving: {error}. `forkhouse bench run` writes one."
+        message = (
+            f"{path}: not a measurement of serving: {error}. `forkhouse bench run` writes one."
+        )
         raise DocumentError(message) from error
-    kind, version = (values.get("kind"), values.get("format")) if isinstance(values, dict) else (None, None)
+    kind, version = (
+        (values.get("kind"), values.get("format")) if isinstance(values, dict) else (None, None)
+    )
     if kind != "serving-benchmark":
-        message = f"{path}: not a measurement of serving (its kind is {kind!r}). `forkhouse bench run` writes one."
+        message = (
+            f"{path}: not a measurement of serving (its kind is {kind!r}). `forkhouse bench run` "
+            "writes one."
+        )
         raise DocumentError(message)
     if version != FORMAT:
-        message = f"{path}: format {version!r}, and this Forkhouse reads format {FORMAT}. Measure again, or compare with the Forkhouse that wrote it."
+        message = (
+            f"{path}: format {version!r}, and this Forkhouse reads format {FORMAT}. Measure again, "
+            "or compare with the Forkhouse that wrote it."
+        )
         raise DocumentError(message)
     try:
         return Measurement.model_validate_json(text)
     except ValidationError as error:
         problems = error.errors(include_url=False)
-        lines = [f"{path}: {'.'.join(map(str, problem['loc'])) or '(document)'}: {problem['msg']}" for problem in problems]
+        lines = [
+            f"{path}: {'.'.join(map(str, problem['loc'])) or '(document)'}: {problem['msg']}"
+            for problem in problems
+        ]
         message = "\n".join([*lines, "The file is damaged; nothing was read from it."])
         raise DocumentError(message) from error

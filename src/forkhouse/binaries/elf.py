@@ -1,8 +1,9 @@
 """Read ELF files as the loader does: by segments, for section headers may be stripped.
 
-Whoever writes the file writes its numbers, so none of them is believed: no table reaches beyond the file, no record is read twice,
-and what is read of a file in all has a limit. Source: https://refspecs.linuxfoundation.org/elf/gabi4+/contents.html, and for
-symbol versions https://refspecs.linuxfoundation.org/LSB_5.0.0/LSB-Core-generic/LSB-Core-generic/symversion.html.
+Whoever writes the file writes its numbers, so none of them is believed: no table reaches beyond the
+file, no record is read twice, and what is read of a file in all has a limit. Source:
+https://refspecs.linuxfoundation.org/elf/gabi4+/contents.html, and for symbol versions
+https://refspecs.linuxfoundation.org/LSB_5.0.0/LSB-Core-generic/LSB-Core-generic/symversion.html.
 """
 
 from __future__ import annotations
@@ -41,23 +42,38 @@ _PN_XNUM = _SHN_XINDEX = 0xFFFF
 """What stands for a number that is in the first section header, having no room in the file's."""
 _DT_NULL, _DT_STRTAB, _DT_SYMTAB, _DT_STRSZ = 0, 5, 6, 10
 _TEXTS = {"NEEDED": 1, "SONAME": 14, "RPATH": 15, "RUNPATH": 29}
-_ADDRESSES = frozenset({3, 4, 5, 7, 12, 13, 17, 23, 36, 0x6FFFFEF5, 0x6FFFFFF0, 0x6FFFFFFC, 0x6FFFFFFE})
-"""Tags of the dynamic segment that hold an address: PLTGOT, HASH, STRTAB, RELA, INIT, FINI, REL, JMPREL, RELR, GNU_HASH, VERSYM,
-VERDEF, VERNEED."""
+_ADDRESSES = frozenset(
+    {3, 4, 5, 7, 12, 13, 17, 23, 36, 0x6FFFFEF5, 0x6FFFFFF0, 0x6FFFFFFC, 0x6FFFFFFE}
+)
+"""Tags of the dynamic segment that hold an address.
+
+PLTGOT, HASH, STRTAB, RELA, INIT, FINI, REL, JMPREL, RELR, GNU_HASH, VERSYM,.
+
+VERDEF, VERNEED.
+"""
 _SHN_UNDEF = 0
 _STB_WEAK = 2
 _SHF_ALLOC = 2
 _SHF_EXECINSTR = 4
 
 _MOST_RECORDS = 2**24
-"""Records that are read of one file: symbols, sections, notes. PyTorch's largest library has some 75 000 symbols."""
+"""Records that are read of one file: symbols, sections, notes.
+
+PyTorch's largest library has some 75 000 symbols.
+"""
 _MOST_TEXT = 2**28
-"""Bytes of names that are read of one file; those of PyTorch's largest library are below 10 million."""
+"""Bytes of names that are read of one file.
+
+Those of PyTorch's largest library are below 10 million.
+"""
 _LONGEST_NAME = 4096
 """Bytes of the name of a library, which the loader opens as a path."""
 _LONGEST_RUN_PATH = 2**16
 _TIMES = 8
-"""How many times its own size may be read of a file, beside a mebibyte: sections and segments show the same bytes."""
+"""How many times its own size may be read of a file, beside a mebibyte.
+
+Sections and segments show the same bytes.
+"""
 _BESIDE = 2**20
 
 
@@ -79,7 +95,10 @@ class Compiled:
     needed: tuple[str, ...]
     """Names of the libraries that it needs."""
     versions: dict[str, set[str]]
-    """Symbol versions that it needs, by library: {'libc.so.6': {'GLIBC_2.28'}}; nothing without section headers."""
+    """Symbol versions that it needs, by library: {'libc.so.6': {'GLIBC_2.28'}}.
+
+    Nothing without section headers.
+    """
     has_sections: bool
 
 
@@ -114,13 +133,19 @@ def extent(content: bytes, start: int) -> int:
     header, segment = struct.Struct("<" + _HEADERS[64]), struct.Struct("<" + _SEGMENTS[64][0])
     if start + _IDENTIFICATION + header.size > len(content):
         _refuse("it is cut off")
-    _, _, _, _, segments, sections, _, size, _, segment_count, section_size, section_count, _ = header.unpack_from(
-        content, start + _IDENTIFICATION
+    _, _, _, _, segments, sections, _, size, _, segment_count, section_size, section_count, _ = (
+        header.unpack_from(content, start + _IDENTIFICATION)
     )
-    ends: list[int] = [size, segments + segment.size * segment_count, sections + section_size * section_count]
+    ends: list[int] = [
+        size,
+        segments + segment.size * segment_count,
+        sections + section_size * section_count,
+    ]
     if start + max(ends) > len(content):
         _refuse("its headers lie behind its end")
-    for _, _, offset, _, _, length, *_ in segment.iter_unpack(content[start + segments : start + segments + segment.size * segment_count]):
+    for _, _, offset, _, _, length, *_ in segment.iter_unpack(
+        content[start + segments : start + segments + segment.size * segment_count]
+    ):
         ends.append(offset + length)
     if start + max(ends) > len(content):
         _refuse("its segments lie behind its end")
@@ -128,7 +153,11 @@ def extent(content: bytes, start: int) -> int:
 
 
 class Elf:
-    """One ELF file. Every method raises AuditError where the file is damaged, and believes no size that exceeds the file."""
+    """One ELF file.
+
+    Every method raises AuditError where the file is damaged, and believes no size that exceeds the
+    file.
+    """
 
     def __init__(self, content: bytes) -> None:
         """Read the headers."""
@@ -138,7 +167,10 @@ class Elf:
             _refuse("it has no header")
         bits, order = _BITS.get(content[4]), _ORDERS.get(content[5])
         if bits is None or order is None:
-            _refuse(f"its class is {content[4]} and its byte order {content[5]}; known are 1 and 2 for each")
+            _refuse(
+                f"its class is {content[4]} and its byte order {content[5]}; known are 1 and 2 for "
+                "each"
+            )
         self._bits, self._order = bits, order
         header = self._unpack(_HEADERS[bits], _IDENTIFICATION)
         self._type, self._machine, _, _, segments, sections, self._flags, _, *rest = header
@@ -162,7 +194,10 @@ class Elf:
             count = _Section(*first).size
         if count == 0:
             _refuse("it has sections and does not say how many")
-        return tuple(_Section(*row) for row in self._table(_SECTIONS[self._bits], offset, size, count, "sections"))
+        return tuple(
+            _Section(*row)
+            for row in self._table(_SECTIONS[self._bits], offset, size, count, "sections")
+        )
 
     def _read_dynamic(self) -> tuple[tuple[int, int], ...]:
         segment = next((segment for segment in self._segments if segment.kind == _PT_DYNAMIC), None)
@@ -189,12 +224,18 @@ class Elf:
 
     @property
     def abi_version(self) -> int:
-        """The version of the interface, EI_ABIVERSION; an AMD GPU's code object has the version of its format there."""
+        """The version of the interface, EI_ABIVERSION.
+
+        An AMD GPU's code object has the version of its format there.
+        """
         return self._content[8]
 
     @property
     def has_sections(self) -> bool:
-        """Whether section headers are there; without them only what the loader needs can be read."""
+        """Whether section headers are there.
+
+        Without them only what the loader needs can be read.
+        """
         return bool(self._sections)
 
     def tags(self, name: str) -> tuple[str, ...]:
@@ -213,26 +254,42 @@ class Elf:
                 _refuse("it has names of libraries and no strings")
             start = self._offset(places[_DT_STRTAB])
             # A linker that is asked for it leaves the size out; then the strings end with the file.
-            self._dynamic_names = self._slice(start, places.get(_DT_STRSZ, len(self._content) - start))
+            self._dynamic_names = self._slice(
+                start, places.get(_DT_STRSZ, len(self._content) - start)
+            )
         return self._dynamic_names
 
     def _offset(self, address: int) -> int:
         """Return where in the file lies what is at an address in memory."""
         loaded = (segment for segment in self._segments if segment.kind == _PT_LOAD)
-        segment = next((segment for segment in loaded if segment.address <= address < segment.address + segment.size), None)
+        segment = next(
+            (
+                segment
+                for segment in loaded
+                if segment.address <= address < segment.address + segment.size
+            ),
+            None,
+        )
         if segment is None:
             _refuse("a table of its dynamic segment lies in no segment")
         return address - segment.address + segment.offset
 
     def symbols(self) -> Iterator[Symbol]:
-        """Return the symbols of the dynamic symbol table; of an object file, those of its symbol table."""
+        """Return the symbols of the dynamic symbol table.
+
+        Of an object file, those of its symbol table.
+        """
         table, names = self._symbol_tables()
         fields, info, section = _SYMBOLS[self._bits]
         layout = struct.Struct(self._order + fields)
         self._count(len(table) // layout.size)
         for entry in layout.iter_unpack(table[: len(table) - len(table) % layout.size]):
             if name := self._name(names, entry[0], _MOST_TEXT):
-                yield Symbol(name=name, defined=entry[section] != _SHN_UNDEF, weak=entry[info] >> 4 == _STB_WEAK)
+                yield Symbol(
+                    name=name,
+                    defined=entry[section] != _SHN_UNDEF,
+                    weak=entry[info] >> 4 == _STB_WEAK,
+                )
 
     def _symbol_tables(self) -> tuple[bytes, bytes]:
         """Return the symbol table and its strings."""
@@ -243,7 +300,8 @@ class Elf:
         places = dict(self._dynamic)
         if _DT_SYMTAB not in places:
             return b"", b""
-        # The loader knows no size of the symbol table: it ends where in memory the next table begins.
+        # The loader knows no size of the symbol table: it ends where in memory the next table
+        # begins.
         first = places[_DT_SYMTAB]
         behind = [place for tag, place in places.items() if tag in _ADDRESSES and place > first]
         if not behind:
@@ -256,18 +314,32 @@ class Elf:
         return self._slice(self._sections[number].offset, self._sections[number].size)
 
     def versions(self) -> dict[str, set[str]]:
-        """Return the symbol versions that it needs, by library, the loader's own left out. They are found by section headers."""
+        """Return the symbol versions that it needs, by library, the loader's own left out.
+
+        They are found by section headers.
+        """
         found: dict[str, set[str]] = {}
         for section in self._sections:
             if section.kind == _SHT_VERNEED:
-                for library, version in self._needed_versions(self._slice(section.offset, section.size), self._strings(section.link)):
-                    if not library.startswith("ld-linux") and library not in {"ld64.so.1", "ld64.so.2"}:
+                for library, version in self._needed_versions(
+                    self._slice(section.offset, section.size), self._strings(section.link)
+                ):
+                    if not library.startswith("ld-linux") and library not in {
+                        "ld64.so.1",
+                        "ld64.so.2",
+                    }:
                         found.setdefault(library, set()).add(version)
         return found
 
     def _needed_versions(self, table: bytes, names: bytes) -> Iterator[tuple[str, str]]:
-        """Yield library and version of every record of a table of needed versions; each record is a step forward, and read once."""
-        need, version = struct.Struct(self._order + _NEED), struct.Struct(self._order + _NEED_VERSION)
+        """Yield library and version of every record of a table of needed versions.
+
+        Each record is a step forward, and read once.
+        """
+        need, version = (
+            struct.Struct(self._order + _NEED),
+            struct.Struct(self._order + _NEED_VERSION),
+        )
         start, left = 0, len(table) // version.size
         while start + need.size <= len(table):
             _, count, file, first, following = need.unpack_from(table, start)
@@ -287,31 +359,61 @@ class Elf:
 
     def summary(self) -> Compiled:
         """Return what is kept when the file is let go."""
-        return Compiled(machine=self.machine, needed=self.tags("NEEDED"), versions=self.versions(), has_sections=self.has_sections)
+        return Compiled(
+            machine=self.machine,
+            needed=self.tags("NEEDED"),
+            versions=self.versions(),
+            has_sections=self.has_sections,
+        )
 
     def section(self, name: str) -> bytes | None:
-        """Return the content of a section, nothing when it takes no room in the file; None when there is no such section."""
+        """Return the content of a section, nothing when it takes no room in the file.
+
+        None when there is no such section.
+        """
         parts = [section for section, its_name in self._named_sections() if its_name == name]
-        return b"".join(self._slice(part.offset, part.size) for part in parts if part.kind != _SHT_NOBITS) if parts else None
+        return (
+            b"".join(
+                self._slice(part.offset, part.size) for part in parts if part.kind != _SHT_NOBITS
+            )
+            if parts
+            else None
+        )
 
     def places(self, name: str) -> tuple[tuple[int, int], ...]:
         """Return where in the file the sections of a name begin and end."""
-        named = [section for section, its_name in self._named_sections() if its_name == name and section.kind != _SHT_NOBITS]
+        named = [
+            section
+            for section, its_name in self._named_sections()
+            if its_name == name and section.kind != _SHT_NOBITS
+        ]
         return tuple((section.offset, section.offset + section.size) for section in named)
 
     def _named_sections(self) -> Iterator[tuple[_Section, str]]:
-        names = self._strings(self._names) if self._sections and self._names != _SHN_UNDEF else b"\0"
+        names = (
+            self._strings(self._names) if self._sections and self._names != _SHN_UNDEF else b"\0"
+        )
         for section in self._sections:
-            yield section, self._name(names, section.name, _LONGEST_NAME) if section.name < len(names) else ""
+            yield (
+                section,
+                self._name(names, section.name, _LONGEST_NAME) if section.name < len(names) else "",
+            )
 
     def constants(self) -> Iterator[bytes]:
-        """Return the data that the program reads, texts for dlopen among them: .rodata, .data and the like, told by their flags."""
+        """Return the data that the program reads, texts for dlopen among them.
+
+        .rodata, .data and the like, told by their flags.
+        """
         if not self.has_sections:
             for segment in self._segments:
                 if segment.kind == _PT_LOAD:
                     yield self._slice(segment.offset, segment.size)
         for section, name in self._named_sections():
-            if section.kind == _SHT_PROGBITS and section.flags & (_SHF_ALLOC | _SHF_EXECINSTR) == _SHF_ALLOC and name != ".hip_fatbin":
+            if (
+                section.kind == _SHT_PROGBITS
+                and section.flags & (_SHF_ALLOC | _SHF_EXECINSTR) == _SHF_ALLOC
+                and name != ".hip_fatbin"
+            ):
                 yield self._slice(section.offset, section.size)
 
     def notes(self, owner: str) -> Iterator[bytes]:
@@ -337,7 +439,9 @@ class Elf:
         packed = struct.Struct(self._order + layout)
         return packed.unpack(self._slice(offset, packed.size))
 
-    def _table(self, layout: str, offset: int, size: int, count: int, what: str) -> Iterator[tuple[int, ...]]:
+    def _table(
+        self, layout: str, offset: int, size: int, count: int, what: str
+    ) -> Iterator[tuple[int, ...]]:
         packed = struct.Struct(self._order + layout)
         if count == 0:
             return iter(())
@@ -351,14 +455,21 @@ class Elf:
             _refuse(f"it has {len(self._content)} bytes, and asks for {size} at byte {offset}")
         self._taken += size
         if self._taken > _TIMES * len(self._content) + _BESIDE:
-            _refuse(f"its tables lie over each other: reading them takes more than {_TIMES} times its {len(self._content)} bytes")
+            _refuse(
+                f"its tables lie over each other: reading them takes more than {_TIMES} times its "
+                f"{len(self._content)} bytes"
+            )
         return self._content[offset : offset + size]
 
     def _name(self, strings: bytes, start: int, longest: int) -> str:
         """Return the text that begins at a place in a table of strings."""
         end = strings.find(b"\0", start, start + longest + 1)
         if end < 0:
-            _refuse("a name lies outside of its strings" if start + longest >= len(strings) else f"a name has more than {longest} bytes")
+            _refuse(
+                "a name lies outside of its strings"
+                if start + longest >= len(strings)
+                else f"a name has more than {longest} bytes"
+            )
         self._text += end - start
         if self._text > _MOST_TEXT:
             _refuse(f"its names have more than {_MOST_TEXT} bytes, many of them the same ones")

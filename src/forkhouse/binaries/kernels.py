@@ -37,11 +37,17 @@ class KernelInventory(Document):
 
     @classmethod
     def parse(cls, text: str | bytes, *, name: str) -> Self:
-        """Read an inventory from JSON. `name` stands for the file in messages. Raises DocumentError."""
+        """Read an inventory from JSON. `name` stands for the file in messages.
+
+        Raises DocumentError.
+        """
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            message = f"{name}: it is no inventory of kernels: {error}. `forkhouse audit WHEEL --json` prints one under `kernels`."
+            message = (
+                f"{name}: it is no inventory of kernels: {error}. `forkhouse audit WHEEL --json` "
+                "prints one under `kernels`."
+            )
             raise DocumentError(message) from error
 
     def missing_from(self, found: Iterable[LibraryKernels]) -> Iterator[tuple[str, str]]:
@@ -50,11 +56,26 @@ class KernelInventory(Document):
         libraries = {library for library, _ in present}
         for recorded in self.libraries:
             if recorded.library not in libraries:
-                yield recorded.library, f"has GPU code for {recorded.target} in the recorded inventory, and none now"
+                yield (
+                    recorded.library,
+                    f"has GPU code for {recorded.target} in the recorded inventory, and none now",
+                )
             elif (recorded.library, recorded.target) not in present:
-                yield recorded.library, f"has lost all its GPU code for {recorded.target}, which the recorded inventory has"
+                yield (
+                    recorded.library,
+                    (
+                        f"has lost all its GPU code for {recorded.target}, which the recorded "
+                        "inventory has"
+                    ),
+                )
             elif lost := sorted(set(recorded.kernels) - present[recorded.library, recorded.target]):
-                yield recorded.library, f"has lost {len(lost)} kernels for {recorded.target} that the recorded inventory has: {some(lost)}"
+                yield (
+                    recorded.library,
+                    (
+                        f"has lost {len(lost)} kernels for {recorded.target} that the recorded "
+                        f"inventory has: {some(lost)}"
+                    ),
+                )
 
 
 def bundle_kernels(library: str, bundle: Bundle) -> Iterator[LibraryKernels]:
@@ -70,26 +91,36 @@ def merged(parts: Iterable[LibraryKernels]) -> tuple[LibraryKernels, ...]:
     for part in parts:
         kernels.setdefault((part.library, part.target), set()).update(part.kernels)
     return tuple(
-        LibraryKernels(library=library, target=target, kernels=tuple(sorted(names))) for (library, target), names in sorted(kernels.items())
+        LibraryKernels(library=library, target=target, kernels=tuple(sorted(names)))
+        for (library, target), names in sorted(kernels.items())
     )
 
 
 def lacks(asked: str, present: Iterable[str]) -> bool:
     """Return whether a GPU of the target `asked` finds no code among the target ids `present`.
 
-    Code without a feature in its target id runs whether the feature is on or off; where it is split, both halves are needed
-    (https://llvm.org/docs/AMDGPUUsage.html#target-id).
+    Code without a feature in its target id runs whether the feature is on or off; where it is
+    split, both halves are needed (https://llvm.org/docs/AMDGPUUsage.html#target-id).
     """
     processor, *wanted = asked.split(":")
-    features = {frozenset(features) for name, *features in (target.split(":") for target in present) if name == processor}
+    features = {
+        frozenset(features)
+        for name, *features in (target.split(":") for target in present)
+        if name == processor
+    }
     return not _covers(frozenset(wanted), features)
 
 
 def _covers(wanted: frozenset[str], features: set[frozenset[str]]) -> bool:
     if any(each <= wanted for each in features):
         return True
-    open_names = {feature[:-1] for each in features for feature in each} - {feature[:-1] for feature in wanted}
-    return any(_covers(wanted | {f"{name}+"}, features) and _covers(wanted | {f"{name}-"}, features) for name in sorted(open_names))
+    open_names = {feature[:-1] for each in features for feature in each} - {
+        feature[:-1] for feature in wanted
+    }
+    return any(
+        _covers(wanted | {f"{name}+"}, features) and _covers(wanted | {f"{name}-"}, features)
+        for name in sorted(open_names)
+    )
 
 
 def some(names: Iterable[str]) -> str:

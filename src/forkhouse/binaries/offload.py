@@ -1,11 +1,16 @@
-"""Read GPU code: the offload bundles that clang puts into the section `.hip_fatbin` of host libraries, or leaves as files of their own.
+"""Read GPU code.
 
-A bundle is the magic text, a count, and for each entry its offset, size and identity, then the code objects. A compressed
-bundle has a header of its own and the bundle as its only content. Linked from several sources, a section holds one bundle
-after the other, each at the next page. All numbers are little-endian. A code object, an ELF file for one target, may also lie by
-itself (`.hsaco`, `.co`), as hipModuleLoad takes it; or within any other file.
-Sources: https://clang.llvm.org/docs/ClangOffloadBundler.html (bundles, identities), the comments of CompressedOffloadBundle
-in LLVM's Object library (compressed headers), https://llvm.org/docs/AMDGPUUsage.html (code objects, target ids).
+The offload bundles that clang puts into the section `.hip_fatbin` of host libraries, or leaves as
+files of their own.
+
+A bundle is the magic text, a count, and for each entry its offset, size and identity, then the code
+objects. A compressed bundle has a header of its own and the bundle as its only content. Linked from
+several sources, a section holds one bundle after the other, each at the next page. All numbers are
+little-endian. A code object, an ELF file for one target, may also lie by itself (`.hsaco`, `.co`),
+as hipModuleLoad takes it; or within any other file. Sources:
+https://clang.llvm.org/docs/ClangOffloadBundler.html (bundles, identities), the comments of
+CompressedOffloadBundle in LLVM's Object library (compressed headers),
+https://llvm.org/docs/AMDGPUUsage.html (code objects, target ids).
 """
 
 from __future__ import annotations
@@ -35,11 +40,17 @@ _MOST_UNPACKED = 2**33
 """Bytes that the bundles of one section may have unpacked, in all."""
 _RATIO = 500
 _FREE = 2**24
-"""Bytes unpacked for a packed byte, which count above so many: kernels are packed by less than a hundred."""
+"""Bytes unpacked for a packed byte, which count above so many.
+
+Kernels are packed by less than a hundred.
+"""
 _MOST_ENTRIES = 1024
 _NOT_PADDING = re.compile(rb"[^\0]")
 _HEADERS = {2: struct.Struct("<4sHHIIQ"), 3: struct.Struct("<4sHHQQQ")}
-"""By version, a compressed header: magic, version, method, size of all, size unpacked, first half of the MD5 of the unpacked."""
+"""By version, a compressed header.
+
+Magic, version, method, size of all, size unpacked, first half of the MD5 of the unpacked.
+"""
 _ENTRY = struct.Struct("<QQQ")
 _IDENTITY_STEPS = 6
 _KERNEL_DESCRIPTOR = ".kd"
@@ -51,7 +62,11 @@ _EMBEDDED = (
     re.compile(rb"CCOB[\x01-\x03]\0[\0\x01]\0"),
     re.compile(rb"\x7fELF\x02\x01\x01(?s:.{11})\xe0\0"),
 )
-"""How GPU code begins: a bundle and its count, a compressed one with version and method, an ELF file whose machine is an AMD GPU."""
+"""How GPU code begins.
+
+A bundle and its count, a compressed one with version and method, an ELF file whose machine is an
+AMD GPU.
+"""
 _MACH = 0xFF
 _PROCESSORS = {
     0x2C: "gfx900", 0x2D: "gfx902", 0x2E: "gfx904", 0x2F: "gfx906", 0x30: "gfx908", 0x31: "gfx909", 0x32: "gfx90c",
@@ -86,7 +101,10 @@ class CodeObject:
 
     @property
     def target(self) -> str | None:
-        """The target id, as in gfx90a or gfx90a:xnack-; None for the host's entry, which is empty."""
+        """The target id, as in gfx90a or gfx90a:xnack-.
+
+        None for the host's entry, which is empty.
+        """
         return _target(self.identity)
 
 
@@ -101,7 +119,10 @@ class Bundle:
     compression: str | None
     objects: tuple[CodeObject, ...]
     bare: bool = False
-    """Whether it is a code object by itself: for one target by its nature, with those for others beside it."""
+    """Whether it is a code object by itself.
+
+    For one target by its nature, with those for others beside it.
+    """
 
     @property
     def targets(self) -> frozenset[str]:
@@ -110,9 +131,12 @@ class Bundle:
 
 
 def code_objects(path: Path) -> tuple[CodeObject, ...]:
-    """Return the entries of all bundles in the object file or library at `path`, in order; none where it has no GPU code.
+    """Return the entries of all bundles in the object file or library at `path`, in order.
 
-    Raises AuditError when it is no ELF file or its bundles cannot be read, OSError when there is no such file.
+    None where it has no GPU code.
+
+    Raises AuditError when it is no ELF file or its bundles cannot be read, OSError when there is no
+    such file.
     """
     section = Elf(path.read_bytes()).section(".hip_fatbin") or b""
     return tuple(each for bundle in read_bundles(section) for each in bundle.objects)
@@ -129,7 +153,13 @@ def read_bundles(section: bytes) -> Iterator[Bundle]:
         bundle = read_bundle(section, offset)
         unpacked += sum(each.size for each in bundle.objects)
         if unpacked > _MOST_UNPACKED:
-            raise _error(offset, f"is one of several that would have {unpacked} bytes unpacked; more than {_MOST_UNPACKED} are refused")
+            raise _error(
+                offset,
+                (
+                    f"is one of several that would have {unpacked} bytes unpacked; more than "
+                    f"{_MOST_UNPACKED} are refused"
+                ),
+            )
         yield bundle
         offset = bundle.end
 
@@ -157,7 +187,11 @@ def embedded(content: bytes, known: Collection[tuple[int, int]] = ()) -> Iterato
     for start in starts:
         if start < end or any(first <= start < last for first, last in known):
             continue
-        bundle = _read_object(content, start) if content.startswith(MAGIC, start) else read_bundle(content, start)
+        bundle = (
+            _read_object(content, start)
+            if content.startswith(MAGIC, start)
+            else read_bundle(content, start)
+        )
         yield bundle
         end = bundle.end
 
@@ -190,7 +224,13 @@ def _unpack(section: bytes, offset: int) -> tuple[bytes, str, int]:
     """Return a compressed bundle's content, its method, and where it ends."""
     _, version = _take(struct.Struct("<4sH"), section, offset)
     if version not in _HEADERS:
-        raise _error(offset, f"is compressed in version {version} of the format; known are {', '.join(map(str, _HEADERS))}")
+        raise _error(
+            offset,
+            (
+                f"is compressed in version {version} of the format; known are "
+                f"{', '.join(map(str, _HEADERS))}"
+            ),
+        )
     header = _HEADERS[version]
     _, _, method, whole, size, digest = _take(header, section, offset)
     if whole < header.size or offset + whole > len(section):
@@ -198,7 +238,14 @@ def _unpack(section: bytes, offset: int) -> tuple[bytes, str, int]:
     if size > LIMIT:
         raise _error(offset, f"would have {size} bytes unpacked; more than {LIMIT} are refused")
     if size > _FREE and size > _RATIO * whole:
-        raise _error(offset, f"has {whole} bytes and would have {size} unpacked; more than {_RATIO} times as many are refused")
+        raise _error(
+            offset,
+            (
+                f"has {whole} bytes and would have {size} unpacked; more than {_RATIO} times as "
+                "many "
+                "are refused"
+            ),
+        )
     packed = section[offset + header.size : offset + whole]
     match method:
         case 0:
@@ -206,11 +253,14 @@ def _unpack(section: bytes, offset: int) -> tuple[bytes, str, int]:
         case 1:
             name, content = "zstd", _unzstd(packed, size)
         case _:
-            raise _error(offset, f"is compressed by method {method}; known are 0 (zlib) and 1 (zstd)")
+            raise _error(
+                offset, f"is compressed by method {method}; known are 0 (zlib) and 1 (zstd)"
+            )
     if (
         content is None
         or len(content) != size
-        or struct.unpack("<Q", hashlib.md5(content, usedforsecurity=False).digest()[:8]) != (digest,)
+        or struct.unpack("<Q", hashlib.md5(content, usedforsecurity=False).digest()[:8])
+        != (digest,)
     ):
         raise _error(offset, f"does not unpack to the {size} bytes that its header promises")
     return content, name, offset + whole
@@ -258,7 +308,13 @@ def _read_plain(data: bytes, start: int) -> tuple[tuple[CodeObject, ...], int]:
         position += length
         content = data[start + offset : start + offset + size]
         target = _target(identity)
-        objects.append(CodeObject(identity=identity, kernels=_kernels(content, identity) if target and size else (), content=content))
+        objects.append(
+            CodeObject(
+                identity=identity,
+                kernels=_kernels(content, identity) if target and size else (),
+                content=content,
+            )
+        )
         end = max(end, start + offset + size)
     return tuple(objects), max(end, position)
 
@@ -270,31 +326,46 @@ def _take(layout: struct.Struct, data: bytes, offset: int) -> tuple[int, ...]:
 
 
 def _target(identity: str) -> str | None:
-    """Return the target id of an identity: <kind>-<arch>-<vendor>-<os>-<env>-<target id>, where the last may hold '-'."""
+    """Return the target id of an identity.
+
+    <kind>-<arch>-<vendor>-<os>-<env>-<target id>, where the last may hold '-'.
+    """
     steps = identity.split("-", _IDENTITY_STEPS - 1)
     if steps[0] == "host":
         return None
     if len(steps) != _IDENTITY_STEPS or steps[0] not in {"hip", "hipv4"} or not steps[-1]:
-        message = f"An offload bundle has the entry {identity!r}, which is neither the host's nor one of HIP's with a target."
+        message = (
+            f"An offload bundle has the entry {identity!r}, which is neither the host's nor one of "
+            "HIP's with a target."
+        )
         raise AuditError(message)
     return steps[-1]
 
 
 def _kernels(content: bytes, identity: str) -> tuple[str, ...]:
-    """Return the kernels of a code object: each has a descriptor, which the runtime looks up by its name.
+    """Return the kernels of a code object.
 
-    Raises AuditError when it is no AMD GPU's ELF file, or is for another target than its identity says.
+    Each has a descriptor, which the runtime looks up by its name.
+
+    Raises AuditError when it is no AMD GPU's ELF file, or is for another target than its identity
+    says.
     """
     try:
         elf = Elf(content)
-        found, machine, compiled_for = _descriptors(elf), elf.machine, _compiled_for(elf) if elf.machine == GPU_MACHINE else None
+        found, machine, compiled_for = (
+            _descriptors(elf),
+            elf.machine,
+            _compiled_for(elf) if elf.machine == GPU_MACHINE else None,
+        )
     except AuditError as error:
         message = f"The code object {identity} cannot be read: {error}."
         raise AuditError(message) from error
     if machine != GPU_MACHINE:
         message = f"The code object {identity} is for {machine}, not for an AMD GPU."
         raise AuditError(message)
-    if compiled_for not in {identity.partition("-")[2], None} and not _same(identity.partition("-")[2], compiled_for, elf):
+    if compiled_for not in {identity.partition("-")[2], None} and not _same(
+        identity.partition("-")[2], compiled_for, elf
+    ):
         message = f"The code object {identity} was compiled for {compiled_for}."
         raise AuditError(message)
     return found
@@ -312,11 +383,18 @@ def _descriptors(elf: Elf) -> tuple[str, ...]:
 
 def _same(expected: str, compiled_for: str | None, elf: Elf) -> bool:
     """Return whether an object whose metadata names no target has that of its flags, which before version 4 tell no features."""
-    return _noted(elf) is None and elf.abi_version < _FEATURES_SINCE and expected.partition(":")[0] == compiled_for
+    return (
+        _noted(elf) is None
+        and elf.abi_version < _FEATURES_SINCE
+        and expected.partition(":")[0] == compiled_for
+    )
 
 
 def _compiled_for(elf: Elf) -> str | None:
-    """Return triple and target id from a code object's metadata, before version 4 from its flags; None when neither says it."""
+    """Return triple and target id from a code object's metadata, before version 4 from its flags.
+
+    None when neither says it.
+    """
     flagged = _PROCESSORS.get(elf.flags & _MACH)
     noted = _noted(elf)
     if noted is None:
@@ -335,12 +413,18 @@ def _features(elf: Elf) -> str:
 
 
 def _noted(elf: Elf) -> str | None:
-    """Return triple and target id from a code object's metadata; None before code object version 4, which has no such key."""
+    """Return triple and target id from a code object's metadata.
+
+    None before code object version 4, which has no such key.
+    """
     for note in elf.notes("AMDGPU"):
         _, key, rest = note.partition(_TARGET_KEY)
         if key and rest:
-            # MessagePack: a text below 32 bytes has its length in the first byte, a longer one in a second.
-            start, length = (2, rest[1]) if rest[0] == _LONG_TEXT and len(rest) > 1 else (1, rest[0] & 31)
+            # MessagePack: a text below 32 bytes has its length in the first byte, a longer one in a
+            # second.
+            start, length = (
+                (2, rest[1]) if rest[0] == _LONG_TEXT and len(rest) > 1 else (1, rest[0] & 31)
+            )
             return rest[start : start + length].decode("ascii", "replace")
     return None
 

@@ -1,1 +1,4 @@
-"""From a patched tree to a wheel: one class a build system behind one protocol, each result cached by all its inputs."""
+"""From a patched tree to a wheel.
+
+One class a build system behind one protocol, each result cached by all its inputs.
+"""

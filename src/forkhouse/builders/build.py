@@ -1,4 +1,7 @@
-"""From a patched tree to a wheel: one class a build system behind one protocol, each result cached by all its inputs."""
+"""From a patched tree to a wheel.
+
+One class a build system behind one protocol, each result cached by all its inputs.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +74,9 @@ def build_wheel(
     """
     method = recipe.builders[patched.source.source.kind]
     version = recipe.version(patched.source.version)
-    tools = identify(recipe.packages(patched.source.source.kind)) | (cargo.identity if cargo else {})
+    tools = identify(recipe.packages(patched.source.source.kind)) | (
+        cargo.identity if cargo else {}
+    )
     if not isinstance(method, Repack):
         tools["sandbox"] = workshop.environment.sandbox.kind
     needs = Needs(rocm=recipe.rocm)
@@ -115,8 +120,18 @@ def build_wheel(
     )
 
 
-def _native(patched: PatchedTree, native: Native, recipe: Recipe, recipe_folder: Path, workshop: Workshop, tools: dict[str, str]) -> _Made:
-    """Return the wheel of the compiled half: made from its own files alone, so that its key changes only with them."""
+def _native(
+    patched: PatchedTree,
+    native: Native,
+    recipe: Recipe,
+    recipe_folder: Path,
+    workshop: Workshop,
+    tools: dict[str, str],
+) -> _Made:
+    """Return the wheel of the compiled half.
+
+    Made from its own files alone, so that its key changes only with them.
+    """
     tree = workshop.store.subtree(patched.tree, native.paths)
     wheels = workshop.closure(recipe_folder.name) if native.requires else ()
     job = _Job(
@@ -124,9 +139,15 @@ def _native(patched: PatchedTree, native: Native, recipe: Recipe, recipe_folder:
         folder=recipe_folder / "native",
         patched=replace(patched, tree=tree),
         method=Pep517(kind="pep517"),
-        # It never leaves the workshop; a version of its own keeps a new release of the same sources from compiling anew.
+        # It never leaves the workshop; a version of its own keeps a new release of the same sources
+        # from compiling anew.
         version="0",
-        needs=Needs(rocm=recipe.rocm, hip=native.hip, wheels=wheels, gigabytes_per_job=native.gigabytes_per_job),
+        needs=Needs(
+            rocm=recipe.rocm,
+            hip=native.hip,
+            wheels=wheels,
+            gigabytes_per_job=native.gigabytes_per_job,
+        ),
         tools=tools,
         native=None,
         siblings=(),
@@ -160,9 +181,12 @@ class _Job:
 
     @property
     def resumes(self) -> bool:
-        """Whether the build system knows of each object if it is whole: Ninja logs a command when it has ended, cargo writes a fingerprint.
+        """Whether the build system knows of each object if it is whole.
 
-        make goes by times alone, and takes what a killed compiler has half written. Compiled halves are built by Ninja.
+        Ninja logs a command when it has ended, cargo writes a fingerprint.
+
+        make goes by times alone, and takes what a killed compiler has half written. Compiled halves
+        are built by Ninja.
         """
         return self.promised is None or self.cargo is not None
 
@@ -198,7 +222,9 @@ def _made(job: _Job, recipe: Recipe, workshop: Workshop) -> _Made:
             return _Made(path=path, sha256=str(record["sha256"]), seconds=0.0)
     started = time.monotonic()
     report().line(job.name, f"building {job.promised or 'the compiled half'} {job.version}")
-    with work_folder(workshop.work / job.name, key, resumes=job.resumes and workshop.environment.sandbox.resumes) as work:
+    with work_folder(
+        workshop.work / job.name, key, resumes=job.resumes and workshop.environment.sandbox.resumes
+    ) as work:
         builder = _builder(job, workshop)
         if not is_laid_out(work):
             _unpack(job.siblings, work / "needs")
@@ -209,7 +235,8 @@ def _made(job: _Job, recipe: Recipe, workshop: Workshop) -> _Made:
             _check_name(made, recipe, job.version)
         if digest_folder(job.folder) != folder:
             message = (
-                f"The files of the recipe {job.name} were edited while it was built, so nobody knows from which of its states the wheel is. "
+                f"The files of the recipe {job.name} were edited while it was built, so nobody "
+                "knows from which of its states the wheel is. "
                 "It was not kept. Run the same command again."
             )
             raise BuildError(message)
@@ -217,14 +244,19 @@ def _made(job: _Job, recipe: Recipe, workshop: Workshop) -> _Made:
     sha256 = sha256_file(path)
     workshop.journal.put("build", key, {"file": path.name, "sha256": sha256})
     seconds = time.monotonic() - started
-    report().line(job.name, f"built {path.name} ({path.stat().st_size / 1e6:.1f} MB) in {seconds:.1f} s")
+    report().line(
+        job.name, f"built {path.name} ({path.stat().st_size / 1e6:.1f} MB) in {seconds:.1f} s"
+    )
     return _Made(path=path, sha256=sha256, seconds=seconds)
 
 
 def _unpack(siblings: Sequence[BuiltWheel], folder: Path) -> None:
     """Lay wheels unpacked below `folder`, each in one of its distribution's name."""
     for sibling in siblings:
-        with storage_errors(f"Unpacking {sibling.path.name}"), zipfile.ZipFile(sibling.path) as archive:
+        with (
+            storage_errors(f"Unpacking {sibling.path.name}"),
+            zipfile.ZipFile(sibling.path) as archive,
+        ):
             archive.extractall(folder / sibling.distribution)  # made here, by a build of ours
 
 
@@ -237,7 +269,12 @@ def _builder(job: _Job, workshop: Workshop) -> Builder:
                 workshop.store,
                 workshop.environment,
                 job.method,
-                Project(folder=job.folder, version=job.version, needs=job.needs, native=job.native.path if job.native else None),
+                Project(
+                    folder=job.folder,
+                    version=job.version,
+                    needs=job.needs,
+                    native=job.native.path if job.native else None,
+                ),
                 workshop.logs / f"{job.name}.log",
             )
         case UpstreamProject():
@@ -257,7 +294,10 @@ def _builder(job: _Job, workshop: Workshop) -> Builder:
 def _check_name(made: Path, recipe: Recipe, version: str) -> None:
     name, found, *_ = parse_wheel_filename(made.name)
     if name != recipe.distribution or str(found) != version:
-        message = f"The build gave {made.name}, the recipe promises {recipe.distribution} {version}. Correct the recipe or its project."
+        message = (
+            f"The build gave {made.name}, the recipe promises {recipe.distribution} {version}. "
+            "Correct the recipe or its project."
+        )
         raise BuildError(message)
 
 

@@ -17,10 +17,15 @@ class Builder(Protocol):
     """A way to make a wheel."""
 
     def lay_out(self, patched: PatchedTree, recipe: Recipe, work: Path) -> None:
-        """Write what the build starts from below the empty folder `work`. Raises BuildError or StorageError."""
+        """Write what the build starts from below the empty folder `work`.
+
+        Raises BuildError or StorageError.
+        """
 
     def build(self, patched: PatchedTree, recipe: Recipe, work: Path) -> Path:
-        """Return the wheel made from what was laid out, somewhere below the folder `work`. Raises BuildError.
+        """Return the wheel made from what was laid out, somewhere below the folder `work`.
+
+        Raises BuildError.
 
         `work` is as it was laid out, or as an interrupted build of the same inputs left it.
         """
@@ -38,7 +43,10 @@ class BuiltWheel:
     patched: PatchedTree
     tools: dict[str, str]
     omits: dict[str, str]
-    """Parts of the upstream that it is without, and what is lost; what the ROCm lacks that it was compiled against among it."""
+    """Parts of the upstream that it is without, and what is lost.
+
+    What the ROCm lacks that it was compiled against among it.
+    """
     seconds: float
     """Wall time of the build in this run; 0 when nothing had to be done."""
     parts: tuple[ComponentPart, ...] = ()

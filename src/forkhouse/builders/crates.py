@@ -1,4 +1,7 @@
-"""Fetch the crates that a Cargo.lock names, before the build that has no network. Each has its sha256 there, and cargo checks it."""
+"""Fetch the crates that a Cargo.lock names, before the build that has no network.
+
+Each has its sha256 there, and cargo checks it.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,9 @@ if TYPE_CHECKING:
 
 NAME = "Cargo.lock"
 
-_CHECKSUM = re.compile(r"verify the checksum|changed between lock files|unable to verify that|the listed checksum of")
+_CHECKSUM = re.compile(
+    r"verify the checksum|changed between lock files|unable to verify that|the listed checksum of"
+)
 _NOT_HAD = re.compile(
     r"failed to (download|fetch|query)|unable to update registry|config\.json not found|no matching package named .*\n.*(index|registry)"
 )
@@ -50,16 +55,28 @@ class Crates:
 
 
 def read_crates(lock: bytes, owner: str) -> tuple[Crate, ...]:
-    """Return the crates that a Cargo.lock takes from a registry; `owner` is the upstream, for messages.
+    """Return the crates that a Cargo.lock takes from a registry.
 
-    Raises BuildError when it cannot be read, and for packages that nothing but trust would pin: of a git repository, without a
-    checksum, or of a second registry.
+    `owner` is the upstream, for messages.
+
+    Raises BuildError when it cannot be read, and for packages that nothing but trust would pin: of
+    a git repository, without a checksum, or of a second registry.
     """
     try:
         packages = read_toml(lock).get("package", [])
-        foreign = [package for package in packages if "source" in package]  # the upstream's own packages have no source
-        wrong = [f"{package['name']} {package['version']}: {_objection(package)}" for package in foreign if _objection(package)]
-        crates = [Crate(name=each["name"], version=each["version"], sha256=each["checksum"]) for each in foreign if not _objection(each)]
+        foreign = [
+            package for package in packages if "source" in package
+        ]  # the upstream's own packages have no source
+        wrong = [
+            f"{package['name']} {package['version']}: {_objection(package)}"
+            for package in foreign
+            if _objection(package)
+        ]
+        crates = [
+            Crate(name=each["name"], version=each["version"], sha256=each["checksum"])
+            for each in foreign
+            if not _objection(each)
+        ]
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         message = f"{owner}: its {NAME} cannot be read: {error!r}."
         raise BuildError(message) from error
@@ -69,8 +86,10 @@ def read_crates(lock: bytes, owner: str) -> tuple[Crate, ...]:
     if wrong:
         lines = "\n".join(f"  - {each}" for each in wrong)
         message = (
-            f"{owner}: its {NAME} names what has no hash to check, or no single place to come from:\n{lines}\n"
-            f"Patch the dependency out (and {NAME} with it), pin a release without it, or take the upstream's git source out of upstream.lock."
+            f"{owner}: its {NAME} names what has no hash to check, or no single place to come "
+            f"from:\n{lines}\n"
+            f"Patch the dependency out (and {NAME} with it), pin a release without it, or take the "
+            "upstream's git source out of upstream.lock."
         )
         raise BuildError(message)
     return tuple(sorted(crates))
@@ -86,7 +105,16 @@ def _of_registry(package: dict[str, str]) -> bool:
     return package["source"].startswith(("registry+", "sparse+"))
 
 
-def fetch_crates(tree: str, project: str, owner: str, *, store: ObjectStore, rust: Rust, cache: Path, offline: bool) -> Crates:
+def fetch_crates(
+    tree: str,
+    project: str,
+    owner: str,
+    *,
+    store: ObjectStore,
+    rust: Rust,
+    cache: Path,
+    offline: bool,
+) -> Crates:
     """Return the crates of `project` (a folder of `tree` with a Cargo.lock), fetched as the user's cargo is configured to reach them.
 
     They are kept in `cache` by the hash of the Cargo.lock. With `offline`, those can be had that are kept there or in cargo's own
@@ -96,7 +124,10 @@ def fetch_crates(tree: str, project: str, owner: str, *, store: ObjectStore, rus
     try:
         lock = store.read(tree, f"{project}/{NAME}".removeprefix("./"))
     except KeyError:
-        message = f"{owner}: there is no {NAME} in {project}. Crates are fetched by the hashes in it, so the build needs one."
+        message = (
+            f"{owner}: there is no {NAME} in {project}. Crates are fetched by the hashes in it, so "
+            "the build needs one."
+        )
         raise BuildError(message) from None
     crates = read_crates(lock, owner)
     sha256 = hashlib.sha256(lock).hexdigest()
@@ -118,16 +149,25 @@ def fetch_crates(tree: str, project: str, owner: str, *, store: ObjectStore, rus
             new.replace(found.folder)
         sync_folder(found.folder.parent)
     if not _whole(found):
-        message = f"{owner}: cargo ended well, but did not leave every crate of {NAME} in {found.folder}, each with its checksum."
+        message = (
+            f"{owner}: cargo ended well, but did not leave every crate of {NAME} in "
+            f"{found.folder}, each with its checksum."
+        )
         raise HashMismatchError(message)
     return found
 
 
 def _whole(crates: Crates) -> bool:
-    """Say whether every crate is there, made from an archive of the right hash. Their files' hashes cargo compares when it compiles them."""
+    """Say whether every crate is there, made from an archive of the right hash.
+
+    Their files' hashes cargo compares when it compiles them.
+    """
     try:
         return crates.folder.is_dir() and all(
-            json.loads((crates.folder / f"{crate.name}-{crate.version}/.cargo-checksum.json").read_bytes())["package"] == crate.sha256
+            json.loads(
+                (crates.folder / f"{crate.name}-{crate.version}/.cargo-checksum.json").read_bytes()
+            )["package"]
+            == crate.sha256
             for crate in crates.crates
         )
     except (OSError, ValueError, KeyError):
@@ -145,25 +185,44 @@ def _vendor(project: Path, new: Path, owner: str, *, rust: Rust, offline: bool) 
         *(["--offline"] if offline else []),
     ]
     # The user's own settings pass through, as for git and pip: proxies, tokens, mirrors.
-    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "RUSTC": str(tools / "rustc"), "RUSTC_WRAPPER": ""}
+    environment = {
+        **os.environ,
+        "PATH": f"{tools}:{os.environ['PATH']}",
+        "RUSTC": str(tools / "rustc"),
+        "RUSTC_WRAPPER": "",
+    }
     environment |= {"CARGO_TERM_COLOR": "never", "CARGO_TERM_PROGRESS_WHEN": "never"}
     result = subprocess.run(
-        [*command, str(new)], cwd=project, env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        [*command, str(new)],
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
     )
     if result.returncode == 0:
         return
     said = re.sub(r"(?<=://)[^/@\s`]+@", "", result.stderr).strip()
     if _CHECKSUM.search(said):
         message = (
-            f"{owner}: a crate is not what {NAME} says:\n{_causes(said)}\nIt was thrown away. Either the registry serves another "
-            f"file than the one that was pinned (find out why before you trust it), or {NAME} is wrong."
+            f"{owner}: a crate is not what {NAME} says:\n{_causes(said)}\nIt was thrown away. "
+            "Either the registry serves another "
+            f"file than the one that was pinned (find out why before you trust it), or {NAME} is "
+            "wrong."
         )
         raise HashMismatchError(message)
     if _NOT_HAD.search(said):
-        how = "and --offline forbids fetching them" if offline else "see cargo's own settings for registries and proxies"
+        how = (
+            "and --offline forbids fetching them"
+            if offline
+            else "see cargo's own settings for registries and proxies"
+        )
         message = f"the crates of its {NAME} could not be had: {_causes(said)}; {how}."
         raise UnreachableError(message)
-    message = f"{owner}: `{' '.join(command)}` ended with exit code {result.returncode}:\n{said[-3000:]}"
+    message = (
+        f"{owner}: `{' '.join(command)}` ended with exit code {result.returncode}:\n{said[-3000:]}"
+    )
     raise BuildError(message)
 
 

@@ -48,7 +48,14 @@ class Project:
 class Pep517Builder:
     """Lays out the project, then asks its backend for a wheel (PEP 517)."""
 
-    def __init__(self, store: ObjectStore, environment: BuildEnvironment, method: Pep517, project: Project, log: Path) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        environment: BuildEnvironment,
+        method: Pep517,
+        project: Project,
+        log: Path,
+    ) -> None:
         """Build from trees in `store` with the tools of `environment`; output goes to `log`."""
         self._store = store
         self._environment = environment
@@ -63,7 +70,9 @@ class Pep517Builder:
             self._fill(patched, project)
 
     def _fill(self, patched: PatchedTree, project: Path) -> None:
-        shutil.copytree(self._project.folder, project, ignore=shutil.ignore_patterns(*_NOT_OF_THE_PROJECT))
+        shutil.copytree(
+            self._project.folder, project, ignore=shutil.ignore_patterns(*_NOT_OF_THE_PROJECT)
+        )
         self._store.check_out(patched.tree, project / "upstream")
         (project / "VERSION").write_text(f"{self._project.version}\n", encoding="utf-8")
         if self._project.native is not None:
@@ -71,13 +80,18 @@ class Pep517Builder:
                 archive.extractall(project / "native")  # made here, by a build of ours
 
     def build(self, patched: PatchedTree, recipe: Recipe, work: Path) -> Path:
-        """Return the wheel. Raises BuildError with the command, its last lines and the log's path."""
+        """Return the wheel.
+
+        Raises BuildError with the command, its last lines and the log's path.
+        """
         place = places(work)
         needs = self._project.needs
         backend = BuildBackend(
             python=self._environment.python(needs),
             confined=self._environment.confined(work, needs),
-            variables=self._environment.variables(epoch=patched.source.epoch, work=work, needs=needs),
+            variables=self._environment.variables(
+                epoch=patched.source.epoch, work=work, needs=needs
+            ),
             name=recipe.distribution,
             log=self._log,
         )
@@ -134,7 +148,9 @@ class BuildBackend:
         return out / os.path.basename(made)  # noqa: PTH119
 
     def metadata(self, project: Path, out: Path) -> Path | None:
-        """Return the .dist-info that the backend of `project` prepares in `out` without building; None when it has no such hook.
+        """Return the .dist-info that the backend of `project` prepares in `out` without building.
+
+        None when it has no such hook.
 
         Raises BuildError with the command, its last lines and the log's path.
         """
@@ -143,11 +159,21 @@ class BuildBackend:
         return None if found is None else out / os.path.basename(found)  # noqa: PTH119
 
     def _of(self, project: Path) -> ProjectBuilder:
-        def run(cmd: Sequence[str], cwd: str | None = None, extra_environ: Mapping[str, str] | None = None) -> None:
+        def run(
+            cmd: Sequence[str],
+            cwd: str | None = None,
+            extra_environ: Mapping[str, str] | None = None,
+        ) -> None:
             folder = project if cwd is None else project / os.fspath(cwd)
             confined = self.confined if self.place is None else self.place.confined(self.confined)
             seen = folder if self.place is None else self.place.inside(folder)
-            run_isolated(list(cmd), confined=confined, folder=seen, variables={**self.variables, **(extra_environ or {})}, log=self.log)
+            run_isolated(
+                list(cmd),
+                confined=confined,
+                folder=seen,
+                variables={**self.variables, **(extra_environ or {})},
+                log=self.log,
+            )
 
         return ProjectBuilder(project, python_executable=str(self.python), runner=run)
 
@@ -157,7 +183,11 @@ class BuildBackend:
             yield
         except (BuildBackendException, BuildException) as error:
             cause = getattr(error, "exception", None)
-            if isinstance(cause, ForkhouseError):  # what our own runner raised, wrapped on its way through
+            if isinstance(
+                cause, ForkhouseError
+            ):  # what our own runner raised, wrapped on its way through
                 raise cause from None
-            message = f"{self.name}: the PEP 517 backend {failed}: {error}. The whole log: {self.log}"
+            message = (
+                f"{self.name}: the PEP 517 backend {failed}: {error}. The whole log: {self.log}"
+            )
             raise BuildError(message) from error

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 def _note(work: Path) -> Path:
-    """Return where it is noted what was laid out in a work folder: beside it, where no build can write."""
+    """Return where it is noted what was laid out in a work folder.
+
+    Beside it, where no build can write.
+    """
     return work.with_name(f"{work.name}.laid")
 
 
@@ -51,7 +54,10 @@ def is_laid_out(work: Path) -> bool:
 
 
 def note_laid_out(work: Path, key: str) -> None:
-    """Note that everything that a build starts from lies in its work folder, and what it is. Raises StorageError."""
+    """Note that everything that a build starts from lies in its work folder, and what it is.
+
+    Raises StorageError.
+    """
     content = {"key": key, "boot": boot(), "files": dict(_files(work))}
     write_atomic(_note(work), json.dumps(content).encode())
 
@@ -75,7 +81,10 @@ def _files(work: Path) -> Iterator[tuple[str, str]]:
 
 
 def _state(path: Path) -> str:
-    """Return what a file is: where a link leads, or what a file holds and whether it can be run; the empty text for any other."""
+    """Return what a file is: where a link leads, or what a file holds and whether it can be run.
+
+    The empty text for any other.
+    """
     if path.is_symlink():
         return f"link to {path.readlink()}"
     if not path.is_file():

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from forkhouse.cli.opening import opened, working, workspace_of
-from forkhouse.cli.options import access_options, json_option, profile_option, rocm_option, transfer_option, wait_option
+from forkhouse.cli.options import (
+    access_options,
+    json_option,
+    profile_option,
+    rocm_option,
+    transfer_option,
+    wait_option,
+)
 from forkhouse.cli.output import print_table
 from forkhouse.core.progress import report, showing
 
@@ -28,8 +35,12 @@ if TYPE_CHECKING:
 @access_options
 @rocm_option
 @transfer_option
-@click.option("--system-packages", is_flag=True, help="As root: install missing system packages with apt-get.")
-@click.option("--strict-sources", is_flag=True, help="Refuse a source of another version than the pinned one.")
+@click.option(
+    "--system-packages", is_flag=True, help="As root: install missing system packages with apt-get."
+)
+@click.option(
+    "--strict-sources", is_flag=True, help="Refuse a source of another version than the pinned one."
+)
 @click.option(
     "--unsafe-no-sandbox",
     "unsafe",
@@ -37,7 +48,12 @@ if TYPE_CHECKING:
     help="Where this machine allows no sandbox, build without one: what is built can then do all that you can.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-@click.option("--all", "every", is_flag=True, help="Show every wheel at the end, those from the index among them.")
+@click.option(
+    "--all",
+    "every",
+    is_flag=True,
+    help="Show every wheel at the end, those from the index among them.",
+)
 @wait_option
 @json_option
 @click.pass_context
@@ -62,11 +78,24 @@ def build(
     from forkhouse.flow.freshness import forget, inputs, remember, unchanged  # noqa: PLC0415  # start-up time
 
     workspace = workspace_of(context)
-    chosen = (sources, mirror and mirror.resolve(), rocm and rocm.resolve(), transfer, strict_sources, unsafe)
+    chosen = (
+        sources,
+        mirror and mirror.resolve(),
+        rocm and rocm.resolve(),
+        transfer,
+        strict_sources,
+        unsafe,
+    )
     known = None if dry_run else unchanged(workspace, profile, chosen)
     if known is not None:
         with showing():
-            report().line("wheelhouse", f"nothing has changed, {known['wheelhouse']} is up to date ({len(known['wheels'])} wheels)")
+            report().line(
+                "wheelhouse",
+                (
+                    f"nothing has changed, {known['wheelhouse']} is up to date "
+                    f"({len(known['wheels'])} wheels)"
+                ),
+            )
             for text in known.get("fallbacks", ()):
                 report().line("wheelhouse", f"NOT AS PINNED: {text}. --strict-sources refuses it.")
         if as_json:
@@ -76,7 +105,9 @@ def build(
 
     with working(workspace, wait):
         before = inputs(workspace, chosen)
-        plant = opened(workspace, sources, mirror, offline=offline, rocm=rocm, transfer=transfer, unsafe=unsafe)
+        plant = opened(
+            workspace, sources, mirror, offline=offline, rocm=rocm, transfer=transfer, unsafe=unsafe
+        )
         plant = strict(plant, profile) if strict_sources else plant
         intents = plan(plant, profile)
         for intent in intents:
@@ -93,11 +124,18 @@ def build(
             "changed": product.wheelhouse.changed,
             "wheels": rows,
             "missing": [asdict(each) for each in product.missing],
-            "fallbacks": [text for wheel in product.built if (text := fallback(plant, wheel.patched.source))],
+            "fallbacks": [
+                text for wheel in product.built if (text := fallback(plant, wheel.patched.source))
+            ],
         }
         if not product.missing:
             remember(
-                workspace, profile, before, built_state(plant, product, {**answer, "wheels": [{**row, "seconds": 0.0} for row in rows]})
+                workspace,
+                profile,
+                before,
+                built_state(
+                    plant, product, {**answer, "wheels": [{**row, "seconds": 0.0} for row in rows]}
+                ),
             )
     if as_json:
         click.echo(json.dumps(answer, indent=1))
@@ -106,16 +144,31 @@ def build(
     if product.missing:
         from forkhouse.core.errors import PartialError  # noqa: PLC0415  # start-up time
 
-        lines = "\n".join(f"  - {each.name} {each.wanted}: {each.reason}\n    To have it: {each.remedy}." for each in product.missing)
+        lines = "\n".join(
+            f"  - {each.name} {each.wanted}: {each.reason}\n    To have it: {each.remedy}."
+            for each in product.missing
+        )
         message = f"The wheelhouse of the profile {profile} is whole but for these wheels:\n{lines}"
         raise PartialError(message)
 
 
-def _closing(product: Product, rows: Sequence[dict[str, object]], fallbacks: Sequence[str], profile: str, *, every: bool) -> None:
-    """Print what a build made: our own wheels, the rest in one line, what is not as it was pinned, and what to do next."""
+def _closing(
+    product: Product,
+    rows: Sequence[dict[str, object]],
+    fallbacks: Sequence[str],
+    profile: str,
+    *,
+    every: bool,
+) -> None:
+    """Print what a build made.
+
+    Our own wheels, the rest in one line, what is not as it was pinned, and what to do next.
+    """
     ours = {wheel.path.name for wheel in product.built}
     columns = ("name", "version", "size", "sha256", "source", "patches", "seconds")
-    shown = [row for row, pin in zip(rows, _ordered(product), strict=True) if every or pin.file in ours]
+    shown = [
+        row for row, pin in zip(rows, _ordered(product), strict=True) if every or pin.file in ours
+    ]
     print_table("Wheels", columns, [[str(row[column]) for column in columns] for row in shown])
     rest = [pin for pin in product.wheelhouse.wheels if pin.file not in ours]
     if rest and not every:
@@ -135,14 +188,23 @@ def _ordered(product: Product) -> list[PinnedWheel]:
 
 def _announce(intent: Intent) -> None:
     report().line(
-        intent.recipe, f"{intent.distribution} {intent.version} from {' or '.join(intent.sources)}; {len(intent.patches)} patches"
+        intent.recipe,
+        (
+            f"{intent.distribution} {intent.version} from {' or '.join(intent.sources)}; "
+            f"{len(intent.patches)} patches"
+        ),
     )
     for reason in intent.passed_over:
         report().line(intent.recipe, f"not from {reason}")
     for archive in intent.archives:
-        report().line(intent.recipe, f"needs an archive that is neither in the cache nor in a mirror: {archive}")
+        report().line(
+            intent.recipe,
+            f"needs an archive that is neither in the cache nor in a mirror: {archive}",
+        )
     if intent.missing_packages:
-        report().line(intent.recipe, f"missing system packages: {', '.join(intent.missing_packages)}")
+        report().line(
+            intent.recipe, f"missing system packages: {', '.join(intent.missing_packages)}"
+        )
 
 
 def _product_rows(product: Product) -> list[dict[str, object]]:

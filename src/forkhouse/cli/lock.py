@@ -24,9 +24,21 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("target", required=False, metavar="[NAME[=VERSION]]")
-@click.option("--check", "mode", flag_value="check", help="Compare the pins with what can be reached now.")
-@click.option("--update", "mode", flag_value="update", help="Pin anew: NAME alone (at VERSION), or everything; then every closure.")
-@click.option("--externals", "mode", flag_value="externals", help="Fill in the external wheels that the lock does not pin yet.")
+@click.option(
+    "--check", "mode", flag_value="check", help="Compare the pins with what can be reached now."
+)
+@click.option(
+    "--update",
+    "mode",
+    flag_value="update",
+    help="Pin anew: NAME alone (at VERSION), or everything; then every closure.",
+)
+@click.option(
+    "--externals",
+    "mode",
+    flag_value="externals",
+    help="Fill in the external wheels that the lock does not pin yet.",
+)
 @access_options
 @wait_option
 @json_option
@@ -60,18 +72,30 @@ def lock(
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:
         columns = ("pin", "state", "asked", "detail")
-        print_table("Pins", columns, [[finding.subject, finding.state, finding.asked, finding.detail] for finding in findings])
+        print_table(
+            "Pins",
+            columns,
+            [
+                [finding.subject, finding.state, finding.asked, finding.detail]
+                for finding in findings
+            ],
+        )
     _refuse_wrong(findings)
 
 
 def _pin(target: str | None) -> tuple[str | None, str | None]:
-    """Return the name and the version that NAME[=VERSION] says; nothing of either where it was left out. Raises UsageError for half of it."""
+    """Return the name and the version that NAME[=VERSION] says.
+
+    Nothing of either where it was left out. Raises UsageError for half of it.
+    """
     if target is None:
         return None, None
     name, equals, version = target.partition("=")
     if not name or (equals and not version):
         # All pins would be renewed for a name that a script left empty.
-        message = f"'{target}' is not NAME or NAME=VERSION. Without either, everything is pinned anew."
+        message = (
+            f"'{target}' is not NAME or NAME=VERSION. Without either, everything is pinned anew."
+        )
         raise click.UsageError(message)
     return name, version or None
 

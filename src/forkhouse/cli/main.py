@@ -20,20 +20,29 @@ from forkhouse.core.workspace import storage_errors
 
 
 def main() -> None:
-    """Run the command line; every failure that is explained has its own exit code (see `errors`)."""
+    """Run the command line.
+
+    Every failure that is explained has its own exit code (see `errors`).
+    """
     listen()
     try:
         code = cli.main(standalone_mode=False)
         sys.stdout.flush()
     except Stopped as stopped:
-        _say(f"Ended by {stopped.signal.name}. What is finished is kept; run the same command again.\n")
+        _say(
+            f"Ended by {stopped.signal.name}. What is finished is kept; run the same command "
+            "again.\n"
+        )
         # At once: threads that wait for a server would hold the interpreter.
         os._exit(stopped.exit_code)
     except BrokenPipeError:  # when the last of it was written
         os._exit(128 + signal.SIGPIPE)
     except OSError as error:
         # Of standard output, or of nothing that has a name: what has one was explained before.
-        _say(f"forkhouse: {StorageError.title} (exit code {StorageError.exit_code})\n{error.strerror or error}. {_ADVICE}\n")
+        _say(
+            f"forkhouse: {StorageError.title} (exit code "
+            f"{StorageError.exit_code})\n{error.strerror or error}. {_ADVICE}\n"
+        )
         os._exit(StorageError.exit_code)
     except click.ClickException as error:
         error.show()
@@ -44,7 +53,10 @@ def main() -> None:
     sys.exit(code or 0)
 
 
-_ADVICE = "Look at where the output goes, at the free space, and at the limits of this process (ulimit -a), and run the same command again."
+_ADVICE = (
+    "Look at where the output goes, at the free space, and at the limits of this process (ulimit "
+    "-a), and run the same command again."
+)
 
 
 def _say(text: str) -> None:
@@ -86,24 +98,38 @@ class _Commands(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command. Raises UsageError for a path that cannot be used, StorageError for a disk that refuses."""
+        """Run a command.
+
+        Raises UsageError for a path that cannot be used, StorageError for a disk that refuses.
+        """
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            # Whoever read our output has had enough, as `head` does. Nothing more can be said there; click would call it exit code 1.
+            # Whoever read our output has had enough, as `head` does. Nothing more can be said
+            # there; click would call it exit code 1.
             os._exit(128 + signal.SIGPIPE)
         except RecursionError as error:
-            message = "A file that had to be read is nested deeper than can be read. The last line above says what was being done."
+            message = (
+                "A file that had to be read is nested deeper than can be read. The last line above "
+                "says what was being done."
+            )
             raise DocumentError(message) from error
         except OSError as error:
             if error.filename is None or not error.strerror:
                 raise  # explained where the process ends
-            name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
+            name = (
+                os.fsdecode(error.filename)
+                if isinstance(error.filename, str | bytes)
+                else str(error.filename)
+            )
             with storage_errors(f"Using {name}"):
                 if error.errno in _OF_THE_DISK:
                     raise
             shown = name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…"
-            message = f"{shown} cannot be used: {error.strerror}. Look at the path, at what is there, and at who may read and write it."
+            message = (
+                f"{shown} cannot be used: {error.strerror}. Look at the path, at what is there, "
+                "and at who may read and write it."
+            )
             raise UsageError(message) from error
 
 
@@ -115,7 +141,11 @@ _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="forkhouse")
-@click.option("--root", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Checkout to work in, instead of this one.")
+@click.option(
+    "--root",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Checkout to work in, instead of this one.",
+)
 @click.pass_context
 def cli(context: click.Context, root: Path | None) -> None:
     """Pin, patch, build and ship the forked inference stack."""

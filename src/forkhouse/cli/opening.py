@@ -35,17 +35,25 @@ def opened(
     transfer: Transfer | None = None,
     unsafe: bool = False,
 ) -> Plant:
-    """Open a checkout for work, with what the options say of sources and tools. Raises DocumentError for a lock that is wrong."""
+    """Open a checkout for work, with what the options say of sources and tools.
+
+    Raises DocumentError for a lock that is wrong.
+    """
     from forkhouse.flow.pipeline import open_plant  # noqa: PLC0415  # start-up time
     from forkhouse.sources.acquire import Access  # noqa: PLC0415  # start-up time
 
-    access = Access(policy=sources, mirror=mirror and mirror.resolve(), offline=offline, cache=workspace.cache)
+    access = Access(
+        policy=sources, mirror=mirror and mirror.resolve(), offline=offline, cache=workspace.cache
+    )
     return open_plant(workspace, access, rocm and rocm.resolve(), transfer, unsafe=unsafe)
 
 
 @contextlib.contextmanager
 def working(workspace: Workspace, wait: float) -> Iterator[None]:
-    """Show progress, and hold the checkout: no other run writes to it, and no build reads what is half written."""
+    """Show progress, and hold the checkout.
+
+    No other run writes to it, and no build reads what is half written.
+    """
     from forkhouse.core.workspace import exclusive  # noqa: PLC0415  # start-up time
 
     with showing(), exclusive(workspace, wait=wait):

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table: drawn by rich on a terminal, tab-separated (so nothing is cut off) elsewhere."""
+    """Print a table.
+
+    Drawn by rich on a terminal, tab-separated (so nothing is cut off) elsewhere.
+    """
     rows = [[printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty() and not os.environ.get("CI"):
         from rich.console import Console  # noqa: PLC0415  # start-up time
@@ -28,4 +31,6 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
         return
     widths = [max(len(row[column]) for row in [columns, *rows]) for column in range(len(columns))]
     for row in (columns, *rows):
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        click.echo(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )

@@ -23,11 +23,36 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("upstreams", nargs=-1)
-@click.option("--before", type=click.IntRange(0), default=3, show_default=True, help="Releases before the pin.")
-@click.option("--after", type=click.IntRange(0), default=12, show_default=True, help="Releases, or commits of a mirror, after the pin.")
-@click.option("--until", default="HEAD", show_default=True, help="Revision of a mirror at which the commits end.")
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write the page here instead of build/radar.html.")
-@click.option("--bump", metavar="NAME", help="Pin NAME at the newest candidate on which its whole series is settled.")
+@click.option(
+    "--before",
+    type=click.IntRange(0),
+    default=3,
+    show_default=True,
+    help="Releases before the pin.",
+)
+@click.option(
+    "--after",
+    type=click.IntRange(0),
+    default=12,
+    show_default=True,
+    help="Releases, or commits of a mirror, after the pin.",
+)
+@click.option(
+    "--until",
+    default="HEAD",
+    show_default=True,
+    help="Revision of a mirror at which the commits end.",
+)
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the page here instead of build/radar.html.",
+)
+@click.option(
+    "--bump",
+    metavar="NAME",
+    help="Pin NAME at the newest candidate on which its whole series is settled.",
+)
 @access_options
 @wait_option
 @json_option
@@ -47,7 +72,10 @@ def radar(
     offline: bool,
     as_json: bool,
 ) -> None:
-    """Judge every series on every candidate pin: which patches survive, which are upstream, and what first broke the others."""
+    """Judge every series on every candidate pin.
+
+    Which patches survive, which are upstream, and what first broke the others.
+    """
     workspace = workspace_of(context)
     with working(workspace, wait):
         plant = opened(workspace, sources, mirror, offline=offline)
@@ -57,7 +85,11 @@ def radar(
         matrices, not_judged = survey_all(plant, names, before=before, after=after, until=until)
         target = html or workspace.build / "radar.html"
         write_atomic(target, page(matrices).encode())
-        bumped = bumped_pins(plant, bump, [matrix for matrix in matrices if matrix.upstream == bump]) if bump else []
+        bumped = (
+            bumped_pins(plant, bump, [matrix for matrix in matrices if matrix.upstream == bump])
+            if bump
+            else []
+        )
     if as_json:
         click.echo(json.dumps([matrix.as_json() for matrix in matrices], indent=1))
     else:
@@ -70,24 +102,49 @@ def radar(
     for finding in bumped if as_json else ():
         click.echo(f"Bump: {finding.subject}: {finding.state}: {finding.detail}", err=True)
     if bump and not as_json:
-        print_table("Bump", ("pin", "state", "detail"), [[finding.subject, finding.state, finding.detail] for finding in bumped])
+        print_table(
+            "Bump",
+            ("pin", "state", "detail"),
+            [[finding.subject, finding.state, finding.detail] for finding in bumped],
+        )
 
 
-_LETTERS = {"clean": "=", "merged": "m", "restructured": "s", "upstreamed": "u", "obsolete": "o", "conflict": "X"}
+_LETTERS = {
+    "clean": "=",
+    "merged": "m",
+    "restructured": "s",
+    "upstreamed": "u",
+    "obsolete": "o",
+    "conflict": "X",
+}
 
 
 def _print_matrix(matrix: Matrix) -> None:
     legend = ", ".join(f"{letter} {verdict}" for verdict, letter in _LETTERS.items())
     first, last = matrix.candidates[0].label, matrix.candidates[-1].label
     click.echo(
-        f"\n{matrix.upstream} ({matrix.form}), {len(matrix.candidates)} candidates from {first} to {last}, pinned at {matrix.pin}. {legend}"
+        f"\n{matrix.upstream} ({matrix.form}), {len(matrix.candidates)} candidates from {first} to "
+        f"{last}, pinned at {matrix.pin}. {legend}"
     )
     rows = []
     for row, name in enumerate(matrix.patches):
         broken = matrix.first_break(row)
-        rows.append([name, "".join(_LETTERS[cell.verdict] for cell in matrix.cells[row]), broken.label if broken else "never"])
+        rows.append(
+            [
+                name,
+                "".join(_LETTERS[cell.verdict] for cell in matrix.cells[row]),
+                broken.label if broken else "never",
+            ]
+        )
     print_table(matrix.upstream, ("patch", "verdicts", "first broken by"), rows)
     if matrix.beyond:
-        click.echo(f"{matrix.beyond} newer candidates were NOT judged; --after {len(matrix.candidates) + matrix.beyond} judges them, too.")
+        click.echo(
+            f"{matrix.beyond} newer candidates were NOT judged; --after "
+            f"{len(matrix.candidates) + matrix.beyond} judges them, too."
+        )
     whole = matrix.newest_whole()
-    click.echo(f"The whole series is settled up to {whole.label}." if whole else "The whole series is settled on no candidate.")
+    click.echo(
+        f"The whole series is settled up to {whole.label}."
+        if whole
+        else "The whole series is settled on no candidate."
+    )

@@ -21,17 +21,32 @@ from forkhouse.wheelhouse.verifying import verify as verify_wheelhouse
 
 @click.command()
 @profile_option
-@click.option("--into", type=click.Path(path_type=Path), help="Virtual environment to make; it must not exist.")
-@click.option("--onto", type=click.Path(path_type=Path), help="Environment that is there, with what the wheelhouse lacks (ROCm's PyTorch).")
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path),
+    help="Virtual environment to make; it must not exist.",
+)
+@click.option(
+    "--onto",
+    type=click.Path(path_type=Path),
+    help="Environment that is there, with what the wheelhouse lacks (ROCm's PyTorch).",
+)
 @click.pass_context
 def install(context: click.Context, profile: str, into: Path | None, onto: Path | None) -> None:
-    """Install a profile from its wheelhouse alone, without a network: into a new environment, or onto one that fits."""
+    """Install a profile from its wheelhouse alone, without a network.
+
+    Into a new environment, or onto one that fits.
+    """
     if (into is None) == (onto is None):
         message = "Give --into for a new environment, or --onto for one that is there."
         raise click.UsageError(message)
     with showing():
         wheelhouse = workspace_of(context).wheelhouse(profile)
-        interpreter = install_wheelhouse(wheelhouse, into) if into else install_onto(wheelhouse, Path(str(onto)))
+        interpreter = (
+            install_wheelhouse(wheelhouse, into)
+            if into
+            else install_onto(wheelhouse, Path(str(onto)))
+        )
     click.echo(f"Installed. Its Python is {interpreter}")
 
 
@@ -46,14 +61,40 @@ def verify(context: click.Context, profile: str) -> None:
 
 
 @click.command()
-@click.argument("wheels", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="WHEEL...")
+@click.argument(
+    "wheels",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="WHEEL...",
+)
 @profile_option
-@click.option("--target", "targets", multiple=True, default=("gfx90a",), show_default=True, help="GPU that HIP libraries must serve.")
-@click.option("--build-path", "build_paths", multiple=True, help="Folder that no file may name.")
-@click.option("--excuse", "excused", multiple=True, metavar="NAME", help="CUDA package that is let in, as the lock's externals are.")
-@click.option("--third-party", is_flag=True, help="Judge as wheels of others: names, requirements and linked libraries alone.")
 @click.option(
-    "--inventory", "recorded", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Kernels that must be there, as JSON."
+    "--target",
+    "targets",
+    multiple=True,
+    default=("gfx90a",),
+    show_default=True,
+    help="GPU that HIP libraries must serve.",
+)
+@click.option("--build-path", "build_paths", multiple=True, help="Folder that no file may name.")
+@click.option(
+    "--excuse",
+    "excused",
+    multiple=True,
+    metavar="NAME",
+    help="CUDA package that is let in, as the lock's externals are.",
+)
+@click.option(
+    "--third-party",
+    is_flag=True,
+    help="Judge as wheels of others: names, requirements and linked libraries alone.",
+)
+@click.option(
+    "--inventory",
+    "recorded",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Kernels that must be there, as JSON.",
 )
 @json_option
 def audit(
@@ -67,9 +108,19 @@ def audit(
     third_party: bool,
     as_json: bool,
 ) -> None:
-    """Look into wheels as is done before they enter a wheelhouse: no CUDA, GPU code for each target, true in all they say."""
-    terms = AuditTerms(policy=read_policy(profile), targets=targets, build_paths=build_paths, excused=frozenset(excused))
-    inventory = KernelInventory.parse(recorded.read_bytes(), name=recorded.name) if recorded else None
+    """Look into wheels as is done before they enter a wheelhouse.
+
+    No CUDA, GPU code for each target, true in all they say.
+    """
+    terms = AuditTerms(
+        policy=read_policy(profile),
+        targets=targets,
+        build_paths=build_paths,
+        excused=frozenset(excused),
+    )
+    inventory = (
+        KernelInventory.parse(recorded.read_bytes(), name=recorded.name) if recorded else None
+    )
     reports = []
     with showing(), report().task("audit", total=len(wheels)) as task:
         for wheel in wheels:

@@ -32,8 +32,8 @@ class TestResult:
 def read_junit(path: Path) -> tuple[TestResult, ...]:
     """Return the results of a run, one a test, in the order in which they ran.
 
-    A file that could not be imported is a failed test of the file's name. Raises ConformanceError when the report is not there, cut
-    off, or no report.
+    A file that could not be imported is a failed test of the file's name. Raises ConformanceError
+    when the report is not there, cut off, or no report.
     """
     try:
         root = ET.parse(path).getroot()  # noqa: S314  # written by the run before
@@ -55,12 +55,21 @@ def _result(case: ET.Element) -> TestResult:
     module = file.removesuffix(".py").replace("/", ".")
     classes = group.removeprefix(module).strip(".")
     # A file that could not be imported has its module's name, and is in no class and no module.
-    test = file if not group and name == module else "::".join([file, *filter(None, classes.split(".")), name])
+    test = (
+        file
+        if not group and name == module
+        else "::".join([file, *filter(None, classes.split(".")), name])
+    )
     outcome, message = Outcome.PASSED, ""
-    # Also a test that was skipped may fail when it is cleaned up: that is told after it, and counts.
+    # Also a test that was skipped may fail when it is cleaned up: that is told after it, and
+    # counts.
     for child in sorted(case, key=lambda child: child.tag == "skipped"):
         if child.tag in {"failure", "error", "skipped"}:
             outcome = Outcome.SKIPPED if child.tag == "skipped" else Outcome.FAILED
-            message = next(iter((child.get("message") or child.text or "").strip().splitlines()), "")
+            message = next(
+                iter((child.get("message") or child.text or "").strip().splitlines()), ""
+            )
             break
-    return TestResult(test=test, file=file, outcome=outcome, seconds=float(case.get("time", "0")), message=message)
+    return TestResult(
+        test=test, file=file, outcome=outcome, seconds=float(case.get("time", "0")), message=message
+    )

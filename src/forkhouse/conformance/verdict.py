@@ -24,7 +24,10 @@ class Tally:
     failed_as_expected: int
     skipped_as_expected: int
     unexpected: int
-    """Everything that makes the run fail: failures and skips that are not listed, and listed tests that did something else."""
+    """Everything that makes the run fail.
+
+    Failures and skips that are not listed, and listed tests that did something else.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,15 +47,26 @@ class SuiteVerdict:
     @property
     def good(self) -> bool:
         """Whether all was as expected, and there was something to expect."""
-        return bool(self.tallies) and not (self.surprises or self.stale or self.unmatched or self.empty)
+        return bool(self.tallies) and not (
+            self.surprises or self.stale or self.unmatched or self.empty
+        )
 
     def problems(self) -> list[str]:
         """Return what is not as expected, a line each, with what to do about it."""
         return [
             *([] if self.tallies else ["no test was run"]),
-            *(f"{result.outcome}, and not listed: {result.test}: {result.message}" for result in self.surprises),
-            *(f"passed, and listed as not passing (the list is out of date): {result.test}" for result in self.stale),
-            *(f"listed, and no such test (the list is out of date): {pattern}" for pattern in self.unmatched),
+            *(
+                f"{result.outcome}, and not listed: {result.test}: {result.message}"
+                for result in self.surprises
+            ),
+            *(
+                f"passed, and listed as not passing (the list is out of date): {result.test}"
+                for result in self.stale
+            ),
+            *(
+                f"listed, and no such test (the list is out of date): {pattern}"
+                for pattern in self.unmatched
+            ),
             *(f"no test was run of {file}" for file in self.empty),
         ]
 
@@ -68,7 +82,11 @@ def compare(results: Iterable[TestResult], suite: Suite) -> SuiteVerdict:
     stale: list[TestResult] = []
     counts: dict[str, Counter[str]] = {}
     for result in results:
-        wanted: set[str] = {each.outcome for each in suite.expected if any(matches(pattern, result.test) for pattern in each.tests)}
+        wanted: set[str] = {
+            each.outcome
+            for each in suite.expected
+            if any(matches(pattern, result.test) for pattern in each.tests)
+        }
         if result.outcome is Outcome.PASSED:
             kind = "unexpected" if wanted else "passed"
         else:
@@ -90,6 +108,10 @@ def compare(results: Iterable[TestResult], suite: Suite) -> SuiteVerdict:
         ),
         surprises=tuple(surprises),
         stale=tuple(stale),
-        unmatched=tuple(pattern for pattern in patterns if not any(matches(pattern, result.test) for result in results)),
+        unmatched=tuple(
+            pattern
+            for pattern in patterns
+            if not any(matches(pattern, result.test) for result in results)
+        ),
         empty=tuple(file for file in suite.tests if file not in counts),
     )

@@ -24,7 +24,8 @@ DAMAGE = (
     IndexError,
     AttributeError,  # of `tarfile`, for a header of headers that ends early
     TypeError,
-    RuntimeError,  # a password, without end, and (as NotImplementedError) a compression that Python does not know
+    # a password, without end, and (as NotImplementedError) a compression that Python does not know
+    RuntimeError,
     MemoryError,
 )
 """What `tarfile`, `zipfile` and the decompressors below them raise for a damaged archive."""
@@ -32,7 +33,10 @@ DAMAGE = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArchiveLimits:
-    """What looking at one archive may cost. The largest wheels of PyTorch for ROCm stay below a third of each."""
+    """What looking at one archive may cost.
+
+    The largest wheels of PyTorch for ROCm stay below a third of each.
+    """
 
     members: int = 200_000
     """Number of files."""

@@ -1,6 +1,7 @@
 """The exception tree. Each class is one way to fail and has its own exit code.
 
-A message says what happened, why, and what to do next. `cli` is the one place that turns an error into an exit code.
+A message says what happened, why, and what to do next. `cli` is the one place that turns an error
+into an exit code.
 """
 
 from __future__ import annotations
@@ -34,14 +35,20 @@ class UsageError(ForkhouseError):
 
 
 class DocumentError(ForkhouseError):
-    """A YAML document (lock, recipe, structural edit) is not well formed; every problem is listed with its line."""
+    """A YAML document (lock, recipe, structural edit) is not well formed.
+
+    Every problem is listed with its line.
+    """
 
     exit_code = 10
     title = "invalid document"
 
 
 class UnreachableError(ForkhouseError):
-    """A source cannot be had: host down, package not on the index, or `--offline` and not cached."""
+    """A source cannot be had.
+
+    Host down, package not on the index, or `--offline` and not cached.
+    """
 
     exit_code = 11
     title = "source not reachable"
@@ -76,7 +83,10 @@ class SeriesError(ForkhouseError):
 
 
 class PatchConflictError(ForkhouseError):
-    """A patch does not apply: context missing, or an edit matched another number of times than it expects."""
+    """A patch does not apply.
+
+    Context missing, or an edit matched another number of times than it expects.
+    """
 
     exit_code = 16
     title = "patch does not apply"
@@ -97,7 +107,10 @@ class PostConditionError(ForkhouseError):
 
 
 class RefusedRepositoryError(ForkhouseError):
-    """A git repository is there, and git refuses it: damaged, incomplete, with objects that fail its checks, or somebody else's."""
+    """A git repository is there, and git refuses it.
+
+    Damaged, incomplete, with objects that fail its checks, or somebody else's.
+    """
 
     exit_code = 19
     title = "repository refused"
@@ -139,7 +152,10 @@ class InstallError(ForkhouseError):
 
 
 class PartialError(ForkhouseError):
-    """The wheelhouse was written and is whole but for wheels that could not be had here; each is named."""
+    """The wheelhouse was written and is whole but for wheels that could not be had here.
+
+    Each is named.
+    """
 
     exit_code = 25
     title = "wheelhouse written, wheels missing"

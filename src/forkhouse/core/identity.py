@@ -1,7 +1,8 @@
 """What identifies the code behind a result, for the keys under which results are kept.
 
-A result follows from our own modules that made it, all that they import of ours, and the libraries that decide with them: another grammar
-of ast-grep may match elsewhere, another packaging may write a requirement in another way. A change of any of them makes old results stale.
+A result follows from our own modules that made it, all that they import of ours, and the libraries
+that decide with them: another grammar of ast-grep may match elsewhere, another packaging may write
+a requirement in another way. A change of any of them makes old results stale.
 """
 
 from __future__ import annotations
@@ -69,7 +70,11 @@ def closure(package: str) -> tuple[frozenset[str], frozenset[str]]:
             if top == "forkhouse":
                 # To import a module is to run the packages that it lies in.
                 steps = name.split(".")
-                waiting += [part for end in range(2, len(steps) + 1) if _exists(part := ".".join(steps[:end]))]
+                waiting += [
+                    part
+                    for end in range(2, len(steps) + 1)
+                    if _exists(part := ".".join(steps[:end]))
+                ]
             elif top not in sys.stdlib_module_names:
                 libraries.add(top)
     return frozenset(ours), frozenset(libraries)
@@ -94,20 +99,33 @@ def _files(module: str) -> Iterator[Path]:
     path = _path(module)
     yield path
     if path.name == "__init__.py" and path.parent != ROOT:
-        data = (file for file in path.parent.rglob("*") if file.is_file() and file.suffix not in {".py", ".pyc"})
+        data = (
+            file
+            for file in path.parent.rglob("*")
+            if file.is_file() and file.suffix not in {".py", ".pyc"}
+        )
         yield from (file for file in data if "__pycache__" not in file.parts)
 
 
 def _imported(module: str) -> Iterator[str]:
-    """Yield the names that a module imports when it runs, wherever in it; what only type checkers see is none of them.
+    """Yield the names that a module imports when it runs, wherever in it.
 
-    Read from the text, which takes a tenth of the time of parsing it: every radar and build begins with it.
+    What only type checkers see is none of them.
+
+    Read from the text, which takes a tenth of the time of parsing it: every radar and build begins
+    with it.
     """
     text = _FOR_CHECKERS.sub("", _TEXT.sub("", _path(module).read_text(encoding="utf-8")))
     for found in _IMPORT.finditer(text):
         if found["origin"]:
             # What is named may be a module of its own, or something in the one before.
-            yield from (found["origin"], *(f"{found['origin']}.{name}" for name in _NAMED.findall(_COMMENT.sub("", found["named"]))))
+            yield from (
+                found["origin"],
+                *(
+                    f"{found['origin']}.{name}"
+                    for name in _NAMED.findall(_COMMENT.sub("", found["named"]))
+                ),
+            )
         else:
             yield from found["names"].split(", ")
 
@@ -116,4 +134,6 @@ def _version(library: str) -> str:
     try:
         return version(DISTRIBUTIONS.get(library, library.replace("_", "-")))
     except PackageNotFoundError:
-        return ", ".join(f"{name} {version(name)}" for name in packages_distributions().get(library, ()))
+        return ", ".join(
+            f"{name} {version(name)}" for name in packages_distributions().get(library, ())
+        )

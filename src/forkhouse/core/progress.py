@@ -1,6 +1,7 @@
 """What a person sees while work goes on: live bars on a terminal, plain lines elsewhere and in CI.
 
-The library only calls `report()`; the front end decides with `showing()` where that goes. NO_COLOR is honoured by rich.
+The library only calls `report()`; the front end decides with `showing()` where that goes. NO_COLOR
+is honoured by rich.
 """
 
 from __future__ import annotations
@@ -20,15 +21,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-_CONTROLS = {number: f"\\x{number:02x}" for number in [*range(0x20), *range(0x7F, 0xA0)] if chr(number) not in "\n\t"}
-# Marks of direction show a line in another order than it has, the separators begin a new one, and lone surrogates cannot be written.
-_CONTROLS |= {number: f"\\u{number:04x}" for number in [0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)]}
+_CONTROLS = {
+    number: f"\\x{number:02x}"
+    for number in [*range(0x20), *range(0x7F, 0xA0)]
+    if chr(number) not in "\n\t"
+}
+# Marks of direction show a line in another order than it has, the separators begin a new one, and
+# lone surrogates cannot be written.
+_CONTROLS |= {
+    number: f"\\u{number:04x}"
+    for number in [0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)]
+}
 _CONTROLS |= {number: f"\\u{number:04x}" for number in range(0xD800, 0xE000)}
 _SHOWN = str.maketrans(_CONTROLS)
 
 
 def printable(text: str) -> str:
-    """Return a text that does nothing to a terminal but show: what a build, git or pip says may hold escape sequences."""
+    """Return a text that does nothing to a terminal but show.
+
+    What a build, git or pip says may hold escape sequences.
+    """
     return text.replace("\r\n", "\n").translate(_SHOWN)
 
 
@@ -46,7 +58,10 @@ class Reporter(Protocol):
         """Say one thing about `subject` (an upstream, a stage) that stays on the screen."""
 
     def task(self, subject: str, *, total: float) -> contextlib.AbstractContextManager[Task]:
-        """Open a piece of work of `total` units (bytes, or steps; `math.inf` where nobody knows); it closes with the block."""
+        """Open a piece of work of `total` units (bytes, or steps; `math.inf` where nobody knows).
+
+        It closes with the block.
+        """
 
 
 class _Nothing:
@@ -69,21 +84,28 @@ class Silent:
 class Pace:
     """How far a piece of work is, and how long it will go on, as far as that is known.
 
-    An estimate is made of the pace at which the last share was gained, and only once a share has moved and has some seconds behind it; one
-    that would grow is not told: a step that takes long says nothing of those after it. Without an estimate there is the elapsed time, and
-    without a share that alone.
+    An estimate is made of the pace at which the last share was gained, and only once a share has
+    moved and has some seconds behind it; one that would grow is not told: a step that takes long
+    says nothing of those after it. Without an estimate there is the elapsed time, and without a
+    share that alone.
     """
 
     BEHIND = 10.0
     """Seconds that an estimate needs behind it."""
 
     def __init__(self, total: float, now: float) -> None:
-        """Begin a work of `total` units (`math.inf`: nobody knows how many) at a moment, in seconds."""
+        """Begin a work of `total` units (`math.inf`.
+
+        Nobody knows how many) at a moment, in seconds.
+        """
         self._total, self._begun = max(total, 1e-9), now
         self._done = 0.0
         self._moved = now
         self._counted = now
-        """When what counts began: a configuration that runs before the first compiler says nothing of the compilers' pace."""
+        """When what counts began.
+
+        A configuration that runs before the first compiler says nothing of the compilers' pace.
+        """
         self._end: float | None = None
         """When the work ends, by the estimate that is told."""
 
@@ -98,7 +120,8 @@ class Pace:
         """Return the share that is done, and an estimate of what is left or the elapsed time."""
         share = min(self._done / self._total, 1.0)
         if 0 < share < 1 and self._moved - self._counted >= self.BEHIND:
-            # From when the share last moved: while it stands, nothing new is known, and the end that was estimated stays where it is.
+            # From when the share last moved: while it stands, nothing new is known, and the end
+            # that was estimated stays where it is.
             end = self._counted + (self._moved - self._counted) / share
             self._end = end if self._end is None else min(end, self._end)
         if not share:
@@ -124,7 +147,10 @@ class _PlainTask:
 
 
 class Plain:
-    """One line an event, with the seconds since the start; long tasks say where they are every few seconds."""
+    """One line an event, with the seconds since the start.
+
+    Long tasks say where they are every few seconds.
+    """
 
     INTERVAL = 5.0
 
@@ -148,7 +174,10 @@ class Live:
     """Bars by rich on a terminal."""
 
     def __init__(self) -> None:
-        """Prepare the display; rich is imported here because scripts without a terminal never need it."""
+        """Prepare the display.
+
+        Rich is imported here because scripts without a terminal never need it.
+        """
         from rich.console import Console  # noqa: PLC0415  # start-up time
         from rich.progress import (  # noqa: PLC0415
             BarColumn,
@@ -179,13 +208,17 @@ class Live:
         """Write a line above the bars."""
         from rich.text import Text  # noqa: PLC0415  # start-up time
 
-        self._progress.console.print(Text.assemble((printable(masked(subject)), "bold"), ": ", printable(masked(text))))
+        self._progress.console.print(
+            Text.assemble((printable(masked(subject)), "bold"), ": ", printable(masked(text)))
+        )
 
     @contextlib.contextmanager
     def task(self, subject: str, *, total: float) -> Iterator[Task]:
         """Draw a bar while the block runs."""
         pace = Pace(total, time.monotonic())
-        number = self._progress.add_task(printable(masked(subject)), total=total if math.isfinite(total) else None, said="")
+        number = self._progress.add_task(
+            printable(masked(subject)), total=total if math.isfinite(total) else None, said=""
+        )
 
         class _Bar:
             def advance(_self, amount: float) -> None:  # noqa: N805  # the bar closes over the display's `self`
@@ -209,7 +242,10 @@ def report() -> Reporter:
 
 
 class _Logs(logging.Handler):
-    """What libraries log, as lines of a reporter: Python itself would write it to standard error as it is."""
+    """What libraries log, as lines of a reporter.
+
+    Python itself would write it to standard error as it is.
+    """
 
     def __init__(self, reporter: Reporter) -> None:
         """Take the reporter."""
@@ -223,7 +259,10 @@ class _Logs(logging.Handler):
 
 @contextlib.contextmanager
 def showing() -> Iterator[None]:
-    """Show progress on standard error while the block runs: live on a terminal, plain lines otherwise and in CI."""
+    """Show progress on standard error while the block runs.
+
+    Live on a terminal, plain lines otherwise and in CI.
+    """
     live = sys.stderr.isatty() and not os.environ.get("CI")
     with Live() if live else contextlib.nullcontext(Plain()) as reporter:
         token = _current.set(reporter)

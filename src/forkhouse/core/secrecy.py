@@ -1,6 +1,9 @@
-"""Keep credentials out of everything that is said or written: each text that leaves goes through `masked`.
+"""Keep credentials out of everything that is said or written.
 
-The user's addresses may hold a password or a token, and every library that meets one puts it into its errors.
+Each text that leaves goes through `masked`.
+
+The user's addresses may hold a password or a token, and every library that meets one puts it into
+its errors.
 """
 
 from __future__ import annotations
@@ -10,7 +13,10 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
 
 MASK = "***"
 _SHORTEST = 6
-"""Characters of a secret that is looked for on its own; shorter ones are words that stand in any text."""
+"""Characters of a secret that is looked for on its own.
+
+Shorter ones are words that stand in any text.
+"""
 _NO_SECRETS = frozenset({"x-oauth-basic", "x-access-token", "__token__", "oauth2"})
 """What stands in the place of a user or a password where the other one is the token."""
 
@@ -18,20 +24,32 @@ _USER = re.compile(r"(?<=://)(?!git@)[^/\s?#'\"<>]*@")
 _QUERY = re.compile(r"(\w://[^\s?#'\"<>]*\?)([^\s#'\"<>]+)")
 _VALUE = re.compile(r"([^&;=]+)=[^&;]*")
 _PUBLIC = frozenset({"rev", "tag", "ref", "branch", "subdirectory"})
-"""What the part behind the question mark may name that is no secret: which state of a repository is meant."""
-_HEADER = re.compile(r"(authorization['\"]?\s*[:=]\s*['\"]?(?:basic|bearer|token)\s+)[^\s'\"]+", re.IGNORECASE)
+"""What the part behind the question mark may name that is no secret.
+
+Which state of a repository is meant.
+"""
+_HEADER = re.compile(
+    r"(authorization['\"]?\s*[:=]\s*['\"]?(?:basic|bearer|token)\s+)[^\s'\"]+", re.IGNORECASE
+)
 
 _secrets: set[str] = set()
 
 
 def hide(*addresses: str) -> None:
-    """Take note of the credentials in addresses: from now on they are masked wherever they appear, also on their own."""
+    """Take note of the credentials in addresses.
+
+    From now on they are masked wherever they appear, also on their own.
+    """
     for address in addresses:
         found = urlsplit(address) if "://" in address else None
         if found is None:
             continue
         user, _, password = found.netloc.rpartition("@")[0].partition(":")
-        secrets = [password, user if not password or password in _NO_SECRETS else "", *(value for _, value in parse_qsl(found.query))]
+        secrets = [
+            password,
+            user if not password or password in _NO_SECRETS else "",
+            *(value for _, value in parse_qsl(found.query)),
+        ]
         for secret in secrets:
             plain = unquote(secret)
             if len(plain) >= _SHORTEST and plain not in _NO_SECRETS:
@@ -57,4 +75,8 @@ def without_user(address: str) -> str:
         found = urlsplit(address)
     except ValueError:
         return _USER.sub("", address)
-    return urlunsplit(found._replace(netloc=found.netloc.rpartition("@")[2])) if "@" in found.netloc else address
+    return (
+        urlunsplit(found._replace(netloc=found.netloc.rpartition("@")[2]))
+        if "@" in found.netloc
+        else address
+    )

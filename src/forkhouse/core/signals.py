@@ -1,4 +1,7 @@
-"""How this process ends when it is asked to: what it began ends first, and the exit code tells the signal."""
+"""How this process ends when it is asked to.
+
+What it began ends first, and the exit code tells the signal.
+"""
 
 from __future__ import annotations
 

@@ -27,14 +27,20 @@ if TYPE_CHECKING:
 LOCK_FILE = "upstream.lock"
 ABANDONED = 24 * 3600.0
 """Seconds without a change after which nobody writes to a temporary file any more."""
-# As `tempfile` names what is written beside its place: `.NAME.` and eight characters; and folders, `.new-` and eight.
+# As `tempfile` names what is written beside its place: `.NAME.` and eight characters; and folders,
+# `.new-` and eight.
 _TEMPORARY = re.compile(r"\.(?:.+\.|new-)[a-z0-9_]{8}")
-_OF_A_DOCUMENT = re.compile(r"\.(?:upstream\.lock|pylock\..+\.toml|series|.+\.patch|.+\.edit\.yaml)\.[a-z0-9_]{8}")
+_OF_A_DOCUMENT = re.compile(
+    r"\.(?:upstream\.lock|pylock\..+\.toml|series|.+\.patch|.+\.edit\.yaml)\.[a-z0-9_]{8}"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Workspace:
-    """Where things are: the checkout (inputs, `build/`, `wheels/`) and the user's download cache."""
+    """Where things are.
+
+    The checkout (inputs, `build/`, `wheels/`) and the user's download cache.
+    """
 
     root: Path
     cache: Path
@@ -59,7 +65,9 @@ class Workspace:
 
 
 def find_workspace(start: Path) -> Workspace:
-    """Return the workspace whose checkout holds `start`. The cache is FORKHOUSE_CACHE or the user's cache folder.
+    """Return the workspace whose checkout holds `start`.
+
+    The cache is FORKHOUSE_CACHE or the user's cache folder.
 
     Raises UsageError when no folder above `start` holds an `upstream.lock`.
     """
@@ -67,13 +75,22 @@ def find_workspace(start: Path) -> Workspace:
         if (folder / LOCK_FILE).is_file():
             chosen = os.environ.get("FORKHOUSE_CACHE")
             # Not relative: builds and git work in other folders than this one.
-            return Workspace(root=folder, cache=Path(chosen).absolute() if chosen else user_cache_path("forkhouse"))
-    message = f"No {LOCK_FILE} in {start} or above it. Run this inside a Forkhouse checkout, or name one with --root DIR."
+            return Workspace(
+                root=folder,
+                cache=Path(chosen).absolute() if chosen else user_cache_path("forkhouse"),
+            )
+    message = (
+        f"No {LOCK_FILE} in {start} or above it. Run this inside a Forkhouse checkout, or name one "
+        "with --root DIR."
+    )
     raise UsageError(message)
 
 
 def config_path() -> Path:
-    """Return where the user's configuration is: FORKHOUSE_CONFIG, or `forkhouse/config.yaml` in the user's folder of settings."""
+    """Return where the user's configuration is.
+
+    FORKHOUSE_CONFIG, or `forkhouse/config.yaml` in the user's folder of settings.
+    """
     chosen = os.environ.get("FORKHOUSE_CONFIG")
     return Path(chosen) if chosen else user_config_path("forkhouse") / "config.yaml"
 
@@ -90,16 +107,22 @@ def storage_errors(doing: str) -> Iterator[None]:
         raise
     except Exception as error:
         # git and libgit2 hand on the text of an error, not its number.
-        refusal = error.errno if isinstance(error, OSError) else next((no for no in _REFUSALS if os.strerror(no) in str(error)), None)
+        refusal = (
+            error.errno
+            if isinstance(error, OSError)
+            else next((no for no in _REFUSALS if os.strerror(no) in str(error)), None)
+        )
         if refusal not in _REFUSALS:
             raise
         remedy = (
-            "Let it be written to, or name another folder (FORKHOUSE_CACHE for downloads, --root for the checkout)"
+            "Let it be written to, or name another folder (FORKHOUSE_CACHE for downloads, --root "
+            "for the checkout)"
             if refusal == errno.EROFS
             else "Free some space (forkhouse keeps all its work in build/)"
         )
         message = (
-            f"{doing}: {os.strerror(refusal or 0)} ({getattr(error, 'filename', None) or 'no file named'}). "
+            f"{doing}: {os.strerror(refusal or 0)} "
+            f"({getattr(error, 'filename', None) or 'no file named'}). "
             f"The wheelhouse is as it was. {remedy} and run the same command again."
         )
         raise StorageError(message) from error
@@ -133,7 +156,10 @@ def sync_folder(folder: Path) -> None:
 
 
 def sha256_file(path: Path) -> str:
-    """Return the sha256 of a file's content in hex. Raises OSError for what is no file, of which a FIFO would never end."""
+    """Return the sha256 of a file's content in hex.
+
+    Raises OSError for what is no file, of which a FIFO would never end.
+    """
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:  # noqa: PTH123  # of a descriptor
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
             raise OSError(errno.EINVAL, "it is no file", os.fspath(path))
@@ -141,23 +167,32 @@ def sha256_file(path: Path) -> str:
 
 
 def digest(*parts: object) -> str:
-    """Return one sha256 (hex) over values that JSON can hold: the cache key of a stage from its inputs."""
+    """Return one sha256 (hex) over values that JSON can hold.
+
+    The cache key of a stage from its inputs.
+    """
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def digest_folder(folder: Path) -> str:
     """Return one sha256 (hex) over the names and contents of all files below `folder`, byte-code left out."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    files = sorted(
+        path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    )
     return digest([[path.relative_to(folder).as_posix(), sha256_file(path)] for path in files])
 
 
 @contextlib.contextmanager
 def exclusive(workspace: Workspace, *, wait: float) -> Iterator[None]:
-    """Hold the checkout for one run. Waits `wait` seconds for another run to end, then raises BusyError."""
+    """Hold the checkout for one run.
+
+    Waits `wait` seconds for another run to end, then raises BusyError.
+    """
 
     def busy(pid: str) -> str:
         return (
-            f"Process {pid} is working in this checkout, and it did not end within {wait:g} s. Wait for it, "
+            f"Process {pid} is working in this checkout, and it did not end within {wait:g} s. "
+            "Wait for it, "
             "or give --wait SECONDS to wait longer. Nothing was changed."
         )
 
@@ -173,7 +208,15 @@ def collect(workspace: Workspace) -> None:
     """
     before = time.time() - ABANDONED
     cache, build = workspace.cache, workspace.build
-    ours = [cache, cache / "files", cache / "crates", cache / "mirrors", build, build / "fresh", build / "store.git/objects/pack"]
+    ours = [
+        cache,
+        cache / "files",
+        cache / "crates",
+        cache / "mirrors",
+        build,
+        build / "fresh",
+        build / "store.git/objects/pack",
+    ]
     ours += _entries(build / "journal")
     # Beside what people write only that goes which is surely a copy of something of ours.
     theirs = [workspace.root, *_entries(workspace.root / "patches")]
@@ -232,7 +275,10 @@ def locked(path: Path, *, wait: float, busy: Callable[[str], str]) -> Iterator[i
 
 @contextlib.contextmanager
 def fresh_folder(folder: Path) -> Iterator[Path]:
-    """Give an empty work folder at `folder`, removed again when the block ends well; after a failure it is kept to look at."""
+    """Give an empty work folder at `folder`, removed again when the block ends well.
+
+    After a failure it is kept to look at.
+    """
     if folder.exists():
         shutil.rmtree(folder)
     with storage_errors(f"Making {folder.name}"):
@@ -246,7 +292,10 @@ SEAL = "seal"
 
 
 class Journal:
-    """What each finished stage gave, by the stage's key. An entry is written after its outputs are whole."""
+    """What each finished stage gave, by the stage's key.
+
+    An entry is written after its outputs are whole.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Keep entries below `folder`."""
@@ -258,7 +307,8 @@ class Journal:
     def get(self, stage: str, key: str) -> Mapping[str, object] | None:
         """Return the recorded result of a stage, or None when it has not finished with this key.
 
-        An entry that is not as it was written, by a broken disk or by somebody's hand, is none: the stage is done anew, which is said.
+        An entry that is not as it was written, by a broken disk or by somebody's hand, is none: the
+        stage is done anew, which is said.
         """
         path = self._path(stage, key)
         try:
@@ -273,12 +323,18 @@ class Journal:
             seal = record.pop(SEAL)
             if seal == digest(stage, key, record):
                 return record
-        report().line("journal", f"the entry {stage}/{path.name} is damaged, so what it stands for is done anew")
+        report().line(
+            "journal",
+            f"the entry {stage}/{path.name} is damaged, so what it stands for is done anew",
+        )
         path.unlink(missing_ok=True)
         return None
 
     def when(self, stage: str, key: str) -> float | None:
-        """Return when a stage finished with this key, in seconds since 1970 UTC; None when it has not."""
+        """Return when a stage finished with this key, in seconds since 1970 UTC.
+
+        None when it has not.
+        """
         try:
             return self._path(stage, key).stat().st_mtime
         except FileNotFoundError:
@@ -287,4 +343,6 @@ class Journal:
     def put(self, stage: str, key: str, record: Mapping[str, object]) -> None:
         """Record that a stage finished, with the digest of what is recorded."""
         sealed = {**record, SEAL: digest(stage, key, record)}
-        write_atomic(self._path(stage, key), json.dumps(sealed, indent=1, sort_keys=True).encode() + b"\n")
+        write_atomic(
+            self._path(stage, key), json.dumps(sealed, indent=1, sort_keys=True).encode() + b"\n"
+        )

@@ -1,4 +1,7 @@
-"""The user's own configuration: what is true of their network, and so has no place in a shared lock."""
+"""The user's own configuration.
+
+What is true of their network, and so has no place in a shared lock.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,15 @@ class Config(Document):
 
 
 def read_config() -> Config:
-    """Return the user's configuration, an empty one where there is none. Raises DocumentError, also for what is there and is no file."""
+    """Return the user's configuration, an empty one where there is none.
+
+    Raises DocumentError, also for what is there and is no file.
+    """
     path = config_path()
     if path.exists() and not path.is_file():
-        message = f"{path} is no file, so it cannot be the configuration. Name the file itself in FORKHOUSE_CONFIG, or unset it."
+        message = (
+            f"{path} is no file, so it cannot be the configuration. Name the file itself in "
+            "FORKHOUSE_CONFIG, or unset it."
+        )
         raise DocumentError(message)
     return load(Config, path) if path.is_file() else Config()

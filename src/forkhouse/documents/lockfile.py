@@ -1,4 +1,7 @@
-"""`upstream.lock`: what is pinned, from where, and what it must look like before and after patching."""
+"""`upstream.lock`.
+
+What is pinned, from where, and what it must look like before and after patching.
+"""
 
 from __future__ import annotations
 
@@ -75,14 +78,17 @@ def _without_credentials(text: str) -> str:
         raise ValueError(message) from None
     if has_user:
         message = (
-            "an address in the lock has no user and no password: everybody reads the lock. git has credential helpers for them, "
+            "an address in the lock has no user and no password: everybody reads the lock. git has "
+            "credential helpers for them, "
             "and `git config url.ADDRESS.insteadOf` leads to another address"
         )
         raise ValueError(message)
     return text
 
 
-ObjectId = Annotated[str, _full_match(r"[0-9a-f]{40}", "a full git object id of 40 lower-case hex digits")]
+ObjectId = Annotated[
+    str, _full_match(r"[0-9a-f]{40}", "a full git object id of 40 lower-case hex digits")
+]
 Sha256 = Annotated[str, _full_match(r"[0-9a-f]{64}", "a sha256 of 64 lower-case hex digits")]
 Name = Annotated[str, _full_match(r"[a-z0-9]+(-[a-z0-9]+)*", "lower-case words joined by '-'")]
 PackageVersion = Annotated[str, AfterValidator(_version)]
@@ -125,7 +131,10 @@ class GitSource(_Source):
     commit: ObjectId | None = None
     """Full commit id. Without one the source is *unresolved*: listed, but not usable."""
     submodules: bool | None = None
-    """Whether the files of its submodules belong to it: true lays them in its tree, false leaves them out; unsaid, their lack is told."""
+    """Whether the files of its submodules belong to it.
+
+    True lays them in its tree, false leaves them out; unsaid, their lack is told.
+    """
 
 
 class SdistSource(_Source):
@@ -200,7 +209,10 @@ class HipToolchainPin(Document):
     packages: tuple[DebianBinary, ...] = Field(min_length=1)
 
 
-Source = Annotated[GitSource | SdistSource | WheelSource | DebianSource | ArchiveSource, Field(discriminator="kind")]
+Source = Annotated[
+    GitSource | SdistSource | WheelSource | DebianSource | ArchiveSource,
+    Field(discriminator="kind"),
+]
 RegistrySource = SdistSource | WheelSource
 
 
@@ -217,26 +229,43 @@ class Upstream(Pinned):
     """A project that we patch and build."""
 
     components: tuple[Name, ...] = ()
-    """Components of the lock that are laid in this upstream's tree, in this order; where two have a file, the later one's counts."""
+    """Components of the lock that are laid in this upstream's tree, in this order.
+
+    Where two have a file, the later one's counts.
+    """
 
 
 class Component(Pinned):
-    """A project whose source an upstream's build expects inside its own tree; it is taken as it is, without patches."""
+    """A project whose source an upstream's build expects inside its own tree.
 
-    path: Annotated[str, _full_match(r"(?!\.)[^/]+(/(?!\.)[^/]+)*", "a relative path, no part of which begins with a dot")]
+    It is taken as it is, without patches.
+    """
+
+    path: Annotated[
+        str,
+        _full_match(
+            r"(?!\.)[^/]+(/(?!\.)[^/]+)*", "a relative path, no part of which begins with a dot"
+        ),
+    ]
     """Folder, relative to the upstream's tree, where the component's tree is laid."""
 
 
 class External(Document):
-    """A wheel that a profile installs and that is not built here: a resolver would choose another, or does not reach its index.
+    """A wheel that a profile installs and that is not built here.
 
-    Without version, file and hash it is *unresolved*: `forkhouse lock --externals` fills them in where the index can be reached.
+    A resolver would choose another, or does not reach its index.
+
+    Without version, file and hash it is *unresolved*: `forkhouse lock --externals` fills them in
+    where the index can be reached.
     """
 
     package: Name
     why: str
     index: Name | None = None
-    """Alias of the index that has it, to which the user's configuration gives an address; None for the user's ordinary indexes."""
+    """Alias of the index that has it, to which the user's configuration gives an address.
+
+    None for the user's ordinary indexes.
+    """
     wanted: VersionRange | None = None
     """Versions that will do."""
     version: PackageVersion | None = None
@@ -246,7 +275,11 @@ class External(Document):
     @property
     def pinned(self) -> tuple[str, str, str] | None:
         """Version, file and sha256, or None for an unresolved one."""
-        return (self.version, self.file, self.sha256) if self.version and self.file and self.sha256 else None
+        return (
+            (self.version, self.file, self.sha256)
+            if self.version and self.file and self.sha256
+            else None
+        )
 
     @model_validator(mode="after")
     def _whole(self) -> External:
@@ -255,7 +288,10 @@ class External(Document):
             message = "give version, file and sha256 together, or none of them"
             raise ValueError(message)
         if self.pinned is None and (self.index is None or self.wanted is None):
-            message = f"{self.package} is unresolved: give the index that has it and the versions that are wanted"
+            message = (
+                f"{self.package} is unresolved: give the index that has it and the versions that "
+                "are wanted"
+            )
             raise ValueError(message)
         if self.pinned is not None:
             version, file, _ = self.pinned
@@ -263,7 +299,9 @@ class External(Document):
             if name != self.package or str(found) != version:
                 message = f"file '{file}' is not {self.package} {version}"
                 raise ValueError(message)
-            if self.wanted is not None and not SpecifierSet(self.wanted).contains(version, prereleases=True):
+            if self.wanted is not None and not SpecifierSet(self.wanted).contains(
+                version, prereleases=True
+            ):
                 message = f"{self.package} {version} is not what is wanted: {self.wanted}"
                 raise ValueError(message)
         return self
@@ -290,12 +328,17 @@ class Profile(Document):
     recipes: tuple[Name, ...] = Field(min_length=1)
     """Recipes whose wheels we build."""
     where_reachable: tuple[Name, ...] = ()
-    """Those of them without which the wheelhouse is still of use: left out, and said to be, where their source cannot be had."""
+    """Those of them without which the wheelhouse is still of use.
+
+    Left out, and said to be, where their source cannot be had.
+    """
     install: tuple[RequirementText, ...] = Field(min_length=1)
     """Requirements that stand for the whole profile; the closure is resolved from them."""
     transfer: Transfer | None = None
-    """Recipe of the transfer library, built and installed beside the others and left out where its source cannot be had; `build
-    --transfer` takes another. None where an external is the transfer library."""
+    """Recipe of the transfer library, built and installed beside the others and left out where its
+    source cannot be had; `build
+    --transfer` takes another. None where an external is the transfer library.
+    """
     externals: tuple[External, ...] = ()
 
     @model_validator(mode="after")
@@ -303,7 +346,8 @@ class Profile(Document):
         named = [name for name in get_args(Transfer) if name in self.recipes]
         if self.transfer is not None and named:
             message = (
-                f"transfer chooses the transfer library, and recipes name {', '.join(named)} besides: two in one process do not go together"
+                f"transfer chooses the transfer library, and recipes name {', '.join(named)} "
+                "besides: two in one process do not go together"
             )
             raise ValueError(message)
         return self
@@ -327,7 +371,9 @@ class Lock(Document):
     @model_validator(mode="after")
     def _components_are_known(self) -> Lock:
         for name, upstream in self.upstreams.items():
-            unknown = [component for component in upstream.components if component not in self.components]
+            unknown = [
+                component for component in upstream.components if component not in self.components
+            ]
             if unknown:
                 message = f"upstream {name} names unknown components: {', '.join(unknown)}"
                 raise ValueError(message)
@@ -351,7 +397,10 @@ def describe(source: Source) -> str:
     """Return one line that identifies a source, as shown in tables and messages."""
     match source:
         case GitSource():
-            return f"git {source.url} {source.tag or source.branch or ''} {source.commit or '(no commit known)'}"
+            return (
+                f"git {source.url} {source.tag or source.branch or ''} "
+                f"{source.commit or '(no commit known)'}"
+            )
         case DebianSource():
             return f"debian-source {source.package} {source.debian_version}"
         case _:

@@ -1,4 +1,7 @@
-"""The third-party closure: PEP 751 files beside the lock that pin every wheel which is not built here."""
+"""The third-party closure.
+
+PEP 751 files beside the lock that pin every wheel which is not built here.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,10 @@ def pinned_wheel(file: str, sha256: str) -> PinnedWheel:
 
 
 def read_closure(path: Path) -> tuple[PinnedWheel, ...]:
-    """Return the wheels of a pylock file in name order. Raises DocumentError when it is missing or not valid PEP 751."""
+    """Return the wheels of a pylock file in name order.
+
+    Raises DocumentError when it is missing or not valid PEP 751.
+    """
     remedy = "`forkhouse lock --update` on a connected machine writes it"
     try:
         lock = Pylock.from_dict(read_toml(read_text(path, LONGEST_TOML).encode()))
@@ -70,7 +76,10 @@ def read_closure(path: Path) -> tuple[PinnedWheel, ...]:
 
 
 def _pin(wheel: PackageWheel) -> PinnedWheel:
-    """Return the pin of a wheel that a lock names. Raises ValueError where its hash is none, or its name that of no wheel."""
+    """Return the pin of a wheel that a lock names.
+
+    Raises ValueError where its hash is none, or its name that of no wheel.
+    """
     sha256 = wheel.hashes.get("sha256", "")
     if not re.fullmatch("[0-9a-f]{64}", sha256):
         message = f"{wheel.filename} has no sha256 of 64 lower-case hex digits"
@@ -87,10 +96,21 @@ def pylock_text(wheels: Iterable[PinnedWheel], *, folder: str, requires_python: 
         Package(
             name=canonicalize_name(wheel.name),
             version=Version(wheel.version),
-            wheels=[PackageWheel(name=wheel.file, path=str(PurePosixPath(folder, wheel.file)), hashes={"sha256": wheel.sha256})],
+            wheels=[
+                PackageWheel(
+                    name=wheel.file,
+                    path=str(PurePosixPath(folder, wheel.file)),
+                    hashes={"sha256": wheel.sha256},
+                )
+            ],
         )
         for wheel in sorted(wheels)
     ]
-    lock = Pylock(lock_version=Version("1.0"), requires_python=SpecifierSet(requires_python), created_by="forkhouse", packages=packages)
+    lock = Pylock(
+        lock_version=Version("1.0"),
+        requires_python=SpecifierSet(requires_python),
+        created_by="forkhouse",
+        packages=packages,
+    )
     lock.validate()
     return tomlkit.dumps(lock.to_dict())

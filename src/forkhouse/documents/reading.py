@@ -1,4 +1,7 @@
-"""Read YAML into frozen values, strictly: every problem at once, each with its line and key path."""
+"""Read YAML into frozen values, strictly.
+
+Every problem at once, each with its line and key path.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ def _kebab(name: str) -> str:
 
 
 class Document(BaseModel):
-    """Base of every value read from YAML: frozen, strict types, unknown keys refused, `snake_case` spelt `kebab-case`."""
+    """Base of every value read from YAML.
+
+    Frozen, strict types, unknown keys refused, `snake_case` spelt `kebab-case`.
+    """
 
     model_config = ConfigDict(
         frozen=True,
@@ -37,7 +43,10 @@ class Document(BaseModel):
 D = TypeVar("D", bound=Document)
 
 LONGEST = 256 * 2**10
-"""Bytes of a document of YAML. The largest that people write has a tenth of it, and reading this many takes less than a second."""
+"""Bytes of a document of YAML.
+
+The largest that people write has a tenth of it, and reading this many takes less than a second.
+"""
 LONGEST_TOML = 2**20
 """Bytes of a file of TOML, of which machines write longer ones."""
 MOST_NODES = 10_000
@@ -87,11 +96,17 @@ class _StrictLoader(yaml.SafeLoader):
         """Of those that have an anchor: how many nodes an alias stands for."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Compose a node. Raises MarkedYAMLError where the document goes on too deep, or where aliases make too much of it."""
+        """Compose a node.
+
+        Raises MarkedYAMLError where the document goes on too deep, or where aliases make too much
+        of it.
+        """
         event = self.peek_event()  # type: ignore[no-untyped-call]  # the stubs say nothing of it
         is_alias, before = isinstance(event, yaml.AliasEvent), self._nodes
         if self._depth > DEEPEST:
-            _refuse(f"more than {DEEPEST} sequences and mappings are in one another", event.start_mark)
+            _refuse(
+                f"more than {DEEPEST} sequences and mappings are in one another", event.start_mark
+            )
         self._depth += 1
         node = super().compose_node(parent, index)
         self._depth -= 1
@@ -103,7 +118,11 @@ class _StrictLoader(yaml.SafeLoader):
         return node
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002  # PyYAML's signature
-        """Make a value. Raises MarkedYAMLError also for what PyYAML's own readers of numbers, times and the like let through."""
+        """Make a value.
+
+        Raises MarkedYAMLError also for what PyYAML's own readers of numbers, times and the like let
+        through.
+        """
         try:
             return super().construct_object(node, deep)
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
@@ -117,7 +136,10 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_number(self, node: yaml.Node) -> int:
         spelling = _scalar(node).value
         if len(spelling) > LONGEST_NUMBER:
-            _refuse(f"a whole number of {len(spelling)} digits; more than {LONGEST_NUMBER} are refused", node.start_mark)
+            _refuse(
+                f"a whole number of {len(spelling)} digits; more than {LONGEST_NUMBER} are refused",
+                node.start_mark,
+            )
         return PlainNumber(self.construct_yaml_int(_scalar(node)), spelling)
 
     def construct_tuple(self, node: yaml.Node) -> tuple[object, ...]:
@@ -157,13 +179,19 @@ _StrictLoader.add_constructor("tag:yaml.org,2002:seq", _StrictLoader.construct_t
 _StrictLoader.add_constructor("tag:yaml.org,2002:map", _StrictLoader.construct_unique)
 _StrictLoader.add_constructor("tag:yaml.org,2002:str", _StrictLoader.construct_plain)
 _StrictLoader.add_constructor("tag:yaml.org,2002:int", _StrictLoader.construct_number)
-# Versions such as 1.10, dates, and words such as `no` must stay text: the model decides what a value is, not its spelling.
-# Booleans are `true` and `false`, as in YAML 1.2.
+# Versions such as 1.10, dates, and words such as `no` must stay text: the model decides what a
+# value is, not its spelling. Booleans are `true` and `false`, as in YAML 1.2.
 _StrictLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":float", ":timestamp", ":bool"))]
+    first: [
+        (tag, pattern)
+        for tag, pattern in resolvers
+        if not tag.endswith((":float", ":timestamp", ":bool"))
+    ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_StrictLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"(?:true|false)\Z"), list("tf"))
+_StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"(?:true|false)\Z"), list("tf")
+)
 
 
 def _locate(root: yaml.Node, location: Sequence[int | str], *, missing: bool) -> tuple[int, str]:
@@ -191,25 +219,35 @@ def _locate(root: yaml.Node, location: Sequence[int | str], *, missing: bool) ->
 def parse(model: type[D], text: str, *, name: str) -> D:
     """Parse YAML text into `model`.
 
-    `name` stands for the file in messages. Raises DocumentError that lists every problem as `name:line: key.path: what`.
+    `name` stands for the file in messages. Raises DocumentError that lists every problem as
+    `name:line: key.path: what`.
     """
     root, values = _values(text, name)
     try:
         return model.model_validate(values)
     except ValidationError as error:
         problems = _problems(root, error)
-    except (ValueError, ArithmeticError, RecursionError) as error:  # a validator met what its author did not think of
+    except (
+        ValueError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:  # a validator met what its author did not think of
         problems = [(1, f"(document): {_short(str(error))}")]
     lines = [f"{name}:{line}: {what}" for line, what in sorted(problems)]
     more = [f"{name}: and {len(lines) - SHOWN} problems more"] if len(lines) > SHOWN else []
-    message = "\n".join([*lines[:SHOWN], *more, "Correct the lines above; nothing was read from the file."])
+    message = "\n".join(
+        [*lines[:SHOWN], *more, "Correct the lines above; nothing was read from the file."]
+    )
     raise DocumentError(message) from None
 
 
 def _values(text: str, name: str) -> tuple[yaml.Node, object]:
     """Return a document's nodes, and the values that they stand for. Raises DocumentError."""
     if len(text) > LONGEST:
-        message = f"{name}:1: the document has {len(text)} characters; more than {LONGEST} are refused. Was another file put in its place?"
+        message = (
+            f"{name}:1: the document has {len(text)} characters; more than {LONGEST} are refused. "
+            "Was another file put in its place?"
+        )
         raise DocumentError(message)
     try:
         loader = _StrictLoader(text)
@@ -238,19 +276,29 @@ def _problems(root: yaml.Node, error: ValidationError) -> list[tuple[int, str]]:
     for problem in error.errors(include_url=False):
         if problem["type"] == "too_short" and problem["input"]:
             continue  # said of what is left of a sequence whose items have problems of their own
-        given = "" if isinstance(problem["input"], dict | tuple) else f" (got {_short(repr(problem['input']))})"
+        given = (
+            ""
+            if isinstance(problem["input"], dict | tuple)
+            else f" (got {_short(repr(problem['input']))})"
+        )
         line, path = _locate(root, problem["loc"], missing=problem["type"] == "missing")
         problems.append((line, f"{path}: {problem['msg'].removeprefix('Value error, ')}{given}"))
     return problems
 
 
 def load(model: type[D], path: Path) -> D:
-    """Read the YAML file at `path` into `model`. Raises DocumentError, also when the file is missing or not UTF-8."""
+    """Read the YAML file at `path` into `model`.
+
+    Raises DocumentError, also when the file is missing or not UTF-8.
+    """
     return parse(model, read_text(path, LONGEST), name=path.name)
 
 
 def read_text(path: Path, longest: int) -> str:
-    """Return the text of a document. Raises DocumentError where it is missing, no file, longer than `longest` bytes or not UTF-8."""
+    """Return the text of a document.
+
+    Raises DocumentError where it is missing, no file, longer than `longest` bytes or not UTF-8.
+    """
     try:
         if path.exists() and not path.is_file():  # a pipe would be waited for
             message = f"{path.name}: cannot be read: it is no file"
@@ -261,23 +309,35 @@ def read_text(path: Path, longest: int) -> str:
         message = f"{path.name}: cannot be read: {error}"
         raise DocumentError(message) from None
     if len(content) > longest:
-        message = f"{path.name}:1: the document has more than {longest} bytes, and is refused. Was another file put in its place?"
+        message = (
+            f"{path.name}:1: the document has more than {longest} bytes, and is refused. Was "
+            "another file put in its place?"
+        )
         raise DocumentError(message)
     return decode(content, path.name)
 
 
 def decode(content: bytes, name: str) -> str:
-    """Return the text of a document that has been read; `name` stands for it in messages. Raises DocumentError."""
+    """Return the text of a document that has been read; `name` stands for it in messages.
+
+    Raises DocumentError.
+    """
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        message = f"{name}:{line}: cannot be read: byte {content[error.start]:#04x} is no UTF-8. Save the file as UTF-8."
+        message = (
+            f"{name}:{line}: cannot be read: byte {content[error.start]:#04x} is no UTF-8. Save "
+            "the file as UTF-8."
+        )
         raise DocumentError(message) from None
 
 
 def read_toml(content: bytes) -> dict[str, Any]:
-    """Read TOML, of whatever origin. Raises ValueError (with the line, where it is known) for everything that can be wrong with it."""
+    """Read TOML, of whatever origin.
+
+    Raises ValueError (with the line, where it is known) for everything that can be wrong with it.
+    """
     if len(content) > LONGEST_TOML:
         message = f"the file has {len(content)} bytes; more than {LONGEST_TOML} are refused"
         raise ValueError(message)
@@ -303,7 +363,9 @@ class _BlockDumper(yaml.SafeDumper):
 def _kind_first(value: object) -> object:
     """Order keys as a person would write them: what a mapping is comes before what it holds."""
     if isinstance(value, dict):
-        return {key: _kind_first(value[key]) for key in sorted(value, key=lambda key: key != "kind")}
+        return {
+            key: _kind_first(value[key]) for key in sorted(value, key=lambda key: key != "kind")
+        }
     return [_kind_first(item) for item in value] if isinstance(value, list) else value
 
 

@@ -1,8 +1,11 @@
-"""Whether anything has changed since a profile was built: seen from sizes and times of files, as make does, before anything is read.
+"""Whether anything has changed since a profile was built.
 
-A build that is up to date costs less than starting the program that would find so. Whatever was touched since, be it the lock, a
-recipe, a patch, our own code, a library that it uses, a compiler or a wheel of the wheelhouse, makes the build look at everything in its
-own, careful way. What a build reads is looked at before it is read: what is edited while it runs is new to the next run.
+Seen from sizes and times of files, as make does, before anything is read.
+
+A build that is up to date costs less than starting the program that would find so. Whatever was
+touched since, be it the lock, a recipe, a patch, our own code, a library that it uses, a compiler
+or a wheel of the wheelhouse, makes the build look at everything in its own, careful way. What a
+build reads is looked at before it is read: what is edited while it runs is new to the next run.
 """
 
 from __future__ import annotations
@@ -65,33 +68,55 @@ class Inputs:
     """What a build is about to read, as it was before anything was read."""
 
     state: str
-    """One hash over names, sizes and times of all files of the checkout that decide a build, and over its options."""
+    """One hash over names, sizes and times of all files of the checkout that decide a build, and
+    over its options."""
     taken: int
     """When that was looked at, nanoseconds since 1970."""
 
 
 def inputs(workspace: Workspace, arguments: Iterable[object]) -> Inputs:
-    """Look at all that a build with these options reads. It has to be called before anything is read."""
+    """Look at all that a build with these options reads.
+
+    It has to be called before anything is read.
+    """
     taken = time.time_ns()
     closures = sorted(workspace.root.glob("pylock.*.toml"))
     # Installing a library changes the folder in which all of them lie.
     libraries = Path(click.__file__).parents[1]
-    places = [*(workspace.root / name for name in _INPUTS), *closures, Path(__file__).parents[1], config_path()]
+    places = [
+        *(workspace.root / name for name in _INPUTS),
+        *closures,
+        Path(__file__).parents[1],
+        config_path(),
+    ]
     seen = [line for place in places for line in _lines(place, changed=True)]
     variables = [os.environ.get(name) for name in _VARIABLES]
-    state = digest(sys.version, sys.executable, list(map(str, arguments)), variables, sorted(seen), libraries.stat().st_mtime_ns)
+    state = digest(
+        sys.version,
+        sys.executable,
+        list(map(str, arguments)),
+        variables,
+        sorted(seen),
+        libraries.stat().st_mtime_ns,
+    )
     return Inputs(state=state, taken=taken)
 
 
 def _results(workspace: Workspace, profile: str, tools: Iterable[str]) -> str:
     """Return one hash over what a build left, and over the tools outside the checkout that it used."""
-    # A wheel may be changed under its old size and time. (Another wheelhouse that takes it over by a hard link makes the build look, too.)
+    # A wheel may be changed under its old size and time. (Another wheelhouse that takes it over by
+    # a hard link makes the build look, too.)
     wheels = _lines(workspace.wheelhouse(profile), changed=True)
-    return digest(sorted([*wheels, *(line for tool in tools for line in _lines(Path(tool), changed=False))]))
+    return digest(
+        sorted([*wheels, *(line for tool in tools for line in _lines(Path(tool), changed=False))])
+    )
 
 
 def _lines(place: Path, *, changed: bool) -> Iterator[str]:
-    """Yield a line for each file; with `changed`, the time at which it last changed in any way counts, too, which nobody can set."""
+    """Yield a line for each file.
+
+    With `changed`, the time at which it last changed in any way counts, too, which nobody can set.
+    """
     for file in _files(place):
         try:
             status = file.stat()
@@ -99,7 +124,9 @@ def _lines(place: Path, *, changed: bool) -> Iterator[str]:
             yield f"{os.fspath(file)} is not there"
         else:
             moment = status.st_ctime_ns if changed else ""
-            yield f"{os.fspath(file)} {status.st_size} {status.st_mtime_ns} {moment} {status.st_ino}"
+            yield (
+                f"{os.fspath(file)} {status.st_size} {status.st_mtime_ns} {moment} {status.st_ino}"
+            )
 
 
 def forget(workspace: Workspace, profile: str) -> None:
@@ -110,9 +137,14 @@ def forget(workspace: Workspace, profile: str) -> None:
 def remember(workspace: Workspace, profile: str, before: Inputs, built: Built) -> None:
     """Keep what a finished build left, with the state of all that it read, as that was before.
 
-    A tool that was installed while the build ran may have been used in its old state: then nothing is kept, and the next run looks.
+    A tool that was installed while the build ran may have been used in its old state: then nothing
+    is kept, and the next run looks.
     """
-    if any(status.st_ctime_ns >= before.taken for status in map(_status, built.tools) if status is not None):
+    if any(
+        status.st_ctime_ns >= before.taken
+        for status in map(_status, built.tools)
+        if status is not None
+    ):
         return
     kept = {
         "inputs": before.state,
@@ -131,8 +163,13 @@ def _status(path: str) -> os.stat_result | None:
         return None
 
 
-def unchanged(workspace: Workspace, profile: str, arguments: Iterable[object]) -> dict[str, Any] | None:
-    """Return what the last build answered when nothing has changed since; None when something has, or when nothing is known."""
+def unchanged(
+    workspace: Workspace, profile: str, arguments: Iterable[object]
+) -> dict[str, Any] | None:
+    """Return what the last build answered when nothing has changed since.
+
+    None when something has, or when nothing is known.
+    """
     try:
         kept = json.loads(_stamp(workspace, profile).read_text(encoding="utf-8"))
         asked, tools, answer = kept["asked"], kept["tools"], kept["answer"]

@@ -1,4 +1,7 @@
-"""The whole flow, one way, downhill: lock -> sources -> patches -> builders -> audit -> wheelhouse."""
+"""The whole flow, one way, downhill.
+
+Lock -> sources -> patches -> builders -> audit -> wheelhouse.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,13 @@ from forkhouse.builders.build import Workshop, build_wheel
 from forkhouse.builders.cargo import cargo_kit
 from forkhouse.builders.components import ComponentPart
 from forkhouse.builders.environment import BuildEnvironment
-from forkhouse.core.errors import DocumentError, SeriesError, ToolchainError, UnreachableError, UsageError
+from forkhouse.core.errors import (
+    DocumentError,
+    SeriesError,
+    ToolchainError,
+    UnreachableError,
+    UsageError,
+)
 from forkhouse.core.identity import engine
 from forkhouse.core.progress import Task, report
 from forkhouse.core.workspace import Journal, Workspace
@@ -21,7 +30,14 @@ from forkhouse.documents.config import read_config
 from forkhouse.documents.lockfile import FORMS, ArchiveSource, Lock, Profile, Upstream, describe
 from forkhouse.documents.pylock import Missing, read_closure
 from forkhouse.documents.reading import load
-from forkhouse.documents.recipe import Pep517, Recipe, Repack, SystemPackage, UpstreamProject, read_recipe
+from forkhouse.documents.recipe import (
+    Pep517,
+    Recipe,
+    Repack,
+    SystemPackage,
+    UpstreamProject,
+    read_recipe,
+)
 from forkhouse.flow.doctor import compiles_for_gpus
 from forkhouse.flow.freshness import Built
 from forkhouse.patches.apply import PatchedTree, apply_series
@@ -72,7 +88,10 @@ class Intent:
     patches: tuple[str, ...]
     missing_packages: tuple[str, ...]
     archives: tuple[str, ...]
-    """Source archives of components that are neither in the cache nor in the mirror: they are fetched from their addresses."""
+    """Source archives of components that are neither in the cache nor in the mirror.
+
+    They are fetched from their addresses.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,7 +116,10 @@ class Product:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plant:
-    """A checkout opened for work: the documents that were read, and the rooms where work happens."""
+    """A checkout opened for work.
+
+    The documents that were read, and the rooms where work happens.
+    """
 
     workspace: Workspace
     lock: Lock
@@ -111,7 +133,9 @@ class Plant:
     """The transfer library that the user chose; None for each profile's own."""
     unsafe: bool = False
     """Whether builds may run without a sandbox, where this machine allows none."""
-    _series: dict[str, tuple[Patch, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _series: dict[str, tuple[Patch, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
     """Series that were read; a run does not expect them to change under it."""
     _hip: list[HipToolchain] = field(default_factory=list, init=False, repr=False, compare=False)
     """The HIP toolchain, once it was found."""
@@ -127,7 +151,10 @@ class Plant:
         profile = self.lock.profiles[name]
         if profile.transfer is None:
             if self.transfer is not None:
-                message = f"The profile {name} has no transfer library to choose: what moves KV blocks in it is pinned among its externals."
+                message = (
+                    f"The profile {name} has no transfer library to choose: what moves KV blocks "
+                    "in it is pinned among its externals."
+                )
                 raise UsageError(message)
             return profile
         chosen = self.transfer or profile.transfer
@@ -144,7 +171,9 @@ class Plant:
     def upstream(self, name: str) -> Upstream:
         """Return an upstream of the lock. Raises UsageError, naming those that there are."""
         if name not in self.lock.upstreams:
-            message = f"The lock has no upstream '{name}'. It has: {', '.join(self.lock.upstreams)}."
+            message = (
+                f"The lock has no upstream '{name}'. It has: {', '.join(self.lock.upstreams)}."
+            )
             raise UsageError(message)
         return self.lock.upstreams[name]
 
@@ -155,7 +184,8 @@ class Plant:
     def recipes(self, profile: str) -> dict[str, Recipe]:
         """Return the recipes of a profile, each after those that it needs.
 
-        Raises DocumentError when one is missing or wrong, needs one that the profile does not build, or needs itself in the end.
+        Raises DocumentError when one is missing or wrong, needs one that the profile does not
+        build, or needs itself in the end.
         """
         recipes = {name: self.recipe(name) for name in self.profile(profile).recipes}
         problems = [
@@ -168,17 +198,31 @@ class Plant:
             message = "\n".join(problems) + f"\nThe profile builds: {', '.join(recipes)}."
             raise DocumentError(message)
         try:
-            order = TopologicalSorter({name: recipe.needs for name, recipe in recipes.items()}).static_order()
+            order = TopologicalSorter(
+                {name: recipe.needs for name, recipe in recipes.items()}
+            ).static_order()
             return {name: recipes[name] for name in order}
         except CycleError as error:
-            message = f"Recipes of the profile {profile} need each other in a circle: {' -> '.join(reversed(error.args[1]))}."
+            message = (
+                f"Recipes of the profile {profile} need each other in a circle: "
+                f"{' -> '.join(reversed(error.args[1]))}."
+            )
             raise DocumentError(message) from error
 
     def forms(self, upstream: str) -> frozenset[Form]:
-        """Return the forms of an upstream that the profiles of the lock build from; every form where none builds it. Raises DocumentError."""
-        names = dict.fromkeys(recipe for profile in self.lock.profiles for recipe in self.profile(profile).recipes)
-        if not all((self.workspace.root / "recipes" / name / "recipe.yaml").is_file() for name in names):
-            return frozenset(FORMS)  # a build will say what is missing; patches are judged without it, in every form
+        """Return the forms of an upstream that the profiles of the lock build from.
+
+        Every form where none builds it. Raises DocumentError.
+        """
+        names = dict.fromkeys(
+            recipe for profile in self.lock.profiles for recipe in self.profile(profile).recipes
+        )
+        if not all(
+            (self.workspace.root / "recipes" / name / "recipe.yaml").is_file() for name in names
+        ):
+            return frozenset(
+                FORMS
+            )  # a build will say what is missing; patches are judged without it, in every form
         recipes = [recipe for recipe in map(self.recipe, names) if recipe.upstream == upstream]
         return frozenset(form for recipe in recipes for form in recipe.builders) or frozenset(FORMS)
 
@@ -190,25 +234,50 @@ class Plant:
         return self._series[upstream]
 
     def _refuse_strays(self) -> None:
-        """Raise SeriesError for what lies in `patches` and is the series of no upstream: it would silently not apply."""
+        """Raise SeriesError for what lies in `patches` and is the series of no upstream.
+
+        It would silently not apply.
+        """
         folder = self.workspace.root / "patches"
         there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-        strays = [name for name in there if name not in self.lock.upstreams and not name.startswith((".", "README"))]
+        strays = [
+            name
+            for name in there
+            if name not in self.lock.upstreams and not name.startswith((".", "README"))
+        ]
         if strays:
             known = ", ".join(sorted(self.lock.upstreams))
             message = (
-                f"patches/{strays[0]} is no upstream of the lock, so it would silently not apply. The lock has: {known}. "
+                f"patches/{strays[0]} is no upstream of the lock, so it would silently not apply. "
+                f"The lock has: {known}. "
                 "Give the folder an upstream's name, or take it out of patches."
             )
             raise SeriesError(message)
 
     def acquire(self, name: str, pinned: Pinned, forms: Collection[Form]) -> SourceTree:
         """Return the source tree of an upstream in the most preferred of some forms that can be had. Raises as `sources.acquire`."""
-        return acquire(name, pinned, forms, access=self.access, registry=self.registry, store=self.store, journal=self.journal)
+        return acquire(
+            name,
+            pinned,
+            forms,
+            access=self.access,
+            registry=self.registry,
+            store=self.store,
+            journal=self.journal,
+        )
 
     def apply(self, source: SourceTree) -> PatchedTree:
-        """Return a source with the series of its upstream applied. Raises as `patches.apply_series`."""
-        return apply_series(source, self.series(source.upstream), store=self.store, journal=self.journal, engine=engine(patches))
+        """Return a source with the series of its upstream applied.
+
+        Raises as `patches.apply_series`.
+        """
+        return apply_series(
+            source,
+            self.series(source.upstream),
+            store=self.store,
+            journal=self.journal,
+            engine=engine(patches),
+        )
 
     def patched(self, name: str, recipe: Recipe) -> PatchedTree:
         """Return the patched source tree of a recipe's upstream."""
@@ -217,11 +286,16 @@ class Plant:
     def pinned(self, name: str, recipe: Recipe) -> Upstream:
         """Return what a recipe builds from. Raises UsageError when the lock does not have it."""
         if recipe.upstream not in self.lock.upstreams:
-            message = f"recipes/{name} builds the upstream '{recipe.upstream}', which the lock does not have."
+            message = (
+                f"recipes/{name} builds the upstream '{recipe.upstream}', which the lock does not "
+                "have."
+            )
             raise UsageError(message)
         return self.lock.upstreams[recipe.upstream]
 
-    def ready(self, name: str, recipe: Recipe, *, system_packages: bool) -> tuple[PatchedTree, CargoKit | None]:
+    def ready(
+        self, name: str, recipe: Recipe, *, system_packages: bool
+    ) -> tuple[PatchedTree, CargoKit | None]:
         """Return the patched source of a recipe in the most preferred form that can be built here, and what its Rust is built with.
 
         What one form alone wants, a toolchain or crates, may be missing here: the next one is taken then, as for a source that cannot
@@ -236,7 +310,13 @@ class Plant:
             if not isinstance(method, UpstreamProject):
                 return patched, None
             try:
-                kit = cargo_kit(patched, method, store=self.store, cache=self.access.cache, offline=self.access.offline)
+                kit = cargo_kit(
+                    patched,
+                    method,
+                    store=self.store,
+                    cache=self.access.cache,
+                    offline=self.access.offline,
+                )
                 require_packages(method.system_packages, install=system_packages)
             except (UnreachableError, ToolchainError) as error:
                 rest = pinned.sources[pinned.sources.index(source.source) + 1 :]
@@ -246,22 +326,37 @@ class Plant:
                 except UsageError:
                     raise error from None
                 reason = " ".join(f"{describe(source.source)}: {error}".split())
-                report().line(recipe.upstream, f"NOT from {reason} Going on with the next source of the lock.")
+                report().line(
+                    recipe.upstream, f"NOT from {reason} Going on with the next source of the lock."
+                )
                 passed = (*source.passed_over, reason)
             else:
                 return patched, kit
 
     def parts(self, upstream: str) -> list[ComponentPart]:
-        """Return the components that are laid in an upstream's tree, fetched. Raises as `acquire`."""
-        components = [(name, self.lock.components[name]) for name in self.lock.upstreams[upstream].components]
-        return [ComponentPart(path=pinned.path, source=self.acquire(name, pinned, FORMS)) for name, pinned in components]
+        """Return the components that are laid in an upstream's tree, fetched.
+
+        Raises as `acquire`.
+        """
+        components = [
+            (name, self.lock.components[name]) for name in self.lock.upstreams[upstream].components
+        ]
+        return [
+            ComponentPart(path=pinned.path, source=self.acquire(name, pinned, FORMS))
+            for name, pinned in components
+        ]
 
     def prepare(self, name: str, recipe: Recipe, *, system_packages: bool) -> Prepared:
-        """Fetch and patch all that a recipe is built from. Raises as `ready`, and as `acquire` for a component."""
+        """Fetch and patch all that a recipe is built from.
+
+        Raises as `ready`, and as `acquire` for a component.
+        """
         patched, kit = self.ready(name, recipe, system_packages=system_packages)
         # What is only packed again is whole already.
         packed = isinstance(recipe.builders[patched.source.source.kind], Repack)
-        return Prepared(patched=patched, cargo=kit, parts=() if packed else tuple(self.parts(recipe.upstream)))
+        return Prepared(
+            patched=patched, cargo=kit, parts=() if packed else tuple(self.parts(recipe.upstream))
+        )
 
     def build(
         self,
@@ -273,9 +368,12 @@ class Plant:
         system_packages: bool = False,
         prepared: Prepared | None = None,
     ) -> BuiltWheel:
-        """Return the wheel of a recipe, built where its inputs have changed; `built` has the wheels of the recipes that it needs.
+        """Return the wheel of a recipe, built where its inputs have changed.
 
-        What it is built from is fetched now, unless it was `prepared`. Raises as `prepare` and `build_wheel`.
+        `built` has the wheels of the recipes that it needs.
+
+        What it is built from is fetched now, unless it was `prepared`. Raises as `prepare` and
+        `build_wheel`.
         """
         prepared = prepared or self.prepare(name, recipe, system_packages=system_packages)
         return build_wheel(
@@ -294,12 +392,26 @@ class Plant:
         return self._hip[0] if self._hip else None
 
     def looks(self, *, make: bool) -> Iterator[Look]:
-        """Yield where a HIP toolchain is looked for and what is found; see `toolchains.hip.search`."""
+        """Yield where a HIP toolchain is looked for and what is found.
+
+        See `toolchains.hip.search`.
+        """
         folder = self.workspace.build / "toolchains"
-        return search(self.lock, self.registry, self.journal, folder, chosen=self.rocm, offline=self.access.offline, make=make)
+        return search(
+            self.lock,
+            self.registry,
+            self.journal,
+            folder,
+            chosen=self.rocm,
+            offline=self.access.offline,
+            make=make,
+        )
 
     def hip(self) -> HipToolchain:
-        """Return the HIP toolchain, looked for once. Raises ToolchainError that names each place, or as `toolchains.hip.search`."""
+        """Return the HIP toolchain, looked for once.
+
+        Raises ToolchainError that names each place, or as `toolchains.hip.search`.
+        """
         if not self._hip:
             self._hip.append(first(self.looks(make=True), self.lock.gpu_targets))
         return self._hip[0]
@@ -307,16 +419,24 @@ class Plant:
     def find_rocm(self) -> Rocm:
         """Return the ROCm that this run compiles against, the private toolchain's where it is the newest. Raises ToolchainError."""
         pinned = self.lock.hip_toolchain
-        place = private_place(pinned, self.workspace.build / "toolchains") / "usr" if pinned else None
+        place = (
+            private_place(pinned, self.workspace.build / "toolchains") / "usr" if pinned else None
+        )
         return find_rocm(self.rocm, place if place is not None and place.is_dir() else None)
 
     def sandbox(self) -> Sandbox:
-        """Return the sandbox that builds run in. Raises ToolchainError where this machine allows none, and that is not what the user allowed."""
+        """Return the sandbox that builds run in.
+
+        Raises ToolchainError where this machine allows none, and that is not what the user allowed.
+        """
         return find_sandbox(unsafe=self.unsafe)
 
     def packages(self, recipes: Iterable[Recipe]) -> list[SystemPackage]:
         """Return the distribution packages that every build of some recipes needs."""
-        return [*([] if self.unsafe else [SANDBOX]), *(package for recipe in recipes for package in recipe.system_packages)]
+        return [
+            *([] if self.unsafe else [SANDBOX]),
+            *(package for recipe in recipes for package in recipe.system_packages),
+        ]
 
     def workshop(self) -> Workshop:
         """Return the place where wheels are built."""
@@ -345,11 +465,22 @@ class Plant:
 
 
 def open_plant(
-    workspace: Workspace, access: Access, rocm: Path | None = None, transfer: Transfer | None = None, *, unsafe: bool = False
+    workspace: Workspace,
+    access: Access,
+    rocm: Path | None = None,
+    transfer: Transfer | None = None,
+    *,
+    unsafe: bool = False,
 ) -> Plant:
-    """Read the lock and open the stores. Raises DocumentError for a lock that is wrong, UsageError where build/ is no folder."""
+    """Read the lock and open the stores.
+
+    Raises DocumentError for a lock that is wrong, UsageError where build/ is no folder.
+    """
     if workspace.build.exists() and not workspace.build.is_dir():
-        message = f"{workspace.build} is a file, and all work is kept in a folder of that name. Move it away."
+        message = (
+            f"{workspace.build} is a file, and all work is kept in a folder of that name. Move it "
+            "away."
+        )
         raise UsageError(message)
     return Plant(
         workspace=workspace,
@@ -365,10 +496,13 @@ def open_plant(
 
 
 def strict(plant: Plant, profile: str) -> Plant:
-    """Return a plant whose lock has no source of another version than its upstream's pin: nothing can be built from one then.
+    """Return a plant whose lock has no source of another version than its upstream's pin.
 
-    Whether the pinned version can be had is asked now, of the cache and then of its host, where another one would have been taken without it.
-    Raises UnreachableError that names each upstream whose pinned version cannot be had, and what `asking.ask` raises of a moved tag.
+    Nothing can be built from one then.
+
+    Whether the pinned version can be had is asked now, of the cache and then of its host, where
+    another one would have been taken without it. Raises UnreachableError that names each upstream
+    whose pinned version cannot be had, and what `asking.ask` raises of a moved tag.
     """
     refused: list[str] = []
     upstreams = dict(plant.lock.upstreams)
@@ -380,7 +514,8 @@ def strict(plant: Plant, profile: str) -> Plant:
             refused.append(f"\n  - {recipe.upstream} {pinned.version}: {'; '.join(reasons)}")
     if refused:
         message = (
-            f"--strict-sources refuses another version than the pinned one, and that cannot be had:{''.join(refused)}\n"
+            "--strict-sources refuses another version than the pinned one, and that cannot be "
+            f"had:{''.join(refused)}\n"
             "Reach its host, or give --mirror DIR."
         )
         raise UnreachableError(message)
@@ -392,7 +527,10 @@ def _as_pinned(source: Source, pinned: Pinned) -> bool:
 
 
 def _only_others(plant: Plant, recipe: Recipe, pinned: Upstream) -> list[str]:
-    """Return why the pinned version cannot be had where a source has another one; nothing where it can, or no source has another."""
+    """Return why the pinned version cannot be had where a source has another one.
+
+    Nothing where it can, or no source has another.
+    """
     chosen, reasons = candidates(recipe.upstream, pinned, recipe.builders, plant.access.policy)
     true = [source for source in chosen if _as_pinned(source, pinned)]
     if len(true) == len(chosen):
@@ -408,14 +546,20 @@ def _only_others(plant: Plant, recipe: Recipe, pinned: Upstream) -> list[str]:
             reasons.append(f"{describe(source)}: {error}")
         else:
             return []
-    return [*reasons, *(f"{describe(source)}: another version" for source in chosen if source not in true)]
+    return [
+        *reasons,
+        *(f"{describe(source)}: another version" for source in chosen if source not in true),
+    ]
 
 
 def plan(plant: Plant, profile: str) -> list[Intent]:
-    """Return what building a profile will do; reads every document it needs, changes and fetches nothing.
+    """Return what building a profile will do.
 
-    Raises now what would else be found at the end: rules that the audit lacks, pins that contradict each other, a machine without git
-    or one that allows no sandbox, archives that --offline forbids to fetch.
+    Reads every document it needs, changes and fetches nothing.
+
+    Raises now what would else be found at the end: rules that the audit lacks, pins that contradict
+    each other, a machine without git or one that allows no sandbox, archives that --offline forbids
+    to fetch.
     """
     _check_documents(plant, profile)
     require_git()
@@ -432,18 +576,36 @@ def plan(plant: Plant, profile: str) -> list[Intent]:
                 version=recipe.version(chosen[0].version or upstream.version),
                 sources=tuple(describe(source) for source in chosen),
                 passed_over=tuple(passed),
-                patches=tuple(patch.name for patch in plant.series(recipe.upstream) if patch.is_for(chosen[0].kind)),
-                missing_packages=tuple(missing_packages([*plant.packages(()), *recipe.packages(chosen[0].kind)])),
-                archives=() if isinstance(recipe.builders[chosen[0].kind], Repack) else tuple(_archives(plant, upstream)),
+                patches=tuple(
+                    patch.name
+                    for patch in plant.series(recipe.upstream)
+                    if patch.is_for(chosen[0].kind)
+                ),
+                missing_packages=tuple(
+                    missing_packages([*plant.packages(()), *recipe.packages(chosen[0].kind)])
+                ),
+                archives=()
+                if isinstance(recipe.builders[chosen[0].kind], Repack)
+                else tuple(_archives(plant, upstream)),
             )
         )
     away = sorted(
-        {archive for intent in intents for archive in intent.archives if intent.recipe not in plant.profile(profile).where_reachable}
+        {
+            archive
+            for intent in intents
+            for archive in intent.archives
+            if intent.recipe not in plant.profile(profile).where_reachable
+        }
     )
     if away and plant.access.offline:
-        message = f"Neither in the cache nor in a mirror, and --offline forbids fetching: {', '.join(away)}. Run once without --offline."
+        message = (
+            "Neither in the cache nor in a mirror, and --offline forbids fetching: "
+            f"{', '.join(away)}. Run once without --offline."
+        )
         raise UnreachableError(message)
-    if not any(intent.missing_packages for intent in intents) and any(recipe.rocm for recipe in plant.recipes(profile).values()):
+    if not any(intent.missing_packages for intent in intents) and any(
+        recipe.rocm for recipe in plant.recipes(profile).values()
+    ):
         plant.find_rocm()
     return intents
 
@@ -453,7 +615,9 @@ def _archives(plant: Plant, upstream: Pinned) -> Iterator[str]:
     mirror = plant.access.mirror
     for name in upstream.components if isinstance(upstream, Upstream) else ():
         for source in plant.lock.components[name].sources:
-            if not isinstance(source, ArchiveSource) or plant.registry.holds(source.file, source.sha256):
+            if not isinstance(source, ArchiveSource) or plant.registry.holds(
+                source.file, source.sha256
+            ):
                 continue
             if mirror is None or not (mirror / "archives" / source.file).is_file():
                 yield source.url
@@ -465,28 +629,48 @@ def _check_documents(plant: Plant, name: str) -> None:
     read_policy(name)
     read_closure(plant.workspace.closure_path("build"))
     for recipe_name, recipe in recipes.items():
-        if any(isinstance(method, Pep517) and method.native and method.native.requires for method in recipe.builders.values()):
+        if any(
+            isinstance(method, Pep517) and method.native and method.native.requires
+            for method in recipe.builders.values()
+        ):
             read_closure(plant.workspace.closure_path(recipe_name))
     third_party = read_closure(plant.workspace.closure_path(name))
     absent = {external.package for external in profile.externals if external.pinned is None}
-    refuse_contradictions(profile, third_party, [recipe.distribution for recipe in recipes.values()], absent)
+    refuse_contradictions(
+        profile, third_party, [recipe.distribution for recipe in recipes.values()], absent
+    )
 
 
 def build_profile(plant: Plant, name: str, *, system_packages: bool) -> Product:
-    """Build every wheel of a profile and publish its wheelhouse. Nothing that is up to date is done again.
+    """Build every wheel of a profile and publish its wheelhouse.
 
-    `system_packages` allows the installation of missing distribution packages. Raises ForkhouseError; the wheelhouse then stays as it was.
+    Nothing that is up to date is done again.
+
+    `system_packages` allows the installation of missing distribution packages. Raises
+    ForkhouseError; the wheelhouse then stays as it was.
     """
     recipes = plant.recipes(name)
     require_packages(plant.packages(recipes.values()), install=system_packages)
     if any(compiles_for_gpus(recipe) for recipe in recipes.values()):
-        # Found or made before anything is compiled: what links ROCm is compiled against the newest at hand, and this may be it.
+        # Found or made before anything is compiled: what links ROCm is compiled against the newest
+        # at hand, and this may be it.
         plant.hip()
     with report().task(f"profile {name}", total=whole_weight(plant, recipes)) as task:
-        lacking = list(missing(plant.profile(name).externals, plant.registry, read_config().indexes))
-        away = {each.name for each in lacking} | {recipes[each].distribution for each in plant.profile(name).where_reachable}
+        lacking = list(
+            missing(plant.profile(name).externals, plant.registry, read_config().indexes)
+        )
+        away = {each.name for each in lacking} | {
+            recipes[each].distribution for each in plant.profile(name).where_reachable
+        }
         pins = read_closure(plant.workspace.closure_path(name))
-        fetch_all([pin for pin in pins if pin.name not in away and not plant.registry.holds(pin.file, pin.sha256)], plant.registry)
+        fetch_all(
+            [
+                pin
+                for pin in pins
+                if pin.name not in away and not plant.registry.holds(pin.file, pin.sha256)
+            ],
+            plant.registry,
+        )
         built, left_out = build_recipes(plant, name, recipes, task, system_packages=system_packages)
         left_out += lacking
         house = _publish(plant, name, built, left_out)
@@ -494,26 +678,43 @@ def build_profile(plant: Plant, name: str, *, system_packages: bool) -> Product:
 
 
 def weights(plant: Plant, recipes: Mapping[str, Recipe]) -> dict[str, float]:
-    """Return how much each recipe is of the work of building them: the seconds that it took last time, where that is known."""
+    """Return how much each recipe is of the work of building them.
+
+    The seconds that it took last time, where that is known.
+    """
     records = {name: plant.journal.get("seconds", name) for name in recipes}
-    known = {name: max(float(str(record["seconds"])), 1.0) for name, record in records.items() if record is not None}
+    known = {
+        name: max(float(str(record["seconds"])), 1.0)
+        for name, record in records.items()
+        if record is not None
+    }
     other = sum(known.values()) / len(known) if known else 1.0
     return {name: known.get(name, other) for name in recipes}
 
 
 def whole_weight(plant: Plant, recipes: Mapping[str, Recipe]) -> float:
-    """Return how much work all recipes are; infinite where one was never built here, as nothing tells how long it takes."""
+    """Return how much work all recipes are.
+
+    Infinite where one was never built here, as nothing tells how long it takes.
+    """
     never = any(plant.journal.get("seconds", name) is None for name in recipes)
     return math.inf if never else sum(weights(plant, recipes).values())
 
 
 def build_recipes(
-    plant: Plant, name: str, recipes: Mapping[str, Recipe], task: Task, *, system_packages: bool = False
+    plant: Plant,
+    name: str,
+    recipes: Mapping[str, Recipe],
+    task: Task,
+    *,
+    system_packages: bool = False,
 ) -> tuple[list[BuiltWheel], list[Missing]]:
-    """Build the wheels of a profile's recipes, given in their order; `task` advances by the weight of each.
+    """Build the wheels of a profile's recipes, given in their order.
 
-    Returns them, and what was left out: recipes without which the profile is still of use, whose source cannot be had here.
-    Raises as `Plant.build`.
+    `task` advances by the weight of each.
+
+    Returns them, and what was left out: recipes without which the profile is still of use, whose
+    source cannot be had here. Raises as `Plant.build`.
     """
     workshop = plant.workshop()
     heavy = weights(plant, recipes)
@@ -525,7 +726,9 @@ def build_recipes(
             if lost := [needed for needed in recipe.needs if needed not in prepared]:
                 message = f"it is built against {', '.join(lost)}, which could not be had"
                 raise UnreachableError(message)
-            prepared[recipe_name] = plant.prepare(recipe_name, recipe, system_packages=system_packages)
+            prepared[recipe_name] = plant.prepare(
+                recipe_name, recipe, system_packages=system_packages
+            )
         except NOT_HERE as error:
             if recipe_name not in plant.profile(name).where_reachable:
                 raise
@@ -533,10 +736,14 @@ def build_recipes(
             left_out.append(_left_out(plant, recipe, error))
             task.advance(heavy[recipe_name])
             if plant.journal.get("seconds", recipe_name) is None:
-                plant.journal.put("seconds", recipe_name, {"seconds": 0.0})  # without it a build is all that is known
+                plant.journal.put(
+                    "seconds", recipe_name, {"seconds": 0.0}
+                )  # without it a build is all that is known
     built: dict[str, BuiltWheel] = {}
     for recipe_name, ready in prepared.items():
-        built[recipe_name] = plant.build(recipe_name, recipes[recipe_name], workshop, built, prepared=ready)
+        built[recipe_name] = plant.build(
+            recipe_name, recipes[recipe_name], workshop, built, prepared=ready
+        )
         if built[recipe_name].seconds:
             plant.journal.put("seconds", recipe_name, {"seconds": built[recipe_name].seconds})
         task.advance(heavy[recipe_name])
@@ -546,21 +753,39 @@ def build_recipes(
 def built_state(plant: Plant, product: Product, answer: dict[str, Any]) -> Built:
     """Return what tells a later run that there is nothing to do."""
     recipes = [plant.recipe(wheel.recipe) for wheel in product.built]
-    tools = [found_at(package) for recipe in recipes for form in recipe.builders for package in recipe.packages(form)]
+    tools = [
+        found_at(package)
+        for recipe in recipes
+        for form in recipe.builders
+        for package in recipe.packages(form)
+    ]
     # What was missing for a source may be there the next time.
     tools += [DPKG] if None in tools else []
-    methods = [method for recipe in recipes for method in recipe.builders.values() if isinstance(method, UpstreamProject)]
+    methods = [
+        method
+        for recipe in recipes
+        for method in recipe.builders.values()
+        if isinstance(method, UpstreamProject)
+    ]
     tools += [watched(method.cargo.rustc) for method in methods if method.cargo is not None]
     if any(recipe.rocm for recipe in recipes):
         tools.append(str(plant.find_rocm().root / "include/hsa/hsa.h"))
     if plant.toolchain is not None:
-        tools += [str(plant.toolchain.compiler), str(plant.toolchain.root / "include/hip/hip_version.h")]
+        tools += [
+            str(plant.toolchain.compiler),
+            str(plant.toolchain.root / "include/hip/hip_version.h"),
+        ]
     away = any(wheel.patched.source.passed_over for wheel in product.built)
-    return Built(tools=tuple(sorted({tool for tool in tools if tool})), hosts_away=away, answer=answer)
+    return Built(
+        tools=tuple(sorted({tool for tool in tools if tool})), hosts_away=away, answer=answer
+    )
 
 
 def fallback(plant: Plant, source: SourceTree) -> str:
-    """Say that a source is another version than its upstream's pin, and why it was taken; nothing where it is the pinned one."""
+    """Say that a source is another version than its upstream's pin, and why it was taken.
+
+    Nothing where it is the pinned one.
+    """
     pinned = plant.lock.upstreams[source.upstream].version
     if source.version == pinned:
         return ""
@@ -578,7 +803,9 @@ def _left_out(plant: Plant, recipe: Recipe, error: Exception) -> Missing:
     )
 
 
-def _publish(plant: Plant, name: str, built: Sequence[BuiltWheel], left_out: Sequence[Missing]) -> Wheelhouse:
+def _publish(
+    plant: Plant, name: str, built: Sequence[BuiltWheel], left_out: Sequence[Missing]
+) -> Wheelhouse:
     absent = {each.name for each in left_out}
     return publish(
         plant.workspace.wheelhouse(name),
@@ -589,7 +816,11 @@ def _publish(plant: Plant, name: str, built: Sequence[BuiltWheel], left_out: Seq
         build_paths=(str(plant.workspace.build),),
         built=built,
         recorded=plant.lock.kernels,
-        third_party=[pin for pin in read_closure(plant.workspace.closure_path(name)) if pin.name not in absent],
+        third_party=[
+            pin
+            for pin in read_closure(plant.workspace.closure_path(name))
+            if pin.name not in absent
+        ],
         missing=left_out,
         registry=plant.registry,
         journal=plant.journal,

@@ -88,14 +88,20 @@ class PinFinding:
     """`ok`, `unresolved`, `unreachable`, `changed` or `wrong`."""
     detail: str
     asked: str = ""
-    """From when the answer is: `now`, or the time (UTC) at which an earlier run had it; empty where nothing was asked."""
+    """From when the answer is: `now`, or the time (UTC) at which an earlier run had it.
+
+    Empty where nothing was asked.
+    """
 
 
 def check(plant: Plant) -> list[PinFinding]:
-    """Compare every pin with what can be reached now: files and their hashes, tags, trees before and after patching.
+    """Compare every pin with what can be reached now.
 
-    What was fetched before answers for nothing but the trees, which follow from a commit or a hash. What cannot be reached is a
-    finding, not an error; it says when an earlier run saw the pin as it is in the lock.
+    Files and their hashes, tags, trees before and after patching.
+
+    What was fetched before answers for nothing but the trees, which follow from a commit or a hash.
+    What cannot be reached is a finding, not an error; it says when an earlier run saw the pin as it
+    is in the lock.
     """
     findings = [
         _checked(plant, name, pinned, source)
@@ -104,18 +110,30 @@ def check(plant: Plant) -> list[PinFinding]:
     ]
     for closure in (BUILD, *plant.lock.profiles):
         wheels = read_closure(plant.workspace.closure_path(closure))
-        findings.append(PinFinding(subject=f"pylock.{closure}.toml", state="ok", detail=f"{len(wheels)} wheels, each with its hash"))
+        findings.append(
+            PinFinding(
+                subject=f"pylock.{closure}.toml",
+                state="ok",
+                detail=f"{len(wheels)} wheels, each with its hash",
+            )
+        )
     return findings
 
 
 def _checked(plant: Plant, name: str, pinned: Pinned, source: Source) -> PinFinding:
     def finding(state: str, detail: str, asked: str = "") -> PinFinding:
-        return PinFinding(subject=f"{name}: {describe(source)}", state=state, detail=detail, asked=asked)
+        return PinFinding(
+            subject=f"{name}: {describe(source)}", state=state, detail=detail, asked=asked
+        )
 
     if isinstance(source, GitSource) and source.commit is None:
         return finding("unresolved", "its commit id is not known")
     before = recorded(name, pinned, source, plant.journal)
-    earlier = dt.datetime.fromtimestamp(before, dt.UTC).strftime("%Y-%m-%d %H:%M UTC") if before is not None else ""
+    earlier = (
+        dt.datetime.fromtimestamp(before, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
+        if before is not None
+        else ""
+    )
     try:
         answered = ask(source, access=plant.access, registry=plant.registry)
     except UnreachableError as error:
@@ -136,27 +154,38 @@ def _checked(plant: Plant, name: str, pinned: Pinned, source: Source) -> PinFind
     fields = ("tree", "patched_tree") if isinstance(pinned, Upstream) else ("tree",)
     missing = [field for field in fields if getattr(source, field) is None]
     if missing:
-        return finding("wrong", f"not recorded: {', '.join(missing)}; `forkhouse lock --update {name}` records it", "now")
+        return finding(
+            "wrong",
+            f"not recorded: {', '.join(missing)}; `forkhouse lock --update {name}` records it",
+            "now",
+        )
     return finding("ok", f"{answered}; tree {resolved.tree}", "now")
 
 
 def update(plant: Plant, name: str | None, version: str | None) -> list[PinFinding]:
-    """Pin anew: one upstream (at another version, if given) or component, or all of them; then the closures that they decide.
+    """Pin anew: one upstream (at another version, if given) or component, or all of them.
 
-    For one upstream nothing is compiled: its trees are recorded, and the closures of the profiles that hold it are resolved around what
-    its wheels will require. All of them are resolved around built wheels, whose kernels are recorded as well. Writes the lock and the
-    pylock files only when all went well. Returns what was changed. Raises UsageError for an unknown name or another version of a
-    component, and whatever fetching, patching or resolving raises.
+    Then the closures that they decide.
+
+    For one upstream nothing is compiled: its trees are recorded, and the closures of the profiles
+    that hold it are resolved around what its wheels will require. All of them are resolved around
+    built wheels, whose kernels are recorded as well. Writes the lock and the pylock files only when
+    all went well. Returns what was changed. Raises UsageError for an unknown name or another
+    version of a component, and whatever fetching, patching or resolving raises.
     """
     if name == TOOLCHAIN and plant.lock.hip_toolchain is not None:
         return _update_toolchain(plant, plant.lock.hip_toolchain)
     upstreams, components = dict(plant.lock.upstreams), dict(plant.lock.components)
     if name is not None and name not in upstreams | components:
-        message = f"The lock has no upstream '{name}', nor a component of that name. It has: {', '.join(upstreams | components)}."
+        message = (
+            f"The lock has no upstream '{name}', nor a component of that name. It has: "
+            f"{', '.join(upstreams | components)}."
+        )
         raise UsageError(message)
     if name in components and version is not None:
         message = (
-            f"{name} is a component: which archive it is, the wrap files of its upstream say. Write address, file and sha256 into the lock."
+            f"{name} is a component: which archive it is, the wrap files of its upstream say. "
+            "Write address, file and sha256 into the lock."
         )
         raise UsageError(message)
     findings: list[PinFinding] = []
@@ -194,8 +223,8 @@ def update(plant: Plant, name: str | None, version: str | None) -> list[PinFindi
 def _closures_with(plant: Plant, name: str, findings: list[PinFinding]) -> dict[str, str]:
     """Resolve the closures of the profiles that build an upstream, compiling nothing.
 
-    One for which an index, or the source of another upstream, does not answer stays as it was, which is a finding; a build refuses it
-    where it no longer is whole.
+    One for which an index, or the source of another upstream, does not answer stays as it was,
+    which is a finding; a build refuses it where it no longer is whole.
     """
     texts = {}
     for profile in plant.lock.profiles:
@@ -209,7 +238,9 @@ def _closures_with(plant: Plant, name: str, findings: list[PinFinding]) -> dict[
             refused = str(error)
         if refused:
             detail = f"not resolved anew, it stays as it was: {refused}"
-            findings.append(PinFinding(subject=f"pylock.{profile}.toml", state="unreachable", detail=detail))
+            findings.append(
+                PinFinding(subject=f"pylock.{profile}.toml", state="unreachable", detail=detail)
+            )
     return texts
 
 
@@ -224,16 +255,23 @@ def _outlined_closure(plant: Plant, name: str) -> str:
             except NOT_HERE:
                 if recipe_name not in plant.profile(name).where_reachable:
                     raise
-                absent[recipe.distribution] = f"=={recipe.version(plant.upstream(recipe.upstream).version)}"
+                absent[recipe.distribution] = (
+                    f"=={recipe.version(plant.upstream(recipe.upstream).version)}"
+                )
                 continue
             siblings = [made[needed] for needed in recipe.needs if needed in made]
             made[recipe_name] = outline(patched, recipe, folder, workshop, siblings, Path(scratch))
-        return _resolved_closure(plant, name, {each.distribution: each.path for each in made.values()}, absent)
+        return _resolved_closure(
+            plant, name, {each.distribution: each.path for each in made.values()}, absent
+        )
 
 
 @contextlib.contextmanager
 def _written(plant: Plant, texts: dict[str, str]) -> Iterator[list[PinFinding]]:
-    """Write pylock files and give what changes; when the work with them fails, what stood there comes back."""
+    """Write pylock files and give what changes.
+
+    When the work with them fails, what stood there comes back.
+    """
     paths = {plant.workspace.closure_path(closure): text for closure, text in texts.items()}
     before = {path: path.read_bytes() for path in paths if path.is_file()}
     changes = [change for path, text in paths.items() for change in _closure_changes(path, text)]
@@ -254,24 +292,38 @@ def _update_toolchain(plant: Plant, old: HipToolchainPin) -> list[PinFinding]:
     """Pin the newest packages of the private HIP toolchain, make it, and write the lock when it compiles for every target."""
     new = old.model_copy(update={"packages": newest_debian_binaries(old.packages)})
     lock = plant.lock.model_copy(update={"hip_toolchain": new})
-    root = private_root(new, plant.registry, plant.workspace.build / "toolchains", offline=plant.access.offline)
+    root = private_root(
+        new, plant.registry, plant.workspace.build / "toolchains", offline=plant.access.offline
+    )
     first([look("private toolchain", root, lock, plant.journal)], lock.gpu_targets)
     write_atomic(plant.workspace.lock_path, dump(lock).encode())
     pairs = zip(old.packages, new.packages, strict=True)
     return [
-        PinFinding(subject=f"{TOOLCHAIN}: {after.package}", state="changed", detail=f"{before.version} -> {after.version}")
+        PinFinding(
+            subject=f"{TOOLCHAIN}: {after.package}",
+            state="changed",
+            detail=f"{before.version} -> {after.version}",
+        )
         for before, after in pairs
         if before != after
     ]
 
 
-def _updated(plant: Plant, name: str, pinned: P, version: str | None, findings: list[PinFinding]) -> P:
-    """Return an upstream or a component with each form pinned as it is now; raises UnreachableError when no form has the version.
+def _updated(
+    plant: Plant, name: str, pinned: P, version: str | None, findings: list[PinFinding]
+) -> P:
+    """Return an upstream or a component with each form pinned as it is now.
 
-    A form that cannot be had stays as it was. At another version a git form is left unresolved with its new tag, and a form that
-    has no such release keeps its own.
+    Raises UnreachableError when no form has the version.
+
+    A form that cannot be had stays as it was. At another version a git form is left unresolved with
+    its new tag, and a form that has no such release keeps its own.
     """
-    wanted = pinned if version is None else pinned.model_copy(update={"version": str(parse_version(version))})
+    wanted = (
+        pinned
+        if version is None
+        else pinned.model_copy(update={"version": str(parse_version(version))})
+    )
     sources: list[Source] = []
     refused: list[str] = []
     for old in pinned.sources:
@@ -281,19 +333,37 @@ def _updated(plant: Plant, name: str, pinned: P, version: str | None, findings: 
             refused.append(str(error))
             source = old
             if version is None:
-                findings.append(PinFinding(subject=f"{name}: {old.kind}", state="unreachable", detail=f"kept as it was: {error}"))
+                findings.append(
+                    PinFinding(
+                        subject=f"{name}: {old.kind}",
+                        state="unreachable",
+                        detail=f"kept as it was: {error}",
+                    )
+                )
             elif isinstance(old, GitSource) and old.tag is not None:
                 tag = old.tag.replace(pinned.version, wanted.version)
-                source = old.model_copy(update={"tag": tag, "commit": None, "tree": None, "patched_tree": None})
+                source = old.model_copy(
+                    update={"tag": tag, "commit": None, "tree": None, "patched_tree": None}
+                )
                 findings.append(
-                    PinFinding(subject=f"{name}: git", state="unresolved", detail=f"tag {tag}, its commit is not known: {error}")
+                    PinFinding(
+                        subject=f"{name}: git",
+                        state="unresolved",
+                        detail=f"tag {tag}, its commit is not known: {error}",
+                    )
                 )
             else:
                 source = old.model_copy(update={"version": old.version or pinned.version})
                 detail = f"stays at {old.version or pinned.version}: {error}"
-                findings.append(PinFinding(subject=f"{name}: {old.kind}", state="unreachable", detail=detail))
+                findings.append(
+                    PinFinding(subject=f"{name}: {old.kind}", state="unreachable", detail=detail)
+                )
         if source != old:
-            findings.append(PinFinding(subject=f"{name}: {old.kind}", state="changed", detail=_difference(old, source)))
+            findings.append(
+                PinFinding(
+                    subject=f"{name}: {old.kind}", state="changed", detail=_difference(old, source)
+                )
+            )
         sources.append(source)
     if version is not None and not any(_is_at(source, wanted) for source in sources):
         reasons = "".join(f"\n  - {reason}" for reason in refused)
@@ -304,27 +374,51 @@ def _updated(plant: Plant, name: str, pinned: P, version: str | None, findings: 
 
 def _is_at(source: Source, wanted: Pinned) -> bool:
     """Say whether a form is pinned, and at the version of its upstream."""
-    return (source.version or wanted.version) == wanted.version and not (isinstance(source, GitSource) and source.commit is None)
+    return (source.version or wanted.version) == wanted.version and not (
+        isinstance(source, GitSource) and source.commit is None
+    )
 
 
-def _pinned_now(plant: Plant, name: str, pinned: Pinned, wanted: Pinned, old: Source, version: str | None) -> Source:
-    excluded = plant.access.policy == "registry" if isinstance(old, GitSource) else plant.access.policy == "git"
+def _pinned_now(
+    plant: Plant, name: str, pinned: Pinned, wanted: Pinned, old: Source, version: str | None
+) -> Source:
+    excluded = (
+        plant.access.policy == "registry"
+        if isinstance(old, GitSource)
+        else plant.access.policy == "git"
+    )
     if version is not None and excluded and not isinstance(old, ArchiveSource):
         message = f"--sources {plant.access.policy} excludes it"
         raise UnreachableError(message)
     source = _at_version(plant, old, pinned.version, version)
     # What the lock recorded is what is being measured anew, so it must not be held against it.
-    blank = source.model_copy(update={"tree": source.tree if isinstance(source, GitSource) else None, "patched_tree": None})
-    return source if isinstance(source, GitSource) and source.commit is None else _measured(plant, name, wanted, blank)
+    blank = source.model_copy(
+        update={
+            "tree": source.tree if isinstance(source, GitSource) else None,
+            "patched_tree": None,
+        }
+    )
+    return (
+        source
+        if isinstance(source, GitSource) and source.commit is None
+        else _measured(plant, name, wanted, blank)
+    )
 
 
 def _difference(old: Source, new: Source) -> str:
     before, after = (source.model_dump(mode="json", by_alias=True) for source in (old, new))
-    return "; ".join(f"{key}: {before[key] or 'not recorded'} -> {after[key]}" for key in after if before[key] != after[key])
+    return "; ".join(
+        f"{key}: {before[key] or 'not recorded'} -> {after[key]}"
+        for key in after
+        if before[key] != after[key]
+    )
 
 
 def _measured(plant: Plant, name: str, pinned: Pinned, source: Source) -> Source:
-    """Return `source` with its tree and, of an upstream, its patched tree, as found now. Raises when they are not as the source says."""
+    """Return `source` with its tree and, of an upstream, its patched tree, as found now.
+
+    Raises when they are not as the source says.
+    """
     alone = pinned.model_copy(update={"sources": (source,)})
     # --sources is about preferences; a pin is checked in its own form.
     access = replace(plant.access, policy="git" if isinstance(source, GitSource) else "registry")
@@ -336,18 +430,28 @@ def _measured(plant: Plant, name: str, pinned: Pinned, source: Source) -> Source
 def _at_version(plant: Plant, source: Source, old_version: str, version: str | None) -> Source:
     """Return the same form of another version, as its host or index offers it now.
 
-    A source whose version is its own (it differs from the upstream's) stays where it is. Raises UnreachableError.
+    A source whose version is its own (it differs from the upstream's) stays where it is. Raises
+    UnreachableError.
     """
     if isinstance(source, GitSource):
         return _resolved_tag(plant, source, old_version, version)
-    if version is None or source.version is not None or isinstance(source, DebianSource | ArchiveSource):
+    if (
+        version is None
+        or source.version is not None
+        or isinstance(source, DebianSource | ArchiveSource)
+    ):
         return source
     return _registry_file(plant, source, version)
 
 
-def _resolved_tag(plant: Plant, source: GitSource, old_version: str, version: str | None) -> GitSource:
+def _resolved_tag(
+    plant: Plant, source: GitSource, old_version: str, version: str | None
+) -> GitSource:
     if source.tag is None and version not in (None, old_version):
-        message = f"{source.url} is pinned at a commit of {source.branch or 'no branch'}, and no tag tells which commit is {version}"
+        message = (
+            f"{source.url} is pinned at a commit of {source.branch or 'no branch'}, and no tag "
+            f"tells which commit is {version}"
+        )
         raise UnreachableError(message)
     if source.tag is None or (version is None and source.commit is not None):
         return source
@@ -362,7 +466,14 @@ def _resolved_tag(plant: Plant, source: GitSource, old_version: str, version: st
 
 def _registry_file(plant: Plant, source: RegistrySource, version: str) -> RegistrySource:
     wanted = parse_version(version)
-    file = next((release.file for release in offered(plant.registry.links(source.package), source) if release.version == wanted), None)
+    file = next(
+        (
+            release.file
+            for release in offered(plant.registry.links(source.package), source)
+            if release.version == wanted
+        ),
+        None,
+    )
     if file is None:
         message = f"No index offers {source.package} {version} as {source.kind} for this machine."
         raise UnreachableError(message)
@@ -371,10 +482,15 @@ def _registry_file(plant: Plant, source: RegistrySource, version: str) -> Regist
 
 
 def _build_closure(plant: Plant) -> str:
-    """Resolve the build requirements of every recipe: those of its own projects (PEP 518), and those that it names for the upstream's."""
+    """Resolve the build requirements of every recipe.
+
+    Those of its own projects (PEP 518), and those that it names for the upstream's.
+    """
     requirements: set[str] = set()
     recipes = plant.workspace.root / "recipes"
-    for project in sorted([*recipes.glob("*/pyproject.toml"), *recipes.glob("*/native/pyproject.toml")]):
+    for project in sorted(
+        [*recipes.glob("*/pyproject.toml"), *recipes.glob("*/native/pyproject.toml")]
+    ):
         requirements.update(_build_requirements(project))
     for path in sorted(recipes.glob("*/recipe.yaml")):
         for method in plant.recipe(path.parent.name).builders.values():
@@ -392,7 +508,9 @@ def _build_requirements(project: Path) -> list[str]:
             Requirement(each)
         return list(requires)
     except (ValueError, LookupError, TypeError) as error:
-        message = f"{where}: what it requires to be built cannot be read from [build-system]: {error}."
+        message = (
+            f"{where}: what it requires to be built cannot be read from [build-system]: {error}."
+        )
         raise DocumentError(message) from error
 
 
@@ -401,7 +519,11 @@ def _native_closures(plant: Plant) -> dict[str, str]:
     texts = {}
     for path in sorted((plant.workspace.root / "recipes").glob("*/native/pyproject.toml")):
         name = path.parent.parent.name
-        halves = [method.native for method in plant.recipe(name).builders.values() if isinstance(method, Pep517) and method.native]
+        halves = [
+            method.native
+            for method in plant.recipe(name).builders.values()
+            if isinstance(method, Pep517) and method.native
+        ]
         requirements = sorted({requirement for half in halves for requirement in half.requires})
         if requirements:
             pins = resolve(plant, requirements, local={}, constraints=[])
@@ -412,15 +534,25 @@ def _native_closures(plant: Plant) -> dict[str, str]:
 def _profile_closure(plant: Plant, name: str) -> tuple[str, list[BuiltWheel]]:
     """Return the text of a profile's closure, and the wheels of ours around which it was resolved."""
     recipes = plant.recipes(name)
-    require_packages((package for recipe in recipes.values() for package in recipe.system_packages), install=False)
+    require_packages(
+        (package for recipe in recipes.values() for package in recipe.system_packages),
+        install=False,
+    )
     with report().task(f"profile {name}", total=whole_weight(plant, recipes)) as task:
         built, left_out = build_recipes(plant, name, recipes, task)
     absent = {each.name: f"=={each.wanted}" for each in left_out}
-    return _resolved_closure(plant, name, {wheel.distribution: wheel.path for wheel in built}, absent), built
+    return _resolved_closure(
+        plant, name, {wheel.distribution: wheel.path for wheel in built}, absent
+    ), built
 
 
-def _resolved_closure(plant: Plant, name: str, ours: Mapping[str, Path], left_out: Mapping[str, str]) -> str:
-    """Return the text of a profile's closure: all that pip chooses besides `ours`. What was `left_out` is resolved around."""
+def _resolved_closure(
+    plant: Plant, name: str, ours: Mapping[str, Path], left_out: Mapping[str, str]
+) -> str:
+    """Return the text of a profile's closure: all that pip chooses besides `ours`.
+
+    What was `left_out` is resolved around.
+    """
     profile = plant.profile(name)
     addresses = read_config().indexes
     # What cannot be had here is resolved around: nothing of it but its name and version counts.
@@ -434,11 +566,21 @@ def _resolved_closure(plant: Plant, name: str, ours: Mapping[str, Path], left_ou
         if path is not None:
             local[external.package] = path
         else:
-            absent[external.package] = f"=={external.version}" if external.version else external.wanted or ""
-    pinned = {external.package: pinned_wheel(*external.pinned[1:]) for external in profile.externals if external.pinned is not None}
-    ordinary = [pinned[external.package] for external in profile.externals if external.index is None]
+            absent[external.package] = (
+                f"=={external.version}" if external.version else external.wanted or ""
+            )
+    pinned = {
+        external.package: pinned_wheel(*external.pinned[1:])
+        for external in profile.externals
+        if external.pinned is not None
+    }
+    ordinary = [
+        pinned[external.package] for external in profile.externals if external.index is None
+    ]
     with tempfile.TemporaryDirectory(prefix="forkhouse-stand-ins-") as scratch:
-        local |= {package: _stand_in(package, wanted, Path(scratch)) for package, wanted in absent.items()}
+        local |= {
+            package: _stand_in(package, wanted, Path(scratch)) for package, wanted in absent.items()
+        }
         pins = resolve(plant, list(profile.install), local=local, constraints=ordinary)
     pins += [pinned[external.package] for external in elsewhere if external.package in pinned]
     return pylock_text(pins, folder=f"wheels/{name}", requires_python=plant.lock.python)
@@ -446,14 +588,26 @@ def _resolved_closure(plant: Plant, name: str, ours: Mapping[str, Path], left_ou
 
 def _stand_in(package: str, wanted: str, folder: Path) -> Path:
     """Write an empty wheel of the first version that is wanted, for the resolver's eyes alone."""
-    first = next((str(part.version).removesuffix(".*") for part in SpecifierSet(wanted) if part.operator in {"==", ">=", "~="}), "0")
+    first = next(
+        (
+            str(part.version).removesuffix(".*")
+            for part in SpecifierSet(wanted)
+            if part.operator in {"==", ">=", "~="}
+        ),
+        "0",
+    )
     stem = f"{package.replace('-', '_')}-{Version(first)}"
     texts = {
         "METADATA": f"Metadata-Version: 2.1\nName: {package}\nVersion: {Version(first)}\n",
         "WHEEL": "Wheel-Version: 1.0\nGenerator: forkhouse\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
-    members = [Member(path=f"{stem}.dist-info/{name}", content=text.encode(), executable=False) for name, text in texts.items()]
-    return write_wheel(folder / f"{stem}-py3-none-any.whl", members, dist_info=f"{stem}.dist-info", epoch=0)
+    members = [
+        Member(path=f"{stem}.dist-info/{name}", content=text.encode(), executable=False)
+        for name, text in texts.items()
+    ]
+    return write_wheel(
+        folder / f"{stem}-py3-none-any.whl", members, dist_info=f"{stem}.dist-info", epoch=0
+    )
 
 
 def fill_externals(plant: Plant) -> list[PinFinding]:
@@ -474,7 +628,13 @@ def fill_externals(plant: Plant) -> list[PinFinding]:
                 findings.append(PinFinding(subject=subject, state="unreachable", detail=str(error)))
                 new = external
             if new != external:
-                findings.append(PinFinding(subject=subject, state="changed", detail=f"unresolved -> {new.file} {new.sha256}"))
+                findings.append(
+                    PinFinding(
+                        subject=subject,
+                        state="changed",
+                        detail=f"unresolved -> {new.file} {new.sha256}",
+                    )
+                )
             externals.append(new)
         profiles[name] = profile.model_copy(update={"externals": tuple(externals)})
     lock = plant.lock.model_copy(update={"profiles": profiles})

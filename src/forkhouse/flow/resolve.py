@@ -27,7 +27,13 @@ if TYPE_CHECKING:
     from forkhouse.flow.pipeline import Plant
 
 
-def resolve(plant: Plant, requirements: Sequence[str], *, local: dict[str, Path], constraints: Sequence[PinnedWheel]) -> list[PinnedWheel]:
+def resolve(
+    plant: Plant,
+    requirements: Sequence[str],
+    *,
+    local: dict[str, Path],
+    constraints: Sequence[PinnedWheel],
+) -> list[PinnedWheel]:
     """Let pip choose wheels for `requirements`, where `local` gives the wheels that are built here; return all others.
 
     Raises UnreachableError with pip's own words when it finds no solution.
@@ -38,19 +44,44 @@ def resolve(plant: Plant, requirements: Sequence[str], *, local: dict[str, Path]
         rules = [f"{name} @ {path.as_uri()}" for name, path in local.items()]
         rules += [f"{pin.name}=={pin.version}" for pin in constraints]
         (folder / "constraints.txt").write_text("\n".join(rules) + "\n", encoding="utf-8")
-        command = [*PIP, "install", *index_settings().options(), "--dry-run", "--ignore-installed", "--quiet", "--only-binary", ":all:"]
-        command += ["--report", str(folder / "report.json"), "--constraint", str(folder / "constraints.txt"), *requirements]
-        # Reaching an index needs the user's own proxy and credentials; where pip installs to is none of theirs.
+        command = [
+            *PIP,
+            "install",
+            *index_settings().options(),
+            "--dry-run",
+            "--ignore-installed",
+            "--quiet",
+            "--only-binary",
+            ":all:",
+        ]
+        command += [
+            "--report",
+            str(folder / "report.json"),
+            "--constraint",
+            str(folder / "constraints.txt"),
+            *requirements,
+        ]
+        # Reaching an index needs the user's own proxy and credentials; where pip installs to is
+        # none of theirs.
         variables = without_settings(os.environ)
         result = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
         if result.returncode != 0:
-            message = f"pip finds no set of wheels for {', '.join(requirements)}:\n{result.stderr.strip()[-3000:]}"
+            message = (
+                "pip finds no set of wheels for "
+                f"{', '.join(requirements)}:\n{result.stderr.strip()[-3000:]}"
+            )
             raise UnreachableError(message)
         entries = json.loads((folder / "report.json").read_text(encoding="utf-8"))["install"]
-    return [_pin(plant, entry, constraints) for entry in entries if canonicalize_name(entry["metadata"]["name"]) not in local]
+    return [
+        _pin(plant, entry, constraints)
+        for entry in entries
+        if canonicalize_name(entry["metadata"]["name"]) not in local
+    ]
 
 
-def _pin(plant: Plant, entry: dict[str, dict[str, object]], constraints: Iterable[PinnedWheel]) -> PinnedWheel:
+def _pin(
+    plant: Plant, entry: dict[str, dict[str, object]], constraints: Iterable[PinnedWheel]
+) -> PinnedWheel:
     download = entry["download_info"]
     file = unquote(urlsplit(str(download["url"])).path).rsplit("/", 1)[-1]
     archive = download.get("archive_info")
@@ -62,7 +93,8 @@ def _pin(plant: Plant, entry: dict[str, dict[str, object]], constraints: Iterabl
         _, sha256 = plant.registry.download(plant.registry.find(name, file))
     if external is not None and (external.file, external.sha256) != (file, sha256):
         message = (
-            f"The lock pins the external {name} as {external.file} with sha256 {external.sha256}, the index gives {file} with "
+            f"The lock pins the external {name} as {external.file} with sha256 {external.sha256}, "
+            f"the index gives {file} with "
             f"{sha256}. Find out why, then correct the profile's externals."
         )
         raise HashMismatchError(message)

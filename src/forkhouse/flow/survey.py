@@ -36,11 +36,16 @@ def surveyable(plant: Plant) -> tuple[str, ...]:
         name
         for name, upstream in plant.lock.upstreams.items()
         if plant.series(name)
-        and (plant.access.mirror is not None or any(isinstance(source, SdistSource | WheelSource) for source in upstream.sources))
+        and (
+            plant.access.mirror is not None
+            or any(isinstance(source, SdistSource | WheelSource) for source in upstream.sources)
+        )
     )
 
 
-def survey(plant: Plant, upstream: str, *, before: int, after: int, until: str) -> tuple[list[Matrix], dict[str, str]]:
+def survey(
+    plant: Plant, upstream: str, *, before: int, after: int, until: str
+) -> tuple[list[Matrix], dict[str, str]]:
     """Scan an upstream around its pin in every form that a profile builds from and that has a history.
 
     Where its git mirror is at hand, the candidates of that form are the commits from the pin to the revision `until`, `after` of them at
@@ -51,7 +56,8 @@ def survey(plant: Plant, upstream: str, *, before: int, after: int, until: str) 
     pinned = plant.upstream(upstream)
     if not plant.series(upstream):
         message = (
-            f"{upstream} has no patches, so there is nothing to judge. `forkhouse lock --update {upstream}=VERSION` pins another release."
+            f"{upstream} has no patches, so there is nothing to judge. `forkhouse lock --update "
+            f"{upstream}=VERSION` pins another release."
         )
         raise UsageError(message)
     matrices: list[Matrix] = []
@@ -73,14 +79,21 @@ def survey(plant: Plant, upstream: str, *, before: int, after: int, until: str) 
     if not matrices:
         if failure is not None:
             raise failure
-        message = f"{upstream} has no history to judge it on: the lock has neither its git repository nor a package of a registry."
+        message = (
+            f"{upstream} has no history to judge it on: the lock has neither its git repository "
+            "nor a package of a registry."
+        )
         raise UsageError(message)
     return matrices, not_judged
 
 
-def _of_commits(plant: Plant, upstream: str, source: GitSource, *, until: str, after: int) -> Matrix:
+def _of_commits(
+    plant: Plant, upstream: str, source: GitSource, *, until: str, after: int
+) -> Matrix:
     if source.commit is None:
-        message = "its commit is not known; `forkhouse lock --update` on a connected machine completes it"
+        message = (
+            "its commit is not known; `forkhouse lock --update` on a connected machine completes it"
+        )
         raise UsageError(message)
     if plant.access.mirror is None:
         message = f"{upstream}: the commits of a git source are judged with --mirror DIR."
@@ -90,18 +103,27 @@ def _of_commits(plant: Plant, upstream: str, source: GitSource, *, until: str, a
     walk = commit_candidates(mirror, source.commit, until, plant.store, limit=after)
     candidates = list(walk.candidates)
     if source.submodules:
-        candidates = [replace(each, tree=_with_submodules(plant, upstream, source, each)) for each in candidates]
+        candidates = [
+            replace(each, tree=_with_submodules(plant, upstream, source, each))
+            for each in candidates
+        ]
     return _scan(plant, bench, candidates[0].label, candidates, beyond=walk.beyond)
 
 
-def _of_releases(plant: Plant, upstream: str, pinned: SdistSource | WheelSource, *, before: int, after: int) -> Matrix:
+def _of_releases(
+    plant: Plant, upstream: str, pinned: SdistSource | WheelSource, *, before: int, after: int
+) -> Matrix:
     bench = bench_on(plant, upstream, forms=[pinned.kind])
     found, pin = releases(plant.registry, pinned), Version(bench.source.version)
     chosen = around(found, pin, before=before, after=after)
-    beyond = sum(release.version > pin for release in found) - sum(release.version > pin for release in chosen)
+    beyond = sum(release.version > pin for release in found) - sum(
+        release.version > pin for release in chosen
+    )
     if all(release.version != pin for release in chosen):
         # Withdrawn, or left out by an index: the pin is what all the others are held against.
-        chosen = sorted([*chosen, Release(version=pin, file=pinned.file)], key=lambda release: release.version)
+        chosen = sorted(
+            [*chosen, Release(version=pin, file=pinned.file)], key=lambda release: release.version
+        )
     with report().task(f"releases of {upstream}", total=len(chosen)) as task:
 
         def acquire(release: SdistSource | WheelSource) -> tuple[str, int]:
@@ -130,7 +152,11 @@ def settled_releases(matrix: Matrix, pinned: Pinned) -> Iterator[tuple[Candidate
         for source in sources:
             before, found, behind = str(source.tag).partition(pinned.version)
             for tag in candidate.tags:
-                middle = tag[len(before) : len(tag) - len(behind)] if tag.startswith(before) and tag.endswith(behind) else ""
+                middle = (
+                    tag[len(before) : len(tag) - len(behind)]
+                    if tag.startswith(before) and tag.endswith(behind)
+                    else ""
+                )
                 if found and middle and _is_release(middle):
                     yield candidate, middle
 
@@ -143,16 +169,35 @@ def _is_release(text: str) -> bool:
 
 
 def _with_submodules(plant: Plant, upstream: str, source: GitSource, candidate: Candidate) -> str:
-    """Return the tree of a candidate with its submodules, as the pin has them; as it is, which is said aloud, where they cannot be had."""
+    """Return the tree of a candidate with its submodules, as the pin has them.
+
+    As it is, which is said aloud, where they cannot be had.
+    """
     access = plant.access
     try:
-        return filled(candidate.tree, source, plant.store, access.cache, mirror=access.mirror, offline=access.offline)
+        return filled(
+            candidate.tree,
+            source,
+            plant.store,
+            access.cache,
+            mirror=access.mirror,
+            offline=access.offline,
+        )
     except (UnreachableError, UnsafeArchiveError) as error:
-        report().line(upstream, f"{candidate.label} is judged WITHOUT its submodules, and what may be in them is in conflict: {error}")
+        report().line(
+            upstream,
+            (
+                f"{candidate.label} is judged WITHOUT its submodules, and what may be in them is "
+                "in "
+                f"conflict: {error}"
+            ),
+        )
         return candidate.tree
 
 
-def _scan(plant: Plant, bench: Bench, label: str, candidates: list[Candidate], *, beyond: int) -> Matrix:
+def _scan(
+    plant: Plant, bench: Bench, label: str, candidates: list[Candidate], *, beyond: int
+) -> Matrix:
     return scan(
         bench.upstream,
         bench.source.source.kind,

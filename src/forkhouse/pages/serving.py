@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 
 from forkhouse.benchmark.compare import described, series_label, within
 from forkhouse.benchmark.metrics import BY_KEY, METRICS, percentile
-from forkhouse.pages.plots import Bar, PlotLine, PlotStyle, Point, figure, key, lines_chart, ratio_chart, reach
+from forkhouse.pages.plots import (
+    Bar,
+    PlotLine,
+    PlotStyle,
+    Point,
+    figure,
+    key,
+    lines_chart,
+    ratio_chart,
+    reach,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -16,8 +26,17 @@ if TYPE_CHECKING:
     from forkhouse.benchmark.metrics import Metric
     from forkhouse.benchmark.results import Case, Load, Measurement, ServingLayout
 
-COLOURS: dict[ServingLayout, str] = {"aggregated": "#2f6db5", "disaggregated": "#c2571a", "endpoint": "#5b4b9a"}
-VERDICTS: dict[RatioVerdict, str] = {"better": "#14704e", "worse": "#b92d24", "undecided": "#5d6675", "none": "#2f6db5"}
+COLOURS: dict[ServingLayout, str] = {
+    "aggregated": "#2f6db5",
+    "disaggregated": "#c2571a",
+    "endpoint": "#5b4b9a",
+}
+VERDICTS: dict[RatioVerdict, str] = {
+    "better": "#14704e",
+    "worse": "#b92d24",
+    "undecided": "#5d6675",
+    "none": "#2f6db5",
+}
 CPU_LABEL = "Measured on a CPU: this proves the path, and says nothing of a GPU."
 WITHIN = ("first-token-p50", "between-tokens-p50", "output-throughput", "transfer-time")
 ENOUGH_FOR_P99 = 100
@@ -50,10 +69,14 @@ def measurement_page(measurement: Measurement) -> str:
     """Return the page of one measurement."""
     found = measurement.environment
     device = found.device or "a device that was not named"
-    head = f"<p>{escape(found.model)} on {escape(device)}, begun {escape(measurement.begun)}. {_load_text(measurement.load)}</p>"
+    head = (
+        f"<p>{escape(found.model)} on {escape(device)}, begun {escape(measurement.begun)}. "
+        f"{_load_text(measurement.load)}</p>"
+    )
     rounds = sorted({len(case.rounds) for case in measurement.cases})
     head += (
-        f"<p>Each point is the median of {' or '.join(map(str, rounds))} rounds; the thin stroke reaches from the least round to the "
+        f"<p>Each point is the median of {' or '.join(map(str, rounds))} rounds; the thin stroke "
+        "reaches from the least round to the "
         "greatest. Point at one for its figures.</p>"
     )
     return _document(
@@ -64,7 +87,9 @@ def measurement_page(measurement: Measurement) -> str:
             _legend(measurement.cases),
             _charts(measurement.cases),
             *(
-                _ratio_section(title, pairs, [BY_KEY[name] for name in WITHIN], explained=number == 0)
+                _ratio_section(
+                    title, pairs, [BY_KEY[name] for name in WITHIN], explained=number == 0
+                )
                 for number, (title, pairs) in enumerate(within(measurement))
             ),
             _figures(measurement.cases),
@@ -77,8 +102,10 @@ def comparison_page(comparison: Comparison, names: tuple[str, str]) -> str:
     """Return the page of a comparison of two measurements, called by `names`."""
     first, second = comparison.first, comparison.second
     head = (
-        f"<p>A is <b>{escape(names[0])}</b>, on {escape(first.environment.device or 'a device that was not named')}. "
-        f"B is <b>{escape(names[1])}</b>, on {escape(second.environment.device or 'a device that was not named')}. "
+        f"<p>A is <b>{escape(names[0])}</b>, on "
+        f"{escape(first.environment.device or 'a device that was not named')}. "
+        f"B is <b>{escape(names[1])}</b>, on "
+        f"{escape(second.environment.device or 'a device that was not named')}. "
         f"{_load_text(first.load)}</p>"
     )
     alone = [
@@ -95,7 +122,10 @@ def comparison_page(comparison: Comparison, names: tuple[str, str]) -> str:
             _ratio_section("Ratios", comparison.pairs, METRICS, counted=True),
             _ratio_table(comparison.pairs),
             "<h2>Where the environments differ</h2>",
-            _words(("", "A", "B"), [(each.what, each.first, each.second) for each in comparison.differences])
+            _words(
+                ("", "A", "B"),
+                [(each.what, each.first, each.second) for each in comparison.differences],
+            )
             if comparison.differences
             else "<p>In nothing that is recorded.</p>",
         ],
@@ -105,7 +135,8 @@ def comparison_page(comparison: Comparison, names: tuple[str, str]) -> str:
 def _document(title: str, parts: Sequence[str]) -> str:
     body = "\n".join(part for part in parts if part)
     return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><meta name="viewport" '
+        'content="width=device-width, initial-scale=1">'
         f"<title>{title}</title><style>{STYLE}</style></head>\n<body>\n<h1>{title}</h1>\n{body}\n</body>\n</html>\n"
     )
 
@@ -118,23 +149,35 @@ def _banner(on_cpu: Sequence[bool]) -> str:
 
 
 def _load_text(load: Load) -> str:
-    shared = f"{load.prefix_tokens} tokens that all prompts of a round share, then " if load.prefix_tokens else ""
+    shared = (
+        f"{load.prefix_tokens} tokens that all prompts of a round share, then "
+        if load.prefix_tokens
+        else ""
+    )
     end = "" if load.ignore_eos else " at most"
     return (
-        f"Each prompt has {shared}{load.prompt_tokens} of its own, each answer{end} {load.output_tokens} tokens; a round has "
+        f"Each prompt has {shared}{load.prompt_tokens} of its own, each answer{end} "
+        f"{load.output_tokens} tokens; a round has "
         f"{load.requests_per_slot} requests for each one in flight."
     )
 
 
 def _style(case: Case) -> PlotStyle:
-    return PlotStyle(colour=COLOURS[case.layout], filled=case.prefix_caching is not False, square=case.layout == "disaggregated")
+    return PlotStyle(
+        colour=COLOURS[case.layout],
+        filled=case.prefix_caching is not False,
+        square=case.layout == "disaggregated",
+    )
 
 
 def _legend(cases: Sequence[Case]) -> str:
     styles = {case.series: _style(case) for case in cases}
     return (
         '<p class="legend">'
-        + "".join(f"<span>{key(style)}{escape(series_label(series))}</span>" for series, style in styles.items())
+        + "".join(
+            f"<span>{key(style)}{escape(series_label(series))}</span>"
+            for series, style in styles.items()
+        )
         + "</p>"
     )
 
@@ -142,28 +185,46 @@ def _legend(cases: Sequence[Case]) -> str:
 def _lines(metric: Metric, cases: Sequence[Case]) -> list[PlotLine]:
     found = []
     for series in dict.fromkeys(case.series for case in cases):
-        own = sorted((case for case in cases if case.series == series), key=lambda case: case.concurrency)
+        own = sorted(
+            (case for case in cases if case.series == series), key=lambda case: case.concurrency
+        )
         points = [
             Point(x=case.concurrency, middle=middle, rounds=metric.rounds(case))
             for case in own
             if (middle := metric.middle(case)) is not None
         ]
         if points:
-            found.append(PlotLine(label=series_label(series), style=_style(own[0]), points=tuple(points)))
+            found.append(
+                PlotLine(label=series_label(series), style=_style(own[0]), points=tuple(points))
+            )
     return found
 
 
 def _charts(cases: Sequence[Case]) -> str:
-    charts = [lines_chart(metric.title, metric.unit, lines) for metric in METRICS if (lines := _lines(metric, cases))]
+    charts = [
+        lines_chart(metric.title, metric.unit, lines)
+        for metric in METRICS
+        if (lines := _lines(metric, cases))
+    ]
     return f'<div class="grid">{"".join(charts)}</div>'
 
 
 def _ratio_note(pair: Pair, ratio: Ratio) -> str:
     unit = ratio.metric.unit
-    return f"{pair.label}: {figure(ratio.second)} {unit} to {figure(ratio.first)} {unit}; {ratio.verdict}"
+    return (
+        f"{pair.label}: {figure(ratio.second)} {unit} to {figure(ratio.first)} {unit}; "
+        f"{ratio.verdict}"
+    )
 
 
-def _ratio_section(title: str, pairs: Sequence[Pair], metrics: Sequence[Metric], *, explained: bool = True, counted: bool = False) -> str:
+def _ratio_section(
+    title: str,
+    pairs: Sequence[Pair],
+    metrics: Sequence[Metric],
+    *,
+    explained: bool = True,
+    counted: bool = False,
+) -> str:
     bars: dict[Metric, list[Bar]] = {}
     for pair in pairs:
         for ratio in pair.ratios():
@@ -178,17 +239,27 @@ def _ratio_section(title: str, pairs: Sequence[Pair], metrics: Sequence[Metric],
                 )
                 bars.setdefault(ratio.metric, []).append(bar)
     end = reach([bar for group in bars.values() for bar in group])
-    charts = [ratio_chart(_titled(metric), bars[metric], end) for metric in metrics if metric in bars]
-    return f'<h2>{title}</h2>\n{_ratio_words(pairs, counted=counted) if explained else ""}\n<div class="grid">{"".join(charts)}</div>'
+    charts = [
+        ratio_chart(_titled(metric), bars[metric], end) for metric in metrics if metric in bars
+    ]
+    return (
+        f"<h2>{title}</h2>\n{_ratio_words(pairs, counted=counted) if explained else ''}\n<div "
+        f'class="grid">{"".join(charts)}</div>'
+    )
 
 
 def _titled(metric: Metric) -> str:
-    return metric.title if metric.more_is_better is None else f"{metric.title} ({'more' if metric.more_is_better else 'less'} is better)"
+    return (
+        metric.title
+        if metric.more_is_better is None
+        else f"{metric.title} ({'more' if metric.more_is_better else 'less'} is better)"
+    )
 
 
 def _ratio_words(pairs: Sequence[Pair], *, counted: bool) -> str:
     text = (
-        "The dot is the ratio of the medians of the rounds; the bar reaches from the smallest to the largest ratio of any two rounds. "
+        "The dot is the ratio of the medians of the rounds; the bar reaches from the smallest to "
+        "the largest ratio of any two rounds. "
         "Green is better in every pair of rounds, red is worse in every pair, grey is neither."
     )
     chances = {pair.chance() for pair in pairs}
@@ -197,11 +268,18 @@ def _ratio_words(pairs: Sequence[Pair], *, counted: bool) -> str:
         text += " With a single round there is no spread, and nothing is decided."
     else:
         text += (
-            f" With so many rounds, equal systems look decided by chance once in {known} times, for each bar. "
-            "What is particular to one start of a server counts as a difference where its rounds share that start, as those of an endpoint do."
+            f" With so many rounds, equal systems look decided by chance once in {known} times, "
+            "for each bar. "
+            "What is particular to one start of a server counts as a difference where its rounds "
+            "share that start, as those of an endpoint do."
         )
-    verdicts = [ratio.verdict for pair in pairs for ratio in pair.ratios() if ratio.verdict != "none"]
-    count = f"<p>B is better in {verdicts.count('better')} of {len(verdicts)} figures, and worse in {verdicts.count('worse')}.</p>"
+    verdicts = [
+        ratio.verdict for pair in pairs for ratio in pair.ratios() if ratio.verdict != "none"
+    ]
+    count = (
+        f"<p>B is better in {verdicts.count('better')} of {len(verdicts)} figures, and worse in "
+        f"{verdicts.count('worse')}.</p>"
+    )
     return f"<p>{text}</p>{count if known is not None and counted else ''}"
 
 
@@ -209,14 +287,34 @@ def _ratio_table(pairs: Sequence[Pair]) -> str:
     rows = []
     for pair in pairs:
         for ratio in pair.ratios():
-            spread = "-" if ratio.low is None or ratio.high is None else f"{ratio.low:.3f} to {ratio.high:.3f}"
+            spread = (
+                "-"
+                if ratio.low is None or ratio.high is None
+                else f"{ratio.low:.3f} to {ratio.high:.3f}"
+            )
             verdict = "" if ratio.verdict == "none" else ratio.verdict
             words = f'<b style="color:{VERDICTS[ratio.verdict]}">{verdict}</b>'
-            cells = (ratio.metric.title, ratio.metric.unit, figure(ratio.first), figure(ratio.second), f"{ratio.ratio:.3f}", spread)
-            rows.append("".join(f"<td>{escape(cell)}</td>" for cell in (pair.label, *cells)) + f"<td>{words}</td>")
-    head = "".join(f"<th>{name}</th>" for name in ("case", "metric", "unit", "A", "B", "B / A", "spread", "B is"))
+            cells = (
+                ratio.metric.title,
+                ratio.metric.unit,
+                figure(ratio.first),
+                figure(ratio.second),
+                f"{ratio.ratio:.3f}",
+                spread,
+            )
+            rows.append(
+                "".join(f"<td>{escape(cell)}</td>" for cell in (pair.label, *cells))
+                + f"<td>{words}</td>"
+            )
+    head = "".join(
+        f"<th>{name}</th>"
+        for name in ("case", "metric", "unit", "A", "B", "B / A", "spread", "B is")
+    )
     body = "".join(f"<tr>{row}</tr>" for row in rows)
-    return f'<h2>All ratios</h2>\n<div class="wide"><table class="ratios"><tr>{head}</tr>{body}</table></div>'
+    return (
+        '<h2>All ratios</h2>\n<div class="wide"><table '
+        f'class="ratios"><tr>{head}</tr>{body}</table></div>'
+    )
 
 
 def _spread_of(values: Iterable[float | None]) -> str:
@@ -228,21 +326,36 @@ def _spread_of(values: Iterable[float | None]) -> str:
 
 
 def _figures(cases: Sequence[Case]) -> str:
-    """Return the tables of all figures: times over the requests of all rounds together, the others as medians of the rounds."""
+    """Return the tables of all figures.
+
+    Times over the requests of all rounds together, the others as medians of the rounds.
+    """
     few = any(sum(len(each.requests) for each in case.rounds) < ENOUGH_FOR_P99 for case in cases)
     groups = ("first token, ms", "between tokens, ms", "request, ms", "longest gap, ms")
     top = "".join(f'<th colspan="3">{name}</th>' for name in groups)
-    head = f'<tr><th rowspan="2">case</th><th rowspan="2">in flight</th><th rowspan="2">requests</th>{top}</tr>'
+    head = (
+        '<tr><th rowspan="2">case</th><th rowspan="2">in flight</th><th '
+        f'rowspan="2">requests</th>{top}</tr>'
+    )
     last = "p99*" if few else "p99"
     head += f"<tr>{f'<th>p50</th><th>p90</th><th>{last}</th>' * len(groups)}</tr>"
     times = []
     for case in cases:
         requests = [request for each in case.rounds for request in each.requests]
         cells = f"{_place(case)}<td>{len(requests)}</td>"
-        cells += _spread_of(request.first_token_ms for request in requests) + _spread_of(request.between_tokens_ms for request in requests)
-        cells += _spread_of(request.latency_ms for request in requests) + _spread_of(request.longest_gap_ms for request in requests)
+        cells += _spread_of(request.first_token_ms for request in requests) + _spread_of(
+            request.between_tokens_ms for request in requests
+        )
+        cells += _spread_of(request.latency_ms for request in requests) + _spread_of(
+            request.longest_gap_ms for request in requests
+        )
         times.append(f"<tr>{cells}</tr>")
-    note = f"<p><small>* The maximum, where there were fewer than {ENOUGH_FOR_P99} requests.</small></p>" if few else ""
+    note = (
+        f"<p><small>* The maximum, where there were fewer than {ENOUGH_FOR_P99} "
+        "requests.</small></p>"
+        if few
+        else ""
+    )
     return (
         f'<h2>Figures</h2>\n<div class="wide"><table>{head}{"".join(times)}</table></div>{note}\n'
         f'<div class="wide"><table class="rates">{_rates(cases)}</table></div>'
@@ -254,16 +367,29 @@ def _place(case: Case) -> str:
 
 
 def _rates(cases: Sequence[Case]) -> str:
-    metrics = [metric for metric in METRICS if not metric.key.startswith(("first-", "between-", "latency-"))]
+    metrics = [
+        metric
+        for metric in METRICS
+        if not metric.key.startswith(("first-", "between-", "latency-"))
+    ]
     metrics = [metric for metric in metrics if any(metric.rounds(case) for case in cases)]
     titles = ["<br>".join((*metric.title.split(", "), metric.unit)) for metric in metrics]
     head = "".join(
-        f"<th>{title}</th>" for title in ("case", "in flight", *titles, "KV transfers<br>with warm-up", "KV transfers<br>failed")
+        f"<th>{title}</th>"
+        for title in (
+            "case",
+            "in flight",
+            *titles,
+            "KV transfers<br>with warm-up",
+            "KV transfers<br>failed",
+        )
     )
     rows = []
     for case in cases:
         middles = [metric.middle(case) for metric in metrics]
-        cells = "".join(f"<td>{'-' if middle is None else figure(middle)}</td>" for middle in middles)
+        cells = "".join(
+            f"<td>{'-' if middle is None else figure(middle)}</td>" for middle in middles
+        )
         moved = [each.transfers for each in case.rounds if each.transfers]
         for count in (sum(each.count for each in moved), sum(each.failed for each in moved)):
             cells += f"<td>{count if moved else '-'}</td>"
@@ -273,8 +399,13 @@ def _rates(cases: Sequence[Case]) -> str:
 
 def _words(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="wide"><table class="words">{f"<tr>{top}</tr>" if any(head) else ""}{body}</table></div>'
+    body = "".join(
+        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows
+    )
+    return (
+        '<div class="wide"><table '
+        f'class="words">{f"<tr>{top}</tr>" if any(head) else ""}{body}</table></div>'
+    )
 
 
 def _list(title: str, items: Mapping[str, str]) -> str:
@@ -286,7 +417,11 @@ def _environment(measurement: Measurement) -> str:
     parts = ["<h2>Environment</h2>", _words(("", ""), list(described(measurement).items()))]
     stack = measurement.environment.stack
     if stack is not None:
-        patches = {f"{wheel.name} {number}": patch for wheel in stack.wheels or () for number, patch in enumerate(wheel.patches, 1)}
+        patches = {
+            f"{wheel.name} {number}": patch
+            for wheel in stack.wheels or ()
+            for number, patch in enumerate(wheel.patches, 1)
+        }
         if patches:
             parts.append(_list(f"{len(patches)} patches", patches))
         parts.append(_list(f"{len(stack.installed)} installed distributions", stack.installed))

@@ -1,1 +1,4 @@
-"""Apply a patch series to a source tree: in memory, strictly, each patch a commit, each effect checked."""
+"""Apply a patch series to a source tree.
+
+In memory, strictly, each patch a commit, each effect checked.
+"""

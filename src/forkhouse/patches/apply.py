@@ -1,4 +1,7 @@
-"""Apply a patch series to a source tree: in memory, strictly, each patch a commit, each effect checked."""
+"""Apply a patch series to a source tree.
+
+In memory, strictly, each patch a commit, each effect checked.
+"""
 
 from __future__ import annotations
 
@@ -34,11 +37,18 @@ class PatchedTree:
     """Names of the patches that are meant for other forms of the upstream."""
 
 
-def apply_series(source: SourceTree, patches: Sequence[Patch], *, store: ObjectStore, journal: Journal, engine: str) -> PatchedTree:
+def apply_series(
+    source: SourceTree,
+    patches: Sequence[Patch],
+    *,
+    store: ObjectStore,
+    journal: Journal,
+    engine: str,
+) -> PatchedTree:
     """Apply `patches` to `source`.
 
-    `engine` identifies the code that applies them. Raises PatchConflictError, NoEffectError, PostConditionError, and
-    HashMismatchError when the result is not the tree that the lock records.
+    `engine` identifies the code that applies them. Raises PatchConflictError, NoEffectError,
+    PostConditionError, and HashMismatchError when the result is not the tree that the lock records.
     """
     form = source.source.kind
     meant = [patch for patch in patches if patch.is_for(form)]
@@ -53,31 +63,53 @@ def apply_series(source: SourceTree, patches: Sequence[Patch], *, store: ObjectS
                 changed = apply_patch(tree, patch, source.source.paths, store=gathered, where=where)
                 if changed == tree:
                     message = (
-                        f"{where} applied and changed nothing. If the upstream took it over, drop it from the series "
+                        f"{where} applied and changed nothing. If the upstream took it over, drop "
+                        "it from the series "
                         "(and say so in the commit); if not, it no longer does what it says."
                     )
                     raise NoEffectError(message)
                 tree = changed
                 text = f"{patch.subject}\n\n{patch.header}\n"
-                commit = gathered.commit(tree, message=text, epoch=source.epoch + number, parents=(commit,))
+                commit = gathered.commit(
+                    tree, message=text, epoch=source.epoch + number, parents=(commit,)
+                )
         store.name(f"patched/{source.upstream}/{key[:16]}", commit)
         record = {"tree": tree, "commit": commit}
         journal.put("patch", key, record)
     tree, commit = str(record["tree"]), str(record["commit"])
     expected = source.source.patched_tree
     if expected is None:
-        report().line(source.upstream, f"patched tree {tree} is NOT recorded in the lock; `forkhouse lock --update` records it")
+        report().line(
+            source.upstream,
+            (
+                f"patched tree {tree} is NOT recorded in the lock; `forkhouse lock --update` "
+                "records "
+                "it"
+            ),
+        )
     elif tree != expected:
         message = (
-            f"{source.upstream}: the patched tree is {tree}, the lock says {expected}. A patch was changed without recording its "
+            f"{source.upstream}: the patched tree is {tree}, the lock says {expected}. A patch was "
+            "changed without recording its "
             f"effect: look at it, then `forkhouse lock --update {source.upstream}`."
         )
         raise HashMismatchError(message)
-    return PatchedTree(source=source, tree=tree, commit=commit, applied=tuple(patch.name for patch in meant), not_for_form=others)
+    return PatchedTree(
+        source=source,
+        tree=tree,
+        commit=commit,
+        applied=tuple(patch.name for patch in meant),
+        not_for_form=others,
+    )
 
 
-def apply_patch(tree: str, patch: Patch, paths: Mapping[str, str], *, store: ObjectStore, where: str) -> str:
-    """Return the id of `tree` with one patch applied. Raises PatchConflictError, PostConditionError or UnsafeArchiveError."""
+def apply_patch(
+    tree: str, patch: Patch, paths: Mapping[str, str], *, store: ObjectStore, where: str
+) -> str:
+    """Return the id of `tree` with one patch applied.
+
+    Raises PatchConflictError, PostConditionError or UnsafeArchiveError.
+    """
     if patch.edit is not None:
         return apply_structural(tree, patch.edit, paths, store=store, where=where)
     diff = read_diff(patch, paths, tree, store=store, where=where)

@@ -1,4 +1,7 @@
-"""Whether the effect of an edit came about after the pin: at its place, under its conditions, and not by chance before."""
+"""Whether the effect of an edit came about after the pin.
+
+At its place, under its conditions, and not by chance before.
+"""
 
 from __future__ import annotations
 
@@ -39,15 +42,27 @@ def came_about(before: str, now: str, operation: Operation, language: str) -> bo
             case CodeOperation(argument=PartChange() as change) if selects_itself(change):
                 after = selected_after(change)
                 return len(find(now, after, language)) > len(find(before, after, language))
-            case CodeOperation(argument=PartChange(add=str(come)) as change) if keyword_of(come) is None and not come.startswith(
-                ("-", "**")
-            ):
+            case CodeOperation(argument=PartChange(add=str(come)) as change) if keyword_of(
+                come
+            ) is None and not come.startswith(("-", "**")):
                 # Which parameter it is for depends on those before it.
-                changed = spliced(before, [splice for splices in changes(before, operation, language) for splice in splices])
+                changed = spliced(
+                    before,
+                    [
+                        splice
+                        for splices in changes(before, operation, language)
+                        for splice in splices
+                    ],
+                )
                 return _before_it(now, change, language) <= _before_it(changed, change, language)
-            case CodeOperation(include=LineChange() as change) | CodeOperation(import_=LineChange() as change) if change.gone is not None:
+            case (
+                CodeOperation(include=LineChange() as change)
+                | CodeOperation(import_=LineChange() as change)
+            ) if change.gone is not None:
                 include = operation.include is not None
-                if include and len(_NAMED_BY_MACRO.findall(now)) > len(_NAMED_BY_MACRO.findall(before)):
+                if include and len(_NAMED_BY_MACRO.findall(now)) > len(
+                    _NAMED_BY_MACRO.findall(before)
+                ):
                     return False
                 # For the whole file, or in a function and under a condition, as it was.
                 return (
@@ -57,8 +72,13 @@ def came_about(before: str, now: str, operation: Operation, language: str) -> bo
                 )
             case RequirementOperation(requirement=change) if change.gone is not None:
                 return nameless(now) <= nameless(before)
-            case CodeOperation(argument=PartChange() as change) | CodeOperation(item=PartChange() as change) if language not in LANGUAGES:
-                return change.gone is None or _is_nowhere_else(before, now, operation, change, language)
+            case (
+                CodeOperation(argument=PartChange() as change)
+                | CodeOperation(item=PartChange() as change)
+            ) if language not in LANGUAGES:
+                return change.gone is None or _is_nowhere_else(
+                    before, now, operation, change, language
+                )
     except PatchConflictError:
         return False
     return True
@@ -69,11 +89,18 @@ def _is_for_all(text: str, said: str, language: str, *, include: bool) -> bool:
     from forkhouse.patches.languages.imports import imports, meaning  # noqa: PLC0415  # start-up time
 
     wanted = meaning(said, language)
-    return any(line.top and wanted in line.meanings for line in imports(text, language, include=include))
+    return any(
+        line.top and wanted in line.meanings for line in imports(text, language, include=include)
+    )
 
 
-def _came_in_place(before: str, now: str, operation: CodeOperation, selector: Selector, language: str) -> bool:
-    """Say whether what replaces something stands where the operation would put it: on the same line, under the same conditions."""
+def _came_in_place(
+    before: str, now: str, operation: CodeOperation, selector: Selector, language: str
+) -> bool:
+    """Say whether what replaces something stands where the operation would put it.
+
+    On the same line, under the same conditions.
+    """
     new = operation.with_ or ""
     if len(results(now, new, selector, language)) <= len(results(before, new, selector, language)):
         return False
@@ -82,7 +109,8 @@ def _came_in_place(before: str, now: str, operation: CodeOperation, selector: Se
     found = changes(before, operation, language)
     changed = spliced(before, [splice for splices in found for splice in splices])
     old, wanted, there = (
-        Counter(branches(text, place, language) for place in results(text, new, selector, language)) for text in (before, changed, now)
+        Counter(branches(text, place, language) for place in results(text, new, selector, language))
+        for text in (before, changed, now)
     )
     return bool(found) and wanted - old <= there - old
 
@@ -94,12 +122,18 @@ _NAMED_BY_MACRO = re.compile(r"^[ \t]*#[ \t]*include(?:_next)?[ \t]+[A-Za-z_]", 
 def _before_it(text: str, change: PartChange, language: str) -> set[tuple[str, ...]]:
     """Return the arguments that stand before the one that comes, for each call."""
     held = [node.arguments for node in find(text, change.of, language)]
-    said = [tuple(" ".join(text[start:end].split()) for start, end in parts.spans) for parts in held if parts]
+    said = [
+        tuple(" ".join(text[start:end].split()) for start, end in parts.spans)
+        for parts in held
+        if parts
+    ]
     come = " ".join((change.come or "").split())
     return {each[: each.index(come)] for each in said if come in each}
 
 
-def _is_nowhere_else(before: str, now: str, operation: CodeOperation, change: PartChange, language: str) -> bool:
+def _is_nowhere_else(
+    before: str, now: str, operation: CodeOperation, change: PartChange, language: str
+) -> bool:
     """Say whether what is taken out of a list or a call went to no other place of the file, as to another command or a variable."""
     known = change.model_copy(update={"of": change.of.model_copy(update={"argument": None})})
     if not _unseen(said_parts(now, operation, known, language), language) <= _unseen(
@@ -108,7 +142,9 @@ def _is_nowhere_else(before: str, now: str, operation: CodeOperation, change: Pa
         return False
     if operation.argument is not None:
         return True
-    changed = spliced(before, [splice for splices in changes(before, operation, language) for splice in splices])
+    changed = spliced(
+        before, [splice for splices in changes(before, operation, language) for splice in splices]
+    )
     gone = change.gone or ""
     return mentions(now, gone) <= mentions(changed, gone)
 
@@ -132,11 +168,16 @@ _FOR_OTHERS = {
 
 
 def _left_lines(before: str, operation: CodeOperation, language: str) -> set[str]:
-    """Return the first line of each place as an operation leaves it: what else stands on it says that it is that place, and no other."""
+    """Return the first line of each place as an operation leaves it.
+
+    What else stands on it says that it is that place, and no other.
+    """
     found = changes(before, operation, language)
     changed = spliced(before, [splice for splices in found for splice in splices])
     return {
-        line for line in _said_lines(changed) - _said_lines(before) if (operation.with_ or "").strip().partition("\n")[0].strip() in line
+        line
+        for line in _said_lines(changed) - _said_lines(before)
+        if (operation.with_ or "").strip().partition("\n")[0].strip() in line
     }
 
 

@@ -9,7 +9,10 @@ if TYPE_CHECKING:
 
 
 def patched(base: bytes, delta: bytes) -> bytes:
-    """Return what one of git's deltas makes of a content. Source: gitformat-pack, "deltified representation". Raises ValueError."""
+    """Return what one of git's deltas makes of a content.
+
+    Source: gitformat-pack, "deltified representation". Raises ValueError.
+    """
     data = iter(delta)
     made = bytearray()
     try:
@@ -17,7 +20,8 @@ def patched(base: bytes, delta: bytes) -> bytes:
         for code in data:
             if code & 0x80:
                 start, length = (
-                    sum(next(data) << 8 * place for place in range(count) if code & first << place) for first, count in ((1, 4), (16, 3))
+                    sum(next(data) << 8 * place for place in range(count) if code & first << place)
+                    for first, count in ((1, 4), (16, 3))
                 )
                 length = length or 0x10000
                 if start + length > len(base):

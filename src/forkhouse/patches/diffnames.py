@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 PREFIXED = re.compile(rb'"?(a/.* "?b/|i/.* "?w/|c/.* "?[iw]/|o/.* "?w/)')
 
 
-_STAMP = re.compile(rb"(?:\t| +)(?:\d\d)?\d\d-\d\d-\d\d(?: \d\d:\d\d:\d\d(?:\.\d+)?)?(?: [-+]\d\d:?\d\d)?$")
+_STAMP = re.compile(
+    rb"(?:\t| +)(?:\d\d)?\d\d-\d\d-\d\d(?: \d\d:\d\d:\d\d(?:\.\d+)?)?(?: [-+]\d\d:?\d\d)?$"
+)
 
 
 _EPOCH = re.compile(rb"(1970-01-01|1969-12-31) (\d\d):(\d\d):00(?:\.0+)? ([-+])(\d\d):?(\d\d)$")
@@ -24,7 +26,17 @@ SLASHES = re.compile(rb"/+")
 _NOWHERE = rb"\((?:nonexistent|revision 0)\)$"
 
 
-_ESCAPES = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v", b'"': b'"', b"\\": b"\\"}
+_ESCAPES = {
+    b"a": b"\a",
+    b"b": b"\b",
+    b"f": b"\f",
+    b"n": b"\n",
+    b"r": b"\r",
+    b"t": b"\t",
+    b"v": b"\v",
+    b'"': b'"',
+    b"\\": b"\\",
+}
 
 
 def is_dev_null(name: bytes) -> bool:
@@ -43,11 +55,15 @@ def is_epoch(name: bytes) -> bool:
     if match is None or b"\t" not in name:
         return False
     offset = (int(match[5]) * 60 + int(match[6])) * (-1 if match[4] == b"-" else 1)
-    return int(match[2]) * 60 + int(match[3]) - offset == (24 * 60 if match[1].startswith(b"1969") else 0)
+    return int(match[2]) * 60 + int(match[3]) - offset == (
+        24 * 60 if match[1].startswith(b"1969") else 0
+    )
 
 
 def stamped_name(name: bytes) -> bytes:
-    """Return the name on a side of a plain diff, which may have a time behind it: after a tab, or after blanks that took a tab's place.
+    """Return the name on a side of a plain diff, which may have a time behind it.
+
+    After a tab, or after blanks that took a tab's place.
 
     As in git, a tab that stands before the last one is then a part of the name.
     """
@@ -56,7 +72,10 @@ def stamped_name(name: bytes) -> bytes:
 
 
 def plain_name(name: bytes) -> bytes:
-    """Return a name as it is, from a line that ends with it, or has a tab behind it. Quoted ones have C's escapes."""
+    """Return a name as it is, from a line that ends with it, or has a tab behind it.
+
+    Quoted ones have C's escapes.
+    """
     if name.startswith(b'"'):
         found = _quoted(name)
         if found is not None:
@@ -71,13 +90,20 @@ def _quoted(text: bytes) -> tuple[bytes, bytes] | None:
         return None
 
     def plain(escape: re.Match[bytes]) -> bytes:
-        return _ESCAPES.get(escape[1], b"\\" + escape[1]) if escape[1] else bytes([int(escape[2], 8) & 0xFF])
+        return (
+            _ESCAPES.get(escape[1], b"\\" + escape[1])
+            if escape[1]
+            else bytes([int(escape[2], 8) & 0xFF])
+        )
 
     return re.sub(rb"\\(?:([^0-7])|([0-7]{1,3}))", plain, match[1]), text[match.end() :]
 
 
 def splits(header: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield how the rest of a `diff --git` line may be taken for two names: blanks are not quoted there."""
+    """Yield how the rest of a `diff --git` line may be taken for two names.
+
+    Blanks are not quoted there.
+    """
     if header.startswith(b'"'):
         found = _quoted(header)
         if found is not None and found[1].startswith(b" "):

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 class DiffSyntaxError(ValueError):
-    """A patch file is no diff that can be applied as a whole; says why, and in which of its lines."""
+    """A patch file is no diff that can be applied as a whole.
+
+    Says why, and in which of its lines.
+    """
 
     def __init__(self, line: int, reason: str) -> None:
         """Remember the line, counted from 1, and the reason."""
@@ -29,7 +32,10 @@ class PartKind(StrEnum):
     RENAME = "rename"
     COPY = "copy"
     FILL = "fill"
-    """Bring the first lines of a file that is empty or not there: a diff without modes does not say which."""
+    """Bring the first lines of a file that is empty or not there.
+
+    A diff without modes does not say which.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +66,10 @@ class Hunk:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Binary:
-    """The change of a file that has no lines: its new content, or how to make it from the old one."""
+    """The change of a file that has no lines.
+
+    Its new content, or how to make it from the old one.
+    """
 
     content: bytes | None
     """None where the patch says no more than that it differs."""
@@ -88,7 +97,8 @@ class Part:
     hunks: tuple[Hunk, ...] = ()
     binary: Binary | None = None
     is_prefixed: bool = False
-    """Whether the names bore git's own first folders, such as `a/` and `b/`, of which one is to be taken off and nothing else."""
+    """Whether the names bore git's own first folders, such as `a/` and `b/`, of which one is to be
+    taken off and nothing else."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,7 @@
-"""Whether the effect of an edit is there already. Only what can be seen counts: nothing is taken for upstream by accident."""
+"""Whether the effect of an edit is there already.
+
+Only what can be seen counts: nothing is taken for upstream by accident.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +24,26 @@ from forkhouse.patches.edits import (
 )
 from forkhouse.patches.languages import keyed
 from forkhouse.patches.languages.data import LANGUAGES, look, read
-from forkhouse.patches.languages.data_change import hides_items, is_seen, items_held, items_said, leads_into_list, stands_beside
+from forkhouse.patches.languages.data_change import (
+    hides_items,
+    is_seen,
+    items_held,
+    items_said,
+    leads_into_list,
+    stands_beside,
+)
 from forkhouse.patches.languages.entrypoints import remove_group
 from forkhouse.patches.languages.requirements import change_requirement, is_named, is_required
-from forkhouse.patches.spellings import MEANINGFUL, bare, is_same, may_be, respelled, stands, tells, words_of
+from forkhouse.patches.spellings import (
+    MEANINGFUL,
+    bare,
+    is_same,
+    may_be,
+    respelled,
+    stands,
+    tells,
+    words_of,
+)
 from forkhouse.patches.standing import is_inside, lies_in, results, stands_loosely, stands_there
 from forkhouse.patches.templates import filled
 
@@ -37,7 +56,9 @@ if TYPE_CHECKING:
 
 
 def effect_present(text: str, edit: FileEdit) -> bool:
-    """Say whether a file is already as the edit would leave it: what each operation looks for is gone, what it brings is there.
+    """Say whether a file is already as the edit would leave it.
+
+    What each operation looks for is gone, what it brings is there.
 
     An operation whose effect cannot be seen in the result alone counts as not done.
     """
@@ -46,19 +67,32 @@ def effect_present(text: str, edit: FileEdit) -> bool:
 
 def lost_requirements(text: str, edit: FileEdit) -> list[RequirementChange]:
     """Return the changes of requirements that find nothing to remove or replace in a file."""
-    wanted = [operation.requirement for operation in edit.operations if isinstance(operation, RequirementOperation)]
+    wanted = [
+        operation.requirement
+        for operation in edit.operations
+        if isinstance(operation, RequirementOperation)
+    ]
     try:
-        return [change for change in wanted if change.gone is not None and change_requirement(text, change).matches == 0]
+        return [
+            change
+            for change in wanted
+            if change.gone is not None and change_requirement(text, change).matches == 0
+        ]
     except PatchConflictError:
         return []
 
 
 def asks_for_nothing(text: str, edit: FileEdit) -> bool:
     """Say whether an edit only replaces requirements, and the file asks for none of them any more."""
-    wanted = [operation.requirement for operation in edit.operations if isinstance(operation, RequirementOperation)]
+    wanted = [
+        operation.requirement
+        for operation in edit.operations
+        if isinstance(operation, RequirementOperation)
+    ]
     try:
         return len(wanted) == len(edit.operations) and all(
-            change.replace is not None and change_requirement(text, change).matches == 0 for change in wanted
+            change.replace is not None and change_requirement(text, change).matches == 0
+            for change in wanted
         )
     except PatchConflictError:
         return False
@@ -79,7 +113,11 @@ def is_done(text: str, operation: Operation, language: str) -> bool:
                 if change.remove is not None:
                     return found.matches == 0
                 # A requirement that may be missing is none that was replaced.
-                return found.matches > 0 and allows(operation.count, found.matches) and spliced(text, found.splices) == text
+                return (
+                    found.matches > 0
+                    and allows(operation.count, found.matches)
+                    and spliced(text, found.splices) == text
+                )
             case EntryPointsOperation():
                 return remove_group(text, operation.remove.group).matches == 0
             case KeyOperation():
@@ -95,10 +133,18 @@ def would_repeat(text: str, operation: Operation, language: str) -> bool:
             return _is_inserted(text, place, language, partial(stands_loosely, language))
         case CodeOperation(wrap=Selector() as selector):
             return _is_wrapped(text, operation.with_ or "", selector, language, lies_in)
-        case CodeOperation(argument=PartChange(add=str()) as change) | CodeOperation(item=PartChange(add=str()) as change):
+        case (
+            CodeOperation(argument=PartChange(add=str()) as change)
+            | CodeOperation(item=PartChange(add=str()) as change)
+        ):
             said = said_parts(text, operation, change, language)
-            return is_done(text, operation, language) or any(is_same(each, change.come or "", language) for each in said)
-        case CodeOperation(include=LineChange(add=str())) | CodeOperation(import_=LineChange(add=str())):
+            return is_done(text, operation, language) or any(
+                is_same(each, change.come or "", language) for each in said
+            )
+        case (
+            CodeOperation(include=LineChange(add=str()))
+            | CodeOperation(import_=LineChange(add=str()))
+        ):
             return is_done(text, operation, language)
         case RequirementOperation(requirement=change):
             return is_named(text, change)
@@ -107,7 +153,10 @@ def would_repeat(text: str, operation: Operation, language: str) -> bool:
 
 
 def said_parts(text: str, operation: CodeOperation, change: PartChange, language: str) -> list[str]:
-    """Return the arguments or items that a change may be about, as they are written; of a file of keys, as they are read."""
+    """Return the arguments or items that a change may be about, as they are written.
+
+    Of a file of keys, as they are read.
+    """
     if language in LANGUAGES:
         return items_said(text, change.of, language)
     nodes = find(text, change.of, language)
@@ -117,7 +166,9 @@ def said_parts(text: str, operation: CodeOperation, change: PartChange, language
 
 def _key_is_done(text: str, operation: KeyOperation, language: str) -> bool:
     if operation.remove is not None:
-        return keyed.matched(text, operation, language).matches == 0 and not leads_into_list(text, operation, language)
+        return keyed.matched(text, operation, language).matches == 0 and not leads_into_list(
+            text, operation, language
+        )
     place = look(read(text, language), operation.path, operation.document)
     return place is not None and is_seen(place.entry.value, operation.value, language)
 
@@ -127,7 +178,9 @@ def _items_are_done(text: str, change: PartChange, language: str) -> bool:
     gone, come = change.gone, change.come
     if gone is not None and hides_items(text, change.of, language):
         return False
-    left = gone is not None and items_held(text, change.of, gone, language) != [0] * len(items_held(text, change.of, gone, language))
+    left = gone is not None and items_held(text, change.of, gone, language) != [0] * len(
+        items_held(text, change.of, gone, language)
+    )
     left = left or (
         gone is not None
         and any(
@@ -149,9 +202,15 @@ def _code_is_done(text: str, operation: CodeOperation, language: str) -> bool:
             return not find(text, selector, language) and not is_mentioned(text, selector)
         case CodeOperation(insert=Place() as place):
             return _is_inserted(text, place, language, partial(stands_there, language))
-        case CodeOperation(argument=PartChange() as change) | CodeOperation(item=PartChange() as change):
+        case (
+            CodeOperation(argument=PartChange() as change)
+            | CodeOperation(item=PartChange() as change)
+        ):
             return _part_is_done(text, operation, change, language)
-        case CodeOperation(include=LineChange() as change) | CodeOperation(import_=LineChange() as change):
+        case (
+            CodeOperation(include=LineChange() as change)
+            | CodeOperation(import_=LineChange() as change)
+        ):
             return _import_is_done(text, change, language, include=operation.include is not None)
         case _:
             return False
@@ -160,12 +219,15 @@ def _code_is_done(text: str, operation: CodeOperation, language: str) -> bool:
 def is_mentioned(text: str, selector: Selector) -> bool:
     """Say whether a file still has the name of what is not found in it.
 
-    A grammar may not read it, or know it by another kind of node: while its name stands there, nothing proves that it is gone. The same
-    holds of an anchor, or what a pattern says, in another layout.
+    A grammar may not read it, or know it by another kind of node: while its name stands there,
+    nothing proves that it is gone. The same holds of an anchor, or what a pattern says, in another
+    layout.
     """
     code = selector.anchor if selector.anchor is not None else selector.pattern
     if code is not None:
-        return stands(text, code) is not None or (not tells(code) and all(_is_a_word(word, text) for word in words_of(code)))
+        return stands(text, code) is not None or (
+            not tells(code) and all(_is_a_word(word, text) for word in words_of(code))
+        )
     names = (selector.function, selector.class_, selector.call, selector.assignment)
     name = next((each for each in names if each is not None), None)
     words = re.findall(r"\w+", (name or "").partition("(")[0])
@@ -192,7 +254,9 @@ def _is_replaced(text: str, operation: CodeOperation, selector: Selector, langua
     return not found or spliced(text, [splice for splices in found for splice in splices]) == text
 
 
-def _is_inserted(text: str, place: Place, language: str, stands_there: Callable[[str, Node, str, bool], bool]) -> bool:
+def _is_inserted(
+    text: str, place: Place, language: str, stands_there: Callable[[str, Node, str, bool], bool]
+) -> bool:
     """Say whether the text stands where it would be inserted."""
     selector = place.before or place.after
     if selector is None or not place.text.strip():
@@ -207,17 +271,32 @@ def _is_inserted(text: str, place: Place, language: str, stands_there: Callable[
     if there is not None:
         return there
     return bool(nodes) and all(
-        stands_there(text, node, filled(place.text, node, selector, text, language), place.before is not None) for node in nodes
+        stands_there(
+            text, node, filled(place.text, node, selector, text, language), place.before is not None
+        )
+        for node in nodes
     )
 
 
-def _is_wrapped(text: str, template: str, selector: Selector, language: str, lies_in: Callable[[str, Span, str, str, str], bool]) -> bool:
+def _is_wrapped(
+    text: str,
+    template: str,
+    selector: Selector,
+    language: str,
+    lies_in: Callable[[str, Span, str, str, str], bool],
+) -> bool:
     """Say whether every match lies in what would be put around it."""
     nodes = find(text, selector, language)
     head, _, tail = template.removesuffix("\n").partition("$MATCH")
     if not nodes or not (head.strip() or tail.strip()):
         return False
-    return all(any(lies_in(text, span, head, tail, language) for span in ((node.start, node.end), node.whole)) for node in nodes)
+    return all(
+        any(
+            lies_in(text, span, head, tail, language)
+            for span in ((node.start, node.end), node.whole)
+        )
+        for node in nodes
+    )
 
 
 def _import_is_done(text: str, change: LineChange, language: str, *, include: bool) -> bool:
@@ -225,21 +304,38 @@ def _import_is_done(text: str, change: LineChange, language: str, *, include: bo
 
     lines = imports(text, language, include=include)
     come = change.come
-    if change.gone is not None and meaning(change.gone, language) in {each for line in lines for each in line.meanings}:
+    if change.gone is not None and meaning(change.gone, language) in {
+        each for line in lines for each in line.meanings
+    }:
         return False
-    if change.gone is not None and include and meaning(change.gone, language) in unread_includes(text, language):
+    if (
+        change.gone is not None
+        and include
+        and meaning(change.gone, language) in unread_includes(text, language)
+    ):
         return False
     if change.gone is not None and _is_imported_otherwise(text, lines, change, language):
         return False
-    # What is added stands for the whole file; an import in a function, or an include under a condition, is another one.
-    return come is None or meaning(come, language) in {each for line in lines if line.top or change.add is None for each in line.meanings}
+    # What is added stands for the whole file; an import in a function, or an include under a
+    # condition, is another one.
+    return come is None or meaning(come, language) in {
+        each for line in lines if line.top or change.add is None for each in line.meanings
+    }
 
 
-def _is_imported_otherwise(text: str, lines: Sequence[ImportLine], change: LineChange, language: str) -> bool:
-    """Say whether another line brings what is to be gone: by another name, in other quotes, or all of its module."""
+def _is_imported_otherwise(
+    text: str, lines: Sequence[ImportLine], change: LineChange, language: str
+) -> bool:
+    """Say whether another line brings what is to be gone.
+
+    By another name, in other quotes, or all of its module.
+    """
     from forkhouse.patches.languages.imports import meaning  # noqa: PLC0415  # start-up time
 
-    words = re.findall(r"[\w./-]*\w", re.sub(r"^\s*#\s*include|\b(?:import|from|use|pub|as)\b", " ", change.gone or ""))
+    words = re.findall(
+        r"[\w./-]*\w",
+        re.sub(r"^\s*#\s*include|\b(?:import|from|use|pub|as)\b", " ", change.gone or ""),
+    )
     if not words:
         return False
     come = None if change.come is None else meaning(change.come, language)
@@ -250,19 +346,27 @@ def _is_imported_otherwise(text: str, lines: Sequence[ImportLine], change: LineC
         return True  # all that a module has
     if language == "python" and _is_reached(text, change.gone or "", others):
         return True
-    if language == "rust" and re.search(rf"\b{re.escape(words[-2])}\s*::\s*{re.escape(words[-1])}\b" if len(words) > 1 else r"(?!)", text):
+    if language == "rust" and re.search(
+        rf"\b{re.escape(words[-2])}\s*::\s*{re.escape(words[-1])}\b" if len(words) > 1 else r"(?!)",
+        text,
+    ):
         return True  # by its whole path
     return any(re.search(rf"(?<![\w]){re.escape(words[-1])}(?!\w)", other) for other in others)
 
 
 def _is_reached(text: str, gone: str, others: Sequence[str]) -> bool:
-    """Say whether a file of Python has what it no longer imports by way of the module: `a.b` instead of `from a import b`."""
+    """Say whether a file of Python has what it no longer imports by way of the module.
+
+    `a.b` instead of `from a import b`.
+    """
     found = re.match(r"\s*from\s+([\w.]+)\s+import\s+(.*)", gone, re.DOTALL)
     if found is None:
         return False
     module = found[1].rpartition(".")[2]
     names = [each.split()[0] for each in found[2].strip("() \n").split(",") if each.split()]
-    return any(_is_a_word(module, other) for other in others) and any(re.search(rf"\.\s*{re.escape(name)}\b", text) for name in names)
+    return any(_is_a_word(module, other) for other in others) and any(
+        re.search(rf"\.\s*{re.escape(name)}\b", text) for name in names
+    )
 
 
 def _part_is_done(text: str, operation: CodeOperation, change: PartChange, language: str) -> bool:
@@ -276,7 +380,11 @@ def _part_is_done(text: str, operation: CodeOperation, change: PartChange, langu
 
 def selects_itself(change: PartChange) -> bool:
     """Say whether a call is known by the very argument that is replaced."""
-    return change.with_ is not None and change.of.argument is not None and change.of.argument == change.gone
+    return (
+        change.with_ is not None
+        and change.of.argument is not None
+        and change.of.argument == change.gone
+    )
 
 
 def selected_after(change: PartChange) -> Selector:
@@ -291,12 +399,19 @@ def _node_is_done(text: str, node: Node, change: PartChange, *, of_call: bool) -
     left = [
         each
         for each in said
-        if gone is not None and each != come and (is_part(each, gone) or may_be(each, gone) or _has_keyword(each, gone))
+        if gone is not None
+        and each != come
+        and (is_part(each, gone) or may_be(each, gone) or _has_keyword(each, gone))
     ]
     return parts is not None and not left and (come is None or come in said)
 
 
 def _has_keyword(each: str, gone: str) -> bool:
-    """Say whether a part has the keyword of what is to be gone: it is there with another value then."""
+    """Say whether a part has the keyword of what is to be gone.
+
+    It is there with another value then.
+    """
     keyword = keyword_of(gone)
-    return keyword is not None and keyword_of(each) == keyword and "://" not in gone  # an address has none
+    return (
+        keyword is not None and keyword_of(each) == keyword and "://" not in gone
+    )  # an address has none

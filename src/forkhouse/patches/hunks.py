@@ -25,10 +25,16 @@ def place_hunks(content: bytes, part: Part, *, blob: str) -> bytes:
     for number, hunk in enumerate(part.hunks, start=1):
         place = _place(lines, hunk, shift, written, known=known)
         if isinstance(place, str):
-            what = f"{part.old}: the lines of hunk {number} (line {hunk.line} of the patch, from line {hunk.old_start} of the file) {place}"
+            what = (
+                f"{part.old}: the lines of hunk {number} (line {hunk.line} of the patch, from line "
+                f"{hunk.old_start} of the file) {place}"
+            )
             refuse(what)
         if place < begun:
-            refuse(f"{part.old}: hunk {number} (line {hunk.line} of the patch) would stand before the hunk above it")
+            refuse(
+                f"{part.old}: hunk {number} (line {hunk.line} of the patch) would stand before the "
+                "hunk above it"
+            )
         lines[place : place + len(hunk.before)] = hunk.after
         shift += len(hunk.after) - len(hunk.before)
         begun = place + len(hunk.after)
@@ -38,7 +44,9 @@ def place_hunks(content: bytes, part: Part, *, blob: str) -> bytes:
 
 def lines_of(content: bytes) -> list[bytes]:
     """Return lines as git counts them: ended by a line feed, and by nothing else."""
-    if b"\r" not in content:  # the one other thing that ends a line for Python, which is several times as quick
+    if (
+        b"\r" not in content
+    ):  # the one other thing that ends a line for Python, which is several times as quick
         return content.splitlines(keepends=True)
     lines = [line + b"\n" for line in content.split(b"\n")]
     lines[-1] = lines[-1][:-1]
@@ -48,11 +56,21 @@ def lines_of(content: bytes) -> list[bytes]:
 def refuse(what: str, part: Part | None = None) -> NoReturn:
     """Raise PatchConflictError for what cannot be applied, with the line of the patch."""
     at = f" (line {part.line} of the patch)" if part is not None and part.line else ""
-    message = f"{what}{at}. Nothing was applied with fuzz; make the patch again on this base, or write it as an edit."
+    message = (
+        f"{what}{at}. Nothing was applied with fuzz; make the patch again on this base, or write "
+        "it as an edit."
+    )
     raise PatchConflictError(message)
 
 
-def _place(lines: Sequence[bytes], hunk: Hunk, shift: int, written: Sequence[tuple[int, int]], *, known: bool) -> int | str:
+def _place(
+    lines: Sequence[bytes],
+    hunk: Hunk,
+    shift: int,
+    written: Sequence[tuple[int, int]],
+    *,
+    known: bool,
+) -> int | str:
     """Return where a hunk stands in a file that earlier hunks made longer by `shift`, or why it does not.
 
     In a file that is `known` to be the one that the patch was made of, it stands where it says. Else, as in git, a hunk that begins at the
@@ -74,7 +92,10 @@ def _place(lines: Sequence[bytes], hunk: Hunk, shift: int, written: Sequence[tup
             return absent
         if not hunk.old_start:
             return "want an empty file, or one that is not there, and it has lines"
-        return "have no context, so that their place is not known on this base; give the hunk some (`diff -U3`)"
+        return (
+            "have no context, so that their place is not known on this base; give the hunk some "
+            "(`diff -U3`)"
+        )
     if hunk.old_start <= 1:
         places = [0] if hunk.trailing or not last else []
     elif not hunk.trailing:
@@ -84,7 +105,9 @@ def _place(lines: Sequence[bytes], hunk: Hunk, shift: int, written: Sequence[tup
     # Of two places that are equally far git takes the later one.
     expected = min(max(0, hunk.new_start - 1), len(lines))
     for place in sorted(places, key=lambda place: (abs(place - expected), place < expected)):
-        if lines[place : place + len(wanted)] == wanted and not _overlaps(place, len(wanted), written):
+        if lines[place : place + len(wanted)] == wanted and not _overlaps(
+            place, len(wanted), written
+        ):
             return place
     return absent
 
@@ -93,7 +116,9 @@ def _overlaps(place: int, length: int, written: Sequence[tuple[int, int]]) -> bo
     return any(place < end and start < place + length for start, end in written)
 
 
-def left_at(lines: Sequence[bytes], hunk: Hunk, taken: Sequence[tuple[int, int]], *, known: bool) -> int | None:
+def left_at(
+    lines: Sequence[bytes], hunk: Hunk, taken: Sequence[tuple[int, int]], *, known: bool
+) -> int | None:
     """Return where a hunk's result stands, nearest to where it would be, and not on lines of another hunk.
 
     That lines went from an end of the file is seen there alone, and what stands without context is seen in a `known` file alone.
@@ -105,11 +130,15 @@ def left_at(lines: Sequence[bytes], hunk: Hunk, taken: Sequence[tuple[int, int]]
         return stated
     if not hunk.leading and not hunk.trailing:
         return 0 if lines == wanted else None
-    at_start, at_end = (re.match(rb"-+( |$)", marks) is not None for marks in (hunk.marks, hunk.marks[::-1]))
+    at_start, at_end = (
+        re.match(rb"-+( |$)", marks) is not None for marks in (hunk.marks, hunk.marks[::-1])
+    )
     places = [place for place, line in enumerate(lines[: max(0, last + 1)]) if line == wanted[0]]
     for place in sorted(places, key=lambda place: abs(place - hunk.new_start + 1)):
         if (at_start and place) or (at_end and place != last):
             continue
-        if lines[place : place + len(wanted)] == wanted and not _overlaps(place, len(wanted), taken):
+        if lines[place : place + len(wanted)] == wanted and not _overlaps(
+            place, len(wanted), taken
+        ):
             return place
     return None

@@ -1,9 +1,10 @@
 """What is left of the code that a patch was about, where the patch no longer finds it.
 
-A patch whose target is not in its file is without an object only when that code is gone, and not when it was renamed, rewritten or moved.
-So each target is led back to the stretch of code around it at the pin: the definition that it lies in, the table that a key belongs to,
-or the lines up to the next empty ones. Such a stretch is known by its name and by the lines that only it had. What has no name, or too
-little of its own, proves nothing.
+A patch whose target is not in its file is without an object only when that code is gone, and not
+when it was renamed, rewritten or moved. So each target is led back to the stretch of code around it
+at the pin: the definition that it lies in, the table that a key belongs to, or the lines up to the
+next empty ones. Such a stretch is known by its name and by the lines that only it had. What has no
+name, or too little of its own, proves nothing.
 """
 
 from __future__ import annotations
@@ -30,12 +31,15 @@ if TYPE_CHECKING:
     from forkhouse.patches.languages.base import Span
 
 ENOUGH = 40
-"""Letters and digits of its own that a stretch needs, so that not finding them says something; what `git blame -C` asks for."""
+"""Letters and digits of its own that a stretch needs, so that not finding them says something.
+
+What `git blame -C` asks for.
+"""
 LEFT = 0.05
 """Share of a stretch's own lines from which on it lives, though its name does not.
 
-Of 938 functions that went between two releases of a large upstream, whose files stayed, a third lie below and have nothing that would
-be their continuation; above, moved and rewritten code begins.
+Of 938 functions that went between two releases of a large upstream, whose files stayed, a third lie
+below and have nothing that would be their continuation; above, moved and rewritten code begins.
 """
 
 
@@ -69,16 +73,24 @@ class Stretch:
         content = text.encode()
         if self._share(_lines(content)) >= LEFT or self.words & _words(content):
             return False
-        return not self.name or len(_definitions(text, self.kind, self.name, self.language)) <= self.namesakes
+        return (
+            not self.name
+            or len(_definitions(text, self.kind, self.name, self.language)) <= self.namesakes
+        )
 
     def fits(self, path: str) -> bool:
-        """Say whether a file is another one: a template, a notebook or a text can hold code as well, whatever they are called."""
+        """Say whether a file is another one.
+
+        A template, a notebook or a text can hold code as well, whatever they are called.
+        """
         return path not in {self.path, self.place}
 
     def is_of_kind(self, path: str) -> bool:
         """Say whether a file is another one of the same language, by its name."""
         one, other = language_of(self.path), language_of(path)
-        same = {one, other} <= {"c", "cpp"} or (one == other and (one != "text" or path.endswith(PurePosixPath(self.path).suffix)))
+        same = {one, other} <= {"c", "cpp"} or (
+            one == other and (one != "text" or path.endswith(PurePosixPath(self.path).suffix))
+        )
         return same and self.fits(path)
 
     def came_to(self, old: bytes, new: bytes) -> bool:
@@ -91,18 +103,31 @@ class Stretch:
         return self._defined(new) + self._assigned(new) > self._defined(old) + self._assigned(old)
 
     def _is_like(self, lines: AbstractSet[bytes]) -> bool:
-        # Where the whole file went and git finds it nowhere, the likeness is the one that git asks of files.
-        return self._share(lines) >= (LEFT if self.place else LIKENESS / 100) or not self.patched.isdisjoint(lines)
+        # Where the whole file went and git finds it nowhere, the likeness is the one that git asks
+        # of files.
+        return self._share(lines) >= (
+            LEFT if self.place else LIKENESS / 100
+        ) or not self.patched.isdisjoint(lines)
 
     def _share(self, lines: AbstractSet[bytes]) -> float:
         """Return how much of it is among some lines."""
         return sum(map(len, self.lines & lines)) / max(1, sum(map(len, self.lines)))
 
     def _assigned(self, content: bytes) -> int:
-        """Return how often its name is given a value instead: a function may have become a variable that holds one."""
+        """Return how often its name is given a value instead.
+
+        A function may have become a variable that holds one.
+        """
         if not self.name or self.kind != "function":
             return 0
-        return len(re.findall(rb"(?m)^[ \t]*(?:\w+[ \t]+)*" + re.escape(self.name.encode()) + rb"[ \t]*(?::[^=\n]*)?=(?!=)", content))
+        return len(
+            re.findall(
+                rb"(?m)^[ \t]*(?:\w+[ \t]+)*"
+                + re.escape(self.name.encode())
+                + rb"[ \t]*(?::[^=\n]*)?=(?!=)",
+                content,
+            )
+        )
 
     def _defined(self, content: bytes) -> int:
         if not self.name or self.name.encode() not in content:
@@ -112,13 +137,18 @@ class Stretch:
         if not self.outer:
             return len(found)
         holders = _definitions(text, "class_", self.outer, self.language)
-        return sum(any(start <= inner and end <= outer for start, outer in holders) for inner, end in found)
+        return sum(
+            any(start <= inner and end <= outer for start, outer in holders) for inner, end in found
+        )
 
 
 def _quoted_lines(content: bytes) -> set[bytes]:
     """Return what stands in quotes on lines of its own, as in the JSON of a notebook."""
     found = re.findall(rb'(?m)^[ \t]*"((?:[^"\\\n]|\\.)*)",?\r?$', content)
-    return {line.replace(b'\\"', b'"').replace(b"\\\\", b"\\").removesuffix(b"\\n").strip() for line in found}
+    return {
+        line.replace(b'\\"', b'"').replace(b"\\\\", b"\\").removesuffix(b"\\n").strip()
+        for line in found
+    }
 
 
 def _lines(content: bytes) -> set[bytes]:
@@ -154,10 +184,16 @@ class Course:
 
 
 def of_edit(edit: FileEdit, file: Course) -> list[Stretch] | None:
-    """Return what the operations of an edit were about and their file no longer has; None when it has some of it, or may have."""
+    """Return what the operations of an edit were about and their file no longer has.
+
+    None when it has some of it, or may have.
+    """
     found: list[Stretch] = []
     for operation in edit.operations:
-        if file.place and (came_about(file.before, file.now, operation, edit.language) or _may_rest(file.now, operation, edit.language)):
+        if file.place and (
+            came_about(file.before, file.now, operation, edit.language)
+            or _may_rest(file.now, operation, edit.language)
+        ):
             continue
         places = _places(operation, edit.language, file)
         made = of_places(places, file, edit.language) if places else None
@@ -167,12 +203,21 @@ def of_edit(edit: FileEdit, file: Course) -> list[Stretch] | None:
     return found
 
 
-def of_places(places: Sequence[tuple[Span, Span | None]], file: Course, language: str = "text") -> list[Stretch] | None:
-    """Do so for places in the text that the patch was made for; each may come with the span of the table that it belongs to."""
+def of_places(
+    places: Sequence[tuple[Span, Span | None]], file: Course, language: str = "text"
+) -> list[Stretch] | None:
+    """Do so for places in the text that the patch was made for.
+
+    Each may come with the span of the table that it belongs to.
+    """
     made = []
     for place, table in places:
-        stretch = _stretch(file, place, table, language_of(file.path) if language == "text" else language)
-        if file.place and (sum(map(_weight, stretch.lines)) < ENOUGH or not stretch.is_gone_from(file.now)):
+        stretch = _stretch(
+            file, place, table, language_of(file.path) if language == "text" else language
+        )
+        if file.place and (
+            sum(map(_weight, stretch.lines)) < ENOUGH or not stretch.is_gone_from(file.now)
+        ):
             return None
         made.append(stretch)
     return made
@@ -182,13 +227,20 @@ def _may_rest(now: str, operation: Operation, language: str) -> bool:
     """Say whether an operation finds nothing, and needs to find nothing."""
     selector = _target(operation)
     try:
-        return allows(operation.count, 0) and selector is not None and not find(now, selector, language)
+        return (
+            allows(operation.count, 0)
+            and selector is not None
+            and not find(now, selector, language)
+        )
     except PatchConflictError:
         return False
 
 
 def _places(operation: Operation, language: str, file: Course) -> list[tuple[Span, Span | None]]:
-    """Return what an operation matched at the pin, where nothing of the kind matches any more; nothing when that cannot be said."""
+    """Return what an operation matched at the pin, where nothing of the kind matches any more.
+
+    Nothing when that cannot be said.
+    """
     selector = _target(operation)
     if selector is None:
         return []
@@ -198,7 +250,9 @@ def _places(operation: Operation, language: str, file: Course) -> list[tuple[Spa
     try:
         nodes = find(file.before, selector, language)
         # Outside of a scope there may be others, which were never meant.
-        if file.place and len(find(file.now, bare, language)) > len(find(file.before, bare, language)) - len(nodes):
+        if file.place and len(find(file.now, bare, language)) > len(
+            find(file.before, bare, language)
+        ) - len(nodes):
             return []
     except PatchConflictError:
         return []
@@ -206,15 +260,27 @@ def _places(operation: Operation, language: str, file: Course) -> list[tuple[Spa
 
 
 def _target(operation: Operation) -> Selector | None:
-    """Return what an operation looks for in code; None for one that brings something and needs nothing for it."""
+    """Return what an operation looks for in code.
+
+    None for one that brings something and needs nothing for it.
+    """
     match operation:
-        case CodeOperation(replace=Selector() as selector) | CodeOperation(wrap=Selector() as selector):
+        case (
+            CodeOperation(replace=Selector() as selector)
+            | CodeOperation(wrap=Selector() as selector)
+        ):
             return selector
         case CodeOperation(remove=Selector() as selector):
             return selector
-        case CodeOperation(insert=Place(before=Selector() as selector)) | CodeOperation(insert=Place(after=Selector() as selector)):
+        case (
+            CodeOperation(insert=Place(before=Selector() as selector))
+            | CodeOperation(insert=Place(after=Selector() as selector))
+        ):
             return selector
-        case CodeOperation(argument=PartChange(of=selector)) | CodeOperation(item=PartChange(of=selector)):
+        case (
+            CodeOperation(argument=PartChange(of=selector))
+            | CodeOperation(item=PartChange(of=selector))
+        ):
             return selector
         case KeyOperation(add=None):
             return Selector(key=operation.path)
@@ -226,7 +292,11 @@ def _keys(path: str, language: str, file: Course) -> list[tuple[Span, Span | Non
     """Return the table that a key stood in, where that table is gone."""
     *parents, _ = re.findall(r'"[^"]*"|[^.]+', path)
     table = _table(file.before, parents, language)
-    return [(table, table)] if table is not None and _table(file.now, parents, language) is None else []
+    return (
+        [(table, table)]
+        if table is not None and _table(file.now, parents, language) is None
+        else []
+    )
 
 
 def _table(text: str, steps: Sequence[str], language: str) -> Span | None:
@@ -238,7 +308,9 @@ def _table(text: str, steps: Sequence[str], language: str) -> Span | None:
         except PatchConflictError:
             return None
         return (line_start(text, nodes[0].start), nodes[0].end) if nodes else None
-    for header in re.finditer(r"^[ \t]*\[([^\[\]\n]+)\].*\n(?:(?![ \t]*\[).*\n)*", text, re.MULTILINE):
+    for header in re.finditer(
+        r"^[ \t]*\[([^\[\]\n]+)\].*\n(?:(?![ \t]*\[).*\n)*", text, re.MULTILINE
+    ):
         if key_steps(header[1].replace(" ", "")) == key_steps(".".join(steps)):
             return header.span()
     return None
@@ -282,7 +354,10 @@ def _paragraph(text: str, start: int, end: int) -> Span:
 
 
 def _scopes(text: str, place: Span, language: str) -> Iterator[tuple[str, str, Span]]:
-    """Yield the definitions that hold a place, the outermost first: how a selector calls them, their name and their span."""
+    """Yield the definitions that hold a place, the outermost first.
+
+    How a selector calls them, their name and their span.
+    """
     from forkhouse.patches.languages.grammars import GRAMMARS  # noqa: PLC0415  # start-up time
     from forkhouse.patches.languages.trees import root_of, search  # noqa: PLC0415  # start-up time
 
@@ -300,9 +375,14 @@ def _scopes(text: str, place: Span, language: str) -> Iterator[tuple[str, str, S
             holder = node.field(nodes[node.kind()])
             if holder is None or not (span[0] <= place[0] and place[1] <= span[1]):
                 continue
-            # A declarator has its name before its parameters; what Rust implements for a type is called so.
+            # A declarator has its name before its parameters; what Rust implements for a type is
+            # called so.
             said = re.search(r"[\w:~]+(?=\s*\()", holder.text()) if kind == "function" else None
-            name = said[0] if said else f"{'impl ' if node.kind() == 'impl_item' else ''}{holder.text()}"
+            name = (
+                said[0]
+                if said
+                else f"{'impl ' if node.kind() == 'impl_item' else ''}{holder.text()}"
+            )
             if span in _definitions(text, kind, name, language):
                 found.append((kind, name, span))
     yield from sorted(found, key=lambda each: (each[2][0], -each[2][1]))

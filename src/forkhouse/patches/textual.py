@@ -1,4 +1,7 @@
-"""Textual patches: diffs applied exactly, in reverse, or by a 3-way merge; in memory and without fuzz."""
+"""Textual patches: diffs applied exactly, in reverse, or by a 3-way merge.
+
+In memory and without fuzz.
+"""
 
 from __future__ import annotations
 
@@ -44,29 +47,51 @@ def map_path(path: str, paths: Mapping[str, str]) -> str:
 def refuse_unsafe(path: str, where: str) -> None:
     """Raise UnsafeArchiveError for a path that leaves the tree or enters .git, in any spelling that a file system folds."""
     parts = path.casefold().replace("\\", "/").split("/")
-    if path.startswith("/") or ".." in parts or any(re.fullmatch(r"\.git|git~\d+", part.rstrip(". ")) for part in parts):
-        message = f"{where} names the path '{path}', which leaves the tree or enters .git. The patch is refused."
+    if (
+        path.startswith("/")
+        or ".." in parts
+        or any(re.fullmatch(r"\.git|git~\d+", part.rstrip(". ")) for part in parts)
+    ):
+        message = (
+            f"{where} names the path '{path}', which leaves the tree or enters .git. The patch is "
+            "refused."
+        )
         raise UnsafeArchiveError(message)
 
 
-def read_diff(patch: Patch, paths: Mapping[str, str], tree: str, *, store: ObjectStore, where: str) -> tuple[Diff, ...]:
+def read_diff(
+    patch: Patch, paths: Mapping[str, str], tree: str, *, store: ObjectStore, where: str
+) -> tuple[Diff, ...]:
     """Return the diffs of a textual patch, its paths mapped to this form of the upstream.
 
-    The first folder of each name is taken off, or as many as the patch's header says (`Strip: N`). Where that names no file of `tree`, the
-    one number counts with which the names fit.
+    The first folder of each name is taken off, or as many as the patch's header says (`Strip: N`).
+    Where that names no file of `tree`, the one number counts with which the names fit.
 
-    Raises UnsafeArchiveError for a path outside the tree, a symbolic link or a submodule, PatchConflictError for what is no diff.
+    Raises UnsafeArchiveError for a path outside the tree, a symbolic link or a submodule,
+    PatchConflictError for what is no diff.
     """
     try:
-        read = diffreader.read(patch.content, strip=patch.strip) if patch.strip is not None else _fitting(patch, paths, tree, store, where)
+        read = (
+            diffreader.read(patch.content, strip=patch.strip)
+            if patch.strip is not None
+            else _fitting(patch, paths, tree, store, where)
+        )
     except diffs.DiffSyntaxError as error:
         message = f"{where} is not a diff that git can read: {error}."
         raise PatchConflictError(message) from error
-    return tuple(replace(diff, parts=tuple(_mapped(part, paths, where) for part in diff.parts)) for diff in read)
+    return tuple(
+        replace(diff, parts=tuple(_mapped(part, paths, where) for part in diff.parts))
+        for diff in read
+    )
 
 
-def _fitting(patch: Patch, paths: Mapping[str, str], tree: str, store: ObjectStore, where: str) -> tuple[Diff, ...]:
-    """Return a patch's diffs with as many leading folders off their names as fit a tree: one, unless only another number fits."""
+def _fitting(
+    patch: Patch, paths: Mapping[str, str], tree: str, store: ObjectStore, where: str
+) -> tuple[Diff, ...]:
+    """Return a patch's diffs with as many leading folders off their names as fit a tree.
+
+    One, unless only another number fits.
+    """
     found = {}
     failed: diffs.StripError | None = None
     usual: tuple[Diff, ...] = ()
@@ -84,16 +109,26 @@ def _fitting(patch: Patch, paths: Mapping[str, str], tree: str, store: ObjectSto
         if _fits(read, paths, tree, store, level=level):
             found[level] = read
     if len(found) > 1:
-        names = " or ".join(f"{read[0].parts[0].new} (`Strip: {level}`)" for level, read in sorted(found.items()))
-        message = f"{where} may mean {names}, as each fits this tree. Say which by such a line in the patch's header."
+        names = " or ".join(
+            f"{read[0].parts[0].new} (`Strip: {level}`)" for level, read in sorted(found.items())
+        )
+        message = (
+            f"{where} may mean {names}, as each fits this tree. Say which by such a line in the "
+            "patch's header."
+        )
         raise PatchConflictError(message)
     if failed is not None and not found:
         raise failed
     return next(iter(found.values()), usual)
 
 
-def _fits(read: Sequence[Diff], paths: Mapping[str, str], tree: str, store: ObjectStore, *, level: int) -> bool:
-    """Say whether the files that a patch wants are there. Of one that only adds files the usual level fits, another by their folder."""
+def _fits(
+    read: Sequence[Diff], paths: Mapping[str, str], tree: str, store: ObjectStore, *, level: int
+) -> bool:
+    """Say whether the files that a patch wants are there.
+
+    Of one that only adds files the usual level fits, another by their folder.
+    """
     made: set[str] = set()
     wanted = 0
     for part in (part for diff in read for part in diff.parts):
@@ -115,14 +150,19 @@ def _mapped(part: Part, paths: Mapping[str, str], where: str) -> Part:
     old, new = map_path(part.old, paths), map_path(part.new, paths)
     for path in (part.old, part.new, old, new):
         refuse_unsafe(path, where)
-    if part.mode in SPECIAL or (part.old_mode in SPECIAL and part.kind is not PartKind.REMOVE) or part.old_mode is FileMode.COMMIT:
+    if (
+        part.mode in SPECIAL
+        or (part.old_mode in SPECIAL and part.kind is not PartKind.REMOVE)
+        or part.old_mode is FileMode.COMMIT
+    ):
         _refuse_special(new, where)
     return replace(part, old=old, new=new)
 
 
 def _refuse_special(path: str, where: str) -> NoReturn:
     message = (
-        f"{where} makes a symbolic link or a submodule of '{path}', or changes one, which can point outside the tree. The patch is refused."
+        f"{where} makes a symbolic link or a submodule of '{path}', or changes one, which can "
+        "point outside the tree. The patch is refused."
     )
     raise UnsafeArchiveError(message)
 
@@ -149,7 +189,11 @@ def apply_exactly(tree: str, read: Iterable[Diff], *, store: ObjectStore) -> str
     A hunk may lie at another line, all of its context must be there. Raises PatchConflictError.
     """
     for diff in read:
-        work = _Work(tree=tree, store=store, leaving=frozenset(part.old for part in diff.parts if part.kind in _LEAVING))
+        work = _Work(
+            tree=tree,
+            store=store,
+            leaving=frozenset(part.old for part in diff.parts if part.kind in _LEAVING),
+        )
         for part in diff.parts:
             work.apply(part)
         tree = store.with_entries(tree, {**dict.fromkeys(work.gone), **work.made})
@@ -166,8 +210,9 @@ _NAMING = frozenset({PartKind.ADD, PartKind.RENAME, PartKind.COPY})
 class _Work:
     """A diff that is being applied.
 
-    All parts of a diff speak of the tree as it was, so that names can be swapped; but a later part of a path that an earlier one has
-    written goes on from there. Source: the behaviour of `git apply`.
+    All parts of a diff speak of the tree as it was, so that names can be swapped; but a later part
+    of a path that an earlier one has written goes on from there. Source: the behaviour of `git
+    apply`.
     """
 
     tree: str
@@ -185,9 +230,19 @@ class _Work:
         if part.kind in _NAMING:
             self._refuse_taken(part)
         if there is not None and there.mode in SPECIAL and part.kind is not PartKind.REMOVE:
-            refuse(f"{part.old} is a symbolic link, which no patch changes, as it can point outside the tree", part)
-        if part.old_mode is not None and there is not None and (part.old_mode in SPECIAL) != (there.mode in SPECIAL):
-            refuse(f"{part.old} is not of the kind (file or symbolic link) that the patch knows", part)
+            refuse(
+                f"{part.old} is a symbolic link, which no patch changes, as it can point outside "
+                "the tree",
+                part,
+            )
+        if (
+            part.old_mode is not None
+            and there is not None
+            and (part.old_mode in SPECIAL) != (there.mode in SPECIAL)
+        ):
+            refuse(
+                f"{part.old} is not of the kind (file or symbolic link) that the patch knows", part
+            )
         if part.binary is not None:
             blob = self._binary(part, part.binary, there)
         elif there is not None and not part.hunks:
@@ -195,18 +250,28 @@ class _Work:
         else:
             content = b"" if there is None else self.store.content(there)
             made = place_hunks(content, part, blob="" if there is None else there.blob)
-            blob = "" if part.kind is PartKind.REMOVE and not made else str(self.store.repository.create_blob(made))
+            blob = (
+                ""
+                if part.kind is PartKind.REMOVE and not made
+                else str(self.store.repository.create_blob(made))
+            )
         if part.kind is PartKind.REMOVE:
             # An empty file that goes has no hunk.
             if blob and (part.hunks or (there is not None and self.store.content(there))):
-                refuse(f"{part.old} is to be removed, and has other lines than those that the patch knows", part)
+                refuse(
+                    f"{part.old} is to be removed, and has other lines than those that the patch "
+                    "knows",
+                    part,
+                )
             self.gone.add(part.old)
             return
         if part.kind is PartKind.RENAME:
             self.gone.add(part.old)
         elif part.kind in {PartKind.CHANGE, PartKind.FILL}:
             self.changed.add(part.new)
-        self.made[part.new] = TreeEntry(blob=blob, mode=part.mode or (FileMode.BLOB if there is None else there.mode))
+        self.made[part.new] = TreeEntry(
+            blob=blob, mode=part.mode or (FileMode.BLOB if there is None else there.mode)
+        )
 
     def _source(self, part: Part) -> TreeEntry | None:
         """Return the file that a part starts from."""
@@ -230,22 +295,38 @@ class _Work:
 
     def _refuse_order(self, part: Part, what: str) -> NoReturn:
         refuse(
-            f"{part.old} is written by one part of the diff and {what} by a later one; these are two diffs, so make two patches of it", part
+            f"{part.old} is written by one part of the diff and {what} by a later one; these are "
+            "two diffs, so make two patches of it",
+            part,
         )
 
     def _refuse_taken(self, part: Part) -> None:
         """Refuse a part that would write over a file, unless the same diff takes that away."""
-        if part.new in self.made or (self.store.entry(self.tree, part.new) is not None and part.new not in self.leaving):
-            verb = {PartKind.ADD: "added", PartKind.RENAME: "made by a rename", PartKind.COPY: "made by a copy"}[part.kind]
+        if part.new in self.made or (
+            self.store.entry(self.tree, part.new) is not None and part.new not in self.leaving
+        ):
+            verb = {
+                PartKind.ADD: "added",
+                PartKind.RENAME: "made by a rename",
+                PartKind.COPY: "made by a copy",
+            }[part.kind]
             refuse(f"{part.new} is to be {verb}, and is there already", part)
 
     def _binary(self, part: Part, binary: Binary, there: TreeEntry | None) -> str:
         """Return the content that a binary part makes, by id, once both sides are proven by their ids."""
         old, new = part.ids
         if binary.content is None:
-            refuse(f"{part.new} is binary, and a binary file has no lines to find; make the patch with `git diff --binary`", part)
+            refuse(
+                f"{part.new} is binary, and a binary file has no lines to find; make the patch "
+                "with `git diff --binary`",
+                part,
+            )
         if len(old) != WHOLE_ID or len(new) != WHOLE_ID:
-            refuse(f"{part.new} is binary, and its `index` line does not hold whole ids; make the patch with `git diff --binary`", part)
+            refuse(
+                f"{part.new} is binary, and its `index` line does not hold whole ids; make the "
+                "patch with `git diff --binary`",
+                part,
+            )
         nothing = "0" * WHOLE_ID
         if old != (nothing if there is None else there.blob):
             refuse(f"{part.old} is binary, and is not as the patch knows it", part)
@@ -254,18 +335,26 @@ class _Work:
         content = binary.content
         if binary.is_delta:
             try:
-                content = deltas.patched(b"" if there is None else self.store.content(there), content)
+                content = deltas.patched(
+                    b"" if there is None else self.store.content(there), content
+                )
             except ValueError as error:
                 refuse(f"{part.new}: {error}", part)
         if str(pygit2.hash(content)) != new:
-            refuse(f"{part.new} is binary, and the patch does not make what its `index` line says", part)
+            refuse(
+                f"{part.new} is binary, and the patch does not make what its `index` line says",
+                part,
+            )
         return str(self.store.repository.create_blob(content))
 
 
 def is_there(tree: str, read: Sequence[Diff], *, store: ObjectStore) -> bool:
-    """Say whether diffs would apply in reverse, the last one first: every hunk stands in the tree as it leaves it, at whatever line.
+    """Say whether diffs would apply in reverse, the last one first.
 
-    What a patch does to a file as a whole (its mode, its name, that it is gone) has to be as the patch leaves it, too.
+    Every hunk stands in the tree as it leaves it, at whatever line.
+
+    What a patch does to a file as a whole (its mode, its name, that it is gone) has to be as the
+    patch leaves it, too.
     """
     files: dict[str, TreeEntry | None] = {}
     unknown: set[str] = set()
@@ -289,7 +378,11 @@ def is_there(tree: str, read: Sequence[Diff], *, store: ObjectStore) -> bool:
                 removed.add(part.old)
                 continue
             # Of several parts of one path each takes back what the next one started from.
-            there = before.get(part.new) if part.new in before and part.kind is PartKind.CHANGE else entry(part.new)
+            there = (
+                before.get(part.new)
+                if part.new in before and part.kind is PartKind.CHANGE
+                else entry(part.new)
+            )
             undone = None if there is None else _undone(there, part, store=store)
             if undone is None:
                 return False
@@ -301,7 +394,9 @@ def is_there(tree: str, read: Sequence[Diff], *, store: ObjectStore) -> bool:
                 before[part.old] = undone
         files.update(before)
         # A copy is one of what its source was, whatever the diff made of that.
-        if any((source := entry(path)) is not None and source.blob != blob for path, blob in copies):
+        if any(
+            (source := entry(path)) is not None and source.blob != blob for path, blob in copies
+        ):
             return False
         unknown |= removed
     return True
@@ -322,7 +417,12 @@ def _undone(there: TreeEntry, part: Part, *, store: ObjectStore) -> TreeEntry | 
     known = len(part.ids[1]) >= TELLING_ID and there.blob.startswith(part.ids[1])
     places: dict[int, Hunk] = {}
     for hunk in part.hunks:
-        place = left_at(lines, hunk, [(place, place + len(other.after)) for place, other in places.items()], known=known)
+        place = left_at(
+            lines,
+            hunk,
+            [(place, place + len(other.after)) for place, other in places.items()],
+            known=known,
+        )
         if place is None:
             return None
         places[place] = hunk

@@ -1,1 +1,4 @@
-"""The drift radar: a patch series against every candidate pin, and the first pin that breaks each patch."""
+"""The drift radar.
+
+A patch series against every candidate pin, and the first pin that breaks each patch.
+"""

@@ -1,4 +1,7 @@
-"""The drift radar: a patch series against every candidate pin, and the first pin that breaks each patch."""
+"""The drift radar.
+
+A patch series against every candidate pin, and the first pin that breaks each patch.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,10 @@ if TYPE_CHECKING:
     from forkhouse.radar.taken import Taken
 
 CHUNK = 32
-"""Candidates that one process judges in a row: neighbours share most of their files, and what was judged is remembered."""
+"""Candidates that one process judges in a row.
+
+Neighbours share most of their files, and what was judged is remembered.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,15 +61,30 @@ class Matrix:
     """Newer candidates that there are and that were not judged."""
 
     def survival(self) -> tuple[float, ...]:
-        """Return for each candidate the share of patches that are settled there: applied, upstream already, or without an object."""
+        """Return for each candidate the share of patches that are settled there.
+
+        Applied, upstream already, or without an object.
+        """
         return tuple(
-            sum(row[column].verdict in SETTLED for row in self.cells) / max(len(self.patches), 1) for column in range(len(self.candidates))
+            sum(row[column].verdict in SETTLED for row in self.cells) / max(len(self.patches), 1)
+            for column in range(len(self.candidates))
         )
 
     def first(self, row: int, verdict: Verdict) -> Candidate | None:
         """Return the first candidate after the pin on which a patch has a verdict, None when it never has."""
-        after = [column for column, candidate in enumerate(self.candidates) if candidate.order > self._pin_order()]
-        return next((self.candidates[column] for column in after if self.cells[row][column].verdict is verdict), None)
+        after = [
+            column
+            for column, candidate in enumerate(self.candidates)
+            if candidate.order > self._pin_order()
+        ]
+        return next(
+            (
+                self.candidates[column]
+                for column in after
+                if self.cells[row][column].verdict is verdict
+            ),
+            None,
+        )
 
     def first_break(self, row: int) -> Candidate | None:
         """Return the candidate that broke a patch."""
@@ -93,7 +114,9 @@ class Matrix:
         ]
 
     def _pin_order(self) -> int:
-        return next((candidate.order for candidate in self.candidates if candidate.label == self.pin), -1)
+        return next(
+            (candidate.order for candidate in self.candidates if candidate.label == self.pin), -1
+        )
 
     def as_json(self) -> dict[str, object]:
         """Return the matrix as values that JSON can hold."""
@@ -131,17 +154,28 @@ def scan(
     taken: Mapping[str, Taken] | None = None,
     beyond: int = 0,
 ) -> Matrix:
-    """Judge a series on every candidate, side by side in processes. What was judged before is not judged again.
+    """Judge a series on every candidate, side by side in processes.
 
-    What a commit brought as it is (`taken`) is upstreamed where the tree alone does not show it, as the upstream went on working on it.
+    What was judged before is not judged again.
+
+    What a commit brought as it is (`taken`) is upstreamed where the tree alone does not show it, as
+    the upstream went on working on it.
     """
     pinned = [asdict(each) for each in ladder.pinned.values()]
-    series = digest([patch.sha256 for patch in patches], dict(ladder.paths), pinned, ladder.form, engine)
+    series = digest(
+        [patch.sha256 for patch in patches], dict(ladder.paths), pinned, ladder.form, engine
+    )
     keys = {candidate.tree: digest(series, candidate.tree) for candidate in candidates}
     whole = digest(series, list(keys))
     record = journal.get("radar", whole)
     known: dict[str, object] = (
-        dict(record) if record else {tree: entry["cells"] for tree, key in keys.items() if (entry := journal.get("verdicts", key))}
+        dict(record)
+        if record
+        else {
+            tree: entry["cells"]
+            for tree, key in keys.items()
+            if (entry := journal.get("verdicts", key))
+        }
     )
     missing = [tree for tree in keys if tree not in known]
     with report().task(f"radar {upstream}", total=len(missing)) as task:
@@ -157,7 +191,9 @@ def scan(
     own = taken or {}
     columns = [
         [
-            _with_history(Cell(verdict=Verdict(verdict), cause=cause), own.get(patch.name), candidate)
+            _with_history(
+                Cell(verdict=Verdict(verdict), cause=cause), own.get(patch.name), candidate
+            )
             for patch, (verdict, cause) in zip(patches, known[candidate.tree], strict=True)  # type: ignore[call-overload]  # the journal holds what was put there
         ]
         for candidate in candidates
@@ -175,7 +211,10 @@ def scan(
 
 
 def _failed(cells: object) -> bool:
-    """Say whether a fault of ours is among the verdicts on a tree. Such a one is asked for again."""
+    """Say whether a fault of ours is among the verdicts on a tree.
+
+    Such a one is asked for again.
+    """
     return any(cause.startswith(INTERNAL) for _, cause in cells)  # type: ignore[attr-defined]  # cells are pairs, as the journal holds them
 
 
@@ -184,18 +223,34 @@ def _with_history(cell: Cell, taken: Taken | None, candidate: Candidate) -> Cell
     if taken is None or candidate.commit not in taken.holders:
         return cell
     if cell.verdict is Verdict.UPSTREAMED:
-        return Cell(verdict=cell.verdict, cause=f"{cell.cause}; commit {taken.commit} has the same patch id")
+        return Cell(
+            verdict=cell.verdict, cause=f"{cell.cause}; commit {taken.commit} has the same patch id"
+        )
     if cell.verdict is Verdict.CONFLICT and not cell.cause.startswith(INTERNAL):
-        return Cell(verdict=Verdict.UPSTREAMED, cause=f"commit {taken.commit} has the same patch id, and the upstream has changed it since")
+        return Cell(
+            verdict=Verdict.UPSTREAMED,
+            cause=f"commit {taken.commit} has the same patch id, and the upstream has changed it since",
+        )
     return cell
 
 
-def _judge_all(chunks: Sequence[Sequence[str]], patches: Sequence[Patch], ladder: Ladder) -> Sequence[list[list[tuple[str, str]]]]:
+def _judge_all(
+    chunks: Sequence[Sequence[str]], patches: Sequence[Patch], ladder: Ladder
+) -> Sequence[list[list[tuple[str, str]]]]:
     if len(chunks) < 2:  # noqa: PLR2004  # one chunk needs no second process
         return [_judge(chunk, patches, ladder) for chunk in chunks]
-    shared = (patches, ladder.store.folder, tuple(ladder.store.borrowed), dict(ladder.paths), dict(ladder.pinned), ladder.form)
+    shared = (
+        patches,
+        ladder.store.folder,
+        tuple(ladder.store.borrowed),
+        dict(ladder.paths),
+        dict(ladder.pinned),
+        ladder.form,
+    )
     # A repository handle does not cross over to another process: each opens its own.
-    pool = ProcessPoolExecutor(max_workers=len(os.sched_getaffinity(0)), initializer=_open, initargs=shared)
+    pool = ProcessPoolExecutor(
+        max_workers=len(os.sched_getaffinity(0)), initializer=_open, initargs=shared
+    )
     try:
         return list(pool.map(_judge_here, chunks))
     except BaseException:
@@ -220,7 +275,9 @@ def _open(
     form: Form,
 ) -> None:
     for each in ENDING:
-        signal.signal(each, signal.SIG_DFL)  # what our parent does when it is asked to end is not for us to do
+        signal.signal(
+            each, signal.SIG_DFL
+        )  # what our parent does when it is asked to end is not for us to do
     store = ObjectStore(folder)
     for repository in borrowed:
         store.borrow(repository)
@@ -231,5 +288,10 @@ def _judge_here(trees: Sequence[str]) -> list[list[tuple[str, str]]]:
     return _judge(trees, *_here[0])
 
 
-def _judge(trees: Sequence[str], patches: Sequence[Patch], own: Ladder) -> list[list[tuple[str, str]]]:
-    return [[(judgement.verdict, judgement.cause) for judgement in own.judge_series(tree, patches)] for tree in trees]
+def _judge(
+    trees: Sequence[str], patches: Sequence[Patch], own: Ladder
+) -> list[list[tuple[str, str]]]:
+    return [
+        [(judgement.verdict, judgement.cause) for judgement in own.judge_series(tree, patches)]
+        for tree in trees
+    ]

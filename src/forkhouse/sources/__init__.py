@@ -1,1 +1,4 @@
-"""From a pinned upstream to a git tree: choose the form that can be had, fetch it, verify it, import it."""
+"""From a pinned upstream to a git tree.
+
+Choose the form that can be had, fetch it, verify it, import it.
+"""

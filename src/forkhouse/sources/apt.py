@@ -1,7 +1,9 @@
-"""Fetch pinned Debian packages through apt, in a private view: neither the user's lists nor the system are changed.
+"""Fetch pinned Debian packages through apt, in a private view.
 
-Source packages come from the source side of the user's own suites, binary packages from the suite that the lock names, at
-the address from which the user's apt has its own.
+Neither the user's lists nor the system are changed.
+
+Source packages come from the source side of the user's own suites, binary packages from the suite
+that the lock names, at the address from which the user's apt has its own.
 """
 
 from __future__ import annotations
@@ -33,7 +35,10 @@ _TARGETS = "deb-src $(REPO_URI) $(RELEASE) $(COMPONENT)"
 def _source_lines() -> str:
     """Return `deb-src` lines for every suite whose binary packages this machine's apt already trusts."""
     result = subprocess.run(
-        ["apt-get", "indextargets", "--format", _TARGETS, "Created-By: Packages"], capture_output=True, text=True, check=False
+        ["apt-get", "indextargets", "--format", _TARGETS, "Created-By: Packages"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return "".join(f"{line}\n" for line in sorted(set(result.stdout.splitlines())))
 
@@ -47,19 +52,30 @@ def fetch_debian_source(source: DebianSource, registry: Registry, *, offline: bo
     if all(cached):
         return [path for path in cached if path is not None]
     if offline:
-        message = f"Debian source {source.package} {source.debian_version} is not in the cache and --offline forbids fetching it."
+        message = (
+            f"Debian source {source.package} {source.debian_version} is not in the cache and "
+            "--offline forbids fetching it."
+        )
         raise UnreachableError(message)
     lines = _wanted_lines(source)
     report().line(source.package, f"fetching Debian source {source.debian_version} with apt")
     what = f"the source of {source.package} {source.debian_version}"
     with _view(lines) as view:
         view.run("update", doing=what)
-        view.run("source", "--download-only", "--only-source", f"{source.package}={source.debian_version}", doing=what)
+        view.run(
+            "source",
+            "--download-only",
+            "--only-source",
+            f"{source.package}={source.debian_version}",
+            doing=what,
+        )
         return [_adopt(view.files, registry, pin.file, pin.sha256) for pin in source.files]
 
 
 def offered_source(source: DebianSource) -> dict[str, str]:
-    """Return the sha256 of each file of a Debian source package as apt's lists have them now; nothing is downloaded but the lists.
+    """Return the sha256 of each file of a Debian source package as apt's lists have them now.
+
+    Nothing is downloaded but the lists.
 
     Raises UnreachableError (no apt here, version not served).
     """
@@ -67,25 +83,36 @@ def offered_source(source: DebianSource) -> dict[str, str]:
     with _view(_wanted_lines(source)) as view:
         view.run("update", doing=what)
         package = f"{source.package}={source.debian_version}"
-        said = view.run("source", "--print-uris", "--download-only", "--only-source", package, doing=what)
+        said = view.run(
+            "source", "--print-uris", "--download-only", "--only-source", package, doing=what
+        )
     return {unquote(offer["file"]): offer["sha256"] for offer in _OFFER.finditer(said)}
 
 
 def _wanted_lines(source: DebianSource) -> str:
     if shutil.which("apt-get") is None:
-        message = f"Debian source {source.package} needs apt-get, which is not on this machine. Use --sources git, or a Debian machine."
+        message = (
+            f"Debian source {source.package} needs apt-get, which is not on this machine. Use "
+            "--sources git, or a Debian machine."
+        )
         raise UnreachableError(message)
     lines = _source_lines()
     if not lines:
-        message = f"Debian source {source.package}: apt has no package lists on this machine, as in many images. Run `apt-get update` once."
+        message = (
+            f"Debian source {source.package}: apt has no package lists on this machine, as in many "
+            "images. Run `apt-get update` once."
+        )
         raise UnreachableError(message)
     return lines
 
 
-def fetch_debian_binaries(pins: Sequence[DebianBinary], registry: Registry, *, offline: bool) -> list[Path]:
+def fetch_debian_binaries(
+    pins: Sequence[DebianBinary], registry: Registry, *, offline: bool
+) -> list[Path]:
     """Return pinned binary packages (.deb files), each checked against the lock.
 
-    Raises UnreachableError (no apt here, a version no longer served, offline) and HashMismatchError.
+    Raises UnreachableError (no apt here, a version no longer served, offline) and
+    HashMismatchError.
     """
     cached = [registry.cached(pin.file, pin.sha256) for pin in pins]
     if all(cached):
@@ -96,7 +123,9 @@ def fetch_debian_binaries(pins: Sequence[DebianBinary], registry: Registry, *, o
         message = f"Not in the cache, and --offline forbids fetching: {names}."
         raise UnreachableError(message)
     if shutil.which("apt-get") is None:
-        message = f"Debian packages are fetched with apt-get, which is not on this machine: {names}."
+        message = (
+            f"Debian packages are fetched with apt-get, which is not on this machine: {names}."
+        )
         raise UnreachableError(message)
     report().line("apt", f"fetching {len(missing)} Debian packages")
     with _view("".join(f"{line}\n" for line in _binary_lines({pin.suite for pin in pins}))) as view:
@@ -108,7 +137,10 @@ def fetch_debian_binaries(pins: Sequence[DebianBinary], registry: Registry, *, o
             escaped = view.files / pin.file.replace("_", f"_{epoch}%3a", 1)
             if colon and escaped.exists():
                 escaped.rename(view.files / pin.file)
-        return [path or _adopt(view.files, registry, pin.file, pin.sha256) for pin, path in zip(pins, cached, strict=True)]
+        return [
+            path or _adopt(view.files, registry, pin.file, pin.sha256)
+            for pin, path in zip(pins, cached, strict=True)
+        ]
 
 
 _OFFER = re.compile(r"'[^']*/(?P<file>[^/']+)' (?P<name>\S+) \d+ SHA256:(?P<sha256>[0-9a-f]{64})")
@@ -116,7 +148,9 @@ _OFFER = re.compile(r"'[^']*/(?P<file>[^/']+)' (?P<name>\S+) \d+ SHA256:(?P<sha2
 
 
 def newest_debian_binaries(pins: Sequence[DebianBinary]) -> tuple[DebianBinary, ...]:
-    """Return the same packages in the newest version that their suites have now; nothing is downloaded.
+    """Return the same packages in the newest version that their suites have now.
+
+    Nothing is downloaded.
 
     Raises UnreachableError when apt has no lists, or a package is no longer in its suite.
     """
@@ -124,13 +158,29 @@ def newest_debian_binaries(pins: Sequence[DebianBinary]) -> tuple[DebianBinary, 
     with _view("".join(f"{line}\n" for line in _binary_lines({pin.suite for pin in pins}))) as view:
         view.run("update", doing="the lists of the toolchain's suites")
         for pin in pins:
-            said = view.run("download", "--print-uris", f"{pin.package}/{pin.suite}", doing=f"{pin.package} of {pin.suite}")
+            said = view.run(
+                "download",
+                "--print-uris",
+                f"{pin.package}/{pin.suite}",
+                doing=f"{pin.package} of {pin.suite}",
+            )
             offer = _OFFER.search(said)
             if offer is None:
-                message = f"apt offers no {pin.package} of {pin.suite} with a SHA256: {said.strip() or 'it said nothing'}."
+                message = (
+                    f"apt offers no {pin.package} of {pin.suite} with a SHA256: "
+                    f"{said.strip() or 'it said nothing'}."
+                )
                 raise UnreachableError(message)
             version = unquote(offer["name"].split("_")[1])
-            newest.append(pin.model_copy(update={"version": version, "file": unquote(offer["file"]), "sha256": offer["sha256"]}))
+            newest.append(
+                pin.model_copy(
+                    update={
+                        "version": version,
+                        "file": unquote(offer["file"]),
+                        "sha256": offer["sha256"],
+                    }
+                )
+            )
     return tuple(newest)
 
 
@@ -147,29 +197,52 @@ class _Suite:
 
 
 def _known_suites() -> list[_Suite]:
-    # Where apt does not say which key signs a suite, the variable itself stands there; apt's own keys are used then.
+    # Where apt does not say which key signs a suite, the variable itself stands there; apt's own
+    # keys are used then.
     form = "$(REPO_URI)\t$(RELEASE)\t$(SIGNED_BY)"
     result = subprocess.run(
-        ["apt-get", "indextargets", "--format", form, "Created-By: Packages"], capture_output=True, text=True, check=False
+        ["apt-get", "indextargets", "--format", form, "Created-By: Packages"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     suites = []
     for line in sorted(set(result.stdout.splitlines())):
         address, name, key = line.split("\t")
-        suites.append(_Suite(address=address, name=name, options=f"[signed-by={key}] " if key.startswith("/") else ""))
+        suites.append(
+            _Suite(
+                address=address,
+                name=name,
+                options=f"[signed-by={key}] " if key.startswith("/") else "",
+            )
+        )
     return suites
 
 
 def _binary_lines(wanted: set[str]) -> Iterator[str]:
-    """Yield apt's line for each wanted suite: as the user has it, or beside the user's main suite, where the archive keeps the others.
+    """Yield apt's line for each wanted suite.
+
+    As the user has it, or beside the user's main suite, where the archive keeps the others.
 
     Raises UnreachableError when apt knows no suite at all.
     """
     known = _known_suites()
     if not known:
-        message = "apt has no package lists on this machine, as in many images. Run `apt-get update` once."
+        message = (
+            "apt has no package lists on this machine, as in many images. Run `apt-get update` "
+            "once."
+        )
         raise UnreachableError(message)
-    # The main suite has the plain name: others are it with something after a hyphen (bookworm-updates, bookworm-security).
-    main = next((suite for suite in known if any(other.name.startswith(f"{suite.name}-") for other in known)), known[0])
+    # The main suite has the plain name: others are it with something after a hyphen
+    # (bookworm-updates, bookworm-security).
+    main = next(
+        (
+            suite
+            for suite in known
+            if any(other.name.startswith(f"{suite.name}-") for other in known)
+        ),
+        known[0],
+    )
     for name in sorted(wanted):
         yield next((suite for suite in known if suite.name == name), main).line(name)
 
@@ -183,13 +256,18 @@ class _View:
     """Where downloads land."""
 
     def run(self, *command: str, doing: str) -> str:
-        """Run an apt-get command and return what it says. Raises UnreachableError with apt's own words."""
+        """Run an apt-get command and return what it says.
+
+        Raises UnreachableError with apt's own words.
+        """
         full = ["apt-get", *self.options, "-qq", *command]
         result = subprocess.run(full, cwd=self.files, capture_output=True, text=True, check=False)
         if result.returncode != 0:
             message = (
-                f"apt could not fetch {doing} (`apt-get {shlex.join(command)}`):\n{result.stderr.strip()}\n"
-                "The versions must be served by apt's archives; those of a moving suite disappear when newer ones come."
+                f"apt could not fetch {doing} (`apt-get "
+                f"{shlex.join(command)}`):\n{result.stderr.strip()}\n"
+                "The versions must be served by apt's archives; those of a moving suite disappear "
+                "when newer ones come."
             )
             raise UnreachableError(message)
         return result.stdout
@@ -220,7 +298,10 @@ def _view(lines: str) -> Iterator[_View]:
 def _adopt(folder: Path, registry: Registry, file: str, sha256: str) -> Path:
     fetched = folder / file
     if not fetched.is_file():
-        message = f"apt fetched no file {file}; the lock names one that this source package does not have."
+        message = (
+            f"apt fetched no file {file}; the lock names one that this source package does not "
+            "have."
+        )
         raise UnreachableError(message)
     if fetched.is_symlink():  # apt only links to what a suite in a folder of this machine serves
         with storage_errors(f"Copying {file}"):

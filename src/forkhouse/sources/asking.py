@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def ask(source: Source, *, access: Access, registry: Registry) -> str:
     """Ask for a source anew, past every cache, and return in a few words what answered.
 
-    Raises UnreachableError when nothing answers (or offline), MovedTagError or HashMismatchError when the answer is another than
-    the lock's.
+    Raises UnreachableError when nothing answers (or offline), MovedTagError or HashMismatchError
+    when the answer is another than the lock's.
     """
     if access.offline:
         message = "--offline forbids asking."
@@ -38,7 +38,12 @@ def ask(source: Source, *, access: Access, registry: Registry) -> str:
                 _compare(pin.file, offers.get(pin.file), pin.sha256, "apt")
             return "hashes of apt's source lists"
         case ArchiveSource():
-            _compare(source.file, registry.measure_archive(source.url, source.file, mirror=access.mirror), source.sha256, "its address")
+            _compare(
+                source.file,
+                registry.measure_archive(source.url, source.file, mirror=access.mirror),
+                source.sha256,
+                "its address",
+            )
             return "the whole archive"
         case _:
             found, how = registry.served(source.package, source.file)
@@ -63,7 +68,8 @@ def _compare(file: str, found: str | None, sha256: str, server: str) -> None:
         raise UnreachableError(message)
     if found != sha256:
         message = (
-            f"{file}: {server} now serves one with sha256 {found}, the lock says {sha256}. A release that changes under its name is "
+            f"{file}: {server} now serves one with sha256 {found}, the lock says {sha256}. A "
+            "release that changes under its name is "
             "either a mistake or an attack: find out which before you pin it anew."
         )
         raise HashMismatchError(message)

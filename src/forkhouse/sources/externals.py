@@ -1,4 +1,7 @@
-"""Wheels that a profile installs and that are not built here: reached through the indexes that the user's configuration names."""
+"""Wheels that a profile installs and that are not built here.
+
+Reached through the indexes that the user's configuration names.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,9 @@ if TYPE_CHECKING:
     from forkhouse.sources.index import Registry
 
 
-def missing(externals: Iterable[External], registry: Registry, addresses: Mapping[str, str]) -> Iterator[Missing]:
+def missing(
+    externals: Iterable[External], registry: Registry, addresses: Mapping[str, str]
+) -> Iterator[Missing]:
     """Bring the wheels of indexes with an alias into the cache, and yield those that cannot be had. Raises HashMismatchError.
 
     What the user's ordinary indexes have is fetched with the rest of the closure, and has to be there.
@@ -30,16 +35,27 @@ def missing(externals: Iterable[External], registry: Registry, addresses: Mappin
             continue
         if external.pinned is None:
             remedy = "`forkhouse lock --externals` where the index can be reached"
-            yield _missing(external, f"the lock has no version of it yet; the index '{external.index}' has it", remedy)
+            yield _missing(
+                external,
+                f"the lock has no version of it yet; the index '{external.index}' has it",
+                remedy,
+            )
             continue
         try:
             fetched(external, registry, addresses)
         except UnreachableError as error:
-            yield _missing(external, str(error), "run the build again where the index can be reached, or bring the cache")
+            yield _missing(
+                external,
+                str(error),
+                "run the build again where the index can be reached, or bring the cache",
+            )
 
 
 def fetched(external: External, registry: Registry, addresses: Mapping[str, str]) -> Path | None:
-    """Return a local copy of the wheel of an external, None of an unresolved one. Raises UnreachableError or HashMismatchError."""
+    """Return a local copy of the wheel of an external, None of an unresolved one.
+
+    Raises UnreachableError or HashMismatchError.
+    """
     if external.pinned is None:
         return None
     _, file, sha256 = external.pinned
@@ -62,7 +78,10 @@ def filled(external: External, registry: Registry, addresses: Mapping[str, str])
         if tags & supported and wanted.contains(version):
             usable.append((version, build, file))
     if not usable:
-        message = f"The index '{external.index}' has no wheel of {external.package} {external.wanted} for this machine."
+        message = (
+            f"The index '{external.index}' has no wheel of {external.package} {external.wanted} "
+            "for this machine."
+        )
         raise UnreachableError(message)
     version, _, file = max(usable)
     _, sha256 = own.download(links[file])
@@ -74,12 +93,19 @@ def _registry(external: External, registry: Registry, addresses: Mapping[str, st
         return registry
     if external.index not in addresses:
         message = (
-            f"The lock has {external.package} from the index '{external.index}', to which the configuration gives no address. "
-            f"Write `indexes: {{{external.index}: https://…}}` into {config_path().name} (FORKHOUSE_CONFIG names another file)."
+            f"The lock has {external.package} from the index '{external.index}', to which the "
+            "configuration gives no address. "
+            f"Write `indexes: {{{external.index}: https://…}}` into {config_path().name} "
+            "(FORKHOUSE_CONFIG names another file)."
         )
         raise UnreachableError(message)
     return registry.at(addresses[external.index])
 
 
 def _missing(external: External, reason: str, remedy: str) -> Missing:
-    return Missing(name=external.package, wanted=external.version or external.wanted or "", reason=reason, remedy=remedy)
+    return Missing(
+        name=external.package,
+        wanted=external.version or external.wanted or "",
+        reason=reason,
+        remedy=remedy,
+    )

@@ -1,4 +1,7 @@
-"""Run git as a tool: no prompts, no hooks, no transport but https and file, and none of the user's own repository."""
+"""Run git as a tool.
+
+No prompts, no hooks, no transport but https and file, and none of the user's own repository.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # LANGUAGE is read even where the locale is C.UTF-8, and what git says is read here.
-_SETTINGS = {"GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "https:file", "LC_ALL": "C.UTF-8", "LANGUAGE": ""}
-# Inside a git hook or `git rebase --exec` these name the user's own repository, which git would then work on.
+_SETTINGS = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_ALLOW_PROTOCOL": "https:file",
+    "LC_ALL": "C.UTF-8",
+    "LANGUAGE": "",
+}
+# Inside a git hook or `git rebase --exec` these name the user's own repository, which git would
+# then work on.
 _LOCAL = frozenset(
     {
         "GIT_DIR",
@@ -39,7 +48,10 @@ _OPTIONS = (
     "maintenance.auto=false",
 )
 HERE = ("--git-dir=.",)
-"""The repository is this folder, though it be broken: never one that lies above it, which may be the user's own."""
+"""The repository is this folder, though it be broken.
+
+Never one that lies above it, which may be the user's own.
+"""
 
 
 class GitError(Exception):
@@ -52,24 +64,33 @@ class GitError(Exception):
 
 
 def require_git() -> None:
-    """Raise ToolchainError where there is no git: it fetches pinned commits, and reads what a source says of its submodules."""
+    """Raise ToolchainError where there is no git.
+
+    It fetches pinned commits, and reads what a source says of its submodules.
+    """
     if shutil.which("git") is None:
-        message = "There is no git on the PATH. Pinned commits are fetched with it. Run:\n  apt-get update && apt-get install --yes git"
+        message = (
+            "There is no git on the PATH. Pinned commits are fetched with it. Run:\n  apt-get "
+            "update && apt-get install --yes git"
+        )
         raise ToolchainError(message)
 
 
 def run_git(folder: Path, *arguments: str, inherit: Sequence[int] = ()) -> str:
-    """Run a git command in `folder` and return its output; it inherits some open descriptors, as that of a lock.
+    """Run a git command in `folder` and return its output.
+
+    It inherits some open descriptors, as that of a lock.
 
     Raises GitError when it fails, ToolchainError where there is no git.
     """
     require_git()
-    # Its import runs git, and is an error where that is killed; whether there is a git was asked above.
+    # Its import runs git, and is an error where that is killed; whether there is a git was asked
+    # above.
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     from git import Git  # noqa: PLC0415  # only work with repositories needs it
 
-    # The rest of the environment passes through: reaching a host needs the user's own proxy, agent and git settings.
-    # GitPython adds to the environment and cannot take from it, so env(1) does.
+    # The rest of the environment passes through: reaching a host needs the user's own proxy, agent
+    # and git settings. GitPython adds to the environment and cannot take from it, so env(1) does.
     unset = [f"--unset={name}" for name in sorted(_LOCAL)]
     settings = [f"{name}={value}" for name, value in _SETTINGS.items()]
     options = [word for option in _OPTIONS for word in ("-c", option)]

@@ -1,4 +1,8 @@
-"""Fetch pinned files: from Python package indexes, as the user's own pip is configured to reach them, or from an address of their own."""
+"""Fetch pinned files.
+
+From Python package indexes, as the user's own pip is configured to reach them, or from an address
+of their own.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +34,10 @@ class Registry:
     """Files of package indexes, cached by sha256. One value serves many threads."""
 
     def __init__(self, cache: Path, *, offline: bool, index: str | None = None) -> None:
-        """Keep files below `cache`; with `offline`, only what is there can be had. `index` is the one to ask, in place of pip's."""
+        """Keep files below `cache`; with `offline`, only what is there can be had.
+
+        `index` is the one to ask, in place of pip's.
+        """
         self._cache = cache
         self._folder = cache / "files"
         self._offline = offline
@@ -46,62 +53,99 @@ class Registry:
         return path if path.is_file() and sha256_file(path) == sha256 else None
 
     def holds(self, file: str, sha256: str) -> bool:
-        """Say whether a file is in the cache, without reading it: enough to know what will have to be fetched."""
+        """Say whether a file is in the cache, without reading it.
+
+        Enough to know what will have to be fetched.
+        """
         return (self._folder / sha256 / file).is_file()
 
     def fetch(self, package: str, file: str, sha256: str) -> Path:
         """Return a local copy of one file of a package.
 
-        Raises UnreachableError when no index has it (or offline), HashMismatchError when its content is another.
+        Raises UnreachableError when no index has it (or offline), HashMismatchError when its
+        content is another.
         """
         path = self.cached(file, sha256)
         if path:
             return path
         if self._offline:
-            message = f"{file} is not in the cache and --offline forbids fetching it. Run once without --offline."
+            message = (
+                f"{file} is not in the cache and --offline forbids fetching it. Run once without "
+                "--offline."
+            )
             raise UnreachableError(message)
         link = self.find(package, file)
         return self.adopt(self._download(link, file), file, sha256)
 
     def fetch_archive(self, url: str, file: str, sha256: str, *, mirror: Path | None) -> Path:
-        """Return a local copy of a source archive: cached, else from `mirror`/archives/`file` when that is there, else from `url`.
+        """Return a local copy of a source archive.
 
-        Raises UnreachableError when it cannot be had (or offline), HashMismatchError when its content is another.
+        Cached, else from `mirror`/archives/`file` when that is there, else from `url`.
+
+        Raises UnreachableError when it cannot be had (or offline), HashMismatchError when its
+        content is another.
         """
         path = self.cached(file, sha256)
         if path:
             return path
         mirrored = mirror / "archives" / file if mirror else None
         if mirrored is not None and mirrored.is_file():
-            remedy = "put the archive with the pinned hash there (the README says how git makes one from a tag)."
+            remedy = (
+                "put the archive with the pinned hash there (the README says how git makes one "
+                "from a tag)."
+            )
             return self.adopt(
-                self._download(Link(mirrored.resolve().as_uri()), file), file, sha256, server=f"the mirror ({mirrored})", remedy=remedy
+                self._download(Link(mirrored.resolve().as_uri()), file),
+                file,
+                sha256,
+                server=f"the mirror ({mirrored})",
+                remedy=remedy,
             )
         if self._offline:
-            message = f"{file} is not in the cache and --offline forbids fetching it. Run once without --offline."
+            message = (
+                f"{file} is not in the cache and --offline forbids fetching it. Run once without "
+                "--offline."
+            )
             raise UnreachableError(message)
         link = Link(url)
         if link.is_file and not link.file_path.is_file():
             message = f"{link.file_path} is not there."
             raise UnreachableError(message)
         try:
-            remedy = "a component's address, file and sha256 are written there by hand, as the wrap files of its upstream have them."
+            remedy = (
+                "a component's address, file and sha256 are written there by hand, as the wrap "
+                "files of its upstream have them."
+            )
             return self.adopt(self._download(link, file), file, sha256, server=url, remedy=remedy)
         except UnreachableError as error:
-            message = f"{error} Where {url} cannot be reached, --mirror DIR takes a copy in DIR/archives/{file}."
+            message = (
+                f"{error} Where {url} cannot be reached, --mirror DIR takes a copy in "
+                f"DIR/archives/{file}."
+            )
             raise UnreachableError(message) from error
 
-    def adopt(self, temporary: Path, file: str, sha256: str, *, server: str = "the index", remedy: str = "") -> Path:
+    def adopt(
+        self,
+        temporary: Path,
+        file: str,
+        sha256: str,
+        *,
+        server: str = "the index",
+        remedy: str = "",
+    ) -> Path:
         """Move a downloaded file into the cache once its hash is the expected one.
 
-        `server` is where it came from and `remedy` what to do next, for the message. Raises HashMismatchError.
+        `server` is where it came from and `remedy` what to do next, for the message. Raises
+        HashMismatchError.
         """
         try:
             found = sha256_file(temporary)
             if found != sha256:
                 message = (
-                    f"{file}: its sha256 is {found}, the lock says {sha256}. The file was thrown away. Either {server} serves "
-                    "another file than the one that was pinned (find out why before you trust it), or the lock is wrong: "
+                    f"{file}: its sha256 is {found}, the lock says {sha256}. The file was thrown "
+                    f"away. Either {server} serves "
+                    "another file than the one that was pinned (find out why before you trust it), "
+                    "or the lock is wrong: "
                     + (remedy or f"`forkhouse lock --update NAME` pins what {server} serves now.")
                 )
                 raise HashMismatchError(message)
@@ -129,14 +173,17 @@ class Registry:
             return Client(self._settings)
         except (ValueError, OSError, ImportError, httpx2.InvalidURL) as error:
             message = (
-                f"pip's settings cannot be used: {error}. Look at `cert`, `client-cert`, `proxy` and `trusted-host` (`pip config list`)."
+                f"pip's settings cannot be used: {error}. Look at `cert`, `client-cert`, `proxy` "
+                "and `trusted-host` (`pip config list`)."
             )
             raise DocumentError(message) from error
 
     @cached_property
     def _finder(self) -> PackageFinder:
         finder = PackageFinder(
-            session=cast(Fetcher, self._client),  # the protocol that the library states for its own client
+            session=cast(
+                Fetcher, self._client
+            ),  # the protocol that the library states for its own client
             index_urls=self._settings.indexes,
             find_links=self._settings.find_links,
             trusted_hosts=self._settings.trusted_hosts,
@@ -154,17 +201,27 @@ class Registry:
             client.close()
 
     def links(self, package: str) -> Mapping[str, Link]:
-        """Return what the user's indexes offer for a package: file name to link. Raises UnreachableError when nothing."""
+        """Return what the user's indexes offer for a package: file name to link.
+
+        Raises UnreachableError when nothing.
+        """
         finder = self._finder
         try:
-            links = {found.link.filename: found.link for found in finder.find_all_packages(package, allow_yanked=True)}
+            links = {
+                found.link.filename: found.link
+                for found in finder.find_all_packages(package, allow_yanked=True)
+            }
         except Exception as error:  # the client library lets its transport's exceptions through, which it does not name
-            message = f"No index answered for {package}: {reason(error)}. Check the network and pip's index settings (`pip config list`)."
+            message = (
+                f"No index answered for {package}: {reason(error)}. Check the network and pip's "
+                "index settings (`pip config list`)."
+            )
             raise UnreachableError(message) from error
         if not links:
             message = (
                 f"No index offers {package}. Looked at {len(self._settings.indexes)} indexes and "
-                f"{len(self._settings.find_links)} find-links of pip's settings (`pip config list`)."
+                f"{len(self._settings.find_links)} find-links of pip's settings (`pip config "
+                "list`)."
             )
             raise UnreachableError(message)
         return links
@@ -173,23 +230,34 @@ class Registry:
         """Return the link of one file. Raises UnreachableError when no index has it."""
         links = self.links(package)
         if file not in links:
-            message = f"The indexes offer {package}, but not {file} ({len(links)} other files). The pin cannot be served here."
+            message = (
+                f"The indexes offer {package}, but not {file} ({len(links)} other files). The pin "
+                "cannot be served here."
+            )
             raise UnreachableError(message)
         return links[file]
 
     def served(self, package: str, file: str) -> tuple[str, str]:
-        """Return the sha256 of one file as the indexes have it now, and how it was found: told by the index, or measured.
+        """Return the sha256 of one file as the indexes have it now, and how it was found.
+
+        Told by the index, or measured.
 
         Raises UnreachableError when no index has it.
         """
         link = self.find(package, file)
         told = (link.hash_option or {}).get("sha256")
-        return (told[0], "hash told by the index") if told else (self._measured(link, file), "the whole file, as the index tells no hash")
+        return (
+            (told[0], "hash told by the index")
+            if told
+            else (self._measured(link, file), "the whole file, as the index tells no hash")
+        )
 
     def measure_archive(self, url: str, file: str, *, mirror: Path | None) -> str:
         """Return the sha256 of a source archive as `mirror`/archives/`file`, or else `url`, has it now. Raises UnreachableError."""
         mirrored = mirror / "archives" / file if mirror else None
-        link = Link(mirrored.resolve().as_uri() if mirrored is not None and mirrored.is_file() else url)
+        link = Link(
+            mirrored.resolve().as_uri() if mirrored is not None and mirrored.is_file() else url
+        )
         if link.is_file and not link.file_path.is_file():
             message = f"{link.file_path} is not there."
             raise UnreachableError(message)
@@ -209,7 +277,10 @@ class Registry:
         return self.adopt(temporary, link.filename, sha256), sha256
 
     def _download(self, link: Link, file: str) -> Path:
-        """Fetch a file to a temporary place in the cache, anew where it breaks off. Raises UnreachableError."""
+        """Fetch a file to a temporary place in the cache, anew where it breaks off.
+
+        Raises UnreachableError.
+        """
         with storage_errors(f"Downloading {file}"):
             self._folder.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix=f".{file}.", dir=self._folder)
@@ -229,20 +300,27 @@ class Registry:
             target.seek(0)
             target.truncate()
             try:
-                return _copy(link, target, file) if link.is_file else self._stream(link, target, file)
+                return (
+                    _copy(link, target, file) if link.is_file else self._stream(link, target, file)
+                )
             except OSError:
                 raise
             except Exception as error:  # the client library lets its transport's exceptions through, which it does not name
                 # What was not answered has been asked again already; here it is what breaks off.
                 if attempt == retries or not isinstance(error, httpx2.TransportError):
-                    message = f"{file} could not be downloaded: {reason(error)}. Run the same command again; what is whole is kept."
+                    message = (
+                        f"{file} could not be downloaded: {reason(error)}. Run the same command "
+                        "again; what is whole is kept."
+                    )
                     raise UnreachableError(message) from error
             transport.pause(backoff(attempt))
         return None
 
     def _stream(self, link: Link, target: BinaryIO, file: str) -> None:
         # Kept as the server has it, packed or not: that is what the hash is of.
-        with self._client.get_stream(link.normalized, headers={"Accept-Encoding": "identity"}) as response:
+        with self._client.get_stream(
+            link.normalized, headers={"Accept-Encoding": "identity"}
+        ) as response:
             response.raise_for_status()
             with report().task(f"fetch {file}", total=float(announced_size(response) or 0)) as task:
                 for chunk in self._client.pieces(response):
@@ -256,7 +334,10 @@ def _copy(link: Link, target: BinaryIO, file: str) -> None:
         message = "a page of another machine names a file of this one"
         raise RefusedError(message)
     path = link.file_path
-    with path.open("rb") as source, report().task(f"copy {file}", total=path.stat().st_size) as task:
+    with (
+        path.open("rb") as source,
+        report().task(f"copy {file}", total=path.stat().st_size) as task,
+    ):
         while chunk := source.read(transport.CHUNK):
             target.write(chunk)
             task.advance(len(chunk))

@@ -1,4 +1,7 @@
-"""How pip is told to reach its indexes: the settings of the user's own pip, which count here too."""
+"""How pip is told to reach its indexes.
+
+The settings of the user's own pip, which count here too.
+"""
 
 from __future__ import annotations
 
@@ -37,19 +40,29 @@ class IndexSettings:
     """How often a request is made again after the first time."""
 
     def options(self) -> list[str]:
-        """Return these settings as options of pip: they alone of all the user's settings have a say here."""
+        """Return these settings as options of pip.
+
+        They alone of all the user's settings have a say here.
+        """
         first, *others = self.indexes or ("",)
         options = ["--index-url", first] if first else ["--no-index"]
         options += [word for index in others for word in ("--extra-index-url", index)]
         options += [word for place in self.find_links for word in ("--find-links", place)]
         options += [word for host in self.trusted_hosts for word in ("--trusted-host", host)]
-        single = {"--cert": self.certificates, "--proxy": self.proxy, "--client-cert": self.client_certificate}
+        single = {
+            "--cert": self.certificates,
+            "--proxy": self.proxy,
+            "--client-cert": self.client_certificate,
+        }
         options += [word for option, value in single.items() if value for word in (option, value)]
         return [*options, "--timeout", f"{self.timeout:g}", "--retries", str(self.retries)]
 
 
 def parse_pip_config(text: str) -> dict[str, str]:
-    """Return pip's settings from the output of `pip config list`; the environment wins over files, as in pip."""
+    """Return pip's settings from the output of `pip config list`.
+
+    The environment wins over files, as in pip.
+    """
     values: dict[str, str] = {}
     for section in ("global", "install", "download", ":env:"):
         for line in text.splitlines():
@@ -72,14 +85,21 @@ def index_settings() -> IndexSettings:
     """Return the index settings of the user's pip (files and PIP_* variables)."""
     result = subprocess.run([*PIP, "config", "list"], capture_output=True, text=True, check=False)
     if result.returncode != 0:
-        message = f"pip cannot read its own settings (`pip config list`):\n{result.stderr.strip()[-2000:]}\nCorrect them."
+        message = (
+            "pip cannot read its own settings (`pip config "
+            f"list`):\n{result.stderr.strip()[-2000:]}\nCorrect them."
+        )
         raise DocumentError(message)
     # What is empty is not set, for pip.
-    values = {name: value for name, value in parse_pip_config(result.stdout).items() if value.strip()}
+    values = {
+        name: value for name, value in parse_pip_config(result.stdout).items() if value.strip()
+    }
     indexes: list[str] = []
     if values.get("no-index", "false").lower() not in {"1", "true", "yes", "on"}:
         # The library's own default stands where pip's would: no address is written here.
-        indexes += values.get("index-url", "").split() or [source["url"] for source in PackageFinder().sources]
+        indexes += values.get("index-url", "").split() or [
+            source["url"] for source in PackageFinder().sources
+        ]
         indexes += values.get("extra-index-url", "").split()
     hide(*indexes, *values.get("find-links", "").split(), values.get("proxy", ""))
     return IndexSettings(
@@ -87,7 +107,9 @@ def index_settings() -> IndexSettings:
         find_links=tuple(values.get("find-links", "").split()),
         trusted_hosts=tuple(values.get("trusted-host", "").split()),
         certificates=values.get("cert"),
-        timeout=_number(values.get("timeout", values.get("default-timeout", "60")), "timeout", float),
+        timeout=_number(
+            values.get("timeout", values.get("default-timeout", "60")), "timeout", float
+        ),
         proxy=values.get("proxy"),
         client_certificate=values.get("client-cert"),
         retries=_number(values.get("retries", "5"), "retries", int),
@@ -101,7 +123,10 @@ def _number(text: str, setting: str, kind: type[N]) -> N:
     except ValueError:
         number = kind(-1)
     if not 0 <= number <= _LARGEST:
-        message = f"pip's setting `{setting}` is '{text}', which is no number that it can be. `pip config list` shows where it is from."
+        message = (
+            f"pip's setting `{setting}` is '{text}', which is no number that it can be. `pip "
+            "config list` shows where it is from."
+        )
         raise DocumentError(message)
     return number
 

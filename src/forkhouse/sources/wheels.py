@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def fetch_all(wheels: Iterable[PinnedWheel], registry: Registry) -> list[Path]:
-    """Return local copies of wheels, in order, fetched side by side. Raises UnreachableError or HashMismatchError."""
+    """Return local copies of wheels, in order, fetched side by side.
+
+    Raises UnreachableError or HashMismatchError.
+    """
     wheels = list(wheels)
 
     def fetch(wheel: PinnedWheel) -> Path:
@@ -29,5 +32,6 @@ def fetch_all(wheels: Iterable[PinnedWheel], registry: Registry) -> list[Path]:
         with report().task("third-party wheels", total=len(wheels)) as task:
             return list(pool.map(fetch, wheels))
     finally:
-        # Not waited for: after a failure, or when this process is asked to end, a slow server would hold it.
+        # Not waited for: after a failure, or when this process is asked to end, a slow server would
+        # hold it.
         pool.shutdown(wait=False, cancel_futures=True)

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from forkhouse.documents.recipe import SystemPackage
 
 SEARCH_PATH = "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""Folders of system tools. /usr/local/bin is left out on purpose: tools put there by hand (nvcc is often one) stay out of builds."""
+"""Folders of system tools. /usr/local/bin is left out on purpose.
+
+Tools put there by hand (nvcc is often one) stay out of builds.
+"""
 
 
 def found_at(package: SystemPackage) -> str | None:
@@ -43,7 +46,8 @@ def install_line(names: Iterable[str]) -> list[str]:
 def require_packages(packages: Iterable[SystemPackage], *, install: bool) -> None:
     """Make sure that the system packages are there; install them when allowed and root.
 
-    Raises ToolchainError with the exact install command, or with apt's output when installing failed.
+    Raises ToolchainError with the exact install command, or with apt's output when installing
+    failed.
     """
     packages = list(packages)
     missing = missing_packages(packages)
@@ -52,30 +56,55 @@ def require_packages(packages: Iterable[SystemPackage], *, install: bool) -> Non
     line = shlex.join(install_line(missing))
     if not install or os.geteuid() != 0:
         why = "--system-packages was not given" if not install else "only root can install them"
-        message = f"Missing system packages: {', '.join(missing)}. They were not installed, as {why}. Run:\n  apt-get update && {line}"
+        message = (
+            f"Missing system packages: {', '.join(missing)}. They were not installed, as {why}. "
+            f"Run:\n  apt-get update && {line}"
+        )
         raise ToolchainError(message)
     report().line("system", f"installing {', '.join(missing)}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (["apt-get", "update"], install_line(missing)):
-        result = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        result = subprocess.run(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
         if result.returncode != 0:
-            message = f"`{shlex.join(command)}` failed:\n{result.stdout[-2000:]}\nRepair apt and run the same command again."
+            message = (
+                f"`{shlex.join(command)}` failed:\n{result.stdout[-2000:]}\nRepair apt and run the "
+                "same command again."
+            )
             raise ToolchainError(message)
     still = missing_packages(packages)
     if still:
-        message = f"Installed {', '.join(still)}, yet what the recipe looks for is not there. The recipe's proof is wrong for this system."
+        message = (
+            f"Installed {', '.join(still)}, yet what the recipe looks for is not there. The "
+            "recipe's proof is wrong for this system."
+        )
         raise ToolchainError(message)
 
 
 def identify(packages: Iterable[SystemPackage]) -> dict[str, str]:
-    """Return what identifies each found tool: the first line of its `--version`, or the hash of its file."""
+    """Return what identifies each found tool.
+
+    The first line of its `--version`, or the hash of its file.
+    """
     identity: dict[str, str] = {}
     for package in packages:
         found = found_at(package)
         if found is None:
             identity[package.package] = "missing"
         elif package.command is not None:
-            result = subprocess.run([found, "--version"], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+            result = subprocess.run(
+                [found, "--version"],
+                capture_output=True,
+                text=True,
+                check=False,
+                stdin=subprocess.DEVNULL,
+            )
             lines = (result.stdout + result.stderr).splitlines()
             identity[package.package] = lines[0] if lines else f"exit {result.returncode}"
         else:

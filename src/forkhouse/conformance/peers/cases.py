@@ -22,12 +22,19 @@ if TYPE_CHECKING:
     from forkhouse.conformance.peers.suite import PeerSuite
     from forkhouse.sources.store import TreeFile
 
-LANGUAGES: dict[str, Language] = {"toml-test": "toml", "yaml-test-suite": "yaml", "json-test-suite": "json"}
+LANGUAGES: dict[str, Language] = {
+    "toml-test": "toml",
+    "yaml-test-suite": "yaml",
+    "json-test-suite": "json",
+}
 """The suites of documents; the others are of calls."""
 
 
 def of_calls(suite: PeerSuite, archive: Path, folder: Path, judge: Judge) -> Iterator[CaseResult]:
-    """Yield what becomes of every distinct call of a suite's scripts. Raises PeersError when the suite cannot be run."""
+    """Yield what becomes of every distinct call of a suite's scripts.
+
+    Raises PeersError when the suite cannot be run.
+    """
     for script in captured(suite.suite, archive, suite.parts, folder):
         for call in script.calls():
             if isinstance(call, Call):
@@ -37,10 +44,15 @@ def of_calls(suite: PeerSuite, archive: Path, folder: Path, judge: Judge) -> Ite
 
 
 def of_documents(suite: PeerSuite, archive: Path) -> Iterator[CaseResult]:
-    """Yield what becomes of every operation on a suite's documents. Raises PeersError when a part of it has none."""
+    """Yield what becomes of every operation on a suite's documents.
+
+    Raises PeersError when a part of it has none.
+    """
     files, _ = read_tar(archive)
     for part in suite.parts:
-        found = sorted((file for file in files if fnmatchcase(file.path, part)), key=lambda file: file.path)
+        found = sorted(
+            (file for file in files if fnmatchcase(file.path, part)), key=lambda file: file.path
+        )
         texts = [text for file in found for text in _texts(suite.suite, file)]
         if not texts:
             message = f"{archive.name} has no documents in {part}."
@@ -56,7 +68,9 @@ def _texts(suite: str, file: TreeFile) -> Iterator[DocumentText]:
             text = file.content.decode("utf-8")
         except UnicodeDecodeError:
             text = None
-        yield DocumentText(id=name.removesuffix(".toml"), text=text, valid=name.startswith("valid/"))
+        yield DocumentText(
+            id=name.removesuffix(".toml"), text=text, valid=name.startswith("valid/")
+        )
         return
     _, keyword, values = file.content.decode("utf-8").partition("export default")
     if not keyword:
@@ -64,10 +78,14 @@ def _texts(suite: str, file: TreeFile) -> Iterator[DocumentText]:
     held = json.loads(values.strip().removesuffix(";"))
     if suite == "yaml-test-suite":
         for number, case in enumerate(held["cases"]):
-            yield DocumentText(id=f"{held['id']}.{number}", text=case["yaml"], valid=not case.get("fail"))
+            yield DocumentText(
+                id=f"{held['id']}.{number}", text=case["yaml"], valid=not case.get("fail")
+            )
     else:
         says = {"y": True, "n": False, "i": None}
         for case in held:
             yield DocumentText(
-                id=case["name"].removesuffix(".json"), text=case["input"], valid=says.get(case["name"].partition("_")[0], True)
+                id=case["name"].removesuffix(".json"),
+                text=case["input"],
+                valid=says.get(case["name"].partition("_")[0], True),
             )

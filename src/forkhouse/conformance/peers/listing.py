@@ -34,8 +34,14 @@ class ListingVerdict:
     @property
     def good(self) -> bool:
         """Whether all was as listed, and there was something to compare."""
-        compared = sum(count for outcome, count in self.counts.items() if outcome is not CaseOutcome.PASSED_OVER)
-        return compared > 0 and not (self.faults or self.unlisted or self.unmatched or self.unexplained)
+        compared = sum(
+            count
+            for outcome, count in self.counts.items()
+            if outcome is not CaseOutcome.PASSED_OVER
+        )
+        return compared > 0 and not (
+            self.faults or self.unlisted or self.unmatched or self.unexplained
+        )
 
     def problems(self) -> list[str]:
         """Return what is not as it should be, a line each."""
@@ -43,17 +49,26 @@ class ListingVerdict:
             *([] if self.counts else ["no case was tried"]),
             *(f"{result.outcome}: {result.id}: {result.said}" for result in self.faults),
             *(f"refused, and not listed: {result.id}: {result.said}" for result in self.unlisted),
-            *(f"listed, and not refused so (the list is out of date): {said}" for said in self.unmatched),
+            *(
+                f"listed, and not refused so (the list is out of date): {said}"
+                for said in self.unmatched
+            ),
             *(f"listed without a reason: {said}" for said in self.unexplained),
         ]
 
     def as_json(self) -> dict[str, object]:
         """Return the verdict as values that JSON can hold."""
-        return {"counts": {str(outcome): count for outcome, count in self.counts.items()}, "good": self.good, "problems": self.problems()}
+        return {
+            "counts": {str(outcome): count for outcome, count in self.counts.items()},
+            "good": self.good,
+            "problems": self.problems(),
+        }
 
 
 def _is_listed(result: CaseResult, refusal: Refusal) -> bool:
-    return matches(refusal.says, result.said) and any(matches(pattern, result.id) for pattern in refusal.cases)
+    return matches(refusal.says, result.said) and any(
+        matches(pattern, result.id) for pattern in refusal.cases
+    )
 
 
 def compare(results: Iterable[CaseResult], refused: Sequence[Refusal]) -> ListingVerdict:
@@ -64,24 +79,34 @@ def compare(results: Iterable[CaseResult], refused: Sequence[Refusal]) -> Listin
         f"{pattern}: {each.says}"
         for each in refused
         for pattern in each.cases
-        if not any(matches(pattern, result.id) and matches(each.says, result.said) for result in refusals)
+        if not any(
+            matches(pattern, result.id) and matches(each.says, result.said) for result in refusals
+        )
     ]
     return ListingVerdict(
         counts=Counter(result.outcome for result in results),
         faults=tuple(result for result in results if result.outcome in FAULTS),
-        unlisted=tuple(result for result in refusals if not any(_is_listed(result, each) for each in refused)),
+        unlisted=tuple(
+            result for result in refusals if not any(_is_listed(result, each) for each in refused)
+        ),
         unmatched=tuple(unmatched),
         unexplained=tuple(each.says for each in refused if not each.reason.strip()),
     )
 
 
 _PATH = r"(?<=does not apply: )[^:]*?(?=: the lines | is | has )"
-_OF_THE_SUITE = re.compile(rf"""{_PATH}|The operation:.*|"[^"]*"|'[^']*'|\{{.*?\}}(?=[ .:,;])|&\w+|(?<=alias )\*\w+|\d+""", re.DOTALL)
+_OF_THE_SUITE = re.compile(
+    rf"""{_PATH}|The operation:.*|"[^"]*"|'[^']*'|\{{.*?\}}(?=[ .:,;])|&\w+|(?<=alias )\*\w+|\d+""",
+    re.DOTALL,
+)
 """What a message takes from a suite: paths, operations, whatever is quoted, and numbers."""
 
 
 _SHORT = 2
-"""A name of so few characters may be a word of the message as well: it is looked for only where a name stands."""
+"""A name of so few characters may be a word of the message as well.
+
+It is looked for only where a name stands.
+"""
 
 
 def said_in_general(result: CaseResult) -> str:
@@ -89,12 +114,20 @@ def said_in_general(result: CaseResult) -> str:
     said = _OF_THE_SUITE.sub("*", result.said)
     for name in sorted({*result.about} - {""}, key=len, reverse=True):
         word = re.escape(re.sub(r"\d+", "*", name))
-        said = re.sub(rf"(?<=: ){word}(?=[ :])" if len(name) <= _SHORT else rf"(?<![\w.]){word}(?!\w)", "*", said)
+        said = re.sub(
+            rf"(?<=: ){word}(?=[ :])" if len(name) <= _SHORT else rf"(?<![\w.]){word}(?!\w)",
+            "*",
+            said,
+        )
     return re.sub(r"\*[*\s.]*\*", "*", said)
 
 
-def listed(results: Iterable[CaseResult], refused: Sequence[Refusal], *, by_id: bool) -> tuple[Refusal, ...]:
-    """Return a list that excuses all refusals: what is listed and still true, then the rest, without a reason, which a person has to give.
+def listed(
+    results: Iterable[CaseResult], refused: Sequence[Refusal], *, by_id: bool
+) -> tuple[Refusal, ...]:
+    """Return a list that excuses all refusals.
+
+    What is listed and still true, then the rest, without a reason, which a person has to give.
 
     With `by_id` each new entry names its cases; else it stands for every case with such a message.
     """
@@ -102,13 +135,21 @@ def listed(results: Iterable[CaseResult], refused: Sequence[Refusal], *, by_id: 
     kept: list[Refusal] = []
     for each in refused:
         mine = [result for result in refusals if matches(each.says, result.said)]
-        cases = tuple(pattern for pattern in each.cases if any(matches(pattern, result.id) for result in mine))
+        cases = tuple(
+            pattern for pattern in each.cases if any(matches(pattern, result.id) for result in mine)
+        )
         kept += [each.model_copy(update={"cases": cases})] if cases else []
     new: dict[str, list[str]] = {}
     for result in refusals:
         if not any(_is_listed(result, each) for each in kept):
             new.setdefault(said_in_general(result), []).append(result.id)
-    return (*kept, *(Refusal(cases=tuple(cases) if by_id else ("*",), says=says, reason="") for says, cases in new.items()))
+    return (
+        *kept,
+        *(
+            Refusal(cases=tuple(cases) if by_id else ("*",), says=says, reason="")
+            for says, cases in new.items()
+        ),
+    )
 
 
 def with_list(document: str, refused: Sequence[Refusal]) -> str:
@@ -116,5 +157,11 @@ def with_list(document: str, refused: Sequence[Refusal]) -> str:
     head, _, _ = document.partition("\nrefused:")
     entries = [each.model_dump(mode="json", exclude_defaults=True) for each in refused]
     return (
-        head.rstrip("\n") + "\n" + (yaml.safe_dump({"refused": entries}, sort_keys=False, width=120, allow_unicode=True) if entries else "")
+        head.rstrip("\n")
+        + "\n"
+        + (
+            yaml.safe_dump({"refused": entries}, sort_keys=False, width=120, allow_unicode=True)
+            if entries
+            else ""
+        )
     )

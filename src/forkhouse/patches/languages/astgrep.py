@@ -22,8 +22,19 @@ from forkhouse.patches.languages.constructs import (
     with_separator,
 )
 from forkhouse.patches.languages.grammars import BUILT_IN, GRAMMARS
-from forkhouse.patches.languages.lists import among_of, arguments_of, has_argument, if_seen, items_of
-from forkhouse.patches.languages.naming import built_ins, is_macro_name, named_by_typedef, named_nodes
+from forkhouse.patches.languages.lists import (
+    among_of,
+    arguments_of,
+    has_argument,
+    if_seen,
+    items_of,
+)
+from forkhouse.patches.languages.naming import (
+    built_ins,
+    is_macro_name,
+    named_by_typedef,
+    named_nodes,
+)
 from forkhouse.patches.languages.treeproof import inner_lines, prove
 from forkhouse.patches.languages.trees import hidden, readable, root_of, search, span_of
 from forkhouse.patches.languages.wellformed import faults
@@ -39,13 +50,18 @@ if TYPE_CHECKING:
 
 
 def find(text: str, selector: Selector, language: str) -> list[Node]:
-    """Return what a selector matches. Raises PatchConflictError for one that the language has no nodes for, or a rule that is none."""
+    """Return what a selector matches.
+
+    Raises PatchConflictError for one that the language has no nodes for, or a rule that is none.
+    """
     if selector.anchor is not None:
         return plain.find(text, selector, language)
     grammar = GRAMMARS[language]
     root = root_of(text, language)
     if selector.key is not None:
-        message = f"{language} has no keys with a path. Use `assignment`, a pattern, a rule or an anchor."
+        message = (
+            f"{language} has no keys with a path. Use `assignment`, a pattern, a rule or an anchor."
+        )
         raise PatchConflictError(message)
     if selector.function is not None and language == "c":
         return _in_order(
@@ -66,21 +82,36 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
         if what == "call" and language in BUILT_IN:
             nodes = [*named_nodes(root, kinds, name), *built_ins(root, name, language)]
             _refuse_hidden(text, name, nodes, language)
-            fitting = [node for node in nodes if has_argument(node, selector.argument, grammar, text)]
+            fitting = [
+                node for node in nodes if has_argument(node, selector.argument, grammar, text)
+            ]
             return _in_order(_found(fitting, language, text))
         if what == "class" and language in {"c", "cpp"}:
-            return _in_order(_found([*named_nodes(root, kinds, name), *named_by_typedef(root, name)], language, text))
+            return _in_order(
+                _found(
+                    [*named_nodes(root, kinds, name), *named_by_typedef(root, name)], language, text
+                )
+            )
         if what == "assignment":
             _refuse_chains(named_nodes(root, kinds, name), name)
         if not kinds:
             message = f"{language} has no {what} to select. Use a pattern, a rule or an anchor."
             raise PatchConflictError(message)
         return _found(
-            [node for node in named_nodes(root, kinds, name) if has_argument(node, selector.argument, grammar, text)], language, text
+            [
+                node
+                for node in named_nodes(root, kinds, name)
+                if has_argument(node, selector.argument, grammar, text)
+            ],
+            language,
+            text,
         )
     if selector.pattern is not None:
         if language in {"c", "cpp"} and masking.masked(selector.pattern) != selector.pattern:
-            message = "CUDA's own words and launches are blanks to the grammar. Take them out of the pattern, or use an `anchor`."
+            message = (
+                "CUDA's own words and launches are blanks to the grammar. Take them out of the "
+                "pattern, or use an `anchor`."
+            )
             raise PatchConflictError(message)
         found = search(root, {"pattern": selector.pattern})
         return [_node(node, language, _captures(node, selector.pattern), text) for node in found]
@@ -94,18 +125,25 @@ def _refuse_hidden(text: str, name: str, nodes: list[SgNode], language: str) -> 
     if place is not None:
         line = text.count("\n", 0, place) + 1
         message = (
-            f"{name} stands in line {line}, too, which the grammar can read only without it. Edit the place that is meant by an `anchor`."
+            f"{name} stands in line {line}, too, which the grammar can read only without it. Edit "
+            "the place that is meant by an `anchor`."
         )
         raise PatchConflictError(message)
 
 
 def _refuse_chains(nodes: Iterable[SgNode], name: str) -> None:
-    """Raise PatchConflictError for an assignment that gives its value to other names as well: they would go with it."""
+    """Raise PatchConflictError for an assignment that gives its value to other names as well.
+
+    They would go with it.
+    """
     for node in nodes:
         right = node.field("right")
         if right is not None and right.kind() == node.kind():
             said = " ".join(node.text().split())
-            message = f"'{said}' assigns to other names than {name} as well. Replace the whole of it, by a pattern or an anchor."
+            message = (
+                f"'{said}' assigns to other names than {name} as well. Replace the whole of it, by "
+                "a pattern or an anchor."
+            )
             raise PatchConflictError(message)
 
 
@@ -129,11 +167,19 @@ def _refuse_unread(node: SgNode, language: str, text: str) -> None:
         reason = f"the grammar cannot read a part of it, '{' '.join(broken.text().split())[:40]}'"
     elif language == "bash" and text[end : end + 1] and text[end] not in _ENDS_A_WORD:
         reason = f"the grammar ends it before '{text[end]}', in the middle of a word"
-    elif language == "bash" and any("\n" in each.text() for each in search(node, {"kind": "expansion"})):
-        reason = "the grammar sees an expansion in it that goes over several lines, and may be wrong about where that ends"
+    elif language == "bash" and any(
+        "\n" in each.text() for each in search(node, {"kind": "expansion"})
+    ):
+        reason = (
+            "the grammar sees an expansion in it that goes over several lines, and may be wrong "
+            "about where that ends"
+        )
     else:
         return
-    message = f"What is in line {line} cannot be told: {reason}. Edit that place by an `anchor`, in the language text."
+    message = (
+        f"What is in line {line} cannot be told: {reason}. Edit that place by an `anchor`, in the "
+        "language text."
+    )
     raise PatchConflictError(message)
 
 
@@ -142,19 +188,29 @@ def _in_order(nodes: list[Node]) -> list[Node]:
 
 
 def _macro_definitions(root: SgNode, name: str, text: str) -> list[Node]:
-    """Return the definitions that a macro makes, such as `TEST(suite, case) {`: the grammar of C takes them for a call and a block."""
+    """Return the definitions that a macro makes, such as `TEST(suite, case) {`.
+
+    The grammar of C takes them for a call and a block.
+    """
     nodes = []
     for call in search(root, {"kind": "call_expression"}):
         statement = call.parent()
         body = statement.next() if statement is not None else None
-        if statement is None or body is None or body.kind() != "compound_statement" or statement.kind() != "expression_statement":
+        if (
+            statement is None
+            or body is None
+            or body.kind() != "compound_statement"
+            or statement.kind() != "expression_statement"
+        ):
             continue
         made_up = statement.children()[-1]
         start, end = call.range().start.index, call.range().end.index
         if made_up.text() == "" and is_macro_name(text[start:end], name):
             span = (start, body.range().end.index)
             outer = with_lead(statement, span, "c", text)
-            nodes.append(Node(start=span[0], end=span[1], outer=outer, head=above(statement, outer[0], text)))
+            nodes.append(
+                Node(start=span[0], end=span[1], outer=outer, head=above(statement, outer[0], text))
+            )
     return nodes
 
 
@@ -163,12 +219,16 @@ def _captures(node: SgNode, pattern: str) -> dict[str, tuple[int, int]]:
     for many, one in re.findall(r"\$\$\$([A-Z_][A-Z0-9_]*)|\$([A-Z_][A-Z0-9_]*)", pattern):
         if many:
             matched = node.get_multiple_matches(many)
-            # From the first to the last, with all that stands between: commas are nodes of their own in some grammars only. What is
-            # behind the match, as a comment may be, is no part of it.
+            # From the first to the last, with all that stands between: commas are nodes of their
+            # own in some grammars only. What is behind the match, as a comment may be, is no part
+            # of it.
             end = min(matched[-1].range().end.index, span_of(node)[1]) if matched else 0
             captures[many] = (matched[0].range().start.index, end) if matched else (0, 0)
         elif found := node.get_match(one):
-            captures[one] = (found.range().start.index, min(found.range().end.index, span_of(node)[1]))
+            captures[one] = (
+                found.range().start.index,
+                min(found.range().end.index, span_of(node)[1]),
+            )
     return captures
 
 
@@ -188,7 +248,11 @@ def _node(node: SgNode, language: str, captures: Mapping[str, tuple[int, int]], 
         held = span_of(holder)
         outer = with_lead(holder, (with_macros(text, held[0], language), held[1]), language, text)
     whole = outer or (start, end)
-    hidden = masking.hidden_above(text, readable(text, language), whole[0]) if holder.kind() in DECLARATIONS | WITH_MACROS else None
+    hidden = (
+        masking.hidden_above(text, readable(text, language), whole[0])
+        if holder.kind() in DECLARATIONS | WITH_MACROS
+        else None
+    )
     over = above(holder, whole[0], text)
     if hidden is not None:
         over = hidden
@@ -215,5 +279,9 @@ def _node(node: SgNode, language: str, captures: Mapping[str, tuple[int, int]], 
 def _loose(node: SgNode, captures: Iterable[str]) -> frozenset[str]:
     """Return the metavariables whose code binds less than an operator beside it may."""
     found = {name: node.get_match(name) for name in captures}
-    loose = {name for name, each in found.items() if each is not None and guard.needs_brackets(each.kind())}
+    loose = {
+        name
+        for name, each in found.items()
+        if each is not None and guard.needs_brackets(each.kind())
+    }
     return frozenset(loose | ({"MATCH"} if guard.needs_brackets(node.kind()) else set()))

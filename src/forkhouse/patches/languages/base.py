@@ -1,6 +1,9 @@
-"""What each language knows: where the nodes are that a selector names, the parts of a call or a list, and whether a text parses.
+"""What each language knows.
 
-Every backend answers in spans of the text as it stands. Edits are spliced in at those spans, so no other byte can change.
+Where the nodes are that a selector names, the parts of a call or a list, and whether a text parses.
+
+Every backend answers in spans of the text as it stands. Edits are spliced in at those spans, so no
+other byte can change.
 """
 
 from __future__ import annotations
@@ -29,10 +32,16 @@ Splice = tuple[int, int, str]
 
 
 class UnprovenError(PatchConflictError):
-    """An operation changes more than it says, or that cannot be told; the message says what, and where."""
+    """An operation changes more than it says, or that cannot be told.
+
+    The message says what, and where.
+    """
 
     def __init__(self, what: str, *, text: str, position: int) -> None:
-        """Say what would change besides; `position` is in `text`, whichever of the two texts that is."""
+        """Say what would change besides.
+
+        `position` is in `text`, whichever of the two texts that is.
+        """
         line = text.count("\n", 0, position) + 1
         super().__init__(f"Line {line}: {what}")
 
@@ -76,19 +85,31 @@ class Node:
     arguments: Parts | None = None
     items: Parts | None = None
     outer: Span | None = None
-    """What goes with the match when it is removed: its decorators, attributes and documentation, its semicolon."""
+    """What goes with the match when it is removed.
+
+    Its decorators, attributes and documentation, its semicolon.
+    """
     gone: Span | None = None
-    """What goes with it besides, where it shares its line with other statements: what separates it from them."""
+    """What goes with it besides, where it shares its line with other statements.
+
+    What separates it from them.
+    """
     doubt: str = ""
     """Why it cannot be told what belongs to it, where that is so: it is not removed then."""
     head: int | None = None
     """Where something goes that is put before it: above comments that stand directly over it."""
     scope: Span | None = None
-    """What `within` means by it, where that is more than the match: the block that a command begins."""
+    """What `within` means by it, where that is more than the match.
+
+    The block that a command begins.
+    """
     among: tuple[Parts, int] | None = None
     """The list that the match is a part of, and its position there."""
     instead: str | None = ""
-    """What has to stand where the match was removed: `pass` in a block that is empty otherwise. None for what cannot go alone."""
+    """What has to stand where the match was removed: `pass` in a block that is empty otherwise.
+
+    None for what cannot go alone.
+    """
 
     @property
     def whole(self) -> Span:
@@ -121,10 +142,16 @@ class Backend(Protocol):
     """A language."""
 
     def find(self, text: str, selector: Selector, language: str) -> list[Node]:
-        """Return what a selector matches, in order, without regard to `within`. Raises PatchConflictError for a kind it does not know."""
+        """Return what a selector matches, in order, without regard to `within`.
+
+        Raises PatchConflictError for a kind it does not know.
+        """
 
     def faults(self, text: str, language: str) -> int:
-        """Return how many places of a text are not well formed; a parser that stops at the first one says 1."""
+        """Return how many places of a text are not well formed.
+
+        A parser that stops at the first one says 1.
+        """
 
     def inner_lines(self, text: str, language: str) -> set[int]:
         """Return the numbers, from 0, of the lines that begin inside a literal, whose white space is a part of it."""
@@ -164,7 +191,12 @@ _SUFFIXES = {
 }
 
 
-_NAMES = {"meson.build": "meson", "meson_options.txt": "meson", "meson.options": "meson", "CMakeLists.txt": "cmake"}
+_NAMES = {
+    "meson.build": "meson",
+    "meson_options.txt": "meson",
+    "meson.options": "meson",
+    "CMakeLists.txt": "cmake",
+}
 
 
 _SLASHES = re.compile(r"[ \t]*+(?:/\*(?:[^*]|\*(?!/))*+\*/[ \t]*+)*+(?://.*)?")
@@ -180,11 +212,18 @@ _CMAKE = re.compile(r"[ \t]*+(?:#\[(=*)\[.*?\]\1\][ \t]*+)*(?:#(?!\[=*\[).*)?")
 """A bracket comment ends before its line does."""
 
 
-_COMMENTS = {**dict.fromkeys(("c", "cpp", "rust"), _SLASHES), **dict.fromkeys(("json", "text"), _BLANK), "cmake": _CMAKE}
+_COMMENTS = {
+    **dict.fromkeys(("c", "cpp", "rust"), _SLASHES),
+    **dict.fromkeys(("json", "text"), _BLANK),
+    "cmake": _CMAKE,
+}
 
 
 def backend(language: str) -> Backend:
-    """Return the backend of a language; grammars are heavy, so each is loaded when it is first needed."""
+    """Return the backend of a language.
+
+    Grammars are heavy, so each is loaded when it is first needed.
+    """
     return cast("Backend", import_module(f"forkhouse.patches.languages.{_BACKENDS[language]}"))
 
 
@@ -205,17 +244,25 @@ def parses(text: str, language: str) -> bool:
 
 
 def whole(before: str, after: str, matches: int) -> Matched:
-    """Return a change that is known by its result alone: what lies between the first and the last difference."""
+    """Return a change that is known by its result alone.
+
+    What lies between the first and the last difference.
+    """
     if before == after:
         return Matched(matches=matches, splices=())
     start = _alike(before, after)
     tail = _alike(before[start:][::-1], after[start:][::-1])
-    return Matched(matches=matches, splices=((start, len(before) - tail, after[start : len(after) - tail]),))
+    return Matched(
+        matches=matches, splices=((start, len(before) - tail, after[start : len(after) - tail]),)
+    )
 
 
 def _alike(one: str, other: str) -> int:
     """Return how many characters two texts begin with alike."""
-    return next((place for place, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), min(len(one), len(other)))
+    return next(
+        (place for place, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]),
+        min(len(one), len(other)),
+    )
 
 
 def is_blank(rest: str, language: str) -> bool:
@@ -252,13 +299,17 @@ def next_line(text: str, position: int) -> int:
 
 
 def above_comments(text: str, position: int, sign: str) -> int:
-    """Return where the lines of comments begin that stand directly over a line; the position itself where they are the file's head.
+    """Return where the lines of comments begin that stand directly over a line.
+
+    The position itself where they are the file's head.
 
     `sign` begins a comment.
     """
     start = line_start(text, position)
     first = start
-    while first > 0 and text[line_start(text, first - 1) : first].lstrip(" \t\ufeff").startswith(sign):
+    while first > 0 and text[line_start(text, first - 1) : first].lstrip(" \t\ufeff").startswith(
+        sign
+    ):
         first = line_start(text, first - 1)
     if first in {start, 0}:
         return position

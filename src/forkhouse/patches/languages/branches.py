@@ -1,4 +1,7 @@
-"""Under which conditions a place of a file runs, and as a part of what: code that moved under `if OFF` is not the same effect."""
+"""Under which conditions a place of a file runs, and as a part of what.
+
+Code that moved under `if OFF` is not the same effect.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +18,28 @@ _BRANCH = re.compile(
     r"let_chain)(?:_\w+)?|match_arm|seh_\w+|lambda(?:_expression)?|closure_expression)$"
 )
 """Nodes whose parts run on a condition, several times, or later."""
-_DEFINITIONS = re.compile(r"(?:function|class|method|impl|trait|mod|namespace|struct)_?\w*(?:definition|item|specifier)$")
+_DEFINITIONS = re.compile(
+    r"(?:function|class|method|impl|trait|mod|namespace|struct)_?\w*(?:definition|item|specifier)$"
+)
 _STOPS = frozenset({":", "then", "do", "{", "=>", "\n"})
 """Tokens at which the head of a branch ends."""
-_BODY = re.compile(r"_statement$|^(?:block|compound_statement|comment|line_comment|block_comment|match_block)$")
+_BODY = re.compile(
+    r"_statement$|^(?:block|compound_statement|comment|line_comment|block_comment|match_block)$"
+)
 _LOGICAL = frozenset({"&&", "||", "and", "or"})
-_OTHERWISE = re.compile(r"^(?:conditional|ternary)_expression$|_comprehension$|^generator_expression$")
+_OTHERWISE = re.compile(
+    r"^(?:conditional|ternary)_expression$|_comprehension$|^generator_expression$"
+)
 """Nodes whose condition may stand behind what it decides about."""
 
 
 def branches(text: str, place: int, language: str) -> tuple[str, ...]:
-    """Return what stands around a place, from the outermost inwards: heads of branches and loops, names of functions and classes.
+    """Return what stands around a place, from the outermost inwards.
 
-    Nothing for a language without code. Raises PatchConflictError for a text that the language cannot read.
+    Heads of branches and loops, names of functions and classes.
+
+    Nothing for a language without code. Raises PatchConflictError for a text that the language
+    cannot read.
     """
     match language:
         case "python" | "c" | "cpp" | "rust" | "bash":
@@ -55,7 +67,9 @@ def _of_grammar(text: str, place: int, language: str) -> Iterator[str]:
 def _said(node: SgNode, child: SgNode) -> Iterator[str]:
     """Return what a node says of when its child runs."""
     kind = node.kind()
-    before = [each for each in node.children() if each.range().end.index <= child.range().start.index]
+    before = [
+        each for each in node.children() if each.range().end.index <= child.range().start.index
+    ]
     if _DEFINITIONS.search(kind):
         name = node.field("name") or node.field("declarator") or node.field("type")
         # The parameters of a function may change; it stays the same one.
@@ -64,13 +78,23 @@ def _said(node: SgNode, child: SgNode) -> Iterator[str]:
         others = [each for each in node.children() if each.range() != child.range()]
         yield " ".join([kind, *(_words(each.text()) for each in others)])
     elif kind in {"binary_expression", "boolean_operator", "list"}:
-        yield from [_words(" ".join(each.text() for each in before))] if _LOGICAL & {each.kind() for each in before} else []
+        yield from (
+            [_words(" ".join(each.text() for each in before))]
+            if _LOGICAL & {each.kind() for each in before}
+            else []
+        )
     elif kind.startswith("preproc_") and _BRANCH.match(kind):
         heads = [each for each in (node.field("condition"), node.field("name")) if each is not None]
         yield " ".join(_words(each.text()) for each in [*node.children()[:1], *heads])
     elif _BRANCH.match(kind):
         yield f"{kind} {' '.join(_head(before))}"
-    if kind in {"source_file", "declaration_list", "block", "match_block", "field_declaration_list"}:
+    if kind in {
+        "source_file",
+        "declaration_list",
+        "block",
+        "match_block",
+        "field_declaration_list",
+    }:
         yield from _attributes(before)
 
 
@@ -119,7 +143,12 @@ def _cmake_words(text: str, place: int) -> Iterator[tuple[str, str]]:
         name = word.strip().casefold()
         # As with a function of C: its name says which one it is.
         if start < place:
-            yield name, rest.split()[0].rstrip(")") if name in {"function", "macro"} and rest.split() else _words(rest)
+            yield (
+                name,
+                rest.split()[0].rstrip(")")
+                if name in {"function", "macro"} and rest.split()
+                else _words(rest),
+            )
 
 
 def _meson_words(text: str, place: int) -> Iterator[tuple[str, str]]:

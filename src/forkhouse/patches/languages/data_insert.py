@@ -1,4 +1,7 @@
-"""Insert entries beside one of YAML, JSON and TOML: above the comments over it or behind its line, with the commas that are needed."""
+"""Insert entries beside one of YAML, JSON and TOML.
+
+Above the comments over it or behind its line, with the commas that are needed.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def said_entries(data: Data, holder: Value, said: str) -> tuple[object, ...] | None:
-    """Return what a reader sees of new entries, each of a mapping with its key; None for a text that says nothing by itself.
+    """Return what a reader sees of new entries, each of a mapping with its key.
+
+    None for a text that says nothing by itself.
 
     Raises PatchConflictError for what is no entry of such a value.
     """
@@ -37,7 +42,13 @@ def said_entries(data: Data, holder: Value, said: str) -> tuple[object, ...] | N
     top = tops[0] if len(tops) == 1 else None  # of a comment alone YAML makes no document
     listed = top.entries[0].value if top is not None and language == "toml" and top.entries else top
     if listed is None or not listed.entries or listed.kind is not holder.kind:
-        what = "`KEY: VALUE`" if pair else "`- ITEM`" if language == "yaml" and not inside else "an item"
+        what = (
+            "`KEY: VALUE`"
+            if pair
+            else "`- ITEM`"
+            if language == "yaml" and not inside
+            else "an item"
+        )
         message = f"{said} is not {what}, which is what stands where it is to be inserted."
         raise PatchConflictError(message)
     shown = seen(listed, ordered=True)
@@ -48,7 +59,11 @@ def said_entries(data: Data, holder: Value, said: str) -> tuple[object, ...] | N
 def bare(said: str, holder: Value) -> str:
     """Return a text to insert without its last line end, and between brackets without a comma at either end."""
     said = said.removesuffix("\n")
-    return said.strip().removeprefix(",").removesuffix(",").strip() if holder.style is NodeStyle.FLOW else said
+    return (
+        said.strip().removeprefix(",").removesuffix(",").strip()
+        if holder.style is NodeStyle.FLOW
+        else said
+    )
 
 
 def column(data: Data, place: DataPlace) -> str:
@@ -89,7 +104,10 @@ def _below_inner_comments(data: Data, stop: int, indent: int) -> int:
 
 
 def above(data: Data, entry: Entry) -> int:
-    """Return where the line begins that an entry stands on, or the first comment directly over it; those that a file begins with are its own."""
+    """Return where the line begins that an entry stands on, or the first comment directly over it.
+
+    Those that a file begins with are its own.
+    """
     text = data.text
     lines = {flow.line_start(text, start): (start, end) for start, end in data.comments}
     at = line = flow.line_start(text, entry.start)
@@ -97,7 +115,12 @@ def above(data: Data, entry: Entry) -> int:
     while at > 0:
         over = flow.line_start(text, at - 1)
         comment = lines.get(over)
-        if over == at or comment is None or flow.prefix(text, comment[0]) is None or comment[1] > at:
+        if (
+            over == at
+            or comment is None
+            or flow.prefix(text, comment[0]) is None
+            or comment[1] > at
+        ):
             break
         at = over
     # Those that are indented as what stands before them speak of that.
@@ -122,6 +145,16 @@ def _after_in_flow(data: Data, place: DataPlace, new: str) -> list[Splice]:
     following = holder.entries[position + 1].start
     comma = next(comma for comma in holder.commas if entry.end <= comma < following)
     stop = flow.line_end(text, comma + 1)
-    if stop < following and flow.is_blank(data, comma + 1, stop) and flow.prefix(text, following) is not None:
-        return [(stop, stop, f"{flow.newline_at(text, entry.start)}{flow.column(text, following)}{new},")]
+    if (
+        stop < following
+        and flow.is_blank(data, comma + 1, stop)
+        and flow.prefix(text, following) is not None
+    ):
+        return [
+            (
+                stop,
+                stop,
+                f"{flow.newline_at(text, entry.start)}{flow.column(text, following)}{new},",
+            )
+        ]
     return [(comma + 1, comma + 1, f" {new},")]

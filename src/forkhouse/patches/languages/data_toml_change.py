@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from forkhouse.patches.values import Written
 
 KeyPath = tuple[str | int, ...]
-_TANGLED = "{}: the inline table around it has dotted keys, so what belongs together may stand apart. Set a value, or use an `anchor`."
+_TANGLED = (
+    "{}: the inline table around it has dotted keys, so what belongs together may stand apart. Set "
+    "a value, or use an `anchor`."
+)
 
 
 def path_of(data: Data, document: int, steps: tuple[int, ...]) -> KeyPath:
@@ -57,8 +60,13 @@ def added(data: Data, operation: KeyOperation) -> tuple[DataChange, ...]:
         message = f"{operation.path}: what should hold {last} is {held}."
         raise PatchConflictError(message)
     in_flow = holder.style is NodeStyle.FLOW
-    new = f"{key_written(last, 'toml', flow=in_flow)} = {written(operation.value, 'toml', flow=in_flow)}"
-    splices = _padded(data, holder, new) if in_flow else [_in_table(data, path_of(data, 0, steps), new)]
+    new = (
+        f"{key_written(last, 'toml', flow=in_flow)} = "
+        f"{written(operation.value, 'toml', flow=in_flow)}"
+    )
+    splices = (
+        _padded(data, holder, new) if in_flow else [_in_table(data, path_of(data, 0, steps), new)]
+    )
     return (
         DataChange(
             what="append",
@@ -80,15 +88,32 @@ _STANDARD = (
     ("project", "urls"),
     ("dependency-groups",),
 )
-"""Tables of a `pyproject.toml` that are as good as empty where they are not written (PEP 621, PEP 735)."""
+"""Tables of a `pyproject.toml` that are as good as empty where they are not written (PEP 621, PEP
+735)."""
 
 
 def _made(data: Data, operation: KeyOperation) -> tuple[DataChange, ...]:
-    """Return what adds a key with the table that holds it, where a standard says that it is empty; nothing for other tables."""
+    """Return what adds a key with the table that holds it, where a standard says that it is empty.
+
+    Nothing for other tables.
+    """
     *parents, last = key_steps(operation.path)
-    known = any(len(parents) == len(one) and all(step in {each, "*"} for each, step in zip(parents, one, strict=True)) for one in _STANDARD)
-    there = next((depth for depth in range(len(parents) - 1, 0, -1) if look(data, path_said(parents[:depth])) is not None), 0)
-    if not known or (there == 0 and (parents[0] == "project" or operation.document not in {None, 0})):
+    known = any(
+        len(parents) == len(one)
+        and all(step in {each, "*"} for each, step in zip(parents, one, strict=True))
+        for one in _STANDARD
+    )
+    there = next(
+        (
+            depth
+            for depth in range(len(parents) - 1, 0, -1)
+            if look(data, path_said(parents[:depth])) is not None
+        ),
+        0,
+    )
+    if not known or (
+        there == 0 and (parents[0] == "project" or operation.document not in {None, 0})
+    ):
         return ()
     _refuse_dynamic(data, parents)
     above = look(data, path_said(parents[:there])) if there else None
@@ -96,9 +121,14 @@ def _made(data: Data, operation: KeyOperation) -> tuple[DataChange, ...]:
     for step in reversed(parents[there + 1 :]):
         value = Table(pairs=((step, value),))
     if above is not None and above.entry.value.style in {NodeStyle.FLOW, NodeStyle.DOTTED}:
-        return added(data, operation.model_copy(update={"add": path_said(parents[: there + 1]), "value": value}))
+        return added(
+            data,
+            operation.model_copy(update={"add": path_said(parents[: there + 1]), "value": value}),
+        )
     header = ".".join(key_written(step, "toml", flow=False) for step in parents)
-    line = f"{key_written(last, 'toml', flow=False)} = {written(operation.value, 'toml', flow=False)}"
+    line = (
+        f"{key_written(last, 'toml', flow=False)} = {written(operation.value, 'toml', flow=False)}"
+    )
     return (
         DataChange(
             what="append",
@@ -116,7 +146,10 @@ def _refuse_dynamic(data: Data, parents: list[str]) -> None:
     project = tomllib.loads(data.text.removeprefix(BOM)).get("project")
     dynamic = project.get("dynamic") if isinstance(project, dict) else None
     if parents[0] == "project" and isinstance(dynamic, list) and parents[1] in dynamic:
-        message = f"The project calls its {parents[1]} dynamic, so they stand in another file or table: edit that one, or take them out of project.dynamic first."
+        message = (
+            f"The project calls its {parents[1]} dynamic, so they stand in another file or table: "
+            "edit that one, or take them out of project.dynamic first."
+        )
         raise PatchConflictError(message)
 
 
@@ -145,10 +178,18 @@ def _padded(data: Data, holder: Value, new: str) -> list[Splice]:
 
 
 def _in_table(data: Data, path: KeyPath, new: str, *, without: Collection[int] = ()) -> Splice:
-    """Put a line behind the last key of a table, which may have a header, dotted keys, or neither; some statements may be about to go."""
+    """Put a line behind the last key of a table, which may have a header, dotted keys, or neither.
+
+    Some statements may be about to go.
+    """
     text = data.text
-    statements = {number: one for number, one in enumerate(data.statements) if number not in without}
-    header = next((number for number, one in statements.items() if one.value is None and one.path == path), None)
+    statements = {
+        number: one for number, one in enumerate(data.statements) if number not in without
+    }
+    header = next(
+        (number for number, one in statements.items() if one.value is None and one.path == path),
+        None,
+    )
     if header is None and not path:
         header = -1
     if header is not None:
@@ -160,14 +201,19 @@ def _in_table(data: Data, path: KeyPath, new: str, *, without: Collection[int] =
         return _at_the_head(data, new, without=without)
     # The part of a dotted key that names the table; the rest is below it.
     depths = [
-        (one, len(one.keys) - (len(one.path) - len(path))) for one in statements.values() if one.path[: len(path)] == path and one.value
+        (one, len(one.keys) - (len(one.path) - len(path)))
+        for one in statements.values()
+        if one.path[: len(path)] == path and one.value
     ]
     dotted = [(one, depth) for one, depth in depths if 0 < depth < len(one.keys)]
     if dotted:
         last, depth = dotted[-1]
         prefix = text[last.start : last.keys[depth - 1][1]]
         return _behind(data, last, f"{prefix}.{new}")
-    below = next((one for one in statements.values() if one.value is None and one.path[: len(path)] == path), None)
+    below = next(
+        (one for one in statements.values() if one.value is None and one.path[: len(path)] == path),
+        None,
+    )
     if below is None or any(isinstance(step, int) for step in path):
         message = "The table has no place of its own in the file. Use an `anchor`."
         raise PatchConflictError(message)
@@ -213,7 +259,10 @@ def _above(data: Data, start: int) -> int:
 
 
 def removed(data: Data, place: DataPlace, said: str) -> DataChange:
-    """Return what takes a key, a table or an item out. Raises PatchConflictError for what would leave more or less than it says."""
+    """Return what takes a key, a table or an item out.
+
+    Raises PatchConflictError for what would leave more or less than it says.
+    """
     holder = place.holder
     if any(one.style is NodeStyle.DOTTED for one in place.holders):
         raise PatchConflictError(_TANGLED.format(said))
@@ -223,13 +272,19 @@ def removed(data: Data, place: DataPlace, said: str) -> DataChange:
         return _change(place, _line_removed(data, place))
     path = path_of(data, place.document, place.steps)
     if place.entry.name is None and len(holder.entries) == 1:
-        message = f"{said} is the only table of its array; without it the array would be gone too. Remove the array."
+        message = (
+            f"{said} is the only table of its array; without it the array would be gone too. "
+            "Remove the array."
+        )
         raise PatchConflictError(message)
     return _change(place, _table_removed(data, path, said))
 
 
 def replaced(data: Data, place: DataPlace, operation: KeyOperation) -> DataChange:
-    """Return what puts a value in the place of a table, wherever that stands. Raises PatchConflictError."""
+    """Return what puts a value in the place of a table, wherever that stands.
+
+    Raises PatchConflictError.
+    """
     said = operation.path
     if any(one.style is NodeStyle.DOTTED for one in place.holders):
         raise PatchConflictError(_TANGLED.format(said))
@@ -238,7 +293,10 @@ def replaced(data: Data, place: DataPlace, operation: KeyOperation) -> DataChang
         message = f"{said} is one of an array of tables, which can hold nothing else. Set its keys."
         raise PatchConflictError(message)
     gone = [number for number, one in enumerate(data.statements) if one.path[: len(path)] == path]
-    new = f"{key_written(str(path[-1]), 'toml', flow=False)} = {written(operation.value, 'toml', flow=False)}"
+    new = (
+        f"{key_written(str(path[-1]), 'toml', flow=False)} = "
+        f"{written(operation.value, 'toml', flow=False)}"
+    )
     _refuse_apart(data, gone, said)
     cuts = _cuts(data, gone)
     holder, begin = path[:-1], data.statements[gone[0]]
@@ -257,10 +315,17 @@ def replaced(data: Data, place: DataPlace, operation: KeyOperation) -> DataChang
         value = written(operation.value, "toml", flow=False)
         cuts[0] = (*cuts[0][:2], f"{key} = {value}{flow.newline_at(data.text, begin.end)}")
     else:
-        message = f"{said} is a table, and the one that holds it would be gone with it. Set its keys, or use an `anchor`."
+        message = (
+            f"{said} is a table, and the one that holds it would be gone with it. Set its keys, or "
+            "use an `anchor`."
+        )
         raise PatchConflictError(message)
     return DataChange(
-        what="set", document=place.document, steps=place.steps, value=value_seen(operation.value, "toml"), splices=tuple(sorted(cuts))
+        what="set",
+        document=place.document,
+        steps=place.steps,
+        value=value_seen(operation.value, "toml"),
+        splices=tuple(sorted(cuts)),
     )
 
 
@@ -270,23 +335,37 @@ def _refuse_apart(data: Data, gone: list[int], said: str) -> None:
         start = data.statements[first].start
         if _above(data, start) < flow.line_start(data.text, start):
             line = data.text.count("\n", 0, start)
-            message = f"{said} stands at several places, and the comment in line {line} is over one of them. Use an `anchor`."
+            message = (
+                f"{said} stands at several places, and the comment in line {line} is over one of "
+                "them. Use an `anchor`."
+            )
             raise PatchConflictError(message)
 
 
 def _refuse_deeper(data: Data, first: int, path: tuple[object, ...], said: str) -> None:
-    """Raise PatchConflictError where a comment stands over a table within what is replaced: it does not speak of the whole."""
+    """Raise PatchConflictError where a comment stands over a table within what is replaced.
+
+    It does not speak of the whole.
+    """
     begin = data.statements[first]
-    deeper = begin.value is None and len([step for step in begin.path if not isinstance(step, int)]) > len(path)
+    deeper = begin.value is None and len(
+        [step for step in begin.path if not isinstance(step, int)]
+    ) > len(path)
     start = flow.line_start(data.text, begin.start)
     if deeper and _above(data, start) < start:
         line = data.text.count("\n", 0, start)
-        message = f"{said} begins with a table in it, and the comment in line {line} is over that one. Use an `anchor`."
+        message = (
+            f"{said} begins with a table in it, and the comment in line {line} is over that one. "
+            "Use an `anchor`."
+        )
         raise PatchConflictError(message)
 
 
 def _under(data: Data, header: int, cut: Splice, above: str, new: str) -> Splice:
-    """Put a line under a new header in the place of an old one; the comments over that one speak of the line."""
+    """Put a line under a new header in the place of an old one.
+
+    The comments over that one speak of the line.
+    """
     start = flow.line_start(data.text, header)
     over = _above(data, start)
     if over == start or cut[0] != start or not data.text[:over].removeprefix(BOM):
@@ -295,7 +374,10 @@ def _under(data: Data, header: int, cut: Splice, above: str, new: str) -> Splice
 
 
 def _moved(data: Data, gone: list[int], put: Splice, new: str) -> list[Splice]:
-    """Put a line in the place of statements that go; the comments directly over the first of them stand over the line then."""
+    """Put a line in the place of statements that go.
+
+    The comments directly over the first of them stand over the line then.
+    """
     text = data.text
     cuts = _cuts(data, gone)
     begin = flow.line_start(text, data.statements[gone[0]].start)
@@ -305,7 +387,9 @@ def _moved(data: Data, gone: list[int], put: Splice, new: str) -> list[Splice]:
     line = put[2].rfind("\n", 0, put[2].rindex(new)) + 1
     indent = put[2][line : len(put[2]) - len(put[2][line:].lstrip(" \t"))]
     newline = flow.newline_at(text, put[0])
-    comments = "".join(f"{indent}{comment.strip()}{newline}" for comment in text[over:begin].splitlines())
+    comments = "".join(
+        f"{indent}{comment.strip()}{newline}" for comment in text[over:begin].splitlines()
+    )
     stop = _over_blank_lines(text, over, cuts[0][1])
     return [(over, stop, ""), *cuts[1:], (put[0], put[1], put[2][:line] + comments + put[2][line:])]
 
@@ -318,7 +402,9 @@ def cut(data: Data, place: DataPlace) -> list[Splice]:
 
 
 def _change(place: DataPlace, splices: list[Splice]) -> DataChange:
-    return DataChange(what="remove", document=place.document, steps=place.steps, splices=tuple(splices))
+    return DataChange(
+        what="remove", document=place.document, steps=place.steps, splices=tuple(splices)
+    )
 
 
 def _line_removed(data: Data, place: DataPlace) -> list[Splice]:
@@ -332,11 +418,16 @@ def _line_removed(data: Data, place: DataPlace) -> list[Splice]:
 
 def _is_last_below(data: Data, statement: Statement) -> bool:
     table = statement.path[:-1]
-    return not any(one is not statement and one.path[: len(table)] == table for one in data.statements)
+    return not any(
+        one is not statement and one.path[: len(table)] == table for one in data.statements
+    )
 
 
 def _table_removed(data: Data, path: KeyPath, said: str) -> list[Splice]:
-    """Take out all statements of a table; the table that held it stays, by a header of its own where it has none."""
+    """Take out all statements of a table.
+
+    The table that held it stays, by a header of its own where it has none.
+    """
     text = data.text
     gone = [number for number, one in enumerate(data.statements) if one.path[: len(path)] == path]
     splices = _cuts(data, gone)
@@ -356,7 +447,14 @@ def _table_removed(data: Data, path: KeyPath, said: str) -> list[Splice]:
             if depth < 1:
                 message = f"{said}: the table that holds it would be gone with it. Use an `anchor`."
                 raise PatchConflictError(message)
-            splices[0] = (start, stop, f"{text[start : begin.keys[depth - 1][1]]} = {{}}{flow.newline_at(text, begin.start)}")
+            splices[0] = (
+                start,
+                stop,
+                (
+                    f"{text[start : begin.keys[depth - 1][1]]} = "
+                    f"{{}}{flow.newline_at(text, begin.start)}"
+                ),
+            )
     return splices
 
 

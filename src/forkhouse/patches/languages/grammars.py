@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Grammar:
-    """Names of the nodes that stand for what selectors ask for: kind of node, and the field that holds its name."""
+    """Names of the nodes that stand for what selectors ask for.
+
+    Kind of node, and the field that holds its name.
+    """
 
     functions: Mapping[str, str] = field(default_factory=dict)
     classes: Mapping[str, str] = field(default_factory=dict)
@@ -56,13 +59,27 @@ GRAMMARS = {
     "cpp": replace(
         _C,
         classes={**_C.classes, "class_specifier": "name"},
-        assignments={**_C.assignments, "field_declaration": "declarator", "alias_declaration": "name"},
+        assignments={
+            **_C.assignments,
+            "field_declaration": "declarator",
+            "alias_declaration": "name",
+        },
     ),
     "rust": Grammar(
         functions={"function_item": "name"},
-        classes={"struct_item": "name", "enum_item": "name", "trait_item": "name", "impl_item": "type"},
+        classes={
+            "struct_item": "name",
+            "enum_item": "name",
+            "trait_item": "name",
+            "impl_item": "type",
+        },
         calls={"call_expression": "function", "macro_invocation": "macro"},
-        assignments={"let_declaration": "pattern", "const_item": "name", "static_item": "name", "field_initializer": "field"},
+        assignments={
+            "let_declaration": "pattern",
+            "const_item": "name",
+            "static_item": "name",
+            "field_initializer": "field",
+        },
         lists=frozenset({"array_expression", "tuple_expression", "arguments", "token_tree"}),
     ),
     "bash": Grammar(
@@ -78,11 +95,22 @@ GRAMMARS = {
 }
 
 
-WRAPPERS = frozenset({"stream", "document", "block_node", "flow_node", "expression_statement", "parenthesized_expression"})
+WRAPPERS = frozenset(
+    {
+        "stream",
+        "document",
+        "block_node",
+        "flow_node",
+        "expression_statement",
+        "parenthesized_expression",
+    }
+)
 """Nodes that hold one other node and add nothing to it."""
 
 
-BUILT_INS_OF_C = frozenset({"offsetof_expression", "sizeof_expression", "alignof_expression", "static_assert_declaration"})
+BUILT_INS_OF_C = frozenset(
+    {"offsetof_expression", "sizeof_expression", "alignof_expression", "static_assert_declaration"}
+)
 
 
 BUILT_IN = {
@@ -90,4 +118,7 @@ BUILT_IN = {
     "c": BUILT_INS_OF_C - {"static_assert_declaration"},
     "cpp": BUILT_INS_OF_C,
 }
-"""Commands of a shell and operators of C that have nodes of their own, known by their first word: `unset`, `[`, `offsetof`."""
+"""Commands of a shell and operators of C that have nodes of their own, known by their first word.
+
+`unset`, `[`, `offsetof`.
+"""

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 def if_seen(parts: Parts | None, text: str, language: str) -> Parts | None:
-    """Return the parts of a list; None where between them is what the grammar sees as blanks: a macro that may stand for some of them."""
+    """Return the parts of a list.
+
+    None where between them is what the grammar sees as blanks: a macro that may stand for some of
+    them.
+    """
     if parts is None or language not in {"c", "cpp"} or (shown := readable(text, language)) == text:
         return parts
     edges = [parts.start, *(edge for span in parts.spans for edge in span), parts.end]
@@ -31,7 +35,12 @@ def arguments_of(node: SgNode, grammar: Grammar) -> Parts | None:
     if node.kind() in BUILT_IN["bash"] - {"test_command"}:
         first, *words = node.children()
         spans = tuple((word.range().start.index, word.range().end.index) for word in words)
-        return Parts(spans=spans, start=first.range().end.index, end=node.range().end.index, layout=Layout.LINE)
+        return Parts(
+            spans=spans,
+            start=first.range().end.index,
+            end=node.range().end.index,
+            layout=Layout.LINE,
+        )
     call = _inside(node, grammar.calls)
     if call is None or not grammar.calls:
         return None
@@ -39,12 +48,21 @@ def arguments_of(node: SgNode, grammar: Grammar) -> Parts | None:
         name = call.field("name")
         if name is None or _has_words_behind(call):
             return None
-        behind = [child for child in call.children() if child.range().start.index >= name.range().end.index]
+        behind = [
+            child
+            for child in call.children()
+            if child.range().start.index >= name.range().end.index
+        ]
         words = [child for child in behind if not child.kind().endswith("_redirect")]
         if words != behind[: len(words)] or _has_descriptor(call, words):
             return None  # a redirection stands between them, or a part of it
         spans = tuple((word.range().start.index, word.range().end.index) for word in words)
-        return Parts(spans=spans, start=name.range().end.index, end=call.range().end.index, layout=Layout.LINE)
+        return Parts(
+            spans=spans,
+            start=name.range().end.index,
+            end=call.range().end.index,
+            layout=Layout.LINE,
+        )
     holder = call.field(grammar.arguments)
     if holder is None:
         holder = next((child for child in call.children() if child.kind() == "token_tree"), None)
@@ -56,35 +74,66 @@ def _has_descriptor(command: SgNode, words: list[SgNode]) -> bool:
     """Say whether the last word is the variable of a redirection, `{fd}>file`, which the grammar takes for an argument."""
     end = command.range().end.index
     text = command.get_root().root().text()
-    return bool(words) and re.fullmatch(r"\{\w+\}", words[-1].text()) is not None and text[end : end + 1] in {"<", ">", "&"}
+    return (
+        bool(words)
+        and re.fullmatch(r"\{\w+\}", words[-1].text()) is not None
+        and text[end : end + 1] in {"<", ">", "&"}
+    )
 
 
 def _has_words_behind(command: SgNode) -> bool:
     """Say whether arguments stand behind a redirection, where the grammar takes them for a part of that."""
     statement = command.parent()
-    redirects = statement.children() if statement is not None and statement.kind() == "redirected_statement" else []
-    for redirect in [each for each in (*redirects, *command.children()) if each.kind().endswith("_redirect")]:
-        words = [each for each in redirect.children() if each.is_named() and not each.kind().startswith(("heredoc", "file_descriptor"))]
+    redirects = (
+        statement.children()
+        if statement is not None and statement.kind() == "redirected_statement"
+        else []
+    )
+    for redirect in [
+        each for each in (*redirects, *command.children()) if each.kind().endswith("_redirect")
+    ]:
+        words = [
+            each
+            for each in redirect.children()
+            if each.is_named() and not each.kind().startswith(("heredoc", "file_descriptor"))
+        ]
         own = 0 if redirect.kind() == "heredoc_redirect" else 1
-        if any(each.kind() == "ERROR" for each in words) or sum(not each.kind().endswith("_redirect") for each in words) > own:
+        if (
+            any(each.kind() == "ERROR" for each in words)
+            or sum(not each.kind().endswith("_redirect") for each in words) > own
+        ):
             return True
     return False
 
 
 def _bracketed(node: SgNode) -> Parts | None:
-    """Return what stands between the brackets of an operator of C that looks like a call; None where it has none."""
-    holder = next((child for child in node.children() if child.kind() == "parenthesized_expression"), node)
+    """Return what stands between the brackets of an operator of C that looks like a call.
+
+    None where it has none.
+    """
+    holder = next(
+        (child for child in node.children() if child.kind() == "parenthesized_expression"), node
+    )
     children = holder.children()
     first = next((place for place, child in enumerate(children) if child.text() == "("), None)
-    last = next((place for place in reversed(range(len(children))) if children[place].text() == ")"), None)
+    last = next(
+        (place for place in reversed(range(len(children))) if children[place].text() == ")"), None
+    )
     if first is None or last is None:
         return None
     inner = children[first + 1 : last]
-    spans = tuple(span_of(child) for child in inner if child.is_named() and "comment" not in child.kind())
+    spans = tuple(
+        span_of(child) for child in inner if child.is_named() and "comment" not in child.kind()
+    )
     commas = tuple(child.range().start.index for child in inner if child.text() == ",")
     if len(spans) != len(commas) + 1:
         return None  # a member of a member, which the grammar does not read
-    return Parts(spans=spans, start=children[first].range().end.index, end=children[last].range().start.index, commas=commas)
+    return Parts(
+        spans=spans,
+        start=children[first].range().end.index,
+        end=children[last].range().start.index,
+        commas=commas,
+    )
 
 
 def _inside(node: SgNode | None, kinds: Container[str]) -> SgNode | None:
@@ -96,7 +145,9 @@ def _inside(node: SgNode | None, kinds: Container[str]) -> SgNode | None:
 
 def only_child(node: SgNode) -> SgNode | None:
     """Return the one node in another one, comments aside; None where there are several, or none."""
-    inner = [child for child in node.children() if child.is_named() and "comment" not in child.kind()]
+    inner = [
+        child for child in node.children() if child.is_named() and "comment" not in child.kind()
+    ]
     return inner[0] if len(inner) == 1 else None
 
 
@@ -104,7 +155,13 @@ def items_of(node: SgNode, grammar: Grammar) -> Parts | None:
     """Return the items of a list, None for what is none or cannot be told apart."""
     value: SgNode | None = node
     while value is not None and value.kind() not in grammar.lists:
-        value = value.field(grammar.value) or value.field("value") or value.field("right") or value.field("declarator") or only_child(value)
+        value = (
+            value.field(grammar.value)
+            or value.field("value")
+            or value.field("right")
+            or value.field("declarator")
+            or only_child(value)
+        )
     return None if value is None else _parts(value, grammar)
 
 
@@ -119,7 +176,9 @@ def _parts(holder: SgNode, grammar: Grammar) -> Parts | None:
         if any(child.text() == ";" for child in children):
             return None  # `vec![0; 3]`: no list
         return Parts(spans=_token_parts(children), start=start, end=end, commas=commas)
-    inner = [child for child in children[1:-1] if child.is_named() and "comment" not in child.kind()]
+    inner = [
+        child for child in children[1:-1] if child.is_named() and "comment" not in child.kind()
+    ]
     if any(child.kind() == "ERROR" or child.kind().startswith("preproc_") for child in inner):
         return None  # some of them are there under a condition only
     return Parts(
@@ -161,7 +220,9 @@ def among_of(node: SgNode, grammar: Grammar) -> tuple[Parts, int] | None:
     if parent is None:
         return None
     if parent.kind() == "declaration" and len(parent.field_children("declarator")) > 1:
-        commas = tuple(child.range().start.index for child in parent.children() if child.text() == ",")
+        commas = tuple(
+            child.range().start.index for child in parent.children() if child.text() == ","
+        )
         spans = tuple(span_of(child) for child in parent.field_children("declarator"))
         parts: Parts | None = Parts(spans=spans, start=spans[0][0], end=spans[-1][1], commas=commas)
     elif parent.kind() in grammar.lists - {"token_tree"}:
@@ -169,5 +230,9 @@ def among_of(node: SgNode, grammar: Grammar) -> tuple[Parts, int] | None:
     else:
         return None
     start, end = span_of(node)
-    positions = [position for position, span in enumerate(parts.spans) if span == (start, end)] if parts is not None else []
+    positions = (
+        [position for position, span in enumerate(parts.spans) if span == (start, end)]
+        if parts is not None
+        else []
+    )
     return (parts, positions[0]) if parts is not None and positions else None

@@ -1,4 +1,7 @@
-"""What stands at a place of a text: code, whole constructs, and whether two of them are in one block."""
+"""What stands at a place of a text.
+
+Code, whole constructs, and whether two of them are in one block.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,9 @@ def is_beside(text: str, language: str, span: tuple[int, int], other: int) -> bo
         if None in held.values():
             return False
         inner = held[start]
-        if inner is None or not all(each is not None and each.range() == inner.range() for each in held.values()):
+        if inner is None or not all(
+            each is not None and each.range() == inner.range() for each in held.values()
+        ):
             break
         node = inner
     first, last, neighbour = (held[each] for each in (start, end - 1, other))
@@ -33,12 +38,29 @@ def is_beside(text: str, language: str, span: tuple[int, int], other: int) -> bo
     return first.range().start.index == start and rest in {"", ";"} and not inside
 
 
-_BRANCHES = frozenset({"if_statement", "for_statement", "while_statement", "do_statement", "for_range_loop", "else_clause"})
+_BRANCHES = frozenset(
+    {
+        "if_statement",
+        "for_statement",
+        "while_statement",
+        "do_statement",
+        "for_range_loop",
+        "else_clause",
+    }
+)
 
 
 _BLOCKS = frozenset(
     {
-        *("module", "block", "translation_unit", "compound_statement", "declaration_list", "field_declaration_list", "source_file"),
+        *(
+            "module",
+            "block",
+            "translation_unit",
+            "compound_statement",
+            "declaration_list",
+            "field_declaration_list",
+            "source_file",
+        ),
         *("program", "do_group", "case_item", "case_statement", "if_statement", "subshell"),
         *("decorated_definition", "preproc_if", "preproc_ifdef", "preproc_else"),
     }
@@ -56,7 +78,9 @@ def is_whole(text: str, language: str, span: tuple[int, int]) -> bool:
             return False
         place = first.range()
         rest = text[end : last.range().end.index].lstrip(" \t;")
-        if place.start.index == start and all(is_blank(line, language) for line in rest.splitlines()):
+        if place.start.index == start and all(
+            is_blank(line, language) for line in rest.splitlines()
+        ):
             together = node.kind() in _BLOCKS and first.is_named()
             return together or (first.range() == last.range() and node.kind() != "else_clause")
         if place != last.range():
@@ -67,7 +91,9 @@ def is_whole(text: str, language: str, span: tuple[int, int]) -> bool:
 _IN_WORDS = re.compile(r"comment|string|char_literal")
 
 
-_CODE_AGAIN = frozenset({"interpolation", "command_substitution", "process_substitution", "expansion"})
+_CODE_AGAIN = frozenset(
+    {"interpolation", "command_substitution", "process_substitution", "expansion"}
+)
 
 
 def is_code(text: str, language: str, place: int) -> bool:
@@ -77,7 +103,9 @@ def is_code(text: str, language: str, place: int) -> bool:
     while node is not None:
         if node.kind() in _CODE_AGAIN:
             code = True
-        elif node.kind() == "heredoc_body" or (_IN_WORDS.search(node.kind()) and node.range().start.index < place):
+        elif node.kind() == "heredoc_body" or (
+            _IN_WORDS.search(node.kind()) and node.range().start.index < place
+        ):
             code = False
         node = child_at(node, place)
     return code

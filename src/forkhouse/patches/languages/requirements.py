@@ -1,4 +1,7 @@
-"""What a distribution requires: `pyproject.toml`, wheel metadata and requirements files, told apart by their contents."""
+"""What a distribution requires.
+
+`pyproject.toml`, wheel metadata and requirements files, told apart by their contents.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,9 @@ __all__ = [
 _TABLE = re.compile(r"^[ \t]*\[", re.MULTILINE)
 _KEY = re.compile(r"^[ \t]*[\w\"'.-][^=#\n]*=[ \t]*[\"'\[{]", re.MULTILINE)
 _KNOWN = {"project", "build-system", "tool", "dependency-groups"}
-_KNOWN_TABLE = re.compile(r"^[ \t]*\[{1,2}[ \t]*(?:project|build-system|tool|dependency-groups)\b", re.MULTILINE)
+_KNOWN_TABLE = re.compile(
+    r"^[ \t]*\[{1,2}[ \t]*(?:project|build-system|tool|dependency-groups)\b", re.MULTILINE
+)
 
 
 class RequirementsForm(Enum):
@@ -61,7 +66,10 @@ def form_of(text: str) -> RequirementsForm:
 
 
 def is_pyproject(text: str) -> bool:
-    """Say whether a text is a `pyproject.toml`: TOML with a table that such a file has, or what was meant to be."""
+    """Say whether a text is a `pyproject.toml`.
+
+    TOML with a table that such a file has, or what was meant to be.
+    """
     if _TABLE.search(text) is None and _KEY.search(text) is None:
         return False
     try:
@@ -88,7 +96,8 @@ def _unread(text: str, form: RequirementsForm) -> list[str]:
 def change_requirement(text: str, change: RequirementChange) -> Matched:
     """Return what a change of declarations changes.
 
-    Raises PatchConflictError for what cannot be changed as it is meant, and where nothing is found, but not all can be read.
+    Raises PatchConflictError for what cannot be changed as it is meant, and where nothing is found,
+    but not all can be read.
     """
     form = form_of(text)
     if change.hashes and form is not RequirementsForm.LINES:
@@ -96,7 +105,10 @@ def change_requirement(text: str, change: RequirementChange) -> Matched:
         raise PatchConflictError(message)
     found = _changed(text, change, form)
     if found.matches == 0 and change.add is None and (unread := _unread(text, form)):
-        message = f"None is found, and '{change.gone}' may be one that cannot be read: {unread[0]}. Use an `anchor`, in the language text."
+        message = (
+            f"None is found, and '{change.gone}' may be one that cannot be read: {unread[0]}. Use "
+            "an `anchor`, in the language text."
+        )
         raise PatchConflictError(message)
     return found
 
@@ -117,9 +129,17 @@ def why_not_added(text: str, change: RequirementChange) -> str:
         case RequirementsForm.PROJECT:
             return pyproject.why_not_added(text, change)
         case RequirementsForm.METADATA:
-            return "" if change.group is None else "A dependency group is none of a wheel's, so metadata cannot name it."
+            return (
+                ""
+                if change.group is None
+                else "A dependency group is none of a wheel's, so metadata cannot name it."
+            )
         case RequirementsForm.LINES:
-            return "A requirements file has no extras and no groups." if change.extra or change.group is not None else ""
+            return (
+                "A requirements file has no extras and no groups."
+                if change.extra or change.group is not None
+                else ""
+            )
 
 
 def is_named(text: str, change: RequirementChange) -> bool:
@@ -128,10 +148,17 @@ def is_named(text: str, change: RequirementChange) -> bool:
 
 
 def is_required(text: str, change: RequirementChange) -> bool:
-    """Say whether what a change adds is asked for where it would add it, and by all that it says: version, extras, address and condition."""
+    """Say whether what a change adds is asked for where it would add it, and by all that it says.
+
+    Version, extras, address and condition.
+    """
     if change.add is None:
         return False
-    new = metadata.added(change) if form_of(text) is RequirementsForm.METADATA else Requirement(change.add)
+    new = (
+        metadata.added(change)
+        if form_of(text) is RequirementsForm.METADATA
+        else Requirement(change.add)
+    )
     return any(_says_as_much(each, new) for each in _declared(text, change))
 
 
@@ -144,27 +171,44 @@ def _declared(text: str, change: RequirementChange) -> list[Requirement]:
         case RequirementsForm.PROJECT:
             return pyproject.declared(text, change)
         case RequirementsForm.LINES:
-            return requirementsfile.declared(text, change) if not change.extra and change.group is None else []
+            return (
+                requirementsfile.declared(text, change)
+                if not change.extra and change.group is None
+                else []
+            )
 
 
 def _says_as_much(one: Requirement, other: Requirement) -> bool:
-    """Say whether a declaration asks for a distribution at least as another one does; which versions meet both cannot be told here."""
+    """Say whether a declaration asks for a distribution at least as another one does.
+
+    Which versions meet both cannot be told here.
+    """
     version = other.specifier in (SpecifierSet(), one.specifier) and other.url in (None, one.url)
-    return version and other.extras <= one.extras and (one.marker is None or str(one.marker) == str(other.marker))
+    return (
+        version
+        and other.extras <= one.extras
+        and (one.marker is None or str(one.marker) == str(other.marker))
+    )
 
 
 def nameless(text: str) -> Counter[str]:
     """Return the lines of a requirements file that ask for something without saying its name."""
     if form_of(text) is not RequirementsForm.LINES:
         return Counter()
-    return Counter(entry.words for entry in entries(text) if entry.named is not None and entry.requirement is None)
+    return Counter(
+        entry.words
+        for entry in entries(text)
+        if entry.named is not None and entry.requirement is None
+    )
 
 
 def refers(text: str) -> bool:
     """Say whether a file leaves it to others, or to the build of a project, to say what is required as well."""
     match form_of(text):
         case RequirementsForm.LINES:
-            return any(entry.include is not None for entry in entries(text)) or "file:" in text  # as `setup.cfg` says it
+            return (
+                any(entry.include is not None for entry in entries(text)) or "file:" in text
+            )  # as `setup.cfg` says it
         case RequirementsForm.METADATA:
             return any(field.name == "dynamic" for field in metadata.fields(text))
         case RequirementsForm.PROJECT:
@@ -182,7 +226,8 @@ def prove(step: Step) -> None:
         return
     change = step.operation.requirement
     form = form_of(step.before)
-    # A file whose only line goes, or that gets its first one, is a requirements file before and after.
+    # A file whose only line goes, or that gets its first one, is a requirements file before and
+    # after.
     if form_of(step.after) is not form:
         what = "the file would be of another form afterwards."
         raise UnprovenError(what, text=step.after, position=0)

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 def find(text: str, selector: Selector, language: str) -> list[Node]:
     """Return where an anchor stands, whatever line ends the text has there."""
     if selector.anchor is None:
-        message = f"In {language} only an `anchor` can be matched this way; the other selectors need a grammar that knows them."
+        message = (
+            f"In {language} only an `anchor` can be matched this way; the other selectors need a "
+            "grammar that knows them."
+        )
         raise PatchConflictError(message)
     # Overlapping matches count as well: an anchor that overlaps itself is not unique.
     wanted = re.compile(f"(?=({spelt(selector.anchor)}))")
@@ -39,4 +42,7 @@ def inner_lines(text: str, language: str) -> set[int]:  # noqa: ARG001  # the pr
 
 
 def prove(step: Step) -> None:  # the protocol's signature
-    """Say nothing: plain text has no meaning that an engine could know, and outside of the splices it is the same."""
+    """Say nothing.
+
+    Plain text has no meaning that an engine could know, and outside of the splices it is the same.
+    """

@@ -12,7 +12,10 @@ from forkhouse.patches.languages.keypaths import key_steps
 
 
 def without_table(text: str, path: str) -> Matched:
-    """Take a table out, and tables that were there only because its header named them. Raises PatchConflictError."""
+    """Take a table out, and tables that were there only because its header named them.
+
+    Raises PatchConflictError.
+    """
     import tomllib  # noqa: PLC0415  # start-up time
 
     from forkhouse.patches.changes import spliced  # noqa: PLC0415
@@ -23,8 +26,13 @@ def without_table(text: str, path: str) -> Matched:
         return Matched(matches=0, splices=())
     splices = data_toml_change.cut(data, place)
     changed = spliced(text, splices)
-    if _without(tomllib.loads(text.removeprefix(BOM)), key_steps(path)) != tomllib.loads(changed.removeprefix(BOM)):
-        message = f"{path} cannot be taken out without touching what is beside it. Use an `anchor`, in the language text."
+    if _without(tomllib.loads(text.removeprefix(BOM)), key_steps(path)) != tomllib.loads(
+        changed.removeprefix(BOM)
+    ):
+        message = (
+            f"{path} cannot be taken out without touching what is beside it. Use an `anchor`, in "
+            "the language text."
+        )
         raise PatchConflictError(message)
     return Matched(matches=1, splices=tuple(splices))
 

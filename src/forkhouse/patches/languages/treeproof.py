@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 from forkhouse.patches import guard
 from forkhouse.patches.languages.base import UnprovenError, is_blank, line_end, line_start
 from forkhouse.patches.languages.constructs import is_documentation
-from forkhouse.patches.languages.trees import comments_behind, is_before_block, is_made_up, root_of, search
+from forkhouse.patches.languages.trees import (
+    comments_behind,
+    is_before_block,
+    is_made_up,
+    root_of,
+    search,
+)
 
 if TYPE_CHECKING:
     from ast_grep_py import SgNode
@@ -35,7 +41,9 @@ class _Tree:
         self.role = self._role()
 
     def _role(self) -> guard.NodeRole:
-        if self.kind == "ERROR" or (self.start == self.end and is_made_up(self._node) and not is_before_block(self._node)):
+        if self.kind == "ERROR" or (
+            self.start == self.end and is_made_up(self._node) and not is_before_block(self._node)
+        ):
             return guard.NodeRole.FAULT
         if self.kind in {"attribute_item", "decorator"}:
             return guard.NodeRole.LEAD
@@ -51,7 +59,11 @@ class _Tree:
     def children(self) -> list[guard.Tree]:
         if self._inner is None:
             nodes = [each for node in self._node.children() for each in self._with_comments(node)]
-            self._inner = [_Tree(node, self._text, self._language) for node in nodes if node.range().start.index <= self.end]
+            self._inner = [
+                _Tree(node, self._text, self._language)
+                for node in nodes
+                if node.range().start.index <= self.end
+            ]
         return self._inner
 
     def _with_comments(self, node: SgNode) -> list[SgNode]:
@@ -61,7 +73,10 @@ class _Tree:
 
 def prove(step: Step) -> None:
     """Raise UnprovenError unless only what was meant has changed (see `guard`)."""
-    before, after = (_Tree(root_of(text, step.language), text, step.language) for text in (step.before, step.after))
+    before, after = (
+        _Tree(root_of(text, step.language), text, step.language)
+        for text in (step.before, step.after)
+    )
     guard.prove(before, after, step, inner_lines)
     if step.language == "python":
         from forkhouse.patches.languages import docstrings  # noqa: PLC0415  # it reads with what stands here
@@ -79,7 +94,10 @@ def _prove_documents(step: Step) -> None:
         first, last = end.range().start.index, end.range().end.index
         line = step.after[line_start(step.after, first) : line_end(step.after, last)]
         if line.lstrip("\t").rstrip("\r") != end.text() and line not in step.before.split("\n"):
-            what = f"the here-document would not end at '{line.strip()[: guard.SHOWN]}', as its last word has to be alone there. Edit the whole line"
+            what = (
+                f"the here-document would not end at '{line.strip()[: guard.SHOWN]}', as its last "
+                "word has to be alone there. Edit the whole line"
+            )
             raise UnprovenError(what, text=step.after, position=first)
 
 
@@ -87,10 +105,21 @@ def _prove_directives(step: Step) -> None:
     """Raise UnprovenError for a directive that is put behind code on its line, or code that is left behind one."""
     for first, last in guard.shift_of(step).new():
         new = step.after[first:last]
-        begins = new.lstrip(" \t").startswith("#") and step.after[line_start(step.after, first) : first].strip()
-        ends = new.rpartition("\n")[2].lstrip().startswith("#") and step.after[last : line_end(step.after, last)].strip()
-        if begins or (ends and not is_blank(step.after[last : line_end(step.after, last)], step.language)):
-            what = "a directive of the preprocessor would share its line with code. Replace the whole line"
+        begins = (
+            new.lstrip(" \t").startswith("#")
+            and step.after[line_start(step.after, first) : first].strip()
+        )
+        ends = (
+            new.rpartition("\n")[2].lstrip().startswith("#")
+            and step.after[last : line_end(step.after, last)].strip()
+        )
+        if begins or (
+            ends and not is_blank(step.after[last : line_end(step.after, last)], step.language)
+        ):
+            what = (
+                "a directive of the preprocessor would share its line with code. Replace the whole "
+                "line"
+            )
             raise UnprovenError(what, text=step.after, position=first)
 
 

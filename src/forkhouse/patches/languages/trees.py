@@ -16,25 +16,38 @@ if TYPE_CHECKING:
 
 
 _LEVELS = 100
-"""Of nesting that a file of YAML may have. The grammar's scanner keeps 253 and then ends the whole process with an assertion."""
+"""Of nesting that a file of YAML may have.
+
+The grammar's scanner keeps 253 and then ends the whole process with an assertion.
+"""
 
 
 def _levels(text: str) -> int:
-    """Return a bound of how deep blocks of YAML can be nested: indentations that occur, and indicators on one line."""
+    """Return a bound of how deep blocks of YAML can be nested.
+
+    Indentations that occur, and indicators on one line.
+    """
     lines = text.splitlines()
     indentations = {len(line) - len(line.lstrip()) for line in lines}
-    return len(indentations) + max((len(re.findall(r"[-?:](?=\s|$)", line)) for line in lines), default=0)
+    return len(indentations) + max(
+        (len(re.findall(r"[-?:](?=\s|$)", line)) for line in lines), default=0
+    )
 
 
 @lru_cache(maxsize=8)
 def readable(text: str, language: str) -> str:
-    """Return a text of the same length as the grammar can read it: without macros, where those of C hide what is declared."""
+    """Return a text of the same length as the grammar can read it.
+
+    Without macros, where those of C hide what is declared.
+    """
     if language not in {"c", "cpp"}:
         return text
 
     def unread(tried: str) -> list[int]:
         try:
-            return [node.range().start.index for node in faulty_nodes(SgRoot(tried, language).root())]
+            return [
+                node.range().start.index for node in faulty_nodes(SgRoot(tried, language).root())
+            ]
         except UnicodeEncodeError:
             return []
 
@@ -43,12 +56,18 @@ def readable(text: str, language: str) -> str:
 
 @lru_cache(maxsize=8)
 def root_of(text: str, language: str) -> SgNode:
-    """Return the tree of a text. The last few are kept: an operation, its proof and the next operation ask for the same.
+    """Return the tree of a text.
 
-    Raises PatchConflictError for one that is no text (it holds half of a surrogate pair), or YAML nested too deep to be read.
+    The last few are kept: an operation, its proof and the next operation ask for the same.
+
+    Raises PatchConflictError for one that is no text (it holds half of a surrogate pair), or YAML
+    nested too deep to be read.
     """
     if language == "yaml" and _levels(text) > _LEVELS:
-        message = f"The file may be nested more than {_LEVELS} levels deep, which the grammar cannot read. Edit it as `text`."
+        message = (
+            f"The file may be nested more than {_LEVELS} levels deep, which the grammar cannot "
+            "read. Edit it as `text`."
+        )
         raise PatchConflictError(message)
     try:
         return SgRoot(readable(text, language), language).root()
@@ -58,7 +77,10 @@ def root_of(text: str, language: str) -> SgNode:
 
 
 def hidden(text: str, name: str, language: str) -> int | None:
-    """Return where a name stands in what the grammar reads as blanks: a macro, or CUDA's own words; None where it does not."""
+    """Return where a name stands in what the grammar reads as blanks.
+
+    A macro, or CUDA's own words; None where it does not.
+    """
     shown = readable(text, language)
     found = re.finditer(rf"(?<!\w){re.escape(name)}(?!\w)", text) if shown != text else ()
     return next((match.start() for match in found if not shown[match.start()].strip()), None)
@@ -66,17 +88,34 @@ def hidden(text: str, name: str, language: str) -> int | None:
 
 def child_at(node: SgNode, place: int) -> SgNode | None:
     """Return the part of a node that covers a place of the text."""
-    return next((each for each in node.children() if each.range().start.index <= place < each.range().end.index), None)
+    return next(
+        (
+            each
+            for each in node.children()
+            if each.range().start.index <= place < each.range().end.index
+        ),
+        None,
+    )
 
 
 def search(root: SgNode, rule: dict[str, object]) -> list[SgNode]:
-    """Return what a rule matches, in order. Raises PatchConflictError for a rule that ast-grep cannot read."""
+    """Return what a rule matches, in order.
+
+    Raises PatchConflictError for a rule that ast-grep cannot read.
+    """
     try:
-        found = root.find_all(cast("Config", {"rule": rule}))  # ast-grep's own type is a plain dict at run time
-    except Exception as error:  # what ast-grep raises for a rule it cannot read has no type of its own
+        found = root.find_all(
+            cast("Config", {"rule": rule})
+        )  # ast-grep's own type is a plain dict at run time
+    except (
+        Exception
+    ) as error:  # what ast-grep raises for a rule it cannot read has no type of its own
         said = " ".join(str(error).partition("Stack backtrace")[0].split())
         arm = (
-            " An arm of a `case` is named by a rule: {kind: case_item, has: {field: value, regex: '^NAME$'}}." if ";;" in str(rule) else ""
+            " An arm of a `case` is named by a rule: {kind: case_item, has: {field: value, regex: "
+            "'^NAME$'}}."
+            if ";;" in str(rule)
+            else ""
         )
         message = f"ast-grep refuses the rule {rule}: {said.rstrip('.')}.{arm}"
         raise PatchConflictError(message) from error
@@ -84,10 +123,16 @@ def search(root: SgNode, rule: dict[str, object]) -> list[SgNode]:
 
 
 def span_of(node: SgNode) -> tuple[int, int]:
-    """Return the span of a node; YAML's nodes swallow the comments and line ends behind them, which are not theirs."""
+    """Return the span of a node.
+
+    YAML's nodes swallow the comments and line ends behind them, which are not theirs.
+    """
     place = node.range()
     start, end = place.start.index, place.end.index
-    while node.kind().startswith(("block_", "flow_", "document", "stream")) and node.kind() != "block_scalar":
+    while (
+        node.kind().startswith(("block_", "flow_", "document", "stream"))
+        and node.kind() != "block_scalar"
+    ):
         children = [child for child in node.children() if child.kind() != "comment"]
         if not children:
             break
@@ -95,7 +140,9 @@ def span_of(node: SgNode) -> tuple[int, int]:
         end = node.range().end.index
     if node.kind() == "block_scalar":
         end = start + len(node.get_root().root().text()[start : node.range().end.index].rstrip())
-    if node.kind().startswith("preproc_") or node.kind().endswith("comment"):  # they hold the end of their line
+    if node.kind().startswith("preproc_") or node.kind().endswith(
+        "comment"
+    ):  # they hold the end of their line
         end = start + len(node.text().rstrip("\r\n \t"))
     if node.kind() in _DIRECTIVES:
         end = start + len(masking.without_last_comment(node.text()))
@@ -104,7 +151,9 @@ def span_of(node: SgNode) -> tuple[int, int]:
     behind = comments_behind(node)
     if behind:
         end = len(node.get_root().root().text()[: behind[0].range().start.index].rstrip())
-    elif end == node.range().end.index and node.text().endswith("\r"):  # so does what ends with a comment
+    elif end == node.range().end.index and node.text().endswith(
+        "\r"
+    ):  # so does what ends with a comment
         end -= 1
     return start, end
 
@@ -116,15 +165,32 @@ _DIRECTIVES = frozenset({"preproc_def", "preproc_function_def", "preproc_call"})
 _ENDING_IN_BLOCKS = frozenset(
     {
         *("function_definition", "class_definition", "decorated_definition", "block"),
-        *("if_statement", "elif_clause", "else_clause", "for_statement", "while_statement", "with_statement"),
-        *("try_statement", "except_clause", "except_group_clause", "finally_clause", "match_statement", "case_clause"),
+        *(
+            "if_statement",
+            "elif_clause",
+            "else_clause",
+            "for_statement",
+            "while_statement",
+            "with_statement",
+        ),
+        *(
+            "try_statement",
+            "except_clause",
+            "except_group_clause",
+            "finally_clause",
+            "match_statement",
+            "case_clause",
+        ),
     }
 )
 """Nodes of Python that may end with a block on the line of its colon."""
 
 
 def comments_behind(node: SgNode) -> list[SgNode]:
-    """Return the comments behind a construct of Python whose body stands on the line of its colon: the grammar takes them for a part of that."""
+    """Return the comments behind a construct of Python whose body stands on the line of its colon.
+
+    The grammar takes them for a part of that.
+    """
     current: SgNode | None = node
     while current is not None and current.kind() in _ENDING_IN_BLOCKS:
         children = current.children()
@@ -132,7 +198,14 @@ def comments_behind(node: SgNode) -> list[SgNode]:
             colon = current.prev()
             if colon is None or colon.range().end.line != current.range().start.line:
                 return []
-            code = next((place for place in range(len(children), 0, -1) if children[place - 1].kind() != "comment"), 0)
+            code = next(
+                (
+                    place
+                    for place in range(len(children), 0, -1)
+                    if children[place - 1].kind() != "comment"
+                ),
+                0,
+            )
             if code < len(children):
                 return children[code:] if code else []
         current = children[-1] if children else None
@@ -148,11 +221,20 @@ def faulty_nodes(root: SgNode) -> list[SgNode]:
 def is_made_up(node: SgNode) -> bool:
     """Say whether a grammar made a node up, to go on reading."""
     # The whole of an empty text is empty, too, and a few nodes with a name may be.
-    return node.is_leaf() and node.text() == "" and (not node.is_named() or node.kind().endswith("identifier"))
+    return (
+        node.is_leaf()
+        and node.text() == ""
+        and (not node.is_named() or node.kind().endswith("identifier"))
+    )
 
 
 def is_before_block(node: SgNode) -> bool:
     """Say whether a semicolon was made up between a macro and its block, as in `TEST(suite, case) {`: that is what such code looks like."""
     statement = node.parent()
     body = statement.next() if statement is not None else None
-    return statement is not None and statement.kind() == "expression_statement" and body is not None and body.kind() == "compound_statement"
+    return (
+        statement is not None
+        and statement.kind() == "expression_statement"
+        and body is not None
+        and body.kind() == "compound_statement"
+    )
