@@ -119,8 +119,8 @@ def require_mi210() -> None:
     """Stop at once where there is no gfx90a GPU, before anything is installed, with the exit code that says so: nox would make it 1."""
     # Of all of Forkhouse these two modules need nothing but Python.
     sys.path.insert(0, str(Path(__file__).with_name("src")))
-    from forkhouse.core.errors import NoDeviceError  # noqa: PLC0415  # see above
-    from forkhouse.serving.device import require_gpu  # noqa: PLC0415  # see above
+    from forkhouse.core.errors import NoDeviceError  # see above
+    from forkhouse.serving.device import require_gpu  # see above
 
     try:
         require_gpu("gfx90a")

@@ -56,8 +56,9 @@ class Recipe:
     def fill(self, name: str, new: str) -> list[Operation]:
         """Return the operations for one block."""
         return [
-            _filled(operation, {"BLOCK": name, "NEW": new}) for operation in self.operations or ()
-        ]  # type: ignore[misc]  # a dictionary stays one
+            _filled(operation, {"BLOCK": name, "NEW": new})  # type: ignore[misc]  # it stays one
+            for operation in self.operations or ()
+        ]
 
     def rename(self, text: str, block: str) -> str:
         """Return a block's text with the recipe's symbol renamed."""

@@ -187,7 +187,7 @@ def read(seed: Seed, content: bytes, scratch: Path) -> tuple[str, float]:
         outcome = "read"
     except ForkhouseError:
         outcome = "explained"
-    except BaseException as error:  # noqa: BLE001  # whatever it is, it is what is looked for
+    except BaseException as error:  # whatever it is, it is what is looked for
         where = extract_tb(error.__traceback__)[-1]
         outcome = (
             f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}: "
@@ -208,7 +208,7 @@ def run(count: int, seed: int) -> tuple[Counter[tuple[str, str]], list[str]]:
     faults: list[str] = []
     with tempfile.TemporaryDirectory(prefix="forkhouse-documents-") as scratch:
         for number in range(count):
-            chance = random.Random(f"{seed}:{number}")  # noqa: S311  # no secret
+            chance = random.Random(f"{seed}:{number}")  # no secret
             chosen = chance.choice(known)
             content = mutated(chosen.content, chance, contents)
             outcome, seconds = read(chosen, content, Path(scratch))

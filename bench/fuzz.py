@@ -134,7 +134,7 @@ def main(inputs: int, seed: int, docs: Path) -> None:
 
     Exit 1 with the input when one is not explained.
     """
-    chance = random.Random(seed)  # noqa: S311  # reproducible, nothing secret
+    chance = random.Random(seed)  # reproducible, nothing secret
     seeds = examples(docs)
     counts: Counter[str] = Counter()
     started = time.monotonic()

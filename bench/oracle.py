@@ -185,7 +185,7 @@ def faults(
     """Return what is wrong with a tree that a tool says it has patched, or nothing."""
     if tree == base:
         return "nothing was changed"
-    assert patch.edit is not None  # noqa: S101  # textual patches have no conditions
+    assert patch.edit is not None  # textual patches have no conditions
     try:
         check_conditions(tree, patch.edit, paths, store=store, where=patch.name)
     except PostConditionError as error:

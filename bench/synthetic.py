@@ -129,7 +129,7 @@ class _Generator:
     def __init__(self, store: ObjectStore, seed: int, commits: int, sites: int, still: int) -> None:
         self.store = store
         self.still = still
-        self.random = random.Random(seed)  # noqa: S311  # a seed is the point
+        self.random = random.Random(seed)  # a seed is the point
         self.number = 0
         self.files: list[File] = []
         self.sites: list[Site] = []
@@ -323,12 +323,12 @@ class _Generator:
             )
             return f"Add {self.files[-1].path}"
         # Not so much that git no longer knows the file by its content: that is a fate of its own.
-        if act == "insert" and file.inserted < 3:  # noqa: PLR2004
+        if act == "insert" and file.inserted < 3:
             file.inserted += 1
             file.blocks.insert(
                 self.random.randrange(len(file.blocks) + 1), self._neutral(file.dialect)
             )
-        elif act == "remove" and len(blocks) > 8:  # noqa: PLR2004
+        elif act == "remove" and len(blocks) > 8:
             file.blocks.remove(self.random.choice(blocks))
         elif blocks:
             block = self.random.choice(blocks)
@@ -664,7 +664,9 @@ def summary(findings: Sequence[Finding]) -> dict[str, object]:
     default=Path("build/bench/synthetic.json"),
     show_default=True,
 )
-def main(seed: int, commits: int, sites: int, peers: bool, output: Path) -> None:  # noqa: FBT001  # click passes flags so
+def main(
+    seed: int, commits: int, sites: int, peers: bool, output: Path
+) -> None:  # click passes flags so
     """Measure precision and recall of every verdict on an upstream whose churn is known."""
     with tempfile.TemporaryDirectory(prefix="forkhouse-synthetic-") as scratch:
         store = ObjectStore(Path(scratch, "store.git"))

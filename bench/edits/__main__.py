@@ -76,7 +76,7 @@ def main(
     offline: bool,
 ) -> None:
     """Edit real files at random and let the languages' own readers judge."""
-    global _files  # noqa: PLW0603  # what forked processes share
+    global _files  # what forked processes share
     workspace = find_workspace(Path.cwd())
     folder = workspace.build / "fuzz-edits"
     begun = time.monotonic()

@@ -55,10 +55,10 @@ def printed(text: str) -> str:
     Raises UnreadableError.
     """
     if _run([BASH, "--norc", "-n"], text) is None:
-        raise UnreadableError("bash refuses it")  # noqa: EM101, TRY003
+        raise UnreadableError("bash refuses it")
     said = _run([BASH, "--norc", "-r", "-s"], f"__whole() {{\n:\n{text}\n}}\ndeclare -f __whole\n")
     if said is None:
-        raise UnreadableError("bash cannot print it")  # noqa: EM101, TRY003
+        raise UnreadableError("bash cannot print it")
     return said
 
 
@@ -67,7 +67,7 @@ def tree(text: str) -> dict[str, Any]:
     """Return what shfmt sees. Raises UnreadableError."""
     said = _run([SHFMT, "-ln=bash", "--to-json"], text)
     if said is None:
-        raise UnreadableError("shfmt refuses it")  # noqa: EM101, TRY003
+        raise UnreadableError("shfmt refuses it")
     found: dict[str, Any] = json.loads(said)
     return found
 

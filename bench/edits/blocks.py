@@ -37,7 +37,7 @@ class Done:
 
 def schedule(languages: Sequence[str]) -> list[str]:
     """Return the order in which languages take turns, each as often as its share says."""
-    chance = random.Random(0)  # noqa: S311  # reproducible, nothing secret
+    chance = random.Random(0)  # reproducible, nothing secret
     turns = [language for language in languages for _ in range(SHARES[language])]
     chance.shuffle(turns)
     return turns
@@ -53,9 +53,9 @@ def file_of(block: int, seed: int, files: Mapping[str, Sequence[File]]) -> tuple
     language = turns[turn]
     earlier = block // len(turns) * turns.count(language) + turns[:turn].count(language)
     order = list(range(len(files[language])))
-    random.Random(f"{seed}:{language}").shuffle(order)  # noqa: S311  # reproducible, nothing secret
+    random.Random(f"{seed}:{language}").shuffle(order)  # reproducible, nothing secret
     file = files[language][order[earlier % len(order)]]
-    form = form_of(language, random.Random(f"{seed}:{block}:form"))  # noqa: S311  # reproducible, nothing secret
+    form = form_of(language, random.Random(f"{seed}:{block}:form"))  # reproducible, nothing secret
     return replace(file, text=FORMS[form](file.text)), form
 
 
@@ -71,7 +71,7 @@ def operations(
     if pool is None:
         return
     for number in range(BLOCK) if only is None else (only,):
-        case = pool.draw(random.Random(f"{seed}:{block}:{number}"))  # noqa: S311  # reproducible, nothing secret
+        case = pool.draw(random.Random(f"{seed}:{block}:{number}"))  # reproducible, nothing secret
         if case is None:
             return
         yield Done(

@@ -185,7 +185,7 @@ def pool(text: str, name: str) -> list[Callable[[random.Random], Case | None]]:
     stream = _stream(text, unit, name)
     closed = pairs(stream.code, kinds=frozenset({"punctuation"}))
     if not closed:
-        raise UnreadableError("its brackets do not fit, which `#if` may be the reason of")  # noqa: EM101, TRY003
+        raise UnreadableError("its brackets do not fit, which `#if` may be the reason of")
     speech = tongue(name)
     outer = replace(speech, statement=lambda chance: chance.choice(DECLARATIONS))
     definitions, bodies = _definitions(unit, stream, closed, name)
@@ -290,7 +290,7 @@ def _definition(stream: Stream, what: str, name: str, first: int, last: int) -> 
         or named != 1
         or not plain
         or any(token.text.isupper() and len(token.text) > 2 for token in head[:3])
-    ):  # noqa: PLR2004
+    ):
         return unclear
     if any(token.kind == "directive" for token in code[first:last]):
         return unclear
@@ -372,7 +372,7 @@ def _lists(stream: Stream, closed: dict[int, int]) -> Iterator[Construct]:
             or opening < 2
             or code[opening - 1].text != "="
             or code[closing + 1].text != ";"
-        ):  # noqa: PLR2004
+        ):
             continue
         at = opening - 2
         while at > 0 and code[at].text == "]":

@@ -74,7 +74,7 @@ def read(text: str) -> Stream:
                 code.append(Token(kind, said, start, end))
             fresh = False
     if depth:
-        raise UnreadableError("its brackets do not fit")  # noqa: EM101, TRY003
+        raise UnreadableError("its brackets do not fit")
     return Stream(text=text, code=tuple(code), comments=tuple(comments))
 
 
@@ -211,6 +211,6 @@ def _values(code: Sequence[Token], first: int, last: int) -> int | None:
         return None  # it may be no word, or several
     if words[-1:] == ["PARENT_SCOPE"]:
         return last - 1
-    forced = len(words) > 3 and words[-1] == "FORCE"  # noqa: PLR2004  # CACHE, a type, a text and the word itself
+    forced = len(words) > 3 and words[-1] == "FORCE"  # CACHE, a type, a text and the word itself
     at = last - 3 - forced
     return at if at >= first and code[at].text == "CACHE" else last

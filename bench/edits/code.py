@@ -374,7 +374,7 @@ def change_parts(
         )
     ways = []
     spare = loose(stream, (first, last))
-    if one.lone and len(parts) == 2:  # noqa: PLR2004  # the other one stays, and its comma with it
+    if one.lone and len(parts) == 2:  # the other one stays, and its comma with it
         ways = [[Change(first=first, last=last + 1, loose=loose(stream, (first, last + 1)))]]
         if not one.trailing:
             other = parts[0][1] if number else one.closing

@@ -68,4 +68,6 @@ def form_of(language: str, chance: random.Random) -> str:
         # In bash a carriage return is text.
         and ("CRLF" not in name or language != "bash")
     ]
-    return "as it is" if chance.random() < 0.4 else chance.choice(able)  # noqa: PLR2004  # the share of files as they are
+    return (
+        "as it is" if chance.random() < 0.4 else chance.choice(able)
+    )  # the share of files as they are

@@ -55,7 +55,7 @@ def read(text: str) -> Stream:
                 code.append(Token("line", "", begin, start + at + 1))
         elif kind in Error:
             if said != "\r":
-                raise UnreadableError(f"Pygments does not know {said!r}")  # noqa: EM102, TRY003
+                raise UnreadableError(f"Pygments does not know {said!r}")
         else:
             depth += (said in {"(", "[", "{"}) - (said in {")", "]", "}"})
             code.append(Token("code", said.replace("\r\n", "\n"), start, end))

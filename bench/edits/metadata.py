@@ -30,7 +30,7 @@ def read(text: str) -> tuple[list[Field], str]:
     fields = [(key, re.sub(r"\r?\n", "\n", str(value))) for key, value in message.items()]
     body = message.get_payload()
     if message.defects or not fields or not isinstance(body, str):
-        raise UnreadableError(f"not metadata: {message.defects}")  # noqa: EM102, TRY003
+        raise UnreadableError(f"not metadata: {message.defects}")
     for key, value in fields:
         if key == _REQUIRES:
             try:
@@ -90,7 +90,9 @@ def pool(text: str) -> list[Callable[[random.Random], Case | None]]:
 
     def add(chance: random.Random) -> Case | None:
         new = chance.choice(NEW)
-        extra = chance.choice(extras) if extras and chance.random() < 0.4 else None  # noqa: PLR2004  # a part of them
+        extra = (
+            chance.choice(extras) if extras and chance.random() < 0.4 else None
+        )  # a part of them
         wanted = Requirement(new)
         if extra is not None:
             marker = f'extra == "{extra}"'

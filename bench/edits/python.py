@@ -185,8 +185,8 @@ class _View:
 
     def span(self, node: ast.expr | ast.stmt) -> tuple[int, int]:
         """Return the pieces of a node."""
-        assert node.end_lineno is not None  # noqa: S101  # parsed from text
-        assert node.end_col_offset is not None  # noqa: S101  # parsed from text
+        assert node.end_lineno is not None  # parsed from text
+        assert node.end_col_offset is not None  # parsed from text
         first = self.stream.index(self.place(node.lineno, node.col_offset))
         last = self.stream.index(self.place(node.end_lineno, node.end_col_offset))
         code = self.stream.code

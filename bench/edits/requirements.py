@@ -106,7 +106,7 @@ def draw_change(
             "",
             False,
         )
-    keep = chance.random() < 0.3  # noqa: PLR2004  # a part of them
+    keep = chance.random() < 0.3  # a part of them
     with_ = (
         chance.choice((name, f"{name}[more]")) if keep else chance.choice(WITH).format(name=name)
     )
@@ -122,7 +122,7 @@ def pool(text: str) -> list[Callable[[random.Random], Case | None]]:
     """Return what makes cases of a file. Raises UnreadableError."""
     entries = read(text)
     if re.search(r"^\[", text, re.MULTILINE):
-        raise UnreadableError("it has sections")  # noqa: EM101, TRY003
+        raise UnreadableError("it has sections")
     names = Counter(named(said) for said, _ in entries if said)
     remarks = comments(text)
 

@@ -85,7 +85,7 @@ def read(text: str) -> Stream:
             remark = said.rstrip("\r\n")
             comments.append(Comment(remark.replace("\r\n", "\n"), start, start + len(remark)))
         elif what == "error":
-            raise UnreadableError(f"Pygments does not know {said!r}")  # noqa: EM102, TRY003
+            raise UnreadableError(f"Pygments does not know {said!r}")
     return Stream(text=text, code=tuple(code), comments=tuple(comments))
 
 
@@ -209,7 +209,7 @@ def pool(text: str) -> list[Callable[[random.Random], Case | None]]:
     stream = read(text)
     closed = pairs(stream.code, kinds=frozenset({"code"}))
     if not closed:
-        raise UnreadableError("its brackets do not fit")  # noqa: EM101, TRY003
+        raise UnreadableError("its brackets do not fit")
     # What a macro is given is code for the macro alone.
     macros = [(a, b) for a, b in closed.items() if a > 0 and stream.code[a - 1].text.endswith("!")]
     rules = [

@@ -48,7 +48,7 @@ class Outcome:
     result: str | None = None
 
 
-class _Endless(Exception):  # noqa: N818  # it ends a run and is no error of ours
+class _Endless(Exception):  # it ends a run and is no error of ours
     pass
 
 
@@ -82,7 +82,7 @@ def run(file: File, case: Case) -> Outcome:
         return Outcome(verdict=Verdict.UNTRUE if untrue else Verdict.REFUSED, reason=str(error))
     except _Endless:
         return Outcome(verdict=Verdict.CRASH, reason=f"it was not done after {SLOW} s")
-    except Exception:  # noqa: BLE001  # whatever comes out here is what is looked for
+    except Exception:  # whatever comes out here is what is looked for
         return Outcome(verdict=Verdict.CRASH, reason=traceback.format_exc()[-2000:])
     finally:
         signal.alarm(0)

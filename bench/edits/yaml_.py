@@ -28,8 +28,8 @@ _LARGEST = 1500
 
 def _model(node: yaml.Node, depth: int = 0) -> Value:
     kind = node.tag.removeprefix("tag:yaml.org,2002:")
-    if depth > 60:  # noqa: PLR2004  # an alias inside of what it names
-        raise UnreadableError("nested too deep")  # noqa: EM101, TRY003
+    if depth > 60:  # an alias inside of what it names
+        raise UnreadableError("nested too deep")
     if isinstance(node.value, str):
         return kind, node.value
     if type(node).__name__ == "MappingNode":
@@ -52,7 +52,7 @@ def read(text: str) -> Value:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UnreadableError(str(error)) from error
     if len(documents) != 1 or documents[0] is None:
-        raise UnreadableError("no document, or several")  # noqa: EM101, TRY003
+        raise UnreadableError("no document, or several")
     return _model(documents[0])
 
 
@@ -65,7 +65,7 @@ def second(text: str) -> Value:
     except (RuamelError, ValueError, RecursionError, AssertionError) as error:
         raise UnreadableError(str(error)) from error
     if node is None:
-        raise UnreadableError("ruamel.yaml: no document")  # noqa: EM101, TRY003
+        raise UnreadableError("ruamel.yaml: no document")
     return _model(node)
 
 

@@ -71,8 +71,8 @@ def attempt(
     """Make one try in a folder of its own, which goes when it held."""
     own = folder / f"try-{number}"
     try:
-        outcome = one(site, own, random.Random(f"{seed}:{number}"))  # noqa: S311  # nothing secret
-    except Exception as error:  # noqa: BLE001  # a run that does not end is what is looked for
+        outcome = one(site, own, random.Random(f"{seed}:{number}"))  # nothing secret
+    except Exception as error:  # a run that does not end is what is looked for
         outcome = Outcome(
             kind="did not end", held=False, what=f"{getattr(one, '__name__', one)}: {error!r}"[:500]
         )

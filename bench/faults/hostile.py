@@ -193,7 +193,7 @@ def archive(_site: Site, folder: Path, chance: random.Random) -> Outcome:
     content = bytearray(make(chance))
     for _ in range(chance.choice((0, 1, 1, 4, 30))):
         content[chance.randrange(len(content))] = chance.randrange(256)
-    if chance.random() < 0.2:  # noqa: PLR2004
+    if chance.random() < 0.2:
         del content[chance.randrange(len(content)) :]
     path = folder / name
     path.write_bytes(content)
@@ -203,7 +203,7 @@ def archive(_site: Site, folder: Path, chance: random.Random) -> Outcome:
         read(path)
     except ForkhouseError:
         pass
-    except Exception as error:  # noqa: BLE001  # what comes out here is what is looked for
+    except Exception as error:  # what comes out here is what is looked for
         fault = repr(error)[:300]
     taken = time.process_time() - started
     fault = fault or (f"{taken:.0f} s" if taken > SECONDS else "")
@@ -235,7 +235,7 @@ def _members(chance: random.Random) -> dict[str, bytes]:
         "demo-1.0/a": b"a",
         "demo-1.0/big": big,
         **({odd: b"odd"} if chance.random() < 0.5 else {}),
-    }  # noqa: PLR2004
+    }
 
 
 def _tar(chance: random.Random, mode: str) -> bytes:
@@ -260,7 +260,7 @@ def _zip(chance: random.Random) -> bytes:
         for name, content in _members(chance).items():
             with contextlib.suppress(UnicodeEncodeError, ValueError):
                 made.writestr(zipfile.ZipInfo(name or "x"), content)
-        if chance.random() < 0.7:  # noqa: PLR2004
+        if chance.random() < 0.7:
             made.writestr(
                 "demo-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n"
             )

@@ -17,7 +17,9 @@ DEVICE = "rocm.txt"
 RUNTIME = ("torch", "triton", "amdsmi")
 
 
-def dynamic_metadata(settings: object, project: object) -> dict[str, object]:  # noqa: ARG001  # scikit-build-core passes them
+def dynamic_metadata(
+    settings: object, project: object
+) -> dict[str, object]:  # scikit-build-core passes them
     """Return fields of pyproject.toml's project table, for scikit-build-core."""
     upstream = tomllib.loads((UPSTREAM / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return {

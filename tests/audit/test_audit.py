@@ -377,10 +377,10 @@ def test_a_build_path_is_found_in_any_file(make_wheel: Make, name: str) -> None:
     ("text", "found"),
     [
         ("/home/somebody/src/code.c", True),
-        ("/tmp/pip-build-env-1/overlay/include", True),  # noqa: S108  # found, not used
+        ("/tmp/pip-build-env-1/overlay/include", True),  # found, not used
         ("/root/code.c", True),
         ("/__w/repository/code.c", True),
-        ("/tmp/socket", False),  # noqa: S108  # found, not used
+        ("/tmp/socket", False),  # found, not used
         ("/usr/lib/x/home/somebody/", False),
         ("/opt/rocm/lib", False),
     ],
@@ -409,7 +409,7 @@ def test_build_paths_of_what_others_compiled_are_noted(make_wheel: Make, library
     report = look(path, terms("cpu"))
     assert report.passed
     assert len(report.notes) == 1
-    assert not look(path, terms("cpu", build_paths=["/tmp/vllm"])).passed  # noqa: S108  # found, not used
+    assert not look(path, terms("cpu", build_paths=["/tmp/vllm"])).passed  # found, not used
 
 
 # Complete

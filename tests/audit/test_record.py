@@ -31,6 +31,10 @@ def line(path: str, content: bytes, algorithm: str = "sha256", size: str | None 
     return f"{path},{algorithm}={value},{len(content) if size is None else size}\n"
 
 
+def replacing(old: str, new: str) -> Callable[[str], str]:
+    return lambda true: true.replace(old, new)
+
+
 def said(
     make_wheel: Make, change: Callable[[str], str], files: dict[str, bytes] | None = None
 ) -> list[str]:
@@ -77,10 +81,8 @@ def test_a_line_without_a_hash_or_with_a_false_size_is_refused(make_wheel: Make)
         make_wheel, lambda true: true.replace(old, line("demo/__init__.py", content, size=""))
     ) == ["demo/__init__.py is not as RECORD says: it has 12 bytes, not an unknown number"]
     for size in ("11", "-12", "012", "x"):
-        assert said(
-            make_wheel,
-            lambda true, size=size: true.replace(old, line("demo/__init__.py", content, size=size)),
-        ) == [  # type: ignore[misc]
+        new = line("demo/__init__.py", content, size=size)
+        assert said(make_wheel, replacing(old, new)) == [
             f"demo/__init__.py is not as RECORD says: it has 12 bytes, not {size}"
         ]
 

@@ -52,7 +52,7 @@ def outcomes(
 def engine(monkeypatch: pytest.MonkeyPatch, result: str | Exception) -> None:
     """Put another engine in the place of ours: it gives one text for every edit, or raises."""
 
-    def gives(text: str, edit: object) -> str:  # noqa: ARG001  # the engine's own signature
+    def gives(text: str, edit: object) -> str:  # the engine's own signature
         if isinstance(result, Exception):
             raise result
         return result
@@ -172,7 +172,7 @@ def test_an_engine_that_does_what_it_is_told_has_no_faults(
 )
 def test_a_reader_has_to_see_the_change_that_was_asked_for_and_no_other(
     language: Language, what: str, text: str, right: bool
-) -> None:  # noqa: FBT001  # a case
+) -> None:  # a case
     operation = an_operation(TEXTS[language], language, what)
     for reader in READERS[language]:
         assert agrees(reader(TEXTS[language]), reader(text), operation, language) is right

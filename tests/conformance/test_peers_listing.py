@@ -112,8 +112,10 @@ def test_a_written_list_excuses_everything_but_has_no_new_reasons() -> None:
     ("said", "general"),
     [
         (
-            "0001-captured.patch does not apply: odd name: the lines of hunk 3 (from line 12) "
-            "are not there as they were.",
+            (
+                "0001-captured.patch does not apply: odd name: the lines of hunk 3 (from line 12) "
+                "are not there as they were."
+            ),
             (
                 "*-captured.patch does not apply: *: the lines of hunk * (from line *) are not "
                 "there "
@@ -121,8 +123,10 @@ def test_a_written_list_excuses_everything_but_has_no_new_reasons() -> None:
             ),
         ),
         (
-            "file: operation 1 matched 2 times, expected 1: {'set': 'secret', 'value': {}}. Look "
-            "at \"it\". The operation: {'set': 'secret'}.",
+            (
+                "file: operation 1 matched 2 times, expected 1: {'set': 'secret', 'value': {}}. Look "
+                "at \"it\". The operation: {'set': 'secret'}."
+            ),
             "file: operation * matched * times, expected *: *. Look at *",
         ),
         (

@@ -240,7 +240,7 @@ METADATA = "Metadata-Version: 2.1\nName: x\n"
 )  # fmt: skip
 def test_an_effect_came_about_or_not(
     language: str, operation: str, before: str, now: str, there: bool
-) -> None:  # noqa: FBT001
+) -> None:
     edit = edit_of(language, operation)
     assert all(came_about(before, now, each, language) for each in edit.operations) is there
 

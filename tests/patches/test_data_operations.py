@@ -267,7 +267,11 @@ def test_what_an_edit_says_is_what_the_reader_of_the_file_reads(
         ("toml", "2026-01-02", date(2026, 1, 2)),
         ("yaml", "2026-01-02T03:04:05.25-05:00", datetime(2026, 1, 2, 3, 4, 5, 250000, EAST)),
         ("toml", "2026-01-02T03:04:05.25-05:00", datetime(2026, 1, 2, 3, 4, 5, 250000, EAST)),
-        ("toml", "2026-01-02 03:04:05", datetime(2026, 1, 2, 3, 4, 5)),  # noqa: DTZ001  # that it has no zone is the point
+        (
+            "toml",
+            "2026-01-02 03:04:05",
+            datetime(2026, 1, 2, 3, 4, 5),
+        ),  # that it has no zone is the point
     ],
 )
 def test_values_that_not_every_format_has(language: str, said: str, read: object) -> None:

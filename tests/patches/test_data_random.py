@@ -397,7 +397,7 @@ def test_random_data_is_changed_by_exactly_what_an_operation_says(language: str)
             outcomes["refused"] += 1
             untrue += [about] if "matched 0 times" in str(error) else []
             if os.environ.get("FORKHOUSE_FUZZ_SHOW"):
-                print(language, operation, repr(text), str(error)[:300])  # noqa: T201  # for whoever asks
+                print(language, operation, repr(text), str(error)[:300])  # for whoever asks
             continue
         outcomes["applied"] += 1
         now = read(after)

@@ -420,8 +420,10 @@ def test_random_projects_say_what_is_left() -> None:
         parts = [
             chance.choice(
                 (
-                    f"[project]{newline}name = 'é'{newline}dependencies = {main} # "
-                    f"end{newline}[project.optional-dependencies]{newline}x = {extra}{newline}",
+                    (
+                        f"[project]{newline}name = 'é'{newline}dependencies = {main} # "
+                        f"end{newline}[project.optional-dependencies]{newline}x = {extra}{newline}"
+                    ),
                     (
                         f"[ project ]{newline}dependencies={main}{newline}optional-dependencies.x "
                         "= "

@@ -137,8 +137,10 @@ def test_a_requirement_that_moved_is_not_gone(
     [
         ('dependencies = ["six"]\n', "{remove: numpy}", Verdict.UPSTREAMED),
         (
-            'dynamic = ["dependencies"]\n[tool.setuptools.dynamic]\ndependencies = {file = '
-            '["r.txt"]}\n',
+            (
+                'dynamic = ["dependencies"]\n[tool.setuptools.dynamic]\ndependencies = {file = '
+                '["r.txt"]}\n'
+            ),
             "{remove: numpy}",
             Verdict.CONFLICT,
         ),

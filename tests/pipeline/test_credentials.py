@@ -27,7 +27,7 @@ def busy() -> Iterator[int]:
         def do_GET(self) -> None:
             self.send_error(403, f"not for {CANARY}")
 
-        do_HEAD = do_GET  # noqa: N815  # the library's name
+        do_HEAD = do_GET  # the library's name
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

@@ -98,7 +98,7 @@ def test_a_reader_that_has_had_enough_is_no_failure(checkout: Checkout) -> None:
 
 
 def test_a_full_output_is_explained(checkout: Checkout) -> None:
-    with open("/dev/full", "w", encoding="utf-8") as full:  # noqa: PTH123  # a device
+    with open("/dev/full", "w", encoding="utf-8") as full:  # a device
         ended = subprocess.run(
             checkout.command("build", "--dry-run", "--json"),
             env=checkout.environment(),

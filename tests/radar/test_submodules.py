@@ -132,7 +132,7 @@ def test_a_diff_keeps_the_bytes_of_a_file_that_is_not_utf_8(
     checkout: Checkout, tmp_path: Path
 ) -> None:
     """Exported and renewed patches are diffs of bytes: git takes them back."""
-    from forkhouse.flow.authoring import export  # noqa: PLC0415  # used here alone
+    from forkhouse.flow.authoring import export  # used here alone
 
     app = checkout.mirror / "app"
     checkout.git(app, "checkout", "--quiet", "--force", checkout.as_folder)

@@ -59,12 +59,12 @@ class Site:
         return acquire(
             "demo",
             pinned,
-            forms,
+            forms,  # type: ignore[arg-type]  # forms are words
             access=access,
             registry=registry,
             store=self.store,
             journal=self.journal,
-        )  # type: ignore[arg-type]  # forms are words
+        )
 
 
 @pytest.fixture

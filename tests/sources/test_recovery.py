@@ -295,7 +295,7 @@ def _fetch_in_a_group(pin: GitSource, place: Place) -> None:
 @pytest.mark.parametrize("alone", [False, True], ids=["with git", "without git"])
 def test_killed_at_any_moment_the_next_run_gives_the_same_tree(
     tmp_path: Path, pin: GitSource, alone: bool
-) -> None:  # noqa: FBT001  # parametrized
+) -> None:  # parametrized
     """The whole group, as by the kernel for want of memory and of a container.
 
     And this process alone, whose git goes on.
@@ -445,13 +445,17 @@ def test_a_disk_that_fills_up_anywhere_is_a_full_disk(
     ("said", "error"),
     [
         (
-            "fatal: write error: No space left on device\nfatal: fetch-pack: invalid index-pack "
-            "output",
+            (
+                "fatal: write error: No space left on device\nfatal: fetch-pack: invalid index-pack "
+                "output"
+            ),
             StorageError,
         ),
         (
-            "error: unable to write file ./objects/ab/cd\nfatal: failed to write object\nfatal: "
-            "unpack-objects failed",
+            (
+                "error: unable to write file ./objects/ab/cd\nfatal: failed to write object\nfatal: "
+                "unpack-objects failed"
+            ),
             StorageError,
         ),
         ("fatal: Unable to create '/x/shallow.lock': Permission denied", StorageError),
@@ -469,14 +473,18 @@ def test_a_disk_that_fills_up_anywhere_is_a_full_disk(
             UnreachableError,
         ),
         (
-            "error: RPC failed; curl 18 transfer closed\nfatal: early EOF\nfatal: fetch-pack: "
-            "invalid index-pack output",
+            (
+                "error: RPC failed; curl 18 transfer closed\nfatal: early EOF\nfatal: fetch-pack: "
+                "invalid index-pack output"
+            ),
             UnreachableError,
         ),
         ("error: cannot update ref 'refs/a': couldn't write '/x/refs/a.lock'", StorageError),
         (
-            "error: cannot lock ref 'refs/a': Unable to create '/x/refs/a.lock': No space left "
-            "on device",
+            (
+                "error: cannot lock ref 'refs/a': Unable to create '/x/refs/a.lock': No space left "
+                "on device"
+            ),
             StorageError,
         ),
         ("error: cannot update ref 'refs/a': could not close '/x/refs/a.lock'", StorageError),
@@ -486,13 +494,17 @@ def test_a_disk_that_fills_up_anywhere_is_a_full_disk(
             UnreachableError,
         ),
         (
-            "error: object 1234567890123456789012345678901234567890: zeroPaddedFilemode\nfatal: "
-            "fsck error in packed object",
+            (
+                "error: object 1234567890123456789012345678901234567890: zeroPaddedFilemode\nfatal: "
+                "fsck error in packed object"
+            ),
             RefusedRepositoryError,
         ),
         (
-            "fatal: pack is corrupted (SHA1 mismatch)\nfatal: fetch-pack: invalid index-pack "
-            "output",
+            (
+                "fatal: pack is corrupted (SHA1 mismatch)\nfatal: fetch-pack: invalid index-pack "
+                "output"
+            ),
             RefusedRepositoryError,
         ),
         ("fatal: transport 'http' not allowed", RefusedRepositoryError),

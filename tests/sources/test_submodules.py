@@ -401,7 +401,7 @@ def test_addresses_that_nobody_may_ask(url: str) -> None:
 )
 def test_relative_addresses_are_paths(parts: list[str], name: str) -> None:
     """By the rule of the language of paths itself, as long as the host is not left."""
-    import posixpath  # noqa: PLC0415
+    import posixpath
 
     url = "/".join([*parts, name]) if parts else f"./{name}"
     assert resolved(url, "https://host/a/b/c/d") == "https://host" + posixpath.normpath(

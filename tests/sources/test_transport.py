@@ -82,7 +82,7 @@ def serving(site: Site, context: ssl.SSLContext | None = None) -> Iterator[Site]
         def handle_error(self, *_: object) -> None:
             """Say nothing: a client may go at any time."""
 
-    with Server(("0.0.0.0", 0), Handler) as server:  # noqa: S104  # two addresses of the loopback are two hosts
+    with Server(("0.0.0.0", 0), Handler) as server:  # two addresses of the loopback are two hosts
         if context:
             server.socket = context.wrap_socket(server.socket, server_side=True)
         site.port = server.server_port

@@ -225,7 +225,7 @@ class _Look:
 
         Every file is read to its end, as the installer will do it.
         """
-        assert self._facts is not None  # noqa: S101  # read before
+        assert self._facts is not None  # read before
         excused = self._facts.name in self._terms.excused
         for member in archive.files:
             chunks = archive.chunks(member)

@@ -370,9 +370,9 @@ def _turn(
 def _cases(
     plan: Plan,
     layout: ServingLayout,
-    prefix_caching: bool | None,
+    prefix_caching: bool | None,  # noqa: FBT001  # named as everywhere else
     turns: Sequence[Mapping[int, Round]],
-) -> list[Case]:  # noqa: FBT001  # named after what it is everywhere else
+) -> list[Case]:
     return [
         Case(
             layout=layout,

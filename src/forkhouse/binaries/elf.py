@@ -423,7 +423,9 @@ class Elf:
             if segment.kind != _PT_NOTE:
                 continue
             part, start = self._slice(segment.offset, segment.size), 0
-            step = 8 if segment.alignment == 8 else 4  # noqa: PLR2004  # GNU's properties are padded to a word of 64 bits
+            step = (
+                8 if segment.alignment == 8 else 4
+            )  # GNU's properties are padded to a word of 64 bits
             while start + layout.size <= len(part):
                 self._count(1)
                 name_size, size, _ = layout.unpack_from(part, start)

@@ -126,4 +126,6 @@ def _covers(wanted: frozenset[str], features: set[frozenset[str]]) -> bool:
 def some(names: Iterable[str]) -> str:
     """Return a few of many names for a message."""
     names = list(names)
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")  # noqa: PLR2004  # the same number
+    return ", ".join(names[:3]) + (
+        f" and {len(names) - 3} more" if len(names) > 3 else ""
+    )  # the same number

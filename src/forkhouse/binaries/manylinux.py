@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 @cache
 def manylinux(architecture: str) -> WheelPolicies:
     """Return auditwheel's rules for the manylinux platforms (PEP 600) of an architecture, as in x86_64."""
-    from auditwheel.architecture import Architecture  # noqa: PLC0415  # start-up time
-    from auditwheel.libc import Libc  # noqa: PLC0415
-    from auditwheel.policy import WheelPolicies  # noqa: PLC0415
+    from auditwheel.architecture import Architecture  # start-up time
+    from auditwheel.libc import Libc
+    from auditwheel.policy import WheelPolicies
 
     return WheelPolicies(libc=Libc.GLIBC, arch=Architecture(architecture))

@@ -276,7 +276,7 @@ def _unzlib(packed: bytes, size: int) -> bytes | None:
 
 
 def _unzstd(packed: bytes, size: int) -> bytes | None:
-    from backports import zstd  # noqa: PLC0415  # start-up time
+    from backports import zstd  # start-up time
 
     reader = zstd.ZstdDecompressor()
     try:

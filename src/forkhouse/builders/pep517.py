@@ -63,7 +63,9 @@ class Pep517Builder:
         self._project = project
         self._log = log
 
-    def lay_out(self, patched: PatchedTree, recipe: Recipe, work: Path) -> None:  # noqa: ARG002  # one shape for every builder
+    def lay_out(
+        self, patched: PatchedTree, recipe: Recipe, work: Path
+    ) -> None:  # one shape for every builder
         """Write the recipe's project with the upstream's tree in it. Raises StorageError."""
         project = begun(work, self._log).project
         with storage_errors("Laying out the build"):

@@ -142,8 +142,8 @@ class UpstreamBuilder:
 
     def _name(self, path: Path, recipe: Recipe, version: str) -> None:
         """Let the project's metadata say our name and version, and require what it is built against. Raises BuildError."""
-        import tomlkit  # noqa: PLC0415  # start-up time
-        from tomlkit.exceptions import ParseError  # noqa: PLC0415
+        import tomlkit  # start-up time
+        from tomlkit.exceptions import ParseError
 
         try:
             document = tomlkit.parse(path.read_text(encoding="utf-8"))

@@ -75,7 +75,7 @@ def build(
     as_json: bool,
 ) -> None:
     """Build the wheelhouse of a profile from the pinned, patched upstreams."""
-    from forkhouse.flow.freshness import forget, inputs, remember, unchanged  # noqa: PLC0415  # start-up time
+    from forkhouse.flow.freshness import forget, inputs, remember, unchanged  # start-up time
 
     workspace = workspace_of(context)
     chosen = (
@@ -101,7 +101,13 @@ def build(
         if as_json:
             click.echo(json.dumps({**known, "changed": False}, indent=1))
         return
-    from forkhouse.flow.pipeline import build_profile, built_state, fallback, plan, strict  # noqa: PLC0415  # start-up time
+    from forkhouse.flow.pipeline import (  # start-up time
+        build_profile,
+        built_state,
+        fallback,
+        plan,
+        strict,
+    )
 
     with working(workspace, wait):
         before = inputs(workspace, chosen)
@@ -142,7 +148,7 @@ def build(
     else:
         _closing(product, rows, answer["fallbacks"], profile, every=every)
     if product.missing:
-        from forkhouse.core.errors import PartialError  # noqa: PLC0415  # start-up time
+        from forkhouse.core.errors import PartialError  # start-up time
 
         lines = "\n".join(
             f"  - {each.name} {each.wanted}: {each.reason}\n    To have it: {each.remedy}."
@@ -208,7 +214,7 @@ def _announce(intent: Intent) -> None:
 
 
 def _product_rows(product: Product) -> list[dict[str, object]]:
-    from forkhouse.documents.lockfile import describe  # noqa: PLC0415  # start-up time
+    from forkhouse.documents.lockfile import describe  # start-up time
 
     ours = {wheel.path.name: wheel for wheel in product.built}
     rows = []

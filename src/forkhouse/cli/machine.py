@@ -93,7 +93,7 @@ def doctor(
     as_json: bool,
 ) -> None:
     """Say what a profile (or each of them) needs of this machine, what is there, and how each gap is closed. Nothing is changed."""
-    import shutil  # noqa: PLC0415  # start-up time
+    import shutil  # start-up time
 
     with showing():
         plant = opened(

@@ -84,17 +84,19 @@ _COMMANDS = {
 class _Commands(click.Group):
     """Commands that are loaded when they are called, and in which every file that the system refuses is an explained failure."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+    def list_commands(self, ctx: click.Context) -> list[str]:  # click's signature
         """Return the names of all commands."""
         return sorted(_COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # click's signature
+    def get_command(
+        self, ctx: click.Context, cmd_name: str
+    ) -> click.Command | None:  # click's signature
         """Return a command, loaded; None for a name that is none."""
         if cmd_name not in _COMMANDS:
             return None
         module, _, name = _COMMANDS[cmd_name].partition(":")
         command = getattr(import_module(f"{__package__}.{module}"), name)
-        assert isinstance(command, click.Command)  # noqa: S101  # as the table says
+        assert isinstance(command, click.Command)  # as the table says
         return command
 
     def invoke(self, ctx: click.Context) -> Any:

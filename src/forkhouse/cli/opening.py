@@ -39,8 +39,8 @@ def opened(
 
     Raises DocumentError for a lock that is wrong.
     """
-    from forkhouse.flow.pipeline import open_plant  # noqa: PLC0415  # start-up time
-    from forkhouse.sources.acquire import Access  # noqa: PLC0415  # start-up time
+    from forkhouse.flow.pipeline import open_plant  # start-up time
+    from forkhouse.sources.acquire import Access  # start-up time
 
     access = Access(
         policy=sources, mirror=mirror and mirror.resolve(), offline=offline, cache=workspace.cache
@@ -54,7 +54,7 @@ def working(workspace: Workspace, wait: float) -> Iterator[None]:
 
     No other run writes to it, and no build reads what is half written.
     """
-    from forkhouse.core.workspace import exclusive  # noqa: PLC0415  # start-up time
+    from forkhouse.core.workspace import exclusive  # start-up time
 
     with showing(), exclusive(workspace, wait=wait):
         yield

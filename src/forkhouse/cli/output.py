@@ -21,8 +21,8 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     """
     rows = [[printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty() and not os.environ.get("CI"):
-        from rich.console import Console  # noqa: PLC0415  # start-up time
-        from rich.table import Table  # noqa: PLC0415  # start-up time
+        from rich.console import Console  # start-up time
+        from rich.table import Table  # start-up time
 
         table = Table(*columns, title=title)
         for row in rows:

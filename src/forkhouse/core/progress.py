@@ -76,7 +76,7 @@ class Silent:
         """Ignore."""
 
     @contextlib.contextmanager
-    def task(self, subject: str, *, total: float) -> Iterator[Task]:  # noqa: ARG002  # the protocol's signature
+    def task(self, subject: str, *, total: float) -> Iterator[Task]:  # the protocol's signature
         """Ignore."""
         yield _Nothing()
 
@@ -178,8 +178,8 @@ class Live:
 
         Rich is imported here because scripts without a terminal never need it.
         """
-        from rich.console import Console  # noqa: PLC0415  # start-up time
-        from rich.progress import (  # noqa: PLC0415
+        from rich.console import Console  # start-up time
+        from rich.progress import (
             BarColumn,
             Progress,
             SpinnerColumn,
@@ -206,7 +206,7 @@ class Live:
 
     def line(self, subject: str, text: str) -> None:
         """Write a line above the bars."""
-        from rich.text import Text  # noqa: PLC0415  # start-up time
+        from rich.text import Text  # start-up time
 
         self._progress.console.print(
             Text.assemble((printable(masked(subject)), "bold"), ": ", printable(masked(text)))

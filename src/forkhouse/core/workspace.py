@@ -251,7 +251,7 @@ def locked(path: Path, *, wait: float, busy: Callable[[str], str]) -> Iterator[i
 
     Waits `wait` seconds for another process to let go of it, then raises BusyError with what `busy` says of its number.
     """
-    from filelock import FileLock, Timeout  # noqa: PLC0415  # start-up time
+    from filelock import FileLock, Timeout  # start-up time
 
     with storage_errors("Making build/"):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -267,7 +267,7 @@ def locked(path: Path, *, wait: float, busy: Callable[[str], str]) -> Iterator[i
         with storage_errors("Taking the lock"):
             holder.write_text(f"{os.getpid()}\n", encoding="utf-8")
         descriptor = lock._context.lock_file_fd  # noqa: SLF001  # filelock has no other name for it
-        assert descriptor is not None  # noqa: S101  # it is held
+        assert descriptor is not None  # it is held
         yield descriptor
     finally:
         lock.release()

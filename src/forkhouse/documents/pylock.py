@@ -89,8 +89,8 @@ def _pin(wheel: PackageWheel) -> PinnedWheel:
 
 def pylock_text(wheels: Iterable[PinnedWheel], *, folder: str, requires_python: str) -> str:
     """Return a PEP 751 lock file for wheels that lie in `folder`, relative to the lock file."""
-    import tomlkit  # noqa: PLC0415  # start-up time
-    from packaging.specifiers import SpecifierSet  # noqa: PLC0415
+    import tomlkit  # start-up time
+    from packaging.specifiers import SpecifierSet
 
     packages = [
         Package(

@@ -356,7 +356,7 @@ def read_toml(content: bytes) -> dict[str, Any]:
 class _BlockDumper(yaml.SafeDumper):
     """Indents sequences below their key and folds long text, so that the file reads as if written by hand."""
 
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002  # PyYAML's signature
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: FBT001, FBT002  # PyYAML's signature
         super().increase_indent(flow, indentless=False)
 
 

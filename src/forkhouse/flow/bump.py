@@ -48,7 +48,7 @@ def bumped_pins(plant: Plant, name: str, matrices: Sequence[Matrix]) -> list[Pin
 
     Say which commit is newer and settled, where one is.
     """
-    from packaging.version import Version  # noqa: PLC0415  # start-up time
+    from packaging.version import Version  # start-up time
 
     def said(text: str) -> PinFinding:
         return PinFinding(subject=name, state="ok", detail=text)

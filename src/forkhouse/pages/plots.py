@@ -222,7 +222,9 @@ def ratio_chart(title: str, bars: Sequence[Bar], end: float) -> str:
 
 def _ticks(end: float) -> Iterator[float]:
     """Yield round ratios below `end` and their reciprocals, few enough to be read."""
-    steps = (1.25, 1.5) if end < 2 else (2, 4) if end < 5 else (2, 5, 10, 50, 100, 500, 1000)  # noqa: PLR2004  # by eye
+    steps = (
+        (1.25, 1.5) if end < 2 else (2, 4) if end < 5 else (2, 5, 10, 50, 100, 500, 1000)
+    )  # by eye
     yield 1
     for step in steps:
         if step < end:

@@ -115,7 +115,7 @@ def _pin_mark(matrix: Matrix, height: float) -> str:
 def _map(matrix: Matrix) -> str:
     height = ROW * len(matrix.patches) + 70
     width = MAP_WIDTH / len(matrix.candidates)
-    gap = 1 if width > 4 else 0  # noqa: PLR2004  # gaps would eat narrow cells
+    gap = 1 if width > 4 else 0  # gaps would eat narrow cells
     parts = []
     for row, name in enumerate(matrix.patches):
         y = row * ROW
@@ -169,7 +169,7 @@ def _line(matrix: Matrix) -> str:
         "candidate</text>"
     )
     parts.append(f'<polyline points="{points}" fill="none" stroke="#4a7fc1" stroke-width="2"/>')
-    if len(survival) <= 60:  # noqa: PLR2004  # more dots would be a band
+    if len(survival) <= 60:  # more dots would be a band
         for column, share in enumerate(survival):
             candidate = matrix.candidates[column]
             day = dt.datetime.fromtimestamp(candidate.when, dt.UTC).date()
@@ -188,4 +188,4 @@ def _line(matrix: Matrix) -> str:
 
 def _short(name: str) -> str:
     stem = name.removesuffix(".edit.yaml").removesuffix(".patch")
-    return stem if len(stem) <= 62 else f"{stem[:61]}…"  # noqa: PLR2004  # what fits beside the map
+    return stem if len(stem) <= 62 else f"{stem[:61]}…"  # what fits beside the map

@@ -90,7 +90,7 @@ def _ignored(tree: str, path: str, store: ObjectStore) -> str:
 
     The deepest folder's word counts.
     """
-    from pathspec import GitIgnoreSpec  # noqa: PLC0415  # start-up time
+    from pathspec import GitIgnoreSpec  # start-up time
 
     said = ""
     for folder in [*PurePosixPath(path).parents][::-1]:

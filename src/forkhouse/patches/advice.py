@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.changes import find
 from forkhouse.patches.edits import CodeOperation, KeyOperation, RequirementOperation
+from forkhouse.patches.languages import trees, wellformed
 from forkhouse.patches.languages.base import line_end, line_start
 from forkhouse.patches.languages.data import LANGUAGES, Kind, look, read
 from forkhouse.patches.languages.keypaths import key_steps, path_said
@@ -51,8 +52,6 @@ def where_broken(text: str, language: str) -> str:
         if language in LANGUAGES:
             read(text, language)
         elif language in {"c", "cpp", "rust", "bash"}:
-            from forkhouse.patches.languages import wellformed  # noqa: PLC0415  # heavy, and seldom needed
-
             place = wellformed.first_fault(text, language)
             if place is not None:
                 line = text[line_start(text, place) : line_end(text, place)].strip()
@@ -141,7 +140,6 @@ def _missing_call(text: str, selector: Selector, language: str) -> str:
             )
     if language not in {"c", "cpp"}:
         return ""
-    from forkhouse.patches.languages import trees  # noqa: PLC0415  # heavy, and loaded by now
 
     read_as = trees.readable(text, language)
     for each in re.finditer(rf"(?<!\w){re.escape(selector.call or '')}(?=\s*\()", text):

@@ -21,6 +21,7 @@ from forkhouse.patches.edits import (
 from forkhouse.patches.effects import is_done, said_parts, selected_after, selects_itself
 from forkhouse.patches.languages.branches import branches
 from forkhouse.patches.languages.data import LANGUAGES
+from forkhouse.patches.languages.imports import imports, meaning
 from forkhouse.patches.languages.requirements import nameless
 from forkhouse.patches.spellings import mentions
 from forkhouse.patches.standing import results
@@ -86,8 +87,6 @@ def came_about(before: str, now: str, operation: Operation, language: str) -> bo
 
 def _is_for_all(text: str, said: str, language: str, *, include: bool) -> bool:
     """Say whether an import stands for the whole file."""
-    from forkhouse.patches.languages.imports import imports, meaning  # noqa: PLC0415  # start-up time
-
     wanted = meaning(said, language)
     return any(
         line.top and wanted in line.meanings for line in imports(text, language, include=include)

@@ -26,6 +26,7 @@ from forkhouse.patches.languages.base import (
     newline_at,
     next_line,
 )
+from forkhouse.patches.languages.imports import addition, imports, meaning
 from forkhouse.patches.pieces import Pieces
 from forkhouse.patches.templates import filled, indented_lines, wrapped
 
@@ -126,7 +127,7 @@ def changes(text: str, operation: CodeOperation, language: str) -> list[list[Spl
             nodes = find(text, selector, language)
             if not allows(operation.count, len(nodes)):
                 return [[] for _ in nodes]  # how many there are is told before whether each can go
-            if len(nodes) < 2:  # noqa: PLR2004  # what two of them leave is not what each would
+            if len(nodes) < 2:  # what two of them leave is not what each would
                 return [_removal(text, node, selector, language) for node in nodes]
             return [_one_by_one(text, nodes, selector, language), *([] for _ in nodes[1:])]
         case CodeOperation(insert=Place(before=Selector() as selector) as place):
@@ -462,7 +463,6 @@ def keyword_of(said: str) -> str | None:
 def _of_imports(
     text: str, change: LineChange, language: str, *, include: bool
 ) -> list[list[Splice]]:
-    from forkhouse.patches.languages.imports import addition, imports, meaning  # noqa: PLC0415  # start-up time
 
     if change.add is not None:
         return [[addition(text, change.add, language, include=include)]]

@@ -57,6 +57,8 @@ _EXTENDED = re.compile(
 
 
 _BINARY_LINE = 52
+_BASE85_GROUP = 4
+"""Bytes that five digits of base 85 stand for."""
 """Bytes that a line of a binary patch holds at most."""
 
 
@@ -692,8 +694,8 @@ class _Reader:
             if (
                 not line[:1].isalpha()
                 or not 0 < size <= min(len(data), _BINARY_LINE)
-                or len(data) - size > 3
-            ):  # noqa: PLR2004  # five digits hold four bytes
+                or len(data) - size >= _BASE85_GROUP
+            ):
                 raise DiffSyntaxError(number + 1, "a line of a binary patch is damaged")
             packed += data[:size]
             number += 1

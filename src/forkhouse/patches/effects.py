@@ -33,6 +33,7 @@ from forkhouse.patches.languages.data_change import (
     stands_beside,
 )
 from forkhouse.patches.languages.entrypoints import remove_group
+from forkhouse.patches.languages.imports import imports, meaning, unread_includes
 from forkhouse.patches.languages.requirements import change_requirement, is_named, is_required
 from forkhouse.patches.spellings import (
     MEANINGFUL,
@@ -300,7 +301,6 @@ def _is_wrapped(
 
 
 def _import_is_done(text: str, change: LineChange, language: str, *, include: bool) -> bool:
-    from forkhouse.patches.languages.imports import imports, meaning, unread_includes  # noqa: PLC0415  # start-up time
 
     lines = imports(text, language, include=include)
     come = change.come
@@ -330,8 +330,6 @@ def _is_imported_otherwise(
 
     By another name, in other quotes, or all of its module.
     """
-    from forkhouse.patches.languages.imports import meaning  # noqa: PLC0415  # start-up time
-
     words = re.findall(
         r"[\w./-]*\w",
         re.sub(r"^\s*#\s*include|\b(?:import|from|use|pub|as)\b", " ", change.gone or ""),

@@ -75,7 +75,7 @@ def _report(error: BaseException, frames: traceback.StackSummary, patch: Patch, 
     versions = [f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"]
     versions += [f"{name} {_version(name)}" for name in _LIBRARIES]
     # A recursion has the same few frames a thousand times.
-    shown = [*frames[:20], *frames[-20:]] if len(frames) > 40 else list(frames)  # noqa: PLR2004  # twice the above
+    shown = [*frames[:20], *frames[-20:]] if len(frames) > 40 else list(frames)  # twice the above
     lines = [
         f"  {_module(frame.filename)}:{frame.lineno} in {frame.name}: {frame.line or ''}"
         for frame in shown

@@ -480,7 +480,7 @@ class _Proof:
 
     def _is_over_inside(self, block: Tree) -> bool:
         inner = [each for each in block.children() if each.role is NodeRole.CODE]
-        return len(inner) > 2 and _LEAVES.match(inner[-2].kind) is not None  # noqa: PLR2004  # two brackets
+        return len(inner) > 2 and _LEAVES.match(inner[-2].kind) is not None  # two brackets
 
     def _only_comment_left(self, node: Tree) -> bool:
         left = "".join(

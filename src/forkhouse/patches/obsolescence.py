@@ -19,7 +19,9 @@ from forkhouse.patches.arrival import came_about
 from forkhouse.patches.changes import find
 from forkhouse.patches.edits import CodeOperation, KeyOperation, PartChange, Place, Selector, allows
 from forkhouse.patches.languages.base import backend, language_of, line_end, line_start
+from forkhouse.patches.languages.grammars import GRAMMARS
 from forkhouse.patches.languages.keypaths import key_steps
+from forkhouse.patches.languages.trees import root_of, search
 from forkhouse.patches.merging import LIKENESS
 from forkhouse.patches.spellings import MEANINGFUL
 
@@ -358,9 +360,6 @@ def _scopes(text: str, place: Span, language: str) -> Iterator[tuple[str, str, S
 
     How a selector calls them, their name and their span.
     """
-    from forkhouse.patches.languages.grammars import GRAMMARS  # noqa: PLC0415  # start-up time
-    from forkhouse.patches.languages.trees import root_of, search  # noqa: PLC0415  # start-up time
-
     grammar = GRAMMARS.get(language)
     if grammar is None:
         return

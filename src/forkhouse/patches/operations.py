@@ -30,6 +30,7 @@ from forkhouse.patches.languages.base import Matched, Step, UnprovenError, backe
 from forkhouse.patches.languages.data import LANGUAGES
 from forkhouse.patches.languages.entrypoints import remove_group
 from forkhouse.patches.languages.requirements import change_requirement, refers
+from forkhouse.patches.languages.trees import hidden
 from forkhouse.patches.spellings import bare, stands
 
 if TYPE_CHECKING:
@@ -242,8 +243,6 @@ def _looked_for(operation: Operation) -> str:
 
 def _is_blank(text: str, anchor: str, language: str) -> bool:
     """Say whether the words stand where the grammar of C sees blanks."""
-    from forkhouse.patches.languages.trees import hidden  # noqa: PLC0415  # start-up time
-
     return language in {"c", "cpp"} and hidden(text, anchor, language) is not None
 
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from forkhouse.patches.changes import find, is_part
 from forkhouse.patches.edits import CodeOperation
 from forkhouse.patches.guard import SHOWN, Shift, shift_of
+from forkhouse.patches.languages.astgrep import node_of
 from forkhouse.patches.languages.base import UnprovenError, backend, newline_at
+from forkhouse.patches.languages.trees import root_of, search
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,8 +99,6 @@ def _holders(step: Step, selector: Selector) -> list[Node]:
             selector.model_copy(update={"argument": None, "within": None}),
             step.language,
         )
-    from forkhouse.patches.languages.astgrep import node_of  # noqa: PLC0415  # start-up time
-    from forkhouse.patches.languages.trees import root_of, search  # noqa: PLC0415  # start-up time
 
     rule: dict[str, object] = (
         {"pattern": selector.pattern} if selector.pattern is not None else dict(selector.rule or {})

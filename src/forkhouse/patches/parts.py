@@ -133,7 +133,9 @@ def removed(text: str, parts: Parts, position: int, language: str) -> list[Splic
                 text, parts, position, end if following is None else following + 1, language
             )
         ]
-        if parts.lone_comma and position == 0 and len(parts.spans) == 2 and len(parts.commas) == 1:  # noqa: PLR2004  # one is left
+        if (
+            parts.lone_comma and position == 0 and len(parts.spans) == 2 and len(parts.commas) == 1
+        ):  # one is left
             other = parts.spans[1][1]
             splices.append((other, other, ","))
         return splices
@@ -152,7 +154,7 @@ def removed(text: str, parts: Parts, position: int, language: str) -> list[Splic
     region = (start if text[comma + 1 : start].strip() else comma + 1, end)
     if indentation(text, start) is not None and is_blank(text[end : line_end(text, end)], language):
         region = (line_start(text, start), next_line(text, end))
-    keep = parts.lone_comma and len(parts.spans) == 2  # noqa: PLR2004  # one is left
+    keep = parts.lone_comma and len(parts.spans) == 2  # one is left
     return [(*region, "")] if keep else [(comma, comma + 1, ""), (*region, "")]
 
 

@@ -11,7 +11,9 @@ from forkhouse.patches.changes import find, scope_of
 from forkhouse.patches.edits import (
     Selector,
 )
+from forkhouse.patches.languages import cmake
 from forkhouse.patches.languages.base import indentation, is_blank, line_end, line_start, newline_at
+from forkhouse.patches.languages.places import is_beside, is_code, is_whole
 from forkhouse.patches.spellings import laid_out, worded
 
 if TYPE_CHECKING:
@@ -40,12 +42,8 @@ def results(text: str, new: str, selector: Selector, language: str) -> list[int]
 def _is_code(text: str, language: str, place: int) -> bool:
     """Say whether what begins at a place is code, and not within a comment or a literal, as far as a grammar tells it."""
     if language in _PARSED:
-        from forkhouse.patches.languages.places import is_code  # noqa: PLC0415  # start-up time
-
         return is_code(text, language, place)
     if language == "cmake":
-        from forkhouse.patches.languages import cmake  # noqa: PLC0415  # start-up time
-
         return cmake.is_code(text, place)
     return True
 
@@ -230,7 +228,6 @@ def _is_same_code(text: str, node: Node, found: re.Match[str], new: str, languag
 
 
 def _is_beside(text: str, node: Node, found: re.Match[str], language: str) -> bool:
-    from forkhouse.patches.languages.places import is_beside  # noqa: PLC0415  # start-up time
 
     start, end = node.whole
     if start <= found.start() < end:
@@ -281,8 +278,6 @@ def is_inside(text: str, span: Span, head: str, tail: str, language: str) -> boo
         end if last is None or _says_nothing(tail, language) else last.end(),
     )
     if language in _PARSED:
-        from forkhouse.patches.languages.places import is_whole  # noqa: PLC0415  # start-up time
-
         return is_whole(text, language, whole)
     return (
         re.search(r"[\w.$]$", text[: whole[0]][-1:]) is None

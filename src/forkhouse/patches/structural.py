@@ -214,7 +214,7 @@ def structured(
         except PatchConflictError as error:
             error.args = (f"{where}: {error}",)
             raise
-        assert old is not None  # noqa: S101  # it was just located
+        assert old is not None  # it was just located
         idle += changed.idle
         blob = str(store.repository.create_blob(content))
         tree = store.with_entries(tree, {path: TreeEntry(blob=blob, mode=old.mode)})
@@ -396,7 +396,7 @@ def _check(
     tree: str, condition: Condition, paths: Mapping[str, str], *, store: ObjectStore, where: str
 ) -> None:
     sought = condition.absent or condition.present
-    assert sought is not None  # noqa: S101  # the model demands one of the two
+    assert sought is not None  # the model demands one of the two
     wanted = " or ".join(map_path(path, paths) for path in sought.paths)
     looked = held(tree, sought, paths, store=store)
     if condition.absent is not None and looked.hits:

@@ -87,7 +87,7 @@ def scalar_of(said: str) -> Scalar:
 
 
 def _date(said: str) -> date:
-    import yaml  # noqa: PLC0415  # start-up time
+    import yaml  # start-up time
 
     read = yaml.safe_load(said)
     if not isinstance(read, date):

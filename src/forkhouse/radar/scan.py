@@ -237,7 +237,7 @@ def _with_history(cell: Cell, taken: Taken | None, candidate: Candidate) -> Cell
 def _judge_all(
     chunks: Sequence[Sequence[str]], patches: Sequence[Patch], ladder: Ladder
 ) -> Sequence[list[list[tuple[str, str]]]]:
-    if len(chunks) < 2:  # noqa: PLR2004  # one chunk needs no second process
+    if len(chunks) < 2:  # one chunk needs no second process
         return [_judge(chunk, patches, ladder) for chunk in chunks]
     shared = (
         patches,

@@ -54,7 +54,7 @@ def taken(
     commits = [
         candidate.commit for candidate in candidates if candidate.commit and not candidate.fork
     ]
-    if len(commits) < 2:  # noqa: PLR2004  # nothing lies between
+    if len(commits) < 2:  # nothing lies between
         return {}
     first, *_, last = commits
     wanted = {name: _wanted(sides, store) for name, sides in pinned.items()}

@@ -80,7 +80,7 @@ class BuildLimits:
 
 
 def _hard_limit() -> int:
-    import resource  # noqa: PLC0415  # Linux alone
+    import resource  # Linux alone
 
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     return 2**30 if hard == resource.RLIM_INFINITY else hard

@@ -113,7 +113,7 @@ class Confined:
     def _read(
         self, process: subprocess.Popen[bytes], life: Life | None, output: Callable[[bytes], None]
     ) -> None:
-        assert process.stdout is not None  # noqa: S101  # it is a pipe
+        assert process.stdout is not None  # it is a pipe
         heard, length = time.monotonic(), 0
         with selectors.DefaultSelector() as ready:
             ready.register(process.stdout, selectors.EVENT_READ)
@@ -165,7 +165,7 @@ def _pipe(held: contextlib.ExitStack) -> tuple[int, int]:
 
 
 def _open(process: subprocess.Popen[bytes]) -> None:
-    assert process.stdin is not None  # noqa: S101  # it is a pipe
+    assert process.stdin is not None  # it is a pipe
     with contextlib.suppress(BrokenPipeError):  # it could not begin, and its output says why
         process.stdin.write(b"go\n")
         process.stdin.flush()

@@ -47,7 +47,7 @@ def program() -> bytes:
     Calls by another of its ABIs (32 bits) end the process. Raises ToolchainError where libseccomp is not there.
     """
     try:
-        import pyseccomp  # noqa: PLC0415  # it loads a library of the system
+        import pyseccomp  # it loads a library of the system
     except RuntimeError as error:
         message = (
             "The filter of system calls is compiled by libseccomp, which is not here. Run:\n  "

@@ -57,7 +57,7 @@ def _properties(node: Path) -> dict[str, int]:
     except OSError:
         return {}
     pairs = (line.split() for line in text.splitlines())
-    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}  # noqa: PLR2004  # name and value
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}  # name and value
 
 
 def _nodes(root: Path) -> list[Path]:

@@ -46,7 +46,7 @@ def free_ports(count: int) -> tuple[int, ...]:
     with contextlib.ExitStack() as held:
         ports: set[int] = set()
         first_local = int(_LOCAL_PORTS.read_text(encoding="ascii").split()[0])
-        candidates = range(10_000, first_local) if first_local > 11_000 else range(10_000, 32_768)  # noqa: PLR2004
+        candidates = range(10_000, first_local) if first_local > 11_000 else range(10_000, 32_768)
         for port in random.sample(candidates, len(candidates)):
             if len(ports) == count:
                 _given.update(ports)

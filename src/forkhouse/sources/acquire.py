@@ -284,7 +284,7 @@ def _import(
                 tree = filled(
                     tree, source, store, access.cache, mirror=access.mirror, offline=access.offline
                 )
-            assert source.commit is not None  # noqa: S101  # fetch_commit refuses an unresolved source
+            assert source.commit is not None  # fetch_commit refuses an unresolved source
             return tree, store.repository[source.commit].peel(pygit2.Commit).commit_time
         case DebianSource():
             paths = fetch_debian_source(source, registry, offline=access.offline)

@@ -87,7 +87,7 @@ def run_git(folder: Path, *arguments: str, inherit: Sequence[int] = ()) -> str:
     # Its import runs git, and is an error where that is killed; whether there is a git was asked
     # above.
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    from git import Git  # noqa: PLC0415  # only work with repositories needs it
+    from git import Git  # only work with repositories needs it
 
     # The rest of the environment passes through: reaching a host needs the user's own proxy, agent
     # and git settings. GitPython adds to the environment and cannot take from it, so env(1) does.

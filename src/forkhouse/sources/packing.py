@@ -72,8 +72,8 @@ def write_pack(pending: Pending, folder: Path) -> None:
     if not pending.objects:
         return
     # They cost start-up time, and most runs write nothing.
-    from gitdb.base import OStream  # noqa: PLC0415
-    from gitdb.pack import PackEntity  # noqa: PLC0415
+    from gitdb.base import OStream
+    from gitdb.pack import PackEntity
 
     pack, index = io.BytesIO(), io.BytesIO()
     streams = (

@@ -116,7 +116,7 @@ def resolved(url: str, base: str) -> str:
             if rest.startswith("../"):
                 parts.pop()
             rest = rest.partition("/")[2]
-        if len(parts) < 3:  # noqa: PLR2004  # the scheme, nothing, and the host
+        if len(parts) < 3:  # the scheme, nothing, and the host
             message = (
                 f"The submodule's address '{url}' leaves the host of {base}. The source is refused."
             )

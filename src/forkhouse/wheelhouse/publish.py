@@ -226,7 +226,7 @@ def compiled(wheel: BuiltWheel, journal: Journal, engine: str) -> CompiledConten
         record = journal.get("compiled", key) or {}
     read = KernelInventory.parse(str(record["kernels"]), name=wheel.path.name)
     symbols = record["torch"]
-    assert isinstance(symbols, list)  # noqa: S101  # as it was written above
+    assert isinstance(symbols, list)  # as it was written above
     return CompiledContent(kernels=read.libraries, torch_symbols=tuple(symbols))
 
 

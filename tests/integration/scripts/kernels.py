@@ -148,7 +148,7 @@ def topk_softmax_run(given: Tensors) -> list[Any]:
     experts, positions = (
         torch.empty(shape, dtype=torch.int32, device=scores.device) for _ in range(2)
     )
-    torch.ops._moe_C.topk_softmax(shares, experts, positions, scores, True, None, None)  # noqa: FBT003
+    torch.ops._moe_C.topk_softmax(shares, experts, positions, scores, True, None, None)
     return [shares, experts]
 
 
@@ -270,7 +270,7 @@ def reduce_rank(rank: int, connection: Connection, values: list[float], dtype: A
     operations.qr_open_handles(
         group, [torch.tensor(handle, dtype=torch.uint8) for handle in connection.recv()]
     )
-    operations.qr_all_reduce(group, x, result, UNQUANTISED, False)  # noqa: FBT003
+    operations.qr_all_reduce(group, x, result, UNQUANTISED, False)
     torch.cuda.synchronize()
     connection.send(result.tolist())
     connection.recv()  # the other may still read this one's memory

@@ -45,7 +45,7 @@ def enter_namespace(arguments: list[str]) -> None:
         "--inside",
         *arguments,
     ]
-    os.execvp(command[0], command)  # noqa: S606  # no shell
+    os.execvp(command[0], command)  # no shell
 
 
 def switch_loopback_on() -> None:

@@ -132,7 +132,7 @@ class DeviceMemory:
 
         Raises RuntimeError where PyTorch sees no such GPU.
         """
-        import torch  # noqa: PLC0415  # the host's memory needs none
+        import torch  # the host's memory needs none
 
         self._torch = torch
         self._words = torch.zeros(size // WORD, dtype=torch.int64, device=f"cuda:{device}")
@@ -395,7 +395,7 @@ def driver() -> str | None:
 
 def gpu() -> dict[str, object]:
     """Return what is known about the first GPU and what drives it."""
-    import torch  # noqa: PLC0415  # the host's memory needs none
+    import torch  # the host's memory needs none
 
     properties = torch.cuda.get_device_properties(0)
     return {

@@ -214,14 +214,14 @@ def _patch_call(name: str, note: Note) -> Call | PassedOver:
 
 
 def _words(value: object) -> list[str]:
-    assert isinstance(value, list)  # noqa: S101  # as `capture` writes it
+    assert isinstance(value, list)  # as `capture` writes it
     return [str(word) for word in value]
 
 
 def _state(note: Note, when: str) -> dict[str, Rows]:
     state: dict[str, Rows] = {"index": [], "head": [], "files": []}
     found = note[when]
-    assert isinstance(found, dict)  # noqa: S101  # as `capture` writes it
+    assert isinstance(found, dict)  # as `capture` writes it
     return {**state, **found}
 
 

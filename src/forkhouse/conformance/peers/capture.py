@@ -176,7 +176,7 @@ class _Repository:
         while answer:
             head, _, answer = answer.partition(b"\n")
             words = head.split()
-            if len(words) != 3:  # noqa: PLR2004  # "NAME missing"
+            if len(words) != 3:  # "NAME missing"
                 continue
             size = int(words[2])
             found[words[0].decode()] = answer[:size]
@@ -238,7 +238,9 @@ def _reads(program: str, command: list[str]) -> bool:
     plain = [word for word in command if not word.startswith("-") or word == "-"]
     if program == "git":
         return "-" in plain or not any(Path(word).exists() for word in plain[1:])
-    return len(plain) < 2 and not any(word.startswith(("-i", "--input")) for word in command)  # noqa: PLR2004  # the file, and its patch
+    return len(plain) < 2 and not any(
+        word.startswith(("-i", "--input")) for word in command
+    )  # the file, and its patch
 
 
 def _folder_of_patch(words: list[str]) -> Path:
@@ -313,7 +315,7 @@ def _named(words: list[str]) -> list[str]:
     """Return the words that may name files: those that are no option, and what is joined to one."""
     plain = [word for word in words if not word.startswith("-")]
     joined = [word.partition("=")[2] for word in words if word.startswith("--") and "=" in word]
-    return plain + joined + [word[2:] for word in words if word.startswith("-i") and len(word) > 2]  # noqa: PLR2004
+    return plain + joined + [word[2:] for word in words if word.startswith("-i") and len(word) > 2]
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ def _try(
             said=said,
             about=names,
         )
-    except Exception as error:  # noqa: BLE001  # any other exception is what is looked for here
+    except Exception as error:  # any other exception is what is looked for here
         return CaseResult(
             id=place, outcome=CaseOutcome.CRASHED, said=f"{type(error).__name__}: {error}"
         )
@@ -144,7 +144,7 @@ def _try_beyond(name: str, text: str, language: Language) -> CaseResult:
         _applied(text, json.dumps({"add": NEW_KEY, "value": 1}), language)
     except ForkhouseError:
         pass
-    except Exception as error:  # noqa: BLE001  # any other exception is what is looked for here
+    except Exception as error:  # any other exception is what is looked for here
         return CaseResult(
             id=name, outcome=CaseOutcome.CRASHED, said=f"{type(error).__name__}: {error}"
         )
@@ -175,7 +175,7 @@ def _try_ill_formed(document: DocumentText, text: str, language: Language) -> It
                 id=place, outcome=CaseOutcome.BOTH_REFUSE, said=" ".join(str(error).split())
             )
             continue
-        except Exception as error:  # noqa: BLE001  # any other exception is what is looked for here
+        except Exception as error:  # any other exception is what is looked for here
             yield CaseResult(
                 id=place, outcome=CaseOutcome.CRASHED, said=f"{type(error).__name__}: {error}"
             )

@@ -353,7 +353,7 @@ def _changed(seen: Seen, target: StepPath, operation: DocumentOperation) -> Seen
                 *seen.items[position + 1 :],
             )
         )
-    assert isinstance(seen, Keyed)  # noqa: S101  # paths lead through lists and mappings
+    assert isinstance(seen, Keyed)  # paths lead through lists and mappings
     key, value = seen.entries[position]
     entry = [] if _goes(inner, operation) else [(key, _replaced(value, inner, operation))]
     return Keyed(entries=(*seen.entries[:position], *entry, *seen.entries[position + 1 :]))
@@ -365,14 +365,14 @@ def _goes(inner: StepPath, operation: DocumentOperation) -> bool:
 
 def _replaced(seen: Seen, inner: StepPath, operation: DocumentOperation) -> Seen:
     if not inner and operation.action in {"set", "item-replace"}:
-        assert operation.value is not None  # noqa: S101  # what is set has a value
+        assert operation.value is not None  # what is set has a value
         return operation.value
     return _changed(seen, inner, operation)
 
 
 def _with_new(seen: Seen, operation: DocumentOperation) -> Seen:
-    assert operation.value is not None  # noqa: S101  # what is added has a value
+    assert operation.value is not None  # what is added has a value
     if isinstance(seen, Listed):
         return Listed(items=(*seen.items, operation.value))
-    assert isinstance(seen, Keyed)  # noqa: S101  # nothing else gets something added
+    assert isinstance(seen, Keyed)  # nothing else gets something added
     return Keyed(entries=(*seen.entries, (ReadScalar(type="str", text=NEW_KEY), operation.value)))

@@ -105,7 +105,9 @@ def _float(written: str) -> ReadScalar:
     return ReadScalar(type="float", text=written)
 
 
-def _int(written: str, base: int = 10) -> ReadScalar:  # noqa: ARG001  # what json5 says of a hexadecimal number, which is as it is written, too
+def _int(
+    written: str, base: int = 10
+) -> ReadScalar:  # what json5 says of a hexadecimal number, which is as it is written, too
     return ReadScalar(type="int", text=written)
 
 

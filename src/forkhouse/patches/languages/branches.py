@@ -8,6 +8,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from forkhouse.patches.languages.cmake import commands
+from forkhouse.patches.languages.meson import statements
+from forkhouse.patches.languages.trees import child_at, root_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -53,7 +57,6 @@ def branches(text: str, place: int, language: str) -> tuple[str, ...]:
 
 
 def _of_grammar(text: str, place: int, language: str) -> Iterator[str]:
-    from forkhouse.patches.languages.trees import child_at, root_of  # noqa: PLC0415  # start-up time
 
     node: SgNode | None = root_of(text, language)
     while node is not None:
@@ -136,7 +139,6 @@ def _of_words(words: Iterator[tuple[str, str]]) -> tuple[str, ...]:
 
 
 def _cmake_words(text: str, place: int) -> Iterator[tuple[str, str]]:
-    from forkhouse.patches.languages.cmake import commands  # noqa: PLC0415  # start-up time
 
     for start, said in commands(text):
         word, _, rest = said.partition("(")
@@ -152,7 +154,6 @@ def _cmake_words(text: str, place: int) -> Iterator[tuple[str, str]]:
 
 
 def _meson_words(text: str, place: int) -> Iterator[tuple[str, str]]:
-    from forkhouse.patches.languages.meson import statements  # noqa: PLC0415  # start-up time
 
     for start, said in statements(text):
         found = re.match(r"(\w+)\b(.*)", said, re.DOTALL)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 @cache
 def _parser() -> Parser:
-    import tree_sitter_cmake  # noqa: PLC0415  # start-up time
-    from tree_sitter import Language, Parser  # noqa: PLC0415
+    import tree_sitter_cmake  # start-up time
+    from tree_sitter import Language, Parser
 
     return Parser(Language(tree_sitter_cmake.language()))
 
@@ -229,7 +229,9 @@ def _values_end(words: list[str]) -> int:
         behind = words[place + 1 :]
         sure = [each for each in behind if not _SEVERAL.match(each)]
         forced = sure[-1:] == ["FORCE"]
-        whole = len(sure) - forced == 2 if sure == behind else len(sure) <= 3  # noqa: PLR2004  # a type, a text, FORCE
+        whole = (
+            len(sure) - forced == 2 if sure == behind else len(sure) <= 3
+        )  # a type, a text, FORCE
         if (word.strip('"') == "PARENT_SCOPE" and not sure) or (
             word.strip('"') == "CACHE" and whole
         ):
@@ -239,7 +241,7 @@ def _values_end(words: list[str]) -> int:
 
 def _arguments(source: _Source, command: TreeNode) -> Parts | None:
     brackets = [child for child in command.children if child.type in {"(", ")"}]
-    if len(brackets) != 2:  # noqa: PLR2004  # an opening and a closing one
+    if len(brackets) != 2:  # an opening and a closing one
         return None
     holder = next((child for child in command.children if child.type == "argument_list"), None)
     spans: list[tuple[int, int]] = []
@@ -266,7 +268,7 @@ def _arguments(source: _Source, command: TreeNode) -> Parts | None:
     )
 
 
-def faults(text: str, language: str) -> int:  # noqa: ARG001  # the protocol's signature
+def faults(text: str, language: str) -> int:  # the protocol's signature
     """Return how many places the grammar cannot read."""
     try:
         root = _source(text).root
@@ -317,7 +319,7 @@ def _shared_lines(source: _Source) -> int:
     return sum(one.end_point.row == other.start_point.row for one, other in pairwise(commands))
 
 
-def inner_lines(text: str, language: str) -> set[int]:  # noqa: ARG001  # the protocol's signature
+def inner_lines(text: str, language: str) -> set[int]:  # the protocol's signature
     """Return the numbers, from 0, of the lines that begin inside an argument in quotes or brackets."""
     lines: set[int] = set()
     for node in _walk(_source(text).root):

@@ -270,7 +270,7 @@ def _walk(data: Data, number: int, top: Value, path: str) -> DataPlace | None:
         steps.append(position)
         entry = value.entries[position]
         value = entry.value
-    assert entry is not None  # noqa: S101  # a path has a step
+    assert entry is not None  # a path has a step
     return DataPlace(document=number, steps=tuple(steps), holders=tuple(holders), entry=entry)
 
 

@@ -9,15 +9,19 @@ import re
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
+from forkhouse.patches.changes import changes, find
 from forkhouse.patches.edits import CodeOperation, KeyOperation, PartChange, Selector
 from forkhouse.patches.edits import Place as Beside
 from forkhouse.patches.languages import data_flow as flow
 from forkhouse.patches.languages import data_insert as beside_entries
+from forkhouse.patches.languages import data_toml_change
 from forkhouse.patches.languages.base import Matched
 from forkhouse.patches.languages.data import (
     DataPlace,
+    Entry,
     Kind,
     NodeStyle,
+    Value,
     chosen,
     entries,
     is_merged,
@@ -31,13 +35,14 @@ from forkhouse.patches.languages.data import (
 from forkhouse.patches.languages.data_plan import DataChange
 from forkhouse.patches.languages.data_write import key_written, value_seen, written
 from forkhouse.patches.languages.keypaths import key_steps, path_said
+from forkhouse.patches.templates import indented_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from forkhouse.patches.edits import Operation
     from forkhouse.patches.languages.base import Splice
-    from forkhouse.patches.languages.data import Data, Entry, Value
+    from forkhouse.patches.languages.data import Data
     from forkhouse.patches.values import Written
 
 
@@ -76,9 +81,8 @@ def matched(text: str, operation: Operation, language: str) -> Matched:
         )
     if language != "toml" or not (isinstance(operation, CodeOperation) and _is_anchored(operation)):
         read(text, language)  # where values cannot be read, nothing can be proven
-    from forkhouse.patches.changes import changes  # noqa: PLC0415
 
-    assert isinstance(operation, CodeOperation)  # noqa: S101  # operations on keys are all planned
+    assert isinstance(operation, CodeOperation)  # operations on keys are all planned
     found = changes(text, operation, language)
     return Matched(matches=len(found), splices=tuple(splice for each in found for splice in each))
 
@@ -99,7 +103,7 @@ def expected(data: Data, plan: tuple[DataChange, ...]) -> list[object]:
 def _changed(tree: object, steps: tuple[int, ...], change: DataChange) -> object:
     if not steps and change.what != "append":
         return change.value
-    assert isinstance(tree, tuple)  # noqa: S101  # as `seen` makes it
+    assert isinstance(tree, tuple)  # as `seen` makes it
     what, anchor, tag, inner = tree
     is_mapping = what == "mapping"
     parts = list(inner)
@@ -108,7 +112,7 @@ def _changed(tree: object, steps: tuple[int, ...], change: DataChange) -> object
     elif len(steps) == 1 and change.what == "remove":
         del parts[steps[0]]
     elif len(steps) == 1 and change.what == "insert":
-        assert isinstance(change.value, tuple)  # noqa: S101  # as `_inserted` makes it
+        assert isinstance(change.value, tuple)  # as `_inserted` makes it
         parts[steps[0] : steps[0]] = change.value
     else:
         part = parts[steps[0]]
@@ -151,8 +155,6 @@ def _refuse_shared(data: Data, place: DataPlace, *, what: str) -> None:
 def _set(data: Data, place: DataPlace, operation: KeyOperation) -> DataChange:
     _refuse_shared(data, place, what=operation.path)
     if data.language == "toml" and place.entry.start < 0:
-        from forkhouse.patches.languages import data_toml_change  # noqa: PLC0415  # for one language of three
-
         return data_toml_change.replaced(data, place, operation)
     new = written(operation.value, data.language, flow=_is_flow(place.holders))
     return DataChange(
@@ -219,8 +221,6 @@ def _added(data: Data, operation: KeyOperation) -> tuple[DataChange, ...]:
         message = f"{operation.path} is there already, with another value (line {line}). Use `set`."
         raise PatchConflictError(message)
     if data.language == "toml":
-        from forkhouse.patches.languages import data_toml_change  # noqa: PLC0415  # for one language of three
-
         return data_toml_change.added(data, operation)
     steps: tuple[int, ...] = ()
     if parents:
@@ -310,7 +310,6 @@ def _inside(parent: DataPlace) -> DataPlace:
 
 
 def _nothing(at: int) -> Value:
-    from forkhouse.patches.languages.data import Value  # noqa: PLC0415  # a type elsewhere in this module
 
     return Value(kind=Kind.SCALAR, style=NodeStyle.EMPTY, start=at, end=at, body=at, lead=at)
 
@@ -334,8 +333,6 @@ def _below(data: Data, holder: Value, new: str) -> Splice:
 
 def _removed(data: Data, places: list[DataPlace], said: str) -> tuple[DataChange, ...]:
     if data.language == "toml":
-        from forkhouse.patches.languages import data_toml_change  # noqa: PLC0415  # for one language of three
-
         return tuple(data_toml_change.removed(data, place, said) for place in places)
     holders = {(place.document, place.steps[:-1]) for place in places}
     if len(holders) < len(places):
@@ -422,7 +419,6 @@ def _places(data: Data, selector: Selector) -> list[DataPlace] | None:
     if selector.key is not None and selector.within is None:
         place = look(data, selector.key, selector.document)
         return [] if place is None else [place]
-    from forkhouse.patches.changes import find  # noqa: PLC0415
 
     nodes = find(data.text, selector, data.language)
     located = [place for place in _located(data) if place.entry.start >= 0]
@@ -444,7 +440,6 @@ def _holder_places(
     places = _places(data, selector)
     if places is not None:
         return [(place.document, place.steps, place.holders, place.entry.value) for place in places]
-    from forkhouse.patches.changes import find  # noqa: PLC0415
 
     tops = {(top.start, top.end): number for number, top in enumerate(data.documents)}
     found = [tops.get((node.start, node.end)) for node in find(data.text, selector, data.language)]
@@ -561,7 +556,6 @@ def _inserted(data: Data, beside: Beside) -> tuple[DataChange, ...] | None:
 
 
 def _insertion(data: Data, place: DataPlace, beside: Beside, said: str) -> DataChange | None:
-    from forkhouse.patches.templates import indented_lines  # noqa: PLC0415
 
     holder = place.holder
     new = beside_entries.bare(beside.text, holder)
@@ -595,7 +589,6 @@ def _insertion(data: Data, place: DataPlace, beside: Beside, said: str) -> DataC
 
 
 def _hollow(holder: Value) -> Entry:
-    from forkhouse.patches.languages.data import Entry  # noqa: PLC0415  # a type elsewhere in this module
 
     return Entry(start=holder.end, end=holder.end, value=_nothing(holder.end))
 
@@ -677,7 +670,7 @@ def _read_item(data: Data, holder: Value, said: str) -> object:
         message = f"{said} is not one item, but {len(listed.entries)}."
         raise PatchConflictError(message)
     shown = seen(listed, ordered=True)
-    assert isinstance(shown, tuple)  # noqa: S101  # as `seen` makes it
+    assert isinstance(shown, tuple)  # as `seen` makes it
     return shown[3][0]
 
 
@@ -702,7 +695,7 @@ def _is_meant(entry: Entry, said: str, wanted: object) -> bool:
     """Say whether an item is the one that is named: by what is read of it, or by its key."""
     if entry.key is None:
         return seen(entry.value, ordered=True) == wanted
-    assert isinstance(wanted, tuple)  # noqa: S101  # a pair
+    assert isinstance(wanted, tuple)  # a pair
     same_key = seen(entry.key, ordered=True) == wanted[0]
     return same_key and (
         said.rstrip().endswith(("=", ":")) or seen(entry.value, ordered=True) == wanted[1]

@@ -52,7 +52,7 @@ def said_entries(data: Data, holder: Value, said: str) -> tuple[object, ...] | N
         message = f"{said} is not {what}, which is what stands where it is to be inserted."
         raise PatchConflictError(message)
     shown = seen(listed, ordered=True)
-    assert isinstance(shown, tuple)  # noqa: S101  # as `seen` makes it
+    assert isinstance(shown, tuple)  # as `seen` makes it
     return tuple(shown[3])
 
 

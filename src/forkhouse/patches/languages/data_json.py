@@ -170,7 +170,7 @@ class _Scanner:
         if self.text[colon : colon + 1] != ":":
             self._refuse(colon, "a colon is expected there")
         value = self._value(self._skip(colon + 1))
-        assert isinstance(key.read, tuple)  # noqa: S101  # a scalar's
+        assert isinstance(key.read, tuple)  # a scalar's
         return Entry(
             start=at, end=value.end, value=value, key=key, name=str(key.read[1]), sign=colon + 1
         )

@@ -82,7 +82,7 @@ def _scalar(scalar: Scalar, language: str, *, flow: bool) -> str:
 
 def _float(scalar: Scalar, language: str) -> str:
     number = scalar.value
-    assert isinstance(number, float)  # noqa: S101  # the kind says so
+    assert isinstance(number, float)  # the kind says so
     if not isfinite(number):
         sign = "-" if number < 0 else ""
         return f"{sign}.{abs(number)!s}" if language == "yaml" else f"{sign}{abs(number)}"
@@ -101,7 +101,7 @@ def _float(scalar: Scalar, language: str) -> str:
 
 def _date(scalar: Scalar, language: str) -> str:
     value = scalar.value
-    assert isinstance(value, date)  # noqa: S101  # the kind says so
+    assert isinstance(value, date)  # the kind says so
     return scalar.spelling if language == "yaml" else value.isoformat()
 
 
@@ -111,7 +111,7 @@ def text_written(text: str, language: str, *, flow: bool) -> str:
         return json.dumps(text, ensure_ascii=False)
     if language == "toml":
         return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")
-    import yaml  # noqa: PLC0415  # start-up time
+    import yaml  # start-up time
 
     style = (
         '"'
@@ -176,7 +176,7 @@ def _as_read(value: object, language: str) -> object:
     Tomllib has an offset class of its own for none.
     """
     if language == "toml" and isinstance(value, datetime):
-        import tomllib  # noqa: PLC0415  # start-up time
+        import tomllib  # start-up time
 
         return tomllib.loads(f"value = {value.isoformat()}")["value"]
     return value

@@ -267,7 +267,7 @@ class _Builder:
         if event.style in {"|", ">"}:
             style = NodeStyle.LITERAL
             header = _HEADER.match(self.text, body)
-            assert header is not None  # noqa: S101  # the scanner saw it
+            assert header is not None  # the scanner saw it
             lead = header.end()
             trimmed = len(self.text[:end].rstrip(BREAKS))
             if (

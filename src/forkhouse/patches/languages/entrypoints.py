@@ -120,7 +120,7 @@ def _specified(text: str) -> list[tuple[str, list[tuple[str, str]]]]:
     return [(section, list(parser.items(section))) for section in parser.sections()]
 
 
-def faults(text: str, language: str) -> int:  # noqa: ARG001  # the protocol's signature
+def faults(text: str, language: str) -> int:  # the protocol's signature
     """Say 1 when the text cannot be read."""
     if is_pyproject(text):
         return keyed.faults(text, "toml")
@@ -131,7 +131,7 @@ def faults(text: str, language: str) -> int:  # noqa: ARG001  # the protocol's s
     return 0
 
 
-def inner_lines(text: str, language: str) -> set[int]:  # noqa: ARG001  # the protocol's signature
+def inner_lines(text: str, language: str) -> set[int]:  # the protocol's signature
     """Return none: what is put into such a file is a value, and no code."""
     return set()
 

@@ -110,7 +110,7 @@ def _names(node: SgNode, said: str, language: str) -> tuple[tuple[str, ...], Par
         names = tuple(meaning(f"use {path};", language) for path in paths)
         return (names if names != (meaning(said, language),) else ()), None
     found = node.field_children("name") if language == "python" else []
-    if len(found) < 2:  # noqa: PLR2004  # one is the whole
+    if len(found) < 2:  # one is the whole
         return (), None
     module = node.field("module_name")
     head = "import" if module is None else f"from {module.text()} import"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
-from forkhouse.patches.languages import data_change, data_insert, data_proof
+from forkhouse.patches.languages import astgrep, data_change, data_insert, data_proof
 from forkhouse.patches.languages import data_flow as flow
 from forkhouse.patches.languages import text as plain
 from forkhouse.patches.languages.base import Node, UnprovenError
@@ -56,7 +56,6 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
             "grammar that knows them. Use an `anchor`."
         )
         raise PatchConflictError(message)
-    from forkhouse.patches.languages import astgrep  # noqa: PLC0415  # heavy, and only for patterns and rules
 
     return astgrep.find(text, selector, language)
 
@@ -103,7 +102,6 @@ def faults(text: str, language: str) -> int:
     except PatchConflictError:
         if language == "toml":
             return 1
-        from forkhouse.patches.languages import astgrep  # noqa: PLC0415  # heavy, and seldom needed
 
         return 1 + astgrep.faults(text, language)
     return 0

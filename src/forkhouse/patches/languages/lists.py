@@ -168,7 +168,7 @@ def items_of(node: SgNode, grammar: Grammar) -> Parts | None:
 def _parts(holder: SgNode, grammar: Grammar) -> Parts | None:
     children = holder.children()
     start, end = span_of(holder)
-    if len(children) < 2:  # noqa: PLR2004  # two brackets
+    if len(children) < 2:  # two brackets
         return None
     start, end = children[0].range().end.index, children[-1].range().start.index
     commas = tuple(child.range().start.index for child in children if child.text() == ",")

@@ -55,9 +55,9 @@ def _lexed(text: str) -> list[_Token]:
 
     Raises PatchConflictError for what Meson cannot read.
     """
-    from mesonbuild import mlog  # noqa: PLC0415  # start-up time
-    from mesonbuild.mesonlib import MesonException  # noqa: PLC0415
-    from mesonbuild.mparser import Lexer  # noqa: PLC0415
+    from mesonbuild import mlog  # start-up time
+    from mesonbuild.mesonlib import MesonException
+    from mesonbuild.mparser import Lexer
 
     try:
         with mlog.no_logging():
@@ -182,7 +182,7 @@ def _chain(tokens: Sequence[_Token], method: int) -> int:
         token.closing: position for position, token in enumerate(tokens) if token.closing >= 0
     }
     at = method
-    while at >= 2 and tokens[at - 1].kind == "dot":  # noqa: PLR2004  # something to call it on, and the dot
+    while at >= 2 and tokens[at - 1].kind == "dot":  # something to call it on, and the dot
         at = _operand(tokens, at - 2, opening)
     return at
 
@@ -233,11 +233,11 @@ def _assignments(text: str, tokens: Sequence[_Token], selector: Selector) -> lis
     return nodes
 
 
-def faults(text: str, language: str) -> int:  # noqa: ARG001  # the protocol's signature
+def faults(text: str, language: str) -> int:  # the protocol's signature
     """Say 1 when Meson's own parser does not read the text."""
-    from mesonbuild import mlog  # noqa: PLC0415  # start-up time
-    from mesonbuild.mesonlib import MesonException  # noqa: PLC0415
-    from mesonbuild.mparser import Parser  # noqa: PLC0415
+    from mesonbuild import mlog  # start-up time
+    from mesonbuild.mesonlib import MesonException
+    from mesonbuild.mparser import Parser
 
     try:
         with mlog.no_logging():
@@ -441,7 +441,7 @@ def _late(tokens: Sequence[_Token], opening: int) -> int:
     return count
 
 
-def inner_lines(text: str, language: str) -> set[int]:  # noqa: ARG001  # the protocol's signature
+def inner_lines(text: str, language: str) -> set[int]:  # the protocol's signature
     """Return the numbers, from 0, of the lines that begin inside a string of several lines."""
     lines: set[int] = set()
     try:

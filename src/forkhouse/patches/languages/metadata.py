@@ -90,7 +90,7 @@ def fields(text: str) -> tuple[Field, ...]:
 
 def _field(text: str, start: int, end: int) -> Field:
     head = _FIELD.match(text, start)
-    assert head is not None  # noqa: S101  # the line was told apart by it
+    assert head is not None  # the line was told apart by it
     value_end = max(head.end(), start + len(text[start:end].rstrip()))
     value = _FOLD.sub(" ", text[head.end() : value_end])
     return Field(

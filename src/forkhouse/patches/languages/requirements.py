@@ -78,7 +78,7 @@ def is_pyproject(text: str) -> bool:
         return _KNOWN_TABLE.search(text) is not None
 
 
-def faults(text: str, language: str) -> int:  # noqa: ARG001  # the protocol's signature
+def faults(text: str, language: str) -> int:  # the protocol's signature
     """Return how many declarations in the text cannot be read."""
     return len(_unread(text, form_of(text)))
 
@@ -215,7 +215,7 @@ def refers(text: str) -> bool:
             return re.search(r"(?m)^[ \t]*dynamic[ \t]*=", text) is not None
 
 
-def inner_lines(text: str, language: str) -> set[int]:  # noqa: ARG001  # the protocol's signature
+def inner_lines(text: str, language: str) -> set[int]:  # the protocol's signature
     """Return none: what is put into such a file is a value, and no code."""
     return set()
 

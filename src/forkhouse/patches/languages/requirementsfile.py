@@ -153,8 +153,8 @@ def _result(entry: RequirementLine, change: RequirementChange) -> Requirement:
 
     Raises PatchConflictError where what stays of it cannot be told.
     """
-    assert entry.named is not None  # noqa: S101  # it was matched by its name
-    assert entry.requirement is not None  # noqa: S101
+    assert entry.named is not None  # it was matched by its name
+    assert entry.requirement is not None
     if change.keep_version and entry.named.bare:
         message = (
             f"Line {entry.number}: '{entry.words}' has no version to keep, but an address. Write a "
@@ -178,7 +178,7 @@ def _replaced(
     text: str, entry: RequirementLine, others: Sequence[RequirementLine], change: RequirementChange
 ) -> list[Splice]:
     old = entry.requirement
-    assert old is not None  # noqa: S101  # it was matched by its name
+    assert old is not None  # it was matched by its name
     new = _result(entry, change)
     kept = _kept_hashes(entry, new, change)
     if new == old and kept == entry.hashes:
@@ -212,7 +212,7 @@ def _kept_hashes(
 ) -> tuple[str, ...]:
     if change.hashes:
         return tuple(change.hashes)
-    assert entry.requirement is not None  # noqa: S101  # it was matched by its name
+    assert entry.requirement is not None  # it was matched by its name
     # A hash is that of a file; another version has other files.
     return entry.hashes if same_files(entry.requirement, new) else ()
 

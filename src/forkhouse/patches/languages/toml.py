@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from forkhouse.core.errors import PatchConflictError
+from forkhouse.patches.changes import spliced
 from forkhouse.patches.languages import data_toml_change
 from forkhouse.patches.languages.base import Matched
 from forkhouse.patches.languages.data import BOM, look, read
@@ -16,9 +17,7 @@ def without_table(text: str, path: str) -> Matched:
 
     Raises PatchConflictError.
     """
-    import tomllib  # noqa: PLC0415  # start-up time
-
-    from forkhouse.patches.changes import spliced  # noqa: PLC0415
+    import tomllib  # start-up time
 
     data = read(text, "toml")
     place = look(data, path)

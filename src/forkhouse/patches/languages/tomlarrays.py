@@ -31,8 +31,8 @@ class Array:
 
 @lru_cache(maxsize=1)
 def _parser() -> Parser:
-    import tree_sitter_toml  # noqa: PLC0415  # start-up time
-    from tree_sitter import Language, Parser  # noqa: PLC0415
+    import tree_sitter_toml  # start-up time
+    from tree_sitter import Language, Parser
 
     return Parser(Language(tree_sitter_toml.language()))
 

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from forkhouse.patches import guard
+from forkhouse.patches.languages import docstrings
 from forkhouse.patches.languages.base import UnprovenError, is_blank, line_end, line_start
 from forkhouse.patches.languages.constructs import is_documentation
 from forkhouse.patches.languages.trees import (
@@ -79,8 +80,6 @@ def prove(step: Step) -> None:
     )
     guard.prove(before, after, step, inner_lines)
     if step.language == "python":
-        from forkhouse.patches.languages import docstrings  # noqa: PLC0415  # it reads with what stands here
-
         docstrings.prove(step)
     if step.language in {"c", "cpp"}:
         _prove_directives(step)
