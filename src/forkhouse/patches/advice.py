@@ -128,7 +128,10 @@ def _missing_code(text: str, operation: CodeOperation, language: str) -> str:
 
 
 def _missing_call(text: str, selector: Selector, language: str) -> str:
-    """Say what arguments a call has that has not the one it is known by, or that a macro is none."""
+    """Say which arguments a call has without the selected one, or that it is a macro.
+
+    Returns an empty text when neither is the case.
+    """
     if selector.argument is not None:
         found = find(text, selector.model_copy(update={"argument": None}), language)
         if found and found[0].arguments is not None:

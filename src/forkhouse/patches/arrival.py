@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 
 
 def came_about(before: str, now: str, operation: Operation, language: str) -> bool:
-    """Say whether an operation's effect is there in a file now, and did not stand in it, by chance, in its state at the pin."""
+    """Say whether an operation's effect is in a file now and came there after the pin.
+
+    An effect that the file showed at the pin already, by chance, does not count.
+    """
     if not is_done(now, operation, language):
         return False
     try:
@@ -133,7 +136,10 @@ def _before_it(text: str, change: PartChange, language: str) -> set[tuple[str, .
 def _is_nowhere_else(
     before: str, now: str, operation: CodeOperation, change: PartChange, language: str
 ) -> bool:
-    """Say whether what is taken out of a list or a call went to no other place of the file, as to another command or a variable."""
+    """Say whether a part taken out of a list or a call stands at no other place of the file.
+
+    The upstream may have moved it to another command or to a variable. Then it is not gone.
+    """
     known = change.model_copy(update={"of": change.of.model_copy(update={"argument": None})})
     if not _unseen(said_parts(now, operation, known, language), language) <= _unseen(
         said_parts(before, operation, known, language), language

@@ -159,7 +159,9 @@ def _of_include(
     if target in above:
         yield _Found(
             place=place,
-            unclear=f"`{option} {named}` comes back to a file that is being read, which pip refuses",
+            unclear=(
+                f"`{option} {named}` comes back to a file that is being read, which pip refuses"
+            ),
         )
         return
     content = read(target)
@@ -194,7 +196,9 @@ def _of_metadata(text: str, *, is_sdist: bool) -> Iterator[_Found]:
         elif field.name == "dynamic" and field.value.lower() == metadata.REQUIRES and is_sdist:
             yield _Found(
                 place=place,
-                unclear="`Dynamic: Requires-Dist`: only the build of the project says what it requires",
+                unclear=(
+                    "`Dynamic: Requires-Dist`: only the build of the project says what it requires"
+                ),
             )
 
 

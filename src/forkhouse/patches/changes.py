@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class MatchError(PatchConflictError):
-    """An operation matched another number of times than it expects, or cannot be done where it matched."""
+    """An operation matched a wrong number of times, or cannot be applied where it matched."""
 
     def __init__(
         self,
@@ -158,7 +158,11 @@ _OPENED = re.compile(r"[; \t]*(?:/\*(?!.*\*/)|#\[(=*)\[(?!.*\]\1\]))")
 
 
 def _with_comment(node: Node, template: str, text: str, language: str) -> Node:
-    """Return a match with the comment behind it, where a template goes on with another line behind the match: it speaks of what is before it."""
+    """Extend a match by the comment behind it if the template begins a new line after it.
+
+    Such a comment describes the code before it and has to stay on the line of that code. Raises
+    PatchConflictError for a comment of several lines.
+    """
     stop = line_end(text, node.end)
     rest = text[node.end : stop]
     if not re.search(r"\$MATCH[ \t]*\n", template.rstrip()) or not rest.strip():
@@ -176,7 +180,11 @@ def _with_comment(node: Node, template: str, text: str, language: str) -> Node:
 
 
 def _ended_once(new: str, text: str, end: int, language: str) -> str:
-    """Return what comes in the place of a class or a declarator of C, or a macro of Rust, without its semicolon, where that one is there already."""
+    """Drop the semicolon of a replacement if the text has one at `end` already.
+
+    This concerns classes and declarators of C and C++ and macros of Rust: their semicolon is not a
+    part of the match.
+    """
     return (
         new.removesuffix(";")
         if language in {"c", "cpp", "rust"} and text[end : end + 1] == ";"
@@ -185,7 +193,11 @@ def _ended_once(new: str, text: str, end: int, language: str) -> str:
 
 
 def _removal(text: str, node: Node, selector: Selector, language: str) -> list[Splice]:
-    """Take a match out with all that belongs to it, so that no empty line, lone comma or empty block is left."""
+    """Return the splices that remove a match and all that belongs to it.
+
+    They leave no empty line, lone comma or empty block behind. Raises PatchConflictError when the
+    match cannot be removed alone.
+    """
     if node.instead is None:
         message = (
             f"{selector.said()} is part of a chain or a condition, or its value is used, and "
@@ -231,7 +243,7 @@ def _one_by_one(text: str, nodes: list[Node], selector: Selector, language: str)
 
 
 def _whole_lines(text: str, start: int, end: int, language: str) -> tuple[int, int]:
-    """Widen a span to its whole lines when nothing else, but for a comment behind it, stands on them."""
+    """Widen a span to whole lines if nothing else but a comment behind it stands on them."""
     if text[:end].endswith("\n"):
         return start, end  # the line is in the span to its end; what follows is another one
     alone = indentation(text, start) is not None and is_blank(
@@ -254,7 +266,7 @@ def _refuse_conditions(node: Node, selector: Selector, language: str) -> None:
 
 
 def _refuse_lines(new: str, node: Node, selector: Selector, *, alone: bool) -> None:
-    """Raise PatchConflictError for several lines that are to stand on the line of a statement, beside others."""
+    """Raise PatchConflictError if several lines come beside a statement that shares its line."""
     if "\n" in new and node.gone is not None and selector.anchor is None and not alone:
         message = (
             f"{selector.said()} shares its line with other code. Write what is inserted on one "

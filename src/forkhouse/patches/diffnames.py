@@ -50,7 +50,10 @@ def is_nowhere(name: bytes) -> bool:
 
 
 def is_epoch(name: bytes) -> bool:
-    """Say whether a side's time is the first second of 1970, by which GNU diff means that there is no file."""
+    """Say whether a side's time is the first second of 1970.
+
+    GNU diff writes that time for a file that does not exist.
+    """
     match = _EPOCH.match(name.rpartition(b"\t")[2])
     if match is None or b"\t" not in name:
         return False

@@ -51,15 +51,16 @@ _RANGES = re.compile(rb"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 
 
 _EXTENDED = re.compile(
-    rb"(old mode|new mode|deleted file mode|new file mode|copy from|copy to|rename from|rename to|rename old|rename new"
+    rb"(old mode|new mode|deleted file mode|new file mode"
+    rb"|copy from|copy to|rename from|rename to|rename old|rename new"
     rb"|similarity index|dissimilarity index|index) (.*)"
 )
 
 
 _BINARY_LINE = 52
+"""The greatest number of bytes that one line of a binary patch holds."""
 _BASE85_GROUP = 4
-"""Bytes that five digits of base 85 stand for."""
-"""Bytes that a line of a binary patch holds at most."""
+"""The number of bytes that five digits of base 85 stand for."""
 
 
 def message_of(content: bytes) -> bytes:
@@ -79,9 +80,10 @@ def is_diff(content: bytes) -> bool:
 
 
 def read(content: bytes, *, strip: int) -> tuple[Diff, ...]:
-    """Return the diffs of a patch file, one for each mail, with `strip` leading folders taken off their names, as by `patch -p`.
+    """Return the diffs of a patch file, one for each mail.
 
-    Raises DiffSyntaxError.
+    `strip` is the number of leading folders to take off each name, as in `patch -p`. Raises
+    DiffSyntaxError.
     """
     lines = content.split(b"\n")
     reader = _Reader(lines, strip)

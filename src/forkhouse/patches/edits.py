@@ -67,7 +67,7 @@ class CountRange(Document):
 
 
 def _number_or_range(value: object) -> str:
-    """Tell the two spellings of a count apart, so that a problem is reported for the one that was meant."""
+    """Return the name of a count's spelling, so that an error is reported for that one alone."""
     return "CountRange" if isinstance(value, dict | CountRange) else "number"
 
 
@@ -151,7 +151,10 @@ class Selector(Document):
 
 
 def _as_written(given: object) -> object:
-    """Return a number or a truth value, which an edit need not put in quotes, as it stands there."""
+    """Return the text of a number or truth value that an edit gives without quotes.
+
+    Any other value is returned as it is.
+    """
     if isinstance(given, bool):
         return str(given).lower()
     return given.spelling if isinstance(given, PlainNumber) else given
@@ -226,7 +229,7 @@ class PartChange(_Change):
 
 
 class LineChange(_Change):
-    """A change of an #include, an import or a `use`, by the text of the whole line without its end."""
+    """A change of an #include, an import or a `use`, by its whole line without the line end."""
 
 
 class CodeOperation(Document):
@@ -339,7 +342,7 @@ class EntryPointsOperation(Document):
 
 
 class KeyOperation(Document):
-    """Set a key that is there, add one that is not, or remove one, by its dotted path from the top."""
+    """Set a key that exists, add a new one, or remove one, by its dotted path from the top."""
 
     set: NonEmpty | None = None
     add: NonEmpty | None = None

@@ -84,7 +84,7 @@ def lost_requirements(text: str, edit: FileEdit) -> list[RequirementChange]:
 
 
 def asks_for_nothing(text: str, edit: FileEdit) -> bool:
-    """Say whether an edit only replaces requirements, and the file asks for none of them any more."""
+    """Say whether an edit only replaces requirements, and the file declares none of them."""
     wanted = [
         operation.requirement
         for operation in edit.operations
@@ -175,7 +175,7 @@ def _key_is_done(text: str, operation: KeyOperation, language: str) -> bool:
 
 
 def _items_are_done(text: str, change: PartChange, language: str) -> bool:
-    """Say whether what an operation takes out of lists is in none of them, and what it brings in all."""
+    """Say whether no list has the item that a change removes, and each has the one it adds."""
     gone, come = change.gone, change.come
     if gone is not None and hides_items(text, change.of, language):
         return False
@@ -240,7 +240,7 @@ def _is_a_word(word: str, text: str) -> bool:
 
 
 def _says_something(piece: str) -> bool:
-    """Say whether a piece of code is long enough, metavariables left out, for finding it to mean anything."""
+    """Say whether code, without its metavariables, is long enough for a match to mean anything."""
     return len(re.sub(r"\${1,3}[A-Z_][A-Z0-9_]*|\s", "", piece)) >= MEANINGFUL
 
 

@@ -57,7 +57,11 @@ class Text:
     language: str = ""
 
     def take(self, words: str) -> None:
-        """Raise PatchConflictError when what an edit says, for finding or for putting there, means nothing certain in this file."""
+        """Raise PatchConflictError if words of an edit have no certain bytes in this file.
+
+        The words are those that the edit looks for or inserts. In a file of unknown encoding only
+        ASCII is certain.
+        """
         if self.encoding == UNKNOWN and not words.isascii():
             beyond = next(character for character in words if not character.isascii())
             message = (

@@ -29,9 +29,11 @@ _LIBRARIES = (
 
 
 def internal_error(error: BaseException, patch: Patch, base: str, folder: Path) -> str:
-    """Write a report about `error`, which came while `patch` was judged on the tree `base`, below `folder`, and return the cause to show.
+    """Write a report about an internal error, and return the cause to show to the user.
 
-    The report says what happened and where in the code, with which versions; of the patch and the sources it has names and ids alone.
+    `error` came while `patch` was judged on the tree `base`. The report goes below `folder`. It
+    says what happened, where in the code, and with which versions. Of the patch and the sources it
+    holds only names and ids.
     """
     frames = traceback.extract_tb(error.__traceback__)
     place = (
@@ -59,7 +61,7 @@ def internal_error(error: BaseException, patch: Patch, base: str, folder: Path) 
 
 
 def _module(file: str) -> str:
-    """Return a source file's path from its package on, which tells no folder of the user's machine."""
+    """Return a source file's path from its package on, without folders of the user's machine."""
     parts = Path(file).parts
     for root in (
         "site-packages",

@@ -1,9 +1,14 @@
-"""The proof that an operation changed only what it was to change, by the grammar's trees of the file before and after it.
+"""Prove by the trees of a file, before and after, that an operation changed only its target.
 
-The splices say which characters changed. Every node outside of them has to be there afterwards, of the same kind and under the same
-parents; what stands before a construct and belongs to it, an attribute or a comment that documents it, has to belong to the same one; a
-comment behind a line of code stays behind it. An operation in or beside a part that the grammar cannot read is refused: where the tree
-is not true, it proves nothing. Counting matches and faults is not enough: a reader may still see another program.
+The splices say which characters changed. Everything outside of them has to stay what it was:
+
+- Every node is there afterwards, of the same kind and under the same parents.
+- An attribute or a documentation comment before a construct belongs to the same construct.
+- A comment behind a line of code stays behind that line.
+
+An operation in or beside a part that the grammar cannot read is refused. There the tree may be
+wrong, so it proves nothing. It is not enough to count matches and faults: with equal counts, a
+reader may still see another program.
 """
 
 from __future__ import annotations
@@ -333,12 +338,19 @@ class _Proof:
                 raise UnprovenError(what, text=self.step.before, position=first)
 
     def _in_brackets(self, start: int, end: int) -> bool:
-        """Say whether brackets or commas stand around a piece of the new text, so that nothing binds to a part of it."""
+        """Say whether brackets directly enclose a piece of the new text.
+
+        Then no operator beside the brackets can bind to a part of the piece.
+        """
         before, behind = self.step.after[:start].rstrip(), self.step.after[end:].lstrip()
         return before[-1:] in {"(", "[", "{"} and behind[:1] in {")", "]", "}"}
 
     def _units(self, before: Tree, old: Sequence[Tree], now: Sequence[Tree]) -> None:
-        """Hold what comes for an operand, or for a command in a chain, to one that needs no brackets: whatever binds beside it takes it whole."""
+        """Raise UnprovenError if an operator beside a new operand would bind to a part of it.
+
+        The same holds for a new command in a chain of shell commands. What is put there has to be
+        one node that needs no brackets, or has to stand in brackets.
+        """
         for node in old:
             if node.start == node.end or not self.shift.touches(node.start, node.end):
                 continue
@@ -548,9 +560,12 @@ class _Proof:
         return None
 
     def _may_reach(self, holder: Tree, start: int, end: int) -> bool:
-        """Say whether what was put in may become a part of a node, or take it in, at its start or end: only where the operation says so.
+        """Say whether the operation allows `holder` to reach beyond its old span with new code.
 
-        What is put before a construct may be its decorator; what is put behind one is nothing of the next one's.
+        The old node lies at `start` to `end` of the new text. The holder may begin earlier only if
+        the operation inserts before a construct, for example a decorator. It may end later only if
+        the operation inserts behind a construct, or changes an argument or an item. Each new piece
+        of text has to lie wholly inside of the holder or wholly outside.
         """
         operation = self.step.operation
         place = operation.insert if isinstance(operation, CodeOperation) else None
@@ -707,7 +722,10 @@ class _Proof:
         return any(selector is not None and selector.anchor is not None for selector in selectors)
 
     def _leads(self, now: Sequence[Tree], known: dict[tuple[int, int], tuple[Tree, Tree]]) -> None:
-        """Refuse a new attribute or documentation that would belong to what was there, unless it is put before that."""
+        """Raise UnprovenError if a new attribute or documentation belongs to code that was there.
+
+        Only an operation that inserts before that code may add one.
+        """
         operation = self.step.operation
         if (
             isinstance(operation, CodeOperation)
@@ -866,7 +884,10 @@ def _broken(node: Tree, old: Sequence[Tree], shift: Shift) -> bool:
 
 
 def _faulty_edge(node: Tree, edge: int) -> bool:
-    """Say whether a node begins (0) or ends (-1) with something that the grammar could not read, or made up."""
+    """Say whether a fault of the grammar lies at a node's start (edge 0) or end (edge -1).
+
+    A fault is text that the grammar could not read, or a token that it made up.
+    """
     current: Tree | None = node
     while current is not None:
         if current.role is NodeRole.FAULT:

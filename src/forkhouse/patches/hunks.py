@@ -71,11 +71,21 @@ def _place(
     *,
     known: bool,
 ) -> int | str:
-    """Return where a hunk stands in a file that earlier hunks made longer by `shift`, or why it does not.
+    """Return where a hunk stands in a file, or a text that says why it stands nowhere.
 
-    In a file that is `known` to be the one that the patch was made of, it stands where it says. Else, as in git, a hunk that begins at the
-    first line has to be found there, one that ends without context at the end, and any other one where it is nearest to the line that it
-    names, but not on lines that an earlier hunk left. Of a hunk without any context the place would be a guess, unless it is the whole file.
+    `shift` is the number of lines by which earlier hunks made the file longer. `written` holds the
+    lines that they wrote.
+
+    In a `known` file, the one that the patch was made from, a hunk stands at the line that it
+    states. In any other file, the rules of git hold:
+
+    - A hunk that begins at the first line has to match there.
+    - A hunk without context behind it has to match at the end of the file.
+    - Any other hunk stands where it matches nearest to the line that it states, but not on lines
+      that an earlier hunk wrote.
+
+    A hunk without any context is refused, as its place would be a guess, unless it is the whole
+    file.
     """
     wanted = list(hunk.before)
     absent = "are not there as they were"
@@ -119,9 +129,11 @@ def _overlaps(place: int, length: int, written: Sequence[tuple[int, int]]) -> bo
 def left_at(
     lines: Sequence[bytes], hunk: Hunk, taken: Sequence[tuple[int, int]], *, known: bool
 ) -> int | None:
-    """Return where a hunk's result stands, nearest to where it would be, and not on lines of another hunk.
+    """Return where the result of a hunk stands, nearest to its stated line, or None.
 
-    That lines went from an end of the file is seen there alone, and what stands without context is seen in a `known` file alone.
+    Lines in `taken` belong to other hunks and do not count. If a hunk removes lines at an end of
+    the file, its result counts only at that end. A result without context counts only in a `known`
+    file, or if it is the whole file.
     """
     wanted = list(hunk.after)
     last = len(lines) - len(wanted)

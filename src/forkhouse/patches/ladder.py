@@ -176,10 +176,14 @@ class Ladder:
         return judgements
 
     def judge(self, base: str, patch: Patch, *, arrived: str = "") -> Judgement:
-        """Judge one patch on the tree `base`, where `arrived` is that tree as the upstream left it, without earlier patches of ours.
+        """Judge one patch on the tree `base`.
 
-        A failure of ours, of whatever kind, is a conflict whose cause says so and names a report. Raises UnsafeArchiveError for a patch
-        that names a path outside the tree, StorageError, and MemoryError.
+        `arrived` is that tree as the upstream left it, without our earlier patches. Without it,
+        `base` is taken.
+
+        An internal failure of any kind becomes a conflict whose cause says so and names a report.
+        Raises UnsafeArchiveError for a patch that names a path outside the tree, StorageError, and
+        MemoryError.
         """
         try:
             return self._judge(base, patch, arrived or base)
@@ -189,7 +193,8 @@ class Ladder:
             )
         except (ForkhouseError, MemoryError, KeyboardInterrupt, SystemExit, Stopped):
             raise
-        except BaseException as error:  # noqa: BLE001  # one patch must not end the run of all others; a grammar's panic is no Exception
+        # One patch must not end the run of all others, and a grammar's panic is no Exception.
+        except BaseException as error:  # noqa: BLE001
             cause = internal_error(error, patch, base, self.store.folder.parent / "reports")
             return Judgement(patch=patch.name, verdict=Verdict.CONFLICT, tree=base, cause=cause)
 
@@ -217,7 +222,10 @@ class Ladder:
         return replace(judgement, verdict=Verdict.CONFLICT, cause=doubt) if doubt else judgement
 
     def _unproven(self, base: str, arrived: str, patch: Patch, judgement: Judgement) -> str:
-        """Say why a verdict that takes a patch out of the series is not proven by what the base shows; of a conflict, what else is known."""
+        """Say why the base does not prove a verdict that takes a patch out of the series.
+
+        For a conflict, say what else is known. Returns an empty text if there is nothing to say.
+        """
         pinned = self.pinned.get(patch.name)
         if judgement.verdict in APPLIED or (pinned is None and patch.edit is not None):
             return ""
@@ -420,7 +428,10 @@ class Ladder:
     def _came_about(
         self, base: str, patch: Patch, edit: StructuralEdit, paths: Mapping[str, str]
     ) -> bool:
-        """Say whether the result of an edit that is there came there after the pin, as far as that is known."""
+        """Say whether the result of an edit, which the base has, came there after the pin.
+
+        Files whose state at the pin is not known count as if it did.
+        """
         pinned = self.pinned.get(patch.name)
         for change in edit.edits:
             if pinned is None or isinstance(change, AddedFile):
@@ -517,7 +528,11 @@ class Ladder:
         return judged(Verdict.CONFLICT, f"{cause} {moved}".strip())
 
     def _left_lines(self, base: str, patch: Patch, renamed: Mapping[str, str]) -> str:
-        """Say which line that a patch takes out of a file altogether still stands in it, at another place or with other white space."""
+        """Report a line that a patch removes from a file altogether, but that still stands in it.
+
+        The line may stand at another place or with other white space. Returns an empty text if
+        there is none.
+        """
         pinned = self.pinned.get(patch.name)
         if pinned is None:
             return ""
@@ -629,7 +644,10 @@ class Ladder:
     def _followed(
         self, base: str, arrived: str, patch: Patch, edit: StructuralEdit
     ) -> dict[str, str]:
-        """Find where the files went that an edit names and the base does not have, by git's own measure of likeness."""
+        """Return the new paths of files that an edit names and the base does not have.
+
+        Renames are found by git's own measure of similarity.
+        """
         pinned = self.pinned.get(patch.name)
         if pinned is None:
             return {}
@@ -702,7 +720,10 @@ class Ladder:
     def _stretches(
         self, patch: Patch, change: FileEdit, place: str, now: str
     ) -> list[Stretch] | None:
-        """Return what an edit of a file was about, None when its file still has some of it, or that cannot be said."""
+        """Return the stretches of a file that an edit was about, or None.
+
+        None means that the file still has some of them, or that this cannot be told.
+        """
         pinned = self.pinned.get(patch.name)
         if pinned is None:
             return None
@@ -791,7 +812,10 @@ class Ladder:
         paths: Mapping[str, str],
         error: ForkhouseError,
     ) -> str:
-        """Return the line that looks most like the one at the pin that was not found, to show where to look."""
+        """Return the line most similar to the one that was not found, to show where to look.
+
+        The line to compare with is taken from the file at the pin where that has it.
+        """
         anchor = getattr(error, "anchor", "").strip().partition("\n")[0].strip()
         pinned = self.pinned.get(patch.name)
         best = (LIKENESS / 100, "")

@@ -27,9 +27,10 @@ Git's own default.
 def merge(
     tree: str, before: str, after: str, renamed: Mapping[str, str], *, store: ObjectStore
 ) -> str | None:
-    """Return `tree` with the difference between two other trees merged into it file by file, None when a file conflicts.
+    """Merge the difference between two other trees into `tree`, file by file.
 
-    `renamed` says where files of those trees lie in `tree`.
+    Returns the merged tree, or None if a file conflicts. `renamed` says where files of those trees
+    lie in `tree`.
     """
     changes: dict[str, TreeEntry | None] = {}
     contested: dict[str, tuple[TreeEntry, TreeEntry, TreeEntry]] = {}
@@ -155,7 +156,10 @@ def _hunk(hunk: pygit2.DiffHunk) -> Hunk:
 
 
 def renames(before: str, tree: str, *, store: ObjectStore) -> dict[str, str]:
-    """Return where files of the tree `before` that `tree` has not lie in it, by git's own measure of likeness."""
+    """Return where the files that `tree` lacks from `before` lie in it.
+
+    Renames are found by git's own measure of similarity.
+    """
     diff = difference(before, tree, store=store)
     diff.find_similar(flags=DiffFind.FIND_RENAMES, rename_threshold=LIKENESS, rename_limit=2000)
     return {

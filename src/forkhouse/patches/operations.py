@@ -120,7 +120,10 @@ def edited(text: str, edit: FileEdit) -> Edited:
         if changed != text:
             left = faults(changed, edit.language)
             if left > broken:
-                message = f"{where} leaves a file that is no {edit.language} any more: {said}. {where_broken(changed, edit.language)}".rstrip()
+                message = (
+                    f"{where} leaves a file that is no {edit.language} any more: {said}. "
+                    f"{where_broken(changed, edit.language)}"
+                ).rstrip()
                 raise MatchError(
                     message,
                     anchor=anchor,
@@ -197,9 +200,9 @@ def _advice(
             f"else for '{anchor}'. "
             "Edit that place by an `anchor`, in the language text."
         )
-    return (
-        reason
-        or "The upstream changed what the edit is about: look at the file and rewrite the edit to mean the same there."
+    return reason or (
+        "The upstream changed what the edit is about: look at the file and rewrite the edit to "
+        "mean the same there."
     )
 
 

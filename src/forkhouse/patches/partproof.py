@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def prove(step: Step) -> None:
-    """Raise UnprovenError where what a change of one part brings is not read as one part, or another part is not there as it was."""
+    """Raise UnprovenError unless a changed part is read as one part, beside the same others."""
     operation = step.operation
     change = operation.argument or operation.item if isinstance(operation, CodeOperation) else None
     if change is None or not isinstance(operation, CodeOperation):
@@ -58,7 +58,10 @@ def prove(step: Step) -> None:
 
 
 def _prove_words(node: Node, after: Sequence[Node], change: PartChange, step: Step) -> None:
-    """Raise UnprovenError where CACHE or PARENT_SCOPE, which CMake knows by their places at the end of a `set`, become values, or values them."""
+    """Raise UnprovenError if CACHE or PARENT_SCOPE of a `set` becomes a value, or the reverse.
+
+    CMake knows these words by their places at the end of the command.
+    """
     before = _words(node, step.before)
     expected = [before, [*before, change.come or ""]]
     if change.gone in before:
@@ -92,7 +95,10 @@ def _parts(node: Node, *, of_call: bool) -> Parts | None:
 
 
 def _holders(step: Step, selector: Selector) -> list[Node]:
-    """Return what may hold the parts afterwards, when a call may no longer have the argument that it was known by."""
+    """Return what may hold the parts after the change.
+
+    The argument by which a call was known is ignored, as the call may no longer have it.
+    """
     if selector.pattern is None and selector.rule is None:
         return backend(step.language).find(
             step.after,

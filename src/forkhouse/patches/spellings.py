@@ -29,7 +29,7 @@ _VARIABLE = re.compile(r"\${1,3}[A-Z_][A-Z0-9_]*")
 
 @lru_cache(maxsize=64)
 def respelled(code: str) -> re.Pattern[str]:
-    """Return what finds a piece of code with any white space between its words and signs, and with any quotes."""
+    """Return a pattern for code with any quotes and any white space between its tokens."""
     pieces, last = [], ""
     for piece in re.findall(rf"{_VARIABLE.pattern}|\w+|[^\w\s]", code):
         if _VARIABLE.fullmatch(piece):
@@ -52,7 +52,7 @@ _LITERAL = r"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'"
 
 @lru_cache(maxsize=64)
 def worded(code: str) -> re.Pattern[str]:
-    """Return what finds a piece of code with its white space in any length, but for that within quotes."""
+    """Return a pattern for code with white space of any length, except in quotes."""
     pieces = [
         re.escape(piece)
         if place % 2
@@ -112,7 +112,7 @@ def bare(part: str) -> str:
 
 
 def mentions(text: str, part: str) -> int:
-    """Return how often an argument or item stands in a text as a word, whatever quotes or lists it is in."""
+    """Count how often an argument or item stands in a text as a word, in any quotes or list."""
     words = bare(part)
     return (
         len(re.findall(rf"(?:(?<=[{_BESIDE}])|^){re.escape(words)}(?=[{_BESIDE}]|$)", text))
@@ -122,7 +122,7 @@ def mentions(text: str, part: str) -> int:
 
 
 def is_same(part: str, wanted: str, language: str) -> bool:
-    """Say whether two arguments or items mean the same, though they are quoted or laid out in another way."""
+    """Say whether two arguments or items mean the same despite other quotes or another layout."""
     if part == wanted:
         return True
     quoted = bare(part) != part.strip() and bare(wanted) != wanted.strip()
@@ -155,12 +155,15 @@ def may_be(part: str, wanted: str) -> bool:
 
 
 def _loosely(part: str) -> str:
-    """Return a part without blanks and quotes, which some languages do not distinguish, or a name of a file without its own folder's."""
+    """Return a part without blanks, quotes and a leading `./`.
+
+    Some languages do not distinguish parts that differ only by those.
+    """
     return re.sub(r"[\s\"']", "", part).removeprefix("./")
 
 
 def _asks_for_the_same(part: str, wanted: str) -> bool:
-    """Say whether two parts are requirements of one distribution, and one of them says more than its name."""
+    """Say whether two parts require one distribution, and one says more than its name."""
     one, other = requirement_of(part), requirement_of(wanted)
     if one is None and other is not None and part.startswith("{"):
         return mentions(part, other.name) > 0  # a table that tells of it

@@ -40,7 +40,10 @@ def results(text: str, new: str, selector: Selector, language: str) -> list[int]
 
 
 def _is_code(text: str, language: str, place: int) -> bool:
-    """Say whether what begins at a place is code, and not within a comment or a literal, as far as a grammar tells it."""
+    """Say whether a place is code, and not in a comment or a literal.
+
+    Without a grammar for the language, every place counts as code.
+    """
     if language in _PARSED:
         return is_code(text, language, place)
     if language == "cmake":
@@ -129,8 +132,14 @@ def _window(new: str) -> int:
     return 8 * len(new) + 1024
 
 
-def stands_there(language: str, text: str, node: Node, new: str, before: bool) -> bool:  # noqa: FBT001  # as `_stands_loosely`
-    """Say whether a text stands at a place, with other white space only where that means nothing."""
+def stands_there(
+    language: str,
+    text: str,
+    node: Node,
+    new: str,
+    before: bool,  # noqa: FBT001  # as `_stands_loosely`
+) -> bool:
+    """Say whether a text stands at a place, with other white space only without effect."""
     wanted = laid_out(new if language == "text" else _parted(new), language)
     start, end = node.whole
     if not before:
@@ -236,7 +245,7 @@ def _is_beside(text: str, node: Node, found: re.Match[str], language: str) -> bo
 
 
 def lies_in(text: str, span: Span, head: str, tail: str, language: str) -> bool:
-    """Say whether a piece of a text stands between two others, white space and a semicolon aside."""
+    """Say whether a piece of text stands between two others, but for white space and `;`."""
     before, behind = "".join(head.split()), "".join(tail.split()).removeprefix(";")
     # White space of any length may stand between, but not without end.
     width = 8 * (len(head) + len(tail)) + 1024
@@ -256,7 +265,10 @@ def _cuts(text: str, length: int) -> bool:
 
 
 def is_inside(text: str, span: Span, head: str, tail: str, language: str) -> bool:
-    """Say whether a piece of a text stands in what would be put around it, and both together are whole constructs."""
+    """Say whether a piece of text stands in what would be put around it.
+
+    Both together have to be whole constructs.
+    """
     start, end = span
     width = _window(head + tail)
     rest = text[end : line_end(text, end)]

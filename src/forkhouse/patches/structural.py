@@ -130,7 +130,10 @@ def _behind(pattern: str, submodule: Found) -> str:
 
 
 def follow(tree: str, path: str, *, store: ObjectStore) -> str | None:
-    """Return the file or folder of a tree that a path leads to when all symbolic links are followed; None when it leads out or nowhere."""
+    """Return the file or folder that a path leads to when all symbolic links are followed.
+
+    Returns None if the path leads out of the tree or to nothing.
+    """
     todo, done = path.split("/"), ""
     for _ in range(1000):  # links may lead to themselves
         if not todo:

@@ -1,4 +1,7 @@
-"""Fill the templates of an edit for one match, with the code that it stands for as far to the right as its place."""
+"""Fill the templates of an edit for one match.
+
+Inserted code is indented as far as the place where it is put.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ _LEADS = ("@", "[[", "#[", "///", "//!", "/**", "/*!", "template")
 
 
 def indented_lines(code: str, spaces: str, language: str) -> str:
-    """Indent all lines of code but the first, and but those that begin inside a literal, whose white space is a part of it."""
+    """Indent all lines of code but the first, empty ones, and those that begin in a literal.
+
+    White space at the beginning of a line in a literal is a part of the literal.
+    """
     if "\n" not in code:
         return code
     inner = backend(language).inner_lines(code, language)
@@ -86,7 +92,7 @@ def wrapped(node: Node, template: str, selector: Selector, text: str, language: 
 
 
 def _goes_around(before: str, behind: str) -> bool:
-    """Say whether what a template has before and behind its match are lines around statements, and no part of one."""
+    """Say whether a template puts lines around statements, and not text around a part of one."""
     before, behind = before.rstrip(), behind.lstrip()
     above = before.rpartition("\n")[2].lstrip()
     parted = before[-1:] not in set("([,=+*/|&\\") and behind[:1] not in {")", "]", ",", "."}
@@ -144,7 +150,11 @@ def filled(template: str, node: Node, selector: Selector, text: str, language: s
 def _refuse_parts(
     name: str, code: str, node: Node, template: str, place: Span, language: str
 ) -> None:
-    """Raise PatchConflictError where something beside a place in a template would take a part of the code that comes there."""
+    """Raise PatchConflictError if something beside a placeholder takes a part of its code.
+
+    In any language this is an operator. In a shell, it is also a quote in the code of a placeholder
+    that stands in quotes.
+    """
     if name in node.loose and not _stands_free(template, *place):
         said = " ".join(code.split())
         message = (
@@ -194,7 +204,11 @@ def moved(text: str, span: Span, spaces: str, language: str) -> str:
 
 
 def _goes_on(above: str, line: str, language: str) -> bool:
-    """Say whether white space at the beginning of a line may mean something, as the line above ends with a backslash."""
+    """Say whether white space put before a line may mean something.
+
+    It may if the line above ends with a backslash. Outside of C and C++, it does not if the line
+    begins with white space already.
+    """
     return above.rstrip("\r").endswith("\\") and (
         language in {"c", "cpp"} or line[:1] not in {" ", "\t"}
     )

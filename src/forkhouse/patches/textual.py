@@ -45,7 +45,10 @@ def map_path(path: str, paths: Mapping[str, str]) -> str:
 
 
 def refuse_unsafe(path: str, where: str) -> None:
-    """Raise UnsafeArchiveError for a path that leaves the tree or enters .git, in any spelling that a file system folds."""
+    """Raise UnsafeArchiveError for a path that leaves the tree or enters .git.
+
+    Every spelling that a file system folds into .git counts.
+    """
     parts = path.casefold().replace("\\", "/").split("/")
     if (
         path.startswith("/")
@@ -146,7 +149,10 @@ def _fits(
 
 
 def _mapped(part: Part, paths: Mapping[str, str], where: str) -> Part:
-    """Return a part with its paths as they are in a form of the upstream, once they are known to be safe."""
+    """Return a part with its paths mapped to a form of the upstream, and proven to be safe.
+
+    Raises UnsafeArchiveError for a path that is not.
+    """
     old, new = map_path(part.old, paths), map_path(part.new, paths)
     for path in (part.old, part.new, old, new):
         refuse_unsafe(path, where)
@@ -313,7 +319,7 @@ class _Work:
             refuse(f"{part.new} is to be {verb}, and is there already", part)
 
     def _binary(self, part: Part, binary: Binary, there: TreeEntry | None) -> str:
-        """Return the content that a binary part makes, by id, once both sides are proven by their ids."""
+        """Return the blob id of what a binary part makes, once ids prove both of its sides."""
         old, new = part.ids
         if binary.content is None:
             refuse(

@@ -51,10 +51,13 @@ _FLOAT = re.compile(
 """What both versions of YAML read as a number with a fraction, in PyYAML's form."""
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)|0x[0-9a-fA-F]+")
 _DATE = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:(?:[Tt]|[ \t]+)[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]*)?(?:[ \t]*(?:Z|[-+][0-9]{1,2}(?::[0-9]{2})?))?)?"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    r"(?:(?:[Tt]|[ \t]+)[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]*)?"
+    r"(?:[ \t]*(?:Z|[-+][0-9]{1,2}(?::[0-9]{2})?))?)?"
 )
 _UNCLEAR = re.compile(
-    r"[-+]?(?:0[0-7_]+|0[0-9]+|0o[0-7]+|0b[01_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*|[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|\.[0-9_]+(?:[eE][-+]?[0-9]+)?"
+    r"[-+]?(?:0[0-7_]+|0[0-9]+|0o[0-7]+|0b[01_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*"
+    r"|[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|\.[0-9_]+(?:[eE][-+]?[0-9]+)?"
     r"|[0-9]+[eE][-+]?[0-9]+)"
 )
 """What at least one version of YAML reads as a number."""
@@ -173,7 +176,10 @@ Given = Annotated[
     PlainSerializer(plain_of),
     WithJsonSchema(
         {
-            "description": "A text, a number, true, false, null, a date, or a list or mapping of such. Text in quotes stays a text."
+            "description": (
+                "A text, a number, true, false, null, a date, or a list or mapping of such. Text "
+                "in quotes stays a text."
+            )
         }
     ),
 ]

@@ -1,4 +1,7 @@
-"""Python, C, C++ (with CUDA and HIP), Rust, shell, and patterns in YAML and JSON, through ast-grep and the grammars that it brings."""
+"""Read Python, C, C++ (with CUDA and HIP), Rust and shell, and patterns in YAML and JSON.
+
+This is done by ast-grep and the grammars that it brings.
+"""
 
 from __future__ import annotations
 
@@ -120,7 +123,10 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
 
 
 def _refuse_hidden(text: str, name: str, nodes: list[SgNode], language: str) -> None:
-    """Raise PatchConflictError for a call that is found, and stands in what the grammar does not see, too: it would be one of several."""
+    """Raise PatchConflictError if a call that was found also stands in hidden text.
+
+    Hidden text is what the grammar does not see. The call would be one of several there.
+    """
     place = hidden(text, name.lstrip("."), language) if nodes else None
     if place is not None:
         line = text.count("\n", 0, place) + 1
@@ -267,9 +273,12 @@ def _node(node: SgNode, language: str, captures: Mapping[str, tuple[int, int]], 
         items=if_seen(items_of(node, grammar), text, language),
         outer=outer,
         gone=with_separator(target, whole, language, text),
-        doubt=f"The macro {text[hidden : whole[0]].split(maxsplit=1)[0]} stands on a line of its own over it, and may belong to it or not."
-        if hidden is not None
-        else "",
+        doubt=(
+            f"The macro {text[hidden : whole[0]].split(maxsplit=1)[0]} stands on a line of its own "
+            "over it, and may belong to it or not."
+            if hidden is not None
+            else ""
+        ),
         head=over,
         among=among_of(node, grammar),
         instead=instead_of(target, language),

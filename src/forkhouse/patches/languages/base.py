@@ -128,12 +128,12 @@ class Matched:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
-    """A file before and after one operation, for a proof that nothing but what was meant has changed."""
+    """A file before and after one operation, for the proof that only the target changed."""
 
     before: str
     after: str
     splices: tuple[Splice, ...]
-    """What lies between the two. All characters outside of them are the same ones."""
+    """The changes that turn `before` into `after`. All other characters are equal."""
     operation: Operation
     language: str
 
@@ -154,13 +154,17 @@ class Backend(Protocol):
         """
 
     def inner_lines(self, text: str, language: str) -> set[int]:
-        """Return the numbers, from 0, of the lines that begin inside a literal, whose white space is a part of it."""
+        """Return the numbers, from 0, of the lines that begin inside a literal.
+
+        White space at the beginning of such a line is a part of the literal.
+        """
 
     def prove(self, step: Step) -> None:
-        """Raise UnprovenError unless a reader of the language sees that only what the operation says has changed.
+        """Raise UnprovenError unless a reader of the language sees only the intended change.
 
-        The characters outside of the splices are the same by construction. That says nothing of what they mean: a value may have
-        become another key's, an attribute another function's, a line a comment.
+        The characters outside of the splices are equal by construction. That says nothing about
+        their meaning: a value may now belong to another key, an attribute to another function, and
+        a line may be a comment.
         """
 
 
@@ -271,7 +275,7 @@ def is_blank(rest: str, language: str) -> bool:
 
 
 def newline_at(text: str, position: int) -> str:
-    """Return the line end of the line of a position, or of the one before where the file ends with it."""
+    """Return the line end of a position's line, or of the line before if its line has none."""
     found = text.find("\n", position)
     if found < 0:
         found = text.rfind("\n", 0, position)
@@ -317,6 +321,6 @@ def above_comments(text: str, position: int, sign: str) -> int:
 
 
 def indentation(text: str, position: int) -> str | None:
-    """Return the white space before a position on its line, None when something else stands there."""
+    """Return the white space before a position on its line, or None if other text is there."""
     before = text[line_start(text, position) : position]
     return None if before.strip() else before

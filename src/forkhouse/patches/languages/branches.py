@@ -126,7 +126,10 @@ _OPENING = frozenset({"if", "foreach", "while", "function", "macro", "block"})
 
 
 def _of_words(words: Iterator[tuple[str, str]]) -> tuple[str, ...]:
-    """Return the blocks that are open behind the last of several commands, each a word and what follows it."""
+    """Return the blocks that are open behind the last of several commands.
+
+    Each command is a word and the text that follows it.
+    """
     stack: list[str] = []
     for word, rest in words:
         if word in _OPENING:

@@ -192,7 +192,7 @@ def commands(text: str) -> Iterator[tuple[int, str]]:
 
 
 def is_code(text: str, place: int) -> bool:
-    """Say whether what begins at a place is within no comment and no argument in quotes or brackets."""
+    """Say whether a place lies in no comment and in no quoted or bracketed argument."""
     source = _source(text)
     spans = [
         source.span(node)
@@ -224,14 +224,16 @@ _SEVERAL = re.compile(r"(?!\"|\[=*\[).*(?:\$\w*\{|;|@\w+@)", re.DOTALL)
 
 
 def _values_end(words: list[str]) -> int:
-    """Return how many words of a `set` come before those that say where the value goes. cmake finds these from the end."""
+    """Return how many words of a `set` come before those that say where the value goes.
+
+    CMake finds these last words from the end of the command.
+    """
     for place, word in enumerate(words[1:], start=1):
         behind = words[place + 1 :]
         sure = [each for each in behind if not _SEVERAL.match(each)]
         forced = sure[-1:] == ["FORCE"]
-        whole = (
-            len(sure) - forced == 2 if sure == behind else len(sure) <= 3
-        )  # a type, a text, FORCE
+        # After CACHE come a type, a text and maybe FORCE.
+        whole = len(sure) - forced == 2 if sure == behind else len(sure) <= 3
         if (word.strip('"') == "PARENT_SCOPE" and not sure) or (
             word.strip('"') == "CACHE" and whole
         ):
@@ -320,7 +322,7 @@ def _shared_lines(source: _Source) -> int:
 
 
 def inner_lines(text: str, language: str) -> set[int]:  # the protocol's signature
-    """Return the numbers, from 0, of the lines that begin inside an argument in quotes or brackets."""
+    """Return the numbers, from 0, of the lines that begin in a quoted or bracketed argument."""
     lines: set[int] = set()
     for node in _walk(_source(text).root):
         if node.type in {"quoted_argument", "bracket_argument"}:

@@ -57,7 +57,10 @@ WITH_MACROS = frozenset({"linkage_specification", "expression_statement", "type_
 
 
 def with_macros(text: str, start: int, language: str) -> int:
-    """Return where a declaration begins with the macros before it on its line, which the grammar does not see."""
+    """Return where a declaration begins, with the macros before it on its line.
+
+    The grammar does not see these macros.
+    """
     begun = line_start(text, start)
     hidden = text[begun:start]
     if (
@@ -70,7 +73,10 @@ def with_macros(text: str, start: int, language: str) -> int:
 
 
 def outer_of(node: SgNode, language: str, text: str) -> tuple[tuple[int, int] | None, SgNode]:
-    """Return the span of what goes with a match when it is removed, if it is more than the match, and the statement that the match is."""
+    """Return the span to remove with a match, and the statement that the match is.
+
+    The span is None if it is the match alone.
+    """
     target = node
     while (parent := target.parent()) is not None:
         kind = parent.kind()
@@ -224,7 +230,7 @@ _OF_FILE = re.compile(r"/\*.*(?:copyright|licen[cs]e|SPDX-|[@\\]file\b)", re.IGN
 
 
 def _is_of_file(text: str, start: int, end: int) -> bool:
-    """Say whether a comment is the first thing of a file and speaks of the whole of it, whatever stands below it."""
+    """Say whether a comment begins a file and describes all of it, whatever stands below."""
     return not text[:start].strip("\ufeff \t\r\n") and _OF_FILE.match(text[start:end]) is not None
 
 

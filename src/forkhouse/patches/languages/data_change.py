@@ -415,7 +415,7 @@ def _located(data: Data) -> Iterator[DataPlace]:
 
 
 def _places(data: Data, selector: Selector) -> list[DataPlace] | None:
-    """Return the entries that a selector matches, None when it matches something that is no entry."""
+    """Return the entries that a selector matches, or None if one match is not an entry."""
     if selector.key is not None and selector.within is None:
         place = look(data, selector.key, selector.document)
         return [] if place is None else [place]
@@ -523,7 +523,10 @@ def stands_beside(text: str, beside: Beside, language: str) -> bool | None:
 
 
 def _beside(data: Data, beside: Beside) -> list[DataPlace] | None:
-    """Return the places beside which entries are put, None where a text is inserted that is none, or beside none."""
+    """Return the places beside which entries are inserted, or None.
+
+    None means that the inserted text is no entry, or that what it stands beside is none.
+    """
     selector = beside.before or beside.after
     if (
         selector is None
@@ -542,7 +545,10 @@ def _beside(data: Data, beside: Beside) -> list[DataPlace] | None:
 
 
 def _inserted(data: Data, beside: Beside) -> tuple[DataChange, ...] | None:
-    """Return what puts entries beside others, None where a text is inserted that is none, or beside none."""
+    """Return the changes that insert entries beside others, or None.
+
+    None means that the inserted text is no entry, or that what it stands beside is none.
+    """
     places, selector = _beside(data, beside), beside.before or beside.after
     if places is None or selector is None:
         return None
@@ -746,7 +752,10 @@ def hides_items(text: str, selector: Selector, language: str) -> bool:
 
 
 def leads_into_list(text: str, operation: KeyOperation, language: str) -> bool:
-    """Say whether a path that names a key leads to a list by now, any item of which may have that key. Raises PatchConflictError."""
+    """Say whether a path of keys leads through a list, any item of which may have the key.
+
+    Raises PatchConflictError.
+    """
     data, steps = read(text, language), key_steps(operation.path)
     above = [
         (look(data, path_said(steps[:depth]), operation.document), steps[depth])

@@ -34,7 +34,10 @@ def next_line(text: str, position: int) -> int:
 
 
 def newline_at(text: str, position: int) -> str:
-    """Return the line end of the line of a position, or of the one before where it has none, or what a text without lines has."""
+    """Return the line end of a position's line, or of the line before if its line has none.
+
+    In a text without line ends, this is a line feed.
+    """
     found = text.find("\n", position)
     if found < 0:
         found = text.rfind("\n", 0, position)
@@ -42,7 +45,7 @@ def newline_at(text: str, position: int) -> str:
 
 
 def prefix(text: str, position: int) -> str | None:
-    """Return the white space before a position on its line, None when something else stands there."""
+    """Return the blanks before a position on its line, or None if other text is there."""
     before = text[line_start(text, position) : position]
     return None if before.strip(" \t") else before
 

@@ -57,7 +57,10 @@ def said_entries(data: Data, holder: Value, said: str) -> tuple[object, ...] | N
 
 
 def bare(said: str, holder: Value) -> str:
-    """Return a text to insert without its last line end, and between brackets without a comma at either end."""
+    """Return a text to insert without its last line end.
+
+    Between brackets, also take off the comma and the white space at either end.
+    """
     said = said.removesuffix("\n")
     return (
         said.strip().removeprefix(",").removesuffix(",").strip()
@@ -91,7 +94,11 @@ def inserted(data: Data, place: DataPlace, new: str, *, before: bool) -> list[Sp
 
 
 def _below_inner_comments(data: Data, stop: int, indent: int) -> int:
-    """Return where the last line ends, below the end of an entry of YAML, that holds but a comment of what is in the entry."""
+    """Return the end of the comment lines below an entry of YAML that belong to the entry.
+
+    Comment lines belong to it if they follow it directly and are indented deeper than `indent`.
+    Without such lines, and in other languages, this is `stop`.
+    """
     if data.language != "yaml":
         return stop
     lines = {flow.line_start(data.text, start): start for start, _ in data.comments}

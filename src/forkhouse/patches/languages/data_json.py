@@ -1,4 +1,7 @@
-"""Read JSON with positions, and the JSON with comments and trailing commas that editors and compilers read."""
+"""Read JSON with the positions of its values.
+
+It may have comments and trailing commas, as editors and compilers allow.
+"""
 
 from __future__ import annotations
 

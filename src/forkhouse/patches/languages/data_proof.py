@@ -1,4 +1,7 @@
-"""Prove that an operation on YAML, JSON or TOML changed what it says, and nothing else that a reader or a person sees."""
+"""Prove that an operation on YAML, JSON or TOML changed what it says and nothing else.
+
+Nothing else may change for a reader of the format, or for a person who reads the file.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def prove(step: Step) -> None:
-    """Raise UnprovenError unless a reader sees in the text after the operation just what the operation says."""
+    """Raise UnprovenError unless a reader of the file sees just the change that is meant."""
     try:
         before = read(step.before, step.language)
     except PatchConflictError as error:
@@ -75,7 +78,10 @@ def _repeated(data: Data) -> int:
 
 
 def _prove_wrap(before: Data, step: Step) -> None:
-    """Raise UnprovenError where lines of YAML would be wrapped that mean something by where they stand."""
+    """Raise UnprovenError if an operation wraps YAML of several lines.
+
+    The lines would stand too far to the left, and in YAML their place has a meaning.
+    """
     operation = step.operation
     if (
         before.language != "yaml"
@@ -160,7 +166,10 @@ class _Moves:
 
 
 def _prove_frame(before: Data, after: Data, moves: _Moves, step: Step) -> None:
-    """Prove of an operation that says a text, not a value, that all keys and values outside of that text are as they were."""
+    """Prove that all keys and values outside of a changed text are as they were.
+
+    This is for an operation that gives a text and not a value.
+    """
     if before.language == "toml":
         _prove_statements(before, after, moves, step)
         return
@@ -266,7 +275,7 @@ def _key(entry: Entry) -> object:
 
 
 def _prove_statements(before: Data, after: Data, moves: _Moves, step: Step) -> None:
-    """Prove that each line of TOML outside of what is edited has the key and the value that it had."""
+    """Prove that each line of TOML outside of the changed text has the same key and value."""
     there = {statement.start: statement for statement in after.statements}
     for statement in before.statements:
         if moves.touched(statement.start, statement.end) or moves.gone(statement.start):
@@ -305,7 +314,7 @@ def _prove_line_ends(step: Step) -> None:
 
 
 def _prove_comments(before: Data, after: Data, moves: _Moves, step: Step) -> None:
-    """Prove that comments outside of what is edited are comments still, and belong to what they belonged to."""
+    """Prove that comments outside of the changed text are still comments of the same things."""
     there = set(after.comments)
     text, now = step.before, step.after
     for start, end in before.comments:
@@ -346,7 +355,10 @@ def _prove_comments(before: Data, after: Data, moves: _Moves, step: Step) -> Non
 
 
 def _is_inner(data: Data, start: int, indent: int) -> bool:
-    """Say whether a comment, and those directly over it, are indented as what stands before them, and so speak of that."""
+    """Say whether a comment is indented as a part of what stands before it.
+
+    The comments directly above it have to be indented so, too.
+    """
     lines = {place - _column(data.text, place): place for place, _ in data.comments}
     at: int | None = start
     while at is not None:
@@ -368,7 +380,7 @@ def _inserts(step: Step) -> bool:
 
 
 def _parted(now: str, start: int, end: int, step: Step) -> bool:
-    """Say whether what was put between a value and the comment behind it is more than a comma or the value itself."""
+    """Say whether an operation adds more than a comma between a value and its comment."""
     between = now[start:end].strip().strip(",")
     operation = step.operation
     adds = isinstance(operation, KeyOperation) and operation.add is not None

@@ -330,7 +330,10 @@ def replaced(data: Data, place: DataPlace, operation: KeyOperation) -> DataChang
 
 
 def _refuse_apart(data: Data, gone: list[int], said: str) -> None:
-    """Raise PatchConflictError where a table stands at several places, and comments over others than the first: they would lose what they speak of."""
+    """Raise PatchConflictError if a table has several parts, and a comment above a later one.
+
+    The comment would lose what it describes.
+    """
     for first, _ in _runs(gone)[1:]:
         start = data.statements[first].start
         if _above(data, start) < flow.line_start(data.text, start):
@@ -395,7 +398,10 @@ def _moved(data: Data, gone: list[int], put: Splice, new: str) -> list[Splice]:
 
 
 def cut(data: Data, place: DataPlace) -> list[Splice]:
-    """Return what takes out all lines of a table, or of a key that stands on a line of its own, and nothing else."""
+    """Return the splices that remove all lines of a table, or of a key on its own line.
+
+    They remove nothing else.
+    """
     path = path_of(data, place.document, place.steps)
     gone = [number for number, one in enumerate(data.statements) if one.path[: len(path)] == path]
     return _cuts(data, gone) if gone else list(removed(data, place, str(path[-1])).splices)
@@ -459,7 +465,10 @@ def _table_removed(data: Data, path: KeyPath, said: str) -> list[Splice]:
 
 
 def _cuts(data: Data, gone: list[int]) -> list[Splice]:
-    """Take statements out, with their lines, the comments between them, and empty lines that would be too many."""
+    """Return the splices that remove statements with their lines.
+
+    The comments between the statements go as well, and surplus empty lines.
+    """
     cuts: list[Splice] = []
     for first, last in _runs(gone):
         begin, end = data.statements[first], data.statements[last]
@@ -482,7 +491,11 @@ def _runs(gone: list[int]) -> list[tuple[int, int]]:
 
 
 def _over_blank_lines(text: str, start: int, stop: int) -> int:
-    """Return where the empty lines behind a table end, if the lines before it end with an empty one too, or with nothing."""
+    """Return where the empty lines behind a table end if they are to be removed with it.
+
+    They are if the text before the table ends with an empty line too, or is empty. Otherwise this
+    is `stop`.
+    """
     before = text[:start].removeprefix(BOM)
     if before and not before.replace("\r", "").endswith("\n\n"):
         return stop

@@ -39,7 +39,7 @@ def written(value: Written, language: str, *, flow: bool) -> str:
         case Table():
             sign = " = " if language == "toml" else ": "
             pairs = ", ".join(
-                f"{key_written(key, language, flow=True)}{sign}{written(inner, language, flow=True)}"
+                key_written(key, language, flow=True) + sign + written(inner, language, flow=True)
                 for key, inner in value.pairs
             )
             return "{ " + pairs + " }" if language == "toml" and pairs else "{" + pairs + "}"
@@ -90,13 +90,14 @@ def _float(scalar: Scalar, language: str) -> str:
         return scalar.spelling if _JSON_NUMBER.fullmatch(scalar.spelling) else repr(number)
     if _TOML_FLOAT.fullmatch(scalar.spelling):
         return scalar.spelling
-    said = repr(number)  # YAML wants a point and the sign of the exponent
+    said = repr(number)
     mantissa, mark, exponent = said.partition("e")
-    return (
-        f"{mantissa if '.' in mantissa else mantissa + '.0'}e{exponent if exponent[0] in '+-' else '+' + exponent}"
-        if mark
-        else said
-    )
+    if not mark:
+        return said
+    # YAML wants a point and the sign of the exponent.
+    point = "" if "." in mantissa else ".0"
+    sign = "" if exponent[0] in "+-" else "+"
+    return f"{mantissa}{point}e{sign}{exponent}"
 
 
 def _date(scalar: Scalar, language: str) -> str:

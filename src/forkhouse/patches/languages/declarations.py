@@ -100,7 +100,7 @@ def extras_of(requirement: Requirement | None) -> frozenset[str]:
 
 
 def same_files(one: Requirement, other: Requirement) -> bool:
-    """Say whether two declarations are met by the same files, so that the hashes of the one hold for the other."""
+    """Say whether the same files satisfy two declarations, so that hashes hold for both."""
     return canonicalize_name(one.name) == canonicalize_name(other.name) and (
         one.specifier,
         one.url,

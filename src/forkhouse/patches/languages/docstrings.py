@@ -25,7 +25,7 @@ _PLAIN = re.compile(r"""[rRuU]?["']""")
 
 
 def prove(step: Step) -> None:
-    """Raise UnprovenError where a string that the operation does not touch becomes a docstring, or is one no more."""
+    """Raise UnprovenError if an untouched string becomes a docstring or stops being one."""
     shift = shift_of(step)
     before, after = strings(step.before), strings(step.after)
     for (start, end), documents in before.items():

@@ -174,7 +174,7 @@ def _prove_project(step: Step, group: str) -> None:
 
 
 def _drop(holder: dict[str, object], steps: tuple[str, ...], after: dict[str, object]) -> None:
-    """Take a table out of what was read, and with it a table that was there only because its header named it."""
+    """Remove a table from what was read, and the tables that existed only by its header."""
     first, *rest = steps
     inner, left = holder.get(first), after.get(first, {})
     if not rest:

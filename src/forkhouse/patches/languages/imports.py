@@ -164,7 +164,10 @@ _TARGET = re.compile(r"#[ \t]*include[ \t]*(<[^>\n]*>|\"[^\"\n]*\"|\S+)")
 
 
 def unread_includes(text: str, language: str) -> set[str]:
-    """Return the meanings of the lines that look like includes, where the grammar sees neither an include nor a comment."""
+    """Return the meanings of lines that look like includes, and are none to the grammar.
+
+    Comments are left out.
+    """
     known = [(line.node.start, line.node.end) for line in imports(text, language, include=True)]
     known += [span_of(node) for node in search(root_of(text, language), {"kind": "comment"})]
     found = list(re.finditer(rf"^[ \t]*({_TARGET.pattern})", text, re.MULTILINE))
@@ -231,7 +234,11 @@ def addition(text: str, new: str, language: str, *, include: bool) -> tuple[int,
 
 
 def _head(root: SgNode, language: str, *, future: bool) -> tuple[SgNode | None, SgNode | None]:
-    """Return the first node that an import goes before, and the last import (or what such a line goes behind) at the file's head."""
+    """Return the node before which an import goes, and the last import at the file's head.
+
+    In place of the last import, this may be another line that an import goes behind. Each is None
+    where there is none.
+    """
     level = _guarded(root) if language in {"c", "cpp"} else root
     name = level.field("name")
     last = first = None

@@ -82,7 +82,7 @@ def matched(text: str, operation: Operation, language: str) -> Matched:
 
 
 def prove(step: Step) -> None:
-    """Raise UnprovenError unless a reader sees in the text after the operation just what the operation says."""
+    """Raise UnprovenError unless a reader of the file sees just the change that is meant."""
     try:
         data_proof.prove(step)
     except RecursionError as error:

@@ -71,7 +71,10 @@ def arguments_of(node: SgNode, grammar: Grammar) -> Parts | None:
 
 
 def _has_descriptor(command: SgNode, words: list[SgNode]) -> bool:
-    """Say whether the last word is the variable of a redirection, `{fd}>file`, which the grammar takes for an argument."""
+    """Say whether the last word is the variable of a redirection, as in `{fd}>file`.
+
+    The grammar takes it for an argument.
+    """
     end = command.range().end.index
     text = command.get_root().root().text()
     return (
@@ -82,7 +85,7 @@ def _has_descriptor(command: SgNode, words: list[SgNode]) -> bool:
 
 
 def _has_words_behind(command: SgNode) -> bool:
-    """Say whether arguments stand behind a redirection, where the grammar takes them for a part of that."""
+    """Say whether arguments follow a redirection, which the grammar takes for parts of it."""
     statement = command.parent()
     redirects = (
         statement.children()

@@ -35,12 +35,15 @@ _KEYWORDS = re.compile(
 _ALWAYS = re.compile(
     # Between `class` and its name, and around the declarations of a header of C.
     r"(?<=\bclass )[ \t]*[A-Z][A-Z0-9_]*(?:\([^()\n]*\))?(?=[ \t]+\w+\s*(?:final\s*)?[:{])"
-    r"|(?<=\bstruct )[ \t]*[A-Z][A-Z0-9]*_[A-Z0-9_]*(?:\([^()\n]*\))?(?=[ \t]+\w+\s*(?:final\s*)?[:{])"
+    r"|(?<=\bstruct )[ \t]*[A-Z][A-Z0-9]*_[A-Z0-9_]*(?:\([^()\n]*\))?"
+    r"(?=[ \t]+\w+\s*(?:final\s*)?[:{])"
     r"|^[ \t]*(?:\w+_)?(?:BEGIN|END)_\w*(?:DECLS|C)\w*[ \t]*\r?$",
     re.MULTILINE,
 )
 _MACRO = re.compile(
-    r"\b(?:[A-Z][A-Z0-9]*(?:_[A-Z0-9_]*)?|_*[A-Z][A-Z0-9_]*|[A-Z][a-z]{1,3}_[A-Z][A-Z0-9_]*)\b(?:[ \t]*\((?:[^(){};]|\([^(){};]*\))*\))?+(?![ \t]*\()(?=\s*([\w:~*&\[]|\Z|\S))"
+    r"\b(?:[A-Z][A-Z0-9]*(?:_[A-Z0-9_]*)?|_*[A-Z][A-Z0-9_]*|[A-Z][a-z]{1,3}_[A-Z][A-Z0-9_]*)\b"
+    r"(?:[ \t]*\((?:[^(){};]|\([^(){};]*\))*\))?+(?![ \t]*\()"
+    r"(?=\s*([\w:~*&\[]|\Z|\S))"
 )
 """What may be a macro (`A`, `A_B`, `Py_BEGIN_ALLOW_THREADS`), with its arguments.
 
@@ -56,7 +59,10 @@ def blanked(piece: str) -> str:
 
 
 def _outside(text: str) -> str:
-    """Return a text of the same length without comments and literals, to look for pieces of code in it."""
+    """Return a text with its comments and literals blanked out, to look for code in it.
+
+    The length stays the same.
+    """
     return _SKIPPED.sub(lambda match: blanked(match[0]), text)
 
 
@@ -89,12 +95,16 @@ def masked(text: str) -> str:
 
 
 def is_of_gpus(piece: str) -> bool:
-    """Say whether a piece of code holds nothing but CUDA's words before a function, which belong to it for sure."""
+    """Say whether code holds only CUDA's words, which surely belong to the function behind."""
     return not _KEYWORDS.sub("", piece).strip()
 
 
 def hidden_above(text: str, readable: str, position: int) -> int | None:
-    """Return where lines begin that stand directly over a place and hold macros alone, which are blank in the readable text; None for none."""
+    """Return where the lines of macros directly above a place begin, or None.
+
+    These lines are blank in the readable text. A macro that opens or closes something is not
+    counted.
+    """
     first = text.rfind("\n", 0, position) + 1
     begun = None
     while first > 0:
@@ -112,7 +122,10 @@ END_C_DECLS."""
 
 
 def _is_bracket(line: str, text: str) -> bool:
-    """Say whether a line is one macro that opens or closes something, as another one of the file closes or opens it: it is of no declaration."""
+    """Say whether a line is a macro that opens or closes something, so no part of a declaration.
+
+    The file has to hold its counterpart, such as `END_X` for `BEGIN_X`.
+    """
     name = re.fullmatch(r"([A-Za-z_]\w*)[ \t]*(?:\([^()]*\))?", line)
     if name is None:
         return False
@@ -150,9 +163,10 @@ def _without(text: str, spans: list[tuple[int, int]]) -> str:
 
 
 def without_macros(text: str, faults: Callable[[str], list[int]]) -> str:
-    """Blank out macros beside what the grammar cannot read, where it then reads more of the text and nothing less.
+    """Blank out macros beside text that the grammar cannot read, if it then reads more.
 
-    `faults` returns the places that a grammar cannot read, or where it made something up.
+    The faults that are left have to be some of those before, and no others. `faults` returns the
+    places that a grammar cannot read, or where it made something up.
     """
     bad = faults(text)
     if not bad:
@@ -194,7 +208,8 @@ def _heads(code: str, match: re.Match[str]) -> bool:
     before = code[code.rfind("\n", 0, match.start()) + 1 : match.start()]
     return (
         re.fullmatch(
-            r"[ \t]*(?:(?:static|inline|extern|const|constexpr|virtual|explicit|friend|class|struct|typedef|unsigned|signed|void|int|char|[A-Z_][A-Z0-9_]*)\b[ \t*&]*)*",
+            r"[ \t]*(?:(?:static|inline|extern|const|constexpr|virtual|explicit|friend|class"
+            r"|struct|typedef|unsigned|signed|void|int|char|[A-Z_][A-Z0-9_]*)\b[ \t*&]*)*",
             before,
         )
         is not None

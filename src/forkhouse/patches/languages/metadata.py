@@ -113,7 +113,10 @@ def unread(text: str) -> list[str]:
 
 
 def declared(text: str, change: RequirementChange) -> list[Requirement]:
-    """Return the declarations, of any version, of the distribution that a change adds, by its extra or without any."""
+    """Return the declarations, in any version, of the distribution that a change adds.
+
+    Those count that stand in the extra of the change or, if it has none, in no extra.
+    """
     wanted = frozenset({canonicalize_name(change.extra)} if change.extra else ())
     found = [field.requirement for field in fields(text) if field.requirement is not None]
     return [
@@ -195,7 +198,10 @@ def _reading(text: str) -> tuple[list[tuple[str, str]], object, str]:
 
 
 def prove(step: Step, change: RequirementChange) -> None:
-    """Raise UnprovenError unless Python's own reader of metadata sees that only the declarations which are meant have changed."""
+    """Raise UnprovenError unless only the declarations that are meant have changed.
+
+    Python's own reader of metadata has to see that.
+    """
     before, description, defects = _reading(step.before)
     after, description_after, defects_after = _reading(step.after)
     expected: list[tuple[str, str | Requirement]] = []

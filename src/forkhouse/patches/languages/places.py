@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def is_beside(text: str, language: str, span: tuple[int, int], other: int) -> bool:
-    """Say whether a piece of code is one or several whole constructs, in the same block as the one that begins at another place."""
+    """Say whether code is one or several whole constructs in the block of another construct.
+
+    That other construct begins at `other`.
+    """
     start, end = span
     node = root_of(text, language)
     while True:
@@ -69,7 +72,10 @@ _BLOCKS = frozenset(
 
 
 def is_whole(text: str, language: str, span: tuple[int, int]) -> bool:
-    """Say whether a piece of code is one or several whole constructs, and none of them another branch of what stands around it."""
+    """Say whether code is one or several whole constructs, and no branch of what is around it.
+
+    An `else` is such a branch: it is a part of the statement that it belongs to.
+    """
     start, end = span
     node = root_of(text, language)
     while True:

@@ -75,7 +75,10 @@ def _declarations(text: str) -> dict[tuple[str, ...], Array]:
 
 
 def declared(text: str, change: RequirementChange) -> list[Requirement]:
-    """Return the declarations, of any version, of the distribution that a change adds, where it would add it. Raises PatchConflictError."""
+    """Return the declarations, in any version, of the distribution that a change adds.
+
+    Those count that stand where the change would add one. Raises PatchConflictError.
+    """
     wanted = canonicalize_name(Requirement(change.add or "").name)
     return [
         requirement
@@ -170,7 +173,7 @@ def why_not_added(text: str, change: RequirementChange) -> str:
 
 
 def _refuse_elsewhere(text: str, change: RequirementChange) -> None:
-    """Refuse where nothing is found but what is meant stands in a table that a tool has for itself."""
+    """Raise PatchConflictError if what was not found stands in a table of a tool."""
     if change.extra is not None or change.group is not None:
         return
     document = read(text)
@@ -248,7 +251,10 @@ def _quoted(said: str, like: str) -> str:
 
 
 def prove(step: Step, change: RequirementChange) -> None:
-    """Raise UnprovenError unless Python's own reader of TOML sees that only what is meant has changed, and all comments beside it are there."""
+    """Raise UnprovenError unless only what is meant has changed, with all comments beside it kept.
+
+    Python's own reader of TOML has to see that.
+    """
     expected = read(step.before)
     removed = _expect(expected, change)
     after = read(step.after)

@@ -203,7 +203,7 @@ def nameless(text: str) -> Counter[str]:
 
 
 def refers(text: str) -> bool:
-    """Say whether a file leaves it to others, or to the build of a project, to say what is required as well."""
+    """Say whether other files, or a project's build, state some of the requirements."""
     match form_of(text):
         case RequirementsForm.LINES:
             return (
@@ -221,7 +221,10 @@ def inner_lines(text: str, language: str) -> set[int]:  # the protocol's signatu
 
 
 def prove(step: Step) -> None:
-    """Raise UnprovenError unless a reader of the file's form sees that only the declarations which are meant have changed."""
+    """Raise UnprovenError unless only the declarations that are meant have changed.
+
+    A reader of the file's form has to see that.
+    """
     if not isinstance(step.operation, RequirementOperation):
         return
     change = step.operation.requirement

@@ -72,7 +72,10 @@ def change_lines(text: str, change: RequirementChange) -> Matched:
 
 
 def _refuse_other_files(lines: Sequence[RequirementLine]) -> None:
-    """Refuse a file with sections, which some lines of a requirements file could be in, and no requirements file has."""
+    """Raise PatchConflictError for a file with sections, as it is no requirements file.
+
+    Some of its lines could be lines of a requirements file.
+    """
     for entry in lines:
         if entry.words.startswith("["):
             message = (
@@ -218,7 +221,10 @@ def _kept_hashes(
 
 
 def prove(step: Step, change: RequirementChange) -> None:
-    """Raise UnprovenError unless a file read again declares what it did, but for what the change says, with all comments beside it."""
+    """Raise UnprovenError unless a file, read again, differs only as the change says.
+
+    All comments outside of the changed text have to be there.
+    """
     before = entries(step.before)
     after = [entry for entry in entries(step.after) if entry.words]
     expected = [

@@ -37,7 +37,7 @@ def without_table(text: str, path: str) -> Matched:
 
 
 def _without(table: dict[str, Any], steps: tuple[str, ...]) -> dict[str, Any]:
-    """Return what a reader sees of a table without a key, and without tables that hold nothing then."""
+    """Return a table as a reader sees it without a key and the tables that this leaves empty."""
     inner = {**table}
     if len(steps) == 1:
         del inner[steps[0]]

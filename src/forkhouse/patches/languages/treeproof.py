@@ -88,7 +88,10 @@ def prove(step: Step) -> None:
 
 
 def _prove_documents(step: Step) -> None:
-    """Raise UnprovenError where the word that ends a here-document does not stand alone on its line: the grammar takes it, and a shell goes on."""
+    """Raise UnprovenError if the word that ends a here-document is not alone on its line.
+
+    The grammar takes it for the end, but a shell reads on. A line that was there before may stay.
+    """
     for end in search(root_of(step.after, "bash"), {"kind": "heredoc_end"}):
         first, last = end.range().start.index, end.range().end.index
         line = step.after[line_start(step.after, first) : line_end(step.after, last)]
@@ -101,7 +104,7 @@ def _prove_documents(step: Step) -> None:
 
 
 def _prove_directives(step: Step) -> None:
-    """Raise UnprovenError for a directive that is put behind code on its line, or code that is left behind one."""
+    """Raise UnprovenError if a directive comes to stand on one line with code."""
     for first, last in guard.shift_of(step).new():
         new = step.after[first:last]
         begins = (
@@ -126,7 +129,10 @@ _LITERAL = re.compile(r"string|heredoc|raw_")
 
 
 def inner_lines(text: str, language: str) -> set[int]:
-    """Return the numbers, from 0, of the lines that begin inside a literal, whose white space is a part of it."""
+    """Return the numbers, from 0, of the lines that begin inside a literal.
+
+    White space at the beginning of such a line is a part of the literal.
+    """
     lines: set[int] = set()
     stack = [root_of(text, language)]
     while stack:

@@ -229,7 +229,10 @@ def is_made_up(node: SgNode) -> bool:
 
 
 def is_before_block(node: SgNode) -> bool:
-    """Say whether a semicolon was made up between a macro and its block, as in `TEST(suite, case) {`: that is what such code looks like."""
+    """Say whether a semicolon was made up between a macro and its block.
+
+    The grammar does so for sound code such as `TEST(suite, case) {`.
+    """
     statement = node.parent()
     body = statement.next() if statement is not None else None
     return (

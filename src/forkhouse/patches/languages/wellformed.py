@@ -36,7 +36,10 @@ def faults(text: str, language: str) -> int:
 
 
 def _unended_macros(root: SgNode) -> int:
-    """Count macros of Rust in round or square brackets that stand as statements, and have no semicolon: rustc reads none, its grammar does."""
+    """Count macro statements of Rust in round or square brackets that lack their semicolon.
+
+    The grammar accepts them, and rustc does not.
+    """
     found = search(root, {"kind": "macro_invocation", "inside": {"kind": "block"}})
     return sum(not each.text().endswith("}") and not is_value(each) for each in found)
 
@@ -52,7 +55,7 @@ def first_fault(text: str, language: str) -> int | None:
 
 
 def _empty_bodies(root: SgNode) -> int:
-    """Return how many bodies of a shell hold no command, which the grammar takes and no shell does."""
+    """Count the bodies without a command, which the grammar accepts and no shell does."""
     nodes = search(
         root,
         {
