@@ -1,4 +1,4 @@
-"""Apply a patch series to a source tree.
+"""Apply a patch series to a source tree in memory.
 
-In memory, strictly, each patch a commit, each effect checked.
+Patches apply strictly, each patch becomes a commit, and each effect is checked.
 """

@@ -1,6 +1,6 @@
-"""Whether a file that a base does not have is gone for good, or only not to be seen.
+"""Decide whether a file that a base does not have is gone for good, or only hidden.
 
-`obsolete` needs a proof.
+The verdict `obsolete` needs that proof.
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ if TYPE_CHECKING:
 def in_the_way(origin: str | None, tree: str, path: str, *, store: ObjectStore) -> str:
     """Say why nobody can see in `tree` what is at a path that a patch changes.
 
-    Nothing when it is plain to see, or not there.
-
-    A link or a submodule is above it, or it is a submodule, or a pointer of Git LFS that it was not
-    in `origin`, the tree of the pin.
+    Returns an empty text if the path is plain to see, or does not exist. A path is hidden if a link
+    or a submodule is above it, or if it is a submodule, or a pointer of Git LFS that it was not in
+    `origin`, the tree of the pin.
     """
     for found in store.found(tree, escape(path)):
         if found.is_submodule:
@@ -53,9 +52,10 @@ def _is_pointer(tree: str, path: str, store: ObjectStore) -> bool:
 
 
 def unseen(origin: str, tree: str, paths: Iterable[str], form: Form, *, store: ObjectStore) -> str:
-    """Say why it is not proven that what a patch was about is gone from `tree`; nothing when it is.
+    """Say why it is not proven that what a patch was about is gone from `tree`.
 
-    `paths` are the files that the patch changes in `origin`, the tree of its pin.
+    Returns an empty text if it is proven. `paths` are the files that the patch changes in `origin`,
+    the tree of its pin.
     """
     for path in paths:
         hidden = in_the_way(origin, tree, path, store=store)
@@ -86,9 +86,9 @@ def unseen(origin: str, tree: str, paths: Iterable[str], form: Form, *, store: O
 
 
 def _ignored(tree: str, path: str, store: ObjectStore) -> str:
-    """Return which `.gitignore` of a tree names a path, as git reads them.
+    """Return which `.gitignore` of a tree ignores a path, by the rules of git.
 
-    The deepest folder's word counts.
+    The file in the deepest folder decides.
     """
     from pathspec import GitIgnoreSpec  # start-up time
 

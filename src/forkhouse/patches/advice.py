@@ -1,6 +1,6 @@
-"""Why an operation found nothing, and what to write instead.
+"""Explain why an operation found nothing, and what to write instead.
 
-The true reason, where it can be told.
+The true reason is given where it is known.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def why_nothing(text: str, operation: Operation, language: str) -> str:
     """Return why an operation matched nothing, or too little.
 
-    Nothing where no more can be told than that.
+    Returns an empty text if no reason is known.
     """
     try:
         match operation:
@@ -40,7 +40,7 @@ def why_nothing(text: str, operation: Operation, language: str) -> str:
 
 
 def where_broken(text: str, language: str) -> str:
-    """Return where a file is not well formed, and why; nothing where that cannot be told."""
+    """Return where a file is not well formed, and why, or an empty text if that is not known."""
     if language == "python":
         try:
             compile(text.removeprefix("\ufeff"), "<edited>", "exec", dont_inherit=True)
@@ -65,7 +65,7 @@ def where_broken(text: str, language: str) -> str:
 
 
 SHOWN = 60
-"""Characters of a line that a message shows."""
+"""The number of characters of a line that a message shows."""
 
 
 def _missing_key(text: str, operation: KeyOperation, language: str) -> str:
@@ -176,13 +176,13 @@ def _missing_part(text: str, change: PartChange, language: str, *, of_call: bool
 _MANY = re.compile(
     r"\s*,\s*\$\$\$[A-Z_][A-Z0-9_]*(?=\s*[)\]}])|(?<=[(\[{])\s*\$\$\$[A-Z_][A-Z0-9_]*\s*,\s*"
 )
-"""Any number of nodes behind or before a comma, as a pattern writes it."""
+"""A metavariable for any number of nodes, with the comma before or behind it, in a pattern."""
 
 
 def _shorter(text: str, selector: Selector, language: str) -> str:
-    """Say where a pattern would match without what it allows any number of.
+    """Say where a pattern would match without a metavariable for any number of nodes.
 
-    The comma beside that has to be there.
+    Such a pattern does not match without the comma beside the metavariable.
     """
     pattern = selector.pattern or ""
     shorter = _MANY.sub("", pattern)

@@ -1,6 +1,6 @@
-"""Whether the effect of an edit came about after the pin.
+"""Decide whether the effect of an edit came about after the pin.
 
-At its place, under its conditions, and not by chance before.
+It has to be at its place, under its conditions, and must not have been there before by chance.
 """
 
 from __future__ import annotations
@@ -99,9 +99,9 @@ def _is_for_all(text: str, said: str, language: str, *, include: bool) -> bool:
 def _came_in_place(
     before: str, now: str, operation: CodeOperation, selector: Selector, language: str
 ) -> bool:
-    """Say whether what replaces something stands where the operation would put it.
+    """Say whether the replacement of something stands where the operation would put it.
 
-    On the same line, under the same conditions.
+    It has to be on the same line, under the same conditions.
     """
     new = operation.with_ or ""
     if len(results(now, new, selector, language)) <= len(results(before, new, selector, language)):
@@ -118,11 +118,11 @@ def _came_in_place(
 
 
 _NAMED_BY_MACRO = re.compile(r"^[ \t]*#[ \t]*include(?:_next)?[ \t]+[A-Za-z_]", re.MULTILINE)
-"""An include of what only a macro names."""
+"""An include whose file only a macro names."""
 
 
 def _before_it(text: str, change: PartChange, language: str) -> set[tuple[str, ...]]:
-    """Return the arguments that stand before the one that comes, for each call."""
+    """Return, for each call, the arguments that stand before the one that a change adds."""
     held = [node.arguments for node in find(text, change.of, language)]
     said = [
         tuple(" ".join(text[start:end].split()) for start, end in parts.spans)
@@ -155,7 +155,7 @@ def _is_nowhere_else(
 
 
 def _unseen(said: Sequence[str], language: str) -> Counter[str]:
-    """Return the parts that may stand for others: variables, macros, what Python unpacks."""
+    """Return the parts that may stand for others: variables, macros, unpacking in Python."""
     sign = _FOR_OTHERS.get(language)
     return Counter(each for each in said if sign is not None and sign.search(each))
 
@@ -169,13 +169,13 @@ _FOR_OTHERS = {
     "python": re.compile(r"^\*"),
     "meson": re.compile(r"^[A-Za-z_]"),
 }
-"""How a part begins, or what it holds, that may stand for several others."""
+"""How a part begins, or what it holds, if it may stand for several others."""
 
 
 def _left_lines(before: str, operation: CodeOperation, language: str) -> set[str]:
-    """Return the first line of each place as an operation leaves it.
+    """Return the first line of each place, as an operation leaves it.
 
-    What else stands on it says that it is that place, and no other.
+    The other text on that line tells the place from all others.
     """
     found = changes(before, operation, language)
     changed = spliced(before, [splice for splices in found for splice in splices])

@@ -1,6 +1,6 @@
-"""Whether the files of a tree ask for a distribution, for conditions.
+"""Decide whether the files of a tree require a distribution, for conditions.
 
-What cannot be told is never taken for no.
+An unclear answer never counts as no.
 """
 
 from __future__ import annotations
@@ -45,27 +45,25 @@ class Asked:
     where: tuple[str, ...]
     """The places that ask for it, for a person: a line, a key."""
     unclear: tuple[str, ...]
-    """Why it cannot be told of others."""
+    """Why it is not known whether other places ask for it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Found:
-    """A distribution that is asked for, or what may be one."""
+    """A distribution that is required, or an entry that may be one."""
 
     place: str
     name: str | None = None
     unclear: str = ""
-    """Why it has no name; with a name, why that is no request by itself."""
+    """Why it has no name, or, if it has one, why that alone is no requirement."""
 
 
 def asked(path: str, wanted: str, read: Read) -> Asked:
-    """Say where a file, and those that it refers to, ask for a distribution.
+    """Say where a file, and the files that it refers to, require a distribution.
 
-    `wanted` may hold `*` for any text.
-
-    `read` gives the content of a path of the tree, None where there is no plain file. Constraints
-    (`-c`) ask for nothing, so they are not counted; a file of constraints is followed all the same,
-    as it may refer to a file of requirements.
+    `wanted` may hold `*` for any text. `read` returns the content of a path of the tree, or None if
+    it is no plain file. Constraints (`-c`) require nothing, so they are not counted. A constraints
+    file is followed all the same, as it may refer to a requirements file.
     """
     content = read(path)
     found = (
@@ -115,7 +113,7 @@ def _of_file(path: str, content: bytes, read: Read) -> Iterator[_Found]:
 
 
 def _declared(place: str, said: object) -> _Found:
-    """Read one declaration; what cannot be read may be any."""
+    """Read one declaration; one that cannot be read may name any distribution."""
     requirement = requirement_of(said) if isinstance(said, str) else None
     if requirement is None:
         return _Found(place=place, unclear=f"{said!r} is no requirement that can be read")
@@ -205,7 +203,7 @@ def _of_metadata(text: str, *, is_sdist: bool) -> Iterator[_Found]:
 def _of_egg(text: str) -> Iterator[_Found]:
     """Read the `requires.txt` of an `egg-info`.
 
-    Declarations under the names of extras in brackets.
+    In it, declarations of an extra follow the name of the extra in brackets.
     """
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip() and not line.strip().startswith(("#", "[")):

@@ -1,4 +1,4 @@
-"""Where an operation changes a file: selectors to spans, and spans to what takes their place."""
+"""Turn selectors into spans of a file, and operations into the splices that they make."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class MatchError(PatchConflictError):
         matches: int = 0,
         expected: int | CountRange = 0,
     ) -> None:
-        """Say what was looked for, for whoever has to find it.
+        """Keep what was looked for, for a person who has to find it.
 
-        Its text, the number of the operation, and how often it was there.
+        This is the text, the number of the operation, and how often the text was there.
         """
         super().__init__(message)
         self.anchor = anchor
@@ -60,9 +60,9 @@ class MatchError(PatchConflictError):
 
 
 def spliced(text: str, splices: Sequence[Splice]) -> str:
-    """Put the splices into a text; those at one place stay in their order.
+    """Return a text with splices put into it.
 
-    Raises PatchConflictError when they overlap.
+    Splices at one place keep their order. Raises PatchConflictError when splices overlap.
     """
     pieces = []
     begun = 0
@@ -80,9 +80,9 @@ def spliced(text: str, splices: Sequence[Splice]) -> str:
 
 
 def scope_of(text: str, selector: Selector, language: str) -> tuple[int, int]:
-    """Return the span that a selector looks in.
+    """Return the span that a selector searches.
 
-    Raises MatchError when its scope is not there once.
+    Raises MatchError when the scope of the selector does not exist exactly once.
     """
     if selector.within is None:
         return 0, len(text)
@@ -222,9 +222,9 @@ def _removal(text: str, node: Node, selector: Selector, language: str) -> list[S
 
 
 def _one_by_one(text: str, nodes: list[Node], selector: Selector, language: str) -> list[Splice]:
-    """Take matches out from the last to the first.
+    """Remove matches one by one, from the last to the first.
 
-    What has to stand in an empty block, and what parts neighbours, depends on who is left.
+    What an empty block needs, and what separates neighbours, depends on the matches that are left.
     """
     edited = Pieces.of(text)
     for left in range(len(nodes), 0, -1):
@@ -253,9 +253,9 @@ def _whole_lines(text: str, start: int, end: int, language: str) -> tuple[int, i
 
 
 def _refuse_conditions(node: Node, selector: Selector, language: str) -> None:
-    """Raise PatchConflictError for a command of a shell whose success something depends on.
+    """Raise PatchConflictError for a shell command on whose success something depends.
 
-    What is put beside it would decide instead.
+    A command inserted beside it would decide instead.
     """
     if language == "bash" and node.instead is None and selector.anchor is None:
         message = (
@@ -279,8 +279,8 @@ def _refuse_lines(new: str, node: Node, selector: Selector, *, alone: bool) -> N
 def _before(template: str, node: Node, selector: Selector, text: str, language: str) -> Splice:
     """Insert before a match.
 
-    On its own line when the match is the first thing on one, and above what stands over it and
-    belongs to it.
+    The text gets its own line if the match is the first on its line. It goes above the comments and
+    attributes that belong to the match.
     """
     start, _ = node.whole
     spaces = indentation(text, start) if selector.anchor is None else None
@@ -306,7 +306,7 @@ def _before(template: str, node: Node, selector: Selector, text: str, language: 
 def _after(template: str, node: Node, selector: Selector, text: str, language: str) -> Splice:
     """Insert after a match.
 
-    On its own line when the match, but for a comment, is alone on its lines.
+    The text gets its own line if the match, except for a comment, is alone on its lines.
     """
     if language in {"c", "cpp"} and node.instead == ";":
         message = (
@@ -380,16 +380,17 @@ _KEYED = {
     **dict.fromkeys(("c", "cpp"), re.compile(r"((?:\.\w+|\[[^\]]+\])\s*)=(?!=)")),
     "bash": re.compile(r"(\[[^\]]+\])="),
 }
-"""What an item begins with that has a key.
+"""How an item begins that has a key.
 
-In a dictionary, an initializer with designators, an array with words for subscripts.
+This is an entry of a dictionary, of an initializer with designators, or of an array with words for
+subscripts.
 """
 
 
 def _refuse_known_key(text: str, parts: Parts, new: str, language: str) -> None:
-    """Refuse an item whose key another one has.
+    """Raise PatchConflictError for a new item whose key another item has.
 
-    The later one would count, and the other one be nothing.
+    Readers take the later one, so the other one would have no effect.
     """
     keyed = _KEYED.get(language)
     own = keyed.match(new) if keyed is not None else None
@@ -413,16 +414,16 @@ _WITH_KEYWORD = {
     "python": re.compile(r"[^\W\d]\w*\s*=(?!=)|\*\*"),
     "meson": re.compile(r"[^\W\d]\w*\s*:"),
 }
-"""What an argument begins with that has a keyword, or may have many.
+"""How an argument begins that has a keyword, or that may stand for many.
 
-None without one may stand behind it.
+No argument without a keyword may follow it.
 """
 
 
 def _part_added(text: str, parts: Parts, new: str, language: str) -> list[Splice]:
-    """Put an argument last; one without a keyword behind the others of its kind.
+    """Put an argument last; one without a keyword goes behind the others without one.
 
-    Raises PatchConflictError where that is no place.
+    Raises PatchConflictError if that is not possible.
     """
     keyword = _WITH_KEYWORD.get(language)
     if keyword is None:
@@ -457,9 +458,9 @@ _KEYWORD = re.compile(r"([^\s=:]+)[ \t]*+[=:](?![=:])")
 
 
 def is_part(said: str, wanted: str) -> bool:
-    """Say whether an argument or item is the one meant.
+    """Say whether an argument or item is the one that an edit names.
 
-    As it is written, or by its keyword when that is all that is given.
+    The edit names it as it is written, or only by its keyword.
     """
     if said == wanted:
         return True
@@ -467,7 +468,7 @@ def is_part(said: str, wanted: str) -> bool:
 
 
 def keyword_of(said: str) -> str | None:
-    """Return the keyword that an argument or item begins with, None for one without."""
+    """Return the keyword that an argument or item begins with, or None."""
     found = _KEYWORD.match(said)
     return None if found is None else found[1]
 
@@ -505,7 +506,7 @@ def _of_imports(
 
 
 def _at(text: str, node: Node, new: str, language: str) -> str:
-    """Return code in the layout of the place of a node."""
+    """Return code with the layout of the place of a node."""
     return indented_lines(new.strip(), indentation(text, node.start) or "", language).replace(
         "\n", newline_at(text, node.start)
     )

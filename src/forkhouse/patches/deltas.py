@@ -1,4 +1,4 @@
-"""Git's binary deltas (gitformat-pack(5)): what comes of one on its base."""
+"""Apply git's binary deltas (gitformat-pack(5)) to their base."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def patched(base: bytes, delta: bytes) -> bytes:
-    """Return what one of git's deltas makes of a content.
+    """Return the content that one of git's deltas makes of a base.
 
     Source: gitformat-pack, "deltified representation". Raises ValueError.
     """
@@ -44,7 +44,7 @@ def _refuse_delta() -> NoReturn:
 
 
 def _size(data: Iterator[int]) -> int:
-    """Read a number of seven bits a byte, the lowest first."""
+    """Read a number that is stored in seven bits per byte, the lowest bits first."""
     value = shift = 0
     for byte in data:
         value |= (byte & 0x7F) << shift

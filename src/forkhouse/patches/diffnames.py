@@ -1,4 +1,4 @@
-"""Names of files in the headers of diffs: quoted, stamped with a time, with prefixes to strip."""
+"""Read the names of files in diff headers: quoted, with a time, with prefixes to strip."""
 
 from __future__ import annotations
 
@@ -66,18 +66,17 @@ def is_epoch(name: bytes) -> bool:
 def stamped_name(name: bytes) -> bytes:
     """Return the name on a side of a plain diff, which may have a time behind it.
 
-    After a tab, or after blanks that took a tab's place.
-
-    As in git, a tab that stands before the last one is then a part of the name.
+    The time follows a tab, or blanks that took a tab's place. As in git, a tab before the last one
+    is a part of the name.
     """
     bare = name if name.startswith(b'"') else _STAMP.sub(b"", name)
     return bare if bare != name else plain_name(name)
 
 
 def plain_name(name: bytes) -> bytes:
-    """Return a name as it is, from a line that ends with it, or has a tab behind it.
+    """Return the name at the end of a line, or before a tab in it.
 
-    Quoted ones have C's escapes.
+    The escapes of C in a quoted name are resolved.
     """
     if name.startswith(b'"'):
         found = _quoted(name)
@@ -87,7 +86,7 @@ def plain_name(name: bytes) -> bytes:
 
 
 def _quoted(text: bytes) -> tuple[bytes, bytes] | None:
-    """Return a quoted name and what stands behind it; None where the quotes are none."""
+    """Return a quoted name and the text behind it, or None if the quoting is not valid."""
     match = re.match(rb'"((?:[^"\\]|\\.)*)"', text)
     if match is None:
         return None
@@ -103,9 +102,9 @@ def _quoted(text: bytes) -> tuple[bytes, bytes] | None:
 
 
 def splits(header: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield how the rest of a `diff --git` line may be taken for two names.
+    """Yield each way to split the rest of a `diff --git` line into two names.
 
-    Blanks are not quoted there.
+    There are several ways, as git does not quote blanks.
     """
     if header.startswith(b'"'):
         found = _quoted(header)
@@ -121,6 +120,6 @@ def splits(header: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def without(name: bytes, strip: int) -> bytes | None:
-    """Return a name without its first folders; None where it has fewer."""
+    """Return a name without its first folders, or None if it has fewer folders."""
     parts = name.split(b"/", strip)
     return parts[strip] if len(parts) > strip and parts[strip] else None

@@ -1,18 +1,16 @@
-"""What a patch file says.
-
-Bytes in, frozen values out, for every shape of a unified diff that is in use.
+"""Read a patch file: bytes in, frozen values out, for every shape of unified diff in use.
 
 A patch file holds one diff, or a mailbox with several. A diff has a part for each file, in git's
 form (`diff --git`) or without it, as GNU diff, quilt, Debian's DEP-3, Mercurial and Subversion
-write it. A part has hunks, whose ends are counted by what their `@@` lines say. Nothing is looked
-for by a pattern over the whole text, as a line of a file may look like anything, and nothing is
-decoded but names.
+write it. A part has hunks, and the line counts in their `@@` lines say where they end. No pattern
+is searched in the whole text, as a line of a file may look like anything. Nothing but names is
+decoded.
 
 This is our own reader because no library knows all of git's shapes: libgit2 refuses an empty new
-file before another one and names with blanks, `unidiff` and `whatthepatch` decode contents and know
-no mailbox, no binary patch and no rename without an `index` line. The measure is git itself (`git
-apply`, `git am`). What git skips in silence, and what may have been meant as a change, is refused
-here.
+file before another one and names with blanks. `unidiff` and `whatthepatch` decode contents, and
+know no mailbox, no binary patch and no rename without an `index` line. The measure is git itself
+(`git apply`, `git am`). Lines that git skips silently, but that may be meant as a change, are
+refused here.
 """
 
 from __future__ import annotations
@@ -64,9 +62,9 @@ _BASE85_GROUP = 4
 
 
 def message_of(content: bytes) -> bytes:
-    """Return what stands before the first diff of a patch file.
+    """Return the text before the first diff of a patch file: its header and message.
 
-    Its header and message, all of it where there is no diff.
+    Without a diff, this is the whole text.
     """
     lines = content.split(b"\n")
     begun = _Reader(lines, 1).first(0, len(lines))
@@ -115,14 +113,14 @@ def read(content: bytes, *, strip: int) -> tuple[Diff, ...]:
 
 
 class _Reader:
-    """Reads a patch file by its lines, which have lost their line feeds."""
+    """A reader of a patch file by its lines, which have no line feeds any more."""
 
     def __init__(self, lines: Sequence[bytes], strip: int) -> None:
         self.lines = lines
         self.strip = strip
 
     def at(self, number: int) -> bytes:
-        """Return a line, nothing behind the end."""
+        """Return a line, or an empty one behind the end of the file."""
         return self.lines[number] if number < len(self.lines) else b""
 
     def is_part(self, number: int) -> bool:
@@ -140,7 +138,7 @@ class _Reader:
         )
 
     def announces(self, number: int) -> bool:
-        """Say whether a line is what tools write above a part, or in its stead."""
+        """Say whether a line is one that tools write above a part, or in its place."""
         line = self.at(number)
         if line.startswith(b"Index: "):
             return self.at(number + 1).startswith(b"====")
@@ -151,7 +149,7 @@ class _Reader:
     def first(self, start: int, end: int) -> int:
         """Return where the first diff begins, with the lines that announce it.
 
-        `end` where there is none.
+        Returns `end` if there is none.
         """
         number = next(
             (
@@ -174,7 +172,7 @@ class _Reader:
         return self.at(number).startswith(b"====")
 
     def _is_foreign(self, number: int) -> bool:
-        """Say whether a diff of a kind begins that is not applied."""
+        """Say whether a diff begins here of a kind that is not supported."""
         line = self.at(number)
         if line.startswith((b"diff --cc ", b"diff --combined ")):
             return True
@@ -241,7 +239,7 @@ class _Reader:
         return parts, number
 
     def _refuse_encoded(self, start: int, end: int) -> None:
-        """Refuse a mail whose lines are not those of the patch."""
+        """Refuse a mail that is encoded for transport, or that has several MIME parts."""
         for number in range(start, end):
             encoded = re.match(
                 rb"content-transfer-encoding:\s*(quoted-printable|base64)",
@@ -294,9 +292,9 @@ class _Reader:
             raise DiffSyntaxError(number + 1, message)
 
     def _pass_over(self, number: int) -> int:
-        """Return the line to go on at, behind one that begins no part.
+        """Return the line to continue at, after a line that begins no part.
 
-        Raises DiffSyntaxError for what was meant as a change.
+        Raises DiffSyntaxError for a line that was meant as a change.
         """
         line, following = self.at(number), self.at(number + 1)
         reason = ""
@@ -466,7 +464,7 @@ class _Reader:
         kind: PartKind,
         start: int,
     ) -> tuple[str, str]:
-        """Return the names of a part; each line that names a file has to agree."""
+        """Return the names of a part; all lines that name a file have to agree."""
         stripped = (
             (without(one, self.strip), without(two, self.strip)) for one, two in splits(header)
         )
@@ -507,9 +505,9 @@ class _Reader:
             ) from None
 
     def _mode(self, text: bytes, start: int) -> FileMode:
-        """Return a mode as git keeps it.
+        """Return a mode in the form in which git stores it.
 
-        Of a plain file nothing counts but whether its owner may run it.
+        Of a plain file, git stores only whether its owner may execute it.
         """
         try:
             mode = int(text.strip(), 8)

@@ -1,4 +1,4 @@
-"""What a diff says: parts of files, their hunks, and where it cannot be read."""
+"""Hold what a diff says: the parts of files, their hunks, and the error for invalid diffs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class DiffSyntaxError(ValueError):
     """A patch file is no diff that can be applied as a whole.
 
-    Says why, and in which of its lines.
+    The error says why, and in which line of the file.
     """
 
     def __init__(self, line: int, reason: str) -> None:
@@ -32,9 +32,9 @@ class PartKind(StrEnum):
     RENAME = "rename"
     COPY = "copy"
     FILL = "fill"
-    """Bring the first lines of a file that is empty or not there.
+    """Write the first lines of a file that is empty or does not exist.
 
-    A diff without modes does not say which.
+    A diff without modes does not say which of the two it is.
     """
 
 
@@ -47,11 +47,11 @@ class Hunk:
     old_start: int
     new_start: int
     before: tuple[bytes, ...]
-    """The lines that it wants, with their ends."""
+    """The lines that the hunk expects, with their line ends."""
     after: tuple[bytes, ...]
-    """The lines that it leaves."""
+    """The lines that the hunk leaves, with their line ends."""
     marks: bytes
-    """Of each line whether it stays (blank), goes (`-`) or comes (`+`)."""
+    """For each line, whether it stays (blank), is removed (`-`) or is added (`+`)."""
 
     @property
     def leading(self) -> int:
@@ -68,11 +68,11 @@ class Hunk:
 class Binary:
     """The change of a file that has no lines.
 
-    Its new content, or how to make it from the old one.
+    It holds the new content, or how to make it from the old one.
     """
 
     content: bytes | None
-    """None where the patch says no more than that it differs."""
+    """None if the patch says only that the file differs."""
     is_delta: bool = False
     """Whether the content is one of git's deltas (see gitformat-pack)."""
 
@@ -85,29 +85,31 @@ class Part:
     """Where it begins in the patch file, counted from 1."""
     kind: PartKind
     old: str
-    """The file that is read; of one that is added, its name."""
+    """The file that is read; for an added file, its own name."""
     new: str
-    """The file that is written; of one that is removed, its name."""
+    """The file that is written; for a removed file, its own name."""
     mode: FileMode | None = None
-    """The mode that it gives, None to leave it."""
+    """The mode that the part sets, or None to keep it."""
     old_mode: FileMode | None = None
     """The mode that the file is said to have."""
     ids: tuple[str, str] = ("", "")
-    """The contents before and after by (abbreviated) id, where the patch names them."""
+    """The (possibly abbreviated) ids of the contents before and after, if the patch names them."""
     hunks: tuple[Hunk, ...] = ()
     binary: Binary | None = None
     is_prefixed: bool = False
-    """Whether the names bore git's own first folders, such as `a/` and `b/`, of which one is to be
-    taken off and nothing else."""
+    """Whether the names have git's own first folders, such as `a/` and `b/`.
+
+    Then exactly that one folder is to be taken off.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Diff:
-    """Parts that belong to one state of the tree."""
+    """The parts that apply to one state of the tree."""
 
     line: int
     parts: tuple[Part, ...]
 
 
 class StripError(DiffSyntaxError):
-    """The names make no sense with so many leading folders taken off."""
+    """The names make no sense after so many leading folders are taken off."""

@@ -1,6 +1,6 @@
-"""Whether the effect of an edit is there already.
+"""Decide whether the effect of an edit is in a file already.
 
-Only what can be seen counts: nothing is taken for upstream by accident.
+Only what can be seen counts, so that nothing is taken for upstream by accident.
 """
 
 from __future__ import annotations
@@ -59,9 +59,8 @@ if TYPE_CHECKING:
 def effect_present(text: str, edit: FileEdit) -> bool:
     """Say whether a file is already as the edit would leave it.
 
-    What each operation looks for is gone, what it brings is there.
-
-    An operation whose effect cannot be seen in the result alone counts as not done.
+    What each operation removes has to be gone, and what it adds has to be there. An operation whose
+    effect cannot be seen in the result alone counts as not done.
     """
     return all(is_done(text, operation, edit.language) for operation in edit.operations)
 
@@ -128,7 +127,7 @@ def is_done(text: str, operation: Operation, language: str) -> bool:
 
 
 def would_repeat(text: str, operation: Operation, language: str) -> bool:
-    """Say whether an operation that adds something would add what stands at its place already."""
+    """Say whether an operation would add something that its place has already."""
     match operation:
         case CodeOperation(insert=Place() as place):
             return _is_inserted(text, place, language, partial(stands_loosely, language))
@@ -156,7 +155,7 @@ def would_repeat(text: str, operation: Operation, language: str) -> bool:
 def said_parts(text: str, operation: CodeOperation, change: PartChange, language: str) -> list[str]:
     """Return the arguments or items that a change may be about, as they are written.
 
-    Of a file of keys, as they are read.
+    In a file of keys, return them as they are read.
     """
     if language in LANGUAGES:
         return items_said(text, change.of, language)
@@ -218,11 +217,11 @@ def _code_is_done(text: str, operation: CodeOperation, language: str) -> bool:
 
 
 def is_mentioned(text: str, selector: Selector) -> bool:
-    """Say whether a file still has the name of what is not found in it.
+    """Say whether a file still mentions the name that an operation does not find in it.
 
-    A grammar may not read it, or know it by another kind of node: while its name stands there,
-    nothing proves that it is gone. The same holds of an anchor, or what a pattern says, in another
-    layout.
+    The grammar may not read that place, or give it another kind of node. While the name stands in
+    the file, nothing proves that it is gone. The same holds for an anchor, or the text of a
+    pattern, in another layout.
     """
     code = selector.anchor if selector.anchor is not None else selector.pattern
     if code is not None:
@@ -258,7 +257,7 @@ def _is_replaced(text: str, operation: CodeOperation, selector: Selector, langua
 def _is_inserted(
     text: str, place: Place, language: str, stands_there: Callable[[str, Node, str, bool], bool]
 ) -> bool:
-    """Say whether the text stands where it would be inserted."""
+    """Say whether a text stands where an operation would insert it."""
     selector = place.before or place.after
     if selector is None or not place.text.strip():
         return False
@@ -286,7 +285,7 @@ def _is_wrapped(
     language: str,
     lies_in: Callable[[str, Span, str, str, str], bool],
 ) -> bool:
-    """Say whether every match lies in what would be put around it."""
+    """Say whether every match stands in what would be put around it."""
     nodes = find(text, selector, language)
     head, _, tail = template.removesuffix("\n").partition("$MATCH")
     if not nodes or not (head.strip() or tail.strip()):
@@ -326,9 +325,9 @@ def _import_is_done(text: str, change: LineChange, language: str, *, include: bo
 def _is_imported_otherwise(
     text: str, lines: Sequence[ImportLine], change: LineChange, language: str
 ) -> bool:
-    """Say whether another line brings what is to be gone.
+    """Say whether another line imports what an operation removes.
 
-    By another name, in other quotes, or all of its module.
+    It may do so by another name, in other quotes, or by the whole module.
     """
     words = re.findall(
         r"[\w./-]*\w",
@@ -353,9 +352,9 @@ def _is_imported_otherwise(
 
 
 def _is_reached(text: str, gone: str, others: Sequence[str]) -> bool:
-    """Say whether a file of Python has what it no longer imports by way of the module.
+    """Say whether a Python file reaches a name, which it once imported, through its module.
 
-    `a.b` instead of `from a import b`.
+    An example is `a.b` in place of `from a import b`.
     """
     found = re.match(r"\s*from\s+([\w.]+)\s+import\s+(.*)", gone, re.DOTALL)
     if found is None:
@@ -377,7 +376,7 @@ def _part_is_done(text: str, operation: CodeOperation, change: PartChange, langu
 
 
 def selects_itself(change: PartChange) -> bool:
-    """Say whether a call is known by the very argument that is replaced."""
+    """Say whether a call is selected by the very argument that is replaced."""
     return (
         change.with_ is not None
         and change.of.argument is not None
@@ -386,7 +385,7 @@ def selects_itself(change: PartChange) -> bool:
 
 
 def selected_after(change: PartChange) -> Selector:
-    """Return how such a call is known afterwards."""
+    """Return the selector of such a call after the replacement."""
     return change.of.model_copy(update={"argument": change.with_})
 
 
@@ -405,9 +404,9 @@ def _node_is_done(text: str, node: Node, change: PartChange, *, of_call: bool) -
 
 
 def _has_keyword(each: str, gone: str) -> bool:
-    """Say whether a part has the keyword of what is to be gone.
+    """Say whether a part has the keyword of a part that is to be removed.
 
-    It is there with another value then.
+    It is then there with another value.
     """
     keyword = keyword_of(gone)
     return (

@@ -1,13 +1,13 @@
-"""From the bytes of a file to text and back, without loss.
+"""Convert the bytes of a file to text and back without loss.
 
-What an edit leaves alone comes back byte for byte, whatever its encoding.
+What an edit leaves alone comes back byte for byte, in any encoding.
 
-A file is read in the encoding that its own reader takes for it: UTF-16 or UTF-8 by a byte-order
-mark, what a Python source (PEP 263) or an XML declaration says, UTF-8 otherwise. Bytes that are not
-valid in it mean that the encoding is not known. Then each byte beyond ASCII becomes one character
-of its own in Unicode's private use area: no letter, no white space and no line end to anyone, so
-that grammars and positions see the text around it as it is. (Latin-1 would not do: its 0x85 is a
-line end and its 0xA0 a blank to Python.)
+A file is read in the encoding that its own reader uses: UTF-16 or UTF-8 by a byte-order mark, the
+encoding that a Python source (PEP 263) or an XML declaration names, and UTF-8 otherwise. If the
+bytes are not valid in it, the encoding is unknown. Then each byte beyond ASCII becomes one
+character of its own in Unicode's private use area. Nobody takes such a character for a letter,
+white space or a line end, so grammars and positions see the text around it as it is. (Latin-1 does
+not serve: in Python, its 0x85 is a line end and its 0xA0 a blank.)
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from pathlib import PurePosixPath
 from forkhouse.core.errors import PatchConflictError
 
 UNKNOWN = "unknown"
-"""In the place of an encoding's name.
+"""The name of an encoding that is not known.
 
 Bytes beyond ASCII are kept, and nobody can say what they mean.
 """
 
 _ASCII = 0x80
 _PRIVATE = 0xEF00
-"""Where a byte's own character lies: U+EF80 to U+EFFF."""
+"""The offset of the characters that stand for single bytes: U+EF80 to U+EFFF."""
 _TO_CHARACTERS = {byte: _PRIVATE + byte for byte in range(_ASCII, 0x100)}
 _TO_BYTES = {character: byte for byte, character in _TO_CHARACTERS.items()}
 _MARKS = (
@@ -38,7 +38,7 @@ _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
 )
 WIDE = tuple(mark for mark, _ in _MARKS[:-1])
-"""Beginnings of files in which ASCII does not stand as it is."""
+"""First bytes of files in which ASCII characters are not single bytes."""
 _PYTHON = frozenset({".py", ".pyi", ".pyw"})
 _CODING = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 _BLANK = re.compile(rb"^[ \t\f]*(?:#[^\r\n]*)?$")
@@ -51,9 +51,9 @@ class Text:
 
     text: str
     encoding: str
-    """As Python calls it, or UNKNOWN."""
+    """Python's name of the encoding, or UNKNOWN."""
     path: str
-    """Of the file, for messages, and for what its name says about its reader."""
+    """Path of the file, for messages, and because its name tells which reader it has."""
     language: str = ""
 
     def take(self, words: str) -> None:
@@ -75,7 +75,7 @@ class Text:
     def encoded(self, text: str) -> bytes:
         """Return another text as bytes of this file's encoding.
 
-        Raises PatchConflictError for a text that the encoding cannot hold, or that the file's
+        Raises PatchConflictError for a text that the encoding cannot represent, or that the file's
         reader would read as another one.
         """
         if self.encoding == UNKNOWN:
@@ -101,10 +101,11 @@ class Text:
 
 
 def decoded(content: bytes, *, path: str, language: str = "") -> Text:
-    """Return the text of a file, so that `Text.encoded` gives the same bytes again.
+    """Return the text of a file, from which `Text.encoded` makes the same bytes again.
 
-    The name of the file and the language of an edit say whether a declaration in it counts. Raises
-    PatchConflictError for what is no text, or is broken in the encoding of its byte-order mark.
+    The name of the file and the language of an edit decide whether a declaration of an encoding in
+    the file counts. Raises PatchConflictError for a file that is no text, or is not valid in the
+    encoding of its byte-order mark.
     """
     encoding = _said(content, path, language)
     if encoding == UNKNOWN:
@@ -142,9 +143,9 @@ def _kept(content: bytes, path: str, language: str) -> Text:
 
 
 def readable(content: bytes, *, path: str) -> str:
-    """Return what can be searched of any file, as `decoded` would give it; never raises.
+    """Return the searchable text of any file, like `decoded`, but without raising an error.
 
-    It is not for writing back.
+    The text must not be written back.
     """
     try:
         return decoded(content, path=path).text
@@ -161,9 +162,9 @@ def for_new(text: str, *, path: str) -> bytes:
 
 
 def _said(content: bytes, path: str, language: str) -> str:
-    """Return the encoding that the reader of a file would take.
+    """Return the encoding that the reader of a file would use.
 
-    UTF-8 where none is declared, UNKNOWN for one that is not known here.
+    This is UTF-8 if the file declares none, and UNKNOWN for an encoding that is not known here.
     """
     for mark, encoding in _MARKS:
         if content.startswith(mark):

@@ -1,4 +1,4 @@
-"""A failure of ours while a patch is judged: what is said of it, and a report to send."""
+"""Report an internal failure that happens while a patch is judged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from forkhouse.patches.series import Patch
 
 INTERNAL = "internal error"
-"""How the cause begins of a conflict that is a fault of ours. Such a verdict is not remembered."""
+"""The first words of the cause of a conflict that is our own fault.
+
+Such a verdict is not remembered.
+"""
 _LIBRARIES = (
     "forkhouse",
     "ast-grep-py",

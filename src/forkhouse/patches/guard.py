@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from forkhouse.patches.languages.base import Splice, Step
 
 SHOWN = 40
-"""Characters of a piece of code that a message shows."""
+"""The number of characters of a piece of code that a message shows."""
 
 
 _BRANCH = re.compile(r"else|elif|except|finally|case_(?:item|statement)|preproc_el")
-"""Kinds of nodes that divide what stands around them."""
+"""Kinds of nodes that are one branch of the statement around them."""
 
 _ARM = re.compile(r"case_(?:item|statement)$")
 _LEAVES = re.compile(r"(?:break|return|continue|goto|throw|co_return)_statement")
@@ -44,13 +44,13 @@ _LEAVES = re.compile(r"(?:break|return|continue|goto|throw|co_return)_statement"
 _OPERATOR = re.compile(
     r"binary|unary|comparison|boolean|not_operator|conditional|ternary|cast|attribute$|field_expression|subscript|await|power"
 )
-"""Kinds of nodes that bind what is in them."""
+"""Kinds of nodes that are operators on the nodes in them."""
 _SHELL = frozenset({"redirected_statement", "pipeline", "list", "negated_command"})
 _COMPOUND = re.compile(
     r"binary|unary|comparison|boolean|not_operator|conditional|ternary|cast|lambda|assignment|await|closure|if_expression|match_expression"
     r"|loop_expression|while_expression|for_expression|^block$|unsafe|range|power|update|named_expression|reference|pointer_expression|^list$|pipeline|redirected|negated"
 )
-"""Kinds of nodes that need brackets beside an operator."""
+"""Kinds of nodes that need brackets when they stand beside an operator."""
 
 
 _TIGHT = re.compile(r"unary|pointer_expression|reference_expression")
@@ -63,11 +63,11 @@ def needs_brackets(kind: str) -> bool:
 
 
 class Tree(Protocol):
-    """A node of a grammar's tree. Places count characters."""
+    """A node of a grammar's tree, with its positions counted in characters."""
 
     @property
     def kind(self) -> str:
-        """What the grammar calls it."""
+        """The grammar's name for the kind of node."""
 
     @property
     def start(self) -> int:
@@ -79,14 +79,14 @@ class Tree(Protocol):
 
     @property
     def role(self) -> NodeRole:
-        """What it is to its neighbours."""
+        """The relation of the node to its neighbours."""
 
     def children(self) -> Sequence[Tree]:
         """Return the nodes in it, in order."""
 
 
 class NodeRole(Enum):
-    """What a node is to its neighbours."""
+    """The relation of a node to its neighbours."""
 
     CODE = auto()
     LEAD = auto()
@@ -98,19 +98,19 @@ class NodeRole(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """Where places of the old text lie in the new one."""
+    """The positions of the old text in the new text."""
 
     splices: tuple[Splice, ...]
-    """In order."""
+    """The splices, in the order of their positions."""
 
     def start(self, place: int) -> int:
-        """Return where a piece that begins at a place begins now: behind what was put in there."""
+        """Return the new start of a piece that began at a position: behind any insertion there."""
         return place + sum(
             len(new) - (stop - start) for start, stop, new in self.splices if stop <= place
         )
 
     def end(self, place: int) -> int:
-        """Return where a piece that ends at a place ends now: before what was put in there."""
+        """Return the new end of a piece that ended at a position: before any insertion there."""
         return place + sum(
             len(new) - (stop - start)
             for start, stop, new in self.splices
@@ -122,7 +122,7 @@ class Shift:
         return any(first < end and last > start for first, last, _ in self.splices)
 
     def leaves(self, text: str, start: int, end: int) -> bool:
-        """Say whether anything but white space is left of a piece."""
+        """Say whether anything but white space of a piece remains."""
         for first, last, _ in self.splices:
             if first < end and last > start:
                 if text[start : max(start, first)].strip():
@@ -131,7 +131,7 @@ class Shift:
         return start < end and bool(text[start:end].strip())
 
     def new(self) -> Iterator[tuple[int, int]]:
-        """Yield where in the new text what was put in stands."""
+        """Yield the spans of inserted text in the new text."""
         moved = 0
         for start, stop, new in self.splices:
             yield start + moved, start + moved + len(new)
@@ -139,7 +139,7 @@ class Shift:
 
 
 def shift_of(step: Step) -> Shift:
-    """Return where places of a text lie after an operation."""
+    """Return the positions of the old text in the text after an operation."""
     return Shift(tuple(sorted(step.splices, key=lambda splice: splice[:2])))
 
 
@@ -164,7 +164,7 @@ def prove(
 
 
 def _templates(operation: Operation) -> list[str]:
-    """Return what an operation brings, as its edit writes it."""
+    """Return the texts that an operation inserts, as its edit gives them."""
     if not isinstance(operation, CodeOperation):
         return []
     changes = (operation.argument, operation.item, operation.include, operation.import_)
@@ -180,12 +180,15 @@ def _templates(operation: Operation) -> list[str]:
 class _Proof:
     step: Step
     root: Tree
-    """Of the new tree."""
+    """The root of the new tree."""
     shift: Shift
     new: tuple[tuple[int, int], ...]
 
     def same(self, before: Tree, after: Tree) -> None:
-        """Compare two nodes of the same kind, of which the first has a splice in it."""
+        """Compare two nodes of the same kind when a splice changes the first one.
+
+        Raises UnprovenError.
+        """
         old, now = before.children(), after.children()
         if before.role is NodeRole.FAULT:
             raise self._unread(before)
@@ -249,9 +252,9 @@ class _Proof:
         self._comments(old)
 
     def literals(self, inner: set[int]) -> None:
-        """Hold each line that was put in and begins inside a literal to what the edit says.
+        """Require each inserted line that begins inside a literal to be as the edit gives it.
 
-        Its white space is the literal's.
+        White space at its beginning is a part of the literal. Raises UnprovenError.
         """
         templates = _templates(self.step.operation)
         if any("$" in template for template in templates):
@@ -278,9 +281,9 @@ class _Proof:
                 place = self.step.after.find("\n", place + 1, last)
 
     def wraps(self, before: Tree) -> None:
-        """Hold what is wrapped to its own words, one by one.
+        """Require the words of wrapped code to be there unchanged, one behind the other.
 
-        Only the white space between them may be other white space.
+        Only the white space between the words may differ. Raises UnprovenError.
         """
         for (start, stop, _), (first, last) in zip(self.shift.splices, self.new, strict=True):
             old = list(_words(before, self.step.before, start, stop))
@@ -297,7 +300,10 @@ class _Proof:
     def _touched(
         self, node: Tree, now: Sequence[Tree], known: dict[tuple[int, int], tuple[Tree, Tree]]
     ) -> None:
-        """Find the node again that a splice changed a part of."""
+        """Match a node that a splice changed in part with its new node, and compare the two.
+
+        Raises UnprovenError.
+        """
         if not self.shift.leaves(self.step.before, node.start, node.end):
             return  # it is gone, and what came for it is new
         if node.kind.startswith("preproc_") and self._only_comment_left(node):
@@ -380,9 +386,9 @@ class _Proof:
                 raise UnprovenError(what, text=self.step.before, position=node.start)
 
     def _forms(self, before: Tree, old: Sequence[Tree], now: Sequence[Tree]) -> None:
-        """Hold what comes for a part of a declaration or a command to what that part is.
+        """Require the replacement of a part of a declaration or command to have the same form.
 
-        What stands around it goes on meaning the same.
+        What stands around it then keeps its meaning. Raises UnprovenError.
         """
         for node in old:
             if (
@@ -415,7 +421,10 @@ class _Proof:
             raise UnprovenError(what, text=self.step.before, position=node.start)
 
     def _background(self, old: Sequence[Tree], now: Sequence[Tree]) -> None:
-        """Hold each `&` of a shell to the command that it sends to the background."""
+        """Require each `&` of a shell to stay with the command that it runs in the background.
+
+        Raises UnprovenError.
+        """
         for command, sign in pairwise(old):
             if sign.kind != "&" or self.shift.touches(sign.start, sign.end):
                 continue
@@ -443,7 +452,7 @@ class _Proof:
                 raise UnprovenError(what, text=self.step.before, position=command.start)
 
     def _alone(self, now: Sequence[Tree], place: int) -> bool:
-        """Say whether a new node is all that was put in where it stands."""
+        """Say whether a new node is the only code that was inserted at its place."""
         node = now[place]
         return not any(
             each is not node
@@ -457,7 +466,7 @@ class _Proof:
         )
 
     def _had_branch(self, old: Sequence[Tree]) -> bool:
-        """Say whether one of the nodes that are gone was a branch."""
+        """Say whether one of the removed nodes was a branch."""
         return any(
             _BRANCH.search(node.kind)
             and not self.shift.leaves(self.step.before, node.start, node.end)
@@ -465,9 +474,9 @@ class _Proof:
         )
 
     def _is_arm(self, now: Sequence[Tree], place: int) -> bool:
-        """Say whether a new branch is an arm of its own that is inserted between the others.
+        """Say whether a new branch is a separate arm that is inserted between the others.
 
-        None above it would go on in it.
+        No arm above may fall through into it.
         """
         operation = self.step.operation
         if not (
@@ -480,7 +489,7 @@ class _Proof:
         return above is None or self._is_over(above)
 
     def _is_over(self, arm: Tree) -> bool:
-        """Say whether what runs in an arm never goes on in the next one."""
+        """Say whether the code of an arm never falls through into the next arm."""
         last = next((each for each in reversed(arm.children()) if each.role is NodeRole.CODE), None)
         if last is None:
             return False
@@ -509,7 +518,10 @@ class _Proof:
         there: dict[tuple[str, int, int], Tree],
         known: dict[tuple[int, int], tuple[Tree, Tree]],
     ) -> None:
-        """Find a node again that no splice touches."""
+        """Match a node that no splice touches with its new node.
+
+        Raises UnprovenError.
+        """
         start, end = self.shift.start(node.start), self.shift.end(node.end)
         if start >= end:
             return  # a token that the grammar made up
@@ -529,9 +541,9 @@ class _Proof:
         known[found.start, found.end] = node, found
 
     def _comment(self, after: Tree, kind: str, start: int, end: int) -> Tree | None:
-        """Find a comment, which may hang at another node now.
+        """Return the new node for a comment, which may have another parent now.
 
-        Where it stands says what it is about.
+        The position of a comment says what it is about.
         """
         for node in after.children():
             if node.start <= start and end <= node.end:
@@ -543,7 +555,7 @@ class _Proof:
         return None
 
     def _grown(self, node: Tree, after: Tree) -> Tree | None:
-        """Find a block again that something was put in at its very beginning or end."""
+        """Return the new node for a block that got code at its very beginning or end."""
         start, end = self.shift.start(node.start), self.shift.end(node.end)
         for each in after.children():
             if (
@@ -591,9 +603,9 @@ class _Proof:
         return True
 
     def _wrapped(self, node: Tree, old: Sequence[Tree], after: Tree) -> Tree | None:
-        """Find what new code was put around one node, and nothing else.
+        """Return the new node for one node that new code was put around, and nothing else.
 
-        A decorator before a function.
+        An example is a function with a new decorator.
         """
         start, end = self.shift.start(node.start), self.shift.end(node.end)
         holder = next(
@@ -620,16 +632,16 @@ class _Proof:
         return holder if inner is not None and not others else None
 
     def _is_new(self, node: Tree) -> bool:
-        """Say whether a node holds something that was put in.
+        """Say whether a node holds inserted text.
 
-        What the grammar made up counts as nothing.
+        A token that the grammar made up does not count.
         """
         return node.start >= node.end or any(
             first < node.end and last > node.start for first, last in self.new
         )
 
     def _look_beside(self, old: Sequence[Tree]) -> None:
-        """Refuse an operation whose neighbour, or whose own edge, is not well formed."""
+        """Refuse an operation if a node beside or in its span is not well formed."""
         code = [node for node in old if node.role is not NodeRole.COMMENT]
         for first, last, _ in self.shift.splices:
             position = bisect_left([node.end for node in code], first)
@@ -661,7 +673,10 @@ class _Proof:
         now: Sequence[Tree],
         known: dict[tuple[int, int], tuple[Tree, Tree]],
     ) -> None:
-        """Hold what belongs to a node to that node, or to what was put in its place."""
+        """Require attributes and documentation to stay with their node or with its replacement.
+
+        Raises UnprovenError.
+        """
         now_at = {(node.start, node.end): place for place, node in enumerate(now)}
         head = self._head(old)
         for place, node in enumerate(old):
@@ -707,7 +722,7 @@ class _Proof:
             raise UnprovenError(what, text=self.step.before, position=node.start)
 
     def by_anchor(self) -> bool:
-        """Say whether the operation names a text, wherever that stands."""
+        """Say whether the operation selects a text by an `anchor`, in whatever construct it is."""
         operation = self.step.operation
         if not isinstance(operation, CodeOperation):
             return False
@@ -756,7 +771,7 @@ class _Proof:
                 raise UnprovenError(what, text=self.step.after, position=node.start)
 
     def _removed(self, node: Tree) -> bool:
-        """Say whether a node goes without anything in its place."""
+        """Say whether a node is removed without a replacement."""
         return not any(
             new.strip()
             for start, stop, new in self.shift.splices
@@ -764,9 +779,9 @@ class _Proof:
         )
 
     def _head(self, old: Sequence[Tree]) -> int:
-        """Return how many comments the file begins with, up to an empty line.
+        """Return the number of comments at the head of the file, up to an empty line.
 
-        A licence, a line for an interpreter, an encoding.
+        They are a licence, the line for an interpreter, or an encoding.
         """
         text = self.step.before
         if not old or text[: old[0].start].strip("\ufeff \t\r\n"):
@@ -795,7 +810,10 @@ class _Proof:
         return all(between)
 
     def _comments(self, old: Sequence[Tree]) -> None:
-        """Hold comments behind code to their line, and those on a line of their own to theirs."""
+        """Require comments behind code to stay on its line, and all others to stay on their own.
+
+        Raises UnprovenError.
+        """
         for node in old:
             if node.role is not NodeRole.COMMENT or self.shift.touches(node.start, node.end):
                 continue
@@ -823,19 +841,19 @@ class _Proof:
 
 
 _PARTS = frozenset({"init_declarator", "initializer_pair", "enumerator", "variable_assignment"})
-"""Kinds of nodes that say only a part of what is declared there."""
+"""Kinds of nodes that are only a part of a declaration."""
 _COMMANDS = frozenset({"declaration_command", "command", "variable_assignments"})
-"""Kinds of nodes of a shell in which an assignment is only a part.
+"""Kinds of nodes of a shell in which an assignment is only a part of a command.
 
-Elsewhere it is a command by itself.
+Elsewhere an assignment is a command by itself.
 """
 _SHORT = re.compile(r"declarator$|^(?:field_)?identifier$")
 
 
 def _form(node: Tree, text: str) -> tuple[object, ...]:
-    """Return how a part is written, but for its name and its value.
+    """Return the text of a part without its name and its value.
 
-    Of a declaration of C with its pointers, brackets and references.
+    For a declaration of C this includes its pointers, brackets and references.
     """
     children = node.children()
     if node.kind == "init_declarator" and children:
@@ -857,7 +875,7 @@ def _form(node: Tree, text: str) -> tuple[object, ...]:
 
 
 def _words(node: Tree, text: str, start: int, stop: int) -> Iterator[str]:
-    """Yield the words of code in a piece of a text, as the tree divides it."""
+    """Yield the tokens of a piece of a text, as the tree divides it."""
     if node.end <= start or node.start >= stop or node.role is NodeRole.COMMENT:
         return
     inner = node.children()
@@ -872,9 +890,9 @@ def _name(node: Tree) -> str:
 
 
 def _broken(node: Tree, old: Sequence[Tree], shift: Shift) -> bool:
-    """Say whether the grammar could not read a new node whole.
+    """Say whether the grammar could not read a whole new node.
 
-    What it made up before, at the same place, does not count.
+    A token that it made up at the same place before does not count.
     """
     if node.start == node.end:
         return node.role is NodeRole.FAULT and node.start not in {

@@ -1,4 +1,4 @@
-"""Where a hunk may stand: exactly, as git applies it without fuzz."""
+"""Find the places of hunks exactly, as git applies them without fuzz."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from forkhouse.patches.diffs import Hunk, Part
 
 TELLING_ID = 7
-"""Digits of an abbreviated id that tell one content from another; git's own least."""
+"""The least number of digits of an abbreviated id that identifies a content, as in git."""
 
 
 def place_hunks(content: bytes, part: Part, *, blob: str) -> bytes:
-    """Return a content with a part's hunks applied; `blob` is its id. Raises PatchConflictError."""
+    """Return a content with the hunks of a part applied.
+
+    `blob` is the id of the content. Raises PatchConflictError.
+    """
     lines = lines_of(content)
     known = len(part.ids[0]) >= TELLING_ID and blob.startswith(part.ids[0])
     shift = begun = 0
@@ -43,7 +46,7 @@ def place_hunks(content: bytes, part: Part, *, blob: str) -> bytes:
 
 
 def lines_of(content: bytes) -> list[bytes]:
-    """Return lines as git counts them: ended by a line feed, and by nothing else."""
+    """Return lines as git counts them: only a line feed ends a line."""
     if (
         b"\r" not in content
     ):  # the one other thing that ends a line for Python, which is several times as quick

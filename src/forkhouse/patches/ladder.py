@@ -1,10 +1,10 @@
-"""The ladder: what becomes of a patch on another base, decided without a guess.
+"""Decide without a guess what becomes of a patch on another base.
 
-A patch has a textual form, the difference it makes at the pin, and an edit has a structural one
-besides. On a new base the textual form is tried exactly, then by a 3-way merge in memory, and the
-structural form decides: what it gives is the result, and the textual form only says how far the
-upstream has moved. What cannot be applied is upstream already, or without an object, or in
-conflict, and then the cause is named.
+A patch has a textual form, the difference that it makes at the pin. A structural edit has a
+structural form as well. On a new base, the textual form is tried exactly, and then by a 3-way merge
+in memory. For an edit, the structural form decides: its result is the result, and the textual form
+only says how far the upstream has moved. A patch that cannot be applied is in the upstream already,
+or has lost its target, or is in conflict. The cause is then named.
 """
 
 from __future__ import annotations
@@ -65,11 +65,11 @@ class Verdict(StrEnum):
     RESTRUCTURED = "restructured"
     """The textual form fails, the structural one applies."""
     UPSTREAMED = "upstreamed"
-    """Its effect is already there."""
+    """The effect of the patch is there already."""
     OBSOLETE = "obsolete"
-    """The code that it patched is gone."""
+    """The code that the patch changed is gone."""
     CONFLICT = "conflict"
-    """It needs a person."""
+    """The patch needs a person."""
 
 
 _UNPROVEN = (
@@ -84,7 +84,7 @@ SETTLED = APPLIED | {Verdict.UPSTREAMED, Verdict.OBSOLETE}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PatchedAtPin:
-    """The trees before and after a patch at the pin: between them lies its textual form."""
+    """The trees before and after a patch at the pin; their difference is its textual form."""
 
     before: str
     after: str
@@ -92,23 +92,23 @@ class PatchedAtPin:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Judgement:
-    """A verdict with its evidence."""
+    """A verdict on a patch with the evidence for it."""
 
     patch: str
     verdict: Verdict
     tree: str
-    """The tree with the patch applied; the base where it was not."""
+    """The tree with the patch applied, or the base if the patch was not applied."""
     cause: str = ""
-    """Why not, or what was found on the way."""
+    """Why the patch was not applied, or what was found on the way."""
     renamed: Mapping[str, str] = field(default_factory=dict)
     """Files that the patch names and that have moved.
 
     Old path to new path, both as in this form of the upstream.
     """
     lost: tuple[Stretch, ...] = field(default=(), repr=False)
-    """What the patch was about and is gone from its files.
+    """The code that the patch was about and that its files no longer have.
 
-    It is obsolete where that is nowhere else in the tree.
+    The patch is obsolete if that code is nowhere else in the tree.
     """
 
 
@@ -120,32 +120,32 @@ class Ladder:
     paths: Mapping[str, str]
     """How the upstream's own paths appear in this form."""
     pinned: Mapping[str, PatchedAtPin]
-    """The textual forms that are known, by patch name."""
+    """The known textual forms, by the name of the patch."""
     form: Form = "git"
-    """Form of the upstream. Only git has all of its files."""
+    """Form of the upstream; only `git` has all of its files."""
     _known: dict[tuple[object, ...], tuple[Judgement, dict[str, TreeEntry | None]]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
     """Judgements with the files that they changed, by all that they depend on.
 
-    Neighbours in a history share nearly all of it.
+    Neighbouring commits share nearly all of them.
     """
     _moves: dict[tuple[tuple[str, str, str], ...], dict[str, str]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-    """Renames since the pin, by the files that came and went."""
+    """Renames since the pin, by the files that were added and removed."""
     _changes: dict[str, tuple[tuple[str, str, str], ...]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-    """Files that came and went since the pin, by tree."""
+    """Files that were added or removed since the pin, by tree."""
     _places: dict[tuple[Stretch, str, str], bool] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-    """Whether what was lost came to a file, by the file's content at the pin and now."""
+    """Whether lost code is in another file, by the content of that at the pin and now."""
     _arrived: dict[str, list[tuple[str, str, str]]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-    """Files of the newest tree that are not as at the pin."""
+    """Files of the newest tree that differ from the pin."""
     _linked: dict[tuple[str, str], bool] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -155,16 +155,18 @@ class Ladder:
     _changed: dict[str, tuple[str, ...]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-    """Files that a patch changes, by its name."""
+    """The files that a patch changes, by the name of the patch."""
     _pointers: dict[str, bool] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Whether a file's content is a pointer of Git LFS, by the content's id."""
     _gitlinks: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """Submodules of the newest tree that are not as at the pin."""
+    """Submodules of the newest tree that differ from the pin."""
     _diffs: dict[tuple[str, str], tuple[Diff, ...]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-    """Diffs of textual patches, by the hash of their file and the tree that says which files their
-    names mean."""
+    """Diffs of textual patches.
+
+    The key is the hash of the patch file and the tree that decides what the names in it mean.
+    """
 
     def judge_series(self, base: str, patches: Sequence[Patch]) -> list[Judgement]:
         """Judge a whole series: each patch on the result of those before it that applied."""
@@ -259,7 +261,7 @@ class Ladder:
         return f"{judgement.cause} {reason}" if patch.edit is None else ""
 
     def _submodules(self, tree: str) -> str:
-        """Name the submodules of a tree that are not as at the pin."""
+        """Name the submodules of a tree that differ from the pin."""
         if tree not in self._gitlinks:
             deltas = merging.difference(self._origin, tree, store=self.store).deltas
             self._gitlinks.clear()  # a series is judged on one tree after the other
@@ -272,9 +274,9 @@ class Ladder:
         return self._gitlinks[tree]
 
     def _diff(self, base: str, patch: Patch) -> tuple[Diff, ...]:
-        """Return the diffs of a textual patch, read once.
+        """Return the diffs of a textual patch, which is read only once.
 
-        What its names mean is known at the pin.
+        The tree of the pin decides what the names in it mean.
         """
         pinned = self.pinned.get(patch.name)
         tree = base if pinned is None else pinned.before
@@ -286,9 +288,9 @@ class Ladder:
         return self._diffs[key]
 
     def _dependencies(self, base: str, arrived: str, patch: Patch) -> Iterator[object]:
-        """Yield all of a tree that a verdict depends on.
+        """Yield everything in a tree that a verdict depends on.
 
-        The files that a patch names, and what its conditions look at.
+        These are the files that a patch names, and the places that its conditions look at.
         """
         if patch.edit is None:
             changed, added = textual.touched(self._diff(base, patch))
@@ -335,7 +337,7 @@ class Ladder:
             yield self._came_and_went(arrived)
 
     def _refers(self, base: str, pattern: str) -> bool:
-        """Say whether a file that a pattern names leaves it to others to say what is required."""
+        """Say whether a file that a pattern names refers to other files for its requirements."""
         for found in self.store.found(base, pattern):
             if not found.is_file:
                 continue
@@ -348,9 +350,9 @@ class Ladder:
         return False
 
     def _identity(self, base: str, pattern: str) -> str:
-        """Return an id that changes whenever what a condition reads by a pattern does.
+        """Return an id that changes whenever the files change that a condition reads by a pattern.
 
-        Where links are met, that of the whole tree.
+        If symbolic links are met, this is the id of the whole tree.
         """
         own = self.store.identity(base, pattern)
         key = (own, pattern)
@@ -364,7 +366,7 @@ class Ladder:
         return next(iter(self.pinned.values())).before
 
     def _came_and_went(self, tree: str) -> tuple[tuple[str, str, str], ...]:
-        """Return the files that came and went between the pin and a tree."""
+        """Return the files that were removed and added between the pin and a tree."""
         if tree not in self._changes:
             deltas = merging.difference(self._origin, tree, store=self.store).deltas
             files = [
@@ -380,7 +382,7 @@ class Ladder:
         return self._changes[tree]
 
     def _renames(self, tree: str, lost: Collection[str]) -> dict[str, str]:
-        """Return where files of the pin lie in a tree."""
+        """Return where files of the pin are in a tree."""
         if not lost or not self.pinned:
             return {}
         key = self._came_and_went(tree)
@@ -450,7 +452,7 @@ class Ladder:
         return True
 
     def _distance(self, base: str, patch: Patch, tree: str) -> Verdict:
-        """Say by which step the textual form would have given the same tree."""
+        """Return the step at which the textual form gives the same tree as the structural form."""
         pinned = self.pinned.get(patch.name)
         if pinned is None or pinned.before == base:
             return Verdict.CLEAN
@@ -557,7 +559,7 @@ class Ladder:
         return ""
 
     def _squeezed(self, tree: str, path: str) -> dict[str, str]:
-        """Return the lines of a file that say something, by what they are without white space."""
+        """Return the lines of a file that have a meaning, by their text without white space."""
         lines = (line.strip() for line in self._text(tree, path).splitlines())
         return {
             "".join(line.split()): line
@@ -566,9 +568,9 @@ class Ladder:
         }
 
     def _doubt(self, base: str, patch: Patch, read: Sequence[Diff]) -> str:
-        """Say which hunk has its lines at several places of a file that is not as at the pin.
+        """Say which hunk has its lines at several places of a file that differs from the pin.
 
-        The nearest may be a copy.
+        The nearest place may be a copy of the intended one.
         """
         pinned = self.pinned.get(patch.name)
         if pinned is None:
@@ -595,9 +597,9 @@ class Ladder:
     def _lost_hunks(
         self, base: str, pinned: PatchedAtPin, renamed: Mapping[str, str]
     ) -> tuple[list[str], tuple[Stretch, ...]]:
-        """Say what a textual patch was about and its files no longer have.
+        """Return the code that a textual patch was about and that its files no longer have.
 
-        Nothing when some of it is still there, or may be.
+        The result is empty if some of it is still there, or may be.
         """
         gone: dict[str, None] = {}
         lost: list[Stretch] = []
@@ -678,9 +680,9 @@ class Ladder:
     def _gone(
         self, base: str, patch: Patch, edit: StructuralEdit, paths: Mapping[str, str]
     ) -> tuple[list[str], tuple[Stretch, ...]]:
-        """Say what an edit was about and its files no longer have.
+        """Return the code that an edit was about and that its files no longer have.
 
-        Nothing when some of it is still there, or may be.
+        The result is empty if some of it is still there, or may be.
         """
         gone: dict[str, None] = {}
         lost: list[Stretch] = []
@@ -737,14 +739,14 @@ class Ladder:
         )
 
     def _text(self, tree: str, path: str) -> str:
-        """Return a file's text, nothing where there is none."""
+        """Return the text of a file, or an empty text if there is no such file."""
         entry = self.store.entry(tree, path)
         return "" if entry is None else readable(self.store.content(entry), path=path)
 
     def _living(self, arrived: str, lost: Sequence[Stretch]) -> str:
-        """Say where code that its files lost lives on in the tree, or nothing.
+        """Say where in the tree code lives on that its files lost, or return an empty text.
 
-        Only a file that is not as at the pin can have got it.
+        Only a file that differs from the pin can have got that code.
         """
         for path, old, new in self._changed_files(arrived):
             for stretch in lost:
@@ -765,9 +767,9 @@ class Ladder:
         return ""
 
     def _changed_files(self, tree: str) -> list[tuple[str, str, str]]:
-        """Return the files of a tree that are not as at the pin.
+        """Return the files of a tree that differ from the pin.
 
-        Path, and content at the pin (if any) and now, by id.
+        Each has its path, and the ids of its content at the pin (if any) and now.
         """
         if tree not in self._arrived:
             self._arrived.clear()  # a series is judged on one tree after the other
@@ -784,9 +786,9 @@ class Ladder:
         return self._arrived[tree]
 
     def _former(self, tree: str, path: str) -> str:
-        """Return the content at the pin of a file that has another name since, by id.
+        """Return the id of the content at the pin of a file that was renamed since.
 
-        Nothing for a new file.
+        The result is empty for a new file.
         """
         gone = [old for status, old, _ in self._came_and_went(tree) if status == "D"]
         names = [old for old, new in self._renames(tree, gone).items() if new == path]
@@ -846,7 +848,7 @@ class Ladder:
         return best[1]
 
     def _lines(self, tree: str, path: str) -> list[str]:
-        """Return the lines of a file as they are shown to a person."""
+        """Return the lines of a file in the form in which they are shown to a person."""
         return self.store.read(tree, path).decode("utf-8", errors="backslashreplace").splitlines()
 
 
@@ -859,9 +861,9 @@ def _gone_for_good(gone: Sequence[str]) -> str:
 
 
 def _changed_spans(text: str, part: Part) -> list[tuple[int, int]]:
-    """Return where a diff takes lines out of a text.
+    """Return the spans of a text from which a diff removes lines.
 
-    Where it only brings some, the line above them.
+    If the diff only adds lines, this is the line above them.
     """
     runs: list[list[int]] = []
     for hunk in part.hunks:
