@@ -1,7 +1,6 @@
-"""What each language knows.
+"""Hold the knowledge of each language.
 
-Where the nodes are that a selector names, the parts of a call or a list, and whether a text parses.
-
-Every backend answers in spans of the text as it stands. Edits are spliced in at those spans, so no
-other byte can change.
+It tells where the nodes are that a selector names, what the parts of a call or a list are, and
+whether a text parses. Every backend answers in spans of the text as it is. Edits are spliced in at
+those spans, so no other byte can change.
 """

@@ -140,7 +140,7 @@ def _refuse_hidden(text: str, name: str, nodes: list[SgNode], language: str) -> 
 def _refuse_chains(nodes: Iterable[SgNode], name: str) -> None:
     """Raise PatchConflictError for an assignment that gives its value to other names as well.
 
-    They would go with it.
+    These names would be removed with it.
     """
     for node in nodes:
         right = node.field("right")
@@ -165,7 +165,7 @@ _ENDS_A_WORD = frozenset(' \t\r\n;&|()<>`"')
 
 
 def _refuse_unread(node: SgNode, language: str, text: str) -> None:
-    """Raise PatchConflictError for a match that the grammar has cut where the language does not."""
+    """Raise PatchConflictError for a match that the grammar ends where the language does not."""
     start, end = span_of(node)
     line = text.count("\n", 0, start) + 1
     broken = next((child for child in node.children() if child.kind() == "ERROR"), None)
@@ -286,7 +286,7 @@ def _node(node: SgNode, language: str, captures: Mapping[str, tuple[int, int]], 
 
 
 def _loose(node: SgNode, captures: Iterable[str]) -> frozenset[str]:
-    """Return the metavariables whose code binds less than an operator beside it may."""
+    """Return the metavariables whose code needs brackets beside an operator."""
     found = {name: node.get_match(name) for name in captures}
     loose = {
         name

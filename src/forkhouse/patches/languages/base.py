@@ -1,9 +1,8 @@
-"""What each language knows.
+"""Define what each language has to know, and choose the backend of a language.
 
-Where the nodes are that a selector names, the parts of a call or a list, and whether a text parses.
-
-Every backend answers in spans of the text as it stands. Edits are spliced in at those spans, so no
-other byte can change.
+A backend tells where the nodes are that a selector names, what the parts of a call or a list are,
+and whether a text parses. Every backend answers in spans of the text as it is. Edits are spliced in
+at those spans, so no other byte can change.
 """
 
 from __future__ import annotations
@@ -32,28 +31,28 @@ Splice = tuple[int, int, str]
 
 
 class UnprovenError(PatchConflictError):
-    """An operation changes more than it says, or that cannot be told.
+    """An operation changes more than it says, or that cannot be excluded.
 
-    The message says what, and where.
+    The message says what would change, and where.
     """
 
     def __init__(self, what: str, *, text: str, position: int) -> None:
-        """Say what would change besides.
+        """Keep what else would change.
 
-        `position` is in `text`, whichever of the two texts that is.
+        `position` is a place in `text`, which is the text before or after the operation.
         """
         line = text.count("\n", 0, position) + 1
         super().__init__(f"Line {line}: {what}")
 
 
 class Layout(Enum):
-    """What separates the parts of a call or a list."""
+    """The separator between the parts of a call or a list."""
 
     COMMAS = auto()
     WORDS = auto()
-    """White space, line ends among it."""
+    """White space, which may include line ends."""
     LINE = auto()
-    """White space of one line; a new line needs a backslash."""
+    """White space within one line; a new line needs a backslash."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +65,7 @@ class Parts:
     end: int
     """Just before the closing bracket."""
     commas: tuple[int, ...] = ()
-    """Where the commas between them stand."""
+    """The positions of the commas between the parts."""
     layout: Layout = Layout.COMMAS
     lone_comma: bool = False
     """A single part needs a comma behind it, as in a tuple of Python."""
@@ -79,36 +78,36 @@ class Node:
     start: int
     end: int
     captures: Mapping[str, Span] = field(default_factory=dict)
-    """Where the code stands that the pattern's metavariables stand for."""
+    """The spans of code that the pattern's metavariables match."""
     loose: frozenset[str] = frozenset()
-    """Those of them that need brackets beside an operator; MATCH is the match itself."""
+    """The metavariables whose code needs brackets beside an operator; MATCH is the match itself."""
     arguments: Parts | None = None
     items: Parts | None = None
     outer: Span | None = None
-    """What goes with the match when it is removed.
+    """The span to remove with the match.
 
-    Its decorators, attributes and documentation, its semicolon.
+    It includes the decorators, attributes and documentation of the match, and its semicolon.
     """
     gone: Span | None = None
-    """What goes with it besides, where it shares its line with other statements.
+    """The span to remove if the match shares its line with other statements.
 
-    What separates it from them.
+    It includes the separator between the match and these.
     """
     doubt: str = ""
-    """Why it cannot be told what belongs to it, where that is so: it is not removed then."""
+    """Why it is not known what belongs to the match; such a match is not removed."""
     head: int | None = None
-    """Where something goes that is put before it: above comments that stand directly over it."""
+    """Where a text goes that is inserted before the match: above its comments."""
     scope: Span | None = None
-    """What `within` means by it, where that is more than the match.
+    """The span that `within` means, if it is more than the match.
 
-    The block that a command begins.
+    An example is the block that a command begins.
     """
     among: tuple[Parts, int] | None = None
     """The list that the match is a part of, and its position there."""
     instead: str | None = ""
-    """What has to stand where the match was removed: `pass` in a block that is empty otherwise.
+    """The text to put in the place of the removed match, such as `pass` in an empty block.
 
-    None for what cannot go alone.
+    None means that the match cannot be removed alone.
     """
 
     @property
@@ -123,7 +122,7 @@ class Matched:
 
     matches: int
     splices: tuple[Splice, ...]
-    """All that changes, in terms of the text before; two of them never overlap."""
+    """All changes, in positions of the text before them; no two of them overlap."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -248,9 +247,9 @@ def parses(text: str, language: str) -> bool:
 
 
 def whole(before: str, after: str, matches: int) -> Matched:
-    """Return a change that is known by its result alone.
+    """Return the one change that leads from a text to a result.
 
-    What lies between the first and the last difference.
+    It covers everything between the first and the last difference.
     """
     if before == after:
         return Matched(matches=matches, splices=())
@@ -262,7 +261,7 @@ def whole(before: str, after: str, matches: int) -> Matched:
 
 
 def _alike(one: str, other: str) -> int:
-    """Return how many characters two texts begin with alike."""
+    """Return the length of the common beginning of two texts."""
     return next(
         (place for place, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]),
         min(len(one), len(other)),
@@ -283,7 +282,7 @@ def newline_at(text: str, position: int) -> str:
 
 
 def line_start(text: str, position: int) -> int:
-    """Return where the line of a position begins; a byte-order mark is no part of the first one."""
+    """Return the start of a position's line, behind the byte-order mark of the first line."""
     found = text.rfind("\n", 0, position) + 1
     return 1 if found == 0 and position > 0 and text.startswith("\ufeff") else found
 
@@ -303,11 +302,9 @@ def next_line(text: str, position: int) -> int:
 
 
 def above_comments(text: str, position: int, sign: str) -> int:
-    """Return where the lines of comments begin that stand directly over a line.
+    """Return the start of the comment lines that stand directly above a line.
 
-    The position itself where they are the file's head.
-
-    `sign` begins a comment.
+    This is the position itself if the comments are the head of the file. `sign` begins a comment.
     """
     start = line_start(text, position)
     first = start

@@ -1,6 +1,6 @@
-"""Under which conditions a place of a file runs, and as a part of what.
+"""Find the conditions under which a place of a file runs, and the construct that it is a part of.
 
-Code that moved under `if OFF` is not the same effect.
+Code that was moved under `if OFF` does not have the same effect.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BRANCH = re.compile(
     r"^(?:preproc_(?:if|ifdef|elif|elifdef|else)|(?:if|elif|else|while|until|for|do|loop|try|except|catch|finally|with|switch|case|match|"
     r"let_chain)(?:_\w+)?|match_arm|seh_\w+|lambda(?:_expression)?|closure_expression)$"
 )
-"""Nodes whose parts run on a condition, several times, or later."""
+"""Nodes whose parts run under a condition, several times, or later."""
 _DEFINITIONS = re.compile(
     r"(?:function|class|method|impl|trait|mod|namespace|struct)_?\w*(?:definition|item|specifier)$"
 )
@@ -38,12 +38,11 @@ _OTHERWISE = re.compile(
 
 
 def branches(text: str, place: int, language: str) -> tuple[str, ...]:
-    """Return what stands around a place, from the outermost inwards.
+    """Return the constructs around a place, from the outermost inwards.
 
-    Heads of branches and loops, names of functions and classes.
-
-    Nothing for a language without code. Raises PatchConflictError for a text that the language
-    cannot read.
+    These are the heads of branches and loops, and the names of functions and classes. The result is
+    empty for a language without code. Raises PatchConflictError for a text that the language cannot
+    read.
     """
     match language:
         case "python" | "c" | "cpp" | "rust" | "bash":
@@ -68,7 +67,7 @@ def _of_grammar(text: str, place: int, language: str) -> Iterator[str]:
 
 
 def _said(node: SgNode, child: SgNode) -> Iterator[str]:
-    """Return what a node says of when its child runs."""
+    """Return what a node says about when its child runs."""
     kind = node.kind()
     before = [
         each for each in node.children() if each.range().end.index <= child.range().start.index
@@ -110,7 +109,7 @@ def _head(before: list[SgNode]) -> Iterator[str]:
 
 
 def _attributes(before: list[SgNode]) -> Iterator[str]:
-    """Return the conditions over an item of Rust."""
+    """Return the conditional attributes of an item of Rust."""
     for each in reversed(before):
         if each.kind() not in {"attribute_item", "line_comment", "block_comment"}:
             return

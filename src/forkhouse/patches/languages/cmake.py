@@ -1,4 +1,4 @@
-"""CMake, through its tree-sitter grammar."""
+"""Read and prove CMake files through CMake's tree-sitter grammar."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _parser() -> Parser:
 
 
 _BLANKS = 5000
-"""In a row, that a file may have."""
+"""The greatest number of blanks in a row that a file may have."""
 
 
 class _Source:
@@ -97,7 +97,8 @@ def _walk(node: TreeNode) -> Iterator[TreeNode]:
 def find(text: str, selector: Selector, language: str) -> list[Node]:
     """Return what a selector matches.
 
-    Commands by name, `set` of a variable as its assignment, functions and macros as scopes.
+    Commands are matched by name, and the `set` of a variable as its assignment. Functions and
+    macros are scopes.
     """
     if selector.anchor is not None:
         return plain.find(text, selector, language)
@@ -127,9 +128,9 @@ _COMMENT_KINDS = frozenset({"line_comment", "bracket_comment"})
 
 
 def _head(source: _Source, node: TreeNode) -> int | None:
-    """Return where comments begin that stand directly over a command.
+    """Return the start of the comments that stand directly above a command.
 
-    None where there are none, or they are the file's head.
+    Returns None if there are none, or if they are the head of the file.
     """
     text = source.text
     first, previous = source.span(node)[0], node.prev_sibling
@@ -184,7 +185,7 @@ def _commands(source: _Source, selector: Selector) -> list[Node]:
 
 
 def commands(text: str) -> Iterator[tuple[int, str]]:
-    """Give all commands of a file in order: where each begins, and what it says."""
+    """Yield all commands of a file in order, each with its position and its text."""
     source = _source(text)
     for node in _walk(source.root):
         if node.type.endswith("_command"):
@@ -220,7 +221,7 @@ def _block(source: _Source, command: TreeNode) -> tuple[int, int] | None:
 
 
 _SEVERAL = re.compile(r"(?!\"|\[=*\[).*(?:\$\w*\{|;|@\w+@)", re.DOTALL)
-"""A word that may be none to cmake, or more than one."""
+"""A word that CMake may expand to no word, or to several."""
 
 
 def _values_end(words: list[str]) -> int:
@@ -314,7 +315,7 @@ def prove(step: Step) -> None:
 
 
 def _shared_lines(source: _Source) -> int:
-    """Return how many commands begin on the line on which another one ends."""
+    """Return how many commands begin on a line on which another one ends."""
     commands = [
         node for node in _walk(source.root) if node.type.endswith("_command") and node.children
     ]

@@ -1,6 +1,6 @@
-"""What belongs to a construct.
+"""Find what belongs to a construct, and what has to replace it when it is removed.
 
-Decorators, attributes, comments, separators, and what has to stand in its place when it goes.
+Decorators, attributes, comments and separators may belong to it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 _TAKEN_ALONG = frozenset({"template_declaration", "decorated_definition", "redirected_statement"})
-"""Nodes that stand around a definition or a command and mean nothing without it."""
+"""Nodes around a definition or a command that have no meaning without it."""
 
 
 DECLARATIONS = frozenset(
@@ -112,9 +112,9 @@ def outer_of(node: SgNode, language: str, text: str) -> tuple[tuple[int, int] | 
 
 
 def _goes_on_behind(node: SgNode) -> bool:
-    """Say whether a command of a shell goes on behind the word of its here-document.
+    """Say whether a shell command continues behind the word that starts its here-document.
 
-    `f <<END | g` is a pipe.
+    An example is the pipe in `f <<END | g`.
     """
     if node.kind() != "redirected_statement":
         return False
@@ -127,9 +127,9 @@ def _goes_on_behind(node: SgNode) -> bool:
 
 
 def declaring_node(target: SgNode) -> SgNode:
-    """Return the declaration that a class is defined in besides, as in `typedef struct x {…} X;`.
+    """Return the declaration that also defines a class, as in `typedef struct x {…} X;`.
 
-    What stands beside it stands beside that.
+    What stands beside the class stands beside that declaration.
     """
     parent = target.parent()
     inside = (
@@ -143,7 +143,7 @@ def declaring_node(target: SgNode) -> SgNode:
 def with_lead(target: SgNode, span: tuple[int, int], language: str, text: str) -> tuple[int, int]:
     """Widen the span of a construct by what stands before it and belongs to it.
 
-    Attributes, and comments that document it.
+    These are its attributes, and the comments that document it.
     """
     start, end = span
     lead, previous = start, target.prev()
@@ -168,9 +168,9 @@ def with_lead(target: SgNode, span: tuple[int, int], language: str, text: str) -
 
 
 def above(target: SgNode, start: int, text: str) -> int | None:
-    """Return where comments begin that stand directly over a construct.
+    """Return the start of the comments that stand directly above a construct.
 
-    None where there are none, or they are the file's head.
+    Returns None if there are none, or if they are the head of the file.
     """
     first, previous = start, target.prev()
     while previous is not None and span_of(previous)[1] > first:
@@ -190,9 +190,9 @@ def above(target: SgNode, start: int, text: str) -> int | None:
 def with_separator(
     target: SgNode, whole: tuple[int, int], language: str, text: str
 ) -> tuple[int, int] | None:
-    """Return the span of a statement with the semicolon between it and another one on its line.
+    """Return the span of a statement with the semicolon to another statement on its line.
 
-    None where there is no other.
+    Returns None if there is no other statement on the line.
     """
     if language not in {"python", "bash"}:
         return None
@@ -235,9 +235,9 @@ def _is_of_file(text: str, start: int, end: int) -> bool:
 
 
 def is_documentation(comment: str, language: str) -> bool:
-    """Say whether a comment documents the item behind it: as rustdoc takes it, or Doxygen.
+    """Say whether a comment documents the item behind it, in the form of rustdoc or Doxygen.
 
-    Those of what stands around it do not.
+    A comment that documents the construct around it does not.
     """
     if language == "rust":
         return comment.startswith(("///", "/**")) and not comment.startswith(
@@ -266,13 +266,13 @@ _HOLDERS = frozenset(
         ),
     }
 )
-"""Nodes that use the value of what is in them: it cannot go alone."""
+"""Nodes that use the value of a node in them, so that this cannot be removed alone."""
 
 
 def _is_unit(block: SgNode) -> bool:
     """Say whether a block of Rust is the body of a function that returns nothing.
 
-    What it ends with is no value.
+    Its last expression is then no value.
     """
     function = block.parent()
     return (
@@ -283,13 +283,13 @@ def _is_unit(block: SgNode) -> bool:
 
 
 _STATEMENTS = ("_statement", "_declaration", "_item", "_definition", "comment", "label")
-"""How the kinds of nodes in a block of Rust end that are no value of it."""
+"""The ends of the names of node kinds that are no value of a Rust block."""
 
 
 def is_value(target: SgNode) -> bool:
-    """Say whether what stands in a block of Rust is its value.
+    """Say whether a node in a block of Rust is the value of the block.
 
-    No statement, and a macro only where it is the last thing.
+    A statement is not, and a macro is only if it is the last node.
     """
     following = target.next()
     while following is not None and "comment" in following.kind():
@@ -301,9 +301,10 @@ def is_value(target: SgNode) -> bool:
 
 
 def instead_of(target: SgNode, language: str) -> str | None:
-    """Return what has to stand where a statement is removed, so that nothing else takes its place.
+    """Return the text to put in the place of a removed statement.
 
-    None where it cannot go alone.
+    It keeps other code from taking that place. Returns None if the statement cannot be removed
+    alone.
     """
     parent = target.parent()
     if parent is None:

@@ -1,10 +1,8 @@
-"""What YAML, JSON and TOML hold, read with positions.
+"""Read YAML, JSON and TOML with positions: values, their spans, and the comments.
 
-Values, the spans that say them, and the comments between.
-
-The three readers make one tree. Operations on it are splices of the text; the proof reads the text
-before and after with the format's standard reader (PyYAML, `json`, `tomllib`) and compares what is
-*seen*, not what is written.
+The three readers make one kind of tree. Operations on it are splices of the text. The proof reads
+the text before and after with the standard reader of the format (PyYAML, `json`, `tomllib`), and
+compares what that reader *sees*, not what is written.
 """
 
 from __future__ import annotations
@@ -28,42 +26,42 @@ BOM = "\ufeff"
 
 
 class Kind(Enum):
-    """What a value is."""
+    """The kind of a value."""
 
     MAPPING = auto()
     SEQUENCE = auto()
     SCALAR = auto()
     ALIAS = auto()
-    """A mention of a value that stands elsewhere, in YAML."""
+    """A reference to a value at another place, in YAML."""
 
 
 class NodeStyle(Enum):
-    """How a value is written."""
+    """The form in which a value is written."""
 
     FLOW = auto()
-    """Between brackets."""
+    """The value stands between brackets."""
     PAIR = auto()
-    """A mapping of one key in a list of YAML, without brackets."""
+    """The value is a mapping of one key in a list of YAML, without brackets."""
     BLOCK = auto()
-    """By indentation."""
+    """The value is written by indentation."""
     LITERAL = auto()
-    """A text below its header, `|` or `>`, in YAML."""
+    """The value is a text below its header, `|` or `>`, in YAML."""
     LINE = auto()
-    """A scalar that stands where it begins."""
+    """The value is a scalar that stands where it begins."""
     EMPTY = auto()
-    """A null of which nothing is written."""
+    """The value is a null for which nothing is written."""
     DOTTED = auto()
-    """An inline table of TOML with dotted keys, so that what belongs together may stand apart."""
+    """The value is an inline table of TOML with dotted keys, so its parts may stand apart."""
     TABLE = auto()
-    """A table of TOML, by its header, by headers below it, or by dotted keys.
+    """The value is a table of TOML, or an array of tables.
 
-    Or an array of such.
+    It is written by its header, by headers below it, or by dotted keys.
     """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Value:
-    """A value, and where it stands."""
+    """A value and its position."""
 
     kind: Kind
     style: NodeStyle
@@ -74,21 +72,22 @@ class Value:
     body: int
     """Where it begins, without tag and anchor."""
     lead: int
-    """The end of its first piece: tag and anchor alone, or the header of a literal.
+    """The end of the first piece of the value.
 
-    Equal to `end` for what is in one piece.
+    That piece is the tag and anchor alone, or the header of a literal. For a value in one piece,
+    this is equal to `end`.
     """
     tag: str = ""
     read: object = None
-    """What the reader sees of a scalar: its type, and itself as text."""
+    """What the reader sees of a scalar: its type, and its value as text."""
     anchor: str | None = None
     entries: tuple[Entry, ...] = ()
     commas: tuple[int, ...] = ()
-    """Where the commas of a value between brackets stand."""
+    """The positions of the commas in a value between brackets."""
 
     @property
     def what(self) -> str:
-        """What a person calls it."""
+        """The name of its kind, for a person."""
         return {
             Kind.MAPPING: "a mapping",
             Kind.SEQUENCE: "a list",
@@ -101,19 +100,19 @@ class Entry:
     """A key with its value, or an item of a list."""
 
     start: int
-    """Where it begins: at its key, its question mark or its dash.
+    """The start of the entry: its key, its question mark or its dash.
 
-    -1 for a table of TOML, which may stand at several places.
+    It is -1 for a table of TOML, which may stand at several places.
     """
     end: int
     value: Value
     key: Value | None = None
     name: str | None = None
-    """What a path calls it; None for a key that is no scalar, and for items."""
+    """The name of the entry in a path; None for a key that is no scalar, and for items."""
     sign: int | None = None
-    """Just behind the dash, the colon or the equals sign; None for a key that has none."""
+    """The end of the dash, the colon or the equals sign; None for a key without one."""
     explicit: bool = False
-    """The key stands behind a question mark."""
+    """Whether the key stands behind a question mark."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,13 +122,13 @@ class Statement:
     start: int
     end: int
     path: tuple[str | int, ...]
-    """Which table or key it is, from the top; a number counts the tables of an array."""
+    """The path of the table or key from the top; a number counts the tables of an array."""
     header: int
-    """The statement that is the header above it, or itself; -1 above the first one."""
+    """The number of the header above the statement, or its own; -1 above the first header."""
     keys: tuple[Span, ...]
     """The parts of its dotted key."""
     value: Value | None = None
-    """None for a header."""
+    """The value; None for a header."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,31 +140,32 @@ class Data:
     documents: tuple[Value, ...]
     comments: tuple[Span, ...]
     strict: bool = True
-    """No dialect: for JSON, neither comments nor trailing commas."""
+    """Whether the text is no dialect: for JSON, it has neither comments nor trailing commas."""
     statements: tuple[Statement, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataPlace:
-    """Where an entry is."""
+    """The place of an entry in a file."""
 
     document: int
     steps: tuple[int, ...]
-    """Positions among the entries, from the top."""
+    """The positions among the entries, from the top."""
     holders: tuple[Value, ...]
     """The values that hold it, from the top."""
     entry: Entry
 
     @property
     def holder(self) -> Value:
-        """What holds it."""
+        """The value that holds the entry."""
         return self.holders[-1]
 
 
 def read(text: str, language: str) -> Data:
     """Read a file.
 
-    Raises PatchConflictError that says where it is ill-formed, and what its standard reader says.
+    Raises PatchConflictError, which says where the file is ill-formed, and the words of its
+    standard reader.
     """
     found = _read(text, language)
     if isinstance(found, str):
@@ -175,7 +175,10 @@ def read(text: str, language: str) -> Data:
 
 @lru_cache(maxsize=8)
 def _read(text: str, language: str) -> Data | str:
-    """Return what a file holds, or why it cannot be read: that too is asked for more than once."""
+    """Return what a file holds, or why it cannot be read.
+
+    Both are kept, as both are asked for more than once.
+    """
     reader = import_module(f"forkhouse.patches.languages.data_{language}")
     try:
         return cast("Data", reader.read(text))
@@ -195,7 +198,7 @@ def refused(text: str, language: str, position: int, what: str) -> PatchConflict
 
 
 def entries(value: Value) -> Iterator[tuple[tuple[int, ...], tuple[Value, ...], Entry]]:
-    """Give each entry below a value: its positions from there, the values that hold it, itself."""
+    """Yield each entry below a value, with its positions and the values that hold it."""
     todo: list[tuple[tuple[int, ...], tuple[Value, ...], Value]] = [((), (value,), value)]
     while todo:
         steps, holders, holder = todo.pop()
@@ -205,7 +208,7 @@ def entries(value: Value) -> Iterator[tuple[tuple[int, ...], tuple[Value, ...], 
 
 
 def values(value: Value) -> Iterator[Value]:
-    """Give a value and all below it, keys too."""
+    """Yield a value and all values below it, including keys."""
     yield value
     for _, _, entry in entries(value):
         if entry.key is not None:
@@ -214,9 +217,9 @@ def values(value: Value) -> Iterator[Value]:
 
 
 def chosen(data: Data, document: int | None) -> tuple[tuple[int, Value], ...]:
-    """Return the documents that are meant, with their numbers.
+    """Return the documents that an edit selects, with their numbers.
 
-    Raises PatchConflictError for one that is not there.
+    Raises PatchConflictError for a document that does not exist.
     """
     numbered = tuple(enumerate(data.documents))
     if document is None:
@@ -228,10 +231,10 @@ def chosen(data: Data, document: int | None) -> tuple[tuple[int, Value], ...]:
 
 
 def look(data: Data, path: str, document: int | None = None) -> DataPlace | None:
-    """Return where a path leads, None where it leads to nothing.
+    """Return where a path leads, or None if it leads to nothing.
 
-    Raises PatchConflictError where it cannot be told: the key is given twice, it comes from an
-    alias or a merge, several documents have it.
+    Raises PatchConflictError if that is not clear: the key is given twice, it comes from an alias
+    or a merge, or several documents have it.
     """
     found = [
         place
@@ -249,7 +252,7 @@ def look(data: Data, path: str, document: int | None = None) -> DataPlace | None
 
 
 _DIGITS = 9
-"""Of a position in a list; longer numbers are none."""
+"""The greatest number of digits in a position of a list."""
 
 
 def _walk(data: Data, number: int, top: Value, path: str) -> DataPlace | None:
@@ -319,7 +322,7 @@ def is_merge(entry: Entry) -> bool:
 
 
 def is_merged(data: Data, number: int, holder: Value, name: str) -> bool:
-    """Say whether a mapping gets a key from others."""
+    """Say whether a mapping gets a key from other mappings that are merged into it."""
     anchored = {
         value.anchor: value
         for value in values(data.documents[number])
@@ -344,9 +347,9 @@ def is_merged(data: Data, number: int, holder: Value, name: str) -> bool:
 
 
 def seen(value: Value, *, ordered: bool) -> object:
-    """Return all that a reader sees of a value, for comparison.
+    """Return everything that a reader sees of a value, to compare it.
 
-    Types, tags, anchors, order (where it means anything).
+    This includes types, tags, anchors, and the order where it has a meaning.
     """
     if value.kind is Kind.ALIAS:
         return ("alias", value.anchor)
@@ -378,7 +381,7 @@ def seen_key(entry: Entry) -> object:
 
 
 def normal(tree: object, language: str) -> object:
-    """Put what a reader sees into an order, where the order of keys means nothing."""
+    """Return what a reader sees in a fixed order where the order of keys has no meaning."""
     if language != "toml" or not isinstance(tree, tuple) or tree[0] == "scalar":
         return tree
     if tree[0] == "list":

@@ -1,6 +1,6 @@
-"""What an operation changes in YAML, JSON and TOML.
+"""Plan the change that an operation makes to YAML, JSON or TOML.
 
-Splices of the text, and what a reader has to see afterwards.
+A plan holds the splices of the text, and what a reader has to see afterwards.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 
 def planned(text: str, operation: Operation, language: str) -> tuple[DataChange, ...] | None:
-    """Return the changes that an operation makes, None for one that says texts and not values.
+    """Return the changes that an operation makes, or None if it gives texts and not values.
 
     Raises PatchConflictError.
     """
@@ -129,7 +129,7 @@ def _is_flow(holders: tuple[Value, ...]) -> bool:
 
 
 def _refuse_shared(data: Data, place: DataPlace, *, what: str) -> None:
-    """Refuse to change what other places of the file use by an alias."""
+    """Raise PatchConflictError if other places of the file use a changed value by an alias."""
     top = data.documents[place.document]
     outer = {value.anchor for value in place.holders if value.anchor is not None}
     inner = [place.entry.value, *([place.entry.key] if place.entry.key is not None else [])]
@@ -167,7 +167,7 @@ def _set(data: Data, place: DataPlace, operation: KeyOperation) -> DataChange:
 
 
 def _put(data: Data, entry: Entry, new: str) -> list[Splice]:
-    """Put a value of one line in the place of an entry's value."""
+    """Replace the value of an entry by a value of one line."""
     text, value = data.text, entry.value
     if entry.sign is None and entry.key is not None:
         # A key of YAML that has no colon: in a flow mapping, or behind a question mark.
@@ -301,7 +301,7 @@ _MERGE = "tag:yaml.org,2002:merge"
 
 
 def _inside(parent: DataPlace) -> DataPlace:
-    """Return a place in the value of an entry, for the question who shares it."""
+    """Return a place in the value of an entry, to find out who shares that value."""
     value = parent.entry.value
     hollow = type(parent.entry)(start=value.end, end=value.end, value=_nothing(value.end))
     return DataPlace(
@@ -315,7 +315,7 @@ def _nothing(at: int) -> Value:
 
 
 def _below(data: Data, holder: Value, new: str) -> Splice:
-    """Put a line below the last entry of a block, as far to the right as the first one."""
+    """Insert a line below the last entry of a block, with the indentation of the first entry."""
     text = data.text
     stop = flow.line_end(text, holder.entries[-1].end)
     if not flow.is_blank(data, holder.entries[-1].end, stop):
@@ -363,7 +363,7 @@ def _removal(data: Data, place: DataPlace, said: str) -> DataChange:
 
 
 def _emptied(data: Data, place: DataPlace) -> list[Splice]:
-    """Leave an empty list or mapping where the only entry of a block goes."""
+    """Replace the only entry of a block by an empty list or mapping."""
     text, holder, entry = data.text, place.holder, place.entry
     nothing = "[]" if holder.kind is Kind.SEQUENCE else "{}"
     if (
@@ -390,7 +390,7 @@ def _entry_of(place: DataPlace) -> Entry:
 
 
 def _cut(data: Data, holder: Value, position: int) -> Splice:
-    """Take one of several entries out of a block."""
+    """Remove one of several entries from a block."""
     text, entry = data.text, holder.entries[position]
     if flow.prefix(text, entry.start) is not None and flow.is_blank(
         data, entry.end, flow.line_end(text, entry.end)
@@ -435,7 +435,7 @@ def _holder_places(
 ) -> list[tuple[int, tuple[int, ...], tuple[Value, ...], Value]]:
     """Return the lists and mappings that a selector matches.
 
-    Document, steps, what holds them, themselves.
+    Each has its document, its steps, the values that hold it, and itself.
     """
     places = _places(data, selector)
     if places is not None:
@@ -497,9 +497,9 @@ def _items(data: Data, change: PartChange) -> tuple[DataChange, ...]:
 
 
 def stands_beside(text: str, beside: Beside, language: str) -> bool | None:
-    """Say whether entries are there already, in a list beside the match.
+    """Say whether the entries of an insertion stand in a list beside the match already.
 
-    None for a text that says none. Raises PatchConflictError.
+    Returns None for a text that holds no entries. Raises PatchConflictError.
     """
     data = read(text, language)
     places = _beside(data, beside)
@@ -638,13 +638,13 @@ def _item_replaced(data: Data, place: DataPlace, said: str) -> DataChange:
 _UNSURE = re.compile(
     r"(?i:yes|no|on|off)|[-+]?0[0-7_]+|[-+]?0o[0-7]+|0b[01_]+|[-+]?\d[\d_]*(?::[0-5]?\d)+(?:\.\d*)?|[-+]?\d+_[\d_]*|\d+[eE]\d+"
 )
-"""Plain scalars of YAML whose type the two versions of it do not agree on."""
+"""Plain scalars of YAML on whose type YAML 1.1 and YAML 1.2 do not agree."""
 
 
 def _read_item(data: Data, holder: Value, said: str) -> object:
-    """Return what a reader sees of an item as it is written; of a pair, its key and its value.
+    """Return what a reader sees of an item as it is written.
 
-    Raises PatchConflictError.
+    For a pair, this is its key and its value. Raises PatchConflictError.
     """
     language = data.language
     if language == "yaml" and _UNSURE.fullmatch(said):
@@ -683,7 +683,7 @@ def _read_item(data: Data, holder: Value, said: str) -> object:
 def _named_item(data: Data, holder: Value, said: str) -> object:
     """Return what a reader sees of an item that an edit names.
 
-    As it is written, or the text itself, where that is no value of its own.
+    This is the value that the text says, or the text itself if it says no value of its own.
     """
     try:
         return _read_item(data, holder, said)
@@ -698,7 +698,7 @@ def _named_item(data: Data, holder: Value, said: str) -> object:
 
 
 def _is_meant(entry: Entry, said: str, wanted: object) -> bool:
-    """Say whether an item is the one that is named: by what is read of it, or by its key."""
+    """Say whether an item is the one that an edit names, by its value or by its key."""
     if entry.key is None:
         return seen(entry.value, ordered=True) == wanted
     assert isinstance(wanted, tuple)  # a pair
@@ -724,7 +724,8 @@ def items_held(text: str, selector: Selector, said: str, language: str) -> list[
 def items_said(text: str, selector: Selector, language: str) -> list[str]:
     """Return the items of the lists that a selector matches.
 
-    Texts as they are read, all else as it is written. Raises PatchConflictError.
+    Texts are returned as they are read, and all others as they are written. Raises
+    PatchConflictError.
     """
     data = read(text, language)
     entries = [
@@ -740,9 +741,9 @@ def items_said(text: str, selector: Selector, language: str) -> list[str]:
 
 
 def hides_items(text: str, selector: Selector, language: str) -> bool:
-    """Say whether what a selector matches is no list, or may hold more than is written there.
+    """Say whether a match of a selector is no list, or may hold more than is written there.
 
-    An alias. Raises PatchConflictError.
+    An alias may hold more. Raises PatchConflictError.
     """
     holders = [holder for _, _, _, holder in _holder_places(read(text, language), selector)]
     lists = all(holder.kind in {Kind.SEQUENCE, Kind.MAPPING} for holder in holders)

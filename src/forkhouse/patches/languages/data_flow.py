@@ -1,6 +1,6 @@
-"""Lists and mappings between brackets, in YAML, JSON and TOML alike.
+"""Change lists and mappings between brackets, in YAML, JSON and TOML alike.
 
-Put one entry last, take one out.
+An entry is added as the last one, or one entry is removed.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def prefix(text: str, position: int) -> str | None:
 
 
 def column(text: str, position: int) -> str:
-    """Return white space that is as wide as what stands before a position on its line."""
+    """Return white space as wide as the text before a position on its line."""
     return prefix(text, position) or " " * (position - line_start(text, position))
 
 
@@ -75,7 +75,7 @@ def _comments_in(data: Data, start: int, end: int) -> list[Span]:
 
 
 def added(data: Data, holder: Value, new: str) -> list[Splice]:
-    """Put an entry last, in the layout of those that are there."""
+    """Add an entry as the last one, in the layout of the other entries."""
     text = data.text
     close = holder.end - 1
     if not holder.entries:
@@ -129,13 +129,13 @@ def _added_first(data: Data, holder: Value, new: str) -> Splice:
 
 
 def _before_break(text: str, close: int) -> int:
-    """Return the end of the line before the one of a bracket that stands first on its line."""
+    """Return the end of the line before a bracket that is the first thing on its own line."""
     at = text.rfind("\n", 0, close)
     return at - 1 if text[at - 1 : at] == "\r" else at
 
 
 def removed(data: Data, holder: Value, position: int) -> list[Splice]:
-    """Take one entry out, with the comma that belongs to it."""
+    """Remove one entry with the comma that belongs to it."""
     text = data.text
     entry = holder.entries[position]
     start, end = entry.start, entry.end
@@ -161,12 +161,12 @@ def removed(data: Data, holder: Value, position: int) -> list[Splice]:
 
 
 def _alone(data: Data, start: int, stop: int) -> bool:
-    """Say whether nothing else, but for comments behind it, stands on the lines of a piece."""
+    """Say whether nothing but comments behind it shares the lines of a piece of text."""
     return prefix(data.text, start) is not None and is_blank(data, stop, _line_close(data, stop))
 
 
 def _line_close(data: Data, stop: int) -> int:
-    """Return where the line of a position is over, with a comment that reaches beyond it."""
+    """Return the end of a position's line, including a comment that reaches beyond that line."""
     close = next_line(data.text, stop)
     while (
         over := next((end for start, end in data.comments if stop <= start < close < end), None)
@@ -176,7 +176,10 @@ def _line_close(data: Data, stop: int) -> int:
 
 
 def _removed_last(data: Data, holder: Value, position: int) -> list[Splice]:
-    """Take the last of several out, which has no comma of its own: the one before it goes."""
+    """Remove the last of several entries.
+
+    It has no comma of its own, so the comma before it is removed.
+    """
     text = data.text
     before, entry = holder.entries[position - 1], holder.entries[position]
     comma = next(comma for comma in reversed(holder.commas) if before.end <= comma < entry.start)

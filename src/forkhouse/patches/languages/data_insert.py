@@ -1,6 +1,6 @@
-"""Insert entries beside one of YAML, JSON and TOML.
+"""Insert entries beside an entry of YAML, JSON or TOML.
 
-Above the comments over it or behind its line, with the commas that are needed.
+They go above the comments of that entry or behind its line, with the commas that are needed.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ if TYPE_CHECKING:
 
 
 def said_entries(data: Data, holder: Value, said: str) -> tuple[object, ...] | None:
-    """Return what a reader sees of new entries, each of a mapping with its key.
+    """Return what a reader sees of new entries; an entry of a mapping comes with its key.
 
-    None for a text that says nothing by itself.
-
-    Raises PatchConflictError for what is no entry of such a value.
+    Returns None for a text that has no meaning by itself. Raises PatchConflictError for a text that
+    is no entry of such a value.
     """
     language = data.language
     pair, inside = holder.kind is Kind.MAPPING, holder.style is NodeStyle.FLOW
@@ -70,7 +69,7 @@ def bare(said: str, holder: Value) -> str:
 
 
 def column(data: Data, place: DataPlace) -> str:
-    """Return the white space before an entry, and before new ones beside it."""
+    """Return the white space before an entry, and before new entries beside it."""
     return flow.column(data.text, place.entry.start)
 
 
@@ -111,9 +110,9 @@ def _below_inner_comments(data: Data, stop: int, indent: int) -> int:
 
 
 def above(data: Data, entry: Entry) -> int:
-    """Return where the line begins that an entry stands on, or the first comment directly over it.
+    """Return the start of an entry's line, or of the first comment directly above it.
 
-    Those that a file begins with are its own.
+    Comments at the head of a file belong to the file.
     """
     text = data.text
     lines = {flow.line_start(text, start): (start, end) for start, end in data.comments}

@@ -1,4 +1,4 @@
-"""What one operation will do to a file of keys."""
+"""Hold what one operation will do to a file of keys."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class DataChange:
     what: Literal["set", "remove", "append", "insert"]
     document: int
     steps: tuple[int, ...]
-    """Of the entry; for what is appended, of the value that it is appended to."""
+    """The steps to the entry; for an appended entry, to the value that it is appended to."""
     key: object = None
-    """What is seen of a new key; None for an item."""
+    """What a reader sees of a new key; None for an item."""
     value: object = None
-    """For what is inserted, all of its entries."""
+    """What a reader sees of the value; for an insertion, of all its entries."""
     splices: tuple[Splice, ...] = ()

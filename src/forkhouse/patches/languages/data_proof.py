@@ -64,7 +64,7 @@ def prove(step: Step) -> None:
 
 
 def _repeated(data: Data) -> int:
-    """Return how many keys stand again in their mapping."""
+    """Return how many keys are repeated in their mapping."""
     count = 0
     for top in data.documents:
         for value in values(top):
@@ -121,7 +121,7 @@ def _difference(wanted: object, got: object) -> str:
 
 
 _LENGTH = 200
-"""Of a value in a message, in characters."""
+"""The greatest number of characters of a value in a message."""
 
 
 def _short(value: object) -> str:
@@ -130,19 +130,19 @@ def _short(value: object) -> str:
 
 
 class _Moves:
-    """Where positions of the text before are in the text after."""
+    """The positions of the old text in the new text."""
 
     def __init__(self, splices: Sequence[Splice]) -> None:
         self.splices = sorted(splices, key=lambda splice: splice[:2])
         self.regions: list[tuple[int, int]] = []
-        """What is new in the text after."""
+        """The spans that are new in the text after the operation."""
         shift = 0
         for start, end, new in self.splices:
             self.regions.append((start + shift, start + shift + len(new)))
             shift += len(new) - (end - start)
 
     def moved(self, position: int) -> int:
-        """Return where a character is that stays."""
+        """Return the new position of a character that stays."""
         return position + sum(
             len(new) - (end - start)
             for start, end, new in self.splices
@@ -150,7 +150,7 @@ class _Moves:
         )
 
     def gone(self, position: int) -> bool:
-        """Say whether a character goes."""
+        """Say whether a character is removed."""
         return any(start <= position < end for start, end, _ in self.splices)
 
     def touched(self, start: int, end: int) -> bool:
@@ -161,7 +161,7 @@ class _Moves:
         )
 
     def is_new(self, position: int) -> bool:
-        """Say whether a character of the text after was put there."""
+        """Say whether a character of the new text was inserted."""
         return any(start <= position < end for start, end in self.regions)
 
 
@@ -255,7 +255,7 @@ def _prove_value(one: Value, other: Value, moves: _Moves, step: Step) -> None:
 
 
 def _prove_rest(value: Value, other: Value, moves: _Moves, step: Step) -> None:
-    """Prove that a value is still there, of which the key is another one now, or a part is."""
+    """Prove that a value is still there when its key, or a part of it, was changed."""
     if value.start == value.end or all(moves.gone(place) for place in (value.start, value.end - 1)):
         return
     begins = None if moves.gone(value.start) else moves.moved(value.start)
@@ -397,7 +397,7 @@ def _parted(now: str, start: int, end: int, step: Step) -> bool:
 
 
 def _following(data: Data, position: int) -> int | None:
-    """Return where the next thing stands that is no comment."""
+    """Return the position of the next text that is no comment."""
     for start, end in [*data.comments, (len(data.text), len(data.text))]:
         if end <= position:
             continue
@@ -411,6 +411,6 @@ def _following(data: Data, position: int) -> int | None:
 def _has_gap(text: str, start: int, end: int) -> bool:
     """Say whether an empty line stands between a comment and what follows.
 
-    It is a comment of its own.
+    Such a comment belongs to nothing else.
     """
     return re.search(r"\n[ \t]*\r?\n", text[start:end]) is not None

@@ -1,6 +1,6 @@
-"""Read TOML with positions: lines and spans by a scanner of ours, what they mean by `tomllib`.
+"""Read TOML with positions: our scanner finds lines and spans, `tomllib` their meaning.
 
-Where the two disagree, nothing is read.
+A text on which the two disagree is not read.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _WORD = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[^\s,\]}#]+|[^\s,\]}#=]
 
 @dataclass(kw_only=True, slots=True)
 class _Table:
-    """A table while it is being read."""
+    """A table while it is read."""
 
     entries: dict[str, _Table | list[_Table] | Entry] = field(default_factory=dict)
 
@@ -70,7 +70,7 @@ def read(text: str) -> Data:
 
 
 def _frozen(table: _Table, standard: object, scanner: _Scanner) -> Value:
-    """Make a value of a table, with what tomllib read of it."""
+    """Make a value of a table with the values that tomllib read."""
     if not isinstance(standard, dict) or list(standard) != list(table.entries):
         scanner.refuse(0, "two readers do not see the same keys in it")
     entries = []
@@ -121,7 +121,7 @@ def _filled_entry(entry: Entry, standard: object, scanner: _Scanner) -> Entry:
 
 
 def _filled(value: Value, standard: object, scanner: _Scanner) -> Value:
-    """Give each scalar between brackets what tomllib read of it."""
+    """Give each scalar between brackets the value that tomllib read."""
     if value.kind is Kind.SCALAR:
         return _replaced(value, scalar_seen(standard), ())
     if (
@@ -175,7 +175,7 @@ def _replaced(value: Value, read_value: object, entries: tuple[Entry, ...]) -> V
 def scalar_seen(value: object) -> object:
     """Return the type and the text of a scalar.
 
-    A line end in a text is one character however it is written.
+    A line end in a text counts as one character, however it is written.
     """
     name = "text" if isinstance(value, str) else type(value).__name__
     return (name, value if isinstance(value, str) else repr(value))

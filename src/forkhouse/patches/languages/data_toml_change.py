@@ -40,7 +40,10 @@ def path_of(data: Data, document: int, steps: tuple[int, ...]) -> KeyPath:
 
 
 def added(data: Data, operation: KeyOperation) -> tuple[DataChange, ...]:
-    """Return what adds a key to a table. Raises PatchConflictError."""
+    """Return the change that adds a key to a table.
+
+    Raises PatchConflictError.
+    """
     *parents, last = key_steps(operation.path)
     steps: tuple[int, ...] = ()
     holder: Value = data.documents[0]
@@ -88,14 +91,16 @@ _STANDARD = (
     ("project", "urls"),
     ("dependency-groups",),
 )
-"""Tables of a `pyproject.toml` that are as good as empty where they are not written (PEP 621, PEP
-735)."""
+"""Tables of a `pyproject.toml` that count as empty if they are not written.
+
+Sources: PEP 621 and PEP 735.
+"""
 
 
 def _made(data: Data, operation: KeyOperation) -> tuple[DataChange, ...]:
-    """Return what adds a key with the table that holds it, where a standard says that it is empty.
+    """Return the change that adds a key and its table, if a standard allows the table.
 
-    Nothing for other tables.
+    Returns an empty tuple for any other table.
     """
     *parents, last = key_steps(operation.path)
     known = any(
@@ -142,7 +147,10 @@ def _made(data: Data, operation: KeyOperation) -> tuple[DataChange, ...]:
 
 
 def _refuse_dynamic(data: Data, parents: list[str]) -> None:
-    """Refuse to write a table that a project calls dynamic: PEP 621 takes no such project."""
+    """Raise PatchConflictError for a table that a project lists as dynamic.
+
+    PEP 621 does not allow a field that is both written and dynamic.
+    """
     project = tomllib.loads(data.text.removeprefix(BOM)).get("project")
     dynamic = project.get("dynamic") if isinstance(project, dict) else None
     if parents[0] == "project" and isinstance(dynamic, list) and parents[1] in dynamic:
@@ -154,7 +162,7 @@ def _refuse_dynamic(data: Data, parents: list[str]) -> None:
 
 
 def _new_table(data: Data, header: str, line: str) -> Splice:
-    """Put a table behind those of the project, or last where something else goes on there."""
+    """Insert a table behind those of the project, or last if keys follow there."""
     text, statements = data.text, data.statements
     own = [number for number, one in enumerate(statements) if one.path[:1] == ("project",)]
     after = own[-1] if own else len(statements) - 1
@@ -171,16 +179,17 @@ def _new_table(data: Data, header: str, line: str) -> Splice:
 
 
 def _padded(data: Data, holder: Value, new: str) -> list[Splice]:
-    """Put a key last in an inline table; an empty one gets the blanks that are usual there."""
+    """Add a key as the last one of an inline table; an empty table gets the usual blanks."""
     if not holder.entries and not data.text[holder.body + 1 : holder.end - 1].strip():
         return [(holder.body + 1, holder.end - 1, f" {new} ")]
     return flow.added(data, holder, new)
 
 
 def _in_table(data: Data, path: KeyPath, new: str, *, without: Collection[int] = ()) -> Splice:
-    """Put a line behind the last key of a table, which may have a header, dotted keys, or neither.
+    """Insert a line behind the last key of a table.
 
-    Some statements may be about to go.
+    The table may have a header, dotted keys, or neither. Statements in `without` are about to be
+    removed.
     """
     text = data.text
     statements = {
@@ -224,14 +233,14 @@ def _in_table(data: Data, path: KeyPath, new: str, *, without: Collection[int] =
 
 
 def _behind(data: Data, statement: Statement, new: str) -> Splice:
-    """Put a line below a statement, behind the comment on its last line."""
+    """Insert a line below a statement, behind the comment on the statement's last line."""
     stop = flow.line_end(data.text, statement.end)
     indent = flow.prefix(data.text, statement.start) or ""
     return stop, stop, f"{flow.newline_at(data.text, statement.end)}{indent}{new}"
 
 
 def _at_the_head(data: Data, new: str, *, without: Collection[int]) -> Splice:
-    """Put a line above the first header, or into a file without any statement."""
+    """Insert a line above the first header, or into a file without any statement."""
     text = data.text
     newline = flow.newline_at(text, 0)
     if not data.statements:
@@ -245,7 +254,7 @@ def _at_the_head(data: Data, new: str, *, without: Collection[int]) -> Splice:
 
 
 def _above(data: Data, start: int) -> int:
-    """Return where the comments begin that stand right above a line, or the line itself."""
+    """Return the start of the comments directly above a line, or the start of the line."""
     text = data.text
     at = flow.line_start(text, start)
     lines = {flow.line_start(text, comment): comment for comment, _ in data.comments}
@@ -259,9 +268,9 @@ def _above(data: Data, start: int) -> int:
 
 
 def removed(data: Data, place: DataPlace, said: str) -> DataChange:
-    """Return what takes a key, a table or an item out.
+    """Return the change that removes a table, a key or an item.
 
-    Raises PatchConflictError for what would leave more or less than it says.
+    Raises PatchConflictError if more or less than that would be removed.
     """
     holder = place.holder
     if any(one.style is NodeStyle.DOTTED for one in place.holders):
@@ -281,7 +290,7 @@ def removed(data: Data, place: DataPlace, said: str) -> DataChange:
 
 
 def replaced(data: Data, place: DataPlace, operation: KeyOperation) -> DataChange:
-    """Return what puts a value in the place of a table, wherever that stands.
+    """Return the change that replaces a table by a value, wherever the table stands.
 
     Raises PatchConflictError.
     """
@@ -346,9 +355,9 @@ def _refuse_apart(data: Data, gone: list[int], said: str) -> None:
 
 
 def _refuse_deeper(data: Data, first: int, path: tuple[object, ...], said: str) -> None:
-    """Raise PatchConflictError where a comment stands over a table within what is replaced.
+    """Raise PatchConflictError if a comment stands above a table within a replaced table.
 
-    It does not speak of the whole.
+    That comment does not describe the whole.
     """
     begin = data.statements[first]
     deeper = begin.value is None and len(
@@ -365,9 +374,9 @@ def _refuse_deeper(data: Data, first: int, path: tuple[object, ...], said: str) 
 
 
 def _under(data: Data, header: int, cut: Splice, above: str, new: str) -> Splice:
-    """Put a line under a new header in the place of an old one.
+    """Replace an old header by a new header with a line under it.
 
-    The comments over that one speak of the line.
+    The comments above the old header describe the line.
     """
     start = flow.line_start(data.text, header)
     over = _above(data, start)
@@ -377,9 +386,9 @@ def _under(data: Data, header: int, cut: Splice, above: str, new: str) -> Splice
 
 
 def _moved(data: Data, gone: list[int], put: Splice, new: str) -> list[Splice]:
-    """Put a line in the place of statements that go.
+    """Replace removed statements by a line.
 
-    The comments directly over the first of them stand over the line then.
+    The comments directly above the first statement stay above the line.
     """
     text = data.text
     cuts = _cuts(data, gone)
@@ -430,9 +439,9 @@ def _is_last_below(data: Data, statement: Statement) -> bool:
 
 
 def _table_removed(data: Data, path: KeyPath, said: str) -> list[Splice]:
-    """Take out all statements of a table.
+    """Remove all statements of a table.
 
-    The table that held it stays, by a header of its own where it has none.
+    The table that held it stays, and gets a header of its own if it has none.
     """
     text = data.text
     gone = [number for number, one in enumerate(data.statements) if one.path[: len(path)] == path]

@@ -21,8 +21,7 @@ _CORE = re.compile(
     r"(?:~|null|Null|NULL|true|True|TRUE|false|False|FALSE|[yYnN]|[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+"
     r"|[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))?"
 )
-"""What YAML 1.2 takes for something else than a text, and two letters that YAML 1.1 takes for truth
-values."""
+"""Text that YAML 1.2 reads as another type, and two letters that YAML 1.1 reads as booleans."""
 _TOML_INTEGERS = range(-(2**63), 2**63)
 
 

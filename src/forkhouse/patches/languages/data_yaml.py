@@ -24,7 +24,7 @@ BREAKS = " \t\r\n\x85\u2028\u2029"
 
 
 class _Recorder(yaml.SafeLoader):
-    """A loader that keeps the tokens that its parser took."""
+    """A loader that keeps the tokens that its parser consumed."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -37,9 +37,9 @@ class _Recorder(yaml.SafeLoader):
 
 
 Raw = tuple[Any, list["Raw"], Any]
-"""An event of PyYAML's, those of what it holds, and the one that ends it.
+"""An event of PyYAML, the events of what it holds, and the event that ends it.
 
-PyYAML's stubs do not say what an event has.
+The type stubs of PyYAML do not say what an event has.
 """
 
 
@@ -97,9 +97,10 @@ def _raw_documents(loader: Any) -> list[Raw]:
 
 
 _LEVELS = 300
-"""Of nesting.
+"""The greatest depth of nesting.
 
-PyYAML's own composer gives up at about as many, and its scanner takes ever longer for each.
+PyYAML's own composer gives up at about this depth, and its scanner takes ever longer for each
+level.
 """
 
 
@@ -115,7 +116,7 @@ def _raw(loader: Any, event: Any, levels: int) -> Raw:
 
 
 class _Builder:
-    """Makes values of events, with the places of the tokens that the parser took."""
+    """A builder of values from events, with the positions of the tokens that the parser took."""
 
     def __init__(self, text: str, loader: Any) -> None:
         self.text = text
@@ -132,9 +133,9 @@ class _Builder:
         }
         self.marks = sorted(self.questions)
         self.named: dict[str, str | None] = {}
-        """What a path calls a key that is an alias of an anchor."""
+        """The name that a key has in paths if it is an alias, by the anchor of the alias."""
         self.anchors: set[str] = set()
-        """Those of the document."""
+        """The anchors of the document."""
 
     def document(self, raw: Raw) -> Value:
         self.named.clear()
@@ -358,7 +359,7 @@ class _Builder:
 
 
 def _placed(value: Value, bound: int) -> Value:
-    """Put a value of which nothing is written where its sign ends."""
+    """Give an empty value the position at which its sign ends."""
     if value.style is not NodeStyle.EMPTY or value.end > value.start:
         return value
     return Value(

@@ -1,6 +1,6 @@
-"""What the forms of requirements have in common.
+"""Handle what all forms of requirements have in common.
 
-One declaration, what it belongs to, which one a change means, and what takes its place.
+This is one declaration, what it belongs to, which declaration a change means, and the replacement.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ class Belongs:
     """What a declaration is a part of."""
 
     extras: frozenset[str] = frozenset()
-    """The extras that ask for it, by their canonical names; none for what is always asked for."""
+    """The canonical names of the extras that require it; empty if it is always required."""
     group: str | None = None
     """The dependency group (PEP 735) by its canonical name."""
     build: bool = False
-    """It is needed to build the project."""
+    """Whether it is needed to build the project."""
 
 
 def requirement_of(text: str) -> Requirement | None:
-    """Read one requirement (PEP 508), None for what is none."""
+    """Read one requirement (PEP 508), or return None if the text is none."""
     try:
         return Requirement(text.strip())
     except (InvalidRequirement, RecursionError):
@@ -45,7 +45,7 @@ def requirement_of(text: str) -> Requirement | None:
 def is_named(name: str, wanted: str) -> bool:
     """Say whether a distribution is the one that is wanted.
 
-    Spelling does not matter (PEP 503), and `*` is any text.
+    Spelling does not matter (PEP 503), and `*` stands for any text.
     """
     return fnmatchcase(canonicalize_name(name), canonicalize_name(wanted))
 
@@ -66,11 +66,10 @@ def is_meant(name: str, belongs: Belongs, change: RequirementChange) -> bool:
 
 
 def replacement(change: RequirementChange, old: Requirement, extras: frozenset[str]) -> Requirement:
-    """Return what takes the place of a declaration.
+    """Return the replacement of a declaration.
 
-    Its marker stays, and with `keep-version` its version.
-
-    Raises PatchConflictError where the old one's address would be given to another distribution.
+    It keeps the old marker, and with `keep-version` the old version. Raises PatchConflictError if
+    another distribution would get the address of the old one.
     """
     new = Requirement(change.with_ or "")
     if change.keep_version:

@@ -1,9 +1,8 @@
-"""Strings of Python that stand as statements.
+"""Prove that no untouched Python string becomes a docstring or stops being one.
 
-The first one of a module, a class or a function is its docstring, and all others are nothing.
-
-Where such a string stands is known only from its neighbours, so what is taken away or put in beside
-one can make it a docstring or unmake it.
+A string that stands as a statement is a docstring if it is the first statement of a module, a class
+or a function. Any other has no effect. Only its neighbours decide which it is, so a removal or an
+insertion beside it can change that.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from forkhouse.patches.languages.base import Span, Step
 
 _PLAIN = re.compile(r"""[rRuU]?["']""")
-"""How a string begins that can document something: no bytes, and nothing to fill in."""
+"""The beginning of a string that can be a docstring: no bytes, and no f-string."""
 
 
 def prove(step: Step) -> None:

@@ -1,12 +1,13 @@
-"""Entry points.
+"""Change entry points in a wheel's `entry_points.txt` or in a `pyproject.toml`.
 
-Groups under their names in brackets in a wheel's `entry_points.txt`, tables in `pyproject.toml`.
+In `entry_points.txt`, a group stands under its name in brackets. In `pyproject.toml`, it is a
+table.
 
-The file's format is that of packaging.python.org, "Entry points specification": an INI file in
-which `=` alone divides, as `configparser` reads it. Installers use `importlib.metadata`, which has
-a way of its own: any line in brackets is a name, no `;` begins a comment, and no line goes on the
-one before it. A change is proven with both of them, or with the first alone where the second cannot
-read the file.
+The format of the file is that of packaging.python.org, "Entry points specification": an INI file in
+which only `=` divides, as `configparser` reads it. Installers use `importlib.metadata`, which reads
+it in its own way: any line in brackets is a name, no `;` begins a comment, and no line continues
+the one before it. A change is proven with both readers, or with the first alone if the second
+cannot read the file.
 """
 
 from __future__ import annotations
@@ -33,15 +34,14 @@ if TYPE_CHECKING:
 __all__ = ["faults", "find", "inner_lines", "prove", "remove_group"]
 
 _OWN_TABLES = {"console_scripts": "project.scripts", "gui_scripts": "project.gui-scripts"}
-"""Groups that have tables of their own in a `pyproject.toml` (PEP 621)."""
+"""Groups that have a table of their own in a `pyproject.toml` (PEP 621)."""
 
 
 def remove_group(text: str, group: str) -> Matched:
-    """Take a group out with its lines and with the comment that stands right above its name.
+    """Remove a group with its lines and with the comment directly above its name.
 
-    One that is given in parts goes as a whole.
-
-    Raises PatchConflictError for what is no entry points.
+    A group that is written in several parts is removed as a whole. Raises PatchConflictError for a
+    text that holds no entry points.
     """
     if is_pyproject(text):
         return toml.without_table(text, _table_of(read(text), group))
@@ -77,9 +77,9 @@ def _table_of(document: dict[str, object], group: str) -> str:
 
 
 def _commented(lines: list[str], head: int) -> int:
-    """Return the first line of the comment right above a line.
+    """Return the first line of the comment directly above a line.
 
-    At the top of the file it is one on the whole file.
+    A comment at the top of the file describes the whole file and is left out.
     """
     first = head
     while first > 0 and head < len(lines) and lines[first - 1].startswith(("#", ";")):
@@ -101,7 +101,7 @@ class _Text(importlib.metadata.Distribution):
 
 
 def _installed(text: str) -> list[tuple[str, str, str]] | None:
-    """Read entry points as installers do, None where they cannot."""
+    """Read entry points as installers do, or return None if they cannot."""
     try:
         return [(point.group, point.name, point.value) for point in _Text(text).entry_points]
     except (ValueError, TypeError):
@@ -121,7 +121,7 @@ def _specified(text: str) -> list[tuple[str, list[tuple[str, str]]]]:
 
 
 def faults(text: str, language: str) -> int:  # the protocol's signature
-    """Say 1 when the text cannot be read."""
+    """Return how many places cannot be read; in an `entry_points.txt`, count 0 or 1."""
     if is_pyproject(text):
         return keyed.faults(text, "toml")
     try:
@@ -132,7 +132,7 @@ def faults(text: str, language: str) -> int:  # the protocol's signature
 
 
 def inner_lines(text: str, language: str) -> set[int]:  # the protocol's signature
-    """Return none: what is put into such a file is a value, and no code."""
+    """Return no lines: what is inserted into such a file is a value and not code."""
     return set()
 
 
