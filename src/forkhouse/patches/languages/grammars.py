@@ -1,4 +1,4 @@
-"""What selectors ask for, in the words of each grammar."""
+"""Name the nodes that selectors ask for, in the words of each grammar."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Grammar:
-    """Names of the nodes that stand for what selectors ask for.
+    """The names of the nodes that selectors ask for.
 
-    Kind of node, and the field that holds its name.
+    Each kind of node comes with the field that holds its name.
     """
 
     functions: Mapping[str, str] = field(default_factory=dict)
@@ -23,9 +23,9 @@ class Grammar:
     calls: Mapping[str, str] = field(default_factory=dict)
     assignments: Mapping[str, str] = field(default_factory=dict)
     arguments: str = "arguments"
-    """Field of a call that holds its arguments."""
+    """The field of a call that holds its arguments."""
     value: str = "value"
-    """Field of an assignment that holds what is assigned."""
+    """The field of an assignment that holds the assigned value."""
     lists: frozenset[str] = frozenset()
     layout: Layout = Layout.COMMAS
 
@@ -118,7 +118,7 @@ BUILT_IN = {
     "c": BUILT_INS_OF_C - {"static_assert_declaration"},
     "cpp": BUILT_INS_OF_C,
 }
-"""Commands of a shell and operators of C that have nodes of their own, known by their first word.
+"""Shell commands and C operators that have nodes of their own, by their first word.
 
-`unset`, `[`, `offsetof`.
+Examples are `unset`, `[` and `offsetof`.
 """

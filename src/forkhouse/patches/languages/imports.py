@@ -1,6 +1,6 @@
-"""Imports of Python, `use` of Rust and includes of C.
+"""Find, compare and add imports of Python, `use` of Rust and includes of C.
 
-Found in the tree, compared by what they mean, added where such lines stand.
+They are found in the tree, compared by their meaning, and added where such lines stand.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ _KINDS = {
     "cpp": ("preproc_include",),
 }
 _INNER_INCLUDE = {"kind": "preproc_call", "regex": r"^#[ \t]*include[ \t]*[<\"]"}
-"""What the grammar of C makes of an include among the values of an enumeration, or the members of a
-structure."""
+"""The form that the grammar of C gives to an include within an enumeration or a structure."""
 _DEFINITIONS = frozenset(
     {
         "function_definition",
@@ -54,25 +53,22 @@ class ImportLine:
     node: Node
     meaning: str
     top: bool
-    """It stands for the whole file, not in a function or under a condition."""
+    """Whether it applies to the whole file, and is not in a function or under a condition."""
     names: tuple[str, ...] = ()
-    """Where it brings several names.
-
-    The meaning that an import of each of them alone would have.
-    """
+    """For an import of several names, the meaning of an import of each name alone."""
     parts: Parts | None = None
-    """Those names in Python, in the same order."""
+    """In Python, the spans of those names, in the same order."""
 
     @property
     def meanings(self) -> set[str]:
-        """All that it means, as a whole and name by name."""
+        """The meaning of the whole import and of each of its names."""
         return {self.meaning, *self.names}
 
 
 def imports(text: str, language: str, *, include: bool) -> list[ImportLine]:
     """Return the imports of a file.
 
-    Raises PatchConflictError for a language that has none of this kind.
+    Raises PatchConflictError for a language that has no imports of this kind.
     """
     _check(language, include=include)
     rule: dict[str, object] = {
@@ -133,7 +129,7 @@ def _names(node: SgNode, said: str, language: str) -> tuple[tuple[str, ...], Par
 
 
 def _paths(use: str) -> list[str]:
-    """Return the paths that a `use` of Rust brings, without its groups."""
+    """Return each single path that a `use` of Rust brings, with its groups resolved."""
     tree = re.sub(r"^(?:pub(?:\([^)]*\))? )?use |;$", "", use).strip()
     groups = [("", "")]
     paths = []
@@ -193,7 +189,7 @@ def _span(node: SgNode, text: str) -> tuple[int, int]:
 
 
 def meaning(line: str, language: str) -> str:
-    """Return a form of an import that is the same for every layout of it."""
+    """Return the meaning of an import: a form that is equal for every layout of it."""
     if language == "python":
         try:
             with warnings.catch_warnings():
@@ -211,7 +207,7 @@ def meaning(line: str, language: str) -> str:
 def addition(text: str, new: str, language: str, *, include: bool) -> tuple[int, int, str]:
     """Return where a new import goes, and its line.
 
-    Behind the last of those at the head of the file, or where the first would stand.
+    It goes behind the last import at the head of the file, or where the first one would stand.
     """
     _check(language, include=include)
     new = new.strip("\n")
@@ -266,7 +262,7 @@ def _head(root: SgNode, language: str, *, future: bool) -> tuple[SgNode | None, 
 def _is_preamble(node: SgNode, language: str) -> bool:
     """Say whether imports go behind a node.
 
-    A comment on the file, its docstring, its include guard.
+    Such a node is a comment about the file, its docstring, or its include guard.
     """
     kind = node.kind()
     if language == "python":
@@ -289,18 +285,18 @@ def _with_attributes(node: SgNode) -> SgNode:
 
 
 def _guarded(root: SgNode) -> SgNode:
-    """Return the node whose children are the lines of a file of C.
+    """Return the node whose children are the lines of a C file.
 
-    The include guard, where there is one around all of it.
+    This is the include guard if there is one around the whole file.
     """
     named = [child for child in root.children() if child.is_named() and child.kind() != "comment"]
     return named[0] if len(named) == 1 and _is_guard(named[0]) else root
 
 
 def _is_guard(node: SgNode) -> bool:
-    """Say whether a condition only keeps a file from being included twice.
+    """Say whether a condition only prevents a second inclusion of the file.
 
-    It asks for a name, and defines it at once.
+    Such a condition tests a name and defines it at once.
     """
     if (
         node.kind() != "preproc_ifdef"
@@ -315,6 +311,6 @@ def _is_guard(node: SgNode) -> bool:
 
 
 def _defines(node: SgNode, name: SgNode | None) -> bool:
-    """Say whether a line defines the name that a condition asks for."""
+    """Say whether a line defines the name that a condition tests."""
     mark = node.field("name") if node.kind() == "preproc_def" else None
     return mark is not None and name is not None and mark.text() == name.text()

@@ -1,6 +1,6 @@
-"""YAML, JSON and TOML: files of keys and values.
+"""Handle YAML, JSON and TOML: files of keys and values.
 
-What they hold is read by `data`, changed by `data_change`, proven by `data_proof`.
+`data` reads them, `data_change` changes them, and `data_proof` proves the changes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["faults", "find", "inner_lines", "matched", "prove"]
 def find(text: str, selector: Selector, language: str) -> list[Node]:
     """Return what a selector matches.
 
-    Raises PatchConflictError, for a key that cannot be told from others too.
+    Raises PatchConflictError, also for a key that cannot be told from others.
     """
     if selector.anchor is not None:
         return plain.find(text, selector, language)
@@ -61,9 +61,9 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
 
 
 def _node(data: Data, entry: Entry) -> Node:
-    """Return an entry as a match, with where something goes that is put before it.
+    """Return an entry as a match, with the place for a text that is inserted before it.
 
-    Above the comments that stand over it.
+    That place is above the comments of the entry.
     """
     first = data_insert.above(data, entry)
     alone = flow.prefix(data.text, entry.start) is not None and first < flow.line_start(
@@ -95,7 +95,7 @@ _DEEP = "The file is nested too deep for its values to be compared. Edit it as `
 def faults(text: str, language: str) -> int:
     """Return how many places of a text are not well formed.
 
-    For a file that the standard reader does not read, by the grammar's count.
+    If the standard reader does not read the file, this is the count of the grammar.
     """
     try:
         read(text, language)
@@ -108,12 +108,10 @@ def faults(text: str, language: str) -> int:
 
 
 def inner_lines(text: str, language: str) -> set[int]:
-    """Return the numbers, from 0, of the lines that begin inside a text of several lines of TOML.
+    """Return the numbers, from 0, of the lines that begin inside a multi-line text of TOML.
 
-    JSON has none.
-
-    In YAML it is the indentation of the whole text that its lines are read against, and they move
-    together.
+    JSON has no such texts. In YAML, the lines of a text are read relative to the indentation of the
+    whole text, and all of them move together.
     """
     if language != "toml" or ('"""' not in text and "'''" not in text):
         return set()

@@ -1,4 +1,4 @@
-"""Paths of keys, as selectors write them: `a.b."c.d".0`."""
+"""Split and join paths of keys, as selectors write them: `a.b."c.d".0`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def key_steps(path: str) -> tuple[str, ...]:
 
 
 def path_said(steps: Iterable[str]) -> str:
-    """Return a path of steps as an edit writes it."""
+    """Return a path of steps in the form that an edit uses."""
     return ".".join(
         f'"{step}"' if '"' not in step else f"'{step}'" if "'" not in step else step
         for step in steps

@@ -1,4 +1,4 @@
-"""The arguments of a call and the items of a list, one by one."""
+"""Find the arguments of a call and the items of a list one by one."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 
 
 def if_seen(parts: Parts | None, text: str, language: str) -> Parts | None:
-    """Return the parts of a list.
+    """Return the parts of a list, or None if hidden text stands between them.
 
-    None where between them is what the grammar sees as blanks: a macro that may stand for some of
-    them.
+    The grammar sees blanks there, but a macro may stand for some of the parts.
     """
     if parts is None or language not in {"c", "cpp"} or (shown := readable(text, language)) == text:
         return parts
@@ -29,7 +28,7 @@ def if_seen(parts: Parts | None, text: str, language: str) -> Parts | None:
 
 
 def arguments_of(node: SgNode, grammar: Grammar) -> Parts | None:
-    """Return the arguments of a call, None where the grammar cannot tell them apart."""
+    """Return the arguments of a call, or None if the grammar cannot tell them apart."""
     if node.kind() in BUILT_INS_OF_C:
         return _bracketed(node)
     if node.kind() in BUILT_IN["bash"] - {"test_command"}:
@@ -110,9 +109,9 @@ def _has_words_behind(command: SgNode) -> bool:
 
 
 def _bracketed(node: SgNode) -> Parts | None:
-    """Return what stands between the brackets of an operator of C that looks like a call.
+    """Return the arguments between the brackets of a C operator that looks like a call.
 
-    None where it has none.
+    Returns None if it has no brackets.
     """
     holder = next(
         (child for child in node.children() if child.kind() == "parenthesized_expression"), node
@@ -140,14 +139,14 @@ def _bracketed(node: SgNode) -> Parts | None:
 
 
 def _inside(node: SgNode | None, kinds: Container[str]) -> SgNode | None:
-    """Return the node of a kind that a match is, or only wraps."""
+    """Return the node of a given kind that a match is, or that the match only wraps."""
     while node is not None and node.kind() not in kinds:
         node = only_child(node) if node.kind() in WRAPPERS else None
     return node
 
 
 def only_child(node: SgNode) -> SgNode | None:
-    """Return the one node in another one, comments aside; None where there are several, or none."""
+    """Return the only child of a node, without comments, or None if there are more or none."""
     inner = [
         child for child in node.children() if child.is_named() and "comment" not in child.kind()
     ]
@@ -155,7 +154,7 @@ def only_child(node: SgNode) -> SgNode | None:
 
 
 def items_of(node: SgNode, grammar: Grammar) -> Parts | None:
-    """Return the items of a list, None for what is none or cannot be told apart."""
+    """Return the items of a list, or None for a node that is none or has unclear items."""
     value: SgNode | None = node
     while value is not None and value.kind() not in grammar.lists:
         value = (
@@ -195,7 +194,7 @@ def _parts(holder: SgNode, grammar: Grammar) -> Parts | None:
 
 
 def _token_parts(children: list[SgNode]) -> tuple[tuple[int, int], ...]:
-    """Group the tokens of a Rust macro between commas."""
+    """Divide the tokens of a Rust macro into groups at its commas."""
     spans: list[tuple[int, int]] = []
     group: list[SgNode] = []
     for child in [*children[1:-1], None]:
@@ -208,7 +207,7 @@ def _token_parts(children: list[SgNode]) -> tuple[tuple[int, int], ...]:
 
 
 def has_argument(node: SgNode, argument: str | None, grammar: Grammar, text: str) -> bool:
-    """Say whether a call has an argument; of none that is asked for, yes."""
+    """Say whether a call has an argument; this is true if no argument is asked for."""
     if argument is None:
         return True
     parts = arguments_of(node, grammar)

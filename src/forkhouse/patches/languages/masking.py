@@ -1,11 +1,11 @@
-"""C, C++, CUDA and HIP as their grammars can read them.
+"""Make C, C++, CUDA and HIP readable for their grammars.
 
-A text of the same length, in which what only a preprocessor or a GPU's compiler knows is blank.
+Text that only a preprocessor or a GPU compiler understands is blanked out. The length of the text
+stays the same, so everything else keeps its place.
 
-The grammars do not expand macros. One before a declaration makes them take the declaration's type
-for a name, or end it too early; a kernel launch looks to them like shifts and templates; a
-definition of a macro with nothing but blanks behind its name takes the next line for its value.
-Where such a piece is blanked out, all others keep their places.
+The grammars do not expand macros. A macro before a declaration makes them take the declaration's
+type for a name, or end the declaration too early. They read a kernel launch as shifts and
+templates. A `#define` of a name with only blanks behind it takes the next line for its value.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ _MACRO = re.compile(
     r"(?:[ \t]*\((?:[^(){};]|\([^(){};]*\))*\))?+(?![ \t]*\()"
     r"(?=\s*([\w:~*&\[]|\Z|\S))"
 )
-"""What may be a macro (`A`, `A_B`, `Py_BEGIN_ALLOW_THREADS`), with its arguments.
+"""Text that may be a macro (`A`, `A_B`, `Py_BEGIN_ALLOW_THREADS`), with its arguments.
 
-One that is given statements is no attribute of anything.
+A macro with statements as arguments is no attribute, so it is not matched.
 """
 NEAR = 2
-"""Lines around a place that the grammar cannot read, in which a macro is looked for."""
+"""The number of lines around an unreadable place in which a macro is looked for."""
 
 
 def blanked(piece: str) -> str:
-    """Return blanks of the length of a piece, with its line ends."""
+    """Return blanks of the length of a text, with its line ends."""
     return re.sub(r"[^\r\n]", " ", piece)
 
 
@@ -67,7 +67,7 @@ def _outside(text: str) -> str:
 
 
 def without_last_comment(line: str) -> str:
-    """Return a line of the preprocessor without the comments and the blanks that it ends with."""
+    """Return a preprocessor line without the comments and the blanks at its end."""
     end = len(line.rstrip())
     for match in reversed(list(_SKIPPED.finditer(line))):
         if match[0].startswith("/") and not line[match.end() : end].strip():
@@ -76,9 +76,9 @@ def without_last_comment(line: str) -> str:
 
 
 def masked(text: str) -> str:
-    """Blank out what no grammar of C or C++ knows: CUDA's words and launches.
+    """Blank out what no grammar of C or C++ knows: CUDA's words and kernel launches.
 
-    And end definitions of nothing before their blanks.
+    If a `#define` has only blanks behind its name, they are moved behind the line end.
     """
     text = _EMPTY_DEFINE.sub(lambda match: f"{match[1]}{match[3]}{match[2]}", text)
     if "<<<" not in text and "__" not in text and not _ALWAYS.search(text):
@@ -117,8 +117,7 @@ def hidden_above(text: str, readable: str, position: int) -> int | None:
 
 
 _PAIRS = (("BEGIN", "END"), ("START", "END"), ("OPEN", "CLOSE"), ("PUSH", "POP"))
-"""Words in the names of macros that stand around declarations, such as BEGIN_C_DECLS and
-END_C_DECLS."""
+"""Words in the names of macros around declarations, as in BEGIN_C_DECLS and END_C_DECLS."""
 
 
 def _is_bracket(line: str, text: str) -> bool:
@@ -139,7 +138,7 @@ def _is_bracket(line: str, text: str) -> bool:
 
 
 def _launch(code: str, start: int) -> tuple[int, int] | None:
-    """Return the span of a launch's configuration, None where it has no end in its statement."""
+    """Return the span of a launch's configuration, or None if its statement does not end it."""
     depth = 0
     for place in range(start + 3, min(len(code), start + 2000)):
         character = code[place]
@@ -197,13 +196,13 @@ def without_macros(text: str, faults: Callable[[str], list[int]]) -> str:
 
 
 _TRIES = 8
-"""Macros that are tried one by one where all at once do not do."""
+"""The number of macros to try one by one if all of them at once do not help."""
 
 
 def _heads(code: str, match: re.Match[str]) -> bool:
-    """Say whether a macro can stand for an attribute of what follows it.
+    """Say whether a macro can be an attribute of the text behind it.
 
-    At the head of a declaration, or behind its first words.
+    Such a macro stands at the head of a declaration, or behind its first words.
     """
     before = code[code.rfind("\n", 0, match.start()) + 1 : match.start()]
     return (

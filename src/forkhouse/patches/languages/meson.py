@@ -1,6 +1,6 @@
-"""Meson, through the lexer and parser of mesonbuild itself.
+"""Read and prove Meson files through the lexer and parser of mesonbuild itself.
 
-Its printer is not used, as spans leave every other byte alone.
+Its printer is not used: spans leave every other byte alone.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ class _Token:
     end: int
     text: str
     closing: int = -1
-    """Of a bracket that is closed: the position of the token that closes it."""
+    """For an opening bracket, the position of the token that closes it."""
 
 
 def _readable(text: str) -> str:
-    """Return a text of the same length as Meson reads it from a file: without carriage returns."""
+    """Return a text of equal length as Meson reads it from a file: without carriage returns."""
     return text.replace("\r\n", " \n")
 
 
 def _tokens(text: str) -> list[_Token]:
-    """Return the tokens of a build file with their places, without layout.
+    """Return the tokens of a build file with their positions, without layout tokens.
 
-    Raises PatchConflictError for what Meson cannot read.
+    Raises PatchConflictError for a text that Meson cannot read.
     """
     lexed = [token for token in _lexed(text) if token.kind != "comment"]
     closing = _matched([token.kind for token in lexed])
@@ -51,9 +51,9 @@ def _tokens(text: str) -> list[_Token]:
 
 
 def _lexed(text: str) -> list[_Token]:
-    """Return the tokens of a build file with their places, comments among them.
+    """Return the tokens of a build file with their positions, including comments.
 
-    Raises PatchConflictError for what Meson cannot read.
+    Raises PatchConflictError for a text that Meson cannot read.
     """
     from mesonbuild import mlog  # start-up time
     from mesonbuild.mesonlib import MesonException
@@ -81,7 +81,7 @@ def _lexed(text: str) -> list[_Token]:
 
 
 def _matched(kinds: Sequence[str]) -> dict[int, int]:
-    """Return for each opening bracket the one that closes it."""
+    """Return the closing bracket of each opening bracket."""
     matched = {}
     opened: list[int] = []
     for position, kind in enumerate(kinds):
@@ -124,7 +124,7 @@ def _parts(tokens: Sequence[_Token], opening: int) -> Parts:
 def find(text: str, selector: Selector, language: str) -> list[Node]:
     """Return what a selector matches.
 
-    Calls of functions and methods by name, and assignments by their target.
+    Calls of functions and methods are matched by name, and assignments by their target.
     """
     if selector.anchor is not None:
         return plain.find(text, selector, language)
@@ -174,9 +174,9 @@ def _calls(text: str, tokens: Sequence[_Token], selector: Selector) -> list[Node
 
 
 def _chain(tokens: Sequence[_Token], method: int) -> int:
-    """Return where what a method is called on begins.
+    """Return the start of the object that a method is called on.
 
-    A name, or calls and indexes that follow one another.
+    The object is a name, or a chain of calls and indexes.
     """
     opening = {
         token.closing: position for position, token in enumerate(tokens) if token.closing >= 0
@@ -188,9 +188,9 @@ def _chain(tokens: Sequence[_Token], method: int) -> int:
 
 
 def _operand(tokens: Sequence[_Token], end: int, opening: Mapping[int, int]) -> int:
-    """Return where an operand begins that ends at a token.
+    """Return the start of the operand that ends at a token.
 
-    A name or a literal, with the calls and indexes behind it.
+    The operand is a name or a literal, with the calls and indexes behind it.
     """
     at = end
     while at in opening:
@@ -234,7 +234,7 @@ def _assignments(text: str, tokens: Sequence[_Token], selector: Selector) -> lis
 
 
 def faults(text: str, language: str) -> int:  # the protocol's signature
-    """Say 1 when Meson's own parser does not read the text."""
+    """Return 1 if Meson's own parser does not read the text, or the count of `_misshapen`."""
     from mesonbuild import mlog  # start-up time
     from mesonbuild.mesonlib import MesonException
     from mesonbuild.mparser import Parser
@@ -248,7 +248,7 @@ def faults(text: str, language: str) -> int:  # the protocol's signature
 
 
 def statements(text: str) -> Iterator[tuple[int, str]]:
-    """Give all statements of a file in order: where each begins, and what it says.
+    """Yield all statements of a file in order, each with its position and its text.
 
     Raises PatchConflictError.
     """
@@ -266,9 +266,9 @@ def statements(text: str) -> Iterator[tuple[int, str]]:
 
 @dataclass(frozen=True, slots=True)
 class _Tree:
-    """A token, a bracket, a statement or a block of statements, as the proof reads it.
+    """A token, a bracket, a statement or a block of statements, in the form for the proof.
 
-    Meson's own tree knows no comments.
+    Meson's own tree has no comments.
     """
 
     kind: str
@@ -285,7 +285,10 @@ _BLOCKS = {"if": "endif", "foreach": "endforeach"}
 
 
 def _tree(text: str) -> _Tree:
-    """Return the tree of a text. Raises PatchConflictError for what Meson cannot read."""
+    """Return the tree of a text.
+
+    Raises PatchConflictError for a text that Meson cannot read.
+    """
     open_nodes: list[tuple[str, str, list[_Tree]]] = [("file", "", []), ("statement", "", [])]
 
     def close() -> None:
@@ -355,9 +358,9 @@ _OPERATORS = frozenset(
 
 
 def _prove_units(step: Step) -> None:
-    """Raise UnprovenError where an operand would become several.
+    """Raise UnprovenError if an operand would become several operands.
 
-    An operator beside it would take a part of it.
+    An operator beside it would take only a part of them.
     """
     shift = guard.shift_of(step)
     after = [token for token in _lexed(step.after) if token.kind not in {"comment", "eol"}]
@@ -400,9 +403,9 @@ _BINARY = _OPERATORS - {"not", "dash", "in", "dot"} | {"assign", "plusassign", "
 
 
 def _misshapen(text: str) -> int:
-    """Return how many operators lack an operand, and arguments stand behind keywords.
+    """Return the number of operators without an operand and of arguments behind keywords.
 
-    Meson's parser takes the one, and refuses the other late.
+    Meson's parser accepts the first, and refuses the second only later.
     """
     tokens = [token for token in _lexed(text) if token.kind != "comment"]
     found = 0
@@ -424,7 +427,7 @@ def _misshapen(text: str) -> int:
 
 
 def _late(tokens: Sequence[_Token], opening: int) -> int:
-    """Return how many arguments stand behind a keyword and have none."""
+    """Return how many arguments without a keyword follow one with a keyword."""
     depth, keyword, colon, count = 0, False, False, 0
     begun = asks = False
     for token in tokens[opening + 1 :]:

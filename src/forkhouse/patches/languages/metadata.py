@@ -1,11 +1,9 @@
-"""Core metadata, as a wheel's METADATA and an sdist's PKG-INFO hold it.
-
-The declarations in its header, and the proof of a change.
+"""Change core metadata, as in a wheel's METADATA or an sdist's PKG-INFO, and prove it.
 
 The header is that of an e-mail (packaging.python.org, "Core metadata specifications"): the names of
-fields in any case, long values folded onto lines that begin with white space, and an empty line
-before the description, which may look like anything. What an edit needs to know is where the fields
-stand; what it did is judged by the standard library's own reader of e-mails, which
+fields are in any case, long values are folded onto lines that begin with white space, and an empty
+line precedes the description, which may look like anything. This module finds the positions of the
+fields. The result is judged by the standard library's own reader of e-mails, which
 `importlib.metadata` and pip use.
 """
 
@@ -48,25 +46,25 @@ class Field:
     """A field of the header."""
 
     name: str
-    """In lower case."""
+    """The name of the field in lower case."""
     value: str
-    """Unfolded."""
+    """The value of the field, unfolded."""
     start: int
     end: int
-    """Its lines, the last line end with them."""
+    """The end of the field's lines, including the last line end."""
     value_start: int
     value_end: int
 
     @property
     def requirement(self) -> Requirement | None:
-        """What the field asks for, None where it does not, or not so that it can be read."""
+        """The requirement of the field, or None if it has none that can be read."""
         return requirement_of(self.value) if self.name == REQUIRES else None
 
 
 def is_metadata(text: str) -> bool:
     """Say whether a text is core metadata.
 
-    It begins with a header that says which version of the specification it follows.
+    Its header has to say which version of the specification it follows.
     """
     first = text[:200].partition("\n")[0]
     return _FIELD.match(first) is not None and any(
@@ -76,7 +74,7 @@ def is_metadata(text: str) -> bool:
 
 @lru_cache(maxsize=4)
 def fields(text: str) -> tuple[Field, ...]:
-    """Return the fields of the header in order; the first line that is none ends it."""
+    """Return the fields of the header in order, up to the first line that is none."""
     spans: list[tuple[int, int]] = []
     for line in _LINE.finditer(text):
         if line[0][0] in " \t" and spans:
@@ -128,7 +126,7 @@ def declared(text: str, change: RequirementChange) -> list[Requirement]:
 
 
 def added(change: RequirementChange) -> Requirement:
-    """Return what a change adds as metadata has to say it: with its extra for a marker."""
+    """Return the requirement that a change adds, with its extra as a marker."""
     new = Requirement(change.add or "")
     if change.extra:
         marker = f'extra == "{change.extra}"'
@@ -137,7 +135,10 @@ def added(change: RequirementChange) -> Requirement:
 
 
 def change_metadata(text: str, change: RequirementChange) -> Matched:
-    """Change declarations. Raises PatchConflictError as `replacement` does."""
+    """Change declarations.
+
+    Raises PatchConflictError as `replacement` does.
+    """
     if change.group is not None:
         return Matched(matches=0, splices=())
     header = fields(text)
@@ -174,7 +175,7 @@ def change_metadata(text: str, change: RequirementChange) -> Matched:
 def _added(
     header: tuple[Field, ...], change: RequirementChange
 ) -> list[tuple[str, str | Requirement]]:
-    """Return the fields that are added: an extra that the metadata does not know is named first."""
+    """Return the fields that a change adds; an extra that is not there yet is declared first."""
     new = added(change)
     if not change.extra:
         return [("Requires-Dist", new)]
@@ -186,7 +187,7 @@ def _added(
 
 
 def _reading(text: str) -> tuple[list[tuple[str, str]], object, str]:
-    """Read metadata as Python does: the fields as they stand, and the description."""
+    """Return the fields and the description of metadata, as Python reads them."""
     # A byte that is no UTF-8 is a surrogate here, which the library takes for a mail's own
     # encoding.
     message = message_from_string(_SURROGATE.sub("?", text), policy=compat32)

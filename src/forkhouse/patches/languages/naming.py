@@ -1,4 +1,4 @@
-"""Whether a node is the function, class, call or assignment of a name."""
+"""Decide whether a node is the function, class, call or assignment with a name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def built_ins(root: SgNode, name: str, language: str) -> list[SgNode]:
 
 
 def named_by_typedef(root: SgNode, name: str) -> list[SgNode]:
-    """Return the `typedef struct {…} NAME;` that give a class its only name, as a whole."""
+    """Return each whole `typedef struct {…} NAME;` whose class has that name only by it."""
     found = []
     for node in search(root, {"kind": "type_definition"}):
         held = node.field("type")
@@ -41,15 +41,15 @@ def named_by_typedef(root: SgNode, name: str) -> list[SgNode]:
 
 
 def is_macro_name(said: str, name: str) -> bool:
-    """Say whether a call is the one meant.
+    """Say whether a macro call is the one that is meant.
 
-    By the macro's name alone, or with its arguments in any layout.
+    It is selected by the macro's name alone, or with its arguments in any layout.
     """
     return "".join(said.split()) == "".join(name.split()) or said.partition("(")[0].strip() == name
 
 
 def named_nodes(root: SgNode, kinds: Mapping[str, str], name: str) -> Iterator[SgNode]:
-    """Give the nodes of some kinds, each with the field that holds its name, that have a name."""
+    """Yield the nodes of some kinds that have a given name, with the field that holds it."""
     found = [
         (node, field) for kind, field in kinds.items() for node in search(root, {"kind": kind})
     ]
@@ -113,9 +113,9 @@ def _is_name(holder: SgNode, name: str, kind: str) -> bool:
 
 
 def _without_types(said: str) -> str:
-    """Return a name without what stands between angle brackets.
+    """Return a name without the text between angle brackets.
 
-    The types of a template, or of a generic call.
+    That text is the types of a template, or of a generic call.
     """
     while (shorter := re.sub(r"(?:::)?<[^<>]*>", "", said)) != said:
         said = shorter

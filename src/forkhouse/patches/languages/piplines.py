@@ -1,11 +1,11 @@
-"""The lines of a requirements file as pip reads them, with the places of what they say.
+"""Read the lines of a requirements file as pip does, with the positions of their parts.
 
-pip documents the format (pip.pypa.io, "Requirements File Format"), and this follows pip 26.3 where
-that is silent. The readers on the registry do not do: `pip-requirements-parser` is pip's code of
-2022 and reads files, not texts; `requirements-parser` joins no lines and knows few options; neither
-says where a declaration stands, which an edit needs. pip's own reader is private, slow to load, and
-what the tests judge this one by. What is hard is the standard library's and `packaging`'s: options
-(`optparse` and `shlex`, as in pip), requirements, markers and names of wheels.
+pip documents the format (pip.pypa.io, "Requirements File Format"), and this module follows pip 26.3
+where that is silent. The readers on the registry do not serve: `pip-requirements-parser` is pip's
+code of 2022 and reads files, not texts. `requirements-parser` joins no lines and knows few options.
+Neither says where a declaration stands, which an edit needs. pip's own reader is private and slow
+to load; the tests compare this module with it. The hard parts are left to the standard library and
+`packaging`: options (`optparse` and `shlex`, as in pip), requirements, markers and names of wheels.
 """
 
 from __future__ import annotations
@@ -59,10 +59,9 @@ _CODING = re.compile(rb"coding[:=]\s*([-\w.]+)")
 def decoded(content: bytes) -> str:
     """Return the text of a requirements file as pip decodes it.
 
-    By its byte-order mark, its coding line (PEP 263), or as UTF-8.
-
-    Raises UnicodeError or LookupError. Where neither is there and the bytes are no UTF-8, pip goes
-    by the locale of the machine that it runs on; nothing true can be said of such a file.
+    pip goes by the byte-order mark, the coding line (PEP 263), or UTF-8. Raises UnicodeError or
+    LookupError. If neither mark nor coding line is there and the bytes are no UTF-8, pip uses the
+    locale of the machine that it runs on, so the true text of such a file is not known.
     """
     for mark, encoding in _BOMS:
         if content.startswith(mark):
@@ -76,61 +75,59 @@ def decoded(content: bytes) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Named:
-    """What a declaration asks for, or why that has no name."""
+    """The name of what a declaration requires, or why it has no name."""
 
     requirement: Requirement | None = None
     problem: str = ""
-    """Why it has no name here, or why pip does not read it."""
+    """Why it has no name here, or why pip refuses it."""
     refused: bool = False
-    """pip does not read it."""
+    """Whether pip refuses it."""
     bare: bool = False
-    """It is an address or a path, and no name with a version."""
+    """Whether it is an address or a path, and not a name with a version."""
     open: bool = False
-    """It holds a variable of the environment."""
+    """Whether it holds a variable of the environment."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RequirementLine:
-    """What one line says, joined with those that continue it."""
+    """The content of one line, joined with the lines that continue it."""
 
     number: int
-    """Of its first line, from 1 on."""
+    """The number of its first line, from 1 on."""
     start: int
     end: int
-    """The whole lines, the last line end with them."""
+    """The end of its last line, including the line end."""
     words: str
-    """All that is read of it, lines joined."""
+    """The text that pip reads of it, with its lines joined."""
     comments: tuple[tuple[int, str], ...] = ()
-    """What is not, and where.
+    """The comments, which pip does not read, with their positions.
 
-    A number sign with what is behind it, and a line that is a comment and ends the others.
+    A comment is a number sign with the text behind it. It may be a line of its own, which ends the
+    lines that it continues.
     """
     named: Named | None = None
-    """What is asked for; None where the line declares nothing."""
+    """The name of what is required; None if the line declares nothing."""
     declared: Span | None = None
-    """Where the declaration stands; None where it cannot be told from what is around it."""
+    """The span of the declaration; None if it cannot be told from the text around it."""
     options: Span | None = None
-    """From the declaration's end to the last option's."""
+    """The span from the end of the declaration to the end of the last option."""
     hashes: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
-    """The words of the options, but for the hashes of a declaration."""
+    """The words of the options, without the hashes of a declaration."""
     include: str | None = None
-    """A file that is read in the place of the line."""
+    """The file that pip reads in the place of the line."""
     constraint: bool = False
-    """That file, and what it declares, installs nothing.
-
-    It only says which version, if something else asks.
-    """
+    """Whether that file, and what it declares, only constrains versions and installs nothing."""
     requires_hashes: bool = False
 
     @property
     def requirement(self) -> Requirement | None:
-        """What is asked for, where that has a name."""
+        """The requirement, if it has a name."""
         return self.named.requirement if self.named else None
 
 
 class _RefusedError(Exception):
-    """pip does not take these options."""
+    """pip does not accept these options."""
 
 
 class _Options(optparse.OptionParser):
@@ -166,15 +163,15 @@ def _parser(*more: tuple[str, ...]) -> _Options:
 
 _PARSER = _parser()
 _OLD_PARSER = _parser(("--global-option",), ("--install-option",))
-"""What older releases of pip know as well."""
+"""A parser that also knows the options of older releases of pip."""
 _ASKED = ("others", "editables", "hashes", "requirements", "constraints", "require_hashes")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Joined:
-    """A line with those that continue it, without backslashes.
+    """A line joined with the lines that continue it, without backslashes.
 
-    Each character knows where it stands.
+    Each character keeps its position in the file.
     """
 
     number: int
@@ -183,13 +180,13 @@ class _Joined:
     text: str
     places: list[int]
     last: int
-    """Where the text of its last line begins in `text`."""
+    """The start of the text of its last line, in `text`."""
 
 
 def _joined(text: str) -> Iterator[_Joined]:
-    """Join lines that end in a backslash with the next one.
+    """Join each line that ends in a backslash with the next one.
 
-    A line that is a comment ends what it continues.
+    A comment line ends the line that it continues.
     """
     # What Python takes for the end of a line, pip does: a form feed and others are among it.
     parts: list[tuple[str, int]] = []
@@ -230,11 +227,10 @@ def _of(begun: tuple[int, int], end: int, parts: list[tuple[str, int]]) -> _Join
 
 @lru_cache(maxsize=4)
 def entries(text: str) -> tuple[RequirementLine, ...]:
-    """Return what the lines of a requirements file say, in order.
+    """Return the content of the lines of a requirements file, in order.
 
-    Lines that are blank are left out.
-
-    One operation asks for the same text several times.
+    Blank lines are left out. The last results are kept, as one operation asks for the same text
+    several times.
     """
     return tuple(entry for line in _joined(text) if (entry := _entry(line)).words or entry.comments)
 
@@ -322,7 +318,7 @@ def _read_options(given: list[str]) -> optparse.Values:
 
 
 def _split(words: str) -> tuple[str, str, int]:
-    """Return the declaration and the options of a line, and where the options begin."""
+    """Return the declaration and the options of a line, and the start of the options."""
     at = 0
     for word in words.split(" "):
         if word.startswith("-"):
@@ -343,9 +339,9 @@ def _without_hashes(words: list[str]) -> Iterator[str]:
 
 
 def _named(said: str, *, editable: bool) -> Named:
-    """Name what a declaration asks for.
+    """Return the name of what a declaration requires.
 
-    A variable of the environment that could be part of the name leaves it unnamed.
+    It has no name if a variable of the environment may be a part of the name.
     """
     if not _VARIABLE.search(said):
         return _read_name(said, editable=editable)

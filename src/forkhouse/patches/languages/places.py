@@ -1,6 +1,6 @@
-"""What stands at a place of a text.
+"""Find out what stands at a place of a text.
 
-Code, whole constructs, and whether two of them are in one block.
+It may be code, whole constructs, or constructs in the same block as others.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ _BLOCKS = frozenset(
         *("decorated_definition", "preproc_if", "preproc_ifdef", "preproc_else"),
     }
 )
-"""Nodes in which constructs stand one behind the other."""
+"""Nodes in which constructs stand one after the other."""
 
 
 def is_whole(text: str, language: str, span: tuple[int, int]) -> bool:

@@ -1,6 +1,6 @@
-"""Where a `pyproject.toml`, a Pipfile or a lock file says what is required.
+"""List the keys of a `pyproject.toml`, a Pipfile or a lock file that state requirements.
 
-The keys of the standards, and those of well-known tools.
+They are the keys of the standards, and those of well-known tools.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ TABLES: tuple[Path, ...] = (
 )
 """Tables whose keys are names of distributions; the last ones are a Pipfile's."""
 SOURCES: tuple[Path, ...] = (("tool", "uv", "sources"),)
-"""Tables whose keys are names of distributions that something else has to ask for."""
+"""Tables of distributions that are installed only if something else requires them."""
 FILES: tuple[Path, ...] = (
     ("tool", "setuptools", "dynamic", "dependencies", "file"),
     ("tool", "setuptools", "dynamic", "optional-dependencies", "*", "file"),
@@ -49,7 +49,7 @@ DYNAMIC = {
     "dependencies": (FILES[0], FILES[2], TABLES[0]),
     "optional-dependencies": (FILES[1], FILES[3], TABLES[0]),
 }
-"""Where what a project calls dynamic may be said."""
+"""Where the fields may be given that a project lists as dynamic."""
 KNOWN = {
     "project",
     "build-system",
@@ -59,13 +59,13 @@ KNOWN = {
     "dev-packages",
     "package",
 }
-"""Tables at the top, one of which a file with requirements has."""
+"""Tables at the top; a file that states requirements has at least one of them."""
 
 
 def values(
     document: object, pattern: tuple[str, ...], place: str = ""
 ) -> Iterator[tuple[str, object]]:
-    """Return what stands at the keys that a pattern means, each with its dotted path."""
+    """Return the values of all keys that match a pattern, each with its dotted path."""
     if not pattern:
         yield place, document
     elif isinstance(document, dict):

@@ -1,6 +1,6 @@
-"""The declarations of a `pyproject.toml`.
+"""Change the declarations of a `pyproject.toml`.
 
-Of the project (PEP 621), of its groups (PEP 735) and of its build (PEP 518).
+They belong to the project (PEP 621), to its groups (PEP 735) or to its build (PEP 518).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def belongs_to(path: tuple[str, ...]) -> Belongs | None:
-    """Return what the declarations of an array belong to, None where it holds none."""
+    """Return what the declarations of an array belong to, or None if it holds none."""
     match path:
         case ("project", "dependencies"):
             return Belongs()
@@ -50,7 +50,7 @@ def belongs_to(path: tuple[str, ...]) -> Belongs | None:
 
 
 def _target(change: RequirementChange) -> Belongs:
-    """Return where a change adds."""
+    """Return what a declaration that a change adds belongs to."""
     if change.group is not None:
         return Belongs(group=canonicalize_name(change.group))
     return (
@@ -61,7 +61,7 @@ def _target(change: RequirementChange) -> Belongs:
 def _declarations(text: str) -> dict[tuple[str, ...], Array]:
     """Return the arrays that hold declarations.
 
-    Raises PatchConflictError where the grammar does not see what the reader sees.
+    Raises PatchConflictError if the grammar does not see the same as the reader.
     """
     found = {path: array for path, array in arrays(text).items() if belongs_to(path) is not None}
     for path, _ in _lists(read(text)):
@@ -92,7 +92,10 @@ def declared(text: str, change: RequirementChange) -> list[Requirement]:
 
 
 def change_project(text: str, change: RequirementChange) -> Matched:
-    """Change declarations. Raises PatchConflictError for what is no TOML."""
+    """Change declarations.
+
+    Raises PatchConflictError for a text that is no TOML.
+    """
     found = _declarations(text)
     if change.add is not None:
         target = next(
@@ -126,7 +129,7 @@ def change_project(text: str, change: RequirementChange) -> Matched:
 
 
 def _home(change: RequirementChange) -> tuple[str, ...]:
-    """Return the key of the list that a change adds to, where it is not there yet."""
+    """Return the key of the list that a change adds to, if the list does not exist yet."""
     if change.group is not None:
         return ("dependency-groups", change.group)
     return (
@@ -137,7 +140,7 @@ def _home(change: RequirementChange) -> tuple[str, ...]:
 
 
 def _with_list(text: str, change: RequirementChange) -> Matched:
-    """Add the list of a project, an extra or a group with its first declaration."""
+    """Add the list of a project, an extra or a group, with its first declaration."""
     if why_not_added(text, change):
         return Matched(matches=0, splices=())
     operation = KeyOperation(add=path_said(_home(change)), value=[change.add])
@@ -148,7 +151,7 @@ def _with_list(text: str, change: RequirementChange) -> Matched:
 
 
 def why_not_added(text: str, change: RequirementChange) -> str:
-    """Return why the list that a change adds to cannot be made; nothing where it can."""
+    """Return why the list that a change adds to cannot be made, or an empty text if it can."""
     home = _home(change)
     project = read(text).get("project")
     if home[0] == "dependency-groups":
@@ -236,7 +239,7 @@ def _spliced(text: str, splices: list[Splice]) -> str:
 
 
 def _quoted(said: str, like: str) -> str:
-    """Write a string in the quotes of another one, where its text allows them."""
+    """Write a string in the quotes of another string, if its text allows them."""
     quote = next(
         quote for quote in ("'''", '"""', "'", '"') if like.startswith(quote) or quote == '"'
     )
@@ -276,7 +279,7 @@ def prove(step: Step, change: RequirementChange) -> None:
 
 
 def _expect(document: dict[str, object], change: RequirementChange) -> int:
-    """Change what was read as the operation says; return how many declarations it takes out."""
+    """Apply the operation to what was read, and return how many declarations it removes."""
     removed = 0
     if change.add is not None and not any(
         belongs_to(path) == _target(change) for path, _ in _lists(document)
@@ -316,7 +319,7 @@ def _lists(document: dict[str, object]) -> list[tuple[tuple[str, ...], list[obje
 
 
 def _plain(value: object, path: tuple[str, ...] = ()) -> object:
-    """Return values so that two spellings of one requirement are the same."""
+    """Return values in a form in which all spellings of a requirement are equal."""
     if isinstance(value, dict):
         return {key: _plain(each, (*path, key)) for key, each in value.items()}
     if isinstance(value, list) and belongs_to(path) is not None:

@@ -1,6 +1,6 @@
-"""What a distribution requires.
+"""Change what a distribution requires, in any file that says it.
 
-`pyproject.toml`, wheel metadata and requirements files, told apart by their contents.
+The file is a `pyproject.toml`, wheel metadata or a requirements file. Its contents tell which.
 """
 
 from __future__ import annotations
@@ -49,17 +49,17 @@ _KNOWN_TABLE = re.compile(
 
 
 class RequirementsForm(Enum):
-    """How a file says what is required."""
+    """The form in which a file states requirements."""
 
     LINES = auto()
-    """A requirements file."""
+    """The file is a requirements file."""
     METADATA = auto()
     PROJECT = auto()
-    """`pyproject.toml`."""
+    """The file is a `pyproject.toml`."""
 
 
 def form_of(text: str) -> RequirementsForm:
-    """Tell the forms apart by what a text holds."""
+    """Return the form of a file by its contents."""
     if metadata.is_metadata(text):
         return RequirementsForm.METADATA
     return RequirementsForm.PROJECT if is_pyproject(text) else RequirementsForm.LINES
@@ -68,7 +68,7 @@ def form_of(text: str) -> RequirementsForm:
 def is_pyproject(text: str) -> bool:
     """Say whether a text is a `pyproject.toml`.
 
-    TOML with a table that such a file has, or what was meant to be.
+    It is TOML with a table that such a file has, or a text that was meant to be.
     """
     if _TABLE.search(text) is None and _KEY.search(text) is None:
         return False
@@ -94,10 +94,10 @@ def _unread(text: str, form: RequirementsForm) -> list[str]:
 
 
 def change_requirement(text: str, change: RequirementChange) -> Matched:
-    """Return what a change of declarations changes.
+    """Return the changes that a change of declarations makes in a file.
 
-    Raises PatchConflictError for what cannot be changed as it is meant, and where nothing is found,
-    but not all can be read.
+    Raises PatchConflictError if it cannot be done as it is meant, and if nothing is found while
+    some declarations cannot be read.
     """
     form = form_of(text)
     if change.hashes and form is not RequirementsForm.LINES:
@@ -124,7 +124,7 @@ def _changed(text: str, change: RequirementChange, form: RequirementsForm) -> Ma
 
 
 def why_not_added(text: str, change: RequirementChange) -> str:
-    """Return why a file has no place for what a change adds; nothing where it has one."""
+    """Return why a file has no place for an addition, or an empty text if it has one."""
     match form_of(text):
         case RequirementsForm.PROJECT:
             return pyproject.why_not_added(text, change)
@@ -143,14 +143,14 @@ def why_not_added(text: str, change: RequirementChange) -> str:
 
 
 def is_named(text: str, change: RequirementChange) -> bool:
-    """Say whether what a change adds is declared where it would add it, in whatever version."""
+    """Say whether an addition is declared already at its place, in whatever version."""
     return bool(_declared(text, change))
 
 
 def is_required(text: str, change: RequirementChange) -> bool:
-    """Say whether what a change adds is asked for where it would add it, and by all that it says.
+    """Say whether an addition is required already at its place, with everything that it says.
 
-    Version, extras, address and condition.
+    This is its version, its extras, its address and its condition.
     """
     if change.add is None:
         return False
@@ -179,9 +179,9 @@ def _declared(text: str, change: RequirementChange) -> list[Requirement]:
 
 
 def _says_as_much(one: Requirement, other: Requirement) -> bool:
-    """Say whether a declaration asks for a distribution at least as another one does.
+    """Say whether a declaration requires at least as much of a distribution as another one.
 
-    Which versions meet both cannot be told here.
+    Which versions meet both cannot be decided here.
     """
     version = other.specifier in (SpecifierSet(), one.specifier) and other.url in (None, one.url)
     return (
@@ -192,7 +192,7 @@ def _says_as_much(one: Requirement, other: Requirement) -> bool:
 
 
 def nameless(text: str) -> Counter[str]:
-    """Return the lines of a requirements file that ask for something without saying its name."""
+    """Return the lines of a requirements file that require something without its name."""
     if form_of(text) is not RequirementsForm.LINES:
         return Counter()
     return Counter(
@@ -216,7 +216,7 @@ def refers(text: str) -> bool:
 
 
 def inner_lines(text: str, language: str) -> set[int]:  # the protocol's signature
-    """Return none: what is put into such a file is a value, and no code."""
+    """Return no lines: what is inserted into such a file is a value and not code."""
     return set()
 
 

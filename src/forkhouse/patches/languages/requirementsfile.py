@@ -1,4 +1,4 @@
-"""Changes of requirements files, and the proof of them."""
+"""Change requirements files, and prove the changes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _NOTHING = Belongs()
 _VIA = re.compile(r"[ \t]+# via\b.*(?:\r\n|\n|\r|$)(?:[ \t]+#   .*(?:\r\n|\n|\r|$))*")
-"""The comment that pip-compile and uv write below what they resolved: whom it is there for."""
+"""The comment of pip-compile and uv below a resolved requirement, which says who requires it."""
 _HASH = re.compile(r"(?:\\(?:\r\n|\n|\r)|[ \t])+--hash(?:=|[ \t]+)\S+")
 
 
@@ -36,7 +36,10 @@ def unread(text: str) -> list[str]:
 
 
 def declared(text: str, change: RequirementChange) -> list[Requirement]:
-    """Return what a file itself says, in any version, of the distribution that a change adds."""
+    """Return the declarations, in any version, of the distribution that a change adds.
+
+    Only those of the file itself count, not those of files that it refers to.
+    """
     wanted = canonicalize_name(Requirement(change.add or "").name)
     found = [entry.requirement for entry in entries(text) if entry.requirement is not None]
     return [each for each in found if canonicalize_name(each.name) == wanted]
@@ -45,7 +48,7 @@ def declared(text: str, change: RequirementChange) -> list[Requirement]:
 def change_lines(text: str, change: RequirementChange) -> Matched:
     """Change declarations of a requirements file.
 
-    Raises PatchConflictError for what pip would refuse to install afterwards.
+    Raises PatchConflictError if pip would refuse to install the result.
     """
     if change.extra or change.group is not None:
         return Matched(matches=0, splices=())
@@ -86,9 +89,9 @@ def _refuse_other_files(lines: Sequence[RequirementLine]) -> None:
 
 
 def _refuse_unread(lines: Sequence[RequirementLine], change: RequirementChange) -> None:
-    """Refuse to change what stands beside a line that pip does not read.
+    """Raise PatchConflictError for a change beside a line that pip does not read.
 
-    Where that one ends is anyone's guess.
+    It is not known where such a line ends.
     """
     for entry in lines:
         if entry.named is not None and entry.named.refused:
@@ -105,9 +108,9 @@ def _hash_words(hashes: Sequence[str]) -> list[str]:
 
 
 def _is_hashed(lines: Sequence[RequirementLine]) -> bool:
-    """Say whether pip asks for a hash of all that a file declares.
+    """Say whether pip demands a hash for everything that a file declares.
 
-    One line has some, or says so by an option.
+    It does if one line has hashes, or if an option demands them.
     """
     return any(entry.requires_hashes or entry.hashes for entry in lines)
 
@@ -133,9 +136,9 @@ def _refuse_unhashed(said: str) -> None:
 
 
 def _removal(text: str, entry: RequirementLine) -> Splice:
-    """Take a declaration out with the lines that continue it.
+    """Remove a declaration with the lines that continue it.
 
-    A comment that ends them on a line of its own stays.
+    A comment on a line of its own that ends them stays.
     """
     end = entry.end
     if entry.comments:
@@ -152,9 +155,9 @@ def _removal(text: str, entry: RequirementLine) -> Splice:
 
 
 def _result(entry: RequirementLine, change: RequirementChange) -> Requirement:
-    """Return what takes the place of a declaration.
+    """Return the replacement of a declaration.
 
-    Raises PatchConflictError where what stays of it cannot be told.
+    Raises PatchConflictError if it is not known what stays of the declaration.
     """
     assert entry.named is not None  # it was matched by its name
     assert entry.requirement is not None
@@ -260,7 +263,10 @@ def prove(step: Step, change: RequirementChange) -> None:
 def _expected(
     entry: RequirementLine, change: RequirementChange
 ) -> str | tuple[Requirement, tuple[str, ...], tuple[str, ...]] | None:
-    """Return what a line has to say afterwards: the same words, a new declaration, or nothing."""
+    """Return the content that a line must have afterwards.
+
+    It is the same words, a new declaration, or None for a removed line.
+    """
     old = entry.requirement
     if change.add is not None or old is None or not is_meant(old.name, _NOTHING, change):
         return entry.words

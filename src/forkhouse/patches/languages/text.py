@@ -1,4 +1,4 @@
-"""Plain text, matched by anchors: Dockerfiles, m4, and whatever has no grammar here."""
+"""Handle plain text, matched by anchors: Dockerfiles, m4, and all text without a grammar here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def find(text: str, selector: Selector, language: str) -> list[Node]:
-    """Return where an anchor stands, whatever line ends the text has there."""
+    """Return where an anchor stands, with any line ends that the text has there."""
     if selector.anchor is None:
         message = (
             f"In {language} only an `anchor` can be matched this way; the other selectors need a "
@@ -27,22 +27,22 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
 
 
 def spelt(said: str) -> str:
-    """Return an expression that finds a text with whatever line ends the file has at that place."""
+    """Return a regular expression for a text with any line ends."""
     return r"\r?\n".join(re.escape(line) for line in said.replace("\r\n", "\n").split("\n"))
 
 
 def faults(text: str, language: str) -> int:  # the protocol's signature
-    """Return none: any text is one."""
+    """Return 0, as any text is well formed."""
     return 0
 
 
 def inner_lines(text: str, language: str) -> set[int]:  # the protocol's signature
-    """Return none: plain text has no literals."""
+    """Return no lines, as plain text has no literals."""
     return set()
 
 
 def prove(step: Step) -> None:  # the protocol's signature
-    """Say nothing.
+    """Accept every step.
 
     Plain text has no meaning that an engine could know, and outside of the splices it is the same.
     """

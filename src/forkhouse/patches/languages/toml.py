@@ -1,4 +1,4 @@
-"""Tables of TOML as a whole, for what names them otherwise than by the key of an edit."""
+"""Change whole tables of TOML for callers that do not name them by the key of an edit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from forkhouse.patches.languages.keypaths import key_steps
 
 
 def without_table(text: str, path: str) -> Matched:
-    """Take a table out, and tables that were there only because its header named them.
+    """Remove a table, and the tables that existed only because its header named them.
 
     Raises PatchConflictError.
     """

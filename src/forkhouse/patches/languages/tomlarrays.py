@@ -1,4 +1,4 @@
-"""The arrays of a TOML file with the places of their items, by the grammar of tree-sitter."""
+"""Read the arrays of a TOML file with the positions of their items, by tree-sitter's grammar."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Array:
-    """An array, and what of it can be changed."""
+    """An array, and the positions in it that can be changed."""
 
     start: int
     end: int
-    """With its brackets."""
+    """The end, including the brackets."""
     parts: Parts
     items: tuple[object, ...]
-    """What each item is, as `tomllib` reads it."""
+    """The value of each item, as `tomllib` reads it."""
 
 
 @lru_cache(maxsize=1)
@@ -38,7 +38,10 @@ def _parser() -> Parser:
 
 
 def read(text: str) -> dict[str, object]:
-    """Read TOML. Raises PatchConflictError for what is none."""
+    """Read TOML.
+
+    Raises PatchConflictError for a text that is no TOML.
+    """
     try:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -81,9 +84,9 @@ def _all(node: TreeNode) -> Iterator[TreeNode]:
 
 @lru_cache(maxsize=4)
 def arrays(text: str) -> Mapping[tuple[str, ...], Array]:
-    """Return the arrays of a file by the path of their key; those below an array have none.
+    """Return the arrays of a file by the path of their key.
 
-    Raises PatchConflictError.
+    Arrays in an array have no path and are left out. Raises PatchConflictError.
     """
     document = read(text)
     root, places = _tree(text)

@@ -1,4 +1,4 @@
-"""The proof that a change of code changed only what was meant, on the trees of the grammars."""
+"""Prove with the trees of the grammars that a change of code changed only what was meant."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class _Tree:
-    """A node of ast-grep's, as the proof reads it."""
+    """A node of ast-grep, in the form for the proof."""
 
     __slots__ = ("_inner", "_language", "_node", "_text", "end", "kind", "role", "start")
 
@@ -68,7 +68,7 @@ class _Tree:
         return self._inner
 
     def _with_comments(self, node: SgNode) -> list[SgNode]:
-        """Return a node with the comments behind it that the grammar takes for a part of it."""
+        """Return a node with the comments behind it that the grammar takes for parts of it."""
         return [node, *comments_behind(node)] if self._language == "python" else [node]
 
 

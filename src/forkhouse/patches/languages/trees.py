@@ -1,4 +1,4 @@
-"""The trees that the grammars of ast-grep make of a text, and the spans of what is in them."""
+"""Make the trees of ast-grep's grammars for a text, and return the spans of their nodes."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 _LEVELS = 100
-"""Of nesting that a file of YAML may have.
+"""The greatest depth of nesting that a file of YAML may have.
 
-The grammar's scanner keeps 253 and then ends the whole process with an assertion.
+The grammar's scanner keeps 253 levels, and then ends the whole process with an assertion.
 """
 
 
 def _levels(text: str) -> int:
-    """Return a bound of how deep blocks of YAML can be nested.
+    """Return an upper bound of the depth of blocks in a text of YAML.
 
-    Indentations that occur, and indicators on one line.
+    It counts the different indentations, and the indicators on one line.
     """
     lines = text.splitlines()
     indentations = {len(line) - len(line.lstrip()) for line in lines}
@@ -36,9 +36,9 @@ def _levels(text: str) -> int:
 
 @lru_cache(maxsize=8)
 def readable(text: str, language: str) -> str:
-    """Return a text of the same length as the grammar can read it.
+    """Return a text of the same length that the grammar can read.
 
-    Without macros, where those of C hide what is declared.
+    For C and C++, macros that hide what is declared are blanked out.
     """
     if language not in {"c", "cpp"}:
         return text
@@ -58,10 +58,9 @@ def readable(text: str, language: str) -> str:
 def root_of(text: str, language: str) -> SgNode:
     """Return the tree of a text.
 
-    The last few are kept: an operation, its proof and the next operation ask for the same.
-
-    Raises PatchConflictError for one that is no text (it holds half of a surrogate pair), or YAML
-    nested too deep to be read.
+    The last trees are kept: an operation, its proof and the next operation ask for the same one.
+    Raises PatchConflictError for a string that is no text (it holds half of a surrogate pair), or
+    for YAML that is nested too deep to be read.
     """
     if language == "yaml" and _levels(text) > _LEVELS:
         message = (
@@ -77,9 +76,9 @@ def root_of(text: str, language: str) -> SgNode:
 
 
 def hidden(text: str, name: str, language: str) -> int | None:
-    """Return where a name stands in what the grammar reads as blanks.
+    """Return where a name stands in text that is blanked out for the grammar, or None.
 
-    A macro, or CUDA's own words; None where it does not.
+    Such text is a macro, or CUDA's own words.
     """
     shown = readable(text, language)
     found = re.finditer(rf"(?<!\w){re.escape(name)}(?!\w)", text) if shown != text else ()
@@ -87,7 +86,7 @@ def hidden(text: str, name: str, language: str) -> int | None:
 
 
 def child_at(node: SgNode, place: int) -> SgNode | None:
-    """Return the part of a node that covers a place of the text."""
+    """Return the child of a node that covers a place of the text."""
     return next(
         (
             each
@@ -125,7 +124,7 @@ def search(root: SgNode, rule: dict[str, object]) -> list[SgNode]:
 def span_of(node: SgNode) -> tuple[int, int]:
     """Return the span of a node.
 
-    YAML's nodes swallow the comments and line ends behind them, which are not theirs.
+    In YAML, nodes include the comments and line ends behind them. These are left out.
     """
     place = node.range()
     start, end = place.start.index, place.end.index
@@ -159,7 +158,7 @@ def span_of(node: SgNode) -> tuple[int, int]:
 
 
 _DIRECTIVES = frozenset({"preproc_def", "preproc_function_def", "preproc_call"})
-"""Lines of a preprocessor whose nodes take in a comment behind them."""
+"""Preprocessor lines whose nodes include a comment behind them."""
 
 
 _ENDING_IN_BLOCKS = frozenset(
@@ -183,13 +182,13 @@ _ENDING_IN_BLOCKS = frozenset(
         ),
     }
 )
-"""Nodes of Python that may end with a block on the line of its colon."""
+"""Nodes of Python that may end with a block on the line of their colon."""
 
 
 def comments_behind(node: SgNode) -> list[SgNode]:
-    """Return the comments behind a construct of Python whose body stands on the line of its colon.
+    """Return the comments behind a Python construct whose body is on the line of its colon.
 
-    The grammar takes them for a part of that.
+    The grammar takes them for parts of the construct.
     """
     current: SgNode | None = node
     while current is not None and current.kind() in _ENDING_IN_BLOCKS:
@@ -213,13 +212,13 @@ def comments_behind(node: SgNode) -> list[SgNode]:
 
 
 def faulty_nodes(root: SgNode) -> list[SgNode]:
-    """Return what a grammar could not read, and the tokens that it made up, which are empty."""
+    """Return the nodes that a grammar could not read, and the empty tokens that it made up."""
     empty = [node for node in search(root, {"regex": "^$"}) if is_made_up(node)]
     return [*search(root, {"kind": "ERROR"}), *empty]
 
 
 def is_made_up(node: SgNode) -> bool:
-    """Say whether a grammar made a node up, to go on reading."""
+    """Say whether a grammar made a node up so that it could read on."""
     # The whole of an empty text is empty, too, and a few nodes with a name may be.
     return (
         node.is_leaf()

@@ -1,4 +1,4 @@
-"""What of a text its grammar cannot read."""
+"""Find what a grammar cannot read in a text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def faults(text: str, language: str) -> int:
     """Return how many places the grammar cannot read.
 
-    For Python, its own parser has the first say.
+    For Python, Python's own parser is asked first.
     """
     own = language == "python" and _python_refuses(text)
     if language == "python" and not own:
@@ -45,7 +45,7 @@ def _unended_macros(root: SgNode) -> int:
 
 
 def first_fault(text: str, language: str) -> int | None:
-    """Return where the first thing stands that the grammar cannot read, None where it reads all."""
+    """Return where the first unreadable text begins, or None if the grammar reads everything."""
     found = [
         node.range().start.index
         for node in faulty_nodes(root_of(text, language))
