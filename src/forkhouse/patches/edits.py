@@ -1,6 +1,6 @@
-"""The document of a structural patch.
+"""Define the document of a structural patch.
 
-A DEP-3 header, edits by file, and what must hold afterwards.
+It has a DEP-3 header, edits by file, and conditions that must hold afterwards.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CodeLanguage = Literal["python", "c", "cpp", "rust", "bash", "meson", "cmake", "text"]
 """Languages whose files are edited by selectors alone.
 
-CUDA and HIP are `cpp`; a Dockerfile or m4 is `text`.
+CUDA and HIP are `cpp`. A Dockerfile or an m4 file is `text`.
 """
 NonEmpty = Annotated[str, Field(min_length=1)]
 Paths = NonEmpty | Annotated[tuple[NonEmpty, ...], Field(min_length=1)]
@@ -48,7 +48,7 @@ def _listed(paths: Paths) -> tuple[str, ...]:
 class CountRange(Document):
     """A number of matches that differs between releases or forms of an upstream.
 
-    From `min: 0` on, finding nothing is no error.
+    With `min: 0`, it is no error if nothing is found.
     """
 
     min: int = Field(ge=0)
@@ -62,7 +62,7 @@ class CountRange(Document):
         return self
 
     def __str__(self) -> str:
-        """Return the range as it is told to a person."""
+        """Return the range in the words of a message."""
         return f"{self.min} to {self.max}"
 
 
@@ -79,12 +79,12 @@ Count = Annotated[
 
 
 def allows(count: int | CountRange, matches: int) -> bool:
-    """Say whether a number of matches is an expected one."""
+    """Say whether a count allows a number of matches."""
     return count.min <= matches <= count.max if isinstance(count, CountRange) else matches == count
 
 
 def least(count: int | CountRange) -> int:
-    """Return the smallest number of matches that is an expected one."""
+    """Return the smallest number of matches that a count allows."""
     return count.min if isinstance(count, CountRange) else count
 
 
@@ -137,7 +137,7 @@ class Selector(Document):
         return self
 
     def said(self) -> str:
-        """Return the text that a person would look for."""
+        """Return the text that a person would search for."""
         named = (
             self.function,
             self.class_,
@@ -161,9 +161,9 @@ def _as_written(given: object) -> object:
 
 
 PartText = Annotated[NonEmpty, BeforeValidator(_as_written)]
-"""A piece of code, or an item, as it is written."""
+"""A piece of code, or an item, as it is written in the file."""
 Code = Annotated[str, BeforeValidator(_as_written)]
-"""What comes in the place of code, or beside it."""
+"""Code that replaces other code, or is inserted beside it."""
 
 
 class Place(Document):
@@ -180,9 +180,9 @@ class Place(Document):
 
 
 class _Change(Document):
-    """What goes, and what comes in its place.
+    """A part that is removed, and its replacement.
 
-    Exactly one of add, remove and replace, and `with` beside the last.
+    Exactly one of `add`, `remove` and `replace` is given, and `with` only together with the last.
     """
 
     add: PartText | None = None
@@ -200,17 +200,17 @@ class _Change(Document):
 
     @property
     def gone(self) -> str | None:
-        """What is to be there no more; None for an addition."""
+        """The part that must not be there afterwards; None for an addition."""
         return self.remove if self.remove is not None else self.replace
 
     @property
     def come(self) -> str | None:
-        """What is to be there; None for a removal."""
+        """The part that must be there afterwards; None for a removal."""
         return self.add if self.add is not None else self.with_
 
 
 def _bare(given: str | None) -> str | None:
-    """Return an argument or item without the line end that a block of YAML gives it."""
+    """Return an argument or item without the line end that a block of YAML adds."""
     return None if given is None else given.strip("\n")
 
 
@@ -266,7 +266,7 @@ class CodeOperation(Document):
 
 
 def _is_pinned(requirement: Requirement) -> bool:
-    """Say whether exactly one version is asked for, as pip demands where there are hashes."""
+    """Say whether a requirement allows exactly one version, as pip demands for hashes."""
     return [
         each.operator in {"==", "==="} and not each.version.endswith(".*")
         for each in requirement.specifier
@@ -355,7 +355,7 @@ class KeyOperation(Document):
 
     @property
     def path(self) -> str:
-        """The path of the key that is meant."""
+        """The path of the key that the operation names."""
         return self.set or self.add or self.remove or ""
 
     @model_validator(mode="after")
@@ -375,7 +375,7 @@ Operation = CodeOperation | RequirementOperation | EntryPointsOperation | KeyOpe
 
 
 def _keyed(value: object) -> str:
-    """Tell the operations on keys from those on code."""
+    """Return the tag of an operation: whether it is on keys or on code."""
     if isinstance(value, Document):
         return type(value).__name__
     plain = isinstance(value, dict) and (
@@ -450,7 +450,7 @@ class AddedFile(Document):
 
 
 def _kind(value: object) -> str:
-    """Tell the kinds of edits apart, so that a problem is reported for the kind that was meant."""
+    """Return the kind of an edit, so that a problem is reported for that kind alone."""
     if isinstance(value, Document):
         return type(value).__name__
     if not isinstance(value, dict) or "add" in value:

@@ -1,4 +1,4 @@
-"""Differences between trees, and their three-way merge in memory."""
+"""Compare trees, and merge them in memory."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 LIKENESS = 50
-"""Percent of a file or line that must be as it was for it to be taken for the same.
+"""The least percentage of unchanged content by which a file or line counts as the same.
 
-Git's own default.
+This is git's own default.
 """
 
 
@@ -62,9 +62,9 @@ def merge(
 def _merged(
     contested: Mapping[str, tuple[TreeEntry, TreeEntry, TreeEntry]], *, store: ObjectStore
 ) -> dict[str, TreeEntry] | None:
-    """Return files merged from what each was, is here and is there; None when one conflicts.
+    """Merge files, each from its old content and the contents of both sides.
 
-    Works on bytes; a binary file conflicts.
+    Returns None if a file conflicts. This works on bytes; a binary file conflicts.
     """
     if not contested:
         return {}
@@ -88,15 +88,15 @@ def _merged(
 
 
 def difference(before: str, after: str, *, store: ObjectStore) -> pygit2.Diff:
-    """Return the diff between two trees, as libgit2 has it.
+    """Return the diff between two trees in the form of libgit2.
 
-    `parts_between` gives one that can be applied.
+    `parts_between` returns one that can be applied.
     """
     return store.repository.diff(pygit2.Oid(hex=before), pygit2.Oid(hex=after))
 
 
 def parts_between(before: str, after: str, *, store: ObjectStore) -> Diff:
-    """Return what turns one tree into another. Renames are a removal and an addition."""
+    """Return the diff that turns one tree into another; a rename is a removal and an addition."""
     return Diff(
         line=0,
         parts=tuple(

@@ -1,10 +1,10 @@
-"""What is left of the code that a patch was about, where the patch no longer finds it.
+"""Find what is left of the code that a patch was about, if the patch no longer finds it.
 
-A patch whose target is not in its file is without an object only when that code is gone, and not
-when it was renamed, rewritten or moved. So each target is led back to the stretch of code around it
-at the pin: the definition that it lies in, the table that a key belongs to, or the lines up to the
-next empty ones. Such a stretch is known by its name and by the lines that only it had. What has no
-name, or too little of its own, proves nothing.
+A patch whose target is not in its file has lost it only if that code is gone, and not if it was
+renamed, rewritten or moved. So each target is traced to the stretch of code around it at the pin:
+the definition that it is in, the table that a key belongs to, or the lines up to the next empty
+ones. Such a stretch is known by its name and by the lines that only it had. A stretch without a
+name, or with too few lines of its own, proves nothing.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
     from forkhouse.patches.languages.base import Span
 
 ENOUGH = 40
-"""Letters and digits of its own that a stretch needs, so that not finding them says something.
+"""The number of letters and digits that only a stretch has, below which it proves nothing.
 
-What `git blame -C` asks for.
+`git blame -C` uses the same number.
 """
 LEFT = 0.05
-"""Share of a stretch's own lines from which on it lives, though its name does not.
+"""The share of a stretch's own lines from which on it counts as alive without its name.
 
 Of 938 functions that went between two releases of a large upstream, whose files stayed, a third lie
-below and have nothing that would be their continuation; above, moved and rewritten code begins.
+below this share and have no continuation. Above it, moved and rewritten code begins.
 """
 
 
@@ -52,23 +52,23 @@ class Stretch:
     path: str
     language: str
     what: str
-    """As it is told to a person."""
+    """The name of the stretch, for a person."""
     place: str
-    """Where its file is now, without it; nothing when the file is gone as well."""
+    """The path of its file now; empty if the file is gone as well."""
     lines: frozenset[bytes]
-    """Its own lines: those that the rest of its file does not have."""
+    """The lines that the rest of its file does not have."""
     patched: frozenset[bytes]
-    """Of code without a name, the lines that the patch itself changes."""
+    """For code without a name, the lines that the patch itself changes."""
     words: frozenset[bytes]
-    """Of code without a name, the words that the rest of its file does not have."""
+    """For code without a name, the words that the rest of its file does not have."""
     name: str = ""
-    """Of a definition."""
+    """The name of a definition."""
     kind: str = ""
-    """Field of a selector that finds such a definition."""
+    """The field of a selector that finds such a definition."""
     outer: str = ""
-    """Name of the class that holds the definition."""
+    """The name of the class that holds the definition."""
     namesakes: int = 0
-    """Other definitions of that name in its file."""
+    """The number of other definitions of that name in its file."""
 
     def is_gone_from(self, text: str) -> bool:
         """Say whether the file that it was in has nothing of it any more."""
@@ -81,9 +81,9 @@ class Stretch:
         )
 
     def fits(self, path: str) -> bool:
-        """Say whether a file is another one.
+        """Say whether a path is not that of its own file, so that the code may have come there.
 
-        A template, a notebook or a text can hold code as well, whatever they are called.
+        Files of all kinds count: a template, a notebook or a text can hold code as well.
         """
         return path not in {self.path, self.place}
 
@@ -96,7 +96,7 @@ class Stretch:
         return same and self.fits(path)
 
     def came_to(self, old: bytes, new: bytes) -> bool:
-        """Say whether it, or code of its name, came to another file between two states of that."""
+        """Say whether the stretch, or code of its name, came to another file between two states."""
         if b"\0" in new:
             return False
         there = _lines(new) | _quoted_lines(new)
@@ -112,11 +112,11 @@ class Stretch:
         ) or not self.patched.isdisjoint(lines)
 
     def _share(self, lines: AbstractSet[bytes]) -> float:
-        """Return how much of it is among some lines."""
+        """Return the share of its lines, by length, that are among given lines."""
         return sum(map(len, self.lines & lines)) / max(1, sum(map(len, self.lines)))
 
     def _assigned(self, content: bytes) -> int:
-        """Return how often its name is given a value instead.
+        """Return how often a value is assigned to its name.
 
         A function may have become a variable that holds one.
         """
@@ -145,7 +145,7 @@ class Stretch:
 
 
 def _quoted_lines(content: bytes) -> set[bytes]:
-    """Return what stands in quotes on lines of its own, as in the JSON of a notebook."""
+    """Return the text in quotes on lines of its own, as in the JSON of a notebook."""
     found = re.findall(rb'(?m)^[ \t]*"((?:[^"\\\n]|\\.)*)",?\r?$', content)
     return {
         line.replace(b'\\"', b'"').replace(b"\\\\", b"\\").removesuffix(b"\\n").strip()
@@ -154,12 +154,12 @@ def _quoted_lines(content: bytes) -> set[bytes]:
 
 
 def _lines(content: bytes) -> set[bytes]:
-    """Return the lines of a text, wherever they are indented."""
+    """Return the lines of a text without their indentation."""
     return {line.strip() for line in content.split(b"\n")}
 
 
 def _telling(content: bytes) -> frozenset[bytes]:
-    """Return the lines that say something."""
+    """Return the lines that have a meaning."""
     return frozenset(line for line in _lines(content) if _weight(line) >= MEANINGFUL)
 
 
@@ -177,18 +177,18 @@ class Course:
 
     path: str
     before: str
-    """Its text as the patch was made for it."""
+    """The text that the patch was made for."""
     origin: str
-    """Its text at the pin, without earlier patches of ours."""
+    """The text at the pin, without our earlier patches."""
     place: str = ""
-    """Where it is on the new base; nothing where it is gone."""
+    """The path on the new base; empty if the file is gone."""
     now: str = ""
 
 
 def of_edit(edit: FileEdit, file: Course) -> list[Stretch] | None:
-    """Return what the operations of an edit were about and their file no longer has.
+    """Return the code that the operations of an edit were about and that their file lost.
 
-    None when it has some of it, or may have.
+    Returns None if the file has some of it, or may have.
     """
     found: list[Stretch] = []
     for operation in edit.operations:
@@ -208,9 +208,9 @@ def of_edit(edit: FileEdit, file: Course) -> list[Stretch] | None:
 def of_places(
     places: Sequence[tuple[Span, Span | None]], file: Course, language: str = "text"
 ) -> list[Stretch] | None:
-    """Do so for places in the text that the patch was made for.
+    """Do the same as `of_edit` for places in the text that the patch was made for.
 
-    Each may come with the span of the table that it belongs to.
+    Each place may come with the span of the table that it belongs to.
     """
     made = []
     for place, table in places:
@@ -226,7 +226,7 @@ def of_places(
 
 
 def _may_rest(now: str, operation: Operation, language: str) -> bool:
-    """Say whether an operation finds nothing, and needs to find nothing."""
+    """Say whether an operation finds nothing, and is allowed to find nothing."""
     selector = _target(operation)
     try:
         return (
@@ -239,9 +239,9 @@ def _may_rest(now: str, operation: Operation, language: str) -> bool:
 
 
 def _places(operation: Operation, language: str, file: Course) -> list[tuple[Span, Span | None]]:
-    """Return what an operation matched at the pin, where nothing of the kind matches any more.
+    """Return what an operation matched at the pin, if nothing of the kind matches any more.
 
-    Nothing when that cannot be said.
+    The result is empty if that is not known.
     """
     selector = _target(operation)
     if selector is None:
@@ -264,7 +264,7 @@ def _places(operation: Operation, language: str, file: Course) -> list[tuple[Spa
 def _target(operation: Operation) -> Selector | None:
     """Return what an operation looks for in code.
 
-    None for one that brings something and needs nothing for it.
+    Returns None for an operation that adds something and needs nothing for it.
     """
     match operation:
         case (
@@ -291,7 +291,7 @@ def _target(operation: Operation) -> Selector | None:
 
 
 def _keys(path: str, language: str, file: Course) -> list[tuple[Span, Span | None]]:
-    """Return the table that a key stood in, where that table is gone."""
+    """Return the table that a key was in, if that table is gone."""
     *parents, _ = re.findall(r'"[^"]*"|[^.]+', path)
     table = _table(file.before, parents, language)
     return (
@@ -356,9 +356,9 @@ def _paragraph(text: str, start: int, end: int) -> Span:
 
 
 def _scopes(text: str, place: Span, language: str) -> Iterator[tuple[str, str, Span]]:
-    """Yield the definitions that hold a place, the outermost first.
+    """Yield the definitions around a place, the outermost first.
 
-    How a selector calls them, their name and their span.
+    Each comes with the field of a selector for it, its name and its span.
     """
     grammar = GRAMMARS.get(language)
     if grammar is None:

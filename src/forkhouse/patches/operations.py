@@ -1,4 +1,4 @@
-"""Edits of one file: text in, text out, with the number of matches of every operation checked."""
+"""Apply the edits of one file: text in, text out, with all matches counted and checked."""
 
 from __future__ import annotations
 
@@ -53,16 +53,19 @@ class Edited:
 
     text: str
     idle: tuple[str, ...]
-    """Operations that had nothing to do, and may: the range of their count begins at 0."""
+    """Operations that had nothing to do, which their count allows by beginning at 0."""
 
 
 def apply_edit(text: str, edit: FileEdit) -> str:
-    """Return `text` with the operations of `edit` applied in order; raises as `edited` does."""
+    """Return `text` with the operations of `edit` applied in order.
+
+    Raises the errors of `edited`.
+    """
     return edited(text, edit).text
 
 
 def applied_alone(text: str, edit: FileEdit, operation: Operation) -> str:
-    """Return `text` with one operation of `edit` applied, and as it was where that cannot be."""
+    """Return `text` with one operation of `edit` applied, or unchanged if that is not possible."""
     try:
         return edited(text, edit.model_copy(update={"operations": (operation,)})).text
     except PatchConflictError:
@@ -72,9 +75,8 @@ def applied_alone(text: str, edit: FileEdit, operation: Operation) -> str:
 def edited(text: str, edit: FileEdit) -> Edited:
     """Apply the operations of `edit` to `text` in order.
 
-    Raises MatchError, a PatchConflictError, when an operation matches another number of times than
-    it expects, when what it adds stands there already, or when the file is less well formed after
-    it than before.
+    Raises MatchError, a PatchConflictError, if an operation matches another number of times than it
+    expects, if what it adds is there already, or if the file is less well formed afterwards.
     """
     broken = faults(text, edit.language)
     idle: list[str] = []
@@ -160,7 +162,7 @@ def edited(text: str, edit: FileEdit) -> Edited:
 
 
 def _repeated(text: str, operation: Operation, language: str, said: dict[str, object]) -> str:
-    """Say in what way something is there already, and what to do about it."""
+    """Say in what form an addition is there already, and what to do about it."""
     if is_done(text, operation, language):
         return (
             f"what is there already: {said}. If the upstream took it over, drop it from the edit."
@@ -180,7 +182,7 @@ def _repeated(text: str, operation: Operation, language: str, said: dict[str, ob
 def _advice(
     text: str, operation: Operation, language: str, anchor: str, matches: int, *, broken: bool
 ) -> str:
-    """Return what to do about an operation that matched another number of times than it expects."""
+    """Return what to do about an operation that matched a wrong number of times."""
     if matches == 0 and is_done(text, operation, language):
         if isinstance(operation, RequirementOperation) and refers(text):
             return (
@@ -207,9 +209,9 @@ def _advice(
 
 
 def _standing(text: str, anchor: str, language: str, *, broken: bool) -> str:
-    """Say where the words that an operation looks for stand, though not as what it looks for.
+    """Say where the words of an operation stand, though not as what it looks for.
 
-    Nothing where they stand nowhere.
+    Returns an empty text if they stand nowhere.
     """
     found = (
         re.search(rf"(?<!\w){re.escape(anchor)}(?!\w)", text) or stands(text, anchor)
@@ -239,18 +241,21 @@ def _standing(text: str, anchor: str, language: str, *, broken: bool) -> str:
 
 
 def _looked_for(operation: Operation) -> str:
-    """Return the argument or item that an operation takes out; nothing for another operation."""
+    """Return the argument or item that an operation removes, or an empty text."""
     change = operation.argument or operation.item if isinstance(operation, CodeOperation) else None
     return bare(change.gone or "") if change is not None else ""
 
 
 def _is_blank(text: str, anchor: str, language: str) -> bool:
-    """Say whether the words stand where the grammar of C sees blanks."""
+    """Say whether words stand in text that is blanked out for the grammar of C."""
     return language in {"c", "cpp"} and hidden(text, anchor, language) is not None
 
 
 def matched(text: str, operation: Operation, language: str) -> Matched:
-    """Return what an operation changes in a text. Raises PatchConflictError."""
+    """Return the change that an operation makes in a text.
+
+    Raises PatchConflictError.
+    """
     match operation:
         case RequirementOperation():
             return change_requirement(text, operation.requirement)
@@ -268,7 +273,7 @@ def matched(text: str, operation: Operation, language: str) -> Matched:
 
 
 def anchor_of(operation: Operation) -> str:
-    """Return the text that a person would look for where an operation found nothing."""
+    """Return the text that a person would search for if an operation found nothing."""
     match operation:
         case CodeOperation():
             change = operation.argument or operation.item

@@ -1,6 +1,6 @@
-"""The proof that an operation on one argument or item changed just that one.
+"""Prove that an operation on one argument or item changed just that one.
 
-A reader of the language counts the parts as the edit does.
+A reader of the language has to count the parts as the edit does.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _prove_words(node: Node, after: Sequence[Node], change: PartChange, step: St
 
 
 def _words(node: Node, text: str) -> list[str]:
-    """Return the arguments of a command behind its values."""
+    """Return the arguments of a command that follow its values."""
     if node.items is None or node.arguments is None:
         return []
     end = max((span[1] for span in node.items.spans), default=node.items.start)
@@ -117,7 +117,7 @@ def _holders(step: Step, selector: Selector) -> list[Node]:
 
 
 def _fits(before: Parts, after: Parts, change: PartChange, shift: Shift, step: Step) -> bool:
-    """Say whether the parts afterwards are those before, but for the one that the change names."""
+    """Say whether the new parts are the old ones, except for the one that the change names."""
     come = (
         None
         if change.come is None
@@ -143,7 +143,7 @@ def _fits(before: Parts, after: Parts, change: PartChange, shift: Shift, step: S
 def _are(
     spans: Sequence[Span], expected: Sequence[Span | None], come: str | None, text: str
 ) -> bool:
-    """Say whether parts stand where they are expected, and say what has come where None is."""
+    """Say whether parts stand at the expected places, and the new one, if any, is `come`."""
     return len(spans) == len(expected) and all(
         (text[slice(*span)] == come if place is None else span == place)
         for place, span in zip(expected, spans, strict=True)
@@ -154,7 +154,7 @@ _GONE = (-1, -1)
 
 
 def _wanted(span: Span, change: PartChange, shift: Shift, text: str) -> Span | None:
-    """Return where a part has to be afterwards: None where another one takes its place."""
+    """Return the expected place of a part; None if another replaces it, `_GONE` if it goes."""
     if change.gone is None or not is_part(text[slice(*span)], change.gone):
         return shift.start(span[0]), shift.end(span[1])
     return None if change.with_ is not None else _GONE
@@ -165,9 +165,9 @@ _BRACES = re.compile(r"(?<!\$)\{[^{}\s]*(?:,|\.\.)[^{}\s]*\}")
 
 
 def _is_expanded(word: str) -> bool:
-    """Say whether bash makes several words of one, or none.
+    """Say whether bash expands one word to several, or to none.
 
-    Of an array's brackets, and of braces with a comma or a range in them.
+    It does so with the brackets of an array, and with braces around a comma or a range.
     """
     plain = _QUOTED.sub("Q", word)
     while (inner := re.sub(r"\$\{[^{}]*\}", "Q", plain)) != plain:
@@ -178,6 +178,6 @@ def _is_expanded(word: str) -> bool:
 def _is_list(argument: str) -> bool:
     """Say whether CMake makes several arguments of one.
 
-    It parts what is not in quotes at semicolons.
+    It divides unquoted text at semicolons.
     """
     return not argument.startswith(('"', "[")) and re.search(r"(?<!\\);", argument) is not None

@@ -1,6 +1,6 @@
-"""Add, remove and replace one argument or item, in the layout of those that are there.
+"""Add, remove and replace one argument or item, in the layout of the others.
 
-Comments stay, but for the one behind a part that goes with its whole line.
+Comments stay, except for the one behind a part that is removed with its whole line.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def added(text: str, parts: Parts, new: str, language: str) -> list[Splice]:
-    """Put a part last."""
+    """Add a part as the last one."""
     newline = newline_at(text, parts.spans[-1][0] if parts.spans else parts.start)
     new = new.replace("\n", newline)
     if not parts.spans:
@@ -52,9 +52,9 @@ def added(text: str, parts: Parts, new: str, language: str) -> list[Splice]:
 
 
 def placed(text: str, parts: Parts, position: int, new: str, language: str) -> list[Splice]:
-    """Put a part before another one, with a comma.
+    """Insert a part before another one, with a comma.
 
-    Above the comments over that one, where it begins a line.
+    If the other one begins a line, the new part goes above its comments.
     """
     start, _ = parts.spans[position]
     before = parts.spans[position - 1][1] if position else parts.start
@@ -95,9 +95,9 @@ def _added_after_comma(text: str, parts: Parts, new: str, language: str) -> list
 
 
 def _has_comment(text: str, position: int, language: str) -> bool:
-    """Say whether nothing but a comment stands on the rest of a line.
+    """Say whether the rest of a line holds nothing but a comment.
 
-    It speaks of what is before it.
+    Such a comment describes the code before it.
     """
     rest = text[position : line_end(text, position)]
     return bool(rest.strip()) and is_blank(rest, language)
@@ -111,7 +111,7 @@ def _column(text: str, parts: Parts) -> str:
 
 
 def removed(text: str, parts: Parts, position: int, language: str) -> list[Splice]:
-    """Take one part out, with the separator that belongs to it."""
+    """Remove one part with the separator that belongs to it."""
     start, end = parts.spans[position]
     match parts.layout:
         case Layout.LINE:

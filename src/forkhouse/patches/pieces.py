@@ -1,4 +1,4 @@
-"""A text that is changed step by step, and what lies between it and what it was."""
+"""Change a text step by step, and keep its difference to the original."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """A text, and where each of its characters stood in an older one."""
+    """A text, with the position of each of its characters in an older text."""
 
     text: str
     places: tuple[int, ...]
-    """-1 for a character that is new."""
+    """The old positions; -1 for a new character."""
     length: int
-    """Of the older text."""
+    """The length of the older text."""
 
     @classmethod
     def of(cls, text: str) -> Pieces:
-        """Return a text that is as it was."""
+        """Return a text that has not changed."""
         return cls(text, tuple(range(len(text))), len(text))
 
     def changed(self, splices: Sequence[Splice]) -> Pieces:
-        """Return the text with splices put into it, which are in terms of the text as it is."""
+        """Return the text after splices, whose positions are in the current text."""
         text, places = self.text, self.places
         for start, stop, new in sorted(splices, key=lambda splice: splice[:2], reverse=True):
             text = text[:start] + new + text[stop:]
@@ -35,7 +35,7 @@ class Pieces:
         return Pieces(text, places, self.length)
 
     def splices(self) -> list[Splice]:
-        """Return what lies between the text as it was and as it is."""
+        """Return the splices that turn the older text into this one."""
         found: list[Splice] = []
         at, new = 0, []
         for character, place in zip([*self.text, ""], [*self.places, self.length], strict=True):

@@ -1,4 +1,4 @@
-"""Let a structural edit name the new place of a file.
+"""Give a structural edit the new path of a file.
 
 The YAML node of the path changes, and no other byte of the document.
 """
@@ -20,10 +20,10 @@ _PLAIN = re.compile(r"[A-Za-z0-9_./+-]+")
 
 
 def renamed_paths(text: str, moved: Mapping[str, str]) -> str:
-    """Return the text of an edit in which every path that is a key of `moved` is that key's value.
+    """Return the text of an edit in which each path that is a key of `moved` has its new value.
 
-    Paths are those of its edits and those where its conditions look. What else has the same letters
-    (a description, a longer path, code that is put somewhere) stays.
+    Paths are those of the edits, and those that the conditions look at. The same letters elsewhere
+    (in a description, a longer path, or inserted code) stay.
     """
     spans = {}
     for node in _path_nodes(yaml.compose(text, Loader=yaml.SafeLoader)):
@@ -60,7 +60,7 @@ def _scalars(node: yaml.Node | None) -> Iterator[yaml.ScalarNode]:
 
 
 def _written(path: str, style: str | None) -> str:
-    """Write a path as the old one was written, quoted where it has to be."""
+    """Write a path in the style of the old one, with quotes if it needs them."""
     if style == '"':
         return json.dumps(path, ensure_ascii=False)
     if style is None and _PLAIN.fullmatch(path) and yaml.safe_load(path) == path:

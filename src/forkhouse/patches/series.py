@@ -1,6 +1,6 @@
-"""Read `patches/<upstream>/`.
+"""Read the series of patches of an upstream from `patches/<upstream>/`.
 
-The order file `series`, textual patches, and structural edits with DEP-3 headers.
+It holds the order file `series`, textual patches, and structural edits with DEP-3 headers.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from forkhouse.documents.lockfile import Form
 
 PATCH, EDIT = ".patch", ".edit.yaml"
-"""What the names of textual patches and of structural edits end in."""
+"""The ends of the names of textual patches and of structural edits."""
 LONGEST_NAME = 255
-"""Bytes of a file's name, on the file systems of Linux."""
+"""The greatest number of bytes in a file name on the file systems of Linux."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,15 +39,15 @@ class Patch:
     name: str
     subject: str
     header: str
-    """DEP-3 fields, as they go into the commit.
+    """The DEP-3 fields, as they go into the commit.
 
-    Bytes of a textual patch that are not UTF-8 are in it as Python's surrogates.
+    Bytes of a textual patch that are not UTF-8 are kept as Python's surrogates.
     """
     content: bytes
     edit: StructuralEdit | None
     """None for a textual patch."""
     strip: int | None = None
-    """How many leading folders of its names a textual patch says are to be taken off."""
+    """The edit; None for a textual patch."""
 
     @property
     def sha256(self) -> str:
@@ -55,12 +55,15 @@ class Patch:
         return hashlib.sha256(self.content).hexdigest()
 
     def is_for(self, form: Form) -> bool:
-        """Return whether the patch is meant for this form of its upstream."""
+        """Say whether the patch is meant for this form of its upstream."""
         return self.edit is None or form in self.edit.forms
 
 
 def read_patch(label: str, content: bytes) -> Patch:
-    """Read one patch file; `label` is its folder and name. Raises SeriesError or DocumentError."""
+    """Read one patch file.
+
+    `label` is its folder and name. Raises SeriesError or DocumentError.
+    """
     name = label.rpartition("/")[2]
     if name.endswith(EDIT):
         return _read_edit(label, name, content)
@@ -111,9 +114,9 @@ def _read_edit(label: str, name: str, content: bytes) -> Patch:
 
 
 def _subject(header: str) -> str:
-    """Return what a patch says of itself in one line.
+    """Return the subject of a patch.
 
-    In git's header or in DEP-3's, or as the first line that Mercurial writes.
+    It is in the header of git or of DEP-3, or is the first line that Mercurial writes.
     """
     told = (
         re.search(rf"^{name}:[ \t]*(.*(?:\n[ \t]+\S.*)*)", header, re.MULTILINE | re.IGNORECASE)
@@ -134,9 +137,9 @@ def _subject(header: str) -> str:
 
 
 def named(line: str) -> str:
-    """Return the patch that a line of `series` names, nothing for an empty line or a comment.
+    """Return the patch that a line of `series` names.
 
-    Comments are as in quilt.
+    The result is empty for an empty line or a comment. Comments are as in quilt.
     """
     return re.sub(r"(^|[ \t]+)#.*", "", line).strip()
 
@@ -144,11 +147,10 @@ def named(line: str) -> str:
 def read_series(folder: Path) -> tuple[Patch, ...]:
     """Return the patches of `folder` in the order of its `series` file.
 
-    An upstream without a folder has none.
-
-    Raises SeriesError for a name without a file, a file without a name, a name given twice, or a
-    name or line of another kind; DocumentError for a bad edit. Files that are no patches
-    (`README...`, and names that begin with a dot) may lie there.
+    An upstream without a folder has no patches. Raises SeriesError for a name without a file, a
+    file without a name, a name given twice, or a name or line of another kind, and DocumentError
+    for an invalid edit. Other files (`README...`, and names that begin with a dot) are allowed
+    there.
     """
     if not folder.is_dir():
         return ()
@@ -203,7 +205,7 @@ def _is_patch(name: str) -> bool:
 
 
 def _problem(folder: Path, name: str, there: Collection[str]) -> str:
-    """Say what is wrong with a line of `series`, nothing when it names a patch that is there."""
+    """Say what is wrong with a line of `series`, or return an empty text if it is right."""
     if name in there and _is_patch(name):
         return ""
     line = f"{folder.name}/series names {name}"

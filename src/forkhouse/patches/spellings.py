@@ -1,6 +1,6 @@
-"""Other ways to write what an edit looks for.
+"""Find other ways to write what an edit looks for.
 
-What is not found as it is written may stand there all the same, and then it is not gone.
+Code that is not found as it is written may be there in another spelling, and then it is not gone.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 MEANINGFUL = 8
-"""Characters that a piece of code needs before finding it says anything."""
+"""The number of characters from which on a piece of code is significant when it is found."""
 _BESIDE = r"\s;,\"'()\[\]{}<>:="
-"""What stands between the parts of a list that is written as one text."""
+"""Characters between the parts of a list that is written as one text."""
 _FILLED = 200
-"""Characters that a metavariable may stand for here."""
+"""The greatest number of characters that a metavariable stands for here."""
 
 
 _VARIABLE = re.compile(r"\${1,3}[A-Z_][A-Z0-9_]*")
@@ -64,9 +64,9 @@ def worded(code: str) -> re.Pattern[str]:
 
 @lru_cache(maxsize=64)
 def laid_out(code: str, language: str) -> re.Pattern[str]:
-    """Return what finds a piece of code with other white space where that means nothing.
+    """Return a pattern for code with other white space where that has no meaning.
 
-    Not in quotes, nor between words of a shell.
+    It has one in quotes, and between the words of a shell.
     """
     if language in {"text", "bash", "cmake"}:
         return worded(code)
@@ -83,9 +83,9 @@ def laid_out(code: str, language: str) -> re.Pattern[str]:
 
 
 def stands(text: str, code: str) -> re.Match[str] | None:
-    """Find a piece of code in whatever layout.
+    """Find a piece of code in any layout.
 
-    A pattern that says too little by itself is not looked for.
+    A pattern that is not significant by itself is not looked for.
     """
     text = re.sub(
         r"\\\r?\n", lambda match: " " * len(match[0]), text
@@ -94,18 +94,18 @@ def stands(text: str, code: str) -> re.Match[str] | None:
 
 
 def tells(code: str) -> bool:
-    """Say whether a piece of code holds no metavariables, or enough besides to be looked for."""
+    """Say whether code has no metavariables, or enough other text to be looked for."""
     told = _VARIABLE.sub("", code)
     return told == code or len(re.sub(r"\s", "", told)) >= MEANINGFUL
 
 
 def words_of(code: str) -> list[str]:
-    """Return the words of a piece of code, metavariables left out."""
+    """Return the words of a piece of code without its metavariables."""
     return re.findall(r"\w+", _VARIABLE.sub("", code))
 
 
 def bare(part: str) -> str:
-    """Return an argument or item without the quotes around it, or the sign behind a keyword."""
+    """Return an argument or item without the quotes around it, or the sign behind its keyword."""
     part = part.strip()
     quoted = len(part) > 1 and part[0] in "\"'" and part[-1] == part[0]
     return (part[1:-1] if quoted else part).rstrip("=:").strip()
@@ -143,9 +143,9 @@ def _terms(requirement: Requirement) -> tuple[object, ...]:
 
 
 def may_be(part: str, wanted: str) -> bool:
-    """Say whether a part may be another one, or hold it.
+    """Say whether a part may be another one, or contain it.
 
-    With other blanks or quotes, in a list within quotes, as another version.
+    It may differ in blanks, quotes or version, or stand in a list within quotes.
     """
     return (
         _loosely(part) == _loosely(wanted)

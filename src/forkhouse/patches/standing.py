@@ -1,4 +1,4 @@
-"""Whether a text stands beside or around a place, in another layout or not."""
+"""Decide whether a text stands beside or around a place, in any layout."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def results(text: str, new: str, selector: Selector, language: str) -> list[int]:
-    """Return where what a selector was replaced by stands, of where the selector looks."""
+    """Return where the replacement of a selected piece stands, within the selector's scope."""
     if selector.pattern is not None and re.search(r"\$[A-Z_]", new):
         # What a pattern with metavariables was replaced by is a pattern itself.
         return [
@@ -52,9 +52,9 @@ def _is_code(text: str, language: str, place: int) -> bool:
 
 
 def stands_loosely(language: str, text: str, node: Node, new: str, before: bool) -> bool:  # noqa: FBT001  # as `_stands`
-    """Say whether a text stands at a place, all white space aside.
+    """Say whether a text stands at a place, without regard to white space.
 
-    To put it there again would double it, however it is laid out.
+    A second insertion would double it, whatever its layout.
     """
     # A comma, or a semicolon between statements of one line, belongs to neither.
     wanted = "".join(new.split()).strip(",").rstrip(";")
@@ -80,9 +80,9 @@ def stands_loosely(language: str, text: str, node: Node, new: str, before: bool)
 
 
 def _above_comments(text: str, place: int, window: int, language: str) -> Iterator[int]:
-    """Give where code may end before a place.
+    """Yield the positions where code may end before a place.
 
-    Without a comment behind it, and without comments that fill lines of their own.
+    A comment behind that code, and comments on lines of their own, are skipped.
     """
     at, least = place, max(0, place - window)
     while at > least:
@@ -106,7 +106,7 @@ def _above_comments(text: str, place: int, window: int, language: str) -> Iterat
 
 
 def _below_comments(text: str, place: int, window: int, language: str) -> Iterator[int]:
-    """Give where lines end behind a place that hold nothing but comments."""
+    """Yield the ends of lines behind a place that hold nothing but comments."""
     at = place
     while at < min(len(text), place + window):
         stop = line_end(text, at)
@@ -117,7 +117,7 @@ def _below_comments(text: str, place: int, window: int, language: str) -> Iterat
 
 
 _SIGN = re.compile(r"#|//|/\*|%|;")
-"""How a comment may begin."""
+"""The first characters of a comment."""
 
 
 def _squeezed(text: str, start: int, end: int) -> str:
@@ -125,9 +125,10 @@ def _squeezed(text: str, start: int, end: int) -> str:
 
 
 def _window(new: str) -> int:
-    """Return how far a text is looked for.
+    """Return how far from a place a text is looked for.
 
-    White space of any length may stand between, but not without end, which keeps it linear.
+    White space of any length may be between them, but within a bound, so that the search stays
+    linear.
     """
     return 8 * len(new) + 1024
 
@@ -160,9 +161,9 @@ def stands_there(
 
 
 def _behind(text: str, end: int, language: str) -> tuple[int, ...]:
-    """Return where what stands behind a match may begin.
+    """Return the positions where text behind a match may begin.
 
-    Behind white space, what parts it from the match, and a comment on its line.
+    White space, the separator of the match, and a comment on its line are skipped.
     """
     found = _PARTED.match(text, end) if language != "text" else None
     apart = end + len(text[end:]) - len(text[end:].lstrip())
@@ -174,16 +175,16 @@ def _behind(text: str, end: int, language: str) -> tuple[int, ...]:
 
 
 def _parted(new: str) -> str:
-    """Return what is inserted without what would part it from the match.
+    """Return an inserted text without the separator that divides it from the match.
 
-    A comma, or a semicolon between statements, belongs to neither.
+    A comma, or a semicolon between statements, belongs to neither of them.
     """
     new = new.strip().strip(",")
     return new if new.endswith(";;") else new.removesuffix(";")
 
 
 def _last_before(text: str, place: int, language: str) -> int:
-    """Return where what stands before a match ends, but for what parts it from the match."""
+    """Return the end of the text before a match, without the separator between them."""
     above = text[:place].rstrip()
     return (
         len(above)
@@ -200,9 +201,9 @@ _PARTED = re.compile(r"\s*(?:,|;(?!;))?\s*")
 
 
 def _stands_alone(text: str, found: re.Match[str], language: str) -> bool:
-    """Say whether code is no part of what stands beside it on its lines.
+    """Say whether code is not a part of other code on its lines.
 
-    `g(1)` of `x = g(1)`, or of `g(1).h`.
+    `g(1)` is a part in `x = g(1)` and in `g(1).h`.
     """
     start, end = found.span()
     before, behind = text[line_start(text, start) : start].rstrip(), text[end : line_end(text, end)]
@@ -217,9 +218,10 @@ def _stands_alone(text: str, found: re.Match[str], language: str) -> bool:
 
 
 def _is_same_code(text: str, node: Node, found: re.Match[str], new: str, language: str) -> bool:
-    """Say whether what stands there means the same.
+    """Say whether a text that was found has the same meaning as the one that was looked for.
 
-    Whole constructs beside the match, in Python with the same blocks in them.
+    It has to consist of whole constructs beside the match. In Python, its syntax tree has to be the
+    same, too.
     """
     if language in _PARSED and not _is_beside(text, node, found, language):
         return False
@@ -259,7 +261,7 @@ def lies_in(text: str, span: Span, head: str, tail: str, language: str) -> bool:
 
 
 def _cuts(text: str, length: int) -> bool:
-    """Say whether a word goes on behind the first characters of a text, white space not counted."""
+    """Say whether the first characters of a text, without white space, end within a word."""
     places = [place for place, character in enumerate(text) if not character.isspace()][:length]
     return bool(places) and re.match(r"\w\w", text[places[-1] : places[-1] + 2]) is not None
 

@@ -1,4 +1,4 @@
-"""Structural patches on a tree: find the files, apply the edits, check the conditions."""
+"""Apply structural patches to a tree: find the files, apply the edits, check the conditions."""
 
 from __future__ import annotations
 
@@ -27,23 +27,22 @@ if TYPE_CHECKING:
 
 
 class MissingFileError(PatchConflictError):
-    """No file is where an edit names one, and nothing is there that could hide it."""
+    """No file is where an edit names one, and nothing there could hide it."""
 
 
 class UnclearFileError(PatchConflictError):
-    """What an edit names is not one file.
+    """The path of an edit does not name exactly one file.
 
-    There are several, or a link or a submodule is in its place.
+    There are several files, or a link or a submodule is in its place.
     """
 
 
 def locate(tree: str, edit: FileEdit, paths: Mapping[str, str], *, store: ObjectStore) -> str:
     """Return the one file that an edit is about.
 
-    Its path, or the first of its alternatives that exists.
-
-    Raises MissingFileError where there is none, and UnclearFileError where that cannot be said;
-    both are PatchConflictErrors.
+    This is the file at its path, or at the first of its alternatives that exists. Raises
+    MissingFileError if there is none, and UnclearFileError if that is not known. Both are
+    PatchConflictErrors.
     """
     wanted = [map_path(path, paths) for path in edit.paths]
     hidden: list[str] = []
@@ -83,9 +82,9 @@ def locate(tree: str, edit: FileEdit, paths: Mapping[str, str], *, store: Object
 def _counts(
     tree: str, link: Found, files: Sequence[str], *, exact: bool, store: ObjectStore
 ) -> bool:
-    """Say whether a link is in the way of what a pattern names.
+    """Say whether a link prevents a pattern from naming one file.
 
-    Of a file and a link to it, the file is meant.
+    Of a file and a link to that file, the file is meant.
     """
     there = reached(tree, link, store=store)
     if files:
@@ -94,9 +93,9 @@ def _counts(
 
 
 def reached(tree: str, link: Found, *, store: ObjectStore) -> set[str]:
-    """Return the files of a tree that a pattern names by way of a symbolic link.
+    """Return the files of a tree that a pattern names through a symbolic link.
 
-    With a link to a folder at its end, all that are in it.
+    If the pattern ends at a link to a folder, these are all files in that folder.
     """
     meant = follow(tree, link.path, store=store)
     if meant is None:
@@ -120,7 +119,7 @@ def _linked(pattern: str, tree: str, link: Found, store: ObjectStore) -> str:
 
 
 def _behind(pattern: str, submodule: Found) -> str:
-    """Return why nothing is known of what a submodule holds."""
+    """Return why the content of a submodule is not known."""
     return (
         f"'{pattern}' may be in the submodule {submodule.path} (commit {submodule.object}), whose "
         "files are not in this source. "
@@ -163,7 +162,7 @@ def follow(tree: str, path: str, *, store: ObjectStore) -> str | None:
 def text_of(tree: str, path: str, language: str = "", *, store: ObjectStore) -> Text:
     """Return the text of a file that an edit changes.
 
-    Raises UnclearFileError for what is not its text.
+    Raises UnclearFileError if the file is a pointer to its content, or cannot be decoded.
     """
     content = store.read(tree, path)
     if lfs.is_pointer(content):
@@ -180,7 +179,7 @@ class Structured:
 
     tree: str
     idle: tuple[str, ...]
-    """Operations that had nothing to do, and may."""
+    """Operations that had nothing to do, which their count allows."""
 
 
 def apply_structural(
@@ -188,7 +187,7 @@ def apply_structural(
 ) -> str:
     """Return `tree` with every edit of a patch applied and its conditions checked.
 
-    Raises as `structured` does.
+    Raises the errors of `structured`.
     """
     return structured(tree, patch, paths, store=store, where=where).tree
 
@@ -198,8 +197,9 @@ def structured(
 ) -> Structured:
     """Apply every edit of a patch to `tree` and check its conditions.
 
-    Raises PatchConflictError (MissingFileError for a file that is not there, UnclearFileError for
-    what is no single file, or not its text) or PostConditionError.
+    Raises PatchConflictError or PostConditionError. The first is a MissingFileError for a file that
+    does not exist, and an UnclearFileError for a path that names no single file with a text of its
+    own.
     """
     idle: list[str] = []
     for edit in patch.edits:
@@ -226,7 +226,7 @@ def structured(
 
 
 def _words(edit: FileEdit) -> str:
-    """Return all that an edit says: what it looks for and what it puts there."""
+    """Return all texts of an edit: those that it looks for and those that it inserts."""
     return json.dumps(
         [operation.model_dump(mode="json") for operation in edit.operations], ensure_ascii=False
     )
@@ -251,7 +251,7 @@ def is_there(
 ) -> bool:
     """Say whether the tree is already as the patch would leave it.
 
-    Every edit's result present, every condition true.
+    The result of every edit has to be there, and every condition has to be true.
     """
     for edit in patch.edits:
         if isinstance(edit, AddedFile):
@@ -284,9 +284,10 @@ def is_there(
 def asked_elsewhere(
     tree: str, patch: StructuralEdit, paths: Mapping[str, str], *, store: ObjectStore
 ) -> str:
-    """Say what asks for a requirement that a file no longer holds itself.
+    """Say what still requires a distribution that a file itself no longer requires.
 
-    A file that it refers to, or what cannot be read; nothing else.
+    This is a file that it refers to, or a declaration that cannot be read. The result is empty if
+    there is neither.
     """
     for edit in patch.edits:
         if isinstance(edit, AddedFile) or edit.language != "requirements":
@@ -316,26 +317,26 @@ def asked_elsewhere(
 def check_conditions(
     tree: str, patch: StructuralEdit, paths: Mapping[str, str], *, store: ObjectStore, where: str
 ) -> None:
-    """Raise PostConditionError when the tree breaks a condition of the patch."""
+    """Raise PostConditionError if the tree violates a condition of the patch."""
     for condition in patch.after:
         _check(tree, condition, paths, store=store, where=where)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Held:
-    """What a condition looked at."""
+    """The files that a condition looked at."""
 
     files: tuple[str, ...]
     hits: tuple[str, ...]
-    """Those of them that hold what it looks for."""
+    """The files that hold what the condition looks for."""
     unread: tuple[str, ...]
-    """Why, of places that its patterns name, nobody can say what is there."""
+    """Why some places that its patterns name cannot be read."""
 
 
 def held(tree: str, sought: Sought, paths: Mapping[str, str], *, store: ObjectStore) -> Held:
-    """Look for what a condition names, as one would who reads the tree's files.
+    """Look for what a condition names, as a reader of the tree's files would.
 
-    Symbolic links lead to what they point at.
+    Symbolic links are followed.
     """
     found = {
         each for pattern in sought.paths for each in store.found(tree, map_path(pattern, paths))
@@ -384,9 +385,9 @@ def _holds(content: bytes, path: str, sought: Sought) -> bool:
 
 
 def _plain(tree: str, path: str, *, store: ObjectStore) -> bytes | None:
-    """Return what a file holds, None where there is none.
+    """Return the content of a plain file, or None.
 
-    Nothing at all, a link, or a pointer to what is elsewhere.
+    None stands for a path with nothing, for a link, and for a pointer to a content elsewhere.
     """
     entry = store.entry(tree, path)
     if entry is None or entry.mode not in {FileMode.BLOB, FileMode.BLOB_EXECUTABLE}:

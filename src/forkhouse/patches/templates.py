@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _VARIABLE = re.compile(r"\${1,3}([A-Z_][A-Z0-9_]*)\b")
 _LINE_OF_ITS_OWN = re.compile(r"(?:\A|\n)[ \t]*\$MATCH[ \t]*;?[ \t]*(?=\n|\Z)")
 _LEADS = ("@", "[[", "#[", "///", "//!", "/**", "/*!", "template")
-"""What begins a line that belongs to what stands below it."""
+"""The beginning of a line that belongs to the code below it."""
 
 
 def indented_lines(code: str, spaces: str, language: str) -> str:
@@ -45,12 +45,11 @@ def indented_lines(code: str, spaces: str, language: str) -> str:
 
 
 def wrapped(node: Node, template: str, selector: Selector, text: str, language: str) -> Node:
-    """Return a match as what a template goes around.
+    """Return a match as the code that a template goes around.
 
-    With all that belongs to it, where the template is made of whole lines.
-
-    Its decorators, its attributes, its semicolon and the comment behind it would belong to what
-    comes around it otherwise. Raises PatchConflictError where it cannot be told what belongs to it.
+    If the template has whole lines, this includes all that belongs to the match: its decorators,
+    its attributes, its semicolon and the comment behind it. Otherwise they would belong to the
+    lines around it. Raises PatchConflictError if it is not known what belongs to the match.
     """
     place = _LINE_OF_ITS_OWN.search(template)
     if (
@@ -102,10 +101,9 @@ def _goes_around(before: str, behind: str) -> bool:
 def filled(template: str, node: Node, selector: Selector, text: str, language: str) -> str:
     """Fill a template for one match.
 
-    The indentation of the matched line, then $MATCH and the metavariables of the pattern.
-
-    For an anchor only $MATCH of a `wrap` means anything; the rest of its template is taken as it
-    is.
+    The template gets the indentation of the matched line, and then $MATCH and the metavariables of
+    the pattern are replaced. For an anchor, only $MATCH in a `wrap` has a meaning. The rest of that
+    template stays as it is.
     """
     matched = text[node.start : node.end]
     newline = newline_at(text, node.start)
@@ -176,13 +174,12 @@ def _refuse_parts(
 
 
 def moved(text: str, span: Span, spaces: str, language: str) -> str:
-    """Return code of a file as it stands behind other white space.
+    """Return code of a file behind other white space.
 
-    Its lines move with the first one.
-
-    Those stay that begin inside a literal, or go on what a backslash ends in C, whose white space
-    may be a part of one. Code that does not begin its line keeps the indentation that it has, and
-    so does YAML, where that says what belongs to what.
+    Its lines move with the first one. A line stays if it begins inside a literal, or continues, in
+    C, a line that ends in a backslash: its white space may be a part of a literal. Code that does
+    not begin its line keeps its indentation. So does YAML, in which the indentation decides what
+    belongs to what.
     """
     code = text[slice(*span)]
     own = indentation(text, span[0])
@@ -221,9 +218,9 @@ def _in_quotes(template: str, place: int) -> bool:
 
 
 def _stands_free(template: str, start: int, end: int) -> bool:
-    """Say whether nothing in a template can bind to a part of what stands at a place.
+    """Say whether nothing in a template can bind to a part of the code at a place.
 
-    Brackets, separators or lines are around it.
+    Brackets, separators or line ends have to be around it.
     """
     before, behind = template[:start].rstrip(" \t"), template[end:].lstrip(" \t")
     opened = (

@@ -1,7 +1,4 @@
-"""Textual patches: diffs applied exactly, in reverse, or by a 3-way merge.
-
-In memory and without fuzz.
-"""
+"""Apply textual patches in memory and without fuzz: exactly, in reverse, or by a 3-way merge."""
 
 from __future__ import annotations
 
@@ -26,18 +23,18 @@ if TYPE_CHECKING:
 
 
 WHOLE_ID = 40
-"""Digits of an id that is not abbreviated."""
+"""The number of digits of an id that is not abbreviated."""
 
 
 _DEEPEST = 12
-"""Strip levels that are looked at."""
+"""The number of strip levels that are tried."""
 
 
 SPECIAL = frozenset({FileMode.LINK, FileMode.COMMIT})
 
 
 def map_path(path: str, paths: Mapping[str, str]) -> str:
-    """Return where an upstream path lies in a form of it; the longest mapped prefix wins."""
+    """Return the path in a form of the upstream; the longest mapped prefix decides."""
     for prefix in sorted(paths, key=len, reverse=True):
         if path.startswith(prefix):
             return paths[prefix] + path.removeprefix(prefix)
@@ -65,13 +62,12 @@ def refuse_unsafe(path: str, where: str) -> None:
 def read_diff(
     patch: Patch, paths: Mapping[str, str], tree: str, *, store: ObjectStore, where: str
 ) -> tuple[Diff, ...]:
-    """Return the diffs of a textual patch, its paths mapped to this form of the upstream.
+    """Return the diffs of a textual patch, with paths mapped to this form of the upstream.
 
     The first folder of each name is taken off, or as many as the patch's header says (`Strip: N`).
-    Where that names no file of `tree`, the one number counts with which the names fit.
-
-    Raises UnsafeArchiveError for a path outside the tree, a symbolic link or a submodule,
-    PatchConflictError for what is no diff.
+    If the result names no file of `tree`, the only other number that fits the tree is taken. Raises
+    UnsafeArchiveError for a path outside the tree, a symbolic link or a submodule, and
+    PatchConflictError for a text that is no diff.
     """
     try:
         read = (
@@ -91,9 +87,9 @@ def read_diff(
 def _fitting(
     patch: Patch, paths: Mapping[str, str], tree: str, store: ObjectStore, where: str
 ) -> tuple[Diff, ...]:
-    """Return a patch's diffs with as many leading folders off their names as fit a tree.
+    """Return a patch's diffs with as many leading folders taken off as fit a tree.
 
-    One, unless only another number fits.
+    This is one folder, unless exactly one other number fits.
     """
     found = {}
     failed: diffs.StripError | None = None
@@ -130,7 +126,8 @@ def _fits(
 ) -> bool:
     """Say whether the files that a patch wants are there.
 
-    Of one that only adds files the usual level fits, another by their folder.
+    A patch that only adds files fits at the usual level. At another level, the top folder of one of
+    them has to be there.
     """
     made: set[str] = set()
     wanted = 0
@@ -174,7 +171,7 @@ def _refuse_special(path: str, where: str) -> NoReturn:
 
 
 def touched(read: Iterable[Diff]) -> tuple[list[str], list[str]]:
-    """Return the paths of a tree that diffs change or remove, and those that they add."""
+    """Return the paths of a tree that diffs change or remove, and the paths that they add."""
     changed: dict[str, None] = {}
     added: dict[str, None] = {}
     for part in (part for diff in read for part in diff.parts):
@@ -190,9 +187,10 @@ def touched(read: Iterable[Diff]) -> tuple[list[str], list[str]]:
 
 
 def apply_exactly(tree: str, read: Iterable[Diff], *, store: ObjectStore) -> str:
-    """Return `tree` with diffs applied one after the other, each as strict `git apply` would.
+    """Return `tree` with diffs applied one after the other, as strict `git apply` does.
 
-    A hunk may lie at another line, all of its context must be there. Raises PatchConflictError.
+    A hunk may be at another line, but all of its context has to be there. Raises
+    PatchConflictError.
     """
     for diff in read:
         work = _Work(
@@ -216,18 +214,18 @@ _NAMING = frozenset({PartKind.ADD, PartKind.RENAME, PartKind.COPY})
 class _Work:
     """A diff that is being applied.
 
-    All parts of a diff speak of the tree as it was, so that names can be swapped; but a later part
-    of a path that an earlier one has written goes on from there. Source: the behaviour of `git
+    All parts of a diff refer to the tree as it was, so that names can be swapped. But a later part
+    for a path that an earlier part has written continues from there. Source: the behaviour of `git
     apply`.
     """
 
     tree: str
     store: ObjectStore
     leaving: frozenset[str]
-    """Paths that some part of the diff takes away."""
+    """Paths that some part of the diff removes."""
     made: dict[str, TreeEntry] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
-    """Of the files that were made, those that kept their names."""
+    """The written files that kept their names."""
     gone: set[str] = field(default_factory=set)
 
     def apply(self, part: Part) -> None:
@@ -307,7 +305,7 @@ class _Work:
         )
 
     def _refuse_taken(self, part: Part) -> None:
-        """Refuse a part that would write over a file, unless the same diff takes that away."""
+        """Raise PatchConflictError if a part overwrites a file that the diff does not remove."""
         if part.new in self.made or (
             self.store.entry(self.tree, part.new) is not None and part.new not in self.leaving
         ):
@@ -357,14 +355,12 @@ class _Work:
 def is_there(tree: str, read: Sequence[Diff], *, store: ObjectStore) -> bool:
     """Say whether diffs would apply in reverse, the last one first.
 
-    Every hunk stands in the tree as it leaves it, at whatever line.
-
-    What a patch does to a file as a whole (its mode, its name, that it is gone) has to be as the
-    patch leaves it, too.
+    The result of every hunk has to be in the tree, at any line. What a patch does to a file as a
+    whole (its mode, its name, its removal) has to be as the patch leaves it, too.
     """
     files: dict[str, TreeEntry | None] = {}
     unknown: set[str] = set()
-    """Files that a later diff removes: what an earlier one did to them cannot be seen."""
+    """Files that a later diff removes, so that the effect of an earlier one cannot be seen."""
 
     def entry(path: str) -> TreeEntry | None:
         return files[path] if path in files else store.entry(tree, path)
@@ -409,7 +405,7 @@ def is_there(tree: str, read: Sequence[Diff], *, store: ObjectStore) -> bool:
 
 
 def _undone(there: TreeEntry, part: Part, *, store: ObjectStore) -> TreeEntry | None:
-    """Return a file without what a part did to it; None when it does not have that."""
+    """Return a file without the changes of a part, or None if it does not have them."""
     if part.mode is not None and there.mode != part.mode:
         return None
     undone = replace(there, mode=part.old_mode or there.mode)

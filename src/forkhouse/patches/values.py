@@ -1,10 +1,8 @@
-"""Values as an edit gives them.
+"""Hold values as an edit gives them, with their type and their spelling.
 
-Their type and their spelling, so that a file's own reader reads what was written.
-
-An edit is YAML 1.2 where the versions of YAML differ: `no` and `22:22` are texts. What is a number
-to one version and something else to the other (`1e3`, `0o17`, `017`, `1_000`) is refused: nobody
-could tell what was meant.
+So a file's own reader reads exactly the value that was written. An edit is YAML 1.2 where the
+versions of YAML differ: `no` and `22:22` are texts. A scalar that is a number in one version and
+something else in the other (`1e3`, `0o17`, `017`, `1_000`) is refused, as its meaning is not clear.
 """
 
 from __future__ import annotations
@@ -27,17 +25,17 @@ ScalarKind = Literal["null", "bool", "int", "float", "date", "text"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scalar:
-    """One value of an edit."""
+    """One scalar value of an edit."""
 
     kind: ScalarKind
     value: object
     spelling: str
-    """As it stands in the edit; of a text, the text."""
+    """The text of the scalar in the edit; for a text, the text itself."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
-    """A mapping of an edit."""
+    """A mapping in an edit."""
 
     pairs: tuple[tuple[str, Written], ...]
 
@@ -48,7 +46,7 @@ Written = Scalar | Table | tuple["Written", ...]
 _FLOAT = re.compile(
     r"[-+]?(?:[0-9]+\.[0-9]*(?:[eE][-+][0-9]+)?|\.[0-9]+|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)"
 )
-"""What both versions of YAML read as a number with a fraction, in PyYAML's form."""
+"""Numbers with a fraction in both versions of YAML, in PyYAML's form."""
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)|0x[0-9a-fA-F]+")
 _DATE = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
@@ -64,9 +62,9 @@ _UNCLEAR = re.compile(
 
 
 def scalar_of(said: str) -> Scalar:
-    """Return what a plain scalar of an edit means.
+    """Return the value that a plain scalar of an edit means.
 
-    Raises ValueError for one that readers of YAML take for different things.
+    Raises ValueError for a scalar that readers of YAML understand differently.
     """
     if said in {"", "~", "null", "Null", "NULL"}:
         return Scalar(kind="null", value=None, spelling=said or "null")
@@ -105,7 +103,10 @@ def text_of(said: str) -> Scalar:
 
 
 def written_of(given: object) -> Written:
-    """Return a value as the reader of edits, or a program, gives it. Raises ValueError."""
+    """Return a value as the reader of edits, or a program, gives it.
+
+    Raises ValueError.
+    """
     match given:
         case Scalar() | Table():
             return given
@@ -158,7 +159,7 @@ def plain_of(value: Written) -> Any:
 
 
 def scalars(value: Written) -> Iterable[Scalar]:
-    """Give each scalar of a value."""
+    """Yield each scalar of a value."""
     match value:
         case Scalar():
             yield value
