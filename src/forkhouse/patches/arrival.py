@@ -49,7 +49,7 @@ def came_about(before: str, now: str, operation: Operation, language: str) -> bo
             case CodeOperation(argument=PartChange(add=str(come)) as change) if keyword_of(
                 come
             ) is None and not come.startswith(("-", "**")):
-                # Which parameter it is for depends on those before it.
+                # The arguments before it decide which parameter it is for.
                 changed = spliced(
                     before,
                     [
@@ -68,7 +68,7 @@ def came_about(before: str, now: str, operation: Operation, language: str) -> bo
                     _NAMED_BY_MACRO.findall(before)
                 ):
                     return False
-                # For the whole file, or in a function and under a condition, as it was.
+                # It applies to the whole file, unless the old one was local or under a condition.
                 return (
                     change.come is None
                     or _is_for_all(now, change.come, language, include=include)

@@ -126,8 +126,10 @@ def changes(text: str, operation: CodeOperation, language: str) -> list[list[Spl
         case CodeOperation(remove=Selector() as selector):
             nodes = find(text, selector, language)
             if not allows(operation.count, len(nodes)):
-                return [[] for _ in nodes]  # how many there are is told before whether each can go
-            if len(nodes) < 2:  # what two of them leave is not what each would
+                # A wrong number is reported first, and then whether each can be removed.
+                return [[] for _ in nodes]
+            # Two removals together may leave something else than each alone.
+            if len(nodes) < 2:
                 return [_removal(text, node, selector, language) for node in nodes]
             return [_one_by_one(text, nodes, selector, language), *([] for _ in nodes[1:])]
         case CodeOperation(insert=Place(before=Selector() as selector) as place):
@@ -245,7 +247,7 @@ def _one_by_one(text: str, nodes: list[Node], selector: Selector, language: str)
 def _whole_lines(text: str, start: int, end: int, language: str) -> tuple[int, int]:
     """Widen a span to whole lines if nothing else but a comment behind it stands on them."""
     if text[:end].endswith("\n"):
-        return start, end  # the line is in the span to its end; what follows is another one
+        return start, end  # the span ends with its line
     alone = indentation(text, start) is not None and is_blank(
         text[end : line_end(text, end)], language
     )
@@ -297,7 +299,7 @@ def _before(template: str, node: Node, selector: Selector, text: str, language: 
     if spaces is not None and node.head is not None:
         start, own = node.head, spaces
         spaces = indentation(text, start)
-        if spaces != own:  # comments further to the left or right than what they stand over
+        if spaces != own:  # the comments are indented otherwise than the code below them
             start = line_start(text, start)
             return start, start, f"{own}{new}{newline_at(text, start)}"
     return start, start, new if spaces is None else f"{new}{newline_at(text, start)}{spaces}"

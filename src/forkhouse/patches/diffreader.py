@@ -176,7 +176,7 @@ class _Reader:
         line = self.at(number)
         if line.startswith((b"diff --cc ", b"diff --combined ")):
             return True
-        if line.startswith(b"diff --git "):  # with nothing behind it that says what to do
+        if line.startswith(b"diff --git "):  # no line says what the part does
             return self.at(number + 1).startswith(b"diff --git ")
         if line.startswith(b"*** "):
             return self.at(number + 1).startswith(b"--- ") and self.at(number + 2).startswith(
@@ -210,8 +210,8 @@ class _Reader:
         else:
             rule = None
         if rule is None:
-            # What looks like the head of a part, and is none, is a damaged one, unless it stands in
-            # a message that a rule ends.
+            # A line that looks like the head of a part, and is none, is a damaged head, unless it
+            # is in a message that ends with a rule.
             damaged = (
                 each
                 for each in range(number, begun)
@@ -671,7 +671,7 @@ class _Reader:
 
     def _binary(self, number: int) -> tuple[Binary, int]:
         forward, number = self._binary_hunk(number)
-        if self.at(number).startswith((b"literal ", b"delta ")):  # the way back
+        if self.at(number).startswith((b"literal ", b"delta ")):  # the reverse patch
             _, number = self._binary_hunk(number)
         return forward, number
 
@@ -684,9 +684,8 @@ class _Reader:
         packed = bytearray()
         number = start + 1
         while line := self.at(number):
-            size = line[0] - (
-                0x40 if line[:1].isupper() else 0x46
-            )  # A to Z are 1 to 26, a to z are 27 to 52
+            # A to Z are 1 to 26, a to z are 27 to 52.
+            size = line[0] - (0x40 if line[:1].isupper() else 0x46)
             try:
                 data = base64.b85decode(line[1:])
             except ValueError:

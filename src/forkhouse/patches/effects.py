@@ -112,7 +112,7 @@ def is_done(text: str, operation: Operation, language: str) -> bool:
                 found = change_requirement(text, change)
                 if change.remove is not None:
                     return found.matches == 0
-                # A requirement that may be missing is none that was replaced.
+                # A missing requirement, even if the count allows it, proves no replacement.
                 return (
                     found.matches > 0
                     and allows(operation.count, found.matches)
@@ -250,7 +250,7 @@ def _is_replaced(text: str, operation: CodeOperation, selector: Selector, langua
     if selector.anchor is not None and stands(respelled(new).sub("", text), selector.anchor):
         return False
     found = changes(text, operation, language)
-    # As when a function is replaced by another of its name: applying again changes nothing.
+    # A second application may change nothing, as when a function is replaced by its namesake.
     return not found or spliced(text, [splice for splices in found for splice in splices]) == text
 
 
@@ -263,7 +263,7 @@ def _is_inserted(
         return False
     nodes = find(text, selector, language)
     if language in LANGUAGES and place.before is not None and selector.key is not None:
-        # What a number counts is another item, once one is put before it.
+        # After an insertion before it, a number in the path counts another item.
         words = place.text.strip(", \t\r\n")
         if any(text[node.start : node.end].strip(", \t\r\n") == words for node in nodes):
             return True
@@ -315,8 +315,7 @@ def _import_is_done(text: str, change: LineChange, language: str, *, include: bo
         return False
     if change.gone is not None and _is_imported_otherwise(text, lines, change, language):
         return False
-    # What is added stands for the whole file; an import in a function, or an include under a
-    # condition, is another one.
+    # An added import applies to the whole file; one in a function, or under a condition, does not.
     return come is None or meaning(come, language) in {
         each for line in lines if line.top or change.add is None for each in line.meanings
     }
@@ -340,14 +339,14 @@ def _is_imported_otherwise(
     if language in {"c", "cpp"}:
         others += re.findall(r"^[ \t]*#[ \t]*(?:import|include_next)\b.*", text, re.MULTILINE)
     elif len(words) > 1 and any("*" in other and _is_a_word(words[-2], other) for other in others):
-        return True  # all that a module has
+        return True  # the other line imports all names of the module
     if language == "python" and _is_reached(text, change.gone or "", others):
         return True
     if language == "rust" and re.search(
         rf"\b{re.escape(words[-2])}\s*::\s*{re.escape(words[-1])}\b" if len(words) > 1 else r"(?!)",
         text,
     ):
-        return True  # by its whole path
+        return True  # the code names it by its path
     return any(re.search(rf"(?<![\w]){re.escape(words[-1])}(?!\w)", other) for other in others)
 
 
@@ -409,6 +408,5 @@ def _has_keyword(each: str, gone: str) -> bool:
     It is then there with another value.
     """
     keyword = keyword_of(gone)
-    return (
-        keyword is not None and keyword_of(each) == keyword and "://" not in gone
-    )  # an address has none
+    # A colon in an address does not end a keyword.
+    return keyword is not None and keyword_of(each) == keyword and "://" not in gone

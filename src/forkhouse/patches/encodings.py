@@ -132,8 +132,7 @@ def decoded(content: bytes, *, path: str, language: str = "") -> Text:
 
 
 def _kept(content: bytes, path: str, language: str) -> Text:
-    # Every byte alone: were the valid parts of it read as UTF-8, nobody would know that they are
-    # meant so.
+    # Each byte is read alone: nobody knows whether parts that are valid UTF-8 are meant as UTF-8.
     return Text(
         text=content.decode("latin-1").translate(_TO_CHARACTERS),
         encoding=UNKNOWN,
@@ -173,10 +172,9 @@ def _said(content: bytes, path: str, language: str) -> str:
     if name is None:
         return "utf-8"
     try:
-        encoding = codecs.lookup(name).name.removesuffix(
-            "-sig"
-        )  # of a mark, which was looked for already
-        # A declaration can only be read in an encoding that has ASCII as it is.
+        # `-sig` stands for a byte-order mark, which was looked for already.
+        encoding = codecs.lookup(name).name.removesuffix("-sig")
+        # A declaration can be read only if the encoding has ASCII as single bytes.
         return (
             encoding
             if bytes(range(_ASCII)).decode(encoding) == bytes(range(_ASCII)).decode("ascii")

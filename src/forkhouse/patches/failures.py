@@ -79,8 +79,8 @@ def _module(file: str) -> str:
 def _report(error: BaseException, frames: traceback.StackSummary, patch: Patch, base: str) -> str:
     versions = [f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"]
     versions += [f"{name} {_version(name)}" for name in _LIBRARIES]
-    # A recursion has the same few frames a thousand times.
-    shown = [*frames[:20], *frames[-20:]] if len(frames) > 40 else list(frames)  # twice the above
+    # A recursion repeats a few frames a thousand times: 20 at each end are enough.
+    shown = [*frames[:20], *frames[-20:]] if len(frames) > 40 else list(frames)
     lines = [
         f"  {_module(frame.filename)}:{frame.lineno} in {frame.name}: {frame.line or ''}"
         for frame in shown

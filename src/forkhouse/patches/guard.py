@@ -207,8 +207,8 @@ class _Proof:
                 and self.step.language != "python"
                 and _broken(node, old, self.shift)
             ):
-                # Python's own compiler reads the whole file afterwards, and more than the grammar
-                # does.
+                # Python is left out: its own compiler reads the whole file afterwards, and reads
+                # more than the grammar does.
                 what = (
                     f"the grammar of {self.step.language} would not read "
                     f"'{self._said(node, now=True)}'"
@@ -267,9 +267,8 @@ class _Proof:
                     line = self.step.after[
                         place + 1 : min(last, line_end(self.step.after, place + 1))
                     ]
-                    ended = re.sub(
-                        r",? ?$", "", line
-                    )  # what parts an argument or item from the next
+                    # A comma may separate an argument or item from the next one.
+                    ended = re.sub(r",? ?$", "", line)
                     if not {line, ended} & written and not any(
                         each.startswith(line) for each in written
                     ):
@@ -305,7 +304,7 @@ class _Proof:
         Raises UnprovenError.
         """
         if not self.shift.leaves(self.step.before, node.start, node.end):
-            return  # it is gone, and what came for it is new
+            return  # the node is gone, and its replacement is new
         if node.kind.startswith("preproc_") and self._only_comment_left(node):
             return  # C's grammar takes the comment behind a directive for a part of it
         if node.role is NodeRole.COMMENT and not self.by_anchor():
@@ -863,7 +862,7 @@ def _form(node: Tree, text: str) -> tuple[object, ...]:
     if not node.kind.endswith("declarator"):
         return ("identifier",)
     inner = [each for each in children if each.role is NodeRole.CODE]
-    if node.kind == "array_declarator":  # its size goes with its value
+    if node.kind == "array_declarator":  # its size may change with its value
         return (node.kind, _form(inner[0], text))
     return (
         node.kind,

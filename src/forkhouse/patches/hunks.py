@@ -47,9 +47,8 @@ def place_hunks(content: bytes, part: Part, *, blob: str) -> bytes:
 
 def lines_of(content: bytes) -> list[bytes]:
     """Return lines as git counts them: only a line feed ends a line."""
-    if (
-        b"\r" not in content
-    ):  # the one other thing that ends a line for Python, which is several times as quick
+    # For bytes, Python ends a line at a carriage return, too. Its method is several times as fast.
+    if b"\r" not in content:
         return content.splitlines(keepends=True)
     lines = [line + b"\n" for line in content.split(b"\n")]
     lines[-1] = lines[-1][:-1]

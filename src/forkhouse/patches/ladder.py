@@ -333,7 +333,7 @@ class Ladder:
             lost = not all(any(each.is_file for each in there) for _, there in found)
         yield tuple(files)
         if lost and self.pinned:
-            # Where a file went is known from what came and went in the whole tree.
+            # All added and removed files of the tree decide where a file was renamed to.
             yield self._came_and_went(arrived)
 
     def _refers(self, base: str, pattern: str) -> bool:
@@ -399,7 +399,7 @@ class Ladder:
                 patch=patch.name, verdict=verdict, tree=tree, cause=cause, renamed=renamed
             )
 
-        # Asked first, as an insertion would be made a second time.
+        # This comes first, as otherwise an insertion would be made a second time.
         there = is_there(base, edit, paths, store=self.store)
         if there and self._came_about(base, patch, edit, paths):
             return judged(Verdict.UPSTREAMED, "every edit's result is there already")
@@ -499,7 +499,7 @@ class Ladder:
         changed, added = textual.touched(diff)
         pinned = self.pinned.get(patch.name)
         missing = [path for path in changed if self.store.entry(base, path) is None]
-        # Without the pin at hand nothing is known of a file that is missing: it may have moved.
+        # Without the pin, nothing is known about a missing file: it may have been renamed.
         renamed = self._renames(arrived, missing)
         if renamed:
             followed = {old: self.store.entry(base, new) for old, new in renamed.items()}
@@ -590,7 +590,7 @@ class Ladder:
                     if first >= 0 and content.find(wanted, first + 1) >= 0:
                         lines = f"the lines of hunk {count} (from line {hunk.old_start})"
                         return f"{part.old}: {lines} are there more than once; give it more context"
-            if number < len(read) - 1:  # the next diff speaks of what this one leaves
+            if number < len(read) - 1:  # the next diff applies to the result of this one
                 now = textual.apply_exactly(now, [diff], store=self.store)
         return ""
 
@@ -613,11 +613,11 @@ class Ladder:
             if part.kind is not PartKind.CHANGE:
                 if there:
                     return [], ()
-                continue  # it was to be removed, and is
+                continue  # the patch removes it, and it is gone
             if now is not None and (
                 now.mode in textual.SPECIAL or b"\0" in self.store.content(now)
             ):
-                return [], ()  # lines may live on in what cannot be read as lines
+                return [], ()  # the lines may be in it, though it has no lines to compare
             file = Course(
                 path=path,
                 before=self._text(pinned.before, path),
@@ -660,15 +660,14 @@ class Ladder:
             try:
                 locate(base, change, self.paths, store=self.store)
             except UnclearFileError:
-                continue  # it did not go: it cannot be told from others, or not be seen
+                continue  # it is not gone, but ambiguous or hidden
             except MissingFileError:
                 try:
                     lost[locate(pinned.before, change, self.paths, store=self.store)] = change
                 except (MissingFileError, UnclearFileError):
                     continue
         new = self._renames(arrived, lost)
-        # An edit names the upstream's own path, or a pattern: what it names is led to the new
-        # place.
+        # The upstream's own path, as an edit names it, leads to the new one; patterns are left out.
         return {
             path: new[old]
             for old, change in lost.items()
@@ -708,8 +707,8 @@ class Ladder:
             lost += stretches
         if asked_elsewhere(base, edit, paths, store=self.store):
             return [], ()
-        # A condition that something must be gone, and is not, or may not be, says that the code
-        # went on living elsewhere.
+        # If a condition demands that code is absent, and it is there or may be there, then that
+        # code lives on elsewhere.
         for looked in (
             held(base, each.absent, paths, store=self.store)
             for each in edit.after
@@ -761,7 +760,7 @@ class Ladder:
                     )
                 if not self._came(stretch, path, old, new):
                     continue
-                # A file that was there under another name may have had the like before.
+                # A file that was renamed may have had such code before.
                 if old or self._came(stretch, path, self._former(arrived, path), new):
                     return f"{stretch.what} is not there any more, and lives on in {path}"
         return ""
@@ -798,7 +797,7 @@ class Ladder:
     def _came(self, stretch: Stretch, path: str, old: str, new: str) -> bool:
         key = (stretch, old, new)
         if key not in self._places:
-            # Compared as text, whatever the encoding of each file is.
+            # The contents are compared as text, as their encodings may differ.
             raw = (self.store.raw(each) if each else b"" for each in (old, new))
             before, now = (
                 readable(content, path=path).encode("utf-8", errors="replace") for content in raw

@@ -68,7 +68,7 @@ def _merged(
     """
     if not contested:
         return {}
-    # Whole trees are merged, as the functions for one file want to decode it.
+    # Whole trees are merged, as the functions for a single file decode its content.
     names = {f"{number:06}": place for number, place in enumerate(contested)}
     base, ours, theirs = (
         pygit2.Oid(

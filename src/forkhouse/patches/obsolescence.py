@@ -105,8 +105,7 @@ class Stretch:
         return self._defined(new) + self._assigned(new) > self._defined(old) + self._assigned(old)
 
     def _is_like(self, lines: AbstractSet[bytes]) -> bool:
-        # Where the whole file went and git finds it nowhere, the likeness is the one that git asks
-        # of files.
+        # If the whole file is gone and git finds no rename, git's own threshold for files counts.
         return self._share(lines) >= (
             LEFT if self.place else LIKENESS / 100
         ) or not self.patched.isdisjoint(lines)
@@ -251,7 +250,7 @@ def _places(operation: Operation, language: str, file: Course) -> list[tuple[Spa
     bare = selector.model_copy(update={"within": None})
     try:
         nodes = find(file.before, selector, language)
-        # Outside of a scope there may be others, which were never meant.
+        # Matches outside of the scope were never meant, so only their number counts.
         if file.place and len(find(file.now, bare, language)) > len(
             find(file.before, bare, language)
         ) - len(nodes):
@@ -337,7 +336,7 @@ def _stretch(file: Course, place: Span, table: Span | None, language: str) -> St
         language=language,
         what=f"{what} of {file.path}",
         place=file.place,
-        # What earlier patches of ours brought is not the upstream's, and says nothing about it.
+        # Lines that our earlier patches added say nothing about the upstream.
         lines=(_telling(inside) - _telling(outside)) & _telling(file.origin.encode()),
         patched=frozenset() if name or table else _telling(changed),
         words=frozenset() if name else _words(inside) - _words(outside),
@@ -374,8 +373,8 @@ def _scopes(text: str, place: Span, language: str) -> Iterator[tuple[str, str, S
             holder = node.field(nodes[node.kind()])
             if holder is None or not (span[0] <= place[0] and place[1] <= span[1]):
                 continue
-            # A declarator has its name before its parameters; what Rust implements for a type is
-            # called so.
+            # A declarator has its name before its parameters. In Rust, an implementation for a type
+            # is selected by `impl`.
             said = re.search(r"[\w:~]+(?=\s*\()", holder.text()) if kind == "function" else None
             name = (
                 said[0]

@@ -127,11 +127,10 @@ def _fits(before: Parts, after: Parts, change: PartChange, shift: Shift, step: S
         (step.language == "cmake" and _is_list(come))
         or (step.language == "bash" and _is_expanded(come))
     ):
-        return False  # the grammar takes these for one, and the language does not
+        return False  # the grammar reads these as one part, and the language does not
     wanted = [_wanted(span, change, shift, step.before) for span in before.spans]
     kept = [each for each in wanted if each != _GONE]
-    # Where an added one stands among the others is for the operation to say: before keywords it may
-    # be.
+    # An added part may be at any place: the operation decides, for example before keywords.
     orders = (
         [kept]
         if change.add is None

@@ -88,8 +88,7 @@ def _added_after_comma(text: str, parts: Parts, new: str, language: str) -> list
         return [*comma, (at, at, f" {new}")]
     rest_end = line_end(text, at)
     if is_blank(text[at:rest_end], language):
-        # Behind a trailing comma the new part gets one, too; the comment on the line stays with its
-        # part.
+        # After a trailing comma, the new part gets one, too. A comment stays on its line.
         return [*comma, (rest_end, rest_end, f"{newline}{spaces}{new}{',' if trailing else ''}")]
     return [*comma, (at, at, f"{newline}{spaces}{new}")]
 
@@ -133,13 +132,12 @@ def removed(text: str, parts: Parts, position: int, language: str) -> list[Splic
                 text, parts, position, end if following is None else following + 1, language
             )
         ]
-        if (
-            parts.lone_comma and position == 0 and len(parts.spans) == 2 and len(parts.commas) == 1
-        ):  # one is left
+        # A single part that is left needs the comma.
+        if parts.lone_comma and position == 0 and len(parts.spans) == 2 and len(parts.commas) == 1:
             other = parts.spans[1][1]
             splices.append((other, other, ","))
         return splices
-    # The last of several, without a comma of its own: the one before it goes.
+    # The last of several parts has no comma of its own, so the comma before it is removed.
     comma = next(
         (
             comma

@@ -87,9 +87,8 @@ def stands(text: str, code: str) -> re.Match[str] | None:
 
     A pattern that is not significant by itself is not looked for.
     """
-    text = re.sub(
-        r"\\\r?\n", lambda match: " " * len(match[0]), text
-    )  # where a line goes on, and places stay
+    # Blanks for continued lines keep all positions.
+    text = re.sub(r"\\\r?\n", lambda match: " " * len(match[0]), text)
     return respelled(code).search(text) if tells(code) else None
 
 

@@ -249,11 +249,11 @@ def _is_beside(text: str, node: Node, found: re.Match[str], language: str) -> bo
 def lies_in(text: str, span: Span, head: str, tail: str, language: str) -> bool:
     """Say whether a piece of text stands between two others, but for white space and `;`."""
     before, behind = "".join(head.split()), "".join(tail.split()).removeprefix(";")
-    # White space of any length may stand between, but not without end.
+    # White space of any length may be between, within a bound.
     width = 8 * (len(head) + len(tail)) + 1024
     start, end = span
     rest = text[end : line_end(text, end)]
-    end += len(rest) if is_blank(rest, language) else 0  # a comment behind it goes with it
+    end += len(rest) if is_blank(rest, language) else 0  # a comment behind it belongs to it
     left, right = text[max(0, start - width) : start], text[end : end + width]
     right = right.lstrip().removeprefix(";")
     inside = "".join(left.split()).endswith(before) and "".join(right.split()).startswith(behind)

@@ -300,7 +300,7 @@ def asked_elsewhere(
         for change in lost_requirements(text, edit):
             name = change.gone or ""
             known = asked(path, name, lambda file: _plain(tree, file, store=store))
-            # Of an extra or a group alone, what others of the file ask for says nothing.
+            # For a change of one extra or group, other declarations of the file do not count.
             everywhere = change.extra is None and change.group is None
             where = [
                 *(each for each in known.where if everywhere or " of " in each),
@@ -379,8 +379,8 @@ def _holds(content: bytes, path: str, sought: Sought) -> bool:
     if wanted.encode() in content:
         return True
     if wanted.isascii() and "\n" not in wanted and not content.startswith(WIDE):
-        return False  # such a text has the same bytes in all other encodings
-    # A file's line ends are its own.
+        return False  # the text has the same bytes in all other encodings
+    # The text may have other line ends than the file.
     return wanted.replace("\r\n", "\n") in readable(content, path=path).replace("\r\n", "\n")
 
 

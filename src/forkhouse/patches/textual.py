@@ -379,7 +379,7 @@ def is_there(tree: str, read: Sequence[Diff], *, store: ObjectStore) -> bool:
             if part.kind is PartKind.REMOVE:
                 removed.add(part.old)
                 continue
-            # Of several parts of one path each takes back what the next one started from.
+            # Of several parts of one path, each is undone in the state where the next one began.
             there = (
                 before.get(part.new)
                 if part.new in before and part.kind is PartKind.CHANGE
@@ -395,7 +395,7 @@ def is_there(tree: str, read: Sequence[Diff], *, store: ObjectStore) -> bool:
             if part.kind in {PartKind.RENAME, PartKind.CHANGE}:
                 before[part.old] = undone
         files.update(before)
-        # A copy is one of what its source was, whatever the diff made of that.
+        # A copy has the old content of its source, whatever the diff made of the source.
         if any(
             (source := entry(path)) is not None and source.blob != blob for path, blob in copies
         ):

@@ -172,7 +172,7 @@ def scalars(value: Written) -> Iterable[Scalar]:
 
 
 Given = Annotated[
-    Any,  # a type that holds itself is none that pydantic can read; the validator gives a `Written`
+    Any,  # pydantic cannot read a recursive type; the validator returns a `Written`
     PlainValidator(written_of),
     PlainSerializer(plain_of),
     WithJsonSchema(

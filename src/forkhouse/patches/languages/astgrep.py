@@ -225,9 +225,8 @@ def _captures(node: SgNode, pattern: str) -> dict[str, tuple[int, int]]:
     for many, one in re.findall(r"\$\$\$([A-Z_][A-Z0-9_]*)|\$([A-Z_][A-Z0-9_]*)", pattern):
         if many:
             matched = node.get_multiple_matches(many)
-            # From the first to the last, with all that stands between: commas are nodes of their
-            # own in some grammars only. What is behind the match, as a comment may be, is no part
-            # of it.
+            # The span reaches from the first node to the last, as commas are nodes in some grammars
+            # only. A node behind the match, such as a comment, is no part of it.
             end = min(matched[-1].range().end.index, span_of(node)[1]) if matched else 0
             captures[many] = (matched[0].range().start.index, end) if matched else (0, 0)
         elif found := node.get_match(one):

@@ -74,7 +74,7 @@ def _said(node: SgNode, child: SgNode) -> Iterator[str]:
     ]
     if _DEFINITIONS.search(kind):
         name = node.field("name") or node.field("declarator") or node.field("type")
-        # The parameters of a function may change; it stays the same one.
+        # A function stays the same one if its parameters change.
         yield f"{kind} {_words(name.text()).partition('(')[0] if name is not None else ''}"
     elif _OTHERWISE.search(kind):
         others = [each for each in node.children() if each.range() != child.range()]
@@ -145,7 +145,7 @@ def _cmake_words(text: str, place: int) -> Iterator[tuple[str, str]]:
     for start, said in commands(text):
         word, _, rest = said.partition("(")
         name = word.strip().casefold()
-        # As with a function of C: its name says which one it is.
+        # The name alone identifies a block, as it does a function of C.
         if start < place:
             yield (
                 name,

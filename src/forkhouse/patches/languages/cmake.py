@@ -40,8 +40,7 @@ class _Source:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        # The grammar needs the square of the time for them, when it looks for where to go on after
-        # an error.
+        # The grammar needs quadratic time for many blanks when it recovers from an error.
         if any(len(run) > _BLANKS for run in re.findall(r"\s+", text)):
             message = (
                 "The file has thousands of blanks in a row, which the grammar cannot read. Edit it "
@@ -54,8 +53,7 @@ class _Source:
             message = f"not text: {error}"
             raise PatchConflictError(message) from error
         self.root = _parser().parse(self._bytes).root_node
-        # Where characters of several bytes end, and how many bytes more than characters there are
-        # up to there.
+        # The ends of characters of several bytes, and the surplus of bytes over characters there.
         self._wide: list[int] = []
         self._surplus = [0]
         position = 0

@@ -211,8 +211,8 @@ def with_separator(
     beside = indentation(text, start) is None or not is_blank(
         text[end : line_end(text, end)], language
     )
-    # An arm or a pair of brackets on one line: what is put beside its only command is parted from
-    # it by a semicolon.
+    # In an arm or a pair of brackets on one line, a semicolon divides its only command from a new
+    # one beside it.
     return (
         (start, end)
         if language == "bash" and parent is not None and parent.kind() in _ON_ONE_LINE and beside

@@ -80,9 +80,9 @@ def matched(text: str, operation: Operation, language: str) -> Matched:
             matches=len(plan), splices=tuple(splice for change in plan for splice in change.splices)
         )
     if language != "toml" or not (isinstance(operation, CodeOperation) and _is_anchored(operation)):
-        read(text, language)  # where values cannot be read, nothing can be proven
+        read(text, language)  # nothing can be proven in a file that cannot be read
 
-    assert isinstance(operation, CodeOperation)  # operations on keys are all planned
+    assert isinstance(operation, CodeOperation)  # every operation on a key has a plan
     found = changes(text, operation, language)
     return Matched(matches=len(found), splices=tuple(splice for each in found for splice in each))
 
@@ -189,9 +189,9 @@ def _put(data: Data, entry: Entry, new: str) -> list[Splice]:
         and "\n" in text[value.start : end]
         and flow.is_blank(data, end, flow.line_end(text, end))
     ):
-        end = flow.line_end(text, end)  # the comment on its last line is about what stands there
+        end = flow.line_end(text, end)  # a comment on its last line belongs to it
     if "\n" in text[sign : value.start] and value.style is NodeStyle.BLOCK:
-        # It stands below its key or its dash; a comment on the line of that stays.
+        # The value is below its key or its dash; a comment on the line of these stays.
         return [
             (sign, sign, f" {new}"),
             (flow.line_end(text, sign), max(end, flow.line_end(text, value.end)), ""),
@@ -378,7 +378,7 @@ def _emptied(data: Data, place: DataPlace) -> list[Splice]:
             and outer.sign is not None
             and column <= len(flow.column(text, outer.start))
         ):
-            # The dash stands below the key, where brackets may not.
+            # The dash is as far to the left as its key, where brackets must not be.
             at = max(outer.sign, holder.lead if holder.lead < holder.end else 0)
             start, stop = flow.line_start(text, entry.start), flow.next_line(text, entry.end)
             return [(at, at, f" {nothing}"), (start, stop, "")]
@@ -397,8 +397,8 @@ def _cut(data: Data, holder: Value, position: int) -> Splice:
     ):
         return flow.line_start(text, entry.start), flow.next_line(text, entry.end), ""
     if position == 0:
-        # It stands behind a dash or a question mark: the next one takes its place, or moves below
-        # it with the comments that stand over it.
+        # The entry stands behind a dash or a question mark. The next entry takes its place, or
+        # stays on the line below if comments are above it.
         following = holder.entries[1].start
         stop = flow.line_end(text, entry.end)
         if flow.is_blank(data, entry.end, stop) and text[stop:following].strip():
@@ -422,7 +422,7 @@ def _places(data: Data, selector: Selector) -> list[DataPlace] | None:
 
     nodes = find(data.text, selector, data.language)
     located = [place for place in _located(data) if place.entry.start >= 0]
-    # The value of a key may begin and end as the only key in it does: a match is an entry first.
+    # A value may have the same span as its only entry; then the match is the entry.
     spans = {(place.entry.start, place.entry.end): place for place in located}
     for place in located:
         spans.setdefault((place.entry.value.start, place.entry.value.end), place)
@@ -540,7 +540,7 @@ def _beside(data: Data, beside: Beside) -> list[DataPlace] | None:
     if data.language == "toml" and any(
         place.holder.style is not NodeStyle.FLOW for place in places
     ):
-        return None  # a line of TOML: which table it is of is told by the lines above it
+        return None  # the lines above a line of TOML decide which table it belongs to
     return places
 
 
@@ -606,9 +606,8 @@ def _item_added(
     key, value = item if holder.kind is Kind.MAPPING and isinstance(item, tuple) else (None, item)
     new = said.replace("\n", flow.newline_at(data.text, holder.end))
     if holder.style is not NodeStyle.FLOW and "\n" in said:
-        under = (
-            flow.column(data.text, holder.entries[0].start) + "  "
-        )  # as far to the right as what stands behind the dash
+        # The lines are indented as far as the text behind the dash.
+        under = flow.column(data.text, holder.entries[0].start) + "  "
         new = said.replace("\n", flow.newline_at(data.text, holder.end) + under)
     splices = (
         flow.added(data, holder, new)

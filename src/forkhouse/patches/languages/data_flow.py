@@ -87,8 +87,8 @@ def added(data: Data, holder: Value, new: str) -> list[Splice]:
     tail = "," if trailing is not None else ""
     stop = line_end(text, at)
     if stop < close:
-        # The bracket closes on a line below: so does the new entry stand on a line of its own,
-        # behind the comment of the last one.
+        # The bracket closes on a line below, so the new entry gets a line of its own, behind the
+        # comment of the last entry.
         while (
             over := next((end for start, end in data.comments if start < stop < end), None)
         ) is not None:

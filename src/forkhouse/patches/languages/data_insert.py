@@ -34,11 +34,11 @@ def said_entries(data: Data, holder: Value, said: str) -> tuple[object, ...] | N
         tops = read(text, language).documents
     except PatchConflictError as error:
         if language == "yaml" and "*" in said:
-            return None  # an alias speaks of what stands elsewhere
+            return None  # an alias refers to a value elsewhere
         what = "a key with its value" if pair else "an item of a list"
         message = f"{said} is not {what} of {language} as it has to be written there: {error}"
         raise PatchConflictError(message) from error
-    top = tops[0] if len(tops) == 1 else None  # of a comment alone YAML makes no document
+    top = tops[0] if len(tops) == 1 else None  # YAML reads no document from a comment alone
     listed = top.entries[0].value if top is not None and language == "toml" and top.entries else top
     if listed is None or not listed.entries or listed.kind is not holder.kind:
         what = (
@@ -129,7 +129,7 @@ def above(data: Data, entry: Entry) -> int:
         ):
             break
         at = over
-    # Those that are indented as what stands before them speak of that.
+    # Comments with the indentation of the entry before them belong to that entry.
     while data.language == "yaml" and at < line and lines[at][0] - at > indent:
         at = flow.line_end(text, at) + len(flow.newline_at(text, at))
     return line if not text[:at].strip(f"{BOM} \t\r\n") and at < line else at

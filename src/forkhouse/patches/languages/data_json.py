@@ -120,7 +120,7 @@ class _Scanner:
             self._refuse(at, "a value is expected there")
         said = match[0]
         try:
-            # A text without an escape is what stands there; this is the most of a long file.
+            # Most texts of a long file have no escape, and so need no parser.
             read = said[1:-1] if said[0] == '"' and "\\" not in said else json.loads(said)
         except ValueError as error:
             self._refuse(at, str(error))

@@ -222,7 +222,7 @@ def _prove_value(one: Value, other: Value, moves: _Moves, step: Step) -> None:
     if any(
         start <= one.start and one.end <= end and start < end for start, end, _ in moves.splices
     ):
-        return  # it is what is edited
+        return  # the operation changes all of it
     if (one.kind, one.tag, one.anchor) != (other.kind, other.tag, other.anchor):
         _refuse(
             "a value around or beside what is edited would be of another kind",
@@ -238,7 +238,7 @@ def _prove_value(one: Value, other: Value, moves: _Moves, step: Step) -> None:
         if moves.gone(entry.start) or moves.touched(
             entry.start, entry.sign if entry.sign is not None else entry.start + 1
         ):
-            # Its key, or its dash, is what is edited; its value may not be.
+            # Its key or its dash changes, but maybe not its value.
             _prove_rest(entry.value, other, moves, step)
             continue
         found = there.pop(moves.moved(entry.start), None)
@@ -332,8 +332,7 @@ def _prove_comments(before: Data, after: Data, moves: _Moves, step: Step) -> Non
                 _refuse("a comment would stand behind something else", text, start)
             continue
         follows = _following(before, end)
-        # Above the end of a list a comment is about no entry; those that a file begins with are
-        # about the file.
+        # A comment at the head of a file is about the file, so an insertion may go below it.
         if not skip_comments(before, 0, start).strip(f"{BOM} \t\r\n") and _inserts(step):
             continue
         if (
@@ -343,6 +342,7 @@ def _prove_comments(before: Data, after: Data, moves: _Moves, step: Step) -> Non
             and _is_inner(before, start, _column(text, follows))
         ):
             continue
+        # A comment above a closing bracket is about no entry.
         if (
             follows is None
             or moves.gone(follows)

@@ -208,7 +208,7 @@ def _in_table(data: Data, path: KeyPath, new: str, *, without: Collection[int] =
         if header >= 0:
             return _behind(data, data.statements[header], new)
         return _at_the_head(data, new, without=without)
-    # The part of a dotted key that names the table; the rest is below it.
+    # The first part of a dotted key names the table, and the rest a key below it.
     depths = [
         (one, len(one.keys) - (len(one.path) - len(path)))
         for one in statements.values()
@@ -313,13 +313,13 @@ def replaced(data: Data, place: DataPlace, operation: KeyOperation) -> DataChang
     if not holder or any(one.path[: len(holder)] == holder for one in kept):
         cuts = _moved(data, gone, _in_table(data, holder, new, without=gone), new)
     elif begin.value is None and not any(isinstance(step, int) for step in holder):
-        # The table that holds it is there by this header alone.
+        # Only this header makes the table that holds it.
         _refuse_deeper(data, gone[0], path, said)
         newline = flow.newline_at(data.text, begin.start)
         names = data.text[begin.keys[0][0] : begin.keys[len(holder) - 1][1]]
         cuts[0] = _under(data, begin.start, cuts[0], f"[{names}]{newline}", f"{new}{newline}")
     elif (depth := len(begin.keys) - (len(begin.path) - len(path))) > 0 and begin.value is not None:
-        # So is it by this dotted key alone.
+        # Only this dotted key makes the table that holds it.
         key = data.text[cuts[0][0] : begin.keys[depth - 1][1]]
         value = written(operation.value, "toml", flow=False)
         cuts[0] = (*cuts[0][:2], f"{key} = {value}{flow.newline_at(data.text, begin.end)}")
@@ -426,7 +426,7 @@ def _line_removed(data: Data, place: DataPlace) -> list[Splice]:
     text, entry = data.text, place.entry
     statement = next(one for one in data.statements if one.start == entry.start)
     if len(statement.keys) > 1 and _is_last_below(data, statement):
-        # The table that its dotted key makes would be gone with it.
+        # The table that only its dotted key makes would be removed with it.
         return [(statement.keys[-2][1], statement.end, " = {}")]
     return [(flow.line_start(text, entry.start), flow.next_line(text, entry.end), "")]
 

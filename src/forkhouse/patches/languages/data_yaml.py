@@ -271,13 +271,11 @@ class _Builder:
             assert header is not None  # the scanner saw it
             lead = header.end()
             trimmed = len(self.text[:end].rstrip(BREAKS))
-            if (
-                not event.value.rstrip("\n").rpartition("\n")[2].strip(" \t")
-            ):  # its last line is white space, and a part of it
+            # A last line of white space is a part of the text.
+            if not event.value.rstrip("\n").rpartition("\n")[2].strip(" \t"):
                 trimmed = max(trimmed, len(self.text[:end].rstrip("\r\n")))
-            if (
-                "+" in header[0]
-            ):  # the empty lines at its end are part of it, and the last line end stays where it is
+            # Empty lines at the end are then a part of the text, and only the last line end stays.
+            if "+" in header[0]:
                 trimmed = end - 1 if self.text[end - 1 : end] in {"\n", "\r"} else end
                 trimmed -= self.text[trimmed - 1 : end] == "\r\n"
             end = max(lead, trimmed)

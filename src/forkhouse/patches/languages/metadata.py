@@ -167,7 +167,7 @@ def change_metadata(text: str, change: RequirementChange) -> Matched:
             splices.append((field.start, field.end, ""))
         elif (
             new := replacement(change, old, extras_of(old))
-        ) != old:  # what says the same in another spelling stays as it is
+        ) != old:  # another spelling of the same requirement stays
             splices.append((field.value_start, field.value_end, str(new)))
     return Matched(matches=matches, splices=tuple(splices))
 
@@ -188,8 +188,7 @@ def _added(
 
 def _reading(text: str) -> tuple[list[tuple[str, str]], object, str]:
     """Return the fields and the description of metadata, as Python reads them."""
-    # A byte that is no UTF-8 is a surrogate here, which the library takes for a mail's own
-    # encoding.
+    # A byte that is no UTF-8 is a surrogate here, for which the library assumes an encoding.
     message = message_from_string(_SURROGATE.sub("?", text), policy=compat32)
     return (
         [(str(name), str(value)) for name, value in message.items()],

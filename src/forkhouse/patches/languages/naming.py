@@ -65,7 +65,7 @@ def named_nodes(root: SgNode, kinds: Mapping[str, str], name: str) -> Iterator[S
 
 def _is_name(holder: SgNode, name: str, kind: str) -> bool:
     if kind == "function_definition" and holder.kind() == "parenthesized_declarator":
-        # A macro with one argument, such as `MODULE(name) {`, which looks like a type and a name in
+        # A macro with one argument, such as `MODULE(name) {`, looks like a type and a name in
         # brackets.
         definition = holder.parent()
         head = (
@@ -87,15 +87,14 @@ def _is_name(holder: SgNode, name: str, kind: str) -> bool:
         if holder.kind() == "operator_cast"
         else holder.text()
     )
-    if (
-        "(" in name and kind == "function_definition" and holder.kind() != "operator_name"
-    ):  # a macro that makes a definition
+    # A macro that makes a definition is named with its arguments.
+    if "(" in name and kind == "function_definition" and holder.kind() != "operator_name":
         declarator = holder.parent()
         return declarator is not None and "".join(declarator.text().split()) == "".join(
             name.split()
         )
     if kind == "impl_item":
-        # A struct and what is implemented for it have one name; `impl NAME` is the latter.
+        # A struct and its implementation have one name; `impl NAME` is the implementation.
         definition = holder.parent()
         trait = definition.field("trait") if definition is not None else None
         return name in {

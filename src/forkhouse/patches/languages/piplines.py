@@ -188,7 +188,7 @@ def _joined(text: str) -> Iterator[_Joined]:
 
     A comment line ends the line that it continues.
     """
-    # What Python takes for the end of a line, pip does: a form feed and others are among it.
+    # pip ends lines where Python does, so also at a form feed and at others.
     parts: list[tuple[str, int]] = []
     begun: tuple[int, int] | None = None
     position = 1 if text.startswith("\ufeff") else 0
@@ -284,13 +284,13 @@ def _entry(line: _Joined) -> RequirementLine:
             requires_hashes=bool(options.require_hashes),
             others=tuple(given),
         )
-    # pip has no use for the hashes of what is editable.
+    # pip ignores the hashes of an editable requirement.
     hashes = tuple(options.hashes or ()) if not options.editables else ()
     wrong = [each for each in options.hashes or () if not _STRONG.fullmatch(each)]
     if wrong:
         named = Named(problem=f"pip does not take the hash '{wrong[0]}'", refused=True)
     else:
-        # With `-e` behind a declaration, pip takes that for what is editable.
+        # With `-e` behind a declaration, pip takes the declaration for the editable one.
         named = _named(head or options.editables[0], editable=bool(options.editables))
     places = [line.places[first + offset] for offset in range(len(words))]
     return replace(

@@ -213,7 +213,7 @@ def _with(text: str, array: Array, meant: list[int], change: RequirementChange) 
     for place in meant:
         old = Requirement(str(array.items[place]))
         new = replacement(change, old, frozenset())
-        if new != old:  # what says the same in another spelling stays as it is
+        if new != old:  # another spelling of the same requirement stays
             start, end = array.parts.spans[place]
             splices.append((start, end, _quoted(str(new), text[start:end])))
     return splices
@@ -224,8 +224,7 @@ def _without(text: str, path: tuple[str, ...], array: Array, meant: list[int]) -
         return layout.removed(text, array.parts, meant[0], "toml")
     if not meant:
         return []
-    # Several of one array touch each other's commas: the array is written anew, one removal after
-    # the other.
+    # Removals in one array touch each other's commas, so they are made one after the other.
     now = text
     for place in reversed(meant):
         now = _spliced(now, layout.removed(now, arrays(now)[path].parts, place, "toml"))

@@ -206,9 +206,8 @@ def refers(text: str) -> bool:
     """Say whether other files, or a project's build, state some of the requirements."""
     match form_of(text):
         case RequirementsForm.LINES:
-            return (
-                any(entry.include is not None for entry in entries(text)) or "file:" in text
-            )  # as `setup.cfg` says it
+            # `file:` is the way of `setup.cfg` to refer to a file.
+            return any(entry.include is not None for entry in entries(text)) or "file:" in text
         case RequirementsForm.METADATA:
             return any(field.name == "dynamic" for field in metadata.fields(text))
         case RequirementsForm.PROJECT:

@@ -122,7 +122,7 @@ def _addition(text: str, lines: Sequence[RequirementLine], change: RequirementCh
     newline = newline_at(text, len(text))
     gap = "" if not text.removeprefix("\ufeff") or text.endswith(("\n", "\r")) else newline
     if text.rstrip("\r\n").endswith("\\") and not text.endswith(("\n\n", "\n\r\n")):
-        gap += newline  # an empty line ends what a backslash would go on with
+        gap += newline  # an empty line ends a line that a backslash continues
     return len(text), len(text), f"{gap}{' '.join([said, *_hash_words(change.hashes)])}{newline}"
 
 
@@ -188,7 +188,7 @@ def _replaced(
     new = _result(entry, change)
     kept = _kept_hashes(entry, new, change)
     if new == old and kept == entry.hashes:
-        return []  # what says the same in another spelling stays as it is
+        return []  # another spelling of the same requirement stays
     if entry.declared is None or entry.options is None:
         message = (
             f"Line {entry.number}: where the requirement of '{entry.words}' ends cannot be told. "

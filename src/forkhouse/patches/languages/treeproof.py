@@ -53,7 +53,7 @@ class _Tree:
         said = self._text[self.start : self.end]
         if self._language == "rust":
             if said.startswith(("//!", "/*!")):
-                return guard.NodeRole.CODE  # of what stands around it
+                return guard.NodeRole.CODE  # it documents the construct around it
             return guard.NodeRole.LEAD if is_documentation(said, "rust") else guard.NodeRole.COMMENT
         return guard.NodeRole.COMMENT
 

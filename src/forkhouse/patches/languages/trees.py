@@ -103,12 +103,10 @@ def search(root: SgNode, rule: dict[str, object]) -> list[SgNode]:
     Raises PatchConflictError for a rule that ast-grep cannot read.
     """
     try:
-        found = root.find_all(
-            cast("Config", {"rule": rule})
-        )  # ast-grep's own type is a plain dict at run time
-    except (
-        Exception
-    ) as error:  # what ast-grep raises for a rule it cannot read has no type of its own
+        # ast-grep's own type is a plain dict at run time.
+        found = root.find_all(cast("Config", {"rule": rule}))
+    # The error of ast-grep for a rule that it cannot read has no type of its own.
+    except Exception as error:
         said = " ".join(str(error).partition("Stack backtrace")[0].split())
         arm = (
             " An arm of a `case` is named by a rule: {kind: case_item, has: {field: value, regex: "
@@ -139,21 +137,18 @@ def span_of(node: SgNode) -> tuple[int, int]:
         end = node.range().end.index
     if node.kind() == "block_scalar":
         end = start + len(node.get_root().root().text()[start : node.range().end.index].rstrip())
-    if node.kind().startswith("preproc_") or node.kind().endswith(
-        "comment"
-    ):  # they hold the end of their line
+    # These nodes include their line end.
+    if node.kind().startswith("preproc_") or node.kind().endswith("comment"):
         end = start + len(node.text().rstrip("\r\n \t"))
     if node.kind() in _DIRECTIVES:
         end = start + len(masking.without_last_comment(node.text()))
     if node.kind() == "preproc_include" and (path := node.field("path")) is not None:
-        end = path.range().end.index  # an include takes in the comment behind it, and its line end
+        end = path.range().end.index  # the node includes a comment behind it, and its line end
     behind = comments_behind(node)
     if behind:
         end = len(node.get_root().root().text()[: behind[0].range().start.index].rstrip())
-    elif end == node.range().end.index and node.text().endswith(
-        "\r"
-    ):  # so does what ends with a comment
-        end -= 1
+    elif end == node.range().end.index and node.text().endswith("\r"):
+        end -= 1  # a node that ends with a comment includes the carriage return, too
     return start, end
 
 
@@ -219,7 +214,7 @@ def faulty_nodes(root: SgNode) -> list[SgNode]:
 
 def is_made_up(node: SgNode) -> bool:
     """Say whether a grammar made a node up so that it could read on."""
-    # The whole of an empty text is empty, too, and a few nodes with a name may be.
+    # The root of an empty text is empty, too, and so may be a few nodes with a name.
     return (
         node.is_leaf()
         and node.text() == ""
