@@ -268,7 +268,7 @@ def _refuse_conditions(node: Node, selector: Selector, language: str) -> None:
 
 
 def _refuse_lines(new: str, node: Node, selector: Selector, *, alone: bool) -> None:
-    """Raise PatchConflictError if several lines come beside a statement that shares its line."""
+    """Raise PatchConflictError for several new lines beside a statement that shares its line."""
     if "\n" in new and node.gone is not None and selector.anchor is None and not alone:
         message = (
             f"{selector.said()} shares its line with other code. Write what is inserted on one "

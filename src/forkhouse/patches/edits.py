@@ -26,9 +26,9 @@ CUDA and HIP are `cpp`. A Dockerfile or an m4 file is `text`.
 """
 NonEmpty = Annotated[str, Field(min_length=1)]
 Paths = NonEmpty | Annotated[tuple[NonEmpty, ...], Field(min_length=1)]
-"""A path in the upstream's own tree, wildcards allowed, or several alternatives."""
+"""A path in the upstream's own tree, with wildcards allowed, or several alternative paths."""
 Distribution = Annotated[str, Field(pattern=r"^[A-Za-z0-9._*-]+$")]
-"""The name of a distribution, in any spelling; `*` is any text."""
+"""The name of a distribution in any spelling; `*` stands for any text."""
 Hash = Annotated[str, Field(pattern=r"^(?:sha256|sha384|sha512):[0-9a-f]+$")]
 """The hash of a file, as pip writes it."""
 
@@ -97,31 +97,31 @@ class Selector(Document):
     function: NonEmpty | None = None
     """A function, by name."""
     class_: NonEmpty | None = None
-    """A class, struct, enum or trait, by name; `impl NAME` for what Rust implements for it."""
+    """A class, struct, enum or trait, by name; in Rust, `impl NAME` is its implementation."""
     call: NonEmpty | None = None
     """A call, command or macro, by the name of what is called, as it is written.
 
-    `.NAME` for a method, whatever it is called on.
+    `.NAME` selects a method on any object.
     """
     argument: NonEmpty | None = None
-    """With `call`: an argument that it must have, as it is written."""
+    """With `call`, an argument that the call must have, as it is written."""
     assignment: NonEmpty | None = None
     """An assignment, definition or key, by the name of its target, wherever it stands."""
     key: NonEmpty | None = None
     """A key of YAML, JSON or TOML, by its dotted path from the top.
 
-    A step with dots is quoted, a number counts items of a list.
+    A step that holds dots is quoted. A number is the position of an item in a list.
     """
     document: int | None = Field(default=None, ge=0)
-    """With `key`: which document of a file of YAML that holds several, counted from 0."""
+    """With `key`, the number of the document in a file of YAML with several, from 0 on."""
     pattern: NonEmpty | None = None
-    """Code with metavariables, as ast-grep reads it: $NAME for one node, $$$NAME for any number."""
+    """Code with metavariables of ast-grep: $NAME for one node, $$$NAME for any number."""
     rule: dict[str, object] | None = None
     """A whole ast-grep rule."""
     anchor: NonEmpty | None = None
-    """A text, as it stands."""
+    """A text, exactly as it is in the file."""
     within: Selector | None = None
-    """Match only inside what this selector matches, exactly once."""
+    """A selector that matches exactly once; only matches inside of it count."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -215,10 +215,10 @@ def _bare(given: str | None) -> str | None:
 
 
 class PartChange(_Change):
-    """A change of one argument of a call, or one item of a list; what is added is put last.
+    """A change of one argument of a call, or of one item of a list; a new part is put last.
 
-    A part is named as it is written; a keyword argument by its keyword and `=` or `:`, such as
-    `depends=`.
+    A part is named as it is written. A keyword argument is named by its keyword and `=` or `:`,
+    such as `depends=`.
     """
 
     of: Selector
@@ -281,19 +281,19 @@ class RequirementChange(_Change):
     replace: Distribution | None = None
     with_: RequirementText | None = None
     keep_version: bool = False
-    """With `replace`.
+    """With `replace`, keep the version that the upstream requires.
 
-    What `with` leaves open, the version, stays the one that the upstream asks for.
+    The new requirement must not give one.
     """
     extra: str | None = None
-    """Only declarations that belong to this extra.
+    """The extra that declarations must belong to.
 
-    With nothing in it, only those that belong to none, and to no group.
+    An empty text stands for declarations that belong to no extra and to no group.
     """
     group: NonEmpty | None = None
-    """Only declarations of this dependency group (PEP 735) of `pyproject.toml`."""
+    """The dependency group (PEP 735) of `pyproject.toml` that declarations must belong to."""
     hashes: tuple[Hash, ...] = ()
-    """In a requirements file: the hashes of the files that `add` or `with` may be met by."""
+    """In a requirements file, the hashes of the files that satisfy `add` or `with`."""
 
     @model_validator(mode="after")
     def _open(self) -> Self:
@@ -348,9 +348,9 @@ class KeyOperation(Document):
     add: NonEmpty | None = None
     remove: NonEmpty | None = None
     value: Given = None
-    """What to put there, as the file's own reader is to read it; text in quotes stays text."""
+    """The value to put there; the file's own reader reads it, and text in quotes stays text."""
     document: int | None = Field(default=None, ge=0)
-    """Which document of a file of YAML that holds several, counted from 0."""
+    """The number of the document in a file of YAML with several, from 0 on."""
     count: Literal[1] = 1
 
     @property
@@ -392,14 +392,14 @@ KeyedOperation = Annotated[
 
 class _FileEdit(Document):
     path: Paths
-    """Path in the upstream's own tree, wildcards allowed.
+    """The path in the upstream's own tree, with wildcards allowed.
 
-    Of several alternatives the first that is there counts.
+    Of several alternatives, the first one that exists counts.
     """
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The alternatives."""
+        """The alternative paths."""
         return _listed(self.path)
 
 
@@ -411,10 +411,9 @@ class CodeEdit(_FileEdit):
 
 
 class RequirementsEdit(_FileEdit):
-    """Edits of requirements.
+    """Edits of requirements in `pyproject.toml`, in wheel metadata, or in a requirements file.
 
-    In `pyproject.toml`, in wheel metadata, or in a requirements file, told apart by the file's
-    name.
+    The contents of the file tell which of these it is.
     """
 
     language: Literal["requirements"]
@@ -422,9 +421,9 @@ class RequirementsEdit(_FileEdit):
 
 
 class EntryPointsEdit(_FileEdit):
-    """Edits of entry points.
+    """Edits of entry points in `entry_points.txt`, or in `pyproject.toml`.
 
-    In `entry_points.txt`, or in `pyproject.toml`, told apart by their contents.
+    The contents of the file tell which of the two it is.
     """
 
     language: Literal["entry-points"]
@@ -475,15 +474,15 @@ LANGUAGES = (*get_args(CodeLanguage), "yaml", "json", "toml", "requirements", "e
 
 
 class Sought(Document):
-    """What is looked for, a text or a requirement, and where."""
+    """A text or a requirement to look for, and the files to look in."""
 
     text: NonEmpty | None = None
     requirement: Distribution | None = None
-    """A distribution that is asked for; comments and descriptions do not count."""
+    """A distribution that is required; comments and descriptions do not count."""
     in_: Paths
-    """Paths in the upstream's own tree, wildcards allowed.
+    """Paths in the upstream's own tree, with wildcards allowed.
 
-    One pattern, or several that are all looked at.
+    This is one pattern, or several that are all looked at.
     """
 
     @property
@@ -497,7 +496,7 @@ class Sought(Document):
         return self
 
     def said(self) -> str:
-        """Return what is looked for, for a person."""
+        """Return the text or requirement to look for, as a message names it."""
         return (
             f"'{self.text}'" if self.text is not None else f"the requirement '{self.requirement}'"
         )

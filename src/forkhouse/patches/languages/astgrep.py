@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 def find(text: str, selector: Selector, language: str) -> list[Node]:
     """Return what a selector matches.
 
-    Raises PatchConflictError for one that the language has no nodes for, or a rule that is none.
+    Raises PatchConflictError for a selector that the language has no nodes for, or an invalid rule.
     """
     if selector.anchor is not None:
         return plain.find(text, selector, language)

@@ -1,6 +1,6 @@
 """Prove that an operation on YAML, JSON or TOML changed what it says and nothing else.
 
-Nothing else may change for a reader of the format, or for a person who reads the file.
+The proof covers what a reader of the format sees, and what a person sees in the file.
 """
 
 from __future__ import annotations

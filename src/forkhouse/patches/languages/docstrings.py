@@ -1,8 +1,8 @@
 """Prove that no untouched Python string becomes a docstring or stops being one.
 
 A string that stands as a statement is a docstring if it is the first statement of a module, a class
-or a function. Any other has no effect. Only its neighbours decide which it is, so a removal or an
-insertion beside it can change that.
+or a function. In any other place it has no effect. Only its neighbours decide which it is, so a
+removal or an insertion beside it can change that.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ def _prove_documents(step: Step) -> None:
 
 
 def _prove_directives(step: Step) -> None:
-    """Raise UnprovenError if a directive comes to stand on one line with code."""
+    """Raise UnprovenError if a preprocessor directive would be on one line with code."""
     for first, last in guard.shift_of(step).new():
         new = step.after[first:last]
         begins = (
