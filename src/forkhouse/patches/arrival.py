@@ -42,20 +42,10 @@ def came_about(before: str, now: str, operation: Operation, language: str) -> bo
                 return _came_in_place(before, now, operation, selector, language)
             case CodeOperation(argument=PartChange() as change) if selects_itself(change):
                 after = selected_after(change)
-                return len(find(now, after, language)) > len(find(before, after, language))
-            case CodeOperation(argument=PartChange(add=str(come)) as change) if keyword_of(
-                come
-            ) is None and not come.startswith(("-", "**")):
-                # Which parameter it is for depends on those before it.
-                changed = spliced(
-                    before,
-                    [
-                        splice
-                        for splices in changes(before, operation, language)
-                        for splice in splices
-                    ],
-                )
-                return _before_it(now, change, language) <= _before_it(changed, change, language)
+                more = len(find(now, after, language)) > len(find(before, after, language))
+                return more and _is_for_its_parameter(before, now, operation, change, language)
+            case CodeOperation(argument=PartChange(add=str()) as change):
+                return _is_for_its_parameter(before, now, operation, change, language)
             case (
                 CodeOperation(include=LineChange() as change)
                 | CodeOperation(import_=LineChange() as change)
@@ -77,12 +67,33 @@ def came_about(before: str, now: str, operation: Operation, language: str) -> bo
                 CodeOperation(argument=PartChange() as change)
                 | CodeOperation(item=PartChange() as change)
             ) if language not in LANGUAGES:
-                return change.gone is None or _is_nowhere_else(
-                    before, now, operation, change, language
+                return change.gone is None or (
+                    _is_nowhere_else(before, now, operation, change, language)
+                    and (
+                        operation.argument is None
+                        or _is_for_its_parameter(before, now, operation, change, language)
+                    )
                 )
     except PatchConflictError:
         return False
     return True
+
+
+def _is_for_its_parameter(
+    before: str, now: str, operation: CodeOperation, change: PartChange, language: str
+) -> bool:
+    """Say whether an argument that came is for the parameter that the operation gives it to.
+
+    Without a keyword, that depends on the arguments before it.
+    """
+    come = change.come
+    if come is None or keyword_of(come) is not None or come.startswith(("-", "**")):
+        return True
+    found = changes(before, operation, language)
+    changed = spliced(before, [splice for splices in found for splice in splices])
+    if selects_itself(change):
+        change = change.model_copy(update={"of": selected_after(change)})
+    return _before_it(now, change, language) <= _before_it(changed, change, language)
 
 
 def _is_for_all(text: str, said: str, language: str, *, include: bool) -> bool:

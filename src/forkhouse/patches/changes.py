@@ -18,6 +18,7 @@ from forkhouse.patches.edits import (
     allows,
 )
 from forkhouse.patches.languages.base import (
+    Layout,
     backend,
     indentation,
     is_blank,
@@ -132,12 +133,14 @@ def changes(text: str, operation: CodeOperation, language: str) -> list[list[Spl
             return [_one_by_one(text, nodes, selector, language), *([] for _ in nodes[1:])]
         case CodeOperation(insert=Place(before=Selector() as selector) as place):
             return [
-                [_before(place.text, node, selector, text, language)]
+                _beside_item(place, node, selector, text, language)
+                or [_before(place.text, node, selector, text, language)]
                 for node in find(text, selector, language)
             ]
         case CodeOperation(insert=Place(after=Selector() as selector) as place):
             return [
-                [_after(place.text, node, selector, text, language)]
+                _beside_item(place, node, selector, text, language)
+                or [_after(place.text, node, selector, text, language)]
                 for node in find(text, selector, language)
             ]
         case CodeOperation(argument=PartChange() as change):
@@ -264,6 +267,22 @@ def _refuse_lines(new: str, node: Node, selector: Selector, *, alone: bool) -> N
         raise PatchConflictError(message)
 
 
+def _beside_item(
+    place: Place, node: Node, selector: Selector, text: str, language: str
+) -> list[Splice]:
+    """Insert beside an item of a list between brackets, with a comma; nothing where it is none."""
+    if node.among is None or selector.anchor is not None:
+        return []
+    parts, position = node.among
+    if parts.layout is not Layout.COMMAS or text[parts.start - 1 : parts.start] not in set("([{"):
+        return []
+    new = filled(place.text, node, selector, text, language).strip().strip(",").rstrip()
+    position += place.before is None
+    if position == len(parts.spans):
+        return layout.added(text, parts, new, language)
+    return layout.placed(text, parts, position, new, language)
+
+
 def _before(template: str, node: Node, selector: Selector, text: str, language: str) -> Splice:
     """Insert before a match.
 
@@ -327,10 +346,16 @@ def _after(template: str, node: Node, selector: Selector, text: str, language: s
         and "&" not in text[end : node.gone[1]]
     ):
         return end, end, f"; {new}"  # it shares its line with other statements
+    if language == "bash" and selector.anchor is None and (sign := _SENT.match(text, end)):
+        end = sign.end()  # it runs in the background, as the sign behind it says
     stop = line_end(text, end)
     if spaces is not None and is_blank(text[end:stop], language):
         return stop, stop, f"{newline_at(text, start)}{spaces}{new}"
     return end, end, new
+
+
+_SENT = re.compile(r"[ \t]*&(?![&>])(?=[ \t]*(?:#.*)?\r?$)", re.MULTILINE)
+"""What sends a command of a shell to the background, at the end of its line."""
 
 
 def _of_parts(text: str, change: PartChange, language: str, *, of_call: bool) -> list[list[Splice]]:
@@ -358,6 +383,9 @@ def _of_parts(text: str, change: PartChange, language: str, *, of_call: bool) ->
                 continue
             if change.with_ is not None:
                 found.append([(start, end, change.with_.replace("\n", newline_at(text, start)))])
+            elif language == "cmake" and not of_call and len(parts.spans) == 1:
+                # Without a value `set` unsets the variable, and what the cache holds comes back.
+                found.append([(start, end, '""')])
             else:
                 found.append(layout.removed(text, parts, position, language))
     return found

@@ -359,11 +359,32 @@ def _is_reached(text: str, gone: str, others: Sequence[str]) -> bool:
     """
     found = re.match(r"\s*from\s+([\w.]+)\s+import\s+(.*)", gone, re.DOTALL)
     if found is None:
-        return False
+        return _is_imported_in_words(text, gone) or any(
+            re.match(rf"\s*from\s+{re.escape(holder)}\s+import\b", other)
+            and _is_a_word(module, other)
+            for whole in re.findall(r"[\w.]+", gone.replace("import", " ", 1))
+            for holder, _, module in [whole.rpartition(".")]
+            if holder
+            for other in others
+        )
     module = found[1].rpartition(".")[2]
     names = [each.split()[0] for each in found[2].strip("() \n").split(",") if each.split()]
     return any(_is_a_word(module, other) for other in others) and any(
         re.search(rf"\.\s*{re.escape(name)}\b", text) for name in names
+    )
+
+
+_BY_NAME = re.compile(r"(?:import_module|__import__|find_spec|importorskip)\(\s*[\"']([\w.]+)[\"']")
+"""A call that imports the module whose name it is given."""
+
+
+def _is_imported_in_words(text: str, gone: str) -> bool:
+    """Say whether a module is imported by a call, or by what is named after it in one."""
+    wanted = re.findall(r"[\w.]+", gone.replace("import", " ", 1))
+    return any(
+        said == module or said.startswith(f"{module}.")
+        for said in _BY_NAME.findall(text)
+        for module in wanted
     )
 
 

@@ -379,7 +379,7 @@ class _Proof:
                 or not self.shift.touches(node.start, node.end)
             ):
                 continue
-            if self.shift.leaves(self.step.before, node.start, node.end):
+            if self.shift.leaves(self.step.before, node.start, node.end) or self._removed(node):
                 continue
             first, last = self.shift.end(node.start), self.shift.start(node.end)
             new = [
@@ -559,7 +559,10 @@ class _Proof:
         part = isinstance(operation, CodeOperation) and (
             operation.argument is not None or operation.item is not None
         )
-        if (holder.start < start and not before) or (holder.end > end and not (behind or part)):
+        # The body of a block of CMake is all that stands between two of its commands.
+        if holder.kind != "body" and (
+            (holder.start < start and not before) or (holder.end > end and not (behind or part))
+        ):
             return False
         for first, last in self.new:
             text = self.step.after[first:last]

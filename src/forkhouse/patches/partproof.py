@@ -59,6 +59,13 @@ def prove(step: Step) -> None:
 
 def _prove_words(node: Node, after: Sequence[Node], change: PartChange, step: Step) -> None:
     """Raise UnprovenError where CACHE or PARENT_SCOPE, which CMake knows by their places at the end of a `set`, become values, or values them."""
+    if (
+        node.items is not None
+        and node.items.spans
+        and not any(each.items and each.items.spans for each in after)
+    ):
+        message = "without a value `set` unsets the variable. Use `item`, or replace the whole"
+        raise UnprovenError(message, text=step.before, position=node.start)
     before = _words(node, step.before)
     expected = [before, [*before, change.come or ""]]
     if change.gone in before:
@@ -124,6 +131,12 @@ def _fits(before: Parts, after: Parts, change: PartChange, shift: Shift, step: S
         return False  # the grammar takes these for one, and the language does not
     wanted = [_wanted(span, change, shift, step.before) for span in before.spans]
     kept = [each for each in wanted if each != _GONE]
+    if (
+        step.language == "cmake"
+        and not kept
+        and [step.after[slice(*each)] for each in after.spans] == ['""']
+    ):
+        return True  # an empty list, and not a variable that is unset
     # Where an added one stands among the others is for the operation to say: before keywords it may
     # be.
     orders = (

@@ -113,10 +113,24 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
                 "pattern, or use an `anchor`."
             )
             raise PatchConflictError(message)
-        found = search(root, {"pattern": selector.pattern})
+        found = search(root, {"pattern": _in_context(selector.pattern, language)})
         return [_node(node, language, _captures(node, selector.pattern), text) for node in found]
     rule = dict(selector.rule or {})
     return [_node(node, language, _captures(node, str(rule)), text) for node in search(root, rule)]
+
+
+_CALL = re.compile(r"[\w$.>-]+\s*\([^{}]*\)\s*(;?)", re.DOTALL)
+
+
+def _in_context(pattern: str, language: str) -> str | dict[str, str]:
+    """Return a pattern as ast-grep has to be given it: a call of C alone would be a declaration."""
+    call = _CALL.fullmatch(pattern.strip())
+    if language != "c" or call is None:
+        return pattern
+    return {
+        "context": f"void f(void) {{ {pattern.strip().rstrip(';')}; }}",
+        "selector": "expression_statement" if call[1] else "call_expression",
+    }
 
 
 def _refuse_hidden(text: str, name: str, nodes: list[SgNode], language: str) -> None:

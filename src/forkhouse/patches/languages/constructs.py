@@ -303,6 +303,9 @@ def instead_of(target: SgNode, language: str) -> str | None:
     if parent is None:
         return ""
     kind = parent.kind()
+    if kind == "for_statement" and language in {"c", "cpp"}:
+        held = parent.field("body")
+        return ";" if held is not None and held.range() == target.range() else None
     if kind in _HOLDERS or (
         target.kind().endswith("_specifier")
         and kind in {"declaration", "type_definition", "field_declaration"}

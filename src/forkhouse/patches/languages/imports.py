@@ -213,6 +213,10 @@ def addition(text: str, new: str, language: str, *, include: bool) -> tuple[int,
     _check(language, include=include)
     new = new.strip("\n")
     first, last = _head(root_of(text, language), language, future=new.startswith("from __future__"))
+    if include and last is None:
+        # What a header is asked for by a macro is asked before it is read: `#define _GNU_SOURCE 1`.
+        while first is not None and first.kind() == "preproc_def":
+            last, first = first, first.next()
     newline = newline_at(text, (last or first or root_of(text, language)).range().start.index)
     new = new.replace("\n", newline)
     if last is not None:

@@ -109,3 +109,16 @@ def is_code(text: str, language: str, place: int) -> bool:
             code = False
         node = child_at(node, place)
     return code
+
+
+def redirected(text: str, span: tuple[int, int]) -> int | None:
+    """Return where a command of a shell ends with its redirections; None for one without."""
+    start, end = span
+    node: SgNode | None = root_of(text, "bash")
+    while node is not None and (node.range().start.index, node.range().end.index) != span:
+        if node.kind() == "redirected_statement" and node.range().start.index == start:
+            body = node.field("body")
+            if body is not None and body.range().end.index == end:
+                return node.range().end.index
+        node = child_at(node, start)
+    return None
