@@ -174,6 +174,7 @@ def _refuse_parts(
             f"brackets around ${name}."
         )
         raise PatchConflictError(message)
+    unfit: object
     if language == "bash":
         unfit = name != "MATCH" and re.search(r"[\"']", code) and _in_quotes(template, place[0])
     else:
