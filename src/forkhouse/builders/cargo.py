@@ -95,7 +95,13 @@ def _on_every_machine(rust: Rust) -> bool:
 
 
 def cargo_kit(
-    patched: PatchedTree, method: UpstreamProject, *, store: ObjectStore, cache: Path, offline: bool
+    patched: PatchedTree,
+    method: UpstreamProject,
+    *,
+    store: ObjectStore,
+    cache: Path,
+    offline: bool,
+    shared: Path | None = None,
 ) -> CargoKit | None:
     """Return what a project wants for its cargo, fetched and checked.
 
@@ -118,7 +124,14 @@ def cargo_kit(
     return CargoKit(
         rust=rust,
         crates=fetch_crates(
-            patched.tree, method.folder, owner, store=store, rust=rust, cache=cache, offline=offline
+            patched.tree,
+            method.folder,
+            owner,
+            store=store,
+            rust=rust,
+            cache=cache,
+            offline=offline,
+            shared=shared,
         ),
     )
 

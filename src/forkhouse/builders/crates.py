@@ -114,6 +114,7 @@ def fetch_crates(
     rust: Rust,
     cache: Path,
     offline: bool,
+    shared: Path | None = None,
 ) -> Crates:
     """Return the crates of `project` (a folder of `tree` with a Cargo.lock), fetched as the user's cargo is configured to reach them.
 
@@ -131,9 +132,14 @@ def fetch_crates(
         raise BuildError(message) from None
     crates = read_crates(lock, owner)
     sha256 = hashlib.sha256(lock).hexdigest()
-    found = Crates(lock=sha256, folder=cache / "crates" / sha256, crates=crates)
-    if _whole(found):
-        return found
+    found, *others = [
+        Crates(lock=sha256, folder=place / "crates" / sha256, crates=crates)
+        for place in (cache, shared)
+        if place
+    ]
+    for each in (found, *others):
+        if _whole(each):
+            return each
     report().line(owner, f"fetching {len(crates)} crates of {NAME}")
     with storage_errors("Fetching crates"):
         found.folder.parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ import psutil
 from forkhouse.core.environments import install_wheels, make_environment
 from forkhouse.core.errors import BuildError, InstallError
 from forkhouse.core.progress import report
-from forkhouse.core.workspace import digest, storage_errors, write_atomic
+from forkhouse.core.workspace import digest, read_file, storage_errors, write_atomic
 from forkhouse.sandbox.bubblewrap import Sandbox, View, find_sandbox, interpreter_homes
 from forkhouse.sandbox.run import Confined
 from forkhouse.sources.wheels import fetch_all
@@ -289,8 +289,8 @@ def telling(lines: list[str]) -> list[str]:
 
 def _counted(path: Path) -> int | None:
     try:
-        return int(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        return int(read_file(path))
+    except (OSError, ValueError):
         return None
 
 

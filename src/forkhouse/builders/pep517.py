@@ -189,6 +189,12 @@ class BuildBackend:
                 cause, ForkhouseError
             ):  # what our own runner raised, wrapped on its way through
                 raise cause from None
+            if isinstance(cause, OSError):
+                with (
+                    contextlib.suppress(OSError),
+                    storage_errors(f"Running the PEP 517 backend of {self.name}"),
+                ):
+                    raise cause from None
             message = (
                 f"{self.name}: the PEP 517 backend {failed}: {error}. The whole log: {self.log}"
             )

@@ -13,7 +13,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from forkhouse.core.workspace import sha256_file, storage_errors, write_atomic
+from forkhouse.core.workspace import read_file, sha256_file, storage_errors, write_atomic
 from forkhouse.sandbox.lives import boot, end_earlier
 
 if TYPE_CHECKING:
@@ -64,11 +64,11 @@ def note_laid_out(work: Path, key: str) -> None:
 
 def _as_laid_out(work: Path, key: str) -> bool:
     try:
-        noted = json.loads(_note(work).read_bytes())
+        noted = json.loads(read_file(_note(work)))
         if (noted["key"], noted["boot"]) != (key, boot()):
             return False
         return all(_state(work / path) == state for path, state in noted["files"].items())
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 

@@ -5,6 +5,7 @@ Every problem at once, each with its line and key path.
 
 from __future__ import annotations
 
+import errno
 import re
 import tomllib
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
@@ -305,7 +306,9 @@ def read_text(path: Path, longest: int) -> str:
             raise DocumentError(message)
         with path.open("rb") as stream:
             content = stream.read(longest + 1)
-    except (FileNotFoundError, ValueError) as error:  # the latter for a name that no file can have
+    except (OSError, ValueError) as error:  # the latter for a name that no file can have
+        if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE, errno.EIO}:
+            raise  # that says nothing of the document
         message = f"{path.name}: cannot be read: {error}"
         raise DocumentError(message) from None
     if len(content) > longest:

@@ -20,7 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from forkhouse.core.workspace import config_path, digest, write_atomic
+from forkhouse.core.workspace import (
+    config_path,
+    digest,
+    discard,
+    read_file,
+    storage_errors,
+    write_atomic,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -120,8 +127,8 @@ def _lines(place: Path, *, changed: bool) -> Iterator[str]:
     for file in _files(place):
         try:
             status = file.stat()
-        except FileNotFoundError:
-            yield f"{os.fspath(file)} is not there"
+        except OSError as error:
+            yield f"{os.fspath(file)} is not there: {error.errno}"
         else:
             moment = status.st_ctime_ns if changed else ""
             yield (
@@ -131,7 +138,8 @@ def _lines(place: Path, *, changed: bool) -> Iterator[str]:
 
 def forget(workspace: Workspace, profile: str) -> None:
     """Drop what is known of a profile: a build is about to change it."""
-    _stamp(workspace, profile).unlink(missing_ok=True)
+    with storage_errors("Forgetting the last build"):
+        discard(_stamp(workspace, profile))
 
 
 def remember(workspace: Workspace, profile: str, before: Inputs, built: Built) -> None:
@@ -159,7 +167,7 @@ def remember(workspace: Workspace, profile: str, before: Inputs, built: Built) -
 def _status(path: str) -> os.stat_result | None:
     try:
         return Path(path).stat()
-    except FileNotFoundError:
+    except OSError:
         return None
 
 
@@ -171,11 +179,11 @@ def unchanged(
     None when something has, or when nothing is known.
     """
     try:
-        kept = json.loads(_stamp(workspace, profile).read_text(encoding="utf-8"))
+        kept = json.loads(read_file(_stamp(workspace, profile)))
         asked, tools, answer = kept["asked"], kept["tools"], kept["answer"]
         state = (kept["inputs"], kept["results"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
-        return None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None  # what is there cannot be used: the build looks itself
     if asked is not None and not 0 <= time.time() - asked <= DAY:
         return None
     same = state == (inputs(workspace, arguments).state, _results(workspace, profile, tools))

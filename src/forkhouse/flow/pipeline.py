@@ -316,6 +316,7 @@ class Plant:
                     store=self.store,
                     cache=self.access.cache,
                     offline=self.access.offline,
+                    shared=self.access.shared,
                 )
                 require_packages(method.system_packages, install=system_packages)
             except (UnreachableError, ToolchainError) as error:
@@ -482,11 +483,19 @@ def open_plant(
             "away."
         )
         raise UsageError(message)
+    if workspace.shared is not None:
+        report().line(
+            "cache",
+            (
+                f"{workspace.shared} cannot be written to: what it lacks goes to build/cache, of "
+                "this checkout alone"
+            ),
+        )
     return Plant(
         workspace=workspace,
         lock=load(Lock, workspace.lock_path),
         access=access,
-        registry=Registry(workspace.cache, offline=access.offline),
+        registry=Registry(workspace.cache, offline=access.offline, shared=access.shared),
         store=ObjectStore(workspace.build / "store.git"),
         journal=Journal(workspace.build / "journal"),
         rocm=rocm,

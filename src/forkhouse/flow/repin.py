@@ -21,8 +21,10 @@ from forkhouse import audit
 from forkhouse.builders.metadata import Outline, outline
 from forkhouse.builders.wheelfile import Member, write_wheel
 from forkhouse.core.errors import (
+    BusyError,
     DocumentError,
     ForkhouseError,
+    RefusedRepositoryError,
     StorageError,
     ToolchainError,
     UnreachableError,
@@ -69,8 +71,8 @@ if TYPE_CHECKING:
 
 
 P = TypeVar("P", Upstream, Component)
-
-
+_OF_THIS_MACHINE = (ToolchainError, StorageError, BusyError)
+"""What ends a check: it says nothing of a pin."""
 BUILD = "build"
 """Name of the closure of build tools."""
 
@@ -85,7 +87,8 @@ class PinFinding:
 
     subject: str
     state: str
-    """`ok`, `unresolved`, `unreachable`, `changed` or `wrong`."""
+    """`ok`, `unresolved`, `unreachable`, `refused` (by git, of a repository that tells nothing
+    then), `changed` or `wrong`."""
     detail: str
     asked: str = ""
     """From when the answer is: `now`, or the time (UTC) at which an earlier run had it.
@@ -139,15 +142,17 @@ def _checked(plant: Plant, name: str, pinned: Pinned, source: Source) -> PinFind
     except UnreachableError as error:
         seen = "as it was when it was fetched" if earlier else "no earlier run has fetched it"
         return finding("unreachable", f"{error} ({seen})", earlier)
-    except (ToolchainError, StorageError):  # they say nothing of the pin
+    except _OF_THIS_MACHINE:
         raise
+    except RefusedRepositoryError as error:
+        return finding("refused", str(error), "now")
     except ForkhouseError as error:
         return finding("wrong", str(error), "now")
     try:
         resolved = _measured(plant, name, pinned, source)
     except UnreachableError as error:
         return finding("unreachable", str(error), "now")
-    except (ToolchainError, StorageError):
+    except _OF_THIS_MACHINE:
         raise
     except ForkhouseError as error:
         return finding("wrong", str(error), "now")

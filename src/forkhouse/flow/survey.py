@@ -182,6 +182,7 @@ def _with_submodules(plant: Plant, upstream: str, source: GitSource, candidate: 
             access.cache,
             mirror=access.mirror,
             offline=access.offline,
+            shared=access.shared,
         )
     except (UnreachableError, UnsafeArchiveError) as error:
         report().line(

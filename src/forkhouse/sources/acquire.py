@@ -53,6 +53,8 @@ class Access:
     """
     offline: bool
     cache: Path
+    shared: Path | None = None
+    """A cache that can only be read, looked at besides."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -278,11 +280,22 @@ def _import(
             # the lock once they are there.
             alone = source.model_copy(update={"tree": None}) if source.submodules else source
             tree = fetch_commit(
-                alone, store, access.cache, mirror=access.mirror, offline=access.offline
+                alone,
+                store,
+                access.cache,
+                mirror=access.mirror,
+                offline=access.offline,
+                shared=access.shared,
             )
             if source.submodules:
                 tree = filled(
-                    tree, source, store, access.cache, mirror=access.mirror, offline=access.offline
+                    tree,
+                    source,
+                    store,
+                    access.cache,
+                    mirror=access.mirror,
+                    offline=access.offline,
+                    shared=access.shared,
                 )
             assert source.commit is not None  # fetch_commit refuses an unresolved source
             return tree, store.repository[source.commit].peel(pygit2.Commit).commit_time

@@ -138,9 +138,17 @@ def _failure(address: str, error: GitError) -> ForkhouseError:
 
 
 def fetch_commit(
-    source: GitSource, store: ObjectStore, cache: Path, *, mirror: Path | None, offline: bool
+    source: GitSource,
+    store: ObjectStore,
+    cache: Path,
+    *,
+    mirror: Path | None,
+    offline: bool,
+    shared: Path | None = None,
 ) -> str:
     """Bring the pinned commit into the store and return its tree id.
+
+    `shared` is a cache that can only be read, where there is one.
 
     Raises UnreachableError (host down, commit unknown there, offline), RefusedRepositoryError when
     git refuses what is there, MovedTagError when the lock's tag points at another commit,
@@ -155,7 +163,7 @@ def fetch_commit(
         raise UnreachableError(message)
     bare, reference = _cached(source, cache)
     with held(bare, cache / "locks" / f"{bare.name}.lock") as lock:
-        if not _is_cached(bare, reference):
+        if not (_is_cached(bare, reference) or _taken_over(bare, reference, shared)):
             _fetch_anew(source, bare, reference, mirror=mirror, offline=offline, lock=lock)
         _copy(bare, store, reference)
     tree = str(store.repository[source.commit].peel(pygit2.Commit).tree_id)
@@ -173,13 +181,51 @@ def _cached(source: GitSource, cache: Path) -> tuple[Path, str]:
     return cache / "mirrors" / f"{digest(source.url)[:16]}.git", f"refs/forkhouse/{source.commit}"
 
 
-def has_commit(source: GitSource, cache: Path) -> bool:
-    """Say whether the pinned commit is in the cache."""
+def has_commit(source: GitSource, cache: Path, shared: Path | None = None) -> bool:
+    """Say whether the pinned commit is in the cache, or in the one that can only be read."""
     bare, reference = _cached(source, cache)
     try:
-        return reference in pygit2.Repository(str(bare)).references
+        if reference in pygit2.Repository(str(bare)).references:
+            return True
     except pygit2.GitError:
+        pass
+    # Not by a library: it opens no repository of somebody else.
+    return shared is not None and _exists(_cached(source, shared)[0] / reference)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
         return False
+
+
+def _taken_over(bare: Path, reference: str, shared: Path | None) -> bool:
+    """Copy a repository out of the cache that can only be read, and say whether the copy has the commit, whole.
+
+    git would have to write there: its locks, and what it repairs. A repository of another user it would not even read.
+    """
+    other = shared / "mirrors" / bare.name if shared else None
+    if other is None or bare.exists() or not _exists(other / reference):
+        return False
+    new = bare.with_name(f"{bare.name}.new")
+    with (
+        _scratch(new),
+        storage_errors(f"Copying {bare.name} out of the cache that can only be read"),
+    ):
+        try:
+            for name in ("objects", "refs"):
+                shutil.copytree(other / name, new / name, dirs_exist_ok=True)
+            if _exists(other / "shallow"):
+                shutil.copyfile(other / "shallow", new / "shallow")
+        except (shutil.Error, FileNotFoundError, PermissionError):
+            return False  # somebody is writing there, or keeps it to himself
+        put_right(new)
+        if reference not in pygit2.Repository(str(new)).references:
+            return False
+        new.rename(bare)
+        sync_folder(bare.parent)
+    return True
 
 
 def _is_cached(bare: Path, reference: str) -> bool:

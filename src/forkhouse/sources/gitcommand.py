@@ -87,7 +87,6 @@ def run_git(folder: Path, *arguments: str, inherit: Sequence[int] = ()) -> str:
     # Its import runs git, and is an error where that is killed; whether there is a git was asked
     # above.
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    from git import Git  # only work with repositories needs it
 
     # The rest of the environment passes through: reaching a host needs the user's own proxy, agent
     # and git settings. GitPython adds to the environment and cannot take from it, so env(1) does.
@@ -96,6 +95,8 @@ def run_git(folder: Path, *arguments: str, inherit: Sequence[int] = ()) -> str:
     options = [word for option in _OPTIONS for word in ("-c", option)]
     try:
         with storage_errors("Running git"):
+            from git import Git  # only work with repositories needs it
+
             code, output, errors = Git(folder).execute(
                 ["env", *unset, *settings, "git", *options, *arguments],
                 with_extended_output=True,

@@ -30,34 +30,55 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+_CREDENTIALS = (
+    "Give a user with a password or token: in the address of the index in pip's settings (`pip "
+    "config set global.index-url https://USER:TOKEN@HOST/simple`), or in that of the proxy for "
+    "407. Where they are given, they are wrong, or may not read this."
+)
+
+
+def _is_file(path: Path) -> bool:
+    """Say whether there is a file that may be read."""
+    # pathlib's raises where a folder may not be looked into.
+    return os.path.isfile(path) and os.access(path, os.R_OK)  # noqa: PTH113
+
+
 class Registry:
     """Files of package indexes, cached by sha256. One value serves many threads."""
 
-    def __init__(self, cache: Path, *, offline: bool, index: str | None = None) -> None:
+    def __init__(
+        self, cache: Path, *, offline: bool, index: str | None = None, shared: Path | None = None
+    ) -> None:
         """Keep files below `cache`; with `offline`, only what is there can be had.
 
         `index` is the one to ask, in place of pip's.
+
+        `shared` is a cache that can only be read; what it has is not fetched.
         """
         self._cache = cache
         self._folder = cache / "files"
+        self._folders = [place / "files" for place in (cache, shared) if place]
+        self._shared = shared
         self._offline = offline
         self._index = index
 
     def at(self, index: str) -> Registry:
         """Return a registry with the same cache that asks one index (an address by PEP 503 or 691) alone."""
-        return Registry(self._cache, offline=self._offline, index=index)
+        return Registry(self._cache, offline=self._offline, index=index, shared=self._shared)
 
     def cached(self, file: str, sha256: str) -> Path | None:
         """Return the cached file when its content still has this hash."""
-        path = self._folder / sha256 / file
-        return path if path.is_file() and sha256_file(path) == sha256 else None
+        for path in (folder / sha256 / file for folder in self._folders):
+            if _is_file(path) and sha256_file(path) == sha256:
+                return path
+        return None
 
     def holds(self, file: str, sha256: str) -> bool:
         """Say whether a file is in the cache, without reading it.
 
         Enough to know what will have to be fetched.
         """
-        return (self._folder / sha256 / file).is_file()
+        return any(_is_file(folder / sha256 / file) for folder in self._folders)
 
     def fetch(self, package: str, file: str, sha256: str) -> Path:
         """Return a local copy of one file of a package.
@@ -169,8 +190,9 @@ class Registry:
 
     @cached_property
     def _client(self) -> Client:
+        settings = self._settings
         try:
-            return Client(self._settings)
+            return Client(settings)
         except (ValueError, OSError, ImportError, httpx2.InvalidURL) as error:
             message = (
                 f"pip's settings cannot be used: {error}. Look at `cert`, `client-cert`, `proxy` "
@@ -221,10 +243,17 @@ class Registry:
             message = (
                 f"No index offers {package}. Looked at {len(self._settings.indexes)} indexes and "
                 f"{len(self._settings.find_links)} find-links of pip's settings (`pip config "
-                "list`)."
+                f"list`).{self._denied()}"
             )
             raise UnreachableError(message)
         return links
+
+    def _denied(self) -> str:
+        """Say which indexes denied a page, and what to do about it; nothing where none did."""
+        denied = ", ".join(
+            f"{host} answered {code}" for host, code in sorted(self._client.refusals.items())
+        )
+        return f" Not all of them let us look: {denied}. {_CREDENTIALS}" if denied else ""
 
     def find(self, package: str, file: str) -> Link:
         """Return the link of one file. Raises UnreachableError when no index has it."""
@@ -232,7 +261,7 @@ class Registry:
         if file not in links:
             message = (
                 f"The indexes offer {package}, but not {file} ({len(links)} other files). The pin "
-                "cannot be served here."
+                f"cannot be served here.{self._denied()}"
             )
             raise UnreachableError(message)
         return links[file]
@@ -272,6 +301,10 @@ class Registry:
 
     def download(self, link: Link) -> tuple[Path, str]:
         """Fetch a file that has no pin yet; return its cached path and its sha256."""
+        told = (link.hash_option or {}).get("sha256")
+        known = self.cached(link.filename, told[0]) if told else None
+        if told and known:
+            return known, told[0]
         temporary = self._download(link, link.filename)
         sha256 = sha256_file(temporary)
         return self.adopt(temporary, link.filename, sha256), sha256
@@ -308,10 +341,17 @@ class Registry:
             except Exception as error:  # the client library lets its transport's exceptions through, which it does not name
                 # What was not answered has been asked again already; here it is what breaks off.
                 if attempt == retries or not isinstance(error, httpx2.TransportError):
-                    message = (
-                        f"{file} could not be downloaded: {reason(error)}. Run the same command "
-                        "again; what is whole is kept."
+                    code = (
+                        error.response.status_code
+                        if isinstance(error, httpx2.HTTPStatusError)
+                        else None
                     )
+                    remedy = (
+                        _CREDENTIALS
+                        if code in transport.REFUSALS
+                        else "Run the same command again; what is whole is kept."
+                    )
+                    message = f"{file} could not be downloaded: {reason(error)}. {remedy}"
                     raise UnreachableError(message) from error
             transport.pause(backoff(attempt))
         return None
@@ -323,7 +363,7 @@ class Registry:
         ) as response:
             response.raise_for_status()
             with report().task(f"fetch {file}", total=float(announced_size(response) or 0)) as task:
-                for chunk in self._client.pieces(response):
+                for chunk in self._client.pieces(response, link.url_without_fragment):
                     target.write(chunk)
                     task.advance(len(chunk))
 

@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urldefrag, urljoin
 from urllib.request import getproxies, proxy_bypass
 
 import httpcore2
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 REDIRECTS = 10
 """Redirects of one request that are followed."""
+REFUSALS = frozenset({401, 403, 407})
+"""Answers that deny what may be there to others: without a user, to this user, or by the proxy."""
 PATIENCE = frozenset({429, 500, 502, 503, 504})
 """Answers after which the same is asked again."""
 LONGEST_WAIT = 60.0
@@ -47,14 +50,17 @@ CHUNK = 2**20
 class Bounds:
     """What one answer may cost."""
 
-    page: int = 128 * 2**20
-    """Bytes of an index page, unpacked."""
+    page: int = 32 * 2**20
+    """Bytes of an index page, unpacked.
+
+    One of ten thousand files with all their hashes has a fifth of it.
+    """
     page_seconds: float = 600.0
     file: int = 16 * 2**30
     """Bytes of a file whose size the server announces; the largest wheels have a quarter of it."""
-    unannounced: int = 512 * 2**20
-    """Bytes of a file whose size the server does not announce, as of archives that it packs on
-    demand."""
+    unannounced: int = 64 * 2**20
+    """Bytes of a file whose size neither server nor index tells, as of archives that are packed on
+    demand: sources, not wheels of a GPU."""
     file_seconds: float = 6 * 3600.0
 
 
@@ -93,6 +99,10 @@ class Client(PyPIClient):
         Raises ValueError, OSError or ImportError for settings that cannot be used.
         """
         self._retries = settings.retries
+        self.refusals: dict[str, int] = {}
+        """Hosts that denied a page, and how."""
+        self._sizes: dict[str, int] = {}
+        """Bytes of files, by address, as pages of indexes tell them (PEP 700)."""
         self._bounds = bounds
         self._trusted = {host.rpartition(":")[0] or host for host in settings.trusted_hosts} | set(
             settings.trusted_hosts
@@ -127,7 +137,7 @@ class Client(PyPIClient):
         for _ in range(REDIRECTS + 1):
             response = self._patient(request, options)
             if not response.has_redirect_location:
-                return response if stream else self._whole(response)
+                return response if stream else self._page(response)
             response.close()
             if response.next_request is None:
                 message = f"{request.url.host} leads on to an address that is none"
@@ -215,6 +225,19 @@ class Client(PyPIClient):
         except ValueError:
             return host == "localhost" or host in self._trusted
 
+    def _page(self, response: httpx2.Response) -> httpx2.Response:
+        """Read a page, and take note of what it tells besides links."""
+        page = self._whole(response)
+        if page.status_code in REFUSALS:
+            self.refusals[page.request.url.host] = page.status_code
+        if (
+            page.headers.get("Content-Type", "")
+            .lower()
+            .startswith("application/vnd.pypi.simple.v1+json")
+        ):
+            self._sizes.update(_sizes(page))
+        return page
+
     def _whole(self, response: httpx2.Response) -> httpx2.Response:
         """Read a page into memory."""
         packed = response.headers.get("Content-Encoding", "identity").lower()
@@ -251,19 +274,34 @@ class Client(PyPIClient):
             request=response.request,
         )
 
-    def pieces(self, response: httpx2.Response) -> Iterator[bytes]:
-        """Yield the content of a file as it comes, as the server has it.
+    def pieces(self, response: httpx2.Response, address: str) -> Iterator[bytes]:
+        """Yield the content of the file at an address as it comes, as the server has it.
 
-        Raises RefusedError where it is more than the bounds allow.
+        Raises RefusedError where it is more than the index says, or the bounds allow.
         """
         begun, size = time.monotonic(), 0
         announced = announced_size(response)
-        bound = self._bounds.unannounced if announced is None else self._bounds.file
+        most = self._bounds.unannounced if announced is None else self._bounds.file
+        bound = min(self._sizes.get(address, most), self._bounds.file)
         _check_cost(response, announced or 0, bound, 0, 1)
         for chunk in response.iter_raw(CHUNK):
             size += len(chunk)
             _check_cost(response, size, bound, time.monotonic() - begun, self._bounds.file_seconds)
             yield chunk
+
+
+def _sizes(page: httpx2.Response) -> dict[str, int]:
+    """Return the sizes that a page of an index tells (PEP 700), by address.
+
+    None of a page that is not as it should be.
+    """
+    try:
+        files = page.json()["files"]
+        base = str(page.request.url)
+        told = {urldefrag(urljoin(base, file["url"])).url: file.get("size") for file in files}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+    return {address: size for address, size in told.items() if type(size) is int and size >= 0}
 
 
 def announced_size(response: httpx2.Response) -> int | None:

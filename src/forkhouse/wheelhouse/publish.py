@@ -356,10 +356,10 @@ def _swap(new: Path, folder: Path) -> None:
 
 def _drop(place: Path) -> None:
     """Remove a folder that nobody needs, or whatever is in its place."""
-    if place.is_symlink() or place.is_file():
-        place.unlink()
-    else:
+    if place.is_dir() and not place.is_symlink():
         shutil.rmtree(place, ignore_errors=True)
+    else:
+        place.unlink(missing_ok=True)
 
 
 def _is_as_written(folder: Path, sums: str) -> bool:
