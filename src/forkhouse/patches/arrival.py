@@ -13,6 +13,7 @@ from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.changes import changes, find, keyword_of, spliced
 from forkhouse.patches.edits import (
     CodeOperation,
+    KeyOperation,
     LineChange,
     PartChange,
     RequirementOperation,
@@ -20,7 +21,7 @@ from forkhouse.patches.edits import (
 )
 from forkhouse.patches.effects import is_done, said_parts, selected_after, selects_itself
 from forkhouse.patches.languages.branches import branches
-from forkhouse.patches.languages.data import LANGUAGES
+from forkhouse.patches.languages.data import LANGUAGES, entries, look, read, seen
 from forkhouse.patches.languages.imports import imports, meaning
 from forkhouse.patches.languages.requirements import nameless
 from forkhouse.patches.spellings import mentions
@@ -61,6 +62,8 @@ def came_about(before: str, now: str, operation: Operation, language: str) -> bo
                     or _is_for_all(now, change.come, language, include=include)
                     or not _is_for_all(before, change.gone, language, include=include)
                 )
+            case KeyOperation(remove=str(path)):
+                return _went(before, now, path, operation.document, language)
             case RequirementOperation(requirement=change) if change.gone is not None:
                 return nameless(now) <= nameless(before)
             case (
@@ -77,6 +80,25 @@ def came_about(before: str, now: str, operation: Operation, language: str) -> bo
     except PatchConflictError:
         return False
     return True
+
+
+def _went(before: str, now: str, path: str, document: int | None, language: str) -> bool:
+    """Say whether what a path led to is gone, and not at another place, or under another number."""
+    place = look(read(before, language), path, document)
+    if place is None:
+        return False
+    names = [
+        Counter(entry.name for top in read(text, language).documents for *_, entry in entries(top))
+        for text in (before, now)
+    ]
+    name = place.entry.name
+    if name is not None:
+        return names[1][name] < names[0][name]
+    was = seen(place.entry.value, ordered=True)
+    tops = read(now, language).documents
+    return not any(
+        seen(entry.value, ordered=True) == was for top in tops for *_, entry in entries(top)
+    )
 
 
 def _is_for_its_parameter(

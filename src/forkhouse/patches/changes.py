@@ -197,6 +197,7 @@ def _removal(text: str, node: Node, selector: Selector, language: str) -> list[S
         raise PatchConflictError(message)
     if node.among is not None:
         return layout.removed(text, *node.among, language)
+    _refuse_pragma(text, node, language)
     if node.doubt:
         message = (
             f"{selector.said()} cannot be removed: {node.doubt} Remove both by an `anchor`, in the "
@@ -248,6 +249,12 @@ def _refuse_conditions(node: Node, selector: Selector, language: str) -> None:
 
     What is put beside it would decide instead.
     """
+    if language in {"c", "cpp"} and node.instead is None and selector.call is not None:
+        message = (
+            f"The value of {selector.said()} is used where it stands, so nothing can be put beside "
+            "it. Insert beside the whole statement, by a pattern or an anchor."
+        )
+        raise PatchConflictError(message)
     if language == "bash" and node.instead is None and selector.anchor is None:
         message = (
             f"{selector.said()} is part of a chain or a condition. Replace the whole of it, or "
@@ -263,6 +270,26 @@ def _refuse_lines(new: str, node: Node, selector: Selector, *, alone: bool) -> N
             f"{selector.said()} shares its line with other code. Write what is inserted on one "
             "line, its statements parted by `;`, "
             "or replace the whole of it."
+        )
+        raise PatchConflictError(message)
+
+
+_PRAGMA = re.compile(
+    r"^[ \t]*#[ \t]*pragma[ \t]+(?:omp|acc|unroll|nounroll|loop|ivdep|GCC[ \t]+(?:ivdep|unroll)|clang[ \t]+loop)\b"
+)
+"""A line that speaks of the statement below it."""
+
+
+def _refuse_pragma(text: str, node: Node, language: str) -> None:
+    """Raise PatchConflictError where a pragma stands over a match: it would speak of another one."""
+    if language not in {"c", "cpp"}:
+        return
+    above = text[: line_start(text, node.whole[0])].rstrip()
+    line = above.rpartition("\n")[2]
+    if _PRAGMA.match(line):
+        message = (
+            f"'{line.strip()}' stands over it and speaks of it. Change both together, by an "
+            "`anchor`, in the language text."
         )
         raise PatchConflictError(message)
 
@@ -291,6 +318,8 @@ def _before(template: str, node: Node, selector: Selector, text: str, language: 
     """
     start, _ = node.whole
     spaces = indentation(text, start) if selector.anchor is None else None
+    if selector.anchor is None:
+        _refuse_pragma(text, node, language)
     new = filled(template, node, selector, text, language)
     _refuse_conditions(node, selector, language)
     _refuse_lines(new, node, selector, alone=spaces is not None)

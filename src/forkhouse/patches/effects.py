@@ -420,9 +420,27 @@ def _node_is_done(text: str, node: Node, change: PartChange, *, of_call: bool) -
         for each in said
         if gone is not None
         and each != come
-        and (is_part(each, gone) or may_be(each, gone) or _has_keyword(each, gone))
+        and (
+            is_part(each, gone)
+            or may_be(each, gone)
+            or _has_keyword(each, gone)
+            or _is_option(each, gone)
+        )
     ]
     return parts is not None and not left and (come is None or come in said)
+
+
+def _is_option(each: str, gone: str) -> bool:
+    """Say whether a word of a command line may be an option in another form.
+
+    `--a /x` for `--a=/x`, `-D X=1` for `-DX=1`, `-vx` for `-x`.
+    """
+    if re.fullmatch(r"-\w", gone):
+        return re.fullmatch(rf"-\w*{gone[1]}\w*", each) is not None
+    if gone.startswith("--"):
+        return each == gone.partition("=")[0]
+    defined = re.match(r"-\w(\w+)", gone)
+    return defined is not None and _is_a_word(defined[1], each)
 
 
 def _has_keyword(each: str, gone: str) -> bool:

@@ -38,6 +38,7 @@ _LEAVES = re.compile(r"(?:break|return|continue|goto|throw|co_return)_statement"
 
 _OPERATOR = re.compile(
     r"binary|unary|comparison|boolean|not_operator|conditional|ternary|cast|attribute$|field_expression|subscript|await|power"
+    r"|delete_expression|sizeof_expression|fold_expression|try_expression|index_expression"
 )
 """Kinds of nodes that bind what is in them."""
 _SHELL = frozenset({"redirected_statement", "pipeline", "list", "negated_command"})

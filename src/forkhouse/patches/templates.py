@@ -228,7 +228,7 @@ def _in_quotes(template: str, place: int) -> bool:
     return line.count('"') % 2 == 1 or line.count("'") % 2 == 1
 
 
-_UNFIT = re.compile(r"[\"'\\\\{}\n]")
+_UNFIT = re.compile(r"[\"'\\\\{}\n]|:=")
 """What means something else inside a literal than outside of it."""
 _COMMENT = {
     **dict.fromkeys(("c", "cpp", "rust"), r"//[^\n]*|/\*.*?\*/"),

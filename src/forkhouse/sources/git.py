@@ -16,6 +16,7 @@ from forkhouse.core.errors import (
     MovedTagError,
     RefusedRepositoryError,
     StorageError,
+    ToolchainError,
     UnreachableError,
 )
 from forkhouse.core.progress import report
@@ -105,6 +106,11 @@ def _failure(address: str, error: GitError) -> ForkhouseError:
         (line for line in lines if line.startswith(("fatal:", "error:"))),
         lines[-1] if lines else str(error),
     ).rstrip(".")
+    if error.signal:
+        return ToolchainError(
+            f"git was killed by signal {error.signal} while it fetched from {address}, as for want "
+            "of memory. Nothing is lost: run the same command again."
+        )
     if _NO_WRITE.search(text):
         why = next(line for line in lines if _NO_WRITE.search(line)).rstrip(".")
         return StorageError(

@@ -54,13 +54,18 @@ Never one that lies above it, which may be the user's own.
 """
 
 
+_WRONG_USE = 129
+
+
 class GitError(Exception):
     """A git command failed; `stderr` is what it said."""
 
-    def __init__(self, text: str, stderr: str) -> None:
-        """Keep the whole text of the failure, and what git said."""
+    def __init__(self, text: str, stderr: str, code: int = 1) -> None:
+        """Keep the whole text of the failure, what git said, and how it ended."""
         super().__init__(text)
         self.stderr = stderr
+        self.signal = -code if code < 0 else max(code - 128, 0)
+        """The signal that ended git, 0 where none did."""
 
 
 def require_git() -> None:
@@ -109,5 +114,6 @@ def run_git(folder: Path, *arguments: str, inherit: Sequence[int] = ()) -> str:
         raise GitError(message, message) from error
     if code != 0:
         message = f"git {' '.join(arguments)} ended with {code}: {errors.strip()}"
-        raise GitError(message, errors.strip())
+        # git itself ends with 128 where it dies of an error, and with 129 for wrong use.
+        raise GitError(message, errors.strip(), code if code < 0 or code > _WRONG_USE else 1)
     return output.decode(errors="surrogateescape").strip("\n")

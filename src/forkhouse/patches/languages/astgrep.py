@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
@@ -165,7 +166,38 @@ def _found(nodes: Iterable[SgNode], language: str, text: str) -> list[Node]:
     nodes = list(nodes)
     for node in nodes:
         _refuse_unread(node, language, text)
-    return [_node(node, language, {}, text) for node in nodes]
+    return [
+        replace(_node(node, language, {}, text), instead=None)
+        if _calls_twice(node)
+        else _node(node, language, {}, text)
+        for node in nodes
+    ]
+
+
+def _calls_twice(node: SgNode) -> bool:
+    """Say whether a call is made on the result of one of the same name: `m.def(1).def(2)`.
+
+    The node of the second holds the first.
+    """
+    name, inner = _method(node), node
+    while name is not None and (held := _receiver(inner)) is not None:
+        if _method(held) == name:
+            return True
+        inner = held
+    return False
+
+
+def _method(node: SgNode) -> str | None:
+    function = node.field("function")
+    name = None if function is None else function.field("attribute") or function.field("field")
+    return None if name is None else name.text()
+
+
+def _receiver(node: SgNode) -> SgNode | None:
+    function = node.field("function")
+    if function is None:
+        return None
+    return function.field("object") or function.field("argument") or function.field("value")
 
 
 _ENDS_A_WORD = frozenset(' \t\r\n;&|()<>`"')

@@ -90,6 +90,9 @@ def imports(text: str, language: str, *, include: bool) -> list[ImportLine]:
         top = (
             parent is not None and parent.kind() == level.kind() and parent.range() == level.range()
         )
+        above_it = node.prev()
+        if above_it is not None and re.match(r"#\s*\[\s*cfg\b", above_it.text()):
+            top = False  # it is there under a condition
         place = replace(node_of(node, language, text), start=start, end=end)
         names, parts = _names(node, text[start:end], language)
         lines.append(
