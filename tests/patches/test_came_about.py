@@ -301,3 +301,29 @@ def test_operations_are_judged_in_turn() -> None:
     assert between == "middle_thing(1)\n"
     assert came_about(between, "new_thing(2)\n", second, "python")
     assert not came_about("f()\n", "if x:\n    new_thing(2)\n", second, "python")
+
+
+@pytest.mark.parametrize(
+    ("language", "operation", "before", "now", "there"),
+    [
+        # A number counts another item once one is gone; a key may have gone to another place.
+        ("yaml", "remove: l.1", "l: [a, b]\n", "l: [b]\n", False),
+        ("yaml", "remove: l.1", "l: [a, b]\n", "l: [a]\n", True),
+        ("json", "remove: l.1", '{"l": ["a", "b"]}', '{"l": ["b"]}', False),
+        ("toml", "remove: p.1", "[[p]]\nn = 1\n[[p]]\nn = 2\n", "[[p]]\nn = 2\n", False),
+        ("yaml", "remove: s.w.r", "s:\n  w:\n    r: 1\n    q: 2\n", "s:\n  v:\n    r: 1\n    q: 2\n", False),
+        ("yaml", "remove: s.w.r", "s:\n  w:\n    r: 1\n    q: 2\n", "s:\n  v:\n    q: 2\n", True),
+        ("toml", "remove: d.t", "[d]\nt = 1\nq = 1\n", "[x.d]\nt = 1\n[d]\nq = 1\n", False),
+        # An option in another form.
+        ("bash", "argument: {of: {call: f}, remove: --a=/x}", "f --a=/x b\n", "f --a /x b\n", False),
+        ("bash", "argument: {of: {call: f}, remove: -DX=1}", "f -DX=1 b\n", "f -D X=1 b\n", False),
+        ("bash", "argument: {of: {call: f}, remove: -x}", "f -x b\n", "f -vx b\n", False),
+        ("bash", "argument: {of: {call: f}, remove: -x}", "f -x b\n", "f -v b\n", True),
+        ("rust", "import: {add: 'use a::b;'}", "use q;\n", "use q;\n#[cfg(test)]\nuse a::b;\n", False),
+    ],
+)  # fmt: skip
+def test_what_went_is_nowhere_else(
+    language: str, operation: str, before: str, now: str, there: bool
+) -> None:
+    edit = edit_of(language, operation)
+    assert all(came_about(before, now, each, language) for each in edit.operations) is there

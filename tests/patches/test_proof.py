@@ -1170,6 +1170,11 @@ ENUM = "enum e {\n  A,\n  B\n};\n"
         ("cmake", "item: {of: {assignment: A}, remove: x}", "set(A x PARENT_SCOPE)\n", 'set(A "" PARENT_SCOPE)\n'),
         ("cmake", "remove: {function: f}", "function(F)\n  g()\nendfunction()\nh()\n", "h()\n"),
         ("cmake", "remove: {function: f}", 'macro("f")\n  g()\nendmacro()\nh()\n', "h()\n"),
+        ("cmake", "item: {of: {assignment: A}, add: z}", 'set(A "")\n', "set(A z)\n"),
+        # An anchor that has a line for itself.
+        ("text", "insert: {after: {anchor: RUN make}, text: RUN test}", "FROM x\nRUN make\nCMD y\n", "FROM x\nRUN make\nRUN test\nCMD y\n"),
+        ("text", "insert: {before: {anchor: RUN make}, text: RUN test}", "FROM x\n  RUN make\nCMD y\n", "FROM x\n  RUN test\n  RUN make\nCMD y\n"),
+        ("text", "insert: {after: {anchor: RUN}, text: ' -q'}", "RUN make\n", "RUN -q make\n"),
         # The body of a block grows at both of its ends.
         ("cmake", "insert: {after: {call: if}, text: z()}", "if(x)\n g()\n k()\nendif()\n", "if(x)\nz()\n g()\n k()\nendif()\n"),
         ("cmake", "insert: {before: {call: endforeach}, text: z()}", "foreach(x)\n g()\n k()\nendforeach()\n", "foreach(x)\n g()\n k()\nz()\nendforeach()\n"),
@@ -1205,6 +1210,21 @@ def test_what_stands_around_a_change_is_heeded(
         ("meson", "replace: {call: f}\n  with: '-g()'", "a = f().get('x')\n", "operator of its own"),
         ("meson", "replace: {call: f}\n  with: x + y", "a = f()[0]\n", "operator of its own"),
         ("cmake", "argument: {of: {call: set, argument: A}, remove: x}", "set(A x)\n", "unsets the variable"),
+        # A value that is used, and a chain of calls of one name.
+        *((language, "remove: {call: f}", text, "its value is used") for language, text in [
+            ("python", "try: pass\nexcept f(): pass\n"), ("python", "x[f():]\n"),
+            ("cpp", "void z() { throw f(); }\n"), ("c", "int z(int x) { return x ? f() : 1; }\n"),
+            ("cpp", "void z() { a[f()] = 1; }\n"), ("rust", "fn z() { let a = 1..f(); }\n"),
+        ]),
+        *((language, "remove: {call: .add, argument: '2'}", text, "part of a chain") for language, text in [
+            ("python", "b.add(1).add(2)\n"), ("cpp", "void z() { m.add(1).add(2); }\n"), ("rust", "fn z() { m.add(1).add(2); }\n"),
+        ]),
+        ("cpp", "insert: {before: {call: f}, text: g();}", "void z() { while (f()) {} }\n", "is used where it stands"),
+        ("c", "insert: {after: {anchor: 'f();'}, text: g();}", "void z() {\n  if (x)\n    f();\n  h();\n}\n", "would stand outside"),
+        ("c", "remove: {call: f}", "void z() {\n#pragma omp parallel\n f();\n h();\n}\n", "stands over it"),
+        ("cpp", "insert: {before: {function: f}, text: int n;}", "#pragma omp declare simd\nint f(void) { return 1; }\n", "stands over it"),
+        ("cpp", "replace: {call: f}\n  with: a + b", "void z() { delete f(); }\n", "Put brackets"),
+        ("rust", "replace: {call: f}\n  with: a as u8", "fn z() { f()[0]; }\n", "Put brackets"),
     ],
 )  # fmt: skip
 def test_what_would_mean_something_else_there_is_refused(

@@ -28,6 +28,7 @@ from forkhouse.patches.languages.base import (
     next_line,
 )
 from forkhouse.patches.languages.imports import addition, imports, meaning
+from forkhouse.patches.languages.places import ends_branch
 from forkhouse.patches.pieces import Pieces
 from forkhouse.patches.templates import filled, indented_lines, wrapped
 
@@ -294,6 +295,23 @@ def _refuse_pragma(text: str, node: Node, language: str) -> None:
         raise PatchConflictError(message)
 
 
+def _lines_own(text: str, node: Node) -> tuple[str] | None:
+    """Return the white space before an anchor that has whole lines for itself; None for others."""
+    spaces = indentation(text, node.start)
+    alone = spaces is not None and not text[node.end : line_end(text, node.end)].strip()
+    return (spaces or "",) if alone else None
+
+
+def _refuse_branch_end(text: str, node: Node, selector: Selector, language: str) -> None:
+    """Raise PatchConflictError where a text ends with all of a branch without braces."""
+    if language in {"c", "cpp"} and ends_branch(text, language, node.end):
+        message = (
+            f"{selector.said()} ends with all of a branch without braces: what is put behind it "
+            "would stand outside. Replace it by a block."
+        )
+        raise PatchConflictError(message)
+
+
 def _beside_item(
     place: Place, node: Node, selector: Selector, text: str, language: str
 ) -> list[Splice]:
@@ -321,6 +339,8 @@ def _before(template: str, node: Node, selector: Selector, text: str, language: 
     if selector.anchor is None:
         _refuse_pragma(text, node, language)
     new = filled(template, node, selector, text, language)
+    if selector.anchor is not None and not new.endswith("\n") and (held := _lines_own(text, node)):
+        return start, start, f"{new}{newline_at(text, start)}{held[0]}"
     _refuse_conditions(node, selector, language)
     _refuse_lines(new, node, selector, alone=spaces is not None)
     if (
@@ -355,6 +375,12 @@ def _after(template: str, node: Node, selector: Selector, text: str, language: s
     spaces = indentation(text, start) if selector.anchor is None else None
     new = filled(template, node, selector, text, language)
     _refuse_conditions(node, selector, language)
+    if selector.anchor is not None:
+        _refuse_branch_end(text, node, selector, language)
+        if not new.startswith(("\n", "\r")) and (own := _lines_own(text, node)):
+            newline = newline_at(text, start)
+            indented = "" if new[:1].isspace() else own[0]
+            return end, end, f"{newline}{indented}{new.removesuffix(newline)}"
     alone = is_blank(text[end : line_end(text, end)], language)
     _refuse_lines(new, node, selector, alone=alone)
     if (
@@ -401,6 +427,9 @@ def _of_parts(text: str, change: PartChange, language: str, *, of_call: bool) ->
         if change.add is not None:
             if not of_call:
                 _refuse_known_key(text, parts, change.add, language)
+            if language == "cmake" and not of_call and _is_empty_list(text, parts):
+                found.append([(*parts.spans[0], change.add)])
+                continue
             found.append(
                 _part_added(text, parts, change.add, language)
                 if of_call
@@ -418,6 +447,11 @@ def _of_parts(text: str, change: PartChange, language: str, *, of_call: bool) ->
             else:
                 found.append(layout.removed(text, parts, position, language))
     return found
+
+
+def _is_empty_list(text: str, parts: Parts) -> bool:
+    """Say whether `set` gives a variable of CMake the empty list."""
+    return [text[slice(*span)] for span in parts.spans] == ['""']
 
 
 _KEYED = {

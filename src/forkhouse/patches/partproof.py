@@ -133,6 +133,12 @@ def _fits(before: Parts, after: Parts, change: PartChange, shift: Shift, step: S
     kept = [each for each in wanted if each != _GONE]
     if (
         step.language == "cmake"
+        and change.add is not None
+        and [step.before[slice(*each)] for each in before.spans] == ['""']
+    ):
+        kept = []  # it was an empty list
+    elif (
+        step.language == "cmake"
         and not kept
         and [step.after[slice(*each)] for each in after.spans] == ['""']
     ):

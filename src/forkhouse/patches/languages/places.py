@@ -122,3 +122,20 @@ def redirected(text: str, span: tuple[int, int]) -> int | None:
                 return node.range().end.index
         node = child_at(node, start)
     return None
+
+
+def ends_branch(text: str, language: str, end: int) -> bool:
+    """Say whether a statement ends at a place that is all of a branch without braces."""
+    node: SgNode | None = root_of(text, language)
+    while node is not None:
+        inner = child_at(node, end - 1)
+        if (
+            inner is not None
+            and node.kind() in _BRANCHES
+            and inner.range().end.index == end
+            and inner.kind().endswith("_statement")
+            and inner.kind() != "compound_statement"
+        ):
+            return True
+        node = inner
+    return False
