@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -278,6 +279,11 @@ def bench_serving(session: nox.Session) -> None:
     JSON and a page go to build/bench.
     """
     options = list(session.posargs)
+    if any(re.search(r"://[^/\s]*@", option) for option in options):
+        session.error(
+            "An address with a user or a password is refused: it would be in logs and results. "
+            "Give scheme, host and port alone."
+        )
     device = "mi210" if {"mi210", "--device=mi210"} & set(options) else "cpu"
     there = any(
         option.partition("=")[0] in {"--endpoint", "--help", "-h", "--stack-python"}

@@ -1165,12 +1165,8 @@ ENUM = "enum e {\n  A,\n  B\n};\n"
         ("python", "insert: {after: {call: f}, text: g()}", "h(f())\n", "h(f(), g())\n"),
         ("rust", "remove: {assignment: a}", "fn z() { let s = S { a: 1, b: 2 }; }\n", "fn z() { let s = S { b: 2 }; }\n"),
         ("python", "item: {of: {assignment: a}, add: c}", "a = ()\n", "a = (c,)\n"),
-        # A list that becomes empty is not a variable that is unset.
-        ("cmake", "item: {of: {assignment: A}, remove: x}", "set(A x)\n", 'set(A "")\n'),
-        ("cmake", "item: {of: {assignment: A}, remove: x}", "set(A x PARENT_SCOPE)\n", 'set(A "" PARENT_SCOPE)\n'),
         ("cmake", "remove: {function: f}", "function(F)\n  g()\nendfunction()\nh()\n", "h()\n"),
         ("cmake", "remove: {function: f}", 'macro("f")\n  g()\nendmacro()\nh()\n', "h()\n"),
-        ("cmake", "item: {of: {assignment: A}, add: z}", 'set(A "")\n', "set(A z)\n"),
         # An anchor that has a line for itself.
         ("text", "insert: {after: {anchor: RUN make}, text: RUN test}", "FROM x\nRUN make\nCMD y\n", "FROM x\nRUN make\nRUN test\nCMD y\n"),
         ("text", "insert: {before: {anchor: RUN make}, text: RUN test}", "FROM x\n  RUN make\nCMD y\n", "FROM x\n  RUN test\n  RUN make\nCMD y\n"),
@@ -1210,6 +1206,9 @@ def test_what_stands_around_a_change_is_heeded(
         ("meson", "replace: {call: f}\n  with: '-g()'", "a = f().get('x')\n", "operator of its own"),
         ("meson", "replace: {call: f}\n  with: x + y", "a = f()[0]\n", "operator of its own"),
         ("cmake", "argument: {of: {call: set, argument: A}, remove: x}", "set(A x)\n", "unsets the variable"),
+        ("cmake", "item: {of: {assignment: A}, remove: x}", "set(A x)\n", "unsets the variable"),
+        ("cmake", "item: {of: {assignment: A}, remove: x}", "set(A x PARENT_SCOPE)\n", "unsets the variable"),
+        ("cmake", "item: {of: {assignment: A}, add: z}", 'set(A "")\n', "is the empty list"),
         # A value that is used, and a chain of calls of one name.
         *((language, "remove: {call: f}", text, "its value is used") for language, text in [
             ("python", "try: pass\nexcept f(): pass\n"), ("python", "x[f():]\n"),

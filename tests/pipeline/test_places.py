@@ -8,13 +8,16 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.pipeline.conftest import copied
 
+if TYPE_CHECKING:
     from tests.pipeline.conftest import Checkout
 
 TRACEBACK = "Traceback (most recent call last)"
@@ -211,3 +214,113 @@ def test_a_repository_of_somebody_else_is_no_wrong_pin(checkout: Checkout) -> No
     assert "1 pins could not be compared" in said
     assert "belongs to another user" in said
     assert "are not true" not in said
+
+
+@pytest.mark.parametrize("streams", [">&-", "<&- >&- 2>&-", ">&- 2>/dev/full"])
+def test_closed_streams_are_done_without(checkout: Checkout, streams: str) -> None:
+    for command in (
+        ("build",),
+        ("verify",),
+        ("lock", "--check"),
+        ("patches", "explain", "transport"),
+        ("radar", "engine"),
+    ):
+        shell = ["sh", "-c", f"{shlex.join(checkout.command(*command))} {streams}"]
+        result = subprocess.run(
+            shell,
+            env=checkout.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=100,
+        )
+        assert result.returncode in ({0, 23, 31} if "full" in streams else {0}), (
+            command,
+            result.stderr,
+        )
+        assert TRACEBACK not in result.stderr
+    # What a closed stream leaves free is nobody's file.
+    checkout.build()
+    checkout.run("verify")
+
+
+def test_a_folder_that_was_removed_under_us_is_named(checkout: Checkout, tmp_path: Path) -> None:
+    gone = shlex.quote(str(tmp_path / "gone"))
+    for command in (("lock", "--check"), ("build", "--dry-run")):
+        result = run_in(checkout, f"mkdir -p {gone} && cd {gone} && rmdir {gone}", *command)
+        assert (result.returncode, "The current folder cannot be used" in result.stderr) == (
+            2,
+            True,
+        ), result.stderr
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a b",
+        "ünï 日本",
+        "q'u\"o $HOME `x` ;y",
+        "line\nline",
+        "back\\slash",
+        "#hash?q=1%20",
+        "-dash",
+    ],
+)
+def test_names_of_every_kind_do(template: Checkout, tmp_path: Path, name: str) -> None:
+    """All but the index, whose place pip reads as several where it has blanks."""
+    checkout = replace(copied(template, tmp_path / name), index=template.index)
+    (tmp_path / name / "tmp").mkdir()
+    for command in (
+        ("build",),
+        ("verify",),
+        ("radar", "engine"),
+        ("lock", "--check"),
+        ("patches", "export", "transport"),
+        ("install", "--into", str(tmp_path / name / "st äck")),
+    ):
+        result = run_in(checkout, "true", *command, TMPDIR=str(tmp_path / name / "tmp"))
+        assert result.returncode == 0, (command, result.stderr)
+
+
+def test_a_colon_in_a_path_is_named(template: Checkout, tmp_path: Path) -> None:
+    checkout = copied(template, tmp_path / "a:b")
+    assert "has a ':' in its path" in checkout.run("build", code=2).stderr
+
+
+def test_nobody_without_a_home_builds(template: Checkout, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can be somebody else")
+    reachable = subprocess.run(
+        [
+            "setpriv",
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            sys.executable,
+            "-c",
+            "import forkhouse",
+        ],
+        cwd="/",
+        check=False,
+        capture_output=True,
+    )
+    if reachable.returncode != 0 or not Path(sys.executable).resolve().is_relative_to("/usr"):
+        pytest.skip("this interpreter is for root alone")
+    checkout = copied(template, tmp_path)
+    subprocess.run(["chown", "-R", "65534:65534", tmp_path], check=True)
+    kept = {
+        key: value
+        for key, value in checkout.environment().items()
+        if key not in {"HOME", "FORKHOUSE_CACHE"}
+    }
+    command = [
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        *checkout.command("build"),
+    ]
+    result = subprocess.run(
+        command, env=kept, capture_output=True, text=True, check=False, cwd="/", timeout=100
+    )
+    assert result.returncode == 0, result.stderr

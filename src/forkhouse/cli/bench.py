@@ -21,7 +21,7 @@ from forkhouse.cli.options import (
     profile_option,
     wait_option,
 )
-from forkhouse.cli.output import print_table
+from forkhouse.cli.output import print_table, say
 from forkhouse.core.progress import showing
 from forkhouse.core.workspace import write_atomic
 from forkhouse.flow.generator import pin
@@ -216,8 +216,8 @@ def bench_run(
         results.write(measurement, target)
         write_atomic(target.with_suffix(".html"), measurement_page(measurement).encode())
     if measurement.environment.on_cpu:
-        click.echo(CPU_LABEL)
-    click.echo(f"{target}\n{target.with_suffix('.html')}")
+        say(CPU_LABEL)
+    say(f"{target}\n{target.with_suffix('.html')}")
 
 
 @bench.command("compare")
@@ -239,7 +239,7 @@ def bench_compare(first: Path, second: Path, html: Path | None, *, as_json: bool
     if html:
         write_atomic(html, comparison_page(comparison, (first.name, second.name)).encode())
     if as_json:
-        click.echo(json.dumps(comparison.as_json(), indent=1))
+        say(json.dumps(comparison.as_json(), indent=1))
         return
     rows = [
         [
@@ -256,11 +256,9 @@ def bench_compare(first: Path, second: Path, html: Path | None, *, as_json: bool
     ]
     for name, measurement in (("A", comparison.first), ("B", comparison.second)):
         found = measurement.environment
-        click.echo(
-            f"{name}: {found.model} on {found.device or 'an unknown device'}, {measurement.begun}"
-        )
+        say(f"{name}: {found.model} on {found.device or 'an unknown device'}, {measurement.begun}")
         if found.on_cpu:
-            click.echo(f"   {CPU_LABEL}")
+            say(f"   {CPU_LABEL}")
     if comparison.differences:
         print_table(
             "A and B differ in",
@@ -269,10 +267,10 @@ def bench_compare(first: Path, second: Path, html: Path | None, *, as_json: bool
         )
     for name, labels in (("A", comparison.only_first), ("B", comparison.only_second)):
         for label in labels:
-            click.echo(f"Only {name} has: {label}")
+            say(f"Only {name} has: {label}")
     print_table("B to A", ("case", "metric", "A", "B", "ratio", "spread", "B is"), rows)
     if any(pair.chance() is None for pair in comparison.pairs):
-        click.echo("A single round tells of no spread, and decides nothing.")
+        say("A single round tells of no spread, and decides nothing.")
 
 
 @bench.command("pin")
@@ -291,4 +289,4 @@ def bench_pin(
     workspace = workspace_of(context)
     with working(workspace, wait):
         pins = pin(opened(workspace, sources, mirror, offline=offline))
-    click.echo(f"Pinned {len(pins)} wheels.")
+    say(f"Pinned {len(pins)} wheels.")

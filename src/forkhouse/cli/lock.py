@@ -10,7 +10,7 @@ import click
 
 from forkhouse.cli.opening import opened, working, workspace_of
 from forkhouse.cli.options import access_options, json_option, wait_option
-from forkhouse.cli.output import print_table
+from forkhouse.cli.output import print_table, say
 from forkhouse.core.errors import HashMismatchError, RefusedRepositoryError
 from forkhouse.flow.repin import check, fill_externals, update
 
@@ -69,7 +69,7 @@ def lock(
         else:
             findings = update(plant, *pin)
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
+        say(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:
         columns = ("pin", "state", "asked", "detail")
         print_table(

@@ -16,7 +16,7 @@ from forkhouse.cli.options import (
     transfer_option,
     wait_option,
 )
-from forkhouse.cli.output import print_table
+from forkhouse.cli.output import print_table, say
 from forkhouse.core.errors import ToolchainError
 from forkhouse.core.progress import showing
 from forkhouse.flow.doctor import examine
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def device(target: str) -> None:
     """Say which AMD GPUs this machine has; fail when none is of the target."""
     for gpu in require_gpu(target):
-        click.echo(str(gpu))
+        say(str(gpu))
 
 
 @click.command()
@@ -67,7 +67,7 @@ def toolchain(
     ]
     columns = ("origin", "root", "usable", "reason")
     if as_json:
-        click.echo(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=1))
+        say(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=1))
     else:
         print_table("HIP toolchains, in the order of preference", columns, rows)
     if not any(look.toolchain for look in looks):
@@ -121,7 +121,7 @@ def doctor(
             )
         ]
     if as_json:
-        click.echo(json.dumps([asdict(need) for need in needs], indent=1))
+        say(json.dumps([asdict(need) for need in needs], indent=1))
     else:
         columns = ("profile", "need", "state", "where", "version", "remedy")
         print_table(

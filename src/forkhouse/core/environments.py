@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name, canonicalize_version, parse_wheel_filename
 
-from forkhouse.core.errors import InstallError
+from forkhouse.core.errors import InstallError, UsageError
 from forkhouse.core.workspace import storage_errors
 
 if TYPE_CHECKING:
@@ -49,8 +49,14 @@ def without_settings(variables: Mapping[str, str]) -> dict[str, str]:
 def make_environment(folder: Path) -> Path:
     """Make an empty virtual environment at `folder` and return its interpreter.
 
-    Raises StorageError.
+    Raises StorageError, and UsageError for a colon.
     """
+    if os.pathsep in os.fspath(folder):
+        message = (
+            f"{folder} has a '{os.pathsep}' in its path, which parts folders in PATH: no "
+            "environment works there. Choose another folder."
+        )
+        raise UsageError(message)
     with storage_errors(f"Making the environment {folder.name}"):
         venv.create(folder, symlinks=True, with_pip=False)
     return folder / "bin/python"
@@ -103,8 +109,8 @@ def _site_packages(interpreter: Path) -> list[str]:
     Asked of itself, as it may be of another release or layout.
     """
     program = (
-        "import sysconfig; print(sysconfig.get_path('purelib')); "
-        "print(sysconfig.get_path('platlib'))"
+        "import sysconfig; print(sysconfig.get_path('purelib'), sysconfig.get_path('platlib'), "
+        "sep='\\0', end='')"
     )
     result = subprocess.run(
         [str(interpreter), "-I", "-c", program],
@@ -113,4 +119,4 @@ def _site_packages(interpreter: Path) -> list[str]:
         text=True,
         check=False,
     )
-    return list(dict.fromkeys(result.stdout.splitlines()))
+    return list(dict.fromkeys(result.stdout.split("\0")))

@@ -142,7 +142,7 @@ def _checked(plant: Plant, name: str, pinned: Pinned, source: Source) -> PinFind
     except UnreachableError as error:
         seen = "as it was when it was fetched" if earlier else "no earlier run has fetched it"
         return finding("unreachable", f"{error} ({seen})", earlier)
-    except _OF_THIS_MACHINE:
+    except (*_OF_THIS_MACHINE, DocumentError):  # the last of pip's settings
         raise
     except RefusedRepositoryError as error:
         return finding("refused", str(error), "now")

@@ -428,8 +428,11 @@ def _of_parts(text: str, change: PartChange, language: str, *, of_call: bool) ->
             if not of_call:
                 _refuse_known_key(text, parts, change.add, language)
             if language == "cmake" and not of_call and _is_empty_list(text, parts):
-                found.append([(*parts.spans[0], change.add)])
-                continue
+                message = (
+                    f'{change.of.said()} is the empty list, written as "". Behind that, a value '
+                    'would be the second one. Use `replace` for the "".'
+                )
+                raise PatchConflictError(message)
             found.append(
                 _part_added(text, parts, change.add, language)
                 if of_call
@@ -442,8 +445,12 @@ def _of_parts(text: str, change: PartChange, language: str, *, of_call: bool) ->
             if change.with_ is not None:
                 found.append([(start, end, change.with_.replace("\n", newline_at(text, start)))])
             elif language == "cmake" and not of_call and len(parts.spans) == 1:
-                # Without a value `set` unsets the variable, and what the cache holds comes back.
-                found.append([(start, end, '""')])
+                message = (
+                    f"{text[start:end]} is the only value of {change.of.said()}: without one `set` "
+                    'unsets the variable, and what the cache holds comes back. Replace it by "" '
+                    "for an empty list, or remove the whole."
+                )
+                raise PatchConflictError(message)
             else:
                 found.append(layout.removed(text, parts, position, language))
     return found

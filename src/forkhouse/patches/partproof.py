@@ -131,18 +131,6 @@ def _fits(before: Parts, after: Parts, change: PartChange, shift: Shift, step: S
         return False  # the grammar takes these for one, and the language does not
     wanted = [_wanted(span, change, shift, step.before) for span in before.spans]
     kept = [each for each in wanted if each != _GONE]
-    if (
-        step.language == "cmake"
-        and change.add is not None
-        and [step.before[slice(*each)] for each in before.spans] == ['""']
-    ):
-        kept = []  # it was an empty list
-    elif (
-        step.language == "cmake"
-        and not kept
-        and [step.after[slice(*each)] for each in after.spans] == ['""']
-    ):
-        return True  # an empty list, and not a variable that is unset
     # Where an added one stands among the others is for the operation to say: before keywords it may
     # be.
     orders = (
