@@ -1,6 +1,6 @@
 """Mutated files, edits and diffs against every reader of the patch engine: `python -m bench.fuzz`.
 
-Only errors that are explained to the user may come out. The seeds are the examples of docs/patches.md, which cover every language.
+Only errors that are explained to the user may come out. The seeds are the examples of docs/reference/patches.md, which cover every language.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def attempt(seed: tuple[str, str, str], what: str, chance: random.Random) -> str
 @click.command()
 @click.option("--inputs", default=100_000, show_default=True)
 @click.option("--seed", default=1, show_default=True)
-@click.option("--docs", default="docs/patches.md", show_default=True, type=click.Path(path_type=Path))
+@click.option("--docs", default="docs/reference/patches.md", show_default=True, type=click.Path(path_type=Path))
 def main(inputs: int, seed: int, docs: Path) -> None:
     """Run mutated inputs and say what came of them; exit 1 with the input when one is not explained."""
     chance = random.Random(seed)  # noqa: S311  # reproducible, nothing secret

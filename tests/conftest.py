@@ -39,7 +39,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--stack-python", help="interpreter of the environment that a wheelhouse was installed into")
     parser.addoption("--model", help="folder of a real model to serve; without it, a tiny random one is made")
     parser.addoption("--runs", type=int, default=1, help="how many times the disaggregated tests are run, with new workers each time")
-    parser.addoption("--write-table", action="store_true", help="write what the cross-vendor pairings gave into docs/cross-vendor.md")
+    parser.addoption(
+        "--write-table", action="store_true", help="write what the cross-vendor pairings gave into docs/explanation/cross-vendor.md"
+    )
 
 
 @pytest.fixture

@@ -1,0 +1,20 @@
+"""The exit codes, from the exception tree."""
+
+from __future__ import annotations
+
+from docs.generate.text import prose, table
+from forkhouse.errors import ForkhouseError
+
+
+def exit_codes() -> str:
+    """Return a table of every class of failure, by its exit code."""
+    rows = [[f"`{each.exit_code}`", prose(each.title), prose(each.__doc__ or "")] for each in classes()]
+    return table(("code", "title", "meaning"), rows)
+
+
+def classes() -> list[type[ForkhouseError]]:
+    """Return the classes of failures that have an exit code of their own, by it."""
+    found = list(ForkhouseError.__subclasses__())
+    for each in found:  # it grows
+        found += each.__subclasses__()
+    return sorted(found, key=lambda each: each.exit_code)
