@@ -89,11 +89,15 @@ def _label(model: type[Document]) -> str:
 
 def _section(model: type[Document]) -> str:
     rows = [
-        [f"`{info.alias or name}`", spoken(_hints(model)[name]), _default(info), prose(info.description or "")]
+        [f"`{info.alias or name}`", spoken(_hints(model)[name]), _default(info), prose(_meaning(name, info))]
         for name, info in fields(model).items()
     ]
     keys = table(("key", "value", "default", "meaning"), rows)
     return f"{target(_label(model))}## {_title(model)}\n\n{paragraphs(model.__doc__ or '')}\n\n{keys}"
+
+
+def _meaning(name: str, info: FieldInfo) -> str:
+    return info.description or ("Says that it is this kind of value." if name == "kind" else "")
 
 
 def _default(info: FieldInfo) -> str:

@@ -42,9 +42,11 @@ class Cuda(Document):
     packages: tuple[Regex, ...]
     """Canonical names of distributions."""
     extras: tuple[Regex, ...]
+    """Names of extras that ask for CUDA."""
     libraries: tuple[Regex, ...]
     """Names of shared libraries, as in DT_NEEDED or for dlopen."""
     symbols: tuple[Regex, ...]
+    """Names of functions and variables that CUDA's libraries define."""
     folders: tuple[Regex, ...]
     """Single steps of a run path."""
 
@@ -73,6 +75,7 @@ class Part(Document):
     """What a library must have been compiled with: a build leaves it out without a word where its tools are too old."""
 
     library: Glob
+    """Library that must have it."""
     since: PackageVersion
     """Release of the wheel from which on it can have it."""
     symbol: str | None = None
@@ -87,9 +90,11 @@ class Distribution(Document):
     """What one of our wheels must hold."""
 
     required_files: tuple[Glob, ...] = ()
+    """Files that must be there."""
     required_links: dict[Glob, Glob] = Field(default_factory=dict)
     """Libraries that must be there, each with one that it must need: a build may leave a part out and report success."""
     required_parts: tuple[Part, ...] = ()
+    """What libraries must have been compiled with."""
     gpu_code: tuple[Glob, ...] = ()
     """Libraries that must hold kernels for every target asked for."""
     host_only: dict[Glob, str] = Field(default_factory=dict)
@@ -102,6 +107,7 @@ class Common(Document):
     """`policies/common.yaml`: what holds in every profile."""
 
     cuda: Cuda
+    """What belongs to CUDA."""
     other_projects: dict[str, str]
     """Names whose package on the public index is another project, and what it is."""
     runtime_folders: tuple[str, ...]
@@ -109,6 +115,7 @@ class Common(Document):
     build_folders: tuple[Regex, ...]
     """What a path looks like that a compiler left behind; searched for in ELF files."""
     distributions: dict[str, Distribution]
+    """What our wheels must hold, by distribution."""
 
 
 class Own(Document):
@@ -117,6 +124,7 @@ class Own(Document):
     cuda_dlopen: Literal["note", "refuse"]
     """What becomes of a library that can load CUDA at run time and does without it: known, or refused."""
     distributions: dict[str, Distribution]
+    """What our wheels must hold in this profile, by distribution. An entry here takes the place of the common one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -43,7 +43,9 @@ class CountRange(Document):
     """A number of matches that differs between releases or forms of an upstream; from `min: 0` on, finding nothing is no error."""
 
     min: int = Field(ge=0)
+    """Fewest matches."""
     max: int = Field(ge=1)
+    """Most matches."""
 
     @model_validator(mode="after")
     def _grows(self) -> Self:
@@ -136,8 +138,11 @@ class Place(Document):
     """Where to insert: before or after what a selector matches."""
 
     before: Selector | None = None
+    """Match before which the text goes."""
     after: Selector | None = None
+    """Match after which the text goes."""
     text: Code
+    """What is put there."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -149,9 +154,13 @@ class _Change(Document):
     """What goes, and what comes in its place: exactly one of add, remove and replace, and `with` beside the last."""
 
     add: Part | None = None
+    """What is added."""
     remove: Part | None = None
+    """What goes."""
     replace: Part | None = None
+    """What goes, for `with` to take its place."""
     with_: Code | None = None
+    """What comes, with `replace`."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -184,10 +193,15 @@ class PartChange(_Change):
     """
 
     of: Selector
+    """The call or list that is changed."""
     add: Annotated[Part | None, AfterValidator(_bare)] = None
+    """What is added."""
     remove: Annotated[Part | None, AfterValidator(_bare)] = None
+    """What goes."""
     replace: Annotated[Part | None, AfterValidator(_bare)] = None
+    """What goes, for `with` to take its place."""
     with_: Annotated[Code | None, AfterValidator(_bare)] = None
+    """What comes, with `replace`."""
 
 
 class LineChange(_Change):
@@ -198,15 +212,23 @@ class CodeOperation(Document):
     """One change of a file of code or text."""
 
     replace: Selector | None = None
+    """Put `with` in the place of a match."""
     wrap: Selector | None = None
     """Replace a match by `with`, which holds the match as $MATCH."""
     with_: Code | None = None
+    """What comes, with `replace` or `wrap`."""
     remove: Selector | None = None
+    """Take a match out."""
     insert: Place | None = None
+    """Put a text before or after a match."""
     argument: PartChange | None = None
+    """Change one argument of a call."""
     item: PartChange | None = None
+    """Change one item of a list."""
     include: LineChange | None = None
+    """Change an #include."""
     import_: LineChange | None = None
+    """Change an import or a `use`."""
     count: Count = 1
     """How many matches are expected: a number, or a range such as {min: 1, max: 2}; any other number is an error."""
 
@@ -231,9 +253,13 @@ class RequirementChange(_Change):
     """A change of dependency declarations, matched by canonical distribution name (PEP 503)."""
 
     add: RequirementText | None = None
+    """Requirement that is added."""
     remove: Distribution | None = None
+    """Distribution whose declarations go."""
     replace: Distribution | None = None
+    """Distribution whose declarations `with` takes the place of."""
     with_: RequirementText | None = None
+    """Requirement that comes, with `replace`."""
     keep_version: bool = False
     """With `replace`: what `with` leaves open, the version, stays the one that the upstream asks for."""
     extra: str | None = None
@@ -262,6 +288,7 @@ class RequirementOperation(Document):
     """One change of what a distribution requires."""
 
     requirement: RequirementChange
+    """What is changed."""
     count: Count = 1
     """How many declarations are expected: a number, or a range such as {min: 1, max: 2}; any other number is an error."""
 
@@ -270,26 +297,33 @@ class GroupSelector(Document):
     """A group of entry points."""
 
     group: Name
+    """Name of the group."""
 
 
 class EntryPointsOperation(Document):
     """Removal of an entry-point group."""
 
     remove: GroupSelector
+    """The group that goes."""
     count: Literal[1] = 1
+    """A group is there once."""
 
 
 class KeyOperation(Document):
     """Set a key that is there, add one that is not, or remove one, by its dotted path from the top."""
 
     set: Name | None = None
+    """Key that is there, and gets `value`."""
     add: Name | None = None
+    """Key that is not there, and gets `value`."""
     remove: Name | None = None
+    """Key that goes."""
     value: Given = None
     """What to put there, as the file's own reader is to read it; text in quotes stays text."""
     document: int | None = Field(default=None, ge=0)
     """Which document of a file of YAML that holds several, counted from 0."""
     count: Literal[1] = 1
+    """A key is there once."""
 
     @property
     def path(self) -> str:
@@ -339,28 +373,36 @@ class CodeEdit(_FileEdit):
     """Edits of code or text."""
 
     language: CodeLanguage
+    """Language of the file."""
     operations: tuple[CodeOperation, ...] = Field(min_length=1)
+    """Changes of the file, in order."""
 
 
 class RequirementsEdit(_FileEdit):
     """Edits of requirements: in `pyproject.toml`, in wheel metadata, or in a requirements file, told apart by the file's name."""
 
     language: Literal["requirements"]
+    """Says that the file holds requirements."""
     operations: tuple[RequirementOperation, ...] = Field(min_length=1)
+    """Changes of the file, in order."""
 
 
 class EntryPointsEdit(_FileEdit):
     """Edits of entry points: in `entry_points.txt`, or in `pyproject.toml`, told apart by their contents."""
 
     language: Literal["entry-points"]
+    """Says that the file holds entry points."""
     operations: tuple[EntryPointsOperation, ...] = Field(min_length=1)
+    """Changes of the file, in order."""
 
 
 class KeyedEdit(_FileEdit):
     """Edits of a file of keys and values that keep its style."""
 
     language: Literal["yaml", "json", "toml"]
+    """Language of the file."""
     operations: tuple[KeyedOperation, ...] = Field(min_length=1)
+    """Changes of the file, in order."""
 
 
 FileEdit = CodeEdit | RequirementsEdit | EntryPointsEdit | KeyedEdit
@@ -372,6 +414,7 @@ class AddedFile(Document):
     add: str
     """Its path in the upstream's own tree."""
     content: str
+    """What is in it."""
 
 
 def _kind(value: object) -> str:
@@ -399,6 +442,7 @@ class Sought(Document):
     """What is looked for, a text or a requirement, and where."""
 
     text: Name | None = None
+    """A text, as it stands."""
     requirement: Distribution | None = None
     """A distribution that is asked for; comments and descriptions do not count."""
     in_: Paths
@@ -423,7 +467,9 @@ class Condition(Document):
     """What must hold of the whole tree after the patch."""
 
     absent: Sought | None = None
+    """What must be nowhere."""
     present: Sought | None = None
+    """What must be there."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -435,11 +481,20 @@ class StructuralEdit(Document):
     """An `NNNN-subject.edit.yaml`: a DEP-3 header, edits by path, and conditions on the result."""
 
     subject: str = Field(alias="Subject", min_length=1)
+    """What the patch does, in one line."""
     description: str = Field(alias="Description", min_length=1)
+    """Why it is needed."""
     origin: str = Field(alias="Origin", min_length=1)
+    """Who wrote it (DEP-3)."""
     forwarded: str = Field(alias="Forwarded", min_length=1)
+    """Address where it was sent upstream, `no`, or `not-needed` (DEP-3)."""
     applied_upstream: str | None = Field(default=None, alias="Applied-Upstream")
+    """Version or commit that brought it upstream (DEP-3)."""
     retire_when: str = Field(alias="Retire-When", min_length=1)
+    """When it is to go."""
     forms: tuple[Form, ...] = Field(default=("git", "sdist", "wheel", "debian-source"), alias="Forms")
+    """Forms of the source that it is meant for."""
     edits: tuple[Edit, ...] = Field(min_length=1)
+    """Changes, file by file, in order."""
     after: tuple[Condition, ...] = ()
+    """What must hold of the whole tree afterwards."""
