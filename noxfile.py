@@ -2,7 +2,10 @@
 # /// script
 # dependencies = ["nox>=2026.8.10"]
 # ///
-"""What can be done in this checkout. `nox --list` shows it; arguments after `--` go to the session's program."""
+"""What can be done in this checkout.
+
+`nox --list` shows it; arguments after `--` go to the session's program.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ nox.options.sessions = ["tests", "lint", "types"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 ENDING: dict[str, Any] = {"interrupt_timeout": 120, "terminate_timeout": 120}
-"""Seconds for a program that was interrupted to end the servers that it started; nox would leave it half a second."""
+"""Seconds for a program that was interrupted to end the servers that it started.
+
+Nox would leave it half a second.
+"""
 
 
 def group(name: str) -> list[str]:
@@ -31,10 +37,21 @@ def group(name: str) -> list[str]:
 
 
 def require_bubblewrap(session: nox.Session) -> None:
-    """Install the sandbox of builds where it is missing and this is root; elsewhere a build says what to run."""
+    """Install the sandbox of builds where it is missing and this is root.
+
+    Elsewhere a build says what to run.
+    """
     if shutil.which("bwrap") is None and os.geteuid() == 0:
         session.run("apt-get", "update", "--quiet", external=True, silent=True)
-        session.run("apt-get", "install", "--yes", "--no-install-recommends", "bubblewrap", external=True, silent=True)
+        session.run(
+            "apt-get",
+            "install",
+            "--yes",
+            "--no-install-recommends",
+            "bubblewrap",
+            external=True,
+            silent=True,
+        )
 
 
 @nox.session(name="build-wheels", default=False)
@@ -51,7 +68,9 @@ def tests(session: nox.Session) -> None:
     session.install("-e", ".", *group("tests"))
     # A file's tests stay together, in one process: some share what is costly to make.
     parallel = ("--numprocesses=auto", "--dist=loadfile")
-    session.run("pytest", "-m", "not integration and not hip and not generator", *parallel, *session.posargs)
+    session.run(
+        "pytest", "-m", "not integration and not hip and not generator", *parallel, *session.posargs
+    )
 
 
 @nox.session(name="compile-hip", default=False)
@@ -64,10 +83,11 @@ def compile_hip(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and format with ruff."""
-    session.install(*group("lint"))
+    """Check style and format with ruff, and with import-linter that each room imports only those below it."""
+    session.install("-e", ".", *group("lint"))
     session.run("ruff", "check", *session.posargs)
     session.run("ruff", "format", "--check")
+    session.run("lint-imports", "--no-cache")
 
 
 @nox.session
@@ -92,7 +112,18 @@ def docs(session: nox.Session) -> None:
 def install_offline(session: nox.Session, profile: str, scratch: str) -> Path:
     """Install a profile from its wheelhouse alone, without a network, and return the folder of the environment."""
     stack = Path(scratch, "stack")
-    session.run("unshare", "--map-root-user", "--net", "forkhouse", "install", "--profile", profile, "--into", str(stack), external=True)
+    session.run(
+        "unshare",
+        "--map-root-user",
+        "--net",
+        "forkhouse",
+        "install",
+        "--profile",
+        profile,
+        "--into",
+        str(stack),
+        external=True,
+    )
     return stack
 
 
@@ -100,8 +131,8 @@ def require_mi210() -> None:
     """Stop at once where there is no gfx90a GPU, before anything is installed, with the exit code that says so: nox would make it 1."""
     # Of all of Forkhouse these two modules need nothing but Python.
     sys.path.insert(0, str(Path(__file__).with_name("src")))
-    from forkhouse.errors import NoDeviceError  # noqa: PLC0415  # see above
-    from forkhouse.serving.device import require_gpu  # noqa: PLC0415  # see above
+    from forkhouse.core.errors import NoDeviceError  # see above
+    from forkhouse.serving.device import require_gpu  # see above
 
     try:
         require_gpu("gfx90a")
@@ -115,13 +146,26 @@ def integration(session: nox.Session, *, profile: str, device: str, marks: str) 
     session.install("-e", ".", *group("tests"))
     with tempfile.TemporaryDirectory(prefix="forkhouse-integration-") as scratch:
         stack = install_offline(session, profile, scratch)
-        session.run("pytest", "-m", marks, f"--device={device}", f"--stack-python={stack / 'bin/python'}", *session.posargs, **ENDING)
+        session.run(
+            "pytest",
+            "-m",
+            marks,
+            f"--device={device}",
+            f"--stack-python={stack / 'bin/python'}",
+            *session.posargs,
+            **ENDING,
+        )
 
 
 @nox.session(name="integration-cpu", default=False)
 def integration_cpu(session: nox.Session) -> None:
-    """Serve from wheels/cpu on this machine's CPU: aggregated, disaggregated and routed chat completions (`-- --model DIR` for a real model)."""
-    integration(session, profile="cpu", device="cpu", marks="integration and not extended and not mi210")
+    """Serve from wheels/cpu on this machine's CPU.
+
+    Aggregated, disaggregated and routed chat completions (`-- --model DIR` for a real model).
+    """
+    integration(
+        session, profile="cpu", device="cpu", marks="integration and not extended and not mi210"
+    )
 
 
 @nox.session(name="integration-extended", default=False)
@@ -132,30 +176,60 @@ def integration_extended(session: nox.Session) -> None:
 
 @nox.session(name="integration-mi210", default=False)
 def integration_mi210(session: nox.Session) -> None:
-    """Run the same tests and more on an MI210; stop at once, with exit code 40, where there is no gfx90a GPU."""
+    """Run the same tests and more on an MI210.
+
+    Stop at once, with exit code 40, where there is no gfx90a GPU.
+    """
     require_mi210()
     integration(session, profile="rocm", device="mi210", marks="integration")
 
 
 @nox.session(name="upstream-tests", default=False)
 def upstream_tests(session: nox.Session) -> None:
-    """Run vLLM's own tests of KV transfer, from its pinned sdist, against wheels/cpu; what does not pass is in tests/upstream/vllm.yaml."""
+    """Run vLLM's own tests of KV transfer, from its pinned sdist, against wheels/cpu.
+
+    What does not pass is in tests/upstream/vllm.yaml.
+    """
     session.install("-e", ".")
     with tempfile.TemporaryDirectory(prefix="forkhouse-upstream-") as scratch:
         stack = install_offline(session, "cpu", scratch)
         python = str(stack / "bin/python")
-        # The wheelhouse decides about everything that it has, PyTorch above all: the tools of the tests come alone, or not at all.
-        session.run("pip", "--python", python, "install", "--quiet", "--no-deps", "--only-binary=:all:", *group("vllm-tests"))
+        # The wheelhouse decides about everything that it has, PyTorch above all: the tools of the
+        # tests come alone, or not at all.
+        session.run(
+            "pip",
+            "--python",
+            python,
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--only-binary=:all:",
+            *group("vllm-tests"),
+        )
         session.run("pip", "--python", python, "check", "--quiet")
-        command = ("python", "-m", "forkhouse.conformance", "tests/upstream/vllm.yaml", f"--stack-python={python}", *session.posargs)
+        command = (
+            "python",
+            "-m",
+            "forkhouse.conformance",
+            "tests/upstream/vllm.yaml",
+            f"--stack-python={python}",
+            *session.posargs,
+        )
         session.run(*command, **ENDING)
 
 
 @nox.session(name="peers-tests", default=False)
 def peers_tests(session: nox.Session) -> None:
-    """Try the patch engine by the suites of its peers: what it refuses and they do not is in tests/peers (`-- FILE` for one suite)."""
+    """Try the patch engine by the suites of its peers.
+
+    What it refuses and they do not is in tests/peers (`-- FILE` for one suite).
+    """
     session.install("-e", ".", *group("peers"))
-    suites = [] if any(option.endswith(".yaml") for option in session.posargs) else sorted(map(str, Path("tests/peers").glob("*.yaml")))
+    suites = (
+        []
+        if any(option.endswith(".yaml") for option in session.posargs)
+        else sorted(map(str, Path("tests/peers").glob("*.yaml")))
+    )
     session.run("python", "-m", "forkhouse.conformance.peers", *suites, *session.posargs, **ENDING)
 
 
@@ -168,14 +242,20 @@ def radar(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure applying, the radar and a run with nothing to do against their peers; ratios go to build/bench/speed.json."""
+    """Measure applying, the radar and a run with nothing to do against their peers.
+
+    Ratios go to build/bench/speed.json.
+    """
     session.install("-e", ".")
     session.run("python", "-m", "bench.speed", *session.posargs)
 
 
 @nox.session(name="bench-survival", default=False)
 def bench_survival(session: nox.Session) -> None:
-    """Replay the shipped edits over real releases, and all verdicts over a synthetic upstream; figures go to build/bench."""
+    """Replay the shipped edits over real releases, and all verdicts over a synthetic upstream.
+
+    Figures go to build/bench.
+    """
     session.install("-e", ".")
     session.run("python", "-m", "bench.synthetic")
     session.run("python", "-m", "bench.survival", *session.posargs)
@@ -205,10 +285,16 @@ def faults(session: nox.Session) -> None:
 
 @nox.session(name="bench-serving", default=False)
 def bench_serving(session: nox.Session) -> None:
-    """Measure serving from a wheelhouse (`-- --device cpu|mi210`) or at `-- --endpoint URL`; JSON and a page go to build/bench."""
+    """Measure serving from a wheelhouse (`-- --device cpu|mi210`) or at `-- --endpoint URL`.
+
+    JSON and a page go to build/bench.
+    """
     options = list(session.posargs)
     device = "mi210" if {"mi210", "--device=mi210"} & set(options) else "cpu"
-    there = any(option.partition("=")[0] in {"--endpoint", "--help", "-h", "--stack-python"} for option in options)
+    there = any(
+        option.partition("=")[0] in {"--endpoint", "--help", "-h", "--stack-python"}
+        for option in options
+    )
     if device == "mi210" and not there:
         require_mi210()
     session.install("-e", ".")
@@ -218,4 +304,13 @@ def bench_serving(session: nox.Session) -> None:
     profile = "rocm" if device == "mi210" else "cpu"
     with tempfile.TemporaryDirectory(prefix="forkhouse-bench-") as scratch:
         stack = install_offline(session, profile, scratch)
-        session.run("forkhouse", "bench", "run", "--profile", profile, f"--stack-python={stack / 'bin/python'}", *options, **ENDING)
+        session.run(
+            "forkhouse",
+            "bench",
+            "run",
+            "--profile",
+            profile,
+            f"--stack-python={stack / 'bin/python'}",
+            *options,
+            **ENDING,
+        )

@@ -1,16 +1,19 @@
-"""Apply a series as the pipeline does, from a process of its own: what the start of Python adds is measured with it."""
+"""Apply a series as the pipeline does, from a process of its own.
+
+What the start of Python adds is measured with it.
+"""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from forkhouse.lock import GitSource
-from forkhouse.patches import apply_series
+from forkhouse.core.workspace import Journal
+from forkhouse.documents.lockfile import GitSource
+from forkhouse.patches.apply import apply_series
 from forkhouse.patches.series import read_series
-from forkhouse.sources import SourceTree
+from forkhouse.sources.acquire import SourceTree
 from forkhouse.sources.store import ObjectStore
-from forkhouse.workspace import Journal
 
 START = 1_700_000_000
 """Time of the first commit of every generated history: the same inputs give the same ids."""
@@ -27,7 +30,13 @@ def apply(store: Path, base: str, commit: str, series: Path, journal: Path) -> s
         epoch=START,
         passed_over=(),
     )
-    return apply_series(source, read_series(series), store=ObjectStore(store), journal=Journal(journal), engine="bench").tree
+    return apply_series(
+        source,
+        read_series(series),
+        store=ObjectStore(store),
+        journal=Journal(journal),
+        engine="bench",
+    ).tree
 
 
 if __name__ == "__main__":

@@ -15,7 +15,10 @@ Operation = dict[str, object]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """A patch: what it is about, what it makes of it, and how an upstream may write the same or something else."""
+    """A patch.
+
+    What it is about, what it makes of it, and how an upstream may write the same or something else.
+    """
 
     name: str
     language: str
@@ -24,7 +27,10 @@ class Recipe:
     """Whole lines."""
     new: str
     operations: tuple[Operation, ...] | None
-    """The edit; BLOCK stands for the block's name, NEW for its new text. None makes a unified diff of it."""
+    """The edit; BLOCK stands for the block's name, NEW for its new text.
+
+    None makes a unified diff of it.
+    """
     reformatted: str = ""
     """The same code in another layout."""
     new_reformatted: str = ""
@@ -42,11 +48,17 @@ class Recipe:
     by_name: bool = False
     """The edit finds the block by its name, so that a copy of another name does not confuse it."""
     removal: bool = False
-    """The edit takes something out and brings nothing: where that is gone for whatever reason, its effect is there."""
+    """The edit takes something out and brings nothing.
+
+    Where that is gone for whatever reason, its effect is there.
+    """
 
     def fill(self, name: str, new: str) -> list[Operation]:
         """Return the operations for one block."""
-        return [_filled(operation, {"BLOCK": name, "NEW": new}) for operation in self.operations or ()]  # type: ignore[misc]  # a dictionary stays one
+        return [
+            _filled(operation, {"BLOCK": name, "NEW": new})  # type: ignore[misc]  # it stays one
+            for operation in self.operations or ()
+        ]
 
     def rename(self, text: str, block: str) -> str:
         """Return a block's text with the recipe's symbol renamed."""
@@ -66,7 +78,10 @@ def _filled(value: object, words: Mapping[str, str]) -> object:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dialect:
-    """How a language writes a block: `head`, four lines, the middle, four lines, `tail`. NAME and K and N are put in."""
+    """How a language writes a block: `head`, four lines, the middle, four lines, `tail`.
+
+    NAME and K and N are put in.
+    """
 
     suffix: str
     head: str
@@ -81,11 +96,19 @@ class Dialect:
     def block(self, name: str, middle: str, chance: random.Random) -> str:
         """Return a block around some lines, which its context then keeps apart from its neighbours."""
         lines = [self.filler(name, f"s{number}", chance) for number in range(8)]
-        return self._put(self.head, name, "", chance) + "".join((*lines[:4], middle, *lines[4:])) + self._put(self.tail, name, "s7", chance)
+        return (
+            self._put(self.head, name, "", chance)
+            + "".join((*lines[:4], middle, *lines[4:]))
+            + self._put(self.tail, name, "s7", chance)
+        )
 
     @staticmethod
     def _put(template: str, name: str, key: str, chance: random.Random) -> str:
-        return template.replace("NAME", name).replace("K", key).replace("N", str(chance.randrange(10, 10_000)))
+        return (
+            template.replace("NAME", name)
+            .replace("K", key)
+            .replace("N", str(chance.randrange(10, 10_000)))
+        )
 
 
 def _textual(recipe: Recipe) -> Recipe:
@@ -109,7 +132,12 @@ CALL = Recipe(
     language="python",
     old='    link = open_link("cuda", size)\n',
     new="    link = open_link(device_name(), size)\n",
-    operations=({"replace": {"pattern": 'open_link("cuda", $SIZE)'}, "with": "open_link(device_name(), $SIZE)"},),
+    operations=(
+        {
+            "replace": {"pattern": 'open_link("cuda", $SIZE)'},
+            "with": "open_link(device_name(), $SIZE)",
+        },
+    ),
     reformatted='    link = open_link(\n        "cuda",\n        size,\n    )\n',
     reworded="    link = open_link(pick_device(), size)\n",
     signature='    link = open_link("cuda", size, flags)\n',
@@ -163,7 +191,12 @@ CMAKE_ANCHOR = Recipe(
     language="text",
     old="find_package(CUDAToolkit REQUIRED)\n",
     new="find_package(hip REQUIRED)\n",
-    operations=({"replace": {"anchor": "find_package(CUDAToolkit REQUIRED)"}, "with": "find_package(hip REQUIRED)"},),
+    operations=(
+        {
+            "replace": {"anchor": "find_package(CUDAToolkit REQUIRED)"},
+            "with": "find_package(hip REQUIRED)",
+        },
+    ),
     reformatted="find_package(CUDAToolkit\n  REQUIRED)\n",
     reworded="find_package(GPUToolkit REQUIRED)\n",
     symbol="CUDAToolkit",
@@ -173,7 +206,12 @@ MESON_ANCHOR = Recipe(
     language="text",
     old="gpu = dependency('cuda', required : true)\n",
     new="gpu = dependency('hip', required : true)\n",
-    operations=({"replace": {"anchor": "dependency('cuda', required : true)"}, "with": "dependency('hip', required : true)"},),
+    operations=(
+        {
+            "replace": {"anchor": "dependency('cuda', required : true)"},
+            "with": "dependency('hip', required : true)",
+        },
+    ),
     reformatted="gpu = dependency(\n  'cuda', required : true)\n",
     symbol="cuda",
 )
@@ -193,7 +231,9 @@ SHELL_ANCHOR = Recipe(
     language="text",
     old="    export GPU_BACKEND=cuda\n",
     new="    export GPU_BACKEND=hip\n",
-    operations=({"replace": {"anchor": "export GPU_BACKEND=cuda"}, "with": "export GPU_BACKEND=hip"},),
+    operations=(
+        {"replace": {"anchor": "export GPU_BACKEND=cuda"}, "with": "export GPU_BACKEND=hip"},
+    ),
     reformatted="    export \\\n        GPU_BACKEND=cuda\n",
     reworded="    export GPU_BACKEND=auto\n",
     symbol="GPU_BACKEND",
@@ -225,7 +265,13 @@ CMAKE_ARGUMENT = Recipe(
     old="target_link_libraries(runtime PRIVATE CUDA::cudart m)\n",
     new="target_link_libraries(runtime PRIVATE hip::host m)\n",
     operations=(
-        {"argument": {"of": {"call": "target_link_libraries", "argument": "runtime"}, "replace": "CUDA::cudart", "with": "hip::host"}},
+        {
+            "argument": {
+                "of": {"call": "target_link_libraries", "argument": "runtime"},
+                "replace": "CUDA::cudart",
+                "with": "hip::host",
+            }
+        },
     ),
     reformatted="target_link_libraries(runtime\n  PRIVATE\n    CUDA::cudart\n    m)\n",
     new_reformatted="target_link_libraries(runtime\n  PRIVATE\n    hip::host\n    m)\n",
@@ -239,7 +285,15 @@ MESON_ARGUMENT = Recipe(
     language="meson",
     old="gpu = dependency('cuda', required : true)\n",
     new="gpu = dependency('hip', required : true)\n",
-    operations=({"argument": {"of": {"call": "dependency", "argument": "'cuda'"}, "replace": "'cuda'", "with": "'hip'"}},),
+    operations=(
+        {
+            "argument": {
+                "of": {"call": "dependency", "argument": "'cuda'"},
+                "replace": "'cuda'",
+                "with": "'hip'",
+            }
+        },
+    ),
     reformatted="gpu = dependency(\n  'cuda',\n  required : true,\n)\n",
     new_reformatted="gpu = dependency(\n  'hip',\n  required : true,\n)\n",
     reworded="gpu = dependency('gpu', required : true)\n",
@@ -302,8 +356,20 @@ DIALECTS = (
         tail="message(STATUS NAME_K)\n",
         recipes=(CMAKE_ANCHOR, CMAKE_ARGUMENT, _textual(CMAKE_ANCHOR)),
     ),
-    Dialect(suffix=".build", head="# NAME\n", line="NAME_K = N\n", tail="message(NAME_K)\n", recipes=(MESON_ANCHOR, MESON_ARGUMENT)),
-    Dialect(suffix=".toml", head="[tool.NAME]\n", line="K-N = N\n", tail="last = N\n", recipes=(TOML_KEY, _textual(TOML_KEY))),
+    Dialect(
+        suffix=".build",
+        head="# NAME\n",
+        line="NAME_K = N\n",
+        tail="message(NAME_K)\n",
+        recipes=(MESON_ANCHOR, MESON_ARGUMENT),
+    ),
+    Dialect(
+        suffix=".toml",
+        head="[tool.NAME]\n",
+        line="K-N = N\n",
+        tail="last = N\n",
+        recipes=(TOML_KEY, _textual(TOML_KEY)),
+    ),
     Dialect(
         suffix=".sh",
         head="NAME() {\n",
@@ -318,6 +384,14 @@ DIALECTS = (
         tail="    NAME_K\n}\n",
         recipes=(RUST_CALL,),
     ),
-    Dialect(suffix=".txt", head="# NAME\n", line="NAME-K>=N\n", tail="NAME-last>=N\n", recipes=(REQUIREMENT, _textual(REQUIREMENT))),
-    Dialect(suffix=".yaml", head="NAME:\n", line="  K: N\n", tail="  last: N\n", recipes=(YAML_KEY,)),
+    Dialect(
+        suffix=".txt",
+        head="# NAME\n",
+        line="NAME-K>=N\n",
+        tail="NAME-last>=N\n",
+        recipes=(REQUIREMENT, _textual(REQUIREMENT)),
+    ),
+    Dialect(
+        suffix=".yaml", head="NAME:\n", line="  K: N\n", tail="  last: N\n", recipes=(YAML_KEY,)
+    ),
 )

@@ -1,7 +1,9 @@
-"""Mutated documents against everything that reads one: `python -m bench.documents --count 100000 --seed 1`.
+"""Mutated documents against everything that reads one.
 
-The seeds are the documents of this checkout, the long ones in pieces. Only errors that are explained to the user may come out, and no
-document may take more than a second of processor time.
+`python -m bench.documents --count 100000 --seed 1`.
+
+The seeds are the documents of this checkout, the long ones in pieces. Only errors that are
+explained to the user may come out, and no document may take more than a second of processor time.
 """
 
 from __future__ import annotations
@@ -22,15 +24,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from forkhouse.builders.crates import read_crates
 from forkhouse.builders.metadata import _project
-from forkhouse.closure import read_closure
-from forkhouse.config import Config
-from forkhouse.documents import load
-from forkhouse.errors import ForkhouseError
-from forkhouse.lock import Lock
+from forkhouse.core.errors import ForkhouseError
+from forkhouse.documents.config import Config
+from forkhouse.documents.lockfile import Lock
+from forkhouse.documents.pylock import read_closure
+from forkhouse.documents.reading import load
+from forkhouse.documents.recipe import Recipe
 from forkhouse.patches.series import read_series
-from forkhouse.recipes import Recipe
-from forkhouse.sources.crates import read_crates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,9 +44,14 @@ LONGEST_SEED = 2500
 CONFIG = "indexes:\n  internal: https://index.invalid/simple\n  other-one: file:///srv/index\n"
 CRATES = (
     'version = 4\n\n[[package]]\nname = "serde"\nversion = "1.0.1"\n'
-    'source = "registry+https://index.invalid/crates"\nchecksum = "' + "ab" * 32 + '"\n\n[[package]]\nname = "own"\nversion = "0.1.0"\n'
+    'source = "registry+https://index.invalid/crates"\nchecksum = "'
+    + "ab" * 32
+    + '"\n\n[[package]]\nname = "own"\nversion = "0.1.0"\n'
 )
-PROJECT = '[project]\nname = "a"\nversion = "1"\ndependencies = ["b>=1"]\n\n[project.optional-dependencies]\nx = ["c"]\n'
+PROJECT = (
+    '[project]\nname = "a"\nversion = "1"\ndependencies = '
+    '["b>=1"]\n\n[project.optional-dependencies]\nx = ["c"]\n'
+)
 PIECES = (
     b"\x00", b"\xff", b"\xef\xbb\xbf", b"\r", b"\t", b"\n", b": ", b"- ", b"[", b"]", b"{", b"}", b"&a ", b"*a", b"<<: ", b"!!int ", b"!!seq ",
     b"!!timestamp 2020-13-45", b"!!binary x", b"!!set {a}", b"!!omap [a]", b"!x ", b"? ", b"| ", b"> ", b"'", b'"', b"#", b"%", b"@", b"`",
@@ -65,12 +72,24 @@ class Seed:
 def seeds(root: Path = ROOT) -> tuple[Seed, ...]:
     """Return the documents to begin with, in an order that does not change."""
     found = [Seed(kind="lock", content=piece) for piece in _locks(root / "upstream.lock")]
-    found += [Seed(kind="recipe", content=path.read_bytes()) for path in sorted(root.glob("recipes/*/recipe.yaml"))]
+    found += [
+        Seed(kind="recipe", content=path.read_bytes())
+        for path in sorted(root.glob("recipes/*/recipe.yaml"))
+    ]
     edits = sorted(root.glob("patches/*/*.edit.yaml"))
-    found += [Seed(kind="edit", content=content) for path in edits if len(content := path.read_bytes()) < 2 * LONGEST_SEED]
-    found += [Seed(kind="series", content=path.read_bytes()) for path in sorted(root.glob("patches/*/series"))]
+    found += [
+        Seed(kind="edit", content=content)
+        for path in edits
+        if len(content := path.read_bytes()) < 2 * LONGEST_SEED
+    ]
+    found += [
+        Seed(kind="series", content=path.read_bytes())
+        for path in sorted(root.glob("patches/*/series"))
+    ]
     for path in sorted(root.glob("pylock.*.toml")):
-        head, *packages = re.split(r"(?=^\[\[packages\]\]$)", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        head, *packages = re.split(
+            r"(?=^\[\[packages\]\]$)", path.read_text(encoding="utf-8"), flags=re.MULTILINE
+        )
         found.append(Seed(kind="pylock", content="".join([head, *packages[:4]]).encode()))
     own = {"config": CONFIG, "crates": CRATES, "project": PROJECT}
     return (*found, *(Seed(kind=kind, content=text.encode()) for kind, text in own.items()))
@@ -81,7 +100,11 @@ def _locks(path: Path) -> Iterator[bytes]:
     text = path.read_text(encoding="utf-8")
     sections = dict(re.findall(r"^([\w-]+):((?:.*\n)(?:(?:[ #].*)?\n)*)", text, flags=re.MULTILINE))
     named = ("upstreams", "components", "profiles")
-    head = "".join(f"{name}:{body}" for name, body in sections.items() if name not in {*named, "kernels", "hip-toolchain"})
+    head = "".join(
+        f"{name}:{body}"
+        for name, body in sections.items()
+        if name not in {*named, "kernels", "hip-toolchain"}
+    )
     for name in named:
         for entry in re.split(r"(?=^  [\w-]+:\n)", sections.get(name, ""), flags=re.MULTILINE)[1:]:
             others = "".join(f"{other}: {{}}\n" for other in named if other != name)
@@ -141,7 +164,9 @@ READERS: dict[str, Callable[[Path, bytes], None]] = {
     "series": lambda folder, content: _series(folder, "series", content),
     "pylock": lambda folder, content: _file(read_closure, folder, "pylock.cpu.toml", content),
     "crates": lambda _, content: print_nothing(read_crates(content, "demo")),
-    "project": lambda _, content: print_nothing(_project(content, Recipe.model_construct(distribution="demo"))),
+    "project": lambda _, content: print_nothing(
+        _project(content, Recipe.model_construct(distribution="demo"))
+    ),
 }
 
 
@@ -150,7 +175,10 @@ def print_nothing(_value: object) -> None:
 
 
 def read(seed: Seed, content: bytes, scratch: Path) -> tuple[str, float]:
-    """Let a document's reader read another content; return what came of it, and the processor time in seconds."""
+    """Let a document's reader read another content.
+
+    Return what came of it, and the processor time in seconds.
+    """
     folder = scratch / seed.kind
     folder.mkdir(exist_ok=True)
     begun = time.process_time()
@@ -159,26 +187,36 @@ def read(seed: Seed, content: bytes, scratch: Path) -> tuple[str, float]:
         outcome = "read"
     except ForkhouseError:
         outcome = "explained"
-    except BaseException as error:  # noqa: BLE001  # whatever it is, it is what is looked for
+    except BaseException as error:  # whatever it is, it is what is looked for
         where = extract_tb(error.__traceback__)[-1]
-        outcome = f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}: {str(error)[:80]}"
+        outcome = (
+            f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}: "
+            f"{str(error)[:80]}"
+        )
     return outcome, time.process_time() - begun
 
 
 def run(count: int, seed: int) -> tuple[Counter[tuple[str, str]], list[str]]:
-    """Read `count` mutated documents; return how often each kind had each outcome, and what must not be: a document by the seed's number."""
+    """Read `count` mutated documents.
+
+    Return how often each kind had each outcome, and what must not be: a document by the seed's
+    number.
+    """
     known = seeds()
     contents = tuple(each.content for each in known)
     outcomes: Counter[tuple[str, str]] = Counter()
     faults: list[str] = []
     with tempfile.TemporaryDirectory(prefix="forkhouse-documents-") as scratch:
         for number in range(count):
-            chance = random.Random(f"{seed}:{number}")  # noqa: S311  # no secret
+            chance = random.Random(f"{seed}:{number}")  # no secret
             chosen = chance.choice(known)
             content = mutated(chosen.content, chance, contents)
             outcome, seconds = read(chosen, content, Path(scratch))
             slow = seconds > SECONDS
-            outcomes[chosen.kind, "slow" if slow else outcome if outcome in {"read", "explained"} else "fell"] += 1
+            outcomes[
+                chosen.kind,
+                "slow" if slow else outcome if outcome in {"read", "explained"} else "fell",
+            ] += 1
             if slow or outcome not in {"read", "explained"}:
                 faults.append(f"{seed}:{number} {chosen.kind}: {outcome}, {seconds:.2f} s")
     return outcomes, faults
@@ -186,10 +224,18 @@ def run(count: int, seed: int) -> tuple[Counter[tuple[str, str]], list[str]]:
 
 @click.command()
 @click.option("--count", default=100_000, show_default=True, help="Documents.")
-@click.option("--seed", default=1, show_default=True, help="Number of the first series; each process has one of its own.")
+@click.option(
+    "--seed",
+    default=1,
+    show_default=True,
+    help="Number of the first series; each process has one of its own.",
+)
 @click.option("--processes", default=os.cpu_count() or 1, show_default=True)
 def main(count: int, seed: int, processes: int) -> None:
-    """Read mutated documents and print what came of them; fail where one was not explained or took long."""
+    """Read mutated documents and print what came of them.
+
+    Fail where one was not explained or took long.
+    """
     begun = time.monotonic()
     share = -(-count // processes)
     outcomes: Counter[tuple[str, str]] = Counter()
@@ -200,7 +246,10 @@ def main(count: int, seed: int, processes: int) -> None:
             faults += fell
     for (kind, outcome), times in sorted(outcomes.items()):
         click.echo(f"{kind:8} {outcome:10} {times}")
-    click.echo(f"{sum(outcomes.values())} documents in {time.monotonic() - begun:.0f} s, {len(faults)} not held")
+    click.echo(
+        f"{sum(outcomes.values())} documents in {time.monotonic() - begun:.0f} s, {len(faults)} "
+        "not held"
+    )
     for fault in faults[:40]:
         click.echo(fault)
     sys.exit(bool(faults))

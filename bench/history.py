@@ -1,4 +1,7 @@
-"""Real history: the releases of a pinned upstream that the user's package indexes offer, each as a tree."""
+"""Real history.
+
+The releases of a pinned upstream that the user's package indexes offer, each as a tree.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ from packaging.version import Version
 from pygit2.enums import FileMode
 
 from bench.oracle import changes, named
-from forkhouse.lock import SdistSource, WheelSource
+from forkhouse.core.workspace import Journal, digest
+from forkhouse.documents.lockfile import SdistSource, WheelSource
 from forkhouse.sources.archives import read_tar, read_wheel
 from forkhouse.sources.releases import offered
 from forkhouse.sources.store import ObjectStore, TreeFile
-from forkhouse.workspace import Journal, digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,9 +25,9 @@ if TYPE_CHECKING:
 
     from unearth.link import Link
 
-    from forkhouse.lock import Lock
+    from forkhouse.documents.lockfile import Lock
     from forkhouse.patches.series import Patch
-    from forkhouse.sources.registry import Registry
+    from forkhouse.sources.index import Registry
 
 MONTH = 30.44
 COMPILED = (".so", ".a", ".o", ".dylib")
@@ -44,7 +47,10 @@ class Subject:
     def metadata_only(self) -> bool:
         """Whether the edits look at nothing but the metadata of a wheel, which an index serves apart (PEP 658)."""
         return self.source.kind == "wheel" and all(
-            path.endswith("/METADATA") for patch in self.edits for change in changes(patch) for path in named(change)
+            path.endswith("/METADATA")
+            for patch in self.edits
+            for change in changes(patch)
+            for path in named(change)
         )
 
 
@@ -58,9 +64,12 @@ class Release:
 
 
 def subjects(lock: Lock, series: Mapping[str, Sequence[Patch]]) -> list[Subject]:
-    """Return what can be replayed from a package index: each edit once, in the first form of its upstream that it is meant for.
+    """Return what can be replayed from a package index.
 
-    Patches that only add files are left out: they survive in every tool's hands, and would flatter all of them.
+    Each edit once, in the first form of its upstream that it is meant for.
+
+    Patches that only add files are left out: they survive in every tool's hands, and would flatter
+    all of them.
     """
     found = []
     for upstream, pinned in lock.upstreams.items():
@@ -71,14 +80,28 @@ def subjects(lock: Lock, series: Mapping[str, Sequence[Patch]]) -> list[Subject]
             edits = tuple(patch for patch in left if patch.is_for(source.kind))
             left = [patch for patch in left if patch not in edits]
             if edits:
-                found.append(Subject(upstream=upstream, source=source, version=Version(source.version or pinned.version), edits=edits))
+                found.append(
+                    Subject(
+                        upstream=upstream,
+                        source=source,
+                        version=Version(source.version or pinned.version),
+                        edits=edits,
+                    )
+                )
     return found
 
 
 def releases(registry: Registry, source: SdistSource | WheelSource) -> list[Release]:
-    """Return the final releases of a package in one form, the oldest first; a post-release repeats the release before it."""
+    """Return the final releases of a package in one form, the oldest first.
+
+    A post-release repeats the release before it.
+    """
     links = registry.links(source.package)
-    final = {each.version: links[each.file] for each in offered(links, source) if not each.version.is_prerelease}
+    final = {
+        each.version: links[each.file]
+        for each in offered(links, source)
+        if not each.version.is_prerelease
+    }
     return [
         Release(version=version, link=link, when=link.upload_time)
         for version, link in final.items()
@@ -115,7 +138,12 @@ class Library:
             else:
                 path, _ = self.registry.download(metadata)
                 name = f"{subject.source.package.replace('-', '_')}-{release.version}.dist-info/METADATA"
-                tree, epoch = self.store.import_files([TreeFile(path=name, content=path.read_bytes(), mode=FileMode.BLOB)]), 0
+                tree, epoch = (
+                    self.store.import_files(
+                        [TreeFile(path=name, content=path.read_bytes(), mode=FileMode.BLOB)]
+                    ),
+                    0,
+                )
             record = {"tree": tree, "epoch": epoch}
             self._journal.put("release", key, record)
         # The newest time in an archive stands in where the index tells no upload time.
@@ -130,22 +158,29 @@ class Library:
             else self.registry.download(release.link)[0]
         )
         files, epoch = read_wheel(path) if subject.source.kind == "wheel" else read_tar(path)
-        return self.store.import_files(file for file in files if not file.path.endswith(COMPILED)), epoch
+        return self.store.import_files(
+            file for file in files if not file.path.endswith(COMPILED)
+        ), epoch
 
 
 def dates(registry: Registry, subject: Subject, lock: Lock) -> dict[Version, dt.datetime]:
     """Return when each version came out: the earliest upload of it in any package of the upstream.
 
-    A repackager uploads old versions late, all on one day, and counts post-releases of its own; distance in time is meant from the
-    upstream's own release.
+    A repackager uploads old versions late, all on one day, and counts post-releases of its own;
+    distance in time is meant from the upstream's own release.
     """
     earliest: dict[Version, dt.datetime] = {}
     for source in lock.upstreams[subject.upstream].sources:
         if isinstance(source, SdistSource | WheelSource):
             for release in releases(registry, source):
                 if release.when is not None:
-                    earliest[release.version] = min(release.when, earliest.get(release.version, release.when))
-    return {version: earliest.get(Version(version.base_version), when) for version, when in earliest.items()}
+                    earliest[release.version] = min(
+                        release.when, earliest.get(release.version, release.when)
+                    )
+    return {
+        version: earliest.get(Version(version.base_version), when)
+        for version, when in earliest.items()
+    }
 
 
 def months(when: dt.datetime, pin: dt.datetime) -> float:

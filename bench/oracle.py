@@ -1,7 +1,9 @@
-"""What is true of an edit on a tree, judged without the patch engine: whether its target is there, and whether its effect is.
+"""What is true of an edit on a tree, judged without the patch engine.
 
-The words of an edit are read from its YAML, and looked for with regular expressions and git's own rename detection, so that a fault of
-the engine cannot hide behind the engine's own view.
+Whether its target is there, and whether its effect is.
+
+The words of an edit are read from its YAML, and looked for with regular expressions and git's own
+rename detection, so that a fault of the engine cannot hide behind the engine's own view.
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ from packaging.utils import canonicalize_name
 from pygit2.enums import DeltaStatus
 
 from bench.peers import must, run
-from forkhouse.errors import PostConditionError
+from forkhouse.core.errors import PostConditionError
+from forkhouse.patches.merging import difference
 from forkhouse.patches.structural import check_conditions
-from forkhouse.patches.textual import difference, map_path
+from forkhouse.patches.textual import map_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -60,8 +63,13 @@ def named(change: Mapping[str, Any]) -> list[str]:
     return [path] if isinstance(path, str) else list(path)
 
 
-def target(patch: Patch, base: str, pin: str, paths: Mapping[str, str], *, store: ObjectStore) -> Target:
-    """Say how much of what an edit is about exists on a base. `pin` is the tree that it was written for."""
+def target(
+    patch: Patch, base: str, pin: str, paths: Mapping[str, str], *, store: ObjectStore
+) -> Target:
+    """Say how much of what an edit is about exists on a base.
+
+    `pin` is the tree that it was written for.
+    """
     found: list[bool] = []
     lost = 0
     edits = [change for change in changes(patch) if "operations" in change]
@@ -77,11 +85,20 @@ def target(patch: Patch, base: str, pin: str, paths: Mapping[str, str], *, store
         return Target.WHOLE
     if any(found):
         return Target.PART
-    return Target.ELSEWHERE if lost == len(edits) and _elsewhere(edits, base, store=store) else Target.GONE
+    return (
+        Target.ELSEWHERE
+        if lost == len(edits) and _elsewhere(edits, base, store=store)
+        else Target.GONE
+    )
 
 
-def find(change: Mapping[str, Any], base: str, pin: str, paths: Mapping[str, str], *, store: ObjectStore) -> str | None:
-    """Return where the file of an edit is on a base: at its path, or where git sees it renamed to."""
+def find(
+    change: Mapping[str, Any], base: str, pin: str, paths: Mapping[str, str], *, store: ObjectStore
+) -> str | None:
+    """Return where the file of an edit is on a base.
+
+    At its path, or where git sees it renamed to.
+    """
     patterns = [map_path(path, paths) for path in named(change)]
     for pattern in patterns:
         found = store.glob(base, pattern)
@@ -99,7 +116,9 @@ def renames(before: str, after: str, *, store: ObjectStore) -> dict[str, str]:
     """Return the files that were renamed between two trees; reckoned once for each pair."""
     if (before, after) not in _RENAMES:
         options = (f"--find-renames={SIMILAR}%", "-l3000", "--diff-filter=R", "--name-status", "-z")
-        said = must(run(store.folder, "git", f"--git-dir={store.folder}", "diff", *options, before, after)).stdout
+        said = must(
+            run(store.folder, "git", f"--git-dir={store.folder}", "diff", *options, before, after)
+        ).stdout
         parts = said.decode().split("\0")[:-1]
         _RENAMES[before, after] = dict(zip(parts[1::3], parts[2::3], strict=True))
     return _RENAMES[before, after]
@@ -121,11 +140,15 @@ def _required(text: str, change: Mapping[str, Any]) -> bool:
     wanted = canonicalize_name(change.get("remove") or change.get("replace") or "")
     for line in text.partition("\n\n")[0].splitlines():
         try:
-            requirement = Requirement(line.removeprefix("Requires-Dist: ").partition("#")[0].strip())
+            requirement = Requirement(
+                line.removeprefix("Requires-Dist: ").partition("#")[0].strip()
+            )
         except InvalidRequirement:
             continue
         extra = change.get("extra")
-        if fnmatchcase(canonicalize_name(requirement.name), wanted) and (extra is None or f'"{extra}"' in str(requirement.marker or "")):
+        if fnmatchcase(canonicalize_name(requirement.name), wanted) and (
+            extra is None or f'"{extra}"' in str(requirement.marker or "")
+        ):
             return True
     return "add" in change
 
@@ -148,16 +171,21 @@ def _elsewhere(edits: list[dict[str, Any]], base: str, *, store: ObjectStore) ->
     operations = [operation for change in edits for operation in change["operations"]]
     return any(
         file.path.endswith(suffixes)
-        and all(_present(file.content.decode("utf-8", errors="replace"), operation) for operation in operations)
+        and all(
+            _present(file.content.decode("utf-8", errors="replace"), operation)
+            for operation in operations
+        )
         for file in store.files(base)
     )
 
 
-def faults(patch: Patch, base: str, tree: str, paths: Mapping[str, str], *, store: ObjectStore) -> str:
+def faults(
+    patch: Patch, base: str, tree: str, paths: Mapping[str, str], *, store: ObjectStore
+) -> str:
     """Return what is wrong with a tree that a tool says it has patched, or nothing."""
     if tree == base:
         return "nothing was changed"
-    assert patch.edit is not None  # noqa: S101  # textual patches have no conditions
+    assert patch.edit is not None  # textual patches have no conditions
     try:
         check_conditions(tree, patch.edit, paths, store=store, where=patch.name)
     except PostConditionError as error:

@@ -24,7 +24,10 @@ class Case:
     """What the base has of the files that the patch names."""
     patch: bytes
     objects: Path | None = None
-    """The `objects` folder of a repository with the files as the patch knew them; what a 3-way merge starts from."""
+    """The `objects` folder of a repository with the files as the patch knew them.
+
+    What a 3-way merge starts from.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +47,9 @@ class Replay:
 def environment() -> dict[str, str]:
     """Return an environment in which nobody's settings change what a tool does."""
     identity = {
-        f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in (("NAME", "Peer"), ("EMAIL", "peer@localhost"))
+        f"GIT_{role}_{key}": value
+        for role in ("AUTHOR", "COMMITTER")
+        for key, value in (("NAME", "Peer"), ("EMAIL", "peer@localhost"))
     }
     return {
         "PATH": os.environ["PATH"],
@@ -56,15 +61,26 @@ def environment() -> dict[str, str]:
     }
 
 
-def run(folder: Path, *command: str, data: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+def run(
+    folder: Path, *command: str, data: bytes | None = None
+) -> subprocess.CompletedProcess[bytes]:
     """Run a tool in a folder."""
-    return subprocess.run(command, cwd=folder, env=environment(), input=data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=environment(),
+        input=data,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
 
 
 def start_repository(folder: Path, objects: Path | None = None) -> None:
     """Make a repository of the folder's files, all of them staged.
 
-    A repository of its own is needed: inside another checkout `git apply` takes the paths for somebody else's, skips them all and exits 0.
+    A repository of its own is needed: inside another checkout `git apply` takes the paths for
+    somebody else's, skips them all and exits 0.
     """
     must(run(folder, "git", "init", "--quiet"))
     if objects is not None:
@@ -73,7 +89,10 @@ def start_repository(folder: Path, objects: Path | None = None) -> None:
 
 
 def must(result: subprocess.CompletedProcess[bytes]) -> subprocess.CompletedProcess[bytes]:
-    """Return the result of a step that is no part of what is measured. Raises RuntimeError when it failed."""
+    """Return the result of a step that is no part of what is measured.
+
+    Raises RuntimeError when it failed.
+    """
     if result.returncode != 0:
         message = f"{result.args}: {result.stdout.decode(errors='replace')}"
         raise RuntimeError(message)
@@ -82,7 +101,9 @@ def must(result: subprocess.CompletedProcess[bytes]) -> subprocess.CompletedProc
 
 def named_paths(patch: bytes) -> list[str]:
     """Return the paths that a git-format patch names."""
-    found = re.findall(rb"^(?:--- a/|\+\+\+ b/|rename from |rename to )(.+?)\t?$", patch, flags=re.MULTILINE)
+    found = re.findall(
+        rb"^(?:--- a/|\+\+\+ b/|rename from |rename to )(.+?)\t?$", patch, flags=re.MULTILINE
+    )
     return sorted({path.decode() for path in found})
 
 
@@ -124,8 +145,22 @@ def git_apply_3way(case: Case) -> Replay:
 
 
 def gnu_patch(case: Case) -> Replay:
-    """Apply with GNU patch as build scripts call it: its default fuzz, never in reverse, no questions."""
-    return _replay(case, lambda folder: run(folder, "patch", "-p1", "--forward", "--batch", "--no-backup-if-mismatch", data=case.patch))
+    """Apply with GNU patch as build scripts call it.
+
+    Its default fuzz, never in reverse, no questions.
+    """
+    return _replay(
+        case,
+        lambda folder: run(
+            folder,
+            "patch",
+            "-p1",
+            "--forward",
+            "--batch",
+            "--no-backup-if-mismatch",
+            data=case.patch,
+        ),
+    )
 
 
 def quilt(case: Case) -> Replay:
@@ -143,7 +178,9 @@ def make_quilt_series(folder: Path, patches: Mapping[str, bytes]) -> None:
     (folder / "patches").mkdir()
     for name, content in patches.items():
         (folder / "patches" / name).write_bytes(content)
-    (folder / "patches/series").write_text("".join(f"{name}\n" for name in patches), encoding="utf-8")
+    (folder / "patches/series").write_text(
+        "".join(f"{name}\n" for name in patches), encoding="utf-8"
+    )
 
 
 PEERS: Mapping[str, Callable[[Case], Replay]] = {
@@ -156,4 +193,8 @@ PEERS: Mapping[str, Callable[[Case], Replay]] = {
 
 def missing(tools: Sequence[str] = ("git", "patch", "quilt")) -> list[str]:
     """Return those tools that are not on the PATH."""
-    return [tool for tool in tools if not any(Path(folder, tool).is_file() for folder in os.get_exec_path())]
+    return [
+        tool
+        for tool in tools
+        if not any(Path(folder, tool).is_file() for folder in os.get_exec_path())
+    ]

@@ -1,6 +1,9 @@
-"""Time the patch engine against the tools that people use today, on the same inputs: `python -m bench.speed`.
+"""Time the patch engine against the tools that people use today, on the same inputs.
 
-Rounds are interleaved, so that a busy machine disturbs all alike; a ratio is that of the medians. What the tools leave is compared too.
+`python -m bench.speed`.
+
+Rounds are interleaved, so that a busy machine disturbs all alike; a ratio is that of the medians.
+What the tools leave is compared too.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from email.utils import formatdate
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,11 +31,11 @@ from bench.apply import START, apply
 from bench.dialects import DIALECTS
 from bench.peers import make_quilt_series, missing, must, run
 from bench.synthetic import HOUR, Upstream, generate
+from forkhouse.core.workspace import Journal, write_atomic
 from forkhouse.patches.ladder import Ladder, pin
-from forkhouse.radar import scan
 from forkhouse.radar.candidates import Candidate
-from forkhouse.sources.store import Entry, ObjectStore, TreeFile
-from forkhouse.workspace import Journal, write_atomic
+from forkhouse.radar.scan import scan
+from forkhouse.sources.store import ObjectStore, TreeEntry, TreeFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -80,7 +84,8 @@ def interleaved(rounds: int, *acts: Callable[[], float]) -> list[float]:
 def mail(subject: str, diff: str, number: int) -> str:
     """Return a diff as a git-format patch."""
     return (
-        f"From: Bench <bench@localhost>\nDate: {formatdate(START + number)}\nSubject: [PATCH] {subject}\n\nFor the benchmark.\n---\n{diff}"
+        f"From: Bench <bench@localhost>\nDate: {formatdate(START + number)}\nSubject: [PATCH] "
+        f"{subject}\n\nFor the benchmark.\n---\n{diff}"
     )
 
 
@@ -97,36 +102,56 @@ class LongSeries:
 
 def long_series(folder: Path, *, patches: int, files: int) -> LongSeries:
     """Make a tree of some files and a series, each patch of which changes lines of one to three of them."""
-    chance = random.Random(SEED)  # noqa: S311  # a seed is the point
+    chance = random.Random(SEED)  # a seed is the point
     store = ObjectStore(folder / "store.git")
     texts: dict[str, list[str]] = {}
     for number in range(files):
         dialect = DIALECTS[number % len(DIALECTS)]
         blocks = [
-            dialect.block(f"part_{number}_{block}", dialect.filler(f"part_{number}", "middle", chance), chance) for block in range(12)
+            dialect.block(
+                f"part_{number}_{block}", dialect.filler(f"part_{number}", "middle", chance), chance
+            )
+            for block in range(12)
         ]
-        texts[f"src/area_{number % 17}/file_{number}{dialect.suffix}"] = "\n".join(blocks).splitlines(keepends=True)
-    files_then = [TreeFile(path=path, content="".join(lines).encode(), mode=FileMode.BLOB) for path, lines in texts.items()]
+        texts[f"src/area_{number % 17}/file_{number}{dialect.suffix}"] = "\n".join(
+            blocks
+        ).splitlines(keepends=True)
+    files_then = [
+        TreeFile(path=path, content="".join(lines).encode(), mode=FileMode.BLOB)
+        for path, lines in texts.items()
+    ]
     base = store.import_files(files_then)
     commit = store.commit(base, message="Begin\n", epoch=START)
     store.name("speed", commit)
     series = folder / "patches"
     series.mkdir()
-    # What the series leads to is made elsewhere: a tool that finds an object in the store need not write it.
+    # What the series leads to is made elsewhere: a tool that finds an object in the store need not
+    # write it.
     workshop = ObjectStore(folder / "workshop.git")
     tree = workshop.import_files(files_then)
     for number in range(patches):
-        entries: dict[str, Entry | None] = {}
+        entries: dict[str, TreeEntry | None] = {}
         for path in chance.sample(sorted(texts), chance.randrange(1, 4)):
             lines = texts[path]
             for _ in range(chance.randrange(1, 4)):
-                lines[chance.randrange(len(lines))] = f"# patch {number} was here {chance.random()}\n"
-            entries[path] = Entry(blob=str(workshop.repository.create_blob("".join(lines).encode())), mode=FileMode.BLOB)
+                lines[chance.randrange(len(lines))] = (
+                    f"# patch {number} was here {chance.random()}\n"
+                )
+            entries[path] = TreeEntry(
+                blob=str(workshop.repository.create_blob("".join(lines).encode())),
+                mode=FileMode.BLOB,
+            )
         after = workshop.with_entries(tree, entries)
-        diff = must(run(folder, "git", f"--git-dir={workshop.folder}", "diff", "--full-index", tree, after)).stdout.decode()
-        (series / f"{number + 1:04}-change.patch").write_text(mail(f"Change {number}", diff, number), encoding="utf-8")
+        diff = must(
+            run(folder, "git", f"--git-dir={workshop.folder}", "diff", "--full-index", tree, after)
+        ).stdout.decode()
+        (series / f"{number + 1:04}-change.patch").write_text(
+            mail(f"Change {number}", diff, number), encoding="utf-8"
+        )
         tree = after
-    (series / "series").write_text("".join(f"{number + 1:04}-change.patch\n" for number in range(patches)), encoding="utf-8")
+    (series / "series").write_text(
+        "".join(f"{number + 1:04}-change.patch\n" for number in range(patches)), encoding="utf-8"
+    )
     return LongSeries(store=store, base=base, commit=commit, folder=series, final=tree)
 
 
@@ -150,21 +175,44 @@ def measure_apply(folder: Path, *, patches: int, rounds: int) -> list[Ratio]:
     def ours_here() -> float:
         store, journal = fresh_store(), folder / f"journal-{next(number)}"
         trees: list[str] = []
-        took = timed(lambda: trees.append(apply(store, made.base, made.commit, made.folder, journal)))
+        took = timed(
+            lambda: trees.append(apply(store, made.base, made.commit, made.folder, journal))
+        )
         check(trees[0], "forkhouse")
         return took
 
     def ours_from_the_start() -> float:
-        arguments = [str(each) for each in (fresh_store(), made.base, made.commit, made.folder, folder / f"journal-{next(number)}")]
+        arguments = [
+            str(each)
+            for each in (
+                fresh_store(),
+                made.base,
+                made.commit,
+                made.folder,
+                folder / f"journal-{next(number)}",
+            )
+        ]
         command = [sys.executable, "-m", "bench.apply", *arguments]
         done: list[subprocess.CompletedProcess[str]] = []
-        took = timed(lambda: done.append(subprocess.run(command, check=True, capture_output=True, text=True)))
+        took = timed(
+            lambda: done.append(subprocess.run(command, check=True, capture_output=True, text=True))
+        )
         check(done[0].stdout.split()[-1], "forkhouse")
         return took
 
     def checkout() -> Path:
         work = folder / f"work-{next(number)}"
-        must(run(folder, "git", "clone", "--quiet", "--no-checkout", str(made.store.folder), str(work)))
+        must(
+            run(
+                folder,
+                "git",
+                "clone",
+                "--quiet",
+                "--no-checkout",
+                str(made.store.folder),
+                str(work),
+            )
+        )
         must(run(work, "git", "fetch", "--quiet", "origin", made.commit))
         must(run(work, "git", "checkout", "--quiet", "-b", "speed", made.commit))
         return work
@@ -187,7 +235,9 @@ def measure_apply(folder: Path, *, patches: int, rounds: int) -> list[Ratio]:
     note = f"{patches} patches, tree of 600 files, equal trees"
     return [
         Ratio(name="apply / git am", ours=here, theirs=am, note=note),
-        Ratio(name="apply / quilt", ours=here, theirs=pushed, note=note + "; quilt makes no commits"),
+        Ratio(
+            name="apply / quilt", ours=here, theirs=pushed, note=note + "; quilt makes no commits"
+        ),
         Ratio(name="apply with start of Python / git am", ours=whole, theirs=am, note=note),
     ]
 
@@ -199,17 +249,31 @@ def twins(upstream: Upstream, store: ObjectStore, folder: Path) -> list[str]:
     written = []
     for number, patch in enumerate(upstream.patches):
         each = pinned[patch.name]
-        diff = must(run(folder, "git", f"--git-dir={store.folder}", "diff", "--full-index", each.before, each.after)).stdout.decode()
+        diff = must(
+            run(
+                folder,
+                "git",
+                f"--git-dir={store.folder}",
+                "diff",
+                "--full-index",
+                each.before,
+                each.after,
+            )
+        ).stdout.decode()
         path = folder / f"{number + 1:04}.patch"
         path.write_text(mail(patch.subject, diff, number), encoding="utf-8")
         written.append(str(path))
     return written
 
 
-def measure_radar(folder: Path, *, commits: int, patches: int, sample: int, rounds: int) -> list[Ratio]:
+def measure_radar(
+    folder: Path, *, commits: int, patches: int, sample: int, rounds: int
+) -> list[Ratio]:
     """Time a series against every commit of a history, a second time, and a worktree with `git am -3` for each."""
     store = ObjectStore(folder / "radar.git")
-    upstream = generate(store, folder / "radar-patches", seed=SEED, commits=commits, sites=patches, still=500)
+    upstream = generate(
+        store, folder / "radar-patches", seed=SEED, commits=commits, sites=patches, still=500
+    )
     mails = twins(upstream, store, folder / "radar-twins")
     pinned = pin(upstream.trees[0], upstream.patches, Ladder(store=store, paths={}, pinned={}))
     ladder = Ladder(store=store, paths={}, pinned=pinned)
@@ -223,24 +287,52 @@ def measure_radar(folder: Path, *, commits: int, patches: int, sample: int, roun
     def look() -> float:
         own, journal = rooms[-1]
         label = candidates[0].label
-        return timed(lambda: scan("synthetic", "git", label, candidates, upstream.patches, own, journal=journal, engine="bench"))
+        return timed(
+            lambda: scan(
+                "synthetic",
+                "git",
+                label,
+                candidates,
+                upstream.patches,
+                own,
+                journal=journal,
+                engine="bench",
+            )
+        )
 
     def first() -> float:
         # A store of its own: objects that an earlier round wrote would be found, not written.
         copy = folder / f"radar-{next(number)}.git"
         shutil.copytree(store.folder, copy)
-        rooms.append((replace(ladder, store=ObjectStore(copy)), Journal(folder / f"journal-radar-{next(number)}")))
+        rooms.append(
+            (
+                replace(ladder, store=ObjectStore(copy)),
+                Journal(folder / f"journal-radar-{next(number)}"),
+            )
+        )
         return look()
 
     clone = folder / "clone"
-    must(run(folder, "git", "clone", "--quiet", "--no-checkout", "--shared", str(store.folder), str(clone)))
+    must(
+        run(
+            folder,
+            "git",
+            "clone",
+            "--quiet",
+            "--no-checkout",
+            "--shared",
+            str(store.folder),
+            str(clone),
+        )
+    )
     chosen = upstream.commits[:: max(1, len(upstream.commits) // sample)][:sample]
 
     def one_peer(commit: str) -> None:
         work = folder / f"worktree-{next(number)}"
         must(run(clone, "git", "worktree", "add", "--quiet", "--detach", str(work), commit))
         status = run(work, "git", "am", "-3", "--quiet", *mails).returncode
-        # Every patch gets its try, as with ours: one that does not apply is skipped, and the rest go on.
+        # Every patch gets its try, as with ours: one that does not apply is skipped, and the rest
+        # go on.
         for _ in mails:
             if status == 0:
                 break
@@ -248,10 +340,14 @@ def measure_radar(folder: Path, *, commits: int, patches: int, sample: int, roun
         must(run(clone, "git", "worktree", "remove", "--force", str(work)))
 
     def peer() -> float:
-        return statistics.mean(timed(lambda commit=commit: one_peer(commit)) for commit in chosen) * len(upstream.commits)  # type: ignore[misc]  # bound now
+        seconds = [timed(partial(one_peer, commit)) for commit in chosen]
+        return statistics.mean(seconds) * len(upstream.commits)
 
     ours, again, theirs = interleaved(rounds, first, look, peer)
-    note = f"{len(upstream.patches)} patches, {len(upstream.commits)} commits; the peer is measured on {len(chosen)} of them and scaled"
+    note = (
+        f"{len(upstream.patches)} patches, {len(upstream.commits)} commits; the peer is measured "
+        f"on {len(chosen)} of them and scaled"
+    )
     return [
         Ratio(name="radar / worktree and git am -3", ours=ours, theirs=theirs, note=note),
         Ratio(name="second radar / first", ours=again, theirs=ours, note=note),
@@ -259,10 +355,15 @@ def measure_radar(folder: Path, *, commits: int, patches: int, sample: int, roun
 
 
 def measure_noop(folder: Path, *, rounds: int) -> list[Ratio]:
-    """Time `forkhouse build` with nothing to do against a nox session that does nothing. The first build, not timed, may take long."""
+    """Time `forkhouse build` with nothing to do against a nox session that does nothing.
+
+    The first build, not timed, may take long.
+    """
     noxfile = folder / "noxfile.py"
     noxfile.write_text(
-        'import nox\n\n\n@nox.session(venv_backend="none")\ndef empty(session: nox.Session) -> None:\n    pass\n', encoding="utf-8"
+        'import nox\n\n\n@nox.session(venv_backend="none")\ndef empty(session: nox.Session) -> '
+        "None:\n    pass\n",
+        encoding="utf-8",
     )
     # A nox session has no nox of its own; then the one on the PATH serves.
     nox = [sys.executable, "-m", "nox"] if importlib.util.find_spec("nox") else ["nox"]
@@ -275,7 +376,14 @@ def measure_noop(folder: Path, *, rounds: int) -> list[Ratio]:
     command(build)
     command(empty)
     ours, theirs = interleaved(rounds, lambda: command(build), lambda: command(empty))
-    return [Ratio(name="no-op build / empty nox session", ours=ours, theirs=theirs, note="whole processes; the cpu profile is up to date")]
+    return [
+        Ratio(
+            name="no-op build / empty nox session",
+            ours=ours,
+            theirs=theirs,
+            note="whole processes; the cpu profile is up to date",
+        )
+    ]
 
 
 def as_json(ratios: Sequence[Ratio], rounds: int) -> Mapping[str, object]:
@@ -311,15 +419,41 @@ def table(ratios: Sequence[Ratio]) -> str:
 
 @click.command()
 @click.option("--rounds", default=3, show_default=True)
-@click.option("--patches", default=150, show_default=True, help="Length of the series that is applied.")
-@click.option("--commits", default=260, show_default=True, help="Length of the history that the radar looks at.")
-@click.option("--sample", default=12, show_default=True, help="Commits on which the radar's peer is measured; its time is scaled to all.")
-@click.option("--noop/--no-noop", default=False, help="Also time `forkhouse build` with nothing to do; it is built first where it is not.")
-@click.option("--json", "output", type=click.Path(path_type=Path), default=Path("build/bench/speed.json"), show_default=True)
-def main(rounds: int, patches: int, commits: int, sample: int, noop: bool, output: Path) -> None:  # noqa: FBT001  # click passes flags so
+@click.option(
+    "--patches", default=150, show_default=True, help="Length of the series that is applied."
+)
+@click.option(
+    "--commits",
+    default=260,
+    show_default=True,
+    help="Length of the history that the radar looks at.",
+)
+@click.option(
+    "--sample",
+    default=12,
+    show_default=True,
+    help="Commits on which the radar's peer is measured; its time is scaled to all.",
+)
+@click.option(
+    "--noop/--no-noop",
+    default=False,
+    help="Also time `forkhouse build` with nothing to do; it is built first where it is not.",
+)
+@click.option(
+    "--json",
+    "output",
+    type=click.Path(path_type=Path),
+    default=Path("build/bench/speed.json"),
+    show_default=True,
+)
+def main(
+    rounds: int, patches: int, commits: int, sample: int, noop: bool, output: Path
+) -> None:  # click passes flags so
     """Time the patch engine, the radar and the no-op build against their peers."""
     if absent := missing():
-        sys.exit(f"Not installed: {', '.join(absent)}. On Debian: apt-get install {' '.join(absent)}")
+        sys.exit(
+            f"Not installed: {', '.join(absent)}. On Debian: apt-get install {' '.join(absent)}"
+        )
     with tempfile.TemporaryDirectory(prefix="forkhouse-speed-") as scratch:
         folder = Path(scratch)
         ratios = measure_apply(folder, patches=patches, rounds=rounds)

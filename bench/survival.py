@@ -1,7 +1,10 @@
-"""Replay the shipped edits, and their textual twins with other tools, over real releases: `python -m bench.survival`.
+"""Replay the shipped edits, and their textual twins with other tools, over real releases.
 
-Each edit is replayed alone, on the release as it was published. Its twin is the unified diff that it makes at the pin. Where the file's own
-name holds the version (a wheel's metadata), the twin is made to name the release's file: no tool could guess that.
+`python -m bench.survival`.
+
+Each edit is replayed alone, on the release as it was published. Its twin is the unified diff that
+it makes at the pin. Where the file's own name holds the version (a wheel's metadata), the twin is
+made to name the release's file: no tool could guess that.
 """
 
 from __future__ import annotations
@@ -18,20 +21,20 @@ import click
 from bench import history, oracle
 from bench.oracle import Target
 from bench.peers import PEERS, Case, missing, must, named_paths, run
-from forkhouse.documents import load
-from forkhouse.errors import ForkhouseError
-from forkhouse.lock import Lock
+from forkhouse.core.errors import ForkhouseError
+from forkhouse.core.workspace import find_workspace, write_atomic
+from forkhouse.documents.lockfile import Lock
+from forkhouse.documents.reading import load
 from forkhouse.patches.ladder import APPLIED, Ladder, pin
 from forkhouse.patches.series import read_series
 from forkhouse.patches.textual import map_path
-from forkhouse.sources.registry import Registry
-from forkhouse.sources.store import Entry
-from forkhouse.workspace import find_workspace, write_atomic
+from forkhouse.sources.index import Registry
+from forkhouse.sources.store import TreeEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from forkhouse.patches.ladder import Pinned
+    from forkhouse.patches.ladder import PatchedAtPin
     from forkhouse.patches.series import Patch
     from forkhouse.sources.store import ObjectStore
 
@@ -48,7 +51,10 @@ class Outcome:
     claimed: bool
     """The tool says that it applied it."""
     fault: str
-    """What is wrong with the tree that it left; empty for a tree that holds, or when nothing was claimed."""
+    """What is wrong with the tree that it left.
+
+    Empty for a tree that holds, or when nothing was claimed.
+    """
     fuzzy: bool
     as_ours: bool | None
     """Whether the tree is the one that our engine made; None when one of the two made none."""
@@ -89,7 +95,7 @@ class Replayer:
     store: ObjectStore
     home: str
     """The tree of the pin."""
-    pinned: dict[str, Pinned]
+    pinned: dict[str, PatchedAtPin]
 
     @property
     def paths(self) -> dict[str, str]:
@@ -99,9 +105,21 @@ class Replayer:
     def twin(self, patch: Patch, base: str) -> bytes:
         """Return the textual form of an edit, made to name the files of `base` where an edit finds them by a pattern."""
         pinned = self.pinned[patch.name]
-        command = ("git", f"--git-dir={self.store.folder}", "diff", "--full-index", "--no-ext-diff", pinned.before, pinned.after)
+        command = (
+            "git",
+            f"--git-dir={self.store.folder}",
+            "diff",
+            "--full-index",
+            "--no-ext-diff",
+            pinned.before,
+            pinned.after,
+        )
         text = must(run(Path.cwd(), *command)).stdout
-        for pattern in {map_path(path, self.paths) for change in oracle.changes(patch) for path in oracle.named(change)}:
+        for pattern in {
+            map_path(path, self.paths)
+            for change in oracle.changes(patch)
+            for path in oracle.named(change)
+        }:
             old, new = self.store.glob(self.home, pattern), self.store.glob(base, pattern)
             if len(old) == len(new) == 1 and old != new:
                 for side in ("a/", "b/"):
@@ -110,14 +128,20 @@ class Replayer:
 
     def row(self, patch: Patch, base: history.Base, *, months: float, away: int) -> Row:
         """Replay one edit on one release with every tool."""
-        ladder = Ladder(store=self.store, paths=self.paths, pinned=self.pinned, form=self.subject.source.kind)
+        ladder = Ladder(
+            store=self.store, paths=self.paths, pinned=self.pinned, form=self.subject.source.kind
+        )
         judgement = ladder.judge(base.tree, patch)
         applied = judgement.verdict in APPLIED
         ours = judgement.tree if applied else None
         outcomes = {}
         twin = self.twin(patch, base.tree)
         paths = named_paths(twin)
-        entries = {path: entry for path in paths if (entry := self.store.entry(base.tree, path)) is not None}
+        entries = {
+            path: entry
+            for path in paths
+            if (entry := self.store.entry(base.tree, path)) is not None
+        }
         case = Case(
             files={path: self.store.read(base.tree, path) for path in entries},
             patch=twin,
@@ -125,13 +149,20 @@ class Replayer:
         )
         for tool, act in PEERS.items():
             made = act(case)
-            after: dict[str, Entry | None] = dict.fromkeys(paths)
+            after: dict[str, TreeEntry | None] = dict.fromkeys(paths)
             for path, content in made.files.items():
                 mode = entries[path].mode if path in entries else next(iter(entries.values())).mode
-                after[path] = Entry(blob=str(self.store.repository.create_blob(content)), mode=mode)
+                after[path] = TreeEntry(
+                    blob=str(self.store.repository.create_blob(content)), mode=mode
+                )
             tree = self.store.with_entries(base.tree, after)
             outcomes[tool] = self._outcome(
-                patch, base, tree if made.claimed else None, ours, fuzzy=made.fuzzy and made.claimed, said=made.said
+                patch,
+                base,
+                tree if made.claimed else None,
+                ours,
+                fuzzy=made.fuzzy and made.claimed,
+                said=made.said,
             )
         outcomes[OURS] = self._outcome(patch, base, ours, ours, fuzzy=False, said=judgement.cause)
         return Row(
@@ -147,41 +178,78 @@ class Replayer:
             outcomes=outcomes,
         )
 
-    def _outcome(self, patch: Patch, base: history.Base, tree: str | None, ours: str | None, *, fuzzy: bool, said: str) -> Outcome:
-        fault = "" if tree is None else oracle.faults(patch, base.tree, tree, self.paths, store=self.store)
+    def _outcome(
+        self,
+        patch: Patch,
+        base: history.Base,
+        tree: str | None,
+        ours: str | None,
+        *,
+        fuzzy: bool,
+        said: str,
+    ) -> Outcome:
+        fault = (
+            ""
+            if tree is None
+            else oracle.faults(patch, base.tree, tree, self.paths, store=self.store)
+        )
         as_ours = tree == ours if tree is not None and ours is not None else None
-        return Outcome(claimed=tree is not None, fault=fault, fuzzy=fuzzy, as_ours=as_ours, said=said)
+        return Outcome(
+            claimed=tree is not None, fault=fault, fuzzy=fuzzy, as_ours=as_ours, said=said
+        )
 
 
 def replayer(subject: history.Subject, home: history.Base, store: ObjectStore) -> Replayer:
-    """Make the twins of a subject's edits. Raises PatchConflictError when one does not apply at the pin."""
+    """Make the twins of a subject's edits.
+
+    Raises PatchConflictError when one does not apply at the pin.
+    """
     ladder = Ladder(store=store, paths=subject.source.paths, pinned={}, form=subject.source.kind)
-    pinned = {name: known for patch in subject.edits for name, known in pin(home.tree, [patch], ladder).items()}
+    pinned = {
+        name: known
+        for patch in subject.edits
+        for name, known in pin(home.tree, [patch], ladder).items()
+    }
     return Replayer(subject=subject, store=store, home=home.tree, pinned=pinned)
 
 
-def replay(subject: history.Subject, library: history.Library, lock: Lock, *, limit: int, span: float) -> list[Row]:
+def replay(
+    subject: history.Subject, library: history.Library, lock: Lock, *, limit: int, span: float
+) -> list[Row]:
     """Replay a subject's edits on its releases within `span` months of the pin, at most `limit` of them, the nearest first."""
     offered = history.releases(library.registry, subject.source)
     dated = history.dates(library.registry, subject, lock)
     offered = [replace(release, when=dated.get(release.version)) for release in offered]
-    position = next(number for number, release in enumerate(offered) if release.version == subject.version)
+    position = next(
+        number for number, release in enumerate(offered) if release.version == subject.version
+    )
     home = library.base(subject, offered[position])
     played = replayer(subject, home, library.store)
     rows: list[Row] = []
     near = sorted(enumerate(offered), key=lambda each: abs(each[0] - position))
-    chosen = [each for each in near if each[1].when is None or abs(history.months(each[1].when, home.when)) <= span]
+    chosen = [
+        each
+        for each in near
+        if each[1].when is None or abs(history.months(each[1].when, home.when)) <= span
+    ]
     for number, release in chosen[: limit + 1]:
         try:
             base = library.base(subject, release)
         except ForkhouseError as error:
             click.echo(f"{subject.source.package} {release.version} is left out: {error}", err=True)
             continue
-        rows += [played.row(patch, base, months=history.months(base.when, home.when), away=number - position) for patch in subject.edits]
+        rows += [
+            played.row(
+                patch, base, months=history.months(base.when, home.when), away=number - position
+            )
+            for patch in subject.edits
+        ]
         click.echo(f"  {subject.source.package} {release.version}", err=True)
     for row in rows:
         # At the pin every tool must do what the edit does, or the twins are none.
-        if row.releases_away == 0 and not all(outcome.survived and outcome.as_ours for outcome in row.outcomes.values()):
+        if row.releases_away == 0 and not all(
+            outcome.survived and outcome.as_ours for outcome in row.outcomes.values()
+        ):
             message = f"{row.edit} at the pin itself: {row.outcomes}"
             raise RuntimeError(message)
     return [row for row in rows if row.releases_away != 0]
@@ -192,7 +260,9 @@ def figures(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
     return {
         tool: {
             "survived": sum(row.outcomes[tool].survived for row in rows),
-            "survival": round(sum(row.outcomes[tool].survived for row in rows) / len(rows), 4) if rows else 0.0,
+            "survival": round(sum(row.outcomes[tool].survived for row in rows) / len(rows), 4)
+            if rows
+            else 0.0,
             "silent-wrong": sum(row.outcomes[tool].silently_wrong for row in rows),
             "fuzzy": sum(row.outcomes[tool].fuzzy for row in rows),
             "not-as-ours": sum(row.outcomes[tool].as_ours is False for row in rows),
@@ -218,12 +288,20 @@ def losses(rows: Iterable[Row]) -> list[dict[str, object]]:
     """Return every edit that our engine did not apply though some of its target exists, with the reason, releases joined."""
     joined: defaultdict[tuple[str, str, str, str, str], list[str]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: -row.releases_away):
-        if row.target in {Target.WHOLE, Target.PART, Target.ELSEWHERE} and not row.outcomes[OURS].survived:
+        if (
+            row.target in {Target.WHOLE, Target.PART, Target.ELSEWHERE}
+            and not row.outcomes[OURS].survived
+        ):
             # What an error says of one release's own files is the same loss on another.
             cause = row.cause.partition(" Nearest to it:")[0].replace(row.release, "VERSION")
-            joined[row.upstream, row.edit, row.verdict, row.target, row.outcomes[OURS].fault or cause].append(row.release)
+            joined[
+                row.upstream, row.edit, row.verdict, row.target, row.outcomes[OURS].fault or cause
+            ].append(row.release)
     keys = ("upstream", "edit", "verdict", "target", "cause")
-    return [{**dict(zip(keys, key, strict=True)), "releases": releases} for key, releases in joined.items()]
+    return [
+        {**dict(zip(keys, key, strict=True)), "releases": releases}
+        for key, releases in joined.items()
+    ]
 
 
 def summary(rows: Sequence[Row]) -> dict[str, object]:
@@ -232,14 +310,21 @@ def summary(rows: Sequence[Row]) -> dict[str, object]:
     some = [row for row in rows if row.target in {Target.WHOLE, Target.PART}]
     return {
         "edits": len({(row.upstream, row.edit) for row in rows}),
-        "releases": dict(Counter(upstream for upstream, _, _ in {(row.upstream, row.form, row.release) for row in rows})),
+        "releases": dict(
+            Counter(
+                upstream
+                for upstream, _, _ in {(row.upstream, row.form, row.release) for row in rows}
+            )
+        ),
         "rows": len(rows),
         "targets": dict(Counter(str(row.target) for row in rows)),
         "verdicts": dict(Counter(row.verdict for row in rows)),
         "where the whole target exists": figures(whole),
         "where some of the target exists": figures(some),
         "everywhere": figures(rows),
-        "by distance, whole target": {name: {"rows": len(each), **figures(each)} for name, each in classes(whole).items()},
+        "by distance, whole target": {
+            name: {"rows": len(each), **figures(each)} for name, each in classes(whole).items()
+        },
         "by edit, whole target": {
             name: figures([row for row in whole if f"{row.upstream}/{row.edit}" == name])
             for name in sorted({f"{row.upstream}/{row.edit}" for row in whole})
@@ -253,30 +338,65 @@ def table(rows: Sequence[Row]) -> str:
     """Return the survival of each tool by distance, where the whole target exists, with the silent errors at the end."""
     whole = [row for row in rows if row.target is Target.WHOLE]
     groups = {**classes(whole), "all": whole}
-    lines = [f"{'whole target exists':<20}{'replays':>8}" + "".join(f"{tool:>14}" for tool in TOOLS)]
+    lines = [
+        f"{'whole target exists':<20}{'replays':>8}" + "".join(f"{tool:>14}" for tool in TOOLS)
+    ]
     for name, each in groups.items():
         shares = figures(each)
-        lines.append(f"{name:<20}{len(each):>8}" + "".join(f"{shares[tool]['survival']:>14.1%}" for tool in TOOLS))
+        lines.append(
+            f"{name:<20}{len(each):>8}"
+            + "".join(f"{shares[tool]['survival']:>14.1%}" for tool in TOOLS)
+        )
     some = [row for row in rows if row.target in {Target.WHOLE, Target.PART}]
-    lines.append(f"{'+ part of it':<20}{len(some):>8}" + "".join(f"{figures(some)[tool]['survival']:>14.1%}" for tool in TOOLS))
+    lines.append(
+        f"{'+ part of it':<20}{len(some):>8}"
+        + "".join(f"{figures(some)[tool]['survival']:>14.1%}" for tool in TOOLS)
+    )
     every = figures(rows)
     faults = ("silent-wrong", "fuzzy", "not-as-ours")
-    lines += [f"{name + ', everywhere':<28}" + "".join(f"{every[tool][name]:>14.0f}" for tool in TOOLS) for name in faults]
+    lines += [
+        f"{name + ', everywhere':<28}" + "".join(f"{every[tool][name]:>14.0f}" for tool in TOOLS)
+        for name in faults
+    ]
     return "\n".join(lines)
 
 
 @click.command()
-@click.option("--releases", "limit", default=60, show_default=True, help="At most so many releases of each upstream, the nearest first.")
-@click.option("--months", "span", default=13.0, show_default=True, help="Releases within so many months of the pin, either way.")
+@click.option(
+    "--releases",
+    "limit",
+    default=60,
+    show_default=True,
+    help="At most so many releases of each upstream, the nearest first.",
+)
+@click.option(
+    "--months",
+    "span",
+    default=13.0,
+    show_default=True,
+    help="Releases within so many months of the pin, either way.",
+)
 @click.option("--upstream", "only", multiple=True, help="Only this upstream; may be repeated.")
-@click.option("--json", "output", type=click.Path(path_type=Path), default=Path("build/bench/survival.json"), show_default=True)
+@click.option(
+    "--json",
+    "output",
+    type=click.Path(path_type=Path),
+    default=Path("build/bench/survival.json"),
+    show_default=True,
+)
 def main(limit: int, span: float, only: tuple[str, ...], output: Path) -> None:
     """Replay the shipped edits over the releases that the user's package indexes offer, with every tool."""
     if absent := missing():
-        sys.exit(f"Not installed: {', '.join(absent)}. On Debian: apt-get install {' '.join(absent)}")
+        sys.exit(
+            f"Not installed: {', '.join(absent)}. On Debian: apt-get install {' '.join(absent)}"
+        )
     workspace = find_workspace(Path.cwd())
     lock = load(Lock, workspace.lock_path)
-    series = {name: read_series(workspace.root / "patches" / name) for name in lock.upstreams if not only or name in only}
+    series = {
+        name: read_series(workspace.root / "patches" / name)
+        for name in lock.upstreams
+        if not only or name in only
+    }
     library = history.Library(workspace.build / "bench", Registry(workspace.cache, offline=False))
     rows: list[Row] = []
     for subject in history.subjects(lock, series):
@@ -284,7 +404,10 @@ def main(limit: int, span: float, only: tuple[str, ...], output: Path) -> None:
     write_atomic(output, json.dumps(summary(rows), indent=1).encode() + b"\n")
     click.echo(table(rows))
     for loss in losses(rows):
-        click.echo(f"{loss['upstream']}/{loss['edit']} {loss['verdict']} (target: {loss['target']}): {loss['cause']} {loss['releases']}")
+        click.echo(
+            f"{loss['upstream']}/{loss['edit']} {loss['verdict']} (target: {loss['target']}): "
+            f"{loss['cause']} {loss['releases']}"
+        )
     click.echo(f"Written: {output}")
 
 

@@ -19,28 +19,44 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.pipeline import open_plant
-from forkhouse.sources import Access
-from forkhouse.sources.registry import Registry
+from forkhouse.core.workspace import Journal, find_workspace
+from forkhouse.flow.pipeline import open_plant
+from forkhouse.sources.acquire import Access
+from forkhouse.sources.index import Registry
 from forkhouse.sources.store import ObjectStore
-from forkhouse.workspace import Journal, find_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from forkhouse.pipeline import Plant
+    from forkhouse.flow.pipeline import Plant
 
 STAMP = "2024-05-06T07:08:09+00:00"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of the integration tests; pytest wants them in the outermost conftest."""
-    parser.addoption("--device", choices=["cpu", "mi210"], default="cpu", help="where the engines of the integration tests compute")
-    parser.addoption("--stack-python", help="interpreter of the environment that a wheelhouse was installed into")
-    parser.addoption("--model", help="folder of a real model to serve; without it, a tiny random one is made")
-    parser.addoption("--runs", type=int, default=1, help="how many times the disaggregated tests are run, with new workers each time")
     parser.addoption(
-        "--write-table", action="store_true", help="write what the cross-vendor pairings gave into docs/explanation/cross-vendor.md"
+        "--device",
+        choices=["cpu", "mi210"],
+        default="cpu",
+        help="where the engines of the integration tests compute",
+    )
+    parser.addoption(
+        "--stack-python", help="interpreter of the environment that a wheelhouse was installed into"
+    )
+    parser.addoption(
+        "--model", help="folder of a real model to serve; without it, a tiny random one is made"
+    )
+    parser.addoption(
+        "--runs",
+        type=int,
+        default=1,
+        help="how many times the disaggregated tests are run, with new workers each time",
+    )
+    parser.addoption(
+        "--write-table",
+        action="store_true",
+        help="write what the cross-vendor pairings gave into docs/explanation/cross-vendor.md",
     )
 
 
@@ -58,7 +74,9 @@ def journal(tmp_path: Path) -> Journal:
 def plant() -> Iterator[Plant]:
     """This very checkout: its pins say which toolchain and which sources are taken."""
     workspace = find_workspace(Path(__file__).resolve().parent)
-    plant = open_plant(workspace, Access(policy="registry", mirror=None, offline=False, cache=workspace.cache))
+    plant = open_plant(
+        workspace, Access(policy="registry", mirror=None, offline=False, cache=workspace.cache)
+    )
     yield plant
     plant.registry.close()
 
@@ -80,7 +98,14 @@ def git() -> Callable[..., str]:
 
     def run(folder: Path, *arguments: str) -> str:
         folder.mkdir(parents=True, exist_ok=True)
-        result = subprocess.run(["git", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=True)
+        result = subprocess.run(
+            ["git", *arguments],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         return result.stdout.strip()
 
     return run
@@ -88,7 +113,10 @@ def git() -> Callable[..., str]:
 
 @pytest.fixture
 def commit(git: Callable[..., str]) -> Callable[..., str]:
-    """Commit files (path to text) to the repository in a folder, which is made when missing; return the commit's id."""
+    """Commit files (path to text) to the repository in a folder, which is made when missing.
+
+    Return the commit's id.
+    """
 
     def make(folder: Path, files: Mapping[str, str]) -> str:
         if not (folder / ".git").exists():
@@ -105,7 +133,10 @@ def commit(git: Callable[..., str]) -> Callable[..., str]:
 
 @pytest.fixture
 def make_wheel(tmp_path: Path) -> Callable[..., Path]:
-    """Make a wheel: its name, version, files (path to content), extra metadata lines; RECORD is true unless `record` is given."""
+    """Make a wheel: its name, version, files (path to content), extra metadata lines.
+
+    RECORD is true unless `record` is given.
+    """
 
     def make(
         name: str = "demo",
@@ -121,15 +152,26 @@ def make_wheel(tmp_path: Path) -> Callable[..., Path]:
         members = {
             **(files or {f"{name.replace('-', '_')}/__init__.py": b""}),
             f"{info}/METADATA": "\n".join(
-                ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *metadata, "", "About it.\n"]
+                [
+                    "Metadata-Version: 2.1",
+                    f"Name: {name}",
+                    f"Version: {version}",
+                    *metadata,
+                    "",
+                    "About it.\n",
+                ]
             ).encode(),
             f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: {str(tag.endswith('-any')).lower()}\nTag: {tag}\n".encode(),
         }
         rows = io.StringIO()
         for member, content in members.items():
             digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
-            csv.writer(rows, lineterminator="\n").writerow([member, f"sha256={digest}", len(content)])
-        members[f"{info}/RECORD"] = (f"{rows.getvalue()}{info}/RECORD,,\n" if record is None else record).encode()
+            csv.writer(rows, lineterminator="\n").writerow(
+                [member, f"sha256={digest}", len(content)]
+            )
+        members[f"{info}/RECORD"] = (
+            f"{rows.getvalue()}{info}/RECORD,,\n" if record is None else record
+        ).encode()
         path = tmp_path / "made" / f"{stem}-{tag}.whl"
         path.parent.mkdir(exist_ok=True)
         path.unlink(missing_ok=True)  # a wheelhouse may hold the earlier one by a hard link
@@ -147,7 +189,9 @@ def make_wheel(tmp_path: Path) -> Callable[..., Path]:
 def make_sdist(tmp_path: Path) -> Callable[..., Path]:
     """Make a source archive with the given files (path below its top folder to content)."""
 
-    def make(name: str = "demo", version: str = "1.0", files: Mapping[str, bytes] | None = None) -> Path:
+    def make(
+        name: str = "demo", version: str = "1.0", files: Mapping[str, bytes] | None = None
+    ) -> Path:
         path = tmp_path / "made" / f"{name}-{version}.tar.gz"
         path.parent.mkdir(exist_ok=True)
         with tarfile.open(path, "w:gz") as archive:
@@ -166,7 +210,9 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 def _point_pip_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("PIP_") or name.lower().endswith("_proxy")]:
+    for name in [
+        name for name in os.environ if name.startswith("PIP_") or name.lower().endswith("_proxy")
+    ]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("PIP_INDEX_URL", url)
@@ -174,10 +220,14 @@ def _point_pip_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A package index on this machine, the only one that pip's settings name: files lie in `<index>/<project>/`."""
+    """A package index on this machine, the only one that pip's settings name.
+
+    Files lie in `<index>/<project>/`.
+    """
     folder = tmp_path / "served" / "simple"
     folder.mkdir(parents=True)
-    # The server's own listing of a folder is a page of links, which is what the simple index (PEP 503) is.
+    # The server's own listing of a folder is a page of links, which is what the simple index (PEP
+    # 503) is.
     handler = functools.partial(_Quiet, directory=str(folder.parent))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -226,7 +276,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("only root may mount a small file system")
     folder = tmp_path / "small"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], capture_output=True, text=True, check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if mounted.returncode != 0:
         pytest.skip(f"this machine allows no mounts: {mounted.stderr.strip()}")
     yield folder

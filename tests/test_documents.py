@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
-from forkhouse.documents import Document, dump, load, parse, read_toml
-from forkhouse.errors import DocumentError
+from forkhouse.core.errors import DocumentError
+from forkhouse.documents.reading import Document, dump, load, parse, read_toml
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,31 +34,43 @@ class Basket(Document):
 
 
 def test_reads_kebab_case_keys_into_frozen_values() -> None:
-    basket = parse(Basket, "owner: Ada\nfruit:\n  - {kind: pear, long-name: Conference}\n", name="b.yaml")
+    basket = parse(
+        Basket, "owner: Ada\nfruit:\n  - {kind: pear, long-name: Conference}\n", name="b.yaml"
+    )
     assert basket == Basket(owner="Ada", fruit=(Pear(kind="pear", long_name="Conference"),))
     with pytest.raises(ValueError, match="frozen"):
         basket.owner = "Bob"
 
 
-@pytest.mark.parametrize("text", ["1.10", "2024-05-06", "no", "yes", "on", "True", "true0", "1.2.3"])
+@pytest.mark.parametrize(
+    "text", ["1.10", "2024-05-06", "no", "yes", "on", "True", "true0", "1.2.3"]
+)
 def test_what_looks_like_a_number_a_date_or_a_word_stays_text(text: str) -> None:
     assert parse(Basket, f"owner: {text}\n", name="b.yaml").owner == text
 
 
 def test_booleans_are_true_and_false() -> None:
     assert parse(Basket, "owner: a\nfull: true\n", name="b.yaml").full
-    with pytest.raises(DocumentError, match=r"b\.yaml:2: full: Input should be a valid boolean \(got 'yes'\)"):
+    with pytest.raises(
+        DocumentError, match=r"b\.yaml:2: full: Input should be a valid boolean \(got 'yes'\)"
+    ):
         parse(Basket, "owner: a\nfull: yes\n", name="b.yaml")
 
 
 def test_every_problem_is_listed_with_its_line_and_key_path() -> None:
-    text = "owner: 7\nfruit:\n  - kind: apple\n    weight: heavy\n  - kind: pear\n    long-name: x\n    colour: red\n"
+    text = (
+        "owner: 7\nfruit:\n  - kind: apple\n    weight: heavy\n  - kind: pear\n    long-name: x\n  "
+        "  colour: red\n"
+    )
     with pytest.raises(DocumentError) as caught:
         parse(Basket, text, name="b.yaml")
     lines = str(caught.value).splitlines()
     assert lines[0] == "b.yaml:1: owner: Input should be a valid string (got 7)"
     assert any(line.startswith("b.yaml:4: fruit[0].weight: ") for line in lines)
-    assert any(line.startswith("b.yaml:7: fruit[1].colour: Extra inputs are not permitted") for line in lines)
+    assert any(
+        line.startswith("b.yaml:7: fruit[1].colour: Extra inputs are not permitted")
+        for line in lines
+    )
     assert "nothing was read" in lines[-1]
 
 
@@ -94,21 +106,28 @@ def test_what_is_no_document_is_refused_with_its_line(text: str, message: str) -
 
 DEEP = "owner: " + "[" * 3000
 LAUGHS = "a: &a [x, x]\n" + "".join(
-    f"{name}: &{name} [*{before}, *{before}, *{before}, *{before}]\n" for before, name in pairwise("abcdefghi")
+    f"{name}: &{name} [*{before}, *{before}, *{before}, *{before}]\n"
+    for before, name in pairwise("abcdefghi")
 )
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (f"owner: a\nfull: {'9' * 5000}\n", r"b\.yaml:2: a whole number of 5000 digits; more than 100 are refused"),
+        (
+            f"owner: a\nfull: {'9' * 5000}\n",
+            r"b\.yaml:2: a whole number of 5000 digits; more than 100 are refused",
+        ),
         (f"owner: a\nfull: 0x{'f' * 5000}\n", r"b\.yaml:2: a whole number of 5002 digits"),
         ("owner: 0x_\n", r"b\.yaml:1: '0x_' is no value of the type int"),
         ("full: true\nowner: !!int x\n", r"b\.yaml:2: 'x' is no value of the type int"),
         ("owner: !!float x\n", r"b\.yaml:1: 'x' is no value of the type float"),
         ("owner: !!bool x\n", r"b\.yaml:1: 'x' is no value of the type bool"),
         ("owner: !!timestamp x\n", r"b\.yaml:1: 'x' is no value of the type timestamp"),
-        ("owner: !!timestamp 2020-13-45\n", r"b\.yaml:1: '2020-13-45' is no value of the type timestamp"),
+        (
+            "owner: !!timestamp 2020-13-45\n",
+            r"b\.yaml:1: '2020-13-45' is no value of the type timestamp",
+        ),
         ("owner: !!seq y\n", r"b\.yaml:1: expected a sequence"),
         ("owner: !!map y\n", r"b\.yaml:1: expected a mapping"),
         ("owner: !!str [a]\n", r"b\.yaml:1: expected plain text"),
@@ -116,8 +135,14 @@ LAUGHS = "a: &a [x, x]\n" + "".join(
         ("- " * 3000, r"b\.yaml:1: more than 50 sequences and mappings are in one another"),
         (LAUGHS, r"b\.yaml:7: the document has more than 10000 keys and values"),
         ("owner: a\nfull: \x00\n", r"b\.yaml:2: unacceptable character"),
-        ("# " + "x" * 300_000, r"b\.yaml:1: the document has 300002 characters; more than 262144 are refused"),
-        (f"owner: [{'x' * 5000}]\n" + f"full: {'y' * 5000}\n", r"b\.yaml:2: full: .*\(got 'y{49}…\)"),
+        (
+            "# " + "x" * 300_000,
+            r"b\.yaml:1: the document has 300002 characters; more than 262144 are refused",
+        ),
+        (
+            f"owner: [{'x' * 5000}]\n" + f"full: {'y' * 5000}\n",
+            r"b\.yaml:2: full: .*\(got 'y{49}…\)",
+        ),
     ],
 )
 def test_a_document_without_bounds_is_refused_with_its_line(text: str, message: str) -> None:
@@ -163,7 +188,9 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(DocumentError, match=r"none\.yaml: cannot be read"):
         load(Basket, tmp_path / "none.yaml")
     (tmp_path / "latin.yaml").write_bytes(b"owner: J\xf6rg\n")
-    with pytest.raises(DocumentError, match=r"latin\.yaml:1: cannot be read: byte 0xf6 is no UTF-8"):
+    with pytest.raises(
+        DocumentError, match=r"latin\.yaml:1: cannot be read: byte 0xf6 is no UTF-8"
+    ):
         load(Basket, tmp_path / "latin.yaml")
 
 

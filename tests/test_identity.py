@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse import audit, builders, identity, patches, wheelhouse
+from forkhouse import audit, builders, patches, wheelhouse
+from forkhouse.binaries import elf
+from forkhouse.core import identity
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -17,43 +19,56 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("package", "ours", "libraries"),
     [
-        (builders, {"forkhouse.audit.elf", "forkhouse.sources.archives", "forkhouse.environments"}, {"build", "packaging"}),
+        (
+            builders,
+            {"forkhouse.binaries.elf", "forkhouse.sources.archives", "forkhouse.core.environments"},
+            {"build", "packaging"},
+        ),
         (
             patches,
-            {"forkhouse.documents", "forkhouse.sources.store"},
+            {"forkhouse.documents.reading", "forkhouse.sources.store"},
             {"ast_grep_py", "tree_sitter_cmake", "mesonbuild", "pygit2", "yaml"},
         ),
-        (audit, {"forkhouse.documents"}, {"elftools", "auditwheel", "packaging"}),
-        (wheelhouse, {"forkhouse.audit", "forkhouse.closure"}, {"packaging"}),
+        (audit, {"forkhouse.documents.reading"}, {"elftools", "auditwheel", "packaging"}),
+        (wheelhouse, {"forkhouse.audit.look", "forkhouse.documents.pylock"}, {"packaging"}),
     ],
 )
-def test_what_makes_a_result_is_in_its_identity(package: ModuleType, ours: set[str], libraries: set[str]) -> None:
+def test_what_makes_a_result_is_in_its_identity(
+    package: ModuleType, ours: set[str], libraries: set[str]
+) -> None:
     modules, found = identity.closure(package.__name__)
     assert ours <= modules
     assert libraries <= found
-    assert not {"forkhouse.progress", "forkhouse.errors", "forkhouse.cli"} & modules
+    assert not {"forkhouse.core.progress", "forkhouse.core.errors", "forkhouse.cli.main"} & modules
 
 
 def test_every_library_has_a_version() -> None:
     for package in (builders, patches, audit, wheelhouse):
         for library in identity.closure(package.__name__)[1]:
-            assert identity._version(library), library  # a name without a version would never change a key
+            assert identity._version(library), (
+                library
+            )  # a name without a version would never change a key
             name = identity.DISTRIBUTIONS.get(library, library.replace("_", "-"))
             assert version(name), "found without a search through all that is installed"
 
 
 def test_the_closure_is_that_of_python_itself() -> None:
     """What importing every module of a package loads is in its closure, or is imported by nothing of it."""
-    import subprocess  # noqa: PLC0415  # a process of its own has loaded nothing yet
+    import subprocess  # a process of its own has loaded nothing yet
 
     program = (
         "import importlib, pkgutil, sys, forkhouse.patches as p\n"
-        "[importlib.import_module(m.name) for m in pkgutil.walk_packages(p.__path__, 'forkhouse.patches.')]\n"
+        "[importlib.import_module(m.name) for m in pkgutil.walk_packages(p.__path__, "
+        "'forkhouse.patches.')]\n"
         "print('\\n'.join(name for name in sys.modules if name.startswith('forkhouse.')))"
     )
-    source = str(Path(identity.__file__).parents[1])
+    source = str(identity.ROOT.parent)
     result = subprocess.run(
-        [sys.executable, "-c", program], env={"PYTHONPATH": source, "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": source, "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert set(result.stdout.split()) - identity.SAYING <= identity.closure("forkhouse.patches")[0]
 
@@ -76,7 +91,7 @@ def parsed(path: Path) -> set[str]:
 
 
 def test_imports_are_read_as_python_reads_them() -> None:
-    root = Path(identity.__file__).parent
+    root = identity.ROOT
     paths = sorted(root.rglob("*.py"))
     assert len(paths) > 100
     for path in paths:
@@ -84,16 +99,22 @@ def test_imports_are_read_as_python_reads_them() -> None:
 
 
 @pytest.mark.parametrize("library", ["ast-grep-py", "meson", "packaging", "pygit2"])
-def test_another_version_of_a_library_is_another_identity(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_version_of_a_library_is_another_identity(
+    library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = identity.engine.__wrapped__(patches)
-    monkeypatch.setattr(identity, "version", lambda name: "0.0.1" if name == library else version(name))
+    monkeypatch.setattr(
+        identity, "version", lambda name: "0.0.1" if name == library else version(name)
+    )
     assert identity.engine.__wrapped__(patches) != before
 
 
 def test_a_module_elsewhere_that_is_imported_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     before = identity.engine.__wrapped__(builders)
-    changed = Path(audit.__file__).with_name("elf.py")
-    monkeypatch.setattr(identity, "sha256_file", lambda path: "another" if path == changed else path.name)
+    changed = Path(elf.__file__)
+    monkeypatch.setattr(
+        identity, "sha256_file", lambda path: "another" if path == changed else path.name
+    )
     other = identity.engine.__wrapped__(builders)
     monkeypatch.setattr(identity, "sha256_file", lambda path: path.name)
     assert len({before, other, identity.engine.__wrapped__(builders)}) == 3

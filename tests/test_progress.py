@@ -8,14 +8,14 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import BuildError
-from forkhouse.progress import Pace, Plain, Silent, printable, report, showing
+from forkhouse.core.errors import BuildError
+from forkhouse.core.progress import Pace, Plain, Silent, printable, report, showing
 
 if TYPE_CHECKING:
     import pytest
 
 SCRIPT = """
-from forkhouse.progress import report, showing
+from forkhouse.core.progress import report, showing
 with showing():
     with report().task("build ucx", total=2) as task:
         task.advance(1)
@@ -41,7 +41,9 @@ def test_lines_go_to_standard_error_while_shown(capfd: pytest.CaptureFixture[str
     assert re.fullmatch(r"\[ +0\.\ds\] ucx: built\n", err)
 
 
-def test_a_long_task_says_where_it_is(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_task_says_where_it_is(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Plain, "INTERVAL", 0.0)
     with showing(), report().task("fetch", total=4) as task:
         task.advance(1)
@@ -76,7 +78,10 @@ def test_where_nobody_knows_how_much_there_is_the_elapsed_time_is_all() -> None:
 
 
 def test_no_estimate_grows() -> None:
-    """The share stands for two minutes, as a step of it is a whole build; and then goes on more slowly than before."""
+    """The share stands for two minutes, as a step of it is a whole build.
+
+    And then goes on more slowly than before.
+    """
     pace = Pace(100, 0.0)
     pace.advance(60, 60.0)
     said = [pace.said(float(now)) for now in range(60, 200)]
@@ -90,7 +95,14 @@ def test_no_estimate_grows() -> None:
 
 def test_ci_gets_plain_lines_and_a_terminal_gets_bars() -> None:
     plain = {**os.environ, "CI": "true", "TERM": "xterm"}
-    live = {**{name: value for name, value in os.environ.items() if name not in {"CI", "NO_COLOR", "FORCE_COLOR"}}, "TERM": "xterm"}
+    live = {
+        **{
+            name: value
+            for name, value in os.environ.items()
+            if name not in {"CI", "NO_COLOR", "FORCE_COLOR"}
+        },
+        "TERM": "xterm",
+    }
     assert "\x1b[" not in on_a_terminal(plain)
     assert "s] ucx: [half] done" in on_a_terminal(plain)
     drawn = on_a_terminal(live)
@@ -101,8 +113,12 @@ def test_ci_gets_plain_lines_and_a_terminal_gets_bars() -> None:
 
 def test_what_others_say_does_nothing_to_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
     """Colours, a title, a cleared screen, a line written over, a reversed line, and bytes that were no text."""
-    hostile = "\x1b[2Jred\x1b]0;title\x07 back\rover\x9b31m \u202eright-to-left \udcff\x00\x7f\u2028"
-    shown = r"\x1b[2Jred\x1b]0;title\x07 back\x0dover\x9b31m \u202eright-to-left \udcff\x00\x7f\u2028"
+    hostile = (
+        "\x1b[2Jred\x1b]0;title\x07 back\rover\x9b31m \u202eright-to-left \udcff\x00\x7f\u2028"
+    )
+    shown = (
+        r"\x1b[2Jred\x1b]0;title\x07 back\x0dover\x9b31m \u202eright-to-left \udcff\x00\x7f\u2028"
+    )
     assert printable(hostile) == shown
     assert printable("a\tb\r\nc\n\u00e9\u4e2d\U0001f680") == "a\tb\nc\n\u00e9\u4e2d\U0001f680"
     assert str(BuildError(hostile)) == shown
@@ -111,18 +127,33 @@ def test_what_others_say_does_nothing_to_a_terminal(capfd: pytest.CaptureFixture
         report().line(hostile, hostile)
     assert shown in capfd.readouterr().err
     drawn = on_a_terminal(
-        {**os.environ, "CI": "true"}, f"from forkhouse.progress import *\nwith showing():\n    report().line('x', {hostile!a})"
+        {**os.environ, "CI": "true"},
+        (
+            "from forkhouse.core.progress import *\nwith showing():\n    report().line('x', "
+            f"{hostile!a})"
+        ),
     )
     assert shown in drawn
-    live = {name: value for name, value in os.environ.items() if name not in {"CI", "NO_COLOR"}} | {"TERM": "xterm", "COLUMNS": "300"}
-    drawn = on_a_terminal(live, f"from forkhouse.progress import *\nwith showing():\n    report().line('x', {hostile!a})")
+    live = {name: value for name, value in os.environ.items() if name not in {"CI", "NO_COLOR"}} | {
+        "TERM": "xterm",
+        "COLUMNS": "300",
+    }
+    drawn = on_a_terminal(
+        live,
+        (
+            "from forkhouse.core.progress import *\nwith showing():\n    report().line('x', "
+            f"{hostile!a})"
+        ),
+    )
     assert shown in re.sub(r"\x1b\[[0-9;]*m", "", drawn)
 
 
 def on_a_terminal(environment: dict[str, str], script: str = SCRIPT) -> str:
     """Return what the script writes to standard error when that is a terminal."""
     ours, theirs = pty.openpty()
-    with subprocess.Popen([sys.executable, "-c", script], env=environment, stdout=subprocess.DEVNULL, stderr=theirs) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", script], env=environment, stdout=subprocess.DEVNULL, stderr=theirs
+    ) as process:
         os.close(theirs)
         written = b""
         while True:

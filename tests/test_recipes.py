@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.errors import DocumentError
-from forkhouse.recipes import Pep517, Repack, SystemPackage, read_recipe
+from forkhouse.core.errors import DocumentError
+from forkhouse.documents.recipe import Pep517, Repack, SystemPackage, read_recipe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,13 +32,22 @@ def write(tmp_path: Path, text: str) -> Path:
 
 def test_reads_a_recipe(tmp_path: Path) -> None:
     recipe = read_recipe(write(tmp_path, TEXT))
-    assert recipe.builders == {"git": Pep517(kind="pep517", config_settings={"cmake.define.A": "1"}), "wheel": Repack(kind="repack")}
+    assert recipe.builders == {
+        "git": Pep517(kind="pep517", config_settings={"cmake.define.A": "1"}),
+        "wheel": Repack(kind="repack"),
+    }
     assert recipe.system_packages == (SystemPackage(package="gcc", command="gcc"),)
     assert not recipe.rocm
 
 
 @pytest.mark.parametrize(
-    ("upstream", "ours"), [("1.10", "1.10+rocm.1"), ("1.0rc1", "1.0rc1+rocm.1"), ("2.13.0+cpu", "2.13.0+cpu.rocm.1"), ("1!2", "1!2+rocm.1")]
+    ("upstream", "ours"),
+    [
+        ("1.10", "1.10+rocm.1"),
+        ("1.0rc1", "1.0rc1+rocm.1"),
+        ("2.13.0+cpu", "2.13.0+cpu.rocm.1"),
+        ("1!2", "1!2+rocm.1"),
+    ],
 )
 def test_the_label_marks_the_version_as_ours(tmp_path: Path, upstream: str, ours: str) -> None:
     assert read_recipe(write(tmp_path, TEXT)).version(upstream) == ours
@@ -51,12 +60,27 @@ def test_the_label_marks_the_version_as_ours(tmp_path: Path, upstream: str, ours
         (
             "kind: repack",
             "kind: copy",
-            "recipe.yaml:6: builders.wheel: Input tag 'copy' found using 'kind' does not match any of the expected tags",
+            (
+                "recipe.yaml:6: builders.wheel: Input tag 'copy' found using 'kind' does not match "
+                "any of the expected tags"
+            ),
         ),
         ("  wheel: ", "  zip: ", "recipe.yaml:6: builders.zip: Input should be 'git'"),
-        ("command: gcc", "command: gcc, file: /usr/bin/gcc", "recipe.yaml:8: system_packages[0]: give exactly one of: command, file"),
-        ("package: gcc, command: gcc", "package: gcc", "recipe.yaml:8: system_packages[0]: give exactly one of: command, file"),
-        ("upstream: demo\n", "upstream: demo\nflags: -O3\n", "recipe.yaml:2: flags: Extra inputs are not permitted"),
+        (
+            "command: gcc",
+            "command: gcc, file: /usr/bin/gcc",
+            "recipe.yaml:8: system_packages[0]: give exactly one of: command, file",
+        ),
+        (
+            "package: gcc, command: gcc",
+            "package: gcc",
+            "recipe.yaml:8: system_packages[0]: give exactly one of: command, file",
+        ),
+        (
+            "upstream: demo\n",
+            "upstream: demo\nflags: -O3\n",
+            "recipe.yaml:2: flags: Extra inputs are not permitted",
+        ),
     ],
 )
 def test_a_bad_recipe_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -67,7 +91,9 @@ def test_a_bad_recipe_is_refused(tmp_path: Path, old: str, new: str, message: st
 
 def test_a_missing_recipe_names_those_that_exist(tmp_path: Path) -> None:
     folder = write(tmp_path, TEXT)
-    with pytest.raises(DocumentError, match=r"recipes/other/recipe\.yaml is missing.*Recipes that exist: demo\."):
+    with pytest.raises(
+        DocumentError, match=r"recipes/other/recipe\.yaml is missing.*Recipes that exist: demo\."
+    ):
         read_recipe(folder.parent / "other")
 
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.documents import parse
-from forkhouse.errors import DocumentError, UnreachableError
-from forkhouse.lock import GitSource
-from forkhouse.progress import report, showing
-from forkhouse.secrecy import hide, masked, without_user
+from forkhouse.core.errors import DocumentError, UnreachableError
+from forkhouse.core.progress import report, showing
+from forkhouse.core.secrecy import hide, masked, without_user
+from forkhouse.documents.lockfile import GitSource
+from forkhouse.documents.reading import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,8 +20,14 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("fatal: unable to access 'https://bob:pw@host/a.git/': 403", "fatal: unable to access 'https://***@host/a.git/': 403"),
-        ("https://bob:p@w@host/a and http://token@host:8080", "https://***@host/a and http://***@host:8080"),
+        (
+            "fatal: unable to access 'https://bob:pw@host/a.git/': 403",
+            "fatal: unable to access 'https://***@host/a.git/': 403",
+        ),
+        (
+            "https://bob:p@w@host/a and http://token@host:8080",
+            "https://***@host/a and http://***@host:8080",
+        ),
         ("git+https://bob:pw@host/a", "git+https://***@host/a"),
         ("https://host/a?token=abc&x=1#sha256=00", "https://host/a?token=***&x=***#sha256=00"),
         ("ssh://git@host/a and mail to a@b.c", "ssh://git@host/a and mail to a@b.c"),
@@ -45,12 +51,22 @@ def test_addresses_lose_their_credentials(text: str, expected: str) -> None:
 )
 def test_what_is_known_to_be_secret_is_masked_on_its_own(address: str, said: str) -> None:
     hide(address)
-    assert masked(f"the server says: {said}").replace("***", "").replace(" and ", "").strip() == "the server says:"
+    assert (
+        masked(f"the server says: {said}").replace("***", "").replace(" and ", "").strip()
+        == "the server says:"
+    )
 
 
 def test_words_that_are_no_secrets_stay() -> None:
-    hide("https://oauth2:x-access-token@host", "https://bob:pw@host", "/a/folder", "https://host/?v=1")
-    assert masked("bob's pw, oauth2, x-access-token, v=1") == "bob's pw, oauth2, x-access-token, v=1"
+    hide(
+        "https://oauth2:x-access-token@host",
+        "https://bob:pw@host",
+        "/a/folder",
+        "https://host/?v=1",
+    )
+    assert (
+        masked("bob's pw, oauth2, x-access-token, v=1") == "bob's pw, oauth2, x-access-token, v=1"
+    )
 
 
 def test_an_address_without_its_user() -> None:
@@ -72,7 +88,9 @@ def _log() -> None:
 
 
 @pytest.mark.parametrize("say", [_error, _line, _log])
-def test_no_way_out_says_a_password(say: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_way_out_says_a_password(
+    say: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
     with showing():
@@ -82,9 +100,20 @@ def test_no_way_out_says_a_password(say: Callable[[], None], monkeypatch: pytest
 
 
 @pytest.mark.parametrize("kind", ["git", "archive"])
-@pytest.mark.parametrize("url", ["https://bob:canary@host/a.git", "https://canary@host/a", "https://bob:can@ary@host/a", "https://@host/a"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://bob:canary@host/a.git",
+        "https://canary@host/a",
+        "https://bob:can@ary@host/a",
+        "https://@host/a",
+    ],
+)
 def test_the_lock_has_no_credentials(kind: str, url: str) -> None:
-    with pytest.raises(DocumentError, match=r"upstream\.lock:2: url: an address in the lock has no user and no password") as caught:
+    with pytest.raises(
+        DocumentError,
+        match=r"upstream\.lock:2: url: an address in the lock has no user and no password",
+    ) as caught:
         parse(GitSource, f"kind: {kind}\nurl: {url}\n", name="upstream.lock")
     assert "canary" not in str(caught.value)
     assert "ary@" not in str(caught.value)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.errors import BusyError, StorageError, UsageError
-from forkhouse.progress import showing
-from forkhouse.workspace import (
+from forkhouse.core.errors import BusyError, StorageError, UsageError
+from forkhouse.core.progress import showing
+from forkhouse.core.workspace import (
     Journal,
     Workspace,
     digest,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 HOLDER = """
 import sys, time
 from pathlib import Path
-from forkhouse.workspace import Workspace, exclusive
+from forkhouse.core.workspace import Workspace, exclusive
 with exclusive(Workspace(root=Path(sys.argv[1]), cache=Path(sys.argv[1])), wait=0):
     print("held", flush=True)
     time.sleep(60)
@@ -72,7 +72,9 @@ def test_writes_whole_files_that_others_may_read(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_the_old_content_and_no_temporary(small_disk: Path) -> None:
     path = small_disk / "file"
     write_atomic(path, b"old")
-    with pytest.raises(StorageError, match=r"Writing file: No space left on device.*Free some space"):
+    with pytest.raises(
+        StorageError, match=r"Writing file: No space left on device.*Free some space"
+    ):
         write_atomic(path, b"x" * 400_000)
     assert path.read_bytes() == b"old"
     assert list(small_disk.iterdir()) == [path]
@@ -82,19 +84,30 @@ def test_a_full_disk_that_has_no_room_for_a_folder_is_explained(small_disk: Path
     subprocess.run(["mount", "-o", "remount,nr_inodes=1", small_disk], check=True)
     with pytest.raises(StorageError, match=r"Writing file: No space left on device"):
         write_atomic(small_disk / "folder/file", b"x")
-    with pytest.raises(StorageError, match=r"Making work: No space left on device"), fresh_folder(small_disk / "work"):
+    with (
+        pytest.raises(StorageError, match=r"Making work: No space left on device"),
+        fresh_folder(small_disk / "work"),
+    ):
         pytest.fail("a folder on a full disk")
     full = Workspace(root=small_disk, cache=small_disk)
-    with pytest.raises(StorageError, match=r"Making build/: No space left on device"), exclusive(full, wait=0):
+    with (
+        pytest.raises(StorageError, match=r"Making build/: No space left on device"),
+        exclusive(full, wait=0),
+    ):
         pytest.fail("a folder on a full disk")
 
 
 def test_a_second_run_is_told_who_is_working(workspace: Workspace) -> None:
-    with subprocess.Popen([sys.executable, "-c", HOLDER, str(workspace.root)], stdout=subprocess.PIPE, text=True) as holder:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(workspace.root)], stdout=subprocess.PIPE, text=True
+    ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         with (
-            pytest.raises(BusyError, match=rf"Process {holder.pid} is working in this checkout.*--wait SECONDS"),
+            pytest.raises(
+                BusyError,
+                match=rf"Process {holder.pid} is working in this checkout.*--wait SECONDS",
+            ),
             exclusive(workspace, wait=0),
         ):
             pytest.fail("two runs hold the checkout")
@@ -116,7 +129,21 @@ def test_a_run_waits_for_another_as_long_as_it_is_told(workspace: Workspace) -> 
 
 def test_digests_tell_inputs_apart(tmp_path: Path) -> None:
     assert digest("a", {"x": 1, "y": 2}) == digest("a", {"y": 2, "x": 1})
-    assert len({digest(), digest("a"), digest("a", "b"), digest("ab"), digest(["a", "b"]), digest(1), digest("1"), digest(None)}) == 8
+    assert (
+        len(
+            {
+                digest(),
+                digest("a"),
+                digest("a", "b"),
+                digest("ab"),
+                digest(["a", "b"]),
+                digest(1),
+                digest("1"),
+                digest(None),
+            }
+        )
+        == 8
+    )
     (tmp_path / "f/g").mkdir(parents=True)
     (tmp_path / "f/g/one").write_text("1", encoding="utf-8")
     before = digest_folder(tmp_path / "f")
@@ -125,7 +152,10 @@ def test_digests_tell_inputs_apart(tmp_path: Path) -> None:
     assert digest_folder(tmp_path / "f") == before
     (tmp_path / "f/g/one").rename(tmp_path / "f/g/two")
     assert digest_folder(tmp_path / "f") != before
-    assert sha256_file(tmp_path / "f/g/two") == "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"
+    assert (
+        sha256_file(tmp_path / "f/g/two")
+        == "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"
+    )
 
 
 def test_a_fresh_folder_is_empty_and_kept_only_after_a_failure(tmp_path: Path) -> None:
@@ -190,13 +220,18 @@ def test_a_journal_entry_that_a_broken_disk_left_counts_as_none(tmp_path: Path) 
 
 def test_a_read_only_place_is_not_told_to_be_full(tmp_path: Path) -> None:
     with (
-        pytest.raises(StorageError, match=r"Read-only file system \(.*cache\)\. The wheelhouse is as it was\. Let it be written to"),
+        pytest.raises(
+            StorageError,
+            match=r"Read-only file system \(.*cache\)\. The wheelhouse is as it was\. Let it be written to",
+        ),
         storage_errors("Keeping"),
     ):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(tmp_path / "cache"))
 
 
-def test_what_killed_runs_left_half_written_is_collected_once_it_is_old(workspace: Workspace) -> None:
+def test_what_killed_runs_left_half_written_is_collected_once_it_is_old(
+    workspace: Workspace,
+) -> None:
     names = {
         workspace.cache / "files": [".demo-1.0.tar.gz.abcd_123"],
         workspace.cache / "crates/.new-abcd1234": ["crate"],
@@ -217,9 +252,15 @@ def test_what_killed_runs_left_half_written_is_collected_once_it_is_old(workspac
             (folder / file).write_text("half", encoding="utf-8")
             os.utime(folder / file, (1_000_000_000, 1_000_000_000))
     os.utime(workspace.cache / "crates/.new-abcd1234", (1_000_000_000, 1_000_000_000))
-    os.utime(workspace.cache / "files/.other-1.0.tar.gz.abcd_124")  # a run that is alive may write to it
+    os.utime(
+        workspace.cache / "files/.other-1.0.tar.gz.abcd_124"
+    )  # a run that is alive may write to it
     with exclusive(workspace, wait=1):
         pass
-    assert not [file for folder, files in names.items() for file in files if (folder / file).exists()]
+    assert not [
+        file for folder, files in names.items() for file in files if (folder / file).exists()
+    ]
     assert not (workspace.cache / "crates/.new-abcd1234").exists()
-    assert [file for folder, files in kept.items() for file in files if not (folder / file).exists()] == []
+    assert [
+        file for folder, files in kept.items() for file in files if not (folder / file).exists()
+    ] == []

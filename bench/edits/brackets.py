@@ -14,7 +14,10 @@ OPENING = {"(": ")", "[": "]", "{": "}"}
 
 
 def pairs(code: Sequence[Token], *, kinds: frozenset[str]) -> dict[int, int]:
-    """Return which piece closes which opening one; only pieces of such kinds are brackets. Those that do not fit are left out."""
+    """Return which piece closes which opening one; only pieces of such kinds are brackets.
+
+    Those that do not fit are left out.
+    """
     found: dict[int, int] = {}
     stack: list[int] = []
     for number, token in enumerate(code):
@@ -29,7 +32,9 @@ def pairs(code: Sequence[Token], *, kinds: frozenset[str]) -> dict[int, int]:
     return found if not stack else {}
 
 
-def split(code: Sequence[Token], closed: dict[int, int], opening: int) -> tuple[tuple[Range, ...], bool]:
+def split(
+    code: Sequence[Token], closed: dict[int, int], opening: int
+) -> tuple[tuple[Range, ...], bool]:
     """Return the pieces between the commas of a pair of brackets, and whether a comma stands behind the last."""
     closing = closed[opening]
     found: list[Range] = []

@@ -1,4 +1,7 @@
-"""One random operation: as a user writes it, and what the reader of its language has to see afterwards."""
+"""One random operation.
+
+As a user writes it, and what the reader of its language has to see afterwards.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from forkhouse.documents import parse
+from forkhouse.documents.reading import parse
 from forkhouse.patches.edits import AddedFile, FileEdit, StructuralEdit
 
 if TYPE_CHECKING:
@@ -33,11 +36,17 @@ class Case:
     """Operation and what it is about, for the figures."""
     operation: dict[str, object]
     judge: Callable[[str], str | None]
-    """Say what is wrong with the text that the engine made; None when the reader sees what the operation says."""
+    """Say what is wrong with the text that the engine made.
+
+    None when the reader sees what the operation says.
+    """
     certain: bool = True
     """The reader is sure that what is named is there, just as often as the operation expects."""
     language: str | None = None
-    """The language of the edit, where it is not the file's: requirements stand in files of TOML too."""
+    """The language of the edit, where it is not the file's.
+
+    Requirements stand in files of TOML too.
+    """
 
 
 class Pool:
@@ -61,7 +70,9 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+    return dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
+    )
 
 
 def _raw(dumper: yaml.SafeDumper, raw: Raw) -> yaml.Node:
@@ -80,15 +91,23 @@ def written(operation: dict[str, object]) -> str:
         begin, end = line.find("'@@"), line.rfind("@@'")
         if begin < 0:
             begin, end = line.find("@@"), line.rfind("@@")
-            lines.append(line if begin < 0 else line[:begin] + line[begin + 2 : end] + line[end + 2 :])
+            lines.append(
+                line if begin < 0 else line[:begin] + line[begin + 2 : end] + line[end + 2 :]
+            )
         else:
             lines.append(line[:begin] + line[begin + 3 : end].replace("''", "'") + line[end + 3 :])
     return "\n".join(lines)
 
 
 def edit_of(language: str, path: str, operation: dict[str, object]) -> FileEdit:
-    """Return the edit, read from the text of a document as a user writes it. Raises DocumentError."""
-    text = f"{HEADER}edits:\n  - path: {path!r}\n    language: {language}\n    operations:\n{indent(written(operation), '      ')}"
+    """Return the edit, read from the text of a document as a user writes it.
+
+    Raises DocumentError.
+    """
+    text = (
+        f"{HEADER}edits:\n  - path: {path!r}\n    language: {language}\n    "
+        f"operations:\n{indent(written(operation), '      ')}"
+    )
     (edit,) = parse(StructuralEdit, text, name="edit").edits
-    assert not isinstance(edit, AddedFile)  # noqa: S101  # it has a language
+    assert not isinstance(edit, AddedFile)  # it has a language
     return edit

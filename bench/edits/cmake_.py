@@ -32,7 +32,10 @@ _REMARKS = frozenset({TokenType.COMMENT, TokenType.BRACKET_COMMENT})
 
 
 def read(text: str) -> Stream:
-    """Return what cmakelang sees: the names of commands, brackets, arguments. Raises UnreadableError."""
+    """Return what cmakelang sees: the names of commands, brackets, arguments.
+
+    Raises UnreadableError.
+    """
     mark = len(text) - len(text.removeprefix("\ufeff"))
     code: list[Token] = []
     comments: list[Comment] = []
@@ -58,14 +61,20 @@ def read(text: str) -> Stream:
                 depth += 1 if said == "(" else -1
             elif depth == 0:
                 kind = "command" if fresh else "a command that begins behind something on its line"
-            glued = depth > 0 and code and code[-1].end == start and code[-1].kind == "argument" and kind == "argument"
+            glued = (
+                depth > 0
+                and code
+                and code[-1].end == start
+                and code[-1].kind == "argument"
+                and kind == "argument"
+            )
             if glued:
                 code[-1] = Token("argument", code[-1].text + said, code[-1].start, end)
             else:
                 code.append(Token(kind, said, start, end))
             fresh = False
     if depth:
-        raise UnreadableError("its brackets do not fit")  # noqa: EM101, TRY003
+        raise UnreadableError("its brackets do not fit")
     return Stream(text=text, code=tuple(code), comments=tuple(comments))
 
 
@@ -74,8 +83,17 @@ def _refused(text: str) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "file.cmake")
         # What is under a condition that is false is read, and not done.
-        path.write_text("if(FALSE)\n" + text.removeprefix("\ufeff") + "\nendif()\n", encoding="utf-8", newline="")
-        return subprocess.run([CMAKE or "cmake", "-P", str(path)], capture_output=True, check=False, cwd=folder).returncode != 0
+        path.write_text(
+            "if(FALSE)\n" + text.removeprefix("\ufeff") + "\nendif()\n",
+            encoding="utf-8",
+            newline="",
+        )
+        return (
+            subprocess.run(
+                [CMAKE or "cmake", "-P", str(path)], capture_output=True, check=False, cwd=folder
+            ).returncode
+            != 0
+        )
 
 
 def verify(before: str, after: str) -> str | None:
@@ -91,7 +109,13 @@ FUNCTIONS = (
 )
 CALLS = ("renamed(1)", 'other(A "b c" [[\n d\n  e\n]])', "message(STATUS [==[a]]b]==])")
 ASSIGNMENTS = ("set({name} 3)", 'set({name}\n  "one;two"\n  three)', 'set({name} "a\n  b")')
-STATEMENTS = ("added(1 2)", "# a word\nadded()\n", "if(ADDED)\n  added(1)  # so\nendif()", 'set(ADDED "a\n  b")', "added([[\n x\n   y\n]])")
+STATEMENTS = (
+    "added(1 2)",
+    "# a word\nadded()\n",
+    "if(ADDED)\n  added(1)  # so\nendif()",
+    'set(ADDED "a\n  b")',
+    "added([[\n x\n   y\n]])",
+)
 PARTS = ("ADDED", '"new one"', "${A}/b", "[[x y]]", "-DA=1")
 
 
@@ -118,7 +142,9 @@ TONGUE = Tongue(
     verify=verify,
     fragment=_fragment,
 )
-_CONTROL = re.compile(r"(?:end)?(?:if|foreach|while|function|macro|block)|else(?:if)?", re.IGNORECASE)
+_CONTROL = re.compile(
+    r"(?:end)?(?:if|foreach|while|function|macro|block)|else(?:if)?", re.IGNORECASE
+)
 
 
 def pool(text: str) -> list[Callable[[random.Random], Case | None]]:
@@ -136,7 +162,9 @@ def _constructs(stream: Stream) -> Iterator[Construct]:
         name = token.text.lower()
         depth = 0
         for last in range(first + 1, len(code)):
-            depth += (code[last].text == "(" and code[last].kind == "bracket") - (code[last].text == ")" and code[last].kind == "bracket")
+            depth += (code[last].text == "(" and code[last].kind == "bracket") - (
+                code[last].text == ")" and code[last].kind == "bracket"
+            )
             if not depth:
                 break
         flat = all(each.kind == "argument" for each in code[first + 2 : last])
@@ -147,10 +175,13 @@ def _constructs(stream: Stream) -> Iterator[Construct]:
         elif name in {"endfunction", "endmacro"} and opened:
             said, begun = opened.pop()
             if re.fullmatch(r"\w+", said):
-                yield Construct(what="function", name=said, core=(begun, last + 1), whole=(begun, last + 1))
+                yield Construct(
+                    what="function", name=said, core=(begun, last + 1), whole=(begun, last + 1)
+                )
         if _CONTROL.fullmatch(name):
             continue
-        # A command that is wrapped is no command any more, so a call has its parts, and is not wrapped here.
+        # A command that is wrapped is no command any more, so a call has its parts, and is not
+        # wrapped here.
         yield Construct(what="call", name=name, core=span, whole=span, parts=parts, closing=last)
         if name == "set" and parts and re.fullmatch(r"\w+", code[parts[0][0]].text):
             values = _values(code, first + 3, last)
@@ -159,20 +190,27 @@ def _constructs(stream: Stream) -> Iterator[Construct]:
                 name=code[first + 2].text,
                 core=span,
                 whole=span,
-                parts=None if values is None else tuple((n, n + 1) for n in range(first + 3, values)),
+                parts=None
+                if values is None
+                else tuple((n, n + 1) for n in range(first + 3, values)),
                 closing=last if values is None else values,
                 list_=True,
             )
 
 
 def _values(code: Sequence[Token], first: int, last: int) -> int | None:
-    """Return where the values of a `set` end, as cmake counts it from the end; None where only a run of cmake tells it."""
+    """Return where the values of a `set` end, as cmake counts it from the end.
+
+    None where only a run of cmake tells it.
+    """
     words = [token.text for token in code[first:last]]
-    marks = [number for number, word in enumerate(words) if word.strip('"') in {"CACHE", "PARENT_SCOPE"}]
+    marks = [
+        number for number, word in enumerate(words) if word.strip('"') in {"CACHE", "PARENT_SCOPE"}
+    ]
     if marks and any("$" in word and not word.startswith(('"', "[")) for word in words[marks[0] :]):
         return None  # it may be no word, or several
     if words[-1:] == ["PARENT_SCOPE"]:
         return last - 1
-    forced = len(words) > 3 and words[-1] == "FORCE"  # noqa: PLR2004  # CACHE, a type, a text and the word itself
+    forced = len(words) > 3 and words[-1] == "FORCE"  # CACHE, a type, a text and the word itself
     at = last - 3 - forced
     return at if at >= first and code[at].text == "CACHE" else last

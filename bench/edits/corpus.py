@@ -1,4 +1,7 @@
-"""The real files that are edited: pinned in corpus.yaml, fetched through the project's own code, read from their archives, never kept."""
+"""The real files that are edited.
+
+Pinned in corpus.yaml, fetched through the project's own code, read from their archives, never kept.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,24 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from forkhouse.documents import Document, parse
-from forkhouse.lock import DebianSource, PinnedFile
+from forkhouse.documents.lockfile import DebianSource, PinnedFile
+from forkhouse.documents.reading import Document, parse
+from forkhouse.sources.apt import fetch_debian_source
 from forkhouse.sources.archives import read_tar, read_wheel
-from forkhouse.sources.debian import fetch_debian_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from forkhouse.sources.registry import Registry
+    from forkhouse.sources.index import Registry
     from forkhouse.sources.store import TreeFile
 
 PINS = Path(__file__).with_name("corpus.yaml")
 LARGEST = 20_000
-"""Bytes that a file may have. A reader goes over the whole file after every operation, and larger files show nothing that small ones do not."""
+"""Bytes that a file may have.
+
+A reader goes over the whole file after every operation, and larger files show nothing that small
+ones do not.
+"""
 SHARE = 220
 """Files of one language that one package may give, so that no package is most of a language."""
 _NAMES = {
@@ -86,14 +93,21 @@ def read_pins() -> Corpus:
     return parse(Corpus, PINS.read_text(encoding="utf-8"), name=PINS.name)
 
 
-def archives(pins: Corpus, registry: Registry, *, offline: bool) -> Iterator[tuple[str, list[TreeFile]]]:
-    """Fetch the archives, and yield the name and the files of each. Raises UnreachableError and HashMismatchError."""
+def archives(
+    pins: Corpus, registry: Registry, *, offline: bool
+) -> Iterator[tuple[str, list[TreeFile]]]:
+    """Fetch the archives, and yield the name and the files of each.
+
+    Raises UnreachableError and HashMismatchError.
+    """
     for package, pin in pins.sdists.items():
         yield pin.file, read_tar(registry.fetch(package, pin.file, pin.sha256))[0]
     for package, pin in pins.wheels.items():
         yield pin.file, read_wheel(registry.fetch(package, pin.file, pin.sha256))[0]
     for package, source in pins.debian.items():
-        wanted = DebianSource(kind="debian-source", package=package, debian_version=source.version, files=source.files)
+        wanted = DebianSource(
+            kind="debian-source", package=package, debian_version=source.version, files=source.files
+        )
         for path in fetch_debian_source(wanted, registry, offline=offline):
             if ".orig.tar" in path.name and not path.name.endswith(".asc"):
                 yield path.name, read_tar(path)[0]
@@ -107,7 +121,11 @@ def corpus(registry: Registry, *, offline: bool) -> Mapping[str, list[File]]:
         by_language: dict[str, list[TreeFile]] = {}
         for file in sorted(files, key=lambda each: each.path):
             language = language_of(file.path)
-            if language is not None and 0 < len(file.content) <= LARGEST and file.content not in seen:
+            if (
+                language is not None
+                and 0 < len(file.content) <= LARGEST
+                and file.content not in seen
+            ):
                 seen.add(file.content)
                 by_language.setdefault(language, []).append(file)
         for language, those in by_language.items():
@@ -117,5 +135,7 @@ def corpus(registry: Registry, *, offline: bool) -> Mapping[str, list[File]]:
                     text = file.content.decode("utf-8")
                 except UnicodeDecodeError:
                     continue
-                found.setdefault(language, []).append(File(package=package, path=file.path, language=language, text=text))
+                found.setdefault(language, []).append(
+                    File(package=package, path=file.path, language=language, text=text)
+                )
     return dict(sorted(found.items()))

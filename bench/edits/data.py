@@ -1,6 +1,9 @@
-"""Operations on files of keys and values: what any of their readers has to see, in one form for YAML, JSON and TOML.
+"""Operations on files of keys and values.
 
-A value is a pair: ("map", ((key, value), …)), ("list", (value, …)), or a type and the text of a scalar. Types and order count.
+What any of their readers has to see, in one form for YAML, JSON and TOML.
+
+A value is a pair: ("map", ((key, value), …)), ("list", (value, …)), or a type and the text of a
+scalar. Types and order count.
 """
 
 from __future__ import annotations
@@ -23,7 +26,10 @@ Path = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """A comment, and the code that it is about: behind which it stands on its line, or which its next line begins with."""
+    """A comment, and the code that it is about.
+
+    Behind which it stands on its line, or which its next line begins with.
+    """
 
     text: str
     host: str
@@ -97,7 +103,13 @@ def spelt(path: Path) -> str | None:
             steps.append(str(step))
             continue
         kind, text = step
-        if kind in {"map", "list", "merge"} or not text or '"' in text or "\n" in text or not text.isprintable():
+        if (
+            kind in {"map", "list", "merge"}
+            or not text
+            or '"' in text
+            or "\n" in text
+            or not text.isprintable()
+        ):
             return None
         steps.append(text if _PLAIN.fullmatch(text) else f'"{text}"')
     return ".".join(steps)
@@ -106,7 +118,8 @@ def spelt(path: Path) -> str | None:
 def unambiguous(value: Value) -> bool:
     """Say whether no mapping has a key twice."""
     return all(
-        each[0] != "map" or len({key for key, _ in each[1]}) == len(each[1]) for each in [value, *(inner for _, inner in walk(value))]
+        each[0] != "map" or len({key for key, _ in each[1]}) == len(each[1])
+        for each in [value, *(inner for _, inner in walk(value))]
     )
 
 
@@ -122,8 +135,9 @@ def judged(
 ) -> Callable[[str], str | None]:
     """Return a judge of a result: the value that its readers see, its comments, its line ends.
 
-    A loose comment may go; one that is moved stays, while the code that it is about is another. Where a key can take along a loose one
-    that stands over it, that is about the key then, or about what it was about.
+    A loose comment may go; one that is moved stays, while the code that it is about is another.
+    Where a key can take along a loose one that stands over it, that is about the key then, or about
+    what it was about.
     """
     remarks = form.remarks(text)
 
@@ -140,9 +154,12 @@ def judged(
             if not _second(before, other, form.read(text), found):
                 return "another reader sees other values than the first"
         old, new = _unfollowed(remarks, form.remarks(after), loose, follows)
-        return _remarks(old, new, loose, lambda remark: moved(remark) or (loose(remark) and (remark.behind or not follows))) or layout(
-            text, after
-        )
+        return _remarks(
+            old,
+            new,
+            loose,
+            lambda remark: moved(remark) or (loose(remark) and (remark.behind or not follows)),
+        ) or layout(text, after)
 
     return check
 
@@ -164,7 +181,10 @@ def _flat(value: Value) -> object:
 
 
 def same(one: Value, other: Value, *, unordered: bool) -> bool:
-    """Say whether two values are equal; keys may stand in another order where the order is not the file's to say."""
+    """Say whether two values are equal.
+
+    Keys may stand in another order where the order is not the file's to say.
+    """
     if not unordered:
         return one == other
     return _sorted(one) == _sorted(other)
@@ -184,9 +204,17 @@ def difference(wanted: Value, found: Value) -> str:
     one, other = dict(_leaves(wanted)), dict(_leaves(found))
     for path in [*one, *other]:
         if one.get(path) != other.get(path):
-            place = ".".join(str(step[1]) if isinstance(step, tuple) else str(step) for step in path)
-            kinds = [each[0] if each is not None else "nothing" for each in (one.get(path), other.get(path))]
-            return f"{kinds[0]} wanted, {kinds[1]} found | at {place}: {str(one.get(path))[:150]}, {str(other.get(path))[:150]}"
+            place = ".".join(
+                str(step[1]) if isinstance(step, tuple) else str(step) for step in path
+            )
+            kinds = [
+                each[0] if each is not None else "nothing"
+                for each in (one.get(path), other.get(path))
+            ]
+            return (
+                f"{kinds[0]} wanted, {kinds[1]} found | at {place}: {str(one.get(path))[:150]}, "
+                f"{str(other.get(path))[:150]}"
+            )
     return "the same in another order"
 
 
@@ -210,26 +238,49 @@ def _unfollowed(
     return kept, rest
 
 
-def _remarks(before: list[Remark], after: list[Remark], loose: Callable[[Remark], bool], moved: Callable[[Remark], bool]) -> str | None:
+def _remarks(
+    before: list[Remark],
+    after: list[Remark],
+    loose: Callable[[Remark], bool],
+    moved: Callable[[Remark], bool],
+) -> str | None:
     reached = {0}
     for remark in before:
         following = set()
         for at in reached:
             same_ = at < len(after) and (
-                after[at] == remark or (after[at].text == remark.text and (moved(remark) or not remark.host or not after[at].host))
+                after[at] == remark
+                or (
+                    after[at].text == remark.text
+                    and (moved(remark) or not remark.host or not after[at].host)
+                )
             )
             following |= {at + 1} if same_ else set()
             following |= {at} if loose(remark) else set()
         if not following:
             at = max(reached)
-            found = f", it stands at {after[at].host!r} now" if at < len(after) and after[at].text == remark.text else ""
-            return f"a comment is lost, or about something else | {remark.text!r} of {remark.host!r}{found}"
+            found = (
+                f", it stands at {after[at].host!r} now"
+                if at < len(after) and after[at].text == remark.text
+                else ""
+            )
+            return (
+                f"a comment is lost, or about something else | {remark.text!r} of "
+                f"{remark.host!r}{found}"
+            )
         reached = following
-    return None if len(after) in reached else f"a comment is there that nobody wrote | {after[max(reached)].text!r}"
+    return (
+        None
+        if len(after) in reached
+        else f"a comment is there that nobody wrote | {after[max(reached)].text!r}"
+    )
 
 
 PLAIN = 0.75
-"""The share of operations in their plainest form: on a key and not an item of a list, named by its path and not by a selector."""
+"""The share of operations in their plainest form.
+
+On a key and not an item of a list, named by its path and not by a selector.
+"""
 
 
 class _File:
@@ -248,7 +299,9 @@ class _File:
         self.maps = [(path, each) for path, each in self.places if each[0] == "map"]
 
     def set(self, chance: random.Random) -> Case | None:
-        path, each = chance.choice(self.keys if chance.random() < PLAIN or not self.lists else self.places)
+        path, each = chance.choice(
+            self.keys if chance.random() < PLAIN or not self.lists else self.places
+        )
         new = chance.choice(self.form.values)
         expected = [_with(self.value, path, reading) for reading in new.readings]
         inside = self._inside(path, each)
@@ -271,7 +324,9 @@ class _File:
         new = chance.choice(self.form.values)
         expected = [_added(self.value, path, key, reading) for reading in new.readings]
         judge = judged(self.text, self.form, expected, unordered=True)
-        return Case(kind="add", operation={"add": spelt((*path, key)), "value": new.said}, judge=judge)
+        return Case(
+            kind="add", operation={"add": spelt((*path, key)), "value": new.said}, judge=judge
+        )
 
     def remove(self, chance: random.Random) -> Case | None:
         path, each = chance.choice(self.places)
@@ -281,19 +336,34 @@ class _File:
                 break
             expected.append(put(expected[-1], path[:length], lambda _: None))
         said = spelt(path)
-        operation: dict[str, object] = {"remove": said} if chance.random() < PLAIN else {"remove": {"key": said}}
-        return Case(kind="remove", operation=operation, judge=judged(self.text, self.form, expected, loose=self._inside(path, each)))
+        operation: dict[str, object] = (
+            {"remove": said} if chance.random() < PLAIN else {"remove": {"key": said}}
+        )
+        return Case(
+            kind="remove",
+            operation=operation,
+            judge=judged(self.text, self.form, expected, loose=self._inside(path, each)),
+        )
 
     def _inside(self, path: Path, each: Value) -> Callable[[Remark], bool]:
         """Return whether a comment is about what is at a path, or in it.
 
-        In a list a comment may stand over nothing, and in an empty one it stands over what comes behind the list.
+        In a list a comment may stand over nothing, and in an empty one it stands over what comes
+        behind the list.
         """
         about = names(path[-1:], each)
         order = [place for place, _ in self.places]
-        behind = next((place for place in order[order.index(path) + 1 :] if place[: len(path)] != path), ())
-        over = str(behind[-1][1]) if each == ("list", ()) and behind and isinstance(behind[-1], tuple) else None
-        return lambda remark: about(remark) or (each[0] in {"map", "list"} and not remark.host) or remark.host == over
+        behind = next(
+            (place for place in order[order.index(path) + 1 :] if place[: len(path)] != path), ()
+        )
+        over = (
+            str(behind[-1][1])
+            if each == ("list", ()) and behind and isinstance(behind[-1], tuple)
+            else None
+        )
+        return lambda remark: (
+            about(remark) or (each[0] in {"map", "list"} and not remark.host) or remark.host == over
+        )
 
     def item(self, chance: random.Random) -> Case | None:
         path, each = chance.choice(self.lists)
@@ -304,8 +374,12 @@ class _File:
         if action == "add":
             expected = [_with(self.value, path, ("list", (*inner, new)))]
             last = names((), inner[-1]) if inner else names(path[-1:], each)
-            judge = judged(self.text, self.form, expected, moved=lambda remark: remark.behind and last(remark))
-            return Case(kind="item add", operation={"item": {"of": of, "add": written}}, judge=judge)
+            judge = judged(
+                self.text, self.form, expected, moved=lambda remark: remark.behind and last(remark)
+            )
+            return Case(
+                kind="item add", operation={"item": {"of": of, "add": written}}, judge=judge
+            )
         if not inner:
             return None
         number = chance.randrange(len(inner))
@@ -313,8 +387,14 @@ class _File:
         if said is None or inner.count(inner[number]) > 1:
             return None
         rest: tuple[Value, ...] = () if action == "remove" else (new,)
-        expected = [_with(self.value, path, ("list", (*inner[:number], *rest, *inner[number + 1 :])))]
-        change: dict[str, object] = {"of": of, action: said, **({"with": written} if action == "replace" else {})}
+        expected = [
+            _with(self.value, path, ("list", (*inner[:number], *rest, *inner[number + 1 :])))
+        ]
+        change: dict[str, object] = {
+            "of": of,
+            action: said,
+            **({"with": written} if action == "replace" else {}),
+        }
         judge = judged(self.text, self.form, expected, loose=names((number,), inner[number]))
         certain = not any(f"{quote}{said}{quote}" in self.text for quote in "'\"")
         return Case(kind=f"item {action}", operation={"item": change}, judge=judge, certain=certain)
@@ -323,7 +403,12 @@ class _File:
 def names(path: Path, each: Value) -> Callable[[Remark], bool]:
     """Return whether a comment is about what is at a path, or in it."""
     values = {str(inner[1]) for _, inner in _leaves(each)}
-    steps = {str(step[1]) for deep in [path[-1:], *(deep for deep, _ in walk(each))] for step in deep if isinstance(step, tuple)}
+    steps = {
+        str(step[1])
+        for deep in [path[-1:], *(deep for deep, _ in walk(each))]
+        for step in deep
+        if isinstance(step, tuple)
+    }
     texts = {line.strip("'\" \t") for text in values | steps for line in text.split("\n")}
     return lambda remark: remark.host.strip("'\" \t") in texts - {""}
 

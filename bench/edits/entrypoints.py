@@ -44,7 +44,12 @@ def pool(text: str) -> list[Callable[[random.Random], Case | None]]:
                 return f"the reader sees other groups | {found!r}"
             section = text.partition(f"[{group}]")[2].partition("\n[")[0]
             # What stands behind the last entry is about the next group.
-            inner = section[: max((match.end() for match in re.finditer(r"^[^#;\s].*$", section, re.MULTILINE)), default=0)]
+            inner = section[
+                : max(
+                    (match.end() for match in re.finditer(r"^[^#;\s].*$", section, re.MULTILINE)),
+                    default=0,
+                )
+            ]
             lost = [remark for remark in remarks if remark not in after and remark not in inner]
             return f"a comment is lost | {lost[0]!r}" if lost else layout(text, after)
 

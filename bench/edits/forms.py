@@ -1,4 +1,7 @@
-"""The forms that a file can have and mean the same: line ends, a byte-order mark, no end of the last line, tabs, empty lines at its head."""
+"""The forms that a file can have and mean the same.
+
+Line ends, a byte-order mark, no end of the last line, tabs, empty lines at its head.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ if TYPE_CHECKING:
 _MARKED = frozenset({"python", "c", "cpp", "rust", "yaml", "json", "requirements", "cmake"})
 """Languages whose readers take a byte-order mark."""
 _TABBED = frozenset({"c", "cpp", "rust", "json", "cmake", "bash"})
-"""Languages where the white space at the head of a line means nothing, so long as no text of several lines holds it."""
+"""Languages where the white space at the head of a line means nothing, so long as no text of
+several lines holds it."""
 
 
 def _crlf(text: str) -> str:
@@ -23,7 +27,12 @@ def _tabs(text: str) -> str:
     return (
         text
         if '"""' in text or "<<" in text
-        else re.sub(r"^(?: {4}| {2})+", lambda spaces: "\t" * (len(spaces[0]) // 2), text, flags=re.MULTILINE)
+        else re.sub(
+            r"^(?: {4}| {2})+",
+            lambda spaces: "\t" * (len(spaces[0]) // 2),
+            text,
+            flags=re.MULTILINE,
+        )
     )
 
 
@@ -39,8 +48,12 @@ FORMS: Mapping[str, Callable[[str], str]] = {
     "CRLF, no line end at the end": lambda text: _crlf(text).rstrip("\r\n"),
     "an empty line first": lambda text: ("\r\n" if "\r\n" in text else "\n") + text,
     "tabs": _tabs,
-    "hashes": lambda text: re.sub(r"^([A-Za-z][\w.-]*==[\w.]+)[ \t]*(?=\r?$)", _hashes, text, flags=re.MULTILINE),
-    "joined lines": lambda text: re.sub(r"^([A-Za-z][\w.-]*)((?:==|>=|~=)[\w.]+)(?=\r?$)", r"\1 \\\n  \2", text, flags=re.MULTILINE),
+    "hashes": lambda text: re.sub(
+        r"^([A-Za-z][\w.-]*==[\w.]+)[ \t]*(?=\r?$)", _hashes, text, flags=re.MULTILINE
+    ),
+    "joined lines": lambda text: re.sub(
+        r"^([A-Za-z][\w.-]*)((?:==|>=|~=)[\w.]+)(?=\r?$)", r"\1 \\\n  \2", text, flags=re.MULTILINE
+    ),
 }
 
 
@@ -55,4 +68,6 @@ def form_of(language: str, chance: random.Random) -> str:
         # In bash a carriage return is text.
         and ("CRLF" not in name or language != "bash")
     ]
-    return "as it is" if chance.random() < 0.4 else chance.choice(able)  # noqa: PLR2004  # the share of files as they are
+    return (
+        "as it is" if chance.random() < 0.4 else chance.choice(able)
+    )  # the share of files as they are

@@ -43,15 +43,34 @@ def _number(text: str) -> Value:
 
 
 def read(text: str) -> Value:
-    """Return what `json` sees, or `json5` where it refuses the text; numbers as they are written. Raises UnreadableError."""
+    """Return what `json` sees, or `json5` where it refuses the text; numbers as they are written.
+
+    Raises UnreadableError.
+    """
     body = text.removeprefix("\ufeff")
     try:
-        return _model(json.loads(body, object_pairs_hook=_pairs, parse_float=_number, parse_int=_number, parse_constant=_number))
+        return _model(
+            json.loads(
+                body,
+                object_pairs_hook=_pairs,
+                parse_float=_number,
+                parse_int=_number,
+                parse_constant=_number,
+            )
+        )
     except (ValueError, RecursionError) as error:
         if "//" not in body and "/*" not in body:
             raise UnreadableError(str(error)) from error
     try:
-        return _model(json5.loads(body, object_pairs_hook=_pairs, parse_float=_number, parse_int=_number, parse_constant=_number))
+        return _model(
+            json5.loads(
+                body,
+                object_pairs_hook=_pairs,
+                parse_float=_number,
+                parse_int=_number,
+                parse_constant=_number,
+            )
+        )
     except (ValueError, RecursionError) as error:
         raise UnreadableError(str(error)) from error
 
@@ -111,10 +130,16 @@ VALUES = (
     *SCALARS,
     raw("null", ("null", "")),
     raw("~", ("null", "")),
-    raw("[1, 2.5, a, true]", ("list", (("int", "1"), ("float", "2.5"), ("str", "a"), ("bool", "true")))),
+    raw(
+        "[1, 2.5, a, true]",
+        ("list", (("int", "1"), ("float", "2.5"), ("str", "a"), ("bool", "true"))),
+    ),
     raw("[]", ("list", ())),
     raw("[22:22, no]", ("list", (("str", "22:22"), ("str", "no")))),
-    raw("{a: 1, b: [x]}", ("map", ((("str", "a"), ("int", "1")), (("str", "b"), ("list", (("str", "x"),)))))),
+    raw(
+        "{a: 1, b: [x]}",
+        ("map", ((("str", "a"), ("int", "1")), (("str", "b"), ("list", (("str", "x"),))))),
+    ),
 )
 ITEMS = (
     ('"added"', ("str", "added")),

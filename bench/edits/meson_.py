@@ -34,7 +34,10 @@ ASKED = 150
 
 
 def read(text: str) -> Stream:
-    """Return what Pygments sees; the end of a line is a piece where a statement can end. Raises UnreadableError."""
+    """Return what Pygments sees; the end of a line is a piece where a statement can end.
+
+    Raises UnreadableError.
+    """
     if not text.endswith("\n"):
         text += "\r\n" if "\r\n" in text else "\n"
     code: list[Token] = []
@@ -52,7 +55,7 @@ def read(text: str) -> Stream:
                 code.append(Token("line", "", begin, start + at + 1))
         elif kind in Error:
             if said != "\r":
-                raise UnreadableError(f"Pygments does not know {said!r}")  # noqa: EM102, TRY003
+                raise UnreadableError(f"Pygments does not know {said!r}")
         else:
             depth += (said in {"(", "[", "{"}) - (said in {")", "]", "}"})
             code.append(Token("code", said.replace("\r\n", "\n"), start, end))
@@ -67,7 +70,10 @@ def _refused(text: str) -> bool:
         command = [MESON or "meson", "introspect", "--ast", str(path)]
         result = subprocess.run(command, capture_output=True, check=False, cwd=folder, text=True)
         # It also wants names to be known, which those of new texts are not.
-        return result.returncode != 0 and re.search(r"Expecting|lexer", result.stdout + result.stderr) is not None
+        return (
+            result.returncode != 0
+            and re.search(r"Expecting|lexer", result.stdout + result.stderr) is not None
+        )
 
 
 def verify(before: str, after: str) -> str | None:
@@ -78,8 +84,19 @@ def verify(before: str, after: str) -> str | None:
 
 
 CALLS = ("renamed(1)", "other('a # b', [1, 2], key: true)", "'''one\n  two'''")
-ASSIGNMENTS = ("{name} = 3", "{name} = [\n  'one',\n  'two',  # so\n]", "{name} = '''a\n  b\n'''", "{name} = {'a': 1}")
-STATEMENTS = ("added(1, 2)", "# a word\nadded()\n", "if added\n  added(1)  # so\nendif", "added = '''a\n  b'''", "added = [\n  1,\n]")
+ASSIGNMENTS = (
+    "{name} = 3",
+    "{name} = [\n  'one',\n  'two',  # so\n]",
+    "{name} = '''a\n  b\n'''",
+    "{name} = {'a': 1}",
+)
+STATEMENTS = (
+    "added(1, 2)",
+    "# a word\nadded()\n",
+    "if added\n  added(1)  # so\nendif",
+    "added = '''a\n  b'''",
+    "added = [\n  1,\n]",
+)
 PARTS = ("added", "'new'", "f(1, 2)", "[1, 2]", "'''a\n b'''")
 
 
@@ -119,7 +136,12 @@ def _calls(stream: Stream, closed: dict[int, int]) -> Iterator[Construct]:
     code = stream.code
     for opening, closing in closed.items():
         at = opening - 1
-        if code[opening].text != "(" or at < 0 or not re.fullmatch(r"[A-Za-z_]\w*", code[at].text) or code[at].text in _WORDS:
+        if (
+            code[opening].text != "("
+            or at < 0
+            or not re.fullmatch(r"[A-Za-z_]\w*", code[at].text)
+            or code[at].text in _WORDS
+        ):
             continue
         if at and code[at - 1].text == ".":
             # A method has the name too.
@@ -143,7 +165,11 @@ def _calls(stream: Stream, closed: dict[int, int]) -> Iterator[Construct]:
 def _assignments(stream: Stream, closed: dict[int, int]) -> Iterator[Construct]:
     code = stream.code
     for at, token in enumerate(code[:-2]):
-        if not re.fullmatch(r"[A-Za-z_]\w*", token.text) or code[at + 1].text not in {"=", "+="} or not _starts(stream, at):
+        if (
+            not re.fullmatch(r"[A-Za-z_]\w*", token.text)
+            or code[at + 1].text not in {"=", "+="}
+            or not _starts(stream, at)
+        ):
             continue
         end = at + 2
         while end < len(code) and code[end].kind != "line":

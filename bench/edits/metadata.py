@@ -30,7 +30,7 @@ def read(text: str) -> tuple[list[Field], str]:
     fields = [(key, re.sub(r"\r?\n", "\n", str(value))) for key, value in message.items()]
     body = message.get_payload()
     if message.defects or not fields or not isinstance(body, str):
-        raise UnreadableError(f"not metadata: {message.defects}")  # noqa: EM102, TRY003
+        raise UnreadableError(f"not metadata: {message.defects}")
     for key, value in fields:
         if key == _REQUIRES:
             try:
@@ -74,16 +74,25 @@ def pool(text: str) -> list[Callable[[random.Random], Case | None]]:
                     if _extra(value) and Requirement(with_).marker:
                         wanted.marker = Marker(f"({Requirement(with_).marker}) and {_extra(value)}")
                     if new[0] != _REQUIRES or not (
-                        equal(new[1], wanted) or (str(wanted.marker) != str(Requirement(value).marker) and _alike(new[1], wanted))
+                        equal(new[1], wanted)
+                        or (
+                            str(wanted.marker) != str(Requirement(value).marker)
+                            and _alike(new[1], wanted)
+                        )
                     ):
-                        return f"the new declaration is not what was asked for | {value!r} became {new[1]!r}, wanted {str(wanted)!r}"
+                        return (
+                            f"the new declaration is not what was asked for | {value!r} became "
+                            f"{new[1]!r}, wanted {str(wanted)!r}"
+                        )
             return f"a field is there that nobody asked for | {rest[0]!r}" if rest else None
 
         return Case(kind=f"requirement {action}", operation=operation, judge=check(expected))
 
     def add(chance: random.Random) -> Case | None:
         new = chance.choice(NEW)
-        extra = chance.choice(extras) if extras and chance.random() < 0.4 else None  # noqa: PLR2004  # a part of them
+        extra = (
+            chance.choice(extras) if extras and chance.random() < 0.4 else None
+        )  # a part of them
         wanted = Requirement(new)
         if extra is not None:
             marker = f'extra == "{extra}"'
@@ -93,14 +102,23 @@ def pool(text: str) -> list[Callable[[random.Random], Case | None]]:
             more = [
                 n
                 for n, (key, value) in enumerate(found)
-                if key == _REQUIRES and canonicalize_name(Requirement(value).name).startswith("added")
+                if key == _REQUIRES
+                and canonicalize_name(Requirement(value).name).startswith("added")
             ]
             if len(more) != 1 or not equal(found[more[0]][1], wanted):
-                return f"the new declaration is not there, or another | {[found[n] for n in more]!r}"
-            return None if [*found[: more[0]], *found[more[0] + 1 :]] == fields else "another field has changed"
+                return (
+                    f"the new declaration is not there, or another | {[found[n] for n in more]!r}"
+                )
+            return (
+                None
+                if [*found[: more[0]], *found[more[0] + 1 :]] == fields
+                else "another field has changed"
+            )
 
         change: dict[str, object] = {"add": new, **({"extra": extra} if extra is not None else {})}
-        return Case(kind="requirement add", operation={"requirement": change}, judge=check(expected))
+        return Case(
+            kind="requirement add", operation={"requirement": change}, judge=check(expected)
+        )
 
     return [change, change, change, add] if names else [add]
 
@@ -113,6 +131,11 @@ def _extra(value: str) -> str:
 def _alike(said: str, wanted: Requirement) -> bool:
     """Say whether two declarations are the same but for how their marker is put together."""
     found = Requirement(said)
-    same = (found.name, found.extras, found.specifier, found.url) == (wanted.name, wanted.extras, wanted.specifier, wanted.url)
+    same = (found.name, found.extras, found.specifier, found.url) == (
+        wanted.name,
+        wanted.extras,
+        wanted.specifier,
+        wanted.url,
+    )
     words = [sorted(re.findall(r"[\w.]+", str(each.marker))) for each in (found, wanted)]
     return same and words[0] == words[1]

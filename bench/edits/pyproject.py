@@ -39,7 +39,10 @@ def _lists(document: dict[str, Any]) -> Lists:
 
 
 def _is_shaped(document: dict[str, Any]) -> bool:
-    """Say whether the tables of a project are tables: the tests of other programs have files in which they are not."""
+    """Say whether the tables of a project are tables.
+
+    The tests of other programs have files in which they are not.
+    """
     project = document.get("project", {})
     tables = [project, *(document.get(name, {}) for name in ("build-system", "dependency-groups"))]
     if isinstance(project, dict):
@@ -49,14 +52,31 @@ def _is_shaped(document: dict[str, Any]) -> bool:
 
 def _rest(document: dict[str, Any]) -> dict[str, Any]:
     """Return a document without its lists of declarations."""
-    project = {key: value for key, value in document.get("project", {}).items() if key not in {"dependencies", "optional-dependencies"}}
-    other = {key: value for key, value in document.items() if key not in {"project", "dependency-groups"}}
-    system = {key: value for key, value in document.get("build-system", {}).items() if key != "requires"}
-    return {**other, "project": project, **({"build-system": system} if "build-system" in document else {})}
+    project = {
+        key: value
+        for key, value in document.get("project", {}).items()
+        if key not in {"dependencies", "optional-dependencies"}
+    }
+    other = {
+        key: value for key, value in document.items() if key not in {"project", "dependency-groups"}
+    }
+    system = {
+        key: value for key, value in document.get("build-system", {}).items() if key != "requires"
+    }
+    return {
+        **other,
+        "project": project,
+        **({"build-system": system} if "build-system" in document else {}),
+    }
 
 
-def makers(text: str, remarks: Callable[[str], list[Remark]]) -> list[Callable[[random.Random], Case | None]]:
-    """Return what makes cases of a file; nothing where it is no pyproject.toml, or one whose declarations cannot be read."""
+def makers(
+    text: str, remarks: Callable[[str], list[Remark]]
+) -> list[Callable[[random.Random], Case | None]]:
+    """Return what makes cases of a file.
+
+    Nothing where it is no pyproject.toml, or one whose declarations cannot be read.
+    """
     document = tomllib.loads(text.removeprefix("\ufeff"))
     if not _is_shaped(document):
         return []
@@ -69,7 +89,9 @@ def makers(text: str, remarks: Callable[[str], list[Remark]]) -> list[Callable[[
         return []
     comments = Counter(remark.text for remark in remarks(text))
 
-    def check(expected: Callable[[Lists], str | None], *, spare: int) -> Callable[[str], str | None]:
+    def check(
+        expected: Callable[[Lists], str | None], *, spare: int
+    ) -> Callable[[str], str | None]:
         def judge(after: str) -> str | None:
             try:
                 found = tomllib.loads(after.removeprefix("\ufeff"))
@@ -100,14 +122,19 @@ def makers(text: str, remarks: Callable[[str], list[Remark]]) -> list[Callable[[
                     elif action == "replace":
                         new = rest.pop(0) if rest else ""
                         if not new or not equal(new, wanted_of(item, with_, keep=keep)):
-                            return f"the new declaration is not what was asked for | {item!r} became {new!r}"
+                            return (
+                                f"the new declaration is not what was asked for | {item!r} became "
+                                f"{new!r}"
+                            )
                 if rest:
                     return f"a declaration is there that nobody asked for | {rest[0]!r}"
             return None
 
         # A comment behind a declaration that goes may go with it.
         judge = check(expected, spare=names[name] if action == "remove" else 0)
-        return Case(kind=f"requirement {action}", operation=operation, judge=judge, language="requirements")
+        return Case(
+            kind=f"requirement {action}", operation=operation, judge=judge, language="requirements"
+        )
 
     def add(chance: random.Random) -> Case | None:
         new = chance.choice(NEW)
@@ -121,20 +148,34 @@ def makers(text: str, remarks: Callable[[str], list[Remark]]) -> list[Callable[[
                 more = found.get(each, [])
                 if each != place and more != items:
                     return "another list has changed"
-                if each == place and ([item for item in more if item in items] != items or len(more) != len(items) + 1):
+                if each == place and (
+                    [item for item in more if item in items] != items or len(more) != len(items) + 1
+                ):
                     return "another declaration has changed"
                 if each == place and not any(equal(item, Requirement(new)) for item in more):
                     return f"the new declaration is another | {more[-1]!r}"
             return None
 
-        change: dict[str, object] = {"add": new, **({"extra": place[-1]} if place in extras else {})}
+        change: dict[str, object] = {
+            "add": new,
+            **({"extra": place[-1]} if place in extras else {}),
+        }
         operation: dict[str, object] = {"requirement": change}
-        return Case(kind="requirement add", operation=operation, judge=check(expected, spare=0), language="requirements")
+        return Case(
+            kind="requirement add",
+            operation=operation,
+            judge=check(expected, spare=0),
+            language="requirements",
+        )
 
     found: list[Callable[[random.Random], Case | None]] = [add]
     found += [change, change] if names else []
     groups = document.get("project", {}).get("entry-points", {})
-    return [*found, lambda chance: _group(text, document, chance.choice(sorted(groups)))] if groups else found
+    return (
+        [*found, lambda chance: _group(text, document, chance.choice(sorted(groups)))]
+        if groups
+        else found
+    )
 
 
 def _group(text: str, document: dict[str, Any], name: str) -> Case:
@@ -146,9 +187,19 @@ def _group(text: str, document: dict[str, Any], name: str) -> Case:
         except tomllib.TOMLDecodeError as error:
             return f"the reader refuses the result: {error}"
         seen = found.get("project", {}).pop("entry-points", {})
-        rest = {**document, "project": {key: value for key, value in document["project"].items() if key != "entry-points"}}
+        rest = {
+            **document,
+            "project": {
+                key: value for key, value in document["project"].items() if key != "entry-points"
+            },
+        }
         if seen != {key: value for key, value in groups.items() if key != name}:
             return "the reader sees other groups"
         return "what is no group has changed" if found != rest else layout(text, after)
 
-    return Case(kind="remove group", operation={"remove": {"group": name}}, judge=judge, language="entry-points")
+    return Case(
+        kind="remove group",
+        operation={"remove": {"group": name}},
+        judge=judge,
+        language="entry-points",
+    )

@@ -22,7 +22,10 @@ PASS = (("NAME", "pass"), ("NEWLINE", ""))
 
 
 def read(text: str) -> Stream:
-    """Return what `tokenize` sees, which ends a last line that has no end. Raises UnreadableError."""
+    """Return what `tokenize` sees, which ends a last line that has no end.
+
+    Raises UnreadableError.
+    """
     if not text.endswith("\n"):
         text += "\r\n" if "\r\n" in text else "\n"
     mark = len(text) - len(text.removeprefix("\ufeff"))
@@ -40,7 +43,14 @@ def read(text: str) -> Stream:
                 width = end if token.type == tokenize.NEWLINE else start
                 code.append(Token(_STRUCTURE[token.type], "", start, min(width, len(text))))
             elif token.type not in {tokenize.NL, tokenize.ENDMARKER}:
-                code.append(Token(tokenize.tok_name[token.type], token.string.replace("\r\n", "\n"), start, end))
+                code.append(
+                    Token(
+                        tokenize.tok_name[token.type],
+                        token.string.replace("\r\n", "\n"),
+                        start,
+                        end,
+                    )
+                )
     except (tokenize.TokenError, SyntaxError) as error:
         raise UnreadableError(str(error)) from error
     return Stream(text=text, code=tuple(code), comments=tuple(comments))
@@ -73,17 +83,33 @@ def _compiles(_before: str, after: str) -> str | None:
 
 FUNCTIONS = (
     "def {name}(a, b=1):\n    return a + b\n",
-    'def {name}(text):\n    """Say it.\n\n  In lines of\n      their own.\n    """\n    more = """\none\n  two\n"""\n    return text + more\n',
-    "async def {name}(*all, key=None, **more):\n    # first\n    async for each in all:\n        yield each  # one\n",
+    (
+        'def {name}(text):\n    """Say it.\n\n  In lines of\n      their own.\n    """\n    more = '
+        '"""\none\n  two\n"""\n    return text + more\n'
+    ),
+    (
+        "async def {name}(*all, key=None, **more):\n    # first\n    async for each in all:\n      "
+        "  "
+        "yield each  # one\n"
+    ),
     "def {name}(x): return x\n",
     "def {name}(x):\n    if x:\n        return r'\\d'\n\n    return (x,\n            b'y')\n",
 )
 CLASSES = (
     "class {name}:\n    pass\n",
-    'class {name}(object):\n    """A thing."""\n\n    def run(self):\n        return 1  # done\n\n    x: int = 3\n',
+    (
+        'class {name}(object):\n    """A thing."""\n\n    def run(self):\n        return 1  # '
+        "done\n\n    x: int = 3\n"
+    ),
     "class {name}(dict, metaclass=type):\n    text = '''a\n b\n'''\n",
 )
-CALLS = ("renamed(1)", "other.thing(a, *b, c=d)", "f'{x!r}'", "[each for each in range(3)]", '"""one\n  two"""')
+CALLS = (
+    "renamed(1)",
+    "other.thing(a, *b, c=d)",
+    "f'{x!r}'",
+    "[each for each in range(3)]",
+    '"""one\n  two"""',
+)
 ASSIGNMENTS = (
     "{name} = 3",
     "{name} = (1,\n    2)",
@@ -159,12 +185,14 @@ class _View:
 
     def span(self, node: ast.expr | ast.stmt) -> tuple[int, int]:
         """Return the pieces of a node."""
-        assert node.end_lineno is not None  # noqa: S101  # parsed from text
-        assert node.end_col_offset is not None  # noqa: S101  # parsed from text
+        assert node.end_lineno is not None  # parsed from text
+        assert node.end_col_offset is not None  # parsed from text
         first = self.stream.index(self.place(node.lineno, node.col_offset))
         last = self.stream.index(self.place(node.end_lineno, node.end_col_offset))
         code = self.stream.code
-        while last > first and (code[last - 1].start == code[last - 1].end or code[last - 1].kind == "NEWLINE"):
+        while last > first and (
+            code[last - 1].start == code[last - 1].end or code[last - 1].kind == "NEWLINE"
+        ):
             last -= 1
         return first, last
 
@@ -195,13 +223,24 @@ def pool(text: str) -> list[Callable[[random.Random], Case | None]]:
 
 
 def _constructs(view: _View) -> Iterator[Construct]:
-    statements = {id(node.value): node for node in ast.walk(view.tree) if isinstance(node, ast.Expr)}
-    quoted = {id(inner) for node in ast.walk(view.tree) if isinstance(node, ast.JoinedStr) for inner in ast.walk(node)}
+    statements = {
+        id(node.value): node for node in ast.walk(view.tree) if isinstance(node, ast.Expr)
+    }
+    quoted = {
+        id(inner)
+        for node in ast.walk(view.tree)
+        if isinstance(node, ast.JoinedStr)
+        for inner in ast.walk(node)
+    }
     for node in ast.walk(view.tree):
         if id(node) in quoted:
             if isinstance(node, ast.Call):  # its place is not known, but it counts
-                yield Construct(what="call", name=ast.unparse(node.func), core=(0, 0), whole=(0, 0), alike=2)
-                yield Construct(what="call", name=ast.unparse(node.func), core=(0, 0), whole=(0, 0), alike=2)
+                yield Construct(
+                    what="call", name=ast.unparse(node.func), core=(0, 0), whole=(0, 0), alike=2
+                )
+                yield Construct(
+                    what="call", name=ast.unparse(node.func), core=(0, 0), whole=(0, 0), alike=2
+                )
             continue
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
@@ -209,7 +248,8 @@ def _constructs(view: _View) -> Iterator[Construct]:
             case ast.Call():
                 yield from _call(view, node, statements.get(id(node)))
             case (
-                ast.Assign(targets=[ast.Name() | ast.Attribute() as target]) | ast.AnnAssign(target=ast.Name() | ast.Attribute() as target)
+                ast.Assign(targets=[ast.Name() | ast.Attribute() as target])
+                | ast.AnnAssign(target=ast.Name() | ast.Attribute() as target)
             ):
                 yield from _assignment(view, node, target)
             case ast.Assign(targets=targets):
@@ -230,7 +270,9 @@ def _unplaced(name: str) -> Construct:
     return Construct(what="assignment", name=name, core=(0, 0), whole=(0, 0), statement=False)
 
 
-def _definition(view: _View, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> Iterator[Construct]:
+def _definition(
+    view: _View, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+) -> Iterator[Construct]:
     what = "class" if isinstance(node, ast.ClassDef) else "function"
     first, last = view.span(node)
     end = view.closed(first, last)
@@ -242,7 +284,9 @@ def _definition(view: _View, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.
     if end is None or not view.starts_line(whole):
         yield from [Construct(what=what, name=node.name, core=(0, 0), whole=(0, 0))] * 2
         return
-    yield Construct(what=what, name=node.name, core=(first, end), whole=(whole, end), instead=view.instead(node))
+    yield Construct(
+        what=what, name=node.name, core=(first, end), whole=(whole, end), instead=view.instead(node)
+    )
 
 
 def _split(view: _View, opening: int, closing: int) -> tuple[tuple[tuple[int, int], ...], bool]:
@@ -272,10 +316,17 @@ def _call(view: _View, node: ast.Call, alone: ast.Expr | None) -> Iterator[Const
     parts, trailing = None, False
     if code[last - 1].text == ")":
         parts, trailing = _split(view, opening, last - 1)
-        if len(parts) != len(node.args) + len(node.keywords) or any(isinstance(each, ast.GeneratorExp) for each in node.args):
+        if len(parts) != len(node.args) + len(node.keywords) or any(
+            isinstance(each, ast.GeneratorExp) for each in node.args
+        ):
             parts = None
     end = view.closed(first, last) if alone is not None else None
-    sole = end is not None and view.starts_line(first) and alone is not None and view.span(alone) == (first, last)
+    sole = (
+        end is not None
+        and view.starts_line(first)
+        and alone is not None
+        and view.span(alone) == (first, last)
+    )
     yield Construct(
         what="call",
         name=name,
@@ -289,19 +340,25 @@ def _call(view: _View, node: ast.Call, alone: ast.Expr | None) -> Iterator[Const
     )
 
 
-def _assignment(view: _View, node: ast.Assign | ast.AnnAssign, target: ast.Name | ast.Attribute) -> Iterator[Construct]:
+def _assignment(
+    view: _View, node: ast.Assign | ast.AnnAssign, target: ast.Name | ast.Attribute
+) -> Iterator[Construct]:
     name = ast.get_source_segment(view.text.removeprefix("\ufeff"), target) or ""
     if "\n" in name or not name.strip():
         return
     first, last = view.span(node)
     end = view.closed(first, last)
     parts, trailing, lone, closing = None, False, False, -1
-    if isinstance(node.value, ast.List | ast.Set | ast.Tuple | ast.Dict) and view.stream.code[last - 1].text in {")", "]", "}"}:
+    if isinstance(node.value, ast.List | ast.Set | ast.Tuple | ast.Dict) and view.stream.code[
+        last - 1
+    ].text in {")", "]", "}"}:
         a, b = view.span(node.value)
         if b == last and view.stream.code[a].text in {"(", "[", "{"}:
             found, trailing = _split(view, a, b - 1)
             lone = isinstance(node.value, ast.Tuple)
-            if len(found) == len(getattr(node.value, "elts", None) or getattr(node.value, "keys", [])):
+            if len(found) == len(
+                getattr(node.value, "elts", None) or getattr(node.value, "keys", [])
+            ):
                 parts, closing = found, b - 1
             if isinstance(node.value, ast.Dict):
                 parts = None
@@ -336,7 +393,12 @@ def _imports(view: _View) -> list[Callable[[random.Random], Case | None]]:
         action = chance.choice(("remove", "replace"))
         wanted: dict[str, object] = {action: ast.unparse(node)}
         if action == "remove":
-            one = Change(first=first, last=end, new=view.instead(node), loose=loose(view.stream, (first, end)))
+            one = Change(
+                first=first,
+                last=end,
+                new=view.instead(node),
+                loose=loose(view.stream, (first, end)),
+            )
         else:
             text = chance.choice(
                 (
@@ -347,8 +409,18 @@ def _imports(view: _View) -> list[Callable[[random.Random], Case | None]]:
             )
             wanted["with"] = text
             keys, comments = TONGUE.keys(text, whole=True)
-            one = Change(first=first, last=end, new=keys, comments=comments, loose=loose(view.stream, (first, last), above=False))
-        return Case(kind=f"import {action}", operation={"import": wanted}, judge=judged(view.stream, TONGUE, [[one]]))
+            one = Change(
+                first=first,
+                last=end,
+                new=keys,
+                comments=comments,
+                loose=loose(view.stream, (first, last), above=False),
+            )
+        return Case(
+            kind=f"import {action}",
+            operation={"import": wanted},
+            judge=judged(view.stream, TONGUE, [[one]]),
+        )
 
     def add(chance: random.Random) -> Case | None:
         text = chance.choice(("import added_here", "from added.here import one, two"))
@@ -361,7 +433,10 @@ def _imports(view: _View) -> list[Callable[[random.Random], Case | None]]:
             if end is None:
                 return None
             documented = (
-                number == 0 and isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+                number == 0
+                and isinstance(node, ast.Expr)
+                and isinstance(node.value, ast.Constant)
+                and isinstance(node.value.value, str)
             )
             future = isinstance(node, ast.ImportFrom) and node.module == "__future__"
             if documented or future:
@@ -372,6 +447,10 @@ def _imports(view: _View) -> list[Callable[[random.Random], Case | None]]:
                 places.add(first)
             head = head and isinstance(node, ast.Import | ast.ImportFrom | ast.Expr)
         ways = [[Change(first=at, last=at, new=keys, comments=comments)] for at in sorted(places)]
-        return Case(kind="import add", operation={"import": {"add": text}}, judge=judged(view.stream, TONGUE, ways))
+        return Case(
+            kind="import add",
+            operation={"import": {"add": text}},
+            judge=judged(view.stream, TONGUE, ways),
+        )
 
     return [change, add] if single else [add]

@@ -1,4 +1,8 @@
-"""What a run leaves: figures by language as text and JSON, and a folder with every kind of failure, cut down to what shows it."""
+"""What a run leaves.
+
+Figures by language as text and JSON, and a folder with every kind of failure, cut down to what
+shows it.
+"""
 
 from __future__ import annotations
 
@@ -65,10 +69,27 @@ class Tally:
         languages = sorted({language for language, _ in self.verdicts})
         for language in [*languages, "all"]:
             those = Counter(
-                {v: sum(n for (one, name), n in self.verdicts.items() if name == v and language in {one, "all"}) for v in verdicts}
+                {
+                    v: sum(
+                        n
+                        for (one, name), n in self.verdicts.items()
+                        if name == v and language in {one, "all"}
+                    )
+                    for v in verdicts
+                }
             )
             files = sum(1 for one, *_ in self.seen if language in {one, "all"})
-            lines.append("".join(f"{word:>17}" for word in (language, files, those.total(), *(those[verdict] for verdict in verdicts))))
+            lines.append(
+                "".join(
+                    f"{word:>17}"
+                    for word in (
+                        language,
+                        files,
+                        those.total(),
+                        *(those[verdict] for verdict in verdicts),
+                    )
+                )
+            )
         lines.append("")
         for (language, verdict, kind, reason), count in self.reasons.most_common():
             lines.append(f"{count:>7}  {language}, {verdict}, {kind}: {reason}")
@@ -79,29 +100,48 @@ class Tally:
         return {
             "files": len(self.seen),
             "operations": self.verdicts.total(),
-            "verdicts": {f"{language}: {verdict}": count for (language, verdict), count in sorted(self.verdicts.items())},
-            "kinds": {f"{language}: {kind}": count for (language, kind), count in sorted(self.kinds.items())},
+            "verdicts": {
+                f"{language}: {verdict}": count
+                for (language, verdict), count in sorted(self.verdicts.items())
+            },
+            "kinds": {
+                f"{language}: {kind}": count
+                for (language, kind), count in sorted(self.kinds.items())
+            },
             "reasons": [[*reason, count] for reason, count in self.reasons.most_common()],
         }
 
 
 def excerpt(before: str, after: str, *, context: int = 5, most: int = 60) -> str:
-    """Return the lines that differ with a few around them; line ends and the byte-order mark are shown where they matter."""
+    """Return the lines that differ with a few around them.
+
+    Line ends and the byte-order mark are shown where they matter.
+    """
 
     def lines(text: str) -> list[str]:
         return text.replace("\r", "<CR>").replace("\ufeff", "<BOM>").split("\n")
 
-    return "\n".join(list(difflib.unified_diff(lines(before), lines(after), "before", "after", lineterm="", n=context))[:most])
+    return "\n".join(
+        list(
+            difflib.unified_diff(
+                lines(before), lines(after), "before", "after", lineterm="", n=context
+            )
+        )[:most]
+    )
 
 
 def write_failure(folder: Path, done: Done, seed: int) -> Path:
-    """Write a failure down: how to run it again, the file, the operation, the reason and the lines that show it."""
+    """Write a failure down.
+
+    How to run it again, the file, the operation, the reason and the lines that show it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{done.file.language}-{seed}-{done.block}-{done.number}.txt"
     shown = excerpt(done.file.text, done.outcome.result) if done.outcome.result is not None else ""
     again = f"nox -s fuzz-edits -- --seed {seed} --only {done.block}:{done.number}"
     text = (
-        f"{done.outcome.verdict}: {done.case.kind}\nagain:  {again}\nfile:   {done.file.package}: {done.file.path} ({done.form})\n"
+        f"{done.outcome.verdict}: {done.case.kind}\nagain:  {again}\nfile:   {done.file.package}: "
+        f"{done.file.path} ({done.form})\n"
         f"reason: {done.outcome.reason}\n\n{written(done.case.operation)}\n{shown}\n"
     )
     path = folder / name
@@ -112,4 +152,7 @@ def write_failure(folder: Path, done: Done, seed: int) -> Path:
 def write_figures(path: Path, tally: Tally, *, seed: int, seconds: float) -> None:
     """Write the figures as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"seed": seed, "seconds": round(seconds), **tally.figures()}, indent=1) + "\n", encoding="utf-8")
+    path.write_text(
+        json.dumps({"seed": seed, "seconds": round(seconds), **tally.figures()}, indent=1) + "\n",
+        encoding="utf-8",
+    )

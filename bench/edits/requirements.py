@@ -21,10 +21,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Entry = tuple[str, str]
-"""What pip reads on a line: a declaration, its white space collapsed, and the options behind it or alone."""
+"""What pip reads on a line.
+
+A declaration, its white space collapsed, and the options behind it or alone.
+"""
 _PARSER = get_line_parser(None)
-NEW = ("added-one>=2.0", "added_two[extra]==1.0 ; python_version >= '3.9'", "added.three @ https://host.invalid/added-3.whl", "added")
-WITH = ("{name}>=99.0", "other-name==1.2", "{name}[more]==3", "{name} @ https://host.invalid/x.whl", "{name}==1 ; sys_platform == 'linux'")
+NEW = (
+    "added-one>=2.0",
+    "added_two[extra]==1.0 ; python_version >= '3.9'",
+    "added.three @ https://host.invalid/added-3.whl",
+    "added",
+)
+WITH = (
+    "{name}>=99.0",
+    "other-name==1.2",
+    "{name}[more]==3",
+    "{name} @ https://host.invalid/x.whl",
+    "{name}==1 ; sys_platform == 'linux'",
+)
 
 
 def read(text: str) -> list[Entry]:
@@ -34,7 +48,9 @@ def read(text: str) -> list[Entry]:
         for _, line in preprocess(text.removeprefix("\ufeff")):
             said, options = _PARSER(line)
             plain = sorted(
-                (key, repr(value)) for key, value in vars(options).items() if value and key not in {"format_control", "release_control"}
+                (key, repr(value))
+                for key, value in vars(options).items()
+                if value and key not in {"format_control", "release_control"}
             )
             said = " ".join(said.split())
             if said:
@@ -56,7 +72,10 @@ def equal(said: str, wanted: Requirement) -> bool:
 
 
 def wanted_of(old: str, with_: str, *, keep: bool) -> Requirement:
-    """Return what a declaration is replaced by: the marker stays where the new one has none, and the version where it is to be kept."""
+    """Return what a declaration is replaced by.
+
+    The marker stays where the new one has none, and the version where it is to be kept.
+    """
     before, new = Requirement(old), Requirement(with_)
     new.marker = new.marker or before.marker
     if keep:
@@ -74,15 +93,28 @@ def comments(text: str) -> list[tuple[str, str]]:
     return found
 
 
-def draw_change(name: str, number: int, chance: random.Random) -> tuple[str, dict[str, object], str, bool]:
+def draw_change(
+    name: str, number: int, chance: random.Random
+) -> tuple[str, dict[str, object], str, bool]:
     """Return an action, the change as it is written, the new declaration, and whether the version is kept."""
     spelling = chance.choice((name, name.replace("-", "_"), name.upper(), name.replace("-", ".")))
     action = chance.choice(("remove", "replace", "replace"))
     if action == "remove":
-        return action, {"requirement": {"remove": spelling}, **({"count": number} if number > 1 else {})}, "", False
-    keep = chance.random() < 0.3  # noqa: PLR2004  # a part of them
-    with_ = chance.choice((name, f"{name}[more]")) if keep else chance.choice(WITH).format(name=name)
-    change: dict[str, object] = {"replace": spelling, "with": with_, **({"keep-version": True} if keep else {})}
+        return (
+            action,
+            {"requirement": {"remove": spelling}, **({"count": number} if number > 1 else {})},
+            "",
+            False,
+        )
+    keep = chance.random() < 0.3  # a part of them
+    with_ = (
+        chance.choice((name, f"{name}[more]")) if keep else chance.choice(WITH).format(name=name)
+    )
+    change: dict[str, object] = {
+        "replace": spelling,
+        "with": with_,
+        **({"keep-version": True} if keep else {}),
+    }
     return action, {"requirement": change, **({"count": number} if number > 1 else {})}, with_, keep
 
 
@@ -90,11 +122,13 @@ def pool(text: str) -> list[Callable[[random.Random], Case | None]]:
     """Return what makes cases of a file. Raises UnreadableError."""
     entries = read(text)
     if re.search(r"^\[", text, re.MULTILINE):
-        raise UnreadableError("it has sections")  # noqa: EM101, TRY003
+        raise UnreadableError("it has sections")
     names = Counter(named(said) for said, _ in entries if said)
     remarks = comments(text)
 
-    def check(expected: Callable[[list[Entry]], str | None], touched: str) -> Callable[[str], str | None]:
+    def check(
+        expected: Callable[[list[Entry]], str | None], touched: str
+    ) -> Callable[[str], str | None]:
         def judge(after: str) -> str | None:
             try:
                 found = read(after)
@@ -103,7 +137,9 @@ def pool(text: str) -> list[Callable[[random.Random], Case | None]]:
             wrong = expected(found)
             if wrong:
                 return wrong
-            lost = Counter(remark for remark, _ in remarks) - Counter(remark for remark, _ in comments(after))
+            lost = Counter(remark for remark, _ in remarks) - Counter(
+                remark for remark, _ in comments(after)
+            )
             own = Counter(_of(text, touched))
             if lost - own or (lost and not touched):
                 return f"a comment is lost | {next(iter(lost - own))!r}"
@@ -124,9 +160,17 @@ def pool(text: str) -> list[Callable[[random.Random], Case | None]]:
                 elif action == "replace":
                     new = rest.pop(0) if rest else ("", "")
                     if not new[0] or not equal(new[0], wanted_of(said, with_, keep=keep)):
-                        return f"the new declaration is not what was asked for | {said!r} became {new[0]!r}"
-                    # The hashes are those of a version that is no longer asked for, unless it is kept.
-                    if "hashes" in new[1] and not keep and Requirement(new[0]).specifier != Requirement(said).specifier:
+                        return (
+                            f"the new declaration is not what was asked for | {said!r} became "
+                            f"{new[0]!r}"
+                        )
+                    # The hashes are those of a version that is no longer asked for, unless it is
+                    # kept.
+                    if (
+                        "hashes" in new[1]
+                        and not keep
+                        and Requirement(new[0]).specifier != Requirement(said).specifier
+                    ):
                         return f"the hashes of the old version stay behind the new one | {new!r}"
             return f"a declaration is there that nobody asked for | {rest[0]!r}" if rest else None
 
@@ -140,20 +184,33 @@ def pool(text: str) -> list[Callable[[random.Random], Case | None]]:
         def expected(found: list[Entry]) -> str | None:
             if found[:-1] != entries:
                 return "another declaration has changed"
-            return None if equal(found[-1][0], Requirement(new)) and not found[-1][1] else f"the new declaration is another | {found[-1]!r}"
+            return (
+                None
+                if equal(found[-1][0], Requirement(new)) and not found[-1][1]
+                else f"the new declaration is another | {found[-1]!r}"
+            )
 
-        return Case(kind="requirement add", operation={"requirement": {"add": new}}, judge=check(expected, ""))
+        return Case(
+            kind="requirement add",
+            operation={"requirement": {"add": new}},
+            judge=check(expected, ""),
+        )
 
     return [change, change, change, add] if names else [add]
 
 
 def _of(text: str, name: str) -> list[str]:
-    """Return the comments of a declaration: behind it, and on indented lines under it, as compilers of such files write them."""
+    """Return the comments of a declaration.
+
+    Behind it, and on indented lines under it, as compilers of such files write them.
+    """
     found: list[str] = []
     current = ""
     for line in re.split(r"\r?\n", text.removeprefix("\ufeff")):
         declared = re.match(r"([A-Za-z0-9][\w.-]*)", line)
-        current = canonicalize_name(declared[1]) if declared else current if line[:1].isspace() else ""
+        current = (
+            canonicalize_name(declared[1]) if declared else current if line[:1].isspace() else ""
+        )
         match = re.search(r"(?:^|\s+)#.*$", line)
         if match and current == name:
             found.append(match[0].strip())

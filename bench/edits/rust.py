@@ -35,7 +35,10 @@ ASKED = 25
 
 
 def read(text: str) -> Stream:
-    """Return what Pygments sees, the last line with an end; an attribute is one piece, and a documentation comment is a comment. Raises UnreadableError."""
+    """Return what Pygments sees, the last line with an end.
+
+    An attribute is one piece, and a documentation comment is a comment. Raises UnreadableError.
+    """
     if not text.endswith("\n"):
         text += "\r\n" if "\r\n" in text else "\n"
     mark = len(text) - len(text.removeprefix("\ufeff"))
@@ -49,11 +52,26 @@ def read(text: str) -> Stream:
         if depth:
             depth += (said.count("[") - said.count("]")) if what == "attribute" else 0
             if not depth:
-                code.append(Token("attribute", _SPACE.sub(" ", text[held : start + len(said)]), held, start + len(said)))
+                code.append(
+                    Token(
+                        "attribute",
+                        _SPACE.sub(" ", text[held : start + len(said)]),
+                        held,
+                        start + len(said),
+                    )
+                )
         elif what in {"code", "string"}:
             said_ = said.replace("\r\n", "\n") if what == "string" else said
-            if code and what == code[-1].kind == "code" and code[-1].end == start and _is_one(code[-1].text, said_):
-                said_, start = code[-1].text + said_, code.pop().start  # Pygments parts them in some places only
+            if (
+                code
+                and what == code[-1].kind == "code"
+                and code[-1].end == start
+                and _is_one(code[-1].text, said_)
+            ):
+                said_, start = (
+                    code[-1].text + said_,
+                    code.pop().start,
+                )  # Pygments parts them in some places only
             code.append(Token(what, said_, start, at + mark + len(said)))
         elif what == "attribute":
             depth, held = said.count("[") - said.count("]"), start
@@ -67,12 +85,15 @@ def read(text: str) -> Stream:
             remark = said.rstrip("\r\n")
             comments.append(Comment(remark.replace("\r\n", "\n"), start, start + len(remark)))
         elif what == "error":
-            raise UnreadableError(f"Pygments does not know {said!r}")  # noqa: EM102, TRY003
+            raise UnreadableError(f"Pygments does not know {said!r}")
     return Stream(text=text, code=tuple(code), comments=tuple(comments))
 
 
 def _is_one(before: str, said: str) -> bool:
-    """Say whether two pieces of code that touch are one: `::`, and the name of a macro with its mark."""
+    """Say whether two pieces of code that touch are one.
+
+    `::`, and the name of a macro with its mark.
+    """
     return before == said == ":" or (said == "!" and before.isidentifier())
 
 
@@ -97,9 +118,20 @@ def _refused(text: str) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "file.rs")
         path.write_text(text, encoding="utf-8")
-        command = [RUSTC or "rustc", "--edition=2021", "--cap-lints=allow", "-Zunpretty=normal", str(path)]
+        command = [
+            RUSTC or "rustc",
+            "--edition=2021",
+            "--cap-lints=allow",
+            "-Zunpretty=normal",
+            str(path),
+        ]
         environment = {**os.environ, "RUSTC_BOOTSTRAP": "1"}
-        return subprocess.run(command, capture_output=True, check=False, env=environment, cwd=folder).returncode != 0
+        return (
+            subprocess.run(
+                command, capture_output=True, check=False, env=environment, cwd=folder
+            ).returncode
+            != 0
+        )
 
 
 def verify(before: str, after: str) -> str | None:
@@ -111,13 +143,39 @@ def verify(before: str, after: str) -> str | None:
 
 FUNCTIONS = (
     "fn {name}() -> u8 { 1 }",
-    'pub fn {name}<T: Clone>(a: &T) -> String {\n    // a word\n    let s = r#"one\n  two"#;\n    s.to_string() // so\n}',
-    "pub(crate) async fn {name}(a: u8) {\n    match a {\n        0 => {}\n        _ => other(a, 1),\n    }\n}",
+    (
+        'pub fn {name}<T: Clone>(a: &T) -> String {\n    // a word\n    let s = r#"one\n  two"#;\n '
+        "  "
+        " s.to_string() // so\n}"
+    ),
+    (
+        "pub(crate) async fn {name}(a: u8) {\n    match a {\n        0 => {}\n        _ => "
+        "other(a, "
+        "1),\n    }\n}"
+    ),
 )
-CLASSES = ("pub struct {name} {\n    /// One.\n    pub a: u8,\n    b: &'static str,\n}", "struct {name};", "enum {name} { A, B(u8) }")
-CALLS = ("renamed(1)", "other::thing(a, &b, |x| x + 1)", 'format!("{} // {}", 1, 2)', '"one\n  two"')
-ASSIGNMENTS = ("let {name} = 3;", 'let {name}: &str = "a\n  b";', "let {name} = vec![\n    1,\n    2,\n];")
-STATEMENTS = ("added(1, 2);", "// a word\nadded();\n", "if added() {\n    added(1); // so\n}", 'let added = r"a\\\n  b";')
+CLASSES = (
+    "pub struct {name} {\n    /// One.\n    pub a: u8,\n    b: &'static str,\n}",
+    "struct {name};",
+    "enum {name} { A, B(u8) }",
+)
+CALLS = (
+    "renamed(1)",
+    "other::thing(a, &b, |x| x + 1)",
+    'format!("{} // {}", 1, 2)',
+    '"one\n  two"',
+)
+ASSIGNMENTS = (
+    "let {name} = 3;",
+    'let {name}: &str = "a\n  b";',
+    "let {name} = vec![\n    1,\n    2,\n];",
+)
+STATEMENTS = (
+    "added(1, 2);",
+    "// a word\nadded();\n",
+    "if added() {\n    added(1); // so\n}",
+    'let added = r"a\\\n  b";',
+)
 DECLARATIONS = (
     "const ADDED: u8 = 1;",
     "/// Says it.\n#[inline]\nfn added() -> u8 {\n    1\n}\n",
@@ -151,19 +209,24 @@ def pool(text: str) -> list[Callable[[random.Random], Case | None]]:
     stream = read(text)
     closed = pairs(stream.code, kinds=frozenset({"code"}))
     if not closed:
-        raise UnreadableError("its brackets do not fit")  # noqa: EM101, TRY003
+        raise UnreadableError("its brackets do not fit")
     # What a macro is given is code for the macro alone.
     macros = [(a, b) for a, b in closed.items() if a > 0 and stream.code[a - 1].text.endswith("!")]
     rules = [
         (a, b)
         for a, b in closed.items()
-        if stream.code[a].text == "{" and "macro_rules" in stream.code[max(0, a - 3)].text + stream.code[a - 2].text
+        if stream.code[a].text == "{"
+        and "macro_rules" in stream.code[max(0, a - 3)].text + stream.code[a - 2].text
     ]
     quiet = [*macros, *rules]
     definitions, bodies = _definitions(stream, closed, quiet)
     inner = counted([*_calls(stream, closed, bodies, quiet), *_lets(stream, closed, bodies, quiet)])
     outer = counted(definitions)
-    return [*cases(stream, TONGUE, inner, outer), *cases(stream, OUTER, outer), *_uses(stream, quiet)]
+    return [
+        *cases(stream, TONGUE, inner, outer),
+        *cases(stream, OUTER, outer),
+        *_uses(stream, quiet),
+    ]
 
 
 def _inside(at: int, spans: list[tuple[int, int]]) -> bool:
@@ -171,12 +234,18 @@ def _inside(at: int, spans: list[tuple[int, int]]) -> bool:
 
 
 def _attributes(stream: Stream, first: int) -> int:
-    while first > 0 and stream.code[first - 1].kind == "attribute" and not stream.code[first - 1].text.startswith("#!"):
+    while (
+        first > 0
+        and stream.code[first - 1].kind == "attribute"
+        and not stream.code[first - 1].text.startswith("#!")
+    ):
         first -= 1
     return first
 
 
-def _definitions(stream: Stream, closed: dict[int, int], quiet: list[tuple[int, int]]) -> tuple[list[Construct], list[tuple[int, int]]]:
+def _definitions(
+    stream: Stream, closed: dict[int, int], quiet: list[tuple[int, int]]
+) -> tuple[list[Construct], list[tuple[int, int]]]:
     code = stream.code
     found: list[Construct] = []
     bodies: list[tuple[int, int]] = []
@@ -192,7 +261,11 @@ def _definitions(stream: Stream, closed: dict[int, int], quiet: list[tuple[int, 
         while end < len(code) and code[end].text not in {"{", ";", "}"}:
             end = closed.get(end, end) + 1
         first = at
-        while first > 0 and (code[first - 1].text in _BEFORE or code[first - 1].kind == "string" or code[first - 1].text == ")"):
+        while first > 0 and (
+            code[first - 1].text in _BEFORE
+            or code[first - 1].kind == "string"
+            or code[first - 1].text == ")"
+        ):
             if code[first - 1].text == ")":
                 opening = next((a for a, b in closed.items() if b == first - 1), 0)
                 if code[opening - 1].text != "pub":
@@ -200,7 +273,11 @@ def _definitions(stream: Stream, closed: dict[int, int], quiet: list[tuple[int, 
                 first = opening
             else:
                 first -= 1
-        clean = first == 0 or code[first - 1].text in {";", "}", "{"} or code[first - 1].kind == "attribute"
+        clean = (
+            first == 0
+            or code[first - 1].text in {";", "}", "{"}
+            or code[first - 1].kind == "attribute"
+        )
         if end >= len(code) or code[end].text == "}" or _inside(at, quiet) or not clean:
             found += [Construct(what=what, name=code[at + 1].text, core=(0, 0), whole=(0, 0))] * 2
             continue
@@ -210,16 +287,32 @@ def _definitions(stream: Stream, closed: dict[int, int], quiet: list[tuple[int, 
         if what == "function" and end not in closed:
             # A declaration in a trait is no definition, and is not counted.
             continue
-        found.append(Construct(what=what, name=code[at + 1].text, core=(first, last + 1), whole=(_attributes(stream, first), last + 1)))
+        found.append(
+            Construct(
+                what=what,
+                name=code[at + 1].text,
+                core=(first, last + 1),
+                whole=(_attributes(stream, first), last + 1),
+            )
+        )
     return found, bodies
 
 
-def _calls(stream: Stream, closed: dict[int, int], bodies: list[tuple[int, int]], quiet: list[tuple[int, int]]) -> Iterator[Construct]:
+def _calls(
+    stream: Stream,
+    closed: dict[int, int],
+    bodies: list[tuple[int, int]],
+    quiet: list[tuple[int, int]],
+) -> Iterator[Construct]:
     code = stream.code
     for opening, closing in closed.items():
         at = opening - 1
         macro = at > 0 and code[at].text.endswith("!")
-        if at < 1 or not re.fullmatch(r"[A-Za-z_]\w*!?", code[at].text) or (code[opening].text != "(" and not macro):
+        if (
+            at < 1
+            or not re.fullmatch(r"[A-Za-z_]\w*!?", code[at].text)
+            or (code[opening].text != "(" and not macro)
+        ):
             continue
         before = code[at - 1].text
         if before in {"fn", "."} or code[at].text in {
@@ -240,23 +333,46 @@ def _calls(stream: Stream, closed: dict[int, int], bodies: list[tuple[int, int]]
         }:
             continue
         name = code[at].text.rstrip("!")
-        if code[opening].text != "(" or before == "::" or _inside(at, quiet) or not _inside(at, bodies) or closing + 1 >= len(code):
+        if (
+            code[opening].text != "("
+            or before == "::"
+            or _inside(at, quiet)
+            or not _inside(at, bodies)
+            or closing + 1 >= len(code)
+        ):
             yield from [Construct(what="call", name=name, core=(0, 0), whole=(0, 0))] * 2
             continue
         behind = code[closing + 1].text
         statement = before in {"{", "}", ";"} and behind == ";"
-        expression = before in {"=", "(", ",", "return", "&", "&&", "||", "+", "!"} and behind in {")", ",", ";", "?", ".", "&&", "||", "+"}
-        pattern = any(token.text in {"let", "=>", "|"} for token in code[max(0, at - 3) : at]) or behind in {"=>", "="}
+        expression = before in {"=", "(", ",", "return", "&", "&&", "||", "+", "!"} and behind in {
+            ")",
+            ",",
+            ";",
+            "?",
+            ".",
+            "&&",
+            "||",
+            "+",
+        }
+        pattern = any(
+            token.text in {"let", "=>", "|"} for token in code[max(0, at - 3) : at]
+        ) or behind in {"=>", "="}
         if not (statement or expression) or pattern or code[at].text[0].isupper():
             yield from [Construct(what="call", name=name, core=(0, 0), whole=(0, 0))] * 2
             continue
         parts, trailing = split(code, closed, opening)
-        unclear = any(token.text in {"<", "|", "||"} or token.kind == "attribute" for token in code[opening:closing])
+        unclear = any(
+            token.text in {"<", "|", "||"} or token.kind == "attribute"
+            for token in code[opening:closing]
+        )
         yield Construct(
             what="call",
             name=name,
             core=(at, closing + 1),
-            whole=(_attributes(stream, at) if statement else at, closing + 2 if statement else closing + 1),
+            whole=(
+                _attributes(stream, at) if statement else at,
+                closing + 2 if statement else closing + 1,
+            ),
             statement=statement,
             parts=None if unclear else parts,
             closing=closing,
@@ -264,17 +380,32 @@ def _calls(stream: Stream, closed: dict[int, int], bodies: list[tuple[int, int]]
         )
 
 
-def _lets(stream: Stream, closed: dict[int, int], bodies: list[tuple[int, int]], quiet: list[tuple[int, int]]) -> Iterator[Construct]:
+def _lets(
+    stream: Stream,
+    closed: dict[int, int],
+    bodies: list[tuple[int, int]],
+    quiet: list[tuple[int, int]],
+) -> Iterator[Construct]:
     code = stream.code
     for at, token in enumerate(code[:-2]):
-        if token.text != "let" or code[at + 2].text not in {"=", ":"} or not re.fullmatch(r"[a-z_]\w*", code[at + 1].text):
+        if (
+            token.text != "let"
+            or code[at + 2].text not in {"=", ":"}
+            or not re.fullmatch(r"[a-z_]\w*", code[at + 1].text)
+        ):
             continue
         name = code[at + 1].text
         named = sum(
-            code[n].text == name and (code[n - 1].text in {"let", "mut", "const", "static"} or code[n + 1].text == ":")
+            code[n].text == name
+            and (code[n - 1].text in {"let", "mut", "const", "static"} or code[n + 1].text == ":")
             for n in range(1, len(code) - 1)
         )
-        if _inside(at, quiet) or not _inside(at, bodies) or code[at - 1].text not in {";", "{", "}"} or named != 1:
+        if (
+            _inside(at, quiet)
+            or not _inside(at, bodies)
+            or code[at - 1].text not in {";", "{", "}"}
+            or named != 1
+        ):
             continue
         end = at + 2
         while end < len(code) and code[end].text != ";":
@@ -298,20 +429,28 @@ def _lets(stream: Stream, closed: dict[int, int], bodies: list[tuple[int, int]],
         )
 
 
-def _uses(stream: Stream, quiet: list[tuple[int, int]]) -> list[Callable[[random.Random], Case | None]]:
+def _uses(
+    stream: Stream, quiet: list[tuple[int, int]]
+) -> list[Callable[[random.Random], Case | None]]:
     code = stream.code
     lines: list[tuple[int, int]] = []
     for at, token in enumerate(code):
         if (
             token.text == "use"
-            and (at == 0 or code[at - 1].text in {";", "}", "{"} or code[at - 1].kind == "attribute")
+            and (
+                at == 0 or code[at - 1].text in {";", "}", "{"} or code[at - 1].kind == "attribute"
+            )
             and not _inside(at, quiet)
         ):
             end = next((n for n in range(at, len(code)) if code[n].text == ";"), None)
             if end is not None:
                 lines.append((at, end + 1))
     said = [" ".join(stream.text[code[a].start : code[b - 1].end].split()) for a, b in lines]
-    single = [n for n, text in enumerate(said) if said.count(text) == 1 and "//" not in text and "/*" not in text]
+    single = [
+        n
+        for n, text in enumerate(said)
+        if said.count(text) == 1 and "//" not in text and "/*" not in text
+    ]
 
     def change(chance: random.Random) -> Case | None:
         number = chance.choice(single)
@@ -326,8 +465,18 @@ def _uses(stream: Stream, quiet: list[tuple[int, int]]) -> list[Callable[[random
             text = chance.choice(("use added::here;", "use added::{\n    one,\n    two,\n};"))
             wanted["with"] = text
             keys, comments = TONGUE.keys(text)
-            one = Change(first=first, last=last, new=keys, comments=comments, loose=loose(stream, (first, last), above=False))
-        return Case(kind=f"import {action}", operation={"import": wanted}, judge=judged(stream, TONGUE, [[one]]))
+            one = Change(
+                first=first,
+                last=last,
+                new=keys,
+                comments=comments,
+                loose=loose(stream, (first, last), above=False),
+            )
+        return Case(
+            kind=f"import {action}",
+            operation={"import": wanted},
+            judge=judged(stream, TONGUE, [[one]]),
+        )
 
     def add(chance: random.Random) -> Case | None:
         text = chance.choice(("use added::here;", "use added::{one, two};"))
@@ -335,17 +484,38 @@ def _uses(stream: Stream, quiet: list[tuple[int, int]]) -> list[Callable[[random
         depth = 0
         places = set()
         for number, token in enumerate(code):
-            free = number == 0 or code[number - 1].text in {";", "}"} or code[number - 1].text.startswith("#!")
+            free = (
+                number == 0
+                or code[number - 1].text in {";", "}"}
+                or code[number - 1].text.startswith("#!")
+            )
             if depth == 0 and free:
                 places.add(number)
-            depth += (token.text in {"(", "[", "{"} and token.kind == "code") - (token.text in {")", "]", "}"} and token.kind == "code")
+            depth += (token.text in {"(", "[", "{"} and token.kind == "code") - (
+                token.text in {")", "]", "}"} and token.kind == "code"
+            )
         places |= {len(code)} if code and code[-1].text in {";", "}"} else set()
-        inner = [n for n, token in enumerate(code) if token.text.startswith("#![")]  # and not what a text of a script begins with
+        inner = [
+            n for n, token in enumerate(code) if token.text.startswith("#![")
+        ]  # and not what a text of a script begins with
         ways = []
         for at in sorted(places):
             if not inner or at > inner[-1]:
                 _, behind = stream.edges(at, at)
-                ways.append([Change(first=at, last=at, new=keys, tied=stream.documents(behind, DOCUMENTATION))])
-        return Case(kind="import add", operation={"import": {"add": text}}, judge=judged(stream, TONGUE, ways))
+                ways.append(
+                    [
+                        Change(
+                            first=at,
+                            last=at,
+                            new=keys,
+                            tied=stream.documents(behind, DOCUMENTATION),
+                        )
+                    ]
+                )
+        return Case(
+            kind="import add",
+            operation={"import": {"add": text}},
+            judge=judged(stream, TONGUE, ways),
+        )
 
     return [change, add] if single else [add]

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Key = tuple[str, str]
-"""The kind and the text of a piece of code; the text without what means nothing to the reader, such as the kind of line end."""
+"""The kind and the text of a piece of code.
+
+The text without what means nothing to the reader, such as the kind of line end.
+"""
 
 
 ANY = re.compile("")
@@ -78,13 +81,17 @@ class Stream:
         right = last
         while right < len(self.code) and self.code[right].start == self.code[right].end:
             right += 1
-        return (self.code[left].end if left >= 0 else 0), (self.code[right].start if right < len(self.code) else len(self.text))
+        return (self.code[left].end if left >= 0 else 0), (
+            self.code[right].start if right < len(self.code) else len(self.text)
+        )
 
     def documents(self, position: int, mark: re.Pattern[str]) -> tuple[Comment, ...]:
         """Return the comments with such a beginning that stand on lines of their own directly over a position; a file's licence is its own."""
         found: list[Comment] = []
         at = bisect_left(self.comments, position, key=lambda comment: comment.start) - 1
-        while at >= 0 and mark.match(self.comments[at].text) and not self.trailing(self.comments[at]):
+        while (
+            at >= 0 and mark.match(self.comments[at].text) and not self.trailing(self.comments[at])
+        ):
             comment = self.comments[at]
             between = self.text[comment.end : position]
             if between.strip() or between.count("\n") > 1 or self.of_file(comment):
@@ -96,11 +103,18 @@ class Stream:
 
     def of_file(self, comment: Comment) -> bool:
         """Say whether a comment is the first thing of a file, and speaks of the whole of it."""
-        return not self.text[: comment.start].strip("\ufeff \t\r\n") and _OF_FILE.match(comment.text) is not None
+        return (
+            not self.text[: comment.start].strip("\ufeff \t\r\n")
+            and _OF_FILE.match(comment.text) is not None
+        )
 
     def trailing(self, comment: Comment) -> bool:
         """Say whether a comment stands behind something on its line."""
-        return bool(self.text[self.text.rfind("\n", 0, comment.start) + 1 : comment.start].strip("\ufeff \t\f"))
+        return bool(
+            self.text[self.text.rfind("\n", 0, comment.start) + 1 : comment.start].strip(
+                "\ufeff \t\f"
+            )
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,9 +127,15 @@ class Change:
     comments: tuple[str, ...] = ()
     """Comments that come."""
     loose: tuple[Comment, ...] = ()
-    """Old comments that may go, or stay, as the engine likes: those inside of what goes, and directly at it."""
+    """Old comments that may go, or stay, as the engine likes.
+
+    Those inside of what goes, and directly at it.
+    """
     gone: tuple[Comment, ...] = ()
-    """Old comments that have to go: what documents what goes would document what stands behind it."""
+    """Old comments that have to go.
+
+    What documents what goes would document what stands behind it.
+    """
     tied: tuple[Comment, ...] = ()
     """Old comments that have to stay behind what comes: they document the code behind them."""
 
@@ -131,29 +151,47 @@ def judge(before: Stream, after: Stream, changes: Sequence[Change]) -> str | Non
     wanted += [token.key for token in before.code[done:]]
     seen = [token.key for token in after.code]
     if wanted != seen:
-        at = next((n for n, (a, b) in enumerate(zip(wanted, seen, strict=False)) if a != b), min(len(wanted), len(seen)))
-        return f"the reader sees other code | from piece {at} on: wanted {_said(wanted, at)}, found {_said(seen, at)}"
+        at = next(
+            (n for n, (a, b) in enumerate(zip(wanted, seen, strict=False)) if a != b),
+            min(len(wanted), len(seen)),
+        )
+        return (
+            f"the reader sees other code | from piece {at} on: wanted {_said(wanted, at)}, found "
+            f"{_said(seen, at)}"
+        )
     begun = shift = 0
     fresh = 0
     for change in changes:
         end, start = before.edges(change.first, change.last)
-        new_end, new_start = after.edges(change.first + shift, change.first + shift + len(change.new))
+        new_end, new_start = after.edges(
+            change.first + shift, change.first + shift + len(change.new)
+        )
         kept, remains = before.text[begun:end], after.text[fresh:new_end]
         if end == len(before.text):  # the last line may get the end that it did not have
             kept, remains = kept.rstrip("\r\n"), remains.rstrip("\r\n")
         if kept != remains:
             return f"what nobody meant has changed before the edit | {_difference(kept, remains)}"
-        wrong = _comments(before, after, change, (end, start), (new_end, new_start)) or _documented(before, after, change, shift)
+        wrong = _comments(before, after, change, (end, start), (new_end, new_start)) or _documented(
+            before, after, change, shift
+        )
         if wrong:
             return wrong
         begun, fresh = start, new_start
         shift += len(change.new) - (change.last - change.first)
-    if before.text[begun:] != after.text[fresh:] and before.text[begun:].strip() != after.text[fresh:].strip():
-        return f"what nobody meant has changed behind the edit | {_difference(before.text[begun:], after.text[fresh:])}"
+    if (
+        before.text[begun:] != after.text[fresh:]
+        and before.text[begun:].strip() != after.text[fresh:].strip()
+    ):
+        return (
+            "what nobody meant has changed behind the edit | "
+            f"{_difference(before.text[begun:], after.text[fresh:])}"
+        )
     return layout(before.text, after.text)
 
 
-def _comments(before: Stream, after: Stream, change: Change, old: tuple[int, int], new: tuple[int, int]) -> str | None:
+def _comments(
+    before: Stream, after: Stream, change: Change, old: tuple[int, int], new: tuple[int, int]
+) -> str | None:
     found = after.between(*new)
     texts = [comment.text for comment in found]
     for text in change.comments:
@@ -174,10 +212,14 @@ def _comments(before: Stream, after: Stream, change: Change, old: tuple[int, int
 
 def _documented(before: Stream, after: Stream, change: Change, shift: int) -> str | None:
     """Say which comment documents something else now."""
-    found = after.between(*after.edges(change.first + shift, change.first + shift + len(change.new)))
+    found = after.between(
+        *after.edges(change.first + shift, change.first + shift + len(change.new))
+    )
     old = before.between(*before.edges(change.first, change.last))
     for comment in change.gone:
-        others = sum(each.text == comment.text for each in old if each not in change.gone) + change.comments.count(comment.text)
+        others = sum(
+            each.text == comment.text for each in old if each not in change.gone
+        ) + change.comments.count(comment.text)
         if sum(each.text == comment.text for each in found) > others:
             return f"a comment that documents what is gone is still there | {comment.text!r}"
     last = after.code[change.first + shift + len(change.new) - 1].end if change.new else 0
@@ -187,13 +229,20 @@ def _documented(before: Stream, after: Stream, change: Change, shift: int) -> st
     return None
 
 
-def _hosts(before: Stream, after: Stream, change: Change, old: tuple[int, int], found: list[Comment]) -> str | None:
+def _hosts(
+    before: Stream, after: Stream, change: Change, old: tuple[int, int], found: list[Comment]
+) -> str | None:
     """Say which comment, that stood behind code on its line that is still there, stands behind other code now."""
     for comment in before.between(*old):
         host = before.index(comment.start) - 1
         while host >= 0 and before.code[host].start == before.code[host].end:
             host -= 1
-        if host < 0 or change.first <= host < change.last or not before.trailing(comment) or comment in change.loose:
+        if (
+            host < 0
+            or change.first <= host < change.last
+            or not before.trailing(comment)
+            or comment in change.loose
+        ):
             continue
         for same in (each for each in found if each.text == comment.text):
             behind = after.index(same.start) - 1
@@ -201,7 +250,11 @@ def _hosts(before: Stream, after: Stream, change: Change, old: tuple[int, int], 
                 behind -= 1
             if behind > 0 and after.code[behind].text == "," != before.code[host].text:
                 behind -= 1  # that a comma comes between them changes nothing
-            if behind >= 0 and after.code[behind].text == before.code[host].text and after.trailing(same):
+            if (
+                behind >= 0
+                and after.code[behind].text == before.code[host].text
+                and after.trailing(same)
+            ):
                 break
         else:
             return f"a comment does not stand behind its code any more | {comment.text!r}"
@@ -209,8 +262,13 @@ def _hosts(before: Stream, after: Stream, change: Change, old: tuple[int, int], 
 
 
 def layout(before: str, after: str) -> str | None:
-    """Say what is wrong with the line ends of a text, or its byte-order mark; None when they are as before."""
-    if before.startswith("\ufeff") != after.startswith("\ufeff") or ("\ufeff" in after[1:] and "\ufeff" not in before[1:]):
+    """Say what is wrong with the line ends of a text, or its byte-order mark.
+
+    None when they are as before.
+    """
+    if before.startswith("\ufeff") != after.startswith("\ufeff") or (
+        "\ufeff" in after[1:] and "\ufeff" not in before[1:]
+    ):
         return "the byte-order mark is gone, or not first any more"
     inner = after[:-1]  # some readers give a last line an end that it does not have
     if before.count("\n") == before.count("\r\n") > 0 and inner.count("\n") != inner.count("\r\n"):
@@ -223,9 +281,17 @@ def layout(before: str, after: str) -> str | None:
 
 
 def _said(keys: list[Key], at: int) -> str:
-    return " ".join(repr(text) if text else f"<{kind}>" for kind, text in keys[max(0, at - 2) : at + 4]) or "nothing"
+    return (
+        " ".join(
+            repr(text) if text else f"<{kind}>" for kind, text in keys[max(0, at - 2) : at + 4]
+        )
+        or "nothing"
+    )
 
 
 def _difference(one: str, other: str) -> str:
-    at = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    at = next(
+        (n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b),
+        min(len(one), len(other)),
+    )
     return f"{one[max(0, at - 20) : at + 30]!r} became {other[max(0, at - 20) : at + 30]!r}"

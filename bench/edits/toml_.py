@@ -51,10 +51,18 @@ _LEXER = TOMLLexer(stripnl=False, stripall=False, ensurenl=False)
 
 
 def remarks(text: str) -> list[Remark]:
-    """Return the comments. One on its own line is about the key or the table of the next statement, by its last name."""
+    """Return the comments.
+
+    One on its own line is about the key or the table of the next statement, by its last name.
+    """
     if "#" not in text:
         return []
-    pieces = [(kind, said) for _, kind, said in _LEXER.get_tokens_unprocessed(text.removeprefix("\ufeff").replace("\r\n", "\n"))]
+    pieces = [
+        (kind, said)
+        for _, kind, said in _LEXER.get_tokens_unprocessed(
+            text.removeprefix("\ufeff").replace("\r\n", "\n")
+        )
+    ]
     found: list[Remark] = []
     waiting: list[int] = []
     host, depth, ends = "", 0, 0
@@ -81,7 +89,9 @@ def remarks(text: str) -> list[Remark]:
         naming = named and said not in {"=", "]", "]]"}
         if naming or not (named or name):
             continue
-        for number in () if first else waiting:  # what stands over everything else is about the file
+        for number in (
+            () if first else waiting
+        ):  # what stands over everything else is about the file
             found[number] = Remark(found[number].text, host, behind=False)
         waiting, first = [], False
     return found
@@ -118,10 +128,16 @@ VALUES = (
     raw("'say \"it\" \\ # so'", ("str", 'say "it" \\ # so')),
     raw("é ü", ("str", "é ü")),
     Written(said="one\n  two\n\nthree\n", readings=(("str", "one\n  two\n\nthree\n"),)),
-    raw("[1, 2.5, a, true]", ("list", (("int", "1"), ("float", "2.5"), ("str", "a"), ("bool", "true")))),
+    raw(
+        "[1, 2.5, a, true]",
+        ("list", (("int", "1"), ("float", "2.5"), ("str", "a"), ("bool", "true"))),
+    ),
     raw("[]", ("list", ())),
     raw("[22:22, no]", ("list", (("str", "22:22"), ("str", "no")))),
-    raw("{a: 1, b: [x]}", ("map", ((("str", "a"), ("int", "1")), (("str", "b"), ("list", (("str", "x"),)))))),
+    raw(
+        "{a: 1, b: [x]}",
+        ("map", ((("str", "a"), ("int", "1")), (("str", "b"), ("list", (("str", "x"),))))),
+    ),
 )
 ITEMS = (
     ('"added"', ("str", "added")),
@@ -132,7 +148,9 @@ ITEMS = (
     ("[1, 2]", ("list", (("int", "1"), ("int", "2")))),
     ("2024-05-01", ("date", "2024-05-01")),
 )
-FORMAT = Format(read=read, second=None, remarks=remarks, values=VALUES, items=ITEMS, spelt=spelt, unordered=True)
+FORMAT = Format(
+    read=read, second=None, remarks=remarks, values=VALUES, items=ITEMS, spelt=spelt, unordered=True
+)
 
 
 def pool(text: str) -> list[Callable[[random.Random], Case | None]]:

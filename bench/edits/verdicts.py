@@ -1,4 +1,7 @@
-"""One operation run by the engine and judged: right, refused, refused untruly, silently wrong, or an error that nobody explains."""
+"""One operation run by the engine and judged.
+
+Right, refused, refused untruly, silently wrong, or an error that nobody explains.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from bench.edits.case import edit_of
-from forkhouse.errors import ForkhouseError
+from forkhouse.core.errors import ForkhouseError
 from forkhouse.patches.operations import apply_edit
 
 if TYPE_CHECKING:
@@ -45,7 +48,7 @@ class Outcome:
     result: str | None = None
 
 
-class _Endless(Exception):  # noqa: N818  # it ends a run and is no error of ours
+class _Endless(Exception):  # it ends a run and is no error of ours
     pass
 
 
@@ -54,7 +57,10 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
 
 
 _ABSENT = re.compile(r"matched 0 times|already|not there|is not in|found nothing")
-_UNREAD = re.compile("does not read all of this file|can read the file only without it|counts as a macro of what follows")
+_UNREAD = re.compile(
+    "does not read all of this file|can read the file only without it|counts as a macro of what "
+    "follows"
+)
 """What the engine says where it cannot tell what is there; that is so whatever the reader sees."""
 
 
@@ -63,7 +69,11 @@ def run(file: File, case: Case) -> Outcome:
     signal.signal(signal.SIGALRM, _stop)
     signal.alarm(SLOW)
     try:
-        edit = edit_of(case.language or ENGINE.get(file.language, file.language), file.path.rpartition("/")[2], case.operation)
+        edit = edit_of(
+            case.language or ENGINE.get(file.language, file.language),
+            file.path.rpartition("/")[2],
+            case.operation,
+        )
         result = apply_edit(file.text, edit)
     except ForkhouseError as error:
         said = without_operation(str(error))
@@ -72,12 +82,14 @@ def run(file: File, case: Case) -> Outcome:
         return Outcome(verdict=Verdict.UNTRUE if untrue else Verdict.REFUSED, reason=str(error))
     except _Endless:
         return Outcome(verdict=Verdict.CRASH, reason=f"it was not done after {SLOW} s")
-    except Exception:  # noqa: BLE001  # whatever comes out here is what is looked for
+    except Exception:  # whatever comes out here is what is looked for
         return Outcome(verdict=Verdict.CRASH, reason=traceback.format_exc()[-2000:])
     finally:
         signal.alarm(0)
     wrong = case.judge(result)
-    return Outcome(verdict=Verdict.WRONG if wrong else Verdict.RIGHT, reason=wrong or "", result=result)
+    return Outcome(
+        verdict=Verdict.WRONG if wrong else Verdict.RIGHT, reason=wrong or "", result=result
+    )
 
 
 def without_operation(reason: str) -> str:

@@ -28,27 +28,31 @@ _LARGEST = 1500
 
 def _model(node: yaml.Node, depth: int = 0) -> Value:
     kind = node.tag.removeprefix("tag:yaml.org,2002:")
-    if depth > 60:  # noqa: PLR2004  # an alias inside of what it names
-        raise UnreadableError("nested too deep")  # noqa: EM101, TRY003
+    if depth > 60:  # an alias inside of what it names
+        raise UnreadableError("nested too deep")
     if isinstance(node.value, str):
         return kind, node.value
-    if kind in {"map", "seq"}:
-        kind = "map" if kind == "map" else "list"
     if type(node).__name__ == "MappingNode":
-        pairs = tuple((_model(key, depth + 1), _model(value, depth + 1)) for key, value in node.value)
-        return ("map", pairs) if kind == "map" else ("map", ((("tag", kind), ("map", pairs)),))
+        pairs = tuple(
+            (_model(key, depth + 1), _model(value, depth + 1)) for key, value in node.value
+        )
+        # With a tag of its own a collection is a value that only its own reader looks into.
+        return ("map", pairs) if kind == "map" else (kind, repr(pairs))
     items = tuple(_model(value, depth + 1) for value in node.value)
-    return ("list", items) if kind == "list" else ("map", ((("tag", kind), ("list", items)),))
+    return ("list", items) if kind == "seq" else (kind, repr(items))
 
 
 def read(text: str) -> Value:
-    """Return what PyYAML sees in the one document of a text, scalars by type and text. Raises UnreadableError."""
+    """Return what PyYAML sees in the one document of a text, scalars by type and text.
+
+    Raises UnreadableError.
+    """
     try:
         documents = list(yaml.compose_all(text, Loader=LOADER))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UnreadableError(str(error)) from error
     if len(documents) != 1 or documents[0] is None:
-        raise UnreadableError("no document, or several")  # noqa: EM101, TRY003
+        raise UnreadableError("no document, or several")
     return _model(documents[0])
 
 
@@ -61,7 +65,7 @@ def second(text: str) -> Value:
     except (RuamelError, ValueError, RecursionError, AssertionError) as error:
         raise UnreadableError(str(error)) from error
     if node is None:
-        raise UnreadableError("ruamel.yaml: no document")  # noqa: EM101, TRY003
+        raise UnreadableError("ruamel.yaml: no document")
     return _model(node)
 
 
@@ -83,7 +87,15 @@ def remarks(text: str) -> list[Remark]:
             start, end = token.start_mark.index, token.end_mark.index
             if isinstance(token, yaml.ScalarToken) and token.style in {"|", ">"}:
                 end = start + len(_block(text, start, end))
-            spans.append((start, end, token.value if isinstance(token.value, str) else "".join(filter(None, token.value))))
+            spans.append(
+                (
+                    start,
+                    end,
+                    token.value
+                    if isinstance(token.value, str)
+                    else "".join(filter(None, token.value)),
+                )
+            )
     ends = [end for _, end, _ in spans]
     found = []
     after = 0
@@ -111,7 +123,9 @@ def _block(text: str, start: int, end: int) -> str:
     lines = text[start:end].split("\n")
     depths = [len(line) - len(line.lstrip(" ")) for line in lines[1:] if line.strip()]
     inner = depths[0] if depths else 0
-    while len(lines) > 1 and (not lines[-1].strip() or len(lines[-1]) - len(lines[-1].lstrip(" ")) < inner):
+    while len(lines) > 1 and (
+        not lines[-1].strip() or len(lines[-1]) - len(lines[-1].lstrip(" ")) < inner
+    ):
         lines.pop()
     return "\n".join(lines)
 
@@ -119,12 +133,17 @@ def _block(text: str, start: int, end: int) -> str:
 def spelt(value: Value) -> str | None:
     """Return an item as a file has it; None where its spelling is not known."""
     kind, text = value
-    plain = kind in {"int", "float", "bool"} or (kind == "str" and re.fullmatch(r"[A-Za-z][A-Za-z0-9_./-]*", str(text)))
+    plain = kind in {"int", "float", "bool"} or (
+        kind == "str" and re.fullmatch(r"[A-Za-z][A-Za-z0-9_./-]*", str(text))
+    )
     return str(text) if plain else None
 
 
 def _readings(written: Written) -> Written:
-    """Return what may come of a value in YAML: it stands there as it was written, or quoted where it is no plain number or word."""
+    """Return what may come of a value in YAML.
+
+    It stands there as it was written, or quoted where it is no plain number or word.
+    """
     if isinstance(written.said, str):
         return written
     said = written.said.text  # type: ignore[attr-defined]
@@ -137,13 +156,23 @@ VALUES = (
     *(_readings(value) for value in SCALARS),
     raw("null", ("null", "null")),
     raw("~", ("null", "~"), ("null", "null")),
-    raw("[1, 2.5, a, true]", ("list", (("int", "1"), ("float", "2.5"), ("str", "a"), ("bool", "true")))),
+    raw(
+        "[1, 2.5, a, true]",
+        ("list", (("int", "1"), ("float", "2.5"), ("str", "a"), ("bool", "true"))),
+    ),
     raw("[]", ("list", ())),
     raw(
         "[22:22, no]",
-        *(("list", (time, word)) for time in (("str", "22:22"), ("int", "22:22")) for word in (("str", "no"), ("bool", "no"))),
+        *(
+            ("list", (time, word))
+            for time in (("str", "22:22"), ("int", "22:22"))
+            for word in (("str", "no"), ("bool", "no"))
+        ),
     ),
-    raw("{a: 1, b: [x]}", ("map", ((("str", "a"), ("int", "1")), (("str", "b"), ("list", (("str", "x"),)))))),
+    raw(
+        "{a: 1, b: [x]}",
+        ("map", ((("str", "a"), ("int", "1")), (("str", "b"), ("list", (("str", "x"),))))),
+    ),
 )
 ITEMS = (
     ("added", ("str", "added")),

@@ -1,4 +1,7 @@
-"""Try the faults, say what held, and write docs/explanation/reliability.md: `python -m bench.faults --seed 1`."""
+"""Try the faults, say what held, and write docs/explanation/reliability.md.
+
+`python -m bench.faults --seed 1`.
+"""
 
 from __future__ import annotations
 
@@ -45,26 +48,44 @@ def tries(counts: dict[str, int]) -> list[Callable[[Site, Path, random.Random], 
         "disk full": [partial(fill, place=place) for place in PLACES],
         "hostile index": [index],
         "hostile archive": [archive],
-        **{f"damaged {place}": [partial(damage, place=place)] for place in ("cache", "journal", "store")},
+        **{
+            f"damaged {place}": [partial(damage, place=place)]
+            for place in ("cache", "journal", "store")
+        },
     }
-    wanted = [(number / counts[name], each[number % len(each)]) for name, each in classes.items() for number in range(counts[name])]
+    wanted = [
+        (number / counts[name], each[number % len(each)])
+        for name, each in classes.items()
+        for number in range(counts[name])
+    ]
     return [one for _, one in sorted(wanted, key=lambda pair: pair[0])]
 
 
-def attempt(site: Site, folder: Path, seed: str, number: int, one: Callable[[Site, Path, random.Random], Outcome]) -> Outcome:
+def attempt(
+    site: Site,
+    folder: Path,
+    seed: str,
+    number: int,
+    one: Callable[[Site, Path, random.Random], Outcome],
+) -> Outcome:
     """Make one try in a folder of its own, which goes when it held."""
     own = folder / f"try-{number}"
     try:
-        outcome = one(site, own, random.Random(f"{seed}:{number}"))  # noqa: S311  # nothing secret
-    except Exception as error:  # noqa: BLE001  # a run that does not end is what is looked for
-        outcome = Outcome(kind="did not end", held=False, what=f"{getattr(one, '__name__', one)}: {error!r}"[:500])
+        outcome = one(site, own, random.Random(f"{seed}:{number}"))  # nothing secret
+    except Exception as error:  # a run that does not end is what is looked for
+        outcome = Outcome(
+            kind="did not end", held=False, what=f"{getattr(one, '__name__', one)}: {error!r}"[:500]
+        )
     shutil.rmtree(own, ignore_errors=True)
     return outcome
 
 
 def page(outcomes: Sequence[Outcome], seed: str, seconds: float) -> str:
     """Return the page that tells what was tried and what held."""
-    made, held = Counter(each.kind for each in outcomes), Counter(each.kind for each in outcomes if each.held)
+    made, held = (
+        Counter(each.kind for each in outcomes),
+        Counter(each.kind for each in outcomes if each.held),
+    )
     rows = "\n".join(f"| {kind} | {made[kind]} | {held[kind]} |" for kind in sorted(made))
     return f"""# Reliability
 
@@ -106,9 +127,14 @@ def main() -> None:
     options.add_argument("--tries", type=int, help="how many tries in all; without it, a whole run")
     options.add_argument("--seed", default="1")
     options.add_argument("--only", help="a part of a class's name, to try that class alone")
-    options.add_argument("--write", action="store_true", help="write docs/explanation/reliability.md")
+    options.add_argument(
+        "--write", action="store_true", help="write docs/explanation/reliability.md"
+    )
     given = options.parse_args()
-    counts = {name: count if given.only is None or given.only in name else 0 for name, count in WHOLE.items()}
+    counts = {
+        name: count if given.only is None or given.only in name else 0
+        for name, count in WHOLE.items()
+    }
     chosen = tries(counts)[: given.tries]
     started = time.monotonic()
     outcomes = []
@@ -117,13 +143,19 @@ def main() -> None:
         site = make_site(folder)
         say(f"an undisturbed build takes {site.seconds:.1f} s; {len(chosen)} tries")
         with ProcessPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
-            running = [pool.submit(attempt, site, folder, given.seed, number, one) for number, one in enumerate(chosen)]
+            running = [
+                pool.submit(attempt, site, folder, given.seed, number, one)
+                for number, one in enumerate(chosen)
+            ]
             for number, future in enumerate(running, start=1):
                 outcomes.append(outcome := future.result())
                 if not outcome.held:
                     say(f"DID NOT HOLD: {outcome.kind}: {outcome.what}")
                 if number % 20 == 0:
-                    say(f"{number} of {len(chosen)} tries, {sum(not each.held for each in outcomes)} did not hold")
+                    say(
+                        f"{number} of {len(chosen)} tries, "
+                        f"{sum(not each.held for each in outcomes)} did not hold"
+                    )
     seconds = time.monotonic() - started
     lost = [each for each in outcomes if not each.held]
     say(f"{len(outcomes)} tries in {seconds:.0f} s, seed {given.seed}; {len(lost)} did not hold")

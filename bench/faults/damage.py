@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
     from bench.faults.site import Site
 
-PLACES = {"work": "checkout/build", "store": "checkout/build/store.git", "wheelhouse": "checkout/wheels", "cache": "cache"}
+PLACES = {
+    "work": "checkout/build",
+    "store": "checkout/build/store.git",
+    "wheelhouse": "checkout/wheels",
+    "cache": "cache",
+}
 ROOMY = "256m"
 FULL = frozenset({0, 31})
 
@@ -36,7 +41,9 @@ def fill(site: Site, folder: Path, chance: random.Random, place: str) -> Outcome
 
 @contextlib.contextmanager
 def _small_disk(where: Path, size: int) -> Iterator[None]:
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "forkhouse-faults", str(where)], check=True)
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "forkhouse-faults", str(where)], check=True
+    )
     try:
         yield
     finally:
@@ -50,23 +57,34 @@ def damage(site: Site, folder: Path, chance: random.Random, place: str) -> Outco
     """Damage one file of the cache, the journal or the store after a build, then build again."""
     checkout = site.copy(folder)
     checkout.run("build")
-    places = {"cache": checkout.cache, "journal": checkout.root / "build/journal", "store": checkout.root / "build/store.git"}
-    # What tells that there is nothing to do would hide the damage; a cache is asked only by a checkout that was not built.
+    places = {
+        "cache": checkout.cache,
+        "journal": checkout.root / "build/journal",
+        "store": checkout.root / "build/store.git",
+    }
+    # What tells that there is nothing to do would hide the damage; a cache is asked only by a
+    # checkout that was not built.
     shutil.rmtree(checkout.root / "build/fresh", ignore_errors=True)
-    found = sorted(path for path in places[place].rglob("*") if path.is_file() and not path.is_symlink())
+    found = sorted(
+        path for path in places[place].rglob("*") if path.is_file() and not path.is_symlink()
+    )
     if place == "cache":
         shutil.rmtree(checkout.root / "build")
         shutil.rmtree(checkout.root / "wheels")
     path, how = chance.choice(found), chance.choice(DAMAGES)
     _spoil(path, how, chance, found)
     fault = fault_of(run(checkout, "build")) or end_fault(site, checkout)
-    return Outcome(kind=f"damaged: {place}", held=not fault, what=f"{path.relative_to(places[place])} {how}: {fault}")
+    return Outcome(
+        kind=f"damaged: {place}",
+        held=not fault,
+        what=f"{path.relative_to(places[place])} {how}: {fault}",
+    )
 
 
 def _spoil(path: Path, how: str, chance: random.Random, others: list[Path]) -> None:
     content = bytearray(path.read_bytes())
     path.chmod(0o644)
-    digits = [place for place, byte in enumerate(content) if chr(byte).isdigit()]
+    digits = [place for place, byte in enumerate(content) if byte in b"0123456789"]
     match how:
         case "a bit" if content:
             content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)

@@ -16,8 +16,9 @@ import zipfile
 from typing import TYPE_CHECKING
 
 from bench.faults.site import PATIENCE, Outcome, end_fault, fault_of, house_fault
-from forkhouse.audit import AuditTerms, audit_wheel, read_policy
-from forkhouse.errors import ForkhouseError
+from forkhouse.audit.look import AuditTerms, audit_wheel
+from forkhouse.audit.policy import read_policy
+from forkhouse.core.errors import ForkhouseError
 from forkhouse.sources.archives import read_archive, read_tar, read_wheel
 
 if TYPE_CHECKING:
@@ -32,8 +33,25 @@ SECONDS = 20
 """CPU time that reading one small archive may take."""
 MISDEEDS = (
     *("status 403", "status 404", "status 429", "status 500", "status 503"),
-    *("no page", "half a page", "noise", "another's file", "half a file", "more than a file", "hangs up", "wrong length", "gzip bomb"),
-    *("redirect to itself", "redirect to a file", "redirect away", "no hash", "wrong hash", "odd names"),
+    *(
+        "no page",
+        "half a page",
+        "noise",
+        "another's file",
+        "half a file",
+        "more than a file",
+        "hangs up",
+        "wrong length",
+        "gzip bomb",
+    ),
+    *(
+        "redirect to itself",
+        "redirect to a file",
+        "redirect away",
+        "no hash",
+        "wrong hash",
+        "odd names",
+    ),
 )
 
 
@@ -43,7 +61,11 @@ def index(site: Site, folder: Path, chance: random.Random) -> Outcome:
     misdeed, share = chance.choice(MISDEEDS), chance.choice((0.3, 1.0))
     with _serving(checkout, misdeed, share, chance) as address:
         variables = {
-            **{name: value for name, value in checkout.environment().items() if not name.startswith("PIP_")},
+            **{
+                name: value
+                for name, value in checkout.environment().items()
+                if not name.startswith("PIP_")
+            },
             "PIP_CONFIG_FILE": os.devnull,
             "PIP_INDEX_URL": address,
             "PIP_TRUSTED_HOST": "127.0.0.1",
@@ -60,11 +82,17 @@ def index(site: Site, folder: Path, chance: random.Random) -> Outcome:
             timeout=PATIENCE,
         )
     fault = fault_of(ended) or house_fault(checkout) or end_fault(site, checkout)
-    return Outcome(kind="hostile index", held=not fault, what=f"{misdeed} in {share:.0%} of the answers: {fault}")
+    return Outcome(
+        kind="hostile index",
+        held=not fault,
+        what=f"{misdeed} in {share:.0%} of the answers: {fault}",
+    )
 
 
 @contextlib.contextmanager
-def _serving(checkout: Checkout, misdeed: str, share: float, chance: random.Random) -> Iterator[str]:
+def _serving(
+    checkout: Checkout, misdeed: str, share: float, chance: random.Random
+) -> Iterator[str]:
     seed = chance.random()
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -72,7 +100,10 @@ def _serving(checkout: Checkout, misdeed: str, share: float, chance: random.Rand
             pass
 
         def do_GET(self) -> None:  # the library's name
-            evil = int(hashlib.sha256(f"{seed}{self.path}".encode()).hexdigest(), 16) % 100 < share * 100
+            evil = (
+                int(hashlib.sha256(f"{seed}{self.path}".encode()).hexdigest(), 16) % 100
+                < share * 100
+            )
             with contextlib.suppress(OSError):
                 _answer(self, checkout, misdeed if evil else "")
 
@@ -88,7 +119,11 @@ def _answer(handler: http.server.BaseHTTPRequestHandler, checkout: Checkout, mis
     name = handler.path.strip("/").rpartition("/")[2]
     files = sorted(checkout.index.glob("*.whl"))
     page = not name.endswith(".whl")
-    body = _page(files, name, misdeed) if page else next((path.read_bytes() for path in files if path.name == name), b"")
+    body = (
+        _page(files, name, misdeed)
+        if page
+        else next((path.read_bytes() for path in files if path.name == name), b"")
+    )
     length, status = len(body), 200 if body else 404
     headers = {"Content-Type": "text/html" if page else "application/octet-stream"}
     match misdeed.split():
@@ -96,7 +131,11 @@ def _answer(handler: http.server.BaseHTTPRequestHandler, checkout: Checkout, mis
             body, length, status = b"", 0, int(number)
         case ["redirect", *where]:
             status, body, length = 302, b"", 0
-            target = {"to itself": handler.path, "to a file": "file:///etc/passwd", "away": "http://127.0.0.1:1/away"}
+            target = {
+                "to itself": handler.path,
+                "to a file": "file:///etc/passwd",
+                "away": "http://127.0.0.1:1/away",
+            }
             headers["Location"] = target[" ".join(where)]
         case ["half", *_]:
             body = body[: len(body) // 2]
@@ -135,21 +174,26 @@ def _page(files: list[Path], name: str, misdeed: str) -> bytes:
         if path.name.split("-")[0].replace("_", "-") != name:
             continue
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        fragment = {"no hash": "", "wrong hash": f"#sha256={'0' * 64}"}.get(misdeed, f"#sha256={digest}")
+        fragment = {"no hash": "", "wrong hash": f"#sha256={'0' * 64}"}.get(
+            misdeed, f"#sha256={digest}"
+        )
         said = "../../x/" + path.name if misdeed == "odd names" else path.name
         links.append(f'<a href="/files/{path.name}{fragment}">{said}</a>')
     return f"<!DOCTYPE html><html><body>{''.join(links)}</body></html>".encode()
 
 
 def archive(_site: Site, folder: Path, chance: random.Random) -> Outcome:
-    """Read an archive that was spoilt, or made to take more than it should: it is read, or refused with a reason, and soon."""
+    """Read an archive that was spoilt, or made to take more than it should.
+
+    It is read, or refused with a reason, and soon.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     form = chance.choice(tuple(_FORMS))
     name, make, read = _FORMS[form]
     content = bytearray(make(chance))
     for _ in range(chance.choice((0, 1, 1, 4, 30))):
         content[chance.randrange(len(content))] = chance.randrange(256)
-    if chance.random() < 0.2:  # noqa: PLR2004
+    if chance.random() < 0.2:
         del content[chance.randrange(len(content)) :]
     path = folder / name
     path.write_bytes(content)
@@ -159,18 +203,39 @@ def archive(_site: Site, folder: Path, chance: random.Random) -> Outcome:
         read(path)
     except ForkhouseError:
         pass
-    except Exception as error:  # noqa: BLE001  # what comes out here is what is looked for
+    except Exception as error:  # what comes out here is what is looked for
         fault = repr(error)[:300]
     taken = time.process_time() - started
     fault = fault or (f"{taken:.0f} s" if taken > SECONDS else "")
-    return Outcome(kind=f"hostile archive: {form}", held=not fault, what=f"{form} of {len(content)} bytes: {fault}")
+    return Outcome(
+        kind=f"hostile archive: {form}",
+        held=not fault,
+        what=f"{form} of {len(content)} bytes: {fault}",
+    )
 
 
 def _members(chance: random.Random) -> dict[str, bytes]:
     """Return what is in an archive: small files, with one that is odd."""
-    odd = chance.choice(("../x", "/x", "a/../../x", "a" * 5000, "a\x00b", "\udcff", "demo-1.0/a", "demo-1.0/a/b", "CON", ""))
+    odd = chance.choice(
+        (
+            "../x",
+            "/x",
+            "a/../../x",
+            "a" * 5000,
+            "a\x00b",
+            "\udcff",
+            "demo-1.0/a",
+            "demo-1.0/a/b",
+            "CON",
+            "",
+        )
+    )
     big = bytes(chance.choice((0, 10, 50_000_000)))
-    return {"demo-1.0/a": b"a", "demo-1.0/big": big, **({odd: b"odd"} if chance.random() < 0.5 else {})}  # noqa: PLR2004
+    return {
+        "demo-1.0/a": b"a",
+        "demo-1.0/big": big,
+        **({odd: b"odd"} if chance.random() < 0.5 else {}),
+    }
 
 
 def _tar(chance: random.Random, mode: str) -> bytes:
@@ -179,7 +244,10 @@ def _tar(chance: random.Random, mode: str) -> bytes:
         for name, content in _members(chance).items():
             info = tarfile.TarInfo(name or "x")
             info.size = len(content)
-            info.type = chance.choice((tarfile.REGTYPE,) * 6 + (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE))
+            info.type = chance.choice(
+                (tarfile.REGTYPE,) * 6
+                + (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE)
+            )
             info.linkname = chance.choice(("a", "../../../etc/passwd", "/etc/passwd", ""))
             info.size = len(content) if info.isreg() else 0
             made.addfile(info, io.BytesIO(content))
@@ -192,15 +260,22 @@ def _zip(chance: random.Random) -> bytes:
         for name, content in _members(chance).items():
             with contextlib.suppress(UnicodeEncodeError, ValueError):
                 made.writestr(zipfile.ZipInfo(name or "x"), content)
-        if chance.random() < 0.7:  # noqa: PLR2004
-            made.writestr("demo-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n")
-            made.writestr("demo-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        if chance.random() < 0.7:
+            made.writestr(
+                "demo-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n"
+            )
+            made.writestr(
+                "demo-1.0.dist-info/WHEEL",
+                "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+            )
             made.writestr("demo-1.0.dist-info/RECORD", "")
     return stream.getvalue()
 
 
 def _audited(path: Path) -> None:
-    terms = AuditTerms(policy=read_policy("cpu"), targets=("gfx90a",), build_paths=(), excused=frozenset())
+    terms = AuditTerms(
+        policy=read_policy("cpu"), targets=("gfx90a",), build_paths=(), excused=frozenset()
+    )
     audit_wheel(path, terms, ours=False)
 
 

@@ -1,4 +1,7 @@
-"""SIGKILL at random instants: of the process, of its group, of one process below it; and power cuts."""
+"""SIGKILL at random instants: of the process, of its group, of one process below it.
+
+And power cuts.
+"""
 
 from __future__ import annotations
 
@@ -70,15 +73,23 @@ def kill(site: Site, folder: Path, chance: random.Random) -> Outcome:
         target = chance.choice(TARGETS)
         share = chance.random()
         done.append(f"{target} at {share:.2f}")
-        fault = fault or _killed(checkout, target, share * site.seconds, chance) or house_fault(checkout)
+        fault = (
+            fault
+            or _killed(checkout, target, share * site.seconds, chance)
+            or house_fault(checkout)
+        )
     fault = fault or end_fault(site, checkout)
-    return Outcome(kind=f"SIGKILL of {target}", held=not fault, what=f"{', then '.join(done)}: {fault}")
+    return Outcome(
+        kind=f"SIGKILL of {target}", held=not fault, what=f"{', then '.join(done)}: {fault}"
+    )
 
 
 def _killed(checkout: Checkout, target: str, seconds: float, chance: random.Random) -> str:
     with begin(checkout, {}) as running:
         time.sleep(seconds)
-        below = psutil.Process(running.pid).children(recursive=True) if running.poll() is None else []
+        below = (
+            psutil.Process(running.pid).children(recursive=True) if running.poll() is None else []
+        )
         with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
             if target == "its group":
                 os.killpg(running.pid, signal.SIGKILL)
@@ -109,29 +120,36 @@ def shim(folder: Path) -> Path:
     """Compile what notes which files were made durable."""
     source, library = folder / "shim.c", folder / "shim.so"
     source.write_text(SHIM, encoding="utf-8")
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"], check=True)
+    subprocess.run(
+        ["gcc", "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"], check=True
+    )
     return library
 
 
 def cut(site: Site, folder: Path, chance: random.Random) -> Outcome:
     """Cut the power of a run at a random instant, then let one end.
 
-    What was written and not made durable is lost in part or whole, as file systems that keep the order of names alone may do: a file is
-    empty, ends early, holds zeros, is not there, or is whole.
+    What was written and not made durable is lost in part or whole, as file systems that keep the
+    order of names alone may do: a file is empty, ends early, holds zeros, is not there, or is
+    whole.
     """
     checkout = site.copy(folder)
     log = folder / "durable"
     share = chance.random()
     with begin(checkout, {"LD_PRELOAD": str(shim(folder)), "FAULTS_LOG": str(log)}) as running:
         time.sleep(share * site.seconds * 1.2)
-        below = psutil.Process(running.pid).children(recursive=True) if running.poll() is None else []
+        below = (
+            psutil.Process(running.pid).children(recursive=True) if running.poll() is None else []
+        )
         with contextlib.suppress(ProcessLookupError):
             os.killpg(running.pid, signal.SIGKILL)
         running.communicate(timeout=PATIENCE)
         psutil.wait_procs(below, timeout=30)
     lost = _lose(checkout, _durable(log), chance)
     fault = house_fault(checkout) or end_fault(site, checkout)
-    return Outcome(kind="power cut", held=not fault, what=f"at {share:.2f}, {lost} files lost: {fault}")
+    return Outcome(
+        kind="power cut", held=not fault, what=f"at {share:.2f}, {lost} files lost: {fault}"
+    )
 
 
 def _durable(log: Path) -> set[tuple[int, ...]]:
@@ -151,7 +169,10 @@ def _lose(checkout: Checkout, durable: set[tuple[int, ...]], chance: random.Rand
             if (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns) in durable:
                 continue
             lost += _damage(path, chance)
-    for note in [*(checkout.root / "build").rglob("*.life"), *(checkout.root / "build").rglob("*.laid")]:
+    for note in [
+        *(checkout.root / "build").rglob("*.life"),
+        *(checkout.root / "build").rglob("*.laid"),
+    ]:
         note.write_bytes(note.read_bytes().replace(boot().encode(), b"another-start"))
     return lost
 

@@ -61,14 +61,24 @@ def _made(folder: Path) -> Path:
 
 
 def files(checkout: Checkout) -> dict[str, str]:
-    """Return the digest of each file of the wheelhouse, whatever the place of the checkout; a list of digests is none of its files."""
+    """Return the digest of each file of the wheelhouse, whatever the place of the checkout.
+
+    A list of digests is none of its files.
+    """
     house = checkout.root / "wheels/cpu"
     place = checkout.upstream.as_uri().encode()
     found = (path for path in house.rglob("*") if path.is_file() and path.name != "SHA256SUMS")
-    return {path.relative_to(house).as_posix(): hashlib.sha256(path.read_bytes().replace(place, b"URL")).hexdigest() for path in found}
+    return {
+        path.relative_to(house).as_posix(): hashlib.sha256(
+            path.read_bytes().replace(place, b"URL")
+        ).hexdigest()
+        for path in found
+    }
 
 
-def run(checkout: Checkout, *arguments: str, prefix: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+def run(
+    checkout: Checkout, *arguments: str, prefix: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
     """Run forkhouse to its end, which has to come."""
     command = [*prefix, *checkout.command(*arguments)]
     return subprocess.run(
@@ -104,5 +114,7 @@ def end_fault(site: Site, checkout: Checkout) -> str:
     if fault:
         return fault
     found = files(checkout)
-    wrong = sorted(name for name in {*found, *site.expected} if found.get(name) != site.expected.get(name))
+    wrong = sorted(
+        name for name in {*found, *site.expected} if found.get(name) != site.expected.get(name)
+    )
     return f"other files: {', '.join(wrong)}" if wrong else house_fault(checkout)

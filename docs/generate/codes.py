@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from docs.generate.text import prose, table
-from forkhouse.errors import ForkhouseError
+from forkhouse.core.errors import ForkhouseError
 
 
 def exit_codes() -> str:
     """Return a table of every class of failure, by its exit code."""
-    rows = [[f"`{each.exit_code}`", prose(each.title), prose(each.__doc__ or "")] for each in classes()]
+    rows = [
+        [f"`{each.exit_code}`", prose(each.title), prose(each.__doc__ or "")] for each in classes()
+    ]
     return table(("code", "title", "meaning"), rows)
 
 

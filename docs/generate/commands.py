@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from docs.generate.text import paragraphs, prose, table, target
-from forkhouse.cli import cli
+from forkhouse.cli.main import cli
 
 
 def commands() -> str:
@@ -19,19 +19,35 @@ def every() -> list[click.Context]:
     for context in found:  # it grows
         command = context.command
         if isinstance(command, click.Group):
-            below = ((name, command.get_command(context, name)) for name in command.list_commands(context))
-            found += [click.Context(each, info_name=name, parent=context) for name, each in below if each]
+            below = (
+                (name, command.get_command(context, name))
+                for name in command.list_commands(context)
+            )
+            found += [
+                click.Context(each, info_name=name, parent=context) for name, each in below if each
+            ]
     return sorted(found, key=lambda context: context.command_path)
 
 
 def _section(context: click.Context) -> str:
     command, path = context.command, context.command_path
     usage = f"```text\n{path} {' '.join(command.collect_usage_pieces(context))}\n```"
-    parts = [f"{target('cmd-' + path.replace(' ', '-'))}## {path}", paragraphs(command.help or ""), usage]
+    parts = [
+        f"{target('cmd-' + path.replace(' ', '-'))}## {path}",
+        paragraphs(command.help or ""),
+        usage,
+    ]
     if isinstance(command, click.Group):
-        names = [f"[{name}](#cmd-{path.replace(' ', '-')}-{name})" for name in command.list_commands(context)]
+        names = [
+            f"[{name}](#cmd-{path.replace(' ', '-')}-{name})"
+            for name in command.list_commands(context)
+        ]
         parts.append(f"Commands: {', '.join(names)}.")
-    rows = [_row(context, each) for each in command.get_params(context) if isinstance(each, click.Option)]
+    rows = [
+        _row(context, each)
+        for each in command.get_params(context)
+        if isinstance(each, click.Option)
+    ]
     return "\n\n".join([*parts, table(("option", "value", "default", "meaning"), rows)])
 
 

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import re
 import types
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from pydantic_core import PydanticUndefined
 
 from docs.generate.text import paragraphs, prose, table, target
-from forkhouse import lock
 from forkhouse.audit import policy
-from forkhouse.documents import Document
+from forkhouse.documents import lockfile as lock
+from forkhouse.documents.reading import Document
 from forkhouse.patches import edits, values
 
 if TYPE_CHECKING:
@@ -31,7 +40,7 @@ WORDS: tuple[tuple[object, str], ...] = (
     (lock.Url, "address: `https://` or `file://`"),
     (lock.PublicUrl, "address without user and password"),
     (policy.Regex, "regular expression"),
-    (edits.Part, "code, as it is written"),
+    (edits.PartText, "code, as it is written"),
     (edits.Code, "code"),
     (edits.Hash, "hash, as `sha256:…`"),
     (edits.Count, "a number, or a range `{min, max}`"),
@@ -89,11 +98,18 @@ def _label(model: type[Document]) -> str:
 
 def _section(model: type[Document]) -> str:
     rows = [
-        [f"`{info.alias or name}`", spoken(_hints(model)[name]), _default(info), prose(_meaning(name, info))]
+        [
+            f"`{info.alias or name}`",
+            spoken(_hints(model)[name]),
+            _default(info),
+            prose(_meaning(name, info)),
+        ]
         for name, info in fields(model).items()
     ]
     keys = table(("key", "value", "default", "meaning"), rows)
-    return f"{target(_label(model))}## {_title(model)}\n\n{paragraphs(model.__doc__ or '')}\n\n{keys}"
+    return (
+        f"{target(_label(model))}## {_title(model)}\n\n{paragraphs(model.__doc__ or '')}\n\n{keys}"
+    )
 
 
 def _meaning(name: str, info: FieldInfo) -> str:

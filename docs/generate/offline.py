@@ -52,7 +52,9 @@ def read(file: Path) -> Page:
 def problems(folder: Path) -> list[str]:
     """Return what is wrong with a built site, one line for each fault."""
     pages = {file: read(file) for file in sorted(folder.rglob("*.html"))}
-    found = [f"{file}: {fault}" for file, page in pages.items() for fault in _faults(file, page, pages)]
+    found = [
+        f"{file}: {fault}" for file, page in pages.items() for fault in _faults(file, page, pages)
+    ]
     for sheet in sorted(folder.rglob("*.css")):
         hosts = _IN_CSS.findall(sheet.read_text(encoding="utf-8"))
         found += [f"{sheet}: loads {address} from a network host" for address in hosts]
@@ -75,7 +77,9 @@ def _is_dead(file: Path, address: str, pages: dict[Path, Page]) -> bool:
         return True
     known = pages.get(place)
     # An empty fragment is the top of a page.
-    return known is not None and bool(parts.fragment) and unquote(parts.fragment) not in known.anchors
+    return (
+        known is not None and bool(parts.fragment) and unquote(parts.fragment) not in known.anchors
+    )
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ from docs.generate.modules import modules
 from docs.generate.series import overview, series, upstreams
 from docs.generate.sessions import sessions
 from forkhouse.audit.policy import Common, Own
-from forkhouse.config import Config
-from forkhouse.lock import Lock
+from forkhouse.documents.config import Config
+from forkhouse.documents.lockfile import Lock
+from forkhouse.documents.recipe import Recipe
 from forkhouse.patches.edits import StructuralEdit
-from forkhouse.recipes import Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -31,7 +31,11 @@ def upstreams() -> list[str]:
 def overview() -> str:
     """Return a table of all patches."""
     rows = [
-        [f"[{name}](#series-{name})", f"[{patch.name[:4]}](#{_label(name, patch)})", prose(patch.subject)]
+        [
+            f"[{name}](#series-{name})",
+            f"[{patch.name[:4]}](#{_label(name, patch)})",
+            prose(patch.subject),
+        ]
         for name in upstreams()
         for patch in read_series(PATCHES / name)
     ]
@@ -48,14 +52,18 @@ def _label(upstream: str, patch: Patch) -> str:
 
 
 def _section(upstream: str, patch: Patch) -> str:
-    facts = table(("", ""), [[f"**{name}**", value] for name, value in _facts(upstream, patch) if value])
+    facts = table(
+        ("", ""), [[f"**{name}**", value] for name, value in _facts(upstream, patch) if value]
+    )
     heading = f"## {patch.name[:4]}: {prose(patch.subject)}"
     return f"{target(_label(upstream, patch))}{heading}\n\n{prose(_field(patch, 'Description'))}\n\n{facts}"
 
 
 def _field(patch: Patch, name: str) -> str:
     """Return a DEP-3 field of a patch's header: its first line, and those that continue it."""
-    found = re.search(rf"^{name}:[ \t]*(.*(?:\n[ \t]+\S.*)*)", patch.header, re.MULTILINE | re.IGNORECASE)
+    found = re.search(
+        rf"^{name}:[ \t]*(.*(?:\n[ \t]+\S.*)*)", patch.header, re.MULTILINE | re.IGNORECASE
+    )
     return found[1] if found else ""
 
 
@@ -78,7 +86,10 @@ def _edit_facts(edit: StructuralEdit) -> Iterator[tuple[str, str]]:
     yield "forms", ", ".join(edit.forms)
     yield "adds", ", ".join(f"`{each.add}`" for each in edit.edits if isinstance(each, AddedFile))
     changed = [each for each in edit.edits if not isinstance(each, AddedFile)]
-    yield "changes", "; ".join(f"{_paths(each.path)} ({_counted(len(each.operations))})" for each in changed)
+    yield (
+        "changes",
+        "; ".join(f"{_paths(each.path)} ({_counted(len(each.operations))})" for each in changed),
+    )
     yield "holds afterwards", "; ".join(map(_condition, edit.after))
 
 
@@ -92,7 +103,13 @@ def _paths(paths: str | tuple[str, ...]) -> str:
 
 def _condition(condition: Condition) -> str:
     absent, present = condition.absent, condition.present
-    return f"absent: {_sought(absent)}" if absent else f"present: {_sought(present)}" if present else ""
+    return (
+        f"absent: {_sought(absent)}"
+        if absent
+        else f"present: {_sought(present)}"
+        if present
+        else ""
+    )
 
 
 def _sought(sought: Sought) -> str:

@@ -14,7 +14,9 @@ _SPECIAL = re.compile(r"([\\*_<>{}\[\]$|])")
 def prose(text: str) -> str:
     """Return plain text, such as a docstring, as Markdown in one line: what is in backticks is kept as it is."""
     parts = re.split(r"(`+[^`]+`+)", " ".join(text.split()))
-    return "".join(_code(part) if part.startswith("`") else _SPECIAL.sub(r"\\\1", part) for part in parts)
+    return "".join(
+        _code(part) if part.startswith("`") else _SPECIAL.sub(r"\\\1", part) for part in parts
+    )
 
 
 def _code(part: str) -> str:

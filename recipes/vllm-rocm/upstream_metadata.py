@@ -1,4 +1,7 @@
-"""Take the metadata of the wheel from the patched upstream: its requirements for ROCm, its commands and its plug-ins."""
+"""Take the metadata of the wheel from the patched upstream.
+
+Its requirements for ROCm, its commands and its plug-ins.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,14 @@ from packaging.requirements import Requirement
 
 UPSTREAM = Path("upstream")
 DEVICE = "rocm.txt"
-# The upstream's images have them already, so its list does not name them; without them there is no ROCm platform.
+# The upstream's images have them already, so its list does not name them; without them there is no
+# ROCm platform.
 RUNTIME = ("torch", "triton", "amdsmi")
 
 
-def dynamic_metadata(settings: object, project: object) -> dict[str, object]:  # noqa: ARG001  # scikit-build-core passes them
+def dynamic_metadata(
+    settings: object, project: object
+) -> dict[str, object]:  # scikit-build-core passes them
     """Return fields of pyproject.toml's project table, for scikit-build-core."""
     upstream = tomllib.loads((UPSTREAM / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return {

@@ -1,5 +1,5 @@
 """`python -m forkhouse`."""
 
-from forkhouse.cli import main
+from forkhouse.cli.main import main
 
 main()

@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING
 import pytest
 from backports import zstd
 
-from forkhouse.audit import AuditReport, AuditTerms, KernelInventory, audit_wheel, read_policy
+from forkhouse.audit.look import AuditTerms, audit_wheel
+from forkhouse.audit.policy import read_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+
+    from forkhouse.audit.report import AuditReport
+    from forkhouse.binaries.kernels import KernelInventory
 
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not on this machine")
 
@@ -27,16 +31,37 @@ LINUX = "py3-none-linux_x86_64"
 
 
 def terms(
-    profile: str = "rocm", *, targets: Sequence[str] = ("gfx90a",), build_paths: Sequence[str] = (), excused: Sequence[str] = ()
+    profile: str = "rocm",
+    *,
+    targets: Sequence[str] = ("gfx90a",),
+    build_paths: Sequence[str] = (),
+    excused: Sequence[str] = (),
 ) -> AuditTerms:
-    return AuditTerms(policy=read_policy(profile), targets=tuple(targets), build_paths=tuple(build_paths), excused=frozenset(excused))
+    return AuditTerms(
+        policy=read_policy(profile),
+        targets=tuple(targets),
+        build_paths=tuple(build_paths),
+        excused=frozenset(excused),
+    )
 
 
-def look(path: Path, held: AuditTerms | None = None, *, ours: bool = True, recorded: KernelInventory | None = None) -> AuditReport:
+def look(
+    path: Path,
+    held: AuditTerms | None = None,
+    *,
+    ours: bool = True,
+    recorded: KernelInventory | None = None,
+) -> AuditReport:
     return audit_wheel(path, held or terms(), ours=ours, recorded=recorded)
 
 
-def findings(path: Path, held: AuditTerms | None = None, *, ours: bool = True, recorded: KernelInventory | None = None) -> list[str]:
+def findings(
+    path: Path,
+    held: AuditTerms | None = None,
+    *,
+    ours: bool = True,
+    recorded: KernelInventory | None = None,
+) -> list[str]:
     return [str(finding) for finding in look(path, held, ours=ours, recorded=recorded).findings]
 
 
@@ -52,7 +77,9 @@ def compiled(folder: Path, code: str, *options: str, name: str = "ext.so") -> by
 def library(tmp_path: Path) -> Callable[..., bytes]:
     """Compile a shared library that needs another one (made for it, empty) and is linked with the given options."""
 
-    def make(needed: str | None = None, *options: str, code: str = "int code(void) { return 1; }\n") -> bytes:
+    def make(
+        needed: str | None = None, *options: str, code: str = "int code(void) { return 1; }\n"
+    ) -> bytes:
         if needed:
             compiled(tmp_path, "", f"-Wl,-soname,{needed}", name=needed)
         linked = ["-Wl,--no-as-needed", "-L.", f"-l:{needed}"] if needed else []
@@ -63,19 +90,32 @@ def library(tmp_path: Path) -> Callable[..., bytes]:
 
 @pytest.fixture
 def code_object(tmp_path: Path) -> Callable[..., bytes]:
-    """Make what looks like an AMD GPU's code object: kernel descriptors, metadata that names its target, the right machine."""
+    """Make what looks like an AMD GPU's code object.
+
+    Kernel descriptors, metadata that names its target, the right machine.
+    """
 
     def make(*kernels: str, target: str | None = "amdgcn-amd-amdhsa--gfx90a") -> bytes:
         lines = [
-            f'__attribute__((aligned(64))) const char d{number}[64] __asm__("{name}.kd") = {{1}};' for number, name in enumerate(kernels)
+            f'__attribute__((aligned(64))) const char d{number}[64] __asm__("{name}.kd") = {{1}};'
+            for number, name in enumerate(kernels)
         ]
         if target is not None:
-            # MessagePack: a text below 32 bytes has its length in the first byte, a longer one in a second.
+            # MessagePack: a text below 32 bytes has its length in the first byte, a longer one in a
+            # second.
             length = bytes([0xA0 | len(target)]) if len(target) < 32 else bytes([0xD9, len(target)])
-            text = "".join(f"\\{byte:03o}" for byte in b"\xaeamdhsa.target" + length + target.encode())
-            note = f'.long 7, 2f-1f, 32; .asciz "AMDGPU"; .balign 4; 1: .ascii "{text}"; 2: .balign 4'
-            lines.append(f"""__asm__({c_text(f'.pushsection .note,"a",@note; .balign 4; {note}; .popsection')});""")
-        content = bytearray(compiled(tmp_path, "\n".join([*lines, ""]), "-nostdlib", name="code.object"))
+            text = "".join(
+                f"\\{byte:03o}" for byte in b"\xaeamdhsa.target" + length + target.encode()
+            )
+            note = (
+                f'.long 7, 2f-1f, 32; .asciz "AMDGPU"; .balign 4; 1: .ascii "{text}"; 2: .balign 4'
+            )
+            lines.append(
+                f"""__asm__({c_text(f'.pushsection .note,"a",@note; .balign 4; {note}; .popsection')});"""
+            )
+        content = bytearray(
+            compiled(tmp_path, "\n".join([*lines, ""]), "-nostdlib", name="code.object")
+        )
         content[0x12:0x14] = struct.pack("<H", EM_AMDGPU)
         return bytes(content)
 
@@ -87,7 +127,10 @@ def c_text(text: str) -> str:
 
 
 def bundle(entries: Mapping[str, bytes], *, align: int = PAGE) -> bytes:
-    """Write an offload bundle as clang does: the host's empty entry, then the GPUs', each code object at its own page."""
+    """Write an offload bundle as clang does.
+
+    The host's empty entry, then the GPUs', each code object at its own page.
+    """
     everything = {"host-x86_64-unknown-linux-gnu-": b"", **entries}
     offset = 32 + sum(24 + len(identity) for identity in everything)
     table, body = struct.pack("<24sQ", b"__CLANG_OFFLOAD_BUNDLE__", len(everything)), b""
@@ -103,7 +146,12 @@ def compressed(content: bytes, *, version: int = 3, method: str = "zstd") -> byt
     packed = zstd.compress(content) if method == "zstd" else zlib.compress(content)
     layout = struct.Struct("<4sHHQQ8s" if version == 3 else "<4sHHII8s")
     digest = hashlib.md5(content, usedforsecurity=False).digest()[:8]
-    return layout.pack(b"CCOB", version, int(method == "zstd"), layout.size + len(packed), len(content), digest) + packed
+    return (
+        layout.pack(
+            b"CCOB", version, int(method == "zstd"), layout.size + len(packed), len(content), digest
+        )
+        + packed
+    )
 
 
 def paged(*parts: bytes) -> bytes:
@@ -120,11 +168,24 @@ def hip_library(tmp_path: Path) -> Callable[..., bytes]:
 
     def make(section: bytes | None, *, registered: int = 1, needs_runtime: bool = True) -> bytes:
         (tmp_path / "fat.bin").write_bytes(section or b"")
-        held = f'.pushsection .hip_fatbin,"a"; .balign {PAGE}; .incbin "fat.bin"; .popsection;' if section is not None else ""
-        wrappers = f'.pushsection .hipFatBinSegment,"aw"; .zero {24 * registered}; .popsection' if registered else ""
+        held = (
+            f'.pushsection .hip_fatbin,"a"; .balign {PAGE}; .incbin "fat.bin"; .popsection;'
+            if section is not None
+            else ""
+        )
+        wrappers = (
+            f'.pushsection .hipFatBinSegment,"aw"; .zero {24 * registered}; .popsection'
+            if registered
+            else ""
+        )
         code = f"__asm__({c_text(held + wrappers)});\nint code(void) {{ return 1; }}\n"
         compiled(tmp_path, "", "-Wl,-soname,libamdhip64.so.7", name="libamdhip64.so.7")
-        return compiled(tmp_path, code, *(["-Wl,--no-as-needed", "-L.", "-l:libamdhip64.so.7"] if needs_runtime else []), name="hip.so")
+        return compiled(
+            tmp_path,
+            code,
+            *(["-Wl,--no-as-needed", "-L.", "-l:libamdhip64.so.7"] if needs_runtime else []),
+            name="hip.so",
+        )
 
     return make
 
@@ -132,9 +193,16 @@ def hip_library(tmp_path: Path) -> Callable[..., bytes]:
 def rewritten(path: Path, *, without: str = "", **members: bytes) -> Path:
     """Write a wheel anew without one member, or with others in its place."""
     with zipfile.ZipFile(path) as archive:
-        kept = {name: archive.read(name) for name in archive.namelist() if name.rpartition("/")[2] not in {without, *members}}
+        kept = {
+            name: archive.read(name)
+            for name in archive.namelist()
+            if name.rpartition("/")[2] not in {without, *members}
+        }
         info = next(name for name in archive.namelist() if ".dist-info/" in name).partition("/")[0]
     with zipfile.ZipFile(path, "w") as archive:
-        for name, content in {**kept, **{f"{info}/{name}": content for name, content in members.items()}}.items():
+        for name, content in {
+            **kept,
+            **{f"{info}/{name}": content for name, content in members.items()},
+        }.items():
             archive.writestr(name, content)
     return path

@@ -1,4 +1,7 @@
-"""Wheels that are wrong in one or two ways, drawn at random from a seed: what an installer and the audit have to agree on."""
+"""Wheels that are wrong in one or two ways, drawn at random from a seed.
+
+What an installer and the audit have to agree on.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,14 @@ class Draft:
     file: str = "demo_pkg-1.0-py3-none-any.whl"
     info: str = "demo_pkg-1.0.dist-info"
     metadata: bytes | None = b"Metadata-Version: 2.1\nName: demo-pkg\nVersion: 1.0\n"
-    wheel: bytes | None = b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    wheel: bytes | None = (
+        b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    )
     files: list[tuple[str, bytes]] = field(
-        default_factory=lambda: [("demo_pkg/__init__.py", b"ANSWER = 42\n"), ("demo_pkg/data", bytes(3000))]
+        default_factory=lambda: [
+            ("demo_pkg/__init__.py", b"ANSWER = 42\n"),
+            ("demo_pkg/data", bytes(3000)),
+        ]
     )
     change_record: Callable[[bytes], bytes | None] = lambda record: record
     change_zip: Callable[[bytes], bytes] = lambda content: content
@@ -31,15 +39,26 @@ class Draft:
     def pack(self) -> bytes:
         """Return the bytes of the wheel."""
         described = {"METADATA": self.metadata, "WHEEL": self.wheel}
-        members = [*self.files, *((f"{self.info}/{name}", content) for name, content in described.items() if content is not None)]
+        members = [
+            *self.files,
+            *(
+                (f"{self.info}/{name}", content)
+                for name, content in described.items()
+                if content is not None
+            ),
+        ]
         rows = [f'"{name}",sha256={digest(content)},{len(content)}\n' for name, content in members]
-        record = self.change_record("".join([*rows, f"{self.info}/RECORD,,\n"]).encode("utf-8", "replace"))
+        record = self.change_record(
+            "".join([*rows, f"{self.info}/RECORD,,\n"]).encode("utf-8", "replace")
+        )
         if record is not None:
             members.append((f"{self.info}/RECORD", record))
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, content in members:
-                archive.writestr(zipfile.ZipInfo(name, (2024, 5, 6, 7, 8, 10)), content, zipfile.ZIP_DEFLATED)
+                archive.writestr(
+                    zipfile.ZipInfo(name, (2024, 5, 6, 7, 8, 10)), content, zipfile.ZIP_DEFLATED
+                )
         return self.change_zip(packed.getvalue())
 
 
@@ -82,11 +101,28 @@ FILES = (
 def mutate(draft: Draft, random: Random) -> str:
     """Change one thing of a draft and return what it was."""
     kind = random.choice(
-        ["name", "version", "file", "info", "wheel", "path", "data", "record", "entries", "field", "gone", "text", "zip", "second"]
+        [
+            "name",
+            "version",
+            "file",
+            "info",
+            "wheel",
+            "path",
+            "data",
+            "record",
+            "entries",
+            "field",
+            "gone",
+            "text",
+            "zip",
+            "second",
+        ]
     )
     match kind:
         case "name":
-            draft.metadata = (draft.metadata or b"").replace(b"Name: demo-pkg", f"Name: {(chosen := random.choice(NAMES))}".encode())
+            draft.metadata = (draft.metadata or b"").replace(
+                b"Name: demo-pkg", f"Name: {(chosen := random.choice(NAMES))}".encode()
+            )
         case "version":
             draft.metadata = (draft.metadata or b"").replace(
                 b"\nVersion: 1.0", f"\nVersion: {(chosen := random.choice(VERSIONS))}".encode()
@@ -97,14 +133,19 @@ def mutate(draft: Draft, random: Random) -> str:
             chosen = draft.info = random.choice(FOLDERS)
         case "wheel":
             draft.wheel = (draft.wheel or b"").replace(
-                b"Wheel-Version: 1.0", f"Wheel-Version: {(chosen := random.choice(WHEEL_VERSIONS))}".encode()
+                b"Wheel-Version: 1.0",
+                f"Wheel-Version: {(chosen := random.choice(WHEEL_VERSIONS))}".encode(),
             )
         case "path" | "data":
             draft.files.append(((chosen := random.choice(PATHS if kind == "path" else DATA)), b""))
         case "entries":
-            draft.files.append((f"{draft.info}/entry_points.txt", (chosen := random.choice(ENTRIES)).encode()))
+            draft.files.append(
+                (f"{draft.info}/entry_points.txt", (chosen := random.choice(ENTRIES)).encode())
+            )
         case "field":
-            draft.metadata = (draft.metadata or b"") + ((chosen := random.choice(FIELDS)) + "\n").encode()
+            draft.metadata = (draft.metadata or b"") + (
+                (chosen := random.choice(FIELDS)) + "\n"
+            ).encode()
         case "record":
             chosen = random.choice(["gone", "blank", "quote", "bytes", "empty", "long"])
             draft.change_record = {
@@ -123,7 +164,12 @@ def mutate(draft: Draft, random: Random) -> str:
             setattr(draft, chosen, (getattr(draft, chosen) or b"") + b"X: \xff\n")
         case "second":
             chosen = random.choice(
-                ["other-1.0.dist-info/METADATA", "other.dist-info", "demo_pkg-1.0.egg-info/x", "x/other-1.0.dist-info/METADATA"]
+                [
+                    "other-1.0.dist-info/METADATA",
+                    "other.dist-info",
+                    "demo_pkg-1.0.egg-info/x",
+                    "x/other-1.0.dist-info/METADATA",
+                ]
             )
             draft.files.append((chosen, b"Name: other\n"))
         case _:

@@ -41,7 +41,8 @@ STRICTER = (
     "bytes behind its end",  # uv refuses it
     "the two headers of",  # uv refuses it
     "its last record does not tell",  # uv refuses it
-    "has a METADATA that cannot be read: Expected",  # pip reads requirements when it is asked for them
+    # pip reads requirements when it is asked for them
+    "has a METADATA that cannot be read: Expected",
     "has a RECORD with ",  # columns that are too many or missing: uv refuses it
     "which installers cannot make",  # pip skips what it cannot read
     "is the metadata of another distribution",
@@ -64,8 +65,19 @@ for folder, wanted in json.load(sys.stdin):
 def pip(wheels: Iterable[Path]) -> list[tuple[bool, str]]:
     """Return of each wheel, which lies alone in its folder, whether pip installs it, and what it said."""
     question = json.dumps([(str(path.parent), wanted(path)) for path in wheels])
-    environment = {"PATH": os.environ["PATH"], "PIP_CONFIG_FILE": "/dev/null", "PYTHONWARNINGS": "ignore"}
-    result = subprocess.run([sys.executable, "-c", _PIP], input=question, env=environment, capture_output=True, text=True, check=True)
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PIP_CONFIG_FILE": "/dev/null",
+        "PYTHONWARNINGS": "ignore",
+    }
+    result = subprocess.run(
+        [sys.executable, "-c", _PIP],
+        input=question,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return [(installed, said) for installed, said in map(json.loads, result.stdout.splitlines())]
 
 
@@ -81,7 +93,15 @@ def uv(path: Path) -> tuple[bool, str]:
         "--find-links",
         str(path.parent),
     ]
-    command = [find_uv_bin(), "pip", "install", *options, "--target", str(path.parent / "uv"), wanted(path)]
+    command = [
+        find_uv_bin(),
+        "pip",
+        "install",
+        *options,
+        "--target",
+        str(path.parent / "uv"),
+        wanted(path),
+    ]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     return result.returncode == 0, result.stderr
 
@@ -109,10 +129,12 @@ def test_the_audit_is_of_one_mind_with_pip_and_uv(tmp_path: Path) -> None:
     for (what, path), (installs, said) in zip(made, answers, strict=True):
         reports = [look(path, ours=ours) for ours in (False, True)]
         findings = [str(finding) for finding in reports[0].findings]
-        assert installs or not any(report.passed for report in reports), f"{what}: passed, and pip says {said}"
-        assert not installs or all(any(reason in finding for reason in STRICTER) for finding in findings), (
-            f"{what}: pip installs; {findings}"
+        assert installs or not any(report.passed for report in reports), (
+            f"{what}: passed, and pip says {said}"
         )
+        assert not installs or all(
+            any(reason in finding for reason in STRICTER) for finding in findings
+        ), f"{what}: pip installs; {findings}"
         if reports[0].passed:
             passed += 1
             if passed <= FOR_UV:
@@ -160,7 +182,9 @@ def test_the_audit_is_of_one_mind_with_pip_and_uv(tmp_path: Path) -> None:
         ({"metadata": b"Name: demo-pkg\nVersion: 1.0\nRequires-Dist: a @ file:///srv/a.whl\n"}, "requires a by its address, file:///srv/a.whl:"),
     ],
 )  # fmt: skip
-def test_what_no_installer_should_take_is_refused_with_its_reason(tmp_path: Path, change: dict[str, object], finding: str) -> None:
+def test_what_no_installer_should_take_is_refused_with_its_reason(
+    tmp_path: Path, change: dict[str, object], finding: str
+) -> None:
     path = packed(Draft(**change), tmp_path / "it")  # type: ignore[arg-type]
     for ours in (True, False):
         said = [str(each) for each in look(path, ours=ours).findings]
@@ -208,7 +232,9 @@ def packed_by(method: int) -> Callable[[bytes], bytes]:
         ({"files": [("demo_pkg/a\ue000b", b"")]}, "has a control character in its path"),
     ],
 )  # fmt: skip
-def test_what_uv_alone_refuses_is_refused(tmp_path: Path, change: dict[str, object], finding: str) -> None:
+def test_what_uv_alone_refuses_is_refused(
+    tmp_path: Path, change: dict[str, object], finding: str
+) -> None:
     path = packed(Draft(**change), tmp_path / "it")  # type: ignore[arg-type]
     assert uv(path)[0] is False
     for ours in (True, False):
@@ -228,7 +254,9 @@ def test_what_uv_alone_refuses_is_refused(tmp_path: Path, change: dict[str, obje
         ({"change_record": lambda record: record.replace(b"RECORD,,", b"RECORD,sha256=A,3")}, "has a RECORD with a hash or size of itself"),
     ],
 )  # fmt: skip
-def test_what_would_be_chance_or_harm_is_refused(tmp_path: Path, change: dict[str, object], finding: str) -> None:
+def test_what_would_be_chance_or_harm_is_refused(
+    tmp_path: Path, change: dict[str, object], finding: str
+) -> None:
     path = packed(Draft(**change), tmp_path / "it")  # type: ignore[arg-type]
     for ours in (True, False):
         said = [str(each) for each in look(path, ours=ours).findings]
@@ -240,7 +268,12 @@ def test_what_would_be_chance_or_harm_is_refused(tmp_path: Path, change: dict[st
     [
         entries(b"; note\n\n[console_scripts]\r\n" + RUN + b"[group]\nrun = %(any)s\n"),
         {"files": [("demo_pkg/a\u00e9\u3000b \u00a0", b"")]},
-        {"files": [("demo_pkg-1.0.data/scripts/pythonx", b"#!/bin/sh\n"), ("demo_pkg-1.0.data/data/share/python", b"")]},
+        {
+            "files": [
+                ("demo_pkg-1.0.data/scripts/pythonx", b"#!/bin/sh\n"),
+                ("demo_pkg-1.0.data/data/share/python", b""),
+            ]
+        },
     ],
 )
 def test_what_all_installers_take_passes(tmp_path: Path, change: dict[str, object]) -> None:
@@ -252,9 +285,15 @@ def test_what_all_installers_take_passes(tmp_path: Path, change: dict[str, objec
 @pytest.mark.parametrize("name", ["demo-pkg", "Demo_Pkg", "demo.pkg"])
 @pytest.mark.parametrize("version", ["1.0", "1.0.0", "v1"])
 @pytest.mark.parametrize("folder", ["demo_pkg-1.0", "Demo.Pkg-1.0.0"])
-def test_one_name_and_version_may_be_written_in_many_ways(tmp_path: Path, name: str, version: str, folder: str) -> None:
+def test_one_name_and_version_may_be_written_in_many_ways(
+    tmp_path: Path, name: str, version: str, folder: str
+) -> None:
     assert {name, version} <= {*NAMES, *VERSIONS, "v1"}
-    draft = Draft(metadata=f"Name: {name}\nVersion: {version}\n".encode(), info=f"{folder}.dist-info", file=FILES[0])
+    draft = Draft(
+        metadata=f"Name: {name}\nVersion: {version}\n".encode(),
+        info=f"{folder}.dist-info",
+        file=FILES[0],
+    )
     path = packed(draft, tmp_path / "it")
     assert look(path).findings == look(path, ours=False).findings == ()
 

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.audit import KernelInventory, LibraryKernels, inventory
-from forkhouse.audit.kernels import lacks, some
-from forkhouse.errors import AuditError, DocumentError
+from forkhouse.audit.gpu import inventory
+from forkhouse.binaries.kernels import KernelInventory, LibraryKernels, lacks, some
+from forkhouse.core.errors import AuditError, DocumentError
 from tests.audit.conftest import LINUX, bundle, compressed, needs_gcc, paged
 
 if TYPE_CHECKING:
@@ -23,13 +23,23 @@ def kernels(library: str, target: str, *names: str) -> LibraryKernels:
 
 @needs_gcc
 def test_lists_the_kernels_of_a_wheel(
-    make_wheel: Callable[..., Path], hip_library: Callable[..., bytes], code_object: Callable[..., bytes], library: Callable[..., bytes]
+    make_wheel: Callable[..., Path],
+    hip_library: Callable[..., bytes],
+    code_object: Callable[..., bytes],
+    library: Callable[..., bytes],
 ) -> None:
     one, two = code_object("one", "more"), code_object("two")
     other = code_object("one", target="amdgcn-amd-amdhsa--gfx908")
-    content = hip_library(paged(bundle({GFX90A: one, GFX908: other}), compressed(bundle({GFX90A: two}))), registered=2)
+    content = hip_library(
+        paged(bundle({GFX90A: one, GFX908: other}), compressed(bundle({GFX90A: two}))), registered=2
+    )
     path = make_wheel(
-        files={"demo/b.so": content, "demo/a.so": hip_library(bundle({GFX90A: two})), "demo/host.so": library(), "demo/x.py": b""}
+        files={
+            "demo/b.so": content,
+            "demo/a.so": hip_library(bundle({GFX90A: two})),
+            "demo/host.so": library(),
+            "demo/x.py": b"",
+        }
     )
     assert inventory(path) == (
         kernels("demo/a.so", "gfx90a", "two"),
@@ -39,7 +49,9 @@ def test_lists_the_kernels_of_a_wheel(
 
 
 @needs_gcc
-def test_a_wheel_that_cannot_be_read_has_no_inventory(make_wheel: Callable[..., Path], hip_library: Callable[..., bytes]) -> None:
+def test_a_wheel_that_cannot_be_read_has_no_inventory(
+    make_wheel: Callable[..., Path], hip_library: Callable[..., bytes]
+) -> None:
     path = make_wheel(files={"demo/a.so": hip_library(b"no bundle")}, tag=LINUX)
     with pytest.raises(AuditError, match=rf"{path.name}: The offload bundle at byte 0 is none"):
         inventory(path)
@@ -49,12 +61,25 @@ def test_a_wheel_that_cannot_be_read_has_no_inventory(make_wheel: Callable[..., 
 
 
 def test_an_inventory_is_read_as_it_was_written() -> None:
-    recorded = KernelInventory(libraries=(kernels("demo/a.so", "gfx90a", "one", "two"), kernels("demo/b.so", "gfx90a:xnack-")))
+    recorded = KernelInventory(
+        libraries=(
+            kernels("demo/a.so", "gfx90a", "one", "two"),
+            kernels("demo/b.so", "gfx90a:xnack-"),
+        )
+    )
     assert KernelInventory.parse(recorded.text(), name="x") == recorded
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", '{"libraries": 3}', '{"libraries": [{"library": "a", "target": "b"}]}', '{"libraries": [], "more": 1}', "\udcff"]
+    "text",
+    [
+        "",
+        "[]",
+        '{"libraries": 3}',
+        '{"libraries": [{"library": "a", "target": "b"}]}',
+        '{"libraries": [], "more": 1}',
+        "\udcff",
+    ],
 )
 def test_what_is_no_inventory_is_refused(text: str) -> None:
     with pytest.raises(DocumentError, match=r"kernels\.json: it is no inventory of kernels"):
@@ -63,10 +88,18 @@ def test_what_is_no_inventory_is_refused(text: str) -> None:
 
 def test_tells_what_is_missing() -> None:
     recorded = KernelInventory(
-        libraries=(kernels("a.so", "gfx90a", "one", "two"), kernels("a.so", "gfx942", "one"), kernels("b.so", "gfx90a", "three"))
+        libraries=(
+            kernels("a.so", "gfx90a", "one", "two"),
+            kernels("a.so", "gfx942", "one"),
+            kernels("b.so", "gfx90a", "three"),
+        )
     )
     assert list(recorded.missing_from(recorded.libraries)) == []
-    assert list(recorded.missing_from([kernels("a.so", "gfx90a", "two", "new"), kernels("c.so", "gfx90a", "one")])) == [
+    assert list(
+        recorded.missing_from(
+            [kernels("a.so", "gfx90a", "two", "new"), kernels("c.so", "gfx90a", "one")]
+        )
+    ) == [
         ("a.so", "has lost 1 kernels for gfx90a that the recorded inventory has: one"),
         ("a.so", "has lost all its GPU code for gfx942, which the recorded inventory has"),
         ("b.so", "has GPU code for gfx90a in the recorded inventory, and none now"),

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forkhouse.audit import offload
-from forkhouse.audit.offload import code_objects, read_bundles
-from forkhouse.errors import AuditError
+from forkhouse.binaries import offload
+from forkhouse.binaries.offload import code_objects, read_bundles
+from forkhouse.core.errors import AuditError
 from tests.audit.conftest import bundle, compressed, needs_gcc, paged
 
 if TYPE_CHECKING:
@@ -24,10 +24,17 @@ XNACK = "hipv4-amdgcn-amd-amdhsa--gfx90a:sramecc+:xnack-"
 
 @needs_gcc
 @pytest.mark.parametrize(
-    "pack", [bytes, lambda plain: compressed(plain, version=2, method="zlib"), compressed], ids=["plain", "zlib", "zstd"]
+    "pack",
+    [bytes, lambda plain: compressed(plain, version=2, method="zlib"), compressed],
+    ids=["plain", "zlib", "zstd"],
 )
-def test_reads_what_is_in_a_bundle(code_object: Callable[..., bytes], pack: Callable[[bytes], bytes]) -> None:
-    first, second = code_object("scale", "shift"), code_object("scale", target=XNACK.partition("-")[2])
+def test_reads_what_is_in_a_bundle(
+    code_object: Callable[..., bytes], pack: Callable[[bytes], bytes]
+) -> None:
+    first, second = (
+        code_object("scale", "shift"),
+        code_object("scale", target=XNACK.partition("-")[2]),
+    )
     [read] = read_bundles(pack(bundle({GFX90A: first, XNACK: second})))
     assert [(each.identity, each.target, each.kernels, each.size) for each in read.objects] == [
         ("host-x86_64-unknown-linux-gnu-", None, (), 0),
@@ -49,7 +56,12 @@ def test_reads_bundles_one_after_the_other(code_object: Callable[..., bytes]) ->
         (None, ("four",)),
     ]
     assert all(each.offset % 4096 == 0 for each in read)
-    assert [each.objects[1].kernels for each in read_bundles(b"".join(parts))] == [("one",), ("two",), ("three",), ("four",)]
+    assert [each.objects[1].kernels for each in read_bundles(b"".join(parts))] == [
+        ("one",),
+        ("two",),
+        ("three",),
+        ("four",),
+    ]
 
 
 @pytest.mark.parametrize("section", [b"", bytes(10000)])
@@ -59,10 +71,18 @@ def test_a_section_of_padding_has_no_bundle(section: bytes) -> None:
 
 @needs_gcc
 def test_reads_a_file(
-    hip_library: Callable[..., bytes], code_object: Callable[..., bytes], library: Callable[..., bytes], tmp_path: Path
+    hip_library: Callable[..., bytes],
+    code_object: Callable[..., bytes],
+    library: Callable[..., bytes],
+    tmp_path: Path,
 ) -> None:
     path = tmp_path / "some.so"
-    path.write_bytes(hip_library(paged(bundle({GFX90A: code_object("one")}), bundle({GFX90A: code_object("two")})), registered=2))
+    path.write_bytes(
+        hip_library(
+            paged(bundle({GFX90A: code_object("one")}), bundle({GFX90A: code_object("two")})),
+            registered=2,
+        )
+    )
     assert [each.kernels for each in code_objects(path) if each.target] == [("one",), ("two",)]
     path.write_bytes(library())
     assert code_objects(path) == ()
@@ -82,9 +102,18 @@ def header(version: int = 3, method: int = 1, *, whole: int = 40, size: int = 8)
         (bytes(4096) + b"\x7fELF", "at byte 4096 is none"),
         (b"__CLANG_OFFLOAD_BUNDLE__", "is cut off"),
         (b"__CLANG_OFFLOAD_BUNDLE__" + struct.pack("<Q", 0), "says that it has 0 entries"),
-        (b"__CLANG_OFFLOAD_BUNDLE__" + struct.pack("<Q", 2**60), f"says that it has {2**60} entries"),
-        (b"__CLANG_OFFLOAD_BUNDLE__" + struct.pack("<QQQQ", 1, 0, 0, 2**63), "has an entry that lies behind its end"),
-        (b"__CLANG_OFFLOAD_BUNDLE__" + struct.pack("<QQQQ", 1, 2**63, 2**63, 0), "has an entry that lies behind its end"),
+        (
+            b"__CLANG_OFFLOAD_BUNDLE__" + struct.pack("<Q", 2**60),
+            f"says that it has {2**60} entries",
+        ),
+        (
+            b"__CLANG_OFFLOAD_BUNDLE__" + struct.pack("<QQQQ", 1, 0, 0, 2**63),
+            "has an entry that lies behind its end",
+        ),
+        (
+            b"__CLANG_OFFLOAD_BUNDLE__" + struct.pack("<QQQQ", 1, 2**63, 2**63, 0),
+            "has an entry that lies behind its end",
+        ),
         (bundle({"openmp-amdgcn-amd-amdhsa--gfx90a": b""}), "neither the host's nor one of HIP's"),
         (bundle({"hip-amdgcn-amd-amdhsa-gfx90a": b""}), "neither the host's nor one of HIP's"),
         (bundle({GFX90A: b"no ELF"}), f"code object {GFX90A} cannot be read: it is damaged"),
@@ -136,10 +165,18 @@ def test_no_more_is_unpacked_than_promised(method: str, monkeypatch: pytest.Monk
 
 
 @needs_gcc
-def test_code_for_another_target_than_the_bundle_says_is_refused(code_object: Callable[..., bytes], library: Callable[..., bytes]) -> None:
-    with pytest.raises(AuditError, match=f"The code object {GFX90A} was compiled for amdgcn-amd-amdhsa--gfx908"):
-        list(read_bundles(bundle({GFX90A: code_object("scale", target="amdgcn-amd-amdhsa--gfx908")})))
-    with pytest.raises(AuditError, match=f"The code object {GFX90A} is for EM_X86_64, not for an AMD GPU"):
+def test_code_for_another_target_than_the_bundle_says_is_refused(
+    code_object: Callable[..., bytes], library: Callable[..., bytes]
+) -> None:
+    with pytest.raises(
+        AuditError, match=f"The code object {GFX90A} was compiled for amdgcn-amd-amdhsa--gfx908"
+    ):
+        list(
+            read_bundles(bundle({GFX90A: code_object("scale", target="amdgcn-amd-amdhsa--gfx908")}))
+        )
+    with pytest.raises(
+        AuditError, match=f"The code object {GFX90A} is for EM_X86_64, not for an AMD GPU"
+    ):
         list(read_bundles(bundle({GFX90A: library()})))
     [old] = read_bundles(bundle({GFX90A: code_object("scale", target=None)}))
     assert old.objects[1].kernels == ("scale",)
@@ -147,19 +184,38 @@ def test_code_for_another_target_than_the_bundle_says_is_refused(code_object: Ca
 
 @needs_gcc
 def test_nothing_but_an_audit_error_comes_of_mutations(code_object: Callable[..., bytes]) -> None:
-    plain = bundle({GFX90A: code_object("scale", "shift"), XNACK: code_object("scale", target=XNACK.partition("-")[2])}, align=64)
-    sections = [plain, compressed(plain), compressed(plain, version=2, method="zlib"), paged(plain, compressed(plain))]
+    plain = bundle(
+        {
+            GFX90A: code_object("scale", "shift"),
+            XNACK: code_object("scale", target=XNACK.partition("-")[2]),
+        },
+        align=64,
+    )
+    sections = [
+        plain,
+        compressed(plain),
+        compressed(plain, version=2, method="zlib"),
+        paged(plain, compressed(plain)),
+    ]
     # Where a byte matters: the tables of the bundle, and the headers of the code objects.
     places = [place for start in (0, plain.find(b"\x7fELF")) for place in range(start, start + 300)]
 
     @settings(max_examples=400, deadline=None)
     @given(
         section=st.sampled_from(sections),
-        edits=st.lists(st.tuples(st.one_of(st.sampled_from(places), st.integers(0, 2**15)), st.binary(min_size=1, max_size=9)), max_size=5),
+        edits=st.lists(
+            st.tuples(
+                st.one_of(st.sampled_from(places), st.integers(0, 2**15)),
+                st.binary(min_size=1, max_size=9),
+            ),
+            max_size=5,
+        ),
         cut=st.one_of(st.none(), st.integers(0, 2**15)),
         repack=st.booleans(),
     )
-    def mutate(section: bytes, edits: list[tuple[int, bytes]], cut: int | None, *, repack: bool) -> None:
+    def mutate(
+        section: bytes, edits: list[tuple[int, bytes]], cut: int | None, *, repack: bool
+    ) -> None:
         changed = bytearray(section)
         for place, new in edits:
             place %= len(changed)  # noqa: PLW2901  # into the section

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkhouse.audit.policy import Own, read_policy
-from forkhouse.documents import load, parse
-from forkhouse.errors import DocumentError, UsageError
-from forkhouse.lock import Lock
+from forkhouse.core.errors import DocumentError, UsageError
+from forkhouse.documents.lockfile import Lock
+from forkhouse.documents.reading import load, parse
 from tests.audit.conftest import LINUX, compiled, findings, needs_gcc, terms
 
 if TYPE_CHECKING:
@@ -25,14 +25,17 @@ def test_every_profile_of_the_lock_has_rules() -> None:
 
 @pytest.mark.parametrize("profile", ["other", "common", "../audit/policies/cpu"])
 def test_a_profile_without_rules_is_refused(profile: str) -> None:
-    with pytest.raises(UsageError, match=r"no rules for the profile .* It has rules for: cpu, rocm"):
+    with pytest.raises(
+        UsageError, match=r"no rules for the profile .* It has rules for: cpu, rocm"
+    ):
         read_policy(profile)
 
 
 def test_a_pattern_that_is_none_is_refused_with_its_line() -> None:
     text = "cuda-dlopen: maybe\ndistributions:\n  demo: {host-only: 3, gpu-cod: []}\n"
     with pytest.raises(
-        DocumentError, match=r"(?s)x:1: cuda-dlopen: .*x:3: distributions\.demo\.gpu-cod: .*x:3: distributions\.demo\.host-only"
+        DocumentError,
+        match=r"(?s)x:1: cuda-dlopen: .*x:3: distributions\.demo\.gpu-cod: .*x:3: distributions\.demo\.host-only",
     ):
         parse(Own, text, name="x")
 
@@ -59,7 +62,15 @@ def test_knows_cuda_packages_by_name(name: str, *, is_cuda: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "is_cuda"), [("cu13", True), ("cuda", True), ("cuda12", True), ("cuda12x", True), ("cute", False), ("vllm", False)]
+    ("name", "is_cuda"),
+    [
+        ("cu13", True),
+        ("cuda", True),
+        ("cuda12", True),
+        ("cuda12x", True),
+        ("cute", False),
+        ("vllm", False),
+    ],
 )
 def test_knows_cuda_extras_by_name(name: str, *, is_cuda: bool) -> None:
     assert CUDA.is_extra(name) is is_cuda
@@ -136,9 +147,17 @@ def test_knows_where_cuda_lies(path: str, *, is_cuda: bool) -> None:
 
 
 @needs_gcc
-def test_ucx_for_rocm_must_have_been_compiled_with_what_new_releases_have(make_wheel: Callable[..., Path], tmp_path: Path) -> None:
+def test_ucx_for_rocm_must_have_been_compiled_with_what_new_releases_have(
+    make_wheel: Callable[..., Path], tmp_path: Path
+) -> None:
     held = terms("rocm")
-    with_it = compiled(tmp_path, "int hsa_amd_portable_export_dmabuf(void); int code(void) { return hsa_amd_portable_export_dmabuf(); }")
+    with_it = compiled(
+        tmp_path,
+        (
+            "int hsa_amd_portable_export_dmabuf(void); int code(void) { return "
+            "hsa_amd_portable_export_dmabuf(); }"
+        ),
+    )
     without = compiled(tmp_path, "int code(void) { return 1; }")
     path = "libucx_rocm/lib/ucx/libuct_rocm.so.0"
 
@@ -148,16 +167,27 @@ def test_ucx_for_rocm_must_have_been_compiled_with_what_new_releases_have(make_w
 
     assert lost("1.22.0+rocm.1", without)
     assert not lost("1.22.0+rocm.1", with_it)
-    assert not lost("1.13.1+rocm.1", without)  # it has no such code, whatever it is compiled against
+    assert not lost(
+        "1.13.1+rocm.1", without
+    )  # it has no such code, whatever it is compiled against
 
 
 @needs_gcc
-def test_ucx_for_rocm_must_know_the_hip_of_rocm_7(make_wheel: Callable[..., Path], library: Callable[..., bytes]) -> None:
+def test_ucx_for_rocm_must_know_the_hip_of_rocm_7(
+    make_wheel: Callable[..., Path], library: Callable[..., bytes]
+) -> None:
     held = terms("rocm")
     path = "libucx_rocm/lib/ucx/libucx_perftest_rocm.so.0"
 
     def old(soname: str) -> bool:
-        found = findings(make_wheel("libucx-rocm", "1.22.0+rocm.1", {path: library(soname)}, tag=LINUX), held)
+        found = findings(
+            make_wheel("libucx-rocm", "1.22.0+rocm.1", {path: library(soname)}, tag=LINUX), held
+        )
         return any("compiled against a HIP before 7" in finding for finding in found)
 
-    assert [old(f"libamdhip64.so.{number}") for number in (5, 6, 7, 8)] == [True, True, False, False]
+    assert [old(f"libamdhip64.so.{number}") for number in (5, 6, 7, 8)] == [
+        True,
+        True,
+        False,
+        False,
+    ]

@@ -1,4 +1,7 @@
-"""The benchmarks are programs of the checkout, not of the package: the tests find them from the checkout's root."""
+"""The benchmarks are programs of the checkout, not of the package.
+
+The tests find them from the checkout's root.
+"""
 
 from __future__ import annotations
 

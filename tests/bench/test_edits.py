@@ -1,4 +1,8 @@
-"""The judges of `fuzz-edits`: what the reader of a language would see is let pass, and the same with one thing spoilt is called wrong."""
+"""The judges of `fuzz-edits`.
+
+What the reader of a language would see is let pass, and the same with one thing spoilt is called
+wrong.
+"""
 
 from __future__ import annotations
 
@@ -134,12 +138,18 @@ a = 1  # so
 b = ["x", "y"]
 c = "1"
 """
-REQUIREMENTS = "# head\none==1 \\\n    --hash=sha256:00\ntwo[x]>=2 ; python_version > '3'  # so\n-r more.txt\n"
-METADATA = "Metadata-Version: 2.1\nName: ours\nRequires-Dist: one>=1\nRequires-Dist: two; extra == 'x'\nProvides-Extra: x\n\nAbout it.\n"
+REQUIREMENTS = (
+    "# head\none==1 \\\n    --hash=sha256:00\ntwo[x]>=2 ; python_version > '3'  # so\n-r more.txt\n"
+)
+METADATA = (
+    "Metadata-Version: 2.1\nName: ours\nRequires-Dist: one>=1\nRequires-Dist: two; extra == "
+    "'x'\nProvides-Extra: x\n\nAbout it.\n"
+)
 ENTRIES = "[console_scripts]\na = b:c\n\n# about more\n[more]\nd = e:f\n"
 
 TRIALS = [
-    # language, text, kind, what the operation names; then pieces of the text and what they become, and how that is spoilt
+    # language, text, kind, what the operation names; then pieces of the text and what they become,
+    # and how that is spoilt
     ("python", PYTHON, "remove function", "function: one", [("# about one\n@keep(1)\ndef one():\n    return 1  # so\n\n\n", "")], [("@keep(2)\n", ""), ("    # inside\n", ""), ("b=2)", "b=3)"), ("# the end\n", ""), ("@keep(2)\ndef", "@keep(1)\n@keep(2)\ndef"), ("  # behind", ""), ("\n# the end\nx = call(1, b=2)  # behind", "\n# the end\nx = call(1, b=2)\n# behind")]),
     ("python", PYTHON, "argument remove", "remove: b=2", [(", b=2", "")], [("  # behind", ""), ("call(1)", "call(1,2)"), ("\n", "\r\n"), ("# the end\n", "")]),
     ("c", C, "remove function", "function: one", [("/** Says one. */\nint one(void) { return 1; }\n\n", "")], [("/** Says two. */\n", ""), ("#define B 2\n\n", "#define B 2 \\\n"), ("#define A 1\n", ""), (" /* so */", ""), ("/** Says two", "/** Says one. */\n/** Says two")]),
@@ -158,9 +168,18 @@ TRIALS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("language", "text", "kind", "said", "edits", "spoilt"), TRIALS, ids=[f"{t[0]} {t[2]}" for t in TRIALS])
+@pytest.mark.parametrize(
+    ("language", "text", "kind", "said", "edits", "spoilt"),
+    TRIALS,
+    ids=[f"{t[0]} {t[2]}" for t in TRIALS],
+)
 def test_the_judge_lets_the_right_result_pass_and_calls_each_spoilt_one_wrong(
-    language: str, text: str, kind: str, said: str, edits: list[tuple[str, str]], spoilt: list[tuple[str, str]]
+    language: str,
+    text: str,
+    kind: str,
+    said: str,
+    edits: list[tuple[str, str]],
+    spoilt: list[tuple[str, str]],
 ) -> None:
     case = case_of(language, text, kind, said)
     right = text
@@ -184,13 +203,20 @@ def test_the_judge_lets_the_right_result_pass_and_calls_each_spoilt_one_wrong(
     ],
     ids=["python", "bash", "cmake"],
 )  # fmt: skip
-def test_a_text_of_several_lines_has_to_come_as_it_was_written(language: str, text: str, said: str, right: str, wrong: str) -> None:
+def test_a_text_of_several_lines_has_to_come_as_it_was_written(
+    language: str, text: str, said: str, right: str, wrong: str
+) -> None:
     pool = pool_of(file(language, text))
     assert pool is not None
     drawn = (pool.draw(random.Random(seed)) for seed in range(3000))
     wanted = said.strip().split("\n")[0]
     case = next(
-        case for case in drawn if case and case.kind == "before call" and wanted in written(case.operation) and case.judge(right) is None
+        case
+        for case in drawn
+        if case
+        and case.kind == "before call"
+        and wanted in written(case.operation)
+        and case.judge(right) is None
     )
     assert case.judge(wrong) is not None
 
@@ -202,8 +228,14 @@ def test_a_documented_item_has_to_stay_with_its_documentation() -> None:
         function = "/// Says two.\n#[test]\nfn two"
     docs, attribute, head = function.split("\n")
     assert case.judge(RUST.replace(function, f"const ADDED: u8 = 1;\n{function}")) is None
-    assert case.judge(RUST.replace(function, f"{docs}\nconst ADDED: u8 = 1;\n{attribute}\n{head}")) is not None
-    assert case.judge(RUST.replace(function, f"{docs}\n{attribute}\nconst ADDED: u8 = 1;\n{head}")) is not None
+    assert (
+        case.judge(RUST.replace(function, f"{docs}\nconst ADDED: u8 = 1;\n{attribute}\n{head}"))
+        is not None
+    )
+    assert (
+        case.judge(RUST.replace(function, f"{docs}\n{attribute}\nconst ADDED: u8 = 1;\n{head}"))
+        is not None
+    )
 
 
 @pytest.mark.parametrize(
@@ -226,23 +258,39 @@ def test_a_documented_item_has_to_stay_with_its_documentation() -> None:
         ("toml", "[o]\nx = 1\n# a\n[a]\ny = 1\n[b]\nz = 1\n", "set", "set: b\n  value: 7", "b = 7\n[o]\nx = 1\n# a\n[a]\ny = 1\n", "b = 7\n# a\n[o]\nx = 1\n[a]\ny = 1\n"),
     ],
 )  # fmt: skip
-def test_the_judge_knows_what_belongs_to_what(language: str, text: str, kind: str, said: str, right: str, wrong: str) -> None:
+def test_the_judge_knows_what_belongs_to_what(
+    language: str, text: str, kind: str, said: str, right: str, wrong: str
+) -> None:
     case = case_of(language, text, kind, said)
     assert case.judge(right) is None
     assert case.judge(wrong) is not None
 
 
 def test_what_is_declared_is_no_call() -> None:
-    pool = pool_of(file("cpp", "void f()\n{\n    A one, two(1);\n    call(3, 4);\n    call2(1, call3(2));\n}\n"))
+    pool = pool_of(
+        file(
+            "cpp", "void f()\n{\n    A one, two(1);\n    call(3, 4);\n    call2(1, call3(2));\n}\n"
+        )
+    )
     assert pool is not None
-    said = [written(case.operation) for case in (pool.draw(random.Random(seed)) for seed in range(300)) if case]
-    assert {"call", "call2", "call3"} == {each.partition("call: ")[2].split()[0].rstrip("'}") for each in said if "call: " in each}
+    said = [
+        written(case.operation)
+        for case in (pool.draw(random.Random(seed)) for seed in range(300))
+        if case
+    ]
+    assert {"call", "call2", "call3"} == {
+        each.partition("call: ")[2].split()[0].rstrip("'}") for each in said if "call: " in each
+    }
 
 
 def test_a_call_of_what_stands_in_brackets_has_no_name_of_its_own() -> None:
     pool = pool_of(file("python", "(a := b)(1)\nc(2)\n"))
     assert pool is not None
-    said = [written(case.operation) for case in (pool.draw(random.Random(seed)) for seed in range(100)) if case]
+    said = [
+        written(case.operation)
+        for case in (pool.draw(random.Random(seed)) for seed in range(100))
+        if case
+    ]
     assert any("call: c" in each for each in said)
     assert not any("a :=" in each for each in said)
 
@@ -273,7 +321,9 @@ def test_every_language_can_be_edited_at_random(language: str) -> None:
         assert case is not None
         again = pool.draw(random.Random(seed))
         assert again is not None
-        assert written(again.operation) == written(case.operation), "the same seed gives another operation"
+        assert written(again.operation) == written(case.operation), (
+            "the same seed gives another operation"
+        )
         outcome = run(file(language, texts[language]), case)
         assert outcome.verdict is not Verdict.CRASH, outcome.reason
         seen.add(outcome.verdict)
@@ -289,7 +339,12 @@ def test_a_file_that_its_own_reader_refuses_is_left_out() -> None:
 def test_a_failure_is_written_down_with_the_command_that_does_it_again(tmp_path: Path) -> None:
     files = {"json": [file("json", JSON)]}
     done = next(operations(3, 7, files, only=5))
-    wrong = replace(done, outcome=Outcome(verdict=Verdict.WRONG, reason="spoilt | here", result=JSON.replace("1,", "2,")))
+    wrong = replace(
+        done,
+        outcome=Outcome(
+            verdict=Verdict.WRONG, reason="spoilt | here", result=JSON.replace("1,", "2,")
+        ),
+    )
     tally = Tally()
     assert [tally.count(wrong), tally.count(wrong)] == [1, 2]
     assert tally.failures == 2
@@ -302,9 +357,14 @@ def test_a_failure_is_written_down_with_the_command_that_does_it_again(tmp_path:
 
 
 def test_blocks_go_through_all_files_of_all_languages() -> None:
-    files = {language: [replace(file(language, "x"), path=str(number)) for number in range(3)] for language in SHARES}
+    files = {
+        language: [replace(file(language, "x"), path=str(number)) for number in range(3)]
+        for language in SHARES
+    }
     blocks = range(3 * len(schedule(list(files))))
-    had = {(found.language, found.path) for found in (file_of(block, 1, files)[0] for block in blocks)}
+    had = {
+        (found.language, found.path) for found in (file_of(block, 1, files)[0] for block in blocks)
+    }
     assert {language for language, _ in had} == set(SHARES)
     assert len([1 for language, _ in had if language == "python"]) == 3
 
@@ -312,7 +372,9 @@ def test_blocks_go_through_all_files_of_all_languages() -> None:
 def test_an_edit_is_read_as_a_user_writes_it() -> None:
     operation: dict[str, object] = {"set": "a.b", "value": Raw(text="22:22")}
     assert written(operation) == "- set: a.b\n  value: 22:22\n"
-    assert edit_of("yaml", "x.yaml", {"remove": "a"}).operations[0].model_dump(exclude_defaults=True) == {"remove": "a"}
+    assert edit_of("yaml", "x.yaml", {"remove": "a"}).operations[0].model_dump(
+        exclude_defaults=True
+    ) == {"remove": "a"}
 
 
 def test_reasons_of_one_kind_are_counted_together() -> None:

@@ -12,15 +12,24 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from forkhouse.benchmark.generator import install
-from forkhouse.benchmark.results import Case, Environment, Load, Machine, Measurement, Request, Round, Transfers
+from forkhouse.benchmark.results import (
+    Case,
+    Environment,
+    Load,
+    Machine,
+    Measurement,
+    Request,
+    Round,
+    TransferCounts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from forkhouse.benchmark.generator import Generator
-    from forkhouse.benchmark.results import Layout
-    from forkhouse.pipeline import Plant
+    from forkhouse.benchmark.results import ServingLayout
+    from forkhouse.flow.pipeline import Plant
 
 FIRST_TOKEN_SECONDS = 0.2
 TOKEN_SECONDS = 0.02
@@ -74,13 +83,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path == "/v1/models":
-            self._send(json.dumps({"object": "list", "data": [{"id": "fake", "object": "model"}]}), "application/json")
+            self._send(
+                json.dumps({"object": "list", "data": [{"id": "fake", "object": "model"}]}),
+                "application/json",
+            )
         elif self.path == "/version":
             self._send(json.dumps({"version": "7.8"}), "application/json")
         elif self.path == "/metrics":
             # Each request moves 1 MB within 2 ms.
             count = len(self.fake.asked)
-            self._send(METRICS.format(count=count, size=count * 1_000_000, seconds=count * 0.002), "text/plain; version=0.0.4")
+            self._send(
+                METRICS.format(count=count, size=count * 1_000_000, seconds=count * 0.002),
+                "text/plain; version=0.0.4",
+            )
         else:
             self._send("", "text/plain", 404)
 
@@ -97,7 +112,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         time.sleep(FIRST_TOKEN_SECONDS)
         for number in range(tokens):
-            self._event({"choices": [{"index": 0, "delta": {"content": " word"}, "finish_reason": None}]})
+            self._event(
+                {"choices": [{"index": 0, "delta": {"content": " word"}, "finish_reason": None}]}
+            )
             if number < tokens - 1:
                 time.sleep(TOKEN_SECONDS)
         usage = {
@@ -122,7 +139,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def fake() -> Iterator[Fake]:
     made = Fake()
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"fake": made}))
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), type("Handler", (_Handler,), {"fake": made})
+    )
     server.daemon_threads = True
     made.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
@@ -148,10 +167,18 @@ def tokenizer(tmp_path: Path) -> Path:
         "pre_tokenizer": None,
         "post_processor": None,
         "decoder": {"type": "ByteFallback"},
-        "model": {"type": "BPE", "byte_fallback": True, "unk_token": None, "vocab": letters, "merges": []},
+        "model": {
+            "type": "BPE",
+            "byte_fallback": True,
+            "unk_token": None,
+            "vocab": letters,
+            "merges": [],
+        },
     }
     (folder / "tokenizer.json").write_text(json.dumps(values), encoding="utf-8")
-    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}', encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(
+        '{"tokenizer_class": "PreTrainedTokenizerFast"}', encoding="utf-8"
+    )
     return folder
 
 
@@ -166,7 +193,7 @@ def make_round() -> Callable[..., Round]:
         between: float = 10,
         seconds: float = 2,
         requests: int = 4,
-        transfers: Transfers | None = None,
+        transfers: TransferCounts | None = None,
         cached: int | None = None,
     ) -> Round:
         request = Request(
@@ -193,7 +220,12 @@ def make_case(make_round: Callable[..., Round]) -> Callable[..., Case]:
     """Make a case whose rounds have the given times to the first token."""
 
     def make(
-        seed: int, firsts: Sequence[float], layout: Layout = "aggregated", *, caching: bool | None = False, concurrency: int = 1
+        seed: int,
+        firsts: Sequence[float],
+        layout: ServingLayout = "aggregated",
+        *,
+        caching: bool | None = False,
+        concurrency: int = 1,
     ) -> Case:
         rounds = tuple(make_round(seed + number, first) for number, first in enumerate(firsts))
         return Case(layout=layout, prefix_caching=caching, concurrency=concurrency, rounds=rounds)
@@ -205,7 +237,9 @@ def make_case(make_round: Callable[..., Round]) -> Callable[..., Case]:
 def make_measurement() -> Callable[..., Measurement]:
     """Make a measurement with the given cases on a device, and what else is given of its environment."""
 
-    def make(*cases: Case, device: str | None = "mi210", output_tokens: int = 10, **others: object) -> Measurement:
+    def make(
+        *cases: Case, device: str | None = "mi210", output_tokens: int = 10, **others: object
+    ) -> Measurement:
         machine = Machine(
             processor="Some <fast> one",
             cores=2,
@@ -231,7 +265,9 @@ def make_measurement() -> Callable[..., Measurement]:
         return Measurement(
             begun="2026-01-02T03:04:05+00:00",
             environment=Environment(**{**values, **others}),
-            load=Load(prefix_tokens=20, prompt_tokens=30, output_tokens=output_tokens, requests_per_slot=4),
+            load=Load(
+                prefix_tokens=20, prompt_tokens=30, output_tokens=output_tokens, requests_per_slot=4
+            ),
             cases=cases,
         )
 

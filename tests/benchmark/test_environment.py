@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkhouse.benchmark.environment import machine, stack
-from forkhouse.errors import ServingError
+from forkhouse.core.errors import ServingError
+from forkhouse.core.workspace import sha256_file
 from forkhouse.serving.stack import CPU, WORKER_ARGUMENTS
-from forkhouse.workspace import sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,15 +44,21 @@ def laid_out(tmp_path: Path) -> Callable[[Mapping[str, str]], Path]:
     return lay_out
 
 
-def test_an_amd_machine(laid_out: Callable[[Mapping[str, str]], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_amd_machine(
+    laid_out: Callable[[Mapping[str, str]], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("ROCM_PATH", raising=False)
     found = machine(laid_out(AMD))
-    assert [(gpu.vendor, gpu.name, gpu.target) for gpu in found.gpus] == [("AMD", "aldebaran", "gfx90a")]
+    assert [(gpu.vendor, gpu.name, gpu.target) for gpu in found.gpus] == [
+        ("AMD", "aldebaran", "gfx90a")
+    ]
     assert (found.amdgpu_driver, found.rocm, found.nvidia_driver) == ("6.16.6", "7.2.4-93", None)
     assert (found.processor, found.system) == ("AMD EPYC 7763", "Debian GNU/Linux 12")
 
 
-def test_rocm_is_that_of_rocm_path(laid_out: Callable[[Mapping[str, str]], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rocm_is_that_of_rocm_path(
+    laid_out: Callable[[Mapping[str, str]], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = laid_out({**AMD, "elsewhere/.info/version": "6.4.0\n"})
     monkeypatch.setenv("ROCM_PATH", "/elsewhere")
     assert machine(root).rocm == "6.4.0"
@@ -62,7 +68,9 @@ def test_rocm_is_that_of_rocm_path(laid_out: Callable[[Mapping[str, str]], Path]
 
 def test_an_nvidia_machine(laid_out: Callable[[Mapping[str, str]], Path]) -> None:
     found = machine(laid_out(NVIDIA))
-    assert [(gpu.vendor, gpu.name, gpu.target) for gpu in found.gpus] == [("NVIDIA", "NVIDIA A100-SXM4-80GB", None)]
+    assert [(gpu.vendor, gpu.name, gpu.target) for gpu in found.gpus] == [
+        ("NVIDIA", "NVIDIA A100-SXM4-80GB", None)
+    ]
     assert (found.nvidia_driver, found.amdgpu_driver) == ("575.51.03", None)
 
 
@@ -70,7 +78,13 @@ def test_what_is_not_there_is_not_guessed(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.delenv("ROCM_PATH", raising=False)
     found = machine(tmp_path)
     assert found.gpus == ()
-    assert {found.processor, found.system, found.amdgpu_driver, found.nvidia_driver, found.rocm} == {None}
+    assert {
+        found.processor,
+        found.system,
+        found.amdgpu_driver,
+        found.nvidia_driver,
+        found.rocm,
+    } == {None}
 
 
 @pytest.fixture
@@ -78,7 +92,9 @@ def make_wheelhouse(tmp_path: Path, make_wheel: Callable[..., Path]) -> Callable
     """Make a wheelhouse with one wheel of ours that holds a text."""
 
     def make(text: str) -> Path:
-        wheel = make_wheel("demo-wheel", "1.0+forkhouse.1", {"demo_wheel/__init__.py": text.encode()})
+        wheel = make_wheel(
+            "demo-wheel", "1.0+forkhouse.1", {"demo_wheel/__init__.py": text.encode()}
+        )
         folder = tmp_path / "wheels"
         folder.mkdir(exist_ok=True)
         target = folder / wheel.name
@@ -95,7 +111,9 @@ def make_wheelhouse(tmp_path: Path, make_wheel: Callable[..., Path]) -> Callable
             "patched-tree": "b" * 40,
             "patches": ["0001-mend.edit.yaml"],
         }
-        (folder / "manifest.json").write_text(json.dumps({"wheels": [entry, {"name": "other", "origin": "index"}]}), encoding="utf-8")
+        (folder / "manifest.json").write_text(
+            json.dumps({"wheels": [entry, {"name": "other", "origin": "index"}]}), encoding="utf-8"
+        )
         return folder
 
     return make
@@ -104,12 +122,25 @@ def make_wheelhouse(tmp_path: Path, make_wheel: Callable[..., Path]) -> Callable
 def install(wheelhouse: Path, into: Path) -> Path:
     venv.create(into, symlinks=True, with_pip=False)
     python = into / "bin/python"
-    command = [sys.executable, "-m", "pip", "--isolated", "--python", str(python), "install", "--quiet", "--no-index", "--no-deps"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--isolated",
+        "--python",
+        str(python),
+        "install",
+        "--quiet",
+        "--no-index",
+        "--no-deps",
+    ]
     subprocess.run([*command, *map(str, wheelhouse.glob("*.whl"))], check=True)
     return python
 
 
-def test_pins_and_patches_are_those_of_what_is_installed(tmp_path: Path, make_wheelhouse: Callable[[str], Path]) -> None:
+def test_pins_and_patches_are_those_of_what_is_installed(
+    tmp_path: Path, make_wheelhouse: Callable[[str], Path]
+) -> None:
     wheelhouse = make_wheelhouse("x = 1\n")
     python = install(wheelhouse, tmp_path / "stack")
     found = stack(python, wheelhouse, CPU, ("--seed", "1"))
@@ -118,7 +149,11 @@ def test_pins_and_patches_are_those_of_what_is_installed(tmp_path: Path, make_wh
     assert found.worker_environment == CPU.environment
     assert found.wheels is not None
     (wheel,) = found.wheels
-    assert (wheel.source, wheel.patched_tree, wheel.patches) == ({"kind": "git", "commit": "c" * 40}, "b" * 40, ("0001-mend.edit.yaml",))
+    assert (wheel.source, wheel.patched_tree, wheel.patches) == (
+        {"kind": "git", "commit": "c" * 40},
+        "b" * 40,
+        ("0001-mend.edit.yaml",),
+    )
     # Another build of the same version is in the wheelhouse now, or none.
     assert stack(python, make_wheelhouse("x = 2\n"), CPU, ()).wheels is None
     assert stack(python, tmp_path / "nothing", CPU, ()).wheels is None

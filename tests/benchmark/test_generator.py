@@ -6,7 +6,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from forkhouse.benchmark.generator import NAME
-from forkhouse.closure import read_closure
+from forkhouse.documents.pylock import read_closure
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -18,4 +18,8 @@ def test_the_pins_are_of_what_the_project_asks_for_and_hold_no_engine() -> None:
     assert wanted.name == NAME
     assert pins[NAME].version in wanted.specifier
     # A binding to NVIDIA's management library, in Python alone, is there; nothing that computes is.
-    assert [name for name in pins if name in {"torch", "vllm", "triton"} or name.startswith(("cuda", "nvidia-c"))] == []
+    assert [
+        name
+        for name in pins
+        if name in {"torch", "vllm", "triton"} or name.startswith(("cuda", "nvidia-c"))
+    ] == []

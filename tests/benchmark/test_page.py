@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkhouse.benchmark.compare import compare
-from forkhouse.benchmark.page import CPU_LABEL, comparison_page, measurement_page
-from forkhouse.benchmark.plots import Bar, ceiling, figure, ratio_chart, reach
-from forkhouse.benchmark.results import Case, Transfers
+from forkhouse.benchmark.results import Case, TransferCounts
+from forkhouse.pages.plots import Bar, ceiling, figure, ratio_chart, reach
+from forkhouse.pages.serving import CPU_LABEL, comparison_page, measurement_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,9 @@ class Balanced(HTMLParser):
         self.references: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.references += [value or "" for name, value in attrs if name in {"src", "href", "xlink:href", "srcset"}]
+        self.references += [
+            value or "" for name, value in attrs if name in {"src", "href", "xlink:href", "srcset"}
+        ]
         assert tag not in {"script", "link", "iframe", "object"}
         if tag not in VOID:
             self.open.append(tag)
@@ -51,8 +53,12 @@ def check(text: str) -> None:
 
 
 @pytest.fixture
-def measurement(make_round: Callable[..., Round], make_measurement: Callable[..., Measurement]) -> Measurement:
-    moved = Transfers(count=4, size=8_000_000, seconds=0.02, post_seconds=0.001, descriptors=9, failed=0)
+def measurement(
+    make_round: Callable[..., Round], make_measurement: Callable[..., Measurement]
+) -> Measurement:
+    moved = TransferCounts(
+        count=4, size=8_000_000, seconds=0.02, post_seconds=0.001, descriptors=9, failed=0
+    )
     cases = []
     seeds = iter(range(1000))
     for layout in ("aggregated", "disaggregated"):
@@ -60,33 +66,55 @@ def measurement(make_round: Callable[..., Round], make_measurement: Callable[...
             for concurrency in (1, 16):
                 rounds = tuple(
                     make_round(
-                        next(seeds), 100 + number, transfers=moved if layout == "disaggregated" else None, cached=50 if caching else None
+                        next(seeds),
+                        100 + number,
+                        transfers=moved if layout == "disaggregated" else None,
+                        cached=50 if caching else None,
                     )
                     for number in range(3)
                 )
                 cases.append(
-                    Case.model_validate({"layout": layout, "prefix_caching": caching, "concurrency": concurrency, "rounds": rounds})
+                    Case.model_validate(
+                        {
+                            "layout": layout,
+                            "prefix_caching": caching,
+                            "concurrency": concurrency,
+                            "rounds": rounds,
+                        }
+                    )
                 )
     return make_measurement(*cases, device="cpu")
 
 
-def test_the_page_of_a_measurement_is_whole_and_needs_nothing_else(measurement: Measurement) -> None:
+def test_the_page_of_a_measurement_is_whole_and_needs_nothing_else(
+    measurement: Measurement,
+) -> None:
     text = measurement_page(measurement)
     check(text)
     assert CPU_LABEL in text
     assert "Some &lt;fast&gt; one" in text
-    for title in ("Time to first token, median (ms)", "KV transfer, bandwidth while transferring (MB/s)", "Disaggregated to aggregated"):
+    for title in (
+        "Time to first token, median (ms)",
+        "KV transfer, bandwidth while transferring (MB/s)",
+        "Disaggregated to aggregated",
+    ):
         assert title in text
 
 
-def test_a_gpu_gets_no_label_of_a_cpu(make_case: Callable[..., Case], make_measurement: Callable[..., Measurement]) -> None:
-    text = measurement_page(make_measurement(make_case(0, [100], "endpoint", caching=None), device="NVIDIA A100"))
+def test_a_gpu_gets_no_label_of_a_cpu(
+    make_case: Callable[..., Case], make_measurement: Callable[..., Measurement]
+) -> None:
+    text = measurement_page(
+        make_measurement(make_case(0, [100], "endpoint", caching=None), device="NVIDIA A100")
+    )
     check(text)
     assert CPU_LABEL not in text
     assert "KV transfer, mean" not in text
 
 
-def test_the_page_of_a_comparison_says_what_is_better(make_case: Callable[..., Case], make_measurement: Callable[..., Measurement]) -> None:
+def test_the_page_of_a_comparison_says_what_is_better(
+    make_case: Callable[..., Case], make_measurement: Callable[..., Measurement]
+) -> None:
     first = make_measurement(make_case(0, [100, 101]))
     second = make_measurement(make_case(0, [50, 51]), device="A <b>", machine=None)
     text = comparison_page(compare(first, second), ("a<.json", "b.json"))
@@ -100,21 +128,43 @@ def test_the_page_of_a_comparison_says_what_is_better(make_case: Callable[..., C
 def test_a_comparison_of_single_rounds_says_that_nothing_is_decided(
     make_case: Callable[..., Case], make_measurement: Callable[..., Measurement]
 ) -> None:
-    text = comparison_page(compare(make_measurement(make_case(0, [100])), make_measurement(make_case(0, [50]))), ("a", "b"))
+    text = comparison_page(
+        compare(make_measurement(make_case(0, [100])), make_measurement(make_case(0, [50]))),
+        ("a", "b"),
+    )
     check(text)
     assert "nothing is decided" in text
 
 
 def test_axes_end_where_a_quarter_is_a_short_number() -> None:
-    assert [ceiling(value) for value in (0.011, 0.2, 1, 1.5, 41, 601, 801, 1000.0)] == [0.02, 0.2, 1, 2, 60, 800, 1000, 1000]
+    assert [ceiling(value) for value in (0.011, 0.2, 1, 1.5, 41, 601, 801, 1000.0)] == [
+        0.02,
+        0.2,
+        1,
+        2,
+        60,
+        800,
+        1000,
+        1000,
+    ]
 
 
 def test_numbers_have_three_digits_that_count() -> None:
-    assert [figure(value) for value in (0, 0.001234, 1.234, 12.34, 123.4, 12345)] == ["0", "0.00123", "1.23", "12.3", "123", "12,345"]
+    assert [figure(value) for value in (0, 0.001234, 1.234, 12.34, 123.4, 12345)] == [
+        "0",
+        "0.00123",
+        "1.23",
+        "12.3",
+        "123",
+        "12,345",
+    ]
 
 
 def test_twice_as_much_is_as_far_from_one_as_half_as_much() -> None:
-    bars = [Bar(label="", ratio=ratio, low=None, high=None, colour="#000", note="") for ratio in (0.5, 1, 2)]
+    bars = [
+        Bar(label="", ratio=ratio, low=None, high=None, colour="#000", note="")
+        for ratio in (0.5, 1, 2)
+    ]
     chart = ratio_chart("", bars, reach(bars))
     half, one, two = (float(x) for x in re.findall(r'<circle cx="([\d.]+)"', chart))
     assert one - half == pytest.approx(two - one, abs=0.2)

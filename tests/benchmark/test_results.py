@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from forkhouse.benchmark import results
-from forkhouse.errors import DocumentError
+from forkhouse.core.errors import DocumentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def measurement(make_case: Callable[..., Case], make_measurement: Callable[..., Measurement]) -> Measurement:
-    return make_measurement(make_case(0, [100, 110]), make_case(10, [90], "disaggregated", caching=True))
+def measurement(
+    make_case: Callable[..., Case], make_measurement: Callable[..., Measurement]
+) -> Measurement:
+    return make_measurement(
+        make_case(0, [100, 110]), make_case(10, [90], "disaggregated", caching=True)
+    )
 
 
 def test_what_is_written_is_read(tmp_path: Path, measurement: Measurement) -> None:
@@ -54,7 +58,9 @@ def damage(values: dict[str, Any], how: str) -> None:
         ("seed", "two rounds have the same seed"),
     ],
 )
-def test_other_files_are_refused(how: str, said: str, tmp_path: Path, measurement: Measurement) -> None:
+def test_other_files_are_refused(
+    how: str, said: str, tmp_path: Path, measurement: Measurement
+) -> None:
     path = tmp_path / "m.json"
     results.write(measurement, path)
     values = json.loads(path.read_text(encoding="utf-8"))

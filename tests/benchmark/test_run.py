@@ -9,9 +9,9 @@ import pytest
 
 from forkhouse.benchmark import endpoint, results
 from forkhouse.benchmark.run import measuring
-from forkhouse.errors import BusyError, ServingError, UsageError
+from forkhouse.core.errors import BusyError, ServingError, UsageError
+from forkhouse.core.workspace import Workspace
 from forkhouse.serving.processes import free_ports
-from forkhouse.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,9 +30,20 @@ def test_an_address_is_taken_with_or_without_the_version(text: str) -> None:
 @pytest.mark.parametrize("read", [endpoint.base_url, endpoint.metrics_url])
 @pytest.mark.parametrize(
     "text",
-    ["h:1", "ftp://h", "ftp://me:secret@h", "http://", "http://[::1", "http://h:secret", "http://me:secret@h:1", "http://h:1?key=secret"],
+    [
+        "h:1",
+        "ftp://h",
+        "ftp://me:secret@h",
+        "http://",
+        "http://[::1",
+        "http://h:secret",
+        "http://me:secret@h:1",
+        "http://h:1?key=secret",
+    ],
 )
-def test_other_addresses_are_refused_and_secrets_not_repeated(text: str, read: Callable[[str], str]) -> None:
+def test_other_addresses_are_refused_and_secrets_not_repeated(
+    text: str, read: Callable[[str], str]
+) -> None:
     with pytest.raises(UsageError) as caught:
         read(text)
     assert "secret" not in str(caught.value)
@@ -74,14 +85,30 @@ def test_the_version_that_a_server_tells(fake: Fake) -> None:
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "forkhouse", "--root", str(ROOT), "bench", "run", *map(str, arguments)]
+    command = [
+        sys.executable,
+        "-m",
+        "forkhouse",
+        "--root",
+        str(ROOT),
+        "bench",
+        "run",
+        *map(str, arguments),
+    ]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize(
-    ("output", "reason"), [("out.html", "has to end in .json"), ("a100.8b", "has to end in .json"), ("nowhere/out.json", "is no folder")]
+    ("output", "reason"),
+    [
+        ("out.html", "has to end in .json"),
+        ("a100.8b", "has to end in .json"),
+        ("nowhere/out.json", "is no folder"),
+    ],
 )
-def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(output: str, reason: str, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(
+    output: str, reason: str, tmp_path: Path
+) -> None:
     result = run("--endpoint", "http://127.0.0.1:9", "--output", tmp_path / output)
     assert result.returncode == UsageError.exit_code
     assert reason in " ".join(result.stderr.split())
@@ -106,7 +133,18 @@ def test_wrong_use_has_its_exit_code(fake: Fake, tokenizer: Path, tmp_path: Path
         ["--endpoint", fake.url],
         ["--endpoint", fake.url, "--model", "other", "--tokenizer", tokenizer],
         ["--endpoint", fake.url, "--model", "fake", "--tokenizer", tmp_path],
-        ["--endpoint", fake.url, "--model", "fake", "--tokenizer", tokenizer, "--layout", "aggregated", "--layout", "disaggregated"],
+        [
+            "--endpoint",
+            fake.url,
+            "--model",
+            "fake",
+            "--tokenizer",
+            tokenizer,
+            "--layout",
+            "aggregated",
+            "--layout",
+            "disaggregated",
+        ],
         ["--stack-python", sys.executable, "--device", "tpu"],
         ["--stack-python", sys.executable, "--model", "fake"],
         ["--stack-python", sys.executable, "--model-folder", tmp_path],
@@ -118,14 +156,44 @@ def test_wrong_use_has_its_exit_code(fake: Fake, tokenizer: Path, tmp_path: Path
 
 
 @pytest.mark.generator
-def test_an_endpoint_is_measured_from_the_command_line(generator: Generator, fake: Fake, tokenizer: Path, tmp_path: Path) -> None:
-    options = ["--prefix-tokens", 0, "--prompt-tokens", 20, "--output-tokens", 4, "--requests", 2, "--rounds", 2, "--concurrency", 2]
+def test_an_endpoint_is_measured_from_the_command_line(
+    generator: Generator, fake: Fake, tokenizer: Path, tmp_path: Path
+) -> None:
+    options = [
+        "--prefix-tokens",
+        0,
+        "--prompt-tokens",
+        20,
+        "--output-tokens",
+        4,
+        "--requests",
+        2,
+        "--rounds",
+        2,
+        "--concurrency",
+        2,
+    ]
     said = ["--device", "NVIDIA A100", "--layout", "aggregated", "--prefix-cache", "on"]
     out = tmp_path / "out.json"
-    result = run("--endpoint", f"{fake.url}/v1", "--model", "fake", "--tokenizer", tokenizer, *options, *said, "--output", out)
+    result = run(
+        "--endpoint",
+        f"{fake.url}/v1",
+        "--model",
+        "fake",
+        "--tokenizer",
+        tokenizer,
+        *options,
+        *said,
+        "--output",
+        out,
+    )
     assert result.returncode == 0, result.stderr
     found = results.read(out)
-    assert (found.environment.device, found.environment.server_version, found.environment.generator) == (
+    assert (
+        found.environment.device,
+        found.environment.server_version,
+        found.environment.generator,
+    ) == (
         "NVIDIA A100",
         "7.8",
         str(generator),
@@ -136,14 +204,29 @@ def test_an_endpoint_is_measured_from_the_command_line(generator: Generator, fak
     # The same server may know the prompts of the first run by heart.
     said[1] = "AMD MI210"
     again = run(
-        "--endpoint", f"{fake.url}/v1", "--model", "fake", "--tokenizer", tokenizer, *options, *said, "--output", tmp_path / "again.json"
+        "--endpoint",
+        f"{fake.url}/v1",
+        "--model",
+        "fake",
+        "--tokenizer",
+        tokenizer,
+        *options,
+        *said,
+        "--output",
+        tmp_path / "again.json",
     )
     assert again.returncode == 0, again.stderr
-    seeds = [{each.seed for case in results.read(file).cases for each in case.rounds} for file in (out, tmp_path / "again.json")]
+    seeds = [
+        {each.seed for case in results.read(file).cases for each in case.rounds}
+        for file in (out, tmp_path / "again.json")
+    ]
     assert len(seeds[0]) == len(seeds[1]) == 2
     assert not seeds[0] & seeds[1]
     compared = subprocess.run(
-        [sys.executable, "-m", "forkhouse", "bench", "compare", out, tmp_path / "again.json"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "forkhouse", "bench", "compare", out, tmp_path / "again.json"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     lines = compared.stdout.splitlines()
     assert lines[0].startswith("A: fake on NVIDIA A100, ")
@@ -153,10 +236,35 @@ def test_an_endpoint_is_measured_from_the_command_line(generator: Generator, fak
 
 @pytest.mark.generator
 @pytest.mark.usefixtures("generator")
-def test_a_run_that_fails_half_way_leaves_no_file(fake: Fake, tokenizer: Path, tmp_path: Path) -> None:
+def test_a_run_that_fails_half_way_leaves_no_file(
+    fake: Fake, tokenizer: Path, tmp_path: Path
+) -> None:
     fake.fail_after = 5  # the first round is 1 + 2 requests, and the second fails
-    options = ["--prefix-tokens", 0, "--prompt-tokens", 20, "--output-tokens", 4, "--requests", 2, "--rounds", 2, "--concurrency", 1]
-    result = run("--endpoint", fake.url, "--model", "fake", "--tokenizer", tokenizer, *options, "--output", tmp_path / "out.json")
+    options = [
+        "--prefix-tokens",
+        0,
+        "--prompt-tokens",
+        20,
+        "--output-tokens",
+        4,
+        "--requests",
+        2,
+        "--rounds",
+        2,
+        "--concurrency",
+        1,
+    ]
+    result = run(
+        "--endpoint",
+        fake.url,
+        "--model",
+        "fake",
+        "--tokenizer",
+        tokenizer,
+        *options,
+        "--output",
+        tmp_path / "out.json",
+    )
     assert result.returncode == ServingError.exit_code, result.stderr
     assert "round: 1 of 2" in result.stderr
     assert list(tmp_path.iterdir()) == [tokenizer]

@@ -1,4 +1,7 @@
-"""A crate registry on this machine: crates that cargo packs, an index of them, and a server that cargo reaches as any other."""
+"""A crate registry on this machine.
+
+Crates that cargo packs, an index of them, and a server that cargo reaches as any other.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.errors import ToolchainError
+from forkhouse.core.errors import ToolchainError
 from forkhouse.toolchains.rust import Rust, find_rust
 
 if TYPE_CHECKING:
@@ -27,16 +30,26 @@ try:
 except ToolchainError:
     RUST = None
 
-needs_cargo = pytest.mark.skipif(RUST is None, reason="there is no Rust from 1.70 on, the first whose cargo asks registries by HTTP")
+needs_cargo = pytest.mark.skipif(
+    RUST is None,
+    reason="there is no Rust from 1.70 on, the first whose cargo asks registries by HTTP",
+)
 
 
 def cargo(folder: Path, *arguments: str, home: Path) -> str:
     """Run cargo with settings from `home` alone."""
     assert RUST is not None
     tools = RUST.root / "bin"
-    environment = {"PATH": f"{tools}:{os.environ['PATH']}", "HOME": str(home), "CARGO_HOME": str(home), "RUSTC": str(tools / "rustc")}
+    environment = {
+        "PATH": f"{tools}:{os.environ['PATH']}",
+        "HOME": str(home),
+        "CARGO_HOME": str(home),
+        "RUSTC": str(tools / "rustc"),
+    }
     command = [str(tools / "cargo"), *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=True
+    ).stdout
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -52,15 +65,32 @@ class CrateRegistry:
     home: Path
     address: str
 
-    def publish(self, name: str, version: str, files: Mapping[str, str], *, features: tuple[str, ...] = ()) -> Path:
+    def publish(
+        self, name: str, version: str, files: Mapping[str, str], *, features: tuple[str, ...] = ()
+    ) -> Path:
         """Let cargo pack a crate, and put it into the index. Returns the packed crate."""
         source = self.folder / "sources" / f"{name}-{version}"
         lines = "".join(f"{feature} = []\n" for feature in features)
-        manifest = f'[package]\nname = "{name}"\nversion = "{version}"\nedition = "2021"\ndescription = "small"\nlicense = "MIT"\n'
-        for path, text in {"Cargo.toml": f"{manifest}[features]\n{lines}", "src/lib.rs": "", **files}.items():
+        manifest = (
+            f'[package]\nname = "{name}"\nversion = "{version}"\nedition = "2021"\ndescription = '
+            '"small"\nlicense = "MIT"\n'
+        )
+        for path, text in {
+            "Cargo.toml": f"{manifest}[features]\n{lines}",
+            "src/lib.rs": "",
+            **files,
+        }.items():
             (source / path).parent.mkdir(parents=True, exist_ok=True)
             (source / path).write_text(text, encoding="utf-8")
-        cargo(source, "package", "--no-verify", "--allow-dirty", "--offline", "--quiet", home=self.home)
+        cargo(
+            source,
+            "package",
+            "--no-verify",
+            "--allow-dirty",
+            "--offline",
+            "--quiet",
+            home=self.home,
+        )
         packed = self.crate(name, version)
         packed.parent.mkdir(exist_ok=True)
         (source / "target/package" / packed.name).rename(packed)
@@ -90,7 +120,10 @@ class CrateRegistry:
 def settings(home: Path, address: str) -> Path:
     """Write settings that let a registry at an address stand in for the public one."""
     home.mkdir(parents=True, exist_ok=True)
-    text = f'[source.crates-io]\nreplace-with = "here"\n[source.here]\nregistry = "sparse+{address}/index/"\n[net]\nretry = 0\n'
+    text = (
+        '[source.crates-io]\nreplace-with = "here"\n[source.here]\nregistry = '
+        f'"sparse+{address}/index/"\n[net]\nretry = 0\n'
+    )
     (home / "config.toml").write_text(text, encoding="utf-8")
     return home
 
@@ -104,7 +137,9 @@ def crate_registry(folder: Path) -> Iterator[CrateRegistry]:
         address = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        (folder / "index/config.json").write_text(json.dumps({"dl": f"{address}/crates/{{crate}}-{{version}}.crate"}), encoding="utf-8")
+        (folder / "index/config.json").write_text(
+            json.dumps({"dl": f"{address}/crates/{{crate}}-{{version}}.crate"}), encoding="utf-8"
+        )
         yield CrateRegistry(folder=folder, home=settings(folder / "home", address), address=address)
         server.shutdown()
         thread.join()

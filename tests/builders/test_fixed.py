@@ -7,7 +7,7 @@ import pytest
 
 from forkhouse.builders.environment import run_isolated
 from forkhouse.builders.fixed import FixedPlace
-from forkhouse.errors import BuildError, ToolchainError
+from forkhouse.core.errors import BuildError, ToolchainError
 from forkhouse.sandbox.bubblewrap import Sandbox, View, find_sandbox
 from forkhouse.sandbox.run import Confined
 
@@ -33,13 +33,21 @@ def run(work: Path, tmp_path: Path) -> Callable[[str], str]:
         place = FixedPlace(work=work, shown={"crates": tmp_path / "shown"})
         confined = place.confined(Confined(sandbox=find_sandbox(), view=View(work=work)))
         folder = place.inside(work / "project")
-        run_isolated(["sh", "-c", command], confined=confined, folder=folder, variables={"PATH": "/usr/bin:/bin"}, log=log)
+        run_isolated(
+            ["sh", "-c", command],
+            confined=confined,
+            folder=folder,
+            variables={"PATH": "/usr/bin:/bin"},
+            log=log,
+        )
         return log.read_text(encoding="utf-8")
 
     return there
 
 
-def test_a_build_sees_its_files_there_and_leaves_them_in_its_folder(run: Callable[[str], str], work: Path) -> None:
+def test_a_build_sees_its_files_there_and_leaves_them_in_its_folder(
+    run: Callable[[str], str], work: Path
+) -> None:
     assert run("pwd; cat ../crates/given; echo made > made") == "/forkhouse/project\ngiven\n"
     assert (work / "project/made").read_text(encoding="utf-8") == "made\n"
     assert list((work / "crates").iterdir()) == []
@@ -54,4 +62,6 @@ def test_what_is_shown_cannot_be_changed(run: Callable[[str], str], tmp_path: Pa
 
 def test_there_is_no_such_place_without_a_sandbox(work: Path) -> None:
     with pytest.raises(ToolchainError, match="--unsafe-no-sandbox lets it have none"):
-        FixedPlace(work=work, shown={}).confined(Confined(sandbox=Sandbox(kind="none"), view=View(work=work)))
+        FixedPlace(work=work, shown={}).confined(
+            Confined(sandbox=Sandbox(kind="none"), view=View(work=work))
+        )

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 from pygit2.enums import FileMode
 
-from forkhouse.builders import Workshop, build_wheel
+from forkhouse.builders.build import Workshop, build_wheel
 from forkhouse.builders.environment import Needs
 from forkhouse.builders.pep517 import Pep517Builder, Project
-from forkhouse.errors import BuildError, ToolchainError, UnsafeArchiveError
-from forkhouse.recipes import Native, Pep517
+from forkhouse.core.errors import BuildError, ToolchainError, UnsafeArchiveError
+from forkhouse.documents.recipe import Native, Pep517
 from forkhouse.sandbox.lives import boot
 from forkhouse.sources.store import TreeFile
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from forkhouse.builders.environment import BuildEnvironment
-    from forkhouse.patches import PatchedTree
-    from forkhouse.recipes import Recipe
+    from forkhouse.documents.recipe import Recipe
+    from forkhouse.patches.apply import PatchedTree
     from forkhouse.sources.store import ObjectStore
 
 PROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
@@ -71,12 +71,19 @@ def project(folder: Path) -> Project:
 
 @pytest.fixture
 def build(
-    folder: Path, store: ObjectStore, environment: BuildEnvironment, patched: Callable[..., PatchedTree], recipe: Recipe, tmp_path: Path
+    folder: Path,
+    store: ObjectStore,
+    environment: BuildEnvironment,
+    patched: Callable[..., PatchedTree],
+    recipe: Recipe,
+    tmp_path: Path,
 ) -> Callable[[], Path]:
     method = Pep517(kind="pep517", config_settings={"cmake.define.A": "1"})
 
     def run() -> Path:
-        builder = Pep517Builder(store, environment, method, project(folder), tmp_path / "logs/demo.log")
+        builder = Pep517Builder(
+            store, environment, method, project(folder), tmp_path / "logs/demo.log"
+        )
         tree = patched(files={"demo.py": b"patched\n"})
         builder.lay_out(tree, recipe, tmp_path / "work")
         return builder.build(tree, recipe, tmp_path / "work")
@@ -101,22 +108,36 @@ def test_the_backend_sees_the_patched_tree_the_version_and_nothing_of_the_caller
     assert "the backend is at work" in (tmp_path / "logs/demo.log").read_text(encoding="utf-8")
 
 
-def test_a_backend_that_fails_is_explained_with_its_log(build: Callable[[], Path], folder: Path) -> None:
-    (folder / "backend.py").write_text('def build_wheel(*a, **k):\n    raise RuntimeError("no compiler")\n', encoding="utf-8")
+def test_a_backend_that_fails_is_explained_with_its_log(
+    build: Callable[[], Path], folder: Path
+) -> None:
+    (folder / "backend.py").write_text(
+        'def build_wheel(*a, **k):\n    raise RuntimeError("no compiler")\n', encoding="utf-8"
+    )
     with pytest.raises(
-        BuildError, match=r"(?s)ended with exit code 1\. Its last lines:.*RuntimeError: no compiler\nThe whole log: .*demo\.log"
+        BuildError,
+        match=r"(?s)ended with exit code 1\. Its last lines:.*RuntimeError: no compiler\nThe whole log: .*demo\.log",
     ):
         build()
 
 
-@pytest.mark.parametrize("project", ["", "[build-system]\n", PROJECT.replace('"backend"', '"none"'), "[["])
-def test_a_project_that_cannot_be_built_is_explained(build: Callable[[], Path], folder: Path, project: str) -> None:
+@pytest.mark.parametrize(
+    "project", ["", "[build-system]\n", PROJECT.replace('"backend"', '"none"'), "[["]
+)
+def test_a_project_that_cannot_be_built_is_explained(
+    build: Callable[[], Path], folder: Path, project: str
+) -> None:
     (folder / "pyproject.toml").write_text(project, encoding="utf-8")
-    with pytest.raises(BuildError, match=r"demo-rocm: the PEP 517 backend could not be used: .*The whole log: .*demo\.log"):
+    with pytest.raises(
+        BuildError,
+        match=r"demo-rocm: the PEP 517 backend could not be used: .*The whole log: .*demo\.log",
+    ):
         build()
 
 
-def test_what_the_machine_lacks_is_told_as_such(build: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_machine_lacks_is_told_as_such(
+    build: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def lacking() -> bytes:
         message = "the machine lacks something"
         raise ToolchainError(message)
@@ -127,17 +148,30 @@ def test_what_the_machine_lacks_is_told_as_such(build: Callable[[], Path], monke
 
 
 def test_a_link_out_of_the_tree_never_reaches_the_build(
-    folder: Path, store: ObjectStore, environment: BuildEnvironment, patched: Callable[..., PatchedTree], recipe: Recipe, tmp_path: Path
+    folder: Path,
+    store: ObjectStore,
+    environment: BuildEnvironment,
+    patched: Callable[..., PatchedTree],
+    recipe: Recipe,
+    tmp_path: Path,
 ) -> None:
     tree = patched(files={"demo.py": b""})
     evil = store.import_files([TreeFile(path="evil", content=b"/etc", mode=FileMode.LINK)])
-    builder = Pep517Builder(store, environment, Pep517(kind="pep517"), project(folder), tmp_path / "demo.log")
-    with pytest.raises(UnsafeArchiveError, match="The link 'evil' points at '/etc', outside its tree"):
+    builder = Pep517Builder(
+        store, environment, Pep517(kind="pep517"), project(folder), tmp_path / "demo.log"
+    )
+    with pytest.raises(
+        UnsafeArchiveError, match="The link 'evil' points at '/etc', outside its tree"
+    ):
         builder.lay_out(replace(tree, tree=evil), recipe, tmp_path / "work")
 
 
 def test_the_same_inputs_are_built_once(
-    folder: Path, workshop: Workshop, patched: Callable[..., PatchedTree], recipe: Recipe, tmp_path: Path
+    folder: Path,
+    workshop: Workshop,
+    patched: Callable[..., PatchedTree],
+    recipe: Recipe,
+    tmp_path: Path,
 ) -> None:
     tree = patched(files={"demo.py": b"patched\n"})
     first = build_wheel(tree, recipe, folder, workshop)
@@ -150,7 +184,11 @@ def test_the_same_inputs_are_built_once(
 
 
 def test_the_form_of_the_source_decides_how_it_is_built(
-    folder: Path, workshop: Workshop, patched: Callable[..., PatchedTree], recipe: Recipe, make_wheel: Callable[..., Path]
+    folder: Path,
+    workshop: Workshop,
+    patched: Callable[..., PatchedTree],
+    recipe: Recipe,
+    make_wheel: Callable[..., Path],
 ) -> None:
     repacked = build_wheel(patched(make_wheel("demo")), recipe, folder, workshop)
     built = build_wheel(patched(files={"demo.py": b"patched\n"}), recipe, folder, workshop)
@@ -171,10 +209,17 @@ def test_a_kept_wheel_that_was_damaged_is_built_again(
 
 
 def test_a_wheel_of_another_name_than_promised_is_refused(
-    folder: Path, workshop: Workshop, patched: Callable[..., PatchedTree], recipe: Recipe, tmp_path: Path
+    folder: Path,
+    workshop: Workshop,
+    patched: Callable[..., PatchedTree],
+    recipe: Recipe,
+    tmp_path: Path,
 ) -> None:
     other = recipe.model_copy(update={"distribution": "other"})
-    with pytest.raises(BuildError, match=r"The build gave demo_rocm-1\.0\+rocm\.1-.*, the recipe promises other 1\.0\+rocm\.1"):
+    with pytest.raises(
+        BuildError,
+        match=r"The build gave demo_rocm-1\.0\+rocm\.1-.*, the recipe promises other 1\.0\+rocm\.1",
+    ):
         build_wheel(patched(files={"demo.py": b""}), other, folder, workshop)
     assert not list((tmp_path / "wheels").rglob("*.whl"))
     assert (tmp_path / "work/demo").exists()
@@ -239,11 +284,17 @@ def compiled(folder: Path) -> list[str]:
 
 
 def test_a_change_of_the_python_half_compiles_nothing(
-    folder: Path, workshop: Workshop, patched: Callable[..., PatchedTree], halves: Recipe, tmp_path: Path
+    folder: Path,
+    workshop: Workshop,
+    patched: Callable[..., PatchedTree],
+    halves: Recipe,
+    tmp_path: Path,
 ) -> None:
     sources = {"csrc/a.c": b"a", "csrc/deep/b.c": b"b", "demo/code.py": b"1\n"}
     first = build_wheel(patched(files=sources), halves, folder, workshop)
-    again = build_wheel(patched(files={**sources, "demo/code.py": b"2\n"}), halves, folder, workshop)
+    again = build_wheel(
+        patched(files={**sources, "demo/code.py": b"2\n"}), halves, folder, workshop
+    )
     assert again.sha256 != first.sha256
     with zipfile.ZipFile(again.path) as archive:
         assert sorted(archive.namelist()) == ["demo/a.o", "demo/b.o", "demo/code.py"]
@@ -256,7 +307,11 @@ def test_a_change_of_the_python_half_compiles_nothing(
 
 
 def test_a_build_that_stopped_goes_on_where_it_was(
-    folder: Path, workshop: Workshop, patched: Callable[..., PatchedTree], halves: Recipe, tmp_path: Path
+    folder: Path,
+    workshop: Workshop,
+    patched: Callable[..., PatchedTree],
+    halves: Recipe,
+    tmp_path: Path,
 ) -> None:
     tree = patched(files={"csrc/a.c": b"a", "csrc/b.c": b"stop"})
     with pytest.raises(BuildError, match="RuntimeError: stopped"):
@@ -266,9 +321,16 @@ def test_a_build_that_stopped_goes_on_where_it_was(
     assert not (tmp_path / "work/demo-native").exists()
 
 
-@pytest.mark.parametrize("damage", ["emptied", "removed", "a link", "not of this start of the machine"])
+@pytest.mark.parametrize(
+    "damage", ["emptied", "removed", "a link", "not of this start of the machine"]
+)
 def test_a_build_is_begun_anew_where_what_was_laid_out_is_not_as_it_was(
-    folder: Path, workshop: Workshop, patched: Callable[..., PatchedTree], halves: Recipe, tmp_path: Path, damage: str
+    folder: Path,
+    workshop: Workshop,
+    patched: Callable[..., PatchedTree],
+    halves: Recipe,
+    tmp_path: Path,
+    damage: str,
 ) -> None:
     """A power cut leaves files empty that were written and not made durable."""
     tree = patched(files={"csrc/a.c": b"a", "csrc/b.c": b"stop"})
@@ -285,7 +347,9 @@ def test_a_build_is_begun_anew_where_what_was_laid_out_is_not_as_it_was(
         source.symlink_to("b.c")
     else:
         note = work.with_name("demo-native.laid")
-        note.write_text(note.read_text(encoding="utf-8").replace(boot(), "another"), encoding="utf-8")
+        note.write_text(
+            note.read_text(encoding="utf-8").replace(boot(), "another"), encoding="utf-8"
+        )
     (work / "project/objects/a.o").write_text("half", encoding="utf-8")
     with pytest.raises(BuildError, match="RuntimeError: stopped"):  # as for the first time
         build_wheel(tree, halves, folder, workshop)
@@ -298,6 +362,10 @@ def test_what_another_build_left_is_not_gone_on_with(
     folder: Path, workshop: Workshop, patched: Callable[..., PatchedTree], halves: Recipe
 ) -> None:
     with pytest.raises(BuildError, match="stopped"):
-        build_wheel(patched(files={"csrc/a.c": b"a", "csrc/b.c": b"stop"}), halves, folder, workshop)
-    made = build_wheel(patched(files={"csrc/a.c": b"new", "csrc/b.c": b"b"}), halves, folder, workshop)
+        build_wheel(
+            patched(files={"csrc/a.c": b"a", "csrc/b.c": b"stop"}), halves, folder, workshop
+        )
+    made = build_wheel(
+        patched(files={"csrc/a.c": b"new", "csrc/b.c": b"b"}), halves, folder, workshop
+    )
     assert zipfile.ZipFile(made.path).read("demo/a.o") == b"object of new"

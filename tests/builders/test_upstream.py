@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.builders import BuiltWheel, Workshop, build_wheel
+from forkhouse.builders.build import Workshop, build_wheel
+from forkhouse.builders.built import BuiltWheel
 from forkhouse.builders.environment import BuildEnvironment, Needs
 from forkhouse.builders.upstream import UpstreamBuilder
-from forkhouse.documents import parse
-from forkhouse.errors import BuildError
-from forkhouse.recipes import Recipe, UpstreamProject
-from forkhouse.workspace import sha256_file
+from forkhouse.core.errors import BuildError
+from forkhouse.core.workspace import sha256_file
+from forkhouse.documents.reading import parse
+from forkhouse.documents.recipe import Recipe, UpstreamProject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.patches import PatchedTree
+    from forkhouse.patches.apply import PatchedTree
     from forkhouse.sources.store import ObjectStore
 
 RECIPE = """
@@ -84,7 +85,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def sibling(make_wheel: Callable[..., Path], patched: Callable[..., PatchedTree]) -> Callable[[bytes], BuiltWheel]:
+def sibling(
+    make_wheel: Callable[..., Path], patched: Callable[..., PatchedTree]
+) -> Callable[[bytes], BuiltWheel]:
     """Make the wheel of the recipe that is needed."""
 
     def make(content: bytes) -> BuiltWheel:
@@ -109,15 +112,26 @@ def files(project: bytes = PROJECT) -> dict[str, bytes]:
 
 
 def test_the_upstream_s_project_is_built_under_our_name_against_its_needs(
-    workshop: Workshop, recipe: Recipe, folder: Path, patched: Callable[..., PatchedTree], sibling: Callable[[bytes], BuiltWheel]
+    workshop: Workshop,
+    recipe: Recipe,
+    folder: Path,
+    patched: Callable[..., PatchedTree],
+    sibling: Callable[[bytes], BuiltWheel],
 ) -> None:
     # The needed wheel has no library, so nothing can link it.
     with pytest.raises(BuildError, match="nothing in it links a library of demo-transport"):
         build_wheel(patched(files=files()), recipe, folder, workshop, siblings=[sibling(b"")])
     made = workshop.work / "demo/wheel/demo_rocm-1.0+rocm.1-py3-none-any.whl"
     seen = json.loads(zipfile.ZipFile(made).read("demo/seen.json"))
-    assert seen["project"] == {"name": "demo-rocm", "version": "1.0+rocm.1", "dependencies": ["numpy", "demo-transport==2.0+rocm.1"]}
-    assert seen["settings"] == {"args": ["first", "-Dtransport=WORK/needs/demo-transport", "{other}"], "one": str(folder)}
+    assert seen["project"] == {
+        "name": "demo-rocm",
+        "version": "1.0+rocm.1",
+        "dependencies": ["numpy", "demo-transport==2.0+rocm.1"],
+    }
+    assert seen["settings"] == {
+        "args": ["first", "-Dtransport=WORK/needs/demo-transport", "{other}"],
+        "one": str(folder),
+    }
     assert seen["variables"] == {
         "LIBRARY_PATH": f"{folder}/stand-ins",
         "CFLAGS": "-ffile-prefix-map=WORK=.",
@@ -127,7 +141,11 @@ def test_the_upstream_s_project_is_built_under_our_name_against_its_needs(
 
 
 def test_a_change_of_what_it_needs_builds_it_anew(
-    workshop: Workshop, recipe: Recipe, folder: Path, patched: Callable[..., PatchedTree], sibling: Callable[[bytes], BuiltWheel]
+    workshop: Workshop,
+    recipe: Recipe,
+    folder: Path,
+    patched: Callable[..., PatchedTree],
+    sibling: Callable[[bytes], BuiltWheel],
 ) -> None:
     alone = recipe.model_copy(update={"needs": ()})
     tree = patched(files=files())
@@ -146,25 +164,40 @@ def test_a_change_of_what_it_needs_builds_it_anew(
     [
         (b"[project", "the upstream's pyproject.toml cannot be read"),
         (b"[build-system]\n", r"has no \[project\] table that says what it requires"),
-        (b'[project]\nname = "demo"\ndynamic = ["dependencies"]\n', r"has no \[project\] table that says what it requires"),
+        (
+            b'[project]\nname = "demo"\ndynamic = ["dependencies"]\n',
+            r"has no \[project\] table that says what it requires",
+        ),
     ],
 )
 def test_a_project_that_cannot_be_named_is_explained(
-    workshop: Workshop, recipe: Recipe, folder: Path, patched: Callable[..., PatchedTree], project: bytes, message: str
+    workshop: Workshop,
+    recipe: Recipe,
+    folder: Path,
+    patched: Callable[..., PatchedTree],
+    project: bytes,
+    message: str,
 ) -> None:
     with pytest.raises(BuildError, match=f"demo-rocm: .*{message}"):
         build_wheel(patched(files=files(project)), recipe, folder, workshop)
 
 
 def test_a_version_that_the_backend_would_find_out_is_set(
-    store: ObjectStore, environment: BuildEnvironment, recipe: Recipe, folder: Path, patched: Callable[..., PatchedTree], tmp_path: Path
+    store: ObjectStore,
+    environment: BuildEnvironment,
+    recipe: Recipe,
+    folder: Path,
+    patched: Callable[..., PatchedTree],
+    tmp_path: Path,
 ) -> None:
     method = recipe.builders["git"]
     assert isinstance(method, UpstreamProject)
-    builder = UpstreamBuilder(store, environment, method, folder, needs=Needs(), siblings=(), log=tmp_path / "demo.log")
-    project = PROJECT.replace(b'version = "0.1"  # of the upstream\n', b'dynamic = ["version", "readme"]\n').replace(
-        b"dependencies", b"keywords"
+    builder = UpstreamBuilder(
+        store, environment, method, folder, needs=Needs(), siblings=(), log=tmp_path / "demo.log"
     )
+    project = PROJECT.replace(
+        b'version = "0.1"  # of the upstream\n', b'dynamic = ["version", "readme"]\n'
+    ).replace(b"dependencies", b"keywords")
     tree = patched(files=files(project))
     builder.lay_out(tree, recipe, tmp_path / "work")
     made = builder.build(tree, recipe, tmp_path / "work")

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forkhouse.builders.wheelfile import Member, record_hash, write_wheel
-from forkhouse.errors import BuildError, StorageError
+from forkhouse.core.errors import BuildError, StorageError
 
 INFO = "demo-1.0.dist-info"
 NAME = "demo-1.0-py3-none-any.whl"
@@ -47,7 +47,10 @@ def check_record(path: Path) -> None:
         for name, digest, size in rows[:-1]:
             content = archive.read(name)
             algorithm, _, value = digest.partition("=")
-            assert base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)) == hashlib.new(algorithm, content).digest()
+            assert (
+                base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))
+                == hashlib.new(algorithm, content).digest()
+            )
             assert int(size) == len(content)
 
 
@@ -55,9 +58,19 @@ def test_writes_members_in_order_with_fixed_stamps_and_modes(tmp_path: Path) -> 
     path = write_wheel(tmp_path / NAME, MEMBERS, dist_info=INFO, epoch=1_700_000_000)
     check_record(path)
     with zipfile.ZipFile(path) as archive:
-        assert archive.namelist() == ["demo/a,b.txt", "demo/run", f"{INFO}/METADATA", f"{INFO}/RECORD"]
+        assert archive.namelist() == [
+            "demo/a,b.txt",
+            "demo/run",
+            f"{INFO}/METADATA",
+            f"{INFO}/RECORD",
+        ]
         assert {info.date_time for info in archive.infolist()} == {(2023, 11, 14, 22, 13, 20)}
-        assert [info.external_attr >> 16 for info in archive.infolist()] == [0o100644, 0o100755, 0o100644, 0o100644]
+        assert [info.external_attr >> 16 for info in archive.infolist()] == [
+            0o100644,
+            0o100755,
+            0o100644,
+            0o100644,
+        ]
         assert {info.create_system for info in archive.infolist()} == {3}
 
 
@@ -73,7 +86,9 @@ def test_the_record_hash_is_that_of_the_standard() -> None:
 
 @settings(deadline=None)  # machines that test are busy
 @given(_members, st.integers(0, 2**32), st.randoms(use_true_random=False))
-def test_the_same_members_give_the_same_bytes(members: list[Member], epoch: int, random: object) -> None:
+def test_the_same_members_give_the_same_bytes(
+    members: list[Member], epoch: int, random: object
+) -> None:
     shuffled = list(members)
     random.shuffle(shuffled)  # type: ignore[attr-defined]  # hypothesis' own Random
     with TemporaryDirectory() as one, TemporaryDirectory() as two:

@@ -14,17 +14,19 @@ import pytest
 
 from forkhouse.conformance.peers import PeersError, capture, replay, runs
 from forkhouse.conformance.peers.calls import Call, Captured, PassedOver
-from forkhouse.conformance.peers.outcome import Outcome, Result
+from forkhouse.conformance.peers.outcome import CaseOutcome, CaseResult
 from forkhouse.conformance.peers.replay import Judge, headed
 from forkhouse.conformance.peers.runs import Program, captured
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.sources.store import ObjectStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 GIT = Path(shutil.which("git") or "/usr/bin/git")
-WHO = {f"GIT_{who}_{what}": "someone" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+WHO = {
+    f"GIT_{who}_{what}": "someone" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+}
 CHANGE = """\
 Subject: Say it louder
 
@@ -60,7 +62,9 @@ class Bench:
             capture.BELOW: str(self.folder / below),
         }
         command = [str(self.folder.parent / "bin" / self.program), *words]
-        return subprocess.run(command, cwd=self.folder / where, env=variables, input=given, text=True, check=False).returncode
+        return subprocess.run(
+            command, cwd=self.folder / where, env=variables, input=given, text=True, check=False
+        ).returncode
 
     def commit(self) -> None:
         assert self.call("add", "-A") == self.call("commit", "-q", "-m", "as it is") == 0
@@ -68,12 +72,12 @@ class Bench:
     def calls(self) -> list[Call | PassedOver]:
         return list(Captured(folder=self.notes).calls())
 
-    def outcomes(self) -> list[Result]:
+    def outcomes(self) -> list[CaseResult]:
         judge = Judge(store=ObjectStore(self.folder.parent / "store"), git=GIT)
         notes = Captured(folder=self.notes)
         return [judge.replay(call, notes) for call in notes.calls() if isinstance(call, Call)]
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> CaseOutcome:
         (result,) = self.outcomes()
         return result.outcome
 
@@ -110,12 +114,14 @@ def test_only_calls_that_apply_patches_are_noted(git: Bench) -> None:
     assert isinstance(call, Call)
     assert (call.how, call.applied, call.odd, call.after) == ("apply", True, "", None)
     assert [path for path, _, _ in call.before] == ["song"]
-    assert (git.folder / "song").read_text(encoding="utf-8") == "first line\nSECOND LINE\nthird line\n"
+    assert (git.folder / "song").read_text(
+        encoding="utf-8"
+    ) == "first line\nSECOND LINE\nthird line\n"
 
 
 def test_an_equal_result_is_equal(git: Bench) -> None:
     git.call("apply", given=CHANGE)
-    assert git.outcome() is Outcome.EQUAL
+    assert git.outcome() is CaseOutcome.EQUAL
 
 
 def test_the_output_of_a_call_beside_its_tree_does_not_count(git: Bench) -> None:
@@ -123,22 +129,28 @@ def test_the_output_of_a_call_beside_its_tree_does_not_count(git: Bench) -> None
     with (git.folder / "said").open("wb") as output:
         stand_in = str(git.folder.parent / "bin/git")
         variables = {**os.environ, capture.VARIABLE: str(git.notes), capture.BELOW: str(git.folder)}
-        subprocess.run([stand_in, "apply", "-v", "change"], cwd=git.folder, env=variables, stderr=output, check=True)
+        subprocess.run(
+            [stand_in, "apply", "-v", "change"],
+            cwd=git.folder,
+            env=variables,
+            stderr=output,
+            check=True,
+        )
     assert (git.folder / "said").read_bytes()
-    assert git.outcome() is Outcome.EQUAL
+    assert git.outcome() is CaseOutcome.EQUAL
 
 
 def test_what_both_refuse_is_no_difference(git: Bench) -> None:
     git.write("song", "another text\n")
     assert git.call("apply", given=CHANGE) != 0
-    assert git.outcome() is Outcome.BOTH_REFUSE
+    assert git.outcome() is CaseOutcome.BOTH_REFUSE
 
 
 def test_another_tree_is_wrong(git: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     git.call("apply", given=CHANGE)
     broken(monkeypatch, lambda tree, *_, **__: tree)
     (result,) = git.outcomes()
-    assert result.outcome is Outcome.WRONG
+    assert result.outcome is CaseOutcome.WRONG
     assert result.said.startswith("song: as it was, and by git changed")
 
 
@@ -146,10 +158,12 @@ def test_a_patch_that_only_we_apply_is_a_fault(git: Bench, monkeypatch: pytest.M
     git.write("song", "another text\n")
     git.call("apply", given=CHANGE)
     broken(monkeypatch, lambda tree, *_, **__: tree)
-    assert git.outcome() is Outcome.APPLIED
+    assert git.outcome() is CaseOutcome.APPLIED
 
 
-def test_a_refusal_of_ours_alone_is_told_with_its_words(git: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_of_ours_alone_is_told_with_its_words(
+    git: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     git.call("apply", given=CHANGE)
 
     def refuses(*_: object, **__: object) -> str:
@@ -158,10 +172,12 @@ def test_a_refusal_of_ours_alone_is_told_with_its_words(git: Bench, monkeypatch:
 
     broken(monkeypatch, refuses)
     (result,) = git.outcomes()
-    assert (result.outcome, result.said) == (Outcome.REFUSED, "not today")
+    assert (result.outcome, result.said) == (CaseOutcome.REFUSED, "not today")
 
 
-def test_a_traceback_is_a_fault_also_where_git_refuses(git: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_traceback_is_a_fault_also_where_git_refuses(
+    git: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     git.write("song", "another text\n")
     git.call("apply", given=CHANGE)
 
@@ -171,11 +187,14 @@ def test_a_traceback_is_a_fault_also_where_git_refuses(git: Bench, monkeypatch: 
 
     broken(monkeypatch, breaks)
     (result,) = git.outcomes()
-    assert (result.outcome, result.said) == (Outcome.CRASHED, "TypeError: no name")
+    assert (result.outcome, result.said) == (CaseOutcome.CRASHED, "TypeError: no name")
 
 
 def test_a_mailbox_is_judged_by_the_commit_that_it_made(git: Bench) -> None:
-    mail = f"From {'0' * 40} Mon Sep 17 00:00:00 2001\nFrom: A B <a@b>\nDate: Mon, 1 Jan 2024 00:00:00 +0000\n{CHANGE}-- \n2.0\n\n"
+    mail = (
+        f"From {'0' * 40} Mon Sep 17 00:00:00 2001\nFrom: A B <a@b>\nDate: Mon, 1 Jan 2024 "
+        f"00:00:00 +0000\n{CHANGE}-- \n2.0\n\n"
+    )
     git.write("../mail", mail)
     assert git.call("am", "-q", "../mail") == 0
     (call,) = git.calls()
@@ -183,7 +202,7 @@ def test_a_mailbox_is_judged_by_the_commit_that_it_made(git: Bench) -> None:
     assert call.how == "am"
     assert call.after is not None
     assert call.after != call.before
-    assert git.outcome() is Outcome.EQUAL
+    assert git.outcome() is CaseOutcome.EQUAL
 
 
 def test_going_on_with_a_mailbox_is_no_patch(git: Bench) -> None:
@@ -200,19 +219,25 @@ def test_a_call_is_judged_without_the_option_that_the_engine_has_not(git: Bench)
     (call,) = git.calls()
     assert isinstance(call, Call)
     assert (call.odd, call.after) == ("-R", None)
-    assert git.outcome() is Outcome.BOTH_REFUSE
+    assert git.outcome() is CaseOutcome.BOTH_REFUSE
 
 
 @pytest.mark.parametrize(
     ("prepare", "options", "odd"),
     [
         (["config", "apply.ignorewhitespace", "change"], [], "the setting apply.ignorewhitespace"),
-        (["update-index", "--add", "--cacheinfo", f"100644,{'0' * 39}1,other"], ["--index"], "changes in the work tree"),
+        (
+            ["update-index", "--add", "--cacheinfo", f"100644,{'0' * 39}1,other"],
+            ["--index"],
+            "changes in the work tree",
+        ),
         ([], ["--directory=inner"], "--directory=inner"),
         ([], ["--exclude", "x"], "--exclude=x"),
     ],
 )
-def test_what_else_decides_is_named(git: Bench, prepare: list[str], options: list[str], odd: str) -> None:
+def test_what_else_decides_is_named(
+    git: Bench, prepare: list[str], options: list[str], odd: str
+) -> None:
     if prepare:
         git.call(*prepare)
     git.call("apply", *options, given=CHANGE)
@@ -227,7 +252,7 @@ def test_a_call_in_a_subfolder_is_judged_at_the_top(git: Bench) -> None:
     (call,) = git.calls()
     assert isinstance(call, Call)
     assert call.odd == "a subfolder"
-    assert git.outcome() is Outcome.EQUAL
+    assert git.outcome() is CaseOutcome.EQUAL
 
 
 def test_the_same_call_again_is_one_call(git: Bench) -> None:
@@ -244,7 +269,7 @@ def test_attributes_of_the_tree_do_not_decide(git: Bench) -> None:
     (call,) = git.calls()
     assert isinstance(call, Call)
     assert call.odd == "attributes"
-    assert git.outcome() is Outcome.EQUAL
+    assert git.outcome() is CaseOutcome.EQUAL
 
 
 def test_a_submodule_is_not_compared(git: Bench) -> None:
@@ -271,15 +296,17 @@ def patch(tmp_path: Path) -> Bench:
     return bench(tmp_path, "patch", real)
 
 
-def test_what_patch_would_fuzz_is_judged_by_git(patch: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_patch_would_fuzz_is_judged_by_git(
+    patch: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     patch.write("song", "first line\nsecond line\nlast line\n")
     patch.call("-p1", given=CHANGE)
     (call,) = patch.calls()
     assert isinstance(call, Call)
     assert (call.how, call.strip, call.odd) == ("patch", 1, "")
-    assert patch.outcome() is Outcome.BOTH_REFUSE
+    assert patch.outcome() is CaseOutcome.BOTH_REFUSE
     broken(monkeypatch, lambda tree, *_, **__: tree)
-    assert patch.outcome() is Outcome.APPLIED
+    assert patch.outcome() is CaseOutcome.APPLIED
 
 
 @pytest.mark.parametrize(
@@ -292,7 +319,9 @@ def test_what_patch_would_fuzz_is_judged_by_git(patch: Bench, monkeypatch: pytes
         (["-d", "..", "-p", "1", "-i../change"], "inner", 1, ""),
     ],
 )
-def test_the_command_line_of_patch_is_understood(patch: Bench, words: list[str], where: str, strip: int | None, odd: str) -> None:
+def test_the_command_line_of_patch_is_understood(
+    patch: Bench, words: list[str], where: str, strip: int | None, odd: str
+) -> None:
     patch.write("../change", CHANGE)
     (patch.folder / "inner").mkdir()
     patch.call(*words, where=where)
@@ -328,7 +357,14 @@ mkdir "$1" && cd "$1" && printf 'first line\\nsecond line\\nthird line\\n' >song
 ../../bin/git init -q && ../../bin/git apply <<\\EOF
 {CHANGE}EOF
 """
-TINY = Program(name="git", tools=("sh",), commands=(("true",),), binary="bin/git", interpreter="sh", arguments=("work",))
+TINY = Program(
+    name="git",
+    tools=("sh",),
+    commands=(("true",),),
+    binary="bin/git",
+    interpreter="sh",
+    arguments=("work",),
+)
 
 
 def test_a_suite_is_built_and_run_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,12 +374,17 @@ def test_a_suite_is_built_and_run_once(tmp_path: Path, monkeypatch: pytest.Monke
     assert (one.name, one.count(), two.count()) == ("one.sh", 1, 0)
     (call,) = one.calls()
     assert isinstance(call, Call)
-    assert Judge(store=ObjectStore(tmp_path / "store"), git=GIT).replay(call, one).outcome is Outcome.EQUAL
+    assert (
+        Judge(store=ObjectStore(tmp_path / "store"), git=GIT).replay(call, one).outcome
+        is CaseOutcome.EQUAL
+    )
     monkeypatch.setattr(runs, "_run", None)
     assert captured("git", archive, ["t/*.sh"], tmp_path / "kept") == [one, two]
 
 
-def test_a_pattern_whose_scripts_call_nothing_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pattern_whose_scripts_call_nothing_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(runs.PROGRAMS, "git", TINY)
     archive = suite_of(tmp_path, {"t/one.sh": SCRIPT, "t/two.sh": "exit 0\n"})
     with pytest.raises(PeersError, match=r"No script of t/tw\*\.sh, t/no\.sh called git"):
@@ -361,7 +402,10 @@ def test_a_pattern_whose_scripts_call_nothing_is_an_error(tmp_path: Path, monkey
 def test_a_program_that_cannot_be_built_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: dict[str, object], said: str
 ) -> None:
-    fields = {name: getattr(TINY, name) for name in ("name", "tools", "commands", "binary", "interpreter", "arguments")}
+    fields = {
+        name: getattr(TINY, name)
+        for name in ("name", "tools", "commands", "binary", "interpreter", "arguments")
+    }
     monkeypatch.setitem(runs.PROGRAMS, "git", Program(**{**fields, **values}))
     with pytest.raises(PeersError) as caught:
         captured("git", suite_of(tmp_path, {"t/one.sh": SCRIPT}), ["t/*.sh"], tmp_path / "kept")

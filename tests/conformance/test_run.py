@@ -1,4 +1,7 @@
-"""Real runs of pytest on a tiny upstream: the package under test is one that every environment with pytest has."""
+"""Real runs of pytest on a tiny upstream.
+
+The package under test is one that every environment with pytest has.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,14 @@ import pytest
 from forkhouse.conformance import ConformanceError
 from forkhouse.conformance.run import Run, ending_all, lay_out, run_suite
 from forkhouse.conformance.suite import Suite
-from forkhouse.documents import parse
-from forkhouse.errors import HashMismatchError, UsageError
-from forkhouse.lock import Lock
+from forkhouse.core.errors import HashMismatchError, UsageError
+from forkhouse.documents.lockfile import Lock
+from forkhouse.documents.reading import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from forkhouse.sources.registry import Registry
+    from forkhouse.sources.index import Registry
 
 SUBJECT = "iniconfig"
 VERSION = importlib.metadata.version(SUBJECT)
@@ -35,20 +38,41 @@ PYTHON = Path(sys.executable)
 
 
 def suite(tests: tuple[str, ...] = ("tests/test_a.py",), **values: Any) -> Suite:
-    return Suite(upstream=SUBJECT, package=SUBJECT, files=("tests", "pyproject.toml"), tests=tests, **values)
+    return Suite(
+        upstream=SUBJECT, package=SUBJECT, files=("tests", "pyproject.toml"), tests=tests, **values
+    )
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., Run]:
     """Run the tests that a text holds as tests/test_a.py, with other values of the suite, and other files beside it."""
 
-    def start(test: str, *, version: str = VERSION, prepare: Path | None = None, files: dict[str, str] | None = None, **values: Any) -> Run:
+    def start(
+        test: str,
+        *,
+        version: str = VERSION,
+        prepare: Path | None = None,
+        files: dict[str, str] | None = None,
+        **values: Any,
+    ) -> Run:
         folder, temporary = tmp_path / "source", tmp_path / "temporary"
         temporary.mkdir()
-        for path, text in {"tests/test_a.py": test, "pyproject.toml": "[tool.pytest.ini_options]\n", **(files or {})}.items():
+        for path, text in {
+            "tests/test_a.py": test,
+            "pyproject.toml": "[tool.pytest.ini_options]\n",
+            **(files or {}),
+        }.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(textwrap.dedent(text), encoding="utf-8")
-        return run_suite(suite(**values), PYTHON, folder, logs=tmp_path, temporary=temporary, prepare=prepare, version=version)
+        return run_suite(
+            suite(**values),
+            PYTHON,
+            folder,
+            logs=tmp_path,
+            temporary=temporary,
+            prepare=prepare,
+            version=version,
+        )
 
     return start
 
@@ -62,7 +86,10 @@ def until(condition: Callable[[], bool]) -> None:
 
 @pytest.fixture
 def gone() -> Iterator[Callable[[Path], bool]]:
-    """Say whether the process whose number a file holds has ended; it is ended at the latest with the test."""
+    """Say whether the process whose number a file holds has ended.
+
+    It is ended at the latest with the test.
+    """
     seen: list[int] = []
 
     def look(path: Path) -> bool:
@@ -98,7 +125,10 @@ def test_every_outcome_by_its_node_id(run: Callable[..., Run]) -> None:
         def test_skipped_and_after(broken): pytest.skip("not here")
         """)
     assert done.tested == VERSION
-    assert {result.test.removeprefix("tests/test_a.py::"): result.outcome.value for result in done.results} == {
+    assert {
+        result.test.removeprefix("tests/test_a.py::"): result.outcome.value
+        for result in done.results
+    } == {
         "TestGroup::TestInner::test_value[a.b]": "passed",
         "TestGroup::TestInner::test_value[c::d[e]]": "passed",
         "test_failed": "failed",
@@ -114,8 +144,14 @@ def test_every_outcome_by_its_node_id(run: Callable[..., Run]) -> None:
     assert {result.file for result in done.results} == {"tests/test_a.py"}
 
 
-def test_a_file_that_cannot_be_imported_is_a_failure_and_the_others_run(run: Callable[..., Run]) -> None:
-    done = run("import nowhere_at_all", files={"tests/test_b.py": "def test_b(): pass"}, tests=("tests/test_a.py", "tests/test_b.py"))
+def test_a_file_that_cannot_be_imported_is_a_failure_and_the_others_run(
+    run: Callable[..., Run],
+) -> None:
+    done = run(
+        "import nowhere_at_all",
+        files={"tests/test_b.py": "def test_b(): pass"},
+        tests=("tests/test_a.py", "tests/test_b.py"),
+    )
     assert {result.test: result.outcome.value for result in done.results} == {
         "tests/test_a.py": "failed",
         "tests/test_b.py::test_b": "passed",
@@ -133,7 +169,10 @@ def test_a_file_of_tests_that_is_not_there(run: Callable[..., Run]) -> None:
 
 
 def test_a_crash_of_the_interpreter_names_the_test(run: Callable[..., Run]) -> None:
-    with pytest.raises(ConformanceError, match=r"ended by signal 11\. The last test that it began: tests/test_a\.py::test_crash\n"):
+    with pytest.raises(
+        ConformanceError,
+        match=r"ended by signal 11\. The last test that it began: tests/test_a\.py::test_crash\n",
+    ):
         run("""
             import os, signal
             def test_good(): pass
@@ -147,7 +186,9 @@ def test_an_interpreter_that_leaves_with_success_in_the_middle(run: Callable[...
 
 
 def test_a_hung_test_is_ended_and_the_next_one_runs(run: Callable[..., Run]) -> None:
-    done = run("import time\ndef test_hung(): time.sleep(200)\ndef test_next(): pass", test_seconds=1)
+    done = run(
+        "import time\ndef test_hung(): time.sleep(200)\ndef test_next(): pass", test_seconds=1
+    )
     assert [result.outcome.value for result in done.results] == ["failed", "passed"]
     assert "Timeout" in done.results[0].message
 
@@ -169,9 +210,15 @@ def test_a_run_that_does_not_end_is_killed(run: Callable[..., Run]) -> None:
     assert set(psutil.Process().children(recursive=True)) == before
 
 
-def test_what_tests_leave_running_is_ended(run: Callable[..., Run], tmp_path: Path, gone: Callable[[Path], bool]) -> None:
-    # A session of its own, an empty environment and no parent: nothing ties it to the test but the kernel's word.
-    script = "import os, sys, time; os.fork() and os._exit(0); open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(200)"
+def test_what_tests_leave_running_is_ended(
+    run: Callable[..., Run], tmp_path: Path, gone: Callable[[Path], bool]
+) -> None:
+    # A session of its own, an empty environment and no parent: nothing ties it to the test but the
+    # kernel's word.
+    script = (
+        "import os, sys, time; os.fork() and os._exit(0); open(sys.argv[1], "
+        "'w').write(str(os.getpid())); time.sleep(200)"
+    )
     run(f"""
         import pathlib, subprocess, sys, time
         def test_leaves_a_daemon():
@@ -185,8 +232,15 @@ def test_what_tests_leave_running_is_ended(run: Callable[..., Run], tmp_path: Pa
 def test_what_ran_before_goes_on() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as before:
         with ending_all():
-            script = "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(200)'], stdout=subprocess.DEVNULL).pid)"
-            left = int(subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True).stdout)
+            script = (
+                "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', 'import "
+                "time; time.sleep(200)'], stdout=subprocess.DEVNULL).pid)"
+            )
+            left = int(
+                subprocess.run(
+                    [sys.executable, "-c", script], stdout=subprocess.PIPE, check=True
+                ).stdout
+            )
             assert psutil.pid_exists(left)
         assert not psutil.pid_exists(left)
         assert before.poll() is None
@@ -194,10 +248,14 @@ def test_what_ran_before_goes_on() -> None:
     assert before.returncode == 0
 
 
-def test_the_tests_see_nothing_of_the_users_environment(run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tests_see_nothing_of_the_users_environment(
+    run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PYTEST_ADDOPTS", "--no-such-option")
     done = run(
-        "import os\ndef test_a(): assert os.environ['GIVEN'] == 'yes' and os.environ['HOME'] != '/root'", environment={"GIVEN": "yes"}
+        "import os\ndef test_a(): assert os.environ['GIVEN'] == 'yes' and os.environ['HOME'] != "
+        "'/root'",
+        environment={"GIVEN": "yes"},
     )
     assert done.results[0].outcome == "passed"
 
@@ -205,7 +263,12 @@ def test_the_tests_see_nothing_of_the_users_environment(run: Callable[..., Run],
 def test_a_script_prepares_the_folder(run: Callable[..., Run], tmp_path: Path) -> None:
     script = tmp_path / "prepare.py"
     script.write_text("open('made', 'w').close()", encoding="ascii")
-    assert run("import os\ndef test_a(): assert os.path.exists('made')", prepare=script).results[0].outcome == "passed"
+    assert (
+        run("import os\ndef test_a(): assert os.path.exists('made')", prepare=script)
+        .results[0]
+        .outcome
+        == "passed"
+    )
 
 
 def test_a_script_that_fails_is_shown(run: Callable[..., Run], tmp_path: Path) -> None:
@@ -221,7 +284,9 @@ def test_the_sources_own_package_is_never_tested(run: Callable[..., Run]) -> Non
 
 
 def test_another_release_is_not_tested(run: Callable[..., Run]) -> None:
-    with pytest.raises(ConformanceError, match=rf"has {SUBJECT} {VERSION}, and the tests are those of 0\.0\.1"):
+    with pytest.raises(
+        ConformanceError, match=rf"has {SUBJECT} {VERSION}, and the tests are those of 0\.0\.1"
+    ):
         run("def test_a(): pass", version="0.0.1")
 
 
@@ -253,28 +318,41 @@ def pinned(make_sdist: Callable[..., Path], publish: Callable[..., str]) -> Call
     """Publish a source whose one test file has the given text; return a lock that pins it."""
 
     def pin(test: str) -> str:
-        members = {"tests/test_a.py": test, "pyproject.toml": "", f"{SUBJECT}/__init__.py": "raise SystemExit", "setup.py": ""}
-        sdist = make_sdist(SUBJECT, VERSION, {name: text.encode() for name, text in members.items()})
+        members = {
+            "tests/test_a.py": test,
+            "pyproject.toml": "",
+            f"{SUBJECT}/__init__.py": "raise SystemExit",
+            "setup.py": "",
+        }
+        sdist = make_sdist(
+            SUBJECT, VERSION, {name: text.encode() for name, text in members.items()}
+        )
         return LOCK.format(name=SUBJECT, version=VERSION, sha256=publish(sdist, SUBJECT))
 
     return pin
 
 
-def test_only_the_files_of_the_suite_are_laid_out(pinned: Callable[[str], str], registry: Registry, tmp_path: Path) -> None:
+def test_only_the_files_of_the_suite_are_laid_out(
+    pinned: Callable[[str], str], registry: Registry, tmp_path: Path
+) -> None:
     folder = tmp_path / "work/source"
     assert lay_out(suite(), parse(Lock, pinned(""), name="lock"), registry, folder) == VERSION
     assert sorted(path.name for path in folder.iterdir()) == ["pyproject.toml", "tests"]
     registry.close()
 
 
-def test_a_source_without_the_tests(pinned: Callable[[str], str], registry: Registry, tmp_path: Path) -> None:
+def test_a_source_without_the_tests(
+    pinned: Callable[[str], str], registry: Registry, tmp_path: Path
+) -> None:
     moved = Suite(upstream=SUBJECT, package=SUBJECT, files=("moved",), tests=("moved/test_a.py",))
     with pytest.raises(ConformanceError, match="has none of moved"):
         lay_out(moved, parse(Lock, pinned(""), name="lock"), registry, tmp_path / "work/source")
     registry.close()
 
 
-def test_a_source_that_is_not_as_pinned(pinned: Callable[[str], str], registry: Registry, tmp_path: Path) -> None:
+def test_a_source_that_is_not_as_pinned(
+    pinned: Callable[[str], str], registry: Registry, tmp_path: Path
+) -> None:
     text = pinned("")
     wrong = text.replace(text.partition("sha256: ")[2][:64], hashlib.sha256(b"other").hexdigest())
     with pytest.raises(HashMismatchError):
@@ -282,7 +360,9 @@ def test_a_source_that_is_not_as_pinned(pinned: Callable[[str], str], registry: 
     registry.close()
 
 
-def test_an_upstream_without_an_sdist(pinned: Callable[[str], str], registry: Registry, tmp_path: Path) -> None:
+def test_an_upstream_without_an_sdist(
+    pinned: Callable[[str], str], registry: Registry, tmp_path: Path
+) -> None:
     lock = parse(Lock, pinned("").replace(f"  {SUBJECT}:", "  other:"), name="lock")
     with pytest.raises(UsageError, match="no sdist"):
         lay_out(suite(), lock, registry, tmp_path / "work/source")
@@ -302,18 +382,41 @@ expected:
 
 
 @pytest.fixture
-def begin(pinned: Callable[[str], str], tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start the program in a checkout of its own on a source with the given test file; what runs at the end is killed."""
-    # A signal that is ignored here, as in what a shell starts in the background, would be ignored by the program too.
+def begin(
+    pinned: Callable[[str], str], tmp_path: Path
+) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start the program in a checkout of its own on a source with the given test file.
+
+    What runs at the end is killed.
+    """
+    # A signal that is ignored here, as in what a shell starts in the background, would be ignored
+    # by the program too.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     begun: list[subprocess.Popen[str]] = []
 
     def start(test: str, *options: str) -> subprocess.Popen[str]:
         (tmp_path / "upstream.lock").write_text(pinned(test), encoding="utf-8")
         (tmp_path / "suite.yaml").write_text(DOCUMENT, encoding="utf-8")
-        arguments = [sys.executable, "-m", "forkhouse.conformance", "suite.yaml", "--stack-python", sys.executable, *options]
+        arguments = [
+            sys.executable,
+            "-m",
+            "forkhouse.conformance",
+            "suite.yaml",
+            "--stack-python",
+            sys.executable,
+            *options,
+        ]
         environment = {**os.environ, "FORKHOUSE_CACHE": str(tmp_path / "cache")}
-        begun.append(subprocess.Popen(arguments, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        begun.append(
+            subprocess.Popen(
+                arguments,
+                cwd=tmp_path,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
         return begun[-1]
 
     yield start
@@ -324,7 +427,9 @@ def begin(pinned: Callable[[str], str], tmp_path: Path) -> Iterator[Callable[...
 
 
 @pytest.fixture
-def command(begin: Callable[..., subprocess.Popen[str]]) -> Callable[..., subprocess.CompletedProcess[str]]:
+def command(
+    begin: Callable[..., subprocess.Popen[str]],
+) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the program to its end; see `begin`."""
 
     def start(test: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -338,7 +443,9 @@ def command(begin: Callable[..., subprocess.Popen[str]]) -> Callable[..., subpro
 GOOD = "def test_gpu(): raise OSError\ndef test_cpu(): pass\n"
 
 
-def test_the_program_says_how_many_of_each_file(command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+def test_the_program_says_how_many_of_each_file(
+    command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
     done = command(GOOD)
     assert done.returncode == 0, done.stderr
     first, last = done.stdout.splitlines()
@@ -347,12 +454,16 @@ def test_the_program_says_how_many_of_each_file(command: Callable[..., subproces
     assert list((tmp_path / "build/upstream-tests").iterdir()) == []
 
 
-def test_the_program_fails_and_keeps_its_log(command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+def test_the_program_fails_and_keeps_its_log(
+    command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
     done = command("def test_gpu(): pass\ndef test_cpu(): raise OSError('new')\n")
     assert done.returncode == 1
     assert "- failed, and not listed: tests/test_a.py::test_cpu: OSError: new\n" in done.stdout
     assert "(the list is out of date): tests/test_a.py::test_gpu\n" in done.stdout
-    assert "OSError: new" in (tmp_path / f"build/upstream-tests/{SUBJECT}/pytest.log").read_text(encoding="utf-8")
+    assert "OSError: new" in (tmp_path / f"build/upstream-tests/{SUBJECT}/pytest.log").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_the_program_speaks_json(command: Callable[..., subprocess.CompletedProcess[str]]) -> None:
@@ -362,7 +473,9 @@ def test_the_program_speaks_json(command: Callable[..., subprocess.CompletedProc
     assert answer["tallies"][0]["failed_as_expected"] == 1
 
 
-def test_the_program_explains_that_there_is_no_result(command: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+def test_the_program_explains_that_there_is_no_result(
+    command: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
     done = command("import os\nos.abort()\n")
     assert done.returncode == 1
     assert "ended by signal 6" in done.stderr
@@ -371,10 +484,16 @@ def test_the_program_explains_that_there_is_no_result(command: Callable[..., sub
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_program_that_is_ended_takes_its_tests_along(
-    begin: Callable[..., subprocess.Popen[str]], number: signal.Signals, tmp_path: Path, gone: Callable[[Path], bool]
+    begin: Callable[..., subprocess.Popen[str]],
+    number: signal.Signals,
+    tmp_path: Path,
+    gone: Callable[[Path], bool],
 ) -> None:
     mark = tmp_path / "pid"
-    program = begin(f"import os, pathlib, time\npathlib.Path({str(mark)!r}).write_text(str(os.getpid()))\ntime.sleep(200)\n")
+    program = begin(
+        "import os, pathlib, "
+        f"time\npathlib.Path({str(mark)!r}).write_text(str(os.getpid()))\ntime.sleep(200)\n"
+    )
     until(lambda: mark.exists() and bool(mark.read_text(encoding="ascii")))
     program.send_signal(number)
     program.communicate(timeout=60)

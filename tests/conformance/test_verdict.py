@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from forkhouse.conformance.results import Result
+from forkhouse.conformance.results import TestResult
 from forkhouse.conformance.suite import Outcome, Suite, matches
 from forkhouse.conformance.verdict import Tally, compare
-from forkhouse.documents import load, parse
-from forkhouse.errors import DocumentError
-from forkhouse.lock import Lock, SdistSource
+from forkhouse.core.errors import DocumentError
+from forkhouse.documents.lockfile import Lock, SdistSource
+from forkhouse.documents.reading import load, parse
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,14 +35,20 @@ def suite(text: str = SUITE) -> Suite:
     return parse(Suite, text, name="demo.yaml")
 
 
-def results(**outcomes: str) -> list[Result]:
+def results(**outcomes: str) -> list[TestResult]:
     return [
-        Result(test=f"tests/test_a.py::{name}", file="tests/test_a.py", outcome=Outcome(outcome), seconds=0.1, message="why")
+        TestResult(
+            test=f"tests/test_a.py::{name}",
+            file="tests/test_a.py",
+            outcome=Outcome(outcome),
+            seconds=0.1,
+            message="why",
+        )
         for name, outcome in outcomes.items()
     ]
 
 
-def listed(gpu: str = "failed", later: str = "skipped") -> list[Result]:
+def listed(gpu: str = "failed", later: str = "skipped") -> list[TestResult]:
     return results(**{"test_gpu[1]": gpu, "test_gpu[2]": "failed", "test_later": later})
 
 
@@ -50,7 +56,15 @@ def test_all_as_expected() -> None:
     verdict = compare([*listed(), *results(test_good="passed")], suite())
     assert verdict.good
     assert verdict.problems() == []
-    assert verdict.tallies == (Tally(file="tests/test_a.py", passed=1, failed_as_expected=2, skipped_as_expected=1, unexpected=0),)
+    assert verdict.tallies == (
+        Tally(
+            file="tests/test_a.py",
+            passed=1,
+            failed_as_expected=2,
+            skipped_as_expected=1,
+            unexpected=0,
+        ),
+    )
 
 
 def test_a_failure_that_is_not_listed() -> None:
@@ -67,14 +81,18 @@ def test_a_skip_that_is_not_listed() -> None:
 
 
 def test_a_skip_where_a_failure_is_listed() -> None:
-    assert compare(listed(gpu="skipped"), suite()).problems() == ["skipped, and not listed: tests/test_a.py::test_gpu[1]: why"]
+    assert compare(listed(gpu="skipped"), suite()).problems() == [
+        "skipped, and not listed: tests/test_a.py::test_gpu[1]: why"
+    ]
 
 
 @pytest.mark.parametrize("which", [{"gpu": "passed"}, {"later": "passed"}])
 def test_one_of_many_listed_tests_that_passes_makes_the_list_stale(which: dict[str, str]) -> None:
     verdict = compare(listed(**which), suite())
     assert not verdict.good
-    assert [problem.split(":")[0] for problem in verdict.problems()] == ["passed, and listed as not passing (the list is out of date)"]
+    assert [problem.split(":")[0] for problem in verdict.problems()] == [
+        "passed, and listed as not passing (the list is out of date)"
+    ]
 
 
 def test_an_entry_without_a_test_makes_the_list_stale() -> None:
@@ -112,12 +130,23 @@ def test_every_entry_has_a_reason() -> None:
         suite(SUITE.replace("    reason: It counts GPUs.\n", ""))
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "tests/upstream").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "tests/upstream").glob("*.yaml")), ids=lambda path: path.stem
+)
 def test_the_shipped_suites_are_well_formed(path: Path) -> None:
     shipped = load(Suite, path)
-    assert any(isinstance(source, SdistSource) for source in load(Lock, ROOT / "upstream.lock").upstreams[shipped.upstream].sources)
+    assert any(
+        isinstance(source, SdistSource)
+        for source in load(Lock, ROOT / "upstream.lock").upstreams[shipped.upstream].sources
+    )
     assert shipped.prepare is None or path.with_name(shipped.prepare).is_file()
-    assert all(any(test.startswith(f"{folder}/") for folder in shipped.files) for test in shipped.tests)
+    assert all(
+        any(test.startswith(f"{folder}/") for folder in shipped.files) for test in shipped.tests
+    )
     patterns = [pattern for each in shipped.expected for pattern in each.tests]
     assert len(patterns) == len(set(patterns))
-    assert [pattern for pattern in patterns if not any(pattern.startswith(test) for test in shipped.tests)] == []
+    assert [
+        pattern
+        for pattern in patterns
+        if not any(pattern.startswith(test) for test in shipped.tests)
+    ] == []

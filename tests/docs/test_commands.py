@@ -58,8 +58,12 @@ def blocks() -> Iterator[Block]:
     for page in PAGES:
         for found in BLOCK.finditer(page.read_text(encoding="utf-8")):
             if page != EXAMPLES or found["language"] != "bash":
-                text = "\n".join(line.removeprefix(found["indent"]) for line in found["text"].splitlines())
-                yield Block(page=page.relative_to(ROOT).as_posix(), mark=found["mark"] or "", text=text)
+                text = "\n".join(
+                    line.removeprefix(found["indent"]) for line in found["text"].splitlines()
+                )
+                yield Block(
+                    page=page.relative_to(ROOT).as_posix(), mark=found["mark"] or "", text=text
+                )
 
 
 BLOCKS = list(blocks())
@@ -100,7 +104,9 @@ def checkout(tmp_path: Path) -> Path:
 def test_a_block_runs(block: Block, checkout: Path, tmp_path: Path) -> None:
     program = tmp_path / "bin/forkhouse"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m forkhouse "$@"\n', encoding="utf-8")
+    program.write_text(
+        f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m forkhouse "$@"\n', encoding="utf-8"
+    )
     program.chmod(0o755)
     environment = {
         **os.environ,
@@ -109,7 +115,14 @@ def test_a_block_runs(block: Block, checkout: Path, tmp_path: Path) -> None:
         "FORKHOUSE_CACHE": str(tmp_path / "cache"),
         "FORKHOUSE_CONFIG": str(tmp_path / "config.yaml"),
     }
-    result = subprocess.run(["sh", "-euc", block.text], cwd=checkout, env=environment, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        ["sh", "-euc", block.text],
+        cwd=checkout,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     expected = {int(code) for code in re.findall(r"\d+", block.mark)} or {0}
     assert result.returncode in expected, result.stderr
     assert "Traceback" not in result.stderr
@@ -130,14 +143,25 @@ def commands() -> Iterator[tuple[str, list[str]]]:
 
 COMMANDS = [(page, words) for page, words in commands() if words]
 PROGRAMS = {context.command_path: context.command for context in every()}
-PASSED_ON = {"build-wheels": "forkhouse build", "radar": "forkhouse radar", "bench-serving": "forkhouse bench run"}
+PASSED_ON = {
+    "build-wheels": "forkhouse build",
+    "radar": "forkhouse radar",
+    "bench-serving": "forkhouse bench run",
+}
 """Sessions that hand their options to a command of ours."""
 
 
 def unknown_to(program: str, words: list[str]) -> list[str]:
     """Return the options among the words that the program does not have."""
-    known = {name for option in PROGRAMS[program].params for name in option.opts} | {"--help", "--root"}
-    return [word for word in words if word.startswith("--") and word != "--" and word.partition("=")[0] not in known]
+    known = {name for option in PROGRAMS[program].params for name in option.opts} | {
+        "--help",
+        "--root",
+    }
+    return [
+        word
+        for word in words
+        if word.startswith("--") and word != "--" and word.partition("=")[0] not in known
+    ]
 
 
 def test_every_command_of_ours_and_its_options_exist() -> None:
@@ -146,9 +170,15 @@ def test_every_command_of_ours_and_its_options_exist() -> None:
         if words[0] != "forkhouse":
             continue
         program, rest = "forkhouse", words[1:]
-        while isinstance(PROGRAMS[program], click.Group) and rest and f"{program} {rest[0]}" in PROGRAMS:
+        while (
+            isinstance(PROGRAMS[program], click.Group)
+            and rest
+            and f"{program} {rest[0]}" in PROGRAMS
+        ):
             program, rest = f"{program} {rest[0]}", rest[1:]
-        unfinished = isinstance(PROGRAMS[program], click.Group) and rest and not rest[0].startswith("-")
+        unfinished = (
+            isinstance(PROGRAMS[program], click.Group) and rest and not rest[0].startswith("-")
+        )
         wrong += [f"{page}: {' '.join(words)}"] if unfinished or unknown_to(program, rest) else []
     assert wrong == []
     assert len([words for _, words in COMMANDS if words[0] == "forkhouse"]) > 10
@@ -156,16 +186,29 @@ def test_every_command_of_ours_and_its_options_exist() -> None:
 
 def test_every_session_and_its_options_exist() -> None:
     sessions = {name for name, _, _ in described()}
-    programs = [*ROOT.glob("src/**/*.py"), *ROOT.glob("bench/**/*.py"), ROOT / "tests/conftest.py", ROOT / "noxfile.py"]
+    programs = [
+        *ROOT.glob("src/**/*.py"),
+        *ROOT.glob("bench/**/*.py"),
+        ROOT / "tests/conftest.py",
+        ROOT / "noxfile.py",
+    ]
     text = "\n".join(file.read_text(encoding="utf-8") for file in programs)
     wrong = []
     for page, words in COMMANDS:
         if words[0] not in {"nox", ".venv/bin/nox"} or "-s" not in words:
             continue
         given = words[words.index("-s") + 1 :]
-        named, _, options = (given[: given.index("--")], "--", given[given.index("--") + 1 :]) if "--" in given else (given, "", [])
+        named, _, options = (
+            (given[: given.index("--")], "--", given[given.index("--") + 1 :])
+            if "--" in given
+            else (given, "", [])
+        )
         wrong += [f"{page}: there is no session {name}" for name in named if name not in sessions]
         program = PASSED_ON.get(named[0])
-        lacks = unknown_to(program, options) if program else [each for each in options if each.startswith("--") and f'"{each}"' not in text]
+        lacks = (
+            unknown_to(program, options)
+            if program
+            else [each for each in options if each.startswith("--") and f'"{each}"' not in text]
+        )
         wrong += [f"{page}: {named[0]} has no option {option}" for option in lacks]
     assert wrong == []

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from forkhouse.pipeline import Plant
+    from forkhouse.flow.pipeline import Plant
     from forkhouse.toolchains.hip import HipToolchain
 
 

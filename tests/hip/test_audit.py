@@ -1,4 +1,7 @@
-"""GPU code that the toolchain makes there and then, read by us and by LLVM's own tools; wheels with it, and wheels spoilt on purpose."""
+"""GPU code that the toolchain makes there and then, read by us and by LLVM's own tools.
+
+Wheels with it, and wheels spoilt on purpose.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forkhouse.audit import KernelInventory, inventory
-from forkhouse.audit.elf import Elf
-from forkhouse.audit.offload import Bundle, code_objects, read_bundles
-from forkhouse.errors import AuditError
+from forkhouse.audit.gpu import inventory
+from forkhouse.binaries.elf import Elf
+from forkhouse.binaries.kernels import KernelInventory
+from forkhouse.binaries.offload import Bundle, code_objects, read_bundles
+from forkhouse.core.errors import AuditError
 from tests.audit.conftest import LINUX, compiled, findings, look, terms
 
 if TYPE_CHECKING:
@@ -58,18 +62,34 @@ class Hip:
     """Major version of LLVM."""
 
     def run(self, tool: str, *arguments: str | Path) -> str:
-        return subprocess.run([self.toolchain.compiler.parent / tool, *arguments], capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            [self.toolchain.compiler.parent / tool, *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
 
     def compile(self, folder: Path, name: str, code: str, *options: str) -> Path:
         (folder / f"{name}.hip").write_text(code, encoding="utf-8")
         files = ("-c", folder / f"{name}.hip", "-o", folder / f"{name}.o")
-        self.run(self.toolchain.compiler.name, "-x", "hip", *self.toolchain.flags, "-fPIC", "-O1", *options, *files)
+        self.run(
+            self.toolchain.compiler.name,
+            "-x",
+            "hip",
+            *self.toolchain.flags,
+            "-fPIC",
+            "-O1",
+            *options,
+            *files,
+        )
         return folder / f"{name}.o"
 
 
 @pytest.fixture(scope="session")
 def hip(toolchain: HipToolchain) -> Hip:
-    said = subprocess.run([toolchain.compiler, "--version"], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        [toolchain.compiler, "--version"], capture_output=True, text=True, check=True
+    ).stdout
     version = re.search(r"clang version (\d+)", said)
     assert version, said
     return Hip(toolchain=toolchain, version=int(version[1]))
@@ -78,7 +98,16 @@ def hip(toolchain: HipToolchain) -> Hip:
 def link(folder: Path, *objects: Path) -> bytes:
     """Link objects to a library that needs the HIP runtime, as any library of that name does for the linker."""
     compiled(folder, "", "-Wl,-soname,libamdhip64.so.7", name="libamdhip64.so.7")
-    command = ["gcc", "-shared", "-o", "hip.so", "-Wl,--no-as-needed", *map(str, objects), "-L.", "-l:libamdhip64.so.7"]
+    command = [
+        "gcc",
+        "-shared",
+        "-o",
+        "hip.so",
+        "-Wl,--no-as-needed",
+        *map(str, objects),
+        "-L.",
+        "-l:libamdhip64.so.7",
+    ]
     subprocess.run(command, cwd=folder, check=True)
     return (folder / "hip.so").read_bytes()
 
@@ -96,7 +125,11 @@ def made(request: pytest.FixtureRequest, hip: Hip, folder: Path) -> bytes:
         if hip.version < COMPRESSES:
             pytest.skip(f"clang {hip.version} writes no compressed bundles")
         options.append("--offload-compress")
-    return link(folder, hip.compile(folder, "first", FIRST, *options), hip.compile(folder, "second", SECOND, *options))
+    return link(
+        folder,
+        hip.compile(folder, "first", FIRST, *options),
+        hip.compile(folder, "second", SECOND, *options),
+    )
 
 
 def bundles(library: bytes) -> list[tuple[bytes, Bundle]]:
@@ -109,7 +142,9 @@ def test_we_list_what_the_bundler_lists(hip: Hip, made: bytes, tmp_path: Path) -
     assert len(bundles(made)) == 2
     for raw, bundle in bundles(made):
         (tmp_path / "bundle").write_bytes(raw)
-        listed = hip.run("clang-offload-bundler", "--list", "--type=o", f"--input={tmp_path / 'bundle'}").split()
+        listed = hip.run(
+            "clang-offload-bundler", "--list", "--type=o", f"--input={tmp_path / 'bundle'}"
+        ).split()
         assert sorted(each.identity for each in bundle.objects) == sorted(listed)
         assert bundle.targets == {"gfx90a", "gfx908"}
 
@@ -119,7 +154,11 @@ def test_we_unpack_what_the_bundler_unpacks(hip: Hip, made: bytes, tmp_path: Pat
         (tmp_path / "bundle").write_bytes(raw)
         for each in bundle.objects:
             if each.target:
-                arguments = [f"--targets={each.identity}", f"--input={tmp_path / 'bundle'}", f"--output={tmp_path / 'object'}"]
+                arguments = [
+                    f"--targets={each.identity}",
+                    f"--input={tmp_path / 'bundle'}",
+                    f"--output={tmp_path / 'object'}",
+                ]
                 hip.run("clang-offload-bundler", "--unbundle", "--type=o", *arguments)
                 assert (tmp_path / "object").read_bytes() == each.content
 
@@ -130,10 +169,18 @@ def test_we_find_the_kernels_that_readelf_finds(hip: Hip, made: bytes, tmp_path:
         for each in bundle.objects:
             if each.target:
                 (tmp_path / "object").write_bytes(each.content)
-                lines = hip.run("llvm-readelf", "--dyn-syms", "--wide", tmp_path / "object").splitlines()
-                descriptors = {row[7] for row in map(str.split, lines) if len(row) == 8 and row[7].endswith(".kd") and row[6] != "UND"}
+                lines = hip.run(
+                    "llvm-readelf", "--dyn-syms", "--wide", tmp_path / "object"
+                ).splitlines()
+                descriptors = {
+                    row[7]
+                    for row in map(str.split, lines)
+                    if len(row) == 8 and row[7].endswith(".kd") and row[6] != "UND"
+                }
                 assert {f"{kernel}.kd" for kernel in each.kernels} == descriptors
-                assert f"amdhsa.target:   {each.identity.partition('-')[2]}" in hip.run("llvm-readelf", "--notes", tmp_path / "object")
+                assert f"amdhsa.target:   {each.identity.partition('-')[2]}" in hip.run(
+                    "llvm-readelf", "--notes", tmp_path / "object"
+                )
                 found |= set(each.kernels)
     assert found == KERNELS
 
@@ -147,49 +194,94 @@ def test_an_object_file_is_read_as_well(hip: Hip, tmp_path: Path) -> None:
 
 def test_a_wheel_with_the_code_passes(made: bytes, make_wheel: Callable[..., Path]) -> None:
     path = make_wheel(files={"demo/ext.so": made}, tag=LINUX)
-    report = look(path, terms(targets=["gfx90a", "gfx908"]), recorded=KernelInventory(libraries=inventory(path)))
+    report = look(
+        path,
+        terms(targets=["gfx90a", "gfx908"]),
+        recorded=KernelInventory(libraries=inventory(path)),
+    )
     assert report.findings == ()
-    assert [(each.target, set(each.kernels)) for each in report.kernels] == [("gfx908", KERNELS), ("gfx90a", KERNELS)]
+    assert [(each.target, set(each.kernels)) for each in report.kernels] == [
+        ("gfx908", KERNELS),
+        ("gfx90a", KERNELS),
+    ]
     assert findings(path, terms(targets=["gfx942"]))
 
 
-def test_a_library_of_which_one_source_is_for_another_gpu_is_refused(hip: Hip, tmp_path: Path, make_wheel: Callable[..., Path]) -> None:
+def test_a_library_of_which_one_source_is_for_another_gpu_is_refused(
+    hip: Hip, tmp_path: Path, make_wheel: Callable[..., Path]
+) -> None:
     first = hip.compile(tmp_path, "first", FIRST, "--offload-arch=gfx90a")
     second = hip.compile(tmp_path, "second", SECOND, "--offload-arch=gfx908")
-    [finding] = findings(make_wheel(files={"demo/ext.so": link(tmp_path, first, second)}, tag=LINUX))
-    assert re.fullmatch(r"demo/ext\.so has no code for gfx90a in its bundle at byte \d+ of \.hip_fatbin, but for gfx908", finding)
+    [finding] = findings(
+        make_wheel(files={"demo/ext.so": link(tmp_path, first, second)}, tag=LINUX)
+    )
+    assert re.fullmatch(
+        r"demo/ext\.so has no code for gfx90a in its bundle at byte \d+ of \.hip_fatbin, but for gfx908",
+        finding,
+    )
 
 
-def test_a_library_whose_code_was_stripped_is_refused(made: bytes, tmp_path: Path, make_wheel: Callable[..., Path]) -> None:
+def test_a_library_whose_code_was_stripped_is_refused(
+    made: bytes, tmp_path: Path, make_wheel: Callable[..., Path]
+) -> None:
     (tmp_path / "whole.so").write_bytes(made)
-    subprocess.run(["objcopy", "--remove-section=.hip_fatbin", "whole.so", "stripped.so"], cwd=tmp_path, check=True)
+    subprocess.run(
+        ["objcopy", "--remove-section=.hip_fatbin", "whole.so", "stripped.so"],
+        cwd=tmp_path,
+        check=True,
+    )
     path = make_wheel(files={"demo/ext.so": (tmp_path / "stripped.so").read_bytes()}, tag=LINUX)
     assert findings(path) == ["demo/ext.so needs libamdhip64.so.7 and has no GPU code in it"]
 
 
-def test_the_path_of_the_source_is_found_in_the_gpu_code(hip: Hip, tmp_path: Path, make_wheel: Callable[..., Path]) -> None:
+def test_the_path_of_the_source_is_found_in_the_gpu_code(
+    hip: Hip, tmp_path: Path, make_wheel: Callable[..., Path]
+) -> None:
     packed = ["--offload-compress"] if hip.version >= COMPRESSES else []
     path = make_wheel(
-        files={"demo/ext.so": link(tmp_path, hip.compile(tmp_path, "path", PATH, "--offload-arch=gfx90a", *packed))}, tag=LINUX
+        files={
+            "demo/ext.so": link(
+                tmp_path, hip.compile(tmp_path, "path", PATH, "--offload-arch=gfx90a", *packed)
+            )
+        },
+        tag=LINUX,
     )
     found = findings(path, terms(build_paths=[str(tmp_path)]))
-    assert f"demo/ext.so (hipv4-amdgcn-amd-amdhsa--gfx90a) has a path of the build in it: {tmp_path}/path.hip" in found
+    assert (
+        "demo/ext.so (hipv4-amdgcn-amd-amdhsa--gfx90a) has a path of the build in it: "
+        f"{tmp_path}/path.hip" in found
+    )
 
 
-def test_a_hip_library_linked_to_a_false_cuda_is_refused(hip: Hip, tmp_path: Path, make_wheel: Callable[..., Path]) -> None:
+def test_a_hip_library_linked_to_a_false_cuda_is_refused(
+    hip: Hip, tmp_path: Path, make_wheel: Callable[..., Path]
+) -> None:
     compiled(tmp_path, "", "-Wl,-soname,libcudart.so.12", name="libcudart.so.12")
-    content = link(tmp_path, hip.compile(tmp_path, "first", FIRST, "--offload-arch=gfx90a"), tmp_path / "libcudart.so.12")
-    assert findings(make_wheel(files={"demo/ext.so": content}, tag=LINUX)) == ["demo/ext.so needs libcudart.so.12"]
+    content = link(
+        tmp_path,
+        hip.compile(tmp_path, "first", FIRST, "--offload-arch=gfx90a"),
+        tmp_path / "libcudart.so.12",
+    )
+    assert findings(make_wheel(files={"demo/ext.so": content}, tag=LINUX)) == [
+        "demo/ext.so needs libcudart.so.12"
+    ]
 
 
 def test_nothing_but_an_audit_error_comes_of_mutations(made: bytes) -> None:
     section = Elf(made).section(".hip_fatbin") or b""
     heads = [bundle.offset + place for _, bundle in bundles(made) for place in range(200)]
-    heads += [match.start() + place for match in re.finditer(rb"\x7fELF", section) for place in range(0, 700, 4)]
+    heads += [
+        match.start() + place
+        for match in re.finditer(rb"\x7fELF", section)
+        for place in range(0, 700, 4)
+    ]
 
     @settings(max_examples=200, deadline=None)
     @given(
-        edits=st.lists(st.tuples(st.sampled_from(heads), st.binary(min_size=1, max_size=9)), max_size=4), cut=st.integers(0, len(section))
+        edits=st.lists(
+            st.tuples(st.sampled_from(heads), st.binary(min_size=1, max_size=9)), max_size=4
+        ),
+        cut=st.integers(0, len(section)),
     )
     def mutate(edits: list[tuple[int, bytes]], cut: int) -> None:
         changed = bytearray(section)

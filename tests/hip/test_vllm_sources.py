@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.audit.elf import Elf
-from forkhouse.audit.offload import code_objects
+from forkhouse.binaries.elf import Elf
+from forkhouse.binaries.offload import code_objects
 from forkhouse.builders.environment import Needs, run_isolated
-from forkhouse.recipes import Pep517
+from forkhouse.documents.recipe import Pep517
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.pipeline import Plant
+    from forkhouse.flow.pipeline import Plant
 
 pytestmark = [pytest.mark.hip, pytest.mark.timeout(1200)]
 
@@ -30,7 +30,10 @@ WITHOUT_KERNELS = ("cumem_allocator", "spinloop", "fs_io_C")
 
 @pytest.fixture(scope="module")
 def build(plant: Plant, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """vLLM's own CMake project, configured as the recipe does it; called with the names of targets, it builds them."""
+    """vLLM's own CMake project, configured as the recipe does it.
+
+    Called with the names of targets, it builds them.
+    """
     recipe = plant.recipe("vllm-rocm")
     method = recipe.builders["sdist"]
     assert isinstance(method, Pep517)
@@ -43,7 +46,9 @@ def build(plant: Plant, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
     shutil.copytree(plant.workspace.root / "recipes/vllm-rocm/native", project)
     plant.store.check_out(plant.store.subtree(patched.tree, native.paths), project / "upstream")
     workshop = plant.workshop()
-    needs = Needs(hip=True, wheels=workshop.closure("vllm-rocm"), gigabytes_per_job=native.gigabytes_per_job)
+    needs = Needs(
+        hip=True, wheels=workshop.closure("vllm-rocm"), gigabytes_per_job=native.gigabytes_per_job
+    )
     variables = workshop.environment.variables(epoch=0, work=work, needs=needs)
 
     confined = workshop.environment.confined(work, needs)
@@ -62,7 +67,9 @@ def build(plant: Plant, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
     return ninja
 
 
-def test_a_source_of_each_extension_library_compiles_for_every_target(build: Callable[..., Path], plant: Plant) -> None:
+def test_a_source_of_each_extension_library_compiles_for_every_target(
+    build: Callable[..., Path], plant: Plant
+) -> None:
     objects = {library: f"CMakeFiles/{library}.dir/{source}" for library, source in SOURCES.items()}
     folder = build(*objects.values())
     for library, name in objects.items():
@@ -73,6 +80,9 @@ def test_a_source_of_each_extension_library_compiles_for_every_target(build: Cal
 
 def test_the_libraries_without_kernels_link_against_hip_alone(build: Callable[..., Path]) -> None:
     folder = build(*WITHOUT_KERNELS)
-    needed = {name: Elf((folder / f"{name}.abi3.so").read_bytes()).tags("NEEDED") for name in WITHOUT_KERNELS}
+    needed = {
+        name: Elf((folder / f"{name}.abi3.so").read_bytes()).tags("NEEDED")
+        for name in WITHOUT_KERNELS
+    }
     assert any(library.startswith("libamdhip64.so.") for library in needed["cumem_allocator"])
     assert not [library for names in needed.values() for library in names if "cuda" in library]

@@ -29,16 +29,24 @@ class Ended:
 
 
 def run_alone(python: Path, device: Device, scratch: Path, script: str, *arguments: str) -> Ended:
-    """Run a script for a device until it ends. Raises ServingError when it does not, or leaves a process behind."""
+    """Run a script for a device until it ends.
+
+    Raises ServingError when it does not, or leaves a process behind.
+    """
     log = scratch / f"{script}.log"
     environment = {
-        **{name: os.environ[name] for name in ("PATH", "TMPDIR", *device.carried) if name in os.environ},
+        **{
+            name: os.environ[name]
+            for name in ("PATH", "TMPDIR", *device.carried)
+            if name in os.environ
+        },
         "HOME": str(scratch),
         "OMP_NUM_THREADS": "1",  # what is computed is small
         "UCX_TLS": device.transports,
         "UCX_NET_DEVICES": "lo",  # UCX listens on every device that it uses
-        # nixl_cu12 brings libraries for InfiniBand, and one of its modules loads the system's beside them where there are any
-        # (Debian's ibverbs-providers): two of each in a process, which ends in a segmentation fault when all else is done.
+        # nixl_cu12 brings libraries for InfiniBand, and one of its modules loads the system's
+        # beside them where there are any (Debian's ibverbs-providers): two of each in a process,
+        # which ends in a segmentation fault when all else is done.
         "UCX_MODULES": "^ib",
     }
     command = (str(python), str(SCRIPTS / script), *arguments)
@@ -49,4 +57,8 @@ def run_alone(python: Path, device: Device, scratch: Path, script: str, *argumen
             how = f"left processes behind: {', '.join(str(process.pid) for process in left)}"
             raise server.error(how)
     text = log.read_text(encoding="utf-8", errors="replace")
-    return Ended(code=code, objects=[json.loads(line) for line in text.splitlines() if line.startswith('{"')], log=text)
+    return Ended(
+        code=code,
+        objects=[json.loads(line) for line in text.splitlines() if line.startswith('{"')],
+        log=text,
+    )

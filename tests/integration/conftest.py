@@ -1,4 +1,7 @@
-"""The stack under test: an environment installed from a wheelhouse, a tiny model, and the device to serve on."""
+"""The stack under test.
+
+An environment installed from a wheelhouse, a tiny model, and the device to serve on.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,32 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from forkhouse.lock import DebianBinary, WheelSource
+from forkhouse.documents.lockfile import DebianBinary, WheelSource
 from forkhouse.serving.device import require_gpu
-from forkhouse.serving.stack import BLOCK_TOKENS, DEVICES, Device, Role, Setting, WorkerPlan, running_stack, write_tiny_model
-from forkhouse.sources.debian import fetch_debian_binaries
+from forkhouse.serving.stack import (
+    BLOCK_TOKENS,
+    DEVICES,
+    Device,
+    Setting,
+    WorkerPlan,
+    WorkerRole,
+    running_stack,
+    write_tiny_model,
+)
+from forkhouse.sources.apt import fetch_debian_binaries
 
 if TYPE_CHECKING:
-    from forkhouse.pipeline import Plant
+    from forkhouse.flow.pipeline import Plant
 
-ASKED = "Name one fact about it, then say in a sentence why that fact matters to somebody who builds machines."
-TOPICS = {"river": "The longest river of Africa.", "metal": "The metal that is liquid at room temperature.", "star": "The nearest star."}
+ASKED = (
+    "Name one fact about it, then say in a sentence why that fact matters to somebody who builds "
+    "machines."
+)
+TOPICS = {
+    "river": "The longest river of Africa.",
+    "metal": "The metal that is liquid at room temperature.",
+    "star": "The nearest star.",
+}
 """What a real model is asked."""
 REAL_ANSWER_TOKENS = 16
 ETCD = DebianBinary(
@@ -58,15 +77,22 @@ class Model:
     answer_tokens: int
     kv_bytes: int
     closing_tokens: range
-    """How many tokens may stand behind the user's message; one number where the chat template is known."""
+    """How many tokens may stand behind the user's message.
+
+    One number where the chat template is known.
+    """
 
 
 @pytest.fixture(scope="session")
 def stack_python(request: pytest.FixtureRequest) -> Path:
     chosen = request.config.getoption("--stack-python")
     if chosen is None:
-        pytest.skip("no --stack-python: `nox -s integration-cpu` installs a wheelhouse and names its interpreter")
-    # Not resolved: the interpreter of a virtual environment is a link, and is known by the link's place.
+        pytest.skip(
+            "no --stack-python: `nox -s integration-cpu` installs a wheelhouse and names its "
+            "interpreter"
+        )
+    # Not resolved: the interpreter of a virtual environment is a link, and is known by the link's
+    # place.
     return Path(chosen).absolute()
 
 
@@ -74,7 +100,9 @@ def stack_python(request: pytest.FixtureRequest) -> Path:
 def device(request: pytest.FixtureRequest) -> Device:
     chosen = DEVICES[request.config.getoption("--device")]
     if chosen.target:
-        require_gpu(chosen.target)  # a GPU that was asked for and is not there is an error, no reason to skip
+        require_gpu(
+            chosen.target
+        )  # a GPU that was asked for and is not there is an error, no reason to skip
     return chosen
 
 
@@ -86,14 +114,27 @@ def caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def model(
-    request: pytest.FixtureRequest, stack_python: Path, device: Device, caches: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    stack_python: Path,
+    device: Device,
+    caches: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Model:
-    """Make the tiny model; or take a real one, whose answers are those of one engine that computes all by itself."""
+    """Make the tiny model.
+
+    Or take a real one, whose answers are those of one engine that computes all by itself.
+    """
     chosen = request.config.getoption("--model")
     if chosen is not None:
         folder = Path(chosen).resolve()
         return _real_model(
-            Setting(python=stack_python, model=folder, device=device, scratch=tmp_path_factory.mktemp("reference"), caches=caches)
+            Setting(
+                python=stack_python,
+                model=folder,
+                device=device,
+                scratch=tmp_path_factory.mktemp("reference"),
+                caches=caches,
+            )
         )
     folder = tmp_path_factory.mktemp("model")
     write_tiny_model(stack_python, folder)
@@ -117,11 +158,16 @@ def _kv_bytes(folder: Path) -> int:
 
 def _real_model(setting: Setting) -> Model:
     texts = {name: f"{topic} {ASKED}" for name, topic in TOPICS.items()}
-    texts["all"] = " ".join(texts.values())  # as long as the others together, so that it takes more KV blocks
-    with running_stack(setting, [WorkerPlan(role=Role.AGGREGATED)]) as stack:
-        answers = {name: stack.chat(text, tokens=REAL_ANSWER_TOKENS) for name, text in texts.items()}
+    texts["all"] = " ".join(
+        texts.values()
+    )  # as long as the others together, so that it takes more KV blocks
+    with running_stack(setting, [WorkerPlan(role=WorkerRole.AGGREGATED)]) as stack:
+        answers = {
+            name: stack.chat(text, tokens=REAL_ANSWER_TOKENS) for name, text in texts.items()
+        }
     prompts = tuple(
-        Prompt(name=name, text=texts[name], tokens=answer.prompt_tokens, answer=answer.text) for name, answer in answers.items()
+        Prompt(name=name, text=texts[name], tokens=answer.prompt_tokens, answer=answer.text)
+        for name, answer in answers.items()
     )
     return Model(
         folder=setting.model,
@@ -133,8 +179,20 @@ def _real_model(setting: Setting) -> Model:
 
 
 @pytest.fixture(scope="module")
-def setting(stack_python: Path, device: Device, model: Model, caches: Path, tmp_path_factory: pytest.TempPathFactory) -> Setting:
-    return Setting(python=stack_python, model=model.folder, device=device, scratch=tmp_path_factory.mktemp("stack"), caches=caches)
+def setting(
+    stack_python: Path,
+    device: Device,
+    model: Model,
+    caches: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Setting:
+    return Setting(
+        python=stack_python,
+        model=model.folder,
+        device=device,
+        scratch=tmp_path_factory.mktemp("stack"),
+        caches=caches,
+    )
 
 
 def _unpacked(wheel: Path, folder: Path) -> Path:
@@ -145,9 +203,17 @@ def _unpacked(wheel: Path, folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def upstream_vllm(plant: Plant, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """vLLM as its upstream made it, unpacked; put before the stack's own on PYTHONPATH it takes its place."""
-    (source,) = (source for source in plant.lock.upstreams["vllm"].sources if isinstance(source, WheelSource))
-    return _unpacked(plant.registry.fetch(source.package, source.file, source.sha256), tmp_path_factory.mktemp("upstream"))
+    """vLLM as its upstream made it, unpacked.
+
+    Put before the stack's own on PYTHONPATH it takes its place.
+    """
+    (source,) = (
+        source for source in plant.lock.upstreams["vllm"].sources if isinstance(source, WheelSource)
+    )
+    return _unpacked(
+        plant.registry.fetch(source.package, source.file, source.sha256),
+        tmp_path_factory.mktemp("upstream"),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -155,7 +221,9 @@ def nixl_1_1(plant: Plant, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """NIXL 1.1.0, unpacked: of what can be had from a registry, the nearest to RIXL 1.1.0."""
     file = "nixl_cu12-1.1.0-cp311-cp311-manylinux_2_28_x86_64.whl"
     sha256 = "c2cfc58abc8baef6ebdf6a184516e5e114ec20c19dff191e898971ddedb081f7"
-    return _unpacked(plant.registry.fetch("nixl-cu12", file, sha256), tmp_path_factory.mktemp("nixl"))
+    return _unpacked(
+        plant.registry.fetch("nixl-cu12", file, sha256), tmp_path_factory.mktemp("nixl")
+    )
 
 
 def _debian(plant: Plant, pin: DebianBinary, folder: Path) -> Path:

@@ -15,7 +15,9 @@ LEASE_SECONDS = 30.0
 
 
 def ask_several(stack: Stack, prompt: Prompt, several: int, *, tokens: int) -> list[str]:
-    """Return that many answers to a prompt. Nothing is left to chance, so that all have to be the one that is known.
+    """Return that many answers to a prompt.
+
+    Nothing is left to chance, so that all have to be the one that is known.
 
     Not with temperature 0, which takes one answer alone.
     """
@@ -31,5 +33,8 @@ def ask_several(stack: Stack, prompt: Prompt, several: int, *, tokens: int) -> l
         )
     assert [choice.index for choice in reply.choices] == list(range(several))
     assert reply.usage
-    assert (reply.usage.prompt_tokens, reply.usage.completion_tokens) == (prompt.tokens, several * tokens)
+    assert (reply.usage.prompt_tokens, reply.usage.completion_tokens) == (
+        prompt.tokens,
+        several * tokens,
+    )
     return [choice.message.content or "" for choice in reply.choices]

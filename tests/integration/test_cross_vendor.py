@@ -1,7 +1,10 @@
-"""Pairs of unlike workers, as of two vendors: each with vLLM as its upstream made it, and with our patches.
+"""Pairs of unlike workers, as of two vendors.
 
-Both engines compute on the CPU. What a hand-off sees of a vendor is made alike: the version's label, the attention backend's
-name, the order and size of KV blocks, staging in host memory, the transfer package and the model's folder.
+Each with vLLM as its upstream made it, and with our patches.
+
+Both engines compute on the CPU. What a hand-off sees of a vendor is made alike: the version's
+label, the attention backend's name, the order and size of KV blocks, staging in host memory, the
+transfer package and the model's folder.
 """
 
 from __future__ import annotations
@@ -16,10 +19,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import forkhouse
-from forkhouse.errors import ServingError
+from forkhouse.core.errors import ServingError
 from forkhouse.serving.client import lists_model
 from forkhouse.serving.processes import wait_until
-from forkhouse.serving.stack import BLOCK_TOKENS, CPU, MODEL_NAME, FrontendPlan, Role, WorkerPlan, started_stack
+from forkhouse.serving.stack import (
+    BLOCK_TOKENS,
+    CPU,
+    MODEL_NAME,
+    FrontendPlan,
+    WorkerPlan,
+    WorkerRole,
+    started_stack,
+)
 from tests.integration.engine import engine_environment
 
 if TYPE_CHECKING:
@@ -61,7 +72,9 @@ class Side:
         told = {
             "version": self.version,
             "backend": self.backend or "vLLM's own on the CPU",
-            "layout": {HEADS_FIRST: "heads first", TOKENS_FIRST: "tokens first", None: ""}[self.layout],
+            "layout": {HEADS_FIRST: "heads first", TOKENS_FIRST: "tokens first", None: ""}[
+                self.layout
+            ],
             "block_tokens": f"blocks of {self.block_tokens}",
             "staging": "staged in host memory",
             "transfer": ", ".join(self.transfer),
@@ -70,7 +83,10 @@ class Side:
             "other_weights": "other weights",
             "kept": "with a prefix cache",
         }
-        return ", ".join(told[name] for name in told if getattr(self, name) != getattr(plain, name)) or "as it is"
+        return (
+            ", ".join(told[name] for name in told if getattr(self, name) != getattr(plain, name))
+            or "as it is"
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,7 +160,8 @@ PAIRINGS = (
         decode=Side(backend=None, block_tokens=2 * BLOCK_TOKENS),
         upstream=WRONG,
         ours="refused: Blocks of a prefill worker with the layout LBHNC, where those here are 2 times as long as theirs and in the layout LBHNC, "
-        "can be put in order only where an attention backend is known to keep key and value of a token side by side, without scales",
+        "can be put in order only where an attention backend is known to keep key and value of a "
+        "token side by side, without scales",
         decides="It keeps the keys of a block apart from the values.",
     ),
     Pairing(
@@ -221,12 +238,16 @@ PAIRINGS = (
     Pairing(
         name="all at once",
         prefill=replace(CUDA, layout=HEADS_FIRST),
-        decode=replace(ROCM, layout=TOKENS_FIRST, block_tokens=2 * BLOCK_TOKENS, rixl=True, elsewhere=True),
+        decode=replace(
+            ROCM, layout=TOKENS_FIRST, block_tokens=2 * BLOCK_TOKENS, rixl=True, elsewhere=True
+        ),
         upstream="does not start: NIXL is not available",
         decides="All of these.",
     ),
 )
-_REASON = re.compile(r"(?:RuntimeError|AssertionError): (.+?)(?:\.(?:\s|$)| or vice versa|$)", re.MULTILINE)
+_REASON = re.compile(
+    r"(?:RuntimeError|AssertionError): (.+?)(?:\.(?:\s|$)| or vice versa|$)", re.MULTILINE
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -250,11 +271,14 @@ def places(model: Model, nixl_1_1: Path, tmp_path_factory: pytest.TempPathFactor
     (package / "__init__.py").write_text("", encoding="utf-8")
     for module in ("_api", "_bindings"):
         (package / f"{module}.py").write_text(
-            f"import sys\nimport nixl_cu12.{module}\nsys.modules[__name__] = nixl_cu12.{module}\n", encoding="utf-8"
+            f"import sys\nimport nixl_cu12.{module}\nsys.modules[__name__] = nixl_cu12.{module}\n",
+            encoding="utf-8",
         )
     for part in nixl_1_1.iterdir():
         (package.parent / part.name).symlink_to(part)
-    return Places(model=folder / "another/place", other_model=folder / "another/model", rixl=package.parent)
+    return Places(
+        model=folder / "another/place", other_model=folder / "another/model", rixl=package.parent
+    )
 
 
 def _turn_signs(file: Path) -> None:
@@ -279,18 +303,32 @@ def on_the_cpu(device: Device) -> None:
 
 @pytest.mark.parametrize("pairing", PAIRINGS, ids=lambda pairing: pairing.name.replace(" ", "-"))
 def test_a_pairing(
-    pairing: Pairing, setting: Setting, upstream_vllm: Path, model: Model, places: Places, tmp_path: Path, seen: dict[str, list[str]]
+    pairing: Pairing,
+    setting: Setting,
+    upstream_vllm: Path,
+    model: Model,
+    places: Places,
+    tmp_path: Path,
+    seen: dict[str, list[str]],
 ) -> None:
     outcomes = []
     for name, before in (("upstream", (upstream_vllm,)), ("ours", ())):
         (tmp_path / name).mkdir()
-        plans = [_plan(role, side, before, places) for role, side in ((Role.PREFILL, pairing.prefill), (Role.DECODE, pairing.decode))]
+        plans = [
+            _plan(role, side, before, places)
+            for role, side in (
+                (WorkerRole.PREFILL, pairing.prefill),
+                (WorkerRole.DECODE, pairing.decode),
+            )
+        ]
         outcomes.append(_outcome(replace(setting, scratch=tmp_path / name), plans, model))
     seen[pairing.name] = outcomes
     assert outcomes == [pairing.upstream, pairing.ours]
 
 
-def test_the_table_in_the_docs_is_what_was_seen(request: pytest.FixtureRequest, seen: dict[str, list[str]]) -> None:
+def test_the_table_in_the_docs_is_what_was_seen(
+    request: pytest.FixtureRequest, seen: dict[str, list[str]]
+) -> None:
     if set(seen) != {pairing.name for pairing in PAIRINGS}:
         pytest.skip("not every pairing was run")
     head, rest = DOCUMENT.read_text(encoding="utf-8").split(BEGIN)
@@ -307,13 +345,20 @@ def _rows(seen: dict[str, list[str]]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|\n"
     for pairing in PAIRINGS:
         upstream, ours = seen[pairing.name]
-        yield f"| {pairing.name} | {pairing.prefill} | {pairing.decode} | {upstream} | {ours} | {pairing.decides} |\n"
+        yield (
+            f"| {pairing.name} | {pairing.prefill} | {pairing.decode} | {upstream} | {ours} | "
+            f"{pairing.decides} |\n"
+        )
 
 
-def _plan(role: Role, side: Side, before: tuple[Path, ...], places: Places) -> WorkerPlan:
+def _plan(role: WorkerRole, side: Side, before: tuple[Path, ...], places: Places) -> WorkerPlan:
     return WorkerPlan(
         role=role,
-        model=places.model if side.elsewhere else places.other_model if side.other_weights else None,
+        model=places.model
+        if side.elsewhere
+        else places.other_model
+        if side.other_weights
+        else None,
         prefix_caching=side.kept,
         block_tokens=side.block_tokens,
         transfer=side.transfer,
@@ -333,24 +378,34 @@ def _outcome(setting: Setting, plans: list[WorkerPlan], model: Model) -> str:
     """Serve, ask, and return what became of it, in the words of the table."""
     with started_stack(setting, plans, FrontendPlan()) as stack:
         try:
-            wait_until(lambda: lists_model(stack.port, MODEL_NAME), what="the model to be listed", servers=stack.servers, wait=300)
+            wait_until(
+                lambda: lists_model(stack.port, MODEL_NAME),
+                what="the model to be listed",
+                servers=stack.servers,
+                wait=300,
+            )
         except ServingError:
             return f"does not start: {_reason(stack)}"
         answers = []
         kept = any(plan.prefix_caching for plan in plans)
-        for prompt in (model.prompts[0], model.prompts[-1]) * (2 if kept else 1):  # a long one and a short one
+        for prompt in (model.prompts[0], model.prompts[-1]) * (
+            2 if kept else 1
+        ):  # a long one and a short one
             try:
                 answers.append((prompt.answer, _ask(stack, prompt.text, model.answer_tokens)))
             except ServingError:
                 return f"refused: {_reason(stack)}"
-        moved = stack.worker(Role.DECODE).transfers()
+        moved = stack.worker(WorkerRole.DECODE).transfers()
     # An answer that the decode worker computed by itself would say nothing of the hand-off.
     assert (moved.count, moved.failed) == (len(answers), 0)
     return SAME if all(wanted == given for wanted, given in answers) else WRONG
 
 
 def _ask(stack: Stack, text: str, tokens: int) -> str:
-    """Return the answer, once the workers take requests: a model is listed a moment before. Raises ServingError for any other refusal."""
+    """Return the answer, once the workers take requests: a model is listed a moment before.
+
+    Raises ServingError for any other refusal.
+    """
     answers: list[str] = []
 
     def answered() -> bool:
@@ -367,7 +422,7 @@ def _ask(stack: Stack, text: str, tokens: int) -> str:
 
 def _reason(stack: Stack) -> str:
     """Return the first error of the worker that decodes, in its own words."""
-    text = stack.worker(Role.DECODE).server.log.read_text(encoding="utf-8", errors="replace")
+    text = stack.worker(WorkerRole.DECODE).server.log.read_text(encoding="utf-8", errors="replace")
     found = None
     with contextlib.suppress(StopIteration):
         found = next(_REASON.finditer(text))

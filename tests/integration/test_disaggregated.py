@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from forkhouse.serving.processes import wait_until
-from forkhouse.serving.stack import BLOCK_TOKENS, Role, WorkerPlan, running_stack
+from forkhouse.serving.stack import BLOCK_TOKENS, WorkerPlan, WorkerRole, running_stack
 from forkhouse.serving.transfers import Transfers
 from tests.integration.engine import engine_environment
 from tests.integration.several import LEASE_SECONDS, ask_several
@@ -32,20 +32,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run every test of the stack as often as --runs says, with new workers each time."""
     if "stack" in metafunc.fixturenames:
         numbers = range(1, metafunc.config.getoption("--runs") + 1)
-        metafunc.parametrize("stack", numbers, ids=lambda number: f"run{number}", indirect=True, scope="module")
+        metafunc.parametrize(
+            "stack", numbers, ids=lambda number: f"run{number}", indirect=True, scope="module"
+        )
 
 
 @pytest.fixture(scope="module")
 def stack(setting: Setting, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     fresh = replace(setting, scratch=tmp_path_factory.mktemp("run"))
-    with running_stack(fresh, [WorkerPlan(role=Role.PREFILL), WorkerPlan(role=Role.DECODE)]) as running:
+    with running_stack(
+        fresh, [WorkerPlan(role=WorkerRole.PREFILL), WorkerPlan(role=WorkerRole.DECODE)]
+    ) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def asked(stack: Stack, model: Model) -> dict[str, tuple[Answer, Transfers]]:
     """Ask every prompt once: by its name, the answer and what the decode worker pulled for it."""
-    decode = stack.worker(Role.DECODE)
+    decode = stack.worker(WorkerRole.DECODE)
     results: dict[str, tuple[Answer, Transfers]] = {}
     for prompt in model.prompts:
         before = decode.transfers()
@@ -54,11 +58,17 @@ def asked(stack: Stack, model: Model) -> dict[str, tuple[Answer, Transfers]]:
     return results
 
 
-def test_each_prompt_gets_the_answer_of_a_single_engine(asked: dict[str, tuple[Answer, Transfers]], model: Model) -> None:
-    assert {name: answer.text for name, (answer, _) in asked.items()} == {prompt.name: prompt.answer for prompt in model.prompts}
+def test_each_prompt_gets_the_answer_of_a_single_engine(
+    asked: dict[str, tuple[Answer, Transfers]], model: Model
+) -> None:
+    assert {name: answer.text for name, (answer, _) in asked.items()} == {
+        prompt.name: prompt.answer for prompt in model.prompts
+    }
 
 
-def test_every_block_of_the_prompt_is_transferred_once(asked: dict[str, tuple[Answer, Transfers]], model: Model) -> None:
+def test_every_block_of_the_prompt_is_transferred_once(
+    asked: dict[str, tuple[Answer, Transfers]], model: Model
+) -> None:
     for prompt in model.prompts:
         _, moved = asked[prompt.name]
         blocks = -(-prompt.tokens // BLOCK_TOKENS)
@@ -74,24 +84,35 @@ def test_two_workers_share_each_request(asked: dict[str, tuple[Answer, Transfers
     assert prefill != decode
 
 
-def test_the_prefill_worker_pulls_nothing(stack: Stack, asked: dict[str, tuple[Answer, Transfers]]) -> None:
+def test_the_prefill_worker_pulls_nothing(
+    stack: Stack, asked: dict[str, tuple[Answer, Transfers]]
+) -> None:
     assert asked
-    assert stack.worker(Role.PREFILL).transfers() == Transfers.counted({})
+    assert stack.worker(WorkerRole.PREFILL).transfers() == Transfers.counted({})
 
 
-def test_asked_again_nothing_is_lost(stack: Stack, asked: dict[str, tuple[Answer, Transfers]], model: Model) -> None:
+def test_asked_again_nothing_is_lost(
+    stack: Stack, asked: dict[str, tuple[Answer, Transfers]], model: Model
+) -> None:
     """By then the workers know each other."""
     assert asked
-    decode = stack.worker(Role.DECODE)
+    decode = stack.worker(WorkerRole.DECODE)
     before = decode.transfers()
     for prompt in model.prompts:
-        assert stack.chat(prompt.text, tokens=model.answer_tokens).text == prompt.answer, prompt.name
+        assert stack.chat(prompt.text, tokens=model.answer_tokens).text == prompt.answer, (
+            prompt.name
+        )
     moved = decode.transfers().since(before)
     assert (moved.count, moved.failed) == (len(model.prompts), 0)
 
 
-def test_the_first_request_for_logprobs_takes_no_longer_than_the_next(stack: Stack, model: Model) -> None:
-    """Or something was compiled for it, which takes many seconds. Here there may be a compiler, unlike in test_serving.py."""
+def test_the_first_request_for_logprobs_takes_no_longer_than_the_next(
+    stack: Stack, model: Model
+) -> None:
+    """Or something was compiled for it, which takes many seconds.
+
+    Here there may be a compiler, unlike in test_serving.py.
+    """
     seconds = []
     with openai.OpenAI(base_url=stack.url, api_key="none", max_retries=0, timeout=120) as client:
         for _ in range(6):
@@ -109,21 +130,34 @@ def test_the_first_request_for_logprobs_takes_no_longer_than_the_next(stack: Sta
 
 
 def test_several_answers_take_one_prefill_and_one_transfer(stack: Stack, model: Model) -> None:
-    """A transfer's blocks can be pulled once: the other answers compute the prompt where they are made."""
-    prefill, decode = stack.worker(Role.PREFILL), stack.worker(Role.DECODE)
+    """A transfer's blocks can be pulled once.
+
+    The other answers compute the prompt where they are made.
+    """
+    prefill, decode = stack.worker(WorkerRole.PREFILL), stack.worker(WorkerRole.DECODE)
     before, made = decode.transfers(), prefill.generated()
     for prompt in model.prompts:
         answers = ask_several(stack, prompt, SEVERAL, tokens=model.answer_tokens)
         assert answers == [prompt.answer] * SEVERAL, prompt.name
     moved = decode.transfers().since(before)
     assert (moved.count, moved.failed) == (len(model.prompts), 0)
-    assert moved.size == sum(-(-prompt.tokens // BLOCK_TOKENS) for prompt in model.prompts) * BLOCK_TOKENS * model.kv_bytes
+    assert (
+        moved.size
+        == sum(-(-prompt.tokens // BLOCK_TOKENS) for prompt in model.prompts)
+        * BLOCK_TOKENS
+        * model.kv_bytes
+    )
     assert prefill.generated() - made == len(model.prompts)  # one token for each prompt
-    wait_until(lambda: not any(stack.blocks_in_use()), what="all KV blocks to be free", servers=stack.servers, wait=LEASE_SECONDS / 2)
+    wait_until(
+        lambda: not any(stack.blocks_in_use()),
+        what="all KV blocks to be free",
+        servers=stack.servers,
+        wait=LEASE_SECONDS / 2,
+    )
 
 
 def test_several_answers_that_nobody_waits_for_leave_nothing(stack: Stack, model: Model) -> None:
-    decode = stack.worker(Role.DECODE)
+    decode = stack.worker(WorkerRole.DECODE)
     with openai.OpenAI(base_url=stack.url, api_key="none", max_retries=0, timeout=120) as client:
         for prompt in model.prompts:
             stream = client.chat.completions.create(
@@ -136,9 +170,22 @@ def test_several_answers_that_nobody_waits_for_leave_nothing(stack: Stack, model
             )
             next(chunk for chunk in stream if chunk.choices and chunk.choices[0].delta.content)
             stream.close()
-    wait_until(lambda: decode.running() == 0, what="the worker to stop computing", servers=stack.servers, wait=60)
-    wait_until(lambda: not any(stack.blocks_in_use()), what="all KV blocks to be free", servers=stack.servers, wait=LEASE_SECONDS / 2)
-    assert ask_several(stack, model.prompts[0], SEVERAL, tokens=model.answer_tokens) == [model.prompts[0].answer] * SEVERAL
+    wait_until(
+        lambda: decode.running() == 0,
+        what="the worker to stop computing",
+        servers=stack.servers,
+        wait=60,
+    )
+    wait_until(
+        lambda: not any(stack.blocks_in_use()),
+        what="all KV blocks to be free",
+        servers=stack.servers,
+        wait=LEASE_SECONDS / 2,
+    )
+    assert (
+        ask_several(stack, model.prompts[0], SEVERAL, tokens=model.answer_tokens)
+        == [model.prompts[0].answer] * SEVERAL
+    )
 
 
 def test_several_answers_differ_by_seed_alone(stack: Stack, model: Model) -> None:
@@ -164,17 +211,26 @@ def test_several_answers_differ_by_seed_alone(stack: Stack, model: Model) -> Non
         assert len(choice.logprobs.content or ()) == model.answer_tokens
 
 
-def test_one_spoilt_block_changes_the_answer(setting: Setting, model: Model, tmp_path: Path) -> None:
-    """Or equal answers would not show that every block came as it was sent. A prompt without such a block is answered as ever."""
+def test_one_spoilt_block_changes_the_answer(
+    setting: Setting, model: Model, tmp_path: Path
+) -> None:
+    """Or equal answers would not show that every block came as it was sent.
+
+    A prompt without such a block is answered as ever.
+    """
     by_length = sorted(model.prompts, key=lambda prompt: prompt.tokens)
     short, long = by_length[0], by_length[-1]
     number = -(-short.tokens // BLOCK_TOKENS)
     assert number * BLOCK_TOKENS < long.tokens
-    spoilt = WorkerPlan(role=Role.DECODE, environment=engine_environment(spoilt_block=number))
-    with running_stack(replace(setting, scratch=tmp_path), [WorkerPlan(role=Role.PREFILL), spoilt]) as stack:
-        before = stack.worker(Role.DECODE).transfers()
-        answers = [stack.chat(prompt.text, tokens=model.answer_tokens).text for prompt in (short, long)]
-        moved = stack.worker(Role.DECODE).transfers().since(before)
+    spoilt = WorkerPlan(role=WorkerRole.DECODE, environment=engine_environment(spoilt_block=number))
+    with running_stack(
+        replace(setting, scratch=tmp_path), [WorkerPlan(role=WorkerRole.PREFILL), spoilt]
+    ) as stack:
+        before = stack.worker(WorkerRole.DECODE).transfers()
+        answers = [
+            stack.chat(prompt.text, tokens=model.answer_tokens).text for prompt in (short, long)
+        ]
+        moved = stack.worker(WorkerRole.DECODE).transfers().since(before)
     assert answers[0] == short.answer
     assert answers[1] != long.answer
     assert (moved.count, moved.failed) == (2, 0)

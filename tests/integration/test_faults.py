@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import openai
 import pytest
 
-from forkhouse.errors import ServingError
+from forkhouse.core.errors import ServingError
 from forkhouse.serving.processes import wait_until
-from forkhouse.serving.stack import Role, WorkerPlan, running_stack
+from forkhouse.serving.stack import WorkerPlan, WorkerRole, running_stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,10 @@ LEASE_SECONDS = 60.0  # after which a dead worker is forgotten, with time to spa
 
 @pytest.fixture
 def stack(setting: Setting, tmp_path: Path) -> Iterator[Stack]:
-    with running_stack(replace(setting, scratch=tmp_path), [WorkerPlan(role=Role.AGGREGATED), WorkerPlan(role=Role.AGGREGATED)]) as running:
+    with running_stack(
+        replace(setting, scratch=tmp_path),
+        [WorkerPlan(role=WorkerRole.AGGREGATED), WorkerPlan(role=WorkerRole.AGGREGATED)],
+    ) as running:
         yield running
 
 
@@ -39,10 +42,16 @@ def client(stack: Stack) -> Iterator[openai.OpenAI]:
         yield connected
 
 
-def begin(client: openai.OpenAI, stack: Stack, text: str) -> openai.Stream[openai.types.chat.ChatCompletionChunk]:
+def begin(
+    client: openai.OpenAI, stack: Stack, text: str
+) -> openai.Stream[openai.types.chat.ChatCompletionChunk]:
     """Ask for a long answer, and return its stream after the first words have come."""
     stream = client.chat.completions.create(
-        model=stack.model, messages=[{"role": "user", "content": text}], max_tokens=LONG, temperature=0, stream=True
+        model=stack.model,
+        messages=[{"role": "user", "content": text}],
+        max_tokens=LONG,
+        temperature=0,
+        stream=True,
     )
     for chunk in stream:
         if chunk.choices and chunk.choices[0].delta.content:
@@ -51,10 +60,17 @@ def begin(client: openai.OpenAI, stack: Stack, text: str) -> openai.Stream[opena
     raise AssertionError(message)
 
 
-def test_a_worker_killed_while_it_answers_is_told_and_replaced(stack: Stack, client: openai.OpenAI, model: Model) -> None:
+def test_a_worker_killed_while_it_answers_is_told_and_replaced(
+    stack: Stack, client: openai.OpenAI, model: Model
+) -> None:
     prompt = model.prompts[0]
     stream = begin(client, stack, prompt.text)
-    wait_until(lambda: any(busy(stack)), what="a worker to say that it computes", servers=stack.servers, wait=10)
+    wait_until(
+        lambda: any(busy(stack)),
+        what="a worker to say that it computes",
+        servers=stack.servers,
+        wait=10,
+    )
     (dying,) = busy(stack)
     stack.kill(dying)
     with pytest.raises(openai.APIError) as told:
@@ -64,7 +80,7 @@ def test_a_worker_killed_while_it_answers_is_told_and_replaced(stack: Stack, cli
     assert told.value.message
     (left,) = stack.workers
     answers_again(stack, prompt, model)
-    added = stack.start_worker(WorkerPlan(role=Role.AGGREGATED))
+    added = stack.start_worker(WorkerPlan(role=WorkerRole.AGGREGATED))
     before = left.generated()
     wait_until(
         lambda: answered(stack, prompt, model) and added.generated() > 0,
@@ -76,17 +92,22 @@ def test_a_worker_killed_while_it_answers_is_told_and_replaced(stack: Stack, cli
     assert left.generated() > before
 
 
-@pytest.mark.parametrize("role", [Role.PREFILL, Role.DECODE])
-def test_of_two_that_share_a_request_either_may_die(setting: Setting, model: Model, tmp_path: Path, role: Role) -> None:
+@pytest.mark.parametrize("role", [WorkerRole.PREFILL, WorkerRole.DECODE])
+def test_of_two_that_share_a_request_either_may_die(
+    setting: Setting, model: Model, tmp_path: Path, role: WorkerRole
+) -> None:
     prompt = model.prompts[0]
-    with running_stack(replace(setting, scratch=tmp_path), [WorkerPlan(role=Role.PREFILL), WorkerPlan(role=Role.DECODE)]) as stack:
+    with running_stack(
+        replace(setting, scratch=tmp_path),
+        [WorkerPlan(role=WorkerRole.PREFILL), WorkerPlan(role=WorkerRole.DECODE)],
+    ) as stack:
         assert answered(stack, prompt, model)
         stack.kill(stack.worker(role))
         # An error, or the right answer; `answered` sees to that, and to the time that it takes.
         answered(stack, prompt, model)
-        before = 0 if role is Role.DECODE else pulled(stack.worker(Role.DECODE))
+        before = 0 if role is WorkerRole.DECODE else pulled(stack.worker(WorkerRole.DECODE))
         stack.start_worker(WorkerPlan(role=role))
-        decode = stack.worker(Role.DECODE)
+        decode = stack.worker(WorkerRole.DECODE)
         wait_until(
             lambda: answered(stack, prompt, model) and pulled(decode) > before,
             what="blocks to be handed over again",
@@ -110,7 +131,10 @@ def busy(stack: Stack) -> list[Worker]:
 
 
 def answered(stack: Stack, prompt: Prompt, model: Model) -> bool:
-    """Say whether there was an answer, which has to be the right one. An error is none; it comes at once, or the test's time is up."""
+    """Say whether there was an answer, which has to be the right one.
+
+    An error is none; it comes at once, or the test's time is up.
+    """
     try:
         answer = stack.chat(prompt.text, tokens=model.answer_tokens).text
     except ServingError:
@@ -120,7 +144,10 @@ def answered(stack: Stack, prompt: Prompt, model: Model) -> bool:
 
 
 def answers_again(stack: Stack, prompt: Prompt, model: Model) -> None:
-    """Wait until many requests in a row were answered: a worker that died is asked until its lease ends, one that came a bit too early."""
+    """Wait until many requests in a row were answered.
+
+    A worker that died is asked until its lease ends, one that came a bit too early.
+    """
     wait_until(
         lambda: all(answered(stack, prompt, model) for _ in range(IN_A_ROW)),
         what="all to be answered",
@@ -129,7 +156,9 @@ def answers_again(stack: Stack, prompt: Prompt, model: Model) -> None:
     )
 
 
-def test_without_workers_there_is_an_error_and_with_one_again_an_answer(stack: Stack, model: Model) -> None:
+def test_without_workers_there_is_an_error_and_with_one_again_an_answer(
+    stack: Stack, model: Model
+) -> None:
     prompt = model.prompts[0]
     for worker in tuple(stack.workers):
         stack.kill(worker)
@@ -142,7 +171,7 @@ def test_without_workers_there_is_an_error_and_with_one_again_an_answer(stack: S
         return False
 
     wait_until(refused, what="the front end to refuse", servers=stack.servers, wait=LEASE_SECONDS)
-    stack.start_worker(WorkerPlan(role=Role.AGGREGATED))
+    stack.start_worker(WorkerPlan(role=WorkerRole.AGGREGATED))
     stack.wait_for_answer()
     answers_again(stack, prompt, model)
 

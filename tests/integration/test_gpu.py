@@ -1,4 +1,7 @@
-"""What only a machine with an MI210 can show. Serving, transfers and kernels are tested there by the other files, with --device mi210."""
+"""What only a machine with an MI210 can show.
+
+Serving, transfers and kernels are tested there by the other files, with --device mi210.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from forkhouse.serving.device import require_gpu
-from forkhouse.serving.stack import MI210, Role, WorkerPlan, running_stack
+from forkhouse.serving.stack import MI210, WorkerPlan, WorkerRole, running_stack
 from tests.integration.alone import run_alone
 
 if TYPE_CHECKING:
@@ -29,7 +32,9 @@ def gpu(device: Device) -> None:
 
 
 @pytest.fixture(scope="module")
-def seen(stack_python: Path, device: Device, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def seen(
+    stack_python: Path, device: Device, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
     """What the stack's libraries see."""
     ended = run_alone(stack_python, device, tmp_path_factory.mktemp("gpus"), "gpus.py")
     assert ended.code == 0, ended.log
@@ -41,7 +46,9 @@ def test_the_kernel_lists_a_gpu_that_this_user_may_open() -> None:
 
 
 def test_ucx_reaches_gpu_memory(stack_python: Path) -> None:
-    listing = subprocess.run([stack_python.with_name("ucx_info"), "-d"], capture_output=True, text=True, check=True).stdout
+    listing = subprocess.run(
+        [stack_python.with_name("ucx_info"), "-d"], capture_output=True, text=True, check=True
+    ).stdout
     transports = {line.split()[-1] for line in listing.splitlines() if "Transport:" in line}
     assert {"rocm_copy", "rocm_ipc"} <= transports
 
@@ -55,16 +62,27 @@ def test_amdsmi_sees_the_gpu(seen: dict[str, Any]) -> None:
     assert "gfx90a" in seen["amdsmi"]
 
 
-def test_an_engine_that_holds_the_gpu_answers_as_the_cpu_does(setting: Setting, model: Model) -> None:
-    with running_stack(setting, [WorkerPlan(role=Role.AGGREGATED)]) as stack:
-        answers = [stack.chat(prompt.text, tokens=model.answer_tokens).text for prompt in model.prompts]
-        engines = [process for process in stack.worker(Role.AGGREGATED).server.descendants() if _holds_gpu(process)]
+def test_an_engine_that_holds_the_gpu_answers_as_the_cpu_does(
+    setting: Setting, model: Model
+) -> None:
+    with running_stack(setting, [WorkerPlan(role=WorkerRole.AGGREGATED)]) as stack:
+        answers = [
+            stack.chat(prompt.text, tokens=model.answer_tokens).text for prompt in model.prompts
+        ]
+        engines = [
+            process
+            for process in stack.worker(WorkerRole.AGGREGATED).server.descendants()
+            if _holds_gpu(process)
+        ]
     assert answers == [prompt.answer for prompt in model.prompts]
     assert engines
 
 
 def _holds_gpu(process: psutil.Process) -> bool:
-    return any(_leads_to(file) == Path("/dev/kfd") for file in Path("/proc", str(process.pid), "fd").iterdir())
+    return any(
+        _leads_to(file) == Path("/dev/kfd")
+        for file in Path("/proc", str(process.pid), "fd").iterdir()
+    )
 
 
 def _leads_to(file: Path) -> Path | None:

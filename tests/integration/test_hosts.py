@@ -1,4 +1,7 @@
-"""Front end, prefill and decode on hosts of their own: network namespaces that are joined by a switch and nothing else."""
+"""Front end, prefill and decode on hosts of their own.
+
+Network namespaces that are joined by a switch and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
-from forkhouse.errors import ServingError
+from forkhouse.core.errors import ServingError
 from forkhouse.serving.processes import wait_until
-from forkhouse.serving.stack import FrontendPlan, Host, Role, WorkerPlan, started_stack
+from forkhouse.serving.stack import FrontendPlan, Host, WorkerPlan, WorkerRole, started_stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,7 +62,10 @@ class Machine:
 
     def isolate(self, state: str) -> None:
         """Let the switch pass nothing between this machine and others that are isolated ("on"), or all ("off")."""
-        subprocess.run(["bridge", "-n", self.switch, "link", "set", "dev", self.port, "isolated", state], check=True)
+        subprocess.run(
+            ["bridge", "-n", self.switch, "link", "set", "dev", self.port, "isolated", state],
+            check=True,
+        )
 
     def call(self, function: Callable[[], Result]) -> Result:
         """Return what `function` returns in a thread that sees this machine's network."""
@@ -72,7 +78,11 @@ class Machine:
 
 
 def _field(file: str, row: str, column: int) -> str:
-    (line,) = (line for line in Path(file).read_text(encoding="ascii").splitlines() if line.split()[:1] == [row])
+    (line,) = (
+        line
+        for line in Path(file).read_text(encoding="ascii").splitlines()
+        if line.split()[:1] == [row]
+    )
     return line.split()[column]
 
 
@@ -100,21 +110,40 @@ def machines() -> Iterator[dict[str, Machine]]:
         ip("-n", switch, "link", "set", "br0", "up")
         machines = {}
         for name, address in ADDRESSES.items():
-            ip("-n", names[name], "link", "add", "eth0", "type", "veth", "peer", "name", name, "netns", switch)
+            ip(
+                "-n",
+                names[name],
+                "link",
+                "add",
+                "eth0",
+                "type",
+                "veth",
+                "peer",
+                "name",
+                name,
+                "netns",
+                switch,
+            )
             ip("-n", names[name], "address", "add", f"{address}/24", "dev", "eth0")
             ip("-n", names[name], "link", "set", "eth0", "up")
             ip("-n", switch, "link", "set", name, "master", "br0", "up")
-            machines[name] = Machine(namespace=names[name], address=address, switch=switch, port=name)
+            machines[name] = Machine(
+                namespace=names[name], address=address, switch=switch, port=name
+            )
         yield machines
 
 
 @pytest.fixture(scope="module")
 def stack(setting: Setting, machines: dict[str, Machine]) -> Iterator[Stack]:
     plans = [
-        WorkerPlan(role=role, host=machines[role].host, environment={**BETWEEN_HOSTS, **SHORT_OF_PATIENCE})
-        for role in (Role.PREFILL, Role.DECODE)
+        WorkerPlan(
+            role=role, host=machines[role].host, environment={**BETWEEN_HOSTS, **SHORT_OF_PATIENCE}
+        )
+        for role in (WorkerRole.PREFILL, WorkerRole.DECODE)
     ]
-    with started_stack(setting, plans, FrontendPlan(host=machines["front"].host, environment=SHORT_OF_PATIENCE)) as running:
+    with started_stack(
+        setting, plans, FrontendPlan(host=machines["front"].host, environment=SHORT_OF_PATIENCE)
+    ) as running:
         machines["front"].call(running.wait_for_answer)
         yield running
 
@@ -124,10 +153,14 @@ def answer(stack: Stack, machines: dict[str, Machine], prompt: Prompt, model: Mo
     return machines["front"].call(lambda: stack.chat(prompt.text, tokens=model.answer_tokens)).text
 
 
-def test_blocks_go_over_the_network_and_answers_are_the_same(stack: Stack, machines: dict[str, Machine], model: Model) -> None:
-    decode = stack.worker(Role.DECODE)
+def test_blocks_go_over_the_network_and_answers_are_the_same(
+    stack: Stack, machines: dict[str, Machine], model: Model
+) -> None:
+    decode = stack.worker(WorkerRole.DECODE)
     transfers, received = machines["front"].call(decode.transfers), machines["decode"].received()
-    assert [answer(stack, machines, prompt, model) for prompt in model.prompts] == [prompt.answer for prompt in model.prompts]
+    assert [answer(stack, machines, prompt, model) for prompt in model.prompts] == [
+        prompt.answer for prompt in model.prompts
+    ]
     moved = machines["front"].call(decode.transfers).since(transfers)
     assert (moved.count, moved.failed) == (len(model.prompts), 0)
     assert machines["decode"].received() - received >= moved.size
@@ -138,11 +171,16 @@ def test_nobody_outside_reaches_the_stack(stack: Stack, model: Model) -> None:
         stack.chat(model.prompts[0].text, tokens=1)
 
 
-def test_blocks_wait_for_a_link_between_the_workers_that_heals(stack: Stack, machines: dict[str, Machine], model: Model) -> None:
+def test_blocks_wait_for_a_link_between_the_workers_that_heals(
+    stack: Stack, machines: dict[str, Machine], model: Model
+) -> None:
     """The front end reaches both workers all the time; only they do not reach each other."""
     prompt = model.prompts[0]
-    decode = stack.worker(Role.DECODE)
-    transfers, computed = machines["front"].call(decode.transfers), machines["front"].call(stack.worker(Role.PREFILL).generated)
+    decode = stack.worker(WorkerRole.DECODE)
+    transfers, computed = (
+        machines["front"].call(decode.transfers),
+        machines["front"].call(stack.worker(WorkerRole.PREFILL).generated),
+    )
     apart = [machines[name] for name in ("prefill", "decode")]
     with ThreadPoolExecutor(1) as pool:
         for machine in apart:
@@ -150,7 +188,9 @@ def test_blocks_wait_for_a_link_between_the_workers_that_heals(stack: Stack, mac
         try:
             asked = pool.submit(answer, stack, machines, prompt, model)
             wait_until(
-                lambda: machines["front"].call(stack.worker(Role.PREFILL).generated) > computed,
+                lambda: (
+                    machines["front"].call(stack.worker(WorkerRole.PREFILL).generated) > computed
+                ),
                 what="the prompt to be computed",
                 servers=stack.servers,
                 wait=60,
@@ -170,7 +210,7 @@ def test_a_link_that_is_cut_gives_an_error_and_healed_an_answer(
     stack: Stack, machines: dict[str, Machine], model: Model, name: str
 ) -> None:
     prompt = model.prompts[0]
-    decode = stack.worker(Role.DECODE)
+    decode = stack.worker(WorkerRole.DECODE)
     transfers = machines["front"].call(decode.transfers)
     machines[name].set_link("down")
     try:

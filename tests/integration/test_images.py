@@ -1,6 +1,9 @@
-"""Images in chat completions: decoded by Dynamo's front end, and read from its memory by a worker, through NIXL and UCX.
+"""Images in chat completions.
 
-The worker is scripts/image_worker.py. The pixels lie in the host's memory on both sides, whatever the device.
+Decoded by Dynamo's front end, and read from its memory by a worker, through NIXL and UCX.
+
+The worker is scripts/image_worker.py. The pixels lie in the host's memory on both sides, whatever
+the device.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from forkhouse.errors import ServingError
+from forkhouse.core.errors import ServingError
 from forkhouse.serving.client import HTTP_OK, chat, fetch, lists_model
 from forkhouse.serving.processes import LOCALHOST, Server, wait_until
 from forkhouse.serving.stack import HERE, MODEL_NAME, FrontendPlan, Setting, started_stack
@@ -58,7 +61,11 @@ class Picture:
     def shown(self) -> bytes:
         """What a worker is given: Dynamo drops the alpha behind three colours."""
         pixels = self.pixels
-        return b"".join(pixels[at : at + 3] for at in range(0, len(pixels), 4)) if self.channels == 4 else pixels
+        return (
+            b"".join(pixels[at : at + 3] for at in range(0, len(pixels), 4))
+            if self.channels == 4
+            else pixels
+        )
 
     @property
     def shape(self) -> list[int]:
@@ -68,15 +75,24 @@ class Picture:
     @property
     def url(self) -> str:
         """The PNG as a data: URL."""
-        header = struct.pack(">IIBBBBB", self.width, self.height, 8, COLOUR_TYPES[self.channels], 0, 0, 0)
+        header = struct.pack(
+            ">IIBBBBB", self.width, self.height, 8, COLOUR_TYPES[self.channels], 0, 0, 0
+        )
         row, pixels = self.width * self.channels, self.pixels
         rows = b"".join(b"\0" + pixels[at : at + row] for at in range(0, len(pixels), row))
         chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows, 1)), (b"IEND", b""))
-        return _url(b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, content) for name, content in chunks))
+        return _url(
+            b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, content) for name, content in chunks)
+        )
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+    return (
+        struct.pack(">I", len(content))
+        + name
+        + content
+        + struct.pack(">I", zlib.crc32(name + content))
+    )
 
 
 def _url(content: bytes) -> str:
@@ -112,18 +128,26 @@ class Viewing:
         message = {"role": "user", "content": [{"type": "text", "text": "What is this?"}, *images]}
         body = {"model": MODEL_NAME, "messages": [message], "max_tokens": ANSWER_TOKENS}
         status, text = fetch(self.port, "/v1/chat/completions", body=body, wait=120)
-        return status, json.loads(text)["choices"][0]["message"]["content"] if status == HTTP_OK else text
+        return status, json.loads(text)["choices"][0]["message"][
+            "content"
+        ] if status == HTTP_OK else text
 
     def images(self) -> list[dict[str, Any]]:
         """Return what the worker noted of each image that it has read."""
         listing = self.seen / "images.jsonl"
-        return [json.loads(line) for line in listing.read_text(encoding="utf-8").splitlines()] if listing.exists() else []
+        return (
+            [json.loads(line) for line in listing.read_text(encoding="utf-8").splitlines()]
+            if listing.exists()
+            else []
+        )
 
     def look(self, *pictures: Picture) -> list[dict[str, Any]]:
         """Show pictures in one request, compare what was read with them, and return what the worker noted of each."""
         return self.compare(pictures, *self.ask(*(picture.url for picture in pictures)))
 
-    def compare(self, pictures: Iterable[Picture], status: int, answer: str) -> list[dict[str, Any]]:
+    def compare(
+        self, pictures: Iterable[Picture], status: int, answer: str
+    ) -> list[dict[str, Any]]:
         """Compare what an answer is about with the pictures that were shown, and return what the worker noted of each."""
         assert status == HTTP_OK, answer
         pictures = tuple(pictures)
@@ -132,7 +156,9 @@ class Viewing:
         assert len(looked) == len(pictures)
         for picture, image in zip(pictures, looked, strict=True):
             assert (image["shape"], image["type"]) == (picture.shape, "uint8")
-            assert difference((self.seen / image["file"]).read_bytes(), picture.shown) is None, picture
+            assert difference((self.seen / image["file"]).read_bytes(), picture.shown) is None, (
+                picture
+            )
         return looked
 
     def answers(self) -> bool:
@@ -142,14 +168,25 @@ class Viewing:
         return False
 
     def wait(self) -> None:
-        """Wait until the model is listed and answers. Raises ServingError when a process ends, or when it takes too long."""
+        """Wait until the model is listed and answers.
+
+        Raises ServingError when a process ends, or when it takes too long.
+        """
         servers = (self.frontend, self.worker)
-        wait_until(lambda: lists_model(self.port, MODEL_NAME), what="the model to be listed", servers=servers, wait=START_SECONDS)
+        wait_until(
+            lambda: lists_model(self.port, MODEL_NAME),
+            what="the model to be listed",
+            servers=servers,
+            wait=START_SECONDS,
+        )
         wait_until(self.answers, what="a first answer", servers=servers, wait=START_SECONDS)
 
 
 def difference(arrived: bytes, sent: bytes) -> str | None:
-    """Say where pixels differ; None when they are the same. pytest's own comparison takes minutes for millions of them."""
+    """Say where pixels differ.
+
+    None when they are the same. pytest's own comparison takes minutes for millions of them.
+    """
     if arrived == sent:
         return None
     if len(arrived) != len(sent):
@@ -167,18 +204,28 @@ def library(stack_python: Path) -> Path:
 
 
 @contextlib.contextmanager
-def started_viewing(setting: Setting, library: Path | None, *, worker: str | None = None) -> Iterator[Viewing]:
+def started_viewing(
+    setting: Setting, library: Path | None, *, worker: str | None = None
+) -> Iterator[Viewing]:
     """Start a front end that finds `library` or none, and a worker that may use the transports `worker`; end both afterwards."""
     device = setting.device
     transports = worker or device.transports
     environment = {
-        **{name: os.environ[name] for name in device.carried if name in os.environ and name != "LD_LIBRARY_PATH"},
+        **{
+            name: os.environ[name]
+            for name in device.carried
+            if name in os.environ and name != "LD_LIBRARY_PATH"
+        },
         "OMP_NUM_THREADS": "1",
         "UCX_TLS": device.transports,
         "UCX_NET_DEVICES": "lo",  # UCX listens on every device that it uses
         "UCX_MODULES": "^ib",  # see alone.py
     }
-    carried = [os.environ["LD_LIBRARY_PATH"]] if "LD_LIBRARY_PATH" in device.carried and "LD_LIBRARY_PATH" in os.environ else []
+    carried = (
+        [os.environ["LD_LIBRARY_PATH"]]
+        if "LD_LIBRARY_PATH" in device.carried and "LD_LIBRARY_PATH" in os.environ
+        else []
+    )
     found = {"LD_LIBRARY_PATH": ":".join([str(library.parent), *carried])} if library else {}
     seen = setting.scratch / "seen"
     seen.mkdir(parents=True)
@@ -197,14 +244,25 @@ def started_viewing(setting: Setting, library: Path | None, *, worker: str | Non
             folder=setting.scratch,
         )
         with server:
-            yield Viewing(port=stack.port, frontend=stack.frontend, worker=server, transports=transports, seen=seen)
+            yield Viewing(
+                port=stack.port,
+                frontend=stack.frontend,
+                worker=server,
+                transports=transports,
+                seen=seen,
+            )
 
 
 @pytest.fixture(scope="module", params=["all", "tcp"])
 def viewing(request: pytest.FixtureRequest, setting: Setting, library: Path) -> Iterator[Viewing]:
-    """With the device's transports, of which UCX takes one for a single machine; and with TCP alone, as between two."""
+    """With the device's transports, of which UCX takes one for a single machine.
+
+    And with TCP alone, as between two.
+    """
     device = replace(setting.device, transports=TCP) if request.param == "tcp" else setting.device
-    with started_viewing(replace(setting, device=device, scratch=setting.scratch / request.param), library) as started:
+    with started_viewing(
+        replace(setting, device=device, scratch=setting.scratch / request.param), library
+    ) as started:
         started.wait()
         yield started
 
@@ -246,7 +304,9 @@ def test_what_is_no_image_is_refused_and_the_next_is_read(viewing: Viewing) -> N
 
 
 def test_the_front_end_has_loaded_the_stacks_library(viewing: Viewing, library: Path) -> None:
-    loaded = {Path(each.path) for each in psutil.Process(viewing.frontend.process.pid).memory_maps()}
+    loaded = {
+        Path(each.path) for each in psutil.Process(viewing.frontend.process.pid).memory_maps()
+    }
     assert library.resolve() in loaded
     assert "libplugin_UCX.so" in {path.name for path in loaded}
 
@@ -267,7 +327,12 @@ def test_nobody_else_is_served(viewing: Viewing) -> None:
     viewing.look(ODD)
     for server in (viewing.frontend, viewing.worker):
         processes = [psutil.Process(server.process.pid), *server.descendants()]
-        listening = [each for process in processes for each in process.net_connections("inet") if each.status == psutil.CONN_LISTEN]
+        listening = [
+            each
+            for process in processes
+            for each in process.net_connections("inet")
+            if each.status == psutil.CONN_LISTEN
+        ]
         assert {each.laddr.ip for each in listening} == {LOCALHOST}
 
 
@@ -275,23 +340,37 @@ def test_without_the_library_no_model_is_listed(setting: Setting, tmp_path: Path
     with started_viewing(replace(setting, scratch=tmp_path), None) as viewing:
 
         def refusals() -> int:
-            return viewing.frontend.log.read_text(encoding="utf-8", errors="replace").count(NO_LIBRARY)
+            return viewing.frontend.log.read_text(encoding="utf-8", errors="replace").count(
+                NO_LIBRARY
+            )
 
         servers = (viewing.frontend, viewing.worker)
-        wait_until(lambda: refusals() > 1, what="two attempts without NIXL", servers=servers, wait=START_SECONDS)
+        wait_until(
+            lambda: refusals() > 1,
+            what="two attempts without NIXL",
+            servers=servers,
+            wait=START_SECONDS,
+        )
         assert not lists_model(viewing.port, MODEL_NAME)
         status, _ = viewing.ask(ODD.url)
         assert status == 404
         assert viewing.images() == []
 
 
-def test_without_a_transport_between_them_no_pixel_arrives(setting: Setting, library: Path, tmp_path: Path) -> None:
-    """Or the pixels would come by another way than UCX. That model's answers to text come as ever."""
+def test_without_a_transport_between_them_no_pixel_arrives(
+    setting: Setting, library: Path, tmp_path: Path
+) -> None:
+    """Or the pixels would come by another way than UCX.
+
+    That model's answers to text come as ever.
+    """
     with started_viewing(replace(setting, scratch=tmp_path), library, worker="self") as viewing:
         viewing.wait()
         status, text = viewing.ask(ODD.url)
         assert status == 500, text
-        assert "NIXL_ERR_BACKEND" in viewing.worker.log.read_text(encoding="utf-8", errors="replace")
+        assert "NIXL_ERR_BACKEND" in viewing.worker.log.read_text(
+            encoding="utf-8", errors="replace"
+        )
         assert viewing.images() == []
         assert viewing.answers()
 
@@ -307,5 +386,10 @@ def test_one_wrong_byte_is_told() -> None:
     sent = LARGE.shown
     arrived = bytearray(sent)
     arrived[-1] ^= 1
-    assert difference(bytes(arrived), sent) == f"byte {len(sent) - 1} of {len(sent)} is {arrived[-1]}, not {sent[-1]}"
-    assert difference(sent[:-1], sent) == f"{len(sent) - 1} bytes arrived, and {len(sent)} were sent"
+    assert (
+        difference(bytes(arrived), sent)
+        == f"byte {len(sent) - 1} of {len(sent)} is {arrived[-1]}, not {sent[-1]}"
+    )
+    assert (
+        difference(sent[:-1], sent) == f"{len(sent) - 1} bytes arrived, and {len(sent)} were sent"
+    )

@@ -1,4 +1,7 @@
-"""Operations of vLLM's extension libraries against references: of the CPU build, or of every HIP library with --device mi210."""
+"""Operations of vLLM's extension libraries against references.
+
+Of the CPU build, or of every HIP library with --device mi210.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +30,19 @@ def place(device: Device) -> str:
 
 def kernels_here() -> str:
     """Return the library of the CPU build whose instructions this processor has, by what the kernel says of it."""
-    flags = set(re.findall(r"^flags\s*: (.*)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)[0].split())
+    flags = set(
+        re.findall(
+            r"^flags\s*: (.*)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE
+        )[0].split()
+    )
     if "avx512f" not in flags:
         return "_C_AVX2"
     return "_C" if "avx512_bf16" in flags else "_C_AVX512"
 
 
-def test_each_library_loads_and_its_kernels_give_what_the_reference_does(stack_python: Path, device: Device, tmp_path: Path) -> None:
+def test_each_library_loads_and_its_kernels_give_what_the_reference_does(
+    stack_python: Path, device: Device, tmp_path: Path
+) -> None:
     ended = run_alone(stack_python, device, tmp_path, "kernels.py", "--device", place(device))
     assert ended.code == 0, ended.log
     loaded = {each["loaded"] for each in ended.objects if "loaded" in each}
@@ -48,7 +57,9 @@ def test_each_library_loads_and_its_kernels_give_what_the_reference_does(stack_p
         assert {each["kernel"] for each in tried} == EVERYWHERE
 
 
-def test_the_references_give_what_was_worked_out_by_hand(stack_python: Path, device: Device, tmp_path: Path) -> None:
+def test_the_references_give_what_was_worked_out_by_hand(
+    stack_python: Path, device: Device, tmp_path: Path
+) -> None:
     ended = run_alone(stack_python, device, tmp_path, "kernels.py", "--examples")
     assert ended.code == 0, ended.log
     assert {each["example"] for each in ended.objects} == EVERYWHERE | HIP_ONLY
@@ -56,8 +67,12 @@ def test_the_references_give_what_was_worked_out_by_hand(stack_python: Path, dev
 
 
 @pytest.mark.parametrize("kernel", sorted(EVERYWHERE))
-def test_a_result_that_is_a_little_wrong_is_found(stack_python: Path, device: Device, tmp_path: Path, kernel: str) -> None:
-    ended = run_alone(stack_python, device, tmp_path, "kernels.py", "--device", place(device), "--spoil", kernel)
+def test_a_result_that_is_a_little_wrong_is_found(
+    stack_python: Path, device: Device, tmp_path: Path, kernel: str
+) -> None:
+    ended = run_alone(
+        stack_python, device, tmp_path, "kernels.py", "--device", place(device), "--spoil", kernel
+    )
     assert ended.code == 1
     assert f"{kernel} of _C_stable_libtorch in float32 is " in ended.log
     assert not any(each.get("kernel") == kernel for each in ended.objects)

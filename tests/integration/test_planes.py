@@ -15,7 +15,7 @@ import pytest
 
 from forkhouse.serving.client import HTTP_OK, fetch
 from forkhouse.serving.processes import LOCALHOST, Server, free_ports, wait_until
-from forkhouse.serving.stack import Planes, Role, WorkerPlan, running_stack
+from forkhouse.serving.stack import Planes, WorkerPlan, WorkerRole, running_stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,8 +35,23 @@ def etcd_port(etcd: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     folder = tmp_path_factory.mktemp("etcd-data")
     port, peer_port = free_ports(2)
     url, peer_url = f"http://{LOCALHOST}:{port}", f"http://{LOCALHOST}:{peer_port}"
-    command = [str(etcd), "--data-dir", str(folder / "data"), "--listen-client-urls", url, "--advertise-client-urls", url]
-    command += ["--listen-peer-urls", peer_url, "--initial-advertise-peer-urls", peer_url, "--initial-cluster", f"default={peer_url}"]
+    command = [
+        str(etcd),
+        "--data-dir",
+        str(folder / "data"),
+        "--listen-client-urls",
+        url,
+        "--advertise-client-urls",
+        url,
+    ]
+    command += [
+        "--listen-peer-urls",
+        peer_url,
+        "--initial-advertise-peer-urls",
+        peer_url,
+        "--initial-cluster",
+        f"default={peer_url}",
+    ]
     with Server.start("etcd", command, log=folder / "log", environment={}, folder=folder) as server:
         wait_until(lambda: _is_up(port, "/health"), what="etcd", servers=[server], wait=60)
         yield port
@@ -46,7 +61,18 @@ def etcd_port(etcd: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def nats_ports(nats: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
     folder = tmp_path_factory.mktemp("nats-data")
     port, monitor = free_ports(2)
-    command = [str(nats), "--addr", LOCALHOST, "--port", str(port), "--http_port", str(monitor), "--jetstream", "--store_dir", str(folder)]
+    command = [
+        str(nats),
+        "--addr",
+        LOCALHOST,
+        "--port",
+        str(port),
+        "--http_port",
+        str(monitor),
+        "--jetstream",
+        "--store_dir",
+        str(folder),
+    ]
     with Server.start("NATS", command, log=folder / "log", environment={}, folder=folder) as server:
         wait_until(lambda: _is_up(monitor, "/healthz"), what="NATS", servers=[server], wait=60)
         yield port, monitor
@@ -60,7 +86,9 @@ def _is_up(port: int, path: str) -> bool:
 
 def _keys(port: int) -> int:
     """Return how many keys etcd holds, asked through its JSON gateway."""
-    status, text = fetch(port, "/v3/kv/range", body={"key": ALL_KEYS, "range_end": ALL_KEYS, "count_only": True})
+    status, text = fetch(
+        port, "/v3/kv/range", body={"key": ALL_KEYS, "range_end": ALL_KEYS, "count_only": True}
+    )
     assert status == HTTP_OK, text
     return int(json.loads(text).get("count", 0))
 
@@ -76,12 +104,19 @@ def _requests(port: int) -> Counter[str]:
     return handed
 
 
-def test_etcd_says_where_the_workers_are(setting: Setting, etcd_port: int, model: Model, tmp_path: Path) -> None:
-    by_etcd = replace(setting, scratch=tmp_path, planes=Planes(etcd=f"http://{LOCALHOST}:{etcd_port}"))
+def test_etcd_says_where_the_workers_are(
+    setting: Setting, etcd_port: int, model: Model, tmp_path: Path
+) -> None:
+    by_etcd = replace(
+        setting, scratch=tmp_path, planes=Planes(etcd=f"http://{LOCALHOST}:{etcd_port}")
+    )
     assert _keys(etcd_port) == 0
-    with running_stack(by_etcd, [WorkerPlan(role=Role.AGGREGATED)]) as stack:
+    with running_stack(by_etcd, [WorkerPlan(role=WorkerRole.AGGREGATED)]) as stack:
         assert _keys(etcd_port) > 0
-        assert stack.chat(model.prompts[0].text, tokens=model.answer_tokens).text == model.prompts[0].answer
+        assert (
+            stack.chat(model.prompts[0].text, tokens=model.answer_tokens).text
+            == model.prompts[0].answer
+        )
         assert not any((tmp_path / "discovery").iterdir())
     # What a worker registered goes when it is stopped, or the next front end would ask the dead.
     assert _keys(etcd_port) == 0
@@ -93,11 +128,18 @@ def test_nats_carries_requests_and_events(
     port, monitor = nats_ports
     planes = Planes(etcd=f"http://{LOCALHOST}:{etcd_port}", nats=f"nats://{LOCALHOST}:{port}")
     by_nats = replace(setting, scratch=tmp_path, planes=planes)
-    with running_stack(by_nats, [WorkerPlan(role=Role.PREFILL), WorkerPlan(role=Role.DECODE)]) as stack:
-        transfers, before = stack.worker(Role.DECODE).transfers(), _requests(monitor)
-        answers = [stack.chat(prompt.text, tokens=model.answer_tokens).text for prompt in model.prompts]
-        moved = stack.worker(Role.DECODE).transfers().since(transfers)
+    with running_stack(
+        by_nats, [WorkerPlan(role=WorkerRole.PREFILL), WorkerPlan(role=WorkerRole.DECODE)]
+    ) as stack:
+        transfers, before = stack.worker(WorkerRole.DECODE).transfers(), _requests(monitor)
+        answers = [
+            stack.chat(prompt.text, tokens=model.answer_tokens).text for prompt in model.prompts
+        ]
+        moved = stack.worker(WorkerRole.DECODE).transfers().since(transfers)
         sent = {worker: count - before[worker] for worker, count in _requests(monitor).items()}
     assert answers == [prompt.answer for prompt in model.prompts]
     assert (moved.count, moved.failed) == (len(answers), 0)
-    assert sent == {"backend": len(answers), "prefill": len(answers)}  # each prompt goes to both workers
+    assert sent == {
+        "backend": len(answers),
+        "prefill": len(answers),
+    }  # each prompt goes to both workers

@@ -1,6 +1,9 @@
-"""Several answers to one prompt (`n` > 1) under load: each is the answer to that prompt, and nothing is left of any.
+"""Several answers to one prompt (`n` > 1) under load.
 
-The workers have few KV blocks, and clients with ever new prompts keep them busy: a block that was given back is written over at once.
+Each is the answer to that prompt, and nothing is left of any.
+
+The workers have few KV blocks, and clients with ever new prompts keep them busy: a block that was
+given back is written over at once.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import openai
 import pytest
 
 from forkhouse.serving.processes import wait_until
-from forkhouse.serving.stack import Role, WorkerPlan, running_stack
+from forkhouse.serving.stack import WorkerPlan, WorkerRole, running_stack
 from tests.integration.several import LEASE_SECONDS
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.integration, pytest.mark.extended, pytest.mark.timeout(900)]
 
 FEW_BLOCKS = ("--num-gpu-blocks-override", "64")
-APART = (Role.PREFILL, Role.DECODE)
+APART = (WorkerRole.PREFILL, WorkerRole.DECODE)
 CLIENTS = 4
 NOISE_WORDS = 300
 ROUNDS = 4
@@ -59,7 +62,10 @@ class Load:
     tokens: int
 
     async def answers(self, prompt: Prompt, several: int) -> list[str]:
-        """Return the answers to `prompt`; nothing is left to chance, so that all must be the one that is known."""
+        """Return the answers to `prompt`.
+
+        Nothing is left to chance, so that all must be the one that is known.
+        """
         reply = await self.client.chat.completions.create(
             model=self.model,
             messages=[{"role": "user", "content": prompt.text}],
@@ -71,11 +77,17 @@ class Load:
         )
         assert [choice.index for choice in reply.choices] == list(range(several))
         assert reply.usage
-        assert (reply.usage.prompt_tokens, reply.usage.completion_tokens) == (prompt.tokens, several * self.tokens)
+        assert (reply.usage.prompt_tokens, reply.usage.completion_tokens) == (
+            prompt.tokens,
+            several * self.tokens,
+        )
         return [choice.message.content or "" for choice in reply.choices]
 
     async def leave(self, prompt: Prompt, several: int, *, patience: float) -> int:
-        """Ask for long answers, and go away after `patience` seconds, whatever has come by then. Return 1 when it went early."""
+        """Ask for long answers, and go away after `patience` seconds, whatever has come by then.
+
+        Return 1 when it went early.
+        """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
                 stream = await self.client.chat.completions.create(
@@ -96,7 +108,10 @@ class Load:
         while not stop.is_set():
             text = " ".join(random.choice(words) for _ in range(NOISE_WORDS))
             await self.client.chat.completions.create(
-                model=self.model, messages=[{"role": "user", "content": text}], temperature=0, max_tokens=1
+                model=self.model,
+                messages=[{"role": "user", "content": text}],
+                temperature=0,
+                max_tokens=1,
             )
 
     async def run(self) -> Outcome:
@@ -107,14 +122,22 @@ class Load:
         for number in range(ROUNDS):
             for several in (1, 4, 16):
                 leaving = [
-                    asyncio.create_task(self.leave(prompt, 4, patience=0.05 * 4**place + 0.1 * number))
+                    asyncio.create_task(
+                        self.leave(prompt, 4, patience=0.05 * 4**place + 0.1 * number)
+                    )
                     for place, prompt in enumerate(self.prompts)
                 ]
                 for prompt, texts in zip(
-                    self.prompts, await asyncio.gather(*(self.answers(prompt, several) for prompt in self.prompts)), strict=True
+                    self.prompts,
+                    await asyncio.gather(
+                        *(self.answers(prompt, several) for prompt in self.prompts)
+                    ),
+                    strict=True,
                 ):
                     right[several] += texts.count(prompt.answer)
-                    wrong += [(several, prompt.name, text) for text in texts if text != prompt.answer]
+                    wrong += [
+                        (several, prompt.name, text) for text in texts if text != prompt.answer
+                    ]
                 left += sum(await asyncio.gather(*leaving))
         stop.set()
         await asyncio.gather(*noises)
@@ -123,20 +146,28 @@ class Load:
 
 @pytest.fixture(
     scope="module",
-    params=[(APART, False), (APART, True), ((Role.AGGREGATED,), False)],
+    params=[(APART, False), (APART, True), ((WorkerRole.AGGREGATED,), False)],
     ids=["apart", "apart and cached", "together"],
 )
-def stack(request: pytest.FixtureRequest, setting: Setting, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(
+    request: pytest.FixtureRequest, setting: Setting, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
     roles, cached = request.param
     plans = [WorkerPlan(role=role, prefix_caching=cached, arguments=FEW_BLOCKS) for role in roles]
-    with running_stack(replace(setting, scratch=tmp_path_factory.mktemp("several")), plans) as running:
+    with running_stack(
+        replace(setting, scratch=tmp_path_factory.mktemp("several")), plans
+    ) as running:
         yield running
 
 
 async def loaded(stack: Stack, model: Model) -> Outcome:
     """Put the load on a stack."""
-    async with openai.AsyncOpenAI(base_url=stack.url, api_key="none", max_retries=0, timeout=300) as client:
-        return await Load(client=client, model=stack.model, prompts=model.prompts, tokens=model.answer_tokens).run()
+    async with openai.AsyncOpenAI(
+        base_url=stack.url, api_key="none", max_retries=0, timeout=300
+    ) as client:
+        return await Load(
+            client=client, model=stack.model, prompts=model.prompts, tokens=model.answer_tokens
+        ).run()
 
 
 def test_every_answer_is_the_one_to_its_prompt(stack: Stack, model: Model) -> None:
@@ -145,9 +176,16 @@ def test_every_answer_is_the_one_to_its_prompt(stack: Stack, model: Model) -> No
     assert (outcome.wrong, dict(outcome.right)) == ((), asked)
     assert outcome.left_early  # or nothing was cut off in between
     # Sooner than a lease ends: nobody waits for one.
-    wait_until(lambda: not any(stack.blocks_in_use()), what="all KV blocks to be free", servers=stack.servers, wait=LEASE_SECONDS / 2)
+    wait_until(
+        lambda: not any(stack.blocks_in_use()),
+        what="all KV blocks to be free",
+        servers=stack.servers,
+        wait=LEASE_SECONDS / 2,
+    )
     for server in stack.servers:
-        assert "Potentially invalid KV blocks" not in server.log.read_text(encoding="utf-8", errors="replace"), server.name
+        assert "Potentially invalid KV blocks" not in server.log.read_text(
+            encoding="utf-8", errors="replace"
+        ), server.name
 
 
 def told_by(python: Path, script: str) -> Any:
@@ -158,12 +196,21 @@ def told_by(python: Path, script: str) -> Any:
 
 
 def test_pictures_are_refused_where_only_one_answer_would_have_them(stack_python: Path) -> None:
-    """A decode worker of a Qwen-VL model has placeholders in their place; the blocks of one answer alone know better."""
+    """A decode worker of a Qwen-VL model has placeholders in their place.
+
+    The blocks of one answer alone know better.
+    """
     prepared = told_by(stack_python, "several_pictures.py")
     assert prepared["1"] == "image"
     assert prepared["4"].startswith("refused: n = 4 was asked for with pictures")
 
 
-def test_one_child_has_the_transfer_and_nothing_is_left_of_those_that_are_cancelled(stack_python: Path) -> None:
+def test_one_child_has_the_transfer_and_nothing_is_left_of_those_that_are_cancelled(
+    stack_python: Path,
+) -> None:
     told = told_by(stack_python, "several_aborted.py")
-    assert told == {"transfers": [{"do_remote_prefill": True}, None, None], "aborted": ["0_inside", "1_inside", "2_inside"], "left": 0}
+    assert told == {
+        "transfers": [{"do_remote_prefill": True}, None, None],
+        "aborted": ["0_inside", "1_inside", "2_inside"],
+        "left": 0,
+    }

@@ -1,4 +1,7 @@
-"""Memory that goes from one process to another through NIXL and UCX: the host's on the CPU, the GPU's with --device mi210."""
+"""Memory that goes from one process to another through NIXL and UCX.
+
+The host's on the CPU, the GPU's with --device mi210.
+"""
 
 from __future__ import annotations
 
@@ -25,23 +28,38 @@ BUILDS = {"nixl_rocm", "rixl", "nixl_cu12"}
 @pytest.fixture(scope="module")
 def pairs(device: Device) -> tuple[tuple[str, str], ...]:
     """Where the two processes have their memory."""
-    return (("VRAM", "VRAM"), ("VRAM", "DRAM"), ("DRAM", "VRAM"), ("DRAM", "DRAM")) if device.target else (("DRAM", "DRAM"),)
+    return (
+        (("VRAM", "VRAM"), ("VRAM", "DRAM"), ("DRAM", "VRAM"), ("DRAM", "DRAM"))
+        if device.target
+        else (("DRAM", "DRAM"),)
+    )
 
 
 @pytest.fixture(scope="module")
-def moved(stack_python: Path, device: Device, pairs: tuple[tuple[str, str], ...], tmp_path_factory: pytest.TempPathFactory) -> Ended:
+def moved(
+    stack_python: Path,
+    device: Device,
+    pairs: tuple[tuple[str, str], ...],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Ended:
     """Every pair in both directions, twice for each size."""
     options = [option for pair in pairs for option in ("--pair", "-".join(pair))]
     sizes = ",".join(str(size) for size in SIZES)
     scratch = tmp_path_factory.mktemp("transfer")
-    return run_alone(stack_python, device, scratch, "transfer.py", *options, "--sizes", sizes, "--repeats", "2")
+    return run_alone(
+        stack_python, device, scratch, "transfer.py", *options, "--sizes", sizes, "--repeats", "2"
+    )
 
 
-def test_contents_arrive_in_both_directions(moved: Ended, pairs: tuple[tuple[str, str], ...]) -> None:
+def test_contents_arrive_in_both_directions(
+    moved: Ended, pairs: tuple[tuple[str, str], ...]
+) -> None:
     assert moved.code == 0, moved.log
     transfers = [each for each in moved.objects if "operation" in each]
     arrived = {
-        (each["operation"], (each["local"], each["remote"]), each["bytes"], each["repeat"]) for each in transfers if each["verified"]
+        (each["operation"], (each["local"], each["remote"]), each["bytes"], each["repeat"])
+        for each in transfers
+        if each["verified"]
     }
     assert arrived == set(product(("WRITE", "READ"), pairs, SIZES, (0, 1)))
     assert all(each["seconds"] > 0 for each in transfers)
@@ -59,7 +77,20 @@ def test_it_is_told_what_transferred(moved: Ended, device: Device) -> None:
 def test_other_contents_than_were_sent_are_found(
     stack_python: Path, device: Device, pairs: tuple[tuple[str, str], ...], tmp_path: Path
 ) -> None:
-    ended = run_alone(stack_python, device, tmp_path, "transfer.py", "--pair", "-".join(pairs[0]), "--sizes", "4096", "--spoil")
+    ended = run_alone(
+        stack_python,
+        device,
+        tmp_path,
+        "transfer.py",
+        "--pair",
+        "-".join(pairs[0]),
+        "--sizes",
+        "4096",
+        "--spoil",
+    )
     assert ended.code == 1
-    assert "left wrong contents: 512 of 1024 words differ, first at byte 0: 0x0000000000000002, not 0x0000000000000001" in ended.log
+    assert (
+        "left wrong contents: 512 of 1024 words differ, first at byte 0: 0x0000000000000002, not "
+        "0x0000000000000001" in ended.log
+    )
     assert not any("operation" in each for each in ended.objects)

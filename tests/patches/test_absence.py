@@ -1,4 +1,8 @@
-"""What may be called gone: real repositories in which an upstream hides, doubles, moves or really removes what a patch is about."""
+"""What may be called gone.
+
+Real repositories in which an upstream hides, doubles, moves or really removes what a patch is
+about.
+"""
 
 from __future__ import annotations
 
@@ -7,27 +11,30 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.errors import PatchConflictError, PostConditionError
-from forkhouse.lock import GitSource
-from forkhouse.patches import apply_patch
+from forkhouse.core.errors import PatchConflictError, PostConditionError
+from forkhouse.documents.lockfile import GitSource
+from forkhouse.flow.authoring import Bench, refresh
+from forkhouse.patches.apply import apply_patch
 from forkhouse.patches.ladder import APPLIED, Ladder, Verdict, pin
 from forkhouse.patches.series import read_series
-from forkhouse.radar import scan
 from forkhouse.radar.candidates import commit_candidates
-from forkhouse.sources import SourceTree
-from forkhouse.workbench import Bench, refresh
+from forkhouse.radar.scan import scan
+from forkhouse.sources.acquire import SourceTree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.lock import Form
+    from forkhouse.core.workspace import Journal
+    from forkhouse.documents.lockfile import Form
     from forkhouse.patches.ladder import Judgement
     from forkhouse.sources.store import ObjectStore
-    from forkhouse.workspace import Journal
 
 HEADER = "Subject: s\nDescription: d\nOrigin: o\nForwarded: no\nRetire-When: never\n"
-FILE = "import os\n\n\ndef vendor_devices():\n    found = os.listdir('/dev')\n    return len(found) - 41\n"
+FILE = (
+    "import os\n\n\ndef vendor_devices():\n    found = os.listdir('/dev')\n    return len(found) - "
+    "41\n"
+)
 OTHER = "def unrelated_helper(argument):\n    answer = argument * 3\n    return answer\n"
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a1' * 32}\nsize 1234\n"
 COMMIT = "1" * 40
@@ -59,8 +66,16 @@ class Upstream:
 
     def commit(self) -> str:
         """Commit what is in the work tree, gitlinks of the index kept, and return the tree."""
-        links = [line.split()[1:] for line in self.git("ls-files", "--stage").splitlines() if line.startswith("160000")]
-        paths = [line.partition("\t")[2] for line in self.git("ls-files", "--stage").splitlines() if line.startswith("160000")]
+        links = [
+            line.split()[1:]
+            for line in self.git("ls-files", "--stage").splitlines()
+            if line.startswith("160000")
+        ]
+        paths = [
+            line.partition("\t")[2]
+            for line in self.git("ls-files", "--stage").splitlines()
+            if line.startswith("160000")
+        ]
         self.git("add", "--all")
         for (commit, _, _), path in zip(links, paths, strict=True):
             self.gitlink(path, commit)
@@ -69,10 +84,14 @@ class Upstream:
 
     def edit(self, path: str = "gpu/attn_one.py", after: str = "", operation: str = "") -> None:
         operation = (
-            operation or "replace: {function: vendor_devices}\n        with: |\n          def vendor_devices():\n              return 7"
+            operation
+            or "replace: {function: vendor_devices}\n        with: |\n          def vendor_devices():\n              return 7"
         )
         (self.series / "series").write_text("0001-e.edit.yaml\n", encoding="utf-8")
-        text = f'{HEADER}edits:\n  - path: "{path}"\n    language: python\n    operations:\n      - {operation}\n{after}'
+        text = (
+            f'{HEADER}edits:\n  - path: "{path}"\n    language: python\n    operations:\n      - '
+            f"{operation}\n{after}"
+        )
         (self.series / "0001-e.edit.yaml").write_text(text, encoding="utf-8")
 
     def patch(self, change: Callable[[], None]) -> None:
@@ -153,8 +172,14 @@ HIDDEN = {
     "a link to nothing": (_linked_outside, "is a symbolic link to 'nowhere.py'"),
     "a folder that is a link": (_folder_linked, "is a symbolic link to 'accelerator'"),
     "a submodule above": (_submodule, f"{COMMIT}), whose files are not in this source"),
-    "a submodule at the path": (_submodule_in_its_place, f"{COMMIT}), whose files are not in this source"),
-    "a submodule elsewhere": (_submodule_elsewhere, "a submodule that came or changed since the pin: third_party/gpu"),
+    "a submodule at the path": (
+        _submodule_in_its_place,
+        f"{COMMIT}), whose files are not in this source",
+    ),
+    "a submodule elsewhere": (
+        _submodule_elsewhere,
+        "a submodule that came or changed since the pin: third_party/gpu",
+    ),
     "git ignores it": (_ignored, ".gitignore has git ignore it"),
     "a pointer": (_pointer, "is a pointer of Git LFS"),
     "binary": (_binary, ""),
@@ -171,7 +196,9 @@ def test_what_is_hidden_is_no_obsolete_edit(upstream: Upstream, case: str) -> No
     for pattern in ("gpu/attn_one.py", "gpu/attn_*.py", "**/attn_one.py", "gpu/**"):
         upstream.edit(pattern)
         judgement = upstream.judge(tree)
-        assert judgement.verdict is (Verdict.RESTRUCTURED if (case, pattern) in one else Verdict.CONFLICT), judgement.cause
+        assert judgement.verdict is (
+            Verdict.RESTRUCTURED if (case, pattern) in one else Verdict.CONFLICT
+        ), judgement.cause
         if pattern == "gpu/attn_one.py":
             assert cause in judgement.cause
 
@@ -184,8 +211,12 @@ def test_what_is_hidden_is_no_obsolete_diff(upstream: Upstream, case: str) -> No
     assert upstream.judge(upstream.commit()).verdict in {Verdict.CONFLICT, Verdict.MERGED}
 
 
-@pytest.mark.parametrize("case", ["a submodule above", "a submodule at the path", "a folder that is a link"])
-def test_a_diff_that_removes_a_file_is_not_upstream_where_the_file_is_hidden(upstream: Upstream, case: str) -> None:
+@pytest.mark.parametrize(
+    "case", ["a submodule above", "a submodule at the path", "a folder that is a link"]
+)
+def test_a_diff_that_removes_a_file_is_not_upstream_where_the_file_is_hidden(
+    upstream: Upstream, case: str
+) -> None:
     upstream.patch((upstream.folder / "gpu/attn_one.py").unlink)
     change, cause = HIDDEN[case]
     change(upstream)
@@ -200,7 +231,10 @@ def test_several_files_are_named_and_none_is_chosen(upstream: Upstream, pattern:
     _second(upstream)
     judgement = upstream.judge(upstream.commit())
     assert judgement.verdict is Verdict.CONFLICT
-    assert f"'{pattern}' matches 2 files, expected 1: gpu/attn_one.py, gpu/attn_two.py." in judgement.cause
+    assert (
+        f"'{pattern}' matches 2 files, expected 1: gpu/attn_one.py, gpu/attn_two.py."
+        in judgement.cause
+    )
 
 
 def test_a_link_to_the_one_file_makes_no_second(upstream: Upstream) -> None:
@@ -277,7 +311,9 @@ class TestKeeping:
     """`--retire` and `--bump` act on what is proven alone."""
 
     @pytest.mark.parametrize("case", ["a link", "a submodule above", "git ignores it", "a pointer"])
-    def test_a_patch_whose_object_is_hidden_is_not_retired(self, upstream: Upstream, tmp_path: Path, case: str) -> None:
+    def test_a_patch_whose_object_is_hidden_is_not_retired(
+        self, upstream: Upstream, tmp_path: Path, case: str
+    ) -> None:
         upstream.edit()
         HIDDEN[case][0](upstream)
         before = {path.name: path.read_bytes() for path in upstream.series.iterdir()}
@@ -285,13 +321,17 @@ class TestKeeping:
         assert change.startswith("needs a person")
         assert {path.name: path.read_bytes() for path in upstream.series.iterdir()} == before
 
-    def test_a_patch_whose_file_is_doubled_is_not_retired(self, upstream: Upstream, tmp_path: Path) -> None:
+    def test_a_patch_whose_file_is_doubled_is_not_retired(
+        self, upstream: Upstream, tmp_path: Path
+    ) -> None:
         upstream.edit("gpu/attn_*.py")
         _second(upstream)
         (change,) = self.retire(upstream, upstream.commit(), tmp_path)
         assert change.startswith("needs a person")
 
-    def test_a_patch_whose_object_is_gone_is_retired(self, upstream: Upstream, tmp_path: Path) -> None:
+    def test_a_patch_whose_object_is_gone_is_retired(
+        self, upstream: Upstream, tmp_path: Path
+    ) -> None:
         upstream.edit()
         upstream.git("rm", "--quiet", "-r", "gpu")
         (change,) = self.retire(upstream, upstream.commit(), tmp_path)
@@ -301,23 +341,56 @@ class TestKeeping:
     def retire(self, upstream: Upstream, base: str, tmp_path: Path) -> list[str]:
         source = GitSource(kind="git", url="https://localhost/up")
         tree = SourceTree(
-            upstream="up", version="1", source=source, tree=upstream.pin, commit=upstream.git("rev-parse", "pin"), epoch=1, passed_over=()
+            upstream="up",
+            version="1",
+            source=source,
+            tree=upstream.pin,
+            commit=upstream.git("rev-parse", "pin"),
+            epoch=1,
+            passed_over=(),
         )
-        bench = Bench(upstream="up", source=tree, patches=read_series(upstream.series), ladder=upstream.ladder())
-        changes = refresh([bench], [base], series=upstream.series, conflicts=tmp_path / "conflicts", retire=True, dry_run=False)
+        bench = Bench(
+            upstream="up",
+            source=tree,
+            patches=read_series(upstream.series),
+            ladder=upstream.ladder(),
+        )
+        changes = refresh(
+            [bench],
+            [base],
+            series=upstream.series,
+            conflicts=tmp_path / "conflicts",
+            retire=True,
+            dry_run=False,
+        )
         return [change.action for change in changes]
 
-    @pytest.mark.parametrize("case", ["a link", "a submodule elsewhere", "git ignores it", "a pointer"])
-    def test_no_bump_goes_to_where_a_patch_is_hidden(self, upstream: Upstream, journal: Journal, case: str) -> None:
+    @pytest.mark.parametrize(
+        "case", ["a link", "a submodule elsewhere", "git ignores it", "a pointer"]
+    )
+    def test_no_bump_goes_to_where_a_patch_is_hidden(
+        self, upstream: Upstream, journal: Journal, case: str
+    ) -> None:
         upstream.edit("gpu/attn_*.py")
         upstream.write("keep.txt", "more\n")
         upstream.commit()
         whole = upstream.git("rev-parse", "HEAD")
         HIDDEN[case][0](upstream)
         upstream.commit()
-        candidates = commit_candidates(upstream.folder, "pin", "main", upstream.store, limit=10).candidates
+        candidates = commit_candidates(
+            upstream.folder, "pin", "main", upstream.store, limit=10
+        ).candidates
         patches = read_series(upstream.series)
-        matrix = scan("up", "git", "pin", candidates, patches, upstream.ladder(), journal=journal, engine="test")
+        matrix = scan(
+            "up",
+            "git",
+            "pin",
+            candidates,
+            patches,
+            upstream.ladder(),
+            journal=journal,
+            engine="test",
+        )
         newest = matrix.newest_whole()
         assert newest is not None
         assert newest.commit == whole
@@ -336,7 +409,9 @@ class TestConditions:
     def test_a_link_is_read_where_it_leads(self, upstream: Upstream) -> None:
         upstream.write("hidden/tool.py", "nvidia_smi()\n")
         (upstream.folder / "gpu/tool.py").symlink_to("../hidden/tool.py")
-        with pytest.raises(PostConditionError, match=r"must be gone from gpu/\*\*, but it is in hidden/tool\.py"):
+        with pytest.raises(
+            PostConditionError, match=r"must be gone from gpu/\*\*, but it is in hidden/tool\.py"
+        ):
             self.apply(upstream, '  - absent: {text: nvidia_smi, in: "gpu/**"}\n')
 
     def test_a_link_to_a_folder_is_read_where_it_leads(self, upstream: Upstream) -> None:
@@ -354,7 +429,10 @@ class TestConditions:
         upstream.write("hidden/tool.py", "nvidia_smi()\n")
         trees = [upstream.pin, upstream.commit()]
         ladder, patches = upstream.ladder(), read_series(upstream.series)
-        assert [ladder.judge_series(tree, patches)[0].verdict for tree in trees] == [Verdict.CLEAN, Verdict.CONFLICT]
+        assert [ladder.judge_series(tree, patches)[0].verdict for tree in trees] == [
+            Verdict.CLEAN,
+            Verdict.CONFLICT,
+        ]
 
     def test_the_name_in_a_link_is_no_content(self, upstream: Upstream) -> None:
         upstream.write("hidden/nvidia_smi.py", "pass\n")
@@ -363,13 +441,18 @@ class TestConditions:
 
     def test_a_submodule_is_not_known_to_lack_anything(self, upstream: Upstream) -> None:
         upstream.gitlink("gpu/theirs")
-        with pytest.raises(PostConditionError, match="nobody can say so: the submodule gpu/theirs is not in this source"):
+        with pytest.raises(
+            PostConditionError,
+            match="nobody can say so: the submodule gpu/theirs is not in this source",
+        ):
             self.apply(upstream, '  - absent: {text: nvidia_smi, in: "gpu/**"}\n')
         assert self.apply(upstream, '  - absent: {text: nvidia_smi, in: "gpu/*.py"}\n')
 
     def test_a_pointer_is_not_known_to_lack_anything(self, upstream: Upstream) -> None:
         upstream.write("gpu/data.py", POINTER)
-        with pytest.raises(PostConditionError, match=r"nobody can say so: gpu/data\.py is a pointer of Git LFS"):
+        with pytest.raises(
+            PostConditionError, match=r"nobody can say so: gpu/data\.py is a pointer of Git LFS"
+        ):
             self.apply(upstream, '  - absent: {text: nvidia_smi, in: "gpu/**"}\n')
 
     def test_line_ends_are_the_files_own(self, upstream: Upstream) -> None:
@@ -378,15 +461,23 @@ class TestConditions:
             self.apply(upstream, '  - absent: {text: "one\\ntwo", in: "gpu/**"}\n')
 
     @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "utf-8"])
-    def test_text_is_found_in_whatever_unicode_a_file_has(self, upstream: Upstream, encoding: str) -> None:
-        (upstream.folder / "gpu/wide.txt").write_bytes("needs nvidia_smi, für alle\n".encode(encoding))
+    def test_text_is_found_in_whatever_unicode_a_file_has(
+        self, upstream: Upstream, encoding: str
+    ) -> None:
+        (upstream.folder / "gpu/wide.txt").write_bytes(
+            "needs nvidia_smi, für alle\n".encode(encoding)
+        )
         for text in ("nvidia_smi", "für"):
             with pytest.raises(PostConditionError, match=r"but it is in gpu/wide\.txt"):
                 self.apply(upstream, f'  - absent: {{text: "{text}", in: "gpu/**"}}\n')
 
-    def test_what_is_not_ascii_cannot_be_missed_in_bytes_of_no_known_meaning(self, upstream: Upstream) -> None:
+    def test_what_is_not_ascii_cannot_be_missed_in_bytes_of_no_known_meaning(
+        self, upstream: Upstream
+    ) -> None:
         (upstream.folder / "gpu/old.txt").write_bytes(b"f\xfcr alle\n")
-        with pytest.raises(PostConditionError, match=r"gpu/old\.txt is not UTF-8 and does not say what it is"):
+        with pytest.raises(
+            PostConditionError, match=r"gpu/old\.txt is not UTF-8 and does not say what it is"
+        ):
             self.apply(upstream, '  - absent: {text: "für", in: "gpu/**"}\n')
 
 
@@ -394,11 +485,16 @@ def test_code_that_may_have_gone_into_a_pointer_is_not_gone(upstream: Upstream) 
     upstream.edit()
     upstream.git("rm", "--quiet", "-r", "gpu")
     upstream.write("accelerator/attn.txt", POINTER)
-    assert upstream.judge(upstream.commit()).verdict is Verdict.OBSOLETE  # no code of this language is in a text
+    assert (
+        upstream.judge(upstream.commit()).verdict is Verdict.OBSOLETE
+    )  # no code of this language is in a text
     upstream.write("accelerator/attn.py", POINTER)
     judgement = upstream.judge(upstream.commit())
     assert judgement.verdict is Verdict.CONFLICT
-    assert "may be in accelerator/attn.py: accelerator/attn.py is a pointer of Git LFS" in judgement.cause
+    assert (
+        "may be in accelerator/attn.py: accelerator/attn.py is a pointer of Git LFS"
+        in judgement.cause
+    )
 
 
 def test_nothing_is_put_in_the_place_of_a_submodule(upstream: Upstream) -> None:
@@ -417,7 +513,10 @@ def test_an_edit_that_names_a_link_says_what_it_leads_to(upstream: Upstream) -> 
     _linked(upstream)
     upstream.edit()
     (patch,) = read_series(upstream.series)
-    with pytest.raises(PatchConflictError, match=r"is a symbolic link to 'real_name\.py'; it leads to gpu/real_name\.py: name that"):
+    with pytest.raises(
+        PatchConflictError,
+        match=r"is a symbolic link to 'real_name\.py'; it leads to gpu/real_name\.py: name that",
+    ):
         apply_patch(upstream.commit(), patch, {}, store=upstream.store, where="up")
 
 

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from forkhouse.documents import parse
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.documents.reading import parse
 from forkhouse.patches.edits import CodeEdit
 from forkhouse.patches.operations import apply_edit, effect_present
 
@@ -29,13 +29,20 @@ CASE_OF_C = "{rule: {kind: case_statement, has: {field: value, regex: '^%s$'}}}"
 
 
 def edit_of(language: str, operation: str) -> CodeEdit:
-    return parse(CodeEdit, f"path: f\nlanguage: {language}\noperations:\n  - {operation}\n", name="edit")
+    return parse(
+        CodeEdit, f"path: f\nlanguage: {language}\noperations:\n  - {operation}\n", name="edit"
+    )
 
 
 def said(script: str, word: str) -> str:
     """Return what a shell does with a word."""
-    commands = "one() { echo 1; }; two() { echo 2; }; three() { echo 3; }; four() { echo 4; }; new() { echo n; }\n"
-    return subprocess.run(["bash", "-s", word], input=commands + script, text=True, check=True, capture_output=True).stdout
+    commands = (
+        "one() { echo 1; }; two() { echo 2; }; three() { echo 3; }; four() { echo 4; }; new() { "
+        "echo n; }\n"
+    )
+    return subprocess.run(
+        ["bash", "-s", word], input=commands + script, text=True, check=True, capture_output=True
+    ).stdout
 
 
 @pytest.mark.parametrize(
@@ -52,7 +59,9 @@ def said(script: str, word: str) -> str:
         (f"insert: {{before: {ARM % 'a'}, text: 'e) new ;;'}}", "  a|b)\n", "  e) new ;;\n  a|b)\n", "e", "n\n"),
     ],
 )  # fmt: skip
-def test_a_command_or_an_arm_is_inserted(operation: str, old: str, new: str, word: str, does: str) -> None:
+def test_a_command_or_an_arm_is_inserted(
+    operation: str, old: str, new: str, word: str, does: str
+) -> None:
     edit = edit_of("bash", operation)
     done = apply_edit(CASE, edit)
     assert done == CASE.replace(old, new)
@@ -65,7 +74,10 @@ def test_a_command_or_an_arm_is_inserted(operation: str, old: str, new: str, wor
 
 
 def test_a_subshell_on_one_line_takes_a_command() -> None:
-    assert apply_edit("( f )\n", edit_of("bash", "insert: {before: {call: f}, text: new}")) == "( new; f )\n"
+    assert (
+        apply_edit("( f )\n", edit_of("bash", "insert: {before: {call: f}, text: new}"))
+        == "( new; f )\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,13 +117,24 @@ SWITCH = """int f(int x) {
 
 @pytest.mark.parametrize("language", ["c", "cpp"])
 def test_a_case_of_c_is_inserted_where_none_goes_on_in_it(language: str) -> None:
-    for place in (f"before: {CASE_OF_C % 1}", f"after: {CASE_OF_C % 1}", f"before: {CASE_OF_C % 2}", f"after: {CASE_OF_C % 3}"):
-        done = apply_edit(SWITCH, edit_of(language, f'insert: {{{place}, text: "case 4:\\n  x = 4;\\n  break;"}}'))
+    for place in (
+        f"before: {CASE_OF_C % 1}",
+        f"after: {CASE_OF_C % 1}",
+        f"before: {CASE_OF_C % 2}",
+        f"after: {CASE_OF_C % 3}",
+    ):
+        done = apply_edit(
+            SWITCH, edit_of(language, f'insert: {{{place}, text: "case 4:\\n  x = 4;\\n  break;"}}')
+        )
         assert "    case 4:\n      x = 4;\n      break;\n" in done
         assert done.replace("    case 4:\n      x = 4;\n      break;\n", "") == SWITCH
     for place in (f"after: {CASE_OF_C % 2}", f"before: {CASE_OF_C % 3}"):
-        with pytest.raises(PatchConflictError, match="what runs in the one above it would go on there"):
-            apply_edit(SWITCH, edit_of(language, f'insert: {{{place}, text: "case 4:\\n  break;"}}'))
+        with pytest.raises(
+            PatchConflictError, match="what runs in the one above it would go on there"
+        ):
+            apply_edit(
+                SWITCH, edit_of(language, f'insert: {{{place}, text: "case 4:\\n  break;"}}')
+            )
 
 
 @pytest.mark.parametrize("sign", ["|", "&&", "||"])

@@ -1,4 +1,7 @@
-"""Entries of YAML, JSON and TOML that are inserted beside others: what comes of it by bytes, as PyYAML, `json` and `tomllib` read it."""
+"""Entries of YAML, JSON and TOML that are inserted beside others.
+
+What comes of it by bytes, as PyYAML, `json` and `tomllib` read it.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from forkhouse.documents import parse
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.documents.reading import parse
 from forkhouse.patches.edits import KeyedEdit
 from forkhouse.patches.operations import apply_edit, effect_present
 
@@ -61,7 +64,9 @@ u = 1
 
 def edit_of(language: str, place: str, key: str, text: str) -> KeyedEdit:
     operation = f"insert: {{{place}: {{key: {key}}}, text: {json.dumps(text)}}}"
-    return parse(KeyedEdit, f"path: f\nlanguage: {language}\noperations:\n  - {operation}\n", name="edit")
+    return parse(
+        KeyedEdit, f"path: f\nlanguage: {language}\noperations:\n  - {operation}\n", name="edit"
+    )
 
 
 def beside(tree: Any, key: str, new: list[Any], *, before: bool) -> Any:
@@ -92,9 +97,14 @@ def same(one: Any, other: Any) -> bool:
 def test_yaml_goes_above_the_comments_over_a_key(key: str, newline: str, *, before: bool) -> None:
     old = YAML.replace("\n", newline)
     listed = key[-1].isdigit()
-    edit = edit_of("yaml", "before" if before else "after", key, "- {n: 1}" if listed else "n:\n  - 1\n")
+    edit = edit_of(
+        "yaml", "before" if before else "after", key, "- {n: 1}" if listed else "n:\n  - 1\n"
+    )
     done = apply_edit(old, edit)
-    assert same(yaml.safe_load(done), beside(yaml.safe_load(old), key, [{"n": 1}] if listed else [("n", [1])], before=before))
+    assert same(
+        yaml.safe_load(done),
+        beside(yaml.safe_load(old), key, [{"n": 1}] if listed else [("n", [1])], before=before),
+    )
     lines, now = old.split(newline), done.split(newline)
     assert [line for line in now if line in lines] == lines
     for number, line in enumerate(lines):
@@ -106,21 +116,38 @@ def test_yaml_goes_above_the_comments_over_a_key(key: str, newline: str, *, befo
 
 
 def test_an_item_stands_above_the_comment_and_as_far_to_the_right() -> None:
-    assert "l:\n  - n\n  # The first.\n  - x\n" in apply_edit(YAML, edit_of("yaml", "before", "l.0", "- n"))
-    assert "\n\nn: 1\n# About l.\n  # More of it.\nl:\n" in apply_edit(YAML, edit_of("yaml", "before", "l", "n: 1"))
+    assert "l:\n  - n\n  # The first.\n  - x\n" in apply_edit(
+        YAML, edit_of("yaml", "before", "l.0", "- n")
+    )
+    assert "\n\nn: 1\n# About l.\n  # More of it.\nl:\n" in apply_edit(
+        YAML, edit_of("yaml", "before", "l", "n: 1")
+    )
     assert "  - n: 1\n    y: 1\n" in apply_edit(YAML, edit_of("yaml", "before", "l.1.y", "n: 1"))
-    assert apply_edit("# The head.\na: 1\n", edit_of("yaml", "before", "a", "n: 1")) == "# The head.\nn: 1\na: 1\n"
+    assert (
+        apply_edit("# The head.\na: 1\n", edit_of("yaml", "before", "a", "n: 1"))
+        == "# The head.\nn: 1\na: 1\n"
+    )
 
 
 @pytest.mark.parametrize("before", [True, False])
-@pytest.mark.parametrize("key", ["a", "b", "b.c", "b.d", "l", "l.0", "l.1", "l.1.e", "m", "m.0", "m.1"])
+@pytest.mark.parametrize(
+    "key", ["a", "b", "b.c", "b.d", "l", "l.0", "l.1", "l.1.e", "m", "m.0", "m.1"]
+)
 def test_json_gets_its_commas(key: str, *, before: bool) -> None:
-    for old in (JSON, json.dumps(json.loads(JSON)), json.dumps(json.loads(JSON), separators=(",", ":")), JSON.replace("\n", "\r\n")):
+    for old in (
+        JSON,
+        json.dumps(json.loads(JSON)),
+        json.dumps(json.loads(JSON), separators=(",", ":")),
+        JSON.replace("\n", "\r\n"),
+    ):
         listed = key[-1].isdigit()
         for text in ("[9]" if listed else '"n": [9]', "[9],\n" if listed else '"n": [9],'):
             edit = edit_of("json", "before" if before else "after", key, text)
             done = apply_edit(old, edit)
-            assert same(json.loads(done), beside(json.loads(old), key, [[9]] if listed else [("n", [9])], before=before))
+            assert same(
+                json.loads(done),
+                beside(json.loads(old), key, [[9]] if listed else [("n", [9])], before=before),
+            )
             assert effect_present(done, edit)
             with pytest.raises(PatchConflictError):
                 apply_edit(done, edit)
@@ -133,7 +160,12 @@ def test_json_gets_its_commas(key: str, *, before: bool) -> None:
         ("after", "m", '"n": 1', JSON.replace("[1, 2]\n", '[1, 2],\n  "n": 1\n')),
         ("after", "l.1", "9", JSON.replace("    }\n  ],", "    },\n    9\n  ],")),
         ("before", "m.1", "9", JSON.replace("[1, 2]", "[1, 9, 2]")),
-        ("after", "a", '"n": {\n  "o": 1\n},\n"p": 2', JSON.replace('"a": 1,\n', '"a": 1,\n  "n": {\n    "o": 1\n  },\n  "p": 2,\n')),
+        (
+            "after",
+            "a",
+            '"n": {\n  "o": 1\n},\n"p": 2',
+            JSON.replace('"a": 1,\n', '"a": 1,\n  "n": {\n    "o": 1\n  },\n  "p": 2,\n'),
+        ),
     ],
 )
 def test_json_keeps_its_layout(place: str, key: str, text: str, new: str) -> None:
@@ -142,9 +174,15 @@ def test_json_keeps_its_layout(place: str, key: str, text: str, new: str) -> Non
 
 def test_comments_in_json_stay_with_what_they_stand_over() -> None:
     old = '{\n  // head\n  "a": 1, // one\n  // about b\n  "b": 2,\n}\n'
-    assert apply_edit(old, edit_of("json", "before", "b", '"n": 1')) == old.replace("  // about b", '  "n": 1,\n  // about b')
-    assert apply_edit(old, edit_of("json", "after", "a", '"n": 1')) == old.replace("  // about b", '  "n": 1,\n  // about b')
-    assert apply_edit(old, edit_of("json", "after", "b", '"n": 1')) == old.replace("2,\n", '2,\n  "n": 1,\n')
+    assert apply_edit(old, edit_of("json", "before", "b", '"n": 1')) == old.replace(
+        "  // about b", '  "n": 1,\n  // about b'
+    )
+    assert apply_edit(old, edit_of("json", "after", "a", '"n": 1')) == old.replace(
+        "  // about b", '  "n": 1,\n  // about b'
+    )
+    assert apply_edit(old, edit_of("json", "after", "b", '"n": 1')) == old.replace(
+        "2,\n", '2,\n  "n": 1,\n'
+    )
 
 
 @pytest.mark.parametrize(
@@ -169,11 +207,29 @@ def test_toml_too(place: str, key: str, text: str, old: str, new: str) -> None:
     ("language", "old", "key", "text", "why"),
     [
         ("json", JSON, "b", '"a": 1', "has a key that the mapping has already"),
-        ("json", JSON, "b", '"n": 1, "n": 2', "has a key that the mapping has already, or twice. Use `set`"),
+        (
+            "json",
+            JSON,
+            "b",
+            '"n": 1, "n": 2',
+            "has a key that the mapping has already, or twice. Use `set`",
+        ),
         ("yaml", YAML, "b", "a: 1", "has a key that the mapping has already"),
-        ("json", JSON, "b", "9", "9 is not a key with its value of json as it has to be written there"),
+        (
+            "json",
+            JSON,
+            "b",
+            "9",
+            "9 is not a key with its value of json as it has to be written there",
+        ),
         ("json", JSON, "m.0", '"n": 1', "is not an item of a list of json"),
-        ("yaml", YAML, "l.0", "n: 1", "is not `- ITEM`, which is what stands where it is to be inserted"),
+        (
+            "yaml",
+            YAML,
+            "l.0",
+            "n: 1",
+            "is not `- ITEM`, which is what stands where it is to be inserted",
+        ),
         ("yaml", YAML, "b", "- n", "is not `KEY: VALUE`"),
         ("yaml", YAML, "b", "# n", "is not `KEY: VALUE`"),
         ("yaml", YAML, "b", "' '", "is not `KEY: VALUE`"),
@@ -181,6 +237,20 @@ def test_toml_too(place: str, key: str, text: str, old: str, new: str) -> None:
         ("json", JSON, "l.0", "1", "would add what is there already"),
     ],
 )
-def test_what_is_no_entry_there_is_refused(language: str, old: str, key: str, text: str, why: str) -> None:
+def test_what_is_no_entry_there_is_refused(
+    language: str, old: str, key: str, text: str, why: str
+) -> None:
     with pytest.raises(PatchConflictError, match=why):
         apply_edit(old, edit_of(language, "before", key, text))
+
+
+TAIL = "a:\n  c: 1\n  # The tail of a.\n{}b: 2\n"
+
+
+@pytest.mark.parametrize(("place", "key"), [("before", "b"), ("after", "a")])
+@pytest.mark.parametrize("head", ["", "# The head of b.\n"])
+def test_a_comment_that_is_indented_as_what_is_above_it_stays_there(
+    place: str, key: str, head: str
+) -> None:
+    done = apply_edit(TAIL.format(head), edit_of("yaml", place, key, "n: 1"))
+    assert done == TAIL.format(f"n: 1\n{head}")

@@ -1,4 +1,7 @@
-"""Operations on YAML, JSON and TOML: what comes of them, by bytes, and what is refused, with the reason that is true."""
+"""Operations on YAML, JSON and TOML.
+
+What comes of them, by bytes, and what is refused, with the reason that is true.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,16 @@ from typing import Any
 import pytest
 import yaml
 
-from forkhouse.documents import parse
-from forkhouse.errors import DocumentError, PatchConflictError
+from forkhouse.core.errors import DocumentError, PatchConflictError
+from forkhouse.documents.reading import parse
 from forkhouse.patches.edits import KeyedEdit
 from forkhouse.patches.operations import MatchError, apply_edit, effect_present
 
 
 def edit_of(language: str, operation: str) -> KeyedEdit:
-    return parse(KeyedEdit, f"path: f\nlanguage: {language}\noperations:\n  - {operation}\n", name="edit")
+    return parse(
+        KeyedEdit, f"path: f\nlanguage: {language}\noperations:\n  - {operation}\n", name="edit"
+    )
 
 
 def done(language: str, operation: str, text: str) -> str:
@@ -28,7 +33,8 @@ def done(language: str, operation: str, text: str) -> str:
 @pytest.mark.parametrize(
     ("operation", "old", "new"),
     [
-        # Blocks at any place: behind empty lines and a byte-order mark, with any header, with comments on their first line.
+        # Blocks at any place: behind empty lines and a byte-order mark, with any header, with
+        # comments on their first line.
         ("{set: s, value: new}", "\ns: |\n  one\n  two\nz: 1\n", "\ns: new\nz: 1\n"),
         ("{set: s, value: new}", "\ufeffs: |\n  one\nz: 1\n", "\ufeffs: new\nz: 1\n"),
         ("{set: s, value: new}", "s: >- # why\n    one\n\n    two\n\nz: 1\n", "s: new # why\n\nz: 1\n"),
@@ -166,6 +172,8 @@ def test_json(operation: str, old: str, new: str) -> None:
         ("{set: a, value: 5}", "x = 1\n\n[a]\nb = 1\n# about c\n[a.c]\n\n# about d\n[d]\n", "x = 1\na = 5\n\n# about d\n[d]\n"),
         ("{set: a, value: 5}", "# about a\n[a]\nb = 1\n[d]\n", "# about a\na = 5\n[d]\n"),
         ("{set: a.b, value: 5}", "[a.b]\nc = 1\n[d]\n", "[a]\nb = 5\n[d]\n"),
+        ("{set: a.b, value: 5}", "x = 1\n\n# b\n# c\n[a.b]\nc = 1\n[d]\n", "x = 1\n\n[a]\n# b\n# c\nb = 5\n[d]\n"),
+        ("{set: a.b, value: 5}", "x = 1\r\n# b\r\n[a.b]\r\nc = 1\r\n", "x = 1\r\n[a]\r\n# b\r\nb = 5\r\n"),
         ("{set: a.b, value: [5]}", "[a]\nx = 1\n[d]\n[[a.b]]\nc = 1\n[[a.b]]\n", "[a]\nx = 1\nb = [5]\n[d]\n"),
         ("{set: a.b, value: 5}", "a.b.c = 1\nx = 1\na.b.d = 2\n", "a.b = 5\nx = 1\n"),
         ("{set: a, value: {b: 5}}", "a.b.c = 1\nx = 1\na.d = 2\n", "x = 1\na = { b = 5 }\n"),
@@ -228,8 +236,13 @@ EAST = timezone(timedelta(hours=-5))
         ("{a: {b c: [x]}}", {"a": {"b c": ["x"]}}),
     ],
 )
-def test_what_an_edit_says_is_what_the_reader_of_the_file_reads(language: str, said: str, read: object) -> None:
-    for operation, old in ((f"{{set: k, value: {said}}}", OLD[language]), (f"{{add: z, value: {said}}}", OLD[language])):
+def test_what_an_edit_says_is_what_the_reader_of_the_file_reads(
+    language: str, said: str, read: object
+) -> None:
+    for operation, old in (
+        (f"{{set: k, value: {said}}}", OLD[language]),
+        (f"{{add: z, value: {said}}}", OLD[language]),
+    ):
         new = done(language, operation, old)
         found = READ[language](new)["k" if operation.startswith("{set") else "z"]
         assert (found, type(found), json.dumps(found)) == (read, type(read), json.dumps(read)), new
@@ -254,7 +267,11 @@ def test_what_an_edit_says_is_what_the_reader_of_the_file_reads(language: str, s
         ("toml", "2026-01-02", date(2026, 1, 2)),
         ("yaml", "2026-01-02T03:04:05.25-05:00", datetime(2026, 1, 2, 3, 4, 5, 250000, EAST)),
         ("toml", "2026-01-02T03:04:05.25-05:00", datetime(2026, 1, 2, 3, 4, 5, 250000, EAST)),
-        ("toml", "2026-01-02 03:04:05", datetime(2026, 1, 2, 3, 4, 5)),  # noqa: DTZ001  # that it has no zone is the point
+        (
+            "toml",
+            "2026-01-02 03:04:05",
+            datetime(2026, 1, 2, 3, 4, 5),
+        ),  # that it has no zone is the point
     ],
 )
 def test_values_that_not_every_format_has(language: str, said: str, read: object) -> None:
@@ -273,14 +290,21 @@ def test_values_that_not_every_format_has(language: str, said: str, read: object
         ("toml", "9223372036854775808", "more than 64 bits"),
     ],
 )
-def test_a_value_that_a_format_does_not_have_is_refused(language: str, said: str, message: str) -> None:
+def test_a_value_that_a_format_does_not_have_is_refused(
+    language: str, said: str, message: str
+) -> None:
     with pytest.raises(PatchConflictError, match=message):
         done(language, f"{{set: k, value: {said}}}", OLD[language])
 
 
-@pytest.mark.parametrize("said", ["1e3", "1.5e3", "017", "0o17", "0755", "08", "0b11", "1_000", "1_0.5", "0x_1"])
+@pytest.mark.parametrize(
+    "said", ["1e3", "1.5e3", "017", "0o17", "0755", "08", "0b11", "1_000", "1_0.5", "0x_1"]
+)
 def test_a_number_that_versions_of_yaml_read_differently_is_refused(said: str) -> None:
-    with pytest.raises(DocumentError, match=r"edit:4: operations\[0\]\.value: .* is one thing to readers of YAML 1\.1"):
+    with pytest.raises(
+        DocumentError,
+        match=r"edit:4: operations\[0\]\.value: .* is one thing to readers of YAML 1\.1",
+    ):
         edit_of("json", f"{{set: k, value: {said}}}")
 
 
@@ -336,7 +360,9 @@ def test_a_number_that_versions_of_yaml_read_differently_is_refused(said: str) -
         ("toml", "{replace: {anchor: '[b]'}, with: '[a.b]'}", "[a]\nx = 1\n[b]\nx = 1\n", "a key beside what is edited"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_proven_is_refused_for_the_true_reason(language: str, operation: str, text: str, message: str | None) -> None:
+def test_what_cannot_be_proven_is_refused_for_the_true_reason(
+    language: str, operation: str, text: str, message: str | None
+) -> None:
     if message is None:
         # A neighbour of the one below or above it, which is right.
         assert READ[language](done(language, operation, text)) is not None
@@ -357,7 +383,11 @@ def test_a_path_is_told_from_what_is_none() -> None:
 def test_an_effect_is_seen_by_value() -> None:
     assert effect_present("a: {b: 0x1F}\n", edit_of("yaml", "{set: a.b, value: 31}"))
     assert not effect_present("a: {b: '31'}\n", edit_of("yaml", "{set: a.b, value: 31}"))
-    assert effect_present("p = ['x', 1]\n", edit_of("toml", "item: {of: {key: p}, replace: '2', with: '\"x\"'}"))
-    assert not effect_present("p = [2]\n", edit_of("toml", "item: {of: {key: p}, replace: '2', with: '\"x\"'}"))
+    assert effect_present(
+        "p = ['x', 1]\n", edit_of("toml", "item: {of: {key: p}, replace: '2', with: '\"x\"'}")
+    )
+    assert not effect_present(
+        "p = [2]\n", edit_of("toml", "item: {of: {key: p}, replace: '2', with: '\"x\"'}")
+    )
     with pytest.raises(PatchConflictError, match="Its effect is there already"):
         done("json", "{add: a, value: 1.0}", '{"a": 1.0}')

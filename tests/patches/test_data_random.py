@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from forkhouse.documents import parse
-from forkhouse.errors import ForkhouseError
+from forkhouse.core.errors import ForkhouseError
+from forkhouse.documents.reading import parse
 from forkhouse.patches.edits import KeyedEdit
 from forkhouse.patches.operations import apply_edit
 
@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 OPERATIONS = int(os.environ.get("FORKHOUSE_FUZZ_DATA", "250"))
-"""Operations for each language; `FORKHOUSE_FUZZ_DATA=20000 pytest -k random_data` is the long run."""
+"""Operations for each language.
+
+`FORKHOUSE_FUZZ_DATA=20000 pytest -k random_data` is the long run.
+"""
 SCALARS = (
     0,
     -7,
@@ -92,11 +95,28 @@ class Writer:
     def yaml_flow(self, value: object) -> str:
         blank, line = self.chance.choice(("", " ")), self.maybe("\n  ", 0.1)
         if isinstance(value, dict):
-            return "{" + blank + f",{line or ' '}".join(f"{key}: {self.yaml_flow(each)}" for key, each in value.items()) + blank + "}"
+            return (
+                "{"
+                + blank
+                + f",{line or ' '}".join(
+                    f"{key}: {self.yaml_flow(each)}" for key, each in value.items()
+                )
+                + blank
+                + "}"
+            )
         if isinstance(value, list):
             comma = self.maybe(",", 0.2) if value else ""
-            return "[" + blank + f",{line or ' '}".join(self.yaml_flow(each) for each in value) + comma + blank + "]"
-        return str(yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=9999)).strip()[1:-1]
+            return (
+                "["
+                + blank
+                + f",{line or ' '}".join(self.yaml_flow(each) for each in value)
+                + comma
+                + blank
+                + "]"
+            )
+        return str(
+            yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=9999)
+        ).strip()[1:-1]
 
     def yaml_entry(self, head: str, value: object, name: str) -> str:
         """Write a value behind its key or its dash."""
@@ -120,12 +140,22 @@ class Writer:
             name = key or f"n{next(self.names)}"
             above = self.maybe(f"# above {key}\n", 0.2) if key else ""
             gap = self.maybe("\n", 0.1)
-            spelt = self.chance.choice((f"{key}:", f"{key}:", f'"{key}":', f"? {key}\n:")) if key else "-"
+            spelt = (
+                self.chance.choice((f"{key}:", f"{key}:", f'"{key}":', f"? {key}\n:"))
+                if key
+                else "-"
+            )
             pieces.append(gap + above + self.yaml_entry(spelt, each, name))
         return "".join(pieces)
 
     def yaml(self, value: object) -> str:
-        return self.maybe("\n", 0.2) + self.maybe("---\n", 0.2) + self.yaml_block(value) + self.maybe("# end\n") + self.maybe("...\n", 0.1)
+        return (
+            self.maybe("\n", 0.2)
+            + self.maybe("---\n", 0.2)
+            + self.yaml_block(value)
+            + self.maybe("# end\n")
+            + self.maybe("...\n", 0.1)
+        )
 
     # JSON, with comments and trailing commas
 
@@ -135,12 +165,20 @@ class Writer:
         many = value and self.chance.random() < 0.6
         space = "\n" + "  " * (depth + 1) if many else self.chance.choice(("", " "))
         parts: list[str] = []
-        pairs: list[tuple[str | None, object]] = list(value.items()) if isinstance(value, dict) else [(None, each) for each in value]
+        pairs: list[tuple[str | None, object]] = (
+            list(value.items()) if isinstance(value, dict) else [(None, each) for each in value]
+        )
         for position, (key, each) in enumerate(pairs):
             said = self.json(each, loose=loose, depth=depth + 1)
-            comma = "," if position + 1 < len(pairs) or (loose and self.chance.random() < 0.4) else ""
+            comma = (
+                "," if position + 1 < len(pairs) or (loose and self.chance.random() < 0.4) else ""
+            )
             above = self.maybe(f"// above {key}{space}", 0.2) if loose and many and key else ""
-            behind = self.maybe(f" // at {key}", 0.2) if loose and many and key and "\n" not in said else ""
+            behind = (
+                self.maybe(f" // at {key}", 0.2)
+                if loose and many and key and "\n" not in said
+                else ""
+            )
             parts.append(f"{space}{above}" + (f'"{key}": ' if key else "") + said + comma + behind)
         close = "\n" + "  " * depth if many else space if pairs else ""
         one, other = "{}" if isinstance(value, dict) else "[]"
@@ -150,7 +188,13 @@ class Writer:
 
     def toml_inline(self, value: object) -> str:
         if isinstance(value, dict):
-            return "{ " + ", ".join(f"{key} = {self.toml_inline(each)}" for key, each in value.items()) + " }" if value else "{}"
+            return (
+                "{ "
+                + ", ".join(f"{key} = {self.toml_inline(each)}" for key, each in value.items())
+                + " }"
+                if value
+                else "{}"
+            )
         if isinstance(value, list):
             if value and self.chance.random() < 0.4:
                 return "[\n" + "".join(f"  {self.toml_inline(each)},\n" for each in value) + "]"
@@ -165,14 +209,30 @@ class Writer:
             above = self.maybe(f"# above {key}\n", 0.2)
             name = ".".join((*path, key))
             if isinstance(each, dict) and self.chance.random() < 0.6:
-                tables.append(f"\n{above}[{name}]{self.maybe(f'  # at {key}')}\n{self.toml(each, (*path, key))}")
-            elif isinstance(each, list) and each and all(isinstance(one, dict) for one in each) and self.chance.random() < 0.7:
+                tables.append(
+                    f"\n{above}[{name}]{self.maybe(f'  # at {key}')}\n{self.toml(each, (*path, key))}"
+                )
+            elif (
+                isinstance(each, list)
+                and each
+                and all(isinstance(one, dict) for one in each)
+                and self.chance.random() < 0.7
+            ):
                 tables += [f"\n[[{name}]]\n{self.toml(one, (*path, key))}" for one in each]
-            elif isinstance(each, dict) and each and all(not isinstance(one, dict) for one in each.values()) and self.chance.random() < 0.5:
-                lines += [f"{key}.{inner} = {self.toml_inline(one)}\n" for inner, one in each.items()]
+            elif (
+                isinstance(each, dict)
+                and each
+                and all(not isinstance(one, dict) for one in each.values())
+                and self.chance.random() < 0.5
+            ):
+                lines += [
+                    f"{key}.{inner} = {self.toml_inline(one)}\n" for inner, one in each.items()
+                ]
             else:
                 said = self.toml_inline(each)
-                lines.append(f"{above}{key} = {said}{self.maybe(f'  # at {key}') * one_line(said)}\n")
+                lines.append(
+                    f"{above}{key} = {said}{self.maybe(f'  # at {key}') * one_line(said)}\n"
+                )
         return "".join((*lines, *tables))
 
 
@@ -184,14 +244,24 @@ def spelt(path: tuple[str | int, ...]) -> str:
     return ".".join(map(str, path))
 
 
-def places(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], object]]:
-    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+def places(
+    value: object, path: tuple[str | int, ...] = ()
+) -> Iterator[tuple[tuple[str | int, ...], object]]:
+    pairs = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for step, each in pairs:
         yield (*path, step), each
         yield from places(each, (*path, step))
 
 
-def changed(value: object, path: tuple[str | int, ...], change: Callable[[Any, Any], None]) -> object:
+def changed(
+    value: object, path: tuple[str | int, ...], change: Callable[[Any, Any], None]
+) -> object:
     """Return a copy of a value with the holder of a path changed."""
     copy = json.loads(json.dumps(value))
     holder = copy
@@ -201,7 +271,9 @@ def changed(value: object, path: tuple[str | int, ...], change: Callable[[Any, A
     return copy
 
 
-def chosen(chance: random.Random, value: object) -> tuple[str, object, tuple[str | int, ...]] | None:
+def chosen(
+    chance: random.Random, value: object
+) -> tuple[str, object, tuple[str | int, ...]] | None:
     """Return an operation, what a reader has to see after it, and what it is about."""
     there = list(places(value))
     if not there:
@@ -210,11 +282,21 @@ def chosen(chance: random.Random, value: object) -> tuple[str, object, tuple[str
     said, new = chance.choice(list(VALUES.items()))
     match chance.choice(("set", "remove", "add", "item add", "item remove")):
         case "set":
-            return f"{{set: {spelt(path)}, value: {said}}}", changed(value, path, lambda holder, step: holder.__setitem__(step, new)), path
+            return (
+                f"{{set: {spelt(path)}, value: {said}}}",
+                changed(value, path, lambda holder, step: holder.__setitem__(step, new)),
+                path,
+            )
         case "remove":
-            return f"{{remove: {spelt(path)}}}", changed(value, path, lambda holder, step: holder.__delitem__(step)), path
+            return (
+                f"{{remove: {spelt(path)}}}",
+                changed(value, path, lambda holder, step: holder.__delitem__(step)),
+                path,
+            )
         case "add":
-            target = (*path, "added") if isinstance(held, dict) and chance.random() < 0.8 else ("added",)
+            target = (
+                (*path, "added") if isinstance(held, dict) and chance.random() < 0.8 else ("added",)
+            )
             return (
                 f"{{add: {spelt(target)}, value: {said}}}",
                 changed(value, target, lambda holder, step: holder.__setitem__(step, new)),
@@ -223,10 +305,16 @@ def chosen(chance: random.Random, value: object) -> tuple[str, object, tuple[str
         case "item add" if isinstance(held, list):
             after = changed(value, (*path, 0), lambda holder, _: holder.append("more"))
             return f"item: {{of: {{key: {spelt(path)}}}, add: '\"more\"'}}", after, (*path, "more")
-        case "item remove" if isinstance(held, list) and "plain" in held and held.count("plain") == 1:
+        case "item remove" if (
+            isinstance(held, list) and "plain" in held and held.count("plain") == 1
+        ):
             position = held.index("plain")
             after = changed(value, (*path, position), lambda holder, step: holder.__delitem__(step))
-            return f"item: {{of: {{key: {spelt(path)}}}, remove: '\"plain\"'}}", after, (*path, position)
+            return (
+                f"item: {{of: {{key: {spelt(path)}}}, remove: '\"plain\"'}}",
+                after,
+                (*path, position),
+            )
         case _:
             return None
 
@@ -245,20 +333,32 @@ def misplaced(before: str, after: str, sign: str, value_now: object) -> str | No
     keys = {step for path, _ in places(value_now) for step in path[-1:] if isinstance(step, str)}
     lines = after.splitlines()
     for what, key in re.findall(rf"{sign} (above|at) (k\d+)", before):
-        found = [number for number, line in enumerate(lines) if line.rstrip().endswith(f"{sign} {what} {key}")]
+        found = [
+            number
+            for number, line in enumerate(lines)
+            if line.rstrip().endswith(f"{sign} {what} {key}")
+        ]
         if key not in keys:
             continue
         if len(found) != 1:
             return f"{what} {key} is there {len(found)} times"
-        code = [line.partition(f" {sign} ")[0] for line in lines[found[0] :] if not line.strip().startswith(sign) or what == "at"]
-        if not re.search(rf"\b{key}\b", code[0]) and not (what == "at" and re.search(rf"\? {key}\b", lines[found[0] - 1])):
+        code = [
+            line.partition(f" {sign} ")[0]
+            for line in lines[found[0] :]
+            if not line.strip().startswith(sign) or what == "at"
+        ]
+        if not re.search(rf"\b{key}\b", code[0]) and not (
+            what == "at" and re.search(rf"\? {key}\b", lines[found[0] - 1])
+        ):
             return f"{what} {key} stands at {code[0]!r}"
     return None
 
 
 READERS: dict[str, Callable[[str], object]] = {
     "yaml": yaml.safe_load,
-    "json": lambda text: json.loads(re.sub(r",(\s*[}\]])", r"\1", re.sub(r"(?<![\w:\"/])//[^\n]*", "", text))),
+    "json": lambda text: json.loads(
+        re.sub(r",(\s*[}\]])", r"\1", re.sub(r"(?<![\w:\"/])//[^\n]*", "", text))
+    ),
     "toml": tomllib.loads,
 }
 
@@ -288,18 +388,24 @@ def test_random_data_is_changed_by_exactly_what_an_operation_says(language: str)
             continue
         operation, wanted, path = picked
         about = f"{operation}\n{text!r}"
-        edit = parse(KeyedEdit, f"path: f\nlanguage: {language}\noperations:\n  - {operation}\n", name="edit")
+        edit = parse(
+            KeyedEdit, f"path: f\nlanguage: {language}\noperations:\n  - {operation}\n", name="edit"
+        )
         try:
             after = apply_edit(text, edit)
         except ForkhouseError as error:
             outcomes["refused"] += 1
             untrue += [about] if "matched 0 times" in str(error) else []
             if os.environ.get("FORKHOUSE_FUZZ_SHOW"):
-                print(language, operation, repr(text), str(error)[:300])  # noqa: T201  # for whoever asks
+                print(language, operation, repr(text), str(error)[:300])  # for whoever asks
             continue
         outcomes["applied"] += 1
         now = read(after)
-        same = unordered(now) == unordered(wanted) if language == "toml" else strict(now) == strict(wanted)
+        same = (
+            unordered(now) == unordered(wanted)
+            if language == "toml"
+            else strict(now) == strict(wanted)
+        )
         assert same, f"{about}\n{after!r}"
         assert after.count("\n") == after.count(newline), f"{about}\n{after!r}"
         left = value if path[-1] in {"added", "more"} or operation.startswith("{set") else wanted

@@ -1,75 +1,174 @@
-"""What the reader makes of patch files, shape by shape; `test_textual_git.py` compares the results with git's own."""
+"""What the reader makes of patch files, shape by shape.
+
+`test_textual_git.py` compares the results with git's own.
+"""
 
 from __future__ import annotations
 
 import pytest
 from pygit2.enums import FileMode
 
-from forkhouse.patches.diffs import DiffSyntaxError, Kind, StripError, is_diff, message_of, patched, read
+from forkhouse.patches.deltas import patched
+from forkhouse.patches.diffreader import is_diff, message_of, read
+from forkhouse.patches.diffs import DiffSyntaxError, PartKind, StripError
 
 HUNK = b"@@ -1,2 +1,2 @@\n one\n-two\n+2\n"
 PLAIN = b"--- a/f\n+++ b/f\n" + HUNK
 GIT = b"diff --git a/f b/f\n" + PLAIN
 
 
-def names(content: bytes, strip: int = 1) -> list[tuple[Kind, str, str]]:
-    return [(part.kind, part.old, part.new) for diff in read(content, strip=strip) for part in diff.parts]
+def names(content: bytes, strip: int = 1) -> list[tuple[PartKind, str, str]]:
+    return [
+        (part.kind, part.old, part.new)
+        for diff in read(content, strip=strip)
+        for part in diff.parts
+    ]
 
 
 @pytest.mark.parametrize(
     ("head", "kind", "old", "new"),
     [
-        (b"diff --git a/old f b/new f\nsimilarity index 100%\nrename from old f\nrename to new f\n", Kind.RENAME, "old f", "new f"),
-        (b"diff --git a/f b/g\ncopy from f\ncopy to g\n", Kind.COPY, "f", "g"),
-        (b"diff --git a/a b b/a b\nnew file mode 100644\nindex 0000000..e69de29\n", Kind.ADD, "a b", "a b"),
-        (b"diff --git a/f b/f\ndeleted file mode 100644\nindex e69de29..0000000\n", Kind.REMOVE, "f", "f"),
+        (
+            b"diff --git a/old f b/new f\nsimilarity index 100%\nrename from old f\nrename to new f\n",
+            PartKind.RENAME,
+            "old f",
+            "new f",
+        ),
+        (b"diff --git a/f b/g\ncopy from f\ncopy to g\n", PartKind.COPY, "f", "g"),
+        (
+            b"diff --git a/a b b/a b\nnew file mode 100644\nindex 0000000..e69de29\n",
+            PartKind.ADD,
+            "a b",
+            "a b",
+        ),
+        (
+            b"diff --git a/f b/f\ndeleted file mode 100644\nindex e69de29..0000000\n",
+            PartKind.REMOVE,
+            "f",
+            "f",
+        ),
         (
             b'diff --git "a/caf\\303\\251\\t\\"" "b/caf\\303\\251\\t\\""\nold mode 100644\nnew mode 100755\n',
-            Kind.CHANGE,
+            PartKind.CHANGE,
             'café\t"',
             'café\t"',
         ),
-        (b'diff --git a/f "b/\\\\f"\nrename from f\nrename to "\\\\f"\n', Kind.RENAME, "f", "\\f"),
-        (b'diff --git "a/\\\\f" b/f\nrename from "\\\\f"\nrename to f\n', Kind.RENAME, "\\f", "f"),
-        (b"diff --git i/f w/f\nnew file mode 100644\n--- /dev/null\n+++ w/f\n@@ -0,0 +1 @@\n+x\n", Kind.ADD, "f", "f"),
-        (b"diff --git a/b b/b b/b b/b\nold mode 100644\nnew mode 100755\n", Kind.CHANGE, "b b/b", "b b/b"),
+        (
+            b'diff --git a/f "b/\\\\f"\nrename from f\nrename to "\\\\f"\n',
+            PartKind.RENAME,
+            "f",
+            "\\f",
+        ),
+        (
+            b'diff --git "a/\\\\f" b/f\nrename from "\\\\f"\nrename to f\n',
+            PartKind.RENAME,
+            "\\f",
+            "f",
+        ),
+        (
+            b"diff --git i/f w/f\nnew file mode 100644\n--- /dev/null\n+++ w/f\n@@ -0,0 +1 @@\n+x\n",
+            PartKind.ADD,
+            "f",
+            "f",
+        ),
+        (
+            b"diff --git a/b b/b b/b b/b\nold mode 100644\nnew mode 100755\n",
+            PartKind.CHANGE,
+            "b b/b",
+            "b b/b",
+        ),
     ],
 )
-def test_what_gits_own_headers_say(head: bytes, kind: Kind, old: str, new: str) -> None:
+def test_what_gits_own_headers_say(head: bytes, kind: PartKind, old: str, new: str) -> None:
     # Whatever stands behind it, or does not.
-    for behind in (b"", b"-- \n2.39.5\n\n", GIT, PLAIN if kind in {Kind.ADD, Kind.REMOVE} and b"+++" in head else GIT):
+    for behind in (
+        b"",
+        b"-- \n2.39.5\n\n",
+        GIT,
+        PLAIN if kind in {PartKind.ADD, PartKind.REMOVE} and b"+++" in head else GIT,
+    ):
         assert names(head + behind)[0] == (kind, old, new)
 
 
 @pytest.mark.parametrize(
     ("head", "kind", "name"),
     [
-        (b"--- a/f\t2020-01-01 10:00:00.000000000 +0100\n+++ b/f\t2020-01-02 10:00:00.000000000 +0100\n" + HUNK, Kind.CHANGE, "f"),
-        (b"--- a/f 2020-01-01 10:00:00.000000000 +0100\n+++ b/f 2020-01-02 10:00:00.000000000 +0100\n" + HUNK, Kind.CHANGE, "f"),
-        (b"--- demo.orig/f g\t2020-01-01\n+++ demo/f g\t2020-01-02\n" + HUNK, Kind.CHANGE, "f g"),
-        (b"--- a/f.orig\n+++ b/f\n" + HUNK, Kind.CHANGE, "f"),
-        (b"--- a/f\n+++ b/f~\n" + HUNK, Kind.CHANGE, "f"),
-        (b"--- a//d//f\n+++ b//d//f\n" + HUNK, Kind.CHANGE, "d/f"),
-        (b'--- "a/\\303\\251"\t2020-01-01\n+++ "b/\\303\\251"\t2020-01-01\n' + HUNK, Kind.CHANGE, "é"),
-        (b"Index: a/f\n" + b"=" * 67 + b"\n--- a/f\n+++ b/f\n" + HUNK, Kind.CHANGE, "f"),
         (
-            b"diff -r 0123456789ab f\n--- a/f\tThu Jan 01 00:00:00 1970 +0000\n+++ b/f\tSat Nov 28 10:00:00 2026 +0000\n" + HUNK,
-            Kind.CHANGE,
+            b"--- a/f\t2020-01-01 10:00:00.000000000 +0100\n+++ b/f\t2020-01-02 10:00:00.000000000 +0100\n"
+            + HUNK,
+            PartKind.CHANGE,
             "f",
         ),
-        (b"--- /dev/null\tThu Jan 01 00:00:00 1970 +0000\n+++ b/f\tSat Nov 28 10:00:00 2026 +0000\n@@ -0,0 +1 @@\n+x\n", Kind.ADD, "f"),
-        (b"--- a/f\t1970-01-01 00:00:00.000000000 +0000\n+++ b/f\t2020-01-02 10:00:00 +0100\n@@ -0,0 +1 @@\n+x\n", Kind.ADD, "f"),
-        (b"--- a/f\t1969-12-31 19:00:00.000000000 -0500\n+++ b/f\t2020-01-02 10:00:00 +0100\n@@ -0,0 +1 @@\n+x\n", Kind.ADD, "f"),
-        (b"--- a/f\t2020-01-02 10:00:00 +0100\n+++ b/f\t1970-01-01 01:00:00.000000000 +0100\n@@ -1 +0,0 @@\n-x\n", Kind.REMOVE, "f"),
-        (b"--- a/f\t2020-01-02 10:00:00 +0100\n+++ b/f\t1970-01-01 00:00:01 +0000\n@@ -1 +0,0 @@\n-x\n", Kind.CHANGE, "f"),
-        (b"--- a/f\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n", Kind.REMOVE, "f"),
-        (b"--- a/f\t(revision 1)\n+++ b/f\t(nonexistent)\n@@ -1 +0,0 @@\n-x\n", Kind.REMOVE, "f"),
-        (b"--- a/f\t(nonexistent)\n+++ b/f\t(working copy)\n@@ -0,0 +1 @@\n+x\n", Kind.ADD, "f"),
-        (b"--- a/f\n+++ b/f\n@@ -0,0 +1 @@\n+x\n", Kind.FILL, "f"),
+        (
+            b"--- a/f 2020-01-01 10:00:00.000000000 +0100\n+++ b/f 2020-01-02 10:00:00.000000000 +0100\n"
+            + HUNK,
+            PartKind.CHANGE,
+            "f",
+        ),
+        (
+            b"--- demo.orig/f g\t2020-01-01\n+++ demo/f g\t2020-01-02\n" + HUNK,
+            PartKind.CHANGE,
+            "f g",
+        ),
+        (b"--- a/f.orig\n+++ b/f\n" + HUNK, PartKind.CHANGE, "f"),
+        (b"--- a/f\n+++ b/f~\n" + HUNK, PartKind.CHANGE, "f"),
+        (b"--- a//d//f\n+++ b//d//f\n" + HUNK, PartKind.CHANGE, "d/f"),
+        (
+            b'--- "a/\\303\\251"\t2020-01-01\n+++ "b/\\303\\251"\t2020-01-01\n' + HUNK,
+            PartKind.CHANGE,
+            "é",
+        ),
+        (b"Index: a/f\n" + b"=" * 67 + b"\n--- a/f\n+++ b/f\n" + HUNK, PartKind.CHANGE, "f"),
+        (
+            b"diff -r 0123456789ab f\n--- a/f\tThu Jan 01 00:00:00 1970 +0000\n+++ b/f\tSat Nov 28 10:00:00 2026 +0000\n"
+            + HUNK,
+            PartKind.CHANGE,
+            "f",
+        ),
+        (
+            b"--- /dev/null\tThu Jan 01 00:00:00 1970 +0000\n+++ b/f\tSat Nov 28 10:00:00 2026 +0000\n@@ -0,0 +1 @@\n+x\n",
+            PartKind.ADD,
+            "f",
+        ),
+        (
+            b"--- a/f\t1970-01-01 00:00:00.000000000 +0000\n+++ b/f\t2020-01-02 10:00:00 +0100\n@@ -0,0 +1 @@\n+x\n",
+            PartKind.ADD,
+            "f",
+        ),
+        (
+            b"--- a/f\t1969-12-31 19:00:00.000000000 -0500\n+++ b/f\t2020-01-02 10:00:00 +0100\n@@ -0,0 +1 @@\n+x\n",
+            PartKind.ADD,
+            "f",
+        ),
+        (
+            b"--- a/f\t2020-01-02 10:00:00 +0100\n+++ b/f\t1970-01-01 01:00:00.000000000 +0100\n@@ -1 +0,0 @@\n-x\n",
+            PartKind.REMOVE,
+            "f",
+        ),
+        (
+            b"--- a/f\t2020-01-02 10:00:00 +0100\n+++ b/f\t1970-01-01 00:00:01 +0000\n@@ -1 +0,0 @@\n-x\n",
+            PartKind.CHANGE,
+            "f",
+        ),
+        (b"--- a/f\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n", PartKind.REMOVE, "f"),
+        (
+            b"--- a/f\t(revision 1)\n+++ b/f\t(nonexistent)\n@@ -1 +0,0 @@\n-x\n",
+            PartKind.REMOVE,
+            "f",
+        ),
+        (
+            b"--- a/f\t(nonexistent)\n+++ b/f\t(working copy)\n@@ -0,0 +1 @@\n+x\n",
+            PartKind.ADD,
+            "f",
+        ),
+        (b"--- a/f\n+++ b/f\n@@ -0,0 +1 @@\n+x\n", PartKind.FILL, "f"),
     ],
 )
-def test_what_other_tools_headers_say(head: bytes, kind: Kind, name: str) -> None:
-    assert names(b"Description: words\n\n" + head + GIT) == [(kind, name, name), (Kind.CHANGE, "f", "f")]
+def test_what_other_tools_headers_say(head: bytes, kind: PartKind, name: str) -> None:
+    assert names(b"Description: words\n\n" + head + GIT) == [
+        (kind, name, name),
+        (PartKind.CHANGE, "f", "f"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +186,9 @@ def test_what_other_tools_headers_say(head: bytes, kind: Kind, name: str) -> Non
     ],
 )
 def test_modes_are_kept_as_git_keeps_them(mode: bytes, kept: FileMode) -> None:
-    ((part,),) = [diff.parts for diff in read(b"diff --git a/f b/f\nnew file mode " + mode + b"\n", strip=1)]
+    ((part,),) = [
+        diff.parts for diff in read(b"diff --git a/f b/f\nnew file mode " + mode + b"\n", strip=1)
+    ]
     assert part.mode == kept
 
 
@@ -103,9 +204,16 @@ def test_lines_are_counted_and_their_looks_do_not_matter() -> None:
         b"caf\xe9\r",
     ]
     hunk = (
-        b"@@ -1,8 +1,9 @@\n" + b"".join(b"-" + line + b"\n" for line in lines) + b"".join(b"+" + line + b"\n" for line in [*lines, b"-- "])
+        b"@@ -1,8 +1,9 @@\n"
+        + b"".join(b"-" + line + b"\n" for line in lines)
+        + b"".join(b"+" + line + b"\n" for line in [*lines, b"-- "])
     )
-    ((part, other),) = [diff.parts for diff in read(b"diff --git a/f b/f\n--- a/f\n+++ b/f\n" + hunk + b"-- \n2.39\n" + PLAIN, strip=1)]
+    ((part, other),) = [
+        diff.parts
+        for diff in read(
+            b"diff --git a/f b/f\n--- a/f\n+++ b/f\n" + hunk + b"-- \n2.39\n" + PLAIN, strip=1
+        )
+    ]
     assert part.hunks[0].before == tuple(line + b"\n" for line in lines)
     assert part.hunks[0].after == (*part.hunks[0].before, b"-- \n")
     assert (other.line, other.hunks[0].line) == (24, 26)
@@ -118,23 +226,40 @@ def test_a_newline_is_missing_on_either_side_or_on_both() -> None:
         (b"b\n", b"b", b"-b\n+b\n" + none),
         (b"b", b"c", b"-b\n" + none + b"+c\n" + none),
     ):
-        ((part,),) = [diff.parts for diff in read(b"--- a/f\n+++ b/f\n@@ -1,2 +1,2 @@\n a\n" + hunk, strip=1)]
+        ((part,),) = [
+            diff.parts for diff in read(b"--- a/f\n+++ b/f\n@@ -1,2 +1,2 @@\n a\n" + hunk, strip=1)
+        ]
         assert (part.hunks[0].before, part.hunks[0].after) == ((b"a\n", old), (b"a\n", new))
-    ((part,),) = [diff.parts for diff in read(b"--- a/f\n+++ b/f\n@@ -1,2 +1 @@\n-a\n b\n\\ Kein Zeilenumbruch am Dateiende.\n", strip=1)]
+    ((part,),) = [
+        diff.parts
+        for diff in read(
+            b"--- a/f\n+++ b/f\n@@ -1,2 +1 @@\n-a\n b\n\\ Kein Zeilenumbruch am Dateiende.\n",
+            strip=1,
+        )
+    ]
     assert (part.hunks[0].before, part.hunks[0].after) == ((b"a\n", b"b"), (b"b",))
 
 
 def test_an_empty_line_of_context_may_have_lost_its_blank() -> None:
-    ((part,),) = [diff.parts for diff in read(b"--- a/f\n+++ b/f\n@@ -1,3 +1,3 @@\n a\n\n-b\n+c\n", strip=1)]
+    ((part,),) = [
+        diff.parts for diff in read(b"--- a/f\n+++ b/f\n@@ -1,3 +1,3 @@\n a\n\n-b\n+c\n", strip=1)
+    ]
     assert part.hunks[0].before == (b"a\n", b"\n", b"b\n")
     assert (part.hunks[0].leading, part.hunks[0].trailing) == (2, 0)
 
 
-MAIL = b"From " + b"0" * 40 + b" Mon Sep 17 00:00:00 2001\nFrom: T <t@localhost>\nSubject: [PATCH] Words\n\nMessage.\n---\n f | 2 +-\n\n"
+MAIL = (
+    b"From "
+    + b"0" * 40
+    + b" Mon Sep 17 00:00:00 2001\nFrom: T <t@localhost>\nSubject: [PATCH] Words\n\nMessage.\n---\n f | 2 +-\n\n"
+)
 
 
 def test_a_mailbox_has_a_diff_for_each_mail() -> None:
-    assert [len(diff.parts) for diff in read(MAIL + GIT + b"-- \n2.39\n\n" + MAIL + GIT + PLAIN, strip=1)] == [1, 2]
+    assert [
+        len(diff.parts)
+        for diff in read(MAIL + GIT + b"-- \n2.39\n\n" + MAIL + GIT + PLAIN, strip=1)
+    ] == [1, 2]
     with pytest.raises(DiffSyntaxError, match=r"line 18: this mail has no diff"):
         read(MAIL + GIT + b"-- \n\n" + MAIL + b"-- \n", strip=1)
     cover = MAIL.replace(b"[PATCH]", b"[PATCH 0/2]") + b"-- \n\n"
@@ -153,11 +278,17 @@ def test_a_mailbox_has_a_diff_for_each_mail() -> None:
     ],
 )
 def test_the_message_is_no_diff(text: bytes) -> None:
-    assert names(MAIL.replace(b"Message.\n", b"Message.\n" + text) + GIT) == [(Kind.CHANGE, "f", "f")]
+    assert names(MAIL.replace(b"Message.\n", b"Message.\n" + text) + GIT) == [
+        (PartKind.CHANGE, "f", "f")
+    ]
 
 
 @pytest.mark.parametrize(
-    "head", [b"diff --git a/g b/g\nimilarity index 100%\nrename from g\nrename to h\n", b"@@ -1 +1 @@diff --git a/g b/g\n"]
+    "head",
+    [
+        b"diff --git a/g b/g\nimilarity index 100%\nrename from g\nrename to h\n",
+        b"@@ -1 +1 @@diff --git a/g b/g\n",
+    ],
 )
 def test_a_damaged_head_is_not_taken_for_the_message(head: bytes) -> None:
     with pytest.raises(DiffSyntaxError, match=r"line 3: (nothing follows|a hunk without a file)"):
@@ -177,11 +308,18 @@ def test_where_the_message_ends() -> None:
 
 def test_names_lose_as_many_folders_as_asked_for() -> None:
     deep = b"diff --git a/x/f b/x/f\nnew file mode 100644\n--- /dev/null\n+++ b/x/f\n@@ -0,0 +1 @@\n+x\n"
-    assert names(deep) == [(Kind.ADD, "x/f", "x/f")]
-    assert names(deep, 2) == [(Kind.ADD, "f", "f")]
-    assert names(b"diff --git f f\nold mode 100644\nnew mode 100755\n", 0) == [(Kind.CHANGE, "f", "f")]
-    assert names(b"--- x/f\n+++ x/f\n" + HUNK, 0) == [(Kind.CHANGE, "x/f", "x/f")]
-    for content, strip in ((deep, 0), (deep, 3), (b"--- f\n+++ f\n" + HUNK, 1), (b"--- a/f\n+++ b/g\n" + HUNK, 1)):
+    assert names(deep) == [(PartKind.ADD, "x/f", "x/f")]
+    assert names(deep, 2) == [(PartKind.ADD, "f", "f")]
+    assert names(b"diff --git f f\nold mode 100644\nnew mode 100755\n", 0) == [
+        (PartKind.CHANGE, "f", "f")
+    ]
+    assert names(b"--- x/f\n+++ x/f\n" + HUNK, 0) == [(PartKind.CHANGE, "x/f", "x/f")]
+    for content, strip in (
+        (deep, 0),
+        (deep, 3),
+        (b"--- f\n+++ f\n" + HUNK, 1),
+        (b"--- a/f\n+++ b/g\n" + HUNK, 1),
+    ):
         with pytest.raises(StripError):
             read(content, strip=strip)
 
@@ -191,60 +329,121 @@ def test_names_lose_as_many_folders_as_asked_for() -> None:
     [
         (b"", "line 1: it holds no diff"),
         (b"words\n", "line 1: it holds no diff"),
-        (PLAIN + b"+more\n", r"line 7: f: the hunk before this line is longer than its `@@` line says"),
+        (
+            PLAIN + b"+more\n",
+            r"line 7: f: the hunk before this line is longer than its `@@` line says",
+        ),
         (PLAIN + b" more\n", r"line 7: f: the hunk before this line is longer"),
         (
             GIT.replace(b"--- a/f", b"new file mode 100644\n--- /dev/null").replace(HUNK, b"+x\n"),
             r"line 5: f: this line belongs to no hunk",
         ),
-        (b"diff --git a/f b/f\nold mode 100644\nnew mode 100755\n+x\n", r"line 4: f: this line belongs to no hunk"),
+        (
+            b"diff --git a/f b/f\nold mode 100644\nnew mode 100755\n+x\n",
+            r"line 4: f: this line belongs to no hunk",
+        ),
         (PLAIN + b"\n+more\n", r"line 7: f: the hunk before this line is longer"),
         (PLAIN[:-3], r"line 3: f: the patch ends within this hunk"),
         (PLAIN[:-1], r"line 3: f: the patch ends within this hunk"),
         (PLAIN.replace(b"-two", b"two"), r"line 5: f: this line belongs to a hunk"),
         (PLAIN.replace(b"-1,2", b"-1,1"), r"line 3: f: the `@@` line says 1 and 2 lines"),
-        (PLAIN.replace(b"@@ -1,2 +1,2 @@", b"@@ -1,2 @@"), r"line 3: f: '@@ -1,2 @@' is not the first line of a hunk"),
+        (
+            PLAIN.replace(b"@@ -1,2 +1,2 @@", b"@@ -1,2 @@"),
+            r"line 3: f: '@@ -1,2 @@' is not the first line of a hunk",
+        ),
         (b"--- a/f\n+++ b/f\n@@ -1 +1 @@\n one\n", r"line 3: f: the hunk changes nothing"),
-        (PLAIN + b"@@ one @@\n" + GIT + b"text\n@@ -1 +1 @@\n-a\n+b\n", r"line 16: a hunk without a file"),
-        (GIT + b"diff --cc f\nindex 1,2..3\n--- a/f\n+++ b/f\n@@@ -1,1 -1,1 +1,1 @@@\n", r"line 8: a combined diff"),
+        (
+            PLAIN + b"@@ one @@\n" + GIT + b"text\n@@ -1 +1 @@\n-a\n+b\n",
+            r"line 16: a hunk without a file",
+        ),
+        (
+            GIT + b"diff --cc f\nindex 1,2..3\n--- a/f\n+++ b/f\n@@@ -1,1 -1,1 +1,1 @@@\n",
+            r"line 8: a combined diff",
+        ),
         (b"diff --cc f\nindex 1,2..3\n", r"line 1: a combined diff"),
-        (b"*** a/f\n--- b/f\n***************\n*** 1 ****\n! a\n--- 1 ----\n! b\n", r"line 1: a context diff"),
+        (
+            b"*** a/f\n--- b/f\n***************\n*** 1 ****\n! a\n--- 1 ----\n! b\n",
+            r"line 1: a context diff",
+        ),
         (GIT + b"diff --git a/g b/g\n" + GIT, r"line 8: nothing follows that says what to do"),
-        (GIT + b"diff --git a/g b/g\nindex 1111111..2222222 100644\n", r"line 8: g: nothing follows that says what to do"),
-        (GIT + b"Index: g\n======\nIndex: f\n======\n" + GIT, r"line 8: no hunk follows for this file"),
-        (GIT + b"diff -ru a/g b/g\ndiff -ru a/f b/f\n" + PLAIN, r"line 8: no hunk follows for these files"),
+        (
+            GIT + b"diff --git a/g b/g\nindex 1111111..2222222 100644\n",
+            r"line 8: g: nothing follows that says what to do",
+        ),
+        (
+            GIT + b"Index: g\n======\nIndex: f\n======\n" + GIT,
+            r"line 8: no hunk follows for this file",
+        ),
+        (
+            GIT + b"diff -ru a/g b/g\ndiff -ru a/f b/f\n" + PLAIN,
+            r"line 8: no hunk follows for these files",
+        ),
         (GIT + b"Only in b: g\n", r"line 8: a file is on one side only"),
         (b"Only in b: g\ndiff -r a/f b/f\n" + PLAIN, r"line 1: a file is on one side only"),
         (PLAIN + b"Binary files a/g and b/g differ\n", r"line 7: a binary file differs"),
         (PLAIN + b"Added: svn:executable\n", r"line 7: a change of Subversion's properties"),
         (GIT.replace(b"\n", b"\r\n"), r"line 1: the lines of the patch file itself end with CR LF"),
-        (b'diff --git "a/\\351" "b/\\351"\nnew file mode 100644\n', r"line 1: the name '\\xe9' is not UTF-8"),
-        (b"diff --git a/f b/f\nold mode 100644\nnew mode 100755", r"line 3: f: the patch ends within this line"),
-        (b"diff --git a/f b/f\n--- /dev/null\n+++ b/f\n@@ -0,0 +1 @@\n+x\n", r"line 1: `/dev/null` and the lines on the file's mode"),
-        (b"diff --git a/f b/f\nnew file mode 100644\n--- a/f\n+++ b/f\n@@ -0,0 +1 @@\n+x\n", r"line 1: `/dev/null` and the lines on"),
+        (
+            b'diff --git "a/\\351" "b/\\351"\nnew file mode 100644\n',
+            r"line 1: the name '\\xe9' is not UTF-8",
+        ),
+        (
+            b"diff --git a/f b/f\nold mode 100644\nnew mode 100755",
+            r"line 3: f: the patch ends within this line",
+        ),
+        (
+            b"diff --git a/f b/f\n--- /dev/null\n+++ b/f\n@@ -0,0 +1 @@\n+x\n",
+            r"line 1: `/dev/null` and the lines on the file's mode",
+        ),
+        (
+            b"diff --git a/f b/f\nnew file mode 100644\n--- a/f\n+++ b/f\n@@ -0,0 +1 @@\n+x\n",
+            r"line 1: `/dev/null` and the lines on",
+        ),
         (b"diff --git a/f b/f\nnew file mode 040000\n", r"line 1: '040000' is no mode of a file"),
         (b"diff --git a/f b/f\nnew file mode x\n", r"line 1: 'x' is no mode of a file"),
-        (b"diff --git a/f b/f\nnew file mode 100644\ndeleted file mode 100644\n", r"line 1: its lines say different things"),
+        (
+            b"diff --git a/f b/f\nnew file mode 100644\ndeleted file mode 100644\n",
+            r"line 1: its lines say different things",
+        ),
         (b"diff --git a/f b/g\nrename from f\n", r"line 1: its lines say different things"),
         (b"diff --git a/f b/g\nrename from f\nrename to h\n", r"line 1: its names do not agree"),
         (b"diff --git a/f b/g\n--- a/f\n+++ b/g\n" + HUNK, r"line 1: its names do not agree"),
         (b"diff --git a/f b/f\n--- a/f\n+++ b/g\n" + HUNK, r"line 1: its names do not agree"),
-        (b"diff --git a/f b/f\nnew file mode 100644\n--- /dev/null\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n", r"line 5: f is a new file"),
+        (
+            b"diff --git a/f b/f\nnew file mode 100644\n--- /dev/null\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n",
+            r"line 5: f is a new file",
+        ),
         (b"--- a/f\n+++ /dev/null\n@@ -1 +1 @@\n-a\n+b\n", r"line 3: f is to be removed"),
-        (b"--- a/f\t(revision 1)\n+++ b/f\t(working copy)\n@@ -1 +0,0 @@\n-a\n", r"line 1: f: it does not say whether the file goes"),
-        (b"diff --git a/f b/f\nindex 1..2\nGIT binary patch\nliteral 3\n!!!\n", r"line 5: a line of a binary patch is damaged"),
-        (b"Subject: s\nContent-Transfer-Encoding: quoted-printable\n\n" + GIT, r"line 2: the mail is encoded for transport"),
-        (b"Subject: s\nContent-Type: multipart/mixed; boundary=x\n\n" + GIT, r"line 2: the mail is made of several"),
+        (
+            b"--- a/f\t(revision 1)\n+++ b/f\t(working copy)\n@@ -1 +0,0 @@\n-a\n",
+            r"line 1: f: it does not say whether the file goes",
+        ),
+        (
+            b"diff --git a/f b/f\nindex 1..2\nGIT binary patch\nliteral 3\n!!!\n",
+            r"line 5: a line of a binary patch is damaged",
+        ),
+        (
+            b"Subject: s\nContent-Transfer-Encoding: quoted-printable\n\n" + GIT,
+            r"line 2: the mail is encoded for transport",
+        ),
+        (
+            b"Subject: s\nContent-Type: multipart/mixed; boundary=x\n\n" + GIT,
+            r"line 2: the mail is made of several",
+        ),
     ],
 )
-def test_what_cannot_be_applied_as_a_whole_is_refused_with_its_line(content: bytes, reason: str) -> None:
+def test_what_cannot_be_applied_as_a_whole_is_refused_with_its_line(
+    content: bytes, reason: str
+) -> None:
     with pytest.raises(DiffSyntaxError, match=f"^{reason}"):
         read(content, strip=1)
 
 
 def test_a_delta_is_checked_on_every_side() -> None:
     base = bytes(range(200))
-    delta = bytes([200, 1, 6, 0x91, 10, 4, 2, 65, 66])  # 200 and 6 bytes; four from the tenth on; two of its own
+    delta = bytes(
+        [200, 1, 6, 0x91, 10, 4, 2, 65, 66]
+    )  # 200 and 6 bytes; four from the tenth on; two of its own
     assert patched(base, delta) == base[10:14] + b"AB"
     for damaged in (
         delta[:-1],

@@ -1,4 +1,7 @@
-"""The documents of the edit format cannot lie: examples are run, and the schema is that of the code."""
+"""The documents of the edit format cannot lie.
+
+Examples are run, and the schema is that of the code.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from textwrap import indent
 
 import pytest
 
-from forkhouse.documents import parse
+from forkhouse.documents.reading import parse
 from forkhouse.patches.edits import LANGUAGES, AddedFile, StructuralEdit
 from forkhouse.patches.operations import apply_edit, effect_present
 from forkhouse.patches.schema import schema_text
@@ -17,7 +20,10 @@ DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "reference/patches.md").read_text(encoding="utf-8")
 BLOCKS = r"```\w+\n(.*?)```\n"
 EXAMPLES = {
-    name: blocks for name, *blocks in re.findall(rf"^### ([\w-]+)\n\n{BLOCKS}{BLOCKS}{BLOCKS}", TEXT, flags=re.MULTILINE | re.DOTALL)
+    name: blocks
+    for name, *blocks in re.findall(
+        rf"^### ([\w-]+)\n\n{BLOCKS}{BLOCKS}{BLOCKS}", TEXT, flags=re.MULTILINE | re.DOTALL
+    )
 }
 HEADER = "Subject: s\nDescription: d\nOrigin: o\nForwarded: no\nRetire-When: never\n"
 
@@ -29,7 +35,10 @@ def test_every_language_has_an_example() -> None:
 @pytest.mark.parametrize("language", sorted(EXAMPLES))
 def test_an_example_does_what_it_says(language: str) -> None:
     operations, before, after = EXAMPLES[language]
-    document = f"{HEADER}edits:\n  - path: file\n    language: {language}\n    operations:\n{indent(operations, '      ')}"
+    document = (
+        f"{HEADER}edits:\n  - path: file\n    language: {language}\n    "
+        f"operations:\n{indent(operations, '      ')}"
+    )
     (edit,) = parse(StructuralEdit, document, name="example").edits
     assert not isinstance(edit, AddedFile)
     assert apply_edit(before, edit) == after

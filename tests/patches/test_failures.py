@@ -1,4 +1,7 @@
-"""A failure of ours while one patch is judged: that patch's verdict, told with a report, and asked again."""
+"""A failure of ours while one patch is judged.
+
+That patch's verdict, told with a report, and asked again.
+"""
 
 from __future__ import annotations
 
@@ -6,29 +9,34 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.failures import INTERNAL
 from forkhouse.patches.ladder import Ladder, Verdict, pin
 from forkhouse.patches.series import read_series
-from forkhouse.radar import scan
 from forkhouse.radar.candidates import commit_candidates
+from forkhouse.radar.scan import scan
 from forkhouse.sources.store import ObjectStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.radar import Matrix
-    from forkhouse.workspace import Journal
+    from forkhouse.core.workspace import Journal
+    from forkhouse.radar.scan import Matrix
 
 HEADER = "Subject: s\nDescription: d\nOrigin: o\nForwarded: no\nRetire-When: never\n"
-OPERATION = "    language: python\n    operations:\n      - replace: {call: vendor_query}\n        with: count_gpus()\n"
+OPERATION = (
+    "    language: python\n    operations:\n      - replace: {call: vendor_query}\n        with: "
+    "count_gpus()\n"
+)
 
 
 class History:
     """A repository two of whose files a series changes, and in which the content of one of them is lost, as in a damaged or partial clone."""
 
-    def __init__(self, folder: Path, git: Callable[..., str], commit: Callable[..., str], journal: Journal) -> None:
+    def __init__(
+        self, folder: Path, git: Callable[..., str], commit: Callable[..., str], journal: Journal
+    ) -> None:
         self.folder, self.series, self.journal = folder / "up", folder / "series", journal
         self.build = folder / "build"
         commit(self.folder, {"a.py": "x = vendor_query()\n", "b.py": "y = vendor_query()\n"})
@@ -38,7 +46,9 @@ class History:
         names = [f"000{number}-{name}.edit.yaml" for number, name in enumerate("ab", start=1)]
         (self.series / "series").write_text("\n".join(names) + "\n", encoding="utf-8")
         for name in names:
-            (self.series / name).write_text(f"{HEADER}edits:\n  - path: {name[5]}.py\n{OPERATION}", encoding="utf-8")
+            (self.series / name).write_text(
+                f"{HEADER}edits:\n  - path: {name[5]}.py\n{OPERATION}", encoding="utf-8"
+            )
         blob = git(self.folder, "rev-parse", "HEAD:a.py")
         self.lost = self.folder / ".git/objects" / blob[:2] / blob[2:]
         self.content = self.lost.read_bytes()
@@ -49,11 +59,15 @@ class History:
         patches = read_series(self.series)
         pinned = pin(candidates[0].tree, patches, Ladder(store=store, paths={}, pinned={}))
         ladder = Ladder(store=store, paths={}, pinned=pinned)
-        return scan("up", "git", "pin", candidates, patches, ladder, journal=self.journal, engine="test")
+        return scan(
+            "up", "git", "pin", candidates, patches, ladder, journal=self.journal, engine="test"
+        )
 
 
 @pytest.fixture
-def history(tmp_path: Path, git: Callable[..., str], commit: Callable[..., str], journal: Journal) -> History:
+def history(
+    tmp_path: Path, git: Callable[..., str], commit: Callable[..., str], journal: Journal
+) -> History:
     return History(tmp_path, git, commit, journal)
 
 
@@ -80,13 +94,19 @@ def test_a_failure_is_not_remembered(history: History) -> None:
     assert history.radar().newest_whole() is not None
     assert history.radar().cells[0][1].verdict is Verdict.CONFLICT
     history.lost.write_bytes(history.content)
-    assert [cell.verdict for cell in history.radar().cells[0]] == [Verdict.CLEAN, Verdict.RESTRUCTURED]
+    assert [cell.verdict for cell in history.radar().cells[0]] == [
+        Verdict.CLEAN,
+        Verdict.RESTRUCTURED,
+    ]
 
 
 def test_a_failure_at_the_pin_is_loud(history: History, git: Callable[..., str]) -> None:
     git(history.folder, "tag", "--force", "pin", "main")
     history.lost.unlink()
-    with pytest.raises(PatchConflictError, match=f"0001-a.edit.yaml does not apply at the pin itself: {INTERNAL}: NotFoundError"):
+    with pytest.raises(
+        PatchConflictError,
+        match=f"0001-a.edit.yaml does not apply at the pin itself: {INTERNAL}: NotFoundError",
+    ):
         history.radar()
 
 

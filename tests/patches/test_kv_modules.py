@@ -1,4 +1,7 @@
-"""The modules that our edits add to vLLM: what they say of two workers, of several answers and of compilers, without vLLM and PyTorch."""
+"""The modules that our edits add to vLLM.
+
+What they say of two workers, of several answers and of compilers, without vLLM and PyTorch.
+"""
 
 from __future__ import annotations
 
@@ -53,8 +56,16 @@ def order(tmp_path_factory: pytest.TempPathFactory) -> Any:
     ("one", "other", "alike"),
     [
         (("FLASH_ATTN", "auto", "e4m3fn", False), ("TRITON_ATTN", "auto", "e4m3fnuz", False), True),
-        (("FLASHINFER", "fp8", "e4m3fn", False), ("TRITON_ATTN", "fp8_e4m3", "e4m3fn", False), True),
-        (("FLASH_ATTN", "fp8_e5m2", "e4m3fn", False), ("TRITON_ATTN", "fp8_e5m2", "e4m3fnuz", False), True),
+        (
+            ("FLASHINFER", "fp8", "e4m3fn", False),
+            ("TRITON_ATTN", "fp8_e4m3", "e4m3fn", False),
+            True,
+        ),
+        (
+            ("FLASH_ATTN", "fp8_e5m2", "e4m3fn", False),
+            ("TRITON_ATTN", "fp8_e5m2", "e4m3fnuz", False),
+            True,
+        ),
         (("FLASH_ATTN", "fp8", "e4m3fn", False), ("TRITON_ATTN", "fp8", "e4m3fnuz", False), False),
         (("FLASH_ATTN", "auto", "e4m3fn", False), ("FLASH_ATTN", "auto", "e4m3fn", True), False),
         (("FLASH_ATTN", "auto", "e4m3fn", True), ("FLASH_ATTN", "auto", "e4m3fn", True), True),
@@ -64,10 +75,15 @@ def order(tmp_path_factory: pytest.TempPathFactory) -> Any:
     ],
 )
 def test_workers_pair_when_they_keep_a_token_alike(
-    identity: Any, one: tuple[str, str, str, bool], other: tuple[str, str, str, bool], *, alike: bool
+    identity: Any,
+    one: tuple[str, str, str, bool],
+    other: tuple[str, str, str, bool],
+    *,
+    alike: bool,
 ) -> None:
     said = [
-        identity.kv_content(backend, cache_type, fp8_type, shuffled=shuffled) for backend, cache_type, fp8_type, shuffled in (one, other)
+        identity.kv_content(backend, cache_type, fp8_type, shuffled=shuffled)
+        for backend, cache_type, fp8_type, shuffled in (one, other)
     ]
     assert (said[0] == said[1]) is alike
 
@@ -98,7 +114,9 @@ def _other_name(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [_other_weights, _longer_weights, _other_settings, _other_name])
-def test_a_model_is_what_its_folder_holds(identity: Any, model: Path, tmp_path: Path, change: Callable[[Path], None]) -> None:
+def test_a_model_is_what_its_folder_holds(
+    identity: Any, model: Path, tmp_path: Path, change: Callable[[Path], None]
+) -> None:
     copy = shutil.copytree(model, tmp_path / "on/another/host")
     (copy / "README.md").write_text("mirrored", encoding="utf-8")
     (copy / "consolidated.safetensors").write_bytes(b"not loaded")
@@ -109,13 +127,20 @@ def test_a_model_is_what_its_folder_holds(identity: Any, model: Path, tmp_path: 
 
 
 def test_a_model_that_is_no_folder_is_its_name_and_revision(identity: Any) -> None:
-    assert identity.model_identity("somebody/model", None) == identity.model_identity("somebody/model", None)
-    assert identity.model_identity("somebody/model", None) != identity.model_identity("somebody/model", "v2")
+    assert identity.model_identity("somebody/model", None) == identity.model_identity(
+        "somebody/model", None
+    )
+    assert identity.model_identity("somebody/model", None) != identity.model_identity(
+        "somebody/model", "v2"
+    )
 
 
 @pytest.mark.parametrize("pieces", [1, 2, 3, 4])
 def test_blocks_are_paired_with_those_of_the_same_tokens(order: Any, pieces: int) -> None:
-    """For every prompt length and every number of blocks that the decode worker has: no token is missing, none moved."""
+    """For every prompt length and every number of blocks that the decode worker has.
+
+    No token is missing, none moved.
+    """
     short = 4
     for tokens in range(1, 70):
         theirs = list(range(0, tokens, short))  # where each block of the prefill worker begins
@@ -154,7 +179,14 @@ SOUND = {
         {"theirs": "LBNHC", "met": {"LBNHC"}},
         {"pieces": 2, "staged_otherwise": True},
         # Equal blocks are taken as they come, whatever they are.
-        {"theirs": "BLHNC", "ours": "BLHNC", "side_by_side": False, "cache_type": "nvfp4", "attention_groups": 2, "heads_split": True},
+        {
+            "theirs": "BLHNC",
+            "ours": "BLHNC",
+            "side_by_side": False,
+            "cache_type": "nvfp4",
+            "attention_groups": 2,
+            "heads_split": True,
+        },
     ],
 )
 def test_what_can_be_put_in_order_is_let_in(order: Any, situation: dict[str, object]) -> None:
@@ -174,10 +206,15 @@ def test_what_can_be_put_in_order_is_let_in(order: Any, situation: dict[str, obj
         ({"pieces": 2, "cache_type": "nvfp4"}, "without scales"),
         ({"pieces": 2, "attention_groups": 2}, "2 kinds of attention share memory"),
         ({"theirs": "LBNHC", "heads_split": True}, "VLLM_KV_CACHE_LAYOUT=LBHNC"),
-        ({"theirs": "LBNHC", "ours": "LBNHC", "pieces": 2, "heads_split": True}, "VLLM_KV_CACHE_LAYOUT=LBHNC"),
+        (
+            {"theirs": "LBNHC", "ours": "LBNHC", "pieces": 2, "heads_split": True},
+            "VLLM_KV_CACHE_LAYOUT=LBHNC",
+        ),
     ],
 )
-def test_what_cannot_be_put_in_order_is_refused(order: Any, situation: dict[str, object], reason: str) -> None:
+def test_what_cannot_be_put_in_order_is_refused(
+    order: Any, situation: dict[str, object], reason: str
+) -> None:
     with pytest.raises(RuntimeError, match=reason):
         order.refuse_what_cannot_be_arranged(**SOUND | situation)
 
@@ -193,30 +230,45 @@ class Sampling:
 @pytest.fixture(scope="module")
 def children(tmp_path_factory: pytest.TempPathFactory) -> Any:
     name = "0010-let-one-child-pull-remote-blocks.edit.yaml"
-    return _module(name, "vllm/v1/engine/transfer_of_children.py", tmp_path_factory.mktemp("children"))
+    return _module(
+        name, "vllm/v1/engine/transfer_of_children.py", tmp_path_factory.mktemp("children")
+    )
 
 
 def test_the_first_child_alone_takes_part_in_a_transfer(children: Any) -> None:
     """All children may share one object, so that nothing may be taken out of it."""
-    shared = Sampling(seed=3, extra_args={"kv_transfer_params": {"remote_block_ids": [7]}, "other": 5})
+    shared = Sampling(
+        seed=3, extra_args={"kv_transfer_params": {"remote_block_ids": [7]}, "other": 5}
+    )
     each = [children.transfer_for_first(index, shared) for index in range(4)]
-    assert [child.extra_args.get("kv_transfer_params") for child in each] == [{"remote_block_ids": [7]}, None, None, None]
+    assert [child.extra_args.get("kv_transfer_params") for child in each] == [
+        {"remote_block_ids": [7]},
+        None,
+        None,
+        None,
+    ]
     assert {child.extra_args["other"] for child in each} == {5}
     assert {child.seed for child in each} == {3}
     assert shared.extra_args == {"kv_transfer_params": {"remote_block_ids": [7]}, "other": 5}
 
 
 @pytest.mark.parametrize("extra", [None, {}, {"other": 5}], ids=str)
-def test_children_without_a_transfer_stay_as_they_are(children: Any, extra: dict[str, Any] | None) -> None:
+def test_children_without_a_transfer_stay_as_they_are(
+    children: Any, extra: dict[str, Any] | None
+) -> None:
     shared = Sampling(extra_args=extra)
     assert all(children.transfer_for_first(index, shared) is shared for index in range(3))
 
 
 @pytest.mark.parametrize("place", range(3))
-def test_what_one_child_says_of_its_transfer_leaves_with_the_last(children: Any, place: int) -> None:
+def test_what_one_child_says_of_its_transfer_leaves_with_the_last(
+    children: Any, place: int
+) -> None:
     """Whichever of them ends last."""
     parent, said = Sampling(), {"remote_request_id": "0_a"}
-    ends = [children.transfer_of_any(parent, said if number == place else None) for number in range(3)]
+    ends = [
+        children.transfer_of_any(parent, said if number == place else None) for number in range(3)
+    ]
     assert ends == [None] * place + [said] * (3 - place)
     assert children.transfer_of_any(Sampling(), None) is None  # another request has nothing of it
 
@@ -240,16 +292,22 @@ def compiler_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _asked(folder: Path, **environment: str) -> tuple[str, str, str]:
     variables = {"PYTHONPATH": str(folder), **environment}
-    result = subprocess.run([sys.executable, "-c", ASK], env=variables, capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", ASK], env=variables, capture_output=True, text=True, check=True
+    )
     missing, switches = result.stdout.splitlines()
     return missing, switches, result.stderr
 
 
-def test_without_a_compiler_the_switch_is_set_and_said(compiler_folder: Path, tmp_path: Path) -> None:
+def test_without_a_compiler_the_switch_is_set_and_said(
+    compiler_folder: Path, tmp_path: Path
+) -> None:
     missing, switches, log = _asked(compiler_folder, PATH=str(tmp_path))
     assert missing == "C++ compiler (g++; CXX names another)"
     assert switches == "1 1"
-    assert "There is no C++ compiler (g++; CXX names another): the model runs as it is written" in log
+    assert (
+        "There is no C++ compiler (g++; CXX names another): the model runs as it is written" in log
+    )
 
 
 def test_a_compiler_that_does_not_run_is_none(compiler_folder: Path, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import pytest
 from pygit2.enums import FileMode
 
 from forkhouse.patches.ladder import Ladder, Verdict, pin
+from forkhouse.patches.merging import difference
 from forkhouse.patches.series import Patch, read_series
-from forkhouse.patches.textual import difference
 from forkhouse.sources.store import ObjectStore, TreeFile
 
 if TYPE_CHECKING:
@@ -59,9 +59,18 @@ class Upstream:
         (folder / "0002-diff.patch").write_text(DIFF, encoding="utf-8")
 
     def tree(self, **changes: str | None) -> str:
-        files = {**PIN, **{path.replace("__", "/").replace("_dot_", "."): text for path, text in changes.items()}}
+        files = {
+            **PIN,
+            **{
+                path.replace("__", "/").replace("_dot_", "."): text
+                for path, text in changes.items()
+            },
+        }
         kept = {path: text for path, text in files.items() if text is not None}
-        return self.store.import_files(TreeFile(path=path, content=text.encode(), mode=FileMode.BLOB) for path, text in kept.items())
+        return self.store.import_files(
+            TreeFile(path=path, content=text.encode(), mode=FileMode.BLOB)
+            for path, text in kept.items()
+        )
 
     def series(self) -> tuple[Patch, ...]:
         return read_series(self.folder)
@@ -84,36 +93,55 @@ def device(change: Callable[[str], str]) -> dict[str, str | None]:
 
 
 def test_on_its_pin_a_series_is_clean(upstream: Upstream) -> None:
-    assert [judgement.verdict for judgement in upstream.judge(upstream.tree())] == [Verdict.CLEAN, Verdict.CLEAN]
+    assert [judgement.verdict for judgement in upstream.judge(upstream.tree())] == [
+        Verdict.CLEAN,
+        Verdict.CLEAN,
+    ]
 
 
 def test_clean_where_only_lines_have_moved(upstream: Upstream) -> None:
-    edit, diff = upstream.judge(upstream.tree(README="Another.\n", **device(lambda text: text + "\n\ndef more():\n    return 1\n" * 3)))
+    edit, diff = upstream.judge(
+        upstream.tree(
+            README="Another.\n", **device(lambda text: text + "\n\ndef more():\n    return 1\n" * 3)
+        )
+    )
     assert (edit.verdict, diff.verdict) == (Verdict.CLEAN, Verdict.CLEAN)
     assert b"find_gpus" in upstream.store.read(edit.tree, "pkg/device.py")
 
 
 def test_merged_where_the_neighbourhood_changed(upstream: Upstream) -> None:
-    edit, _ = upstream.judge(upstream.tree(**device(lambda text: text.replace("def name():", "def name(short=False):"))))
+    edit, _ = upstream.judge(
+        upstream.tree(**device(lambda text: text.replace("def name():", "def name(short=False):")))
+    )
     assert edit.verdict is Verdict.MERGED
     assert b"short" in upstream.store.read(edit.tree, "pkg/device.py")
 
 
 def test_restructured_where_the_patched_lines_themselves_changed(upstream: Upstream) -> None:
-    edit, _ = upstream.judge(upstream.tree(**device(lambda text: text.replace("popen('nvidia-smi')", "popen('nvidia-smi -L')"))))
+    edit, _ = upstream.judge(
+        upstream.tree(
+            **device(lambda text: text.replace("popen('nvidia-smi')", "popen('nvidia-smi -L')"))
+        )
+    )
     assert edit.verdict is Verdict.RESTRUCTURED
     assert upstream.store.read(edit.tree, "pkg/device.py").count(b"find_gpus") == 1
 
 
 def test_a_renamed_file_is_followed(upstream: Upstream) -> None:
-    edit, _ = upstream.judge(upstream.tree(pkg__device_dot_py=None, pkg__gpu__device_dot_py=PIN["pkg/device.py"] + "\n\nMORE = 1\n"))
+    edit, _ = upstream.judge(
+        upstream.tree(
+            pkg__device_dot_py=None, pkg__gpu__device_dot_py=PIN["pkg/device.py"] + "\n\nMORE = 1\n"
+        )
+    )
     assert edit.verdict is Verdict.RESTRUCTURED
     assert edit.renamed == {"pkg/device.py": "pkg/gpu/device.py"}
     assert b"find_gpus" in upstream.store.read(edit.tree, "pkg/gpu/device.py")
 
 
 def test_upstreamed_where_the_effect_is_there_already(upstream: Upstream) -> None:
-    done = PIN["pkg/device.py"].replace("return int(os.popen('nvidia-smi').read())", "return len(find_gpus())")
+    done = PIN["pkg/device.py"].replace(
+        "return int(os.popen('nvidia-smi').read())", "return len(find_gpus())"
+    )
     base = upstream.tree(pkg__device_dot_py=done, pkg__other_dot_py="VALUE = 2\n")
     edit, diff = upstream.judge(base)
     assert (edit.verdict, diff.verdict) == (Verdict.UPSTREAMED, Verdict.UPSTREAMED)
@@ -127,7 +155,9 @@ def test_obsolete_where_the_file_is_gone(upstream: Upstream) -> None:
 
 
 def test_conflict_where_the_function_has_another_name(upstream: Upstream) -> None:
-    edit, _ = upstream.judge(upstream.tree(**device(lambda text: text.replace("def count", "def count_devices"))))
+    edit, _ = upstream.judge(
+        upstream.tree(**device(lambda text: text.replace("def count", "def count_devices")))
+    )
     assert edit.verdict is Verdict.CONFLICT
     assert "matched 0 times, expected 1" in edit.cause
     assert "Nearest to it: pkg/device.py:4: def count_devices():" in edit.cause
@@ -140,7 +170,11 @@ def test_conflict_where_the_condition_breaks(upstream: Upstream) -> None:
 
 
 def test_a_file_that_went_while_its_code_lives_on_is_no_obsolete_patch(upstream: Upstream) -> None:
-    edit, _ = upstream.judge(upstream.tree(pkg__device_dot_py=None, pkg__rewritten_dot_py="import sub\nsub.call('nvidia-smi')\n"))
+    edit, _ = upstream.judge(
+        upstream.tree(
+            pkg__device_dot_py=None, pkg__rewritten_dot_py="import sub\nsub.call('nvidia-smi')\n"
+        )
+    )
     assert edit.verdict is Verdict.CONFLICT
 
 
@@ -154,16 +188,24 @@ def test_a_diff_is_merged_only_with_its_base_at_hand(upstream: Upstream) -> None
     (upstream.folder / "series").write_text("0002-diff.patch\n", encoding="utf-8")
     (upstream.folder / "0001-edit.edit.yaml").unlink()
     longer = "# one\n# two\n# three\nVALUE = 1\n# four\n# five\n# six\n"
-    text = DIFF.replace("@@ -1 +1 @@\n", "@@ -1,7 +1,7 @@\n # one\n # two\n # three\n") + " # four\n # five\n # six\n"
+    text = (
+        DIFF.replace("@@ -1 +1 @@\n", "@@ -1,7 +1,7 @@\n # one\n # two\n # three\n")
+        + " # four\n # five\n # six\n"
+    )
     (upstream.folder / "0002-diff.patch").write_text(text, encoding="utf-8")
     plain = Ladder(store=upstream.store, paths={}, pinned={})
     base = upstream.tree(pkg__other_dot_py=longer)
     changed = upstream.tree(pkg__other_dot_py=longer.replace("# one", "# uno"))
     (alone,) = plain.judge_series(changed, upstream.series())
     assert alone.verdict is Verdict.CONFLICT
-    (known,) = Ladder(store=upstream.store, paths={}, pinned=pin(base, upstream.series(), plain)).judge_series(changed, upstream.series())
+    (known,) = Ladder(
+        store=upstream.store, paths={}, pinned=pin(base, upstream.series(), plain)
+    ).judge_series(changed, upstream.series())
     assert known.verdict is Verdict.MERGED
-    assert upstream.store.read(known.tree, "pkg/other.py") == longer.replace("# one", "# uno").replace("= 1", "= 2").encode()
+    assert (
+        upstream.store.read(known.tree, "pkg/other.py")
+        == longer.replace("# one", "# uno").replace("= 1", "= 2").encode()
+    )
 
 
 def test_obsolete_where_a_loosened_requirement_is_asked_for_no_more(upstream: Upstream) -> None:
@@ -179,11 +221,20 @@ def test_obsolete_where_a_loosened_requirement_is_asked_for_no_more(upstream: Up
     ladder = Ladder(store=upstream.store, paths={}, pinned={})
     wanted = {"strict": "certifi>=9\n", "loose": "certifi\n", "none": "numpy\n"}
     trees = {name: upstream.tree(requirements_dot_txt=text) for name, text in wanted.items()}
-    judged = {name: ladder.judge_series(tree, upstream.series())[0].verdict for name, tree in trees.items()}
-    assert judged == {"strict": Verdict.CLEAN, "loose": Verdict.UPSTREAMED, "none": Verdict.OBSOLETE}
+    judged = {
+        name: ladder.judge_series(tree, upstream.series())[0].verdict
+        for name, tree in trees.items()
+    }
+    assert judged == {
+        "strict": Verdict.CLEAN,
+        "loose": Verdict.UPSTREAMED,
+        "none": Verdict.OBSOLETE,
+    }
 
 
-def test_what_had_nothing_to_do_is_told_and_with_all_of_it_done_the_edit_is_upstream(upstream: Upstream) -> None:
+def test_what_had_nothing_to_do_is_told_and_with_all_of_it_done_the_edit_is_upstream(
+    upstream: Upstream,
+) -> None:
     edit = """edits:
   - path: requirements.txt
     language: requirements
@@ -200,9 +251,16 @@ after:
     ladder = Ladder(store=upstream.store, paths={}, pinned={})
 
     def judge(text: str, **others: str) -> Judgement:
-        return ladder.judge_series(upstream.tree(requirements_dot_txt=text, **others), upstream.series())[0]
+        return ladder.judge_series(
+            upstream.tree(requirements_dot_txt=text, **others), upstream.series()
+        )[0]
 
-    whole, partly, done, wrong = judge("ray\ncupy-cuda13x\ntorch\n"), judge("ray\ntorch\n"), judge("torch\n"), judge("cupy-cuda13x\n")
+    whole, partly, done, wrong = (
+        judge("ray\ncupy-cuda13x\ntorch\n"),
+        judge("ray\ntorch\n"),
+        judge("torch\n"),
+        judge("cupy-cuda13x\n"),
+    )
     assert [each.verdict for each in (whole, partly, done, wrong)] == [
         Verdict.CLEAN,
         Verdict.CLEAN,
@@ -210,14 +268,23 @@ after:
         Verdict.CONFLICT,
     ]
     assert whole.cause == ""
-    assert partly.cause.startswith("requirements.txt: operation 2 found nothing to do: {'requirement': {'remove': 'cupy-cuda*'}")
-    assert upstream.store.read(whole.tree, "requirements.txt") == upstream.store.read(partly.tree, "requirements.txt") == b"torch\n"
+    assert partly.cause.startswith(
+        "requirements.txt: operation 2 found nothing to do: {'requirement': {'remove': "
+        "'cupy-cuda*'}"
+    )
+    assert (
+        upstream.store.read(whole.tree, "requirements.txt")
+        == upstream.store.read(partly.tree, "requirements.txt")
+        == b"torch\n"
+    )
     # Only what may be missing is passed over; and a condition looks at every file that it names.
     assert "operation 1 matched 0 times" in wrong.cause
     assert "must be gone from *.txt" in judge("ray\n", other_dot_txt="cupy-cuda12x\n").cause
 
 
-def test_a_loosened_requirement_that_may_be_missing_is_not_taken_for_upstream(upstream: Upstream) -> None:
+def test_a_loosened_requirement_that_may_be_missing_is_not_taken_for_upstream(
+    upstream: Upstream,
+) -> None:
     edit = """edits:
   - path: requirements.txt
     language: requirements
@@ -250,7 +317,9 @@ after:
     (upstream.folder / "0002-diff.patch").unlink()
     (upstream.folder / "0001-edit.edit.yaml").write_text(HEADER + edit, encoding="utf-8")
     ladder = Ladder(store=upstream.store, paths={}, pinned={})
-    (judged,) = ladder.judge_series(upstream.tree(pyproject_dot_toml="[project]\ndependencies = [\n"), upstream.series())
+    (judged,) = ladder.judge_series(
+        upstream.tree(pyproject_dot_toml="[project]\ndependencies = [\n"), upstream.series()
+    )
     assert judged.verdict is Verdict.CONFLICT
     assert "not TOML" in judged.cause
 
@@ -287,7 +356,9 @@ class TestWhatIsLeft:
     """A target that its file no longer has is gone only when it is nowhere."""
 
     @pytest.fixture(params=["edit", "diff"])
-    def judged(self, upstream: Upstream, request: pytest.FixtureRequest) -> Callable[..., Judgement]:
+    def judged(
+        self, upstream: Upstream, request: pytest.FixtureRequest
+    ) -> Callable[..., Judgement]:
         """Return a function that judges an edit, or the diff that it makes, on files beside or in place of those of the pin."""
         plain = Ladder(store=upstream.store, paths={}, pinned={})
         only(upstream, "0001-list.edit.yaml", HEADER + REPLACE)
@@ -300,41 +371,75 @@ class TestWhatIsLeft:
             pinned = pin(home, upstream.series(), plain)
 
         def judge(**files: str | None) -> Judgement:
-            base = upstream.tree(**{"pkg__gpus_dot_py": FILE, "pkg__use_dot_py": "import pkg.gpus\n", **files})
-            (judgement,) = Ladder(store=upstream.store, paths={}, pinned=pinned).judge_series(base, upstream.series())
+            base = upstream.tree(
+                **{"pkg__gpus_dot_py": FILE, "pkg__use_dot_py": "import pkg.gpus\n", **files}
+            )
+            (judgement,) = Ladder(store=upstream.store, paths={}, pinned=pinned).judge_series(
+                base, upstream.series()
+            )
             return judgement
 
         return judge
 
-    def test_obsolete_where_the_function_is_gone_from_a_file_that_stays(self, judged: Callable[..., Judgement]) -> None:
+    def test_obsolete_where_the_function_is_gone_from_a_file_that_stays(
+        self, judged: Callable[..., Judgement]
+    ) -> None:
         judgement = judged(pkg__gpus_dot_py=FILE.replace(GPUS, ""))
         assert judgement.verdict is Verdict.OBSOLETE
-        assert judgement.cause == "function gpus of pkg/gpus.py is gone, and nothing like it is there"
+        assert (
+            judgement.cause == "function gpus of pkg/gpus.py is gone, and nothing like it is there"
+        )
 
-    def test_conflict_where_it_moved_to_another_file(self, judged: Callable[..., Judgement]) -> None:
-        judgement = judged(pkg__gpus_dot_py=FILE.replace(GPUS, ""), pkg__more_dot_py=f"import subprocess\n\n\n{GPUS}")
+    def test_conflict_where_it_moved_to_another_file(
+        self, judged: Callable[..., Judgement]
+    ) -> None:
+        judgement = judged(
+            pkg__gpus_dot_py=FILE.replace(GPUS, ""),
+            pkg__more_dot_py=f"import subprocess\n\n\n{GPUS}",
+        )
         assert judgement.verdict is Verdict.CONFLICT
         assert judgement.cause.endswith("lives on in pkg/more.py")
 
-    def test_conflict_where_it_moved_into_a_file_that_was_there(self, judged: Callable[..., Judgement]) -> None:
-        judgement = judged(pkg__gpus_dot_py=FILE.replace(GPUS, ""), pkg__use_dot_py=f"import pkg.gpus\n\n\n{GPUS}")
+    def test_conflict_where_it_moved_into_a_file_that_was_there(
+        self, judged: Callable[..., Judgement]
+    ) -> None:
+        judgement = judged(
+            pkg__gpus_dot_py=FILE.replace(GPUS, ""), pkg__use_dot_py=f"import pkg.gpus\n\n\n{GPUS}"
+        )
         assert judgement.cause.endswith("lives on in pkg/use.py")
 
-    def test_conflict_where_another_file_defines_one_of_its_name(self, judged: Callable[..., Judgement]) -> None:
+    def test_conflict_where_another_file_defines_one_of_its_name(
+        self, judged: Callable[..., Judgement]
+    ) -> None:
         anew = "def gpus(*, wanted):\n    return ask_somebody_else(wanted)\n"
         judgement = judged(pkg__gpus_dot_py=FILE.replace(GPUS, ""), pkg__more_dot_py=anew)
         assert judgement.verdict is Verdict.CONFLICT
 
     def test_conflict_where_it_has_another_name(self, judged: Callable[..., Judgement]) -> None:
-        judgement = judged(pkg__gpus_dot_py=FILE.replace("def gpus(kind)", "def devices(kind)").replace("--list", "--all"))
+        judgement = judged(
+            pkg__gpus_dot_py=FILE.replace("def gpus(kind)", "def devices(kind)").replace(
+                "--list", "--all"
+            )
+        )
         assert judgement.verdict is Verdict.CONFLICT
 
-    def test_conflict_where_it_was_rewritten_under_its_name(self, judged: Callable[..., Judgement]) -> None:
-        judgement = judged(pkg__gpus_dot_py=FILE.replace(GPUS, "def gpus(*, wanted):\n    return ask_somebody_else(wanted)\n"))
+    def test_conflict_where_it_was_rewritten_under_its_name(
+        self, judged: Callable[..., Judgement]
+    ) -> None:
+        judgement = judged(
+            pkg__gpus_dot_py=FILE.replace(
+                GPUS, "def gpus(*, wanted):\n    return ask_somebody_else(wanted)\n"
+            )
+        )
         assert judgement.verdict is Verdict.CONFLICT
 
-    def test_conflict_where_the_file_went_and_the_function_did_not(self, judged: Callable[..., Judgement]) -> None:
-        other = "".join(f"def other_{number}():\n    return compute({number}, 'of another kind')\n\n\n" for number in range(9))
+    def test_conflict_where_the_file_went_and_the_function_did_not(
+        self, judged: Callable[..., Judgement]
+    ) -> None:
+        other = "".join(
+            f"def other_{number}():\n    return compute({number}, 'of another kind')\n\n\n"
+            for number in range(9)
+        )
         judgement = judged(pkg__gpus_dot_py=None, pkg__more_dot_py=f"{other}{GPUS}")
         assert judgement.verdict is Verdict.CONFLICT
         assert judgement.cause.endswith("lives on in pkg/more.py")
@@ -353,22 +458,37 @@ class TestWhatIsLeft:
 
     def test_what_is_known_of_the_file_is_not_taken_for_the_tree(self, upstream: Upstream) -> None:
         only(upstream, "0001-list.edit.yaml", HEADER + REPLACE)
-        pinned = pin(upstream.tree(pkg__gpus_dot_py=FILE), upstream.series(), Ladder(store=upstream.store, paths={}, pinned={}))
+        pinned = pin(
+            upstream.tree(pkg__gpus_dot_py=FILE),
+            upstream.series(),
+            Ladder(store=upstream.store, paths={}, pinned={}),
+        )
         ladder = Ladder(store=upstream.store, paths={}, pinned=pinned)
         left = {"pkg__gpus_dot_py": FILE.replace(GPUS, "")}
-        trees = [upstream.tree(**left), upstream.tree(**left, pkg__more_dot_py=GPUS), upstream.tree(**left)]
+        trees = [
+            upstream.tree(**left),
+            upstream.tree(**left, pkg__more_dot_py=GPUS),
+            upstream.tree(**left),
+        ]
         judged = [ladder.judge_series(tree, upstream.series())[0].verdict for tree in trees]
         assert judged == [Verdict.OBSOLETE, Verdict.CONFLICT, Verdict.OBSOLETE]
 
     def test_too_little_of_its_own_proves_nothing(self, upstream: Upstream) -> None:
         text = "import os\n\n\ndef a():\n    return os.sep\n\n\ndef b():\n    return os.sep\n"
         edit = REPLACE.replace("gpus.py", "small.py").replace(
-            "{call: subprocess.run, within: {function: gpus}}", "{pattern: os.sep, within: {function: a}}"
+            "{call: subprocess.run, within: {function: gpus}}",
+            "{pattern: os.sep, within: {function: a}}",
         )
         only(upstream, "0001-list.edit.yaml", HEADER + edit)
-        pinned = pin(upstream.tree(pkg__small_dot_py=text), upstream.series(), Ladder(store=upstream.store, paths={}, pinned={}))
+        pinned = pin(
+            upstream.tree(pkg__small_dot_py=text),
+            upstream.series(),
+            Ladder(store=upstream.store, paths={}, pinned={}),
+        )
         base = upstream.tree(pkg__small_dot_py=text.replace("def a():\n    return os.sep\n", ""))
-        (judgement,) = Ladder(store=upstream.store, paths={}, pinned=pinned).judge_series(base, upstream.series())
+        (judgement,) = Ladder(store=upstream.store, paths={}, pinned=pinned).judge_series(
+            base, upstream.series()
+        )
         assert judgement.verdict is Verdict.CONFLICT
 
     @pytest.mark.parametrize(
@@ -377,8 +497,12 @@ class TestWhatIsLeft:
             pytest.param(
                 "meson.build",
                 "sub/meson.build",
-                "language: meson\n    operations:\n      - argument: {of: {call: dependency, argument: \"'vendor'\"}, replace: \"'vendor'\", with: \"'ours'\"}",
-                "project('demo')\n\nvendor = dependency('vendor', required: true)\nvendor_flags = ['-DVENDOR_RUNTIME', '-DVENDOR_GRAPHS']\n"
+                (
+                    "language: meson\n    operations:\n      - argument: {of: {call: dependency, "
+                    "argument: \"'vendor'\"}, replace: \"'vendor'\", with: \"'ours'\"}"
+                ),
+                "project('demo')\n\nvendor = dependency('vendor', required: true)\nvendor_flags = "
+                "['-DVENDOR_RUNTIME', '-DVENDOR_GRAPHS']\n"
                 "add_project_arguments(vendor_flags, language: 'cpp')\n\nsubdir('src')\n",
                 slice(2, 5),
                 id="meson",
@@ -387,7 +511,11 @@ class TestWhatIsLeft:
                 "pkg/settings.toml",
                 "pkg/more.toml",
                 "language: toml\n    operations:\n      - {set: tool.device.backend, value: ours}",
-                '[tool.other]\nx = 1\n\n[tool.device]\nbackend = "vendor-runtime"\nlibrary-path = "/opt/vendor/lib64"\ngraph-capture = true\n',
+                (
+                    "[tool.other]\nx = 1\n\n[tool.device]\nbackend = "
+                    '"vendor-runtime"\nlibrary-path '
+                    '= "/opt/vendor/lib64"\ngraph-capture = true\n'
+                ),
                 slice(3, 7),
                 id="toml",
             ),
@@ -395,7 +523,10 @@ class TestWhatIsLeft:
                 "pkg/settings.yaml",
                 "pkg/more.yaml",
                 "language: yaml\n    operations:\n      - {set: device.backend, value: ours}",
-                "other:\n  x: 1\ndevice:\n  backend: vendor-runtime\n  library-path: /opt/vendor/lib64\n  graph-capture: true\n",
+                (
+                    "other:\n  x: 1\ndevice:\n  backend: vendor-runtime\n  library-path: "
+                    "/opt/vendor/lib64\n  graph-capture: true\n"
+                ),
                 slice(2, 6),
                 id="yaml",
             ),
@@ -406,7 +537,11 @@ class TestWhatIsLeft:
     ) -> None:
         only(upstream, "0001-block.edit.yaml", f"{HEADER}edits:\n  - path: {path}\n    {edit}\n")
         name, other = (each.replace("/", "__").replace(".", "_dot_") for each in (path, other))
-        pinned = pin(upstream.tree(**{name: text}), upstream.series(), Ladder(store=upstream.store, paths={}, pinned={}))
+        pinned = pin(
+            upstream.tree(**{name: text}),
+            upstream.series(),
+            Ladder(store=upstream.store, paths={}, pinned={}),
+        )
         ladder = Ladder(store=upstream.store, paths={}, pinned=pinned)
         lines = text.splitlines(keepends=True)
         removed = "".join(lines[block])
@@ -421,43 +556,105 @@ class TestWhatIsLeft:
         judged = [ladder.judge_series(tree, upstream.series())[0].verdict for tree in trees]
         assert judged == [Verdict.OBSOLETE, Verdict.CONFLICT, Verdict.CONFLICT]
 
-    def test_a_line_that_moved_alone_out_of_a_file_that_went_is_not_gone(self, upstream: Upstream) -> None:
-        operation = 'argument: {of: {call: dependency, argument: "\'vendor\'"}, remove: "required: true"}'
-        edit = f"edits:\n  - path: meson.build\n    language: meson\n    operations:\n      - {operation}\n"
+    def test_a_line_that_moved_alone_out_of_a_file_that_went_is_not_gone(
+        self, upstream: Upstream
+    ) -> None:
+        operation = (
+            'argument: {of: {call: dependency, argument: "\'vendor\'"}, remove: "required: true"}'
+        )
+        edit = (
+            "edits:\n  - path: meson.build\n    language: meson\n    operations:\n      - "
+            f"{operation}\n"
+        )
         only(upstream, "0001-argument.edit.yaml", HEADER + edit)
         line = "vendor = dependency('vendor', required: true)\n"
-        home = upstream.tree(meson_dot_build="".join(f"add_test('number {number} of the tests')\n" for number in range(9)) + line)
+        home = upstream.tree(
+            meson_dot_build="".join(
+                f"add_test('number {number} of the tests')\n" for number in range(9)
+            )
+            + line
+        )
         pinned = pin(home, upstream.series(), Ladder(store=upstream.store, paths={}, pinned={}))
         ladder = Ladder(store=upstream.store, paths={}, pinned=pinned)
-        trees = [upstream.tree(sub__meson_dot_build=f"project('sub')\n{text}subdir('src')\n") for text in ("", line)]
-        assert [ladder.judge_series(tree, upstream.series())[0].verdict for tree in trees] == [Verdict.OBSOLETE, Verdict.CONFLICT]
+        trees = [
+            upstream.tree(sub__meson_dot_build=f"project('sub')\n{text}subdir('src')\n")
+            for text in ("", line)
+        ]
+        assert [ladder.judge_series(tree, upstream.series())[0].verdict for tree in trees] == [
+            Verdict.OBSOLETE,
+            Verdict.CONFLICT,
+        ]
 
 
-def test_upstreamed_where_the_argument_that_selects_is_the_one_that_changed(upstream: Upstream) -> None:
-    operation = "argument: {of: {call: link, argument: '\"cuda\"'}, replace: '\"cuda\"', with: '\"hip\"'}"
-    only(upstream, "0001-arg.edit.yaml", f"{HEADER}edits:\n  - path: a.py\n    language: python\n    operations:\n      - {operation}\n")
-    pinned = pin(upstream.tree(a_dot_py='link("cuda", 1)\n'), upstream.series(), Ladder(store=upstream.store, paths={}, pinned={}))
+def test_upstreamed_where_the_argument_that_selects_is_the_one_that_changed(
+    upstream: Upstream,
+) -> None:
+    operation = (
+        "argument: {of: {call: link, argument: '\"cuda\"'}, replace: '\"cuda\"', with: '\"hip\"'}"
+    )
+    only(
+        upstream,
+        "0001-arg.edit.yaml",
+        (
+            f"{HEADER}edits:\n  - path: a.py\n    language: python\n    operations:\n      - "
+            f"{operation}\n"
+        ),
+    )
+    pinned = pin(
+        upstream.tree(a_dot_py='link("cuda", 1)\n'),
+        upstream.series(),
+        Ladder(store=upstream.store, paths={}, pinned={}),
+    )
     ladder = Ladder(store=upstream.store, paths={}, pinned=pinned)
-    texts = {'link(\n    "hip",\n    1,\n)\n': Verdict.UPSTREAMED, "link(device())\n": Verdict.CONFLICT, 'send("hip")\n': Verdict.CONFLICT}
-    assert {text: ladder.judge_series(upstream.tree(a_dot_py=text), upstream.series())[0].verdict for text in texts} == texts
+    texts = {
+        'link(\n    "hip",\n    1,\n)\n': Verdict.UPSTREAMED,
+        "link(device())\n": Verdict.CONFLICT,
+        'send("hip")\n': Verdict.CONFLICT,
+    }
+    assert {
+        text: ladder.judge_series(upstream.tree(a_dot_py=text), upstream.series())[0].verdict
+        for text in texts
+    } == texts
 
 
 def test_what_stood_there_at_the_pin_is_no_sign_of_an_upstreamed_patch(upstream: Upstream) -> None:
     operation = "replace: {call: vendor_devices}\n        with: count_devices(1)\n"
-    only(upstream, "0001-call.edit.yaml", f"{HEADER}edits:\n  - path: a.py\n    language: python\n    operations:\n      - {operation}")
+    only(
+        upstream,
+        "0001-call.edit.yaml",
+        (
+            f"{HEADER}edits:\n  - path: a.py\n    language: python\n    operations:\n      - "
+            f"{operation}"
+        ),
+    )
     text = "one = count_devices(1)\ntwo = vendor_devices()\n"
-    pinned = pin(upstream.tree(a_dot_py=text), upstream.series(), Ladder(store=upstream.store, paths={}, pinned={}))
+    pinned = pin(
+        upstream.tree(a_dot_py=text),
+        upstream.series(),
+        Ladder(store=upstream.store, paths={}, pinned={}),
+    )
     ladder = Ladder(store=upstream.store, paths={}, pinned=pinned)
-    taken, dropped = (upstream.tree(a_dot_py=text.replace("vendor_devices()", new)) for new in ("count_devices(1)", "None"))
+    taken, dropped = (
+        upstream.tree(a_dot_py=text.replace("vendor_devices()", new))
+        for new in ("count_devices(1)", "None")
+    )
     assert ladder.judge_series(taken, upstream.series())[0].verdict is Verdict.UPSTREAMED
     assert ladder.judge_series(dropped, upstream.series())[0].verdict is Verdict.CONFLICT
 
 
 def test_a_diff_is_seen_upstream_in_a_renamed_file(upstream: Upstream) -> None:
     lines = [f"line {number} of a file\n" for number in range(20)]
-    diff = "".join([" " + line for line in lines[7:10]] + ["-" + lines[10], "+changed\n"] + [" " + line for line in lines[11:14]])
+    diff = "".join(
+        [" " + line for line in lines[7:10]]
+        + ["-" + lines[10], "+changed\n"]
+        + [" " + line for line in lines[11:14]]
+    )
     header = "--- a/pkg/old.txt\n+++ b/pkg/old.txt\n@@ -8,7 +8,7 @@\n"
-    only(upstream, "0001-text.patch", f"Subject: s\n\n---\ndiff --git a/pkg/old.txt b/pkg/old.txt\n{header}{diff}")
+    only(
+        upstream,
+        "0001-text.patch",
+        f"Subject: s\n\n---\ndiff --git a/pkg/old.txt b/pkg/old.txt\n{header}{diff}",
+    )
     home = upstream.tree(pkg__old_dot_txt="".join(lines))
     pinned = pin(home, upstream.series(), Ladder(store=upstream.store, paths={}, pinned={}))
     # Moved within the file besides, so that no merge would find it.
@@ -471,15 +668,29 @@ def test_a_diff_is_seen_upstream_in_a_renamed_file(upstream: Upstream) -> None:
     )
 
 
-def test_a_diff_whose_lines_are_there_twice_is_not_applied_to_the_nearest(upstream: Upstream) -> None:
-    block = "[{}]\nfirst = 1\nsecond = 2\nthird = 3\nbackend = 'vendor'\nfourth = 4\nfifth = 5\nsixth = 6\n\n"
-    hunk = "@@ -2,7 +2,7 @@\n first = 1\n second = 2\n third = 3\n-backend = 'vendor'\n+backend = 'ours'\n fourth = 4\n fifth = 5\n sixth = 6\n"
+def test_a_diff_whose_lines_are_there_twice_is_not_applied_to_the_nearest(
+    upstream: Upstream,
+) -> None:
+    block = (
+        "[{}]\nfirst = 1\nsecond = 2\nthird = 3\nbackend = 'vendor'\nfourth = 4\nfifth = 5\nsixth "
+        "= 6\n\n"
+    )
+    hunk = (
+        "@@ -2,7 +2,7 @@\n first = 1\n second = 2\n third = 3\n-backend = 'vendor'\n+backend = "
+        "'ours'\n fourth = 4\n fifth = 5\n sixth = 6\n"
+    )
     diff = f"diff --git a/a.toml b/a.toml\n--- a/a.toml\n+++ b/a.toml\n{hunk}"
     only(upstream, "0001-key.patch", f"Subject: s\n\n---\n{diff}")
     text = block.format("one") + "[end]\n"
-    pinned = pin(upstream.tree(a_dot_toml=text), upstream.series(), Ladder(store=upstream.store, paths={}, pinned={}))
+    pinned = pin(
+        upstream.tree(a_dot_toml=text),
+        upstream.series(),
+        Ladder(store=upstream.store, paths={}, pinned={}),
+    )
     ladder = Ladder(store=upstream.store, paths={}, pinned=pinned)
-    (judgement,) = ladder.judge_series(upstream.tree(a_dot_toml=block.format("copy") + text), upstream.series())
+    (judgement,) = ladder.judge_series(
+        upstream.tree(a_dot_toml=block.format("copy") + text), upstream.series()
+    )
     assert judgement.verdict is Verdict.CONFLICT
     assert "are there more than once" in judgement.cause
     (moved,) = ladder.judge_series(upstream.tree(a_dot_toml="[new]\n\n" + text), upstream.series())
@@ -489,14 +700,20 @@ def test_a_diff_whose_lines_are_there_twice_is_not_applied_to_the_nearest(upstre
 BODY = "    first = measured_by_nobody_else(beta)\n    return finalise_what_was_measured(first)\n"
 MOVED = {
     "a template": ("d__n_dot_j2", "{% if a %}\ndef target({{ alpha }}):\n" + BODY),
-    "a notebook": ("d__n_dot_ipynb", '{"source": [\n' + ",\n".join(f'  "{line}\\\\n"' for line in BODY.splitlines()) + "\n]}\n"),
+    "a notebook": (
+        "d__n_dot_ipynb",
+        '{"source": [\n' + ",\n".join(f'  "{line}\\\\n"' for line in BODY.splitlines()) + "\n]}\n",
+    ),
     "a variable": ("pkg__n_dot_py", "target = lambda alpha: alpha\n"),
 }
 
 
 @pytest.mark.parametrize("where", [*MOVED, "nowhere"])
 def test_code_is_not_gone_that_lives_on_in_whatever_file(upstream: Upstream, where: str) -> None:
-    operations = "      - replace: {pattern: finalise_what_was_measured($A)}\n        with: finalise_on_amd($A)\n"
+    operations = (
+        "      - replace: {pattern: finalise_what_was_measured($A)}\n        with: "
+        "finalise_on_amd($A)\n"
+    )
     edit = f"edits:\n  - path: pkg/device.py\n    language: python\n    operations:\n{operations}"
     (upstream.folder / "0001-edit.edit.yaml").write_text(HEADER + edit, encoding="utf-8")
     text_at_pin = "def target(alpha, beta):\n" + BODY
@@ -504,33 +721,51 @@ def test_code_is_not_gone_that_lives_on_in_whatever_file(upstream: Upstream, whe
     base = upstream.tree(pkg__device_dot_py=text_at_pin)
     ladder = Ladder(store=upstream.store, paths={}, pinned=pin(base, upstream.series()[:1], plain))
     path, text = MOVED.get(where, ("d__n_dot_txt", "Nothing of the kind.\n"))
-    judged = ladder.judge_series(upstream.tree(pkg__device_dot_py=None, **{path: text}), upstream.series()[:1])[0]
-    assert judged.verdict is (Verdict.OBSOLETE if where == "nowhere" else Verdict.CONFLICT), judged.cause
+    judged = ladder.judge_series(
+        upstream.tree(pkg__device_dot_py=None, **{path: text}), upstream.series()[:1]
+    )[0]
+    assert judged.verdict is (Verdict.OBSOLETE if where == "nowhere" else Verdict.CONFLICT), (
+        judged.cause
+    )
 
 
 def test_a_result_elsewhere_is_not_the_one_that_the_edit_makes(upstream: Upstream) -> None:
     edit = (
-        "edits:\n  - path: pkg/device.py\n    language: python\n    operations:\n      - replace: {call: target}\n        with: other(1)\n"
+        "edits:\n  - path: pkg/device.py\n    language: python\n    operations:\n      - replace: "
+        "{call: target}\n        with: other(1)\n"
     )
     (upstream.folder / "0001-edit.edit.yaml").write_text(HEADER + edit, encoding="utf-8")
     plain = Ladder(store=upstream.store, paths={}, pinned={})
     base = upstream.tree(pkg__device_dot_py="def f():\n    x = target(1)\n")
     ladder = Ladder(store=upstream.store, paths={}, pinned=pin(base, upstream.series()[:1], plain))
     verdicts = [
-        ladder.judge_series(upstream.tree(pkg__device_dot_py=text), upstream.series()[:1])[0].verdict
-        for text in ("def f():\n    x = target_2(1)\n\n\ndef g():\n    other(1)\n", "def f():\n    x = other(1)\n")
+        ladder.judge_series(upstream.tree(pkg__device_dot_py=text), upstream.series()[:1])[
+            0
+        ].verdict
+        for text in (
+            "def f():\n    x = target_2(1)\n\n\ndef g():\n    other(1)\n",
+            "def f():\n    x = other(1)\n",
+        )
     ]
     assert verdicts == [Verdict.CONFLICT, Verdict.UPSTREAMED]
 
 
 def test_what_was_to_be_removed_and_has_another_name_is_there(upstream: Upstream) -> None:
     lines = "".join(f"-line {number}\\n" for number in range(9)).replace("\\n", "\n")
-    diff = f"Subject: s\n\n---\ndiff --git a/gone b/gone\ndeleted file mode 100644\n--- a/gone\n+++ /dev/null\n@@ -1,9 +0,0 @@\n{lines}"
+    diff = (
+        "Subject: s\n\n---\ndiff --git a/gone b/gone\ndeleted file mode 100644\n--- a/gone\n+++ "
+        f"/dev/null\n@@ -1,9 +0,0 @@\n{lines}"
+    )
     (upstream.folder / "0002-diff.patch").write_text(diff, encoding="utf-8")
     content = "".join(f"line {number}\n" for number in range(9))
     plain = Ladder(store=upstream.store, paths={}, pinned={})
     series = upstream.series()[1:]
-    ladder = Ladder(store=upstream.store, paths={}, pinned=pin(upstream.tree(gone=content), series, plain))
-    moved, gone = (ladder.judge_series(tree, series)[0] for tree in (upstream.tree(moved=content), upstream.tree()))
+    ladder = Ladder(
+        store=upstream.store, paths={}, pinned=pin(upstream.tree(gone=content), series, plain)
+    )
+    moved, gone = (
+        ladder.judge_series(tree, series)[0]
+        for tree in (upstream.tree(moved=content), upstream.tree())
+    )
     assert (moved.verdict, gone.verdict) == (Verdict.CONFLICT, Verdict.UPSTREAMED)
     assert "gone is now moved" in moved.cause

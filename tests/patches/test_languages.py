@@ -4,8 +4,8 @@ from textwrap import dedent, indent
 
 import pytest
 
-from forkhouse.documents import parse
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.documents.reading import parse
 from forkhouse.patches.edits import AddedFile, StructuralEdit
 from forkhouse.patches.operations import apply_edit
 
@@ -13,7 +13,10 @@ HEADER = "Subject: s\nDescription: d\nOrigin: o\nForwarded: no\nRetire-When: nev
 
 
 def edited(text: str, language: str, operations: str) -> str:
-    document = f"{HEADER}edits:\n  - path: file\n    language: {language}\n    operations:\n{indent(dedent(operations), '      ')}"
+    document = (
+        f"{HEADER}edits:\n  - path: file\n    language: {language}\n    "
+        f"operations:\n{indent(dedent(operations), '      ')}"
+    )
     (edit,) = parse(StructuralEdit, document, name="edit").edits
     assert not isinstance(edit, AddedFile)
     return apply_edit(text, edit)
@@ -31,7 +34,10 @@ def edited(text: str, language: str, operations: str) -> str:
         (
             "cpp",
             "#include <a.h>\nint *n::f(int a) { return g(a); }\nint f2() { return 1; }\n",
-            "- include: {add: '#include <b.h>'}\n- include: {remove: '#include  <a.h>'}\n- remove: {function: f}\n",
+            (
+                "- include: {add: '#include <b.h>'}\n- include: {remove: '#include  <a.h>'}\n- "
+                "remove: {function: f}\n"
+            ),
             "#include <b.h>\nint f2() { return 1; }\n",
         ),
         (
@@ -47,24 +53,46 @@ def edited(text: str, language: str, operations: str) -> str:
         (
             "bash",
             "FLAGS=(-a -b)\nrun --one --two\n",
-            "- item: {of: {assignment: FLAGS}, add: -c}\n- argument: {of: {call: run}, remove: --one}\n",
+            (
+                "- item: {of: {assignment: FLAGS}, add: -c}\n- argument: {of: {call: run}, remove: "
+                "--one}\n"
+            ),
             "FLAGS=(-a -b -c)\nrun --two\n",
         ),
-        ("yaml", "a: [1, 2]\nb:\n  - x\n", "- item: {of: {assignment: a}, add: '3'}\n", "a: [1, 2, 3]\nb:\n  - x\n"),
-        ("json", '{"a": [1, 2], "b": 3}\n', "- item: {of: {assignment: a}, remove: '1'}\n", '{"a": [2], "b": 3}\n'),
+        (
+            "yaml",
+            "a: [1, 2]\nb:\n  - x\n",
+            "- item: {of: {assignment: a}, add: '3'}\n",
+            "a: [1, 2, 3]\nb:\n  - x\n",
+        ),
+        (
+            "json",
+            '{"a": [1, 2], "b": 3}\n',
+            "- item: {of: {assignment: a}, remove: '1'}\n",
+            '{"a": [2], "b": 3}\n',
+        ),
         (
             "meson",
-            "# ünïcode\nx = files('a.c', 'b.c')\nl = [\n  'a',\n  'b',\n]\nshared_library('z', x, dependencies: [d])\n",
+            (
+                "# ünïcode\nx = files('a.c', 'b.c')\nl = [\n  'a',\n  'b',\n]\nshared_library('z', "
+                "x, dependencies: [d])\n"
+            ),
             """\
             - item: {of: {assignment: l}, add: "'c'"}
             - argument: {of: {call: shared_library}, remove: 'dependencies:'}
             - argument: {of: {call: files}, replace: "'a.c'", with: "'ä.c'"}
             """,
-            "# ünïcode\nx = files('ä.c', 'b.c')\nl = [\n  'a',\n  'b',\n  'c',\n]\nshared_library('z', x)\n",
+            (
+                "# ünïcode\nx = files('ä.c', 'b.c')\nl = [\n  'a',\n  'b',\n  "
+                "'c',\n]\nshared_library('z', x)\n"
+            ),
         ),
         (
             "cmake",
-            "# ünïcode\nset(SRC a.c b.c)\nadd_library(z ${SRC})\nfunction(f x)\n  message(hi)\nendfunction()\n",
+            (
+                "# ünïcode\nset(SRC a.c b.c)\nadd_library(z ${SRC})\nfunction(f x)\n  "
+                "message(hi)\nendfunction()\n"
+            ),
             """\
             - item: {of: {assignment: SRC}, remove: a.c}
             - argument: {of: {call: ADD_LIBRARY}, add: c.c}
@@ -74,7 +102,9 @@ def edited(text: str, language: str, operations: str) -> str:
         ),
     ],
 )
-def test_changes_what_it_names_and_no_other_byte(language: str, old: str, operations: str, new: str) -> None:
+def test_changes_what_it_names_and_no_other_byte(
+    language: str, old: str, operations: str, new: str
+) -> None:
     assert edited(old, language, operations) == new
 
 
@@ -98,17 +128,32 @@ def test_arguments_keep_the_layout_of_the_call(old: str, change: str, new: str) 
 
 
 def test_new_lines_end_as_the_others_do() -> None:
-    operations = "- insert: {after: {pattern: import os}, text: import sys}\n- import: {add: import re}\n"
-    assert edited("import os\r\nx = 1\r\n", "python", operations) == "import os\r\nimport sys\r\nimport re\r\nx = 1\r\n"
+    operations = (
+        "- insert: {after: {pattern: import os}, text: import sys}\n- import: {add: import re}\n"
+    )
+    assert (
+        edited("import os\r\nx = 1\r\n", "python", operations)
+        == "import os\r\nimport sys\r\nimport re\r\nx = 1\r\n"
+    )
 
 
 @pytest.mark.parametrize(
     ("language", "old", "operation", "message"),
     [
         ("python", "f(a)\n", "argument: {of: {call: f}, remove: b}", "matched 0 times, expected 1"),
-        ("python", "f = 1\n", "argument: {of: {assignment: f}, add: b}", "f has no arguments that can be told apart"),
+        (
+            "python",
+            "f = 1\n",
+            "argument: {of: {assignment: f}, add: b}",
+            "f has no arguments that can be told apart",
+        ),
         ("bash", "x=1\n", "remove: {class: x}", "bash has no class to select"),
-        ("cmake", "set(a b)\n", "remove: {pattern: set($A)}", "CMake knows call, assignment, function and anchor"),
+        (
+            "cmake",
+            "set(a b)\n",
+            "remove: {pattern: set($A)}",
+            "CMake knows call, assignment, function and anchor",
+        ),
         ("meson", "x = 1\n", "remove: {function: x}", "Meson knows call, assignment and anchor"),
         ("meson", "x = 'a\n", "remove: {call: x}", "not a Meson file|matched 0 times"),
         (
@@ -117,19 +162,44 @@ def test_new_lines_end_as_the_others_do() -> None:
             "remove: {call: g, within: {function: f}}",
             "`within: f` matched 2 times, expected 1",
         ),
-        ("json", '{"a": 1}\n', "{replace: {anchor: '1'}, with: ''}", "leaves a file that is no json any more"),
-        ("meson", "x = f(1)\n", "{replace: {anchor: ')'}, with: ''}", "leaves a file that is no meson any more"),
-        ("cmake", "f(a)\n", "{replace: {anchor: ')'}, with: ''}", "leaves a file that is no cmake any more"),
-        ("rust", "fn f() {}\n", "{replace: {anchor: '}'}, with: ''}", "leaves a file that is no rust any more"),
+        (
+            "json",
+            '{"a": 1}\n',
+            "{replace: {anchor: '1'}, with: ''}",
+            "leaves a file that is no json any more",
+        ),
+        (
+            "meson",
+            "x = f(1)\n",
+            "{replace: {anchor: ')'}, with: ''}",
+            "leaves a file that is no meson any more",
+        ),
+        (
+            "cmake",
+            "f(a)\n",
+            "{replace: {anchor: ')'}, with: ''}",
+            "leaves a file that is no cmake any more",
+        ),
+        (
+            "rust",
+            "fn f() {}\n",
+            "{replace: {anchor: '}'}, with: ''}",
+            "leaves a file that is no rust any more",
+        ),
     ],
 )
-def test_what_cannot_be_done_as_meant_is_refused(language: str, old: str, operation: str, message: str) -> None:
+def test_what_cannot_be_done_as_meant_is_refused(
+    language: str, old: str, operation: str, message: str
+) -> None:
     with pytest.raises(PatchConflictError, match=message):
         edited(old, language, f"- {operation}\n")
 
 
 def test_changes_requirements_files_line_by_line() -> None:
-    old = "numpy==1.0 \\\n    --hash=sha256:aa\nTorch>=2  # why\n-r other.txt\n# torch\nray[default]>=2; python_version>'3'\n"
+    old = (
+        "numpy==1.0 \\\n    --hash=sha256:aa\nTorch>=2  # why\n-r other.txt\n# "
+        "torch\nray[default]>=2; python_version>'3'\n"
+    )
     new = edited(
         old,
         "requirements",
@@ -144,7 +214,10 @@ def test_changes_requirements_files_line_by_line() -> None:
 
 
 def test_changes_the_requirements_of_a_project_and_keeps_its_style() -> None:
-    old = '[project]\nname="d"\ndependencies = [\n  "torch>=2",  # why\n  "numpy",\n]\n[project.optional-dependencies]\nvllm = ["torch"]\n'
+    old = (
+        '[project]\nname="d"\ndependencies = [\n  "torch>=2",  # why\n  '
+        '"numpy",\n]\n[project.optional-dependencies]\nvllm = ["torch"]\n'
+    )
     new = edited(
         old,
         "requirements",
@@ -156,12 +229,20 @@ def test_changes_the_requirements_of_a_project_and_keeps_its_style() -> None:
         - requirement: {remove: numpy}
         """,
     )
-    assert new == '[project]\nname="d"\ndependencies = [\n  "torch>=3",  # why\n]\n[project.optional-dependencies]\nvllm = ["six"]\n'
-    assert edited(old, "requirements", "- requirement: {add: six, extra: new}\n") == f'{old}new = ["six"]\n'
+    assert (
+        new
+        == '[project]\nname="d"\ndependencies = [\n  "torch>=3",  # why\n]\n[project.optional-dependencies]\nvllm = ["six"]\n'
+    )
+    assert (
+        edited(old, "requirements", "- requirement: {add: six, extra: new}\n")
+        == f'{old}new = ["six"]\n'
+    )
     with pytest.raises(PatchConflictError, match="not TOML"):
         edited("[project]\nname = \n", "requirements", "- requirement: {remove: six}\n")
 
 
 def test_toml_whose_tables_other_tables_interrupt_is_changed_in_place() -> None:
-    new = edited("[[many]]\nb = 1\n[top]\na = 1\n[[many]]\nb = 2\n", "toml", "- {set: top.a, value: 2}\n")
+    new = edited(
+        "[[many]]\nb = 1\n[top]\na = 1\n[[many]]\nb = 2\n", "toml", "- {set: top.a, value: 2}\n"
+    )
     assert new == "[[many]]\nb = 1\n[top]\na = 2\n[[many]]\nb = 2\n"

@@ -1,4 +1,7 @@
-"""What each language asks for beyond the span of a match: decorators, semicolons, empty blocks, commas and comments."""
+"""What each language asks for beyond the span of a match.
+
+Decorators, semicolons, empty blocks, commas and comments.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,8 @@ from textwrap import dedent, indent
 
 import pytest
 
-from forkhouse.documents import parse
-from forkhouse.errors import DocumentError, PatchConflictError
+from forkhouse.core.errors import DocumentError, PatchConflictError
+from forkhouse.documents.reading import parse
 from forkhouse.patches.edits import AddedFile, FileEdit, StructuralEdit
 from forkhouse.patches.operations import apply_edit, effect_present
 
@@ -15,7 +18,10 @@ HEADER = "Subject: s\nDescription: d\nOrigin: o\nForwarded: no\nRetire-When: nev
 
 
 def edit_of(language: str, operations: str) -> FileEdit:
-    document = f"{HEADER}edits:\n  - path: file\n    language: {language}\n    operations:\n{indent(dedent(operations), '      ')}\n"
+    document = (
+        f"{HEADER}edits:\n  - path: file\n    language: {language}\n    "
+        f"operations:\n{indent(dedent(operations), '      ')}\n"
+    )
     (edit,) = parse(StructuralEdit, document, name="edit").edits
     assert not isinstance(edit, AddedFile)
     return edit
@@ -27,7 +33,8 @@ def edit_of(language: str, operations: str) -> FileEdit:
         # What is called may be a call itself.
         ("python", "remove: {call: super().load}", "a()\nsuper().load(1)\n", "a()\n"),
         ("cpp", "remove: {call: get().load}", "void f() {\n  a();\n  get().load(1);\n}\n", "void f() {\n  a();\n}\n"),
-        # Imports: found in the tree, not in a docstring or comment; in any layout; where none is, at the head of the file.
+        # Imports: found in the tree, not in a docstring or comment; in any layout; where none is,
+        # at the head of the file.
         ("python", "import: {add: import z}", '"""D.\n\nimport it\n"""\nx = 1\n', '"""D.\n\nimport it\n"""\nimport z\n\nx = 1\n'),
         ("python", "import: {add: import z}", "from a import (\n    b,\n)\n\nx = 1\n", "from a import (\n    b,\n)\nimport z\n\nx = 1\n"),
         ("python", "import: {add: import z}", "import os\ndef f(): pass\nimport late\n", "import os\nimport z\ndef f(): pass\nimport late\n"),
@@ -45,7 +52,10 @@ def edit_of(language: str, operations: str) -> FileEdit:
             "c",
             "include: {add: '#include <z.h>'}",
             "/*\n#include <no.h>\n*/\n#include <a.h>\n#ifdef X\n#include <b.h>\n#endif\n",
-            "/*\n#include <no.h>\n*/\n#include <a.h>\n#include <z.h>\n#ifdef X\n#include <b.h>\n#endif\n",
+            (
+                "/*\n#include <no.h>\n*/\n#include <a.h>\n#include <z.h>\n#ifdef X\n#include "
+                "<b.h>\n#endif\n"
+            ),
         ),
         ("cpp", "include: {add: '#include <z.h>'}", "// l\n#pragma once\n\nint x;\n", "// l\n#pragma once\n\n#include <z.h>\n\nint x;\n"),
         (
@@ -117,7 +127,9 @@ def edit_of(language: str, operations: str) -> FileEdit:
         ),
     ],
 )  # fmt: skip
-def test_an_operation_takes_along_what_belongs_to_it(language: str, operation: str, old: str, new: str) -> None:
+def test_an_operation_takes_along_what_belongs_to_it(
+    language: str, operation: str, old: str, new: str
+) -> None:
     edit = edit_of(language, f"- {operation}")
     assert apply_edit(old, edit) == new
     assert not effect_present(old, edit)
@@ -128,17 +140,39 @@ def test_an_operation_takes_along_what_belongs_to_it(language: str, operation: s
     [
         ("bash", "remove: {call: b}", "a && b\nc\n", "part of a chain or a condition"),
         ("bash", "remove: {call: b}", "if b; then\n c\nfi\n", "part of a chain or a condition"),
-        ("python", "argument: {of: {call: f}, add: a=1}", "f(x for x in y)\n", "no arguments that can be told apart"),
+        (
+            "python",
+            "argument: {of: {call: f}, add: a=1}",
+            "f(x for x in y)\n",
+            "no arguments that can be told apart",
+        ),
         ("python", "remove: {key: a}", "a = 1\n", "python has no keys with a path"),
         ("python", "include: {add: x}", "a = 1\n", "`include` is for c and cpp; python has none"),
         ("c", "import: {add: x}", "int a;\n", "`import` is for python and rust; c has none"),
         ("text", "remove: {anchor: aa}", "aaa\n", "matched 2 times"),
-        ("yaml", "{add: a.b, value: '1'}", "a:\n  b: 2\n", "a.b is there already, with another value"),
-        ("yaml", "{set: a, value: '1'}", "\n".join(f"{' ' * n}k:" for n in range(900)), "Edit it as `text`"),
-        ("cpp", "{replace: {anchor: '1)'}, with: '1'}", "int x = ;\nvoid f() { g(1); }\nint y;\n", "no cpp any more"),
+        (
+            "yaml",
+            "{add: a.b, value: '1'}",
+            "a:\n  b: 2\n",
+            "a.b is there already, with another value",
+        ),
+        (
+            "yaml",
+            "{set: a, value: '1'}",
+            "\n".join(f"{' ' * n}k:" for n in range(900)),
+            "Edit it as `text`",
+        ),
+        (
+            "cpp",
+            "{replace: {anchor: '1)'}, with: '1'}",
+            "int x = ;\nvoid f() { g(1); }\nint y;\n",
+            "no cpp any more",
+        ),
     ],
 )
-def test_what_would_go_wrong_in_silence_is_refused(language: str, operation: str, old: str, message: str) -> None:
+def test_what_would_go_wrong_in_silence_is_refused(
+    language: str, operation: str, old: str, message: str
+) -> None:
     with pytest.raises(PatchConflictError, match=message):
         apply_edit(old, edit_of(language, f"- {operation}"))
 
@@ -171,17 +205,29 @@ def test_what_is_there_is_not_added_again(language: str, operation: str, text: s
         ("python", "import: {remove: import a}", "from a import b\n"),
         ("c", "include: {remove: '#include <a.h>'}", '#include "a.h"\n'),
         ("rust", "import: {remove: 'use a::b;'}", "pub use a::b;\n"),
-        ("rust", "import: {replace: 'use a::b;', with: 'use c::d;'}", "use a::{b as q};\nuse c::d;\n"),
+        (
+            "rust",
+            "import: {replace: 'use a::b;', with: 'use c::d;'}",
+            "use a::{b as q};\nuse c::d;\n",
+        ),
         # A longer name that begins alike, and a short word that stands anywhere.
         ("python", "replace: {call: old}\n  with: 'use(nixl_rocm)'", "use(nixl_rocm)_more\n"),
         ("python", "replace: {call: old}\n  with: 'f()'", "f()\n"),
         # The scope is gone, or holds something else.
         ("python", "remove: {call: old, within: {function: gone}}", "x = 1\n"),
-        ("python", "replace: {call: old, within: {function: f}}\n  with: new_thing(1)", "def f(): pass\nnew_thing(1)\n"),
+        (
+            "python",
+            "replace: {call: old, within: {function: f}}\n  with: new_thing(1)",
+            "def f(): pass\nnew_thing(1)\n",
+        ),
         ("python", "argument: {of: {call: gone}, add: x}", "f(x)\n"),
         ("python", "import: {add: import z}", "def f():\n  import z\n"),
         ("c", "include: {add: '#include <a.h>'}", "#ifdef X\n#include <a.h>\n#endif\nint x;\n"),
-        ("requirements", "requirement: {add: a}", "Metadata-Version: 2.1\nRequires-Dist: a; extra == 'q'\n"),
+        (
+            "requirements",
+            "requirement: {add: a}",
+            "Metadata-Version: 2.1\nRequires-Dist: a; extra == 'q'\n",
+        ),
     ],
 )
 def test_nothing_is_taken_for_done_by_accident(language: str, operation: str, text: str) -> None:
@@ -194,7 +240,14 @@ def test_shell_variables_are_not_metavariables() -> None:
 
 
 @pytest.mark.parametrize(
-    "operation", ["{set: a}", "{set: '.', value: x}", "{add: '', value: x}", "{remove: a, value: x}", "replace: {anchor: ''}\n  with: x"]
+    "operation",
+    [
+        "{set: a}",
+        "{set: '.', value: x}",
+        "{add: '', value: x}",
+        "{remove: a, value: x}",
+        "replace: {anchor: ''}\n  with: x",
+    ],
 )
 def test_an_operation_without_an_aim_is_refused(operation: str) -> None:
     with pytest.raises(DocumentError, match="edit:"):

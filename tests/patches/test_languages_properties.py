@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forkhouse.documents import parse
-from forkhouse.errors import ForkhouseError, PatchConflictError
+from forkhouse.core.errors import ForkhouseError, PatchConflictError
+from forkhouse.documents.reading import parse
 from forkhouse.patches.edits import AddedFile, FileEdit, StructuralEdit
 from forkhouse.patches.operations import MatchError, apply_edit, effect_present
 
@@ -35,11 +35,29 @@ class Sample:
     after: str
 
 
-PYTHON = ("# é 😀 f(1)", "a_1 = {'é': [1, 2]}", "def other_1():\n    return 'f(1)'", "", "with open('ü') as x: pass")
+PYTHON = (
+    "# é 😀 f(1)",
+    "a_1 = {'é': [1, 2]}",
+    "def other_1():\n    return 'f(1)'",
+    "",
+    "with open('ü') as x: pass",
+)
 C = ("// é 😀 f(1)", "/* f(1) */", "static int other(int a) { return a; }", "", "#define OTHER 1")
 SHELL = ("# é 😀 run", "other --é=1 'run -x'", "", "for i in a b; do\n  other $i\ndone")
-MESON = ("# é 😀 f('a')", "other = ['é', 'b']", "", "if other == []\n  other += 'c'\nendif", "s = '''f(\n'a')'''")
-CMAKE = ("# é 😀 f(a)", 'set(OTHER "é" b)', "", "if(OTHER)\n  message(STATUS x)\nendif()", "#[[ f(a)\n]]")
+MESON = (
+    "# é 😀 f('a')",
+    "other = ['é', 'b']",
+    "",
+    "if other == []\n  other += 'c'\nendif",
+    "s = '''f(\n'a')'''",
+)
+CMAKE = (
+    "# é 😀 f(a)",
+    'set(OTHER "é" b)',
+    "",
+    "if(OTHER)\n  message(STATUS x)\nendif()",
+    "#[[ f(a)\n]]",
+)
 SAMPLES = [
     Sample(
         name="python",
@@ -178,7 +196,12 @@ SAMPLES = [
     Sample(
         name="rust",
         language="rust",
-        unrelated=("// é 😀", 'const OTHER: &str = "é f(1)";', "", "#[cfg(a)]\nfn other() { g!(1) }"),
+        unrelated=(
+            "// é 😀",
+            'const OTHER: &str = "é f(1)";',
+            "",
+            "#[cfg(a)]\nfn other() { g!(1) }",
+        ),
         operations="""\
             - import: {remove: "use cuda::{a, b};"}
             - argument: {of: {call: vec, argument: x}, remove: '"cuda"'}
@@ -416,7 +439,12 @@ SAMPLES = [
     Sample(
         name="toml",
         language="toml",
-        unrelated=("# é 😀", "[other_NUMBER]\na   = 'é' # x", "", '[[many_NUMBER]]\nb = """é\nx"""\n'),
+        unrelated=(
+            "# é 😀",
+            "[other_NUMBER]\na   = 'é' # x",
+            "",
+            '[[many_NUMBER]]\nb = """é\nx"""\n',
+        ),
         operations="""\
             - {set: top.device, value: höp}
             - {remove: top.gone}
@@ -530,7 +558,13 @@ SAMPLES = [
     Sample(
         name="requirements",
         language="requirements",
-        unrelated=("# torch é", "-r torch.txt", "--find-links torch", "other==1 \\\n    --hash=sha256:00", ""),
+        unrelated=(
+            "# torch é",
+            "-r torch.txt",
+            "--find-links torch",
+            "other==1 \\\n    --hash=sha256:00",
+            "",
+        ),
         operations="""\
             - requirement: {remove: nixl-cu12}
             - requirement: {replace: torch, with: torch>=3}
@@ -612,7 +646,10 @@ SAMPLES = [
 
 
 def edit_of(language: str, operations: str) -> FileEdit:
-    document = f"{HEADER}edits:\n  - path: file\n    language: {language}\n    operations:\n{indent(dedent(operations), '      ')}"
+    document = (
+        f"{HEADER}edits:\n  - path: file\n    language: {language}\n    "
+        f"operations:\n{indent(dedent(operations), '      ')}"
+    )
     (edit,) = parse(StructuralEdit, document, name="edit").edits
     assert not isinstance(edit, AddedFile)
     return edit
@@ -621,9 +658,13 @@ def edit_of(language: str, operations: str) -> FileEdit:
 def laid_out(text: str, gaps: list[list[str]], *, newline: str, final: bool) -> str:
     """Fill the places for unrelated lines, and give the text its line ends."""
     numbers = count()
-    pieces = ["".join(f"{line.replace('NUMBER', str(next(numbers)))}\n" for line in gap) for gap in gaps]
+    pieces = [
+        "".join(f"{line.replace('NUMBER', str(next(numbers)))}\n" for line in gap) for gap in gaps
+    ]
     lines = dedent(text).split("@\n")
-    filled = "".join(line + piece for line, piece in zip(lines, [*pieces, *[""] * len(lines)], strict=False))
+    filled = "".join(
+        line + piece for line, piece in zip(lines, [*pieces, *[""] * len(lines)], strict=False)
+    )
     filled = filled if final else filled.rstrip("\n")
     return filled.replace("\n", newline)
 
@@ -634,7 +675,13 @@ def laid_out(text: str, gaps: list[list[str]], *, newline: str, final: bool) -> 
 def test_what_stands_around_an_edit_stays(sample: Sample, data: st.DataObject) -> None:
     places = dedent(sample.before).split("\n").count("@")
     assert dedent(sample.after).split("\n").count("@") == places
-    gaps = data.draw(st.lists(st.lists(st.sampled_from(sample.unrelated), max_size=3), min_size=places, max_size=places))
+    gaps = data.draw(
+        st.lists(
+            st.lists(st.sampled_from(sample.unrelated), max_size=3),
+            min_size=places,
+            max_size=places,
+        )
+    )
     newline, final = data.draw(st.sampled_from(["\n", "\r\n"])), data.draw(st.booleans())
     before = laid_out(sample.before, gaps, newline=newline, final=final)
     after = laid_out(sample.after, gaps, newline=newline, final=final)
@@ -690,7 +737,14 @@ def mutated(text: str, chance: random.Random) -> str:
     for _ in range(chance.randint(1, 5)):
         start = chance.randrange(len(text) + 1)
         end = min(len(text), start + chance.choice((0, 1, 3, 12, 60)))
-        piece = chance.choice((*PIECES, text[start:end] * 2, text[end : end + 30], chance.choice("([{'\"") * chance.choice((1, 40))))
+        piece = chance.choice(
+            (
+                *PIECES,
+                text[start:end] * 2,
+                text[end : end + 30],
+                chance.choice("([{'\"") * chance.choice((1, 40)),
+            )
+        )
         text = text[:start] + piece + text[end:]
     return text
 
@@ -700,8 +754,15 @@ def test_mutated_files_bring_out_nothing_but_explained_errors() -> None:
     chance = random.Random(20261125)
     edits = [edit_of(sample.language, sample.operations) for sample in SAMPLES]
     # Each operation alone as well: the first of an edit would stop most of them.
-    alone = [edit.model_copy(update={"operations": (operation,)}) for edit in edits for operation in edit.operations]
-    texts = {sample.language + sample.name: dedent(sample.before).replace("@\n", "") for sample in SAMPLES}
+    alone = [
+        edit.model_copy(update={"operations": (operation,)})
+        for edit in edits
+        for operation in edit.operations
+    ]
+    texts = {
+        sample.language + sample.name: dedent(sample.before).replace("@\n", "")
+        for sample in SAMPLES
+    }
     by_language: dict[str, list[str]] = {}
     for sample in SAMPLES:
         by_language.setdefault(sample.language, []).append(texts[sample.language + sample.name])
@@ -726,12 +787,29 @@ def test_mutated_files_bring_out_nothing_but_explained_errors() -> None:
     assert slowest < 10
 
 
-@pytest.mark.parametrize("language", ["python", "c", "rust", "bash", "yaml", "json", "toml", "meson", "cmake", "requirements"])
 @pytest.mark.parametrize(
-    "text", ["(" * 20000, "[" * 20000, "[]," * 2000, "a(" * 5000, " " * 20000 + "x", "'" * 30001, "- " * 5000, '"\\' * 20000]
+    "language",
+    ["python", "c", "rust", "bash", "yaml", "json", "toml", "meson", "cmake", "requirements"],
+)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(" * 20000,
+        "[" * 20000,
+        "[]," * 2000,
+        "a(" * 5000,
+        " " * 20000 + "x",
+        "'" * 30001,
+        "- " * 5000,
+        '"\\' * 20000,
+    ],
 )
 def test_deep_and_long_inputs_end(language: str, text: str) -> None:
-    operation = "requirement: {remove: xyz}" if language == "requirements" else "replace: {anchor: xyz}\n  with: y"
+    operation = (
+        "requirement: {remove: xyz}"
+        if language == "requirements"
+        else "replace: {anchor: xyz}\n  with: y"
+    )
     edit = edit_of(language, f"- {operation}\n")
     with pytest.raises(ForkhouseError):
         apply_edit(text, edit)

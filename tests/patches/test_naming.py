@@ -1,4 +1,7 @@
-"""What an edit may name, and how: blocks, methods, operators that look like calls, classes that a typedef names, several at once."""
+"""What an edit may name, and how.
+
+Blocks, methods, operators that look like calls, classes that a typedef names, several at once.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,8 @@ import pytest
 from mesonbuild import mlog
 from mesonbuild.mparser import Parser
 
-from forkhouse.documents import parse
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.documents.reading import parse
 from forkhouse.patches.edits import CodeEdit, KeyedEdit
 from forkhouse.patches.operations import apply_edit
 
@@ -22,7 +25,10 @@ if TYPE_CHECKING:
 
 
 def edit_of(language: str, operation: str) -> FileEdit:
-    document = f"path: f\nlanguage: {language}\noperations:\n{indent(operation, '    ').replace('    ', '  - ', 1)}\n"
+    document = (
+        "path: f\nlanguage: "
+        f"{language}\noperations:\n{indent(operation, '    ').replace('    ', '  - ', 1)}\n"
+    )
     if language in {"yaml", "json", "toml"}:
         return parse(KeyedEdit, document, name="edit")
     return parse(CodeEdit, document, name="edit")
@@ -51,7 +57,10 @@ def done(language: str, operation: str, text: str) -> str:
     ],
 )  # fmt: skip
 def test_neighbours_are_removed_at_once(language: str, old: str, new: str, count: int) -> None:
-    what = "{rule: {any: [{kind: function_definition}, {kind: decorated_definition}], inside: {kind: block}, not: {inside: {kind: decorated_definition}}}}"
+    what = (
+        "{rule: {any: [{kind: function_definition}, {kind: decorated_definition}], inside: {kind: "
+        "block}, not: {inside: {kind: decorated_definition}}}}"
+    )
     selector = what if "class A" in old else "{call: f}"
     assert done(language, f"remove: {selector}\ncount: {count}", old) == new
     if language == "python":
@@ -74,7 +83,9 @@ def test_calls_in_calls_go_with_them() -> None:
         ("replace: {call: if}\nwith: if(B)", "if(A)\n  g(1)\nendif()\n", "if(B)\n  g(1)\nendif()\n"),
     ],
 )  # fmt: skip
-def test_a_command_of_cmake_that_begins_a_block_is_a_scope(operation: str, old: str, new: str) -> None:
+def test_a_command_of_cmake_that_begins_a_block_is_a_scope(
+    operation: str, old: str, new: str
+) -> None:
     assert done("cmake", operation, old) == new
 
 
@@ -83,8 +94,16 @@ def test_a_command_of_cmake_that_begins_a_block_is_a_scope(operation: str, old: 
     [
         ("a.method", "b.method()\na.method('y')\n", "b.method()\na.method('y', 'x')\n"),
         ("a . method", "z = 1 + a.method('y')\n", "z = 1 + a.method('y', 'x')\n"),
-        ("a.b().method", "c.b().method()\na.b().method('y')\n", "c.b().method()\na.b().method('y', 'x')\n"),
-        ("\"a['k'].method\"", "a['k'].method('y')\na['l'].method()\n", "a['k'].method('y', 'x')\na['l'].method()\n"),
+        (
+            "a.b().method",
+            "c.b().method()\na.b().method('y')\n",
+            "c.b().method()\na.b().method('y', 'x')\n",
+        ),
+        (
+            "\"a['k'].method\"",
+            "a['k'].method('y')\na['l'].method()\n",
+            "a['k'].method('y', 'x')\na['l'].method()\n",
+        ),
         ("\"'s'.method\"", "a = 's'.method('y')\n", "a = 's'.method('y', 'x')\n"),
         (".method", "a.b('').method('y')\n", "a.b('').method('y', 'x')\n"),
     ],
@@ -99,15 +118,31 @@ def test_a_method_of_meson_is_named_as_it_is_written(call: str, old: str, new: s
 @pytest.mark.parametrize(
     ("operation", "old", "new"),
     [
-        ("argument: {of: {call: offsetof}, replace: b, with: c}", "int x = offsetof(struct a, b);\n", "int x = offsetof(struct a, c);\n"),
+        (
+            "argument: {of: {call: offsetof}, replace: b, with: c}",
+            "int x = offsetof(struct a, b);\n",
+            "int x = offsetof(struct a, c);\n",
+        ),
         (
             "argument: {of: {call: offsetof}, replace: struct a, with: struct d}",
             "int x = offsetof(struct a, b);\n",
             "int x = offsetof(struct d, b);\n",
         ),
-        ("replace: {call: offsetof}\nwith: '0'", "int x = offsetof(struct a, b);\n", "int x = 0;\n"),
-        ("argument: {of: {call: sizeof}, replace: a, with: b}", "int x = sizeof(a);\n", "int x = sizeof(b);\n"),
-        ("argument: {of: {call: sizeof}, replace: int, with: long}", "int x = sizeof(int);\n", "int x = sizeof(long);\n"),
+        (
+            "replace: {call: offsetof}\nwith: '0'",
+            "int x = offsetof(struct a, b);\n",
+            "int x = 0;\n",
+        ),
+        (
+            "argument: {of: {call: sizeof}, replace: a, with: b}",
+            "int x = sizeof(a);\n",
+            "int x = sizeof(b);\n",
+        ),
+        (
+            "argument: {of: {call: sizeof}, replace: int, with: long}",
+            "int x = sizeof(int);\n",
+            "int x = sizeof(long);\n",
+        ),
         ("replace: {call: sizeof}\nwith: '4'", "int x = sizeof a;\n", "int x = 4;\n"),
         (
             "argument: {of: {call: ASSERT}, replace: a==b, with: a!=b}",
@@ -116,11 +151,16 @@ def test_a_method_of_meson_is_named_as_it_is_written(call: str, old: str, new: s
         ),
     ],
 )
-def test_what_looks_like_a_call_of_c_is_one(language: str, operation: str, old: str, new: str) -> None:
+def test_what_looks_like_a_call_of_c_is_one(
+    language: str, operation: str, old: str, new: str
+) -> None:
     assert done(language, operation, old) == new
 
 
-TYPEDEF = "BEGIN_C_DECLS\n\n/* About X. */\ntypedef struct {\n  int a;\n} X;\n\ntypedef struct y {\n  int b;\n} Y;\nEND_C_DECLS\n"
+TYPEDEF = (
+    "BEGIN_C_DECLS\n\n/* About X. */\ntypedef struct {\n  int a;\n} X;\n\ntypedef struct y {\n  "
+    "int b;\n} Y;\nEND_C_DECLS\n"
+)
 
 
 @pytest.mark.parametrize("language", ["c", "cpp"])
@@ -142,14 +182,43 @@ def test_a_class_is_named_by_its_typedef(language: str, operation: str, old: str
 
 
 @pytest.mark.parametrize("language", ["c", "cpp"])
-@pytest.mark.parametrize(("opens", "closes"), [("BEGIN_C_DECLS", "END_C_DECLS"), ("NS_OPEN", "NS_CLOSE"), ("__BEGIN_DECLS", "__END_DECLS")])
-def test_a_macro_that_another_one_closes_belongs_to_no_declaration(language: str, opens: str, closes: str) -> None:
-    text = f"{opens}\ntypedef struct {{\n  int a;\n}} X;\n{closes}\n{opens}\nint f(void) {{\n  return 1;\n}}\n{closes}\n"
-    assert done(language, "insert: {before: {class: X}, text: int n;}", text) == text.replace("typedef", "int n;\ntypedef")
-    assert done(language, "insert: {before: {function: f}, text: int n;}", text) == text.replace("int f", "int n;\nint f")
-    assert done(language, "remove: {function: f}", text) == text.replace("int f(void) {\n  return 1;\n}\n", "")
+@pytest.mark.parametrize(
+    ("opens", "closes"),
+    [("BEGIN_C_DECLS", "END_C_DECLS"), ("NS_OPEN", "NS_CLOSE"), ("__BEGIN_DECLS", "__END_DECLS")],
+)
+def test_a_macro_that_another_one_closes_belongs_to_no_declaration(
+    language: str, opens: str, closes: str
+) -> None:
+    text = (
+        f"{opens}\ntypedef struct {{\n  int a;\n}} X;\n{closes}\n{opens}\nint f(void) {{\n  return "
+        f"1;\n}}\n{closes}\n"
+    )
+    assert done(language, "insert: {before: {class: X}, text: int n;}", text) == text.replace(
+        "typedef", "int n;\ntypedef"
+    )
+    assert done(language, "insert: {before: {function: f}, text: int n;}", text) == text.replace(
+        "int f", "int n;\nint f"
+    )
+    assert done(language, "remove: {function: f}", text) == text.replace(
+        "int f(void) {\n  return 1;\n}\n", ""
+    )
     alone = text.replace(closes, "")
     assert done(language, "insert: {before: {class: X}, text: int n;}", alone) == f"int n;\n{alone}"
+
+
+@pytest.mark.parametrize("language", ["c", "cpp"])
+@pytest.mark.parametrize("opens", ["Py_BEGIN_ALLOW_THREADS", "Nx_BEGIN", "N_BEGIN"])
+def test_a_macro_on_the_line_of_a_statement_hides_no_function(language: str, opens: str) -> None:
+    text = (
+        f"int f(int n) {{\n  {opens} for (int i = 0; i < n; i++) {{\n    g(i);\n  }}\n  "
+        f"{opens.replace('BEGIN', 'END')}\n  return 0;\n}}\n"
+    )
+    assert done(language, "insert: {after: {call: g}, text: h(i);}", text) == text.replace(
+        "g(i);\n", "g(i);\n    h(i);\n"
+    )
+    assert (
+        done(language, "insert: {before: {function: f}, text: int n;}", text) == f"int n;\n{text}"
+    )
 
 
 def test_a_typedef_of_several_names_is_none_of_them() -> None:
@@ -177,13 +246,18 @@ LIST = 'a = [\'a\', "b", 1_000, 0x10, "\\u0041", true]\n'
     ],
 )
 def test_an_item_of_toml_is_named_as_it_is_read(said: str, left: list[object]) -> None:
-    assert tomllib.loads(done("toml", f"item: {{of: {{key: a}}, remove: {said}}}", LIST))["a"] == left
+    assert (
+        tomllib.loads(done("toml", f"item: {{of: {{key: a}}, remove: {said}}}", LIST))["a"] == left
+    )
 
 
 def test_a_number_in_an_edit_needs_no_quotes() -> None:
     assert done("json", "item: {of: {key: a}, remove: 2}", '{"a": [1, 2]}') == '{"a": [1]}'
     assert done("json", "item: {of: {key: a}, remove: b}", '{"a": [1, "b"]}') == '{"a": [1]}'
-    assert done("python", "argument: {of: {call: f}, replace: 0x10, with: 17}", "f(0x10)\n") == "f(17)\n"
+    assert (
+        done("python", "argument: {of: {call: f}, replace: 0x10, with: 17}", "f(0x10)\n")
+        == "f(17)\n"
+    )
     assert done("python", "replace: {call: f}\nwith: 0x1F", "x = f()\n") == "x = 0x1F\n"
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from forkhouse.documents import parse
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.documents.reading import parse
 from forkhouse.patches.edits import KeyedEdit, RequirementsEdit
 from forkhouse.patches.operations import apply_edit, effect_present
 
@@ -51,33 +51,71 @@ def put(document: dict[str, Any], path: tuple[str, ...], value: object) -> dict[
     ("language", "operation", "path", "value"),
     [
         ("requirements", "requirement: {add: torch>2}", ("project", "dependencies"), ["torch>2"]),
-        ("requirements", "requirement: {add: torch, extra: new}", ("project", "optional-dependencies", "new"), ["torch"]),
-        ("requirements", "requirement: {add: torch, extra: 'n.w'}", ("project", "optional-dependencies", "n.w"), ["torch"]),
-        ("requirements", "requirement: {add: torch, group: new}", ("dependency-groups", "new"), ["torch"]),
-        ("toml", "{add: project.optional-dependencies.new, value: [torch]}", ("project", "optional-dependencies", "new"), ["torch"]),
-        ("toml", "{add: \"project.entry-points.'x.y'.n\", value: 'a:b'}", ("project", "entry-points", "x.y", "n"), "a:b"),
+        (
+            "requirements",
+            "requirement: {add: torch, extra: new}",
+            ("project", "optional-dependencies", "new"),
+            ["torch"],
+        ),
+        (
+            "requirements",
+            "requirement: {add: torch, extra: 'n.w'}",
+            ("project", "optional-dependencies", "n.w"),
+            ["torch"],
+        ),
+        (
+            "requirements",
+            "requirement: {add: torch, group: new}",
+            ("dependency-groups", "new"),
+            ["torch"],
+        ),
+        (
+            "toml",
+            "{add: project.optional-dependencies.new, value: [torch]}",
+            ("project", "optional-dependencies", "new"),
+            ["torch"],
+        ),
+        (
+            "toml",
+            "{add: \"project.entry-points.'x.y'.n\", value: 'a:b'}",
+            ("project", "entry-points", "x.y", "n"),
+            "a:b",
+        ),
         ("toml", "{add: project.scripts.n, value: 'a:b'}", ("project", "scripts", "n"), "a:b"),
-        ("toml", "{add: dependency-groups.new, value: [torch]}", ("dependency-groups", "new"), ["torch"]),
+        (
+            "toml",
+            "{add: dependency-groups.new, value: [torch]}",
+            ("dependency-groups", "new"),
+            ["torch"],
+        ),
     ],
 )
-def test_a_list_that_is_not_there_is_made(text: str, language: str, operation: str, path: tuple[str, ...], value: object) -> None:
+def test_a_list_that_is_not_there_is_made(
+    text: str, language: str, operation: str, path: tuple[str, ...], value: object
+) -> None:
     edit = edit_of(language, operation)
     assert not effect_present(text, edit)
     done = apply_edit(text, edit)
     assert tomllib.loads(done) == put(tomllib.loads(text), path, value)
     assert effect_present(done, edit)
-    assert [line for line in text.splitlines() if "#" in line] == [line for line in done.splitlines() if "#" in line]
+    assert [line for line in text.splitlines() if "#" in line] == [
+        line for line in done.splitlines() if "#" in line
+    ]
     assert ("\r\n" in text) == ("\r\n" in done)
     assert done.count("\n") == done.count("\r\n") or "\r\n" not in text
 
 
 def test_it_stands_with_the_tables_of_the_project() -> None:
     done = apply_edit(PROJECT, edit_of("requirements", "requirement: {add: torch, extra: new}"))
-    assert done == PROJECT.replace("its name\n", 'its name\n\n[project.optional-dependencies]\nnew = ["torch"]\n')
+    assert done == PROJECT.replace(
+        "its name\n", 'its name\n\n[project.optional-dependencies]\nnew = ["torch"]\n'
+    )
 
 
 def test_metadata_gets_the_extra_too() -> None:
-    edit = edit_of("requirements", "requirement: {add: \"torch; python_version > '3'\", extra: new}")
+    edit = edit_of(
+        "requirements", "requirement: {add: \"torch; python_version > '3'\", extra: new}"
+    )
     done = apply_edit("Metadata-Version: 2.1\nName: x\n\nRequires-Dist: told\n", edit)
 
     class Told(importlib.metadata.Distribution):
@@ -110,7 +148,9 @@ def test_metadata_gets_the_extra_too() -> None:
         ("json", "{set: a.2, value: 1}", '{"a": [1]}', "a is a list of 1, counted from 0, and has no 2"),
     ],
 )  # fmt: skip
-def test_where_none_can_be_made_the_reason_says_so(language: str, operation: str, text: str, why: str) -> None:
+def test_where_none_can_be_made_the_reason_says_so(
+    language: str, operation: str, text: str, why: str
+) -> None:
     with pytest.raises(PatchConflictError, match=why):
         apply_edit(text, edit_of(language, operation))
 
@@ -120,6 +160,8 @@ def test_where_none_can_be_made_the_reason_says_so(language: str, operation: str
     [("yaml", "a:\n  b.c: 1\n", "a:\n  b.c: 2\n"), ("toml", "[a]\n'b.c' = 1\n", "[a]\n'b.c' = 2\n"), ("json", '{"a": {"b.c": 1}}', '{"a": {"b.c": 2}}')],
 )  # fmt: skip
 @pytest.mark.parametrize("path", ["a.'b.c'", 'a."b.c"', "'a'.\"b.c\"", "\"a\".'b.c'"])
-def test_a_step_with_dots_stands_in_quotes_of_either_kind(language: str, path: str, text: str, now: str) -> None:
+def test_a_step_with_dots_stands_in_quotes_of_either_kind(
+    language: str, path: str, text: str, now: str
+) -> None:
     said = path.replace('"', '\\"')
     assert apply_edit(text, edit_of(language, f'{{set: "{said}", value: 2}}')) == now

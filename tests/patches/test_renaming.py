@@ -36,10 +36,16 @@ def test_nothing_but_the_nodes_of_paths_changes() -> None:
     assert renamed_paths(EDIT, {"src/c.py": "x"}) == EDIT
 
 
-@pytest.mark.parametrize("name", ["it's.py", "a: b.py", "yes", "1", "ü#x.py", "a, b]", "-", "*x", 'say "x"', "a #b"])
+@pytest.mark.parametrize(
+    "name", ["it's.py", "a: b.py", "yes", "1", "ü#x.py", "a, b]", "-", "*x", 'say "x"', "a #b"]
+)
 @pytest.mark.parametrize(
     "form",
-    ["edits: [{{path: {0}}}]", "edits:\n  - path: {0}\n", "edits:\r\n- path: &here {0} # c\r\nafter:\r\n- present: {{in: *here}}\r\n"],
+    [
+        "edits: [{{path: {0}}}]",
+        "edits:\n  - path: {0}\n",
+        "edits:\r\n- path: &here {0} # c\r\nafter:\r\n- present: {{in: *here}}\r\n",
+    ],
 )
 @pytest.mark.parametrize("quoted", ["src/a.py", "'src/a.py'", '"src/a.py"'])
 def test_a_name_is_read_back_as_it_is(name: str, form: str, quoted: str) -> None:
@@ -53,5 +59,7 @@ def test_a_name_is_read_back_as_it_is(name: str, form: str, quoted: str) -> None
 
 
 def test_a_block_scalar_is_a_path_too() -> None:
-    new = renamed_paths("edits:\n  - path: >-\n      src/a.py\n    language: c\n", {"src/a.py": "b.py"})
+    new = renamed_paths(
+        "edits:\n  - path: >-\n      src/a.py\n    language: c\n", {"src/a.py": "b.py"}
+    )
     assert yaml.safe_load(new) == {"edits": [{"path": "b.py", "language": "c"}]}

@@ -1,4 +1,7 @@
-"""Requirements in every form that they have: what is read, what changes, and what is refused with its reason."""
+"""Requirements in every form that they have.
+
+What is read, what changes, and what is refused with its reason.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,8 @@ from email import message_from_string
 import pytest
 from packaging.requirements import Requirement
 
-from forkhouse.documents import parse
-from forkhouse.errors import DocumentError, PatchConflictError
+from forkhouse.core.errors import DocumentError, PatchConflictError
+from forkhouse.documents.reading import parse
 from forkhouse.patches.asked import asked
 from forkhouse.patches.edits import AddedFile, FileEdit, StructuralEdit
 from forkhouse.patches.operations import apply_edit
@@ -20,14 +23,19 @@ ONE, TWO = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
 
 
 def edit_of(operation: str, language: str = "requirements") -> FileEdit:
-    text = f"{HEADER}edits:\n  - path: file\n    language: {language}\n    operations:\n      - {operation}\n"
+    text = (
+        f"{HEADER}edits:\n  - path: file\n    language: {language}\n    operations:\n      - "
+        f"{operation}\n"
+    )
     (edit,) = parse(StructuralEdit, text, name="edit").edits
     assert not isinstance(edit, AddedFile)
     return edit
 
 
 def changed(text: str, change: str, count: int | None = None) -> str:
-    return apply_edit(text, edit_of(f"requirement: {{{change}}}" + (f"\n        count: {count}" if count else "")))
+    return apply_edit(
+        text, edit_of(f"requirement: {{{change}}}" + (f"\n        count: {count}" if count else ""))
+    )
 
 
 LINES = [
@@ -106,7 +114,9 @@ def test_a_requirements_file_is_changed_as_pip_reads_it(change: str, old: str, n
         (f"add: b==1, hashes: ['{ONE}']", "Metadata-Version: 2.1\nName: x\n", "`hashes` are for requirements files"),
     ],
 )  # fmt: skip
-def test_what_pip_would_refuse_afterwards_is_refused_before(change: str, old: str, message: str) -> None:
+def test_what_pip_would_refuse_afterwards_is_refused_before(
+    change: str, old: str, message: str
+) -> None:
     with pytest.raises(PatchConflictError, match=message):
         changed(old, change)
 
@@ -116,17 +126,32 @@ def test_a_name_that_stands_several_times_is_counted() -> None:
     with pytest.raises(PatchConflictError, match="matched 2 times, expected 1"):
         changed(old, "remove: torch")
     hashed = f"torch==2; python_version > '3' --hash={ONE}\nTorch==1 --hash={TWO}\n"
-    assert changed(hashed, "replace: torch, with: torch==3", count=2) == 'torch==3; python_version > "3"\ntorch==3\n'
-    assert changed(old, "replace: torch, with: torch==3", count=2) == 'torch==3; python_version > "3"\nx\ntorch==3; python_version <= "3"\n'
+    assert (
+        changed(hashed, "replace: torch, with: torch==3", count=2)
+        == 'torch==3; python_version > "3"\ntorch==3\n'
+    )
+    assert (
+        changed(old, "replace: torch, with: torch==3", count=2)
+        == 'torch==3; python_version > "3"\nx\ntorch==3; python_version <= "3"\n'
+    )
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ("remove: a, extra: x, group: y", "an `extra` or to a `group`"),
-        (f"remove: a, hashes: ['{ONE}']", "`hashes` belongs to an `add` or `with` that names one version"),
-        (f"add: a>=1, hashes: ['{ONE}']", "`hashes` belongs to an `add` or `with` that names one version"),
-        (f"add: a==1.*, hashes: ['{ONE}']", "`hashes` belongs to an `add` or `with` that names one version"),
+        (
+            f"remove: a, hashes: ['{ONE}']",
+            "`hashes` belongs to an `add` or `with` that names one version",
+        ),
+        (
+            f"add: a>=1, hashes: ['{ONE}']",
+            "`hashes` belongs to an `add` or `with` that names one version",
+        ),
+        (
+            f"add: a==1.*, hashes: ['{ONE}']",
+            "`hashes` belongs to an `add` or `with` that names one version",
+        ),
         ("add: a==1, hashes: ['md5:00']", "String should match pattern"),
     ],
 )
@@ -138,23 +163,42 @@ def test_a_change_that_means_nothing_is_refused(change: str, message: str) -> No
 # Metadata.
 
 FOLDED = (
-    "Metadata-Version: 2.1\r\nName: d\r\nrequires-dist: torch (>=2)\r\n  ; python_version > '3'\r\nRequires: torch\r\nRequires-Dist: numpy\r\n"
-    "PROVIDES-EXTRA: gpu\r\nRequires-Dist: x[a,\r\n\tb]; extra ==\r\n  'gpu'\r\n\r\nRequires-Dist: torch\r\n"
+    "Metadata-Version: 2.1\r\nName: d\r\nrequires-dist: torch (>=2)\r\n  ; python_version > "
+    "'3'\r\nRequires: torch\r\nRequires-Dist: numpy\r\n"
+    "PROVIDES-EXTRA: gpu\r\nRequires-Dist: x[a,\r\n\tb]; extra ==\r\n  'gpu'\r\n\r\nRequires-Dist: "
+    "torch\r\n"
 )
 
 
 def required(text: str) -> list[str]:
     """Read metadata as Python does."""
-    return [str(Requirement(" ".join(value.split()))) for value in message_from_string(text).get_all("Requires-Dist", [])]
+    return [
+        str(Requirement(" ".join(value.split())))
+        for value in message_from_string(text).get_all("Requires-Dist", [])
+    ]
 
 
 @pytest.mark.parametrize(
     ("change", "left"),
     [
         ("remove: torch", ["numpy", 'x[a,b]; extra == "gpu"']),
-        ("replace: torch, with: torch==3", ['torch==3; python_version > "3"', "numpy", 'x[a,b]; extra == "gpu"']),
-        ("replace: x, with: y, extra: GPU", ['torch>=2; python_version > "3"', "numpy", 'y; extra == "gpu"']),
-        ("add: z, extra: gpu", ['torch>=2; python_version > "3"', "numpy", 'x[a,b]; extra == "gpu"', 'z; extra == "gpu"']),
+        (
+            "replace: torch, with: torch==3",
+            ['torch==3; python_version > "3"', "numpy", 'x[a,b]; extra == "gpu"'],
+        ),
+        (
+            "replace: x, with: y, extra: GPU",
+            ['torch>=2; python_version > "3"', "numpy", 'y; extra == "gpu"'],
+        ),
+        (
+            "add: z, extra: gpu",
+            [
+                'torch>=2; python_version > "3"',
+                "numpy",
+                'x[a,b]; extra == "gpu"',
+                'z; extra == "gpu"',
+            ],
+        ),
     ],
 )
 def test_folded_metadata_is_read_and_changed_whole(change: str, left: list[str]) -> None:
@@ -163,7 +207,11 @@ def test_folded_metadata_is_read_and_changed_whole(change: str, left: list[str])
     assert new.endswith("\r\n\r\nRequires-Dist: torch\r\n")
     assert new.count("\n") == new.count("\r\n")
     assert "Requires: torch\r\n" in new
-    untouched = [line for line in FOLDED.split("\r\n") if line.startswith(("Metadata", "Name", "PROVIDES", "Requires-Dist: numpy"))]
+    untouched = [
+        line
+        for line in FOLDED.split("\r\n")
+        if line.startswith(("Metadata", "Name", "PROVIDES", "Requires-Dist: numpy"))
+    ]
     assert [line for line in new.split("\r\n") if line in untouched] == untouched
 
 
@@ -202,8 +250,18 @@ types = []
         ("replace: torch, with: torch==3, extra: ''", 1, "'torch>=2'", "'torch==3'"),
         ("replace: torch, with: torch==3, extra: gpu", 1, "'torch']", "'torch==3']"),
         ("replace: torch, with: torch==3, group: Dev", 1, '"torch"]', '"torch==3"]'),
-        ("replace: x, with: y; python_version>'3'", 1, "'''x'''", "'''y; python_version > \"3\"'''"),
-        ("replace: pytest, with: pytest; python_version>'3'", 1, '"pytest"', "\"pytest; python_version > '3'\""),
+        (
+            "replace: x, with: y; python_version>'3'",
+            1,
+            "'''x'''",
+            "'''y; python_version > \"3\"'''",
+        ),
+        (
+            "replace: pytest, with: pytest; python_version>'3'",
+            1,
+            '"pytest"',
+            "\"pytest; python_version > '3'\"",
+        ),
         ("remove: torch, extra: ''", 1, "  'torch>=2',  # why\n", ""),
         ("remove: torch, group: dev", 1, ', "torch"]', "]"),
         ("remove: pytest", 1, '"pytest", {', "{"),
@@ -214,7 +272,9 @@ types = []
         ("add: setuptools", 1, '  "numpy" # last\n', '  "numpy", # last\n  "setuptools"\n'),
     ],
 )
-def test_a_project_is_changed_by_the_spans_of_its_items(newline: str, change: str, count: int, old: str, new: str) -> None:
+def test_a_project_is_changed_by_the_spans_of_its_items(
+    newline: str, change: str, count: int, old: str, new: str
+) -> None:
     expected = PROJECT.replace(old, new)
     if change == "remove: numpy":
         expected = (
@@ -236,8 +296,14 @@ def test_several_of_one_list_go_together() -> None:
 
 def test_a_project_that_is_written_with_dotted_keys_is_one() -> None:
     old = 'project.name = "d"\nproject.dependencies = ["torch"]\n'
-    assert changed(old, "replace: torch, with: torch==3") == 'project.name = "d"\nproject.dependencies = ["torch==3"]\n'
-    assert changed('[ project ]\n"dependencies" = ["é", "torch"]\n', "remove: torch") == '[ project ]\n"dependencies" = ["é"]\n'
+    assert (
+        changed(old, "replace: torch, with: torch==3")
+        == 'project.name = "d"\nproject.dependencies = ["torch==3"]\n'
+    )
+    assert (
+        changed('[ project ]\n"dependencies" = ["é", "torch"]\n', "remove: torch")
+        == '[ project ]\n"dependencies" = ["é"]\n'
+    )
 
 
 # Entry points.
@@ -251,10 +317,19 @@ def test_a_project_that_is_written_with_dotted_keys_is_one() -> None:
         ("[a]\nx = y:z\n[g]\nx = y:z", "[a]\nx = y:z\n"),
         ("[g]\nx = y:z\n", ""),
         # A comment right above a name speaks of that group.
-        ("[a]\nx = y:z\n\n# on g\n[g]\nx = y:z\n\n# on b\n# too\n[b]\nx = y:z\n", "[a]\nx = y:z\n\n# on b\n# too\n[b]\nx = y:z\n"),
+        (
+            "[a]\nx = y:z\n\n# on g\n[g]\nx = y:z\n\n# on b\n# too\n[b]\nx = y:z\n",
+            "[a]\nx = y:z\n\n# on b\n# too\n[b]\nx = y:z\n",
+        ),
         ("# the file\n[g]\nx = y:z\n[b]\nx = y:z\n", "# the file\n[b]\nx = y:z\n"),
-        ("# the file\n[g]\nx = y:z\n\n# on b\n[b]\nx = y:z\n", "# the file\n\n# on b\n[b]\nx = y:z\n"),
-        ("[a]\nx = y:z\n; on g\n[g]\nx = y\n  :z\n; on b\n[b]\nx = y:z\n", "[a]\nx = y:z\n; on b\n[b]\nx = y:z\n"),
+        (
+            "# the file\n[g]\nx = y:z\n\n# on b\n[b]\nx = y:z\n",
+            "# the file\n\n# on b\n[b]\nx = y:z\n",
+        ),
+        (
+            "[a]\nx = y:z\n; on g\n[g]\nx = y\n  :z\n; on b\n[b]\nx = y:z\n",
+            "[a]\nx = y:z\n; on b\n[b]\nx = y:z\n",
+        ),
         # Given in parts, it goes with all of them.
         ("[g]\nx = y:z\n[a]\nx = y:z\n[g]\nw = y:z\n", "[a]\nx = y:z\n"),
         ("[g ]\nx = y:z\n[g]\nx = y:z\n[G]\nx = y:z\n", "[g ]\nx = y:z\n[G]\nx = y:z\n"),
@@ -274,7 +349,8 @@ def test_a_group_with_a_table_of_its_own_is_found_there() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        # For installers a line in brackets is a name; by the specification it goes on the value above.
+        # For installers a line in brackets is a name; by the specification it goes on the value
+        # above.
         "[g]\nx = y:z\n  [a]\nw = y:z\n",
         # For installers what stands behind a semicolon is an entry.
         "[a]\nx = y:z\n[g]\nx = y:z\n; w = y:z\n[b]\nx = y:z\n",
@@ -282,16 +358,22 @@ def test_a_group_with_a_table_of_its_own_is_found_there() -> None:
     ],
 )
 def test_entry_points_that_their_readers_read_differently_are_left_alone(text: str) -> None:
-    with pytest.raises(PatchConflictError, match="its readers do not agree on where a group begins or ends"):
+    with pytest.raises(
+        PatchConflictError, match="its readers do not agree on where a group begins or ends"
+    ):
         apply_edit(text, edit_of("remove: {group: g}", "entry-points"))
 
 
 # Conditions.
 
 
-def looked_at(files: dict[str, bytes | str], path: str = "", wanted: str = "nixl-cu12") -> tuple[bool, str]:
+def looked_at(
+    files: dict[str, bytes | str], path: str = "", wanted: str = "nixl-cu12"
+) -> tuple[bool, str]:
     """Say whether a file asks for a distribution, and the first reason why that cannot be told."""
-    content = {name: text.encode() if isinstance(text, str) else text for name, text in files.items()}
+    content = {
+        name: text.encode() if isinstance(text, str) else text for name, text in files.items()
+    }
     found = asked(path or next(iter(files)), wanted, content.get)
     return bool(found.where), (*found.unclear, "")[0]
 
@@ -327,8 +409,14 @@ def test_a_condition_sees_a_requirement_in_every_spelling(content: bytes | str) 
     [
         ("-e .\n", "line 1: '.' is a local project, whose name is in its own files"),
         ("x\n./nixl\n", "line 2: './nixl' is a local project"),
-        ("git+https://h.example/nixl.git\n", "line 1: 'git+https://h.example/nixl.git' does not say the name"),
-        ("https://h.example/nixl_cu12-1.4.1.tar.gz\n", "is an archive, whose name is in its metadata"),
+        (
+            "git+https://h.example/nixl.git\n",
+            "line 1: 'git+https://h.example/nixl.git' does not say the name",
+        ),
+        (
+            "https://h.example/nixl_cu12-1.4.1.tar.gz\n",
+            "is an archive, whose name is in its metadata",
+        ),
         ("https://h.example/v1.zip\n", "is an archive, whose name is in its metadata"),
         ("${WHAT}==1\n", "has a variable of the environment where its name may be"),
         ("nixl ==\n", "'nixl ==' is no requirement"),
@@ -344,7 +432,9 @@ def test_a_condition_sees_a_requirement_in_every_spelling(content: bytes | str) 
         (b"# coding: nothing\nx\n", "cannot be decoded as its readers do"),
     ],
 )
-def test_what_has_no_name_is_not_taken_for_something_else(content: bytes | str, reason: str) -> None:
+def test_what_has_no_name_is_not_taken_for_something_else(
+    content: bytes | str, reason: str
+) -> None:
     there, said = looked_at({"requirements.txt": content})
     assert not there
     assert reason in said
@@ -361,12 +451,19 @@ def test_what_has_no_name_is_not_taken_for_something_else(content: bytes | str, 
         # Two ways to one file are no circle, and behind a requirement pip does not follow.
         ({"a.txt": "-r b.txt\n-r c.txt\n", "b.txt": "-r c.txt\n", "c.txt": "x\n"}, False),
         ({"a.txt": "x -r b.txt\n", "b.txt": NIXL}, False),
-        ({"a.txt": "# nixl-cu12\n--find-links nixl-cu12\n--no-binary nixl-cu12\nx # nixl-cu12\n"}, False),
+        (
+            {
+                "a.txt": "# nixl-cu12\n--find-links nixl-cu12\n--no-binary nixl-cu12\nx # nixl-cu12\n"
+            },
+            False,
+        ),
         ({"a.txt": "x\\\n# y\nnixl-cu12\n"}, True),
         ({"a.txt": "x # y \\\nnixl-cu12\n"}, False),
     ],
 )
-def test_files_that_are_referred_to_are_read_as_pip_does(files: dict[str, bytes | str], *, there: bool) -> None:
+def test_files_that_are_referred_to_are_read_as_pip_does(
+    files: dict[str, bytes | str], *, there: bool
+) -> None:
     assert looked_at(files) == (there, "")
 
 
@@ -387,7 +484,10 @@ def test_files_that_are_referred_to_are_read_as_pip_does(files: dict[str, bytes 
         ("setup.cfg", "[options]\ninstall_requires =\n  # x\n  x\n  nixl-cu12 # y\n"),
         ("setup.cfg", "[options]\ninstall_requires = x; nixl-cu12\n"),
         ("setup.cfg", "[options.extras_require]\nx = nixl-cu12>1\n"),
-        ("d.dist-info/METADATA", "Name: d\nMetadata-Version: 2.1\nREQUIRES-DIST: nixl-cu12\n  >=1\n"),
+        (
+            "d.dist-info/METADATA",
+            "Name: d\nMetadata-Version: 2.1\nREQUIRES-DIST: nixl-cu12\n  >=1\n",
+        ),
         ("d.egg-info/requires.txt", "x\n\n[y]\nnixl-cu12\n"),
     ],
 )
@@ -399,40 +499,89 @@ def test_a_condition_sees_a_requirement_in_every_form(path: str, text: str) -> N
 @pytest.mark.parametrize(
     ("path", "text", "reason"),
     [
-        ("pyproject.toml", '[project]\ndynamic = ["dependencies"]\n', "`dependencies` are said by the build of the project"),
-        ("pyproject.toml", '[project]\ndynamic = ["optional-dependencies"]\n', "are said by the build of the project"),
+        (
+            "pyproject.toml",
+            '[project]\ndynamic = ["dependencies"]\n',
+            "`dependencies` are said by the build of the project",
+        ),
+        (
+            "pyproject.toml",
+            '[project]\ndynamic = ["optional-dependencies"]\n',
+            "are said by the build of the project",
+        ),
         ("pyproject.toml", "\ufeff[project]\n", "not TOML"),
-        ("pyproject.toml", '[dependencies]\nnixl-cu12 = "1"\n', "none of the tables that requirements stand in"),
-        ("pyproject.toml", '[project]\ndependencies = ["nixl =="]\n', "'nixl ==' is no requirement"),
-        ("pyproject.toml", '[tool.setuptools.dynamic]\ndependencies = {file = ["gone.txt"]}\n', "no plain file gone.txt"),
-        ("pyproject.toml", '[tool.uv.sources]\nnixl-cu12 = {path = "x"}\n', "it says where the distribution would come from"),
+        (
+            "pyproject.toml",
+            '[dependencies]\nnixl-cu12 = "1"\n',
+            "none of the tables that requirements stand in",
+        ),
+        (
+            "pyproject.toml",
+            '[project]\ndependencies = ["nixl =="]\n',
+            "'nixl ==' is no requirement",
+        ),
+        (
+            "pyproject.toml",
+            '[tool.setuptools.dynamic]\ndependencies = {file = ["gone.txt"]}\n',
+            "no plain file gone.txt",
+        ),
+        (
+            "pyproject.toml",
+            '[tool.uv.sources]\nnixl-cu12 = {path = "x"}\n',
+            "it says where the distribution would come from",
+        ),
         ("setup.py", "from setuptools import setup\n", "is no requirement"),
         ("setup.cfg", "[options]\ninstall_requires = file: gone.txt\n", "no plain file gone.txt"),
-        ("d/PKG-INFO", "Metadata-Version: 2.2\nDynamic: Requires-Dist\n", "only the build of the project says what it requires"),
-        ("d/METADATA", "Metadata-Version: 2.1\nRequires: nixl-cu12\n", "the obsolete field `Requires` names it"),
-        ("d/METADATA", "\nMetadata-Version: 2.1\nRequires-Dist: nixl-cu12\n", "does not begin with a header"),
+        (
+            "d/PKG-INFO",
+            "Metadata-Version: 2.2\nDynamic: Requires-Dist\n",
+            "only the build of the project says what it requires",
+        ),
+        (
+            "d/METADATA",
+            "Metadata-Version: 2.1\nRequires: nixl-cu12\n",
+            "the obsolete field `Requires` names it",
+        ),
+        (
+            "d/METADATA",
+            "\nMetadata-Version: 2.1\nRequires-Dist: nixl-cu12\n",
+            "does not begin with a header",
+        ),
     ],
 )
-def test_a_form_that_does_not_say_it_all_is_not_taken_for_one_that_does(path: str, text: str, reason: str) -> None:
+def test_a_form_that_does_not_say_it_all_is_not_taken_for_one_that_does(
+    path: str, text: str, reason: str
+) -> None:
     there, said = looked_at({path: text})
     assert not there
     assert reason in said
 
 
 def test_dynamic_requirements_are_followed_to_their_file() -> None:
-    project = '[project]\ndynamic = ["dependencies"]\n[tool.setuptools.dynamic]\ndependencies = {file = ["r/a.txt"]}\n'
-    assert looked_at({"d/pyproject.toml": project, "d/r/a.txt": "-r b.txt\n", "d/r/b.txt": NIXL}) == (True, "")
+    project = (
+        '[project]\ndynamic = ["dependencies"]\n[tool.setuptools.dynamic]\ndependencies = {file = '
+        '["r/a.txt"]}\n'
+    )
+    assert looked_at(
+        {"d/pyproject.toml": project, "d/r/a.txt": "-r b.txt\n", "d/r/b.txt": NIXL}
+    ) == (True, "")
     assert looked_at({"d/pyproject.toml": project, "d/r/a.txt": "x\n"}) == (False, "")
     # Poetry's own tables say it as well.
-    poetry = '[project]\ndynamic = ["dependencies"]\n[tool.poetry.dependencies]\npython = "^3"\nx = "1"\n'
+    poetry = (
+        '[project]\ndynamic = ["dependencies"]\n[tool.poetry.dependencies]\npython = "^3"\nx = '
+        '"1"\n'
+    )
     assert looked_at({"pyproject.toml": poetry}) == (False, "")
     # What a wheel says is what is installed, however it came about.
-    assert looked_at({"d/METADATA": "Metadata-Version: 2.2\nDynamic: Requires-Dist\nRequires-Dist: x\n"}) == (False, "")
+    assert looked_at(
+        {"d/METADATA": "Metadata-Version: 2.2\nDynamic: Requires-Dist\nRequires-Dist: x\n"}
+    ) == (False, "")
 
 
 def test_a_declaration_of_several_extras_is_no_one_s_alone() -> None:
     text = (
-        'Metadata-Version: 2.1\nName: a\nVersion: 1\nProvides-Extra: x\nProvides-Extra: y\nRequires-Dist: b; extra == "x" or extra == "y"\n'
+        "Metadata-Version: 2.1\nName: a\nVersion: 1\nProvides-Extra: x\nProvides-Extra: "
+        'y\nRequires-Dist: b; extra == "x" or extra == "y"\n'
     )
     with pytest.raises(PatchConflictError, match=r"belongs to several extras \(x, y\)"):
         apply_edit(text, edit_of("requirement: {remove: b, extra: x}"))

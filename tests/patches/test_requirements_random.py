@@ -23,8 +23,8 @@ from pip._internal.network.session import PipSession
 from pip._internal.req.constructors import install_req_from_parsed_requirement
 from pip._internal.req.req_file import parse_requirements
 
-from forkhouse.documents import parse
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.documents.reading import parse
 from forkhouse.patches.asked import asked
 from forkhouse.patches.edits import EntryPointsEdit, RequirementsEdit, StructuralEdit
 from forkhouse.patches.operations import apply_edit
@@ -76,7 +76,13 @@ def read_by_pip(path: Path, session: PipSession) -> list[Seen]:
                 address=install.link.url if install.link else "",
                 extras=tuple(sorted(install.extras)),
                 marker=str(install.markers or ""),
-                hashes=tuple(sorted(f"{kind}:{each}" for kind, values in install.hash_options.items() for each in values)),
+                hashes=tuple(
+                    sorted(
+                        f"{kind}:{each}"
+                        for kind, values in install.hash_options.items()
+                        for each in values
+                    )
+                ),
                 editable=install.editable,
                 settings=str(options.get("config_settings", "")),
                 constraint=parsed.constraint,
@@ -111,7 +117,14 @@ def declaration(chance: random.Random) -> str:
         f"git+https://host.example/repository.git@v1#egg={name}",
         f"{chance.choice(('-e ', '-e', '--editable=', '--editable '))}git+https://host.example/repository.git#egg={name}",
         f"-e '{name} @ git+https://host.example/repository.git'",
-        chance.choice(("-e .", "./local", "git+https://host.example/repository.git", "https://host.example/file.tar.gz")),
+        chance.choice(
+            (
+                "-e .",
+                "./local",
+                "git+https://host.example/repository.git",
+                "https://host.example/file.tar.gz",
+            )
+        ),
     )
     return chance.choice(kinds)
 
@@ -142,7 +155,11 @@ def written(chance: random.Random) -> str:
     newline = chance.choice(("\n", "\n", "\n", "\r\n"))
     lines = []
     for number in range(chance.randint(1, 7)):
-        line = declaration(chance) + chance.choice(COMMENTS) if chance.random() < 0.6 else other_line(chance)
+        line = (
+            declaration(chance) + chance.choice(COMMENTS)
+            if chance.random() < 0.6
+            else other_line(chance)
+        )
         lines.append(line.replace("ID", f"c{number}c"))
     last = chance.choice((newline, newline, ""))
     return chance.choice(("", "", "", "\ufeff")) + "\n".join(lines).replace("\n", newline) + last
@@ -167,7 +184,12 @@ OPERATIONS = (
 def edit_of(operation: str) -> RequirementsEdit:
     operations = f"- requirement: {operation}\n        count: {{min: 1, max: 99}}\n"
     (edit,) = parse(
-        StructuralEdit, f"{HEADER}edits:\n  - path: r.txt\n    language: requirements\n    operations:\n      {operations}", name="edit"
+        StructuralEdit,
+        (
+            f"{HEADER}edits:\n  - path: r.txt\n    language: requirements\n    operations:\n      "
+            f"{operations}"
+        ),
+        name="edit",
     ).edits
     assert isinstance(edit, RequirementsEdit)
     return edit
@@ -177,19 +199,29 @@ def edit_of(operation: str) -> RequirementsEdit:
 def group_edit() -> EntryPointsEdit:
     operations = "- remove: {group: g}\n"
     (edit,) = parse(
-        StructuralEdit, f"{HEADER}edits:\n  - path: e.txt\n    language: entry-points\n    operations:\n      {operations}", name="edit"
+        StructuralEdit,
+        (
+            f"{HEADER}edits:\n  - path: e.txt\n    language: entry-points\n    operations:\n      "
+            f"{operations}"
+        ),
+        name="edit",
     ).edits
     assert isinstance(edit, EntryPointsEdit)
     return edit
 
 
 def expected(before: list[Seen], edit: RequirementsEdit) -> list[Seen | None]:
-    """Say what pip has to read afterwards; a replaced declaration is given as pip reads the new one in a file of its own."""
+    """Say what pip has to read afterwards.
+
+    A replaced declaration is given as pip reads the new one in a file of its own.
+    """
     change = edit.operations[0].requirement
     gone = canonicalize_name(change.gone or "")
     return [
         None
-        if not each.constraint and each.name and (each.name == gone or (gone.endswith("*") and each.name.startswith(gone[:-1])))
+        if not each.constraint
+        and each.name
+        and (each.name == gone or (gone.endswith("*") and each.name.startswith(gone[:-1])))
         else each
         for each in before
     ]
@@ -227,7 +259,10 @@ def test_random_changes_are_read_by_pip_as_they_are_meant(tmp_path: Path) -> Non
         if error is not None:
             none = change.add is None and None not in meant
             assert none == ("matched 0 times" in error), f"{error}: {said}"
-            assert none or any(why in error for why in ("has hashes", "no version to keep", "what is there already")), f"{error}: {said}"
+            assert none or any(
+                why in error
+                for why in ("has hashes", "no version to keep", "what is there already")
+            ), f"{error}: {said}"
             outcomes["nothing meant" if none else "refused"] += 1
             continue
         outcomes["applied"] += 1
@@ -241,11 +276,19 @@ def test_random_changes_are_read_by_pip_as_they_are_meant(tmp_path: Path) -> Non
         else:
             assert len(after) == len(before), said
             for old, kept, new in zip(before, meant, after, strict=True):
-                assert kept == new if kept is not None else is_replaced(old, new, operation), f"{new}: {said}"
+                assert kept == new if kept is not None else is_replaced(old, new, operation), (
+                    f"{new}: {said}"
+                )
         # All other lines stay, comments among them, but for what goes on a line that goes.
-        lines, left = text.removeprefix("\ufeff").splitlines(), after_text.removeprefix("\ufeff").splitlines()
+        lines, left = (
+            text.removeprefix("\ufeff").splitlines(),
+            after_text.removeprefix("\ufeff").splitlines(),
+        )
         for above, line in zip(["", *lines], lines, strict=False):
-            if line.strip().startswith("#") or (line.startswith(("-i", "-r", "-c", "--re", "--no", "--find")) and not above.endswith("\\")):
+            if line.strip().startswith("#") or (
+                line.startswith(("-i", "-r", "-c", "--re", "--no", "--find"))
+                and not above.endswith("\\")
+            ):
                 assert line in left, f"{line}: {said}"
     sys.stdout.write(f"{dict(outcomes)}\n")
     assert outcomes["applied"] > FILES // 4
@@ -294,13 +337,16 @@ def test_a_condition_sees_what_pip_sees(tmp_path: Path) -> None:
         try:
             names = [each.name for each in read_by_pip(path, session) if not each.constraint]
         except PipError:
-            # What pip refuses may be named here, as by an older pip; it never passes for a file without the distribution.
+            # What pip refuses may be named here, as by an older pip; it never passes for a file
+            # without the distribution.
             names = ["torch"] if "torch" in text else [None]
             outcomes["refused by pip"] += 1
             continue
         outcomes["there" if "torch" in names else "unclear" if None in names else "absent"] += 1
         assert bool(found.where) is ("torch" in names), f"{found}: {text!r}"
-        assert bool(found.where or found.unclear) is ("torch" in names or None in names), f"{found}: {text!r}"
+        assert bool(found.where or found.unclear) is ("torch" in names or None in names), (
+            f"{found}: {text!r}"
+        )
     sys.stdout.write(f"{dict(outcomes)}\n")
     assert min(outcomes["there"], outcomes["absent"], outcomes["unclear"]) > FILES // 20
 
@@ -317,7 +363,11 @@ def item_of(said: Said) -> str:
 
 
 def said_by(chance: random.Random) -> Said:
-    return chance.choice(NAMES), chance.choice(("", ">=1", "==2.0")), chance.choice(("", "", "python_version > '3'"))
+    return (
+        chance.choice(NAMES),
+        chance.choice(("", ">=1", "==2.0")),
+        chance.choice(("", "", "python_version > '3'")),
+    )
 
 
 def left_of(items: list[Said], change: str) -> list[Said]:
@@ -343,7 +393,11 @@ def array_of(items: list[Said], chance: random.Random, newline: str) -> str:
     """Write an array in a random layout; comments on lines of their own stay whatever happens."""
     quoted = []
     for item in map(item_of, items):
-        kinds = [f'"{item}"', f'"""{item}"""'] if "'" in item else [f'"{item}"', f"'{item}'", f"'''{item}'''"]
+        kinds = (
+            [f'"{item}"', f'"""{item}"""']
+            if "'" in item
+            else [f'"{item}"', f"'{item}'", f"'''{item}'''"]
+        )
         quoted.append(chance.choice(kinds))
     if chance.random() < 0.4:
         return f"[{chance.choice(('', ' '))}{chance.choice((', ', ',', ' , ')).join(quoted)}{chance.choice((',', '')) if quoted else ''}]"
@@ -366,8 +420,15 @@ def test_random_projects_say_what_is_left() -> None:
         parts = [
             chance.choice(
                 (
-                    f"[project]{newline}name = 'é'{newline}dependencies = {main} # end{newline}[project.optional-dependencies]{newline}x = {extra}{newline}",
-                    f"[ project ]{newline}dependencies={main}{newline}optional-dependencies.x = {extra}{newline}",
+                    (
+                        f"[project]{newline}name = 'é'{newline}dependencies = {main} # "
+                        f"end{newline}[project.optional-dependencies]{newline}x = {extra}{newline}"
+                    ),
+                    (
+                        f"[ project ]{newline}dependencies={main}{newline}optional-dependencies.x "
+                        "= "
+                        f"{extra}{newline}"
+                    ),
                 )
             ),
             f"[dependency-groups]{newline}g = {group}{newline}",
@@ -387,10 +448,16 @@ def test_random_projects_say_what_is_left() -> None:
             read["dependency-groups"]["g"],
             read["build-system"]["requires"],
         ]
-        assert [normal(items) for items in found] == [normal([item_of(each) for each in left_of(items, change)]) for items in lists], text
+        assert [normal(items) for items in found] == [
+            normal([item_of(each) for each in left_of(items, change)]) for items in lists
+        ], text
         assert re.findall(r"# k\d+k", after) == re.findall(r"# k\d+k", text), text
         assert after.count("\n") == after.count("\r\n") or newline == "\n", text
-        unchanged = [part for part, at in zip(parts, parts, strict=True) if not re.search("torch|nixl", at, re.IGNORECASE)]
+        unchanged = [
+            part
+            for part, at in zip(parts, parts, strict=True)
+            if not re.search("torch|nixl", at, re.IGNORECASE)
+        ]
         assert all(part in after for part in unchanged), text
     sys.stdout.write(f"{dict(outcomes)}\n")
 
@@ -415,11 +482,15 @@ def test_random_metadata_says_what_is_left() -> None:
             )
         fields.append(f"Author: z{newline}")
         if not fields[0].startswith("Requires"):
-            body = chance.choice(("", newline, f"{newline}Requires-Dist: torch{newline}# é{newline}"))
+            body = chance.choice(
+                ("", newline, f"{newline}Requires-Dist: torch{newline}# é{newline}")
+            )
             text = "".join(fields) + body
             change = chance.choice(list(CHANGES))
             after, error = applied(text, edit_of(CHANGES[change]))
-            assert (error is None) is (left_of(items, change) != items), f"{error}: {change} of {text!r}"
+            assert (error is None) is (left_of(items, change) != items), (
+                f"{error}: {change} of {text!r}"
+            )
             head = BytesParser(policy=compat32).parsebytes(after.encode(), headersonly=True)
             found = [" ".join(str(value).split()) for value in head.get_all("Requires-Dist", [])]
             assert normal(found) == normal([item_of(each) for each in left_of(items, change)]), text
@@ -432,7 +503,9 @@ def test_random_entry_points_hold_what_is_left() -> None:
     chance = random.Random(20261202)
     for _ in range(FILES):
         newline = chance.choice(("\n", "\r\n"))
-        groups = chance.sample(["g", "console_scripts", "a.b", "G", "g.h", "pytest11"], chance.randint(1, 5))
+        groups = chance.sample(
+            ["g", "console_scripts", "a.b", "G", "g.h", "pytest11"], chance.randint(1, 5)
+        )
         blocks: list[tuple[str, str, str]] = []
         kept: list[tuple[str, str]] = []
         for group in groups:
@@ -442,8 +515,16 @@ def test_random_entry_points_hold_what_is_left() -> None:
             ]
             above = f"# on {group}{newline}" if blocks and chance.random() < 0.4 else ""
             gap = newline if chance.random() < 0.6 or above else ""
-            blocks.append((group, f"{above}[{group}]{newline}{''.join(point + newline for point in points)}", gap))
-            kept += [] if group == "g" else [(group, point.split("=")[0].strip()) for point in points]
+            blocks.append(
+                (
+                    group,
+                    f"{above}[{group}]{newline}{''.join(point + newline for point in points)}",
+                    gap,
+                )
+            )
+            kept += (
+                [] if group == "g" else [(group, point.split("=")[0].strip()) for point in points]
+            )
         text = "".join(block + gap for _, block, gap in blocks)
         after, error = applied(text, group_edit())
         assert (error is None) is ("g" in groups), f"{error}: {text!r}"

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.errors import DocumentError, SeriesError
+from forkhouse.core.errors import DocumentError, SeriesError
 from forkhouse.patches.series import named, read_patch, read_series
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ def folder(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "0001-add.patch").write_text(DIFF, encoding="utf-8")
     (folder / "0002-change.edit.yaml").write_text(EDIT, encoding="utf-8")
-    (folder / "series").write_text("# in this order\n0002-change.edit.yaml\n\n0001-add.patch\n", encoding="utf-8")
+    (folder / "series").write_text(
+        "# in this order\n0002-change.edit.yaml\n\n0001-add.patch\n", encoding="utf-8"
+    )
     return folder
 
 
@@ -80,15 +82,24 @@ def test_a_patch_that_is_named_and_missing_is_refused(folder: Path) -> None:
 
 def test_a_patch_that_no_line_names_is_refused(folder: Path) -> None:
     (folder / "series").write_text("0001-add.patch\n", encoding="utf-8")
-    with pytest.raises(SeriesError, match=r"demo/0002-change\.edit\.yaml is not named in series, so it would silently not apply"):
+    with pytest.raises(
+        SeriesError,
+        match=r"demo/0002-change\.edit\.yaml is not named in series, so it would silently not apply",
+    ):
         read_series(folder)
 
 
 def test_every_problem_of_a_series_is_told_at_once(folder: Path) -> None:
-    (folder / "series").write_text("0001-add.patch\n0001-add.patch\n../0003-evil.patch\n", encoding="utf-8")
+    (folder / "series").write_text(
+        "0001-add.patch\n0001-add.patch\n../0003-evil.patch\n", encoding="utf-8"
+    )
     with pytest.raises(SeriesError) as caught:
         read_series(folder)
-    for problem in ("names ../0003-evil.patch, which is not there", "0002-change.edit.yaml is not named", "names 0001-add.patch twice"):
+    for problem in (
+        "names ../0003-evil.patch, which is not there",
+        "0002-change.edit.yaml is not named",
+        "names 0001-add.patch twice",
+    ):
         assert problem in str(caught.value)
 
 
@@ -99,11 +110,19 @@ def test_a_folder_without_a_series_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "Subject: nothing follows\n", DIFF.replace("Subject:", "About:"), DIFF.partition("---\n")[0] + "+new\n"]
+    "text",
+    [
+        "",
+        "Subject: nothing follows\n",
+        DIFF.replace("Subject:", "About:"),
+        DIFF.partition("---\n")[0] + "+new\n",
+    ],
 )
 def test_a_file_that_is_no_patch_is_refused(folder: Path, text: str) -> None:
     (folder / "0001-add.patch").write_text(text, encoding="utf-8")
-    with pytest.raises(SeriesError, match=r"demo/0001-add\.patch is not a patch: it needs a header"):
+    with pytest.raises(
+        SeriesError, match=r"demo/0001-add\.patch is not a patch: it needs a header"
+    ):
         read_series(folder)
 
 
@@ -116,7 +135,10 @@ def test_a_name_that_no_file_can_have_is_refused(folder: Path, name: str) -> Non
 
 def test_an_edit_that_is_no_text_is_refused(folder: Path) -> None:
     (folder / "0002-change.edit.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(SeriesError, match=r"demo/0002-change\.edit\.yaml:\d+: cannot be read: byte 0x\w\w is no UTF-8"):
+    with pytest.raises(
+        SeriesError,
+        match=r"demo/0002-change\.edit\.yaml:\d+: cannot be read: byte 0x\w\w is no UTF-8",
+    ):
         read_series(folder)
 
 
@@ -124,15 +146,39 @@ def test_an_edit_that_is_no_text_is_refused(folder: Path) -> None:
     ("old", "new", "message"),
     [
         ("Forwarded: no\n", "", r"demo/0002-change\.edit\.yaml:1: Forwarded: Field required"),
-        ("Subject: Change a word", "Subject: ''", r"edit\.yaml:1: Subject: String should have at least 1 character"),
+        (
+            "Subject: Change a word",
+            "Subject: ''",
+            r"edit\.yaml:1: Subject: String should have at least 1 character",
+        ),
         ("Forms: [wheel]", "Forms: [zip]", r"edit\.yaml:8: Forms\[0\]: Input should be 'git'"),
         ("language: text", "language: cobol", r"edit\.yaml:11: edits\[0\]\.language: .*'cobol'"),
-        ("        with: two\n", "", r"edit\.yaml:13: edits\[0\].*operations\[0\]: .*belongs to `replace`"),
-        ("{anchor: one}", "{anchor: one, pattern: x}", r"edit\.yaml:13: edits\[0\].*replace: give exactly one of: .*anchor"),
+        (
+            "        with: two\n",
+            "",
+            r"edit\.yaml:13: edits\[0\].*operations\[0\]: .*belongs to `replace`",
+        ),
+        (
+            "{anchor: one}",
+            "{anchor: one, pattern: x}",
+            r"edit\.yaml:13: edits\[0\].*replace: give exactly one of: .*anchor",
+        ),
         ("{anchor: one}", "{}", r"edit\.yaml:13: edits\[0\].*replace: give exactly one of: "),
-        ("      - replace", "      - count: 0\n        replace", r"edit\.yaml:13: .*count: Input should be greater than or equal to 1"),
-        ("      - replace", "      - count: {max: 2}\n        replace", r"edit\.yaml:13: .*operations\[0\]\.count\.min: Field required"),
-        ("      - replace", "      - count: {min: 2, max: 2}\n        replace", r"edit\.yaml:13: .*count: `min` has to be less than `max`"),
+        (
+            "      - replace",
+            "      - count: 0\n        replace",
+            r"edit\.yaml:13: .*count: Input should be greater than or equal to 1",
+        ),
+        (
+            "      - replace",
+            "      - count: {max: 2}\n        replace",
+            r"edit\.yaml:13: .*operations\[0\]\.count\.min: Field required",
+        ),
+        (
+            "      - replace",
+            "      - count: {min: 2, max: 2}\n        replace",
+            r"edit\.yaml:13: .*count: `min` has to be less than `max`",
+        ),
         (
             "      - replace",
             "      - count: {min: -1, max: 2}\n        replace",
@@ -143,11 +189,31 @@ def test_an_edit_that_is_no_text_is_refused(folder: Path) -> None:
             "      - count: 1..2\n        replace",
             r"edit\.yaml:13: .*count: Input should be a valid integer \(got '1\.\.2'\)",
         ),
-        ("{anchor: one}", "{anchor: one, argument: x}", r"edit\.yaml:13: .*replace: `argument` belongs to `call`"),
-        ("replace: {anchor: one}", "wrap: {anchor: one}", r"edit\.yaml:13: .*`with` of `wrap` has to hold \$MATCH"),
-        ("replace: {anchor: one}", "insert: {text: x}", r"edit\.yaml:13: .*insert: give exactly one of: before, after"),
-        ("replace: {anchor: one}", "import: {add: a, remove: b}", r"edit\.yaml:13: .*import: give exactly one of: add, remove, replace"),
-        ("replace: {anchor: one}", "include: {replace: a}", r"edit\.yaml:13: .*include: `with` belongs to `replace`"),
+        (
+            "{anchor: one}",
+            "{anchor: one, argument: x}",
+            r"edit\.yaml:13: .*replace: `argument` belongs to `call`",
+        ),
+        (
+            "replace: {anchor: one}",
+            "wrap: {anchor: one}",
+            r"edit\.yaml:13: .*`with` of `wrap` has to hold \$MATCH",
+        ),
+        (
+            "replace: {anchor: one}",
+            "insert: {text: x}",
+            r"edit\.yaml:13: .*insert: give exactly one of: before, after",
+        ),
+        (
+            "replace: {anchor: one}",
+            "import: {add: a, remove: b}",
+            r"edit\.yaml:13: .*import: give exactly one of: add, remove, replace",
+        ),
+        (
+            "replace: {anchor: one}",
+            "include: {replace: a}",
+            r"edit\.yaml:13: .*include: `with` belongs to `replace`",
+        ),
         (
             "language: text\n    operations:\n      - replace: {anchor: one}\n        with: two",
             "language: requirements\n    operations:\n      - requirement: {add: 'a b'}",
@@ -155,17 +221,26 @@ def test_an_edit_that_is_no_text_is_refused(folder: Path) -> None:
         ),
         (
             "language: text\n    operations:\n      - replace: {anchor: one}\n        with: two",
-            "language: requirements\n    operations:\n      - requirement: {remove: 'vllm[flashinfer]'}",
+            (
+                "language: requirements\n    operations:\n      - requirement: {remove: "
+                "'vllm[flashinfer]'}"
+            ),
             r"edit\.yaml:13: .*requirement\.remove: String should match pattern",
         ),
         (
             "language: text\n    operations:\n      - replace: {anchor: one}\n        with: two",
-            "language: requirements\n    operations:\n      - requirement: {remove: a, keep-version: true}",
+            (
+                "language: requirements\n    operations:\n      - requirement: {remove: a, "
+                "keep-version: true}"
+            ),
             r"edit\.yaml:13: .*requirement: `keep-version` belongs to a `with` that names no version",
         ),
         (
             "language: text\n    operations:\n      - replace: {anchor: one}\n        with: two",
-            "language: requirements\n    operations:\n      - requirement: {replace: a, with: 'a>=2', keep-version: true}",
+            (
+                "language: requirements\n    operations:\n      - requirement: {replace: a, with: "
+                "'a>=2', keep-version: true}"
+            ),
             r"edit\.yaml:13: .*requirement: `keep-version` belongs to a `with` that names no version",
         ),
         (
@@ -173,25 +248,44 @@ def test_an_edit_that_is_no_text_is_refused(folder: Path) -> None:
             "language: toml\n    operations:\n      - set: a.b",
             r"edit\.yaml:13: .*operations\[0\]: `value` belongs to `set`",
         ),
-        ("    operations:", "    after: []\n    operations:", r"edit\.yaml:12: edits\[0\]\.after: Extra inputs are not permitted"),
-        ("edits:", "after: [{}]\nedits:", r"edit\.yaml:9: after\[0\]: give exactly one of: absent, present"),
-        ("edits:", "after: [{absent: {in: a}}]\nedits:", r"edit\.yaml:9: after\[0\]\.absent: give exactly one of: text, requirement"),
+        (
+            "    operations:",
+            "    after: []\n    operations:",
+            r"edit\.yaml:12: edits\[0\]\.after: Extra inputs are not permitted",
+        ),
+        (
+            "edits:",
+            "after: [{}]\nedits:",
+            r"edit\.yaml:9: after\[0\]: give exactly one of: absent, present",
+        ),
+        (
+            "edits:",
+            "after: [{absent: {in: a}}]\nedits:",
+            r"edit\.yaml:9: after\[0\]\.absent: give exactly one of: text, requirement",
+        ),
         ("edits:", "notes: x\nedits:", r"edit\.yaml:9: notes: Extra inputs are not permitted"),
     ],
 )
-def test_a_bad_edit_is_refused_with_its_line(folder: Path, old: str, new: str, message: str) -> None:
+def test_a_bad_edit_is_refused_with_its_line(
+    folder: Path, old: str, new: str, message: str
+) -> None:
     assert old in EDIT
     (folder / "0002-change.edit.yaml").write_text(EDIT.replace(old, new), encoding="utf-8")
     with pytest.raises(DocumentError, match=message):
         read_series(folder)
 
 
-@pytest.mark.parametrize("name", ["0003-b.diff", "0003-c.edit.yml", "0003-d.patch.orig", "rocm/0003-e.patch", "notes.txt"])
+@pytest.mark.parametrize(
+    "name",
+    ["0003-b.diff", "0003-c.edit.yml", "0003-d.patch.orig", "rocm/0003-e.patch", "notes.txt"],
+)
 def test_what_would_silently_stay_out_is_refused(folder: Path, name: str) -> None:
     path = folder / name
     path.parent.mkdir(exist_ok=True)
     path.write_text("any", encoding="utf-8")
-    with pytest.raises(SeriesError, match=rf"demo/{name.partition('/')[0]}.* so it would silently not apply"):
+    with pytest.raises(
+        SeriesError, match=rf"demo/{name.partition('/')[0]}.* so it would silently not apply"
+    ):
         read_series(folder)
 
 
@@ -209,9 +303,15 @@ def test_notes_and_hidden_files_are_no_patches(folder: Path) -> None:
             r"names 0003-c\.edit\.yml, whose ending is not known: a textual patch ends in \.patch, an edit in \.edit\.yaml",
         ),
         ("0003-b.diff", r"names 0003-b\.diff, whose ending is not known"),
-        ("rocm/0004-d.patch", r"names rocm/0004-d\.patch, which lies in a subfolder; move it into demo itself"),
+        (
+            "rocm/0004-d.patch",
+            r"names rocm/0004-d\.patch, which lies in a subfolder; move it into demo itself",
+        ),
         ("rocm", r"names rocm, whose ending is not known"),
-        ("0001-add.patch -p0", r"names 0001-add\.patch -p0: options behind a name are not known here; .*`Strip: 0`"),
+        (
+            "0001-add.patch -p0",
+            r"names 0001-add\.patch -p0: options behind a name are not known here; .*`Strip: 0`",
+        ),
         ("0009-none.patch", r"names 0009-none\.patch, which is not there"),
         ("0009-none.diff", r"names 0009-none\.diff, which is not there"),
         ("../outside.patch", r"names \.\./outside\.patch, which is not there"),
@@ -227,14 +327,22 @@ def test_a_line_is_refused_for_what_is_wrong_with_it(folder: Path, line: str, pr
 
 
 def test_comments_are_as_in_quilt(folder: Path) -> None:
-    (folder / "series").write_text("  # first\n0002-change.edit.yaml  # why\n\n#0003.patch\n0001-add.patch\t#x\n", encoding="utf-8")
-    assert [patch.name for patch in read_series(folder)] == ["0002-change.edit.yaml", "0001-add.patch"]
+    (folder / "series").write_text(
+        "  # first\n0002-change.edit.yaml  # why\n\n#0003.patch\n0001-add.patch\t#x\n",
+        encoding="utf-8",
+    )
+    assert [patch.name for patch in read_series(folder)] == [
+        "0002-change.edit.yaml",
+        "0001-add.patch",
+    ]
     assert named("0001-a#b.patch") == "0001-a#b.patch"
 
 
 def test_a_series_that_is_no_text_is_refused(folder: Path) -> None:
     (folder / "series").write_bytes(b"\xff\n")
-    with pytest.raises(SeriesError, match=r"demo/series:\d+: cannot be read: byte 0x\w\w is no UTF-8"):
+    with pytest.raises(
+        SeriesError, match=r"demo/series:\d+: cannot be read: byte 0x\w\w is no UTF-8"
+    ):
         read_series(folder)
 
 
@@ -245,10 +353,16 @@ BODY = DIFF.partition("---\n")[2]
     ("header", "subject"),
     [
         ("Subject: Plain\n", "Plain"),
-        ("From: T\nSubject: [RFC PATCH v2 1/3] A long subject that\n goes on\n\nText.\n---\n", "A long subject that goes on"),
+        (
+            "From: T\nSubject: [RFC PATCH v2 1/3] A long subject that\n goes on\n\nText.\n---\n",
+            "A long subject that goes on",
+        ),
         ("From: T\nSubject: =?UTF-8?q?[PATCH]_Caf=C3=A9?=\n\n---\n", "Café"),
         ("Subject: [ROCm] Keep this\n", "[ROCm] Keep this"),
-        ("Description: First line\n and the rest\n of it\nAuthor: T\nForwarded: no\n\n", "First line"),
+        (
+            "Description: First line\n and the rest\n of it\nAuthor: T\nForwarded: no\n\n",
+            "First line",
+        ),
         ("Description:\n Only below\nAuthor: T\n", "Only below"),
         ("Author: T\nDescription: d\nSubject: s\n\n", "s"),
         ("# HG changeset patch\n# User t\n# Date 0 0\nWords of\nMercurial\n\n", "Words of"),

@@ -1,4 +1,7 @@
-"""The shipped series of Dynamo on a git checkout, an sdist and a wheel of one small upstream: the same edits, the same effect."""
+"""The shipped series of Dynamo on a git checkout, an sdist and a wheel of one small upstream.
+
+The same edits, the same effect.
+"""
 
 from __future__ import annotations
 
@@ -17,47 +20,76 @@ from forkhouse.patches.series import read_series
 from forkhouse.sources.store import TreeFile
 
 if TYPE_CHECKING:
-    from forkhouse.lock import Form
+    from forkhouse.documents.lockfile import Form
     from forkhouse.sources.store import ObjectStore
 
 SERIES = read_series(Path(__file__).parents[2] / "patches/dynamo")
 ASKED = {
     "": ["aisimulate==0.1", "certifi>=2099.1", "pyzmq>=26"],
-    "vllm": ["uvloop", "nixl[cu13]==1.4", "vllm[flashinfer,otel]==0.29", "ray>=2", "soundfile>=0.13", "librosa>=0.10"],
+    "vllm": [
+        "uvloop",
+        "nixl[cu13]==1.4",
+        "vllm[flashinfer,otel]==0.29",
+        "ray>=2",
+        "soundfile>=0.13",
+        "librosa>=0.10",
+    ],
     "sglang": ["sglang[diffusion]==0.5", "nixl[cu13]==1.5", "cupy-cuda13x>=13"],
     "trtllm": ["uvloop", "tensorrt-llm==1.3"],
 }
-LEFT = {"": ["certifi", "pyzmq>=26"], "vllm": ["uvloop", "vllm==0.29"], "sglang": ["sglang[diffusion]==0.5"], "trtllm": ["uvloop"]}
+LEFT = {
+    "": ["certifi", "pyzmq>=26"],
+    "vllm": ["uvloop", "vllm==0.29"],
+    "sglang": ["sglang[diffusion]==0.5"],
+    "trtllm": ["uvloop"],
+}
 GROUPS = {"console_scripts": {"serve": "demo:main"}, "pytest11": {"fixtures": "demo.testing"}}
 
 
 def project(asked: dict[str, list[str]]) -> str:
-    """Write the requirements as a checkout and an sdist hold them; comments speak of what is taken out."""
+    """Write the requirements as a checkout and an sdist hold them.
+
+    Comments speak of what is taken out.
+    """
     lists = "".join(
-        f"{extra} = [\n    # flashinfer, nixl, aisimulate\n{''.join(f'    {name!r},{chr(10)}' for name in names)}]\n"
+        f"{extra} = [\n    # flashinfer, nixl, "
+        f"aisimulate\n{''.join(f'    {name!r},{chr(10)}' for name in names)}]\n"
         for extra, names in asked.items()
         if extra
     )
     return (
-        f"[project]\nname = 'ai-dynamo'\ndependencies = {asked['']!r}\n\n[project.optional-dependencies]\n{lists}\n"
-        "[project.scripts]\nserve = 'demo:main'\n\n[project.entry-points.pytest11]\nfixtures = 'demo.testing'\n"
+        "[project]\nname = 'ai-dynamo'\ndependencies = "
+        f"{asked['']!r}\n\n[project.optional-dependencies]\n{lists}\n"
+        "[project.scripts]\nserve = 'demo:main'\n\n[project.entry-points.pytest11]\nfixtures = "
+        "'demo.testing'\n"
     )
 
 
 def metadata(asked: dict[str, list[str]]) -> str:
     """Write the requirements as a wheel holds them; its description speaks of what is taken out."""
-    lines = [f"Requires-Dist: {name}{f'; extra == {extra!r}' if extra else ''}\n" for extra, names in asked.items() for name in names]
+    lines = [
+        f"Requires-Dist: {name}{f'; extra == {extra!r}' if extra else ''}\n"
+        for extra, names in asked.items()
+        for name in names
+    ]
     extras = "".join(f"Provides-Extra: {extra}\n" for extra in asked if extra)
-    return f"Metadata-Version: 2.4\nName: ai-dynamo\n{extras}{''.join(lines)}\nWith flashinfer, nixl, aisimulate.\n"
+    return (
+        f"Metadata-Version: 2.4\nName: ai-dynamo\n{extras}{''.join(lines)}\nWith flashinfer, nixl, "
+        "aisimulate.\n"
+    )
 
 
 def files(form: Form, asked: dict[str, list[str]]) -> dict[str, str]:
     if form != "wheel":
         return {"pyproject.toml": project(asked)}
     groups = "\n".join(
-        f"[{group}]\n{''.join(f'{key} = {value}{chr(10)}' for key, value in names.items())}" for group, names in GROUPS.items()
+        f"[{group}]\n{''.join(f'{key} = {value}{chr(10)}' for key, value in names.items())}"
+        for group, names in GROUPS.items()
     )
-    return {"ai_dynamo-1.dist-info/METADATA": metadata(asked), "ai_dynamo-1.dist-info/entry_points.txt": groups}
+    return {
+        "ai_dynamo-1.dist-info/METADATA": metadata(asked),
+        "ai_dynamo-1.dist-info/entry_points.txt": groups,
+    }
 
 
 def asked_for(form: Form, texts: dict[str, str]) -> dict[str, list[str]]:
@@ -66,7 +98,9 @@ def asked_for(form: Form, texts: dict[str, str]) -> dict[str, list[str]]:
         table = tomllib.loads(texts["pyproject.toml"])["project"]
         return {"": table["dependencies"], **table["optional-dependencies"]}
     found: dict[str, list[str]] = {}
-    for line in Parser().parsestr(texts["ai_dynamo-1.dist-info/METADATA"]).get_all("Requires-Dist", []):
+    for line in (
+        Parser().parsestr(texts["ai_dynamo-1.dist-info/METADATA"]).get_all("Requires-Dist", [])
+    ):
         requirement = Requirement(line)
         extra = str(requirement.marker).partition("== ")[2].strip('"') if requirement.marker else ""
         requirement.marker = None
@@ -82,16 +116,27 @@ class Upstream:
         self.form: Form = form
         paths = {"components/src/": ""} if form == "wheel" else {}
         self.ladder = Ladder(store=store, paths=paths, pinned={})
-        self.series = [patch for patch in SERIES if "pyproject.toml" in str(patch.content) and patch.is_for(form)]
+        self.series = [
+            patch
+            for patch in SERIES
+            if "pyproject.toml" in str(patch.content) and patch.is_for(form)
+        ]
 
-    def patched(self, asked: dict[str, list[str]]) -> tuple[dict[str, Verdict], dict[str, str], str]:
+    def patched(
+        self, asked: dict[str, list[str]]
+    ) -> tuple[dict[str, Verdict], dict[str, str], str]:
         """Return the verdicts, the files afterwards, and what was said."""
         base = self.store.import_files(
-            TreeFile(path=path, content=text.encode(), mode=FileMode.BLOB) for path, text in files(self.form, asked).items()
+            TreeFile(path=path, content=text.encode(), mode=FileMode.BLOB)
+            for path, text in files(self.form, asked).items()
         )
         judged = self.ladder.judge_series(base, self.series)
         after = {file.path: file.content.decode() for file in self.store.files(judged[-1].tree)}
-        return {each.patch[:4]: each.verdict for each in judged}, after, " ".join(each.cause for each in judged)
+        return (
+            {each.patch[:4]: each.verdict for each in judged},
+            after,
+            " ".join(each.cause for each in judged),
+        )
 
 
 @pytest.fixture(params=["git", "sdist", "wheel"])
@@ -125,7 +170,12 @@ def test_another_cuda_release_goes_as_well_and_none_is_told(upstream: Upstream) 
 
 def test_a_release_without_the_media_packages_keeps_the_other_edits(upstream: Upstream) -> None:
     media = {"ray", "soundfile", "librosa"}
-    before = {**ASKED, "vllm": [name for name in ASKED["vllm"] if canonicalize_name(Requirement(name).name) not in media]}
+    before = {
+        **ASKED,
+        "vllm": [
+            name for name in ASKED["vllm"] if canonicalize_name(Requirement(name).name) not in media
+        ],
+    }
     verdicts, after, _ = upstream.patched(before)
     assert verdicts.pop("0005") is Verdict.UPSTREAMED
     assert set(verdicts.values()) <= APPLIED

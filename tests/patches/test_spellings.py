@@ -1,4 +1,7 @@
-"""What an edit takes out is upstream only where it is gone: not where it is written in another way, or stands elsewhere."""
+"""What an edit takes out is upstream only where it is gone.
+
+Not where it is written in another way, or stands elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -39,13 +42,25 @@ class Case:
         self.folder.mkdir()
 
     def tree(self, files: Mapping[str, str]) -> str:
-        return self.store.import_files(TreeFile(path=path, content=text.encode(), mode=FileMode.BLOB) for path, text in files.items())
+        return self.store.import_files(
+            TreeFile(path=path, content=text.encode(), mode=FileMode.BLOB)
+            for path, text in files.items()
+        )
 
-    def ladder(self, language: str, path: str, operation: str, pinned: Mapping[str, str], after: str = "") -> Ladder:
+    def ladder(
+        self, language: str, path: str, operation: str, pinned: Mapping[str, str], after: str = ""
+    ) -> Ladder:
         (self.folder / "series").write_text("0001-e.edit.yaml\n", encoding="utf-8")
-        text = f"{HEADER}edits:\n  - path: {path}\n    language: {language}\n    operations:\n{indent(f'- {operation}', '      ')}\n{after}"
+        text = (
+            f"{HEADER}edits:\n  - path: {path}\n    language: {language}\n    "
+            f"operations:\n{indent(f'- {operation}', '      ')}\n{after}"
+        )
         (self.folder / "0001-e.edit.yaml").write_text(text, encoding="utf-8")
-        known = pin(self.tree(pinned), read_series(self.folder), Ladder(store=self.store, paths={}, pinned={}))
+        known = pin(
+            self.tree(pinned),
+            read_series(self.folder),
+            Ladder(store=self.store, paths={}, pinned={}),
+        )
         return Ladder(store=self.store, paths={}, pinned=known)
 
     def judge(self, ladder: Ladder, files: Mapping[str, str]) -> Judgement:
@@ -70,21 +85,49 @@ WITH = {"requirements.txt": "six\nnumpy>=1\n"}
     ("files", "verdict", "reason"),
     [
         ({"requirements.txt": "six\n"}, Verdict.UPSTREAMED, "there already"),
-        ({"requirements.txt": "six\n-r base.txt\n", "base.txt": "wheel\n"}, Verdict.UPSTREAMED, "there already"),
-        ({"requirements.txt": "six\n-c base.txt\n", "base.txt": "numpy<3\n"}, Verdict.UPSTREAMED, "there already"),
-        ({"requirements.txt": "six\n-r base.txt\n", "base.txt": "wheel\nNumPy\n"}, Verdict.CONFLICT, "line 2 of base.txt"),
         (
-            {"requirements.txt": "-r a/b.txt\n", "a/b.txt": "--requirement c.txt\n", "a/c.txt": "numpy"},
+            {"requirements.txt": "six\n-r base.txt\n", "base.txt": "wheel\n"},
+            Verdict.UPSTREAMED,
+            "there already",
+        ),
+        (
+            {"requirements.txt": "six\n-c base.txt\n", "base.txt": "numpy<3\n"},
+            Verdict.UPSTREAMED,
+            "there already",
+        ),
+        (
+            {"requirements.txt": "six\n-r base.txt\n", "base.txt": "wheel\nNumPy\n"},
+            Verdict.CONFLICT,
+            "line 2 of base.txt",
+        ),
+        (
+            {
+                "requirements.txt": "-r a/b.txt\n",
+                "a/b.txt": "--requirement c.txt\n",
+                "a/c.txt": "numpy",
+            },
             Verdict.CONFLICT,
             "line 1 of a/c.txt",
         ),
-        ({"requirements.txt": "six\n-r base.txt\n"}, Verdict.CONFLICT, "there is no plain file base.txt"),
-        ({"requirements.txt": "-r https://example.invalid/r.txt\n"}, Verdict.CONFLICT, "is read from elsewhere"),
+        (
+            {"requirements.txt": "six\n-r base.txt\n"},
+            Verdict.CONFLICT,
+            "there is no plain file base.txt",
+        ),
+        (
+            {"requirements.txt": "-r https://example.invalid/r.txt\n"},
+            Verdict.CONFLICT,
+            "is read from elsewhere",
+        ),
         ({"requirements.txt": "-e .\n"}, Verdict.CONFLICT, "is a local project"),
     ],
 )
-def test_a_requirement_that_moved_is_not_gone(case: Case, files: Mapping[str, str], verdict: Verdict, reason: str) -> None:
-    found = case.judge(case.ladder("requirements", "requirements.txt", "requirement: {remove: numpy}", WITH), files)
+def test_a_requirement_that_moved_is_not_gone(
+    case: Case, files: Mapping[str, str], verdict: Verdict, reason: str
+) -> None:
+    found = case.judge(
+        case.ladder("requirements", "requirements.txt", "requirement: {remove: numpy}", WITH), files
+    )
     assert found.verdict is verdict
     assert reason in found.cause
 
@@ -93,28 +136,50 @@ def test_a_requirement_that_moved_is_not_gone(case: Case, files: Mapping[str, st
     ("project", "change", "verdict"),
     [
         ('dependencies = ["six"]\n', "{remove: numpy}", Verdict.UPSTREAMED),
-        ('dynamic = ["dependencies"]\n[tool.setuptools.dynamic]\ndependencies = {file = ["r.txt"]}\n', "{remove: numpy}", Verdict.CONFLICT),
+        (
+            (
+                'dynamic = ["dependencies"]\n[tool.setuptools.dynamic]\ndependencies = {file = '
+                '["r.txt"]}\n'
+            ),
+            "{remove: numpy}",
+            Verdict.CONFLICT,
+        ),
         ('dynamic = ["dependencies"]\n', "{remove: numpy}", Verdict.CONFLICT),
-        ('dependencies = ["six"]\n[project.optional-dependencies]\na = ["numpy"]\n', "{remove: numpy, extra: ''}", Verdict.UPSTREAMED),
+        (
+            'dependencies = ["six"]\n[project.optional-dependencies]\na = ["numpy"]\n',
+            "{remove: numpy, extra: ''}",
+            Verdict.UPSTREAMED,
+        ),
     ],
 )
-def test_a_requirement_that_a_project_reads_from_a_file_is_not_gone(case: Case, project: str, change: str, verdict: Verdict) -> None:
+def test_a_requirement_that_a_project_reads_from_a_file_is_not_gone(
+    case: Case, project: str, change: str, verdict: Verdict
+) -> None:
     before = {"pyproject.toml": f'{PROJECT}dependencies = ["six", "numpy"]\n'}
     ladder = case.ladder("requirements", "pyproject.toml", f"requirement: {change}", before)
-    assert case.judge(ladder, {"pyproject.toml": PROJECT + project, "r.txt": "numpy\n"}).verdict is verdict
+    assert (
+        case.judge(ladder, {"pyproject.toml": PROJECT + project, "r.txt": "numpy\n"}).verdict
+        is verdict
+    )
 
 
 def test_a_loosened_requirement_that_moved_is_not_obsolete(case: Case) -> None:
-    ladder = case.ladder("requirements", "requirements.txt", "requirement: {replace: numpy, with: numpy>=0}", WITH)
+    ladder = case.ladder(
+        "requirements", "requirements.txt", "requirement: {replace: numpy, with: numpy>=0}", WITH
+    )
     assert case.judge(ladder, {"requirements.txt": "six\n"}).verdict is Verdict.OBSOLETE
     moved = case.judge(ladder, {"requirements.txt": "-r base.txt\n", "base.txt": "numpy>=1\n"})
     assert moved.verdict is Verdict.CONFLICT
     assert "line 1 of base.txt" in moved.cause
 
 
-@pytest.mark.parametrize("after", ["", "after:\n  - absent: {requirement: numpy, in: requirements.txt}\n"])
+@pytest.mark.parametrize(
+    "after", ["", "after:\n  - absent: {requirement: numpy, in: requirements.txt}\n"]
+)
 def test_one_ladder_sees_what_a_file_of_another_tree_refers_to(case: Case, after: str) -> None:
-    ladder = case.ladder("requirements", "requirements.txt", "requirement: {remove: numpy}", WITH, after)
+    ladder = case.ladder(
+        "requirements", "requirements.txt", "requirement: {remove: numpy}", WITH, after
+    )
     file = {"requirements.txt": "six\n-r base.txt\n"}
     assert case.judge(ladder, {**file, "base.txt": "wheel\n"}).verdict is Verdict.UPSTREAMED
     assert case.judge(ladder, {**file, "base.txt": "numpy\n"}).verdict is Verdict.CONFLICT
@@ -124,31 +189,157 @@ def test_one_ladder_sees_what_a_file_of_another_tree_refers_to(case: Case, after
     ("language", "of", "gone", "old", "now", "verdict"),
     [
         ("toml", "key: d", '"x>=1"', 'd = ["x>=1", "six"]\n', 'd = ["six"]\n', Verdict.UPSTREAMED),
-        ("toml", "key: d", '"x>=1"', 'd = ["x>=1", "six"]\n', 'd = ["six", "xy>=1"]\n', Verdict.UPSTREAMED),
-        ("toml", "key: d", '"x>=1"', 'd = ["x>=1", "six"]\n', 'd = ["x >= 1", "six"]\n', Verdict.CONFLICT),
+        (
+            "toml",
+            "key: d",
+            '"x>=1"',
+            'd = ["x>=1", "six"]\n',
+            'd = ["six", "xy>=1"]\n',
+            Verdict.UPSTREAMED,
+        ),
+        (
+            "toml",
+            "key: d",
+            '"x>=1"',
+            'd = ["x>=1", "six"]\n',
+            'd = ["x >= 1", "six"]\n',
+            Verdict.CONFLICT,
+        ),
         ("toml", "key: d", '"x>=1"', 'd = ["x>=1", "six"]\n', "d = ['X>=1.0']\n", Verdict.CONFLICT),
-        ("toml", "key: d", '"x>=1"', 'd = ["x>=1", "six"]\n', 'd = ["x[a]>=1"]\n', Verdict.CONFLICT),
-        ("toml", "key: d", '"x>=1"', 'd = ["x>=1", "six"]\n', "d = [\"x ; python_version < '3'\"]\n", Verdict.CONFLICT),
+        (
+            "toml",
+            "key: d",
+            '"x>=1"',
+            'd = ["x>=1", "six"]\n',
+            'd = ["x[a]>=1"]\n',
+            Verdict.CONFLICT,
+        ),
+        (
+            "toml",
+            "key: d",
+            '"x>=1"',
+            'd = ["x>=1", "six"]\n',
+            "d = [\"x ; python_version < '3'\"]\n",
+            Verdict.CONFLICT,
+        ),
         ("toml", "key: d", '"x"', 'd = ["x", "six"]\n', 'd = ["x>=2"]\n', Verdict.CONFLICT),
         ("yaml", "key: d", "x>=1", "d: [x>=1, six]\n", "d:\n  - x >=1\n", Verdict.CONFLICT),
         ("json", "key: d", '"x>=1"', '{"d": ["x>=1"]}\n', '{"d": ["x >= 1"]}\n', Verdict.CONFLICT),
-        ("python", "assignment: d", '"x>=1"', 'd = ["x>=1", "six"]\n', 'd = ["X >= 1"]\n', Verdict.CONFLICT),
-        ("python", "assignment: d", '"a.c"', 'd = ["a.c", "b"]\n', 'd = ["b"]\n', Verdict.UPSTREAMED),
-        ("python", "assignment: d", '"a.c"', 'd = ["a.c", "b"]\n', "d = ['a.c']\n", Verdict.CONFLICT),
-        ("python", "assignment: d", '"a.c"', 'd = ["a.c", "b"]\n', 'd = ["b", *more]\n', Verdict.CONFLICT),
-        ("python", "assignment: d", '"a.c"', 'd = ["a.c", "b"]\n', 'd = ["b"]\nd.append("a.c")\n', Verdict.CONFLICT),
+        (
+            "python",
+            "assignment: d",
+            '"x>=1"',
+            'd = ["x>=1", "six"]\n',
+            'd = ["X >= 1"]\n',
+            Verdict.CONFLICT,
+        ),
+        (
+            "python",
+            "assignment: d",
+            '"a.c"',
+            'd = ["a.c", "b"]\n',
+            'd = ["b"]\n',
+            Verdict.UPSTREAMED,
+        ),
+        (
+            "python",
+            "assignment: d",
+            '"a.c"',
+            'd = ["a.c", "b"]\n',
+            "d = ['a.c']\n",
+            Verdict.CONFLICT,
+        ),
+        (
+            "python",
+            "assignment: d",
+            '"a.c"',
+            'd = ["a.c", "b"]\n',
+            'd = ["b", *more]\n',
+            Verdict.CONFLICT,
+        ),
+        (
+            "python",
+            "assignment: d",
+            '"a.c"',
+            'd = ["a.c", "b"]\n',
+            'd = ["b"]\nd.append("a.c")\n',
+            Verdict.CONFLICT,
+        ),
         ("bash", "assignment: D", "a.c", "D=(a.c b)\n", "D=(b)\n", Verdict.UPSTREAMED),
         ("bash", "assignment: D", "a.c", "D=(a.c b)\n", 'D=("a.c b")\n', Verdict.CONFLICT),
         ("bash", "assignment: D", "a.c", "D=(a.c b)\n", "D=(b $MORE)\n", Verdict.CONFLICT),
-        ("cmake", "assignment: S", "a.c", "set(S a.c b.c)\n", "set(S b.c aa.c a.cc)\n", Verdict.UPSTREAMED),
-        ("cmake", "assignment: S", "a.c", "set(S a.c b.c)\n", 'set(S "a.c;b.c")\n', Verdict.CONFLICT),
-        ("cmake", "assignment: S", "a.c", "set(S a.c b.c)\n", 'set(S b.c "a.c")\n', Verdict.CONFLICT),
-        ("cmake", "assignment: S", "a.c", "set(S a.c b.c)\n", "set(S [[b.c;a.c]])\n", Verdict.CONFLICT),
-        ("cmake", "assignment: S", "a.c", "set(S a.c b.c)\n", "set(S b.c ./a.c)\n", Verdict.CONFLICT),
-        ("cmake", "assignment: S", "a.c", "set(S a.c b.c)\n", "set(S b.c $<$<BOOL:x>:a.c>)\n", Verdict.CONFLICT),
-        ("cmake", "assignment: S", "a.c", "set(S a.c b.c)\n", "set(S b.c ${MORE})\n", Verdict.CONFLICT),
-        ("cmake", "assignment: S", "a.c", "set(S a.c ${T} b.c)\n", "set(S b.c ${T})\n", Verdict.UPSTREAMED),
-        ("cmake", "assignment: S", "a.c", "set(S a.c b.c)\n", "set(S b.c)\nlist(APPEND S a.c)\n", Verdict.CONFLICT),
+        (
+            "cmake",
+            "assignment: S",
+            "a.c",
+            "set(S a.c b.c)\n",
+            "set(S b.c aa.c a.cc)\n",
+            Verdict.UPSTREAMED,
+        ),
+        (
+            "cmake",
+            "assignment: S",
+            "a.c",
+            "set(S a.c b.c)\n",
+            'set(S "a.c;b.c")\n',
+            Verdict.CONFLICT,
+        ),
+        (
+            "cmake",
+            "assignment: S",
+            "a.c",
+            "set(S a.c b.c)\n",
+            'set(S b.c "a.c")\n',
+            Verdict.CONFLICT,
+        ),
+        (
+            "cmake",
+            "assignment: S",
+            "a.c",
+            "set(S a.c b.c)\n",
+            "set(S [[b.c;a.c]])\n",
+            Verdict.CONFLICT,
+        ),
+        (
+            "cmake",
+            "assignment: S",
+            "a.c",
+            "set(S a.c b.c)\n",
+            "set(S b.c ./a.c)\n",
+            Verdict.CONFLICT,
+        ),
+        (
+            "cmake",
+            "assignment: S",
+            "a.c",
+            "set(S a.c b.c)\n",
+            "set(S b.c $<$<BOOL:x>:a.c>)\n",
+            Verdict.CONFLICT,
+        ),
+        (
+            "cmake",
+            "assignment: S",
+            "a.c",
+            "set(S a.c b.c)\n",
+            "set(S b.c ${MORE})\n",
+            Verdict.CONFLICT,
+        ),
+        (
+            "cmake",
+            "assignment: S",
+            "a.c",
+            "set(S a.c ${T} b.c)\n",
+            "set(S b.c ${T})\n",
+            Verdict.UPSTREAMED,
+        ),
+        (
+            "cmake",
+            "assignment: S",
+            "a.c",
+            "set(S a.c b.c)\n",
+            "set(S b.c)\nlist(APPEND S a.c)\n",
+            Verdict.CONFLICT,
+        ),
     ],
 )
 def test_an_item_in_another_spelling_or_place_is_not_gone(
@@ -160,11 +351,19 @@ def test_an_item_in_another_spelling_or_place_is_not_gone(
 
 @pytest.mark.parametrize(
     ("now", "verdict"),
-    [('["x>=2", "six"]', Verdict.UPSTREAMED), ('["x>=2", "x >= 1"]', Verdict.CONFLICT), ('["x>=3"]', Verdict.CONFLICT)],
+    [
+        ('["x>=2", "six"]', Verdict.UPSTREAMED),
+        ('["x>=2", "x >= 1"]', Verdict.CONFLICT),
+        ('["x>=3"]', Verdict.CONFLICT),
+    ],
 )
-def test_another_version_is_there_where_it_is_the_one_that_comes(case: Case, now: str, verdict: Verdict) -> None:
+def test_another_version_is_there_where_it_is_the_one_that_comes(
+    case: Case, now: str, verdict: Verdict
+) -> None:
     operation = "item: {of: {key: d}, replace: '\"x>=1\"', with: '\"x>=2\"'}"
-    assert case.judged("toml", operation, 'd = ["x>=1", "six"]\n', f"d = {now}\n").verdict is verdict
+    assert (
+        case.judged("toml", operation, 'd = ["x>=1", "six"]\n', f"d = {now}\n").verdict is verdict
+    )
 
 
 @pytest.mark.parametrize(
@@ -177,12 +376,22 @@ def test_another_version_is_there_where_it_is_the_one_that_comes(case: Case, now
         ("f b > log --fast\n", Verdict.CONFLICT),
     ],
 )
-def test_an_argument_in_another_spelling_is_not_gone(case: Case, now: str, verdict: Verdict) -> None:
-    assert case.judged("bash", "argument: {of: {call: f}, remove: --fast}", "f --fast b\n", now).verdict is verdict
+def test_an_argument_in_another_spelling_is_not_gone(
+    case: Case, now: str, verdict: Verdict
+) -> None:
+    assert (
+        case.judged(
+            "bash", "argument: {of: {call: f}, remove: --fast}", "f --fast b\n", now
+        ).verdict
+        is verdict
+    )
 
 
 @pytest.mark.parametrize("language", ["text", "python"])
-@pytest.mark.parametrize("operation", ["remove: {{anchor: '{0}'}}", "replace: {{anchor: '{0}'}}\n  with: brought = 12345"])
+@pytest.mark.parametrize(
+    "operation",
+    ["remove: {{anchor: '{0}'}}", "replace: {{anchor: '{0}'}}\n  with: brought = 12345"],
+)
 @pytest.mark.parametrize(
     ("anchor", "now", "verdict"),
     [
@@ -202,31 +411,77 @@ def test_a_text_with_other_white_space_is_not_gone(
     found = case.judged(language, operation.format(anchor), f"x = 1\n{anchor}\n", now + brought)
     assert found.verdict is verdict, found.cause
     if verdict is Verdict.CONFLICT:
-        assert f"'{anchor}' stands in line 2, but not as what the operation looks for, or written in another way" in found.cause
+        assert (
+            f"'{anchor}' stands in line 2, but not as what the operation looks for, or written in "
+            "another way" in found.cause
+        )
 
 
 def test_what_a_pattern_says_in_other_quotes_is_not_gone(case: Case) -> None:
     operation = "remove: {pattern: 'run(\"nvidia-smi\", $A)'}"
-    assert case.judged("python", operation, 'x = 1\nrun("nvidia-smi", 1)\n', "x = 1\n").verdict is Verdict.UPSTREAMED
-    assert case.judged("python", operation, 'x = 1\nrun("nvidia-smi", 1)\n', "x = 1\nrun('nvidia-smi', 1)\n").verdict is Verdict.CONFLICT
+    assert (
+        case.judged("python", operation, 'x = 1\nrun("nvidia-smi", 1)\n', "x = 1\n").verdict
+        is Verdict.UPSTREAMED
+    )
+    assert (
+        case.judged(
+            "python", operation, 'x = 1\nrun("nvidia-smi", 1)\n', "x = 1\nrun('nvidia-smi', 1)\n"
+        ).verdict
+        is Verdict.CONFLICT
+    )
 
 
 @pytest.mark.parametrize(
     ("language", "place", "text", "old", "now", "verdict"),
     [
-        ("python", "before: {call: g}", "h(1)", "if x:\n    g()\n", "if x:\n    h( 1 )\n\n    g()\n", Verdict.UPSTREAMED),
-        ("python", "before: {function: f}", "'@d'", "def f(): pass\n", "@d\ndef f(): pass\n", Verdict.UPSTREAMED),
+        (
+            "python",
+            "before: {call: g}",
+            "h(1)",
+            "if x:\n    g()\n",
+            "if x:\n    h( 1 )\n\n    g()\n",
+            Verdict.UPSTREAMED,
+        ),
+        (
+            "python",
+            "before: {function: f}",
+            "'@d'",
+            "def f(): pass\n",
+            "@d\ndef f(): pass\n",
+            Verdict.UPSTREAMED,
+        ),
         ("python", "after: {call: g}", "h(1)", "g()\n", "g()\nh(1)  # why\n", Verdict.UPSTREAMED),
         ("python", "after: {call: g}", "h('a b')", "g()\n", "g()\nh('ab')\n", Verdict.CONFLICT),
         ("python", "after: {call: g}", "h('a b')", "g()\n", "g()\nh('a  b')\n", Verdict.CONFLICT),
         ("python", "after: {call: g}", "h(1)", "g()\n", "g()\nh(1).k\n", Verdict.CONFLICT),
         ("python", "before: {call: g}", "h(1)", "g()\n", "y = h(1)\ng()\n", Verdict.CONFLICT),
-        ("python", "before: {call: g}", "h(1)", "g()\n", "if y:\n    h(1)\ng()\n", Verdict.CONFLICT),
-        ("python", "after: {call: g}", "h(1)", "if x:\n    g()\n", "if x:\n    g()\nh(1)\n", Verdict.CONFLICT),
+        (
+            "python",
+            "before: {call: g}",
+            "h(1)",
+            "g()\n",
+            "if y:\n    h(1)\ng()\n",
+            Verdict.CONFLICT,
+        ),
+        (
+            "python",
+            "after: {call: g}",
+            "h(1)",
+            "if x:\n    g()\n",
+            "if x:\n    g()\nh(1)\n",
+            Verdict.CONFLICT,
+        ),
         ("bash", "after: {call: f}", "g ab c", "f\n", "f\ng  ab c\n", Verdict.UPSTREAMED),
         ("bash", "after: {call: f}", "g a bc", "f\n", "f\ng ab c\n", Verdict.CONFLICT),
         ("bash", "after: {call: f}", "g a", "f\n", "f\ng a && h\n", Verdict.CONFLICT),
-        ("cmake", "after: {call: f}", "set(A x y)", "f()\n", "f()\nset(A x y)\n", Verdict.UPSTREAMED),
+        (
+            "cmake",
+            "after: {call: f}",
+            "set(A x y)",
+            "f()\n",
+            "f()\nset(A x y)\n",
+            Verdict.UPSTREAMED,
+        ),
         ("cmake", "after: {call: f}", "set(A xy)", "f()\n", "f()\nset(A x y)\n", Verdict.CONFLICT),
         ("text", "after: {anchor: RUN f}", "' a bc'", "RUN f\n", "RUN f ab c\n", Verdict.CONFLICT),
     ],
@@ -234,16 +489,31 @@ def test_what_a_pattern_says_in_other_quotes_is_not_gone(case: Case) -> None:
 def test_what_was_put_in_is_there_only_as_it_means_the_same(
     case: Case, language: str, place: str, text: str, old: str, now: str, verdict: Verdict
 ) -> None:
-    found = case.judged(language, f"insert: {{{place}, text: {text if text.startswith(chr(39)) else repr(text)}}}", old, now)
+    found = case.judged(
+        language,
+        f"insert: {{{place}, text: {text if text.startswith(chr(39)) else repr(text)}}}",
+        old,
+        now,
+    )
     assert found.verdict is verdict, found.cause
 
 
 @pytest.mark.parametrize(
     ("now", "verdict"),
-    [('x = g("aaaa  bbbb",\n      2)\n', Verdict.UPSTREAMED), ('x = g("aaaa bbbb", 2)\n', Verdict.CONFLICT)],
+    [
+        ('x = g("aaaa  bbbb",\n      2)\n', Verdict.UPSTREAMED),
+        ('x = g("aaaa bbbb", 2)\n', Verdict.CONFLICT),
+    ],
 )
-def test_what_came_for_a_match_is_there_only_with_its_own_literals(case: Case, now: str, verdict: Verdict) -> None:
-    assert case.judged("python", 'replace: {call: f}\n  with: g("aaaa  bbbb", 2)', "x = f(1)\n", now).verdict is verdict
+def test_what_came_for_a_match_is_there_only_with_its_own_literals(
+    case: Case, now: str, verdict: Verdict
+) -> None:
+    assert (
+        case.judged(
+            "python", 'replace: {call: f}\n  with: g("aaaa  bbbb", 2)', "x = f(1)\n", now
+        ).verdict
+        is verdict
+    )
 
 
 @pytest.mark.parametrize(
@@ -255,8 +525,12 @@ def test_what_came_for_a_match_is_there_only_with_its_own_literals(case: Case, n
         ("text", "", "value = 1", "a\nvalue = 1\n", "a\nvalue \\\n  = 1\n"),
     ],
 )
-def test_what_stands_behind_another_form_is_not_gone(case: Case, language: str, of: str, gone: str, old: str, now: str) -> None:
-    operation = f"item: {{of: {{{of}}}, remove: '{gone}'}}" if of else f"remove: {{anchor: '{gone}'}}"
+def test_what_stands_behind_another_form_is_not_gone(
+    case: Case, language: str, of: str, gone: str, old: str, now: str
+) -> None:
+    operation = (
+        f"item: {{of: {{{of}}}, remove: '{gone}'}}" if of else f"remove: {{anchor: '{gone}'}}"
+    )
     assert case.judged(language, operation, old, now).verdict is Verdict.CONFLICT
 
 
@@ -281,7 +555,9 @@ DIFF = """Subject: s
         ("first\nsecond\nthird\n\tremove_this  =  1\n", Verdict.CONFLICT),
     ],
 )
-def test_a_line_that_a_diff_takes_out_is_gone_from_the_whole_file(case: Case, now: str, verdict: Verdict) -> None:
+def test_a_line_that_a_diff_takes_out_is_gone_from_the_whole_file(
+    case: Case, now: str, verdict: Verdict
+) -> None:
     (case.folder / "series").write_text("0001-d.patch\n", encoding="utf-8")
     (case.folder / "0001-d.patch").write_text(DIFF, encoding="utf-8")
     series = read_series(case.folder)

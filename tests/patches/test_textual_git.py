@@ -1,4 +1,7 @@
-"""Textual patches against git itself: the trees that `git apply` and `git am` give, or a refusal that is listed here."""
+"""Textual patches against git itself.
+
+The trees that `git apply` and `git am` give, or a refusal that is listed here.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,13 @@ from typing import TYPE_CHECKING
 import pytest
 from pygit2.enums import FileMode
 
-from forkhouse.errors import ForkhouseError, PatchConflictError
+from forkhouse.core.errors import ForkhouseError, PatchConflictError
+from forkhouse.flow.authoring import difference as difference_text
+from forkhouse.flow.authoring import format_patch
+from forkhouse.patches.merging import difference, parts_between
 from forkhouse.patches.series import read_patch
-from forkhouse.patches.textual import apply_exactly, difference, is_there, parts_between, read_diff
+from forkhouse.patches.textual import apply_exactly, is_there, read_diff
 from forkhouse.sources.store import ObjectStore, TreeFile
-from forkhouse.workbench import difference as difference_text
-from forkhouse.workbench import format_patch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,11 +45,33 @@ NAMES = [
     "A.TXT",
 ]
 LINES = [
-    *(b"alpha", b"beta", b"gamma", b"}", b"", b"-- /etc/x", b"++ b/x", b"--- a/x", b"diff --git a/x b/x", b"@@ -1 +1 @@"),
-    *(b"\x0c", b"caf\xe9", b"  x = 1", b"\\ No newline at end of file", b"From abc Mon Sep 17 00:00:00 2001", b"---"),
+    *(
+        b"alpha",
+        b"beta",
+        b"gamma",
+        b"}",
+        b"",
+        b"-- /etc/x",
+        b"++ b/x",
+        b"--- a/x",
+        b"diff --git a/x b/x",
+        b"@@ -1 +1 @@",
+    ),
+    *(
+        b"\x0c",
+        b"caf\xe9",
+        b"  x = 1",
+        b"\\ No newline at end of file",
+        b"From abc Mon Sep 17 00:00:00 2001",
+        b"---",
+    ),
 ]
 SETTINGS = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
-PERSON = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "T"), ("EMAIL", "t@localhost"))}
+PERSON = {
+    f"GIT_{who}_{what}": value
+    for who in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "T"), ("EMAIL", "t@localhost"))
+}
 
 
 class Git:
@@ -56,23 +82,43 @@ class Git:
         self.folder = folder
 
     def run(self, *arguments: str, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        environment = {**os.environ, **SETTINGS, **PERSON, "GIT_INDEX_FILE": str(self.folder / "index")}
+        environment = {
+            **os.environ,
+            **SETTINGS,
+            **PERSON,
+            "GIT_INDEX_FILE": str(self.folder / "index"),
+        }
         command = ["git", "-C", str(self.store.folder), *arguments]
-        return subprocess.run(command, input=data, env=environment, capture_output=True, check=False)
+        return subprocess.run(
+            command, input=data, env=environment, capture_output=True, check=False
+        )
 
     def tree(self, files: Files) -> str:
         modes = {0o644: FileMode.BLOB, 0o755: FileMode.BLOB_EXECUTABLE, 0o120000: FileMode.LINK}
-        return self.store.import_files(TreeFile(path=path, content=content, mode=modes[mode]) for path, (content, mode) in files.items())
+        return self.store.import_files(
+            TreeFile(path=path, content=content, mode=modes[mode])
+            for path, (content, mode) in files.items()
+        )
 
     def diff(self, before: str, after: str, *options: str) -> bytes:
         return self.run(
-            "-c", f"core.quotePath={'true' if len(options) % 2 else 'false'}", "diff-tree", "-p", *options, before, after
+            "-c",
+            f"core.quotePath={'true' if len(options) % 2 else 'false'}",
+            "diff-tree",
+            "-p",
+            *options,
+            before,
+            after,
         ).stdout
 
     def applied(self, tree: str, patch: bytes, *options: str) -> str:
         """Return the tree that git makes, nothing when it refuses."""
         self.run("read-tree", tree)
-        return "" if self.run("apply", "--cached", *options, "-", data=patch).returncode else self.run("write-tree").stdout.decode().strip()
+        return (
+            ""
+            if self.run("apply", "--cached", *options, "-", data=patch).returncode
+            else self.run("write-tree").stdout.decode().strip()
+        )
 
     def ours(self, tree: str, patch: bytes) -> tuple[str, str]:
         """Return the tree that we make, or nothing and why."""
@@ -83,7 +129,13 @@ class Git:
 
     def read(self, tree: str, patch: bytes) -> tuple[Diff, ...]:
         headed = patch if patch.startswith((b"From ", b"Subject: ")) else b"Subject: T\n\n" + patch
-        return read_diff(read_patch("up/0001-t.patch", headed), {}, tree, store=self.store, where="up/0001-t.patch")
+        return read_diff(
+            read_patch("up/0001-t.patch", headed),
+            {},
+            tree,
+            store=self.store,
+            where="up/0001-t.patch",
+        )
 
 
 @pytest.fixture
@@ -97,7 +149,8 @@ def content(chance: random.Random) -> bytes:
     end = chance.choice([b"\n"] * 9 + [b"\r\n"])
     unique = chance.random() < 0.5
     text = b"".join(
-        chance.choice(LINES) + (b" %d" % number if unique else b"") + end for number in range(chance.choice([1, 2, 3, 8, 20, 40]))
+        chance.choice(LINES) + (b" %d" % number if unique else b"") + end
+        for number in range(chance.choice([1, 2, 3, 8, 20, 40]))
     )
     return text.removesuffix(end) if chance.random() < 0.2 else text
 
@@ -117,11 +170,20 @@ def changed(chance: random.Random, text: bytes) -> bytes:
 
 
 def step(chance: random.Random, files: Files) -> Files:
-    """Return another state of a tree: files that changed, came, went, got other names or modes, were copied or changed places."""
+    """Return another state of a tree.
+
+    Files that changed, came, went, got other names or modes, were copied or changed places.
+    """
     files = dict(files)
     for _ in range(chance.choice([1, 1, 2, 3, 4])):
         path, other = chance.choice(sorted(files)), chance.choice(sorted(files))
-        free = [name for name in NAMES if not any(f"{name}/".startswith(f"{each}/") or each.startswith(f"{name}/") for each in files)]
+        free = [
+            name
+            for name in NAMES
+            if not any(
+                f"{name}/".startswith(f"{each}/") or each.startswith(f"{name}/") for each in files
+            )
+        ]
         name = chance.choice(free)
         was, mode = files[path]
         match chance.randrange(8):
@@ -145,7 +207,8 @@ def step(chance: random.Random, files: Files) -> Files:
 
 def begun(chance: random.Random) -> Files:
     return {
-        name: (content(chance), chance.choice([0o644, 0o755])) for name in chance.sample([name for name in NAMES if "/" not in name], 4)
+        name: (content(chance), chance.choice([0o644, 0o755]))
+        for name in chance.sample([name for name in NAMES if "/" not in name], 4)
     }
 
 
@@ -175,30 +238,51 @@ def test_git_gives_the_same_trees_on_exact_and_on_drifted_bases(git: Git, start:
         files = begun(chance)
         made = step(chance, files)
         before, after = git.tree(files), git.tree(made)
-        options = [*(option for option in OPTIONS if chance.random() < 0.25), *chance.choice([["--binary"], ["--binary"], []])]
+        options = [
+            *(option for option in OPTIONS if chance.random() < 0.25),
+            *chance.choice([["--binary"], ["--binary"], []]),
+        ]
         patch = git.diff(before, after, *options)
         if not patch:
             continue
-        flags = [*(["-p0"] if "--no-prefix" in options else []), *(["--unidiff-zero"] if "-U0" in options else [])]
+        flags = [
+            *(["-p0"] if "--no-prefix" in options else []),
+            *(["--unidiff-zero"] if "-U0" in options else []),
+        ]
         drifted = dict(files)
         path = chance.choice(sorted(files))
         drifted[path] = (
-            chance.choice([changed(chance, files[path][0]), b"first\n" + files[path][0], files[path][0] + b"last\n"]),
+            chance.choice(
+                [
+                    changed(chance, files[path][0]),
+                    b"first\n" + files[path][0],
+                    files[path][0] + b"last\n",
+                ]
+            ),
             files[path][1],
         )
         headed = b"Subject: T\nStrip: 0\n\n" + patch if "--no-prefix" in options else patch
         for base in (before, git.tree(drifted), after):
             theirs, (ours, why) = git.applied(base, patch, *flags), git.ours(base, headed)
             if theirs != ours:
-                # What we refuse beyond git: a place that is a guess, and a binary file of which the patch does not hold the content.
-                listed = ["have no context", "want an empty file", "hold whole ids", "git diff --binary"]
+                # What we refuse beyond git: a place that is a guess, and a binary file of which the
+                # patch does not hold the content.
+                listed = [
+                    "have no context",
+                    "want an empty file",
+                    "hold whole ids",
+                    "git diff --binary",
+                ]
                 assert not ours, (seed, options)
                 assert any(each in why for each in listed) or "-U0" in options, (seed, options, why)
             same += theirs == ours != ""
             if base == before and ours:
                 assert ours == after, (seed, options)
                 assert is_there(after, git.read(base, headed), store=git.store), (seed, options)
-        assert apply_exactly(before, [parts_between(before, after, store=git.store)], store=git.store) == after, seed
+        assert (
+            apply_exactly(before, [parts_between(before, after, store=git.store)], store=git.store)
+            == after
+        ), seed
         assert git.applied(before, difference_text(before, after, git.store)) == after, seed
     assert same > 15  # most of them apply
 
@@ -215,12 +299,27 @@ def test_a_mailbox_gives_the_tree_of_its_last_commit(git: Git) -> None:
         commits = []
         for tree in trees:
             text = chance.choice(
-                ["Words", "Words\n\nfrom a/x\n--- a/x\n", "Words\n\ndiff --git a/x b/x was run", "Words\n\nrename from ../x"]
+                [
+                    "Words",
+                    "Words\n\nfrom a/x\n--- a/x\n",
+                    "Words\n\ndiff --git a/x b/x was run",
+                    "Words\n\nrename from ../x",
+                ]
             )
-            commit = git.run("commit-tree", tree, *(["-p", commit] if commit else []), "-m", f"{text}\n").stdout.decode().strip()
+            commit = (
+                git.run("commit-tree", tree, *(["-p", commit] if commit else []), "-m", f"{text}\n")
+                .stdout.decode()
+                .strip()
+            )
             commits.append(commit)
-        options = [option for option in ("-M", "-C", "--full-index", "--cover-letter", "--no-signature") if chance.random() < 0.4]
-        mails = git.run("format-patch", "--stdout", "--binary", *options, f"{commits[0]}..{commits[-1]}").stdout
+        options = [
+            option
+            for option in ("-M", "-C", "--full-index", "--cover-letter", "--no-signature")
+            if chance.random() < 0.4
+        ]
+        mails = git.run(
+            "format-patch", "--stdout", "--binary", *options, f"{commits[0]}..{commits[-1]}"
+        ).stdout
         if mails:
             assert git.ours(trees[0], mails) == (trees[-1], ""), seed
             assert is_there(trees[-1], git.read(trees[0], mails), store=git.store), seed
@@ -247,11 +346,17 @@ APPEND = ("@@ -8,3 +8,4 @@", " line 7", " line 8", " line 9", "+more")
 
 
 def new(name: str) -> bytes:
-    return shape(f"diff --git a/{name} b/{name}\nnew file mode 100644\n--- /dev/null\n+++ b/{name}\n@@ -0,0 +1 @@\n+new")
+    return shape(
+        f"diff --git a/{name} b/{name}\nnew file mode 100644\n--- /dev/null\n+++ b/{name}\n@@ -0,0 "
+        "+1 @@\n+new"
+    )
 
 
 NEW = new("n")
-GONE = shape("diff --git a/two b/two\ndeleted file mode 100644\n--- a/two\n+++ /dev/null\n@@ -1,2 +0,0 @@\n-1\n-2")
+GONE = shape(
+    "diff --git a/two b/two\ndeleted file mode 100644\n--- a/two\n+++ /dev/null\n@@ -1,2 +0,0 "
+    "@@\n-1\n-2"
+)
 TAKEN = "to be made by a {}, and is there already"
 
 
@@ -343,7 +448,10 @@ def test_what_git_takes_and_we_do_not(git: Git, patch: bytes, why: str) -> None:
 
 
 def test_a_hunk_without_context_is_taken_where_the_file_is_known(git: Git) -> None:
-    before, after = git.tree({"f": (TEN, 0o644)}), git.tree({"f": (TEN.replace(b"line 5\n", b"line 5\nmore\n"), 0o644)})
+    before, after = (
+        git.tree({"f": (TEN, 0o644)}),
+        git.tree({"f": (TEN.replace(b"line 5\n", b"line 5\nmore\n"), 0o644)}),
+    )
     patch = git.diff(before, after, "-U0")
     assert git.ours(before, patch) == (after, "")
     grown = git.tree({"f": (b"first\n" + TEN, 0o644)})
@@ -353,7 +461,10 @@ def test_a_hunk_without_context_is_taken_where_the_file_is_known(git: Git) -> No
 
 
 def test_a_removed_end_is_not_there_because_its_neighbours_are(git: Git) -> None:
-    before, after = git.tree({"f": (TEN, 0o644)}), git.tree({"f": (TEN.removesuffix(b"line 9\n"), 0o644)})
+    before, after = (
+        git.tree({"f": (TEN, 0o644)}),
+        git.tree({"f": (TEN.removesuffix(b"line 9\n"), 0o644)}),
+    )
     read = git.read(before, git.diff(before, after))
     assert is_there(after, read, store=git.store)
     for other in (before, git.tree({"f": (TEN.replace(b"line 9", b"line nine"), 0o644)})):
@@ -369,7 +480,9 @@ def test_a_removed_end_is_not_there_because_its_neighbours_are(git: Git) -> None
         (shape("diff --git a/f b/f\nindex 1..2\nBinary files a/f and b/f differ"), None),
     ],
 )
-def test_a_change_of_the_file_as_a_whole_is_there_or_not(git: Git, patch: bytes, there: Mapping[str, tuple[bytes, int]] | None) -> None:
+def test_a_change_of_the_file_as_a_whole_is_there_or_not(
+    git: Git, patch: bytes, there: Mapping[str, tuple[bytes, int]] | None
+) -> None:
     base = git.tree({"f": (TEN, 0o644)})
     assert not is_there(base, git.read(base, patch), store=git.store)
     if there is not None:
@@ -378,12 +491,17 @@ def test_a_change_of_the_file_as_a_whole_is_there_or_not(git: Git, patch: bytes,
 
 def test_binary_files_are_taken_when_both_sides_are_proven(git: Git) -> None:
     one, two = bytes(range(256)) * 9, bytes(range(256)) * 8 + b"\0changed"
-    before, after = git.tree({"f": (one, 0o644)}), git.tree({"f": (two, 0o644), "g": (one[:40] + b"\0", 0o644)})
+    before, after = (
+        git.tree({"f": (one, 0o644)}),
+        git.tree({"f": (two, 0o644), "g": (one[:40] + b"\0", 0o644)}),
+    )
     patch = git.diff(before, after, "--binary")
     assert b"delta " in patch
     assert b"literal " in patch
     assert git.ours(before, patch) == (after, "")
-    assert "is not as the patch knows it" in git.ours(git.tree({"f": (one + b"x", 0o644)}), patch)[1]
+    assert (
+        "is not as the patch knows it" in git.ours(git.tree({"f": (one + b"x", 0o644)}), patch)[1]
+    )
     start, _, end = patch.partition(b"..")
     wrong = start + b".." + (b"1" if end[:1] != b"1" else b"2") + end[1:]
     assert "does not make what its `index` line says" in git.ours(before, wrong)[1]
@@ -393,12 +511,25 @@ def test_binary_files_are_taken_when_both_sides_are_proven(git: Git) -> None:
 
 @pytest.mark.parametrize("name", ["d/e e.txt", "t\t\tab.txt"])
 @pytest.mark.parametrize(
-    "time", ["2020-01-01 10:00:00.000000000 +0100", "2020-01-01 10:00:00 -05:30", "20-01-01", "2020-01-01 10:00", "now"]
+    "time",
+    [
+        "2020-01-01 10:00:00.000000000 +0100",
+        "2020-01-01 10:00:00 -05:30",
+        "20-01-01",
+        "2020-01-01 10:00",
+        "now",
+    ],
 )
 def test_a_name_ends_where_git_sees_its_time_begin(git: Git, name: str, time: str) -> None:
     for between in ("\t", "     ", "\t\t", " \t"):
         patch = f"--- a/{name}{between}{time}\n+++ b/{name}{between}{time}\n@@ -1,3 +1,3 @@\n a\n-b\n+B\n c\n".encode()
-        cuts = [name, name.partition("\t")[0], f"{name}{between}{time}", f"{name}{between}".rstrip("\t"), f"{name}{between}"]
+        cuts = [
+            name,
+            name.partition("\t")[0],
+            f"{name}{between}{time}",
+            f"{name}{between}".rstrip("\t"),
+            f"{name}{between}",
+        ]
         tree = git.tree(dict.fromkeys(cuts, (b"a\nb\nc\n", 0o644)))
         ours, why = git.ours(tree, patch)
         assert ours == git.applied(tree, patch), (between, why)
@@ -409,8 +540,17 @@ def test_diffs_of_folders_by_gnu_diff(git: Git, tmp_path: Path) -> None:
     right = 0
     for seed in range(8):
         chance = random.Random(seed)
-        states = [{path: each for path, each in begun(chance).items() if b"\0" not in each[0] and each[0]} or {"f": (TEN, 0o644)}]
-        states.append({path: (each, 0o644) for path, (each, _) in step(chance, states[0]).items() if b"\0" not in each and each})
+        states = [
+            {path: each for path, each in begun(chance).items() if b"\0" not in each[0] and each[0]}
+            or {"f": (TEN, 0o644)}
+        ]
+        states.append(
+            {
+                path: (each, 0o644)
+                for path, (each, _) in step(chance, states[0]).items()
+                if b"\0" not in each and each
+            }
+        )
         states[0] = {path: (each, 0o644) for path, (each, _) in states[0].items()}
         names = chance.choice([("a", "b"), ("demo.orig", "demo"), ("demo-1.0", "demo-1.1")])
         for name, files in zip(names, states, strict=True):
@@ -419,7 +559,12 @@ def test_diffs_of_folders_by_gnu_diff(git: Git, tmp_path: Path) -> None:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(each)
             (tmp_path / str(seed) / name).mkdir(parents=True, exist_ok=True)
-        found = subprocess.run(["diff", "-ruN", "--text", *names], cwd=tmp_path / str(seed), capture_output=True, check=False).stdout
+        found = subprocess.run(
+            ["diff", "-ruN", "--text", *names],
+            cwd=tmp_path / str(seed),
+            capture_output=True,
+            check=False,
+        ).stdout
         before, after = (git.tree(files) for files in states)
         if found:
             assert git.ours(before, found) == (after, ""), seed
@@ -437,7 +582,10 @@ class TestStrip:
 
     def test_one_unless_another_number_fits_alone(self, git: Git) -> None:
         for base, name in (("f", "f"), ("src/f", "src/f")):
-            assert git.ours(git.tree({base: self.TWO}), self.PATCH) == (git.tree({name: self.MORE}), "")
+            assert git.ours(git.tree({base: self.TWO}), self.PATCH) == (
+                git.tree({name: self.MORE}),
+                "",
+            )
         deep = self.PATCH.replace(b"src/", b"home/me/src/")
         assert git.ours(git.tree({"src/f": self.TWO}), deep) == (git.tree({"src/f": self.MORE}), "")
 
@@ -445,37 +593,72 @@ class TestStrip:
         both = git.tree({"f": self.TWO, "src/f": self.TWO})
         assert "may mean src/f (`Strip: 0`) or f (`Strip: 1`)" in git.ours(both, self.PATCH)[1]
         for strip, name, other in (("0", "src/f", "f"), ("1", "f", "src/f")):
-            assert git.ours(both, f"Subject: T\nStrip: {strip}\n\n".encode() + self.PATCH)[0] == git.tree(
-                {name: self.MORE, other: self.TWO}
-            )
+            assert git.ours(both, f"Subject: T\nStrip: {strip}\n\n".encode() + self.PATCH)[
+                0
+            ] == git.tree({name: self.MORE, other: self.TWO})
         # `a/` and `b/` say it themselves.
-        assert git.ours(both, b"--- a/f\n+++ b/f\n" + self.PATCH.partition(b"+++ src/f\n")[2])[0] == git.tree(
-            {"f": self.MORE, "src/f": self.TWO}
-        )
+        assert git.ours(both, b"--- a/f\n+++ b/f\n" + self.PATCH.partition(b"+++ src/f\n")[2])[
+            0
+        ] == git.tree({"f": self.MORE, "src/f": self.TWO})
 
     def test_a_new_file_is_not_put_into_another_folder_than_was_meant(self, git: Git) -> None:
         new = b"--- /dev/null\n+++ src/n\n@@ -0,0 +1 @@\n+x\n"
-        assert "may mean src/n (`Strip: 0`) or n (`Strip: 1`)" in git.ours(git.tree({"src/f": self.TWO}), new)[1]
-        assert git.ours(git.tree({"f": self.TWO}), new)[0] == git.tree({"f": self.TWO, "n": (b"x\n", 0o644)})
+        assert (
+            "may mean src/n (`Strip: 0`) or n (`Strip: 1`)"
+            in git.ours(git.tree({"src/f": self.TWO}), new)[1]
+        )
+        assert git.ours(git.tree({"f": self.TWO}), new)[0] == git.tree(
+            {"f": self.TWO, "n": (b"x\n", 0o644)}
+        )
 
     def test_where_nothing_fits_the_usual_name_is_told(self, git: Git) -> None:
-        assert "f is not there (line 3 of the patch)" in git.ours(git.tree({"g": self.TWO}), self.PATCH)[1]
+        assert (
+            "f is not there (line 3 of the patch)"
+            in git.ours(git.tree({"g": self.TWO}), self.PATCH)[1]
+        )
 
 
 def test_paths_are_mapped_once_they_are_read(git: Git) -> None:
-    base, after = git.tree({"pkg/a b": (TEN, 0o644)}), git.tree({"pkg/c d": (TEN + b"more\n", 0o644)})
-    patch = moved("rename", "src/pkg/a b", "src/pkg/c d", "--- a/src/pkg/a b\t", "+++ b/src/pkg/c d\t", *APPEND)
-    read = read_diff(read_patch("up/1.patch", b"Subject: T\n\n" + patch), {"src/": ""}, base, store=git.store, where="up/1.patch")
+    base, after = (
+        git.tree({"pkg/a b": (TEN, 0o644)}),
+        git.tree({"pkg/c d": (TEN + b"more\n", 0o644)}),
+    )
+    patch = moved(
+        "rename",
+        "src/pkg/a b",
+        "src/pkg/c d",
+        "--- a/src/pkg/a b\t",
+        "+++ b/src/pkg/c d\t",
+        *APPEND,
+    )
+    read = read_diff(
+        read_patch("up/1.patch", b"Subject: T\n\n" + patch),
+        {"src/": ""},
+        base,
+        store=git.store,
+        where="up/1.patch",
+    )
     assert apply_exactly(base, read, store=git.store) == after
 
 
 def test_what_is_written_for_git_am_gives_the_same_tree(git: Git, tmp_path: Path) -> None:
     files = {"latin": (b"\xe9\ntwo\n", 0o644), "a b": (TEN, 0o644), "z": (b"z\n", 0o755)}
-    made = {"latin": (b"\xe9\n2\n", 0o644), "a b": (b"\xff" + TEN, 0o755), "n": (b"", 0o644), "bin": (b"\0\1", 0o644)}
+    made = {
+        "latin": (b"\xe9\n2\n", 0o644),
+        "a b": (b"\xff" + TEN, 0o755),
+        "n": (b"", 0o644),
+        "bin": (b"\0\1", 0o644),
+    }
     before, after = git.tree(files), git.tree(made)
-    patch = read_patch("up/0001-t.patch", b"Subject: caf\xe9\n Strip\nStrip: 0\n\n" + git.diff(before, after, "--binary", "--no-prefix"))
+    patch = read_patch(
+        "up/0001-t.patch",
+        b"Subject: caf\xe9\n Strip\nStrip: 0\n\n"
+        + git.diff(before, after, "--binary", "--no-prefix"),
+    )
     assert patch.subject == "caf\N{REPLACEMENT CHARACTER} Strip"
-    commit = git.store.commit(before, message=f"{patch.subject}\n\n{patch.header}\n", epoch=1_700_000_000)
+    commit = git.store.commit(
+        before, message=f"{patch.subject}\n\n{patch.header}\n", epoch=1_700_000_000
+    )
     assert b"Subject: caf\xe9" in git.run("cat-file", "commit", commit).stdout
     mail = format_patch(patch, difference_text(before, after, git.store), 1_700_000_000)
     assert b"Strip: 0" not in mail
@@ -487,13 +670,23 @@ def test_what_is_written_for_git_am_gives_the_same_tree(git: Git, tmp_path: Path
         ["-C", str(work), "fetch", "-q", str(git.store.folder), commit],
         ["-C", str(work), "reset", "-q", "--hard", commit],
     ):
-        subprocess.run(["git", *command], env={**os.environ, **SETTINGS}, check=True, capture_output=True)
+        subprocess.run(
+            ["git", *command], env={**os.environ, **SETTINGS}, check=True, capture_output=True
+        )
     done = subprocess.run(
-        ["git", "-C", str(work), "am", "-q"], input=mail, env={**os.environ, **SETTINGS, **PERSON}, capture_output=True, check=False
+        ["git", "-C", str(work), "am", "-q"],
+        input=mail,
+        env={**os.environ, **SETTINGS, **PERSON},
+        capture_output=True,
+        check=False,
     )
     assert not done.returncode, done.stderr
     assert (
-        subprocess.run(["git", "-C", str(work), "rev-parse", "HEAD^{tree}"], capture_output=True, check=True).stdout.decode().strip()
+        subprocess.run(
+            ["git", "-C", str(work), "rev-parse", "HEAD^{tree}"], capture_output=True, check=True
+        )
+        .stdout.decode()
+        .strip()
         == after
     )
     assert len(list(difference(before, after, store=git.store).deltas)) == 5

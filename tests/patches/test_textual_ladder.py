@@ -1,4 +1,7 @@
-"""Verdicts on textual patches that are more than one diff of text: mailboxes, bytes, copies, modes, other tools' names."""
+"""Verdicts on textual patches that are more than one diff of text.
+
+Mailboxes, bytes, copies, modes, other tools' names.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,8 @@ def hunk(number: int, *, before: bytes = TEXT) -> bytes:
     lines = before.splitlines(keepends=True)
     start, end = number - 3, number + 4
     body = b"".join(
-        b"-" + line + b"+new %d\n" % number if place == number else b" " + line for place, line in enumerate(lines[start:end], start)
+        b"-" + line + b"+new %d\n" % number if place == number else b" " + line
+        for place, line in enumerate(lines[start:end], start)
     )
     return b"@@ -%d,7 +%d,7 @@\n" % (start + 1, start + 1) + body
 
@@ -48,7 +52,9 @@ def mail(diff: bytes) -> bytes:
 
 
 def change(number: int, *, before: bytes = TEXT, name: bytes = b"f") -> bytes:
-    return b"diff --git a/%s b/%s\n--- a/%s\n+++ b/%s\n" % (name, name, name, name) + hunk(number, before=before)
+    return b"diff --git a/%s b/%s\n--- a/%s\n+++ b/%s\n" % (name, name, name, name) + hunk(
+        number, before=before
+    )
 
 
 class Bench:
@@ -58,7 +64,10 @@ class Bench:
         self.store = store
 
     def tree(self, mode: FileMode = FileMode.BLOB, **files: bytes) -> str:
-        return self.store.import_files(TreeFile(path=path.replace("__", "/"), content=text, mode=mode) for path, text in files.items())
+        return self.store.import_files(
+            TreeFile(path=path.replace("__", "/"), content=text, mode=mode)
+            for path, text in files.items()
+        )
 
     def judge(self, patch: bytes, home: str, base: str) -> Judgement:
         series = [read_patch("up/0001-t.patch", patch)]
@@ -73,26 +82,50 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def test_bytes_are_merged_as_they_are(bench: Bench) -> None:
-    home, base = bench.tree(f=TEXT), bench.tree(f=swapped(TEXT, 8).replace(LINES[20], b"\xff\xfe\n"))
+    home, base = (
+        bench.tree(f=TEXT),
+        bench.tree(f=swapped(TEXT, 8).replace(LINES[20], b"\xff\xfe\n")),
+    )
     judged = bench.judge(mail(change(10)), home, base)
-    assert (judged.verdict, judged.tree) == (Verdict.MERGED, bench.tree(f=swapped(TEXT, 8, 10).replace(LINES[20], b"\xff\xfe\n")))
+    assert (judged.verdict, judged.tree) == (
+        Verdict.MERGED,
+        bench.tree(f=swapped(TEXT, 8, 10).replace(LINES[20], b"\xff\xfe\n")),
+    )
 
 
 def test_a_mode_is_merged_too(bench: Bench) -> None:
     patch = change(10).replace(b"--- a/f", b"old mode 100644\nnew mode 100755\n--- a/f")
-    judged = bench.judge(patch.join([b"Subject: s\n\n", b""]), bench.tree(f=TEXT), bench.tree(f=swapped(TEXT, 8)))
-    assert (judged.verdict, judged.tree) == (Verdict.MERGED, bench.tree(mode=FileMode.BLOB_EXECUTABLE, f=swapped(TEXT, 8, 10)))
+    judged = bench.judge(
+        patch.join([b"Subject: s\n\n", b""]), bench.tree(f=TEXT), bench.tree(f=swapped(TEXT, 8))
+    )
+    assert (judged.verdict, judged.tree) == (
+        Verdict.MERGED,
+        bench.tree(mode=FileMode.BLOB_EXECUTABLE, f=swapped(TEXT, 8, 10)),
+    )
 
 
 @pytest.mark.parametrize(
-    "now", [b"\0" + bytes(range(256)) * 9, TEXT.decode("latin-1").encode("utf-16"), swapped(TEXT, 10).replace(b"new 10", b"theirs")]
+    "now",
+    [
+        b"\0" + bytes(range(256)) * 9,
+        TEXT.decode("latin-1").encode("utf-16"),
+        swapped(TEXT, 10).replace(b"new 10", b"theirs"),
+    ],
 )
 def test_what_cannot_be_merged_is_a_conflict(bench: Bench, now: bytes) -> None:
-    assert bench.judge(mail(change(10)), bench.tree(f=TEXT), bench.tree(f=now)).verdict is Verdict.CONFLICT
+    assert (
+        bench.judge(mail(change(10)), bench.tree(f=TEXT), bench.tree(f=now)).verdict
+        is Verdict.CONFLICT
+    )
 
 
 def test_a_file_that_became_a_link_is_a_conflict(bench: Bench) -> None:
-    assert bench.judge(mail(change(10)), bench.tree(f=TEXT), bench.tree(mode=FileMode.LINK, f=b"g")).verdict is Verdict.CONFLICT
+    assert (
+        bench.judge(
+            mail(change(10)), bench.tree(f=TEXT), bench.tree(mode=FileMode.LINK, f=b"g")
+        ).verdict
+        is Verdict.CONFLICT
+    )
 
 
 class TestMailbox:
@@ -103,11 +136,17 @@ class TestMailbox:
     def test_all_of_it_is_applied(self, bench: Bench) -> None:
         moved = b"above\n" * 3 + TEXT
         judged = bench.judge(self.BOTH, bench.tree(f=TEXT), bench.tree(f=moved))
-        assert (judged.verdict, judged.tree) == (Verdict.CLEAN, bench.tree(f=swapped(moved, 10, 12)))
+        assert (judged.verdict, judged.tree) == (
+            Verdict.CLEAN,
+            bench.tree(f=swapped(moved, 10, 12)),
+        )
 
     def test_it_is_upstream_when_the_last_state_is(self, bench: Bench) -> None:
         for done in (swapped(TEXT, 10, 12), b"above\n" + swapped(TEXT, 10, 12) + b"below\n"):
-            assert bench.judge(self.BOTH, bench.tree(f=TEXT), bench.tree(f=done)).verdict is Verdict.UPSTREAMED
+            assert (
+                bench.judge(self.BOTH, bench.tree(f=TEXT), bench.tree(f=done)).verdict
+                is Verdict.UPSTREAMED
+            )
 
     def test_it_is_not_upstream_when_a_part_of_it_is(self, bench: Bench) -> None:
         for number in (10, 12):
@@ -119,9 +158,16 @@ class TestMailbox:
         more = b"diff --git a/n b/n\n--- a/n\n+++ b/n\n@@ -1 +1,2 @@\n one\n+two\n"
         judged = bench.judge(mail(new) + mail(more), bench.tree(f=TEXT), bench.tree(g=TEXT))
         assert (judged.verdict, judged.tree) == (Verdict.CLEAN, bench.tree(g=TEXT, n=b"one\ntwo\n"))
-        judged = bench.judge(mail(new) + mail(more), bench.tree(f=TEXT), bench.tree(f=TEXT, n=b"one\ntwo\n"))
+        judged = bench.judge(
+            mail(new) + mail(more), bench.tree(f=TEXT), bench.tree(f=TEXT, n=b"one\ntwo\n")
+        )
         assert judged.verdict is Verdict.UPSTREAMED
-        assert bench.judge(mail(new) + mail(more), bench.tree(f=TEXT), bench.tree(f=TEXT, n=b"theirs\n")).verdict is Verdict.CONFLICT
+        assert (
+            bench.judge(
+                mail(new) + mail(more), bench.tree(f=TEXT), bench.tree(f=TEXT, n=b"theirs\n")
+            ).verdict
+            is Verdict.CONFLICT
+        )
 
     def test_lines_that_are_there_twice_are_doubted_in_a_later_mail(self, bench: Bench) -> None:
         copied = TEXT + b"between\n" + b"".join(LINES[9:16])
@@ -142,14 +188,30 @@ def test_a_name_is_upstream_or_taken(bench: Bench, verb: bytes) -> None:
 
 
 def test_the_pin_says_what_names_mean(bench: Bench) -> None:
-    patch = b"Description: words\n\n" + change(10, name=b"src/f").partition(b"\n")[2].replace(b" a/", b" ").replace(b" b/", b" ")
+    patch = b"Description: words\n\n" + change(10, name=b"src/f").partition(b"\n")[2].replace(
+        b" a/", b" "
+    ).replace(b" b/", b" ")
     moved = b"above\n" + TEXT
     judged = bench.judge(patch, bench.tree(src__f=TEXT), bench.tree(src__f=moved, f=TEXT))
-    assert (judged.verdict, judged.tree) == (Verdict.CLEAN, bench.tree(src__f=swapped(moved, 10), f=TEXT))
+    assert (judged.verdict, judged.tree) == (
+        Verdict.CLEAN,
+        bench.tree(src__f=swapped(moved, 10), f=TEXT),
+    )
 
 
 def test_lines_that_went_from_the_end_are_not_upstream_because_others_did(bench: Bench) -> None:
-    last = b"diff --git a/f b/f\n--- a/f\n+++ b/f\n@@ -27,4 +27,3 @@\n" + b"".join(b" " + line for line in LINES[26:29]) + b"-" + LINES[29]
+    last = (
+        b"diff --git a/f b/f\n--- a/f\n+++ b/f\n@@ -27,4 +27,3 @@\n"
+        + b"".join(b" " + line for line in LINES[26:29])
+        + b"-"
+        + LINES[29]
+    )
     home = bench.tree(f=TEXT)
-    assert bench.judge(mail(last), home, bench.tree(f=b"".join(LINES[:29]))).verdict is Verdict.UPSTREAMED
-    assert bench.judge(mail(last), home, bench.tree(f=TEXT.replace(LINES[29], b"theirs\n"))).verdict is Verdict.CONFLICT
+    assert (
+        bench.judge(mail(last), home, bench.tree(f=b"".join(LINES[:29]))).verdict
+        is Verdict.UPSTREAMED
+    )
+    assert (
+        bench.judge(mail(last), home, bench.tree(f=TEXT.replace(LINES[29], b"theirs\n"))).verdict
+        is Verdict.CONFLICT
+    )

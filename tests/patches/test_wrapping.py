@@ -1,4 +1,7 @@
-"""What is put around code, and what code becomes behind other white space: its words stay, and what its literals hold."""
+"""What is put around code, and what code becomes behind other white space.
+
+Its words stay, and what its literals hold.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,20 @@ from textwrap import indent
 
 import pytest
 
-from forkhouse.documents import parse
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.documents.reading import parse
 from forkhouse.patches.edits import CodeEdit
 from forkhouse.patches.operations import apply_edit, effect_present
 
 
 def edit_of(language: str, operation: str) -> CodeEdit:
     return parse(
-        CodeEdit, f"path: f\nlanguage: {language}\noperations:\n{indent(operation, '    ').replace('    ', '  - ', 1)}", name="edit"
+        CodeEdit,
+        (
+            "path: f\nlanguage: "
+            f"{language}\noperations:\n{indent(operation, '    ').replace('    ', '  - ', 1)}"
+        ),
+        name="edit",
     )
 
 
@@ -62,7 +70,9 @@ def test_a_function_of_python_moves_with_its_decorators_and_not_its_literals() -
     branch = cls.body[1]
     assert isinstance(branch, ast.If)
     assert ast.dump(branch.body[0]) == ast.dump(old.body[1])
-    assert [ast.dump(node) for node in (cls.body[0], cls.body[2])] == [ast.dump(node) for node in (old.body[0], old.body[2])]
+    assert [ast.dump(node) for node in (cls.body[0], cls.body[2])] == [
+        ast.dump(node) for node in (old.body[0], old.body[2])
+    ]
     assert "        # about s\n" in done.replace("            # about s", "        # about s")
 
 
@@ -89,7 +99,9 @@ def test_crlf_and_tabs_are_kept() -> None:
         ("bash", "{function: f}", "if x; then\n  $MATCH\nfi\n", "f() {\n  cat <<E\n a\nE\n  b \\\n    -c ab\\\ncd 'e\n f'\n}\n", "if x; then\n  f() {\n    cat <<E\n a\nE\n    b \\\n      -c ab\\\ncd 'e\n f'\n  }\nfi\n"),
     ],
 )  # fmt: skip
-def test_a_match_of_several_lines_is_wrapped(language: str, selector: str, template: str, old: str, new: str) -> None:
+def test_a_match_of_several_lines_is_wrapped(
+    language: str, selector: str, template: str, old: str, new: str
+) -> None:
     assert wrapped(language, selector, template, old) == new
     if language == "python":
         ast.parse(new)
@@ -113,7 +125,9 @@ def test_captured_lines_move_with_their_place(operation: str, old: str, new: str
 def test_a_word_that_would_change_is_refused() -> None:
     # A template cannot put the match into a text.
     edit = edit_of("python", "wrap: {call: f}\nwith: |\n  x = '''\n  $MATCH\n  '''\n")
-    with pytest.raises(PatchConflictError, match="would not be in what is put around it as it is now"):
+    with pytest.raises(
+        PatchConflictError, match="would not be in what is put around it as it is now"
+    ):
         apply_edit("f(1)\n", edit)
 
 
@@ -127,25 +141,48 @@ def test_the_comment_behind_a_statement_stays_with_it() -> None:
 @pytest.mark.parametrize(
     ("selector", "text", "why"),
     [
-        ("{function: f}", "API\nvoid f() {\n  int a;\n}\n", "f cannot be wrapped: The macro API stands on a line of its own over it"),
-        ("{class: F}", "struct F {\n  int a;\n} g;\n", "F is declared with 'g;', which would be wrapped, too"),
+        (
+            "{function: f}",
+            "API\nvoid f() {\n  int a;\n}\n",
+            "f cannot be wrapped: The macro API stands on a line of its own over it",
+        ),
+        (
+            "{class: F}",
+            "struct F {\n  int a;\n} g;\n",
+            "F is declared with 'g;', which would be wrapped, too",
+        ),
     ],
 )
 def test_what_would_be_wrapped_besides_is_refused(selector: str, text: str, why: str) -> None:
     with pytest.raises(PatchConflictError, match=why):
-        apply_edit(text, edit_of("cpp", f"wrap: {selector}\nwith: |\n  namespace x {{\n    $MATCH\n  }}\n"))
+        apply_edit(
+            text, edit_of("cpp", f"wrap: {selector}\nwith: |\n  namespace x {{\n    $MATCH\n  }}\n")
+        )
 
 
 @pytest.mark.parametrize(
     ("language", "template", "text"),
     [
         ("c", "if (x) {\n  $MATCH\n}\n", "void g() {\n  f(1); /* why\n   it is so */\n  h();\n}\n"),
-        ("rust", "if x {\n    $MATCH\n}\n", "fn g() {\n    f(1); /* why\n    it is so */\n    h();\n}\n"),
+        (
+            "rust",
+            "if x {\n    $MATCH\n}\n",
+            "fn g() {\n    f(1); /* why\n    it is so */\n    h();\n}\n",
+        ),
         ("cmake", "if(X)\n  $MATCH\nendif()\n", "f(a) #[[ why\nit is so ]]\ng()\n"),
     ],
 )
-def test_a_comment_of_several_lines_stays_behind_its_statement(language: str, template: str, text: str) -> None:
+def test_a_comment_of_several_lines_stays_behind_its_statement(
+    language: str, template: str, text: str
+) -> None:
     with pytest.raises(PatchConflictError, match="A comment of several lines begins behind f"):
         wrapped(language, "{call: f}", template, text)
-    done = wrapped(language, "{call: f}", template, text.replace("\n   it", " it").replace("\n    it", " it").replace("\nit", " it"))
-    assert re.search(r"f\(\w\);? \S+ why it is so \S+\n +\}|f\(\w\) #\[\[ why it is so \]\]\nendif", done)
+    done = wrapped(
+        language,
+        "{call: f}",
+        template,
+        text.replace("\n   it", " it").replace("\n    it", " it").replace("\nit", " it"),
+    )
+    assert re.search(
+        r"f\(\w\);? \S+ why it is so \S+\n +\}|f\(\w\) #\[\[ why it is so \]\]\nendif", done
+    )

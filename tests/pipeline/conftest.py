@@ -1,4 +1,7 @@
-"""A whole checkout in small: a C library in a git repository, an engine as a wheel, a third-party wheel, and their patches."""
+"""A whole checkout in small.
+
+A C library in a git repository, an engine as a wheel, a third-party wheel, and their patches.
+"""
 
 from __future__ import annotations
 
@@ -99,7 +102,9 @@ edits:
 """
 
 
-def write_wheel(folder: Path, name: str, version: str, files: dict[str, bytes], requires: tuple[str, ...] = ()) -> str:
+def write_wheel(
+    folder: Path, name: str, version: str, files: dict[str, bytes], requires: tuple[str, ...] = ()
+) -> str:
     """Write a pure wheel and return its sha256."""
     stem = f"{name.replace('-', '_')}-{version}"
     metadata = "".join(f"Requires-Dist: {text}\n" for text in requires)
@@ -108,7 +113,9 @@ def write_wheel(folder: Path, name: str, version: str, files: dict[str, bytes], 
         f"{stem}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{metadata}\nAbout.\n".encode(),
         f"{stem}.dist-info/WHEEL": b"Wheel-Version: 1.0\nGenerator: small\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
-    members[f"{stem}.dist-info/RECORD"] = "".join(f"{path},,\n" for path in [*members, f"{stem}.dist-info/RECORD"]).encode()
+    members[f"{stem}.dist-info/RECORD"] = "".join(
+        f"{path},,\n" for path in [*members, f"{stem}.dist-info/RECORD"]
+    ).encode()
     path = folder / f"{stem}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
         for member, content in members.items():
@@ -118,9 +125,20 @@ def write_wheel(folder: Path, name: str, version: str, files: dict[str, bytes], 
 
 def git(folder: Path, *arguments: str) -> str:
     """Run git as somebody whose own settings do not matter."""
-    identity = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "T"), ("EMAIL", "t@localhost"))}
-    environment = {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", **identity}
-    return subprocess.run(["git", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+    identity = {
+        f"GIT_{who}_{what}": value
+        for who in ("AUTHOR", "COMMITTER")
+        for what, value in (("NAME", "T"), ("EMAIL", "t@localhost"))
+    }
+    environment = {
+        "PATH": os.environ["PATH"],
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        **identity,
+    }
+    return subprocess.run(
+        ["git", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,9 +168,18 @@ class Checkout:
 
     def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run forkhouse; its exit code must be `code`."""
-        result = subprocess.run(self.command(*arguments), env=self.environment(), capture_output=True, text=True, check=False)
-        assert result.returncode == code, f"exit {result.returncode}, expected {code}\n{result.stdout}\n{result.stderr}"
-        # One of ours would start its line; a build tool's own stands indented in the end of its log.
+        result = subprocess.run(
+            self.command(*arguments),
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == code, (
+            f"exit {result.returncode}, expected {code}\n{result.stdout}\n{result.stderr}"
+        )
+        # One of ours would start its line; a build tool's own stands indented in the end of its
+        # log.
         assert not [line for line in result.stderr.splitlines() if line.startswith("Traceback")]
         return result
 
@@ -165,10 +192,16 @@ class Checkout:
         """Return the sha256 of every file in the wheelhouse, by path."""
         folder = self.root / "wheels/cpu"
         files = (path for path in folder.rglob("*") if path.is_file())
-        return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+        return {
+            path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in files
+        }
 
     def commit(self, **files: str | None) -> str:
-        """Commit changed files (dots spelt `_dot_`; None removes) to the upstream of the transport and return the commit's id."""
+        """Commit changed files (dots spelt `_dot_`.
+
+        None removes) to the upstream of the transport and return the commit's id.
+        """
         for name, text in files.items():
             path = self.upstream / name.replace("_dot_", ".")
             if text is None:
@@ -181,23 +214,48 @@ class Checkout:
 
     def release(self, version: str, *requires: str) -> None:
         """Put another release of the engine on the index."""
-        write_wheel(self.index, "small-engine", version, {"small_engine/__init__.py": b"import helper\n\nNAME = 'engine'\n"}, requires)
+        write_wheel(
+            self.index,
+            "small-engine",
+            version,
+            {"small_engine/__init__.py": b"import helper\n\nNAME = 'engine'\n"},
+            requires,
+        )
 
     def let_builds_wait(self) -> None:
         """Let every build of the transport wait until `while_building` has changed something."""
-        wait = "    pathlib.Path('begun').touch()\n    while not pathlib.Path('go').exists(): time.sleep(0.01)\n    version = pathlib"
-        self.edit("recipes/transport/backend.py", "    version = pathlib", f"    import time\n{wait}")
+        wait = (
+            "    pathlib.Path('begun').touch()\n    while not pathlib.Path('go').exists(): "
+            "time.sleep(0.01)\n    version = pathlib"
+        )
+        self.edit(
+            "recipes/transport/backend.py", "    version = pathlib", f"    import time\n{wait}"
+        )
 
-    def while_building(self, change: Callable[[], object], *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a build, and change something while the transport's is under way; a build itself cannot reach out of its folder."""
+    def while_building(
+        self, change: Callable[[], object], *arguments: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a build, and change something while the transport's is under way.
+
+        A build itself cannot reach out of its folder.
+        """
         project = self.root / "build/work/transport/project"
         (project / "begun").unlink(missing_ok=True)  # of a build that failed
         command = self.command("build", *arguments)
         with subprocess.Popen(
-            command, env=self.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         ) as running:
             until = time.monotonic() + 120
-            while running.poll() is None and not (project / "begun").exists() and time.monotonic() < until:
+            while (
+                running.poll() is None
+                and not (project / "begun").exists()
+                and time.monotonic() < until
+            ):
                 time.sleep(0.02)
             if running.poll() is None:
                 change()
@@ -223,22 +281,38 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 
 def make_template(folder: Path) -> Checkout:
     """Make a small checkout below an empty folder, locked and not built."""
-    checkout = Checkout(root=folder / "checkout", index=folder / "index", upstream=folder / "transport", cache=folder / "cache")
+    checkout = Checkout(
+        root=folder / "checkout",
+        index=folder / "index",
+        upstream=folder / "transport",
+        cache=folder / "cache",
+    )
     checkout.index.mkdir()
     engine = {"small_engine/__init__.py": b"import helper\n\nNAME = 'engine'\n"}
-    engine_sha256 = write_wheel(checkout.index, "small-engine", "1.0", engine, ("helper>=2", "only-for-cuda==9"))
+    engine_sha256 = write_wheel(
+        checkout.index, "small-engine", "1.0", engine, ("helper>=2", "only-for-cuda==9")
+    )
     # Incompressible and large, so that a small disk cannot hold it.
-    helper_sha256 = write_wheel(checkout.index, "helper", "3.0", {"helper.py": b"", "helper.bin": os.urandom(300_000)})
+    helper_sha256 = write_wheel(
+        checkout.index, "helper", "3.0", {"helper.py": b"", "helper.bin": os.urandom(300_000)}
+    )
     checkout.upstream.mkdir()
     git(checkout.upstream, "init", "--quiet", "--initial-branch=main")
     git(checkout.upstream, "config", "uploadpack.allowAnySHA1InWant", "true")
-    (checkout.upstream / "transport.c").write_text("int vendor(void) {\n    return 1;\n}\n", encoding="utf-8")
+    (checkout.upstream / "transport.c").write_text(
+        "int vendor(void) {\n    return 1;\n}\n", encoding="utf-8"
+    )
     git(checkout.upstream, "add", "--all")
     git(checkout.upstream, "commit", "--quiet", "--message=first")
     git(checkout.upstream, "tag", "v2.0")
     commit = git(checkout.upstream, "rev-parse", "HEAD")
     files = {
-        "upstream.lock": LOCK.format(url=checkout.upstream.as_uri(), commit=commit, engine=engine_sha256, helper=helper_sha256),
+        "upstream.lock": LOCK.format(
+            url=checkout.upstream.as_uri(),
+            commit=commit,
+            engine=engine_sha256,
+            helper=helper_sha256,
+        ),
         "patches/transport/series": "0001-answer-for-amd.edit.yaml\n",
         "patches/transport/0001-answer-for-amd.edit.yaml": TRANSPORT_EDIT,
         "patches/engine/series": "0001-without-cuda.edit.yaml\n",

@@ -20,7 +20,9 @@ def isolated(*command: str) -> list[str]:
     return ["unshare", "--map-root-user", "--net", *command]
 
 
-def test_the_wheelhouse_is_complete_and_installs_without_a_network(checkout: Checkout, tmp_path: Path) -> None:
+def test_the_wheelhouse_is_complete_and_installs_without_a_network(
+    checkout: Checkout, tmp_path: Path
+) -> None:
     answer = checkout.build()
     assert answer["changed"] is True
     rows = {row["name"]: row for row in answer["wheels"]}
@@ -32,13 +34,20 @@ def test_the_wheelhouse_is_complete_and_installs_without_a_network(checkout: Che
     assert rows["small-transport"]["patches"] == 1
     assert "v2.0" in rows["small-transport"]["source"]
     house = checkout.root / "wheels/cpu"
-    subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=house, check=True)
-    assert "small_engine-1.0+cpu.1-py3-none-any.whl" in (house / "index.html").read_text(encoding="utf-8")
+    subprocess.run(
+        ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=house, check=True
+    )
+    assert "small_engine-1.0+cpu.1-py3-none-any.whl" in (house / "index.html").read_text(
+        encoding="utf-8"
+    )
     page = json.loads((house / "simple/helper/index.json").read_text(encoding="utf-8"))
     assert page["files"][0]["hashes"]["sha256"] == rows["helper"]["sha256"]
     pylock = Pylock.from_dict(tomllib.loads((house / "pylock.toml").read_text(encoding="utf-8")))
     assert {str(package.name) for package in pylock.packages} == rows.keys()
-    manifest = {wheel["name"]: wheel for wheel in json.loads((house / "manifest.json").read_text(encoding="utf-8"))["wheels"]}
+    manifest = {
+        wheel["name"]: wheel
+        for wheel in json.loads((house / "manifest.json").read_text(encoding="utf-8"))["wheels"]
+    }
     assert manifest["small-transport"]["patches"] == ["0001-answer-for-amd.edit.yaml"]
     assert manifest["helper"]["why"] == "It is heavy."
     checkout.run("verify")
@@ -47,21 +56,49 @@ def test_the_wheelhouse_is_complete_and_installs_without_a_network(checkout: Che
     command = isolated(*checkout.command("install", "--into", str(into)))
     subprocess.run(command, env=checkout.environment(), check=True, capture_output=True)
     program = (
-        "import ctypes, small_engine, small_transport, pathlib; lib = pathlib.Path(small_transport.__file__).with_name('libtransport.so')"
+        "import ctypes, small_engine, small_transport, pathlib; lib = "
+        "pathlib.Path(small_transport.__file__).with_name('libtransport.so')"
     )
     program += "; print(small_engine.NAME, ctypes.CDLL(str(lib)).vendor())"
-    said = subprocess.run([into / "bin/python", "-c", program], capture_output=True, text=True, check=True)
+    said = subprocess.run(
+        [into / "bin/python", "-c", program], capture_output=True, text=True, check=True
+    )
     assert said.stdout == "engine 2\n"
 
 
-def test_a_user_s_own_pip_installs_it_by_requirements_and_by_pylock(checkout: Checkout, tmp_path: Path) -> None:
+def test_a_user_s_own_pip_installs_it_by_requirements_and_by_pylock(
+    checkout: Checkout, tmp_path: Path
+) -> None:
     checkout.build()
-    for kind in (["--requirement", "requirements.txt", "--require-hashes"], ["--requirement", "pylock.toml"]):
+    for kind in (
+        ["--requirement", "requirements.txt", "--require-hashes"],
+        ["--requirement", "pylock.toml"],
+    ):
         target = tmp_path / kind[1]
-        pip = [sys.executable, "-m", "pip", "install", "--no-index", "--find-links", ".", "--target", str(target), *kind]
-        environment = {"PATH": os.environ["PATH"], "PIP_CONFIG_FILE": "/dev/null", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        pip = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--no-index",
+            "--find-links",
+            ".",
+            "--target",
+            str(target),
+            *kind,
+        ]
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PIP_CONFIG_FILE": "/dev/null",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        }
         result = subprocess.run(
-            isolated(*pip), cwd=checkout.root / "wheels/cpu", env=environment, capture_output=True, text=True, check=False
+            isolated(*pip),
+            cwd=checkout.root / "wheels/cpu",
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert result.returncode == 0, result.stderr
         assert (target / "small_engine/__init__.py").is_file()
@@ -73,7 +110,10 @@ def test_a_second_run_does_nothing_and_says_so(checkout: Checkout) -> None:
     (checkout.root / "patches/transport/series").touch()  # else it would not even look
     result = checkout.run("build", "--json")
     assert json.loads(result.stdout)["changed"] is False
-    assert "small_transport-2.0+rocm.1-py3-none-manylinux_2_5_x86_64.whl is up to date" in result.stderr
+    assert (
+        "small_transport-2.0+rocm.1-py3-none-manylinux_2_5_x86_64.whl is up to date"
+        in result.stderr
+    )
     assert "wheels/cpu is up to date" in result.stderr
     assert checkout.wheelhouse() == before
 
@@ -102,10 +142,13 @@ def test_a_changed_patch_rebuilds_its_own_wheel_alone(checkout: Checkout) -> Non
     result = checkout.run("build")
     assert (
         "built small_transport-2.0+rocm.1" in result.stderr
-        or "small_transport-2.0+rocm.1-py3-none-manylinux_2_5_x86_64.whl is up to date" in result.stderr
+        or "small_transport-2.0+rocm.1-py3-none-manylinux_2_5_x86_64.whl is up to date"
+        in result.stderr
     )
     assert "small_engine-1.0+cpu.1-py3-none-any.whl is up to date" in result.stderr
-    assert (checkout.root / "wheels/cpu/small_transport-2.0+rocm.1-py3-none-manylinux_2_5_x86_64.whl").read_bytes() != b""
+    assert (
+        checkout.root / "wheels/cpu/small_transport-2.0+rocm.1-py3-none-manylinux_2_5_x86_64.whl"
+    ).read_bytes() != b""
 
 
 def test_a_damaged_wheelhouse_is_written_again(checkout: Checkout) -> None:
@@ -132,8 +175,28 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(checkout: Checkout) 
 def test_a_mirror_serves_git_pins(checkout: Checkout, tmp_path: Path) -> None:
     mirror = tmp_path / "mirror"
     mirror.mkdir()
-    subprocess.run(["git", "clone", "--quiet", "--mirror", str(checkout.upstream), str(mirror / "transport.git")], check=True)
-    subprocess.run(["git", "-C", str(mirror / "transport.git"), "config", "uploadpack.allowAnySHA1InWant", "true"], check=True)
+    subprocess.run(
+        [
+            "git",
+            "clone",
+            "--quiet",
+            "--mirror",
+            str(checkout.upstream),
+            str(mirror / "transport.git"),
+        ],
+        check=True,
+    )
+    subprocess.run(
+        [
+            "git",
+            "-C",
+            str(mirror / "transport.git"),
+            "config",
+            "uploadpack.allowAnySHA1InWant",
+            "true",
+        ],
+        check=True,
+    )
     shutil.rmtree(checkout.upstream)
     checkout.run("build", code=11)
     assert checkout.build("--mirror", str(mirror))["changed"] is True
@@ -153,9 +216,14 @@ def test_the_lock_is_checked_against_what_can_be_reached(checkout: Checkout) -> 
 def test_the_check_of_the_lock_believes_nothing_that_was_fetched_before(checkout: Checkout) -> None:
     first = json.loads(checkout.run("lock", "--check", "--json").stdout)
     assert [finding["asked"] for finding in first] == ["now", "now", "", ""]
-    # Each upstream is in the cache and in the journal; now the tag moves, and the wheel is another under the same name.
+    # Each upstream is in the cache and in the journal; now the tag moves, and the wheel is another
+    # under the same name.
     checkout.commit(readme="Another state.\n")
-    subprocess.run(["git", "-C", str(checkout.upstream), "tag", "--force", "v2.0"], check=True, capture_output=True)
+    subprocess.run(
+        ["git", "-C", str(checkout.upstream), "tag", "--force", "v2.0"],
+        check=True,
+        capture_output=True,
+    )
     wheel = checkout.index / "small_engine-1.0-py3-none-any.whl"
     whole = wheel.read_bytes()
     wheel.write_bytes(whole + b"more")
@@ -169,12 +237,18 @@ def test_the_check_of_the_lock_believes_nothing_that_was_fetched_before(checkout
     for options in ((), ("--offline",)):
         gone = json.loads(checkout.run("lock", "--check", "--json", *options).stdout)
         assert [finding["state"] for finding in gone[:2]] == ["unreachable", "unreachable"]
-        assert all("as it was when it was fetched" in finding["detail"] and finding["asked"].endswith(" UTC") for finding in gone[:2])
+        assert all(
+            "as it was when it was fetched" in finding["detail"]
+            and finding["asked"].endswith(" UTC")
+            for finding in gone[:2]
+        )
 
 
 def test_a_pin_without_a_tag_is_asked_for_by_its_commit(checkout: Checkout) -> None:
     checkout.edit("upstream.lock", "        tag: v2.0\n", "        branch: main\n")
-    states = [finding["state"] for finding in json.loads(checkout.run("lock", "--check", "--json").stdout)]
+    states = [
+        finding["state"] for finding in json.loads(checkout.run("lock", "--check", "--json").stdout)
+    ]
     assert states == ["ok"] * 4
     shutil.rmtree(checkout.upstream / ".git")
     subprocess.run(["git", "init", "--quiet", str(checkout.upstream)], check=True)
@@ -182,8 +256,19 @@ def test_a_pin_without_a_tag_is_asked_for_by_its_commit(checkout: Checkout) -> N
 
 
 def test_where_the_users_pip_installs_to_says_nothing_to_a_resolver(checkout: Checkout) -> None:
-    environment = {**checkout.environment(), "PIP_REQUIRE_VIRTUALENV": "1", "PIP_TARGET": "elsewhere", "PIP_USER": "1"}
-    result = subprocess.run(checkout.command("lock", "--update", "--json"), env=environment, capture_output=True, text=True, check=False)
+    environment = {
+        **checkout.environment(),
+        "PIP_REQUIRE_VIRTUALENV": "1",
+        "PIP_TARGET": "elsewhere",
+        "PIP_USER": "1",
+    }
+    result = subprocess.run(
+        checkout.command("lock", "--update", "--json"),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (result.returncode, json.loads(result.stdout)) == (0, []), result.stderr
 
 
@@ -199,7 +284,9 @@ def test_an_update_tells_of_every_closure_that_it_changes(checkout: Checkout) ->
     for name in closures:
         (checkout.root / name).unlink()
     findings = json.loads(checkout.run("lock", "--update", "--json").stdout)
-    assert {path.name: path.read_bytes() for path in checkout.root.glob("pylock.*.toml")} == closures
+    assert {
+        path.name: path.read_bytes() for path in checkout.root.glob("pylock.*.toml")
+    } == closures
     assert {finding["subject"].partition(":")[0] for finding in findings} == {
         name for name in closures if b"[[packages]]" in closures[name]
     }
@@ -207,7 +294,9 @@ def test_an_update_tells_of_every_closure_that_it_changes(checkout: Checkout) ->
 
 
 def test_an_update_that_fails_leaves_every_closure(checkout: Checkout) -> None:
-    (checkout.root / "pylock.build.toml").unlink()  # so that there is something to write before the failure
+    (
+        checkout.root / "pylock.build.toml"
+    ).unlink()  # so that there is something to write before the failure
     checkout.edit("upstream.lock", "    install:\n", "    install:\n      - no-such-package\n")
     before = {path.name: path.read_bytes() for path in checkout.root.glob("*.*")}
     checkout.run("lock", "--update", code=11)
@@ -220,7 +309,12 @@ def test_the_readme_s_installation_works_word_for_word(checkout: Checkout) -> No
     section = readme.partition("## Install on another machine")[2]
     commands = section.partition("```sh\n")[2].partition("```")[0]
     result = subprocess.run(
-        isolated("sh", "-euc", commands), cwd=checkout.root, env=checkout.environment(), capture_output=True, text=True, check=False
+        isolated("sh", "-euc", commands),
+        cwd=checkout.root,
+        env=checkout.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert result.returncode == 0, result.stderr
     assert "--require-hashes" in commands

@@ -27,13 +27,15 @@ def busy() -> Iterator[int]:
         def do_GET(self) -> None:
             self.send_error(403, f"not for {CANARY}")
 
-        do_HEAD = do_GET  # noqa: N815  # the library's name
+        do_HEAD = do_GET  # the library's name
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        threading.Thread(
+            target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        ).start()
         yield server.server_port
         server.shutdown()
 
@@ -53,7 +55,15 @@ def commits(store: Path) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-@pytest.mark.parametrize("arguments", [("build",), ("build", "--json"), ("build", "--dry-run", "--json"), ("lock", "--check", "--json")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("build",),
+        ("build", "--json"),
+        ("build", "--dry-run", "--json"),
+        ("lock", "--check", "--json"),
+    ],
+)
 @pytest.mark.parametrize("fails", [False, True])
 def test_what_a_run_prints_and_writes_has_no_credentials(
     checkout: Checkout, tmp_path: Path, busy: int, arguments: tuple[str, ...], *, fails: bool
@@ -61,7 +71,12 @@ def test_what_a_run_prints_and_writes_has_no_credentials(
     address = f"http://bob:{CANARY}@127.0.0.1:{busy}"
     settings = tmp_path / "gitconfig"
     # git is led to an address with a password, and tells of it when nobody answers there.
-    aim = f'[url "https://bob:{CANARY}@127.0.0.1:1/transport.git"]\n\tinsteadOf = {checkout.upstream.as_uri()}\n' if fails else ""
+    aim = (
+        f'[url "https://bob:{CANARY}@127.0.0.1:1/transport.git"]\n\tinsteadOf = '
+        f"{checkout.upstream.as_uri()}\n"
+        if fails
+        else ""
+    )
     settings.write_text(aim + "[protocol]\n\tallow = always\n", encoding="utf-8")
     environment = {
         **checkout.environment(),
@@ -73,8 +88,12 @@ def test_what_a_run_prints_and_writes_has_no_credentials(
     environment["PIP_INDEX_URL"] = f"{address}/other"
     if fails:
         del environment["PIP_FIND_LINKS"]
-    result = subprocess.run(checkout.command(*arguments), env=environment, capture_output=True, text=True, check=False)
-    assert (result.returncode != 0) == (fails and "--dry-run" not in arguments and "lock" not in arguments), result.stderr
+    result = subprocess.run(
+        checkout.command(*arguments), env=environment, capture_output=True, text=True, check=False
+    )
+    assert (result.returncode != 0) == (
+        fails and "--dry-run" not in arguments and "lock" not in arguments
+    ), result.stderr
     assert "Traceback" not in result.stderr
     assert CANARY not in result.stdout + result.stderr
     assert written(checkout.root) == []

@@ -34,10 +34,18 @@ def wrong_hash(checkout: Checkout) -> None:
 
 
 def moved_tag(checkout: Checkout) -> None:
-    (checkout.upstream / "transport.c").write_text("int vendor(void) { return 7; }\n", encoding="utf-8")
+    (checkout.upstream / "transport.c").write_text(
+        "int vendor(void) { return 7; }\n", encoding="utf-8"
+    )
     identity = ["-c", "user.name=T", "-c", "user.email=t@localhost"]
-    subprocess.run(["git", *identity, "commit", "--quiet", "--all", "--message=evil"], cwd=checkout.upstream, check=True)
-    subprocess.run(["git", "tag", "--force", "v2.0"], cwd=checkout.upstream, check=True, capture_output=True)
+    subprocess.run(
+        ["git", *identity, "commit", "--quiet", "--all", "--message=evil"],
+        cwd=checkout.upstream,
+        check=True,
+    )
+    subprocess.run(
+        ["git", "tag", "--force", "v2.0"], cwd=checkout.upstream, check=True, capture_output=True
+    )
 
 
 def missing_patch(checkout: Checkout) -> None:
@@ -74,7 +82,9 @@ def bad_lock(checkout: Checkout) -> None:
 
 
 def unfit_closure(checkout: Checkout) -> None:
-    checkout.edit("upstream.lock", "  - small-transport\n", "  - small-transport\n      - not-there\n")
+    checkout.edit(
+        "upstream.lock", "  - small-transport\n", "  - small-transport\n      - not-there\n"
+    )
 
 
 def compiler_error(checkout: Checkout) -> None:
@@ -84,9 +94,17 @@ def compiler_error(checkout: Checkout) -> None:
 @pytest.mark.parametrize(
     ("spoil", "code", "words"),
     [
-        (wrong_hash, 12, ["small_engine-1.0-py3-none-any.whl: its sha256 is", "The file was thrown away"]),
+        (
+            wrong_hash,
+            12,
+            ["small_engine-1.0-py3-none-any.whl: its sha256 is", "The file was thrown away"],
+        ),
         (moved_tag, 13, ["tag v2.0 points at", "compare both commits"]),
-        (missing_patch, 15, ["transport/series names 0001-answer-for-amd.edit.yaml, which is not there"]),
+        (
+            missing_patch,
+            15,
+            ["transport/series names 0001-answer-for-amd.edit.yaml, which is not there"],
+        ),
         (edit_without_match, 16, ["matched 0 times, expected 1", "transport.c"]),
         (edit_with_two_matches, 16, ["matched 3 times, expected 1"]),
         (patch_without_effect, 17, ["applied and changed nothing"]),
@@ -120,7 +138,10 @@ def closure_lost(checkout: Checkout) -> None:
 def closure_with_ours(checkout: Checkout) -> None:
     path = checkout.root / "pylock.cpu.toml"
     path.write_text(
-        path.read_text(encoding="utf-8").replace("helper-3.0", "small_engine-3.0").replace('"helper"', '"small-engine"'), "utf-8"
+        path.read_text(encoding="utf-8")
+        .replace("helper-3.0", "small_engine-3.0")
+        .replace('"helper"', '"small-engine"'),
+        "utf-8",
     )
 
 
@@ -143,7 +164,9 @@ def test_what_a_build_ends_with_is_looked_at_before_it_begins(
 
 
 @pytest.mark.parametrize(("spoil", "code"), [(missing_third_party, 11), (wrong_hash, 12)])
-def test_what_cannot_be_fetched_shows_before_anything_is_compiled(checkout: Checkout, spoil: Callable[[Checkout], None], code: int) -> None:
+def test_what_cannot_be_fetched_shows_before_anything_is_compiled(
+    checkout: Checkout, spoil: Callable[[Checkout], None], code: int
+) -> None:
     spoil(checkout)
     shutil.rmtree(checkout.cache, ignore_errors=True)
     assert "building" not in checkout.run("build", code=code).stderr
@@ -175,7 +198,9 @@ def test_a_full_cache_is_explained(built: Checkout, small_disk: Callable[[Path],
     assert built.wheelhouse() == before
 
 
-def test_a_full_wheels_folder_is_explained(checkout: Checkout, small_disk: Callable[[Path], None]) -> None:
+def test_a_full_wheels_folder_is_explained(
+    checkout: Checkout, small_disk: Callable[[Path], None]
+) -> None:
     small_disk(checkout.root / "wheels")
     assert "No space left" in checkout.run("build", code=31).stderr
     assert not (checkout.root / "wheels/cpu").exists()
@@ -186,7 +211,10 @@ def test_a_second_run_waits_or_says_who_is_working(checkout: Checkout) -> None:
     with FileLock(checkout.root / "build/lock"):
         assert "is working in this checkout" in checkout.run("build", "--wait", "0", code=30).stderr
         waiting = subprocess.Popen(
-            checkout.command("build", "--wait", "60"), env=checkout.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            checkout.command("build", "--wait", "60"),
+            env=checkout.environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         with pytest.raises(subprocess.TimeoutExpired):
             waiting.wait(1.5)
@@ -211,6 +239,8 @@ def test_wrong_use_is_explained(checkout: Checkout, arguments: list[str], words:
 def test_outside_a_checkout(checkout: Checkout, tmp_path: Path) -> None:
     command = checkout.command("build")
     command[command.index("--root") + 1] = str(tmp_path)
-    result = subprocess.run(command, env=checkout.environment(), capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        command, env=checkout.environment(), capture_output=True, text=True, check=False
+    )
     assert result.returncode == 2
     assert "No upstream.lock in" in result.stderr

@@ -27,7 +27,11 @@ def test_a_second_run_looks_at_nothing_and_answers_the_same(checkout: Checkout) 
     first = checkout.build()
     again = checkout.run("build", "--json")
     assert QUICK in again.stderr
-    untouched = {**first, "changed": False, "wheels": [{**row, "seconds": 0.0} for row in first["wheels"]]}
+    untouched = {
+        **first,
+        "changed": False,
+        "wheels": [{**row, "seconds": 0.0} for row in first["wheels"]],
+    }
     assert json.loads(again.stdout) == untouched
 
 
@@ -58,7 +62,17 @@ def spoil_the_record(checkout: Checkout) -> None:
     (checkout.root / "build/fresh/cpu.json").write_text("{", encoding="utf-8")
 
 
-@pytest.mark.parametrize("change", [touch_patch, add_recipe_file, lose_a_wheel, change_a_wheel, change_the_closure, spoil_the_record])
+@pytest.mark.parametrize(
+    "change",
+    [
+        touch_patch,
+        add_recipe_file,
+        lose_a_wheel,
+        change_a_wheel,
+        change_the_closure,
+        spoil_the_record,
+    ],
+)
 def test_whatever_changes_is_looked_at(built: Checkout, change: Callable[[Checkout], None]) -> None:
     whole = built.wheelhouse()
     change(built)
@@ -68,7 +82,12 @@ def test_whatever_changes_is_looked_at(built: Checkout, change: Callable[[Checko
 
 
 def test_other_options_are_another_question(built: Checkout) -> None:
-    assert QUICK not in built.run("build", "--mirror", str(built.upstream.parent), "--sources", "auto").stderr
+    assert (
+        QUICK
+        not in built.run(
+            "build", "--mirror", str(built.upstream.parent), "--sources", "auto"
+        ).stderr
+    )
 
 
 def test_a_build_that_failed_leaves_nothing_to_trust(built: Checkout) -> None:
@@ -87,7 +106,9 @@ def test_hosts_that_did_not_answer_are_asked_again_after_a_day(built: Checkout) 
         assert (QUICK in built.run("build").stderr) is quick
 
 
-def test_a_patch_that_is_edited_while_a_build_runs_is_built_by_the_next_run(checkout: Checkout) -> None:
+def test_a_patch_that_is_edited_while_a_build_runs_is_built_by_the_next_run(
+    checkout: Checkout,
+) -> None:
     def change() -> None:
         checkout.edit("patches/engine/0001-without-cuda.edit.yaml", "No index", "Not one index")
 
@@ -121,13 +142,31 @@ def test_the_time_of_a_patch_that_is_put_back_says_nothing(built: Checkout) -> N
     "command",
     [
         ("patches", "refresh", "engine", "--on", "1.0"),
-        ("patches", "new", "transport", "--subject", "S", "--description", "D", "--path", "p", "--language", "c", "--anchor", "a"),
+        (
+            "patches",
+            "new",
+            "transport",
+            "--subject",
+            "S",
+            "--description",
+            "D",
+            "--path",
+            "p",
+            "--language",
+            "c",
+            "--anchor",
+            "a",
+        ),
         ("patches", "export", "transport"),
         ("patches", "apply", "transport"),
         ("lock", "--update"),
     ],
 )
-def test_commands_that_write_wait_for_the_checkout(checkout: Checkout, command: tuple[str, ...]) -> None:
+def test_commands_that_write_wait_for_the_checkout(
+    checkout: Checkout, command: tuple[str, ...]
+) -> None:
     (checkout.root / "build").mkdir(exist_ok=True)
     with FileLock(checkout.root / "build/lock"):
-        assert "is working in this checkout" in checkout.run(*command, "--wait", "0", code=30).stderr
+        assert (
+            "is working in this checkout" in checkout.run(*command, "--wait", "0", code=30).stderr
+        )

@@ -17,7 +17,11 @@ KILLS = 10
 
 def start(checkout: Checkout) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        checkout.command("build"), env=checkout.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        checkout.command("build"),
+        env=checkout.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
 
 
@@ -31,7 +35,8 @@ def test_killed_at_random_points_the_next_run_gives_the_same_wheels(checkout: Ch
     seed = random.randrange(2**32)
     generator = random.Random(seed)
     killed = 0
-    # One kill in each tenth of a run, so that every stage is hit; a run that got further is hit in its next one.
+    # One kill in each tenth of a run, so that every stage is hit; a run that got further is hit in
+    # its next one.
     for part in range(KILLS):
         run = start(checkout)
         time.sleep(whole * (part + generator.random()) / KILLS)
@@ -46,4 +51,6 @@ def test_killed_at_random_points_the_next_run_gives_the_same_wheels(checkout: Ch
     checkout.build()
     assert checkout.wheelhouse() == expected, f"seed {seed}"
     assert not list((checkout.root / "wheels").glob(".*"))
-    assert killed >= KILLS // 2, f"only {killed} of {KILLS} runs were still going when they were to be killed"
+    assert killed >= KILLS // 2, (
+        f"only {killed} of {KILLS} runs were still going when they were to be killed"
+    )

@@ -1,4 +1,7 @@
-"""No command answers a mistake with a traceback: wrong names, versions, files and states, each in every command that takes one."""
+"""No command answers a mistake with a traceback.
+
+Wrong names, versions, files and states, each in every command that takes one.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from forkhouse.cli import cli
-from forkhouse.errors import ForkhouseError
+from forkhouse.cli.main import cli
+from forkhouse.core.errors import ForkhouseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,8 +70,36 @@ COMMANDS = (
     ("patches", "apply", "?"),
     ("patches", "refresh", "?", "--on", "?"),
     ("patches", "refresh", "engine", "--on", "?", "--dry-run"),
-    ("patches", "new", "?", "--subject", "?", "--description", "?", "--path", "?", "--language", "c", "--anchor", "?"),
-    ("patches", "new", "engine", "--subject", "?", "--description", "d", "--path", "?", "--language", "?", "--pattern", "?"),
+    (
+        "patches",
+        "new",
+        "?",
+        "--subject",
+        "?",
+        "--description",
+        "?",
+        "--path",
+        "?",
+        "--language",
+        "c",
+        "--anchor",
+        "?",
+    ),
+    (
+        "patches",
+        "new",
+        "engine",
+        "--subject",
+        "?",
+        "--description",
+        "d",
+        "--path",
+        "?",
+        "--language",
+        "?",
+        "--pattern",
+        "?",
+    ),
     ("radar", "?"),
     ("radar", "engine", "--bump", "?"),
     ("radar", "transport", "--mirror", "?"),
@@ -91,7 +122,9 @@ def run(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> Callable[..., in
     monkeypatch.chdir(checkout.root)
 
     def invoke(*arguments: str, root: Path | None = None) -> int:
-        result = CliRunner().invoke(cli, ["--root", str(root or checkout.root), *arguments], standalone_mode=False)
+        result = CliRunner().invoke(
+            cli, ["--root", str(root or checkout.root), *arguments], standalone_mode=False
+        )
         match result.exception:
             case None:
                 return int(result.return_value or 0)
@@ -110,13 +143,19 @@ def run(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> Callable[..., in
 
 
 def filled(seed: int) -> Iterator[tuple[str, ...]]:
-    """Yield every command with wrong words in it: each word at least once somewhere, the same ones at each run."""
+    """Yield every command with wrong words in it.
+
+    Each word at least once somewhere, the same ones at each run.
+    """
     chosen = random.Random(seed)
     words = itertools.cycle(WRONG)
     for command in COMMANDS:
         for _ in range(2):
             first = next(words)
-            yield tuple(part.replace("?", first if part == "?" else chosen.choice(WRONG)) for part in command)
+            yield tuple(
+                part.replace("?", first if part == "?" else chosen.choice(WRONG))
+                for part in command
+            )
 
 
 def test_no_wrong_word_gives_a_traceback(run: Callable[..., int]) -> None:
@@ -127,7 +166,11 @@ def test_no_wrong_word_gives_a_traceback(run: Callable[..., int]) -> None:
         except AssertionError as error:
             seen.append(str(error))
     assert seen == []
-    taken = [arguments for arguments, code in codes.items() if code == 0 and {"nothing", "ünïcode", "../up"} & set(arguments)]
+    taken = [
+        arguments
+        for arguments, code in codes.items()
+        if code == 0 and {"nothing", "ünïcode", "../up"} & set(arguments)
+    ]
     assert taken == [], "a name that nothing has is refused"
 
 
@@ -150,7 +193,10 @@ def no_recipes(root: Path) -> None:
 
 def recipe_of_another(root: Path) -> None:
     path = root / "recipes/engine/recipe.yaml"
-    path.write_text(path.read_text(encoding="utf-8").replace("upstream: engine", "upstream: unknown"), encoding="utf-8")
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("upstream: engine", "upstream: unknown"),
+        encoding="utf-8",
+    )
 
 
 def recipe_of_another_form(root: Path) -> None:
@@ -177,7 +223,9 @@ def closure_of_nothing(root: Path) -> None:
 
 def closure_with_odd_names(root: Path) -> None:
     path = root / "pylock.cpu.toml"
-    path.write_text(path.read_text(encoding="utf-8").replace("-py3-none-any.whl", ".whl"), encoding="utf-8")
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("-py3-none-any.whl", ".whl"), encoding="utf-8"
+    )
 
 
 def odd_wheelhouse(root: Path) -> None:
@@ -229,7 +277,9 @@ STATES = (
 )
 
 
-def test_no_state_of_a_checkout_gives_a_traceback(run: Callable[..., int], checkout: Checkout, tmp_path: Path) -> None:
+def test_no_state_of_a_checkout_gives_a_traceback(
+    run: Callable[..., int], checkout: Checkout, tmp_path: Path
+) -> None:
     commands = (
         ("build", "--dry-run"),
         ("verify",),
@@ -253,7 +303,9 @@ def test_no_state_of_a_checkout_gives_a_traceback(run: Callable[..., int], check
     assert seen == []
 
 
-def test_a_configuration_that_is_wrong_is_explained(run: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_configuration_that_is_wrong_is_explained(
+    run: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "config.yaml").write_text("indexes: 3\n", encoding="utf-8")
     monkeypatch.setenv("FORKHOUSE_CONFIG", str(tmp_path / "config.yaml"))
     assert run("lock", "--externals") == 10
@@ -304,15 +356,25 @@ def test_without_git_every_command_says_what_to_install(
     ):
         assert run(*command) in {2, 20}, command
     environment = {**checkout.environment(), "PATH": str(tmp_path / "bin")}
-    result = subprocess.run(checkout.command("build", "--dry-run"), env=environment, capture_output=True, text=True, check=False)
-    assert (result.returncode, "apt-get install --yes git" in result.stderr) == (20, True), result.stderr
+    result = subprocess.run(
+        checkout.command("build", "--dry-run"),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, "apt-get install --yes git" in result.stderr) == (20, True), (
+        result.stderr
+    )
 
 
 def test_a_cache_is_found_from_every_folder(checkout: Checkout) -> None:
     """What is relative to this folder would be another cache to git, which works in folders of its own."""
     command = [*checkout.command("patches", "check", "transport"), "--json"]
     environment = {**checkout.environment(), "FORKHOUSE_CACHE": "near"}
-    result = subprocess.run(command, cwd=checkout.root, env=environment, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        command, cwd=checkout.root, env=environment, capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stderr
     assert list((checkout.root / "near/mirrors").glob("*.git/HEAD"))
 
@@ -321,9 +383,14 @@ def test_what_is_nested_too_deep_is_named(checkout: Checkout) -> None:
     deep_closure(checkout.root)
     assert "pylock.cpu.toml: " in checkout.run("build", "--dry-run", code=10).stderr
     deep_lock(checkout.root)
-    assert "upstream.lock:1: more than 50 sequences and mappings are in one another" in checkout.run("build", "--dry-run", code=10).stderr
+    assert (
+        "upstream.lock:1: more than 50 sequences and mappings are in one another"
+        in checkout.run("build", "--dry-run", code=10).stderr
+    )
 
 
-def test_a_configuration_that_is_a_folder_is_refused(run: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_configuration_that_is_a_folder_is_refused(
+    run: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FORKHOUSE_CONFIG", str(tmp_path))
     assert run("lock", "--externals") == 10

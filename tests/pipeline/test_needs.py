@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.closure import pylock_text
-from forkhouse.errors import DocumentError
-from forkhouse.pipeline import Plant, open_plant, plan
-from forkhouse.sources import Access
-from forkhouse.workspace import Workspace
+from forkhouse.core.errors import DocumentError
+from forkhouse.core.workspace import Workspace
+from forkhouse.documents.pylock import pylock_text
+from forkhouse.flow.pipeline import Plant, open_plant, plan
+from forkhouse.sources.acquire import Access
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,9 +34,14 @@ def checkout(tmp_path: Path) -> Callable[..., Plant]:
         for name, needed in needs.items():
             folder = tmp_path / "recipes" / name
             folder.mkdir(parents=True)
-            text = f"upstream: demo\ndistribution: {name}\nlocal: a.1\nneeds: [{needed}]\nbuilders: {{git: {{kind: pep517}}}}\n"
+            text = (
+                f"upstream: demo\ndistribution: {name}\nlocal: a.1\nneeds: [{needed}]\nbuilders: "
+                "{git: {kind: pep517}}\n"
+            )
             (folder / "recipe.yaml").write_text(text, encoding="utf-8")
-        (tmp_path / "upstream.lock").write_text(LOCK.format(recipes=", ".join(needs), commit="a" * 40), encoding="utf-8")
+        (tmp_path / "upstream.lock").write_text(
+            LOCK.format(recipes=", ".join(needs), commit="a" * 40), encoding="utf-8"
+        )
         for closure in ("build", "cpu"):
             text = pylock_text([], folder="wheels", requires_python=">=3.11")
             (tmp_path / f"pylock.{closure}.toml").write_text(text, encoding="utf-8")
@@ -57,12 +62,16 @@ def test_what_is_needed_is_built_first(checkout: Callable[..., Plant]) -> None:
 def test_a_need_that_the_profile_does_not_build_is_refused(checkout: Callable[..., Plant]) -> None:
     plant = checkout(engine="transfer", transfer="transport, other")
     with pytest.raises(
-        DocumentError, match=r"recipes/transfer needs 'transport', which the profile cpu does not build\n.*'other'.*\nThe profile"
+        DocumentError,
+        match=r"recipes/transfer needs 'transport', which the profile cpu does not build\n.*'other'.*\nThe profile",
     ):
         plant.recipes("cpu")
 
 
 def test_recipes_that_need_each_other_are_refused(checkout: Callable[..., Plant]) -> None:
     plant = checkout(engine="transfer", transfer="transport", transport="engine")
-    with pytest.raises(DocumentError, match=r"Recipes of the profile cpu need each other in a circle: \w+ -> \w+ -> \w+ -> \w+\."):
+    with pytest.raises(
+        DocumentError,
+        match=r"Recipes of the profile cpu need each other in a circle: \w+ -> \w+ -> \w+ -> \w+\.",
+    ):
         plant.recipes("cpu")

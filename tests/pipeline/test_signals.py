@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from forkhouse.signals import ENDING
+from forkhouse.core.signals import ENDING
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +43,9 @@ def begin(checkout: Checkout) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("number", ENDING, ids=lambda number: number.name)
-def test_a_signal_to_the_process_alone_ends_the_build_and_its_children(checkout: Checkout, number: signal.Signals) -> None:
+def test_a_signal_to_the_process_alone_ends_the_build_and_its_children(
+    checkout: Checkout, number: signal.Signals
+) -> None:
     with begin(checkout) as running:
         children = psutil.Process(running.pid).children(recursive=True)
         assert children
@@ -62,10 +64,18 @@ def test_an_ignored_signal_stays_ignored(checkout: Checkout) -> None:
     """As nohup(1) wants it."""
     ignoring = f"import os, signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv({sys.executable!r}, {['python', '-m', 'forkhouse', '--root', str(checkout.root), 'lock', '--check', '--offline']!r})"
     with subprocess.Popen(
-        [sys.executable, "-c", ignoring], env=checkout.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", ignoring],
+        env=checkout.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as running:
         until = time.monotonic() + 60
-        while running.poll() is None and "forkhouse" not in psutil.Process(running.pid).cmdline() and time.monotonic() < until:
+        while (
+            running.poll() is None
+            and "forkhouse" not in psutil.Process(running.pid).cmdline()
+            and time.monotonic() < until
+        ):
             time.sleep(0.01)
         running.send_signal(signal.SIGHUP)
         _, said = running.communicate(timeout=120)
@@ -75,7 +85,10 @@ def test_an_ignored_signal_stays_ignored(checkout: Checkout) -> None:
 
 def test_a_reader_that_has_had_enough_is_no_failure(checkout: Checkout) -> None:
     with subprocess.Popen(
-        checkout.command("build", "--dry-run", "--json"), env=checkout.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        checkout.command("build", "--dry-run", "--json"),
+        env=checkout.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     ) as running:
         assert running.stdout is not None
         assert running.stderr is not None
@@ -85,7 +98,7 @@ def test_a_reader_that_has_had_enough_is_no_failure(checkout: Checkout) -> None:
 
 
 def test_a_full_output_is_explained(checkout: Checkout) -> None:
-    with open("/dev/full", "w", encoding="utf-8") as full:  # noqa: PTH123  # a device
+    with open("/dev/full", "w", encoding="utf-8") as full:  # a device
         ended = subprocess.run(
             checkout.command("build", "--dry-run", "--json"),
             env=checkout.environment(),
@@ -101,19 +114,31 @@ def test_a_full_output_is_explained(checkout: Checkout) -> None:
 
 @pytest.mark.parametrize("wait", ["nan", "-1", "inf", "x"])
 def test_a_time_that_is_none_is_refused(checkout: Checkout, wait: str) -> None:
-    assert "Invalid value for '--wait'" in checkout.run("build", "--dry-run", "--wait", wait, code=2).stderr
+    assert (
+        "Invalid value for '--wait'"
+        in checkout.run("build", "--dry-run", "--wait", wait, code=2).stderr
+    )
 
 
 def test_a_relative_cache_is_the_callers(checkout: Checkout, tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     environment = {**checkout.environment(), "FORKHOUSE_CACHE": "given"}
-    ended = subprocess.run(checkout.command("build"), env=environment, cwd=tmp_path / "here", capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        checkout.command("build"),
+        env=environment,
+        cwd=tmp_path / "here",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert ended.returncode == 0, ended.stderr
     assert (tmp_path / "here/given/files").is_dir()
 
 
 def test_a_run_with_few_descriptors_works_or_says_why(checkout: Checkout) -> None:
     few = ["prlimit", "--nofile=64:64", "--", *checkout.command("build")]
-    ended = subprocess.run(few, env=checkout.environment(), capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        few, env=checkout.environment(), capture_output=True, text=True, check=False
+    )
     assert ended.returncode in {0, 31}, ended.stderr
     assert "Traceback" not in ended.stderr

@@ -1,4 +1,8 @@
-"""`--strict-sources`: another version than the pinned one is refused at the start, in a dry run as well, and before anything is fetched."""
+"""`--strict-sources`.
+
+Another version than the pinned one is refused at the start, in a dry run as well, and before
+anything is fetched.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +21,28 @@ if TYPE_CHECKING:
 def spare(checkout: Checkout) -> Checkout:
     """A checkout whose transport has, beside its pinned commit, an older release on the index."""
     lock = (checkout.root / "upstream.lock").read_text(encoding="utf-8")
-    older = f"    - kind: sdist\n      version: '1.9'\n      package: helper\n      file: helper-1.9.tar.gz\n      sha256: {'a' * 64}\n"
+    older = (
+        "    - kind: sdist\n      version: '1.9'\n      package: helper\n      file: "
+        f"helper-1.9.tar.gz\n      sha256: {'a' * 64}\n"
+    )
     indent = lock[: lock.index("- kind: git")].rpartition("\n")[2]
     where = lock.index("  engine:\n")
     older = "".join(f"{indent}{line[4:]}\n" for line in older.splitlines())
-    (checkout.root / "upstream.lock").write_text(lock[:where] + older + lock[where:], encoding="utf-8")
-    checkout.edit("recipes/transport/recipe.yaml", "{git: {kind: pep517}}", "{git: {kind: pep517}, sdist: {kind: pep517}}")
+    (checkout.root / "upstream.lock").write_text(
+        lock[:where] + older + lock[where:], encoding="utf-8"
+    )
+    checkout.edit(
+        "recipes/transport/recipe.yaml",
+        "{git: {kind: pep517}}",
+        "{git: {kind: pep517}, sdist: {kind: pep517}}",
+    )
     return checkout
 
 
 @pytest.mark.parametrize("options", [("--dry-run",), ()])
-def test_it_is_refused_before_anything_is_fetched(spare: Checkout, options: tuple[str, ...]) -> None:
+def test_it_is_refused_before_anything_is_fetched(
+    spare: Checkout, options: tuple[str, ...]
+) -> None:
     shutil.rmtree(spare.upstream)
     said = spare.run("build", "--strict-sources", *options, code=11).stderr
     assert "- transport 2.0: git " in said
@@ -39,7 +54,9 @@ def test_it_is_refused_before_anything_is_fetched(spare: Checkout, options: tupl
 
 
 def test_a_policy_that_leaves_the_other_version_alone_is_refused(spare: Checkout) -> None:
-    said = spare.run("build", "--strict-sources", "--sources", "registry", "--dry-run", code=11).stderr
+    said = spare.run(
+        "build", "--strict-sources", "--sources", "registry", "--dry-run", code=11
+    ).stderr
     assert "--sources registry; sdist helper-1.9.tar.gz: another version" in said
 
 
@@ -65,4 +82,6 @@ def test_what_was_fetched_needs_no_host(spare: Checkout, kept: str) -> None:
 def test_a_tag_that_moved_is_told_at_the_start(spare: Checkout) -> None:
     spare.commit(transport_dot_c="int vendor(void) {\n    return 3;\n}\n")
     git(spare.upstream, "tag", "--force", "v2.0")
-    assert "tag v2.0 points at" in spare.run("build", "--strict-sources", "--dry-run", code=13).stderr
+    assert (
+        "tag v2.0 points at" in spare.run("build", "--strict-sources", "--dry-run", code=13).stderr
+    )

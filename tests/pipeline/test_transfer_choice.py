@@ -5,18 +5,25 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.documents import dump, parse
-from forkhouse.errors import DocumentError, UsageError
-from forkhouse.lock import Lock
+from forkhouse.core.errors import DocumentError, UsageError
+from forkhouse.documents.lockfile import Lock
+from forkhouse.documents.reading import dump, parse
 
 if TYPE_CHECKING:
-    from forkhouse.pipeline import Plant
+    from forkhouse.flow.pipeline import Plant
 
 
 @pytest.mark.parametrize(
-    ("chosen", "recipe", "other"), [(None, "rixl", "nixl-rocm"), ("rixl", "rixl", "nixl-rocm"), ("nixl-rocm", "nixl-rocm", "rixl")]
+    ("chosen", "recipe", "other"),
+    [
+        (None, "rixl", "nixl-rocm"),
+        ("rixl", "rixl", "nixl-rocm"),
+        ("nixl-rocm", "nixl-rocm", "rixl"),
+    ],
 )
-def test_one_setting_chooses_the_transfer_library(plant: Plant, chosen: str | None, recipe: str, other: str) -> None:
+def test_one_setting_chooses_the_transfer_library(
+    plant: Plant, chosen: str | None, recipe: str, other: str
+) -> None:
     plant = replace(plant, transfer=chosen)  # type: ignore[arg-type]  # as the command line gives it
     names = list(plant.recipes("rocm"))
     assert recipe in names
@@ -25,7 +32,9 @@ def test_one_setting_chooses_the_transfer_library(plant: Plant, chosen: str | No
     profile = plant.profile("rocm")
     assert profile.where_reachable == (recipe,)
     version = plant.lock.upstreams[recipe].version
-    assert [each for each in profile.install if each.startswith(("rixl", "nixl-rocm"))] == [f"{recipe}=={version}+rocm.1"]
+    assert [each for each in profile.install if each.startswith(("rixl", "nixl-rocm"))] == [
+        f"{recipe}=={version}+rocm.1"
+    ]
 
 
 def test_a_profile_without_one_to_choose_says_so(plant: Plant) -> None:
@@ -38,4 +47,6 @@ def test_two_transfer_libraries_in_one_profile_are_refused(plant: Plant) -> None
     text = dump(plant.lock).replace("transfer: rixl", "transfer: nixl-rocm")
     assert parse(Lock, text, name="x").profiles["rocm"].transfer == "nixl-rocm"
     with pytest.raises(DocumentError, match="recipes name rixl besides"):
-        parse(Lock, text.replace("      - vllm-rocm\n", "      - vllm-rocm\n      - rixl\n"), name="x")
+        parse(
+            Lock, text.replace("      - vllm-rocm\n", "      - vllm-rocm\n      - rixl\n"), name="x"
+        )

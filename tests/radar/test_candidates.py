@@ -6,7 +6,10 @@ from packaging.version import Version
 from forkhouse.radar.candidates import around
 from forkhouse.sources.releases import Release
 
-FOUND = [Release(version=Version(f"{number}.0"), file=f"demo-{number}.0.tar.gz") for number in range(1, 8)]
+FOUND = [
+    Release(version=Version(f"{number}.0"), file=f"demo-{number}.0.tar.gz")
+    for number in range(1, 8)
+]
 
 
 @pytest.mark.parametrize(
@@ -20,6 +23,8 @@ FOUND = [Release(version=Version(f"{number}.0"), file=f"demo-{number}.0.tar.gz")
         (7, 1, 3, [6, 7]),
     ],
 )
-def test_the_neighbours_of_a_pin_are_those_that_there_are(pin: int, before: int, after: int, chosen: list[int]) -> None:
+def test_the_neighbours_of_a_pin_are_those_that_there_are(
+    pin: int, before: int, after: int, chosen: list[int]
+) -> None:
     found = around(FOUND, Version(f"{pin}.0"), before=before, after=after)
     assert [release.version.major for release in found] == chosen

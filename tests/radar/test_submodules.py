@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from forkhouse.core.progress import showing
+from forkhouse.core.workspace import find_workspace
+from forkhouse.flow.authoring import bench_on, lay_out
+from forkhouse.flow.pipeline import open_plant
+from forkhouse.flow.survey import survey
 from forkhouse.patches.ladder import Verdict
-from forkhouse.pipeline import open_plant
-from forkhouse.progress import showing
-from forkhouse.radar.survey import survey
-from forkhouse.sources import Access
-from forkhouse.workbench import bench_on, lay_out
-from forkhouse.workspace import find_workspace
+from forkhouse.sources.acquire import Access
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.pipeline import Plant
+    from forkhouse.flow.pipeline import Plant
 
 KERNEL = "def launch():\n    grid = 1\n    return grid + 41\n"
 EDIT = """Subject: s
@@ -36,7 +36,10 @@ edits:
 
 
 class Checkout:
-    """A checkout of ours over `app`, whose folder `kernels` is the repository `kernels`: as a folder, as a submodule, and as a newer one."""
+    """A checkout of ours over `app`, whose folder `kernels` is the repository `kernels`.
+
+    As a folder, as a submodule, and as a newer one.
+    """
 
     def __init__(self, folder: Path, git: Callable[..., str], commit: Callable[..., str]) -> None:
         self.folder, self.git = folder, git
@@ -48,7 +51,9 @@ class Checkout:
         commit(app, {"app.py": "import kernels\n", "kernels/launch.py": KERNEL})
         self.as_folder = git(app, "rev-parse", "HEAD")
         git(app, "rm", "--quiet", "-r", "kernels")
-        (app / ".gitmodules").write_text('[submodule "kernels"]\n\tpath = kernels\n\turl = ../kernels\n', encoding="utf-8")
+        (app / ".gitmodules").write_text(
+            '[submodule "kernels"]\n\tpath = kernels\n\turl = ../kernels\n', encoding="utf-8"
+        )
         git(app, "add", ".gitmodules")
         self.commits = []
         for inner in (first, second, third):
@@ -63,11 +68,16 @@ class Checkout:
         (root / "patches/app/series").write_text("0001-grid.edit.yaml\n", encoding="utf-8")
         (root / "patches/app/0001-grid.edit.yaml").write_text(EDIT, encoding="utf-8")
         (root / "upstream.lock").write_text(
-            "format: 1\npython: '>=3.11'\nrocm: '>=5'\ngpu-targets: [gfx90a]\nprofiles: {}\nupstreams:\n  app:\n    version: '1'\n"
-            f"    licence: MIT\n    why: w\n    sources:\n      - {{kind: git, url: 'https://localhost/owner/app', commit: {pin}{extra}}}\n",
+            "format: 1\npython: '>=3.11'\nrocm: '>=5'\ngpu-targets: [gfx90a]\nprofiles: "
+            "{}\nupstreams:\n  app:\n    version: '1'\n"
+            "    licence: MIT\n    why: w\n    sources:\n      - {kind: git, url: "
+            f"'https://localhost/owner/app', commit: {pin}{extra}}}\n",
             encoding="utf-8",
         )
-        return open_plant(find_workspace(root), Access(policy="git", mirror=self.mirror, offline=False, cache=self.folder / "cache"))
+        return open_plant(
+            find_workspace(root),
+            Access(policy="git", mirror=self.mirror, offline=False, cache=self.folder / "cache"),
+        )
 
 
 @pytest.fixture
@@ -86,7 +96,9 @@ def test_what_went_into_a_submodule_is_in_conflict(checkout: Checkout) -> None:
     assert verdicts(checkout.plant(checkout.as_folder)) == [Verdict.CLEAN, *[Verdict.CONFLICT] * 3]
 
 
-def test_what_is_in_a_submodule_that_the_lock_lays_in_is_judged_as_any_file(checkout: Checkout) -> None:
+def test_what_is_in_a_submodule_that_the_lock_lays_in_is_judged_as_any_file(
+    checkout: Checkout,
+) -> None:
     plant = checkout.plant(checkout.commits[0], ", submodules: true")
     assert verdicts(plant) == [Verdict.CLEAN, Verdict.MERGED, Verdict.CONFLICT]
     # Where the folder became a submodule with the same files, nothing has happened to them.
@@ -94,7 +106,9 @@ def test_what_is_in_a_submodule_that_the_lock_lays_in_is_judged_as_any_file(chec
     assert verdicts(plant) == [Verdict.CLEAN, Verdict.CLEAN, Verdict.MERGED, Verdict.CONFLICT]
 
 
-def test_a_candidate_whose_submodule_cannot_be_had_is_said_to_lack_it(checkout: Checkout, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_candidate_whose_submodule_cannot_be_had_is_said_to_lack_it(
+    checkout: Checkout, capfd: pytest.CaptureFixture[str]
+) -> None:
     plant = checkout.plant(checkout.as_folder, ", submodules: true")
     (checkout.mirror / "kernels").rename(checkout.folder / "gone")
     assert verdicts(plant) == [Verdict.CLEAN, *[Verdict.CONFLICT] * 3]
@@ -104,15 +118,21 @@ def test_a_candidate_whose_submodule_cannot_be_had_is_said_to_lack_it(checkout: 
 
 
 def test_a_patched_tree_is_laid_out_with_its_submodules(checkout: Checkout, tmp_path: Path) -> None:
-    bench = bench_on(checkout.plant(checkout.commits[1], ", submodules: true"), "app", forms=["git"])
+    bench = bench_on(
+        checkout.plant(checkout.commits[1], ", submodules: true"), "app", forms=["git"]
+    )
     lay_out(bench, tmp_path / "out")
-    assert (tmp_path / "out/kernels/launch.py").read_text(encoding="utf-8") == f"import os\n\n{KERNEL}".replace("grid = 1", "grid = 2")
+    assert (tmp_path / "out/kernels/launch.py").read_text(
+        encoding="utf-8"
+    ) == f"import os\n\n{KERNEL}".replace("grid = 1", "grid = 2")
     assert not (tmp_path / "out/.git").exists()
 
 
-def test_a_diff_keeps_the_bytes_of_a_file_that_is_not_utf_8(checkout: Checkout, tmp_path: Path) -> None:
+def test_a_diff_keeps_the_bytes_of_a_file_that_is_not_utf_8(
+    checkout: Checkout, tmp_path: Path
+) -> None:
     """Exported and renewed patches are diffs of bytes: git takes them back."""
-    from forkhouse.workbench import export  # noqa: PLC0415  # used here alone
+    from forkhouse.flow.authoring import export  # used here alone
 
     app = checkout.mirror / "app"
     checkout.git(app, "checkout", "--quiet", "--force", checkout.as_folder)

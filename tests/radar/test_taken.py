@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from forkhouse.pages.radar import page
 from forkhouse.patches.ladder import Ladder, Verdict, pin
 from forkhouse.patches.series import read_series
-from forkhouse.radar import scan
 from forkhouse.radar.candidates import commit_candidates
-from forkhouse.radar.page import page
+from forkhouse.radar.scan import scan
 from forkhouse.radar.taken import taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.radar import Matrix
+    from forkhouse.core.workspace import Journal
+    from forkhouse.radar.scan import Matrix
     from forkhouse.sources.store import ObjectStore
-    from forkhouse.workspace import Journal
 
 TEXT = "".join(f"step_{number}()\n" for number in range(12))
 EDIT = """Subject: s
@@ -39,7 +39,9 @@ edits:
 class History:
     """A repository that begins with the file of the patch, and the radar over it."""
 
-    def __init__(self, folder: Path, git: Callable[..., str], store: ObjectStore, journal: Journal) -> None:
+    def __init__(
+        self, folder: Path, git: Callable[..., str], store: ObjectStore, journal: Journal
+    ) -> None:
         self.folder = folder / "upstream"
         self.git = git
         self.store = store
@@ -62,16 +64,30 @@ class History:
         return f"{self.git(self.folder, 'rev-parse', 'HEAD').strip()[:12]} {subject}"
 
     def radar(self, *, limit: int = 100) -> Matrix:
-        candidates = commit_candidates(self.folder, "pin", "main", self.store, limit=limit).candidates
+        candidates = commit_candidates(
+            self.folder, "pin", "main", self.store, limit=limit
+        ).candidates
         patches = read_series(self.series)
         pinned = pin(candidates[0].tree, patches, Ladder(store=self.store, paths={}, pinned={}))
         ladder = Ladder(store=self.store, paths={}, pinned=pinned)
         own = taken(candidates, pinned, self.store)
-        return scan("demo", "git", "pin", candidates, patches, ladder, journal=self.journal, engine="test", taken=own)
+        return scan(
+            "demo",
+            "git",
+            "pin",
+            candidates,
+            patches,
+            ladder,
+            journal=self.journal,
+            engine="test",
+            taken=own,
+        )
 
 
 @pytest.fixture
-def history(tmp_path: Path, git: Callable[..., str], store: ObjectStore, journal: Journal) -> History:
+def history(
+    tmp_path: Path, git: Callable[..., str], store: ObjectStore, journal: Journal
+) -> History:
     return History(tmp_path, git, store, journal)
 
 
@@ -89,7 +105,12 @@ def test_the_commit_with_an_equal_patch_id_is_named(history: History) -> None:
     subject = history.commit("Take the step", f"import os\n\n{OURS}")
     history.commit("Go on", others="x = 1\n")
     matrix = history.radar()
-    assert verdicts(matrix) == [Verdict.CLEAN, Verdict.CLEAN, Verdict.UPSTREAMED, Verdict.UPSTREAMED]
+    assert verdicts(matrix) == [
+        Verdict.CLEAN,
+        Verdict.CLEAN,
+        Verdict.UPSTREAMED,
+        Verdict.UPSTREAMED,
+    ]
     assert matrix.brought_by(0) == subject
     assert matrix.cells[0][2].cause.endswith(f"commit {subject} has the same patch id")
     assert subject in page([matrix])
@@ -112,8 +133,14 @@ def test_the_commit_is_found_in_a_merged_branch_and_between_candidates(history: 
     history.git(history.folder, "merge", "--quiet", "--no-ff", "-m", "Merge", "side")
     history.commit("After", after="x = 1\n")
     assert history.radar().brought_by(0) == subject
-    assert verdicts(history.radar()) == [Verdict.CLEAN, Verdict.CLEAN, Verdict.UPSTREAMED, Verdict.UPSTREAMED]
-    # The nearest come first: the merge is the last that is walked, and what it brings lies beside the way.
+    assert verdicts(history.radar()) == [
+        Verdict.CLEAN,
+        Verdict.CLEAN,
+        Verdict.UPSTREAMED,
+        Verdict.UPSTREAMED,
+    ]
+    # The nearest come first: the merge is the last that is walked, and what it brings lies beside
+    # the way.
     assert len(history.radar(limit=2).candidates) == 3
     assert history.radar(limit=2).brought_by(0) == subject
     assert history.radar(limit=1).brought_by(0) is None
@@ -124,14 +151,22 @@ def test_what_was_taken_and_changed_since_is_upstreamed_all_the_same(history: Hi
     history.commit("Improve it", OURS.replace("our_own_step(6)", "better_step(6, fast=True)"))
     matrix = history.radar()
     assert verdicts(matrix) == [Verdict.CLEAN, Verdict.UPSTREAMED, Verdict.UPSTREAMED]
-    assert matrix.cells[0][2].cause == f"commit {subject} has the same patch id, and the upstream has changed it since"
+    assert (
+        matrix.cells[0][2].cause
+        == f"commit {subject} has the same patch id, and the upstream has changed it since"
+    )
 
 
 def test_what_was_taken_back_is_not_upstream(history: History) -> None:
     first = history.commit("Take the step", OURS)
     history.git(history.folder, "revert", "--no-edit", "HEAD")
     history.commit("Go another way", TEXT.replace("step_6()", "step_six()"))
-    assert verdicts(history.radar()) == [Verdict.CLEAN, Verdict.UPSTREAMED, Verdict.CLEAN, Verdict.CONFLICT]
+    assert verdicts(history.radar()) == [
+        Verdict.CLEAN,
+        Verdict.UPSTREAMED,
+        Verdict.CLEAN,
+        Verdict.CONFLICT,
+    ]
     history.commit("Back", TEXT)
     again = history.commit("Take it again", OURS)
     history.commit("Improve it", OURS.replace("our_own_step(6)", "better_step(6, fast=True)"))

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.errors import UnreachableError, UsageError
-from forkhouse.lock import GitSource, Upstream
+from forkhouse.core.errors import UnreachableError, UsageError
+from forkhouse.documents.lockfile import GitSource, Upstream
+from forkhouse.flow.survey import newest_release
 from forkhouse.patches.ladder import Verdict
-from forkhouse.radar import Cell, Matrix
 from forkhouse.radar.candidates import Walk, commit_candidates
-from forkhouse.radar.survey import newest_release
+from forkhouse.radar.scan import Cell, Matrix
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def upstream(tmp_path: Path, git: Git, commit: Callable[..., str]) -> Path:
-    """A history with a release branch: main goes on for six commits, and one side branch is merged into it."""
+    """A history with a release branch.
+
+    Main goes on for six commits, and one side branch is merged into it.
+    """
     folder = tmp_path / "upstream"
     commit(folder, {"a": "0"})
     commit(folder, {"a": "1"})
@@ -53,7 +56,9 @@ def walked(walk: Walk) -> list[str]:
 
 
 @pytest.mark.parametrize("pin", ["v1.0", "fork", "main~4", "side~1", "main"])
-def test_the_way_is_that_of_git_and_the_nearest_come_first(upstream: Path, store: ObjectStore, git: Git, pin: str) -> None:
+def test_the_way_is_that_of_git_and_the_nearest_come_first(
+    upstream: Path, store: ObjectStore, git: Git, pin: str
+) -> None:
     base = git(upstream, "merge-base", pin, "main")
     after = git(upstream, "rev-list", "--first-parent", "--reverse", f"{base}..main").splitlines()
     pinned = git(upstream, "rev-parse", f"{pin}^{{commit}}")
@@ -61,17 +66,23 @@ def test_the_way_is_that_of_git_and_the_nearest_come_first(upstream: Path, store
         walk = commit_candidates(upstream, pinned, "main", store, limit=limit)
         assert walked(walk) == [pinned, *after[:limit]]
         assert walk.beyond == max(0, len(after) - limit)
-        assert [candidate.commit for candidate in walk.candidates if candidate.fork] == ([] if base == pinned else [base])
+        assert [candidate.commit for candidate in walk.candidates if candidate.fork] == (
+            [] if base == pinned else [base]
+        )
 
 
 @pytest.mark.parametrize("until", ["fork", "fork~1"])
-def test_what_is_older_than_the_pin_is_refused(upstream: Path, store: ObjectStore, git: Git, until: str) -> None:
+def test_what_is_older_than_the_pin_is_refused(
+    upstream: Path, store: ObjectStore, git: Git, until: str
+) -> None:
     pinned = git(upstream, "rev-parse", "v1.0")
     with pytest.raises(UsageError, match=rf"{until} is older than the pin {pinned[:12]}"):
         commit_candidates(upstream, pinned, until, store, limit=9)
 
 
-def test_what_is_no_commit_is_explained(upstream: Path, store: ObjectStore, git: Git, commit: Callable[..., str], tmp_path: Path) -> None:
+def test_what_is_no_commit_is_explained(
+    upstream: Path, store: ObjectStore, git: Git, commit: Callable[..., str], tmp_path: Path
+) -> None:
     pinned = git(upstream, "rev-parse", "v1.0")
     git(upstream, "tag", "blob", git(upstream, "rev-parse", "main:a"))
     for name in ("no-such-thing", "0" * 40, "main:a", "blob", "main..fork", ""):
@@ -85,20 +96,47 @@ def test_what_is_no_commit_is_explained(upstream: Path, store: ObjectStore, git:
         commit_candidates(upstream, pinned, "stranger", store, limit=9)
 
 
-def test_a_shallow_mirror_is_named_as_such(upstream: Path, store: ObjectStore, git: Git, tmp_path: Path) -> None:
-    git(tmp_path, "clone", "--quiet", "--mirror", "--depth=1", "--no-single-branch", upstream.as_uri(), "mirror.git")
-    with pytest.raises(UnreachableError, match="It is a shallow clone: `git fetch --unshallow` there"):
-        commit_candidates(tmp_path / "mirror.git", git(upstream, "rev-parse", "v1.0"), "main", store, limit=9)
+def test_a_shallow_mirror_is_named_as_such(
+    upstream: Path, store: ObjectStore, git: Git, tmp_path: Path
+) -> None:
+    git(
+        tmp_path,
+        "clone",
+        "--quiet",
+        "--mirror",
+        "--depth=1",
+        "--no-single-branch",
+        upstream.as_uri(),
+        "mirror.git",
+    )
+    with pytest.raises(
+        UnreachableError, match="It is a shallow clone: `git fetch --unshallow` there"
+    ):
+        commit_candidates(
+            tmp_path / "mirror.git", git(upstream, "rev-parse", "v1.0"), "main", store, limit=9
+        )
 
 
 def matrix(walk: Walk, settled: int) -> Matrix:
     """A matrix of one patch, applied on the first `settled` candidates and in conflict on the rest."""
-    verdicts = [Verdict.CLEAN if number < settled else Verdict.CONFLICT for number in range(len(walk.candidates))]
+    verdicts = [
+        Verdict.CLEAN if number < settled else Verdict.CONFLICT
+        for number in range(len(walk.candidates))
+    ]
     cells = (tuple(Cell(verdict=verdict, cause="") for verdict in verdicts),)
-    return Matrix(upstream="u", form="git", pin="v1.0", candidates=walk.candidates, patches=("p",), cells=cells)
+    return Matrix(
+        upstream="u",
+        form="git",
+        pin="v1.0",
+        candidates=walk.candidates,
+        patches=("p",),
+        cells=cells,
+    )
 
 
-def test_only_a_release_is_pinned_by_its_version(upstream: Path, store: ObjectStore, git: Git) -> None:
+def test_only_a_release_is_pinned_by_its_version(
+    upstream: Path, store: ObjectStore, git: Git
+) -> None:
     pinned = git(upstream, "rev-parse", "v1.0")
     walk = commit_candidates(upstream, pinned, "main", store, limit=100)
     source = GitSource(kind="git", url="https://host.invalid/owner/name", tag="v1.0", commit=pinned)
@@ -110,15 +148,21 @@ def test_only_a_release_is_pinned_by_its_version(upstream: Path, store: ObjectSt
     assert newest_release(matrix(walk, 0), lock) is None
 
 
-def test_what_the_fork_lacks_no_later_commit_has_broken(upstream: Path, store: ObjectStore, git: Git) -> None:
+def test_what_the_fork_lacks_no_later_commit_has_broken(
+    upstream: Path, store: ObjectStore, git: Git
+) -> None:
     walk = commit_candidates(upstream, git(upstream, "rev-parse", "v1.0"), "main", store, limit=100)
     broken = matrix(walk, 1).first_break(0)
     assert broken is not None
     assert broken.fork
 
 
-def test_a_series_without_patches_divides_by_nothing(upstream: Path, store: ObjectStore, git: Git) -> None:
+def test_a_series_without_patches_divides_by_nothing(
+    upstream: Path, store: ObjectStore, git: Git
+) -> None:
     walk = commit_candidates(upstream, git(upstream, "rev-parse", "v1.0"), "main", store, limit=1)
-    empty = Matrix(upstream="u", form="git", pin="v1.0", candidates=walk.candidates, patches=(), cells=())
+    empty = Matrix(
+        upstream="u", form="git", pin="v1.0", candidates=walk.candidates, patches=(), cells=()
+    )
     assert set(empty.survival()) == {0.0}
     assert empty.newest_whole() is None

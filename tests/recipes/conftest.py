@@ -17,21 +17,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.documents import dump, load
-from forkhouse.lock import ArchiveSource, GitSource, Lock, Profile, WheelSource
-from forkhouse.pipeline import open_plant
-from forkhouse.sources import Access
-from forkhouse.workspace import Workspace
+from forkhouse.core.workspace import Workspace
+from forkhouse.documents.lockfile import ArchiveSource, GitSource, Lock, Profile, WheelSource
+from forkhouse.documents.reading import dump, load
+from forkhouse.flow.pipeline import open_plant
+from forkhouse.sources.acquire import Access
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from forkhouse.builders import BuiltWheel
-    from forkhouse.pipeline import Plant
+    from forkhouse.builders.built import BuiltWheel
+    from forkhouse.flow.pipeline import Plant
 
 ROOT = Path(__file__).parents[2]
 UPSTREAMS = Path(__file__).parent / "upstreams"
-# UCX as a wheel of the shape of ours: the libraries by their SONAMEs, and texts that stand for the names that a linker asks for.
+# UCX as a wheel of the shape of ours: the libraries by their SONAMEs, and texts that stand for the
+# names that a linker asks for.
 UCX_BACKEND = """
 import base64, hashlib, pathlib, subprocess, zipfile
 
@@ -64,12 +65,14 @@ API = {
     "api/_utils.py": "",
     "api/logging.py": "",
 }
-# In a process of its own: connections to an index stay open until the end of it, which this one's warnings would report.
+# In a process of its own: connections to an index stay open until the end of it, which this one's
+# warnings would report.
 FETCH = """
 import pathlib, sys
-from forkhouse.closure import fetch_all, read_closure
-from forkhouse.sources.registry import Registry
-from forkhouse.workspace import find_workspace
+from forkhouse.documents.pylock import read_closure
+from forkhouse.sources.wheels import fetch_all
+from forkhouse.sources.index import Registry
+from forkhouse.core.workspace import find_workspace
 
 root, cache = map(pathlib.Path, sys.argv[1:])
 pins = read_closure(root / "pylock.build.toml")
@@ -81,9 +84,20 @@ for pin, path in zip(pins, fetch_all(pins, Registry(find_workspace(root).cache, 
 
 def git(folder: Path, *arguments: str) -> str:
     """Run git as somebody whose own settings do not matter."""
-    identity = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "T"), ("EMAIL", "t@localhost"))}
-    environment = {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", **identity}
-    return subprocess.run(["git", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+    identity = {
+        f"GIT_{who}_{what}": value
+        for who in ("AUTHOR", "COMMITTER")
+        for what, value in (("NAME", "T"), ("EMAIL", "t@localhost"))
+    }
+    environment = {
+        "PATH": os.environ["PATH"],
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        **identity,
+    }
+    return subprocess.run(
+        ["git", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 def write_files(folder: Path, files: Mapping[str, str]) -> None:
@@ -95,14 +109,21 @@ def write_files(folder: Path, files: Mapping[str, str]) -> None:
 
 def read_files(folder: Path) -> dict[str, str]:
     """Return the files of a folder, path to text."""
-    return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8")
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def small(name: str, sha256: Mapping[str, str]) -> dict[str, str]:
     """Return the files of a small RIXL or NIXL, whose wrap files ask for archives with these hashes."""
     files = {**read_files(UPSTREAMS / "common"), **read_files(UPSTREAMS / name), **API}
     return {
-        path: re.sub(r"@(.*)@", lambda match: sha256[match[1]], text) if path.endswith(".wrap") else text for path, text in files.items()
+        path: re.sub(r"@(.*)@", lambda match: sha256[match[1]], text)
+        if path.endswith(".wrap")
+        else text
+        for path, text in files.items()
     }
 
 
@@ -136,11 +157,18 @@ class Checkout:
         """Return what is peculiar in the user's environment: CUDA and uv lie in wait."""
         cuda = str(self.machine / "cuda")
         path = f"{self.machine / 'bin'}:{os.environ['PATH']}"
-        return {"ROCM_PATH": str(self.machine / "rocm"), "CUDA_HOME": cuda, "CUDA_PATH": cuda, "PATH": path}
+        return {
+            "ROCM_PATH": str(self.machine / "rocm"),
+            "CUDA_HOME": cuda,
+            "CUDA_PATH": cuda,
+            "PATH": path,
+        }
 
     def plant(self, *, mirror: bool = True) -> Plant:
         """Open the checkout as a run does."""
-        access = Access(policy="auto", mirror=self.mirror if mirror else None, offline=False, cache=self.cache)
+        access = Access(
+            policy="auto", mirror=self.mirror if mirror else None, offline=False, cache=self.cache
+        )
         return open_plant(Workspace(root=self.root, cache=self.cache), access)
 
     def build(self, *recipes: str) -> dict[str, BuiltWheel]:
@@ -170,7 +198,9 @@ class Checkout:
     def pin(self, upstream: str, files: Mapping[str, str]) -> None:
         """Commit files to the repository of an upstream in the mirror and pin that commit as its only source."""
         lock = self.lock()
-        source = next(source for source in lock.upstreams[upstream].sources if isinstance(source, GitSource))
+        source = next(
+            source for source in lock.upstreams[upstream].sources if isinstance(source, GitSource)
+        )
         owner, name = source.url.rsplit("/", 2)[-2:]
         # A mirror may name its repositories either way.
         folder = self.mirror / (f"{owner}+{name}" if upstream == "rixl" else f"{owner}/{name}")
@@ -182,7 +212,10 @@ class Checkout:
         git(folder, "commit", "--quiet", "--message=change")
         unknown = dict.fromkeys(("tree", "patched_tree", "tag", "branch"))
         pinned = source.model_copy(update={**unknown, "commit": git(folder, "rev-parse", "HEAD")})
-        upstreams = {**lock.upstreams, upstream: lock.upstreams[upstream].model_copy(update={"sources": (pinned,)})}
+        upstreams = {
+            **lock.upstreams,
+            upstream: lock.upstreams[upstream].model_copy(update={"sources": (pinned,)}),
+        }
         self.write_lock(lock.model_copy(update={"upstreams": upstreams}))
 
     def copy(self, folder: Path) -> Checkout:
@@ -195,14 +228,39 @@ class Checkout:
 
 
 def make_machine(folder: Path) -> None:
-    """Make what a user's machine has: ROCm as Debian's, without a library called hiprtc; CUDA; and programs that leave a mark."""
-    write_files(folder, {"rocm/include/hsa/hsa.h": "", "rocm/hip.c": "int hip_answer(void) { return 1; }\n"})
+    """Make what a user's machine has: ROCm as Debian's, without a library called hiprtc; CUDA.
+
+    And programs that leave a mark.
+    """
+    write_files(
+        folder, {"rocm/include/hsa/hsa.h": "", "rocm/hip.c": "int hip_answer(void) { return 1; }\n"}
+    )
     (folder / "rocm/lib").mkdir()
-    command = ["gcc", "-shared", "-fPIC", "-Wl,-soname,libamdhip64.so.5", "-o", "lib/libamdhip64.so", "hip.c"]
+    command = [
+        "gcc",
+        "-shared",
+        "-fPIC",
+        "-Wl,-soname,libamdhip64.so.5",
+        "-o",
+        "lib/libamdhip64.so",
+        "hip.c",
+    ]
     subprocess.run(command, cwd=folder / "rocm", check=True)
-    write_files(folder, {"cuda/include/cuda.h": "", "cuda/lib64/libcuda.so": "INPUT(libc.so.6)\n", "cuda/lib64/libcudart.so": ""})
+    write_files(
+        folder,
+        {
+            "cuda/include/cuda.h": "",
+            "cuda/lib64/libcuda.so": "INPUT(libc.so.6)\n",
+            "cuda/lib64/libcudart.so": "",
+        },
+    )
     for name in ("nvcc", "uv"):
-        write_files(folder, {f"bin/{name}": f"#!/bin/sh\ntouch {folder}/{name}-was-run\necho 'release 13.0, V13.0.1'\n"})
+        write_files(
+            folder,
+            {
+                f"bin/{name}": f"#!/bin/sh\ntouch {folder}/{name}-was-run\necho 'release 13.0, V13.0.1'\n"
+            },
+        )
         (folder / "bin" / name).chmod(0o755)
 
 
@@ -220,12 +278,27 @@ def small_lock(mirror: Path) -> tuple[Lock, dict[str, str]]:
         (source,) = component.sources
         assert isinstance(source, ArchiveSource)
         top = component.path.rpartition("/")[2]
-        sha256[source.file] = write_archive(mirror / "archives" / source.file, top, read_files(UPSTREAMS / "archives" / source.file))
-        pinned = source.model_copy(update={"sha256": sha256[source.file], "url": "https://host.invalid/archive", "tree": None})
+        sha256[source.file] = write_archive(
+            mirror / "archives" / source.file, top, read_files(UPSTREAMS / "archives" / source.file)
+        )
+        pinned = source.model_copy(
+            update={
+                "sha256": sha256[source.file],
+                "url": "https://host.invalid/archive",
+                "tree": None,
+            }
+        )
         components[name] = component.model_copy(update={"sources": (pinned,)})
     built_here = ("ucx", "rixl", "nixl-rocm", "nixl", "dynamo")
     upstreams = {name: lock.upstreams[name] for name in built_here}
-    return lock.model_copy(update={"upstreams": upstreams, "components": components, "profiles": {}, "hip_toolchain": None}), sha256
+    return lock.model_copy(
+        update={
+            "upstreams": upstreams,
+            "components": components,
+            "profiles": {},
+            "hip_toolchain": None,
+        }
+    ), sha256
 
 
 def cached_wheel(cache: Path, source: WheelSource) -> WheelSource:
@@ -244,7 +317,12 @@ def cached_wheel(cache: Path, source: WheelSource) -> WheelSource:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """The checkout as it is first: nothing is built."""
     folder = tmp_path_factory.mktemp("recipes")
-    checkout = Checkout(root=folder / "checkout", mirror=folder / "mirror", cache=folder / "cache", machine=folder / "machine")
+    checkout = Checkout(
+        root=folder / "checkout",
+        mirror=folder / "mirror",
+        cache=folder / "cache",
+        machine=folder / "machine",
+    )
     make_machine(checkout.machine)
     (checkout.root / "build/environments").mkdir(parents=True)
     for name in ("rixl", "nixl-rocm", "nixl", "dynamo"):
@@ -262,7 +340,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     lock, sha256 = small_lock(checkout.mirror)
     (source,) = lock.upstreams["nixl"].sources
     assert isinstance(source, WheelSource)
-    nixl = lock.upstreams["nixl"].model_copy(update={"sources": (cached_wheel(checkout.cache, source),)})
+    nixl = lock.upstreams["nixl"].model_copy(
+        update={"sources": (cached_wheel(checkout.cache, source),)}
+    )
     checkout.write_lock(lock.model_copy(update={"upstreams": {**lock.upstreams, "nixl": nixl}}))
     checkout.pin("ucx", read_files(UPSTREAMS / "ucx"))
     checkout.pin("rixl", small("rixl", sha256))

@@ -53,8 +53,16 @@ def test_the_components_are_built_from_the_git_tree(checkout: Checkout) -> None:
     assert wheel.patched.source.source.kind == "git"
     with zipfile.ZipFile(wheel.path) as archive:
         names = {name for name in archive.namelist() if name.startswith("dynamo/")}
-        metadata = Metadata.from_email(archive.read("ai_dynamo-1.6.1+forkhouse.1.dist-info/METADATA"))
+        metadata = Metadata.from_email(
+            archive.read("ai_dynamo-1.6.1+forkhouse.1.dist-info/METADATA")
+        )
         version = archive.read("dynamo/common/_version.py")
-    assert names == {"dynamo/common/__init__.py", "dynamo/common/_version.py", "dynamo/frontend/__main__.py"}
-    assert [str(requirement) for requirement in metadata.requires_dist or ()] == ["ai-dynamo-runtime==1.6.1"]
+    assert names == {
+        "dynamo/common/__init__.py",
+        "dynamo/common/_version.py",
+        "dynamo/frontend/__main__.py",
+    }
+    assert [str(requirement) for requirement in metadata.requires_dist or ()] == [
+        "ai-dynamo-runtime==1.6.1"
+    ]
     assert version == b"__version__ = '1.6.1+forkhouse.1'\n"

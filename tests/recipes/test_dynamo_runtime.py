@@ -1,4 +1,8 @@
-"""Dynamo's compiled half by our own recipe: from a small upstream of its shape by maturin, without a network; or, where that cannot be, its wheel."""
+"""Dynamo's compiled half by our own recipe.
+
+From a small upstream of its shape by maturin, without a network; or, where that cannot be, its
+wheel.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from forkhouse.audit.elf import Elf
-from forkhouse.documents import load
-from forkhouse.errors import BuildError, ToolchainError, UnreachableError
-from forkhouse.lock import GitSource, Lock, WheelSource
-from forkhouse.pipeline import Product, built_state
-from forkhouse.progress import showing
-from forkhouse.wheelhouse import Wheelhouse
+from forkhouse.binaries.elf import Elf
+from forkhouse.core.errors import BuildError, ToolchainError, UnreachableError
+from forkhouse.core.progress import showing
+from forkhouse.documents.lockfile import GitSource, Lock, WheelSource
+from forkhouse.documents.reading import load
+from forkhouse.flow.pipeline import Product, built_state
+from forkhouse.wheelhouse.publish import Wheelhouse
 from tests.builders.crate_registry import RUST, cargo, crate_registry, needs_cargo, settings
 from tests.recipes.conftest import ROOT, cached_wheel, write_files
 
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from forkhouse.builders import BuiltWheel
+    from forkhouse.builders.built import BuiltWheel
     from tests.builders.crate_registry import CrateRegistry
     from tests.recipes.conftest import Checkout
 
@@ -38,7 +42,14 @@ pytestmark = needs_cargo
 
 NAME = "dynamo-runtime"
 HERE = "lib/bindings/python"
-FEATURES = ("kv-indexer", "slot-tracker", "select-service", "mm-routing", "aic-forward-pass", "request-trace-s3")
+FEATURES = (
+    "kv-indexer",
+    "slot-tracker",
+    "select-service",
+    "mm-routing",
+    "aic-forward-pass",
+    "request-trace-s3",
+)
 # What maturin takes for pyo3, with as much of Python's interface as a module needs.
 PYO3 = r"""
 use std::ffi::{c_char, c_int, c_long, c_void};
@@ -69,7 +80,8 @@ pub fn module(answer: extern "C" fn(*mut Object, *mut Object) -> *mut Object) ->
     unsafe { PyModule_Create2(Box::leak(Box::new(module)), 3).cast() }
 }
 """
-# As NIXL's: it links the library where it sees one, and takes stubs where not. @PREFIX@ is where NIXL is installed by default.
+# As NIXL's: it links the library where it sees one, and takes stubs where not. @PREFIX@ is where
+# NIXL is installed by default.
 NIXL_BUILD = r"""
 use std::{env, path::Path, process::Command};
 
@@ -182,14 +194,28 @@ python-source = "src"
 
 @pytest.fixture(scope="session")
 def crates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CrateRegistry]:
-    """The registry that has the crates of the small Dynamo; NIXL is installed where its crate looks for it."""
+    """The registry that has the crates of the small Dynamo.
+
+    NIXL is installed where its crate looks for it.
+    """
     folder = tmp_path_factory.mktemp("crates")
     (folder / "nixl/lib").mkdir(parents=True)
     write_files(folder, {"nixl.c": "int nixl(void) { return 1; }\n"})
-    command = ["gcc", "-shared", "-fPIC", "-Wl,-soname,libnixl.so", "-Wl,--no-as-needed", "-o", "nixl/lib/libnixl.so", "nixl.c"]
+    command = [
+        "gcc",
+        "-shared",
+        "-fPIC",
+        "-Wl,-soname,libnixl.so",
+        "-Wl,--no-as-needed",
+        "-o",
+        "nixl/lib/libnixl.so",
+        "nixl.c",
+    ]
     subprocess.run(command, cwd=folder, check=True)
     with crate_registry(folder / "registry") as registry:
-        registry.publish("pyo3", "0.23.5", {"src/lib.rs": PYO3}, features=("abi3-py310", "extension-module"))
+        registry.publish(
+            "pyo3", "0.23.5", {"src/lib.rs": PYO3}, features=("abi3-py310", "extension-module")
+        )
         files = {
             "build.rs": NIXL_BUILD.replace("@PREFIX@", str(folder / "nixl")),
             "src/lib.rs": NIXL,
@@ -200,7 +226,9 @@ def crates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CrateRegistry]:
 
 
 @pytest.fixture(scope="session")
-def shop(template: Checkout, crates: CrateRegistry, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+def shop(
+    template: Checkout, crates: CrateRegistry, tmp_path_factory: pytest.TempPathFactory
+) -> Checkout:
     """A checkout whose lock has a commit of the small Dynamo, and a wheel after it."""
     assert RUST is not None
     folder = tmp_path_factory.mktemp("runtime")
@@ -213,9 +241,15 @@ def shop(template: Checkout, crates: CrateRegistry, tmp_path_factory: pytest.Tem
     runtime = load(Lock, ROOT / "upstream.lock").upstreams[NAME]
     checkout.write_lock(lock.model_copy(update={"upstreams": {**lock.upstreams, NAME: runtime}}))
     project = folder / "upstream"
-    write_files(project, {path: text.replace("@RUST@", RUST.version) for path, text in UPSTREAM.items()})
+    write_files(
+        project, {path: text.replace("@RUST@", RUST.version) for path, text in UPSTREAM.items()}
+    )
     cargo(project / HERE, "generate-lockfile", home=crates.home)
-    files = {path.relative_to(project).as_posix(): path.read_text(encoding="utf-8") for path in project.rglob("*") if path.is_file()}
+    files = {
+        path.relative_to(project).as_posix(): path.read_text(encoding="utf-8")
+        for path in project.rglob("*")
+        if path.is_file()
+    }
     checkout.pin(NAME, files)
     (wheel,) = [source for source in runtime.sources if isinstance(source, WheelSource)]
     add_source(checkout, cached_wheel(checkout.cache, wheel))
@@ -238,7 +272,9 @@ def add_source(checkout: Checkout, source: WheelSource) -> None:
 
 
 @pytest.fixture
-def build(crates: CrateRegistry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., BuiltWheel]:
+def build(
+    crates: CrateRegistry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., BuiltWheel]:
     """Build the runtime as a user whose cargo asks the registry, and has seen none of it."""
 
     def run(checkout: Checkout, *, home: Path | None = None) -> BuiltWheel:
@@ -258,7 +294,9 @@ def runtime(shop: Checkout, build: Callable[..., BuiltWheel]) -> BuiltWheel:
 @pytest.fixture
 def other(shop: Checkout, tmp_path: Path) -> Checkout:
     """The same checkout in another folder, where nothing was built and no crate was fetched."""
-    shutil.copytree(shop.cache, tmp_path / "cache", symlinks=True, ignore=shutil.ignore_patterns("crates"))
+    shutil.copytree(
+        shop.cache, tmp_path / "cache", symlinks=True, ignore=shutil.ignore_patterns("crates")
+    )
     return replace(shop.copy(tmp_path), cache=tmp_path / "cache")
 
 
@@ -267,35 +305,64 @@ def library(wheel: BuiltWheel) -> bytes:
         return archive.read("dynamo/_core.abi3.so")
 
 
-def test_the_module_is_compiled_from_the_git_tree_and_works(runtime: BuiltWheel, tmp_path: Path) -> None:
+def test_the_module_is_compiled_from_the_git_tree_and_works(
+    runtime: BuiltWheel, tmp_path: Path
+) -> None:
     assert runtime.patched.source.source.kind == "git"
-    assert re.fullmatch(r"ai_dynamo_runtime-1\.6\.1\+forkhouse\.1-cp310-abi3-manylinux_2_\d+_x86_64\.whl", runtime.path.name)
+    assert re.fullmatch(
+        r"ai_dynamo_runtime-1\.6\.1\+forkhouse\.1-cp310-abi3-manylinux_2_\d+_x86_64\.whl",
+        runtime.path.name,
+    )
     venv.create(tmp_path / "stack", symlinks=True, with_pip=False)
     python = tmp_path / "stack/bin/python"
-    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-index", "--no-deps", str(runtime.path)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(python),
+        "install",
+        "--quiet",
+        "--no-index",
+        "--no-deps",
+        str(runtime.path),
+    ]
     subprocess.run(command, check=True)
     said = subprocess.run(
-        [python, "-c", "import dynamo.runtime as r; print(r.answer())"], env={}, capture_output=True, text=True, check=True
+        [python, "-c", "import dynamo.runtime as r; print(r.answer())"],
+        env={},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert said.stdout == "42\n"
 
 
 def test_neither_nixl_nor_cuda_is_seen(runtime: BuiltWheel, shop: Checkout) -> None:
-    assert set(Elf(library(runtime)).tags("NEEDED")) <= {"libc.so.6", "libgcc_s.so.1", "ld-linux-x86-64.so.2"}
+    assert set(Elf(library(runtime)).tags("NEEDED")) <= {
+        "libc.so.6",
+        "libgcc_s.so.1",
+        "ld-linux-x86-64.so.2",
+    }
     assert not list(shop.machine.glob("*-was-run"))
 
 
 def test_a_nixl_of_this_machine_is_not_seen_even_where_the_recipe_does_not_hide_it(
     other: Checkout, build: Callable[..., BuiltWheel], runtime: BuiltWheel
 ) -> None:
-    """It lies where the upstream looks by itself; no folder of the machine but the system's is in a build's sandbox."""
+    """It lies where the upstream looks by itself.
+
+    No folder of the machine but the system's is in a build's sandbox.
+    """
     change_recipe(other, lambda method: method["environment"].pop("NIXL_PREFIX"))
     made = build(other)
     assert made.seconds > 0
     assert made.sha256 == runtime.sha256
 
 
-def test_another_folder_gives_the_same_bytes(runtime: BuiltWheel, other: Checkout, build: Callable[..., BuiltWheel]) -> None:
+def test_another_folder_gives_the_same_bytes(
+    runtime: BuiltWheel, other: Checkout, build: Callable[..., BuiltWheel]
+) -> None:
     again = build(other)
     assert again.seconds > 0
     assert (again.path.name, again.sha256) == (runtime.path.name, runtime.sha256)
@@ -321,28 +388,44 @@ def test_tools_and_crates_are_listed(runtime: BuiltWheel) -> None:
     with zipfile.ZipFile(runtime.path) as archive:
         (bill,) = [name for name in archive.namelist() if ".dist-info/sboms/" in name]
         parts = json.loads(archive.read(bill))["components"]
-    assert {(part["name"], part["version"]) for part in parts} == {("dynamo-llm", "1.6.1"), ("nixl-sys", "1.3.2"), ("pyo3", "0.23.5")}
+    assert {(part["name"], part["version"]) for part in parts} == {
+        ("dynamo-llm", "1.6.1"),
+        ("nixl-sys", "1.3.2"),
+        ("pyo3", "0.23.5"),
+    }
 
 
 def test_a_second_build_has_nothing_to_do_and_asks_nobody(
-    runtime: BuiltWheel, shop: Checkout, build: Callable[..., BuiltWheel], tmp_path: Path, free_port: int
+    runtime: BuiltWheel,
+    shop: Checkout,
+    build: Callable[..., BuiltWheel],
+    tmp_path: Path,
+    free_port: int,
 ) -> None:
     again = build(shop, home=settings(tmp_path / "nobody", f"http://127.0.0.1:{free_port}"))
     assert (again.seconds, again.sha256) == (0, runtime.sha256)
 
 
 def test_where_no_registry_answers_the_wheel_is_taken_and_said(
-    other: Checkout, build: Callable[..., BuiltWheel], tmp_path: Path, free_port: int, capsys: pytest.CaptureFixture[str]
+    other: Checkout,
+    build: Callable[..., BuiltWheel],
+    tmp_path: Path,
+    free_port: int,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     with showing():
         wheel = build(other, home=settings(tmp_path / "nobody", f"http://127.0.0.1:{free_port}"))
     assert wheel.patched.source.source.kind == "wheel"
     (reason,) = wheel.patched.source.passed_over
-    assert re.fullmatch(r"git .*: the crates of its Cargo\.lock could not be had: .*Could not connect.*", reason)
+    assert re.fullmatch(
+        r"git .*: the crates of its Cargo\.lock could not be had: .*Could not connect.*", reason
+    )
     assert "Going on with the next source of the lock" in capsys.readouterr().err
 
 
-def test_without_another_source_it_stops(other: Checkout, build: Callable[..., BuiltWheel], tmp_path: Path, free_port: int) -> None:
+def test_without_another_source_it_stops(
+    other: Checkout, build: Callable[..., BuiltWheel], tmp_path: Path, free_port: int
+) -> None:
     drop_wheel(other)
     with pytest.raises(UnreachableError, match="could not be had"):
         build(other, home=settings(tmp_path / "nobody", f"http://127.0.0.1:{free_port}"))
@@ -350,12 +433,16 @@ def test_without_another_source_it_stops(other: Checkout, build: Callable[..., B
 
 def drop_wheel(checkout: Checkout) -> None:
     lock = checkout.lock()
-    sources = tuple(source for source in lock.upstreams[NAME].sources if isinstance(source, GitSource))
+    sources = tuple(
+        source for source in lock.upstreams[NAME].sources if isinstance(source, GitSource)
+    )
     runtime = lock.upstreams[NAME].model_copy(update={"sources": sources})
     checkout.write_lock(lock.model_copy(update={"upstreams": {**lock.upstreams, NAME: runtime}}))
 
 
-def test_without_the_rust_that_it_needs_the_wheel_is_taken_and_the_command_said(other: Checkout, build: Callable[..., BuiltWheel]) -> None:
+def test_without_the_rust_that_it_needs_the_wheel_is_taken_and_the_command_said(
+    other: Checkout, build: Callable[..., BuiltWheel]
+) -> None:
     change_recipe(other, lambda method: method["cargo"].update(rustc=">=99.1"))
     change_upstream(other, "rust-toolchain.toml", '[toolchain]\nchannel = "99.1.0"\n')
     wheel = build(other)
@@ -364,39 +451,74 @@ def test_without_the_rust_that_it_needs_the_wheel_is_taken_and_the_command_said(
     assert "No Rust >=99.1 on this machine" in reason
     assert "rustup toolchain install 99.1 --profile minimal" in reason
     # A build with nothing to do looks again once the command was run.
-    product = Product(wheelhouse=Wheelhouse(folder=other.root, wheels=(), changed=True), built=(wheel,), missing=())
+    product = Product(
+        wheelhouse=Wheelhouse(folder=other.root, wheels=(), changed=True),
+        built=(wheel,),
+        missing=(),
+    )
     assert any(
-        tool.endswith("/toolchains/99.1-x86_64-unknown-linux-gnu/bin/rustc") for tool in built_state(other.plant(), product, {}).tools
+        tool.endswith("/toolchains/99.1-x86_64-unknown-linux-gnu/bin/rustc")
+        for tool in built_state(other.plant(), product, {}).tools
     )
     drop_wheel(other)
-    with pytest.raises(ToolchainError, match=r"builds never download one\. Run:\n  rustup toolchain install 99\.1"):
+    with pytest.raises(
+        ToolchainError, match=r"builds never download one\. Run:\n  rustup toolchain install 99\.1"
+    ):
         build(other)
 
 
 def change_upstream(checkout: Checkout, path: str, text: str) -> None:
     """Commit another text of a file, and pin that commit beside the wheel."""
-    (wheel,) = [source for source in checkout.lock().upstreams[NAME].sources if isinstance(source, WheelSource)]
+    (wheel,) = [
+        source
+        for source in checkout.lock().upstreams[NAME].sources
+        if isinstance(source, WheelSource)
+    ]
     checkout.pin(NAME, {path: text})
     add_source(checkout, wheel)
 
 
-def test_a_missing_package_passes_it_over_with_the_command(other: Checkout, build: Callable[..., BuiltWheel]) -> None:
-    change_recipe(other, lambda method: method["system-packages"].append({"package": "no-tool", "command": "no-such-tool-at-all"}))
+def test_a_missing_package_passes_it_over_with_the_command(
+    other: Checkout, build: Callable[..., BuiltWheel]
+) -> None:
+    change_recipe(
+        other,
+        lambda method: method["system-packages"].append(
+            {"package": "no-tool", "command": "no-such-tool-at-all"}
+        ),
+    )
     wheel = build(other)
     assert wheel.patched.source.source.kind == "wheel"
     assert "Missing system packages: no-tool." in wheel.patched.source.passed_over[0]
-    assert "apt-get install --yes --no-install-recommends no-tool" in wheel.patched.source.passed_over[0]
+    assert (
+        "apt-get install --yes --no-install-recommends no-tool"
+        in wheel.patched.source.passed_over[0]
+    )
 
 
-def test_an_upstream_that_asks_for_another_rust_is_an_error(other: Checkout, build: Callable[..., BuiltWheel]) -> None:
+def test_an_upstream_that_asks_for_another_rust_is_an_error(
+    other: Checkout, build: Callable[..., BuiltWheel]
+) -> None:
     change_upstream(other, f"{HERE}/rust-toolchain.toml", '[toolchain]\nchannel = "1.0.1"\n')
-    with pytest.raises(BuildError, match=r"its lib/bindings/python/rust-toolchain\.toml asks for Rust 1\.0\.1, the recipe for >="):
+    with pytest.raises(
+        BuildError,
+        match=r"its lib/bindings/python/rust-toolchain\.toml asks for Rust 1\.0\.1, the recipe for >=",
+    ):
         build(other)
 
 
-def test_an_error_of_the_compiler_is_shown(other: Checkout, build: Callable[..., BuiltWheel]) -> None:
-    change_upstream(other, "lib/llm/src/lib.rs", "pub fn answer(parts: &[i64], last: usize) -> i64 {\n    nothing_at_all\n}\n")
-    with pytest.raises(BuildError, match=r"(?s)error\[E0425\].*nothing_at_all.*The whole log: .*dynamo-runtime\.log"):
+def test_an_error_of_the_compiler_is_shown(
+    other: Checkout, build: Callable[..., BuiltWheel]
+) -> None:
+    change_upstream(
+        other,
+        "lib/llm/src/lib.rs",
+        "pub fn answer(parts: &[i64], last: usize) -> i64 {\n    nothing_at_all\n}\n",
+    )
+    with pytest.raises(
+        BuildError,
+        match=r"(?s)error\[E0425\].*nothing_at_all.*The whole log: .*dynamo-runtime\.log",
+    ):
         build(other)
 
 
@@ -406,6 +528,8 @@ def test_a_crate_that_was_changed_in_the_cache_is_an_error(
     lock = runtime.tools["Cargo.lock"].removeprefix("sha256:").partition(",")[0]
     shutil.copytree(shop.cache / "crates", other.cache / "crates")
     source = other.cache / "crates" / lock / "pyo3-0.23.5/src/lib.rs"
-    source.write_text(source.read_text(encoding="utf-8").replace("Some(answer)", "None"), encoding="utf-8")
+    source.write_text(
+        source.read_text(encoding="utf-8").replace("Some(answer)", "None"), encoding="utf-8"
+    )
     with pytest.raises(BuildError, match="the listed checksum of"):
         build(other)

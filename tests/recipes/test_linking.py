@@ -11,7 +11,7 @@ import pytest
 
 from forkhouse.builders.environment import Needs
 from forkhouse.builders.linking import Linker, libraries, with_true_tag
-from forkhouse.errors import BuildError
+from forkhouse.core.errors import BuildError
 from forkhouse.sandbox.bubblewrap import View, find_sandbox
 from forkhouse.sandbox.run import Confined
 
@@ -31,16 +31,36 @@ class Bench:
         self.folder = folder
         self.sibling = folder / "needs/demo-transport"
         (self.sibling / "transport/lib").mkdir(parents=True)
-        self.compile("needs/demo-transport/transport/lib/libtransport.so.0", "int move(void) { return 1; }")
+        self.compile(
+            "needs/demo-transport/transport/lib/libtransport.so.0", "int move(void) { return 1; }"
+        )
         variables = {"PATH": f"{tools}:/usr/bin:/bin"}
-        confined = Confined(sandbox=find_sandbox(), view=View(work=folder, readable=(tools.parent,)))
-        self.linker = Linker(work=folder, confined=confined, variables=variables, log=folder / "demo.log")
+        confined = Confined(
+            sandbox=find_sandbox(), view=View(work=folder, readable=(tools.parent,))
+        )
+        self.linker = Linker(
+            work=folder, confined=confined, variables=variables, log=folder / "demo.log"
+        )
 
     def compile(self, path: str, code: str, *links: str) -> bytes:
         target = self.folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         soname = f"-Wl,-soname,{target.name}"
-        command = ["gcc", "-shared", "-fPIC", "-g", soname, "-x", "c", "-", "-o", str(target), "-x", "none", *links]
+        command = [
+            "gcc",
+            "-shared",
+            "-fPIC",
+            "-g",
+            soname,
+            "-x",
+            "c",
+            "-",
+            "-o",
+            str(target),
+            "-x",
+            "none",
+            *links,
+        ]
         subprocess.run(command, input=code, text=True, cwd=self.folder, check=True)
         return target.read_bytes()
 
@@ -54,9 +74,19 @@ class Bench:
         path = self.folder / "demo-1.0-cp311-cp311-linux_x86_64.whl"
         with zipfile.ZipFile(path, "w") as archive:
             wheel = b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: false\nTag: cp311-cp311-linux_x86_64\n"
-            for name, content in {**files, f"{INFO}/METADATA": b"", f"{INFO}/WHEEL": wheel, f"{INFO}/RECORD": b""}.items():
+            for name, content in {
+                **files,
+                f"{INFO}/METADATA": b"",
+                f"{INFO}/WHEEL": wheel,
+                f"{INFO}/RECORD": b"",
+            }.items():
                 archive.writestr(name, content)
-        return self.linker.relocate(path, packages=["demo"], siblings=siblings or {"demo-transport": self.sibling}, epoch=1_700_000_000)
+        return self.linker.relocate(
+            path,
+            packages=["demo"],
+            siblings=siblings or {"demo-transport": self.sibling},
+            epoch=1_700_000_000,
+        )
 
 
 @pytest.fixture
@@ -75,9 +105,19 @@ def test_a_library_is_linked_to_its_sibling(bench: Bench, tmp_path: Path) -> Non
         archive.extractall(site)
     (bench.sibling / "transport").rename(site / "transport")
     program = "import ctypes, sys; print(ctypes.CDLL(sys.argv[1]).twice())"
-    said = subprocess.run(["python3", "-c", program, str(site / "demo/lib/libdemo.so")], capture_output=True, text=True, check=True)
+    said = subprocess.run(
+        ["python3", "-c", program, str(site / "demo/lib/libdemo.so")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert said.stdout == "2\n"
-    dynamic = subprocess.run(["readelf", "-d", str(site / "demo/lib/libdemo.so")], capture_output=True, text=True, check=True).stdout
+    dynamic = subprocess.run(
+        ["readelf", "-d", str(site / "demo/lib/libdemo.so")],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     assert "Library rpath: [$ORIGIN/../../transport/lib]" in dynamic
 
 
@@ -97,7 +137,9 @@ def test_a_pure_wheel_stays_as_it_is(bench: Bench) -> None:
 
 def test_a_bundled_sibling_is_refused(bench: Bench) -> None:
     copy = (bench.sibling / "transport/lib/libtransport.so.0").read_bytes()
-    with pytest.raises(BuildError, match=r"it has a copy of libtransport\.so\.0, which is in demo-transport"):
+    with pytest.raises(
+        BuildError, match=r"it has a copy of libtransport\.so\.0, which is in demo-transport"
+    ):
         bench.relocate({"demo/libdemo.so": bench.user(), "demo/libtransport.so.0": copy})
 
 
@@ -110,38 +152,72 @@ def test_a_part_that_was_dropped_without_a_word_is_found_out(bench: Bench) -> No
 def test_a_library_of_this_machine_alone_is_refused(bench: Bench) -> None:
     bench.compile("site/libsite.so.3", "int site(void) { return 1; }")
     code = "int move(void); int site(void); int both(void) { return move() + site(); }"
-    content = bench.compile("out/libdemo.so", code, "site/libsite.so.3", "needs/demo-transport/transport/lib/libtransport.so.0")
-    with pytest.raises(BuildError, match=r"demo/libdemo\.so needs libsite\.so\.3, which is neither in it, nor in a wheel"):
+    content = bench.compile(
+        "out/libdemo.so",
+        code,
+        "site/libsite.so.3",
+        "needs/demo-transport/transport/lib/libtransport.so.0",
+    )
+    with pytest.raises(
+        BuildError,
+        match=r"demo/libdemo\.so needs libsite\.so\.3, which is neither in it, nor in a wheel",
+    ):
         bench.relocate({"demo/libdemo.so": content})
 
 
 def test_headers_and_modules_of_other_names_are_refused(bench: Bench) -> None:
-    files = {"nixl_cu12/libdemo.so": bench.user(), "demo-1.0.data/headers/asio.hpp": b"", "demo-1.0.data/headers/asio/ip.hpp": b""}
+    files = {
+        "nixl_cu12/libdemo.so": bench.user(),
+        "demo-1.0.data/headers/asio.hpp": b"",
+        "demo-1.0.data/headers/asio/ip.hpp": b"",
+    }
     with pytest.raises(BuildError) as caught:
         bench.relocate(files)
     lines = str(caught.value).splitlines()
-    assert lines[0] == "demo-1.0-cp311-cp311-linux_x86_64.whl was built, but is not as it has to be:"
-    assert "  - it has demo-1.0.data (2 files), which the recipe does not name among its packages" in lines
-    assert "  - it has nixl_cu12 (1 files), which the recipe does not name among its packages" in lines
+    assert (
+        lines[0] == "demo-1.0-cp311-cp311-linux_x86_64.whl was built, but is not as it has to be:"
+    )
+    assert (
+        "  - it has demo-1.0.data (2 files), which the recipe does not name among its packages"
+        in lines
+    )
+    assert (
+        "  - it has nixl_cu12 (1 files), which the recipe does not name among its packages" in lines
+    )
     assert "  - it has no demo, which the recipe promises" in lines
 
 
 def test_a_path_of_the_build_folder_is_refused(bench: Bench, tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"demo/settings\.py names a path of the build folder"):
-        bench.relocate({"demo/libdemo.so": bench.user(), "demo/settings.py": f"ROOT = '{tmp_path}/lib'\n".encode()})
+        bench.relocate(
+            {
+                "demo/libdemo.so": bench.user(),
+                "demo/settings.py": f"ROOT = '{tmp_path}/lib'\n".encode(),
+            }
+        )
 
 
 def test_texts_that_stand_for_libraries_are_none(bench: Bench) -> None:
-    (bench.sibling / "transport/lib/libtransport.so").write_text("INPUT(libtransport.so.0)\n", encoding="utf-8")
+    (bench.sibling / "transport/lib/libtransport.so").write_text(
+        "INPUT(libtransport.so.0)\n", encoding="utf-8"
+    )
     assert [library.soname for library in libraries(bench.sibling)] == ["libtransport.so.0"]
 
 
-def test_a_linux_tag_becomes_the_one_that_its_libraries_allow(make_wheel: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_linux_tag_becomes_the_one_that_its_libraries_allow(
+    make_wheel: Callable[..., Path], tmp_path: Path
+) -> None:
     source = tmp_path / "lib.c"
-    source.write_text("#include <stdlib.h>\nvoid *take(void) { return malloc(1); }\n", encoding="utf-8")
+    source.write_text(
+        "#include <stdlib.h>\nvoid *take(void) { return malloc(1); }\n", encoding="utf-8"
+    )
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", tmp_path / "lib.so", source], check=True)
     machine = platform.machine()
-    compiled = make_wheel("demo", files={"demo/lib.so": (tmp_path / "lib.so").read_bytes()}, tag=f"py3-none-linux_{machine}")
+    compiled = make_wheel(
+        "demo",
+        files={"demo/lib.so": (tmp_path / "lib.so").read_bytes()},
+        tag=f"py3-none-linux_{machine}",
+    )
     made = with_true_tag(compiled, 1_700_000_000)
     assert made.name.startswith("demo-1.0-py3-none-manylinux_2_")
     with zipfile.ZipFile(made) as archive:

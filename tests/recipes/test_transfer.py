@@ -20,7 +20,7 @@ from forkhouse.builders.environment import Needs
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from forkhouse.builders import BuiltWheel
+    from forkhouse.builders.built import BuiltWheel
     from tests.recipes.conftest import Checkout
 
 Pair = tuple["BuiltWheel", "BuiltWheel"]
@@ -33,14 +33,19 @@ def package(pair: Pair) -> str:
 
 
 def elf(pair: Pair) -> dict[str, dict[str, list[str]]]:
-    """Return what each library of the wheel says of itself: the texts of its dynamic entries by their tags, and its symbol tables."""
+    """Return what each library of the wheel says of itself.
+
+    The texts of its dynamic entries by their tags, and its symbol tables.
+    """
     found = {}
     with zipfile.ZipFile(pair[0].path) as archive:
         for name in archive.namelist():
             if ".so" not in name:
                 continue
             file = ELFFile(io.BytesIO(archive.read(name)))
-            entries: dict[str, list[str]] = {"sections": [str(section.name) for section in file.iter_sections()]}
+            entries: dict[str, list[str]] = {
+                "sections": [str(section.name) for section in file.iter_sections()]
+            }
             for section in file.iter_sections():
                 if isinstance(section, DynamicSection):
                     for tag in section.iter_tags():
@@ -50,21 +55,51 @@ def elf(pair: Pair) -> dict[str, dict[str, list[str]]]:
     return found
 
 
-def test_it_finds_ucx_in_the_sibling_wheel_wherever_both_are_installed(transfer: Pair, tmp_path: Path) -> None:
+def test_it_finds_ucx_in_the_sibling_wheel_wherever_both_are_installed(
+    transfer: Pair, tmp_path: Path
+) -> None:
     venv.create(tmp_path / "stack", symlinks=True, with_pip=False)
     python = tmp_path / "stack/bin/python"
-    command = ["unshare", "--map-root-user", "--net", sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
+    command = [
+        "unshare",
+        "--map-root-user",
+        "--net",
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(python),
+        "install",
+        "--quiet",
+    ]
     # The other requirements of the upstream are no matter of this test.
-    subprocess.run([*command, "--no-index", "--no-deps", *(str(wheel.path) for wheel in transfer)], check=True)
+    subprocess.run(
+        [*command, "--no-index", "--no-deps", *(str(wheel.path) for wheel in transfer)], check=True
+    )
     program = f"import {package(transfer)}; print({package(transfer)}.nixl_agent())"
-    assert subprocess.run([python, "-c", program], env={}, capture_output=True, text=True, check=True).stdout == ANSWER
+    assert (
+        subprocess.run(
+            [python, "-c", program], env={}, capture_output=True, text=True, check=True
+        ).stdout
+        == ANSWER
+    )
 
     # Another UCX in LD_LIBRARY_PATH, as sites with their own have it, is not mixed in.
     site = tmp_path / "site"
     site.mkdir()
     (site / "ucp.c").write_text("int ucp_answer(void) { return 0; }\n", encoding="utf-8")
-    subprocess.run(["gcc", "-shared", "-fPIC", "-Wl,-soname,libucp.so.0", "-o", "libucp.so.0", "ucp.c"], cwd=site, check=True)
-    said = subprocess.run([python, "-c", program], env={"LD_LIBRARY_PATH": str(site)}, capture_output=True, text=True, check=True)
+    subprocess.run(
+        ["gcc", "-shared", "-fPIC", "-Wl,-soname,libucp.so.0", "-o", "libucp.so.0", "ucp.c"],
+        cwd=site,
+        check=True,
+    )
+    said = subprocess.run(
+        [python, "-c", program],
+        env={"LD_LIBRARY_PATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert said.stdout == ANSWER
 
 
@@ -74,14 +109,24 @@ def test_the_wheel_holds_its_package_and_its_libraries_and_nothing_else(transfer
         paths = set(archive.namelist())
         info = f"{name}-{transfer[0].version}.dist-info"
         metadata = Metadata.from_email(archive.read(f"{info}/METADATA"))
-        tags = [line for line in archive.read(f"{info}/WHEEL").decode().splitlines() if line.startswith("Tag: ")]
-    libraries = {f".{name}.mesonpy.libs/{path}" for path in ("libnixl.so", "libserdes.so", "plugins/libplugin_UCX.so")}
+        tags = [
+            line
+            for line in archive.read(f"{info}/WHEEL").decode().splitlines()
+            if line.startswith("Tag: ")
+        ]
+    libraries = {
+        f".{name}.mesonpy.libs/{path}"
+        for path in ("libnixl.so", "libserdes.so", "plugins/libplugin_UCX.so")
+    }
     assert {path for path in paths if not path.startswith((f"{name}/", f"{info}/"))} == libraries
     assert f"{name}/_api.py" in paths
     # The terms of what is compiled in go with it.
     assert f"{info}/licenses/abseil-cpp/LICENSE" in paths
     # What the upstream requires stays; torch, which it wants for building, was never asked for.
-    assert {str(requirement) for requirement in metadata.requires_dist or ()} == {"numpy", f"libucx-rocm=={transfer[1].version}"}
+    assert {str(requirement) for requirement in metadata.requires_dist or ()} == {
+        "numpy",
+        f"libucx-rocm=={transfer[1].version}",
+    }
     assert (metadata.name, str(metadata.version)) == (transfer[0].distribution, transfer[0].version)
     assert tags == [f"Tag: {tag}" for tag in parse_wheel_filename(transfer[0].path.name)[3]]
     assert "-manylinux_2_" in transfer[0].path.name
@@ -94,22 +139,33 @@ def test_run_paths_are_relative_and_lead_to_what_is_needed(transfer: Pair) -> No
     plugin = libraries[f"{hidden}/plugins/libplugin_UCX.so"]
     assert {"libucp.so.0", "libserdes.so"} <= set(plugin["needed"])
     # DT_RPATH, which LD_LIBRARY_PATH does not override.
-    assert {path for each in plugin["rpath"] for path in each.split(":")} == {"$ORIGIN/..", "$ORIGIN/../../libucx_rocm/lib"}
+    assert {path for each in plugin["rpath"] for path in each.split(":")} == {
+        "$ORIGIN/..",
+        "$ORIGIN/../../libucx_rocm/lib",
+    }
     assert libraries[f"{hidden}/libnixl.so"]["rpath"] == ["$ORIGIN"]
-    assert [each["rpath"] for path, each in libraries.items() if path.startswith(f"{name}/")] == [[f"$ORIGIN/../{hidden}"]]
+    assert [each["rpath"] for path, each in libraries.items() if path.startswith(f"{name}/")] == [
+        [f"$ORIGIN/../{hidden}"]
+    ]
     assert "rpath" not in libraries[f"{hidden}/libserdes.so"]
     assert not [path for path, each in libraries.items() if "runpath" in each]
 
 
 def test_libraries_are_stripped(transfer: Pair) -> None:
-    assert not [path for path, each in elf(transfer).items() if {".symtab", ".debug_info"} & set(each["sections"])]
+    assert not [
+        path
+        for path, each in elf(transfer).items()
+        if {".symtab", ".debug_info"} & set(each["sections"])
+    ]
 
 
 def test_no_path_of_the_build_is_left(transfer: Pair, template: Checkout) -> None:
     with zipfile.ZipFile(transfer[0].path) as archive:
         contents = b"".join(archive.read(name) for name in archive.namelist())
     assert str(template.root).encode() not in contents
-    assert b"./needs/libucx-rocm/libucx_rocm/include/ucp/api/ucp.h" in contents  # where UCX's header says that it lies
+    assert (
+        b"./needs/libucx-rocm/libucx_rocm/include/ucp/api/ucp.h" in contents
+    )  # where UCX's header says that it lies
 
 
 def test_the_user_s_cuda_and_uv_are_not_seen(transfer: Pair, template: Checkout) -> None:
@@ -122,13 +178,26 @@ def test_the_user_s_cuda_and_uv_are_not_seen(transfer: Pair, template: Checkout)
     }
 
 
-def test_outside_of_our_builds_the_same_upstream_runs_the_user_s_nvcc(template: Checkout, tmp_path: Path) -> None:
+def test_outside_of_our_builds_the_same_upstream_runs_the_user_s_nvcc(
+    template: Checkout, tmp_path: Path
+) -> None:
     """What proves that the test above would find out."""
     meson = template.plant().workshop().environment.python(Needs()).parent / "meson"
-    subprocess.run(["git", "clone", "--quiet", str(template.mirror / "ai-dynamo/nixl"), str(tmp_path / "project")], check=True)
+    subprocess.run(
+        [
+            "git",
+            "clone",
+            "--quiet",
+            str(template.mirror / "ai-dynamo/nixl"),
+            str(tmp_path / "project"),
+        ],
+        check=True,
+    )
     command = [str(meson), "setup", "--wrap-mode=nodownload", "build"]
     environment = {**os.environ, **template.user()}
-    subprocess.run(command, cwd=tmp_path / "project", env=environment, capture_output=True, check=False)
+    subprocess.run(
+        command, cwd=tmp_path / "project", env=environment, capture_output=True, check=False
+    )
     mark = template.machine / "nvcc-was-run"
     assert mark.exists()
     mark.unlink()
@@ -138,7 +207,9 @@ def test_its_origin_is_known_to_the_last_part(transfer: Pair, template: Checkout
     wheel, ucx = transfer
     laid = {part.source.upstream: part.path for part in wheel.parts}
     lock = template.lock()
-    assert laid == {name: lock.components[name].path for name in lock.upstreams[wheel.recipe].components}
+    assert laid == {
+        name: lock.components[name].path for name in lock.upstreams[wheel.recipe].components
+    }
     assert [sibling.sha256 for sibling in wheel.siblings] == [ucx.sha256]
 
 

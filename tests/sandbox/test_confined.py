@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from forkhouse.errors import BuildError, ToolchainError
+from forkhouse.core.errors import BuildError, ToolchainError
 from forkhouse.sandbox import bubblewrap
 from forkhouse.sandbox.bubblewrap import Sandbox, View, find_sandbox, interpreter_homes
-from forkhouse.sandbox.limits import Limits
+from forkhouse.sandbox.limits import BuildLimits
 from forkhouse.sandbox.lives import Life, boot, end_earlier, note
 from forkhouse.sandbox.run import Confined
 from forkhouse.sandbox.seccomp import program
@@ -39,14 +39,19 @@ VARIABLES = {"PATH": "/usr/bin:/bin"}
 def confined(tmp_path: Path) -> Confined:
     work = tmp_path / "work"
     work.mkdir()
-    return Confined(sandbox=find_sandbox(), view=View(work=work, readable=(Path(sys.prefix), *interpreter_homes())))
+    return Confined(
+        sandbox=find_sandbox(),
+        view=View(work=work, readable=(Path(sys.prefix), *interpreter_homes())),
+    )
 
 
 def run(confined: Confined, code: str) -> tuple[int, str]:
     """Run Python code as a build and return its exit code and output."""
     said = bytearray()
     command = [PYTHON, "-c", textwrap.dedent(code)]
-    ended = confined.run(command, folder=confined.view.work, variables=VARIABLES, output=said.extend)
+    ended = confined.run(
+        command, folder=confined.view.work, variables=VARIABLES, output=said.extend
+    )
     return ended, said.decode("utf-8", "replace")
 
 
@@ -56,7 +61,9 @@ def secret(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "home/.ssh/id_ed25519"
     path.parent.mkdir(parents=True)
     path.write_text("PRIVATE", encoding="utf-8")
-    with subprocess.Popen(["sleep", "60"], env={"TOKEN": "PRIVATE", "PATH": "/usr/bin:/bin"}) as process:
+    with subprocess.Popen(
+        ["sleep", "60"], env={"TOKEN": "PRIVATE", "PATH": "/usr/bin:/bin"}
+    ) as process:
         yield path
         process.kill()
 
@@ -95,14 +102,25 @@ TRIES = {
 
 
 @pytest.mark.parametrize("attempt", TRIES)
-def test_nothing_that_a_hostile_build_tries_succeeds(confined: Confined, secret: Path, attempt: str) -> None:
-    before = Path("/proc/sys/kernel/core_pattern").read_text(encoding="utf-8"), Path("/dev/null").stat().st_mode
+def test_nothing_that_a_hostile_build_tries_succeeds(
+    confined: Confined, secret: Path, attempt: str
+) -> None:
+    before = (
+        Path("/proc/sys/kernel/core_pattern").read_text(encoding="utf-8"),
+        Path("/dev/null").stat().st_mode,
+    )
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_UNIX) as named:
         port = server.getsockname()[1]
         named.bind(f"\0forkhouse-test-{port}")
         named.listen()
         outside = confined.view.readable[0] / "evil"
-        names = {"secret": str(secret), "outside": str(outside), "work": str(confined.view.work), "pid": os.getpid(), "port": port}
+        names = {
+            "secret": str(secret),
+            "outside": str(outside),
+            "work": str(confined.view.work),
+            "pid": os.getpid(),
+            "port": port,
+        }
         code = f"""\
         import ctypes, os, socket
         libc = ctypes.CDLL(None, use_errno=True)
@@ -118,18 +136,26 @@ def test_nothing_that_a_hostile_build_tries_succeeds(confined: Confined, secret:
         ended, said = run(confined, code)
     assert (ended, said.split()[0]) == (0, "refused"), said
     assert not outside.exists()
-    assert (Path("/proc/sys/kernel/core_pattern").read_text(encoding="utf-8"), Path("/dev/null").stat().st_mode) == before
+    assert (
+        Path("/proc/sys/kernel/core_pattern").read_text(encoding="utf-8"),
+        Path("/dev/null").stat().st_mode,
+    ) == before
 
 
 def test_each_of_those_tries_would_succeed_or_fail_otherwise_without_it(secret: Path) -> None:
-    """The tries are real: the file is there, the server answers, and this process may send itself a signal."""
+    """The tries are real.
+
+    The file is there, the server answers, and this process may send itself a signal.
+    """
     assert secret.read_text(encoding="utf-8") == "PRIVATE"
     with socket.create_server(("127.0.0.1", 0)) as server:
         socket.create_connection(("127.0.0.1", server.getsockname()[1]), timeout=5).close()
     os.kill(os.getpid(), 0)
 
 
-def test_no_process_of_the_machine_and_no_variable_of_one_is_seen(confined: Confined, secret: Path) -> None:
+def test_no_process_of_the_machine_and_no_variable_of_one_is_seen(
+    confined: Confined, secret: Path
+) -> None:
     assert secret.is_file()
     code = """
     import glob
@@ -141,15 +167,19 @@ def test_no_process_of_the_machine_and_no_variable_of_one_is_seen(confined: Conf
     count, found, variables = said.split(maxsplit=2)
     assert int(count) < 5
     assert found == "False"
-    assert b"PATH=/usr/bin:/bin" in eval(variables)  # noqa: S307  # what Python printed
-    assert all(each.split(b"=")[0] in {b"", b"PATH", b"PWD", b"OLDPWD", b"_"} for each in eval(variables))  # noqa: S307
+    assert b"PATH=/usr/bin:/bin" in eval(variables)  # what Python printed
+    assert all(
+        each.split(b"=")[0] in {b"", b"PATH", b"PWD", b"OLDPWD", b"_"} for each in eval(variables)
+    )
 
 
 def test_it_is_nobody_with_no_rights_and_no_way_to_more(confined: Confined) -> None:
     ended, said = run(confined, "print(open('/proc/self/status').read())")
     assert ended == 0
     status = dict(line.split(":\t", 1) for line in said.splitlines() if ":\t" in line)
-    assert {status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0000000000000000"}
+    assert {status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {
+        "0000000000000000"
+    }
     assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
     assert status["Uid"].split() == ["1000"] * 4
 
@@ -208,7 +238,9 @@ confined.run([sys.executable, "-c", code], folder=work, variables={"PATH": "/usr
 def test_it_dies_with_whoever_runs_it(tmp_path: Path, how: signal.Signals) -> None:
     work = tmp_path / "work"
     work.mkdir()
-    with subprocess.Popen(["env", "--default-signal", PYTHON, "-c", CHILD, str(work)], stderr=subprocess.DEVNULL) as runner:
+    with subprocess.Popen(
+        ["env", "--default-signal", PYTHON, "-c", CHILD, str(work)], stderr=subprocess.DEVNULL
+    ) as runner:
         until = time.monotonic() + 60
         while not (work / "alive").exists():
             assert runner.poll() is None
@@ -233,7 +265,9 @@ def test_what_is_left_of_an_earlier_build_is_ended_before_the_next_begins(tmp_pa
 
 
 @pytest.mark.parametrize("change", [{"started": 1.0}, {"boot": "another"}])
-def test_another_process_of_the_same_number_is_left_alone(tmp_path: Path, change: dict[str, object]) -> None:
+def test_another_process_of_the_same_number_is_left_alone(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
     with subprocess.Popen(["sleep", "60"]) as other:
         life = Life.of(other.pid)
         noted = {"pid": life.pid, "started": life.started, "boot": life.boot, **change}
@@ -252,14 +286,25 @@ def test_a_damaged_note_of_a_life_is_forgotten(tmp_path: Path, content: str) -> 
 
 def test_a_command_that_is_not_there_is_an_exit_code(confined: Confined) -> None:
     said = bytearray()
-    assert confined.run(["no-such-command"], folder=confined.view.work, variables=VARIABLES, output=said.extend) == 127
+    assert (
+        confined.run(
+            ["no-such-command"], folder=confined.view.work, variables=VARIABLES, output=said.extend
+        )
+        == 127
+    )
     assert b"not found" in said
 
 
 def test_a_sandbox_that_cannot_be_made_tells_why_and_runs_nothing(confined: Confined) -> None:
     said = bytearray()
-    away = replace(confined, view=replace(confined.view, readable=(*confined.view.readable, Path("/no/such/folder"))))
-    assert away.run(["touch", "made"], folder=away.view.work, variables=VARIABLES, output=said.extend) != 0
+    away = replace(
+        confined,
+        view=replace(confined.view, readable=(*confined.view.readable, Path("/no/such/folder"))),
+    )
+    assert (
+        away.run(["touch", "made"], folder=away.view.work, variables=VARIABLES, output=said.extend)
+        != 0
+    )
     assert b"/no/such/folder" in said
     assert not (away.view.work / "made").exists()
 
@@ -271,30 +316,47 @@ SLEEP = "import time; time.sleep(60)"
     ("limits", "code", "reason"),
     [
         (
-            Limits(processes=20),
+            BuildLimits(processes=20),
             "import os, time\nfor _ in range(40): os.fork() or time.sleep(60)\ntime.sleep(60)",
             "processes; 20 is the most",
         ),
-        (Limits(memory=200 * 2**20), f"x = bytearray(b'x') * (400 * 2**20)\n{SLEEP}", r"GiB of memory; 0\.2 GiB is the most"),
-        (Limits(silence=1.0), SLEEP, "printed nothing for 0 minutes, and is taken for dead"),
-        (Limits(output=100_000), f"print('x' * 200_000, flush=True)\n{SLEEP}", "printed more than 0 MiB"),
+        (
+            BuildLimits(memory=200 * 2**20),
+            f"x = bytearray(b'x') * (400 * 2**20)\n{SLEEP}",
+            r"GiB of memory; 0\.2 GiB is the most",
+        ),
+        (BuildLimits(silence=1.0), SLEEP, "printed nothing for 0 minutes, and is taken for dead"),
+        (
+            BuildLimits(output=100_000),
+            f"print('x' * 200_000, flush=True)\n{SLEEP}",
+            "printed more than 0 MiB",
+        ),
     ],
 )
-def test_a_build_that_takes_too_much_is_ended(confined: Confined, limits: Limits, code: str, reason: str) -> None:
+def test_a_build_that_takes_too_much_is_ended(
+    confined: Confined, limits: BuildLimits, code: str, reason: str
+) -> None:
     before = {process.pid for process in psutil.process_iter()}
     with pytest.raises(BuildError, match=reason):
         run(replace(confined, limits=limits), code)
     left = [
-        process for process in psutil.process_iter(["cmdline"]) if process.pid not in before and code in (process.info["cmdline"] or [])
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if process.pid not in before and code in (process.info["cmdline"] or [])
     ]
     assert not left
 
 
 def test_the_kernel_watches_over_files(confined: Confined) -> None:
-    few = replace(confined, limits=Limits(open_files=20, file_size=1000))
+    few = replace(confined, limits=BuildLimits(open_files=20, file_size=1000))
     ended, said = run(few, "files = []\nwhile True: files.append(open('/dev/null'))")
     assert (ended, "Too many open files" in said) == (1, True)
-    assert run(few, "big = open('big', 'wb', buffering=0)\nfor _ in range(9): big.write(bytes(500))")[0] != 0
+    assert (
+        run(few, "big = open('big', 'wb', buffering=0)\nfor _ in range(9): big.write(bytes(500))")[
+            0
+        ]
+        != 0
+    )
     assert (few.view.work / "big").stat().st_size <= 1000
 
 
@@ -303,12 +365,19 @@ def test_what_output_raises_ends_the_build(confined: Confined) -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
-        confined.run([PYTHON, "-c", f"print(1, flush=True); {SLEEP}"], folder=confined.view.work, variables=VARIABLES, output=full)
+        confined.run(
+            [PYTHON, "-c", f"print(1, flush=True); {SLEEP}"],
+            folder=confined.view.work,
+            variables=VARIABLES,
+            output=full,
+        )
     assert not (confined.view.work.with_name("work.life").exists() and _alive(confined.view.work))
 
 
 def _alive(work: Path) -> bool:
-    return Life(**json.loads(work.with_name(f"{work.name}.life").read_bytes())).process() is not None
+    return (
+        Life(**json.loads(work.with_name(f"{work.name}.life").read_bytes())).process() is not None
+    )
 
 
 def test_builds_run_beside_each_other(confined: Confined, tmp_path: Path) -> None:
@@ -317,7 +386,9 @@ def test_builds_run_beside_each_other(confined: Confined, tmp_path: Path) -> Non
     def one(name: str) -> None:
         work = tmp_path / name
         work.mkdir()
-        results[name] = run(replace(confined, view=replace(confined.view, work=work)), f"print({name!r})")
+        results[name] = run(
+            replace(confined, view=replace(confined.view, work=work)), f"print({name!r})"
+        )
 
     threads = [threading.Thread(target=one, args=(name,)) for name in ("a", "b", "c")]
     for thread in threads:
@@ -327,24 +398,37 @@ def test_builds_run_beside_each_other(confined: Confined, tmp_path: Path) -> Non
     assert results == {name: (0, f"{name}\n") for name in ("a", "b", "c")}
 
 
-def test_a_machine_without_bubblewrap_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_bubblewrap_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(bubblewrap, "SEARCH_PATH", str(tmp_path))
     find_sandbox.cache_clear()
     with contextlib.closing(_Clear()):
-        with pytest.raises(ToolchainError, match=r"(?s)not installed\. Run:\n  apt-get .*bubblewrap.*--unsafe-no-sandbox"):
+        with pytest.raises(
+            ToolchainError,
+            match=r"(?s)not installed\. Run:\n  apt-get .*bubblewrap.*--unsafe-no-sandbox",
+        ):
             find_sandbox()
         assert find_sandbox(unsafe=True) == Sandbox(kind="none")
 
 
-def test_a_machine_that_forbids_namespaces_is_told_what_it_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_that_forbids_namespaces_is_told_what_it_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake = tmp_path / "bwrap"
-    fake.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n", encoding="utf-8")
+    fake.write_text(
+        "#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n",
+        encoding="utf-8",
+    )
     fake.chmod(0o755)
     monkeypatch.setattr(bubblewrap, "SEARCH_PATH", f"{tmp_path}:/usr/bin:/bin")
     find_sandbox.cache_clear()
     with (
         contextlib.closing(_Clear()),
-        pytest.raises(ToolchainError, match=r"\(bwrap: No permissions to create new namespace\).*user namespaces"),
+        pytest.raises(
+            ToolchainError,
+            match=r"\(bwrap: No permissions to create new namespace\).*user namespaces",
+        ),
     ):
         find_sandbox()
 
@@ -362,7 +446,10 @@ def test_without_a_sandbox_it_still_dies_with_its_session(tmp_path: Path) -> Non
     bare = Confined(sandbox=Sandbox(kind="none"), view=View(work=work))
     ended, said = run(bare, "import subprocess; print(subprocess.Popen(['sleep', '60']).pid)")
     assert ended == 0
-    assert not psutil.pid_exists(int(said)) or psutil.Process(int(said)).status() == psutil.STATUS_ZOMBIE
+    assert (
+        not psutil.pid_exists(int(said))
+        or psutil.Process(int(said)).status() == psutil.STATUS_ZOMBIE
+    )
     assert boot() in (tmp_path / "work.life").read_text(encoding="utf-8")
 
 
@@ -370,18 +457,43 @@ def test_without_a_sandbox_it_still_dies_with_its_session(tmp_path: Path) -> Non
 def test_the_same_holds_for_a_plain_user(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command that is built for one, run as one."""
     nobody = 65534
-    with tempfile.TemporaryDirectory(prefix="forkhouse-plain-") as name, contextlib.ExitStack() as held:
+    with (
+        tempfile.TemporaryDirectory(prefix="forkhouse-plain-") as name,
+        contextlib.ExitStack() as held,
+    ):
         work = Path(name, "work")
         work.mkdir()
         for path in (work.parent, work):
             os.chown(path, nobody, nobody)
         monkeypatch.setattr(os, "geteuid", lambda: nobody)
-        seccomp, accounts, info = (_descriptor(held, content) for content in (program(), bubblewrap.PASSWD, b""))
-        arguments = find_sandbox().arguments(View(work=work), work, seccomp=seccomp, accounts=accounts, info=info)
-        script = "touch made; touch /usr/evil; cat /etc/shadow; ls /root; id -u; grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/self/status; cat /proc/net/dev"
-        dropped = ["setpriv", f"--reuid={nobody}", f"--regid={nobody}", "--clear-groups", *arguments, "sh", "-c", script]
+        seccomp, accounts, info = (
+            _descriptor(held, content) for content in (program(), bubblewrap.PASSWD, b"")
+        )
+        arguments = find_sandbox().arguments(
+            View(work=work), work, seccomp=seccomp, accounts=accounts, info=info
+        )
+        script = (
+            "touch made; touch /usr/evil; cat /etc/shadow; ls /root; id -u; grep -E "
+            "'^(CapEff|NoNewPrivs|Seccomp):' /proc/self/status; cat /proc/net/dev"
+        )
+        dropped = [
+            "setpriv",
+            f"--reuid={nobody}",
+            f"--regid={nobody}",
+            "--clear-groups",
+            *arguments,
+            "sh",
+            "-c",
+            script,
+        ]
         ended = subprocess.run(
-            dropped, env=VARIABLES, cwd="/", pass_fds=(seccomp, accounts, info), capture_output=True, text=True, check=False
+            dropped,
+            env=VARIABLES,
+            cwd="/",
+            pass_fds=(seccomp, accounts, info),
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert (work / "made").stat().st_uid == nobody
     assert not Path("/usr/evil").exists()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from forkhouse.errors import ServingError
+from forkhouse.core.errors import ServingError
 from forkhouse.serving.processes import LOCALHOST, Server, free_ports, stop_all, wait_until
 
 if TYPE_CHECKING:
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     Start = Callable[..., Server]
 
 SLEEP = "import time; time.sleep(60)"
-DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); {SLEEP}"
+DEAF = (
+    "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); "
+    f"{SLEEP}"
+)
 
 # A server of two generations: SIGTERM ends it, and says nothing to its children.
 FAMILY = """
@@ -38,10 +41,15 @@ subprocess.Popen([sys.executable, "-c", child])
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Start a Python program as a server with a given name; what is still there after the test is killed."""
+    """Start a Python program as a server with a given name.
+
+    What is still there after the test is killed.
+    """
     servers: list[Server] = []
 
-    def run(program: str, name: str = "server", environment: dict[str, str] | None = None) -> Server:
+    def run(
+        program: str, name: str = "server", environment: dict[str, str] | None = None
+    ) -> Server:
         servers.append(
             Server.start(
                 name,
@@ -100,7 +108,10 @@ def test_a_server_that_ends_by_itself_ends_with_its_own_code(start: Start) -> No
 
 def test_children_and_grandchildren_left_behind_are_killed_and_told(start: Start) -> None:
     server, descendants = family(start, "import time; time.sleep(60)")
-    with pytest.raises(ServingError, match=r"server did not end within 0\.3 s of SIGTERM, and was killed: .*\(\d+\), .*\(\d+\)"):
+    with pytest.raises(
+        ServingError,
+        match=r"server did not end within 0\.3 s of SIGTERM, and was killed: .*\(\d+\), .*\(\d+\)",
+    ):
         server.stop(wait=0.3)
     assert all(gone(process) for process in descendants)
     assert server.process.returncode == -signal.SIGTERM
@@ -130,8 +141,12 @@ def test_a_server_deaf_to_sigterm_is_killed_and_told(start: Start) -> None:
     assert server.process.returncode == -signal.SIGKILL
 
 
-def test_an_early_death_is_told_with_its_first_exception_and_the_end_of_the_log(start: Start) -> None:
-    server = start("import sys; print('ValueError: no such model'); print('and much more'); sys.exit(3)")
+def test_an_early_death_is_told_with_its_first_exception_and_the_end_of_the_log(
+    start: Start,
+) -> None:
+    server = start(
+        "import sys; print('ValueError: no such model'); print('and much more'); sys.exit(3)"
+    )
     with pytest.raises(ServingError) as caught:
         wait_until(lambda: False, what="nothing", servers=[server], wait=20)
     message = str(caught.value)
@@ -153,7 +168,11 @@ def test_orphans_of_a_dead_server_are_found_and_killed(start: Start) -> None:
     until(lambda: psutil.Process(server.process.pid).status() == psutil.STATUS_ZOMBIE)
     with pytest.raises(ServingError, match=r"was killed: .*\(\d+\), .*\(\d+\)"):
         server.stop(wait=0)
-    assert not [process for process in psutil.process_iter(["pid"]) if _in_group(process.pid, server.process.pid)]
+    assert not [
+        process
+        for process in psutil.process_iter(["pid"])
+        if _in_group(process.pid, server.process.pid)
+    ]
 
 
 def test_who_ends_by_itself_leaves_nobody_unseen(start: Start) -> None:
@@ -222,29 +241,49 @@ def test_a_with_block_ends_its_server_also_on_an_error(start: Start) -> None:
 
 def test_waiting_tells_how_long_it_took(start: Start) -> None:
     server = start(f"import time; time.sleep(0.2); print('ready', flush=True); {SLEEP}")
-    seconds = wait_until(lambda: "ready" in server.log.read_text(encoding="utf-8"), what="ready", servers=[server], wait=20)
+    seconds = wait_until(
+        lambda: "ready" in server.log.read_text(encoding="utf-8"),
+        what="ready",
+        servers=[server],
+        wait=20,
+    )
     assert 0.1 < seconds < 20
 
 
 def test_waiting_in_vain_shows_every_log(start: Start) -> None:
-    one, two = start(f"print('about one', flush=True); {SLEEP}", "one"), start(f"print('about two', flush=True); {SLEEP}", "two")
+    one, two = (
+        start(f"print('about one', flush=True); {SLEEP}", "one"),
+        start(f"print('about two', flush=True); {SLEEP}", "two"),
+    )
     for server, text in ((one, "about one"), (two, "about two")):
         wait_for_log(server, text)
     with pytest.raises(
-        ServingError, match=r"(?s)^Waited 0\.2 s in vain for a miracle\.\none still runs.*about one.*two still runs.*about two"
+        ServingError,
+        match=r"(?s)^Waited 0\.2 s in vain for a miracle\.\none still runs.*about one.*two still runs.*about two",
     ):
         wait_until(lambda: False, what="a miracle", servers=[one, two], wait=0.2)
 
 
-def test_a_server_sees_the_given_environment_alone(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_sees_the_given_environment_alone(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LEAKED", "1")
-    server = start("import os; print(sorted(set(os.environ) & {'LEAKED', 'GIVEN'}), flush=True)", environment={"GIVEN": "1"})
+    server = start(
+        "import os; print(sorted(set(os.environ) & {'LEAKED', 'GIVEN'}), flush=True)",
+        environment={"GIVEN": "1"},
+    )
     wait_for_log(server, "['GIVEN']")
 
 
 def test_a_command_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ServingError, match=r"engine could not be started: .*no-such-program"):
-        Server.start("engine", [str(tmp_path / "no-such-program")], log=tmp_path / "log", environment={}, folder=tmp_path)
+        Server.start(
+            "engine",
+            [str(tmp_path / "no-such-program")],
+            log=tmp_path / "log",
+            environment={},
+            folder=tmp_path,
+        )
 
 
 def test_ports_are_free_different_and_below_those_of_outgoing_connections() -> None:

@@ -9,13 +9,28 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.errors import HashMismatchError, UnreachableError, UnsafeArchiveError, UsageError
-from forkhouse.lock import FORMS, ArchiveSource, DebianSource, GitSource, PinnedFile, SdistSource, Source, Upstream, WheelSource
-from forkhouse.progress import showing
-from forkhouse.sources import Access, Policy, SourceTree, acquire, candidates
-from forkhouse.sources.registry import Registry
+from forkhouse.core.errors import (
+    HashMismatchError,
+    UnreachableError,
+    UnsafeArchiveError,
+    UsageError,
+)
+from forkhouse.core.progress import showing
+from forkhouse.core.workspace import Journal
+from forkhouse.documents.lockfile import (
+    FORMS,
+    ArchiveSource,
+    DebianSource,
+    GitSource,
+    PinnedFile,
+    SdistSource,
+    Source,
+    Upstream,
+    WheelSource,
+)
+from forkhouse.sources.acquire import Access, SourcePolicy, SourceTree, acquire, candidates
+from forkhouse.sources.index import Registry
 from forkhouse.sources.store import ObjectStore
-from forkhouse.workspace import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,12 +46,25 @@ class Site:
         self.journal = Journal(folder / "journal")
 
     def acquire(
-        self, *sources: Source, policy: Policy = "auto", offline: bool = False, mirror: Path | None = None, forms: tuple[str, ...] = FORMS
+        self,
+        *sources: Source,
+        policy: SourcePolicy = "auto",
+        offline: bool = False,
+        mirror: Path | None = None,
+        forms: tuple[str, ...] = FORMS,
     ) -> SourceTree:
         pinned = Upstream(version="1.0", licence="MIT", why="An example.", sources=sources)
         access = Access(policy=policy, mirror=mirror, offline=offline, cache=self.folder / "cache")
         registry = Registry(self.folder / "cache", offline=offline)
-        return acquire("demo", pinned, forms, access=access, registry=registry, store=self.store, journal=self.journal)  # type: ignore[arg-type]  # forms are words
+        return acquire(
+            "demo",
+            pinned,
+            forms,  # type: ignore[arg-type]  # forms are words
+            access=access,
+            registry=registry,
+            store=self.store,
+            journal=self.journal,
+        )
 
 
 @pytest.fixture
@@ -78,9 +106,17 @@ def test_the_preferred_form_is_taken(site: Site, git_source: GitSource, sdist: S
 
 
 @pytest.mark.parametrize(
-    "value", [{"epoch": 1}, {"commit": "0" * 40}, {"commit": "nonsense"}, {"tree": "4b825dc642cb6eb9a060e54bf8d69288fbee4904"}]
+    "value",
+    [
+        {"epoch": 1},
+        {"commit": "0" * 40},
+        {"commit": "nonsense"},
+        {"tree": "4b825dc642cb6eb9a060e54bf8d69288fbee4904"},
+    ],
 )
-def test_a_record_that_the_store_does_not_bear_out_is_not_believed(site: Site, git_source: GitSource, value: dict[str, object]) -> None:
+def test_a_record_that_the_store_does_not_bear_out_is_not_believed(
+    site: Site, git_source: GitSource, value: dict[str, object]
+) -> None:
     """Whoever changes a record can seal it anew."""
     honest = site.acquire(git_source)
     (path,) = (site.folder / "journal/source").glob("*.json")
@@ -89,7 +125,9 @@ def test_a_record_that_the_store_does_not_bear_out_is_not_believed(site: Site, g
     assert site.acquire(git_source) == honest
 
 
-def test_a_record_of_another_tree_than_the_locks_is_not_believed(site: Site, git_source: GitSource, sdist: SdistSource) -> None:
+def test_a_record_of_another_tree_than_the_locks_is_not_believed(
+    site: Site, git_source: GitSource, sdist: SdistSource
+) -> None:
     honest = site.acquire(git_source)
     other = site.acquire(sdist)
     pinned = git_source.model_copy(update={"tree": honest.tree})
@@ -97,7 +135,11 @@ def test_a_record_of_another_tree_than_the_locks_is_not_believed(site: Site, git
     site.acquire(pinned)
     (path,) = set((site.folder / "journal/source").glob("*.json")) - there
     record = json.loads(path.read_bytes())
-    site.journal.put("source", path.stem, {**record, "tree": other.tree, "commit": other.commit, "epoch": other.epoch})
+    site.journal.put(
+        "source",
+        path.stem,
+        {**record, "tree": other.tree, "commit": other.commit, "epoch": other.epoch},
+    )
     assert site.acquire(pinned).tree == honest.tree
 
 
@@ -114,15 +156,22 @@ def test_an_unreachable_host_gives_way_to_the_next_source_aloud(
     assert f"demo: NOT from git {dead_git.url}" in capfd.readouterr().err
 
 
-def test_an_unresolved_source_is_passed_over_with_its_reason(site: Site, git_source: GitSource, wheel: WheelSource) -> None:
+def test_an_unresolved_source_is_passed_over_with_its_reason(
+    site: Site, git_source: GitSource, wheel: WheelSource
+) -> None:
     tree = site.acquire(git_source.model_copy(update={"commit": None}), wheel)
     assert tree.source == wheel
     assert "unresolved, the lock has no commit id for it" in tree.passed_over[0]
 
 
-def test_when_nothing_can_be_had_every_reason_is_told(site: Site, dead_git: GitSource, wheel: WheelSource, index: Path) -> None:
+def test_when_nothing_can_be_had_every_reason_is_told(
+    site: Site, dead_git: GitSource, wheel: WheelSource, index: Path
+) -> None:
     (index / "demo" / wheel.file).unlink()
-    with pytest.raises(UnreachableError, match=rf"(?s)demo: No index offers demo.*Before it: git {dead_git.url}.*did not answer"):
+    with pytest.raises(
+        UnreachableError,
+        match=rf"(?s)demo: No index offers demo.*Before it: git {dead_git.url}.*did not answer",
+    ):
         site.acquire(dead_git, wheel)
 
 
@@ -131,7 +180,9 @@ def test_a_wrong_hash_does_not_give_way(site: Site, sdist: SdistSource, wheel: W
         site.acquire(sdist.model_copy(update={"sha256": "0" * 64}), wheel)
 
 
-def test_an_unsafe_archive_does_not_give_way(site: Site, tmp_path: Path, publish: Callable[..., str], wheel: WheelSource) -> None:
+def test_an_unsafe_archive_does_not_give_way(
+    site: Site, tmp_path: Path, publish: Callable[..., str], wheel: WheelSource
+) -> None:
     path = tmp_path / "demo-1.0.tar.gz"
     with tarfile.open(path, "w:gz") as archive:
         archive.addfile(tarfile.TarInfo("demo-1.0/../../evil"))
@@ -140,47 +191,83 @@ def test_an_unsafe_archive_does_not_give_way(site: Site, tmp_path: Path, publish
         site.acquire(hostile, wheel)
 
 
-def test_a_tree_that_differs_from_the_lock_stops(site: Site, wheel: WheelSource, git_source: GitSource) -> None:
+def test_a_tree_that_differs_from_the_lock_stops(
+    site: Site, wheel: WheelSource, git_source: GitSource
+) -> None:
     right = site.acquire(wheel).tree
-    assert Site(site.folder / "other").acquire(wheel.model_copy(update={"tree": right})).tree == right
+    assert (
+        Site(site.folder / "other").acquire(wheel.model_copy(update={"tree": right})).tree == right
+    )
     with pytest.raises(HashMismatchError, match=rf"gave tree {right}, the lock says {'1' * 40}"):
         site.acquire(wheel.model_copy(update={"tree": "1" * 40}))
     with pytest.raises(HashMismatchError, match=rf"the lock says {'1' * 40}"):
         site.acquire(git_source.model_copy(update={"tree": "1" * 40}), wheel)
 
 
-@pytest.mark.parametrize(("policy", "kind"), [("auto", "git"), ("git", "git"), ("registry", "sdist")])
-def test_the_policy_decides_among_the_forms(site: Site, git_source: GitSource, sdist: SdistSource, policy: Policy, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("policy", "kind"), [("auto", "git"), ("git", "git"), ("registry", "sdist")]
+)
+def test_the_policy_decides_among_the_forms(
+    site: Site, git_source: GitSource, sdist: SdistSource, policy: SourcePolicy, kind: str
+) -> None:
     assert site.acquire(git_source, sdist, policy=policy).source.kind == kind
 
 
-def test_the_policy_git_does_not_fall_through(site: Site, dead_git: GitSource, sdist: SdistSource) -> None:
+def test_the_policy_git_does_not_fall_through(
+    site: Site, dead_git: GitSource, sdist: SdistSource
+) -> None:
     with pytest.raises(UnreachableError, match="did not answer"):
         site.acquire(dead_git, sdist, policy="git")
 
 
-def test_a_recipe_that_builds_from_other_forms_decides_too(git_source: GitSource, sdist: SdistSource) -> None:
+def test_a_recipe_that_builds_from_other_forms_decides_too(
+    git_source: GitSource, sdist: SdistSource
+) -> None:
     pinned = Upstream(version="1.0", licence="MIT", why="An example.", sources=(git_source, sdist))
     chosen, passed = candidates("demo", pinned, ["sdist"], "auto")
     assert chosen == [sdist]
-    assert passed == [f"git {git_source.url} v1.0 {git_source.commit}: the recipe builds from sdist"]
+    assert passed == [
+        f"git {git_source.url} v1.0 {git_source.commit}: the recipe builds from sdist"
+    ]
     with pytest.raises(
-        UsageError, match=r"(?s)No source of demo can be used with --sources git:.*the recipe builds from wheel.*--sources git"
+        UsageError,
+        match=r"(?s)No source of demo can be used with --sources git:.*the recipe builds from wheel.*--sources git",
     ):
-        candidates("demo", pinned.model_copy(update={"sources": (git_source, wheel_like(sdist))}), ["wheel"], "git")
+        candidates(
+            "demo",
+            pinned.model_copy(update={"sources": (git_source, wheel_like(sdist))}),
+            ["wheel"],
+            "git",
+        )
 
 
 def wheel_like(sdist: SdistSource) -> WheelSource:
-    return WheelSource(kind="wheel", package="demo", file="demo-1.0-py3-none-any.whl", sha256=sdist.sha256)
+    return WheelSource(
+        kind="wheel", package="demo", file="demo-1.0-py3-none-any.whl", sha256=sdist.sha256
+    )
 
 
-def test_a_mirror_serves_what_the_host_does_not(site: Site, dead_git: GitSource, tmp_path: Path, git: Callable[..., str]) -> None:
-    git(tmp_path, "clone", "--quiet", "--mirror", str(tmp_path / "upstream/demo"), str(tmp_path / "mirror/owner/demo.git"))
+def test_a_mirror_serves_what_the_host_does_not(
+    site: Site, dead_git: GitSource, tmp_path: Path, git: Callable[..., str]
+) -> None:
+    git(
+        tmp_path,
+        "clone",
+        "--quiet",
+        "--mirror",
+        str(tmp_path / "upstream/demo"),
+        str(tmp_path / "mirror/owner/demo.git"),
+    )
     assert site.acquire(dead_git, mirror=tmp_path / "mirror").source == dead_git
 
 
-def test_offline_takes_what_an_earlier_run_fetched(site: Site, git_source: GitSource, sdist: SdistSource) -> None:
-    with pytest.raises(UnreachableError, match=r"(?s)--offline forbids fetching it.*Before it: git .*--offline forbids"):
+def test_offline_takes_what_an_earlier_run_fetched(
+    site: Site, git_source: GitSource, sdist: SdistSource
+) -> None:
+    with pytest.raises(
+        UnreachableError,
+        match=r"(?s)--offline forbids fetching it.*Before it: git .*--offline forbids",
+    ):
         site.acquire(git_source, sdist, offline=True)
     before = site.acquire(git_source, sdist)
     assert site.acquire(git_source, sdist, offline=True) == before
@@ -194,7 +281,9 @@ def test_offline_a_fresh_checkout_lives_from_the_cache(site: Site, sdist: SdistS
     assert fresh.acquire(sdist, offline=True) == before
 
 
-def test_two_sites_give_the_same_ids(tmp_path: Path, git_source: GitSource, sdist: SdistSource, wheel: WheelSource) -> None:
+def test_two_sites_give_the_same_ids(
+    tmp_path: Path, git_source: GitSource, sdist: SdistSource, wheel: WheelSource
+) -> None:
     for source in (git_source, sdist, wheel):
         one, two = (Site(tmp_path / name).acquire(source) for name in ("one", "two"))
         assert one == two
@@ -222,11 +311,15 @@ def debian(site: Site, *names: str) -> DebianSource:
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         registry.adopt(path, name, sha256)
         pins.append(PinnedFile(file=name, sha256=sha256))
-    return DebianSource(kind="debian-source", package="demo", debian_version="1.0-1", files=tuple(pins))
+    return DebianSource(
+        kind="debian-source", package="demo", debian_version="1.0-1", files=tuple(pins)
+    )
 
 
 def test_a_debian_source_is_its_pristine_tarball(site: Site) -> None:
-    tree = site.acquire(debian(site, "demo_1.0-1.dsc", "demo_1.0.orig.tar.xz", "demo_1.0-1.debian.tar.xz"))
+    tree = site.acquire(
+        debian(site, "demo_1.0-1.dsc", "demo_1.0.orig.tar.xz", "demo_1.0-1.debian.tar.xz")
+    )
     assert site.store.paths(tree.tree) == ["demo.c"]
     assert tree.epoch == 1_600_000_000
 
@@ -240,18 +333,27 @@ def test_a_debian_source_without_one_pristine_tarball_is_refused(site: Site) -> 
 def archive(make_sdist: Callable[..., Path]) -> ArchiveSource:
     """A source archive at an address of its own."""
     path = make_sdist("demo", files={"demo.c": b"text"})
-    return ArchiveSource(kind="archive", url=path.as_uri(), file="renamed.tar.gz", sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    return ArchiveSource(
+        kind="archive",
+        url=path.as_uri(),
+        file="renamed.tar.gz",
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+    )
 
 
 @pytest.mark.parametrize("policy", ["auto", "git", "registry"])
-def test_an_archive_is_taken_from_its_address_whatever_the_policy(site: Site, archive: ArchiveSource, policy: Policy) -> None:
+def test_an_archive_is_taken_from_its_address_whatever_the_policy(
+    site: Site, archive: ArchiveSource, policy: SourcePolicy
+) -> None:
     tree = site.acquire(archive, policy=policy)
     assert site.store.paths(tree.tree) == ["demo.c"]
     assert tree.epoch == 1_700_000_000
     assert Site(site.folder).acquire(archive, offline=True) == tree
 
 
-def test_a_mirror_s_archive_stands_for_the_address(site: Site, archive: ArchiveSource, tmp_path: Path, free_port: int) -> None:
+def test_a_mirror_s_archive_stands_for_the_address(
+    site: Site, archive: ArchiveSource, tmp_path: Path, free_port: int
+) -> None:
     mirror = tmp_path / "mirror"
     (mirror / "archives").mkdir(parents=True)
     (tmp_path / "made/demo-1.0.tar.gz").rename(mirror / "archives/renamed.tar.gz")
@@ -259,14 +361,20 @@ def test_a_mirror_s_archive_stands_for_the_address(site: Site, archive: ArchiveS
     assert site.acquire(dead, mirror=mirror, offline=True).source == dead
 
 
-def test_an_archive_that_cannot_be_had_says_what_would_help(site: Site, archive: ArchiveSource, tmp_path: Path) -> None:
+def test_an_archive_that_cannot_be_had_says_what_would_help(
+    site: Site, archive: ArchiveSource, tmp_path: Path
+) -> None:
     gone = archive.model_copy(update={"url": (tmp_path / "gone").as_uri()})
     with pytest.raises(UnreachableError, match="gone is not there"):
         site.acquire(gone)
-    with pytest.raises(UnreachableError, match=r"renamed\.tar\.gz is not in the cache and --offline forbids"):
+    with pytest.raises(
+        UnreachableError, match=r"renamed\.tar\.gz is not in the cache and --offline forbids"
+    ):
         site.acquire(gone, offline=True)
 
 
-def test_an_archive_with_another_hash_is_refused(site: Site, archive: ArchiveSource, wheel: WheelSource) -> None:
+def test_an_archive_with_another_hash_is_refused(
+    site: Site, archive: ArchiveSource, wheel: WheelSource
+) -> None:
     with pytest.raises(HashMismatchError, match=r"renamed\.tar\.gz: its sha256 is"):
         site.acquire(archive.model_copy(update={"sha256": "0" * 64}), wheel)

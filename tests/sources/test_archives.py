@@ -21,8 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pygit2.enums import FileMode
 
-from forkhouse.budgets import Limits
-from forkhouse.errors import UnsafeArchiveError
+from forkhouse.core.budgets import ArchiveLimits
+from forkhouse.core.errors import UnsafeArchiveError
 from forkhouse.sources.archives import read_archive, read_tar, read_wheel
 from forkhouse.sources.store import TreeFile
 
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", mode: int = 0o644) -> tarfile.TarInfo:
+def member(
+    name: str, kind: bytes = tarfile.REGTYPE, link: str = "", mode: int = 0o644
+) -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
     info.type, info.linkname, info.mode, info.mtime = kind, link, mode, 1_700_000_000
     info.size = 4 if kind == tarfile.REGTYPE else 0
@@ -91,9 +93,13 @@ def test_reads_a_tarball_below_its_top_folder(tmp_path: Path) -> None:
         (member("other/file"), "not inside one top folder"),
     ],
 )
-def test_a_hostile_tar_member_is_refused(tmp_path: Path, info: tarfile.TarInfo, message: str) -> None:
+def test_a_hostile_tar_member_is_refused(
+    tmp_path: Path, info: tarfile.TarInfo, message: str
+) -> None:
     with pytest.raises(UnsafeArchiveError, match=message):
-        read_tar(tar(tmp_path, member("demo-1.0/good"), member("demo-1.0/folder", tarfile.DIRTYPE), info))
+        read_tar(
+            tar(tmp_path, member("demo-1.0/good"), member("demo-1.0/folder", tarfile.DIRTYPE), info)
+        )
 
 
 def test_a_link_out_of_the_top_folder_is_refused(tmp_path: Path) -> None:
@@ -106,7 +112,9 @@ def test_a_link_out_of_the_top_folder_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_tar_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "demo-1.0.tar.gz"
     path.write_bytes(content)
-    with pytest.raises(UnsafeArchiveError, match=r"(?s)demo-1\.0\.tar\.gz: .*nothing of it was kept"):
+    with pytest.raises(
+        UnsafeArchiveError, match=r"(?s)demo-1\.0\.tar\.gz: .*nothing of it was kept"
+    ):
         read_tar(path)
 
 
@@ -123,7 +131,9 @@ def test_reads_a_wheel(tmp_path: Path) -> None:
     assert newest == 1_714_979_290
 
 
-@pytest.mark.parametrize("name", ["../evil", "demo/../../evil", "/etc/passwd", "demo\\..\\evil", "C:\\evil"])
+@pytest.mark.parametrize(
+    "name", ["../evil", "demo/../../evil", "/etc/passwd", "demo\\..\\evil", "C:\\evil"]
+)
 def test_a_hostile_wheel_member_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UnsafeArchiveError, match=r"member '.*' leaves the tree"):
         read_wheel(wheel(tmp_path, "demo/good", name))
@@ -152,10 +162,15 @@ def test_a_damaged_wheel_is_refused(tmp_path: Path, make_wheel: Callable[..., Pa
 
 
 def test_a_source_archive_is_read_below_its_top_folder_in_either_format(tmp_path: Path) -> None:
-    packed = wheel(tmp_path, "demo-1.0/meson.build", "demo-1.0/src/a.c").rename(tmp_path / "patch.zip")
+    packed = wheel(tmp_path, "demo-1.0/meson.build", "demo-1.0/src/a.c").rename(
+        tmp_path / "patch.zip"
+    )
     for path in (packed, tar(tmp_path, member("demo-1.0/meson.build"), member("demo-1.0/src/a.c"))):
         files, newest = read_archive(path)
-        assert [(file.path, file.content) for file in files] == [("meson.build", b"text"), ("src/a.c", b"text")]
+        assert [(file.path, file.content) for file in files] == [
+            ("meson.build", b"text"),
+            ("src/a.c", b"text"),
+        ]
         assert newest > 1_600_000_000
 
 
@@ -174,16 +189,33 @@ def packed(folder: Path, content: bytes, how: Callable[[bytes], bytes]) -> Path:
     return path
 
 
-SMALL = Limits(members=3, member=200_000, total=300_000, free=100_000, ratio=20, depth=5, path=50)
-PACKINGS: list[Callable[[bytes], bytes]] = [gzip.compress, lzma.compress, bz2.compress, partial(lzma.compress, format=lzma.FORMAT_ALONE)]
+SMALL = ArchiveLimits(
+    members=3, member=200_000, total=300_000, free=100_000, ratio=20, depth=5, path=50
+)
+PACKINGS: list[Callable[[bytes], bytes]] = [
+    gzip.compress,
+    lzma.compress,
+    bz2.compress,
+    partial(lzma.compress, format=lzma.FORMAT_ALONE),
+]
 
 
 @pytest.mark.parametrize("how", PACKINGS)
-def test_a_tarball_in_any_packing_has_a_budget(tmp_path: Path, how: Callable[[bytes], bytes]) -> None:
-    assert [len(file.content) for file in read_tar(packed(tmp_path, bytes(90_000), how), SMALL)[0]] == [90_000]
-    with pytest.raises(UnsafeArchiveError, match=r"demo-1\.0\.tar\.gz: its \d+ bytes would be \d+ unpacked; more than 20 times as many"):
+def test_a_tarball_in_any_packing_has_a_budget(
+    tmp_path: Path, how: Callable[[bytes], bytes]
+) -> None:
+    assert [
+        len(file.content) for file in read_tar(packed(tmp_path, bytes(90_000), how), SMALL)[0]
+    ] == [90_000]
+    with pytest.raises(
+        UnsafeArchiveError,
+        match=r"demo-1\.0\.tar\.gz: its \d+ bytes would be \d+ unpacked; more than 20 times as many",
+    ):
         read_tar(packed(tmp_path, bytes(150_000), how), SMALL)
-    with pytest.raises(UnsafeArchiveError, match=r"'demo-1\.0/a' would have 200001 bytes unpacked; more than 200000 are refused"):
+    with pytest.raises(
+        UnsafeArchiveError,
+        match=r"'demo-1\.0/a' would have 200001 bytes unpacked; more than 200000 are refused",
+    ):
         read_tar(packed(tmp_path, bytes(200_001), how), SMALL)
 
 
@@ -193,21 +225,33 @@ def test_the_headers_of_a_tarball_count(tmp_path: Path, how: Callable[[bytes], b
     header.type, header.size = tarfile.XHDTYPE, 60_000
     comment = b"60000 comment=" + b"x" * 59_985 + b"\n" + bytes(-60_000 % 512)
     path = tmp_path / "demo-1.0.tar.gz"
-    path.write_bytes(how((header.tobuf() + comment + tarfile.TarInfo("demo-1.0/a").tobuf()) * 3 + bytes(1024)))
-    with pytest.raises(UnsafeArchiveError, match=r"unpacked; more than 20 times as many are refused"):
+    path.write_bytes(
+        how((header.tobuf() + comment + tarfile.TarInfo("demo-1.0/a").tobuf()) * 3 + bytes(1024))
+    )
+    with pytest.raises(
+        UnsafeArchiveError, match=r"unpacked; more than 20 times as many are refused"
+    ):
         read_tar(path, SMALL)
 
 
 def test_a_sparse_file_counts_as_long_as_it_says_that_it_is(tmp_path: Path) -> None:
     info = tarfile.TarInfo("demo-1.0/a")
-    sparse = {"major": "0", "minor": "1", "name": "demo-1.0/a", "size": str(2**40), "numblocks": "1", "map": "0,1"}
+    sparse = {
+        "major": "0",
+        "minor": "1",
+        "name": "demo-1.0/a",
+        "size": str(2**40),
+        "numblocks": "1",
+        "map": "0,1",
+    }
     info.pax_headers = {f"GNU.sparse.{key}": value for key, value in sparse.items()}
     info.size = 1
     path = tmp_path / "demo-1.0.tar.gz"
     with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as archive:
         archive.addfile(info, io.BytesIO(b"x"))
     with pytest.raises(
-        UnsafeArchiveError, match=r"'demo-1\.0/a' would have 1099511627776 bytes unpacked; more than 2147483648 are refused"
+        UnsafeArchiveError,
+        match=r"'demo-1\.0/a' would have 1099511627776 bytes unpacked; more than 2147483648 are refused",
     ):
         read_tar(path)
 
@@ -220,8 +264,13 @@ def test_hard_links_to_one_file_count_each(tmp_path: Path) -> None:
         archive.addfile(info, io.BytesIO(bytes(range(250)) * 600))
         for name in "bc":
             archive.addfile(member(f"demo-1.0/{name}", tarfile.LNKTYPE, "demo-1.0/a"))
-    assert [len(file.content) for file in read_tar(path, replace(SMALL, total=450_000))[0]] == [150_000] * 3
-    with pytest.raises(UnsafeArchiveError, match="it would have 450000 bytes unpacked; more than 300000 are refused"):
+    assert [len(file.content) for file in read_tar(path, replace(SMALL, total=450_000))[0]] == [
+        150_000
+    ] * 3
+    with pytest.raises(
+        UnsafeArchiveError,
+        match="it would have 450000 bytes unpacked; more than 300000 are refused",
+    ):
         read_tar(path, SMALL)
 
 
@@ -241,15 +290,22 @@ def test_names_have_limits(tmp_path: Path, names: list[str], message: str) -> No
 
 
 def test_the_time_that_an_archive_takes_is_limited(tmp_path: Path) -> None:
-    with pytest.raises(UnsafeArchiveError, match="reading it has taken more than 0 s of processor time"):
-        read_tar(tar(tmp_path, member("demo-1.0/a")), Limits(seconds=0))
-    with pytest.raises(UnsafeArchiveError, match="reading it has taken more than 0 s of processor time"):
-        read_wheel(wheel(tmp_path, "demo/a"), Limits(seconds=0))
+    with pytest.raises(
+        UnsafeArchiveError, match="reading it has taken more than 0 s of processor time"
+    ):
+        read_tar(tar(tmp_path, member("demo-1.0/a")), ArchiveLimits(seconds=0))
+    with pytest.raises(
+        UnsafeArchiveError, match="reading it has taken more than 0 s of processor time"
+    ):
+        read_wheel(wheel(tmp_path, "demo/a"), ArchiveLimits(seconds=0))
 
 
 def test_a_wheel_has_a_budget(tmp_path: Path) -> None:
     path = tmp_path / "demo-1.0-py3-none-any.whl"
-    for size, message in ((150_000, "more than 20 times as many"), (200_001, "'a' would have 200001 bytes unpacked")):
+    for size, message in (
+        (150_000, "more than 20 times as many"),
+        (200_001, "'a' would have 200001 bytes unpacked"),
+    ):
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("a", bytes(size))
         with pytest.raises(UnsafeArchiveError, match=message):
@@ -280,8 +336,19 @@ def test_a_header_without_end_is_refused(tmp_path: Path) -> None:
         read_tar(path)
 
 
-@pytest.mark.parametrize("fault", [MemoryError(), OverflowError("big"), struct.error("short"), zlib.error("bad"), RecursionError("deep")])
-def test_whatever_the_readers_of_archives_raise_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception) -> None:
+@pytest.mark.parametrize(
+    "fault",
+    [
+        MemoryError(),
+        OverflowError("big"),
+        struct.error("short"),
+        zlib.error("bad"),
+        RecursionError("deep"),
+    ],
+)
+def test_whatever_the_readers_of_archives_raise_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
     def fail(*_: object, **__: object) -> None:
         raise fault
 
@@ -290,7 +357,10 @@ def test_whatever_the_readers_of_archives_raise_is_explained(tmp_path: Path, mon
     path = tmp_path / "demo-1.0.tar"
     path.write_bytes(b"x")
     for read in (read_tar, read_wheel):
-        with pytest.raises(UnsafeArchiveError, match=rf"demo-1\.0\.tar: ({fault}|{type(fault).__name__})\. The archive is refused"):
+        with pytest.raises(
+            UnsafeArchiveError,
+            match=rf"demo-1\.0\.tar: ({fault}|{type(fault).__name__})\. The archive is refused",
+        ):
             read(path)
 
 
@@ -302,7 +372,9 @@ def test_a_damaged_archive_is_read_or_refused(data: st.DataObject) -> None:
         path = Path(folder, "demo-1.0")
         if kind == "zip":
             with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-                archive.writestr(zipfile.ZipInfo("demo-1.0/a", (2024, 5, 6, 7, 8, 10)), b"text" * 99)
+                archive.writestr(
+                    zipfile.ZipInfo("demo-1.0/a", (2024, 5, 6, 7, 8, 10)), b"text" * 99
+                )
         else:
             with tarfile.open(path, "w" if kind == "tar" else f"w:{kind}") as tarball:  # type: ignore[call-overload]  # the mode is made
                 info = member("demo-1.0/" + "long" * 40)
@@ -311,7 +383,10 @@ def test_a_damaged_archive_is_read_or_refused(data: st.DataObject) -> None:
         content = bytearray(path.read_bytes())
         for _ in range(data.draw(st.integers(1, 4))):
             at = data.draw(st.integers(0, len(content) - 1))
-            put = data.draw(st.sampled_from([b"\x00", b"\xff" * 8, b"9" * 12, b"\x80" + b"\xff" * 11, b""]) | st.binary(max_size=4))
+            put = data.draw(
+                st.sampled_from([b"\x00", b"\xff" * 8, b"9" * 12, b"\x80" + b"\xff" * 11, b""])
+                | st.binary(max_size=4)
+            )
             content[at : at + max(1, len(put))] = put
         path.write_bytes(content)
         with contextlib.suppress(UnsafeArchiveError):

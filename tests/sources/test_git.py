@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.errors import HashMismatchError, MovedTagError, RefusedRepositoryError, StorageError, ToolchainError, UnreachableError
-from forkhouse.lock import GitSource
+from forkhouse.core.errors import (
+    HashMismatchError,
+    MovedTagError,
+    RefusedRepositoryError,
+    StorageError,
+    ToolchainError,
+    UnreachableError,
+)
+from forkhouse.documents.lockfile import GitSource
 from forkhouse.sources.git import fetch_commit, mirror_address, remote_tag
 from forkhouse.sources.store import ObjectStore
 
@@ -43,27 +50,39 @@ def changed(pin: GitSource, **values: str | None) -> GitSource:
     return pin.model_copy(update=values)
 
 
-def test_the_pinned_commit_is_fetched_whatever_the_branch_says(pin: GitSource, store: ObjectStore, tmp_path: Path) -> None:
+def test_the_pinned_commit_is_fetched_whatever_the_branch_says(
+    pin: GitSource, store: ObjectStore, tmp_path: Path
+) -> None:
     tree = fetch_commit(pin, store, tmp_path / "cache", mirror=None, offline=False)
     assert tree == pin.tree
     assert store.read(tree, "a.txt") == b"one\n"
 
 
-def test_a_cached_commit_needs_no_host(pin: GitSource, upstream: Path, store: ObjectStore, tmp_path: Path) -> None:
+def test_a_cached_commit_needs_no_host(
+    pin: GitSource, upstream: Path, store: ObjectStore, tmp_path: Path
+) -> None:
     fetch_commit(pin, store, tmp_path / "cache", mirror=None, offline=False)
     upstream.rename(tmp_path / "gone")
     assert fetch_commit(pin, store, tmp_path / "cache", mirror=None, offline=True) == pin.tree
 
 
-def test_offline_and_not_cached_is_unreachable(pin: GitSource, store: ObjectStore, tmp_path: Path) -> None:
-    with pytest.raises(UnreachableError, match=r"is not in the cache and --offline forbids fetching it"):
+def test_offline_and_not_cached_is_unreachable(
+    pin: GitSource, store: ObjectStore, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        UnreachableError, match=r"is not in the cache and --offline forbids fetching it"
+    ):
         fetch_commit(pin, store, tmp_path / "cache", mirror=None, offline=True)
 
 
-def test_a_moved_tag_stops(pin: GitSource, upstream: Path, git: Callable[..., str], store: ObjectStore, tmp_path: Path) -> None:
+def test_a_moved_tag_stops(
+    pin: GitSource, upstream: Path, git: Callable[..., str], store: ObjectStore, tmp_path: Path
+) -> None:
     git(upstream, "tag", "--force", "v1", "main")
     head = git(upstream, "rev-parse", "main")
-    with pytest.raises(MovedTagError, match=rf"tag v1 points at {head}, the lock pins {pin.commit}"):
+    with pytest.raises(
+        MovedTagError, match=rf"tag v1 points at {head}, the lock pins {pin.commit}"
+    ):
         fetch_commit(pin, store, tmp_path / "cache", mirror=None, offline=False)
 
 
@@ -72,39 +91,73 @@ def test_a_missing_tag_stops(pin: GitSource, store: ObjectStore, tmp_path: Path)
         fetch_commit(changed(pin, tag="v2"), store, tmp_path / "cache", mirror=None, offline=False)
 
 
-def test_a_tree_that_differs_from_the_lock_stops(pin: GitSource, store: ObjectStore, tmp_path: Path) -> None:
+def test_a_tree_that_differs_from_the_lock_stops(
+    pin: GitSource, store: ObjectStore, tmp_path: Path
+) -> None:
     with pytest.raises(HashMismatchError, match=rf"has tree {pin.tree}, the lock says {'0' * 40}"):
-        fetch_commit(changed(pin, tree="0" * 40), store, tmp_path / "cache", mirror=None, offline=False)
+        fetch_commit(
+            changed(pin, tree="0" * 40), store, tmp_path / "cache", mirror=None, offline=False
+        )
 
 
-def test_a_commit_that_the_host_does_not_have_is_unreachable(pin: GitSource, store: ObjectStore, tmp_path: Path) -> None:
+def test_a_commit_that_the_host_does_not_have_is_unreachable(
+    pin: GitSource, store: ObjectStore, tmp_path: Path
+) -> None:
     with pytest.raises(UnreachableError, match=r"does not have the commit: .*not our ref"):
-        fetch_commit(changed(pin, tag=None, commit="1" * 40), store, tmp_path / "cache", mirror=None, offline=False)
+        fetch_commit(
+            changed(pin, tag=None, commit="1" * 40),
+            store,
+            tmp_path / "cache",
+            mirror=None,
+            offline=False,
+        )
 
 
-def test_an_unresolved_source_says_how_to_complete_it(pin: GitSource, store: ObjectStore, tmp_path: Path) -> None:
+def test_an_unresolved_source_says_how_to_complete_it(
+    pin: GitSource, store: ObjectStore, tmp_path: Path
+) -> None:
     with pytest.raises(UnreachableError, match="is unresolved: its commit id is not known"):
-        fetch_commit(changed(pin, commit=None), store, tmp_path / "cache", mirror=None, offline=False)
+        fetch_commit(
+            changed(pin, commit=None), store, tmp_path / "cache", mirror=None, offline=False
+        )
 
 
-def test_a_host_where_nobody_listens_is_unreachable(pin: GitSource, free_port: int, store: ObjectStore, tmp_path: Path) -> None:
+def test_a_host_where_nobody_listens_is_unreachable(
+    pin: GitSource, free_port: int, store: ObjectStore, tmp_path: Path
+) -> None:
     url = f"https://127.0.0.1:{free_port}/owner/demo"
-    with pytest.raises(UnreachableError, match=rf"{url} did not answer: .*127\.0\.0\.1.*give --mirror DIR"):
+    with pytest.raises(
+        UnreachableError, match=rf"{url} did not answer: .*127\.0\.0\.1.*give --mirror DIR"
+    ):
         fetch_commit(changed(pin, url=url), store, tmp_path / "cache", mirror=None, offline=False)
 
 
-@pytest.mark.parametrize("place", ["owner/demo.git", "owner/demo", "owner+demo.git", "owner+demo", "demo.git", "demo"])
+@pytest.mark.parametrize(
+    "place", ["owner/demo.git", "owner/demo", "owner+demo.git", "owner+demo", "demo.git", "demo"]
+)
 def test_a_mirror_stands_for_the_host(
-    pin: GitSource, upstream: Path, git: Callable[..., str], store: ObjectStore, tmp_path: Path, free_port: int, place: str
+    pin: GitSource,
+    upstream: Path,
+    git: Callable[..., str],
+    store: ObjectStore,
+    tmp_path: Path,
+    free_port: int,
+    place: str,
 ) -> None:
     git(tmp_path, "clone", "--quiet", "--mirror", str(upstream), str(tmp_path / "mirror" / place))
     unreachable = changed(pin, url=f"https://127.0.0.1:{free_port}/owner/demo.git")
-    assert fetch_commit(unreachable, store, tmp_path / "cache", mirror=tmp_path / "mirror", offline=False) == pin.tree
+    assert (
+        fetch_commit(
+            unreachable, store, tmp_path / "cache", mirror=tmp_path / "mirror", offline=False
+        )
+        == pin.tree
+    )
 
 
 def test_a_mirror_without_the_repository_is_unreachable(tmp_path: Path) -> None:
     with pytest.raises(
-        UnreachableError, match=r"holds no repository demo\.git \(nor owner/demo\.git, nor owner\+demo\.git\).*git clone --mirror"
+        UnreachableError,
+        match=r"holds no repository demo\.git \(nor owner/demo\.git, nor owner\+demo\.git\).*git clone --mirror",
     ):
         mirror_address("https://host.invalid/owner/demo", tmp_path)
 
@@ -118,14 +171,18 @@ def test_a_mirror_is_checked_like_the_host(
         fetch_commit(pin, store, tmp_path / "cache", mirror=tmp_path / "mirror", offline=False)
 
 
-def test_tags_of_both_kinds_give_their_commit(pin: GitSource, upstream: Path, git: Callable[..., str], tmp_path: Path) -> None:
+def test_tags_of_both_kinds_give_their_commit(
+    pin: GitSource, upstream: Path, git: Callable[..., str], tmp_path: Path
+) -> None:
     git(upstream, "tag", "light", "main")
     assert remote_tag(pin.url, "v1", tmp_path) == pin.commit
     assert remote_tag(pin.url, "light", tmp_path) == git(upstream, "rev-parse", "main")
     assert remote_tag(pin.url, "none", tmp_path) is None
 
 
-def test_a_tag_is_its_whole_name(pin: GitSource, upstream: Path, git: Callable[..., str], tmp_path: Path) -> None:
+def test_a_tag_is_its_whole_name(
+    pin: GitSource, upstream: Path, git: Callable[..., str], tmp_path: Path
+) -> None:
     git(upstream, "tag", "other/refs/tags/v9", "main")
     assert remote_tag(pin.url, "v9", tmp_path) is None
     assert remote_tag(pin.url, "v*", tmp_path) is None
@@ -141,14 +198,32 @@ def test_the_callers_own_repository_does_not_matter(
     assert fetch_commit(pin, store, tmp_path / "cache", mirror=None, offline=False) == pin.tree
 
 
-def test_a_full_disk_is_explained(upstream: Path, commit: Callable[..., str], store: ObjectStore, tmp_path: Path, small_disk: Path) -> None:
-    head = commit(upstream, {"big.txt": "".join(random.Random(1).choices(string.printable, k=500_000))})
+def test_a_full_disk_is_explained(
+    upstream: Path, commit: Callable[..., str], store: ObjectStore, tmp_path: Path, small_disk: Path
+) -> None:
+    head = commit(
+        upstream, {"big.txt": "".join(random.Random(1).choices(string.printable, k=500_000))}
+    )
     with pytest.raises(StorageError, match="No space left on device"):
-        fetch_commit(GitSource(kind="git", url=upstream.as_uri(), commit=head), store, small_disk / "cache", mirror=None, offline=False)
-    assert fetch_commit(GitSource(kind="git", url=upstream.as_uri(), commit=head), store, tmp_path / "cache", mirror=None, offline=False)
+        fetch_commit(
+            GitSource(kind="git", url=upstream.as_uri(), commit=head),
+            store,
+            small_disk / "cache",
+            mirror=None,
+            offline=False,
+        )
+    assert fetch_commit(
+        GitSource(kind="git", url=upstream.as_uri(), commit=head),
+        store,
+        tmp_path / "cache",
+        mirror=None,
+        offline=False,
+    )
 
 
-def test_the_mirror_of_an_interrupted_run_is_completed(pin: GitSource, store: ObjectStore, tmp_path: Path) -> None:
+def test_the_mirror_of_an_interrupted_run_is_completed(
+    pin: GitSource, store: ObjectStore, tmp_path: Path
+) -> None:
     fetch_commit(pin, store, tmp_path / "cache", mirror=None, offline=False)
     (bare,) = (tmp_path / "cache/mirrors").iterdir()
     (bare / "HEAD").unlink()
@@ -156,17 +231,27 @@ def test_the_mirror_of_an_interrupted_run_is_completed(pin: GitSource, store: Ob
 
 
 @pytest.fixture
-def mirrored(tmp_path: Path, commit: Callable[..., str], git: Callable[..., str]) -> tuple[GitSource, Path]:
+def mirrored(
+    tmp_path: Path, commit: Callable[..., str], git: Callable[..., str]
+) -> tuple[GitSource, Path]:
     """A pin that lies in a mirror alone: its host is not there."""
     upstream = tmp_path / "owner/name"
     commit(upstream, {"a": "first\n"})
     pinned = commit(upstream, {"a": "second\n"})
     git(upstream, "tag", "v1")
     commit(upstream, {"a": "third\n"})
-    return GitSource(kind="git", url=f"file://{tmp_path}/gone/owner/name", tag="v1", commit=pinned), upstream
+    return GitSource(
+        kind="git", url=f"file://{tmp_path}/gone/owner/name", tag="v1", commit=pinned
+    ), upstream
 
 
-def told(source: GitSource, mirror: Path, tmp_path: Path, store: ObjectStore, error: type[Exception] = UnreachableError) -> str:
+def told(
+    source: GitSource,
+    mirror: Path,
+    tmp_path: Path,
+    store: ObjectStore,
+    error: type[Exception] = UnreachableError,
+) -> str:
     with pytest.raises(error) as caught:
         fetch_commit(source, store, tmp_path / "cache", mirror=mirror, offline=False)
     return str(caught.value)
@@ -176,7 +261,16 @@ def test_a_shallow_mirror_is_no_attack(
     mirrored: tuple[GitSource, Path], tmp_path: Path, store: ObjectStore, git: Callable[..., str]
 ) -> None:
     source, upstream = mirrored
-    git(tmp_path, "clone", "--quiet", "--bare", "--depth=1", "--no-tags", upstream.as_uri(), "mirror/name.git")
+    git(
+        tmp_path,
+        "clone",
+        "--quiet",
+        "--bare",
+        "--depth=1",
+        "--no-tags",
+        upstream.as_uri(),
+        "mirror/name.git",
+    )
     said = told(source, tmp_path / "mirror", tmp_path, store)
     assert "has no tag v1" in said
     assert "cloned in part" in said
@@ -196,7 +290,9 @@ def test_a_mirror_without_the_commit_or_some_of_its_objects_is_named_so(
     for pack in list((bare / "objects/pack").iterdir()):
         pack.rename(tmp_path / pack.name)
     for pack in tmp_path.glob("*.pack"):
-        subprocess.run(["git", "unpack-objects", "-q"], cwd=bare, input=pack.read_bytes(), check=True)
+        subprocess.run(
+            ["git", "unpack-objects", "-q"], cwd=bare, input=pack.read_bytes(), check=True
+        )
     (bare / "objects" / blob[:2] / blob[2:]).unlink()
     said = told(source, tmp_path / "mirror", tmp_path, store, RefusedRepositoryError)
     assert "is there, and git refuses it as not whole" in said
@@ -204,7 +300,11 @@ def test_a_mirror_without_the_commit_or_some_of_its_objects_is_named_so(
 
 
 def test_a_mirror_of_another_owner_says_what_git_wants(
-    mirrored: tuple[GitSource, Path], tmp_path: Path, store: ObjectStore, git: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    mirrored: tuple[GitSource, Path],
+    tmp_path: Path,
+    store: ObjectStore,
+    git: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     source, upstream = mirrored
     git(tmp_path, "clone", "--quiet", "--mirror", upstream.as_uri(), "mirror/name.git")
@@ -218,7 +318,9 @@ def damaged(cache: Path) -> Path:
     return next((cache / "mirrors").iterdir())
 
 
-def test_a_cached_repository_that_lost_its_head_is_put_right(pin: GitSource, store: ObjectStore, tmp_path: Path) -> None:
+def test_a_cached_repository_that_lost_its_head_is_put_right(
+    pin: GitSource, store: ObjectStore, tmp_path: Path
+) -> None:
     fetch_commit(pin, store, tmp_path / "cache", mirror=None, offline=False)
     (damaged(tmp_path / "cache") / "HEAD").write_text("", encoding="utf-8")
     shutil.rmtree(damaged(tmp_path / "cache") / "objects")
@@ -232,14 +334,25 @@ def emptied(cache: Path, pattern: str = "*") -> None:
         each.write_bytes(b"")
 
 
-def test_damaged_objects_of_the_cache_are_fetched_anew(pin: GitSource, store: ObjectStore, tmp_path: Path) -> None:
+def test_damaged_objects_of_the_cache_are_fetched_anew(
+    pin: GitSource, store: ObjectStore, tmp_path: Path
+) -> None:
     fetch_commit(pin, store, tmp_path / "cache", mirror=None, offline=False)
     emptied(tmp_path / "cache")
-    assert fetch_commit(pin, ObjectStore(tmp_path / "other.git"), tmp_path / "cache", mirror=None, offline=False) == pin.tree
+    assert (
+        fetch_commit(
+            pin, ObjectStore(tmp_path / "other.git"), tmp_path / "cache", mirror=None, offline=False
+        )
+        == pin.tree
+    )
 
 
 def test_a_broken_cache_inside_a_users_repository_leaves_that_alone(
-    pin: GitSource, git: Callable[..., str], commit: Callable[..., str], store: ObjectStore, tmp_path: Path
+    pin: GitSource,
+    git: Callable[..., str],
+    commit: Callable[..., str],
+    store: ObjectStore,
+    tmp_path: Path,
 ) -> None:
     own = tmp_path / "own"
     commit(own, {"mine.txt": "1\n"})
@@ -255,5 +368,7 @@ def test_without_git_the_command_to_install_it_is_said(
     pin: GitSource, store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ToolchainError, match=r"There is no git on the PATH.*\n.*apt-get install --yes git"):
+    with pytest.raises(
+        ToolchainError, match=r"There is no git on the PATH.*\n.*apt-get install --yes git"
+    ):
         fetch_commit(pin, store, tmp_path / "cache", mirror=None, offline=False)

@@ -1,4 +1,7 @@
-"""Whatever a killed run, a power cut or a broken disk left in a repository of ours: the next run gives the same tree, or says why not."""
+"""Whatever a killed run, a power cut or a broken disk left in a repository of ours.
+
+The next run gives the same tree, or says why not.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.errors import BusyError, RefusedRepositoryError, StorageError, UnreachableError
-from forkhouse.lock import GitSource, SdistSource, Upstream
-from forkhouse.progress import showing
-from forkhouse.sources import Access, acquire, repositories
+from forkhouse.core.errors import BusyError, RefusedRepositoryError, StorageError, UnreachableError
+from forkhouse.core.progress import showing
+from forkhouse.core.workspace import Journal
+from forkhouse.documents.lockfile import GitSource, SdistSource, Upstream
+from forkhouse.sources import repositories
+from forkhouse.sources.acquire import Access, acquire
 from forkhouse.sources.git import fetch_commit
 from forkhouse.sources.gitcommand import GitError, run_git
-from forkhouse.sources.registry import Registry
+from forkhouse.sources.index import Registry
 from forkhouse.sources.repositories import held, put_right
 from forkhouse.sources.store import ObjectStore
-from forkhouse.workspace import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +40,13 @@ def upstream(tmp_path: Path, commit: Callable[..., str], git: Callable[..., str]
     folder = tmp_path / "upstream/demo"
     numbers = random.Random(1)
     for release in ("v1", "v2"):
-        commit(folder, {f"d{number % 7}/{number}.txt": f"{release} {numbers.random()}\n" * 20 for number in range(150)})
+        commit(
+            folder,
+            {
+                f"d{number % 7}/{number}.txt": f"{release} {numbers.random()}\n" * 20
+                for number in range(150)
+            },
+        )
         git(folder, "tag", release)
     return folder
 
@@ -63,11 +73,19 @@ class Place:
         tree = fetch_commit(pin, ObjectStore(self.folder), self.cache, mirror=None, offline=offline)
         for folder in (self.mirror, self.folder):
             listed = subprocess.run(
-                ["git", "fsck", "--strict", "--no-dangling", "--no-progress"], cwd=folder, capture_output=True, text=True, check=False
+                ["git", "fsck", "--strict", "--no-dangling", "--no-progress"],
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                check=False,
             )
             assert (listed.returncode, listed.stdout) == (0, ""), listed.stderr
             subprocess.run(["git", "archive", "--output=/dev/null", tree], cwd=folder, check=True)
-            assert not [path for path in folder.rglob("*") if path.name.endswith(".lock") or "tmp_" in path.name]
+            assert not [
+                path
+                for path in folder.rglob("*")
+                if path.name.endswith(".lock") or "tmp_" in path.name
+            ]
         assert not list((self.cache / "mirrors").glob("*.new"))
         return tree
 
@@ -101,7 +119,9 @@ LEFT = (
 
 @pytest.mark.parametrize("where", ["mirror", "folder"])
 @pytest.mark.parametrize("name", LEFT)
-def test_what_a_killed_git_left_is_nobodys(place: Place, upstream: Path, git: Callable[..., str], where: str, name: str) -> None:
+def test_what_a_killed_git_left_is_nobodys(
+    place: Place, upstream: Path, git: Callable[..., str], where: str, name: str
+) -> None:
     place.fetch(pinned(upstream, git, "v1"))
     pin = pinned(upstream, git)
     left = getattr(place, where) / name.replace("COMMIT", str(pin.commit))
@@ -111,7 +131,9 @@ def test_what_a_killed_git_left_is_nobodys(place: Place, upstream: Path, git: Ca
 
 
 @pytest.mark.parametrize("name", ["shallow.lock", "config.lock", "refs/forkhouse/x.lock"])
-def test_locks_in_a_mirror_that_was_only_begun_are_nobodys(place: Place, pin: GitSource, name: str) -> None:
+def test_locks_in_a_mirror_that_was_only_begun_are_nobodys(
+    place: Place, pin: GitSource, name: str
+) -> None:
     place.fetch(pin)
     bare = place.mirror
     subprocess.run(["rm", "-r", bare], check=True)
@@ -134,7 +156,9 @@ def spoil(path: Path, how: str) -> None:
             path.write_bytes(content[:-1])
         case "flipped":
             middle = len(content) // 2
-            path.write_bytes(content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :])
+            path.write_bytes(
+                content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :]
+            )
         case "folder":
             path.mkdir()
         case "link":
@@ -148,8 +172,13 @@ HOW = ("emptied", "cut", "cut at the end", "flipped", "deleted", "folder", "link
 
 @pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize("where", ["mirror", "folder"])
-@pytest.mark.parametrize("pattern", ["HEAD", "config", "shallow", "refs/forkhouse/*", "objects/pack/*.pack", "objects/pack/*.idx"])
-def test_damage_is_repaired_or_fetched_anew(place: Place, pin: GitSource, where: str, pattern: str, how: str) -> None:
+@pytest.mark.parametrize(
+    "pattern",
+    ["HEAD", "config", "shallow", "refs/forkhouse/*", "objects/pack/*.pack", "objects/pack/*.idx"],
+)
+def test_damage_is_repaired_or_fetched_anew(
+    place: Place, pin: GitSource, where: str, pattern: str, how: str
+) -> None:
     place.fetch(pin)
     (path,) = getattr(place, where).glob(pattern)
     spoil(path, how)
@@ -160,7 +189,13 @@ def test_damage_is_repaired_or_fetched_anew(place: Place, pin: GitSource, where:
 @pytest.mark.parametrize("where", ["mirror", "folder"])
 @pytest.mark.parametrize("what", ["v2", "v2^{tree}", "v2:d1", "v2:d1/1.txt"])
 def test_a_damaged_object_is_fetched_anew(
-    place: Place, pin: GitSource, upstream: Path, git: Callable[..., str], where: str, what: str, how: str
+    place: Place,
+    pin: GitSource,
+    upstream: Path,
+    git: Callable[..., str],
+    where: str,
+    what: str,
+    how: str,
 ) -> None:
     place.fetch(pin)
     folder = getattr(place, where)
@@ -174,7 +209,9 @@ def test_a_damaged_object_is_fetched_anew(
     assert place.fetch(pin) == pin.tree
 
 
-def test_one_damaged_commit_takes_no_other_with_it(place: Place, upstream: Path, git: Callable[..., str]) -> None:
+def test_one_damaged_commit_takes_no_other_with_it(
+    place: Place, upstream: Path, git: Callable[..., str]
+) -> None:
     first, second = (pinned(upstream, git, tag) for tag in ("v1", "v2"))
     for each in (first, second):
         place.fetch(each)
@@ -186,7 +223,9 @@ def test_one_damaged_commit_takes_no_other_with_it(place: Place, upstream: Path,
         place.fetch(second, offline=True)
 
 
-def test_an_index_that_was_lost_is_made_again_without_the_host(place: Place, pin: GitSource, upstream: Path) -> None:
+def test_an_index_that_was_lost_is_made_again_without_the_host(
+    place: Place, pin: GitSource, upstream: Path
+) -> None:
     place.fetch(pin)
     (index,) = (place.mirror / "objects/pack").glob("*.idx")
     spoil(index, "cut")
@@ -196,7 +235,9 @@ def test_an_index_that_was_lost_is_made_again_without_the_host(place: Place, pin
     assert other.fetch(pin, offline=True) == pin.tree
 
 
-def test_damage_is_said_once(place: Place, pin: GitSource, capfd: pytest.CaptureFixture[str]) -> None:
+def test_damage_is_said_once(
+    place: Place, pin: GitSource, capfd: pytest.CaptureFixture[str]
+) -> None:
     place.fetch(pin)
     (pack,) = (place.mirror / "objects/pack").glob("*.pack")
     spoil(pack, "flipped")
@@ -220,14 +261,24 @@ def test_a_mirror_that_git_refuses_for_another_reason_is_made_anew(
     assert "fetching" in capfd.readouterr().err
 
 
-def test_a_store_that_lost_an_object_makes_the_same_tree_again(place: Place, pin: GitSource, tmp_path: Path) -> None:
+def test_a_store_that_lost_an_object_makes_the_same_tree_again(
+    place: Place, pin: GitSource, tmp_path: Path
+) -> None:
     """Through `acquire`, which believes a record only as far as the store bears it out."""
     registry, journal = Registry(place.cache, offline=False), Journal(tmp_path / "journal")
     access = Access(policy="git", mirror=None, offline=False, cache=place.cache)
     one = Upstream(version="1.0", licence="MIT", why="An example.", sources=(pin,))
 
     def get() -> str:
-        return acquire("demo", one, ["git"], access=access, registry=registry, store=ObjectStore(place.folder), journal=journal).tree
+        return acquire(
+            "demo",
+            one,
+            ["git"],
+            access=access,
+            registry=registry,
+            store=ObjectStore(place.folder),
+            journal=journal,
+        ).tree
 
     first = get()
     for how in HOW:
@@ -242,8 +293,13 @@ def _fetch_in_a_group(pin: GitSource, place: Place) -> None:
 
 
 @pytest.mark.parametrize("alone", [False, True], ids=["with git", "without git"])
-def test_killed_at_any_moment_the_next_run_gives_the_same_tree(tmp_path: Path, pin: GitSource, alone: bool) -> None:  # noqa: FBT001  # parametrized
-    """The whole group, as by the kernel for want of memory and of a container; and this process alone, whose git goes on."""
+def test_killed_at_any_moment_the_next_run_gives_the_same_tree(
+    tmp_path: Path, pin: GitSource, alone: bool
+) -> None:  # parametrized
+    """The whole group, as by the kernel for want of memory and of a container.
+
+    And this process alone, whose git goes on.
+    """
     fork = multiprocessing.get_context("fork")
     started = time.monotonic()
     Place(tmp_path / "whole").fetch(pin)
@@ -252,7 +308,9 @@ def test_killed_at_any_moment_the_next_run_gives_the_same_tree(tmp_path: Path, p
     numbers = random.Random(seed)
     killed = 0
     for number in range(KILLS // 2):
-        place = Place(tmp_path / str(number % 4))  # what an earlier round made is fetched into again
+        place = Place(
+            tmp_path / str(number % 4)
+        )  # what an earlier round made is fetched into again
         process = fork.Process(target=_fetch_in_a_group, args=(pin, place))
         process.start()
         assert process.pid is not None
@@ -313,7 +371,11 @@ def refused(upstream: Path, git: Callable[..., str]) -> GitSource:
     blob = git(upstream, "rev-parse", "HEAD:d0/0.txt")
     entry = b"100644 a\0" + bytes.fromhex(blob)
     written = subprocess.run(
-        ["git", "hash-object", "-w", "--stdin", "-t", "tree", "--literally"], cwd=upstream, input=entry * 2, capture_output=True, check=True
+        ["git", "hash-object", "-w", "--stdin", "-t", "tree", "--literally"],
+        cwd=upstream,
+        input=entry * 2,
+        capture_output=True,
+        check=True,
     )
     commit = git(upstream, "commit-tree", written.stdout.decode().strip(), "-m", "twice")
     git(upstream, "branch", "twice", commit)
@@ -321,16 +383,33 @@ def refused(upstream: Path, git: Callable[..., str]) -> GitSource:
 
 
 def test_what_git_refuses_is_no_silence_of_the_host(
-    place: Place, upstream: Path, git: Callable[..., str], make_sdist: Callable[..., Path], publish: Callable[..., str], tmp_path: Path
+    place: Place,
+    upstream: Path,
+    git: Callable[..., str],
+    make_sdist: Callable[..., Path],
+    publish: Callable[..., str],
+    tmp_path: Path,
 ) -> None:
     """And the next source of the lock is not taken."""
     path = make_sdist("demo")
     sdist = SdistSource(kind="sdist", package="demo", file=path.name, sha256=publish(path))
     access = Access(policy="auto", mirror=None, offline=False, cache=place.cache)
     registry, journal = Registry(place.cache, offline=False), Journal(tmp_path / "journal")
-    both = Upstream(version="1.0", licence="MIT", why="An example.", sources=(refused(upstream, git), sdist))
-    with pytest.raises(RefusedRepositoryError, match=r"is there, and git refuses it.*[Dd]uplicate") as caught:
-        acquire("demo", both, ["git", "sdist"], access=access, registry=registry, store=ObjectStore(place.folder), journal=journal)
+    both = Upstream(
+        version="1.0", licence="MIT", why="An example.", sources=(refused(upstream, git), sdist)
+    )
+    with pytest.raises(
+        RefusedRepositoryError, match=r"is there, and git refuses it.*[Dd]uplicate"
+    ) as caught:
+        acquire(
+            "demo",
+            both,
+            ["git", "sdist"],
+            access=access,
+            registry=registry,
+            store=ObjectStore(place.folder),
+            journal=journal,
+        )
     assert caught.value.exit_code == 19
     assert not list((place.cache / "mirrors").iterdir())
 
@@ -355,7 +434,9 @@ def test_a_disk_that_fills_up_anywhere_is_a_full_disk(
         with pytest.raises(StorageError) as caught:
             own.fetch(pin)
     finally:
-        subprocess.run(["umount", "--lazy", small], check=True)  # what caught the error may still hold a file
+        subprocess.run(
+            ["umount", "--lazy", small], check=True
+        )  # what caught the error may still hold a file
     assert caught.value.exit_code == 31
     assert own.fetch(pin)
 
@@ -363,20 +444,69 @@ def test_a_disk_that_fills_up_anywhere_is_a_full_disk(
 @pytest.mark.parametrize(
     ("said", "error"),
     [
-        ("fatal: write error: No space left on device\nfatal: fetch-pack: invalid index-pack output", StorageError),
-        ("error: unable to write file ./objects/ab/cd\nfatal: failed to write object\nfatal: unpack-objects failed", StorageError),
-        ("fatal: Unable to create '/x/shallow.lock': Permission denied", StorageError),
-        ("error: insufficient permission for adding an object to repository database ./objects", StorageError),
-        ("fatal: unable to access 'https://h/x/': Could not resolve host: h", UnreachableError),
-        ("fatal: unable to access 'https://h/x/': The requested URL returned error: 503", UnreachableError),
-        ("fatal: could not read Username for 'https://h': terminal prompts disabled", UnreachableError),
-        ("error: RPC failed; curl 18 transfer closed\nfatal: early EOF\nfatal: fetch-pack: invalid index-pack output", UnreachableError),
-        ("remote: No space left on device\nfatal: the remote end hung up unexpectedly", UnreachableError),
         (
-            "error: object 1234567890123456789012345678901234567890: zeroPaddedFilemode\nfatal: fsck error in packed object",
+            (
+                "fatal: write error: No space left on device\nfatal: fetch-pack: invalid index-pack "
+                "output"
+            ),
+            StorageError,
+        ),
+        (
+            (
+                "error: unable to write file ./objects/ab/cd\nfatal: failed to write object\nfatal: "
+                "unpack-objects failed"
+            ),
+            StorageError,
+        ),
+        ("fatal: Unable to create '/x/shallow.lock': Permission denied", StorageError),
+        (
+            "error: insufficient permission for adding an object to repository database ./objects",
+            StorageError,
+        ),
+        ("fatal: unable to access 'https://h/x/': Could not resolve host: h", UnreachableError),
+        (
+            "fatal: unable to access 'https://h/x/': The requested URL returned error: 503",
+            UnreachableError,
+        ),
+        (
+            "fatal: could not read Username for 'https://h': terminal prompts disabled",
+            UnreachableError,
+        ),
+        (
+            (
+                "error: RPC failed; curl 18 transfer closed\nfatal: early EOF\nfatal: fetch-pack: "
+                "invalid index-pack output"
+            ),
+            UnreachableError,
+        ),
+        ("error: cannot update ref 'refs/a': couldn't write '/x/refs/a.lock'", StorageError),
+        (
+            (
+                "error: cannot lock ref 'refs/a': Unable to create '/x/refs/a.lock': No space left "
+                "on device"
+            ),
+            StorageError,
+        ),
+        ("error: cannot update ref 'refs/a': could not close '/x/refs/a.lock'", StorageError),
+        ("fatal: could not write config file /x/config", StorageError),
+        (
+            "remote: No space left on device\nfatal: the remote end hung up unexpectedly",
+            UnreachableError,
+        ),
+        (
+            (
+                "error: object 1234567890123456789012345678901234567890: zeroPaddedFilemode\nfatal: "
+                "fsck error in packed object"
+            ),
             RefusedRepositoryError,
         ),
-        ("fatal: pack is corrupted (SHA1 mismatch)\nfatal: fetch-pack: invalid index-pack output", RefusedRepositoryError),
+        (
+            (
+                "fatal: pack is corrupted (SHA1 mismatch)\nfatal: fetch-pack: invalid index-pack "
+                "output"
+            ),
+            RefusedRepositoryError,
+        ),
         ("fatal: transport 'http' not allowed", RefusedRepositoryError),
         ("fatal: something that nobody has ever seen", RefusedRepositoryError),
     ],

@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import hashlib
 import http.server
+import json
 import os
 import socket
 import ssl
@@ -16,10 +17,11 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
-from forkhouse.errors import DocumentError, UnreachableError
-from forkhouse.sources import registry as registry_module
+from forkhouse.core.errors import DocumentError, UnreachableError
+from forkhouse.sources import index as registry_module
 from forkhouse.sources import transport
-from forkhouse.sources.registry import IndexSettings, Registry
+from forkhouse.sources.index import Registry
+from forkhouse.sources.settings import IndexSettings
 from forkhouse.sources.transport import Bounds, Client, RefusedError
 
 if TYPE_CHECKING:
@@ -45,7 +47,9 @@ class Site:
         return [path for _, path, _ in self.asked]
 
 
-def send(handler: http.server.BaseHTTPRequestHandler, code: int, body: bytes = b"", **headers: str) -> None:
+def send(
+    handler: http.server.BaseHTTPRequestHandler, code: int, body: bytes = b"", **headers: str
+) -> None:
     handler.send_response(code)
     given = {
         "Content-Type": "text/html",
@@ -79,11 +83,13 @@ def serving(site: Site, context: ssl.SSLContext | None = None) -> Iterator[Site]
         def handle_error(self, *_: object) -> None:
             """Say nothing: a client may go at any time."""
 
-    with Server(("0.0.0.0", 0), Handler) as server:  # noqa: S104  # two addresses of the loopback are two hosts
+    with Server(("0.0.0.0", 0), Handler) as server:  # two addresses of the loopback are two hosts
         if context:
             server.socket = context.wrap_socket(server.socket, server_side=True)
         site.port = server.server_port
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread = threading.Thread(
+            target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        )
         thread.start()
         yield site
         server.shutdown()
@@ -100,7 +106,9 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> Iterator[Site]:
     _ = waits
-    for name in [name for name in os.environ if name.startswith("PIP_") or name.lower().endswith("_proxy")]:
+    for name in [
+        name for name in os.environ if name.startswith("PIP_") or name.lower().endswith("_proxy")
+    ]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     with serving(Site(honest)) as site:
@@ -121,7 +129,9 @@ def first(*codes: int, **headers: str) -> Callable[[http.server.BaseHTTPRequestH
     return answer
 
 
-def leading_on(target: str, *, code: int = 302) -> Callable[[http.server.BaseHTTPRequestHandler], None]:
+def leading_on(
+    target: str, *, code: int = 302
+) -> Callable[[http.server.BaseHTTPRequestHandler], None]:
     def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
         if handler.path.startswith("/old"):
             send(handler, code, Location=target)
@@ -138,19 +148,25 @@ def test_an_archive_behind_a_redirect_is_fetched(site: Site, registry: Registry,
     assert registry.fetch_archive(url, FILE, SHA256, mirror=None).read_bytes() == DATA
 
 
-def test_index_pages_and_files_behind_redirects_are_found(site: Site, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_index_pages_and_files_behind_redirects_are_found(
+    site: Site, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{site.port}/old")
     site.answer = leading_on("/new/demo/")
     assert registry.fetch("demo", FILE, SHA256).read_bytes() == DATA
     assert site.paths() == ["/old/demo/", "/new/demo/", f"/files/{FILE}"]
 
 
-def test_credentials_stay_with_their_host(site: Site, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_credentials_stay_with_their_host(
+    site: Site, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", f"http://bob:canary-one@127.0.0.1:{site.port}/simple")
 
     def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
         if handler.path.startswith("/files/") and handler.headers["Host"].startswith("127.0.0.1:"):
-            send(handler, 302, Location=f"http://eve:canary-two@127.0.0.2:{site.port}{handler.path}")
+            send(
+                handler, 302, Location=f"http://eve:canary-two@127.0.0.2:{site.port}{handler.path}"
+            )
         else:
             honest(handler)
 
@@ -168,27 +184,45 @@ def test_credentials_stay_with_their_host(site: Site, registry: Registry, monkey
     [
         ("/old/again", "more than 10 redirects"),
         ("file:///etc/passwd", "127.0.0.1 leads on to a file of this machine"),
-        ("http://host.invalid/x", "is no https address, and host.invalid is neither this machine nor among pip's `trusted-host`"),
+        (
+            "http://host.invalid/x",
+            (
+                "is no https address, and host.invalid is neither this machine nor among pip's "
+                "`trusted-host`"
+            ),
+        ),
         ("ftp://127.0.0.1/x", "is no https address"),
         ("http://[::1", "could not be downloaded: "),
     ],
 )
-def test_a_redirect_that_leads_astray_is_not_followed(site: Site, registry: Registry, target: str, message: str) -> None:
+def test_a_redirect_that_leads_astray_is_not_followed(
+    site: Site, registry: Registry, target: str, message: str
+) -> None:
     site.answer = leading_on(target)
     with pytest.raises(UnreachableError, match=message):
-        registry.fetch_archive(f"http://127.0.0.1:{site.port}/old/{FILE}", FILE, SHA256, mirror=None)
+        registry.fetch_archive(
+            f"http://127.0.0.1:{site.port}/old/{FILE}", FILE, SHA256, mirror=None
+        )
     assert len(site.asked) <= 11 * 6
 
 
-def test_a_page_of_another_machine_cannot_name_files_of_this_one(site: Site, registry: Registry, tmp_path: Path) -> None:
+def test_a_page_of_another_machine_cannot_name_files_of_this_one(
+    site: Site, registry: Registry, tmp_path: Path
+) -> None:
     (tmp_path / FILE).write_bytes(DATA)
-    site.answer = lambda handler: send(handler, 200, f'<a href="{(tmp_path / FILE).as_uri()}">{FILE}</a>'.encode())
-    with pytest.raises(UnreachableError, match="a page of another machine names a file of this one"):
+    site.answer = lambda handler: send(
+        handler, 200, f'<a href="{(tmp_path / FILE).as_uri()}">{FILE}</a>'.encode()
+    )
+    with pytest.raises(
+        UnreachableError, match="a page of another machine names a file of this one"
+    ):
         registry.fetch("demo", FILE, SHA256)
 
 
 @pytest.mark.parametrize("code", [429, 500, 502, 503, 504])
-def test_pages_and_files_are_asked_for_again_where_a_server_is_busy(site: Site, registry: Registry, waits: list[float], code: int) -> None:
+def test_pages_and_files_are_asked_for_again_where_a_server_is_busy(
+    site: Site, registry: Registry, waits: list[float], code: int
+) -> None:
     site.answer = first(code, code)
     assert registry.fetch("demo", FILE, SHA256).read_bytes() == DATA
     assert waits == [0.25, 0.5]
@@ -197,7 +231,9 @@ def test_pages_and_files_are_asked_for_again_where_a_server_is_busy(site: Site, 
     assert registry.measure_archive(url, FILE, mirror=None) == SHA256
 
 
-def test_a_server_is_left_alone_as_long_as_it_asks(site: Site, registry: Registry, waits: list[float]) -> None:
+def test_a_server_is_left_alone_as_long_as_it_asks(
+    site: Site, registry: Registry, waits: list[float]
+) -> None:
     site.answer = first(429, Retry_After="7")
     registry.fetch("demo", FILE, SHA256)
     assert waits == [7.0]
@@ -208,7 +244,9 @@ def test_a_server_is_left_alone_as_long_as_it_asks(site: Site, registry: Registr
 
 
 @pytest.mark.parametrize("retries", [0, 2])
-def test_retries_are_as_many_as_pip_is_told(site: Site, registry: Registry, monkeypatch: pytest.MonkeyPatch, retries: int) -> None:
+def test_retries_are_as_many_as_pip_is_told(
+    site: Site, registry: Registry, monkeypatch: pytest.MonkeyPatch, retries: int
+) -> None:
     monkeypatch.setenv("PIP_RETRIES", str(retries))
     site.answer = lambda handler: send(handler, 503)
     with pytest.raises(UnreachableError, match=r"No index answered for demo: .*503"):
@@ -217,7 +255,9 @@ def test_retries_are_as_many_as_pip_is_told(site: Site, registry: Registry, monk
 
 
 @pytest.mark.parametrize("length", ["abc", "-5", "9" * 400])
-def test_an_answer_that_is_none_is_asked_for_as_often_as_pip_would(site: Site, registry: Registry, length: str) -> None:
+def test_an_answer_that_is_none_is_asked_for_as_often_as_pip_would(
+    site: Site, registry: Registry, length: str
+) -> None:
     site.answer = lambda handler: send(handler, 200, DATA, Content_Length=length)
     with pytest.raises(UnreachableError, match="could not be downloaded"):
         registry.fetch_archive(f"http://127.0.0.1:{site.port}/{FILE}", FILE, SHA256, mirror=None)
@@ -252,16 +292,32 @@ def test_a_server_that_sends_a_byte_at_a_time_is_given_up(
 @pytest.mark.parametrize(
     ("headers", "message"),
     [
-        ("Transfer-Encoding: chunked", r"127\.0\.0\.1 sends \d+ bytes or more; more than 100000 are refused"),
-        ("Content-Length: 9999999999", "sends 9999999999 bytes or more; more than 200000 are refused"),
+        ("X-Nothing: 1", r"127\.0\.0\.1 sends \d+ bytes or more; more than 100000 are refused"),
+        (
+            "Transfer-Encoding: chunked",
+            r"127\.0\.0\.1 sends \d+ bytes or more; more than 100000 are refused",
+        ),
+        (
+            "Content-Length: 9999999999",
+            "sends 9999999999 bytes or more; more than 200000 are refused",
+        ),
         ("Content-Length: abc", "could not be downloaded"),
         (f"Content-Length: {'9' * 400}", "could not be downloaded"),
     ],
 )
 def test_a_server_that_sends_without_end_is_given_up(
-    site: Site, registry: Registry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, headers: str, message: str
+    site: Site,
+    registry: Registry,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    headers: str,
+    message: str,
 ) -> None:
-    monkeypatch.setattr(registry_module, "Client", lambda settings: Client(settings, Bounds(file=200_000, unannounced=100_000)))
+    monkeypatch.setattr(
+        registry_module,
+        "Client",
+        lambda settings: Client(settings, Bounds(file=200_000, unannounced=100_000)),
+    )
     sent = []
 
     def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
@@ -277,10 +333,18 @@ def test_a_server_that_sends_without_end_is_given_up(
     assert [path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
 
 
-def test_a_page_is_bounded_as_it_is_unpacked(site: Site, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry_module, "Client", lambda settings: Client(settings, Bounds(page=1_000_000)))
-    site.answer = lambda handler: send(handler, 200, gzip.compress(PAGE + b" " * 5_000_000), Content_Encoding="gzip")
-    with pytest.raises(UnreachableError, match=r"sends \d+ bytes or more; more than 1000000 are refused"):
+def test_a_page_is_bounded_as_it_is_unpacked(
+    site: Site, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        registry_module, "Client", lambda settings: Client(settings, Bounds(page=1_000_000))
+    )
+    site.answer = lambda handler: send(
+        handler, 200, gzip.compress(PAGE + b" " * 5_000_000), Content_Encoding="gzip"
+    )
+    with pytest.raises(
+        UnreachableError, match=r"sends \d+ bytes or more; more than 1000000 are refused"
+    ):
         registry.links("demo")
     site.answer = lambda handler: send(handler, 200, gzip.compress(PAGE), Content_Encoding="gzip")
     assert list(registry.links("demo")) == [FILE]
@@ -289,7 +353,73 @@ def test_a_page_is_bounded_as_it_is_unpacked(site: Site, registry: Registry, mon
         registry.links("demo")
 
 
-def test_the_proxy_of_pip_is_asked(site: Site, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+def listing(handler: http.server.BaseHTTPRequestHandler, size: object) -> None:
+    page = {
+        "meta": {"api-version": "1.1"},
+        "name": "demo",
+        "files": [{"filename": FILE, "url": f"/files/{FILE}", "hashes": {}, "size": size}],
+    }
+    send(
+        handler, 200, json.dumps(page).encode(), Content_Type="application/vnd.pypi.simple.v1+json"
+    )
+
+
+@pytest.mark.parametrize("headers", ["Transfer-Encoding: chunked", "Content-Length: 300000000"])
+def test_a_file_may_not_be_longer_than_its_index_says(
+    site: Site, registry: Registry, headers: str
+) -> None:
+    sent = []
+
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        if handler.path.endswith("/demo/"):
+            return listing(handler, len(DATA))
+        handler.wfile.write(f"HTTP/1.1 200 OK\r\n{headers}\r\n\r\n".encode())
+        for number in range(5000):
+            handler.wfile.write(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+            sent.append(number)
+        return None
+
+    site.answer = answer
+    with pytest.raises(
+        UnreachableError, match=rf"sends \d+ bytes or more; more than {len(DATA)} are refused"
+    ):
+        registry.fetch("demo", FILE, SHA256)
+    assert len(sent) < 1000
+
+
+@pytest.mark.parametrize("size", [len(DATA), None, "many", -1, True, [1]])
+def test_what_an_index_says_of_a_size_never_hinders(
+    site: Site, registry: Registry, size: object
+) -> None:
+    site.answer = lambda handler: (
+        listing(handler, size) if handler.path.endswith("/demo/") else send(handler, 200, DATA)
+    )
+    assert registry.fetch("demo", FILE, SHA256).read_bytes() == DATA
+
+
+@pytest.mark.parametrize("code", [401, 403, 407])
+def test_an_index_that_denies_is_not_one_that_offers_nothing(
+    site: Site, registry: Registry, code: int
+) -> None:
+    site.answer = lambda handler: send(handler, code)
+    with pytest.raises(
+        UnreachableError,
+        match=rf"Not all of them let us look: 127\.0\.0\.1 answered {code}\. Give a user.*pip's settings",
+    ):
+        registry.links("demo")
+    site.answer = lambda handler: (
+        send(handler, code) if handler.path.startswith("/files") else honest(handler)
+    )
+    with pytest.raises(
+        UnreachableError,
+        match=rf"could not be downloaded: .*{code}.*Give a user with a password or token",
+    ):
+        registry.fetch("demo", FILE, SHA256)
+
+
+def test_the_proxy_of_pip_is_asked(
+    site: Site, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PIP_PROXY", f"http://127.0.0.1:{site.port}")
     monkeypatch.setenv("PIP_TRUSTED_HOST", "index.invalid other.invalid:81")
     for address in ("http://127.0.0.9:1/simple", "http://index.invalid/simple"):
@@ -316,11 +446,15 @@ def test_a_setting_of_pip_that_cannot_be_used_is_explained(
 ) -> None:
     _ = site
     monkeypatch.setenv(name, value)
-    with pytest.raises(DocumentError, match=r"(?s)pip('s setting| cannot read its own settings).*pip config list"):
+    with pytest.raises(
+        DocumentError, match=r"(?s)pip('s setting| cannot read its own settings).*pip config list"
+    ):
         registry.links("demo")
 
 
-def test_a_setting_that_is_empty_is_not_set(site: Site, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_setting_that_is_empty_is_not_set(
+    site: Site, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _ = site
     for name in ("PIP_TIMEOUT", "PIP_PROXY", "PIP_CERT", "PIP_RETRIES"):
         monkeypatch.setenv(name, "")
@@ -331,8 +465,27 @@ def test_a_setting_that_is_empty_is_not_set(site: Site, registry: Registry, monk
 def certificate(tmp_path: Path) -> Path:
     """A certificate of 127.0.0.1 with its key, signed by itself."""
     path = tmp_path / "own.pem"
-    options = ["-nodes", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", *options, "-keyout", str(path), "-out", str(tmp_path / "cert.pem")]
+    options = [
+        "-nodes",
+        "-subj",
+        "/CN=127.0.0.1",
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+        "-days",
+        "2",
+    ]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        *options,
+        "-keyout",
+        str(path),
+        "-out",
+        str(tmp_path / "cert.pem"),
+    ]
     subprocess.run(command, check=True, capture_output=True)
     path.write_bytes(path.read_bytes() + (tmp_path / "cert.pem").read_bytes())
     return path
@@ -363,13 +516,17 @@ def test_the_certificates_that_pip_is_told_of_count(
         for wrong in ({"PIP_CLIENT_CERT": own}, {"PIP_CERT": own}):
             with pytest.raises(UnreachableError, match="No index answered for demo"):
                 found(**wrong)
-        guarded.answer = lambda handler: send(handler, 302, Location=f"http://127.0.0.1:{site.port}/simple/demo/")
+        guarded.answer = lambda handler: send(
+            handler, 302, Location=f"http://127.0.0.1:{site.port}/simple/demo/"
+        )
         with pytest.raises(UnreachableError, match=r"leads on from https to http://127\.0\.0\.1"):
             found(PIP_CERT=own, PIP_CLIENT_CERT=own)
         assert site.asked == []
 
 
-def test_a_connection_that_is_dropped_is_made_again(site: Site, registry: Registry, waits: list[float]) -> None:
+def test_a_connection_that_is_dropped_is_made_again(
+    site: Site, registry: Registry, waits: list[float]
+) -> None:
     dropped: list[int] = []
 
     def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
@@ -385,10 +542,27 @@ def test_a_connection_that_is_dropped_is_made_again(site: Site, registry: Regist
 
 
 def test_only_trusted_hosts_and_this_machine_are_asked_in_the_clear() -> None:
-    settings = IndexSettings(indexes=(), find_links=(), trusted_hosts=("inside.invalid:8080",), certificates=None, timeout=5)
+    settings = IndexSettings(
+        indexes=(),
+        find_links=(),
+        trusted_hosts=("inside.invalid:8080",),
+        certificates=None,
+        timeout=5,
+    )
     with Client(settings) as client:
-        for address in ("http://localhost/", "http://127.8.9.1/", "http://[::1]/", "http://inside.invalid:8080/", "https://any.invalid/"):
+        for address in (
+            "http://localhost/",
+            "http://127.8.9.1/",
+            "http://[::1]/",
+            "http://inside.invalid:8080/",
+            "https://any.invalid/",
+        ):
             client._check(httpx2.URL(address))
-        for address in ("http://any.invalid/", "http://10.0.0.1/", "http://localhost.any.invalid/", "ftp://localhost/"):
+        for address in (
+            "http://any.invalid/",
+            "http://10.0.0.1/",
+            "http://localhost.any.invalid/",
+            "ftp://localhost/",
+        ):
             with pytest.raises(RefusedError, match="no https address"):
                 client._check(httpx2.URL(address))

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.documents import parse
-from forkhouse.recipes import Recipe
-from forkhouse.toolchains import doctor
-from forkhouse.toolchains.doctor import Need, examine
+from forkhouse.documents.reading import parse
+from forkhouse.documents.recipe import Recipe
+from forkhouse.flow import doctor
+from forkhouse.flow.doctor import Need, examine
 from forkhouse.toolchains.hip import HipToolchain, Look
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from forkhouse.pipeline import Plant
+    from forkhouse.flow.pipeline import Plant
 
 RECIPE = """
 upstream: demo
@@ -37,14 +37,21 @@ def needs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict
     """What a recipe with a compiled half needs, by name."""
     monkeypatch.setenv("ROCM_PATH", str(tmp_path))
 
-    def ask(looks: Iterable[Look] = (), *, python: str = ">=3.11", apt: bool = True, text: str = RECIPE) -> dict[str, Need]:
+    def ask(
+        looks: Iterable[Look] = (), *, python: str = ">=3.11", apt: bool = True, text: str = RECIPE
+    ) -> dict[str, Need]:
         recipes = {"demo": parse(Recipe, text, name="recipe.yaml")}
-        return {need.need: need for need in examine("rocm", recipes, python=python, looks=looks, apt=apt)}
+        return {
+            need.need: need
+            for need in examine("rocm", recipes, python=python, looks=looks, apt=apt)
+        }
 
     return ask
 
 
-def test_what_is_there_is_said_with_its_place_and_version(needs: Callable[..., dict[str, Need]]) -> None:
+def test_what_is_there_is_said_with_its_place_and_version(
+    needs: Callable[..., dict[str, Need]],
+) -> None:
     found = needs()
     assert (found["dash"].state, found["dash"].where) == ("ok", "/usr/bin/sh")
     assert found["python >=3.11"].where == sys.executable
@@ -58,13 +65,26 @@ def test_each_gap_has_the_command_that_closes_it(needs: Callable[..., dict[str, 
     assert found["no-tool"].remedy == "apt-get install --yes --no-install-recommends no-tool"
     assert needs(apt=False)["no-tool"].remedy == "install what Debian calls no-tool"
     assert found["ROCm headers"].state == "missing"
-    assert "Debian's libhsa-runtime-dev, or give --rocm DIR or ROCM_PATH" in found["ROCm headers"].remedy
+    assert (
+        "Debian's libhsa-runtime-dev, or give --rocm DIR or ROCM_PATH"
+        in found["ROCm headers"].remedy
+    )
 
 
-def test_a_toolchain_that_was_found_is_named_with_its_origin(needs: Callable[..., dict[str, Need]]) -> None:
-    toolchain = HipToolchain(origin="/opt/rocm", root=Path("/opt/rocm"), compiler=Path("/opt/rocm/clang"), version="7.2.1", identity="x")
+def test_a_toolchain_that_was_found_is_named_with_its_origin(
+    needs: Callable[..., dict[str, Need]],
+) -> None:
+    toolchain = HipToolchain(
+        origin="/opt/rocm",
+        root=Path("/opt/rocm"),
+        compiler=Path("/opt/rocm/clang"),
+        version="7.2.1",
+        identity="x",
+    )
     refused = Look(origin="--rocm", root=Path("/x"), toolchain=None, reason="no such folder")
-    found = needs([refused, Look(origin="/opt/rocm", root=toolchain.root, toolchain=toolchain, reason="")])["HIP toolchain"]
+    found = needs(
+        [refused, Look(origin="/opt/rocm", root=toolchain.root, toolchain=toolchain, reason="")]
+    )["HIP toolchain"]
     assert (found.state, found.where, found.version) == ("ok", "/opt/rocm: /opt/rocm", "7.2.1")
 
 
@@ -84,7 +104,9 @@ def test_a_toolchain_that_a_build_would_make_is_no_gap(
     assert needs(looks)["HIP toolchain"].state == "made"
 
 
-def test_a_profile_that_compiles_for_no_gpu_needs_no_toolchain(needs: Callable[..., dict[str, Need]]) -> None:
+def test_a_profile_that_compiles_for_no_gpu_needs_no_toolchain(
+    needs: Callable[..., dict[str, Need]],
+) -> None:
     assert "HIP toolchain" not in needs(text=RECIPE.replace(", hip: true", ""))
 
 
@@ -103,18 +125,27 @@ builders:
 """
 
 
-def test_what_one_source_alone_wants_is_no_gap_where_there_is_another(needs: Callable[..., dict[str, Need]]) -> None:
+def test_what_one_source_alone_wants_is_no_gap_where_there_is_another(
+    needs: Callable[..., dict[str, Need]],
+) -> None:
     found = needs(text=RUST)
     assert (found["no-tool"].state, found["dash"].state) == ("optional", "ok")
     assert found["no-tool"].remedy == "apt-get install --yes --no-install-recommends no-tool"
     assert found["Rust >=99.1"].state == "optional"
-    assert found["Rust >=99.1"].remedy == "rustup toolchain install 99.1 --profile minimal --no-self-update"
+    assert (
+        found["Rust >=99.1"].remedy
+        == "rustup toolchain install 99.1 --profile minimal --no-self-update"
+    )
     alone = needs(text=RUST.replace("  wheel: {kind: repack}\n", ""))
     assert {alone[name].state for name in ("no-tool", "Rust >=99.1")} == {"missing"}
 
 
-def test_a_package_that_the_recipe_needs_anyway_is_a_gap(needs: Callable[..., dict[str, Need]]) -> None:
-    found = needs(text=f"{RUST}system-packages: [{{package: no-tool, command: no-such-tool-at-all}}]\n")
+def test_a_package_that_the_recipe_needs_anyway_is_a_gap(
+    needs: Callable[..., dict[str, Need]],
+) -> None:
+    found = needs(
+        text=f"{RUST}system-packages: [{{package: no-tool, command: no-such-tool-at-all}}]\n"
+    )
     assert found["no-tool"].state == "missing"
 
 
@@ -131,11 +162,18 @@ def test_a_rust_that_is_there_is_named_with_its_release(
     assert (found.state, found.where, found.version) == ("ok", str(tools.parent), "99.2.0")
 
 
-def test_what_the_cpu_profile_needs_of_a_processor_is_said(plant: Plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_cpu_profile_needs_of_a_processor_is_said(
+    plant: Plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One with AVX2 alone, as some servers have, will do; an older one will not."""
-    for flags, states in (("fpu avx2", ["ok", "optional"]), ("fpu avx2 avx512f", ["ok", "ok"]), ("fpu sse4_2", ["missing", "optional"])):
+    for flags, states in (
+        ("fpu avx2", ["ok", "optional"]),
+        ("fpu avx2 avx512f", ["ok", "ok"]),
+        ("fpu sse4_2", ["missing", "optional"]),
+    ):
         (tmp_path / "cpuinfo").write_text(
-            f"processor\t: 0\nmodel name\t: Small 1\nflags\t\t: {flags}\n\nprocessor\t: 1\n", encoding="utf-8"
+            f"processor\t: 0\nmodel name\t: Small 1\nflags\t\t: {flags}\n\nprocessor\t: 1\n",
+            encoding="utf-8",
         )
         seen = doctor.processor(tmp_path / "cpuinfo")
         monkeypatch.setattr(doctor, "processor", lambda seen=seen: seen)
@@ -144,4 +182,8 @@ def test_what_the_cpu_profile_needs_of_a_processor_is_said(plant: Plant, tmp_pat
         assert [found[f"processor with {flag}"].state for flag in ("avx2", "avx512f")] == states
         assert found["processor with avx2"].where == "Small 1"
         monkeypatch.undo()
-    assert not [need for need in doctor.examine("rocm", {}, python=">=3.11", looks=(), apt=True) if need.need.startswith("processor")]
+    assert not [
+        need
+        for need in doctor.examine("rocm", {}, python=">=3.11", looks=(), apt=True)
+        if need.need.startswith("processor")
+    ]

@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.documents import parse
-from forkhouse.errors import HashMismatchError, ToolchainError, UnreachableError, UnsafeArchiveError
-from forkhouse.lock import DebianBinary, HipToolchain, Lock
-from forkhouse.sources.registry import Registry
+from forkhouse.core.errors import (
+    HashMismatchError,
+    ToolchainError,
+    UnreachableError,
+    UnsafeArchiveError,
+)
+from forkhouse.documents.lockfile import DebianBinary, HipToolchainPin, Lock
+from forkhouse.documents.reading import parse
+from forkhouse.sources.index import Registry
 from forkhouse.toolchains.hip import Look, first, search, toolchain_identity
 from forkhouse.toolchains.places import hip_version
 from forkhouse.toolchains.private_root import private_place, private_root
@@ -21,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.workspace import Journal
+    from forkhouse.core.workspace import Journal
 
 LOCK = """
 format: 1
@@ -58,33 +63,53 @@ def rocm(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def look(lock: Lock, registry: Registry, journal: Journal, tmp_path: Path) -> Callable[[Path], Look]:
+def look(
+    lock: Lock, registry: Registry, journal: Journal, tmp_path: Path
+) -> Callable[[Path], Look]:
     def at(root: Path) -> Look:
-        (found,) = search(lock, registry, journal, tmp_path / "toolchains", chosen=root, offline=True, make=True)
+        (found,) = search(
+            lock, registry, journal, tmp_path / "toolchains", chosen=root, offline=True, make=True
+        )
         assert found.origin == "--rocm"
         return found
 
     return at
 
 
-def test_a_root_is_refused_with_its_reason(look: Callable[[Path], Look], rocm: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_root_is_refused_with_its_reason(
+    look: Callable[[Path], Look], rocm: Callable[..., Path], tmp_path: Path
+) -> None:
     assert look(tmp_path / "none").reason == "no such folder"
     assert look(tmp_path).reason == "include/hip/hip_version.h is not in it"
     root = rocm(None)
-    assert look(root).reason == "it has no compiler: none of llvm/bin/clang++, lib/llvm/bin/clang++, bin/amdclang++"
+    assert (
+        look(root).reason
+        == "it has no compiler: none of llvm/bin/clang++, lib/llvm/bin/clang++, bin/amdclang++"
+    )
 
 
-def test_another_version_than_the_lock_asks_for_is_refused(look: Callable[[Path], Look], rocm: Callable[..., Path]) -> None:
-    assert look(rocm("exit 1", version=(8, 0, 1))).reason == "it is HIP 8.0.1, and the lock asks for <8,>=5"
+def test_another_version_than_the_lock_asks_for_is_refused(
+    look: Callable[[Path], Look], rocm: Callable[..., Path]
+) -> None:
+    assert (
+        look(rocm("exit 1", version=(8, 0, 1))).reason
+        == "it is HIP 8.0.1, and the lock asks for <8,>=5"
+    )
 
 
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
-        ("echo 'probe.hip:3: error: no device library' >&2; exit 1", "it cannot compile a kernel: probe.hip:3: error: no device library"),
+        (
+            "echo 'probe.hip:3: error: no device library' >&2; exit 1",
+            "it cannot compile a kernel: probe.hip:3: error: no device library",
+        ),
         ("echo 'killed' >&2; exit 9", "it cannot compile a kernel: killed"),
         ("exit 3", "it cannot compile a kernel: exit code 3"),
-        ("echo 'int x;' | gcc -x c -c - -o probe.o", "the object that it makes has no kernel for gfx90a"),
+        (
+            "echo 'int x;' | gcc -x c -c - -o probe.o",
+            "the object that it makes has no kernel for gfx90a",
+        ),
         ("echo text > probe.o", "the object that it makes cannot be read: "),
     ],
 )
@@ -101,7 +126,9 @@ def test_the_compiler_sees_nothing_of_the_users_environment(
 ) -> None:
     monkeypatch.setenv("CPLUS_INCLUDE_PATH", "/usr/local/cuda/include")
     monkeypatch.setenv("HIP_PLATFORM", "nvidia")
-    assert look(rocm('echo "error: [$CPLUS_INCLUDE_PATH] [$HIP_PLATFORM]" >&2; exit 1')).reason.endswith("error: [] [amd]")
+    assert look(
+        rocm('echo "error: [$CPLUS_INCLUDE_PATH] [$HIP_PLATFORM]" >&2; exit 1')
+    ).reason.endswith("error: [] [amd]")
 
 
 @pytest.mark.parametrize(
@@ -119,7 +146,9 @@ def test_the_compiler_sees_nothing_of_the_users_environment(
         "include/thrust/version.h",
     ],
 )
-def test_a_change_of_any_part_makes_another_toolchain(rocm: Callable[..., Path], tmp_path: Path, changed: str) -> None:
+def test_a_change_of_any_part_makes_another_toolchain(
+    rocm: Callable[..., Path], tmp_path: Path, changed: str
+) -> None:
     root = rocm("exit 0")
     before = toolchain_identity(root, root / "llvm/bin/clang++")
     (root / changed).parent.mkdir(parents=True, exist_ok=True)
@@ -131,23 +160,36 @@ def test_a_change_of_any_part_makes_another_toolchain(rocm: Callable[..., Path],
 
 
 def test_places_are_looked_at_in_order(
-    lock: Lock, registry: Registry, journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lock: Lock,
+    registry: Registry,
+    journal: Journal,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("ROCM_PATH", raising=False)
-    package = DebianBinary(package="clang", version="1", suite="main", file="clang_1_amd64.deb", sha256="0" * 64)
-    lock = lock.model_copy(update={"hip_toolchain": HipToolchain(version="7.2", why="test", packages=(package,))})
+    package = DebianBinary(
+        package="clang", version="1", suite="main", file="clang_1_amd64.deb", sha256="0" * 64
+    )
+    lock = lock.model_copy(
+        update={"hip_toolchain": HipToolchainPin(version="7.2", why="test", packages=(package,))}
+    )
     looks = list(search(lock, registry, journal, tmp_path, chosen=None, offline=True, make=False))
     origins = [found.origin for found in looks]
     assert origins == ["/opt/rocm", "/opt/rocm/core", "AMD's ROCm wheels", "private toolchain"]
     assert looks[-1].reason == "not made yet; 1 Debian packages pinned in the lock make it"
     with pytest.raises(
-        ToolchainError, match=r"(?s)No HIP toolchain that compiles for gfx90a:\n.*/opt/rocm: .*Install ROCm, or give --rocm DIR"
+        ToolchainError,
+        match=r"(?s)No HIP toolchain that compiles for gfx90a:\n.*/opt/rocm: .*Install ROCm, or give --rocm DIR",
     ):
         first(looks, lock.gpu_targets)
 
 
 def test_a_rocm_that_the_user_names_is_the_only_one(
-    lock: Lock, registry: Registry, journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lock: Lock,
+    registry: Registry,
+    journal: Journal,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("ROCM_PATH", str(tmp_path / "mine"))
     looks = list(search(lock, registry, journal, tmp_path, chosen=None, offline=True, make=True))
@@ -155,14 +197,23 @@ def test_a_rocm_that_the_user_names_is_the_only_one(
 
 
 def test_amds_wheels_are_found_where_they_are_installed(
-    lock: Lock, registry: Registry, journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lock: Lock,
+    registry: Registry,
+    journal: Journal,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("ROCM_PATH", raising=False)
     module = tmp_path / "_rocm_sdk_devel"
     module.mkdir()
     (module / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
-    looks = {found.origin: found for found in search(lock, registry, journal, tmp_path, chosen=None, offline=True, make=False)}
+    looks = {
+        found.origin: found
+        for found in search(
+            lock, registry, journal, tmp_path, chosen=None, offline=True, make=False
+        )
+    }
     assert looks["AMD's ROCm wheels"].root == module
 
 
@@ -177,7 +228,10 @@ def deb(folder: Path, files: dict[str, str], links: dict[str, str] | None = None
         pytest.skip("dpkg is not on this machine")
     tree = folder / "tree"
     (tree / "DEBIAN").mkdir(parents=True)
-    (tree / "DEBIAN/control").write_text("Package: demo\nVersion: 1\nArchitecture: all\nMaintainer: T\nDescription: d\n", encoding="utf-8")
+    (tree / "DEBIAN/control").write_text(
+        "Package: demo\nVersion: 1\nArchitecture: all\nMaintainer: T\nDescription: d\n",
+        encoding="utf-8",
+    )
     for path, text in files.items():
         (tree / path).parent.mkdir(parents=True, exist_ok=True)
         (tree / path).write_text(text, encoding="utf-8")
@@ -185,7 +239,9 @@ def deb(folder: Path, files: dict[str, str], links: dict[str, str] | None = None
         (tree / path).parent.mkdir(parents=True, exist_ok=True)
         (tree / path).symlink_to(aim)
     made = folder / "demo_1_all.deb"
-    subprocess.run(["dpkg-deb", "--root-owner-group", "--build", tree, made], check=True, capture_output=True)
+    subprocess.run(
+        ["dpkg-deb", "--root-owner-group", "--build", tree, made], check=True, capture_output=True
+    )
     return made
 
 
@@ -201,20 +257,25 @@ FILES = {
 
 
 @pytest.fixture
-def pinned(registry: Registry) -> Callable[[Path], HipToolchain]:
+def pinned(registry: Registry) -> Callable[[Path], HipToolchainPin]:
     """Put a package into the cache, as if it had been fetched, and pin it."""
 
-    def pin(package: Path) -> HipToolchain:
+    def pin(package: Path) -> HipToolchainPin:
         sha256 = hashlib.sha256(package.read_bytes()).hexdigest()
         registry.adopt(package, package.name, sha256)
-        binary = DebianBinary(package="demo", version="1", suite="main", file=package.name, sha256=sha256)
-        return HipToolchain(version="7.2", why="test", packages=(binary,))
+        binary = DebianBinary(
+            package="demo", version="1", suite="main", file=package.name, sha256=sha256
+        )
+        return HipToolchainPin(version="7.2", why="test", packages=(binary,))
 
     return pin
 
 
 def test_the_private_root_is_made_of_the_packages_alone(
-    pinned: Callable[[Path], HipToolchain], registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pinned: Callable[[Path], HipToolchainPin],
+    registry: Registry,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     toolchain = pinned(deb(tmp_path, FILES))
     root = private_root(toolchain, registry, tmp_path / "toolchains", offline=True)
@@ -228,31 +289,52 @@ def test_the_private_root_is_made_of_the_packages_alone(
         assert not link.is_symlink() or not link.readlink().is_absolute()
     # Made once; then nothing is needed for it.
     monkeypatch.setenv("PATH", "")
-    assert private_root(toolchain, Registry(tmp_path / "empty", offline=True), tmp_path / "toolchains", offline=True) == root
+    assert (
+        private_root(
+            toolchain,
+            Registry(tmp_path / "empty", offline=True),
+            tmp_path / "toolchains",
+            offline=True,
+        )
+        == root
+    )
 
 
 def test_a_package_that_reaches_out_of_the_root_is_refused(
-    pinned: Callable[[Path], HipToolchain], registry: Registry, tmp_path: Path
+    pinned: Callable[[Path], HipToolchainPin], registry: Registry, tmp_path: Path
 ) -> None:
     toolchain = pinned(deb(tmp_path, FILES, {"usr/lib/evil": "/etc/passwd"}))
-    with pytest.raises(UnsafeArchiveError, match=r"demo_1_all\.deb: .*evil.* is a link to an absolute path"):
+    with pytest.raises(
+        UnsafeArchiveError, match=r"demo_1_all\.deb: .*evil.* is a link to an absolute path"
+    ):
         private_root(toolchain, registry, tmp_path / "toolchains", offline=True)
     assert not private_place(toolchain, tmp_path / "toolchains").exists()
 
 
 def test_a_package_that_is_not_cached_needs_a_network(registry: Registry, tmp_path: Path) -> None:
-    binary = DebianBinary(package="clang", version="1:1", suite="sid", file="clang_1_amd64.deb", sha256="0" * 64)
-    toolchain = HipToolchain(version="7.2", why="test", packages=(binary,))
-    with pytest.raises(UnreachableError, match=r"Not in the cache, and --offline forbids fetching: clang 1:1 \(sid\)"):
+    binary = DebianBinary(
+        package="clang", version="1:1", suite="sid", file="clang_1_amd64.deb", sha256="0" * 64
+    )
+    toolchain = HipToolchainPin(version="7.2", why="test", packages=(binary,))
+    with pytest.raises(
+        UnreachableError,
+        match=r"Not in the cache, and --offline forbids fetching: clang 1:1 \(sid\)",
+    ):
         private_root(toolchain, registry, tmp_path / "toolchains", offline=True)
 
 
 def test_without_dpkg_the_user_is_told(
-    pinned: Callable[[Path], HipToolchain], registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pinned: Callable[[Path], HipToolchainPin],
+    registry: Registry,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     toolchain = pinned(deb(tmp_path, FILES))
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(ToolchainError, match=r"unpacked with dpkg-deb, which is not on this machine. Install dpkg, or give --rocm DIR"):
+    with pytest.raises(
+        ToolchainError,
+        match=r"unpacked with dpkg-deb, which is not on this machine. Install dpkg, or give --rocm DIR",
+    ):
         private_root(toolchain, registry, tmp_path / "toolchains", offline=True)
 
 
@@ -262,11 +344,27 @@ def test_a_package_with_another_hash_makes_nothing(registry: Registry, tmp_path:
         registry.adopt(package, package.name, "0" * 64)
 
 
-def test_it_can_be_seen_and_made_from_the_command_line(rocm: Callable[..., Path], tmp_path: Path) -> None:
+def test_it_can_be_seen_and_made_from_the_command_line(
+    rocm: Callable[..., Path], tmp_path: Path
+) -> None:
     (tmp_path / "upstream.lock").write_text(LOCK, encoding="utf-8")
-    command = [sys.executable, "-m", "forkhouse", "--root", str(tmp_path), "toolchain", "--json", "--rocm", str(rocm("exit 1"))]
+    command = [
+        sys.executable,
+        "-m",
+        "forkhouse",
+        "--root",
+        str(tmp_path),
+        "toolchain",
+        "--json",
+        "--rocm",
+        str(rocm("exit 1")),
+    ]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == ToolchainError.exit_code
     (row,) = json.loads(result.stdout)
-    assert (row["origin"], row["usable"], row["reason"]) == ("--rocm", "no", "it cannot compile a kernel: exit code 1")
+    assert (row["origin"], row["usable"], row["reason"]) == (
+        "--rocm",
+        "no",
+        "it cannot compile a kernel: exit code 1",
+    )
     assert "None of these compiles for the GPU targets of the lock" in result.stderr

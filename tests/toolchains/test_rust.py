@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.errors import ToolchainError
+from forkhouse.core.errors import ToolchainError
 from forkhouse.toolchains import rust
 from forkhouse.toolchains.rust import find_rust, watched
 
@@ -18,7 +18,10 @@ CARGO = "#!/bin/sh\necho 'cargo {0} (0 2026-01-01)'\n"
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Make toolchains by their releases, on a machine that has no other: of rustup, or in a folder."""
+    """Make toolchains by their releases, on a machine that has no other.
+
+    Of rustup, or in a folder.
+    """
     monkeypatch.setenv("RUSTUP_HOME", str(tmp_path / "rustup"))
     monkeypatch.setenv("PATH", str(tmp_path / "user/bin"))
     monkeypatch.setattr(rust, "SEARCH_PATH", str(tmp_path / "system/bin"))
@@ -53,10 +56,14 @@ def test_one_on_a_path_is_found(install: Callable[..., Path], folder: str) -> No
 
 
 @pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
-def test_the_stand_ins_of_rustup_are_never_run(install: Callable[..., Path], tmp_path: Path, link: str) -> None:
+def test_the_stand_ins_of_rustup_are_never_run(
+    install: Callable[..., Path], tmp_path: Path, link: str
+) -> None:
     (tmp_path / "user/bin").mkdir(parents=True)
     rustup = tmp_path / "user/bin/rustup"
-    rustup.write_text(f"#!/bin/sh\ntouch {tmp_path}/was-run\necho 'release: 1.96.1'\n", encoding="utf-8")
+    rustup.write_text(
+        f"#!/bin/sh\ntouch {tmp_path}/was-run\necho 'release: 1.96.1'\n", encoding="utf-8"
+    )
     rustup.chmod(0o755)
     for name in ("rustc", "cargo"):
         getattr(tmp_path / "user/bin" / name, link)(rustup)
@@ -67,7 +74,10 @@ def test_the_stand_ins_of_rustup_are_never_run(install: Callable[..., Path], tmp
 
 
 def test_a_gap_names_what_was_looked_at_and_the_command(install: Callable[..., Path]) -> None:
-    with pytest.raises(ToolchainError, match=r"No Rust >=1\.96\.1 on this machine \(looked at the toolchains of rustup, and PATH\)"):
+    with pytest.raises(
+        ToolchainError,
+        match=r"No Rust >=1\.96\.1 on this machine \(looked at the toolchains of rustup, and PATH\)",
+    ):
         find_rust(">=1.96.1")
     old, broken = install("1.80.1"), install("unknown")
     with pytest.raises(ToolchainError) as caught:
@@ -75,10 +85,15 @@ def test_a_gap_names_what_was_looked_at_and_the_command(install: Callable[..., P
     said = str(caught.value)
     assert f"{old}: 1.80.1" in said
     assert f"{broken}: no release of Rust" in said
-    assert said.endswith("builds never download one. Run:\n  rustup toolchain install 1.96.1 --profile minimal --no-self-update")
+    assert said.endswith(
+        "builds never download one. Run:\n  rustup toolchain install 1.96.1 --profile minimal "
+        "--no-self-update"
+    )
 
 
-def test_the_compiler_is_watched_before_and_after_it_is_there(install: Callable[..., Path], tmp_path: Path) -> None:
+def test_the_compiler_is_watched_before_and_after_it_is_there(
+    install: Callable[..., Path], tmp_path: Path
+) -> None:
     before = watched(">=1.96.1")
     assert before == str(tmp_path / "rustup/toolchains/1.96.1-x86_64-unknown-linux-gnu/bin/rustc")
     install("1.96.1")

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.errors import ToolchainError
-from forkhouse.recipes import SystemPackage
-from forkhouse.toolchains import identify, install_line, missing_packages, require_packages
+from forkhouse.core.errors import ToolchainError
+from forkhouse.documents.recipe import SystemPackage
+from forkhouse.toolchains.packages import identify, install_line, missing_packages, require_packages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only folder in which tools are looked for."""
     folder = tmp_path / "tools"
     folder.mkdir()
-    monkeypatch.setattr("forkhouse.toolchains.SEARCH_PATH", str(folder))
+    monkeypatch.setattr("forkhouse.toolchains.packages.SEARCH_PATH", str(folder))
     return folder
 
 
@@ -45,7 +45,9 @@ def test_a_file_is_found_by_a_pattern(tmp_path: Path) -> None:
     assert missing_packages([package]) == []
 
 
-def test_a_tool_put_on_the_path_by_hand_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tool_put_on_the_path_by_hand_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     script(tmp_path / "no-such-tool-at-all", "exit 0")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     assert missing_packages([NO_TOOL]) == ["no-tool"]
@@ -58,7 +60,10 @@ def test_what_is_there_is_not_installed() -> None:
 def test_what_is_missing_is_named_with_the_command_that_installs_it() -> None:
     line = "apt-get install --yes --no-install-recommends no-tool none-dev"
     assert install_line(["no-tool", "none-dev"]) == line.split()
-    with pytest.raises(ToolchainError, match=rf"(?s)Missing system packages: no-tool, none-dev\..*--system-packages was not given.*{line}"):
+    with pytest.raises(
+        ToolchainError,
+        match=rf"(?s)Missing system packages: no-tool, none-dev\..*--system-packages was not given.*{line}",
+    ):
         require_packages([SHELL, NOWHERE, NO_TOOL], install=False)
 
 
@@ -79,24 +84,36 @@ def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path
 
 
 def test_root_may_have_it_installed(apt: Callable[[str], Path], tools: Path) -> None:
-    asked = apt(f'[ "$1" = update ] || touch {tools}/no-such-tool-at-all && chmod +x {tools}/no-such-tool-at-all 2>/dev/null || true')
+    asked = apt(
+        f'[ "$1" = update ] || touch {tools}/no-such-tool-at-all && chmod +x '
+        f"{tools}/no-such-tool-at-all 2>/dev/null || true"
+    )
     require_packages([NO_TOOL], install=True)
-    assert asked.read_text(encoding="utf-8").splitlines() == ["update", "install --yes --no-install-recommends no-tool"]
+    assert asked.read_text(encoding="utf-8").splitlines() == [
+        "update",
+        "install --yes --no-install-recommends no-tool",
+    ]
 
 
 def test_an_installation_that_fails_shows_what_apt_said(apt: Callable[[str], Path]) -> None:
     apt("echo 'E: no such package'; exit 100")
-    with pytest.raises(ToolchainError, match=r"`apt-get update` failed:\nE: no such package\n\nRepair apt"):
+    with pytest.raises(
+        ToolchainError, match=r"`apt-get update` failed:\nE: no such package\n\nRepair apt"
+    ):
         require_packages([NO_TOOL], install=True)
 
 
 def test_an_installation_without_its_effect_is_refused(apt: Callable[[str], Path]) -> None:
     apt("exit 0")
-    with pytest.raises(ToolchainError, match=r"Installed no-tool, yet what the recipe looks for is not there"):
+    with pytest.raises(
+        ToolchainError, match=r"Installed no-tool, yet what the recipe looks for is not there"
+    ):
         require_packages([NO_TOOL], install=True)
 
 
-def test_tools_are_identified_by_what_they_say_and_files_by_their_content(tools: Path, tmp_path: Path) -> None:
+def test_tools_are_identified_by_what_they_say_and_files_by_their_content(
+    tools: Path, tmp_path: Path
+) -> None:
     script(tools / "cc", "echo 'cc 12.2'; echo 'more'")
     script(tools / "silent", "exit 3")
     (tmp_path / "libdemo.so").write_bytes(b"library")

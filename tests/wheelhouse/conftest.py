@@ -5,22 +5,29 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.builders import BuiltWheel
-from forkhouse.closure import Missing, PinnedWheel, pinned_wheel
-from forkhouse.lock import KernelPin, Profile, WheelSource
-from forkhouse.patches import PatchedTree
-from forkhouse.sources import SourceTree
-from forkhouse.wheelhouse import Wheelhouse, publish
-from forkhouse.workspace import sha256_file
+from forkhouse.builders.built import BuiltWheel
+from forkhouse.core.workspace import sha256_file
+from forkhouse.documents.lockfile import KernelPin, Profile, WheelSource
+from forkhouse.documents.pylock import Missing, PinnedWheel, pinned_wheel
+from forkhouse.patches.apply import PatchedTree
+from forkhouse.sources.acquire import SourceTree
+from forkhouse.wheelhouse.publish import Wheelhouse, publish
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.sources.registry import Registry
-    from forkhouse.workspace import Journal
+    from forkhouse.core.workspace import Journal
+    from forkhouse.sources.index import Registry
 
-SOURCE = WheelSource(kind="wheel", package="demo", file="demo-1.0-py3-none-any.whl", sha256="0" * 64, paths={"src/": ""}, why="An example.")
+SOURCE = WheelSource(
+    kind="wheel",
+    package="demo",
+    file="demo-1.0-py3-none-any.whl",
+    sha256="0" * 64,
+    paths={"src/": ""},
+    why="An example.",
+)
 PATCHED = PatchedTree(
     source=SourceTree(
         upstream="demo",
@@ -85,13 +92,28 @@ class Draft:
 
     def content(self) -> dict[str, bytes]:
         """Return every file of the wheelhouse by path."""
-        return {path.relative_to(self.folder).as_posix(): path.read_bytes() for path in self.folder.rglob("*") if path.is_file()}
+        return {
+            path.relative_to(self.folder).as_posix(): path.read_bytes()
+            for path in self.folder.rglob("*")
+            if path.is_file()
+        }
 
 
 @pytest.fixture
-def draft(make_wheel: Callable[..., Path], publish: Callable[..., str], registry: Registry, journal: Journal, tmp_path: Path) -> Draft:
+def draft(
+    make_wheel: Callable[..., Path],
+    publish: Callable[..., str],
+    registry: Registry,
+    journal: Journal,
+    tmp_path: Path,
+) -> Draft:
     """A wheel of ours, and one of the index that it requires."""
-    ours = make_wheel("demo-rocm", "1.0+rocm.1", {"demo.py": b"import helper\n"}, metadata=("Requires-Dist: helper>=2",))
+    ours = make_wheel(
+        "demo-rocm",
+        "1.0+rocm.1",
+        {"demo.py": b"import helper\n"},
+        metadata=("Requires-Dist: helper>=2",),
+    )
     helper = make_wheel("helper", "3.0", {"helper.py": b"ANSWER = 42\n"})
     return Draft(
         folder=tmp_path / "wheels/cpu",

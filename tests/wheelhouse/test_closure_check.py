@@ -2,25 +2,40 @@ from __future__ import annotations
 
 import pytest
 
-from forkhouse.audit import WheelFacts
-from forkhouse.errors import ClosureError
+from forkhouse.audit.facts import WheelFacts
+from forkhouse.core.errors import ClosureError
 from forkhouse.wheelhouse.closure_check import check_closure
 
 
 def wheels(**requires: tuple[str, ...]) -> dict[str, WheelFacts]:
-    """Return version 1.5 of wheels with these requirements; each provides the extras `all`, `fast` and `other`."""
+    """Return version 1.5 of wheels with these requirements.
+
+    Each provides the extras `all`, `fast` and `other`.
+    """
     extras = ("all", "fast", "other")
-    return {name: WheelFacts(name=name, version="1.5", requires=texts, provides_extra=extras) for name, texts in requires.items()}
+    return {
+        name: WheelFacts(name=name, version="1.5", requires=texts, provides_extra=extras)
+        for name, texts in requires.items()
+    }
 
 
 def problems(roots: list[str], facts: dict[str, WheelFacts]) -> list[str]:
-    with pytest.raises(ClosureError, match=r"(?s)The wheels do not make a whole:.*forkhouse lock --update") as caught:
+    with pytest.raises(
+        ClosureError, match=r"(?s)The wheels do not make a whole:.*forkhouse lock --update"
+    ) as caught:
         check_closure(roots, facts)
-    return [line.removeprefix("  - ") for line in str(caught.value).splitlines() if line.startswith("  - ")]
+    return [
+        line.removeprefix("  - ")
+        for line in str(caught.value).splitlines()
+        if line.startswith("  - ")
+    ]
 
 
 def test_a_whole_set_passes() -> None:
-    check_closure(["aa>=1"], wheels(aa=("Bb ~=1.0", "cc[fast]"), bb=("aa",), cc=("dd; extra == 'fast'",), dd=()))
+    check_closure(
+        ["aa>=1"],
+        wheels(aa=("Bb ~=1.0", "cc[fast]"), bb=("aa",), cc=("dd; extra == 'fast'",), dd=()),
+    )
 
 
 @pytest.mark.parametrize(
@@ -36,9 +51,13 @@ def test_a_requirement_that_is_not_for_this_machine_is_not_asked_for(requirement
     check_closure(["aa"], wheels(aa=(requirement,)))
 
 
-@pytest.mark.parametrize(("root", "extra"), [("aa[all]", "all"), ("aa[All]", "All"), ("aa[all,other]", "all")])
+@pytest.mark.parametrize(
+    ("root", "extra"), [("aa[all]", "all"), ("aa[All]", "All"), ("aa[all,other]", "all")]
+)
 def test_the_requirements_of_an_extra_are_asked_for(root: str, extra: str) -> None:
-    assert problems([root], wheels(aa=("none>=2; extra == 'all'",))) == [f'none>=2; extra == "all" (wanted by aa[{extra}]) is not there']
+    assert problems([root], wheels(aa=("none>=2; extra == 'all'",))) == [
+        f'none>=2; extra == "all" (wanted by aa[{extra}]) is not there'
+    ]
 
 
 def test_an_extra_that_is_asked_for_later_counts_too() -> None:
@@ -47,16 +66,23 @@ def test_an_extra_that_is_asked_for_later_counts_too() -> None:
 
 
 def test_a_version_that_is_refused_is_told() -> None:
-    assert problems(["aa>=2"], wheels(aa=())) == ["aa>=2 (wanted by the profile) refuses aa 1.5, which is there"]
+    assert problems(["aa>=2"], wheels(aa=())) == [
+        "aa>=2 (wanted by the profile) refuses aa 1.5, which is there"
+    ]
 
 
 def test_a_pre_release_or_local_version_serves_a_plain_requirement() -> None:
     for version in ("2.0rc1", "2.0+cpu"):
-        check_closure(["aa>=1.9"], {"aa": WheelFacts(name="aa", version=version, requires=(), provides_extra=())})
+        check_closure(
+            ["aa>=1.9"],
+            {"aa": WheelFacts(name="aa", version=version, requires=(), provides_extra=())},
+        )
 
 
 def test_a_wheel_that_nothing_asks_for_is_told() -> None:
-    assert problems(["aa"], wheels(aa=(), stowaway=())) == ["stowaway is there, and nothing of the profile asks for it"]
+    assert problems(["aa"], wheels(aa=(), stowaway=())) == [
+        "stowaway is there, and nothing of the profile asks for it"
+    ]
 
 
 def test_every_problem_is_told_at_once_and_once() -> None:
@@ -71,13 +97,22 @@ def test_every_problem_is_told_at_once_and_once() -> None:
 
 
 def test_an_extra_that_a_wheel_does_not_have_is_told() -> None:
-    assert problems(["aa[none]"], wheels(aa=())) == ["aa[none] (wanted by the profile) asks aa for the extra none, which it does not have"]
+    assert problems(["aa[none]"], wheels(aa=())) == [
+        "aa[none] (wanted by the profile) asks aa for the extra none, which it does not have"
+    ]
 
 
 @pytest.mark.parametrize(
-    "address", ["https://files.example/bb-1.5-py3-none-any.whl", "file:///srv/bb-1.5-py3-none-any.whl", "git+https://git.example/bb"]
+    "address",
+    [
+        "https://files.example/bb-1.5-py3-none-any.whl",
+        "file:///srv/bb-1.5-py3-none-any.whl",
+        "git+https://git.example/bb",
+    ],
 )
-def test_a_requirement_by_address_is_told_though_a_wheel_of_that_name_is_there(address: str) -> None:
+def test_a_requirement_by_address_is_told_though_a_wheel_of_that_name_is_there(
+    address: str,
+) -> None:
     said = f"bb (wanted by aa) is asked for by its address, {address}, and not by a version"
     assert problems(["aa"], wheels(aa=(f"bb @ {address}",), bb=())) == [said]
     assert problems([f"bb @ {address}"], wheels(bb=())) == [said.replace("aa", "the profile")]

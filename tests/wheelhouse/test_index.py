@@ -17,14 +17,14 @@ import pytest
 from packaging.requirements import Requirement
 from uv import find_uv_bin
 
-from forkhouse.closure import PinnedWheel, pinned_wheel, pylock_text
+from forkhouse.documents.pylock import PinnedWheel, pinned_wheel, pylock_text
 from forkhouse.wheelhouse.index import checksums_text, index_files, requirements_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.sources.registry import Registry
+    from forkhouse.sources.index import Registry
 
 WHEELS = (
     pinned_wheel("zlib_ng-2-py3-none-any.whl", "cd" * 32),
@@ -64,16 +64,30 @@ def test_the_simple_index_has_a_page_for_each_project_by_its_canonical_name() ->
     files = index_files(WHEELS, SIZES)
     assert set(files) == {
         "index.html",
-        *(f"simple/{folder}index.{kind}" for folder in ("", "demo/", "zlib-ng/") for kind in ("html", "json")),
+        *(
+            f"simple/{folder}index.{kind}"
+            for folder in ("", "demo/", "zlib-ng/")
+            for kind in ("html", "json")
+        ),
     }
     assert Links(files["simple/index.html"]).found == {"demo/": "demo", "zlib-ng/": "zlib-ng"}
-    assert Links(files["simple/zlib-ng/index.html"]).found == {f"../../{ADDRESSES[0]}#sha256={'cd' * 32}": WHEELS[0].file}
-    assert json.loads(files["simple/index.json"])["projects"] == [{"name": "demo"}, {"name": "zlib-ng"}]
+    assert Links(files["simple/zlib-ng/index.html"]).found == {
+        f"../../{ADDRESSES[0]}#sha256={'cd' * 32}": WHEELS[0].file
+    }
+    assert json.loads(files["simple/index.json"])["projects"] == [
+        {"name": "demo"},
+        {"name": "zlib-ng"},
+    ]
     assert json.loads(files["simple/demo/index.json"]) == {
         "meta": {"api-version": "1.0"},
         "name": "demo",
         "files": [
-            {"filename": WHEELS[1].file, "url": f"../../{ADDRESSES[1]}", "hashes": {"sha256": "ab" * 32}, "size": 9},
+            {
+                "filename": WHEELS[1].file,
+                "url": f"../../{ADDRESSES[1]}",
+                "hashes": {"sha256": "ab" * 32},
+                "size": 9,
+            },
         ],
     }
 
@@ -83,7 +97,9 @@ def test_the_order_of_the_wheels_does_not_matter() -> None:
     assert requirements_text(WHEELS) == requirements_text(WHEELS[::-1])
 
 
-def test_an_installers_client_finds_and_checks_the_wheels(make_wheel: Callable[..., Path], index: Path, registry: Registry) -> None:
+def test_an_installers_client_finds_and_checks_the_wheels(
+    make_wheel: Callable[..., Path], index: Path, registry: Registry
+) -> None:
     pins: list[PinnedWheel] = []
     for name, version in (("demo-rocm", "1.0+rocm.1"), ("helper", "2")):
         path = make_wheel(name, version)
@@ -110,13 +126,23 @@ class _ObjectStore(http.server.SimpleHTTPRequestHandler):
 
 INSTALLERS = {
     "pip": (sys.executable, "-m", "pip", "--isolated", "install", "--no-cache-dir"),
-    "uv": (find_uv_bin(), "pip", "install", "--python", sys.executable, "--no-cache", "--no-config"),
+    "uv": (
+        find_uv_bin(),
+        "pip",
+        "install",
+        "--python",
+        sys.executable,
+        "--no-cache",
+        "--no-config",
+    ),
 }
 
 
 @pytest.mark.parametrize("page", ["simple", "index.html", "pylock.toml"])
 @pytest.mark.parametrize("installer", INSTALLERS)
-def test_installers_find_wheels_behind_an_object_store(make_wheel: Callable[..., Path], tmp_path: Path, installer: str, page: str) -> None:
+def test_installers_find_wheels_behind_an_object_store(
+    make_wheel: Callable[..., Path], tmp_path: Path, installer: str, page: str
+) -> None:
     house, target, version = tmp_path / "house", tmp_path / "target", "1!2.0+rocm.gfx90a.1"
     path = make_wheel("demo", version)
     pin = pinned_wheel(path.name, hashlib.sha256(path.read_bytes()).hexdigest())
@@ -127,8 +153,15 @@ def test_installers_find_wheels_behind_an_object_store(make_wheel: Callable[...,
         (house / name).parent.mkdir(parents=True, exist_ok=True)
         (house / name).write_text(text, encoding="utf-8")
     shutil.copy(path, house)
-    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PIP_CONFIG_FILE": "/dev/null", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_ObjectStore, directory=str(house))) as server:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "PIP_CONFIG_FILE": "/dev/null",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(_ObjectStore, directory=str(house))
+    ) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         url = f"http://127.0.0.1:{server.server_port}"
@@ -139,7 +172,9 @@ def test_installers_find_wheels_behind_an_object_store(make_wheel: Callable[...,
             "pylock.toml": ["-r", str(house / "pylock.toml")],
         }[page]
         command = [*INSTALLERS[installer], "--no-deps", "--target", str(target), *wanted]
-        result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        result = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False
+        )
         server.shutdown()
         thread.join()
     assert result.returncode == 0, result.stderr
@@ -148,7 +183,10 @@ def test_installers_find_wheels_behind_an_object_store(make_wheel: Callable[...,
 
 def test_requirements_pin_version_and_hash() -> None:
     lines = requirements_text(WHEELS).splitlines()
-    assert lines == [f"demo==1.0+rocm.1 --hash=sha256:{'ab' * 32}", f"zlib-ng==2 --hash=sha256:{'cd' * 32}"]
+    assert lines == [
+        f"demo==1.0+rocm.1 --hash=sha256:{'ab' * 32}",
+        f"zlib-ng==2 --hash=sha256:{'cd' * 32}",
+    ]
     assert Requirement(lines[0].partition(" ")[0]).specifier.contains("1.0+rocm.1")
 
 

@@ -12,21 +12,22 @@ from typing import TYPE_CHECKING
 import pytest
 from packaging.pylock import Pylock
 
-from forkhouse.audit import audit_wheel
-from forkhouse.closure import pinned_wheel
-from forkhouse.errors import AuditError, ClosureError, HashMismatchError, StorageError
-from forkhouse.lock import External
-from forkhouse.wheelhouse import recover
+from forkhouse.audit.look import audit_wheel
+from forkhouse.core.errors import AuditError, ClosureError, HashMismatchError, StorageError
+from forkhouse.core.workspace import Journal
+from forkhouse.documents.lockfile import External
+from forkhouse.documents.pylock import pinned_wheel
 from forkhouse.wheelhouse.exchange import exchange
+from forkhouse.wheelhouse.publish import recover
 from forkhouse.wheelhouse.verifying import verify
-from forkhouse.workspace import Journal
 from tests.wheelhouse.conftest import built_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.audit import AuditReport, AuditTerms
+    from forkhouse.audit.look import AuditTerms
+    from forkhouse.audit.report import AuditReport
     from tests.wheelhouse.conftest import Draft
 
 OURS = "demo_rocm-1.0+rocm.1-py3-none-any.whl"
@@ -39,17 +40,28 @@ def test_a_wheelhouse_holds_the_wheels_and_what_other_tools_read(draft: Draft) -
     assert [wheel.file for wheel in house.wheels] == [OURS, HELPER]
     content = draft.content()
     assert content[OURS] == draft.built[0].path.read_bytes()
-    subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=draft.folder, check=True)
+    subprocess.run(
+        ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=draft.folder, check=True
+    )
     assert verify(draft.folder) == len(content) - 1
     pylock = Pylock.from_dict(tomllib.loads(content["pylock.toml"].decode()))
-    assert {str(package.name): str(package.version) for package in pylock.packages} == {"demo-rocm": "1.0+rocm.1", "helper": "3.0"}
+    assert {str(package.name): str(package.version) for package in pylock.packages} == {
+        "demo-rocm": "1.0+rocm.1",
+        "helper": "3.0",
+    }
     assert "requirements.txt" in content
     assert "simple/helper/index.html" in content
 
 
 def test_the_manifest_says_where_each_wheel_is_from(draft: Draft) -> None:
     helper = draft.third_party[0]
-    external = External(package="helper", version="3.0", file=HELPER, sha256=helper.sha256, why="A resolver takes another.")
+    external = External(
+        package="helper",
+        version="3.0",
+        file=HELPER,
+        sha256=helper.sha256,
+        why="A resolver takes another.",
+    )
     draft.profile = draft.profile.model_copy(update={"externals": (external,)})
     draft.publish()
     ours, other = json.loads((draft.folder / "manifest.json").read_text(encoding="utf-8"))["wheels"]
@@ -69,7 +81,12 @@ def test_the_manifest_says_where_each_wheel_is_from(draft: Draft) -> None:
         "origin": "built",
         "recipe": "demo",
         "upstream": "demo",
-        "source": {"kind": "wheel", "package": "demo", "file": "demo-1.0-py3-none-any.whl", "sha256": "0" * 64},
+        "source": {
+            "kind": "wheel",
+            "package": "demo",
+            "file": "demo-1.0-py3-none-any.whl",
+            "sha256": "0" * 64,
+        },
         "passed-over": ["git x: did not answer"],
         "tree": "1" * 40,
         "patched-tree": "3" * 40,
@@ -103,7 +120,9 @@ def test_what_is_up_to_date_is_left_alone(draft: Draft) -> None:
 
 @pytest.mark.parametrize("name", [HELPER, "SHA256SUMS", "simple/helper/index.html"])
 @pytest.mark.parametrize("damage", ["lost", "changed", "strange"])
-def test_a_wheelhouse_that_somebody_touched_is_written_again(draft: Draft, name: str, damage: str) -> None:
+def test_a_wheelhouse_that_somebody_touched_is_written_again(
+    draft: Draft, name: str, damage: str
+) -> None:
     draft.publish()
     before = draft.content()
     path = draft.folder / name
@@ -117,14 +136,16 @@ def test_a_wheelhouse_that_somebody_touched_is_written_again(draft: Draft, name:
     assert draft.content() == before
 
 
-def test_wheels_of_others_are_looked_into_once(draft: Draft, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wheels_of_others_are_looked_into_once(
+    draft: Draft, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = []
 
     def look(path: Path, terms: AuditTerms, *, ours: bool) -> AuditReport:
         seen.append(path.name)
         return audit_wheel(path, terms, ours=ours)
 
-    monkeypatch.setattr("forkhouse.wheelhouse.audit_wheel", look)
+    monkeypatch.setattr("forkhouse.wheelhouse.publish.audit_wheel", look)
     draft.publish()
     (draft.folder / "SHA256SUMS").unlink()
     assert draft.publish().changed
@@ -132,17 +153,28 @@ def test_wheels_of_others_are_looked_into_once(draft: Draft, monkeypatch: pytest
 
 
 def spoilt_audit(draft: Draft, make_wheel: Callable[..., Path]) -> None:
-    path = make_wheel("demo-rocm", "1.0+rocm.1", metadata=("Requires-Dist: helper", "Requires-Dist: nvidia-nccl-cu12"))
+    path = make_wheel(
+        "demo-rocm",
+        "1.0+rocm.1",
+        metadata=("Requires-Dist: helper", "Requires-Dist: nvidia-nccl-cu12"),
+    )
     draft.built = [built_wheel(path)]
 
 
 def spoilt_record(draft: Draft, make_wheel: Callable[..., Path]) -> None:
-    path = make_wheel("demo-rocm", "1.0+rocm.1", metadata=("Requires-Dist: helper",), record="demo_rocm/__init__.py,sha256=AA,1\n")
+    path = make_wheel(
+        "demo-rocm",
+        "1.0+rocm.1",
+        metadata=("Requires-Dist: helper",),
+        record="demo_rocm/__init__.py,sha256=AA,1\n",
+    )
     draft.built = [built_wheel(path)]
 
 
 def spoilt_closure(draft: Draft, make_wheel: Callable[..., Path]) -> None:
-    path = make_wheel("demo-rocm", "1.0+rocm.1", metadata=("Requires-Dist: helper", "Requires-Dist: other>=2"))
+    path = make_wheel(
+        "demo-rocm", "1.0+rocm.1", metadata=("Requires-Dist: helper", "Requires-Dist: other>=2")
+    )
     draft.built = [built_wheel(path)]
 
 
@@ -162,12 +194,20 @@ def spoilt_external(draft: Draft, _: Callable[..., Path]) -> None:
 @pytest.mark.parametrize(
     ("spoil", "error", "message"),
     [
-        (spoilt_audit, AuditError, r"(?s)demo_rocm-.*was refused:.*requires the CUDA package nvidia-nccl-cu12"),
+        (
+            spoilt_audit,
+            AuditError,
+            r"(?s)demo_rocm-.*was refused:.*requires the CUDA package nvidia-nccl-cu12",
+        ),
         (spoilt_record, AuditError, r"demo_rocm/__init__\.py is not as RECORD says"),
         (spoilt_closure, ClosureError, r"other>=2 \(wanted by demo-rocm\) is not there"),
         (spoilt_hash, HashMismatchError, rf"{HELPER}: its sha256 is"),
         (spoilt_names, ClosureError, "Built here and pinned from an index at once: demo-rocm"),
-        (spoilt_external, ClosureError, "The lock names helper as external, but the profile's pylock file pins other files"),
+        (
+            spoilt_external,
+            ClosureError,
+            "The lock names helper as external, but the profile's pylock file pins other files",
+        ),
     ],
 )
 def test_what_must_not_enter_leaves_the_wheelhouse_as_it_was(
@@ -194,7 +234,9 @@ def test_a_cuda_wheel_enters_only_when_the_lock_names_it(
     draft.profile = draft.profile.model_copy(update={"install": ("demo-rocm", "nixl-cu12")})
     with pytest.raises(AuditError, match="is the CUDA package nixl-cu12"):
         draft.publish()
-    external = External(package=pin.name, version=pin.version, file=pin.file, sha256=pin.sha256, why="x")
+    external = External(
+        package=pin.name, version=pin.version, file=pin.file, sha256=pin.sha256, why="x"
+    )
     draft.profile = draft.profile.model_copy(update={"externals": (external,)})
     assert draft.publish().changed
 
@@ -207,7 +249,10 @@ def test_a_full_disk_leaves_the_wheelhouse_as_it_was(
     before = draft.content()
     big = make_wheel("helper", "3.0", {"helper.bin": os.urandom(400_000)})
     draft.third_party = [pinned_wheel(big.name, publish(big))]
-    with pytest.raises(StorageError, match=r"Writing the wheelhouse: No space left on device.*The wheelhouse is as it was"):
+    with pytest.raises(
+        StorageError,
+        match=r"Writing the wheelhouse: No space left on device.*The wheelhouse is as it was",
+    ):
         draft.publish()
     assert draft.content() == before
     verify(draft.folder)
@@ -228,19 +273,25 @@ def test_a_wheelhouse_that_was_moved_aside_is_put_back(draft: Draft) -> None:
 
 
 def test_verify_tells_what_is_wrong(draft: Draft) -> None:
-    with pytest.raises(ClosureError, match=r"is no wheelhouse: it has no SHA256SUMS\. `nox -s build-wheels` makes one"):
+    with pytest.raises(
+        ClosureError,
+        match=r"is no wheelhouse: it has no SHA256SUMS\. `nox -s build-wheels` makes one",
+    ):
         verify(draft.folder)
     draft.publish()
     content = (draft.folder / HELPER).read_bytes()
     (draft.folder / HELPER).unlink()
     (draft.folder / "simple/stranger.whl").touch()
     with pytest.raises(
-        ClosureError, match=rf"cpu is not as SHA256SUMS says: {HELPER} is missing; simple/stranger\.whl does not belong there"
+        ClosureError,
+        match=rf"cpu is not as SHA256SUMS says: {HELPER} is missing; simple/stranger\.whl does not belong there",
     ):
         verify(draft.folder)
     (draft.folder / "simple/stranger.whl").unlink()
     (draft.folder / HELPER).write_bytes(content[:-1] + b"\xff")
-    with pytest.raises(HashMismatchError, match=rf"{HELPER} in the wheelhouse cpu was changed or damaged"):
+    with pytest.raises(
+        HashMismatchError, match=rf"{HELPER} in the wheelhouse cpu was changed or damaged"
+    ):
         verify(draft.folder)
 
 
@@ -256,14 +307,26 @@ def test_a_wheel_that_was_changed_under_its_size_and_time_is_found(draft: Draft)
     assert draft.content() == before
 
 
-def test_a_wheel_that_changed_since_it_was_built_is_not_published(draft: Draft, make_wheel: Callable[..., Path]) -> None:
+def test_a_wheel_that_changed_since_it_was_built_is_not_published(
+    draft: Draft, make_wheel: Callable[..., Path]
+) -> None:
     draft.publish()
     before = draft.content()
     (draft.folder / "SHA256SUMS").unlink()
-    make_wheel("demo-rocm", "1.0+rocm.1", {"demo.py": b"import another\n"}, metadata=("Requires-Dist: helper>=2",))
-    with pytest.raises(HashMismatchError, match=rf"{OURS.replace('+', '.')} is no longer what it was when it was built"):
+    make_wheel(
+        "demo-rocm",
+        "1.0+rocm.1",
+        {"demo.py": b"import another\n"},
+        metadata=("Requires-Dist: helper>=2",),
+    )
+    with pytest.raises(
+        HashMismatchError,
+        match=rf"{OURS.replace('+', '.')} is no longer what it was when it was built",
+    ):
         draft.publish()
-    assert draft.content() == {name: content for name, content in before.items() if name != "SHA256SUMS"}
+    assert draft.content() == {
+        name: content for name, content in before.items() if name != "SHA256SUMS"
+    }
 
 
 def into_link(path: Path) -> None:
@@ -279,16 +342,25 @@ def into_socket(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("make", "kind"),
-    [(os.mkfifo, "is a FIFO"), (into_link, "is a link"), (into_socket, "is a socket"), (os.mkdir, "")],
+    [
+        (os.mkfifo, "is a FIFO"),
+        (into_link, "is a link"),
+        (into_socket, "is a socket"),
+        (os.mkdir, ""),
+    ],
 )
 @pytest.mark.parametrize("place", [HELPER, "stranger", "simple/stranger"])
-def test_what_is_no_file_is_seen_and_holds_nobody(draft: Draft, make: Callable[[Path], None], kind: str, place: str) -> None:
+def test_what_is_no_file_is_seen_and_holds_nobody(
+    draft: Draft, make: Callable[[Path], None], kind: str, place: str
+) -> None:
     draft.publish()
     before = draft.content()
     path = draft.folder / place
     path.unlink(missing_ok=True)
     make(path)
-    expected = kind or ("is a folder" if place == HELPER else f"the folder {place} does not belong there")
+    expected = kind or (
+        "is a folder" if place == HELPER else f"the folder {place} does not belong there"
+    )
     with pytest.raises(ClosureError, match=expected):
         verify(draft.folder)
     assert draft.publish().changed
@@ -304,7 +376,9 @@ def test_a_file_that_is_listed_twice_is_refused(draft: Draft) -> None:
         verify(draft.folder)
 
 
-def test_at_every_moment_there_is_a_wheelhouse(draft: Draft, make_wheel: Callable[..., Path], tmp_path: Path) -> None:
+def test_at_every_moment_there_is_a_wheelhouse(
+    draft: Draft, make_wheel: Callable[..., Path], tmp_path: Path
+) -> None:
     """The process is killed as soon as anything was renamed."""
     one, other = tmp_path / "one", tmp_path / "other"
     one.mkdir()
@@ -312,13 +386,16 @@ def test_at_every_moment_there_is_a_wheelhouse(draft: Draft, make_wheel: Callabl
     if not exchange(one, other):
         pytest.skip("this kernel or file system exchanges nothing")
     draft.publish()
-    draft.built = [built_wheel(make_wheel("demo-rocm", "1.0+rocm.2", metadata=("Requires-Dist: helper>=2",)))]
+    draft.built = [
+        built_wheel(make_wheel("demo-rocm", "1.0+rocm.2", metadata=("Requires-Dist: helper>=2",)))
+    ]
     draft.profile = draft.profile.model_copy(update={"install": ("demo-rocm", "helper")})
     child = os.fork()
     if child == 0:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
-                "forkhouse.wheelhouse.sync_folder", lambda folder: os.kill(os.getpid(), 9) if folder == draft.folder.parent else None
+                "forkhouse.wheelhouse.publish.sync_folder",
+                lambda folder: os.kill(os.getpid(), 9) if folder == draft.folder.parent else None,
             )
             draft.publish()
         os._exit(1)
@@ -335,20 +412,33 @@ def test_where_nothing_can_be_exchanged_two_renames_do(
 ) -> None:
     monkeypatch.setattr("forkhouse.wheelhouse.exchange", lambda *_: False)
     draft.publish()
-    draft.built = [built_wheel(make_wheel("demo-rocm", "1.0+rocm.2", metadata=("Requires-Dist: helper>=2",)))]
+    draft.built = [
+        built_wheel(make_wheel("demo-rocm", "1.0+rocm.2", metadata=("Requires-Dist: helper>=2",)))
+    ]
     assert draft.publish().changed
     verify(draft.folder)
     assert [path.name for path in draft.folder.parent.iterdir()] == ["cpu"]
     draft.folder.rename(draft.folder.with_name(".cpu.old"))
-    with pytest.raises(ClosureError, match=r"A run was cut off while it put a new one in its place; the old one is in \.cpu\.old"):
+    with pytest.raises(
+        ClosureError,
+        match=r"A run was cut off while it put a new one in its place; the old one is in \.cpu\.old",
+    ):
         verify(draft.folder)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "finding"),
     [
-        (b"Version: 3.0", b"Version: 9.0", "is helper 3.0 by its file name, and helper 9.0 by its METADATA"),
-        (b"Name: helper", b"Name: another", "is helper 3.0 by its file name, and another 3.0 by its METADATA"),
+        (
+            b"Version: 3.0",
+            b"Version: 9.0",
+            "is helper 3.0 by its file name, and helper 9.0 by its METADATA",
+        ),
+        (
+            b"Name: helper",
+            b"Name: another",
+            "is helper 3.0 by its file name, and another 3.0 by its METADATA",
+        ),
         (
             b"\n\nAbout",
             b"\nRequires-Dist: x @ https://files.example/x.whl\n\nAbout",

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkhouse.audit.framework import torch_symbols
-from forkhouse.closure import Missing
-from forkhouse.errors import AuditError, ClosureError, InstallError, UsageError
-from forkhouse.lock import KernelPin, Profile
+from forkhouse.core.errors import AuditError, ClosureError, InstallError, UsageError
+from forkhouse.documents.lockfile import KernelPin, Profile
+from forkhouse.documents.pylock import Missing
 from forkhouse.wheelhouse.install import install_onto, install_wheelhouse
 from tests.wheelhouse.conftest import built_wheel
 
@@ -37,7 +37,10 @@ def library(folder: Path, name: str, source: str) -> Path:
 @pytest.fixture
 def partial(draft: Draft, make_wheel: Callable[..., Path], tmp_path: Path) -> Draft:
     """A wheelhouse without the PyTorch that its wheel requires, whose extension asks for two symbols of it."""
-    source = f"void {CURRENT_STREAM}(void); void {CHECK}(void); void own(void) {{ {CURRENT_STREAM}(); {CHECK}(); }}"
+    source = (
+        f"void {CURRENT_STREAM}(void); void {CHECK}(void); void own(void) {{ {CURRENT_STREAM}(); "
+        f"{CHECK}(); }}"
+    )
     extension = library(tmp_path / "extension", "_C", source).read_bytes()
     wheel = make_wheel(
         "demo-rocm",
@@ -47,23 +50,39 @@ def partial(draft: Draft, make_wheel: Callable[..., Path], tmp_path: Path) -> Dr
         tag="py3-none-linux_x86_64",
     )
     draft.built = [built_wheel(wheel)]
-    draft.missing = [Missing(name="torch", wanted="==2.13.*", reason="its index was not reached", remedy="install it from there")]
+    draft.missing = [
+        Missing(
+            name="torch",
+            wanted="==2.13.*",
+            reason="its index was not reached",
+            remedy="install it from there",
+        )
+    ]
     draft.publish()
     return draft
 
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Callable[..., Path]:
-    """Make an environment that has a small PyTorch: its version, and the symbols that its library has."""
+    """Make an environment that has a small PyTorch.
 
-    def make(version: str = "2.13.0+rocm7", symbols: tuple[str, ...] = (CURRENT_STREAM, CHECK)) -> Path:
+    Its version, and the symbols that its library has.
+    """
+
+    def make(
+        version: str = "2.13.0+rocm7", symbols: tuple[str, ...] = (CURRENT_STREAM, CHECK)
+    ) -> Path:
         folder = tmp_path / "environment"
         venv.create(folder, symlinks=True, with_pip=False)
         packages = next((folder / "lib").glob("python*")) / "site-packages"
         (packages / f"torch-{version}.dist-info").mkdir()
         metadata = f"Metadata-Version: 2.1\nName: torch\nVersion: {version}\n"
         (packages / f"torch-{version}.dist-info/METADATA").write_text(metadata, encoding="utf-8")
-        library(packages / "torch/lib", "libtorch_cpu", "".join(f"void {name}(void) {{}}\n" for name in symbols))
+        library(
+            packages / "torch/lib",
+            "libtorch_cpu",
+            "".join(f"void {name}(void) {{}}\n" for name in symbols),
+        )
         (packages / "torch/__init__.py").touch()
         return folder
 
@@ -72,14 +91,18 @@ def environment(tmp_path: Path) -> Callable[..., Path]:
 
 def installed(environment: Path) -> list[str]:
     code = "import importlib.metadata as m; print(*sorted(d.name for d in m.distributions()))"
-    return subprocess.run([environment / "bin/python", "-I", "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    return subprocess.run(
+        [environment / "bin/python", "-I", "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
 
 
 def test_the_symbols_that_a_wheel_asks_of_pytorch_are_read(partial: Draft) -> None:
     assert torch_symbols(partial.built[0].path) == (CHECK, CURRENT_STREAM)
 
 
-def test_it_is_installed_onto_an_environment_that_fits(partial: Draft, environment: Callable[..., Path]) -> None:
+def test_it_is_installed_onto_an_environment_that_fits(
+    partial: Draft, environment: Callable[..., Path]
+) -> None:
     target = environment()
     assert install_onto(partial.folder, target) == target / "bin/python"
     assert installed(target) == ["demo-rocm", "helper", "torch"]
@@ -89,14 +112,25 @@ def test_it_is_installed_onto_an_environment_that_fits(partial: Draft, environme
     ("version", "symbols", "problem"),
     [
         ("2.12.0", (CURRENT_STREAM, CHECK), r"torch is 2\.12\.0, wanted is ==2\.13\.\*"),
-        ("2.13.0", (CURRENT_STREAM,), rf"demo-rocm asks PyTorch for symbols that it does not have: {CHECK}"),
+        (
+            "2.13.0",
+            (CURRENT_STREAM,),
+            rf"demo-rocm asks PyTorch for symbols that it does not have: {CHECK}",
+        ),
     ],
 )
 def test_an_environment_that_does_not_fit_is_left_as_it_is(
-    partial: Draft, environment: Callable[..., Path], version: str, symbols: tuple[str, ...], problem: str
+    partial: Draft,
+    environment: Callable[..., Path],
+    version: str,
+    symbols: tuple[str, ...],
+    problem: str,
 ) -> None:
     target = environment(version, symbols)
-    with pytest.raises(InstallError, match=rf"(?s)does not fit the wheelhouse, and nothing was changed in it.*{problem}"):
+    with pytest.raises(
+        InstallError,
+        match=rf"(?s)does not fit the wheelhouse, and nothing was changed in it.*{problem}",
+    ):
         install_onto(partial.folder, target)
     assert installed(target) == ["torch"]
 
@@ -104,19 +138,25 @@ def test_an_environment_that_does_not_fit_is_left_as_it_is(
 def test_an_environment_without_what_is_missing_is_told(partial: Draft, tmp_path: Path) -> None:
     venv.create(tmp_path / "empty", symlinks=True, with_pip=False)
     with pytest.raises(
-        InstallError, match=r"(?s)torch ==2\.13\.\* is not installed; install it from there.*PyTorch cannot be imported there"
+        InstallError,
+        match=r"(?s)torch ==2\.13\.\* is not installed; install it from there.*PyTorch cannot be imported there",
     ):
         install_onto(partial.folder, tmp_path / "empty")
 
 
 def test_a_new_environment_cannot_be_made_of_it(partial: Draft, tmp_path: Path) -> None:
-    with pytest.raises(ClosureError, match=r"is without torch ==2\.13\.\*\. Install it onto an environment that has them: --onto"):
+    with pytest.raises(
+        ClosureError,
+        match=r"is without torch ==2\.13\.\*\. Install it onto an environment that has them: --onto",
+    ):
         install_wheelhouse(partial.folder, tmp_path / "new")
     with pytest.raises(UsageError, match="is no Python environment"):
         install_onto(partial.folder, tmp_path / "nothing")
 
 
-def test_kernels_that_pytorch_cannot_load_on_the_targets_are_put_aside(partial: Draft, environment: Callable[..., Path]) -> None:
+def test_kernels_that_pytorch_cannot_load_on_the_targets_are_put_aside(
+    partial: Draft, environment: Callable[..., Path]
+) -> None:
     target = environment()
     packs = next(target.glob("lib/python*/site-packages/torch")) / ".kpack"
     packs.mkdir()
@@ -124,12 +164,21 @@ def test_kernels_that_pytorch_cannot_load_on_the_targets_are_put_aside(partial: 
         (packs / name).touch()
     install_onto(partial.folder, target)
     names = sorted(path.name for path in packs.iterdir())
-    assert names == ["torch_gfx90a:xnack+.kpack.disabled", "torch_gfx90a:xnack-.kpack.disabled", "torch_gfx942.kpack"]
+    assert names == [
+        "torch_gfx90a:xnack+.kpack.disabled",
+        "torch_gfx90a:xnack-.kpack.disabled",
+        "torch_gfx942.kpack",
+    ]
 
 
 def test_a_wheel_that_has_lost_kernels_of_the_lock_is_refused(draft: Draft) -> None:
-    draft.recorded = {"demo": [KernelPin(library="demo/_C.so", target="gfx90a", count=3, sha256="0" * 64)]}
-    with pytest.raises(AuditError, match=r"has lost GPU code:\n  - demo/_C\.so has 0 kernels for gfx90a, the lock recorded 3"):
+    draft.recorded = {
+        "demo": [KernelPin(library="demo/_C.so", target="gfx90a", count=3, sha256="0" * 64)]
+    }
+    with pytest.raises(
+        AuditError,
+        match=r"has lost GPU code:\n  - demo/_C\.so has 0 kernels for gfx90a, the lock recorded 3",
+    ):
         draft.publish()
     assert not draft.folder.exists()
     draft.profile = Profile(recipes=("demo",), install=("demo-rocm",))

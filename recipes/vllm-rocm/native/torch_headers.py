@@ -15,14 +15,25 @@ from pathlib import Path
 import torch
 from torch.utils.hipify.hipify_python import hipify
 
-# Those that name CUDA: hipify gives them the names and the calls of HIP. All others serve as they are.
-FOLDERS = ("ATen/cuda", "ATen/native/cuda", "c10/cuda", "torch/csrc/inductor/aoti_torch", "torch/csrc/stable", "torch/headeronly")
+# Those that name CUDA: hipify gives them the names and the calls of HIP. All others serve as they
+# are.
+FOLDERS = (
+    "ATen/cuda",
+    "ATen/native/cuda",
+    "c10/cuda",
+    "torch/csrc/inductor/aoti_torch",
+    "torch/csrc/stable",
+    "torch/headeronly",
+)
 # A ROCm build configures this header; there is nothing in it that its users need.
 GENERATED = "c10/hip/impl/hip_cmake_macros.h"
 
 
 def main(target: Path) -> None:
-    """Let `target` hold the headers. What is there already and equal stays untouched, so that nothing is compiled for it again."""
+    """Let `target` hold the headers.
+
+    What is there already and equal stays untouched, so that nothing is compiled for it again.
+    """
     target.mkdir(parents=True, exist_ok=True)
     if torch.version.hip is not None:
         return
@@ -50,7 +61,10 @@ def make(target: Path) -> None:
             is_pytorch_extension=False,
         )
     if not (target / "c10/hip/HIPStream.h").is_file():
-        sys.exit("hipify made no c10/hip/HIPStream.h: this PyTorch's hipify works in another way than the one that was pinned.")
+        sys.exit(
+            "hipify made no c10/hip/HIPStream.h: this PyTorch's hipify works in another way than "
+            "the one that was pinned."
+        )
     generated = target / GENERATED
     generated.parent.mkdir(parents=True, exist_ok=True)
     generated.touch()

@@ -1,4 +1,7 @@
-"""Open a wheel with a budget: no member, ratio or total may cost more than a wheel that people ship does."""
+"""Open a wheel with a budget.
+
+No member, ratio or total may cost more than a wheel that people ship does.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ import zipfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, NoReturn, Self
 
-from forkhouse.budgets import DAMAGE, Limits
-from forkhouse.errors import AuditError
+from forkhouse.core.budgets import DAMAGE, ArchiveLimits
+from forkhouse.core.errors import AuditError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,10 +20,19 @@ if TYPE_CHECKING:
 
 _CHUNK = 2**20
 _LOCAL = struct.Struct("<4s5H3L2H")
-"""The header before a file: magic, version, flags, method, time, date, checksum, size packed, size, and those of name and extra field."""
+"""The header before a file.
+
+Magic, version, flags, method, time, date, checksum, size packed, size, and those of name and extra
+field.
+"""
 _END = struct.Struct("<4s4H2LH")
-"""The last record: magic, number of this disk and of that of the list, files on this disk and in all, size and place of the list, and
-the size of a comment."""
+"""The last record.
+
+Magic, number of this disk and of that of the list, files on this disk and in all, size and place of
+the list, and.
+
+the size of a comment.
+"""
 _END_MAGIC = b"PK\x05\x06"
 _LONGEST_COMMENT = 2**16
 _IN_EXTRA_SHORT = 0xFFFF
@@ -30,13 +42,16 @@ _SIZES_FOLLOW = 8
 _IN_EXTRA = 0xFFFFFFFF
 """What stands for a size that is in the extra field."""
 
-LIMITS = Limits()
+LIMITS = ArchiveLimits()
 
 
 class WheelArchive:
-    """The files of a wheel. Every method raises AuditError where the archive is damaged or asks for more than the limits."""
+    """The files of a wheel.
 
-    def __init__(self, path: Path, limits: Limits = LIMITS) -> None:
+    Every method raises AuditError where the archive is damaged or asks for more than the limits.
+    """
+
+    def __init__(self, path: Path, limits: ArchiveLimits = LIMITS) -> None:
         """Read the list of files. Raises FileNotFoundError when there is no such file."""
         self._limits = limits
         self._started = time.thread_time()
@@ -56,12 +71,19 @@ class WheelArchive:
         """Return the archive itself."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        """Close the file. Raises AuditError where looking at its files took more memory than there is."""
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> None:
+        """Close the file.
+
+        Raises AuditError where looking at its files took more memory than there is.
+        """
         self._zip.close()
         self._stream.close()
         if kind is MemoryError:
-            message = "has a file that takes more memory than this process may have, so it is refused"
+            message = (
+                "has a file that takes more memory than this process may have, so it is refused"
+            )
             raise AuditError(message) from error
 
     @property
@@ -81,11 +103,17 @@ class WheelArchive:
             _refuse(f"it has {len(self.members)} files", limits.members)
         for member in self.members:
             if member.file_size > limits.member:
-                _refuse(f"{member.filename} would have {member.file_size} bytes unpacked", limits.member)
+                _refuse(
+                    f"{member.filename} would have {member.file_size} bytes unpacked", limits.member
+                )
         if total > limits.total:
             _refuse(f"it would have {total} bytes unpacked", limits.total)
         if total > limits.free and total > limits.ratio * size:
-            _refuse(f"it has {size} bytes and would have {total} unpacked", limits.ratio, "times as many")
+            _refuse(
+                f"it has {size} bytes and would have {total} unpacked",
+                limits.ratio,
+                "times as many",
+            )
 
     def _check_places(self) -> None:
         """Compare the list at the end with the header before each file, as some installers read the one and some the other."""
@@ -93,17 +121,29 @@ class WheelArchive:
         for member in sorted(self.members, key=lambda member: member.header_offset):
             start = member.header_offset
             if start < end or (end == 0 and start > 0):
-                message = f"has bytes before its first file, or files over each other: {member.filename} is at byte {start}, not {end}"
+                message = (
+                    f"has bytes before its first file, or files over each other: {member.filename} "
+                    f"is at byte {start}, not {end}"
+                )
                 raise AuditError(message)
             self._stream.seek(start)
             header = self._stream.read(_LOCAL.size)
             if len(header) < _LOCAL.size or not header.startswith(_LOCAL_MAGIC):
-                message = f"is damaged: nothing begins at byte {start}, where {member.filename} should"
+                message = (
+                    f"is damaged: nothing begins at byte {start}, where {member.filename} should"
+                )
                 raise AuditError(message)
-            _, _, flags, method, _, _, checksum, packed, size, name_size, extra_size = _LOCAL.unpack(header)
+            _, _, flags, method, _, _, checksum, packed, size, name_size, extra_size = (
+                _LOCAL.unpack(header)
+            )
             told = [method] if flags & _SIZES_FOLLOW else [method, checksum, packed, size]
-            true = [member.compress_type, member.CRC, member.compress_size, member.file_size][: len(told)]
-            if any(one not in {other, _IN_EXTRA} for one, other in zip(told, true, strict=True)) or flags != member.flag_bits:
+            true = [member.compress_type, member.CRC, member.compress_size, member.file_size][
+                : len(told)
+            ]
+            if (
+                any(one not in {other, _IN_EXTRA} for one, other in zip(told, true, strict=True))
+                or flags != member.flag_bits
+            ):
                 message = f"is damaged: the two headers of {member.filename} differ"
                 raise AuditError(message)
             end = start + _LOCAL.size + name_size + extra_size + member.compress_size
@@ -118,15 +158,25 @@ class WheelArchive:
             raise AuditError(message)
         _, *disks, here, count, length, place, comment = _END.unpack_from(last, start)
         true = [0, 0, len(self.members), len(self.members)]
-        fits = all(told in {other, _IN_EXTRA_SHORT} for told, other in zip([*disks, here, count], true, strict=True))
-        # What does not fit into the record is in another one just before it (zip64), which `zipfile` has read.
+        fits = all(
+            told in {other, _IN_EXTRA_SHORT}
+            for told, other in zip([*disks, here, count], true, strict=True)
+        )
+        # What does not fit into the record is in another one just before it (zip64), which
+        # `zipfile` has read.
         if fits and _IN_EXTRA not in {length, place} and _IN_EXTRA_SHORT not in {here, count}:
             fits = place + length == size - len(last) + start
         if not fits:
-            message = "is damaged: its last record does not tell how many files it has, and where their list is"
+            message = (
+                "is damaged: its last record does not tell how many files it has, and where their "
+                "list is"
+            )
             raise AuditError(message)
         if start + _END.size + comment != len(last):
-            message = f"has {len(last) - start - _END.size - comment} bytes behind its end, which are no part of a wheel"
+            message = (
+                f"has {len(last) - start - _END.size - comment} bytes behind its end, which are no "
+                "part of a wheel"
+            )
             raise AuditError(message)
 
     def read(self, member: zipfile.ZipInfo) -> bytes:
@@ -134,12 +184,19 @@ class WheelArchive:
         return b"".join(self.chunks(member))
 
     def chunks(self, member: zipfile.ZipInfo) -> Iterator[bytes]:
-        """Return the content of a file in pieces, for what is only looked through; its checksum counts at the end."""
+        """Return the content of a file in pieces, for what is only looked through.
+
+        Its checksum counts at the end.
+        """
         with _explained(f"{member.filename} "), self._zip.open(member) as stream:
             while chunk := stream.read(_CHUNK):
                 yield chunk
         if time.thread_time() - self._started > self._limits.seconds:
-            _refuse(f"looking at it has taken {self._limits.seconds:.0f} s of processor time", int(self._limits.seconds), "seconds")
+            _refuse(
+                f"looking at it has taken {self._limits.seconds:.0f} s of processor time",
+                int(self._limits.seconds),
+                "seconds",
+            )
 
     def text(self, name: str) -> str | None:
         """Return the content of a file that describes the wheel (the last of that name), which has to be UTF-8; None without it."""
@@ -179,5 +236,8 @@ def _explained(what: str = "") -> Iterator[None]:
 
 
 def _refuse(what: str, limit: int, unit: str = "") -> NoReturn:
-    message = f"{what}; more than {limit}{' ' + unit if unit else ''} are refused, as no wheel that is meant to be installed has that"
+    message = (
+        f"{what}; more than {limit}{' ' + unit if unit else ''} are refused, as no wheel that is "
+        "meant to be installed has that"
+    )
     raise AuditError(message)

@@ -1,29 +1,43 @@
-"""Paths of the machine that built a wheel: they mean nothing elsewhere, and say that something is not relocatable."""
+"""Paths of the machine that built a wheel.
+
+They mean nothing elsewhere, and say that something is not relocatable.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
-from forkhouse.audit.report import Finding, Rule
+from forkhouse.audit.findings import Finding, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from forkhouse.audit.policy import Distribution, Policy
+    from forkhouse.audit.policy import AuditPolicy, PolicyDistribution
 
 _REST = re.compile(rb"[\x21-\x7e]{0,80}")
 
 
 def check_build_paths(name: str, content: bytes, prefixes: Iterable[str]) -> Iterator[Finding]:
     """Find the given folders in a file of any kind; the first place is told."""
-    pattern = re.compile("|".join(rf"{re.escape(prefix)}(?![\w-])" for prefix in prefixes).encode() or rb"(?!)")
+    pattern = re.compile(
+        "|".join(rf"{re.escape(prefix)}(?![\w-])" for prefix in prefixes).encode() or rb"(?!)"
+    )
     if found := pattern.search(content):
-        yield Finding(rule=Rule.RELOCATABLE, where=name, what=f"has a path of the build in it: {_shown(content, found.start())}")
+        yield Finding(
+            rule=Rule.RELOCATABLE,
+            where=name,
+            what=f"has a path of the build in it: {_shown(content, found.start())}",
+        )
 
 
-def check_compiler_paths(name: str, content: bytes, policy: Policy, distribution: Distribution) -> Iterator[Finding]:
-    """Find what looks like a compiler's folder in a compiled file; of a file that somebody else compiled it is only noted."""
+def check_compiler_paths(
+    name: str, content: bytes, policy: AuditPolicy, distribution: PolicyDistribution
+) -> Iterator[Finding]:
+    """Find what looks like a compiler's folder in a compiled file.
+
+    Of a file that somebody else compiled it is only noted.
+    """
     if found := policy.build_folder.search(content):
         yield Finding(
             rule=Rule.RELOCATABLE,

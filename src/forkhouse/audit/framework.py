@@ -6,22 +6,26 @@ import re
 from typing import TYPE_CHECKING
 
 from forkhouse.audit.archive import WheelArchive
-from forkhouse.audit.elf import MAGIC, Elf
-from forkhouse.errors import AuditError
+from forkhouse.binaries.elf import MAGIC, Elf
+from forkhouse.core.errors import AuditError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-# The C interface that keeps its names from release to release, and C++ names in PyTorch's own namespaces (Itanium ABI mangling).
+# The C interface that keeps its names from release to release, and C++ names in PyTorch's own
+# namespaces (Itanium ABI mangling).
 _OF_TORCH = re.compile(r"(?:aoti_)?torch_\w+")
 _MANGLED = re.compile(r"_Z\w+")
 _NAMESPACES = re.compile(r"2at|3c10|5torch|6caffe2")
 
 
 def torch_symbols(path: Path) -> tuple[str, ...]:
-    """Return the symbols of PyTorch that the libraries of the wheel at `path` leave open, sorted; weak ones may stay open.
+    """Return the symbols of PyTorch that the libraries of the wheel at `path` leave open, sorted.
 
-    Raises AuditError when the wheel or a library cannot be read, OSError when there is no such file.
+    Weak ones may stay open.
+
+    Raises AuditError when the wheel or a library cannot be read, OSError when there is no such
+    file.
     """
     asked: set[str] = set()
     given: set[str] = set()
@@ -42,4 +46,6 @@ def torch_symbols(path: Path) -> tuple[str, ...]:
 
 
 def _is_of_torch(name: str) -> bool:
-    return bool(_OF_TORCH.fullmatch(name) or (_MANGLED.fullmatch(name) and _NAMESPACES.search(name)))
+    return bool(
+        _OF_TORCH.fullmatch(name) or (_MANGLED.fullmatch(name) and _NAMESPACES.search(name))
+    )

@@ -7,19 +7,26 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from forkhouse.audit.archive import WheelArchive
-from forkhouse.audit.elf import MAGIC, Elf
+from forkhouse.audit.findings import Finding, Rule
 from forkhouse.audit.folders import check_build_paths
-from forkhouse.audit.kernels import KernelInventory, LibraryKernels, bundle_kernels, lacks, merged, some
-from forkhouse.audit.offload import COMPRESSED, GPU_MACHINE, PLAIN, embedded, read_bundles
-from forkhouse.audit.report import Finding, Rule
-from forkhouse.errors import AuditError
+from forkhouse.binaries.elf import MAGIC, Elf
+from forkhouse.binaries.kernels import (
+    KernelInventory,
+    LibraryKernels,
+    bundle_kernels,
+    lacks,
+    merged,
+    some,
+)
+from forkhouse.binaries.offload import COMPRESSED, GPU_MACHINE, PLAIN, embedded, read_bundles
+from forkhouse.core.errors import AuditError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
-    from forkhouse.audit.offload import Bundle
-    from forkhouse.audit.policy import Distribution
+    from forkhouse.audit.policy import PolicyDistribution
+    from forkhouse.binaries.offload import Bundle
 
 _RUNTIME = "libamdhip64.so*"
 _WRAPPER_SIZE = 24
@@ -33,14 +40,24 @@ class GpuCode:
     kernels: tuple[LibraryKernels, ...] = ()
     findings: tuple[Finding, ...] = ()
     bare: tuple[LibraryKernels, ...] = ()
-    """Of code objects by themselves, what each holds: whether every target has its kernels shows in the whole wheel."""
+    """Of code objects by themselves, what each holds.
+
+    Whether every target has its kernels shows in the whole wheel.
+    """
 
 
-def read_gpu_code(name: str, elf: Elf, distribution: Distribution, targets: Collection[str], build_paths: Collection[str]) -> GpuCode:
+def read_gpu_code(
+    name: str,
+    elf: Elf,
+    distribution: PolicyDistribution,
+    targets: Collection[str],
+    build_paths: Collection[str],
+) -> GpuCode:
     """Read the GPU code of a library and check that every bundle has code for each target.
 
-    A library is HIP's when it has a section for GPU code, registers some with the runtime, or needs the runtime; a host-only
-    one must be known to the policy. Raises AuditError when the code cannot be read.
+    A library is HIP's when it has a section for GPU code, registers some with the runtime, or needs
+    the runtime; a host-only one must be known to the policy. Raises AuditError when the code cannot
+    be read.
     """
     section, wrappers = elf.section(".hip_fatbin"), elf.section(".hipFatBinSegment") or b""
     needs = [soname for soname in elf.tags("NEEDED") if fnmatchcase(soname, _RUNTIME)]
@@ -56,36 +73,64 @@ def read_gpu_code(name: str, elf: Elf, distribution: Distribution, targets: Coll
     if count == 0:
         if not wrappers and any(fnmatchcase(name, pattern) for pattern in distribution.host_only):
             return GpuCode()
-        why = f"needs {needs[0]}" if needs else "registers GPU code" if wrappers else "has a section for GPU code"
-        findings.append(Finding(rule=Rule.GPU_CODE, where=name, what=f"{why} and has no GPU code in it"))
+        why = (
+            f"needs {needs[0]}"
+            if needs
+            else "registers GPU code"
+            if wrappers
+            else "has a section for GPU code"
+        )
+        findings.append(
+            Finding(rule=Rule.GPU_CODE, where=name, what=f"{why} and has no GPU code in it")
+        )
     elif wrappers and len(wrappers) != count * _WRAPPER_SIZE:
         what = f"registers {len(wrappers) // _WRAPPER_SIZE} bundles of GPU code and has {count}"
         findings.append(Finding(rule=Rule.GPU_CODE, where=name, what=what))
     return GpuCode(kernels=merged(kernels), findings=tuple(findings))
 
 
-def _check_bundle(name: str, bundle: Bundle, targets: Collection[str], build_paths: Collection[str], place: str = "") -> Iterator[Finding]:
+def _check_bundle(
+    name: str,
+    bundle: Bundle,
+    targets: Collection[str],
+    build_paths: Collection[str],
+    place: str = "",
+) -> Iterator[Finding]:
     for target in targets:
         if lacks(target, bundle.targets) and not bundle.bare:
             present = ", ".join(sorted(bundle.targets)) or "no GPU"
-            what = f"has no code for {target} in its bundle at byte {bundle.offset}{place}, but for {present}"
+            what = (
+                f"has no code for {target} in its bundle at byte {bundle.offset}{place}, but for "
+                f"{present}"
+            )
             yield Finding(rule=Rule.GPU_CODE, where=name, what=what)
     for each in bundle.objects:
         yield from check_build_paths(f"{name} ({each.identity})", each.content, build_paths)
 
 
 def file_bundles(content: bytes, elf: Elf | None) -> Iterator[Bundle]:
-    """Return the GPU code in a file of any kind, but for that in a library's `.hip_fatbin`; `elf` is the file where it is for the host.
+    """Return the GPU code in a file of any kind, but for that in a library's `.hip_fatbin`.
 
-    A file that begins as a bundle has to be bundles and nothing else. Raises AuditError when code cannot be read.
+    `elf` is the file where it is for the host.
+
+    A file that begins as a bundle has to be bundles and nothing else. Raises AuditError when code
+    cannot be read.
     """
     if content.startswith((PLAIN, COMPRESSED)):
         return read_bundles(content)
     return embedded(content, elf.places(".hip_fatbin") if elf else ())
 
 
-def read_gpu_file(name: str, content: bytes, elf: Elf | None, targets: Collection[str], build_paths: Collection[str]) -> GpuCode:
-    """Read the GPU code in a file of any kind as that of a library is read; `elf` is the file where it is for the host.
+def read_gpu_file(
+    name: str,
+    content: bytes,
+    elf: Elf | None,
+    targets: Collection[str],
+    build_paths: Collection[str],
+) -> GpuCode:
+    """Read the GPU code in a file of any kind as that of a library is read.
+
+    `elf` is the file where it is for the host.
 
     Raises AuditError when code cannot be read.
     """
@@ -112,7 +157,11 @@ def check_bare(objects: Collection[LibraryKernels], targets: Collection[str]) ->
             lost = [kernel for kernel in each.kernels or ("",) if lacks(target, present[kernel])]
             if lost:
                 what = f"is GPU code for {each.target}, and the wheel has no such code for {target}"
-                yield Finding(rule=Rule.GPU_CODE, where=each.library, what=f"{what}: {some(lost)}" if each.kernels else what)
+                yield Finding(
+                    rule=Rule.GPU_CODE,
+                    where=each.library,
+                    what=f"{what}: {some(lost)}" if each.kernels else what,
+                )
 
 
 _ARCHIVES = (
@@ -123,27 +172,38 @@ _ARCHIVES = (
     (b"\x28\xb5\x2f\xfd", "packed by zstd"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
 )
-"""How what is packed begins: the text, and what it then is. What merely lies one behind the other (ar, tar) is seen as it is."""
+"""How what is packed begins: the text, and what it then is.
+
+What merely lies one behind the other (ar, tar) is seen as it is.
+"""
 
 
 def check_packed(name: str, content: bytes) -> Iterator[Finding]:
     """Say of a file that the audit does not look into it, where it is packed."""
     for text, what in _ARCHIVES:
         if content.startswith(text):
-            yield Finding(rule=Rule.READABLE, where=name, what=f"is {what}, into which the audit does not look", harmless=True)
+            yield Finding(
+                rule=Rule.READABLE,
+                where=name,
+                what=f"is {what}, into which the audit does not look",
+                harmless=True,
+            )
 
 
 def inventory(path: Path) -> tuple[LibraryKernels, ...]:
     """Return the kernels of every file of the wheel at `path`, by file and target.
 
-    Raises AuditError when the wheel, an ELF file or GPU code in it cannot be read, OSError when there is no such file.
+    Raises AuditError when the wheel, an ELF file or GPU code in it cannot be read, OSError when
+    there is no such file.
     """
     found: list[LibraryKernels] = []
     try:
         with WheelArchive(path) as archive:
             for member in sorted(archive.files, key=lambda member: member.filename):
                 bundles = _bundles(archive.read(member))
-                found += merged(part for bundle in bundles for part in bundle_kernels(member.filename, bundle))
+                found += merged(
+                    part for bundle in bundles for part in bundle_kernels(member.filename, bundle)
+                )
     except AuditError as error:
         message = f"{path.name}: {error}"
         raise AuditError(message) from error
@@ -158,7 +218,7 @@ def _bundles(content: bytes) -> Iterator[Bundle]:
 
 
 def check_gpu_code(
-    distribution: Distribution,
+    distribution: PolicyDistribution,
     names: Collection[str],
     kernels: Collection[LibraryKernels],
     targets: Collection[str],
@@ -168,17 +228,37 @@ def check_gpu_code(
     for wanted in distribution.gpu_code:
         libraries = [name for name in names if fnmatchcase(name, wanted)]
         if not libraries:
-            yield Finding(rule=Rule.GPU_CODE, where=wanted, what="is not in the wheel; the build left it out and reported success")
+            yield Finding(
+                rule=Rule.GPU_CODE,
+                where=wanted,
+                what="is not in the wheel; the build left it out and reported success",
+            )
         for library in libraries:
             for target in targets:
-                if lacks(target, [each.target for each in kernels if each.library == library and each.kernels]):
-                    yield Finding(rule=Rule.GPU_CODE, where=library, what=f"has no kernel for {target}")
+                if lacks(
+                    target,
+                    [each.target for each in kernels if each.library == library and each.kernels],
+                ):
+                    yield Finding(
+                        rule=Rule.GPU_CODE, where=library, what=f"has no kernel for {target}"
+                    )
     if recorded is not None:
         for library, what in recorded.missing_from(kernels):
             yield Finding(rule=Rule.GPU_CODE, where=library, what=what)
-        known = {(each.library, each.target, kernel) for each in recorded.libraries for kernel in each.kernels}
+        known = {
+            (each.library, each.target, kernel)
+            for each in recorded.libraries
+            for kernel in each.kernels
+        }
         for each in kernels:
-            new = [kernel for kernel in each.kernels if (each.library, each.target, kernel) not in known]
+            new = [
+                kernel
+                for kernel in each.kernels
+                if (each.library, each.target, kernel) not in known
+            ]
             if new:
-                what = f"has {len(new)} kernels for {each.target} that the recorded inventory has not: {some(new)}"
+                what = (
+                    f"has {len(new)} kernels for {each.target} that the recorded inventory has "
+                    f"not: {some(new)}"
+                )
                 yield Finding(rule=Rule.GPU_CODE, where=each.library, what=what, harmless=True)

@@ -1,8 +1,11 @@
-"""Whether an installer takes a wheel for what its file name says: what pip refuses at installation is refused here, before.
+"""Whether an installer takes a wheel for what its file name says.
 
-The rules are those of the binary distribution format (PEP 427 and https://packaging.python.org/specifications/binary-distribution-format/),
-names compared as PEP 503 has it and versions as PEP 440. Where pip goes on though an outcome is chance, or other installers stop,
-the wheel is refused as well.
+What pip refuses at installation is refused here, before.
+
+The rules are those of the binary distribution format (PEP 427 and
+https://packaging.python.org/specifications/binary-distribution-format/), names compared as PEP 503
+has it and versions as PEP 440. Where pip goes on though an outcome is chance, or other installers
+stop, the wheel is refused as well.
 """
 
 from __future__ import annotations
@@ -22,29 +25,37 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
-from forkhouse.audit.kernels import some
-from forkhouse.audit.report import Finding, Rule
-from forkhouse.errors import AuditError
+from forkhouse.audit.findings import Finding, Rule
+from forkhouse.binaries.kernels import some
+from forkhouse.core.errors import AuditError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from email.message import Message
 
     from forkhouse.audit.archive import WheelArchive
-    from forkhouse.audit.metadata import WheelFacts
+    from forkhouse.audit.facts import WheelFacts
 
 _SCHEMES = ("data", "headers", "platlib", "purelib", "scripts")
 """Folders of `NAME-VERSION.data`, each for a place of its own (PEP 427)."""
 _DATA_DEPTH = 3
 _LONGEST_STEP = 255
 _LONGEST_PATH = 2048
-"""In bytes: what file systems take for one step; and for a path, with room for the folder of the environment."""
+"""In bytes: what file systems take for one step.
+
+And for a path, with room for the folder of the environment.
+"""
 _UNSEEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
 """Unicode's categories of what is no letter that a person sees: uv refuses a name with one."""
 _SITE = "lib/python{}.{}/site-packages/".format(*platform.python_version_tuple())
 """Where an environment that we make has its libraries."""
-_ENVIRONMENTS_OWN = re.compile(r"pyvenv\.cfg|bin/(?:python|pypy|graalpy)(?:w|3(?:\.\d+)?t?)?(?:\.exe)?", re.IGNORECASE)
-"""What an environment has before anything is installed, and cannot be without; uv refuses a wheel that brings the commands."""
+_ENVIRONMENTS_OWN = re.compile(
+    r"pyvenv\.cfg|bin/(?:python|pypy|graalpy)(?:w|3(?:\.\d+)?t?)?(?:\.exe)?", re.IGNORECASE
+)
+"""What an environment has before anything is installed, and cannot be without.
+
+Uv refuses a wheel that brings the commands.
+"""
 _SCRIPT_NAME = re.compile(r"[\w.-]*\w[\w.-]*")
 _SCRIPT = re.compile(r"\w+(?:\.\w+)*:\w+(?:\.\w+)*(?:\s*\[[\w\s,.-]*\])?")
 _WHEEL_VERSION = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}")
@@ -54,16 +65,31 @@ _COLUMNS = 3
 
 
 def dist_info(archive: WheelArchive) -> str:
-    """Return the name of the wheel's `.dist-info` folder. Raises AuditError when there is not just one."""
-    found = sorted({name.partition("/")[0] for name in archive.names if name.partition("/")[0].endswith(".dist-info")})
+    """Return the name of the wheel's `.dist-info` folder.
+
+    Raises AuditError when there is not just one.
+    """
+    found = sorted(
+        {
+            name.partition("/")[0]
+            for name in archive.names
+            if name.partition("/")[0].endswith(".dist-info")
+        }
+    )
     if len(found) != 1:
-        message = f"has {len(found)} .dist-info folders ({some(found)})" if found else "has no .dist-info folder"
+        message = (
+            f"has {len(found)} .dist-info folders ({some(found)})"
+            if found
+            else "has no .dist-info folder"
+        )
         message += "; a wheel has one, which says what it is"
         raise AuditError(message)
     return found[0]
 
 
-def check_installable(file_name: str, archive: WheelArchive, facts: WheelFacts, wheel: Message) -> Iterator[Finding]:
+def check_installable(
+    file_name: str, archive: WheelArchive, facts: WheelFacts, wheel: Message
+) -> Iterator[Finding]:
     """Compare a wheel's file name with its `.dist-info` folder and METADATA, and find what installers stop at.
 
     `facts` and `wheel` are what METADATA and WHEEL say. Raises AuditError where a file that describes the wheel cannot be read.
@@ -89,7 +115,10 @@ def _check_names(file_name: str, info: str, facts: WheelFacts) -> Iterator[Findi
     if not _is(stem, name, version):
         yield _finding(f"is {name} {version} by its file name, and its folder {info} is another's")
     if (facts.name, Version(facts.version)) != (name, version):
-        yield _finding(f"is {name} {version} by its file name, and {facts.name} {facts.version} by its METADATA")
+        yield _finding(
+            f"is {name} {version} by its file name, and {facts.name} {facts.version} by its "
+            "METADATA"
+        )
 
 
 def _is(stem: str, name: str, version: Version) -> bool:
@@ -105,32 +134,48 @@ def _check_format(wheel: Message) -> Iterator[Finding]:
     written = str(wheel["Wheel-Version"] or "").strip()
     if not _WHEEL_VERSION.fullmatch(written):
         what = (
-            f"has the Wheel-Version {written!r} in its WHEEL file, which is none" if written else "has no Wheel-Version in its WHEEL file"
+            f"has the Wheel-Version {written!r} in its WHEEL file, which is none"
+            if written
+            else "has no Wheel-Version in its WHEEL file"
         )
         yield _finding(what)
     elif int(written.partition(".")[0]) != _MAJOR:
-        yield _finding(f"has the Wheel-Version {written}; installers know {_MAJOR}.x and stop at others")
+        yield _finding(
+            f"has the Wheel-Version {written}; installers know {_MAJOR}.x and stop at others"
+        )
 
 
 def _check_python(facts: WheelFacts) -> Iterator[Finding]:
     if not facts.requires_python:
         return
     try:
-        fits = SpecifierSet(facts.requires_python).contains(platform.python_version(), prereleases=True)
+        fits = SpecifierSet(facts.requires_python).contains(
+            platform.python_version(), prereleases=True
+        )
     except ValueError:  # InvalidSpecifier is one, and so is a number without end
-        yield _finding(f"has the Requires-Python {facts.requires_python!r}, which is none; installers then take it for any")
+        yield _finding(
+            f"has the Requires-Python {facts.requires_python!r}, which is none; installers then "
+            "take it for any"
+        )
         return
     if not fits:
-        yield _finding(f"requires Python {facts.requires_python}, and the wheelhouse is for this one, {platform.python_version()}")
+        yield _finding(
+            f"requires Python {facts.requires_python}, and the wheelhouse is for this one, "
+            f"{platform.python_version()}"
+        )
 
 
 def _check_packing(archive: WheelArchive) -> Iterator[Finding]:
     for member in archive.files:
         if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-            yield _finding("is packed in another way than deflate, at which uv stops", where=member.filename)
+            yield _finding(
+                "is packed in another way than deflate, at which uv stops", where=member.filename
+            )
 
 
-def check_paths(names: tuple[str, ...], info: str, commands: tuple[str, ...] = ()) -> Iterator[Finding]:
+def check_paths(
+    names: tuple[str, ...], info: str, commands: tuple[str, ...] = ()
+) -> Iterator[Finding]:
     """Find members that would be written outside of the environment, over each other, over what it is made of, or nowhere.
 
     `info` is the .dist-info folder, `commands` are the names of commands that installers write.
@@ -145,16 +190,28 @@ def check_paths(names: tuple[str, ...], info: str, commands: tuple[str, ...] = (
             places[place] += 1
             top = place.removeprefix(_SITE).partition("/")[0]
             if top != info and top.endswith((".dist-info", ".egg-info")):
-                yield _finding("is the metadata of another distribution, which would then count as installed", where=name)
-            folders.update(place[:index] for index, character in enumerate(place) if character == "/")
+                yield _finding(
+                    "is the metadata of another distribution, which would then count as installed",
+                    where=name,
+                )
+            folders.update(
+                place[:index] for index, character in enumerate(place) if character == "/"
+            )
     for place, count in places.items():
         shown = place.removeprefix(_SITE)
         if count > 1:
-            yield Finding(rule=Rule.RECORD, where=shown, what="is in the wheel twice; which one is installed is chance")
+            yield Finding(
+                rule=Rule.RECORD,
+                where=shown,
+                what="is in the wheel twice; which one is installed is chance",
+            )
         if place in folders:
             yield _finding("is a file and a folder at once", where=shown)
         if _ENVIRONMENTS_OWN.fullmatch(place):
-            yield _finding("is a part of every environment, which the wheel would write over; uv stops at it", where=shown)
+            yield _finding(
+                "is a part of every environment, which the wheel would write over; uv stops at it",
+                where=shown,
+            )
 
 
 def _wrong_path(name: str, info: str) -> str | None:
@@ -195,12 +252,17 @@ def _same_project(stem: str, other: str) -> bool:
 
 
 def _place(name: str) -> str:
-    """Return where a member is installed, seen from an environment that we make; there both folders for libraries are one."""
+    """Return where a member is installed, seen from an environment that we make.
+
+    There both folders for libraries are one.
+    """
     top, _, rest = name.partition("/")
     if not top.endswith(".data"):
         return f"{_SITE}{name}"
     scheme, _, path = rest.partition("/")
-    return {"purelib": _SITE, "platlib": _SITE, "scripts": "bin/", "data": ""}.get(scheme, f"{scheme}:") + path
+    return {"purelib": _SITE, "platlib": _SITE, "scripts": "bin/", "data": ""}.get(
+        scheme, f"{scheme}:"
+    ) + path
 
 
 class _Described(Distribution):
@@ -220,7 +282,10 @@ _SCRIPTS = ("console_scripts", "gui_scripts")
 
 
 def _strictly(text: str) -> ConfigParser:
-    """Read entry_points.txt as the format has it. Raises configparser.Error, where pip guesses and other installers stop."""
+    """Read entry_points.txt as the format has it.
+
+    Raises configparser.Error, where pip guesses and other installers stop.
+    """
     parser = ConfigParser(delimiters=("=",), interpolation=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign]  # the documented way to keep names as they are
     parser.read_string(text)
@@ -237,24 +302,38 @@ def commands(text: str) -> tuple[str, ...]:
 
 
 def _check_scripts(text: str) -> Iterator[Finding]:
-    """Find commands that cannot be made: a name that is a path, or an entry that names no function; and what is not in order."""
+    """Find commands that cannot be made.
+
+    A name that is a path, or an entry that names no function; and what is not in order.
+    """
     try:
         entries = list(_Described(text).entry_points)
         parser = _strictly(text)
     except (TypeError, ValueError, ConfigParserError) as error:
-        yield _finding(f"has an entry_points.txt that cannot be read: {' '.join(str(error).split())}")
+        yield _finding(
+            f"has an entry_points.txt that cannot be read: {' '.join(str(error).split())}"
+        )
         return
     if parser.defaults():
-        yield _finding("has an entry_points.txt with a section DEFAULT, which some installers take for a part of all others")
+        yield _finding(
+            "has an entry_points.txt with a section DEFAULT, which some installers take for a part "
+            "of all others"
+        )
     for group in filter(parser.has_section, _SCRIPTS):
         for name, value in parser[group].items():
             if "\n" in value:
-                yield _finding(f"asks for the command {name!r} in several lines, of which installers make one command or two")
+                yield _finding(
+                    f"asks for the command {name!r} in several lines, of which installers make one "
+                    "command or two"
+                )
     for entry in entries:
         if entry.group not in _SCRIPTS:
             continue
         if not _SCRIPT_NAME.fullmatch(entry.name) or not _SCRIPT.fullmatch(entry.value):
-            yield _finding(f"asks for the command {entry.name!r} of {entry.value!r}, which installers cannot make")
+            yield _finding(
+                f"asks for the command {entry.name!r} of {entry.value!r}, which installers cannot "
+                "make"
+            )
 
 
 def _check_record(text: str | None, path: str) -> Iterator[Finding]:
@@ -269,10 +348,16 @@ def _check_record(text: str | None, path: str) -> Iterator[Finding]:
     if not all(rows):
         yield Finding(rule=Rule.RECORD, what="has an empty line in its RECORD, at which pip stops")
     if wrong := next((row for row in rows if row and len(row) != _COLUMNS), None):
-        what = f"has a RECORD with {len(wrong)} columns for {wrong[0]}, at which uv stops; there are {_COLUMNS}: path, hash and size"
+        what = (
+            f"has a RECORD with {len(wrong)} columns for {wrong[0]}, at which uv stops; there are "
+            f"{_COLUMNS}: path, hash and size"
+        )
         yield Finding(rule=Rule.RECORD, what=what)
     elif any(row[0] == path and any(row[1:]) for row in rows if row):
-        yield Finding(rule=Rule.RECORD, what="has a RECORD with a hash or size of itself, which cannot be true; installers may stop at it")
+        yield Finding(
+            rule=Rule.RECORD,
+            what="has a RECORD with a hash or size of itself, which cannot be true; installers may stop at it",
+        )
 
 
 def _finding(what: str, where: str = "") -> Finding:

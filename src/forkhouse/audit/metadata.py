@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from email import message_from_string
 from typing import TYPE_CHECKING
 
@@ -12,42 +11,36 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from forkhouse.audit.archive import WheelArchive
+from forkhouse.audit.facts import WheelFacts
+from forkhouse.audit.findings import Finding, Rule
 from forkhouse.audit.installable import dist_info
-from forkhouse.audit.report import Finding, Rule
-from forkhouse.errors import AuditError
+from forkhouse.core.errors import AuditError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from email.message import Message
     from pathlib import Path
 
-    from forkhouse.audit.policy import Policy
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WheelFacts:
-    """What an audited wheel says of itself."""
-
-    name: str
-    """Canonical name."""
-    version: str
-    requires: tuple[str, ...]
-    """Requires-Dist, as written."""
-    provides_extra: tuple[str, ...]
-    requires_python: str = ""
-    """Requires-Python, as written; empty where any will do."""
+    from forkhouse.audit.policy import AuditPolicy
 
 
 _READ = frozenset({"name", "version", "requires-dist", "provides-extra", "requires-python"})
 """Fields of METADATA that are read here, in the lower case in which the reader names them."""
+
+
 _MOST_REQUIREMENTS = 10_000
+
+
 _LONGEST_REQUIREMENT = 10_000
 
 
 def read_facts(archive: WheelArchive) -> WheelFacts:
-    """Read the METADATA of a wheel. Raises AuditError when there is none, or when what we read of it is not well formed.
+    """Read the METADATA of a wheel.
 
-    Not every published wheel keeps to every rule of core metadata; fields that nobody here reads may say what they like.
+    Raises AuditError when there is none, or when what we read of it is not well formed.
+
+    Not every published wheel keeps to every rule of core metadata; fields that nobody here reads
+    may say what they like.
     """
     path = f"{dist_info(archive)}/METADATA"
     text = archive.text(path)
@@ -57,12 +50,18 @@ def read_facts(archive: WheelArchive) -> WheelFacts:
     raw, unread = parse_email(text)
     twice = sorted(_READ & unread.keys())
     if twice:
-        message = f"has a METADATA whose {', '.join(twice)} cannot be read: each may be there once, and as text"
+        message = (
+            f"has a METADATA whose {', '.join(twice)} cannot be read: each may be there once, and "
+            "as text"
+        )
         raise AuditError(message)
     requires = raw.get("requires_dist", [])
-    if len(requires) > _MOST_REQUIREMENTS or any(len(requirement) > _LONGEST_REQUIREMENT for requirement in requires):
+    if len(requires) > _MOST_REQUIREMENTS or any(
+        len(requirement) > _LONGEST_REQUIREMENT for requirement in requires
+    ):
         message = (
-            f"has a METADATA with {len(requires)} requirements; more than {_MOST_REQUIREMENTS}, or one of more than "
+            f"has a METADATA with {len(requires)} requirements; more than {_MOST_REQUIREMENTS}, or "
+            "one of more than "
             f"{_LONGEST_REQUIREMENT} letters, are refused"
         )
         raise AuditError(message)
@@ -74,7 +73,10 @@ def read_facts(archive: WheelArchive) -> WheelFacts:
             provides_extra=tuple(raw.get("provides_extra", ())),
             requires_python=raw.get("requires_python", "").strip(),
         )
-    except (ValueError, RecursionError) as error:  # `packaging` has its own kinds of ValueError, and Python one for endless numbers
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # `packaging` has its own kinds of ValueError, and Python one for endless numbers
         message = f"has a METADATA that cannot be read: {error}"
         raise AuditError(message) from error
 
@@ -114,11 +116,14 @@ def read_wheel_file(archive: WheelArchive) -> Message:
     return message_from_string(text)
 
 
-def check_metadata(facts: WheelFacts, policy: Policy, *, ours: bool, excused: Collection[str]) -> Iterator[Finding]:
+def check_metadata(
+    facts: WheelFacts, policy: AuditPolicy, *, ours: bool, excused: Collection[str]
+) -> Iterator[Finding]:
     """Look for CUDA and for other people's packages in a wheel's name and requirements.
 
-    Of a wheel that is not ours, requirements of extras do not count: what installs it does not ask for them, or names them
-    in a requirement that is looked at in turn. `excused` are names of packages that the lock lets in with a reason.
+    Of a wheel that is not ours, requirements of extras do not count: what installs it does not ask
+    for them, or names them in a requirement that is looked at in turn. `excused` are names of
+    packages that the lock lets in with a reason.
     """
     other = policy.common.other_projects
     if policy.cuda.is_package(facts.name) and facts.name not in excused:
@@ -143,7 +148,10 @@ def check_metadata(facts: WheelFacts, policy: Policy, *, ours: bool, excused: Co
             yield Finding(rule=Rule.NO_CUDA, what=f"requires the CUDA package {name}")
         for extra in sorted(requirement.extras):
             if policy.cuda.is_extra(canonicalize_name(extra)):
-                yield Finding(rule=Rule.NO_CUDA, what=f"requires {name} with the extra {extra}, which is for CUDA")
+                yield Finding(
+                    rule=Rule.NO_CUDA,
+                    what=f"requires {name} with the extra {extra}, which is for CUDA",
+                )
         if name in other and not _names_our_build(requirement):
             yield Finding(
                 rule=Rule.OUR_OWN,
@@ -153,8 +161,13 @@ def check_metadata(facts: WheelFacts, policy: Policy, *, ours: bool, excused: Co
 
 
 def _names_our_build(requirement: Requirement) -> bool:
-    """Return whether only a version with a local label fulfils a requirement: public indexes accept none (PEP 440)."""
+    """Return whether only a version with a local label fulfils a requirement.
+
+    Public indexes accept none (PEP 440).
+    """
     return any(
-        specifier.operator in {"==", "==="} and "*" not in specifier.version and Version(specifier.version).local is not None
+        specifier.operator in {"==", "==="}
+        and "*" not in specifier.version
+        and Version(specifier.version).local is not None
         for specifier in requirement.specifier
     )

@@ -1,4 +1,7 @@
-"""What a wheel for AMD machines may hold: data, in `policies/common.yaml` and one file for each profile."""
+"""What a wheel for AMD machines may hold.
+
+Data, in `policies/common.yaml` and one file for each profile.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from forkhouse.documents import Document, load
-from forkhouse.errors import UsageError
-from forkhouse.lock import PackageVersion
+from forkhouse.core.errors import UsageError
+from forkhouse.documents.lockfile import PackageVersion
+from forkhouse.documents.reading import Document, load
 
 _FOLDER = Path(__file__).parent / "policies"
 
@@ -71,8 +74,11 @@ class Cuda(Document):
         return any(_any_of(self.folders).fullmatch(step) for step in path.split("/"))
 
 
-class Part(Document):
-    """What a library must have been compiled with: a build leaves it out without a word where its tools are too old."""
+class PolicyPart(Document):
+    """What a library must have been compiled with.
+
+    A build leaves it out without a word where its tools are too old.
+    """
 
     library: Glob
     """Library that must have it."""
@@ -86,21 +92,27 @@ class Part(Document):
     """What is lost without it."""
 
 
-class Distribution(Document):
+class PolicyDistribution(Document):
     """What one of our wheels must hold."""
 
     required_files: tuple[Glob, ...] = ()
     """Files that must be there."""
     required_links: dict[Glob, Glob] = Field(default_factory=dict)
-    """Libraries that must be there, each with one that it must need: a build may leave a part out and report success."""
-    required_parts: tuple[Part, ...] = ()
+    """Libraries that must be there, each with one that it must need.
+
+    A build may leave a part out and report success.
+    """
+    required_parts: tuple[PolicyPart, ...] = ()
     """What libraries must have been compiled with."""
     gpu_code: tuple[Glob, ...] = ()
     """Libraries that must hold kernels for every target asked for."""
     host_only: dict[Glob, str] = Field(default_factory=dict)
     """Libraries that use HIP from the host and have no kernel, with the reason."""
     prebuilt: str | None = None
-    """Why the wheel holds files that somebody else compiled: their build folders are noted, not refused."""
+    """Why the wheel holds files that somebody else compiled.
+
+    Their build folders are noted, not refused.
+    """
 
 
 class Common(Document):
@@ -114,7 +126,7 @@ class Common(Document):
     """Absolute folders that an RPATH may name."""
     build_folders: tuple[Regex, ...]
     """What a path looks like that a compiler left behind; searched for in ELF files."""
-    distributions: dict[str, Distribution]
+    distributions: dict[str, PolicyDistribution]
     """What our wheels must hold, by distribution."""
 
 
@@ -122,13 +134,19 @@ class Own(Document):
     """`policies/PROFILE.yaml`: what one profile adds."""
 
     cuda_dlopen: Literal["note", "refuse"]
-    """What becomes of a library that can load CUDA at run time and does without it: known, or refused."""
-    distributions: dict[str, Distribution]
-    """What our wheels must hold in this profile, by distribution. An entry here takes the place of the common one."""
+    """What becomes of a library that can load CUDA at run time and does without it.
+
+    Known, or refused.
+    """
+    distributions: dict[str, PolicyDistribution]
+    """What our wheels must hold in this profile, by distribution.
+
+    An entry here takes the place of the common one.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Policy:
+class AuditPolicy:
     """The rules of one profile."""
 
     common: Common
@@ -139,22 +157,41 @@ class Policy:
         """What belongs to CUDA."""
         return self.common.cuda
 
-    def distribution(self, name: str) -> Distribution:
-        """Return what the wheel of a distribution must hold: nothing in particular where no file says so."""
-        return self.own.distributions.get(name) or self.common.distributions.get(name) or Distribution()
+    def distribution(self, name: str) -> PolicyDistribution:
+        """Return what the wheel of a distribution must hold.
+
+        Nothing in particular where no file says so.
+        """
+        return (
+            self.own.distributions.get(name)
+            or self.common.distributions.get(name)
+            or PolicyDistribution()
+        )
 
     @property
     def build_folder(self) -> re.Pattern[bytes]:
         """A pattern that finds paths which look like a compiler's."""
-        return re.compile(rb"(?:(?<![\w.$}-])|(?<=-[IL]))(?:" + "|".join(self.common.build_folders).encode() + rb")")
+        return re.compile(
+            rb"(?:(?<![\w.$}-])|(?<=-[IL]))(?:"
+            + "|".join(self.common.build_folders).encode()
+            + rb")"
+        )
 
 
 @cache
-def read_policy(profile: str) -> Policy:
-    """Return the rules of a profile. Raises UsageError when it has none, DocumentError when a file is not well formed."""
+def read_policy(profile: str) -> AuditPolicy:
+    """Return the rules of a profile.
+
+    Raises UsageError when it has none, DocumentError when a file is not well formed.
+    """
     path = _FOLDER / f"{profile}.yaml"
     if profile == "common" or not path.is_file():
-        known = ", ".join(sorted(path.stem for path in _FOLDER.glob("*.yaml") if path.stem != "common"))
-        message = f"The audit has no rules for the profile '{profile}'. It has rules for: {known}. Write src/forkhouse/audit/policies/{profile}.yaml."
+        known = ", ".join(
+            sorted(path.stem for path in _FOLDER.glob("*.yaml") if path.stem != "common")
+        )
+        message = (
+            f"The audit has no rules for the profile '{profile}'. It has rules for: {known}. Write "
+            f"src/forkhouse/audit/policies/{profile}.yaml."
+        )
         raise UsageError(message)
-    return Policy(common=load(Common, _FOLDER / "common.yaml"), own=load(Own, path))
+    return AuditPolicy(common=load(Common, _FOLDER / "common.yaml"), own=load(Own, path))

@@ -7,8 +7,8 @@ import csv
 import hashlib
 from typing import TYPE_CHECKING
 
-from forkhouse.audit.report import Finding, Rule
-from forkhouse.errors import AuditError
+from forkhouse.audit.findings import Finding, Rule
+from forkhouse.core.errors import AuditError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,10 @@ class Record:
     """The RECORD of a wheel; each file is held against its line as it is read."""
 
     def __init__(self, text: str, info: str) -> None:
-        """Read RECORD; `info` is the name of the .dist-info folder. Raises AuditError where a line is none or is there twice."""
+        """Read RECORD; `info` is the name of the .dist-info folder.
+
+        Raises AuditError where a line is none or is there twice.
+        """
         self._exempt = {f"{info}/{name}" for name in _SIGNATURES}
         self._rows: dict[str, list[str]] = {}
         try:
@@ -38,7 +41,10 @@ class Record:
             self._rows[path] = [*row, "", ""][:2]
 
     def check(self, name: str, content: bytes) -> Iterator[Finding]:
-        """Compare one file with its line: hash, and size in bytes, which a strict installer asks for as well."""
+        """Compare one file with its line.
+
+        Hash, and size in bytes, which a strict installer asks for as well.
+        """
         row = self._rows.pop(name, None)
         if name in self._exempt:
             return
@@ -50,10 +56,18 @@ class Record:
         if algorithm not in _ALGORITHMS:
             what = f"a hash by {algorithm}" if algorithm else "no hash"
             yield _finding(name, f"has {what} in RECORD; known are {', '.join(_ALGORITHMS)}")
-        elif value != base64.urlsafe_b64encode(hashlib.new(algorithm, content).digest()).decode().rstrip("="):
+        elif value != base64.urlsafe_b64encode(
+            hashlib.new(algorithm, content).digest()
+        ).decode().rstrip("="):
             yield _finding(name, "is not as RECORD says: its content is another")
         elif size != str(len(content)):
-            yield _finding(name, f"is not as RECORD says: it has {len(content)} bytes, not {size or 'an unknown number'}")
+            yield _finding(
+                name,
+                (
+                    f"is not as RECORD says: it has {len(content)} bytes, not "
+                    f"{size or 'an unknown number'}"
+                ),
+            )
 
     def close(self) -> Iterator[Finding]:
         """Say what is left when every file was compared."""

@@ -1,12 +1,16 @@
-"""Set two measurements against each other: for each metric of each case the ratio, and how far it spreads.
+"""Set two measurements against each other.
 
-The ratio is the median of B's rounds over the median of A's. Its spread reaches from the smallest to the largest ratio that any
-round of B has to any round of A. It is a range of what was seen, and promises nothing more: no distribution is assumed, and
-requests of one round, which wait for each other, are not taken for independent. Where the whole of it lies on one side of 1, every
-round of the one was better than every round of the other. Between equal systems with n rounds each that happens to a metric by
-chance once in C(2n, n) / 2 times: once in 10 with three rounds, once in 126 with five. That takes rounds of A and B for interchangeable.
-Each round of a stack that is started for the measurement is a start of its own, so what differs from start to start is in the spread.
-The rounds of an endpoint share its one start: what is particular to that start is in none of them.
+For each metric of each case the ratio, and how far it spreads.
+
+The ratio is the median of B's rounds over the median of A's. Its spread reaches from the smallest
+to the largest ratio that any round of B has to any round of A. It is a range of what was seen, and
+promises nothing more: no distribution is assumed, and requests of one round, which wait for each
+other, are not taken for independent. Where the whole of it lies on one side of 1, every round of
+the one was better than every round of the other. Between equal systems with n rounds each that
+happens to a metric by chance once in C(2n, n) / 2 times: once in 10 with three rounds, once in 126
+with five. That takes rounds of A and B for interchangeable. Each round of a stack that is started
+for the measurement is a start of its own, so what differs from start to start is in the spread. The
+rounds of an endpoint share its one start: what is particular to that start is in none of them.
 """
 
 from __future__ import annotations
@@ -16,15 +20,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from forkhouse.benchmark.metrics import METRICS
-from forkhouse.errors import UsageError
+from forkhouse.core.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from forkhouse.benchmark.metrics import Metric
-    from forkhouse.benchmark.results import Case, Layout, Measurement
+    from forkhouse.benchmark.results import Case, Measurement, ServingLayout
 
-Verdict = Literal["better", "worse", "undecided", "none"]
+RatioVerdict = Literal["better", "worse", "undecided", "none"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,12 +43,18 @@ class Ratio:
     ratio: float
     """B / A."""
     low: float | None
-    """Smallest ratio of any two rounds; None when A or B has a single round, which tells of no spread."""
+    """Smallest ratio of any two rounds.
+
+    None when A or B has a single round, which tells of no spread.
+    """
     high: float | None
 
     @property
-    def verdict(self) -> Verdict:
-        """Whether B is better in every pair of rounds, worse in every pair, or neither; none where the metric is no merit."""
+    def verdict(self) -> RatioVerdict:
+        """Whether B is better in every pair of rounds, worse in every pair, or neither.
+
+        None where the metric is no merit.
+        """
         if self.metric.more_is_better is None:
             return "none"
         if self.low is None or self.high is None or self.low <= 1 <= self.high:
@@ -65,7 +75,10 @@ class Pair:
         return tuple(_ratios(self.first, self.second))
 
     def chance(self) -> int | None:
-        """Return in how many cases chance alone gives a decided verdict once; None with fewer than two rounds each, which decide nothing."""
+        """Return in how many cases chance alone gives a decided verdict once.
+
+        None with fewer than two rounds each, which decide nothing.
+        """
         return chance(len(self.first.rounds), len(self.second.rounds))
 
 
@@ -102,7 +115,9 @@ class Comparison:
             "format": 1,
             "on-cpu": [self.first.environment.on_cpu, self.second.environment.on_cpu],
             "spread": "smallest and largest ratio of any round of B to any round of A",
-            "differences": [{"what": each.what, "a": each.first, "b": each.second} for each in self.differences],
+            "differences": [
+                {"what": each.what, "a": each.first, "b": each.second} for each in self.differences
+            ],
             "only-a": list(self.only_first),
             "only-b": list(self.only_second),
             "cases": [
@@ -127,7 +142,7 @@ class Comparison:
         }
 
 
-def series_label(series: tuple[Layout, bool | None]) -> str:
+def series_label(series: tuple[ServingLayout, bool | None]) -> str:
     """Return in words what a case is apart from its concurrency."""
     layout, caching = series
     return layout if caching is None else f"{layout}, prefix cache {'on' if caching else 'off'}"
@@ -141,22 +156,37 @@ def label(case: Case) -> str:
 def compare(first: Measurement, second: Measurement) -> Comparison:
     """Compare B (`second`) with A (`first`).
 
-    Raises UsageError when the shapes of their loads or their tokenizers differ, or when they have no case in common.
+    Raises UsageError when the shapes of their loads or their tokenizers differ, or when they have
+    no case in common.
     """
     shapes = first.load.model_dump(by_alias=True), second.load.model_dump(by_alias=True)
-    other = [f"{name} is {value} in A and {shapes[1][name]} in B" for name, value in shapes[0].items() if value != shapes[1][name]]
+    other = [
+        f"{name} is {value} in A and {shapes[1][name]} in B"
+        for name, value in shapes[0].items()
+        if value != shapes[1][name]
+    ]
     if first.environment.tokenizer_sha256 != second.environment.tokenizer_sha256:
         other.append("the tokenizers differ, so a token is not the same amount of text")
     if other:
-        message = f"The two measurements cannot be compared: {'; '.join(other)}. Measure one of them again with the load of the other."
+        message = (
+            f"The two measurements cannot be compared: {'; '.join(other)}. Measure one of them "
+            "again with the load of the other."
+        )
         raise UsageError(message)
     theirs = {(case.series, case.concurrency): case for case in second.cases}
     ours = {(case.series, case.concurrency): case for case in first.cases}
-    pairs = tuple(Pair(label=label(case), first=case, second=theirs[place]) for place, case in ours.items() if place in theirs)
+    pairs = tuple(
+        Pair(label=label(case), first=case, second=theirs[place])
+        for place, case in ours.items()
+        if place in theirs
+    )
     only_first = tuple(label(case) for place, case in ours.items() if place not in theirs)
     only_second = tuple(label(case) for place, case in theirs.items() if place not in ours)
     if not pairs:
-        message = f"The two measurements have no case in common. A has {'; '.join(only_first)}. B has {'; '.join(only_second)}."
+        message = (
+            f"The two measurements have no case in common. A has {'; '.join(only_first)}. B has "
+            f"{'; '.join(only_second)}."
+        )
         raise UsageError(message)
     return Comparison(
         first=first,
@@ -169,8 +199,13 @@ def compare(first: Measurement, second: Measurement) -> Comparison:
 
 
 def within(measurement: Measurement) -> tuple[tuple[str, tuple[Pair, ...]], ...]:
-    """Compare the arrangements of one measurement: by a title, disaggregated with aggregated, and prefix cache on with off."""
-    cases = {(case.layout, case.prefix_caching, case.concurrency): case for case in measurement.cases}
+    """Compare the arrangements of one measurement.
+
+    By a title, disaggregated with aggregated, and prefix cache on with off.
+    """
+    cases = {
+        (case.layout, case.prefix_caching, case.concurrency): case for case in measurement.cases
+    }
     apart, cached = [], []
     for (layout, caching, concurrency), case in cases.items():
         flight = f"{concurrency} in flight"
@@ -179,7 +214,10 @@ def within(measurement: Measurement) -> tuple[tuple[str, tuple[Pair, ...]], ...]
             apart.append(Pair(label=f"{state}{flight}", first=case, second=other))
         if caching is False and (other := cases.get((layout, True, concurrency))):
             cached.append(Pair(label=f"{layout}, {flight}", first=case, second=other))
-    found = (("Disaggregated to aggregated", tuple(apart)), ("Prefix cache on to off", tuple(cached)))
+    found = (
+        ("Disaggregated to aggregated", tuple(apart)),
+        ("Prefix cache on to off", tuple(cached)),
+    )
     return tuple((title, pairs) for title, pairs in found if pairs)
 
 
@@ -202,11 +240,19 @@ def _ratios(first: Case, second: Case) -> Iterator[Ratio]:
 
 
 def described(measurement: Measurement) -> dict[str, str]:
-    """Return the environment of a measurement, in the words of the page: by name, "unknown" where it is not known."""
+    """Return the environment of a measurement, in the words of the page.
+
+    By name, "unknown" where it is not known.
+    """
     found = measurement.environment
     known = found.machine
     stack = found.stack
-    gpus = "unknown" if known is None else ", ".join(f"{gpu.vendor} {gpu.name} {gpu.target or ''}".strip() for gpu in known.gpus) or "none"
+    gpus = (
+        "unknown"
+        if known is None
+        else ", ".join(f"{gpu.vendor} {gpu.name} {gpu.target or ''}".strip() for gpu in known.gpus)
+        or "none"
+    )
     lines: dict[str, object] = {
         "begun": measurement.begun,
         "device": found.device,
@@ -226,7 +272,8 @@ def described(measurement: Measurement) -> dict[str, str]:
         "NVIDIA driver": known and known.nvidia_driver,
         "Python of the stack": stack and stack.python,
         "worker arguments": stack and " ".join(stack.worker_arguments),
-        "worker variables": stack and " ".join(f"{name}={value}" for name, value in stack.worker_environment.items()),
+        "worker variables": stack
+        and " ".join(f"{name}={value}" for name, value in stack.worker_environment.items()),
     }
     if stack is not None:
         if stack.wheels is None:
@@ -234,9 +281,13 @@ def described(measurement: Measurement) -> dict[str, str]:
         for wheel in stack.wheels or ():
             count = len(wheel.patches)
             lines[f"wheel {wheel.name}"] = (
-                f"{wheel.version}, {count} patch{'' if count == 1 else 'es'}, patched tree {wheel.patched_tree[:12]}, sha256 {wheel.sha256[:12]}"
+                f"{wheel.version}, {count} patch{'' if count == 1 else 'es'}, patched tree "
+                f"{wheel.patched_tree[:12]}, sha256 {wheel.sha256[:12]}"
             )
-        lines |= {f"installed {name}": stack.installed.get(name) for name in ("torch", "triton", "transformers")}
+        lines |= {
+            f"installed {name}": stack.installed.get(name)
+            for name in ("torch", "triton", "transformers")
+        }
     return {name: "unknown" if value is None else str(value) for name, value in lines.items()}
 
 

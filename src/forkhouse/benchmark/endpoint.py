@@ -9,7 +9,7 @@ import socket
 import urllib.request
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-from forkhouse.errors import ServingError, UsageError
+from forkhouse.core.errors import ServingError, UsageError
 from forkhouse.serving.client import samples
 
 WAIT_SECONDS = 15.0
@@ -20,7 +20,8 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 def base_url(text: str) -> str:
     """Return the address of a server from what a user gives, with or without `/v1` at its end.
 
-    Raises UsageError when it is no address by HTTP, or names a user: addresses are recorded, and passwords must not be.
+    Raises UsageError when it is no address by HTTP, or names a user: addresses are recorded, and
+    passwords must not be.
     """
     parts = _parts(text)
     path = parts.path.rstrip("/").removesuffix("/v1")
@@ -28,7 +29,10 @@ def base_url(text: str) -> str:
 
 
 def metrics_url(text: str) -> str:
-    """Return the address of a worker's metrics as a user gives it. Raises UsageError as `base_url` does."""
+    """Return the address of a worker's metrics as a user gives it.
+
+    Raises UsageError as `base_url` does.
+    """
     return urlunsplit(_parts(text))
 
 
@@ -36,14 +40,21 @@ def _parts(text: str) -> SplitResult:
     # What is wrong is not repeated: it may hold a password.
     try:
         parts = urlsplit(text)
-        known = parts.scheme in {"http", "https"} and parts.hostname and (parts.port is None or parts.port > 0)
+        known = (
+            parts.scheme in {"http", "https"}
+            and parts.hostname
+            and (parts.port is None or parts.port > 0)
+        )
     except ValueError:
         known = False
     if not known:
         message = "That is not the address of a server. Give one such as http://127.0.0.1:8000."
         raise UsageError(message)
     if parts.username is not None or parts.query or parts.fragment:
-        message = f"The address of {parts.hostname} names a user, a query or a fragment. Give scheme, host, port and path alone."
+        message = (
+            f"The address of {parts.hostname} names a user, a query or a fragment. Give scheme, "
+            "host, port and path alone."
+        )
         raise UsageError(message)
     return parts
 
@@ -54,7 +65,9 @@ def is_here(url: str) -> bool:
         found = socket.getaddrinfo(urlsplit(url).hostname, None)
     except OSError:
         return False
-    return all(ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in found)
+    return all(
+        ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in found
+    )
 
 
 def _get(url: str) -> str:
@@ -64,25 +77,38 @@ def _get(url: str) -> str:
 
 
 def require_model(url: str, model: str) -> None:
-    """Make sure that the server at `url` answers and lists `model`. Raises ServingError when it does not answer, UsageError when not listed."""
+    """Make sure that the server at `url` answers and lists `model`.
+
+    Raises ServingError when it does not answer, UsageError when not listed.
+    """
     try:
         listed = [str(entry["id"]) for entry in json.loads(_get(f"{url}/v1/models"))["data"]]
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
         message = (
-            f"{url}/v1/models was asked for the served models and gave no such list: {error}. Start the server, or correct --endpoint."
+            f"{url}/v1/models was asked for the served models and gave no such list: {error}. "
+            "Start the server, or correct --endpoint."
         )
         raise ServingError(message) from error
     if model not in listed:
-        message = f"{url} serves {', '.join(listed) or 'no model'}, and not {model}. Name one of them with --model."
+        message = (
+            f"{url} serves {', '.join(listed) or 'no model'}, and not {model}. Name one of them "
+            "with --model."
+        )
         raise UsageError(message)
 
 
 def metrics(url: str) -> dict[str, float]:
-    """Return the Prometheus samples at `url`: by name, the sum over all labels. Raises ServingError when they cannot be had."""
+    """Return the Prometheus samples at `url`: by name, the sum over all labels.
+
+    Raises ServingError when they cannot be had.
+    """
     try:
         return samples(_get(url))
     except (OSError, http.client.HTTPException, ValueError, IndexError) as error:
-        message = f"{url} gives no metrics: {error}. Correct --metrics, or leave it out: KV transfers are not measured then."
+        message = (
+            f"{url} gives no metrics: {error}. Correct --metrics, or leave it out: KV transfers "
+            "are not measured then."
+        )
         raise ServingError(message) from error
 
 

@@ -1,6 +1,9 @@
-"""Find out on what a measurement is made: the machine, its GPUs and drivers, the stack's pins and patches. Nothing is guessed.
+"""Find out on what a measurement is made.
 
-All of it is read from files of the kernel, of ROCm and of the wheelhouse; the stack is asked only what is installed in it.
+The machine, its GPUs and drivers, the stack's pins and patches. Nothing is guessed.
+
+All of it is read from files of the kernel, of ROCm and of the wheelhouse; the stack is asked only
+what is installed in it.
 """
 
 from __future__ import annotations
@@ -20,13 +23,19 @@ from packaging.utils import canonicalize_name
 
 from forkhouse import __version__
 from forkhouse.benchmark import endpoint
-from forkhouse.benchmark.results import BuiltWheel, Environment, Gpu, Machine, Stack
-from forkhouse.errors import ServingError, UsageError
-from forkhouse.progress import report
+from forkhouse.benchmark.results import (
+    Environment,
+    Machine,
+    MeasuredGpu,
+    MeasuredStack,
+    MeasuredWheel,
+)
+from forkhouse.core.errors import ServingError, UsageError
+from forkhouse.core.progress import report
+from forkhouse.core.workspace import sha256_file
 from forkhouse.serving.device import TOPOLOGY, find_gpus
 from forkhouse.serving.stack import WORKER_ARGUMENTS
 from forkhouse.wheelhouse.manifest import NAME as MANIFEST
-from forkhouse.workspace import sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +53,10 @@ print(json.dumps({"python": platform.python_version(), "installed": found}))
 
 
 def _text(path: Path) -> str | None:
-    """Return the text of a file without the white space around it; None when there is no such file to read."""
+    """Return the text of a file without the white space around it.
+
+    None when there is no such file to read.
+    """
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip() or None
     except OSError:
@@ -64,17 +76,28 @@ def _rocm(root: Path) -> str | None:
     return next(filter(None, (_text(place / ".info/version") for place in places)), None)
 
 
-def _gpus(root: Path) -> tuple[Gpu, ...]:
+def _gpus(root: Path) -> tuple[MeasuredGpu, ...]:
     amd = [
-        Gpu(vendor="AMD", name=_text(root / TOPOLOGY / str(gpu.node) / "name") or gpu.target, target=gpu.target) for gpu in find_gpus(root)
+        MeasuredGpu(
+            vendor="AMD",
+            name=_text(root / TOPOLOGY / str(gpu.node) / "name") or gpu.target,
+            target=gpu.target,
+        )
+        for gpu in find_gpus(root)
     ]
     files = sorted((root / "proc/driver/nvidia/gpus").glob("*/information"))
-    nvidia = [Gpu(vendor="NVIDIA", name=_find(r"^Model:(.+)$", file) or "unknown") for file in files]
+    nvidia = [
+        MeasuredGpu(vendor="NVIDIA", name=_find(r"^Model:(.+)$", file) or "unknown")
+        for file in files
+    ]
     return (*amd, *nvidia)
 
 
 def machine(root: Path = Path("/")) -> Machine:
-    """Return what the machine whose file system starts at `root` is; processor, memory and kernel are always those of this one."""
+    """Return what the machine whose file system starts at `root` is.
+
+    Processor, memory and kernel are always those of this one.
+    """
     return Machine(
         processor=_find(r"^model name\s*:(.+)$", root / "proc/cpuinfo"),
         cores=len(os.sched_getaffinity(0)),
@@ -83,12 +106,16 @@ def machine(root: Path = Path("/")) -> Machine:
         kernel=platform.release(),
         gpus=_gpus(root),
         amdgpu_driver=_text(root / "sys/module/amdgpu/version"),
-        nvidia_driver=_find(r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s", root / "proc/driver/nvidia/version"),
+        nvidia_driver=_find(
+            r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s", root / "proc/driver/nvidia/version"
+        ),
         rocm=_rocm(root),
     )
 
 
-def stack(python: Path, wheelhouse: Path, device: Device, worker_arguments: Sequence[str]) -> Stack:
+def stack(
+    python: Path, wheelhouse: Path, device: Device, worker_arguments: Sequence[str]
+) -> MeasuredStack:
     """Return what is installed beside the interpreter `python`, with pins and patches when it came from `wheelhouse`.
 
     `worker_arguments` are those that every worker gets beyond the stack's own and the device's.
@@ -96,13 +123,24 @@ def stack(python: Path, wheelhouse: Path, device: Device, worker_arguments: Sequ
     Raises ServingError when the interpreter does not run.
     """
     try:
-        result = subprocess.run([python, "-c", ASK], capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL)
+        result = subprocess.run(
+            [python, "-c", ASK],
+            capture_output=True,
+            text=True,
+            check=True,
+            stdin=subprocess.DEVNULL,
+        )
     except (OSError, subprocess.CalledProcessError) as error:
-        message = f"{python} does not run: {error}. Name the Python of an environment into which a wheelhouse was installed."
+        message = (
+            f"{python} does not run: {error}. Name the Python of an environment into which a "
+            "wheelhouse was installed."
+        )
         raise ServingError(message) from error
     answer: dict[str, Any] = json.loads(result.stdout)
-    installed = {canonicalize_name(name): (version, record) for name, version, record in answer["installed"]}
-    return Stack(
+    installed = {
+        canonicalize_name(name): (version, record) for name, version, record in answer["installed"]
+    }
+    return MeasuredStack(
         python=answer["python"],
         worker_arguments=(*WORKER_ARGUMENTS, *device.arguments, *worker_arguments),
         worker_environment=dict(device.environment),
@@ -111,19 +149,36 @@ def stack(python: Path, wheelhouse: Path, device: Device, worker_arguments: Sequ
     )
 
 
-def _built(wheelhouse: Path, records: Mapping[str, str]) -> tuple[BuiltWheel, ...] | None:
-    """Return the wheels of ours in a wheelhouse when just they are installed; else None, and say so. `records` are by name."""
+def _built(wheelhouse: Path, records: Mapping[str, str]) -> tuple[MeasuredWheel, ...] | None:
+    """Return the wheels of ours in a wheelhouse when just they are installed.
+
+    Else None, and say so. `records` are by name.
+    """
     text = _text(wheelhouse / MANIFEST)
     if text is None:
-        report().line("environment", f"there is no manifest in {wheelhouse.name}: pins and patches are not recorded")
+        report().line(
+            "environment",
+            f"there is no manifest in {wheelhouse.name}: pins and patches are not recorded",
+        )
         return None
     built = [wheel for wheel in json.loads(text)["wheels"] if wheel["origin"] == "built"]
-    other = [wheel["name"] for wheel in built if not _is_installed(wheelhouse / wheel["file"], records.get(wheel["name"]))]
+    other = [
+        wheel["name"]
+        for wheel in built
+        if not _is_installed(wheelhouse / wheel["file"], records.get(wheel["name"]))
+    ]
     if other:
-        report().line("environment", f"the stack does not hold the wheelhouse's {', '.join(other)}: pins and patches are not recorded")
+        report().line(
+            "environment",
+            (
+                f"the stack does not hold the wheelhouse's {', '.join(other)}: pins and patches "
+                "are "
+                "not recorded"
+            ),
+        )
         return None
     return tuple(
-        BuiltWheel(
+        MeasuredWheel(
             name=wheel["name"],
             version=wheel["version"],
             sha256=wheel["sha256"],
@@ -138,22 +193,41 @@ def _built(wheelhouse: Path, records: Mapping[str, str]) -> tuple[BuiltWheel, ..
 
 
 def _is_installed(wheel: Path, record: str | None) -> bool:
-    """Say whether an installed distribution with this RECORD holds the files of `wheel`. A version alone does not tell two builds apart."""
+    """Say whether an installed distribution with this RECORD holds the files of `wheel`.
+
+    A version alone does not tell two builds apart.
+    """
     if record is None or not wheel.is_file():
         return False
     with zipfile.ZipFile(wheel) as archive:
-        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/RECORD") and name.count("/") == 1)
+        (name,) = (
+            name
+            for name in archive.namelist()
+            if name.endswith(".dist-info/RECORD") and name.count("/") == 1
+        )
         wanted = archive.read(name).decode()
     # Installers put what is below .data elsewhere, and add files of their own.
-    files = {tuple(row[:2]) for row in csv.reader(wanted.splitlines()) if row[1] and ".data/" not in row[0]}
+    files = {
+        tuple(row[:2])
+        for row in csv.reader(wanted.splitlines())
+        if row[1] and ".data/" not in row[0]
+    }
     return files <= {tuple(row[:2]) for row in csv.reader(record.splitlines())}
 
 
-def environment(generator: Generator, target: Target, *, device: str | None, served: Stack | None) -> Environment:
-    """Return on what a measurement of `target` is made. Raises UsageError when the tokenizer's folder has no `tokenizer.json`."""
+def environment(
+    generator: Generator, target: Target, *, device: str | None, served: MeasuredStack | None
+) -> Environment:
+    """Return on what a measurement of `target` is made.
+
+    Raises UsageError when the tokenizer's folder has no `tokenizer.json`.
+    """
     file = target.tokenizer / "tokenizer.json"
     if not file.is_file():
-        message = f"{target.tokenizer} has no tokenizer.json. Give the folder of the served model, or of its tokenizer, with --tokenizer."
+        message = (
+            f"{target.tokenizer} has no tokenizer.json. Give the folder of the served model, or of "
+            "its tokenizer, with --tokenizer."
+        )
         raise UsageError(message)
     return Environment(
         forkhouse=__version__,

@@ -1,32 +1,34 @@
-"""The load generator's own environment: aiperf and what it needs, pinned by hash, apart from Forkhouse and from the served stack.
+"""The load generator's own environment.
 
-Apart from the stack, because the client has to be the same whatever is measured: another vLLM, or none.
+Aiperf and what it needs, pinned by hash, apart from Forkhouse and from the served stack.
+
+Apart from the stack, because the client has to be the same whatever is measured: another vLLM, or
+none.
 """
 
 from __future__ import annotations
 
 import shutil
 import sys
-import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from forkhouse.closure import fetch_all, pylock_text, read_closure
-from forkhouse.environments import install_wheels, make_environment
-from forkhouse.errors import InstallError
-from forkhouse.locking import resolve
-from forkhouse.progress import report
-from forkhouse.workspace import digest, storage_errors, write_atomic
+from forkhouse.core.environments import install_wheels, make_environment
+from forkhouse.core.errors import InstallError
+from forkhouse.core.progress import report
+from forkhouse.core.workspace import digest, storage_errors, write_atomic
+from forkhouse.documents.pylock import read_closure
+from forkhouse.sources.wheels import fetch_all
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from forkhouse.closure import PinnedWheel
-    from forkhouse.pipeline import Plant
-    from forkhouse.sources.registry import Registry
-    from forkhouse.workspace import Workspace
+    from forkhouse.core.workspace import Workspace
+    from forkhouse.documents.pylock import PinnedWheel
+    from forkhouse.sources.index import Registry
+
 
 NAME = "aiperf"
 
@@ -52,17 +54,24 @@ def _folder(workspace: Workspace, pins: tuple[PinnedWheel, ...]) -> Path:
 
 
 def installed(workspace: Workspace) -> Generator | None:
-    """Return the generator that `pylock.generator.toml` pins when it is installed. Raises DocumentError for a pin file that is wrong."""
+    """Return the generator that `pylock.generator.toml` pins when it is installed.
+
+    Raises DocumentError for a pin file that is wrong.
+    """
     pins = _pins(workspace)
     folder = _folder(workspace, pins)
-    return Generator(program=folder / "bin" / NAME, version=_version(pins)) if (folder / "ready").is_file() else None
+    return (
+        Generator(program=folder / "bin" / NAME, version=_version(pins))
+        if (folder / "ready").is_file()
+        else None
+    )
 
 
 def install(workspace: Workspace, registry: Registry) -> Generator:
     """Return the pinned generator, installed below `build/` when it is not there yet.
 
-    Raises DocumentError for a pin file that is wrong, UnreachableError or HashMismatchError when a wheel cannot be had, and
-    InstallError with pip's own words.
+    Raises DocumentError for a pin file that is wrong, UnreachableError or HashMismatchError when a
+    wheel cannot be had, and InstallError with pip's own words.
     """
     found = installed(workspace)
     if found:
@@ -77,13 +86,17 @@ def install(workspace: Workspace, registry: Registry) -> Generator:
 def _install(workspace: Workspace, registry: Registry) -> Generator:
     pins = _pins(workspace)
     folder = _folder(workspace, pins)
-    report().line("generator", f"installing {NAME} into an environment of its own ({len(pins)} wheels)")
+    report().line(
+        "generator", f"installing {NAME} into an environment of its own ({len(pins)} wheels)"
+    )
     paths = fetch_all(pins, registry)
     # Environments of other pins are of no use any more.
     shutil.rmtree(folder.parent, ignore_errors=True)
     interpreter = make_environment(folder)
     try:
-        install_wheels(interpreter, "--no-deps", *map(str, paths), wheels=[pin.file for pin in pins])
+        install_wheels(
+            interpreter, "--no-deps", *map(str, paths), wheels=[pin.file for pin in pins]
+        )
     except InstallError as error:
         message = f"pip could not install the load generator:\n{error}"
         raise InstallError(message) from error
@@ -93,15 +106,3 @@ def _install(workspace: Workspace, registry: Registry) -> Generator:
 
 def _version(pins: tuple[PinnedWheel, ...]) -> str:
     return next(pin.version for pin in pins if pin.name == NAME)
-
-
-def pin(plant: Plant) -> tuple[PinnedWheel, ...]:
-    """Pin what the dependency group `generator` of pyproject.toml asks for, in `pylock.generator.toml`; return the wheels.
-
-    Raises UnreachableError with pip's own words when it cannot be had.
-    """
-    project = tomllib.loads((plant.workspace.root / "pyproject.toml").read_text(encoding="utf-8"))
-    pins = resolve(plant, project["dependency-groups"]["generator"], local={}, constraints=[])
-    text = pylock_text(pins, folder="build/generator", requires_python=plant.lock.python)
-    write_atomic(plant.workspace.closure_path("generator"), text.encode())
-    return tuple(sorted(pins))

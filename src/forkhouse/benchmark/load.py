@@ -1,7 +1,10 @@
-"""Put load on an endpoint with aiperf, and read what it measured. Every run has a fixed number of requests.
+"""Put load on an endpoint with aiperf, and read what it measured.
 
-aiperf sends, times and counts; here its files become values. It could ask for the engines' metrics, too, but does so a few times a second,
-and so counts transfers at the seam of warm-up and measurement twice or never. Here they are asked for while nothing is in flight.
+Every run has a fixed number of requests.
+
+aiperf sends, times and counts; here its files become values. It could ask for the engines' metrics,
+too, but does so a few times a second, and so counts transfers at the seam of warm-up and
+measurement twice or never. Here they are asked for while nothing is in flight.
 """
 
 from __future__ import annotations
@@ -13,8 +16,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from forkhouse.benchmark import endpoint
-from forkhouse.benchmark.results import Request, Round, Transfers
-from forkhouse.errors import ServingError
+from forkhouse.benchmark.results import Request, Round, TransferCounts
+from forkhouse.core.errors import ServingError
 from forkhouse.serving import transfers as connector
 from forkhouse.serving.processes import Server
 
@@ -26,7 +29,10 @@ if TYPE_CHECKING:
     from forkhouse.benchmark.results import Load
 
 CARRIED = ("LANG", "LC_ALL", "SSL_CERT_FILE", "SSL_CERT_DIR")
-"""Variables of the caller that reach the generator. Proxy settings do not: they would be measured, too."""
+"""Variables of the caller that reach the generator.
+
+Proxy settings do not: they would be measured, too.
+"""
 ROUND_SECONDS = 1800.0
 
 
@@ -44,7 +50,14 @@ class Target:
 
 
 def measure_round(
-    generator: Generator, target: Target, load: Load, *, concurrency: int, seed: int, folder: Path, wait: float = ROUND_SECONDS
+    generator: Generator,
+    target: Target,
+    load: Load,
+    *,
+    concurrency: int,
+    seed: int,
+    folder: Path,
+    wait: float = ROUND_SECONDS,
 ) -> Round:
     """Run one round with `concurrency` requests in flight. aiperf's own files stay in `folder`, which is made.
 
@@ -55,7 +68,8 @@ def measure_round(
     (folder / "home").mkdir()
     before = _counters(target.metrics)
     command = _command(generator, target, load, concurrency=concurrency, seed=seed, folder=folder)
-    # It is killed in the end, and leaves sockets and files. Their folder's name has to be short, as those of Unix sockets do.
+    # It is killed in the end, and leaves sockets and files. Their folder's name has to be short, as
+    # those of Unix sockets do.
     with tempfile.TemporaryDirectory(prefix="forkhouse-") as temporary:
         environment = {
             **{name: os.environ[name] for name in CARRIED if name in os.environ},
@@ -64,24 +78,35 @@ def measure_round(
             "TMPDIR": temporary,
             "DO_NOT_TRACK": "1",
         }
-        server = Server.start("load generator", command, log=folder / "console.log", environment=environment, folder=folder)
+        server = Server.start(
+            "load generator",
+            command,
+            log=folder / "console.log",
+            environment=environment,
+            folder=folder,
+        )
         try:
             code = server.wait(wait)
         finally:
-            # It has a dozen children. Asked to end while it starts, it goes on for minutes; it has nothing to put away.
+            # It has a dozen children. Asked to end while it starts, it goes on for minutes; it has
+            # nothing to put away.
             server.kill()
     if code != 0:
         what = f"ended with exit code {code}"
         raise server.error(what)
     try:
         transfers = _transfers(before, _counters(target.metrics))
-        return read_round(folder, seed=seed, expected=load.requests(concurrency), transfers=transfers)
+        return read_round(
+            folder, seed=seed, expected=load.requests(concurrency), transfers=transfers
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         what = f"left files that cannot be read ({type(error).__name__}: {error})"
         raise server.error(what) from error
 
 
-def _command(generator: Generator, target: Target, load: Load, *, concurrency: int, seed: int, folder: Path) -> list[str]:
+def _command(
+    generator: Generator, target: Target, load: Load, *, concurrency: int, seed: int, folder: Path
+) -> list[str]:
     requests, warmup = load.requests(concurrency), load.warmup(concurrency)
     options: dict[str, object] = {
         "--model": target.model,
@@ -95,7 +120,8 @@ def _command(generator: Generator, target: Target, load: Load, *, concurrency: i
         "--concurrency": concurrency,
         "--request-count": requests,
         "--warmup-request-count": warmup,
-        # With fewer the prompts of the warm-up would come again, and a prefix cache would hold them whole.
+        # With fewer the prompts of the warm-up would come again, and a prefix cache would hold them
+        # whole.
         "--num-dataset-entries": requests + warmup,
         "--random-seed": seed,
         "--artifact-dir": folder,
@@ -107,25 +133,40 @@ def _command(generator: Generator, target: Target, load: Load, *, concurrency: i
     if load.ignore_eos:
         options["--extra-inputs"] = "ignore_eos:true"
     words = [str(word) for pair in options.items() for word in pair]
-    # Counts of the server: tokens that make one text need not be those that the text is made of when it is read again.
-    words += ["--streaming", "--use-server-token-count", "--no-gpu-telemetry", "--no-server-metrics"]
+    # Counts of the server: tokens that make one text need not be those that the text is made of
+    # when it is read again.
+    words += [
+        "--streaming",
+        "--use-server-token-count",
+        "--no-gpu-telemetry",
+        "--no-server-metrics",
+    ]
     return [str(generator.program), "profile", *words]
 
 
-def read_round(folder: Path, *, seed: int, expected: int, transfers: Transfers | None) -> Round:
+def read_round(
+    folder: Path, *, seed: int, expected: int, transfers: TransferCounts | None
+) -> Round:
     """Return what aiperf's files in `folder` say of its measured phase.
 
-    Raises ServingError when a request failed or their number is not `expected`; OSError, ValueError, KeyError or TypeError when
-    the files are not there or not of the form that is known.
+    Raises ServingError when a request failed or their number is not `expected`; OSError,
+    ValueError, KeyError or TypeError when the files are not there or not of the form that is known.
     """
-    summary: dict[str, Any] = json.loads((folder / "profile_export_aiperf.json").read_text(encoding="utf-8"))
+    summary: dict[str, Any] = json.loads(
+        (folder / "profile_export_aiperf.json").read_text(encoding="utf-8")
+    )
     with (folder / "profile_export.jsonl").open(encoding="utf-8") as lines:
-        records = [record for record in map(json.loads, lines) if record["metadata"]["benchmark_phase"] == "profiling"]
+        records = [
+            record
+            for record in map(json.loads, lines)
+            if record["metadata"]["benchmark_phase"] == "profiling"
+        ]
     failed = [record["error"] for record in records if record.get("error")]
     if failed or len(records) != expected or summary["was_cancelled"]:
         first = f" The first failure: {json.dumps(failed[0])[:500]}" if failed else ""
         message = (
-            f"{expected} requests were to be measured; {len(records)} were sent and {len(failed)} of them failed. "
+            f"{expected} requests were to be measured; {len(records)} were sent and {len(failed)} "
+            "of them failed. "
             f"Nothing of this measurement is kept.{first}"
         )
         raise ServingError(message)
@@ -165,11 +206,12 @@ def _counters(urls: Iterable[str]) -> dict[str, float]:
     return sums
 
 
-def _transfers(before: Mapping[str, float], after: Mapping[str, float]) -> Transfers | None:
+def _transfers(before: Mapping[str, float], after: Mapping[str, float]) -> TransferCounts | None:
     moved = connector.Transfers.counted(after).since(connector.Transfers.counted(before))
     if min(moved.count, moved.failed) < 0:
         message = (
-            "A worker was started anew during a round: its counters begin again, and the round says nothing. See why, and measure again."
+            "A worker was started anew during a round: its counters begin again, and the round "
+            "says nothing. See why, and measure again."
         )
         raise ServingError(message)
-    return Transfers(**asdict(moved)) if moved.count or moved.failed else None
+    return TransferCounts(**asdict(moved)) if moved.count or moved.failed else None

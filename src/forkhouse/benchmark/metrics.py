@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from forkhouse.benchmark.results import Case, Round, Transfers
+    from forkhouse.benchmark.results import Case, Round, TransferCounts
 
 
 def percentile(values: Iterable[float], share: float) -> float | None:
@@ -28,21 +28,34 @@ def _first(each: Round, share: float) -> float | None:
 
 
 def _between(each: Round, share: float) -> float | None:
-    return percentile((request.between_tokens_ms for request in each.requests if request.between_tokens_ms is not None), share)
+    return percentile(
+        (
+            request.between_tokens_ms
+            for request in each.requests
+            if request.between_tokens_ms is not None
+        ),
+        share,
+    )
 
 
 def _latency(each: Round, share: float) -> float | None:
     return percentile((request.latency_ms for request in each.requests), share)
 
 
-def _of_transfers(each: Round, figure: Callable[[Transfers], float]) -> float | None:
+def _of_transfers(each: Round, figure: Callable[[TransferCounts], float]) -> float | None:
     found = each.transfers
     return figure(found) if found is not None and found.count and found.seconds else None
 
 
 def _cached_share(each: Round) -> float | None:
-    cached = [request.cached_tokens for request in each.requests if request.cached_tokens is not None]
-    return 100 * sum(cached) / sum(request.input_tokens for request in each.requests) if len(cached) == len(each.requests) else None
+    cached = [
+        request.cached_tokens for request in each.requests if request.cached_tokens is not None
+    ]
+    return (
+        100 * sum(cached) / sum(request.input_tokens for request in each.requests)
+        if len(cached) == len(each.requests)
+        else None
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +81,13 @@ class Metric:
 
 
 METRICS = (
-    Metric(key="first-token-p50", title="Time to first token, median", unit="ms", more_is_better=False, of=lambda each: _first(each, 0.5)),
+    Metric(
+        key="first-token-p50",
+        title="Time to first token, median",
+        unit="ms",
+        more_is_better=False,
+        of=lambda each: _first(each, 0.5),
+    ),
     Metric(
         key="first-token-p90",
         title="Time to first token, 90th percentile",
@@ -77,7 +96,11 @@ METRICS = (
         of=lambda each: _first(each, 0.9),
     ),
     Metric(
-        key="between-tokens-p50", title="Time between tokens, median", unit="ms", more_is_better=False, of=lambda each: _between(each, 0.5)
+        key="between-tokens-p50",
+        title="Time between tokens, median",
+        unit="ms",
+        more_is_better=False,
+        of=lambda each: _between(each, 0.5),
     ),
     Metric(
         key="between-tokens-p90",
@@ -86,7 +109,13 @@ METRICS = (
         more_is_better=False,
         of=lambda each: _between(each, 0.9),
     ),
-    Metric(key="latency-p50", title="Time of a request, median", unit="ms", more_is_better=False, of=lambda each: _latency(each, 0.5)),
+    Metric(
+        key="latency-p50",
+        title="Time of a request, median",
+        unit="ms",
+        more_is_better=False,
+        of=lambda each: _latency(each, 0.5),
+    ),
     Metric(
         key="request-throughput",
         title="Request throughput",
@@ -106,7 +135,10 @@ METRICS = (
         title="Token throughput, input and output",
         unit="tokens/s",
         more_is_better=True,
-        of=lambda each: sum(request.input_tokens + request.output_tokens for request in each.requests) / each.seconds,
+        of=lambda each: (
+            sum(request.input_tokens + request.output_tokens for request in each.requests)
+            / each.seconds
+        ),
     ),
     Metric(
         key="transfer-time",
@@ -129,6 +161,12 @@ METRICS = (
         more_is_better=None,
         of=lambda each: _of_transfers(each, lambda found: found.size / found.count / 1e6),
     ),
-    Metric(key="cached-share", title="Prompt tokens found in the prefix cache", unit="%", more_is_better=None, of=_cached_share),
+    Metric(
+        key="cached-share",
+        title="Prompt tokens found in the prefix cache",
+        unit="%",
+        more_is_better=None,
+        of=_cached_share,
+    ),
 )
 BY_KEY = {metric.key: metric for metric in METRICS}

@@ -1,6 +1,7 @@
 """What a measurement of serving is, and its JSON form.
 
-A file is strict in both directions: it is written once the last round is over, and a reader refuses what it does not know.
+A file is strict in both directions: it is written once the last round is over, and a reader refuses
+what it does not know.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
-from forkhouse.documents import Document
-from forkhouse.errors import DocumentError
-from forkhouse.workspace import write_atomic
+from forkhouse.core.errors import DocumentError
+from forkhouse.core.workspace import write_atomic
+from forkhouse.documents.reading import Document
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,15 +21,21 @@ if TYPE_CHECKING:
 FORMAT: Literal[2] = 2
 """Version of the file's own format."""
 
-Layout = Literal["aggregated", "disaggregated", "endpoint"]
-"""Whether one engine computes prompts and answers, or each has its own. An endpoint of somebody else does not say."""
+ServingLayout = Literal["aggregated", "disaggregated", "endpoint"]
+"""Whether one engine computes prompts and answers, or each has its own.
+
+An endpoint of somebody else does not say.
+"""
 
 
 class Load(Document):
     """The shape of the load. Two measurements can be compared when theirs is the same."""
 
     prefix_tokens: int = Field(ge=0)
-    """Tokens at the beginning of every prompt of a round that are the same: what a prefix cache can save."""
+    """Tokens at the beginning of every prompt of a round that are the same.
+
+    What a prefix cache can save.
+    """
     prompt_tokens: int = Field(gt=0)
     """Further tokens of each prompt, its own."""
     output_tokens: int = Field(gt=0)
@@ -36,14 +43,18 @@ class Load(Document):
     requests_per_slot: int = Field(gt=0)
     """Requests of a round, for each request that is in flight at a time."""
     ignore_eos: bool = True
-    """Whether the server was told to go on after the model's end token, so that each answer has the same length."""
+    """Whether the server was told to go on after the model's end token, so that each answer has the
+    same length."""
 
     def requests(self, concurrency: int) -> int:
         """Return the number of measured requests of a round with so many in flight."""
         return self.requests_per_slot * concurrency
 
     def warmup(self, concurrency: int) -> int:
-        """Return the number of requests that are sent, and not measured, before a round: one a slot, and the shared prefix is cached."""
+        """Return the number of requests that are sent, and not measured, before a round.
+
+        One a slot, and the shared prefix is cached.
+        """
         return concurrency
 
 
@@ -53,7 +64,10 @@ class Request(Document):
     first_token_ms: float = Field(ge=0)
     """From sending the request to the first token of the answer."""
     between_tokens_ms: float | None = Field(ge=0)
-    """From the first token to the last, for each token after the first; None when there was only one."""
+    """From the first token to the last, for each token after the first.
+
+    None when there was only one.
+    """
     longest_gap_ms: float | None = Field(ge=0)
     """Longest time between two pieces of the answer; a piece may hold several tokens."""
     latency_ms: float = Field(ge=0)
@@ -64,14 +78,17 @@ class Request(Document):
     output_tokens: int = Field(gt=0)
 
 
-class Transfers(Document):
+class TransferCounts(Document):
     """KV transfers from the beginning of a round's warm-up to the round's end, as vLLM's NIXL connector counted them on the workers that pull."""
 
     count: int = Field(ge=0)
     size: int = Field(ge=0)
     """Bytes."""
     seconds: float = Field(ge=0)
-    """Time from posting each transfer until it was seen to be complete, added up. Transfers that overlap count each for itself."""
+    """Time from posting each transfer until it was seen to be complete, added up.
+
+    Transfers that overlap count each for itself.
+    """
     post_seconds: float = Field(ge=0)
     """The part of it that posting took."""
     descriptors: int = Field(ge=0)
@@ -83,18 +100,22 @@ class Round(Document):
     """One run of the load generator."""
 
     seed: int
-    """Of the prompts. No two rounds of a measurement share one, or a prefix cache would know their prompts: and two of an endpoint hardly."""
+    """Of the prompts.
+
+    No two rounds of a measurement share one, or a prefix cache would know their prompts: and two of
+    an endpoint hardly.
+    """
     seconds: float = Field(gt=0)
     """From the first request to the end of the last answer."""
     requests: tuple[Request, ...] = Field(min_length=1)
-    transfers: Transfers | None
+    transfers: TransferCounts | None
     """None where nothing was transferred, or no address of metrics was given."""
 
 
 class Case(Document):
     """The rounds of one arrangement at one concurrency."""
 
-    layout: Layout
+    layout: ServingLayout
     prefix_caching: bool | None
     """None where an endpoint was measured and nobody said."""
     concurrency: int = Field(gt=0)
@@ -102,12 +123,12 @@ class Case(Document):
     rounds: tuple[Round, ...] = Field(min_length=1)
 
     @property
-    def series(self) -> tuple[Layout, bool | None]:
+    def series(self) -> tuple[ServingLayout, bool | None]:
         """What the case is apart from its concurrency."""
         return self.layout, self.prefix_caching
 
 
-class Gpu(Document):
+class MeasuredGpu(Document):
     """A GPU as its driver names it."""
 
     vendor: Literal["AMD", "NVIDIA"]
@@ -125,7 +146,7 @@ class Machine(Document):
     memory_bytes: int
     system: str | None
     kernel: str
-    gpus: tuple[Gpu, ...]
+    gpus: tuple[MeasuredGpu, ...]
     """GPUs that a kernel driver lists, whether or not they were used."""
     amdgpu_driver: str | None
     """Version of AMD's own driver package; the kernel's has none."""
@@ -133,7 +154,7 @@ class Machine(Document):
     rocm: str | None
 
 
-class BuiltWheel(Document):
+class MeasuredWheel(Document):
     """A wheel of ours in the measured stack: the upstream's pin, and what was done to it."""
 
     name: str
@@ -147,16 +168,19 @@ class BuiltWheel(Document):
     patches: tuple[str, ...]
 
 
-class Stack(Document):
+class MeasuredStack(Document):
     """The stack that was started for the measurement."""
 
     python: str
     """Version."""
     worker_arguments: tuple[str, ...]
-    """Arguments of every vLLM worker, but for its model, its role and its prefix cache. Of those that are given twice the last counts."""
+    """Arguments of every vLLM worker, but for its model, its role and its prefix cache.
+
+    Of those that are given twice the last counts.
+    """
     worker_environment: dict[str, str]
     """Variables that decide how the workers compute."""
-    wheels: tuple[BuiltWheel, ...] | None
+    wheels: tuple[MeasuredWheel, ...] | None
     """From the wheelhouse's manifest; None when the stack does not hold just these wheels."""
     installed: dict[str, str]
     """Version of every distribution by its name."""
@@ -174,12 +198,15 @@ class Environment(Document):
     tokenizer_sha256: str
     """Of `tokenizer.json`."""
     device: str | None
-    """Where the engines computed: the device that the stack was started on, or what the caller said of the endpoint."""
+    """Where the engines computed.
+
+    The device that the stack was started on, or what the caller said of the endpoint.
+    """
     machine: Machine | None
     """None when the endpoint is not on this machine."""
     server_version: str | None
     """What the endpoint answers when asked for its version."""
-    stack: Stack | None
+    stack: MeasuredStack | None
     """None when the endpoint was there before."""
 
     @property
@@ -220,24 +247,40 @@ def write(measurement: Measurement, path: Path) -> None:
 
 
 def read(path: Path) -> Measurement:
-    """Read a measurement. Raises DocumentError when the file is no measurement, is of another format, or is damaged."""
+    """Read a measurement.
+
+    Raises DocumentError when the file is no measurement, is of another format, or is damaged.
+    """
     try:
         text = path.read_text(encoding="utf-8")
         values = json.loads(text)
     except (OSError, UnicodeDecodeError, ValueError) as error:
-        message = f"{path}: not a measurement of serving: {error}. `forkhouse bench run` writes one."
+        message = (
+            f"{path}: not a measurement of serving: {error}. `forkhouse bench run` writes one."
+        )
         raise DocumentError(message) from error
-    kind, version = (values.get("kind"), values.get("format")) if isinstance(values, dict) else (None, None)
+    kind, version = (
+        (values.get("kind"), values.get("format")) if isinstance(values, dict) else (None, None)
+    )
     if kind != "serving-benchmark":
-        message = f"{path}: not a measurement of serving (its kind is {kind!r}). `forkhouse bench run` writes one."
+        message = (
+            f"{path}: not a measurement of serving (its kind is {kind!r}). `forkhouse bench run` "
+            "writes one."
+        )
         raise DocumentError(message)
     if version != FORMAT:
-        message = f"{path}: format {version!r}, and this Forkhouse reads format {FORMAT}. Measure again, or compare with the Forkhouse that wrote it."
+        message = (
+            f"{path}: format {version!r}, and this Forkhouse reads format {FORMAT}. Measure again, "
+            "or compare with the Forkhouse that wrote it."
+        )
         raise DocumentError(message)
     try:
         return Measurement.model_validate_json(text)
     except ValidationError as error:
         problems = error.errors(include_url=False)
-        lines = [f"{path}: {'.'.join(map(str, problem['loc'])) or '(document)'}: {problem['msg']}" for problem in problems]
+        lines = [
+            f"{path}: {'.'.join(map(str, problem['loc'])) or '(document)'}: {problem['msg']}"
+            for problem in problems
+        ]
         message = "\n".join([*lines, "The file is damaged; nothing was read from it."])
         raise DocumentError(message) from error

@@ -1,4 +1,8 @@
-"""Measure: an endpoint that is there, or the stack in each of its arrangements, started here one after the other."""
+"""Measure.
+
+An endpoint that is there, or the stack in each of its arrangements, started here one after the
+other.
+"""
 
 from __future__ import annotations
 
@@ -12,30 +16,40 @@ from forkhouse.benchmark import endpoint, environment
 from forkhouse.benchmark.generator import install
 from forkhouse.benchmark.load import Target, measure_round
 from forkhouse.benchmark.results import Case, Measurement
-from forkhouse.errors import UsageError
-from forkhouse.progress import report
+from forkhouse.core.errors import UsageError
+from forkhouse.core.progress import report
+from forkhouse.core.workspace import fresh_folder, locked
 from forkhouse.serving.device import require_gpu
-from forkhouse.serving.stack import DEVICES, Role, Setting, WorkerPlan, running_stack, write_tiny_model
-from forkhouse.sources.registry import Registry
-from forkhouse.workspace import fresh_folder, locked
+from forkhouse.serving.stack import (
+    DEVICES,
+    Setting,
+    WorkerPlan,
+    WorkerRole,
+    running_stack,
+    write_tiny_model,
+)
+from forkhouse.sources.index import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from forkhouse.benchmark.generator import Generator
-    from forkhouse.benchmark.results import Environment, Layout, Load, Round
-    from forkhouse.progress import Task
+    from forkhouse.benchmark.results import Environment, Load, Round, ServingLayout
+    from forkhouse.core.progress import Task
+    from forkhouse.core.workspace import Workspace
     from forkhouse.serving.stack import Device
-    from forkhouse.workspace import Workspace
 
-ROLES: dict[Layout, tuple[Role, ...]] = {"aggregated": (Role.AGGREGATED,), "disaggregated": (Role.PREFILL, Role.DECODE)}
+ROLES: dict[ServingLayout, tuple[WorkerRole, ...]] = {
+    "aggregated": (WorkerRole.AGGREGATED,),
+    "disaggregated": (WorkerRole.PREFILL, WorkerRole.DECODE),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Arrangement:
     """A way to arrange the stack."""
 
-    layout: Layout
+    layout: ServingLayout
     prefix_caching: bool
 
     def __str__(self) -> str:
@@ -54,8 +68,11 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Given:
-    """What the user says is to be measured: a server that is there (`endpoint`), or a stack to start (`python`)."""
+class MeasureOptions:
+    """What the user says is to be measured.
+
+    A server that is there (`endpoint`), or a stack to start (`python`).
+    """
 
     endpoint: str | None
     model: str | None
@@ -74,7 +91,7 @@ class Given:
     """Name of one of the stack's devices; or on what the endpoint computes, in the user's words."""
     wheelhouse: Path
     """From where the stack was installed."""
-    layouts: tuple[Layout, ...]
+    layouts: tuple[ServingLayout, ...]
     """Layouts of the stack, all when empty; or the endpoint's, if it is known."""
     caches: tuple[bool, ...]
     """Whether its prefix cache is on: both when empty; or the endpoint's, if it is known."""
@@ -82,23 +99,31 @@ class Given:
 
 @contextlib.contextmanager
 def measuring(workspace: Workspace) -> Iterator[Path]:
-    """Give the folder for what servers and the load generator write, `build/bench/serving`; it is kept when the block fails.
+    """Give the folder for what servers and the load generator write, `build/bench/serving`.
+
+    It is kept when the block fails.
 
     Raises BusyError when another measurement of this checkout uses it.
     """
     folder = workspace.build / "bench" / "serving"
 
     def busy(pid: str) -> str:
-        return f"Another measurement of this checkout goes on, process {pid}: two would measure each other. Wait for it to end."
+        return (
+            f"Another measurement of this checkout goes on, process {pid}: two would measure each "
+            "other. Wait for it to end."
+        )
 
     with locked(folder.with_suffix(".lock"), wait=0, busy=busy), fresh_folder(folder):
         yield folder
 
 
-def measure(workspace: Workspace, given: Given, plan: Plan, folder: Path, *, offline: bool) -> Measurement:
+def measure(
+    workspace: Workspace, given: MeasureOptions, plan: Plan, folder: Path, *, offline: bool
+) -> Measurement:
     """Measure what is given. What the servers and the load generator write goes to `folder`.
 
-    Raises UsageError when what is given does not fit together, and what `install`, `measure_endpoint` and `measure_stack` raise.
+    Raises UsageError when what is given does not fit together, and what `install`,
+    `measure_endpoint` and `measure_stack` raise.
     """
     if (given.endpoint is None) == (given.python is None):
         message = "Give --endpoint for a server that is there, or --stack-python to start one."
@@ -106,20 +131,37 @@ def measure(workspace: Workspace, given: Given, plan: Plan, folder: Path, *, off
     generator = install(workspace, Registry(workspace.cache, offline=offline))
     if given.endpoint is not None:
         target, layout, caching = _target(given)
-        return measure_endpoint(generator, target, plan, layout=layout, prefix_caching=caching, device=given.device, folder=folder)
+        return measure_endpoint(
+            generator,
+            target,
+            plan,
+            layout=layout,
+            prefix_caching=caching,
+            device=given.device,
+            folder=folder,
+        )
     own, arrangements = _own_stack(given)
     return measure_stack(generator, own, plan, arrangements, folder=folder)
 
 
-def _target(given: Given) -> tuple[Target, Layout, bool | None]:
+def _target(given: MeasureOptions) -> tuple[Target, ServingLayout, bool | None]:
     if given.model is None or given.tokenizer is None:
-        message = "With --endpoint, give --model for the name of the served model, and --tokenizer for the folder of its tokenizer."
+        message = (
+            "With --endpoint, give --model for the name of the served model, and --tokenizer for "
+            "the folder of its tokenizer."
+        )
         raise UsageError(message)
     if given.model_folder or given.worker_arguments:
-        message = "--model-folder and --worker-argument are for a stack that is started here (--stack-python)."
+        message = (
+            "--model-folder and --worker-argument are for a stack that is started here "
+            "(--stack-python)."
+        )
         raise UsageError(message)
     if len(given.layouts) > 1 or len(given.caches) > 1:
-        message = "An endpoint has one layout, and its prefix cache is on or off: give --layout and --prefix-cache once, or not at all."
+        message = (
+            "An endpoint has one layout, and its prefix cache is on or off: give --layout and "
+            "--prefix-cache once, or not at all."
+        )
         raise UsageError(message)
     target = Target(
         url=endpoint.base_url(given.endpoint or ""),
@@ -127,10 +169,14 @@ def _target(given: Given) -> tuple[Target, Layout, bool | None]:
         tokenizer=given.tokenizer,
         metrics=tuple(map(endpoint.metrics_url, given.metrics)),
     )
-    return target, given.layouts[0] if given.layouts else "endpoint", given.caches[0] if given.caches else None
+    return (
+        target,
+        given.layouts[0] if given.layouts else "endpoint",
+        given.caches[0] if given.caches else None,
+    )
 
 
-def _own_stack(given: Given) -> tuple[OwnStack, tuple[Arrangement, ...]]:
+def _own_stack(given: MeasureOptions) -> tuple[OwnStack, tuple[Arrangement, ...]]:
     if given.model or given.tokenizer or given.metrics:
         message = "--model, --tokenizer and --metrics are for a server that is there (--endpoint)."
         raise UsageError(message)
@@ -139,7 +185,10 @@ def _own_stack(given: Given) -> tuple[OwnStack, tuple[Arrangement, ...]]:
         message = f"The stack is started on {' or '.join(DEVICES)}, and not on {given.device}."
         raise UsageError(message)
     if given.model_folder and not (given.model_folder / "tokenizer.json").is_file():
-        message = f"{given.model_folder} has no tokenizer.json, which the load generator needs to make prompts. Give a model that has one."
+        message = (
+            f"{given.model_folder} has no tokenizer.json, which the load generator needs to make "
+            "prompts. Give a model that has one."
+        )
         raise UsageError(message)
     own = OwnStack(
         python=given.python or Path(),
@@ -175,12 +224,21 @@ def _now() -> str:
 
 
 def measure_endpoint(
-    generator: Generator, target: Target, plan: Plan, *, layout: Layout, prefix_caching: bool | None, device: str | None, folder: Path
+    generator: Generator,
+    target: Target,
+    plan: Plan,
+    *,
+    layout: ServingLayout,
+    prefix_caching: bool | None,
+    device: str | None,
+    folder: Path,
 ) -> Measurement:
-    """Measure a server that is there. `layout`, `prefix_caching` and `device` are what the caller says of it.
+    """Measure a server that is there.
 
-    Raises ServingError or UsageError before any load when it does not answer or serves another model, ServingError when a
-    round fails.
+    `layout`, `prefix_caching` and `device` are what the caller says of it.
+
+    Raises ServingError or UsageError before any load when it does not answer or serves another
+    model, ServingError when a round fails.
     """
     endpoint.require_model(target.url, target.model)
     for url in target.metrics:
@@ -189,11 +247,26 @@ def measure_endpoint(
     found = environment.environment(generator, target, device=device, served=None)
     with report().task("rounds", total=plan.rounds * len(plan.concurrencies)) as task:
         seeds = iter(range(plan.seed, 2**31))
-        turns = [_turn(turn, generator, target, plan, seeds, folder / f"rounds-{turn}", task) for turn in range(plan.rounds)]
-    return Measurement(begun=begun, environment=found, load=plan.load, cases=tuple(_cases(plan, layout, prefix_caching, turns)))
+        turns = [
+            _turn(turn, generator, target, plan, seeds, folder / f"rounds-{turn}", task)
+            for turn in range(plan.rounds)
+        ]
+    return Measurement(
+        begun=begun,
+        environment=found,
+        load=plan.load,
+        cases=tuple(_cases(plan, layout, prefix_caching, turns)),
+    )
 
 
-def measure_stack(generator: Generator, own: OwnStack, plan: Plan, arrangements: Sequence[Arrangement], *, folder: Path) -> Measurement:
+def measure_stack(
+    generator: Generator,
+    own: OwnStack,
+    plan: Plan,
+    arrangements: Sequence[Arrangement],
+    *,
+    folder: Path,
+) -> Measurement:
     """Start the stack in each of `arrangements`, one after the other and again for every round, and measure it. Logs stay in `folder`.
 
     So the spread of the rounds holds what differs between two starts, and what drifts (heat, other load) touches all arrangements.
@@ -201,8 +274,8 @@ def measure_stack(generator: Generator, own: OwnStack, plan: Plan, arrangements:
     """
     if own.device.target:
         require_gpu(own.device.target)
-    # Engines that take fewer requests at a time than are sent would measure their own queue, and GPUs are not run without graphs. What the
-    # user gives comes last, and wins.
+    # Engines that take fewer requests at a time than are sent would measure their own queue, and
+    # GPUs are not run without graphs. What the user gives comes last, and wins.
     graphs = ("--no-enforce-eager",) if own.device.target else ()
     arguments = ("--max-num-seqs", str(max(plan.concurrencies)), *graphs, *own.worker_arguments)
     served = environment.stack(own.python, own.wheelhouse, own.device, arguments)
@@ -213,50 +286,99 @@ def measure_stack(generator: Generator, own: OwnStack, plan: Plan, arrangements:
     begun = _now()
     seeds = iter(range(plan.seed, 2**31))
     found: Environment | None = None
-    rounds: dict[Arrangement, list[dict[int, Round]]] = {arrangement: [] for arrangement in arrangements}
+    rounds: dict[Arrangement, list[dict[int, Round]]] = {
+        arrangement: [] for arrangement in arrangements
+    }
     turns = [(turn, arrangement) for turn in range(plan.rounds) for arrangement in arrangements]
     with report().task("rounds", total=len(turns) * len(plan.concurrencies)) as task:
         for number, (turn, arrangement) in enumerate(turns):
             scratch = folder / f"stack-{number}"
             scratch.mkdir()
             report().line("stack", f"starting, round {turn + 1} of {plan.rounds}: {arrangement}")
-            setting = Setting(python=own.python, model=model, device=own.device, scratch=scratch, caches=folder / "caches")
+            setting = Setting(
+                python=own.python,
+                model=model,
+                device=own.device,
+                scratch=scratch,
+                caches=folder / "caches",
+            )
             plans = [
-                WorkerPlan(role=role, prefix_caching=arrangement.prefix_caching, arguments=arguments) for role in ROLES[arrangement.layout]
+                WorkerPlan(
+                    role=role, prefix_caching=arrangement.prefix_caching, arguments=arguments
+                )
+                for role in ROLES[arrangement.layout]
             ]
             with running_stack(setting, plans) as stack:
-                metrics = tuple(f"http://127.0.0.1:{worker.metrics_port}/metrics" for worker in stack.workers)
-                target = Target(url=endpoint.base_url(stack.url), model=stack.model, tokenizer=model, metrics=metrics)
-                found = found or environment.environment(generator, target, device=own.device.name, served=served)
-                rounds[arrangement].append(_turn(turn, generator, target, plan, seeds, folder / f"rounds-{number}", task))
+                metrics = tuple(
+                    f"http://127.0.0.1:{worker.metrics_port}/metrics" for worker in stack.workers
+                )
+                target = Target(
+                    url=endpoint.base_url(stack.url),
+                    model=stack.model,
+                    tokenizer=model,
+                    metrics=metrics,
+                )
+                found = found or environment.environment(
+                    generator, target, device=own.device.name, served=served
+                )
+                rounds[arrangement].append(
+                    _turn(turn, generator, target, plan, seeds, folder / f"rounds-{number}", task)
+                )
     if found is None:
         message = "There was no arrangement to measure."
         raise ValueError(message)
     cases = [
-        case for arrangement, turns_of in rounds.items() for case in _cases(plan, arrangement.layout, arrangement.prefix_caching, turns_of)
+        case
+        for arrangement, turns_of in rounds.items()
+        for case in _cases(plan, arrangement.layout, arrangement.prefix_caching, turns_of)
     ]
     return Measurement(begun=begun, environment=found, load=plan.load, cases=tuple(cases))
 
 
 def _turn(
-    number: int, generator: Generator, target: Target, plan: Plan, seeds: Iterator[int], folder: Path, task: Task
+    number: int,
+    generator: Generator,
+    target: Target,
+    plan: Plan,
+    seeds: Iterator[int],
+    folder: Path,
+    task: Task,
 ) -> dict[int, Round]:
     """Run round `number` at each concurrency; return them by it."""
     rounds = {}
     for concurrency in plan.concurrencies:
         done = measure_round(
-            generator, target, plan.load, concurrency=concurrency, seed=next(seeds), folder=folder / f"concurrency-{concurrency}"
+            generator,
+            target,
+            plan.load,
+            concurrency=concurrency,
+            seed=next(seeds),
+            folder=folder / f"concurrency-{concurrency}",
         )
         rounds[concurrency] = done
         report().line(
-            "round", f"{number + 1} of {plan.rounds}, {concurrency} in flight: {len(done.requests)} requests in {done.seconds:.1f} s"
+            "round",
+            (
+                f"{number + 1} of {plan.rounds}, {concurrency} in flight: {len(done.requests)} "
+                f"requests in {done.seconds:.1f} s"
+            ),
         )
         task.advance(1)
     return rounds
 
 
-def _cases(plan: Plan, layout: Layout, prefix_caching: bool | None, turns: Sequence[Mapping[int, Round]]) -> list[Case]:  # noqa: FBT001  # named after what it is everywhere else
+def _cases(
+    plan: Plan,
+    layout: ServingLayout,
+    prefix_caching: bool | None,  # noqa: FBT001  # named as everywhere else
+    turns: Sequence[Mapping[int, Round]],
+) -> list[Case]:
     return [
-        Case(layout=layout, prefix_caching=prefix_caching, concurrency=concurrency, rounds=tuple(turn[concurrency] for turn in turns))
+        Case(
+            layout=layout,
+            prefix_caching=prefix_caching,
+            concurrency=concurrency,
+            rounds=tuple(turn[concurrency] for turn in turns),
+        )
         for concurrency in plan.concurrencies
     ]

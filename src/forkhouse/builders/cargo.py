@@ -1,4 +1,7 @@
-"""What a build by cargo sees: crates that were fetched before, settings of its own, and one toolchain, in a fixed place."""
+"""What a build by cargo sees.
+
+Crates that were fetched before, settings of its own, and one toolchain, in a fixed place.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +14,19 @@ from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
 
+from forkhouse.builders.crates import NAME, Crates, fetch_crates
 from forkhouse.builders.fixed import ROOT, FixedPlace
-from forkhouse.documents import read_toml
-from forkhouse.errors import BuildError
-from forkhouse.sources.crates import NAME, Crates, fetch_crates
+from forkhouse.core.errors import BuildError
+from forkhouse.core.workspace import storage_errors
+from forkhouse.documents.reading import read_toml
 from forkhouse.toolchains.rust import find_rust
-from forkhouse.workspace import storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from forkhouse.patches import PatchedTree
-    from forkhouse.recipes import UpstreamProject
+    from forkhouse.documents.recipe import UpstreamProject
+    from forkhouse.patches.apply import PatchedTree
     from forkhouse.sources.store import ObjectStore
     from forkhouse.toolchains.rust import Rust
 
@@ -48,7 +51,10 @@ class CargoKit:
     @property
     def identity(self) -> dict[str, str]:
         """What identifies both, as the manifest lists tools."""
-        return {**self.rust.identity, NAME: f"sha256:{self.crates.lock}, {len(self.crates.crates)} crates"}
+        return {
+            **self.rust.identity,
+            NAME: f"sha256:{self.crates.lock}, {len(self.crates.crates)} crates",
+        }
 
     def prepare(self, work: Path, home: Path) -> FixedPlace:
         """Lay out cargo's settings in a build's `home` within `work`, and return the place where that has to run. Raises StorageError."""
@@ -67,7 +73,9 @@ class CargoKit:
         tools = self.rust.root / "bin" if _on_every_machine(self.rust) else ROOT / "rust/bin"
         home = ROOT / "home"
         return {
-            **{name: value.replace(str(place.work), str(ROOT)) for name, value in variables.items()},
+            **{
+                name: value.replace(str(place.work), str(ROOT)) for name, value in variables.items()
+            },
             "PATH": f"{tools}:{variables['PATH']}",
             "HOME": str(home),
             "TMPDIR": str(home),
@@ -86,22 +94,45 @@ def _on_every_machine(rust: Rust) -> bool:
     return PurePosixPath(rust.root) == PurePosixPath("/usr")
 
 
-def cargo_kit(patched: PatchedTree, method: UpstreamProject, *, store: ObjectStore, cache: Path, offline: bool) -> CargoKit | None:
-    """Return what a project wants for its cargo, fetched and checked; None when it compiles no Rust.
+def cargo_kit(
+    patched: PatchedTree,
+    method: UpstreamProject,
+    *,
+    store: ObjectStore,
+    cache: Path,
+    offline: bool,
+    shared: Path | None = None,
+) -> CargoKit | None:
+    """Return what a project wants for its cargo, fetched and checked.
 
-    Raises ToolchainError when this machine has no such Rust, UnreachableError when crates cannot be had, HashMismatchError and
-    BuildError as `fetch_crates`, and BuildError when the upstream asks for another Rust than the recipe.
+    None when it compiles no Rust.
+
+    Raises ToolchainError when this machine has no such Rust, UnreachableError when crates cannot be
+    had, HashMismatchError and BuildError as `fetch_crates`, and BuildError when the upstream asks
+    for another Rust than the recipe.
     """
     if method.cargo is None:
         return None
     owner, wanted = patched.source.upstream, method.cargo.rustc
-    for path in dict.fromkeys(posixpath.normpath(f"{folder}/rust-toolchain.toml") for folder in (method.folder, ".")):
+    for path in dict.fromkeys(
+        posixpath.normpath(f"{folder}/rust-toolchain.toml") for folder in (method.folder, ".")
+    ):
         if store.entry(patched.tree, path) is not None:
             _check_release(store.read(patched.tree, path), path, wanted, owner)
             break
     rust = find_rust(wanted)
     return CargoKit(
-        rust=rust, crates=fetch_crates(patched.tree, method.folder, owner, store=store, rust=rust, cache=cache, offline=offline)
+        rust=rust,
+        crates=fetch_crates(
+            patched.tree,
+            method.folder,
+            owner,
+            store=store,
+            rust=rust,
+            cache=cache,
+            offline=offline,
+            shared=shared,
+        ),
     )
 
 
@@ -113,12 +144,18 @@ def _check_release(content: bytes, path: str, wanted: str, owner: str) -> None:
         raise BuildError(message) from error
     # A channel by name, such as stable, says nothing.
     if re.fullmatch(r"\d+(\.\d+)+", channel) and not SpecifierSet(wanted).contains(channel):
-        message = f"{owner}: its {path} asks for Rust {channel}, the recipe for {wanted}. The upstream has moved on: correct the recipe."
+        message = (
+            f"{owner}: its {path} asks for Rust {channel}, the recipe for {wanted}. The upstream "
+            "has moved on: correct the recipe."
+        )
         raise BuildError(message)
 
 
 def check_lock(project: Path, crates: Crates, owner: str) -> None:
     """Make sure that a build has taken the crates that its Cargo.lock named. Raises BuildError."""
     if hashlib.sha256((project / NAME).read_bytes()).hexdigest() != crates.lock:
-        message = f"{owner}: the build has changed {NAME}, so it is not made of the crates that were pinned. Give cargo --locked."
+        message = (
+            f"{owner}: the build has changed {NAME}, so it is not made of the crates that were "
+            "pinned. Give cargo --locked."
+        )
         raise BuildError(message)

@@ -1,4 +1,7 @@
-"""What a build may see: pinned build tools, allow-listed variables, and the sandbox that it runs in."""
+"""What a build may see.
+
+Pinned build tools, allow-listed variables, and the sandbox that it runs in.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +16,21 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from forkhouse.closure import PinnedWheel, fetch_all
-from forkhouse.environments import install_wheels, make_environment
-from forkhouse.errors import BuildError, InstallError
-from forkhouse.progress import report
+from forkhouse.core.environments import install_wheels, make_environment
+from forkhouse.core.errors import BuildError, InstallError
+from forkhouse.core.progress import report
+from forkhouse.core.workspace import digest, read_file, storage_errors, write_atomic
 from forkhouse.sandbox.bubblewrap import Sandbox, View, find_sandbox, interpreter_homes
 from forkhouse.sandbox.run import Confined
-from forkhouse.toolchains import SEARCH_PATH
+from forkhouse.sources.wheels import fetch_all
+from forkhouse.toolchains.packages import SEARCH_PATH
 from forkhouse.toolchains.rocm import Rocm, find_rocm
-from forkhouse.workspace import digest, storage_errors, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from forkhouse.sources.registry import Registry
+    from forkhouse.documents.pylock import PinnedWheel
+    from forkhouse.sources.index import Registry
     from forkhouse.toolchains.hip import HipToolchain
 
 
@@ -62,7 +66,10 @@ class BuildEnvironment:
     rocm: Callable[[], Rocm] = find_rocm
     """Finds the ROCm to compile against; asked only by builds that need one."""
     caches: Path | None = None
-    """Where the compiler cache of each build lies, in a folder that no other build sees; None for none."""
+    """Where the compiler cache of each build lies, in a folder that no other build sees.
+
+    None for none.
+    """
     sandbox: Sandbox = field(default_factory=find_sandbox)
 
     def identity(self, needs: Needs) -> dict[str, object]:
@@ -88,7 +95,9 @@ class BuildEnvironment:
         paths = fetch_all(wheels, self.registry)
         make_environment(folder)
         try:
-            install_wheels(interpreter, "--no-deps", *map(str, paths), wheels=[wheel.file for wheel in wheels])
+            install_wheels(
+                interpreter, "--no-deps", *map(str, paths), wheels=[wheel.file for wheel in wheels]
+            )
         except InstallError as error:
             message = f"The build tools could not be installed:\n{error}"
             raise BuildError(message) from error
@@ -107,16 +116,30 @@ class BuildEnvironment:
         for folder in writable:
             folder.mkdir(parents=True, exist_ok=True)
         outside = tuple(
-            path for path in sorted(readable) if path != _SYSTEM and (not path.is_relative_to(_SYSTEM) or path.is_relative_to(_LOCAL))
+            path
+            for path in sorted(readable)
+            if path != _SYSTEM and (not path.is_relative_to(_SYSTEM) or path.is_relative_to(_LOCAL))
         )
-        return Confined(sandbox=self.sandbox, view=View(work=work, readable=outside, writable=writable))
+        return Confined(
+            sandbox=self.sandbox, view=View(work=work, readable=outside, writable=writable)
+        )
 
     def _compiler_cache(self, work: Path) -> Path | None:
-        """Return the folder of a build's compiler cache: its own, so that no other build can lay objects in it; None where there is no cache."""
-        return self.caches / work.name if self.caches is not None and shutil.which("ccache", path=SEARCH_PATH) else None
+        """Return the folder of a build's compiler cache.
+
+        Its own, so that no other build can lay objects in it; None where there is no cache.
+        """
+        return (
+            self.caches / work.name
+            if self.caches is not None and shutil.which("ccache", path=SEARCH_PATH)
+            else None
+        )
 
     def variables(self, *, epoch: int, work: Path, needs: Needs) -> dict[str, str]:
-        """Return the whole environment of a build command in the folder `work`: nothing of the user's is in it."""
+        """Return the whole environment of a build command in the folder `work`.
+
+        Nothing of the user's is in it.
+        """
         home = work / "home"
         cache = self._compiler_cache(work)
         variables = {
@@ -128,16 +151,25 @@ class BuildEnvironment:
             "SOURCE_DATE_EPOCH": str(max(epoch, 315532800)),
             "PYTHONHASHSEED": "0",
             "CMAKE_BUILD_PARALLEL_LEVEL": str(jobs(needs.gigabytes_per_job)),
-            # Without these, build systems fall back to /usr/local/cuda, and hipcc to NVIDIA's side where there is an nvcc.
+            # Without these, build systems fall back to /usr/local/cuda, and hipcc to NVIDIA's side
+            # where there is an nvcc.
             "CUDA_HOME": "/nonexistent",
             "CUDA_PATH": "/nonexistent",
             "HIP_PLATFORM": "amd",
-            **({} if cache is None else {"CCACHE_DIR": str(cache), **{f"CMAKE_{each}_COMPILER_LAUNCHER": "ccache" for each in _COMPILED}}),
+            **(
+                {}
+                if cache is None
+                else {
+                    "CCACHE_DIR": str(cache),
+                    **{f"CMAKE_{each}_COMPILER_LAUNCHER": "ccache" for each in _COMPILED},
+                }
+            ),
         }
         if needs.rocm:
             rocm = self.rocm()
             variables["ROCM_PATH"] = str(rocm.root)
-            # Its libraries stand for those of the target. What they need themselves, of a newer C library perhaps, is the target's, too.
+            # Its libraries stand for those of the target. What they need themselves, of a newer C
+            # library perhaps, is the target's, too.
             variables |= {"LDFLAGS": "-Wl,--allow-shlib-undefined"} if rocm.foreign else {}
         if needs.hip:
             toolchain = self.hip()
@@ -151,7 +183,10 @@ class BuildEnvironment:
 
 
 def jobs(gigabytes_each: float) -> int:
-    """Return how many compilers may run at once: one a core, and no more than the free memory holds."""
+    """Return how many compilers may run at once.
+
+    One a core, and no more than the free memory holds.
+    """
     room = int(psutil.virtual_memory().available / (gigabytes_each * 2**30))
     return max(1, min(len(os.sched_getaffinity(0)), room))
 
@@ -162,25 +197,33 @@ def _with_targets(path: Path) -> set[Path]:
 
 
 class Steps:
-    """Reads in a build's output how far it is: by the steps of Ninja, or by the lines of compilers that make starts.
+    """Reads in a build's output how far it is.
 
-    Where one Ninja starts another, the one with the most steps counts. One whose steps are those of a whole project (CMake's
-    ExternalProject), of which one is all of its `make`, tells nothing: then the compilers' own lines count, held against how many of
-    them the project says that it has, or the same build had last time. As long as nobody knows, there is no share.
+    By the steps of Ninja, or by the lines of compilers that make starts.
+
+    Where one Ninja starts another, the one with the most steps counts. One whose steps are those of
+    a whole project (CMake's ExternalProject), of which one is all of its `make`, tells nothing:
+    then the compilers' own lines count, held against how many of them the project says that it has,
+    or the same build had last time. As long as nobody knows, there is no share.
     """
 
     _STEP = re.compile(rb"^\[(\d+)/(\d+)\] ", re.MULTILINE)
     _COMPILED = re.compile(
-        rb"^ *(?:CC|CXX|CCLD|CXXLD|HIPCC|F77|FC) +\S+$|^.*\b(?:gcc|g\+\+|cc|c\+\+|clang|clang\+\+|hipcc)\b.* -c ", re.MULTILINE
+        rb"^ *(?:CC|CXX|CCLD|CXXLD|HIPCC|F77|FC) +\S+$|^.*\b(?:gcc|g\+\+|cc|c\+\+|clang|clang\+\+|hipcc)\b.* -c ",
+        re.MULTILINE,
     )
     _WHOLE = re.compile(rb"^\[\d+/\d+\] (?:Performing|No|Skipping) \w+ step\b", re.MULTILINE)
     _TO_COME = re.compile(rb"^-- (\d+) lines of compilers to come$", re.MULTILINE)
     """What a project says that counts them before it starts them."""
     FEW = 50
-    """Ninja's steps below which compilers' lines are believed instead, where there are more of them."""
+    """Ninja's steps below which compilers' lines are believed instead, where there are more of
+    them."""
 
     def __init__(self, last: int | None = None) -> None:
-        """Begin at nothing; `last` is how many lines of compilers the last such build had, None where there was none."""
+        """Begin at nothing.
+
+        `last` is how many lines of compilers the last such build had, None where there was none.
+        """
         self._last = last
         self._whole = False
         """Whether a step may be a whole `make`."""
@@ -192,7 +235,10 @@ class Steps:
         """Lines of compilers so far."""
 
     def gained(self, output: bytes) -> float:
-        """Return the share of the build (1 is all of it) that a piece of output adds; less than nothing when a bigger Ninja begins."""
+        """Return the share of the build (1 is all of it) that a piece of output adds.
+
+        Less than nothing when a bigger Ninja begins.
+        """
         *whole, self._rest = (self._rest + output).split(b"\n")
         text = b"\n".join(whole)
         for step, of in ((int(step), int(of)) for step, of in self._STEP.findall(text)):
@@ -200,7 +246,9 @@ class Steps:
                 self._total, self._steps = of, step / of
         self._whole = self._whole or self._WHOLE.search(text) is not None
         for told in self._TO_COME.finditer(text):
-            self._last = self.compiled + len(self._COMPILED.findall(text[: told.start()])) + int(told[1])
+            self._last = (
+                self.compiled + len(self._COMPILED.findall(text[: told.start()])) + int(told[1])
+            )
         self.compiled += len(self._COMPILED.findall(text))
         old = self._done
         if self._last and self._total < self.FEW and (self._whole or self._last > self._total):
@@ -216,26 +264,42 @@ _WIDE, _FROM_FAILURE, _FROM_END = 400, 15, 25
 
 
 def telling(lines: list[str]) -> list[str]:
-    """Return the lines of a build's log that say what failed: its last ones, and before them the first step that Ninja says failed.
+    """Return the lines of a build's log that say what failed.
 
-    Other compilers go on for a while and write over what matters. Where there is no Ninja, the first error of rustc stands for that step.
+    Its last ones, and before them the first step that Ninja says failed.
+
+    Other compilers go on for a while and write over what matters. Where there is no Ninja, the
+    first error of rustc stands for that step.
     """
     begun = max(0, len(lines) - _FROM_END)
-    failures = (number for mark in ("FAILED: ", ("error[E", "error: ")) for number, line in enumerate(lines) if line.startswith(mark))
+    failures = (
+        number
+        for mark in ("FAILED: ", ("error[E", "error: "))
+        for number, line in enumerate(lines)
+        if line.startswith(mark)
+    )
     failed = next(failures, begun)
-    shown = [*lines[failed : min(failed + _FROM_FAILURE, begun)], *(["…"] if failed + _FROM_FAILURE < begun else []), *lines[begun:]]
+    shown = [
+        *lines[failed : min(failed + _FROM_FAILURE, begun)],
+        *(["…"] if failed + _FROM_FAILURE < begun else []),
+        *lines[begun:],
+    ]
     return [line if len(line) <= _WIDE else f"{line[:_WIDE]}…" for line in shown]
 
 
 def _counted(path: Path) -> int | None:
     try:
-        return int(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        return int(read_file(path))
+    except (OSError, ValueError):
         return None
 
 
-def run_isolated(command: list[str], *, confined: Confined, folder: Path, variables: Mapping[str, str], log: Path) -> None:
-    """Run a build command in its sandbox, in `folder`, a path that is seen there; its output goes to `log`.
+def run_isolated(
+    command: list[str], *, confined: Confined, folder: Path, variables: Mapping[str, str], log: Path
+) -> None:
+    """Run a build command in its sandbox, in `folder`, a path that is seen there.
+
+    Its output goes to `log`.
 
     Raises BuildError with the command, its last lines and the log's path when it fails.
     """
@@ -255,7 +319,8 @@ def run_isolated(command: list[str], *, confined: Confined, folder: Path, variab
             message = f"`{' '.join(command)}`: {error}\n{_log_end(log)}"
             raise BuildError(message) from error
     if code == 0 and steps.compiled:
-        # Beside the log, which every build of the recipe writes anew: how long it is this time is what the next one goes by.
+        # Beside the log, which every build of the recipe writes anew: how long it is this time is
+        # what the next one goes by.
         write_atomic(count, f"{steps.compiled}\n".encode())
     if code != 0:
         message = f"`{' '.join(command)}` ended with exit code {code}. {_log_end(log)}"
@@ -263,5 +328,8 @@ def run_isolated(command: list[str], *, confined: Confined, folder: Path, variab
 
 
 def _log_end(log: Path) -> str:
-    tail = "\n".join(f"  {line}" for line in telling(log.read_text(encoding="utf-8", errors="replace").splitlines()))
+    tail = "\n".join(
+        f"  {line}"
+        for line in telling(log.read_text(encoding="utf-8", errors="replace").splitlines())
+    )
     return f"Its last lines:\n{tail}\nThe whole log: {log}"

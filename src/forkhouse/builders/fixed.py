@@ -1,7 +1,7 @@
 """A place where a build finds its files under the same paths on every machine, wherever they lie.
 
-Some compilers (cargo is one) make names out of the paths of what they compile, so that no mapping of paths in their output makes
-two builds equal; others write paths where no option cuts them.
+Some compilers (cargo is one) make names out of the paths of what they compile, so that no mapping
+of paths in their output makes two builds equal; others write paths where no option cuts them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import ToolchainError
+from forkhouse.core.errors import ToolchainError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,13 +30,27 @@ class FixedPlace:
     """By the name under which each is shown, to be read alone."""
 
     def inside(self, path: Path) -> Path:
-        """Return the path under which the build sees a file or folder of its work folder. Raises ValueError for any other."""
+        """Return the path under which the build sees a file or folder of its work folder.
+
+        Raises ValueError for any other.
+        """
         return ROOT / path.relative_to(self.work)
 
     def confined(self, confined: Confined) -> Confined:
-        """Return a build's sandbox with the place in it. Raises ToolchainError where builds run without one."""
+        """Return a build's sandbox with the place in it.
+
+        Raises ToolchainError where builds run without one.
+        """
         if confined.sandbox.kind == "none":
-            message = "This build shows its files in a place that a sandbox makes, and --unsafe-no-sandbox lets it have none."
+            message = (
+                "This build shows its files in a place that a sandbox makes, and "
+                "--unsafe-no-sandbox lets it have none."
+            )
             raise ToolchainError(message)
-        places = {str(ROOT): self.work, **{str(ROOT / name): path for name, path in self.shown.items()}}
-        return replace(confined, view=replace(confined.view, places={**confined.view.places, **places}))
+        places = {
+            str(ROOT): self.work,
+            **{str(ROOT / name): path for name, path in self.shown.items()},
+        }
+        return replace(
+            confined, view=replace(confined.view, places={**confined.view.places, **places})
+        )

@@ -1,4 +1,7 @@
-"""What a wheel of ours will require, known without compiling anything: for a resolver's eyes alone."""
+"""What a wheel of ours will require, known without compiling anything.
+
+For a resolver's eyes alone.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +13,22 @@ from typing import TYPE_CHECKING
 from packaging.requirements import InvalidRequirement, Requirement
 
 from forkhouse.builders.environment import Needs
-from forkhouse.builders.pep517 import Backend
+from forkhouse.builders.pep517 import BuildBackend
 from forkhouse.builders.repack import repacked_metadata
 from forkhouse.builders.wheelfile import Member, write_wheel
-from forkhouse.documents import read_toml
-from forkhouse.errors import BuildError
-from forkhouse.progress import report
-from forkhouse.recipes import Repack, UpstreamProject
+from forkhouse.core.errors import BuildError
+from forkhouse.core.progress import report
+from forkhouse.documents.reading import read_toml
+from forkhouse.documents.recipe import Repack, UpstreamProject
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
-    from forkhouse.builders import Workshop
-    from forkhouse.patches import PatchedTree
-    from forkhouse.recipes import Recipe
+    from forkhouse.builders.build import Workshop
+    from forkhouse.documents.recipe import Recipe
+    from forkhouse.patches.apply import PatchedTree
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,27 +42,47 @@ class Outline:
 
 
 def outline(
-    patched: PatchedTree, recipe: Recipe, recipe_folder: Path, workshop: Workshop, siblings: Sequence[Outline], folder: Path
+    patched: PatchedTree,
+    recipe: Recipe,
+    recipe_folder: Path,
+    workshop: Workshop,
+    siblings: Sequence[Outline],
+    folder: Path,
 ) -> Outline:
-    """Return the outline of a recipe's wheel, written below `folder`; `siblings` are those of the recipes that it needs.
+    """Return the outline of a recipe's wheel, written below `folder`.
 
-    What is only packed again says it itself, after its patches. A project that states its requirements (PEP 621) is read; of another one its backend is asked
-    (PEP 517's prepare_metadata_for_build_wheel). Raises BuildError for a project that cannot be read.
+    `siblings` are those of the recipes that it needs.
+
+    What is only packed again says it itself, after its patches. A project that states its
+    requirements (PEP 621) is read; of another one its backend is asked (PEP 517's
+    prepare_metadata_for_build_wheel). Raises BuildError for a project that cannot be read.
     """
-    method, version = recipe.builders[patched.source.source.kind], recipe.version(patched.source.version)
+    method, version = (
+        recipe.builders[patched.source.source.kind],
+        recipe.version(patched.source.version),
+    )
     if isinstance(method, Repack):
         text = repacked_metadata(patched, recipe, workshop.store)
     elif isinstance(method, UpstreamProject):
         place = posixpath.normpath(f"{method.folder}/pyproject.toml")
         project = _project(workshop.store.read(patched.tree, place), recipe)
-        text = _metadata(project, recipe, version, [f"{each.distribution}=={each.version}" for each in siblings])
+        text = _metadata(
+            project, recipe, version, [f"{each.distribution}=={each.version}" for each in siblings]
+        )
     else:
         project = _project((recipe_folder / "pyproject.toml").read_bytes(), recipe)
         text = _metadata(project, recipe, version, [])
         if not project or "dependencies" in project.get("dynamic", ()):
-            text = _asked(patched, recipe, recipe_folder, workshop, version, folder / recipe_folder.name) or text
+            text = (
+                _asked(
+                    patched, recipe, recipe_folder, workshop, version, folder / recipe_folder.name
+                )
+                or text
+            )
     path = _empty_wheel(text, recipe.distribution, version, folder)
-    return Outline(recipe=recipe_folder.name, distribution=recipe.distribution, version=version, path=path)
+    return Outline(
+        recipe=recipe_folder.name, distribution=recipe.distribution, version=version, path=path
+    )
 
 
 def _project(content: bytes, recipe: Recipe) -> dict[str, Any]:
@@ -72,11 +95,18 @@ def _project(content: bytes, recipe: Recipe) -> dict[str, Any]:
 
 def _metadata(project: Mapping[str, Any], recipe: Recipe, version: str, more: Sequence[str]) -> str:
     lines = [f"Name: {recipe.distribution}", f"Version: {version}"]
-    lines += [f"Requires-Python: {project['requires-python']}"] if "requires-python" in project else []
-    lines += [f"Requires-Dist: {requirement}" for requirement in (*project.get("dependencies", ()), *more)]
+    lines += (
+        [f"Requires-Python: {project['requires-python']}"] if "requires-python" in project else []
+    )
+    lines += [
+        f"Requires-Dist: {requirement}" for requirement in (*project.get("dependencies", ()), *more)
+    ]
     for extra, requirements in project.get("optional-dependencies", {}).items():
         lines.append(f"Provides-Extra: {extra}")
-        lines += [f"Requires-Dist: {_of_extra(requirement, extra, recipe)}" for requirement in requirements]
+        lines += [
+            f"Requires-Dist: {_of_extra(requirement, extra, recipe)}"
+            for requirement in requirements
+        ]
     return "\n".join(["Metadata-Version: 2.1", *lines, ""])
 
 
@@ -84,24 +114,42 @@ def _of_extra(text: str, extra: str, recipe: Recipe) -> str:
     try:
         marker = Requirement(text).marker
     except InvalidRequirement as error:
-        message = f"{recipe.distribution}: its pyproject.toml asks for what is no requirement: {text} ({error})."
+        message = (
+            f"{recipe.distribution}: its pyproject.toml asks for what is no requirement: {text} "
+            f"({error})."
+        )
         raise BuildError(message) from error
     plain = text.partition(";")[0].strip()
-    return f'{plain} ; ({marker}) and extra == "{extra}"' if marker else f'{plain} ; extra == "{extra}"'
+    return (
+        f'{plain} ; ({marker}) and extra == "{extra}"'
+        if marker
+        else f'{plain} ; extra == "{extra}"'
+    )
 
 
-def _asked(patched: PatchedTree, recipe: Recipe, recipe_folder: Path, workshop: Workshop, version: str, work: Path) -> str | None:
+def _asked(
+    patched: PatchedTree,
+    recipe: Recipe,
+    recipe_folder: Path,
+    workshop: Workshop,
+    version: str,
+    work: Path,
+) -> str | None:
     """Return the metadata that a project's backend tells of its wheel, None when it tells none without building it."""
     shutil.rmtree(work, ignore_errors=True)
     environment = workshop.environment
     project = work / "project"
-    shutil.copytree(recipe_folder, project, ignore=shutil.ignore_patterns("recipe.yaml", "native", "__pycache__"))
+    shutil.copytree(
+        recipe_folder,
+        project,
+        ignore=shutil.ignore_patterns("recipe.yaml", "native", "__pycache__"),
+    )
     workshop.store.check_out(patched.tree, project / "upstream")
     (project / "VERSION").write_text(f"{version}\n", encoding="utf-8")
     (work / "home").mkdir()
     log = workshop.logs / f"{recipe_folder.name}-metadata.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    backend = Backend(
+    backend = BuildBackend(
         python=environment.python(Needs()),
         confined=environment.confined(work, Needs()),
         variables=environment.variables(epoch=patched.source.epoch, work=work, needs=Needs()),
@@ -110,7 +158,10 @@ def _asked(patched: PatchedTree, recipe: Recipe, recipe_folder: Path, workshop: 
     )
     found = backend.metadata(project, work / "metadata")
     if found is None:
-        report().line(recipe_folder.name, "its backend tells no metadata without a build, so it is TAKEN TO REQUIRE NOTHING here")
+        report().line(
+            recipe_folder.name,
+            "its backend tells no metadata without a build, so it is TAKEN TO REQUIRE NOTHING here",
+        )
         return None
     return (found / "METADATA").read_text(encoding="utf-8")
 
@@ -119,6 +170,11 @@ def _empty_wheel(metadata: str, distribution: str, version: str, folder: Path) -
     stem = f"{distribution.replace('-', '_')}-{version}"
     wheel = "Wheel-Version: 1.0\nGenerator: forkhouse\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     texts = {"METADATA": metadata, "WHEEL": wheel}
-    members = [Member(path=f"{stem}.dist-info/{name}", content=text.encode(), executable=False) for name, text in texts.items()]
+    members = [
+        Member(path=f"{stem}.dist-info/{name}", content=text.encode(), executable=False)
+        for name, text in texts.items()
+    ]
     folder.mkdir(parents=True, exist_ok=True)
-    return write_wheel(folder / f"{stem}-py3-none-any.whl", members, dist_info=f"{stem}.dist-info", epoch=0)
+    return write_wheel(
+        folder / f"{stem}-py3-none-any.whl", members, dist_info=f"{stem}.dist-info", epoch=0
+    )

@@ -17,8 +17,8 @@ from build import BuildBackendException, BuildException, ProjectBuilder
 
 from forkhouse.builders.environment import run_isolated
 from forkhouse.builders.linking import with_true_tag
-from forkhouse.errors import BuildError, ForkhouseError
-from forkhouse.workspace import storage_errors
+from forkhouse.core.errors import BuildError, ForkhouseError
+from forkhouse.core.workspace import storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from forkhouse.builders.environment import BuildEnvironment, Needs
     from forkhouse.builders.fixed import FixedPlace
-    from forkhouse.patches import PatchedTree
-    from forkhouse.recipes import Pep517, Recipe
+    from forkhouse.documents.recipe import Pep517, Recipe
+    from forkhouse.patches.apply import PatchedTree
     from forkhouse.sandbox.run import Confined
     from forkhouse.sources.store import ObjectStore
 
@@ -48,7 +48,14 @@ class Project:
 class Pep517Builder:
     """Lays out the project, then asks its backend for a wheel (PEP 517)."""
 
-    def __init__(self, store: ObjectStore, environment: BuildEnvironment, method: Pep517, project: Project, log: Path) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        environment: BuildEnvironment,
+        method: Pep517,
+        project: Project,
+        log: Path,
+    ) -> None:
         """Build from trees in `store` with the tools of `environment`; output goes to `log`."""
         self._store = store
         self._environment = environment
@@ -56,14 +63,18 @@ class Pep517Builder:
         self._project = project
         self._log = log
 
-    def lay_out(self, patched: PatchedTree, recipe: Recipe, work: Path) -> None:  # noqa: ARG002  # one shape for every builder
+    def lay_out(
+        self, patched: PatchedTree, recipe: Recipe, work: Path
+    ) -> None:  # one shape for every builder
         """Write the recipe's project with the upstream's tree in it. Raises StorageError."""
         project = begun(work, self._log).project
         with storage_errors("Laying out the build"):
             self._fill(patched, project)
 
     def _fill(self, patched: PatchedTree, project: Path) -> None:
-        shutil.copytree(self._project.folder, project, ignore=shutil.ignore_patterns(*_NOT_OF_THE_PROJECT))
+        shutil.copytree(
+            self._project.folder, project, ignore=shutil.ignore_patterns(*_NOT_OF_THE_PROJECT)
+        )
         self._store.check_out(patched.tree, project / "upstream")
         (project / "VERSION").write_text(f"{self._project.version}\n", encoding="utf-8")
         if self._project.native is not None:
@@ -71,13 +82,18 @@ class Pep517Builder:
                 archive.extractall(project / "native")  # made here, by a build of ours
 
     def build(self, patched: PatchedTree, recipe: Recipe, work: Path) -> Path:
-        """Return the wheel. Raises BuildError with the command, its last lines and the log's path."""
+        """Return the wheel.
+
+        Raises BuildError with the command, its last lines and the log's path.
+        """
         place = places(work)
         needs = self._project.needs
-        backend = Backend(
+        backend = BuildBackend(
             python=self._environment.python(needs),
             confined=self._environment.confined(work, needs),
-            variables=self._environment.variables(epoch=patched.source.epoch, work=work, needs=needs),
+            variables=self._environment.variables(
+                epoch=patched.source.epoch, work=work, needs=needs
+            ),
             name=recipe.distribution,
             log=self._log,
         )
@@ -86,7 +102,7 @@ class Pep517Builder:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class BuildPlace:
     """The folders of a build below its work folder."""
 
     project: Path
@@ -96,12 +112,12 @@ class Place:
     """Where the finished wheel comes to lie."""
 
 
-def places(work: Path) -> Place:
+def places(work: Path) -> BuildPlace:
     """Return the folders of a build."""
-    return Place(project=work / "project", home=work / "home", out=work / "wheel")
+    return BuildPlace(project=work / "project", home=work / "home", out=work / "wheel")
 
 
-def begun(work: Path, log: Path) -> Place:
+def begun(work: Path, log: Path) -> BuildPlace:
     """Return the folders of a build that begins, made but for the project's, and let its log begin. Raises StorageError."""
     place = places(work)
     with storage_errors("Laying out the build"):
@@ -112,7 +128,7 @@ def begun(work: Path, log: Path) -> Place:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Backend:
+class BuildBackend:
     """How the PEP 517 backend of a project is called."""
 
     python: Path
@@ -134,7 +150,9 @@ class Backend:
         return out / os.path.basename(made)  # noqa: PTH119
 
     def metadata(self, project: Path, out: Path) -> Path | None:
-        """Return the .dist-info that the backend of `project` prepares in `out` without building; None when it has no such hook.
+        """Return the .dist-info that the backend of `project` prepares in `out` without building.
+
+        None when it has no such hook.
 
         Raises BuildError with the command, its last lines and the log's path.
         """
@@ -143,11 +161,21 @@ class Backend:
         return None if found is None else out / os.path.basename(found)  # noqa: PTH119
 
     def _of(self, project: Path) -> ProjectBuilder:
-        def run(cmd: Sequence[str], cwd: str | None = None, extra_environ: Mapping[str, str] | None = None) -> None:
+        def run(
+            cmd: Sequence[str],
+            cwd: str | None = None,
+            extra_environ: Mapping[str, str] | None = None,
+        ) -> None:
             folder = project if cwd is None else project / os.fspath(cwd)
             confined = self.confined if self.place is None else self.place.confined(self.confined)
             seen = folder if self.place is None else self.place.inside(folder)
-            run_isolated(list(cmd), confined=confined, folder=seen, variables={**self.variables, **(extra_environ or {})}, log=self.log)
+            run_isolated(
+                list(cmd),
+                confined=confined,
+                folder=seen,
+                variables={**self.variables, **(extra_environ or {})},
+                log=self.log,
+            )
 
         return ProjectBuilder(project, python_executable=str(self.python), runner=run)
 
@@ -157,7 +185,17 @@ class Backend:
             yield
         except (BuildBackendException, BuildException) as error:
             cause = getattr(error, "exception", None)
-            if isinstance(cause, ForkhouseError):  # what our own runner raised, wrapped on its way through
+            if isinstance(
+                cause, ForkhouseError
+            ):  # what our own runner raised, wrapped on its way through
                 raise cause from None
-            message = f"{self.name}: the PEP 517 backend {failed}: {error}. The whole log: {self.log}"
+            if isinstance(cause, OSError):
+                with (
+                    contextlib.suppress(OSError),
+                    storage_errors(f"Running the PEP 517 backend of {self.name}"),
+                ):
+                    raise cause from None
+            message = (
+                f"{self.name}: the PEP 517 backend {failed}: {error}. The whole log: {self.log}"
+            )
             raise BuildError(message) from error

@@ -13,8 +13,8 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
+from forkhouse.core.workspace import read_file, sha256_file, storage_errors, write_atomic
 from forkhouse.sandbox.lives import boot, end_earlier
-from forkhouse.workspace import sha256_file, storage_errors, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 def _note(work: Path) -> Path:
-    """Return where it is noted what was laid out in a work folder: beside it, where no build can write."""
+    """Return where it is noted what was laid out in a work folder.
+
+    Beside it, where no build can write.
+    """
     return work.with_name(f"{work.name}.laid")
 
 
@@ -51,18 +54,21 @@ def is_laid_out(work: Path) -> bool:
 
 
 def note_laid_out(work: Path, key: str) -> None:
-    """Note that everything that a build starts from lies in its work folder, and what it is. Raises StorageError."""
+    """Note that everything that a build starts from lies in its work folder, and what it is.
+
+    Raises StorageError.
+    """
     content = {"key": key, "boot": boot(), "files": dict(_files(work))}
     write_atomic(_note(work), json.dumps(content).encode())
 
 
 def _as_laid_out(work: Path, key: str) -> bool:
     try:
-        noted = json.loads(_note(work).read_bytes())
+        noted = json.loads(read_file(_note(work)))
         if (noted["key"], noted["boot"]) != (key, boot()):
             return False
         return all(_state(work / path) == state for path, state in noted["files"].items())
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
@@ -75,7 +81,10 @@ def _files(work: Path) -> Iterator[tuple[str, str]]:
 
 
 def _state(path: Path) -> str:
-    """Return what a file is: where a link leads, or what a file holds and whether it can be run; the empty text for any other."""
+    """Return what a file is: where a link leads, or what a file holds and whether it can be run.
+
+    The empty text for any other.
+    """
     if path.is_symlink():
         return f"link to {path.readlink()}"
     if not path.is_file():

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 from forkhouse.builders.cargo import check_lock
 from forkhouse.builders.linking import Linker
-from forkhouse.builders.pep517 import Backend, begun, places
-from forkhouse.errors import BuildError
-from forkhouse.workspace import storage_errors
+from forkhouse.builders.pep517 import BuildBackend, begun, places
+from forkhouse.core.errors import BuildError
+from forkhouse.core.workspace import storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from forkhouse.builders import BuiltWheel
+    from forkhouse.builders.built import BuiltWheel
     from forkhouse.builders.cargo import CargoKit
     from forkhouse.builders.environment import BuildEnvironment, Needs
-    from forkhouse.builders.pep517 import Place
-    from forkhouse.patches import PatchedTree
-    from forkhouse.recipes import Recipe, UpstreamProject
+    from forkhouse.builders.pep517 import BuildPlace
+    from forkhouse.documents.recipe import Recipe, UpstreamProject
+    from forkhouse.patches.apply import PatchedTree
     from forkhouse.sources.store import ObjectStore
 
 
@@ -43,10 +43,12 @@ class UpstreamBuilder:
         cargo: CargoKit | None = None,
         licences: Mapping[str, bytes] | None = None,
     ) -> None:
-        """Build from trees in `store` with the tools of `environment` against `siblings`; output goes to `log`.
+        """Build from trees in `store` with the tools of `environment` against `siblings`.
 
-        The siblings' wheels lie unpacked below the work folder, in `needs/<distribution>`. `cargo` is there for Rust,
-        `licences` are the terms of the components in the tree.
+        Output goes to `log`.
+
+        The siblings' wheels lie unpacked below the work folder, in `needs/<distribution>`. `cargo`
+        is there for Rust, `licences` are the terms of the components in the tree.
         """
         self._store = store
         self._environment = environment
@@ -59,20 +61,33 @@ class UpstreamBuilder:
         self._licences = licences
 
     def lay_out(self, patched: PatchedTree, recipe: Recipe, work: Path) -> None:
-        """Write the upstream's tree under our name, and linker scripts. Raises BuildError for a project that cannot be named."""
+        """Write the upstream's tree under our name, and linker scripts.
+
+        Raises BuildError for a project that cannot be named.
+        """
         project, scripts = begun(work, self._log).project, work / _SCRIPTS
         with storage_errors("Laying out the build"):
             self._store.check_out(patched.tree, project)
-            self._name(project / self._method.folder / "pyproject.toml", recipe, recipe.version(patched.source.version))
+            self._name(
+                project / self._method.folder / "pyproject.toml",
+                recipe,
+                recipe.version(patched.source.version),
+            )
             scripts.mkdir(exist_ok=True)
             for name, text in self._method.linker_scripts.items():
                 (scripts / name).write_text(f"{text}\n", encoding="utf-8")
 
     def build(self, patched: PatchedTree, recipe: Recipe, work: Path) -> Path:
-        """Return the wheel. Raises BuildError for a backend that fails, and for a wheel that is not what the recipe says."""
+        """Return the wheel.
+
+        Raises BuildError for a backend that fails, and for a wheel that is not what the recipe
+        says.
+        """
         place = places(work)
-        variables = self._environment.variables(epoch=patched.source.epoch, work=work, needs=self._needs)
-        backend = Backend(
+        variables = self._environment.variables(
+            epoch=patched.source.epoch, work=work, needs=self._needs
+        )
+        backend = BuildBackend(
             python=self._environment.python(self._needs),
             confined=self._environment.confined(work, self._needs, self._recipe_folder),
             variables=variables,
@@ -86,23 +101,35 @@ class UpstreamBuilder:
             "rocm": variables.get("ROCM_PATH", ""),
             "jobs": variables["CMAKE_BUILD_PARALLEL_LEVEL"],
         }
-        # What a compiler writes into its output of where files lay, assertions of headers among it, is cut here.
+        # What a compiler writes into its output of where files lay, assertions of headers among it,
+        # is cut here.
         variables |= dict.fromkeys(("CFLAGS", "CXXFLAGS"), f"-ffile-prefix-map={work}=.")
-        variables |= {name: _filled(value, filling) for name, value in self._method.environment.items()}
+        variables |= {
+            name: _filled(value, filling) for name, value in self._method.environment.items()
+        }
         settings = {
-            key: _filled(value, filling) if isinstance(value, str) else [_filled(each, filling) for each in value]
+            key: _filled(value, filling)
+            if isinstance(value, str)
+            else [_filled(each, filling) for each in value]
             for key, value in self._method.config_settings.items()
         }
         made = self._made(place, settings, replace(backend, variables=variables))
-        return Linker(work=work, confined=backend.confined, variables=variables, log=self._log).relocate(
+        return Linker(
+            work=work, confined=backend.confined, variables=variables, log=self._log
+        ).relocate(
             made,
             packages=self._method.packages,
-            siblings={sibling.distribution: work / "needs" / sibling.distribution for sibling in self._siblings},
+            siblings={
+                sibling.distribution: work / "needs" / sibling.distribution
+                for sibling in self._siblings
+            },
             epoch=patched.source.epoch,
             licences=self._licences,
         )
 
-    def _made(self, place: Place, settings: Mapping[str, str | Sequence[str]], backend: Backend) -> Path:
+    def _made(
+        self, place: BuildPlace, settings: Mapping[str, str | Sequence[str]], backend: BuildBackend
+    ) -> Path:
         """Return the wheel that the project's backend makes."""
         project = place.project / self._method.folder
         if self._cargo is None:
@@ -115,18 +142,23 @@ class UpstreamBuilder:
 
     def _name(self, path: Path, recipe: Recipe, version: str) -> None:
         """Let the project's metadata say our name and version, and require what it is built against. Raises BuildError."""
-        import tomlkit  # noqa: PLC0415  # start-up time
-        from tomlkit.exceptions import ParseError  # noqa: PLC0415
+        import tomlkit  # start-up time
+        from tomlkit.exceptions import ParseError
 
         try:
             document = tomlkit.parse(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, UnicodeDecodeError, ParseError) as error:
-            message = f"{recipe.distribution}: the upstream's pyproject.toml cannot be read: {error}."
+            message = (
+                f"{recipe.distribution}: the upstream's pyproject.toml cannot be read: {error}."
+            )
             raise BuildError(message) from error
         project = document.get("project")
         dynamic = [] if project is None else project.get("dynamic", [])
         if project is None or "dependencies" in dynamic:
-            message = f"{recipe.distribution}: the upstream's pyproject.toml has no [project] table that says what it requires (PEP 621)."
+            message = (
+                f"{recipe.distribution}: the upstream's pyproject.toml has no [project] table that "
+                "says what it requires (PEP 621)."
+            )
             raise BuildError(message)
         project["name"] = recipe.distribution
         project["version"] = version

@@ -1,4 +1,7 @@
-"""Write wheels deterministically: sorted members, one time stamp, fixed modes, RECORD made from what was written."""
+"""Write wheels deterministically.
+
+Sorted members, one time stamp, fixed modes, RECORD made from what was written.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,9 @@ import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import BuildError
-from forkhouse.progress import report
-from forkhouse.workspace import storage_errors
+from forkhouse.core.errors import BuildError
+from forkhouse.core.progress import report
+from forkhouse.core.workspace import storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,14 +37,31 @@ class Member:
 
 
 def record_hash(content: bytes) -> str:
-    """Return the hash field of a RECORD line: urlsafe base64 of the sha256, without padding (PEP 376, PEP 427)."""
-    return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
+    """Return the hash field of a RECORD line.
+
+    Urlsafe base64 of the sha256, without padding (PEP 376, PEP 427).
+    """
+    return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip(
+        "="
+    )
 
 
 def retagged(wheel: bytes, tags: Iterable[str]) -> bytes:
-    """Let the WHEEL file say the tags of the file name: installers trust the one, people read the other."""
-    kept = [line for line in wheel.decode("utf-8").splitlines() if line and not line.startswith(("Tag:", "Generator:", "Build:"))]
-    return "\n".join([*kept, "Generator: forkhouse", *(f"Tag: {tag}" for tag in sorted(tags))]).encode() + b"\n"
+    """Let the WHEEL file say the tags of the file name.
+
+    Installers trust the one, people read the other.
+    """
+    kept = [
+        line
+        for line in wheel.decode("utf-8").splitlines()
+        if line and not line.startswith(("Tag:", "Generator:", "Build:"))
+    ]
+    return (
+        "\n".join(
+            [*kept, "Generator: forkhouse", *(f"Tag: {tag}" for tag in sorted(tags))]
+        ).encode()
+        + b"\n"
+    )
 
 
 def _is_text(name: str) -> bool:
@@ -61,9 +81,14 @@ def write_wheel(path: Path, members: Sequence[Member], *, dist_info: str, epoch:
     stamp = time.gmtime(min(max(epoch, _ZIP_EPOCH), _ZIP_END))[:6]
     unnamed = [member.path for member in members if not _is_text(member.path)]
     if unnamed:
-        message = f"{path.name}: {unnamed[0]!r} is no name that a wheel can have: it is no UTF-8. A patch of the upstream has to rename it."
+        message = (
+            f"{path.name}: {unnamed[0]!r} is no name that a wheel can have: it is no UTF-8. A "
+            "patch of the upstream has to rename it."
+        )
         raise BuildError(message)
-    ordered = sorted(members, key=lambda member: (member.path.startswith(f"{dist_info}/"), member.path))
+    ordered = sorted(
+        members, key=lambda member: (member.path.startswith(f"{dist_info}/"), member.path)
+    )
     rows = [[member.path, record_hash(member.content), len(member.content)] for member in ordered]
     rows.append([f"{dist_info}/RECORD", "", ""])
     text = io.StringIO()

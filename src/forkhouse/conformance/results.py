@@ -17,7 +17,7 @@ FAMILY = "xunit1"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Result:
+class TestResult:
     """What became of one test."""
 
     test: str
@@ -29,18 +29,18 @@ class Result:
     """First line of why it did not pass; empty when it did."""
 
 
-def read_junit(path: Path) -> tuple[Result, ...]:
+def read_junit(path: Path) -> tuple[TestResult, ...]:
     """Return the results of a run, one a test, in the order in which they ran.
 
-    A file that could not be imported is a failed test of the file's name. Raises ConformanceError when the report is not there, cut
-    off, or no report.
+    A file that could not be imported is a failed test of the file's name. Raises ConformanceError
+    when the report is not there, cut off, or no report.
     """
     try:
         root = ET.parse(path).getroot()  # noqa: S314  # written by the run before
     except (FileNotFoundError, ET.ParseError) as error:
         message = f"pytest left no whole report ({error}): its process ended before its tests did."
         raise ConformanceError(message) from error
-    results: dict[str, Result] = {}
+    results: dict[str, TestResult] = {}
     for case in root.iter("testcase"):
         result = _result(case)
         before = results.get(result.test)
@@ -50,17 +50,26 @@ def read_junit(path: Path) -> tuple[Result, ...]:
     return tuple(results.values())
 
 
-def _result(case: ET.Element) -> Result:
+def _result(case: ET.Element) -> TestResult:
     file, group, name = case.get("file", ""), case.get("classname", ""), case.get("name", "")
     module = file.removesuffix(".py").replace("/", ".")
     classes = group.removeprefix(module).strip(".")
     # A file that could not be imported has its module's name, and is in no class and no module.
-    test = file if not group and name == module else "::".join([file, *filter(None, classes.split(".")), name])
+    test = (
+        file
+        if not group and name == module
+        else "::".join([file, *filter(None, classes.split(".")), name])
+    )
     outcome, message = Outcome.PASSED, ""
-    # Also a test that was skipped may fail when it is cleaned up: that is told after it, and counts.
+    # Also a test that was skipped may fail when it is cleaned up: that is told after it, and
+    # counts.
     for child in sorted(case, key=lambda child: child.tag == "skipped"):
         if child.tag in {"failure", "error", "skipped"}:
             outcome = Outcome.SKIPPED if child.tag == "skipped" else Outcome.FAILED
-            message = next(iter((child.get("message") or child.text or "").strip().splitlines()), "")
+            message = next(
+                iter((child.get("message") or child.text or "").strip().splitlines()), ""
+            )
             break
-    return Result(test=test, file=file, outcome=outcome, seconds=float(case.get("time", "0")), message=message)
+    return TestResult(
+        test=test, file=file, outcome=outcome, seconds=float(case.get("time", "0")), message=message
+    )

@@ -17,8 +17,8 @@ from packaging.version import Version
 
 from forkhouse.conformance import ConformanceError
 from forkhouse.conformance.results import FAMILY, read_junit
-from forkhouse.errors import UsageError
-from forkhouse.lock import SdistSource
+from forkhouse.core.errors import UsageError
+from forkhouse.documents.lockfile import SdistSource
 from forkhouse.sources.archives import read_tar
 from forkhouse.sources.store import ObjectStore
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from forkhouse.conformance.results import Result
+    from forkhouse.conformance.results import TestResult
     from forkhouse.conformance.suite import Suite
-    from forkhouse.lock import Lock
-    from forkhouse.sources.registry import Registry
+    from forkhouse.documents.lockfile import Lock
+    from forkhouse.sources.index import Registry
 
 LOG_LINES = 30
 _BEGUN = re.compile(r"\S+\.py::\S+")
@@ -50,18 +50,34 @@ print(json.dumps([spec and spec.origin, sys.prefix, importlib.metadata.version(s
 
 
 def lay_out(suite: Suite, lock: Lock, registry: Registry, folder: Path) -> str:
-    """Write the files that a suite needs, from the sdist that the lock pins, below `folder`; return the pinned version.
+    """Write the files that a suite needs, from the sdist that the lock pins, below `folder`.
 
-    Raises UsageError when the lock has no sdist of the upstream, UnreachableError or HashMismatchError when it cannot be had as
-    pinned, ConformanceError when it has none of the files.
+    Return the pinned version.
+
+    Raises UsageError when the lock has no sdist of the upstream, UnreachableError or
+    HashMismatchError when it cannot be had as pinned, ConformanceError when it has none of the
+    files.
     """
     pinned = lock.upstreams.get(suite.upstream)
-    source = next((each for each in pinned.sources if isinstance(each, SdistSource)), None) if pinned else None
+    source = (
+        next((each for each in pinned.sources if isinstance(each, SdistSource)), None)
+        if pinned
+        else None
+    )
     if pinned is None or source is None:
-        message = f"The lock has no sdist of '{suite.upstream}', from which its tests could be taken."
+        message = (
+            f"The lock has no sdist of '{suite.upstream}', from which its tests could be taken."
+        )
         raise UsageError(message)
     files, _ = read_tar(registry.fetch(source.package, source.file, source.sha256))
-    wanted = [file for file in files if any(file.path == path or file.path.startswith(f"{path.rstrip('/')}/") for path in suite.files)]
+    wanted = [
+        file
+        for file in files
+        if any(
+            file.path == path or file.path.startswith(f"{path.rstrip('/')}/")
+            for path in suite.files
+        )
+    ]
     if not wanted:
         message = f"{source.file} has none of {', '.join(suite.files)}."
         raise ConformanceError(message)
@@ -71,15 +87,31 @@ def lay_out(suite: Suite, lock: Lock, registry: Registry, folder: Path) -> str:
     return source.version or pinned.version
 
 
-def check_subject(suite: Suite, python: Path, folder: Path, version: str, environment: Mapping[str, str]) -> str:
-    """Return the installed version of what is tested. Raises ConformanceError when it is another release, or not the environment's."""
-    looked = _must([python, "-c", _LOOK, suite.package, suite.upstream], folder, environment, "Looking for what is tested")
+def check_subject(
+    suite: Suite, python: Path, folder: Path, version: str, environment: Mapping[str, str]
+) -> str:
+    """Return the installed version of what is tested.
+
+    Raises ConformanceError when it is another release, or not the environment's.
+    """
+    looked = _must(
+        [python, "-c", _LOOK, suite.package, suite.upstream],
+        folder,
+        environment,
+        "Looking for what is tested",
+    )
     origin, prefix, installed = json.loads(looked)
     if not str(origin).startswith(f"{prefix}{os.sep}"):
-        message = f"The tests would import {suite.package} from {origin}, which is not in the environment under test."
+        message = (
+            f"The tests would import {suite.package} from {origin}, which is not in the "
+            "environment under test."
+        )
         raise ConformanceError(message)
     if Version(installed).public != Version(version).public:
-        message = f"The environment has {suite.upstream} {installed}, and the tests are those of {version}. Build and install the wheelhouse anew."
+        message = (
+            f"The environment has {suite.upstream} {installed}, and the tests are those of "
+            f"{version}. Build and install the wheelhouse anew."
+        )
         raise ConformanceError(message)
     return str(installed)
 
@@ -90,21 +122,41 @@ class Run:
 
     tested: str
     """Installed version of what was tested."""
-    results: tuple[Result, ...]
+    results: tuple[TestResult, ...]
     seconds: float
 
 
-def run_suite(suite: Suite, python: Path, folder: Path, *, logs: Path, temporary: Path, prepare: Path | None, version: str) -> Run:
-    """Run the tests of release `version` that are laid out in `folder`; the log and pytest's own report go to `logs`.
+def run_suite(
+    suite: Suite,
+    python: Path,
+    folder: Path,
+    *,
+    logs: Path,
+    temporary: Path,
+    prepare: Path | None,
+    version: str,
+) -> Run:
+    """Run the tests of release `version` that are laid out in `folder`.
 
-    `prepare` is run before, in the same folder. What the tests write to a home or a temporary folder goes to `temporary`. No
-    process outlives the run. Raises ConformanceError when there are no results, or not those of this release.
+    The log and pytest's own report go to `logs`.
+
+    `prepare` is run before, in the same folder. What the tests write to a home or a temporary
+    folder goes to `temporary`. No process outlives the run. Raises ConformanceError when there are
+    no results, or not those of this release.
     """
     environment = _environment(suite, temporary)
     junit, log = logs / "junit.xml", logs / "pytest.log"
     command = [
         *WITH_US,
-        *(str(python), "-m", "pytest", "--verbose", "--continue-on-collection-errors", "-p", "no:cacheprovider"),
+        *(
+            str(python),
+            "-m",
+            "pytest",
+            "--verbose",
+            "--continue-on-collection-errors",
+            "-p",
+            "no:cacheprovider",
+        ),
         *("-o", f"junit_family={FAMILY}", f"--junitxml={junit}", f"--timeout={suite.test_seconds}"),
         *suite.tests,
     ]
@@ -148,8 +200,12 @@ def _environment(suite: Suite, temporary: Path) -> dict[str, str]:
     return {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", **folders, **suite.environment}
 
 
-def _must(command: list[str | Path], folder: Path, environment: Mapping[str, str], doing: str) -> str:
-    result = subprocess.run(command, cwd=folder, env=dict(environment), capture_output=True, text=True, check=False)
+def _must(
+    command: list[str | Path], folder: Path, environment: Mapping[str, str], doing: str
+) -> str:
+    result = subprocess.run(
+        command, cwd=folder, env=dict(environment), capture_output=True, text=True, check=False
+    )
     if result.returncode != 0:
         message = f"{doing} failed:\n{result.stderr.strip()[-3000:]}"
         raise ConformanceError(message)
@@ -158,11 +214,16 @@ def _must(command: list[str | Path], folder: Path, environment: Mapping[str, str
 
 
 def _end(log: Path) -> str:
-    """Return the end of a verbose log of pytest, and which test it was in: a traceback of native code can be longer than the end."""
+    """Return the end of a verbose log of pytest, and which test it was in.
+
+    A traceback of native code can be longer than the end.
+    """
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     begun = [match[0] for line in lines if (match := _BEGUN.match(line))]
     last = f"The last test that it began: {begun[-1]}\n" if begun else ""
-    return f"{last}The end of its log:\n" + ("\n".join(f"  | {line}" for line in lines[-LOG_LINES:]) or "  | (empty)")
+    return f"{last}The end of its log:\n" + (
+        "\n".join(f"  | {line}" for line in lines[-LOG_LINES:]) or "  | (empty)"
+    )
 
 
 _PR_SET_CHILD_SUBREAPER, _PR_GET_CHILD_SUBREAPER = 36, 37
@@ -185,14 +246,18 @@ def ending_all() -> Iterator[None]:
         yield
     finally:
         # A killed process leaves its own children to us: until there are none.
-        while left := [process for process in this.children(recursive=True) if process not in others]:
+        while left := [
+            process for process in this.children(recursive=True) if process not in others
+        ]:
             for process in left:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
             _, alive = psutil.wait_procs(left, timeout=KILL_SECONDS)
             if alive:
                 message = (
-                    f"Still there after SIGKILL: {', '.join(str(process.pid) for process in alive)}. The kernel does not let go of them."
+                    "Still there after SIGKILL: "
+                    f"{', '.join(str(process.pid) for process in alive)}. The kernel does not let "
+                    "go of them."
                 )
                 raise ConformanceError(message)
         libc.prctl(_PR_SET_CHILD_SUBREAPER, before.value)

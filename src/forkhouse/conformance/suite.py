@@ -1,4 +1,7 @@
-"""Which of an upstream's tests are run, and what is expected of them: the YAML documents in `tests/upstream/`."""
+"""Which of an upstream's tests are run, and what is expected of them.
+
+The YAML documents in `tests/upstream/`.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,12 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from forkhouse.documents import Document
-from forkhouse.lock import Name
+from forkhouse.documents.lockfile import Name
+from forkhouse.documents.reading import Document
 
-Kind = Literal["needs-gpu", "needs-network", "other-platform", "machine", "upstream-bug", "patched-on-purpose"]
+ReasonKind = Literal[
+    "needs-gpu", "needs-network", "other-platform", "machine", "upstream-bug", "patched-on-purpose"
+]
 
 
 class Outcome(StrEnum):
@@ -39,9 +44,12 @@ class Expectation(Document):
     """Tests that do not pass, and why."""
 
     tests: tuple[str, ...] = Field(min_length=1)
-    """Node ids as pytest prints them; `*` stands for any text, and every other character for itself."""
+    """Node ids as pytest prints them.
+
+    `*` stands for any text, and every other character for itself.
+    """
     outcome: Literal["failed", "skipped"] = "failed"
-    kind: Kind
+    kind: ReasonKind
     reason: str
     unpatched: Literal["same", "passes"]
     """What the same tests do with the upstream's own wheel, without our patches."""
@@ -53,13 +61,17 @@ class Suite(Document):
     upstream: Name
     """In the lock, with an sdist; the distribution that is tested has the same name."""
     package: str
-    """Import name of what is tested; it has to come from the environment, not from the source's folder."""
+    """Import name of what is tested.
+
+    It has to come from the environment, not from the source's folder.
+    """
     files: tuple[SourcePath, ...] = Field(min_length=1)
     """Files and folders of the source that the tests need; nothing else of it is laid out."""
     tests: tuple[SourcePath, ...] = Field(min_length=1)
     """Files of tests; each has to have at least one."""
     prepare: SourcePath | None = None
-    """A script beside this document that the environment's Python runs in the folder of the tests before them."""
+    """A script beside this document that the environment's Python runs in the folder of the tests
+    before them."""
     environment: dict[str, str] = Field(default_factory=dict)
     """Variables for the tests, beside a few that every run has."""
     test_seconds: Annotated[int, Field(gt=0)] = 120
@@ -70,5 +82,11 @@ class Suite(Document):
 
 
 def matches(pattern: str, test: str) -> bool:
-    """Say whether an expectation's pattern means a test. Brackets are plain text, because node ids have them."""
-    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), test, flags=re.DOTALL) is not None
+    """Say whether an expectation's pattern means a test.
+
+    Brackets are plain text, because node ids have them.
+    """
+    return (
+        re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), test, flags=re.DOTALL)
+        is not None
+    )

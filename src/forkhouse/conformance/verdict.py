@@ -11,7 +11,7 @@ from forkhouse.conformance.suite import Outcome, matches
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from forkhouse.conformance.results import Result
+    from forkhouse.conformance.results import TestResult
     from forkhouse.conformance.suite import Suite
 
 
@@ -24,17 +24,20 @@ class Tally:
     failed_as_expected: int
     skipped_as_expected: int
     unexpected: int
-    """Everything that makes the run fail: failures and skips that are not listed, and listed tests that did something else."""
+    """Everything that makes the run fail.
+
+    Failures and skips that are not listed, and listed tests that did something else.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
+class SuiteVerdict:
     """How far a run did what was expected."""
 
     tallies: tuple[Tally, ...]
-    surprises: tuple[Result, ...]
+    surprises: tuple[TestResult, ...]
     """Tests that did not pass and are not listed as doing what they did."""
-    stale: tuple[Result, ...]
+    stale: tuple[TestResult, ...]
     """Tests that are listed and passed."""
     unmatched: tuple[str, ...]
     """Patterns of the list that mean no test."""
@@ -44,15 +47,26 @@ class Verdict:
     @property
     def good(self) -> bool:
         """Whether all was as expected, and there was something to expect."""
-        return bool(self.tallies) and not (self.surprises or self.stale or self.unmatched or self.empty)
+        return bool(self.tallies) and not (
+            self.surprises or self.stale or self.unmatched or self.empty
+        )
 
     def problems(self) -> list[str]:
         """Return what is not as expected, a line each, with what to do about it."""
         return [
             *([] if self.tallies else ["no test was run"]),
-            *(f"{result.outcome}, and not listed: {result.test}: {result.message}" for result in self.surprises),
-            *(f"passed, and listed as not passing (the list is out of date): {result.test}" for result in self.stale),
-            *(f"listed, and no such test (the list is out of date): {pattern}" for pattern in self.unmatched),
+            *(
+                f"{result.outcome}, and not listed: {result.test}: {result.message}"
+                for result in self.surprises
+            ),
+            *(
+                f"passed, and listed as not passing (the list is out of date): {result.test}"
+                for result in self.stale
+            ),
+            *(
+                f"listed, and no such test (the list is out of date): {pattern}"
+                for pattern in self.unmatched
+            ),
             *(f"no test was run of {file}" for file in self.empty),
         ]
 
@@ -61,14 +75,18 @@ class Verdict:
         return {**asdict(self), "good": self.good}
 
 
-def compare(results: Iterable[Result], suite: Suite) -> Verdict:
+def compare(results: Iterable[TestResult], suite: Suite) -> SuiteVerdict:
     """Judge the results of a run by the suite's expectations."""
     results = tuple(results)
-    surprises: list[Result] = []
-    stale: list[Result] = []
+    surprises: list[TestResult] = []
+    stale: list[TestResult] = []
     counts: dict[str, Counter[str]] = {}
     for result in results:
-        wanted: set[str] = {each.outcome for each in suite.expected if any(matches(pattern, result.test) for pattern in each.tests)}
+        wanted: set[str] = {
+            each.outcome
+            for each in suite.expected
+            if any(matches(pattern, result.test) for pattern in each.tests)
+        }
         if result.outcome is Outcome.PASSED:
             kind = "unexpected" if wanted else "passed"
         else:
@@ -77,7 +95,7 @@ def compare(results: Iterable[Result], suite: Suite) -> Verdict:
             (stale if result.outcome is Outcome.PASSED else surprises).append(result)
         counts.setdefault(result.file, Counter())[kind] += 1
     patterns = [pattern for each in suite.expected for pattern in each.tests]
-    return Verdict(
+    return SuiteVerdict(
         tallies=tuple(
             Tally(
                 file=file,
@@ -90,6 +108,10 @@ def compare(results: Iterable[Result], suite: Suite) -> Verdict:
         ),
         surprises=tuple(surprises),
         stale=tuple(stale),
-        unmatched=tuple(pattern for pattern in patterns if not any(matches(pattern, result.test) for result in results)),
+        unmatched=tuple(
+            pattern
+            for pattern in patterns
+            if not any(matches(pattern, result.test) for result in results)
+        ),
         empty=tuple(file for file in suite.tests if file not in counts),
     )

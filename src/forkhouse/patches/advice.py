@@ -1,15 +1,20 @@
-"""Why an operation found nothing, and what to write instead: the true reason, where it can be told."""
+"""Why an operation found nothing, and what to write instead.
+
+The true reason, where it can be told.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.changes import find
 from forkhouse.patches.edits import CodeOperation, KeyOperation, RequirementOperation
-from forkhouse.patches.languages import key_steps, line_end, line_start, path_said
+from forkhouse.patches.languages import trees, wellformed
+from forkhouse.patches.languages.base import line_end, line_start
 from forkhouse.patches.languages.data import LANGUAGES, Kind, look, read
+from forkhouse.patches.languages.keypaths import key_steps, path_said
 from forkhouse.patches.languages.requirements import why_not_added
 
 if TYPE_CHECKING:
@@ -17,7 +22,10 @@ if TYPE_CHECKING:
 
 
 def why_nothing(text: str, operation: Operation, language: str) -> str:
-    """Return why an operation matched nothing, or too little; nothing where no more can be told than that."""
+    """Return why an operation matched nothing, or too little.
+
+    Nothing where no more can be told than that.
+    """
     try:
         match operation:
             case KeyOperation():
@@ -44,12 +52,13 @@ def where_broken(text: str, language: str) -> str:
         if language in LANGUAGES:
             read(text, language)
         elif language in {"c", "cpp", "rust", "bash"}:
-            from forkhouse.patches.languages import astgrep  # noqa: PLC0415  # heavy, and seldom needed
-
-            place = astgrep.first_fault(text, language)
+            place = wellformed.first_fault(text, language)
             if place is not None:
                 line = text[line_start(text, place) : line_end(text, place)].strip()
-                return f"Its grammar stops at line {text.count(chr(10), 0, place) + 1}: '{line[:SHOWN]}'."
+                return (
+                    f"Its grammar stops at line {text.count(chr(10), 0, place) + 1}: "
+                    f"'{line[:SHOWN]}'."
+                )
     except PatchConflictError as error:
         return str(error)
     return ""
@@ -61,17 +70,32 @@ SHOWN = 60
 
 def _missing_key(text: str, operation: KeyOperation, language: str) -> str:
     data, steps = read(text, language), key_steps(operation.path)
-    depth = next((each for each in range(len(steps) - 1, 0, -1) if look(data, path_said(steps[:each]), operation.document) is not None), 0)
+    depth = next(
+        (
+            each
+            for each in range(len(steps) - 1, 0, -1)
+            if look(data, path_said(steps[:each]), operation.document) is not None
+        ),
+        0,
+    )
     above = look(data, path_said(steps[:depth]), operation.document) if depth else None
     said = ".".join(steps[:depth]) or "the top of the file"
     if above is not None and above.entry.value.kind is Kind.SEQUENCE:
-        return f"{said} is a list of {len(above.entry.value.entries)}, counted from 0, and has no {steps[depth]}."
+        return (
+            f"{said} is a list of {len(above.entry.value.entries)}, counted from 0, and has no "
+            f"{steps[depth]}."
+        )
     if above is not None and above.entry.value.kind is not Kind.MAPPING:
         return f"{said} is {above.entry.value.what}, and holds no keys."
     if operation.add is not None and depth + 1 < len(steps):
-        missing = path_said(steps[: depth + 1]) if any("." in step for step in steps) else ".".join(steps[: depth + 1])
+        missing = (
+            path_said(steps[: depth + 1])
+            if any("." in step for step in steps)
+            else ".".join(steps[: depth + 1])
+        )
         return (
-            f"There is no {missing} that could hold {steps[-1]}. If it is to be made, `add: {missing}` with a mapping for its value; "
+            f"There is no {missing} that could hold {steps[-1]}. If it is to be made, `add: "
+            f"{missing}` with a mapping for its value; "
             "if the upstream renamed it, name it as it is called there."
         )
     return f"{said} has no key {steps[depth]}." if depth else ""
@@ -79,14 +103,28 @@ def _missing_key(text: str, operation: KeyOperation, language: str) -> str:
 
 def _missing_code(text: str, operation: CodeOperation, language: str) -> str:
     change = operation.argument or operation.item
-    if change is not None and (said := _missing_part(text, change, language, of_call=operation.argument is not None)):
+    if change is not None and (
+        said := _missing_part(text, change, language, of_call=operation.argument is not None)
+    ):
         return said
     place = operation.insert
-    selectors = (operation.replace, operation.wrap, operation.remove, place.before if place else None, place.after if place else None)
-    selector = next((each for each in (*selectors, change.of if change else None) if each is not None), None)
+    selectors = (
+        operation.replace,
+        operation.wrap,
+        operation.remove,
+        place.before if place else None,
+        place.after if place else None,
+    )
+    selector = next(
+        (each for each in (*selectors, change.of if change else None) if each is not None), None
+    )
     if selector is not None and selector.pattern is not None:
         return _shorter(text, selector, language)
-    return _missing_call(text, selector, language) if selector is not None and selector.call is not None else ""
+    return (
+        _missing_call(text, selector, language)
+        if selector is not None and selector.call is not None
+        else ""
+    )
 
 
 def _missing_call(text: str, selector: Selector, language: str) -> str:
@@ -96,16 +134,21 @@ def _missing_call(text: str, selector: Selector, language: str) -> str:
         if found and found[0].arguments is not None:
             said = [" ".join(text[start:end].split()) for start, end in found[0].arguments.spans]
             line = text.count("\n", 0, found[0].start) + 1
-            return f"{selector.call} in line {line} has no argument {selector.argument}, but {', '.join(said) or 'none at all'}."
+            return (
+                f"{selector.call} in line {line} has no argument {selector.argument}, but "
+                f"{', '.join(said) or 'none at all'}."
+            )
     if language not in {"c", "cpp"}:
         return ""
-    from forkhouse.patches.languages import astgrep  # noqa: PLC0415  # heavy, and loaded by now
 
-    read_as = astgrep.readable(text, language)
+    read_as = trees.readable(text, language)
     for each in re.finditer(rf"(?<!\w){re.escape(selector.call or '')}(?=\s*\()", text):
         if not read_as[each.start() : each.end()].strip():
             line = text.count("\n", 0, each.start()) + 1
-            return f"{selector.call} in line {line} has no semicolon behind it, so it counts as a macro of what follows. Edit it by an `anchor`, in the language text."
+            return (
+                f"{selector.call} in line {line} has no semicolon behind it, so it counts as a "
+                "macro of what follows. Edit it by an `anchor`, in the language text."
+            )
     return ""
 
 
@@ -114,26 +157,43 @@ def _missing_part(text: str, change: PartChange, language: str, *, of_call: bool
     if not nodes or change.gone is None:
         return ""
     parts = nodes[0].arguments if of_call else nodes[0].items
-    said = [" ".join(text[start:end].split()) for start, end in parts.spans] if parts is not None else []
+    said = (
+        [" ".join(text[start:end].split()) for start, end in parts.spans]
+        if parts is not None
+        else []
+    )
     line = text.count("\n", 0, nodes[0].start) + 1
     what = "argument" if of_call else "item"
-    return f"{change.of.said()} stands in line {line}, and has no {what} {change.gone}, but {', '.join(said) or 'none at all'}. Name one as it stands there."
+    return (
+        f"{change.of.said()} stands in line {line}, and has no {what} {change.gone}, but "
+        f"{', '.join(said) or 'none at all'}. Name one as it stands there."
+    )
 
 
-_MANY = re.compile(r"\s*,\s*\$\$\$[A-Z_][A-Z0-9_]*(?=\s*[)\]}])|(?<=[(\[{])\s*\$\$\$[A-Z_][A-Z0-9_]*\s*,\s*")
+_MANY = re.compile(
+    r"\s*,\s*\$\$\$[A-Z_][A-Z0-9_]*(?=\s*[)\]}])|(?<=[(\[{])\s*\$\$\$[A-Z_][A-Z0-9_]*\s*,\s*"
+)
 """Any number of nodes behind or before a comma, as a pattern writes it."""
 
 
 def _shorter(text: str, selector: Selector, language: str) -> str:
-    """Say where a pattern would match without what it allows any number of: the comma beside that has to be there."""
+    """Say where a pattern would match without what it allows any number of.
+
+    The comma beside that has to be there.
+    """
     pattern = selector.pattern or ""
     shorter = _MANY.sub("", pattern)
-    found = find(text, selector.model_copy(update={"pattern": shorter}), language) if shorter != pattern else []
+    found = (
+        find(text, selector.model_copy(update={"pattern": shorter}), language)
+        if shorter != pattern
+        else []
+    )
     if not found:
         return ""
     said = " ".join(text[found[0].start : found[0].end].split())
     line = text.count("\n", 0, found[0].start) + 1
     return (
-        f"'{said}' in line {line} is not matched: the comma beside `$$$` in the pattern has to be in the code, too. "
+        f"'{said}' in line {line} is not matched: the comma beside `$$$` in the pattern has to be "
+        "in the code, too. "
         f"Write an operation for {shorter} besides."
     )

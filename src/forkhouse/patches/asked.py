@@ -1,4 +1,7 @@
-"""Whether the files of a tree ask for a distribution, for conditions: what cannot be told is never taken for no."""
+"""Whether the files of a tree ask for a distribution, for conditions.
+
+What cannot be told is never taken for no.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,26 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.languages import metadata
 from forkhouse.patches.languages.declarations import is_named, requirement_of
 from forkhouse.patches.languages.piplines import decoded, entries
-from forkhouse.patches.languages.projecttables import DYNAMIC, FILES, KNOWN, LISTS, SOURCES, TABLES, values
-from forkhouse.patches.languages.requirements import Form, form_of
+from forkhouse.patches.languages.projecttables import (
+    DYNAMIC,
+    FILES,
+    KNOWN,
+    LISTS,
+    SOURCES,
+    TABLES,
+    values,
+)
+from forkhouse.patches.languages.requirements import RequirementsForm, form_of
 from forkhouse.patches.languages.tomlarrays import read as read_toml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from forkhouse.patches.languages.piplines import Entry
+    from forkhouse.patches.languages.piplines import RequirementLine
 
     Read = Callable[[str], bytes | None]
 
@@ -48,15 +59,30 @@ class _Found:
 
 
 def asked(path: str, wanted: str, read: Read) -> Asked:
-    """Say where a file, and those that it refers to, ask for a distribution; `wanted` may hold `*` for any text.
+    """Say where a file, and those that it refers to, ask for a distribution.
 
-    `read` gives the content of a path of the tree, None where there is no plain file. Constraints (`-c`) ask for nothing, so they are not
-    counted; a file of constraints is followed all the same, as it may refer to a file of requirements.
+    `wanted` may hold `*` for any text.
+
+    `read` gives the content of a path of the tree, None where there is no plain file. Constraints
+    (`-c`) ask for nothing, so they are not counted; a file of constraints is followed all the same,
+    as it may refer to a file of requirements.
     """
     content = read(path)
-    found = list(_of_file(path, content, read)) if content is not None else [_Found(place=path, unclear="it is no plain file")]
-    where = [each.place for each in found if each.name is not None and not each.unclear and is_named(each.name, wanted)]
-    unclear = [f"{each.place}: {each.unclear}" for each in found if each.unclear and (each.name is None or is_named(each.name, wanted))]
+    found = (
+        list(_of_file(path, content, read))
+        if content is not None
+        else [_Found(place=path, unclear="it is no plain file")]
+    )
+    where = [
+        each.place
+        for each in found
+        if each.name is not None and not each.unclear and is_named(each.name, wanted)
+    ]
+    unclear = [
+        f"{each.place}: {each.unclear}"
+        for each in found
+        if each.unclear and (each.name is None or is_named(each.name, wanted))
+    ]
     return Asked(where=tuple(where), unclear=tuple(unclear))
 
 
@@ -79,12 +105,12 @@ def _of_file(path: str, content: bytes, read: Read) -> Iterator[_Found]:
     except (UnicodeError, LookupError, ValueError) as error:
         yield _Found(place=path, unclear=f"it cannot be decoded as its readers do ({error})")
         return
-    match Form.LINES if name.endswith((".txt", ".in")) else form_of(text):
-        case Form.METADATA:
+    match RequirementsForm.LINES if name.endswith((".txt", ".in")) else form_of(text):
+        case RequirementsForm.METADATA:
             yield from _of_metadata(text, is_sdist=False)
-        case Form.PROJECT:
+        case RequirementsForm.PROJECT:
             yield from _of_project(path, text, read)
-        case Form.LINES:
+        case RequirementsForm.LINES:
             yield from _of_lines(path, text, read, above=(path,), constraint=False)
 
 
@@ -99,7 +125,9 @@ def _declared(place: str, said: object) -> _Found:
 # Requirements files.
 
 
-def _of_lines(path: str, text: str, read: Read, *, above: tuple[str, ...], constraint: bool) -> Iterator[_Found]:
+def _of_lines(
+    path: str, text: str, read: Read, *, above: tuple[str, ...], constraint: bool
+) -> Iterator[_Found]:
     via = f" of {path}" if len(above) > 1 else ""
     for entry in entries(text):
         place = f"line {entry.number}{via}"
@@ -107,12 +135,18 @@ def _of_lines(path: str, text: str, read: Read, *, above: tuple[str, ...], const
             yield from _of_include(path, entry, place, read, above)
         elif entry.named is not None and not constraint:
             requirement = entry.requirement
-            yield _Found(place=place, name=requirement.name if requirement else None, unclear=entry.named.problem)
+            yield _Found(
+                place=place,
+                name=requirement.name if requirement else None,
+                unclear=entry.named.problem,
+            )
         elif entry.named is not None and entry.named.refused:
             yield _Found(place=place, unclear=entry.named.problem)
 
 
-def _of_include(path: str, entry: Entry, place: str, read: Read, above: tuple[str, ...]) -> Iterator[_Found]:
+def _of_include(
+    path: str, entry: RequirementLine, place: str, read: Read, above: tuple[str, ...]
+) -> Iterator[_Found]:
     named = entry.include or ""
     option = "-c" if entry.constraint else "-r"
     if _REMOTE.match(named) or "$" in named:
@@ -123,7 +157,10 @@ def _of_include(path: str, entry: Entry, place: str, read: Read, above: tuple[st
         yield _Found(place=place, unclear=f"`{option} {named}` lies outside of the tree")
         return
     if target in above:
-        yield _Found(place=place, unclear=f"`{option} {named}` comes back to a file that is being read, which pip refuses")
+        yield _Found(
+            place=place,
+            unclear=f"`{option} {named}` comes back to a file that is being read, which pip refuses",
+        )
         return
     content = read(target)
     if content is None:
@@ -149,13 +186,23 @@ def _of_metadata(text: str, *, is_sdist: bool) -> Iterator[_Found]:
         if field.name == metadata.REQUIRES:
             yield _declared(place, field.value)
         elif field.name == "requires" and (name := _NAME.match(field.value)):
-            yield _Found(place=place, name=name[0], unclear="the obsolete field `Requires` names it, which installers do not read")
+            yield _Found(
+                place=place,
+                name=name[0],
+                unclear="the obsolete field `Requires` names it, which installers do not read",
+            )
         elif field.name == "dynamic" and field.value.lower() == metadata.REQUIRES and is_sdist:
-            yield _Found(place=place, unclear="`Dynamic: Requires-Dist`: only the build of the project says what it requires")
+            yield _Found(
+                place=place,
+                unclear="`Dynamic: Requires-Dist`: only the build of the project says what it requires",
+            )
 
 
 def _of_egg(text: str) -> Iterator[_Found]:
-    """Read the `requires.txt` of an `egg-info`: declarations under the names of extras in brackets."""
+    """Read the `requires.txt` of an `egg-info`.
+
+    Declarations under the names of extras in brackets.
+    """
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip() and not line.strip().startswith(("#", "[")):
             yield _declared(f"line {number}", line)
@@ -197,8 +244,15 @@ def _of_dynamic(path: str, document: dict[str, object], read: Read) -> Iterator[
     project = document.get("project")
     dynamic = project.get("dynamic") if isinstance(project, dict) else None
     for key, patterns in DYNAMIC.items():
-        if isinstance(dynamic, list) and key in dynamic and not any(list(values(document, pattern)) for pattern in patterns):
-            yield _Found(place="project.dynamic", unclear=f"`{key}` are said by the build of the project, not by this file")
+        if (
+            isinstance(dynamic, list)
+            and key in dynamic
+            and not any(list(values(document, pattern)) for pattern in patterns)
+        ):
+            yield _Found(
+                place="project.dynamic",
+                unclear=f"`{key}` are said by the build of the project, not by this file",
+            )
 
 
 def _of_named(path: str, file: str, place: str, read: Read) -> Iterator[_Found]:
@@ -226,7 +280,11 @@ def _of_setup(path: str, text: str, read: Read) -> Iterator[_Found]:
     said = [("options", key) for key in ("install_requires", "setup_requires", "tests_require")]
     said += [
         ("options.extras_require", key)
-        for key in (parser.options("options.extras_require") if parser.has_section("options.extras_require") else ())
+        for key in (
+            parser.options("options.extras_require")
+            if parser.has_section("options.extras_require")
+            else ()
+        )
     ]
     for section, key in said:
         value = parser.get(section, key, fallback="").strip()

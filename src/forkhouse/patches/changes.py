@@ -6,24 +6,54 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches import parts as layout
-from forkhouse.patches.edits import CodeOperation, CountRange, LineChange, PartChange, Place, Selector, allows
-from forkhouse.patches.languages import backend, indentation, is_blank, line_end, line_start, newline_at, next_line
+from forkhouse.patches.edits import (
+    CodeOperation,
+    CountRange,
+    LineChange,
+    PartChange,
+    Place,
+    Selector,
+    allows,
+)
+from forkhouse.patches.languages.base import (
+    Layout,
+    backend,
+    indentation,
+    is_blank,
+    line_end,
+    line_start,
+    newline_at,
+    next_line,
+)
+from forkhouse.patches.languages.imports import addition, imports, meaning
+from forkhouse.patches.languages.places import ends_branch
 from forkhouse.patches.pieces import Pieces
 from forkhouse.patches.templates import filled, indented_lines, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from forkhouse.patches.languages import Node, Parts, Splice
+    from forkhouse.patches.languages.base import Node, Parts, Splice
 
 
 class MatchError(PatchConflictError):
     """An operation matched another number of times than it expects, or cannot be done where it matched."""
 
-    def __init__(self, message: str, *, anchor: str = "", operation: int = 0, matches: int = 0, expected: int | CountRange = 0) -> None:
-        """Say what was looked for, for whoever has to find it: its text, the number of the operation, and how often it was there."""
+    def __init__(
+        self,
+        message: str,
+        *,
+        anchor: str = "",
+        operation: int = 0,
+        matches: int = 0,
+        expected: int | CountRange = 0,
+    ) -> None:
+        """Say what was looked for, for whoever has to find it.
+
+        Its text, the number of the operation, and how often it was there.
+        """
         super().__init__(message)
         self.anchor = anchor
         self.operation = operation
@@ -32,13 +62,17 @@ class MatchError(PatchConflictError):
 
 
 def spliced(text: str, splices: Sequence[Splice]) -> str:
-    """Put the splices into a text; those at one place stay in their order. Raises PatchConflictError when they overlap."""
+    """Put the splices into a text; those at one place stay in their order.
+
+    Raises PatchConflictError when they overlap.
+    """
     pieces = []
     begun = 0
     for start, stop, new in sorted(splices, key=lambda splice: splice[:2]):
         if start < begun:
             message = (
-                "Two matches lie one in the other, or share what separates them, so both cannot be changed at once. Narrow the pattern, match "
+                "Two matches lie one in the other, or share what separates them, so both cannot be "
+                "changed at once. Narrow the pattern, match "
                 "the outer one alone, or write an operation for each."
             )
             raise PatchConflictError(message)
@@ -48,7 +82,10 @@ def spliced(text: str, splices: Sequence[Splice]) -> str:
 
 
 def scope_of(text: str, selector: Selector, language: str) -> tuple[int, int]:
-    """Return the span that a selector looks in. Raises MatchError when its scope is not there once."""
+    """Return the span that a selector looks in.
+
+    Raises MatchError when its scope is not there once.
+    """
     if selector.within is None:
         return 0, len(text)
     scopes = find(text, selector.within, language)
@@ -71,24 +108,42 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
 def changes(text: str, operation: CodeOperation, language: str) -> list[list[Splice]]:
     """Return for each match of an operation what it changes."""
     match operation:
-        case CodeOperation(replace=Selector() as selector) | CodeOperation(wrap=Selector() as selector):
+        case (
+            CodeOperation(replace=Selector() as selector)
+            | CodeOperation(wrap=Selector() as selector)
+        ):
             nodes = find(text, selector, language)
             if operation.wrap is not None:
-                nodes = [wrapped(node, operation.with_ or "", selector, text, language) for node in nodes]
-                nodes = [_with_comment(node, operation.with_ or "", text, language) for node in nodes]
+                nodes = [
+                    wrapped(node, operation.with_ or "", selector, text, language) for node in nodes
+                ]
+                nodes = [
+                    _with_comment(node, operation.with_ or "", text, language) for node in nodes
+                ]
             new = [filled(operation.with_ or "", node, selector, text, language) for node in nodes]
-            return [[(node.start, node.end, _ended_once(each, text, node.end, language))] for node, each in zip(nodes, new, strict=True)]
+            return [
+                [(node.start, node.end, _ended_once(each, text, node.end, language))]
+                for node, each in zip(nodes, new, strict=True)
+            ]
         case CodeOperation(remove=Selector() as selector):
             nodes = find(text, selector, language)
             if not allows(operation.count, len(nodes)):
                 return [[] for _ in nodes]  # how many there are is told before whether each can go
-            if len(nodes) < 2:  # noqa: PLR2004  # what two of them leave is not what each would
+            if len(nodes) < 2:  # what two of them leave is not what each would
                 return [_removal(text, node, selector, language) for node in nodes]
             return [_one_by_one(text, nodes, selector, language), *([] for _ in nodes[1:])]
         case CodeOperation(insert=Place(before=Selector() as selector) as place):
-            return [[_before(place.text, node, selector, text, language)] for node in find(text, selector, language)]
+            return [
+                _beside_item(place, node, selector, text, language)
+                or [_before(place.text, node, selector, text, language)]
+                for node in find(text, selector, language)
+            ]
         case CodeOperation(insert=Place(after=Selector() as selector) as place):
-            return [[_after(place.text, node, selector, text, language)] for node in find(text, selector, language)]
+            return [
+                _beside_item(place, node, selector, text, language)
+                or [_after(place.text, node, selector, text, language)]
+                for node in find(text, selector, language)
+            ]
         case CodeOperation(argument=PartChange() as change):
             return _of_parts(text, change, language, of_call=True)
         case CodeOperation(item=PartChange() as change):
@@ -113,7 +168,11 @@ def _with_comment(node: Node, template: str, text: str, language: str) -> Node:
     if not re.search(r"\$MATCH[ \t]*\n", template.rstrip()) or not rest.strip():
         return node
     if _OPENED.match(rest) is not None and language != "text":
-        message = f"A comment of several lines begins behind {' '.join(text[node.start : node.end].split())}, and would stand behind what is put around it. Replace the whole."
+        message = (
+            "A comment of several lines begins behind "
+            f"{' '.join(text[node.start : node.end].split())}, and would stand behind what is put "
+            "around it. Replace the whole."
+        )
         raise PatchConflictError(message)
     if not is_blank(rest, language):
         return node
@@ -122,38 +181,54 @@ def _with_comment(node: Node, template: str, text: str, language: str) -> Node:
 
 def _ended_once(new: str, text: str, end: int, language: str) -> str:
     """Return what comes in the place of a class or a declarator of C, or a macro of Rust, without its semicolon, where that one is there already."""
-    return new.removesuffix(";") if language in {"c", "cpp", "rust"} and text[end : end + 1] == ";" else new
+    return (
+        new.removesuffix(";")
+        if language in {"c", "cpp", "rust"} and text[end : end + 1] == ";"
+        else new
+    )
 
 
 def _removal(text: str, node: Node, selector: Selector, language: str) -> list[Splice]:
     """Take a match out with all that belongs to it, so that no empty line, lone comma or empty block is left."""
     if node.instead is None:
         message = (
-            f"{selector.said()} is part of a chain or a condition, or its value is used, and cannot go alone. Replace the whole of it."
+            f"{selector.said()} is part of a chain or a condition, or its value is used, and "
+            "cannot go alone. Replace the whole of it."
         )
         raise PatchConflictError(message)
     if node.among is not None:
         return layout.removed(text, *node.among, language)
+    _refuse_pragma(text, node, language)
     if node.doubt:
-        message = f"{selector.said()} cannot be removed: {node.doubt} Remove both by an `anchor`, in the language text."
+        message = (
+            f"{selector.said()} cannot be removed: {node.doubt} Remove both by an `anchor`, in the "
+            "language text."
+        )
         raise PatchConflictError(message)
     start, end = node.whole
     if node.instead:
         return [(start, end, node.instead)]
     start, end = node.gone or node.whole
-    return [(*_whole_lines(text, start, end, "text" if selector.anchor is not None else language), "")]
+    return [
+        (*_whole_lines(text, start, end, "text" if selector.anchor is not None else language), "")
+    ]
 
 
 def _one_by_one(text: str, nodes: list[Node], selector: Selector, language: str) -> list[Splice]:
-    """Take matches out from the last to the first: what has to stand in an empty block, and what parts neighbours, depends on who is left."""
+    """Take matches out from the last to the first.
+
+    What has to stand in an empty block, and what parts neighbours, depends on who is left.
+    """
     edited = Pieces.of(text)
     for left in range(len(nodes), 0, -1):
         now = edited.text
         found = find(now, selector, language)
         if len(found) != left:
             message = (
-                f"Without the match in line {text.count(chr(10), 0, nodes[left - 1].start) + 1}, {selector.said()} would match otherwise: "
-                "the matches lie one in the other. Match the outer one alone, or write an operation for each."
+                f"Without the match in line {text.count(chr(10), 0, nodes[left - 1].start) + 1}, "
+                f"{selector.said()} would match otherwise: "
+                "the matches lie one in the other. Match the outer one alone, or write an "
+                "operation for each."
             )
             raise PatchConflictError(message)
         edited = edited.changed(_removal(now, found[-1], selector, language))
@@ -164,14 +239,28 @@ def _whole_lines(text: str, start: int, end: int, language: str) -> tuple[int, i
     """Widen a span to its whole lines when nothing else, but for a comment behind it, stands on them."""
     if text[:end].endswith("\n"):
         return start, end  # the line is in the span to its end; what follows is another one
-    alone = indentation(text, start) is not None and is_blank(text[end : line_end(text, end)], language)
+    alone = indentation(text, start) is not None and is_blank(
+        text[end : line_end(text, end)], language
+    )
     return (line_start(text, start), next_line(text, end)) if alone else (start, end)
 
 
 def _refuse_conditions(node: Node, selector: Selector, language: str) -> None:
-    """Raise PatchConflictError for a command of a shell whose success something depends on: what is put beside it would decide instead."""
+    """Raise PatchConflictError for a command of a shell whose success something depends on.
+
+    What is put beside it would decide instead.
+    """
+    if language in {"c", "cpp"} and node.instead is None and selector.call is not None:
+        message = (
+            f"The value of {selector.said()} is used where it stands, so nothing can be put beside "
+            "it. Insert beside the whole statement, by a pattern or an anchor."
+        )
+        raise PatchConflictError(message)
     if language == "bash" and node.instead is None and selector.anchor is None:
-        message = f"{selector.said()} is part of a chain or a condition. Replace the whole of it, or insert beside the whole of it."
+        message = (
+            f"{selector.said()} is part of a chain or a condition. Replace the whole of it, or "
+            "insert beside the whole of it."
+        )
         raise PatchConflictError(message)
 
 
@@ -179,20 +268,87 @@ def _refuse_lines(new: str, node: Node, selector: Selector, *, alone: bool) -> N
     """Raise PatchConflictError for several lines that are to stand on the line of a statement, beside others."""
     if "\n" in new and node.gone is not None and selector.anchor is None and not alone:
         message = (
-            f"{selector.said()} shares its line with other code. Write what is inserted on one line, its statements parted by `;`, "
+            f"{selector.said()} shares its line with other code. Write what is inserted on one "
+            "line, its statements parted by `;`, "
             "or replace the whole of it."
         )
         raise PatchConflictError(message)
 
 
+_PRAGMA = re.compile(
+    r"^[ \t]*#[ \t]*pragma[ \t]+(?:omp|acc|unroll|nounroll|loop|ivdep|GCC[ \t]+(?:ivdep|unroll)|clang[ \t]+loop)\b"
+)
+"""A line that speaks of the statement below it."""
+
+
+def _refuse_pragma(text: str, node: Node, language: str) -> None:
+    """Raise PatchConflictError where a pragma stands over a match: it would speak of another one."""
+    if language not in {"c", "cpp"}:
+        return
+    above = text[: line_start(text, node.whole[0])].rstrip()
+    line = above.rpartition("\n")[2]
+    if _PRAGMA.match(line):
+        message = (
+            f"'{line.strip()}' stands over it and speaks of it. Change both together, by an "
+            "`anchor`, in the language text."
+        )
+        raise PatchConflictError(message)
+
+
+def _lines_own(text: str, node: Node) -> tuple[str] | None:
+    """Return the white space before an anchor that has whole lines for itself; None for others."""
+    spaces = indentation(text, node.start)
+    alone = spaces is not None and not text[node.end : line_end(text, node.end)].strip()
+    return (spaces or "",) if alone else None
+
+
+def _refuse_branch_end(text: str, node: Node, selector: Selector, language: str) -> None:
+    """Raise PatchConflictError where a text ends with all of a branch without braces."""
+    if language in {"c", "cpp"} and ends_branch(text, language, node.end):
+        message = (
+            f"{selector.said()} ends with all of a branch without braces: what is put behind it "
+            "would stand outside. Replace it by a block."
+        )
+        raise PatchConflictError(message)
+
+
+def _beside_item(
+    place: Place, node: Node, selector: Selector, text: str, language: str
+) -> list[Splice]:
+    """Insert beside an item of a list between brackets, with a comma; nothing where it is none."""
+    if node.among is None or selector.anchor is not None:
+        return []
+    parts, position = node.among
+    if parts.layout is not Layout.COMMAS or text[parts.start - 1 : parts.start] not in set("([{"):
+        return []
+    new = filled(place.text, node, selector, text, language).strip().strip(",").rstrip()
+    position += place.before is None
+    if position == len(parts.spans):
+        return layout.added(text, parts, new, language)
+    return layout.placed(text, parts, position, new, language)
+
+
 def _before(template: str, node: Node, selector: Selector, text: str, language: str) -> Splice:
-    """Insert before a match: on its own line when the match is the first thing on one, and above what stands over it and belongs to it."""
+    """Insert before a match.
+
+    On its own line when the match is the first thing on one, and above what stands over it and
+    belongs to it.
+    """
     start, _ = node.whole
     spaces = indentation(text, start) if selector.anchor is None else None
+    if selector.anchor is None:
+        _refuse_pragma(text, node, language)
     new = filled(template, node, selector, text, language)
+    if selector.anchor is not None and not new.endswith("\n") and (held := _lines_own(text, node)):
+        return start, start, f"{new}{newline_at(text, start)}{held[0]}"
     _refuse_conditions(node, selector, language)
     _refuse_lines(new, node, selector, alone=spaces is not None)
-    if node.gone is not None and selector.anchor is None and "\n" not in new and (spaces is None or node.gone[1] > node.whole[1]):
+    if (
+        node.gone is not None
+        and selector.anchor is None
+        and "\n" not in new
+        and (spaces is None or node.gone[1] > node.whole[1])
+    ):
         return start, start, f"{new}; "  # it shares its line with other statements
     if spaces is not None and node.head is not None:
         start, own = node.head, spaces
@@ -204,10 +360,14 @@ def _before(template: str, node: Node, selector: Selector, text: str, language: 
 
 
 def _after(template: str, node: Node, selector: Selector, text: str, language: str) -> Splice:
-    """Insert after a match: on its own line when the match, but for a comment, is alone on its lines."""
+    """Insert after a match.
+
+    On its own line when the match, but for a comment, is alone on its lines.
+    """
     if language in {"c", "cpp"} and node.instead == ";":
         message = (
-            f"{selector.said()} is all of a branch without braces, or of an arm of a `switch`: what is put behind it would stand outside, or "
+            f"{selector.said()} is all of a branch without braces, or of an arm of a `switch`: "
+            "what is put behind it would stand outside, or "
             "where the arm ends. Replace it by a block, or by all that is to stand there."
         )
         raise PatchConflictError(message)
@@ -215,17 +375,42 @@ def _after(template: str, node: Node, selector: Selector, text: str, language: s
     spaces = indentation(text, start) if selector.anchor is None else None
     new = filled(template, node, selector, text, language)
     _refuse_conditions(node, selector, language)
+    if selector.anchor is not None:
+        _refuse_branch_end(text, node, selector, language)
+        if not new.startswith(("\n", "\r")) and (own := _lines_own(text, node)):
+            newline = newline_at(text, start)
+            indented = "" if new[:1].isspace() else own[0]
+            return end, end, f"{newline}{indented}{new.removesuffix(newline)}"
     alone = is_blank(text[end : line_end(text, end)], language)
     _refuse_lines(new, node, selector, alone=alone)
-    if language == "bash" and selector.anchor is None and "<<" in text[start:end] and not (spaces is not None and alone):
-        message = f"{selector.said()} has a here-document, behind whose last word nothing may stand. Replace the whole of it."
+    if (
+        language == "bash"
+        and selector.anchor is None
+        and "<<" in text[start:end]
+        and not (spaces is not None and alone)
+    ):
+        message = (
+            f"{selector.said()} has a here-document, behind whose last word nothing may stand. "
+            "Replace the whole of it."
+        )
         raise PatchConflictError(message)
-    if node.gone is not None and selector.anchor is None and "\n" not in new and "&" not in text[end : node.gone[1]]:
+    if (
+        node.gone is not None
+        and selector.anchor is None
+        and "\n" not in new
+        and "&" not in text[end : node.gone[1]]
+    ):
         return end, end, f"; {new}"  # it shares its line with other statements
+    if language == "bash" and selector.anchor is None and (sign := _SENT.match(text, end)):
+        end = sign.end()  # it runs in the background, as the sign behind it says
     stop = line_end(text, end)
     if spaces is not None and is_blank(text[end:stop], language):
         return stop, stop, f"{newline_at(text, start)}{spaces}{new}"
     return end, end, new
+
+
+_SENT = re.compile(r"[ \t]*&(?![&>])(?=[ \t]*(?:#.*)?\r?$)", re.MULTILINE)
+"""What sends a command of a shell to the background, at the end of its line."""
 
 
 def _of_parts(text: str, change: PartChange, language: str, *, of_call: bool) -> list[list[Splice]]:
@@ -234,21 +419,39 @@ def _of_parts(text: str, change: PartChange, language: str, *, of_call: bool) ->
         parts = node.arguments if of_call else node.items
         if parts is None:
             what = "arguments" if of_call else "items"
-            message = f"{change.of.said()} has no {what} that can be told apart here. Replace the whole of it."
+            message = (
+                f"{change.of.said()} has no {what} that can be told apart here. Replace the whole "
+                "of it."
+            )
             raise MatchError(message, anchor=change.of.said())
         if change.add is not None:
             if not of_call:
                 _refuse_known_key(text, parts, change.add, language)
-            found.append(_part_added(text, parts, change.add, language) if of_call else layout.added(text, parts, change.add, language))
+            if language == "cmake" and not of_call and _is_empty_list(text, parts):
+                found.append([(*parts.spans[0], change.add)])
+                continue
+            found.append(
+                _part_added(text, parts, change.add, language)
+                if of_call
+                else layout.added(text, parts, change.add, language)
+            )
             continue
         for position, (start, end) in enumerate(parts.spans):
             if not is_part(text[start:end], change.gone or ""):
                 continue
             if change.with_ is not None:
                 found.append([(start, end, change.with_.replace("\n", newline_at(text, start)))])
+            elif language == "cmake" and not of_call and len(parts.spans) == 1:
+                # Without a value `set` unsets the variable, and what the cache holds comes back.
+                found.append([(start, end, '""')])
             else:
                 found.append(layout.removed(text, parts, position, language))
     return found
+
+
+def _is_empty_list(text: str, parts: Parts) -> bool:
+    """Say whether `set` gives a variable of CMake the empty list."""
+    return [text[slice(*span)] for span in parts.spans] == ['""']
 
 
 _KEYED = {
@@ -256,11 +459,17 @@ _KEYED = {
     **dict.fromkeys(("c", "cpp"), re.compile(r"((?:\.\w+|\[[^\]]+\])\s*)=(?!=)")),
     "bash": re.compile(r"(\[[^\]]+\])="),
 }
-"""What an item begins with that has a key: in a dictionary, an initializer with designators, an array with words for subscripts."""
+"""What an item begins with that has a key.
+
+In a dictionary, an initializer with designators, an array with words for subscripts.
+"""
 
 
 def _refuse_known_key(text: str, parts: Parts, new: str, language: str) -> None:
-    """Refuse an item whose key another one has: the later one would count, and the other one be nothing."""
+    """Refuse an item whose key another one has.
+
+    The later one would count, and the other one be nothing.
+    """
     keyed = _KEYED.get(language)
     own = keyed.match(new) if keyed is not None else None
     if keyed is None or own is None:
@@ -268,18 +477,32 @@ def _refuse_known_key(text: str, parts: Parts, new: str, language: str) -> None:
     for start, end in parts.spans:
         said = text[start:end]
         other = keyed.match(said)
-        same = other is not None and other[1].replace('"', "'").strip() == own[1].replace('"', "'").strip()
+        same = (
+            other is not None
+            and other[1].replace('"', "'").strip() == own[1].replace('"', "'").strip()
+        )
         if said != new and same:
-            message = f"There is {' '.join(said.split())} already. Use `replace` with the whole of it."
+            message = (
+                f"There is {' '.join(said.split())} already. Use `replace` with the whole of it."
+            )
             raise PatchConflictError(message)
 
 
-_WITH_KEYWORD = {"python": re.compile(r"[^\W\d]\w*\s*=(?!=)|\*\*"), "meson": re.compile(r"[^\W\d]\w*\s*:")}
-"""What an argument begins with that has a keyword, or may have many; none without one may stand behind it."""
+_WITH_KEYWORD = {
+    "python": re.compile(r"[^\W\d]\w*\s*=(?!=)|\*\*"),
+    "meson": re.compile(r"[^\W\d]\w*\s*:"),
+}
+"""What an argument begins with that has a keyword, or may have many.
+
+None without one may stand behind it.
+"""
 
 
 def _part_added(text: str, parts: Parts, new: str, language: str) -> list[Splice]:
-    """Put an argument last; one without a keyword behind the others of its kind. Raises PatchConflictError where that is no place."""
+    """Put an argument last; one without a keyword behind the others of its kind.
+
+    Raises PatchConflictError where that is no place.
+    """
     keyword = _WITH_KEYWORD.get(language)
     if keyword is None:
         return layout.added(text, parts, new, language)
@@ -289,14 +512,20 @@ def _part_added(text: str, parts: Parts, new: str, language: str) -> list[Splice
     name = "" if own is None or own[0] == "**" else new[: own.end()]
     there = next((each for each in said if name and is_part(each, "".join(name.split()))), None)
     if there is not None and there != new:
-        message = f"The call has {' '.join(there.split())} already. Use `replace: {''.join(name.split())}` with the whole of it."
+        message = (
+            f"The call has {' '.join(there.split())} already. Use `replace: "
+            f"{''.join(name.split())}` with the whole of it."
+        )
         raise PatchConflictError(message)
     if own is not None or first == len(said):
         return layout.added(text, parts, new, language)
-    late = next((each for each in said[first:] if each.startswith("*") and not each.startswith("**")), None)
+    late = next(
+        (each for each in said[first:] if each.startswith("*") and not each.startswith("**")), None
+    )
     if late is not None:
         message = (
-            f"{new} would have to stand before {said[first]}, and so before {late}, whose values would be other arguments then. "
+            f"{new} would have to stand before {said[first]}, and so before {late}, whose values "
+            "would be other arguments then. "
             "Replace the whole call."
         )
         raise PatchConflictError(message)
@@ -307,7 +536,10 @@ _KEYWORD = re.compile(r"([^\s=:]+)[ \t]*+[=:](?![=:])")
 
 
 def is_part(said: str, wanted: str) -> bool:
-    """Say whether an argument or item is the one meant: as it is written, or by its keyword when that is all that is given."""
+    """Say whether an argument or item is the one meant.
+
+    As it is written, or by its keyword when that is all that is given.
+    """
     if said == wanted:
         return True
     return wanted.endswith(("=", ":")) and keyword_of(said) == wanted[:-1].strip()
@@ -319,8 +551,9 @@ def keyword_of(said: str) -> str | None:
     return None if found is None else found[1]
 
 
-def _of_imports(text: str, change: LineChange, language: str, *, include: bool) -> list[list[Splice]]:
-    from forkhouse.patches.languages.imports import addition, imports, meaning  # noqa: PLC0415  # start-up time
+def _of_imports(
+    text: str, change: LineChange, language: str, *, include: bool
+) -> list[list[Splice]]:
 
     if change.add is not None:
         return [[addition(text, change.add, language, include=include)]]
@@ -332,16 +565,26 @@ def _of_imports(text: str, change: LineChange, language: str, *, include: bool) 
         node = among[0][0].node
         what = "one of several" if len(among[0][0].names) > 1 else "not all"
         message = (
-            f"'{change.gone}' is {what} that '{' '.join(text[node.start : node.end].split())}' brings. Replace the whole of that line."
+            f"'{change.gone}' is {what} that '{' '.join(text[node.start : node.end].split())}' "
+            "brings. Replace the whole of that line."
         )
         raise MatchError(message, anchor=change.gone or "")
     if change.with_ is not None:
         new = change.with_.removesuffix("\n")
-        return [[(line.node.start, line.node.end, _at(text, line.node, new, language))] for line in meant]
+        return [
+            [(line.node.start, line.node.end, _at(text, line.node, new, language))]
+            for line in meant
+        ]
     alone = [_removal(text, line.node, Selector(pattern=change.gone), language) for line in meant]
-    return alone + [layout.removed(text, line.parts, position, language) for line, position in among if line.parts is not None]
+    return alone + [
+        layout.removed(text, line.parts, position, language)
+        for line, position in among
+        if line.parts is not None
+    ]
 
 
 def _at(text: str, node: Node, new: str, language: str) -> str:
     """Return code in the layout of the place of a node."""
-    return indented_lines(new.strip(), indentation(text, node.start) or "", language).replace("\n", newline_at(text, node.start))
+    return indented_lines(new.strip(), indentation(text, node.start) or "", language).replace(
+        "\n", newline_at(text, node.start)
+    )

@@ -1,31 +1,20 @@
-"""What a patch file says: bytes in, frozen values out, for every shape of a unified diff that is in use.
-
-A patch file holds one diff, or a mailbox with several. A diff has a part for each file, in git's form (`diff --git`) or without it, as GNU
-diff, quilt, Debian's DEP-3, Mercurial and Subversion write it. A part has hunks, whose ends are counted by what their `@@` lines say. Nothing
-is looked for by a pattern over the whole text, as a line of a file may look like anything, and nothing is decoded but names.
-
-This is our own reader because no library knows all of git's shapes: libgit2 refuses an empty new file before another one and names with
-blanks, `unidiff` and `whatthepatch` decode contents and know no mailbox, no binary patch and no rename without an `index` line. The measure
-is git itself (`git apply`, `git am`). What git skips in silence, and what may have been meant as a change, is refused here.
-"""
+"""What a diff says: parts of files, their hunks, and where it cannot be read."""
 
 from __future__ import annotations
 
-import base64
-import re
-import zlib
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, NoReturn
-
-from pygit2.enums import FileMode
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from pygit2.enums import FileMode
 
 
 class DiffSyntaxError(ValueError):
-    """A patch file is no diff that can be applied as a whole; says why, and in which of its lines."""
+    """A patch file is no diff that can be applied as a whole.
+
+    Says why, and in which of its lines.
+    """
 
     def __init__(self, line: int, reason: str) -> None:
         """Remember the line, counted from 1, and the reason."""
@@ -34,7 +23,7 @@ class DiffSyntaxError(ValueError):
         self.reason = reason
 
 
-class Kind(StrEnum):
+class PartKind(StrEnum):
     """What a part does to its file."""
 
     CHANGE = "change"
@@ -43,7 +32,10 @@ class Kind(StrEnum):
     RENAME = "rename"
     COPY = "copy"
     FILL = "fill"
-    """Bring the first lines of a file that is empty or not there: a diff without modes does not say which."""
+    """Bring the first lines of a file that is empty or not there.
+
+    A diff without modes does not say which.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +66,10 @@ class Hunk:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Binary:
-    """The change of a file that has no lines: its new content, or how to make it from the old one."""
+    """The change of a file that has no lines.
+
+    Its new content, or how to make it from the old one.
+    """
 
     content: bytes | None
     """None where the patch says no more than that it differs."""
@@ -88,7 +83,7 @@ class Part:
 
     line: int
     """Where it begins in the patch file, counted from 1."""
-    kind: Kind
+    kind: PartKind
     old: str
     """The file that is read; of one that is added, its name."""
     new: str
@@ -102,7 +97,8 @@ class Part:
     hunks: tuple[Hunk, ...] = ()
     binary: Binary | None = None
     is_prefixed: bool = False
-    """Whether the names bore git's own first folders, such as `a/` and `b/`, of which one is to be taken off and nothing else."""
+    """Whether the names bore git's own first folders, such as `a/` and `b/`, of which one is to be
+    taken off and nothing else."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,577 +109,5 @@ class Diff:
     parts: tuple[Part, ...]
 
 
-LINK, SUBMODULE = 0o120000, 0o160000
-_PREFIXED = re.compile(rb'"?(a/.* "?b/|i/.* "?w/|c/.* "?[iw]/|o/.* "?w/)')
-_MAIL = re.compile(rb"From \S.*\d\d?:\d\d(:\d\d)?.* (19|20)\d\d\b")
-_RANGES = re.compile(rb"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
-_STAMP = re.compile(rb"(?:\t| +)(?:\d\d)?\d\d-\d\d-\d\d(?: \d\d:\d\d:\d\d(?:\.\d+)?)?(?: [-+]\d\d:?\d\d)?$")
-_EPOCH = re.compile(rb"(1970-01-01|1969-12-31) (\d\d):(\d\d):00(?:\.0+)? ([-+])(\d\d):?(\d\d)$")
-_SLASHES = re.compile(rb"/+")
-_NOWHERE = rb"\((?:nonexistent|revision 0)\)$"
-_ESCAPES = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v", b'"': b'"', b"\\": b"\\"}
-_EXTENDED = re.compile(
-    rb"(old mode|new mode|deleted file mode|new file mode|copy from|copy to|rename from|rename to|rename old|rename new"
-    rb"|similarity index|dissimilarity index|index) (.*)"
-)
-_BINARY_LINE = 52
-"""Bytes that a line of a binary patch holds at most."""
-
-
-def message_of(content: bytes) -> bytes:
-    """Return what stands before the first diff of a patch file: its header and message, all of it where there is no diff."""
-    lines = content.split(b"\n")
-    begun = _Reader(lines, 1).first(0, len(lines))
-    return b"\n".join(lines[:begun])
-
-
-def is_diff(content: bytes) -> bool:
-    """Say whether a patch file holds a diff at all."""
-    lines = content.split(b"\n")
-    return _Reader(lines, 1).first(0, len(lines)) < len(lines)
-
-
-def read(content: bytes, *, strip: int) -> tuple[Diff, ...]:
-    """Return the diffs of a patch file, one for each mail, with `strip` leading folders taken off their names, as by `patch -p`.
-
-    Raises DiffSyntaxError.
-    """
-    lines = content.split(b"\n")
-    reader = _Reader(lines, strip)
-    diffs: list[Diff] = []
-    begun = 0
-    while begun < len(lines):
-        parts, end = reader.mail(begun)
-        if parts:
-            diffs.append(Diff(line=begun + 1, parts=tuple(parts)))
-        elif (
-            any(lines[begun:end])
-            and (diffs or end < len(lines))
-            and not re.search(rb"\nSubject: \[[^]]*\b0+/\d+\]", b"\n".join(lines[begun:end]))
-        ):
-            raise DiffSyntaxError(begun + 1, "this mail has no diff. Take it out of the mailbox, or fetch the mailbox anew")
-        begun = end
-    if not diffs:
-        raise DiffSyntaxError(1, "it holds no diff that is known: no `diff --git`, and no `---` with `+++` and `@@` behind it")
-    return tuple(diffs)
-
-
 class StripError(DiffSyntaxError):
     """The names make no sense with so many leading folders taken off."""
-
-
-class _Reader:
-    """Reads a patch file by its lines, which have lost their line feeds."""
-
-    def __init__(self, lines: Sequence[bytes], strip: int) -> None:
-        self.lines = lines
-        self.strip = strip
-
-    def at(self, number: int) -> bytes:
-        """Return a line, nothing behind the end."""
-        return self.lines[number] if number < len(self.lines) else b""
-
-    def is_part(self, number: int) -> bool:
-        """Say whether a part begins at a line."""
-        line = self.at(number)
-        if line.startswith(b"diff --git "):
-            following = self.at(number + 1)
-            return bool(_EXTENDED.match(following)) or following.startswith((b"--- ", b"@@ -", b"GIT binary patch", b"Binary files "))
-        return line.startswith(b"--- ") and self.at(number + 1).startswith(b"+++ ") and self.at(number + 2).startswith(b"@@ -")
-
-    def announces(self, number: int) -> bool:
-        """Say whether a line is what tools write above a part, or in its stead."""
-        line = self.at(number)
-        if line.startswith(b"Index: "):
-            return self.at(number + 1).startswith(b"====")
-        return line.startswith((b"diff -", b"Only in ")) or (line.startswith(b"Binary files ") and line.endswith(b" differ"))
-
-    def first(self, start: int, end: int) -> int:
-        """Return where the first diff begins, with the lines that announce it; `end` where there is none."""
-        number = next((number for number in range(start, end) if self.is_part(number) or self._is_foreign(number)), end)
-        if number == end:
-            return end
-        while number > start and (
-            self.announces(number - 1) or (number - 1 > start and self.announces(number - 2) and self._is_rule(number - 1))
-        ):
-            number -= 1
-        return number
-
-    def _is_rule(self, number: int) -> bool:
-        return self.at(number).startswith(b"====")
-
-    def _is_foreign(self, number: int) -> bool:
-        """Say whether a diff of a kind begins that is not applied."""
-        line = self.at(number)
-        if line.startswith((b"diff --cc ", b"diff --combined ")):
-            return True
-        if line.startswith(b"diff --git "):  # with nothing behind it that says what to do
-            return self.at(number + 1).startswith(b"diff --git ")
-        if line.startswith(b"*** "):
-            return self.at(number + 1).startswith(b"--- ") and self.at(number + 2).startswith(b"********")
-        return self.announces(number) and line.startswith(b"Index: ")
-
-    def mail(self, start: int) -> tuple[list[Part], int]:
-        """Return the parts of the mail that begins at a line, and where it ends."""
-        number = start + 1 if _is_mail(self.at(start)) else start
-        is_mail = bool(re.match(rb"From |(?:From|Subject|Date|Message-I[dD]): ", self.at(start)))
-        ruled = not is_mail  # whether the rule between message and diff has been passed
-        parts: list[Part] = []
-        limit = next((each for each, line in enumerate(self.lines[number:], number) if _is_mail(line)), len(self.lines))
-        begun = self.first(number, limit)
-        if is_mail:
-            self._refuse_encoded(start, begun)
-            rule = next((each for each in range(number, min(begun, limit)) if self.at(each).rstrip() == b"---"), None)
-            ruled = ruled or rule is not None
-            number = number if rule is None else rule
-        else:
-            rule = None
-        if rule is None:
-            # What looks like the head of a part, and is none, is a damaged one, unless it stands in a message that a rule ends.
-            damaged = (each for each in range(number, begun) if self.at(each).startswith(b"diff --git ") or _RANGES.match(self.at(each)))
-            number = next(damaged, begun)
-        while number < len(self.lines):
-            line = self.at(number)
-            if number == limit:
-                break
-            if self.is_part(number):
-                part, number = self.part(number)
-                parts.append(part)
-                self._refuse_more(number, part)
-                continue
-            if line.rstrip() == b"---" and parts and not ruled:
-                if self.first(number + 1, limit) < limit:
-                    message = (
-                        "the message above this rule holds a diff itself, and more diffs follow. Indent the one that belongs to the message"
-                    )
-                    raise DiffSyntaxError(number + 1, message)
-                ruled = True
-            number = self._pass_over(number)
-        return parts, number
-
-    def _refuse_encoded(self, start: int, end: int) -> None:
-        """Refuse a mail whose lines are not those of the patch."""
-        for number in range(start, end):
-            encoded = re.match(rb"content-transfer-encoding:\s*(quoted-printable|base64)", self.at(number), re.IGNORECASE)
-            if encoded or re.match(rb"content-type:\s*multipart/", self.at(number), re.IGNORECASE):
-                what = "encoded for transport" if encoded else "made of several, and the patch is an attachment"
-                raise DiffSyntaxError(number + 1, f"the mail is {what}. Take the patch out first: `git mailinfo message patch < FILE`")
-            if not self.at(number):
-                return
-
-    def _refuse_more(self, number: int, part: Part) -> None:
-        """Refuse lines behind a part that look like more of it: git leaves them out in silence."""
-        if self.is_part(number):
-            return
-        line = self.at(number)
-        blank = number
-        while blank < len(self.lines) - 1 and not self.at(blank):
-            blank += 1
-        beyond = self.at(blank)
-        if line.rstrip() in {b"--", b"---"} or self.announces(number):
-            return
-        looks = line.startswith((b" ", b"+", b"-", b"\\")) or (
-            blank > number and beyond.startswith((b"+", b"-")) and beyond.rstrip() not in {b"--", b"---"}
-        )
-        if looks and not self.is_part(blank):
-            reason = "the hunk before this line is longer than its `@@` line says" if part.hunks else "this line belongs to no hunk"
-            message = f"{part.new}: {reason}. Correct the `@@` line (`rediff` does), or make the patch anew"
-            raise DiffSyntaxError(number + 1, message)
-
-    def _pass_over(self, number: int) -> int:
-        """Return the line to go on at, behind one that begins no part. Raises DiffSyntaxError for what was meant as a change."""
-        line, following = self.at(number), self.at(number + 1)
-        reason = ""
-        if line.startswith(b"@@ -") and _RANGES.match(line):
-            reason = "a hunk without a file: `---` and `+++` are missing above it"
-        elif line.startswith((b"diff --cc ", b"diff --combined ")):
-            reason = "a combined diff, which shows a merge and cannot be applied. Make the diff against one parent"
-        elif line.startswith(b"diff --git "):
-            reason = "nothing follows that says what to do with the file"
-        elif line.startswith(b"*** ") and following.startswith(b"--- "):
-            reason = "a context diff. Make it a unified one (`diff -u`)"
-        elif line.startswith(b"--- ") and following.startswith(b"+++ "):
-            reason = "no hunk (`@@ -`) follows these names"
-        elif line.startswith(b"Binary files ") and line.endswith(b" differ"):
-            reason = "a binary file differs, and the patch does not hold its content. Make it with `git diff --binary`"
-        elif line.startswith(b"Only in ") and b": " in line:
-            reason = "a file is on one side only, and the patch does not hold it. Make it with `diff -N`"
-        elif line.startswith((b"Added: svn:executable", b"Deleted: svn:executable", b"Added: svn:special", b"Deleted: svn:special")):
-            reason = "a change of Subversion's properties. Make it with `svn diff --git`, or as a change of mode"
-        elif line.startswith(b"Index: ") and following.startswith(b"===="):
-            if not self.is_part(number + 2):
-                reason = "no hunk follows for this file: it is empty, binary, or changed in its properties alone. Make it with git"
-            return self._or_refuse(number, reason, number + 2)
-        elif line.startswith(b"diff -") and not self.is_part(number + 1) and not following.startswith(b"*** "):
-            reason = "no hunk follows for these files: one of them is empty, or binary. Make the patch with git"
-        return self._or_refuse(number, reason, number + 1)
-
-    def _or_refuse(self, number: int, reason: str, following: int) -> int:
-        if reason:
-            raise DiffSyntaxError(number + 1, reason)
-        return following
-
-    def part(self, number: int) -> tuple[Part, int]:
-        """Return the part that begins at a line, and the line behind it."""
-        if self.at(number).endswith(b"\r"):
-            message = (
-                "the lines of the patch file itself end with CR LF. Save its own lines with LF alone (a mail client may have changed them)"
-            )
-            raise DiffSyntaxError(number + 1, message)
-        return self._git_part(number) if self.at(number).startswith(b"diff --git ") else self._plain_part(number)
-
-    def _git_part(self, start: int) -> tuple[Part, int]:
-        header = self.at(start)[len(b"diff --git ") :]
-        extended: dict[bytes, bytes] = {}
-        number = start + 1
-        while match := _EXTENDED.match(self.at(number)):
-            extended[match[1].replace(b"rename old", b"rename from").replace(b"rename new", b"rename to")] = match[2]
-            number += 1
-        names: tuple[bytes, bytes] | None = None
-        if self.at(number).startswith(b"--- ") and self.at(number + 1).startswith(b"+++ "):
-            names = self.at(number)[4:], self.at(number + 1)[4:]
-            number += 2
-        kind = self._kind(extended, names, start)
-        old, new = self._git_names(header, extended, names, kind, start)
-        modes = [self._mode(extended[key], start) if key in extended else None for key in _MODES]
-        old_mode, mode = modes[0] or modes[2], modes[1] or modes[3]
-        before, _, after = extended.get(b"index", b"").partition(b"..")
-        after, _, indexed = after.partition(b" ")
-        if indexed and old_mode is None:
-            old_mode = self._mode(indexed, start)
-        hunks, number = self._hunks(number, new or old)
-        binary: Binary | None = None
-        if self.at(number) == b"GIT binary patch":
-            binary, number = self._binary(number + 1)
-        elif self.at(number).startswith(b"Binary files ") and self.at(number).rstrip().endswith(b" differ"):
-            binary, number = Binary(content=None), number + 1
-        elif self.at(number).startswith(b"@@@"):
-            raise DiffSyntaxError(
-                number + 1, "a combined diff, which shows a merge and cannot be applied. Make the diff against one parent"
-            )
-        if not hunks and binary is None and kind is Kind.CHANGE and mode is None:
-            raise DiffSyntaxError(start + 1, f"{old}: nothing follows that says what to do with the file")
-        if number >= len(self.lines):
-            raise DiffSyntaxError(number, f"{new}: the patch ends within this line; a part of it is missing")
-        self._refuse_unfit(hunks, kind, new)
-        ids = (before.decode("ascii", "replace"), after.decode("ascii", "replace"))
-        part = Part(
-            line=start + 1,
-            kind=kind,
-            old=old,
-            new=new,
-            mode=mode,
-            old_mode=old_mode,
-            ids=ids,
-            hunks=hunks,
-            binary=binary,
-            is_prefixed=self.strip == 1 and _PREFIXED.match(header) is not None,
-        )
-        return part, number
-
-    def _kind(self, extended: dict[bytes, bytes], names: tuple[bytes, bytes] | None, start: int) -> Kind:
-        kinds = [kind for key, kind in _KINDS.items() if key in extended]
-        if names is not None:
-            told = [kind for name, kind in zip(names, (Kind.ADD, Kind.REMOVE), strict=True) if _is_nowhere(name)]
-            if told != [kind for kind in kinds if kind in {Kind.ADD, Kind.REMOVE}]:
-                reason = "`/dev/null` and the lines on the file's mode (`new file mode`, `deleted file mode`) belong together, and one is missing"
-                raise DiffSyntaxError(start + 1, reason)
-        if (
-            len(kinds) > 1
-            or (b"rename from" in extended) != (b"rename to" in extended)
-            or (b"copy from" in extended) != (b"copy to" in extended)
-        ):
-            raise DiffSyntaxError(start + 1, "its lines say different things of what happens to the file")
-        return kinds[0] if kinds else Kind.CHANGE
-
-    def _git_names(
-        self, header: bytes, extended: dict[bytes, bytes], names: tuple[bytes, bytes] | None, kind: Kind, start: int
-    ) -> tuple[str, str]:
-        """Return the names of a part; each line that names a file has to agree."""
-        stripped = ((_without(one, self.strip), _without(two, self.strip)) for one, two in _splits(header))
-        pairs = {(one, two) for one, two in stripped if one is not None and two is not None}
-        if kind in {Kind.RENAME, Kind.COPY}:
-            told = [_plain_name(extended[kind.encode() + way]) for way in (b" from", b" to")]
-            if self.strip > 1:  # these lines have no `a/` and `b/`
-                told = [_without(name, self.strip - 1) or b"" for name in told]
-            pairs &= {(told[0], told[1])}
-        else:
-            pairs = {pair for pair in pairs if pair[0] == pair[1]}
-        if names is not None:
-            for side, name in enumerate(names):
-                if not _is_nowhere(name):
-                    said = _without(_plain_name(name), self.strip)
-                    pairs = {pair for pair in pairs if pair[side] == said}
-        if len(pairs) != 1:
-            reason = f"its names do not agree, or have fewer than {self.strip} leading folders to take off"
-            raise StripError(start + 1, f"{reason}: {header.decode('utf-8', 'replace')}")
-        ((old, new),) = pairs
-        return self._text(old, start), self._text(new, start)
-
-    def _text(self, name: bytes | None, number: int) -> str:
-        if not name:
-            raise StripError(number + 1, f"a name has fewer than {self.strip} leading folders to take off")
-        try:
-            return name.decode("utf-8")
-        except UnicodeDecodeError:
-            shown = name.decode("utf-8", "backslashreplace")
-            raise DiffSyntaxError(number + 1, f"the name '{shown}' is not UTF-8, and trees are kept with such names alone") from None
-
-    def _mode(self, text: bytes, start: int) -> FileMode:
-        """Return a mode as git keeps it: of a plain file nothing counts but whether its owner may run it."""
-        try:
-            mode = int(text.strip(), 8)
-        except ValueError:
-            raise DiffSyntaxError(start + 1, f"'{text.decode('utf-8', 'replace')}' is no mode of a file") from None
-        if mode & 0o170000 in {LINK, SUBMODULE}:
-            return FileMode(mode & 0o170000)
-        if mode & 0o170000 not in {0o100000, 0}:
-            raise DiffSyntaxError(start + 1, f"'{text.decode('utf-8', 'replace')}' is no mode of a file")
-        return FileMode.BLOB_EXECUTABLE if mode & 0o100 else FileMode.BLOB
-
-    def _plain_part(self, start: int) -> tuple[Part, int]:
-        first, second = self.at(start)[4:], self.at(start + 1)[4:]
-        shown = _without(_plain_name(first if _is_dev_null(second) else second), self.strip) or b"a file"
-        hunks, number = self._hunks(start + 2, shown.decode("utf-8", "replace"))
-        is_new, is_gone = _is_nowhere(first) or _is_epoch(first), _is_nowhere(second) or _is_epoch(second)
-        if is_new and is_gone:
-            raise DiffSyntaxError(start + 1, "both sides say that there is no file")
-        named = [None if _is_dev_null(side) else _without(_SLASHES.sub(b"/", _stamped_name(side)), self.strip) for side in (first, second)]
-        if None in named and not (_is_dev_null(first) or _is_dev_null(second)):
-            raise StripError(start + 1, f"a name has fewer than {self.strip} leading folders to take off")
-        known = sorted({name for name in named if name is not None}, key=len)
-        if not known:
-            raise StripError(start + 1, f"a name has fewer than {self.strip} leading folders to take off")
-        # Of `file` and `file.orig`, or `file~`, the shorter one is meant, as in git.
-        if not known[-1].startswith(known[0]) or (len(known) > 1 and known[-1].removeprefix(known[0])[:1] not in {b".", b"~", b"-", b"_"}):
-            names = " and ".join(name.decode("utf-8", "replace") for name in known)
-            raise StripError(start + 1, f"the two sides are different files: {names}")
-        name = self._text(known[0], start)
-        kind = Kind.ADD if is_new else Kind.REMOVE if is_gone else Kind.CHANGE
-        if kind is Kind.CHANGE and len(hunks) == 1 and not hunks[0].before:
-            kind = Kind.FILL if hunks[0].old_start == 0 else kind
-        if kind is Kind.CHANGE and len(hunks) == 1 and not hunks[0].after and re.search(rb"\(working copy\)$", second):
-            raise DiffSyntaxError(
-                start + 1, f"{name}: it does not say whether the file goes or becomes empty. Make it with `svn diff --git`"
-            )
-        self._refuse_unfit(hunks, kind, name)
-        return Part(line=start + 1, kind=kind, old=name, new=name, hunks=hunks), number
-
-    def _refuse_unfit(self, hunks: Sequence[Hunk], kind: Kind, name: str) -> None:
-        for hunk in hunks:
-            if kind is Kind.ADD and (hunk.before or len(hunks) > 1):
-                raise DiffSyntaxError(hunk.line, f"{name} is a new file, and the hunk wants lines of an old one")
-            if kind is Kind.REMOVE and hunk.after:
-                raise DiffSyntaxError(hunk.line, f"{name} is to be removed, and the hunk leaves lines of it")
-
-    def _hunks(self, number: int, name: str) -> tuple[tuple[Hunk, ...], int]:
-        hunks: list[Hunk] = []
-        while self.at(number).startswith(b"@@ -"):
-            hunk, number = self._hunk(number, name)
-            hunks.append(hunk)
-        return tuple(hunks), number
-
-    def _hunk(self, start: int, name: str) -> tuple[Hunk, int]:
-        match = _RANGES.match(self.at(start))
-        if match is None:
-            raise DiffSyntaxError(start + 1, f"{name}: '{self.at(start).decode('utf-8', 'replace')[:60]}' is not the first line of a hunk")
-        old, new = (int(match[index] or b"1") for index in (2, 4))
-        before: list[bytes] = []
-        after: list[bytes] = []
-        sides = {b" ": (before, after), b"-": (before,), b"+": (after,)}
-        marks: list[bytes] = []
-        number, end = start + 1, len(self.lines) - 1
-        last: tuple[list[bytes], ...] = ()
-        while len(before) < old or len(after) < new or self.at(number).startswith(b"\\ "):
-            line = self.at(number)
-            if number >= end and not line.startswith(b"\\"):
-                raise DiffSyntaxError(start + 1, f"{name}: the patch ends within this hunk, of which the `@@` line says that it is longer")
-            number += 1
-            mark = line[:1] or b" "  # some tools take the blank from the end of an empty line
-            if mark == b"\\" and last:  # the file ends there without a newline
-                for side in last:
-                    side[-1] = side[-1][:-1]
-                last = ()
-                continue
-            if mark not in sides:
-                raise DiffSyntaxError(
-                    number, f"{name}: this line belongs to a hunk, by the hunk's `@@` line, and begins with none of ` -+`"
-                )
-            last = sides[mark]
-            text = line[1:] + b"\n"
-            for side in last:
-                side.append(text)
-            marks.append(mark)
-        if len(before) != old or len(after) != new:
-            raise DiffSyntaxError(
-                start + 1, f"{name}: the `@@` line says {old} and {new} lines, and there are {len(before)} and {len(after)}"
-            )
-        if not {b"-", b"+"} & set(marks):
-            raise DiffSyntaxError(start + 1, f"{name}: the hunk changes nothing")
-        for side in (before, after):
-            if any(not each.endswith(b"\n") for each in side[:-1]):
-                raise DiffSyntaxError(start + 1, f"{name}: a line in the middle of the hunk is said to be without a newline")
-        hunk = Hunk(
-            line=start + 1,
-            old_start=int(match[1]),
-            new_start=int(match[3]),
-            before=tuple(before),
-            after=tuple(after),
-            marks=b"".join(marks),
-        )
-        return hunk, number
-
-    def _binary(self, number: int) -> tuple[Binary, int]:
-        forward, number = self._binary_hunk(number)
-        if self.at(number).startswith((b"literal ", b"delta ")):  # the way back
-            _, number = self._binary_hunk(number)
-        return forward, number
-
-    def _binary_hunk(self, start: int) -> tuple[Binary, int]:
-        match = re.fullmatch(rb"(literal|delta) (\d+)", self.at(start))
-        if match is None:
-            raise DiffSyntaxError(start + 1, "a binary patch begins with neither `literal` nor `delta`")
-        packed = bytearray()
-        number = start + 1
-        while line := self.at(number):
-            size = line[0] - (0x40 if line[:1].isupper() else 0x46)  # A to Z are 1 to 26, a to z are 27 to 52
-            try:
-                data = base64.b85decode(line[1:])
-            except ValueError:
-                data = b""
-            if not line[:1].isalpha() or not 0 < size <= min(len(data), _BINARY_LINE) or len(data) - size > 3:  # noqa: PLR2004  # five digits hold four bytes
-                raise DiffSyntaxError(number + 1, "a line of a binary patch is damaged")
-            packed += data[:size]
-            number += 1
-        try:
-            content = zlib.decompress(bytes(packed))
-        except zlib.error as error:
-            raise DiffSyntaxError(start + 1, f"a binary patch is damaged: {error}") from error
-        if len(content) != int(match[2]):
-            raise DiffSyntaxError(start + 1, f"a binary patch is damaged: it says {int(match[2])} bytes and holds {len(content)}")
-        return Binary(content=content, is_delta=match[1] == b"delta"), number + 1
-
-
-_MODES = (b"old mode", b"new mode", b"deleted file mode", b"new file mode")
-_KINDS = {
-    b"new file mode": Kind.ADD,
-    b"deleted file mode": Kind.REMOVE,
-    b"rename from": Kind.RENAME,
-    b"copy from": Kind.COPY,
-}
-
-
-def patched(base: bytes, delta: bytes) -> bytes:
-    """Return what one of git's deltas makes of a content. Source: gitformat-pack, "deltified representation". Raises ValueError."""
-    data = iter(delta)
-    made = bytearray()
-    try:
-        old, new = _size(data), _size(data)
-        for code in data:
-            if code & 0x80:
-                start, length = (
-                    sum(next(data) << 8 * place for place in range(count) if code & first << place) for first, count in ((1, 4), (16, 3))
-                )
-                length = length or 0x10000
-                if start + length > len(base):
-                    _refuse_delta()
-                made += base[start : start + length]
-            elif code:
-                made += bytes(next(data) for _ in range(code))
-            else:
-                _refuse_delta()
-    except (StopIteration, RuntimeError):  # it ends within an instruction
-        _refuse_delta()
-    if (old, new) != (len(base), len(made)):
-        _refuse_delta()
-    return bytes(made)
-
-
-def _refuse_delta() -> NoReturn:
-    message = "the delta does not fit this content"
-    raise ValueError(message)
-
-
-def _size(data: Iterator[int]) -> int:
-    """Read a number of seven bits a byte, the lowest first."""
-    value = shift = 0
-    for byte in data:
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        if not byte & 0x80:
-            break
-    return value
-
-
-def _is_mail(line: bytes) -> bool:
-    """Say whether a line begins a mail of a mailbox."""
-    return line.startswith(b"From ") and _MAIL.match(line) is not None
-
-
-def _is_dev_null(name: bytes) -> bool:
-    return bool(re.match(rb"/dev/null(\s|$)", name))
-
-
-def _is_nowhere(name: bytes) -> bool:
-    """Say whether one side of a diff says that there is no file."""
-    return _is_dev_null(name) or bool(re.search(rb"\t" + _NOWHERE, name))
-
-
-def _is_epoch(name: bytes) -> bool:
-    """Say whether a side's time is the first second of 1970, by which GNU diff means that there is no file."""
-    match = _EPOCH.match(name.rpartition(b"\t")[2])
-    if match is None or b"\t" not in name:
-        return False
-    offset = (int(match[5]) * 60 + int(match[6])) * (-1 if match[4] == b"-" else 1)
-    return int(match[2]) * 60 + int(match[3]) - offset == (24 * 60 if match[1].startswith(b"1969") else 0)
-
-
-def _stamped_name(name: bytes) -> bytes:
-    """Return the name on a side of a plain diff, which may have a time behind it: after a tab, or after blanks that took a tab's place.
-
-    As in git, a tab that stands before the last one is then a part of the name.
-    """
-    bare = name if name.startswith(b'"') else _STAMP.sub(b"", name)
-    return bare if bare != name else _plain_name(name)
-
-
-def _plain_name(name: bytes) -> bytes:
-    """Return a name as it is, from a line that ends with it, or has a tab behind it. Quoted ones have C's escapes."""
-    if name.startswith(b'"'):
-        found = _quoted(name)
-        if found is not None:
-            return found[0]
-    return name.split(b"\t", 1)[0]
-
-
-def _quoted(text: bytes) -> tuple[bytes, bytes] | None:
-    """Return a quoted name and what stands behind it; None where the quotes are none."""
-    match = re.match(rb'"((?:[^"\\]|\\.)*)"', text)
-    if match is None:
-        return None
-
-    def plain(escape: re.Match[bytes]) -> bytes:
-        return _ESCAPES.get(escape[1], b"\\" + escape[1]) if escape[1] else bytes([int(escape[2], 8) & 0xFF])
-
-    return re.sub(rb"\\(?:([^0-7])|([0-7]{1,3}))", plain, match[1]), text[match.end() :]
-
-
-def _splits(header: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield how the rest of a `diff --git` line may be taken for two names: blanks are not quoted there."""
-    if header.startswith(b'"'):
-        found = _quoted(header)
-        if found is not None and found[1].startswith(b" "):
-            yield found[0], _plain_name(found[1][1:])
-        return
-    if header.endswith(b'"') and b' "' in header:
-        one, _, two = header.partition(b' "')
-        yield one, _plain_name(b'"' + two)
-        return
-    for match in re.finditer(rb" ", header):
-        yield header[: match.start()], header[match.end() :]
-
-
-def _without(name: bytes, strip: int) -> bytes | None:
-    """Return a name without its first folders; None where it has fewer."""
-    parts = name.split(b"/", strip)
-    return parts[strip] if len(parts) > strip and parts[strip] else None

@@ -1,4 +1,7 @@
-"""The document of a structural patch: a DEP-3 header, edits by file, and what must hold afterwards."""
+"""The document of a structural patch.
+
+A DEP-3 header, edits by file, and what must hold afterwards.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self, get_args
 from packaging.requirements import Requirement
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from forkhouse.documents import Document, PlainNumber
-from forkhouse.errors import PatchConflictError
-from forkhouse.lock import Form, RequirementText
-from forkhouse.patches.languages import key_steps
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.documents.lockfile import Form, RequirementText
+from forkhouse.documents.reading import Document, PlainNumber
+from forkhouse.patches.languages.keypaths import key_steps
 from forkhouse.patches.values import Given
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CodeLanguage = Literal["python", "c", "cpp", "rust", "bash", "meson", "cmake", "text"]
-"""Languages whose files are edited by selectors alone. CUDA and HIP are `cpp`; a Dockerfile or m4 is `text`."""
-Name = Annotated[str, Field(min_length=1)]
-Paths = Name | Annotated[tuple[Name, ...], Field(min_length=1)]
+"""Languages whose files are edited by selectors alone.
+
+CUDA and HIP are `cpp`; a Dockerfile or m4 is `text`.
+"""
+NonEmpty = Annotated[str, Field(min_length=1)]
+Paths = NonEmpty | Annotated[tuple[NonEmpty, ...], Field(min_length=1)]
 """A path in the upstream's own tree, wildcards allowed, or several alternatives."""
 Distribution = Annotated[str, Field(pattern=r"^[A-Za-z0-9._*-]+$")]
 """The name of a distribution, in any spelling; `*` is any text."""
@@ -40,7 +46,10 @@ def _listed(paths: Paths) -> tuple[str, ...]:
 
 
 class CountRange(Document):
-    """A number of matches that differs between releases or forms of an upstream; from `min: 0` on, finding nothing is no error."""
+    """A number of matches that differs between releases or forms of an upstream.
+
+    From `min: 0` on, finding nothing is no error.
+    """
 
     min: int = Field(ge=0)
     """Fewest matches."""
@@ -64,7 +73,10 @@ def _number_or_range(value: object) -> str:
     return "CountRange" if isinstance(value, dict | CountRange) else "number"
 
 
-Count = Annotated[Annotated[int, Field(ge=1), Tag("number")] | Annotated[CountRange, Tag("CountRange")], Discriminator(_number_or_range)]
+Count = Annotated[
+    Annotated[int, Field(ge=1), Tag("number")] | Annotated[CountRange, Tag("CountRange")],
+    Discriminator(_number_or_range),
+]
 """How many matches an operation expects; any other number is an error."""
 
 
@@ -79,34 +91,45 @@ def least(count: int | CountRange) -> int:
 
 
 class Selector(Document):
-    """What to match: exactly one of function, class, call, assignment, key, pattern, rule and anchor."""
+    """What to match.
 
-    function: Name | None = None
+    Exactly one of function, class, call, assignment, key, pattern, rule and anchor.
+    """
+
+    function: NonEmpty | None = None
     """A function, by name."""
-    class_: Name | None = None
+    class_: NonEmpty | None = None
     """A class, struct, enum or trait, by name; `impl NAME` for what Rust implements for it."""
-    call: Name | None = None
-    """A call, command or macro, by the name of what is called, as it is written; `.NAME` for a method, whatever it is called on."""
-    argument: Name | None = None
+    call: NonEmpty | None = None
+    """A call, command or macro, by the name of what is called, as it is written.
+
+    `.NAME` for a method, whatever it is called on.
+    """
+    argument: NonEmpty | None = None
     """With `call`: an argument that it must have, as it is written."""
-    assignment: Name | None = None
+    assignment: NonEmpty | None = None
     """An assignment, definition or key, by the name of its target, wherever it stands."""
-    key: Name | None = None
-    """A key of YAML, JSON or TOML, by its dotted path from the top; a step with dots is quoted, a number counts items of a list."""
+    key: NonEmpty | None = None
+    """A key of YAML, JSON or TOML, by its dotted path from the top.
+
+    A step with dots is quoted, a number counts items of a list.
+    """
     document: int | None = Field(default=None, ge=0)
     """With `key`: which document of a file of YAML that holds several, counted from 0."""
-    pattern: Name | None = None
+    pattern: NonEmpty | None = None
     """Code with metavariables, as ast-grep reads it: $NAME for one node, $$$NAME for any number."""
     rule: dict[str, object] | None = None
     """A whole ast-grep rule."""
-    anchor: Name | None = None
+    anchor: NonEmpty | None = None
     """A text, as it stands."""
     within: Selector | None = None
     """Match only inside what this selector matches, exactly once."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        _exactly_one(self, ("function", "class_", "call", "assignment", "key", "pattern", "rule", "anchor"))
+        _exactly_one(
+            self, ("function", "class_", "call", "assignment", "key", "pattern", "rule", "anchor")
+        )
         if self.argument is not None and self.call is None:
             message = "`argument` belongs to `call`"
             raise ValueError(message)
@@ -117,7 +140,15 @@ class Selector(Document):
 
     def said(self) -> str:
         """Return the text that a person would look for."""
-        named = (self.function, self.class_, self.argument or self.call, self.assignment, self.key, self.pattern, self.anchor)
+        named = (
+            self.function,
+            self.class_,
+            self.argument or self.call,
+            self.assignment,
+            self.key,
+            self.pattern,
+            self.anchor,
+        )
         return next((text for text in named if text is not None), str(self.rule))
 
 
@@ -128,7 +159,7 @@ def _as_written(given: object) -> object:
     return given.spelling if isinstance(given, PlainNumber) else given
 
 
-Part = Annotated[Name, BeforeValidator(_as_written)]
+PartText = Annotated[NonEmpty, BeforeValidator(_as_written)]
 """A piece of code, or an item, as it is written."""
 Code = Annotated[str, BeforeValidator(_as_written)]
 """What comes in the place of code, or beside it."""
@@ -151,13 +182,16 @@ class Place(Document):
 
 
 class _Change(Document):
-    """What goes, and what comes in its place: exactly one of add, remove and replace, and `with` beside the last."""
+    """What goes, and what comes in its place.
 
-    add: Part | None = None
+    Exactly one of add, remove and replace, and `with` beside the last.
+    """
+
+    add: PartText | None = None
     """What is added."""
-    remove: Part | None = None
+    remove: PartText | None = None
     """What goes."""
-    replace: Part | None = None
+    replace: PartText | None = None
     """What goes, for `with` to take its place."""
     with_: Code | None = None
     """What comes, with `replace`."""
@@ -189,16 +223,17 @@ def _bare(given: str | None) -> str | None:
 class PartChange(_Change):
     """A change of one argument of a call, or one item of a list; what is added is put last.
 
-    A part is named as it is written; a keyword argument by its keyword and `=` or `:`, such as `depends=`.
+    A part is named as it is written; a keyword argument by its keyword and `=` or `:`, such as
+    `depends=`.
     """
 
     of: Selector
     """The call or list that is changed."""
-    add: Annotated[Part | None, AfterValidator(_bare)] = None
+    add: Annotated[PartText | None, AfterValidator(_bare)] = None
     """What is added."""
-    remove: Annotated[Part | None, AfterValidator(_bare)] = None
+    remove: Annotated[PartText | None, AfterValidator(_bare)] = None
     """What goes."""
-    replace: Annotated[Part | None, AfterValidator(_bare)] = None
+    replace: Annotated[PartText | None, AfterValidator(_bare)] = None
     """What goes, for `with` to take its place."""
     with_: Annotated[Code | None, AfterValidator(_bare)] = None
     """What comes, with `replace`."""
@@ -230,11 +265,16 @@ class CodeOperation(Document):
     import_: LineChange | None = None
     """Change an import or a `use`."""
     count: Count = 1
-    """How many matches are expected: a number, or a range such as {min: 1, max: 2}; any other number is an error."""
+    """How many matches are expected: a number, or a range such as {min: 1, max: 2}.
+
+    Any other number is an error.
+    """
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        _exactly_one(self, ("replace", "wrap", "remove", "insert", "argument", "item", "include", "import_"))
+        _exactly_one(
+            self, ("replace", "wrap", "remove", "insert", "argument", "item", "include", "import_")
+        )
         if (self.replace is None and self.wrap is None) != (self.with_ is None):
             message = "`with` belongs to `replace` or `wrap`, and they need it"
             raise ValueError(message)
@@ -246,7 +286,10 @@ class CodeOperation(Document):
 
 def _is_pinned(requirement: Requirement) -> bool:
     """Say whether exactly one version is asked for, as pip demands where there are hashes."""
-    return [each.operator in {"==", "==="} and not each.version.endswith(".*") for each in requirement.specifier] == [True]
+    return [
+        each.operator in {"==", "==="} and not each.version.endswith(".*")
+        for each in requirement.specifier
+    ] == [True]
 
 
 class RequirementChange(_Change):
@@ -261,10 +304,16 @@ class RequirementChange(_Change):
     with_: RequirementText | None = None
     """Requirement that comes, with `replace`."""
     keep_version: bool = False
-    """With `replace`: what `with` leaves open, the version, stays the one that the upstream asks for."""
+    """With `replace`.
+
+    What `with` leaves open, the version, stays the one that the upstream asks for.
+    """
     extra: str | None = None
-    """Only declarations that belong to this extra; with nothing in it, only those that belong to none, and to no group."""
-    group: Name | None = None
+    """Only declarations that belong to this extra.
+
+    With nothing in it, only those that belong to none, and to no group.
+    """
+    group: NonEmpty | None = None
     """Only declarations of this dependency group (PEP 735) of `pyproject.toml`."""
     hashes: tuple[Hash, ...] = ()
     """In a requirements file: the hashes of the files that `add` or `with` may be met by."""
@@ -275,10 +324,17 @@ class RequirementChange(_Change):
             message = "a declaration belongs to an `extra` or to a `group`, so give one of them"
             raise ValueError(message)
         come = Requirement(self.come) if self.come is not None else None
-        if self.hashes and (come is None or self.keep_version or not (come.url or _is_pinned(come))):
-            message = "`hashes` belongs to an `add` or `with` that names one version, such as torch==2.13.0"
+        if self.hashes and (
+            come is None or self.keep_version or not (come.url or _is_pinned(come))
+        ):
+            message = (
+                "`hashes` belongs to an `add` or `with` that names one version, such as "
+                "torch==2.13.0"
+            )
             raise ValueError(message)
-        if self.keep_version and (self.with_ is None or Requirement(self.with_).specifier or Requirement(self.with_).url):
+        if self.keep_version and (
+            self.with_ is None or Requirement(self.with_).specifier or Requirement(self.with_).url
+        ):
             message = "`keep-version` belongs to a `with` that names no version"
             raise ValueError(message)
         return self
@@ -290,13 +346,16 @@ class RequirementOperation(Document):
     requirement: RequirementChange
     """What is changed."""
     count: Count = 1
-    """How many declarations are expected: a number, or a range such as {min: 1, max: 2}; any other number is an error."""
+    """How many declarations are expected: a number, or a range such as {min: 1, max: 2}.
+
+    Any other number is an error.
+    """
 
 
 class GroupSelector(Document):
     """A group of entry points."""
 
-    group: Name
+    group: NonEmpty
     """Name of the group."""
 
 
@@ -312,11 +371,11 @@ class EntryPointsOperation(Document):
 class KeyOperation(Document):
     """Set a key that is there, add one that is not, or remove one, by its dotted path from the top."""
 
-    set: Name | None = None
+    set: NonEmpty | None = None
     """Key that is there, and gets `value`."""
-    add: Name | None = None
+    add: NonEmpty | None = None
     """Key that is not there, and gets `value`."""
-    remove: Name | None = None
+    remove: NonEmpty | None = None
     """Key that goes."""
     value: Given = None
     """What to put there, as the file's own reader is to read it; text in quotes stays text."""
@@ -350,18 +409,24 @@ def _keyed(value: object) -> str:
     """Tell the operations on keys from those on code."""
     if isinstance(value, Document):
         return type(value).__name__
-    plain = isinstance(value, dict) and ("set" in value or "add" in value or isinstance(value.get("remove"), str))
+    plain = isinstance(value, dict) and (
+        "set" in value or "add" in value or isinstance(value.get("remove"), str)
+    )
     return "KeyOperation" if plain else "CodeOperation"
 
 
 KeyedOperation = Annotated[
-    Annotated[KeyOperation, Tag("KeyOperation")] | Annotated[CodeOperation, Tag("CodeOperation")], Discriminator(_keyed)
+    Annotated[KeyOperation, Tag("KeyOperation")] | Annotated[CodeOperation, Tag("CodeOperation")],
+    Discriminator(_keyed),
 ]
 
 
 class _FileEdit(Document):
     path: Paths
-    """Path in the upstream's own tree, wildcards allowed; of several alternatives the first that is there counts."""
+    """Path in the upstream's own tree, wildcards allowed.
+
+    Of several alternatives the first that is there counts.
+    """
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -379,7 +444,11 @@ class CodeEdit(_FileEdit):
 
 
 class RequirementsEdit(_FileEdit):
-    """Edits of requirements: in `pyproject.toml`, in wheel metadata, or in a requirements file, told apart by the file's name."""
+    """Edits of requirements.
+
+    In `pyproject.toml`, in wheel metadata, or in a requirements file, told apart by the file's
+    name.
+    """
 
     language: Literal["requirements"]
     """Says that the file holds requirements."""
@@ -388,7 +457,10 @@ class RequirementsEdit(_FileEdit):
 
 
 class EntryPointsEdit(_FileEdit):
-    """Edits of entry points: in `entry_points.txt`, or in `pyproject.toml`, told apart by their contents."""
+    """Edits of entry points.
+
+    In `entry_points.txt`, or in `pyproject.toml`, told apart by their contents.
+    """
 
     language: Literal["entry-points"]
     """Says that the file holds entry points."""
@@ -423,7 +495,11 @@ def _kind(value: object) -> str:
         return type(value).__name__
     if not isinstance(value, dict) or "add" in value:
         return "AddedFile"
-    named = {"requirements": "RequirementsEdit", "entry-points": "EntryPointsEdit", **dict.fromkeys(("yaml", "json", "toml"), "KeyedEdit")}
+    named = {
+        "requirements": "RequirementsEdit",
+        "entry-points": "EntryPointsEdit",
+        **dict.fromkeys(("yaml", "json", "toml"), "KeyedEdit"),
+    }
     return named.get(str(value.get("language")), "CodeEdit")
 
 
@@ -441,12 +517,15 @@ LANGUAGES = (*get_args(CodeLanguage), "yaml", "json", "toml", "requirements", "e
 class Sought(Document):
     """What is looked for, a text or a requirement, and where."""
 
-    text: Name | None = None
+    text: NonEmpty | None = None
     """A text, as it stands."""
     requirement: Distribution | None = None
     """A distribution that is asked for; comments and descriptions do not count."""
     in_: Paths
-    """Paths in the upstream's own tree, wildcards allowed: one pattern, or several that are all looked at."""
+    """Paths in the upstream's own tree, wildcards allowed.
+
+    One pattern, or several that are all looked at.
+    """
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -460,7 +539,9 @@ class Sought(Document):
 
     def said(self) -> str:
         """Return what is looked for, for a person."""
-        return f"'{self.text}'" if self.text is not None else f"the requirement '{self.requirement}'"
+        return (
+            f"'{self.text}'" if self.text is not None else f"the requirement '{self.requirement}'"
+        )
 
 
 class Condition(Document):
@@ -492,7 +573,9 @@ class StructuralEdit(Document):
     """Version or commit that brought it upstream (DEP-3)."""
     retire_when: str = Field(alias="Retire-When", min_length=1)
     """When it is to go."""
-    forms: tuple[Form, ...] = Field(default=("git", "sdist", "wheel", "debian-source"), alias="Forms")
+    forms: tuple[Form, ...] = Field(
+        default=("git", "sdist", "wheel", "debian-source"), alias="Forms"
+    )
     """Forms of the source that it is meant for."""
     edits: tuple[Edit, ...] = Field(min_length=1)
     """Changes, file by file, in order."""

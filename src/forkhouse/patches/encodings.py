@@ -1,9 +1,13 @@
-"""From the bytes of a file to text and back, without loss: what an edit leaves alone comes back byte for byte, whatever its encoding.
+"""From the bytes of a file to text and back, without loss.
 
-A file is read in the encoding that its own reader takes for it: UTF-16 or UTF-8 by a byte-order mark, what a Python source (PEP 263)
-or an XML declaration says, UTF-8 otherwise. Bytes that are not valid in it mean that the encoding is not known. Then each byte beyond
-ASCII becomes one character of its own in Unicode's private use area: no letter, no white space and no line end to anyone, so that
-grammars and positions see the text around it as it is. (Latin-1 would not do: its 0x85 is a line end and its 0xA0 a blank to Python.)
+What an edit leaves alone comes back byte for byte, whatever its encoding.
+
+A file is read in the encoding that its own reader takes for it: UTF-16 or UTF-8 by a byte-order
+mark, what a Python source (PEP 263) or an XML declaration says, UTF-8 otherwise. Bytes that are not
+valid in it mean that the encoding is not known. Then each byte beyond ASCII becomes one character
+of its own in Unicode's private use area: no letter, no white space and no line end to anyone, so
+that grammars and positions see the text around it as it is. (Latin-1 would not do: its 0x85 is a
+line end and its 0xA0 a blank to Python.)
 """
 
 from __future__ import annotations
@@ -13,10 +17,13 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 
 UNKNOWN = "unknown"
-"""In the place of an encoding's name: bytes beyond ASCII are kept, and nobody can say what they mean."""
+"""In the place of an encoding's name.
+
+Bytes beyond ASCII are kept, and nobody can say what they mean.
+"""
 
 _ASCII = 0x80
 _PRIVATE = 0xEF00
@@ -54,15 +61,18 @@ class Text:
         if self.encoding == UNKNOWN and not words.isascii():
             beyond = next(character for character in words if not character.isascii())
             message = (
-                f"{self.path} is not UTF-8 and does not say what it is, or nobody knows what it says: only ASCII can be looked for and put there, and the edit has "
-                f"'{beyond}'. Write that part of the change as a .patch, whose bytes are taken as they are."
+                f"{self.path} is not UTF-8 and does not say what it is, or nobody knows what it "
+                "says: only ASCII can be looked for and put there, and the edit has "
+                f"'{beyond}'. Write that part of the change as a .patch, whose bytes are taken as "
+                "they are."
             )
             raise PatchConflictError(message)
 
     def encoded(self, text: str) -> bytes:
         """Return another text as bytes of this file's encoding.
 
-        Raises PatchConflictError for a text that the encoding cannot hold, or that the file's reader would read as another one.
+        Raises PatchConflictError for a text that the encoding cannot hold, or that the file's
+        reader would read as another one.
         """
         if self.encoding == UNKNOWN:
             self.take(text.translate(dict.fromkeys(_TO_BYTES)))
@@ -71,13 +81,15 @@ class Text:
             content = text.encode(self.encoding)
         except UnicodeEncodeError as error:
             message = (
-                f"{self.path} is {self.encoding}, which has no '{text[error.start : error.end]}'. Use a character or an escape that it has."
+                f"{self.path} is {self.encoding}, which has no '{text[error.start : error.end]}'. "
+                "Use a character or an escape that it has."
             )
             raise PatchConflictError(message) from error
         again = decoded(content, path=self.path, language=self.language)
         if again.text != text:
             message = (
-                f"{self.path} would be read as {again.encoding} and not as {self.encoding} afterwards, and then says something else. "
+                f"{self.path} would be read as {again.encoding} and not as {self.encoding} "
+                "afterwards, and then says something else. "
                 "An edit must not change what a file says about its own encoding."
             )
             raise PatchConflictError(message)
@@ -87,8 +99,8 @@ class Text:
 def decoded(content: bytes, *, path: str, language: str = "") -> Text:
     """Return the text of a file, so that `Text.encoded` gives the same bytes again.
 
-    The name of the file and the language of an edit say whether a declaration in it counts. Raises PatchConflictError for what is no
-    text, or is broken in the encoding of its byte-order mark.
+    The name of the file and the language of an edit say whether a declaration in it counts. Raises
+    PatchConflictError for what is no text, or is broken in the encoding of its byte-order mark.
     """
     encoding = _said(content, path, language)
     if encoding == UNKNOWN:
@@ -100,21 +112,36 @@ def decoded(content: bytes, *, path: str, language: str = "") -> Text:
     except UnicodeError:
         pass
     if encoding.startswith(("utf-16", "utf-32")):
-        message = f"{path} has the byte-order mark of {encoding} and is not valid in it. It has to be repaired before it can be edited."
+        message = (
+            f"{path} has the byte-order mark of {encoding} and is not valid in it. It has to be "
+            "repaired before it can be edited."
+        )
         raise PatchConflictError(message)
     if b"\0" in content:
-        message = f"{path} is binary: it has zero bytes and is not valid {encoding}. An edit changes text alone; use a binary .patch."
+        message = (
+            f"{path} is binary: it has zero bytes and is not valid {encoding}. An edit changes "
+            "text alone; use a binary .patch."
+        )
         raise PatchConflictError(message)
     return _kept(content, path, language)
 
 
 def _kept(content: bytes, path: str, language: str) -> Text:
-    # Every byte alone: were the valid parts of it read as UTF-8, nobody would know that they are meant so.
-    return Text(text=content.decode("latin-1").translate(_TO_CHARACTERS), encoding=UNKNOWN, path=path, language=language)
+    # Every byte alone: were the valid parts of it read as UTF-8, nobody would know that they are
+    # meant so.
+    return Text(
+        text=content.decode("latin-1").translate(_TO_CHARACTERS),
+        encoding=UNKNOWN,
+        path=path,
+        language=language,
+    )
 
 
 def readable(content: bytes, *, path: str) -> str:
-    """Return what can be searched of any file, as `decoded` would give it; never raises. It is not for writing back."""
+    """Return what can be searched of any file, as `decoded` would give it; never raises.
+
+    It is not for writing back.
+    """
     try:
         return decoded(content, path=path).text
     except PatchConflictError:
@@ -122,12 +149,18 @@ def readable(content: bytes, *, path: str) -> str:
 
 
 def for_new(text: str, *, path: str) -> bytes:
-    """Return the content of a new file: UTF-8, or what the text itself declares. Raises PatchConflictError as `Text.encoded` does."""
+    """Return the content of a new file: UTF-8, or what the text itself declares.
+
+    Raises PatchConflictError as `Text.encoded` does.
+    """
     return Text(text=text, encoding=_said(text.encode("utf-8"), path, ""), path=path).encoded(text)
 
 
 def _said(content: bytes, path: str, language: str) -> str:
-    """Return the encoding that the reader of a file would take; UTF-8 where none is declared, UNKNOWN for one that is not known here."""
+    """Return the encoding that the reader of a file would take.
+
+    UTF-8 where none is declared, UNKNOWN for one that is not known here.
+    """
     for mark, encoding in _MARKS:
         if content.startswith(mark):
             return encoding
@@ -135,15 +168,25 @@ def _said(content: bytes, path: str, language: str) -> str:
     if name is None:
         return "utf-8"
     try:
-        encoding = codecs.lookup(name).name.removesuffix("-sig")  # of a mark, which was looked for already
+        encoding = codecs.lookup(name).name.removesuffix(
+            "-sig"
+        )  # of a mark, which was looked for already
         # A declaration can only be read in an encoding that has ASCII as it is.
-        return encoding if bytes(range(_ASCII)).decode(encoding) == bytes(range(_ASCII)).decode("ascii") else UNKNOWN
+        return (
+            encoding
+            if bytes(range(_ASCII)).decode(encoding) == bytes(range(_ASCII)).decode("ascii")
+            else UNKNOWN
+        )
     except (LookupError, UnicodeError):
         return UNKNOWN
 
 
 def _declared(content: bytes, path: str, language: str) -> str | None:
-    python = language == "python" or PurePosixPath(path).suffix in _PYTHON or re.match(rb"#![^\r\n]*python", content) is not None
+    python = (
+        language == "python"
+        or PurePosixPath(path).suffix in _PYTHON
+        or re.match(rb"#![^\r\n]*python", content) is not None
+    )
     if python:
         first, second, *_ = [*re.split(rb"\r\n?|\n", content[:1000], maxsplit=2), b"", b""]
         found = _CODING.match(first) or (_CODING.match(second) if _BLANK.match(first) else None)

@@ -8,15 +8,24 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import StorageError
-from forkhouse.workspace import digest, write_atomic
+from forkhouse.core.errors import StorageError
+from forkhouse.core.workspace import digest, write_atomic
 
 if TYPE_CHECKING:
     from forkhouse.patches.series import Patch
 
 INTERNAL = "internal error"
 """How the cause begins of a conflict that is a fault of ours. Such a verdict is not remembered."""
-_LIBRARIES = ("forkhouse", "ast-grep-py", "pygit2", "tomlkit", "tree-sitter", "pyyaml", "packaging", "meson")
+_LIBRARIES = (
+    "forkhouse",
+    "ast-grep-py",
+    "pygit2",
+    "tomlkit",
+    "tree-sitter",
+    "pyyaml",
+    "packaging",
+    "meson",
+)
 
 
 def internal_error(error: BaseException, patch: Patch, base: str, folder: Path) -> str:
@@ -25,18 +34,25 @@ def internal_error(error: BaseException, patch: Patch, base: str, folder: Path) 
     The report says what happened and where in the code, with which versions; of the patch and the sources it has names and ids alone.
     """
     frames = traceback.extract_tb(error.__traceback__)
-    place = f"{_module(frames[-1].filename)}:{frames[-1].lineno} in {frames[-1].name}" if frames else "an unknown place"
+    place = (
+        f"{_module(frames[-1].filename)}:{frames[-1].lineno} in {frames[-1].name}"
+        if frames
+        else "an unknown place"
+    )
     ours = [frame for frame in frames if "forkhouse" in _module(frame.filename)]
     if ours and ours[-1] is not frames[-1]:
         place = f"{_module(ours[-1].filename)}:{ours[-1].lineno} in {ours[-1].name}, from {place}"
     kind = type(error).__name__
     first, *_ = str(error).splitlines() or [""]
     cause = (
-        f"{INTERNAL}: {kind}{f': {first[:200]}' if first else ''}, at {place}. Forkhouse failed here, which says nothing about the patch"
+        f"{INTERNAL}: {kind}{f': {first[:200]}' if first else ''}, at {place}. Forkhouse failed "
+        "here, which says nothing about the patch"
     )
     path = folder / f"judging-{digest(patch.sha256, kind, place)[:16]}.txt"
     try:
-        write_atomic(path, _report(error, frames, patch, base).encode("utf-8", errors="backslashreplace"))
+        write_atomic(
+            path, _report(error, frames, patch, base).encode("utf-8", errors="backslashreplace")
+        )
     except (OSError, StorageError):
         return f"{cause}; please report this line."
     return f"{cause}; please report it with {path.parent.name}/{path.name}."
@@ -45,7 +61,11 @@ def internal_error(error: BaseException, patch: Patch, base: str, folder: Path) 
 def _module(file: str) -> str:
     """Return a source file's path from its package on, which tells no folder of the user's machine."""
     parts = Path(file).parts
-    for root in ("site-packages", "src", f"python{platform.python_version_tuple()[0]}.{platform.python_version_tuple()[1]}"):
+    for root in (
+        "site-packages",
+        "src",
+        f"python{platform.python_version_tuple()[0]}.{platform.python_version_tuple()[1]}",
+    ):
         if root in parts:
             return "/".join(parts[len(parts) - parts[::-1].index(root) :])
     return Path(file).name
@@ -55,8 +75,11 @@ def _report(error: BaseException, frames: traceback.StackSummary, patch: Patch, 
     versions = [f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"]
     versions += [f"{name} {_version(name)}" for name in _LIBRARIES]
     # A recursion has the same few frames a thousand times.
-    shown = [*frames[:20], *frames[-20:]] if len(frames) > 40 else list(frames)  # noqa: PLR2004  # twice the above
-    lines = [f"  {_module(frame.filename)}:{frame.lineno} in {frame.name}: {frame.line or ''}" for frame in shown]
+    shown = [*frames[:20], *frames[-20:]] if len(frames) > 40 else list(frames)  # twice the above
+    lines = [
+        f"  {_module(frame.filename)}:{frame.lineno} in {frame.name}: {frame.line or ''}"
+        for frame in shown
+    ]
     return "\n".join(
         [
             "Forkhouse failed while it judged a patch.",

@@ -16,13 +16,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 from forkhouse.patches.edits import CodeOperation
-from forkhouse.patches.languages import UnprovenError, line_end, line_start
+from forkhouse.patches.languages.base import UnprovenError, line_end, line_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from forkhouse.patches.edits import Operation
-    from forkhouse.patches.languages import Splice, Step
+    from forkhouse.patches.languages.base import Splice, Step
 
 SHOWN = 40
 """Characters of a piece of code that a message shows."""
@@ -38,6 +38,7 @@ _LEAVES = re.compile(r"(?:break|return|continue|goto|throw|co_return)_statement"
 
 _OPERATOR = re.compile(
     r"binary|unary|comparison|boolean|not_operator|conditional|ternary|cast|attribute$|field_expression|subscript|await|power"
+    r"|delete_expression|sizeof_expression|fold_expression|try_expression|index_expression"
 )
 """Kinds of nodes that bind what is in them."""
 _SHELL = frozenset({"redirected_statement", "pipeline", "list", "negated_command"})
@@ -73,14 +74,14 @@ class Tree(Protocol):
         """Where it ends, without white space behind it."""
 
     @property
-    def role(self) -> Role:
+    def role(self) -> NodeRole:
         """What it is to its neighbours."""
 
     def children(self) -> Sequence[Tree]:
         """Return the nodes in it, in order."""
 
 
-class Role(Enum):
+class NodeRole(Enum):
     """What a node is to its neighbours."""
 
     CODE = auto()
@@ -100,11 +101,17 @@ class Shift:
 
     def start(self, place: int) -> int:
         """Return where a piece that begins at a place begins now: behind what was put in there."""
-        return place + sum(len(new) - (stop - start) for start, stop, new in self.splices if stop <= place)
+        return place + sum(
+            len(new) - (stop - start) for start, stop, new in self.splices if stop <= place
+        )
 
     def end(self, place: int) -> int:
         """Return where a piece that ends at a place ends now: before what was put in there."""
-        return place + sum(len(new) - (stop - start) for start, stop, new in self.splices if start < place and stop <= place)
+        return place + sum(
+            len(new) - (stop - start)
+            for start, stop, new in self.splices
+            if start < place and stop <= place
+        )
 
     def touches(self, start: int, end: int) -> bool:
         """Say whether a splice changes characters of a piece, or puts some in its middle."""
@@ -132,7 +139,9 @@ def shift_of(step: Step) -> Shift:
     return Shift(tuple(sorted(step.splices, key=lambda splice: splice[:2])))
 
 
-def prove(before: Tree, after: Tree, step: Step, inner_lines: Callable[[str, str], set[int]]) -> None:
+def prove(
+    before: Tree, after: Tree, step: Step, inner_lines: Callable[[str, str], set[int]]
+) -> None:
     """Raise UnprovenError unless only what was meant has changed between two trees.
 
     `inner_lines` says which lines of a text begin inside a literal.
@@ -142,7 +151,11 @@ def prove(before: Tree, after: Tree, step: Step, inner_lines: Callable[[str, str
     proof.same(before, after)
     if any("\n" in new for _, _, new in shift.splices):
         proof.literals(inner_lines(step.after, step.language))
-    if isinstance(step.operation, CodeOperation) and step.operation.wrap is not None and not proof.by_anchor():
+    if (
+        isinstance(step.operation, CodeOperation)
+        and step.operation.wrap is not None
+        and not proof.by_anchor()
+    ):
         proof.wraps(before)
 
 
@@ -151,7 +164,11 @@ def _templates(operation: Operation) -> list[str]:
     if not isinstance(operation, CodeOperation):
         return []
     changes = (operation.argument, operation.item, operation.include, operation.import_)
-    said = [operation.with_, operation.insert.text if operation.insert else None, *(each.come for each in changes if each is not None)]
+    said = [
+        operation.with_,
+        operation.insert.text if operation.insert else None,
+        *(each.come for each in changes if each is not None),
+    ]
     return [each for each in said if each is not None]
 
 
@@ -166,7 +183,7 @@ class _Proof:
     def same(self, before: Tree, after: Tree) -> None:
         """Compare two nodes of the same kind, of which the first has a splice in it."""
         old, now = before.children(), after.children()
-        if before.role is Role.FAULT:
+        if before.role is NodeRole.FAULT:
             raise self._unread(before)
         self._look_beside(old)
         there = {(node.kind, node.start, node.end): node for node in now}
@@ -183,20 +200,43 @@ class _Proof:
                 and self.step.language != "python"
                 and _broken(node, old, self.shift)
             ):
-                # Python's own compiler reads the whole file afterwards, and more than the grammar does.
-                what = f"the grammar of {self.step.language} would not read '{self._said(node, now=True)}'"
+                # Python's own compiler reads the whole file afterwards, and more than the grammar
+                # does.
+                what = (
+                    f"the grammar of {self.step.language} would not read "
+                    f"'{self._said(node, now=True)}'"
+                )
                 raise UnprovenError(what, text=self.step.after, position=node.start)
-            branch = (node.start, node.end) not in known and self._is_new(node) and _BRANCH.search(node.kind) is not None
+            branch = (
+                (node.start, node.end) not in known
+                and self._is_new(node)
+                and _BRANCH.search(node.kind) is not None
+            )
             if branch and not (self._had_branch(old) or self._is_arm(now, place)):
-                fallen = ", and what runs in the one above it would go on there" if _ARM.match(node.kind) else ""
-                what = f"'{self._said(node, now=True)}' would make another branch of what stands around it{fallen}"
+                fallen = (
+                    ", and what runs in the one above it would go on there"
+                    if _ARM.match(node.kind)
+                    else ""
+                )
+                what = (
+                    f"'{self._said(node, now=True)}' would make another branch of what stands "
+                    f"around it{fallen}"
+                )
                 raise UnprovenError(what, text=self.step.after, position=node.start)
-            if (node.start, node.end) not in known and not self._is_new(node) and node.role is not Role.COMMENT:
+            if (
+                (node.start, node.end) not in known
+                and not self._is_new(node)
+                and node.role is not NodeRole.COMMENT
+            ):
                 what = f"'{self._said(node, now=True)}' would become something that it is not now"
                 raise UnprovenError(what, text=self.step.after, position=node.start)
         if not self.by_anchor():
             self._forms(before, old, now)
-        if _OPERATOR.search(before.kind) or before.kind == "assert_statement" or (self.step.language == "bash" and before.kind in _SHELL):
+        if (
+            _OPERATOR.search(before.kind)
+            or before.kind == "assert_statement"
+            or (self.step.language == "bash" and before.kind in _SHELL)
+        ):
             self._units(before, old, now)
         if self.step.language == "bash":
             self._background(old, now)
@@ -205,7 +245,10 @@ class _Proof:
         self._comments(old)
 
     def literals(self, inner: set[int]) -> None:
-        """Hold each line that was put in and begins inside a literal to what the edit says: its white space is the literal's."""
+        """Hold each line that was put in and begins inside a literal to what the edit says.
+
+        Its white space is the literal's.
+        """
         templates = _templates(self.step.operation)
         if any("$" in template for template in templates):
             return  # what was captured comes from the file, as it stands there
@@ -214,36 +257,58 @@ class _Proof:
             place = self.step.after.find("\n", first, last)
             while place >= 0:
                 if self.step.after.count("\n", 0, place) + 1 in inner:
-                    line = self.step.after[place + 1 : min(last, line_end(self.step.after, place + 1))]
-                    ended = re.sub(r",? ?$", "", line)  # what parts an argument or item from the next
-                    if not {line, ended} & written and not any(each.startswith(line) for each in written):
-                        what = f"the line '{line.strip()}' would have other white space in a literal than the edit gives it"
+                    line = self.step.after[
+                        place + 1 : min(last, line_end(self.step.after, place + 1))
+                    ]
+                    ended = re.sub(
+                        r",? ?$", "", line
+                    )  # what parts an argument or item from the next
+                    if not {line, ended} & written and not any(
+                        each.startswith(line) for each in written
+                    ):
+                        what = (
+                            f"the line '{line.strip()}' would have other white space in a literal "
+                            "than the edit gives it"
+                        )
                         raise UnprovenError(what, text=self.step.after, position=place + 1)
                 place = self.step.after.find("\n", place + 1, last)
 
     def wraps(self, before: Tree) -> None:
-        """Hold what is wrapped to its own words, one by one: only the white space between them may be other white space."""
+        """Hold what is wrapped to its own words, one by one.
+
+        Only the white space between them may be other white space.
+        """
         for (start, stop, _), (first, last) in zip(self.shift.splices, self.new, strict=True):
             old = list(_words(before, self.step.before, start, stop))
             now = list(_words(self.root, self.step.after, first, last))
-            if old and not any(now[place : place + len(old)] == old for place in range(len(now) - len(old) + 1)):
-                what = f"'{' '.join(self.step.before[start:stop].split())[:SHOWN]}' would not be in what is put around it as it is now"
+            if old and not any(
+                now[place : place + len(old)] == old for place in range(len(now) - len(old) + 1)
+            ):
+                what = (
+                    f"'{' '.join(self.step.before[start:stop].split())[:SHOWN]}' would not be in "
+                    "what is put around it as it is now"
+                )
                 raise UnprovenError(what, text=self.step.before, position=start)
 
-    def _touched(self, node: Tree, now: Sequence[Tree], known: dict[tuple[int, int], tuple[Tree, Tree]]) -> None:
+    def _touched(
+        self, node: Tree, now: Sequence[Tree], known: dict[tuple[int, int], tuple[Tree, Tree]]
+    ) -> None:
         """Find the node again that a splice changed a part of."""
         if not self.shift.leaves(self.step.before, node.start, node.end):
             return  # it is gone, and what came for it is new
         if node.kind.startswith("preproc_") and self._only_comment_left(node):
             return  # C's grammar takes the comment behind a directive for a part of it
-        if node.role is Role.COMMENT and not self.by_anchor():
+        if node.role is NodeRole.COMMENT and not self.by_anchor():
             what = f"the comment '{self._said(node)}' would be changed"
             raise UnprovenError(what, text=self.step.before, position=node.start)
         first, last = self.shift.end(node.start), self.shift.start(node.end)
         likely = [
             each
             for each in now
-            if each.kind == node.kind and each.start <= last and each.end >= first and (each.start, each.end) not in known
+            if each.kind == node.kind
+            and each.start <= last
+            and each.end >= first
+            and (each.start, each.end) not in known
         ]
         if not likely:
             what = f"'{self._said(node)}' would be something else than the {_name(node)} that it is"
@@ -253,10 +318,19 @@ class _Proof:
         self.same(node, found)
         for (first, last, new), (start, end) in zip(self.shift.splices, self.new, strict=True):
             blank = len(new) - len(new.lstrip())
-            within = node.start <= first and last <= node.end if first < last else node.start < first < node.end
+            within = (
+                node.start <= first and last <= node.end
+                if first < last
+                else node.start < first < node.end
+            )
             inside = within and bool(new.strip())
-            if inside and not (found.start <= start + blank and end - (len(new) - len(new.rstrip())) <= found.end):
-                what = f"'{' '.join(new.split())[:SHOWN]}' would be only in part inside '{self._said(node)}'"
+            if inside and not (
+                found.start <= start + blank and end - (len(new) - len(new.rstrip())) <= found.end
+            ):
+                what = (
+                    f"'{' '.join(new.split())[:SHOWN]}' would be only in part inside "
+                    f"'{self._said(node)}'"
+                )
                 raise UnprovenError(what, text=self.step.before, position=first)
 
     def _in_brackets(self, start: int, end: int) -> bool:
@@ -272,17 +346,33 @@ class _Proof:
             if self.shift.leaves(self.step.before, node.start, node.end):
                 continue
             first, last = self.shift.end(node.start), self.shift.start(node.end)
-            new = [each for each in now if each.start < last and each.end > first and each.role is Role.CODE]
-            compound = bool(new) and before.kind != "assert_statement" and needs_brackets(new[0].kind)
+            new = [
+                each
+                for each in now
+                if each.start < last and each.end > first and each.role is NodeRole.CODE
+            ]
+            compound = (
+                bool(new) and before.kind != "assert_statement" and needs_brackets(new[0].kind)
+            )
             if compound and _TIGHT.match(new[0].kind) and _LOOSE.match(before.kind):
                 continue  # a sign before an operand binds closer than any operator between two
-            if new and (len(new) > 1 or compound) and not self._in_brackets(new[0].start, new[-1].end):
+            if (
+                new
+                and (len(new) > 1 or compound)
+                and not self._in_brackets(new[0].start, new[-1].end)
+            ):
                 said = " ".join(self.step.after[new[0].start : new[-1].end].split())[:SHOWN]
-                what = f"'{said}' comes for '{self._said(node)}' beside what would bind to a part of it alone. Put brackets around it"
+                what = (
+                    f"'{said}' comes for '{self._said(node)}' beside what would bind to a part of "
+                    "it alone. Put brackets around it"
+                )
                 raise UnprovenError(what, text=self.step.before, position=node.start)
 
     def _forms(self, before: Tree, old: Sequence[Tree], now: Sequence[Tree]) -> None:
-        """Hold what comes for a part of a declaration or a command to what that part is: what stands around it goes on meaning the same."""
+        """Hold what comes for a part of a declaration or a command to what that part is.
+
+        What stands around it goes on meaning the same.
+        """
         for node in old:
             if (
                 node.kind not in _PARTS
@@ -290,17 +380,26 @@ class _Proof:
                 or not self.shift.touches(node.start, node.end)
             ):
                 continue
-            if self.shift.leaves(self.step.before, node.start, node.end):
+            if self.shift.leaves(self.step.before, node.start, node.end) or self._removed(node):
                 continue
             first, last = self.shift.end(node.start), self.shift.start(node.end)
-            new = [each for each in now if each.start < last and each.end > first and each.role is Role.CODE and each.kind != ","]
+            new = [
+                each
+                for each in now
+                if each.start < last
+                and each.end > first
+                and each.role is NodeRole.CODE
+                and each.kind != ","
+            ]
             form = _form(node, self.step.before)
             if all(_form(each, self.step.after) == form for each in new):
                 continue
             said = " ".join(self.step.after[new[0].start : new[-1].end].split())[:SHOWN]
             what = (
-                f"'{said}' would stand for '{self._said(node)}' as a part of '{self._said(before)}', and is written in another form. Write it "
-                "as that part is written, with all that belongs to it; or replace the whole by a pattern or an `anchor`"
+                f"'{said}' would stand for '{self._said(node)}' as a part of "
+                f"'{self._said(before)}', and is written in another form. Write it "
+                "as that part is written, with all that belongs to it; or replace the whole by a "
+                "pattern or an `anchor`"
             )
             raise UnprovenError(what, text=self.step.before, position=node.start)
 
@@ -309,12 +408,27 @@ class _Proof:
         for command, sign in pairwise(old):
             if sign.kind != "&" or self.shift.touches(sign.start, sign.end):
                 continue
-            place = next((each for each in range(len(now)) if now[each].start == self.shift.start(sign.start)), 0)
+            place = next(
+                (
+                    each
+                    for each in range(len(now))
+                    if now[each].start == self.shift.start(sign.start)
+                ),
+                0,
+            )
             there = now[place - 1] if place else None
             same = there is not None and there.start == self.shift.start(command.start)
             gone = not self.shift.leaves(self.step.before, command.start, command.end)
-            if not same and not (gone and there is not None and there.kind == command.kind and self._alone(now, place - 1)):
-                what = f"'{self._said(command)}' runs in the background, and would not; or something else would"
+            if not same and not (
+                gone
+                and there is not None
+                and there.kind == command.kind
+                and self._alone(now, place - 1)
+            ):
+                what = (
+                    f"'{self._said(command)}' runs in the background, and would not; or something "
+                    "else would"
+                )
                 raise UnprovenError(what, text=self.step.before, position=command.start)
 
     def _alone(self, now: Sequence[Tree], place: int) -> bool:
@@ -322,35 +436,52 @@ class _Proof:
         node = now[place]
         return not any(
             each is not node
-            and each.role is Role.CODE
-            and any(first <= each.start and each.end <= last for first, last in self.new if first <= node.start < last)
+            and each.role is NodeRole.CODE
+            and any(
+                first <= each.start and each.end <= last
+                for first, last in self.new
+                if first <= node.start < last
+            )
             for each in now
         )
 
     def _had_branch(self, old: Sequence[Tree]) -> bool:
         """Say whether one of the nodes that are gone was a branch."""
-        return any(_BRANCH.search(node.kind) and not self.shift.leaves(self.step.before, node.start, node.end) for node in old)
+        return any(
+            _BRANCH.search(node.kind)
+            and not self.shift.leaves(self.step.before, node.start, node.end)
+            for node in old
+        )
 
     def _is_arm(self, now: Sequence[Tree], place: int) -> bool:
-        """Say whether a new branch is an arm of its own that is inserted between the others: none above it would go on in it."""
+        """Say whether a new branch is an arm of its own that is inserted between the others.
+
+        None above it would go on in it.
+        """
         operation = self.step.operation
-        if not (isinstance(operation, CodeOperation) and operation.insert is not None and _ARM.match(now[place].kind)):
+        if not (
+            isinstance(operation, CodeOperation)
+            and operation.insert is not None
+            and _ARM.match(now[place].kind)
+        ):
             return False
         above = next((each for each in reversed(now[:place]) if _ARM.match(each.kind)), None)
         return above is None or self._is_over(above)
 
     def _is_over(self, arm: Tree) -> bool:
         """Say whether what runs in an arm never goes on in the next one."""
-        last = next((each for each in reversed(arm.children()) if each.role is Role.CODE), None)
+        last = next((each for each in reversed(arm.children()) if each.role is NodeRole.CODE), None)
         if last is None:
             return False
         if arm.kind == "case_item":
             return self.step.after[last.start : last.end] == ";;"
-        return _LEAVES.match(last.kind) is not None or (last.kind == "compound_statement" and self._is_over_inside(last))
+        return _LEAVES.match(last.kind) is not None or (
+            last.kind == "compound_statement" and self._is_over_inside(last)
+        )
 
     def _is_over_inside(self, block: Tree) -> bool:
-        inner = [each for each in block.children() if each.role is Role.CODE]
-        return len(inner) > 2 and _LEAVES.match(inner[-2].kind) is not None  # noqa: PLR2004  # two brackets
+        inner = [each for each in block.children() if each.role is NodeRole.CODE]
+        return len(inner) > 2 and _LEAVES.match(inner[-2].kind) is not None  # two brackets
 
     def _only_comment_left(self, node: Tree) -> bool:
         left = "".join(
@@ -372,29 +503,45 @@ class _Proof:
         if start >= end:
             return  # a token that the grammar made up
         found = there.get((node.kind, start, end))
-        if found is None and node.role is Role.COMMENT:
+        if found is None and node.role is NodeRole.COMMENT:
             found = self._comment(self.root, node.kind, start, end)
         if found is None:
             found = self._grown(node, after)
         if found is None:
             found = self._wrapped(node, old, after)
         if found is None:
-            what = f"'{self._said(node)}', which the operation does not name, would be something else than the {_name(node)} that it is"
+            what = (
+                f"'{self._said(node)}', which the operation does not name, would be something else "
+                f"than the {_name(node)} that it is"
+            )
             raise UnprovenError(what, text=self.step.before, position=node.start)
         known[found.start, found.end] = node, found
 
     def _comment(self, after: Tree, kind: str, start: int, end: int) -> Tree | None:
-        """Find a comment, which may hang at another node now: where it stands says what it is about."""
+        """Find a comment, which may hang at another node now.
+
+        Where it stands says what it is about.
+        """
         for node in after.children():
             if node.start <= start and end <= node.end:
-                return node if (node.kind, node.start, node.end) == (kind, start, end) else self._comment(node, kind, start, end)
+                return (
+                    node
+                    if (node.kind, node.start, node.end) == (kind, start, end)
+                    else self._comment(node, kind, start, end)
+                )
         return None
 
     def _grown(self, node: Tree, after: Tree) -> Tree | None:
         """Find a block again that something was put in at its very beginning or end."""
         start, end = self.shift.start(node.start), self.shift.end(node.end)
         for each in after.children():
-            if each.kind == node.kind and each.start <= start and end <= each.end and self._is_new(each) and node.children():
+            if (
+                each.kind == node.kind
+                and each.start <= start
+                and end <= each.end
+                and self._is_new(each)
+                and node.children()
+            ):
                 if not self._may_reach(each, start, end):
                     return None
                 self.same(node, each)
@@ -410,42 +557,69 @@ class _Proof:
         place = operation.insert if isinstance(operation, CodeOperation) else None
         before = place is not None and place.before is not None
         behind = place is not None and place.after is not None
-        part = isinstance(operation, CodeOperation) and (operation.argument is not None or operation.item is not None)
-        if (holder.start < start and not before) or (holder.end > end and not (behind or part)):
+        part = isinstance(operation, CodeOperation) and (
+            operation.argument is not None or operation.item is not None
+        )
+        # The body of a block of CMake is all that stands between two of its commands.
+        if holder.kind != "body" and (
+            (holder.start < start and not before) or (holder.end > end and not (behind or part))
+        ):
             return False
         for first, last in self.new:
             text = self.step.after[first:last]
-            begun, ended = first + len(text) - len(text.lstrip()), last - (len(text) - len(text.rstrip()))
-            if begun < holder.end and ended > holder.start and not (holder.start <= begun and ended <= holder.end):
+            begun, ended = (
+                first + len(text) - len(text.lstrip()),
+                last - (len(text) - len(text.rstrip())),
+            )
+            if (
+                begun < holder.end
+                and ended > holder.start
+                and not (holder.start <= begun and ended <= holder.end)
+            ):
                 return False
         return True
 
     def _wrapped(self, node: Tree, old: Sequence[Tree], after: Tree) -> Tree | None:
-        """Find what new code was put around one node, and nothing else: a decorator before a function."""
+        """Find what new code was put around one node, and nothing else.
+
+        A decorator before a function.
+        """
         start, end = self.shift.start(node.start), self.shift.end(node.end)
-        holder = next((each for each in after.children() if each.start <= start and end <= each.end), None)
+        holder = next(
+            (each for each in after.children() if each.start <= start and end <= each.end), None
+        )
         if holder is None or not self._is_new(holder) or not self._may_reach(holder, start, end):
             return None
         others = [
             each
             for each in old
             if each is not node
-            and each.role is not Role.COMMENT
+            and each.role is not NodeRole.COMMENT
             and not self.shift.touches(each.start, each.end)
-            and holder.start <= self.shift.start(each.start) < self.shift.end(each.end) <= holder.end
+            and holder.start
+            <= self.shift.start(each.start)
+            < self.shift.end(each.end)
+            <= holder.end
         ]
         inner: Tree | None = holder
         while inner is not None and (inner.kind, inner.start, inner.end) != (node.kind, start, end):
-            inner = next((each for each in inner.children() if each.start <= start and end <= each.end), None)
+            inner = next(
+                (each for each in inner.children() if each.start <= start and end <= each.end), None
+            )
         return holder if inner is not None and not others else None
 
     def _is_new(self, node: Tree) -> bool:
-        """Say whether a node holds something that was put in; what the grammar made up counts as nothing."""
-        return node.start >= node.end or any(first < node.end and last > node.start for first, last in self.new)
+        """Say whether a node holds something that was put in.
+
+        What the grammar made up counts as nothing.
+        """
+        return node.start >= node.end or any(
+            first < node.end and last > node.start for first, last in self.new
+        )
 
     def _look_beside(self, old: Sequence[Tree]) -> None:
         """Refuse an operation whose neighbour, or whose own edge, is not well formed."""
-        code = [node for node in old if node.role is not Role.COMMENT]
+        code = [node for node in old if node.role is not NodeRole.COMMENT]
         for first, last, _ in self.shift.splices:
             position = bisect_left([node.end for node in code], first)
             for node in code[max(0, position - 1) :]:
@@ -455,34 +629,69 @@ class _Proof:
                         raise self._unread(node)
                     break
                 inside = first <= node.start and node.end <= last
-                if inside and (node.role is Role.FAULT or any(each.role is Role.FAULT for each in node.children())):
+                if inside and (
+                    node.role is NodeRole.FAULT
+                    or any(each.role is NodeRole.FAULT for each in node.children())
+                ):
                     raise self._unread(node)
-                if not inside and node.end <= first and _faulty_edge(node, -1) and not self.step.before[node.end : first].strip():
+                if (
+                    not inside
+                    and node.end <= first
+                    and _faulty_edge(node, -1)
+                    and not self.step.before[node.end : first].strip()
+                ):
                     raise self._unread(node)
                 if not inside and node.start >= last and _faulty_edge(node, 0):
                     raise self._unread(node)
 
-    def _attached(self, old: Sequence[Tree], now: Sequence[Tree], known: dict[tuple[int, int], tuple[Tree, Tree]]) -> None:
+    def _attached(
+        self,
+        old: Sequence[Tree],
+        now: Sequence[Tree],
+        known: dict[tuple[int, int], tuple[Tree, Tree]],
+    ) -> None:
         """Hold what belongs to a node to that node, or to what was put in its place."""
         now_at = {(node.start, node.end): place for place, node in enumerate(now)}
         head = self._head(old)
         for place, node in enumerate(old):
-            if node.role not in {Role.LEAD, Role.COMMENT} or self.shift.touches(node.start, node.end):
+            if node.role not in {NodeRole.LEAD, NodeRole.COMMENT} or self.shift.touches(
+                node.start, node.end
+            ):
                 continue
             at = now_at.get((self.shift.start(node.start), self.shift.end(node.end)))
-            holder = next((each for each in old[place + 1 :] if each.role not in {Role.LEAD, Role.COMMENT}), None)
+            holder = next(
+                (
+                    each
+                    for each in old[place + 1 :]
+                    if each.role not in {NodeRole.LEAD, NodeRole.COMMENT}
+                ),
+                None,
+            )
             if at is None or holder is None or holder.start == holder.end:
                 continue
-            if node.role is Role.COMMENT and (place < head or not self._documents(node, holder)):
+            if node.role is NodeRole.COMMENT and (
+                place < head or not self._documents(node, holder)
+            ):
                 continue
-            heir = next((each for each in now[at + 1 :] if each.role not in {Role.LEAD, Role.COMMENT}), None)
+            heir = next(
+                (
+                    each
+                    for each in now[at + 1 :]
+                    if each.role not in {NodeRole.LEAD, NodeRole.COMMENT}
+                ),
+                None,
+            )
             if heir is not None and known.get((heir.start, heir.end), (None, None))[0] is holder:
                 continue
             gone = not self.shift.leaves(self.step.before, holder.start, holder.end)
-            if gone and (node.role is Role.COMMENT or (heir is not None and self._is_new(heir) and not self._removed(holder))):
+            if gone and (
+                node.role is NodeRole.COMMENT
+                or (heir is not None and self._is_new(heir) and not self._removed(holder))
+            ):
                 continue
-            what = f"'{self._said(node)}' belongs to '{self._said(holder)}', and would belong to " + (
-                f"'{self._said(heir, now=True)}'" if heir is not None else "nothing"
+            what = (
+                f"'{self._said(node)}' belongs to '{self._said(holder)}', and would belong to "
+                + (f"'{self._said(heir, now=True)}'" if heir is not None else "nothing")
             )
             raise UnprovenError(what, text=self.step.before, position=node.start)
 
@@ -492,38 +701,81 @@ class _Proof:
         if not isinstance(operation, CodeOperation):
             return False
         place = operation.insert
-        selectors = (operation.replace, operation.wrap, operation.remove, place.before if place else None, place.after if place else None)
+        selectors = (
+            operation.replace,
+            operation.wrap,
+            operation.remove,
+            place.before if place else None,
+            place.after if place else None,
+        )
         return any(selector is not None and selector.anchor is not None for selector in selectors)
 
     def _leads(self, now: Sequence[Tree], known: dict[tuple[int, int], tuple[Tree, Tree]]) -> None:
         """Refuse a new attribute or documentation that would belong to what was there, unless it is put before that."""
         operation = self.step.operation
-        if isinstance(operation, CodeOperation) and operation.insert is not None and operation.insert.before is not None:
+        if (
+            isinstance(operation, CodeOperation)
+            and operation.insert is not None
+            and operation.insert.before is not None
+        ):
             return
         for place, node in enumerate(now):
-            if node.role is not Role.LEAD or (node.start, node.end) in known or not self._is_new(node):
+            if (
+                node.role is not NodeRole.LEAD
+                or (node.start, node.end) in known
+                or not self._is_new(node)
+            ):
                 continue
-            heir = next((each for each in now[place + 1 :] if each.role not in {Role.LEAD, Role.COMMENT}), None)
+            heir = next(
+                (
+                    each
+                    for each in now[place + 1 :]
+                    if each.role not in {NodeRole.LEAD, NodeRole.COMMENT}
+                ),
+                None,
+            )
             if heir is not None and (heir.start, heir.end) in known:
-                what = f"'{self._said(node, now=True)}' would belong to '{self._said(heir, now=True)}', which the operation does not name"
+                what = (
+                    f"'{self._said(node, now=True)}' would belong to "
+                    f"'{self._said(heir, now=True)}', which the operation does not name"
+                )
                 raise UnprovenError(what, text=self.step.after, position=node.start)
 
     def _removed(self, node: Tree) -> bool:
         """Say whether a node goes without anything in its place."""
-        return not any(new.strip() for start, stop, new in self.shift.splices if start < node.end and stop > node.start)
+        return not any(
+            new.strip()
+            for start, stop, new in self.shift.splices
+            if start < node.end and stop > node.start
+        )
 
     def _head(self, old: Sequence[Tree]) -> int:
-        """Return how many comments the file begins with, up to an empty line: a licence, a line for an interpreter, an encoding."""
+        """Return how many comments the file begins with, up to an empty line.
+
+        A licence, a line for an interpreter, an encoding.
+        """
         text = self.step.before
         if not old or text[: old[0].start].strip("\ufeff \t\r\n"):
             return 0
-        count = next((place for place, node in enumerate(old) if node.role is not Role.COMMENT), len(old))
-        return next((place for place in range(1, count) if "\n\n" in text[old[place - 1].end : old[place].start].replace("\r", "")), count)
+        count = next(
+            (place for place, node in enumerate(old) if node.role is not NodeRole.COMMENT), len(old)
+        )
+        return next(
+            (
+                place
+                for place in range(1, count)
+                if "\n\n" in text[old[place - 1].end : old[place].start].replace("\r", "")
+            ),
+            count,
+        )
 
     def _documents(self, comment: Tree, holder: Tree) -> bool:
         """Say whether a comment stands directly over code, on lines of its own."""
         text = self.step.before
-        if text[line_start(text, comment.start) : comment.start].strip() or text[line_start(text, holder.start) : holder.start].strip():
+        if (
+            text[line_start(text, comment.start) : comment.start].strip()
+            or text[line_start(text, holder.start) : holder.start].strip()
+        ):
             return False
         between = [line.strip() for line in text[comment.end : holder.start].split("\n")[1:-1]]
         return all(between)
@@ -531,7 +783,7 @@ class _Proof:
     def _comments(self, old: Sequence[Tree]) -> None:
         """Hold comments behind code to their line, and those on a line of their own to theirs."""
         for node in old:
-            if node.role is not Role.COMMENT or self.shift.touches(node.start, node.end):
+            if node.role is not NodeRole.COMMENT or self.shift.touches(node.start, node.end):
                 continue
             place = self.shift.start(node.start)
             was = self.step.before[line_start(self.step.before, node.start) : node.start].strip()
@@ -543,25 +795,34 @@ class _Proof:
 
     def _unread(self, node: Tree) -> UnprovenError:
         what = (
-            f"the grammar of {self.step.language} does not read '{self._said(node)}', so what is changed in or beside it cannot be told. "
+            f"the grammar of {self.step.language} does not read '{self._said(node)}', so what is "
+            "changed in or beside it cannot be told. "
             "Edit this place by an `anchor`, in the language text."
         )
         return UnprovenError(what, text=self.step.before, position=node.start)
 
     def _said(self, node: Tree, *, now: bool = False) -> str:
-        text = " ".join((self.step.after if now else self.step.before)[node.start : node.end].split())
+        text = " ".join(
+            (self.step.after if now else self.step.before)[node.start : node.end].split()
+        )
         return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 _PARTS = frozenset({"init_declarator", "initializer_pair", "enumerator", "variable_assignment"})
 """Kinds of nodes that say only a part of what is declared there."""
 _COMMANDS = frozenset({"declaration_command", "command", "variable_assignments"})
-"""Kinds of nodes of a shell in which an assignment is only a part; elsewhere it is a command by itself."""
+"""Kinds of nodes of a shell in which an assignment is only a part.
+
+Elsewhere it is a command by itself.
+"""
 _SHORT = re.compile(r"declarator$|^(?:field_)?identifier$")
 
 
 def _form(node: Tree, text: str) -> tuple[object, ...]:
-    """Return how a part is written, but for its name and its value: of a declaration of C with its pointers, brackets and references."""
+    """Return how a part is written, but for its name and its value.
+
+    Of a declaration of C with its pointers, brackets and references.
+    """
     children = node.children()
     if node.kind == "init_declarator" and children:
         return _form(children[0], text)
@@ -569,15 +830,21 @@ def _form(node: Tree, text: str) -> tuple[object, ...]:
         return (node.kind,)
     if not node.kind.endswith("declarator"):
         return ("identifier",)
-    inner = [each for each in children if each.role is Role.CODE]
+    inner = [each for each in children if each.role is NodeRole.CODE]
     if node.kind == "array_declarator":  # its size goes with its value
         return (node.kind, _form(inner[0], text))
-    return (node.kind, *(_form(each, text) if _SHORT.search(each.kind) else text[each.start : each.end] for each in inner))
+    return (
+        node.kind,
+        *(
+            _form(each, text) if _SHORT.search(each.kind) else text[each.start : each.end]
+            for each in inner
+        ),
+    )
 
 
 def _words(node: Tree, text: str, start: int, stop: int) -> Iterator[str]:
     """Yield the words of code in a piece of a text, as the tree divides it."""
-    if node.end <= start or node.start >= stop or node.role is Role.COMMENT:
+    if node.end <= start or node.start >= stop or node.role is NodeRole.COMMENT:
         return
     inner = node.children()
     for each in inner:
@@ -591,17 +858,22 @@ def _name(node: Tree) -> str:
 
 
 def _broken(node: Tree, old: Sequence[Tree], shift: Shift) -> bool:
-    """Say whether the grammar could not read a new node whole. What it made up before, at the same place, does not count."""
+    """Say whether the grammar could not read a new node whole.
+
+    What it made up before, at the same place, does not count.
+    """
     if node.start == node.end:
-        return node.role is Role.FAULT and node.start not in {shift.start(each.start) for each in old if each.start == each.end}
-    return node.role is Role.FAULT or any(_broken(each, old, shift) for each in node.children())
+        return node.role is NodeRole.FAULT and node.start not in {
+            shift.start(each.start) for each in old if each.start == each.end
+        }
+    return node.role is NodeRole.FAULT or any(_broken(each, old, shift) for each in node.children())
 
 
 def _faulty_edge(node: Tree, edge: int) -> bool:
     """Say whether a node begins (0) or ends (-1) with something that the grammar could not read, or made up."""
     current: Tree | None = node
     while current is not None:
-        if current.role is Role.FAULT:
+        if current.role is NodeRole.FAULT:
             return True
         inner = current.children()
         current = inner[edge] if inner else None

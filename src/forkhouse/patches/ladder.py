@@ -1,8 +1,9 @@
 """The ladder: what becomes of a patch on another base, decided without a guess.
 
-A patch has a textual form, the difference it makes at the pin, and an edit has a structural one besides. On a new base the
-textual form is tried exactly, then by a 3-way merge in memory, and the structural form decides: what it gives is the result, and
-the textual form only says how far the upstream has moved. What cannot be applied is upstream already, or without an object, or in
+A patch has a textual form, the difference it makes at the pin, and an edit has a structural one
+besides. On a new base the textual form is tried exactly, then by a 3-way merge in memory, and the
+structural form decides: what it gives is the result, and the textual form only says how far the
+upstream has moved. What cannot be applied is upstream already, or without an object, or in
 conflict, and then the cause is named.
 """
 
@@ -16,32 +17,42 @@ from typing import TYPE_CHECKING
 
 from pygit2.enums import FileMode
 
-from forkhouse.errors import ForkhouseError, PatchConflictError, PostConditionError
-from forkhouse.patches import absence, remains, textual
-from forkhouse.patches.diffs import Kind
+from forkhouse.core.errors import ForkhouseError, PatchConflictError, PostConditionError
+from forkhouse.core.signals import Stopped
+from forkhouse.patches import absence, merging, obsolescence, textual
+from forkhouse.patches.arrival import came_about
+from forkhouse.patches.diffs import PartKind
 from forkhouse.patches.edits import AddedFile
-from forkhouse.patches.effects import came_about
 from forkhouse.patches.encodings import readable
 from forkhouse.patches.failures import internal_error
-from forkhouse.patches.languages import language_of, parses
+from forkhouse.patches.languages.base import language_of, parses
 from forkhouse.patches.languages.requirements import refers
-from forkhouse.patches.operations import asks_for_nothing
-from forkhouse.patches.remains import Course
+from forkhouse.patches.merging import LIKENESS
+from forkhouse.patches.obsolescence import Course
+from forkhouse.patches.operations import applied_alone, asks_for_nothing
 from forkhouse.patches.spellings import MEANINGFUL
-from forkhouse.patches.structural import MissingFileError, UnclearFileError, asked_elsewhere, held, is_there, locate, structured, text_of
-from forkhouse.patches.textual import LIKENESS, map_path
-from forkhouse.signals import Stopped
+from forkhouse.patches.structural import (
+    MissingFileError,
+    UnclearFileError,
+    asked_elsewhere,
+    held,
+    is_there,
+    locate,
+    structured,
+    text_of,
+)
+from forkhouse.patches.textual import map_path
 from forkhouse.sources import lfs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from forkhouse.lock import Form
+    from forkhouse.documents.lockfile import Form
     from forkhouse.patches.diffs import Diff, Part
     from forkhouse.patches.edits import FileEdit, StructuralEdit
-    from forkhouse.patches.remains import Stretch
+    from forkhouse.patches.obsolescence import Stretch
     from forkhouse.patches.series import Patch
-    from forkhouse.sources.store import Entry, Found, ObjectStore
+    from forkhouse.sources.store import Found, ObjectStore, TreeEntry
 
 
 class Verdict(StrEnum):
@@ -62,15 +73,17 @@ class Verdict(StrEnum):
 
 
 _UNPROVEN = (
-    "That the upstream has it is not proven: what looks like its result stood there at the pin, or what it takes out may stand elsewhere in the "
-    "file now, as in another command or behind a variable."
+    "That the upstream has it is not proven: what looks like its result stood there at the pin, or "
+    "stands under another condition or in another "
+    "function now, or what it takes out may stand elsewhere in the file, as in another command or "
+    "behind a variable."
 )
 APPLIED = frozenset({Verdict.CLEAN, Verdict.MERGED, Verdict.RESTRUCTURED})
 SETTLED = APPLIED | {Verdict.UPSTREAMED, Verdict.OBSOLETE}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Pinned:
+class PatchedAtPin:
     """The trees before and after a patch at the pin: between them lies its textual form."""
 
     before: str
@@ -88,9 +101,15 @@ class Judgement:
     cause: str = ""
     """Why not, or what was found on the way."""
     renamed: Mapping[str, str] = field(default_factory=dict)
-    """Files that the patch names and that have moved: old path to new path, both as in this form of the upstream."""
+    """Files that the patch names and that have moved.
+
+    Old path to new path, both as in this form of the upstream.
+    """
     lost: tuple[Stretch, ...] = field(default=(), repr=False)
-    """What the patch was about and is gone from its files. It is obsolete where that is nowhere else in the tree."""
+    """What the patch was about and is gone from its files.
+
+    It is obsolete where that is nowhere else in the tree.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,34 +119,52 @@ class Ladder:
     store: ObjectStore
     paths: Mapping[str, str]
     """How the upstream's own paths appear in this form."""
-    pinned: Mapping[str, Pinned]
+    pinned: Mapping[str, PatchedAtPin]
     """The textual forms that are known, by patch name."""
     form: Form = "git"
     """Form of the upstream. Only git has all of its files."""
-    _known: dict[tuple[object, ...], tuple[Judgement, dict[str, Entry | None]]] = field(
+    _known: dict[tuple[object, ...], tuple[Judgement, dict[str, TreeEntry | None]]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-    """Judgements with the files that they changed, by all that they depend on. Neighbours in a history share nearly all of it."""
-    _moves: dict[tuple[tuple[str, str, str], ...], dict[str, str]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Judgements with the files that they changed, by all that they depend on.
+
+    Neighbours in a history share nearly all of it.
+    """
+    _moves: dict[tuple[tuple[str, str, str], ...], dict[str, str]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
     """Renames since the pin, by the files that came and went."""
-    _changes: dict[str, tuple[tuple[str, str, str], ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _changes: dict[str, tuple[tuple[str, str, str], ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
     """Files that came and went since the pin, by tree."""
-    _places: dict[tuple[Stretch, str, str], bool] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _places: dict[tuple[Stretch, str, str], bool] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
     """Whether what was lost came to a file, by the file's content at the pin and now."""
-    _arrived: dict[str, list[tuple[str, str, str]]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _arrived: dict[str, list[tuple[str, str, str]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
     """Files of the newest tree that are not as at the pin."""
-    _linked: dict[tuple[str, str], bool] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _linked: dict[tuple[str, str], bool] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
     """Whether a pattern meets symbolic links, by the identity of what it names."""
     _referring: dict[str, bool] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Whether a file of requirements refers to others, by its content's id."""
-    _changed: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _changed: dict[str, tuple[str, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
     """Files that a patch changes, by its name."""
     _pointers: dict[str, bool] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Whether a file's content is a pointer of Git LFS, by the content's id."""
     _gitlinks: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Submodules of the newest tree that are not as at the pin."""
-    _diffs: dict[tuple[str, str], tuple[Diff, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """Diffs of textual patches, by the hash of their file and the tree that says which files their names mean."""
+    _diffs: dict[tuple[str, str], tuple[Diff, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """Diffs of textual patches, by the hash of their file and the tree that says which files their
+    names mean."""
 
     def judge_series(self, base: str, patches: Sequence[Patch]) -> list[Judgement]:
         """Judge a whole series: each patch on the result of those before it that applied."""
@@ -147,7 +184,9 @@ class Ladder:
         try:
             return self._judge(base, patch, arrived or base)
         except PatchConflictError as error:
-            return Judgement(patch=patch.name, verdict=Verdict.CONFLICT, tree=base, cause=str(error))
+            return Judgement(
+                patch=patch.name, verdict=Verdict.CONFLICT, tree=base, cause=str(error)
+            )
         except (ForkhouseError, MemoryError, KeyboardInterrupt, SystemExit, Stopped):
             raise
         except BaseException as error:  # noqa: BLE001  # one patch must not end the run of all others; a grammar's panic is no Exception
@@ -158,15 +197,21 @@ class Ladder:
         key = (patch.name, patch.sha256, *self._dependencies(base, arrived, patch))
         if key not in self._known:
             judgement = (
-                self._judge_textual(base, arrived, patch) if patch.edit is None else self._judge_edit(base, arrived, patch, patch.edit)
+                self._judge_textual(base, arrived, patch)
+                if patch.edit is None
+                else self._judge_edit(base, arrived, patch, patch.edit)
             )
-            changes: dict[str, Entry | None] = {}
+            changes: dict[str, TreeEntry | None] = {}
             if judgement.tree != base:
-                for delta in textual.difference(base, judgement.tree, store=self.store).deltas:
-                    changes[delta.new_file.path] = self.store.entry(judgement.tree, delta.new_file.path)
+                for delta in merging.difference(base, judgement.tree, store=self.store).deltas:
+                    changes[delta.new_file.path] = self.store.entry(
+                        judgement.tree, delta.new_file.path
+                    )
             self._known[key] = judgement, changes
         judgement, changes = self._known[key]
-        judgement = replace(judgement, tree=self.store.with_entries(base, changes) if changes else base)
+        judgement = replace(
+            judgement, tree=self.store.with_entries(base, changes) if changes else base
+        )
         doubt = self._living(arrived, judgement.lost) if judgement.lost else ""
         doubt = doubt or self._unproven(base, arrived, patch, judgement)
         return replace(judgement, verdict=Verdict.CONFLICT, cause=doubt) if doubt else judgement
@@ -177,15 +222,29 @@ class Ladder:
         if judgement.verdict in APPLIED or (pinned is None and patch.edit is not None):
             return ""
         if patch.name not in self._changed:
-            deltas = textual.difference(pinned.before, pinned.after, store=self.store).deltas if pinned else ()
+            deltas = (
+                merging.difference(pinned.before, pinned.after, store=self.store).deltas
+                if pinned
+                else ()
+            )
             paths = [delta.old_file.path for delta in deltas if delta.status_char() != "A"]
-            self._changed[patch.name] = tuple(sorted({*paths} if pinned else {*textual.touched(self._diff(base, patch))[0]}))
+            self._changed[patch.name] = tuple(
+                sorted({*paths} if pinned else {*textual.touched(self._diff(base, patch))[0]})
+            )
         places = [judgement.renamed.get(path, path) for path in self._changed[patch.name]]
         if judgement.verdict is Verdict.OBSOLETE and pinned is not None:
             unseen = absence.unseen(pinned.before, base, places, self.form, store=self.store)
             came = self._submodules(arrived)
-            return unseen or (f"it is not there, and may be in a submodule that came or changed since the pin: {came}" if came else "")
-        hidden = (absence.in_the_way(pinned.before if pinned else None, base, path, store=self.store) for path in places)
+            return unseen or (
+                "it is not there, and may be in a submodule that came or changed since the pin: "
+                f"{came}"
+                if came
+                else ""
+            )
+        hidden = (
+            absence.in_the_way(pinned.before if pinned else None, base, path, store=self.store)
+            for path in places
+        )
         reason = next((each for each in hidden if each), "")
         if judgement.verdict is Verdict.UPSTREAMED or not reason:
             return reason
@@ -194,40 +253,71 @@ class Ladder:
     def _submodules(self, tree: str) -> str:
         """Name the submodules of a tree that are not as at the pin."""
         if tree not in self._gitlinks:
-            deltas = textual.difference(self._origin, tree, store=self.store).deltas
+            deltas = merging.difference(self._origin, tree, store=self.store).deltas
             self._gitlinks.clear()  # a series is judged on one tree after the other
-            came = [delta.new_file.path for delta in deltas if delta.status_char() != "D" and delta.new_file.mode == FileMode.COMMIT]
+            came = [
+                delta.new_file.path
+                for delta in deltas
+                if delta.status_char() != "D" and delta.new_file.mode == FileMode.COMMIT
+            ]
             self._gitlinks[tree] = ", ".join(came)
         return self._gitlinks[tree]
 
     def _diff(self, base: str, patch: Patch) -> tuple[Diff, ...]:
-        """Return the diffs of a textual patch, read once. What its names mean is known at the pin."""
+        """Return the diffs of a textual patch, read once.
+
+        What its names mean is known at the pin.
+        """
         pinned = self.pinned.get(patch.name)
         tree = base if pinned is None else pinned.before
         key = patch.sha256, tree
         if key not in self._diffs:
-            self._diffs[key] = textual.read_diff(patch, self.paths, tree, store=self.store, where=patch.name)
+            self._diffs[key] = textual.read_diff(
+                patch, self.paths, tree, store=self.store, where=patch.name
+            )
         return self._diffs[key]
 
     def _dependencies(self, base: str, arrived: str, patch: Patch) -> Iterator[object]:
-        """Yield all of a tree that a verdict depends on: the files that a patch names, and what its conditions look at."""
+        """Yield all of a tree that a verdict depends on.
+
+        The files that a patch names, and what its conditions look at.
+        """
         if patch.edit is None:
             changed, added = textual.touched(self._diff(base, patch))
-            files: list[Entry | Found | None] = [self.store.entry(base, path) for path in (*changed, *added)]
+            files: list[TreeEntry | Found | None] = [
+                self.store.entry(base, path) for path in (*changed, *added)
+            ]
             lost = None in files[: len(changed)]
         else:
-            named = [path for change in patch.edit.edits for path in ((change.add,) if isinstance(change, AddedFile) else change.paths)]
+            named = [
+                path
+                for change in patch.edit.edits
+                for path in ((change.add,) if isinstance(change, AddedFile) else change.paths)
+            ]
             found = [(path, self.store.found(base, map_path(path, self.paths))) for path in named]
             files = [each for _, there in found for each in there]
             # A symbolic link counts with what it leads to, which may be anywhere.
             yield base if any(each.is_link for _, there in found for each in there) else ""
             sought = [condition.absent or condition.present for condition in patch.edit.after]
-            # What is asked for is read in the files that those refer to as well, which may be anywhere, too.
+            # What is asked for is read in the files that those refer to as well, which may be
+            # anywhere, too.
             asking = [
-                change.paths for change in patch.edit.edits if not isinstance(change, AddedFile) and change.language == "requirements"
+                change.paths
+                for change in patch.edit.edits
+                if not isinstance(change, AddedFile) and change.language == "requirements"
             ]
-            asking += [each.paths for each in sought if each is not None and each.requirement is not None]
-            yield base if any(self._refers(base, map_path(path, self.paths)) for paths in asking for path in paths) else ""
+            asking += [
+                each.paths for each in sought if each is not None and each.requirement is not None
+            ]
+            yield (
+                base
+                if any(
+                    self._refers(base, map_path(path, self.paths))
+                    for paths in asking
+                    for path in paths
+                )
+                else ""
+            )
             for path in [path for each in sought if each is not None for path in each.paths]:
                 yield self._identity(base, map_path(path, self.paths))
             lost = not all(any(each.is_file for each in there) for _, there in found)
@@ -242,13 +332,18 @@ class Ladder:
             if not found.is_file:
                 continue
             if found.object not in self._referring:
-                self._referring[found.object] = refers(readable(self.store.raw(found.object), path=found.path))
+                self._referring[found.object] = refers(
+                    readable(self.store.raw(found.object), path=found.path)
+                )
             if self._referring[found.object]:
                 return True
         return False
 
     def _identity(self, base: str, pattern: str) -> str:
-        """Return an id that changes whenever what a condition reads by a pattern does: where links are met, that of the whole tree."""
+        """Return an id that changes whenever what a condition reads by a pattern does.
+
+        Where links are met, that of the whole tree.
+        """
         own = self.store.identity(base, pattern)
         key = (own, pattern)
         if not own or key not in self._linked:
@@ -263,9 +358,17 @@ class Ladder:
     def _came_and_went(self, tree: str) -> tuple[tuple[str, str, str], ...]:
         """Return the files that came and went between the pin and a tree."""
         if tree not in self._changes:
-            deltas = textual.difference(self._origin, tree, store=self.store).deltas
-            files = [(delta.status_char(), delta.new_file if delta.status_char() == "A" else delta.old_file) for delta in deltas]
-            self._changes[tree] = tuple((status, file.path, str(file.id)) for status, file in files if status in "AD")
+            deltas = merging.difference(self._origin, tree, store=self.store).deltas
+            files = [
+                (
+                    delta.status_char(),
+                    delta.new_file if delta.status_char() == "A" else delta.old_file,
+                )
+                for delta in deltas
+            ]
+            self._changes[tree] = tuple(
+                (status, file.path, str(file.id)) for status, file in files if status in "AD"
+            )
         return self._changes[tree]
 
     def _renames(self, tree: str, lost: Collection[str]) -> dict[str, str]:
@@ -274,7 +377,7 @@ class Ladder:
             return {}
         key = self._came_and_went(tree)
         if key not in self._moves:
-            self._moves[key] = textual.renames(self._origin, tree, store=self.store)
+            self._moves[key] = merging.renames(self._origin, tree, store=self.store)
         return {path: self._moves[key][path] for path in lost if path in self._moves[key]}
 
     def _judge_edit(self, base: str, arrived: str, patch: Patch, edit: StructuralEdit) -> Judgement:
@@ -282,7 +385,9 @@ class Ladder:
         paths = {**self.paths, **renamed}
 
         def judged(verdict: Verdict, cause: str, tree: str = base) -> Judgement:
-            return Judgement(patch=patch.name, verdict=verdict, tree=tree, cause=cause, renamed=renamed)
+            return Judgement(
+                patch=patch.name, verdict=verdict, tree=tree, cause=cause, renamed=renamed
+            )
 
         # Asked first, as an insertion would be made a second time.
         there = is_there(base, edit, paths, store=self.store)
@@ -294,26 +399,43 @@ class Ladder:
             gone, lost = self._gone(base, patch, edit, paths)
             if gone:
                 return replace(judged(Verdict.OBSOLETE, _gone_for_good(gone)), lost=lost)
-            doubts = [asked_elsewhere(base, edit, paths, store=self.store), _UNPROVEN if there else ""]
-            return judged(Verdict.CONFLICT, " ".join([f"{error}{self._nearest(base, patch, edit, paths, error)}", *filter(None, doubts)]))
+            doubts = [
+                asked_elsewhere(base, edit, paths, store=self.store),
+                _UNPROVEN if there else "",
+            ]
+            return judged(
+                Verdict.CONFLICT,
+                " ".join(
+                    [
+                        f"{error}{self._nearest(base, patch, edit, paths, error)}",
+                        *filter(None, doubts),
+                    ]
+                ),
+            )
         if made.tree == base:
             return judged(Verdict.CONFLICT, "it applies and changes nothing")
         found = "; ".join([*([_moved(renamed)] if renamed else []), *made.idle])
         return judged(self._distance(base, patch, made.tree), found, made.tree)
 
-    def _came_about(self, base: str, patch: Patch, edit: StructuralEdit, paths: Mapping[str, str]) -> bool:
+    def _came_about(
+        self, base: str, patch: Patch, edit: StructuralEdit, paths: Mapping[str, str]
+    ) -> bool:
         """Say whether the result of an edit that is there came there after the pin, as far as that is known."""
         pinned = self.pinned.get(patch.name)
         for change in edit.edits:
             if pinned is None or isinstance(change, AddedFile):
                 continue
             try:
-                before = self._text(pinned.before, locate(pinned.before, change, self.paths, store=self.store))
+                before = self._text(
+                    pinned.before, locate(pinned.before, change, self.paths, store=self.store)
+                )
             except (MissingFileError, UnclearFileError):
                 continue
             now = self._text(base, locate(base, change, paths, store=self.store))
-            if not all(came_about(before, now, operation, change.language) for operation in change.operations):
-                return False
+            for operation in change.operations:
+                if not came_about(before, now, operation, change.language):
+                    return False
+                before = applied_alone(before, change, operation)
         return True
 
     def _distance(self, base: str, patch: Patch, tree: str) -> Verdict:
@@ -322,11 +444,11 @@ class Ladder:
         if pinned is None or pinned.before == base:
             return Verdict.CLEAN
         try:
-            made = textual.parts_between(pinned.before, pinned.after, store=self.store)
+            made = merging.parts_between(pinned.before, pinned.after, store=self.store)
             if textual.apply_exactly(base, [made], store=self.store) == tree:
                 return Verdict.CLEAN
         except PatchConflictError:
-            if textual.merge(base, pinned.before, pinned.after, {}, store=self.store) == tree:
+            if merging.merge(base, pinned.before, pinned.after, {}, store=self.store) == tree:
                 return Verdict.MERGED
         return Verdict.RESTRUCTURED
 
@@ -351,10 +473,14 @@ class Ladder:
             if tree != base:
                 return judged(Verdict.CLEAN, tree=tree)
             cause = "it applies and changes nothing"
-        removed = [part.old for each in diff for part in each.parts if part.kind is Kind.REMOVE]
-        elsewhere = self._renames(arrived, [path for path in removed if self.store.entry(base, path) is None])
+        removed = [part.old for each in diff for part in each.parts if part.kind is PartKind.REMOVE]
+        elsewhere = self._renames(
+            arrived, [path for path in removed if self.store.entry(base, path) is None]
+        )
         if elsewhere:
-            return judged(Verdict.CONFLICT, f"what was to be removed has another name: {_moved(elsewhere)}")
+            return judged(
+                Verdict.CONFLICT, f"what was to be removed has another name: {_moved(elsewhere)}"
+            )
         if textual.is_there(base, diff, store=self.store):
             return there("every hunk's result is there already", {})
         changed, added = textual.touched(diff)
@@ -366,13 +492,21 @@ class Ladder:
             followed = {old: self.store.entry(base, new) for old, new in renamed.items()}
             if textual.is_there(self.store.with_entries(base, followed), diff, store=self.store):
                 return there(f"every hunk's result is there already; {_moved(renamed)}", renamed)
-        merged = textual.merge(base, pinned.before, pinned.after, renamed, store=self.store) if pinned else None
+        merged = (
+            merging.merge(base, pinned.before, pinned.after, renamed, store=self.store)
+            if pinned
+            else None
+        )
         if merged == base:
             return there("merged, it changes nothing", renamed)
         moved = _moved(renamed)
         if merged is not None:
             places = [renamed.get(path, path) for path in (*changed, *added)]
-            broken = [path for path in places if self._parsed(base, path) and not self._parsed(merged, path)]
+            broken = [
+                path
+                for path in places
+                if self._parsed(base, path) and not self._parsed(merged, path)
+            ]
             if not broken:
                 return judged(Verdict.MERGED, moved, tree=merged)
             cause = f"merged, {', '.join(broken)} no longer parses"
@@ -387,23 +521,40 @@ class Ladder:
         pinned = self.pinned.get(patch.name)
         if pinned is None:
             return ""
-        deltas = textual.difference(pinned.before, pinned.after, store=self.store).deltas
+        deltas = merging.difference(pinned.before, pinned.after, store=self.store).deltas
         for path in [delta.old_file.path for delta in deltas if delta.status_char() == "M"]:
             place = renamed.get(path, path)
             before, after = (self._squeezed(tree, path) for tree in (pinned.before, pinned.after))
             now = self._squeezed(base, place)
-            left = next((line for squeezed, line in now.items() if squeezed in before and squeezed not in after), "")
+            left = next(
+                (
+                    line
+                    for squeezed, line in now.items()
+                    if squeezed in before and squeezed not in after
+                ),
+                "",
+            )
             if left:
-                return f"every hunk's result is there, but {place} still has the line '{left}', which the patch takes out"
+                return (
+                    f"every hunk's result is there, but {place} still has the line '{left}', which "
+                    "the patch takes out"
+                )
         return ""
 
     def _squeezed(self, tree: str, path: str) -> dict[str, str]:
         """Return the lines of a file that say something, by what they are without white space."""
         lines = (line.strip() for line in self._text(tree, path).splitlines())
-        return {"".join(line.split()): line for line in lines if len(re.sub(r"\W", "", line)) >= MEANINGFUL}
+        return {
+            "".join(line.split()): line
+            for line in lines
+            if len(re.sub(r"\W", "", line)) >= MEANINGFUL
+        }
 
     def _doubt(self, base: str, patch: Patch, read: Sequence[Diff]) -> str:
-        """Say which hunk has its lines at several places of a file that is not as at the pin: the nearest may be a copy."""
+        """Say which hunk has its lines at several places of a file that is not as at the pin.
+
+        The nearest may be a copy.
+        """
         pinned = self.pinned.get(patch.name)
         if pinned is None:
             return ""
@@ -411,7 +562,9 @@ class Ladder:
         for number, diff in enumerate(read):
             for part in diff.parts:
                 entry = self.store.entry(now, part.old)
-                if entry is None or self.store.entry(base, part.old) == self.store.entry(pinned.before, part.old):
+                if entry is None or self.store.entry(base, part.old) == self.store.entry(
+                    pinned.before, part.old
+                ):
                     continue
                 content = b"\n" + self.store.content(entry)
                 for count, hunk in enumerate(part.hunks, start=1):
@@ -424,22 +577,29 @@ class Ladder:
                 now = textual.apply_exactly(now, [diff], store=self.store)
         return ""
 
-    def _lost_hunks(self, base: str, pinned: Pinned, renamed: Mapping[str, str]) -> tuple[list[str], tuple[Stretch, ...]]:
-        """Say what a textual patch was about and its files no longer have; nothing when some of it is still there, or may be."""
+    def _lost_hunks(
+        self, base: str, pinned: PatchedAtPin, renamed: Mapping[str, str]
+    ) -> tuple[list[str], tuple[Stretch, ...]]:
+        """Say what a textual patch was about and its files no longer have.
+
+        Nothing when some of it is still there, or may be.
+        """
         gone: dict[str, None] = {}
         lost: list[Stretch] = []
-        for part in textual.parts_between(pinned.before, pinned.after, store=self.store).parts:
+        for part in merging.parts_between(pinned.before, pinned.after, store=self.store).parts:
             if part.binary is not None:
                 return [], ()
             path = part.old
             place = renamed.get(path, path)
             now = self.store.entry(base, place)
             there = now is not None
-            if part.kind is not Kind.CHANGE:
+            if part.kind is not PartKind.CHANGE:
                 if there:
                     return [], ()
                 continue  # it was to be removed, and is
-            if now is not None and (now.mode in textual.SPECIAL or b"\0" in self.store.content(now)):
+            if now is not None and (
+                now.mode in textual.SPECIAL or b"\0" in self.store.content(now)
+            ):
                 return [], ()  # lines may live on in what cannot be read as lines
             file = Course(
                 path=path,
@@ -448,7 +608,9 @@ class Ladder:
                 place=place if there else "",
                 now=self._text(base, place),
             )
-            stretches = remains.of_places([(span, None) for span in _changed_spans(file.before, part)], file)
+            stretches = obsolescence.of_places(
+                [(span, None) for span in _changed_spans(file.before, part)], file
+            )
             if stretches is None:
                 return [], ()
             gone.update(dict.fromkeys([stretch.what for stretch in stretches] if there else [path]))
@@ -464,7 +626,9 @@ class Ladder:
         except UnclearFileError:
             return True  # binary, where there is nothing to read
 
-    def _followed(self, base: str, arrived: str, patch: Patch, edit: StructuralEdit) -> dict[str, str]:
+    def _followed(
+        self, base: str, arrived: str, patch: Patch, edit: StructuralEdit
+    ) -> dict[str, str]:
         """Find where the files went that an edit names and the base does not have, by git's own measure of likeness."""
         pinned = self.pinned.get(patch.name)
         if pinned is None:
@@ -483,11 +647,23 @@ class Ladder:
                 except (MissingFileError, UnclearFileError):
                     continue
         new = self._renames(arrived, lost)
-        # An edit names the upstream's own path, or a pattern: what it names is led to the new place.
-        return {path: new[old] for old, change in lost.items() if old in new for path in change.paths if not set(path) & set("*?[")}
+        # An edit names the upstream's own path, or a pattern: what it names is led to the new
+        # place.
+        return {
+            path: new[old]
+            for old, change in lost.items()
+            if old in new
+            for path in change.paths
+            if not set(path) & set("*?[")
+        }
 
-    def _gone(self, base: str, patch: Patch, edit: StructuralEdit, paths: Mapping[str, str]) -> tuple[list[str], tuple[Stretch, ...]]:
-        """Say what an edit was about and its files no longer have; nothing when some of it is still there, or may be."""
+    def _gone(
+        self, base: str, patch: Patch, edit: StructuralEdit, paths: Mapping[str, str]
+    ) -> tuple[list[str], tuple[Stretch, ...]]:
+        """Say what an edit was about and its files no longer have.
+
+        Nothing when some of it is still there, or may be.
+        """
         gone: dict[str, None] = {}
         lost: list[Stretch] = []
         for change in edit.edits:
@@ -512,13 +688,20 @@ class Ladder:
             lost += stretches
         if asked_elsewhere(base, edit, paths, store=self.store):
             return [], ()
-        # A condition that something must be gone, and is not, or may not be, says that the code went on living elsewhere.
-        for looked in (held(base, each.absent, paths, store=self.store) for each in edit.after if each.absent is not None):
+        # A condition that something must be gone, and is not, or may not be, says that the code
+        # went on living elsewhere.
+        for looked in (
+            held(base, each.absent, paths, store=self.store)
+            for each in edit.after
+            if each.absent is not None
+        ):
             if looked.hits or looked.unread:
                 return [], ()
         return list(gone), tuple(lost)
 
-    def _stretches(self, patch: Patch, change: FileEdit, place: str, now: str) -> list[Stretch] | None:
+    def _stretches(
+        self, patch: Patch, change: FileEdit, place: str, now: str
+    ) -> list[Stretch] | None:
         """Return what an edit of a file was about, None when its file still has some of it, or that cannot be said."""
         pinned = self.pinned.get(patch.name)
         if pinned is None:
@@ -528,7 +711,9 @@ class Ladder:
         except (MissingFileError, UnclearFileError):
             return None
         before, origin = self._text(pinned.before, path), self._text(self._origin, path)
-        return remains.of_edit(change, Course(path=path, before=before, origin=origin, place=place, now=now))
+        return obsolescence.of_edit(
+            change, Course(path=path, before=before, origin=origin, place=place, now=now)
+        )
 
     def _text(self, tree: str, path: str) -> str:
         """Return a file's text, nothing where there is none."""
@@ -536,7 +721,10 @@ class Ladder:
         return "" if entry is None else readable(self.store.content(entry), path=path)
 
     def _living(self, arrived: str, lost: Sequence[Stretch]) -> str:
-        """Say where code that its files lost lives on in the tree, or nothing. Only a file that is not as at the pin can have got it."""
+        """Say where code that its files lost lives on in the tree, or nothing.
+
+        Only a file that is not as at the pin can have got it.
+        """
         for path, old, new in self._changed_files(arrived):
             for stretch in lost:
                 if not stretch.fits(path):
@@ -544,7 +732,10 @@ class Ladder:
                 if new not in self._pointers:
                     self._pointers[new] = lfs.is_pointer(self.store.raw(new))
                 if self._pointers[new] and stretch.is_of_kind(path):
-                    return f"{stretch.what} is not there any more, and may be in {path}: {lfs.told(path)}"
+                    return (
+                        f"{stretch.what} is not there any more, and may be in {path}: "
+                        f"{lfs.told(path)}"
+                    )
                 if not self._came(stretch, path, old, new):
                     continue
                 # A file that was there under another name may have had the like before.
@@ -553,19 +744,29 @@ class Ladder:
         return ""
 
     def _changed_files(self, tree: str) -> list[tuple[str, str, str]]:
-        """Return the files of a tree that are not as at the pin: path, and content at the pin (if any) and now, by id."""
+        """Return the files of a tree that are not as at the pin.
+
+        Path, and content at the pin (if any) and now, by id.
+        """
         if tree not in self._arrived:
             self._arrived.clear()  # a series is judged on one tree after the other
             files = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE)
             self._arrived[tree] = [
-                (delta.new_file.path, "" if delta.status_char() == "A" else str(delta.old_file.id), str(delta.new_file.id))
-                for delta in textual.difference(self._origin, tree, store=self.store).deltas
+                (
+                    delta.new_file.path,
+                    "" if delta.status_char() == "A" else str(delta.old_file.id),
+                    str(delta.new_file.id),
+                )
+                for delta in merging.difference(self._origin, tree, store=self.store).deltas
                 if delta.status_char() != "D" and delta.new_file.mode in files
             ]
         return self._arrived[tree]
 
     def _former(self, tree: str, path: str) -> str:
-        """Return the content at the pin of a file that has another name since, by id; nothing for a new file."""
+        """Return the content at the pin of a file that has another name since, by id.
+
+        Nothing for a new file.
+        """
         gone = [old for status, old, _ in self._came_and_went(tree) if status == "D"]
         names = [old for old, new in self._renames(tree, gone).items() if new == path]
         entry = self.store.entry(self._origin, names[0]) if names else None
@@ -576,11 +777,20 @@ class Ladder:
         if key not in self._places:
             # Compared as text, whatever the encoding of each file is.
             raw = (self.store.raw(each) if each else b"" for each in (old, new))
-            before, now = (readable(content, path=path).encode("utf-8", errors="replace") for content in raw)
+            before, now = (
+                readable(content, path=path).encode("utf-8", errors="replace") for content in raw
+            )
             self._places[key] = stretch.came_to(before, now)
         return self._places[key]
 
-    def _nearest(self, base: str, patch: Patch, edit: StructuralEdit, paths: Mapping[str, str], error: ForkhouseError) -> str:
+    def _nearest(
+        self,
+        base: str,
+        patch: Patch,
+        edit: StructuralEdit,
+        paths: Mapping[str, str],
+        error: ForkhouseError,
+    ) -> str:
         """Return the line that looks most like the one at the pin that was not found, to show where to look."""
         anchor = getattr(error, "anchor", "").strip().partition("\n")[0].strip()
         pinned = self.pinned.get(patch.name)
@@ -590,7 +800,13 @@ class Ladder:
                 continue
             try:
                 path = locate(base, change, paths, store=self.store)
-                known = self._lines(pinned.before, locate(pinned.before, change, self.paths, store=self.store)) if pinned else []
+                known = (
+                    self._lines(
+                        pinned.before, locate(pinned.before, change, self.paths, store=self.store)
+                    )
+                    if pinned
+                    else []
+                )
             except (MissingFileError, UnclearFileError):
                 continue
             wanted = next((line.strip() for line in known if anchor in line), anchor)
@@ -599,7 +815,10 @@ class Ladder:
                 matcher.set_seq1(line.strip())
                 # Both are upper bounds of the ratio, and cheap.
                 if matcher.real_quick_ratio() > best[0] and matcher.quick_ratio() > best[0]:
-                    best = max(best, (matcher.ratio(), f" Nearest to it: {path}:{number}: {line.strip()[:120]}"))
+                    best = max(
+                        best,
+                        (matcher.ratio(), f" Nearest to it: {path}:{number}: {line.strip()[:120]}"),
+                    )
         return best[1]
 
     def _lines(self, tree: str, path: str) -> list[str]:
@@ -616,7 +835,10 @@ def _gone_for_good(gone: Sequence[str]) -> str:
 
 
 def _changed_spans(text: str, part: Part) -> list[tuple[int, int]]:
-    """Return where a diff takes lines out of a text; where it only brings some, the line above them."""
+    """Return where a diff takes lines out of a text.
+
+    Where it only brings some, the line above them.
+    """
     runs: list[list[int]] = []
     for hunk in part.hunks:
         # A hunk without old lines stands behind the line that it names.
@@ -633,7 +855,7 @@ def _changed_spans(text: str, part: Part) -> list[tuple[int, int]]:
     return [(starts[run[0] - 1], starts[run[-1]] - 1) for run in runs]
 
 
-def pin(base: str, patches: Sequence[Patch], ladder: Ladder) -> dict[str, Pinned]:
+def pin(base: str, patches: Sequence[Patch], ladder: Ladder) -> dict[str, PatchedAtPin]:
     """Apply a series where it is known to apply, and return the textual form of each patch.
 
     Raises PatchConflictError for a patch that does not apply there.
@@ -644,6 +866,6 @@ def pin(base: str, patches: Sequence[Patch], ladder: Ladder) -> dict[str, Pinned
         if judgement.verdict not in APPLIED:
             message = f"{patch.name} does not apply at the pin itself: {judgement.cause}"
             raise PatchConflictError(message)
-        pinned[patch.name] = Pinned(before=base, after=judgement.tree)
+        pinned[patch.name] = PatchedAtPin(before=base, after=judgement.tree)
         base = judgement.tree
     return pinned

@@ -1,4 +1,7 @@
-"""The proof that an operation on one argument or item changed just that one: a reader of the language counts the parts as the edit does."""
+"""The proof that an operation on one argument or item changed just that one.
+
+A reader of the language counts the parts as the edit does.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,15 @@ from typing import TYPE_CHECKING
 from forkhouse.patches.changes import find, is_part
 from forkhouse.patches.edits import CodeOperation
 from forkhouse.patches.guard import SHOWN, Shift, shift_of
-from forkhouse.patches.languages import UnprovenError, backend, newline_at
+from forkhouse.patches.languages.astgrep import node_of
+from forkhouse.patches.languages.base import UnprovenError, backend, newline_at
+from forkhouse.patches.languages.trees import root_of, search
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from forkhouse.patches.edits import PartChange, Selector
-    from forkhouse.patches.languages import Node, Parts, Span, Step
+    from forkhouse.patches.languages.base import Node, Parts, Span, Step
 
 
 def prove(step: Step) -> None:
@@ -30,28 +35,54 @@ def prove(step: Step) -> None:
         start = shift.start(node.start)
         there = [_parts(each, of_call=of_call) for each in after if each.start == start]
         before = _parts(node, of_call=of_call)
-        if before is not None and any(parts is not None and _fits(before, parts, change, shift, step) for parts in there):
+        if before is not None and any(
+            parts is not None and _fits(before, parts, change, shift, step) for parts in there
+        ):
             if of_call and step.language == "cmake":
                 _prove_words(node, [each for each in after if each.start == start], change, step)
             continue
-        what, said = ("argument" if of_call else "item"), " ".join((change.come or change.gone or "").split())[:SHOWN]
-        reason = (
-            f"'{said}' would not be read as one {what}" if change.come is not None else f"without '{said}' there would be other {what}s"
+        what, said = (
+            ("argument" if of_call else "item"),
+            " ".join((change.come or change.gone or "").split())[:SHOWN],
         )
-        message = f"{reason} of {change.of.said()}. Quote or bracket it, or write an operation for each {what}"
+        reason = (
+            f"'{said}' would not be read as one {what}"
+            if change.come is not None
+            else f"without '{said}' there would be other {what}s"
+        )
+        message = (
+            f"{reason} of {change.of.said()}. Quote or bracket it, or write an operation for each "
+            f"{what}"
+        )
         raise UnprovenError(message, text=step.before, position=node.start)
 
 
 def _prove_words(node: Node, after: Sequence[Node], change: PartChange, step: Step) -> None:
     """Raise UnprovenError where CACHE or PARENT_SCOPE, which CMake knows by their places at the end of a `set`, become values, or values them."""
+    if (
+        node.items is not None
+        and node.items.spans
+        and not any(each.items and each.items.spans for each in after)
+    ):
+        message = "without a value `set` unsets the variable. Use `item`, or replace the whole"
+        raise UnprovenError(message, text=step.before, position=node.start)
     before = _words(node, step.before)
     expected = [before, [*before, change.come or ""]]
     if change.gone in before:
         place = before.index(change.gone)
-        expected.append([*before[:place], *([change.come] if change.come is not None else []), *before[place + 1 :]])
+        expected.append(
+            [
+                *before[:place],
+                *([change.come] if change.come is not None else []),
+                *before[place + 1 :],
+            ]
+        )
     if all(_words(each, step.after) in expected for each in after):
         return
-    message = "what `set` takes for words of its own, such as CACHE or PARENT_SCOPE, would be others then. Use `item`, or replace the whole"
+    message = (
+        "what `set` takes for words of its own, such as CACHE or PARENT_SCOPE, would be others "
+        "then. Use `item`, or replace the whole"
+    )
     raise UnprovenError(message, text=step.before, position=node.start)
 
 
@@ -70,31 +101,65 @@ def _parts(node: Node, *, of_call: bool) -> Parts | None:
 def _holders(step: Step, selector: Selector) -> list[Node]:
     """Return what may hold the parts afterwards, when a call may no longer have the argument that it was known by."""
     if selector.pattern is None and selector.rule is None:
-        return backend(step.language).find(step.after, selector.model_copy(update={"argument": None, "within": None}), step.language)
-    from forkhouse.patches.languages.astgrep import node_of, root_of, search  # noqa: PLC0415  # start-up time
+        return backend(step.language).find(
+            step.after,
+            selector.model_copy(update={"argument": None, "within": None}),
+            step.language,
+        )
 
-    rule: dict[str, object] = {"pattern": selector.pattern} if selector.pattern is not None else dict(selector.rule or {})
+    rule: dict[str, object] = (
+        {"pattern": selector.pattern} if selector.pattern is not None else dict(selector.rule or {})
+    )
     kinds = {node.kind() for node in search(root_of(step.before, step.language), rule)}
-    found = search(root_of(step.after, step.language), {"any": [{"kind": kind} for kind in sorted(kinds)]})
+    found = search(
+        root_of(step.after, step.language), {"any": [{"kind": kind} for kind in sorted(kinds)]}
+    )
     return [node_of(node, step.language, step.after) for node in found]
 
 
 def _fits(before: Parts, after: Parts, change: PartChange, shift: Shift, step: Step) -> bool:
     """Say whether the parts afterwards are those before, but for the one that the change names."""
-    come = None if change.come is None else change.come.replace("\n", newline_at(step.before, before.start))
-    if come is not None and ((step.language == "cmake" and _is_list(come)) or (step.language == "bash" and come.startswith("("))):
+    come = (
+        None
+        if change.come is None
+        else change.come.replace("\n", newline_at(step.before, before.start))
+    )
+    if come is not None and (
+        (step.language == "cmake" and _is_list(come))
+        or (step.language == "bash" and _is_expanded(come))
+    ):
         return False  # the grammar takes these for one, and the language does not
     wanted = [_wanted(span, change, shift, step.before) for span in before.spans]
     kept = [each for each in wanted if each != _GONE]
-    # Where an added one stands among the others is for the operation to say: before keywords it may be.
-    orders = [kept] if change.add is None else [[*kept[:place], None, *kept[place:]] for place in range(len(kept) + 1)]
+    if (
+        step.language == "cmake"
+        and change.add is not None
+        and [step.before[slice(*each)] for each in before.spans] == ['""']
+    ):
+        kept = []  # it was an empty list
+    elif (
+        step.language == "cmake"
+        and not kept
+        and [step.after[slice(*each)] for each in after.spans] == ['""']
+    ):
+        return True  # an empty list, and not a variable that is unset
+    # Where an added one stands among the others is for the operation to say: before keywords it may
+    # be.
+    orders = (
+        [kept]
+        if change.add is None
+        else [[*kept[:place], None, *kept[place:]] for place in range(len(kept) + 1)]
+    )
     return any(_are(after.spans, expected, come, step.after) for expected in orders)
 
 
-def _are(spans: Sequence[Span], expected: Sequence[Span | None], come: str | None, text: str) -> bool:
+def _are(
+    spans: Sequence[Span], expected: Sequence[Span | None], come: str | None, text: str
+) -> bool:
     """Say whether parts stand where they are expected, and say what has come where None is."""
     return len(spans) == len(expected) and all(
-        (text[slice(*span)] == come if place is None else span == place) for place, span in zip(expected, spans, strict=True)
+        (text[slice(*span)] == come if place is None else span == place)
+        for place, span in zip(expected, spans, strict=True)
     )
 
 
@@ -108,6 +173,24 @@ def _wanted(span: Span, change: PartChange, shift: Shift, text: str) -> Span | N
     return None if change.with_ is not None else _GONE
 
 
+_QUOTED = re.compile(r"\\.|'[^']*'|\"(?:\\.|[^\"\\])*\"", re.DOTALL)
+_BRACES = re.compile(r"(?<!\$)\{[^{}\s]*(?:,|\.\.)[^{}\s]*\}")
+
+
+def _is_expanded(word: str) -> bool:
+    """Say whether bash makes several words of one, or none.
+
+    Of an array's brackets, and of braces with a comma or a range in them.
+    """
+    plain = _QUOTED.sub("Q", word)
+    while (inner := re.sub(r"\$\{[^{}]*\}", "Q", plain)) != plain:
+        plain = inner
+    return word.startswith("(") or _BRACES.search(plain) is not None
+
+
 def _is_list(argument: str) -> bool:
-    """Say whether CMake makes several arguments of one: it parts what is not in quotes at semicolons."""
+    """Say whether CMake makes several arguments of one.
+
+    It parts what is not in quotes at semicolons.
+    """
     return not argument.startswith(('"', "[")) and re.search(r"(?<!\\);", argument) is not None

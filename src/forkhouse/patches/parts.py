@@ -7,11 +7,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import Layout, indentation, is_blank, line_end, line_start, newline_at, next_line
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.patches.languages.base import (
+    Layout,
+    indentation,
+    is_blank,
+    line_end,
+    line_start,
+    newline_at,
+    next_line,
+)
 
 if TYPE_CHECKING:
-    from forkhouse.patches.languages import Parts, Splice
+    from forkhouse.patches.languages.base import Parts, Splice
 
 
 def added(text: str, parts: Parts, new: str, language: str) -> list[Splice]:
@@ -19,7 +27,14 @@ def added(text: str, parts: Parts, new: str, language: str) -> list[Splice]:
     newline = newline_at(text, parts.spans[-1][0] if parts.spans else parts.start)
     new = new.replace("\n", newline)
     if not parts.spans:
-        return [(parts.start, parts.start, new if text[parts.start - 1 : parts.start] in {"(", "[", "{"} else f" {new}")]
+        new = f"{new}," if parts.lone_comma else new
+        return [
+            (
+                parts.start,
+                parts.start,
+                new if text[parts.start - 1 : parts.start] in {"(", "[", "{"} else f" {new}",
+            )
+        ]
     start, end = parts.spans[-1]
     spaces = indentation(text, start)
     match parts.layout:
@@ -38,10 +53,17 @@ def added(text: str, parts: Parts, new: str, language: str) -> list[Splice]:
 
 
 def placed(text: str, parts: Parts, position: int, new: str, language: str) -> list[Splice]:
-    """Put a part before another one, with a comma: above the comments over that one, where it begins a line."""
+    """Put a part before another one, with a comma.
+
+    Above the comments over that one, where it begins a line.
+    """
     start, _ = parts.spans[position]
     before = parts.spans[position - 1][1] if position else parts.start
-    at = next((comma + 1 for comma in parts.commas if before <= comma < start), before) if position else before
+    at = (
+        next((comma + 1 for comma in parts.commas if before <= comma < start), before)
+        if position
+        else before
+    )
     newline = newline_at(text, at)
     new = new.replace("\n", newline)
     spaces, stop = indentation(text, start), line_end(text, at)
@@ -59,18 +81,25 @@ def _added_after_comma(text: str, parts: Parts, new: str, language: str) -> list
     comma: list[Splice] = [] if trailing else [(end, end, ",")]
     if spaces is None and _has_comment(text, at, language):
         stop = line_end(text, at)
-        return [*comma, (stop, stop, f"{newline}{_column(text, parts)}{new}{',' if trailing else ''}")]
+        return [
+            *comma,
+            (stop, stop, f"{newline}{_column(text, parts)}{new}{',' if trailing else ''}"),
+        ]
     if spaces is None:
         return [*comma, (at, at, f" {new}")]
     rest_end = line_end(text, at)
     if is_blank(text[at:rest_end], language):
-        # Behind a trailing comma the new part gets one, too; the comment on the line stays with its part.
+        # Behind a trailing comma the new part gets one, too; the comment on the line stays with its
+        # part.
         return [*comma, (rest_end, rest_end, f"{newline}{spaces}{new}{',' if trailing else ''}")]
     return [*comma, (at, at, f"{newline}{spaces}{new}")]
 
 
 def _has_comment(text: str, position: int, language: str) -> bool:
-    """Say whether nothing but a comment stands on the rest of a line: it speaks of what is before it."""
+    """Say whether nothing but a comment stands on the rest of a line.
+
+    It speaks of what is before it.
+    """
     rest = text[position : line_end(text, position)]
     return bool(rest.strip()) and is_blank(rest, language)
 
@@ -93,23 +122,40 @@ def removed(text: str, parts: Parts, position: int, language: str) -> list[Splic
         case Layout.COMMAS:
             pass
     following = next((comma for comma in parts.commas if comma >= end), None)
-    if position + 1 < len(parts.spans) and following is not None and following > parts.spans[position + 1][0]:
+    if (
+        position + 1 < len(parts.spans)
+        and following is not None
+        and following > parts.spans[position + 1][0]
+    ):
         following = None
     if following is not None or position == 0:
-        splices = [_removed_with_comma(text, parts, position, end if following is None else following + 1, language)]
-        if parts.lone_comma and position == 0 and len(parts.spans) == 2 and len(parts.commas) == 1:  # noqa: PLR2004  # one is left
+        splices = [
+            _removed_with_comma(
+                text, parts, position, end if following is None else following + 1, language
+            )
+        ]
+        if (
+            parts.lone_comma and position == 0 and len(parts.spans) == 2 and len(parts.commas) == 1
+        ):  # one is left
             other = parts.spans[1][1]
             splices.append((other, other, ","))
         return splices
     # The last of several, without a comma of its own: the one before it goes.
-    comma = next((comma for comma in reversed(parts.commas) if parts.spans[position - 1][1] <= comma < start), None)
+    comma = next(
+        (
+            comma
+            for comma in reversed(parts.commas)
+            if parts.spans[position - 1][1] <= comma < start
+        ),
+        None,
+    )
     if comma is None:
         message = f"No comma stands beside {text[start:end]}: the list is not well formed."
         raise PatchConflictError(message)
     region = (start if text[comma + 1 : start].strip() else comma + 1, end)
     if indentation(text, start) is not None and is_blank(text[end : line_end(text, end)], language):
         region = (line_start(text, start), next_line(text, end))
-    keep = parts.lone_comma and len(parts.spans) == 2  # noqa: PLR2004  # one is left
+    keep = parts.lone_comma and len(parts.spans) == 2  # one is left
     return [(*region, "")] if keep else [(comma, comma + 1, ""), (*region, "")]
 
 
@@ -133,7 +179,11 @@ def _removed_word(text: str, parts: Parts, position: int, language: str) -> Spli
     if first and is_blank(text[end : line_end(text, end)], language):
         return (line_start(text, start), next_line(text, end), "")
     following = parts.spans[position + 1][0] if position + 1 < len(parts.spans) else None
-    if following is not None and (first or start == parts.start) and not text[end:following].strip(" \t"):
+    if (
+        following is not None
+        and (first or start == parts.start)
+        and not text[end:following].strip(" \t")
+    ):
         return (start, following, "")
     before = parts.spans[position - 1][1] if position else parts.start
     if text[before:start].strip():

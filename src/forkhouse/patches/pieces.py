@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from forkhouse.patches.languages import Splice
+    from forkhouse.patches.languages.base import Splice
 
 
 @dataclass(frozen=True, slots=True)

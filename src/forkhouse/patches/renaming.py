@@ -1,4 +1,7 @@
-"""Let a structural edit name the new place of a file: the YAML node of the path changes, and no other byte of the document."""
+"""Let a structural edit name the new place of a file.
+
+The YAML node of the path changes, and no other byte of the document.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,8 @@ _PLAIN = re.compile(r"[A-Za-z0-9_./+-]+")
 def renamed_paths(text: str, moved: Mapping[str, str]) -> str:
     """Return the text of an edit in which every path that is a key of `moved` is that key's value.
 
-    Paths are those of its edits and those where its conditions look. What else has the same letters (a description, a longer path, code
-    that is put somewhere) stays.
+    Paths are those of its edits and those where its conditions look. What else has the same letters
+    (a description, a longer path, code that is put somewhere) stays.
     """
     spans = {}
     for node in _path_nodes(yaml.compose(text, Loader=yaml.SafeLoader)):

@@ -1,4 +1,7 @@
-"""The JSON schema of structural edits, for editors and reviewers: `python -m forkhouse.patches.schema > docs/edit.schema.json`."""
+"""The JSON schema of structural edits, for editors and reviewers.
+
+`python -m forkhouse.patches.schema > docs/edit.schema.json`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Read `patches/<upstream>/`: the order file `series`, textual patches, and structural edits with DEP-3 headers."""
+"""Read `patches/<upstream>/`.
+
+The order file `series`, textual patches, and structural edits with DEP-3 headers.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,17 @@ from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from typing import TYPE_CHECKING
 
-from forkhouse.documents import LONGEST, SHOWN, decode, parse, read_text
-from forkhouse.errors import DocumentError, SeriesError
-from forkhouse.patches.diffs import is_diff, message_of
+from forkhouse.core.errors import DocumentError, SeriesError
+from forkhouse.core.workspace import read_file
+from forkhouse.documents.reading import LONGEST, SHOWN, decode, parse, read_text
+from forkhouse.patches.diffreader import is_diff, message_of
 from forkhouse.patches.edits import StructuralEdit
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    from forkhouse.lock import Form
+    from forkhouse.documents.lockfile import Form
 
 PATCH, EDIT = ".patch", ".edit.yaml"
 """What the names of textual patches and of structural edits end in."""
@@ -36,7 +40,10 @@ class Patch:
     name: str
     subject: str
     header: str
-    """DEP-3 fields, as they go into the commit. Bytes of a textual patch that are not UTF-8 are in it as Python's surrogates."""
+    """DEP-3 fields, as they go into the commit.
+
+    Bytes of a textual patch that are not UTF-8 are in it as Python's surrogates.
+    """
     content: bytes
     edit: StructuralEdit | None
     """None for a textual patch."""
@@ -63,15 +70,26 @@ def read_patch(label: str, content: bytes) -> Patch:
     subject = _subject(header).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     if not subject or not is_diff(content):
         message = (
-            f"{label} is not a patch: it needs a header with a `Subject:` line (or DEP-3's `Description:`), and a diff behind it. "
+            f"{label} is not a patch: it needs a header with a `Subject:` line (or DEP-3's "
+            "`Description:`), and a diff behind it. "
             "Write the line above the diff, or make the patch with `git format-patch`."
         )
         raise SeriesError(message)
     told = re.findall(r"^Strip:[ \t]*(.*?)[ \t\r]*$", header, re.MULTILINE)
     if told and not re.fullmatch(r"\d{1,2}", told[0]):
-        message = f"{label}: `Strip: {told[0]}` is no number of leading folders. Give 0, 1, 2 and so on, as for `patch -p`."
+        message = (
+            f"{label}: `Strip: {told[0]}` is no number of leading folders. Give 0, 1, 2 and so on, "
+            "as for `patch -p`."
+        )
         raise SeriesError(message)
-    return Patch(name=name, subject=subject, header=header, content=content, edit=None, strip=int(told[0]) if told else None)
+    return Patch(
+        name=name,
+        subject=subject,
+        header=header,
+        content=content,
+        edit=None,
+        strip=int(told[0]) if told else None,
+    )
 
 
 def _read_edit(label: str, name: str, content: bytes) -> Patch:
@@ -87,13 +105,21 @@ def _read_edit(label: str, name: str, content: bytes) -> Patch:
         "Applied-Upstream": edit.applied_upstream,
         "Retire-When": edit.retire_when,
     }
-    header = "\n".join(f"{key}: {' '.join(value.split())}" for key, value in fields.items() if value)
+    header = "\n".join(
+        f"{key}: {' '.join(value.split())}" for key, value in fields.items() if value
+    )
     return Patch(name=name, subject=edit.subject, header=header, content=content, edit=edit)
 
 
 def _subject(header: str) -> str:
-    """Return what a patch says of itself in one line: in git's header or in DEP-3's, or as the first line that Mercurial writes."""
-    told = (re.search(rf"^{name}:[ \t]*(.*(?:\n[ \t]+\S.*)*)", header, re.MULTILINE | re.IGNORECASE) for name in ("Subject", "Description"))
+    """Return what a patch says of itself in one line.
+
+    In git's header or in DEP-3's, or as the first line that Mercurial writes.
+    """
+    told = (
+        re.search(rf"^{name}:[ \t]*(.*(?:\n[ \t]+\S.*)*)", header, re.MULTILINE | re.IGNORECASE)
+        for name in ("Subject", "Description")
+    )
     subject, description = told
     if subject is None and description is None:
         mercurial = re.match(r"# HG changeset patch\n(?:#.*\n)*\s*(\S.*)", header)
@@ -109,21 +135,29 @@ def _subject(header: str) -> str:
 
 
 def named(line: str) -> str:
-    """Return the patch that a line of `series` names, nothing for an empty line or a comment. Comments are as in quilt."""
+    """Return the patch that a line of `series` names, nothing for an empty line or a comment.
+
+    Comments are as in quilt.
+    """
     return re.sub(r"(^|[ \t]+)#.*", "", line).strip()
 
 
 def read_series(folder: Path) -> tuple[Patch, ...]:
-    """Return the patches of `folder` in the order of its `series` file; an upstream without a folder has none.
+    """Return the patches of `folder` in the order of its `series` file.
 
-    Raises SeriesError for a name without a file, a file without a name, a name given twice, or a name or line of another kind;
-    DocumentError for a bad edit. Files that are no patches (`README...`, and names that begin with a dot) may lie there.
+    An upstream without a folder has none.
+
+    Raises SeriesError for a name without a file, a file without a name, a name given twice, or a
+    name or line of another kind; DocumentError for a bad edit. Files that are no patches
+    (`README...`, and names that begin with a dot) may lie there.
     """
     if not folder.is_dir():
         return ()
     order = folder / "series"
     if not order.is_file():
-        message = f"{folder.name}/series is missing: it names the patches in their order, one a line."
+        message = (
+            f"{folder.name}/series is missing: it names the patches in their order, one a line."
+        )
         raise SeriesError(message)
     try:
         text = read_text(order, LONGEST)
@@ -133,21 +167,34 @@ def read_series(folder: Path) -> tuple[Patch, ...]:
     names = [name for name in map(named, text.splitlines()) if name]
     there = {f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir()}
     there = {name for name in there if not name.startswith((".", "README")) and name != "series"}
-    problems = [problem for name in dict.fromkeys(names) if (problem := _problem(folder, name, there))]
+    problems = [
+        problem for name in dict.fromkeys(names) if (problem := _problem(folder, name, there))
+    ]
     unnamed = sorted(there - set(names))
-    problems += [f"{folder.name}/{name} is not named in series, so it would silently not apply" for name in unnamed if _is_patch(name)]
     problems += [
-        f"{folder.name}/{name} is neither named in series nor known as a patch ({PATCH} or {EDIT}), so it would silently not apply; "
+        f"{folder.name}/{name} is not named in series, so it would silently not apply"
+        for name in unnamed
+        if _is_patch(name)
+    ]
+    problems += [
+        f"{folder.name}/{name} is neither named in series nor known as a patch ({PATCH} or "
+        f"{EDIT}), so it would silently not apply; "
         "a patch lies in this folder itself, a note is called README"
         for name in unnamed
         if not _is_patch(name)
     ]
-    problems += [f"{folder.name}/series names {name} twice" for name in sorted(name for name, count in Counter(names).items() if count > 1)]
+    problems += [
+        f"{folder.name}/series names {name} twice"
+        for name in sorted(name for name, count in Counter(names).items() if count > 1)
+    ]
     if problems:
         more = [f"and {len(problems) - SHOWN} more of the kind"] if len(problems) > SHOWN else []
-        message = "\n".join([*problems[:SHOWN], *more]) + "\nRestore the file or correct the series; nothing was applied."
+        message = (
+            "\n".join([*problems[:SHOWN], *more])
+            + "\nRestore the file or correct the series; nothing was applied."
+        )
         raise SeriesError(message)
-    return tuple(read_patch(f"{folder.name}/{name}", (folder / name).read_bytes()) for name in names)
+    return tuple(read_patch(f"{folder.name}/{name}", read_file(folder / name)) for name in names)
 
 
 def _is_patch(name: str) -> bool:
@@ -157,15 +204,28 @@ def _is_patch(name: str) -> bool:
 def _problem(folder: Path, name: str, there: Collection[str]) -> str:
     """Say what is wrong with a line of `series`, nothing when it names a patch that is there."""
     if name in there and _is_patch(name):
-        return ""
+        return (
+            ""
+            if (folder / name).is_file()
+            else f"{folder.name}/series names {name}, which is no file that can be read"
+        )
     line = f"{folder.name}/series names {name}"
     if "\0" in name or any(len(os.fsencode(part)) > LONGEST_NAME for part in name.split("/")):
         return f"{line[:LONGEST_NAME]!r}, which is no name that a file can have"
     alone, *options = name.split()
     if name not in there and options and alone in there:
-        return f"{line}: options behind a name are not known here; instead of `-p0` write `Strip: 0` into the patch's header"
-    if "/" in name and (folder / name).is_file() and (folder / name).resolve().is_relative_to(folder.resolve()):
+        return (
+            f"{line}: options behind a name are not known here; instead of `-p0` write `Strip: 0` "
+            "into the patch's header"
+        )
+    if (
+        "/" in name
+        and (folder / name).is_file()
+        and (folder / name).resolve().is_relative_to(folder.resolve())
+    ):
         return f"{line}, which lies in a subfolder; move it into {folder.name} itself"
     if not _is_patch(name) and (folder / name).exists():
-        return f"{line}, whose ending is not known: a textual patch ends in {PATCH}, an edit in {EDIT}"
+        return (
+            f"{line}, whose ending is not known: a textual patch ends in {PATCH}, an edit in {EDIT}"
+        )
     return f"{line}, which is not there"

@@ -1,4 +1,7 @@
-"""Other ways to write what an edit looks for: what is not found as it is written may stand there all the same, and then it is not gone."""
+"""Other ways to write what an edit looks for.
+
+What is not found as it is written may stand there all the same, and then it is not gone.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +36,14 @@ def respelled(code: str) -> re.Pattern[str]:
             pieces.append(rf"[\s\S]{{0,{_FILLED}}}?")
         else:
             apart = re.fullmatch(r"\w+\s\w+", f"{last} {piece}") is not None
-            pieces.append((r"\s+" if apart else r"\s*") + ("[\"']" if piece in "\"'" else re.escape(piece)))
+            pieces.append(
+                (r"\s+" if apart else r"\s*") + ("[\"']" if piece in "\"'" else re.escape(piece))
+            )
         last = piece
-    begins, ends = (r"(?<!\w)" if re.match(r"\w", code.strip()) else ""), (r"(?!\w)" if re.search(r"\w$", code.strip()) else "")
+    begins, ends = (
+        (r"(?<!\w)" if re.match(r"\w", code.strip()) else ""),
+        (r"(?!\w)" if re.search(r"\w$", code.strip()) else ""),
+    )
     return re.compile(begins + "".join(pieces).removeprefix(r"\s*") + ends)
 
 
@@ -46,7 +54,9 @@ _LITERAL = r"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'"
 def worded(code: str) -> re.Pattern[str]:
     """Return what finds a piece of code with its white space in any length, but for that within quotes."""
     pieces = [
-        re.escape(piece) if place % 2 else r"\s+".join(re.escape(word) for word in re.split(r"\s+", piece))
+        re.escape(piece)
+        if place % 2
+        else r"\s+".join(re.escape(word) for word in re.split(r"\s+", piece))
         for place, piece in enumerate(re.split(rf"({_LITERAL})", code.strip()))
     ]
     return re.compile(rf"(?<!\w){''.join(pieces)}(?!\w)")
@@ -54,7 +64,10 @@ def worded(code: str) -> re.Pattern[str]:
 
 @lru_cache(maxsize=64)
 def laid_out(code: str, language: str) -> re.Pattern[str]:
-    """Return what finds a piece of code with other white space where that means nothing: not in quotes, nor between words of a shell."""
+    """Return what finds a piece of code with other white space where that means nothing.
+
+    Not in quotes, nor between words of a shell.
+    """
     if language in {"text", "bash", "cmake"}:
         return worded(code)
     found, last = "", ""
@@ -62,12 +75,21 @@ def laid_out(code: str, language: str) -> re.Pattern[str]:
         apart = re.search(r"\w$", last) is not None and re.match(r"\w", piece) is not None
         found += (r"\s+" if apart else r"\s*" if last else "") + re.escape(piece)
         last = piece
-    return re.compile((r"(?<!\w)" if re.match(r"\w", code.strip()) else "") + found + (r"(?!\w)" if re.search(r"\w$", last) else ""))
+    return re.compile(
+        (r"(?<!\w)" if re.match(r"\w", code.strip()) else "")
+        + found
+        + (r"(?!\w)" if re.search(r"\w$", last) else "")
+    )
 
 
 def stands(text: str, code: str) -> re.Match[str] | None:
-    """Find a piece of code in whatever layout; a pattern that says too little by itself is not looked for."""
-    text = re.sub(r"\\\r?\n", lambda match: " " * len(match[0]), text)  # where a line goes on, and places stay
+    """Find a piece of code in whatever layout.
+
+    A pattern that says too little by itself is not looked for.
+    """
+    text = re.sub(
+        r"\\\r?\n", lambda match: " " * len(match[0]), text
+    )  # where a line goes on, and places stay
     return respelled(code).search(text) if tells(code) else None
 
 
@@ -92,7 +114,11 @@ def bare(part: str) -> str:
 def mentions(text: str, part: str) -> int:
     """Return how often an argument or item stands in a text as a word, whatever quotes or lists it is in."""
     words = bare(part)
-    return len(re.findall(rf"(?:(?<=[{_BESIDE}])|^){re.escape(words)}(?=[{_BESIDE}]|$)", text)) if words else 0
+    return (
+        len(re.findall(rf"(?:(?<=[{_BESIDE}])|^){re.escape(words)}(?=[{_BESIDE}]|$)", text))
+        if words
+        else 0
+    )
 
 
 def is_same(part: str, wanted: str, language: str) -> bool:
@@ -107,7 +133,9 @@ def is_same(part: str, wanted: str, language: str) -> bool:
     one, other = requirement_of(bare(part)), requirement_of(bare(wanted))
     if one is None or other is None or not (quoted or language in {"toml", "yaml", "json"}):
         return False
-    return canonicalize_name(one.name) == canonicalize_name(other.name) and _terms(one) == _terms(other)
+    return canonicalize_name(one.name) == canonicalize_name(other.name) and _terms(one) == _terms(
+        other
+    )
 
 
 def _terms(requirement: Requirement) -> tuple[object, ...]:
@@ -115,8 +143,15 @@ def _terms(requirement: Requirement) -> tuple[object, ...]:
 
 
 def may_be(part: str, wanted: str) -> bool:
-    """Say whether a part may be another one, or hold it: with other blanks or quotes, in a list within quotes, as another version."""
-    return _loosely(part) == _loosely(wanted) or mentions(part, wanted) > 0 or _asks_for_the_same(bare(part), bare(wanted))
+    """Say whether a part may be another one, or hold it.
+
+    With other blanks or quotes, in a list within quotes, as another version.
+    """
+    return (
+        _loosely(part) == _loosely(wanted)
+        or mentions(part, wanted) > 0
+        or _asks_for_the_same(bare(part), bare(wanted))
+    )
 
 
 def _loosely(part: str) -> str:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from pygit2.enums import FileMode
 
-from forkhouse.errors import PatchConflictError, PostConditionError
+from forkhouse.core.errors import PatchConflictError, PostConditionError
 from forkhouse.patches.asked import asked
 from forkhouse.patches.edits import AddedFile
 from forkhouse.patches.encodings import UNKNOWN, WIDE, decoded, for_new, readable
 from forkhouse.patches.operations import edited, effect_present, lost_requirements
 from forkhouse.patches.textual import map_path, refuse_unsafe
 from forkhouse.sources import lfs
-from forkhouse.sources.store import Entry
+from forkhouse.sources.store import TreeEntry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,13 +31,19 @@ class MissingFileError(PatchConflictError):
 
 
 class UnclearFileError(PatchConflictError):
-    """What an edit names is not one file: there are several, or a link or a submodule is in its place."""
+    """What an edit names is not one file.
+
+    There are several, or a link or a submodule is in its place.
+    """
 
 
 def locate(tree: str, edit: FileEdit, paths: Mapping[str, str], *, store: ObjectStore) -> str:
-    """Return the one file that an edit is about: its path, or the first of its alternatives that exists.
+    """Return the one file that an edit is about.
 
-    Raises MissingFileError where there is none, and UnclearFileError where that cannot be said; both are PatchConflictErrors.
+    Its path, or the first of its alternatives that exists.
+
+    Raises MissingFileError where there is none, and UnclearFileError where that cannot be said;
+    both are PatchConflictErrors.
     """
     wanted = [map_path(path, paths) for path in edit.paths]
     hidden: list[str] = []
@@ -45,10 +51,17 @@ def locate(tree: str, edit: FileEdit, paths: Mapping[str, str], *, store: Object
         found = store.found(tree, pattern)
         files = [each.path for each in found if each.is_file]
         exact = not set(pattern) & set("*?[")
-        links = [each for each in found if each.is_link and _counts(tree, each, files, exact=exact, store=store)]
+        links = [
+            each
+            for each in found
+            if each.is_link and _counts(tree, each, files, exact=exact, store=store)
+        ]
         names = sorted({*files, *(each.path for each in links)})
         if len(names) > 1:
-            message = f"'{pattern}' matches {len(names)} files, expected 1: {', '.join(names[:5])}. Name the one that is meant."
+            message = (
+                f"'{pattern}' matches {len(names)} files, expected 1: {', '.join(names[:5])}. Name "
+                "the one that is meant."
+            )
             raise UnclearFileError(message)
         if links:
             raise UnclearFileError(_linked(pattern, tree, links[0], store))
@@ -60,12 +73,20 @@ def locate(tree: str, edit: FileEdit, paths: Mapping[str, str], *, store: Object
             break  # what is named first may be there
     if hidden:
         raise UnclearFileError(hidden[0])
-    message = f"'{' or '.join(wanted)}' matches 0 files, expected 1. The upstream moved or removed the file."
+    message = (
+        f"'{' or '.join(wanted)}' matches 0 files, expected 1. The upstream moved or removed the "
+        "file."
+    )
     raise MissingFileError(message)
 
 
-def _counts(tree: str, link: Found, files: Sequence[str], *, exact: bool, store: ObjectStore) -> bool:
-    """Say whether a link is in the way of what a pattern names: of a file and a link to it, the file is meant."""
+def _counts(
+    tree: str, link: Found, files: Sequence[str], *, exact: bool, store: ObjectStore
+) -> bool:
+    """Say whether a link is in the way of what a pattern names.
+
+    Of a file and a link to it, the file is meant.
+    """
     there = reached(tree, link, store=store)
     if files:
         return not there <= set(files)
@@ -73,7 +94,10 @@ def _counts(tree: str, link: Found, files: Sequence[str], *, exact: bool, store:
 
 
 def reached(tree: str, link: Found, *, store: ObjectStore) -> set[str]:
-    """Return the files of a tree that a pattern names by way of a symbolic link; with a link to a folder at its end, all that are in it."""
+    """Return the files of a tree that a pattern names by way of a symbolic link.
+
+    With a link to a folder at its end, all that are in it.
+    """
     meant = follow(tree, link.path, store=store)
     if meant is None:
         return set()
@@ -87,15 +111,21 @@ def _linked(pattern: str, tree: str, link: Found, store: ObjectStore) -> str:
     aim = store.read(tree, link.path).decode("utf-8", errors="backslashreplace")
     meant = sorted(reached(tree, link, store=store))
     what = f"'{pattern}' would be in {link.path}, and " if link.rest else ""
-    there = f"it leads to {meant[0]}: name that, which is what has to be changed" if meant else "no file of this tree is there"
+    there = (
+        f"it leads to {meant[0]}: name that, which is what has to be changed"
+        if meant
+        else "no file of this tree is there"
+    )
     return f"{what}{link.path} is a symbolic link to '{aim}'; {there}."
 
 
 def _behind(pattern: str, submodule: Found) -> str:
     """Return why nothing is known of what a submodule holds."""
     return (
-        f"'{pattern}' may be in the submodule {submodule.path} (commit {submodule.object}), whose files are not in this source. "
-        "Let the lock's git source say `submodules: true`, or edit where that project itself is taken from."
+        f"'{pattern}' may be in the submodule {submodule.path} (commit {submodule.object}), whose "
+        "files are not in this source. "
+        "Let the lock's git source say `submodules: true`, or edit where that project itself is "
+        "taken from."
     )
 
 
@@ -128,7 +158,10 @@ def follow(tree: str, path: str, *, store: ObjectStore) -> str | None:
 
 
 def text_of(tree: str, path: str, language: str = "", *, store: ObjectStore) -> Text:
-    """Return the text of a file that an edit changes. Raises UnclearFileError for what is not its text."""
+    """Return the text of a file that an edit changes.
+
+    Raises UnclearFileError for what is not its text.
+    """
     content = store.read(tree, path)
     if lfs.is_pointer(content):
         raise UnclearFileError(lfs.told(path))
@@ -147,16 +180,23 @@ class Structured:
     """Operations that had nothing to do, and may."""
 
 
-def apply_structural(tree: str, patch: StructuralEdit, paths: Mapping[str, str], *, store: ObjectStore, where: str) -> str:
-    """Return `tree` with every edit of a patch applied and its conditions checked; raises as `structured` does."""
+def apply_structural(
+    tree: str, patch: StructuralEdit, paths: Mapping[str, str], *, store: ObjectStore, where: str
+) -> str:
+    """Return `tree` with every edit of a patch applied and its conditions checked.
+
+    Raises as `structured` does.
+    """
     return structured(tree, patch, paths, store=store, where=where).tree
 
 
-def structured(tree: str, patch: StructuralEdit, paths: Mapping[str, str], *, store: ObjectStore, where: str) -> Structured:
+def structured(
+    tree: str, patch: StructuralEdit, paths: Mapping[str, str], *, store: ObjectStore, where: str
+) -> Structured:
     """Apply every edit of a patch to `tree` and check its conditions.
 
-    Raises PatchConflictError (MissingFileError for a file that is not there, UnclearFileError for what is no single file, or not its
-    text) or PostConditionError.
+    Raises PatchConflictError (MissingFileError for a file that is not there, UnclearFileError for
+    what is no single file, or not its text) or PostConditionError.
     """
     idle: list[str] = []
     for edit in patch.edits:
@@ -174,43 +214,60 @@ def structured(tree: str, patch: StructuralEdit, paths: Mapping[str, str], *, st
         except PatchConflictError as error:
             error.args = (f"{where}: {error}",)
             raise
-        assert old is not None  # noqa: S101  # it was just located
+        assert old is not None  # it was just located
         idle += changed.idle
         blob = str(store.repository.create_blob(content))
-        tree = store.with_entries(tree, {path: Entry(blob=blob, mode=old.mode)})
+        tree = store.with_entries(tree, {path: TreeEntry(blob=blob, mode=old.mode)})
     check_conditions(tree, patch, paths, store=store, where=where)
     return Structured(tree=tree, idle=tuple(idle))
 
 
 def _words(edit: FileEdit) -> str:
     """Return all that an edit says: what it looks for and what it puts there."""
-    return json.dumps([operation.model_dump(mode="json") for operation in edit.operations], ensure_ascii=False)
+    return json.dumps(
+        [operation.model_dump(mode="json") for operation in edit.operations], ensure_ascii=False
+    )
 
 
-def _add(tree: str, edit: AddedFile, paths: Mapping[str, str], *, store: ObjectStore, where: str) -> str:
+def _add(
+    tree: str, edit: AddedFile, paths: Mapping[str, str], *, store: ObjectStore, where: str
+) -> str:
     path = map_path(edit.add, paths)
     refuse_unsafe(path, where)
-    new = Entry(blob=str(store.repository.create_blob(for_new(edit.content, path=path))), mode=FileMode.BLOB)
+    new = TreeEntry(
+        blob=str(store.repository.create_blob(for_new(edit.content, path=path))), mode=FileMode.BLOB
+    )
     if store.entry(tree, path) not in {None, new}:
         message = f"{path} is to be added, and the upstream has another file of that name."
         raise PatchConflictError(message)
     return store.with_entries(tree, {path: new})
 
 
-def is_there(tree: str, patch: StructuralEdit, paths: Mapping[str, str], *, store: ObjectStore) -> bool:
-    """Say whether the tree is already as the patch would leave it: every edit's result present, every condition true."""
+def is_there(
+    tree: str, patch: StructuralEdit, paths: Mapping[str, str], *, store: ObjectStore
+) -> bool:
+    """Say whether the tree is already as the patch would leave it.
+
+    Every edit's result present, every condition true.
+    """
     for edit in patch.edits:
         if isinstance(edit, AddedFile):
             path = map_path(edit.add, paths)
             entry = store.entry(tree, path)
-            if entry is None or entry.mode == FileMode.LINK or store.content(entry) != for_new(edit.content, path=path):
+            if (
+                entry is None
+                or entry.mode == FileMode.LINK
+                or store.content(entry) != for_new(edit.content, path=path)
+            ):
                 return False
             continue
         try:
             file = text_of(tree, locate(tree, edit, paths, store=store), edit.language, store=store)
         except (MissingFileError, UnclearFileError):
             return False
-        if (file.encoding == UNKNOWN and not _words(edit).isascii()) or not effect_present(file.text, edit):
+        if (file.encoding == UNKNOWN and not _words(edit).isascii()) or not effect_present(
+            file.text, edit
+        ):
             return False
     if asked_elsewhere(tree, patch, paths, store=store):
         return False
@@ -221,8 +278,13 @@ def is_there(tree: str, patch: StructuralEdit, paths: Mapping[str, str], *, stor
     return True
 
 
-def asked_elsewhere(tree: str, patch: StructuralEdit, paths: Mapping[str, str], *, store: ObjectStore) -> str:
-    """Say what asks for a requirement that a file no longer holds itself: a file that it refers to, or what cannot be read; nothing else."""
+def asked_elsewhere(
+    tree: str, patch: StructuralEdit, paths: Mapping[str, str], *, store: ObjectStore
+) -> str:
+    """Say what asks for a requirement that a file no longer holds itself.
+
+    A file that it refers to, or what cannot be read; nothing else.
+    """
     for edit in patch.edits:
         if isinstance(edit, AddedFile) or edit.language != "requirements":
             continue
@@ -236,13 +298,21 @@ def asked_elsewhere(tree: str, patch: StructuralEdit, paths: Mapping[str, str], 
             known = asked(path, name, lambda file: _plain(tree, file, store=store))
             # Of an extra or a group alone, what others of the file ask for says nothing.
             everywhere = change.extra is None and change.group is None
-            where = [*(each for each in known.where if everywhere or " of " in each), *known.unclear]
+            where = [
+                *(each for each in known.where if everywhere or " of " in each),
+                *known.unclear,
+            ]
             if where:
-                return f"{path} has no {name} of its own any more, but may ask for it all the same: {'; '.join(where[:3])}."
+                return (
+                    f"{path} has no {name} of its own any more, but may ask for it all the same: "
+                    f"{'; '.join(where[:3])}."
+                )
     return ""
 
 
-def check_conditions(tree: str, patch: StructuralEdit, paths: Mapping[str, str], *, store: ObjectStore, where: str) -> None:
+def check_conditions(
+    tree: str, patch: StructuralEdit, paths: Mapping[str, str], *, store: ObjectStore, where: str
+) -> None:
     """Raise PostConditionError when the tree breaks a condition of the patch."""
     for condition in patch.after:
         _check(tree, condition, paths, store=store, where=where)
@@ -260,11 +330,21 @@ class Held:
 
 
 def held(tree: str, sought: Sought, paths: Mapping[str, str], *, store: ObjectStore) -> Held:
-    """Look for what a condition names, as one would who reads the tree's files: symbolic links lead to what they point at."""
-    found = {each for pattern in sought.paths for each in store.found(tree, map_path(pattern, paths))}
-    unread = [f"the submodule {path} is not in this source" for path in sorted({each.path for each in found if each.is_submodule})]
+    """Look for what a condition names, as one would who reads the tree's files.
+
+    Symbolic links lead to what they point at.
+    """
+    found = {
+        each for pattern in sought.paths for each in store.found(tree, map_path(pattern, paths))
+    }
+    unread = [
+        f"the submodule {path} is not in this source"
+        for path in sorted({each.path for each in found if each.is_submodule})
+    ]
     files = {each.path: each.object for each in found if each.is_file}
-    for path in {path for each in found if each.is_link for path in reached(tree, each, store=store)}:
+    for path in {
+        path for each in found if each.is_link for path in reached(tree, each, store=store)
+    }:
         entry = store.entry(tree, path)
         files |= {path: entry.blob} if entry is not None else {}
     hits = []
@@ -301,7 +381,10 @@ def _holds(content: bytes, path: str, sought: Sought) -> bool:
 
 
 def _plain(tree: str, path: str, *, store: ObjectStore) -> bytes | None:
-    """Return what a file holds, None where there is none: nothing at all, a link, or a pointer to what is elsewhere."""
+    """Return what a file holds, None where there is none.
+
+    Nothing at all, a link, or a pointer to what is elsewhere.
+    """
     entry = store.entry(tree, path)
     if entry is None or entry.mode not in {FileMode.BLOB, FileMode.BLOB_EXECUTABLE}:
         return None
@@ -309,23 +392,30 @@ def _plain(tree: str, path: str, *, store: ObjectStore) -> bytes | None:
     return None if lfs.is_pointer(content) else content
 
 
-def _check(tree: str, condition: Condition, paths: Mapping[str, str], *, store: ObjectStore, where: str) -> None:
+def _check(
+    tree: str, condition: Condition, paths: Mapping[str, str], *, store: ObjectStore, where: str
+) -> None:
     sought = condition.absent or condition.present
-    assert sought is not None  # noqa: S101  # the model demands one of the two
+    assert sought is not None  # the model demands one of the two
     wanted = " or ".join(map_path(path, paths) for path in sought.paths)
     looked = held(tree, sought, paths, store=store)
     if condition.absent is not None and looked.hits:
-        message = f"{where}: {sought.said()} must be gone from {wanted}, but it is in {', '.join(looked.hits[:5])}."
+        message = (
+            f"{where}: {sought.said()} must be gone from {wanted}, but it is in "
+            f"{', '.join(looked.hits[:5])}."
+        )
         raise PostConditionError(message)
     if condition.absent is not None and looked.unread:
         message = (
-            f"{where}: {sought.said()} must be gone from {wanted}, and nobody can say so: {'; '.join(looked.unread[:5])}. "
+            f"{where}: {sought.said()} must be gone from {wanted}, and nobody can say so: "
+            f"{'; '.join(looked.unread[:5])}. "
             "Let the condition name only what can be read."
         )
         raise PostConditionError(message)
     if not looked.files or (condition.present is not None and not looked.hits):
         unread = f" {'; '.join(looked.unread[:5])}." if looked.unread else ""
         message = (
-            f"{where}: no file of {wanted} ({len(looked.files)} files) was found to hold {sought.said()} as the condition expects.{unread}"
+            f"{where}: no file of {wanted} ({len(looked.files)} files) was found to hold "
+            f"{sought.said()} as the condition expects.{unread}"
         )
         raise PostConditionError(message)

@@ -1,4 +1,7 @@
-"""Textual patches: diffs applied exactly, in reverse, or by a 3-way merge; in memory and without fuzz."""
+"""Textual patches: diffs applied exactly, in reverse, or by a 3-way merge.
+
+In memory and without fuzz.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NoReturn
 
 import pygit2
-from pygit2.enums import DeltaStatus, DiffFind, FileMode
+from pygit2.enums import FileMode
 
-from forkhouse.errors import PatchConflictError, UnsafeArchiveError
-from forkhouse.patches import diffs
-from forkhouse.patches.diffs import Binary, Diff, Hunk, Kind, Part
-from forkhouse.sources.store import Entry
+from forkhouse.core.errors import PatchConflictError, UnsafeArchiveError
+from forkhouse.patches import deltas, diffreader, diffs
+from forkhouse.patches.diffs import Binary, Diff, Hunk, Part, PartKind
+from forkhouse.patches.hunks import TELLING_ID, left_at, lines_of, place_hunks, refuse
+from forkhouse.sources.store import TreeEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -21,14 +25,14 @@ if TYPE_CHECKING:
     from forkhouse.sources.store import ObjectStore
 
 
-LIKENESS = 50
-"""Percent of a file or line that must be as it was for it to be taken for the same; git's own default."""
 WHOLE_ID = 40
 """Digits of an id that is not abbreviated."""
-TELLING_ID = 7
-"""Digits of an abbreviated id that tell one content from another; git's own least."""
+
+
 _DEEPEST = 12
 """Strip levels that are looked at."""
+
+
 SPECIAL = frozenset({FileMode.LINK, FileMode.COMMIT})
 
 
@@ -43,29 +47,51 @@ def map_path(path: str, paths: Mapping[str, str]) -> str:
 def refuse_unsafe(path: str, where: str) -> None:
     """Raise UnsafeArchiveError for a path that leaves the tree or enters .git, in any spelling that a file system folds."""
     parts = path.casefold().replace("\\", "/").split("/")
-    if path.startswith("/") or ".." in parts or any(re.fullmatch(r"\.git|git~\d+", part.rstrip(". ")) for part in parts):
-        message = f"{where} names the path '{path}', which leaves the tree or enters .git. The patch is refused."
+    if (
+        path.startswith("/")
+        or ".." in parts
+        or any(re.fullmatch(r"\.git|git~\d+", part.rstrip(". ")) for part in parts)
+    ):
+        message = (
+            f"{where} names the path '{path}', which leaves the tree or enters .git. The patch is "
+            "refused."
+        )
         raise UnsafeArchiveError(message)
 
 
-def read_diff(patch: Patch, paths: Mapping[str, str], tree: str, *, store: ObjectStore, where: str) -> tuple[Diff, ...]:
+def read_diff(
+    patch: Patch, paths: Mapping[str, str], tree: str, *, store: ObjectStore, where: str
+) -> tuple[Diff, ...]:
     """Return the diffs of a textual patch, its paths mapped to this form of the upstream.
 
-    The first folder of each name is taken off, or as many as the patch's header says (`Strip: N`). Where that names no file of `tree`, the
-    one number counts with which the names fit.
+    The first folder of each name is taken off, or as many as the patch's header says (`Strip: N`).
+    Where that names no file of `tree`, the one number counts with which the names fit.
 
-    Raises UnsafeArchiveError for a path outside the tree, a symbolic link or a submodule, PatchConflictError for what is no diff.
+    Raises UnsafeArchiveError for a path outside the tree, a symbolic link or a submodule,
+    PatchConflictError for what is no diff.
     """
     try:
-        read = diffs.read(patch.content, strip=patch.strip) if patch.strip is not None else _fitting(patch, paths, tree, store, where)
+        read = (
+            diffreader.read(patch.content, strip=patch.strip)
+            if patch.strip is not None
+            else _fitting(patch, paths, tree, store, where)
+        )
     except diffs.DiffSyntaxError as error:
         message = f"{where} is not a diff that git can read: {error}."
         raise PatchConflictError(message) from error
-    return tuple(replace(diff, parts=tuple(_mapped(part, paths, where) for part in diff.parts)) for diff in read)
+    return tuple(
+        replace(diff, parts=tuple(_mapped(part, paths, where) for part in diff.parts))
+        for diff in read
+    )
 
 
-def _fitting(patch: Patch, paths: Mapping[str, str], tree: str, store: ObjectStore, where: str) -> tuple[Diff, ...]:
-    """Return a patch's diffs with as many leading folders off their names as fit a tree: one, unless only another number fits."""
+def _fitting(
+    patch: Patch, paths: Mapping[str, str], tree: str, store: ObjectStore, where: str
+) -> tuple[Diff, ...]:
+    """Return a patch's diffs with as many leading folders off their names as fit a tree.
+
+    One, unless only another number fits.
+    """
     found = {}
     failed: diffs.StripError | None = None
     usual: tuple[Diff, ...] = ()
@@ -73,7 +99,7 @@ def _fitting(patch: Patch, paths: Mapping[str, str], tree: str, store: ObjectSto
         if level > 1 and 1 in found:
             break
         try:
-            read = diffs.read(patch.content, strip=level)
+            read = diffreader.read(patch.content, strip=level)
         except diffs.StripError as error:
             failed = error if level == 1 else failed
             continue
@@ -83,23 +109,33 @@ def _fitting(patch: Patch, paths: Mapping[str, str], tree: str, store: ObjectSto
         if _fits(read, paths, tree, store, level=level):
             found[level] = read
     if len(found) > 1:
-        names = " or ".join(f"{read[0].parts[0].new} (`Strip: {level}`)" for level, read in sorted(found.items()))
-        message = f"{where} may mean {names}, as each fits this tree. Say which by such a line in the patch's header."
+        names = " or ".join(
+            f"{read[0].parts[0].new} (`Strip: {level}`)" for level, read in sorted(found.items())
+        )
+        message = (
+            f"{where} may mean {names}, as each fits this tree. Say which by such a line in the "
+            "patch's header."
+        )
         raise PatchConflictError(message)
     if failed is not None and not found:
         raise failed
     return next(iter(found.values()), usual)
 
 
-def _fits(read: Sequence[Diff], paths: Mapping[str, str], tree: str, store: ObjectStore, *, level: int) -> bool:
-    """Say whether the files that a patch wants are there. Of one that only adds files the usual level fits, another by their folder."""
+def _fits(
+    read: Sequence[Diff], paths: Mapping[str, str], tree: str, store: ObjectStore, *, level: int
+) -> bool:
+    """Say whether the files that a patch wants are there.
+
+    Of one that only adds files the usual level fits, another by their folder.
+    """
     made: set[str] = set()
     wanted = 0
     for part in (part for diff in read for part in diff.parts):
         old, new = map_path(part.old, paths), map_path(part.new, paths)
-        if part.kind is not Kind.ADD and old not in made:
+        if part.kind is not PartKind.ADD and old not in made:
             there = store.entry(tree, old) is not None
-            if not there and part.kind is not Kind.FILL:
+            if not there and part.kind is not PartKind.FILL:
                 return False
             wanted += there
         made.add(new)
@@ -114,14 +150,19 @@ def _mapped(part: Part, paths: Mapping[str, str], where: str) -> Part:
     old, new = map_path(part.old, paths), map_path(part.new, paths)
     for path in (part.old, part.new, old, new):
         refuse_unsafe(path, where)
-    if part.mode in SPECIAL or (part.old_mode in SPECIAL and part.kind is not Kind.REMOVE) or part.old_mode is FileMode.COMMIT:
+    if (
+        part.mode in SPECIAL
+        or (part.old_mode in SPECIAL and part.kind is not PartKind.REMOVE)
+        or part.old_mode is FileMode.COMMIT
+    ):
         _refuse_special(new, where)
     return replace(part, old=old, new=new)
 
 
 def _refuse_special(path: str, where: str) -> NoReturn:
     message = (
-        f"{where} makes a symbolic link or a submodule of '{path}', or changes one, which can point outside the tree. The patch is refused."
+        f"{where} makes a symbolic link or a submodule of '{path}', or changes one, which can "
+        "point outside the tree. The patch is refused."
     )
     raise UnsafeArchiveError(message)
 
@@ -131,7 +172,7 @@ def touched(read: Iterable[Diff]) -> tuple[list[str], list[str]]:
     changed: dict[str, None] = {}
     added: dict[str, None] = {}
     for part in (part for diff in read for part in diff.parts):
-        if part.kind in {Kind.ADD, Kind.FILL}:
+        if part.kind in {PartKind.ADD, PartKind.FILL}:
             if part.new not in changed:
                 added[part.new] = None
             continue
@@ -148,30 +189,37 @@ def apply_exactly(tree: str, read: Iterable[Diff], *, store: ObjectStore) -> str
     A hunk may lie at another line, all of its context must be there. Raises PatchConflictError.
     """
     for diff in read:
-        work = _Work(tree=tree, store=store, leaving=frozenset(part.old for part in diff.parts if part.kind in _LEAVING))
+        work = _Work(
+            tree=tree,
+            store=store,
+            leaving=frozenset(part.old for part in diff.parts if part.kind in _LEAVING),
+        )
         for part in diff.parts:
             work.apply(part)
         tree = store.with_entries(tree, {**dict.fromkeys(work.gone), **work.made})
     return tree
 
 
-_LEAVING = frozenset({Kind.REMOVE, Kind.RENAME})
-_NAMING = frozenset({Kind.ADD, Kind.RENAME, Kind.COPY})
+_LEAVING = frozenset({PartKind.REMOVE, PartKind.RENAME})
+
+
+_NAMING = frozenset({PartKind.ADD, PartKind.RENAME, PartKind.COPY})
 
 
 @dataclass(kw_only=True, slots=True)
 class _Work:
     """A diff that is being applied.
 
-    All parts of a diff speak of the tree as it was, so that names can be swapped; but a later part of a path that an earlier one has
-    written goes on from there. Source: the behaviour of `git apply`.
+    All parts of a diff speak of the tree as it was, so that names can be swapped; but a later part
+    of a path that an earlier one has written goes on from there. Source: the behaviour of `git
+    apply`.
     """
 
     tree: str
     store: ObjectStore
     leaving: frozenset[str]
     """Paths that some part of the diff takes away."""
-    made: dict[str, Entry] = field(default_factory=dict)
+    made: dict[str, TreeEntry] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
     """Of the files that were made, those that kept their names."""
     gone: set[str] = field(default_factory=set)
@@ -181,10 +229,20 @@ class _Work:
         there = self._source(part)
         if part.kind in _NAMING:
             self._refuse_taken(part)
-        if there is not None and there.mode in SPECIAL and part.kind is not Kind.REMOVE:
-            _refuse(f"{part.old} is a symbolic link, which no patch changes, as it can point outside the tree", part)
-        if part.old_mode is not None and there is not None and (part.old_mode in SPECIAL) != (there.mode in SPECIAL):
-            _refuse(f"{part.old} is not of the kind (file or symbolic link) that the patch knows", part)
+        if there is not None and there.mode in SPECIAL and part.kind is not PartKind.REMOVE:
+            refuse(
+                f"{part.old} is a symbolic link, which no patch changes, as it can point outside "
+                "the tree",
+                part,
+            )
+        if (
+            part.old_mode is not None
+            and there is not None
+            and (part.old_mode in SPECIAL) != (there.mode in SPECIAL)
+        ):
+            refuse(
+                f"{part.old} is not of the kind (file or symbolic link) that the patch knows", part
+            )
         if part.binary is not None:
             blob = self._binary(part, part.binary, there)
         elif there is not None and not part.hunks:
@@ -192,294 +250,159 @@ class _Work:
         else:
             content = b"" if there is None else self.store.content(there)
             made = place_hunks(content, part, blob="" if there is None else there.blob)
-            blob = "" if part.kind is Kind.REMOVE and not made else str(self.store.repository.create_blob(made))
-        if part.kind is Kind.REMOVE:
+            blob = (
+                ""
+                if part.kind is PartKind.REMOVE and not made
+                else str(self.store.repository.create_blob(made))
+            )
+        if part.kind is PartKind.REMOVE:
             # An empty file that goes has no hunk.
             if blob and (part.hunks or (there is not None and self.store.content(there))):
-                _refuse(f"{part.old} is to be removed, and has other lines than those that the patch knows", part)
+                refuse(
+                    f"{part.old} is to be removed, and has other lines than those that the patch "
+                    "knows",
+                    part,
+                )
             self.gone.add(part.old)
             return
-        if part.kind is Kind.RENAME:
+        if part.kind is PartKind.RENAME:
             self.gone.add(part.old)
-        elif part.kind in {Kind.CHANGE, Kind.FILL}:
+        elif part.kind in {PartKind.CHANGE, PartKind.FILL}:
             self.changed.add(part.new)
-        self.made[part.new] = Entry(blob=blob, mode=part.mode or (FileMode.BLOB if there is None else there.mode))
+        self.made[part.new] = TreeEntry(
+            blob=blob, mode=part.mode or (FileMode.BLOB if there is None else there.mode)
+        )
 
-    def _source(self, part: Part) -> Entry | None:
+    def _source(self, part: Part) -> TreeEntry | None:
         """Return the file that a part starts from."""
-        if part.kind is Kind.ADD:
+        if part.kind is PartKind.ADD:
             return None
-        if part.kind in {Kind.RENAME, Kind.COPY}:
-            if part.kind is Kind.RENAME and part.old in self.changed:
+        if part.kind in {PartKind.RENAME, PartKind.COPY}:
+            if part.kind is PartKind.RENAME and part.old in self.changed:
                 self._refuse_order(part, "renamed")
             there = self.store.entry(self.tree, part.old)
         elif part.old in self.made:
-            if part.kind is Kind.REMOVE:
+            if part.kind is PartKind.REMOVE:
                 self._refuse_order(part, "removed")
             return self.made[part.old]
         elif part.old in self.gone:
-            _refuse(f"{part.old} was renamed or removed by an earlier part of the same diff", part)
+            refuse(f"{part.old} was renamed or removed by an earlier part of the same diff", part)
         else:
             there = self.store.entry(self.tree, part.old)
-        if there is None and part.kind is not Kind.FILL:
-            _refuse(f"{part.old} is not there", part)
+        if there is None and part.kind is not PartKind.FILL:
+            refuse(f"{part.old} is not there", part)
         return there
 
     def _refuse_order(self, part: Part, what: str) -> NoReturn:
-        _refuse(
-            f"{part.old} is written by one part of the diff and {what} by a later one; these are two diffs, so make two patches of it", part
+        refuse(
+            f"{part.old} is written by one part of the diff and {what} by a later one; these are "
+            "two diffs, so make two patches of it",
+            part,
         )
 
     def _refuse_taken(self, part: Part) -> None:
         """Refuse a part that would write over a file, unless the same diff takes that away."""
-        if part.new in self.made or (self.store.entry(self.tree, part.new) is not None and part.new not in self.leaving):
-            verb = {Kind.ADD: "added", Kind.RENAME: "made by a rename", Kind.COPY: "made by a copy"}[part.kind]
-            _refuse(f"{part.new} is to be {verb}, and is there already", part)
+        if part.new in self.made or (
+            self.store.entry(self.tree, part.new) is not None and part.new not in self.leaving
+        ):
+            verb = {
+                PartKind.ADD: "added",
+                PartKind.RENAME: "made by a rename",
+                PartKind.COPY: "made by a copy",
+            }[part.kind]
+            refuse(f"{part.new} is to be {verb}, and is there already", part)
 
-    def _binary(self, part: Part, binary: Binary, there: Entry | None) -> str:
+    def _binary(self, part: Part, binary: Binary, there: TreeEntry | None) -> str:
         """Return the content that a binary part makes, by id, once both sides are proven by their ids."""
         old, new = part.ids
         if binary.content is None:
-            _refuse(f"{part.new} is binary, and a binary file has no lines to find; make the patch with `git diff --binary`", part)
+            refuse(
+                f"{part.new} is binary, and a binary file has no lines to find; make the patch "
+                "with `git diff --binary`",
+                part,
+            )
         if len(old) != WHOLE_ID or len(new) != WHOLE_ID:
-            _refuse(f"{part.new} is binary, and its `index` line does not hold whole ids; make the patch with `git diff --binary`", part)
+            refuse(
+                f"{part.new} is binary, and its `index` line does not hold whole ids; make the "
+                "patch with `git diff --binary`",
+                part,
+            )
         nothing = "0" * WHOLE_ID
         if old != (nothing if there is None else there.blob):
-            _refuse(f"{part.old} is binary, and is not as the patch knows it", part)
+            refuse(f"{part.old} is binary, and is not as the patch knows it", part)
         if new == nothing:
             return ""
         content = binary.content
         if binary.is_delta:
             try:
-                content = diffs.patched(b"" if there is None else self.store.content(there), content)
+                content = deltas.patched(
+                    b"" if there is None else self.store.content(there), content
+                )
             except ValueError as error:
-                _refuse(f"{part.new}: {error}", part)
+                refuse(f"{part.new}: {error}", part)
         if str(pygit2.hash(content)) != new:
-            _refuse(f"{part.new} is binary, and the patch does not make what its `index` line says", part)
+            refuse(
+                f"{part.new} is binary, and the patch does not make what its `index` line says",
+                part,
+            )
         return str(self.store.repository.create_blob(content))
 
 
-def place_hunks(content: bytes, part: Part, *, blob: str) -> bytes:
-    """Return a content with a part's hunks applied; `blob` is its id. Raises PatchConflictError."""
-    lines = _lines(content)
-    known = len(part.ids[0]) >= TELLING_ID and blob.startswith(part.ids[0])
-    shift = begun = 0
-    written: list[tuple[int, int]] = []
-    for number, hunk in enumerate(part.hunks, start=1):
-        place = _place(lines, hunk, shift, written, known=known)
-        if isinstance(place, str):
-            what = f"{part.old}: the lines of hunk {number} (line {hunk.line} of the patch, from line {hunk.old_start} of the file) {place}"
-            _refuse(what)
-        if place < begun:
-            _refuse(f"{part.old}: hunk {number} (line {hunk.line} of the patch) would stand before the hunk above it")
-        lines[place : place + len(hunk.before)] = hunk.after
-        shift += len(hunk.after) - len(hunk.before)
-        begun = place + len(hunk.after)
-        written.append((place, begun))
-    return b"".join(lines)
-
-
-def _lines(content: bytes) -> list[bytes]:
-    """Return lines as git counts them: ended by a line feed, and by nothing else."""
-    if b"\r" not in content:  # the one other thing that ends a line for Python, which is several times as quick
-        return content.splitlines(keepends=True)
-    lines = [line + b"\n" for line in content.split(b"\n")]
-    lines[-1] = lines[-1][:-1]
-    return lines if lines[-1] else lines[:-1]
-
-
-def _refuse(what: str, part: Part | None = None) -> NoReturn:
-    at = f" (line {part.line} of the patch)" if part is not None and part.line else ""
-    message = f"{what}{at}. Nothing was applied with fuzz; make the patch again on this base, or write it as an edit."
-    raise PatchConflictError(message)
-
-
-def _place(lines: Sequence[bytes], hunk: Hunk, shift: int, written: Sequence[tuple[int, int]], *, known: bool) -> int | str:
-    """Return where a hunk stands in a file that earlier hunks made longer by `shift`, or why it does not.
-
-    In a file that is `known` to be the one that the patch was made of, it stands where it says. Else, as in git, a hunk that begins at the
-    first line has to be found there, one that ends without context at the end, and any other one where it is nearest to the line that it
-    names, but not on lines that an earlier hunk left. Of a hunk without any context the place would be a guess, unless it is the whole file.
-    """
-    wanted = list(hunk.before)
-    absent = "are not there as they were"
-    last = len(lines) - len(wanted)
-    stated = hunk.old_start + shift - (1 if wanted else 0)
-    if known and 0 <= stated <= last and lines[stated : stated + len(wanted)] == wanted:
-        return stated
-    if last < 0:
-        return absent
-    if hunk.old_start <= 1 and not hunk.trailing and lines == wanted:
-        return 0
-    if not hunk.leading and not hunk.trailing:
-        if hunk.old_start == 1 and not hunk.after:
-            return absent
-        if not hunk.old_start:
-            return "want an empty file, or one that is not there, and it has lines"
-        return "have no context, so that their place is not known on this base; give the hunk some (`diff -U3`)"
-    if hunk.old_start <= 1:
-        places = [0] if hunk.trailing or not last else []
-    elif not hunk.trailing:
-        places = [last]
-    else:
-        places = [place for place, line in enumerate(lines[: last + 1]) if line == wanted[0]]
-    # Of two places that are equally far git takes the later one.
-    expected = min(max(0, hunk.new_start - 1), len(lines))
-    for place in sorted(places, key=lambda place: (abs(place - expected), place < expected)):
-        if lines[place : place + len(wanted)] == wanted and not _overlaps(place, len(wanted), written):
-            return place
-    return absent
-
-
-def _overlaps(place: int, length: int, written: Sequence[tuple[int, int]]) -> bool:
-    return any(place < end and start < place + length for start, end in written)
-
-
-def merge(tree: str, before: str, after: str, renamed: Mapping[str, str], *, store: ObjectStore) -> str | None:
-    """Return `tree` with the difference between two other trees merged into it file by file, None when a file conflicts.
-
-    `renamed` says where files of those trees lie in `tree`.
-    """
-    changes: dict[str, Entry | None] = {}
-    contested: dict[str, tuple[Entry, Entry, Entry]] = {}
-    for delta in difference(before, after, store=store).deltas:
-        path = delta.new_file.path
-        place = renamed.get(path, path)
-        old, ours, theirs = store.entry(before, path), store.entry(tree, place), store.entry(after, path)
-        if ours == theirs:
-            continue
-        if ours == old:
-            changes[place] = theirs
-        elif old is None or ours is None or theirs is None:
-            return None
-        else:
-            contested[place] = old, ours, theirs
-    merged = _merged(contested, store=store)
-    if merged is None:
-        return None
-    try:
-        return store.with_entries(tree, {**changes, **merged})
-    except PatchConflictError:  # one side has a file where the other has a folder
-        return None
-
-
-def _merged(contested: Mapping[str, tuple[Entry, Entry, Entry]], *, store: ObjectStore) -> dict[str, Entry] | None:
-    """Return files merged from what each was, is here and is there; None when one conflicts. Works on bytes; a binary file conflicts."""
-    if not contested:
-        return {}
-    # Whole trees are merged, as the functions for one file want to decode it.
-    names = {f"{number:06}": place for number, place in enumerate(contested)}
-    base, ours, theirs = (
-        pygit2.Oid(hex=store.with_entries(None, {name: contested[place][side] for name, place in names.items()})) for side in range(3)
-    )
-    index = store.repository.merge_trees(base, ours, theirs)
-    if index.conflicts is not None:
-        return None
-    return {names[entry.path]: Entry(blob=str(entry.id), mode=FileMode(entry.mode)) for entry in index}
-
-
-def difference(before: str, after: str, *, store: ObjectStore) -> pygit2.Diff:
-    """Return the diff between two trees, as libgit2 has it. `parts_between` gives one that can be applied."""
-    return store.repository.diff(pygit2.Oid(hex=before), pygit2.Oid(hex=after))
-
-
-def parts_between(before: str, after: str, *, store: ObjectStore) -> Diff:
-    """Return what turns one tree into another. Renames are a removal and an addition."""
-    return Diff(line=0, parts=tuple(_part(patch, store) for patch in difference(before, after, store=store) if patch is not None))
-
-
-_KINDS = {DeltaStatus.ADDED: Kind.ADD, DeltaStatus.DELETED: Kind.REMOVE}
-
-
-def _part(patch: pygit2.Patch, store: ObjectStore) -> Part:
-    delta = patch.delta
-    old, new = delta.old_file, delta.new_file
-    kind = _KINDS.get(delta.status, Kind.CHANGE)
-    binary = None
-    if delta.is_binary:
-        binary = Binary(content=b"" if kind is Kind.REMOVE else store.repository[new.id].read_raw())
-    return Part(
-        line=0,
-        kind=kind,
-        old=old.path,
-        new=new.path,
-        mode=FileMode(new.mode) if new.mode not in {old.mode, 0} else None,
-        ids=(str(old.id), str(new.id)),
-        hunks=() if delta.is_binary else tuple(_hunk(hunk) for hunk in patch.hunks),
-        binary=binary,
-    )
-
-
-def _hunk(hunk: pygit2.DiffHunk) -> Hunk:
-    before: list[bytes] = []
-    after: list[bytes] = []
-    sides = {" ": (before, after), "-": (before,), "+": (after,)}
-    marks = ""
-    for line in hunk.lines:
-        if line.origin in sides:
-            marks += line.origin
-            for side in sides[line.origin]:
-                side.append(line.raw_content)
-        else:  # the file ends there without a newline: said of one side or of both
-            for side in {">": (before,), "<": (after,)}.get(line.origin, (before, after)):
-                if side:
-                    side[-1] = side[-1].removesuffix(b"\n")
-    return Hunk(line=0, old_start=hunk.old_start, new_start=hunk.new_start, before=tuple(before), after=tuple(after), marks=marks.encode())
-
-
-def renames(before: str, tree: str, *, store: ObjectStore) -> dict[str, str]:
-    """Return where files of the tree `before` that `tree` has not lie in it, by git's own measure of likeness."""
-    diff = difference(before, tree, store=store)
-    diff.find_similar(flags=DiffFind.FIND_RENAMES, rename_threshold=LIKENESS, rename_limit=2000)
-    return {delta.old_file.path: delta.new_file.path for delta in diff.deltas if delta.status == DeltaStatus.RENAMED}
-
-
 def is_there(tree: str, read: Sequence[Diff], *, store: ObjectStore) -> bool:
-    """Say whether diffs would apply in reverse, the last one first: every hunk stands in the tree as it leaves it, at whatever line.
+    """Say whether diffs would apply in reverse, the last one first.
 
-    What a patch does to a file as a whole (its mode, its name, that it is gone) has to be as the patch leaves it, too.
+    Every hunk stands in the tree as it leaves it, at whatever line.
+
+    What a patch does to a file as a whole (its mode, its name, that it is gone) has to be as the
+    patch leaves it, too.
     """
-    files: dict[str, Entry | None] = {}
+    files: dict[str, TreeEntry | None] = {}
     unknown: set[str] = set()
     """Files that a later diff removes: what an earlier one did to them cannot be seen."""
 
-    def entry(path: str) -> Entry | None:
+    def entry(path: str) -> TreeEntry | None:
         return files[path] if path in files else store.entry(tree, path)
 
     for diff in reversed(read):
-        before: dict[str, Entry | None] = {}
+        before: dict[str, TreeEntry | None] = {}
         removed: set[str] = set()
         copies: list[tuple[str, str]] = []
-        written = {part.new for part in diff.parts if part.kind is not Kind.REMOVE}
+        written = {part.new for part in diff.parts if part.kind is not PartKind.REMOVE}
         for part in reversed(diff.parts):
             if part.new in unknown:
                 unknown.add(part.old)
                 continue
             if part.kind in _LEAVING and part.old not in written and entry(part.old) is not None:
                 return False
-            if part.kind is Kind.REMOVE:
+            if part.kind is PartKind.REMOVE:
                 removed.add(part.old)
                 continue
             # Of several parts of one path each takes back what the next one started from.
-            there = before.get(part.new) if part.new in before and part.kind is Kind.CHANGE else entry(part.new)
+            there = (
+                before.get(part.new)
+                if part.new in before and part.kind is PartKind.CHANGE
+                else entry(part.new)
+            )
             undone = None if there is None else _undone(there, part, store=store)
             if undone is None:
                 return False
-            if part.kind is Kind.COPY and not part.hunks and part.binary is None:
+            if part.kind is PartKind.COPY and not part.hunks and part.binary is None:
                 copies.append((part.old, undone.blob))
-            if part.kind is not Kind.CHANGE:
+            if part.kind is not PartKind.CHANGE:
                 before.setdefault(part.new, None)
-            if part.kind in {Kind.RENAME, Kind.CHANGE}:
+            if part.kind in {PartKind.RENAME, PartKind.CHANGE}:
                 before[part.old] = undone
         files.update(before)
         # A copy is one of what its source was, whatever the diff made of that.
-        if any((source := entry(path)) is not None and source.blob != blob for path, blob in copies):
+        if any(
+            (source := entry(path)) is not None and source.blob != blob for path, blob in copies
+        ):
             return False
         unknown |= removed
     return True
 
 
-def _undone(there: Entry, part: Part, *, store: ObjectStore) -> Entry | None:
+def _undone(there: TreeEntry, part: Part, *, store: ObjectStore) -> TreeEntry | None:
     """Return a file without what a part did to it; None when it does not have that."""
     if part.mode is not None and there.mode != part.mode:
         return None
@@ -487,39 +410,22 @@ def _undone(there: Entry, part: Part, *, store: ObjectStore) -> Entry | None:
     if part.binary is not None:
         return replace(undone, blob=part.ids[0]) if there.blob == part.ids[1] else None
     if not part.hunks:
-        return undone if part.kind is not Kind.ADD or not store.content(there) else None
-    lines = _lines(store.content(there))
-    if part.kind in {Kind.ADD, Kind.FILL}:
+        return undone if part.kind is not PartKind.ADD or not store.content(there) else None
+    lines = lines_of(store.content(there))
+    if part.kind in {PartKind.ADD, PartKind.FILL}:
         return undone if list(part.hunks[0].after) == lines else None
     known = len(part.ids[1]) >= TELLING_ID and there.blob.startswith(part.ids[1])
     places: dict[int, Hunk] = {}
     for hunk in part.hunks:
-        place = _left_at(lines, hunk, [(place, place + len(other.after)) for place, other in places.items()], known=known)
+        place = left_at(
+            lines,
+            hunk,
+            [(place, place + len(other.after)) for place, other in places.items()],
+            known=known,
+        )
         if place is None:
             return None
         places[place] = hunk
     for place in sorted(places, reverse=True):
         lines[place : place + len(places[place].after)] = places[place].before
     return replace(undone, blob=str(store.repository.create_blob(b"".join(lines))))
-
-
-def _left_at(lines: Sequence[bytes], hunk: Hunk, taken: Sequence[tuple[int, int]], *, known: bool) -> int | None:
-    """Return where a hunk's result stands, nearest to where it would be, and not on lines of another hunk.
-
-    That lines went from an end of the file is seen there alone, and what stands without context is seen in a `known` file alone.
-    """
-    wanted = list(hunk.after)
-    last = len(lines) - len(wanted)
-    stated = hunk.new_start - (1 if wanted else 0)
-    if known and lines[stated : stated + len(wanted)] == wanted:
-        return stated
-    if not hunk.leading and not hunk.trailing:
-        return 0 if lines == wanted else None
-    at_start, at_end = (re.match(rb"-+( |$)", marks) is not None for marks in (hunk.marks, hunk.marks[::-1]))
-    places = [place for place, line in enumerate(lines[: max(0, last + 1)]) if line == wanted[0]]
-    for place in sorted(places, key=lambda place: abs(place - hunk.new_start + 1)):
-        if (at_start and place) or (at_end and place != last):
-            continue
-        if lines[place : place + len(wanted)] == wanted and not _overlaps(place, len(wanted), taken):
-            return place
-    return None

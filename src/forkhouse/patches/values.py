@@ -1,7 +1,10 @@
-"""Values as an edit gives them: their type and their spelling, so that a file's own reader reads what was written.
+"""Values as an edit gives them.
 
-An edit is YAML 1.2 where the versions of YAML differ: `no` and `22:22` are texts. What is a number to one version and something else to the
-other (`1e3`, `0o17`, `017`, `1_000`) is refused: nobody could tell what was meant.
+Their type and their spelling, so that a file's own reader reads what was written.
+
+An edit is YAML 1.2 where the versions of YAML differ: `no` and `22:22` are texts. What is a number
+to one version and something else to the other (`1e3`, `0o17`, `017`, `1_000`) is refused: nobody
+could tell what was meant.
 """
 
 from __future__ import annotations
@@ -14,19 +17,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
-from forkhouse.documents import PlainNumber, PlainText
+from forkhouse.documents.reading import PlainNumber, PlainText
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Kind = Literal["null", "bool", "int", "float", "date", "text"]
+ScalarKind = Literal["null", "bool", "int", "float", "date", "text"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scalar:
     """One value of an edit."""
 
-    kind: Kind
+    kind: ScalarKind
     value: object
     spelling: str
     """As it stands in the edit; of a text, the text."""
@@ -42,7 +45,9 @@ class Table:
 Written = Scalar | Table | tuple["Written", ...]
 """A value of an edit, which may hold others."""
 
-_FLOAT = re.compile(r"[-+]?(?:[0-9]+\.[0-9]*(?:[eE][-+][0-9]+)?|\.[0-9]+|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)")
+_FLOAT = re.compile(
+    r"[-+]?(?:[0-9]+\.[0-9]*(?:[eE][-+][0-9]+)?|\.[0-9]+|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)"
+)
 """What both versions of YAML read as a number with a fraction, in PyYAML's form."""
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)|0x[0-9a-fA-F]+")
 _DATE = re.compile(
@@ -56,7 +61,10 @@ _UNCLEAR = re.compile(
 
 
 def scalar_of(said: str) -> Scalar:
-    """Return what a plain scalar of an edit means. Raises ValueError for one that readers of YAML take for different things."""
+    """Return what a plain scalar of an edit means.
+
+    Raises ValueError for one that readers of YAML take for different things.
+    """
     if said in {"", "~", "null", "Null", "NULL"}:
         return Scalar(kind="null", value=None, spelling=said or "null")
     if said in {"true", "True", "TRUE", "false", "False", "FALSE"}:
@@ -69,15 +77,17 @@ def scalar_of(said: str) -> Scalar:
         return Scalar(kind="date", value=_date(said), spelling=said)
     if _UNCLEAR.fullmatch(said):
         message = (
-            f"{said} is one thing to readers of YAML 1.1 and another to those of YAML 1.2. Put it in quotes if it is a text; write a number "
-            "in decimal digits without `_`, with a point and the sign of its exponent if it has one, such as 1.0e+3"
+            f"{said} is one thing to readers of YAML 1.1 and another to those of YAML 1.2. Put it "
+            "in quotes if it is a text; write a number "
+            "in decimal digits without `_`, with a point and the sign of its exponent if it has "
+            "one, such as 1.0e+3"
         )
         raise ValueError(message)
     return text_of(said)
 
 
 def _date(said: str) -> date:
-    import yaml  # noqa: PLC0415  # start-up time
+    import yaml  # start-up time
 
     read = yaml.safe_load(said)
     if not isinstance(read, date):
@@ -111,9 +121,14 @@ def written_of(given: object) -> Written:
         case list() | tuple():
             return tuple(written_of(item) for item in given)
         case dict():
-            return Table(pairs=tuple((_name(key), written_of(value)) for key, value in given.items()))
+            return Table(
+                pairs=tuple((_name(key), written_of(value)) for key, value in given.items())
+            )
         case _:
-            message = f"a value is a text, a number, true, false, null, a date, a list or a mapping, not {type(given).__name__}"
+            message = (
+                "a value is a text, a number, true, false, null, a date, a list or a mapping, not "
+                f"{type(given).__name__}"
+            )
             raise ValueError(message)
 
 
@@ -157,7 +172,9 @@ Given = Annotated[
     PlainValidator(written_of),
     PlainSerializer(plain_of),
     WithJsonSchema(
-        {"description": "A text, a number, true, false, null, a date, or a list or mapping of such. Text in quotes stays a text."}
+        {
+            "description": "A text, a number, true, false, null, a date, or a list or mapping of such. Text in quotes stays a text."
+        }
     ),
 ]
 """A value in the model of an edit."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, cast
 import pygit2
 from pygit2.enums import SortMode
 
-from forkhouse.errors import UnreachableError, UsageError
-from forkhouse.radar.taken import label
+from forkhouse.core.errors import UnreachableError, UsageError
+from forkhouse.radar.labels import label
 from forkhouse.sources.releases import offered
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from packaging.version import Version
 
-    from forkhouse.lock import RegistrySource
-    from forkhouse.sources.registry import Registry
+    from forkhouse.documents.lockfile import RegistrySource
+    from forkhouse.sources.index import Registry
     from forkhouse.sources.releases import Release
     from forkhouse.sources.store import ObjectStore
 
@@ -41,8 +41,13 @@ class Candidate:
     tags: tuple[str, ...] = ()
     """Of a git history: the tags on it."""
     fork: bool = False
-    """Of a git history: the last commit that the pin's own branch has in common with it, older than the pin and so never a candidate
-    to pin. What is in conflict there no later commit has broken."""
+    """Of a git history.
+
+    The last commit that the pin's own branch has in common with it, older than the pin and so never
+    a candidate.
+
+    to pin. What is in conflict there no later commit has broken.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,28 +61,48 @@ class Walk:
 
 def releases(registry: Registry, source: RegistrySource) -> list[Release]:
     """Return what the user's indexes offer of a source's package in its form, final releases only, the oldest first."""
-    return [release for release in offered(registry.links(source.package), source) if not release.version.is_prerelease]
+    return [
+        release
+        for release in offered(registry.links(source.package), source)
+        if not release.version.is_prerelease
+    ]
 
 
 def around(found: list[Release], pin: Version, *, before: int, after: int) -> list[Release]:
-    """Return the pin with its neighbours in time: at most `before` earlier and `after` later releases."""
+    """Return the pin with its neighbours in time.
+
+    At most `before` earlier and `after` later releases.
+    """
     earlier = [release for release in found if release.version < pin]
     later = [release for release in found if release.version > pin]
-    return [*earlier[max(0, len(earlier) - before) :], *(release for release in found if release.version == pin), *later[:after]]
+    return [
+        *earlier[max(0, len(earlier) - before) :],
+        *(release for release in found if release.version == pin),
+        *later[:after],
+    ]
 
 
 def release_candidates(
-    chosen: Iterable[Release], source: RegistrySource, acquire: Callable[[RegistrySource], tuple[str, int]]
+    chosen: Iterable[Release],
+    source: RegistrySource,
+    acquire: Callable[[RegistrySource], tuple[str, int]],
 ) -> list[Candidate]:
-    """Import releases; `acquire` turns a source without a hash of its own into its tree and time."""
+    """Import releases.
+
+    `acquire` turns a source without a hash of its own into its tree and time.
+    """
     candidates = []
     for order, release in enumerate(chosen):
-        tree, epoch = acquire(source.model_copy(update={"file": release.file, "version": str(release.version)}))
+        tree, epoch = acquire(
+            source.model_copy(update={"file": release.file, "version": str(release.version)})
+        )
         candidates.append(Candidate(label=str(release.version), order=order, when=epoch, tree=tree))
     return candidates
 
 
-def commit_candidates(mirror: Path, since: str, until: str, store: ObjectStore, *, limit: int) -> Walk:
+def commit_candidates(
+    mirror: Path, since: str, until: str, store: ObjectStore, *, limit: int
+) -> Walk:
     """Return the pin `since`, and after it the `limit` commits nearest to it on the way to `until`, the oldest first.
 
     The way goes along the first parents of `until`, from the last commit that both have in common: where the pin is on a branch of its
@@ -91,13 +116,23 @@ def commit_candidates(mirror: Path, since: str, until: str, store: ObjectStore, 
         raise _unreadable(mirror, error) from error
     store.borrow(mirror)
     first, last = (revision_commit(repository, mirror, revision) for revision in (since, until))
-    base = cast("pygit2.Oid | None", repository.merge_base(first.id, last.id))  # None where there is none
-    shallow = " It is a shallow clone: `git fetch --unshallow` there." if repository.is_shallow else ""
+    base = cast(
+        "pygit2.Oid | None", repository.merge_base(first.id, last.id)
+    )  # None where there is none
+    shallow = (
+        " It is a shallow clone: `git fetch --unshallow` there." if repository.is_shallow else ""
+    )
     if base is None:
-        message = f"{mirror.name}: the pin {since} and {until} have no commit in common, so nothing lies between them.{shallow}"
+        message = (
+            f"{mirror.name}: the pin {since} and {until} have no commit in common, so nothing lies "
+            f"between them.{shallow}"
+        )
         raise UnreachableError(message) if shallow else UsageError(message)
     if base == last.id and last.id != first.id:
-        message = f"{until} is older than the pin {since[:12]}: the pin has it in its history, so nothing after the pin would be judged."
+        message = (
+            f"{until} is older than the pin {since[:12]}: the pin has it in its history, so "
+            "nothing after the pin would be judged."
+        )
         raise UsageError(message)
     walker = repository.walk(last.id, SortMode.TOPOLOGICAL)
     walker.simplify_first_parent()
@@ -106,14 +141,17 @@ def commit_candidates(mirror: Path, since: str, until: str, store: ObjectStore, 
         after = [commit for commit in walker if commit.id != first.id][::-1]
     except (KeyError, pygit2.GitError) as error:
         message = (
-            f"{mirror.name} lacks commits between the pin and {until}: {error}.{shallow or ' Mirror it anew with `git clone --mirror`.'}"
+            f"{mirror.name} lacks commits between the pin and {until}: "
+            f"{error}.{shallow or ' Mirror it anew with `git clone --mirror`.'}"
         )
         raise UnreachableError(message) from error
     fork = [] if base == first.id else [repository[base].peel(pygit2.Commit)]
     tags: dict[pygit2.Oid, list[str]] = {}
     for reference in repository.references.iterator():
         if reference.name.startswith("refs/tags/"):
-            with contextlib.suppress(pygit2.GitError, KeyError, ValueError):  # a tag of something that is no commit
+            with contextlib.suppress(
+                pygit2.GitError, KeyError, ValueError
+            ):  # a tag of something that is no commit
                 tags.setdefault(reference.peel(pygit2.Commit).id, []).append(reference.shorthand)
     chosen = [first, *fork, *after[:limit]]
     return Walk(
@@ -139,12 +177,18 @@ def revision_commit(repository: pygit2.Repository, mirror: Path, revision: str) 
         return repository.revparse_single(revision).peel(pygit2.Commit)
     except (KeyError, ValueError, pygit2.GitError) as error:
         reason = f"{error}".strip("'\"") or "nothing of that name"
-        message = f"{mirror.name} has no commit '{revision}' ({reason}). Update the mirror (`git remote update`), or name another."
+        message = (
+            f"{mirror.name} has no commit '{revision}' ({reason}). Update the mirror (`git remote "
+            "update`), or name another."
+        )
         raise UsageError(message) from error
 
 
 def mirrored_commit(mirror: Path, revisions: Iterable[str]) -> str | None:
-    """Return the commit that the first of some revisions means that a mirror has; None when it has none of them."""
+    """Return the commit that the first of some revisions means that a mirror has.
+
+    None when it has none of them.
+    """
     try:
         repository = pygit2.Repository(str(mirror))
     except pygit2.GitError as error:
@@ -158,7 +202,8 @@ def mirrored_commit(mirror: Path, revisions: Iterable[str]) -> str | None:
 def _unreadable(mirror: Path, error: Exception) -> UnreachableError:
     if "owned" in str(error):
         message = (
-            f"{mirror} belongs to another user, and git reads no repository of others: {error}. Run `git config --global --add "
+            f"{mirror} belongs to another user, and git reads no repository of others: {error}. "
+            "Run `git config --global --add "
             f"safe.directory {mirror}` if you trust it, or make it yours with chown."
         )
         return UnreachableError(message)

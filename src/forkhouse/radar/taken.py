@@ -1,4 +1,7 @@
-"""Which commits of an upstream are patches of ours, by git's patch id: the same change, wherever its lines are."""
+"""Which commits of an upstream are patches of ours, by git's patch id.
+
+The same change, wherever its lines are.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,13 @@ from typing import TYPE_CHECKING
 import pygit2
 from pygit2.enums import SortMode
 
-from forkhouse.patches.textual import difference
+from forkhouse.patches.merging import difference
+from forkhouse.radar.labels import label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from forkhouse.patches.ladder import Pinned
+    from forkhouse.patches.ladder import PatchedAtPin
     from forkhouse.radar.candidates import Candidate
     from forkhouse.sources.store import ObjectStore
 
@@ -25,7 +29,8 @@ class Taken:
     commit: str
     """The commit that brought it, abbreviated, with its subject."""
     holders: frozenset[str]
-    """Commits of the candidates that have it in their history, and no commit that takes exactly it back."""
+    """Commits of the candidates that have it in their history, and no commit that takes exactly it
+    back."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,13 +44,17 @@ class _Wanted:
     """The patch id of what undoes it."""
 
 
-def taken(candidates: Sequence[Candidate], pinned: Mapping[str, Pinned], store: ObjectStore) -> dict[str, Taken]:
+def taken(
+    candidates: Sequence[Candidate], pinned: Mapping[str, PatchedAtPin], store: ObjectStore
+) -> dict[str, Taken]:
     """Return by name the patches that a commit between the first candidate and the last one brought, merged branches among them.
 
     Only the textual form is compared, all of it: a commit that brings more than the patch, or less, is another one.
     """
-    commits = [candidate.commit for candidate in candidates if candidate.commit and not candidate.fork]
-    if len(commits) < 2:  # noqa: PLR2004  # nothing lies between
+    commits = [
+        candidate.commit for candidate in candidates if candidate.commit and not candidate.fork
+    ]
+    if len(commits) < 2:  # nothing lies between
         return {}
     first, *_, last = commits
     wanted = {name: _wanted(sides, store) for name, sides in pinned.items()}
@@ -56,41 +65,59 @@ def taken(candidates: Sequence[Candidate], pinned: Mapping[str, Pinned], store: 
     for commit in walker:
         for name, found in _same(commit, wanted, store):
             if found:
-                brought.setdefault(name, commit.id)  # the newest one, when it was taken back in between
+                brought.setdefault(
+                    name, commit.id
+                )  # the newest one, when it was taken back in between
             else:
                 undone[name].append(commit.id)
     return {
         name: Taken(
             commit=label(store.repository[commit].peel(pygit2.Commit)),
-            holders=frozenset(each for each in commits if _has(each, commit, store) and not _undone(each, commit, undone[name], store)),
+            holders=frozenset(
+                each
+                for each in commits
+                if _has(each, commit, store) and not _undone(each, commit, undone[name], store)
+            ),
         )
         for name, commit in brought.items()
     }
 
 
-def label(commit: pygit2.Commit) -> str:
-    """Return how a commit is told to a person."""
-    return f"{str(commit.id)[:12]} {commit.message.partition(chr(10))[0]}"
-
-
-def _wanted(sides: Pinned, store: ObjectStore) -> _Wanted:
+def _wanted(sides: PatchedAtPin, store: ObjectStore) -> _Wanted:
     diff = difference(sides.before, sides.after, store=store)
-    paths = frozenset(path for delta in diff.deltas for path in (delta.old_file.path, delta.new_file.path))
-    return _Wanted(paths=paths, there=str(diff.patchid), back=str(difference(sides.after, sides.before, store=store).patchid))
+    paths = frozenset(
+        path for delta in diff.deltas for path in (delta.old_file.path, delta.new_file.path)
+    )
+    return _Wanted(
+        paths=paths,
+        there=str(diff.patchid),
+        back=str(difference(sides.after, sides.before, store=store).patchid),
+    )
 
 
-def _same(commit: pygit2.Commit, wanted: Mapping[str, _Wanted], store: ObjectStore) -> Iterator[tuple[str, bool]]:
-    """Yield the patches that a commit is (True) or undoes (False). A merge is neither: what it brings are its parents' commits."""
+def _same(
+    commit: pygit2.Commit, wanted: Mapping[str, _Wanted], store: ObjectStore
+) -> Iterator[tuple[str, bool]]:
+    """Yield the patches that a commit is (True) or undoes (False).
+
+    A merge is neither: what it brings are its parents' commits.
+    """
     if len(commit.parents) != 1:
         return
     tree, before = str(commit.tree_id), str(commit.parents[0].tree_id)
     # Looking up a few files is far cheaper than a diff, and settles nearly every commit.
     touching = {
-        name: each for name, each in wanted.items() if all(store.entry(tree, path) != store.entry(before, path) for path in each.paths)
+        name: each
+        for name, each in wanted.items()
+        if all(store.entry(tree, path) != store.entry(before, path) for path in each.paths)
     }
     if touching:
         found = str(difference(before, tree, store=store).patchid)
-        yield from ((name, found == each.there) for name, each in touching.items() if found in {each.there, each.back})
+        yield from (
+            (name, found == each.there)
+            for name, each in touching.items()
+            if found in {each.there, each.back}
+        )
 
 
 def _has(commit: str, other: pygit2.Oid, store: ObjectStore) -> bool:
@@ -98,5 +125,7 @@ def _has(commit: str, other: pygit2.Oid, store: ObjectStore) -> bool:
     return commit == str(other) or store.repository.descendant_of(pygit2.Oid(hex=commit), other)
 
 
-def _undone(commit: str, brought: pygit2.Oid, undone: Sequence[pygit2.Oid], store: ObjectStore) -> bool:
+def _undone(
+    commit: str, brought: pygit2.Oid, undone: Sequence[pygit2.Oid], store: ObjectStore
+) -> bool:
     return any(_has(commit, each, store) and _has(str(each), brought, store) for each in undone)

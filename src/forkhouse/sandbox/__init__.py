@@ -1,1 +1,4 @@
-"""Where build commands run: a sandbox made by bubblewrap, which takes away all of the machine but what a build has to see."""
+"""Where build commands run.
+
+A sandbox made by bubblewrap, which takes away all of the machine but what a build has to see.
+"""

@@ -1,8 +1,9 @@
 """Which sandbox this machine allows, and the command line that makes one.
 
-bubblewrap is what Flatpak runs foreign programs in. It needs no daemon, no configuration and no root rights, does the same for root, and
-Debian has it. nsjail is not in Debian 12; systemd-run wants a running systemd, which containers lack; unshare(1) makes the namespaces, and
-leaves root's capabilities, the mounts and the filter of system calls to a script of one's own.
+bubblewrap is what Flatpak runs foreign programs in. It needs no daemon, no configuration and no
+root rights, does the same for root, and Debian has it. nsjail is not in Debian 12; systemd-run
+wants a running systemd, which containers lack; unshare(1) makes the namespaces, and leaves root's
+capabilities, the mounts and the filter of system calls to a script of one's own.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from forkhouse.errors import ToolchainError
+from forkhouse.core.errors import ToolchainError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +32,17 @@ _ETC = ("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "os-release
 """What compilers and the dynamic loader read of /etc. No accounts, no keys, no settings."""
 PASSWD = b"build:x:1000:1000::/nonexistent:/bin/false\n"
 """The only account that a build sees: its own."""
-_BASE = ("--unshare-all", "--unshare-user", "--disable-userns", "--uid", _USER, "--gid", _USER, "--hostname", "forkhouse")
+_BASE = (
+    "--unshare-all",
+    "--unshare-user",
+    "--disable-userns",
+    "--uid",
+    _USER,
+    "--gid",
+    _USER,
+    "--hostname",
+    "forkhouse",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,11 +54,16 @@ class View:
     readable: tuple[Path, ...] = ()
     writable: tuple[Path, ...] = ()
     places: Mapping[str, Path] = field(default_factory=dict)
-    """Other paths under which folders are shown: the work folder and what is below it to be changed, others to be read."""
+    """Other paths under which folders are shown.
+
+    The work folder and what is below it to be changed, others to be read.
+    """
 
     def binds(self) -> Iterator[str]:
         """Yield bubblewrap's options, outer folders first, as an inner one would vanish behind them."""
-        wanted = {str(path): path for path in (self.work, *self.readable, *self.writable)} | dict(self.places)
+        wanted = {str(path): path for path in (self.work, *self.readable, *self.writable)} | dict(
+            self.places
+        )
         changed = {self.work, *self.writable}
         for shown, path in sorted(wanted.items()):
             yield from ("--bind" if path in changed else "--ro-bind", str(path), shown)
@@ -64,7 +80,9 @@ class Sandbox:
         """Whether it can be proven that nothing of an earlier build is alive, without which its folder is not gone on with."""
         return self.kind == "bubblewrap"
 
-    def arguments(self, view: View, folder: Path, *, seccomp: int, accounts: int, info: int) -> list[str]:
+    def arguments(
+        self, view: View, folder: Path, *, seccomp: int, accounts: int, info: int
+    ) -> list[str]:
         """Return the beginning of the command line of a build in `folder`, a path that the view shows.
 
         bubblewrap reads the filter of system calls and the file of accounts from the descriptors `seccomp` and `accounts`, and writes
@@ -76,7 +94,16 @@ class Sandbox:
             *_prefix(),
             _tool(BUBBLEWRAP),
             *_BASE,
-            *("--die-with-parent", "--new-session", "--cap-drop", "ALL", "--seccomp", str(seccomp), "--info-fd", str(info)),
+            *(
+                "--die-with-parent",
+                "--new-session",
+                "--cap-drop",
+                "ALL",
+                "--seccomp",
+                str(seccomp),
+                "--info-fd",
+                str(info),
+            ),
             *_system(),
             *("--ro-bind-data", str(accounts), "/etc/passwd"),
             *view.binds(),
@@ -85,7 +112,10 @@ class Sandbox:
 
 
 def _system() -> Iterator[str]:
-    """Yield the options that show the system: /usr to be read without /usr/local, devices, processes and temporary files of its own."""
+    """Yield the options that show the system.
+
+    /usr to be read without /usr/local, devices, processes and temporary files of its own.
+    """
     yield from ("--ro-bind", "/usr", "/usr", "--tmpfs", "/usr/local")
     for name in _TOP:
         path = Path("/", name)
@@ -95,13 +125,16 @@ def _system() -> Iterator[str]:
             yield from ("--ro-bind", str(path), str(path))
     for name in _ETC:
         yield from ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")
-    # Read-only, as the settings of the kernel below /proc/sys belong to root, who a build of root still is to the kernel.
+    # Read-only, as the settings of the kernel below /proc/sys belong to root, who a build of root
+    # still is to the kernel.
     yield from ("--proc", "/proc", "--remount-ro", "/proc")
     yield from ("--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/run")  # noqa: S108  # the sandbox's own
 
 
 def _prefix() -> tuple[str, ...]:
-    """Return what runs bubblewrap for root: to the kernel a build is still root then, and could change the modes of the machine's devices.
+    """Return what runs bubblewrap for root.
+
+    To the kernel a build is still root then, and could change the modes of the machine's devices.
 
     Mounted read-only, a device can be written to as before, and what it is cannot be changed.
     """
@@ -112,7 +145,10 @@ def _prefix() -> tuple[str, ...]:
 
 
 def _tool(name: str) -> str:
-    """Return where a tool of the system is: it runs outside of the sandbox, so the build's own folders are not looked through for it."""
+    """Return where a tool of the system is.
+
+    It runs outside of the sandbox, so the build's own folders are not looked through for it.
+    """
     return shutil.which(name, path=SEARCH_PATH) or name
 
 
@@ -124,7 +160,9 @@ def interpreter_homes() -> tuple[Path, ...]:
 
 @cache
 def find_sandbox(*, unsafe: bool = False) -> Sandbox:
-    """Return the sandbox of this machine; none, where `unsafe` allows that and the machine allows no other.
+    """Return the sandbox of this machine.
+
+    None, where `unsafe` allows that and the machine allows no other.
 
     Raises ToolchainError that says what is missing.
     """
@@ -135,7 +173,8 @@ def find_sandbox(*, unsafe: bool = False) -> Sandbox:
         return Sandbox(kind="none")
     message = (
         f"Builds run foreign code, so they run in a sandbox made by bubblewrap, and {refusal} "
-        "With --unsafe-no-sandbox they run without one: what is built can then read and change all that you can, and reach the network. "
+        "With --unsafe-no-sandbox they run without one: what is built can then read and change all "
+        "that you can, and reach the network. "
         "The manifest will say so."
     )
     raise ToolchainError(message)
@@ -146,26 +185,52 @@ def _refusal() -> str | None:
     found = shutil.which(BUBBLEWRAP, path=SEARCH_PATH)
     if found is None:
         return "it is not installed. Run:\n  apt-get update && apt-get install --yes bubblewrap\n"
-    command = [*_prefix(), found, *_BASE, "--die-with-parent", "--cap-drop", "ALL", *_system(), "--", "true"]
-    tried = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env={"PATH": SEARCH_PATH})
+    command = [
+        *_prefix(),
+        found,
+        *_BASE,
+        "--die-with-parent",
+        "--cap-drop",
+        "ALL",
+        *_system(),
+        "--",
+        "true",
+    ]
+    tried = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        env={"PATH": SEARCH_PATH},
+    )
     if tried.returncode == 0:
         return None
     said = tried.stderr.strip() or f"exit code {tried.returncode}"
     return (
-        f"this machine lets it make none ({said}). In a container, allow user namespaces and an unmasked /proc (for Docker: "
-        "--security-opt seccomp=unconfined --security-opt systempaths=unconfined); on a host, see the sysctls "
-        "kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns and user.max_user_namespaces. bubblewrap has to be 0.8 or newer."
+        f"this machine lets it make none ({said}). In a container, allow user namespaces and an "
+        "unmasked /proc (for Docker: "
+        "--security-opt seccomp=unconfined --security-opt systempaths=unconfined); on a host, see "
+        "the sysctls "
+        "kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns and "
+        "user.max_user_namespaces. bubblewrap has to be 0.8 or newer."
     )
 
 
 def shown(command: Sequence[str], view: View) -> View:
     """Return a view that shows the files and folders that a command of ours names, too.
 
-    So PEP 517's hooks are handed on: the script to be run, to be read, and a folder of temporary files, to be changed.
+    So PEP 517's hooks are handed on: the script to be run, to be read, and a folder of temporary
+    files, to be changed.
     """
     seen = (Path("/usr"), view.work, *view.readable, *view.writable)
     named = [Path(word) for word in command if word.startswith("/")]
     outside = [path for path in named if not any(path.is_relative_to(folder) for folder in seen)]
     files = tuple(path for path in outside if path.is_file())
     folders = tuple(path for path in outside if path.is_dir())
-    return View(work=view.work, readable=(*view.readable, *files), writable=(*view.writable, *folders), places=view.places)
+    return View(
+        work=view.work,
+        readable=(*view.readable, *files),
+        writable=(*view.writable, *folders),
+        places=view.places,
+    )

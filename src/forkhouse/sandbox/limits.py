@@ -21,12 +21,18 @@ def _most_memory() -> int:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
-    """How much of each thing a build may have. None of them is near what the builds of the recipes take."""
+class BuildLimits:
+    """How much of each thing a build may have.
+
+    None of them is near what the builds of the recipes take.
+    """
 
     processes: int = 4096
     memory: int | None = None
-    """Bytes of memory that no other process shares, over all processes together; None for 95 % of the machine's."""
+    """Bytes of memory that no other process shares, over all processes together.
+
+    None for 95 % of the machine's.
+    """
     open_files: int = 65536
     """Descriptors of one process."""
     file_size: int = 64 * _GIB
@@ -40,12 +46,20 @@ class Limits:
         """Return a command under those limits that the kernel itself watches over (setrlimit(2))."""
         open_files = min(self.open_files, _hard_limit())
         options = {"--core": 0, "--nofile": open_files, "--fsize": self.file_size}
-        return ["/usr/bin/prlimit", *(f"{name}={value}" for name, value in options.items()), "--", *command]
+        return [
+            "/usr/bin/prlimit",
+            *(f"{name}={value}" for name, value in options.items()),
+            "--",
+            *command,
+        ]
 
     def exceeded(self, init: psutil.Process) -> str | None:
-        """Return which limit the processes below `init` are over, as the end of a sentence; None when none is.
+        """Return which limit the processes below `init` are over, as the end of a sentence.
 
-        Read from /proc, as control groups cannot be made in most containers, and the kernel's limit of processes never binds root.
+        None when none is.
+
+        Read from /proc, as control groups cannot be made in most containers, and the kernel's limit
+        of processes never binds root.
         """
         count, used = 0, 0
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -58,12 +72,15 @@ class Limits:
             return f"it had {count} processes; {self.processes} is the most that a build may have"
         most = self.memory or _most_memory()
         if used > most:
-            return f"it used {used / _GIB:.1f} GiB of memory; {most / _GIB:.1f} GiB is the most that a build may use"
+            return (
+                f"it used {used / _GIB:.1f} GiB of memory; {most / _GIB:.1f} GiB is the most that "
+                "a build may use"
+            )
         return None
 
 
 def _hard_limit() -> int:
-    import resource  # noqa: PLC0415  # Linux alone
+    import resource  # Linux alone
 
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     return 2**30 if hard == resource.RLIM_INFINITY else hard

@@ -1,4 +1,8 @@
-"""Run one command in a sandbox: it begins after its life was noted, and nothing of it is alive when the call returns, however that ends."""
+"""Run one command in a sandbox.
+
+It begins after its life was noted, and nothing of it is alive when the call returns, however that
+ends.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,9 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from forkhouse.errors import BuildError
+from forkhouse.core.errors import BuildError
 from forkhouse.sandbox.bubblewrap import PASSWD, shown
-from forkhouse.sandbox.limits import Limits
+from forkhouse.sandbox.limits import BuildLimits
 from forkhouse.sandbox.lives import Life, end_earlier, note
 from forkhouse.sandbox.seccomp import program
 
@@ -26,9 +30,12 @@ if TYPE_CHECKING:
     from forkhouse.sandbox.bubblewrap import Sandbox, View
 
 _GATE = ("/bin/sh", "-c", 'read -r go && unset PWD OLDPWD && exec "$@" </dev/null', "sh")
-"""Begins the command when it is told to, and ends without it when whoever should tell is gone: nobody would know of it.
+"""Begins the command when it is told to, and ends without it when whoever should tell is gone.
 
-The shell and bubblewrap set variables of the current folder, which are not among the build's."""
+Nobody would know of it.
+
+The shell and bubblewrap set variables of the current folder, which are not among the build's.
+"""
 _LOOK_SECONDS = 1.0
 _CHUNK = 1 << 16
 
@@ -39,22 +46,35 @@ class Confined:
 
     sandbox: Sandbox
     view: View
-    limits: Limits = field(default_factory=Limits)
+    limits: BuildLimits = field(default_factory=BuildLimits)
 
-    def run(self, command: Sequence[str], *, folder: Path, variables: Mapping[str, str], output: Callable[[bytes], None]) -> int:
-        """Run a command in `folder`, a path that the view shows, with exactly `variables`; return its exit code.
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        folder: Path,
+        variables: Mapping[str, str],
+        output: Callable[[bytes], None],
+    ) -> int:
+        """Run a command in `folder`, a path that the view shows, with exactly `variables`.
 
-        What it prints goes to `output`, piece by piece. Raises BuildError when it is over a limit, StorageError, and what `output` raises.
+        Return its exit code.
+
+        What it prints goes to `output`, piece by piece. Raises BuildError when it is over a limit,
+        StorageError, and what `output` raises.
         """
         end_earlier(self.view.work)
         view = shown(command, self.view)
         with contextlib.ExitStack() as held:
             seccomp, accounts = (_filled(held, content) for content in (program(), PASSWD))
             told, info = _pipe(held)
-            confined = self.sandbox.arguments(view, folder, seccomp=seccomp, accounts=accounts, info=info)
+            confined = self.sandbox.arguments(
+                view, folder, seccomp=seccomp, accounts=accounts, info=info
+            )
             process = subprocess.Popen(
                 self.limits.command([*confined, *_GATE, *command]),
-                # The sandbox sees the variables from its beginning, so none of ours is in its /proc.
+                # The sandbox sees the variables from its beginning, so none of ours is in its
+                # /proc.
                 env=dict(variables),
                 cwd="/" if self.sandbox.kind == "bubblewrap" else folder,
                 stdin=subprocess.PIPE,
@@ -76,7 +96,10 @@ class Confined:
                 _end(process, life, alone=self.sandbox.kind == "none")
 
     def _begun(self, process: subprocess.Popen[bytes], told: int) -> Life | None:
-        """Return the life of a command that waits at its gate; None when its sandbox could not be made, which its output tells."""
+        """Return the life of a command that waits at its gate.
+
+        None when its sandbox could not be made, which its output tells.
+        """
         if self.sandbox.kind == "none":
             return Life.of(process.pid)
         written = b""
@@ -87,8 +110,10 @@ class Confined:
         except (ValueError, KeyError, psutil.NoSuchProcess):
             return None
 
-    def _read(self, process: subprocess.Popen[bytes], life: Life | None, output: Callable[[bytes], None]) -> None:
-        assert process.stdout is not None  # noqa: S101  # it is a pipe
+    def _read(
+        self, process: subprocess.Popen[bytes], life: Life | None, output: Callable[[bytes], None]
+    ) -> None:
+        assert process.stdout is not None  # it is a pipe
         heard, length = time.monotonic(), 0
         with selectors.DefaultSelector() as ready:
             ready.register(process.stdout, selectors.EVENT_READ)
@@ -115,7 +140,10 @@ class Confined:
         if length > self.limits.output:
             reason = f"it printed more than {self.limits.output / 2**20:.0f} MiB"
         elif silent > self.limits.silence:
-            reason = f"it printed nothing for {self.limits.silence / 60:.0f} minutes, and is taken for dead"
+            reason = (
+                f"it printed nothing for {self.limits.silence / 60:.0f} minutes, and is taken for "
+                "dead"
+            )
         if reason is not None:
             message = f"The build was ended: {reason}."
             raise BuildError(message)
@@ -137,7 +165,7 @@ def _pipe(held: contextlib.ExitStack) -> tuple[int, int]:
 
 
 def _open(process: subprocess.Popen[bytes]) -> None:
-    assert process.stdin is not None  # noqa: S101  # it is a pipe
+    assert process.stdin is not None  # it is a pipe
     with contextlib.suppress(BrokenPipeError):  # it could not begin, and its output says why
         process.stdin.write(b"go\n")
         process.stdin.flush()
@@ -159,7 +187,10 @@ def _end(process: subprocess.Popen[bytes], life: Life | None, *, alone: bool) ->
 
 
 def _end_group(group: int) -> None:
-    """Kill what is in a process group until nothing in it runs; what has left the group, as a daemon does, is not found."""
+    """Kill what is in a process group until nothing in it runs.
+
+    What has left the group, as a daemon does, is not found.
+    """
     while True:
         members = [process for process in psutil.process_iter() if _group(process) == group]
         if not members:

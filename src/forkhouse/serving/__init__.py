@@ -1,1 +1,4 @@
-"""Serving from a wheelhouse: the tiny local model, servers and their ends, and what GPUs this machine has."""
+"""Serving from a wheelhouse.
+
+The tiny local model, servers and their ends, and what GPUs this machine has.
+"""

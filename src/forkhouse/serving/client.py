@@ -1,4 +1,7 @@
-"""Ask a server, on this machine unless another is named: chat completions, the models it lists, and its counters."""
+"""Ask a server, on this machine unless another is named.
+
+Chat completions, the models it lists, and its counters.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from forkhouse.errors import ServingError
+from forkhouse.core.errors import ServingError
 from forkhouse.serving.processes import LOCALHOST
 
 if TYPE_CHECKING:
@@ -25,13 +28,23 @@ class Answer:
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int | None
-    """Tokens of the prompt that a worker had in its KV cache already; None where it does not say."""
+    """Tokens of the prompt that a worker had in its KV cache already.
+
+    None where it does not say.
+    """
     prefill_worker: int | None
     """Dynamo's number of the worker that computed the prompt, where prefill and decode are apart."""
     decode_worker: int | None
 
 
-def fetch(port: int, path: str, *, host: str = LOCALHOST, body: Mapping[str, object] | None = None, wait: float = 30) -> tuple[int, str]:
+def fetch(
+    port: int,
+    path: str,
+    *,
+    host: str = LOCALHOST,
+    body: Mapping[str, object] | None = None,
+    wait: float = 30,
+) -> tuple[int, str]:
     """Return status and text of a GET of `path`, or of a POST when there is a `body` to send as JSON.
 
     Proxy settings play no part. Raises OSError or HTTPException when there is no whole answer within `wait` seconds.
@@ -40,7 +53,9 @@ def fetch(port: int, path: str, *, host: str = LOCALHOST, body: Mapping[str, obj
         if body is None:
             connection.request("GET", path)
         else:
-            connection.request("POST", path, body=json.dumps(body), headers={"Content-Type": "application/json"})
+            connection.request(
+                "POST", path, body=json.dumps(body), headers={"Content-Type": "application/json"}
+            )
         response = connection.getresponse()
         return response.status, response.read().decode()
 
@@ -58,7 +73,10 @@ def workers_known(port: int) -> int:
     with contextlib.suppress(OSError, http.client.HTTPException):
         status, text = fetch(port, "/health")
         if status == HTTP_OK:
-            return sum(instance["endpoint"] == "generate" for instance in json.loads(text).get("instances", []))
+            return sum(
+                instance["endpoint"] == "generate"
+                for instance in json.loads(text).get("instances", [])
+            )
     return 0
 
 
@@ -77,7 +95,10 @@ def chat(port: int, model: str, text: str, *, tokens: int, wait: float = 120) ->
     try:
         status, reply = fetch(port, "/v1/chat/completions", body=body, wait=wait)
     except (OSError, http.client.HTTPException) as error:
-        message = f"No answer to a chat completion from port {port}: {error!r}. The logs of the front end and the workers say more."
+        message = (
+            f"No answer to a chat completion from port {port}: {error!r}. The logs of the front "
+            "end and the workers say more."
+        )
         raise ServingError(message) from error
     if status != HTTP_OK:
         message = f"A chat completion was answered with HTTP {status} by port {port}: {reply[:500]}"
@@ -111,7 +132,10 @@ def metrics(port: int, host: str = LOCALHOST) -> dict[str, float]:
 
 
 def samples(text: str) -> dict[str, float]:
-    """Return what a Prometheus page says: by name, the sum over all labels. Raises ValueError or IndexError when it is none."""
+    """Return what a Prometheus page says: by name, the sum over all labels.
+
+    Raises ValueError or IndexError when it is none.
+    """
     sums: dict[str, float] = {}
     for line in text.splitlines():
         if line and not line.startswith("#"):

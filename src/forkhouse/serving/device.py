@@ -1,6 +1,9 @@
-"""Which AMD GPUs this machine has, asked of the kernel: no ROCm library has to be installed, and none can hide one.
+"""Which AMD GPUs this machine has, asked of the kernel.
 
-The compute driver (KFD) lists every device in sysfs. Whether a process may use one is decided by the device files.
+No ROCm library has to be installed, and none can hide one.
+
+The compute driver (KFD) lists every device in sysfs. Whether a process may use one is decided by
+the device files.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import NoDeviceError
+from forkhouse.core.errors import NoDeviceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,13 +48,16 @@ def target_name(version: int) -> str:
 
 
 def _properties(node: Path) -> dict[str, int]:
-    """Return the numbers of a node's `properties`; empty when the container's device rules hide the node (reading fails)."""
+    """Return the numbers of a node's `properties`.
+
+    Empty when the container's device rules hide the node (reading fails).
+    """
     try:
         text = (node / "properties").read_text(encoding="ascii")
     except OSError:
         return {}
     pairs = (line.split() for line in text.splitlines())
-    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}  # noqa: PLR2004  # name and value
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}  # name and value
 
 
 def _nodes(root: Path) -> list[Path]:
@@ -60,7 +66,10 @@ def _nodes(root: Path) -> list[Path]:
 
 
 def find_gpus(root: Path = Path("/")) -> tuple[Gpu, ...]:
-    """Return the AMD GPUs of the machine whose file system starts at `root`, in KFD's order. Processors are nodes too, and left out."""
+    """Return the AMD GPUs of the machine whose file system starts at `root`, in KFD's order.
+
+    Processors are nodes too, and left out.
+    """
 
     def found() -> Iterator[Gpu]:
         for node in _nodes(root):
@@ -70,7 +79,10 @@ def find_gpus(root: Path = Path("/")) -> tuple[Gpu, ...]:
                     node=int(node.name),
                     target=target_name(properties["gfx_target_version"]),
                     simds=properties["simd_count"],
-                    devices=(root / CONTROL, root / f"dev/dri/renderD{properties['drm_render_minor']}"),
+                    devices=(
+                        root / CONTROL,
+                        root / f"dev/dri/renderD{properties['drm_render_minor']}",
+                    ),
                 )
 
     return tuple(found())
@@ -79,7 +91,8 @@ def find_gpus(root: Path = Path("/")) -> tuple[Gpu, ...]:
 def require_gpu(target: str, root: Path = Path("/")) -> tuple[Gpu, ...]:
     """Return the GPUs of `target` (such as gfx90a) that this process can use, at least one.
 
-    Raises NoDeviceError, which says what was looked for, where, what is there instead and what to do.
+    Raises NoDeviceError, which says what was looked for, where, what is there instead and what to
+    do.
     """
     gpus = find_gpus(root)
     matching = [gpu for gpu in gpus if gpu.target == target]
@@ -91,20 +104,29 @@ def require_gpu(target: str, root: Path = Path("/")) -> tuple[Gpu, ...]:
     topology = root / TOPOLOGY
     if not topology.is_dir():
         found = (
-            f"{topology} does not exist, so the kernel runs without AMD's compute driver. Load the amdgpu driver "
-            "(`modprobe amdgpu`, and read `dmesg` if that fails). In a container, start it with --device /dev/kfd --device /dev/dri"
+            f"{topology} does not exist, so the kernel runs without AMD's compute driver. Load the "
+            "amdgpu driver "
+            "(`modprobe amdgpu`, and read `dmesg` if that fails). In a container, start it with "
+            "--device /dev/kfd --device /dev/dri"
         )
     elif gpus:
         targets = ", ".join(f"{gpu.target} (node {gpu.node})" for gpu in gpus)
-        found = f"{topology} lists only {targets}. Run this on a machine with a {target} GPU, or build for the target that is here"
+        found = (
+            f"{topology} lists only {targets}. Run this on a machine with a {target} GPU, or build "
+            "for the target that is here"
+        )
     else:
         hidden = sum(not _properties(node) for node in _nodes(root))
         found = f"{topology} lists no GPU" + (
-            f"; {hidden} of its nodes cannot be read, as in a container that was given no GPU. Start it with --device /dev/kfd --device /dev/dri"
+            f"; {hidden} of its nodes cannot be read, as in a container that was given no GPU. "
+            "Start it with --device /dev/kfd --device /dev/dri"
             if hidden
             else ". Run this on a machine with one; if it has one, `dmesg` says why the amdgpu driver left it out"
         )
-    message = f"No {target} GPU was found: {found}. The CPU profile serves the same stack without a GPU (--device cpu)."
+    message = (
+        f"No {target} GPU was found: {found}. The CPU profile serves the same stack without a GPU "
+        "(--device cpu)."
+    )
     raise NoDeviceError(message)
 
 
@@ -112,12 +134,22 @@ def _denied_message(target: str, gpus: list[Gpu]) -> str:
     denied = sorted({device for gpu in gpus for device in gpu.denied()})
     missing = [str(device) for device in denied if not device.exists()]
     closed = [str(device) for device in denied if device.exists()]
-    parts = [f"{len(gpus)} {target} GPU(s) are in this machine, and this process (user {os.geteuid()}) can use none of them."]
+    parts = [
+        (
+            f"{len(gpus)} {target} GPU(s) are in this machine, and this process (user "
+            f"{os.geteuid()}) "
+            "can use none of them."
+        )
+    ]
     if missing:
-        parts.append(f"{', '.join(missing)}: not there. In a container, start it with --device /dev/kfd --device /dev/dri.")
+        parts.append(
+            f"{', '.join(missing)}: not there. In a container, start it with --device /dev/kfd "
+            "--device /dev/dri."
+        )
     if closed:
         parts.append(
-            f"{', '.join(closed)}: not readable and writable. Add the user to the group that owns each (`ls -l`; usually render or video) "
+            f"{', '.join(closed)}: not readable and writable. Add the user to the group that owns "
+            "each (`ls -l`; usually render or video) "
             "and log in again, or start the container with --group-add."
         )
     return " ".join(parts)

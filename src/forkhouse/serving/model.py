@@ -1,10 +1,13 @@
-"""Write a tiny random Llama for the integration tests. Runs alone, with the Python of the served stack.
+"""Write a tiny random Llama for the integration tests.
+
+Runs alone, with the Python of the served stack.
 
     python model.py FOLDER
 
-A random model easily gives one answer to every prompt, and then equal answers prove nothing. So the weights are scaled
-such that the whole prompt decides the answer, and the prompts that the tests send are chosen and checked here: each has its
-own answer, each block of the KV cache matters to it, and no token of it hangs on a rounding error.
+A random model easily gives one answer to every prompt, and then equal answers prove nothing. So the
+weights are scaled such that the whole prompt decides the answer, and the prompts that the tests
+send are chosen and checked here: each has its own answer, each block of the KV cache matters to it,
+and no token of it hangs on a rounding error.
 """
 
 from __future__ import annotations
@@ -27,21 +30,29 @@ VOCABULARY = 2048  # Dynamo's mocker answers with token ids up to about 2000
 SPECIAL = ("<|begin|>", "<|end|>", "<|user|>", "<|assistant|>")
 CHAT_TEMPLATE = (
     "<|begin|>{% for message in messages %}"
-    "{{ '<|assistant|>' if message['role'] == 'assistant' else '<|user|>' }}{{ message['content'] }}<|end|>"
+    "{{ '<|assistant|>' if message['role'] == 'assistant' else '<|user|>' }}{{ message['content'] "
+    "}}<|end|>"
     "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 SEED = 1
-PROMPT_WORDS = (96, 40)  # of each group of prompts; different lengths take different numbers of KV blocks
+PROMPT_WORDS = (
+    96,
+    40,
+)  # of each group of prompts; different lengths take different numbers of KV blocks
 ANSWER_TOKENS = 8
 BLOCK_TOKENS = 32
 ATTEMPTS = 300
-# From the best token to the next, in standard deviations of the logits. Computing in bfloat16 moves a logit by about 0.01.
+# From the best token to the next, in standard deviations of the logits. Computing in bfloat16 moves
+# a logit by about 0.01.
 MARGIN = 0.04
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prompt:
-    """A prompt for the tests: `tokens` after the chat template, and the greedy `answer` of `ANSWER_TOKENS` tokens."""
+    """A prompt for the tests.
+
+    `tokens` after the chat template, and the greedy `answer` of `ANSWER_TOKENS` tokens.
+    """
 
     name: str
     text: str
@@ -59,10 +70,14 @@ class Oracle:
     def tokens(self, text: str) -> list[int]:
         """Return the token ids of a chat with one user message."""
         chat = [{"role": "user", "content": text}]
-        return list(self.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False))
+        return list(
+            self.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)
+        )
 
     @torch.no_grad()
-    def answer(self, tokens: list[int], *, spoilt: slice | None = None) -> tuple[tuple[int, ...], float]:
+    def answer(
+        self, tokens: list[int], *, spoilt: slice | None = None
+    ) -> tuple[tuple[int, ...], float]:
         """Return the greedy answer and its smallest margin, with the KV of the positions `spoilt` set to zero.
 
         As in a decode worker, the last token of the prompt is computed on a cache that holds the others.
@@ -87,19 +102,28 @@ class Oracle:
         tokens = self.tokens(text)
         answer, margin = self.answer(tokens)
         blocks = range(0, len(tokens) - 1, BLOCK_TOKENS)
-        if margin < MARGIN or any(self.answer(tokens, spoilt=slice(at, at + BLOCK_TOKENS))[0] == answer for at in blocks):
+        if margin < MARGIN or any(
+            self.answer(tokens, spoilt=slice(at, at + BLOCK_TOKENS))[0] == answer for at in blocks
+        ):
             return None
-        return Prompt(name=name, text=text, tokens=len(tokens), answer=self.tokenizer.decode(answer))
+        return Prompt(
+            name=name, text=text, tokens=len(tokens), answer=self.tokenizer.decode(answer)
+        )
 
 
 def word(generator: random.Random) -> str:
     """Return a pronounceable word of one to three syllables."""
     syllables = generator.randint(1, 3)
-    return "".join(generator.choice("bdfgklmnprstvz") + generator.choice("aeiou") for _ in range(syllables))
+    return "".join(
+        generator.choice("bdfgklmnprstvz") + generator.choice("aeiou") for _ in range(syllables)
+    )
 
 
 def build_tokenizer(generator: random.Random) -> PreTrainedTokenizerFast:
-    """Train a byte-level BPE tokenizer on made-up words. Raises SystemExit when it has not `VOCABULARY` entries."""
+    """Train a byte-level BPE tokenizer on made-up words.
+
+    Raises SystemExit when it has not `VOCABULARY` entries.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -112,10 +136,18 @@ def build_tokenizer(generator: random.Random) -> PreTrainedTokenizerFast:
     tokenizer.train_from_iterator([" ".join(word(generator) for _ in range(40_000))], trainer)
     size = tokenizer.get_vocab_size()
     if size != VOCABULARY:
-        message = f"The tokenizer has {size} entries instead of {VOCABULARY}: train it on more words."
+        message = (
+            f"The tokenizer has {size} entries instead of {VOCABULARY}: train it on more words."
+        )
         raise SystemExit(message)
     begin, end, *_ = SPECIAL
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=begin, eos_token=end, pad_token=end, chat_template=CHAT_TEMPLATE)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=begin,
+        eos_token=end,
+        pad_token=end,
+        chat_template=CHAT_TEMPLATE,
+    )
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
@@ -139,13 +171,20 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
             pad_token_id=tokenizer.pad_token_id,
         )
     )
-    no_text = [number for text, number in tokenizer.get_vocab().items() if text in SPECIAL or len(text) == 1]
+    no_text = [
+        number
+        for text, number in tokenizer.get_vocab().items()
+        if text in SPECIAL or len(text) == 1
+    ]
     with torch.no_grad():
         for layer in model.model.layers:
-            # Attention averages many values, which leaves little of any one; the MLP spreads what differs.
+            # Attention averages many values, which leaves little of any one; the MLP spreads what
+            # differs.
             layer.self_attn.o_proj.weight.mul_(2)
             layer.mlp.down_proj.weight.mul_(3)
-        model.lm_head.weight[no_text] = 0  # a logit of zero is never the largest of 2,000 random ones
+        model.lm_head.weight[no_text] = (
+            0  # a logit of zero is never the largest of 2,000 random ones
+        )
     return model.to(torch.bfloat16).eval()
 
 
@@ -156,7 +195,10 @@ def fresh(length: int, generator: random.Random) -> Iterator[tuple[str, str]]:
 
 
 def related(text: str, generator: random.Random) -> Iterator[tuple[str, str]]:
-    """Yield, for as long as asked, prompts that differ from `text` in one word: in turn the first and the middle one."""
+    """Yield, for as long as asked, prompts that differ from `text` in one word.
+
+    In turn the first and the middle one.
+    """
     words = text.split()
     while True:
         for name, position in (("first-word", 0), ("middle-word", len(words) // 2)):
@@ -185,7 +227,10 @@ def choose_prompts(oracle: Oracle, generator: random.Random) -> list[Prompt]:
             if not wanted:
                 break
         else:
-            message = f"{ATTEMPTS} prompts were tried and too few depend on the whole of their KV cache. Change SEED."
+            message = (
+                f"{ATTEMPTS} prompts were tried and too few depend on the whole of their KV cache. "
+                "Change SEED."
+            )
             raise SystemExit(message)
     answers = {prompt.answer for prompt in chosen}
     if len(answers) != len(chosen):
@@ -195,18 +240,27 @@ def choose_prompts(oracle: Oracle, generator: random.Random) -> list[Prompt]:
 
 
 def main(folder: Path) -> None:
-    """Write model, tokenizer and `prompts.json` into `folder`. Raises SystemExit when the checks fail."""
+    """Write model, tokenizer and `prompts.json` into `folder`.
+
+    Raises SystemExit when the checks fail.
+    """
     generator = random.Random(SEED)  # noqa: S311 - reproducible words, nothing secret
     tokenizer = build_tokenizer(generator)
     model = build_model(tokenizer)
     folder.mkdir(parents=True, exist_ok=True)
     model.generation_config = GenerationConfig(
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
     )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     prompts = choose_prompts(Oracle(model=model.float(), tokenizer=tokenizer), generator)
-    listing = {"block_tokens": BLOCK_TOKENS, "answer_tokens": ANSWER_TOKENS, "prompts": [asdict(prompt) for prompt in prompts]}
+    listing = {
+        "block_tokens": BLOCK_TOKENS,
+        "answer_tokens": ANSWER_TOKENS,
+        "prompts": [asdict(prompt) for prompt in prompts],
+    }
     (folder / "prompts.json").write_text(json.dumps(listing, indent=2) + "\n", encoding="utf-8")
 
 

@@ -1,7 +1,8 @@
 """Start servers, wait until they serve, and end them with all their children.
 
-Servers start others (vLLM's engine runs in a child, its workers in grandchildren), and a server that was killed leaves them
-behind with its ports and its memory. So descendants are noted while their parents live, and a stop ends when all are gone.
+Servers start others (vLLM's engine runs in a child, its workers in grandchildren), and a server
+that was killed leaves them behind with its ports and its memory. So descendants are noted while
+their parents live, and a stop ends when all are gone.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Self
 
 import psutil
 
-from forkhouse.errors import ServingError
+from forkhouse.core.errors import ServingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -45,7 +46,7 @@ def free_ports(count: int) -> tuple[int, ...]:
     with contextlib.ExitStack() as held:
         ports: set[int] = set()
         first_local = int(_LOCAL_PORTS.read_text(encoding="ascii").split()[0])
-        candidates = range(10_000, first_local) if first_local > 11_000 else range(10_000, 32_768)  # noqa: PLR2004
+        candidates = range(10_000, first_local) if first_local > 11_000 else range(10_000, 32_768)
         for port in random.sample(candidates, len(candidates)):
             if len(ports) == count:
                 _given.update(ports)
@@ -57,7 +58,8 @@ def free_ports(count: int) -> tuple[int, ...]:
                 probe.bind((LOCALHOST, port))
                 ports.add(port)
     message = (
-        f"{count} free ports were wanted on {LOCALHOST}, and {candidates} has only {len(ports)}. End what holds the others (`ss -tlnp`)."
+        f"{count} free ports were wanted on {LOCALHOST}, and {candidates} has only {len(ports)}. "
+        "End what holds the others (`ss -tlnp`)."
     )
     raise ServingError(message)
 
@@ -74,7 +76,15 @@ class Server:
     _descendants: set[psutil.Process] = field(default_factory=set)
 
     @classmethod
-    def start(cls, name: str, command: Iterable[str], *, log: Path, environment: Mapping[str, str], folder: Path) -> Self:
+    def start(
+        cls,
+        name: str,
+        command: Iterable[str],
+        *,
+        log: Path,
+        environment: Mapping[str, str],
+        folder: Path,
+    ) -> Self:
         """Start `command` in `folder` with exactly `environment`, in a process group of its own, with both outputs appended to `log`.
 
         Not in a session of its own: the kernel shares the processors out among sessions first. When one thread of a session polls
@@ -94,7 +104,10 @@ class Server:
                     process_group=0,
                 )
             except OSError as error:
-                message = f"{name} could not be started: {error}. The command was:\n  {shlex.join(command)}"
+                message = (
+                    f"{name} could not be started: {error}. The command was:\n  "
+                    f"{shlex.join(command)}"
+                )
                 raise ServingError(message) from error
         return cls(name=name, command=command, log=log, process=process)
 
@@ -109,11 +122,17 @@ class Server:
     def descendants(self) -> frozenset[psutil.Process]:
         """Return every process that was seen to descend from this server and still runs, without the server itself."""
         if self.process.returncode is None:
-            # Not waited for yet, so its number is still its own: whoever is in the group of that number is ours, orphans too.
-            members = (process for process in psutil.process_iter() if _group(process) == self.process.pid)
-            self._descendants.update(process for process in members if process.pid != self.process.pid)
+            # Not waited for yet, so its number is still its own: whoever is in the group of that
+            # number is ours, orphans too.
+            members = (
+                process for process in psutil.process_iter() if _group(process) == self.process.pid
+            )
+            self._descendants.update(
+                process for process in members if process.pid != self.process.pid
+            )
             self._descendants.update(_children(psutil.Process(self.process.pid)))
-        # psutil identifies a process by number and start time: a number that is used again is never taken for one of ours.
+        # psutil identifies a process by number and start time: a number that is used again is never
+        # taken for one of ours.
         for process in tuple(self._descendants):
             self._descendants.update(_children(process))
         self._descendants = {process for process in self._descendants if _runs(process)}
@@ -134,17 +153,21 @@ class Server:
         tail = "\n".join(f"  | {line}" for line in text.splitlines()[-LOG_LINES:]) or "  | (empty)"
         parts = [
             f"{self.name} {what}. The command was:\n  {shlex.join(self.command)}",
-            # The end of a log often tells only that a child failed, whose own words stand far above.
+            # The end of a log often tells only that a child failed, whose own words stand far
+            # above.
             *([f"The first exception in its log:\n  | {cause.group()}"] if cause else []),
             f"The end of its log, {self.log}:\n{tail}",
         ]
         return ServingError("\n".join(parts))
 
     def wait(self, wait: float) -> int:
-        """Return the exit code when the server has ended by itself. Kills it after `wait` seconds, and raises ServingError.
+        """Return the exit code when the server has ended by itself.
 
-        Unlike the process's own `wait`, it looks for descendants before the number of the process is given up: after that, nothing
-        tells whose they were. It does so once, at the end: looking through all processes would disturb what is measured meanwhile.
+        Kills it after `wait` seconds, and raises ServingError.
+
+        Unlike the process's own `wait`, it looks for descendants before the number of the process
+        is given up: after that, nothing tells whose they were. It does so once, at the end: looking
+        through all processes would disturb what is measured meanwhile.
         """
         deadline = time.monotonic() + wait
         while self.process.returncode is None:
@@ -159,7 +182,10 @@ class Server:
         return self.process.returncode
 
     def terminate(self) -> None:
-        """Send SIGTERM, once: many servers take a second one for impatience and leave their children behind."""
+        """Send SIGTERM, once.
+
+        Many servers take a second one for impatience and leave their children behind.
+        """
         self.descendants()
         if not self._asked and self.process.poll() is None:
             self.process.terminate()
@@ -168,8 +194,8 @@ class Server:
     def stop(self, wait: float = STOP_SECONDS) -> None:
         """End the server and all its descendants. Does nothing when they have ended.
 
-        The server gets SIGTERM, and `wait` seconds for it and its children; what then still runs is killed. Raises ServingError
-        when something had to be killed, or cannot be.
+        The server gets SIGTERM, and `wait` seconds for it and its children; what then still runs is
+        killed. Raises ServingError when something had to be killed, or cannot be.
         """
         self.terminate()
         left = self._wait(time.monotonic() + wait)
@@ -181,7 +207,10 @@ class Server:
         raise self.error(how)
 
     def kill(self) -> None:
-        """End the server and all its descendants with SIGKILL, as a crash does. Raises ServingError when they do not end."""
+        """End the server and all its descendants with SIGKILL, as a crash does.
+
+        Raises ServingError when they do not end.
+        """
         left = self._wait(time.monotonic())
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -203,7 +232,10 @@ class Server:
 
 
 def stop_all(servers: Iterable[Server], wait: float = STOP_SECONDS) -> None:
-    """Stop all `servers` at the same time. Raises ServingError, after all were stopped, when one of them had to be killed."""
+    """Stop all `servers` at the same time.
+
+    Raises ServingError, after all were stopped, when one of them had to be killed.
+    """
     servers = tuple(servers)
     for server in servers:
         server.terminate()
@@ -217,8 +249,12 @@ def stop_all(servers: Iterable[Server], wait: float = STOP_SECONDS) -> None:
         raise ServingError("\n".join(problems))
 
 
-def wait_until(condition: Callable[[], bool], *, what: str, servers: Iterable[Server], wait: float) -> float:
-    """Return the seconds it took until `condition` held. `what` completes "waiting for ..."; while waiting, all `servers` must live.
+def wait_until(
+    condition: Callable[[], bool], *, what: str, servers: Iterable[Server], wait: float
+) -> float:
+    """Return the seconds it took until `condition` held.
+
+    `what` completes "waiting for ..."; while waiting, all `servers` must live.
 
     Raises ServingError when a server ends, or when `wait` seconds have passed.
     """
@@ -231,7 +267,9 @@ def wait_until(condition: Callable[[], bool], *, what: str, servers: Iterable[Se
             return time.monotonic() - started
         if time.monotonic() - started >= wait:
             message = f"Waited {wait:g} s in vain for {what}."
-            raise ServingError("\n".join([message, *(str(server.error("still runs")) for server in servers)]))
+            raise ServingError(
+                "\n".join([message, *(str(server.error("still runs")) for server in servers)])
+            )
         time.sleep(POLL_SECONDS)
 
 
@@ -248,7 +286,10 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
 
 
 def _runs(process: psutil.Process) -> bool:
-    """Say whether a process runs. One that ended and whose parent has not asked for its exit code holds nothing any more."""
+    """Say whether a process runs.
+
+    One that ended and whose parent has not asked for its exit code holds nothing any more.
+    """
     with contextlib.suppress(psutil.NoSuchProcess):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False

@@ -1,7 +1,8 @@
 """Start the served stack: Dynamo's front end, and vLLM workers on the CPU or on MI210.
 
-By default everything listens on 127.0.0.1 and finds each other through files, so two stacks beside each other never meet, and
-the network is not needed. The processes see the environment that is written here, not the caller's.
+By default everything listens on 127.0.0.1 and finds each other through files, so two stacks beside
+each other never meet, and the network is not needed. The processes see the environment that is
+written here, not the caller's.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import ServingError
+from forkhouse.core.errors import ServingError
 from forkhouse.serving.client import Answer, chat, metrics, workers_known
 from forkhouse.serving.processes import LOCALHOST, Server, free_ports, stop_all, wait_until
 from forkhouse.serving.transfers import Transfers
@@ -34,7 +35,7 @@ CARRIED = ("LANG", "LC_ALL")
 """Variables of the caller that every server gets."""
 
 
-class Role(StrEnum):
+class WorkerRole(StrEnum):
     """What a worker does, in the words of Dynamo's --disaggregation-mode."""
 
     AGGREGATED = "agg"
@@ -42,7 +43,7 @@ class Role(StrEnum):
     DECODE = "decode"
 
 
-KV_ROLES = {Role.PREFILL: "kv_producer", Role.DECODE: "kv_consumer"}
+KV_ROLES = {WorkerRole.PREFILL: "kv_producer", WorkerRole.DECODE: "kv_consumer"}
 """What vLLM's connector calls a worker of a role."""
 
 
@@ -70,13 +71,16 @@ CPU = Device(
     transports="tcp,self,posix,sysv,cma",
     environment={
         "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; the default is half of the memory
-        # By default each engine binds a thread to every core. Those of two engines spin against each other: seconds for a token.
+        # By default each engine binds a thread to every core. Those of two engines spin against
+        # each other: seconds for a token.
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "OMP_NUM_THREADS": "1",
-        # Let vLLM keep the executor that is asked for below; by default it puts engine and model into two processes, which
-        # wait for each other by yielding in a loop, and starve the rest where cores are few.
+        # Let vLLM keep the executor that is asked for below; by default it puts engine and model
+        # into two processes, which wait for each other by yielding in a loop, and starve the rest
+        # where cores are few.
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        # nixl_cu12's module for InfiniBand loads the system's libraries beside those that it brings, and the process crashes at its end.
+        # nixl_cu12's module for InfiniBand loads the system's libraries beside those that it
+        # brings, and the process crashes at its end.
         "UCX_MODULES": "^ib",
     },
     arguments=("--distributed-executor-backend", "uni"),
@@ -87,7 +91,8 @@ MI210 = Device(
     transports="rocm,tcp,self,posix,sysv,cma",
     target="gfx90a",
     carried=("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ROCM_PATH", "LD_LIBRARY_PATH"),
-    # Prefill and decode share the first visible GPU: each refuses to start unless its part of the memory is free.
+    # Prefill and decode share the first visible GPU: each refuses to start unless its part of the
+    # memory is free.
     arguments=("--gpu-memory-utilization", "0.3", "--kv-cache-memory-bytes", str(2**30)),
 )
 DEVICES = {device.name: device for device in (CPU, MI210)}
@@ -95,7 +100,10 @@ DEVICES = {device.name: device for device in (CPU, MI210)}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Host:
-    """Where a process of the stack runs: on this machine, or in a network namespace that stands for another one."""
+    """Where a process of the stack runs.
+
+    On this machine, or in a network namespace that stands for another one.
+    """
 
     address: str = LOCALHOST
     """Where the others reach it."""
@@ -117,9 +125,23 @@ class Planes:
 
     def environment(self, files: Path) -> dict[str, str]:
         """Return Dynamo's variables; `files` is the folder for discovery by files."""
-        found = {"DYN_DISCOVERY_BACKEND": "etcd", "ETCD_ENDPOINTS": self.etcd} if self.etcd else {"DYN_DISCOVERY_BACKEND": "file"}
-        carried = {"DYN_REQUEST_PLANE": "nats", "DYN_EVENT_PLANE": "nats", "NATS_SERVER": self.nats} if self.nats else {}
-        return {"DYN_FILE_KV": str(files), "DYN_REQUEST_PLANE": "tcp", "DYN_EVENT_PLANE": "zmq", **found, **carried}
+        found = (
+            {"DYN_DISCOVERY_BACKEND": "etcd", "ETCD_ENDPOINTS": self.etcd}
+            if self.etcd
+            else {"DYN_DISCOVERY_BACKEND": "file"}
+        )
+        carried = (
+            {"DYN_REQUEST_PLANE": "nats", "DYN_EVENT_PLANE": "nats", "NATS_SERVER": self.nats}
+            if self.nats
+            else {}
+        )
+        return {
+            "DYN_FILE_KV": str(files),
+            "DYN_REQUEST_PLANE": "tcp",
+            "DYN_EVENT_PLANE": "zmq",
+            **found,
+            **carried,
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,13 +157,16 @@ class FrontendPlan:
 class WorkerPlan:
     """How a vLLM worker is started."""
 
-    role: Role
+    role: WorkerRole
     host: Host = HERE
     model: Path | None = None
     """The model's folder, where it is another than the setting's."""
     block_tokens: int = BLOCK_TOKENS
     prefix_caching: bool = False
-    """Whether a prompt that was seen before is computed, and transferred, again. Tests that count say no."""
+    """Whether a prompt that was seen before is computed, and transferred, again.
+
+    Tests that count say no.
+    """
     transfer: Mapping[str, object] = field(default_factory=dict)
     """Further settings of the KV transfer, in the words of vLLM's --kv-transfer-config."""
     arguments: tuple[str, ...] = ()
@@ -158,7 +183,7 @@ class Worker:
     """Port of its counters, and of what the front end asks about the model."""
 
     @property
-    def role(self) -> Role:
+    def role(self) -> WorkerRole:
         """What it does."""
         return self.plan.role
 
@@ -186,7 +211,10 @@ class Worker:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setting:
-    """What a stack is made of: `python` is the interpreter of the environment that the wheelhouse was installed into."""
+    """What a stack is made of.
+
+    `python` is the interpreter of the environment that the wheelhouse was installed into.
+    """
 
     python: Path
     model: Path
@@ -194,10 +222,16 @@ class Setting:
     scratch: Path
     """An empty folder for logs and discovery."""
     caches: Path
-    """A folder that stacks may share: vLLM keeps there what it learnt about a model's class, in seconds, in a process of its own."""
+    """A folder that stacks may share.
+
+    VLLM keeps there what it learnt about a model's class, in seconds, in a process of its own.
+    """
     planes: Planes = Planes()
     temporary: Path = Path(tempfile.gettempdir())
-    """Where servers leave sockets and files. `started_stack` gives each stack a folder of its own, and removes it."""
+    """Where servers leave sockets and files.
+
+    `started_stack` gives each stack a folder of its own, and removes it.
+    """
 
     def environment(self, host: Host) -> dict[str, str]:
         """Return the variables that every process on `host` gets."""
@@ -215,14 +249,27 @@ class Setting:
             "DYN_TCP_RPC_HOST": host.address,
             "DYN_TCP_RESPONSE_STREAM_HOST": host.address,
             "DYN_EVENT_PLANE_HOST": host.address,
-            "DYN_TCP_REQUEST_TIMEOUT": "60",  # seconds; the default of a few passes while a busy machine lets a worker wait
-            "DYN_GRACEFUL_SHUTDOWN_GRACE_PERIOD_SECS": "0",  # for requests that are on their way; a whole stack is stopped, so there are none
+            # seconds; the default of a few passes while a busy machine lets a worker wait
+            "DYN_TCP_REQUEST_TIMEOUT": "60",
+            # for requests that are on their way; a whole stack is stopped, so there are none
+            "DYN_GRACEFUL_SHUTDOWN_GRACE_PERIOD_SECS": "0",
             "DYN_SDK_DISABLE_ANSI_LOGGING": "1",
         }
 
     def start_frontend(self, plan: FrontendPlan, port: int) -> Server:
-        """Start Dynamo's front end. It lists a model once every role of its workers is there, prefill beside decode."""
-        command = (str(self.python), "-m", "dynamo.frontend", "--http-host", LOCALHOST, "--http-port", str(port))
+        """Start Dynamo's front end.
+
+        It lists a model once every role of its workers is there, prefill beside decode.
+        """
+        command = (
+            str(self.python),
+            "-m",
+            "dynamo.frontend",
+            "--http-host",
+            LOCALHOST,
+            "--http-port",
+            str(port),
+        )
         return Server.start(
             "front end",
             (*plan.host.prefix, *command, *plan.arguments),
@@ -231,25 +278,43 @@ class Setting:
             folder=self.scratch,
         )
 
-    def start_worker(self, plan: WorkerPlan, name: str, *, metrics_port: int, side_channel_port: int) -> Worker:
-        """Start a vLLM worker. `side_channel_port` is where prefill and decode workers exchange what NIXL needs to connect."""
+    def start_worker(
+        self, plan: WorkerPlan, name: str, *, metrics_port: int, side_channel_port: int
+    ) -> Worker:
+        """Start a vLLM worker.
+
+        `side_channel_port` is where prefill and decode workers exchange what NIXL needs to connect.
+        """
         device = self.device
         command = [
             *plan.host.prefix,
-            *(str(self.python), "-m", "dynamo.vllm", "--model", str(plan.model or self.model), "--served-model-name", MODEL_NAME),
+            *(
+                str(self.python),
+                "-m",
+                "dynamo.vllm",
+                "--model",
+                str(plan.model or self.model),
+                "--served-model-name",
+                MODEL_NAME,
+            ),
             *("--block-size", str(plan.block_tokens), *WORKER_ARGUMENTS),
             "--enable-prefix-caching" if plan.prefix_caching else "--no-enable-prefix-caching",
             *device.arguments,
             *plan.arguments,
         ]
-        if plan.role is not Role.AGGREGATED:
+        if plan.role is not WorkerRole.AGGREGATED:
             transfer = {
                 "kv_connector": "NixlConnector",
                 "kv_role": KV_ROLES[plan.role],
                 "kv_buffer_device": device.kv_buffer,
                 **plan.transfer,
             }
-            command += ["--disaggregation-mode", plan.role, "--kv-transfer-config", json.dumps(transfer)]
+            command += [
+                "--disaggregation-mode",
+                plan.role,
+                "--kv-transfer-config",
+                json.dumps(transfer),
+            ]
         server = Server.start(
             f"{name} worker",
             command,
@@ -295,16 +360,24 @@ class Stack:
         """Every process that should run."""
         return (self.frontend, *(worker.server for worker in self.workers))
 
-    def worker(self, role: Role) -> Worker:
-        """Return the worker with `role`, the first where there are several. Raises KeyError when there is none."""
+    def worker(self, role: WorkerRole) -> Worker:
+        """Return the worker with `role`, the first where there are several.
+
+        Raises KeyError when there is none.
+        """
         return {worker.role: worker for worker in reversed(self.workers)}[role]
 
     def start_worker(self, plan: WorkerPlan) -> Worker:
-        """Start one more worker; it serves a while later. Raises ServingError when it cannot be run."""
+        """Start one more worker; it serves a while later.
+
+        Raises ServingError when it cannot be run.
+        """
         metrics_port, side_channel_port = free_ports(2)
         self._started += 1
         name = f"{plan.role}-{self._started}"
-        worker = self.setting.start_worker(plan, name, metrics_port=metrics_port, side_channel_port=side_channel_port)
+        worker = self.setting.start_worker(
+            plan, name, metrics_port=metrics_port, side_channel_port=side_channel_port
+        )
         self.workers.append(worker)
         return worker
 
@@ -313,27 +386,41 @@ class Stack:
         return [worker.blocks_in_use() for worker in self.workers]
 
     def kill(self, worker: Worker) -> None:
-        """End a worker and its children at once, as a crash does. Raises ServingError when they cannot be ended."""
+        """End a worker and its children at once, as a crash does.
+
+        Raises ServingError when they cannot be ended.
+        """
         self.workers.remove(worker)
         worker.server.kill()
 
     def restart_frontend(self) -> None:
-        """Stop the front end, and start another on the same port. Raises ServingError when it does not stop."""
+        """Stop the front end, and start another on the same port.
+
+        Raises ServingError when it does not stop.
+        """
         self.frontend.stop()
         self.frontend = self.setting.start_frontend(self.frontend_plan, self.port)
 
     def chat(self, text: str, *, tokens: int) -> Answer:
-        """Return the answer of at most `tokens` tokens to one user message. Raises ServingError when there is none."""
+        """Return the answer of at most `tokens` tokens to one user message.
+
+        Raises ServingError when there is none.
+        """
         return chat(self.port, self.model, text, tokens=tokens)
 
     def wait_for_answer(self, wait: float = START_SECONDS) -> None:
         """Wait until every worker is known to the front end, and the model answers.
 
-        Raises ServingError when a process ends early, or after `wait` seconds. A model is listed once one worker of each role
-        is there, and a moment before they take requests.
+        Raises ServingError when a process ends early, or after `wait` seconds. A model is listed
+        once one worker of each role is there, and a moment before they take requests.
         """
         all_known = f"all {len(self.workers)} workers to be known to the front end"
-        known = wait_until(lambda: workers_known(self.port) >= len(self.workers), what=all_known, servers=self.servers, wait=wait)
+        known = wait_until(
+            lambda: workers_known(self.port) >= len(self.workers),
+            what=all_known,
+            servers=self.servers,
+            wait=wait,
+        )
         wait_until(self._answers, what="a first answer", servers=self.servers, wait=wait - known)
 
     def _answers(self) -> bool:
@@ -345,15 +432,24 @@ class Stack:
 def write_tiny_model(python: Path, folder: Path) -> None:
     """Write the tiny random model, with the prompts whose answers are known, by the stack's Python. Raises ServingError."""
     script = Path(__file__).with_name("model.py")
-    variables = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}  # so small a model is slower with more threads
-    result = subprocess.run([python, script, folder], env=variables, capture_output=True, text=True, check=False)
+    variables = {
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+    }  # so small a model is slower with more threads
+    result = subprocess.run(
+        [python, script, folder], env=variables, capture_output=True, text=True, check=False
+    )
     if result.returncode != 0:
-        message = f"The tiny model could not be written with {python}:\n{result.stderr.strip()[-3000:]}"
+        message = (
+            f"The tiny model could not be written with {python}:\n{result.stderr.strip()[-3000:]}"
+        )
         raise ServingError(message)
 
 
 @contextlib.contextmanager
-def started_stack(setting: Setting, plans: Iterable[WorkerPlan], frontend: FrontendPlan) -> Iterator[Stack]:
+def started_stack(
+    setting: Setting, plans: Iterable[WorkerPlan], frontend: FrontendPlan
+) -> Iterator[Stack]:
     """Start a front end and workers, give the stack before it answers, and end every process afterwards.
 
     Raises ServingError when a process cannot be started or does not end.
@@ -361,10 +457,16 @@ def started_stack(setting: Setting, plans: Iterable[WorkerPlan], frontend: Front
     for folder in ("home", "discovery"):
         (setting.scratch / folder).mkdir(parents=True)
     (port,) = free_ports(1)
-    # Not in the scratch folder: the name of a Unix socket has 107 bytes at most, and servers add much to that of the folder.
+    # Not in the scratch folder: the name of a Unix socket has 107 bytes at most, and servers add
+    # much to that of the folder.
     with tempfile.TemporaryDirectory(prefix="forkhouse-") as temporary:
         setting = replace(setting, temporary=Path(temporary))
-        stack = Stack(setting=setting, frontend_plan=frontend, port=port, frontend=setting.start_frontend(frontend, port))
+        stack = Stack(
+            setting=setting,
+            frontend_plan=frontend,
+            port=port,
+            frontend=setting.start_frontend(frontend, port),
+        )
         try:
             for plan in plans:
                 stack.start_worker(plan)
@@ -375,7 +477,11 @@ def started_stack(setting: Setting, plans: Iterable[WorkerPlan], frontend: Front
 
 @contextlib.contextmanager
 def running_stack(
-    setting: Setting, plans: Iterable[WorkerPlan], *, frontend: FrontendPlan | None = None, wait: float = START_SECONDS
+    setting: Setting,
+    plans: Iterable[WorkerPlan],
+    *,
+    frontend: FrontendPlan | None = None,
+    wait: float = START_SECONDS,
 ) -> Iterator[Stack]:
     """Start a front end and workers, give the stack once it answers, and end every process afterwards.
 

@@ -15,18 +15,27 @@ class Transfers:
 
     count: int
     descriptors: int
-    """Pieces of memory, each continuous on both sides: fewer than blocks times layers where blocks lie beside each other."""
+    """Pieces of memory, each continuous on both sides.
+
+    Fewer than blocks times layers where blocks lie beside each other.
+    """
     size: int
     """Bytes of KV cache."""
     seconds: float
-    """From posting each until it was seen to be complete, added up. Transfers that overlap count each for itself."""
+    """From posting each until it was seen to be complete, added up.
+
+    Transfers that overlap count each for itself.
+    """
     post_seconds: float
     """The part of it that posting took."""
     failed: int
 
     @classmethod
     def counted(cls, samples: Mapping[str, float]) -> Self:
-        """Read a worker's Prometheus samples (name to value); counters that are not there have counted nothing yet."""
+        """Read a worker's Prometheus samples (name to value).
+
+        Counters that are not there have counted nothing yet.
+        """
 
         def value(name: str) -> float:
             return samples.get(f"vllm:nixl_{name}", 0)

@@ -1,4 +1,7 @@
-"""Read archives as files of a tree, without writing them to the disk; what would leave the tree or the limits is refused."""
+"""Read archives as files of a tree, without writing them to the disk.
+
+What would leave the tree or the limits is refused.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,8 @@ from typing import IO, TYPE_CHECKING, NoReturn, cast
 
 from pygit2.enums import FileMode
 
-from forkhouse.budgets import DAMAGE, Limits
-from forkhouse.errors import UnsafeArchiveError
+from forkhouse.core.budgets import DAMAGE, ArchiveLimits
+from forkhouse.core.errors import UnsafeArchiveError
 from forkhouse.sources.store import TreeFile, file_mode
 
 if TYPE_CHECKING:
@@ -28,19 +31,25 @@ if TYPE_CHECKING:
 # The `data` filter judges a member by the folder it would land in; nothing is ever written there.
 _NOWHERE = "/nonexistent/forkhouse"
 _CHUNK = 2**16
-"""Bytes that are unpacked at once, and of the longest header: what `tarfile` does with one costs the square of its size."""
+"""Bytes that are unpacked at once, and of the longest header.
+
+What `tarfile` does with one costs the square of its size.
+"""
 _MEMORY = 512 * 2**20
 """Bytes that unpacking xz may take; `xz -9` asks for an eighth of it."""
 _LAST_YEAR = calendar.timegm((9999, 12, 31, 23, 59, 59))
 
 # All files of a source are held in memory at once.
-LIMITS = Limits(member=2 * 2**30, total=4 * 2**30, seconds=600)
+LIMITS = ArchiveLimits(member=2 * 2**30, total=4 * 2**30, seconds=600)
 
 
 class _Budget:
-    """What is left of the limits while one archive is read. Every method raises UnsafeArchiveError where nothing is."""
+    """What is left of the limits while one archive is read.
 
-    def __init__(self, archive: Path, limits: Limits) -> None:
+    Every method raises UnsafeArchiveError where nothing is.
+    """
+
+    def __init__(self, archive: Path, limits: ArchiveLimits) -> None:
         """Begin with nothing spent but the time from now on."""
         self._limits = limits
         self._size = archive.stat().st_size
@@ -53,10 +62,18 @@ class _Budget:
         self._members += 1
         if self._members > limits.members:
             _refuse(f"it has more than {limits.members} files")
-        if name.count("/") > limits.depth or len(name.encode("utf-8", "surrogateescape")) > limits.path:
-            _refuse(f"'{name[:80]}…' has more than {limits.depth} folders in one another, or a path of more than {limits.path} bytes")
+        if (
+            name.count("/") > limits.depth
+            or len(name.encode("utf-8", "surrogateescape")) > limits.path
+        ):
+            _refuse(
+                f"'{name[:80]}…' has more than {limits.depth} folders in one another, or a path of "
+                f"more than {limits.path} bytes"
+            )
         if size > limits.member:
-            _refuse(f"'{name}' would have {size} bytes unpacked; more than {limits.member} are refused")
+            _refuse(
+                f"'{name}' would have {size} bytes unpacked; more than {limits.member} are refused"
+            )
         self._bytes += size
         self._check_total(self._bytes)
 
@@ -72,7 +89,10 @@ class _Budget:
         if count > limits.total:
             _refuse(f"it would have {count} bytes unpacked; more than {limits.total} are refused")
         if count > limits.free and count > limits.ratio * self._size:
-            _refuse(f"its {self._size} bytes would be {count} unpacked; more than {limits.ratio} times as many are refused")
+            _refuse(
+                f"its {self._size} bytes would be {count} unpacked; more than {limits.ratio} times "
+                "as many are refused"
+            )
 
 
 def _refuse(what: str) -> NoReturn:
@@ -81,7 +101,9 @@ def _refuse(what: str) -> NoReturn:
 
 
 class _Metered:
-    """An unpacked tar file as `tarfile` reads it, each byte of which counts; a step forward is a read, too.
+    """An unpacked tar file as `tarfile` reads it, each byte of which counts.
+
+    A step forward is a read, too.
 
     For a hard link `tarfile` goes back: of what is read again only the time counts.
     """
@@ -113,7 +135,10 @@ class _Metered:
         return here
 
     def read(self, size: int) -> bytes:
-        """Return the next bytes, `size` of them where there are so many. Files are read in pieces, and headers whole."""
+        """Return the next bytes, `size` of them where there are so many.
+
+        Files are read in pieces, and headers whole.
+        """
         if not 0 <= size <= _CHUNK:
             _refuse(f"a header in it has {size} bytes")
         chunks = []
@@ -146,10 +171,17 @@ def _explained(archive: Path) -> Iterator[None]:
     try:
         yield
     except UnsafeArchiveError as error:
-        message = str(error) if str(error).startswith(f"{archive.name}: ") else f"{archive.name}: {error}. The archive is refused."
+        message = (
+            str(error)
+            if str(error).startswith(f"{archive.name}: ")
+            else f"{archive.name}: {error}. The archive is refused."
+        )
         raise UnsafeArchiveError(message) from error
     except DAMAGE as error:
-        message = f"{archive.name}: {str(error) or type(error).__name__}. The archive is refused; nothing of it was kept."
+        message = (
+            f"{archive.name}: {str(error) or type(error).__name__}. The archive is refused; "
+            "nothing of it was kept."
+        )
         raise UnsafeArchiveError(message) from error
 
 
@@ -158,12 +190,15 @@ def _below_top_folder(name: str, tops: set[str], archive: Path) -> str:
     top, _, inner = name.removeprefix("./").partition("/")
     tops.add(top)
     if not top or not inner or len(tops) != 1:
-        message = f"{archive.name}: member '{name}' is not inside one top folder, as all of a source archive is."
+        message = (
+            f"{archive.name}: member '{name}' is not inside one top folder, as all of a source "
+            "archive is."
+        )
         raise UnsafeArchiveError(message)
     return inner
 
 
-def read_archive(path: Path, limits: Limits = LIMITS) -> tuple[list[TreeFile], int]:
+def read_archive(path: Path, limits: ArchiveLimits = LIMITS) -> tuple[list[TreeFile], int]:
     """Return the files of a source archive (tarball or zip file) below its one top folder, and its newest time (seconds since 1970, UTC).
 
     Raises UnsafeArchiveError for what `read_tar` and `read_wheel` refuse, and for a file outside that folder.
@@ -175,7 +210,7 @@ def read_archive(path: Path, limits: Limits = LIMITS) -> tuple[list[TreeFile], i
     return [replace(file, path=_below_top_folder(file.path, tops, path)) for file in files], newest
 
 
-def read_tar(path: Path, limits: Limits = LIMITS) -> tuple[list[TreeFile], int]:
+def read_tar(path: Path, limits: ArchiveLimits = LIMITS) -> tuple[list[TreeFile], int]:
     """Return the files of a source tarball below its one top folder, and its newest time (seconds since 1970, UTC).
 
     Members pass Python's `data` filter (PEP 706). Raises UnsafeArchiveError for what the filter refuses, for more than the limits
@@ -197,9 +232,19 @@ def read_tar(path: Path, limits: Limits = LIMITS) -> tuple[list[TreeFile], int]:
                 newest = max(newest, _moment(member))
                 if member.issym():
                     budget.member(inside.name, 0)
-                    files.append(TreeFile(path=inside.name, content=member.linkname.encode(), mode=FileMode.LINK))
+                    files.append(
+                        TreeFile(
+                            path=inside.name, content=member.linkname.encode(), mode=FileMode.LINK
+                        )
+                    )
                     continue
-                files.append(TreeFile(path=inside.name, content=_content(archive, member, budget, path), mode=file_mode(member.mode)))
+                files.append(
+                    TreeFile(
+                        path=inside.name,
+                        content=_content(archive, member, budget, path),
+                        mode=file_mode(member.mode),
+                    )
+                )
     return files, newest
 
 
@@ -210,13 +255,16 @@ def _moment(member: tarfile.TarInfo) -> int:
     return moment
 
 
-def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, budget: _Budget, path: Path) -> bytes:
+def _content(
+    archive: tarfile.TarFile, member: tarfile.TarInfo, budget: _Budget, path: Path
+) -> bytes:
     """Return the content of a file, or of the one to which a hard link leads."""
     stream = archive.extractfile(member)
     if stream is None:
         message = f"{path.name}: member '{member.name}' is neither a file nor a link."
         raise UnsafeArchiveError(message)
-    # Of a hard link the size is that of the file that it leads to, and a sparse file has more than lies in the archive.
+    # Of a hard link the size is that of the file that it leads to, and a sparse file has more than
+    # lies in the archive.
     size = stream.seek(0, 2)
     stream.seek(0)
     budget.member(member.name, size)
@@ -226,7 +274,7 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, budget: _Budget,
     return content
 
 
-def read_wheel(path: Path, limits: Limits = LIMITS) -> tuple[list[TreeFile], int]:
+def read_wheel(path: Path, limits: ArchiveLimits = LIMITS) -> tuple[list[TreeFile], int]:
     """Return the files of a wheel (a zip archive, PEP 427) and its newest time (seconds since 1970, UTC).
 
     Raises UnsafeArchiveError for absolute paths, `..`, links, names given twice, for more than the limits allow, and for damage.
@@ -241,13 +289,26 @@ def read_wheel(path: Path, limits: Limits = LIMITS) -> tuple[list[TreeFile], int
                 continue
             parts = PurePosixPath(info.filename)
             permissions = info.external_attr >> 16
-            if parts.is_absolute() or ".." in parts.parts or "\\" in info.filename or stat.S_ISLNK(permissions) or info.filename in seen:
-                message = f"{path.name}: member '{info.filename}' leaves the tree, is a link, or is there twice."
+            if (
+                parts.is_absolute()
+                or ".." in parts.parts
+                or "\\" in info.filename
+                or stat.S_ISLNK(permissions)
+                or info.filename in seen
+            ):
+                message = (
+                    f"{path.name}: member '{info.filename}' leaves the tree, is a link, or is "
+                    "there twice."
+                )
                 raise UnsafeArchiveError(message)
             seen.add(info.filename)
             newest = max(newest, calendar.timegm((*info.date_time, 0, 0, 0)))
         files = [
-            TreeFile(path=info.filename, content=_member(archive, info, budget), mode=file_mode(info.external_attr >> 16))
+            TreeFile(
+                path=info.filename,
+                content=_member(archive, info, budget),
+                mode=file_mode(info.external_attr >> 16),
+            )
             for info in archive.infolist()
             if info.filename in seen
         ]

@@ -6,22 +6,22 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import HashMismatchError, UnreachableError
-from forkhouse.lock import ArchiveSource, DebianSource, GitSource
-from forkhouse.sources.debian import offered_source
+from forkhouse.core.errors import HashMismatchError, UnreachableError
+from forkhouse.documents.lockfile import ArchiveSource, DebianSource, GitSource
+from forkhouse.sources.apt import offered_source
 from forkhouse.sources.git import ask_commit, has_commit, mirror_address
 
 if TYPE_CHECKING:
-    from forkhouse.lock import Source
-    from forkhouse.sources import Access
-    from forkhouse.sources.registry import Registry
+    from forkhouse.documents.lockfile import Source
+    from forkhouse.sources.acquire import Access
+    from forkhouse.sources.index import Registry
 
 
 def ask(source: Source, *, access: Access, registry: Registry) -> str:
     """Ask for a source anew, past every cache, and return in a few words what answered.
 
-    Raises UnreachableError when nothing answers (or offline), MovedTagError or HashMismatchError when the answer is another than
-    the lock's.
+    Raises UnreachableError when nothing answers (or offline), MovedTagError or HashMismatchError
+    when the answer is another than the lock's.
     """
     if access.offline:
         message = "--offline forbids asking."
@@ -38,7 +38,12 @@ def ask(source: Source, *, access: Access, registry: Registry) -> str:
                 _compare(pin.file, offers.get(pin.file), pin.sha256, "apt")
             return "hashes of apt's source lists"
         case ArchiveSource():
-            _compare(source.file, registry.measure_archive(source.url, source.file, mirror=access.mirror), source.sha256, "its address")
+            _compare(
+                source.file,
+                registry.measure_archive(source.url, source.file, mirror=access.mirror),
+                source.sha256,
+                "its address",
+            )
             return "the whole archive"
         case _:
             found, how = registry.served(source.package, source.file)
@@ -50,7 +55,7 @@ def at_hand(source: Source, *, access: Access, registry: Registry) -> bool:
     """Say whether a source is in the cache, so that nobody has to be asked for it."""
     match source:
         case GitSource():
-            return source.commit is not None and has_commit(source, access.cache)
+            return source.commit is not None and has_commit(source, access.cache, access.shared)
         case DebianSource():
             return all(registry.holds(pin.file, pin.sha256) for pin in source.files)
         case _:
@@ -63,7 +68,8 @@ def _compare(file: str, found: str | None, sha256: str, server: str) -> None:
         raise UnreachableError(message)
     if found != sha256:
         message = (
-            f"{file}: {server} now serves one with sha256 {found}, the lock says {sha256}. A release that changes under its name is "
+            f"{file}: {server} now serves one with sha256 {found}, the lock says {sha256}. A "
+            "release that changes under its name is "
             "either a mistake or an attack: find out which before you pin it anew."
         )
         raise HashMismatchError(message)

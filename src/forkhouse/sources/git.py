@@ -10,24 +10,36 @@ from urllib.parse import unquote, urlsplit
 
 import pygit2
 
-from forkhouse.errors import ForkhouseError, HashMismatchError, MovedTagError, RefusedRepositoryError, StorageError, UnreachableError
-from forkhouse.progress import report
+from forkhouse.core.errors import (
+    ForkhouseError,
+    HashMismatchError,
+    MovedTagError,
+    RefusedRepositoryError,
+    StorageError,
+    ToolchainError,
+    UnreachableError,
+)
+from forkhouse.core.progress import report
+from forkhouse.core.workspace import digest, storage_errors, sync_folder
 from forkhouse.sources.gitcommand import HERE, GitError, run_git
 from forkhouse.sources.repositories import held, lay_out, put_references_right, put_right, whole
-from forkhouse.workspace import digest, storage_errors, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from forkhouse.lock import GitSource
+    from forkhouse.documents.lockfile import GitSource
     from forkhouse.sources.store import ObjectStore
 
-_NOT_THERE = re.compile(r"not our ref|couldn't find remote ref|no such remote ref|Server does not allow request for unadvertised")
-_UNSOUND = re.compile(r"fsck error|error: object [0-9a-f]{40}|bad object|missing (?:blob|tree|commit)")
+_NOT_THERE = re.compile(
+    r"not our ref|couldn't find remote ref|no such remote ref|Server does not allow request for unadvertised"
+)
+_UNSOUND = re.compile(
+    r"fsck error|error: object [0-9a-f]{40}|bad object|missing (?:blob|tree|commit)"
+)
 _NO_WRITE = re.compile(
-    r"No space left|quota exceeded|Read-only file system|File too large|insufficient permission|[Uu]nable to (?:write|create)"
-    r"|write error(?!: (?:Broken pipe|Connection))|could not create|cannot create|failed to create"
+    r"No space left|quota exceeded|Read-only file system|File too large|insufficient permission|[Uu]nable to (?:write|create|append|rename|lock)"
+    r"|write error(?!: (?:Broken pipe|Connection))|(?:couldn't|could not|cannot|failed to) (?:write|create|close|rename|lock)|Disk quota"
 )
 _AWAY = re.compile(
     r"unable to access|[Cc]ould not resolve|[Ff]ailed to connect|Connection |timed out|RPC failed|early EOF|hung up unexpectedly|unexpected "
@@ -38,9 +50,12 @@ _NO_REPOSITORY = re.compile(r"does not appear to be a git repository|does not ex
 
 
 def mirror_address(url: str, mirror: Path | None) -> str:
-    """Return where to fetch from: the bare repository in `mirror` for this URL, when there is one, else the URL itself.
+    """Return where to fetch from.
 
-    For https://host/owner/name these are tried in turn, each with `.git` at its end and without: owner/name, owner+name, name.
+    The bare repository in `mirror` for this URL, when there is one, else the URL itself.
+
+    For https://host/owner/name these are tried in turn, each with `.git` at its end and without:
+    owner/name, owner+name, name.
     """
     if mirror is None:
         return url
@@ -51,7 +66,8 @@ def mirror_address(url: str, mirror: Path | None) -> str:
             if folder.is_dir():
                 return folder.as_uri()
     message = (
-        f"{mirror} holds no repository {name}.git (nor {owner}/{name}.git, nor {owner}+{name}.git). "
+        f"{mirror} holds no repository {name}.git (nor {owner}/{name}.git, nor "
+        f"{owner}+{name}.git). "
         "Mirror it there with `git clone --mirror`, or drop --mirror."
     )
     raise UnreachableError(message)
@@ -63,7 +79,9 @@ def remote_tag(address: str, tag: str, folder: Path) -> str | None:
     Raises UnreachableError when the repository does not answer, RefusedRepositoryError when git refuses it.
     """
     try:
-        answer = run_git(folder, "ls-remote", "--tags", address, f"refs/tags/{tag}", f"refs/tags/{tag}^{{}}")
+        answer = run_git(
+            folder, "ls-remote", "--tags", address, f"refs/tags/{tag}", f"refs/tags/{tag}^{{}}"
+        )
     except GitError as error:
         raise _failure(address, error) from error
     commits: dict[str, str] = {}
@@ -75,57 +93,90 @@ def remote_tag(address: str, tag: str, folder: Path) -> str | None:
 
 
 def _failure(address: str, error: GitError) -> ForkhouseError:
-    """Return what it means that git could not get something from an address: only who does not answer, or has it not, is unreachable."""
+    """Return what it means that git could not get something from an address.
+
+    Only who does not answer, or has it not, is unreachable.
+    """
     # What the other side says of itself decides nothing.
-    lines = [line for line in error.stderr.splitlines() if not line.startswith("remote:")] or error.stderr.splitlines()
+    lines = [
+        line for line in error.stderr.splitlines() if not line.startswith("remote:")
+    ] or error.stderr.splitlines()
     text = "\n".join(lines)
-    reason = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1] if lines else str(error)).rstrip(".")
+    reason = next(
+        (line for line in lines if line.startswith(("fatal:", "error:"))),
+        lines[-1] if lines else str(error),
+    ).rstrip(".")
+    if error.signal:
+        return ToolchainError(
+            f"git was killed by signal {error.signal} while it fetched from {address}, as for want "
+            "of memory. Nothing is lost: run the same command again."
+        )
     if _NO_WRITE.search(text):
         why = next(line for line in lines if _NO_WRITE.search(line)).rstrip(".")
         return StorageError(
-            f"git could not write what it fetched from {address}: {why}. Free some space, or let it be written to, and run again."
+            f"git could not write what it fetched from {address}: {why}. Free some space, or let "
+            "it be written to, and run again."
         )
     if "dubious ownership" in text or "is owned by" in text:
         folder = unquote(urlsplit(address).path)
         return RefusedRepositoryError(
-            f"{address} belongs to another user, and git reads no repository of others: {reason}. Run `git config --global --add "
+            f"{address} belongs to another user, and git reads no repository of others: {reason}. "
+            "Run `git config --global --add "
             f"safe.directory {folder}` if you trust it, or make it yours with chown."
         )
     if _NOT_THERE.search(error.stderr):
         return UnreachableError(
-            f"{address} does not have the commit: {reason}. A mirror is brought up to date with `git remote update`, or made anew."
+            f"{address} does not have the commit: {reason}. A mirror is brought up to date with "
+            "`git remote update`, or made anew."
         )
     # The user's settings may lead git from a folder to a host.
     local = address.startswith("file:") and "unable to access" not in text
     if not _UNSOUND.search(text) and (_NO_REPOSITORY if local else _AWAY).search(text):
-        return UnreachableError(f"{address} did not answer: {reason}. Check the address and the network, or give --mirror DIR.")
+        return UnreachableError(
+            f"{address} did not answer: {reason}. Check the address and the network, or give "
+            "--mirror DIR."
+        )
     return RefusedRepositoryError(
-        f"{address} is there, and git refuses it as not whole: {reason}. Objects are missing or damaged, as in a shallow, partial or broken "
+        f"{address} is there, and git refuses it as not whole: {reason}. Objects are missing or "
+        "damaged, as in a shallow, partial or broken "
         "clone. Mirror it anew with `git clone --mirror`, or name another mirror with --mirror DIR."
     )
 
 
-def fetch_commit(source: GitSource, store: ObjectStore, cache: Path, *, mirror: Path | None, offline: bool) -> str:
+def fetch_commit(
+    source: GitSource,
+    store: ObjectStore,
+    cache: Path,
+    *,
+    mirror: Path | None,
+    offline: bool,
+    shared: Path | None = None,
+) -> str:
     """Bring the pinned commit into the store and return its tree id.
 
-    Raises UnreachableError (host down, commit unknown there, offline), RefusedRepositoryError when git refuses what is there, MovedTagError
-    when the lock's tag points at another commit, HashMismatchError when the commit's tree is not the one in the lock.
+    `shared` is a cache that can only be read, where there is one.
+
+    Raises UnreachableError (host down, commit unknown there, offline), RefusedRepositoryError when
+    git refuses what is there, MovedTagError when the lock's tag points at another commit,
+    HashMismatchError when the commit's tree is not the one in the lock.
     """
     if source.commit is None:
         message = (
-            f"The git source {source.url} {source.tag or ''} is unresolved: its commit id is not known. "
+            f"The git source {source.url} {source.tag or ''} is unresolved: its commit id is not "
+            "known. "
             "`forkhouse lock --update NAME` on a machine that reaches the host completes it."
         )
         raise UnreachableError(message)
     bare, reference = _cached(source, cache)
     with held(bare, cache / "locks" / f"{bare.name}.lock") as lock:
-        if not _is_cached(bare, reference):
+        if not (_is_cached(bare, reference) or _taken_over(bare, reference, shared)):
             _fetch_anew(source, bare, reference, mirror=mirror, offline=offline, lock=lock)
         _copy(bare, store, reference)
     tree = str(store.repository[source.commit].peel(pygit2.Commit).tree_id)
     if source.tree is not None and tree != source.tree:
         message = (
-            f"{source.url}: commit {source.commit} has tree {tree}, the lock says {source.tree}. The lock is wrong, or was tampered with."
+            f"{source.url}: commit {source.commit} has tree {tree}, the lock says {source.tree}. "
+            "The lock is wrong, or was tampered with."
         )
         raise HashMismatchError(message)
     return tree
@@ -136,13 +187,51 @@ def _cached(source: GitSource, cache: Path) -> tuple[Path, str]:
     return cache / "mirrors" / f"{digest(source.url)[:16]}.git", f"refs/forkhouse/{source.commit}"
 
 
-def has_commit(source: GitSource, cache: Path) -> bool:
-    """Say whether the pinned commit is in the cache."""
+def has_commit(source: GitSource, cache: Path, shared: Path | None = None) -> bool:
+    """Say whether the pinned commit is in the cache, or in the one that can only be read."""
     bare, reference = _cached(source, cache)
     try:
-        return reference in pygit2.Repository(str(bare)).references
+        if reference in pygit2.Repository(str(bare)).references:
+            return True
     except pygit2.GitError:
+        pass
+    # Not by a library: it opens no repository of somebody else.
+    return shared is not None and _exists(_cached(source, shared)[0] / reference)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
         return False
+
+
+def _taken_over(bare: Path, reference: str, shared: Path | None) -> bool:
+    """Copy a repository out of the cache that can only be read, and say whether the copy has the commit, whole.
+
+    git would have to write there: its locks, and what it repairs. A repository of another user it would not even read.
+    """
+    other = shared / "mirrors" / bare.name if shared else None
+    if other is None or bare.exists() or not _exists(other / reference):
+        return False
+    new = bare.with_name(f"{bare.name}.new")
+    with (
+        _scratch(new),
+        storage_errors(f"Copying {bare.name} out of the cache that can only be read"),
+    ):
+        try:
+            for name in ("objects", "refs"):
+                shutil.copytree(other / name, new / name, dirs_exist_ok=True)
+            if _exists(other / "shallow"):
+                shutil.copyfile(other / "shallow", new / "shallow")
+        except (shutil.Error, FileNotFoundError, PermissionError):
+            return False  # somebody is writing there, or keeps it to himself
+        put_right(new)
+        if reference not in pygit2.Repository(str(new)).references:
+            return False
+        new.rename(bare)
+        sync_folder(bare.parent)
+    return True
 
 
 def _is_cached(bare: Path, reference: str) -> bool:
@@ -150,14 +239,26 @@ def _is_cached(bare: Path, reference: str) -> bool:
     if not bare.exists():
         return False
     if damaged := put_right(bare):
-        report().line("git", f"{damaged} damaged objects were removed from the cache's {bare.name}; what lacks is fetched anew")
+        report().line(
+            "git",
+            (
+                f"{damaged} damaged objects were removed from the cache's {bare.name}; what lacks "
+                "is "
+                "fetched anew"
+            ),
+        )
     return reference in pygit2.Repository(str(bare)).references
 
 
-def _fetch_anew(source: GitSource, bare: Path, reference: str, *, mirror: Path | None, offline: bool, lock: int) -> None:
+def _fetch_anew(
+    source: GitSource, bare: Path, reference: str, *, mirror: Path | None, offline: bool, lock: int
+) -> None:
     """Fetch the pinned commit into the repository of the cache, which is made beside its place and takes it when it is whole."""
     if offline:
-        message = f"{source.url} at {source.commit} is not in the cache and --offline forbids fetching it. Run once without --offline."
+        message = (
+            f"{source.url} at {source.commit} is not in the cache and --offline forbids fetching "
+            "it. Run once without --offline."
+        )
         raise UnreachableError(message)
     address = mirror_address(source.url, mirror)
     new = bare.with_name(f"{bare.name}.new")
@@ -169,7 +270,8 @@ def _fetch_anew(source: GitSource, bare: Path, reference: str, *, mirror: Path |
             try:
                 _fetch(bare, address, str(source.commit), reference, lock)
             except RefusedRepositoryError:
-                # It may be ours that git refuses, in a way that `put_right` does not know; a new one tells.
+                # It may be ours that git refuses, in a way that `put_right` does not know; a new
+                # one tells.
                 report().line("git", f"the cache's {bare.name} is made anew")
             else:
                 return
@@ -214,7 +316,17 @@ def ask_commit(source: GitSource, address: str, scratch: Path) -> None:
         return
     try:
         # Where the host can leave them out, neither trees nor files are sent.
-        run_git(scratch, *HERE, "fetch", "--quiet", "--no-tags", "--depth=1", "--filter=tree:0", address, str(source.commit))
+        run_git(
+            scratch,
+            *HERE,
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--depth=1",
+            "--filter=tree:0",
+            address,
+            str(source.commit),
+        )
     except GitError as error:
         raise _failure(address, error) from error
 
@@ -222,15 +334,19 @@ def ask_commit(source: GitSource, address: str, scratch: Path) -> None:
 def _check_tag(source: GitSource, found: str | None, address: str) -> None:
     if found is None and address != source.url:
         message = (
-            f"The mirror {address} has no tag {source.tag}, so it does not show whether the tag still points at {source.commit}. It is older "
-            "than the tag, or was cloned in part (shallow, without tags, one branch). Mirror it anew with `git clone --mirror`."
+            f"The mirror {address} has no tag {source.tag}, so it does not show whether the tag "
+            f"still points at {source.commit}. It is older "
+            "than the tag, or was cloned in part (shallow, without tags, one branch). Mirror it "
+            "anew with `git clone --mirror`."
         )
         raise UnreachableError(message)
     if found != source.commit:
         where = f"points at {found}" if found else "does not exist"
         message = (
-            f"{source.url}: tag {source.tag} {where}, the lock pins {source.commit}. A release tag that moves is either a mistake "
-            "of the upstream or an attack: compare both commits before you run `forkhouse lock --update NAME`."
+            f"{source.url}: tag {source.tag} {where}, the lock pins {source.commit}. A release tag "
+            "that moves is either a mistake "
+            "of the upstream or an attack: compare both commits before you run `forkhouse lock "
+            "--update NAME`."
         )
         raise MovedTagError(message)
 
@@ -239,10 +355,14 @@ def _fetch(folder: Path, address: str, wanted: str, reference: str, lock: int) -
     """Fetch a commit with all that its tree holds, and give it a name. Raises as `_failure`."""
     words = ("--quiet", "--no-tags", "--depth=1", "--no-write-fetch-head", "--force")
     try:
-        # The commit is fetched by its id: whatever branches and tags say, this is what the lock means.
+        # The commit is fetched by its id: whatever branches and tags say, this is what the lock
+        # means.
         run_git(folder, *HERE, "fetch", *words, address, f"{wanted}:{reference}", inherit=[lock])
     except GitError as error:
         raise _failure(address, error) from error
     if not whole(pygit2.Repository(str(folder)), reference.rpartition("/")[2]):
-        message = f"{address} did not send all of {wanted}, and git took it. Mirror it anew with `git clone --mirror`."
+        message = (
+            f"{address} did not send all of {wanted}, and git took it. Mirror it anew with `git "
+            "clone --mirror`."
+        )
         raise RefusedRepositoryError(message)

@@ -1,4 +1,7 @@
-"""Pointers of git's Large File Storage: small files that stand in a repository for others, which a host keeps beside it."""
+"""Pointers of git's Large File Storage.
+
+Small files that stand in a repository for others, which a host keeps beside it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ if TYPE_CHECKING:
 LONGEST = 1024
 """Bytes below which a pointer stays, by the specification of Git LFS."""
 
-# The first line names one of the specification's addresses; then come keys in order, of which these two are always there.
+# The first line names one of the specification's addresses; then come keys in order, of which these
+# two are always there.
 _POINTER = re.compile(
     rb"version https://(?:git-lfs|hawser)\.github\.com/spec/v1\n(?:[\w.-]+ [^\n]*\n)*?oid \w+:[0-9a-f]+\n(?:[^\n]*\n)*?size \d+\n?"
 )
@@ -30,6 +34,7 @@ def pointers(tree: str, store: ObjectStore) -> tuple[str, ...]:
 def told(path: str) -> str:
     """Return what is said where a pointer is met in the place of a file."""
     return (
-        f"{path} is a pointer of Git LFS: the file that it stands for is not in the source, and nothing is known of its content. Fetch it "
+        f"{path} is a pointer of Git LFS: the file that it stands for is not in the source, and "
+        "nothing is known of its content. Fetch it "
         "(`git lfs pull`) into a repository that has it as a file, and take the source from there."
     )

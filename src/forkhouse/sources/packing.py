@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pygit2
 
-from forkhouse.workspace import write_atomic
+from forkhouse.core.workspace import write_atomic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,10 @@ _KINDS = {1: b"commit", 2: b"tree", 3: b"blob", 4: b"tag"}
 
 
 class Pending(pygit2.OdbBackend):
-    """Holds the objects that are written to a repository. An object that is not here raises KeyError, as libgit2 expects it."""
+    """Holds the objects that are written to a repository.
+
+    An object that is not here raises KeyError, as libgit2 expects it.
+    """
 
     def __init__(self) -> None:
         """Begin empty."""
@@ -36,7 +39,10 @@ class Pending(pygit2.OdbBackend):
         return self.objects[oid]
 
     def read_prefix_cb(self, oid: pygit2.Oid) -> tuple[int, bytes, pygit2.Oid]:
-        """Return the object with an id. Only whole ids are looked for: libgit2 asks so for what a tree holds."""
+        """Return the object with an id.
+
+        Only whole ids are looked for: libgit2 asks so for what a tree holds.
+        """
         return *self.objects[oid], oid
 
     def read_header_cb(self, oid: pygit2.Oid) -> tuple[int, int]:
@@ -59,18 +65,29 @@ class Pending(pygit2.OdbBackend):
 
 
 def write_pack(pending: Pending, folder: Path) -> None:
-    """Write what is pending as a pack with its index into the `objects` folder of a repository; without objects, nothing."""
+    """Write what is pending as a pack with its index into the `objects` folder of a repository.
+
+    Without objects, nothing.
+    """
     if not pending.objects:
         return
     # They cost start-up time, and most runs write nothing.
-    from gitdb.base import OStream  # noqa: PLC0415
-    from gitdb.pack import PackEntity  # noqa: PLC0415
+    from gitdb.base import OStream
+    from gitdb.pack import PackEntity
 
     pack, index = io.BytesIO(), io.BytesIO()
-    streams = (OStream(oid.raw, _KINDS[kind], len(data), io.BytesIO(data)) for oid, (kind, data) in pending.objects.items())
-    # Unpacked: packing would take a third of the time of a long series, to save a megabyte of what can be made again.
+    streams = (
+        OStream(oid.raw, _KINDS[kind], len(data), io.BytesIO(data))
+        for oid, (kind, data) in pending.objects.items()
+    )
+    # Unpacked: packing would take a third of the time of a long series, to save a megabyte of what
+    # can be made again.
     checksum, _ = PackEntity.write_pack(
-        streams, pack.write, index.write, object_count=len(pending.objects), zlib_compression=zlib.Z_NO_COMPRESSION
+        streams,
+        pack.write,
+        index.write,
+        object_count=len(pending.objects),
+        zlib_compression=zlib.Z_NO_COMPRESSION,
     )
     # A pack is looked for by its index, so that comes last.
     for suffix, written in (("pack", pack), ("idx", index)):

@@ -6,17 +6,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from packaging.tags import sys_tags
-from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
 from packaging.version import InvalidVersion, Version
 
-from forkhouse.lock import SdistSource
+from forkhouse.documents.lockfile import SdistSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from packaging.tags import Tag
 
-    from forkhouse.lock import RegistrySource
+    from forkhouse.documents.lockfile import RegistrySource
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,8 +35,8 @@ class Release:
 def offered(files: Iterable[str], source: RegistrySource) -> list[Release]:
     """Return the releases among `files` in the form of `source`, the oldest version first.
 
-    Of several wheels the one with the most specific tag for this interpreter is taken (PEP 425). Names that are no such file, or a
-    wheel for another machine, are left out.
+    Of several wheels the one with the most specific tag for this interpreter is taken (PEP 425).
+    Names that are no such file, or a wheel for another machine, are left out.
     """
     ranks = {tag: rank for rank, tag in enumerate(sys_tags())}
     best: dict[Version, tuple[int, str]] = {}

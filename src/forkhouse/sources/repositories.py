@@ -1,8 +1,11 @@
-"""Bare repositories that are ours alone, the cache's mirrors and the object store: what dying processes and disks did to them is put right.
+"""Bare repositories that are ours alone, the cache's mirrors and the object store.
 
-git itself recovers nothing: a lock file that a killed process left stops it for ever, and so does a reference or an object that a power
-cut emptied. While a lock of ours is held (see `held`), git's lock files and temporary files are nobody's. Everything here can be fetched or
-made again, so what is damaged is removed, and what refers to it as well.
+What dying processes and disks did to them is put right.
+
+git itself recovers nothing: a lock file that a killed process left stops it for ever, and so does a
+reference or an object that a power cut emptied. While a lock of ours is held (see `held`), git's
+lock files and temporary files are nobody's. Everything here can be fetched or made again, so what
+is damaged is removed, and what refers to it as well.
 """
 
 from __future__ import annotations
@@ -18,10 +21,10 @@ from typing import TYPE_CHECKING
 import pygit2
 from pygit2.enums import FileMode
 
-from forkhouse.errors import BusyError
-from forkhouse.progress import report
+from forkhouse.core.errors import BusyError
+from forkhouse.core.progress import report
+from forkhouse.core.workspace import locked, storage_errors, write_atomic
 from forkhouse.sources.gitcommand import HERE, GitError, run_git
-from forkhouse.workspace import locked, storage_errors, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,13 +48,19 @@ _DERIVED = ("*.rev", "*.bitmap", "multi-pack-index*", "*.keep", "*.promisor", "*
 
 @contextlib.contextmanager
 def held(folder: Path, lock: Path) -> Iterator[int]:
-    """Hold a repository for this process, free of what others left in it. Yields the descriptor of the lock, for git to inherit.
+    """Hold a repository for this process, free of what others left in it.
 
-    So the lock is held for as long as a git runs that this process began, though this process be killed. Raises BusyError.
+    Yields the descriptor of the lock, for git to inherit.
+
+    So the lock is held for as long as a git runs that this process began, though this process be
+    killed. Raises BusyError.
     """
 
     def busy(pid: str) -> str:
-        return f"Process {pid}, or a git that it began, is working in {folder}. Wait until it has ended, and run the same command again."
+        return (
+            f"Process {pid}, or a git that it began, is working in {folder}. Wait until it has "
+            "ended, and run the same command again."
+        )
 
     with contextlib.ExitStack() as stack:
         try:
@@ -65,7 +74,10 @@ def held(folder: Path, lock: Path) -> Iterator[int]:
 
 
 def lay_out(folder: Path) -> None:
-    """Let a folder be a bare repository: make what every repository has, and put right what of it is not as we write it."""
+    """Let a folder be a bare repository.
+
+    Make what every repository has, and put right what of it is not as we write it.
+    """
     with storage_errors("Making a git repository"):
         if folder.exists() and not folder.is_dir():
             folder.unlink()
@@ -82,7 +94,10 @@ def lay_out(folder: Path) -> None:
         _remove(folder / "info/grafts")
         for name, line in (("shallow", _ID), ("packed-refs", _PACKED)):
             # Where a line of them is none, neither git nor libgit2 opens the repository.
-            if not all(line.fullmatch(each) for each in _content(folder / name).splitlines()) or not (folder / name).is_file():
+            if (
+                not all(line.fullmatch(each) for each in _content(folder / name).splitlines())
+                or not (folder / name).is_file()
+            ):
                 _remove(folder / name)
 
 
@@ -99,7 +114,10 @@ def put_right(folder: Path) -> int:
 
 
 def whole(repository: pygit2.Repository, commit: str) -> bool:
-    """Say whether a repository has a commit, and all that its tree holds. What is there is taken for sound: see `put_right`."""
+    """Say whether a repository has a commit, and all that its tree holds.
+
+    What is there is taken for sound: see `put_right`.
+    """
     try:
         trees = [repository[commit].peel(pygit2.Commit).tree_id]
         seen = set(trees)
@@ -117,7 +135,10 @@ def whole(repository: pygit2.Repository, commit: str) -> bool:
 
 
 def _content(path: Path) -> bytes:
-    """Return what a file holds; nothing where there is none, or no file that can be read to its end."""
+    """Return what a file holds.
+
+    Nothing where there is none, or no file that can be read to its end.
+    """
     return path.read_bytes() if path.is_file() and not path.is_symlink() else b""
 
 
@@ -130,19 +151,35 @@ def _remove(path: Path) -> None:
 
 def _sweep(folder: Path) -> None:
     """Remove the lock files and the temporary files of processes that are no more."""
-    for path in [*folder.glob("*.lock"), *folder.glob("refs/**/*.lock"), *folder.glob("objects/**/*.lock"), *_temporary(folder)]:
+    for path in [
+        *folder.glob("*.lock"),
+        *folder.glob("refs/**/*.lock"),
+        *folder.glob("objects/**/*.lock"),
+        *_temporary(folder),
+    ]:
         _remove(path)
 
 
 def _temporary(folder: Path) -> Iterator[Path]:
     yield from folder.glob("shallow_*")
     yield from folder.glob(".*.????????")  # of `write_atomic`
-    for pattern in ("tmp_*", "incoming-*", "pack/tmp_*", "pack/.tmp-*", "pack/.pack-*", "pack/pack_git2_*", "??/tmp_obj_*"):
+    for pattern in (
+        "tmp_*",
+        "incoming-*",
+        "pack/tmp_*",
+        "pack/.tmp-*",
+        "pack/.pack-*",
+        "pack/pack_git2_*",
+        "??/tmp_obj_*",
+    ):
         yield from (folder / "objects").glob(pattern)
 
 
 def drop_old_leftovers(folder: Path) -> None:
-    """Remove temporary files that are a day old, or of a day to come: nobody who is still alive writes to them."""
+    """Remove temporary files that are a day old, or of a day to come.
+
+    Nobody who is still alive writes to them.
+    """
     for path in _temporary(folder):
         with contextlib.suppress(FileNotFoundError):
             if abs(time.time() - path.lstat().st_mtime) > DAY:
@@ -150,14 +187,25 @@ def drop_old_leftovers(folder: Path) -> None:
 
 
 def remove_damaged(folder: Path) -> int:
-    """Remove the objects and packs of a repository that are not what their names and sums say; return how many there were."""
+    """Remove the objects and packs of a repository that are not what their names and sums say.
+
+    Return how many there were.
+    """
     objects = folder / "objects"
-    damaged = [path for folder in objects.glob("[0-9a-f][0-9a-f]") for path in folder.iterdir() if not _is_object(path)]
+    damaged = [
+        path
+        for folder in objects.glob("[0-9a-f][0-9a-f]")
+        for path in folder.iterdir()
+        if not _is_object(path)
+    ]
     for index in (objects / "pack").glob("pack-*.idx"):
         pack = index.with_suffix(".pack")
         if not _is_summed(pack):
             damaged += [index, pack]
-        elif not _is_summed(index) or index.read_bytes()[-2 * _HASH : -_HASH] != pack.read_bytes()[-_HASH:]:
+        elif (
+            not _is_summed(index)
+            or index.read_bytes()[-2 * _HASH : -_HASH] != pack.read_bytes()[-_HASH:]
+        ):
             damaged.append(index)
             _index_anew(pack, index)
     found = 0
@@ -184,7 +232,10 @@ def _remove_derived(objects: Path, *, everything: bool) -> None:
 
 
 def _is_object(path: Path) -> bool:
-    """Say whether a file is the object of its name. libgit2 is not asked: a file that was cut holds it for ever."""
+    """Say whether a file is the object of its name. libgit2 is not asked.
+
+    A file that was cut holds it for ever.
+    """
     if path.name.startswith("tmp_obj_"):
         return True  # somebody may be writing it
     if path.is_symlink() or not path.is_file():
@@ -201,7 +252,11 @@ def _is_object(path: Path) -> bool:
         return True  # removed beside us
     except zlib.error:
         return False
-    return inflater.eof and not inflater.unused_data and seen.hexdigest() == path.parent.name + path.name
+    return (
+        inflater.eof
+        and not inflater.unused_data
+        and seen.hexdigest() == path.parent.name + path.name
+    )
 
 
 def _is_summed(path: Path) -> bool:
@@ -218,7 +273,10 @@ def _is_summed(path: Path) -> bool:
 
 
 def _index_anew(pack: Path, index: Path) -> None:
-    """Make the index of a pack that is whole; where that fails, the pack is of no use, and goes with it."""
+    """Make the index of a pack that is whole.
+
+    Where that fails, the pack is of no use, and goes with it.
+    """
     _remove(index)
     for derived in pack.parent.glob(f"{pack.stem}.*"):
         if derived != pack:
@@ -232,7 +290,9 @@ def _index_anew(pack: Path, index: Path) -> None:
 def put_references_right(folder: Path) -> None:
     """Remove references to what is not whole, and note which commits came without their parents."""
     for path in sorted((folder / "refs").rglob("*")):
-        if (path.is_symlink() or not path.is_dir()) and not _ID.fullmatch(_content(path).removesuffix(b"\n")):
+        if (path.is_symlink() or not path.is_dir()) and not _ID.fullmatch(
+            _content(path).removesuffix(b"\n")
+        ):
             _remove(path)
     repository = pygit2.Repository(str(folder))
     without_parents = set()
@@ -257,7 +317,11 @@ def _cut(repository: pygit2.Repository, commit: str) -> set[str]:
         each = waiting.pop()
         # As it is written: libgit2 hides the parents of what is noted as without them.
         header = bytes(repository.odb.read(each)[1]).partition(b"\n\n")[0]
-        for parent in (pygit2.Oid(hex=line[7:].decode()) for line in header.split(b"\n") if line.startswith(b"parent ")):
+        for parent in (
+            pygit2.Oid(hex=line[7:].decode())
+            for line in header.split(b"\n")
+            if line.startswith(b"parent ")
+        ):
             if parent not in repository.odb:
                 found.add(str(each))
             elif parent not in seen:

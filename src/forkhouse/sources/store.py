@@ -1,4 +1,7 @@
-"""The object store: a bare git repository in which every source, however it came, is a tree with a deterministic commit."""
+"""The object store.
+
+A bare git repository in which every source, however it came, is a tree with a deterministic commit.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,11 @@ from typing import TYPE_CHECKING
 import pygit2
 from pygit2.enums import FileMode
 
-from forkhouse.errors import PatchConflictError, UnsafeArchiveError
-from forkhouse.progress import report
+from forkhouse.core.errors import PatchConflictError, UnsafeArchiveError
+from forkhouse.core.progress import report
+from forkhouse.core.workspace import storage_errors, write_atomic
 from forkhouse.sources.packing import FIRST, Pending, write_pack
 from forkhouse.sources.repositories import drop_old_leftovers, lay_out, remove_damaged, whole
-from forkhouse.workspace import storage_errors, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,7 +39,7 @@ class TreeFile:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
+class TreeEntry:
     """A stored file: its content by id, and its mode."""
 
     blob: str
@@ -52,7 +55,10 @@ REGULAR = frozenset({FileMode.BLOB, FileMode.BLOB_EXECUTABLE})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """What a pattern meets in a tree: a file or a link that it names, or a link or a submodule in which what it names would be."""
+    """What a pattern meets in a tree.
+
+    A file or a link that it names, or a link or a submodule in which what it names would be.
+    """
 
     path: str
     mode: FileMode
@@ -90,7 +96,9 @@ def _check_name(file: TreeFile) -> None:
     if max(len(os.fsencode(part)) for part in parts) > LONGEST_NAME:
         message = f"a part of it has more than {LONGEST_NAME} bytes"
         raise ValueError(message)
-    if file.mode == FileMode.LINK and not (0 < len(file.content) <= LONGEST_LINK and b"\0" not in file.content):
+    if file.mode == FileMode.LINK and not (
+        0 < len(file.content) <= LONGEST_LINK and b"\0" not in file.content
+    ):
         message = f"it is a link to a name of {len(file.content)} bytes, to which none can lead"
         raise ValueError(message)
 
@@ -108,7 +116,10 @@ class ObjectStore:
         """Repositories whose objects are read, too."""
 
     def settle(self) -> None:
-        """Remove what is damaged in the store, once, before anything in it is believed. What lacks then is made or fetched again."""
+        """Remove what is damaged in the store, once, before anything in it is believed.
+
+        What lacks then is made or fetched again.
+        """
         if self._settled:
             return
         self._settled = True
@@ -116,10 +127,21 @@ class ObjectStore:
             drop_old_leftovers(self.folder)
             damaged = remove_damaged(self.folder)
         if damaged:
-            report().line("store", f"{damaged} damaged objects were removed from {self.folder.name}; what lacks is made anew")
-            self.repository = pygit2.Repository(str(self.folder))  # the old handle may remember them
+            report().line(
+                "store",
+                (
+                    f"{damaged} damaged objects were removed from {self.folder.name}; what lacks "
+                    "is "
+                    "made anew"
+                ),
+            )
+            self.repository = pygit2.Repository(
+                str(self.folder)
+            )  # the old handle may remember them
             for repository in self.borrowed:
-                self.repository.odb.add_disk_alternate(pygit2.Repository(str(repository)).path + "objects")
+                self.repository.odb.add_disk_alternate(
+                    pygit2.Repository(str(repository)).path + "objects"
+                )
 
     def borrow(self, repository: Path) -> None:
         """Read the objects of another repository as if they were stored here, until this value is gone."""
@@ -153,10 +175,17 @@ class ObjectStore:
             found = self.repository[commit].peel(pygit2.Commit)
         except (KeyError, ValueError, pygit2.GitError):
             return False
-        return str(found.tree_id) == tree and epoch in {None, found.commit_time} and whole(self.repository, commit)
+        return (
+            str(found.tree_id) == tree
+            and epoch in {None, found.commit_time}
+            and whole(self.repository, commit)
+        )
 
     def import_files(self, files: Iterable[TreeFile]) -> str:
-        """Store files as a tree and return its id. Raises UnsafeArchiveError for a path that git itself would refuse."""
+        """Store files as a tree and return its id.
+
+        Raises UnsafeArchiveError for a path that git itself would refuse.
+        """
         index = pygit2.Index()
         paths: set[str] = set()
         with storage_errors("Writing to the object store"):
@@ -166,11 +195,17 @@ class ObjectStore:
                     _check_name(file)
                     index.add(pygit2.IndexEntry(file.path, blob, file.mode))
                 except (pygit2.GitError, ValueError) as error:
-                    message = f"The path '{file.path}' is refused: {error}. Such a name is never in an honest source."
+                    message = (
+                        f"The path '{file.path}' is refused: {error}. Such a name is never in an "
+                        "honest source."
+                    )
                     raise UnsafeArchiveError(message) from None
                 paths.add(file.path)
             if len(index) != len(paths):  # the index keeps the later one
-                message = "A path is a file and a folder at once. Such a name is never in an honest source."
+                message = (
+                    "A path is a file and a folder at once. Such a name is never in an honest "
+                    "source."
+                )
                 raise UnsafeArchiveError(message)
             return str(index.write_tree(self.repository))
 
@@ -205,52 +240,90 @@ class ObjectStore:
                 yield entry.path, blob.data
 
     def glob(self, tree_id: str, pattern: str) -> list[str]:
-        """Return the files of a tree that a pattern matches, in order: `*` within one name, `**` over any number of folders.
+        """Return the files of a tree that a pattern matches, in order.
 
-        A symbolic link is none, and what a submodule holds is not in the tree: `found` tells of both.
+        `*` within one name, `**` over any number of folders.
+
+        A symbolic link is none, and what a submodule holds is not in the tree: `found` tells of
+        both.
         """
         return [found.path for found in self.found(tree_id, pattern) if found.is_file]
 
     def found(self, tree_id: str, pattern: str) -> list[Found]:
-        """Return all that a pattern (see `glob`) meets in a tree, in order: files and links, and what may hide a file of that name.
+        """Return all that a pattern (see `glob`) meets in a tree, in order.
 
-        The latter are a link in the place of a folder, and a submodule at the place, above it, or where a `**` leads.
+        Files and links, and what may hide a file of that name.
+
+        The latter are a link in the place of a folder, and a submodule at the place, above it, or
+        where a `**` leads.
         """
-        return sorted(set(_meet(self._tree(tree_id), pattern.split("/"), "")), key=lambda found: (found.path, found.rest))
+        return sorted(
+            set(_meet(self._tree(tree_id), pattern.split("/"), "")),
+            key=lambda found: (found.path, found.rest),
+        )
 
     def submodules(self, tree_id: str) -> dict[str, str]:
-        """Return the submodules of a tree, whose content is not in it: path to the commit that the tree pins."""
+        """Return the submodules of a tree, whose content is not in it.
+
+        Path to the commit that the tree pins.
+        """
         index = pygit2.Index()
         index.read_tree(self._tree(tree_id))
         return {entry.path: str(entry.id) for entry in index if entry.mode == FileMode.COMMIT}
 
     def with_folders(self, tree_id: str, folders: Mapping[str, str]) -> str:
-        """Return a tree with other trees laid in it, each in the place of what is at its path: a submodule, or nothing.
+        """Return a tree with other trees laid in it, each in the place of what is at its path.
+
+        A submodule, or nothing.
 
         Raises PatchConflictError where a file or a folder is there.
         """
         with storage_errors("Writing to the object store"):
             for path, folder in folders.items():
-                tree_id = str(self._with_folder(self._tree(tree_id), path.split("/"), pygit2.Oid(hex=folder), path))
+                tree_id = str(
+                    self._with_folder(
+                        self._tree(tree_id), path.split("/"), pygit2.Oid(hex=folder), path
+                    )
+                )
         return tree_id
 
-    def _with_folder(self, tree: pygit2.Tree | None, parts: Sequence[str], folder: pygit2.Oid, path: str) -> pygit2.Oid:
-        builder = self.repository.TreeBuilder() if tree is None else self.repository.TreeBuilder(tree)
+    def _with_folder(
+        self, tree: pygit2.Tree | None, parts: Sequence[str], folder: pygit2.Oid, path: str
+    ) -> pygit2.Oid:
+        builder = (
+            self.repository.TreeBuilder() if tree is None else self.repository.TreeBuilder(tree)
+        )
         name, *rest = parts
         there = tree[name] if tree is not None and name in tree else None
-        if not (there is None or (isinstance(there, pygit2.Tree) if rest else _is_submodule(there))):
+        if not (
+            there is None or (isinstance(there, pygit2.Tree) if rest else _is_submodule(there))
+        ):
             raise _clash(path)
-        inner = self._with_folder(there if isinstance(there, pygit2.Tree) else None, rest, folder, path) if rest else folder
+        inner = (
+            self._with_folder(there if isinstance(there, pygit2.Tree) else None, rest, folder, path)
+            if rest
+            else folder
+        )
         _insert(builder, name, inner, FileMode.TREE)
         return builder.write()
 
     def subtree(self, tree_id: str, patterns: Iterable[str]) -> str:
         """Return a tree of those files alone that one of the patterns matches (see `glob`)."""
-        paths = sorted({found.path for pattern in patterns for found in self.found(tree_id, pattern) if not found.rest})
+        paths = sorted(
+            {
+                found.path
+                for pattern in patterns
+                for found in self.found(tree_id, pattern)
+                if not found.rest
+            }
+        )
         return self.with_entries(None, {path: self.entry(tree_id, path) for path in paths})
 
     def identity(self, tree_id: str, pattern: str) -> str:
-        """Return an id that changes whenever a file that `pattern` can match does: that of the deepest folder that is sure to hold them."""
+        """Return an id that changes whenever a file that `pattern` can match does.
+
+        That of the deepest folder that is sure to hold them.
+        """
         fixed: list[str] = []
         for part in pattern.split("/"):
             if set(part) & set("*?["):
@@ -261,19 +334,23 @@ class ObjectStore:
         except KeyError:
             return ""
 
-    def entry(self, tree_id: str, path: str) -> Entry | None:
+    def entry(self, tree_id: str, path: str) -> TreeEntry | None:
         """Return the file or the symbolic link at `path`, None when there is none."""
         try:
             found = self._tree(tree_id)[path]
         except KeyError:
             return None
-        return Entry(blob=str(found.id), mode=FileMode(found.filemode)) if isinstance(found, pygit2.Blob) else None
+        return (
+            TreeEntry(blob=str(found.id), mode=FileMode(found.filemode))
+            if isinstance(found, pygit2.Blob)
+            else None
+        )
 
     def is_there(self, tree_id: str, path: str) -> bool:
         """Say whether a file, a link, a folder or a submodule is at `path`."""
         return path in self._tree(tree_id)
 
-    def with_entries(self, tree_id: str | None, entries: Mapping[str, Entry | None]) -> str:
+    def with_entries(self, tree_id: str | None, entries: Mapping[str, TreeEntry | None]) -> str:
         """Return a tree (None stands for the empty one) with some files put in place, and those given as None taken out.
 
         Only the folders on the way are written. Raises UnsafeArchiveError for a path that git itself would refuse, and
@@ -284,20 +361,29 @@ class ObjectStore:
             changed = self._with(None if tree_id is None else self._tree(tree_id), changes, "")
             return str(changed or self.repository.TreeBuilder().write())
 
-    def _with(self, tree: pygit2.Tree | None, changes: Mapping[tuple[str, ...], Entry | None], prefix: str) -> pygit2.Oid | None:
-        builder = self.repository.TreeBuilder() if tree is None else self.repository.TreeBuilder(tree)
+    def _with(
+        self,
+        tree: pygit2.Tree | None,
+        changes: Mapping[tuple[str, ...], TreeEntry | None],
+        prefix: str,
+    ) -> pygit2.Oid | None:
+        builder = (
+            self.repository.TreeBuilder() if tree is None else self.repository.TreeBuilder(tree)
+        )
         files = {name: entry for (name, *rest), entry in changes.items() if not rest}
-        folders: dict[str, dict[tuple[str, ...], Entry | None]] = {}
+        folders: dict[str, dict[tuple[str, ...], TreeEntry | None]] = {}
         for (name, *rest), entry in changes.items():
             if rest:
                 folders.setdefault(name, {})[tuple(rest)] = entry
         for name, inner in folders.items():
             old = tree[name] if tree is not None and name in tree else None
-            folder = self._with(old if isinstance(old, pygit2.Tree) else None, inner, f"{prefix}{name}/")
+            folder = self._with(
+                old if isinstance(old, pygit2.Tree) else None, inner, f"{prefix}{name}/"
+            )
             if folder is not None:
                 if _is_submodule(old):
                     raise _in_submodule(prefix + name)
-                if isinstance(files.pop(name, old), Entry | pygit2.Blob):
+                if isinstance(files.pop(name, old), TreeEntry | pygit2.Blob):
                     raise _clash(prefix + name)
                 _insert(builder, name, folder, FileMode.TREE)
             elif isinstance(old, pygit2.Tree):
@@ -315,12 +401,15 @@ class ObjectStore:
                 _insert(builder, name, pygit2.Oid(hex=entry.blob), entry.mode)
         return builder.write() if len(builder) else None
 
-    def content(self, entry: Entry) -> bytes:
+    def content(self, entry: TreeEntry) -> bytes:
         """Return the content of a stored file."""
         return self.raw(entry.blob)
 
     def raw(self, blob: str) -> bytes:
-        """Return the content that has an id; half the time of an object made for it. Raises KeyError when it is not stored."""
+        """Return the content that has an id; half the time of an object made for it.
+
+        Raises KeyError when it is not stored.
+        """
         return bytes(self.repository.odb.read(blob)[1])
 
     def read(self, tree_id: str, path: str) -> bytes:
@@ -330,31 +419,40 @@ class ObjectStore:
             raise KeyError(path)
         return blob.data
 
-    def commit(self, tree_id: str, *, message: str, epoch: int, parents: tuple[str, ...] = ()) -> str:
+    def commit(
+        self, tree_id: str, *, message: str, epoch: int, parents: tuple[str, ...] = ()
+    ) -> str:
         """Store a commit whose id depends on its arguments alone, and return that id.
 
-        Bytes that are not UTF-8 may be in the message as Python's surrogates; they are written as they are.
+        Bytes that are not UTF-8 may be in the message as Python's surrogates; they are written as
+        they are.
         """
         signature = pygit2.Signature(*AUTHOR, epoch, 0)
         text = message.encode("utf-8", "surrogateescape")
         with storage_errors("Writing to the object store"):
             return str(
                 self.repository.create_commit(
-                    None, signature, signature, text, pygit2.Oid(hex=tree_id), [pygit2.Oid(hex=parent) for parent in parents]
+                    None,
+                    signature,
+                    signature,
+                    text,
+                    pygit2.Oid(hex=tree_id),
+                    [pygit2.Oid(hex=parent) for parent in parents],
                 )
             )
 
     def name(self, reference: str, commit: str) -> None:
         """Let `refs/forkhouse/<reference>` point at a commit, which keeps it and its tree."""
         with storage_errors("Writing to the object store"):
-            # As a file, whole or not at all: a lock that a killed process left would stop git for ever, and this run has the checkout.
+            # As a file, whole or not at all: a lock that a killed process left would stop git for
+            # ever, and this run has the checkout.
             write_atomic(self.folder / "refs/forkhouse" / reference, f"{commit}\n".encode())
 
     def check_out(self, tree_id: str, folder: Path) -> None:
         """Write a tree's files below `folder`, with git's own modes.
 
-        Raises UnsafeArchiveError for a symbolic link that leads out of the tree, also by way of other links, and for a name or a link that
-        no file system takes.
+        Raises UnsafeArchiveError for a symbolic link that leads out of the tree, also by way of
+        other links, and for a name or a link that no file system takes.
         """
         try:
             self._check_out(tree_id, folder)
@@ -362,8 +460,13 @@ class ObjectStore:
             if isinstance(error, OSError) and error.errno not in _NO_NAME:
                 raise
             why = error.strerror if isinstance(error, OSError) else error
-            where = os.fsdecode(getattr(error, "filename2", None) or getattr(error, "filename", None) or "a link")
-            message = f"A name or a link of the tree cannot be laid out: {why} ({where[:_LONGEST]}). The source is refused."
+            where = os.fsdecode(
+                getattr(error, "filename2", None) or getattr(error, "filename", None) or "a link"
+            )
+            message = (
+                f"A name or a link of the tree cannot be laid out: {why} ({where[:_LONGEST]}). The "
+                "source is refused."
+            )
             raise UnsafeArchiveError(message) from error
 
     def _check_out(self, tree_id: str, folder: Path) -> None:
@@ -384,7 +487,8 @@ class ObjectStore:
                     continue
                 target.write_bytes(file.content)
                 target.chmod(0o755 if file.mode == FileMode.BLOB_EXECUTABLE else 0o644)
-        # What a link reaches by way of others is known once all are there. Nothing was written through one: no path has a link inside.
+        # What a link reaches by way of others is known once all are there. Nothing was written
+        # through one: no path has a link inside.
         root = Path(os.path.realpath(folder))
         for link in links:
             if not Path(os.path.realpath(link)).is_relative_to(root):
@@ -394,18 +498,25 @@ class ObjectStore:
 
 
 def _leaves(link: str, aim: str) -> UnsafeArchiveError:
-    return UnsafeArchiveError(f"The link '{link}' points at '{aim}', outside its tree. The source is refused.")
+    return UnsafeArchiveError(
+        f"The link '{link}' points at '{aim}', outside its tree. The source is refused."
+    )
 
 
 def _clash(path: str) -> PatchConflictError:
-    return PatchConflictError(f"'{path}' would be a file and a folder at once; nothing was written over.")
+    return PatchConflictError(
+        f"'{path}' would be a file and a folder at once; nothing was written over."
+    )
 
 
 def _insert(builder: pygit2.TreeBuilder, name: str, object_id: pygit2.Oid, mode: FileMode) -> None:
     try:
         builder.insert(name, object_id, mode)
     except (pygit2.GitError, ValueError) as error:
-        message = f"The path component '{name}' is refused: {error}. Such a name is never in an honest source."
+        message = (
+            f"The path component '{name}' is refused: {error}. Such a name is never in an honest "
+            "source."
+        )
         raise UnsafeArchiveError(message) from None
 
 
@@ -415,7 +526,8 @@ def _is_submodule(there: pygit2.Object | None) -> bool:
 
 def _in_submodule(path: str) -> PatchConflictError:
     return PatchConflictError(
-        f"'{path}' is a submodule, and what it holds is not in the tree; nothing was put in its place. Where the lock's git source says "
+        f"'{path}' is a submodule, and what it holds is not in the tree; nothing was put in its "
+        "place. Where the lock's git source says "
         "`submodules: true`, it is a folder like any other."
     )
 
@@ -442,7 +554,12 @@ def _meet(tree: pygit2.Tree, parts: Sequence[str], prefix: str) -> Iterator[Foun
 
 
 def _found(entry: pygit2.Object, prefix: str, rest: Sequence[str]) -> Found:
-    return Found(path=f"{prefix}{entry.name}", mode=FileMode(entry.filemode), object=str(entry.id), rest="/".join(rest))
+    return Found(
+        path=f"{prefix}{entry.name}",
+        mode=FileMode(entry.filemode),
+        object=str(entry.id),
+        rest="/".join(rest),
+    )
 
 
 def file_mode(permissions: int) -> FileMode:

@@ -1,7 +1,10 @@
-"""The HTTP client that asks indexes and fetches files: as pip's settings say, patient with servers, and with bounds to what they can cost.
+"""The HTTP client that asks indexes and fetches files.
 
-A redirect is followed to https, and to http only from and to hosts that the user trusts or that are this machine. Answers that ask for
-patience are asked for again. No server can hold a run for long with a byte a second, or fill the disk.
+As pip's settings say, patient with servers, and with bounds to what they can cost.
+
+A redirect is followed to https, and to http only from and to hosts that the user trusts or that are
+this machine. Answers that ask for patience are asked for again. No server can hold a run for long
+with a byte a second, or fill the disk.
 """
 
 from __future__ import annotations
@@ -12,26 +15,32 @@ import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urldefrag, urljoin
 from urllib.request import getproxies, proxy_bypass
 
 import httpcore2
 import httpx2
 from unearth.fetchers.sync import PyPIClient
 
-from forkhouse.errors import UnreachableError
-from forkhouse.secrecy import masked
+from forkhouse.core.errors import UnreachableError
+from forkhouse.core.secrecy import masked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from forkhouse.sources.registry import IndexSettings
+    from forkhouse.sources.settings import IndexSettings
 
 REDIRECTS = 10
 """Redirects of one request that are followed."""
+REFUSALS = frozenset({401, 403, 407})
+"""Answers that deny what may be there to others: without a user, to this user, or by the proxy."""
 PATIENCE = frozenset({429, 500, 502, 503, 504})
 """Answers after which the same is asked again."""
 LONGEST_WAIT = 60.0
-"""Seconds for which a server may ask to be left alone; where it wants more, it is not asked again in this run."""
+"""Seconds for which a server may ask to be left alone.
+
+Where it wants more, it is not asked again in this run.
+"""
 PACE = 1000
 """Bytes a second below which a server is given up: as for git."""
 CHUNK = 2**20
@@ -41,20 +50,30 @@ CHUNK = 2**20
 class Bounds:
     """What one answer may cost."""
 
-    page: int = 128 * 2**20
-    """Bytes of an index page, unpacked."""
+    page: int = 32 * 2**20
+    """Bytes of an index page, unpacked.
+
+    One of ten thousand files with all their hashes has a fifth of it.
+    """
     page_seconds: float = 600.0
     file: int = 16 * 2**30
     """Bytes of a file whose size the server announces; the largest wheels have a quarter of it."""
-    unannounced: int = 512 * 2**20
-    """Bytes of a file whose size the server does not announce, as of archives that it packs on demand."""
+    unannounced: int = 64 * 2**20
+    """Bytes of a file whose size neither server nor index tells, as of archives that are packed on
+    demand: sources, not wheels of a GPU."""
     file_seconds: float = 6 * 3600.0
 
 
 BOUNDS = Bounds()
 
 # Nobody listens, or nothing was sent at all: the same at once would end the same.
-_FINAL = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError)
+_FINAL = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.ProxyError,
+    httpx2.UnsupportedProtocol,
+    httpx2.LocalProtocolError,
+)
 
 
 class RefusedError(UnreachableError):
@@ -75,10 +94,19 @@ class Client(PyPIClient):
     """A client with pip's settings, for many threads."""
 
     def __init__(self, settings: IndexSettings, bounds: Bounds = BOUNDS) -> None:
-        """Prepare connections. Raises ValueError, OSError or ImportError for settings that cannot be used."""
+        """Prepare connections.
+
+        Raises ValueError, OSError or ImportError for settings that cannot be used.
+        """
         self._retries = settings.retries
+        self.refusals: dict[str, int] = {}
+        """Hosts that denied a page, and how."""
+        self._sizes: dict[str, int] = {}
+        """Bytes of files, by address, as pages of indexes tell them (PEP 700)."""
         self._bounds = bounds
-        self._trusted = {host.rpartition(":")[0] or host for host in settings.trusted_hosts} | set(settings.trusted_hosts)
+        self._trusted = {host.rpartition(":")[0] or host for host in settings.trusted_hosts} | set(
+            settings.trusted_hosts
+        )
         context = _context(settings, ssl.create_default_context(cafile=settings.certificates))
         super().__init__(
             trusted_hosts=settings.trusted_hosts,
@@ -90,22 +118,26 @@ class Client(PyPIClient):
             mounts=dict(_unverified(settings)),
         )
         for transport in {self._transport, *self._mounts.values()}:
-            # There is no public way to bound how slowly a server may send: a timeout begins anew with each byte.
+            # There is no public way to bound how slowly a server may send: a timeout begins anew
+            # with each byte.
             pool = getattr(transport, "_pool", None)
             if pool is not None:
                 pool._network_backend = _Paced(pool._network_backend, max(settings.timeout, 1.0))  # noqa: SLF001
 
-    def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:
+    def send(
+        self, request: httpx2.Request, *, stream: bool = False, **options: Any
+    ) -> httpx2.Response:
         """Send a request and return its answer, that after the last redirect.
 
-        Raises RefusedError for an answer that is none to follow or to read, and the client library's errors for others.
+        Raises RefusedError for an answer that is none to follow or to read, and the client
+        library's errors for others.
         """
         options.pop("follow_redirects", None)
         self._check(request.url)
         for _ in range(REDIRECTS + 1):
             response = self._patient(request, options)
             if not response.has_redirect_location:
-                return response if stream else self._whole(response)
+                return response if stream else self._page(response)
             response.close()
             if response.next_request is None:
                 message = f"{request.url.host} leads on to an address that is none"
@@ -132,7 +164,10 @@ class Client(PyPIClient):
                 response.close()
                 seconds = max(seconds, _asked_for(response))
                 if seconds > LONGEST_WAIT:
-                    message = f"{request.url.host} answers {response.status_code} and asks to be left alone for {seconds:.0f} s"
+                    message = (
+                        f"{request.url.host} answers {response.status_code} and asks to be left "
+                        f"alone for {seconds:.0f} s"
+                    )
                     raise RefusedError(message)
                 if last:
                     response.raise_for_status()
@@ -140,25 +175,45 @@ class Client(PyPIClient):
         raise AssertionError  # the last attempt returns or raises
 
     def _next(self, request: httpx2.Request, following: httpx2.Request) -> httpx2.Request:
-        """Return the request to which a redirect leads; credentials stay with the host that they are for."""
+        """Return the request to which a redirect leads.
+
+        Credentials stay with the host that they are for.
+        """
         url = following.url
         if request.url.scheme == "https" and url.scheme != "https":
-            message = f"{request.url.host} leads on from https to {masked(str(url))}, which anybody on the way could change"
+            message = (
+                f"{request.url.host} leads on from https to {masked(str(url))}, which anybody on "
+                "the way could change"
+            )
             raise RefusedError(message)
         if url.scheme == "file":
             message = f"{request.url.host} leads on to a file of this machine"
             raise RefusedError(message)
         self._check(url)
-        if (url.scheme, url.host, url.port) == (request.url.scheme, request.url.host, request.url.port):
+        if (url.scheme, url.host, url.port) == (
+            request.url.scheme,
+            request.url.host,
+            request.url.port,
+        ):
             return following
-        headers = {key: value for key, value in following.headers.items() if key.lower() not in {"authorization", "cookie"}}
-        return httpx2.Request(following.method, url.copy_with(userinfo=b""), headers=headers, extensions=following.extensions)
+        headers = {
+            key: value
+            for key, value in following.headers.items()
+            if key.lower() not in {"authorization", "cookie"}
+        }
+        return httpx2.Request(
+            following.method,
+            url.copy_with(userinfo=b""),
+            headers=headers,
+            extensions=following.extensions,
+        )
 
     def _check(self, url: httpx2.URL) -> None:
         if url.scheme in {"https", "file"} or (url.scheme == "http" and self._open(url.host)):
             return
         message = (
-            f"{masked(str(url))} is no https address, and {url.host or 'what it names'} is neither this machine nor among pip's "
+            f"{masked(str(url))} is no https address, and {url.host or 'what it names'} is neither "
+            "this machine nor among pip's "
             "`trusted-host`, so nothing is fetched from there"
         )
         raise RefusedError(message)
@@ -170,34 +225,83 @@ class Client(PyPIClient):
         except ValueError:
             return host == "localhost" or host in self._trusted
 
+    def _page(self, response: httpx2.Response) -> httpx2.Response:
+        """Read a page, and take note of what it tells besides links."""
+        page = self._whole(response)
+        if page.status_code in REFUSALS:
+            self.refusals[page.request.url.host] = page.status_code
+        if (
+            page.headers.get("Content-Type", "")
+            .lower()
+            .startswith("application/vnd.pypi.simple.v1+json")
+        ):
+            self._sizes.update(_sizes(page))
+        return page
+
     def _whole(self, response: httpx2.Response) -> httpx2.Response:
         """Read a page into memory."""
         packed = response.headers.get("Content-Encoding", "identity").lower()
         begun, chunks, size = time.monotonic(), [], 0
         try:
             if packed not in {"identity", "gzip", "x-gzip", "deflate"}:
-                message = f"{response.request.url.host} sends a page packed as '{packed}', for which nobody asked"
+                message = (
+                    f"{response.request.url.host} sends a page packed as '{packed}', for which "
+                    "nobody asked"
+                )
                 raise RefusedError(message)
             for chunk in response.iter_bytes():
                 size += len(chunk)
                 chunks.append(chunk)
-                _check_cost(response, size, self._bounds.page, time.monotonic() - begun, self._bounds.page_seconds)
+                _check_cost(
+                    response,
+                    size,
+                    self._bounds.page,
+                    time.monotonic() - begun,
+                    self._bounds.page_seconds,
+                )
         finally:
             response.close()
         dropped = {"content-encoding", "content-length", "transfer-encoding"}
-        headers = [(key, value) for key, value in response.headers.multi_items() if key.lower() not in dropped]
-        return httpx2.Response(response.status_code, headers=headers, content=b"".join(chunks), request=response.request)
+        headers = [
+            (key, value)
+            for key, value in response.headers.multi_items()
+            if key.lower() not in dropped
+        ]
+        return httpx2.Response(
+            response.status_code,
+            headers=headers,
+            content=b"".join(chunks),
+            request=response.request,
+        )
 
-    def pieces(self, response: httpx2.Response) -> Iterator[bytes]:
-        """Yield the content of a file as it comes, as the server has it. Raises RefusedError where it is more than the bounds allow."""
+    def pieces(self, response: httpx2.Response, address: str) -> Iterator[bytes]:
+        """Yield the content of the file at an address as it comes, as the server has it.
+
+        Raises RefusedError where it is more than the index says, or the bounds allow.
+        """
         begun, size = time.monotonic(), 0
         announced = announced_size(response)
-        bound = self._bounds.unannounced if announced is None else self._bounds.file
+        most = self._bounds.unannounced if announced is None else self._bounds.file
+        bound = min(self._sizes.get(address, most), self._bounds.file)
         _check_cost(response, announced or 0, bound, 0, 1)
         for chunk in response.iter_raw(CHUNK):
             size += len(chunk)
             _check_cost(response, size, bound, time.monotonic() - begun, self._bounds.file_seconds)
             yield chunk
+
+
+def _sizes(page: httpx2.Response) -> dict[str, int]:
+    """Return the sizes that a page of an index tells (PEP 700), by address.
+
+    None of a page that is not as it should be.
+    """
+    try:
+        files = page.json()["files"]
+        base = str(page.request.url)
+        told = {urldefrag(urljoin(base, file["url"])).url: file.get("size") for file in files}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+    return {address: size for address, size in told.items() if type(size) is int and size >= 0}
 
 
 def announced_size(response: httpx2.Response) -> int | None:
@@ -206,13 +310,18 @@ def announced_size(response: httpx2.Response) -> int | None:
     return int(told) if told.isascii() and told.isdigit() and len(told) < len(str(2**63)) else None
 
 
-def _check_cost(response: httpx2.Response, size: int, most: int, seconds: float, longest: float) -> None:
+def _check_cost(
+    response: httpx2.Response, size: int, most: int, seconds: float, longest: float
+) -> None:
     host = response.request.url.host
     if size > most:
         message = f"{host} sends {size} bytes or more; more than {most} are refused"
         raise RefusedError(message)
     if seconds > longest:
-        message = f"{host} has sent {size} bytes in {seconds:.0f} s; more than {longest:.0f} s are not waited"
+        message = (
+            f"{host} has sent {size} bytes in {seconds:.0f} s; more than {longest:.0f} s are not "
+            "waited"
+        )
         raise RefusedError(message)
 
 
@@ -234,7 +343,10 @@ def _context(settings: IndexSettings, context: ssl.SSLContext) -> ssl.SSLContext
 
 
 def _unverified(settings: IndexSettings) -> Iterator[tuple[str, httpx2.BaseTransport]]:
-    """Yield the connections to hosts whose certificates are not looked at; through the proxy, as those to all others."""
+    """Yield the connections to hosts whose certificates are not looked at.
+
+    Through the proxy, as those to all others.
+    """
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context = _context(settings, context)
@@ -242,7 +354,10 @@ def _unverified(settings: IndexSettings) -> Iterator[tuple[str, httpx2.BaseTrans
         for scheme in ("http", "https"):
             known = None if proxy_bypass(host) else getproxies().get(scheme)
             # Of the patterns that `unearth` makes of trusted hosts this is the narrower one.
-            yield f"{scheme}://{host}", httpx2.HTTPTransport(verify=context, proxy=settings.proxy or known)
+            yield (
+                f"{scheme}://{host}",
+                httpx2.HTTPTransport(verify=context, proxy=settings.proxy or known),
+            )
 
 
 class _Paced(httpcore2.NetworkBackend):
@@ -271,7 +386,10 @@ class _PacedStream(httpcore2.NetworkStream):
         self._stream = stream
         self._window = window
         self._begun: float | None = None
-        """When the first bytes of what is measured came; how long a server thinks before them is its own business."""
+        """When the first bytes of what is measured came.
+
+        How long a server thinks before them is its own business.
+        """
         self._count = 0
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:

@@ -11,24 +11,25 @@ from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
 
-from forkhouse.audit.offload import code_objects
-from forkhouse.errors import AuditError, ToolchainError
-from forkhouse.progress import report
-from forkhouse.toolchains import SEARCH_PATH
+from forkhouse.binaries.offload import code_objects
+from forkhouse.core.errors import AuditError, ToolchainError
+from forkhouse.core.progress import report
+from forkhouse.core.workspace import digest, sha256_file
+from forkhouse.toolchains.packages import SEARCH_PATH
 from forkhouse.toolchains.places import customary, hip_version
 from forkhouse.toolchains.private_root import private_place, private_root
-from forkhouse.workspace import digest, sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from forkhouse.lock import Lock
-    from forkhouse.sources.registry import Registry
-    from forkhouse.workspace import Journal
+    from forkhouse.core.workspace import Journal
+    from forkhouse.documents.lockfile import Lock
+    from forkhouse.sources.index import Registry
 
 _COMPILERS = ("llvm/bin/clang++", "lib/llvm/bin/clang++", "bin/amdclang++")
-# The headers of every library that the upstreams' HIP sources use, none of them a part of HIP itself, and device functions of
-# the compiler's own, which it leaves out where it does not believe that there is a HIP.
+# The headers of every library that the upstreams' HIP sources use, none of them a part of HIP
+# itself, and device functions of the compiler's own, which it leaves out where it does not believe
+# that there is a HIP.
 _PROBE = """
 #include <hip/hip_runtime.h>
 #include <hip/hip_bf16.h>
@@ -51,19 +52,26 @@ class HipToolchain:
     """A ROCm root with a compiler in it that makes code for the targets."""
 
     origin: str
-    """Why it was looked for there: an option, a variable, a customary folder, or the private root."""
+    """Why it was looked for there.
+
+    An option, a variable, a customary folder, or the private root.
+    """
     root: Path
     compiler: Path
     version: str
     """Version of HIP's headers; its last part is a build number."""
     identity: str
-    """Changes whenever the compiler, its device libraries or HIP do: part of a build's cache key. It holds no path."""
+    """Changes whenever the compiler, its device libraries or HIP do: part of a build's cache key.
+
+    It holds no path.
+    """
 
     @property
     def flags(self) -> tuple[str, ...]:
         """Compiler options that lead to this root and to no other.
 
-        Its headers are named as the system's own, as the system may have HIP of another version in /usr/include.
+        Its headers are named as the system's own, as the system may have HIP of another version in
+        /usr/include.
         """
         libraries = self.root / "amdgcn/bitcode"
         libraries_flag = [f"--rocm-device-lib-path={libraries}"] if libraries.is_dir() else []
@@ -82,7 +90,14 @@ class Look:
 
 
 def search(
-    lock: Lock, registry: Registry, journal: Journal, folder: Path, *, chosen: Path | None, offline: bool, make: bool
+    lock: Lock,
+    registry: Registry,
+    journal: Journal,
+    folder: Path,
+    *,
+    chosen: Path | None,
+    offline: bool,
+    make: bool,
 ) -> Iterator[Look]:
     """Yield what is found at each place, in order of preference, up to and with the first that will do.
 
@@ -99,25 +114,41 @@ def search(
     origin = "private toolchain"
     if not make and not private_place(lock.hip_toolchain, folder).is_dir():
         count = len(lock.hip_toolchain.packages)
-        yield Look(origin=origin, root=None, toolchain=None, reason=f"not made yet; {count} Debian packages pinned in the lock make it")
+        yield Look(
+            origin=origin,
+            root=None,
+            toolchain=None,
+            reason=f"not made yet; {count} Debian packages pinned in the lock make it",
+        )
         return
-    yield look(origin, private_root(lock.hip_toolchain, registry, folder, offline=offline), lock, journal)
+    yield look(
+        origin, private_root(lock.hip_toolchain, registry, folder, offline=offline), lock, journal
+    )
 
 
 def first(looks: Iterable[Look], targets: Sequence[str]) -> HipToolchain:
-    """Return the first toolchain that was found. Raises ToolchainError that names each place where none was."""
+    """Return the first toolchain that was found.
+
+    Raises ToolchainError that names each place where none was.
+    """
     refused = []
     for found in looks:
         if found.toolchain is not None:
             report().line("hip", f"HIP {found.toolchain.version} from {found.origin}")
             return found.toolchain
         refused.append(f"  - {found.origin}: {found.reason}\n")
-    message = f"No HIP toolchain that compiles for {', '.join(targets)}:\n{''.join(refused)}Install ROCm, or give --rocm DIR."
+    message = (
+        f"No HIP toolchain that compiles for {', '.join(targets)}:\n{''.join(refused)}Install "
+        "ROCm, or give --rocm DIR."
+    )
     raise ToolchainError(message)
 
 
 def look(origin: str, root: Path | None, lock: Lock, journal: Journal) -> Look:
-    """Return what is at one place: a toolchain that compiles for every target of the lock, or the reason why there is none."""
+    """Return what is at one place.
+
+    A toolchain that compiles for every target of the lock, or the reason why there is none.
+    """
 
     def refused(reason: str) -> Look:
         return Look(origin=origin, root=root, toolchain=None, reason=reason)
@@ -135,45 +166,81 @@ def look(origin: str, root: Path | None, lock: Lock, journal: Journal) -> Look:
     if compiler is None:
         return refused(f"it has no compiler: none of {', '.join(_COMPILERS)}")
     identity = toolchain_identity(root, compiler)
-    toolchain = HipToolchain(origin=origin, root=root, compiler=compiler, version=version, identity=identity)
+    toolchain = HipToolchain(
+        origin=origin, root=root, compiler=compiler, version=version, identity=identity
+    )
     key = digest(identity, str(root), lock.gpu_targets, _PROBE)
     if journal.get("hip", key) is None:
         problem = probe(toolchain, lock.gpu_targets)
         if problem:
             return refused(problem)
         journal.put("hip", key, {"targets": list(lock.gpu_targets)})
-    return Look(origin=origin, root=root, toolchain=toolchain, reason=f"HIP {version}; compiles for {', '.join(lock.gpu_targets)}")
+    return Look(
+        origin=origin,
+        root=root,
+        toolchain=toolchain,
+        reason=f"HIP {version}; compiles for {', '.join(lock.gpu_targets)}",
+    )
 
 
 def toolchain_identity(root: Path, compiler: Path) -> str:
     """Return a digest of what decides what a toolchain makes.
 
-    Compiler, code generator, device libraries and the libraries of headers are packages of their own, and may change alone.
+    Compiler, code generator, device libraries and the libraries of headers are packages of their
+    own, and may change alone.
     """
     driver = compiler.resolve()
     llvm = driver.parents[1]
     compilers = ("lib/libLLVM*.so*", "lib/libclang-cpp*.so*", "lib/clang/*/lib/amdgcn/bitcode/*.bc")
     pieces = {driver, *(found.resolve() for name in compilers for found in llvm.glob(name))}
     # The headers say their versions in one header each.
-    parts = ("amdgcn/bitcode/*.bc", "include/hip*/hip*[-_]version.h*", "include/rocprim/*version.h*", "include/thrust/*version.h*")
+    parts = (
+        "amdgcn/bitcode/*.bc",
+        "include/hip*/hip*[-_]version.h*",
+        "include/rocprim/*version.h*",
+        "include/thrust/*version.h*",
+    )
     pieces.update(found.resolve() for name in parts for found in root.glob(name))
     return digest(sorted((piece.name, sha256_file(piece)) for piece in pieces))
 
 
 def probe(toolchain: HipToolchain, targets: Sequence[str]) -> str:
-    """Compile a kernel for the targets and look into the object; return what is wrong with it, or nothing."""
+    """Compile a kernel for the targets and look into the object.
+
+    Return what is wrong with it, or nothing.
+    """
     with tempfile.TemporaryDirectory(prefix="forkhouse-hip-") as scratch:
         folder = Path(scratch)
         (folder / "probe.hip").write_text(_PROBE, encoding="utf-8")
-        command = [str(toolchain.compiler), "-x", "hip", *toolchain.flags, *(f"--offload-arch={target}" for target in targets)]
+        command = [
+            str(toolchain.compiler),
+            "-x",
+            "hip",
+            *toolchain.flags,
+            *(f"--offload-arch={target}" for target in targets),
+        ]
         command += ["-std=c++20", "-O1", "-fPIC", "-c", "probe.hip", "-o", "probe.o"]
-        environment = {"PATH": SEARCH_PATH, "HIP_PLATFORM": "amd", "TMPDIR": scratch, "LC_ALL": "C.UTF-8"}
-        result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        environment = {
+            "PATH": SEARCH_PATH,
+            "HIP_PLATFORM": "amd",
+            "TMPDIR": scratch,
+            "LC_ALL": "C.UTF-8",
+        }
+        result = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
         runtime = [str(toolchain.compiler), "--rtlib=compiler-rt", "-print-libgcc-file-name"]
-        builtins = subprocess.run(runtime, cwd=folder, env=environment, capture_output=True, text=True, check=False).stdout.strip()
+        builtins = subprocess.run(
+            runtime, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        ).stdout.strip()
         if result.returncode != 0:
-            errors = [line for line in result.stderr.splitlines() if "error:" in line] or result.stderr.splitlines()[-1:]
-            return f"it cannot compile a kernel: {errors[0] if errors else f'exit code {result.returncode}'}"
+            errors = [
+                line for line in result.stderr.splitlines() if "error:" in line
+            ] or result.stderr.splitlines()[-1:]
+            return (
+                "it cannot compile a kernel: "
+                f"{errors[0] if errors else f'exit code {result.returncode}'}"
+            )
         try:
             objects = code_objects(folder / "probe.o")
         except AuditError as error:
@@ -183,4 +250,8 @@ def probe(toolchain: HipToolchain, targets: Sequence[str]) -> str:
     if lost:
         return f"the object that it makes has no kernel for {', '.join(lost)}"
     # CMake's HIP language links every library with it.
-    return "" if Path(builtins).is_file() else f"its compiler's own run-time library is not there: {builtins}"
+    return (
+        ""
+        if Path(builtins).is_file()
+        else f"its compiler's own run-time library is not there: {builtins}"
+    )

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from packaging.version import InvalidVersion, Version
 
-from forkhouse.errors import ToolchainError
+from forkhouse.core.errors import ToolchainError
+from forkhouse.core.workspace import digest, sha256_file
 from forkhouse.toolchains.places import customary, hip_version
-from forkhouse.workspace import digest, sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,21 +28,42 @@ class Rocm:
     """A root of ROCm with the headers of HSA."""
 
     origin: str
-    """Why it was looked for there: an option, a variable, a customary folder, or the private root."""
+    """Why it was looked for there.
+
+    An option, a variable, a customary folder, or the private root.
+    """
     root: Path
     version: str
     """Version of HIP's headers; empty where there are none."""
 
     @property
     def foreign(self) -> bool:
-        """Whether its libraries may be made for a newer C library than this machine's: a linker must not look into them."""
+        """Whether its libraries may be made for a newer C library than this machine's.
+
+        A linker must not look into them.
+        """
         return self.origin == PRIVATE
 
     @property
     def identity(self) -> str:
-        """Changes whenever what is compiled against or linked does: part of a build's cache key. It holds no path."""
-        parts = ("include/hsa/*.h", "include/hip/*.h*", "lib/libhsa-runtime64.so", "lib/libamdhip64.so", "lib/*/libhsa-runtime64.so")
-        found = sorted({path.resolve() for part in (*parts, "lib/*/libamdhip64.so") for path in self.root.glob(part)})
+        """Changes whenever what is compiled against or linked does: part of a build's cache key.
+
+        It holds no path.
+        """
+        parts = (
+            "include/hsa/*.h",
+            "include/hip/*.h*",
+            "lib/libhsa-runtime64.so",
+            "lib/libamdhip64.so",
+            "lib/*/libhsa-runtime64.so",
+        )
+        found = sorted(
+            {
+                path.resolve()
+                for part in (*parts, "lib/*/libamdhip64.so")
+                for path in self.root.glob(part)
+            }
+        )
         return digest(sorted((path.name, sha256_file(path)) for path in found if path.is_file()))
 
     def lacks(self) -> dict[str, str]:
@@ -51,9 +72,13 @@ class Rocm:
         header = self.root / "include/hsa/hsa_ext_amd.h"
         text = header.read_text(encoding="utf-8", errors="replace") if header.is_file() else ""
         if not re.search(r"\bhsa_amd_portable_export_dmabuf\b", text):
-            lost["rocm-dmabuf"] = f"GPU memory over RDMA: {self} has no hsa_amd_portable_export_dmabuf."
+            lost["rocm-dmabuf"] = (
+                f"GPU memory over RDMA: {self} has no hsa_amd_portable_export_dmabuf."
+            )
         if _number(self.version) < Version("7"):
-            lost["rocm-managed-memory"] = f"Managed memory as ROCm 7 handles it: {self} is older than HIP 7."
+            lost["rocm-managed-memory"] = (
+                f"Managed memory as ROCm 7 handles it: {self} is older than HIP 7."
+            )
         return lost
 
     def __str__(self) -> str:
@@ -62,18 +87,27 @@ class Rocm:
 
 
 def find_rocm(chosen: Path | None = None, private: Path | None = None) -> Rocm:
-    """Return the ROCm to compile against: the one that the user chose (`chosen`, else ROCM_PATH), else the newest at hand.
+    """Return the ROCm to compile against.
 
-    `private` is the root of the private toolchain, where that is made. Raises ToolchainError that names the places when none of them
-    has the headers of HSA.
+    The one that the user chose (`chosen`, else ROCM_PATH), else the newest at hand.
+
+    `private` is the root of the private toolchain, where that is made. Raises ToolchainError that
+    names the places when none of them has the headers of HSA.
     """
     places = list(_places(chosen, private))
-    found = [Rocm(origin=origin, root=root, version=hip_version(root) or "") for origin, root in places if root and (root / _HSA).is_file()]
+    found = [
+        Rocm(origin=origin, root=root, version=hip_version(root) or "")
+        for origin, root in places
+        if root and (root / _HSA).is_file()
+    ]
     if found:
         # Of equal ones the first place counts.
         return max(found, key=lambda rocm: _number(rocm.version))
     looked = ", ".join(str(root / _HSA) for _, root in places if root)
-    message = f"No ROCm found; looked for {looked}. Install ROCm, or Debian's libhsa-runtime-dev, or give --rocm DIR or ROCM_PATH."
+    message = (
+        f"No ROCm found; looked for {looked}. Install ROCm, or Debian's libhsa-runtime-dev, or "
+        "give --rocm DIR or ROCM_PATH."
+    )
     raise ToolchainError(message)
 
 

@@ -1,4 +1,7 @@
-"""Find a Rust toolchain on this machine. Nothing is ever downloaded: what is missing is named, with the command that closes the gap."""
+"""Find a Rust toolchain on this machine.
+
+Nothing is ever downloaded: what is missing is named, with the command that closes the gap.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,8 @@ from typing import TYPE_CHECKING
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from forkhouse.errors import ToolchainError
-from forkhouse.toolchains import SEARCH_PATH
+from forkhouse.core.errors import ToolchainError
+from forkhouse.toolchains.packages import SEARCH_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,10 +40,13 @@ class Rust:
 
 
 def find_rust(wanted: str) -> Rust:
-    """Return the oldest Rust toolchain whose rustc is in the range `wanted`: the nearest to what an upstream was tested with.
+    """Return the oldest Rust toolchain whose rustc is in the range `wanted`.
 
-    Toolchains of rustup are used by themselves, never through its stand-ins for cargo and rustc, which download what an upstream's
-    rust-toolchain.toml names. Raises ToolchainError that says where was looked, and the command that closes the gap.
+    The nearest to what an upstream was tested with.
+
+    Toolchains of rustup are used by themselves, never through its stand-ins for cargo and rustc,
+    which download what an upstream's rust-toolchain.toml names. Raises ToolchainError that says
+    where was looked, and the command that closes the gap.
     """
     looked: list[str] = []
     found: list[Rust] = []
@@ -55,7 +61,8 @@ def find_rust(wanted: str) -> Rust:
     if found:
         return min(found, key=lambda rust: Version(rust.version))
     message = (
-        f"No Rust {wanted} on this machine (looked at {'; '.join(looked) or 'the toolchains of rustup, and PATH'}), "
+        f"No Rust {wanted} on this machine (looked at "
+        f"{'; '.join(looked) or 'the toolchains of rustup, and PATH'}), "
         f"and builds never download one. Run:\n  {install_line(wanted)}"
     )
     raise ToolchainError(message)
@@ -72,11 +79,19 @@ def watched(wanted: str) -> str:
         return str(find_rust(wanted).root / "bin/rustc")
     except ToolchainError:
         machine = os.uname().machine
-        return str(_rustup_home() / f"toolchains/{_oldest(wanted)}-{machine}-unknown-linux-gnu/bin/rustc")
+        return str(
+            _rustup_home() / f"toolchains/{_oldest(wanted)}-{machine}-unknown-linux-gnu/bin/rustc"
+        )
 
 
 def _oldest(wanted: str) -> str:
-    return str(min(Version(part.version.removesuffix(".*")) for part in SpecifierSet(wanted) if part.operator in {"==", ">=", "~="}))
+    return str(
+        min(
+            Version(part.version.removesuffix(".*"))
+            for part in SpecifierSet(wanted)
+            if part.operator in {"==", ">=", "~="}
+        )
+    )
 
 
 def _rustup_home() -> Path:
@@ -84,12 +99,23 @@ def _rustup_home() -> Path:
 
 
 def _roots() -> Iterator[Path]:
-    """Yield the folders of toolchains, each once: rustup's, then those on the user's PATH and the system's."""
+    """Yield the folders of toolchains, each once.
+
+    Rustup's, then those on the user's PATH and the system's.
+    """
     seen = set()
-    chosen = [*sorted(_rustup_home().glob("toolchains/*/bin")), *map(Path, os.get_exec_path()), *map(Path, SEARCH_PATH.split(":"))]
+    chosen = [
+        *sorted(_rustup_home().glob("toolchains/*/bin")),
+        *map(Path, os.get_exec_path()),
+        *map(Path, SEARCH_PATH.split(":")),
+    ]
     for folder in chosen:
         rustc = folder / "rustc"
-        if not os.access(rustc, os.X_OK) or not os.access(folder / "cargo", os.X_OK) or rustc.resolve().name == "rustup":
+        if (
+            not os.access(rustc, os.X_OK)
+            or not os.access(folder / "cargo", os.X_OK)
+            or rustc.resolve().name == "rustup"
+        ):
             continue
         # Rustup's stand-ins may be hard links, too.
         rustup = shutil.which("rustup", path=folder)
@@ -104,7 +130,9 @@ def _at(root: Path) -> Rust | None:
     outputs = []
     for tool, option in (("rustc", "-vV"), ("cargo", "-V")):
         command = [str(root / "bin" / tool), option]
-        result = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        result = subprocess.run(
+            command, cwd="/", capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        )
         if result.returncode != 0:
             return None
         outputs.append(result.stdout.strip())
@@ -113,4 +141,6 @@ def _at(root: Path) -> Rust | None:
         version = str(Version(facts.get("release", "")))
     except InvalidVersion:
         return None
-    return Rust(root=root, version=version, rustc="; ".join(outputs[0].splitlines()), cargo=outputs[1])
+    return Rust(
+        root=root, version=version, rustc="; ".join(outputs[0].splitlines()), cargo=outputs[1]
+    )

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from forkhouse.errors import ClosureError
+from forkhouse.core.errors import ClosureError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from forkhouse.audit import WheelFacts
+    from forkhouse.audit.facts import WheelFacts
 
 
-def check_closure(roots: Iterable[str], wheels: Mapping[str, WheelFacts], absent: Collection[str] = ()) -> None:
+def check_closure(
+    roots: Iterable[str], wheels: Mapping[str, WheelFacts], absent: Collection[str] = ()
+) -> None:
     """Follow requirements from `roots` through `wheels` (by canonical name), markers judged for this interpreter.
 
     What is known to be missing (`absent`, canonical names) is not followed.
@@ -34,18 +36,31 @@ def check_closure(roots: Iterable[str], wheels: Mapping[str, WheelFacts], absent
             continue
         if requirement.url:
             # An installer takes it from there, whatever lies in the wheelhouse.
-            problems.append(f"{name} (wanted by {wanted_by}) is asked for by its address, {requirement.url}, and not by a version")
+            problems.append(
+                f"{name} (wanted by {wanted_by}) is asked for by its address, {requirement.url}, "
+                "and not by a version"
+            )
         facts = wheels.get(name)
         if facts is None:
             problems.append(f"{requirement} (wanted by {wanted_by}) is not there")
             continue
         if not requirement.specifier.contains(facts.version, prereleases=True):
-            problems.append(f"{requirement} (wanted by {wanted_by}) refuses {name} {facts.version}, which is there")
+            problems.append(
+                f"{requirement} (wanted by {wanted_by}) refuses {name} {facts.version}, which is "
+                "there"
+            )
         reached.add(name)
         provided = {canonicalize_name(extra) for extra in facts.provides_extra}
-        unknown = sorted(extra for extra in requirement.extras if canonicalize_name(extra) not in provided)
+        unknown = sorted(
+            extra for extra in requirement.extras if canonicalize_name(extra) not in provided
+        )
         problems += [
-            f"{requirement} (wanted by {wanted_by}) asks {name} for the extra {extra}, which it does not have" for extra in unknown
+            (
+                f"{requirement} (wanted by {wanted_by}) asks {name} for the extra {extra}, which "
+                "it "
+                "does not have"
+            )
+            for extra in unknown
         ]
         for extra in ("", *requirement.extras):
             if (name, extra) in done:
@@ -58,9 +73,18 @@ def check_closure(roots: Iterable[str], wheels: Mapping[str, WheelFacts], absent
                     if needed.marker is None or needed.marker.evaluate({"extra": extra}):
                         queue.append((needed, asked_by))
                 except (ValueError, RecursionError) as error:  # UndefinedComparison is a ValueError
-                    problems.append(f"{needed.name} (wanted by {asked_by}) has a marker that cannot be judged: {error}")
-    problems += [f"{name} is there, and nothing of the profile asks for it" for name in sorted(wheels.keys() - reached)]
+                    problems.append(
+                        f"{needed.name} (wanted by {asked_by}) has a marker that cannot be judged: "
+                        f"{error}"
+                    )
+    problems += [
+        f"{name} is there, and nothing of the profile asks for it"
+        for name in sorted(wheels.keys() - reached)
+    ]
     if problems:
         lines = "\n".join(f"  - {problem}" for problem in sorted(set(problems)))
-        message = f"The wheels do not make a whole:\n{lines}\n`forkhouse lock --update` resolves the third-party closure anew."
+        message = (
+            f"The wheels do not make a whole:\n{lines}\n`forkhouse lock --update` resolves the "
+            "third-party closure anew."
+        )
         raise ClosureError(message)

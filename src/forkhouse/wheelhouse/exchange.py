@@ -19,7 +19,10 @@ _NOT_POSSIBLE = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.E
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """Exchange two folders in one step of the kernel; False where this kernel or file system cannot. Raises OSError."""
+    """Exchange two folders in one step of the kernel.
+
+    False where this kernel or file system cannot. Raises OSError.
+    """
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is None:
         return False

@@ -1,4 +1,7 @@
-"""The files that let other tools read a wheelhouse: simple index (PEP 503, PEP 691), requirements, checksums."""
+"""The files that let other tools read a wheelhouse.
+
+Simple index (PEP 503, PEP 691), requirements, checksums.
+"""
 
 from __future__ import annotations
 
@@ -11,37 +14,56 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from forkhouse.closure import PinnedWheel
+    from forkhouse.documents.pylock import PinnedWheel
 
 
 def _page(title: str, links: Sequence[tuple[str, str]]) -> str:
-    rows = "\n".join(f'    <a href="{html.escape(href)}">{html.escape(text)}</a><br>' for href, text in links)
+    rows = "\n".join(
+        f'    <a href="{html.escape(href)}">{html.escape(text)}</a><br>' for href, text in links
+    )
     return (
         "<!DOCTYPE html>\n<html>\n  <head>\n"
         '    <meta name="pypi:repository-version" content="1.0">\n'
-        f"    <title>{html.escape(title)}</title>\n  </head>\n  <body>\n{rows}\n  </body>\n</html>\n"
+        f"    <title>{html.escape(title)}</title>\n  </head>\n  <body>\n{rows}\n  "
+        "</body>\n</html>\n"
     )
 
 
 def _address(wheel: PinnedWheel, folder: str = "") -> str:
-    """Return the relative address of a wheel: object stores read a bare `+` as a blank, so all but unreserved characters are encoded."""
+    """Return the relative address of a wheel.
+
+    Object stores read a bare `+` as a blank, so all but unreserved characters are encoded.
+    """
     return folder + quote(wheel.file, safe="")
 
 
 def index_files(wheels: Sequence[PinnedWheel], sizes: dict[str, int]) -> dict[str, str]:
-    """Return the index by path: `index.html` (flat, for --find-links), and below `simple/` PEP 503 pages with PEP 691 JSON.
+    """Return the index by path.
+
+    `index.html` (flat, for --find-links), and below `simple/` PEP 503 pages with PEP 691 JSON.
 
     Addresses are percent-encoded (RFC 3986), names are not. `sizes` gives bytes by file name.
     """
     meta = {"api-version": "1.0"}
-    projects = {name: list(group) for name, group in itertools.groupby(sorted(wheels), key=lambda wheel: wheel.name)}
+    projects = {
+        name: list(group)
+        for name, group in itertools.groupby(sorted(wheels), key=lambda wheel: wheel.name)
+    }
     files = {
-        "index.html": _page("Wheelhouse", [(f"{_address(wheel)}#sha256={wheel.sha256}", wheel.file) for wheel in sorted(wheels)]),
+        "index.html": _page(
+            "Wheelhouse",
+            [(f"{_address(wheel)}#sha256={wheel.sha256}", wheel.file) for wheel in sorted(wheels)],
+        ),
         "simple/index.html": _page("Simple index", [(f"{name}/", name) for name in projects]),
-        "simple/index.json": json.dumps({"meta": meta, "projects": [{"name": name} for name in projects]}, indent=1) + "\n",
+        "simple/index.json": json.dumps(
+            {"meta": meta, "projects": [{"name": name} for name in projects]}, indent=1
+        )
+        + "\n",
     }
     for name, members in projects.items():
-        links = [(f"{_address(wheel, '../../')}#sha256={wheel.sha256}", wheel.file) for wheel in members]
+        links = [
+            (f"{_address(wheel, '../../')}#sha256={wheel.sha256}", wheel.file) for wheel in members
+        ]
         files[f"simple/{name}/index.html"] = _page(name, links)
         detail = {
             "meta": meta,
@@ -62,7 +84,9 @@ def index_files(wheels: Sequence[PinnedWheel], sizes: dict[str, int]) -> dict[st
 
 def requirements_text(wheels: Sequence[PinnedWheel]) -> str:
     """Return a requirements file with every wheel pinned by version and hash, for any pip since 8.0."""
-    return "".join(f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}\n" for wheel in sorted(wheels))
+    return "".join(
+        f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}\n" for wheel in sorted(wheels)
+    )
 
 
 def checksums_text(digests: dict[str, str]) -> str:

@@ -1,17 +1,20 @@
-"""Install a profile from a wheelhouse alone: verified, hashes required, no index, no network needed."""
+"""Install a profile from a wheelhouse alone.
+
+Verified, hashes required, no index, no network needed.
+"""
 
 from __future__ import annotations
 
 import shutil
 from typing import TYPE_CHECKING
 
-from forkhouse.environments import install_wheels, make_environment
-from forkhouse.errors import ClosureError, InstallError, UsageError
-from forkhouse.progress import report
+from forkhouse.core.environments import install_wheels, make_environment
+from forkhouse.core.errors import ClosureError, InstallError, UsageError
+from forkhouse.core.progress import report
+from forkhouse.core.workspace import storage_errors
 from forkhouse.wheelhouse.manifest import read_lacks
 from forkhouse.wheelhouse.target import check_target, disable_kpacks
 from forkhouse.wheelhouse.verifying import verify
-from forkhouse.workspace import storage_errors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,17 +23,24 @@ if TYPE_CHECKING:
 def install_wheelhouse(wheelhouse: Path, into: Path) -> Path:
     """Make a virtual environment at `into` that holds the profile; return its interpreter.
 
-    Raises UsageError when `into` exists, ClosureError or HashMismatchError when the wheelhouse is not as it was built or lacks
-    wheels, InstallError with pip's own words when pip refuses. After a failure nothing is left at `into`.
+    Raises UsageError when `into` exists, ClosureError or HashMismatchError when the wheelhouse is
+    not as it was built or lacks wheels, InstallError with pip's own words when pip refuses. After a
+    failure nothing is left at `into`.
     """
     if into.exists():
-        message = f"{into} exists. Name a folder that does not: an installation is made whole or not at all."
+        message = (
+            f"{into} exists. Name a folder that does not: an installation is made whole or not at "
+            "all."
+        )
         raise UsageError(message)
     verify(wheelhouse)
     lacks = read_lacks(wheelhouse)
     if lacks.missing:
         names = ", ".join(f"{each.name} {each.wanted}" for each in lacks.missing)
-        message = f"The wheelhouse {wheelhouse.name} is without {names}. Install it onto an environment that has them: --onto ENVIRONMENT."
+        message = (
+            f"The wheelhouse {wheelhouse.name} is without {names}. Install it onto an environment "
+            "that has them: --onto ENVIRONMENT."
+        )
         raise ClosureError(message)
     report().line("install", f"making {into.name} from {wheelhouse.name}")
     try:
@@ -44,15 +54,21 @@ def install_wheelhouse(wheelhouse: Path, into: Path) -> Path:
 
 
 def install_onto(wheelhouse: Path, environment: Path) -> Path:
-    """Install the profile into an environment that is there and has what the wheelhouse lacks; return its interpreter.
+    """Install the profile into an environment that is there and has what the wheelhouse lacks.
 
-    Before anything is changed, the environment is asked whether it has those wheels, and its PyTorch the symbols that our
-    extensions leave open. Raises UsageError when there is no environment, ClosureError or HashMismatchError when the wheelhouse
-    is not as it was built, InstallError when the environment does not fit or pip refuses.
+    Return its interpreter.
+
+    Before anything is changed, the environment is asked whether it has those wheels, and its
+    PyTorch the symbols that our extensions leave open. Raises UsageError when there is no
+    environment, ClosureError or HashMismatchError when the wheelhouse is not as it was built,
+    InstallError when the environment does not fit or pip refuses.
     """
     interpreter = environment / "bin/python"
     if not interpreter.exists():
-        message = f"{environment} is no Python environment: it has no bin/python. Name one, or make a new one with --into."
+        message = (
+            f"{environment} is no Python environment: it has no bin/python. Name one, or make a "
+            "new one with --into."
+        )
         raise UsageError(message)
     verify(wheelhouse)
     lacks = read_lacks(wheelhouse)
@@ -60,14 +76,29 @@ def install_onto(wheelhouse: Path, environment: Path) -> Path:
     report().line("install", f"installing {wheelhouse.name} onto {environment.name}")
     _install(wheelhouse, interpreter, "--no-deps")
     for name in disable_kpacks(interpreter, lacks.targets):
-        report().line("install", f"put aside PyTorch's {name}: with it no kernel runs on these GPUs; its libraries hold the same code")
+        report().line(
+            "install",
+            (
+                f"put aside PyTorch's {name}: with it no kernel runs on these GPUs; its libraries "
+                "hold the same code"
+            ),
+        )
     return interpreter
 
 
 def _install(wheelhouse: Path, interpreter: Path, *options: str) -> None:
-    options += ("--find-links", str(wheelhouse), "--require-hashes", "--no-compile", "--requirement", str(wheelhouse / "requirements.txt"))
+    options += (
+        "--find-links",
+        str(wheelhouse),
+        "--require-hashes",
+        "--no-compile",
+        "--requirement",
+        str(wheelhouse / "requirements.txt"),
+    )
     try:
-        install_wheels(interpreter, *options, wheels=[path.name for path in wheelhouse.glob("*.whl")])
+        install_wheels(
+            interpreter, *options, wheels=[path.name for path in wheelhouse.glob("*.whl")]
+        )
     except InstallError as error:
         message = f"pip could not install from the wheelhouse {wheelhouse.name}:\n{error}"
         raise InstallError(message) from error

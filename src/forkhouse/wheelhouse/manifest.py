@@ -1,4 +1,7 @@
-"""`manifest.json`: what is in a wheelhouse, from where, with which patches and by which toolchain; and what it lacks."""
+"""`manifest.json`: what is in a wheelhouse, from where, with which patches and by which toolchain.
+
+And what it lacks.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +11,24 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from forkhouse import __version__
-from forkhouse.closure import Missing
-from forkhouse.errors import ClosureError
+from forkhouse.core.errors import ClosureError
+from forkhouse.documents.pylock import Missing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from forkhouse.audit import LibraryKernels
-    from forkhouse.builders import BuiltWheel
-    from forkhouse.closure import PinnedWheel
-    from forkhouse.lock import Profile
+    from forkhouse.binaries.kernels import LibraryKernels
+    from forkhouse.builders.built import BuiltWheel
+    from forkhouse.documents.lockfile import Profile
+    from forkhouse.documents.pylock import PinnedWheel
 
 FORMAT = 1
 NAME = "manifest.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Compiled:
+class CompiledContent:
     """What the libraries of a wheel of ours hold and ask for."""
 
     kernels: tuple[LibraryKernels, ...]
@@ -36,16 +39,26 @@ class Compiled:
 def manifest_text(
     name: str,
     profile: Profile,
-    built: Sequence[tuple[BuiltWheel, Compiled]],
+    built: Sequence[tuple[BuiltWheel, CompiledContent]],
     third_party: Sequence[PinnedWheel],
     missing: Sequence[Missing],
     targets: Sequence[str],
 ) -> str:
-    """Return the manifest of a wheelhouse. It holds no times, so that equal inputs give equal bytes."""
+    """Return the manifest of a wheelhouse.
+
+    It holds no times, so that equal inputs give equal bytes.
+    """
     reasons = {external.file: external.why for external in profile.externals}
     wheels = [_ours(wheel, compiled) for wheel, compiled in built]
     wheels += [
-        {"name": pin.name, "version": pin.version, "file": pin.file, "sha256": pin.sha256, "origin": "index", "why": reasons.get(pin.file)}
+        {
+            "name": pin.name,
+            "version": pin.version,
+            "file": pin.file,
+            "sha256": pin.sha256,
+            "origin": "index",
+            "why": reasons.get(pin.file),
+        }
         for pin in third_party
     ]
     manifest = {
@@ -73,20 +86,28 @@ class Lacks:
 
 
 def read_lacks(folder: Path) -> Lacks:
-    """Read from a wheelhouse's manifest what it asks of its target. Raises ClosureError when there is no manifest to read."""
+    """Read from a wheelhouse's manifest what it asks of its target.
+
+    Raises ClosureError when there is no manifest to read.
+    """
     try:
         manifest = json.loads((folder / NAME).read_text(encoding="utf-8"))
         return Lacks(
             missing=tuple(Missing(**each) for each in manifest["missing"]),
-            torch_symbols={wheel["name"]: tuple(wheel.get("torch-symbols", ())) for wheel in manifest["wheels"]},
+            torch_symbols={
+                wheel["name"]: tuple(wheel.get("torch-symbols", ())) for wheel in manifest["wheels"]
+            },
             targets=tuple(manifest["gpu-targets"]),
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        message = f"The manifest of the wheelhouse {folder.name} cannot be read: {error}. Build it again with this Forkhouse."
+        message = (
+            f"The manifest of the wheelhouse {folder.name} cannot be read: {error}. Build it again "
+            "with this Forkhouse."
+        )
         raise ClosureError(message) from error
 
 
-def _ours(wheel: BuiltWheel, compiled: Compiled) -> dict[str, object]:
+def _ours(wheel: BuiltWheel, compiled: CompiledContent) -> dict[str, object]:
     patched = wheel.patched
     return {
         "name": wheel.distribution,
@@ -96,14 +117,21 @@ def _ours(wheel: BuiltWheel, compiled: Compiled) -> dict[str, object]:
         "origin": "built",
         "recipe": wheel.recipe,
         "upstream": patched.source.upstream,
-        "source": patched.source.source.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"paths", "why"}),
+        "source": patched.source.source.model_dump(
+            mode="json", by_alias=True, exclude_none=True, exclude={"paths", "why"}
+        ),
         "passed-over": list(patched.source.passed_over),
         "tree": patched.source.tree,
         "patched-tree": patched.tree,
         "patches": list(patched.applied),
         "patches-for-other-forms": list(patched.not_for_form),
         "components": [
-            {"name": part.source.upstream, "version": part.source.version, "path": part.path, "tree": part.source.tree}
+            {
+                "name": part.source.upstream,
+                "version": part.source.version,
+                "path": part.path,
+                "tree": part.source.tree,
+            }
             for part in wheel.parts
         ],
         "built-against": {sibling.distribution: sibling.sha256 for sibling in wheel.siblings},

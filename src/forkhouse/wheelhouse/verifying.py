@@ -7,9 +7,9 @@ import stat
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import ClosureError, HashMismatchError
-from forkhouse.progress import report
-from forkhouse.workspace import sha256_file
+from forkhouse.core.errors import ClosureError, HashMismatchError
+from forkhouse.core.progress import report
+from forkhouse.core.workspace import sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,8 +29,8 @@ _KINDS = {
 def verify(folder: Path) -> int:
     """Check every file of a wheelhouse against its SHA256SUMS; return how many there are.
 
-    Raises ClosureError when it is no wheelhouse, when a file is missing, or when anything is there that is not listed or no file;
-    HashMismatchError when a file was changed.
+    Raises ClosureError when it is no wheelhouse, when a file is missing, or when anything is there
+    that is not listed or no file; HashMismatchError when a file was changed.
     """
     expected = _listed(folder)
     there = dict(entries(folder))
@@ -39,16 +39,24 @@ def verify(folder: Path) -> int:
     odd = there.keys() - files - folders - {CHECKSUMS}
     parents = {str(parent) for name in expected for parent in PurePosixPath(name).parents}
     problems = [f"{name} is {there[name]}" for name in odd | (folders & expected.keys())]
-    problems += [f"the folder {name} does not belong there" for name in folders - parents - expected.keys()]
+    problems += [
+        f"the folder {name} does not belong there" for name in folders - parents - expected.keys()
+    ]
     problems += [f"{name} is missing" for name in expected.keys() - there.keys()]
     problems += [f"{name} does not belong there" for name in files - expected.keys()]
     if problems:
-        message = f"The wheelhouse {folder.name} is not as {CHECKSUMS} says: {'; '.join(sorted(problems))}. Copy it again from where it was built."
+        message = (
+            f"The wheelhouse {folder.name} is not as {CHECKSUMS} says: "
+            f"{'; '.join(sorted(problems))}. Copy it again from where it was built."
+        )
         raise ClosureError(message)
     with report().task("verify", total=len(expected)) as task:
         for name, sha256 in sorted(expected.items()):
             if sha256_file(folder / name) != sha256:
-                message = f"{name} in the wheelhouse {folder.name} was changed or damaged. Copy it again from where it was built."
+                message = (
+                    f"{name} in the wheelhouse {folder.name} was changed or damaged. Copy it again "
+                    "from where it was built."
+                )
                 raise HashMismatchError(message)
             task.advance(1)
     return len(expected)
@@ -58,14 +66,25 @@ def _listed(folder: Path) -> dict[str, str]:
     sums = folder / CHECKSUMS
     if sums.is_symlink() or not sums.is_file():
         aside = folder.with_name(f".{folder.name}.old")
-        cut = f" A run was cut off while it put a new one in its place; the old one is in {aside.name}, and" if aside.is_dir() else ""
-        message = f"{folder} is no wheelhouse: it has no {CHECKSUMS}.{cut} `nox -s build-wheels` makes one."
+        cut = (
+            " A run was cut off while it put a new one in its place; the old one is in "
+            f"{aside.name}, and"
+            if aside.is_dir()
+            else ""
+        )
+        message = (
+            f"{folder} is no wheelhouse: it has no {CHECKSUMS}.{cut} `nox -s build-wheels` makes "
+            "one."
+        )
         raise ClosureError(message)
     lines = sums.read_text(encoding="utf-8", errors="replace").splitlines()
     listed = [(name, sha256) for sha256, _, name in (line.partition("  ") for line in lines)]
     expected = dict(listed)
     if len(expected) != len(listed):
-        message = f"The {CHECKSUMS} of the wheelhouse {folder.name} lists a file twice. Copy it again from where it was built."
+        message = (
+            f"The {CHECKSUMS} of the wheelhouse {folder.name} lists a file twice. Copy it again "
+            "from where it was built."
+        )
         raise ClosureError(message)
     return expected
 

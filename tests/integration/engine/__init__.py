@@ -1,4 +1,7 @@
-"""What makes an engine on the CPU resemble another: a plug-in for vLLM, and the variables that it reads."""
+"""What makes an engine on the CPU resemble another.
+
+A plug-in for vLLM, and the variables that it reads.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ def engine_environment(
     hidden: Iterable[str] = (),
     transfer_package: str | None = None,
 ) -> dict[str, str]:
-    """Return the variables of a worker whose engine loads the plug-in. `before` are folders that go before the stack's packages."""
+    """Return the variables of a worker whose engine loads the plug-in.
+
+    `before` are folders that go before the stack's packages.
+    """
     variables = {
         "PYTHONPATH": ":".join(str(folder) for folder in (*before, FOLDER)),
         "FORKHOUSE_TEST_VERSION": version,

@@ -1,6 +1,9 @@
-"""Attention in plain PyTorch, on a KV cache whose blocks lie as those of GPUs do: keys and values of a token side by side.
+"""Attention in plain PyTorch, on a KV cache whose blocks lie as those of GPUs do.
 
-vLLM's own attention on the CPU keeps its blocks in an order of the processor's vector unit, which no GPU has.
+Keys and values of a token side by side.
+
+vLLM's own attention on the CPU keeps its blocks in an order of the processor's vector unit, which
+no GPU has.
 """
 
 from __future__ import annotations
@@ -39,9 +42,17 @@ class PlainImplementation(CPUAttentionBackendImpl):
     supports_quant_query_input: ClassVar[bool] = False
 
     def do_kv_cache_update(
-        self, layer: Any, key: torch.Tensor, value: torch.Tensor, kv_cache: torch.Tensor, slot_mapping: torch.Tensor
+        self,
+        layer: Any,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        kv_cache: torch.Tensor,
+        slot_mapping: torch.Tensor,
     ) -> None:
-        """Write keys and values of new tokens to their slots; the cache's logical shape is blocks, heads, tokens, content."""
+        """Write keys and values of new tokens to their slots.
+
+        The cache's logical shape is blocks, heads, tokens, content.
+        """
         del layer
         slots = slot_mapping[slot_mapping >= 0]
         block, place = slots // kv_cache.shape[2], slots % kv_cache.shape[2]
@@ -72,7 +83,10 @@ class PlainImplementation(CPUAttentionBackendImpl):
             count = starts[number + 1] - starts[number]
             blocks = attn_metadata.block_table[number, : -(-length // tokens)].long()
             cached = kv_cache[blocks].transpose(1, 2).flatten(0, 1)[:length].float()
-            keys, values = (part.repeat_interleave(group, dim=1).transpose(0, 1) for part in cached.chunk(2, dim=-1))
+            keys, values = (
+                part.repeat_interleave(group, dim=1).transpose(0, 1)
+                for part in cached.chunk(2, dim=-1)
+            )
             mask = torch.ones(count, length, dtype=torch.bool).tril(length - count)
             mixed = torch.nn.functional.scaled_dot_product_attention(
                 query[mine].float().transpose(0, 1), keys, values, attn_mask=mask, scale=self.scale

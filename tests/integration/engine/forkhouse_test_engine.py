@@ -31,7 +31,9 @@ def register() -> None:
     if os.environ.get("FORKHOUSE_TEST_BACKEND"):
         from vllm.platforms import current_platform
 
-        type(current_platform).get_attn_backend_cls = classmethod(lambda *_, **__: "forkhouse_test_attention.PlainBackend")
+        type(current_platform).get_attn_backend_cls = classmethod(
+            lambda *_, **__: "forkhouse_test_attention.PlainBackend"
+        )
     if os.environ.get("FORKHOUSE_TEST_STAGING") == "1":
         _stage()
     if os.environ.get("FORKHOUSE_TEST_SPOIL_BLOCK"):
@@ -39,20 +41,32 @@ def register() -> None:
 
 
 def _stage() -> None:
-    from vllm.distributed.kv_transfer.kv_connector.v1.nixl.base_scheduler import NixlBaseConnectorScheduler
-    from vllm.distributed.kv_transfer.kv_connector.v1.nixl.base_worker import NixlBaseConnectorWorker
+    from vllm.distributed.kv_transfer.kv_connector.v1.nixl.base_scheduler import (
+        NixlBaseConnectorScheduler,
+    )
+    from vllm.distributed.kv_transfer.kv_connector.v1.nixl.base_worker import (
+        NixlBaseConnectorWorker,
+    )
     from vllm.platforms import current_platform
 
     for side in (NixlBaseConnectorScheduler, NixlBaseConnectorWorker):
         side.__init__ = _then(side.__init__, lambda self: setattr(self, "use_host_buffer", True))
-    NixlBaseConnectorWorker.set_host_xfer_buffer_ops = lambda self, operation: setattr(self, "copy_blocks", operation)
+    NixlBaseConnectorWorker.set_host_xfer_buffer_ops = lambda self, operation: setattr(
+        self, "copy_blocks", operation
+    )
     # What the platforms of GPUs have, and the CPU's does not.
     platform = type(current_platform)
     platform.insert_blocks_to_device = classmethod(_copy)
     platform.swap_out_blocks_to_host = classmethod(_copy)
 
 
-def _copy(_: type, source: torch.Tensor, target: torch.Tensor, source_blocks: torch.Tensor, target_blocks: torch.Tensor) -> None:
+def _copy(
+    _: type,
+    source: torch.Tensor,
+    target: torch.Tensor,
+    source_blocks: torch.Tensor,
+    target_blocks: torch.Tensor,
+) -> None:
     target[target_blocks] = source[source_blocks]
 
 
@@ -65,7 +79,9 @@ def _then(function: Callable[..., Any], after: Callable[[Any], None]) -> Callabl
 
 
 def _spoil(number: int) -> None:
-    from vllm.distributed.kv_transfer.kv_connector.v1.nixl.base_worker import NixlBaseConnectorWorker
+    from vllm.distributed.kv_transfer.kv_connector.v1.nixl.base_worker import (
+        NixlBaseConnectorWorker,
+    )
 
     original = NixlBaseConnectorWorker._pop_done_transfers
 

@@ -1,4 +1,7 @@
-"""Hide packages from an interpreter, as where they are not installed: those in FORKHOUSE_TEST_HIDDEN, with commas between."""
+"""Hide packages from an interpreter, as where they are not installed.
+
+Those in FORKHOUSE_TEST_HIDDEN, with commas between.
+"""
 
 import os
 from importlib.machinery import PathFinder

@@ -1,9 +1,12 @@
-"""Serve a model that answers with what it sees: shape and SHA-256 of each image. Runs with the Python of the served stack.
+"""Serve a model that answers with what it sees: shape and SHA-256 of each image.
+
+Runs with the Python of the served stack.
 
     python image_worker.py MODEL-FOLDER NAME SEEN-FOLDER
 
-Dynamo's front end decodes the images and offers their pixels through NIXL; they are read from its memory here. For each request the
-pixels of its images are written to the folder, with a line in images.jsonl that says what they are and how the front end offered them.
+Dynamo's front end decodes the images and offers their pixels through NIXL; they are read from its
+memory here. For each request the pixels of its images are written to the folder, with a line in
+images.jsonl that says what they are and how the front end offered them.
 """
 
 from __future__ import annotations
@@ -46,7 +49,12 @@ class Viewer:
         """Give a text with a word for each image."""
         offers = (request.get("multi_modal_data") or {}).get("image_url", [])
         words = [await self.word(offer, request) for offer in offers]
-        yield {"token_ids": self.tokenizer.encode(" ".join(words) or "none", add_special_tokens=False).ids, "finish_reason": "stop"}
+        yield {
+            "token_ids": self.tokenizer.encode(
+                " ".join(words) or "none", add_special_tokens=False
+            ).ids,
+            "finish_reason": "stop",
+        }
 
     async def word(self, offer: dict[str, Any], request: dict[str, Any]) -> str:
         """Read an image. Raises KeyError when the front end did not decode it."""
@@ -74,7 +82,9 @@ async def main() -> None:
     """Serve until SIGTERM."""
     model, name, seen = sys.argv[1:]
     runtime, loop = runtimes.create_runtime(
-        os.environ["DYN_DISCOVERY_BACKEND"], os.environ["DYN_REQUEST_PLANE"], os.environ["DYN_EVENT_PLANE"]
+        os.environ["DYN_DISCOVERY_BACKEND"],
+        os.environ["DYN_REQUEST_PLANE"],
+        os.environ["DYN_EVENT_PLANE"],
     )
     loop.add_signal_handler(signal.SIGTERM, runtime.shutdown)
     endpoint = runtime.endpoint("images.viewer.generate")
@@ -89,7 +99,10 @@ async def main() -> None:
         worker_type=dynamo_llm.WorkerType.Aggregated,
         media_decoder=decoder,
     )
-    viewer = Viewer(tokenizer=tokenizers.Tokenizer.from_file(str(Path(model, "tokenizer.json"))), seen=Path(seen))
+    viewer = Viewer(
+        tokenizer=tokenizers.Tokenizer.from_file(str(Path(model, "tokenizer.json"))),
+        seen=Path(seen),
+    )
     await endpoint.serve_endpoint(viewer.answer)
 
 

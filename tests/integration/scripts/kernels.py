@@ -1,11 +1,14 @@
-"""Run a kernel of each of vLLM's extension libraries, and compare it with PyTorch's on the CPU. Runs alone, with the stack's Python.
+"""Run a kernel of each of vLLM's extension libraries, and compare it with PyTorch's on the CPU.
+
+Runs alone, with the stack's Python.
 
     python kernels.py --device cuda        every library of a ROCm build, on the first GPU (which PyTorch calls cuda)
     python kernels.py --device cpu         what a build for the CPU has of the same operations
     python kernels.py --examples           the references themselves, on examples that were worked out by hand
 
-The output is a JSON object a line: each library that was loaded, then each kernel. Ends with exit code 1 when a library does not load,
-an operation is missing, or a result differs by more than rounding. --spoil NAME falsifies that kernel's result, to see it found.
+The output is a JSON object a line: each library that was loaded, then each kernel. Ends with exit
+code 1 when a library does not load, an operation is missing, or a result differs by more than
+rounding. --spoil NAME falsifies that kernel's result, to see it found.
 """
 
 from __future__ import annotations
@@ -29,8 +32,19 @@ if TYPE_CHECKING:
 torch: Any = import_module("torch")
 
 LIBRARIES = {
-    "cpu": ("spinloop", "fs_io_C"),  # and the kernels, of which there is a library for each generation of processors
-    "cuda": ("_C", "_C_stable_libtorch", "_moe_C_stable_libtorch", "_rocm_C", "cumem_allocator", "spinloop", "fs_io_C"),
+    "cpu": (
+        "spinloop",
+        "fs_io_C",
+    ),  # and the kernels, of which there is a library for each generation of processors
+    "cuda": (
+        "_C",
+        "_C_stable_libtorch",
+        "_moe_C_stable_libtorch",
+        "_rocm_C",
+        "cumem_allocator",
+        "spinloop",
+        "fs_io_C",
+    ),
 }
 SEED = 7
 EPSILON = 1e-6
@@ -38,7 +52,10 @@ REDUCE_BYTES = 2**24
 REDUCE_SECONDS = 60.0
 UNQUANTISED = 0
 STEPS = {"float32": 2.0**-16, "float16": 2.0**-9, "bfloat16": 2.0**-6}
-"""How far a result may be from the reference, in parts of the larger of it and one: some roundings of each type."""
+"""How far a result may be from the reference, in parts of the larger of it and one.
+
+Some roundings of each type.
+"""
 
 Tensors = dict[str, Any]
 
@@ -118,7 +135,9 @@ def topk_softmax_inputs(dtype: Any) -> Tensors:
 def topk_softmax_reference(given: Tensors) -> list[Any]:
     """Return the shares of the best experts, which are made to add up to one, and their numbers."""
     exponentials = given["scores"].double().exp()
-    shares, experts = (exponentials / exponentials.sum(dim=-1, keepdim=True)).topk(int(given["count"]), dim=-1)
+    shares, experts = (exponentials / exponentials.sum(dim=-1, keepdim=True)).topk(
+        int(given["count"]), dim=-1
+    )
     return [shares / shares.sum(dim=-1, keepdim=True), experts]
 
 
@@ -126,14 +145,18 @@ def topk_softmax_run(given: Tensors) -> list[Any]:
     """Do it by vLLM's operation."""
     scores, shape = given["scores"], (len(given["scores"]), int(given["count"]))
     shares = torch.empty(shape, dtype=torch.float32, device=scores.device)
-    experts, positions = (torch.empty(shape, dtype=torch.int32, device=scores.device) for _ in range(2))
-    torch.ops._moe_C.topk_softmax(shares, experts, positions, scores, True, None, None)  # noqa: FBT003
+    experts, positions = (
+        torch.empty(shape, dtype=torch.int32, device=scores.device) for _ in range(2)
+    )
+    torch.ops._moe_C.topk_softmax(shares, experts, positions, scores, True, None, None)
     return [shares, experts]
 
 
 def moe_sum_inputs(dtype: Any) -> Tensors:
     """Return what four experts say about each token."""
-    return {"x": normal(37, 4, 512, dtype=dtype).abs()}  # where nothing cancels out, rounding is in proportion to the sum
+    return {
+        "x": normal(37, 4, 512, dtype=dtype).abs()
+    }  # where nothing cancels out, rounding is in proportion to the sum
 
 
 def moe_sum_reference(given: Tensors) -> list[Any]:
@@ -154,7 +177,11 @@ def moe_sum_run(given: Tensors) -> list[Any]:
 
 def skinny_inputs(dtype: Any) -> Tensors:
     """Return a weight, a few activations and a bias, scaled such that results are about one."""
-    return {"weight": normal(512, 1024, dtype=dtype) / 32, "x": normal(4, 1024, dtype=dtype), "bias": normal(512, dtype=dtype)}
+    return {
+        "weight": normal(512, 1024, dtype=dtype) / 32,
+        "x": normal(4, 1024, dtype=dtype),
+        "bias": normal(512, dtype=dtype),
+    }
 
 
 def skinny_reference(given: Tensors) -> list[Any]:
@@ -183,13 +210,19 @@ def reduce_reference(given: Tensors) -> list[Any]:
 
 
 def reduce_run(given: Tensors) -> list[Any]:
-    """Do it by vLLM's operation, in two processes with the same GPU. Raises SystemExit when they do not come to an end."""
+    """Do it by vLLM's operation, in two processes with the same GPU.
+
+    Raises SystemExit when they do not come to an end.
+    """
     context = get_context("spawn")  # a GPU's driver does not survive a fork
     ends, theirs = zip(*(context.Pipe() for _ in range(2)), strict=True)
     x = given["x"]
     # As lists: tensors would be sent as files that both sides keep open.
     processes = [
-        context.Process(target=reduce_rank, args=(rank, theirs[rank], x[rank].tolist(), x.dtype), daemon=True) for rank in range(2)
+        context.Process(
+            target=reduce_rank, args=(rank, theirs[rank], x[rank].tolist(), x.dtype), daemon=True
+        )
+        for rank in range(2)
     ]
     try:
         for process in processes:
@@ -217,7 +250,9 @@ def answer_of(end: Connection) -> Any:
     try:
         if end.poll(REDUCE_SECONDS):
             return end.recv()
-        message = f"A process that takes part in the sum did not answer within {REDUCE_SECONDS:g} s."
+        message = (
+            f"A process that takes part in the sum did not answer within {REDUCE_SECONDS:g} s."
+        )
     except EOFError:
         message = "A process that takes part in the sum ended; what it said is above."
     raise SystemExit(message)
@@ -232,8 +267,10 @@ def reduce_rank(rank: int, connection: Connection, values: list[float], dtype: A
     result = torch.empty_like(x)
     group = operations.init_custom_qr(rank, 2, REDUCE_BYTES)
     connection.send(operations.qr_get_handle(group).tolist())
-    operations.qr_open_handles(group, [torch.tensor(handle, dtype=torch.uint8) for handle in connection.recv()])
-    operations.qr_all_reduce(group, x, result, UNQUANTISED, False)  # noqa: FBT003
+    operations.qr_open_handles(
+        group, [torch.tensor(handle, dtype=torch.uint8) for handle in connection.recv()]
+    )
+    operations.qr_all_reduce(group, x, result, UNQUANTISED, False)
     torch.cuda.synchronize()
     connection.send(result.tolist())
     connection.recv()  # the other may still read this one's memory
@@ -254,7 +291,10 @@ KERNELS = (
         reference=rms_norm_reference,
         run=rms_norm_run,
         # The mean square of 1, 7, 5 and 5 is 25.
-        example=(tensors(x=[[1.0, 7.0, 5.0, 5.0]], weight=[1.0, 1.0, 2.0, -1.0]), [[[0.2, 1.4, 2.0, -1.0]]]),
+        example=(
+            tensors(x=[[1.0, 7.0, 5.0, 5.0]], weight=[1.0, 1.0, 2.0, -1.0]),
+            [[[0.2, 1.4, 2.0, -1.0]]],
+        ),
     ),
     Kernel(
         name="silu_and_mul",
@@ -274,7 +314,10 @@ KERNELS = (
         reference=topk_softmax_reference,
         run=topk_softmax_run,
         # The shares of all are 1/7, 4/7 and 2/7.
-        example=(tensors(scores=[[0.0, math.log(4), math.log(2)]], count=2), [[[2 / 3, 1 / 3]], [[1, 2]]]),
+        example=(
+            tensors(scores=[[0.0, math.log(4), math.log(2)]], count=2),
+            [[[2 / 3, 1 / 3]], [[1, 2]]],
+        ),
     ),
     Kernel(
         name="moe_sum",
@@ -292,7 +335,14 @@ KERNELS = (
         inputs=skinny_inputs,
         reference=skinny_reference,
         run=skinny_run,
-        example=(tensors(weight=[[1.0, 2.0], [3.0, 4.0], [0.0, 1.0]], x=[[5.0, 6.0]], bias=[100.0, 200.0, 0.5]), [[[117.0, 239.0, 6.5]]]),
+        example=(
+            tensors(
+                weight=[[1.0, 2.0], [3.0, 4.0], [0.0, 1.0]],
+                x=[[5.0, 6.0]],
+                bias=[100.0, 200.0, 0.5],
+            ),
+            [[[117.0, 239.0, 6.5]]],
+        ),
     ),
     Kernel(
         name="qr_all_reduce",
@@ -316,21 +366,31 @@ def load(device: str) -> Iterator[str]:
 
 
 def load_for_processor() -> str:
-    """Load the library of kernels that vLLM takes on this processor, and return its name: another one would die of SIGILL.
+    """Load the library of kernels that vLLM takes on this processor, and return its name.
+
+    Another one would die of SIGILL.
 
     Raises ImportError: vLLM itself goes on without its kernels, and says so in its log alone.
     """
     import_module("vllm.platforms").current_platform.import_kernels()
     mapped = Path("/proc/self/maps").read_text(encoding="utf-8")
-    loaded: list[str] = sorted(set(re.findall(r"/vllm/(_C\w*)(?:\.[\w-]+)*\.so$", mapped, re.MULTILINE)))
+    loaded: list[str] = sorted(
+        set(re.findall(r"/vllm/(_C\w*)(?:\.[\w-]+)*\.so$", mapped, re.MULTILINE))
+    )
     if len(loaded) != 1 or not hasattr(torch.ops._C, "rms_norm"):
-        message = f"vLLM was to load one library of kernels, and loaded {', '.join(loaded) or 'none'}; what it said is above."
+        message = (
+            f"vLLM was to load one library of kernels, and loaded {', '.join(loaded) or 'none'}; "
+            "what it said is above."
+        )
         raise ImportError(message)
     return loaded[0]
 
 
 def difference(found: list[Any], expected: list[Any]) -> float:
-    """Return the largest difference, in parts of the larger of the expected value and one; infinite where a result is no number."""
+    """Return the largest difference, in parts of the larger of the expected value and one.
+
+    Infinite where a result is no number.
+    """
     if [tuple(each.shape) for each in found] != [tuple(each.shape) for each in expected]:
         return math.inf
     parts = [
@@ -342,7 +402,10 @@ def difference(found: list[Any], expected: list[Any]) -> float:
 
 
 def try_kernel(kernel: Kernel, type_name: str, device: str, *, spoil: bool) -> dict[str, object]:
-    """Run a kernel and return what came out. Raises SystemExit when it differs by more than rounding from the reference."""
+    """Run a kernel and return what came out.
+
+    Raises SystemExit when it differs by more than rounding from the reference.
+    """
     given = kernel.inputs(getattr(torch, type_name))
     found = kernel.run({name: tensor.to(device) for name, tensor in given.items()})
     if spoil:
@@ -350,25 +413,40 @@ def try_kernel(kernel: Kernel, type_name: str, device: str, *, spoil: bool) -> d
     error, allowed = difference(found, kernel.reference(given)), STEPS[type_name]
     if error > allowed:
         message = (
-            f"{kernel.name} of {kernel.library} in {type_name} is {error:.2g} away from the reference; rounding explains {allowed:.2g}."
+            f"{kernel.name} of {kernel.library} in {type_name} is {error:.2g} away from the "
+            f"reference; rounding explains {allowed:.2g}."
         )
         raise SystemExit(message)
-    return {"kernel": kernel.name, "library": kernel.library, "type": type_name, "error": error, "allowed": allowed}
+    return {
+        "kernel": kernel.name,
+        "library": kernel.library,
+        "type": type_name,
+        "error": error,
+        "allowed": allowed,
+    }
 
 
 def try_example(kernel: Kernel) -> dict[str, object]:
-    """Compute a kernel's reference on its example. Raises SystemExit when the result is another than that worked out by hand."""
+    """Compute a kernel's reference on its example.
+
+    Raises SystemExit when the result is another than that worked out by hand.
+    """
     given, expected = kernel.example
     error = difference(kernel.reference(given), [torch.tensor(each) for each in expected])
     if error > STEPS["float32"]:
-        message = f"The reference of {kernel.name} is {error:.2g} away from what was worked out by hand."
+        message = (
+            f"The reference of {kernel.name} is {error:.2g} away from what was worked out by hand."
+        )
         raise SystemExit(message)
     return {"example": kernel.name, "library": kernel.library, "error": error}
 
 
 @contextmanager
 def own_output() -> Iterator[TextIO]:
-    """Return the standard output, line by line; what libraries print goes to the standard error instead."""
+    """Return the standard output, line by line.
+
+    What libraries print goes to the standard error instead.
+    """
     with os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8") as output:
         os.dup2(2, 1)
         yield output
@@ -393,7 +471,17 @@ def main() -> None:
             # The CPU build has no other of these; a ROCm build has to have all.
             if options.device == "cuda" or kernel.library == "_C_stable_libtorch":
                 for type_name in kernel.types:
-                    print(json.dumps(try_kernel(kernel, type_name, options.device, spoil=options.spoil == kernel.name)), file=output)
+                    print(
+                        json.dumps(
+                            try_kernel(
+                                kernel,
+                                type_name,
+                                options.device,
+                                spoil=options.spoil == kernel.name,
+                            )
+                        ),
+                        file=output,
+                    )
 
 
 if __name__ == "__main__":

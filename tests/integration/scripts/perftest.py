@@ -1,11 +1,15 @@
-"""Run UCX's own measurements, ucx_perftest, within a process and between two. Runs alone, with the Python of the served stack.
+"""Run UCX's own measurements, ucx_perftest, within a process and between two.
+
+Runs alone, with the Python of the served stack.
 
     python perftest.py --memory rocm --size 1048576 --iterations 200
 
-The memory is of that kind on both sides: host, or rocm, for which UCX loads a module of its own. The output is a JSON object a line.
-Ends with exit code 1 when a measurement fails, or is of another kind of memory than was asked for.
+The memory is of that kind on both sides: host, or rocm, for which UCX loads a module of its own.
+The output is a JSON object a line. Ends with exit code 1 when a measurement fails, or is of another
+kind of memory than was asked for.
 
-ucx_perftest serves on every address of its machine. So all of this runs in a network namespace with nothing but the loopback device.
+ucx_perftest serves on every address of its machine. So all of this runs in a network namespace with
+nothing but the loopback device.
 """
 
 from __future__ import annotations
@@ -32,8 +36,16 @@ SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 
 def enter_namespace(arguments: list[str]) -> None:
     """Run this script anew, in a network namespace of its own. Does not return."""
-    command = ["unshare", "--map-root-user", "--net", sys.executable, __file__, "--inside", *arguments]
-    os.execvp(command[0], command)  # noqa: S606  # no shell
+    command = [
+        "unshare",
+        "--map-root-user",
+        "--net",
+        sys.executable,
+        __file__,
+        "--inside",
+        *arguments,
+    ]
+    os.execvp(command[0], command)  # no shell
 
 
 def switch_loopback_on() -> None:
@@ -53,12 +65,17 @@ def run(arguments: list[str]) -> str:
     """Return the output of ucx_perftest. Raises SystemExit when it fails or takes too long."""
     command = [program(), *arguments, "-f", "-v"]
     try:
-        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS)
+        result = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS
+        )
     except subprocess.TimeoutExpired as error:
         message = f"{' '.join(command)} did not end within {LIMIT_SECONDS:g} s."
         raise SystemExit(message) from error
     if result.returncode:
-        message = f"{' '.join(command)} ended with exit code {result.returncode}:\n{result.stdout}{result.stderr}"
+        message = (
+            f"{' '.join(command)} ended with exit code "
+            f"{result.returncode}:\n{result.stdout}{result.stderr}"
+        )
         raise SystemExit(message)
     return result.stdout
 
@@ -71,7 +88,13 @@ def within(arguments: list[str]) -> str:
 def between(arguments: list[str]) -> str:
     """Measure between two processes. Raises SystemExit when one of them fails."""
     command = [program(), "-p", str(PORT)]
-    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    server = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     try:
         deadline = time.monotonic() + LIMIT_SECONDS
         while not listens(PORT):
@@ -97,11 +120,16 @@ def between(arguments: list[str]) -> str:
 def listens(port: int) -> bool:
     """Say whether somebody in this namespace accepts connections at a port."""
     lines = Path("/proc/self/net/tcp").read_text(encoding="ascii").splitlines()[1:]
-    return any(line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A" for line in lines)
+    return any(
+        line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A" for line in lines
+    )
 
 
 def figures(output: str, memory: str) -> dict[str, object]:
-    """Return what a measurement says at its end. Raises SystemExit when it says nothing, or was of other memory."""
+    """Return what a measurement says at its end.
+
+    Raises SystemExit when it says nothing, or was of other memory.
+    """
     used = re.findall(r"(?:Send|Recv) memory: +(\S+)", output)
     lines = output.splitlines()
     headers = [number for number, line in enumerate(lines) if line.startswith("iterations,")]
@@ -109,7 +137,10 @@ def figures(output: str, memory: str) -> dict[str, object]:
         message = f"ucx_perftest was to measure {memory} to {memory}, and said:\n{output}"
         raise SystemExit(message)
     last = dict(zip(lines[headers[-1]].split(","), lines[headers[-1] + 1].split(","), strict=True))
-    return {"iterations": int(last["iterations"]), "megabytes_per_second": float(last["overall_bw"])}
+    return {
+        "iterations": int(last["iterations"]),
+        "megabytes_per_second": float(last["overall_bw"]),
+    }
 
 
 def main() -> None:
@@ -125,9 +156,26 @@ def main() -> None:
     switch_loopback_on()
     for processes, measure in ((1, within), (2, between)):
         for test in TESTS:
-            arguments = ["-t", test, "-m", options.memory, "-s", str(options.size), "-n", str(options.iterations), "-w", "10"]
+            arguments = [
+                "-t",
+                test,
+                "-m",
+                options.memory,
+                "-s",
+                str(options.size),
+                "-n",
+                str(options.iterations),
+                "-w",
+                "10",
+            ]
             found = figures(measure(arguments), options.memory)
-            measured = {"processes": processes, "test": test, "memory": options.memory, "bytes": options.size, **found}
+            measured = {
+                "processes": processes,
+                "test": test,
+                "memory": options.memory,
+                "bytes": options.size,
+                **found,
+            }
             sys.stdout.write(json.dumps(measured) + "\n")
             sys.stdout.flush()
 

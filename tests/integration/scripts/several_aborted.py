@@ -15,7 +15,12 @@ from vllm.v1.engine.output_processor import OutputProcessor, RequestOutputCollec
 from vllm.v1.engine.parallel_sampling import ParentRequest
 
 TRANSFER = {"do_remote_prefill": True}
-sampling = SamplingParams(n=3, detokenize=False, output_kind=RequestOutputKind.DELTA, extra_args={"kv_transfer_params": TRANSFER})
+sampling = SamplingParams(
+    n=3,
+    detokenize=False,
+    output_kind=RequestOutputKind.DELTA,
+    extra_args={"kv_transfer_params": TRANSFER},
+)
 given = {
     "request_id": "inside",
     "external_req_id": "outside",
@@ -34,5 +39,7 @@ for index in range(sampling.n):
     transfers.append((child.sampling_params.extra_args or {}).get("kv_transfer_params"))
     processor.add_request(child, None, parent, index, answers)
 aborted = processor.abort_requests(["outside"], internal=False)
-left = len(processor.request_states) + len(processor.parent_requests) + len(processor.external_req_ids)
+left = (
+    len(processor.request_states) + len(processor.parent_requests) + len(processor.external_req_ids)
+)
 sys.stdout.write(json.dumps({"transfers": transfers, "aborted": sorted(aborted), "left": left}))

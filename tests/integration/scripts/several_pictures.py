@@ -27,7 +27,9 @@ async def prepared(answers: int) -> str:
         "prefill_result": {"disaggregated_params": {"embedding_params": HANDOFF}},
     }
     try:
-        result = await processor.prepare_input(request, "a request", None, DisaggregationMode.DECODE)
+        result = await processor.prepare_input(
+            request, "a request", None, DisaggregationMode.DECODE
+        )
     except InvalidArgument as error:
         return f"refused: {error}"
     return ",".join(result.multi_modal_data)

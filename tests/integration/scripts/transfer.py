@@ -1,12 +1,17 @@
-"""Move memory between two processes through NIXL, and compare what arrived. Runs alone, with the Python of the served stack.
+"""Move memory between two processes through NIXL, and compare what arrived.
+
+Runs alone, with the Python of the served stack.
 
     python transfer.py --pair VRAM-DRAM --pair DRAM-VRAM --sizes 4096,1048576 --repeats 3
 
-Each pair names the memory of this process and that of a peer, which it starts: DRAM, or VRAM of the first GPU (VRAM:1 of the second).
-For each size, contents are written to the peer and read from it, `repeats` times each. The output is a JSON object a line: first what
-this ran on, then each transfer. A transfer that fails, is late or leaves other contents than were sent ends the run with exit code 1.
+Each pair names the memory of this process and that of a peer, which it starts: DRAM, or VRAM of the
+first GPU (VRAM:1 of the second). For each size, contents are written to the peer and read from it,
+`repeats` times each. The output is a JSON object a line: first what this ran on, then each
+transfer. A transfer that fails, is late or leaves other contents than were sent ends the run with
+exit code 1.
 
-Device memory is PyTorch's, which calls a GPU cuda whether CUDA or HIP drives it. DRAM alone needs no PyTorch.
+Device memory is PyTorch's, which calls a GPU cuda whether CUDA or HIP drives it. DRAM alone needs
+no PyTorch.
 """
 
 from __future__ import annotations
@@ -33,7 +38,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-np: Any = import_module("numpy")  # of the stack's Python, whose packages no type checker of this project sees
+np: Any = import_module(
+    "numpy"
+)  # of the stack's Python, whose packages no type checker of this project sees
 
 PACKAGES = ("nixl", "nixl_rocm", "rixl", "nixl_cu12")
 """Import names of NIXL's builds; the first that can be imported is taken."""
@@ -121,8 +128,11 @@ class DeviceMemory:
     """Memory of a GPU."""
 
     def __init__(self, size: int, device: int) -> None:
-        """Take `size` bytes, all of them zero. Raises RuntimeError where PyTorch sees no such GPU."""
-        import torch  # noqa: PLC0415  # the host's memory needs none
+        """Take `size` bytes, all of them zero.
+
+        Raises RuntimeError where PyTorch sees no such GPU.
+        """
+        import torch  # the host's memory needs none
 
         self._torch = torch
         self._words = torch.zeros(size // WORD, dtype=torch.int64, device=f"cuda:{device}")
@@ -140,28 +150,43 @@ class DeviceMemory:
 
 
 def nixl_api() -> Any:
-    """Return the Python interface of the NIXL build that is installed. Raises SystemExit where there is none."""
+    """Return the Python interface of the NIXL build that is installed.
+
+    Raises SystemExit where there is none.
+    """
     for name in PACKAGES:
         try:
             return import_module(f"{name}._api")
         except ModuleNotFoundError as error:
             if error.name not in {name, f"{name}._api"}:
                 raise
-    message = f"No NIXL is installed: none of {', '.join(PACKAGES)} can be imported. Run this with the Python of a served stack."
+    message = (
+        f"No NIXL is installed: none of {', '.join(PACKAGES)} can be imported. Run this with the "
+        "Python of a served stack."
+    )
     raise SystemExit(message)
 
 
 class Side:
-    """An agent with registered memory. That of the peer is asked through a connection, by the names of these methods."""
+    """An agent with registered memory.
+
+    That of the peer is asked through a connection, by the names of these methods.
+    """
 
     def __init__(self, name: str, place: Place, size: int) -> None:
         """Take and register memory for transfers of up to `size` bytes."""
         self.name = name
         self.place = place
-        self.memory = DeviceMemory(size + GUARD, place.device) if place.kind == "VRAM" else HostMemory(size + GUARD)
+        self.memory = (
+            DeviceMemory(size + GUARD, place.device)
+            if place.kind == "VRAM"
+            else HostMemory(size + GUARD)
+        )
         api = nixl_api()
         self.agent = api.nixl_agent(name, api.nixl_agent_config(backends=["UCX"]))
-        self.registered = self.agent.register_memory([(self.memory.address, size + GUARD, place.device, "")], place.kind)
+        self.registered = self.agent.register_memory(
+            [(self.memory.address, size + GUARD, place.device, "")], place.kind
+        )
 
     def introduce(self) -> tuple[bytes, int]:
         """Return what the other side's agent needs to connect, and where the memory begins."""
@@ -184,15 +209,22 @@ class Side:
             return None
         first = int(wrong[0])
         return (
-            f"{len(wrong)} of {len(expected)} words differ, first at byte {first * WORD}: {found[first]:#018x}, not {expected[first]:#018x}"
+            f"{len(wrong)} of {len(expected)} words differ, first at byte {first * WORD}: "
+            f"{found[first]:#018x}, not {expected[first]:#018x}"
         )
 
     def await_notification(self, sender: str, tag: bytes) -> None:
-        """Return once `sender` has said that the transfer `tag` is complete. Raises SystemExit when it does not come."""
+        """Return once `sender` has said that the transfer `tag` is complete.
+
+        Raises SystemExit when it does not come.
+        """
         deadline = time.monotonic() + TRANSFER_SECONDS
         while not self.agent.check_remote_xfer_done(sender, tag):
             if time.monotonic() > deadline:
-                message = f"{self.name}: no notification of {tag!r} came from {sender} within {TRANSFER_SECONDS:g} s."
+                message = (
+                    f"{self.name}: no notification of {tag!r} came from {sender} within "
+                    f"{TRANSFER_SECONDS:g} s."
+                )
                 raise SystemExit(message)
             os.sched_yield()
 
@@ -209,7 +241,10 @@ class Peer:
         self._connection = connection
 
     def ask(self, method: str, *arguments: object) -> Any:
-        """Return what a method of the peer's side returns. Raises SystemExit when the peer has ended."""
+        """Return what a method of the peer's side returns.
+
+        Raises SystemExit when the peer has ended.
+        """
         try:
             self._connection.send((method, arguments))
             return self._connection.recv()
@@ -220,12 +255,17 @@ class Peer:
 
 @contextmanager
 def running_peer(name: str, place: Place, size: int) -> Iterator[Peer]:
-    """Start the other process; it is gone afterwards. Raises SystemExit when it had to be killed."""
+    """Start the other process; it is gone afterwards.
+
+    Raises SystemExit when it had to be killed.
+    """
     ours, theirs = socket.socketpair()
     with ours, theirs:
         command = [sys.executable, __file__, "--serve", str(theirs.fileno())]
         # Started anew, not forked: a GPU's driver does not survive a fork.
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, pass_fds=[theirs.fileno()])
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=sys.stderr, pass_fds=[theirs.fileno()]
+        )
         theirs.close()
         try:
             with Connection(ours.detach()) as connection:
@@ -233,7 +273,9 @@ def running_peer(name: str, place: Place, size: int) -> Iterator[Peer]:
                 yield Peer(connection)
             process.wait(END_SECONDS)
         except subprocess.TimeoutExpired as error:
-            message = f"The peer did not end within {END_SECONDS:g} s of being told to, and was killed."
+            message = (
+                f"The peer did not end within {END_SECONDS:g} s of being told to, and was killed."
+            )
             raise SystemExit(message) from error
         finally:
             process.kill()
@@ -257,8 +299,13 @@ def serve(descriptor: int) -> None:
         side.release()
 
 
-def move(side: Side, operation: str, other: str, address: int, place: Place, size: int, tag: bytes) -> float:
-    """Transfer once, and return the seconds from asking to completion. Raises SystemExit when it fails or takes too long."""
+def move(
+    side: Side, operation: str, other: str, address: int, place: Place, size: int, tag: bytes
+) -> float:
+    """Transfer once, and return the seconds from asking to completion.
+
+    Raises SystemExit when it fails or takes too long.
+    """
     agent = side.agent
     local = agent.get_xfer_descs([(side.memory.address, size, side.place.device)], side.place.kind)
     remote = agent.get_xfer_descs([(address, size, place.device)], place.kind)
@@ -269,14 +316,20 @@ def move(side: Side, operation: str, other: str, address: int, place: Place, siz
         state = agent.check_xfer_state(handle)
     seconds = time.perf_counter() - started
     if state != "DONE":
-        message = f"{operation} of {size} bytes, {side.place} here and {place} there, is in state {state} after {seconds:.1f} s."
+        message = (
+            f"{operation} of {size} bytes, {side.place} here and {place} there, is in state "
+            f"{state} after {seconds:.1f} s."
+        )
         raise SystemExit(message)
     agent.release_xfer_handle(handle)
     return seconds
 
 
 def transfers(pair: Pair, sizes: list[int], repeats: int, *, spoil: bool) -> Iterator[Transfer]:
-    """Transfer between the two places of `pair` in both directions. Raises SystemExit when anything is not as it should be."""
+    """Transfer between the two places of `pair` in both directions.
+
+    Raises SystemExit when anything is not as it should be.
+    """
     # A name of its own for each pair: agents know each other by their names.
     name, other = f"{pair.local}-{pair.remote}-here", f"{pair.local}-{pair.remote}-there"
     with running_peer(other, pair.remote, max(sizes)) as peer:
@@ -286,7 +339,13 @@ def transfers(pair: Pair, sizes: list[int], repeats: int, *, spoil: bool) -> Ite
         if isinstance(known, bytes):  # so in older versions
             known = known.decode()
         for seed, (size, repeat, operation) in enumerate(
-            ((size, repeat, operation) for size in sizes for repeat in range(repeats) for operation in ("WRITE", "READ")), start=1
+            (
+                (size, repeat, operation)
+                for size in sizes
+                for repeat in range(repeats)
+                for operation in ("WRITE", "READ")
+            ),
+            start=1,
         ):
             tag = f"transfer {seed:08}".encode()
             if operation == "WRITE":
@@ -297,9 +356,16 @@ def transfers(pair: Pair, sizes: list[int], repeats: int, *, spoil: bool) -> Ite
                 side.clear(size)
             seconds = move(side, operation, known, address, pair.remote, size, tag)
             peer.ask("await_notification", name, tag)
-            problem = peer.ask("problem", size, seed) if operation == "WRITE" else side.problem(size, seed)
+            problem = (
+                peer.ask("problem", size, seed)
+                if operation == "WRITE"
+                else side.problem(size, seed)
+            )
             if problem:
-                message = f"{operation} of {size} bytes, {pair.local} here and {pair.remote} there, left wrong contents: {problem}."
+                message = (
+                    f"{operation} of {size} bytes, {pair.local} here and {pair.remote} there, left "
+                    f"wrong contents: {problem}."
+                )
                 raise SystemExit(message)
             yield Transfer(
                 operation=operation,
@@ -319,25 +385,34 @@ def driver() -> str | None:
     if shutil.which("nvidia-smi"):
         command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
-        return result.stdout.splitlines()[0].strip() if result.returncode == 0 and result.stdout else None
+        return (
+            result.stdout.splitlines()[0].strip()
+            if result.returncode == 0 and result.stdout
+            else None
+        )
     return AMD_DRIVER.read_text(encoding="ascii").strip() if AMD_DRIVER.is_file() else None
 
 
 def gpu() -> dict[str, object]:
     """Return what is known about the first GPU and what drives it."""
-    import torch  # noqa: PLC0415  # the host's memory needs none
+    import torch  # the host's memory needs none
 
     properties = torch.cuda.get_device_properties(0)
     return {
         "gpu": properties.name,
-        "target": getattr(properties, "gcnArchName", None) if torch.version.hip else f"sm_{properties.major}{properties.minor}",
+        "target": getattr(properties, "gcnArchName", None)
+        if torch.version.hip
+        else f"sm_{properties.major}{properties.minor}",
         "driver": driver(),
         "torch": torch.__version__,
     }
 
 
 def ucx_version() -> str | None:
-    """Return the version of the UCX that was loaded into this process; None before an agent was made."""
+    """Return the version of the UCX that was loaded into this process.
+
+    None before an agent was made.
+    """
     for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
         path = line.split(maxsplit=5)[-1]
         if re.search(r"/libucp[-.][^/]*$", path):
@@ -357,14 +432,21 @@ def circumstances(*, with_gpu: bool) -> dict[str, object]:
         "python": platform.python_version(),
         "package": package,
         "nixl": metadata.version(package.replace("_", "-")),
-        "settings": {name: value for name, value in sorted(os.environ.items()) if name.startswith(("UCX_", "NIXL_"))},
+        "settings": {
+            name: value
+            for name, value in sorted(os.environ.items())
+            if name.startswith(("UCX_", "NIXL_"))
+        },
         **(gpu() if with_gpu else {}),
     }
 
 
 @contextmanager
 def own_output() -> Iterator[TextIO]:
-    """Return the standard output, line by line; what libraries print goes to the standard error instead."""
+    """Return the standard output, line by line.
+
+    What libraries print goes to the standard error instead.
+    """
     with os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8") as output:
         os.dup2(2, 1)
         yield output
@@ -382,10 +464,21 @@ def sizes_of(text: str) -> list[int]:
 def main() -> None:
     """Transfer as the command line says."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--pair", type=Pair.parse, action="append", help="memory here and at the peer; more than one may be given")
-    parser.add_argument("--sizes", type=sizes_of, default=[4096, 2**20, 2**26], help="in bytes, separated by commas")
+    parser.add_argument(
+        "--pair",
+        type=Pair.parse,
+        action="append",
+        help="memory here and at the peer; more than one may be given",
+    )
+    parser.add_argument(
+        "--sizes", type=sizes_of, default=[4096, 2**20, 2**26], help="in bytes, separated by commas"
+    )
     parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--spoil", action="store_true", help="send other contents than are expected, to see that found")
+    parser.add_argument(
+        "--spoil",
+        action="store_true",
+        help="send other contents than are expected, to see that found",
+    )
     parser.add_argument("--serve", type=int, metavar="DESCRIPTOR", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve is not None:

@@ -1,7 +1,7 @@
 """UCX with its ROCm transports: where its parts are in this installation.
 
-Link against it with `-L` of `library_dir()` and `-lucp`, or let pkg-config or CMake find it there; load it by the run
-path of what links it. UCX finds its modules by itself, beside its libraries.
+Link against it with `-L` of `library_dir()` and `-lucp`, or let pkg-config or CMake find it there;
+load it by the run path of what links it. UCX finds its modules by itself, beside its libraries.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ def include_dir() -> Path:
 
 
 def tool(name: str) -> Path:
-    """Return the program `name`, such as ucx_info. Raises FileNotFoundError, naming those that there are."""
+    """Return the program `name`, such as ucx_info.
+
+    Raises FileNotFoundError, naming those that there are.
+    """
     path = _ROOT / "bin" / name
     if not path.is_file():
         known = ", ".join(sorted(found.name for found in path.parent.glob("*")))

@@ -1,7 +1,9 @@
-"""`python -m forkhouse.conformance.peers SUITE...`: run suites of `tests/peers/` against the patch engine, and judge them.
+"""`python -m forkhouse.conformance.peers SUITE...`.
 
-Exit code 0: the engine did what the peers do, or refused it as listed. 1: it did not, or there are no results. Others are those of
-`forkhouse.errors`.
+Run suites of `tests/peers/` against the patch engine, and judge them.
+
+Exit code 0: the engine did what the peers do, or refused it as listed. 1: it did not, or there are
+no results. Others are those of `forkhouse.core.errors`.
 """
 
 from __future__ import annotations
@@ -23,53 +25,71 @@ from forkhouse.conformance.peers import PeersError
 from forkhouse.conformance.peers.cases import LANGUAGES, of_calls, of_documents
 from forkhouse.conformance.peers.fetch import fetch
 from forkhouse.conformance.peers.listing import compare, listed, with_list
-from forkhouse.conformance.peers.outcome import Outcome
+from forkhouse.conformance.peers.outcome import CaseOutcome
 from forkhouse.conformance.peers.replay import Judge
-from forkhouse.conformance.peers.suite import Suite
-from forkhouse.documents import load
-from forkhouse.errors import ForkhouseError
-from forkhouse.progress import report, showing
-from forkhouse.sources.registry import Registry
+from forkhouse.conformance.peers.suite import PeerSuite
+from forkhouse.core.errors import ForkhouseError
+from forkhouse.core.progress import report, showing
+from forkhouse.core.workspace import find_workspace, write_atomic
+from forkhouse.documents.reading import load
+from forkhouse.sources.index import Registry
 from forkhouse.sources.store import ObjectStore
-from forkhouse.workspace import find_workspace, write_atomic
 
 if TYPE_CHECKING:
-    from forkhouse.conformance.peers.listing import Verdict
-    from forkhouse.conformance.peers.outcome import Result
-    from forkhouse.workspace import Workspace
+    from forkhouse.conformance.peers.listing import ListingVerdict
+    from forkhouse.conformance.peers.outcome import CaseResult
+    from forkhouse.core.workspace import Workspace
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("documents", metavar="SUITE...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument(
+    "documents",
+    metavar="SUITE...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
 @click.option("--offline", is_flag=True, help="Take the suites from the cache alone.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
-@click.option("--write", is_flag=True, help="Write the list of what is refused anew; you give the reasons.")
+@click.option(
+    "--write", is_flag=True, help="Write the list of what is refused anew; you give the reasons."
+)
 def main(documents: tuple[Path, ...], *, offline: bool, as_json: bool, write: bool) -> None:
-    """Run peers' own suites against the patch engine; compare what it does with what they do, and what it refuses with SUITE's list."""
+    """Run peers' own suites against the patch engine.
+
+    Compare what it does with what they do, and what it refuses with SUITE's list.
+    """
     workspace = find_workspace(Path.cwd())
     # A reader that is asked about odd documents has much to remark.
     warnings.simplefilter("ignore")
-    verdicts: dict[str, Verdict] = {}
+    verdicts: dict[str, ListingVerdict] = {}
     with showing():
         for document in documents:
-            suite = load(Suite, document)
+            suite = load(PeerSuite, document)
             started = time.monotonic()
             results = _results(suite, workspace, offline=offline)
             if write:
                 refused = listed(results, suite.refused, by_id=suite.suite not in LANGUAGES)
-                write_atomic(document, with_list(document.read_text(encoding="utf-8"), refused).encode("utf-8"))
-                suite = load(Suite, document)
+                write_atomic(
+                    document,
+                    with_list(document.read_text(encoding="utf-8"), refused).encode("utf-8"),
+                )
+                suite = load(PeerSuite, document)
             verdicts[suite.suite] = compare(results, suite.refused)
-            report().line(suite.suite, f"{len(results)} cases in {time.monotonic() - started:.0f} s")
+            report().line(
+                suite.suite, f"{len(results)} cases in {time.monotonic() - started:.0f} s"
+            )
             if not as_json:
                 _print(suite.suite, results, verdicts[suite.suite])
     if as_json:
-        click.echo(json.dumps({name: verdict.as_json() for name, verdict in verdicts.items()}, indent=1))
+        click.echo(
+            json.dumps({name: verdict.as_json() for name, verdict in verdicts.items()}, indent=1)
+        )
     if not all(verdict.good for verdict in verdicts.values()):
         sys.exit(1)
 
 
-def _results(suite: Suite, workspace: Workspace, *, offline: bool) -> tuple[Result, ...]:
+def _results(suite: PeerSuite, workspace: Workspace, *, offline: bool) -> tuple[CaseResult, ...]:
     archive = fetch(suite.source, Registry(workspace.cache, offline=offline), offline=offline)
     if suite.suite in LANGUAGES:
         return tuple(of_documents(suite, archive))
@@ -82,17 +102,26 @@ def _results(suite: Suite, workspace: Workspace, *, offline: bool) -> tuple[Resu
         return tuple(of_calls(suite, archive, workspace.build / "peers-tests", judge))
 
 
-def _print(name: str, results: tuple[Result, ...], verdict: Verdict) -> None:
+def _print(name: str, results: tuple[CaseResult, ...], verdict: ListingVerdict) -> None:
     for problem in verdict.problems():
         click.echo(f"- {problem}")
-    for why, count in Counter(result.said for result in results if result.outcome is Outcome.PASSED_OVER).most_common():
+    for why, count in Counter(
+        result.said for result in results if result.outcome is CaseOutcome.PASSED_OVER
+    ).most_common():
         click.echo(f"{name}: {count} not compared: {why}")
-    counts = ", ".join(f"{verdict.counts[outcome]} {outcome}" for outcome in Outcome if verdict.counts.get(outcome))
-    click.echo(f"{name}: {counts}; {'all as listed' if verdict.good else f'NOT as listed, in {len(verdict.problems())} ways'}")
+    counts = ", ".join(
+        f"{verdict.counts[outcome]} {outcome}"
+        for outcome in CaseOutcome
+        if verdict.counts.get(outcome)
+    )
+    click.echo(
+        f"{name}: {counts}; {'all as listed' if verdict.good else f'NOT as listed, in {len(verdict.problems())} ways'}"
+    )
 
 
 if __name__ == "__main__":
-    # Asked to end, by nox for one: on the same way as after Ctrl-C, on which nothing is left running.
+    # Asked to end, by nox for one: on the same way as after Ctrl-C, on which nothing is left
+    # running.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         main()

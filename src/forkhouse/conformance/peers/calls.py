@@ -1,4 +1,7 @@
-"""Read the notes of a suite's calls: which of them the engine has an equivalent for, and what each was given."""
+"""Read the notes of a suite's calls.
+
+Which of them the engine has an equivalent for, and what each was given.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pygit2.enums import FileMode
 
+from forkhouse.core.workspace import digest
 from forkhouse.sources.store import TreeFile
-from forkhouse.workspace import digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,9 +39,16 @@ _PATCH_SAME = re.compile(
     r"-p\d+|-s|--silent|--quiet|--verbose|-f|--force|-N|--forward|-t|--batch|--no-backup-if-mismatch|-b|--backup|-E|--remove-empty-files|"
     r"-u|--unified|--posix|--binary|-F0|--fuzz=0|--quoting-style=\w+"
 )
-_SESSION = re.compile(r"--(abort|skip|quit|continue|resolved|retry|show-current-patch|allow-empty)(=.*)?|-r")
+_SESSION = re.compile(
+    r"--(abort|skip|quit|continue|resolved|retry|show-current-patch|allow-empty)(=.*)?|-r"
+)
 """Options of `am` that go on with a run before: such a call has no patch of its own."""
-_SAME_SETTINGS = {"apply.whitespace": {"nowarn", "warn"}, "core.autocrlf": {"false"}, "am.threeway": {"false"}, "am.keepcr": {"false"}}
+_SAME_SETTINGS = {
+    "apply.whitespace": {"nowarn", "warn"},
+    "core.autocrlf": {"false"},
+    "am.threeway": {"false"},
+    "am.keepcr": {"false"},
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,12 +64,17 @@ class Call:
     strip: int | None
     """How many leading parts of a path the call takes off; None where it does not say."""
     odd: str = ""
-    """What beside the tree and the patch decides what the call does, such as an option that the engine has no equivalent for. What
-    is right is then what git does without it."""
+    """What beside the tree and the patch decides what the call does, such as an option that the
+    engine has no equivalent for. What
+    is right is then what git does without it.
+    """
     applied: bool
     """Whether the program ended well."""
     after: tuple[tuple[str, str, str], ...] | None
-    """The tree after it, where the notes tell it: not of an odd call, nor of a work tree, in which the call's own output may lie."""
+    """The tree after it, where the notes tell it.
+
+    Not of an odd call, nor of a work tree, in which the call's own output may lie.
+    """
     said: str
     """What the program said."""
 
@@ -98,7 +113,10 @@ class Captured:
         return (self.folder / "objects" / sha256).read_bytes()
 
     def files(self, rows: tuple[tuple[str, str, str], ...]) -> list[TreeFile]:
-        """Return a tree's files with their contents. In the place of a submodule stands a file that says so, which no patch can make."""
+        """Return a tree's files with their contents.
+
+        In the place of a submodule stands a file that says so, which no patch can make.
+        """
         return [
             TreeFile(path=path, mode=FileMode.BLOB, content=_SUBMODULE_MARK)
             if mode == _SUBMODULE
@@ -114,7 +132,9 @@ class Captured:
             if not text:  # the call never ended: a test that waits for a signal
                 continue
             note = json.loads(text)
-            found = (_git_call if note["program"] == "git" else _patch_call)(f"{self.name}/{int(path.stem)}", note)
+            found = (_git_call if note["program"] == "git" else _patch_call)(
+                f"{self.name}/{int(path.stem)}", note
+            )
             if isinstance(found, Call):
                 if found.key in seen:
                     continue
@@ -131,14 +151,18 @@ def _git_call(name: str, note: Note) -> Call | PassedOver:
     options, named = _options(command[1:])
     patches = _patches(note, named)
     if patches is None:
-        return PassedOver(id=name, why=f"git {command[0]}: a folder of mails, or a file that is not there")
+        return PassedOver(
+            id=name, why=f"git {command[0]}: a folder of mails, or a file that is not there"
+        )
     before, after = _state(note, "before"), _state(note, "after")
     indexed = bool(note["inside"]) and (mails or "--index" in options or "--cached" in options)
     rows = before["index" if indexed else "files"]
     if any(row[1] == _SUBMODULE for row in rows):
         return PassedOver(id=name, why=f"git {command[0]}: a tree with a submodule")
     same = _AM_SAME if mails else _APPLY_SAME
-    odd = next((option for option in options if not same.fullmatch(option)), "") or _circumstance(note, options, before, mails=mails)
+    odd = next((option for option in options if not same.fullmatch(option)), "") or _circumstance(
+        note, options, before, mails=mails
+    )
     applied = note["code"] == 0
     settled = indexed and applied and not odd and "--check" not in options
     return Call(
@@ -158,14 +182,24 @@ def _patch_call(name: str, note: Note) -> Call | PassedOver:
     """Return what a call of GNU patch means to the engine."""
     options, named = _options(_words(note["command"]))
     files: Mapping[str, str] = note["files"]  # type: ignore[assignment]  # as `capture` writes it
-    given = next((_value(option) for option in reversed(options) if option.startswith(("-i", "--input="))), "-")
+    given = next(
+        (_value(option) for option in reversed(options) if option.startswith(("-i", "--input="))),
+        "-",
+    )
     if len(named) > 1 and given == "-":
         given = named[1]
     patch = note["given"] if given == "-" else files.get(given)
     if not isinstance(patch, str):
         return PassedOver(id=name, why="patch: no patch that could be kept")
     places = ("-d", "-i", "--directory=", "--input=")
-    odd = next((option for option in options if not _PATCH_SAME.fullmatch(option) and not option.startswith(places)), "")
+    odd = next(
+        (
+            option
+            for option in options
+            if not _PATCH_SAME.fullmatch(option) and not option.startswith(places)
+        ),
+        "",
+    )
     return Call(
         id=name,
         how="patch",
@@ -180,14 +214,14 @@ def _patch_call(name: str, note: Note) -> Call | PassedOver:
 
 
 def _words(value: object) -> list[str]:
-    assert isinstance(value, list)  # noqa: S101  # as `capture` writes it
+    assert isinstance(value, list)  # as `capture` writes it
     return [str(word) for word in value]
 
 
 def _state(note: Note, when: str) -> dict[str, Rows]:
     state: dict[str, Rows] = {"index": [], "head": [], "files": []}
     found = note[when]
-    assert isinstance(found, dict)  # noqa: S101  # as `capture` writes it
+    assert isinstance(found, dict)  # as `capture` writes it
     return {**state, **found}
 
 
@@ -201,7 +235,9 @@ def _unlike(index: Rows, files: Rows) -> bool:
     return any((row[0], row[1], row[2]) not in there for row in index if row[1] != _SUBMODULE)
 
 
-_VALUED = re.compile(r"-[pdiDBFgorVYzC]|--(strip|directory|input|exclude|include|fuzz|output|reject-file|prefix|suffix)")
+_VALUED = re.compile(
+    r"-[pdiDBFgorVYzC]|--(strip|directory|input|exclude|include|fuzz|output|reject-file|prefix|suffix)"
+)
 """Options whose value may be a word of its own."""
 _LETTERS = re.compile(r"-[sfNtbEulcenvR]{2,}(p\d+)?")
 """Several options of one letter in one word."""
@@ -231,7 +267,9 @@ def _value(option: str) -> str:
     return option.partition("=")[2] if option.startswith("--") else option[2:]
 
 
-def _circumstance(note: Note, options: list[str], before: Mapping[str, Rows], *, mails: bool) -> str:
+def _circumstance(
+    note: Note, options: list[str], before: Mapping[str, Rows], *, mails: bool
+) -> str:
     """Return what beside tree and patches decides what a call does, empty where nothing does."""
     config: Mapping[str, str] = note["config"]  # type: ignore[assignment]  # as `capture` writes it
     setting = next((key for key, value in config.items() if _decides(key, value)), None)
@@ -242,7 +280,8 @@ def _circumstance(note: Note, options: list[str], before: Mapping[str, Rows], *,
     found = {
         "options of git itself": note["leading"],
         "a subfolder": note["prefix"],
-        "attributes": note["attributes"] or any(row[0].rpartition("/")[2] == ".gitattributes" for row in [*index, *before["files"]]),
+        "attributes": note["attributes"]
+        or any(row[0].rpartition("/")[2] == ".gitattributes" for row in [*index, *before["files"]]),
         "no repository": asks and not note["inside"],
         "a run of am before it": mails and note["session"],
         "a hook": mails and note["hooks"],
@@ -256,7 +295,13 @@ def _circumstance(note: Note, options: list[str], before: Mapping[str, Rows], *,
 def _decides(key: str, value: str) -> bool:
     if key in _SAME_SETTINGS:
         return value not in _SAME_SETTINGS[key]
-    others = {"core.eol", "core.whitespace", "core.symlinks", "core.ignorecase", "core.sparsecheckout"}
+    others = {
+        "core.eol",
+        "core.whitespace",
+        "core.symlinks",
+        "core.ignorecase",
+        "core.sparsecheckout",
+    }
     return key in others or key.startswith(("filter.", "apply."))
 
 
@@ -267,7 +312,11 @@ def _patches(note: Note, named: list[str]) -> list[str] | None:
     if not named:
         return [given] if isinstance(given, str) else None
     found = [given if name == "-" else files.get(name) for name in named]
-    return [sha256 for sha256 in found if isinstance(sha256, str)] if all(isinstance(sha256, str) for sha256 in found) else None
+    return (
+        [sha256 for sha256 in found if isinstance(sha256, str)]
+        if all(isinstance(sha256, str) for sha256 in found)
+        else None
+    )
 
 
 def _strip(options: list[str]) -> int | None:

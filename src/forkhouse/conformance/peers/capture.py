@@ -1,8 +1,12 @@
-"""Stand in for a program that applies patches: note what it was given and what came of it, around a run of the real one.
+"""Stand in for a program that applies patches.
 
-A suite's tests call `wrapper` in place of the program. It runs this file by itself (`python -I -S capture.py`), so nothing but the
-standard library is imported. A note is a JSON file of the folder that the variable FORKHOUSE_CAPTURE names, numbered in the order
-of the calls; contents lie in `objects/` beside it, by their sha256. Without the variable the real program runs and nothing is noted.
+Note what it was given and what came of it, around a run of the real one.
+
+A suite's tests call `wrapper` in place of the program. It runs this file by itself (`python -I -S
+capture.py`), so nothing but the standard library is imported. A note is a JSON file of the folder
+that the variable FORKHOUSE_CAPTURE names, numbered in the order of the calls; contents lie in
+`objects/` beside it, by their sha256. Without the variable the real program runs and nothing is
+noted.
 """
 
 from __future__ import annotations
@@ -19,8 +23,19 @@ from typing import Protocol
 
 VARIABLE = "FORKHOUSE_CAPTURE"
 BELOW = "FORKHOUSE_CAPTURE_BELOW"
-"""Names the folder outside of which nothing is noted: a test may well go to the root of the file system."""
-HOOKS = ("applypatch-msg", "pre-applypatch", "post-applypatch", "prepare-commit-msg", "commit-msg", "pre-commit", "post-rewrite")
+"""Names the folder outside of which nothing is noted.
+
+A test may well go to the root of the file system.
+"""
+HOOKS = (
+    "applypatch-msg",
+    "pre-applypatch",
+    "post-applypatch",
+    "prepare-commit-msg",
+    "commit-msg",
+    "pre-commit",
+    "post-rewrite",
+)
 SAID = 4000
 """Characters of what the program said on standard error that are kept."""
 
@@ -46,7 +61,11 @@ _PATCH = """exec {python} -I -S {this} {program} "$real" "$0" "$@\""""
 
 def wrapper(program: str, real: Path) -> str:
     """Return the shell script that stands in for `program` (`git` or `patch`), whose real one is `real`."""
-    words = {"python": shlex.quote(sys.executable), "this": shlex.quote(str(Path(__file__).resolve())), "program": program}
+    words = {
+        "python": shlex.quote(sys.executable),
+        "this": shlex.quote(str(Path(__file__).resolve())),
+        "program": program,
+    }
     condition = (_GIT if program == "git" else _PATCH).format(**words)
     return _WRAPPER.format(real=shlex.quote(str(real)), variable=VARIABLE, condition=condition)
 
@@ -76,7 +95,10 @@ class Objects:
 
 
 def files_below(top: Path, objects: Keeper) -> list[list[str]]:
-    """Return path, mode and content of each file below a folder, as git's modes; a folder that is a repository itself has mode 160000."""
+    """Return path, mode and content of each file below a folder, as git's modes.
+
+    A folder that is a repository itself has mode 160000.
+    """
     found: list[list[str]] = []
     for folder, names, files in os.walk(top):
         here = Path(folder)
@@ -86,14 +108,26 @@ def files_below(top: Path, objects: Keeper) -> list[list[str]]:
                 files.append(name)
             elif name != ".git" and (inner / ".git").exists():
                 found.append([os.fsdecode(inner.relative_to(top)), "160000", ""])
-        names[:] = [name for name in names if name != ".git" and not (here / name).is_symlink() and not (here / name / ".git").exists()]
+        names[:] = [
+            name
+            for name in names
+            if name != ".git"
+            and not (here / name).is_symlink()
+            and not (here / name / ".git").exists()
+        ]
         for name in files:
             path = here / name
             if name == ".git":
                 continue
             status = path.lstat()
             if stat.S_ISLNK(status.st_mode):
-                found.append([str(path.relative_to(top)), "120000", objects.put(os.fsencode(path.readlink()))])
+                found.append(
+                    [
+                        str(path.relative_to(top)),
+                        "120000",
+                        objects.put(os.fsencode(path.readlink())),
+                    ]
+                )
             elif stat.S_ISREG(status.st_mode):
                 mode = "100755" if status.st_mode & stat.S_IXUSR else "100644"
                 found.append([str(path.relative_to(top)), mode, objects.put(path.read_bytes())])
@@ -111,7 +145,9 @@ class _Repository:
         self.prefix = os.fsdecode(prefix.strip(b"\n"))
 
     def ask(self, *words: str, given: bytes = b"") -> bytes:
-        ended = subprocess.run([*self.command, *words], input=given, capture_output=True, check=False)
+        ended = subprocess.run(
+            [*self.command, *words], input=given, capture_output=True, check=False
+        )
         return ended.stdout if ended.returncode == 0 else b""
 
     def entries(self, listing: bytes, objects: Objects, *, staged: bool) -> list[list[str]]:
@@ -121,19 +157,26 @@ class _Repository:
             facts, tab, path = line.partition(b"\t")
             if tab:
                 words = facts.decode().split()
-                mode, blob, stage = (words[0], words[1], words[2]) if staged else (words[0], words[2], "0")
+                mode, blob, stage = (
+                    (words[0], words[1], words[2]) if staged else (words[0], words[2], "0")
+                )
                 rows.append((os.fsdecode(path), mode, blob, stage))
         wanted = sorted({blob for _, mode, blob, _ in rows if mode != "160000"})
         contents = self.contents(wanted)
-        return [[path, mode, objects.put(contents[blob]) if blob in contents else "", stage] for path, mode, blob, stage in rows]
+        return [
+            [path, mode, objects.put(contents[blob]) if blob in contents else "", stage]
+            for path, mode, blob, stage in rows
+        ]
 
     def contents(self, blobs: list[str]) -> dict[str, bytes]:
-        answer = self.ask("cat-file", "--batch", given="".join(f"{blob}\n" for blob in blobs).encode())
+        answer = self.ask(
+            "cat-file", "--batch", given="".join(f"{blob}\n" for blob in blobs).encode()
+        )
         found: dict[str, bytes] = {}
         while answer:
             head, _, answer = answer.partition(b"\n")
             words = head.split()
-            if len(words) != 3:  # noqa: PLR2004  # "NAME missing"
+            if len(words) != 3:  # "NAME missing"
                 continue
             size = int(words[2])
             found[words[0].decode()] = answer[:size]
@@ -145,19 +188,37 @@ class _Repository:
         state: dict[str, object] = {"files": files_below(self.top or Path.cwd(), objects)}
         if self.top is None:
             return state
-        state["index"] = self.entries(self.ask("-C", str(self.top), "ls-files", "-s", "-z"), objects, staged=True)
-        state["head"] = self.entries(self.ask("-C", str(self.top), "ls-tree", "-r", "-z", "--full-tree", "HEAD"), objects, staged=False)
+        state["index"] = self.entries(
+            self.ask("-C", str(self.top), "ls-files", "-s", "-z"), objects, staged=True
+        )
+        state["head"] = self.entries(
+            self.ask("-C", str(self.top), "ls-tree", "-r", "-z", "--full-tree", "HEAD"),
+            objects,
+            staged=False,
+        )
         return state
 
     def settings(self) -> dict[str, object]:
         """Return what beside the files decides what a call does."""
         listed = self.ask("config", "--list", "-z").split(b"\0")
         keys = dict(line.decode(errors="replace").partition("\n")[::2] for line in listed if line)
-        folder = Path(os.fsdecode(self.ask("rev-parse", "--git-path", "hooks").strip()) or ".git/hooks")
-        session = Path(os.fsdecode(self.ask("rev-parse", "--git-path", "rebase-apply").strip()) or ".git/rebase-apply")
-        attributes = Path(os.fsdecode(self.ask("rev-parse", "--git-path", "info/attributes").strip()) or ".git/info/attributes")
+        folder = Path(
+            os.fsdecode(self.ask("rev-parse", "--git-path", "hooks").strip()) or ".git/hooks"
+        )
+        session = Path(
+            os.fsdecode(self.ask("rev-parse", "--git-path", "rebase-apply").strip())
+            or ".git/rebase-apply"
+        )
+        attributes = Path(
+            os.fsdecode(self.ask("rev-parse", "--git-path", "info/attributes").strip())
+            or ".git/info/attributes"
+        )
         return {
-            "config": {key: value for key, value in keys.items() if key.split(".")[0] in {"am", "apply", "core", "filter", "diff"}},
+            "config": {
+                key: value
+                for key, value in keys.items()
+                if key.split(".")[0] in {"am", "apply", "core", "filter", "diff"}
+            },
             "hooks": [name for name in HOOKS if os.access(folder / name, os.X_OK)],
             "session": session.exists(),
             "attributes": attributes.exists(),
@@ -177,7 +238,9 @@ def _reads(program: str, command: list[str]) -> bool:
     plain = [word for word in command if not word.startswith("-") or word == "-"]
     if program == "git":
         return "-" in plain or not any(Path(word).exists() for word in plain[1:])
-    return len(plain) < 2 and not any(word.startswith(("-i", "--input")) for word in command)  # noqa: PLR2004  # the file, and its patch
+    return len(plain) < 2 and not any(
+        word.startswith(("-i", "--input")) for word in command
+    )  # the file, and its patch
 
 
 def _folder_of_patch(words: list[str]) -> Path:
@@ -216,16 +279,26 @@ def main(words: list[str]) -> int:
         "command": command,
         "given": objects.put(given) if given is not None else None,
         # patch goes to its folder first: from there the names count.
-        "files": {word: objects.put((top / word).read_bytes()) for word in _named(command) if (top / word).is_file()},
+        "files": {
+            word: objects.put((top / word).read_bytes())
+            for word in _named(command)
+            if (top / word).is_file()
+        },
     }
     repository = _Repository(real, leading) if program == "git" else None
     if repository is not None:
-        record |= {"inside": repository.top is not None, "prefix": repository.prefix, **repository.settings()}
+        record |= {
+            "inside": repository.top is not None,
+            "prefix": repository.prefix,
+            **repository.settings(),
+        }
         record["before"] = repository.state(objects)
     else:
         record["before"] = {"files": files_below(top, objects)} if top.is_dir() else {"files": []}
     # Under the name that it was called by, because it says it.
-    ended = subprocess.run([name, *words], executable=real, input=given, stderr=subprocess.PIPE, check=False)
+    ended = subprocess.run(
+        [name, *words], executable=real, input=given, stderr=subprocess.PIPE, check=False
+    )
     sys.stderr.buffer.write(ended.stderr)
     sys.stderr.flush()
     record |= {"code": ended.returncode, "said": ended.stderr.decode(errors="replace")[:SAID]}
@@ -242,7 +315,7 @@ def _named(words: list[str]) -> list[str]:
     """Return the words that may name files: those that are no option, and what is joined to one."""
     plain = [word for word in words if not word.startswith("-")]
     joined = [word.partition("=")[2] for word in words if word.startswith("--") and "=" in word]
-    return plain + joined + [word[2:] for word in words if word.startswith("-i") and len(word) > 2]  # noqa: PLR2004
+    return plain + joined + [word[2:] for word in words if word.startswith("-i") and len(word) > 2]
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from forkhouse.conformance.peers import PeersError
 from forkhouse.conformance.peers.calls import Call
-from forkhouse.conformance.peers.documents import Text, try_document
-from forkhouse.conformance.peers.outcome import Outcome, Result
+from forkhouse.conformance.peers.documents import DocumentText, try_document
+from forkhouse.conformance.peers.outcome import CaseOutcome, CaseResult
 from forkhouse.conformance.peers.runs import captured
 from forkhouse.sources.archives import read_tar
 
@@ -19,28 +19,40 @@ if TYPE_CHECKING:
 
     from forkhouse.conformance.peers.readers import Language
     from forkhouse.conformance.peers.replay import Judge
-    from forkhouse.conformance.peers.suite import Suite
+    from forkhouse.conformance.peers.suite import PeerSuite
     from forkhouse.sources.store import TreeFile
 
-LANGUAGES: dict[str, Language] = {"toml-test": "toml", "yaml-test-suite": "yaml", "json-test-suite": "json"}
+LANGUAGES: dict[str, Language] = {
+    "toml-test": "toml",
+    "yaml-test-suite": "yaml",
+    "json-test-suite": "json",
+}
 """The suites of documents; the others are of calls."""
 
 
-def of_calls(suite: Suite, archive: Path, folder: Path, judge: Judge) -> Iterator[Result]:
-    """Yield what becomes of every distinct call of a suite's scripts. Raises PeersError when the suite cannot be run."""
+def of_calls(suite: PeerSuite, archive: Path, folder: Path, judge: Judge) -> Iterator[CaseResult]:
+    """Yield what becomes of every distinct call of a suite's scripts.
+
+    Raises PeersError when the suite cannot be run.
+    """
     for script in captured(suite.suite, archive, suite.parts, folder):
         for call in script.calls():
             if isinstance(call, Call):
                 yield judge.replay(call, script)
             else:
-                yield Result(id=call.id, outcome=Outcome.PASSED_OVER, said=call.why)
+                yield CaseResult(id=call.id, outcome=CaseOutcome.PASSED_OVER, said=call.why)
 
 
-def of_documents(suite: Suite, archive: Path) -> Iterator[Result]:
-    """Yield what becomes of every operation on a suite's documents. Raises PeersError when a part of it has none."""
+def of_documents(suite: PeerSuite, archive: Path) -> Iterator[CaseResult]:
+    """Yield what becomes of every operation on a suite's documents.
+
+    Raises PeersError when a part of it has none.
+    """
     files, _ = read_tar(archive)
     for part in suite.parts:
-        found = sorted((file for file in files if fnmatchcase(file.path, part)), key=lambda file: file.path)
+        found = sorted(
+            (file for file in files if fnmatchcase(file.path, part)), key=lambda file: file.path
+        )
         texts = [text for file in found for text in _texts(suite.suite, file)]
         if not texts:
             message = f"{archive.name} has no documents in {part}."
@@ -49,14 +61,16 @@ def of_documents(suite: Suite, archive: Path) -> Iterator[Result]:
             yield from try_document(text, LANGUAGES[suite.suite])
 
 
-def _texts(suite: str, file: TreeFile) -> Iterator[Text]:
+def _texts(suite: str, file: TreeFile) -> Iterator[DocumentText]:
     if suite == "toml-test":
         _, _, name = file.path.partition("/toml-test/tests/")
         try:
             text = file.content.decode("utf-8")
         except UnicodeDecodeError:
             text = None
-        yield Text(id=name.removesuffix(".toml"), text=text, valid=name.startswith("valid/"))
+        yield DocumentText(
+            id=name.removesuffix(".toml"), text=text, valid=name.startswith("valid/")
+        )
         return
     _, keyword, values = file.content.decode("utf-8").partition("export default")
     if not keyword:
@@ -64,8 +78,14 @@ def _texts(suite: str, file: TreeFile) -> Iterator[Text]:
     held = json.loads(values.strip().removesuffix(";"))
     if suite == "yaml-test-suite":
         for number, case in enumerate(held["cases"]):
-            yield Text(id=f"{held['id']}.{number}", text=case["yaml"], valid=not case.get("fail"))
+            yield DocumentText(
+                id=f"{held['id']}.{number}", text=case["yaml"], valid=not case.get("fail")
+            )
     else:
         says = {"y": True, "n": False, "i": None}
         for case in held:
-            yield Text(id=case["name"].removesuffix(".json"), text=case["input"], valid=says.get(case["name"].partition("_")[0], True))
+            yield DocumentText(
+                id=case["name"].removesuffix(".json"),
+                text=case["input"],
+                valid=says.get(case["name"].partition("_")[0], True),
+            )

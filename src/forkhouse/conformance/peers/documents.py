@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from forkhouse.conformance.peers.edits import NEW_KEY, agrees, alike, operations
-from forkhouse.conformance.peers.outcome import Outcome, Result
+from forkhouse.conformance.peers.outcome import CaseOutcome, CaseResult
 from forkhouse.conformance.peers.readers import READERS, BeyondError, UnreadableError, read
-from forkhouse.documents import parse
-from forkhouse.errors import ForkhouseError
+from forkhouse.core.errors import ForkhouseError
+from forkhouse.documents.reading import parse
 from forkhouse.patches.edits import KeyedEdit
 from forkhouse.patches.operations import apply_edit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from forkhouse.conformance.peers.edits import Operation
+    from forkhouse.conformance.peers.edits import DocumentOperation
     from forkhouse.conformance.peers.readers import Language, Seen
 
 GUESSES = 3
@@ -28,7 +28,7 @@ _NOTHING_THERE = re.compile(r"matched 0 times|there already")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Text:
+class DocumentText:
     """One document of a suite."""
 
     id: str
@@ -38,10 +38,14 @@ class Text:
     """What the suite says of it; None where it leaves that to the reader."""
 
 
-def try_document(document: Text, language: Language) -> Iterator[Result]:
+def try_document(document: DocumentText, language: Language) -> Iterator[CaseResult]:
     """Yield what became of every operation on a document."""
     if document.text is None:
-        yield Result(id=document.id, outcome=Outcome.PASSED_OVER, said="no UTF-8, which every edit is written in")
+        yield CaseResult(
+            id=document.id,
+            outcome=CaseOutcome.PASSED_OVER,
+            said="no UTF-8, which every edit is written in",
+        )
         return
     views: list[tuple[Callable[[str], tuple[Seen, ...]], tuple[Seen, ...]]] = []
     for reader in READERS[language]:
@@ -53,90 +57,139 @@ def try_document(document: Text, language: Language) -> Iterator[Result]:
             yield _try_beyond(document.id, document.text, language)
             return
     if not views and document.valid:
-        yield Result(id=document.id, outcome=Outcome.PASSED_OVER, said="no reader reads it, and the suite calls it valid")
+        yield CaseResult(
+            id=document.id,
+            outcome=CaseOutcome.PASSED_OVER,
+            said="no reader reads it, and the suite calls it valid",
+        )
         return
     if not views:
         yield from _try_ill_formed(document, document.text, language)
         return
     if any(not alike(seen, views[-1][1]) for _, seen in views):
-        yield Result(id=document.id, outcome=Outcome.PASSED_OVER, said="two readers see different keys or items in it")
+        yield CaseResult(
+            id=document.id,
+            outcome=CaseOutcome.PASSED_OVER,
+            said="two readers see different keys or items in it",
+        )
         return
     # The last reader is of the newest edition of the language.
     for operation in operations(views[-1][1], language):
         result = _try(document, document.text, operation, language, views)
-        lenient = document.valid is False and result.outcome in {Outcome.REFUSED, Outcome.UNTRUE}
-        yield replace(result, outcome=Outcome.BOTH_REFUSE) if lenient else result
+        lenient = document.valid is False and result.outcome in {
+            CaseOutcome.REFUSED,
+            CaseOutcome.UNTRUE,
+        }
+        yield replace(result, outcome=CaseOutcome.BOTH_REFUSE) if lenient else result
 
 
 def _applied(text: str, written: str, language: Language) -> str:
-    edit = parse(KeyedEdit, f"path: file\nlanguage: {language}\noperations:\n  - {written}\n", name="edit")
+    edit = parse(
+        KeyedEdit, f"path: file\nlanguage: {language}\noperations:\n  - {written}\n", name="edit"
+    )
     return apply_edit(text, edit)
 
 
 def _try(
-    document: Text,
+    document: DocumentText,
     text: str,
-    operation: Operation,
+    operation: DocumentOperation,
     language: Language,
     views: list[tuple[Callable[[str], tuple[Seen, ...]], tuple[Seen, ...]]],
-) -> Result:
+) -> CaseResult:
     place = f"{document.id}#{operation.id}"
     try:
         changed = _applied(text, operation.written, language)
     except ForkhouseError as error:
         said = " ".join(str(error).split())
         if not operation.sure:
-            return Result(id=place, outcome=Outcome.BOTH_REFUSE, said=said)
+            return CaseResult(id=place, outcome=CaseOutcome.BOTH_REFUSE, said=said)
         untrue = _NOTHING_THERE.search(said) is not None
         names = (operation.name, operation.name.replace('"', ""), *operation.name.split("."))
-        return Result(id=place, outcome=Outcome.UNTRUE if untrue else Outcome.REFUSED, said=said, about=names)
-    except Exception as error:  # noqa: BLE001  # any other exception is what is looked for here
-        return Result(id=place, outcome=Outcome.CRASHED, said=f"{type(error).__name__}: {error}")
+        return CaseResult(
+            id=place,
+            outcome=CaseOutcome.UNTRUE if untrue else CaseOutcome.REFUSED,
+            said=said,
+            about=names,
+        )
+    except Exception as error:  # any other exception is what is looked for here
+        return CaseResult(
+            id=place, outcome=CaseOutcome.CRASHED, said=f"{type(error).__name__}: {error}"
+        )
     if not operation.sure:
-        return Result(id=place, outcome=Outcome.APPLIED, said="more than one thing has this path")
+        return CaseResult(
+            id=place, outcome=CaseOutcome.APPLIED, said="more than one thing has this path"
+        )
     for reader, before in views:
         try:
             after = read(reader, changed)
         except (UnreadableError, BeyondError) as error:
-            return Result(id=place, outcome=Outcome.WRONG, said=f"{reader.__name__} reads it no more: {' '.join(str(error).split())[:200]}")
+            return CaseResult(
+                id=place,
+                outcome=CaseOutcome.WRONG,
+                said=f"{reader.__name__} reads it no more: {' '.join(str(error).split())[:200]}",
+            )
         if not agrees(before, after, operation, language):
-            return Result(id=place, outcome=Outcome.WRONG, said=f"{reader.__name__} sees another change: {operation.written}")
-    return Result(id=place, outcome=Outcome.EQUAL, said="")
+            return CaseResult(
+                id=place,
+                outcome=CaseOutcome.WRONG,
+                said=f"{reader.__name__} sees another change: {operation.written}",
+            )
+    return CaseResult(id=place, outcome=CaseOutcome.EQUAL, said="")
 
 
-def _try_beyond(name: str, text: str, language: Language) -> Result:
+def _try_beyond(name: str, text: str, language: Language) -> CaseResult:
     """Return whether an operation on a document that cannot be compared ends with a traceback."""
     try:
         _applied(text, json.dumps({"add": NEW_KEY, "value": 1}), language)
     except ForkhouseError:
         pass
-    except Exception as error:  # noqa: BLE001  # any other exception is what is looked for here
-        return Result(id=name, outcome=Outcome.CRASHED, said=f"{type(error).__name__}: {error}")
-    return Result(id=name, outcome=Outcome.PASSED_OVER, said="too large or too deep to compare, or holds itself")
+    except Exception as error:  # any other exception is what is looked for here
+        return CaseResult(
+            id=name, outcome=CaseOutcome.CRASHED, said=f"{type(error).__name__}: {error}"
+        )
+    return CaseResult(
+        id=name,
+        outcome=CaseOutcome.PASSED_OVER,
+        said="too large or too deep to compare, or holds itself",
+    )
 
 
-def _try_ill_formed(document: Text, text: str, language: Language) -> Iterator[Result]:
-    """Yield what became of operations on what no reader reads: they have to be refused, or to leave it as unreadable as it was."""
+def _try_ill_formed(document: DocumentText, text: str, language: Language) -> Iterator[CaseResult]:
+    """Yield what became of operations on what no reader reads.
+
+    They have to be refused, or to leave it as unreadable as it was.
+    """
     words = list(dict.fromkeys(re.findall(r"[A-Za-z_][A-Za-z0-9_]*", text)))[:GUESSES]
-    said = [{"add": NEW_KEY, "value": 1}, *({"set": word, "value": 1} for word in words), *({"remove": word} for word in words)]
+    said = [
+        {"add": NEW_KEY, "value": 1},
+        *({"set": word, "value": 1} for word in words),
+        *({"remove": word} for word in words),
+    ]
     for number, operation in enumerate(said):
         place = f"{document.id}#unreadable:{number}"
         try:
             changed = _applied(text, json.dumps(operation), language)
         except ForkhouseError as error:
-            yield Result(id=place, outcome=Outcome.BOTH_REFUSE, said=" ".join(str(error).split()))
+            yield CaseResult(
+                id=place, outcome=CaseOutcome.BOTH_REFUSE, said=" ".join(str(error).split())
+            )
             continue
-        except Exception as error:  # noqa: BLE001  # any other exception is what is looked for here
-            yield Result(id=place, outcome=Outcome.CRASHED, said=f"{type(error).__name__}: {error}")
+        except Exception as error:  # any other exception is what is looked for here
+            yield CaseResult(
+                id=place, outcome=CaseOutcome.CRASHED, said=f"{type(error).__name__}: {error}"
+            )
             continue
-        yield Result(id=place, outcome=_of_unreadable(changed, language), said="no reader reads the document")
+        yield CaseResult(
+            id=place, outcome=_of_unreadable(changed, language), said="no reader reads the document"
+        )
 
 
-def _of_unreadable(changed: str, language: Language) -> Outcome:
+def _of_unreadable(changed: str, language: Language) -> CaseOutcome:
     for reader in READERS[language]:
         try:
             read(reader, changed)
         except (UnreadableError, BeyondError):
             continue
-        return Outcome.APPLIED
-    return Outcome.EQUAL
+        return CaseOutcome.APPLIED
+    return CaseOutcome.EQUAL

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Outcome(StrEnum):
+class CaseOutcome(StrEnum):
     """What the engine did, beside what the peer did."""
 
     EQUAL = "equal"
@@ -23,16 +23,16 @@ class Outcome(StrEnum):
     """The engine has no equivalent for it; the message says of what."""
 
 
-FAULTS = (Outcome.WRONG, Outcome.APPLIED, Outcome.UNTRUE, Outcome.CRASHED)
+FAULTS = (CaseOutcome.WRONG, CaseOutcome.APPLIED, CaseOutcome.UNTRUE, CaseOutcome.CRASHED)
 """What no list can excuse."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Result:
+class CaseResult:
     """One outcome."""
 
     id: str
-    outcome: Outcome
+    outcome: CaseOutcome
     said: str
     """What the engine, or who judges it, says; empty where there is nothing to say."""
     about: tuple[str, ...] = ()

@@ -1,7 +1,10 @@
-"""What a language's own readers see in a document: values with their types, in their order. None of them is the engine's.
+"""What a language's own readers see in a document: values with their types, in their order.
 
-JSON is read by Python's `json` without its leniences, and by `json5` where it has comments; TOML by `tomllib`, YAML by PyYAML (YAML 1.1) and ruamel.yaml (YAML 1.2). Of
-YAML the nodes are compared, before they become Python's values, because those forget what a key was.
+None of them is the engine's.
+
+JSON is read by Python's `json` without its leniences, and by `json5` where it has comments; TOML by
+`tomllib`, YAML by PyYAML (YAML 1.1) and ruamel.yaml (YAML 1.2). Of YAML the nodes are compared,
+before they become Python's values, because those forget what a key was.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ DEEPEST = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Scalar:
+class ReadScalar:
     """One value."""
 
     type: str
@@ -49,7 +52,7 @@ class Keyed:
     entries: tuple[tuple[Seen, Seen], ...]
 
 
-Seen = Scalar | Listed | Keyed
+Seen = ReadScalar | Listed | Keyed
 
 
 class UnreadableError(Exception):
@@ -67,42 +70,65 @@ def _json_refuses(constant: str) -> NoReturn:
 
 def _from_python(value: object) -> Seen:
     match value:
-        case Scalar() | Listed() | Keyed():
+        case ReadScalar() | Listed() | Keyed():
             return value
         case dict():
-            return Keyed(entries=tuple((Scalar(type="str", text=key), _from_python(each)) for key, each in value.items()))
+            return Keyed(
+                entries=tuple(
+                    (ReadScalar(type="str", text=key), _from_python(each))
+                    for key, each in value.items()
+                )
+            )
         case list():
             return Listed(items=tuple(map(_from_python, value)))
         case str():
-            return Scalar(type="str", text=value)
+            return ReadScalar(type="str", text=value)
         case bool():
-            return Scalar(type="bool", text=str(value).lower())
+            return ReadScalar(type="bool", text=str(value).lower())
         case None:
-            return Scalar(type="null", text="null")
+            return ReadScalar(type="null", text="null")
         case int():
-            return Scalar(type="int", text=str(value))
+            return ReadScalar(type="int", text=str(value))
         case _:  # a date or a time of TOML
-            return Scalar(type=type(value).__name__, text=str(value))
+            return ReadScalar(type=type(value).__name__, text=str(value))
 
 
 def _keyed(pairs: Iterable[tuple[str, object]]) -> Keyed:
-    return Keyed(entries=tuple((Scalar(type="str", text=key), _from_python(value)) for key, value in pairs))
+    return Keyed(
+        entries=tuple(
+            (ReadScalar(type="str", text=key), _from_python(value)) for key, value in pairs
+        )
+    )
 
 
-def _float(written: str) -> Scalar:
-    return Scalar(type="float", text=written)
+def _float(written: str) -> ReadScalar:
+    return ReadScalar(type="float", text=written)
 
 
-def _int(written: str, base: int = 10) -> Scalar:  # noqa: ARG001  # what json5 says of a hexadecimal number, which is as it is written, too
-    return Scalar(type="int", text=written)
+def _int(
+    written: str, base: int = 10
+) -> ReadScalar:  # what json5 says of a hexadecimal number, which is as it is written, too
+    return ReadScalar(type="int", text=written)
 
 
 def by_json(text: str) -> tuple[Seen, ...]:
     """Read JSON (RFC 8259), or else JSON with comments and commas at the end, as many programs have it in their settings."""
     try:
-        seen = json.loads(text, object_pairs_hook=_keyed, parse_float=_float, parse_int=_int, parse_constant=_json_refuses)
+        seen = json.loads(
+            text,
+            object_pairs_hook=_keyed,
+            parse_float=_float,
+            parse_int=_int,
+            parse_constant=_json_refuses,
+        )
     except ValueError:
-        seen = json5.loads(text, object_pairs_hook=_keyed, parse_float=_float, parse_int=_int, parse_constant=_json_refuses)
+        seen = json5.loads(
+            text,
+            object_pairs_hook=_keyed,
+            parse_float=_float,
+            parse_int=_int,
+            parse_constant=_json_refuses,
+        )
     return (_from_python(seen),)
 
 
@@ -115,7 +141,10 @@ _TAGS = {f"tag:yaml.org,2002:{name}": name for name in ("str", "int", "float", "
 
 
 def _from_nodes(documents: Iterable[Any]) -> tuple[Seen, ...]:
-    """Return documents of nodes, which PyYAML and ruamel.yaml have in the same form. An alias stands for what it names."""
+    """Return documents of nodes, which PyYAML and ruamel.yaml have in the same form.
+
+    An alias stands for what it names.
+    """
     left = LARGEST
 
     def seen(node: Any, inside: tuple[int, ...]) -> Seen:
@@ -127,9 +156,11 @@ def _from_nodes(documents: Iterable[Any]) -> tuple[Seen, ...]:
         inside = (*inside, id(node))
         tag = str(node.tag)
         if isinstance(node.value, str):
-            return Scalar(type=_TAGS.get(tag, tag), text=node.value)
+            return ReadScalar(type=_TAGS.get(tag, tag), text=node.value)
         if node.id == "mapping" if hasattr(node, "id") else isinstance(node, yaml.MappingNode):
-            return Keyed(entries=tuple((seen(key, inside), seen(value, inside)) for key, value in node.value))
+            return Keyed(
+                entries=tuple((seen(key, inside), seen(value, inside)) for key, value in node.value)
+            )
         return Listed(items=tuple(seen(each, inside) for each in node.value))
 
     return tuple(seen(node, ()) for node in documents if node is not None)
@@ -153,14 +184,21 @@ READERS: Mapping[Language, tuple[Callable[[str], tuple[Seen, ...]], ...]] = {
 
 
 def _depth(seen: Seen) -> int:
-    inner = seen.items if isinstance(seen, Listed) else [value for _, value in seen.entries] if isinstance(seen, Keyed) else ()
+    inner = (
+        seen.items
+        if isinstance(seen, Listed)
+        else [value for _, value in seen.entries]
+        if isinstance(seen, Keyed)
+        else ()
+    )
     return 1 + max(map(_depth, inner), default=0)
 
 
 def read(reader: Callable[[str], tuple[Seen, ...]], text: str) -> tuple[Seen, ...]:
     """Return the documents that a reader sees.
 
-    Raises BeyondError for what cannot be compared, and else UnreadableError, whatever the reader itself raises: some raise anything.
+    Raises BeyondError for what cannot be compared, and else UnreadableError, whatever the reader
+    itself raises: some raise anything.
     """
     try:
         documents = reader(text)

@@ -13,11 +13,11 @@ from pygit2.enums import FileMode
 
 from forkhouse.conformance.peers import PeersError
 from forkhouse.conformance.peers.capture import files_below
-from forkhouse.conformance.peers.outcome import Outcome, Result
-from forkhouse.errors import ForkhouseError, UnsafeArchiveError
-from forkhouse.patches import apply_patch
+from forkhouse.conformance.peers.outcome import CaseOutcome, CaseResult
+from forkhouse.core.errors import ForkhouseError, UnsafeArchiveError
+from forkhouse.patches.apply import apply_patch
 from forkhouse.patches.series import read_patch
-from forkhouse.sources.store import Entry
+from forkhouse.sources.store import TreeEntry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,11 @@ _ENVIRONMENT = {
     "LC_ALL": "C.UTF-8",
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_CONFIG_GLOBAL": "/dev/null",
-    **{f"GIT_{who}_{what}": "peers" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+    **{
+        f"GIT_{who}_{what}": "peers"
+        for who in ("AUTHOR", "COMMITTER")
+        for what in ("NAME", "EMAIL")
+    },
 }
 _NO_ATTRIBUTES = "* -text !eol -ident !filter !whitespace !working-tree-encoding !diff !merge\n"
 _SUBJECT = re.compile(rb"^(Subject|Description):", re.MULTILINE)
@@ -45,46 +49,86 @@ class Judge:
     git: Path
     """The git that decides where a call's own result does not tell."""
 
-    def replay(self, call: Call, captured: Captured) -> Result:
+    def replay(self, call: Call, captured: Captured) -> CaseResult:
         """Return what became of a call."""
         patches = [captured.content(sha256) for sha256 in call.patches]
         try:
             before = self.store.import_files(captured.files(call.before))
             wanted = self._wanted(call, captured, before, patches)
         except UnsafeArchiveError:
-            return Result(id=call.id, outcome=Outcome.PASSED_OVER, said="a tree that no source may have")
+            return CaseResult(
+                id=call.id, outcome=CaseOutcome.PASSED_OVER, said="a tree that no source may have"
+            )
         if wanted is None:
-            return Result(id=call.id, outcome=Outcome.PASSED_OVER, said="git decides by more than the tree and the patch")
+            return CaseResult(
+                id=call.id,
+                outcome=CaseOutcome.PASSED_OVER,
+                said="git decides by more than the tree and the patch",
+            )
         try:
-            # git takes one folder off where its call does not say; patch guesses, and the engine as well.
-            tree = self._engine(before, patches, 1 if call.strip is None and call.how != "patch" else call.strip)
+            # git takes one folder off where its call does not say; patch guesses, and the engine as
+            # well.
+            tree = self._engine(
+                before, patches, 1 if call.strip is None and call.how != "patch" else call.strip
+            )
         except ForkhouseError as error:
-            outcome = Outcome.REFUSED if wanted else Outcome.BOTH_REFUSE
+            outcome = CaseOutcome.REFUSED if wanted else CaseOutcome.BOTH_REFUSE
             names = tuple(path for path, _, _ in (*call.before, *(call.after or ())))
-            return Result(id=call.id, outcome=outcome, said=" ".join(str(error).split()), about=names)
-        except Exception as error:  # noqa: BLE001  # any other exception is what is looked for here
-            return Result(id=call.id, outcome=Outcome.CRASHED, said=f"{type(error).__name__}: {error}")
+            return CaseResult(
+                id=call.id, outcome=outcome, said=" ".join(str(error).split()), about=names
+            )
+        except Exception as error:  # any other exception is what is looked for here
+            return CaseResult(
+                id=call.id, outcome=CaseOutcome.CRASHED, said=f"{type(error).__name__}: {error}"
+            )
         if not wanted:
-            return Result(id=call.id, outcome=Outcome.APPLIED, said=f"the peer says: {' '.join(call.said.split())[:200]}")
+            return CaseResult(
+                id=call.id,
+                outcome=CaseOutcome.APPLIED,
+                said=f"the peer says: {' '.join(call.said.split())[:200]}",
+            )
         if tree not in wanted:
-            return Result(id=call.id, outcome=Outcome.WRONG, said=self._told(before, tree, wanted[0]))
-        return Result(id=call.id, outcome=Outcome.EQUAL, said="")
+            return CaseResult(
+                id=call.id, outcome=CaseOutcome.WRONG, said=self._told(before, tree, wanted[0])
+            )
+        return CaseResult(id=call.id, outcome=CaseOutcome.EQUAL, said="")
 
     def _engine(self, tree: str, patches: Sequence[bytes], strip: int | None) -> str:
         for number, content in enumerate(patches, start=1):
             label = f"{number:04}-captured.patch"
-            tree = apply_patch(tree, read_patch(f"peers/{label}", headed(content, strip)), {}, store=self.store, where=label)
+            tree = apply_patch(
+                tree,
+                read_patch(f"peers/{label}", headed(content, strip)),
+                {},
+                store=self.store,
+                where=label,
+            )
         return tree
 
-    def _wanted(self, call: Call, captured: Captured, before: str, patches: Sequence[bytes]) -> list[str] | None:
+    def _wanted(
+        self, call: Call, captured: Captured, before: str, patches: Sequence[bytes]
+    ) -> list[str] | None:
         """Return the trees that are right, none where it is right to refuse, and None where the tree alone does not tell."""
         if call.after is not None:
             return [self.store.import_files(captured.files(call.after))]
-        command = ["am", "--whitespace=nowarn"] if call.how == "am" else ["apply", "--whitespace=nowarn"]
-        # The carriage returns of a mail are the patch's own or the transport's: git lets its user say, and both are right.
-        also = ["--keep-cr"] if call.how == "am" else ["--unidiff-zero"] if call.odd == "--unidiff-zero" else []
+        command = (
+            ["am", "--whitespace=nowarn"] if call.how == "am" else ["apply", "--whitespace=nowarn"]
+        )
+        # The carriage returns of a mail are the patch's own or the transport's: git lets its user
+        # say, and both are right.
+        also = (
+            ["--keep-cr"]
+            if call.how == "am"
+            else ["--unidiff-zero"]
+            if call.odd == "--unidiff-zero"
+            else []
+        )
         counts = [call.strip] if call.strip is not None else [1, 0] if call.how == "patch" else [1]
-        ways = [[*command, *option, f"-p{count}"] for count in counts for option in ([], also)[: 1 + bool(also)]]
+        ways = [
+            [*command, *option, f"-p{count}"]
+            for count in counts
+            for option in ([], also)[: 1 + bool(also)]
+        ]
         found = [tree for way in ways if (tree := self.by_git(before, patches, way)) is not None]
         if call.how != "patch" and not call.odd and bool(found) is not call.applied:
             return None
@@ -107,26 +151,50 @@ class Judge:
             if command[0] == "am":
                 self._run(["add", "--all", "--force", "."], folder)
                 self._run(["commit", "-q", "--allow-empty", "-m", "before"], folder)
-            ended = subprocess.run([self.git, *command, *files], cwd=folder, env=_ENVIRONMENT, capture_output=True, check=False)
+            ended = subprocess.run(
+                [self.git, *command, *files],
+                cwd=folder,
+                env=_ENVIRONMENT,
+                capture_output=True,
+                check=False,
+            )
             return self.tree_of(folder) if ended.returncode == 0 else None
 
     def tree_of(self, folder: Path) -> str:
         """Return the tree of a folder's files."""
         rows = files_below(folder, _Blobs(store=self.store))
-        return self.store.with_entries(None, {path: Entry(blob=blob, mode=FileMode(int(mode, 8))) for path, mode, blob in rows})
+        return self.store.with_entries(
+            None,
+            {path: TreeEntry(blob=blob, mode=FileMode(int(mode, 8))) for path, mode, blob in rows},
+        )
 
     def _run(self, words: list[str], folder: Path) -> None:
-        ended = subprocess.run([self.git, *words], cwd=folder, env=_ENVIRONMENT, capture_output=True, text=True, check=False)
+        ended = subprocess.run(
+            [self.git, *words],
+            cwd=folder,
+            env=_ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if ended.returncode != 0:
             message = f"`git {' '.join(words)}` failed: {ended.stderr.strip()}"
             raise PeersError(message)
 
     def _told(self, before: str, tree: str, wanted: str) -> str:
-        """Say how a tree differs from the one that is right: by paths alone, because the contents are the peer's."""
-        ours, theirs, old = ({file.path: (file.mode, file.content) for file in self.store.files(each)} for each in (tree, wanted, before))
+        """Say how a tree differs from the one that is right.
+
+        By paths alone, because the contents are the peer's.
+        """
+        ours, theirs, old = (
+            {file.path: (file.mode, file.content) for file in self.store.files(each)}
+            for each in (tree, wanted, before)
+        )
         paths = [path for path in sorted({*ours, *theirs}) if ours.get(path) != theirs.get(path)]
         return "; ".join(
-            f"{path}: {_state(ours.get(path), old.get(path))}, and by git {_state(theirs.get(path), old.get(path))}" for path in paths[:3]
+            f"{path}: {_state(ours.get(path), old.get(path))}, and by git "
+            f"{_state(theirs.get(path), old.get(path))}"
+            for path in paths[:3]
         )
 
 
@@ -152,7 +220,10 @@ def _state(now: tuple[FileMode, bytes] | None, old: tuple[FileMode, bytes] | Non
 
 
 def headed(content: bytes, strip: int | None) -> bytes:
-    """Return a patch with what the engine wants of a header: a subject, and how many parts of a path go where it is not one."""
+    """Return a patch with what the engine wants of a header.
+
+    A subject, and how many parts of a path go where it is not one.
+    """
     fields = b"" if strip is None else b"Strip: %d\n" % strip
     first = _DIFF.search(content)
     subject = _SUBJECT.search(content, 0, first.start() if first else len(content))

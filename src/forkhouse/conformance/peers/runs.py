@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from forkhouse.conformance.peers import PeersError, capture
 from forkhouse.conformance.peers.calls import Captured
 from forkhouse.conformance.run import WITH_US, ending_all
-from forkhouse.progress import report
-from forkhouse.workspace import digest, sha256_file
+from forkhouse.core.progress import report
+from forkhouse.core.workspace import digest, sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +29,10 @@ _MARK = "whole"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Program:
-    """How a peer's program is built, and how its scripts are run. `{source}` and `{scratch}` stand for two folders."""
+    """How a peer's program is built, and how its scripts are run.
+
+    `{source}` and `{scratch}` stand for two folders.
+    """
 
     name: str
     """The program that the scripts call."""
@@ -53,7 +56,15 @@ PROGRAMS: Mapping[str, Program] = {
         commands=(
             (
                 # No part that needs a library of the machine other than zlib.
-                *("make", "--silent", f"-j{os.cpu_count() or 1}", "CFLAGS=-O0", "NO_CURL=1", "NO_EXPAT=1", "NO_GETTEXT=1"),
+                *(
+                    "make",
+                    "--silent",
+                    f"-j{os.cpu_count() or 1}",
+                    "CFLAGS=-O0",
+                    "NO_CURL=1",
+                    "NO_EXPAT=1",
+                    "NO_GETTEXT=1",
+                ),
                 *("NO_OPENSSL=1", "NO_PYTHON=1", "NO_TCLTK=1", "all"),
             ),
         ),
@@ -64,7 +75,11 @@ PROGRAMS: Mapping[str, Program] = {
     "gnu-patch": Program(
         name="patch",
         tools=("make", "cc", "bash", "ed"),
-        commands=(("./configure", "--quiet", "CFLAGS=-O0"), ("make", "--silent", "-C", "lib"), ("make", "--silent", "-C", "src")),
+        commands=(
+            ("./configure", "--quiet", "CFLAGS=-O0"),
+            ("make", "--silent", "-C", "lib"),
+            ("make", "--silent", "-C", "src"),
+        ),
         binary="src/patch",
         interpreter="bash",
         variables=(("abs_top_builddir", "{source}"), ("srcdir", "."), ("TMPDIR", "{scratch}")),
@@ -73,9 +88,12 @@ PROGRAMS: Mapping[str, Program] = {
 
 
 def captured(suite: str, archive: Path, parts: Sequence[str], folder: Path) -> list[Captured]:
-    """Return the notes of a suite's scripts. They are made once for a source and kept below `folder`.
+    """Return the notes of a suite's scripts.
 
-    Raises PeersError when the program cannot be built, or a pattern of `parts` means no script that calls it.
+    They are made once for a source and kept below `folder`.
+
+    Raises PeersError when the program cannot be built, or a pattern of `parts` means no script that
+    calls it.
     """
     program = PROGRAMS[suite]
     ours = [sha256_file(Path(file)) for file in (__file__, capture.__file__)]
@@ -89,9 +107,16 @@ def captured(suite: str, archive: Path, parts: Sequence[str], folder: Path) -> l
             _run(program, source, parts, place)
         (place / _MARK).touch()
     notes = [Captured(folder=each) for each in sorted((place / "calls").iterdir())]
-    silent = [part for part in parts if not any(fnmatchcase(each.name, Path(part).name) and each.count() for each in notes)]
+    silent = [
+        part
+        for part in parts
+        if not any(fnmatchcase(each.name, Path(part).name) and each.count() for each in notes)
+    ]
     if silent:
-        message = f"No script of {', '.join(silent)} called {program.name}. The logs are in {place / 'logs'}; remove {place} to run anew."
+        message = (
+            f"No script of {', '.join(silent)} called {program.name}. The logs are in "
+            f"{place / 'logs'}; remove {place} to run anew."
+        )
         raise PeersError(message)
     return notes
 
@@ -110,18 +135,32 @@ def _unpack(archive: Path, folder: Path) -> Path:
 def _build(program: Program, source: Path, place: Path) -> None:
     missing = [tool for tool in program.tools if shutil.which(tool) is None]
     if missing:
-        message = f"To build {program.name} and run its tests this machine lacks {', '.join(missing)}. Install them."
+        message = (
+            f"To build {program.name} and run its tests this machine lacks {', '.join(missing)}. "
+            "Install them."
+        )
         raise PeersError(message)
     report().line(program.name, f"building it for its tests, in {place}")
     for command in program.commands:
         with (place / "logs/build.log").open("ab") as log:
-            ended = _ended([*WITH_US, *command], source, _environment(place), log.fileno(), seconds=BUILD_SECONDS)
+            ended = _ended(
+                [*WITH_US, *command],
+                source,
+                _environment(place),
+                log.fileno(),
+                seconds=BUILD_SECONDS,
+            )
         if ended != 0:
-            message = f"`{' '.join(command)}` ended with {ended}; its log is {place / 'logs/build.log'}."
+            message = (
+                f"`{' '.join(command)}` ended with {ended}; its log is {place / 'logs/build.log'}."
+            )
             raise PeersError(message)
     binary = source / program.binary
     if not binary.is_file():
-        message = f"The build of {program.name} left no {program.binary}; its log is {place / 'logs/build.log'}."
+        message = (
+            f"The build of {program.name} left no {program.binary}; its log is "
+            f"{place / 'logs/build.log'}."
+        )
         raise PeersError(message)
     real = binary.with_name(f"{binary.name}.real")
     binary.rename(real)
@@ -139,8 +178,18 @@ def _run(program: Program, source: Path, parts: Sequence[str], place: Path) -> N
             calls = place / "calls" / script.name
             calls.mkdir(parents=True)
             own = {name: value.format(**folders) for name, value in program.variables}
-            environment = {**_environment(place), **own, capture.VARIABLE: str(calls), capture.BELOW: str(place)}
-            command = [*WITH_US, program.interpreter, f"./{script.name}", *(word.format(**folders) for word in program.arguments)]
+            environment = {
+                **_environment(place),
+                **own,
+                capture.VARIABLE: str(calls),
+                capture.BELOW: str(place),
+            }
+            command = [
+                *WITH_US,
+                program.interpreter,
+                f"./{script.name}",
+                *(word.format(**folders) for word in program.arguments),
+            ]
             with (place / f"logs/{script.name}.log").open("wb") as log:
                 # Whether a peer's own test passes is the peer's concern: what it called is ours.
                 _ended(command, script.parent, environment, log.fileno(), seconds=SCRIPT_SECONDS)
@@ -155,11 +204,20 @@ def _environment(place: Path) -> dict[str, str]:
     return {"PATH": "/usr/bin:/bin", "HOME": str(home), "LC_ALL": "C.UTF-8"}
 
 
-def _ended(command: list[str], folder: Path, environment: Mapping[str, str], log: int, *, seconds: float) -> int | None:
+def _ended(
+    command: list[str], folder: Path, environment: Mapping[str, str], log: int, *, seconds: float
+) -> int | None:
     """Run a command and return its exit code, None when it took too long."""
     try:
         ended = subprocess.run(
-            command, cwd=folder, env=dict(environment), stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=seconds, check=False
+            command,
+            cwd=folder,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            timeout=seconds,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return None

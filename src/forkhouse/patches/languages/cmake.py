@@ -8,10 +8,10 @@ from functools import cache, lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches import guard
-from forkhouse.patches.languages import Layout, Node, Parts, UnprovenError, indentation
 from forkhouse.patches.languages import text as plain
+from forkhouse.patches.languages.base import Layout, Node, Parts, UnprovenError, indentation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from tree_sitter import Parser
 
     from forkhouse.patches.edits import Selector
-    from forkhouse.patches.languages import Step
+    from forkhouse.patches.languages.base import Step
 
 
 @cache
 def _parser() -> Parser:
-    import tree_sitter_cmake  # noqa: PLC0415  # start-up time
-    from tree_sitter import Language, Parser  # noqa: PLC0415
+    import tree_sitter_cmake  # start-up time
+    from tree_sitter import Language, Parser
 
     return Parser(Language(tree_sitter_cmake.language()))
 
@@ -40,9 +40,13 @@ class _Source:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        # The grammar needs the square of the time for them, when it looks for where to go on after an error.
+        # The grammar needs the square of the time for them, when it looks for where to go on after
+        # an error.
         if any(len(run) > _BLANKS for run in re.findall(r"\s+", text)):
-            message = "The file has thousands of blanks in a row, which the grammar cannot read. Edit it as `text`."
+            message = (
+                "The file has thousands of blanks in a row, which the grammar cannot read. Edit it "
+                "as `text`."
+            )
             raise PatchConflictError(message)
         try:
             self._bytes = text.encode("utf-8")
@@ -50,7 +54,8 @@ class _Source:
             message = f"not text: {error}"
             raise PatchConflictError(message) from error
         self.root = _parser().parse(self._bytes).root_node
-        # Where characters of several bytes end, and how many bytes more than characters there are up to there.
+        # Where characters of several bytes end, and how many bytes more than characters there are
+        # up to there.
         self._wide: list[int] = []
         self._surplus = [0]
         position = 0
@@ -74,7 +79,10 @@ class _Source:
 
 @lru_cache(maxsize=4)
 def _source(text: str) -> _Source:
-    """Return a text with its tree. The last few are kept: an operation, its proof and the next operation ask for the same."""
+    """Return a text with its tree.
+
+    The last few are kept: an operation, its proof and the next operation ask for the same.
+    """
     return _Source(text)
 
 
@@ -87,7 +95,10 @@ def _walk(node: TreeNode) -> Iterator[TreeNode]:
 
 
 def find(text: str, selector: Selector, language: str) -> list[Node]:
-    """Return what a selector matches: commands by name, `set` of a variable as its assignment, functions and macros as scopes."""
+    """Return what a selector matches.
+
+    Commands by name, `set` of a variable as its assignment, functions and macros as scopes.
+    """
     if selector.anchor is not None:
         return plain.find(text, selector, language)
     source = _source(text)
@@ -100,23 +111,44 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
                 continue
             parts = _arguments(source, definition.children[0])
             start, end = source.span(definition)
-            if parts and parts.spans and source.text[slice(*parts.spans[0])] == selector.function:
-                found.append(Node(start=start, end=len(text[:end].rstrip()), head=_head(source, definition)))
+            if (
+                parts
+                and parts.spans
+                and _is_function(source.text[slice(*parts.spans[0])], selector.function)
+            ):
+                found.append(
+                    Node(start=start, end=len(text[:end].rstrip()), head=_head(source, definition))
+                )
         return found
-    message = "CMake knows call, assignment, function and anchor; it has no classes, keys, patterns or rules here."
+    message = (
+        "CMake knows call, assignment, function and anchor; it has no classes, keys, patterns or "
+        "rules here."
+    )
     raise PatchConflictError(message)
+
+
+def _is_function(said: str, name: str) -> bool:
+    """Say whether a function is the one of a name: CMake knows no case, and no quotes around it."""
+    return said.strip('"').casefold() == name.casefold()
 
 
 _COMMENT_KINDS = frozenset({"line_comment", "bracket_comment"})
 
 
 def _head(source: _Source, node: TreeNode) -> int | None:
-    """Return where comments begin that stand directly over a command; None where there are none, or they are the file's head."""
+    """Return where comments begin that stand directly over a command.
+
+    None where there are none, or they are the file's head.
+    """
     text = source.text
     first, previous = source.span(node)[0], node.prev_sibling
     while previous is not None and previous.type in _COMMENT_KINDS:
         start, end = source.span(previous)
-        if text[end:first].strip() or text[end:first].count("\n") > 1 or indentation(text, start) is None:
+        if (
+            text[end:first].strip()
+            or text[end:first].count("\n") > 1
+            or indentation(text, start) is None
+        ):
             break
         first, previous = start, previous.prev_sibling
     return first if first < source.span(node)[0] and text[:first].strip("\ufeff \t\r\n") else None
@@ -126,7 +158,11 @@ def _commands(source: _Source, selector: Selector) -> list[Node]:
     name = (selector.call or "set").casefold()
     nodes = []
     for command in _walk(source.root):
-        if not command.type.endswith("_command") or not command.children or source.said(command.children[0]).casefold() != name:
+        if (
+            not command.type.endswith("_command")
+            or not command.children
+            or source.said(command.children[0]).casefold() != name
+        ):
             continue
         parts = _arguments(source, command)
         words = [source.text[start:end] for start, end in parts.spans] if parts else []
@@ -137,15 +173,41 @@ def _commands(source: _Source, selector: Selector) -> list[Node]:
         start, end = source.span(command)
         values = None
         if parts and parts.spans and name == "set":
-            values = Parts(spans=parts.spans[1 : _values_end(words)], start=parts.spans[0][1], end=parts.end, layout=Layout.WORDS)
-        nodes.append(Node(start=start, end=end, arguments=parts, items=values, head=_head(source, command), scope=_block(source, command)))
+            values = Parts(
+                spans=parts.spans[1 : _values_end(words)],
+                start=parts.spans[0][1],
+                end=parts.end,
+                layout=Layout.WORDS,
+            )
+        nodes.append(
+            Node(
+                start=start,
+                end=end,
+                arguments=parts,
+                items=values,
+                head=_head(source, command),
+                scope=_block(source, command),
+            )
+        )
     return nodes
+
+
+def commands(text: str) -> Iterator[tuple[int, str]]:
+    """Give all commands of a file in order: where each begins, and what it says."""
+    source = _source(text)
+    for node in _walk(source.root):
+        if node.type.endswith("_command"):
+            yield source.span(node)[0], source.said(node)
 
 
 def is_code(text: str, place: int) -> bool:
     """Say whether what begins at a place is within no comment and no argument in quotes or brackets."""
     source = _source(text)
-    spans = [source.span(node) for node in _walk(source.root) if node.type in {*_COMMENT_KINDS, "quoted_argument", "bracket_argument"}]
+    spans = [
+        source.span(node)
+        for node in _walk(source.root)
+        if node.type in {*_COMMENT_KINDS, "quoted_argument", "bracket_argument"}
+    ]
     return not any(start < place < end for start, end in spans)
 
 
@@ -153,9 +215,16 @@ _BLOCKS = frozenset({"if_condition", "foreach_loop", "while_loop", "block_def"})
 
 
 def _block(source: _Source, command: TreeNode) -> tuple[int, int] | None:
-    """Return the block that a command begins, such as `if`, up to the command that ends it; None for other commands."""
+    """Return the block that a command begins, such as `if`, up to the command that ends it.
+
+    None for other commands.
+    """
     parent = command.parent
-    begins = parent is not None and parent.type in _BLOCKS and parent.children[0].start_byte == command.start_byte
+    begins = (
+        parent is not None
+        and parent.type in _BLOCKS
+        and parent.children[0].start_byte == command.start_byte
+    )
     return source.span(parent) if begins and parent is not None else None
 
 
@@ -169,15 +238,19 @@ def _values_end(words: list[str]) -> int:
         behind = words[place + 1 :]
         sure = [each for each in behind if not _SEVERAL.match(each)]
         forced = sure[-1:] == ["FORCE"]
-        whole = len(sure) - forced == 2 if sure == behind else len(sure) <= 3  # noqa: PLR2004  # a type, a text, FORCE
-        if (word.strip('"') == "PARENT_SCOPE" and not sure) or (word.strip('"') == "CACHE" and whole):
+        whole = (
+            len(sure) - forced == 2 if sure == behind else len(sure) <= 3
+        )  # a type, a text, FORCE
+        if (word.strip('"') == "PARENT_SCOPE" and not sure) or (
+            word.strip('"') == "CACHE" and whole
+        ):
             return place
     return len(words)
 
 
 def _arguments(source: _Source, command: TreeNode) -> Parts | None:
     brackets = [child for child in command.children if child.type in {"(", ")"}]
-    if len(brackets) != 2:  # noqa: PLR2004  # an opening and a closing one
+    if len(brackets) != 2:  # an opening and a closing one
         return None
     holder = next((child for child in command.children if child.type == "argument_list"), None)
     spans: list[tuple[int, int]] = []
@@ -192,12 +265,19 @@ def _arguments(source: _Source, command: TreeNode) -> Parts | None:
                 spans.append((opened, end))
         elif child.type == "argument" and depth == 0:
             # CMake takes `-DX="y"` for one argument, the quotes included.
-            goes_on = bool(spans) and spans[-1][1] == start and source.text[spans[-1][0]] not in '"[('
+            goes_on = (
+                bool(spans) and spans[-1][1] == start and source.text[spans[-1][0]] not in '"[('
+            )
             spans[-1:] = [(spans[-1][0], end)] if goes_on else [*spans[-1:], (start, end)]
-    return Parts(spans=tuple(spans), start=source.span(brackets[0])[1], end=source.span(brackets[1])[0], layout=Layout.WORDS)
+    return Parts(
+        spans=tuple(spans),
+        start=source.span(brackets[0])[1],
+        end=source.span(brackets[1])[0],
+        layout=Layout.WORDS,
+    )
 
 
-def faults(text: str, language: str) -> int:  # noqa: ARG001  # the protocol's signature
+def faults(text: str, language: str) -> int:  # the protocol's signature
     """Return how many places the grammar cannot read."""
     try:
         root = _source(text).root
@@ -219,9 +299,11 @@ class _Tree:
         while self.end > self.start and source.text[self.end - 1] in "\r\n\t ":
             self.end -= 1
         if node.is_error or node.is_missing:
-            self.role = guard.Role.FAULT
+            self.role = guard.NodeRole.FAULT
         else:
-            self.role = guard.Role.COMMENT if self.kind in _COMMENT_KINDS else guard.Role.CODE
+            self.role = (
+                guard.NodeRole.COMMENT if self.kind in _COMMENT_KINDS else guard.NodeRole.CODE
+            )
 
     def children(self) -> list[guard.Tree]:
         if self._inner is None:
@@ -240,11 +322,13 @@ def prove(step: Step) -> None:
 
 def _shared_lines(source: _Source) -> int:
     """Return how many commands begin on the line on which another one ends."""
-    commands = [node for node in _walk(source.root) if node.type.endswith("_command") and node.children]
+    commands = [
+        node for node in _walk(source.root) if node.type.endswith("_command") and node.children
+    ]
     return sum(one.end_point.row == other.start_point.row for one, other in pairwise(commands))
 
 
-def inner_lines(text: str, language: str) -> set[int]:  # noqa: ARG001  # the protocol's signature
+def inner_lines(text: str, language: str) -> set[int]:  # the protocol's signature
     """Return the numbers, from 0, of the lines that begin inside an argument in quotes or brackets."""
     lines: set[int] = set()
     for node in _walk(_source(text).root):

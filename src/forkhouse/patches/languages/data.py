@@ -1,7 +1,10 @@
-"""What YAML, JSON and TOML hold, read with positions: values, the spans that say them, and the comments between.
+"""What YAML, JSON and TOML hold, read with positions.
 
-The three readers make one tree. Operations on it are splices of the text; the proof reads the text before and after with the format's
-standard reader (PyYAML, `json`, `tomllib`) and compares what is *seen*, not what is written.
+Values, the spans that say them, and the comments between.
+
+The three readers make one tree. Operations on it are splices of the text; the proof reads the text
+before and after with the format's standard reader (PyYAML, `json`, `tomllib`) and compares what is
+*seen*, not what is written.
 """
 
 from __future__ import annotations
@@ -12,13 +15,13 @@ from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
-from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import key_steps
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.patches.languages.keypaths import key_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from forkhouse.patches.languages import Span
+    from forkhouse.patches.languages.base import Span
 
 LANGUAGES = ("yaml", "json", "toml")
 BOM = "\ufeff"
@@ -34,7 +37,7 @@ class Kind(Enum):
     """A mention of a value that stands elsewhere, in YAML."""
 
 
-class Style(Enum):
+class NodeStyle(Enum):
     """How a value is written."""
 
     FLOW = auto()
@@ -52,7 +55,10 @@ class Style(Enum):
     DOTTED = auto()
     """An inline table of TOML with dotted keys, so that what belongs together may stand apart."""
     TABLE = auto()
-    """A table of TOML, by its header, by headers below it, or by dotted keys; or an array of such."""
+    """A table of TOML, by its header, by headers below it, or by dotted keys.
+
+    Or an array of such.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +66,7 @@ class Value:
     """A value, and where it stands."""
 
     kind: Kind
-    style: Style
+    style: NodeStyle
     start: int
     """Where it begins, with its tag and its anchor."""
     end: int
@@ -68,7 +74,10 @@ class Value:
     body: int
     """Where it begins, without tag and anchor."""
     lead: int
-    """The end of its first piece: tag and anchor alone, or the header of a literal; equal to `end` for what is in one piece."""
+    """The end of its first piece: tag and anchor alone, or the header of a literal.
+
+    Equal to `end` for what is in one piece.
+    """
     tag: str = ""
     read: object = None
     """What the reader sees of a scalar: its type, and itself as text."""
@@ -80,7 +89,11 @@ class Value:
     @property
     def what(self) -> str:
         """What a person calls it."""
-        return {Kind.MAPPING: "a mapping", Kind.SEQUENCE: "a list", Kind.ALIAS: f"the alias *{self.anchor}"}.get(self.kind, "a scalar")
+        return {
+            Kind.MAPPING: "a mapping",
+            Kind.SEQUENCE: "a list",
+            Kind.ALIAS: f"the alias *{self.anchor}",
+        }.get(self.kind, "a scalar")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +101,10 @@ class Entry:
     """A key with its value, or an item of a list."""
 
     start: int
-    """Where it begins: at its key, its question mark or its dash; -1 for a table of TOML, which may stand at several places."""
+    """Where it begins: at its key, its question mark or its dash.
+
+    -1 for a table of TOML, which may stand at several places.
+    """
     end: int
     value: Value
     key: Value | None = None
@@ -130,7 +146,7 @@ class Data:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class DataPlace:
     """Where an entry is."""
 
     document: int
@@ -147,7 +163,10 @@ class Place:
 
 
 def read(text: str, language: str) -> Data:
-    """Read a file. Raises PatchConflictError that says where it is ill-formed, and what its standard reader says."""
+    """Read a file.
+
+    Raises PatchConflictError that says where it is ill-formed, and what its standard reader says.
+    """
     found = _read(text, language)
     if isinstance(found, str):
         raise PatchConflictError(found)
@@ -169,7 +188,10 @@ def _read(text: str, language: str) -> Data | str:
 def refused(text: str, language: str, position: int, what: str) -> PatchConflictError:
     """Return the error for a file that cannot be read."""
     line = text.count("\n", 0, position) + 1
-    return PatchConflictError(f"The file cannot be read as {language}, line {line}: {what}. Edit it as `text`, or mend the file first.")
+    return PatchConflictError(
+        f"The file cannot be read as {language}, line {line}: {what}. Edit it as `text`, or mend "
+        "the file first."
+    )
 
 
 def entries(value: Value) -> Iterator[tuple[tuple[int, ...], tuple[Value, ...], Entry]]:
@@ -192,7 +214,10 @@ def values(value: Value) -> Iterator[Value]:
 
 
 def chosen(data: Data, document: int | None) -> tuple[tuple[int, Value], ...]:
-    """Return the documents that are meant, with their numbers. Raises PatchConflictError for one that is not there."""
+    """Return the documents that are meant, with their numbers.
+
+    Raises PatchConflictError for one that is not there.
+    """
     numbered = tuple(enumerate(data.documents))
     if document is None:
         return numbered
@@ -202,15 +227,23 @@ def chosen(data: Data, document: int | None) -> tuple[tuple[int, Value], ...]:
     return numbered[document : document + 1]
 
 
-def look(data: Data, path: str, document: int | None = None) -> Place | None:
+def look(data: Data, path: str, document: int | None = None) -> DataPlace | None:
     """Return where a path leads, None where it leads to nothing.
 
-    Raises PatchConflictError where it cannot be told: the key is given twice, it comes from an alias or a merge, several documents have it.
+    Raises PatchConflictError where it cannot be told: the key is given twice, it comes from an
+    alias or a merge, several documents have it.
     """
-    found = [place for number, top in chosen(data, document) if (place := _walk(data, number, top, path)) is not None]
+    found = [
+        place
+        for number, top in chosen(data, document)
+        if (place := _walk(data, number, top, path)) is not None
+    ]
     if len(found) > 1:
         numbers = " and ".join(str(place.document) for place in found)
-        message = f"{path} is in several documents of the file: {numbers}. Say which by `document:`, counted from 0."
+        message = (
+            f"{path} is in several documents of the file: {numbers}. Say which by `document:`, "
+            "counted from 0."
+        )
         raise PatchConflictError(message)
     return found[0] if found else None
 
@@ -219,13 +252,16 @@ _DIGITS = 9
 """Of a position in a list; longer numbers are none."""
 
 
-def _walk(data: Data, number: int, top: Value, path: str) -> Place | None:
+def _walk(data: Data, number: int, top: Value, path: str) -> DataPlace | None:
     holders: list[Value] = []
     steps: list[int] = []
     value, entry = top, None
     for step in key_steps(path):
         if value.kind is Kind.ALIAS:
-            message = f"{path}: the way to {step} leads through {value.what}. What stands at its anchor is used at other places too."
+            message = (
+                f"{path}: the way to {step} leads through {value.what}. What stands at its anchor "
+                "is used at other places too."
+            )
             raise PatchConflictError(message)
         position = _position(data, number, value, step, path)
         if position is None:
@@ -234,24 +270,39 @@ def _walk(data: Data, number: int, top: Value, path: str) -> Place | None:
         steps.append(position)
         entry = value.entries[position]
         value = entry.value
-    assert entry is not None  # noqa: S101  # a path has a step
-    return Place(document=number, steps=tuple(steps), holders=tuple(holders), entry=entry)
+    assert entry is not None  # a path has a step
+    return DataPlace(document=number, steps=tuple(steps), holders=tuple(holders), entry=entry)
 
 
 def _position(data: Data, number: int, holder: Value, step: str, path: str) -> int | None:
     if holder.kind is Kind.SEQUENCE:
-        there = step.isdecimal() and step.isascii() and len(step) < _DIGITS and int(step) < len(holder.entries)
+        there = (
+            step.isdecimal()
+            and step.isascii()
+            and len(step) < _DIGITS
+            and int(step) < len(holder.entries)
+        )
         return int(step) if there else None
     found = [position for position, entry in enumerate(holder.entries) if entry.name == step]
     if len(found) > 1:
         first, second = (holder.entries[position] for position in found[:2])
-        same = first.key is not None and second.key is not None and first.key.read == second.key.read
-        lines = " and ".join(str(data.text.count("\n", 0, holder.entries[position].start) + 1) for position in found)
+        same = (
+            first.key is not None and second.key is not None and first.key.read == second.key.read
+        )
+        lines = " and ".join(
+            str(data.text.count("\n", 0, holder.entries[position].start) + 1) for position in found
+        )
         why = "is given more than once" if same else "may mean several keys, of different types"
-        message = f"{path}: the key {step} {why} (lines {lines}). Which of them a reader takes cannot be told: use an `anchor`."
+        message = (
+            f"{path}: the key {step} {why} (lines {lines}). Which of them a reader takes cannot be "
+            "told: use an `anchor`."
+        )
         raise PatchConflictError(message)
     if not found and is_merged(data, number, holder, step):
-        message = f"{path}: the key {step} comes from a merge (`<<`), so it is not written there. Edit it where its anchor stands."
+        message = (
+            f"{path}: the key {step} comes from a merge (`<<`), so it is not written there. Edit "
+            "it where its anchor stands."
+        )
         raise PatchConflictError(message)
     if found and holder.entries[found[0]].key is not None and is_merge(holder.entries[found[0]]):
         message = f"{path}: `<<` is no key, but merges other mappings. Use an `anchor`."
@@ -269,7 +320,11 @@ def is_merge(entry: Entry) -> bool:
 
 def is_merged(data: Data, number: int, holder: Value, name: str) -> bool:
     """Say whether a mapping gets a key from others."""
-    anchored = {value.anchor: value for value in values(data.documents[number]) if value.anchor and value.kind is not Kind.ALIAS}
+    anchored = {
+        value.anchor: value
+        for value in values(data.documents[number])
+        if value.anchor and value.kind is not Kind.ALIAS
+    }
     todo = [entry.value for entry in holder.entries if is_merge(entry)]
     seen: set[int] = set()
     while todo:
@@ -289,20 +344,37 @@ def is_merged(data: Data, number: int, holder: Value, name: str) -> bool:
 
 
 def seen(value: Value, *, ordered: bool) -> object:
-    """Return all that a reader sees of a value, for comparison: types, tags, anchors, order (where it means anything)."""
+    """Return all that a reader sees of a value, for comparison.
+
+    Types, tags, anchors, order (where it means anything).
+    """
     if value.kind is Kind.ALIAS:
         return ("alias", value.anchor)
     if value.kind is Kind.SCALAR:
         return ("scalar", value.anchor, value.read)
     if value.kind is Kind.SEQUENCE:
-        return ("list", value.anchor, value.tag, tuple(seen(entry.value, ordered=ordered) for entry in value.entries))
+        return (
+            "list",
+            value.anchor,
+            value.tag,
+            tuple(seen(entry.value, ordered=ordered) for entry in value.entries),
+        )
     pairs = [(seen_key(entry), seen(entry.value, ordered=ordered)) for entry in value.entries]
-    return ("mapping", value.anchor, value.tag, tuple(pairs if ordered else sorted(pairs, key=lambda pair: repr(pair[0]))))
+    return (
+        "mapping",
+        value.anchor,
+        value.tag,
+        tuple(pairs if ordered else sorted(pairs, key=lambda pair: repr(pair[0]))),
+    )
 
 
 def seen_key(entry: Entry) -> object:
     """Return what a reader sees of a key."""
-    return seen(entry.key, ordered=True) if entry.key is not None else ("scalar", None, ("text", entry.name))
+    return (
+        seen(entry.key, ordered=True)
+        if entry.key is not None
+        else ("scalar", None, ("text", entry.name))
+    )
 
 
 def normal(tree: object, language: str) -> object:

@@ -1,4 +1,7 @@
-"""Lists and mappings between brackets, in YAML, JSON and TOML alike: put one entry last, take one out."""
+"""Lists and mappings between brackets, in YAML, JSON and TOML alike.
+
+Put one entry last, take one out.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import TYPE_CHECKING
 from forkhouse.patches.languages.data import BOM
 
 if TYPE_CHECKING:
-    from forkhouse.patches.languages import Span, Splice
+    from forkhouse.patches.languages.base import Span, Splice
     from forkhouse.patches.languages.data import Data, Value
 
 
@@ -81,8 +84,11 @@ def added(data: Data, holder: Value, new: str) -> list[Splice]:
     tail = "," if trailing is not None else ""
     stop = line_end(text, at)
     if stop < close:
-        # The bracket closes on a line below: so does the new entry stand on a line of its own, behind the comment of the last one.
-        while (over := next((end for start, end in data.comments if start < stop < end), None)) is not None:
+        # The bracket closes on a line below: so does the new entry stand on a line of its own,
+        # behind the comment of the last one.
+        while (
+            over := next((end for start, end in data.comments if start < stop < end), None)
+        ) is not None:
             stop = line_end(text, over)
         if stop < close and is_blank(data, at, stop):
             indent = _indent_of(data, holder)
@@ -159,7 +165,9 @@ def _alone(data: Data, start: int, stop: int) -> bool:
 def _line_close(data: Data, stop: int) -> int:
     """Return where the line of a position is over, with a comment that reaches beyond it."""
     close = next_line(data.text, stop)
-    while (over := next((end for start, end in data.comments if stop <= start < close < end), None)) is not None:
+    while (
+        over := next((end for start, end in data.comments if stop <= start < close < end), None)
+    ) is not None:
         close = next_line(data.text, over)
     return close
 
@@ -171,9 +179,17 @@ def _removed_last(data: Data, holder: Value, position: int) -> list[Splice]:
     comma = next(comma for comma in reversed(holder.commas) if before.end <= comma < entry.start)
     start, end = entry.start, entry.end
     if not text[comma + 1 : start].strip():
-        if prefix(text, comma) is not None and is_blank(data, end, line_end(text, end)) and line_end(text, end) < holder.end - 1:
+        if (
+            prefix(text, comma) is not None
+            and is_blank(data, end, line_end(text, end))
+            and line_end(text, end) < holder.end - 1
+        ):
             return [(line_start(text, comma), next_line(text, end), "")]
-        if prefix(text, start) is not None and is_blank(data, end, line_end(text, end)) and line_end(text, end) < holder.end - 1:
+        if (
+            prefix(text, start) is not None
+            and is_blank(data, end, line_end(text, end))
+            and line_end(text, end) < holder.end - 1
+        ):
             return [(comma, comma + 1, ""), (line_start(text, start), _line_close(data, end), "")]
         return [(comma, end, "")]
     if _alone(data, start, end):

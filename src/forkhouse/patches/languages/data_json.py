@@ -6,21 +6,26 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from forkhouse.patches.languages.data import BOM, Data, Entry, Kind, Style, Value, refused, seen
+from forkhouse.patches.languages.data import BOM, Data, Entry, Kind, NodeStyle, Value, refused, seen
 
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from forkhouse.patches.languages import Span
+    from forkhouse.patches.languages.base import Span
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _COMMENT = re.compile(r"//[^\n\r]*|/\*.*?\*/", re.DOTALL)
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
-_WORD = re.compile(r"-?Infinity|NaN|true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?(?![0-9A-Za-z_.])")
+_WORD = re.compile(
+    r"-?Infinity|NaN|true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?(?![0-9A-Za-z_.])"
+)
 
 
 def read(text: str) -> Data:
-    """Read JSON. Raises PatchConflictError for what neither `json` nor a reader of JSON with comments reads."""
+    """Read JSON.
+
+    Raises PatchConflictError for what neither `json` nor a reader of JSON with comments reads.
+    """
     scanner = _Scanner(text)
     top = scanner.document()
     body = text.removeprefix(BOM)
@@ -36,7 +41,13 @@ def read(text: str) -> Data:
         raise refused(text, "json", getattr(error, "pos", 0), str(error)) from error
     if _standard_seen(standard) != seen(top, ordered=True):
         raise refused(text, "json", 0, "two readers do not see the same in it")
-    return Data(text=text, language="json", documents=(top,), comments=tuple(scanner.comments), strict=strict)
+    return Data(
+        text=text,
+        language="json",
+        documents=(top,),
+        comments=tuple(scanner.comments),
+        strict=strict,
+    )
 
 
 class _Pairs(list[tuple[str, object]]):
@@ -45,7 +56,9 @@ class _Pairs(list[tuple[str, object]]):
 
 def _standard_seen(value: object) -> object:
     if isinstance(value, _Pairs):
-        pairs = tuple((("scalar", None, ("text", key)), _standard_seen(inner)) for key, inner in value)
+        pairs = tuple(
+            (("scalar", None, ("text", key)), _standard_seen(inner)) for key, inner in value
+        )
         return ("mapping", None, "", pairs)
     if isinstance(value, list):
         return ("list", None, "", tuple(_standard_seen(inner) for inner in value))
@@ -109,7 +122,15 @@ class _Scanner:
         except ValueError as error:
             self._refuse(at, str(error))
         end = match.end()
-        return Value(kind=Kind.SCALAR, style=Style.LINE, start=at, end=end, body=at, lead=end, read=scalar_seen(read))
+        return Value(
+            kind=Kind.SCALAR,
+            style=NodeStyle.LINE,
+            start=at,
+            end=end,
+            body=at,
+            lead=end,
+            read=scalar_seen(read),
+        )
 
     def _holder(self, start: int, kind: Kind, close: str) -> Value:
         entries: list[Entry] = []
@@ -127,7 +148,14 @@ class _Scanner:
             elif self.text[at : at + 1] != close:
                 self._refuse(at, f"a comma or {close} is expected there")
         return Value(
-            kind=kind, style=Style.FLOW, start=start, end=at + 1, body=start, lead=at + 1, entries=tuple(entries), commas=tuple(commas)
+            kind=kind,
+            style=NodeStyle.FLOW,
+            start=start,
+            end=at + 1,
+            body=start,
+            lead=at + 1,
+            entries=tuple(entries),
+            commas=tuple(commas),
         )
 
     def _item(self, at: int) -> Entry:
@@ -142,5 +170,7 @@ class _Scanner:
         if self.text[colon : colon + 1] != ":":
             self._refuse(colon, "a colon is expected there")
         value = self._value(self._skip(colon + 1))
-        assert isinstance(key.read, tuple)  # noqa: S101  # a scalar's
-        return Entry(start=at, end=value.end, value=value, key=key, name=str(key.read[1]), sign=colon + 1)
+        assert isinstance(key.read, tuple)  # a scalar's
+        return Entry(
+            start=at, end=value.end, value=value, key=key, name=str(key.read[1]), sign=colon + 1
+        )

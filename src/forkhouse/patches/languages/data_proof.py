@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.edits import CodeOperation, KeyOperation
-from forkhouse.patches.languages import UnprovenError
+from forkhouse.patches.languages.base import UnprovenError
 from forkhouse.patches.languages.data import BOM, Kind, normal, read, seen, values
 from forkhouse.patches.languages.data_change import expected, planned
 from forkhouse.patches.languages.data_flow import skip_comments
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
 
-    from forkhouse.patches.languages import Splice, Step
+    from forkhouse.patches.languages.base import Splice, Step
     from forkhouse.patches.languages.data import Data, Entry, Value
 
 
@@ -29,7 +29,11 @@ def prove(step: Step) -> None:
     try:
         after = read(step.after, step.language)
     except PatchConflictError as error:
-        _refuse(f"it leaves a file that is no {step.language} any more. {error}", text=step.after, position=_first(step.splices))
+        _refuse(
+            f"it leaves a file that is no {step.language} any more. {error}",
+            text=step.after,
+            position=_first(step.splices),
+        )
     moves = _Moves(step.splices)
     plan = planned(step.before, step.operation, step.language)
     if plan is not None:
@@ -42,7 +46,11 @@ def prove(step: Step) -> None:
         _prove_frame(before, after, moves, step)
         _prove_wrap(before, step)
         if _repeated(after) > _repeated(before):
-            _refuse("a key would stand twice in one mapping, of which readers take one", step.before, _first(step.splices))
+            _refuse(
+                "a key would stand twice in one mapping, of which readers take one",
+                step.before,
+                _first(step.splices),
+            )
     if before.strict and not after.strict:
         what = "the file is strict JSON, and would hold comments or a comma before a bracket"
         _refuse(what, step.before, _first(step.splices))
@@ -57,7 +65,11 @@ def _repeated(data: Data) -> int:
     count = 0
     for top in data.documents:
         for value in values(top):
-            names = [entry.name for entry in value.entries if entry.name is not None and entry.key is not None]
+            names = [
+                entry.name
+                for entry in value.entries
+                if entry.name is not None and entry.key is not None
+            ]
             count += len(names) - len(set(names))
     return count
 
@@ -65,11 +77,20 @@ def _repeated(data: Data) -> int:
 def _prove_wrap(before: Data, step: Step) -> None:
     """Raise UnprovenError where lines of YAML would be wrapped that mean something by where they stand."""
     operation = step.operation
-    if before.language != "yaml" or not isinstance(operation, CodeOperation) or operation.wrap is None:
+    if (
+        before.language != "yaml"
+        or not isinstance(operation, CodeOperation)
+        or operation.wrap is None
+    ):
         return
     for start, end, _ in step.splices:
         if "\n" in step.before[start:end]:
-            _refuse("what is wrapped has several lines, and would stand too far to the left. Replace the whole of it", step.before, start)
+            _refuse(
+                "what is wrapped has several lines, and would stand too far to the left. Replace "
+                "the whole of it",
+                step.before,
+                start,
+            )
 
 
 def _refuse(what: str, text: str, position: int) -> NoReturn:
@@ -82,7 +103,11 @@ def _first(splices: Sequence[Splice]) -> int:
 
 def _difference(wanted: object, got: object) -> str:
     """Return the first difference of two trees, for a person."""
-    if isinstance(wanted, tuple | list) and isinstance(got, tuple | list) and len(wanted) == len(got):
+    if (
+        isinstance(wanted, tuple | list)
+        and isinstance(got, tuple | list)
+        and len(wanted) == len(got)
+    ):
         for one, other in zip(wanted, got, strict=True):
             if one != other:
                 return _difference(one, other)
@@ -112,7 +137,11 @@ class _Moves:
 
     def moved(self, position: int) -> int:
         """Return where a character is that stays."""
-        return position + sum(len(new) - (end - start) for start, end, new in self.splices if end <= position and start <= position)
+        return position + sum(
+            len(new) - (end - start)
+            for start, end, new in self.splices
+            if end <= position and start <= position
+        )
 
     def gone(self, position: int) -> bool:
         """Say whether a character goes."""
@@ -120,7 +149,10 @@ class _Moves:
 
     def touched(self, start: int, end: int) -> bool:
         """Say whether a piece of the text before changes."""
-        return any((begun < end and over > start) or start < begun == over < end for begun, over, _ in self.splices)
+        return any(
+            (begun < end and over > start) or start < begun == over < end
+            for begun, over, _ in self.splices
+        )
 
     def is_new(self, position: int) -> bool:
         """Say whether a character of the text after was put there."""
@@ -133,7 +165,10 @@ def _prove_frame(before: Data, after: Data, moves: _Moves, step: Step) -> None:
         _prove_statements(before, after, moves, step)
         return
     if len(before.documents) != len(after.documents):
-        what = f"the file would hold {len(after.documents)} documents instead of {len(before.documents)}"
+        what = (
+            f"the file would hold {len(after.documents)} documents instead of "
+            f"{len(before.documents)}"
+        )
         _refuse(what, step.before, _first(step.splices))
     if not _says_text(step):
         _refuse_shared(before, moves, step)
@@ -146,7 +181,12 @@ def _says_text(step: Step) -> bool:
     if isinstance(operation, KeyOperation) or not isinstance(operation, CodeOperation):
         return False
     place = operation.insert
-    selector = operation.replace or operation.wrap or operation.remove or (place.before or place.after if place else None)
+    selector = (
+        operation.replace
+        or operation.wrap
+        or operation.remove
+        or (place.before or place.after if place else None)
+    )
     return selector is not None and selector.anchor is not None
 
 
@@ -154,8 +194,15 @@ def _refuse_shared(before: Data, moves: _Moves, step: Step) -> None:
     for top in before.documents:
         used = {value.anchor for value in values(top) if value.kind is Kind.ALIAS}
         for value in values(top):
-            if value.kind is not Kind.ALIAS and value.anchor in used and moves.touched(value.start, value.end):
-                what = f"what stands at the anchor &{value.anchor} is used at other places of the file, and would change there too"
+            if (
+                value.kind is not Kind.ALIAS
+                and value.anchor in used
+                and moves.touched(value.start, value.end)
+            ):
+                what = (
+                    f"what stands at the anchor &{value.anchor} is used at other places of the "
+                    "file, and would change there too"
+                )
                 _refuse(what, step.before, value.start)
 
 
@@ -163,23 +210,35 @@ def _prove_value(one: Value, other: Value, moves: _Moves, step: Step) -> None:
     touched = moves.touched(one.start, one.end)
     if not touched and seen(one, ordered=True) == seen(other, ordered=True):
         return
-    if any(start <= one.start and one.end <= end and start < end for start, end, _ in moves.splices):
+    if any(
+        start <= one.start and one.end <= end and start < end for start, end, _ in moves.splices
+    ):
         return  # it is what is edited
     if (one.kind, one.tag, one.anchor) != (other.kind, other.tag, other.anchor):
-        _refuse("a value around or beside what is edited would be of another kind", step.before, one.start)
+        _refuse(
+            "a value around or beside what is edited would be of another kind",
+            step.before,
+            one.start,
+        )
     if one.kind in {Kind.SCALAR, Kind.ALIAS}:
         if not touched:
             _refuse("a value beside what is edited would be another one", step.before, one.start)
         return
     there = {entry.start: entry for entry in other.entries}
     for entry in one.entries:
-        if moves.gone(entry.start) or moves.touched(entry.start, entry.sign if entry.sign is not None else entry.start + 1):
+        if moves.gone(entry.start) or moves.touched(
+            entry.start, entry.sign if entry.sign is not None else entry.start + 1
+        ):
             # Its key, or its dash, is what is edited; its value may not be.
             _prove_rest(entry.value, other, moves, step)
             continue
         found = there.pop(moves.moved(entry.start), None)
         if found is None or _key(entry) != _key(found):
-            _refuse("a key or an item beside what is edited would not be there any more", step.before, entry.start)
+            _refuse(
+                "a key or an item beside what is edited would not be there any more",
+                step.before,
+                entry.start,
+            )
         _prove_value(entry.value, found.value, moves, step)
     strange = next((start for start in there if not moves.is_new(start)), None)
     if strange is not None:
@@ -192,7 +251,11 @@ def _prove_rest(value: Value, other: Value, moves: _Moves, step: Step) -> None:
         return
     begins = None if moves.gone(value.start) else moves.moved(value.start)
     ends = None if moves.gone(value.end - 1) else moves.moved(value.end - 1) + 1
-    held = [entry.value for entry in other.entries if begins in {None, entry.value.start} and ends in {None, entry.value.end}]
+    held = [
+        entry.value
+        for entry in other.entries
+        if begins in {None, entry.value.start} and ends in {None, entry.value.end}
+    ]
     if not held:
         _refuse("a value beside what is edited would be another one", step.before, value.start)
     _prove_value(value, held[0], moves, step)
@@ -216,11 +279,14 @@ def _prove_statements(before: Data, after: Data, moves: _Moves, step: Step) -> N
             and (
                 statement.value is None
                 or found.value is None
-                or normal(seen(statement.value, ordered=True), "toml") == normal(seen(found.value, ordered=True), "toml")
+                or normal(seen(statement.value, ordered=True), "toml")
+                == normal(seen(found.value, ordered=True), "toml")
             )
         )
         if not same:
-            _refuse("a key beside what is edited would be another one", step.before, statement.start)
+            _refuse(
+                "a key beside what is edited would be another one", step.before, statement.start
+            )
 
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
@@ -231,7 +297,11 @@ def _prove_line_ends(step: Step) -> None:
     had = set(_LINE_END.findall(step.before))
     new = {end for _, _, text in step.splices for end in _LINE_END.findall(text)}
     if had and not new <= had and not ("\r" in step.before and "\n" not in step.before and not new):
-        _refuse("a new line would end otherwise than those of the file", step.before, _first(step.splices))
+        _refuse(
+            "a new line would end otherwise than those of the file",
+            step.before,
+            _first(step.splices),
+        )
 
 
 def _prove_comments(before: Data, after: Data, moves: _Moves, step: Step) -> None:
@@ -247,17 +317,50 @@ def _prove_comments(before: Data, after: Data, moves: _Moves, step: Step) -> Non
         line = text.rfind("\n", 0, start) + 1
         if text[line:start].strip(f" \t{BOM}"):
             held = line + len(text[line:start].rstrip()) - 1
-            if not moves.gone(held) and ("\n" in now[moves.moved(held) : at] or _parted(now, moves.moved(held) + 1, at, step)):
+            if not moves.gone(held) and (
+                "\n" in now[moves.moved(held) : at] or _parted(now, moves.moved(held) + 1, at, step)
+            ):
                 _refuse("a comment would stand behind something else", text, start)
             continue
         follows = _following(before, end)
-        # Above the end of a list a comment is about no entry; those that a file begins with are about the file.
+        # Above the end of a list a comment is about no entry; those that a file begins with are
+        # about the file.
         if not skip_comments(before, 0, start).strip(f"{BOM} \t\r\n") and _inserts(step):
             continue
-        if follows is None or moves.gone(follows) or text[follows] in "]}" or _has_gap(text, end, follows):
+        if (
+            follows is not None
+            and _inserts(step)
+            and step.language == "yaml"
+            and _is_inner(before, start, _column(text, follows))
+        ):
+            continue
+        if (
+            follows is None
+            or moves.gone(follows)
+            or text[follows] in "]}"
+            or _has_gap(text, end, follows)
+        ):
             continue
         if _following(after, at + end - start) != moves.moved(follows):
             _refuse("a comment would stand above something else", text, start)
+
+
+def _is_inner(data: Data, start: int, indent: int) -> bool:
+    """Say whether a comment, and those directly over it, are indented as what stands before them, and so speak of that."""
+    lines = {place - _column(data.text, place): place for place, _ in data.comments}
+    at: int | None = start
+    while at is not None:
+        if _column(data.text, at) <= indent:
+            return False
+        line = at - _column(data.text, at)
+        at = lines.get(data.text.rfind("\n", 0, line - 1) + 1) if line > 0 else None
+        if at is not None and data.text[at - _column(data.text, at) : at].strip():
+            return True  # behind something else, on its line
+    return True
+
+
+def _column(text: str, position: int) -> int:
+    return position - text.rfind("\n", 0, position) - 1
 
 
 def _inserts(step: Step) -> bool:
@@ -270,7 +373,13 @@ def _parted(now: str, start: int, end: int, step: Step) -> bool:
     operation = step.operation
     adds = isinstance(operation, KeyOperation) and operation.add is not None
     adds = (
-        adds or _inserts(step) or (isinstance(operation, CodeOperation) and operation.item is not None and operation.item.add is not None)
+        adds
+        or _inserts(step)
+        or (
+            isinstance(operation, CodeOperation)
+            and operation.item is not None
+            and operation.item.add is not None
+        )
     )
     return bool(between) and adds
 
@@ -288,5 +397,8 @@ def _following(data: Data, position: int) -> int | None:
 
 
 def _has_gap(text: str, start: int, end: int) -> bool:
-    """Say whether an empty line stands between a comment and what follows: it is a comment of its own."""
+    """Say whether an empty line stands between a comment and what follows.
+
+    It is a comment of its own.
+    """
     return re.search(r"\n[ \t]*\r?\n", text[start:end]) is not None

@@ -1,4 +1,7 @@
-"""Read TOML with positions: lines and spans by a scanner of ours, what they mean by `tomllib`; where the two disagree, nothing is read."""
+"""Read TOML with positions: lines and spans by a scanner of ours, what they mean by `tomllib`.
+
+Where the two disagree, nothing is read.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,21 @@ import tomllib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from forkhouse.patches.languages.data import BOM, Data, Entry, Kind, Statement, Style, Value, refused
+from forkhouse.patches.languages.data import (
+    BOM,
+    Data,
+    Entry,
+    Kind,
+    NodeStyle,
+    Statement,
+    Value,
+    refused,
+)
 
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from forkhouse.patches.languages import Span
+    from forkhouse.patches.languages.base import Span
 
 _SPACE = re.compile(r"[ \t]*")
 _LINES = re.compile(r"[ \t\r\n]*")
@@ -41,12 +53,20 @@ def read(text: str) -> Data:
         standard = tomllib.loads(text.removeprefix(BOM))
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"line (\d+)", str(error))
-        position = sum(len(each) + 1 for each in text.split("\n")[: int(line[1]) - 1]) if line else 0
+        position = (
+            sum(len(each) + 1 for each in text.split("\n")[: int(line[1]) - 1]) if line else 0
+        )
         raise refused(text, "toml", min(position, len(text)), f"not TOML: {error}") from error
     scanner = _Scanner(text)
     scanner.document()
     top = _frozen(scanner.root, standard, scanner)
-    return Data(text=text, language="toml", documents=(top,), comments=tuple(scanner.comments), statements=tuple(scanner.statements))
+    return Data(
+        text=text,
+        language="toml",
+        documents=(top,),
+        comments=tuple(scanner.comments),
+        statements=tuple(scanner.statements),
+    )
 
 
 def _frozen(table: _Table, standard: object, scanner: _Scanner) -> Value:
@@ -62,17 +82,41 @@ def _frozen(table: _Table, standard: object, scanner: _Scanner) -> Value:
         if isinstance(held, list):
             if not isinstance(read_value, list) or len(read_value) != len(held):
                 scanner.refuse(0, "two readers do not see the same tables in it")
-            inner = tuple(Entry(start=-1, end=-1, value=_frozen(each, one, scanner)) for each, one in zip(held, read_value, strict=True))
-            value = Value(kind=Kind.SEQUENCE, style=Style.TABLE, start=-1, end=-1, body=-1, lead=-1, entries=inner)
+            inner = tuple(
+                Entry(start=-1, end=-1, value=_frozen(each, one, scanner))
+                for each, one in zip(held, read_value, strict=True)
+            )
+            value = Value(
+                kind=Kind.SEQUENCE,
+                style=NodeStyle.TABLE,
+                start=-1,
+                end=-1,
+                body=-1,
+                lead=-1,
+                entries=inner,
+            )
         else:
             value = _frozen(held, read_value, scanner)
         entries.append(Entry(start=-1, end=-1, value=value, name=name))
-    return Value(kind=Kind.MAPPING, style=Style.TABLE, start=-1, end=-1, body=-1, lead=-1, entries=tuple(entries))
+    return Value(
+        kind=Kind.MAPPING,
+        style=NodeStyle.TABLE,
+        start=-1,
+        end=-1,
+        body=-1,
+        lead=-1,
+        entries=tuple(entries),
+    )
 
 
 def _filled_entry(entry: Entry, standard: object, scanner: _Scanner) -> Entry:
     return Entry(
-        start=entry.start, end=entry.end, value=_filled(entry.value, standard, scanner), key=None, name=entry.name, sign=entry.sign
+        start=entry.start,
+        end=entry.end,
+        value=_filled(entry.value, standard, scanner),
+        key=None,
+        name=entry.name,
+        sign=entry.sign,
     )
 
 
@@ -80,9 +124,20 @@ def _filled(value: Value, standard: object, scanner: _Scanner) -> Value:
     """Give each scalar between brackets what tomllib read of it."""
     if value.kind is Kind.SCALAR:
         return _replaced(value, scalar_seen(standard), ())
-    if value.kind is Kind.SEQUENCE and isinstance(standard, list) and len(standard) == len(value.entries):
-        return _replaced(value, None, tuple(_filled_entry(entry, one, scanner) for entry, one in zip(value.entries, standard, strict=True)))
-    if value.style is Style.DOTTED:
+    if (
+        value.kind is Kind.SEQUENCE
+        and isinstance(standard, list)
+        and len(standard) == len(value.entries)
+    ):
+        return _replaced(
+            value,
+            None,
+            tuple(
+                _filled_entry(entry, one, scanner)
+                for entry, one in zip(value.entries, standard, strict=True)
+            ),
+        )
+    if value.style is NodeStyle.DOTTED:
         inner = _Table()
         for entry, names in zip(value.entries, scanner.dotted[value.start], strict=True):
             table = inner
@@ -91,9 +146,15 @@ def _filled(value: Value, standard: object, scanner: _Scanner) -> Value:
             table.entries[names[-1]] = entry
         frozen = _frozen(inner, standard, scanner)
         return _replaced(value, None, frozen.entries)
-    if value.kind is Kind.MAPPING and isinstance(standard, dict) and [entry.name for entry in value.entries] == list(standard):
+    if (
+        value.kind is Kind.MAPPING
+        and isinstance(standard, dict)
+        and [entry.name for entry in value.entries] == list(standard)
+    ):
         pairs = zip(value.entries, standard.values(), strict=True)
-        return _replaced(value, None, tuple(_filled_entry(entry, one, scanner) for entry, one in pairs))
+        return _replaced(
+            value, None, tuple(_filled_entry(entry, one, scanner) for entry, one in pairs)
+        )
     return scanner.refuse(max(value.start, 0), "two readers do not see the same value there")
 
 
@@ -112,7 +173,10 @@ def _replaced(value: Value, read_value: object, entries: tuple[Entry, ...]) -> V
 
 
 def scalar_seen(value: object) -> object:
-    """Return the type and the text of a scalar; a line end in a text is one character however it is written."""
+    """Return the type and the text of a scalar.
+
+    A line end in a text is one character however it is written.
+    """
     name = "text" if isinstance(value, str) else type(value).__name__
     return (name, value if isinstance(value, str) else repr(value))
 
@@ -182,10 +246,16 @@ class _Scanner:
         for position, name in enumerate(names):
             last = position == len(names) - 1
             table, path = self.into(table, path, name, many=many and last)
-        self.statements.append(Statement(start=start, end=end, path=path, header=len(self.statements), keys=tuple(spans)))
+        self.statements.append(
+            Statement(
+                start=start, end=end, path=path, header=len(self.statements), keys=tuple(spans)
+            )
+        )
         return end, table, path
 
-    def into(self, table: _Table, path: tuple[str | int, ...], name: str, *, many: bool) -> tuple[_Table, tuple[str | int, ...]]:
+    def into(
+        self, table: _Table, path: tuple[str | int, ...], name: str, *, many: bool
+    ) -> tuple[_Table, tuple[str | int, ...]]:
         held = table.entries.get(name)
         if held is None:
             new = _Table()
@@ -205,9 +275,18 @@ class _Scanner:
         value = self._value(self._blank(sign))
         for name in names[:-1]:
             table, path = self.into(table, path, name, many=False)
-        table.entries[names[-1]] = Entry(start=start, end=value.end, value=value, name=names[-1], sign=sign)
+        table.entries[names[-1]] = Entry(
+            start=start, end=value.end, value=value, name=names[-1], sign=sign
+        )
         self.statements.append(
-            Statement(start=start, end=value.end, path=(*path, names[-1]), header=header, keys=tuple(spans), value=value)
+            Statement(
+                start=start,
+                end=value.end,
+                path=(*path, names[-1]),
+                header=header,
+                keys=tuple(spans),
+                value=value,
+            )
         )
         return value.end
 
@@ -220,7 +299,7 @@ class _Scanner:
         if match is None:
             self.refuse(at, "a value is expected there")
         end = match.end()
-        return Value(kind=Kind.SCALAR, style=Style.LINE, start=at, end=end, body=at, lead=end)
+        return Value(kind=Kind.SCALAR, style=NodeStyle.LINE, start=at, end=end, body=at, lead=end)
 
     def _holder(self, start: int, kind: Kind, close: str) -> Value:
         entries: list[Entry] = []
@@ -235,7 +314,9 @@ class _Scanner:
                 names, _, colon = self._key(at)
                 keys.append(names)
                 value = self._value(self._skip(colon + 1))
-                entries.append(Entry(start=at, end=value.end, value=value, name=names[-1], sign=colon + 1))
+                entries.append(
+                    Entry(start=at, end=value.end, value=value, name=names[-1], sign=colon + 1)
+                )
             at = self._skip(entries[-1].end)
             if self.text[at : at + 1] == ",":
                 commas.append(at)
@@ -247,7 +328,7 @@ class _Scanner:
             self.dotted[start] = keys
         return Value(
             kind=kind,
-            style=Style.DOTTED if dotted else Style.FLOW,
+            style=NodeStyle.DOTTED if dotted else NodeStyle.FLOW,
             start=start,
             end=at + 1,
             body=start,

@@ -5,27 +5,30 @@ from __future__ import annotations
 import tomllib
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.languages import data_flow as flow
-from forkhouse.patches.languages import key_steps, path_said
-from forkhouse.patches.languages.data import BOM, Kind, Style, look
-from forkhouse.patches.languages.data_change import Change
+from forkhouse.patches.languages.data import BOM, Kind, NodeStyle, look
+from forkhouse.patches.languages.data_plan import DataChange
 from forkhouse.patches.languages.data_write import key_written, value_seen, written
+from forkhouse.patches.languages.keypaths import key_steps, path_said
 from forkhouse.patches.values import Table
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from forkhouse.patches.edits import KeyOperation
-    from forkhouse.patches.languages import Splice
-    from forkhouse.patches.languages.data import Data, Place, Statement, Value
+    from forkhouse.patches.languages.base import Splice
+    from forkhouse.patches.languages.data import Data, DataPlace, Statement, Value
     from forkhouse.patches.values import Written
 
-Path = tuple[str | int, ...]
-_TANGLED = "{}: the inline table around it has dotted keys, so what belongs together may stand apart. Set a value, or use an `anchor`."
+KeyPath = tuple[str | int, ...]
+_TANGLED = (
+    "{}: the inline table around it has dotted keys, so what belongs together may stand apart. Set "
+    "a value, or use an `anchor`."
+)
 
 
-def path_of(data: Data, document: int, steps: tuple[int, ...]) -> Path:
+def path_of(data: Data, document: int, steps: tuple[int, ...]) -> KeyPath:
     """Return the path of an entry as statements name it."""
     value = data.documents[document]
     path: list[str | int] = []
@@ -36,7 +39,7 @@ def path_of(data: Data, document: int, steps: tuple[int, ...]) -> Path:
     return tuple(path)
 
 
-def added(data: Data, operation: KeyOperation) -> tuple[Change, ...]:
+def added(data: Data, operation: KeyOperation) -> tuple[DataChange, ...]:
     """Return what adds a key to a table. Raises PatchConflictError."""
     *parents, last = key_steps(operation.path)
     steps: tuple[int, ...] = ()
@@ -50,17 +53,22 @@ def added(data: Data, operation: KeyOperation) -> tuple[Change, ...]:
     if operation.document not in {None, 0}:
         message = "A file of TOML is one document."
         raise PatchConflictError(message)
-    if any(one.style is Style.DOTTED for one in (*above, holder)):
+    if any(one.style is NodeStyle.DOTTED for one in (*above, holder)):
         raise PatchConflictError(_TANGLED.format(operation.path))
     if holder.kind is not Kind.MAPPING:
         held = "an array: use `item: {add}`" if holder.kind is Kind.SEQUENCE else "no table"
         message = f"{operation.path}: what should hold {last} is {held}."
         raise PatchConflictError(message)
-    in_flow = holder.style is Style.FLOW
-    new = f"{key_written(last, 'toml', flow=in_flow)} = {written(operation.value, 'toml', flow=in_flow)}"
-    splices = _padded(data, holder, new) if in_flow else [_in_table(data, path_of(data, 0, steps), new)]
+    in_flow = holder.style is NodeStyle.FLOW
+    new = (
+        f"{key_written(last, 'toml', flow=in_flow)} = "
+        f"{written(operation.value, 'toml', flow=in_flow)}"
+    )
+    splices = (
+        _padded(data, holder, new) if in_flow else [_in_table(data, path_of(data, 0, steps), new)]
+    )
     return (
-        Change(
+        DataChange(
             what="append",
             document=0,
             steps=steps,
@@ -80,27 +88,49 @@ _STANDARD = (
     ("project", "urls"),
     ("dependency-groups",),
 )
-"""Tables of a `pyproject.toml` that are as good as empty where they are not written (PEP 621, PEP 735)."""
+"""Tables of a `pyproject.toml` that are as good as empty where they are not written (PEP 621, PEP
+735)."""
 
 
-def _made(data: Data, operation: KeyOperation) -> tuple[Change, ...]:
-    """Return what adds a key with the table that holds it, where a standard says that it is empty; nothing for other tables."""
+def _made(data: Data, operation: KeyOperation) -> tuple[DataChange, ...]:
+    """Return what adds a key with the table that holds it, where a standard says that it is empty.
+
+    Nothing for other tables.
+    """
     *parents, last = key_steps(operation.path)
-    known = any(len(parents) == len(one) and all(step in {each, "*"} for each, step in zip(parents, one, strict=True)) for one in _STANDARD)
-    there = next((depth for depth in range(len(parents) - 1, 0, -1) if look(data, path_said(parents[:depth])) is not None), 0)
-    if not known or (there == 0 and (parents[0] == "project" or operation.document not in {None, 0})):
+    known = any(
+        len(parents) == len(one)
+        and all(step in {each, "*"} for each, step in zip(parents, one, strict=True))
+        for one in _STANDARD
+    )
+    there = next(
+        (
+            depth
+            for depth in range(len(parents) - 1, 0, -1)
+            if look(data, path_said(parents[:depth])) is not None
+        ),
+        0,
+    )
+    if not known or (
+        there == 0 and (parents[0] == "project" or operation.document not in {None, 0})
+    ):
         return ()
     _refuse_dynamic(data, parents)
     above = look(data, path_said(parents[:there])) if there else None
     value: Written = Table(pairs=((last, operation.value),))
     for step in reversed(parents[there + 1 :]):
         value = Table(pairs=((step, value),))
-    if above is not None and above.entry.value.style in {Style.FLOW, Style.DOTTED}:
-        return added(data, operation.model_copy(update={"add": path_said(parents[: there + 1]), "value": value}))
+    if above is not None and above.entry.value.style in {NodeStyle.FLOW, NodeStyle.DOTTED}:
+        return added(
+            data,
+            operation.model_copy(update={"add": path_said(parents[: there + 1]), "value": value}),
+        )
     header = ".".join(key_written(step, "toml", flow=False) for step in parents)
-    line = f"{key_written(last, 'toml', flow=False)} = {written(operation.value, 'toml', flow=False)}"
+    line = (
+        f"{key_written(last, 'toml', flow=False)} = {written(operation.value, 'toml', flow=False)}"
+    )
     return (
-        Change(
+        DataChange(
             what="append",
             document=0,
             steps=above.steps if above is not None else (),
@@ -116,7 +146,10 @@ def _refuse_dynamic(data: Data, parents: list[str]) -> None:
     project = tomllib.loads(data.text.removeprefix(BOM)).get("project")
     dynamic = project.get("dynamic") if isinstance(project, dict) else None
     if parents[0] == "project" and isinstance(dynamic, list) and parents[1] in dynamic:
-        message = f"The project calls its {parents[1]} dynamic, so they stand in another file or table: edit that one, or take them out of project.dynamic first."
+        message = (
+            f"The project calls its {parents[1]} dynamic, so they stand in another file or table: "
+            "edit that one, or take them out of project.dynamic first."
+        )
         raise PatchConflictError(message)
 
 
@@ -144,11 +177,19 @@ def _padded(data: Data, holder: Value, new: str) -> list[Splice]:
     return flow.added(data, holder, new)
 
 
-def _in_table(data: Data, path: Path, new: str, *, without: Collection[int] = ()) -> Splice:
-    """Put a line behind the last key of a table, which may have a header, dotted keys, or neither; some statements may be about to go."""
+def _in_table(data: Data, path: KeyPath, new: str, *, without: Collection[int] = ()) -> Splice:
+    """Put a line behind the last key of a table, which may have a header, dotted keys, or neither.
+
+    Some statements may be about to go.
+    """
     text = data.text
-    statements = {number: one for number, one in enumerate(data.statements) if number not in without}
-    header = next((number for number, one in statements.items() if one.value is None and one.path == path), None)
+    statements = {
+        number: one for number, one in enumerate(data.statements) if number not in without
+    }
+    header = next(
+        (number for number, one in statements.items() if one.value is None and one.path == path),
+        None,
+    )
     if header is None and not path:
         header = -1
     if header is not None:
@@ -160,14 +201,19 @@ def _in_table(data: Data, path: Path, new: str, *, without: Collection[int] = ()
         return _at_the_head(data, new, without=without)
     # The part of a dotted key that names the table; the rest is below it.
     depths = [
-        (one, len(one.keys) - (len(one.path) - len(path))) for one in statements.values() if one.path[: len(path)] == path and one.value
+        (one, len(one.keys) - (len(one.path) - len(path)))
+        for one in statements.values()
+        if one.path[: len(path)] == path and one.value
     ]
     dotted = [(one, depth) for one, depth in depths if 0 < depth < len(one.keys)]
     if dotted:
         last, depth = dotted[-1]
         prefix = text[last.start : last.keys[depth - 1][1]]
         return _behind(data, last, f"{prefix}.{new}")
-    below = next((one for one in statements.values() if one.value is None and one.path[: len(path)] == path), None)
+    below = next(
+        (one for one in statements.values() if one.value is None and one.path[: len(path)] == path),
+        None,
+    )
     if below is None or any(isinstance(step, int) for step in path):
         message = "The table has no place of its own in the file. Use an `anchor`."
         raise PatchConflictError(message)
@@ -212,33 +258,45 @@ def _above(data: Data, start: int) -> int:
     return at
 
 
-def removed(data: Data, place: Place, said: str) -> Change:
-    """Return what takes a key, a table or an item out. Raises PatchConflictError for what would leave more or less than it says."""
+def removed(data: Data, place: DataPlace, said: str) -> DataChange:
+    """Return what takes a key, a table or an item out.
+
+    Raises PatchConflictError for what would leave more or less than it says.
+    """
     holder = place.holder
-    if any(one.style is Style.DOTTED for one in place.holders):
+    if any(one.style is NodeStyle.DOTTED for one in place.holders):
         raise PatchConflictError(_TANGLED.format(said))
-    if holder.style is Style.FLOW:
+    if holder.style is NodeStyle.FLOW:
         return _change(place, flow.removed(data, holder, place.steps[-1]))
     if place.entry.start >= 0:
         return _change(place, _line_removed(data, place))
     path = path_of(data, place.document, place.steps)
     if place.entry.name is None and len(holder.entries) == 1:
-        message = f"{said} is the only table of its array; without it the array would be gone too. Remove the array."
+        message = (
+            f"{said} is the only table of its array; without it the array would be gone too. "
+            "Remove the array."
+        )
         raise PatchConflictError(message)
     return _change(place, _table_removed(data, path, said))
 
 
-def replaced(data: Data, place: Place, operation: KeyOperation) -> Change:
-    """Return what puts a value in the place of a table, wherever that stands. Raises PatchConflictError."""
+def replaced(data: Data, place: DataPlace, operation: KeyOperation) -> DataChange:
+    """Return what puts a value in the place of a table, wherever that stands.
+
+    Raises PatchConflictError.
+    """
     said = operation.path
-    if any(one.style is Style.DOTTED for one in place.holders):
+    if any(one.style is NodeStyle.DOTTED for one in place.holders):
         raise PatchConflictError(_TANGLED.format(said))
     path = path_of(data, place.document, place.steps)
     if place.entry.name is None:
         message = f"{said} is one of an array of tables, which can hold nothing else. Set its keys."
         raise PatchConflictError(message)
     gone = [number for number, one in enumerate(data.statements) if one.path[: len(path)] == path]
-    new = f"{key_written(str(path[-1]), 'toml', flow=False)} = {written(operation.value, 'toml', flow=False)}"
+    new = (
+        f"{key_written(str(path[-1]), 'toml', flow=False)} = "
+        f"{written(operation.value, 'toml', flow=False)}"
+    )
     _refuse_apart(data, gone, said)
     cuts = _cuts(data, gone)
     holder, begin = path[:-1], data.statements[gone[0]]
@@ -250,17 +308,24 @@ def replaced(data: Data, place: Place, operation: KeyOperation) -> Change:
         _refuse_deeper(data, gone[0], path, said)
         newline = flow.newline_at(data.text, begin.start)
         names = data.text[begin.keys[0][0] : begin.keys[len(holder) - 1][1]]
-        cuts[0] = (*cuts[0][:2], f"[{names}]{newline}{new}{newline}")
+        cuts[0] = _under(data, begin.start, cuts[0], f"[{names}]{newline}", f"{new}{newline}")
     elif (depth := len(begin.keys) - (len(begin.path) - len(path))) > 0 and begin.value is not None:
         # So is it by this dotted key alone.
         key = data.text[cuts[0][0] : begin.keys[depth - 1][1]]
         value = written(operation.value, "toml", flow=False)
         cuts[0] = (*cuts[0][:2], f"{key} = {value}{flow.newline_at(data.text, begin.end)}")
     else:
-        message = f"{said} is a table, and the one that holds it would be gone with it. Set its keys, or use an `anchor`."
+        message = (
+            f"{said} is a table, and the one that holds it would be gone with it. Set its keys, or "
+            "use an `anchor`."
+        )
         raise PatchConflictError(message)
-    return Change(
-        what="set", document=place.document, steps=place.steps, value=value_seen(operation.value, "toml"), splices=tuple(sorted(cuts))
+    return DataChange(
+        what="set",
+        document=place.document,
+        steps=place.steps,
+        value=value_seen(operation.value, "toml"),
+        splices=tuple(sorted(cuts)),
     )
 
 
@@ -270,23 +335,49 @@ def _refuse_apart(data: Data, gone: list[int], said: str) -> None:
         start = data.statements[first].start
         if _above(data, start) < flow.line_start(data.text, start):
             line = data.text.count("\n", 0, start)
-            message = f"{said} stands at several places, and the comment in line {line} is over one of them. Use an `anchor`."
+            message = (
+                f"{said} stands at several places, and the comment in line {line} is over one of "
+                "them. Use an `anchor`."
+            )
             raise PatchConflictError(message)
 
 
 def _refuse_deeper(data: Data, first: int, path: tuple[object, ...], said: str) -> None:
-    """Raise PatchConflictError where a comment stands over a table within what is replaced: it does not speak of the whole."""
+    """Raise PatchConflictError where a comment stands over a table within what is replaced.
+
+    It does not speak of the whole.
+    """
     begin = data.statements[first]
-    deeper = begin.value is None and len([step for step in begin.path if not isinstance(step, int)]) > len(path)
+    deeper = begin.value is None and len(
+        [step for step in begin.path if not isinstance(step, int)]
+    ) > len(path)
     start = flow.line_start(data.text, begin.start)
     if deeper and _above(data, start) < start:
         line = data.text.count("\n", 0, start)
-        message = f"{said} begins with a table in it, and the comment in line {line} is over that one. Use an `anchor`."
+        message = (
+            f"{said} begins with a table in it, and the comment in line {line} is over that one. "
+            "Use an `anchor`."
+        )
         raise PatchConflictError(message)
 
 
+def _under(data: Data, header: int, cut: Splice, above: str, new: str) -> Splice:
+    """Put a line under a new header in the place of an old one.
+
+    The comments over that one speak of the line.
+    """
+    start = flow.line_start(data.text, header)
+    over = _above(data, start)
+    if over == start or cut[0] != start or not data.text[:over].removeprefix(BOM):
+        return (*cut[:2], f"{above}{new}")
+    return over, cut[1], f"{above}{data.text[over:start]}{new}"
+
+
 def _moved(data: Data, gone: list[int], put: Splice, new: str) -> list[Splice]:
-    """Put a line in the place of statements that go; the comments directly over the first of them stand over the line then."""
+    """Put a line in the place of statements that go.
+
+    The comments directly over the first of them stand over the line then.
+    """
     text = data.text
     cuts = _cuts(data, gone)
     begin = flow.line_start(text, data.statements[gone[0]].start)
@@ -296,23 +387,27 @@ def _moved(data: Data, gone: list[int], put: Splice, new: str) -> list[Splice]:
     line = put[2].rfind("\n", 0, put[2].rindex(new)) + 1
     indent = put[2][line : len(put[2]) - len(put[2][line:].lstrip(" \t"))]
     newline = flow.newline_at(text, put[0])
-    comments = "".join(f"{indent}{comment.strip()}{newline}" for comment in text[over:begin].splitlines())
+    comments = "".join(
+        f"{indent}{comment.strip()}{newline}" for comment in text[over:begin].splitlines()
+    )
     stop = _over_blank_lines(text, over, cuts[0][1])
     return [(over, stop, ""), *cuts[1:], (put[0], put[1], put[2][:line] + comments + put[2][line:])]
 
 
-def cut(data: Data, place: Place) -> list[Splice]:
+def cut(data: Data, place: DataPlace) -> list[Splice]:
     """Return what takes out all lines of a table, or of a key that stands on a line of its own, and nothing else."""
     path = path_of(data, place.document, place.steps)
     gone = [number for number, one in enumerate(data.statements) if one.path[: len(path)] == path]
     return _cuts(data, gone) if gone else list(removed(data, place, str(path[-1])).splices)
 
 
-def _change(place: Place, splices: list[Splice]) -> Change:
-    return Change(what="remove", document=place.document, steps=place.steps, splices=tuple(splices))
+def _change(place: DataPlace, splices: list[Splice]) -> DataChange:
+    return DataChange(
+        what="remove", document=place.document, steps=place.steps, splices=tuple(splices)
+    )
 
 
-def _line_removed(data: Data, place: Place) -> list[Splice]:
+def _line_removed(data: Data, place: DataPlace) -> list[Splice]:
     text, entry = data.text, place.entry
     statement = next(one for one in data.statements if one.start == entry.start)
     if len(statement.keys) > 1 and _is_last_below(data, statement):
@@ -323,11 +418,16 @@ def _line_removed(data: Data, place: Place) -> list[Splice]:
 
 def _is_last_below(data: Data, statement: Statement) -> bool:
     table = statement.path[:-1]
-    return not any(one is not statement and one.path[: len(table)] == table for one in data.statements)
+    return not any(
+        one is not statement and one.path[: len(table)] == table for one in data.statements
+    )
 
 
-def _table_removed(data: Data, path: Path, said: str) -> list[Splice]:
-    """Take out all statements of a table; the table that held it stays, by a header of its own where it has none."""
+def _table_removed(data: Data, path: KeyPath, said: str) -> list[Splice]:
+    """Take out all statements of a table.
+
+    The table that held it stays, by a header of its own where it has none.
+    """
     text = data.text
     gone = [number for number, one in enumerate(data.statements) if one.path[: len(path)] == path]
     splices = _cuts(data, gone)
@@ -347,7 +447,14 @@ def _table_removed(data: Data, path: Path, said: str) -> list[Splice]:
             if depth < 1:
                 message = f"{said}: the table that holds it would be gone with it. Use an `anchor`."
                 raise PatchConflictError(message)
-            splices[0] = (start, stop, f"{text[start : begin.keys[depth - 1][1]]} = {{}}{flow.newline_at(text, begin.start)}")
+            splices[0] = (
+                start,
+                stop,
+                (
+                    f"{text[start : begin.keys[depth - 1][1]]} = "
+                    f"{{}}{flow.newline_at(text, begin.start)}"
+                ),
+            )
     return splices
 
 

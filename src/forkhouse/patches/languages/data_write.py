@@ -8,7 +8,7 @@ from datetime import date, datetime
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.values import Scalar, Table, scalars
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ _CORE = re.compile(
     r"(?:~|null|Null|NULL|true|True|TRUE|false|False|FALSE|[yYnN]|[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+"
     r"|[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))?"
 )
-"""What YAML 1.2 takes for something else than a text, and two letters that YAML 1.1 takes for truth values."""
+"""What YAML 1.2 takes for something else than a text, and two letters that YAML 1.1 takes for truth
+values."""
 _TOML_INTEGERS = range(-(2**63), 2**63)
 
 
@@ -38,7 +39,8 @@ def written(value: Written, language: str, *, flow: bool) -> str:
         case Table():
             sign = " = " if language == "toml" else ": "
             pairs = ", ".join(
-                f"{key_written(key, language, flow=True)}{sign}{written(inner, language, flow=True)}" for key, inner in value.pairs
+                f"{key_written(key, language, flow=True)}{sign}{written(inner, language, flow=True)}"
+                for key, inner in value.pairs
             )
             return "{ " + pairs + " }" if language == "toml" and pairs else "{" + pairs + "}"
         case _:
@@ -80,7 +82,7 @@ def _scalar(scalar: Scalar, language: str, *, flow: bool) -> str:
 
 def _float(scalar: Scalar, language: str) -> str:
     number = scalar.value
-    assert isinstance(number, float)  # noqa: S101  # the kind says so
+    assert isinstance(number, float)  # the kind says so
     if not isfinite(number):
         sign = "-" if number < 0 else ""
         return f"{sign}.{abs(number)!s}" if language == "yaml" else f"{sign}{abs(number)}"
@@ -90,12 +92,16 @@ def _float(scalar: Scalar, language: str) -> str:
         return scalar.spelling
     said = repr(number)  # YAML wants a point and the sign of the exponent
     mantissa, mark, exponent = said.partition("e")
-    return f"{mantissa if '.' in mantissa else mantissa + '.0'}e{exponent if exponent[0] in '+-' else '+' + exponent}" if mark else said
+    return (
+        f"{mantissa if '.' in mantissa else mantissa + '.0'}e{exponent if exponent[0] in '+-' else '+' + exponent}"
+        if mark
+        else said
+    )
 
 
 def _date(scalar: Scalar, language: str) -> str:
     value = scalar.value
-    assert isinstance(value, date)  # noqa: S101  # the kind says so
+    assert isinstance(value, date)  # the kind says so
     return scalar.spelling if language == "yaml" else value.isoformat()
 
 
@@ -105,11 +111,23 @@ def text_written(text: str, language: str, *, flow: bool) -> str:
         return json.dumps(text, ensure_ascii=False)
     if language == "toml":
         return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")
-    import yaml  # noqa: PLC0415  # start-up time
+    import yaml  # start-up time
 
-    style = '"' if any(not character.isprintable() for character in text) else "'" if _CORE.fullmatch(text) else None
+    style = (
+        '"'
+        if any(not character.isprintable() for character in text)
+        else "'"
+        if _CORE.fullmatch(text)
+        else None
+    )
     # Inside of a list the dumper knows that commas and brackets need quotes.
-    said = yaml.safe_dump([text] if flow else text, default_flow_style=True, default_style=style, allow_unicode=True, width=2**31)
+    said = yaml.safe_dump(
+        [text] if flow else text,
+        default_flow_style=True,
+        default_style=style,
+        allow_unicode=True,
+        width=2**31,
+    )
     said = said.removesuffix("\n").removesuffix("\n...").removesuffix("\n")
     return str(said[1:-1] if flow else said)
 
@@ -129,21 +147,36 @@ def value_seen(value: Written, language: str) -> object:
         case Scalar(kind="null"):
             return ("scalar", None, ("null", "None"))
         case Scalar(kind="date"):
-            return ("scalar", None, (type(value.value).__name__, repr(_as_read(value.value, language))))
+            return (
+                "scalar",
+                None,
+                (type(value.value).__name__, repr(_as_read(value.value, language))),
+            )
         case Scalar():
             return ("scalar", None, (value.kind, repr(value.value)))
         case Table():
-            pairs = [(("scalar", None, ("text", key)), value_seen(inner, language)) for key, inner in value.pairs]
+            pairs = [
+                (("scalar", None, ("text", key)), value_seen(inner, language))
+                for key, inner in value.pairs
+            ]
             ordered = sorted(pairs, key=lambda pair: repr(pair[0])) if language == "toml" else pairs
             return ("mapping", None, MAPPING_TAGS[language], tuple(ordered))
         case _:
-            return ("list", None, LIST_TAGS[language], tuple(value_seen(item, language) for item in value))
+            return (
+                "list",
+                None,
+                LIST_TAGS[language],
+                tuple(value_seen(item, language) for item in value),
+            )
 
 
 def _as_read(value: object, language: str) -> object:
-    """Return a date as the language's reader makes it: tomllib has an offset class of its own for none."""
+    """Return a date as the language's reader makes it.
+
+    Tomllib has an offset class of its own for none.
+    """
     if language == "toml" and isinstance(value, datetime):
-        import tomllib  # noqa: PLC0415  # start-up time
+        import tomllib  # start-up time
 
         return tomllib.loads(f"value = {value.isoformat()}")["value"]
     return value

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from forkhouse.patches.languages.data import Data, Entry, Kind, Style, Value, refused
+from forkhouse.patches.languages.data import Data, Entry, Kind, NodeStyle, Value, refused
 
 if TYPE_CHECKING:
-    from forkhouse.patches.languages import Span
+    from forkhouse.patches.languages.base import Span
 
 _PREFIX = "tag:yaml.org,2002:"
-_STANDARD = {f"{_PREFIX}{name}": name for name in ("null", "bool", "int", "float", "timestamp", "str")}
+_STANDARD = {
+    f"{_PREFIX}{name}": name for name in ("null", "bool", "int", "float", "timestamp", "str")
+}
 _COMMENT = re.compile("#[^\n\r\x85\u2028\u2029]*")
 _HEADER = re.compile(r"[|>][+\-0-9]*")
 _HEADER_COMMENT = re.compile("[|>][+\\-0-9]*[ \t]+(#[^\n\r\x85\u2028\u2029]*)")
@@ -35,7 +37,10 @@ class _Recorder(yaml.SafeLoader):
 
 
 Raw = tuple[Any, list["Raw"], Any]
-"""An event of PyYAML's, those of what it holds, and the one that ends it; PyYAML's stubs do not say what an event has."""
+"""An event of PyYAML's, those of what it holds, and the one that ends it.
+
+PyYAML's stubs do not say what an event has.
+"""
 
 
 def read(text: str) -> Data:
@@ -50,7 +55,12 @@ def read(text: str) -> Data:
     except (yaml.YAMLError, ValueError) as error:
         raise refused(text, "yaml", 0, str(error).replace("\n", " ")) from error
     builder = _Builder(text, loader)
-    return Data(text=text, language="yaml", documents=tuple(builder.document(raw) for raw in raws), comments=builder.comments())
+    return Data(
+        text=text,
+        language="yaml",
+        documents=tuple(builder.document(raw) for raw in raws),
+        comments=builder.comments(),
+    )
 
 
 def scalar_seen(text: str, tag: str, loader: yaml.SafeLoader) -> object:
@@ -77,7 +87,9 @@ def _raw_documents(loader: Any) -> list[Raw]:
     documents = []
     while not loader.check_event(yaml.StreamEndEvent):
         event = loader.get_event()
-        if isinstance(event, yaml.StreamStartEvent | yaml.DocumentStartEvent | yaml.DocumentEndEvent):
+        if isinstance(
+            event, yaml.StreamStartEvent | yaml.DocumentStartEvent | yaml.DocumentEndEvent
+        ):
             continue
         documents.append(_raw(loader, event, _LEVELS))
     loader.get_event()
@@ -85,7 +97,10 @@ def _raw_documents(loader: Any) -> list[Raw]:
 
 
 _LEVELS = 300
-"""Of nesting. PyYAML's own composer gives up at about as many, and its scanner takes ever longer for each."""
+"""Of nesting.
+
+PyYAML's own composer gives up at about as many, and its scanner takes ever longer for each.
+"""
 
 
 def _raw(loader: Any, event: Any, levels: int) -> Raw:
@@ -138,8 +153,14 @@ class _Builder:
         begun = 0
         for token in self.tokens:
             start, end = self._span(token)
-            found += [match.span() for match in _COMMENT.finditer(self.text, begun, max(begun, start))]
-            if isinstance(token, yaml.ScalarToken) and token.style in {"|", ">"} and (header := _HEADER_COMMENT.match(self.text, start)):
+            found += [
+                match.span() for match in _COMMENT.finditer(self.text, begun, max(begun, start))
+            ]
+            if (
+                isinstance(token, yaml.ScalarToken)
+                and token.style in {"|", ">"}
+                and (header := _HEADER_COMMENT.match(self.text, start))
+            ):
                 found.append(header.span(1))
             begun = max(begun, end)
         found += [match.span() for match in _COMMENT.finditer(self.text, begun)]
@@ -151,34 +172,57 @@ class _Builder:
         if isinstance(event, yaml.AliasEvent):
             _, end = self._span(event)
             if event.anchor not in self.anchors:
-                raise refused(self.text, "yaml", start, f"the alias *{event.anchor} has no anchor before it")
-            return Value(kind=Kind.ALIAS, style=Style.LINE, start=start, end=end, body=start, lead=end, anchor=event.anchor)
+                raise refused(
+                    self.text, "yaml", start, f"the alias *{event.anchor} has no anchor before it"
+                )
+            return Value(
+                kind=Kind.ALIAS,
+                style=NodeStyle.LINE,
+                start=start,
+                end=end,
+                body=start,
+                lead=end,
+                anchor=event.anchor,
+            )
         if event.anchor is not None:
             if event.anchor in self.anchors:
-                raise refused(self.text, "yaml", start, f"the anchor &{event.anchor} is given twice")
+                raise refused(
+                    self.text, "yaml", start, f"the anchor &{event.anchor} is given twice"
+                )
             self.anchors.add(event.anchor)
         body, properties = self._after_properties(event)
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event, start, body, properties)
-        tag = str(event.tag or f"{_PREFIX}{'map' if isinstance(event, yaml.MappingStartEvent) else 'seq'}")
+        tag = str(
+            event.tag or f"{_PREFIX}{'map' if isinstance(event, yaml.MappingStartEvent) else 'seq'}"
+        )
         if isinstance(event, yaml.MappingStartEvent):
             kind = Kind.MAPPING
-            entries = tuple(self._pair(key, value) for key, value in zip(children[::2], children[1::2], strict=True))
+            entries = tuple(
+                self._pair(key, value)
+                for key, value in zip(children[::2], children[1::2], strict=True)
+            )
         else:
             kind = Kind.SEQUENCE
             entries = tuple(self._item(child, dashed=not event.flow_style) for child in children)
-        style = Style.BLOCK
+        style = NodeStyle.BLOCK
         if event.flow_style:
-            style = Style.FLOW if self.text[body : body + 1] in {"[", "{"} else Style.PAIR
-        end = last.end_mark.index if style is Style.FLOW else max([body, *(entry.end for entry in entries)])
-        if style is Style.PAIR and entries:
+            style = NodeStyle.FLOW if self.text[body : body + 1] in {"[", "{"} else NodeStyle.PAIR
+        end = (
+            last.end_mark.index
+            if style is NodeStyle.FLOW
+            else max([body, *(entry.end for entry in entries)])
+        )
+        if style is NodeStyle.PAIR and entries:
             start = body = entries[0].start
         commas: list[int] = []
-        if style is Style.FLOW and entries:
+        if style is NodeStyle.FLOW and entries:
             begins = [entry.start for entry in entries[1:]]
             for entry, following in zip(entries, [*begins, end], strict=True):
-                commas += self.commas[bisect_left(self.commas, entry.end) : bisect_left(self.commas, following)]
-        lead = properties if properties > start and style is Style.BLOCK else end
+                commas += self.commas[
+                    bisect_left(self.commas, entry.end) : bisect_left(self.commas, following)
+                ]
+        lead = properties if properties > start and style is NodeStyle.BLOCK else end
         return Value(
             kind=kind,
             style=style,
@@ -206,7 +250,9 @@ class _Builder:
                 wanted -= 1
                 end = token.end_mark.index
             position += 1
-        while position < len(self.tokens) and isinstance(self.tokens[position], yaml.BlockMappingStartToken | yaml.BlockSequenceStartToken):
+        while position < len(self.tokens) and isinstance(
+            self.tokens[position], yaml.BlockMappingStartToken | yaml.BlockSequenceStartToken
+        ):
             position += 1
         body = self.tokens[position].start_mark.index if position < len(self.tokens) else end
         return max(body, end), end
@@ -217,23 +263,37 @@ class _Builder:
             tag = str(self.loader.resolve(yaml.ScalarNode, event.value, event.implicit))
         read = scalar_seen(event.value, tag, self.loader)
         end = lead = event.end_mark.index
-        style = Style.LINE
+        style = NodeStyle.LINE
         if event.style in {"|", ">"}:
-            style = Style.LITERAL
+            style = NodeStyle.LITERAL
             header = _HEADER.match(self.text, body)
-            assert header is not None  # noqa: S101  # the scanner saw it
+            assert header is not None  # the scanner saw it
             lead = header.end()
             trimmed = len(self.text[:end].rstrip(BREAKS))
-            if not event.value.rstrip("\n").rpartition("\n")[2].strip(" \t"):  # its last line is white space, and a part of it
+            if (
+                not event.value.rstrip("\n").rpartition("\n")[2].strip(" \t")
+            ):  # its last line is white space, and a part of it
                 trimmed = max(trimmed, len(self.text[:end].rstrip("\r\n")))
-            if "+" in header[0]:  # the empty lines at its end are part of it, and the last line end stays where it is
+            if (
+                "+" in header[0]
+            ):  # the empty lines at its end are part of it, and the last line end stays where it is
                 trimmed = end - 1 if self.text[end - 1 : end] in {"\n", "\r"} else end
                 trimmed -= self.text[trimmed - 1 : end] == "\r\n"
             end = max(lead, trimmed)
         elif event.style is None and not event.value and self.text[body:end].strip() == "":
-            style, end = Style.EMPTY, max(start, properties)
+            style, end = NodeStyle.EMPTY, max(start, properties)
             body = lead = end
-        value = Value(kind=Kind.SCALAR, style=style, start=start, end=end, body=body, lead=lead, tag=tag, read=read, anchor=event.anchor)
+        value = Value(
+            kind=Kind.SCALAR,
+            style=style,
+            start=start,
+            end=end,
+            body=body,
+            lead=lead,
+            tag=tag,
+            read=read,
+            anchor=event.anchor,
+        )
         if event.anchor is not None:
             self.named[event.anchor] = self._name(value)
         return value
@@ -243,14 +303,24 @@ class _Builder:
         if not dashed:
             return Entry(start=value.start, end=value.end, value=value)
         dash = self.dashes[bisect_left(self.dashes, value.start) - 1]
-        return Entry(start=dash, end=max(value.end, dash + 1), value=_placed(value, dash + 1), sign=dash + 1)
+        return Entry(
+            start=dash, end=max(value.end, dash + 1), value=_placed(value, dash + 1), sign=dash + 1
+        )
 
     def _pair(self, raw_key: Raw, raw_value: Raw) -> Entry:
         key, value = self.value(raw_key), self.value(raw_value)
         position = bisect_left(self.colons, key.end)
-        colon = self.colons[position] if position < len(self.colons) and self.colons[position] <= value.start else None
+        colon = (
+            self.colons[position]
+            if position < len(self.colons) and self.colons[position] <= value.start
+            else None
+        )
         mark = bisect_left(self.marks, max(key.start, 1)) - 1
-        question = self.marks[mark] if mark >= 0 and not self._token_between(self.marks[mark], key.start) else None
+        question = (
+            self.marks[mark]
+            if mark >= 0 and not self._token_between(self.marks[mark], key.start)
+            else None
+        )
         if key.start in self.questions:  # a key of which nothing is written
             question = key.start
         start = key.start if question is None else question
@@ -258,17 +328,29 @@ class _Builder:
         bound = max(key.end, start + (question is not None)) if sign is None else sign
         value = _placed(value, bound)
         name = self.named.get(key.anchor or "") if key.kind is Kind.ALIAS else self._name(key)
-        return Entry(start=start, end=max(value.end, bound), value=value, key=key, name=name, sign=sign, explicit=question is not None)
+        return Entry(
+            start=start,
+            end=max(value.end, bound),
+            value=value,
+            key=key,
+            name=name,
+            sign=sign,
+            explicit=question is not None,
+        )
 
     def _name(self, scalar: Value) -> str | None:
         if not isinstance(scalar.read, tuple):
             return None
-        return str(scalar.read[1]) if scalar.read[0] == "text" else self.text[scalar.body : scalar.end]
+        return (
+            str(scalar.read[1]) if scalar.read[0] == "text" else self.text[scalar.body : scalar.end]
+        )
 
     def _token_between(self, start: int, end: int) -> bool:
         inside = self.tokens[bisect_left(self.starts, start) : bisect_left(self.starts, end)]
         return any(
-            not isinstance(token, yaml.KeyToken | yaml.BlockMappingStartToken | yaml.BlockSequenceStartToken)
+            not isinstance(
+                token, yaml.KeyToken | yaml.BlockMappingStartToken | yaml.BlockSequenceStartToken
+            )
             or token.start_mark.index != start
             for token in inside
             if token.end_mark.index > token.start_mark.index
@@ -277,7 +359,7 @@ class _Builder:
 
 def _placed(value: Value, bound: int) -> Value:
     """Put a value of which nothing is written where its sign ends."""
-    if value.style is not Style.EMPTY or value.end > value.start:
+    if value.style is not NodeStyle.EMPTY or value.end > value.start:
         return value
     return Value(
         kind=value.kind,

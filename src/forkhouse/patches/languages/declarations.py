@@ -1,4 +1,7 @@
-"""What the forms of requirements have in common: one declaration, what it belongs to, which one a change means, and what takes its place."""
+"""What the forms of requirements have in common.
+
+One declaration, what it belongs to, which one a change means, and what takes its place.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 
 if TYPE_CHECKING:
     from forkhouse.patches.edits import RequirementChange
@@ -40,7 +43,10 @@ def requirement_of(text: str) -> Requirement | None:
 
 
 def is_named(name: str, wanted: str) -> bool:
-    """Say whether a distribution is the one that is wanted; spelling does not matter (PEP 503), and `*` is any text."""
+    """Say whether a distribution is the one that is wanted.
+
+    Spelling does not matter (PEP 503), and `*` is any text.
+    """
     return fnmatchcase(canonicalize_name(name), canonicalize_name(wanted))
 
 
@@ -52,18 +58,27 @@ def is_meant(name: str, belongs: Belongs, change: RequirementChange) -> bool:
         return belongs.group == canonicalize_name(change.group)
     if change.extra is None:
         return True
-    return canonicalize_name(change.extra) in belongs.extras if change.extra else not belongs.extras and belongs.group is None
+    return (
+        canonicalize_name(change.extra) in belongs.extras
+        if change.extra
+        else not belongs.extras and belongs.group is None
+    )
 
 
 def replacement(change: RequirementChange, old: Requirement, extras: frozenset[str]) -> Requirement:
-    """Return what takes the place of a declaration: its marker stays, and with `keep-version` its version.
+    """Return what takes the place of a declaration.
+
+    Its marker stays, and with `keep-version` its version.
 
     Raises PatchConflictError where the old one's address would be given to another distribution.
     """
     new = Requirement(change.with_ or "")
     if change.keep_version:
         if old.url and canonicalize_name(old.name) != canonicalize_name(new.name):
-            message = f"{old} has no version to keep: its address is that of {old.name}, not of {new.name}. Write a version or an address in `with`."
+            message = (
+                f"{old} has no version to keep: its address is that of {old.name}, not of "
+                f"{new.name}. Write a version or an address in `with`."
+            )
             raise PatchConflictError(message)
         new.specifier, new.url = old.specifier, old.url
     if new.marker is None:
@@ -79,9 +94,14 @@ def extras_of(requirement: Requirement | None) -> frozenset[str]:
     """Return the extras that a declaration's marker names."""
     if requirement is None or requirement.marker is None:
         return frozenset()
-    return frozenset(canonicalize_name(left or right) for left, right in _EXTRA.findall(str(requirement.marker)))
+    return frozenset(
+        canonicalize_name(left or right) for left, right in _EXTRA.findall(str(requirement.marker))
+    )
 
 
 def same_files(one: Requirement, other: Requirement) -> bool:
     """Say whether two declarations are met by the same files, so that the hashes of the one hold for the other."""
-    return canonicalize_name(one.name) == canonicalize_name(other.name) and (one.specifier, one.url) == (other.specifier, other.url)
+    return canonicalize_name(one.name) == canonicalize_name(other.name) and (
+        one.specifier,
+        one.url,
+    ) == (other.specifier, other.url)

@@ -1,8 +1,12 @@
-"""Entry points: groups under their names in brackets in a wheel's `entry_points.txt`, tables in `pyproject.toml`.
+"""Entry points.
 
-The file's format is that of packaging.python.org, "Entry points specification": an INI file in which `=` alone divides, as `configparser`
-reads it. Installers use `importlib.metadata`, which has a way of its own: any line in brackets is a name, no `;` begins a comment, and no
-line goes on the one before it. A change is proven with both of them, or with the first alone where the second cannot read the file.
+Groups under their names in brackets in a wheel's `entry_points.txt`, tables in `pyproject.toml`.
+
+The file's format is that of packaging.python.org, "Entry points specification": an INI file in
+which `=` alone divides, as `configparser` reads it. Installers use `importlib.metadata`, which has
+a way of its own: any line in brackets is a name, no `;` begins a comment, and no line goes on the
+one before it. A change is proven with both of them, or with the first alone where the second cannot
+read the file.
 """
 
 from __future__ import annotations
@@ -12,9 +16,11 @@ import importlib.metadata
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.edits import EntryPointsOperation
-from forkhouse.patches.languages import Matched, UnprovenError, key_steps, keyed, toml
+from forkhouse.patches.languages import keyed, toml
+from forkhouse.patches.languages.base import Matched, UnprovenError
+from forkhouse.patches.languages.keypaths import key_steps
 from forkhouse.patches.languages.requirements import is_pyproject
 from forkhouse.patches.languages.text import find
 from forkhouse.patches.languages.tomlarrays import read
@@ -22,7 +28,7 @@ from forkhouse.patches.languages.tomlarrays import read
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from forkhouse.patches.languages import Splice, Step
+    from forkhouse.patches.languages.base import Splice, Step
 
 __all__ = ["faults", "find", "inner_lines", "prove", "remove_group"]
 
@@ -31,7 +37,9 @@ _OWN_TABLES = {"console_scripts": "project.scripts", "gui_scripts": "project.gui
 
 
 def remove_group(text: str, group: str) -> Matched:
-    """Take a group out with its lines and with the comment that stands right above its name; one that is given in parts goes as a whole.
+    """Take a group out with its lines and with the comment that stands right above its name.
+
+    One that is given in parts goes as a whole.
 
     Raises PatchConflictError for what is no entry points.
     """
@@ -39,12 +47,21 @@ def remove_group(text: str, group: str) -> Matched:
         return toml.without_table(text, _table_of(read(text), group))
     lines = text.splitlines(keepends=True)
     starts = [0, *accumulate(map(len, lines))]
-    heads = [number for number, line in enumerate(lines) if line.strip().startswith("[") and line.strip().endswith("]")]
+    heads = [
+        number
+        for number, line in enumerate(lines)
+        if line.strip().startswith("[") and line.strip().endswith("]")
+    ]
     splices: list[Splice] = []
     for head, following in zip(heads, [*heads, len(lines)][1:], strict=True):
         if lines[head].strip().strip("[]") == group:
             first, last = _commented(lines, head), _commented(lines, following)
-            if first == head and head > 0 and lines[head - 1].startswith(("#", ";")) and not lines[last - 1].strip():
+            if (
+                first == head
+                and head > 0
+                and lines[head - 1].startswith(("#", ";"))
+                and not lines[last - 1].strip()
+            ):
                 last -= 1  # the comment on the whole file stays apart from what comes next
             splices.append((starts[first], starts[last], ""))
     return Matched(matches=min(len(splices), 1), splices=tuple(splices))
@@ -60,7 +77,10 @@ def _table_of(document: dict[str, object], group: str) -> str:
 
 
 def _commented(lines: list[str], head: int) -> int:
-    """Return the first line of the comment right above a line; at the top of the file it is one on the whole file."""
+    """Return the first line of the comment right above a line.
+
+    At the top of the file it is one on the whole file.
+    """
     first = head
     while first > 0 and head < len(lines) and lines[first - 1].startswith(("#", ";")):
         first -= 1
@@ -100,7 +120,7 @@ def _specified(text: str) -> list[tuple[str, list[tuple[str, str]]]]:
     return [(section, list(parser.items(section))) for section in parser.sections()]
 
 
-def faults(text: str, language: str) -> int:  # noqa: ARG001  # the protocol's signature
+def faults(text: str, language: str) -> int:  # the protocol's signature
     """Say 1 when the text cannot be read."""
     if is_pyproject(text):
         return keyed.faults(text, "toml")
@@ -111,7 +131,7 @@ def faults(text: str, language: str) -> int:  # noqa: ARG001  # the protocol's s
     return 0
 
 
-def inner_lines(text: str, language: str) -> set[int]:  # noqa: ARG001  # the protocol's signature
+def inner_lines(text: str, language: str) -> set[int]:  # the protocol's signature
     """Return none: what is put into such a file is a value, and no code."""
     return set()
 
@@ -131,9 +151,15 @@ def prove(step: Step) -> None:
         same = _specified(step.after) == expected
     except PatchConflictError as error:
         raise UnprovenError(str(error), text=step.before, position=position) from error
-    same = same and (installed is None or _installed(step.after) == [point for point in installed if point[0] != group])
+    same = same and (
+        installed is None
+        or _installed(step.after) == [point for point in installed if point[0] != group]
+    )
     if not same:
-        what = f"what is left is not what the file held but '{group}': its readers do not agree on where a group begins or ends."
+        what = (
+            f"what is left is not what the file held but '{group}': its readers do not agree on "
+            "where a group begins or ends."
+        )
         raise UnprovenError(what, text=step.before, position=position)
 
 
@@ -142,7 +168,9 @@ def _prove_project(step: Step, group: str) -> None:
     _drop(expected, key_steps(_table_of(expected, group)), after)
     if after != expected:
         what = "Python would read other values there than the operation leaves."
-        raise UnprovenError(what, text=step.after, position=step.splices[0][0] if step.splices else 0)
+        raise UnprovenError(
+            what, text=step.after, position=step.splices[0][0] if step.splices else 0
+        )
 
 
 def _drop(holder: dict[str, object], steps: tuple[str, ...], after: dict[str, object]) -> None:

@@ -1,4 +1,7 @@
-"""Imports of Python, `use` of Rust and includes of C: found in the tree, compared by what they mean, added where such lines stand."""
+"""Imports of Python, `use` of Rust and includes of C.
+
+Found in the tree, compared by what they mean, added where such lines stand.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,17 @@ from dataclasses import dataclass, replace
 from textwrap import dedent
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import Parts, indentation, line_end, newline_at
-from forkhouse.patches.languages.astgrep import above, node_of, root_of, search, span_of
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.patches.languages.astgrep import node_of
+from forkhouse.patches.languages.base import Parts, indentation, line_end, newline_at
+from forkhouse.patches.languages.constructs import above
 from forkhouse.patches.languages.docstrings import is_text
+from forkhouse.patches.languages.trees import root_of, search, span_of
 
 if TYPE_CHECKING:
     from ast_grep_py import SgNode
 
-    from forkhouse.patches.languages import Node
+    from forkhouse.patches.languages.base import Node
 
 _KINDS = {
     "python": ("import_statement", "import_from_statement", "future_import_statement"),
@@ -26,7 +31,8 @@ _KINDS = {
     "cpp": ("preproc_include",),
 }
 _INNER_INCLUDE = {"kind": "preproc_call", "regex": r"^#[ \t]*include[ \t]*[<\"]"}
-"""What the grammar of C makes of an include among the values of an enumeration, or the members of a structure."""
+"""What the grammar of C makes of an include among the values of an enumeration, or the members of a
+structure."""
 _DEFINITIONS = frozenset(
     {
         "function_definition",
@@ -42,7 +48,7 @@ _DEFINITIONS = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Line:
+class ImportLine:
     """An import, by its span without what stands around it."""
 
     node: Node
@@ -50,7 +56,10 @@ class Line:
     top: bool
     """It stands for the whole file, not in a function or under a condition."""
     names: tuple[str, ...] = ()
-    """Where it brings several names: the meaning that an import of each of them alone would have."""
+    """Where it brings several names.
+
+    The meaning that an import of each of them alone would have.
+    """
     parts: Parts | None = None
     """Those names in Python, in the same order."""
 
@@ -60,20 +69,41 @@ class Line:
         return {self.meaning, *self.names}
 
 
-def imports(text: str, language: str, *, include: bool) -> list[Line]:
-    """Return the imports of a file. Raises PatchConflictError for a language that has none of this kind."""
+def imports(text: str, language: str, *, include: bool) -> list[ImportLine]:
+    """Return the imports of a file.
+
+    Raises PatchConflictError for a language that has none of this kind.
+    """
     _check(language, include=include)
-    rule: dict[str, object] = {"any": [*({"kind": kind} for kind in _KINDS[language]), *([_INNER_INCLUDE] if include else [])]}
+    rule: dict[str, object] = {
+        "any": [
+            *({"kind": kind} for kind in _KINDS[language]),
+            *([_INNER_INCLUDE] if include else []),
+        ]
+    }
     root = root_of(text, language)
     level = _guarded(root) if include else root
     lines = []
     for node in search(root, rule):
         start, end = _span(node, text)
         parent = node.parent()
-        top = parent is not None and parent.kind() == level.kind() and parent.range() == level.range()
+        top = (
+            parent is not None and parent.kind() == level.kind() and parent.range() == level.range()
+        )
+        above_it = node.prev()
+        if above_it is not None and re.match(r"#\s*\[\s*cfg\b", above_it.text()):
+            top = False  # it is there under a condition
         place = replace(node_of(node, language, text), start=start, end=end)
         names, parts = _names(node, text[start:end], language)
-        lines.append(Line(node=place, meaning=meaning(text[start:end], language), top=top, names=names, parts=parts))
+        lines.append(
+            ImportLine(
+                node=place,
+                meaning=meaning(text[start:end], language),
+                top=top,
+                names=names,
+                parts=parts,
+            )
+        )
     return lines
 
 
@@ -83,12 +113,19 @@ def _names(node: SgNode, said: str, language: str) -> tuple[tuple[str, ...], Par
         names = tuple(meaning(f"use {path};", language) for path in paths)
         return (names if names != (meaning(said, language),) else ()), None
     found = node.field_children("name") if language == "python" else []
-    if len(found) < 2:  # noqa: PLR2004  # one is the whole
+    if len(found) < 2:  # one is the whole
         return (), None
     module = node.field("module_name")
     head = "import" if module is None else f"from {module.text()} import"
     children = node.children()
-    opened = next((child for child in reversed(children) if child.text() in {"(", "import"} and not child.is_named()), children[0])
+    opened = next(
+        (
+            child
+            for child in reversed(children)
+            if child.text() in {"(", "import"} and not child.is_named()
+        ),
+        children[0],
+    )
     parts = Parts(
         spans=tuple(span_of(name) for name in found),
         start=opened.range().end.index,
@@ -110,7 +147,11 @@ def _paths(use: str) -> list[str]:
             continue
         if piece in {",", "}"}:
             if last.strip():
-                paths.append((prefix + last).replace(" ", "") if " as " not in last else (prefix + last).strip())
+                paths.append(
+                    (prefix + last).replace(" ", "")
+                    if " as " not in last
+                    else (prefix + last).strip()
+                )
             groups[-1] = (prefix, "")
             if piece == "}":
                 groups.pop()
@@ -130,7 +171,11 @@ def unread_includes(text: str, language: str) -> set[str]:
     known = [(line.node.start, line.node.end) for line in imports(text, language, include=True)]
     known += [span_of(node) for node in search(root_of(text, language), {"kind": "comment"})]
     found = list(re.finditer(rf"^[ \t]*({_TARGET.pattern})", text, re.MULTILINE))
-    return {meaning(each[1], language) for each in found if not any(start <= each.start(1) < end for start, end in known)}
+    return {
+        meaning(each[1], language)
+        for each in found
+        if not any(start <= each.start(1) < end for start, end in known)
+    }
 
 
 def _check(language: str, *, include: bool) -> None:
@@ -164,10 +209,17 @@ def meaning(line: str, language: str) -> str:
 
 
 def addition(text: str, new: str, language: str, *, include: bool) -> tuple[int, int, str]:
-    """Return where a new import goes, and its line: behind the last of those at the head of the file, or where the first would stand."""
+    """Return where a new import goes, and its line.
+
+    Behind the last of those at the head of the file, or where the first would stand.
+    """
     _check(language, include=include)
     new = new.strip("\n")
     first, last = _head(root_of(text, language), language, future=new.startswith("from __future__"))
+    if include and last is None:
+        # What a header is asked for by a macro is asked before it is read: `#define _GNU_SOURCE 1`.
+        while first is not None and first.kind() == "preproc_def":
+            last, first = first, first.next()
     newline = newline_at(text, (last or first or root_of(text, language)).range().start.index)
     new = new.replace("\n", newline)
     if last is not None:
@@ -212,7 +264,10 @@ def _head(root: SgNode, language: str, *, future: bool) -> tuple[SgNode | None, 
 
 
 def _is_preamble(node: SgNode, language: str) -> bool:
-    """Say whether imports go behind a node: a comment on the file, its docstring, its include guard."""
+    """Say whether imports go behind a node.
+
+    A comment on the file, its docstring, its include guard.
+    """
     kind = node.kind()
     if language == "python":
         return kind == "comment" or is_text(node)
@@ -220,7 +275,9 @@ def _is_preamble(node: SgNode, language: str) -> bool:
         outer = node.text().startswith(("///", "/**"))
         return kind == "inner_attribute_item" or (kind.endswith("comment") and not outer)
     return (
-        kind == "comment" or (kind == "preproc_call" and "pragma" in node.text()) or (kind == "preproc_def" and node.field("value") is None)
+        kind == "comment"
+        or (kind == "preproc_call" and "pragma" in node.text())
+        or (kind == "preproc_def" and node.field("value") is None)
     )
 
 
@@ -232,16 +289,28 @@ def _with_attributes(node: SgNode) -> SgNode:
 
 
 def _guarded(root: SgNode) -> SgNode:
-    """Return the node whose children are the lines of a file of C: the include guard, where there is one around all of it."""
+    """Return the node whose children are the lines of a file of C.
+
+    The include guard, where there is one around all of it.
+    """
     named = [child for child in root.children() if child.is_named() and child.kind() != "comment"]
     return named[0] if len(named) == 1 and _is_guard(named[0]) else root
 
 
 def _is_guard(node: SgNode) -> bool:
-    """Say whether a condition only keeps a file from being included twice: it asks for a name, and defines it at once."""
-    if node.kind() != "preproc_ifdef" or not re.match(r"#[ \t]*ifndef\b", node.text()) or node.field("alternative") is not None:
+    """Say whether a condition only keeps a file from being included twice.
+
+    It asks for a name, and defines it at once.
+    """
+    if (
+        node.kind() != "preproc_ifdef"
+        or not re.match(r"#[ \t]*ifndef\b", node.text())
+        or node.field("alternative") is not None
+    ):
         return False
-    name, *inner = [child for child in node.children() if child.is_named() and child.kind() != "comment"]
+    name, *inner = [
+        child for child in node.children() if child.is_named() and child.kind() != "comment"
+    ]
     return bool(inner) and _defines(inner[0], name)
 
 

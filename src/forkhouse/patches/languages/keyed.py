@@ -1,50 +1,74 @@
-"""YAML, JSON and TOML: files of keys and values. What they hold is read by `data`, changed by `data_change`, proven by `data_proof`."""
+"""YAML, JSON and TOML: files of keys and values.
+
+What they hold is read by `data`, changed by `data_change`, proven by `data_proof`.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import Node, UnprovenError, data_change, data_insert, data_proof
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.patches.languages import astgrep, data_change, data_insert, data_proof
 from forkhouse.patches.languages import data_flow as flow
 from forkhouse.patches.languages import text as plain
+from forkhouse.patches.languages.base import Node, UnprovenError
 from forkhouse.patches.languages.data import Kind, entries, look, read, values
 
 if TYPE_CHECKING:
     from forkhouse.patches.edits import Operation, Selector
-    from forkhouse.patches.languages import Matched, Step
+    from forkhouse.patches.languages.base import Matched, Step
     from forkhouse.patches.languages.data import Data, Entry
 
 __all__ = ["faults", "find", "inner_lines", "matched", "prove"]
 
 
 def find(text: str, selector: Selector, language: str) -> list[Node]:
-    """Return what a selector matches. Raises PatchConflictError, for a key that cannot be told from others too."""
+    """Return what a selector matches.
+
+    Raises PatchConflictError, for a key that cannot be told from others too.
+    """
     if selector.anchor is not None:
         return plain.find(text, selector, language)
     if selector.key is not None:
         place = look(read(text, language), selector.key, selector.document)
         if place is not None and place.entry.start < 0:
-            message = f"{selector.key} is a table with a header of its own, and no text that could be replaced as one."
+            message = (
+                f"{selector.key} is a table with a header of its own, and no text that could be "
+                "replaced as one."
+            )
             raise PatchConflictError(message)
         return [] if place is None else [_node(read(text, language), place.entry)]
     if selector.assignment is not None:
-        found = [entry for top in read(text, language).documents for _, _, entry in entries(top) if entry.name == selector.assignment]
-        return [_node(read(text, language), entry) for entry in sorted(found, key=lambda entry: entry.start) if entry.start >= 0]
+        found = [
+            entry
+            for top in read(text, language).documents
+            for _, _, entry in entries(top)
+            if entry.name == selector.assignment
+        ]
+        return [
+            _node(read(text, language), entry)
+            for entry in sorted(found, key=lambda entry: entry.start)
+            if entry.start >= 0
+        ]
     if language == "toml":
         message = (
-            "TOML has keys, to be named by `key` or `assignment`; the other selectors need a grammar that knows them. Use an `anchor`."
+            "TOML has keys, to be named by `key` or `assignment`; the other selectors need a "
+            "grammar that knows them. Use an `anchor`."
         )
         raise PatchConflictError(message)
-    from forkhouse.patches.languages import astgrep  # noqa: PLC0415  # heavy, and only for patterns and rules
 
     return astgrep.find(text, selector, language)
 
 
 def _node(data: Data, entry: Entry) -> Node:
-    """Return an entry as a match, with where something goes that is put before it: above the comments that stand over it."""
+    """Return an entry as a match, with where something goes that is put before it.
+
+    Above the comments that stand over it.
+    """
     first = data_insert.above(data, entry)
-    alone = flow.prefix(data.text, entry.start) is not None and first < flow.line_start(data.text, entry.start)
+    alone = flow.prefix(data.text, entry.start) is not None and first < flow.line_start(
+        data.text, entry.start
+    )
     head = first + len(data.text[first:]) - len(data.text[first:].lstrip(" \t")) if alone else None
     return Node(start=entry.start, end=entry.end, head=head)
 
@@ -69,32 +93,46 @@ _DEEP = "The file is nested too deep for its values to be compared. Edit it as `
 
 
 def faults(text: str, language: str) -> int:
-    """Return how many places of a text are not well formed: for a file that the standard reader does not read, by the grammar's count."""
+    """Return how many places of a text are not well formed.
+
+    For a file that the standard reader does not read, by the grammar's count.
+    """
     try:
         read(text, language)
     except PatchConflictError:
         if language == "toml":
             return 1
-        from forkhouse.patches.languages import astgrep  # noqa: PLC0415  # heavy, and seldom needed
 
         return 1 + astgrep.faults(text, language)
     return 0
 
 
 def inner_lines(text: str, language: str) -> set[int]:
-    """Return the numbers, from 0, of the lines that begin inside a text of several lines of TOML; JSON has none.
+    """Return the numbers, from 0, of the lines that begin inside a text of several lines of TOML.
 
-    In YAML it is the indentation of the whole text that its lines are read against, and they move together.
+    JSON has none.
+
+    In YAML it is the indentation of the whole text that its lines are read against, and they move
+    together.
     """
     if language != "toml" or ('"""' not in text and "'''" not in text):
         return set()
     found: set[int] = set()
-    for code, shift in ((text, 0), (f"value = {text}", len("value = ")), (f"value = {{{text}}}", len("value = {"))):
+    for code, shift in (
+        (text, 0),
+        (f"value = {text}", len("value = ")),
+        (f"value = {{{text}}}", len("value = {")),
+    ):
         try:
             data = read(code, language)
         except PatchConflictError:
             continue
-        for value in (value for statement in data.statements if statement.value is not None for value in values(statement.value)):
+        for value in (
+            value
+            for statement in data.statements
+            if statement.value is not None
+            for value in values(statement.value)
+        ):
             first, last = (text.count("\n", 0, place - shift) for place in (value.start, value.end))
             found.update(range(first + 1, last + 1) if value.kind is Kind.SCALAR else ())
         break

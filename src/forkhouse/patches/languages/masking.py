@@ -1,8 +1,11 @@
-"""C, C++, CUDA and HIP as their grammars can read them: a text of the same length, in which what only a preprocessor or a GPU's compiler knows is blank.
+"""C, C++, CUDA and HIP as their grammars can read them.
 
-The grammars do not expand macros. One before a declaration makes them take the declaration's type for a name, or end it too early; a
-kernel launch looks to them like shifts and templates; a definition of a macro with nothing but blanks behind its name takes the next line
-for its value. Where such a piece is blanked out, all others keep their places.
+A text of the same length, in which what only a preprocessor or a GPU's compiler knows is blank.
+
+The grammars do not expand macros. One before a declaration makes them take the declaration's type
+for a name, or end it too early; a kernel launch looks to them like shifts and templates; a
+definition of a macro with nothing but blanks behind its name takes the next line for its value.
+Where such a piece is blanked out, all others keep their places.
 """
 
 from __future__ import annotations
@@ -37,9 +40,12 @@ _ALWAYS = re.compile(
     re.MULTILINE,
 )
 _MACRO = re.compile(
-    r"\b(?:[A-Z][A-Z0-9]*(?:_[A-Z0-9_]*)?|_*[A-Z][A-Z0-9_]*)\b(?:[ \t]*\((?:[^(){};]|\([^(){};]*\))*\))?+(?![ \t]*\()(?=\s*([\w:~*&\[]|\Z|\S))"
+    r"\b(?:[A-Z][A-Z0-9]*(?:_[A-Z0-9_]*)?|_*[A-Z][A-Z0-9_]*|[A-Z][a-z]{1,3}_[A-Z][A-Z0-9_]*)\b(?:[ \t]*\((?:[^(){};]|\([^(){};]*\))*\))?+(?![ \t]*\()(?=\s*([\w:~*&\[]|\Z|\S))"
 )
-"""What may be a macro, with its arguments; one that is given statements is no attribute of anything."""
+"""What may be a macro (`A`, `A_B`, `Py_BEGIN_ALLOW_THREADS`), with its arguments.
+
+One that is given statements is no attribute of anything.
+"""
 NEAR = 2
 """Lines around a place that the grammar cannot read, in which a macro is looked for."""
 
@@ -64,13 +70,20 @@ def without_last_comment(line: str) -> str:
 
 
 def masked(text: str) -> str:
-    """Blank out what no grammar of C or C++ knows: CUDA's words and launches; and end definitions of nothing before their blanks."""
+    """Blank out what no grammar of C or C++ knows: CUDA's words and launches.
+
+    And end definitions of nothing before their blanks.
+    """
     text = _EMPTY_DEFINE.sub(lambda match: f"{match[1]}{match[3]}{match[2]}", text)
     if "<<<" not in text and "__" not in text and not _ALWAYS.search(text):
         return text
     code = _outside(text)
     spans = [match.span() for match in _KEYWORDS.finditer(code)]
-    spans += [span for match in _LAUNCH.finditer(code) if (span := _launch(code, match.start())) is not None]
+    spans += [
+        span
+        for match in _LAUNCH.finditer(code)
+        if (span := _launch(code, match.start())) is not None
+    ]
     spans += [match.span() for match in _ALWAYS.finditer(code)]
     return _without(text, spans)
 
@@ -94,7 +107,8 @@ def hidden_above(text: str, readable: str, position: int) -> int | None:
 
 
 _PAIRS = (("BEGIN", "END"), ("START", "END"), ("OPEN", "CLOSE"), ("PUSH", "POP"))
-"""Words in the names of macros that stand around declarations, such as BEGIN_C_DECLS and END_C_DECLS."""
+"""Words in the names of macros that stand around declarations, such as BEGIN_C_DECLS and
+END_C_DECLS."""
 
 
 def _is_bracket(line: str, text: str) -> bool:
@@ -102,7 +116,12 @@ def _is_bracket(line: str, text: str) -> bool:
     name = re.fullmatch(r"([A-Za-z_]\w*)[ \t]*(?:\([^()]*\))?", line)
     if name is None:
         return False
-    others = {name[1].replace(one, other) for pair in _PAIRS for one, other in (pair, pair[::-1]) if one in name[1]}
+    others = {
+        name[1].replace(one, other)
+        for pair in _PAIRS
+        for one, other in (pair, pair[::-1])
+        if one in name[1]
+    }
     return any(re.search(rf"(?<!\w){re.escape(other)}(?!\w)", text) for other in others)
 
 
@@ -140,11 +159,15 @@ def without_macros(text: str, faults: Callable[[str], list[int]]) -> str:
         return text
     lines = sorted({text.count("\n", 0, place) for place in bad})
     code = _outside(text)
-    code = re.sub(r"^[ \t]*#(?:[^\n\\]|\\[\s\S])*", lambda match: blanked(match[0]), code, flags=re.MULTILINE)
+    code = re.sub(
+        r"^[ \t]*#(?:[^\n\\]|\\[\s\S])*", lambda match: blanked(match[0]), code, flags=re.MULTILINE
+    )
     spans = [
         match.span()
         for match in _MACRO.finditer(code)
-        if match[1] != "{" and _heads(code, match) and any(abs(code.count("\n", 0, match.start()) - line) <= NEAR for line in lines)
+        if match[1] != "{"
+        and _heads(code, match)
+        and any(abs(code.count("\n", 0, match.start()) - line) <= NEAR for line in lines)
     ]
     if not spans:
         return text
@@ -164,7 +187,10 @@ _TRIES = 8
 
 
 def _heads(code: str, match: re.Match[str]) -> bool:
-    """Say whether a macro can stand for an attribute of what follows it: at the head of a declaration, or behind its first words."""
+    """Say whether a macro can stand for an attribute of what follows it.
+
+    At the head of a declaration, or behind its first words.
+    """
     before = code[code.rfind("\n", 0, match.start()) + 1 : match.start()]
     return (
         re.fullmatch(

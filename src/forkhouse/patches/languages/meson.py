@@ -1,20 +1,23 @@
-"""Meson, through the lexer and parser of mesonbuild itself; its printer is not used, as spans leave every other byte alone."""
+"""Meson, through the lexer and parser of mesonbuild itself.
+
+Its printer is not used, as spans leave every other byte alone.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches import guard
-from forkhouse.patches.languages import Node, Parts, UnprovenError, above_comments
 from forkhouse.patches.languages import text as plain
+from forkhouse.patches.languages.base import Node, Parts, UnprovenError, above_comments
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from forkhouse.patches.edits import Selector
-    from forkhouse.patches.languages import Step
+    from forkhouse.patches.languages.base import Step
 
 _OPENING = {"lparen": "rparen", "lbracket": "rbracket", "lcurl": "rcurl"}
 _CLOSING = frozenset(_OPENING.values())
@@ -36,26 +39,43 @@ def _readable(text: str) -> str:
 
 
 def _tokens(text: str) -> list[_Token]:
-    """Return the tokens of a build file with their places, without layout. Raises PatchConflictError for what Meson cannot read."""
+    """Return the tokens of a build file with their places, without layout.
+
+    Raises PatchConflictError for what Meson cannot read.
+    """
     lexed = [token for token in _lexed(text) if token.kind != "comment"]
     closing = _matched([token.kind for token in lexed])
-    return [replace(token, closing=closing.get(position, -1)) for position, token in enumerate(lexed)]
+    return [
+        replace(token, closing=closing.get(position, -1)) for position, token in enumerate(lexed)
+    ]
 
 
 def _lexed(text: str) -> list[_Token]:
-    """Return the tokens of a build file with their places, comments among them. Raises PatchConflictError for what Meson cannot read."""
-    from mesonbuild import mlog  # noqa: PLC0415  # start-up time
-    from mesonbuild.mesonlib import MesonException  # noqa: PLC0415
-    from mesonbuild.mparser import Lexer  # noqa: PLC0415
+    """Return the tokens of a build file with their places, comments among them.
+
+    Raises PatchConflictError for what Meson cannot read.
+    """
+    from mesonbuild import mlog  # start-up time
+    from mesonbuild.mesonlib import MesonException
+    from mesonbuild.mparser import Lexer
 
     try:
         with mlog.no_logging():
-            lexed = [token for token in Lexer(_readable(text)).lex("meson.build") if token.tid != "whitespace"]
+            lexed = [
+                token
+                for token in Lexer(_readable(text)).lex("meson.build")
+                if token.tid != "whitespace"
+            ]
     except MesonException as error:
         message = f"not a Meson file: {error}"
         raise PatchConflictError(message) from error
     return [
-        _Token(kind=token.tid, start=token.bytespan[0], end=token.bytespan[1], text=text[token.bytespan[0] : token.bytespan[1]])
+        _Token(
+            kind=token.tid,
+            start=token.bytespan[0],
+            end=token.bytespan[1],
+            text=text[token.bytespan[0] : token.bytespan[1]],
+        )
         for token in lexed
     ]
 
@@ -93,18 +113,33 @@ def _parts(tokens: Sequence[_Token], opening: int) -> Parts:
         position += 1
     if group:
         spans.append((group[0].start, group[-1].end))
-    return Parts(spans=tuple(spans), start=tokens[opening].end, end=tokens[closing].start, commas=tuple(commas))
+    return Parts(
+        spans=tuple(spans),
+        start=tokens[opening].end,
+        end=tokens[closing].start,
+        commas=tuple(commas),
+    )
 
 
 def find(text: str, selector: Selector, language: str) -> list[Node]:
-    """Return what a selector matches: calls of functions and methods by name, and assignments by their target."""
+    """Return what a selector matches.
+
+    Calls of functions and methods by name, and assignments by their target.
+    """
     if selector.anchor is not None:
         return plain.find(text, selector, language)
     if selector.call is None and selector.assignment is None:
-        message = "Meson knows call, assignment and anchor; it has no functions, classes, keys, patterns or rules here."
+        message = (
+            "Meson knows call, assignment and anchor; it has no functions, classes, keys, patterns "
+            "or rules here."
+        )
         raise PatchConflictError(message)
     tokens = _tokens(text)
-    return _calls(text, tokens, selector) if selector.call is not None else _assignments(text, tokens, selector)
+    return (
+        _calls(text, tokens, selector)
+        if selector.call is not None
+        else _assignments(text, tokens, selector)
+    )
 
 
 def _calls(text: str, tokens: Sequence[_Token], selector: Selector) -> list[Node]:
@@ -112,33 +147,51 @@ def _calls(text: str, tokens: Sequence[_Token], selector: Selector) -> list[Node
     said = "".join((selector.call or "").split())
     name = said.rpartition(".")[2]
     for position in range(len(tokens) - 1):
-        if tokens[position].kind != "id" or tokens[position].text != name or tokens[position + 1].closing < 0:
+        if (
+            tokens[position].kind != "id"
+            or tokens[position].text != name
+            or tokens[position + 1].closing < 0
+        ):
             continue
         method = position > 0 and tokens[position - 1].kind == "dot"
         if tokens[position + 1].kind != "lparen" or (name != said and not method):
             continue
         first = _chain(tokens, position) if not said.startswith(".") and name != said else position
-        if first != position and "".join(token.text for token in tokens[first : position + 1] if token.kind != "eol") != said:
+        if (
+            first != position
+            and "".join(token.text for token in tokens[first : position + 1] if token.kind != "eol")
+            != said
+        ):
             continue
         parts = _parts(tokens, position + 1)
         words = {text[start:end] for start, end in parts.spans}
         if selector.argument is None or selector.argument in words:
             start, end = tokens[first].start, tokens[tokens[position + 1].closing].end
-            nodes.append(Node(start=start, end=end, arguments=parts, head=above_comments(text, start, "#")))
+            nodes.append(
+                Node(start=start, end=end, arguments=parts, head=above_comments(text, start, "#"))
+            )
     return nodes
 
 
 def _chain(tokens: Sequence[_Token], method: int) -> int:
-    """Return where what a method is called on begins: a name, or calls and indexes that follow one another."""
-    opening = {token.closing: position for position, token in enumerate(tokens) if token.closing >= 0}
+    """Return where what a method is called on begins.
+
+    A name, or calls and indexes that follow one another.
+    """
+    opening = {
+        token.closing: position for position, token in enumerate(tokens) if token.closing >= 0
+    }
     at = method
-    while at >= 2 and tokens[at - 1].kind == "dot":  # noqa: PLR2004  # something to call it on, and the dot
+    while at >= 2 and tokens[at - 1].kind == "dot":  # something to call it on, and the dot
         at = _operand(tokens, at - 2, opening)
     return at
 
 
 def _operand(tokens: Sequence[_Token], end: int, opening: Mapping[int, int]) -> int:
-    """Return where an operand begins that ends at a token: a name or a literal, with the calls and indexes behind it."""
+    """Return where an operand begins that ends at a token.
+
+    A name or a literal, with the calls and indexes behind it.
+    """
     at = end
     while at in opening:
         at = opening[at]
@@ -152,26 +205,39 @@ def _assignments(text: str, tokens: Sequence[_Token], selector: Selector) -> lis
     nodes = []
     for position in range(len(tokens) - 2):
         first, sign = tokens[position], tokens[position + 1]
-        if first.kind != "id" or first.text != selector.assignment or sign.kind not in {"assign", "plusassign"}:
+        if (
+            first.kind != "id"
+            or first.text != selector.assignment
+            or sign.kind not in {"assign", "plusassign"}
+        ):
             continue
-        # Inside brackets an `=` cannot stand, so this is a statement; it ends with its line, brackets kept together.
+        # Inside brackets an `=` cannot stand, so this is a statement; it ends with its line,
+        # brackets kept together.
         value = last = position + 2
         while last < len(tokens) and tokens[last].kind != "eol":
             last = max(tokens[last].closing, last) + 1
         if last == value:
             continue
-        # A list that something is added to, or that is added to something, is not the whole value: its items are not told apart.
+        # A list that something is added to, or that is added to something, is not the whole value:
+        # its items are not told apart.
         whole = tokens[value].kind == "lbracket" and tokens[value].closing == last - 1
         items = _parts(tokens, value) if whole else None
-        nodes.append(Node(start=first.start, end=tokens[last - 1].end, items=items, head=above_comments(text, first.start, "#")))
+        nodes.append(
+            Node(
+                start=first.start,
+                end=tokens[last - 1].end,
+                items=items,
+                head=above_comments(text, first.start, "#"),
+            )
+        )
     return nodes
 
 
-def faults(text: str, language: str) -> int:  # noqa: ARG001  # the protocol's signature
+def faults(text: str, language: str) -> int:  # the protocol's signature
     """Say 1 when Meson's own parser does not read the text."""
-    from mesonbuild import mlog  # noqa: PLC0415  # start-up time
-    from mesonbuild.mesonlib import MesonException  # noqa: PLC0415
-    from mesonbuild.mparser import Parser  # noqa: PLC0415
+    from mesonbuild import mlog  # start-up time
+    from mesonbuild.mesonlib import MesonException
+    from mesonbuild.mparser import Parser
 
     try:
         with mlog.no_logging():
@@ -181,14 +247,34 @@ def faults(text: str, language: str) -> int:  # noqa: ARG001  # the protocol's s
         return 1
 
 
+def statements(text: str) -> Iterator[tuple[int, str]]:
+    """Give all statements of a file in order: where each begins, and what it says.
+
+    Raises PatchConflictError.
+    """
+    held: list[_Token] = []
+    for token in _lexed(text):
+        if token.kind == "eol":
+            if held:
+                yield held[0].start, text[held[0].start : held[-1].end]
+            held = []
+        elif token.kind != "comment":
+            held.append(token)
+    if held:
+        yield held[0].start, text[held[0].start : held[-1].end]
+
+
 @dataclass(frozen=True, slots=True)
 class _Tree:
-    """A token, a bracket, a statement or a block of statements, as the proof reads it: Meson's own tree knows no comments."""
+    """A token, a bracket, a statement or a block of statements, as the proof reads it.
+
+    Meson's own tree knows no comments.
+    """
 
     kind: str
     start: int
     end: int
-    role: guard.Role = guard.Role.CODE
+    role: guard.NodeRole = guard.NodeRole.CODE
     inner: tuple[_Tree, ...] = ()
 
     def children(self) -> tuple[_Tree, ...]:
@@ -208,8 +294,17 @@ def _tree(text: str) -> _Tree:
             open_nodes[-1][2].append(_Tree(kind, inner[0].start, inner[-1].end, inner=tuple(inner)))
 
     for token in _lexed(text):
-        end = token.start + len(text[token.start : token.end].rstrip()) if token.kind == "comment" else token.end
-        leaf = _Tree(token.kind, token.start, end, guard.Role.COMMENT if token.kind == "comment" else guard.Role.CODE)
+        end = (
+            token.start + len(text[token.start : token.end].rstrip())
+            if token.kind == "comment"
+            else token.end
+        )
+        leaf = _Tree(
+            token.kind,
+            token.start,
+            end,
+            guard.NodeRole.COMMENT if token.kind == "comment" else guard.NodeRole.CODE,
+        )
         kind, closing, inner = open_nodes[-1]
         if token.kind in _OPENING:
             open_nodes.append(("bracket", _OPENING[token.kind], [leaf]))
@@ -260,7 +355,10 @@ _OPERATORS = frozenset(
 
 
 def _prove_units(step: Step) -> None:
-    """Raise UnprovenError where an operand would become several: an operator beside it would take a part of it."""
+    """Raise UnprovenError where an operand would become several.
+
+    An operator beside it would take a part of it.
+    """
     shift = guard.shift_of(step)
     after = [token for token in _lexed(step.after) if token.kind not in {"comment", "eol"}]
     for first, last in shift.new():
@@ -268,13 +366,20 @@ def _prove_units(step: Step) -> None:
         before = next((token for token in reversed(after) if token.end <= first), None)
         behind = next((token for token in after if token.start >= last), None)
         beside = {token.kind for token in (before, behind) if token is not None}
+        called = (
+            behind is not None
+            and behind.kind in {"lbracket", "lparen", "dot"}
+            and "\n" not in step.after[last : behind.start]
+        )
         depth = 0
         for token in inside:
             depth += (token.kind in _OPENING) - (token.kind in _CLOSING)
             own = token.kind in _OPERATORS - {"dot"} or token.kind == "comma"
-            if depth == 0 and own and token is not inside[-1] and token is not inside[0] and beside & _OPERATORS:
+            taken = called or (token is not inside[0] and beside & _OPERATORS)
+            if depth == 0 and own and token is not inside[-1] and taken:
                 what = (
-                    "what is put there has an operator of its own beside another one, which would take a part of it. Put brackets around it"
+                    "what is put there has an operator of its own beside another one, which would "
+                    "take a part of it. Put brackets around it"
                 )
                 raise UnprovenError(what, text=step.after, position=token.start)
 
@@ -282,7 +387,10 @@ def _prove_units(step: Step) -> None:
 def prove(step: Step) -> None:
     """Raise UnprovenError unless only what was meant has changed (see `guard`)."""
     if faults(step.before, step.language):
-        what = "Meson does not read this file, so what is changed in it cannot be told. Edit it by an `anchor`, in the language text."
+        what = (
+            "Meson does not read this file, so what is changed in it cannot be told. Edit it by an "
+            "`anchor`, in the language text."
+        )
         raise UnprovenError(what, text=step.before, position=step.splices[0][0])
     _prove_units(step)
     guard.prove(_tree(step.before), _tree(step.after), step, inner_lines)
@@ -292,18 +400,27 @@ _BINARY = _OPERATORS - {"not", "dash", "in", "dot"} | {"assign", "plusassign", "
 
 
 def _misshapen(text: str) -> int:
-    """Return how many operators lack an operand, and arguments stand behind keywords: Meson's parser takes the one, and refuses the other late."""
+    """Return how many operators lack an operand, and arguments stand behind keywords.
+
+    Meson's parser takes the one, and refuses the other late.
+    """
     tokens = [token for token in _lexed(text) if token.kind != "comment"]
     found = 0
     for position, token in enumerate(tokens):
         behind = tokens[position + 1].kind if position + 1 < len(tokens) else "eol"
-        if token.kind in _BINARY | {"not", "dash", "dot"} and (behind in _BINARY | {"eol", "comma", "dot"} or behind in _CLOSING):
-            found += 1
-        if token.kind == "dot" and (
-            position == 0 or tokens[position - 1].kind in _BINARY | {"eol", "comma", "not", "dash"} | set(_OPENING)
+        if token.kind in _BINARY | {"not", "dash", "dot"} and (
+            behind in _BINARY | {"eol", "comma", "dot"} or behind in _CLOSING
         ):
             found += 1
-    return found + sum(_late(tokens, place) for place, token in enumerate(tokens) if token.kind == "lparen")
+        if token.kind == "dot" and (
+            position == 0
+            or tokens[position - 1].kind
+            in _BINARY | {"eol", "comma", "not", "dash"} | set(_OPENING)
+        ):
+            found += 1
+    return found + sum(
+        _late(tokens, place) for place, token in enumerate(tokens) if token.kind == "lparen"
+    )
 
 
 def _late(tokens: Sequence[_Token], opening: int) -> int:
@@ -324,7 +441,7 @@ def _late(tokens: Sequence[_Token], opening: int) -> int:
     return count
 
 
-def inner_lines(text: str, language: str) -> set[int]:  # noqa: ARG001  # the protocol's signature
+def inner_lines(text: str, language: str) -> set[int]:  # the protocol's signature
     """Return the numbers, from 0, of the lines that begin inside a string of several lines."""
     lines: set[int] = set()
     try:

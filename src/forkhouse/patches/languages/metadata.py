@@ -1,8 +1,12 @@
-"""Core metadata, as a wheel's METADATA and an sdist's PKG-INFO hold it: the declarations in its header, and the proof of a change.
+"""Core metadata, as a wheel's METADATA and an sdist's PKG-INFO hold it.
 
-The header is that of an e-mail (packaging.python.org, "Core metadata specifications"): the names of fields in any case, long values folded
-onto lines that begin with white space, and an empty line before the description, which may look like anything. What an edit needs to know is
-where the fields stand; what it did is judged by the standard library's own reader of e-mails, which `importlib.metadata` and pip use.
+The declarations in its header, and the proof of a change.
+
+The header is that of an e-mail (packaging.python.org, "Core metadata specifications"): the names of
+fields in any case, long values folded onto lines that begin with white space, and an empty line
+before the description, which may look like anything. What an edit needs to know is where the fields
+stand; what it did is judged by the standard library's own reader of e-mails, which
+`importlib.metadata` and pip use.
 """
 
 from __future__ import annotations
@@ -18,13 +22,19 @@ from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import Matched, UnprovenError, newline_at
-from forkhouse.patches.languages.declarations import Belongs, extras_of, is_meant, replacement, requirement_of
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.patches.languages.base import Matched, UnprovenError, newline_at
+from forkhouse.patches.languages.declarations import (
+    Belongs,
+    extras_of,
+    is_meant,
+    replacement,
+    requirement_of,
+)
 
 if TYPE_CHECKING:
     from forkhouse.patches.edits import RequirementChange
-    from forkhouse.patches.languages import Splice, Step
+    from forkhouse.patches.languages.base import Splice, Step
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _FIELD = re.compile(r"([!-9;-~]+):[ \t]*")
@@ -54,9 +64,14 @@ class Field:
 
 
 def is_metadata(text: str) -> bool:
-    """Say whether a text is core metadata: it begins with a header that says which version of the specification it follows."""
+    """Say whether a text is core metadata.
+
+    It begins with a header that says which version of the specification it follows.
+    """
     first = text[:200].partition("\n")[0]
-    return _FIELD.match(first) is not None and any(field.name == "metadata-version" for field in fields(text))
+    return _FIELD.match(first) is not None and any(
+        field.name == "metadata-version" for field in fields(text)
+    )
 
 
 @lru_cache(maxsize=4)
@@ -75,10 +90,17 @@ def fields(text: str) -> tuple[Field, ...]:
 
 def _field(text: str, start: int, end: int) -> Field:
     head = _FIELD.match(text, start)
-    assert head is not None  # noqa: S101  # the line was told apart by it
+    assert head is not None  # the line was told apart by it
     value_end = max(head.end(), start + len(text[start:end].rstrip()))
     value = _FOLD.sub(" ", text[head.end() : value_end])
-    return Field(name=head[1].lower(), value=value.strip(), start=start, end=end, value_start=head.end(), value_end=value_end)
+    return Field(
+        name=head[1].lower(),
+        value=value.strip(),
+        start=start,
+        end=end,
+        value_start=head.end(),
+        value_end=value_end,
+    )
 
 
 def unread(text: str) -> list[str]:
@@ -130,33 +152,46 @@ def change_metadata(text: str, change: RequirementChange) -> Matched:
             continue
         if change.extra and len(extras_of(old)) > 1:
             message = (
-                f"'{old}' belongs to several extras ({', '.join(sorted(extras_of(old)))}), of which {change.extra} is one: the others would "
-                "change too. Replace it without `extra`, by a requirement that says which it is for."
+                f"'{old}' belongs to several extras ({', '.join(sorted(extras_of(old)))}), of "
+                f"which {change.extra} is one: the others would "
+                "change too. Replace it without `extra`, by a requirement that says which it is "
+                "for."
             )
             raise PatchConflictError(message)
         matches += 1
         if change.with_ is None:
             splices.append((field.start, field.end, ""))
-        elif (new := replacement(change, old, extras_of(old))) != old:  # what says the same in another spelling stays as it is
+        elif (
+            new := replacement(change, old, extras_of(old))
+        ) != old:  # what says the same in another spelling stays as it is
             splices.append((field.value_start, field.value_end, str(new)))
     return Matched(matches=matches, splices=tuple(splices))
 
 
-def _added(header: tuple[Field, ...], change: RequirementChange) -> list[tuple[str, str | Requirement]]:
+def _added(
+    header: tuple[Field, ...], change: RequirementChange
+) -> list[tuple[str, str | Requirement]]:
     """Return the fields that are added: an extra that the metadata does not know is named first."""
     new = added(change)
     if not change.extra:
         return [("Requires-Dist", new)]
     known = {canonicalize_name(field.value) for field in header if field.name == "provides-extra"}
-    named: list[tuple[str, str | Requirement]] = [] if canonicalize_name(change.extra) in known else [("Provides-Extra", change.extra)]
+    named: list[tuple[str, str | Requirement]] = (
+        [] if canonicalize_name(change.extra) in known else [("Provides-Extra", change.extra)]
+    )
     return [*named, ("Requires-Dist", new)]
 
 
 def _reading(text: str) -> tuple[list[tuple[str, str]], object, str]:
     """Read metadata as Python does: the fields as they stand, and the description."""
-    # A byte that is no UTF-8 is a surrogate here, which the library takes for a mail's own encoding.
+    # A byte that is no UTF-8 is a surrogate here, which the library takes for a mail's own
+    # encoding.
     message = message_from_string(_SURROGATE.sub("?", text), policy=compat32)
-    return [(str(name), str(value)) for name, value in message.items()], message.get_payload(), str(message.defects)
+    return (
+        [(str(name), str(value)) for name, value in message.items()],
+        message.get_payload(),
+        str(message.defects),
+    )
 
 
 def prove(step: Step, change: RequirementChange) -> None:
@@ -166,7 +201,11 @@ def prove(step: Step, change: RequirementChange) -> None:
     expected: list[tuple[str, str | Requirement]] = []
     for name, value in before:
         old = requirement_of(_FOLD.sub(" ", value)) if name.lower() == REQUIRES else None
-        if change.add is not None or old is None or not is_meant(old.name, Belongs(extras=extras_of(old)), change):
+        if (
+            change.add is not None
+            or old is None
+            or not is_meant(old.name, Belongs(extras=extras_of(old)), change)
+        ):
             expected.append((name, value))
         elif change.with_ is not None:
             new = replacement(change, old, extras_of(old))
@@ -174,9 +213,19 @@ def prove(step: Step, change: RequirementChange) -> None:
     if change.add is not None:
         expected += _added(fields(step.before), change)
     found = [
-        (name, requirement_of(value) if place < len(expected) and isinstance(expected[place][1], Requirement) else value)
+        (
+            name,
+            requirement_of(value)
+            if place < len(expected) and isinstance(expected[place][1], Requirement)
+            else value,
+        )
         for place, (name, value) in enumerate(after)
     ]
     if found != expected or (description, defects) != (description_after, defects_after):
-        what = "Python would read other metadata than the operation leaves: another field, or the description, would change."
-        raise UnprovenError(what, text=step.after, position=step.splices[0][0] if step.splices else 0)
+        what = (
+            "Python would read other metadata than the operation leaves: another field, or the "
+            "description, would change."
+        )
+        raise UnprovenError(
+            what, text=step.after, position=step.splices[0][0] if step.splices else 0
+        )

@@ -1,10 +1,11 @@
 """The lines of a requirements file as pip reads them, with the places of what they say.
 
-pip documents the format (pip.pypa.io, "Requirements File Format"), and this follows pip 26.3 where that is silent. The readers on the
-registry do not do: `pip-requirements-parser` is pip's code of 2022 and reads files, not texts; `requirements-parser` joins no lines and
-knows few options; neither says where a declaration stands, which an edit needs. pip's own reader is private, slow to load, and what the
-tests judge this one by. What is hard is the standard library's and `packaging`'s: options (`optparse` and `shlex`, as in pip),
-requirements, markers and names of wheels.
+pip documents the format (pip.pypa.io, "Requirements File Format"), and this follows pip 26.3 where
+that is silent. The readers on the registry do not do: `pip-requirements-parser` is pip's code of
+2022 and reads files, not texts; `requirements-parser` joins no lines and knows few options; neither
+says where a declaration stands, which an edit needs. pip's own reader is private, slow to load, and
+what the tests judge this one by. What is hard is the standard library's and `packaging`'s: options
+(`optparse` and `shlex`, as in pip), requirements, markers and names of wheels.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from packaging.requirements import Requirement
 
-    from forkhouse.patches.languages import Span
+    from forkhouse.patches.languages.base import Span
 
 _COMMENT = re.compile(r"(?:^|\s+)#.*")
 _VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")
@@ -37,8 +38,12 @@ _ADDRESS = re.compile(r"(?:https?|file|ftp|(?:git|hg|svn|bzr)\+[a-z-]+):", re.IG
 _REPOSITORY = re.compile(r"(?:git|hg|svn|bzr)(?:\+[a-z-]+)?:", re.IGNORECASE)
 _EGG = re.compile(r"[#&]egg=([A-Za-z0-9._-]+)(?:\[[^\]]*\])?(?=&|$)")
 _EXTRAS_BEHIND = re.compile(r"^(.+?)(\[[^\]]+\])?$", re.DOTALL)
-_ARCHIVE = re.compile(r"\.(?:zip|whl|tar\.(?:bz2|gz|xz|lz|lzma)|tbz|txz|tlz|tgz|tar)$", re.IGNORECASE)
-_EDITABLE = re.compile(r"""(?:-e[ \t]*+|--e[a-z]*(?:=|[ \t]+))("[^"\\]*"|'[^']*'|[^\s"'\\]+)(?=\s|$)""")
+_ARCHIVE = re.compile(
+    r"\.(?:zip|whl|tar\.(?:bz2|gz|xz|lz|lzma)|tbz|txz|tlz|tgz|tar)$", re.IGNORECASE
+)
+_EDITABLE = re.compile(
+    r"""(?:-e[ \t]*+|--e[a-z]*(?:=|[ \t]+))("[^"\\]*"|'[^']*'|[^\s"'\\]+)(?=\s|$)"""
+)
 _STRONG = re.compile(r"(?:sha256|sha384|sha512):.*", re.DOTALL)
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -52,10 +57,12 @@ _CODING = re.compile(rb"coding[:=]\s*([-\w.]+)")
 
 
 def decoded(content: bytes) -> str:
-    """Return the text of a requirements file as pip decodes it: by its byte-order mark, its coding line (PEP 263), or as UTF-8.
+    """Return the text of a requirements file as pip decodes it.
 
-    Raises UnicodeError or LookupError. Where neither is there and the bytes are no UTF-8, pip goes by the locale of the machine that it
-    runs on; nothing true can be said of such a file.
+    By its byte-order mark, its coding line (PEP 263), or as UTF-8.
+
+    Raises UnicodeError or LookupError. Where neither is there and the bytes are no UTF-8, pip goes
+    by the locale of the machine that it runs on; nothing true can be said of such a file.
     """
     for mark, encoding in _BOMS:
         if content.startswith(mark):
@@ -83,7 +90,7 @@ class Named:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
+class RequirementLine:
     """What one line says, joined with those that continue it."""
 
     number: int
@@ -94,7 +101,10 @@ class Entry:
     words: str
     """All that is read of it, lines joined."""
     comments: tuple[tuple[int, str], ...] = ()
-    """What is not, and where: a number sign with what is behind it, and a line that is a comment and ends the others."""
+    """What is not, and where.
+
+    A number sign with what is behind it, and a line that is a comment and ends the others.
+    """
     named: Named | None = None
     """What is asked for; None where the line declares nothing."""
     declared: Span | None = None
@@ -107,7 +117,10 @@ class Entry:
     include: str | None = None
     """A file that is read in the place of the line."""
     constraint: bool = False
-    """That file, and what it declares, installs nothing: it only says which version, if something else asks."""
+    """That file, and what it declares, installs nothing.
+
+    It only says which version, if something else asks.
+    """
     requires_hashes: bool = False
 
     @property
@@ -159,7 +172,10 @@ _ASKED = ("others", "editables", "hashes", "requirements", "constraints", "requi
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Joined:
-    """A line with those that continue it, without backslashes; each character knows where it stands."""
+    """A line with those that continue it, without backslashes.
+
+    Each character knows where it stands.
+    """
 
     number: int
     start: int
@@ -171,7 +187,10 @@ class _Joined:
 
 
 def _joined(text: str) -> Iterator[_Joined]:
-    """Join lines that end in a backslash with the next one; a line that is a comment ends what it continues."""
+    """Join lines that end in a backslash with the next one.
+
+    A line that is a comment ends what it continues.
+    """
     # What Python takes for the end of a line, pip does: a form feed and others are among it.
     parts: list[tuple[str, int]] = []
     begun: tuple[int, int] | None = None
@@ -184,7 +203,9 @@ def _joined(text: str) -> Iterator[_Joined]:
         is_comment = _COMMENT.match(bare) is not None
         if bare.endswith("\\") and not is_comment:
             stripped = bare.strip("\\")
-            parts.append((stripped, start + len(bare) - len(bare.lstrip("\\")) if stripped else start))
+            parts.append(
+                (stripped, start + len(bare) - len(bare.lstrip("\\")) if stripped else start)
+            )
             continue
         if is_comment:
             parts.append((" ", start))
@@ -208,24 +229,34 @@ def _of(begun: tuple[int, int], end: int, parts: list[tuple[str, int]]) -> _Join
 
 
 @lru_cache(maxsize=4)
-def entries(text: str) -> tuple[Entry, ...]:
-    """Return what the lines of a requirements file say, in order; lines that are blank are left out.
+def entries(text: str) -> tuple[RequirementLine, ...]:
+    """Return what the lines of a requirements file say, in order.
+
+    Lines that are blank are left out.
 
     One operation asks for the same text several times.
     """
     return tuple(entry for line in _joined(text) if (entry := _entry(line)).words or entry.comments)
 
 
-def _entry(line: _Joined) -> Entry:
+def _entry(line: _Joined) -> RequirementLine:
     behind = _COMMENT.search(line.text)
     comments = []
     if behind:
         sign = line.text.index("#", behind.start())
-        signs = [sign, *([line.last] if line.last > sign and _COMMENT.match(line.text[line.last :]) else [])]
-        comments = [(line.places[at], line.text[at:stop].strip()) for at, stop in pairwise([*signs, len(line.text)])]
+        signs = [
+            sign,
+            *([line.last] if line.last > sign and _COMMENT.match(line.text[line.last :]) else []),
+        ]
+        comments = [
+            (line.places[at], line.text[at:stop].strip())
+            for at, stop in pairwise([*signs, len(line.text)])
+        ]
     said = line.text[: behind.start()] if behind else line.text
     words = said.strip()
-    plain = Entry(number=line.number, start=line.start, end=line.end, comments=tuple(comments), words=words)
+    plain = RequirementLine(
+        number=line.number, start=line.start, end=line.end, comments=tuple(comments), words=words
+    )
     if not words:
         return plain
     first = said.index(words)
@@ -234,11 +265,20 @@ def _entry(line: _Joined) -> Entry:
         given = shlex.split(tail)
         options = _read_options(given)
     except (_RefusedError, ValueError) as error:
-        return replace(plain, named=Named(problem=f"pip does not read the options of '{words}': {error}", refused=True))
+        return replace(
+            plain,
+            named=Named(
+                problem=f"pip does not read the options of '{words}': {error}", refused=True
+            ),
+        )
     span = (0, len(head)) if head else None
     if not head and options.editables:
         found = _EDITABLE.match(words, at)
-        span = found.span() if found is not None and shlex.split(found[1]) == options.editables[:1] else None
+        span = (
+            found.span()
+            if found is not None and shlex.split(found[1]) == options.editables[:1]
+            else None
+        )
     elif not head:
         include = (options.requirements or options.constraints or [None])[0]
         return replace(
@@ -263,7 +303,9 @@ def _entry(line: _Joined) -> Entry:
         declared=(places[span[0]], places[span[1] - 1] + 1) if span else None,
         options=(places[span[1] - 1] + 1, places[-1] + 1) if span else None,
         hashes=hashes,
-        others=tuple(_without_hashes(given) if head else shlex.split(words[span[1] :]) if span else given),
+        others=tuple(
+            _without_hashes(given) if head else shlex.split(words[span[1] :]) if span else given
+        ),
     )
 
 
@@ -301,12 +343,21 @@ def _without_hashes(words: list[str]) -> Iterator[str]:
 
 
 def _named(said: str, *, editable: bool) -> Named:
-    """Name what a declaration asks for; a variable of the environment that could be part of the name leaves it unnamed."""
+    """Name what a declaration asks for.
+
+    A variable of the environment that could be part of the name leaves it unnamed.
+    """
     if not _VARIABLE.search(said):
         return _read_name(said, editable=editable)
     one, other = (_read_name(_VARIABLE.sub(value, said), editable=editable) for value in ("1", "2"))
-    if one.requirement is None or other.requirement is None or one.requirement.name != other.requirement.name:
-        return Named(problem=f"'{said}' has a variable of the environment where its name may be", open=True)
+    if (
+        one.requirement is None
+        or other.requirement is None
+        or one.requirement.name != other.requirement.name
+    ):
+        return Named(
+            problem=f"'{said}' has a variable of the environment where its name may be", open=True
+        )
     return replace(one, open=True)
 
 
@@ -318,7 +369,9 @@ def _read_name(said: str, *, editable: bool) -> Named:
         if _REPOSITORY.match(said) or said.lower().startswith("file:"):
             return _of_address(said, None)
         if _ADDRESS.match(said):
-            return Named(problem=f"pip does not install '{said}' as editable", refused=True, bare=True)
+            return Named(
+                problem=f"pip does not install '{said}' as editable", refused=True, bare=True
+            )
         return _local(said)
     is_address = _ADDRESS.match(said) is not None
     what, _, condition = said.partition("; " if is_address else ";")
@@ -338,7 +391,11 @@ def _read_name(said: str, *, editable: bool) -> Named:
     if requirement is not None:
         requirement.marker = marker
         return Named(requirement=requirement)
-    return _local(what) if _is_path(what) else Named(problem=f"'{said}' is no requirement", refused=True)
+    return (
+        _local(what)
+        if _is_path(what)
+        else Named(problem=f"'{said}' is no requirement", refused=True)
+    )
 
 
 def _is_path(text: str) -> bool:
@@ -376,7 +433,9 @@ def _of_file(path: str, said: str, marker: Marker | None, *, extras: str | None 
 def _of_name(name: str, address: str, marker: Marker | None) -> Named:
     requirement = requirement_of(name)
     if requirement is None:
-        return Named(problem=f"'{name}' in '{address}' is no name of a distribution", refused=True, bare=True)
+        return Named(
+            problem=f"'{name}' in '{address}' is no name of a distribution", refused=True, bare=True
+        )
     requirement.url = address
     requirement.marker = marker
     return Named(requirement=requirement, bare=True)

@@ -1,4 +1,7 @@
-"""Where a `pyproject.toml`, a Pipfile or a lock file says what is required: the keys of the standards, and those of well-known tools."""
+"""Where a `pyproject.toml`, a Pipfile or a lock file says what is required.
+
+The keys of the standards, and those of well-known tools.
+"""
 
 from __future__ import annotations
 
@@ -47,11 +50,21 @@ DYNAMIC = {
     "optional-dependencies": (FILES[1], FILES[3], TABLES[0]),
 }
 """Where what a project calls dynamic may be said."""
-KNOWN = {"project", "build-system", "tool", "dependency-groups", "packages", "dev-packages", "package"}
+KNOWN = {
+    "project",
+    "build-system",
+    "tool",
+    "dependency-groups",
+    "packages",
+    "dev-packages",
+    "package",
+}
 """Tables at the top, one of which a file with requirements has."""
 
 
-def values(document: object, pattern: tuple[str, ...], place: str = "") -> Iterator[tuple[str, object]]:
+def values(
+    document: object, pattern: tuple[str, ...], place: str = ""
+) -> Iterator[tuple[str, object]]:
     """Return what stands at the keys that a pattern means, each with its dotted path."""
     if not pattern:
         yield place, document

@@ -1,4 +1,7 @@
-"""The declarations of a `pyproject.toml`: of the project (PEP 621), of its groups (PEP 735) and of its build (PEP 518)."""
+"""The declarations of a `pyproject.toml`.
+
+Of the project (PEP 621), of its groups (PEP 735) and of its build (PEP 518).
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,25 @@ from typing import TYPE_CHECKING, Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches import parts as layout
 from forkhouse.patches.edits import KeyOperation
-from forkhouse.patches.languages import Matched, UnprovenError, data, data_toml_change, path_said
-from forkhouse.patches.languages.declarations import Belongs, is_meant, is_named, replacement, requirement_of
+from forkhouse.patches.languages import data, data_toml_change
+from forkhouse.patches.languages.base import Matched, UnprovenError
+from forkhouse.patches.languages.declarations import (
+    Belongs,
+    is_meant,
+    is_named,
+    replacement,
+    requirement_of,
+)
+from forkhouse.patches.languages.keypaths import path_said
 from forkhouse.patches.languages.projecttables import LISTS, TABLES, values
 from forkhouse.patches.languages.tomlarrays import arrays, comments, read
 
 if TYPE_CHECKING:
     from forkhouse.patches.edits import RequirementChange
-    from forkhouse.patches.languages import Splice, Step
+    from forkhouse.patches.languages.base import Splice, Step
     from forkhouse.patches.languages.tomlarrays import Array
 
 
@@ -42,15 +53,23 @@ def _target(change: RequirementChange) -> Belongs:
     """Return where a change adds."""
     if change.group is not None:
         return Belongs(group=canonicalize_name(change.group))
-    return Belongs(extras=frozenset({canonicalize_name(change.extra)})) if change.extra else Belongs()
+    return (
+        Belongs(extras=frozenset({canonicalize_name(change.extra)})) if change.extra else Belongs()
+    )
 
 
 def _declarations(text: str) -> dict[tuple[str, ...], Array]:
-    """Return the arrays that hold declarations. Raises PatchConflictError where the grammar does not see what the reader sees."""
+    """Return the arrays that hold declarations.
+
+    Raises PatchConflictError where the grammar does not see what the reader sees.
+    """
     found = {path: array for path, array in arrays(text).items() if belongs_to(path) is not None}
     for path, _ in _lists(read(text)):
         if belongs_to(path) is not None and path not in found:
-            message = f"Where the items of {'.'.join(path)} stand cannot be told. Use an `anchor`, in the language text."
+            message = (
+                f"Where the items of {'.'.join(path)} stand cannot be told. Use an `anchor`, in "
+                "the language text."
+            )
             raise PatchConflictError(message)
     return found
 
@@ -63,7 +82,9 @@ def declared(text: str, change: RequirementChange) -> list[Requirement]:
         for path, array in _declarations(text).items()
         if belongs_to(path) == _target(change)
         for item in array.items
-        if isinstance(item, str) and (requirement := requirement_of(item)) is not None and canonicalize_name(requirement.name) == wanted
+        if isinstance(item, str)
+        and (requirement := requirement_of(item)) is not None
+        and canonicalize_name(requirement.name) == wanted
     ]
 
 
@@ -71,18 +92,31 @@ def change_project(text: str, change: RequirementChange) -> Matched:
     """Change declarations. Raises PatchConflictError for what is no TOML."""
     found = _declarations(text)
     if change.add is not None:
-        target = next((array for path, array in found.items() if belongs_to(path) == _target(change)), None)
+        target = next(
+            (array for path, array in found.items() if belongs_to(path) == _target(change)), None
+        )
         if target is None:
             return _with_list(text, change)
         like = text[slice(*target.parts.spans[-1])] if target.parts.spans else '"'
-        return Matched(matches=1, splices=tuple(layout.added(text, target.parts, _quoted(change.add, like), "toml")))
+        return Matched(
+            matches=1,
+            splices=tuple(layout.added(text, target.parts, _quoted(change.add, like), "toml")),
+        )
     splices: list[Splice] = []
     matches = 0
     for path, array in found.items():
         belongs = belongs_to(path) or Belongs()
-        meant = [place for place, item in enumerate(array.items) if _meant(item, belongs, change) is not None]
+        meant = [
+            place
+            for place, item in enumerate(array.items)
+            if _meant(item, belongs, change) is not None
+        ]
         matches += len(meant)
-        splices += _without(text, path, array, meant) if change.with_ is None else _with(text, array, meant, change)
+        splices += (
+            _without(text, path, array, meant)
+            if change.with_ is None
+            else _with(text, array, meant, change)
+        )
     if matches == 0:
         _refuse_elsewhere(text, change)
     return Matched(matches=matches, splices=tuple(sorted(splices)))
@@ -92,7 +126,11 @@ def _home(change: RequirementChange) -> tuple[str, ...]:
     """Return the key of the list that a change adds to, where it is not there yet."""
     if change.group is not None:
         return ("dependency-groups", change.group)
-    return ("project", "optional-dependencies", change.extra) if change.extra else ("project", "dependencies")
+    return (
+        ("project", "optional-dependencies", change.extra)
+        if change.extra
+        else ("project", "dependencies")
+    )
 
 
 def _with_list(text: str, change: RequirementChange) -> Matched:
@@ -101,7 +139,9 @@ def _with_list(text: str, change: RequirementChange) -> Matched:
         return Matched(matches=0, splices=())
     operation = KeyOperation(add=path_said(_home(change)), value=[change.add])
     plan = data_toml_change.added(data.read(text, "toml"), operation)
-    return Matched(matches=len(plan), splices=tuple(splice for each in plan for splice in each.splices))
+    return Matched(
+        matches=len(plan), splices=tuple(splice for each in plan for splice in each.splices)
+    )
 
 
 def why_not_added(text: str, change: RequirementChange) -> str:
@@ -111,12 +151,21 @@ def why_not_added(text: str, change: RequirementChange) -> str:
     if home[0] == "dependency-groups":
         return ""
     if not isinstance(project, dict):
-        return f"The file has no table [project] that could hold {'.'.join(home[1:])}; add it in the language toml, where the tool at work reads it."
+        return (
+            f"The file has no table [project] that could hold {'.'.join(home[1:])}; add it in the "
+            "language toml, where the tool at work reads it."
+        )
     dynamic = project.get("dynamic")
     if isinstance(dynamic, list) and home[1] in dynamic:
-        return f"The project calls its {home[1]} dynamic, so they stand in another file or table: edit that one."
+        return (
+            f"The project calls its {home[1]} dynamic, so they stand in another file or table: "
+            "edit that one."
+        )
     if home[1] == "dependencies" and any(True for _ in values(read(text), TABLES[0])):
-        return f"The project has its dependencies in {'.'.join(TABLES[0])}: add a key there in the language toml."
+        return (
+            f"The project has its dependencies in {'.'.join(TABLES[0])}: add a key there in the "
+            "language toml."
+        )
     return ""
 
 
@@ -131,15 +180,26 @@ def _refuse_elsewhere(text: str, change: RequirementChange) -> None:
         for place, items in values(document, pattern)
     ]
     for place, items in named:
-        names = [requirement.name for item in items if isinstance(item, str) and (requirement := requirement_of(item)) is not None]
+        names = [
+            requirement.name
+            for item in items
+            if isinstance(item, str) and (requirement := requirement_of(item)) is not None
+        ]
         if any(is_named(name, change.gone or "") for name in names):
-            message = f"'{change.gone}' stands in {place}, which is no table of a standard. Edit that key in the language toml."
+            message = (
+                f"'{change.gone}' stands in {place}, which is no table of a standard. Edit that "
+                "key in the language toml."
+            )
             raise PatchConflictError(message)
 
 
 def _meant(item: object, belongs: Belongs, change: RequirementChange) -> Requirement | None:
     requirement = requirement_of(item) if isinstance(item, str) else None
-    return requirement if requirement is not None and is_meant(requirement.name, belongs, change) else None
+    return (
+        requirement
+        if requirement is not None and is_meant(requirement.name, belongs, change)
+        else None
+    )
 
 
 def _with(text: str, array: Array, meant: list[int], change: RequirementChange) -> list[Splice]:
@@ -158,7 +218,8 @@ def _without(text: str, path: tuple[str, ...], array: Array, meant: list[int]) -
         return layout.removed(text, array.parts, meant[0], "toml")
     if not meant:
         return []
-    # Several of one array touch each other's commas: the array is written anew, one removal after the other.
+    # Several of one array touch each other's commas: the array is written anew, one removal after
+    # the other.
     now = text
     for place in reversed(meant):
         now = _spliced(now, layout.removed(now, arrays(now)[path].parts, place, "toml"))
@@ -173,7 +234,9 @@ def _spliced(text: str, splices: list[Splice]) -> str:
 
 def _quoted(said: str, like: str) -> str:
     """Write a string in the quotes of another one, where its text allows them."""
-    quote = next(quote for quote in ("'''", '"""', "'", '"') if like.startswith(quote) or quote == '"')
+    quote = next(
+        quote for quote in ("'''", '"""', "'", '"') if like.startswith(quote) or quote == '"'
+    )
     other = "'" if '"' in quote else '"'
     if quote[0] in said and other[0] not in said:
         # The quotes in a marker may be either.
@@ -190,20 +253,28 @@ def prove(step: Step, change: RequirementChange) -> None:
     removed = _expect(expected, change)
     after = read(step.after)
     # Where a key stands in its table means nothing in TOML.
-    if json.dumps(_plain(expected), default=repr, sort_keys=True) != json.dumps(_plain(after), default=repr, sort_keys=True):
+    if json.dumps(_plain(expected), default=repr, sort_keys=True) != json.dumps(
+        _plain(after), default=repr, sort_keys=True
+    ):
         what = "Python would read other values there than the operation leaves."
-        raise UnprovenError(what, text=step.after, position=step.splices[0][0] if step.splices else 0)
+        raise UnprovenError(
+            what, text=step.after, position=step.splices[0][0] if step.splices else 0
+        )
     old, new = comments(step.before), comments(step.after)
     left = iter(old)
     if len(old) - len(new) > removed or not all(comment in left for comment in new):
         what = "a comment beside the requirement would go, or change."
-        raise UnprovenError(what, text=step.before, position=step.splices[0][0] if step.splices else 0)
+        raise UnprovenError(
+            what, text=step.before, position=step.splices[0][0] if step.splices else 0
+        )
 
 
 def _expect(document: dict[str, object], change: RequirementChange) -> int:
     """Change what was read as the operation says; return how many declarations it takes out."""
     removed = 0
-    if change.add is not None and not any(belongs_to(path) == _target(change) for path, _ in _lists(document)):
+    if change.add is not None and not any(
+        belongs_to(path) == _target(change) for path, _ in _lists(document)
+    ):
         *tables, name = _home(change)
         holder: dict[str, Any] = document
         for table in tables:
@@ -243,7 +314,9 @@ def _plain(value: object, path: tuple[str, ...] = ()) -> object:
     if isinstance(value, dict):
         return {key: _plain(each, (*path, key)) for key, each in value.items()}
     if isinstance(value, list) and belongs_to(path) is not None:
-        return [str(requirement_of(item) or item) if isinstance(item, str) else item for item in value]
+        return [
+            str(requirement_of(item) or item) if isinstance(item, str) else item for item in value
+        ]
     return value
 
 

@@ -1,4 +1,7 @@
-"""What a distribution requires: `pyproject.toml`, wheel metadata and requirements files, told apart by their contents."""
+"""What a distribution requires.
+
+`pyproject.toml`, wheel metadata and requirements files, told apart by their contents.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,19 @@ from typing import TYPE_CHECKING
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from forkhouse.errors import PatchConflictError
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.edits import RequirementOperation
-from forkhouse.patches.languages import UnprovenError, metadata, pyproject, requirementsfile
+from forkhouse.patches.languages import metadata, pyproject, requirementsfile
+from forkhouse.patches.languages.base import UnprovenError
 from forkhouse.patches.languages.piplines import entries
 from forkhouse.patches.languages.text import find
 
 if TYPE_CHECKING:
     from forkhouse.patches.edits import RequirementChange
-    from forkhouse.patches.languages import Matched, Step
+    from forkhouse.patches.languages.base import Matched, Step
 
 __all__ = [
-    "Form",
+    "RequirementsForm",
     "change_requirement",
     "faults",
     "find",
@@ -39,10 +43,12 @@ __all__ = [
 _TABLE = re.compile(r"^[ \t]*\[", re.MULTILINE)
 _KEY = re.compile(r"^[ \t]*[\w\"'.-][^=#\n]*=[ \t]*[\"'\[{]", re.MULTILINE)
 _KNOWN = {"project", "build-system", "tool", "dependency-groups"}
-_KNOWN_TABLE = re.compile(r"^[ \t]*\[{1,2}[ \t]*(?:project|build-system|tool|dependency-groups)\b", re.MULTILINE)
+_KNOWN_TABLE = re.compile(
+    r"^[ \t]*\[{1,2}[ \t]*(?:project|build-system|tool|dependency-groups)\b", re.MULTILINE
+)
 
 
-class Form(Enum):
+class RequirementsForm(Enum):
     """How a file says what is required."""
 
     LINES = auto()
@@ -52,15 +58,18 @@ class Form(Enum):
     """`pyproject.toml`."""
 
 
-def form_of(text: str) -> Form:
+def form_of(text: str) -> RequirementsForm:
     """Tell the forms apart by what a text holds."""
     if metadata.is_metadata(text):
-        return Form.METADATA
-    return Form.PROJECT if is_pyproject(text) else Form.LINES
+        return RequirementsForm.METADATA
+    return RequirementsForm.PROJECT if is_pyproject(text) else RequirementsForm.LINES
 
 
 def is_pyproject(text: str) -> bool:
-    """Say whether a text is a `pyproject.toml`: TOML with a table that such a file has, or what was meant to be."""
+    """Say whether a text is a `pyproject.toml`.
+
+    TOML with a table that such a file has, or what was meant to be.
+    """
     if _TABLE.search(text) is None and _KEY.search(text) is None:
         return False
     try:
@@ -69,56 +78,68 @@ def is_pyproject(text: str) -> bool:
         return _KNOWN_TABLE.search(text) is not None
 
 
-def faults(text: str, language: str) -> int:  # noqa: ARG001  # the protocol's signature
+def faults(text: str, language: str) -> int:  # the protocol's signature
     """Return how many declarations in the text cannot be read."""
     return len(_unread(text, form_of(text)))
 
 
-def _unread(text: str, form: Form) -> list[str]:
+def _unread(text: str, form: RequirementsForm) -> list[str]:
     match form:
-        case Form.METADATA:
+        case RequirementsForm.METADATA:
             return metadata.unread(text)
-        case Form.PROJECT:
+        case RequirementsForm.PROJECT:
             return pyproject.unread(text)
-        case Form.LINES:
+        case RequirementsForm.LINES:
             return requirementsfile.unread(text)
 
 
 def change_requirement(text: str, change: RequirementChange) -> Matched:
     """Return what a change of declarations changes.
 
-    Raises PatchConflictError for what cannot be changed as it is meant, and where nothing is found, but not all can be read.
+    Raises PatchConflictError for what cannot be changed as it is meant, and where nothing is found,
+    but not all can be read.
     """
     form = form_of(text)
-    if change.hashes and form is not Form.LINES:
+    if change.hashes and form is not RequirementsForm.LINES:
         message = "`hashes` are for requirements files; this file has no place for them."
         raise PatchConflictError(message)
     found = _changed(text, change, form)
     if found.matches == 0 and change.add is None and (unread := _unread(text, form)):
-        message = f"None is found, and '{change.gone}' may be one that cannot be read: {unread[0]}. Use an `anchor`, in the language text."
+        message = (
+            f"None is found, and '{change.gone}' may be one that cannot be read: {unread[0]}. Use "
+            "an `anchor`, in the language text."
+        )
         raise PatchConflictError(message)
     return found
 
 
-def _changed(text: str, change: RequirementChange, form: Form) -> Matched:
+def _changed(text: str, change: RequirementChange, form: RequirementsForm) -> Matched:
     match form:
-        case Form.METADATA:
+        case RequirementsForm.METADATA:
             return metadata.change_metadata(text, change)
-        case Form.PROJECT:
+        case RequirementsForm.PROJECT:
             return pyproject.change_project(text, change)
-        case Form.LINES:
+        case RequirementsForm.LINES:
             return requirementsfile.change_lines(text, change)
 
 
 def why_not_added(text: str, change: RequirementChange) -> str:
     """Return why a file has no place for what a change adds; nothing where it has one."""
     match form_of(text):
-        case Form.PROJECT:
+        case RequirementsForm.PROJECT:
             return pyproject.why_not_added(text, change)
-        case Form.METADATA:
-            return "" if change.group is None else "A dependency group is none of a wheel's, so metadata cannot name it."
-        case Form.LINES:
-            return "A requirements file has no extras and no groups." if change.extra or change.group is not None else ""
+        case RequirementsForm.METADATA:
+            return (
+                ""
+                if change.group is None
+                else "A dependency group is none of a wheel's, so metadata cannot name it."
+            )
+        case RequirementsForm.LINES:
+            return (
+                "A requirements file has no extras and no groups."
+                if change.extra or change.group is not None
+                else ""
+            )
 
 
 def is_named(text: str, change: RequirementChange) -> bool:
@@ -127,10 +148,17 @@ def is_named(text: str, change: RequirementChange) -> bool:
 
 
 def is_required(text: str, change: RequirementChange) -> bool:
-    """Say whether what a change adds is asked for where it would add it, and by all that it says: version, extras, address and condition."""
+    """Say whether what a change adds is asked for where it would add it, and by all that it says.
+
+    Version, extras, address and condition.
+    """
     if change.add is None:
         return False
-    new = metadata.added(change) if form_of(text) is Form.METADATA else Requirement(change.add)
+    new = (
+        metadata.added(change)
+        if form_of(text) is RequirementsForm.METADATA
+        else Requirement(change.add)
+    )
     return any(_says_as_much(each, new) for each in _declared(text, change))
 
 
@@ -138,39 +166,56 @@ def _declared(text: str, change: RequirementChange) -> list[Requirement]:
     if change.add is None:
         return []
     match form_of(text):
-        case Form.METADATA:
+        case RequirementsForm.METADATA:
             return metadata.declared(text, change) if change.group is None else []
-        case Form.PROJECT:
+        case RequirementsForm.PROJECT:
             return pyproject.declared(text, change)
-        case Form.LINES:
-            return requirementsfile.declared(text, change) if not change.extra and change.group is None else []
+        case RequirementsForm.LINES:
+            return (
+                requirementsfile.declared(text, change)
+                if not change.extra and change.group is None
+                else []
+            )
 
 
 def _says_as_much(one: Requirement, other: Requirement) -> bool:
-    """Say whether a declaration asks for a distribution at least as another one does; which versions meet both cannot be told here."""
+    """Say whether a declaration asks for a distribution at least as another one does.
+
+    Which versions meet both cannot be told here.
+    """
     version = other.specifier in (SpecifierSet(), one.specifier) and other.url in (None, one.url)
-    return version and other.extras <= one.extras and (one.marker is None or str(one.marker) == str(other.marker))
+    return (
+        version
+        and other.extras <= one.extras
+        and (one.marker is None or str(one.marker) == str(other.marker))
+    )
 
 
 def nameless(text: str) -> Counter[str]:
     """Return the lines of a requirements file that ask for something without saying its name."""
-    if form_of(text) is not Form.LINES:
+    if form_of(text) is not RequirementsForm.LINES:
         return Counter()
-    return Counter(entry.words for entry in entries(text) if entry.named is not None and entry.requirement is None)
+    return Counter(
+        entry.words
+        for entry in entries(text)
+        if entry.named is not None and entry.requirement is None
+    )
 
 
 def refers(text: str) -> bool:
     """Say whether a file leaves it to others, or to the build of a project, to say what is required as well."""
     match form_of(text):
-        case Form.LINES:
-            return any(entry.include is not None for entry in entries(text)) or "file:" in text  # as `setup.cfg` says it
-        case Form.METADATA:
+        case RequirementsForm.LINES:
+            return (
+                any(entry.include is not None for entry in entries(text)) or "file:" in text
+            )  # as `setup.cfg` says it
+        case RequirementsForm.METADATA:
             return any(field.name == "dynamic" for field in metadata.fields(text))
-        case Form.PROJECT:
+        case RequirementsForm.PROJECT:
             return re.search(r"(?m)^[ \t]*dynamic[ \t]*=", text) is not None
 
 
-def inner_lines(text: str, language: str) -> set[int]:  # noqa: ARG001  # the protocol's signature
+def inner_lines(text: str, language: str) -> set[int]:  # the protocol's signature
     """Return none: what is put into such a file is a value, and no code."""
     return set()
 
@@ -181,14 +226,15 @@ def prove(step: Step) -> None:
         return
     change = step.operation.requirement
     form = form_of(step.before)
-    # A file whose only line goes, or that gets its first one, is a requirements file before and after.
+    # A file whose only line goes, or that gets its first one, is a requirements file before and
+    # after.
     if form_of(step.after) is not form:
         what = "the file would be of another form afterwards."
         raise UnprovenError(what, text=step.after, position=0)
     match form:
-        case Form.METADATA:
+        case RequirementsForm.METADATA:
             metadata.prove(step, change)
-        case Form.PROJECT:
+        case RequirementsForm.PROJECT:
             pyproject.prove(step, change)
-        case Form.LINES:
+        case RequirementsForm.LINES:
             requirementsfile.prove(step, change)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import Matched, UnprovenError, newline_at
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.patches.languages.base import Matched, UnprovenError, newline_at
 from forkhouse.patches.languages.declarations import Belongs, is_meant, replacement, same_files
 from forkhouse.patches.languages.piplines import entries
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from forkhouse.patches.edits import RequirementChange
-    from forkhouse.patches.languages import Splice, Step
-    from forkhouse.patches.languages.piplines import Entry
+    from forkhouse.patches.languages.base import Splice, Step
+    from forkhouse.patches.languages.piplines import RequirementLine
 
 _NOTHING = Belongs()
 _VIA = re.compile(r"[ \t]+# via\b.*(?:\r\n|\n|\r|$)(?:[ \t]+#   .*(?:\r\n|\n|\r|$))*")
@@ -28,7 +28,11 @@ _HASH = re.compile(r"(?:\\(?:\r\n|\n|\r)|[ \t])+--hash(?:=|[ \t]+)\S+")
 
 def unread(text: str) -> list[str]:
     """Return why pip does not read lines of the text."""
-    return [f"line {entry.number}: {entry.named.problem}" for entry in entries(text) if entry.named is not None and entry.named.refused]
+    return [
+        f"line {entry.number}: {entry.named.problem}"
+        for entry in entries(text)
+        if entry.named is not None and entry.named.refused
+    ]
 
 
 def declared(text: str, change: RequirementChange) -> list[Requirement]:
@@ -39,7 +43,10 @@ def declared(text: str, change: RequirementChange) -> list[Requirement]:
 
 
 def change_lines(text: str, change: RequirementChange) -> Matched:
-    """Change declarations of a requirements file. Raises PatchConflictError for what pip would refuse to install afterwards."""
+    """Change declarations of a requirements file.
+
+    Raises PatchConflictError for what pip would refuse to install afterwards.
+    """
     if change.extra or change.group is not None:
         return Matched(matches=0, splices=())
     lines = entries(text)
@@ -48,30 +55,45 @@ def change_lines(text: str, change: RequirementChange) -> Matched:
         _refuse_unread(lines[-1:], change)
         return Matched(matches=1, splices=(_addition(text, lines, change),))
     meant = [
-        place for place, entry in enumerate(lines) if entry.requirement is not None and is_meant(entry.requirement.name, _NOTHING, change)
+        place
+        for place, entry in enumerate(lines)
+        if entry.requirement is not None and is_meant(entry.requirement.name, _NOTHING, change)
     ]
     others = [entry for place, entry in enumerate(lines) if place not in meant]
     splices: list[Splice] = []
     for place in meant:
         _refuse_unread(lines[max(0, place - 1) : place + 2], change)
-        splices += [_removal(text, lines[place])] if change.with_ is None else _replaced(text, lines[place], others, change)
+        splices += (
+            [_removal(text, lines[place])]
+            if change.with_ is None
+            else _replaced(text, lines[place], others, change)
+        )
     return Matched(matches=len(meant), splices=tuple(splices))
 
 
-def _refuse_other_files(lines: Sequence[Entry]) -> None:
+def _refuse_other_files(lines: Sequence[RequirementLine]) -> None:
     """Refuse a file with sections, which some lines of a requirements file could be in, and no requirements file has."""
     for entry in lines:
         if entry.words.startswith("["):
-            message = f"Line {entry.number}: '{entry.words}' is no line of a requirements file. Use an `anchor`, in the language text."
+            message = (
+                f"Line {entry.number}: '{entry.words}' is no line of a requirements file. Use an "
+                "`anchor`, in the language text."
+            )
             raise PatchConflictError(message)
 
 
-def _refuse_unread(lines: Sequence[Entry], change: RequirementChange) -> None:
-    """Refuse to change what stands beside a line that pip does not read: where that one ends is anyone's guess."""
+def _refuse_unread(lines: Sequence[RequirementLine], change: RequirementChange) -> None:
+    """Refuse to change what stands beside a line that pip does not read.
+
+    Where that one ends is anyone's guess.
+    """
     for entry in lines:
         if entry.named is not None and entry.named.refused:
             name = change.gone or change.add
-            message = f"Line {entry.number}, beside '{name}', cannot be read: {entry.named.problem}. Use an `anchor`, in the language text."
+            message = (
+                f"Line {entry.number}, beside '{name}', cannot be read: {entry.named.problem}. Use "
+                "an `anchor`, in the language text."
+            )
             raise PatchConflictError(message)
 
 
@@ -79,12 +101,15 @@ def _hash_words(hashes: Sequence[str]) -> list[str]:
     return [f"--hash={each}" for each in hashes]
 
 
-def _is_hashed(lines: Sequence[Entry]) -> bool:
-    """Say whether pip asks for a hash of all that a file declares: one line has some, or says so by an option."""
+def _is_hashed(lines: Sequence[RequirementLine]) -> bool:
+    """Say whether pip asks for a hash of all that a file declares.
+
+    One line has some, or says so by an option.
+    """
     return any(entry.requires_hashes or entry.hashes for entry in lines)
 
 
-def _addition(text: str, lines: Sequence[Entry], change: RequirementChange) -> Splice:
+def _addition(text: str, lines: Sequence[RequirementLine], change: RequirementChange) -> Splice:
     said = str(change.add)
     if _is_hashed(lines) and not change.hashes:
         _refuse_unhashed(said)
@@ -97,14 +122,18 @@ def _addition(text: str, lines: Sequence[Entry], change: RequirementChange) -> S
 
 def _refuse_unhashed(said: str) -> None:
     message = (
-        f"The file has hashes, and pip then refuses all that has none: '{said}' has none, and the old ones are those of other files. "
+        f"The file has hashes, and pip then refuses all that has none: '{said}' has none, and the "
+        "old ones are those of other files. "
         "Write them beside it: `hashes: [sha256:...]`."
     )
     raise PatchConflictError(message)
 
 
-def _removal(text: str, entry: Entry) -> Splice:
-    """Take a declaration out with the lines that continue it; a comment that ends them on a line of its own stays."""
+def _removal(text: str, entry: RequirementLine) -> Splice:
+    """Take a declaration out with the lines that continue it.
+
+    A comment that ends them on a line of its own stays.
+    """
     end = entry.end
     if entry.comments:
         at = entry.comments[-1][0]
@@ -112,33 +141,52 @@ def _removal(text: str, entry: Entry) -> Splice:
         end = last if last > entry.start and not text[last:at].strip() else end
     via = _VIA.match(text, end)
     # The mark of the encoding is no part of the first line.
-    return max(entry.start, int(text.startswith("\ufeff"))), via.end() if via and via.end() > end else end, ""
+    return (
+        max(entry.start, int(text.startswith("\ufeff"))),
+        via.end() if via and via.end() > end else end,
+        "",
+    )
 
 
-def _result(entry: Entry, change: RequirementChange) -> Requirement:
-    """Return what takes the place of a declaration. Raises PatchConflictError where what stays of it cannot be told."""
-    assert entry.named is not None  # noqa: S101  # it was matched by its name
-    assert entry.requirement is not None  # noqa: S101
+def _result(entry: RequirementLine, change: RequirementChange) -> Requirement:
+    """Return what takes the place of a declaration.
+
+    Raises PatchConflictError where what stays of it cannot be told.
+    """
+    assert entry.named is not None  # it was matched by its name
+    assert entry.requirement is not None
     if change.keep_version and entry.named.bare:
-        message = f"Line {entry.number}: '{entry.words}' has no version to keep, but an address. Write a version or an address in `with`."
+        message = (
+            f"Line {entry.number}: '{entry.words}' has no version to keep, but an address. Write a "
+            "version or an address in `with`."
+        )
         raise PatchConflictError(message)
     new = replacement(change, entry.requirement, frozenset())
-    if entry.named.open and (change.keep_version or (entry.requirement.marker is not None and new.marker == entry.requirement.marker)):
-        message = f"Line {entry.number}: what would stay of '{entry.words}' depends on the environment. Write it out in `with`."
+    if entry.named.open and (
+        change.keep_version
+        or (entry.requirement.marker is not None and new.marker == entry.requirement.marker)
+    ):
+        message = (
+            f"Line {entry.number}: what would stay of '{entry.words}' depends on the environment. "
+            "Write it out in `with`."
+        )
         raise PatchConflictError(message)
     return new
 
 
-def _replaced(text: str, entry: Entry, others: Sequence[Entry], change: RequirementChange) -> list[Splice]:
+def _replaced(
+    text: str, entry: RequirementLine, others: Sequence[RequirementLine], change: RequirementChange
+) -> list[Splice]:
     old = entry.requirement
-    assert old is not None  # noqa: S101  # it was matched by its name
+    assert old is not None  # it was matched by its name
     new = _result(entry, change)
     kept = _kept_hashes(entry, new, change)
     if new == old and kept == entry.hashes:
         return []  # what says the same in another spelling stays as it is
     if entry.declared is None or entry.options is None:
         message = (
-            f"Line {entry.number}: where the requirement of '{entry.words}' ends cannot be told. Use an `anchor`, in the language text."
+            f"Line {entry.number}: where the requirement of '{entry.words}' ends cannot be told. "
+            "Use an `anchor`, in the language text."
         )
         raise PatchConflictError(message)
     if entry.hashes and not kept and _is_hashed(others):
@@ -152,14 +200,19 @@ def _replaced(text: str, entry: Entry, others: Sequence[Entry], change: Requirem
     come = "".join(f"{gap}{word}" for word in _hash_words(kept))
     if not entry.others:
         return [*splices, (start, end, come)]
-    gone: list[Splice] = [(start + found.start(), start + found.end(), "") for found in _HASH.finditer(text[start:end])]
+    gone: list[Splice] = [
+        (start + found.start(), start + found.end(), "")
+        for found in _HASH.finditer(text[start:end])
+    ]
     return [*splices, *([(start, start, come)] if come else []), *gone]
 
 
-def _kept_hashes(entry: Entry, new: Requirement, change: RequirementChange) -> tuple[str, ...]:
+def _kept_hashes(
+    entry: RequirementLine, new: Requirement, change: RequirementChange
+) -> tuple[str, ...]:
     if change.hashes:
         return tuple(change.hashes)
-    assert entry.requirement is not None  # noqa: S101  # it was matched by its name
+    assert entry.requirement is not None  # it was matched by its name
     # A hash is that of a file; another version has other files.
     return entry.hashes if same_files(entry.requirement, new) else ()
 
@@ -168,24 +221,39 @@ def prove(step: Step, change: RequirementChange) -> None:
     """Raise UnprovenError unless a file read again declares what it did, but for what the change says, with all comments beside it."""
     before = entries(step.before)
     after = [entry for entry in entries(step.after) if entry.words]
-    expected = [wanted for entry in before if entry.words and (wanted := _expected(entry, change)) is not None]
+    expected = [
+        wanted
+        for entry in before
+        if entry.words and (wanted := _expected(entry, change)) is not None
+    ]
     if change.add is not None:
         expected.append((Requirement(change.add), tuple(change.hashes), ()))
     for wanted, entry in zip(expected, after, strict=False):
-        if wanted != (entry.words if isinstance(wanted, str) else (entry.requirement, entry.hashes, entry.others)):
+        if wanted != (
+            entry.words
+            if isinstance(wanted, str)
+            else (entry.requirement, entry.hashes, entry.others)
+        ):
             what = f"pip would read '{entry.words}' there, which is not what the operation says."
             raise UnprovenError(what, text=step.after, position=entry.start)
     if len(after) != len(expected):
         what = f"pip would read {len(after)} lines, and the operation leaves {len(expected)}."
         raise UnprovenError(what, text=step.after, position=after[-1].start if after else 0)
     gone = [(start, end) for start, end, _ in step.splices]
-    left = [said for entry in before for at, said in entry.comments if not any(start <= at < end for start, end in gone)]
+    left = [
+        said
+        for entry in before
+        for at, said in entry.comments
+        if not any(start <= at < end for start, end in gone)
+    ]
     if left != [said for entry in entries(step.after) for _, said in entry.comments]:
         what = "a comment beside the requirement would change, or something would become one."
         raise UnprovenError(what, text=step.before, position=gone[0][0] if gone else 0)
 
 
-def _expected(entry: Entry, change: RequirementChange) -> str | tuple[Requirement, tuple[str, ...], tuple[str, ...]] | None:
+def _expected(
+    entry: RequirementLine, change: RequirementChange
+) -> str | tuple[Requirement, tuple[str, ...], tuple[str, ...]] | None:
     """Return what a line has to say afterwards: the same words, a new declaration, or nothing."""
     old = entry.requirement
     if change.add is not None or old is None or not is_meant(old.name, _NOTHING, change):

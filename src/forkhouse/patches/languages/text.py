@@ -5,18 +5,21 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import Node
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.patches.languages.base import Node
 
 if TYPE_CHECKING:
     from forkhouse.patches.edits import Selector
-    from forkhouse.patches.languages import Step
+    from forkhouse.patches.languages.base import Step
 
 
 def find(text: str, selector: Selector, language: str) -> list[Node]:
     """Return where an anchor stands, whatever line ends the text has there."""
     if selector.anchor is None:
-        message = f"In {language} only an `anchor` can be matched this way; the other selectors need a grammar that knows them."
+        message = (
+            f"In {language} only an `anchor` can be matched this way; the other selectors need a "
+            "grammar that knows them."
+        )
         raise PatchConflictError(message)
     # Overlapping matches count as well: an anchor that overlaps itself is not unique.
     wanted = re.compile(f"(?=({spelt(selector.anchor)}))")
@@ -28,15 +31,18 @@ def spelt(said: str) -> str:
     return r"\r?\n".join(re.escape(line) for line in said.replace("\r\n", "\n").split("\n"))
 
 
-def faults(text: str, language: str) -> int:  # noqa: ARG001  # the protocol's signature
+def faults(text: str, language: str) -> int:  # the protocol's signature
     """Return none: any text is one."""
     return 0
 
 
-def inner_lines(text: str, language: str) -> set[int]:  # noqa: ARG001  # the protocol's signature
+def inner_lines(text: str, language: str) -> set[int]:  # the protocol's signature
     """Return none: plain text has no literals."""
     return set()
 
 
 def prove(step: Step) -> None:  # the protocol's signature
-    """Say nothing: plain text has no meaning that an engine could know, and outside of the splices it is the same."""
+    """Say nothing.
+
+    Plain text has no meaning that an engine could know, and outside of the splices it is the same.
+    """

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import Matched, data_toml_change, key_steps
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.patches.changes import spliced
+from forkhouse.patches.languages import data_toml_change
+from forkhouse.patches.languages.base import Matched
 from forkhouse.patches.languages.data import BOM, look, read
+from forkhouse.patches.languages.keypaths import key_steps
 
 
 def without_table(text: str, path: str) -> Matched:
-    """Take a table out, and tables that were there only because its header named them. Raises PatchConflictError."""
-    import tomllib  # noqa: PLC0415  # start-up time
+    """Take a table out, and tables that were there only because its header named them.
 
-    from forkhouse.patches.changes import spliced  # noqa: PLC0415  # which imports what this is imported by
+    Raises PatchConflictError.
+    """
+    import tomllib  # start-up time
 
     data = read(text, "toml")
     place = look(data, path)
@@ -21,8 +25,13 @@ def without_table(text: str, path: str) -> Matched:
         return Matched(matches=0, splices=())
     splices = data_toml_change.cut(data, place)
     changed = spliced(text, splices)
-    if _without(tomllib.loads(text.removeprefix(BOM)), key_steps(path)) != tomllib.loads(changed.removeprefix(BOM)):
-        message = f"{path} cannot be taken out without touching what is beside it. Use an `anchor`, in the language text."
+    if _without(tomllib.loads(text.removeprefix(BOM)), key_steps(path)) != tomllib.loads(
+        changed.removeprefix(BOM)
+    ):
+        message = (
+            f"{path} cannot be taken out without touching what is beside it. Use an `anchor`, in "
+            "the language text."
+        )
         raise PatchConflictError(message)
     return Matched(matches=1, splices=tuple(splices))
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from forkhouse.errors import PatchConflictError
-from forkhouse.patches.languages import Parts
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.patches.languages.base import Parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,8 +31,8 @@ class Array:
 
 @lru_cache(maxsize=1)
 def _parser() -> Parser:
-    import tree_sitter_toml  # noqa: PLC0415  # start-up time
-    from tree_sitter import Language, Parser  # noqa: PLC0415
+    import tree_sitter_toml  # start-up time
+    from tree_sitter import Language, Parser
 
     return Parser(Language(tree_sitter_toml.language()))
 
@@ -50,7 +50,9 @@ def _tree(text: str) -> tuple[TreeNode, list[int]]:
     content = text.encode("utf-8", errors="surrogatepass")
     root = _parser().parse(content).root_node
     if root.has_error:
-        message = "The grammar does not know all of this file. Use an `anchor`, in the language text."
+        message = (
+            "The grammar does not know all of this file. Use an `anchor`, in the language text."
+        )
         raise PatchConflictError(message)
     places = [0] * (len(content) + 1)
     at = 0
@@ -64,7 +66,11 @@ def _tree(text: str) -> tuple[TreeNode, list[int]]:
 def comments(text: str) -> list[str]:
     """Return the comments of a file in order."""
     root, _ = _tree(text)
-    return [node.text.decode("utf-8", errors="replace") for node in _all(root) if node.type == "comment" and node.text is not None]
+    return [
+        node.text.decode("utf-8", errors="replace")
+        for node in _all(root)
+        if node.type == "comment" and node.text is not None
+    ]
 
 
 def _all(node: TreeNode) -> Iterator[TreeNode]:
@@ -75,7 +81,10 @@ def _all(node: TreeNode) -> Iterator[TreeNode]:
 
 @lru_cache(maxsize=4)
 def arrays(text: str) -> Mapping[tuple[str, ...], Array]:
-    """Return the arrays of a file by the path of their key; those below an array have none. Raises PatchConflictError."""
+    """Return the arrays of a file by the path of their key; those below an array have none.
+
+    Raises PatchConflictError.
+    """
     document = read(text)
     root, places = _tree(text)
     found: dict[tuple[str, ...], Array] = {}
@@ -88,8 +97,11 @@ def arrays(text: str) -> Mapping[tuple[str, ...], Array]:
                 for pair in child.named_children[1:]:
                     if pair.type == "pair":
                         _pair(pair, path, text, places, found)
-    # The grammar's view of what an array holds has to be that of the reader; a table below `[[several]]` has another.
-    return {path: array for path, array in found.items() if _at(document, path) == list(array.items)}
+    # The grammar's view of what an array holds has to be that of the reader; a table below
+    # `[[several]]` has another.
+    return {
+        path: array for path, array in found.items() if _at(document, path) == list(array.items)
+    }
 
 
 def _at(document: object, path: tuple[str, ...]) -> object:
@@ -103,10 +115,18 @@ def _key(node: TreeNode) -> tuple[str, ...]:
     if node.type == "dotted_key":
         return tuple(step for child in node.named_children for step in _key(child))
     said = (node.text or b"").decode("utf-8", errors="replace")
-    return (str(next(iter(tomllib.loads(f"{said} = 0")))),) if node.type == "quoted_key" else (said,)
+    return (
+        (str(next(iter(tomllib.loads(f"{said} = 0")))),) if node.type == "quoted_key" else (said,)
+    )
 
 
-def _pair(node: TreeNode, path: tuple[str, ...], text: str, places: list[int], found: dict[tuple[str, ...], Array]) -> None:
+def _pair(
+    node: TreeNode,
+    path: tuple[str, ...],
+    text: str,
+    places: list[int],
+    found: dict[tuple[str, ...], Array],
+) -> None:
     key, *rest = node.named_children
     value = next((child for child in rest if child.type != "comment"), None)
     here = (*path, *_key(key))

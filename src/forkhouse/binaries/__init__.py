@@ -1,0 +1,1 @@
+"""Facts about compiled files, without judgement: ELF, offload bundles, kernels."""

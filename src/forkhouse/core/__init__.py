@@ -1,0 +1,1 @@
+"""What every other room stands on: errors, paths, storage, progress, the ends of processes."""

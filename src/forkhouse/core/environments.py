@@ -1,0 +1,116 @@
+"""The one way to make a Python environment from wheels.
+
+With nothing of the user's pip or Python settings in it.
+
+`PIP_TARGET`, `PIP_PREFIX`, `PIP_USER` or a `pip.conf` would put the wheels elsewhere and leave the
+environment empty, which pip calls a success; so it is also looked at whether what was to be
+installed is there.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+from importlib.metadata import distributions
+from typing import TYPE_CHECKING
+
+from packaging.utils import canonicalize_name, canonicalize_version, parse_wheel_filename
+
+from forkhouse.core.errors import InstallError
+from forkhouse.core.workspace import storage_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
+
+PIP = (sys.executable, "-P", "-m", "pip")
+"""How pip is run; -P keeps the current folder from lending it a module."""
+BARE = {
+    "PATH": "/usr/bin:/bin",
+    "PIP_CONFIG_FILE": os.devnull,
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "LC_ALL": "C.UTF-8",
+}
+"""The whole environment in which pip installs."""
+
+
+def without_settings(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return variables without those that pip and Python go by, and with no configuration file of pip."""
+    kept = {
+        name: value
+        for name, value in variables.items()
+        if not name.upper().startswith(("PIP_", "PYTHON"))
+    }
+    return {**kept, "PIP_CONFIG_FILE": os.devnull}
+
+
+def make_environment(folder: Path) -> Path:
+    """Make an empty virtual environment at `folder` and return its interpreter.
+
+    Raises StorageError.
+    """
+    with storage_errors(f"Making the environment {folder.name}"):
+        venv.create(folder, symlinks=True, with_pip=False)
+    return folder / "bin/python"
+
+
+def install_wheels(interpreter: Path, *options: str, wheels: Collection[str]) -> None:
+    """Run `pip install` for an environment, without any index.
+
+    `wheels` are the file names of all that has to be there afterwards.
+
+    Raises InstallError with pip's own words when it refuses, and when it reports success and a
+    wheel is not there.
+    """
+    if not wheels:
+        return
+    command = [
+        *PIP,
+        "--isolated",
+        "--python",
+        str(interpreter),
+        "install",
+        "--no-index",
+        "--quiet",
+        *options,
+    ]
+    result = subprocess.run(
+        command, env=BARE, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
+    if result.returncode != 0:
+        message = result.stderr.strip()[-3000:] or f"pip ended with exit code {result.returncode}"
+        raise InstallError(message)
+    wanted = {parse_wheel_filename(wheel)[:2] for wheel in wheels}
+    there = {
+        canonicalize_name(found.name): found.version
+        for found in distributions(path=_site_packages(interpreter))
+    }
+    lost = sorted(
+        f"{name} {version}"
+        for name, version in wanted
+        if canonicalize_version(there.get(name, "")) != canonicalize_version(version)
+    )
+    if lost:
+        message = f"pip reported success, and these are not in the environment: {', '.join(lost)}"
+        raise InstallError(message)
+
+
+def _site_packages(interpreter: Path) -> list[str]:
+    """Return where an interpreter finds what is installed for it.
+
+    Asked of itself, as it may be of another release or layout.
+    """
+    program = (
+        "import sysconfig; print(sysconfig.get_path('purelib')); "
+        "print(sysconfig.get_path('platlib'))"
+    )
+    result = subprocess.run(
+        [str(interpreter), "-I", "-c", program],
+        env=BARE,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return list(dict.fromkeys(result.stdout.splitlines()))

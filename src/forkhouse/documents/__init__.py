@@ -1,0 +1,1 @@
+"""The documents that people write and read: read strictly, each problem with its line and key."""

@@ -1,0 +1,26 @@
+"""Pin the load generator of the benchmark."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING
+
+from forkhouse.core.workspace import write_atomic
+from forkhouse.documents.pylock import pylock_text
+from forkhouse.flow.resolve import resolve
+
+if TYPE_CHECKING:
+    from forkhouse.documents.pylock import PinnedWheel
+    from forkhouse.flow.pipeline import Plant
+
+
+def pin(plant: Plant) -> tuple[PinnedWheel, ...]:
+    """Pin what the dependency group `generator` of pyproject.toml asks for, in `pylock.generator.toml`; return the wheels.
+
+    Raises UnreachableError with pip's own words when it cannot be had.
+    """
+    project = tomllib.loads((plant.workspace.root / "pyproject.toml").read_text(encoding="utf-8"))
+    pins = resolve(plant, project["dependency-groups"]["generator"], local={}, constraints=[])
+    text = pylock_text(pins, folder="build/generator", requires_python=plant.lock.python)
+    write_atomic(plant.workspace.closure_path("generator"), text.encode())
+    return tuple(sorted(pins))

@@ -1,0 +1,379 @@
+"""What belongs to a construct.
+
+Decorators, attributes, comments, separators, and what has to stand in its place when it goes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from forkhouse.patches.languages.base import indentation, is_blank, line_end, line_start
+from forkhouse.patches.languages.grammars import GRAMMARS
+from forkhouse.patches.languages.lists import only_child
+from forkhouse.patches.languages.trees import readable, span_of
+
+if TYPE_CHECKING:
+    from ast_grep_py import SgNode
+
+
+_TAKEN_ALONG = frozenset({"template_declaration", "decorated_definition", "redirected_statement"})
+"""Nodes that stand around a definition or a command and mean nothing without it."""
+
+
+DECLARATIONS = frozenset(
+    {
+        "function_definition",
+        "declaration",
+        "struct_specifier",
+        "class_specifier",
+        "enum_specifier",
+        "union_specifier",
+        "template_declaration",
+    }
+)
+"""Nodes of C and C++ that a macro may stand before."""
+
+
+_BODIES = frozenset(
+    {
+        "if_statement",
+        "else_clause",
+        "while_statement",
+        "do_statement",
+        "for_statement",
+        "for_range_loop",
+        "labeled_statement",
+    }
+)
+"""Statements of C whose body may be a single statement without braces."""
+
+
+_SHELL_BODIES = frozenset(
+    {"compound_statement", "do_group", "subshell", "if_statement", "elif_clause", "else_clause"}
+)
+
+
+WITH_MACROS = frozenset({"linkage_specification", "expression_statement", "type_definition"})
+
+
+def with_macros(text: str, start: int, language: str) -> int:
+    """Return where a declaration begins with the macros before it on its line, which the grammar does not see."""
+    begun = line_start(text, start)
+    hidden = text[begun:start]
+    if (
+        language not in {"c", "cpp"}
+        or not hidden.strip()
+        or readable(text, language)[begun:start].strip()
+    ):
+        return start
+    return begun + len(hidden) - len(hidden.lstrip())
+
+
+def outer_of(node: SgNode, language: str, text: str) -> tuple[tuple[int, int] | None, SgNode]:
+    """Return the span of what goes with a match when it is removed, if it is more than the match, and the statement that the match is."""
+    target = node
+    while (parent := target.parent()) is not None:
+        kind = parent.kind()
+        alone = (
+            kind in {"expression_statement", "declaration_command"}
+            and only_child(parent) is not None
+        )
+        linkage = kind == "linkage_specification" and target.kind() != "declaration_list"
+        if _goes_on_behind(parent) or not (
+            alone
+            or linkage
+            or kind in _TAKEN_ALONG
+            or (
+                kind == "declaration"
+                and len(parent.field_children("declarator")) == 1
+                and not target.kind().endswith("_specifier")
+            )
+        ):
+            break
+        target = parent
+    start, end = span_of(target)
+    following = target.next()
+    if (
+        target.kind().endswith(("_specifier", "macro_invocation"))
+        and following is not None
+        and following.text() == ";"
+    ):
+        end = following.range().end.index
+    if target.kind() in DECLARATIONS or target.kind() == "linkage_specification":
+        start = with_macros(text, start, language)
+    outer = with_lead(target, (start, end), language, text)
+    return (None if outer == span_of(node) else outer), target
+
+
+def _goes_on_behind(node: SgNode) -> bool:
+    """Say whether a command of a shell goes on behind the word of its here-document.
+
+    `f <<END | g` is a pipe.
+    """
+    if node.kind() != "redirected_statement":
+        return False
+    documents = (child for child in node.children() if child.kind() == "heredoc_redirect")
+    return any(
+        each.kind() in {"pipeline", "list", "&&", "||", ";"}
+        for document in documents
+        for each in document.children()
+    )
+
+
+def declaring_node(target: SgNode) -> SgNode:
+    """Return the declaration that a class is defined in besides, as in `typedef struct x {…} X;`.
+
+    What stands beside it stands beside that.
+    """
+    parent = target.parent()
+    inside = (
+        parent is not None
+        and target.kind().endswith("_specifier")
+        and parent.kind() in {"type_definition", "declaration"}
+    )
+    return parent if parent is not None and inside and target.field("body") is not None else target
+
+
+def with_lead(target: SgNode, span: tuple[int, int], language: str, text: str) -> tuple[int, int]:
+    """Widen the span of a construct by what stands before it and belongs to it.
+
+    Attributes, and comments that document it.
+    """
+    start, end = span
+    lead, previous = start, target.prev()
+    while previous is not None and (
+        previous.kind() == "attribute_item" or "comment" in previous.kind()
+    ):
+        first, last = span_of(previous)
+        attached = previous.kind() == "attribute_item" or (
+            is_documentation(text[first:last], language) and language == "rust"
+        )
+        near = not text[last:lead].strip() and text[last:lead].count("\n") <= 1
+        if attached or (
+            near
+            and is_documentation(text[first:last], language)
+            and not _is_of_file(text, first, last)
+        ):
+            start = first
+        elif not near or indentation(text, first) is None:
+            break
+        lead, previous = first, previous.prev()
+    return start, end
+
+
+def above(target: SgNode, start: int, text: str) -> int | None:
+    """Return where comments begin that stand directly over a construct.
+
+    None where there are none, or they are the file's head.
+    """
+    first, previous = start, target.prev()
+    while previous is not None and span_of(previous)[1] > first:
+        previous = previous.prev()  # attributes and documentation, which belong to it anyway
+    while previous is not None and "comment" in previous.kind():
+        begun, end = span_of(previous)
+        if (
+            text[end:first].strip()
+            or text[end:first].count("\n") > 1
+            or indentation(text, begun) is None
+        ):
+            break
+        first, previous = begun, previous.prev()
+    return first if first < start and text[:first].strip("\ufeff \t\r\n") else None
+
+
+def with_separator(
+    target: SgNode, whole: tuple[int, int], language: str, text: str
+) -> tuple[int, int] | None:
+    """Return the span of a statement with the semicolon between it and another one on its line.
+
+    None where there is no other.
+    """
+    if language not in {"python", "bash"}:
+        return None
+    start, end = whole
+    following, previous = target.next(), target.prev()
+    if following is not None and following.text() in {";", "&"} and following.kind() in {";", "&"}:
+        end = following.range().end.index
+        return start, end + len(text[end:]) - len(text[end:].lstrip(" \t"))
+    if (
+        previous is not None
+        and previous.kind() == ";"
+        and "\n" not in text[previous.range().start.index : start]
+    ):
+        return previous.range().start.index, end
+    parent = target.parent()
+    beside = indentation(text, start) is None or not is_blank(
+        text[end : line_end(text, end)], language
+    )
+    # An arm or a pair of brackets on one line: what is put beside its only command is parted from
+    # it by a semicolon.
+    return (
+        (start, end)
+        if language == "bash" and parent is not None and parent.kind() in _ON_ONE_LINE and beside
+        else None
+    )
+
+
+_ON_ONE_LINE = frozenset({"case_item", "subshell"})
+
+
+_DOCUMENTATION = re.compile(r"//[/!](?![/<])|/\*[*!](?![*/<])")
+
+
+_OF_FILE = re.compile(r"/\*.*(?:copyright|licen[cs]e|SPDX-|[@\\]file\b)", re.IGNORECASE | re.DOTALL)
+
+
+def _is_of_file(text: str, start: int, end: int) -> bool:
+    """Say whether a comment is the first thing of a file and speaks of the whole of it, whatever stands below it."""
+    return not text[:start].strip("\ufeff \t\r\n") and _OF_FILE.match(text[start:end]) is not None
+
+
+def is_documentation(comment: str, language: str) -> bool:
+    """Say whether a comment documents the item behind it: as rustdoc takes it, or Doxygen.
+
+    Those of what stands around it do not.
+    """
+    if language == "rust":
+        return comment.startswith(("///", "/**")) and not comment.startswith(
+            ("////", "/***", "/**/")
+        )
+    return language in {"c", "cpp"} and _DOCUMENTATION.match(comment) is not None
+
+
+_HOLDERS = frozenset(
+    {
+        *(
+            "return_statement",
+            "co_return_statement",
+            "return_expression",
+            "break_expression",
+            "yield",
+            "await",
+            "raise_statement",
+        ),
+        *(
+            "for_statement",
+            "parenthesized_expression",
+            "command_substitution",
+            "process_substitution",
+            "condition_clause",
+        ),
+    }
+)
+"""Nodes that use the value of what is in them: it cannot go alone."""
+
+
+def _is_unit(block: SgNode) -> bool:
+    """Say whether a block of Rust is the body of a function that returns nothing.
+
+    What it ends with is no value.
+    """
+    function = block.parent()
+    return (
+        function is not None
+        and function.kind() == "function_item"
+        and function.field("return_type") is None
+    )
+
+
+_STATEMENTS = ("_statement", "_declaration", "_item", "_definition", "comment", "label")
+"""How the kinds of nodes in a block of Rust end that are no value of it."""
+
+
+def is_value(target: SgNode) -> bool:
+    """Say whether what stands in a block of Rust is its value.
+
+    No statement, and a macro only where it is the last thing.
+    """
+    following = target.next()
+    while following is not None and "comment" in following.kind():
+        following = following.next()
+    macro = (
+        target.kind() == "macro_invocation" and following is not None and following.text() != "}"
+    )
+    return not macro and not target.kind().endswith(_STATEMENTS)
+
+
+_VALUES = frozenset({"call", "call_expression"})
+_HELD = {
+    "python": frozenset({"module", "block", "decorator", *GRAMMARS["python"].lists}),
+    **dict.fromkeys(
+        ("c", "cpp"),
+        frozenset(
+            {
+                *("translation_unit", "compound_statement", "declaration_list", "comma_expression"),
+                *("field_declaration_list", "linkage_specification", *GRAMMARS["cpp"].lists),
+            }
+        ),
+    ),
+    "rust": frozenset({"source_file", "block", *GRAMMARS["rust"].lists}),
+}
+"""Nodes in which a call can go alone: as a statement, or as an item of a list."""
+
+
+def instead_of(target: SgNode, language: str) -> str | None:
+    """Return what has to stand where a statement is removed, so that nothing else takes its place.
+
+    None where it cannot go alone.
+    """
+    parent = target.parent()
+    if parent is None:
+        return ""
+    kind = parent.kind()
+    if language in _HELD and target.kind() in _VALUES and kind not in _HELD[language]:
+        return None  # its value is used
+    if kind == "for_statement" and language in {"c", "cpp"}:
+        held = parent.field("body")
+        return ";" if held is not None and held.range() == target.range() else None
+    if kind in _HOLDERS or (
+        target.kind().endswith("_specifier")
+        and kind in {"declaration", "type_definition", "field_declaration"}
+    ):
+        return None
+    if language == "rust" and kind == "block" and is_value(target) and not _is_unit(parent):
+        return None
+    if language in {"c", "cpp"}:
+        if kind == "case_statement":
+            return (
+                ""
+                if len(
+                    [
+                        child
+                        for child in parent.children()
+                        if child.kind().endswith(("statement", "declaration"))
+                    ]
+                )
+                > 1
+                else ";"
+            )
+        return ";" if kind in _BODIES and target.kind().endswith("statement") else ""
+    if language == "bash" and kind in {
+        "list",
+        "pipeline",
+        "negated_command",
+        "redirected_statement",
+        "heredoc_redirect",
+    }:
+        return None
+    others = [
+        child
+        for child in parent.children()
+        if child.is_named() and "comment" not in child.kind() and child.range() != target.range()
+    ]
+    if language == "python":
+        return "pass" if kind == "block" and not others else ""
+    if language == "bash" and kind in _SHELL_BODIES:
+        then = next(
+            (child.range().end.index for child in parent.children() if child.kind() == "then"), 0
+        )
+        if then > target.range().start.index:
+            return None  # the condition of an `if`
+        body = [
+            other
+            for other in others
+            if other.range().start.index >= then
+            and other.kind() not in {"elif_clause", "else_clause"}
+        ]
+        return "" if body else ":"
+    return ""

@@ -1,0 +1,159 @@
+"""The proof that a change of code changed only what was meant, on the trees of the grammars."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from forkhouse.patches import guard
+from forkhouse.patches.languages import docstrings
+from forkhouse.patches.languages.base import UnprovenError, is_blank, line_end, line_start
+from forkhouse.patches.languages.constructs import is_documentation
+from forkhouse.patches.languages.trees import (
+    comments_behind,
+    is_before_block,
+    is_made_up,
+    root_of,
+    search,
+)
+
+if TYPE_CHECKING:
+    from ast_grep_py import SgNode
+
+    from forkhouse.patches.languages.base import Step
+
+
+class _Tree:
+    """A node of ast-grep's, as the proof reads it."""
+
+    __slots__ = ("_inner", "_language", "_node", "_text", "end", "kind", "role", "start")
+
+    def __init__(self, node: SgNode, text: str, language: str) -> None:
+        self._node, self._text, self._language = node, text, language
+        self._inner: list[guard.Tree] | None = None
+        self.kind = node.kind()
+        place = node.range()
+        self.start, self.end = place.start.index, place.end.index
+        behind = comments_behind(node) if language == "python" else []
+        if behind:
+            self.end = behind[0].range().start.index
+        while self.end > self.start and text[self.end - 1] in "\r\n\t ":
+            self.end -= 1
+        self.role = self._role()
+
+    def _role(self) -> guard.NodeRole:
+        if self.kind == "ERROR" or (
+            self.start == self.end and is_made_up(self._node) and not is_before_block(self._node)
+        ):
+            return guard.NodeRole.FAULT
+        if self.kind in {"attribute_item", "decorator"}:
+            return guard.NodeRole.LEAD
+        if "comment" not in self.kind or self.kind.startswith(("doc_", "outer_", "inner_")):
+            return guard.NodeRole.CODE
+        said = self._text[self.start : self.end]
+        if self._language == "rust":
+            if said.startswith(("//!", "/*!")):
+                return guard.NodeRole.CODE  # of what stands around it
+            return guard.NodeRole.LEAD if is_documentation(said, "rust") else guard.NodeRole.COMMENT
+        return guard.NodeRole.COMMENT
+
+    def children(self) -> list[guard.Tree]:
+        if self._inner is None:
+            nodes = [each for node in self._node.children() for each in self._with_comments(node)]
+            self._inner = [
+                _Tree(node, self._text, self._language)
+                for node in nodes
+                if node.range().start.index <= self.end
+            ]
+        return self._inner
+
+    def _with_comments(self, node: SgNode) -> list[SgNode]:
+        """Return a node with the comments behind it that the grammar takes for a part of it."""
+        return [node, *comments_behind(node)] if self._language == "python" else [node]
+
+
+def prove(step: Step) -> None:
+    """Raise UnprovenError unless only what was meant has changed (see `guard`)."""
+    before, after = (
+        _Tree(root_of(text, step.language), text, step.language)
+        for text in (step.before, step.after)
+    )
+    guard.prove(before, after, step, inner_lines)
+    if step.language == "python":
+        docstrings.prove(step)
+    if step.language in {"c", "cpp", "rust"}:
+        _prove_signs(step)
+    if step.language in {"c", "cpp"}:
+        _prove_directives(step)
+    if step.language == "bash":
+        _prove_documents(step)
+
+
+def _prove_signs(step: Step) -> None:
+    """Raise UnprovenError where a comment would begin at an edge of what was put in.
+
+    The grammars read `b/*p` as a division where no comment ends; compilers do not.
+    """
+    for first, last in guard.shift_of(step).new():
+        for edge in (first, last):
+            if step.after[edge - 1 : edge + 1] in {"/*", "//"}:
+                what = (
+                    f"'{step.after[edge - 1 : edge + 1]}' would begin a comment where two pieces "
+                    "of code meet. Put a blank or brackets between them"
+                )
+                raise UnprovenError(what, text=step.after, position=edge - 1)
+
+
+def _prove_documents(step: Step) -> None:
+    """Raise UnprovenError where the word that ends a here-document does not stand alone on its line: the grammar takes it, and a shell goes on."""
+    for end in search(root_of(step.after, "bash"), {"kind": "heredoc_end"}):
+        first, last = end.range().start.index, end.range().end.index
+        line = step.after[line_start(step.after, first) : line_end(step.after, last)]
+        if line.lstrip("\t").rstrip("\r") != end.text() and line not in step.before.split("\n"):
+            what = (
+                f"the here-document would not end at '{line.strip()[: guard.SHOWN]}', as its last "
+                "word has to be alone there. Edit the whole line"
+            )
+            raise UnprovenError(what, text=step.after, position=first)
+
+
+def _prove_directives(step: Step) -> None:
+    """Raise UnprovenError for a directive that is put behind code on its line, or code that is left behind one."""
+    for first, last in guard.shift_of(step).new():
+        new = step.after[first:last]
+        begins = (
+            new.lstrip(" \t").startswith("#")
+            and step.after[line_start(step.after, first) : first].strip()
+        )
+        ends = (
+            new.rpartition("\n")[2].lstrip().startswith("#")
+            and step.after[last : line_end(step.after, last)].strip()
+        )
+        if begins or (
+            ends and not is_blank(step.after[last : line_end(step.after, last)], step.language)
+        ):
+            what = (
+                "a directive of the preprocessor would share its line with code. Replace the whole "
+                "line"
+            )
+            raise UnprovenError(what, text=step.after, position=first)
+
+
+_LITERAL = re.compile(r"string|heredoc|raw_")
+
+
+def inner_lines(text: str, language: str) -> set[int]:
+    """Return the numbers, from 0, of the lines that begin inside a literal, whose white space is a part of it."""
+    lines: set[int] = set()
+    stack = [root_of(text, language)]
+    while stack:
+        node = stack.pop()
+        place = node.range()
+        if place.start.line == place.end.line:
+            continue
+        kind = node.kind()
+        if _LITERAL.search(kind) and kind != "concatenated_string":
+            lines.update(range(place.start.line + 1, place.end.line + 1))
+        else:
+            stack += node.children()
+    return lines

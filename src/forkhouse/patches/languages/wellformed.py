@@ -1,0 +1,92 @@
+"""What of a text its grammar cannot read."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.patches.languages.constructs import is_value
+from forkhouse.patches.languages.trees import faulty_nodes, is_before_block, root_of, search
+
+if TYPE_CHECKING:
+    from ast_grep_py import SgNode
+
+
+def faults(text: str, language: str) -> int:
+    """Return how many places the grammar cannot read.
+
+    For Python, its own parser has the first say.
+    """
+    own = language == "python" and _python_refuses(text)
+    if language == "python" and not own:
+        return 0
+    try:
+        root = root_of(text, language)
+    except PatchConflictError:
+        return own + 1
+    overlooked = (
+        _empty_bodies(root)
+        if language == "bash"
+        else _unended_macros(root)
+        if language == "rust"
+        else 0
+    )
+    return own + len(faulty_nodes(root)) + overlooked
+
+
+def _unended_macros(root: SgNode) -> int:
+    """Count macros of Rust in round or square brackets that stand as statements, and have no semicolon: rustc reads none, its grammar does."""
+    found = search(root, {"kind": "macro_invocation", "inside": {"kind": "block"}})
+    return sum(not each.text().endswith("}") and not is_value(each) for each in found)
+
+
+def first_fault(text: str, language: str) -> int | None:
+    """Return where the first thing stands that the grammar cannot read, None where it reads all."""
+    found = [
+        node.range().start.index
+        for node in faulty_nodes(root_of(text, language))
+        if not is_before_block(node)
+    ]
+    return min(found, default=None)
+
+
+def _empty_bodies(root: SgNode) -> int:
+    """Return how many bodies of a shell hold no command, which the grammar takes and no shell does."""
+    nodes = search(
+        root,
+        {
+            "any": [
+                {"kind": kind}
+                for kind in ("do_group", "compound_statement", "subshell", "else_clause")
+            ]
+        },
+    )
+    empty = sum(
+        not any(child.is_named() and child.kind() != "comment" for child in node.children())
+        for node in nodes
+    )
+    for node in search(root, {"any": [{"kind": "if_statement"}, {"kind": "elif_clause"}]}):
+        behind = next(
+            (child.range().end.index for child in node.children() if child.kind() == "then"), None
+        )
+        body = [
+            child
+            for child in node.children()
+            if behind is not None and child.range().start.index >= behind and child.is_named()
+        ]
+        body = [child for child in body if child.kind() != "comment"]
+        empty += behind is not None and (
+            not body or body[0].kind() in {"elif_clause", "else_clause"}
+        )
+    return empty
+
+
+def _python_refuses(text: str) -> bool:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the upstream's escapes and comparisons
+            compile(text.removeprefix("\ufeff"), "<edited>", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
+        return True
+    return False

@@ -1,0 +1,165 @@
+"""Differences between trees, and their three-way merge in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pygit2
+from pygit2.enums import DeltaStatus, DiffFind, FileMode
+
+from forkhouse.core.errors import PatchConflictError
+from forkhouse.patches.diffs import Binary, Diff, Hunk, Part, PartKind
+from forkhouse.sources.store import TreeEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from forkhouse.sources.store import ObjectStore
+
+
+LIKENESS = 50
+"""Percent of a file or line that must be as it was for it to be taken for the same.
+
+Git's own default.
+"""
+
+
+def merge(
+    tree: str, before: str, after: str, renamed: Mapping[str, str], *, store: ObjectStore
+) -> str | None:
+    """Return `tree` with the difference between two other trees merged into it file by file, None when a file conflicts.
+
+    `renamed` says where files of those trees lie in `tree`.
+    """
+    changes: dict[str, TreeEntry | None] = {}
+    contested: dict[str, tuple[TreeEntry, TreeEntry, TreeEntry]] = {}
+    for delta in difference(before, after, store=store).deltas:
+        path = delta.new_file.path
+        place = renamed.get(path, path)
+        old, ours, theirs = (
+            store.entry(before, path),
+            store.entry(tree, place),
+            store.entry(after, path),
+        )
+        if ours == theirs:
+            continue
+        if ours == old:
+            changes[place] = theirs
+        elif old is None or ours is None or theirs is None:
+            return None
+        else:
+            contested[place] = old, ours, theirs
+    merged = _merged(contested, store=store)
+    if merged is None:
+        return None
+    try:
+        return store.with_entries(tree, {**changes, **merged})
+    except PatchConflictError:  # one side has a file where the other has a folder
+        return None
+
+
+def _merged(
+    contested: Mapping[str, tuple[TreeEntry, TreeEntry, TreeEntry]], *, store: ObjectStore
+) -> dict[str, TreeEntry] | None:
+    """Return files merged from what each was, is here and is there; None when one conflicts.
+
+    Works on bytes; a binary file conflicts.
+    """
+    if not contested:
+        return {}
+    # Whole trees are merged, as the functions for one file want to decode it.
+    names = {f"{number:06}": place for number, place in enumerate(contested)}
+    base, ours, theirs = (
+        pygit2.Oid(
+            hex=store.with_entries(
+                None, {name: contested[place][side] for name, place in names.items()}
+            )
+        )
+        for side in range(3)
+    )
+    index = store.repository.merge_trees(base, ours, theirs)
+    if index.conflicts is not None:
+        return None
+    return {
+        names[entry.path]: TreeEntry(blob=str(entry.id), mode=FileMode(entry.mode))
+        for entry in index
+    }
+
+
+def difference(before: str, after: str, *, store: ObjectStore) -> pygit2.Diff:
+    """Return the diff between two trees, as libgit2 has it.
+
+    `parts_between` gives one that can be applied.
+    """
+    return store.repository.diff(pygit2.Oid(hex=before), pygit2.Oid(hex=after))
+
+
+def parts_between(before: str, after: str, *, store: ObjectStore) -> Diff:
+    """Return what turns one tree into another. Renames are a removal and an addition."""
+    return Diff(
+        line=0,
+        parts=tuple(
+            _part(patch, store)
+            for patch in difference(before, after, store=store)
+            if patch is not None
+        ),
+    )
+
+
+_KINDS = {DeltaStatus.ADDED: PartKind.ADD, DeltaStatus.DELETED: PartKind.REMOVE}
+
+
+def _part(patch: pygit2.Patch, store: ObjectStore) -> Part:
+    delta = patch.delta
+    old, new = delta.old_file, delta.new_file
+    kind = _KINDS.get(delta.status, PartKind.CHANGE)
+    binary = None
+    if delta.is_binary:
+        binary = Binary(
+            content=b"" if kind is PartKind.REMOVE else store.repository[new.id].read_raw()
+        )
+    return Part(
+        line=0,
+        kind=kind,
+        old=old.path,
+        new=new.path,
+        mode=FileMode(new.mode) if new.mode not in {old.mode, 0} else None,
+        ids=(str(old.id), str(new.id)),
+        hunks=() if delta.is_binary else tuple(_hunk(hunk) for hunk in patch.hunks),
+        binary=binary,
+    )
+
+
+def _hunk(hunk: pygit2.DiffHunk) -> Hunk:
+    before: list[bytes] = []
+    after: list[bytes] = []
+    sides = {" ": (before, after), "-": (before,), "+": (after,)}
+    marks = ""
+    for line in hunk.lines:
+        if line.origin in sides:
+            marks += line.origin
+            for side in sides[line.origin]:
+                side.append(line.raw_content)
+        else:  # the file ends there without a newline: said of one side or of both
+            for side in {">": (before,), "<": (after,)}.get(line.origin, (before, after)):
+                if side:
+                    side[-1] = side[-1].removesuffix(b"\n")
+    return Hunk(
+        line=0,
+        old_start=hunk.old_start,
+        new_start=hunk.new_start,
+        before=tuple(before),
+        after=tuple(after),
+        marks=marks.encode(),
+    )
+
+
+def renames(before: str, tree: str, *, store: ObjectStore) -> dict[str, str]:
+    """Return where files of the tree `before` that `tree` has not lie in it, by git's own measure of likeness."""
+    diff = difference(before, tree, store=store)
+    diff.find_similar(flags=DiffFind.FIND_RENAMES, rename_threshold=LIKENESS, rename_limit=2000)
+    return {
+        delta.old_file.path: delta.new_file.path
+        for delta in diff.deltas
+        if delta.status == DeltaStatus.RENAMED
+    }

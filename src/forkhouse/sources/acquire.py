@@ -1,0 +1,321 @@
+"""From a pinned upstream to a git tree.
+
+Choose the form that can be had, fetch it, verify it, import it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import pygit2
+
+from forkhouse.core.errors import HashMismatchError, UnreachableError, UsageError
+from forkhouse.core.progress import report
+from forkhouse.core.workspace import digest
+from forkhouse.documents.lockfile import (
+    ArchiveSource,
+    DebianSource,
+    Form,
+    GitSource,
+    Pinned,
+    Source,
+    describe,
+)
+from forkhouse.sources.apt import fetch_debian_source
+from forkhouse.sources.archives import read_archive, read_tar, read_wheel
+from forkhouse.sources.git import fetch_commit
+from forkhouse.sources.lfs import pointers
+from forkhouse.sources.submodules import filled, missing
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
+
+    from forkhouse.core.workspace import Journal
+    from forkhouse.sources.index import Registry
+    from forkhouse.sources.store import ObjectStore
+
+SourcePolicy = Literal["auto", "git", "registry"]
+SHOWN = 20
+"""Names of pointers that are told of a source."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Access:
+    """How sources may be reached in this run."""
+
+    policy: SourcePolicy
+    mirror: Path | None
+    """Folder of bare repositories, and of source archives in `archives/`.
+
+    Asked before the hosts.
+    """
+    offline: bool
+    cache: Path
+    shared: Path | None = None
+    """A cache that can only be read, looked at besides."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceTree:
+    """An upstream's source as fetched: a tree in the object store."""
+
+    upstream: str
+    version: str
+    source: Source
+    tree: str
+    commit: str
+    epoch: int
+    """Newest time in the source, seconds since 1970 UTC.
+
+    SOURCE_DATE_EPOCH of what is built from it.
+    """
+    passed_over: tuple[str, ...]
+    """Why each more preferred form was not used."""
+
+
+def candidates(
+    upstream: str, pinned: Pinned, forms: Collection[Form], policy: SourcePolicy
+) -> tuple[list[Source], list[str]]:
+    """Return the sources that may be tried, in the lock's order, and why each other one may not.
+
+    The policy chooses between git and registries; an archive lies at an address of its own, and
+    every policy allows it. Raises UsageError when the policy leaves none.
+    """
+    chosen: list[Source] = []
+    passed: list[str] = []
+    for source in pinned.sources:
+        if source.kind not in forms:
+            passed.append(f"{describe(source)}: the recipe builds from {', '.join(sorted(forms))}")
+        elif (
+            policy != "auto"
+            and not isinstance(source, ArchiveSource)
+            and isinstance(source, GitSource) != (policy == "git")
+        ):
+            passed.append(f"{describe(source)}: --sources {policy}")
+        elif isinstance(source, GitSource) and policy == "auto" and source.commit is None:
+            passed.append(f"{describe(source)}: unresolved, the lock has no commit id for it")
+        else:
+            chosen.append(source)
+    if not chosen:
+        reasons = "\n".join(f"  - {reason}" for reason in passed)
+        message = f"No source of {upstream} can be used with --sources {policy}:\n{reasons}"
+        raise UsageError(message)
+    return chosen, passed
+
+
+def acquire(
+    upstream: str,
+    pinned: Pinned,
+    forms: Collection[Form],
+    *,
+    access: Access,
+    registry: Registry,
+    store: ObjectStore,
+    journal: Journal,
+) -> SourceTree:
+    """Return the source tree of an upstream in the most preferred form that can be had.
+
+    With the policy `auto` an unreachable form gives way to the next one, which is said aloud and
+    recorded; any other failure (hash, tree or tag not as in the lock) stops. Raises
+    UnreachableError when no form can be had.
+    """
+    chosen, passed = candidates(upstream, pinned, forms, access.policy)
+    for source in chosen:
+        try:
+            return _acquire_one(
+                upstream,
+                pinned,
+                source,
+                tuple(passed),
+                access=access,
+                registry=registry,
+                store=store,
+                journal=journal,
+            )
+        except UnreachableError as error:
+            if source is chosen[-1]:
+                earlier = "".join(f"\nBefore it: {reason}" for reason in passed)
+                message = f"{upstream}: {error}{earlier}"
+                raise UnreachableError(message) from error
+            report().line(
+                upstream,
+                f"NOT from {describe(source)}: {error} Going on with the next source of the lock.",
+            )
+            passed.append(f"{describe(source)}: {error}")
+    raise AssertionError  # candidates() gives at least one
+
+
+def _key(upstream: str, pinned: Pinned, source: Source) -> str:
+    return digest(
+        upstream,
+        pinned.version,
+        source.model_dump(mode="json", exclude={"patched_tree", "why", "paths"}),
+    )
+
+
+def recorded(upstream: str, pinned: Pinned, source: Source, journal: Journal) -> float | None:
+    """Return when a source was fetched as the lock has it, in seconds since 1970 UTC.
+
+    None when it never was in this checkout.
+    """
+    return journal.when("source", _key(upstream, pinned, source))
+
+
+def fetched(
+    upstream: str, pinned: Pinned, source: Source, journal: Journal, store: ObjectStore
+) -> bool:
+    """Say whether a source was fetched in this checkout and is still there, so that it needs nobody."""
+    return _record(_key(upstream, pinned, source), source, journal, store) is not None
+
+
+def _record(
+    key: str, source: Source, journal: Journal, store: ObjectStore
+) -> Mapping[str, object] | None:
+    record = journal.get("source", key)
+    return record if record is not None and _proven(record, source, store) else None
+
+
+def _acquire_one(
+    upstream: str,
+    pinned: Pinned,
+    source: Source,
+    passed: tuple[str, ...],
+    *,
+    access: Access,
+    registry: Registry,
+    store: ObjectStore,
+    journal: Journal,
+) -> SourceTree:
+    key = _key(upstream, pinned, source)
+    record = _record(key, source, journal, store)
+    if record is None:
+        tree, epoch = _import(source, access=access, registry=registry, store=store)
+        if source.tree is not None and tree != source.tree:
+            message = (
+                f"{upstream}: {describe(source)} gave tree {tree}, the lock says {source.tree}. "
+                "The fetched files have the right hashes, so the lock's tree id is wrong: "
+                "`forkhouse lock --update` records it anew."
+            )
+            raise HashMismatchError(message)
+        commit = store.commit(
+            tree,
+            message=f"{upstream} {source.version or pinned.version}\n\n{describe(source)}\n",
+            epoch=epoch,
+        )
+        store.name(f"base/{upstream}/{key[:16]}", commit)
+        lacks = [
+            submodule.told()
+            for submodule in missing(tree, store, archive=not isinstance(source, GitSource))
+        ]
+        record = {
+            "tree": tree,
+            "commit": commit,
+            "epoch": epoch,
+            "submodules": lacks,
+            "pointers": list(pointers(tree, store)),
+        }
+        journal.put("source", key, record)
+    _tell_what_lacks(upstream, source, record)
+    return SourceTree(
+        upstream=upstream,
+        version=source.version or pinned.version,
+        source=source,
+        tree=str(record["tree"]),
+        commit=str(record["commit"]),
+        epoch=int(str(record["epoch"])),
+        passed_over=passed,
+    )
+
+
+def _proven(record: Mapping[str, object], source: Source, store: ObjectStore) -> bool:
+    """Say whether the store has what a record says of a source, and the lock says nothing else of it."""
+    tree, commit, epoch = str(record["tree"]), str(record["commit"]), int(str(record["epoch"]))
+    return source.tree in {None, tree} and store.holds(commit, tree, epoch)
+
+
+def _tell_what_lacks(upstream: str, source: Source, record: Mapping[str, object]) -> None:
+    """Say aloud what belongs to a source and is not in it.
+
+    Its submodules, and files that Git LFS keeps elsewhere.
+    """
+    lacks, small = (list(map(str, _list(record.get(key)))) for key in ("submodules", "pointers"))
+    if lacks and not (isinstance(source, GitSource) and source.submodules is False):
+        advice = (
+            "`submodules: true` at this source of the lock lays them in, `submodules: false` says "
+            "that they are not needed"
+            if isinstance(source, GitSource)
+            else "take it from git with `submodules: true`, or lay them in as components"
+        )
+        report().line(
+            upstream,
+            (
+                f"WITHOUT {len(lacks)} submodule{'s'[: len(lacks) > 1]}, whose files are not "
+                "there: "
+                f"{'; '.join(lacks)}. {advice}"
+            ),
+        )
+    if small:
+        more = f" and {len(small) - SHOWN} more" if len(small) > SHOWN else ""
+        report().line(
+            upstream,
+            (
+                f"WITHOUT {len(small)} file{'s'[: len(small) > 1]} of Git LFS, of which only the "
+                f"pointers are there: {', '.join(small[:SHOWN])}{more}"
+            ),
+        )
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _import(
+    source: Source, *, access: Access, registry: Registry, store: ObjectStore
+) -> tuple[str, int]:
+    match source:
+        case GitSource():
+            # With its submodules it is another tree than that of its commit, and is held against
+            # the lock once they are there.
+            alone = source.model_copy(update={"tree": None}) if source.submodules else source
+            tree = fetch_commit(
+                alone,
+                store,
+                access.cache,
+                mirror=access.mirror,
+                offline=access.offline,
+                shared=access.shared,
+            )
+            if source.submodules:
+                tree = filled(
+                    tree,
+                    source,
+                    store,
+                    access.cache,
+                    mirror=access.mirror,
+                    offline=access.offline,
+                    shared=access.shared,
+                )
+            assert source.commit is not None  # fetch_commit refuses an unresolved source
+            return tree, store.repository[source.commit].peel(pygit2.Commit).commit_time
+        case DebianSource():
+            paths = fetch_debian_source(source, registry, offline=access.offline)
+            # The pristine upstream tarball is the source; Debian's own packaging is not part of
+            # what we build.
+            originals = [path for path in paths if ".orig.tar" in path.name]
+            if len(originals) != 1:
+                message = (
+                    f"Debian source {source.package}: expected one .orig.tar among "
+                    f"{', '.join(path.name for path in paths)}."
+                )
+                raise HashMismatchError(message)
+            files, epoch = read_tar(originals[0])
+        case ArchiveSource():
+            files, epoch = read_archive(
+                registry.fetch_archive(source.url, source.file, source.sha256, mirror=access.mirror)
+            )
+        case _:
+            path = registry.fetch(source.package, source.file, source.sha256)
+            files, epoch = read_wheel(path) if source.kind == "wheel" else read_tar(path)
+    return store.import_files(files), epoch

@@ -1,0 +1,375 @@
+"""The finished product: a folder of wheels with its index, and the proof that it is whole.
+
+A wheelhouse is written beside its place and then takes it by a rename: until that moment the old
+one stands untouched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from forkhouse.audit.framework import torch_symbols
+from forkhouse.audit.gpu import inventory
+from forkhouse.audit.look import AuditTerms, audit_wheel
+from forkhouse.audit.metadata import wheel_facts
+from forkhouse.audit.policy import read_policy
+from forkhouse.audit.report import refuse
+from forkhouse.binaries.kernels import KernelInventory
+from forkhouse.core.errors import AuditError, ClosureError, HashMismatchError
+from forkhouse.core.progress import report
+from forkhouse.core.workspace import digest, sha256_file, storage_errors, sync_folder
+from forkhouse.documents.lockfile import KernelPin
+from forkhouse.documents.pylock import Missing, PinnedWheel, pinned_wheel, pylock_text
+from forkhouse.sources.wheels import fetch_all
+from forkhouse.wheelhouse.closure_check import check_closure
+from forkhouse.wheelhouse.exchange import exchange
+from forkhouse.wheelhouse.index import checksums_text, index_files, requirements_text
+from forkhouse.wheelhouse.manifest import NAME, CompiledContent, manifest_text
+from forkhouse.wheelhouse.verifying import CHECKSUMS, verify
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
+
+    from forkhouse.audit.facts import WheelFacts
+    from forkhouse.builders.built import BuiltWheel
+    from forkhouse.core.workspace import Journal
+    from forkhouse.documents.lockfile import Profile
+    from forkhouse.sources.index import Registry
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wheelhouse:
+    """A finished wheelhouse."""
+
+    folder: Path
+    wheels: tuple[PinnedWheel, ...]
+    changed: bool
+    """Whether this run wrote it; False when it was up to date."""
+
+
+def publish(
+    folder: Path,
+    *,
+    profile_name: str,
+    profile: Profile,
+    requires_python: str,
+    targets: Sequence[str],
+    build_paths: Sequence[str],
+    built: Sequence[BuiltWheel],
+    recorded: Mapping[str, Sequence[KernelPin]],
+    third_party: Sequence[PinnedWheel],
+    missing: Sequence[Missing],
+    registry: Registry,
+    journal: Journal,
+    engine: str,
+) -> Wheelhouse:
+    """Audit the wheels, prove that they are closed, and put them with their index at `folder`.
+
+    `recorded` is what the lock has of the kernels of our wheels, by recipe. `missing` names the
+    wheels that could not be had: the rest is whole without them, and the manifest says so.
+    `targets` are the GPUs for which HIP libraries must have code, `build_paths` the folders that no
+    file of ours may name. Raises AuditError, ClosureError, UnreachableError, HashMismatchError or
+    StorageError; `folder` then stays as it was.
+    """
+    ours = {wheel.path.name: wheel for wheel in built}
+    pins = tuple(
+        sorted([*third_party, *(pinned_wheel(wheel.path.name, wheel.sha256) for wheel in built)])
+    )
+    _refuse_doubles(pins)
+    absent = {each.name for each in missing}
+    _check_externals(profile, third_party, absent)
+    contents = [(wheel, compiled(wheel, journal, engine)) for wheel in built]
+    for wheel, content in contents:
+        _check_kernels(wheel, content, recorded.get(wheel.recipe, ()))
+    manifest = manifest_text(profile_name, profile, contents, third_party, missing, targets)
+    key = digest(
+        [[pin.file, pin.sha256] for pin in pins],
+        manifest,
+        profile.install,
+        requires_python,
+        list(targets),
+        engine,
+    )
+    recover(folder)
+    record = journal.get("wheelhouse", key)
+    if record is not None and _is_as_written(folder, str(record.get("sums"))):
+        report().line("wheelhouse", f"unchanged, {folder.parent.name}/{folder.name} is up to date")
+        return Wheelhouse(folder=folder, wheels=pins, changed=False)
+    paths = {path.name: path for path in fetch_all(third_party, registry)} | {
+        name: wheel.path for name, wheel in ours.items()
+    }
+    terms = AuditTerms(
+        policy=read_policy(profile_name),
+        targets=tuple(targets),
+        build_paths=tuple(build_paths),
+        excused=frozenset(external.package for external in profile.externals),
+    )
+    facts = _audit(
+        pins, paths, terms, ours=ours, journal=journal, engine=digest(profile_name, engine)
+    )
+    check_closure(profile.install, facts, absent)
+    new = folder.with_name(f".{folder.name}.new")
+    try:
+        with storage_errors("Writing the wheelhouse"):
+            _write_whole(
+                new,
+                pins,
+                paths,
+                {
+                    NAME: manifest,
+                    "pylock.toml": pylock_text(pins, folder=".", requires_python=requires_python),
+                },
+            )
+            _swap(new, folder)
+    except BaseException:
+        # Half a wheelhouse is of no use, and a full disk would stay full.
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+    journal.put("wheelhouse", key, {"sums": sha256_file(folder / CHECKSUMS)})
+    report().line("wheelhouse", f"wrote {len(pins)} wheels to {folder.parent.name}/{folder.name}")
+    return Wheelhouse(folder=folder, wheels=pins, changed=True)
+
+
+def _write_whole(
+    new: Path, pins: Sequence[PinnedWheel], paths: Mapping[str, Path], texts: Mapping[str, str]
+) -> None:
+    new.mkdir(parents=True)
+    for pin in pins:
+        _place(paths[pin.file], new / pin.file)
+        if sha256_file(new / pin.file) != pin.sha256:
+            message = (
+                f"{pin.file} is no longer what it was when it was built or fetched: somebody "
+                f"changed {paths[pin.file]}, or the disk did. "
+                "Remove that file, and run the same command again."
+            )
+            raise HashMismatchError(message)
+    sizes = {pin.file: (new / pin.file).stat().st_size for pin in pins}
+    digests = {pin.file: pin.sha256 for pin in pins}
+    for name, text in {
+        **texts,
+        "requirements.txt": requirements_text(pins),
+        **index_files(pins, sizes),
+    }.items():
+        _write(new / name, text)
+        digests[name] = sha256_file(new / name)
+    _write(new / CHECKSUMS, checksums_text(digests))
+    sync_folder(new)
+
+
+def recover(folder: Path) -> None:
+    """Put back the wheelhouse that an interrupted run had moved aside, and drop what it left half done, which may fill the disk."""
+    old = folder.with_name(f".{folder.name}.old")
+    with storage_errors("Putting the wheelhouse in order"):
+        _drop(folder.with_name(f".{folder.name}.new"))
+        if old.is_dir() and not folder.exists():
+            old.replace(folder)
+        _drop(old)
+
+
+def refuse_contradictions(
+    profile: Profile,
+    third_party: Sequence[PinnedWheel],
+    ours: Sequence[str],
+    absent: Collection[str],
+) -> None:
+    """Refuse a closure that pins what is built here, or another file of an external than the profile. Raises ClosureError."""
+    _refuse_doubles(
+        [*third_party, *(PinnedWheel(name=name, version="", file="", sha256="") for name in ours)]
+    )
+    _check_externals(profile, third_party, absent)
+
+
+def _refuse_doubles(pins: Sequence[PinnedWheel]) -> None:
+    names = [pin.name for pin in pins]
+    doubles = sorted({name for name in names if names.count(name) > 1})
+    if doubles:
+        message = (
+            f"Built here and pinned from an index at once: {', '.join(doubles)}. An installer "
+            "would choose by version alone. "
+            "`forkhouse lock --update` resolves the third-party closure without what is built here."
+        )
+        raise ClosureError(message)
+
+
+def _check_externals(
+    profile: Profile, third_party: Sequence[PinnedWheel], absent: Collection[str]
+) -> None:
+    pinned = {(pin.version, pin.file, pin.sha256) for pin in third_party}
+    lost = [
+        external.package
+        for external in profile.externals
+        if external.package not in absent and external.pinned not in pinned
+    ]
+    if lost:
+        message = (
+            f"The lock names {', '.join(lost)} as external, but the profile's pylock file pins "
+            "other files. "
+            "`forkhouse lock --update` resolves it anew."
+        )
+        raise ClosureError(message)
+
+
+def compiled(wheel: BuiltWheel, journal: Journal, engine: str) -> CompiledContent:
+    """Return what a wheel's libraries hold; read once."""
+    key = digest(wheel.sha256, engine)
+    record = journal.get("compiled", key)
+    if record is None:
+        kernels = KernelInventory(libraries=inventory(wheel.path))
+        journal.put(
+            "compiled", key, {"kernels": kernels.text(), "torch": list(torch_symbols(wheel.path))}
+        )
+        record = journal.get("compiled", key) or {}
+    read = KernelInventory.parse(str(record["kernels"]), name=wheel.path.name)
+    symbols = record["torch"]
+    assert isinstance(symbols, list)  # as it was written above
+    return CompiledContent(kernels=read.libraries, torch_symbols=tuple(symbols))
+
+
+def kernel_pins(content: CompiledContent) -> tuple[KernelPin, ...]:
+    """Return what a lock records of the kernels of a wheel."""
+    return tuple(
+        KernelPin(
+            library=each.library,
+            target=each.target,
+            count=len(each.kernels),
+            sha256=hashlib.sha256(
+                "".join(f"{name}\n" for name in each.kernels).encode()
+            ).hexdigest(),
+        )
+        for each in content.kernels
+    )
+
+
+def _check_kernels(
+    wheel: BuiltWheel, content: CompiledContent, recorded: Sequence[KernelPin]
+) -> None:
+    """Compare the kernels of a wheel with what the lock recorded.
+
+    Another compiler may instantiate templates of the libraries' own in other numbers, so more than
+    before is said, and less refused.
+    """
+    found = {(pin.library, pin.target): pin for pin in kernel_pins(content)}
+    lost = []
+    for old in recorded:
+        new = found.get((old.library, old.target))
+        if new is None or new.count < old.count:
+            lost.append(
+                f"{old.library} has {new.count if new else 0} kernels for {old.target}, the lock "
+                f"recorded {old.count}"
+            )
+        elif new.sha256 != old.sha256:
+            report().line(
+                wheel.recipe,
+                (
+                    f"{old.library}: {new.count} kernels for {old.target}, not the same "
+                    f"{old.count} "
+                    "as in the lock"
+                ),
+            )
+    if lost:
+        lines = "\n".join(f"  - {each}" for each in lost)
+        message = (
+            f"{wheel.path.name} has lost GPU code:\n{lines}\nFind out what left it out. If it is "
+            "meant to be so, "
+            f"`forkhouse lock --update {wheel.patched.source.upstream}` records what is there now."
+        )
+        raise AuditError(message)
+
+
+def _audit(
+    pins: Sequence[PinnedWheel],
+    paths: Mapping[str, Path],
+    terms: AuditTerms,
+    *,
+    ours: Mapping[str, BuiltWheel],
+    journal: Journal,
+    engine: str,
+) -> dict[str, WheelFacts]:
+    """Audit every wheel and return what each says of itself.
+
+    Raises AuditError that tells of all that do not pass.
+    """
+    facts, reports = {}, []
+    # By size: a wheel of 200 MB takes a hundred times as long as one of two.
+    sizes = {pin.file: paths[pin.file].stat().st_size for pin in pins}
+    with report().task("audit", total=sum(sizes.values())) as task:
+        for pin in pins:
+            # Wheels of others are many, large, and the same in nearly every run.
+            key = (
+                None
+                if pin.file in ours
+                else digest(pin.file, pin.sha256, sorted(terms.excused), engine)
+            )
+            if key and journal.get("audit", key):
+                facts[pin.name] = wheel_facts(paths[pin.file])
+            else:
+                reports.append(seen := audit_wheel(paths[pin.file], terms, ours=pin.file in ours))
+                if seen.facts:
+                    facts[pin.name] = seen.facts
+                if key and seen.passed:
+                    journal.put("audit", key, {"passed": pin.file})
+            task.advance(sizes[pin.file])
+    refuse(reports)
+    return facts
+
+
+def _place(source: Path, target: Path) -> None:
+    """Give a wheel a second name where the file system allows it, a copy elsewhere.
+
+    Torch alone has 200 MB.
+    """
+    try:
+        target.hardlink_to(source)
+    except OSError:  # another file system, or one without hard links; a full disk shows in the copy
+        shutil.copyfile(source, target)
+        with target.open("rb") as stream:
+            os.fsync(stream.fileno())
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _swap(new: Path, folder: Path) -> None:
+    """Let `new` take the place of `folder`, in one step where there is one.
+
+    Elsewhere, killed between two renames, `recover` puts the old one back.
+    """
+    old = folder.with_name(f".{folder.name}.old")
+    if not (folder.exists() and exchange(new, folder)):
+        if folder.exists():
+            folder.replace(old)
+        new.replace(folder)
+    sync_folder(folder.parent)
+    for place in (new, old):
+        _drop(place)
+
+
+def _drop(place: Path) -> None:
+    """Remove a folder that nobody needs, or whatever is in its place."""
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place, ignore_errors=True)
+    else:
+        place.unlink(missing_ok=True)
+
+
+def _is_as_written(folder: Path, sums: str) -> bool:
+    """Say whether a wheelhouse is the one that was written, byte by byte.
+
+    Sizes and times are anybody's to set.
+    """
+    listed = folder / CHECKSUMS
+    try:
+        verify(folder)
+        return sha256_file(listed) == sums
+    except (ClosureError, HashMismatchError):
+        return False

@@ -1,0 +1,213 @@
+"""What the system refuses at the places that Forkhouse writes to and reads from.
+
+Each refusal is explained, and nothing waits for a pipe.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.pipeline.conftest import Checkout
+
+TRACEBACK = "Traceback (most recent call last)"
+
+
+def run_in(
+    checkout: Checkout, prepare: str, *arguments: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run forkhouse where a shell has prepared the mounts, which nobody else sees."""
+    script = (
+        f"mount --make-rprivate / && {prepare} && exec {shlex.join(checkout.command(*arguments))}"
+    )
+    if (
+        subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode
+        != 0
+    ):
+        pytest.skip("this machine lets nobody mount")
+    result = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script],
+        env={**checkout.environment(), **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert TRACEBACK not in result.stderr, result.stderr
+    return result
+
+
+def read_only(folder: Path) -> str:
+    place = shlex.quote(str(folder))
+    return f"mount --bind {place} {place} && mount -o remount,bind,ro {place}"
+
+
+def test_a_cache_that_can_only_be_read_serves_every_command(
+    checkout: Checkout, tmp_path: Path
+) -> None:
+    checkout.build()
+    checkout.run("radar", "engine")
+    kept = sorted(path.relative_to(checkout.cache) for path in checkout.cache.rglob("*"))
+    checkout.upstream.rename(tmp_path / "away")  # what is in the cache needs no host
+    for command in (
+        ("build", "--dry-run"),
+        ("radar", "engine"),
+        ("lock", "--check"),
+        ("patches", "check", "transport"),
+        ("build", "--offline"),
+    ):
+        subprocess.run(["rm", "-rf", checkout.root / "build", checkout.root / "wheels"], check=True)
+        result = run_in(checkout, read_only(checkout.cache), *command)
+        assert result.returncode == 0, (command, result.stderr)
+        assert (
+            f"{checkout.cache} cannot be written to: what it lacks goes to build/cache"
+            in result.stderr
+        )
+    checkout.run("verify")
+    assert sorted(path.relative_to(checkout.cache) for path in checkout.cache.rglob("*")) == kept
+
+
+def test_an_empty_cache_that_can_only_be_read_is_done_without(checkout: Checkout) -> None:
+    checkout.cache.mkdir()
+    result = run_in(checkout, read_only(checkout.cache), "build")
+    assert result.returncode == 0, result.stderr
+    assert not list(checkout.cache.iterdir())
+    assert list((checkout.root / "build/cache/mirrors").glob("*.git/HEAD"))
+
+
+def test_a_damaged_cache_that_can_only_be_read_is_not_believed(
+    checkout: Checkout, tmp_path: Path
+) -> None:
+    checkout.build()
+    for path in (
+        *checkout.cache.rglob("*.whl"),
+        *checkout.cache.glob("mirrors/*/objects/pack/*.pack"),
+    ):
+        path.chmod(0o644)
+        path.write_bytes(path.read_bytes()[:-30])
+    for path in checkout.cache.glob("mirrors/*/objects/??/*"):
+        path.chmod(0o644)
+        path.write_bytes(b"")
+    subprocess.run(["rm", "-rf", checkout.root / "build", checkout.root / "wheels"], check=True)
+    result = run_in(checkout, read_only(checkout.cache), "build")
+    assert result.returncode == 0, result.stderr
+    checkout.upstream.rename(tmp_path / "away")
+    subprocess.run(["rm", "-rf", checkout.root / "build"], check=True)
+    assert run_in(checkout, read_only(checkout.cache), "build", "--offline").returncode == 11
+
+
+@pytest.mark.parametrize("where", ["build", "wheels", "."])
+def test_a_folder_that_can_only_be_read_is_named(checkout: Checkout, where: str) -> None:
+    (checkout.root / where).mkdir(exist_ok=True)
+    result = run_in(checkout, read_only(checkout.root / where), "build")
+    assert result.returncode == 31, result.stderr
+    assert "Read-only file system" in result.stderr
+    assert "Let it be written to" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("where", "why"),
+    [
+        ("cache", "Not a directory"),
+        ("cache/files", "File exists"),
+        ("cache/mirrors", "Not a directory"),
+        ("cache/locks", "File exists"),
+        ("checkout/build/journal", "Not a directory"),
+        ("checkout/wheels", "Not a directory"),
+    ],
+)
+def test_a_file_in_the_place_of_a_folder_is_named(
+    checkout: Checkout, tmp_path: Path, where: str, why: str
+) -> None:
+    (tmp_path / where).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / where).touch()
+    said = checkout.run("build", code=31).stderr
+    assert why in said
+    assert f"{tmp_path / where}" in said
+    assert "Look at what lies at that path and move it away" in said
+
+
+def test_what_is_mounted_in_the_way_is_named(checkout: Checkout) -> None:
+    checkout.build()
+    checkout.edit("recipes/engine/recipe.yaml", "cpu.1", "cpu.2")
+    wheels = shlex.quote(str(checkout.root / "wheels/cpu"))
+    result = run_in(checkout, f"mount -t tmpfs tmpfs {wheels}", "build")
+    assert result.returncode == 31, result.stderr
+    assert "Something is mounted there" in result.stderr
+
+
+PIPES = {
+    "build/lock.pid": 0,
+    "build/fresh/cpu.json": 0,
+    "wheels/.cpu.new": 0,
+    "wheels/.cpu.old": 0,
+    "patches/engine/0001-without-cuda.edit.yaml": 15,
+    "patches/engine/series": 15,
+    "recipes/engine/recipe.yaml": 10,
+    "pylock.cpu.toml": 10,
+}
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "loop"])
+@pytest.mark.parametrize("where", PIPES)
+def test_what_is_no_file_is_never_waited_for(checkout: Checkout, where: str, kind: str) -> None:
+    path = checkout.root / where
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(path.name)
+    result = subprocess.run(
+        checkout.command("build"),
+        env=checkout.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert result.returncode == PIPES[where], result.stderr
+    assert TRACEBACK not in result.stderr
+
+
+def test_few_descriptors_do_or_are_named(checkout: Checkout) -> None:
+    for limit in (10, 12, 14, 16, 64):
+        for command in (("lock", "--check"), ("build",)):
+            result = run_in(checkout, f"ulimit -n {limit}", *command)
+            assert result.returncode in ({0} if limit == 64 else {0, 31}), (limit, result.stderr)
+            assert result.returncode == 0 or (
+                "Too many open files" in result.stderr and "ulimit" in result.stderr
+            ), (limit, result.stderr)
+
+
+def test_a_long_path_is_named(checkout: Checkout, tmp_path: Path) -> None:
+    checkout.build()
+    for into in (tmp_path / ("n" * 300), tmp_path / "/".join(["n" * 200] * 25)):
+        said = checkout.run("install", "--into", str(into), code=2).stderr
+        assert "File name too long" in said
+        assert len(said) < 2000
+    result = run_in(
+        checkout, "true", "build", FORKHOUSE_CACHE=str(tmp_path / "/".join(["c" * 200] * 25))
+    )
+    assert (result.returncode, "Choose a shorter path" in result.stderr) == (31, True), (
+        result.stderr
+    )
+
+
+def test_a_repository_of_somebody_else_is_no_wrong_pin(checkout: Checkout) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a repository away")
+    subprocess.run(["chown", "-R", "65534:65534", checkout.upstream], check=True)
+    said = checkout.run("lock", "--check", code=19).stderr
+    assert "1 pins could not be compared" in said
+    assert "belongs to another user" in said
+    assert "are not true" not in said
