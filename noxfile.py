@@ -98,6 +98,18 @@ def types(session: nox.Session) -> None:
     session.run("mypy", *session.posargs)
 
 
+@nox.session(default=False)
+def docs(session: nox.Session) -> None:
+    """Build the site into build/docs: a warning is an error, every link is checked (`-- --external` asks other hosts, too)."""
+    session.install("-e", ".", *group("docs"))
+    strictly = ("--fail-on-warning", "--keep-going", "--nitpicky", "--fresh-env", "--write-all")
+    build = ("sphinx-build", "--quiet", *strictly, "--doctree-dir=build/doctrees", "docs")
+    session.run(*build, "build/docs")
+    session.run("python", "-m", "docs.generate.offline", "build/docs")
+    if "--external" in session.posargs:
+        session.run(*build, "build/linkcheck", "--builder=linkcheck")
+
+
 def install_offline(session: nox.Session, profile: str, scratch: str) -> Path:
     """Install a profile from its wheelhouse alone, without a network, and return the folder of the environment."""
     stack = Path(scratch, "stack")
@@ -266,7 +278,7 @@ def fuzz_documents(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def faults(session: nox.Session) -> None:
-    """Kill runs, cut their power, fill their disks and damage their files (`-- --tries N` for a part, `-- --write` for docs/reliability.md)."""
+    """Kill runs, cut their power, fill their disks and damage their files (`-- --tries N` for a part, `-- --write` for docs/explanation/reliability.md)."""
     require_bubblewrap(session)
     session.install("-e", ".", *group("tests"))
     session.run("python", "-m", "bench.faults", *session.posargs)

@@ -1,4 +1,4 @@
-"""Try the faults, say what held, and write docs/reliability.md.
+"""Try the faults, say what held, and write docs/explanation/reliability.md.
 
 `python -m bench.faults --seed 1`.
 """
@@ -26,7 +26,7 @@ from bench.faults.site import Outcome, Site, make_site
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-PAGE = Path(__file__).parents[2] / "docs/reliability.md"
+PAGE = Path(__file__).parents[2] / "docs/explanation/reliability.md"
 WHOLE = {
     "SIGKILL": 300,
     "power cut": 100,
@@ -127,7 +127,9 @@ def main() -> None:
     options.add_argument("--tries", type=int, help="how many tries in all; without it, a whole run")
     options.add_argument("--seed", default="1")
     options.add_argument("--only", help="a part of a class's name, to try that class alone")
-    options.add_argument("--write", action="store_true", help="write docs/reliability.md")
+    options.add_argument(
+        "--write", action="store_true", help="write docs/explanation/reliability.md"
+    )
     given = options.parse_args()
     counts = {
         name: count if given.only is None or given.only in name else 0

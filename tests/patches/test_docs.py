@@ -17,7 +17,7 @@ from forkhouse.patches.operations import apply_edit, effect_present
 from forkhouse.patches.schema import schema_text
 
 DOCS = Path(__file__).parents[2] / "docs"
-TEXT = (DOCS / "patches.md").read_text(encoding="utf-8")
+TEXT = (DOCS / "reference/patches.md").read_text(encoding="utf-8")
 BLOCKS = r"```\w+\n(.*?)```\n"
 EXAMPLES = {
     name: blocks
@@ -55,6 +55,4 @@ def test_the_example_of_a_whole_edit_is_one() -> None:
 
 def test_the_schema_is_that_of_the_code() -> None:
     written = (DOCS / "edit.schema.json").read_text(encoding="utf-8")
-    assert written == schema_text(), (
-        "python -m forkhouse.patches.apply.schema > docs/edit.schema.json"
-    )
+    assert written == schema_text(), "python -m forkhouse.patches.schema > docs/edit.schema.json"

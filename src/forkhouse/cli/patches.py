@@ -277,7 +277,9 @@ def refresh(
 @click.option("--subject", required=True)
 @click.option("--description", required=True, help="Why the patch is needed.")
 @click.option("--path", required=True, help="File to change, as in the upstream's own tree.")
-@click.option("--language", required=True, help="Language of the file, see docs/patches.md.")
+@click.option(
+    "--language", required=True, help="Language of the file, see docs/reference/patches.md."
+)
 @click.option("--pattern", help="What to replace, as a pattern of the language.")
 @click.option("--anchor", help="What to replace, as a text that is there once.")
 @click.option(

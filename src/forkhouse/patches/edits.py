@@ -52,7 +52,9 @@ class CountRange(Document):
     """
 
     min: int = Field(ge=0)
+    """Fewest matches."""
     max: int = Field(ge=1)
+    """Most matches."""
 
     @model_validator(mode="after")
     def _grows(self) -> Self:
@@ -167,8 +169,11 @@ class Place(Document):
     """Where to insert: before or after what a selector matches."""
 
     before: Selector | None = None
+    """Match before which the text goes."""
     after: Selector | None = None
+    """Match after which the text goes."""
     text: Code
+    """What is put there."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -183,9 +188,13 @@ class _Change(Document):
     """
 
     add: PartText | None = None
+    """What is added."""
     remove: PartText | None = None
+    """What goes."""
     replace: PartText | None = None
+    """What goes, for `with` to take its place."""
     with_: Code | None = None
+    """What comes, with `replace`."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -219,10 +228,15 @@ class PartChange(_Change):
     """
 
     of: Selector
+    """The call or list that is changed."""
     add: Annotated[PartText | None, AfterValidator(_bare)] = None
+    """What is added."""
     remove: Annotated[PartText | None, AfterValidator(_bare)] = None
+    """What goes."""
     replace: Annotated[PartText | None, AfterValidator(_bare)] = None
+    """What goes, for `with` to take its place."""
     with_: Annotated[Code | None, AfterValidator(_bare)] = None
+    """What comes, with `replace`."""
 
 
 class LineChange(_Change):
@@ -233,15 +247,23 @@ class CodeOperation(Document):
     """One change of a file of code or text."""
 
     replace: Selector | None = None
+    """Put `with` in the place of a match."""
     wrap: Selector | None = None
     """Replace a match by `with`, which holds the match as $MATCH."""
     with_: Code | None = None
+    """What comes, with `replace` or `wrap`."""
     remove: Selector | None = None
+    """Take a match out."""
     insert: Place | None = None
+    """Put a text before or after a match."""
     argument: PartChange | None = None
+    """Change one argument of a call."""
     item: PartChange | None = None
+    """Change one item of a list."""
     include: LineChange | None = None
+    """Change an #include."""
     import_: LineChange | None = None
+    """Change an import or a `use`."""
     count: Count = 1
     """How many matches are expected: a number, or a range such as {min: 1, max: 2}.
 
@@ -274,9 +296,13 @@ class RequirementChange(_Change):
     """A change of dependency declarations, matched by canonical distribution name (PEP 503)."""
 
     add: RequirementText | None = None
+    """Requirement that is added."""
     remove: Distribution | None = None
+    """Distribution whose declarations go."""
     replace: Distribution | None = None
+    """Distribution whose declarations `with` takes the place of."""
     with_: RequirementText | None = None
+    """Requirement that comes, with `replace`."""
     keep_version: bool = False
     """With `replace`.
 
@@ -318,6 +344,7 @@ class RequirementOperation(Document):
     """One change of what a distribution requires."""
 
     requirement: RequirementChange
+    """What is changed."""
     count: Count = 1
     """How many declarations are expected: a number, or a range such as {min: 1, max: 2}.
 
@@ -329,26 +356,33 @@ class GroupSelector(Document):
     """A group of entry points."""
 
     group: NonEmpty
+    """Name of the group."""
 
 
 class EntryPointsOperation(Document):
     """Removal of an entry-point group."""
 
     remove: GroupSelector
+    """The group that goes."""
     count: Literal[1] = 1
+    """A group is there once."""
 
 
 class KeyOperation(Document):
     """Set a key that is there, add one that is not, or remove one, by its dotted path from the top."""
 
     set: NonEmpty | None = None
+    """Key that is there, and gets `value`."""
     add: NonEmpty | None = None
+    """Key that is not there, and gets `value`."""
     remove: NonEmpty | None = None
+    """Key that goes."""
     value: Given = None
     """What to put there, as the file's own reader is to read it; text in quotes stays text."""
     document: int | None = Field(default=None, ge=0)
     """Which document of a file of YAML that holds several, counted from 0."""
     count: Literal[1] = 1
+    """A key is there once."""
 
     @property
     def path(self) -> str:
@@ -404,7 +438,9 @@ class CodeEdit(_FileEdit):
     """Edits of code or text."""
 
     language: CodeLanguage
+    """Language of the file."""
     operations: tuple[CodeOperation, ...] = Field(min_length=1)
+    """Changes of the file, in order."""
 
 
 class RequirementsEdit(_FileEdit):
@@ -415,7 +451,9 @@ class RequirementsEdit(_FileEdit):
     """
 
     language: Literal["requirements"]
+    """Says that the file holds requirements."""
     operations: tuple[RequirementOperation, ...] = Field(min_length=1)
+    """Changes of the file, in order."""
 
 
 class EntryPointsEdit(_FileEdit):
@@ -425,14 +463,18 @@ class EntryPointsEdit(_FileEdit):
     """
 
     language: Literal["entry-points"]
+    """Says that the file holds entry points."""
     operations: tuple[EntryPointsOperation, ...] = Field(min_length=1)
+    """Changes of the file, in order."""
 
 
 class KeyedEdit(_FileEdit):
     """Edits of a file of keys and values that keep its style."""
 
     language: Literal["yaml", "json", "toml"]
+    """Language of the file."""
     operations: tuple[KeyedOperation, ...] = Field(min_length=1)
+    """Changes of the file, in order."""
 
 
 FileEdit = CodeEdit | RequirementsEdit | EntryPointsEdit | KeyedEdit
@@ -444,6 +486,7 @@ class AddedFile(Document):
     add: str
     """Its path in the upstream's own tree."""
     content: str
+    """What is in it."""
 
 
 def _kind(value: object) -> str:
@@ -475,6 +518,7 @@ class Sought(Document):
     """What is looked for, a text or a requirement, and where."""
 
     text: NonEmpty | None = None
+    """A text, as it stands."""
     requirement: Distribution | None = None
     """A distribution that is asked for; comments and descriptions do not count."""
     in_: Paths
@@ -504,7 +548,9 @@ class Condition(Document):
     """What must hold of the whole tree after the patch."""
 
     absent: Sought | None = None
+    """What must be nowhere."""
     present: Sought | None = None
+    """What must be there."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -516,13 +562,22 @@ class StructuralEdit(Document):
     """An `NNNN-subject.edit.yaml`: a DEP-3 header, edits by path, and conditions on the result."""
 
     subject: str = Field(alias="Subject", min_length=1)
+    """What the patch does, in one line."""
     description: str = Field(alias="Description", min_length=1)
+    """Why it is needed."""
     origin: str = Field(alias="Origin", min_length=1)
+    """Who wrote it (DEP-3)."""
     forwarded: str = Field(alias="Forwarded", min_length=1)
+    """Address where it was sent upstream, `no`, or `not-needed` (DEP-3)."""
     applied_upstream: str | None = Field(default=None, alias="Applied-Upstream")
+    """Version or commit that brought it upstream (DEP-3)."""
     retire_when: str = Field(alias="Retire-When", min_length=1)
+    """When it is to go."""
     forms: tuple[Form, ...] = Field(
         default=("git", "sdist", "wheel", "debian-source"), alias="Forms"
     )
+    """Forms of the source that it is meant for."""
     edits: tuple[Edit, ...] = Field(min_length=1)
+    """Changes, file by file, in order."""
     after: tuple[Condition, ...] = ()
+    """What must hold of the whole tree afterwards."""

@@ -1,6 +1,6 @@
 """The JSON schema of structural edits, for editors and reviewers.
 
-`python -m forkhouse.patches.apply.schema > docs/edit.schema.json`.
+`python -m forkhouse.patches.schema > docs/edit.schema.json`.
 """
 
 from __future__ import annotations

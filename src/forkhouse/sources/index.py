@@ -112,8 +112,8 @@ class Registry:
         mirrored = mirror / "archives" / file if mirror else None
         if mirrored is not None and mirrored.is_file():
             remedy = (
-                "put the archive with the pinned hash there (the README says how git makes one "
-                "from a tag)."
+                "put the archive with the pinned hash there (docs/how-to/sources.md says how git "
+                "makes one from a tag)."
             )
             return self.adopt(
                 self._download(Link(mirrored.resolve().as_uri()), file),
