@@ -41,6 +41,7 @@ _NO_WRITE = re.compile(
     r"No space left|quota exceeded|Read-only file system|File too large|insufficient permission|[Uu]nable to (?:write|create|append|rename|lock)"
     r"|write error(?!: (?:Broken pipe|Connection))|(?:couldn't|could not|cannot|failed to) (?:write|create|close|rename|lock)|Disk quota"
 )
+_KILLED = re.compile(r"(?:died of|killed by|terminated by) signal \d+")
 _AWAY = re.compile(
     r"unable to access|[Cc]ould not resolve|[Ff]ailed to connect|Connection |timed out|RPC failed|early EOF|hung up unexpectedly|unexpected "
     r"disconnect|requested URL returned|Authentication failed|could not read (?:Username|Password)|repository '.*' not found|Could not read "
@@ -106,10 +107,10 @@ def _failure(address: str, error: GitError) -> ForkhouseError:
         (line for line in lines if line.startswith(("fatal:", "error:"))),
         lines[-1] if lines else str(error),
     ).rstrip(".")
-    if error.signal:
+    if error.signal or _KILLED.search(text):
         return ToolchainError(
-            f"git was killed by signal {error.signal} while it fetched from {address}, as for want "
-            "of memory. Nothing is lost: run the same command again."
+            f"git was killed while it fetched from {address}, as for want of memory: "
+            f"{reason or error}. Nothing is lost: run the same command again."
         )
     if _NO_WRITE.search(text):
         why = next(line for line in lines if _NO_WRITE.search(line)).rstrip(".")
