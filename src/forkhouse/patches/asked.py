@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     Read = Callable[[str], bytes | None]
 
-_OTHER = frozenset({".yaml", ".yml", ".json", ".py", ".ini", ".xml", ".sh"})
+_OTHER = frozenset({".yaml", ".yml", ".json", ".ini", ".xml", ".sh"})
 """Files that may ask for distributions in ways of their own, as an environment of conda does."""
 _REMOTE = re.compile(r"(?:https?|file|ftp):", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
