@@ -35,7 +35,10 @@ def pairs(code: Sequence[Token], *, kinds: frozenset[str]) -> dict[int, int]:
 def split(
     code: Sequence[Token], closed: dict[int, int], opening: int
 ) -> tuple[tuple[Range, ...], bool]:
-    """Return the pieces between the commas of a pair of brackets, and whether a comma stands behind the last."""
+    """Return the pieces between the commas of a pair of brackets.
+
+    The second value says whether a comma follows the last piece.
+    """
     closing = closed[opening]
     found: list[Range] = []
     begun = at = opening + 1

@@ -53,7 +53,10 @@ class Pool:
     """Makes cases of one file at random."""
 
     def __init__(self, makers: Sequence[Callable[[random.Random], Case | None]]) -> None:
-        """Take functions that make a case, or None where the file does not have what they are about."""
+        """Take functions that each make a case.
+
+        A function returns None where the file has nothing that it could edit.
+        """
         self._makers = makers
 
     def draw(self, chance: random.Random, *, attempts: int = 12) -> Case | None:

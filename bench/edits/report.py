@@ -63,7 +63,7 @@ class Tally:
         return sum(count for (_, verdict), count in self.verdicts.items() if verdict in FAILURES)
 
     def table(self) -> str:
-        """Return the figures by language, and the reasons of what was not right, the most frequent first."""
+        """Return the counts by language, and the reasons of failures, the most frequent first."""
         verdicts = [each.value for each in Verdict]
         lines = ["".join(f"{word:>17}" for word in ("language", "files", "operations", *verdicts))]
         languages = sorted({language for language, _ in self.verdicts})

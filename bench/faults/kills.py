@@ -39,8 +39,9 @@ static void noted(int fd) {
   struct stat s;
   if (!path || fstat(fd, &s)) return;
   char line[128];
-  int length = snprintf(line, sizeof line, "%lu %lu %ld %ld%09ld\n", (unsigned long)s.st_dev, (unsigned long)s.st_ino, (long)s.st_size,
-                        (long)s.st_mtim.tv_sec, s.st_mtim.tv_nsec);
+  int length = snprintf(line, sizeof line, "%lu %lu %ld %ld%09ld\n", (unsigned long)s.st_dev,
+                        (unsigned long)s.st_ino, (long)s.st_size, (long)s.st_mtim.tv_sec,
+                        s.st_mtim.tv_nsec);
   int log = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
   if (log < 0) return;
   if (write(log, line, length) != length) abort();

@@ -109,7 +109,10 @@ def house_fault(checkout: Checkout) -> str:
 
 
 def end_fault(site: Site, checkout: Checkout) -> str:
-    """Run a build that nothing disturbs, and return how its end or its wheelhouse differs from what it has to be."""
+    """Run an undisturbed build, and return how its exit code or its wheelhouse is wrong.
+
+    An empty text when both are right.
+    """
     fault = fault_of(run(checkout, "build"), frozenset({0}))
     if fault:
         return fault

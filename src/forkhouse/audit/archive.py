@@ -116,7 +116,10 @@ class WheelArchive:
             )
 
     def _check_places(self) -> None:
-        """Compare the list at the end with the header before each file, as some installers read the one and some the other."""
+        """Compare the central directory of the archive with the header before each file.
+
+        Some installers read the one, some the other.
+        """
         end = 0
         for member in sorted(self.members, key=lambda member: member.header_offset):
             start = member.header_offset
@@ -149,7 +152,10 @@ class WheelArchive:
             end = start + _LOCAL.size + name_size + extra_size + member.compress_size
 
     def _check_end(self, size: int) -> None:
-        """Check that the list of files is where the archive's last record says, and that nothing follows the record."""
+        """Check that the end record points at the list of files, and that nothing follows it.
+
+        Raises AuditError where it does not.
+        """
         self._stream.seek(max(0, size - _END.size - _LONGEST_COMMENT))
         last = self._stream.read()
         start = last.rfind(_END_MAGIC)
@@ -199,7 +205,11 @@ class WheelArchive:
             )
 
     def text(self, name: str) -> str | None:
-        """Return the content of a file that describes the wheel (the last of that name), which has to be UTF-8; None without it."""
+        """Return the content of a file that describes the wheel; None when there is no such file.
+
+        Where several have the name, the last one counts. Raises AuditError when it is not UTF-8 or
+        too large.
+        """
         members = [member for member in self.files if member.filename == name]
         if not members:
             return None

@@ -42,7 +42,8 @@ def check_compiler_paths(
         yield Finding(
             rule=Rule.RELOCATABLE,
             where=name,
-            what=f"has a path that looks like a build folder's in it: {_shown(content, found.start())}",
+            what="has a path that looks like a build folder's in it: "
+            f"{_shown(content, found.start())}",
             harmless=distribution.prebuilt is not None,
         )
 

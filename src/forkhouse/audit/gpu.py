@@ -144,9 +144,10 @@ def read_gpu_file(
 
 
 def check_bare(objects: Collection[LibraryKernels], targets: Collection[str]) -> Iterator[Finding]:
-    """Find kernels in code objects by themselves of which no code object of the wheel has a like for a target.
+    """Find kernels in bare code objects that have no counterpart for one of the targets.
 
-    One such file is for one GPU, and another GPU's files lie beside it. Of one without kernels it counts that there is any.
+    A bare code object is a file for one GPU, and the files for other GPUs lie beside it. A code
+    object without kernels needs only some code object for the target.
     """
     present: dict[str, set[str]] = {}
     for each in objects:
@@ -224,7 +225,10 @@ def check_gpu_code(
     targets: Collection[str],
     recorded: KernelInventory | None,
 ) -> Iterator[Finding]:
-    """Find libraries that must have kernels and have none, and what a recorded inventory has and the wheel has not."""
+    """Find libraries that must have kernels and have none, and kernels that the wheel lost.
+
+    Lost are the kernels that the recorded inventory has and the wheel has not.
+    """
     for wanted in distribution.gpu_code:
         libraries = [name for name in names if fnmatchcase(name, wanted)]
         if not libraries:

@@ -90,9 +90,10 @@ def dist_info(archive: WheelArchive) -> str:
 def check_installable(
     file_name: str, archive: WheelArchive, facts: WheelFacts, wheel: Message
 ) -> Iterator[Finding]:
-    """Compare a wheel's file name with its `.dist-info` folder and METADATA, and find what installers stop at.
+    """Check a wheel for what makes installers stop, and its file name against its metadata.
 
-    `facts` and `wheel` are what METADATA and WHEEL say. Raises AuditError where a file that describes the wheel cannot be read.
+    `facts` is what METADATA says, `wheel` what WHEEL says. Raises AuditError where a file that
+    describes the wheel cannot be read.
     """
     info = dist_info(archive)
     yield from _check_names(file_name, info, facts)
@@ -176,9 +177,11 @@ def _check_packing(archive: WheelArchive) -> Iterator[Finding]:
 def check_paths(
     names: tuple[str, ...], info: str, commands: tuple[str, ...] = ()
 ) -> Iterator[Finding]:
-    """Find members that would be written outside of the environment, over each other, over what it is made of, or nowhere.
+    """Find members that an installer would write to a wrong place or not at all.
 
-    `info` is the .dist-info folder, `commands` are the names of commands that installers write.
+    Wrong is a place outside of the environment, on top of another member, or on top of a file that
+    the environment itself needs. `info` is the .dist-info folder; `commands` are the names of the
+    commands that installers write.
     """
     places: Counter[str] = Counter(f"bin/{command}" for command in commands)
     folders: set[str] = set()
@@ -293,7 +296,10 @@ def _strictly(text: str) -> ConfigParser:
 
 
 def commands(text: str) -> tuple[str, ...]:
-    """Return the names of the commands that installers make of entry_points.txt, one as often as it is asked for; none where it is not in order."""
+    """Return the names of the commands that installers make from entry_points.txt.
+
+    A name that is declared twice is returned twice. Empty when the text is not well formed.
+    """
     try:
         parser = _strictly(text)
     except ConfigParserError:
@@ -356,7 +362,8 @@ def _check_record(text: str | None, path: str) -> Iterator[Finding]:
     elif any(row[0] == path and any(row[1:]) for row in rows if row):
         yield Finding(
             rule=Rule.RECORD,
-            what="has a RECORD with a hash or size of itself, which cannot be true; installers may stop at it",
+            what="has a RECORD with a hash or size of itself, which cannot be true; installers may "
+            "stop at it",
         )
 
 

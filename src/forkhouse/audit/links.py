@@ -31,7 +31,7 @@ def check_needed(name: str, elf: Elf, policy: AuditPolicy) -> Iterator[Finding]:
 
 
 def check_cuda(name: str, elf: Elf, policy: AuditPolicy) -> Iterator[Finding]:
-    """Find CUDA symbols that must or may be resolved, CUDA libraries that may be loaded at run time, and run paths to CUDA."""
+    """Find references to CUDA: undefined symbols, libraries loaded at run time, and run paths."""
     undefined = [
         symbol
         for symbol in elf.symbols()
@@ -135,7 +135,9 @@ def check_complete(
 def check_parts(
     name: str, elf: Elf, distribution: PolicyDistribution, version: str
 ) -> Iterator[Finding]:
-    """Find what a library of a distribution must have been compiled with, from some release on, and was not."""
+    """Find features that a library lacks and must have been compiled with.
+
+    A feature may be required from some release on."""
     wanted = [
         part
         for part in distribution.required_parts

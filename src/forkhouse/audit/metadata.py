@@ -82,9 +82,9 @@ def read_facts(archive: WheelArchive) -> WheelFacts:
 
 
 def _judged(text: str) -> str:
-    """Return a requirement as `packaging` writes it, once its versions and its marker have been judged, for installers do so too.
+    """Return a requirement as `packaging` writes it, after evaluating its versions and its marker.
 
-    Raises ValueError where one of them cannot be.
+    Installers evaluate both, too. Raises ValueError where that fails.
     """
     requirement = Requirement(text)
     requirement.specifier.contains("0", prereleases=True)
@@ -131,7 +131,8 @@ def check_metadata(
     if facts.name in other and Version(facts.version).local is None:
         yield Finding(
             rule=Rule.OUR_OWN,
-            what=f"is {facts.name} {facts.version} without a local version label, as the public package is: {other[facts.name]}",
+            what=f"is {facts.name} {facts.version} without a local version label, as the public "
+            f"package is: {other[facts.name]}",
         )
     for requirement in sorted(map(Requirement, facts.requires), key=str):
         name = canonicalize_name(requirement.name)
@@ -140,8 +141,9 @@ def check_metadata(
         if requirement.url:
             yield Finding(
                 rule=Rule.INSTALLABLE,
-                what=f"requires {name} by its address, {requirement.url}: an installer takes it from there, past the wheelhouse and its "
-                "hashes. A patch has to name a version in its place",
+                what=f"requires {name} by its address, {requirement.url}: an installer takes "
+                "it from there, past the wheelhouse and its hashes. A patch has to name a version "
+                "in its place",
             )
             continue
         if policy.cuda.is_package(name) and name not in excused:
@@ -155,7 +157,8 @@ def check_metadata(
         if name in other and not _names_our_build(requirement):
             yield Finding(
                 rule=Rule.OUR_OWN,
-                what=f"requires {requirement}, which an index fulfils with another project: {other[name]}. "
+                what=f"requires {requirement}, which an index fulfils with another project: "
+                f"{other[name]}. "
                 "Only a requirement such as ==1.0+rocm.1 names a build of ours",
             )
 

@@ -41,10 +41,10 @@ _GLIBC = re.compile(r"GLIBC_(\d+(?:\.\d+)+)")
 def check_tags(
     file_name: str, wheel: Message, compiled: Mapping[str, Compiled]
 ) -> Iterator[Finding]:
-    """Compare the tags in a wheel's file name with its WHEEL file, and with the files for the host that it holds.
+    """Compare the tags in a wheel's file name with its WHEEL file and with its compiled files.
 
-    `wheel` is what the WHEEL file says. A manylinux tag is judged by auditwheel's tables of symbol versions; a linux tag promises
-    nothing about the C library.
+    `wheel` is the content of WHEEL. A manylinux tag is judged by auditwheel's tables of symbol
+    versions; a linux tag promises nothing about the C library.
     """
     try:
         _, _, build, tags = parse_wheel_filename(file_name)
@@ -61,7 +61,8 @@ def check_tags(
     if written != named:
         yield Finding(
             rule=Rule.PLATFORM,
-            what=f"has the build number {written or 'none'} inside and {named or 'none'} in its file name",
+            what=f"has the build number {written or 'none'} inside and {named or 'none'} in its "
+            "file name",
         )
     if compiled and str(wheel.get("Root-Is-Purelib", "")).strip().lower() == "true":
         what = (
