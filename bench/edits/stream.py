@@ -76,7 +76,7 @@ class Stream:
         return list(self.comments[first:last])
 
     def edges(self, first: int, last: int) -> tuple[int, int]:
-        """Return the end of the code before piece `first`, and where the code from `last` on starts.
+        """Return where the code before piece `first` ends, and where that from `last` on starts.
 
         Structural pieces, which have no width, do not count.
         """

@@ -137,7 +137,8 @@ def check_parts(
 ) -> Iterator[Finding]:
     """Find features that a library lacks and must have been compiled with.
 
-    A feature may be required from some release on."""
+    A feature may be required from some release on.
+    """
     wanted = [
         part
         for part in distribution.required_parts

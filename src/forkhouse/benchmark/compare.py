@@ -83,7 +83,10 @@ class Pair:
 
 
 def chance(first: int, second: int) -> int | None:
-    """Return once in how many cases rounds of two equal systems, `first` and `second` in number, lie wholly apart; None when they say nothing."""
+    """Return N where the rounds of two equal systems lie wholly apart once in N cases.
+
+    `first` and `second` are the numbers of rounds. None when they are too few to say anything.
+    """
     return math.comb(first + second, first) // 2 if first > 1 and second > 1 else None
 
 

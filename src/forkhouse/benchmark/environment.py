@@ -47,7 +47,10 @@ if TYPE_CHECKING:
 ROCM_PLACES = ("opt/rocm", "opt/rocm/core")
 ASK = """
 import importlib.metadata, json, platform
-found = sorted((each.metadata["Name"], each.version, each.read_text("RECORD") or "") for each in importlib.metadata.distributions())
+found = sorted(
+    (each.metadata["Name"], each.version, each.read_text("RECORD") or "")
+    for each in importlib.metadata.distributions()
+)
 print(json.dumps({"python": platform.python_version(), "installed": found}))
 """
 
@@ -116,9 +119,10 @@ def machine(root: Path = Path("/")) -> Machine:
 def stack(
     python: Path, wheelhouse: Path, device: Device, worker_arguments: Sequence[str]
 ) -> MeasuredStack:
-    """Return what is installed beside the interpreter `python`, with pins and patches when it came from `wheelhouse`.
+    """Return what is installed for the interpreter `python`.
 
-    `worker_arguments` are those that every worker gets beyond the stack's own and the device's.
+    Pins and patches are known only when it was installed from `wheelhouse`. `worker_arguments` are
+    those that every worker gets beyond the stack's own and the device's.
 
     Raises ServingError when the interpreter does not run.
     """

@@ -59,10 +59,11 @@ def measure_round(
     folder: Path,
     wait: float = ROUND_SECONDS,
 ) -> Round:
-    """Run one round with `concurrency` requests in flight. aiperf's own files stay in `folder`, which is made.
+    """Run one round with `concurrency` requests in flight.
 
-    Raises ServingError when aiperf fails or takes longer than `wait` seconds, when a request fails, or when its files lack
-    something that is needed, and also when the workers' metrics cannot be had.
+    Makes `folder` and keeps aiperf's own files there. Raises ServingError when aiperf fails or
+    takes longer than `wait` seconds, when a request fails, when aiperf's files lack something that
+    is needed, and when the workers' metrics cannot be fetched.
     """
     folder.mkdir(parents=True)
     (folder / "home").mkdir()

@@ -79,7 +79,10 @@ class Request(Document):
 
 
 class TransferCounts(Document):
-    """KV transfers from the beginning of a round's warm-up to the round's end, as vLLM's NIXL connector counted them on the workers that pull."""
+    """KV transfers of one round, with its warm-up.
+
+    vLLM's NIXL connector counts them on the workers that pull.
+    """
 
     count: int = Field(ge=0)
     size: int = Field(ge=0)

@@ -267,10 +267,12 @@ def measure_stack(
     *,
     folder: Path,
 ) -> Measurement:
-    """Start the stack in each of `arrangements`, one after the other and again for every round, and measure it. Logs stay in `folder`.
+    """Measure the stack in each of `arrangements`, started anew for every round.
 
-    So the spread of the rounds holds what differs between two starts, and what drifts (heat, other load) touches all arrangements.
-    Raises NoDeviceError when the device is not in this machine, ServingError when a server or a round fails.
+    The arrangements take turns. So the spread of the rounds contains the differences between two
+    starts, and drift (heat, other load) affects all arrangements alike. Logs are kept in `folder`.
+    Raises NoDeviceError when the device is not in this machine, ServingError when a server or a
+    round fails.
     """
     if own.device.target:
         require_gpu(own.device.target)

@@ -126,8 +126,9 @@ class _Section:
 
 
 def extent(content: bytes, start: int) -> int:
-    """Return the size in bytes of the little-endian 64-bit ELF file that begins at `start` in other content, by its own headers.
+    """Return the size in bytes of the ELF file that begins at `start` in other content.
 
+    The file is little-endian and has 64 bits; its own headers tell the size.
     Raises AuditError when it reaches beyond the content.
     """
     header, segment = struct.Struct("<" + _HEADERS[64]), struct.Struct("<" + _SEGMENTS[64][0])
@@ -239,7 +240,10 @@ class Elf:
         return bool(self._sections)
 
     def tags(self, name: str) -> tuple[str, ...]:
-        """Return the texts of DT_NEEDED, DT_SONAME, DT_RPATH or DT_RUNPATH (`name` is without DT_), in order."""
+        """Return the values of DT_NEEDED, DT_SONAME, DT_RPATH or DT_RUNPATH, in order.
+
+        `name` is the tag without `DT_`.
+        """
         wanted = [value for tag, value in self._dynamic if tag == _TEXTS[name]]
         if not wanted:
             return ()

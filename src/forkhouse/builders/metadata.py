@@ -135,7 +135,10 @@ def _asked(
     version: str,
     work: Path,
 ) -> str | None:
-    """Return the metadata that a project's backend tells of its wheel, None when it tells none without building it."""
+    """Return the metadata of a project's wheel as its backend tells it without a build.
+
+    None when the backend tells none without building the wheel.
+    """
     shutil.rmtree(work, ignore_errors=True)
     environment = workshop.environment
     project = work / "project"

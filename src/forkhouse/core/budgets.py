@@ -1,4 +1,4 @@
-"""What reading an archive of somebody else's may cost, and what Python raises for one that is damaged."""
+"""Limits for reading a foreign archive, and the exceptions of Python for a damaged one."""
 
 from __future__ import annotations
 

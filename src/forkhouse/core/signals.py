@@ -30,7 +30,10 @@ class Stopped(BaseException):  # nothing has gone wrong
 
 
 def listen() -> None:
-    """Let signals that ask for an end raise Stopped in the main thread, but for those that our parent has told us to ignore (nohup(1))."""
+    """Make signals that ask for an end raise Stopped in the main thread.
+
+    Signals that our parent told us to ignore stay ignored (nohup(1)).
+    """
     for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stop)

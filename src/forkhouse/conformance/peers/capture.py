@@ -60,7 +60,10 @@ _PATCH = """exec {python} -I -S {this} {program} "$real" "$0" "$@\""""
 
 
 def wrapper(program: str, real: Path) -> str:
-    """Return the shell script that stands in for `program` (`git` or `patch`), whose real one is `real`."""
+    """Return the shell script that stands in for `program` and calls the real one.
+
+    `program` is `git` or `patch`, `real` its path.
+    """
     words = {
         "python": shlex.quote(sys.executable),
         "this": shlex.quote(str(Path(__file__).resolve())),

@@ -1,4 +1,4 @@
-"""Do operations on a suite's documents, and judge what comes of each by the language's own readers."""
+"""Apply operations to a suite's documents, and judge each result by the language's own readers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Compare what became of a suite's cases with what is listed as refused, in both directions, and write such a list."""
+"""Compare the outcomes of a suite's cases with the list of refused ones, and write such a list.
+
+The comparison goes in both directions: unlisted refusals and listed cases that pass.
+"""
 
 from __future__ import annotations
 
@@ -110,7 +113,10 @@ It is looked for only where a name stands.
 
 
 def said_in_general(result: CaseResult) -> str:
-    """Return a message with a star for whatever in it comes from the suite, as far as names and form tell."""
+    """Return a message with a star for each part that comes from the suite.
+
+    Such parts are found by the names that the case is about, and by their form.
+    """
     said = _OF_THE_SUITE.sub("*", result.said)
     for name in sorted({*result.about} - {""}, key=len, reverse=True):
         word = re.escape(re.sub(r"\d+", "*", name))
@@ -153,7 +159,7 @@ def listed(
 
 
 def with_list(document: str, refused: Sequence[Refusal]) -> str:
-    """Return the text of a suite's document with another list of what is refused, which stands last in it."""
+    """Return the text of a suite's document with its last part, the list of refusals, replaced."""
     head, _, _ = document.partition("\nrefused:")
     entries = [each.model_dump(mode="json", exclude_defaults=True) for each in refused]
     return (

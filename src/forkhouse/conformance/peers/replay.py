@@ -108,7 +108,10 @@ class Judge:
     def _wanted(
         self, call: Call, captured: Captured, before: str, patches: Sequence[bytes]
     ) -> list[str] | None:
-        """Return the trees that are right, none where it is right to refuse, and None where the tree alone does not tell."""
+        """Return the right trees of a call; empty where the right answer is to refuse.
+
+        None where the tree alone does not tell.
+        """
         if call.after is not None:
             return [self.store.import_files(captured.files(call.after))]
         command = (
