@@ -110,7 +110,10 @@ def inputs(workspace: Workspace, arguments: Iterable[object]) -> Inputs:
 
 
 def _results(workspace: Workspace, profile: str, tools: Iterable[str]) -> str:
-    """Return one hash over what a build left, and over the tools outside the checkout that it used."""
+    """Return one hash over the results of a build, and over the outside tools that it used.
+
+    Outside tools are those that lie outside of the checkout.
+    """
     # A wheel may be changed under its old size and time. (Another wheelhouse that takes it over by
     # a hard link makes the build look, too.)
     wheels = _lines(workspace.wheelhouse(profile), changed=True)

@@ -141,9 +141,11 @@ class Plant:
     """The HIP toolchain, once it was found."""
 
     def profile(self, name: str) -> Profile:
-        """Return a profile of the lock, with its transfer library among what is built and installed.
+        """Return a profile of the lock.
 
-        Raises UsageError, naming the profiles that there are, and where a transfer library was chosen for one that has none to choose.
+        Its transfer library is added to what is built and installed. Raises UsageError for an
+        unknown profile, and where a transfer library was chosen for a profile that offers no
+        choice.
         """
         if name not in self.lock.profiles:
             message = f"The lock has no profile '{name}'. It has: {', '.join(self.lock.profiles)}."
@@ -255,7 +257,10 @@ class Plant:
             raise SeriesError(message)
 
     def acquire(self, name: str, pinned: Pinned, forms: Collection[Form]) -> SourceTree:
-        """Return the source tree of an upstream in the most preferred of some forms that can be had. Raises as `sources.acquire`."""
+        """Return the source tree of an upstream in the most preferred form that can be fetched.
+
+        Raises as `sources.acquire`.
+        """
         return acquire(
             name,
             pinned,
@@ -296,11 +301,12 @@ class Plant:
     def ready(
         self, name: str, recipe: Recipe, *, system_packages: bool
     ) -> tuple[PatchedTree, CargoKit | None]:
-        """Return the patched source of a recipe in the most preferred form that can be built here, and what its Rust is built with.
+        """Return a recipe's patched source, and what its Rust is built with.
 
-        What one form alone wants, a toolchain or crates, may be missing here: the next one is taken then, as for a source that cannot
-        be had, and as loudly. `system_packages` allows the installation of distribution packages. Raises as `patched` and
-        `cargo_kit`, ToolchainError for want of a package.
+        The source has the most preferred form that can be built here. When a toolchain or crates
+        that only this form needs are missing, the next form is taken and reported, as for a source
+        that cannot be fetched. `system_packages` allows the installation of distribution packages.
+        Raises as `patched` and `cargo_kit`, and ToolchainError when a package is missing.
         """
         pinned, passed = self.pinned(name, recipe), tuple[str, ...]()
         while True:
@@ -418,7 +424,10 @@ class Plant:
         return self._hip[0]
 
     def find_rocm(self) -> Rocm:
-        """Return the ROCm that this run compiles against, the private toolchain's where it is the newest. Raises ToolchainError."""
+        """Return the ROCm that this run compiles against.
+
+        The private toolchain's ROCm is taken where it is the newest. Raises ToolchainError.
+        """
         pinned = self.lock.hip_toolchain
         place = (
             private_place(pinned, self.workspace.build / "toolchains") / "usr" if pinned else None

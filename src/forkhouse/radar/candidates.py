@@ -60,7 +60,10 @@ class Walk:
 
 
 def releases(registry: Registry, source: RegistrySource) -> list[Release]:
-    """Return what the user's indexes offer of a source's package in its form, final releases only, the oldest first."""
+    """Return the final releases that the user's indexes offer, the oldest first.
+
+    Only releases in the form of the source count.
+    """
     return [
         release
         for release in offered(registry.links(source.package), source)
@@ -103,12 +106,13 @@ def release_candidates(
 def commit_candidates(
     mirror: Path, since: str, until: str, store: ObjectStore, *, limit: int
 ) -> Walk:
-    """Return the pin `since`, and after it the `limit` commits nearest to it on the way to `until`, the oldest first.
+    """Return the pin `since` and the `limit` commits that follow it most closely, the oldest first.
 
-    The way goes along the first parents of `until`, from the last commit that both have in common: where the pin is on a branch of its
-    own, from where that leaves (which is a candidate, too, marked as the fork). The mirror's objects are read where they are. Raises
-    UsageError for a revision that the mirror does not have or that is older than the pin, UnreachableError for a folder that is no
-    repository or has not enough of the history.
+    The commits are those on the first-parent line of `until`, after the last commit that it has in
+    common with the pin. When the pin is on a branch of its own, that common commit is a candidate,
+    too, marked as the fork. The mirror's objects are read in place. Raises UsageError for a
+    revision that the mirror does not have or that is older than the pin, UnreachableError for a
+    folder that is no repository or lacks a part of the history.
     """
     try:
         repository = pygit2.Repository(str(mirror))

@@ -71,7 +71,7 @@ class Matrix:
         )
 
     def first(self, row: int, verdict: Verdict) -> Candidate | None:
-        """Return the first candidate after the pin on which a patch has a verdict, None when it never has."""
+        """Return the first candidate after the pin on which a patch has a verdict, or None."""
         after = [
             column
             for column, candidate in enumerate(self.candidates)
@@ -229,7 +229,8 @@ def _with_history(cell: Cell, taken: Taken | None, candidate: Candidate) -> Cell
     if cell.verdict is Verdict.CONFLICT and not cell.cause.startswith(INTERNAL):
         return Cell(
             verdict=Verdict.UPSTREAMED,
-            cause=f"commit {taken.commit} has the same patch id, and the upstream has changed it since",
+            cause=f"commit {taken.commit} has the same patch id, and the upstream has changed it "
+            "since",
         )
     return cell
 

@@ -47,9 +47,11 @@ class _Wanted:
 def taken(
     candidates: Sequence[Candidate], pinned: Mapping[str, PatchedAtPin], store: ObjectStore
 ) -> dict[str, Taken]:
-    """Return by name the patches that a commit between the first candidate and the last one brought, merged branches among them.
+    """Return the patches that the upstream's own commits brought, by name.
 
-    Only the textual form is compared, all of it: a commit that brings more than the patch, or less, is another one.
+    The commits are those between the first and the last candidate, merged branches included. Only
+    the whole textual form is compared: a commit that brings more than the patch, or less, does not
+    count.
     """
     commits = [
         candidate.commit for candidate in candidates if candidate.commit and not candidate.fork

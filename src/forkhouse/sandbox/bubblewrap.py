@@ -47,7 +47,10 @@ _BASE = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class View:
-    """What of this machine's files a build sees, besides the system's own, each under its own path if nothing else is said."""
+    """The files of this machine that a build sees, besides the system's own.
+
+    Each appears under its own path, unless `places` says otherwise.
+    """
 
     work: Path
     """The build's folder. It and `writable` are all that a build can change."""
@@ -60,7 +63,10 @@ class View:
     """
 
     def binds(self) -> Iterator[str]:
-        """Yield bubblewrap's options, outer folders first, as an inner one would vanish behind them."""
+        """Yield bubblewrap's bind options, outer folders first.
+
+        An inner folder that came first would be hidden by the outer one.
+        """
         wanted = {str(path): path for path in (self.work, *self.readable, *self.writable)} | dict(
             self.places
         )
@@ -77,16 +83,19 @@ class Sandbox:
 
     @property
     def resumes(self) -> bool:
-        """Whether it can be proven that nothing of an earlier build is alive, without which its folder is not gone on with."""
+        """Whether the sandbox can prove that no process of an earlier build is alive.
+
+        Without that proof the folder of an earlier build is not used again.
+        """
         return self.kind == "bubblewrap"
 
     def arguments(
         self, view: View, folder: Path, *, seccomp: int, accounts: int, info: int
     ) -> list[str]:
-        """Return the beginning of the command line of a build in `folder`, a path that the view shows.
+        """Return the beginning of a build's command line, to run in `folder`, a path of the view.
 
-        bubblewrap reads the filter of system calls and the file of accounts from the descriptors `seccomp` and `accounts`, and writes
-        its child's number to `info`.
+        bubblewrap reads the filter of system calls and the file of accounts from the descriptors
+        `seccomp` and `accounts`, and writes its child's number to `info`.
         """
         if self.kind == "none":
             return [_tool("setpriv"), "--no-new-privs", "--pdeathsig", "KILL"]
@@ -153,7 +162,7 @@ def _tool(name: str) -> str:
 
 
 def interpreter_homes() -> tuple[Path, ...]:
-    """Return where the running Python's library lies, where that is not in what the system shows."""
+    """Return where the running Python's library lies, unless the system's files contain it."""
     base = Path(sys.base_prefix).resolve()
     return () if base == Path("/usr") else (base,)
 
@@ -162,7 +171,7 @@ def interpreter_homes() -> tuple[Path, ...]:
 def find_sandbox(*, unsafe: bool = False) -> Sandbox:
     """Return the sandbox of this machine.
 
-    None, where `unsafe` allows that and the machine allows no other.
+    It is of the kind "none" where `unsafe` allows that and the machine allows no other.
 
     Raises ToolchainError that says what is missing.
     """

@@ -43,7 +43,7 @@ class BuildLimits:
     """Seconds without a byte of output, after which it is taken for dead."""
 
     def command(self, command: Sequence[str]) -> list[str]:
-        """Return a command under those limits that the kernel itself watches over (setrlimit(2))."""
+        """Return a command that runs under the limits which the kernel enforces (setrlimit(2))."""
         open_files = min(self.open_files, _hard_limit())
         options = {"--core": 0, "--nofile": open_files, "--fsize": self.file_size}
         return [

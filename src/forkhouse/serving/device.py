@@ -42,7 +42,10 @@ class Gpu:
 
 
 def target_name(version: int) -> str:
-    """Return the compiler's name of KFD's `gfx_target_version`, which is 10000 * major + 100 * minor + stepping: 90010 is gfx90a."""
+    """Return the compiler's name of KFD's `gfx_target_version`: 90010 is gfx90a.
+
+    The version is 10000 * major + 100 * minor + stepping.
+    """
     major, minor, stepping = version // 10000, version // 100 % 100, version % 100
     return f"gfx{major}{minor:x}{stepping:x}"
 
@@ -121,7 +124,8 @@ def require_gpu(target: str, root: Path = Path("/")) -> tuple[Gpu, ...]:
             f"; {hidden} of its nodes cannot be read, as in a container that was given no GPU. "
             "Start it with --device /dev/kfd --device /dev/dri"
             if hidden
-            else ". Run this on a machine with one; if it has one, `dmesg` says why the amdgpu driver left it out"
+            else ". Run this on a machine with one; if it has one, `dmesg` says why the amdgpu "
+            "driver left it out"
         )
     message = (
         f"No {target} GPU was found: {found}. The CPU profile serves the same stack without a GPU "

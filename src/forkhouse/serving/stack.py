@@ -116,7 +116,7 @@ HERE = Host()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Planes:
-    """How the processes of a stack find each other, and what carries requests and events between them."""
+    """How the processes of a stack find each other, and how requests and events reach them."""
 
     etcd: str | None = None
     """URL of the etcd that is asked where the others are; None for files."""
@@ -430,7 +430,10 @@ class Stack:
 
 
 def write_tiny_model(python: Path, folder: Path) -> None:
-    """Write the tiny random model, with the prompts whose answers are known, by the stack's Python. Raises ServingError."""
+    """Write the tiny random model, with prompts whose answers are known.
+
+    The stack's Python writes it. Raises ServingError.
+    """
     script = Path(__file__).with_name("model.py")
     variables = {
         "HF_HUB_OFFLINE": "1",
@@ -450,9 +453,10 @@ def write_tiny_model(python: Path, folder: Path) -> None:
 def started_stack(
     setting: Setting, plans: Iterable[WorkerPlan], frontend: FrontendPlan
 ) -> Iterator[Stack]:
-    """Start a front end and workers, give the stack before it answers, and end every process afterwards.
+    """Start a front end and workers, and yield the stack before it answers.
 
-    Raises ServingError when a process cannot be started or does not end.
+    Every process is ended afterwards. Raises ServingError when a process cannot be started or
+    does not end.
     """
     for folder in ("home", "discovery"):
         (setting.scratch / folder).mkdir(parents=True)
@@ -483,9 +487,10 @@ def running_stack(
     frontend: FrontendPlan | None = None,
     wait: float = START_SECONDS,
 ) -> Iterator[Stack]:
-    """Start a front end and workers, give the stack once it answers, and end every process afterwards.
+    """Start a front end and workers, and yield the stack once it answers.
 
-    Raises ServingError when a process ends early, when `wait` seconds pass without an answer, or when a process does not end.
+    Every process is ended afterwards. Raises ServingError when a process ends early, when `wait`
+    seconds pass without an answer, or when a process does not end.
     """
     with started_stack(setting, plans, frontend or FrontendPlan()) as stack:
         stack.wait_for_answer(wait)

@@ -166,7 +166,7 @@ def recorded(upstream: str, pinned: Pinned, source: Source, journal: Journal) ->
 def fetched(
     upstream: str, pinned: Pinned, source: Source, journal: Journal, store: ObjectStore
 ) -> bool:
-    """Say whether a source was fetched in this checkout and is still there, so that it needs nobody."""
+    """Return whether a source was fetched in this checkout before and is still stored."""
     return _record(_key(upstream, pinned, source), source, journal, store) is not None
 
 
@@ -230,7 +230,7 @@ def _acquire_one(
 
 
 def _proven(record: Mapping[str, object], source: Source, store: ObjectStore) -> bool:
-    """Say whether the store has what a record says of a source, and the lock says nothing else of it."""
+    """Return whether the store has what a record says of a source, and the lock agrees."""
     tree, commit, epoch = str(record["tree"]), str(record["commit"]), int(str(record["epoch"]))
     return source.tree in {None, tree} and store.holds(commit, tree, epoch)
 

@@ -78,7 +78,7 @@ class _Budget:
         self._check_total(self._bytes)
 
     def unpacked(self, count: int) -> None:
-        """Count bytes as they are unpacked, those between files among them, and look at the time."""
+        """Count bytes as they are unpacked, also those between files, and check the time."""
         self._unpacked += count
         self._check_total(self._unpacked)
         if time.thread_time() - self._begun > self._limits.seconds:
@@ -186,7 +186,11 @@ def _explained(archive: Path) -> Iterator[None]:
 
 
 def _below_top_folder(name: str, tops: set[str], archive: Path) -> str:
-    """Return a member's name as it lies below the archive's top folder, which is collected in `tops` and must stay the only one."""
+    """Return a member's name relative to the archive's top folder.
+
+    The top folder is added to `tops`. Raises UnsafeArchiveError when there is more than one, or
+    when the member lies outside of it.
+    """
     top, _, inner = name.removeprefix("./").partition("/")
     tops.add(top)
     if not top or not inner or len(tops) != 1:
@@ -199,9 +203,11 @@ def _below_top_folder(name: str, tops: set[str], archive: Path) -> str:
 
 
 def read_archive(path: Path, limits: ArchiveLimits = LIMITS) -> tuple[list[TreeFile], int]:
-    """Return the files of a source archive (tarball or zip file) below its one top folder, and its newest time (seconds since 1970, UTC).
+    """Return the files of a source archive below its one top folder, and its newest time.
 
-    Raises UnsafeArchiveError for what `read_tar` and `read_wheel` refuse, and for a file outside that folder.
+    The archive is a tarball or a zip file; the time is in seconds since 1970, UTC. Raises
+    UnsafeArchiveError for what `read_tar` and `read_wheel` refuse, and for a file outside that
+    folder.
     """
     if not zipfile.is_zipfile(path):
         return read_tar(path, limits)
@@ -211,10 +217,10 @@ def read_archive(path: Path, limits: ArchiveLimits = LIMITS) -> tuple[list[TreeF
 
 
 def read_tar(path: Path, limits: ArchiveLimits = LIMITS) -> tuple[list[TreeFile], int]:
-    """Return the files of a source tarball below its one top folder, and its newest time (seconds since 1970, UTC).
+    """Return the files of a source tarball below its one top folder, and its newest time.
 
-    Members pass Python's `data` filter (PEP 706). Raises UnsafeArchiveError for what the filter refuses, for more than the limits
-    allow, and for damage.
+    The time is in seconds since 1970, UTC. Members pass Python's `data` filter (PEP 706). Raises
+    UnsafeArchiveError for what the filter refuses, for more than the limits allow, and for damage.
     """
     files: list[TreeFile] = []
     tops: set[str] = set()
@@ -275,9 +281,10 @@ def _content(
 
 
 def read_wheel(path: Path, limits: ArchiveLimits = LIMITS) -> tuple[list[TreeFile], int]:
-    """Return the files of a wheel (a zip archive, PEP 427) and its newest time (seconds since 1970, UTC).
+    """Return the files of a wheel (a zip archive, PEP 427), and its newest time.
 
-    Raises UnsafeArchiveError for absolute paths, `..`, links, names given twice, for more than the limits allow, and for damage.
+    The time is in seconds since 1970, UTC. Raises UnsafeArchiveError for absolute paths, `..`,
+    links, names given twice, for more than the limits allow, and for damage.
     """
     seen: set[str] = set()
     newest = 0
@@ -316,7 +323,7 @@ def read_wheel(path: Path, limits: ArchiveLimits = LIMITS) -> tuple[list[TreeFil
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, budget: _Budget) -> bytes:
-    """Return the content of a file, which cannot be longer than its entry in the list of files says."""
+    """Return the content of a file, at most as long as its entry in the list of files says."""
     chunks = []
     with archive.open(info) as stream:
         while chunk := stream.read(_CHUNK):

@@ -63,7 +63,10 @@ class Registry:
         self._index = index
 
     def at(self, index: str) -> Registry:
-        """Return a registry with the same cache that asks one index (an address by PEP 503 or 691) alone."""
+        """Return a registry with the same cache that asks only one index.
+
+        `index` is its address by PEP 503 or 691.
+        """
         return Registry(self._cache, offline=self._offline, index=index, shared=self._shared)
 
     def cached(self, file: str, sha256: str) -> Path | None:
@@ -233,7 +236,8 @@ class Registry:
                 found.link.filename: found.link
                 for found in finder.find_all_packages(package, allow_yanked=True)
             }
-        except Exception as error:  # the client library lets its transport's exceptions through, which it does not name
+        # The client library lets exceptions of its transport through, which it does not document.
+        except Exception as error:
             message = (
                 f"No index answered for {package}: {reason(error)}. Check the network and pip's "
                 "index settings (`pip config list`)."
@@ -282,7 +286,10 @@ class Registry:
         )
 
     def measure_archive(self, url: str, file: str, *, mirror: Path | None) -> str:
-        """Return the sha256 of a source archive as `mirror`/archives/`file`, or else `url`, has it now. Raises UnreachableError."""
+        """Return the sha256 that a source archive has now. Raises UnreachableError.
+
+        The archive is `mirror`/archives/`file` where that exists, else `url`.
+        """
         mirrored = mirror / "archives" / file if mirror else None
         link = Link(
             mirrored.resolve().as_uri() if mirrored is not None and mirrored.is_file() else url
@@ -338,7 +345,8 @@ class Registry:
                 )
             except OSError:
                 raise
-            except Exception as error:  # the client library lets its transport's exceptions through, which it does not name
+            # The client library lets undocumented exceptions of its transport through.
+            except Exception as error:
                 # What was not answered has been asked again already; here it is what breaks off.
                 if attempt == retries or not isinstance(error, httpx2.TransportError):
                     code = (

@@ -17,7 +17,8 @@ LONGEST = 1024
 # The first line names one of the specification's addresses; then come keys in order, of which these
 # two are always there.
 _POINTER = re.compile(
-    rb"version https://(?:git-lfs|hawser)\.github\.com/spec/v1\n(?:[\w.-]+ [^\n]*\n)*?oid \w+:[0-9a-f]+\n(?:[^\n]*\n)*?size \d+\n?"
+    rb"version https://(?:git-lfs|hawser)\.github\.com/spec/v1\n(?:[\w.-]+ [^\n]*\n)*?"
+    rb"oid \w+:[0-9a-f]+\n(?:[^\n]*\n)*?size \d+\n?"
 )
 
 

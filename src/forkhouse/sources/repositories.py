@@ -102,9 +102,10 @@ def lay_out(folder: Path) -> None:
 
 
 def put_right(folder: Path) -> int:
-    """Remove the damaged objects of a repository, what refers to objects that are not there, and return how many were damaged.
+    """Repair a repository, and return how many of its objects were damaged.
 
-    Every object file and every pack is read. Nothing that is whole is lost.
+    Removes damaged objects, and references to objects that do not exist. Every object file and
+    every pack is read. Nothing that is whole is lost.
     """
     with storage_errors("Putting a git repository in order"):
         lay_out(folder)
@@ -220,7 +221,10 @@ def remove_damaged(folder: Path) -> int:
 
 
 def _remove_derived(objects: Path, *, everything: bool) -> None:
-    """Remove what names other places to look for objects, of which we have none, and after damage whatever git can do without."""
+    """Remove the file that names other object folders, of which we use none.
+
+    With `everything`, as after damage, remove also all that git can derive anew.
+    """
     _remove(objects / "info/alternates")
     if not everything:
         return

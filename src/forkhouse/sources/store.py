@@ -144,16 +144,20 @@ class ObjectStore:
                 )
 
     def borrow(self, repository: Path) -> None:
-        """Read the objects of another repository as if they were stored here, until this value is gone."""
+        """Read the objects of another repository as if they were stored here.
+
+        That ends with this store object.
+        """
         objects = pygit2.Repository(str(repository)).path + "objects"
         self.repository.odb.add_disk_alternate(objects)
         self.borrowed.append(repository)
 
     @contextlib.contextmanager
     def gathering(self) -> Iterator[ObjectStore]:
-        """Yield this store so that what is written to it becomes one pack at the end, and nothing when the block raises.
+        """Yield this store, and write all that the block stores as one pack at the end.
 
-        For many small objects that is several times as quick as a file for each.
+        Nothing is written when the block raises. For many small objects this is several times as
+        fast as one file for each.
         """
         inside = ObjectStore(self.folder)
         for repository in self.borrowed:
@@ -169,7 +173,10 @@ class ObjectStore:
         return object_id is not None and object_id in self.repository
 
     def holds(self, commit: str, tree: str, epoch: int | None = None) -> bool:
-        """Return whether a commit of that tree, and of that time (seconds since 1970 UTC) where one is given, is stored with all it holds."""
+        """Return whether a commit of this tree is stored with everything that the tree holds.
+
+        With `epoch`, the commit must also have that time (seconds since 1970 UTC).
+        """
         self.settle()
         try:
             found = self.repository[commit].peel(pygit2.Commit)
@@ -351,10 +358,11 @@ class ObjectStore:
         return path in self._tree(tree_id)
 
     def with_entries(self, tree_id: str | None, entries: Mapping[str, TreeEntry | None]) -> str:
-        """Return a tree (None stands for the empty one) with some files put in place, and those given as None taken out.
+        """Return a tree with some files put in place, and those given as None removed.
 
-        Only the folders on the way are written. Raises UnsafeArchiveError for a path that git itself would refuse, and
-        PatchConflictError where a file would take the place of a folder, or a folder that of a file, which nobody takes out.
+        `tree_id` None stands for the empty tree. Only the folders on the way are written. Raises
+        UnsafeArchiveError for a path that git itself would refuse, and PatchConflictError where a
+        file would replace a folder, or a folder a file, that no entry removes.
         """
         changes = {tuple(path.split("/")): entry for path, entry in entries.items()}
         with storage_errors("Writing to the object store"):

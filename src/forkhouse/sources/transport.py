@@ -77,7 +77,7 @@ _FINAL = (
 
 
 class RefusedError(UnreachableError):
-    """An answer that is refused whatever comes after it, or that did not come however often it was asked for."""
+    """An answer that ends every further attempt, or that did not come in spite of all attempts."""
 
 
 def pause(seconds: float) -> None:

@@ -99,10 +99,11 @@ def search(
     offline: bool,
     make: bool,
 ) -> Iterator[Look]:
-    """Yield what is found at each place, in order of preference, up to and with the first that will do.
+    """Yield what is found at each place, in order of preference, until one will do.
 
-    A ROCm that the user chose (`chosen`, else ROCM_PATH) is the only place. `folder` is where the private toolchain lies;
-    it is made when all else failed, unless `make` is False. Raises as `private_root`.
+    A ROCm that the user chose (`chosen`, else ROCM_PATH) is the only place. `folder` is where the
+    private toolchain lies; it is made when all else failed, unless `make` is False. Raises as
+    `private_root`.
     """
     for origin, root in customary(chosen):
         found = look(origin, root, lock, journal)

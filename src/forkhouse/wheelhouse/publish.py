@@ -162,7 +162,10 @@ def _write_whole(
 
 
 def recover(folder: Path) -> None:
-    """Put back the wheelhouse that an interrupted run had moved aside, and drop what it left half done, which may fill the disk."""
+    """Restore the wheelhouse that an interrupted run had moved aside, and remove unfinished files.
+
+    Unfinished files may fill the disk.
+    """
     old = folder.with_name(f".{folder.name}.old")
     with storage_errors("Putting the wheelhouse in order"):
         _drop(folder.with_name(f".{folder.name}.new"))
@@ -177,7 +180,11 @@ def refuse_contradictions(
     ours: Sequence[str],
     absent: Collection[str],
 ) -> None:
-    """Refuse a closure that pins what is built here, or another file of an external than the profile. Raises ClosureError."""
+    """Refuse a closure that contradicts what is built here or the profile's externals.
+
+    It must not pin a wheel that is built here, nor another file of an external than the profile
+    does. Raises ClosureError.
+    """
     _refuse_doubles(
         [*third_party, *(PinnedWheel(name=name, version="", file="", sha256="") for name in ours)]
     )
