@@ -177,7 +177,10 @@ class UpstreamBuilder:
 
 
 def _filled(text: str, places: Mapping[str, str]) -> str:
-    """Return a recipe's text with the places of this build in it. Other braces stay as they are."""
+    """Return a recipe's text with this build's folders filled in.
+
+    Other braces stay as they are.
+    """
     for name, place in places.items():
         text = text.replace(f"{{{name}}}", place)
     return text

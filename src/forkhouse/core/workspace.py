@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 LOCK_FILE = "upstream.lock"
 ABANDONED = 24 * 3600.0
-"""Seconds without a change after which nobody writes to a temporary file any more."""
+"""Seconds without a change after which a temporary file counts as abandoned."""
 # As `tempfile` names what is written beside its place: `.NAME.` and eight characters; and folders,
 # `.new-` and eight.
 _TEMPORARY = re.compile(r"\.(?:.+\.|new-)[a-z0-9_]{8}")
@@ -46,9 +46,9 @@ class Workspace:
     root: Path
     cache: Path
     shared: Path | None = None
-    """The cache that the user chose, where it can only be read.
+    """The user's chosen cache, where it is read-only.
 
-    What it has is taken from there, what it lacks goes to `cache`.
+    What it has is taken from there; what it lacks goes to `cache`.
     """
 
     @property
@@ -96,9 +96,9 @@ def find_workspace(start: Path) -> Workspace:
 
 
 def _can_be_written(folder: Path) -> bool:
-    """Say whether this process may write to a folder, or make it.
+    """Return whether this process may write to a folder, or make it.
 
-    What is no folder is not judged: using it will tell.
+    True for anything that is not a folder: its use will fail with the real reason.
     """
     for place in (folder, *folder.parents):
         try:
@@ -152,7 +152,7 @@ _REMEDIES = {
     errno.ESTALE: _LOOK_AT_DISK,
     errno.ENOLCK: _LOOK_AT_DISK,
 }
-"""What to do next, by the reason for which the system refuses to let us write."""
+"""What to do next, by the error number with which the system refuses to write."""
 # git and libgit2 hand on the text of an error, not its number; the words of the others may mean
 # other things there.
 _BY_TEXT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EMFILE, errno.ENFILE)
@@ -160,7 +160,7 @@ _LONGEST_SHOWN = 300
 
 
 def _refusal(error: Exception) -> int | None:
-    """Return the number of what the system refuses to write, None for every other error."""
+    """Return the error number of a refused write; None for every other error."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno if error.errno in _REMEDIES else None
     if isinstance(
@@ -192,7 +192,7 @@ def storage_errors(doing: str) -> Iterator[None]:
 
 
 def _named(error: Exception) -> str:
-    """Return the path that an error names, cut where it is too long to be read."""
+    """Return the path that an error names, shortened where it is too long."""
     name = getattr(error, "filename", None)
     if not name:
         return "no file named"
@@ -201,9 +201,9 @@ def _named(error: Exception) -> str:
 
 
 def read_file(path: Path) -> bytes:
-    """Return what a file holds.
+    """Return the content of a file.
 
-    Raises OSError, also for what is no file: a FIFO would be waited for without end.
+    Raises OSError, also for what is not a regular file: reading a FIFO would never end.
     """
     with _opened(path) as stream:
         return stream.read()
@@ -253,7 +253,7 @@ def sync_folder(folder: Path) -> None:
 def sha256_file(path: Path) -> str:
     """Return the sha256 of a file's content in hex.
 
-    Raises OSError for what is no file, of which a FIFO would never end.
+    Raises OSError for what is not a regular file: reading a FIFO would never end.
     """
     with _opened(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -398,7 +398,7 @@ def fresh_folder(folder: Path) -> Iterator[Path]:
 
 
 SEAL = "seal"
-"""Name under which an entry of the journal holds the digest of the rest of it."""
+"""Key under which an entry of the journal holds the digest of its other keys."""
 
 
 class Journal:

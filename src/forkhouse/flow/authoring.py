@@ -1,4 +1,4 @@
-"""What the keeper of a series does with it.
+"""What the maintainer of a patch series does with it.
 
 Check it on a base, look at it, export it, carry it to a new base, begin a patch.
 """
@@ -415,9 +415,9 @@ def refresh(
 
 
 def _lay_out_conflict(bench: Bench, patch: Patch, judgement: Judgement, folder: Path) -> None:
-    """Give a person what is needed to resolve a conflict.
+    """Write what a person needs to resolve a conflict.
 
-    The files on the new base, the patch as it was meant, and the cause.
+    That is the files on the new base, the intended patch, and the cause.
     """
     pinned = bench.ladder.pinned[patch.name]
     shutil.rmtree(folder, ignore_errors=True)

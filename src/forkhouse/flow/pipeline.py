@@ -70,9 +70,12 @@ if TYPE_CHECKING:
 DPKG = "/var/lib/dpkg/status"
 """A file that changes with every installation of a Debian package."""
 SANDBOX = SystemPackage(package="bubblewrap", command=BUBBLEWRAP)
-"""What every build needs that runs code of an upstream."""
+"""The package that every build needs which runs code of an upstream."""
 NOT_HERE = (UnreachableError, UsageError)
-"""How a source that cannot be had here shows: it does not answer, or --sources excludes it."""
+"""Errors that mean: this source is unavailable, so try the next.
+
+Its host does not answer, or --sources excludes it.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,7 +99,7 @@ class Intent:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
-    """All that a recipe is built from, at hand."""
+    """All inputs of a recipe's build, fetched."""
 
     patched: PatchedTree
     cargo: CargoKit | None
@@ -545,9 +548,9 @@ def _as_pinned(source: Source, pinned: Pinned) -> bool:
 
 
 def _only_others(plant: Plant, recipe: Recipe, pinned: Upstream) -> list[str]:
-    """Return why the pinned version cannot be had where a source has another one.
+    """Return why the pinned version cannot be fetched although a source has another one.
 
-    Nothing where it can, or no source has another.
+    Empty where it can be fetched, or where no source has another version.
     """
     chosen, reasons = candidates(recipe.upstream, pinned, recipe.builders, plant.access.policy)
     true = [source for source in chosen if _as_pinned(source, pinned)]
@@ -642,7 +645,7 @@ def _archives(plant: Plant, upstream: Pinned) -> Iterator[str]:
 
 
 def _check_documents(plant: Plant, name: str) -> None:
-    """Read every document that a build of a profile ends with, and hold them against each other."""
+    """Read every document that the end of a build needs, and check them against each other."""
     recipes, profile = plant.recipes(name), plant.profile(name)
     read_policy(name)
     read_closure(plant.workspace.closure_path("build"))
@@ -696,9 +699,10 @@ def build_profile(plant: Plant, name: str, *, system_packages: bool) -> Product:
 
 
 def weights(plant: Plant, recipes: Mapping[str, Recipe]) -> dict[str, float]:
-    """Return how much each recipe is of the work of building them.
+    """Return the weight of each recipe in the work of a build.
 
-    The seconds that it took last time, where that is known.
+    It is the time in seconds that the recipe took last time. A recipe without such a time gets the
+    mean of the others.
     """
     records = {name: plant.journal.get("seconds", name) for name in recipes}
     known = {

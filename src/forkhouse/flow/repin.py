@@ -1,4 +1,4 @@
-"""Keep `upstream.lock` and the pylock files beside it true: check them, and pin anew.
+"""Check `upstream.lock` and the pylock files beside it, and pin anew.
 
 This is the only place where anything is resolved. Building and installing use what was pinned here.
 """
@@ -72,7 +72,7 @@ if TYPE_CHECKING:
 
 P = TypeVar("P", Upstream, Component)
 _OF_THIS_MACHINE = (ToolchainError, StorageError, BusyError)
-"""What ends a check: it says nothing of a pin."""
+"""Errors that end a check, because they say nothing about a pin."""
 BUILD = "build"
 """Name of the closure of build tools."""
 
@@ -91,7 +91,7 @@ class PinFinding:
     then), `changed` or `wrong`."""
     detail: str
     asked: str = ""
-    """From when the answer is: `now`, or the time (UTC) at which an earlier run had it.
+    """When the answer was obtained: `now`, or the time (UTC) of an earlier run.
 
     Empty where nothing was asked.
     """

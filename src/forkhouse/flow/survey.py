@@ -172,9 +172,9 @@ def _is_release(text: str) -> bool:
 
 
 def _with_submodules(plant: Plant, upstream: str, source: GitSource, candidate: Candidate) -> str:
-    """Return the tree of a candidate with its submodules, as the pin has them.
+    """Return the tree of a candidate with the submodules that the pin has.
 
-    As it is, which is said aloud, where they cannot be had.
+    Where they cannot be fetched, returns the tree without them and reports that.
     """
     access = plant.access
     try:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 BUBBLEWRAP = "bwrap"
 SEARCH_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _USER = "1000"
-"""Who a build is, to itself: nobody in particular, and the same whoever runs it."""
+"""The user and group id of a build, the same whoever runs it."""
 _TOP = ("bin", "lib", "lib32", "lib64", "libx32", "sbin")
 """Folders of the root that are links into /usr on most systems."""
 _ETC = ("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "os-release", "debian_version")
@@ -53,13 +53,13 @@ class View:
     """
 
     work: Path
-    """The build's folder. It and `writable` are all that a build can change."""
+    """The build's folder; a build can change only this and `writable`."""
     readable: tuple[Path, ...] = ()
     writable: tuple[Path, ...] = ()
     places: Mapping[str, Path] = field(default_factory=dict)
-    """Other paths under which folders are shown.
+    """Other paths under which folders appear.
 
-    The work folder and what is below it to be changed, others to be read.
+    The work folder and folders below it can be changed there; others can only be read.
     """
 
     def binds(self) -> Iterator[str]:
@@ -154,9 +154,9 @@ def _prefix() -> tuple[str, ...]:
 
 
 def _tool(name: str) -> str:
-    """Return where a tool of the system is.
+    """Return the path of a tool of the system.
 
-    It runs outside of the sandbox, so the build's own folders are not looked through for it.
+    It runs outside of the sandbox, so the build's own folders are not searched.
     """
     return shutil.which(name, path=SEARCH_PATH) or name
 
@@ -227,10 +227,10 @@ def _refusal() -> str | None:
 
 
 def shown(command: Sequence[str], view: View) -> View:
-    """Return a view that shows the files and folders that a command of ours names, too.
+    """Return a view that also shows the files and folders which a command of ours names.
 
-    So PEP 517's hooks are handed on: the script to be run, to be read, and a folder of temporary
-    files, to be changed.
+    So PEP 517 hooks are passed on: the script can be read, and a folder of temporary files can be
+    changed.
     """
     seen = (Path("/usr"), view.work, *view.readable, *view.writable)
     named = [Path(word) for word in command if word.startswith("/")]

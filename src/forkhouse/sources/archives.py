@@ -44,20 +44,20 @@ LIMITS = ArchiveLimits(member=2 * 2**30, total=4 * 2**30, seconds=600)
 
 
 class _Budget:
-    """What is left of the limits while one archive is read.
+    """The part of the limits that is not used up yet while one archive is read.
 
-    Every method raises UnsafeArchiveError where nothing is.
+    Every method raises UnsafeArchiveError when a limit is exceeded.
     """
 
     def __init__(self, archive: Path, limits: ArchiveLimits) -> None:
-        """Begin with nothing spent but the time from now on."""
+        """Begin to measure processor time, with nothing used."""
         self._limits = limits
         self._size = archive.stat().st_size
         self._begun = time.thread_time()
         self._members = self._bytes = self._unpacked = 0
 
     def member(self, name: str, size: int) -> None:
-        """Count a file before anything of it is unpacked."""
+        """Count a file before any of it is unpacked."""
         limits = self._limits
         self._members += 1
         if self._members > limits.members:
@@ -101,31 +101,30 @@ def _refuse(what: str) -> NoReturn:
 
 
 class _Metered:
-    """An unpacked tar file as `tarfile` reads it, each byte of which counts.
+    """An unpacked tar file for `tarfile`, which counts every byte that is read.
 
-    A step forward is a read, too.
-
-    For a hard link `tarfile` goes back: of what is read again only the time counts.
+    Skipping bytes forward reads them, too. For a hard link `tarfile` goes back; of bytes that are
+    read again, only the time counts.
     """
 
     closed = False
 
     def __init__(self, stream: IO[bytes], budget: _Budget) -> None:
-        """Stand before the first byte of a stream."""
+        """Stand at the first byte of a stream."""
         self._stream = stream
         self._budget = budget
         self._furthest = 0
 
     def seekable(self) -> bool:
-        """Say that places can be gone to."""
+        """Say that the stream can seek."""
         return True
 
     def tell(self) -> int:
-        """Return where the next byte is read."""
+        """Return the position of the next byte."""
         return self._stream.tell()
 
     def seek(self, place: int) -> int:
-        """Go to a place."""
+        """Go to a position."""
         here = self._stream.tell()
         if place < here:
             self._stream.seek(0)
@@ -135,9 +134,9 @@ class _Metered:
         return here
 
     def read(self, size: int) -> bytes:
-        """Return the next bytes, `size` of them where there are so many.
+        """Return the next bytes, at most `size` of them.
 
-        Files are read in pieces, and headers whole.
+        `tarfile` reads files in pieces and headers whole.
         """
         if not 0 <= size <= _CHUNK:
             _refuse(f"a header in it has {size} bytes")
@@ -152,7 +151,7 @@ class _Metered:
 
 
 def _unpacking(stream: IO[bytes]) -> IO[bytes]:
-    """Return the unpacked content of a file, by how it begins."""
+    """Return the unpacked content of a file, whose first bytes tell how it is packed."""
     head = stream.read(_CHUNK)
     stream.seek(0)
     if head.startswith(b"\x1f\x8b"):
@@ -167,7 +166,7 @@ def _unpacking(stream: IO[bytes]) -> IO[bytes]:
 
 @contextmanager
 def _explained(archive: Path) -> Iterator[None]:
-    """Say of whatever goes wrong with an archive that it is refused."""
+    """Turn every failure of reading an archive into UnsafeArchiveError."""
     try:
         yield
     except UnsafeArchiveError as error:

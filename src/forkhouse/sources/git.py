@@ -98,9 +98,9 @@ def remote_tag(address: str, tag: str, folder: Path) -> str | None:
 
 
 def _failure(address: str, error: GitError) -> ForkhouseError:
-    """Return what it means that git could not get something from an address.
+    """Return the error that explains why git could not fetch from an address.
 
-    Only who does not answer, or has it not, is unreachable.
+    Only a repository that does not answer, or does not have the commit, is unreachable.
     """
     # What the other side says of itself decides nothing.
     lines = [
@@ -154,11 +154,10 @@ def fetch_commit(
 ) -> str:
     """Bring the pinned commit into the store and return its tree id.
 
-    `shared` is a cache that can only be read, where there is one.
-
-    Raises UnreachableError (host down, commit unknown there, offline), RefusedRepositoryError when
-    git refuses what is there, MovedTagError when the lock's tag points at another commit,
-    HashMismatchError when the commit's tree is not the one in the lock.
+    `shared` is a read-only cache, where there is one. Raises UnreachableError (host down, commit
+    unknown there, offline), RefusedRepositoryError when git refuses what is there, MovedTagError
+    when the lock's tag points at another commit, HashMismatchError when the commit's tree is not
+    the one in the lock.
     """
     if source.commit is None:
         message = (
@@ -188,7 +187,7 @@ def _cached(source: GitSource, cache: Path) -> tuple[Path, str]:
 
 
 def has_commit(source: GitSource, cache: Path, shared: Path | None = None) -> bool:
-    """Say whether the pinned commit is in the cache, or in the one that can only be read."""
+    """Return whether the pinned commit is in the cache, or in the read-only one."""
     bare, reference = _cached(source, cache)
     try:
         if reference in pygit2.Repository(str(bare)).references:
@@ -292,7 +291,7 @@ def _fetch_anew(
 
 @contextlib.contextmanager
 def _scratch(folder: Path) -> Iterator[None]:
-    """Give an empty bare repository, and leave nothing of it."""
+    """Yield an empty bare repository, and remove it afterwards."""
     with storage_errors("Making the git mirror"):
         shutil.rmtree(folder, ignore_errors=True)
         lay_out(folder)

@@ -48,16 +48,17 @@ class TreeEntry:
 
 _NO_NAME = frozenset({errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL})
 _LONGEST = 300
-"""Characters of a name that are told."""
+"""Characters of a name that a message shows."""
 REGULAR = frozenset({FileMode.BLOB, FileMode.BLOB_EXECUTABLE})
 """Modes of files, which links and submodules are not."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """What a pattern meets in a tree.
+    """An entry of a tree that a pattern meets.
 
-    A file or a link that it names, or a link or a submodule in which what it names would be.
+    It is a file or a link that the pattern names, or a link or a submodule in which the named file
+    would lie.
     """
 
     path: str
@@ -65,7 +66,7 @@ class Found:
     object: str
     """Id of the content; of a submodule, the commit that the tree pins."""
     rest: str
-    """What the pattern goes on to name inside it; nothing when it names this very path."""
+    """The rest of the pattern below this path; empty when the pattern names this very path."""
 
     @property
     def is_file(self) -> bool:
@@ -88,7 +89,7 @@ LONGEST_NAME, LONGEST_LINK = 255, 4095
 
 
 def _check_name(file: TreeFile) -> None:
-    """Raise ValueError for a file that could be kept in git, and not be laid out in a folder."""
+    """Raise ValueError for a file that git could keep but no folder could hold."""
     parts = file.path.split("/")
     if not all(parts):
         message = "a part of it is empty"
@@ -113,12 +114,12 @@ class ObjectStore:
         self.folder = folder
         self._settled = False
         self.borrowed: list[Path] = []
-        """Repositories whose objects are read, too."""
+        """Repositories whose objects are read as well."""
 
     def settle(self) -> None:
-        """Remove what is damaged in the store, once, before anything in it is believed.
+        """Remove damaged objects from the store, once, before it is trusted.
 
-        What lacks then is made or fetched again.
+        What is missing then is made or fetched again.
         """
         if self._settled:
             return
@@ -414,7 +415,7 @@ class ObjectStore:
         return self.raw(entry.blob)
 
     def raw(self, blob: str) -> bytes:
-        """Return the content that has an id; half the time of an object made for it.
+        """Return the content of an object by its id.
 
         Raises KeyError when it is not stored.
         """

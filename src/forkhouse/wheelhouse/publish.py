@@ -222,7 +222,7 @@ def _check_externals(
 
 
 def compiled(wheel: BuiltWheel, journal: Journal, engine: str) -> CompiledContent:
-    """Return what a wheel's libraries hold; read once."""
+    """Return the facts about a wheel's libraries; they are read only once."""
     key = digest(wheel.sha256, engine)
     record = journal.get("compiled", key)
     if record is None:
@@ -326,9 +326,9 @@ def _audit(
 
 
 def _place(source: Path, target: Path) -> None:
-    """Give a wheel a second name where the file system allows it, a copy elsewhere.
+    """Make a hard link to a wheel where the file system allows it, else a copy.
 
-    Torch alone has 200 MB.
+    PyTorch alone has 200 MB.
     """
     try:
         target.hardlink_to(source)
@@ -347,9 +347,9 @@ def _write(path: Path, text: str) -> None:
 
 
 def _swap(new: Path, folder: Path) -> None:
-    """Let `new` take the place of `folder`, in one step where there is one.
+    """Replace `folder` by `new`, in one step where the system can do that.
 
-    Elsewhere, killed between two renames, `recover` puts the old one back.
+    Elsewhere a kill between two renames is possible; `recover` then restores the old folder.
     """
     old = folder.with_name(f".{folder.name}.old")
     if not (folder.exists() and exchange(new, folder)):
@@ -362,7 +362,7 @@ def _swap(new: Path, folder: Path) -> None:
 
 
 def _drop(place: Path) -> None:
-    """Remove a folder that nobody needs, or whatever is in its place."""
+    """Remove a folder that is no longer needed, or a file in its place."""
     if place.is_dir() and not place.is_symlink():
         shutil.rmtree(place, ignore_errors=True)
     else:
@@ -370,9 +370,9 @@ def _drop(place: Path) -> None:
 
 
 def _is_as_written(folder: Path, sums: str) -> bool:
-    """Say whether a wheelhouse is the one that was written, byte by byte.
+    """Return whether a wheelhouse is byte by byte the one that was written.
 
-    Sizes and times are anybody's to set.
+    Sizes and times are not trusted, because anybody can set them.
     """
     listed = folder / CHECKSUMS
     try:

@@ -1,6 +1,6 @@
-"""Whether an environment has, and fits, what a wheelhouse lacks that is to be installed onto it.
+"""Check that a target environment supplies the wheels that are missing from a wheelhouse.
 
-Asked of the environment's own interpreter, before anything is changed.
+The environment's own interpreter is asked, before anything is changed.
 """
 
 from __future__ import annotations
