@@ -1,4 +1,4 @@
-"""What languages with brackets and commas have in common, told from pieces of code alone."""
+"""Find the parts between brackets and commas, from pieces of code alone, in any language."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ OPENING = {"(": ")", "[": "]", "{": "}"}
 
 
 def pairs(code: Sequence[Token], *, kinds: frozenset[str]) -> dict[int, int]:
-    """Return which piece closes which opening one; only pieces of such kinds are brackets.
+    """Return the position of the closing bracket for each opening one.
 
-    Those that do not fit are left out.
+    Only pieces of the given kinds are brackets. Empty when they do not all match.
     """
     found: dict[int, int] = {}
     stack: list[int] = []

@@ -1,7 +1,7 @@
-"""What a run leaves.
+"""Write the results of a run.
 
-Figures by language as text and JSON, and a folder with every kind of failure, cut down to what
-shows it.
+They are statistics by language as text and JSON, and a folder with every kind of failure, reduced
+to the lines that show it.
 """
 
 from __future__ import annotations

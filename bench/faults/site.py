@@ -22,12 +22,12 @@ EXPLAINED = frozenset({0, 2, *range(10, 19), *range(20, 26), 30, 31, 40, 41})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What came of one try."""
+    """The outcome of one try."""
 
     kind: str
     held: bool
     what: str
-    """What was done, and what came of it where it did not hold."""
+    """The fault that was made, and the failure where the run did not hold."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

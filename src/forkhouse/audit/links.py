@@ -1,4 +1,4 @@
-"""What an ELF file links or loads, and where it looks for it."""
+"""Check what an ELF file links or loads, and where it looks for it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SCHEME = re.compile(r"^[^/]+\.data/[a-z]+/")
 
 
 def check_needed(name: str, elf: Elf, policy: AuditPolicy) -> Iterator[Finding]:
-    """Find CUDA libraries without which a file does not load."""
+    """Find CUDA libraries without which a file cannot be loaded."""
     for soname in elf.tags("NEEDED"):
         if policy.cuda.is_library(soname):
             yield Finding(rule=Rule.NO_CUDA, where=name, what=f"needs {soname}")
@@ -107,7 +107,7 @@ def _leaves(place: PurePosixPath, folder: str) -> bool:
 def check_complete(
     distribution: PolicyDistribution, compiled: Mapping[str, Compiled], names: Collection[str]
 ) -> Iterator[Finding]:
-    """Find what a wheel of a distribution must hold and does not."""
+    """Find what a wheel of a distribution lacks and must contain."""
     for wanted in distribution.required_files:
         if not any(fnmatchcase(name, wanted) for name in names):
             yield Finding(

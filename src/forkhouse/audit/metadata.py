@@ -1,4 +1,4 @@
-"""What a wheel says of itself, and what its requirements would bring in."""
+"""Check what a wheel states of itself, and what its requirements would install."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 _READ = frozenset({"name", "version", "requires-dist", "provides-extra", "requires-python"})
-"""Fields of METADATA that are read here, in the lower case in which the reader names them."""
+"""Fields of METADATA that are read here, in lower case as the reader names them."""
 
 
 _MOST_REQUIREMENTS = 10_000
@@ -94,7 +94,7 @@ def _judged(text: str) -> str:
 
 
 def wheel_facts(path: Path) -> WheelFacts:
-    """Return what the wheel at `path` says of itself, and look at nothing else.
+    """Return what the wheel at `path` states of itself, without looking at its other files.
 
     Raises AuditError where it cannot be read, FileNotFoundError when there is no such file.
     """

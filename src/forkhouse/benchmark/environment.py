@@ -1,9 +1,8 @@
-"""Find out on what a measurement is made.
+"""Find out on which machine and stack a measurement is made.
 
-The machine, its GPUs and drivers, the stack's pins and patches. Nothing is guessed.
-
-All of it is read from files of the kernel, of ROCm and of the wheelhouse; the stack is asked only
-what is installed in it.
+Recorded are the machine, its GPUs and drivers, and the stack's pins and patches. Nothing is
+guessed. All of it is read from files of the kernel, of ROCm and of the wheelhouse; the stack is
+asked only for its installed distributions.
 """
 
 from __future__ import annotations
@@ -97,9 +96,9 @@ def _gpus(root: Path) -> tuple[MeasuredGpu, ...]:
 
 
 def machine(root: Path = Path("/")) -> Machine:
-    """Return what the machine whose file system starts at `root` is.
+    """Return the description of the machine whose file system starts at `root`.
 
-    Processor, memory and kernel are always those of this one.
+    Processor, memory and kernel are always those of this machine.
     """
     return Machine(
         processor=_find(r"^model name\s*:(.+)$", root / "proc/cpuinfo"),
@@ -154,9 +153,9 @@ def stack(
 
 
 def _built(wheelhouse: Path, records: Mapping[str, str]) -> tuple[MeasuredWheel, ...] | None:
-    """Return the wheels of ours in a wheelhouse when just they are installed.
+    """Return our wheels of a wheelhouse when exactly those are installed.
 
-    Else None, and say so. `records` are by name.
+    Otherwise None, which is reported. `records` has each RECORD by distribution name.
     """
     text = _text(wheelhouse / MANIFEST)
     if text is None:
@@ -222,7 +221,7 @@ def _is_installed(wheel: Path, record: str | None) -> bool:
 def environment(
     generator: Generator, target: Target, *, device: str | None, served: MeasuredStack | None
 ) -> Environment:
-    """Return on what a measurement of `target` is made.
+    """Return the environment of a measurement of `target`.
 
     Raises UsageError when the tokenizer's folder has no `tokenizer.json`.
     """

@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from forkhouse.benchmark.results import Load
 
 CARRIED = ("LANG", "LC_ALL", "SSL_CERT_FILE", "SSL_CERT_DIR")
-"""Variables of the caller that reach the generator.
+"""Variables of the caller that are passed to the generator.
 
-Proxy settings do not: they would be measured, too.
+Proxy settings are not: a proxy would be measured, too.
 """
 ROUND_SECONDS = 1800.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """What is put under load."""
+    """The endpoint that is put under load."""
 
     url: str
     """Base URL of an OpenAI-compatible server; `/v1/chat/completions` is below it."""

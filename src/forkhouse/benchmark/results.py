@@ -22,9 +22,9 @@ FORMAT: Literal[2] = 2
 """Version of the file's own format."""
 
 ServingLayout = Literal["aggregated", "disaggregated", "endpoint"]
-"""Whether one engine computes prompts and answers, or each has its own.
+"""Whether one engine computes both prompts and answers, or separate engines do.
 
-An endpoint of somebody else does not say.
+A foreign endpoint does not say: it is `endpoint`.
 """
 
 
@@ -190,7 +190,7 @@ class MeasuredStack(Document):
 
 
 class Environment(Document):
-    """On what a measurement was made. What could not be found out is None."""
+    """The environment of a measurement; None for what could not be found out."""
 
     forkhouse: str
     generator: str

@@ -1,7 +1,6 @@
-"""Measure.
+"""Measure an existing endpoint, or the stack in each of its arrangements.
 
-An endpoint that is there, or the stack in each of its arrangements, started here one after the
-other.
+The stack is started here, in one arrangement after the other.
 """
 
 from __future__ import annotations
@@ -233,12 +232,11 @@ def measure_endpoint(
     device: str | None,
     folder: Path,
 ) -> Measurement:
-    """Measure a server that is there.
+    """Measure a server that runs already.
 
-    `layout`, `prefix_caching` and `device` are what the caller says of it.
-
-    Raises ServingError or UsageError before any load when it does not answer or serves another
-    model, ServingError when a round fails.
+    `layout`, `prefix_caching` and `device` are the caller's statements about it. Raises
+    ServingError or UsageError before any load when it does not answer or serves another model,
+    ServingError when a round fails.
     """
     endpoint.require_model(target.url, target.model)
     for url in target.metrics:

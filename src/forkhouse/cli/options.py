@@ -33,9 +33,9 @@ def access_options(command: click.decorators.FC) -> click.decorators.FC:
 
 
 class _Seconds(click.FloatRange):
-    """A number of seconds.
+    """A number of seconds that is finite and not negative.
 
-    Neither negative, which would wait for ever, nor anything but a number.
+    A negative number would mean to wait for ever.
     """
 
     name = "seconds"

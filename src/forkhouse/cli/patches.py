@@ -1,4 +1,4 @@
-"""`forkhouse patches`: what the keeper of a series does."""
+"""`forkhouse patches`: the commands for the maintainer of a patch series."""
 
 from __future__ import annotations
 

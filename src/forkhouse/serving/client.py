@@ -1,6 +1,6 @@
-"""Ask a server, on this machine unless another is named.
+"""Ask a server for chat completions, for the models it lists, and for its counters.
 
-Chat completions, the models it lists, and its counters.
+The server is on this machine unless another host is given.
 """
 
 from __future__ import annotations

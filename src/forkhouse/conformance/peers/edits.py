@@ -275,7 +275,7 @@ def agrees(
     operation: DocumentOperation,
     language: Language,
 ) -> bool:
-    """Say whether a reader sees exactly the change that an operation asks for."""
+    """Return whether a reader sees exactly the change that an operation asks for."""
     wanted = _changed(Listed(items=before), operation.target, operation)
     now: Seen = Listed(items=after)
     if language != "toml":
@@ -290,7 +290,7 @@ def agrees(
 
 
 def alike(one: tuple[Seen, ...], other: tuple[Seen, ...]) -> bool:
-    """Say whether two readers see the same keys and items, whatever they take the values for."""
+    """Return whether two readers see the same keys and items, apart from the types of values."""
     return _untyped(Listed(items=one)) == _untyped(Listed(items=other))
 
 
