@@ -1,6 +1,6 @@
-"""Real history.
+"""Fetch real history: the releases of a pinned upstream, each as a tree.
 
-The releases of a pinned upstream that the user's package indexes offer, each as a tree.
+The user's package indexes offer them.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ class Block:
     old: str = ""
     new: str = ""
     copy: bool = False
-    """It was copied from what a patch is about, and stays as it is."""
+    """It was copied from the target of a patch, and stays as it is."""
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ class File:
 
 @dataclass(slots=True)
 class Site:
-    """A patch, and what has happened to what it is about."""
+    """A patch, and the fate of its target."""
 
     patch: str
     recipe: Recipe

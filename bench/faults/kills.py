@@ -1,6 +1,6 @@
-"""SIGKILL at random instants: of the process, of its group, of one process below it.
+"""Kill runs by SIGKILL at random instants, or cut their power.
 
-And power cuts.
+SIGKILL hits the process, its group, or one process below it.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def begin(checkout: Checkout, variables: dict[str, str]) -> subprocess.Popen[byt
 
 
 def shim(folder: Path) -> Path:
-    """Compile what notes which files were made durable."""
+    """Compile the library that records which files were made durable."""
     source, library = folder / "shim.c", folder / "shim.so"
     source.write_text(SHIM, encoding="utf-8")
     subprocess.run(

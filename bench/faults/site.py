@@ -94,7 +94,7 @@ def run(
 
 
 def fault_of(ended: subprocess.CompletedProcess[str], codes: frozenset[int] = EXPLAINED) -> str:
-    """Return what is wrong with how a run ended; nothing where that is explained."""
+    """Return what is wrong with how a run ended; empty where that is explained."""
     traceback = [line for line in ended.stderr.splitlines() if line.startswith("Traceback")]
     if traceback or ended.returncode not in codes:
         return f"exit code {ended.returncode}: {ended.stderr.strip()[-400:]}"
@@ -102,7 +102,7 @@ def fault_of(ended: subprocess.CompletedProcess[str], codes: frozenset[int] = EX
 
 
 def house_fault(checkout: Checkout) -> str:
-    """Return what is wrong with a wheelhouse that is there; nothing where there is none."""
+    """Return what is wrong with a wheelhouse; empty where there is none."""
     if not (checkout.root / "wheels/cpu").exists():
         return ""
     return fault_of(run(checkout, "verify"), frozenset({0}))

@@ -40,9 +40,9 @@ _MOST_UNPACKED = 2**33
 """Bytes that the bundles of one section may have unpacked, in all."""
 _RATIO = 500
 _FREE = 2**24
-"""Bytes unpacked for a packed byte, which count above so many.
+"""How many bytes a packed byte may unpack to, which counts above this many bytes.
 
-Kernels are packed by less than a hundred.
+Kernels are packed by a factor below a hundred.
 """
 _MOST_ENTRIES = 1024
 _NOT_PADDING = re.compile(rb"[^\0]")
@@ -62,10 +62,10 @@ _EMBEDDED = (
     re.compile(rb"CCOB[\x01-\x03]\0[\0\x01]\0"),
     re.compile(rb"\x7fELF\x02\x01\x01(?s:.{11})\xe0\0"),
 )
-"""How GPU code begins.
+"""The first bytes of GPU code.
 
-A bundle and its count, a compressed one with version and method, an ELF file whose machine is an
-AMD GPU.
+They are a bundle with its count, a compressed bundle with version and method, and an ELF file whose
+machine is an AMD GPU.
 """
 _MACH = 0xFF
 _PROCESSORS = {
@@ -113,7 +113,7 @@ class CodeObject:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bundle:
-    """What one compilation left for all its targets."""
+    """All that one compilation made for its targets."""
 
     offset: int
     """Where in the section it begins, in bytes."""
@@ -122,9 +122,9 @@ class Bundle:
     compression: str | None
     objects: tuple[CodeObject, ...]
     bare: bool = False
-    """Whether it is a code object by itself.
+    """Whether it is a bare code object.
 
-    For one target by its nature, with those for others beside it.
+    Such a file is for one target, and those for other targets lie beside it.
     """
 
     @property

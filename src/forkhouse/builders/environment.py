@@ -1,6 +1,6 @@
-"""What a build may see.
+"""Define what a build may see.
 
-Pinned build tools, allow-listed variables, and the sandbox that it runs in.
+That is pinned build tools, allow-listed variables, and the sandbox in which it runs.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _SYSTEM, _LOCAL = Path("/usr"), Path("/usr/local")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Needs:
-    """What a build asks of its environment besides the build tools."""
+    """What a build needs of its environment besides the build tools."""
 
     rocm: bool = False
     """A ROCm whose headers and libraries are compiled against."""
@@ -201,7 +201,7 @@ def jobs(gigabytes_each: float) -> int:
 
 
 def _with_targets(path: Path) -> set[Path]:
-    """Return a path and what it is a link to: files in it may name either."""
+    """Return a path and the target of its link: files in it may name either."""
     return {path, path.resolve()}
 
 

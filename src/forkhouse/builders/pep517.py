@@ -107,9 +107,9 @@ class BuildPlace:
 
     project: Path
     home: Path
-    """What the build takes for the user's home and for temporary files."""
+    """The build's home, which is also its folder for temporary files."""
     out: Path
-    """Where the finished wheel comes to lie."""
+    """The folder of the finished wheel."""
 
 
 def places(work: Path) -> BuildPlace:
@@ -141,7 +141,7 @@ class BuildBackend:
     """The distribution's, for messages."""
     log: Path
     place: FixedPlace | None = None
-    """Where it sees its files, where that is not where they lie."""
+    """The path under which the build sees its files, where that differs from their real path."""
 
     def wheel(self, project: Path, out: Path, settings: Mapping[str, str | Sequence[str]]) -> Path:
         """Return the wheel that the backend of `project` makes in `out`.

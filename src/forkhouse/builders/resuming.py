@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 def _note(work: Path) -> Path:
-    """Return where it is noted what was laid out in a work folder.
+    """Return the path of the note on what was laid out in a work folder.
 
-    Beside it, where no build can write.
+    It lies beside the folder, where no build can write.
     """
     return work.with_name(f"{work.name}.laid")
 
@@ -51,12 +51,12 @@ def work_folder(folder: Path, key: str, *, resumes: bool) -> Iterator[Path]:
 
 
 def is_laid_out(work: Path) -> bool:
-    """Say whether everything that a build starts from lies in its work folder."""
+    """Return whether a note says that all inputs of a build lie in its work folder."""
     return _note(work).is_file()
 
 
 def note_laid_out(work: Path, key: str) -> None:
-    """Note that everything that a build starts from lies in its work folder, and what it is.
+    """Note that all inputs of a build lie in its work folder, and what they are.
 
     Raises StorageError.
     """
@@ -83,9 +83,9 @@ def _files(work: Path) -> Iterator[tuple[str, str]]:
 
 
 def _state(path: Path) -> str:
-    """Return what a file is: where a link leads, or what a file holds and whether it can be run.
+    """Return what identifies a file: the target of a link, or the content and the execute bit.
 
-    The empty text for any other.
+    An empty text for anything else.
     """
     if path.is_symlink():
         return f"link to {path.readlink()}"

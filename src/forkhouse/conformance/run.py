@@ -118,7 +118,7 @@ def check_subject(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """What came of running a suite."""
+    """The result of a run of the suite."""
 
     tested: str
     """Installed version of what was tested."""
@@ -214,7 +214,7 @@ def _must(
 
 
 def _end(log: Path) -> str:
-    """Return the end of a verbose log of pytest, and which test it was in.
+    """Return the end of a verbose log of pytest, and the test that it was in.
 
     A traceback of native code can be longer than the end.
     """

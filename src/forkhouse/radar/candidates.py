@@ -41,18 +41,16 @@ class Candidate:
     tags: tuple[str, ...] = ()
     """Of a git history: the tags on it."""
     fork: bool = False
-    """Of a git history.
+    """Of a git history: whether this is the last commit that the pin's own branch shares with it.
 
-    The last commit that the pin's own branch has in common with it, older than the pin and so never
-    a candidate.
-
-    to pin. What is in conflict there no later commit has broken.
+    It is older than the pin, and so never a candidate to pin. A patch that conflicts there was not
+    broken by a later commit.
     """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Walk:
-    """What was walked of a history."""
+    """The commits that were found in a history."""
 
     candidates: tuple[Candidate, ...]
     beyond: int
@@ -72,7 +70,7 @@ def releases(registry: Registry, source: RegistrySource) -> list[Release]:
 
 
 def around(found: list[Release], pin: Version, *, before: int, after: int) -> list[Release]:
-    """Return the pin with its neighbours in time.
+    """Return the pin and its neighbours in time.
 
     At most `before` earlier and `after` later releases.
     """
@@ -189,7 +187,7 @@ def revision_commit(repository: pygit2.Repository, mirror: Path, revision: str) 
 
 
 def mirrored_commit(mirror: Path, revisions: Iterable[str]) -> str | None:
-    """Return the commit that the first of some revisions means that a mirror has.
+    """Return the commit of the first of some revisions that a mirror has.
 
     None when it has none of them.
     """

@@ -1,6 +1,6 @@
-"""Which commits of an upstream are patches of ours, by git's patch id.
+"""Find commits of an upstream that are patches of ours, by git's patch id.
 
-The same change, wherever its lines are.
+The patch id is that of the change, wherever its lines are.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Taken:
-    """A patch that an upstream took over as it is."""
+    """A patch that an upstream took over unchanged."""
 
     commit: str
     """The commit that brought it, abbreviated, with its subject."""
@@ -35,13 +35,13 @@ class Taken:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Wanted:
-    """A patch as git tells changes apart."""
+    """A patch in the terms in which git compares changes."""
 
     paths: frozenset[str]
     there: str
     """Its patch id."""
     back: str
-    """The patch id of what undoes it."""
+    """The patch id of its reverse."""
 
 
 def taken(
@@ -100,9 +100,9 @@ def _wanted(sides: PatchedAtPin, store: ObjectStore) -> _Wanted:
 def _same(
     commit: pygit2.Commit, wanted: Mapping[str, _Wanted], store: ObjectStore
 ) -> Iterator[tuple[str, bool]]:
-    """Yield the patches that a commit is (True) or undoes (False).
+    """Yield the patches that a commit brings (True) or undoes (False).
 
-    A merge is neither: what it brings are its parents' commits.
+    A merge is neither: its changes are those of its parents' commits.
     """
     if len(commit.parents) != 1:
         return
@@ -123,7 +123,7 @@ def _same(
 
 
 def _has(commit: str, other: pygit2.Oid, store: ObjectStore) -> bool:
-    """Say whether a commit has another one in its history, or is it."""
+    """Return whether a commit is another one or has it in its history."""
     return commit == str(other) or store.repository.descendant_of(pygit2.Oid(hex=commit), other)
 
 

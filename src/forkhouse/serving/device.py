@@ -1,9 +1,7 @@
-"""Which AMD GPUs this machine has, asked of the kernel.
+"""Find the AMD GPUs of this machine by asking the kernel.
 
-No ROCm library has to be installed, and none can hide one.
-
-The compute driver (KFD) lists every device in sysfs. Whether a process may use one is decided by
-the device files.
+No ROCm library has to be installed, and none can hide a GPU. The compute driver (KFD) lists every
+device in sysfs. Whether a process may use one is decided by the device files.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ class Gpu:
     node: int
     """Number of its node in the KFD topology."""
     target: str
-    """What compilers call it, such as gfx90a."""
+    """The compiler's name, such as gfx90a."""
     simds: int
     """Number of SIMD units: four in each compute unit of an Instinct."""
     devices: tuple[Path, ...]

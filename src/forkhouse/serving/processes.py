@@ -297,9 +297,9 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
 
 
 def _runs(process: psutil.Process) -> bool:
-    """Say whether a process runs.
+    """Return whether a process runs.
 
-    One that ended and whose parent has not asked for its exit code holds nothing any more.
+    A process that ended and whose parent has not asked for its exit code holds no resources.
     """
     with contextlib.suppress(psutil.NoSuchProcess):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE

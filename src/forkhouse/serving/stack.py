@@ -29,7 +29,7 @@ MODEL_NAME = "tiny"
 BLOCK_TOKENS = 32  # the smallest that vLLM's attention on the CPU takes
 START_SECONDS = 300.0
 WORKER_ARGUMENTS = ("--max-model-len", "1024", "--max-num-seqs", "4", "--enforce-eager")
-"""What every vLLM worker gets: small, and started in seconds. Later arguments win."""
+"""Arguments of every vLLM worker: small, and started in seconds. Later arguments win."""
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CARRIED = ("LANG", "LC_ALL")
 """Variables of the caller that every server gets."""
@@ -106,9 +106,9 @@ class Host:
     """
 
     address: str = LOCALHOST
-    """Where the others reach it."""
+    """The address at which the others reach it."""
     prefix: tuple[str, ...] = ()
-    """Command that runs the one after it there."""
+    """A command that runs the command after it there."""
 
 
 HERE = Host()
@@ -163,9 +163,9 @@ class WorkerPlan:
     """The model's folder, where it is another than the setting's."""
     block_tokens: int = BLOCK_TOKENS
     prefix_caching: bool = False
-    """Whether a prompt that was seen before is computed, and transferred, again.
+    """Whether prefixes are cached, so that a known prompt is not computed and transferred again.
 
-    Tests that count say no.
+    Tests that count transfers turn it off.
     """
     transfer: Mapping[str, object] = field(default_factory=dict)
     """Further settings of the KV transfer, in the words of vLLM's --kv-transfer-config."""

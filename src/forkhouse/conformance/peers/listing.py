@@ -26,13 +26,13 @@ class ListingVerdict:
 
     counts: Mapping[CaseOutcome, int]
     faults: tuple[CaseResult, ...]
-    """What nothing excuses: other results, and reasons that are not true."""
+    """Results that nothing excuses: other results, and reasons that are not true."""
     unlisted: tuple[CaseResult, ...]
     """Refusals that are not listed."""
     unmatched: tuple[str, ...]
-    """What is listed and is refused no more, or is no case at all."""
+    """Entries of the list that are no longer refused, or are no case at all."""
     unexplained: tuple[str, ...]
-    """What is listed without a reason."""
+    """Entries of the list without a reason."""
 
     @property
     def good(self) -> bool:
@@ -47,7 +47,7 @@ class ListingVerdict:
         )
 
     def problems(self) -> list[str]:
-        """Return what is not as it should be, a line each."""
+        """Return the problems, one a line."""
         return [
             *([] if self.counts else ["no case was tried"]),
             *(f"{result.outcome}: {result.id}: {result.said}" for result in self.faults),
@@ -102,7 +102,7 @@ _OF_THE_SUITE = re.compile(
     rf"""{_PATH}|The operation:.*|"[^"]*"|'[^']*'|\{{.*?\}}(?=[ .:,;])|&\w+|(?<=alias )\*\w+|\d+""",
     re.DOTALL,
 )
-"""What a message takes from a suite: paths, operations, whatever is quoted, and numbers."""
+"""Parts of a message that come from the suite: paths, operations, quoted texts, and numbers."""
 
 
 _SHORT = 2

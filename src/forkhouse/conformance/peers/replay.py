@@ -50,7 +50,7 @@ class Judge:
     """The git that decides where a call's own result does not tell."""
 
     def replay(self, call: Call, captured: Captured) -> CaseResult:
-        """Return what became of a call."""
+        """Return the outcome of a call."""
         patches = [captured.content(sha256) for sha256 in call.patches]
         try:
             before = self.store.import_files(captured.files(call.before))
@@ -138,7 +138,7 @@ class Judge:
         return found
 
     def by_git(self, before: str, patches: Sequence[bytes], command: Sequence[str]) -> str | None:
-        """Return the tree that git itself makes, None where it refuses."""
+        """Return the tree that git itself makes; None where it refuses."""
         with tempfile.TemporaryDirectory(prefix="forkhouse-peers-") as name:
             folder = Path(name, "tree")
             folder.mkdir()
@@ -185,9 +185,9 @@ class Judge:
             raise PeersError(message)
 
     def _told(self, before: str, tree: str, wanted: str) -> str:
-        """Say how a tree differs from the one that is right.
+        """Return how a tree differs from the right one.
 
-        By paths alone, because the contents are the peer's.
+        Only paths are named, because the contents are the peer's.
         """
         ours, theirs, old = (
             {file.path: (file.mode, file.content) for file in self.store.files(each)}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 BUILD_SECONDS = 3600
 SCRIPT_SECONDS = 900
-"""After this a script is ended; what it called until then counts."""
+"""Seconds after which a script is killed; its calls until then count."""
 _MARK = "whole"
 
 
