@@ -237,7 +237,7 @@ def _remove_derived(objects: Path, *, everything: bool) -> None:
 def _is_object(path: Path) -> bool:
     """Return whether a file contains the object that its name says.
 
-    libgit2 is not asked, because it keeps a truncated file mapped for ever.
+    libgit2 is not asked, because it never returns from a truncated file.
     """
     if path.name.startswith("tmp_obj_"):
         return True  # somebody may be writing it
