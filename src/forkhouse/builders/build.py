@@ -67,10 +67,11 @@ def build_wheel(
     siblings: Sequence[BuiltWheel] = (),
     cargo: CargoKit | None = None,
 ) -> BuiltWheel:
-    """Build the wheel of a recipe from a patched tree, or return the one that the same inputs gave before.
+    """Build the wheel of a recipe from a patched tree, or return an earlier one of the same inputs.
 
-    `parts` are laid in the tree; `siblings` are the wheels of the recipes that this one needs; `cargo` is for one that compiles Rust.
-    Raises BuildError, ToolchainError or StorageError; an unfinished wheel is never taken for a finished one.
+    `parts` are laid into the tree. `siblings` are the wheels of the recipes that this one needs.
+    `cargo` is for a recipe that compiles Rust. An unfinished wheel is never taken for a finished
+    one. Raises BuildError, ToolchainError or StorageError.
     """
     method = recipe.builders[patched.source.source.kind]
     version = recipe.version(patched.source.version)

@@ -1,7 +1,7 @@
-"""Build a wheel from a recipe's own project, with the upstream's tree laid in it, through its PEP 517 backend.
+"""Build a wheel from a recipe's own project through the project's PEP 517 backend.
 
-The project finds the patched source in `upstream/`, the version to give its wheel in the file `VERSION`, and what was
-compiled apart, where the recipe does so, in `native/`.
+The project finds the patched upstream source in `upstream/`, the version of its wheel in the file
+`VERSION`, and, where the recipe compiles something apart, the result of that in `native/`.
 """
 
 from __future__ import annotations
@@ -107,9 +107,9 @@ class BuildPlace:
 
     project: Path
     home: Path
-    """What the build takes for the user's home and for temporary files."""
+    """The build's home, which is also its folder for temporary files."""
     out: Path
-    """Where the finished wheel comes to lie."""
+    """The folder of the finished wheel."""
 
 
 def places(work: Path) -> BuildPlace:
@@ -118,7 +118,10 @@ def places(work: Path) -> BuildPlace:
 
 
 def begun(work: Path, log: Path) -> BuildPlace:
-    """Return the folders of a build that begins, made but for the project's, and let its log begin. Raises StorageError."""
+    """Make the folders of a new build and return them, and remove the log of an earlier build.
+
+    The project's folder is not made. Raises StorageError.
+    """
     place = places(work)
     with storage_errors("Laying out the build"):
         for folder in (place.home, place.out, log.parent):
@@ -138,7 +141,7 @@ class BuildBackend:
     """The distribution's, for messages."""
     log: Path
     place: FixedPlace | None = None
-    """Where it sees its files, where that is not where they lie."""
+    """The path under which the build sees its files, where that differs from their real path."""
 
     def wheel(self, project: Path, out: Path, settings: Mapping[str, str | Sequence[str]]) -> Path:
         """Return the wheel that the backend of `project` makes in `out`.

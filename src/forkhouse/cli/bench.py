@@ -75,7 +75,8 @@ def bench() -> None:
 )
 @click.option(
     "--device",
-    help="With --stack-python: cpu (the default) or mi210. With --endpoint: on what it computes, in your words.",
+    help="With --stack-python: cpu (the default) or mi210. With --endpoint: on what it computes, "
+    "in your words.",
 )
 @profile_option
 @click.option(
@@ -178,7 +179,10 @@ def bench_run(
     end_at_eos: bool,
     offline: bool,
 ) -> None:
-    """Put load on a server, or on the stack in each of its arrangements, and write figures as JSON and as a page."""
+    """Put load on a server or on the stack, and write the figures as JSON and as a page.
+
+    The stack is measured in each of its arrangements.
+    """
     workspace = workspace_of(context)
     if seed is None:
         # A server that is there may still hold the prompts of an earlier run in its prefix cache.
@@ -285,7 +289,10 @@ def bench_pin(
     *,
     offline: bool,
 ) -> None:
-    """Pin the load generator that pyproject.toml asks for, with all that it needs, in pylock.generator.toml."""
+    """Pin the load generator that pyproject.toml asks for in pylock.generator.toml.
+
+    All that it needs is pinned with it.
+    """
     workspace = workspace_of(context)
     with working(workspace, wait):
         pins = pin(opened(workspace, sources, mirror, offline=offline))

@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     "--unsafe-no-sandbox",
     "unsafe",
     is_flag=True,
-    help="Where this machine allows no sandbox, build without one: what is built can then do all that you can.",
+    help="Where this machine allows no sandbox, build without one: what is built can then do all "
+    "that you can.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option(

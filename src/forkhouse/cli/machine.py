@@ -55,7 +55,10 @@ def toolchain(
     offline: bool,
     as_json: bool,
 ) -> None:
-    """Find a HIP toolchain that compiles for the GPU targets, and say what was wrong with the others; where there is none, make one."""
+    """Find a HIP toolchain for the GPU targets; where there is none, make one.
+
+    Says what is wrong with every toolchain that does not compile for them.
+    """
     workspace = workspace_of(context)
     with working(workspace, wait):
         looks = list(
@@ -92,7 +95,10 @@ def doctor(
     *,
     as_json: bool,
 ) -> None:
-    """Say what a profile (or each of them) needs of this machine, what is there, and how each gap is closed. Nothing is changed."""
+    """Say what a profile needs of this machine, what is there, and how to close each gap.
+
+    Without a profile, all are looked at. Nothing is changed.
+    """
     import shutil  # start-up time
 
     with showing():

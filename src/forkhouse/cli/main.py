@@ -101,7 +101,10 @@ _COMMANDS = {
 
 
 class _Commands(click.Group):
-    """Commands that are loaded when they are called, and in which every file that the system refuses is an explained failure."""
+    """Commands that are loaded when they are called.
+
+    When the system refuses a file to a command, the command ends with an explained failure.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # click's signature
         """Return the names of all commands."""

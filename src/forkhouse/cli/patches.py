@@ -1,4 +1,4 @@
-"""`forkhouse patches`: what the keeper of a series does."""
+"""`forkhouse patches`: the commands for the maintainer of a patch series."""
 
 from __future__ import annotations
 
@@ -160,7 +160,10 @@ def export(
     *,
     offline: bool,
 ) -> None:
-    """Write the series as git-format patches to build/export/UPSTREAM, for a reviewer or for `git am`."""
+    """Write the series as git-format patches to build/export/UPSTREAM.
+
+    They are for a reviewer or for `git am`.
+    """
     workspace = workspace_of(context)
     with working(workspace, wait):
         benches, absent = open_benches(

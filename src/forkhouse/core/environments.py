@@ -37,7 +37,7 @@ BARE = {
 
 
 def without_settings(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return variables without those that pip and Python go by, and with no configuration file of pip."""
+    """Return variables without those that pip and Python obey, and without a pip configuration."""
     kept = {
         name: value
         for name, value in variables.items()

@@ -1,4 +1,4 @@
-"""Paths of a checkout, atomic writes, the lock against a second run, and the journal of finished stages."""
+"""Paths of a checkout, atomic writes, the lock against a second run, and the stages' journal."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 LOCK_FILE = "upstream.lock"
 ABANDONED = 24 * 3600.0
-"""Seconds without a change after which nobody writes to a temporary file any more."""
+"""Seconds without a change after which a temporary file counts as abandoned."""
 # As `tempfile` names what is written beside its place: `.NAME.` and eight characters; and folders,
 # `.new-` and eight.
 _TEMPORARY = re.compile(r"\.(?:.+\.|new-)[a-z0-9_]{8}")
@@ -46,9 +46,9 @@ class Workspace:
     root: Path
     cache: Path
     shared: Path | None = None
-    """The cache that the user chose, where it can only be read.
+    """The user's chosen cache, where it is read-only.
 
-    What it has is taken from there, what it lacks goes to `cache`.
+    What it has is taken from there; what it lacks goes to `cache`.
     """
 
     @property
@@ -66,7 +66,10 @@ class Workspace:
         return self.root / "wheels" / profile
 
     def closure_path(self, name: str) -> Path:
-        """Return the PEP 751 file that pins the third-party wheels of a profile (or of the `build` environment)."""
+        """Return the PEP 751 file that pins the third-party wheels of a profile.
+
+        The name `build` stands for the build environment.
+        """
         return self.root / f"pylock.{name}.toml"
 
 
@@ -93,9 +96,9 @@ def find_workspace(start: Path) -> Workspace:
 
 
 def _can_be_written(folder: Path) -> bool:
-    """Say whether this process may write to a folder, or make it.
+    """Return whether this process may write to a folder, or make it.
 
-    What is no folder is not judged: using it will tell.
+    True for anything that is not a folder: its use will fail with the real reason.
     """
     for place in (folder, *folder.parents):
         try:
@@ -128,7 +131,8 @@ _LOOK_AT_DISK = "Look at the disk or the mount (the kernel's log tells more)"
 _REMEDIES = {
     errno.ENOSPC: _MAKE_ROOM,
     errno.EDQUOT: _MAKE_ROOM,
-    errno.EFBIG: "Raise the limit of a file's size (ulimit -f), or take a file system that has no such limit",
+    errno.EFBIG: "Raise the limit of a file's size (ulimit -f), or take a file system that has no "
+    "such limit",
     errno.EROFS: _LET_WRITE,
     errno.EACCES: _LET_WRITE,
     errno.EPERM: _LET_WRITE,
@@ -137,8 +141,10 @@ _REMEDIES = {
     errno.EEXIST: _MOVE_AWAY,
     errno.ENOTEMPTY: _MOVE_AWAY,
     errno.ELOOP: _MOVE_AWAY,
-    errno.EBUSY: "Something is mounted there, or used by the system: unmount it, or name another folder",
-    errno.ENAMETOOLONG: "Choose a shorter path for the checkout (--root) or the cache (FORKHOUSE_CACHE)",
+    errno.EBUSY: "Something is mounted there, or used by the system: unmount it, or name another "
+    "folder",
+    errno.ENAMETOOLONG: "Choose a shorter path for the checkout (--root) or the cache "
+    "(FORKHOUSE_CACHE)",
     errno.EMFILE: _FEWER_OPEN,
     errno.ENFILE: _FEWER_OPEN,
     errno.EIO: _LOOK_AT_DISK,
@@ -146,7 +152,7 @@ _REMEDIES = {
     errno.ESTALE: _LOOK_AT_DISK,
     errno.ENOLCK: _LOOK_AT_DISK,
 }
-"""What to do next, by the reason for which the system refuses to let us write."""
+"""What to do next, by the error number with which the system refuses to write."""
 # git and libgit2 hand on the text of an error, not its number; the words of the others may mean
 # other things there.
 _BY_TEXT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EMFILE, errno.ENFILE)
@@ -154,7 +160,7 @@ _LONGEST_SHOWN = 300
 
 
 def _refusal(error: Exception) -> int | None:
-    """Return the number of what the system refuses to write, None for every other error."""
+    """Return the error number of a refused write; None for every other error."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno if error.errno in _REMEDIES else None
     if isinstance(
@@ -166,7 +172,10 @@ def _refusal(error: Exception) -> int | None:
 
 @contextlib.contextmanager
 def storage_errors(doing: str) -> Iterator[None]:
-    """Turn what the system refuses to write (see `_REMEDIES`) into a StorageError that says what was being done, and what to do."""
+    """Turn a refusal by the system into a StorageError that says what was being done.
+
+    The error also says what to do. `_REMEDIES` lists the refusals; other errors pass unchanged.
+    """
     try:
         yield
     except ForkhouseError:
@@ -183,7 +192,7 @@ def storage_errors(doing: str) -> Iterator[None]:
 
 
 def _named(error: Exception) -> str:
-    """Return the path that an error names, cut where it is too long to be read."""
+    """Return the path that an error names, shortened where it is too long."""
     name = getattr(error, "filename", None)
     if not name:
         return "no file named"
@@ -192,9 +201,9 @@ def _named(error: Exception) -> str:
 
 
 def read_file(path: Path) -> bytes:
-    """Return what a file holds.
+    """Return the content of a file.
 
-    Raises OSError, also for what is no file: a FIFO would be waited for without end.
+    Raises OSError, also for what is not a regular file: reading a FIFO would never end.
     """
     with _opened(path) as stream:
         return stream.read()
@@ -212,7 +221,10 @@ def discard(path: Path) -> None:
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write `content` to `path` so that a reader sees the old file or the whole new one, also after a crash."""
+    """Write `content` to `path` atomically: a reader sees the old file or the whole new one.
+
+    That holds after a crash, too.
+    """
     with storage_errors(f"Writing {path.name}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -241,7 +253,7 @@ def sync_folder(folder: Path) -> None:
 def sha256_file(path: Path) -> str:
     """Return the sha256 of a file's content in hex.
 
-    Raises OSError for what is no file, of which a FIFO would never end.
+    Raises OSError for what is not a regular file: reading a FIFO would never end.
     """
     with _opened(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -264,7 +276,10 @@ def digest(*parts: object) -> str:
 
 
 def digest_folder(folder: Path) -> str:
-    """Return one sha256 (hex) over the names and contents of all files below `folder`, byte-code left out."""
+    """Return one sha256 (hex) over the names and contents of all files below `folder`.
+
+    Byte-code is left out.
+    """
     files = sorted(
         path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts
     )
@@ -291,9 +306,10 @@ def exclusive(workspace: Workspace, *, wait: float) -> Iterator[None]:
 
 
 def collect(workspace: Workspace) -> None:
-    """Take away what runs that were killed left half written in the cache and in `build/`, once no run that is alive can own it.
+    """Remove half-written files of killed runs from the cache and from `build/`.
 
-    A file that is being written changes all the time, and no download may take half as long as `ABANDONED`.
+    Only those are removed that no living run can own: a file that is being written changes all the
+    time, and no download may take half as long as `ABANDONED`.
     """
     before = time.time() - ABANDONED
     cache, build = workspace.cache, workspace.build
@@ -334,11 +350,13 @@ def _take_away(path: Path, before: float) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path, *, wait: float, busy: Callable[[str], str]) -> Iterator[int]:
-    """Hold the lock file at `path`, with the number of this process beside it, and yield its descriptor.
+    """Hold the lock file at `path`, and yield its descriptor.
 
-    A child that inherits the descriptor holds the lock as well, for as long as it lives, though this process be killed.
+    The number of this process is written beside it. A child that inherits the descriptor holds the
+    lock as long as the child lives, even when this process is killed.
 
-    Waits `wait` seconds for another process to let go of it, then raises BusyError with what `busy` says of its number.
+    Waits `wait` seconds for another process to release the lock, then raises BusyError with what
+    `busy` says of that process's number.
     """
     from filelock import FileLock, Timeout  # start-up time
 
@@ -380,7 +398,7 @@ def fresh_folder(folder: Path) -> Iterator[Path]:
 
 
 SEAL = "seal"
-"""Name under which an entry of the journal holds the digest of the rest of it."""
+"""Key under which an entry of the journal holds the digest of its other keys."""
 
 
 class Journal:

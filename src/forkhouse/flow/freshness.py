@@ -43,10 +43,10 @@ _INPUTS = ("upstream.lock", "recipes", "patches")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Built:
-    """What a build left, as it can be told again without looking."""
+    """The results of a build, which can be printed again without another look."""
 
     tools: tuple[str, ...]
-    """Files outside the checkout that decided it: compilers, headers."""
+    """Files outside the checkout that influenced it: compilers, headers."""
     hosts_away: bool
     """Whether a host did not answer, and a less preferred source was taken."""
     answer: dict[str, Any]
@@ -72,17 +72,17 @@ def _files(path: Path) -> Iterator[os.DirEntry[str] | Path]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inputs:
-    """What a build is about to read, as it was before anything was read."""
+    """The state of a build's inputs before anything was read."""
 
     state: str
     """One hash over names, sizes and times of all files of the checkout that decide a build, and
     over its options."""
     taken: int
-    """When that was looked at, nanoseconds since 1970."""
+    """When the state was taken, in nanoseconds since 1970."""
 
 
 def inputs(workspace: Workspace, arguments: Iterable[object]) -> Inputs:
-    """Look at all that a build with these options reads.
+    """Take the state of all that a build with these options reads.
 
     It has to be called before anything is read.
     """
@@ -110,7 +110,10 @@ def inputs(workspace: Workspace, arguments: Iterable[object]) -> Inputs:
 
 
 def _results(workspace: Workspace, profile: str, tools: Iterable[str]) -> str:
-    """Return one hash over what a build left, and over the tools outside the checkout that it used."""
+    """Return one hash over the results of a build, and over the outside tools that it used.
+
+    Outside tools are those that lie outside of the checkout.
+    """
     # A wheel may be changed under its old size and time. (Another wheelhouse that takes it over by
     # a hard link makes the build look, too.)
     wheels = _lines(workspace.wheelhouse(profile), changed=True)
@@ -137,7 +140,7 @@ def _lines(place: Path, *, changed: bool) -> Iterator[str]:
 
 
 def forget(workspace: Workspace, profile: str) -> None:
-    """Drop what is known of a profile: a build is about to change it."""
+    """Forget what is known of a profile, because a build is about to change it."""
     with storage_errors("Forgetting the last build"):
         discard(_stamp(workspace, profile))
 

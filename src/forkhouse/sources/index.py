@@ -38,7 +38,7 @@ _CREDENTIALS = (
 
 
 def _is_file(path: Path) -> bool:
-    """Say whether there is a file that may be read."""
+    """Return whether `path` is a file that can be read."""
     # pathlib's raises where a folder may not be looked into.
     return os.path.isfile(path) and os.access(path, os.R_OK)  # noqa: PTH113
 
@@ -49,11 +49,10 @@ class Registry:
     def __init__(
         self, cache: Path, *, offline: bool, index: str | None = None, shared: Path | None = None
     ) -> None:
-        """Keep files below `cache`; with `offline`, only what is there can be had.
+        """Keep files below `cache`; with `offline`, use only what is there.
 
-        `index` is the one to ask, in place of pip's.
-
-        `shared` is a cache that can only be read; what it has is not fetched.
+        `index` is asked in place of pip's indexes. `shared` is a read-only cache, whose files are
+        not fetched again.
         """
         self._cache = cache
         self._folder = cache / "files"
@@ -63,7 +62,10 @@ class Registry:
         self._index = index
 
     def at(self, index: str) -> Registry:
-        """Return a registry with the same cache that asks one index (an address by PEP 503 or 691) alone."""
+        """Return a registry with the same cache that asks only one index.
+
+        `index` is its address by PEP 503 or 691.
+        """
         return Registry(self._cache, offline=self._offline, index=index, shared=self._shared)
 
     def cached(self, file: str, sha256: str) -> Path | None:
@@ -74,9 +76,9 @@ class Registry:
         return None
 
     def holds(self, file: str, sha256: str) -> bool:
-        """Say whether a file is in the cache, without reading it.
+        """Return whether a file is in the cache, without reading it.
 
-        Enough to know what will have to be fetched.
+        That is enough to know what has to be fetched.
         """
         return any(_is_file(folder / sha256 / file) for folder in self._folders)
 
@@ -216,7 +218,7 @@ class Registry:
         return finder
 
     def close(self) -> None:
-        """Give back the connections to indexes; the value can be used again."""
+        """Close the connections to indexes; the registry can be used again."""
         self.__dict__.pop("_finder", None)
         client = self.__dict__.pop("_client", None)
         if client is not None:
@@ -233,7 +235,8 @@ class Registry:
                 found.link.filename: found.link
                 for found in finder.find_all_packages(package, allow_yanked=True)
             }
-        except Exception as error:  # the client library lets its transport's exceptions through, which it does not name
+        # The client library lets exceptions of its transport through, which it does not document.
+        except Exception as error:
             message = (
                 f"No index answered for {package}: {reason(error)}. Check the network and pip's "
                 "index settings (`pip config list`)."
@@ -249,7 +252,7 @@ class Registry:
         return links
 
     def _denied(self) -> str:
-        """Say which indexes denied a page, and what to do about it; nothing where none did."""
+        """Return which indexes denied a page, and what to do about it; empty where none did."""
         denied = ", ".join(
             f"{host} answered {code}" for host, code in sorted(self._client.refusals.items())
         )
@@ -267,11 +270,10 @@ class Registry:
         return links[file]
 
     def served(self, package: str, file: str) -> tuple[str, str]:
-        """Return the sha256 of one file as the indexes have it now, and how it was found.
+        """Return the sha256 that the indexes give for a file now, and how it was found.
 
-        Told by the index, or measured.
-
-        Raises UnreachableError when no index has it.
+        The index tells it, or the file is downloaded and measured. Raises UnreachableError when no
+        index has it.
         """
         link = self.find(package, file)
         told = (link.hash_option or {}).get("sha256")
@@ -282,7 +284,10 @@ class Registry:
         )
 
     def measure_archive(self, url: str, file: str, *, mirror: Path | None) -> str:
-        """Return the sha256 of a source archive as `mirror`/archives/`file`, or else `url`, has it now. Raises UnreachableError."""
+        """Return the sha256 that a source archive has now. Raises UnreachableError.
+
+        The archive is `mirror`/archives/`file` where that exists, else `url`.
+        """
         mirrored = mirror / "archives" / file if mirror else None
         link = Link(
             mirrored.resolve().as_uri() if mirrored is not None and mirrored.is_file() else url
@@ -310,7 +315,7 @@ class Registry:
         return self.adopt(temporary, link.filename, sha256), sha256
 
     def _download(self, link: Link, file: str) -> Path:
-        """Fetch a file to a temporary place in the cache, anew where it breaks off.
+        """Download a file to a temporary place in the cache, and start again where it breaks off.
 
         Raises UnreachableError.
         """
@@ -338,7 +343,8 @@ class Registry:
                 )
             except OSError:
                 raise
-            except Exception as error:  # the client library lets its transport's exceptions through, which it does not name
+            # The client library lets undocumented exceptions of its transport through.
+            except Exception as error:
                 # What was not answered has been asked again already; here it is what breaks off.
                 if attempt == retries or not isinstance(error, httpx2.TransportError):
                     code = (
@@ -369,7 +375,10 @@ class Registry:
 
 
 def _copy(link: Link, target: BinaryIO, file: str) -> None:
-    """Copy a file of this machine. Raises RefusedError where a page of another one leads to it."""
+    """Copy a file of this machine.
+
+    Raises RefusedError where a page of another machine links to it.
+    """
     if link.comes_from is not None and not link.comes_from.startswith("file:"):
         message = "a page of another machine names a file of this one"
         raise RefusedError(message)

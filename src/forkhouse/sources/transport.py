@@ -1,11 +1,4 @@
-"""The HTTP client that asks indexes and fetches files.
-
-As pip's settings say, patient with servers, and with bounds to what they can cost.
-
-A redirect is followed to https, and to http only from and to hosts that the user trusts or that are
-this machine. Answers that ask for patience are asked for again. No server can hold a run for long
-with a byte a second, or fill the disk.
-"""
+"""The HTTP client that asks indexes and fetches files, with pip's settings."""
 
 from __future__ import annotations
 
@@ -37,18 +30,18 @@ REFUSALS = frozenset({401, 403, 407})
 PATIENCE = frozenset({429, 500, 502, 503, 504})
 """Answers after which the same is asked again."""
 LONGEST_WAIT = 60.0
-"""Seconds for which a server may ask to be left alone.
+"""Most seconds that a server may ask us to wait.
 
-Where it wants more, it is not asked again in this run.
+A server that asks for more is not asked again in this run.
 """
 PACE = 1000
-"""Bytes a second below which a server is given up: as for git."""
+"""Bytes a second below which a server is given up, as git does."""
 CHUNK = 2**20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bounds:
-    """What one answer may cost."""
+    """Limits of one answer."""
 
     page: int = 32 * 2**20
     """Bytes of an index page, unpacked.
@@ -77,7 +70,7 @@ _FINAL = (
 
 
 class RefusedError(UnreachableError):
-    """An answer that is refused whatever comes after it, or that did not come however often it was asked for."""
+    """An answer that ends every further attempt, or that did not come in spite of all attempts."""
 
 
 def pause(seconds: float) -> None:
@@ -127,10 +120,10 @@ class Client(PyPIClient):
     def send(
         self, request: httpx2.Request, *, stream: bool = False, **options: Any
     ) -> httpx2.Response:
-        """Send a request and return its answer, that after the last redirect.
+        """Send a request and return its answer after the last redirect.
 
-        Raises RefusedError for an answer that is none to follow or to read, and the client
-        library's errors for others.
+        Raises RefusedError for an answer that cannot be followed or read, and the client library's
+        errors for others.
         """
         options.pop("follow_redirects", None)
         self._check(request.url)
@@ -291,9 +284,9 @@ class Client(PyPIClient):
 
 
 def _sizes(page: httpx2.Response) -> dict[str, int]:
-    """Return the sizes that a page of an index tells (PEP 700), by address.
+    """Return the sizes of files by address, as an index page states them (PEP 700).
 
-    None of a page that is not as it should be.
+    Empty for a page that is not well formed.
     """
     try:
         files = page.json()["files"]
@@ -305,7 +298,7 @@ def _sizes(page: httpx2.Response) -> dict[str, int]:
 
 
 def announced_size(response: httpx2.Response) -> int | None:
-    """Return how many bytes a server says that it will send."""
+    """Return how many bytes a server announces."""
     told = response.headers.get("Content-Length", "")
     return int(told) if told.isascii() and told.isdigit() and len(told) < len(str(2**63)) else None
 
@@ -343,9 +336,9 @@ def _context(settings: IndexSettings, context: ssl.SSLContext) -> ssl.SSLContext
 
 
 def _unverified(settings: IndexSettings) -> Iterator[tuple[str, httpx2.BaseTransport]]:
-    """Yield the connections to hosts whose certificates are not looked at.
+    """Yield connections to the hosts whose certificates are not checked.
 
-    Through the proxy, as those to all others.
+    They use the same proxy as the others.
     """
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -361,7 +354,7 @@ def _unverified(settings: IndexSettings) -> Iterator[tuple[str, httpx2.BaseTrans
 
 
 class _Paced(httpcore2.NetworkBackend):
-    """Connections that give up servers which send less than `PACE`."""
+    """Connections that give up a server which sends less than `PACE`."""
 
     def __init__(self, backend: httpcore2.NetworkBackend, window: float) -> None:
         """Take what makes connections, and the seconds over which the pace is measured."""
@@ -386,9 +379,9 @@ class _PacedStream(httpcore2.NetworkStream):
         self._stream = stream
         self._window = window
         self._begun: float | None = None
-        """When the first bytes of what is measured came.
+        """When the first measured bytes came.
 
-        How long a server thinks before them is its own business.
+        The time that a server takes before them is not measured.
         """
         self._count = 0
 
