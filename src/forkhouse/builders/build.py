@@ -11,7 +11,7 @@ import zipfile
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from packaging.utils import parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from forkhouse.builders.built import Builder, BuiltWheel
 from forkhouse.builders.components import licences, with_parts
@@ -293,7 +293,14 @@ def _builder(job: _Job, workshop: Workshop) -> Builder:
 
 
 def _check_name(made: Path, recipe: Recipe, version: str) -> None:
-    name, found, *_ = parse_wheel_filename(made.name)
+    try:
+        name, found, *_ = parse_wheel_filename(made.name)
+    except InvalidWheelFilename as error:
+        message = (
+            f"The build gave {made.name}, which is no name of a wheel: {error}. Correct the recipe "
+            "or its project."
+        )
+        raise BuildError(message) from error
     if name != recipe.distribution or str(found) != version:
         message = (
             f"The build gave {made.name}, the recipe promises {recipe.distribution} {version}. "

@@ -18,6 +18,7 @@ from forkhouse.builders.repack import repacked_metadata
 from forkhouse.builders.wheelfile import Member, write_wheel
 from forkhouse.core.errors import BuildError
 from forkhouse.core.progress import report
+from forkhouse.core.workspace import read_file
 from forkhouse.documents.reading import read_toml
 from forkhouse.documents.recipe import Repack, UpstreamProject
 
@@ -165,7 +166,14 @@ def _asked(
             "its backend tells no metadata without a build, so it is TAKEN TO REQUIRE NOTHING here",
         )
         return None
-    return (found / "METADATA").read_text(encoding="utf-8")
+    try:
+        return read_file(found / "METADATA").decode()
+    except (OSError, UnicodeDecodeError) as error:
+        message = (
+            f"{recipe.distribution}: the METADATA that its PEP 517 backend prepared cannot be "
+            f"read: {error}. The whole log: {log}"
+        )
+        raise BuildError(message) from error
 
 
 def _empty_wheel(metadata: str, distribution: str, version: str, folder: Path) -> Path:
