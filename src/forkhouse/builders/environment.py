@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 import psutil
 
 from forkhouse.core.environments import install_wheels, make_environment
-from forkhouse.core.errors import BuildError, InstallError
+from forkhouse.core.errors import BuildError, InstallError, StorageError
 from forkhouse.core.progress import report
-from forkhouse.core.workspace import digest, read_file, storage_errors, write_atomic
+from forkhouse.core.workspace import digest, read_file, storage_errors, told_refusal, write_atomic
 from forkhouse.sandbox.bubblewrap import Sandbox, View, find_sandbox, interpreter_homes
 from forkhouse.sandbox.run import Confined
 from forkhouse.sources.wheels import fetch_all
@@ -311,7 +311,8 @@ def run_isolated(
 
     Its output goes to `log`.
 
-    Raises BuildError with the command, its last lines and the log's path when it fails.
+    Raises BuildError with the command, its last lines and the log's path when it fails,
+    StorageError where it tells of a full disk.
     """
     count = log.with_suffix(".count")
     steps = Steps(_counted(count))
@@ -333,7 +334,14 @@ def run_isolated(
         # what the next one goes by.
         write_atomic(count, f"{steps.compiled}\n".encode())
     if code != 0:
-        message = f"`{' '.join(command)}` ended with exit code {code}. {_log_end(log)}"
+        end = _log_end(log)
+        message = f"`{' '.join(command)}` ended with exit code {code}. {end}"
+        remedy = told_refusal(end)
+        if remedy is not None:
+            full = (
+                f"{message}\nThe wheelhouse is as it was. {remedy} and run the same command again."
+            )
+            raise StorageError(full)
         raise BuildError(message)
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from forkhouse.conformance.results import TestResult
+    from forkhouse.conformance.results import UpstreamResult
     from forkhouse.conformance.suite import Suite
     from forkhouse.documents.lockfile import Lock
     from forkhouse.sources.index import Registry
@@ -122,7 +122,7 @@ class Run:
 
     tested: str
     """Installed version of what was tested."""
-    results: tuple[TestResult, ...]
+    results: tuple[UpstreamResult, ...]
     seconds: float
 
 

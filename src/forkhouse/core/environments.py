@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name, canonicalize_version, parse_wheel_filename
 
-from forkhouse.core.errors import InstallError, UsageError
-from forkhouse.core.workspace import storage_errors
+from forkhouse.core.errors import InstallError, StorageError, UsageError
+from forkhouse.core.workspace import storage_errors, told_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -68,7 +68,7 @@ def install_wheels(interpreter: Path, *options: str, wheels: Collection[str]) ->
     `wheels` are the file names of all that has to be there afterwards.
 
     Raises InstallError with pip's own words when it refuses, and when it reports success and a
-    wheel is not there.
+    wheel is not there; StorageError where the disk is full or read-only.
     """
     if not wheels:
         return
@@ -87,6 +87,13 @@ def install_wheels(interpreter: Path, *options: str, wheels: Collection[str]) ->
     )
     if result.returncode != 0:
         message = result.stderr.strip()[-3000:] or f"pip ended with exit code {result.returncode}"
+        remedy = told_refusal(result.stderr)
+        if remedy is not None:
+            full = (
+                f"pip could not write to {interpreter.parents[1]}:\n{message}\n{remedy} and run "
+                "the same command again."
+            )
+            raise StorageError(full)
         raise InstallError(message)
     wanted = {parse_wheel_filename(wheel)[:2] for wheel in wheels}
     there = {

@@ -170,6 +170,14 @@ def _refusal(error: Exception) -> int | None:
     return next((no for no in _BY_TEXT if os.strerror(no) in str(error)), None)
 
 
+def told_refusal(text: str) -> str | None:
+    """Return what to do next where a program tells that a disk is full or read-only, None where it tells of neither."""
+    told = next(
+        (no for no in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) if os.strerror(no) in text), None
+    )
+    return None if told is None else _REMEDIES[told]
+
+
 @contextlib.contextmanager
 def storage_errors(doing: str) -> Iterator[None]:
     """Turn a refusal by the system into a StorageError that says what was being done.

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
 import shutil
 import time
 import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pygit2
-from pygit2.enums import FileMode
+from pygit2.enums import ConfigLevel, FileMode
 
 from forkhouse.core.errors import BusyError
 from forkhouse.core.progress import report
@@ -27,7 +29,6 @@ from forkhouse.sources.gitcommand import HERE, GitError, run_git
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 WAIT = 1800.0
 """Seconds to wait for another process that fetches into the same repository."""
@@ -43,6 +44,24 @@ _HASH = 20
 _PIECE = 1 << 20
 _DERIVED = ("*.rev", "*.bitmap", "multi-pack-index*", "*.keep", "*.promisor", "*.mtimes")
 """What git writes beside packs and can do without."""
+
+
+def _do_without_settings_of_others() -> None:
+    """Let libgit2 look for no settings in a home that this process may not look into, as of a user that it was started by: it would fail.
+
+    git itself passes over them.
+    """
+    for level in (ConfigLevel.GLOBAL, ConfigLevel.XDG):
+        for folder in filter(None, pygit2.settings.search_path[level].split(os.pathsep)):
+            try:
+                Path(folder, "config").stat()
+            except PermissionError:
+                pygit2.settings.search_path[level] = ""
+            except OSError:
+                pass
+
+
+_do_without_settings_of_others()
 
 
 @contextlib.contextmanager
