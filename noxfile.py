@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -75,7 +76,10 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(name="compile-hip", default=False)
 def compile_hip(session: nox.Session) -> None:
-    """Find or make the HIP toolchain, compile a source of each of vLLM's extension libraries for the GPU targets, and look into the objects."""
+    """Compile one source of each vLLM extension library for the GPU targets.
+
+    Finds or makes the HIP toolchain, and checks the compiled objects.
+    """
     require_bubblewrap(session)
     session.install("-e", ".", *group("tests"))
     session.run("pytest", "-m", "hip", *session.posargs)
@@ -83,7 +87,10 @@ def compile_hip(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and format with ruff, and with import-linter that each room imports only those below it."""
+    """Check style and format with ruff, and the layers of imports with import-linter.
+
+    Each room may import only the rooms below it.
+    """
     session.install("-e", ".", *group("lint"))
     session.run("ruff", "check", *session.posargs)
     session.run("ruff", "format", "--check")
@@ -97,8 +104,23 @@ def types(session: nox.Session) -> None:
     session.run("mypy", *session.posargs)
 
 
+@nox.session(default=False)
+def docs(session: nox.Session) -> None:
+    """Build the site into build/docs: a warning is an error, every link is checked (`-- --external` asks other hosts, too)."""
+    session.install("-e", ".", *group("docs"))
+    strictly = ("--fail-on-warning", "--keep-going", "--nitpicky", "--fresh-env", "--write-all")
+    build = ("sphinx-build", "--quiet", *strictly, "--doctree-dir=build/doctrees", "docs")
+    session.run(*build, "build/docs")
+    session.run("python", "-m", "docs.generate.offline", "build/docs")
+    if "--external" in session.posargs:
+        session.run(*build, "build/linkcheck", "--builder=linkcheck")
+
+
 def install_offline(session: nox.Session, profile: str, scratch: str) -> Path:
-    """Install a profile from its wheelhouse alone, without a network, and return the folder of the environment."""
+    """Install a profile from its wheelhouse without a network.
+
+    Returns the folder of the environment.
+    """
     stack = Path(scratch, "stack")
     session.run(
         "unshare",
@@ -116,7 +138,10 @@ def install_offline(session: nox.Session, profile: str, scratch: str) -> Path:
 
 
 def require_mi210() -> None:
-    """Stop at once where there is no gfx90a GPU, before anything is installed, with the exit code that says so: nox would make it 1."""
+    """Stop before anything is installed where this machine has no gfx90a GPU.
+
+    Ends with the exit code of NoDeviceError; a failing command inside nox would give 1.
+    """
     # Of all of Forkhouse these two modules need nothing but Python.
     sys.path.insert(0, str(Path(__file__).with_name("src")))
     from forkhouse.core.errors import NoDeviceError  # see above
@@ -130,7 +155,10 @@ def require_mi210() -> None:
 
 
 def integration(session: nox.Session, *, profile: str, device: str, marks: str) -> None:
-    """Install a profile from its wheelhouse alone, without a network, and run those integration tests on a device that have the marks."""
+    """Run the integration tests that carry some marks against an installed profile on a device.
+
+    The profile is installed from its wheelhouse without a network.
+    """
     session.install("-e", ".", *group("tests"))
     with tempfile.TemporaryDirectory(prefix="forkhouse-integration-") as scratch:
         stack = install_offline(session, profile, scratch)
@@ -158,7 +186,10 @@ def integration_cpu(session: nox.Session) -> None:
 
 @nox.session(name="integration-extended", default=False)
 def integration_extended(session: nox.Session) -> None:
-    """Serve as above through faults, over etcd and NATS, between network namespaces, and between workers unlike each other; takes minutes."""
+    """Serve through faults, over etcd and NATS, across network namespaces and with mixed workers.
+
+    Takes minutes.
+    """
     integration(session, profile="cpu", device="cpu", marks="extended or generator")
 
 
@@ -251,21 +282,30 @@ def bench_survival(session: nox.Session) -> None:
 
 @nox.session(name="fuzz-edits", default=False)
 def fuzz_edits(session: nox.Session) -> None:
-    """Edit thousands of real files at random, judged by each language's own readers (`-- --operations N --seed S` for a part)."""
+    """Edit thousands of real files at random, judged by each language's own readers.
+
+    `-- --operations N --seed S` runs a part.
+    """
     session.install("-e", ".", *group("readers"))
     session.run("python", "-m", "bench.edits", *session.posargs)
 
 
 @nox.session(name="fuzz-documents", default=False)
 def fuzz_documents(session: nox.Session) -> None:
-    """Read 100,000 mutated documents, each of which has to be read or explained within a second (`-- --count N --seed S` for a part)."""
+    """Read 100,000 mutated documents; each must be read or explained within a second.
+
+    `-- --count N --seed S` runs a part.
+    """
     session.install("-e", ".")
     session.run("python", "-m", "bench.documents", *session.posargs)
 
 
 @nox.session(default=False)
 def faults(session: nox.Session) -> None:
-    """Kill runs, cut their power, fill their disks and damage their files (`-- --tries N` for a part, `-- --write` for docs/reliability.md)."""
+    """Kill builds, cut their power, fill their disks and damage their files.
+
+    `-- --tries N` runs a part; `-- --write` writes docs/explanation/reliability.md.
+    """
     require_bubblewrap(session)
     session.install("-e", ".", *group("tests"))
     session.run("python", "-m", "bench.faults", *session.posargs)
@@ -278,6 +318,11 @@ def bench_serving(session: nox.Session) -> None:
     JSON and a page go to build/bench.
     """
     options = list(session.posargs)
+    if any(re.search(r"://[^/\s]*@", option) for option in options):
+        session.error(
+            "An address with a user or a password is refused: it would be in logs and results. "
+            "Give scheme, host and port alone."
+        )
     device = "mi210" if {"mi210", "--device=mi210"} & set(options) else "cpu"
     there = any(
         option.partition("=")[0] in {"--endpoint", "--help", "-h", "--stack-python"}

@@ -20,7 +20,10 @@ START = 1_700_000_000
 
 
 def apply(store: Path, base: str, commit: str, series: Path, journal: Path) -> str:
-    """Apply the series in a folder to a commit of a store, each patch a commit, and return the tree."""
+    """Apply the series in a folder to a commit of a store, one commit per patch.
+
+    Returns the id of the resulting tree.
+    """
     source = SourceTree(
         upstream="speed",
         version="1",

@@ -94,7 +94,10 @@ class Dialect:
         return self._put(self.line, name, key, chance)
 
     def block(self, name: str, middle: str, chance: random.Random) -> str:
-        """Return a block around some lines, which its context then keeps apart from its neighbours."""
+        """Return a block around some lines.
+
+        The block separates the lines from their neighbours, so that no patch context reaches those.
+        """
         lines = [self.filler(name, f"s{number}", chance) for number in range(8)]
         return (
             self._put(self.head, name, "", chance)

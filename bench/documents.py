@@ -53,24 +53,27 @@ PROJECT = (
     '["b>=1"]\n\n[project.optional-dependencies]\nx = ["c"]\n'
 )
 PIECES = (
-    b"\x00", b"\xff", b"\xef\xbb\xbf", b"\r", b"\t", b"\n", b": ", b"- ", b"[", b"]", b"{", b"}", b"&a ", b"*a", b"<<: ", b"!!int ", b"!!seq ",
-    b"!!timestamp 2020-13-45", b"!!binary x", b"!!set {a}", b"!!omap [a]", b"!x ", b"? ", b"| ", b"> ", b"'", b'"', b"#", b"%", b"@", b"`",
-    b"~", b"null", b".nan", b".inf", b"0x_", b"0b_", b"1:2", b"-", b"true", b"9" * 5000, b"[" * 3000, b"{a: " * 200, b"'" * 99, b"\\", b"\\u0000",
-    b"../", b"/", b"\xc2\x85", b"\xe2\x80\xa8", b"\xed\xa0\x80", b"2020-01-01", b"a.b.c=1", b"[[a]]", b"[a.b]", b"1e999", b"''", b"\n---\n", b"\n...\n",
+    b"\x00", b"\xff", b"\xef\xbb\xbf", b"\r", b"\t", b"\n", b": ", b"- ", b"[", b"]", b"{", b"}",
+    b"&a ", b"*a", b"<<: ", b"!!int ", b"!!seq ", b"!!timestamp 2020-13-45", b"!!binary x",
+    b"!!set {a}", b"!!omap [a]", b"!x ", b"? ", b"| ", b"> ", b"'", b'"', b"#", b"%", b"@", b"`",
+    b"~", b"null", b".nan", b".inf", b"0x_", b"0b_", b"1:2", b"-", b"true", b"9" * 5000,
+    b"[" * 3000, b"{a: " * 200, b"'" * 99, b"\\", b"\\u0000", b"../", b"/", b"\xc2\x85",
+    b"\xe2\x80\xa8", b"\xed\xa0\x80", b"2020-01-01", b"a.b.c=1", b"[[a]]", b"[a.b]", b"1e999",
+    b"''", b"\n---\n", b"\n...\n",
     b"$A", b"$$$B", b"(", b"re:(a+)+", b"*", b"**", b"x" * 3000, b"\xf0\x9f\x98\x80",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seed:
-    """A document that is right, and who reads its kind."""
+    """A valid document, and the kind that says which reader reads it."""
 
     kind: str
     content: bytes
 
 
 def seeds(root: Path = ROOT) -> tuple[Seed, ...]:
-    """Return the documents to begin with, in an order that does not change."""
+    """Return the documents to mutate, always in the same order."""
     found = [Seed(kind="lock", content=piece) for piece in _locks(root / "upstream.lock")]
     found += [
         Seed(kind="recipe", content=path.read_bytes())
@@ -96,7 +99,10 @@ def seeds(root: Path = ROOT) -> tuple[Seed, ...]:
 
 
 def _locks(path: Path) -> Iterator[bytes]:
-    """Yield locks of one upstream, one component or one profile each, with the head of the whole."""
+    """Yield small locks, each with a single upstream, component or profile.
+
+    Each keeps the sections of the whole lock that are none of these three.
+    """
     text = path.read_text(encoding="utf-8")
     sections = dict(re.findall(r"^([\w-]+):((?:.*\n)(?:(?:[ #].*)?\n)*)", text, flags=re.MULTILINE))
     named = ("upstreams", "components", "profiles")

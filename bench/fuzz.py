@@ -1,7 +1,7 @@
 """Mutated files, edits and diffs against every reader of the patch engine: `python -m bench.fuzz`.
 
 Only errors that are explained to the user may come out. The seeds are the examples of
-docs/patches.md, which cover every language.
+docs/reference/patches.md, which cover every language.
 """
 
 from __future__ import annotations
@@ -127,7 +127,10 @@ def attempt(seed: tuple[str, str, str], what: str, chance: random.Random) -> str
 @click.option("--inputs", default=100_000, show_default=True)
 @click.option("--seed", default=1, show_default=True)
 @click.option(
-    "--docs", default="docs/patches.md", show_default=True, type=click.Path(path_type=Path)
+    "--docs",
+    default="docs/reference/patches.md",
+    show_default=True,
+    type=click.Path(path_type=Path),
 )
 def main(inputs: int, seed: int, docs: Path) -> None:
     """Run mutated inputs and say what came of them.

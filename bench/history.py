@@ -1,6 +1,6 @@
-"""Real history.
+"""Fetch real history: the releases of a pinned upstream, each as a tree.
 
-The releases of a pinned upstream that the user's package indexes offer, each as a tree.
+The user's package indexes offer them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,10 @@ class Subject:
 
     @property
     def metadata_only(self) -> bool:
-        """Whether the edits look at nothing but the metadata of a wheel, which an index serves apart (PEP 658)."""
+        """Whether the edits touch only the metadata of a wheel.
+
+        An index may serve the metadata as a file of its own (PEP 658).
+        """
         return self.source.kind == "wheel" and all(
             path.endswith("/METADATA")
             for patch in self.edits
@@ -137,7 +140,8 @@ class Library:
                 tree, epoch = self._whole(subject, release)
             else:
                 path, _ = self.registry.download(metadata)
-                name = f"{subject.source.package.replace('-', '_')}-{release.version}.dist-info/METADATA"
+                stem = f"{subject.source.package.replace('-', '_')}-{release.version}"
+                name = f"{stem}.dist-info/METADATA"
                 tree, epoch = (
                     self.store.import_files(
                         [TreeFile(path=name, content=path.read_bytes(), mode=FileMode.BLOB)]

@@ -1,4 +1,4 @@
-"""The tools that people patch with today, each on a scratch work tree that holds only the files of the patch."""
+"""Run the usual patching tools, each on a scratch work tree with only the files of the patch."""
 
 from __future__ import annotations
 

@@ -101,7 +101,10 @@ class LongSeries:
 
 
 def long_series(folder: Path, *, patches: int, files: int) -> LongSeries:
-    """Make a tree of some files and a series, each patch of which changes lines of one to three of them."""
+    """Make a tree of `files` files and a series of `patches` patches.
+
+    Each patch changes lines of one to three files.
+    """
     chance = random.Random(SEED)  # a seed is the point
     store = ObjectStore(folder / "store.git")
     texts: dict[str, list[str]] = {}
@@ -243,7 +246,10 @@ def measure_apply(folder: Path, *, patches: int, rounds: int) -> list[Ratio]:
 
 
 def twins(upstream: Upstream, store: ObjectStore, folder: Path) -> list[str]:
-    """Write the series of a synthetic upstream as git-format patches, stacked, and return their paths."""
+    """Write the series of a synthetic upstream as git-format patches, and return their paths.
+
+    Each patch applies on top of the one before it.
+    """
     folder.mkdir()
     pinned = pin(upstream.trees[0], upstream.patches, Ladder(store=store, paths={}, pinned={}))
     written = []
@@ -269,7 +275,10 @@ def twins(upstream: Upstream, store: ObjectStore, folder: Path) -> list[str]:
 def measure_radar(
     folder: Path, *, commits: int, patches: int, sample: int, rounds: int
 ) -> list[Ratio]:
-    """Time a series against every commit of a history, a second time, and a worktree with `git am -3` for each."""
+    """Time how a series is judged on every commit of a history, and judged again.
+
+    The peer is a git worktree with `git am -3` for each commit.
+    """
     store = ObjectStore(folder / "radar.git")
     upstream = generate(
         store, folder / "radar-patches", seed=SEED, commits=commits, sites=patches, still=500
@@ -411,8 +420,10 @@ def table(ratios: Sequence[Ratio]) -> str:
     lines = [f"{'':<38}{'ours':>10}{'theirs':>10}{'ratio':>9}{'goal':>7}"]
     for each in ratios:
         goal = GOALS.get(each.name)
+        shown = "" if goal is None else format(goal, ".2f")
         lines.append(
-            f"{each.name:<38}{each.ours:>9.3f}s{each.theirs:>9.3f}s{each.ratio:>9.4f}{'' if goal is None else format(goal, '.2f'):>7}  {each.note}"
+            f"{each.name:<38}{each.ours:>9.3f}s{each.theirs:>9.3f}s{each.ratio:>9.4f}{shown:>7}"
+            f"  {each.note}"
         )
     return "\n".join(lines)
 

@@ -103,7 +103,10 @@ class Replayer:
         return self.subject.source.paths
 
     def twin(self, patch: Patch, base: str) -> bytes:
-        """Return the textual form of an edit, made to name the files of `base` where an edit finds them by a pattern."""
+        """Return the textual form of an edit, with the file names of `base`.
+
+        An edit may find its files by a pattern; the textual form names the files that it finds.
+        """
         pinned = self.pinned[patch.name]
         command = (
             "git",
@@ -216,7 +219,10 @@ def replayer(subject: history.Subject, home: history.Base, store: ObjectStore) -
 def replay(
     subject: history.Subject, library: history.Library, lock: Lock, *, limit: int, span: float
 ) -> list[Row]:
-    """Replay a subject's edits on its releases within `span` months of the pin, at most `limit` of them, the nearest first."""
+    """Replay a subject's edits on the releases nearest to its pin.
+
+    At most `limit` releases within `span` months are taken, the nearest first.
+    """
     offered = history.releases(library.registry, subject.source)
     dated = history.dates(library.registry, subject, lock)
     offered = [replace(release, when=dated.get(release.version)) for release in offered]
@@ -285,7 +291,10 @@ def classes(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 
 def losses(rows: Iterable[Row]) -> list[dict[str, object]]:
-    """Return every edit that our engine did not apply though some of its target exists, with the reason, releases joined."""
+    """Return every edit that our engine did not apply although part of its target exists.
+
+    Each has the reason; releases with the same reason are joined.
+    """
     joined: defaultdict[tuple[str, str, str, str, str], list[str]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: -row.releases_away):
         if (
@@ -335,7 +344,10 @@ def summary(rows: Sequence[Row]) -> dict[str, object]:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Return the survival of each tool by distance, where the whole target exists, with the silent errors at the end."""
+    """Return each tool's survival by distance from the pin, and its silent errors at the end.
+
+    Survival is counted where the whole target exists.
+    """
     whole = [row for row in rows if row.target is Target.WHOLE]
     groups = {**classes(whole), "all": whole}
     lines = [
@@ -385,7 +397,10 @@ def table(rows: Sequence[Row]) -> str:
     show_default=True,
 )
 def main(limit: int, span: float, only: tuple[str, ...], output: Path) -> None:
-    """Replay the shipped edits over the releases that the user's package indexes offer, with every tool."""
+    """Replay the shipped edits with every tool on the releases that the package indexes offer.
+
+    The indexes are those of the user's configuration.
+    """
     if absent := missing():
         sys.exit(
             f"Not installed: {', '.join(absent)}. On Debian: apt-get install {' '.join(absent)}"

@@ -60,7 +60,7 @@ class Block:
     old: str = ""
     new: str = ""
     copy: bool = False
-    """It was copied from what a patch is about, and stays as it is."""
+    """It was copied from the target of a patch, and stays as it is."""
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ class File:
 
 @dataclass(slots=True)
 class Site:
-    """A patch, and what has happened to what it is about."""
+    """A patch, and the fate of its target."""
 
     patch: str
     recipe: Recipe
@@ -161,7 +161,8 @@ class _Generator:
         return self.number
 
     def _path(self, dialect: Dialect) -> str:
-        return f"{self.random.choice(('core', 'engine', 'tools', 'transfer'))}/part_{self._next()}{dialect.suffix}"
+        area = self.random.choice(("core", "engine", "tools", "transfer"))
+        return f"{area}/part_{self._next()}{dialect.suffix}"
 
     def _neutral(self, dialect: Dialect) -> Block:
         name = f"{self.random.choice(('load', 'move', 'plan', 'send'))}_{self._next()}"
@@ -549,9 +550,10 @@ def judge(upstream: Upstream, store: ObjectStore) -> list[Finding]:
 
 
 def judge_peers(upstream: Upstream, store: ObjectStore) -> dict[str, dict[str, int]]:
-    """Let the other tools apply the textual twin of every patch, once for each thing that became of what it is about.
+    """Let the other tools apply the textual twin of every patch, once for each fate of its target.
 
-    The tree that a right application gives is known, so that what a tool applied elsewhere, or twice, is seen.
+    The tree that a right application gives is known. So a patch that a tool applies in the wrong
+    place, or twice, is noticed.
     """
     ladder = Ladder(store=store, paths={}, pinned={})
     figures = {tool: {"replays": 0, "right": 0, "refused": 0, "silent-wrong": 0} for tool in PEERS}
@@ -649,7 +651,8 @@ def summary(findings: Sequence[Finding]) -> dict[str, object]:
 @click.option(
     "--sites",
     default=0,
-    help="Patches in the series; unless given, as many as there are pairs of a kind of patch and a fate.",
+    help="Patches in the series; unless given, as many as there are pairs of a kind of patch and "
+    "a fate.",
 )
 @click.option(
     "--peers/--no-peers",

@@ -56,7 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--write-table",
         action="store_true",
-        help="write what the cross-vendor pairings gave into docs/cross-vendor.md",
+        help="write what the cross-vendor pairings gave into docs/explanation/cross-vendor.md",
     )
 
 

@@ -34,7 +34,10 @@ SLICE = 5
 
 
 def judged(blocks: Iterable[int], seed: int, folder: Path, *, only: int | None = None) -> Tally:
-    """Do blocks of operations, write the first of each kind down that somebody has to look at, and return the counts."""
+    """Run blocks of operations and return the counts of their outcomes.
+
+    Writes the first failures of each kind to `folder`, for a person to look at.
+    """
     tally = Tally()
     for block in blocks:
         for done in operations(block, seed, _files, only=only):

@@ -1,4 +1,4 @@
-"""What languages with brackets and commas have in common, told from pieces of code alone."""
+"""Find the parts between brackets and commas, from pieces of code alone, in any language."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ OPENING = {"(": ")", "[": "]", "{": "}"}
 
 
 def pairs(code: Sequence[Token], *, kinds: frozenset[str]) -> dict[int, int]:
-    """Return which piece closes which opening one; only pieces of such kinds are brackets.
+    """Return the position of the closing bracket for each opening one.
 
-    Those that do not fit are left out.
+    Only pieces of the given kinds are brackets. Empty when they do not all match.
     """
     found: dict[int, int] = {}
     stack: list[int] = []
@@ -35,7 +35,10 @@ def pairs(code: Sequence[Token], *, kinds: frozenset[str]) -> dict[int, int]:
 def split(
     code: Sequence[Token], closed: dict[int, int], opening: int
 ) -> tuple[tuple[Range, ...], bool]:
-    """Return the pieces between the commas of a pair of brackets, and whether a comma stands behind the last."""
+    """Return the pieces between the commas of a pair of brackets.
+
+    The second value says whether a comma follows the last piece.
+    """
     closing = closed[opening]
     found: list[Range] = []
     begun = at = opening + 1

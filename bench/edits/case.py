@@ -33,7 +33,7 @@ class Case:
     """An operation and its judge."""
 
     kind: str
-    """Operation and what it is about, for the figures."""
+    """Name of the operation and of its target, for the statistics."""
     operation: dict[str, object]
     judge: Callable[[str], str | None]
     """Say what is wrong with the text that the engine made.
@@ -41,7 +41,7 @@ class Case:
     None when the reader sees what the operation says.
     """
     certain: bool = True
-    """The reader is sure that what is named is there, just as often as the operation expects."""
+    """Whether the reader is sure that the target exists exactly as often as is expected."""
     language: str | None = None
     """The language of the edit, where it is not the file's.
 
@@ -53,7 +53,10 @@ class Pool:
     """Makes cases of one file at random."""
 
     def __init__(self, makers: Sequence[Callable[[random.Random], Case | None]]) -> None:
-        """Take functions that make a case, or None where the file does not have what they are about."""
+        """Take functions that each make a case.
+
+        A function returns None where the file has nothing that it could edit.
+        """
         self._makers = makers
 
     def draw(self, chance: random.Random, *, attempts: int = 12) -> Case | None:

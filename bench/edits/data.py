@@ -59,7 +59,10 @@ class Format:
     spelt: Callable[[Value], str | None]
     """An item of a list as an edit names it."""
     unordered: bool = False
-    """Keys may stand in any order, and a table that is only there for what it holds goes with it."""
+    """Keys may stand in any order.
+
+    A table that exists only because of its entries disappears with the last of them.
+    """
 
 
 def walk(value: Value, path: Path = ()) -> Iterator[tuple[Path, Value]]:

@@ -1,4 +1,4 @@
-"""Entry points, as `configparser` reads them, which is what `importlib.metadata` and installers do."""
+"""Entry points, as `configparser` reads them: `importlib.metadata` and installers do the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Meson, as Pygments splits it and, now and then, `meson introspect --ast` reads it in a process of its own."""
+"""Meson, as Pygments splits it into tokens.
+
+Some of the texts are also read by `meson introspect --ast`, in a process of its own.
+"""
 
 from __future__ import annotations
 

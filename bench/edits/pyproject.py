@@ -1,4 +1,7 @@
-"""Requirements and entry points in a pyproject.toml, as `tomllib` reads them and pip's own library understands them."""
+"""Requirements and entry points in a pyproject.toml.
+
+`tomllib` reads the file; the library that pip carries (packaging) reads the requirements.
+"""
 
 from __future__ import annotations
 

@@ -197,7 +197,11 @@ class _View:
         return first, last
 
     def closed(self, first: int, last: int) -> int | None:
-        """Return the piece behind a statement of the pieces from `first` to `last`, its line end and its blocks' ends included."""
+        """Return the number of the piece that follows the statement from `first` to `last`.
+
+        The end of its line and the ends of its blocks belong to the statement. None where the
+        statement does not end its line.
+        """
         code = self.stream.code
         if last >= len(code) or code[last].kind != "NEWLINE":
             return None

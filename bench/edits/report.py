@@ -1,7 +1,7 @@
-"""What a run leaves.
+"""Write the results of a run.
 
-Figures by language as text and JSON, and a folder with every kind of failure, cut down to what
-shows it.
+They are statistics by language as text and JSON, and a folder with every kind of failure, reduced
+to the lines that show it.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Tally:
         return sum(count for (_, verdict), count in self.verdicts.items() if verdict in FAILURES)
 
     def table(self) -> str:
-        """Return the figures by language, and the reasons of what was not right, the most frequent first."""
+        """Return the counts by language, and the reasons of failures, the most frequent first."""
         verdicts = [each.value for each in Verdict]
         lines = ["".join(f"{word:>17}" for word in ("language", "files", "operations", *verdicts))]
         languages = sorted({language for language, _ in self.verdicts})

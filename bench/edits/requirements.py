@@ -96,7 +96,11 @@ def comments(text: str) -> list[tuple[str, str]]:
 def draw_change(
     name: str, number: int, chance: random.Random
 ) -> tuple[str, dict[str, object], str, bool]:
-    """Return an action, the change as it is written, the new declaration, and whether the version is kept."""
+    """Draw a change of a requirement at random.
+
+    Returns the action, the change as an edit writes it, the new declaration, and whether the
+    version is kept.
+    """
     spelling = chance.choice((name, name.replace("-", "_"), name.upper(), name.replace("-", ".")))
     action = chance.choice(("remove", "replace", "replace"))
     if action == "remove":

@@ -1,7 +1,9 @@
-"""What a reader sees of a text, as a stream of code and the comments in it, and whether one text is another with just one change made.
+"""Judge whether one text is another with only the wanted changes made.
 
-A language's own reader (never the engine's grammar) makes the streams. The judge knows no language: the code has to be the old code with the
-meant pieces exchanged, every character between two pieces of code that stayed has to stay, and so has every comment that nobody gave away.
+A language's own reader, never the engine's grammar, turns each text into a stream of code tokens
+and comments. The judge knows no language. It demands that the code is the old code with the
+wanted pieces exchanged, that every character between two kept pieces of code is kept, and that
+every comment is kept that no change was allowed to drop.
 """
 
 from __future__ import annotations
@@ -61,7 +63,7 @@ class Stream:
     comments: tuple[Comment, ...]
 
     def index(self, position: int) -> int:
-        """Return the number of the first piece of code that has width and begins at or after a position."""
+        """Return the number of the first piece of code at or after a position that has width."""
         found = bisect_left(self.code, position, key=lambda token: token.start)
         while found < len(self.code) and self.code[found].end == self.code[found].start:
             found += 1
@@ -74,7 +76,10 @@ class Stream:
         return list(self.comments[first:last])
 
     def edges(self, first: int, last: int) -> tuple[int, int]:
-        """Return where the code before piece `first` ends, and where the code from piece `last` on begins; structure does not count."""
+        """Return where the code before piece `first` ends, and where that from `last` on starts.
+
+        Structural pieces, which have no width, do not count.
+        """
         left = first - 1
         while left >= 0 and self.code[left].start == self.code[left].end:
             left -= 1
@@ -86,7 +91,11 @@ class Stream:
         )
 
     def documents(self, position: int, mark: re.Pattern[str]) -> tuple[Comment, ...]:
-        """Return the comments with such a beginning that stand on lines of their own directly over a position; a file's licence is its own."""
+        """Return the comments on lines of their own directly above a position.
+
+        Only those count whose text matches `mark`. The comment of the whole file, such as its
+        licence, does not count.
+        """
         found: list[Comment] = []
         at = bisect_left(self.comments, position, key=lambda comment: comment.start) - 1
         while (
@@ -141,7 +150,10 @@ class Change:
 
 
 def judge(before: Stream, after: Stream, changes: Sequence[Change]) -> str | None:
-    """Say what is wrong with a text that ought to be the old one with these changes, which are in order; None when it is right."""
+    """Return what is wrong with a text that should be the old one with these changes.
+
+    The changes are in order. None when the text is right.
+    """
     wanted: list[Key] = []
     done = 0
     for change in changes:
@@ -232,7 +244,10 @@ def _documented(before: Stream, after: Stream, change: Change, shift: int) -> st
 def _hosts(
     before: Stream, after: Stream, change: Change, old: tuple[int, int], found: list[Comment]
 ) -> str | None:
-    """Say which comment, that stood behind code on its line that is still there, stands behind other code now."""
+    """Return which trailing comment now stands behind other code, although its code is still there.
+
+    None when there is no such comment.
+    """
     for comment in before.between(*old):
         host = before.index(comment.start) - 1
         while host >= 0 and before.code[host].start == before.code[host].end:

@@ -1,4 +1,4 @@
-"""Try the faults, say what held, and write docs/reliability.md.
+"""Try the faults, say what held, and write docs/explanation/reliability.md.
 
 `python -m bench.faults --seed 1`.
 """
@@ -26,7 +26,7 @@ from bench.faults.site import Outcome, Site, make_site
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-PAGE = Path(__file__).parents[2] / "docs/reliability.md"
+PAGE = Path(__file__).parents[2] / "docs/explanation/reliability.md"
 WHOLE = {
     "SIGKILL": 300,
     "power cut": 100,
@@ -89,11 +89,12 @@ def page(outcomes: Sequence[Outcome], seed: str, seconds: float) -> str:
     rows = "\n".join(f"| {kind} | {made[kind]} | {held[kind]} |" for kind in sorted(made))
     return f"""# Reliability
 
-What `nox -s faults` has tried on a small checkout (a C library from git, an engine from a wheel, a third-party wheel), and what held. This
-page is written by the run (`-- --write`).
+What `nox -s faults` has tried on a small checkout (a C library from git, an engine from a wheel, a
+third-party wheel), and what held. This page is written by the run (`-- --write`).
 
-A try holds when no run ends with a traceback or with an exit code that has no meaning, a wheelhouse that is there passes `forkhouse verify`
-at any time, and the last run, with nothing done by hand, gives the same files as one that nothing disturbed.
+A try holds when no run ends with a traceback or with an exit code that has no meaning, a
+wheelhouse that is there passes `forkhouse verify` at any time, and the last run, with nothing done
+by hand, gives the same files as one that nothing disturbed.
 
 | what was done | tries | held |
 |---|---|---|
@@ -102,16 +103,21 @@ at any time, and the last run, with nothing done by hand, gives the same files a
 
 Seed {seed}, {len(outcomes)} tries in {seconds / 60:.0f} min, {time.strftime("%Y-%m-%d")}.
 
-- **SIGKILL**: at a random instant of a build, once or twice, of the process, of its group, or of one process below it.
-- **Power cut**: everything is killed at a random instant. What was not made durable since it was last written (seen by the calls of `fsync`
-  and `fdatasync`) is then whole, empty, cut, zeros or gone, at random. The order of names is taken to be kept, as journaling file systems do.
-- **Disk full**: the cache, the work folder, the object store or the wheelhouse lies on a disk of 4 KiB to 2 MiB; then there is room again.
-- **Hostile index**: one that misbehaves in a third or in all of its answers: errors, half and wrong files, wrong hashes and lengths, redirects
-  that lead nowhere, packed answers that grow without end. An honest one follows.
-- **Hostile archive**: a small tar file, zip file or wheel with odd names, links, devices, much of nothing, flipped bytes or an early end is
-  read, or audited; what counts is that it is read or refused with a reason, within {SECONDS} s of processor time.
-- **Damaged**: one file of the cache, the journal or the object store has a flipped bit, another digit, an earlier end, no content, another
-  file's content, or is gone.
+- **SIGKILL**: at a random instant of a build, once or twice, of the process, of its group, or of
+  one process below it.
+- **Power cut**: everything is killed at a random instant. What was not made durable since it was
+  last written (seen by the calls of `fsync` and `fdatasync`) is then whole, empty, cut, zeros or
+  gone, at random. The order of names is taken to be kept, as journaling file systems do.
+- **Disk full**: the cache, the work folder, the object store or the wheelhouse lies on a disk of
+  4 KiB to 2 MiB; then there is room again.
+- **Hostile index**: one that misbehaves in a third or in all of its answers: errors, half and
+  wrong files, wrong hashes and lengths, redirects that lead nowhere, packed answers that grow
+  without end. An honest one follows.
+- **Hostile archive**: a small tar file, zip file or wheel with odd names, links, devices, much of
+  nothing, flipped bytes or an early end is read, or audited; what counts is that it is read or
+  refused with a reason, within {SECONDS} s of processor time.
+- **Damaged**: one file of the cache, the journal or the object store has a flipped bit, another
+  digit, an earlier end, no content, another file's content, or is gone.
 """
 
 
@@ -122,12 +128,17 @@ def say(text: str) -> None:
 
 
 def main() -> None:
-    """Read the options, make the tries side by side, and end with exit code 1 when one did not hold."""
+    """Read the options and run the tries in parallel.
+
+    Ends with exit code 1 when one of them did not hold.
+    """
     options = argparse.ArgumentParser(prog="bench.faults", description=__doc__)
     options.add_argument("--tries", type=int, help="how many tries in all; without it, a whole run")
     options.add_argument("--seed", default="1")
     options.add_argument("--only", help="a part of a class's name, to try that class alone")
-    options.add_argument("--write", action="store_true", help="write docs/reliability.md")
+    options.add_argument(
+        "--write", action="store_true", help="write docs/explanation/reliability.md"
+    )
     given = options.parse_args()
     counts = {
         name: count if given.only is None or given.only in name else 0

@@ -1,6 +1,6 @@
-"""SIGKILL at random instants: of the process, of its group, of one process below it.
+"""Kill runs by SIGKILL at random instants, or cut their power.
 
-And power cuts.
+SIGKILL hits the process, its group, or one process below it.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ static void noted(int fd) {
   struct stat s;
   if (!path || fstat(fd, &s)) return;
   char line[128];
-  int length = snprintf(line, sizeof line, "%lu %lu %ld %ld%09ld\n", (unsigned long)s.st_dev, (unsigned long)s.st_ino, (long)s.st_size,
-                        (long)s.st_mtim.tv_sec, s.st_mtim.tv_nsec);
+  int length = snprintf(line, sizeof line, "%lu %lu %ld %ld%09ld\n", (unsigned long)s.st_dev,
+                        (unsigned long)s.st_ino, (long)s.st_size, (long)s.st_mtim.tv_sec,
+                        s.st_mtim.tv_nsec);
   int log = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
   if (log < 0) return;
   if (write(log, line, length) != length) abort();
@@ -117,7 +118,7 @@ def begin(checkout: Checkout, variables: dict[str, str]) -> subprocess.Popen[byt
 
 
 def shim(folder: Path) -> Path:
-    """Compile what notes which files were made durable."""
+    """Compile the library that records which files were made durable."""
     source, library = folder / "shim.c", folder / "shim.so"
     source.write_text(SHIM, encoding="utf-8")
     subprocess.run(

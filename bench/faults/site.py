@@ -22,12 +22,12 @@ EXPLAINED = frozenset({0, 2, *range(10, 19), *range(20, 26), 30, 31, 40, 41})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What came of one try."""
+    """The outcome of one try."""
 
     kind: str
     held: bool
     what: str
-    """What was done, and what came of it where it did not hold."""
+    """The fault that was made, and the failure where the run did not hold."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,7 +94,7 @@ def run(
 
 
 def fault_of(ended: subprocess.CompletedProcess[str], codes: frozenset[int] = EXPLAINED) -> str:
-    """Return what is wrong with how a run ended; nothing where that is explained."""
+    """Return what is wrong with how a run ended; empty where that is explained."""
     traceback = [line for line in ended.stderr.splitlines() if line.startswith("Traceback")]
     if traceback or ended.returncode not in codes:
         return f"exit code {ended.returncode}: {ended.stderr.strip()[-400:]}"
@@ -102,14 +102,17 @@ def fault_of(ended: subprocess.CompletedProcess[str], codes: frozenset[int] = EX
 
 
 def house_fault(checkout: Checkout) -> str:
-    """Return what is wrong with a wheelhouse that is there; nothing where there is none."""
+    """Return what is wrong with a wheelhouse; empty where there is none."""
     if not (checkout.root / "wheels/cpu").exists():
         return ""
     return fault_of(run(checkout, "verify"), frozenset({0}))
 
 
 def end_fault(site: Site, checkout: Checkout) -> str:
-    """Run a build that nothing disturbs, and return how its end or its wheelhouse differs from what it has to be."""
+    """Run an undisturbed build, and return how its exit code or its wheelhouse is wrong.
+
+    An empty text when both are right.
+    """
     fault = fault_of(run(checkout, "build"), frozenset({0}))
     if fault:
         return fault

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -207,3 +212,54 @@ def test_the_command_prints_ratios_and_writes_a_page(
     answer = json.loads(CliRunner().invoke(cli, ["bench", "compare", *files, "--json"]).stdout)
     assert answer["cases"][0]["metrics"]["first-token-p50"]["ratio"] == 0.5
     assert answer["on-cpu"] == [False, True]
+
+
+def test_what_a_measurement_of_others_says_does_nothing_to_a_terminal(
+    make_case: Callable[..., Case], make_measurement: Callable[..., Measurement], tmp_path: Path
+) -> None:
+    """Escape sequences, and what rich would read as markup.
+
+    Colours, links, and a closing word that ends nothing.
+    """
+    hostile = (
+        "\x1b[2J\x9b31m[red]m[/red] [link=http://a]x[/link] [/nothing] https://me:canary@host/"
+    )
+    for name, seconds in (("a.json", 1), ("b.json", 2)):
+        measured = make_measurement(
+            make_case(0, [seconds]),
+            device=hostile,
+            model=f"{hostile}{name}" if name == "b.json" else hostile,
+        )
+        results.write(measured, tmp_path / name)
+    command = [
+        sys.executable,
+        "-m",
+        "forkhouse",
+        "bench",
+        "compare",
+        str(tmp_path / "a.json"),
+        str(tmp_path / "b.json"),
+    ]
+    plain = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "CI": "1"}
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "CI"} | {
+        "TERM": "dumb",
+        "COLUMNS": "400",
+    }
+    ours, theirs = pty.openpty()
+    live = subprocess.run(
+        command, stdout=theirs, stderr=subprocess.PIPE, check=False, env=environment
+    )
+    os.close(theirs)
+    drawn = b""
+    with contextlib.suppress(OSError):  # how a terminal ends
+        while piece := os.read(ours, 65536):
+            drawn += piece
+    os.close(ours)
+    assert (plain.returncode, live.returncode) == (0, 0), (plain.stderr, live.stderr)
+    for said in (plain.stdout, drawn.decode()):
+        assert "\x1b[2J" not in said
+        assert "\x9b" not in said
+        assert "canary" not in said
+        assert "[red]m[/red] [link=http://a]x[/link] [/nothing]" in said

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from forkhouse.conformance.results import TestResult
+from forkhouse.conformance.results import UpstreamResult
 from forkhouse.conformance.suite import Outcome, Suite, matches
 from forkhouse.conformance.verdict import Tally, compare
 from forkhouse.core.errors import DocumentError
@@ -35,9 +35,9 @@ def suite(text: str = SUITE) -> Suite:
     return parse(Suite, text, name="demo.yaml")
 
 
-def results(**outcomes: str) -> list[TestResult]:
+def results(**outcomes: str) -> list[UpstreamResult]:
     return [
-        TestResult(
+        UpstreamResult(
             test=f"tests/test_a.py::{name}",
             file="tests/test_a.py",
             outcome=Outcome(outcome),
@@ -48,7 +48,7 @@ def results(**outcomes: str) -> list[TestResult]:
     ]
 
 
-def listed(gpu: str = "failed", later: str = "skipped") -> list[TestResult]:
+def listed(gpu: str = "failed", later: str = "skipped") -> list[UpstreamResult]:
     return results(**{"test_gpu[1]": gpu, "test_gpu[2]": "failed", "test_later": later})
 
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.integration, pytest.mark.extended, pytest.mark.timeout(900)]
 
-DOCUMENT = Path(forkhouse.__file__).parents[2] / "docs/cross-vendor.md"
+DOCUMENT = Path(forkhouse.__file__).parents[2] / "docs/explanation/cross-vendor.md"
 BEGIN, END = "<!-- pairings: written by the tests -->\n", "<!-- end of pairings -->\n"
 SAME, WRONG = "same answer", "**wrong answer**, and no error"
 HEADS_FIRST, TOKENS_FIRST = "LBHNC", "LBNHC"

@@ -276,7 +276,7 @@ def completion(
 def test_known_limit_the_front_end_drops(
     stack: Stack, client: openai.OpenAI, ignored: dict[str, Any]
 ) -> None:
-    """docs/known-limits.md.
+    """docs/reference/known-limits.md.
 
     When this fails, the front end does or refuses it now, and the page has to say so.
     """
@@ -286,14 +286,14 @@ def test_known_limit_the_front_end_drops(
 
 
 def test_known_limit_the_front_end_drops_nul(stack: Stack, client: openai.OpenAI) -> None:
-    """docs/known-limits.md."""
+    """docs/reference/known-limits.md."""
     answers = [completion(client, stack, text) for text in ("a\0b", "ab")]
     assert answers[0].usage == answers[1].usage
     assert answers[0].choices[0].text == answers[1].choices[0].text
 
 
 def test_known_limit_a_mistake_is_a_flat_body_and_an_error_in_the_log(stack: Stack) -> None:
-    """docs/known-limits.md."""
+    """docs/reference/known-limits.md."""
     log = stack.frontend.log
     before = log.read_text(encoding="utf-8", errors="replace").count("ERROR")
     status, text = fetch(
@@ -314,7 +314,7 @@ def test_known_limit_a_mistake_is_a_flat_body_and_an_error_in_the_log(stack: Sta
 def test_known_limit_a_front_end_without_workers_is_healthy_and_knows_no_completions(
     setting: Setting, tmp_path: Path
 ) -> None:
-    """docs/known-limits.md."""
+    """docs/reference/known-limits.md."""
     with started_stack(replace(setting, scratch=tmp_path), [], FrontendPlan()) as alone:
         wait_until(
             lambda: _status(alone.port, "/health") is not None,

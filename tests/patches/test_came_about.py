@@ -171,6 +171,17 @@ METADATA = "Metadata-Version: 2.1\nName: x\n"
             ("import a\na.c()\n", True),
             ("import c\nc.b()\n", True),
         ]),
+        ("python", "import: {remove: import a.b}", "import a.b\n", "from a import b\n", False),
+        ("python", "import: {remove: import a.b as c}", "import a.b as c\n", "from a import b as c\n", False),
+        ("python", "import: {remove: import a.b}", "import a.b\n", "from c import b\n", True),
+        ("python", "import: {remove: import a}", "import a\n", "x = import_module('a')\n", False),
+        ("python", "import: {remove: import a}", "import a\n", "x = __import__('a.b')\n", False),
+        ("python", "import: {remove: import a}", "import a\n", "x = import_module('b')\n", True),
+        *((language, "argument: {of: {call: f}, replace: a, with: b}", head + "f(a, c)" + tail, head + now + tail, there) for now, there in [
+            ("f(b, c)", True), ("f(c, b)", False), ("f(b)", True),
+        ] for language, head, tail in [("python", "", "\n"), ("c", "void z(void) {\n  ", ";\n}\n"), ("rust", "fn z() {\n  ", ";\n}\n")]),
+        ("python", "argument: {of: {call: f, argument: a}, replace: a, with: b}", "f(a, c)\n", "f(c, b)\n", False),
+        ("cmake", "remove: {function: f}", "function(f)\nendfunction()\n", "function(F)\nendfunction()\n", False),
         ("python", "import: {replace: import a, with: import b}", "import a\n", "import b\n", True),
         ("python", "import: {replace: import a, with: import b}", "import a\n", "if x:\n    import b\n", False),
         ("python", "import: {replace: import a, with: import b}", "if x:\n    import a\n", "if x:\n    import b\n", True),
@@ -290,3 +301,29 @@ def test_operations_are_judged_in_turn() -> None:
     assert between == "middle_thing(1)\n"
     assert came_about(between, "new_thing(2)\n", second, "python")
     assert not came_about("f()\n", "if x:\n    new_thing(2)\n", second, "python")
+
+
+@pytest.mark.parametrize(
+    ("language", "operation", "before", "now", "there"),
+    [
+        # A number counts another item once one is gone; a key may have gone to another place.
+        ("yaml", "remove: l.1", "l: [a, b]\n", "l: [b]\n", False),
+        ("yaml", "remove: l.1", "l: [a, b]\n", "l: [a]\n", True),
+        ("json", "remove: l.1", '{"l": ["a", "b"]}', '{"l": ["b"]}', False),
+        ("toml", "remove: p.1", "[[p]]\nn = 1\n[[p]]\nn = 2\n", "[[p]]\nn = 2\n", False),
+        ("yaml", "remove: s.w.r", "s:\n  w:\n    r: 1\n    q: 2\n", "s:\n  v:\n    r: 1\n    q: 2\n", False),
+        ("yaml", "remove: s.w.r", "s:\n  w:\n    r: 1\n    q: 2\n", "s:\n  v:\n    q: 2\n", True),
+        ("toml", "remove: d.t", "[d]\nt = 1\nq = 1\n", "[x.d]\nt = 1\n[d]\nq = 1\n", False),
+        # An option in another form.
+        ("bash", "argument: {of: {call: f}, remove: --a=/x}", "f --a=/x b\n", "f --a /x b\n", False),
+        ("bash", "argument: {of: {call: f}, remove: -DX=1}", "f -DX=1 b\n", "f -D X=1 b\n", False),
+        ("bash", "argument: {of: {call: f}, remove: -x}", "f -x b\n", "f -vx b\n", False),
+        ("bash", "argument: {of: {call: f}, remove: -x}", "f -x b\n", "f -v b\n", True),
+        ("rust", "import: {add: 'use a::b;'}", "use q;\n", "use q;\n#[cfg(test)]\nuse a::b;\n", False),
+    ],
+)  # fmt: skip
+def test_what_went_is_nowhere_else(
+    language: str, operation: str, before: str, now: str, there: bool
+) -> None:
+    edit = edit_of(language, operation)
+    assert all(came_about(before, now, each, language) for each in edit.operations) is there

@@ -17,7 +17,7 @@ from forkhouse.patches.operations import apply_edit, effect_present
 from forkhouse.patches.schema import schema_text
 
 DOCS = Path(__file__).parents[2] / "docs"
-TEXT = (DOCS / "patches.md").read_text(encoding="utf-8")
+TEXT = (DOCS / "reference/patches.md").read_text(encoding="utf-8")
 BLOCKS = r"```\w+\n(.*?)```\n"
 EXAMPLES = {
     name: blocks

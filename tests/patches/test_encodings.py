@@ -35,7 +35,7 @@ EXAMPLES = {
     name: blocks
     for name, *blocks in re.findall(
         r"^### ([\w-]+)\n\n```\w+\n(.*?)```\n```\w+\n(.*?)```\n```\w+\n(.*?)```\n",
-        (Path(__file__).parents[2] / "docs/patches.md").read_text(encoding="utf-8"),
+        (Path(__file__).parents[2] / "docs/reference/patches.md").read_text(encoding="utf-8"),
         flags=re.MULTILINE | re.DOTALL,
     )
 }

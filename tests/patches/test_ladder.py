@@ -138,6 +138,18 @@ def test_a_renamed_file_is_followed(upstream: Upstream) -> None:
     assert b"find_gpus" in upstream.store.read(edit.tree, "pkg/gpu/device.py")
 
 
+def test_a_file_that_may_have_become_one_of_two_is_followed_to_none(upstream: Upstream) -> None:
+    edit, _ = upstream.judge(
+        upstream.tree(
+            pkg__device_dot_py=None,
+            pkg__gpu__device_dot_py=PIN["pkg/device.py"] + "\n\nMORE = 1\n",
+            pkg__npu__device_dot_py=PIN["pkg/device.py"] + "\n\nMORE = 2\n",
+        )
+    )
+    assert edit.verdict is Verdict.CONFLICT
+    assert edit.renamed == {}
+
+
 def test_upstreamed_where_the_effect_is_there_already(upstream: Upstream) -> None:
     done = PIN["pkg/device.py"].replace(
         "return int(os.popen('nvidia-smi').read())", "return len(find_gpus())"

@@ -14,7 +14,7 @@ import pytest
 
 from forkhouse.core.errors import PatchConflictError
 from forkhouse.documents.reading import parse
-from forkhouse.patches.edits import AddedFile, FileEdit, StructuralEdit
+from forkhouse.patches.edits import AddedFile, CodeEdit, FileEdit, StructuralEdit
 from forkhouse.patches.operations import apply_edit
 
 HEADER = "Subject: s\nDescription: d\nOrigin: o\nForwarded: no\nRetire-When: never\n"
@@ -1136,3 +1136,98 @@ def test_a_line_end_is_that_of_its_own_line(newline: str) -> None:
         apply_edit(text, edit_of("python", "- insert: {after: {call: b}, text: x()}"))
         == f"a(){newline}b()\nx()\nc(){newline}d()\n"
     )
+
+
+def code(language: str, operation: str, old: str) -> str:
+    document = f"path: f\nlanguage: {language}\noperations:\n{indent(f'- {operation}', '  ')}\n"
+    return apply_edit(old, parse(CodeEdit, document, name="edit"))
+
+
+LOG = "replace: {pattern: 'f($A)'}\n  with: "
+MEMBERS = "struct s x = {\n  .a = 1,\n  .b = 2\n};\n"
+ENUM = "enum e {\n  A,\n  B\n};\n"
+
+
+@pytest.mark.parametrize(
+    ("language", "operation", "old", "new"),
+    [
+        # Beside an item of a list a comma is needed, and there may be one already.
+        ("c", "insert: {after: {assignment: .b}, text: .c = 2}", MEMBERS, MEMBERS.replace("2\n", "2,\n  .c = 2\n")),
+        ("c", "insert: {after: {assignment: .a}, text: '.c = 2,'}", MEMBERS, MEMBERS.replace("1,\n", "1,\n  .c = 2,\n")),
+        ("c", "insert: {before: {assignment: .a}, text: .c = 2}", MEMBERS, MEMBERS.replace("{\n", "{\n  .c = 2,\n")),
+        ("c", "insert: {after: {assignment: B}, text: C}", ENUM, ENUM.replace("B\n", "B,\n  C\n")),
+        ("c", "insert: {after: {assignment: A}, text: 'C,'}", ENUM, ENUM.replace("A,\n", "A,\n  C,\n")),
+        ("c", "insert: {before: {assignment: B}, text: C}", ENUM, ENUM.replace("A,\n", "A,\n  C,\n")),
+        ("c", "remove: {assignment: A}", "enum e { A = 1, B };\n", "enum e { B };\n"),
+        ("c", "remove: {assignment: B}", "enum e { A, B, };\n", "enum e { A, };\n"),
+        ("cpp", "insert: {after: {call: f}, text: g()}", "int a[] = {f(), 2};\n", "int a[] = {f(), g(), 2};\n"),
+        ("python", "insert: {after: {call: f}, text: 'g(),'}", "a = [\n    f(),  # one\n    2,\n]\n", "a = [\n    f(),  # one\n    g(),\n    2,\n]\n"),
+        ("python", "insert: {after: {call: f}, text: g()}", "h(f())\n", "h(f(), g())\n"),
+        ("rust", "remove: {assignment: a}", "fn z() { let s = S { a: 1, b: 2 }; }\n", "fn z() { let s = S { b: 2 }; }\n"),
+        ("python", "item: {of: {assignment: a}, add: c}", "a = ()\n", "a = (c,)\n"),
+        ("cmake", "remove: {function: f}", "function(F)\n  g()\nendfunction()\nh()\n", "h()\n"),
+        ("cmake", "remove: {function: f}", 'macro("f")\n  g()\nendmacro()\nh()\n', "h()\n"),
+        # An anchor that has a line for itself.
+        ("text", "insert: {after: {anchor: RUN make}, text: RUN test}", "FROM x\nRUN make\nCMD y\n", "FROM x\nRUN make\nRUN test\nCMD y\n"),
+        ("text", "insert: {before: {anchor: RUN make}, text: RUN test}", "FROM x\n  RUN make\nCMD y\n", "FROM x\n  RUN test\n  RUN make\nCMD y\n"),
+        ("text", "insert: {after: {anchor: RUN}, text: ' -q'}", "RUN make\n", "RUN -q make\n"),
+        # The body of a block grows at both of its ends.
+        ("cmake", "insert: {after: {call: if}, text: z()}", "if(x)\n g()\n k()\nendif()\n", "if(x)\nz()\n g()\n k()\nendif()\n"),
+        ("cmake", "insert: {before: {call: endforeach}, text: z()}", "foreach(x)\n g()\n k()\nendforeach()\n", "foreach(x)\n g()\n k()\nz()\nendforeach()\n"),
+        # A command goes with what is redirected.
+        ("bash", "wrap: {call: f}\n  with: 'if $MATCH; then g; fi'", "f > z\n", "if f > z; then g; fi\n"),
+        ("bash", "wrap: {call: f}\n  with: '{ $MATCH; g; }'", "f a 2>&1 < y\n", "{ f a 2>&1 < y; g; }\n"),
+        ("bash", "insert: {after: {call: f}, text: g}", "f &  # why\nh\n", "f &  # why\ng\nh\n"),
+        ("c", "replace: {pattern: 'f($A)'}\n  with: g($A)", "void z() { f(x); }\n", "void z() { g(x); }\n"),
+        ("c", "replace: {pattern: 'f($$$A)'}\n  with: g($$$A)", "int a = f(x, 2);\n", "int a = g(x, 2);\n"),
+        ("c", "remove: {call: f}", "void z() {\n  for (;;)\n    f();\n}\n", "void z() {\n  for (;;)\n    ;\n}\n"),
+        ("c", "include: {add: '#include <a.h>'}", "#define _GNU_SOURCE 1\nint x;\n", "#define _GNU_SOURCE 1\n#include <a.h>\nint x;\n"),
+        ("python", LOG + "'log(\"$A\")'", "f(x + 1)\n", 'log("x + 1")\n'),
+        ("python", LOG + "'log($A, \"a\")'", "f('x')\n", "log('x', \"a\")\n"),
+    ],
+)  # fmt: skip
+def test_what_stands_around_a_change_is_heeded(
+    language: str, operation: str, old: str, new: str
+) -> None:
+    assert code(language, operation, old) == new
+
+
+@pytest.mark.parametrize(
+    ("language", "operation", "old", "reason"),
+    [
+        ("python", LOG + "'log(\"$A\")'", 'f(" + x + ")\n', "stands in quotes"),
+        ("python", LOG + "'log(f\"{$A}\")'", "f({1, 2})\n", "stands in quotes"),
+        ("python", LOG + "'log(\"\"\"$A\"\"\")'", "f('\\n')\n", "stands in quotes"),
+        ("rust", LOG + "'log!(\"$A\")'", 'fn z() { f("x"); }\n', "stands in quotes"),
+        ("cpp", LOG + "'log(\"$A\")'", 'int a = f("x");\n', "stands in quotes"),
+        ("bash", "wrap: {call: f}\n  with: 'if $MATCH; then g; fi'", "f <<E\na\nE\n", "here-document"),
+        ("c", "replace: {call: f}\n  with: '*p'", "int a = b/f();\n", "would begin a comment"),
+        ("cpp", "replace: {call: f}\n  with: '/ 2'", "int a = b /f();\n", "is no cpp any more"),
+        ("meson", "replace: {call: f}\n  with: '-g()'", "a = f().get('x')\n", "operator of its own"),
+        ("meson", "replace: {call: f}\n  with: x + y", "a = f()[0]\n", "operator of its own"),
+        ("cmake", "argument: {of: {call: set, argument: A}, remove: x}", "set(A x)\n", "unsets the variable"),
+        ("cmake", "item: {of: {assignment: A}, remove: x}", "set(A x)\n", "unsets the variable"),
+        ("cmake", "item: {of: {assignment: A}, remove: x}", "set(A x PARENT_SCOPE)\n", "unsets the variable"),
+        ("cmake", "item: {of: {assignment: A}, add: z}", 'set(A "")\n', "is the empty list"),
+        # A value that is used, and a chain of calls of one name.
+        *((language, "remove: {call: f}", text, "its value is used") for language, text in [
+            ("python", "try: pass\nexcept f(): pass\n"), ("python", "x[f():]\n"),
+            ("cpp", "void z() { throw f(); }\n"), ("c", "int z(int x) { return x ? f() : 1; }\n"),
+            ("cpp", "void z() { a[f()] = 1; }\n"), ("rust", "fn z() { let a = 1..f(); }\n"),
+        ]),
+        *((language, "remove: {call: .add, argument: '2'}", text, "part of a chain") for language, text in [
+            ("python", "b.add(1).add(2)\n"), ("cpp", "void z() { m.add(1).add(2); }\n"), ("rust", "fn z() { m.add(1).add(2); }\n"),
+        ]),
+        ("cpp", "insert: {before: {call: f}, text: g();}", "void z() { while (f()) {} }\n", "is used where it stands"),
+        ("c", "insert: {after: {anchor: 'f();'}, text: g();}", "void z() {\n  if (x)\n    f();\n  h();\n}\n", "would stand outside"),
+        ("c", "remove: {call: f}", "void z() {\n#pragma omp parallel\n f();\n h();\n}\n", "stands over it"),
+        ("cpp", "insert: {before: {function: f}, text: int n;}", "#pragma omp declare simd\nint f(void) { return 1; }\n", "stands over it"),
+        ("cpp", "replace: {call: f}\n  with: a + b", "void z() { delete f(); }\n", "Put brackets"),
+        ("rust", "replace: {call: f}\n  with: a as u8", "fn z() { f()[0]; }\n", "Put brackets"),
+    ],
+)  # fmt: skip
+def test_what_would_mean_something_else_there_is_refused(
+    language: str, operation: str, old: str, reason: str
+) -> None:
+    with pytest.raises(PatchConflictError, match=reason):
+        code(language, operation, old)

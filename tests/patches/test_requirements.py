@@ -585,3 +585,21 @@ def test_a_declaration_of_several_extras_is_no_one_s_alone() -> None:
     )
     with pytest.raises(PatchConflictError, match=r"belongs to several extras \(x, y\)"):
         apply_edit(text, edit_of("requirement: {remove: b, extra: x}"))
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "told"),
+    [
+        ("setup.cfg", "[options]\ninstall-requires =\n  torch\n", True),
+        ("pyproject.toml", "[tool.rye]\ndev-dependencies = ['torch']\n", True),
+        ("pyproject.toml", "[tool.uv.extra-build-dependencies]\nx = ['torch']\n", True),
+        ("environment.yaml", "- torch\n", False),
+        ("environment.yml", "dependencies:\n  - pip:\n    - torch\n", False),
+    ],
+)
+def test_what_other_tools_ask_for_is_not_taken_for_nothing(
+    path: str, text: str, told: bool
+) -> None:
+    found = asked(path, "torch", {path: text.encode()}.get)
+    assert bool(found.where) is told
+    assert bool(found.unclear) is not told

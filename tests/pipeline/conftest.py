@@ -198,9 +198,9 @@ class Checkout:
         }
 
     def commit(self, **files: str | None) -> str:
-        """Commit changed files (dots spelt `_dot_`.
+        """Commit changed files to the upstream of the transport and return the commit's id.
 
-        None removes) to the upstream of the transport and return the commit's id.
+        Dots in a name are spelt `_dot_`; None removes the file.
         """
         for name, text in files.items():
             path = self.upstream / name.replace("_dot_", ".")

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.core.errors import BusyError, RefusedRepositoryError, StorageError, UnreachableError
+from forkhouse.core.errors import (
+    BusyError,
+    RefusedRepositoryError,
+    StorageError,
+    ToolchainError,
+    UnreachableError,
+)
 from forkhouse.core.progress import showing
 from forkhouse.core.workspace import Journal
 from forkhouse.documents.lockfile import GitSource, SdistSource, Upstream
@@ -478,6 +484,10 @@ def test_a_disk_that_fills_up_anywhere_is_a_full_disk(
                 "invalid index-pack output"
             ),
             UnreachableError,
+        ),
+        (
+            "error: git-upload-pack '/x/a.git' died of signal 9\nfatal: Could not read from remote",
+            ToolchainError,
         ),
         ("error: cannot update ref 'refs/a': couldn't write '/x/refs/a.lock'", StorageError),
         (

@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import hashlib
 import http.server
+import json
 import os
 import socket
 import ssl
@@ -291,6 +292,7 @@ def test_a_server_that_sends_a_byte_at_a_time_is_given_up(
 @pytest.mark.parametrize(
     ("headers", "message"),
     [
+        ("X-Nothing: 1", r"127\.0\.0\.1 sends \d+ bytes or more; more than 100000 are refused"),
         (
             "Transfer-Encoding: chunked",
             r"127\.0\.0\.1 sends \d+ bytes or more; more than 100000 are refused",
@@ -349,6 +351,70 @@ def test_a_page_is_bounded_as_it_is_unpacked(
     site.answer = lambda handler: send(handler, 200, PAGE, Content_Encoding="br")
     with pytest.raises(UnreachableError, match="a page packed as 'br', for which nobody asked"):
         registry.links("demo")
+
+
+def listing(handler: http.server.BaseHTTPRequestHandler, size: object) -> None:
+    page = {
+        "meta": {"api-version": "1.1"},
+        "name": "demo",
+        "files": [{"filename": FILE, "url": f"/files/{FILE}", "hashes": {}, "size": size}],
+    }
+    send(
+        handler, 200, json.dumps(page).encode(), Content_Type="application/vnd.pypi.simple.v1+json"
+    )
+
+
+@pytest.mark.parametrize("headers", ["Transfer-Encoding: chunked", "Content-Length: 300000000"])
+def test_a_file_may_not_be_longer_than_its_index_says(
+    site: Site, registry: Registry, headers: str
+) -> None:
+    sent = []
+
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        if handler.path.endswith("/demo/"):
+            return listing(handler, len(DATA))
+        handler.wfile.write(f"HTTP/1.1 200 OK\r\n{headers}\r\n\r\n".encode())
+        for number in range(5000):
+            handler.wfile.write(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+            sent.append(number)
+        return None
+
+    site.answer = answer
+    with pytest.raises(
+        UnreachableError, match=rf"sends \d+ bytes or more; more than {len(DATA)} are refused"
+    ):
+        registry.fetch("demo", FILE, SHA256)
+    assert len(sent) < 1000
+
+
+@pytest.mark.parametrize("size", [len(DATA), None, "many", -1, True, [1]])
+def test_what_an_index_says_of_a_size_never_hinders(
+    site: Site, registry: Registry, size: object
+) -> None:
+    site.answer = lambda handler: (
+        listing(handler, size) if handler.path.endswith("/demo/") else send(handler, 200, DATA)
+    )
+    assert registry.fetch("demo", FILE, SHA256).read_bytes() == DATA
+
+
+@pytest.mark.parametrize("code", [401, 403, 407])
+def test_an_index_that_denies_is_not_one_that_offers_nothing(
+    site: Site, registry: Registry, code: int
+) -> None:
+    site.answer = lambda handler: send(handler, code)
+    with pytest.raises(
+        UnreachableError,
+        match=rf"Not all of them let us look: 127\.0\.0\.1 answered {code}\. Give a user.*pip's settings",
+    ):
+        registry.links("demo")
+    site.answer = lambda handler: (
+        send(handler, code) if handler.path.startswith("/files") else honest(handler)
+    )
+    with pytest.raises(
+        UnreachableError,
+        match=rf"could not be downloaded: .*{code}.*Give a user with a password or token",
+    ):
+        registry.fetch("demo", FILE, SHA256)
 
 
 def test_the_proxy_of_pip_is_asked(

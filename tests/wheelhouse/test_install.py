@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.core.errors import ClosureError, HashMismatchError, InstallError, UsageError
+from forkhouse.core.errors import (
+    ClosureError,
+    HashMismatchError,
+    InstallError,
+    StorageError,
+    UsageError,
+)
 from forkhouse.documents.pylock import pinned_wheel
 from forkhouse.wheelhouse.install import install_wheelhouse
 
@@ -81,6 +87,6 @@ def test_a_full_disk_leaves_nothing(
     big = make_wheel("helper", "3.0", {"helper.bin": os.urandom(400_000)})
     draft.third_party = [pinned_wheel(big.name, publish(big))]
     draft.publish()
-    with pytest.raises(InstallError, match="No space left on device"):
+    with pytest.raises(StorageError, match=r"(?s)No space left on device.*Free some space"):
         install_wheelhouse(draft.folder, small_disk / "stack")
     assert list(small_disk.iterdir()) == []

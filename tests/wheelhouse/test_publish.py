@@ -295,6 +295,28 @@ def test_verify_tells_what_is_wrong(draft: Draft) -> None:
         verify(draft.folder)
 
 
+def test_every_file_that_was_changed_is_named(draft: Draft) -> None:
+    draft.publish()
+    for name in (HELPER, "manifest.json"):
+        path = draft.folder / name
+        status, content = path.stat(), path.read_bytes()
+        path.unlink()
+        path.write_bytes(content[:-1] + b"\xff")
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(
+        HashMismatchError,
+        match=rf"{HELPER}, manifest\.json in the wheelhouse cpu were changed or damaged",
+    ):
+        verify(draft.folder)
+    for number in range(100):
+        (draft.folder / f"{number:03}\nname").touch()
+    with pytest.raises(
+        ClosureError,
+        match=r"says: 000\\nname does not belong there; .* and 80 more\. Copy it again",
+    ):
+        verify(draft.folder)
+
+
 def test_a_wheel_that_was_changed_under_its_size_and_time_is_found(draft: Draft) -> None:
     draft.publish()
     before = draft.content()

@@ -1,6 +1,7 @@
-"""Make the headers that a ROCm build of PyTorch has out of those that its CPU build has, with PyTorch's own hipify.
+"""Make the headers of a ROCm build of PyTorch from those of a CPU build, with PyTorch's hipify.
 
-Usage: torch_headers.py FOLDER. The folder stays empty where the PyTorch at hand is a ROCm build. Prints where that PyTorch is.
+Usage: torch_headers.py FOLDER. The folder stays empty where the installed PyTorch is a ROCm build.
+Prints where the installed PyTorch is.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def main(target: Path) -> None:
 
 
 def make(target: Path) -> None:
-    """Copy those headers of this PyTorch that name CUDA, and let its hipify give them the names of HIP."""
+    """Copy the headers of this PyTorch that name CUDA, and let its hipify rename CUDA to HIP."""
     include = Path(torch.__file__).parent / "include"
     for folder in FOLDERS:
         shutil.copytree(include / folder, target / folder)

@@ -1,6 +1,6 @@
-"""Open a wheel with a budget.
+"""Read a wheel within limits.
 
-No member, ratio or total may cost more than a wheel that people ship does.
+No member, ratio or total may cost more than in wheels that people publish.
 """
 
 from __future__ import annotations
@@ -20,27 +20,25 @@ if TYPE_CHECKING:
 
 _CHUNK = 2**20
 _LOCAL = struct.Struct("<4s5H3L2H")
-"""The header before a file.
+"""The local header before a file.
 
-Magic, version, flags, method, time, date, checksum, size packed, size, and those of name and extra
-field.
+Magic, version, flags, method, time, date, checksum, size packed, size, and the sizes of the name
+and the extra field.
 """
 _END = struct.Struct("<4s4H2LH")
-"""The last record.
+"""The end record.
 
-Magic, number of this disk and of that of the list, files on this disk and in all, size and place of
-the list, and.
-
-the size of a comment.
+Magic, number of this disk and of the disk with the list of files, files on this disk and in all,
+size and place of the list, and the size of a comment.
 """
 _END_MAGIC = b"PK\x05\x06"
 _LONGEST_COMMENT = 2**16
 _IN_EXTRA_SHORT = 0xFFFF
 _LOCAL_MAGIC = b"PK\x03\x04"
 _SIZES_FOLLOW = 8
-"""The flag that says that checksum and sizes come behind the file."""
+"""The flag that says that checksum and sizes follow the file."""
 _IN_EXTRA = 0xFFFFFFFF
-"""What stands for a size that is in the extra field."""
+"""Stands for a size that is in the extra field."""
 
 LIMITS = ArchiveLimits()
 
@@ -116,7 +114,10 @@ class WheelArchive:
             )
 
     def _check_places(self) -> None:
-        """Compare the list at the end with the header before each file, as some installers read the one and some the other."""
+        """Compare the central directory of the archive with the header before each file.
+
+        Some installers read the one, some the other.
+        """
         end = 0
         for member in sorted(self.members, key=lambda member: member.header_offset):
             start = member.header_offset
@@ -149,7 +150,10 @@ class WheelArchive:
             end = start + _LOCAL.size + name_size + extra_size + member.compress_size
 
     def _check_end(self, size: int) -> None:
-        """Check that the list of files is where the archive's last record says, and that nothing follows the record."""
+        """Check that the end record points at the list of files, and that nothing follows it.
+
+        Raises AuditError where it does not.
+        """
         self._stream.seek(max(0, size - _END.size - _LONGEST_COMMENT))
         last = self._stream.read()
         start = last.rfind(_END_MAGIC)
@@ -184,9 +188,9 @@ class WheelArchive:
         return b"".join(self.chunks(member))
 
     def chunks(self, member: zipfile.ZipInfo) -> Iterator[bytes]:
-        """Return the content of a file in pieces, for what is only looked through.
+        """Return the content of a file in pieces, for a single pass over it.
 
-        Its checksum counts at the end.
+        The checksum is checked at the end.
         """
         with _explained(f"{member.filename} "), self._zip.open(member) as stream:
             while chunk := stream.read(_CHUNK):
@@ -199,7 +203,11 @@ class WheelArchive:
             )
 
     def text(self, name: str) -> str | None:
-        """Return the content of a file that describes the wheel (the last of that name), which has to be UTF-8; None without it."""
+        """Return the content of a file that describes the wheel; None when there is no such file.
+
+        Where several have the name, the last one counts. Raises AuditError when it is not UTF-8 or
+        too large.
+        """
         members = [member for member in self.files if member.filename == name]
         if not members:
             return None

@@ -1,6 +1,6 @@
-"""Paths of the machine that built a wheel.
+"""Find paths of the machine that built a wheel.
 
-They mean nothing elsewhere, and say that something is not relocatable.
+They mean nothing on other machines, and show that something is not relocatable.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _REST = re.compile(rb"[\x21-\x7e]{0,80}")
 
 
 def check_build_paths(name: str, content: bytes, prefixes: Iterable[str]) -> Iterator[Finding]:
-    """Find the given folders in a file of any kind; the first place is told."""
+    """Find the given folders in a file of any kind, and report only the first place."""
     pattern = re.compile(
         "|".join(rf"{re.escape(prefix)}(?![\w-])" for prefix in prefixes).encode() or rb"(?!)"
     )
@@ -36,13 +36,14 @@ def check_compiler_paths(
 ) -> Iterator[Finding]:
     """Find what looks like a compiler's folder in a compiled file.
 
-    Of a file that somebody else compiled it is only noted.
+    In a file that somebody else compiled it is only a note.
     """
     if found := policy.build_folder.search(content):
         yield Finding(
             rule=Rule.RELOCATABLE,
             where=name,
-            what=f"has a path that looks like a build folder's in it: {_shown(content, found.start())}",
+            what="has a path that looks like a build folder's in it: "
+            f"{_shown(content, found.start())}",
             harmless=distribution.prebuilt is not None,
         )
 

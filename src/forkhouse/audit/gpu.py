@@ -1,4 +1,4 @@
-"""Whether the GPU code that a wheel promises is in it."""
+"""Check that a wheel contains the GPU code that it promises."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _WRAPPER_SIZE = 24
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GpuCode:
-    """What was seen of the GPU code of one library."""
+    """The findings about the GPU code of one library."""
 
     kernels: tuple[LibraryKernels, ...] = ()
     findings: tuple[Finding, ...] = ()
     bare: tuple[LibraryKernels, ...] = ()
-    """Of code objects by themselves, what each holds.
+    """The content of each bare code object.
 
-    Whether every target has its kernels shows in the whole wheel.
+    Only the whole wheel shows whether every target has its kernels.
     """
 
 
@@ -144,9 +144,10 @@ def read_gpu_file(
 
 
 def check_bare(objects: Collection[LibraryKernels], targets: Collection[str]) -> Iterator[Finding]:
-    """Find kernels in code objects by themselves of which no code object of the wheel has a like for a target.
+    """Find kernels in bare code objects that have no counterpart for one of the targets.
 
-    One such file is for one GPU, and another GPU's files lie beside it. Of one without kernels it counts that there is any.
+    A bare code object is a file for one GPU, and the files for other GPUs lie beside it. A code
+    object without kernels needs only some code object for the target.
     """
     present: dict[str, set[str]] = {}
     for each in objects:
@@ -172,14 +173,14 @@ _ARCHIVES = (
     (b"\x28\xb5\x2f\xfd", "packed by zstd"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
 )
-"""How what is packed begins: the text, and what it then is.
+"""The first bytes of packed files, each with the name of its format.
 
-What merely lies one behind the other (ar, tar) is seen as it is.
+Formats that only concatenate files (ar, tar) need no unpacking.
 """
 
 
 def check_packed(name: str, content: bytes) -> Iterator[Finding]:
-    """Say of a file that the audit does not look into it, where it is packed."""
+    """Report a packed file, because the audit does not look into it."""
     for text, what in _ARCHIVES:
         if content.startswith(text):
             yield Finding(
@@ -224,7 +225,10 @@ def check_gpu_code(
     targets: Collection[str],
     recorded: KernelInventory | None,
 ) -> Iterator[Finding]:
-    """Find libraries that must have kernels and have none, and what a recorded inventory has and the wheel has not."""
+    """Find libraries that must have kernels and have none, and kernels that the wheel lost.
+
+    Lost are the kernels that the recorded inventory has and the wheel has not.
+    """
     for wanted in distribution.gpu_code:
         libraries = [name for name in names if fnmatchcase(name, wanted)]
         if not libraries:

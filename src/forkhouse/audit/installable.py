@@ -41,26 +41,26 @@ _SCHEMES = ("data", "headers", "platlib", "purelib", "scripts")
 _DATA_DEPTH = 3
 _LONGEST_STEP = 255
 _LONGEST_PATH = 2048
-"""In bytes: what file systems take for one step.
+"""Limits in bytes: that of file systems for one step of a path, and one for a whole path.
 
-And for a path, with room for the folder of the environment.
+The latter leaves room for the folder of the environment.
 """
 _UNSEEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
-"""Unicode's categories of what is no letter that a person sees: uv refuses a name with one."""
+"""Unicode categories of invisible characters; uv refuses a name that contains one."""
 _SITE = "lib/python{}.{}/site-packages/".format(*platform.python_version_tuple())
-"""Where an environment that we make has its libraries."""
+"""The folder of libraries in an environment that we make."""
 _ENVIRONMENTS_OWN = re.compile(
     r"pyvenv\.cfg|bin/(?:python|pypy|graalpy)(?:w|3(?:\.\d+)?t?)?(?:\.exe)?", re.IGNORECASE
 )
-"""What an environment has before anything is installed, and cannot be without.
+"""Files that an environment has before anything is installed, and needs.
 
-Uv refuses a wheel that brings the commands.
+uv refuses a wheel that brings the commands.
 """
 _SCRIPT_NAME = re.compile(r"[\w.-]*\w[\w.-]*")
 _SCRIPT = re.compile(r"\w+(?:\.\w+)*:\w+(?:\.\w+)*(?:\s*\[[\w\s,.-]*\])?")
 _WHEEL_VERSION = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}")
-_MAJOR = 1
 _COLUMNS = 3
+_MAJOR = 1
 """The major version of the wheel format that installers know."""
 
 
@@ -90,9 +90,10 @@ def dist_info(archive: WheelArchive) -> str:
 def check_installable(
     file_name: str, archive: WheelArchive, facts: WheelFacts, wheel: Message
 ) -> Iterator[Finding]:
-    """Compare a wheel's file name with its `.dist-info` folder and METADATA, and find what installers stop at.
+    """Check a wheel for what makes installers stop, and its file name against its metadata.
 
-    `facts` and `wheel` are what METADATA and WHEEL say. Raises AuditError where a file that describes the wheel cannot be read.
+    `facts` is what METADATA says, `wheel` what WHEEL says. Raises AuditError where a file that
+    describes the wheel cannot be read.
     """
     info = dist_info(archive)
     yield from _check_names(file_name, info, facts)
@@ -176,9 +177,11 @@ def _check_packing(archive: WheelArchive) -> Iterator[Finding]:
 def check_paths(
     names: tuple[str, ...], info: str, commands: tuple[str, ...] = ()
 ) -> Iterator[Finding]:
-    """Find members that would be written outside of the environment, over each other, over what it is made of, or nowhere.
+    """Find members that an installer would write to a wrong place or not at all.
 
-    `info` is the .dist-info folder, `commands` are the names of commands that installers write.
+    Wrong is a place outside of the environment, on top of another member, or on top of a file that
+    the environment itself needs. `info` is the .dist-info folder; `commands` are the names of the
+    commands that installers write.
     """
     places: Counter[str] = Counter(f"bin/{command}" for command in commands)
     folders: set[str] = set()
@@ -252,9 +255,9 @@ def _same_project(stem: str, other: str) -> bool:
 
 
 def _place(name: str) -> str:
-    """Return where a member is installed, seen from an environment that we make.
+    """Return where a member is installed in an environment that we make.
 
-    There both folders for libraries are one.
+    Such an environment has a single folder for both kinds of libraries.
     """
     top, _, rest = name.partition("/")
     if not top.endswith(".data"):
@@ -282,9 +285,9 @@ _SCRIPTS = ("console_scripts", "gui_scripts")
 
 
 def _strictly(text: str) -> ConfigParser:
-    """Read entry_points.txt as the format has it.
+    """Read entry_points.txt strictly by its format.
 
-    Raises configparser.Error, where pip guesses and other installers stop.
+    Raises configparser.Error where pip would guess and other installers would stop.
     """
     parser = ConfigParser(delimiters=("=",), interpolation=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign]  # the documented way to keep names as they are
@@ -293,7 +296,10 @@ def _strictly(text: str) -> ConfigParser:
 
 
 def commands(text: str) -> tuple[str, ...]:
-    """Return the names of the commands that installers make of entry_points.txt, one as often as it is asked for; none where it is not in order."""
+    """Return the names of the commands that installers make from entry_points.txt.
+
+    A name that is declared twice is returned twice. Empty when the text is not well formed.
+    """
     try:
         parser = _strictly(text)
     except ConfigParserError:
@@ -304,7 +310,7 @@ def commands(text: str) -> tuple[str, ...]:
 def _check_scripts(text: str) -> Iterator[Finding]:
     """Find commands that cannot be made.
 
-    A name that is a path, or an entry that names no function; and what is not in order.
+    Their name is a path, their entry names no function, or the file is not well formed.
     """
     try:
         entries = list(_Described(text).entry_points)
@@ -356,7 +362,8 @@ def _check_record(text: str | None, path: str) -> Iterator[Finding]:
     elif any(row[0] == path and any(row[1:]) for row in rows if row):
         yield Finding(
             rule=Rule.RECORD,
-            what="has a RECORD with a hash or size of itself, which cannot be true; installers may stop at it",
+            what="has a RECORD with a hash or size of itself, which cannot be true; installers may "
+            "stop at it",
         )
 
 

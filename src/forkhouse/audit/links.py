@@ -1,4 +1,4 @@
-"""What an ELF file links or loads, and where it looks for it."""
+"""Check what an ELF file links or loads, and where it looks for it."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _SCHEME = re.compile(r"^[^/]+\.data/[a-z]+/")
 
 
 def check_needed(name: str, elf: Elf, policy: AuditPolicy) -> Iterator[Finding]:
-    """Find CUDA libraries without which a file does not load."""
+    """Find CUDA libraries without which a file cannot be loaded."""
     for soname in elf.tags("NEEDED"):
         if policy.cuda.is_library(soname):
             yield Finding(rule=Rule.NO_CUDA, where=name, what=f"needs {soname}")
 
 
 def check_cuda(name: str, elf: Elf, policy: AuditPolicy) -> Iterator[Finding]:
-    """Find CUDA symbols that must or may be resolved, CUDA libraries that may be loaded at run time, and run paths to CUDA."""
+    """Find references to CUDA: undefined symbols, libraries loaded at run time, and run paths."""
     undefined = [
         symbol
         for symbol in elf.symbols()
@@ -107,7 +107,7 @@ def _leaves(place: PurePosixPath, folder: str) -> bool:
 def check_complete(
     distribution: PolicyDistribution, compiled: Mapping[str, Compiled], names: Collection[str]
 ) -> Iterator[Finding]:
-    """Find what a wheel of a distribution must hold and does not."""
+    """Find what a wheel of a distribution lacks and must contain."""
     for wanted in distribution.required_files:
         if not any(fnmatchcase(name, wanted) for name in names):
             yield Finding(
@@ -135,7 +135,10 @@ def check_complete(
 def check_parts(
     name: str, elf: Elf, distribution: PolicyDistribution, version: str
 ) -> Iterator[Finding]:
-    """Find what a library of a distribution must have been compiled with, from some release on, and was not."""
+    """Find features that a library lacks and must have been compiled with.
+
+    A feature may be required from some release on.
+    """
     wanted = [
         part
         for part in distribution.required_parts

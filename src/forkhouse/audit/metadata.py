@@ -1,4 +1,4 @@
-"""What a wheel says of itself, and what its requirements would bring in."""
+"""Check what a wheel states of itself, and what its requirements would install."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 _READ = frozenset({"name", "version", "requires-dist", "provides-extra", "requires-python"})
-"""Fields of METADATA that are read here, in the lower case in which the reader names them."""
+"""Fields of METADATA that are read here, in lower case as the reader names them."""
 
 
 _MOST_REQUIREMENTS = 10_000
@@ -82,9 +82,9 @@ def read_facts(archive: WheelArchive) -> WheelFacts:
 
 
 def _judged(text: str) -> str:
-    """Return a requirement as `packaging` writes it, once its versions and its marker have been judged, for installers do so too.
+    """Return a requirement as `packaging` writes it, after evaluating its versions and its marker.
 
-    Raises ValueError where one of them cannot be.
+    Installers evaluate both, too. Raises ValueError where that fails.
     """
     requirement = Requirement(text)
     requirement.specifier.contains("0", prereleases=True)
@@ -94,7 +94,7 @@ def _judged(text: str) -> str:
 
 
 def wheel_facts(path: Path) -> WheelFacts:
-    """Return what the wheel at `path` says of itself, and look at nothing else.
+    """Return what the wheel at `path` states of itself, without looking at its other files.
 
     Raises AuditError where it cannot be read, FileNotFoundError when there is no such file.
     """
@@ -131,7 +131,8 @@ def check_metadata(
     if facts.name in other and Version(facts.version).local is None:
         yield Finding(
             rule=Rule.OUR_OWN,
-            what=f"is {facts.name} {facts.version} without a local version label, as the public package is: {other[facts.name]}",
+            what=f"is {facts.name} {facts.version} without a local version label, as the public "
+            f"package is: {other[facts.name]}",
         )
     for requirement in sorted(map(Requirement, facts.requires), key=str):
         name = canonicalize_name(requirement.name)
@@ -140,8 +141,9 @@ def check_metadata(
         if requirement.url:
             yield Finding(
                 rule=Rule.INSTALLABLE,
-                what=f"requires {name} by its address, {requirement.url}: an installer takes it from there, past the wheelhouse and its "
-                "hashes. A patch has to name a version in its place",
+                what=f"requires {name} by its address, {requirement.url}: an installer takes "
+                "it from there, past the wheelhouse and its hashes. A patch has to name a version "
+                "in its place",
             )
             continue
         if policy.cuda.is_package(name) and name not in excused:
@@ -155,7 +157,8 @@ def check_metadata(
         if name in other and not _names_our_build(requirement):
             yield Finding(
                 rule=Rule.OUR_OWN,
-                what=f"requires {requirement}, which an index fulfils with another project: {other[name]}. "
+                what=f"requires {requirement}, which an index fulfils with another project: "
+                f"{other[name]}. "
                 "Only a requirement such as ==1.0+rocm.1 names a build of ours",
             )
 

@@ -45,9 +45,11 @@ class Cuda(Document):
     packages: tuple[Regex, ...]
     """Canonical names of distributions."""
     extras: tuple[Regex, ...]
+    """Names of extras that ask for CUDA."""
     libraries: tuple[Regex, ...]
     """Names of shared libraries, as in DT_NEEDED or for dlopen."""
     symbols: tuple[Regex, ...]
+    """Names of functions and variables that CUDA's libraries define."""
     folders: tuple[Regex, ...]
     """Single steps of a run path."""
 
@@ -79,6 +81,7 @@ class PolicyPart(Document):
     """
 
     library: Glob
+    """Library that must have it."""
     since: PackageVersion
     """Release of the wheel from which on it can have it."""
     symbol: str | None = None
@@ -93,12 +96,14 @@ class PolicyDistribution(Document):
     """What one of our wheels must hold."""
 
     required_files: tuple[Glob, ...] = ()
+    """Files that must be there."""
     required_links: dict[Glob, Glob] = Field(default_factory=dict)
     """Libraries that must be there, each with one that it must need.
 
     A build may leave a part out and report success.
     """
     required_parts: tuple[PolicyPart, ...] = ()
+    """What libraries must have been compiled with."""
     gpu_code: tuple[Glob, ...] = ()
     """Libraries that must hold kernels for every target asked for."""
     host_only: dict[Glob, str] = Field(default_factory=dict)
@@ -114,6 +119,7 @@ class Common(Document):
     """`policies/common.yaml`: what holds in every profile."""
 
     cuda: Cuda
+    """What belongs to CUDA."""
     other_projects: dict[str, str]
     """Names whose package on the public index is another project, and what it is."""
     runtime_folders: tuple[str, ...]
@@ -121,6 +127,7 @@ class Common(Document):
     build_folders: tuple[Regex, ...]
     """What a path looks like that a compiler left behind; searched for in ELF files."""
     distributions: dict[str, PolicyDistribution]
+    """What our wheels must hold, by distribution."""
 
 
 class Own(Document):
@@ -132,6 +139,10 @@ class Own(Document):
     Known, or refused.
     """
     distributions: dict[str, PolicyDistribution]
+    """What our wheels must hold in this profile, by distribution.
+
+    An entry here takes the place of the common one.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,6 +1,6 @@
-"""Whether a wheel's tags are true.
+"""Check that a wheel's tags are true.
 
-The architecture, and the oldest C library that they promise to do with.
+They state the architecture, and the oldest C library with which the wheel works.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ _GLIBC = re.compile(r"GLIBC_(\d+(?:\.\d+)+)")
 def check_tags(
     file_name: str, wheel: Message, compiled: Mapping[str, Compiled]
 ) -> Iterator[Finding]:
-    """Compare the tags in a wheel's file name with its WHEEL file, and with the files for the host that it holds.
+    """Compare the tags in a wheel's file name with its WHEEL file and with its compiled files.
 
-    `wheel` is what the WHEEL file says. A manylinux tag is judged by auditwheel's tables of symbol versions; a linux tag promises
-    nothing about the C library.
+    `wheel` is the content of WHEEL. A manylinux tag is judged by auditwheel's tables of symbol
+    versions; a linux tag promises nothing about the C library.
     """
     try:
         _, _, build, tags = parse_wheel_filename(file_name)
@@ -61,7 +61,8 @@ def check_tags(
     if written != named:
         yield Finding(
             rule=Rule.PLATFORM,
-            what=f"has the build number {written or 'none'} inside and {named or 'none'} in its file name",
+            what=f"has the build number {written or 'none'} inside and {named or 'none'} in its "
+            "file name",
         )
     if compiled and str(wheel.get("Root-Is-Purelib", "")).strip().lower() == "true":
         what = (
@@ -89,9 +90,9 @@ def check_tags(
 
 
 def _tags(text: str) -> Iterable[Tag]:
-    """Return what a compressed tag stands for.
+    """Return the tags that a compressed tag stands for.
 
-    Raises ValueError where it is none, or stands for too many.
+    Raises ValueError where it is no tag, or stands for too many.
     """
     count = prod(part.count(".") + 1 for part in text.split("-"))
     if count > _MOST_TAGS:
@@ -101,9 +102,9 @@ def _tags(text: str) -> Iterable[Tag]:
 
 
 def check_gpu_tags(file_name: str, names: Iterable[str]) -> Iterator[Finding]:
-    """Find files with GPU code, by name, that a platform tag keeps quiet about.
+    """Find files with GPU code in a wheel whose platform tag does not tell of it.
 
-    ROCm is on Linux alone.
+    ROCm exists only on Linux.
     """
     try:
         platforms = {tag.platform for tag in parse_wheel_filename(file_name)[3]}

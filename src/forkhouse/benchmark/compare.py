@@ -33,7 +33,7 @@ RatioVerdict = Literal["better", "worse", "undecided", "none"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ratio:
-    """How B's figure of a metric relates to A's."""
+    """The figures of one metric in A and in B."""
 
     metric: Metric
     first: float
@@ -64,7 +64,7 @@ class Ratio:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
-    """A case of A beside one of B."""
+    """A case of A beside the same case of B."""
 
     label: str
     first: Case
@@ -83,7 +83,10 @@ class Pair:
 
 
 def chance(first: int, second: int) -> int | None:
-    """Return once in how many cases rounds of two equal systems, `first` and `second` in number, lie wholly apart; None when they say nothing."""
+    """Return N where the rounds of two equal systems lie wholly apart once in N cases.
+
+    `first` and `second` are the numbers of rounds. None when they are too few to say anything.
+    """
     return math.comb(first + second, first) // 2 if first > 1 and second > 1 else None
 
 
@@ -143,13 +146,13 @@ class Comparison:
 
 
 def series_label(series: tuple[ServingLayout, bool | None]) -> str:
-    """Return in words what a case is apart from its concurrency."""
+    """Return the description of a case without its concurrency."""
     layout, caching = series
     return layout if caching is None else f"{layout}, prefix cache {'on' if caching else 'off'}"
 
 
 def label(case: Case) -> str:
-    """Return a case in words."""
+    """Return the description of a case."""
     return f"{series_label(case.series)}, {case.concurrency} in flight"
 
 

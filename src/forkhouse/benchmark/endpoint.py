@@ -1,4 +1,4 @@
-"""Ask an OpenAI-compatible endpoint, here or elsewhere, what has to be known before it is put under load."""
+"""Ask an OpenAI-compatible endpoint what has to be known before it is put under load."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""Find out on what a measurement is made.
+"""Find out on which machine and stack a measurement is made.
 
-The machine, its GPUs and drivers, the stack's pins and patches. Nothing is guessed.
-
-All of it is read from files of the kernel, of ROCm and of the wheelhouse; the stack is asked only
-what is installed in it.
+Recorded are the machine, its GPUs and drivers, and the stack's pins and patches. Nothing is
+guessed. All of it is read from files of the kernel, of ROCm and of the wheelhouse; the stack is
+asked only for its installed distributions.
 """
 
 from __future__ import annotations
@@ -47,7 +46,10 @@ if TYPE_CHECKING:
 ROCM_PLACES = ("opt/rocm", "opt/rocm/core")
 ASK = """
 import importlib.metadata, json, platform
-found = sorted((each.metadata["Name"], each.version, each.read_text("RECORD") or "") for each in importlib.metadata.distributions())
+found = sorted(
+    (each.metadata["Name"], each.version, each.read_text("RECORD") or "")
+    for each in importlib.metadata.distributions()
+)
 print(json.dumps({"python": platform.python_version(), "installed": found}))
 """
 
@@ -94,9 +96,9 @@ def _gpus(root: Path) -> tuple[MeasuredGpu, ...]:
 
 
 def machine(root: Path = Path("/")) -> Machine:
-    """Return what the machine whose file system starts at `root` is.
+    """Return the description of the machine whose file system starts at `root`.
 
-    Processor, memory and kernel are always those of this one.
+    Processor, memory and kernel are always those of this machine.
     """
     return Machine(
         processor=_find(r"^model name\s*:(.+)$", root / "proc/cpuinfo"),
@@ -116,9 +118,10 @@ def machine(root: Path = Path("/")) -> Machine:
 def stack(
     python: Path, wheelhouse: Path, device: Device, worker_arguments: Sequence[str]
 ) -> MeasuredStack:
-    """Return what is installed beside the interpreter `python`, with pins and patches when it came from `wheelhouse`.
+    """Return what is installed for the interpreter `python`.
 
-    `worker_arguments` are those that every worker gets beyond the stack's own and the device's.
+    Pins and patches are known only when it was installed from `wheelhouse`. `worker_arguments` are
+    those that every worker gets beyond the stack's own and the device's.
 
     Raises ServingError when the interpreter does not run.
     """
@@ -150,9 +153,9 @@ def stack(
 
 
 def _built(wheelhouse: Path, records: Mapping[str, str]) -> tuple[MeasuredWheel, ...] | None:
-    """Return the wheels of ours in a wheelhouse when just they are installed.
+    """Return our wheels of a wheelhouse when exactly those are installed.
 
-    Else None, and say so. `records` are by name.
+    Otherwise None, which is reported. `records` has each RECORD by distribution name.
     """
     text = _text(wheelhouse / MANIFEST)
     if text is None:
@@ -218,7 +221,7 @@ def _is_installed(wheel: Path, record: str | None) -> bool:
 def environment(
     generator: Generator, target: Target, *, device: str | None, served: MeasuredStack | None
 ) -> Environment:
-    """Return on what a measurement of `target` is made.
+    """Return the environment of a measurement of `target`.
 
     Raises UsageError when the tokenizer's folder has no `tokenizer.json`.
     """

@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from forkhouse.benchmark.results import Load
 
 CARRIED = ("LANG", "LC_ALL", "SSL_CERT_FILE", "SSL_CERT_DIR")
-"""Variables of the caller that reach the generator.
+"""Variables of the caller that are passed to the generator.
 
-Proxy settings do not: they would be measured, too.
+Proxy settings are not: a proxy would be measured, too.
 """
 ROUND_SECONDS = 1800.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """What is put under load."""
+    """The endpoint that is put under load."""
 
     url: str
     """Base URL of an OpenAI-compatible server; `/v1/chat/completions` is below it."""
@@ -59,10 +59,11 @@ def measure_round(
     folder: Path,
     wait: float = ROUND_SECONDS,
 ) -> Round:
-    """Run one round with `concurrency` requests in flight. aiperf's own files stay in `folder`, which is made.
+    """Run one round with `concurrency` requests in flight.
 
-    Raises ServingError when aiperf fails or takes longer than `wait` seconds, when a request fails, or when its files lack
-    something that is needed, and also when the workers' metrics cannot be had.
+    Makes `folder` and keeps aiperf's own files there. Raises ServingError when aiperf fails or
+    takes longer than `wait` seconds, when a request fails, when aiperf's files lack something that
+    is needed, and when the workers' metrics cannot be fetched.
     """
     folder.mkdir(parents=True)
     (folder / "home").mkdir()

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 def percentile(values: Iterable[float], share: float) -> float | None:
-    """Return the value below which a share (0 to 1) of `values` lies, between two of them on a straight line; None when there are none."""
+    """Return a percentile of `values`, with linear interpolation; None when there are no values.
+
+    `share` is the part of the values that lies below it, 0 to 1.
+    """
     ordered = sorted(values)
     if not ordered:
         return None

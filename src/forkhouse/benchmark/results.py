@@ -22,9 +22,9 @@ FORMAT: Literal[2] = 2
 """Version of the file's own format."""
 
 ServingLayout = Literal["aggregated", "disaggregated", "endpoint"]
-"""Whether one engine computes prompts and answers, or each has its own.
+"""Whether one engine computes both prompts and answers, or separate engines do.
 
-An endpoint of somebody else does not say.
+A foreign endpoint does not say: it is `endpoint`.
 """
 
 
@@ -79,7 +79,10 @@ class Request(Document):
 
 
 class TransferCounts(Document):
-    """KV transfers from the beginning of a round's warm-up to the round's end, as vLLM's NIXL connector counted them on the workers that pull."""
+    """KV transfers of one round, with its warm-up.
+
+    vLLM's NIXL connector counts them on the workers that pull.
+    """
 
     count: int = Field(ge=0)
     size: int = Field(ge=0)
@@ -187,7 +190,7 @@ class MeasuredStack(Document):
 
 
 class Environment(Document):
-    """On what a measurement was made. What could not be found out is None."""
+    """The environment of a measurement; None for what could not be found out."""
 
     forkhouse: str
     generator: str

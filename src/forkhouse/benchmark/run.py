@@ -1,7 +1,6 @@
-"""Measure.
+"""Measure an existing endpoint, or the stack in each of its arrangements.
 
-An endpoint that is there, or the stack in each of its arrangements, started here one after the
-other.
+The stack is started here, in one arrangement after the other.
 """
 
 from __future__ import annotations
@@ -233,12 +232,11 @@ def measure_endpoint(
     device: str | None,
     folder: Path,
 ) -> Measurement:
-    """Measure a server that is there.
+    """Measure a server that runs already.
 
-    `layout`, `prefix_caching` and `device` are what the caller says of it.
-
-    Raises ServingError or UsageError before any load when it does not answer or serves another
-    model, ServingError when a round fails.
+    `layout`, `prefix_caching` and `device` are the caller's statements about it. Raises
+    ServingError or UsageError before any load when it does not answer or serves another model,
+    ServingError when a round fails.
     """
     endpoint.require_model(target.url, target.model)
     for url in target.metrics:
@@ -267,10 +265,12 @@ def measure_stack(
     *,
     folder: Path,
 ) -> Measurement:
-    """Start the stack in each of `arrangements`, one after the other and again for every round, and measure it. Logs stay in `folder`.
+    """Measure the stack in each of `arrangements`, started anew for every round.
 
-    So the spread of the rounds holds what differs between two starts, and what drifts (heat, other load) touches all arrangements.
-    Raises NoDeviceError when the device is not in this machine, ServingError when a server or a round fails.
+    The arrangements take turns. So the spread of the rounds contains the differences between two
+    starts, and drift (heat, other load) affects all arrangements alike. Logs are kept in `folder`.
+    Raises NoDeviceError when the device is not in this machine, ServingError when a server or a
+    round fails.
     """
     if own.device.target:
         require_gpu(own.device.target)

@@ -25,7 +25,7 @@ _MACHINES: dict[object, str] = {number: name for name, number in ENUM_E_MACHINE.
 _BITS = {1: 32, 2: 64}
 _ORDERS = {1: "<", 2: ">"}
 _HEADERS = {64: "HHIQQQIHHHHHH", 32: "HHIIIIIHHHHHH"}
-"""By file class in bits: the file's header behind its identification."""
+"""The file header after the identification, by class in bits."""
 _IDENTIFICATION = 16
 _SEGMENTS = {64: ("IIQQQQQQ", (0, 2, 3, 5, 7)), 32: ("IIIIIIII", (0, 1, 2, 4, 7))}
 """A program header, and which of its fields are p_type, p_offset, p_vaddr, p_filesz, p_align."""
@@ -39,7 +39,7 @@ _ET_REL = 1
 _PT_LOAD, _PT_DYNAMIC, _PT_NOTE = 1, 2, 4
 _SHT_PROGBITS, _SHT_SYMTAB, _SHT_NOBITS, _SHT_DYNSYM, _SHT_VERNEED = 1, 2, 8, 11, 0x6FFFFFFE
 _PN_XNUM = _SHN_XINDEX = 0xFFFF
-"""What stands for a number that is in the first section header, having no room in the file's."""
+"""Stands for a number that is too large for the file header and is in the first section header."""
 _DT_NULL, _DT_STRTAB, _DT_SYMTAB, _DT_STRSZ = 0, 5, 6, 10
 _TEXTS = {"NEEDED": 1, "SONAME": 14, "RPATH": 15, "RUNPATH": 29}
 _ADDRESSES = frozenset(
@@ -47,9 +47,7 @@ _ADDRESSES = frozenset(
 )
 """Tags of the dynamic segment that hold an address.
 
-PLTGOT, HASH, STRTAB, RELA, INIT, FINI, REL, JMPREL, RELR, GNU_HASH, VERSYM,.
-
-VERDEF, VERNEED.
+PLTGOT, HASH, STRTAB, RELA, INIT, FINI, REL, JMPREL, RELR, GNU_HASH, VERSYM, VERDEF, VERNEED.
 """
 _SHN_UNDEF = 0
 _STB_WEAK = 2
@@ -88,7 +86,7 @@ class Symbol:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Compiled:
-    """What of a file for the host is needed to judge the wheel as a whole."""
+    """The facts of a host file that are needed to judge the wheel as a whole."""
 
     machine: str
     """The processor, as in EM_X86_64."""
@@ -126,8 +124,9 @@ class _Section:
 
 
 def extent(content: bytes, start: int) -> int:
-    """Return the size in bytes of the little-endian 64-bit ELF file that begins at `start` in other content, by its own headers.
+    """Return the size in bytes of the ELF file that begins at `start` in other content.
 
+    The file is little-endian and has 64 bits; its own headers tell the size.
     Raises AuditError when it reaches beyond the content.
     """
     header, segment = struct.Struct("<" + _HEADERS[64]), struct.Struct("<" + _SEGMENTS[64][0])
@@ -239,7 +238,10 @@ class Elf:
         return bool(self._sections)
 
     def tags(self, name: str) -> tuple[str, ...]:
-        """Return the texts of DT_NEEDED, DT_SONAME, DT_RPATH or DT_RUNPATH (`name` is without DT_), in order."""
+        """Return the values of DT_NEEDED, DT_SONAME, DT_RPATH or DT_RUNPATH, in order.
+
+        `name` is the tag without `DT_`.
+        """
         wanted = [value for tag, value in self._dynamic if tag == _TEXTS[name]]
         if not wanted:
             return ()
@@ -260,7 +262,7 @@ class Elf:
         return self._dynamic_names
 
     def _offset(self, address: int) -> int:
-        """Return where in the file lies what is at an address in memory."""
+        """Return the position in the file of an address in memory."""
         loaded = (segment for segment in self._segments if segment.kind == _PT_LOAD)
         segment = next(
             (
@@ -314,7 +316,7 @@ class Elf:
         return self._slice(self._sections[number].offset, self._sections[number].size)
 
     def versions(self) -> dict[str, set[str]]:
-        """Return the symbol versions that it needs, by library, the loader's own left out.
+        """Return the needed symbol versions by library, without the loader's own.
 
         They are found by section headers.
         """
@@ -332,9 +334,9 @@ class Elf:
         return found
 
     def _needed_versions(self, table: bytes, names: bytes) -> Iterator[tuple[str, str]]:
-        """Yield library and version of every record of a table of needed versions.
+        """Yield the library and the version of every record in a table of needed versions.
 
-        Each record is a step forward, and read once.
+        Each record lies after the one before it, and is read once.
         """
         need, version = (
             struct.Struct(self._order + _NEED),
@@ -400,9 +402,9 @@ class Elf:
             )
 
     def constants(self) -> Iterator[bytes]:
-        """Return the data that the program reads, texts for dlopen among them.
+        """Return the data that the program reads, which contains the texts given to dlopen.
 
-        .rodata, .data and the like, told by their flags.
+        These are sections such as .rodata and .data, recognised by their flags.
         """
         if not self.has_sections:
             for segment in self._segments:
@@ -464,7 +466,7 @@ class Elf:
         return self._content[offset : offset + size]
 
     def _name(self, strings: bytes, start: int, longest: int) -> str:
-        """Return the text that begins at a place in a table of strings."""
+        """Return the text at a position in a table of strings."""
         end = strings.find(b"\0", start, start + longest + 1)
         if end < 0:
             _refuse(

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 @cache
 def manylinux(architecture: str) -> WheelPolicies:
-    """Return auditwheel's rules for the manylinux platforms (PEP 600) of an architecture, as in x86_64."""
+    """Return auditwheel's rules for the manylinux platforms (PEP 600) of an architecture.
+
+    An architecture is named as in x86_64.
+    """
     from auditwheel.architecture import Architecture  # start-up time
     from auditwheel.libc import Libc
     from auditwheel.policy import WheelPolicies

@@ -40,9 +40,9 @@ _MOST_UNPACKED = 2**33
 """Bytes that the bundles of one section may have unpacked, in all."""
 _RATIO = 500
 _FREE = 2**24
-"""Bytes unpacked for a packed byte, which count above so many.
+"""How many bytes a packed byte may unpack to, which counts above this many bytes.
 
-Kernels are packed by less than a hundred.
+Kernels are packed by a factor below a hundred.
 """
 _MOST_ENTRIES = 1024
 _NOT_PADDING = re.compile(rb"[^\0]")
@@ -62,19 +62,22 @@ _EMBEDDED = (
     re.compile(rb"CCOB[\x01-\x03]\0[\0\x01]\0"),
     re.compile(rb"\x7fELF\x02\x01\x01(?s:.{11})\xe0\0"),
 )
-"""How GPU code begins.
+"""The first bytes of GPU code.
 
-A bundle and its count, a compressed one with version and method, an ELF file whose machine is an
-AMD GPU.
+They are a bundle with its count, a compressed bundle with version and method, and an ELF file whose
+machine is an AMD GPU.
 """
 _MACH = 0xFF
 _PROCESSORS = {
-    0x2C: "gfx900", 0x2D: "gfx902", 0x2E: "gfx904", 0x2F: "gfx906", 0x30: "gfx908", 0x31: "gfx909", 0x32: "gfx90c",
-    0x33: "gfx1010", 0x34: "gfx1011", 0x35: "gfx1012", 0x36: "gfx1030", 0x37: "gfx1031", 0x38: "gfx1032", 0x39: "gfx1033",
-    0x3D: "gfx1035", 0x3E: "gfx1034", 0x3F: "gfx90a", 0x40: "gfx940", 0x41: "gfx1100", 0x42: "gfx1013", 0x43: "gfx1150",
-    0x44: "gfx1103", 0x45: "gfx1036", 0x46: "gfx1101", 0x47: "gfx1102", 0x48: "gfx1200", 0x4A: "gfx1151", 0x4B: "gfx941",
-    0x4C: "gfx942", 0x4E: "gfx1201", 0x4F: "gfx950", 0x51: "gfx9-generic", 0x52: "gfx10-1-generic", 0x53: "gfx10-3-generic",
-    0x54: "gfx11-generic", 0x55: "gfx1152", 0x58: "gfx1153", 0x59: "gfx12-generic", 0x5F: "gfx9-4-generic",
+    0x2C: "gfx900", 0x2D: "gfx902", 0x2E: "gfx904", 0x2F: "gfx906", 0x30: "gfx908",
+    0x31: "gfx909", 0x32: "gfx90c", 0x33: "gfx1010", 0x34: "gfx1011", 0x35: "gfx1012",
+    0x36: "gfx1030", 0x37: "gfx1031", 0x38: "gfx1032", 0x39: "gfx1033", 0x3D: "gfx1035",
+    0x3E: "gfx1034", 0x3F: "gfx90a", 0x40: "gfx940", 0x41: "gfx1100", 0x42: "gfx1013",
+    0x43: "gfx1150", 0x44: "gfx1103", 0x45: "gfx1036", 0x46: "gfx1101", 0x47: "gfx1102",
+    0x48: "gfx1200", 0x4A: "gfx1151", 0x4B: "gfx941", 0x4C: "gfx942", 0x4E: "gfx1201",
+    0x4F: "gfx950", 0x51: "gfx9-generic", 0x52: "gfx10-1-generic", 0x53: "gfx10-3-generic",
+    0x54: "gfx11-generic", 0x55: "gfx1152", 0x58: "gfx1153", 0x59: "gfx12-generic",
+    0x5F: "gfx9-4-generic",
 }  # fmt: skip
 """Processors by their number in `e_flags` of a code object."""
 _FEATURES_SINCE = 2
@@ -110,7 +113,7 @@ class CodeObject:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bundle:
-    """What one compilation left for all its targets."""
+    """All that one compilation made for its targets."""
 
     offset: int
     """Where in the section it begins, in bytes."""
@@ -119,9 +122,9 @@ class Bundle:
     compression: str | None
     objects: tuple[CodeObject, ...]
     bare: bool = False
-    """Whether it is a code object by itself.
+    """Whether it is a bare code object.
 
-    For one target by its nature, with those for others beside it.
+    Such a file is for one target, and those for other targets lie beside it.
     """
 
     @property
@@ -143,10 +146,10 @@ def code_objects(path: Path) -> tuple[CodeObject, ...]:
 
 
 def read_bundles(section: bytes) -> Iterator[Bundle]:
-    """Return the bundles of a `.hip_fatbin` section, or of a file that is made like one, one by one, unpacked.
+    """Yield the unpacked bundles of a `.hip_fatbin` section, or of a file in the same format.
 
-    Raises AuditError for anything that is not a bundle, for a version, method or identity that is not known, and for a size
-    that is not true or above a limit.
+    Raises AuditError for anything that is not a bundle, for an unknown version, method or identity,
+    and for a size that is wrong or above a limit.
     """
     offset = unpacked = 0
     while (offset := _next_content(section, offset)) < len(section):
@@ -177,10 +180,10 @@ def read_bundle(content: bytes, offset: int) -> Bundle:
 
 
 def embedded(content: bytes, known: Collection[tuple[int, int]] = ()) -> Iterator[Bundle]:
-    """Return the GPU code that lies anywhere in a file but in its places `known` (start and end), in order.
+    """Yield the GPU code that lies anywhere in a file except in the ranges `known`, in order.
 
-    A code object by itself is returned as a bundle of one. Raises AuditError as `read_bundles`, and where a code object does not
-    say for which GPU it is.
+    A range is a start and an end. A bare code object is returned as a bundle of one. Raises
+    AuditError as `read_bundles` does, and where a code object does not name its GPU.
     """
     starts = sorted(match.start() for pattern in _EMBEDDED for match in pattern.finditer(content))
     end = 0
@@ -382,7 +385,10 @@ def _descriptors(elf: Elf) -> tuple[str, ...]:
 
 
 def _same(expected: str, compiled_for: str | None, elf: Elf) -> bool:
-    """Return whether an object whose metadata names no target has that of its flags, which before version 4 tell no features."""
+    """Return whether the flags of an object whose metadata names no target fit `expected`.
+
+    Before version 4 the flags do not tell the features, so only the processor is compared.
+    """
     return (
         _noted(elf) is None
         and elf.abi_version < _FEATURES_SINCE

@@ -11,7 +11,7 @@ import zipfile
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from packaging.utils import parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from forkhouse.builders.built import Builder, BuiltWheel
 from forkhouse.builders.components import licences, with_parts
@@ -67,10 +67,11 @@ def build_wheel(
     siblings: Sequence[BuiltWheel] = (),
     cargo: CargoKit | None = None,
 ) -> BuiltWheel:
-    """Build the wheel of a recipe from a patched tree, or return the one that the same inputs gave before.
+    """Build the wheel of a recipe from a patched tree, or return an earlier one of the same inputs.
 
-    `parts` are laid in the tree; `siblings` are the wheels of the recipes that this one needs; `cargo` is for one that compiles Rust.
-    Raises BuildError, ToolchainError or StorageError; an unfinished wheel is never taken for a finished one.
+    `parts` are laid into the tree. `siblings` are the wheels of the recipes that this one needs.
+    `cargo` is for a recipe that compiles Rust. An unfinished wheel is never taken for a finished
+    one. Raises BuildError, ToolchainError or StorageError.
     """
     method = recipe.builders[patched.source.source.kind]
     version = recipe.version(patched.source.version)
@@ -292,7 +293,14 @@ def _builder(job: _Job, workshop: Workshop) -> Builder:
 
 
 def _check_name(made: Path, recipe: Recipe, version: str) -> None:
-    name, found, *_ = parse_wheel_filename(made.name)
+    try:
+        name, found, *_ = parse_wheel_filename(made.name)
+    except InvalidWheelFilename as error:
+        message = (
+            f"The build gave {made.name}, which is no name of a wheel: {error}. Correct the recipe "
+            "or its project."
+        )
+        raise BuildError(message) from error
     if name != recipe.distribution or str(found) != version:
         message = (
             f"The build gave {made.name}, the recipe promises {recipe.distribution} {version}. "

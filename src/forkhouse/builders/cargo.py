@@ -57,7 +57,10 @@ class CargoKit:
         }
 
     def prepare(self, work: Path, home: Path) -> FixedPlace:
-        """Lay out cargo's settings in a build's `home` within `work`, and return the place where that has to run. Raises StorageError."""
+        """Write cargo's settings into a build's `home`, and return where the build must run.
+
+        `home` is a folder within `work`. Raises StorageError.
+        """
         shown = {"crates": self.crates.folder}
         if not _on_every_machine(self.rust):
             shown["rust"] = self.rust.root
@@ -69,7 +72,10 @@ class CargoKit:
         return place
 
     def variables(self, place: FixedPlace, variables: Mapping[str, str]) -> dict[str, str]:
-        """Return a build's variables with those that cargo, rustc and the C compilers that crates start go by."""
+        """Return a build's variables with those added that cargo, rustc and C compilers obey.
+
+        Some crates start C compilers.
+        """
         tools = self.rust.root / "bin" if _on_every_machine(self.rust) else ROOT / "rust/bin"
         home = ROOT / "home"
         return {
@@ -90,12 +96,21 @@ class CargoKit:
 
 
 def _on_every_machine(rust: Rust) -> bool:
-    """Say whether a toolchain lies where every machine that has one has it, so that its path tells nothing."""
+    """Return whether a toolchain lies in /usr.
+
+    Every machine that has one from its distribution has it there, so its path tells nothing.
+    """
     return PurePosixPath(rust.root) == PurePosixPath("/usr")
 
 
 def cargo_kit(
-    patched: PatchedTree, method: UpstreamProject, *, store: ObjectStore, cache: Path, offline: bool
+    patched: PatchedTree,
+    method: UpstreamProject,
+    *,
+    store: ObjectStore,
+    cache: Path,
+    offline: bool,
+    shared: Path | None = None,
 ) -> CargoKit | None:
     """Return what a project wants for its cargo, fetched and checked.
 
@@ -118,7 +133,14 @@ def cargo_kit(
     return CargoKit(
         rust=rust,
         crates=fetch_crates(
-            patched.tree, method.folder, owner, store=store, rust=rust, cache=cache, offline=offline
+            patched.tree,
+            method.folder,
+            owner,
+            store=store,
+            rust=rust,
+            cache=cache,
+            offline=offline,
+            shared=shared,
         ),
     )
 

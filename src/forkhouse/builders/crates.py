@@ -31,7 +31,8 @@ _CHECKSUM = re.compile(
     r"verify the checksum|changed between lock files|unable to verify that|the listed checksum of"
 )
 _NOT_HAD = re.compile(
-    r"failed to (download|fetch|query)|unable to update registry|config\.json not found|no matching package named .*\n.*(index|registry)"
+    r"failed to (download|fetch|query)|unable to update registry|config\.json not found"
+    r"|no matching package named .*\n.*(index|registry)"
 )
 
 
@@ -114,12 +115,14 @@ def fetch_crates(
     rust: Rust,
     cache: Path,
     offline: bool,
+    shared: Path | None = None,
 ) -> Crates:
-    """Return the crates of `project` (a folder of `tree` with a Cargo.lock), fetched as the user's cargo is configured to reach them.
+    """Return the crates in the Cargo.lock of `project`, a folder of `tree`.
 
-    They are kept in `cache` by the hash of the Cargo.lock. With `offline`, those can be had that are kept there or in cargo's own
-    cache. Raises UnreachableError when crates cannot be had, HashMismatchError when one is not what the Cargo.lock says, and
-    BuildError for a Cargo.lock that does not do.
+    Cargo fetches them as the user has configured it. They are kept in `cache` by the hash of the
+    Cargo.lock. With `offline`, only crates from there or from cargo's own cache are found. Raises
+    UnreachableError when a crate cannot be fetched, HashMismatchError when one differs from the
+    Cargo.lock, and BuildError when the Cargo.lock is missing or cannot be used.
     """
     try:
         lock = store.read(tree, f"{project}/{NAME}".removeprefix("./"))
@@ -131,9 +134,14 @@ def fetch_crates(
         raise BuildError(message) from None
     crates = read_crates(lock, owner)
     sha256 = hashlib.sha256(lock).hexdigest()
-    found = Crates(lock=sha256, folder=cache / "crates" / sha256, crates=crates)
-    if _whole(found):
-        return found
+    found, *others = [
+        Crates(lock=sha256, folder=place / "crates" / sha256, crates=crates)
+        for place in (cache, shared)
+        if place
+    ]
+    for each in (found, *others):
+        if _whole(each):
+            return each
     report().line(owner, f"fetching {len(crates)} crates of {NAME}")
     with storage_errors("Fetching crates"):
         found.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -227,6 +235,6 @@ def _vendor(project: Path, new: Path, owner: str, *, rust: Rust, offline: bool) 
 
 
 def _causes(said: str) -> str:
-    """Return the last two links of the chain of causes that cargo prints, each by its first line."""
+    """Return the last two causes in the chain that cargo prints, each by its first line."""
     chain = [part.strip().splitlines()[0] for part in re.split(r"Caused by:", said) if part.strip()]
     return ": ".join(chain[-2:]).rstrip(".")

@@ -1,6 +1,6 @@
-"""What a build may see.
+"""Define what a build may see.
 
-Pinned build tools, allow-listed variables, and the sandbox that it runs in.
+That is pinned build tools, allow-listed variables, and the sandbox in which it runs.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 import psutil
 
 from forkhouse.core.environments import install_wheels, make_environment
-from forkhouse.core.errors import BuildError, InstallError
+from forkhouse.core.errors import BuildError, InstallError, StorageError
 from forkhouse.core.progress import report
-from forkhouse.core.workspace import digest, storage_errors, write_atomic
+from forkhouse.core.workspace import digest, read_file, storage_errors, told_refusal, write_atomic
 from forkhouse.sandbox.bubblewrap import Sandbox, View, find_sandbox, interpreter_homes
 from forkhouse.sandbox.run import Confined
 from forkhouse.sources.wheels import fetch_all
@@ -41,7 +41,7 @@ _SYSTEM, _LOCAL = Path("/usr"), Path("/usr/local")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Needs:
-    """What a build asks of its environment besides the build tools."""
+    """What a build needs of its environment besides the build tools."""
 
     rocm: bool = False
     """A ROCm whose headers and libraries are compiled against."""
@@ -53,7 +53,10 @@ class Needs:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildEnvironment:
-    """A virtual environment of pinned build tools, made when first needed, and the compilers of this machine."""
+    """A virtual environment of pinned build tools, with the compilers of this machine.
+
+    The environment is made when it is first needed.
+    """
 
     tools: tuple[PinnedWheel, ...]
     registry: Registry
@@ -84,7 +87,10 @@ class BuildEnvironment:
         }
 
     def python(self, needs: Needs) -> Path:
-        """Return the interpreter of the environment, made from the pinned wheels alone when it is not there yet."""
+        """Return the interpreter of the environment.
+
+        Makes the environment from the pinned wheels alone when it is not there yet.
+        """
         wheels = (*self.tools, *(wheel for wheel in needs.wheels if wheel not in self.tools))
         folder = self.folder / digest(sys.version, [wheel.sha256 for wheel in wheels])[:16]
         ready = folder / "ready"
@@ -105,7 +111,10 @@ class BuildEnvironment:
         return interpreter
 
     def confined(self, work: Path, needs: Needs, *shown: Path) -> Confined:
-        """Return the sandbox of a build in the folder `work`, which sees its tools, and what else is `shown`, to be read."""
+        """Return the sandbox of a build in the folder `work`.
+
+        The build can read its tools and what else is `shown`.
+        """
         readable = {*interpreter_homes(), self.python(needs).parent.parent, *shown}
         if needs.rocm:
             readable |= _with_targets(self.rocm().root)
@@ -192,7 +201,7 @@ def jobs(gigabytes_each: float) -> int:
 
 
 def _with_targets(path: Path) -> set[Path]:
-    """Return a path and what it is a link to: files in it may name either."""
+    """Return a path and the target of its link: files in it may name either."""
     return {path, path.resolve()}
 
 
@@ -209,7 +218,8 @@ class Steps:
 
     _STEP = re.compile(rb"^\[(\d+)/(\d+)\] ", re.MULTILINE)
     _COMPILED = re.compile(
-        rb"^ *(?:CC|CXX|CCLD|CXXLD|HIPCC|F77|FC) +\S+$|^.*\b(?:gcc|g\+\+|cc|c\+\+|clang|clang\+\+|hipcc)\b.* -c ",
+        rb"^ *(?:CC|CXX|CCLD|CXXLD|HIPCC|F77|FC) +\S+$"
+        rb"|^.*\b(?:gcc|g\+\+|cc|c\+\+|clang|clang\+\+|hipcc)\b.* -c ",
         re.MULTILINE,
     )
     _WHOLE = re.compile(rb"^\[\d+/\d+\] (?:Performing|No|Skipping) \w+ step\b", re.MULTILINE)
@@ -289,8 +299,8 @@ def telling(lines: list[str]) -> list[str]:
 
 def _counted(path: Path) -> int | None:
     try:
-        return int(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        return int(read_file(path))
+    except (OSError, ValueError):
         return None
 
 
@@ -301,7 +311,8 @@ def run_isolated(
 
     Its output goes to `log`.
 
-    Raises BuildError with the command, its last lines and the log's path when it fails.
+    Raises BuildError with the command, its last lines and the log's path when it fails,
+    StorageError where it tells of a full disk.
     """
     count = log.with_suffix(".count")
     steps = Steps(_counted(count))
@@ -323,7 +334,14 @@ def run_isolated(
         # what the next one goes by.
         write_atomic(count, f"{steps.compiled}\n".encode())
     if code != 0:
-        message = f"`{' '.join(command)}` ended with exit code {code}. {_log_end(log)}"
+        end = _log_end(log)
+        message = f"`{' '.join(command)}` ended with exit code {code}. {end}"
+        remedy = told_refusal(end)
+        if remedy is not None:
+            full = (
+                f"{message}\nThe wheelhouse is as it was. {remedy} and run the same command again."
+            )
+            raise StorageError(full)
         raise BuildError(message)
 
 

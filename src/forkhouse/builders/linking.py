@@ -100,11 +100,14 @@ class Linker:
         epoch: int,
         licences: Mapping[str, bytes] | None = None,
     ) -> Path:
-        """Return a wheel of the same content that is relocatable and has the platform tag that its libraries allow.
+        """Return a relocatable wheel of the same content, with the tag that its libraries allow.
 
-        `packages` are the only names that it may put into site-packages besides its metadata and its libraries; `siblings` the
-        distributions that it was built against, each with the folder where its wheel lies unpacked; `epoch` the time stamp of all
-        files, in seconds since 1970 UTC; `licences` the terms of what is compiled in, by path below the wheel's own. Raises BuildError that lists every finding.
+        `packages` are the only names that it may put into site-packages, besides its metadata and
+        its libraries. `siblings` are the distributions that it was built against, each with the
+        folder where its wheel lies unpacked. `epoch` is the time stamp of all files, in seconds
+        since 1970 UTC. `licences` are the terms of what is compiled in, by path below the wheel's
+        own licences.
+        Raises BuildError that lists every finding.
         """
         files = read_wheel(wheel)[0]
         ours = [
@@ -152,7 +155,7 @@ class Linker:
     def _linked(
         self, contents: Mapping[str, bytes], ours: Sequence[Library], folders: Mapping[str, str]
     ) -> dict[str, bytes]:
-        """Return the contents of our libraries, stripped and with run paths to the folders where what they need lies."""
+        """Return the contents of our libraries, stripped, with run paths to what they need."""
         root = self.work / "linked"
         with storage_errors("Laying out libraries"):
             for library in ours:
@@ -237,7 +240,11 @@ def _homeless(ours: Sequence[Library], known: Collection[str]) -> Iterator[str]:
 
 
 def _platform(wheel: Path, contents: Sequence[bytes]) -> tuple[str, frozenset[str]]:
-    """Return the oldest platform (PEP 600) that has all symbol versions which libraries ask for, and the libraries that platforms have."""
+    """Return the platform tag of a wheel, and the libraries that its platforms supply.
+
+    The tag names the oldest platform (PEP 600) that has all symbol versions which the libraries
+    need.
+    """
     platform = wheel.stem.rpartition("-")[2]
     if not contents:
         return platform, frozenset()

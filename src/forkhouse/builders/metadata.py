@@ -1,6 +1,6 @@
-"""What a wheel of ours will require, known without compiling anything.
+"""Find what a wheel of ours will require, without compiling it.
 
-For a resolver's eyes alone.
+Only the resolver uses the result.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from forkhouse.builders.repack import repacked_metadata
 from forkhouse.builders.wheelfile import Member, write_wheel
 from forkhouse.core.errors import BuildError
 from forkhouse.core.progress import report
+from forkhouse.core.workspace import read_file
 from forkhouse.documents.reading import read_toml
 from forkhouse.documents.recipe import Repack, UpstreamProject
 
@@ -51,11 +52,10 @@ def outline(
 ) -> Outline:
     """Return the outline of a recipe's wheel, written below `folder`.
 
-    `siblings` are those of the recipes that it needs.
-
-    What is only packed again says it itself, after its patches. A project that states its
-    requirements (PEP 621) is read; of another one its backend is asked (PEP 517's
-    prepare_metadata_for_build_wheel). Raises BuildError for a project that cannot be read.
+    `siblings` are those of the recipes that it needs. A repacked wheel states its requirements
+    itself, after its patches. The requirements of a project are read where it states them (PEP
+    621); otherwise its backend is asked (prepare_metadata_for_build_wheel of PEP 517). Raises
+    BuildError for a project that cannot be read.
     """
     method, version = (
         recipe.builders[patched.source.source.kind],
@@ -135,7 +135,10 @@ def _asked(
     version: str,
     work: Path,
 ) -> str | None:
-    """Return the metadata that a project's backend tells of its wheel, None when it tells none without building it."""
+    """Return the metadata of a project's wheel as its backend tells it without a build.
+
+    None when the backend tells none without building the wheel.
+    """
     shutil.rmtree(work, ignore_errors=True)
     environment = workshop.environment
     project = work / "project"
@@ -163,7 +166,14 @@ def _asked(
             "its backend tells no metadata without a build, so it is TAKEN TO REQUIRE NOTHING here",
         )
         return None
-    return (found / "METADATA").read_text(encoding="utf-8")
+    try:
+        return read_file(found / "METADATA").decode()
+    except (OSError, UnicodeDecodeError) as error:
+        message = (
+            f"{recipe.distribution}: the METADATA that its PEP 517 backend prepared cannot be "
+            f"read: {error}. The whole log: {log}"
+        )
+        raise BuildError(message) from error
 
 
 def _empty_wheel(metadata: str, distribution: str, version: str, folder: Path) -> Path:

@@ -1,7 +1,7 @@
-"""Build a wheel from a recipe's own project, with the upstream's tree laid in it, through its PEP 517 backend.
+"""Build a wheel from a recipe's own project through the project's PEP 517 backend.
 
-The project finds the patched source in `upstream/`, the version to give its wheel in the file `VERSION`, and what was
-compiled apart, where the recipe does so, in `native/`.
+The project finds the patched upstream source in `upstream/`, the version of its wheel in the file
+`VERSION`, and, where the recipe compiles something apart, the result of that in `native/`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from build import BuildBackendException, BuildException, ProjectBuilder
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from forkhouse.builders.environment import run_isolated
 from forkhouse.builders.linking import with_true_tag
@@ -21,7 +22,7 @@ from forkhouse.core.errors import BuildError, ForkhouseError
 from forkhouse.core.workspace import storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from forkhouse.builders.environment import BuildEnvironment, Needs
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from forkhouse.sandbox.run import Confined
     from forkhouse.sources.store import ObjectStore
 
+_LONGEST = 200
+"""Characters of an answer that an error shows."""
 _NOT_OF_THE_PROJECT = ("recipe.yaml", "native", "__pycache__")
 
 
@@ -107,9 +110,9 @@ class BuildPlace:
 
     project: Path
     home: Path
-    """What the build takes for the user's home and for temporary files."""
+    """The build's home, which is also its folder for temporary files."""
     out: Path
-    """Where the finished wheel comes to lie."""
+    """The folder of the finished wheel."""
 
 
 def places(work: Path) -> BuildPlace:
@@ -118,7 +121,10 @@ def places(work: Path) -> BuildPlace:
 
 
 def begun(work: Path, log: Path) -> BuildPlace:
-    """Return the folders of a build that begins, made but for the project's, and let its log begin. Raises StorageError."""
+    """Make the folders of a new build and return them, and remove the log of an earlier build.
+
+    The project's folder is not made. Raises StorageError.
+    """
     place = places(work)
     with storage_errors("Laying out the build"):
         for folder in (place.home, place.out, log.parent):
@@ -138,15 +144,24 @@ class BuildBackend:
     """The distribution's, for messages."""
     log: Path
     place: FixedPlace | None = None
-    """Where it sees its files, where that is not where they lie."""
+    """The path under which the build sees its files, where that differs from their real path."""
 
     def wheel(self, project: Path, out: Path, settings: Mapping[str, str | Sequence[str]]) -> Path:
         """Return the wheel that the backend of `project` makes in `out`.
 
-        Raises BuildError with the command, its last lines and the log's path.
+        Raises BuildError with the command, its last lines and the log's path, also for an answer
+        that is no wheel in `out`.
         """
+        before = set(out.iterdir())
         with self._explained("could not be used"):
             made = self._of(project).build("wheel", out, dict(settings))
+            problem = _wrong(made, out, before)
+        if problem:
+            asked = "PEP 517 asks for the name of one wheel that it wrote there"
+            message = (
+                f"{self.name}: its PEP 517 backend {problem}. {asked}. The whole log: {self.log}"
+            )
+            raise BuildError(message)
         return out / os.path.basename(made)  # noqa: PTH119
 
     def metadata(self, project: Path, out: Path) -> Path | None:
@@ -158,6 +173,13 @@ class BuildBackend:
         """
         with self._explained("could not be asked for metadata"):
             found = self._of(project).prepare("wheel", out)
+            if found is not None and not _is_below(found, out):
+                asked = "which is no folder of metadata where it was asked for"
+                message = (
+                    f"{self.name}: its PEP 517 backend answered with {_short(found)}, {asked}. The "
+                    f"whole log: {self.log}"
+                )
+                raise BuildError(message)
         return None if found is None else out / os.path.basename(found)  # noqa: PTH119
 
     def _of(self, project: Path) -> ProjectBuilder:
@@ -189,7 +211,69 @@ class BuildBackend:
                 cause, ForkhouseError
             ):  # what our own runner raised, wrapped on its way through
                 raise cause from None
+            if isinstance(cause, OSError):
+                with (
+                    contextlib.suppress(OSError),
+                    storage_errors(f"Running the PEP 517 backend of {self.name}"),
+                ):
+                    raise cause from None
+            reason = (
+                "it ended without an answer"
+                if isinstance(cause, FileNotFoundError)
+                else str(error).rstrip(".")
+            )
             message = (
-                f"{self.name}: the PEP 517 backend {failed}: {error}. The whole log: {self.log}"
+                f"{self.name}: the PEP 517 backend {failed}: {reason}. The whole log: {self.log}"
             )
             raise BuildError(message) from error
+        except (
+            TypeError,
+            ValueError,
+            LookupError,
+            OSError,
+            RecursionError,
+        ) as error:  # what the library makes of an answer that is none
+            message = (
+                f"{self.name}: the PEP 517 backend gave no answer that can be used: {error!r}. The "
+                f"whole log: {self.log}"
+            )
+            raise BuildError(message) from error
+
+
+def _short(answer: str) -> str:
+    """Return what a backend answered as a message shows it."""
+    return repr(answer if len(answer) <= _LONGEST else f"{answer[:_LONGEST]}…")
+
+
+def _is_below(answer: str, out: Path) -> bool:
+    """Say whether a backend answered with the name of a folder that lies where it was asked for, and not with a path or a link."""
+    name = os.path.basename(answer)  # noqa: PTH119
+    here = name not in {"", ".", ".."} and os.path.join(os.path.abspath(out), name) == answer  # noqa: PTH100, PTH118
+    return here and not out.is_symlink() and (out / name).is_dir() and not (out / name).is_symlink()
+
+
+def _wrong(made: str, out: Path, before: Collection[Path]) -> str:
+    """Say what is wrong with the wheel that a backend names, nothing where it is one, and the only new one in `out`."""
+    name = os.path.basename(made)  # noqa: PTH119
+    path = out / name
+    if os.path.join(os.path.abspath(out), name) != made:  # noqa: PTH100, PTH118
+        return f"answered with {_short(made)}, a path and no name"
+    if out.is_symlink() or not out.is_dir():
+        return "removed the folder for its wheel, or put another in its place"
+    try:
+        parse_wheel_filename(name)
+    except InvalidWheelFilename:
+        return f"answered with {_short(name)}, which is no name of a wheel"
+    if path.is_symlink() or not path.is_file():
+        return (
+            f"answered with {_short(name)}, and "
+            f"{'there is no such file' if not path.exists() else 'that is no file'}"
+        )
+    others = sorted(each.name for each in set(out.glob("*.whl")) - set(before) - {path})
+    if others:
+        return (
+            f"answered with {_short(name)}, and wrote other wheels beside it: {', '.join(others)}"
+        )
+    return (
+        "" if zipfile.is_zipfile(path) else f"answered with {_short(name)}, which is no zip archive"
+    )

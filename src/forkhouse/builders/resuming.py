@@ -1,8 +1,9 @@
-"""The work folder of a build, gone on with after an interruption where that is proven to be safe, else begun anew.
+"""Resume the work folder of an interrupted build where that is proven safe, else begin anew.
 
-Proven means: nothing of the earlier build is alive; what it was made from is the same; this machine has not been restarted since (a file
-that was written and not made durable may be empty after a power cut, with a time and a size that say nothing of it); everything that was
-laid out is still as it was, file by file; and the build system itself knows of each object whether it is whole.
+Proven means: no process of the earlier build is alive; the build's inputs are the same; this
+machine has not been restarted since; every file that was laid out is unchanged; and the build
+system itself knows of each object whether it is whole. A restart matters because a file that was
+not made durable may be empty after a power cut, and its time and size do not show it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from forkhouse.core.workspace import sha256_file, storage_errors, write_atomic
+from forkhouse.core.workspace import read_file, sha256_file, storage_errors, write_atomic
 from forkhouse.sandbox.lives import boot, end_earlier
 
 if TYPE_CHECKING:
@@ -22,19 +23,20 @@ if TYPE_CHECKING:
 
 
 def _note(work: Path) -> Path:
-    """Return where it is noted what was laid out in a work folder.
+    """Return the path of the note on what was laid out in a work folder.
 
-    Beside it, where no build can write.
+    It lies beside the folder, where no build can write.
     """
     return work.with_name(f"{work.name}.laid")
 
 
 @contextlib.contextmanager
 def work_folder(folder: Path, key: str, *, resumes: bool) -> Iterator[Path]:
-    """Give the work folder at `folder`, with what an interrupted build left of the same `key`, where that can be trusted; else empty.
+    """Yield the work folder at `folder`: resumed where that is proven safe, else empty.
 
-    `resumes` says that the build system proves its objects. The folder is removed when all went well. Raises StorageError, and BuildError
-    when an earlier build in it does not end.
+    An interrupted build can be resumed by one with the same `key`. `resumes` says that the build
+    system proves its objects. The folder is removed when the block succeeds. Raises StorageError,
+    and BuildError when an earlier build in the folder does not end.
     """
     end_earlier(folder)
     with storage_errors(f"Making {folder.name}"):
@@ -49,12 +51,12 @@ def work_folder(folder: Path, key: str, *, resumes: bool) -> Iterator[Path]:
 
 
 def is_laid_out(work: Path) -> bool:
-    """Say whether everything that a build starts from lies in its work folder."""
+    """Return whether a note says that all inputs of a build lie in its work folder."""
     return _note(work).is_file()
 
 
 def note_laid_out(work: Path, key: str) -> None:
-    """Note that everything that a build starts from lies in its work folder, and what it is.
+    """Note that all inputs of a build lie in its work folder, and what they are.
 
     Raises StorageError.
     """
@@ -64,11 +66,11 @@ def note_laid_out(work: Path, key: str) -> None:
 
 def _as_laid_out(work: Path, key: str) -> bool:
     try:
-        noted = json.loads(_note(work).read_bytes())
+        noted = json.loads(read_file(_note(work)))
         if (noted["key"], noted["boot"]) != (key, boot()):
             return False
         return all(_state(work / path) == state for path, state in noted["files"].items())
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
@@ -81,9 +83,9 @@ def _files(work: Path) -> Iterator[tuple[str, str]]:
 
 
 def _state(path: Path) -> str:
-    """Return what a file is: where a link leads, or what a file holds and whether it can be run.
+    """Return what identifies a file: the target of a link, or the content and the execute bit.
 
-    The empty text for any other.
+    An empty text for anything else.
     """
     if path.is_symlink():
         return f"link to {path.readlink()}"

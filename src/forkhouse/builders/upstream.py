@@ -1,4 +1,7 @@
-"""Build an upstream that is itself a Python project, by its own PEP 517 backend, as a wheel under our name and version."""
+"""Build an upstream that is a Python project, through its own PEP 517 backend.
+
+The wheel gets our name and our version.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ _SCRIPTS = "linker-scripts"
 
 
 class UpstreamBuilder:
-    """Lays out the upstream's tree, names it, asks its backend for a wheel and makes that relocatable."""
+    """Lays out and names the upstream's tree, has its backend build a wheel, and relocates that."""
 
     def __init__(
         self,
@@ -141,7 +144,10 @@ class UpstreamBuilder:
         return made
 
     def _name(self, path: Path, recipe: Recipe, version: str) -> None:
-        """Let the project's metadata say our name and version, and require what it is built against. Raises BuildError."""
+        """Write our name, our version and the build's requirements into the project's metadata.
+
+        Raises BuildError.
+        """
         import tomlkit  # start-up time
         from tomlkit.exceptions import ParseError
 
@@ -171,7 +177,10 @@ class UpstreamBuilder:
 
 
 def _filled(text: str, places: Mapping[str, str]) -> str:
-    """Return a recipe's text with the places of this build in it. Other braces stay as they are."""
+    """Return a recipe's text with this build's folders filled in.
+
+    Other braces stay as they are.
+    """
     for name, place in places.items():
         text = text.replace(f"{{{name}}}", place)
     return text

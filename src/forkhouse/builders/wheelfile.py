@@ -73,10 +73,11 @@ def _is_text(name: str) -> bool:
 
 
 def write_wheel(path: Path, members: Sequence[Member], *, dist_info: str, epoch: int) -> Path:
-    """Write a wheel with the given members and a fresh RECORD, all stamped with `epoch` (seconds since 1970 UTC).
+    """Write a wheel with the given members and a fresh RECORD.
 
-    Members of .dist-info come last, as PEP 427 recommends. Raises StorageError when the disk is full,
-    and BuildError for a name that is no UTF-8.
+    All files are stamped with `epoch` (seconds since 1970 UTC). Members of .dist-info come last, as
+    PEP 427 recommends. Raises StorageError when the disk is full, and BuildError for a name that is
+    not UTF-8.
     """
     stamp = time.gmtime(min(max(epoch, _ZIP_EPOCH), _ZIP_END))[:6]
     unnamed = [member.path for member in members if not _is_text(member.path)]

@@ -21,7 +21,7 @@ from forkhouse.cli.options import (
     profile_option,
     wait_option,
 )
-from forkhouse.cli.output import print_table
+from forkhouse.cli.output import print_table, say
 from forkhouse.core.progress import showing
 from forkhouse.core.workspace import write_atomic
 from forkhouse.flow.generator import pin
@@ -75,7 +75,8 @@ def bench() -> None:
 )
 @click.option(
     "--device",
-    help="With --stack-python: cpu (the default) or mi210. With --endpoint: on what it computes, in your words.",
+    help="With --stack-python: cpu (the default) or mi210. With --endpoint: on what it computes, "
+    "in your words.",
 )
 @profile_option
 @click.option(
@@ -178,7 +179,10 @@ def bench_run(
     end_at_eos: bool,
     offline: bool,
 ) -> None:
-    """Put load on a server, or on the stack in each of its arrangements, and write figures as JSON and as a page."""
+    """Put load on a server or on the stack, and write the figures as JSON and as a page.
+
+    The stack is measured in each of its arrangements.
+    """
     workspace = workspace_of(context)
     if seed is None:
         # A server that is there may still hold the prompts of an earlier run in its prefix cache.
@@ -216,8 +220,8 @@ def bench_run(
         results.write(measurement, target)
         write_atomic(target.with_suffix(".html"), measurement_page(measurement).encode())
     if measurement.environment.on_cpu:
-        click.echo(CPU_LABEL)
-    click.echo(f"{target}\n{target.with_suffix('.html')}")
+        say(CPU_LABEL)
+    say(f"{target}\n{target.with_suffix('.html')}")
 
 
 @bench.command("compare")
@@ -239,7 +243,7 @@ def bench_compare(first: Path, second: Path, html: Path | None, *, as_json: bool
     if html:
         write_atomic(html, comparison_page(comparison, (first.name, second.name)).encode())
     if as_json:
-        click.echo(json.dumps(comparison.as_json(), indent=1))
+        say(json.dumps(comparison.as_json(), indent=1))
         return
     rows = [
         [
@@ -256,11 +260,9 @@ def bench_compare(first: Path, second: Path, html: Path | None, *, as_json: bool
     ]
     for name, measurement in (("A", comparison.first), ("B", comparison.second)):
         found = measurement.environment
-        click.echo(
-            f"{name}: {found.model} on {found.device or 'an unknown device'}, {measurement.begun}"
-        )
+        say(f"{name}: {found.model} on {found.device or 'an unknown device'}, {measurement.begun}")
         if found.on_cpu:
-            click.echo(f"   {CPU_LABEL}")
+            say(f"   {CPU_LABEL}")
     if comparison.differences:
         print_table(
             "A and B differ in",
@@ -269,10 +271,10 @@ def bench_compare(first: Path, second: Path, html: Path | None, *, as_json: bool
         )
     for name, labels in (("A", comparison.only_first), ("B", comparison.only_second)):
         for label in labels:
-            click.echo(f"Only {name} has: {label}")
+            say(f"Only {name} has: {label}")
     print_table("B to A", ("case", "metric", "A", "B", "ratio", "spread", "B is"), rows)
     if any(pair.chance() is None for pair in comparison.pairs):
-        click.echo("A single round tells of no spread, and decides nothing.")
+        say("A single round tells of no spread, and decides nothing.")
 
 
 @bench.command("pin")
@@ -287,8 +289,11 @@ def bench_pin(
     *,
     offline: bool,
 ) -> None:
-    """Pin the load generator that pyproject.toml asks for, with all that it needs, in pylock.generator.toml."""
+    """Pin the load generator that pyproject.toml asks for in pylock.generator.toml.
+
+    All that it needs is pinned with it.
+    """
     workspace = workspace_of(context)
     with working(workspace, wait):
         pins = pin(opened(workspace, sources, mirror, offline=offline))
-    click.echo(f"Pinned {len(pins)} wheels.")
+    say(f"Pinned {len(pins)} wheels.")

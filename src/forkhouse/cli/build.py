@@ -17,7 +17,7 @@ from forkhouse.cli.options import (
     transfer_option,
     wait_option,
 )
-from forkhouse.cli.output import print_table
+from forkhouse.cli.output import print_table, say
 from forkhouse.core.progress import report, showing
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     "--unsafe-no-sandbox",
     "unsafe",
     is_flag=True,
-    help="Where this machine allows no sandbox, build without one: what is built can then do all that you can.",
+    help="Where this machine allows no sandbox, build without one: what is built can then do all "
+    "that you can.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option(
@@ -99,7 +100,7 @@ def build(
             for text in known.get("fallbacks", ()):
                 report().line("wheelhouse", f"NOT AS PINNED: {text}. --strict-sources refuses it.")
         if as_json:
-            click.echo(json.dumps({**known, "changed": False}, indent=1))
+            say(json.dumps({**known, "changed": False}, indent=1))
         return
     from forkhouse.flow.pipeline import (  # start-up time
         build_profile,
@@ -120,7 +121,7 @@ def build(
             _announce(intent)
         if dry_run:
             if as_json:
-                click.echo(json.dumps([asdict(intent) for intent in intents], indent=1))
+                say(json.dumps([asdict(intent) for intent in intents], indent=1))
             return
         forget(workspace, profile)
         product = build_profile(plant, profile, system_packages=system_packages)
@@ -144,7 +145,7 @@ def build(
                 ),
             )
     if as_json:
-        click.echo(json.dumps(answer, indent=1))
+        say(json.dumps(answer, indent=1))
     else:
         _closing(product, rows, answer["fallbacks"], profile, every=every)
     if product.missing:
@@ -179,12 +180,12 @@ def _closing(
     rest = [pin for pin in product.wheelhouse.wheels if pin.file not in ours]
     if rest and not every:
         gigabytes = sum((product.wheelhouse.folder / pin.file).stat().st_size for pin in rest) / 1e9
-        click.echo(f"and {len(rest)} from the index, {gigabytes:.2f} GB (--all shows them)")
+        say(f"and {len(rest)} from the index, {gigabytes:.2f} GB (--all shows them)")
     command = "install --into FOLDER" if not product.missing else "install --onto ENVIRONMENT"
-    click.echo(f"Next: forkhouse {command} --profile {profile}")
+    say(f"Next: forkhouse {command} --profile {profile}")
     # Last, as it is what nobody may overlook.
     for text in fallbacks:
-        click.echo(f"NOT AS PINNED: {text}. --strict-sources refuses it.")
+        say(f"NOT AS PINNED: {text}. --strict-sources refuses it.")
 
 
 def _ordered(product: Product) -> list[PinnedWheel]:

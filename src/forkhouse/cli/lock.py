@@ -10,8 +10,8 @@ import click
 
 from forkhouse.cli.opening import opened, working, workspace_of
 from forkhouse.cli.options import access_options, json_option, wait_option
-from forkhouse.cli.output import print_table
-from forkhouse.core.errors import HashMismatchError
+from forkhouse.cli.output import print_table, say
+from forkhouse.core.errors import HashMismatchError, RefusedRepositoryError
 from forkhouse.flow.repin import check, fill_externals, update
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def lock(
         else:
             findings = update(plant, *pin)
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
+        say(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:
         columns = ("pin", "state", "asked", "detail")
         print_table(
@@ -102,8 +102,12 @@ def _pin(target: str | None) -> tuple[str | None, str | None]:
 
 def _refuse_wrong(findings: Sequence[PinFinding]) -> None:
 
-    wrong = [finding for finding in findings if finding.state == "wrong"]
-    if wrong:
-        lines = "\n".join(f"  - {finding.subject}: {finding.detail}" for finding in wrong)
-        message = f"{len(wrong)} pins are not true:\n{lines}"
-        raise HashMismatchError(message)
+    for state, said, failure in (
+        ("wrong", "are not true", HashMismatchError),
+        ("refused", "could not be compared", RefusedRepositoryError),
+    ):
+        found = [finding for finding in findings if finding.state == state]
+        if found:
+            lines = "\n".join(f"  - {finding.subject}: {finding.detail}" for finding in found)
+            message = f"{len(found)} pins {said}:\n{lines}"
+            raise failure(message)

@@ -16,7 +16,7 @@ from forkhouse.cli.options import (
     transfer_option,
     wait_option,
 )
-from forkhouse.cli.output import print_table
+from forkhouse.cli.output import print_table, say
 from forkhouse.core.errors import ToolchainError
 from forkhouse.core.progress import showing
 from forkhouse.flow.doctor import examine
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def device(target: str) -> None:
     """Say which AMD GPUs this machine has; fail when none is of the target."""
     for gpu in require_gpu(target):
-        click.echo(str(gpu))
+        say(str(gpu))
 
 
 @click.command()
@@ -55,7 +55,10 @@ def toolchain(
     offline: bool,
     as_json: bool,
 ) -> None:
-    """Find a HIP toolchain that compiles for the GPU targets, and say what was wrong with the others; where there is none, make one."""
+    """Find a HIP toolchain for the GPU targets; where there is none, make one.
+
+    Says what is wrong with every toolchain that does not compile for them.
+    """
     workspace = workspace_of(context)
     with working(workspace, wait):
         looks = list(
@@ -67,7 +70,7 @@ def toolchain(
     ]
     columns = ("origin", "root", "usable", "reason")
     if as_json:
-        click.echo(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=1))
+        say(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=1))
     else:
         print_table("HIP toolchains, in the order of preference", columns, rows)
     if not any(look.toolchain for look in looks):
@@ -92,7 +95,10 @@ def doctor(
     *,
     as_json: bool,
 ) -> None:
-    """Say what a profile (or each of them) needs of this machine, what is there, and how each gap is closed. Nothing is changed."""
+    """Say what a profile needs of this machine, what is there, and how to close each gap.
+
+    Without a profile, all are looked at. Nothing is changed.
+    """
     import shutil  # start-up time
 
     with showing():
@@ -121,7 +127,7 @@ def doctor(
             )
         ]
     if as_json:
-        click.echo(json.dumps([asdict(need) for need in needs], indent=1))
+        say(json.dumps([asdict(need) for need in needs], indent=1))
     else:
         columns = ("profile", "need", "state", "where", "version", "remedy")
         print_table(

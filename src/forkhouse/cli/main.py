@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import signal
 import sys
@@ -15,6 +16,8 @@ import click
 
 from forkhouse import __version__
 from forkhouse.core.errors import DocumentError, ForkhouseError, StorageError, UsageError
+from forkhouse.core.progress import printable
+from forkhouse.core.secrecy import masked
 from forkhouse.core.signals import Stopped, listen
 from forkhouse.core.workspace import storage_errors
 
@@ -24,12 +27,13 @@ def main() -> None:
 
     Every failure that is explained has its own exit code (see `errors`).
     """
+    _open_streams()
     listen()
     try:
         code = cli.main(standalone_mode=False)
         sys.stdout.flush()
     except Stopped as stopped:
-        _say(
+        _last_word(
             f"Ended by {stopped.signal.name}. What is finished is kept; run the same command "
             "again.\n"
         )
@@ -39,18 +43,33 @@ def main() -> None:
         os._exit(128 + signal.SIGPIPE)
     except OSError as error:
         # Of standard output, or of nothing that has a name: what has one was explained before.
-        _say(
+        _last_word(
             f"forkhouse: {StorageError.title} (exit code "
             f"{StorageError.exit_code})\n{error.strerror or error}. {_ADVICE}\n"
         )
         os._exit(StorageError.exit_code)
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(file=shown)
+        _last_word(printable(masked(shown.getvalue())))
         sys.exit(error.exit_code)
     except ForkhouseError as error:
-        sys.stderr.write(f"forkhouse: {error.title} (exit code {error.exit_code})\n{error}\n")
+        _last_word(f"forkhouse: {error.title} (exit code {error.exit_code})\n{error}\n")
         sys.exit(error.exit_code)
     sys.exit(code or 0)
+
+
+def _open_streams() -> None:
+    """Let there be standard streams.
+
+    What is opened where one was closed would get its number, and what children print as well.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # standard error
+        os.set_inheritable(descriptor, True)  # noqa: FBT003  # the library's signature
+    os.close(descriptor)
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w", closefd=False))
 
 
 _ADVICE = (
@@ -59,7 +78,7 @@ _ADVICE = (
 )
 
 
-def _say(text: str) -> None:
+def _last_word(text: str) -> None:
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(text)
         sys.stderr.flush()
@@ -82,7 +101,10 @@ _COMMANDS = {
 
 
 class _Commands(click.Group):
-    """Commands that are loaded when they are called, and in which every file that the system refuses is an explained failure."""
+    """Commands that are loaded when they are called.
+
+    When the system refuses a file to a command, the command ends with an explained failure.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # click's signature
         """Return the names of all commands."""
@@ -105,6 +127,7 @@ class _Commands(click.Group):
         Raises UsageError for a path that cannot be used, StorageError for a disk that refuses.
         """
         try:
+            _require_current_folder()
             return super().invoke(ctx)
         except BrokenPipeError:
             # Whoever read our output has had enough, as `head` does. Nothing more can be said
@@ -133,6 +156,21 @@ class _Commands(click.Group):
                 "and at who may read and write it."
             )
             raise UsageError(message) from error
+
+
+def _require_current_folder() -> None:
+    """Raise UsageError where this process stands in a folder that was removed.
+
+    Neither git nor pip runs there.
+    """
+    try:
+        Path.cwd()
+    except OSError as error:
+        message = (
+            f"The current folder cannot be used: {error.strerror}. It was removed, or may not be "
+            "read. Change to one that is there."
+        )
+        raise UsageError(message) from error
 
 
 _LONGEST = 300

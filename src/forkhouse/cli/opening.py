@@ -43,7 +43,11 @@ def opened(
     from forkhouse.sources.acquire import Access  # start-up time
 
     access = Access(
-        policy=sources, mirror=mirror and mirror.resolve(), offline=offline, cache=workspace.cache
+        policy=sources,
+        mirror=mirror and mirror.resolve(),
+        offline=offline,
+        cache=workspace.cache,
+        shared=workspace.shared,
     )
     return open_plant(workspace, access, rocm and rocm.resolve(), transfer, unsafe=unsafe)
 

@@ -24,7 +24,8 @@ def access_options(command: click.decorators.FC) -> click.decorators.FC:
             type=click.Choice(["auto", "git", "registry"]),
             default="auto",
             show_default=True,
-            help="Where upstreams come from: git when its host answers, else the registry; or one of them alone.",
+            help="Where upstreams come from: git when its host answers, else the registry; or one "
+            "of them alone.",
         ),
     ):
         command = option(command)
@@ -32,9 +33,9 @@ def access_options(command: click.decorators.FC) -> click.decorators.FC:
 
 
 class _Seconds(click.FloatRange):
-    """A number of seconds.
+    """A number of seconds that is finite and not negative.
 
-    Neither negative, which would wait for ever, nor anything but a number.
+    A negative number would mean to wait for ever.
     """
 
     name = "seconds"
@@ -91,7 +92,10 @@ upstream_argument = click.argument("upstream")
 def json_file(
     _context: click.Context, _parameter: click.Parameter, path: Path | None
 ) -> Path | None:
-    """Refuse a file that cannot be written before anything is measured for it, and a name that the page beside it would take as well."""
+    """Refuse a file that cannot be written, before anything is measured for it.
+
+    Refuses also a name that does not end in .json, as the page beside the file would take it.
+    """
     if path is None:
         return None
     if path.suffix != ".json":

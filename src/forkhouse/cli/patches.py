@@ -1,4 +1,4 @@
-"""`forkhouse patches`: what the keeper of a series does."""
+"""`forkhouse patches`: the commands for the maintainer of a patch series."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 
 from forkhouse.cli.opening import opened, working, workspace_of
 from forkhouse.cli.options import access_options, json_option, upstream_argument, wait_option
-from forkhouse.cli.output import print_table
+from forkhouse.cli.output import print_table, say
 from forkhouse.core.errors import PatchConflictError, UnreachableError, UsageError
 from forkhouse.core.progress import printable, showing
 from forkhouse.flow.authoring import (
@@ -95,7 +95,7 @@ def check_patches(
                 for each in absent
             ]
     if as_json:
-        click.echo(json.dumps(rows, indent=1))
+        say(json.dumps(rows, indent=1))
     else:
         print_table(
             "Patches",
@@ -137,13 +137,13 @@ def explain(
         )
     for bench, found in find_patches(benches, patch):
         for each in found:
-            click.echo(printable(f"# {each.name} ({bench.form}): {each.subject}"))
+            say(f"# {each.name} ({bench.form}): {each.subject}")
             text = explain_patch(bench, each)
             # Byte by byte for a file or a tool; a terminal would obey what an upstream's lines
             # hold.
             click.echo(printable(text.decode(errors="replace")) if sys.stdout.isatty() else text)
     for missing in absent:
-        click.echo(f"# Not shown: {missing.form}: {missing.reason}", err=True)
+        say(f"# Not shown: {missing.form}: {missing.reason}", err=True)
 
 
 @patches.command()
@@ -160,7 +160,10 @@ def export(
     *,
     offline: bool,
 ) -> None:
-    """Write the series as git-format patches to build/export/UPSTREAM, for a reviewer or for `git am`."""
+    """Write the series as git-format patches to build/export/UPSTREAM.
+
+    They are for a reviewer or for `git am`.
+    """
     workspace = workspace_of(context)
     with working(workspace, wait):
         benches, absent = open_benches(
@@ -174,9 +177,9 @@ def export(
             for path in export_series(bench, folder if len(benches) == 1 else folder / bench.form)
         ]
     for path in written:
-        click.echo(path.relative_to(workspace.root).as_posix())
+        say(path.relative_to(workspace.root).as_posix())
     for each in absent:
-        click.echo(f"Not exported: {each.form}: {each.reason}", err=True)
+        say(f"Not exported: {each.form}: {each.reason}", err=True)
 
 
 @patches.command("apply")
@@ -200,7 +203,7 @@ def apply_patches(
             open_bench(opened(workspace, sources, mirror, offline=offline), upstream),
             workspace.build / "patched" / upstream,
         )
-    click.echo(f"build/patched/{upstream}")
+    say(f"build/patched/{upstream}")
 
 
 @patches.command()
@@ -252,7 +255,7 @@ def refresh(
             carried, bases, series=series, conflicts=conflicts, retire=retire, dry_run=dry_run
         )
     if as_json:
-        click.echo(json.dumps([asdict(change) for change in changes], indent=1))
+        say(json.dumps([asdict(change) for change in changes], indent=1))
     else:
         columns = ("form", "patch", "verdict", "action")
         print_table(
@@ -261,7 +264,7 @@ def refresh(
             [[change.form, change.patch, change.verdict, change.action] for change in changes],
         )
     for each in absent:
-        click.echo(f"Not judged: {each.form}: {each.reason}", err=True)
+        say(f"Not judged: {each.form}: {each.reason}", err=True)
     if any(change.verdict == "conflict" for change in changes):
         where = (
             "without --dry-run, the files, the intent and the cause of each are laid out"
@@ -277,7 +280,9 @@ def refresh(
 @click.option("--subject", required=True)
 @click.option("--description", required=True, help="Why the patch is needed.")
 @click.option("--path", required=True, help="File to change, as in the upstream's own tree.")
-@click.option("--language", required=True, help="Language of the file, see docs/patches.md.")
+@click.option(
+    "--language", required=True, help="Language of the file, see docs/reference/patches.md."
+)
 @click.option("--pattern", help="What to replace, as a pattern of the language.")
 @click.option("--anchor", help="What to replace, as a text that is there once.")
 @click.option(
@@ -322,7 +327,7 @@ def new(
             selector=("pattern", pattern) if pattern is not None else ("anchor", anchor or ""),
             text=text,
         )
-    click.echo(
+    say(
         f"{written.relative_to(workspace.root)}: next, `forkhouse lock --update {upstream}` "
         "records its effect."
     )

@@ -10,7 +10,7 @@ import click
 
 from forkhouse.cli.opening import opened, working, workspace_of
 from forkhouse.cli.options import access_options, json_option, wait_option
-from forkhouse.cli.output import print_table
+from forkhouse.cli.output import print_table, say
 from forkhouse.core.workspace import write_atomic
 from forkhouse.flow.bump import bumped_pins, survey_all
 from forkhouse.flow.survey import surveyable
@@ -91,16 +91,16 @@ def radar(
             else []
         )
     if as_json:
-        click.echo(json.dumps([matrix.as_json() for matrix in matrices], indent=1))
+        say(json.dumps([matrix.as_json() for matrix in matrices], indent=1))
     else:
         for matrix in matrices:
             _print_matrix(matrix)
     # Beside JSON, too: what is not in a list of what was judged would otherwise count as judged.
     for name, reason in not_judged.items():
-        click.echo(f"Not judged: {name}: {reason}", err=as_json)
-    click.echo(f"The page: {target}", err=as_json)
+        say(f"Not judged: {name}: {reason}", err=as_json)
+    say(f"The page: {target}", err=as_json)
     for finding in bumped if as_json else ():
-        click.echo(f"Bump: {finding.subject}: {finding.state}: {finding.detail}", err=True)
+        say(f"Bump: {finding.subject}: {finding.state}: {finding.detail}", err=True)
     if bump and not as_json:
         print_table(
             "Bump",
@@ -122,7 +122,7 @@ _LETTERS = {
 def _print_matrix(matrix: Matrix) -> None:
     legend = ", ".join(f"{letter} {verdict}" for verdict, letter in _LETTERS.items())
     first, last = matrix.candidates[0].label, matrix.candidates[-1].label
-    click.echo(
+    say(
         f"\n{matrix.upstream} ({matrix.form}), {len(matrix.candidates)} candidates from {first} to "
         f"{last}, pinned at {matrix.pin}. {legend}"
     )
@@ -138,12 +138,12 @@ def _print_matrix(matrix: Matrix) -> None:
         )
     print_table(matrix.upstream, ("patch", "verdicts", "first broken by"), rows)
     if matrix.beyond:
-        click.echo(
+        say(
             f"{matrix.beyond} newer candidates were NOT judged; --after "
             f"{len(matrix.candidates) + matrix.beyond} judges them, too."
         )
     whole = matrix.newest_whole()
-    click.echo(
+    say(
         f"The whole series is settled up to {whole.label}."
         if whole
         else "The whole series is settled on no candidate."

@@ -13,8 +13,8 @@ from forkhouse.audit.report import refuse
 from forkhouse.binaries.kernels import KernelInventory
 from forkhouse.cli.opening import workspace_of
 from forkhouse.cli.options import json_option, profile_option
-from forkhouse.cli.output import print_table
-from forkhouse.core.progress import printable, report, showing
+from forkhouse.cli.output import print_table, say
+from forkhouse.core.progress import report, showing
 from forkhouse.wheelhouse.install import install_onto, install_wheelhouse
 from forkhouse.wheelhouse.verifying import verify as verify_wheelhouse
 
@@ -47,7 +47,7 @@ def install(context: click.Context, profile: str, into: Path | None, onto: Path 
             if into
             else install_onto(wheelhouse, Path(str(onto)))
         )
-    click.echo(f"Installed. Its Python is {interpreter}")
+    say(f"Installed. Its Python is {interpreter}")
 
 
 @click.command()
@@ -57,7 +57,7 @@ def verify(context: click.Context, profile: str) -> None:
     """Check every file of a wheelhouse against its SHA256SUMS."""
     with showing():
         count = verify_wheelhouse(workspace_of(context).wheelhouse(profile))
-    click.echo(f"All {count} files are as they were built.")
+    say(f"All {count} files are as they were built.")
 
 
 @click.command()
@@ -127,7 +127,7 @@ def audit(
             reports.append(audit_wheel(wheel, terms, ours=not third_party, recorded=inventory))
             task.advance(1)
     if as_json:
-        click.echo(json.dumps([each.as_json() for each in reports], indent=1))
+        say(json.dumps([each.as_json() for each in reports], indent=1))
     else:
         rows = [
             [
@@ -142,5 +142,5 @@ def audit(
         print_table("Audit", ("wheel", "verdict", "glibc", "GPU targets", "kernels"), rows)
         for each in reports:
             for note in each.notes:
-                click.echo(printable(f"note: {each.file}: {note}"))
+                say(f"note: {each.file}: {note}")
     refuse(reports)

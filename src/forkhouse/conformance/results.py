@@ -17,7 +17,7 @@ FAMILY = "xunit1"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TestResult:
+class UpstreamResult:
     """What became of one test."""
 
     test: str
@@ -29,7 +29,7 @@ class TestResult:
     """First line of why it did not pass; empty when it did."""
 
 
-def read_junit(path: Path) -> tuple[TestResult, ...]:
+def read_junit(path: Path) -> tuple[UpstreamResult, ...]:
     """Return the results of a run, one a test, in the order in which they ran.
 
     A file that could not be imported is a failed test of the file's name. Raises ConformanceError
@@ -40,7 +40,7 @@ def read_junit(path: Path) -> tuple[TestResult, ...]:
     except (FileNotFoundError, ET.ParseError) as error:
         message = f"pytest left no whole report ({error}): its process ended before its tests did."
         raise ConformanceError(message) from error
-    results: dict[str, TestResult] = {}
+    results: dict[str, UpstreamResult] = {}
     for case in root.iter("testcase"):
         result = _result(case)
         before = results.get(result.test)
@@ -50,7 +50,7 @@ def read_junit(path: Path) -> tuple[TestResult, ...]:
     return tuple(results.values())
 
 
-def _result(case: ET.Element) -> TestResult:
+def _result(case: ET.Element) -> UpstreamResult:
     file, group, name = case.get("file", ""), case.get("classname", ""), case.get("name", "")
     module = file.removesuffix(".py").replace("/", ".")
     classes = group.removeprefix(module).strip(".")
@@ -70,6 +70,6 @@ def _result(case: ET.Element) -> TestResult:
                 iter((child.get("message") or child.text or "").strip().splitlines()), ""
             )
             break
-    return TestResult(
+    return UpstreamResult(
         test=test, file=file, outcome=outcome, seconds=float(case.get("time", "0")), message=message
     )

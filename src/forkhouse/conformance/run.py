@@ -1,4 +1,4 @@
-"""Lay an upstream's tests out beside nothing else of it, and run them with the environment under test."""
+"""Copy an upstream's tests out of its tree, and run them in the environment under test."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from forkhouse.conformance.results import TestResult
+    from forkhouse.conformance.results import UpstreamResult
     from forkhouse.conformance.suite import Suite
     from forkhouse.documents.lockfile import Lock
     from forkhouse.sources.index import Registry
@@ -118,11 +118,11 @@ def check_subject(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """What came of running a suite."""
+    """The result of a run of the suite."""
 
     tested: str
     """Installed version of what was tested."""
-    results: tuple[TestResult, ...]
+    results: tuple[UpstreamResult, ...]
     seconds: float
 
 
@@ -214,7 +214,7 @@ def _must(
 
 
 def _end(log: Path) -> str:
-    """Return the end of a verbose log of pytest, and which test it was in.
+    """Return the end of a verbose log of pytest, and the test that it was in.
 
     A traceback of native code can be longer than the end.
     """
@@ -231,10 +231,10 @@ _PR_SET_CHILD_SUBREAPER, _PR_GET_CHILD_SUBREAPER = 36, 37
 
 @contextlib.contextmanager
 def ending_all() -> Iterator[None]:
-    """Kill, at the end of the block, every process that was started in it and still runs, however it was started.
+    """Kill, at the end of the block, every process that was started in it and still runs.
 
-    Meanwhile the kernel gives orphans to this process instead of to the machine's first one, so none can get away, also not in a
-    session of its own.
+    Within the block, the kernel makes this process the parent of orphans. So no process escapes,
+    not even one in a session of its own.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     before = ctypes.c_int()

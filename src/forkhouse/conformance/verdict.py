@@ -11,7 +11,7 @@ from forkhouse.conformance.suite import Outcome, matches
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from forkhouse.conformance.results import TestResult
+    from forkhouse.conformance.results import UpstreamResult
     from forkhouse.conformance.suite import Suite
 
 
@@ -35,9 +35,9 @@ class SuiteVerdict:
     """How far a run did what was expected."""
 
     tallies: tuple[Tally, ...]
-    surprises: tuple[TestResult, ...]
+    surprises: tuple[UpstreamResult, ...]
     """Tests that did not pass and are not listed as doing what they did."""
-    stale: tuple[TestResult, ...]
+    stale: tuple[UpstreamResult, ...]
     """Tests that are listed and passed."""
     unmatched: tuple[str, ...]
     """Patterns of the list that mean no test."""
@@ -75,11 +75,11 @@ class SuiteVerdict:
         return {**asdict(self), "good": self.good}
 
 
-def compare(results: Iterable[TestResult], suite: Suite) -> SuiteVerdict:
+def compare(results: Iterable[UpstreamResult], suite: Suite) -> SuiteVerdict:
     """Judge the results of a run by the suite's expectations."""
     results = tuple(results)
-    surprises: list[TestResult] = []
-    stale: list[TestResult] = []
+    surprises: list[UpstreamResult] = []
+    stale: list[UpstreamResult] = []
     counts: dict[str, Counter[str]] = {}
     for result in results:
         wanted: set[str] = {

@@ -1,4 +1,4 @@
-"""What reading an archive of somebody else's may cost, and what Python raises for one that is damaged."""
+"""Limits for reading a foreign archive, and the exceptions of Python for a damaged one."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ DAMAGE = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArchiveLimits:
-    """What looking at one archive may cost.
+    """Limits for reading one archive.
 
-    The largest wheels of PyTorch for ROCm stay below a third of each.
+    The largest PyTorch wheels for ROCm stay below a third of each.
     """
 
     members: int = 200_000
@@ -51,7 +51,7 @@ class ArchiveLimits:
     free: int = 64 * 2**20
     """Bytes that any archive may have unpacked, whatever their ratio."""
     depth: int = 100
-    """Folders in one another."""
+    """Depth of nested folders."""
     path: int = 4096
     """Bytes of a file's name with its folders."""
     seconds: float = 1800.0

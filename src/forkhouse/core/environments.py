@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name, canonicalize_version, parse_wheel_filename
 
-from forkhouse.core.errors import InstallError
-from forkhouse.core.workspace import storage_errors
+from forkhouse.core.errors import InstallError, StorageError, UsageError
+from forkhouse.core.workspace import storage_errors, told_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -37,7 +37,7 @@ BARE = {
 
 
 def without_settings(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return variables without those that pip and Python go by, and with no configuration file of pip."""
+    """Return variables without those that pip and Python obey, and without a pip configuration."""
     kept = {
         name: value
         for name, value in variables.items()
@@ -49,8 +49,14 @@ def without_settings(variables: Mapping[str, str]) -> dict[str, str]:
 def make_environment(folder: Path) -> Path:
     """Make an empty virtual environment at `folder` and return its interpreter.
 
-    Raises StorageError.
+    Raises StorageError, and UsageError for a colon.
     """
+    if os.pathsep in os.fspath(folder):
+        message = (
+            f"{folder} has a '{os.pathsep}' in its path, which parts folders in PATH: no "
+            "environment works there. Choose another folder."
+        )
+        raise UsageError(message)
     with storage_errors(f"Making the environment {folder.name}"):
         venv.create(folder, symlinks=True, with_pip=False)
     return folder / "bin/python"
@@ -62,7 +68,7 @@ def install_wheels(interpreter: Path, *options: str, wheels: Collection[str]) ->
     `wheels` are the file names of all that has to be there afterwards.
 
     Raises InstallError with pip's own words when it refuses, and when it reports success and a
-    wheel is not there.
+    wheel is not there; StorageError where the disk is full or read-only.
     """
     if not wheels:
         return
@@ -81,6 +87,13 @@ def install_wheels(interpreter: Path, *options: str, wheels: Collection[str]) ->
     )
     if result.returncode != 0:
         message = result.stderr.strip()[-3000:] or f"pip ended with exit code {result.returncode}"
+        remedy = told_refusal(result.stderr)
+        if remedy is not None:
+            full = (
+                f"pip could not write to {interpreter.parents[1]}:\n{message}\n{remedy} and run "
+                "the same command again."
+            )
+            raise StorageError(full)
         raise InstallError(message)
     wanted = {parse_wheel_filename(wheel)[:2] for wheel in wheels}
     there = {
@@ -103,8 +116,8 @@ def _site_packages(interpreter: Path) -> list[str]:
     Asked of itself, as it may be of another release or layout.
     """
     program = (
-        "import sysconfig; print(sysconfig.get_path('purelib')); "
-        "print(sysconfig.get_path('platlib'))"
+        "import sysconfig; print(sysconfig.get_path('purelib'), sysconfig.get_path('platlib'), "
+        "sep='\\0', end='')"
     )
     result = subprocess.run(
         [str(interpreter), "-I", "-c", program],
@@ -113,4 +126,4 @@ def _site_packages(interpreter: Path) -> list[str]:
         text=True,
         check=False,
     )
-    return list(dict.fromkeys(result.stdout.splitlines()))
+    return list(dict.fromkeys(result.stdout.split("\0")))

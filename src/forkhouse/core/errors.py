@@ -23,7 +23,10 @@ class ForkhouseError(Exception):
         super().__init__(masked(message))
 
     def __str__(self) -> str:
-        """Return the message, which may quote what a build, git or pip said, as a terminal may show it."""
+        """Return the message in a form that a terminal can show.
+
+        It may quote what a build, git or pip printed.
+        """
         return printable(super().__str__())
 
 

@@ -55,7 +55,11 @@ def engine(package: ModuleType) -> str:
 
 @cache
 def closure(package: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the modules of ours that a package and all in it import, and the names of the libraries that those import."""
+    """Return the modules of ours that a package imports, and the libraries that those import.
+
+    Imports are followed from every module of the package, through all modules of ours except
+    those in `SAYING`.
+    """
     folder = _path(package).parent
     waiting = [package, *(_name(path) for path in folder.rglob("*.py"))]
     ours: set[str] = set()

@@ -94,9 +94,9 @@ class Pace:
     """Seconds that an estimate needs behind it."""
 
     def __init__(self, total: float, now: float) -> None:
-        """Begin a work of `total` units (`math.inf`.
+        """Begin work of `total` units at a moment, in seconds.
 
-        Nobody knows how many) at a moment, in seconds.
+        `math.inf` means that nobody knows how many units there are.
         """
         self._total, self._begun = max(total, 1e-9), now
         self._done = 0.0

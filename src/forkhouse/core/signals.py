@@ -19,18 +19,21 @@ class Stopped(BaseException):  # nothing has gone wrong
     """A signal asked this process to end. No handler of failures takes it for one."""
 
     def __init__(self, number: int) -> None:
-        """Keep which signal it was."""
+        """Take the number of the signal."""
         super().__init__(number)
         self.signal = signal.Signals(number)
 
     @property
     def exit_code(self) -> int:
-        """What shells say of a process that a signal ended: 128 and its number."""
+        """The exit code that shells give a process which a signal ended: 128 plus its number."""
         return 128 + self.signal
 
 
 def listen() -> None:
-    """Let signals that ask for an end raise Stopped in the main thread, but for those that our parent has told us to ignore (nohup(1))."""
+    """Make signals that ask for an end raise Stopped in the main thread.
+
+    Signals that our parent told us to ignore stay ignored (nohup(1)).
+    """
     for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stop)
@@ -44,4 +47,7 @@ def _stop(number: int, _frame: FrameType | None) -> None:
 
 
 def _once(_number: int, _frame: FrameType | None) -> None:
-    """Do nothing: the end has begun. A function, and not SIG_IGN, as children inherit that."""
+    """Ignore a second signal, because the end has begun.
+
+    It is a function and not SIG_IGN, because children inherit that.
+    """

@@ -1,4 +1,4 @@
-"""Paths of a checkout, atomic writes, the lock against a second run, and the journal of finished stages."""
+"""Paths of a checkout, atomic writes, the lock against a second run, and the stages' journal."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ from forkhouse.core.progress import report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from io import BufferedReader
 
 LOCK_FILE = "upstream.lock"
 ABANDONED = 24 * 3600.0
-"""Seconds without a change after which nobody writes to a temporary file any more."""
+"""Seconds without a change after which a temporary file counts as abandoned."""
 # As `tempfile` names what is written beside its place: `.NAME.` and eight characters; and folders,
 # `.new-` and eight.
 _TEMPORARY = re.compile(r"\.(?:.+\.|new-)[a-z0-9_]{8}")
@@ -44,6 +45,11 @@ class Workspace:
 
     root: Path
     cache: Path
+    shared: Path | None = None
+    """The user's chosen cache, where it is read-only.
+
+    What it has is taken from there; what it lacks goes to `cache`.
+    """
 
     @property
     def lock_path(self) -> Path:
@@ -60,7 +66,10 @@ class Workspace:
         return self.root / "wheels" / profile
 
     def closure_path(self, name: str) -> Path:
-        """Return the PEP 751 file that pins the third-party wheels of a profile (or of the `build` environment)."""
+        """Return the PEP 751 file that pins the third-party wheels of a profile.
+
+        The name `build` stands for the build environment.
+        """
         return self.root / f"pylock.{name}.toml"
 
 
@@ -75,15 +84,31 @@ def find_workspace(start: Path) -> Workspace:
         if (folder / LOCK_FILE).is_file():
             chosen = os.environ.get("FORKHOUSE_CACHE")
             # Not relative: builds and git work in other folders than this one.
-            return Workspace(
-                root=folder,
-                cache=Path(chosen).absolute() if chosen else user_cache_path("forkhouse"),
-            )
+            cache = (Path(chosen) if chosen else user_cache_path("forkhouse")).absolute()
+            if _can_be_written(cache):
+                return Workspace(root=folder, cache=cache)
+            return Workspace(root=folder, cache=folder / "build" / "cache", shared=cache)
     message = (
         f"No {LOCK_FILE} in {start} or above it. Run this inside a Forkhouse checkout, or name one "
         "with --root DIR."
     )
     raise UsageError(message)
+
+
+def _can_be_written(folder: Path) -> bool:
+    """Return whether this process may write to a folder, or make it.
+
+    True for anything that is not a folder: its use will fail with the real reason.
+    """
+    for place in (folder, *folder.parents):
+        try:
+            mode = place.lstat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            return error.errno != errno.EACCES
+        return not stat.S_ISDIR(mode) or os.access(place, os.W_OK | os.X_OK)
+    return False
 
 
 def config_path() -> Path:
@@ -95,41 +120,119 @@ def config_path() -> Path:
     return Path(chosen) if chosen else user_config_path("forkhouse") / "config.yaml"
 
 
-_REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+_LET_WRITE = (
+    "Let it be written to, or name another folder (FORKHOUSE_CACHE for downloads, --root for the "
+    "checkout)"
+)
+_MAKE_ROOM = "Free some space (forkhouse keeps all its work in build/)"
+_MOVE_AWAY = "Look at what lies at that path and move it away"
+_FEWER_OPEN = "Raise the limit of open files (ulimit -n)"
+_LOOK_AT_DISK = "Look at the disk or the mount (the kernel's log tells more)"
+_REMEDIES = {
+    errno.ENOSPC: _MAKE_ROOM,
+    errno.EDQUOT: _MAKE_ROOM,
+    errno.EFBIG: "Raise the limit of a file's size (ulimit -f), or take a file system that has no "
+    "such limit",
+    errno.EROFS: _LET_WRITE,
+    errno.EACCES: _LET_WRITE,
+    errno.EPERM: _LET_WRITE,
+    errno.ENOTDIR: _MOVE_AWAY,
+    errno.EISDIR: _MOVE_AWAY,
+    errno.EEXIST: _MOVE_AWAY,
+    errno.ENOTEMPTY: _MOVE_AWAY,
+    errno.ELOOP: _MOVE_AWAY,
+    errno.EBUSY: "Something is mounted there, or used by the system: unmount it, or name another "
+    "folder",
+    errno.ENAMETOOLONG: "Choose a shorter path for the checkout (--root) or the cache "
+    "(FORKHOUSE_CACHE)",
+    errno.EMFILE: _FEWER_OPEN,
+    errno.ENFILE: _FEWER_OPEN,
+    errno.EIO: _LOOK_AT_DISK,
+    errno.ENODEV: _LOOK_AT_DISK,
+    errno.ESTALE: _LOOK_AT_DISK,
+    errno.ENOLCK: _LOOK_AT_DISK,
+}
+"""What to do next, by the error number with which the system refuses to write."""
+# git and libgit2 hand on the text of an error, not its number; the words of the others may mean
+# other things there.
+_BY_TEXT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EMFILE, errno.ENFILE)
+_LONGEST_SHOWN = 300
+
+
+def _refusal(error: Exception) -> int | None:
+    """Return the error number of a refused write; None for every other error."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno if error.errno in _REMEDIES else None
+    if isinstance(
+        error, shutil.Error
+    ):  # of a copied folder: a list of what failed, each with the text of its reason
+        return next((no for no in _REMEDIES if os.strerror(no) in str(error)), None)
+    return next((no for no in _BY_TEXT if os.strerror(no) in str(error)), None)
+
+
+def told_refusal(text: str) -> str | None:
+    """Return what to do next where a program tells that a disk is full or read-only, None where it tells of neither."""
+    told = next(
+        (no for no in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) if os.strerror(no) in text), None
+    )
+    return None if told is None else _REMEDIES[told]
 
 
 @contextlib.contextmanager
 def storage_errors(doing: str) -> Iterator[None]:
-    """Turn a full, read-only or over-quota file system into a StorageError that says what was being done."""
+    """Turn a refusal by the system into a StorageError that says what was being done.
+
+    The error also says what to do. `_REMEDIES` lists the refusals; other errors pass unchanged.
+    """
     try:
         yield
     except ForkhouseError:
         raise
     except Exception as error:
-        # git and libgit2 hand on the text of an error, not its number.
-        refusal = (
-            error.errno
-            if isinstance(error, OSError)
-            else next((no for no in _REFUSALS if os.strerror(no) in str(error)), None)
-        )
-        if refusal not in _REFUSALS:
+        refusal = _refusal(error)
+        if refusal is None:
             raise
-        remedy = (
-            "Let it be written to, or name another folder (FORKHOUSE_CACHE for downloads, --root "
-            "for the checkout)"
-            if refusal == errno.EROFS
-            else "Free some space (forkhouse keeps all its work in build/)"
-        )
         message = (
-            f"{doing}: {os.strerror(refusal or 0)} "
-            f"({getattr(error, 'filename', None) or 'no file named'}). "
-            f"The wheelhouse is as it was. {remedy} and run the same command again."
+            f"{doing}: {os.strerror(refusal)} ({_named(error)}). "
+            f"The wheelhouse is as it was. {_REMEDIES[refusal]} and run the same command again."
         )
         raise StorageError(message) from error
 
 
+def _named(error: Exception) -> str:
+    """Return the path that an error names, shortened where it is too long."""
+    name = getattr(error, "filename", None)
+    if not name:
+        return "no file named"
+    text = os.fsdecode(name) if isinstance(name, str | bytes) else str(name)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+
+
+def read_file(path: Path) -> bytes:
+    """Return the content of a file.
+
+    Raises OSError, also for what is not a regular file: reading a FIFO would never end.
+    """
+    with _opened(path) as stream:
+        return stream.read()
+
+
+def discard(path: Path) -> None:
+    """Remove what is at `path`, whatever it is; a link alone, not what it leads to.
+
+    Raises OSError where it cannot be removed.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write `content` to `path` so that a reader sees the old file or the whole new one, also after a crash."""
+    """Write `content` to `path` atomically: a reader sees the old file or the whole new one.
+
+    That holds after a crash, too.
+    """
     with storage_errors(f"Writing {path.name}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -158,12 +261,18 @@ def sync_folder(folder: Path) -> None:
 def sha256_file(path: Path) -> str:
     """Return the sha256 of a file's content in hex.
 
-    Raises OSError for what is no file, of which a FIFO would never end.
+    Raises OSError for what is not a regular file: reading a FIFO would never end.
     """
+    with _opened(path) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BufferedReader]:
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:  # noqa: PTH123  # of a descriptor
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
             raise OSError(errno.EINVAL, "it is no file", os.fspath(path))
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        yield stream
 
 
 def digest(*parts: object) -> str:
@@ -175,7 +284,10 @@ def digest(*parts: object) -> str:
 
 
 def digest_folder(folder: Path) -> str:
-    """Return one sha256 (hex) over the names and contents of all files below `folder`, byte-code left out."""
+    """Return one sha256 (hex) over the names and contents of all files below `folder`.
+
+    Byte-code is left out.
+    """
     files = sorted(
         path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts
     )
@@ -202,9 +314,10 @@ def exclusive(workspace: Workspace, *, wait: float) -> Iterator[None]:
 
 
 def collect(workspace: Workspace) -> None:
-    """Take away what runs that were killed left half written in the cache and in `build/`, once no run that is alive can own it.
+    """Remove half-written files of killed runs from the cache and from `build/`.
 
-    A file that is being written changes all the time, and no download may take half as long as `ABANDONED`.
+    Only those are removed that no living run can own: a file that is being written changes all the
+    time, and no download may take half as long as `ABANDONED`.
     """
     before = time.time() - ABANDONED
     cache, build = workspace.cache, workspace.build
@@ -245,15 +358,17 @@ def _take_away(path: Path, before: float) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path, *, wait: float, busy: Callable[[str], str]) -> Iterator[int]:
-    """Hold the lock file at `path`, with the number of this process beside it, and yield its descriptor.
+    """Hold the lock file at `path`, and yield its descriptor.
 
-    A child that inherits the descriptor holds the lock as well, for as long as it lives, though this process be killed.
+    The number of this process is written beside it. A child that inherits the descriptor holds the
+    lock as long as the child lives, even when this process is killed.
 
-    Waits `wait` seconds for another process to let go of it, then raises BusyError with what `busy` says of its number.
+    Waits `wait` seconds for another process to release the lock, then raises BusyError with what
+    `busy` says of that process's number.
     """
     from filelock import FileLock, Timeout  # start-up time
 
-    with storage_errors("Making build/"):
+    with storage_errors(f"Making {path.parent.name}/"):
         path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, timeout=wait)
     holder = path.with_suffix(".pid")
@@ -261,10 +376,13 @@ def locked(path: Path, *, wait: float, busy: Callable[[str], str]) -> Iterator[i
         with storage_errors("Taking the lock"):
             lock.acquire()
     except Timeout:
-        pid = holder.read_text(encoding="utf-8").strip() if holder.exists() else "unknown"
+        pid = "unknown"
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            pid = read_file(holder).decode().strip()
         raise BusyError(busy(pid)) from None
     try:
         with storage_errors("Taking the lock"):
+            discard(holder)  # a FIFO would be waited for
             holder.write_text(f"{os.getpid()}\n", encoding="utf-8")
         descriptor = lock._context.lock_file_fd  # noqa: SLF001  # filelock has no other name for it
         assert descriptor is not None  # it is held
@@ -279,16 +397,16 @@ def fresh_folder(folder: Path) -> Iterator[Path]:
 
     After a failure it is kept to look at.
     """
-    if folder.exists():
-        shutil.rmtree(folder)
     with storage_errors(f"Making {folder.name}"):
+        discard(folder)
         folder.mkdir(parents=True)
     yield folder
-    shutil.rmtree(folder)
+    with storage_errors(f"Removing {folder.name}"):
+        shutil.rmtree(folder)
 
 
 SEAL = "seal"
-"""Name under which an entry of the journal holds the digest of the rest of it."""
+"""Key under which an entry of the journal holds the digest of its other keys."""
 
 
 class Journal:
@@ -312,10 +430,13 @@ class Journal:
         """
         path = self._path(stage, key)
         try:
-            record: object = json.loads(path.read_bytes())
+            record: object = json.loads(read_file(path))
         except FileNotFoundError:
             return None
-        except (ValueError, RecursionError):
+        except PermissionError:
+            with storage_errors("Reading the journal"):
+                raise
+        except (OSError, ValueError, RecursionError):
             record = None
         if isinstance(record, dict):
             if SEAL not in record:
@@ -327,7 +448,8 @@ class Journal:
             "journal",
             f"the entry {stage}/{path.name} is damaged, so what it stands for is done anew",
         )
-        path.unlink(missing_ok=True)
+        with storage_errors("Removing a damaged entry of the journal"):
+            discard(path)
         return None
 
     def when(self, stage: str, key: str) -> float | None:
@@ -337,7 +459,7 @@ class Journal:
         """
         try:
             return self._path(stage, key).stat().st_mtime
-        except FileNotFoundError:
+        except OSError:
             return None
 
     def put(self, stage: str, key: str, record: Mapping[str, object]) -> None:

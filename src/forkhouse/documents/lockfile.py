@@ -106,7 +106,9 @@ class PinnedFile(Document):
     """One file of a registry, by name and content."""
 
     file: FileName
+    """Name of the file."""
     sha256: Sha256
+    """Hash of the file."""
 
 
 class _Source(Document):
@@ -119,6 +121,7 @@ class _Source(Document):
     patched_tree: ObjectId | None = None
     """Git tree id after the patch series."""
     why: str | None = None
+    """Why this source is in the lock, or why it is as it is."""
 
 
 class GitSource(_Source):
@@ -126,8 +129,11 @@ class GitSource(_Source):
 
     kind: Literal["git"]
     url: PublicUrl
+    """Address of the repository."""
     tag: str | None = None
+    """Tag of the commit. It must still lead to the commit."""
     branch: str | None = None
+    """Branch that the commit was taken from, where there is no tag."""
     commit: ObjectId | None = None
     """Full commit id. Without one the source is *unresolved*: listed, but not usable."""
     submodules: bool | None = None
@@ -142,8 +148,11 @@ class SdistSource(_Source):
 
     kind: Literal["sdist"]
     package: Name
+    """Name of the distribution."""
     file: FileName
+    """Name of the file on the index."""
     sha256: Sha256
+    """Hash of the file."""
 
     @model_validator(mode="after")
     def _file_is_of_package(self) -> SdistSource:
@@ -158,8 +167,11 @@ class WheelSource(_Source):
 
     kind: Literal["wheel"]
     package: Name
+    """Name of the distribution."""
     file: FileName
+    """Name of the file on the index."""
     sha256: Sha256
+    """Hash of the file."""
 
     @model_validator(mode="after")
     def _file_is_of_package(self) -> WheelSource:
@@ -174,8 +186,11 @@ class DebianSource(_Source):
 
     kind: Literal["debian-source"]
     package: Name
+    """Name of the source package."""
     debian_version: str
+    """Its Debian version."""
     files: tuple[PinnedFile, ...] = Field(min_length=1)
+    """The .dsc and each tarball that it names."""
 
 
 class ArchiveSource(_Source):
@@ -183,21 +198,26 @@ class ArchiveSource(_Source):
 
     kind: Literal["archive"]
     url: PublicUrl
+    """Address of the file."""
     file: FileName
     """Name under which a mirror has it (`DIR/archives/FILE`)."""
     sha256: Sha256
+    """Hash of the file."""
 
 
 class DebianBinary(Document):
     """One binary package of a Debian suite."""
 
     package: str
+    """Name of the package."""
     version: str
     """Debian version, with its epoch."""
     suite: str
+    """Suite of Debian that has it."""
     file: FileName
     """Name in the archive's pool: without the epoch."""
     sha256: Sha256
+    """Hash of the file."""
 
 
 class HipToolchainPin(Document):
@@ -206,7 +226,9 @@ class HipToolchainPin(Document):
     version: PackageVersion
     """Version of HIP in it."""
     why: str
+    """Why these packages."""
     packages: tuple[DebianBinary, ...] = Field(min_length=1)
+    """Everything that is unpacked, compiler and libraries."""
 
 
 Source = Annotated[
@@ -220,9 +242,13 @@ class Pinned(Document):
     """A project in the forms it can be had, the preferred one first."""
 
     version: PackageVersion
+    """The pinned release."""
     licence: str
+    """SPDX identifier of its licence."""
     why: str
+    """Why this version."""
     sources: tuple[Source, ...] = Field(min_length=1)
+    """Where it can be had, the preferred source first."""
 
 
 class Upstream(Pinned):
@@ -260,7 +286,9 @@ class External(Document):
     """
 
     package: Name
+    """Name of the distribution."""
     why: str
+    """Why it is not left to the resolver."""
     index: Name | None = None
     """Alias of the index that has it, to which the user's configuration gives an address.
 
@@ -269,8 +297,11 @@ class External(Document):
     wanted: VersionRange | None = None
     """Versions that will do."""
     version: PackageVersion | None = None
+    """The pinned version."""
     file: FileName | None = None
+    """Name of the wheel."""
     sha256: Sha256 | None = None
+    """Hash of the wheel."""
 
     @property
     def pinned(self) -> tuple[str, str, str] | None:
@@ -313,7 +344,9 @@ class KernelPin(Document):
     library: str
     """Path in the wheel."""
     target: str
+    """Target id of the GPU."""
     count: int = Field(ge=0)
+    """Number of kernels."""
     sha256: Sha256
     """Of the sorted names, a line each."""
 
@@ -340,6 +373,7 @@ class Profile(Document):
     --transfer` takes another. None where an external is the transfer library.
     """
     externals: tuple[External, ...] = ()
+    """Wheels that the profile installs and that are not built here."""
 
     @model_validator(mode="after")
     def _one_transfer(self) -> Profile:
@@ -357,16 +391,23 @@ class Lock(Document):
     """The whole of `upstream.lock`."""
 
     format: Literal[1]
+    """Version of the lock's own format."""
     python: VersionRange
+    """Versions of Python that the wheels are for."""
     rocm: VersionRange
+    """Versions of ROCm that builds may be compiled against."""
     gpu_targets: tuple[str, ...]
+    """Target ids of the GPUs for which every HIP library must have code, such as `gfx90a`."""
     hip_toolchain: HipToolchainPin | None = None
     """None in a lock whose profiles compile nothing for a GPU."""
     upstreams: dict[Name, Upstream]
+    """Projects that are patched and built, by name."""
     components: dict[Name, Component] = Field(default_factory=dict)
+    """Projects that are laid into an upstream's tree, by name."""
     kernels: dict[Name, tuple[KernelPin, ...]] = Field(default_factory=dict)
     """By recipe, the kernels that its wheel held when the lock was updated."""
     profiles: dict[Name, Profile]
+    """Wheelhouses that can be built, by name."""
 
     @model_validator(mode="after")
     def _components_are_known(self) -> Lock:

@@ -5,6 +5,7 @@ Every problem at once, each with its line and key path.
 
 from __future__ import annotations
 
+import errno
 import re
 import tomllib
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
@@ -48,9 +49,9 @@ LONGEST = 256 * 2**10
 The largest that people write has a tenth of it, and reading this many takes less than a second.
 """
 LONGEST_TOML = 2**20
-"""Bytes of a file of TOML, of which machines write longer ones."""
+"""Bytes of a TOML file. The limit is higher because machines write long ones."""
 MOST_NODES = 10_000
-"""Keys and values of a document, where what an alias repeats counts each time."""
+"""Keys and values of a document. What an alias repeats is counted each time."""
 DEEPEST = 50
 """Sequences and mappings within one another."""
 LONGEST_NUMBER = 100
@@ -61,7 +62,7 @@ SHOWN = 50
 
 
 class PlainText(str):
-    """A text that stands without quotes, so that whoever cares may read a number or a date in it."""
+    """A text that stands without quotes: another reader may take it for a number or a date."""
 
     __slots__ = ()
 
@@ -85,15 +86,18 @@ class PlainNumber(int):
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """A safe loader that turns sequences into tuples (our values are frozen), and refuses a key given twice and what has no bounds."""
+    """A safe loader that returns sequences as tuples, because our values are frozen.
+
+    It refuses a key that is given twice, and a document that is too deep or too large.
+    """
 
     def __init__(self, text: str) -> None:
-        """Read a text, of which nothing is counted yet."""
+        """Take the text to read."""
         super().__init__(text)
         self._depth = 0
         self._nodes = 0
         self._sizes: dict[yaml.Node, int] = {}
-        """Of those that have an anchor: how many nodes an alias stands for."""
+        """By node with an anchor, the number of nodes that an alias of it stands for."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Compose a node.
@@ -195,9 +199,10 @@ _StrictLoader.add_implicit_resolver(
 
 
 def _locate(root: yaml.Node, location: Sequence[int | str], *, missing: bool) -> tuple[int, str]:
-    """Return the 1-based line and the key path of `location`, whose last step is not in the document when it is `missing`.
+    """Return the 1-based line and the key path of `location`.
 
-    The tag of a tagged union is part of pydantic's location but no key of the document: it is left out.
+    The last step is not in the document when it is `missing`. The tag of a tagged union is left
+    out: pydantic has it in its location, but it is not a key of the document.
     """
     node: yaml.Node | None = root
     mark, path = root.start_mark, ""
@@ -305,7 +310,9 @@ def read_text(path: Path, longest: int) -> str:
             raise DocumentError(message)
         with path.open("rb") as stream:
             content = stream.read(longest + 1)
-    except (FileNotFoundError, ValueError) as error:  # the latter for a name that no file can have
+    except (OSError, ValueError) as error:  # the latter for a name that no file can have
+        if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE, errno.EIO}:
+            raise  # that says nothing of the document
         message = f"{path.name}: cannot be read: {error}"
         raise DocumentError(message) from None
     if len(content) > longest:
@@ -354,7 +361,7 @@ def read_toml(content: bytes) -> dict[str, Any]:
 
 
 class _BlockDumper(yaml.SafeDumper):
-    """Indents sequences below their key and folds long text, so that the file reads as if written by hand."""
+    """Indents sequences below their key and folds long texts, as a person would write the file."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: FBT001, FBT002  # PyYAML's signature
         super().increase_indent(flow, indentless=False)

@@ -22,6 +22,7 @@ class SystemPackage(Document):
     package: str
     """Name of the Debian package, for the install command."""
     command: str | None = None
+    """Program that must be on the search path."""
     file: str | None = None
     """Absolute path, wildcards allowed."""
 
@@ -83,7 +84,9 @@ class Pep517(Document):
 
     kind: Literal["pep517"]
     config_settings: dict[str, str] = Field(default_factory=dict)
+    """Settings for the backend (PEP 517)."""
     native: Native | None = None
+    """Its compiled half, where that is built apart; None where there is none."""
 
 
 class Cargo(Document):
@@ -127,7 +130,9 @@ class UpstreamProject(Document):
     Upstreams ask for more than a build uses.
     """
     config_settings: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
+    """Settings for the backend (PEP 517)."""
     environment: dict[str, str] = Field(default_factory=dict)
+    """Variables of the build, beside those that every build has."""
     linker_scripts: dict[FileName, str] = Field(default_factory=dict)
     """Texts that stand for libraries which a build links and this machine does not have, by file
     name (GNU ld's INPUT)."""
@@ -149,7 +154,9 @@ class Recipe(Document):
     """How to build one wheel."""
 
     upstream: Name
+    """Upstream of the lock that it builds."""
     distribution: Name
+    """Name of the distribution that the wheel holds."""
     local: str = Field(pattern=r"^[a-z0-9]+(\.[a-z0-9]+)*$")
     """Local version label (PEP 440) that marks the wheel as ours."""
     builders: dict[
@@ -170,7 +177,9 @@ class Recipe(Document):
     Said at every build, and in the manifest.
     """
     system_packages: tuple[SystemPackage, ...] = ()
+    """Distribution packages that every build of this recipe needs."""
     processor: tuple[ProcessorFlag, ...] = ()
+    """What the processor of the machine that uses the wheel must or may have."""
 
     def packages(self, form: Form) -> tuple[SystemPackage, ...]:
         """Return the distribution packages that a build from one form of the source needs."""

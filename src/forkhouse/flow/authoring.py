@@ -1,4 +1,4 @@
-"""What the keeper of a series does with it.
+"""What the maintainer of a patch series does with it.
 
 Check it on a base, look at it, export it, carry it to a new base, begin a patch.
 """
@@ -97,17 +97,21 @@ def open_bench(plant: Plant, upstream: str) -> Bench:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Absent:
-    """A form of an upstream that cannot be had here, so that nothing is known of the series in it."""
+    """A form of an upstream that cannot be fetched here.
+
+    So nothing is known of the series in this form.
+    """
 
     form: Form
     reason: str
 
 
 def open_benches(plant: Plant, upstream: str) -> tuple[list[Bench], list[Absent]]:
-    """Apply a series at its pin in every form of the upstream that some profile builds from, the preferred one first.
+    """Apply a series at its pin in every form of the upstream that some profile builds from.
 
-    Returns with them the forms that cannot be had here, each with the reason. Raises UsageError for an unknown upstream,
-    PatchConflictError when the series does not apply at its own pin, and what fetching raises where no form can be had.
+    The preferred form comes first. Returns also the forms that cannot be fetched here, each with
+    the reason. Raises UsageError for an unknown upstream, PatchConflictError when the series does
+    not apply at its own pin, and the error of the last fetch where no form can be fetched.
     """
     built = plant.forms(upstream)
     benches, absent = [], []
@@ -203,7 +207,10 @@ def other_base(plant: Plant, bench: Bench, version: str) -> tuple[str, int]:
 
 
 def _other_commit(plant: Plant, bench: Bench, source: GitSource, name: str) -> tuple[str, int]:
-    """Return tree and time of a tag (or what of a release's tag is its version), branch or commit of a git source."""
+    """Return the tree and the time of a tag, a branch or a commit of a git source.
+
+    `name` may also be a version, where the tags of the pinned release contain its version.
+    """
     pinned = plant.upstream(bench.upstream)
     tags = [
         name,
@@ -275,7 +282,10 @@ def explain(bench: Bench, patch: Patch) -> bytes:
 
 
 def difference(before: str, after: str, store: ObjectStore) -> bytes:
-    """Return the diff between two trees, in which each file has its own bytes, of whatever encoding; binary files are whole in it."""
+    """Return the diff between two trees, with the bytes of each file unchanged.
+
+    Binary files are contained whole.
+    """
     diff = store.repository.diff(
         pygit2.Oid(hex=before), pygit2.Oid(hex=after), flags=DiffOption.SHOW_BINARY
     )
@@ -405,9 +415,9 @@ def refresh(
 
 
 def _lay_out_conflict(bench: Bench, patch: Patch, judgement: Judgement, folder: Path) -> None:
-    """Give a person what is needed to resolve a conflict.
+    """Write what a person needs to resolve a conflict.
 
-    The files on the new base, the patch as it was meant, and the cause.
+    That is the files on the new base, the intended patch, and the cause.
     """
     pinned = bench.ladder.pinned[patch.name]
     shutil.rmtree(folder, ignore_errors=True)
@@ -461,9 +471,11 @@ def begin(
     selector: tuple[str, str],
     text: str,
 ) -> Path:
-    """Write a new edit that replaces what a selector (its kind and value) matches by `text`, once it is known to apply.
+    """Write a new edit that replaces the match of a selector by `text`, and return its path.
 
-    Empty `text` removes the match. Raises what applying raises, NoEffectError when it changes nothing; the series then stays as it is.
+    `selector` is a kind and a value. Empty `text` removes the match. The edit is written only after
+    it has been applied. Raises what applying raises, and NoEffectError when the edit changes
+    nothing; the series then stays as it is.
     """
     kind, value = selector
     operation = {"replace": {kind: value}, "with": text} if text else {"remove": {kind: value}}

@@ -1,4 +1,4 @@
-"""What each profile needs of this machine, what is there, and the exact command that closes each gap."""
+"""Compare each profile's needs with this machine, and name the command that closes each gap."""
 
 from __future__ import annotations
 

@@ -20,7 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from forkhouse.core.workspace import config_path, digest, write_atomic
+from forkhouse.core.workspace import (
+    config_path,
+    digest,
+    discard,
+    read_file,
+    storage_errors,
+    write_atomic,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,10 +43,10 @@ _INPUTS = ("upstream.lock", "recipes", "patches")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Built:
-    """What a build left, as it can be told again without looking."""
+    """The results of a build, which can be printed again without another look."""
 
     tools: tuple[str, ...]
-    """Files outside the checkout that decided it: compilers, headers."""
+    """Files outside the checkout that influenced it: compilers, headers."""
     hosts_away: bool
     """Whether a host did not answer, and a less preferred source was taken."""
     answer: dict[str, Any]
@@ -65,17 +72,17 @@ def _files(path: Path) -> Iterator[os.DirEntry[str] | Path]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inputs:
-    """What a build is about to read, as it was before anything was read."""
+    """The state of a build's inputs before anything was read."""
 
     state: str
     """One hash over names, sizes and times of all files of the checkout that decide a build, and
     over its options."""
     taken: int
-    """When that was looked at, nanoseconds since 1970."""
+    """When the state was taken, in nanoseconds since 1970."""
 
 
 def inputs(workspace: Workspace, arguments: Iterable[object]) -> Inputs:
-    """Look at all that a build with these options reads.
+    """Take the state of all that a build with these options reads.
 
     It has to be called before anything is read.
     """
@@ -103,7 +110,10 @@ def inputs(workspace: Workspace, arguments: Iterable[object]) -> Inputs:
 
 
 def _results(workspace: Workspace, profile: str, tools: Iterable[str]) -> str:
-    """Return one hash over what a build left, and over the tools outside the checkout that it used."""
+    """Return one hash over the results of a build, and over the outside tools that it used.
+
+    Outside tools are those that lie outside of the checkout.
+    """
     # A wheel may be changed under its old size and time. (Another wheelhouse that takes it over by
     # a hard link makes the build look, too.)
     wheels = _lines(workspace.wheelhouse(profile), changed=True)
@@ -120,8 +130,8 @@ def _lines(place: Path, *, changed: bool) -> Iterator[str]:
     for file in _files(place):
         try:
             status = file.stat()
-        except FileNotFoundError:
-            yield f"{os.fspath(file)} is not there"
+        except OSError as error:
+            yield f"{os.fspath(file)} is not there: {error.errno}"
         else:
             moment = status.st_ctime_ns if changed else ""
             yield (
@@ -130,8 +140,9 @@ def _lines(place: Path, *, changed: bool) -> Iterator[str]:
 
 
 def forget(workspace: Workspace, profile: str) -> None:
-    """Drop what is known of a profile: a build is about to change it."""
-    _stamp(workspace, profile).unlink(missing_ok=True)
+    """Forget what is known of a profile, because a build is about to change it."""
+    with storage_errors("Forgetting the last build"):
+        discard(_stamp(workspace, profile))
 
 
 def remember(workspace: Workspace, profile: str, before: Inputs, built: Built) -> None:
@@ -159,7 +170,7 @@ def remember(workspace: Workspace, profile: str, before: Inputs, built: Built) -
 def _status(path: str) -> os.stat_result | None:
     try:
         return Path(path).stat()
-    except FileNotFoundError:
+    except OSError:
         return None
 
 
@@ -171,11 +182,11 @@ def unchanged(
     None when something has, or when nothing is known.
     """
     try:
-        kept = json.loads(_stamp(workspace, profile).read_text(encoding="utf-8"))
+        kept = json.loads(read_file(_stamp(workspace, profile)))
         asked, tools, answer = kept["asked"], kept["tools"], kept["answer"]
         state = (kept["inputs"], kept["results"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
-        return None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None  # what is there cannot be used: the build looks itself
     if asked is not None and not 0 <= time.time() - asked <= DAY:
         return None
     same = state == (inputs(workspace, arguments).state, _results(workspace, profile, tools))

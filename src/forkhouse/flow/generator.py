@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def pin(plant: Plant) -> tuple[PinnedWheel, ...]:
-    """Pin what the dependency group `generator` of pyproject.toml asks for, in `pylock.generator.toml`; return the wheels.
+    """Pin the dependency group `generator` of pyproject.toml in `pylock.generator.toml`.
 
-    Raises UnreachableError with pip's own words when it cannot be had.
+    Returns the wheels. Raises UnreachableError with pip's own words when they cannot be resolved.
     """
     project = tomllib.loads((plant.workspace.root / "pyproject.toml").read_text(encoding="utf-8"))
     pins = resolve(plant, project["dependency-groups"]["generator"], local={}, constraints=[])

@@ -70,9 +70,12 @@ if TYPE_CHECKING:
 DPKG = "/var/lib/dpkg/status"
 """A file that changes with every installation of a Debian package."""
 SANDBOX = SystemPackage(package="bubblewrap", command=BUBBLEWRAP)
-"""What every build needs that runs code of an upstream."""
+"""The package that every build needs which runs code of an upstream."""
 NOT_HERE = (UnreachableError, UsageError)
-"""How a source that cannot be had here shows: it does not answer, or --sources excludes it."""
+"""Errors that mean: this source is unavailable, so try the next.
+
+Its host does not answer, or --sources excludes it.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,7 +99,7 @@ class Intent:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
-    """All that a recipe is built from, at hand."""
+    """All inputs of a recipe's build, fetched."""
 
     patched: PatchedTree
     cargo: CargoKit | None
@@ -141,9 +144,11 @@ class Plant:
     """The HIP toolchain, once it was found."""
 
     def profile(self, name: str) -> Profile:
-        """Return a profile of the lock, with its transfer library among what is built and installed.
+        """Return a profile of the lock.
 
-        Raises UsageError, naming the profiles that there are, and where a transfer library was chosen for one that has none to choose.
+        Its transfer library is added to what is built and installed. Raises UsageError for an
+        unknown profile, and where a transfer library was chosen for a profile that offers no
+        choice.
         """
         if name not in self.lock.profiles:
             message = f"The lock has no profile '{name}'. It has: {', '.join(self.lock.profiles)}."
@@ -255,7 +260,10 @@ class Plant:
             raise SeriesError(message)
 
     def acquire(self, name: str, pinned: Pinned, forms: Collection[Form]) -> SourceTree:
-        """Return the source tree of an upstream in the most preferred of some forms that can be had. Raises as `sources.acquire`."""
+        """Return the source tree of an upstream in the most preferred form that can be fetched.
+
+        Raises as `sources.acquire`.
+        """
         return acquire(
             name,
             pinned,
@@ -296,11 +304,12 @@ class Plant:
     def ready(
         self, name: str, recipe: Recipe, *, system_packages: bool
     ) -> tuple[PatchedTree, CargoKit | None]:
-        """Return the patched source of a recipe in the most preferred form that can be built here, and what its Rust is built with.
+        """Return a recipe's patched source, and what its Rust is built with.
 
-        What one form alone wants, a toolchain or crates, may be missing here: the next one is taken then, as for a source that cannot
-        be had, and as loudly. `system_packages` allows the installation of distribution packages. Raises as `patched` and
-        `cargo_kit`, ToolchainError for want of a package.
+        The source has the most preferred form that can be built here. When a toolchain or crates
+        that only this form needs are missing, the next form is taken and reported, as for a source
+        that cannot be fetched. `system_packages` allows the installation of distribution packages.
+        Raises as `patched` and `cargo_kit`, and ToolchainError when a package is missing.
         """
         pinned, passed = self.pinned(name, recipe), tuple[str, ...]()
         while True:
@@ -316,6 +325,7 @@ class Plant:
                     store=self.store,
                     cache=self.access.cache,
                     offline=self.access.offline,
+                    shared=self.access.shared,
                 )
                 require_packages(method.system_packages, install=system_packages)
             except (UnreachableError, ToolchainError) as error:
@@ -417,7 +427,10 @@ class Plant:
         return self._hip[0]
 
     def find_rocm(self) -> Rocm:
-        """Return the ROCm that this run compiles against, the private toolchain's where it is the newest. Raises ToolchainError."""
+        """Return the ROCm that this run compiles against.
+
+        The private toolchain's ROCm is taken where it is the newest. Raises ToolchainError.
+        """
         pinned = self.lock.hip_toolchain
         place = (
             private_place(pinned, self.workspace.build / "toolchains") / "usr" if pinned else None
@@ -482,11 +495,19 @@ def open_plant(
             "away."
         )
         raise UsageError(message)
+    if workspace.shared is not None:
+        report().line(
+            "cache",
+            (
+                f"{workspace.shared} cannot be written to: what it lacks goes to build/cache, of "
+                "this checkout alone"
+            ),
+        )
     return Plant(
         workspace=workspace,
         lock=load(Lock, workspace.lock_path),
         access=access,
-        registry=Registry(workspace.cache, offline=access.offline),
+        registry=Registry(workspace.cache, offline=access.offline, shared=access.shared),
         store=ObjectStore(workspace.build / "store.git"),
         journal=Journal(workspace.build / "journal"),
         rocm=rocm,
@@ -527,9 +548,9 @@ def _as_pinned(source: Source, pinned: Pinned) -> bool:
 
 
 def _only_others(plant: Plant, recipe: Recipe, pinned: Upstream) -> list[str]:
-    """Return why the pinned version cannot be had where a source has another one.
+    """Return why the pinned version cannot be fetched although a source has another one.
 
-    Nothing where it can, or no source has another.
+    Empty where it can be fetched, or where no source has another version.
     """
     chosen, reasons = candidates(recipe.upstream, pinned, recipe.builders, plant.access.policy)
     true = [source for source in chosen if _as_pinned(source, pinned)]
@@ -624,7 +645,7 @@ def _archives(plant: Plant, upstream: Pinned) -> Iterator[str]:
 
 
 def _check_documents(plant: Plant, name: str) -> None:
-    """Read every document that a build of a profile ends with, and hold them against each other."""
+    """Read every document that the end of a build needs, and check them against each other."""
     recipes, profile = plant.recipes(name), plant.profile(name)
     read_policy(name)
     read_closure(plant.workspace.closure_path("build"))
@@ -678,9 +699,10 @@ def build_profile(plant: Plant, name: str, *, system_packages: bool) -> Product:
 
 
 def weights(plant: Plant, recipes: Mapping[str, Recipe]) -> dict[str, float]:
-    """Return how much each recipe is of the work of building them.
+    """Return the weight of each recipe in the work of a build.
 
-    The seconds that it took last time, where that is known.
+    It is the time in seconds that the recipe took last time. A recipe without such a time gets the
+    mean of the others.
     """
     records = {name: plant.journal.get("seconds", name) for name in recipes}
     known = {

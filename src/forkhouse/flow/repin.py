@@ -1,4 +1,4 @@
-"""Keep `upstream.lock` and the pylock files beside it true: check them, and pin anew.
+"""Check `upstream.lock` and the pylock files beside it, and pin anew.
 
 This is the only place where anything is resolved. Building and installing use what was pinned here.
 """
@@ -21,8 +21,10 @@ from forkhouse import audit
 from forkhouse.builders.metadata import Outline, outline
 from forkhouse.builders.wheelfile import Member, write_wheel
 from forkhouse.core.errors import (
+    BusyError,
     DocumentError,
     ForkhouseError,
+    RefusedRepositoryError,
     StorageError,
     ToolchainError,
     UnreachableError,
@@ -69,8 +71,8 @@ if TYPE_CHECKING:
 
 
 P = TypeVar("P", Upstream, Component)
-
-
+_OF_THIS_MACHINE = (ToolchainError, StorageError, BusyError)
+"""Errors that end a check, because they say nothing about a pin."""
 BUILD = "build"
 """Name of the closure of build tools."""
 
@@ -85,10 +87,11 @@ class PinFinding:
 
     subject: str
     state: str
-    """`ok`, `unresolved`, `unreachable`, `changed` or `wrong`."""
+    """`ok`, `unresolved`, `unreachable`, `refused` (by git, of a repository that tells nothing
+    then), `changed` or `wrong`."""
     detail: str
     asked: str = ""
-    """From when the answer is: `now`, or the time (UTC) at which an earlier run had it.
+    """When the answer was obtained: `now`, or the time (UTC) of an earlier run.
 
     Empty where nothing was asked.
     """
@@ -139,15 +142,17 @@ def _checked(plant: Plant, name: str, pinned: Pinned, source: Source) -> PinFind
     except UnreachableError as error:
         seen = "as it was when it was fetched" if earlier else "no earlier run has fetched it"
         return finding("unreachable", f"{error} ({seen})", earlier)
-    except (ToolchainError, StorageError):  # they say nothing of the pin
+    except (*_OF_THIS_MACHINE, DocumentError):  # the last of pip's settings
         raise
+    except RefusedRepositoryError as error:
+        return finding("refused", str(error), "now")
     except ForkhouseError as error:
         return finding("wrong", str(error), "now")
     try:
         resolved = _measured(plant, name, pinned, source)
     except UnreachableError as error:
         return finding("unreachable", str(error), "now")
-    except (ToolchainError, StorageError):
+    except _OF_THIS_MACHINE:
         raise
     except ForkhouseError as error:
         return finding("wrong", str(error), "now")
@@ -289,7 +294,10 @@ def _written(plant: Plant, texts: dict[str, str]) -> Iterator[list[PinFinding]]:
 
 
 def _update_toolchain(plant: Plant, old: HipToolchainPin) -> list[PinFinding]:
-    """Pin the newest packages of the private HIP toolchain, make it, and write the lock when it compiles for every target."""
+    """Pin the newest packages of the private HIP toolchain, and make it.
+
+    The lock is written only when the toolchain compiles for every target.
+    """
     new = old.model_copy(update={"packages": newest_debian_binaries(old.packages)})
     lock = plant.lock.model_copy(update={"hip_toolchain": new})
     root = private_root(
@@ -515,7 +523,7 @@ def _build_requirements(project: Path) -> list[str]:
 
 
 def _native_closures(plant: Plant) -> dict[str, str]:
-    """Resolve what the compiled halves of wheels are built against, a closure for each recipe that has one."""
+    """Resolve the build requirements of wheels' compiled halves, one closure for each recipe."""
     texts = {}
     for path in sorted((plant.workspace.root / "recipes").glob("*/native/pyproject.toml")):
         name = path.parent.parent.name
@@ -532,7 +540,7 @@ def _native_closures(plant: Plant) -> dict[str, str]:
 
 
 def _profile_closure(plant: Plant, name: str) -> tuple[str, list[BuiltWheel]]:
-    """Return the text of a profile's closure, and the wheels of ours around which it was resolved."""
+    """Return the text of a profile's closure, and our wheels for which it was resolved."""
     recipes = plant.recipes(name)
     require_packages(
         (package for recipe in recipes.values() for package in recipe.system_packages),
@@ -599,7 +607,8 @@ def _stand_in(package: str, wanted: str, folder: Path) -> Path:
     stem = f"{package.replace('-', '_')}-{Version(first)}"
     texts = {
         "METADATA": f"Metadata-Version: 2.1\nName: {package}\nVersion: {Version(first)}\n",
-        "WHEEL": "Wheel-Version: 1.0\nGenerator: forkhouse\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "WHEEL": "Wheel-Version: 1.0\nGenerator: forkhouse\nRoot-Is-Purelib: true\n"
+        "Tag: py3-none-any\n",
     }
     members = [
         Member(path=f"{stem}.dist-info/{name}", content=text.encode(), executable=False)
@@ -611,9 +620,10 @@ def _stand_in(package: str, wanted: str, folder: Path) -> Path:
 
 
 def fill_externals(plant: Plant) -> list[PinFinding]:
-    """Fill in the unresolved externals of every profile from the indexes that the user's configuration names, and write the lock.
+    """Fill in the unresolved externals of every profile, and write the lock.
 
-    What cannot be reached stays as it was, and is a finding.
+    The indexes are those that the user's configuration names. An external that cannot be reached
+    stays as it was, and is a finding.
     """
     addresses = read_config().indexes
     findings: list[PinFinding] = []

@@ -34,7 +34,9 @@ def resolve(
     local: dict[str, Path],
     constraints: Sequence[PinnedWheel],
 ) -> list[PinnedWheel]:
-    """Let pip choose wheels for `requirements`, where `local` gives the wheels that are built here; return all others.
+    """Let pip choose wheels for `requirements`, and return those that are not in `local`.
+
+    `local` has the path of each wheel that is built here, by name.
 
     Raises UnreachableError with pip's own words when it finds no solution.
     """

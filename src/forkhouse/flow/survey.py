@@ -46,12 +46,14 @@ def surveyable(plant: Plant) -> tuple[str, ...]:
 def survey(
     plant: Plant, upstream: str, *, before: int, after: int, until: str
 ) -> tuple[list[Matrix], dict[str, str]]:
-    """Scan an upstream around its pin in every form that a profile builds from and that has a history.
+    """Scan an upstream around its pin in every form that a profile builds from.
 
-    Where its git mirror is at hand, the candidates of that form are the commits from the pin to the revision `until`, `after` of them at
-    most; those of a registry's forms are the releases of its package, `before` earlier and `after` later ones. Returns with the matrices
-    the forms that were not judged, each with the reason. Raises UsageError when there is nothing to judge, or what keeps the last
-    form from being judged where none could be.
+    Only forms with a history are scanned. Where the git mirror is at hand, the candidates of that
+    form are at most `after` commits from the pin to the revision `until`. The candidates of a
+    registry form are the releases of its package: `before` earlier and `after` later ones.
+
+    Returns the matrices, and the reason for each form that was not judged. Raises UsageError when
+    there is nothing to judge; where no form could be judged, the error of the last one.
     """
     pinned = plant.upstream(upstream)
     if not plant.series(upstream):
@@ -136,15 +138,16 @@ def _of_releases(
 
 
 def newest_release(matrix: Matrix, pinned: Pinned) -> tuple[Candidate, str] | None:
-    """Return the newest candidate that is a release and on which the whole series is settled, with its version; None without one.
+    """Return the newest release on which the whole series is settled, with its version.
 
-    Of commits only those count that have a tag of the pinned one's form. The pin itself counts.
+    None when there is none. Of commits only those count that have a tag of the pinned one's form.
+    The pin itself counts.
     """
     return max(settled_releases(matrix, pinned), key=lambda found: Version(found[1]), default=None)
 
 
 def settled_releases(matrix: Matrix, pinned: Pinned) -> Iterator[tuple[Candidate, str]]:
-    """Yield every candidate that is a release and on which the whole series is settled, with its version."""
+    """Yield every release on which the whole series is settled, with its version."""
     sources = [source for source in pinned.sources if isinstance(source, GitSource) and source.tag]
     for candidate in matrix.whole():
         if not candidate.commit:
@@ -169,9 +172,9 @@ def _is_release(text: str) -> bool:
 
 
 def _with_submodules(plant: Plant, upstream: str, source: GitSource, candidate: Candidate) -> str:
-    """Return the tree of a candidate with its submodules, as the pin has them.
+    """Return the tree of a candidate with the submodules that the pin has.
 
-    As it is, which is said aloud, where they cannot be had.
+    Where they cannot be fetched, returns the tree without them and reports that.
     """
     access = plant.access
     try:
@@ -182,6 +185,7 @@ def _with_submodules(plant: Plant, upstream: str, source: GitSource, candidate: 
             access.cache,
             mirror=access.mirror,
             offline=access.offline,
+            shared=access.shared,
         )
     except (UnreachableError, UnsafeArchiveError) as error:
         report().line(

@@ -161,13 +161,14 @@ def lines_chart(title: str, unit: str, series: Sequence[PlotLine]) -> str:
                 f'stroke="{line.style.colour}"/>'
             )
             parts.append(
-                f"<g><title>{escape(note)}</title>{spread}{mark(line.style, x, up(point.middle))}</g>"
+                f"<g><title>{escape(note)}</title>{spread}"
+                f"{mark(line.style, x, up(point.middle))}</g>"
             )
     return _figure(f"{title} ({unit})", WIDTH, HEIGHT, parts)
 
 
 def reach(bars: Sequence[Bar]) -> float:
-    """Return the ratio to which an axis has to go on both sides of 1, so that all of `bars` are on it."""
+    """Return the ratio at which an axis has to end, on both sides of 1, to show all of `bars`."""
     ends = [value for bar in bars for value in (bar.ratio, bar.low, bar.high) if value is not None]
     return max(1.25, *(max(value, 1 / value) for value in ends)) * 1.05
 

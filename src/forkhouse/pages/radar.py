@@ -38,12 +38,18 @@ MAP_WIDTH = 860
 ROW = 22
 CHART = 140
 STYLE = """
-body { font: 14px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1340px; padding: 0 1rem; color: #1c2330; background: #fff; }
+body { font: 14px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1340px; padding: 0 1rem;
+color: #1c2330; background: #fff; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.5rem; }
-svg { width: 100%; height: auto; display: block; } svg text { font: 12px system-ui, sans-serif; fill: #1c2330; }
-table { border-collapse: collapse; } td, th { text-align: left; padding: .25rem .9rem .25rem 0; border-bottom: 1px solid #e3e6eb;
-vertical-align: top; } .key { display: inline-block; width: .9em; height: .9em; margin-right: .4em; vertical-align: -1px; border-radius: 2px; }
-.legend span { margin-right: 1.4rem; white-space: nowrap; } .pin { stroke: #1c2330; stroke-dasharray: 4 3; } code { font-size: .92em; }
+svg { width: 100%; height: auto; display: block; }
+svg text { font: 12px system-ui, sans-serif; fill: #1c2330; }
+table { border-collapse: collapse; }
+td, th { text-align: left; padding: .25rem .9rem .25rem 0; border-bottom: 1px solid #e3e6eb;
+vertical-align: top; }
+.key { display: inline-block; width: .9em; height: .9em; margin-right: .4em; vertical-align: -1px;
+border-radius: 2px; }
+.legend span { margin-right: 1.4rem; white-space: nowrap; }
+.pin { stroke: #1c2330; stroke-dasharray: 4 3; } code { font-size: .92em; }
 """
 
 
@@ -77,9 +83,8 @@ def _section(matrix: Matrix) -> str:
         broken = matrix.first_break(row)
         cause = matrix.cells[row][matrix.candidates.index(broken)].cause if broken else ""
         cells = (broken.label if broken else "never", matrix.brought_by(row) or "not yet", cause)
-        rows.append(
-            f"<tr><td><code>{escape(name)}</code></td>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
-        )
+        tail = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+        rows.append(f"<tr><td><code>{escape(name)}</code></td>{tail}</tr>")
     return (
         f"<h2>{escape(matrix.upstream)} <small>({escape(matrix.form)}, pinned at "
         f"{escape(matrix.pin)}, "

@@ -43,24 +43,36 @@ ENOUGH_FOR_P99 = 100
 STYLE = """
 :root { color-scheme: light; }
 * { box-sizing: border-box; }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 1.5rem auto; max-width: 1240px; padding: 0 1rem; color: #1c2330; background: #fff; }
-h1 { font-size: 1.5rem; margin: 0 0 .4rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; } p { max-width: 75ch; margin: .4rem 0; }
-.cpu { border: 2px solid #b26a00; background: #fff4de; padding: .6rem .9rem; border-radius: 6px; font-weight: 600; margin: .8rem 0;
+body { font: 15px/1.5 system-ui, sans-serif; margin: 1.5rem auto; max-width: 1240px;
+padding: 0 1rem; color: #1c2330; background: #fff; }
+h1 { font-size: 1.5rem; margin: 0 0 .4rem; }
+h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; } p { max-width: 75ch; margin: .4rem 0; }
+.cpu { border: 2px solid #b26a00; background: #fff4de; padding: .6rem .9rem; border-radius: 6px;
+font-weight: 600; margin: .8rem 0;
 max-width: none; }
-.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 370px), 1fr)); gap: 1.4rem; align-items: start; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 370px), 1fr));
+gap: 1.4rem; align-items: start; }
 figure { margin: 0; min-width: 0; } figcaption { font-weight: 600; margin-bottom: .3rem; }
-svg { width: 100%; height: auto; display: block; } svg text { font: 13px system-ui, sans-serif; fill: #1c2330; }
+svg { width: 100%; height: auto; display: block; }
+svg text { font: 13px system-ui, sans-serif; fill: #1c2330; }
 svg text.dim { fill: #5d6675; }
-svg.key { width: 36px; height: 14px; display: inline-block; vertical-align: -2px; margin-right: .4em; }
+svg.key { width: 36px; height: 14px; display: inline-block; vertical-align: -2px;
+margin-right: .4em; }
 .legend span { display: inline-block; margin: 0 1.3rem .3rem 0; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .93em; font-variant-numeric: tabular-nums; }
-td, th { text-align: right; padding: .28rem .6rem; border-bottom: 1px solid #e3e6eb; white-space: nowrap; vertical-align: top; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .93em; font-variant-numeric: tabular-nums; }
+td, th { text-align: right; padding: .28rem .6rem; border-bottom: 1px solid #e3e6eb;
+white-space: nowrap; vertical-align: top; }
 th { font-weight: 600; } td:first-child, th:first-child { text-align: left; padding-left: 0; }
 table.words td, table.words th { text-align: left; white-space: normal; overflow-wrap: anywhere; }
-table.rates th { white-space: normal; max-width: 9rem; } table.ratios td:nth-child(-n+3), table.ratios th:nth-child(-n+3) { text-align: left; } .wide + .wide { margin-top: 1.2rem; }
+table.rates th { white-space: normal; max-width: 9rem; }
+table.ratios td:nth-child(-n+3), table.ratios th:nth-child(-n+3) { text-align: left; }
+.wide + .wide { margin-top: 1.2rem; }
 table.words td:first-child { white-space: nowrap; color: #5d6675; }
-small { color: #5d6675; } details { margin: .6rem 0; } summary { cursor: pointer; } ul { margin: .3rem 0; padding-left: 1.2rem; }
-@media (max-width: 560px) { table.words td:first-child { white-space: normal; } td, th { padding: .28rem .45rem; } }
+small { color: #5d6675; } details { margin: .6rem 0; } summary { cursor: pointer; }
+ul { margin: .3rem 0; padding-left: 1.2rem; }
+@media (max-width: 560px) { table.words td:first-child { white-space: normal; }
+td, th { padding: .28rem .45rem; } }
 @media print { .grid { grid-template-columns: 1fr 1fr; } figure, tr { break-inside: avoid; } }
 """
 

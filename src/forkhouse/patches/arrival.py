@@ -13,6 +13,7 @@ from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.changes import changes, find, keyword_of, spliced
 from forkhouse.patches.edits import (
     CodeOperation,
+    KeyOperation,
     LineChange,
     PartChange,
     RequirementOperation,
@@ -20,7 +21,7 @@ from forkhouse.patches.edits import (
 )
 from forkhouse.patches.effects import is_done, said_parts, selected_after, selects_itself
 from forkhouse.patches.languages.branches import branches
-from forkhouse.patches.languages.data import LANGUAGES
+from forkhouse.patches.languages.data import LANGUAGES, entries, look, read, seen
 from forkhouse.patches.languages.imports import imports, meaning
 from forkhouse.patches.languages.requirements import nameless
 from forkhouse.patches.spellings import mentions
@@ -45,20 +46,10 @@ def came_about(before: str, now: str, operation: Operation, language: str) -> bo
                 return _came_in_place(before, now, operation, selector, language)
             case CodeOperation(argument=PartChange() as change) if selects_itself(change):
                 after = selected_after(change)
-                return len(find(now, after, language)) > len(find(before, after, language))
-            case CodeOperation(argument=PartChange(add=str(come)) as change) if keyword_of(
-                come
-            ) is None and not come.startswith(("-", "**")):
-                # The arguments before it decide which parameter it is for.
-                changed = spliced(
-                    before,
-                    [
-                        splice
-                        for splices in changes(before, operation, language)
-                        for splice in splices
-                    ],
-                )
-                return _before_it(now, change, language) <= _before_it(changed, change, language)
+                more = len(find(now, after, language)) > len(find(before, after, language))
+                return more and _is_for_its_parameter(before, now, operation, change, language)
+            case CodeOperation(argument=PartChange(add=str()) as change):
+                return _is_for_its_parameter(before, now, operation, change, language)
             case (
                 CodeOperation(include=LineChange() as change)
                 | CodeOperation(import_=LineChange() as change)
@@ -74,18 +65,60 @@ def came_about(before: str, now: str, operation: Operation, language: str) -> bo
                     or _is_for_all(now, change.come, language, include=include)
                     or not _is_for_all(before, change.gone, language, include=include)
                 )
+            case KeyOperation(remove=str(path)):
+                return _went(before, now, path, operation.document, language)
             case RequirementOperation(requirement=change) if change.gone is not None:
                 return nameless(now) <= nameless(before)
             case (
                 CodeOperation(argument=PartChange() as change)
                 | CodeOperation(item=PartChange() as change)
             ) if language not in LANGUAGES:
-                return change.gone is None or _is_nowhere_else(
-                    before, now, operation, change, language
+                return change.gone is None or (
+                    _is_nowhere_else(before, now, operation, change, language)
+                    and (
+                        operation.argument is None
+                        or _is_for_its_parameter(before, now, operation, change, language)
+                    )
                 )
     except PatchConflictError:
         return False
     return True
+
+
+def _went(before: str, now: str, path: str, document: int | None, language: str) -> bool:
+    """Say whether the value of a path is gone, and not at another place or number."""
+    place = look(read(before, language), path, document)
+    if place is None:
+        return False
+    names = [
+        Counter(entry.name for top in read(text, language).documents for *_, entry in entries(top))
+        for text in (before, now)
+    ]
+    name = place.entry.name
+    if name is not None:
+        return names[1][name] < names[0][name]
+    was = seen(place.entry.value, ordered=True)
+    tops = read(now, language).documents
+    return not any(
+        seen(entry.value, ordered=True) == was for top in tops for *_, entry in entries(top)
+    )
+
+
+def _is_for_its_parameter(
+    before: str, now: str, operation: CodeOperation, change: PartChange, language: str
+) -> bool:
+    """Say whether a new argument is for the parameter that the operation gives it to.
+
+    For an argument without a keyword, the arguments before it decide that.
+    """
+    come = change.come
+    if come is None or keyword_of(come) is not None or come.startswith(("-", "**")):
+        return True
+    found = changes(before, operation, language)
+    changed = spliced(before, [splice for splices in found for splice in splices])
+    if selects_itself(change):
+        change = change.model_copy(update={"of": selected_after(change)})
+    return _before_it(now, change, language) <= _before_it(changed, change, language)
 
 
 def _is_for_all(text: str, said: str, language: str, *, include: bool) -> bool:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     Read = Callable[[str], bytes | None]
 
+_OTHER = frozenset({".yaml", ".yml", ".json", ".ini", ".xml", ".sh"})
+"""Suffixes of files that may require distributions in their own way, as conda's do."""
 _REMOTE = re.compile(r"(?:https?|file|ftp):", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -102,6 +104,10 @@ def _of_file(path: str, content: bytes, read: Read) -> Iterator[_Found]:
         text = decoded(content)
     except (UnicodeError, LookupError, ValueError) as error:
         yield _Found(place=path, unclear=f"it cannot be decoded as its readers do ({error})")
+        return
+    if posixpath.splitext(name)[1] in _OTHER:
+        what = "requirements are not read from such a file, so it cannot be told what it asks for"
+        yield _Found(place=path, unclear=what)
         return
     match RequirementsForm.LINES if name.endswith((".txt", ".in")) else form_of(text):
         case RequirementsForm.METADATA:
@@ -274,6 +280,8 @@ def _of_named(path: str, file: str, place: str, read: Read) -> Iterator[_Found]:
 
 def _of_setup(path: str, text: str, read: Read) -> Iterator[_Found]:
     parser = configparser.RawConfigParser()
+    # As setuptools reads them: a key may have dashes.
+    parser.optionxform = lambda optionstr: optionstr.lower().replace("-", "_")  # type: ignore[method-assign]
     try:
         parser.read_string(text, source="the file")
     except configparser.Error as error:

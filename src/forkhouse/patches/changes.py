@@ -18,6 +18,7 @@ from forkhouse.patches.edits import (
     allows,
 )
 from forkhouse.patches.languages.base import (
+    Layout,
     backend,
     indentation,
     is_blank,
@@ -27,6 +28,7 @@ from forkhouse.patches.languages.base import (
     next_line,
 )
 from forkhouse.patches.languages.imports import addition, imports, meaning
+from forkhouse.patches.languages.places import ends_branch
 from forkhouse.patches.pieces import Pieces
 from forkhouse.patches.templates import filled, indented_lines, wrapped
 
@@ -134,12 +136,14 @@ def changes(text: str, operation: CodeOperation, language: str) -> list[list[Spl
             return [_one_by_one(text, nodes, selector, language), *([] for _ in nodes[1:])]
         case CodeOperation(insert=Place(before=Selector() as selector) as place):
             return [
-                [_before(place.text, node, selector, text, language)]
+                _beside_item(place, node, selector, text, language)
+                or [_before(place.text, node, selector, text, language)]
                 for node in find(text, selector, language)
             ]
         case CodeOperation(insert=Place(after=Selector() as selector) as place):
             return [
-                [_after(place.text, node, selector, text, language)]
+                _beside_item(place, node, selector, text, language)
+                or [_after(place.text, node, selector, text, language)]
                 for node in find(text, selector, language)
             ]
         case CodeOperation(argument=PartChange() as change):
@@ -208,6 +212,7 @@ def _removal(text: str, node: Node, selector: Selector, language: str) -> list[S
         raise PatchConflictError(message)
     if node.among is not None:
         return layout.removed(text, *node.among, language)
+    _refuse_pragma(text, node, language)
     if node.doubt:
         message = (
             f"{selector.said()} cannot be removed: {node.doubt} Remove both by an `anchor`, in the "
@@ -259,6 +264,12 @@ def _refuse_conditions(node: Node, selector: Selector, language: str) -> None:
 
     A command inserted beside it would decide instead.
     """
+    if language in {"c", "cpp"} and node.instead is None and selector.call is not None:
+        message = (
+            f"The value of {selector.said()} is used where it stands, so nothing can be put beside "
+            "it. Insert beside the whole statement, by a pattern or an anchor."
+        )
+        raise PatchConflictError(message)
     if language == "bash" and node.instead is None and selector.anchor is None:
         message = (
             f"{selector.said()} is part of a chain or a condition. Replace the whole of it, or "
@@ -278,6 +289,66 @@ def _refuse_lines(new: str, node: Node, selector: Selector, *, alone: bool) -> N
         raise PatchConflictError(message)
 
 
+_PRAGMA = re.compile(
+    r"^[ \t]*#[ \t]*pragma[ \t]+"
+    r"(?:omp|acc|unroll|nounroll|loop|ivdep|GCC[ \t]+(?:ivdep|unroll)|clang[ \t]+loop)\b"
+)
+"""A line that applies to the statement below it."""
+
+
+def _refuse_pragma(text: str, node: Node, language: str) -> None:
+    """Raise PatchConflictError if a pragma stands directly above a match.
+
+    It would apply to another statement afterwards.
+    """
+    if language not in {"c", "cpp"}:
+        return
+    above = text[: line_start(text, node.whole[0])].rstrip()
+    line = above.rpartition("\n")[2]
+    if _PRAGMA.match(line):
+        message = (
+            f"'{line.strip()}' stands over it and speaks of it. Change both together, by an "
+            "`anchor`, in the language text."
+        )
+        raise PatchConflictError(message)
+
+
+def _lines_own(text: str, node: Node) -> tuple[str] | None:
+    """Return the white space before an anchor that is alone on its lines, or None."""
+    spaces = indentation(text, node.start)
+    alone = spaces is not None and not text[node.end : line_end(text, node.end)].strip()
+    return (spaces or "",) if alone else None
+
+
+def _refuse_branch_end(text: str, node: Node, selector: Selector, language: str) -> None:
+    """Raise PatchConflictError if a match ends with the whole of a branch without braces."""
+    if language in {"c", "cpp"} and ends_branch(text, language, node.end):
+        message = (
+            f"{selector.said()} ends with all of a branch without braces: what is put behind it "
+            "would stand outside. Replace it by a block."
+        )
+        raise PatchConflictError(message)
+
+
+def _beside_item(
+    place: Place, node: Node, selector: Selector, text: str, language: str
+) -> list[Splice]:
+    """Insert beside an item of a list between brackets, with a comma.
+
+    Returns no splices if the match is not such an item.
+    """
+    if node.among is None or selector.anchor is not None:
+        return []
+    parts, position = node.among
+    if parts.layout is not Layout.COMMAS or text[parts.start - 1 : parts.start] not in set("([{"):
+        return []
+    new = filled(place.text, node, selector, text, language).strip().strip(",").rstrip()
+    position += place.before is None
+    if position == len(parts.spans):
+        return layout.added(text, parts, new, language)
+    return layout.placed(text, parts, position, new, language)
+
+
 def _before(template: str, node: Node, selector: Selector, text: str, language: str) -> Splice:
     """Insert before a match.
 
@@ -286,7 +357,11 @@ def _before(template: str, node: Node, selector: Selector, text: str, language: 
     """
     start, _ = node.whole
     spaces = indentation(text, start) if selector.anchor is None else None
+    if selector.anchor is None:
+        _refuse_pragma(text, node, language)
     new = filled(template, node, selector, text, language)
+    if selector.anchor is not None and not new.endswith("\n") and (held := _lines_own(text, node)):
+        return start, start, f"{new}{newline_at(text, start)}{held[0]}"
     _refuse_conditions(node, selector, language)
     _refuse_lines(new, node, selector, alone=spaces is not None)
     if (
@@ -321,6 +396,12 @@ def _after(template: str, node: Node, selector: Selector, text: str, language: s
     spaces = indentation(text, start) if selector.anchor is None else None
     new = filled(template, node, selector, text, language)
     _refuse_conditions(node, selector, language)
+    if selector.anchor is not None:
+        _refuse_branch_end(text, node, selector, language)
+        if not new.startswith(("\n", "\r")) and (own := _lines_own(text, node)):
+            newline = newline_at(text, start)
+            indented = "" if new[:1].isspace() else own[0]
+            return end, end, f"{newline}{indented}{new.removesuffix(newline)}"
     alone = is_blank(text[end : line_end(text, end)], language)
     _refuse_lines(new, node, selector, alone=alone)
     if (
@@ -341,10 +422,16 @@ def _after(template: str, node: Node, selector: Selector, text: str, language: s
         and "&" not in text[end : node.gone[1]]
     ):
         return end, end, f"; {new}"  # it shares its line with other statements
+    if language == "bash" and selector.anchor is None and (sign := _SENT.match(text, end)):
+        end = sign.end()  # it runs in the background, as the sign behind it says
     stop = line_end(text, end)
     if spaces is not None and is_blank(text[end:stop], language):
         return stop, stop, f"{newline_at(text, start)}{spaces}{new}"
     return end, end, new
+
+
+_SENT = re.compile(r"[ \t]*&(?![&>])(?=[ \t]*(?:#.*)?\r?$)", re.MULTILINE)
+"""The sign, at the end of a line, that runs a shell command in the background."""
 
 
 def _of_parts(text: str, change: PartChange, language: str, *, of_call: bool) -> list[list[Splice]]:
@@ -361,6 +448,12 @@ def _of_parts(text: str, change: PartChange, language: str, *, of_call: bool) ->
         if change.add is not None:
             if not of_call:
                 _refuse_known_key(text, parts, change.add, language)
+            if language == "cmake" and not of_call and _is_empty_list(text, parts):
+                message = (
+                    f'{change.of.said()} is the empty list, written as "". Behind that, a value '
+                    'would be the second one. Use `replace` for the "".'
+                )
+                raise PatchConflictError(message)
             found.append(
                 _part_added(text, parts, change.add, language)
                 if of_call
@@ -372,9 +465,21 @@ def _of_parts(text: str, change: PartChange, language: str, *, of_call: bool) ->
                 continue
             if change.with_ is not None:
                 found.append([(start, end, change.with_.replace("\n", newline_at(text, start)))])
+            elif language == "cmake" and not of_call and len(parts.spans) == 1:
+                message = (
+                    f"{text[start:end]} is the only value of {change.of.said()}: without one `set` "
+                    'unsets the variable, and what the cache holds comes back. Replace it by "" '
+                    "for an empty list, or remove the whole."
+                )
+                raise PatchConflictError(message)
             else:
                 found.append(layout.removed(text, parts, position, language))
     return found
+
+
+def _is_empty_list(text: str, parts: Parts) -> bool:
+    """Say whether a `set` of CMake assigns the empty list to its variable."""
+    return [text[slice(*span)] for span in parts.spans] == ['""']
 
 
 _KEYED = {

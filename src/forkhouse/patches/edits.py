@@ -52,7 +52,9 @@ class CountRange(Document):
     """
 
     min: int = Field(ge=0)
+    """Fewest matches."""
     max: int = Field(ge=1)
+    """Most matches."""
 
     @model_validator(mode="after")
     def _grows(self) -> Self:
@@ -170,8 +172,11 @@ class Place(Document):
     """Where to insert: before or after what a selector matches."""
 
     before: Selector | None = None
+    """The match before which the text is inserted."""
     after: Selector | None = None
+    """The match behind which the text is inserted."""
     text: Code
+    """The text to insert."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -186,9 +191,13 @@ class _Change(Document):
     """
 
     add: PartText | None = None
+    """The part to add."""
     remove: PartText | None = None
+    """The part to remove."""
     replace: PartText | None = None
+    """The part that `with` replaces."""
     with_: Code | None = None
+    """The replacement, with `replace`."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -222,10 +231,15 @@ class PartChange(_Change):
     """
 
     of: Selector
+    """The call or list to change."""
     add: Annotated[PartText | None, AfterValidator(_bare)] = None
+    """The part to add."""
     remove: Annotated[PartText | None, AfterValidator(_bare)] = None
+    """The part to remove."""
     replace: Annotated[PartText | None, AfterValidator(_bare)] = None
+    """The part that `with` replaces."""
     with_: Annotated[Code | None, AfterValidator(_bare)] = None
+    """The replacement, with `replace`."""
 
 
 class LineChange(_Change):
@@ -236,15 +250,23 @@ class CodeOperation(Document):
     """One change of a file of code or text."""
 
     replace: Selector | None = None
+    """Replace a match by `with`."""
     wrap: Selector | None = None
     """Replace a match by `with`, which holds the match as $MATCH."""
     with_: Code | None = None
+    """The replacement, with `replace` or `wrap`."""
     remove: Selector | None = None
+    """Remove a match."""
     insert: Place | None = None
+    """Insert a text before or behind a match."""
     argument: PartChange | None = None
+    """Change one argument of a call."""
     item: PartChange | None = None
+    """Change one item of a list."""
     include: LineChange | None = None
+    """Change an #include."""
     import_: LineChange | None = None
+    """Change an import or a `use`."""
     count: Count = 1
     """How many matches are expected: a number, or a range such as {min: 1, max: 2}.
 
@@ -277,9 +299,13 @@ class RequirementChange(_Change):
     """A change of dependency declarations, matched by canonical distribution name (PEP 503)."""
 
     add: RequirementText | None = None
+    """The requirement to add."""
     remove: Distribution | None = None
+    """The distribution whose declarations are removed."""
     replace: Distribution | None = None
+    """The distribution whose declarations `with` replaces."""
     with_: RequirementText | None = None
+    """The replacement, with `replace`."""
     keep_version: bool = False
     """With `replace`, keep the version that the upstream requires.
 
@@ -321,6 +347,7 @@ class RequirementOperation(Document):
     """One change of what a distribution requires."""
 
     requirement: RequirementChange
+    """The change of declarations."""
     count: Count = 1
     """How many declarations are expected: a number, or a range such as {min: 1, max: 2}.
 
@@ -332,26 +359,33 @@ class GroupSelector(Document):
     """A group of entry points."""
 
     group: NonEmpty
+    """The name of the group."""
 
 
 class EntryPointsOperation(Document):
     """Removal of an entry-point group."""
 
     remove: GroupSelector
+    """The group to remove."""
     count: Literal[1] = 1
+    """The number of matches: a group exists only once."""
 
 
 class KeyOperation(Document):
     """Set a key that exists, add a new one, or remove one, by its dotted path from the top."""
 
     set: NonEmpty | None = None
+    """An existing key, which gets `value`."""
     add: NonEmpty | None = None
+    """A new key, which gets `value`."""
     remove: NonEmpty | None = None
+    """The key to remove."""
     value: Given = None
     """The value to put there; the file's own reader reads it, and text in quotes stays text."""
     document: int | None = Field(default=None, ge=0)
     """The number of the document in a file of YAML with several, from 0 on."""
     count: Literal[1] = 1
+    """The number of matches: a key exists only once."""
 
     @property
     def path(self) -> str:
@@ -407,7 +441,9 @@ class CodeEdit(_FileEdit):
     """Edits of code or text."""
 
     language: CodeLanguage
+    """Language of the file."""
     operations: tuple[CodeOperation, ...] = Field(min_length=1)
+    """Changes of the file, in order."""
 
 
 class RequirementsEdit(_FileEdit):
@@ -417,7 +453,9 @@ class RequirementsEdit(_FileEdit):
     """
 
     language: Literal["requirements"]
+    """Says that the file holds requirements."""
     operations: tuple[RequirementOperation, ...] = Field(min_length=1)
+    """Changes of the file, in order."""
 
 
 class EntryPointsEdit(_FileEdit):
@@ -427,14 +465,18 @@ class EntryPointsEdit(_FileEdit):
     """
 
     language: Literal["entry-points"]
+    """Says that the file holds entry points."""
     operations: tuple[EntryPointsOperation, ...] = Field(min_length=1)
+    """Changes of the file, in order."""
 
 
 class KeyedEdit(_FileEdit):
     """Edits of a file of keys and values that keep its style."""
 
     language: Literal["yaml", "json", "toml"]
+    """Language of the file."""
     operations: tuple[KeyedOperation, ...] = Field(min_length=1)
+    """Changes of the file, in order."""
 
 
 FileEdit = CodeEdit | RequirementsEdit | EntryPointsEdit | KeyedEdit
@@ -446,6 +488,7 @@ class AddedFile(Document):
     add: str
     """Its path in the upstream's own tree."""
     content: str
+    """The content of the file."""
 
 
 def _kind(value: object) -> str:
@@ -477,6 +520,7 @@ class Sought(Document):
     """A text or a requirement to look for, and the files to look in."""
 
     text: NonEmpty | None = None
+    """A text, exactly as it is in the file."""
     requirement: Distribution | None = None
     """A distribution that is required; comments and descriptions do not count."""
     in_: Paths
@@ -506,7 +550,9 @@ class Condition(Document):
     """What must hold of the whole tree after the patch."""
 
     absent: Sought | None = None
+    """What must not be in any of the files."""
     present: Sought | None = None
+    """What must be in one of the files."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -518,13 +564,22 @@ class StructuralEdit(Document):
     """An `NNNN-subject.edit.yaml`: a DEP-3 header, edits by path, and conditions on the result."""
 
     subject: str = Field(alias="Subject", min_length=1)
+    """What the patch does, in one line."""
     description: str = Field(alias="Description", min_length=1)
+    """Why it is needed."""
     origin: str = Field(alias="Origin", min_length=1)
+    """Who wrote it (DEP-3)."""
     forwarded: str = Field(alias="Forwarded", min_length=1)
+    """Address where it was sent upstream, `no`, or `not-needed` (DEP-3)."""
     applied_upstream: str | None = Field(default=None, alias="Applied-Upstream")
+    """Version or commit that brought it upstream (DEP-3)."""
     retire_when: str = Field(alias="Retire-When", min_length=1)
+    """When it is to go."""
     forms: tuple[Form, ...] = Field(
         default=("git", "sdist", "wheel", "debian-source"), alias="Forms"
     )
+    """Forms of the source that it is meant for."""
     edits: tuple[Edit, ...] = Field(min_length=1)
+    """Changes, file by file, in order."""
     after: tuple[Condition, ...] = ()
+    """What must hold of the whole tree afterwards."""

@@ -357,11 +357,32 @@ def _is_reached(text: str, gone: str, others: Sequence[str]) -> bool:
     """
     found = re.match(r"\s*from\s+([\w.]+)\s+import\s+(.*)", gone, re.DOTALL)
     if found is None:
-        return False
+        return _is_imported_in_words(text, gone) or any(
+            re.match(rf"\s*from\s+{re.escape(holder)}\s+import\b", other)
+            and _is_a_word(module, other)
+            for whole in re.findall(r"[\w.]+", gone.replace("import", " ", 1))
+            for holder, _, module in [whole.rpartition(".")]
+            if holder
+            for other in others
+        )
     module = found[1].rpartition(".")[2]
     names = [each.split()[0] for each in found[2].strip("() \n").split(",") if each.split()]
     return any(_is_a_word(module, other) for other in others) and any(
         re.search(rf"\.\s*{re.escape(name)}\b", text) for name in names
+    )
+
+
+_BY_NAME = re.compile(r"(?:import_module|__import__|find_spec|importorskip)\(\s*[\"']([\w.]+)[\"']")
+"""A call that imports the module that its first argument names."""
+
+
+def _is_imported_in_words(text: str, gone: str) -> bool:
+    """Say whether a call with a module's name as text imports a removed module."""
+    wanted = re.findall(r"[\w.]+", gone.replace("import", " ", 1))
+    return any(
+        said == module or said.startswith(f"{module}.")
+        for said in _BY_NAME.findall(text)
+        for module in wanted
     )
 
 
@@ -397,9 +418,27 @@ def _node_is_done(text: str, node: Node, change: PartChange, *, of_call: bool) -
         for each in said
         if gone is not None
         and each != come
-        and (is_part(each, gone) or may_be(each, gone) or _has_keyword(each, gone))
+        and (
+            is_part(each, gone)
+            or may_be(each, gone)
+            or _has_keyword(each, gone)
+            or _is_option(each, gone)
+        )
     ]
     return parts is not None and not left and (come is None or come in said)
+
+
+def _is_option(each: str, gone: str) -> bool:
+    """Say whether a word of a command line may be an option in another form.
+
+    Examples are `--a /x` for `--a=/x`, `-D X=1` for `-DX=1`, and `-vx` for `-x`.
+    """
+    if re.fullmatch(r"-\w", gone):
+        return re.fullmatch(rf"-\w*{gone[1]}\w*", each) is not None
+    if gone.startswith("--"):
+        return each == gone.partition("=")[0]
+    defined = re.match(r"-\w(\w+)", gone)
+    return defined is not None and _is_a_word(defined[1], each)
 
 
 def _has_keyword(each: str, gone: str) -> bool:

@@ -43,6 +43,7 @@ _LEAVES = re.compile(r"(?:break|return|continue|goto|throw|co_return)_statement"
 
 _OPERATOR = re.compile(
     r"binary|unary|comparison|boolean|not_operator|conditional|ternary|cast|attribute$|field_expression|subscript|await|power"
+    r"|delete_expression|sizeof_expression|fold_expression|try_expression|index_expression"
 )
 """Kinds of nodes that are operators on the nodes in them."""
 _SHELL = frozenset({"redirected_statement", "pipeline", "list", "negated_command"})
@@ -396,7 +397,7 @@ class _Proof:
                 or not self.shift.touches(node.start, node.end)
             ):
                 continue
-            if self.shift.leaves(self.step.before, node.start, node.end):
+            if self.shift.leaves(self.step.before, node.start, node.end) or self._removed(node):
                 continue
             first, last = self.shift.end(node.start), self.shift.start(node.end)
             new = [
@@ -585,7 +586,10 @@ class _Proof:
         part = isinstance(operation, CodeOperation) and (
             operation.argument is not None or operation.item is not None
         )
-        if (holder.start < start and not before) or (holder.end > end and not (behind or part)):
+        # The body of a block of CMake is all that stands between two of its commands.
+        if holder.kind != "body" and (
+            (holder.start < start and not before) or (holder.end > end and not (behind or part))
+        ):
             return False
         for first, last in self.new:
             text = self.step.after[first:last]

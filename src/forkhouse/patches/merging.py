@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import TYPE_CHECKING
 
 import pygit2
@@ -162,8 +163,35 @@ def renames(before: str, tree: str, *, store: ObjectStore) -> dict[str, str]:
     """
     diff = difference(before, tree, store=store)
     diff.find_similar(flags=DiffFind.FIND_RENAMES, rename_threshold=LIKENESS, rename_limit=2000)
-    return {
+    moved = {
         delta.old_file.path: delta.new_file.path
         for delta in diff.deltas
         if delta.status == DeltaStatus.RENAMED
     }
+    came = {
+        *(delta.new_file.path for delta in diff.deltas if delta.status == DeltaStatus.ADDED),
+        *moved.values(),
+    }
+    lines = {path: _said(store.read(tree, path)) for path in came} if moved else {}
+    return {
+        old: new
+        for old, new in moved.items()
+        if not _others_like(_said(store.read(before, old)), lines, new)
+    }
+
+
+def _said(content: bytes) -> frozenset[bytes]:
+    return frozenset(line for line in content.split(b"\n") if line.strip())
+
+
+def _others_like(old: frozenset[bytes], lines: Mapping[str, frozenset[bytes]], new: str) -> bool:
+    """Say whether another new file has most of the lines of a file that moved.
+
+    Then it is not known which of the two the file became.
+    """
+    suffix = posixpath.splitext(new)[1]
+    return bool(old) and any(
+        100 * len(old & said) >= LIKENESS * len(old)
+        for path, said in lines.items()
+        if path != new and posixpath.splitext(path)[1] == suffix
+    )

@@ -60,8 +60,16 @@ def prove(step: Step) -> None:
 def _prove_words(node: Node, after: Sequence[Node], change: PartChange, step: Step) -> None:
     """Raise UnprovenError if CACHE or PARENT_SCOPE of a `set` becomes a value, or the reverse.
 
-    CMake knows these words by their places at the end of the command.
+    CMake knows these words by their places at the end of the command. A `set` must not lose its
+    last value either, as it would then unset the variable.
     """
+    if (
+        node.items is not None
+        and node.items.spans
+        and not any(each.items and each.items.spans for each in after)
+    ):
+        message = "without a value `set` unsets the variable. Use `item`, or replace the whole"
+        raise UnprovenError(message, text=step.before, position=node.start)
     before = _words(node, step.before)
     expected = [before, [*before, change.come or ""]]
     if change.gone in before:

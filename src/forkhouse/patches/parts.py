@@ -27,6 +27,7 @@ def added(text: str, parts: Parts, new: str, language: str) -> list[Splice]:
     newline = newline_at(text, parts.spans[-1][0] if parts.spans else parts.start)
     new = new.replace("\n", newline)
     if not parts.spans:
+        new = f"{new}," if parts.lone_comma else new
         return [
             (
                 parts.start,

@@ -16,6 +16,7 @@ from email.header import decode_header, make_header
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import DocumentError, SeriesError
+from forkhouse.core.workspace import read_file
 from forkhouse.documents.reading import LONGEST, SHOWN, decode, parse, read_text
 from forkhouse.patches.diffreader import is_diff, message_of
 from forkhouse.patches.edits import StructuralEdit
@@ -195,9 +196,7 @@ def read_series(folder: Path) -> tuple[Patch, ...]:
             + "\nRestore the file or correct the series; nothing was applied."
         )
         raise SeriesError(message)
-    return tuple(
-        read_patch(f"{folder.name}/{name}", (folder / name).read_bytes()) for name in names
-    )
+    return tuple(read_patch(f"{folder.name}/{name}", read_file(folder / name)) for name in names)
 
 
 def _is_patch(name: str) -> bool:
@@ -207,7 +206,11 @@ def _is_patch(name: str) -> bool:
 def _problem(folder: Path, name: str, there: Collection[str]) -> str:
     """Say what is wrong with a line of `series`, or return an empty text if it is right."""
     if name in there and _is_patch(name):
-        return ""
+        return (
+            ""
+            if (folder / name).is_file()
+            else f"{folder.name}/series names {name}, which is no file that can be read"
+        )
     line = f"{folder.name}/series names {name}"
     if "\0" in name or any(len(os.fsencode(part)) > LONGEST_NAME for part in name.split("/")):
         return f"{line[:LONGEST_NAME]!r}, which is no name that a file can have"

@@ -51,6 +51,8 @@ def wrapped(node: Node, template: str, selector: Selector, text: str, language: 
     its attributes, its semicolon and the comment behind it. Otherwise they would belong to the
     lines around it. Raises PatchConflictError if it is not known what belongs to the match.
     """
+    if language == "bash" and selector.anchor is None:
+        node = _with_redirections(node, template, text)
     place = _LINE_OF_ITS_OWN.search(template)
     if (
         selector.anchor is not None
@@ -88,6 +90,26 @@ def wrapped(node: Node, template: str, selector: Selector, text: str, language: 
         if (start, end) == (node.start, node.end)
         else replace(node, start=start, end=end, loose=frozenset())
     )
+
+
+def _with_redirections(node: Node, template: str, text: str) -> Node:
+    """Return a command with its redirections.
+
+    Otherwise they would apply to everything that is put around the command. Raises
+    PatchConflictError for a here-document, whose lines stand behind all of that.
+    """
+    from forkhouse.patches.languages.places import redirected
+
+    end = redirected(text, (node.start, node.end))
+    if end is None:
+        return node
+    if "<<" in text[node.end : end] and template.rstrip().partition("$MATCH")[2]:
+        message = (
+            "The command has a here-document, which would be that of all that is put around it. "
+            "Replace the whole of it."
+        )
+        raise PatchConflictError(message)
+    return node if "<<" in text[node.end : end] else replace(node, end=end, loose=frozenset())
 
 
 def _goes_around(before: str, behind: str) -> bool:
@@ -153,22 +175,23 @@ def _refuse_parts(
     In any language this is an operator. In a shell, it is also a quote in the code of a placeholder
     that stands in quotes.
     """
-    if name in node.loose and not _stands_free(template, *place):
+    within = language != "bash" and in_literal(template, place[0], language)
+    if name in node.loose and not within and not _stands_free(template, *place):
         said = " ".join(code.split())
         message = (
             f"${name} stands for '{said}', of which an operator beside it would take a part. Put "
             f"brackets around ${name}."
         )
         raise PatchConflictError(message)
-    if (
-        language == "bash"
-        and name != "MATCH"
-        and re.search(r"[\"']", code)
-        and _in_quotes(template, place[0])
-    ):
+    unfit: object
+    if language == "bash":
+        unfit = name != "MATCH" and re.search(r"[\"']", code) and _in_quotes(template, place[0])
+    else:
+        unfit = within and _UNFIT.search(code)
+    if unfit:
         message = (
-            f"${name} stands in quotes, and what it stands for, {code}, has quotes of its own. "
-            "Take one of them out."
+            f"${name} stands in quotes, and what it stands for, {code}, has quotes, braces or "
+            "backslashes of its own. Take one of them out."
         )
         raise PatchConflictError(message)
 
@@ -215,6 +238,32 @@ def _in_quotes(template: str, place: int) -> bool:
     """Say whether a place in a line of shell stands in quotes."""
     line = template[line_start(template, place) : place]
     return line.count('"') % 2 == 1 or line.count("'") % 2 == 1
+
+
+_UNFIT = re.compile(r"[\"'\\\\{}\n]|:=")
+"""Characters that mean something else inside a literal than outside of it."""
+_COMMENT = {
+    **dict.fromkeys(("c", "cpp", "rust"), r"//[^\n]*|/\*.*?\*/"),
+    **dict.fromkeys(("yaml", "json", "text"), r"(?!)"),
+}
+_LITERALS = {
+    "python": r"(?P<quote>\"\"\"|\'\'\'|\"|\').*?(?<!\\)(?:\\\\)*(?P=quote)",
+    "meson": r"\'\'\'.*?\'\'\'|\'(?:[^\'\\]|\\.)*\'",
+    **dict.fromkeys(
+        ("c", "cpp", "rust"),
+        r"\br(?P<hashes>#*)\".*?\"(?P=hashes)|\"(?:[^\"\\]|\\.)*\"|\'(?:[^\'\\\n]|\\[^\n]+?)\'",
+    ),
+}
+_ANY = r"\"(?:[^\"\\]|\\.)*\"|\'(?:[^\'\\]|\\.)*\'"
+
+
+def in_literal(template: str, place: int, language: str) -> bool:
+    """Say whether a place in a template lies within a string or a character, by its quotes."""
+    comment = _COMMENT.get(language, r"#[^\n]*")
+    known = re.compile(f"(?:{comment})|(?P<text>{_LITERALS.get(language, _ANY)})", re.DOTALL)
+    return any(
+        found.start() < place < found.end() for found in known.finditer(template) if found["text"]
+    )
 
 
 def _stands_free(template: str, start: int, end: int) -> bool:

@@ -41,18 +41,16 @@ class Candidate:
     tags: tuple[str, ...] = ()
     """Of a git history: the tags on it."""
     fork: bool = False
-    """Of a git history.
+    """Of a git history: whether this is the last commit that the pin's own branch shares with it.
 
-    The last commit that the pin's own branch has in common with it, older than the pin and so never
-    a candidate.
-
-    to pin. What is in conflict there no later commit has broken.
+    It is older than the pin, and so never a candidate to pin. A patch that conflicts there was not
+    broken by a later commit.
     """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Walk:
-    """What was walked of a history."""
+    """The commits that were found in a history."""
 
     candidates: tuple[Candidate, ...]
     beyond: int
@@ -60,7 +58,10 @@ class Walk:
 
 
 def releases(registry: Registry, source: RegistrySource) -> list[Release]:
-    """Return what the user's indexes offer of a source's package in its form, final releases only, the oldest first."""
+    """Return the final releases that the user's indexes offer, the oldest first.
+
+    Only releases in the form of the source count.
+    """
     return [
         release
         for release in offered(registry.links(source.package), source)
@@ -69,7 +70,7 @@ def releases(registry: Registry, source: RegistrySource) -> list[Release]:
 
 
 def around(found: list[Release], pin: Version, *, before: int, after: int) -> list[Release]:
-    """Return the pin with its neighbours in time.
+    """Return the pin and its neighbours in time.
 
     At most `before` earlier and `after` later releases.
     """
@@ -103,12 +104,13 @@ def release_candidates(
 def commit_candidates(
     mirror: Path, since: str, until: str, store: ObjectStore, *, limit: int
 ) -> Walk:
-    """Return the pin `since`, and after it the `limit` commits nearest to it on the way to `until`, the oldest first.
+    """Return the pin `since` and the `limit` commits that follow it most closely, the oldest first.
 
-    The way goes along the first parents of `until`, from the last commit that both have in common: where the pin is on a branch of its
-    own, from where that leaves (which is a candidate, too, marked as the fork). The mirror's objects are read where they are. Raises
-    UsageError for a revision that the mirror does not have or that is older than the pin, UnreachableError for a folder that is no
-    repository or has not enough of the history.
+    The commits are those on the first-parent line of `until`, after the last commit that it has in
+    common with the pin. When the pin is on a branch of its own, that common commit is a candidate,
+    too, marked as the fork. The mirror's objects are read in place. Raises UsageError for a
+    revision that the mirror does not have or that is older than the pin, UnreachableError for a
+    folder that is no repository or lacks a part of the history.
     """
     try:
         repository = pygit2.Repository(str(mirror))
@@ -185,7 +187,7 @@ def revision_commit(repository: pygit2.Repository, mirror: Path, revision: str) 
 
 
 def mirrored_commit(mirror: Path, revisions: Iterable[str]) -> str | None:
-    """Return the commit that the first of some revisions means that a mirror has.
+    """Return the commit of the first of some revisions that a mirror has.
 
     None when it has none of them.
     """

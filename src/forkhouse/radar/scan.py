@@ -1,6 +1,6 @@
-"""The drift radar.
+"""The drift radar judges a patch series on every candidate pin.
 
-A patch series against every candidate pin, and the first pin that breaks each patch.
+For each patch it finds the first pin that breaks it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Neighbours share most of their files, and what was judged is remembered.
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:
-    """What becomes of one patch on one candidate."""
+    """The verdict on one patch on one candidate."""
 
     verdict: Verdict
     cause: str
@@ -56,14 +56,14 @@ class Matrix:
     patches: tuple[str, ...]
     cells: tuple[tuple[Cell, ...], ...]
     taken: Mapping[str, Taken] = field(default_factory=dict)
-    """Patches that a commit is, by name."""
+    """Patches that a commit brought, by name."""
     beyond: int = 0
-    """Newer candidates that there are and that were not judged."""
+    """Number of newer candidates that were not judged."""
 
     def survival(self) -> tuple[float, ...]:
         """Return for each candidate the share of patches that are settled there.
 
-        Applied, upstream already, or without an object.
+        Settled is a patch that applies, is upstream already, or has no target any more.
         """
         return tuple(
             sum(row[column].verdict in SETTLED for row in self.cells) / max(len(self.patches), 1)
@@ -71,7 +71,7 @@ class Matrix:
         )
 
     def first(self, row: int, verdict: Verdict) -> Candidate | None:
-        """Return the first candidate after the pin on which a patch has a verdict, None when it never has."""
+        """Return the first candidate after the pin on which a patch has a verdict, or None."""
         after = [
             column
             for column, candidate in enumerate(self.candidates)
@@ -91,7 +91,7 @@ class Matrix:
         return self.first(row, Verdict.CONFLICT)
 
     def brought_by(self, row: int) -> str | None:
-        """Say which commit or release brought a patch; None when none did."""
+        """Return which commit or release brought a patch; None when none did."""
         found = self.first(row, Verdict.UPSTREAMED)
         own = self.taken.get(self.patches[row])
         if found is None or own is None or found.commit not in own.holders:
@@ -154,12 +154,10 @@ def scan(
     taken: Mapping[str, Taken] | None = None,
     beyond: int = 0,
 ) -> Matrix:
-    """Judge a series on every candidate, side by side in processes.
+    """Judge a series on every candidate, in parallel processes.
 
-    What was judged before is not judged again.
-
-    What a commit brought as it is (`taken`) is upstreamed where the tree alone does not show it, as
-    the upstream went on working on it.
+    What was judged before is not judged again. A patch that a commit brought unchanged (`taken`) is
+    upstreamed even where the tree alone does not show it, because the upstream changed it later.
     """
     pinned = [asdict(each) for each in ladder.pinned.values()]
     series = digest(
@@ -211,15 +209,15 @@ def scan(
 
 
 def _failed(cells: object) -> bool:
-    """Say whether a fault of ours is among the verdicts on a tree.
+    """Return whether a verdict on a tree comes from a fault of ours.
 
-    Such a one is asked for again.
+    Such a verdict is computed again.
     """
     return any(cause.startswith(INTERNAL) for _, cause in cells)  # type: ignore[attr-defined]  # cells are pairs, as the journal holds them
 
 
 def _with_history(cell: Cell, taken: Taken | None, candidate: Candidate) -> Cell:
-    """Say of a patch that the candidate's history holds which commit it is."""
+    """Return the cell of a patch with the commit in the candidate's history that brought it."""
     if taken is None or candidate.commit not in taken.holders:
         return cell
     if cell.verdict is Verdict.UPSTREAMED:
@@ -229,7 +227,8 @@ def _with_history(cell: Cell, taken: Taken | None, candidate: Candidate) -> Cell
     if cell.verdict is Verdict.CONFLICT and not cell.cause.startswith(INTERNAL):
         return Cell(
             verdict=Verdict.UPSTREAMED,
-            cause=f"commit {taken.commit} has the same patch id, and the upstream has changed it since",
+            cause=f"commit {taken.commit} has the same patch id, and the upstream has changed it "
+            "since",
         )
     return cell
 

@@ -1,6 +1,6 @@
-"""Which commits of an upstream are patches of ours, by git's patch id.
+"""Find commits of an upstream that are patches of ours, by git's patch id.
 
-The same change, wherever its lines are.
+The patch id is that of the change, wherever its lines are.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Taken:
-    """A patch that an upstream took over as it is."""
+    """A patch that an upstream took over unchanged."""
 
     commit: str
     """The commit that brought it, abbreviated, with its subject."""
@@ -35,21 +35,23 @@ class Taken:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Wanted:
-    """A patch as git tells changes apart."""
+    """A patch in the terms in which git compares changes."""
 
     paths: frozenset[str]
     there: str
     """Its patch id."""
     back: str
-    """The patch id of what undoes it."""
+    """The patch id of its reverse."""
 
 
 def taken(
     candidates: Sequence[Candidate], pinned: Mapping[str, PatchedAtPin], store: ObjectStore
 ) -> dict[str, Taken]:
-    """Return by name the patches that a commit between the first candidate and the last one brought, merged branches among them.
+    """Return the patches that the upstream's own commits brought, by name.
 
-    Only the textual form is compared, all of it: a commit that brings more than the patch, or less, is another one.
+    The commits are those between the first and the last candidate, merged branches included. Only
+    the whole textual form is compared: a commit that brings more than the patch, or less, does not
+    count.
     """
     commits = [
         candidate.commit for candidate in candidates if candidate.commit and not candidate.fork
@@ -98,9 +100,9 @@ def _wanted(sides: PatchedAtPin, store: ObjectStore) -> _Wanted:
 def _same(
     commit: pygit2.Commit, wanted: Mapping[str, _Wanted], store: ObjectStore
 ) -> Iterator[tuple[str, bool]]:
-    """Yield the patches that a commit is (True) or undoes (False).
+    """Yield the patches that a commit brings (True) or undoes (False).
 
-    A merge is neither: what it brings are its parents' commits.
+    A merge is neither: its changes are those of its parents' commits.
     """
     if len(commit.parents) != 1:
         return
@@ -121,7 +123,7 @@ def _same(
 
 
 def _has(commit: str, other: pygit2.Oid, store: ObjectStore) -> bool:
-    """Say whether a commit has another one in its history, or is it."""
+    """Return whether a commit is another one or has it in its history."""
     return commit == str(other) or store.repository.descendant_of(pygit2.Oid(hex=commit), other)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 BUBBLEWRAP = "bwrap"
 SEARCH_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _USER = "1000"
-"""Who a build is, to itself: nobody in particular, and the same whoever runs it."""
+"""The user and group id of a build, the same whoever runs it."""
 _TOP = ("bin", "lib", "lib32", "lib64", "libx32", "sbin")
 """Folders of the root that are links into /usr on most systems."""
 _ETC = ("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "os-release", "debian_version")
@@ -47,20 +47,26 @@ _BASE = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class View:
-    """What of this machine's files a build sees, besides the system's own, each under its own path if nothing else is said."""
+    """The files of this machine that a build sees, besides the system's own.
+
+    Each appears under its own path, unless `places` says otherwise.
+    """
 
     work: Path
-    """The build's folder. It and `writable` are all that a build can change."""
+    """The build's folder; a build can change only this and `writable`."""
     readable: tuple[Path, ...] = ()
     writable: tuple[Path, ...] = ()
     places: Mapping[str, Path] = field(default_factory=dict)
-    """Other paths under which folders are shown.
+    """Other paths under which folders appear.
 
-    The work folder and what is below it to be changed, others to be read.
+    The work folder and folders below it can be changed there; others can only be read.
     """
 
     def binds(self) -> Iterator[str]:
-        """Yield bubblewrap's options, outer folders first, as an inner one would vanish behind them."""
+        """Yield bubblewrap's bind options, outer folders first.
+
+        An inner folder that came first would be hidden by the outer one.
+        """
         wanted = {str(path): path for path in (self.work, *self.readable, *self.writable)} | dict(
             self.places
         )
@@ -77,16 +83,19 @@ class Sandbox:
 
     @property
     def resumes(self) -> bool:
-        """Whether it can be proven that nothing of an earlier build is alive, without which its folder is not gone on with."""
+        """Whether the sandbox can prove that no process of an earlier build is alive.
+
+        Without that proof the folder of an earlier build is not used again.
+        """
         return self.kind == "bubblewrap"
 
     def arguments(
         self, view: View, folder: Path, *, seccomp: int, accounts: int, info: int
     ) -> list[str]:
-        """Return the beginning of the command line of a build in `folder`, a path that the view shows.
+        """Return the beginning of a build's command line, to run in `folder`, a path of the view.
 
-        bubblewrap reads the filter of system calls and the file of accounts from the descriptors `seccomp` and `accounts`, and writes
-        its child's number to `info`.
+        bubblewrap reads the filter of system calls and the file of accounts from the descriptors
+        `seccomp` and `accounts`, and writes its child's number to `info`.
         """
         if self.kind == "none":
             return [_tool("setpriv"), "--no-new-privs", "--pdeathsig", "KILL"]
@@ -145,15 +154,15 @@ def _prefix() -> tuple[str, ...]:
 
 
 def _tool(name: str) -> str:
-    """Return where a tool of the system is.
+    """Return the path of a tool of the system.
 
-    It runs outside of the sandbox, so the build's own folders are not looked through for it.
+    It runs outside of the sandbox, so the build's own folders are not searched.
     """
     return shutil.which(name, path=SEARCH_PATH) or name
 
 
 def interpreter_homes() -> tuple[Path, ...]:
-    """Return where the running Python's library lies, where that is not in what the system shows."""
+    """Return where the running Python's library lies, unless the system's files contain it."""
     base = Path(sys.base_prefix).resolve()
     return () if base == Path("/usr") else (base,)
 
@@ -162,7 +171,7 @@ def interpreter_homes() -> tuple[Path, ...]:
 def find_sandbox(*, unsafe: bool = False) -> Sandbox:
     """Return the sandbox of this machine.
 
-    None, where `unsafe` allows that and the machine allows no other.
+    It is of the kind "none" where `unsafe` allows that and the machine allows no other.
 
     Raises ToolchainError that says what is missing.
     """
@@ -218,10 +227,10 @@ def _refusal() -> str | None:
 
 
 def shown(command: Sequence[str], view: View) -> View:
-    """Return a view that shows the files and folders that a command of ours names, too.
+    """Return a view that also shows the files and folders which a command of ours names.
 
-    So PEP 517's hooks are handed on: the script to be run, to be read, and a folder of temporary
-    files, to be changed.
+    So PEP 517 hooks are passed on: the script can be read, and a folder of temporary files can be
+    changed.
     """
     seen = (Path("/usr"), view.work, *view.readable, *view.writable)
     named = [Path(word) for word in command if word.startswith("/")]

@@ -1,4 +1,4 @@
-"""What a build may use of the machine, and how it is seen that it uses more."""
+"""Limits on what a build may use of the machine, and the check that it stays within them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def _most_memory() -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildLimits:
-    """How much of each thing a build may have.
+    """Upper limits for a build.
 
-    None of them is near what the builds of the recipes take.
+    The builds of the recipes stay far below all of them.
     """
 
     processes: int = 4096
@@ -40,10 +40,10 @@ class BuildLimits:
     output: int = _GIB
     """Bytes that it may print."""
     silence: float = 3600.0
-    """Seconds without a byte of output, after which it is taken for dead."""
+    """Seconds without a byte of output after which a build counts as dead."""
 
     def command(self, command: Sequence[str]) -> list[str]:
-        """Return a command under those limits that the kernel itself watches over (setrlimit(2))."""
+        """Return a command that runs under the limits which the kernel enforces (setrlimit(2))."""
         open_files = min(self.open_files, _hard_limit())
         options = {"--core": 0, "--nofile": open_files, "--fsize": self.file_size}
         return [

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from forkhouse.core.errors import BuildError
-from forkhouse.core.workspace import write_atomic
+from forkhouse.core.workspace import discard, read_file, write_atomic
 
 if TYPE_CHECKING:
     from typing import Self
@@ -99,14 +99,14 @@ def end_earlier(work: Path) -> None:
     Raises BuildError when it does not end.
     """
     try:
-        noted = json.loads(_note(work).read_bytes())
+        noted = json.loads(read_file(_note(work)))
         life = Life(pid=int(noted["pid"]), started=float(noted["started"]), boot=str(noted["boot"]))
     except FileNotFoundError:
         return
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         # A note is written whole and made durable before its build begins, so one that is damaged
         # is not from this start of the machine.
-        _note(work).unlink(missing_ok=True)
+        discard(_note(work))
         return
     life.end()
     _note(work).unlink(missing_ok=True)

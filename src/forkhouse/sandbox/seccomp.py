@@ -42,9 +42,10 @@ Others, VSOCK among them, know no network namespace.
 
 
 def program() -> bytes:
-    """Return the filter as the kernel takes it (struct sock_filter[]), for this machine's processor.
+    """Return the filter in the kernel's form (struct sock_filter[]), for this machine's processor.
 
-    Calls by another of its ABIs (32 bits) end the process. Raises ToolchainError where libseccomp is not there.
+    A system call of another ABI of the processor (32 bits) ends the process. Raises ToolchainError
+    where libseccomp is missing.
     """
     try:
         import pyseccomp  # it loads a library of the system

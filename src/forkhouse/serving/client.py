@@ -1,6 +1,6 @@
-"""Ask a server, on this machine unless another is named.
+"""Ask a server for chat completions, for the models it lists, and for its counters.
 
-Chat completions, the models it lists, and its counters.
+The server is on this machine unless another host is given.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ class Answer:
     None where it does not say.
     """
     prefill_worker: int | None
-    """Dynamo's number of the worker that computed the prompt, where prefill and decode are apart."""
+    """Dynamo's number of the worker that computed the prompt; None without separate workers.
+
+    Separate are the workers for prefill and for decode.
+    """
     decode_worker: int | None
 
 
@@ -45,9 +48,10 @@ def fetch(
     body: Mapping[str, object] | None = None,
     wait: float = 30,
 ) -> tuple[int, str]:
-    """Return status and text of a GET of `path`, or of a POST when there is a `body` to send as JSON.
+    """Return the status and the text of a GET of `path`, or of a POST with `body` as JSON.
 
-    Proxy settings play no part. Raises OSError or HTTPException when there is no whole answer within `wait` seconds.
+    Proxy settings are ignored. Raises OSError or HTTPException when there is no complete answer
+    within `wait` seconds.
     """
     with contextlib.closing(http.client.HTTPConnection(host, port, timeout=wait)) as connection:
         if body is None:
@@ -81,9 +85,10 @@ def workers_known(port: int) -> int:
 
 
 def chat(port: int, model: str, text: str, *, tokens: int, wait: float = 120) -> Answer:
-    """Return the answer of at most `tokens` tokens to one user message, each token the most probable one (temperature 0).
+    """Return the answer of at most `tokens` tokens to one user message.
 
-    Raises ServingError when the server refuses, breaks off, or does not answer within `wait` seconds.
+    Each token is the most probable one (temperature 0). Raises ServingError when the server
+    refuses, breaks off, or does not answer within `wait` seconds.
     """
     body = {
         "model": model,

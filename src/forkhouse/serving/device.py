@@ -1,9 +1,7 @@
-"""Which AMD GPUs this machine has, asked of the kernel.
+"""Find the AMD GPUs of this machine by asking the kernel.
 
-No ROCm library has to be installed, and none can hide one.
-
-The compute driver (KFD) lists every device in sysfs. Whether a process may use one is decided by
-the device files.
+No ROCm library has to be installed, and none can hide a GPU. The compute driver (KFD) lists every
+device in sysfs. Whether a process may use one is decided by the device files.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ class Gpu:
     node: int
     """Number of its node in the KFD topology."""
     target: str
-    """What compilers call it, such as gfx90a."""
+    """The compiler's name, such as gfx90a."""
     simds: int
     """Number of SIMD units: four in each compute unit of an Instinct."""
     devices: tuple[Path, ...]
@@ -42,7 +40,10 @@ class Gpu:
 
 
 def target_name(version: int) -> str:
-    """Return the compiler's name of KFD's `gfx_target_version`, which is 10000 * major + 100 * minor + stepping: 90010 is gfx90a."""
+    """Return the compiler's name of KFD's `gfx_target_version`: 90010 is gfx90a.
+
+    The version is 10000 * major + 100 * minor + stepping.
+    """
     major, minor, stepping = version // 10000, version // 100 % 100, version % 100
     return f"gfx{major}{minor:x}{stepping:x}"
 
@@ -121,7 +122,8 @@ def require_gpu(target: str, root: Path = Path("/")) -> tuple[Gpu, ...]:
             f"; {hidden} of its nodes cannot be read, as in a container that was given no GPU. "
             "Start it with --device /dev/kfd --device /dev/dri"
             if hidden
-            else ". Run this on a machine with one; if it has one, `dmesg` says why the amdgpu driver left it out"
+            else ". Run this on a machine with one; if it has one, `dmesg` says why the amdgpu "
+            "driver left it out"
         )
     message = (
         f"No {target} GPU was found: {found}. The CPU profile serves the same stack without a GPU "

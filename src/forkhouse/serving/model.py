@@ -78,9 +78,10 @@ class Oracle:
     def answer(
         self, tokens: list[int], *, spoilt: slice | None = None
     ) -> tuple[tuple[int, ...], float]:
-        """Return the greedy answer and its smallest margin, with the KV of the positions `spoilt` set to zero.
+        """Return the greedy answer and its smallest margin.
 
-        As in a decode worker, the last token of the prompt is computed on a cache that holds the others.
+        The KV at the positions `spoilt` is set to zero. As in a decode worker, the last token of
+        the prompt is computed on a cache that holds the others.
         """
         prompt = torch.tensor([tokens])
         cache = self.model(prompt[:, :-1], use_cache=True).past_key_values
@@ -98,7 +99,10 @@ class Oracle:
         return tuple(answer), margin
 
     def prompt(self, name: str, text: str) -> Prompt | None:
-        """Return the prompt with its answer, or None when rounding or the loss of one KV block could go unseen."""
+        """Return the prompt with its answer.
+
+        None when rounding, or the loss of one KV block, might not change the answer visibly.
+        """
         tokens = self.tokens(text)
         answer, margin = self.answer(tokens)
         blocks = range(0, len(tokens) - 1, BLOCK_TOKENS)

@@ -38,10 +38,10 @@ _given: set[int] = set()
 
 
 def free_ports(count: int) -> tuple[int, ...]:
-    """Return `count` TCP ports that are free on 127.0.0.1 now, and that this process did not give out before.
+    """Return `count` free TCP ports of 127.0.0.1, none of them returned before.
 
-    They lie below the range from which the kernel serves outgoing connections: a server may open its port a minute later, and
-    in that time no connection takes it. Raises ServingError when too few are free.
+    They lie below the range that the kernel uses for outgoing connections. So no connection takes
+    a port when its server opens it a minute later. Raises ServingError when too few are free.
     """
     with contextlib.ExitStack() as held:
         ports: set[int] = set()
@@ -85,11 +85,13 @@ class Server:
         environment: Mapping[str, str],
         folder: Path,
     ) -> Self:
-        """Start `command` in `folder` with exactly `environment`, in a process group of its own, with both outputs appended to `log`.
+        """Start `command` in `folder` with exactly `environment`, in a process group of its own.
 
-        Not in a session of its own: the kernel shares the processors out among sessions first. When one thread of a session polls
-        without a pause, as NIXL's does, the others get so small a share of the other cores that they wait for seconds.
-        Raises ServingError when the command cannot be run.
+        Both outputs are appended to `log`. The process gets no session of its own, because the
+        kernel divides the processors among sessions first. When one thread of a session polls
+        without a pause, as NIXL's does, the other threads of that session get so small a share of
+        the other cores that they wait for seconds. Raises ServingError when the command cannot be
+        run.
         """
         command = tuple(command)
         with log.open("ab") as output:
@@ -120,7 +122,10 @@ class Server:
         self.stop()
 
     def descendants(self) -> frozenset[psutil.Process]:
-        """Return every process that was seen to descend from this server and still runs, without the server itself."""
+        """Return every process that was seen to descend from this server and still runs.
+
+        The server itself is not among them.
+        """
         if self.process.returncode is None:
             # Not waited for yet, so its number is still its own: whoever is in the group of that
             # number is ours, orphans too.
@@ -147,7 +152,10 @@ class Server:
             raise self.error(how)
 
     def error(self, what: str) -> ServingError:
-        """Return an error that says `what` happened to this server, with its command, the first exception in its log, and the log's end."""
+        """Return an error that says `what` happened to this server.
+
+        It contains the server's command, the first exception in its log, and the end of the log.
+        """
         text = self.log.read_text(encoding="utf-8", errors="replace")
         cause = _EXCEPTION.search(text)
         tail = "\n".join(f"  | {line}" for line in text.splitlines()[-LOG_LINES:]) or "  | (empty)"
@@ -221,7 +229,10 @@ class Server:
             raise self.error(how)
 
     def _wait(self, deadline: float) -> list[psutil.Process]:
-        """Return what still runs of the server and its descendants at `deadline` (monotonic), or an empty list once all ended."""
+        """Return the processes of the server that still run at `deadline` (monotonic).
+
+        Descendants count. Returns early, with an empty list, once all have ended.
+        """
         while True:
             left = list(self.descendants())
             if self.process.poll() is None:
@@ -286,9 +297,9 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
 
 
 def _runs(process: psutil.Process) -> bool:
-    """Say whether a process runs.
+    """Return whether a process runs.
 
-    One that ended and whose parent has not asked for its exit code holds nothing any more.
+    A process that ended and whose parent has not asked for its exit code holds no resources.
     """
     with contextlib.suppress(psutil.NoSuchProcess):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE

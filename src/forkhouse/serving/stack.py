@@ -29,7 +29,7 @@ MODEL_NAME = "tiny"
 BLOCK_TOKENS = 32  # the smallest that vLLM's attention on the CPU takes
 START_SECONDS = 300.0
 WORKER_ARGUMENTS = ("--max-model-len", "1024", "--max-num-seqs", "4", "--enforce-eager")
-"""What every vLLM worker gets: small, and started in seconds. Later arguments win."""
+"""Arguments of every vLLM worker: small, and started in seconds. Later arguments win."""
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CARRIED = ("LANG", "LC_ALL")
 """Variables of the caller that every server gets."""
@@ -106,9 +106,9 @@ class Host:
     """
 
     address: str = LOCALHOST
-    """Where the others reach it."""
+    """The address at which the others reach it."""
     prefix: tuple[str, ...] = ()
-    """Command that runs the one after it there."""
+    """A command that runs the command after it there."""
 
 
 HERE = Host()
@@ -116,7 +116,7 @@ HERE = Host()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Planes:
-    """How the processes of a stack find each other, and what carries requests and events between them."""
+    """How the processes of a stack find each other, and how requests and events reach them."""
 
     etcd: str | None = None
     """URL of the etcd that is asked where the others are; None for files."""
@@ -163,9 +163,9 @@ class WorkerPlan:
     """The model's folder, where it is another than the setting's."""
     block_tokens: int = BLOCK_TOKENS
     prefix_caching: bool = False
-    """Whether a prompt that was seen before is computed, and transferred, again.
+    """Whether prefixes are cached, so that a known prompt is not computed and transferred again.
 
-    Tests that count say no.
+    Tests that count transfers turn it off.
     """
     transfer: Mapping[str, object] = field(default_factory=dict)
     """Further settings of the KV transfer, in the words of vLLM's --kv-transfer-config."""
@@ -430,7 +430,10 @@ class Stack:
 
 
 def write_tiny_model(python: Path, folder: Path) -> None:
-    """Write the tiny random model, with the prompts whose answers are known, by the stack's Python. Raises ServingError."""
+    """Write the tiny random model, with prompts whose answers are known.
+
+    The stack's Python writes it. Raises ServingError.
+    """
     script = Path(__file__).with_name("model.py")
     variables = {
         "HF_HUB_OFFLINE": "1",
@@ -450,9 +453,10 @@ def write_tiny_model(python: Path, folder: Path) -> None:
 def started_stack(
     setting: Setting, plans: Iterable[WorkerPlan], frontend: FrontendPlan
 ) -> Iterator[Stack]:
-    """Start a front end and workers, give the stack before it answers, and end every process afterwards.
+    """Start a front end and workers, and yield the stack before it answers.
 
-    Raises ServingError when a process cannot be started or does not end.
+    Every process is ended afterwards. Raises ServingError when a process cannot be started or
+    does not end.
     """
     for folder in ("home", "discovery"):
         (setting.scratch / folder).mkdir(parents=True)
@@ -483,9 +487,10 @@ def running_stack(
     frontend: FrontendPlan | None = None,
     wait: float = START_SECONDS,
 ) -> Iterator[Stack]:
-    """Start a front end and workers, give the stack once it answers, and end every process afterwards.
+    """Start a front end and workers, and yield the stack once it answers.
 
-    Raises ServingError when a process ends early, when `wait` seconds pass without an answer, or when a process does not end.
+    Every process is ended afterwards. Raises ServingError when a process ends early, when `wait`
+    seconds pass without an answer, or when a process does not end.
     """
     with started_stack(setting, plans, frontend or FrontendPlan()) as stack:
         stack.wait_for_answer(wait)

@@ -1,6 +1,6 @@
-"""From a pinned upstream to a git tree.
+"""Fetch a pinned upstream into a git tree.
 
-Choose the form that can be had, fetch it, verify it, import it.
+The most preferred form that can be fetched is chosen, fetched, verified and imported.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 SourcePolicy = Literal["auto", "git", "registry"]
 SHOWN = 20
-"""Names of pointers that are told of a source."""
+"""Most pointer files that a message about a source names."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +53,8 @@ class Access:
     """
     offline: bool
     cache: Path
+    shared: Path | None = None
+    """A read-only cache that is searched, too."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,11 +115,11 @@ def acquire(
     store: ObjectStore,
     journal: Journal,
 ) -> SourceTree:
-    """Return the source tree of an upstream in the most preferred form that can be had.
+    """Return the source tree of an upstream in the most preferred form that can be fetched.
 
-    With the policy `auto` an unreachable form gives way to the next one, which is said aloud and
-    recorded; any other failure (hash, tree or tag not as in the lock) stops. Raises
-    UnreachableError when no form can be had.
+    With the policy `auto`, an unreachable form is replaced by the next one, which is reported and
+    recorded. Any other failure (hash, tree or tag not as in the lock) is final. Raises
+    UnreachableError when no form can be fetched.
     """
     chosen, passed = candidates(upstream, pinned, forms, access.policy)
     for source in chosen:
@@ -154,9 +156,9 @@ def _key(upstream: str, pinned: Pinned, source: Source) -> str:
 
 
 def recorded(upstream: str, pinned: Pinned, source: Source, journal: Journal) -> float | None:
-    """Return when a source was fetched as the lock has it, in seconds since 1970 UTC.
+    """Return when the pinned source was fetched, in seconds since 1970 UTC.
 
-    None when it never was in this checkout.
+    None when it was never fetched in this checkout.
     """
     return journal.when("source", _key(upstream, pinned, source))
 
@@ -164,7 +166,7 @@ def recorded(upstream: str, pinned: Pinned, source: Source, journal: Journal) ->
 def fetched(
     upstream: str, pinned: Pinned, source: Source, journal: Journal, store: ObjectStore
 ) -> bool:
-    """Say whether a source was fetched in this checkout and is still there, so that it needs nobody."""
+    """Return whether a source was fetched in this checkout before and is still stored."""
     return _record(_key(upstream, pinned, source), source, journal, store) is not None
 
 
@@ -228,15 +230,15 @@ def _acquire_one(
 
 
 def _proven(record: Mapping[str, object], source: Source, store: ObjectStore) -> bool:
-    """Say whether the store has what a record says of a source, and the lock says nothing else of it."""
+    """Return whether the store has what a record says of a source, and the lock agrees."""
     tree, commit, epoch = str(record["tree"]), str(record["commit"]), int(str(record["epoch"]))
     return source.tree in {None, tree} and store.holds(commit, tree, epoch)
 
 
 def _tell_what_lacks(upstream: str, source: Source, record: Mapping[str, object]) -> None:
-    """Say aloud what belongs to a source and is not in it.
+    """Report the parts of a source that are missing.
 
-    Its submodules, and files that Git LFS keeps elsewhere.
+    Such parts are submodules, and files that Git LFS keeps elsewhere.
     """
     lacks, small = (list(map(str, _list(record.get(key)))) for key in ("submodules", "pointers"))
     if lacks and not (isinstance(source, GitSource) and source.submodules is False):
@@ -278,11 +280,22 @@ def _import(
             # the lock once they are there.
             alone = source.model_copy(update={"tree": None}) if source.submodules else source
             tree = fetch_commit(
-                alone, store, access.cache, mirror=access.mirror, offline=access.offline
+                alone,
+                store,
+                access.cache,
+                mirror=access.mirror,
+                offline=access.offline,
+                shared=access.shared,
             )
             if source.submodules:
                 tree = filled(
-                    tree, source, store, access.cache, mirror=access.mirror, offline=access.offline
+                    tree,
+                    source,
+                    store,
+                    access.cache,
+                    mirror=access.mirror,
+                    offline=access.offline,
+                    shared=access.shared,
                 )
             assert source.commit is not None  # fetch_commit refuses an unresolved source
             return tree, store.repository[source.commit].peel(pygit2.Commit).commit_time

@@ -33,7 +33,7 @@ _TARGETS = "deb-src $(REPO_URI) $(RELEASE) $(COMPONENT)"
 
 
 def _source_lines() -> str:
-    """Return `deb-src` lines for every suite whose binary packages this machine's apt already trusts."""
+    """Return a `deb-src` line for every suite whose binary packages apt trusts on this machine."""
     result = subprocess.run(
         ["apt-get", "indextargets", "--format", _TARGETS, "Created-By: Packages"],
         capture_output=True,

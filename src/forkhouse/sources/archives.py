@@ -44,20 +44,20 @@ LIMITS = ArchiveLimits(member=2 * 2**30, total=4 * 2**30, seconds=600)
 
 
 class _Budget:
-    """What is left of the limits while one archive is read.
+    """The part of the limits that is not used up yet while one archive is read.
 
-    Every method raises UnsafeArchiveError where nothing is.
+    Every method raises UnsafeArchiveError when a limit is exceeded.
     """
 
     def __init__(self, archive: Path, limits: ArchiveLimits) -> None:
-        """Begin with nothing spent but the time from now on."""
+        """Begin to measure processor time, with nothing used."""
         self._limits = limits
         self._size = archive.stat().st_size
         self._begun = time.thread_time()
         self._members = self._bytes = self._unpacked = 0
 
     def member(self, name: str, size: int) -> None:
-        """Count a file before anything of it is unpacked."""
+        """Count a file before any of it is unpacked."""
         limits = self._limits
         self._members += 1
         if self._members > limits.members:
@@ -78,7 +78,7 @@ class _Budget:
         self._check_total(self._bytes)
 
     def unpacked(self, count: int) -> None:
-        """Count bytes as they are unpacked, those between files among them, and look at the time."""
+        """Count bytes as they are unpacked, also those between files, and check the time."""
         self._unpacked += count
         self._check_total(self._unpacked)
         if time.thread_time() - self._begun > self._limits.seconds:
@@ -101,31 +101,30 @@ def _refuse(what: str) -> NoReturn:
 
 
 class _Metered:
-    """An unpacked tar file as `tarfile` reads it, each byte of which counts.
+    """An unpacked tar file for `tarfile`, which counts every byte that is read.
 
-    A step forward is a read, too.
-
-    For a hard link `tarfile` goes back: of what is read again only the time counts.
+    Skipping bytes forward reads them, too. For a hard link `tarfile` goes back; of bytes that are
+    read again, only the time counts.
     """
 
     closed = False
 
     def __init__(self, stream: IO[bytes], budget: _Budget) -> None:
-        """Stand before the first byte of a stream."""
+        """Stand at the first byte of a stream."""
         self._stream = stream
         self._budget = budget
         self._furthest = 0
 
     def seekable(self) -> bool:
-        """Say that places can be gone to."""
+        """Say that the stream can seek."""
         return True
 
     def tell(self) -> int:
-        """Return where the next byte is read."""
+        """Return the position of the next byte."""
         return self._stream.tell()
 
     def seek(self, place: int) -> int:
-        """Go to a place."""
+        """Go to a position."""
         here = self._stream.tell()
         if place < here:
             self._stream.seek(0)
@@ -135,9 +134,9 @@ class _Metered:
         return here
 
     def read(self, size: int) -> bytes:
-        """Return the next bytes, `size` of them where there are so many.
+        """Return the next bytes, at most `size` of them.
 
-        Files are read in pieces, and headers whole.
+        `tarfile` reads files in pieces and headers whole.
         """
         if not 0 <= size <= _CHUNK:
             _refuse(f"a header in it has {size} bytes")
@@ -152,7 +151,7 @@ class _Metered:
 
 
 def _unpacking(stream: IO[bytes]) -> IO[bytes]:
-    """Return the unpacked content of a file, by how it begins."""
+    """Return the unpacked content of a file, whose first bytes tell how it is packed."""
     head = stream.read(_CHUNK)
     stream.seek(0)
     if head.startswith(b"\x1f\x8b"):
@@ -167,7 +166,7 @@ def _unpacking(stream: IO[bytes]) -> IO[bytes]:
 
 @contextmanager
 def _explained(archive: Path) -> Iterator[None]:
-    """Say of whatever goes wrong with an archive that it is refused."""
+    """Turn every failure of reading an archive into UnsafeArchiveError."""
     try:
         yield
     except UnsafeArchiveError as error:
@@ -186,7 +185,11 @@ def _explained(archive: Path) -> Iterator[None]:
 
 
 def _below_top_folder(name: str, tops: set[str], archive: Path) -> str:
-    """Return a member's name as it lies below the archive's top folder, which is collected in `tops` and must stay the only one."""
+    """Return a member's name relative to the archive's top folder.
+
+    The top folder is added to `tops`. Raises UnsafeArchiveError when there is more than one, or
+    when the member lies outside of it.
+    """
     top, _, inner = name.removeprefix("./").partition("/")
     tops.add(top)
     if not top or not inner or len(tops) != 1:
@@ -199,9 +202,11 @@ def _below_top_folder(name: str, tops: set[str], archive: Path) -> str:
 
 
 def read_archive(path: Path, limits: ArchiveLimits = LIMITS) -> tuple[list[TreeFile], int]:
-    """Return the files of a source archive (tarball or zip file) below its one top folder, and its newest time (seconds since 1970, UTC).
+    """Return the files of a source archive below its one top folder, and its newest time.
 
-    Raises UnsafeArchiveError for what `read_tar` and `read_wheel` refuse, and for a file outside that folder.
+    The archive is a tarball or a zip file; the time is in seconds since 1970, UTC. Raises
+    UnsafeArchiveError for what `read_tar` and `read_wheel` refuse, and for a file outside that
+    folder.
     """
     if not zipfile.is_zipfile(path):
         return read_tar(path, limits)
@@ -211,10 +216,10 @@ def read_archive(path: Path, limits: ArchiveLimits = LIMITS) -> tuple[list[TreeF
 
 
 def read_tar(path: Path, limits: ArchiveLimits = LIMITS) -> tuple[list[TreeFile], int]:
-    """Return the files of a source tarball below its one top folder, and its newest time (seconds since 1970, UTC).
+    """Return the files of a source tarball below its one top folder, and its newest time.
 
-    Members pass Python's `data` filter (PEP 706). Raises UnsafeArchiveError for what the filter refuses, for more than the limits
-    allow, and for damage.
+    The time is in seconds since 1970, UTC. Members pass Python's `data` filter (PEP 706). Raises
+    UnsafeArchiveError for what the filter refuses, for more than the limits allow, and for damage.
     """
     files: list[TreeFile] = []
     tops: set[str] = set()
@@ -275,9 +280,10 @@ def _content(
 
 
 def read_wheel(path: Path, limits: ArchiveLimits = LIMITS) -> tuple[list[TreeFile], int]:
-    """Return the files of a wheel (a zip archive, PEP 427) and its newest time (seconds since 1970, UTC).
+    """Return the files of a wheel (a zip archive, PEP 427), and its newest time.
 
-    Raises UnsafeArchiveError for absolute paths, `..`, links, names given twice, for more than the limits allow, and for damage.
+    The time is in seconds since 1970, UTC. Raises UnsafeArchiveError for absolute paths, `..`,
+    links, names given twice, for more than the limits allow, and for damage.
     """
     seen: set[str] = set()
     newest = 0
@@ -316,7 +322,7 @@ def read_wheel(path: Path, limits: ArchiveLimits = LIMITS) -> tuple[list[TreeFil
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, budget: _Budget) -> bytes:
-    """Return the content of a file, which cannot be longer than its entry in the list of files says."""
+    """Return the content of a file, at most as long as its entry in the list of files says."""
     chunks = []
     with archive.open(info) as stream:
         while chunk := stream.read(_CHUNK):

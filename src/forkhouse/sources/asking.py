@@ -55,7 +55,7 @@ def at_hand(source: Source, *, access: Access, registry: Registry) -> bool:
     """Say whether a source is in the cache, so that nobody has to be asked for it."""
     match source:
         case GitSource():
-            return source.commit is not None and has_commit(source, access.cache)
+            return source.commit is not None and has_commit(source, access.cache, access.shared)
         case DebianSource():
             return all(registry.holds(pin.file, pin.sha256) for pin in source.files)
         case _:

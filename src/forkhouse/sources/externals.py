@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 def missing(
     externals: Iterable[External], registry: Registry, addresses: Mapping[str, str]
 ) -> Iterator[Missing]:
-    """Bring the wheels of indexes with an alias into the cache, and yield those that cannot be had. Raises HashMismatchError.
+    """Fetch the wheels of indexes with an alias into the cache, and yield those that are missing.
 
-    What the user's ordinary indexes have is fetched with the rest of the closure, and has to be there.
+    Externals without an alias come from the user's ordinary indexes; they are fetched with the rest
+    of the closure, and must be there. Raises HashMismatchError.
     """
     for external in externals:
         if external.index is None:
@@ -64,7 +65,10 @@ def fetched(external: External, registry: Registry, addresses: Mapping[str, str]
 
 
 def filled(external: External, registry: Registry, addresses: Mapping[str, str]) -> External:
-    """Return an external with the newest wheel for this machine that its index has of the versions wanted. Raises UnreachableError."""
+    """Return an external pinned to the newest wheel for this machine within the wanted versions.
+
+    Its index offers the wheels. Raises UnreachableError.
+    """
     own = _registry(external, registry, addresses)
     links = own.links(external.package)
     wanted = SpecifierSet(external.wanted or "")

@@ -1,4 +1,4 @@
-"""Fetch pinned commits of git repositories through bare mirrors, and check tag, commit and tree against the lock."""
+"""Fetch pinned commits through bare mirrors, and check tag, commit and tree against the lock."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from forkhouse.core.errors import (
     MovedTagError,
     RefusedRepositoryError,
     StorageError,
+    ToolchainError,
     UnreachableError,
 )
 from forkhouse.core.progress import report
@@ -31,19 +32,25 @@ if TYPE_CHECKING:
     from forkhouse.sources.store import ObjectStore
 
 _NOT_THERE = re.compile(
-    r"not our ref|couldn't find remote ref|no such remote ref|Server does not allow request for unadvertised"
+    r"not our ref|couldn't find remote ref|no such remote ref"
+    r"|Server does not allow request for unadvertised"
 )
 _UNSOUND = re.compile(
     r"fsck error|error: object [0-9a-f]{40}|bad object|missing (?:blob|tree|commit)"
 )
 _NO_WRITE = re.compile(
-    r"No space left|quota exceeded|Read-only file system|File too large|insufficient permission|[Uu]nable to (?:write|create|append|rename|lock)"
-    r"|write error(?!: (?:Broken pipe|Connection))|(?:couldn't|could not|cannot|failed to) (?:write|create|close|rename|lock)|Disk quota"
+    r"No space left|quota exceeded|Read-only file system|File too large|insufficient permission"
+    r"|[Uu]nable to (?:write|create|append|rename|lock)"
+    r"|write error(?!: (?:Broken pipe|Connection))"
+    r"|(?:couldn't|could not|cannot|failed to) (?:write|create|close|rename|lock)|Disk quota"
 )
+_KILLED = re.compile(r"(?:died of|killed by|terminated by) signal \d+")
 _AWAY = re.compile(
-    r"unable to access|[Cc]ould not resolve|[Ff]ailed to connect|Connection |timed out|RPC failed|early EOF|hung up unexpectedly|unexpected "
-    r"disconnect|requested URL returned|Authentication failed|could not read (?:Username|Password)|repository '.*' not found|Could not read "
-    r"from remote|expected flush|protocol error|bad line length|is this a git repository|HTTP [45]\d\d|curl \d+|SSL|invalid server response"
+    r"unable to access|[Cc]ould not resolve|[Ff]ailed to connect|Connection |timed out|RPC failed"
+    r"|early EOF|hung up unexpectedly|unexpected disconnect|requested URL returned"
+    r"|Authentication failed|could not read (?:Username|Password)|repository '.*' not found"
+    r"|Could not read from remote|expected flush|protocol error|bad line length"
+    r"|is this a git repository|HTTP [45]\d\d|curl \d+|SSL|invalid server response"
 )
 _NO_REPOSITORY = re.compile(r"does not appear to be a git repository|does not exist")
 
@@ -73,9 +80,10 @@ def mirror_address(url: str, mirror: Path | None) -> str:
 
 
 def remote_tag(address: str, tag: str, folder: Path) -> str | None:
-    """Return the commit that a tag of a remote repository points at, None when there is no such tag.
+    """Return the commit that a tag of a remote repository points at; None without such a tag.
 
-    Raises UnreachableError when the repository does not answer, RefusedRepositoryError when git refuses it.
+    Raises UnreachableError when the repository does not answer, RefusedRepositoryError when git
+    refuses it.
     """
     try:
         answer = run_git(
@@ -92,9 +100,9 @@ def remote_tag(address: str, tag: str, folder: Path) -> str | None:
 
 
 def _failure(address: str, error: GitError) -> ForkhouseError:
-    """Return what it means that git could not get something from an address.
+    """Return the error that explains why git could not fetch from an address.
 
-    Only who does not answer, or has it not, is unreachable.
+    Only a repository that does not answer, or does not have the commit, is unreachable.
     """
     # What the other side says of itself decides nothing.
     lines = [
@@ -105,6 +113,11 @@ def _failure(address: str, error: GitError) -> ForkhouseError:
         (line for line in lines if line.startswith(("fatal:", "error:"))),
         lines[-1] if lines else str(error),
     ).rstrip(".")
+    if error.signal or _KILLED.search(text):
+        return ToolchainError(
+            f"git was killed while it fetched from {address}, as for want of memory: "
+            f"{reason or error}. Nothing is lost: run the same command again."
+        )
     if _NO_WRITE.search(text):
         why = next(line for line in lines if _NO_WRITE.search(line)).rstrip(".")
         return StorageError(
@@ -138,13 +151,20 @@ def _failure(address: str, error: GitError) -> ForkhouseError:
 
 
 def fetch_commit(
-    source: GitSource, store: ObjectStore, cache: Path, *, mirror: Path | None, offline: bool
+    source: GitSource,
+    store: ObjectStore,
+    cache: Path,
+    *,
+    mirror: Path | None,
+    offline: bool,
+    shared: Path | None = None,
 ) -> str:
     """Bring the pinned commit into the store and return its tree id.
 
-    Raises UnreachableError (host down, commit unknown there, offline), RefusedRepositoryError when
-    git refuses what is there, MovedTagError when the lock's tag points at another commit,
-    HashMismatchError when the commit's tree is not the one in the lock.
+    `shared` is a read-only cache, where there is one. Raises UnreachableError (host down, commit
+    unknown there, offline), RefusedRepositoryError when git refuses what is there, MovedTagError
+    when the lock's tag points at another commit, HashMismatchError when the commit's tree is not
+    the one in the lock.
     """
     if source.commit is None:
         message = (
@@ -155,7 +175,7 @@ def fetch_commit(
         raise UnreachableError(message)
     bare, reference = _cached(source, cache)
     with held(bare, cache / "locks" / f"{bare.name}.lock") as lock:
-        if not _is_cached(bare, reference):
+        if not (_is_cached(bare, reference) or _taken_over(bare, reference, shared)):
             _fetch_anew(source, bare, reference, mirror=mirror, offline=offline, lock=lock)
         _copy(bare, store, reference)
     tree = str(store.repository[source.commit].peel(pygit2.Commit).tree_id)
@@ -169,21 +189,63 @@ def fetch_commit(
 
 
 def _cached(source: GitSource, cache: Path) -> tuple[Path, str]:
-    """Return the bare repository of the cache for a source, and the name that its pinned commit has there."""
+    """Return the cache's bare repository for a source, and the reference of its pinned commit."""
     return cache / "mirrors" / f"{digest(source.url)[:16]}.git", f"refs/forkhouse/{source.commit}"
 
 
-def has_commit(source: GitSource, cache: Path) -> bool:
-    """Say whether the pinned commit is in the cache."""
+def has_commit(source: GitSource, cache: Path, shared: Path | None = None) -> bool:
+    """Return whether the pinned commit is in the cache, or in the read-only one."""
     bare, reference = _cached(source, cache)
     try:
-        return reference in pygit2.Repository(str(bare)).references
+        if reference in pygit2.Repository(str(bare)).references:
+            return True
     except pygit2.GitError:
+        pass
+    # Not by a library: it opens no repository of somebody else.
+    return shared is not None and _exists(_cached(source, shared)[0] / reference)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
         return False
 
 
+def _taken_over(bare: Path, reference: str, shared: Path | None) -> bool:
+    """Copy a repository out of the read-only cache, and return whether it has the whole commit.
+
+    git cannot use the repository in place: it would write locks and repairs there, and it
+    refuses to read the repository of another user.
+    """
+    other = shared / "mirrors" / bare.name if shared else None
+    if other is None or bare.exists() or not _exists(other / reference):
+        return False
+    new = bare.with_name(f"{bare.name}.new")
+    with (
+        _scratch(new),
+        storage_errors(f"Copying {bare.name} out of the cache that can only be read"),
+    ):
+        try:
+            for name in ("objects", "refs"):
+                shutil.copytree(other / name, new / name, dirs_exist_ok=True)
+            if _exists(other / "shallow"):
+                shutil.copyfile(other / "shallow", new / "shallow")
+        except (shutil.Error, FileNotFoundError, PermissionError):
+            return False  # somebody is writing there, or keeps it to himself
+        put_right(new)
+        if reference not in pygit2.Repository(str(new)).references:
+            return False
+        new.rename(bare)
+        sync_folder(bare.parent)
+    return True
+
+
 def _is_cached(bare: Path, reference: str) -> bool:
-    """Put the repository of the cache right, where there is one, and say whether it has the commit of a reference, which is whole then."""
+    """Repair the repository of the cache, and return whether it has the commit of a reference.
+
+    That commit is whole then. False when there is no repository.
+    """
     if not bare.exists():
         return False
     if damaged := put_right(bare):
@@ -201,7 +263,10 @@ def _is_cached(bare: Path, reference: str) -> bool:
 def _fetch_anew(
     source: GitSource, bare: Path, reference: str, *, mirror: Path | None, offline: bool, lock: int
 ) -> None:
-    """Fetch the pinned commit into the repository of the cache, which is made beside its place and takes it when it is whole."""
+    """Fetch the pinned commit into the repository of the cache.
+
+    A new repository is made beside its place and moved there when it is whole.
+    """
     if offline:
         message = (
             f"{source.url} at {source.commit} is not in the cache and --offline forbids fetching "
@@ -233,7 +298,7 @@ def _fetch_anew(
 
 @contextlib.contextmanager
 def _scratch(folder: Path) -> Iterator[None]:
-    """Give an empty bare repository, and leave nothing of it."""
+    """Yield an empty bare repository, and remove it afterwards."""
     with storage_errors("Making the git mirror"):
         shutil.rmtree(folder, ignore_errors=True)
         lay_out(folder)
@@ -253,10 +318,10 @@ def _copy(bare: Path, store: ObjectStore, reference: str) -> None:
 
 
 def ask_commit(source: GitSource, address: str, scratch: Path) -> None:
-    """Ask a repository for the pinned tag, or without one for the commit itself, past every mirror of ours.
+    """Ask a repository for the pinned tag, or without a tag for the commit, past all our mirrors.
 
-    `scratch` is an empty folder. Raises UnreachableError when it does not answer, RefusedRepositoryError when git refuses it, MovedTagError
-    when the tag is elsewhere.
+    `scratch` is an empty folder. Raises UnreachableError when the repository does not answer,
+    RefusedRepositoryError when git refuses it, MovedTagError when the tag is elsewhere.
     """
     lay_out(scratch)
     if source.tag is not None:

@@ -54,13 +54,18 @@ Never one that lies above it, which may be the user's own.
 """
 
 
+_WRONG_USE = 129
+
+
 class GitError(Exception):
     """A git command failed; `stderr` is what it said."""
 
-    def __init__(self, text: str, stderr: str) -> None:
-        """Keep the whole text of the failure, and what git said."""
+    def __init__(self, text: str, stderr: str, code: int = 1) -> None:
+        """Keep the whole text of the failure, what git said, and how it ended."""
         super().__init__(text)
         self.stderr = stderr
+        self.signal = -code if code < 0 else max(code - 128, 0)
+        """The signal that ended git, 0 where none did."""
 
 
 def require_git() -> None:
@@ -87,7 +92,6 @@ def run_git(folder: Path, *arguments: str, inherit: Sequence[int] = ()) -> str:
     # Its import runs git, and is an error where that is killed; whether there is a git was asked
     # above.
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    from git import Git  # only work with repositories needs it
 
     # The rest of the environment passes through: reaching a host needs the user's own proxy, agent
     # and git settings. GitPython adds to the environment and cannot take from it, so env(1) does.
@@ -96,6 +100,8 @@ def run_git(folder: Path, *arguments: str, inherit: Sequence[int] = ()) -> str:
     options = [word for option in _OPTIONS for word in ("-c", option)]
     try:
         with storage_errors("Running git"):
+            from git import Git  # only work with repositories needs it
+
             code, output, errors = Git(folder).execute(
                 ["env", *unset, *settings, "git", *options, *arguments],
                 with_extended_output=True,
@@ -108,5 +114,6 @@ def run_git(folder: Path, *arguments: str, inherit: Sequence[int] = ()) -> str:
         raise GitError(message, message) from error
     if code != 0:
         message = f"git {' '.join(arguments)} ended with {code}: {errors.strip()}"
-        raise GitError(message, errors.strip())
+        # git itself ends with 128 where it dies of an error, and with 129 for wrong use.
+        raise GitError(message, errors.strip(), code if code < 0 or code > _WRONG_USE else 1)
     return output.decode(errors="surrogateescape").strip("\n")

@@ -30,34 +30,57 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+_CREDENTIALS = (
+    "Give a user with a password or token: in the address of the index in pip's settings (`pip "
+    "config set global.index-url https://USER:TOKEN@HOST/simple`), or in that of the proxy for "
+    "407. Where they are given, they are wrong, or may not read this."
+)
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether `path` is a file that can be read."""
+    # pathlib's raises where a folder may not be looked into.
+    return os.path.isfile(path) and os.access(path, os.R_OK)  # noqa: PTH113
+
+
 class Registry:
     """Files of package indexes, cached by sha256. One value serves many threads."""
 
-    def __init__(self, cache: Path, *, offline: bool, index: str | None = None) -> None:
-        """Keep files below `cache`; with `offline`, only what is there can be had.
+    def __init__(
+        self, cache: Path, *, offline: bool, index: str | None = None, shared: Path | None = None
+    ) -> None:
+        """Keep files below `cache`; with `offline`, use only what is there.
 
-        `index` is the one to ask, in place of pip's.
+        `index` is asked in place of pip's indexes. `shared` is a read-only cache, whose files are
+        not fetched again.
         """
         self._cache = cache
         self._folder = cache / "files"
+        self._folders = [place / "files" for place in (cache, shared) if place]
+        self._shared = shared
         self._offline = offline
         self._index = index
 
     def at(self, index: str) -> Registry:
-        """Return a registry with the same cache that asks one index (an address by PEP 503 or 691) alone."""
-        return Registry(self._cache, offline=self._offline, index=index)
+        """Return a registry with the same cache that asks only one index.
+
+        `index` is its address by PEP 503 or 691.
+        """
+        return Registry(self._cache, offline=self._offline, index=index, shared=self._shared)
 
     def cached(self, file: str, sha256: str) -> Path | None:
         """Return the cached file when its content still has this hash."""
-        path = self._folder / sha256 / file
-        return path if path.is_file() and sha256_file(path) == sha256 else None
+        for path in (folder / sha256 / file for folder in self._folders):
+            if _is_file(path) and sha256_file(path) == sha256:
+                return path
+        return None
 
     def holds(self, file: str, sha256: str) -> bool:
-        """Say whether a file is in the cache, without reading it.
+        """Return whether a file is in the cache, without reading it.
 
-        Enough to know what will have to be fetched.
+        That is enough to know what has to be fetched.
         """
-        return (self._folder / sha256 / file).is_file()
+        return any(_is_file(folder / sha256 / file) for folder in self._folders)
 
     def fetch(self, package: str, file: str, sha256: str) -> Path:
         """Return a local copy of one file of a package.
@@ -91,8 +114,8 @@ class Registry:
         mirrored = mirror / "archives" / file if mirror else None
         if mirrored is not None and mirrored.is_file():
             remedy = (
-                "put the archive with the pinned hash there (the README says how git makes one "
-                "from a tag)."
+                "put the archive with the pinned hash there (docs/how-to/sources.md says how git "
+                "makes one from a tag)."
             )
             return self.adopt(
                 self._download(Link(mirrored.resolve().as_uri()), file),
@@ -169,8 +192,9 @@ class Registry:
 
     @cached_property
     def _client(self) -> Client:
+        settings = self._settings
         try:
-            return Client(self._settings)
+            return Client(settings)
         except (ValueError, OSError, ImportError, httpx2.InvalidURL) as error:
             message = (
                 f"pip's settings cannot be used: {error}. Look at `cert`, `client-cert`, `proxy` "
@@ -194,7 +218,7 @@ class Registry:
         return finder
 
     def close(self) -> None:
-        """Give back the connections to indexes; the value can be used again."""
+        """Close the connections to indexes; the registry can be used again."""
         self.__dict__.pop("_finder", None)
         client = self.__dict__.pop("_client", None)
         if client is not None:
@@ -211,7 +235,8 @@ class Registry:
                 found.link.filename: found.link
                 for found in finder.find_all_packages(package, allow_yanked=True)
             }
-        except Exception as error:  # the client library lets its transport's exceptions through, which it does not name
+        # The client library lets exceptions of its transport through, which it does not document.
+        except Exception as error:
             message = (
                 f"No index answered for {package}: {reason(error)}. Check the network and pip's "
                 "index settings (`pip config list`)."
@@ -221,10 +246,17 @@ class Registry:
             message = (
                 f"No index offers {package}. Looked at {len(self._settings.indexes)} indexes and "
                 f"{len(self._settings.find_links)} find-links of pip's settings (`pip config "
-                "list`)."
+                f"list`).{self._denied()}"
             )
             raise UnreachableError(message)
         return links
+
+    def _denied(self) -> str:
+        """Return which indexes denied a page, and what to do about it; empty where none did."""
+        denied = ", ".join(
+            f"{host} answered {code}" for host, code in sorted(self._client.refusals.items())
+        )
+        return f" Not all of them let us look: {denied}. {_CREDENTIALS}" if denied else ""
 
     def find(self, package: str, file: str) -> Link:
         """Return the link of one file. Raises UnreachableError when no index has it."""
@@ -232,17 +264,16 @@ class Registry:
         if file not in links:
             message = (
                 f"The indexes offer {package}, but not {file} ({len(links)} other files). The pin "
-                "cannot be served here."
+                f"cannot be served here.{self._denied()}"
             )
             raise UnreachableError(message)
         return links[file]
 
     def served(self, package: str, file: str) -> tuple[str, str]:
-        """Return the sha256 of one file as the indexes have it now, and how it was found.
+        """Return the sha256 that the indexes give for a file now, and how it was found.
 
-        Told by the index, or measured.
-
-        Raises UnreachableError when no index has it.
+        The index tells it, or the file is downloaded and measured. Raises UnreachableError when no
+        index has it.
         """
         link = self.find(package, file)
         told = (link.hash_option or {}).get("sha256")
@@ -253,7 +284,10 @@ class Registry:
         )
 
     def measure_archive(self, url: str, file: str, *, mirror: Path | None) -> str:
-        """Return the sha256 of a source archive as `mirror`/archives/`file`, or else `url`, has it now. Raises UnreachableError."""
+        """Return the sha256 that a source archive has now. Raises UnreachableError.
+
+        The archive is `mirror`/archives/`file` where that exists, else `url`.
+        """
         mirrored = mirror / "archives" / file if mirror else None
         link = Link(
             mirrored.resolve().as_uri() if mirrored is not None and mirrored.is_file() else url
@@ -272,12 +306,16 @@ class Registry:
 
     def download(self, link: Link) -> tuple[Path, str]:
         """Fetch a file that has no pin yet; return its cached path and its sha256."""
+        told = (link.hash_option or {}).get("sha256")
+        known = self.cached(link.filename, told[0]) if told else None
+        if told and known:
+            return known, told[0]
         temporary = self._download(link, link.filename)
         sha256 = sha256_file(temporary)
         return self.adopt(temporary, link.filename, sha256), sha256
 
     def _download(self, link: Link, file: str) -> Path:
-        """Fetch a file to a temporary place in the cache, anew where it breaks off.
+        """Download a file to a temporary place in the cache, and start again where it breaks off.
 
         Raises UnreachableError.
         """
@@ -305,13 +343,21 @@ class Registry:
                 )
             except OSError:
                 raise
-            except Exception as error:  # the client library lets its transport's exceptions through, which it does not name
+            # The client library lets undocumented exceptions of its transport through.
+            except Exception as error:
                 # What was not answered has been asked again already; here it is what breaks off.
                 if attempt == retries or not isinstance(error, httpx2.TransportError):
-                    message = (
-                        f"{file} could not be downloaded: {reason(error)}. Run the same command "
-                        "again; what is whole is kept."
+                    code = (
+                        error.response.status_code
+                        if isinstance(error, httpx2.HTTPStatusError)
+                        else None
                     )
+                    remedy = (
+                        _CREDENTIALS
+                        if code in transport.REFUSALS
+                        else "Run the same command again; what is whole is kept."
+                    )
+                    message = f"{file} could not be downloaded: {reason(error)}. {remedy}"
                     raise UnreachableError(message) from error
             transport.pause(backoff(attempt))
         return None
@@ -323,13 +369,16 @@ class Registry:
         ) as response:
             response.raise_for_status()
             with report().task(f"fetch {file}", total=float(announced_size(response) or 0)) as task:
-                for chunk in self._client.pieces(response):
+                for chunk in self._client.pieces(response, link.url_without_fragment):
                     target.write(chunk)
                     task.advance(len(chunk))
 
 
 def _copy(link: Link, target: BinaryIO, file: str) -> None:
-    """Copy a file of this machine. Raises RefusedError where a page of another one leads to it."""
+    """Copy a file of this machine.
+
+    Raises RefusedError where a page of another machine links to it.
+    """
     if link.comes_from is not None and not link.comes_from.startswith("file:"):
         message = "a page of another machine names a file of this one"
         raise RefusedError(message)

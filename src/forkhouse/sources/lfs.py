@@ -1,6 +1,6 @@
-"""Pointers of git's Large File Storage.
+"""Pointer files of Git Large File Storage (LFS).
 
-Small files that stand in a repository for others, which a host keeps beside it.
+A pointer file stands in a repository for a large file that the host keeps beside it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from forkhouse.sources.store import ObjectStore
 
 LONGEST = 1024
-"""Bytes below which a pointer stays, by the specification of Git LFS."""
+"""Size in bytes that a pointer file never reaches, by the specification of Git LFS."""
 
 # The first line names one of the specification's addresses; then come keys in order, of which these
 # two are always there.
 _POINTER = re.compile(
-    rb"version https://(?:git-lfs|hawser)\.github\.com/spec/v1\n(?:[\w.-]+ [^\n]*\n)*?oid \w+:[0-9a-f]+\n(?:[^\n]*\n)*?size \d+\n?"
+    rb"version https://(?:git-lfs|hawser)\.github\.com/spec/v1\n(?:[\w.-]+ [^\n]*\n)*?"
+    rb"oid \w+:[0-9a-f]+\n(?:[^\n]*\n)*?size \d+\n?"
 )
 
 
@@ -32,7 +33,7 @@ def pointers(tree: str, store: ObjectStore) -> tuple[str, ...]:
 
 
 def told(path: str) -> str:
-    """Return what is said where a pointer is met in the place of a file."""
+    """Return the message for a pointer file that is found in the place of the real file."""
     return (
         f"{path} is a pointer of Git LFS: the file that it stands for is not in the source, and "
         "nothing is known of its content. Fetch it "

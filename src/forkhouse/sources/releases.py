@@ -1,4 +1,7 @@
-"""Which releases the file names of an index offer, and the one file of each that serves this machine best."""
+"""Find the releases that an index offers by its file names, and the best file of each.
+
+The best file is the one that serves this machine best.
+"""
 
 from __future__ import annotations
 

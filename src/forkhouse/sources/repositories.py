@@ -1,25 +1,26 @@
-"""Bare repositories that are ours alone, the cache's mirrors and the object store.
+"""Repair the bare repositories that only we use: the cache's mirrors and the object store.
 
-What dying processes and disks did to them is put right.
-
-git itself recovers nothing: a lock file that a killed process left stops it for ever, and so does a
-reference or an object that a power cut emptied. While a lock of ours is held (see `held`), git's
-lock files and temporary files are nobody's. Everything here can be fetched or made again, so what
-is damaged is removed, and what refers to it as well.
+Killed processes and failing disks damage them. git itself repairs nothing: a lock file that a
+killed process left stops it for ever, and so does a reference or an object that a power cut
+emptied. While a lock of ours is held (see `held`), git's lock files and temporary files have no
+living owner. Everything here can be fetched or made again. So damaged objects are removed, and the
+references to them as well.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
 import shutil
 import time
 import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pygit2
-from pygit2.enums import FileMode
+from pygit2.enums import ConfigLevel, FileMode
 
 from forkhouse.core.errors import BusyError
 from forkhouse.core.progress import report
@@ -28,12 +29,11 @@ from forkhouse.sources.gitcommand import HERE, GitError, run_git
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 WAIT = 1800.0
 """Seconds to wait for another process that fetches into the same repository."""
 DAY = 86_400.0
-"""Seconds after which a temporary file is nobody's, whoever may be writing beside us."""
+"""Age in seconds above which a temporary file has no living owner."""
 
 _HEAD = b"ref: refs/heads/main\n"
 _CONFIG = b"[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n"
@@ -44,6 +44,24 @@ _HASH = 20
 _PIECE = 1 << 20
 _DERIVED = ("*.rev", "*.bitmap", "multi-pack-index*", "*.keep", "*.promisor", "*.mtimes")
 """What git writes beside packs and can do without."""
+
+
+def _do_without_settings_of_others() -> None:
+    """Let libgit2 look for no settings in a home that this process may not look into, as of a user that it was started by: it would fail.
+
+    git itself passes over them.
+    """
+    for level in (ConfigLevel.GLOBAL, ConfigLevel.XDG):
+        for folder in filter(None, pygit2.settings.search_path[level].split(os.pathsep)):
+            try:
+                Path(folder, "config").stat()
+            except PermissionError:
+                pygit2.settings.search_path[level] = ""
+            except OSError:
+                pass
+
+
+_do_without_settings_of_others()
 
 
 @contextlib.contextmanager
@@ -74,9 +92,9 @@ def held(folder: Path, lock: Path) -> Iterator[int]:
 
 
 def lay_out(folder: Path) -> None:
-    """Let a folder be a bare repository.
+    """Make a folder a bare repository.
 
-    Make what every repository has, and put right what of it is not as we write it.
+    Adds what every repository has, and corrects the files that differ from what we write.
     """
     with storage_errors("Making a git repository"):
         if folder.exists() and not folder.is_dir():
@@ -102,9 +120,10 @@ def lay_out(folder: Path) -> None:
 
 
 def put_right(folder: Path) -> int:
-    """Remove the damaged objects of a repository, what refers to objects that are not there, and return how many were damaged.
+    """Repair a repository, and return how many of its objects were damaged.
 
-    Every object file and every pack is read. Nothing that is whole is lost.
+    Removes damaged objects, and references to objects that do not exist. Every object file and
+    every pack is read. Nothing that is whole is lost.
     """
     with storage_errors("Putting a git repository in order"):
         lay_out(folder)
@@ -135,9 +154,9 @@ def whole(repository: pygit2.Repository, commit: str) -> bool:
 
 
 def _content(path: Path) -> bytes:
-    """Return what a file holds.
+    """Return the content of a file.
 
-    Nothing where there is none, or no file that can be read to its end.
+    Empty when there is no file, or none that can be read to its end.
     """
     return path.read_bytes() if path.is_file() and not path.is_symlink() else b""
 
@@ -150,7 +169,7 @@ def _remove(path: Path) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove the lock files and the temporary files of processes that are no more."""
+    """Remove the lock files and the temporary files of dead processes."""
     for path in [
         *folder.glob("*.lock"),
         *folder.glob("refs/**/*.lock"),
@@ -176,9 +195,9 @@ def _temporary(folder: Path) -> Iterator[Path]:
 
 
 def drop_old_leftovers(folder: Path) -> None:
-    """Remove temporary files that are a day old, or of a day to come.
+    """Remove temporary files that are a day old, or whose time lies a day in the future.
 
-    Nobody who is still alive writes to them.
+    No living process writes to them.
     """
     for path in _temporary(folder):
         with contextlib.suppress(FileNotFoundError):
@@ -187,9 +206,9 @@ def drop_old_leftovers(folder: Path) -> None:
 
 
 def remove_damaged(folder: Path) -> int:
-    """Remove the objects and packs of a repository that are not what their names and sums say.
+    """Remove the damaged objects and packs of a repository, and return their number.
 
-    Return how many there were.
+    Damaged is what does not match its name or its checksum.
     """
     objects = folder / "objects"
     damaged = [
@@ -220,7 +239,10 @@ def remove_damaged(folder: Path) -> int:
 
 
 def _remove_derived(objects: Path, *, everything: bool) -> None:
-    """Remove what names other places to look for objects, of which we have none, and after damage whatever git can do without."""
+    """Remove the file that names other object folders, of which we use none.
+
+    With `everything`, as after damage, remove also all that git can derive anew.
+    """
     _remove(objects / "info/alternates")
     if not everything:
         return
@@ -232,9 +254,9 @@ def _remove_derived(objects: Path, *, everything: bool) -> None:
 
 
 def _is_object(path: Path) -> bool:
-    """Say whether a file is the object of its name. libgit2 is not asked.
+    """Return whether a file contains the object that its name says.
 
-    A file that was cut holds it for ever.
+    libgit2 is not asked, because it never returns from a truncated file.
     """
     if path.name.startswith("tmp_obj_"):
         return True  # somebody may be writing it
@@ -260,7 +282,7 @@ def _is_object(path: Path) -> bool:
 
 
 def _is_summed(path: Path) -> bool:
-    """Say whether a file ends with the sum of what is before."""
+    """Return whether a file ends with the checksum of what precedes it."""
     if path.is_symlink() or not path.is_file():
         return False
     left = path.stat().st_size - _HASH
@@ -275,7 +297,7 @@ def _is_summed(path: Path) -> bool:
 def _index_anew(pack: Path, index: Path) -> None:
     """Make the index of a pack that is whole.
 
-    Where that fails, the pack is of no use, and goes with it.
+    Where that fails the pack is useless, and is removed.
     """
     _remove(index)
     for derived in pack.parent.glob(f"{pack.stem}.*"):

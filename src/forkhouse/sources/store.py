@@ -48,16 +48,17 @@ class TreeEntry:
 
 _NO_NAME = frozenset({errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL})
 _LONGEST = 300
-"""Characters of a name that are told."""
+"""Characters of a name that a message shows."""
 REGULAR = frozenset({FileMode.BLOB, FileMode.BLOB_EXECUTABLE})
 """Modes of files, which links and submodules are not."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """What a pattern meets in a tree.
+    """An entry of a tree that a pattern meets.
 
-    A file or a link that it names, or a link or a submodule in which what it names would be.
+    It is a file or a link that the pattern names, or a link or a submodule in which the named file
+    would lie.
     """
 
     path: str
@@ -65,7 +66,7 @@ class Found:
     object: str
     """Id of the content; of a submodule, the commit that the tree pins."""
     rest: str
-    """What the pattern goes on to name inside it; nothing when it names this very path."""
+    """The rest of the pattern below this path; empty when the pattern names this very path."""
 
     @property
     def is_file(self) -> bool:
@@ -88,7 +89,7 @@ LONGEST_NAME, LONGEST_LINK = 255, 4095
 
 
 def _check_name(file: TreeFile) -> None:
-    """Raise ValueError for a file that could be kept in git, and not be laid out in a folder."""
+    """Raise ValueError for a file that git could keep but no folder could hold."""
     parts = file.path.split("/")
     if not all(parts):
         message = "a part of it is empty"
@@ -113,12 +114,12 @@ class ObjectStore:
         self.folder = folder
         self._settled = False
         self.borrowed: list[Path] = []
-        """Repositories whose objects are read, too."""
+        """Repositories whose objects are read as well."""
 
     def settle(self) -> None:
-        """Remove what is damaged in the store, once, before anything in it is believed.
+        """Remove damaged objects from the store, once, before it is trusted.
 
-        What lacks then is made or fetched again.
+        What is missing then is made or fetched again.
         """
         if self._settled:
             return
@@ -144,16 +145,20 @@ class ObjectStore:
                 )
 
     def borrow(self, repository: Path) -> None:
-        """Read the objects of another repository as if they were stored here, until this value is gone."""
+        """Read the objects of another repository as if they were stored here.
+
+        That ends with this store object.
+        """
         objects = pygit2.Repository(str(repository)).path + "objects"
         self.repository.odb.add_disk_alternate(objects)
         self.borrowed.append(repository)
 
     @contextlib.contextmanager
     def gathering(self) -> Iterator[ObjectStore]:
-        """Yield this store so that what is written to it becomes one pack at the end, and nothing when the block raises.
+        """Yield this store, and write all that the block stores as one pack at the end.
 
-        For many small objects that is several times as quick as a file for each.
+        Nothing is written when the block raises. For many small objects this is several times as
+        fast as one file for each.
         """
         inside = ObjectStore(self.folder)
         for repository in self.borrowed:
@@ -169,7 +174,10 @@ class ObjectStore:
         return object_id is not None and object_id in self.repository
 
     def holds(self, commit: str, tree: str, epoch: int | None = None) -> bool:
-        """Return whether a commit of that tree, and of that time (seconds since 1970 UTC) where one is given, is stored with all it holds."""
+        """Return whether a commit of this tree is stored with everything that the tree holds.
+
+        With `epoch`, the commit must also have that time (seconds since 1970 UTC).
+        """
         self.settle()
         try:
             found = self.repository[commit].peel(pygit2.Commit)
@@ -351,10 +359,11 @@ class ObjectStore:
         return path in self._tree(tree_id)
 
     def with_entries(self, tree_id: str | None, entries: Mapping[str, TreeEntry | None]) -> str:
-        """Return a tree (None stands for the empty one) with some files put in place, and those given as None taken out.
+        """Return a tree with some files put in place, and those given as None removed.
 
-        Only the folders on the way are written. Raises UnsafeArchiveError for a path that git itself would refuse, and
-        PatchConflictError where a file would take the place of a folder, or a folder that of a file, which nobody takes out.
+        `tree_id` None stands for the empty tree. Only the folders on the way are written. Raises
+        UnsafeArchiveError for a path that git itself would refuse, and PatchConflictError where a
+        file would replace a folder, or a folder a file, that no entry removes.
         """
         changes = {tuple(path.split("/")): entry for path, entry in entries.items()}
         with storage_errors("Writing to the object store"):
@@ -406,7 +415,7 @@ class ObjectStore:
         return self.raw(entry.blob)
 
     def raw(self, blob: str) -> bytes:
-        """Return the content that has an id; half the time of an object made for it.
+        """Return the content of an object by its id.
 
         Raises KeyError when it is not stored.
         """

@@ -159,6 +159,7 @@ def filled(
     *,
     mirror: Path | None,
     offline: bool,
+    shared: Path | None = None,
     depth: int = 0,
 ) -> str:
     """Return a tree with the files of its submodules in their places, and those of theirs.
@@ -181,11 +182,18 @@ def filled(
             raise UnsafeArchiveError(message)
         inner = _source(submodule, source)
         try:
-            found = fetch_commit(inner, store, cache, mirror=mirror, offline=offline)
+            found = fetch_commit(inner, store, cache, mirror=mirror, offline=offline, shared=shared)
         except UnreachableError as error:
             message = f"The submodule {submodule.told()} cannot be had: {error}"
             raise UnreachableError(message) from error
         folders[submodule.path] = filled(
-            found, inner, store, cache, mirror=mirror, offline=offline, depth=depth + 1
+            found,
+            inner,
+            store,
+            cache,
+            mirror=mirror,
+            offline=offline,
+            shared=shared,
+            depth=depth + 1,
         )
     return store.with_folders(tree, folders)

@@ -1,11 +1,4 @@
-"""The HTTP client that asks indexes and fetches files.
-
-As pip's settings say, patient with servers, and with bounds to what they can cost.
-
-A redirect is followed to https, and to http only from and to hosts that the user trusts or that are
-this machine. Answers that ask for patience are asked for again. No server can hold a run for long
-with a byte a second, or fill the disk.
-"""
+"""The HTTP client that asks indexes and fetches files, with pip's settings."""
 
 from __future__ import annotations
 
@@ -15,6 +8,7 @@ import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urldefrag, urljoin
 from urllib.request import getproxies, proxy_bypass
 
 import httpcore2
@@ -31,30 +25,35 @@ if TYPE_CHECKING:
 
 REDIRECTS = 10
 """Redirects of one request that are followed."""
+REFUSALS = frozenset({401, 403, 407})
+"""Answers that deny what may be there to others: without a user, to this user, or by the proxy."""
 PATIENCE = frozenset({429, 500, 502, 503, 504})
 """Answers after which the same is asked again."""
 LONGEST_WAIT = 60.0
-"""Seconds for which a server may ask to be left alone.
+"""Most seconds that a server may ask us to wait.
 
-Where it wants more, it is not asked again in this run.
+A server that asks for more is not asked again in this run.
 """
 PACE = 1000
-"""Bytes a second below which a server is given up: as for git."""
+"""Bytes a second below which a server is given up, as git does."""
 CHUNK = 2**20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bounds:
-    """What one answer may cost."""
+    """Limits of one answer."""
 
-    page: int = 128 * 2**20
-    """Bytes of an index page, unpacked."""
+    page: int = 32 * 2**20
+    """Bytes of an index page, unpacked.
+
+    One of ten thousand files with all their hashes has a fifth of it.
+    """
     page_seconds: float = 600.0
     file: int = 16 * 2**30
     """Bytes of a file whose size the server announces; the largest wheels have a quarter of it."""
-    unannounced: int = 512 * 2**20
-    """Bytes of a file whose size the server does not announce, as of archives that it packs on
-    demand."""
+    unannounced: int = 64 * 2**20
+    """Bytes of a file whose size neither server nor index tells, as of archives that are packed on
+    demand: sources, not wheels of a GPU."""
     file_seconds: float = 6 * 3600.0
 
 
@@ -71,7 +70,7 @@ _FINAL = (
 
 
 class RefusedError(UnreachableError):
-    """An answer that is refused whatever comes after it, or that did not come however often it was asked for."""
+    """An answer that ends every further attempt, or that did not come in spite of all attempts."""
 
 
 def pause(seconds: float) -> None:
@@ -93,6 +92,10 @@ class Client(PyPIClient):
         Raises ValueError, OSError or ImportError for settings that cannot be used.
         """
         self._retries = settings.retries
+        self.refusals: dict[str, int] = {}
+        """Hosts that denied a page, and how."""
+        self._sizes: dict[str, int] = {}
+        """Bytes of files, by address, as pages of indexes tell them (PEP 700)."""
         self._bounds = bounds
         self._trusted = {host.rpartition(":")[0] or host for host in settings.trusted_hosts} | set(
             settings.trusted_hosts
@@ -117,17 +120,17 @@ class Client(PyPIClient):
     def send(
         self, request: httpx2.Request, *, stream: bool = False, **options: Any
     ) -> httpx2.Response:
-        """Send a request and return its answer, that after the last redirect.
+        """Send a request and return its answer after the last redirect.
 
-        Raises RefusedError for an answer that is none to follow or to read, and the client
-        library's errors for others.
+        Raises RefusedError for an answer that cannot be followed or read, and the client library's
+        errors for others.
         """
         options.pop("follow_redirects", None)
         self._check(request.url)
         for _ in range(REDIRECTS + 1):
             response = self._patient(request, options)
             if not response.has_redirect_location:
-                return response if stream else self._whole(response)
+                return response if stream else self._page(response)
             response.close()
             if response.next_request is None:
                 message = f"{request.url.host} leads on to an address that is none"
@@ -215,6 +218,19 @@ class Client(PyPIClient):
         except ValueError:
             return host == "localhost" or host in self._trusted
 
+    def _page(self, response: httpx2.Response) -> httpx2.Response:
+        """Read a page, and take note of what it tells besides links."""
+        page = self._whole(response)
+        if page.status_code in REFUSALS:
+            self.refusals[page.request.url.host] = page.status_code
+        if (
+            page.headers.get("Content-Type", "")
+            .lower()
+            .startswith("application/vnd.pypi.simple.v1+json")
+        ):
+            self._sizes.update(_sizes(page))
+        return page
+
     def _whole(self, response: httpx2.Response) -> httpx2.Response:
         """Read a page into memory."""
         packed = response.headers.get("Content-Encoding", "identity").lower()
@@ -251,14 +267,15 @@ class Client(PyPIClient):
             request=response.request,
         )
 
-    def pieces(self, response: httpx2.Response) -> Iterator[bytes]:
-        """Yield the content of a file as it comes, as the server has it.
+    def pieces(self, response: httpx2.Response, address: str) -> Iterator[bytes]:
+        """Yield the content of the file at an address as it comes, as the server has it.
 
-        Raises RefusedError where it is more than the bounds allow.
+        Raises RefusedError where it is more than the index says, or the bounds allow.
         """
         begun, size = time.monotonic(), 0
         announced = announced_size(response)
-        bound = self._bounds.unannounced if announced is None else self._bounds.file
+        most = self._bounds.unannounced if announced is None else self._bounds.file
+        bound = min(self._sizes.get(address, most), self._bounds.file)
         _check_cost(response, announced or 0, bound, 0, 1)
         for chunk in response.iter_raw(CHUNK):
             size += len(chunk)
@@ -266,8 +283,22 @@ class Client(PyPIClient):
             yield chunk
 
 
+def _sizes(page: httpx2.Response) -> dict[str, int]:
+    """Return the sizes of files by address, as an index page states them (PEP 700).
+
+    Empty for a page that is not well formed.
+    """
+    try:
+        files = page.json()["files"]
+        base = str(page.request.url)
+        told = {urldefrag(urljoin(base, file["url"])).url: file.get("size") for file in files}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+    return {address: size for address, size in told.items() if type(size) is int and size >= 0}
+
+
 def announced_size(response: httpx2.Response) -> int | None:
-    """Return how many bytes a server says that it will send."""
+    """Return how many bytes a server announces."""
     told = response.headers.get("Content-Length", "")
     return int(told) if told.isascii() and told.isdigit() and len(told) < len(str(2**63)) else None
 
@@ -305,9 +336,9 @@ def _context(settings: IndexSettings, context: ssl.SSLContext) -> ssl.SSLContext
 
 
 def _unverified(settings: IndexSettings) -> Iterator[tuple[str, httpx2.BaseTransport]]:
-    """Yield the connections to hosts whose certificates are not looked at.
+    """Yield connections to the hosts whose certificates are not checked.
 
-    Through the proxy, as those to all others.
+    They use the same proxy as the others.
     """
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -323,7 +354,7 @@ def _unverified(settings: IndexSettings) -> Iterator[tuple[str, httpx2.BaseTrans
 
 
 class _Paced(httpcore2.NetworkBackend):
-    """Connections that give up servers which send less than `PACE`."""
+    """Connections that give up a server which sends less than `PACE`."""
 
     def __init__(self, backend: httpcore2.NetworkBackend, window: float) -> None:
         """Take what makes connections, and the seconds over which the pace is measured."""
@@ -348,9 +379,9 @@ class _PacedStream(httpcore2.NetworkStream):
         self._stream = stream
         self._window = window
         self._begun: float | None = None
-        """When the first bytes of what is measured came.
+        """When the first measured bytes came.
 
-        How long a server thinks before them is its own business.
+        The time that a server takes before them is not measured.
         """
         self._count = 0
 

@@ -52,7 +52,7 @@ class HipToolchain:
     """A ROCm root with a compiler in it that makes code for the targets."""
 
     origin: str
-    """Why it was looked for there.
+    """The reason why it was looked for there.
 
     An option, a variable, a customary folder, or the private root.
     """
@@ -99,10 +99,11 @@ def search(
     offline: bool,
     make: bool,
 ) -> Iterator[Look]:
-    """Yield what is found at each place, in order of preference, up to and with the first that will do.
+    """Yield what is found at each place, in order of preference, until one will do.
 
-    A ROCm that the user chose (`chosen`, else ROCM_PATH) is the only place. `folder` is where the private toolchain lies;
-    it is made when all else failed, unless `make` is False. Raises as `private_root`.
+    A ROCm that the user chose (`chosen`, else ROCM_PATH) is the only place. `folder` is where the
+    private toolchain lies; it is made when all else failed, unless `make` is False. Raises as
+    `private_root`.
     """
     for origin, root in customary(chosen):
         found = look(origin, root, lock, journal)
@@ -129,7 +130,7 @@ def search(
 def first(looks: Iterable[Look], targets: Sequence[str]) -> HipToolchain:
     """Return the first toolchain that was found.
 
-    Raises ToolchainError that names each place where none was.
+    Where none was, raises ToolchainError that names each place.
     """
     refused = []
     for found in looks:
@@ -145,9 +146,9 @@ def first(looks: Iterable[Look], targets: Sequence[str]) -> HipToolchain:
 
 
 def look(origin: str, root: Path | None, lock: Lock, journal: Journal) -> Look:
-    """Return what is at one place.
+    """Return what was found at one place.
 
-    A toolchain that compiles for every target of the lock, or the reason why there is none.
+    It is a toolchain that compiles for every target of the lock, or the reason why there is none.
     """
 
     def refused(reason: str) -> Look:
@@ -184,10 +185,10 @@ def look(origin: str, root: Path | None, lock: Lock, journal: Journal) -> Look:
 
 
 def toolchain_identity(root: Path, compiler: Path) -> str:
-    """Return a digest of what decides what a toolchain makes.
+    """Return a digest of everything that decides the output of a toolchain.
 
-    Compiler, code generator, device libraries and the libraries of headers are packages of their
-    own, and may change alone.
+    Compiler, code generator, device libraries and header libraries are separate packages, and may
+    change independently.
     """
     driver = compiler.resolve()
     llvm = driver.parents[1]
@@ -205,9 +206,9 @@ def toolchain_identity(root: Path, compiler: Path) -> str:
 
 
 def probe(toolchain: HipToolchain, targets: Sequence[str]) -> str:
-    """Compile a kernel for the targets and look into the object.
+    """Compile a kernel for the targets and check the object.
 
-    Return what is wrong with it, or nothing.
+    Returns what is wrong with it; empty when nothing is.
     """
     with tempfile.TemporaryDirectory(prefix="forkhouse-hip-") as scratch:
         folder = Path(scratch)

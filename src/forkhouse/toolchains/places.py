@@ -38,7 +38,7 @@ def customary(chosen: Path | None) -> Iterator[tuple[str, Path | None]]:
 
 
 def hip_version(root: Path) -> str | None:
-    """Return the version that the HIP headers of a ROCm root say they have, None when there are none."""
+    """Return the version that the HIP headers of a ROCm root state; None without headers."""
     header = root / "include/hip/hip_version.h"
     if not header.is_file():
         return None

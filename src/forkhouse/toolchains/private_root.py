@@ -67,10 +67,8 @@ def private_root(
 
 def private_place(pinned: HipToolchainPin, folder: Path) -> Path:
     """Return where the private toolchain of these packages lies, made or not."""
-    return (
-        folder
-        / f"hip-{pinned.version}-{digest([package.sha256 for package in pinned.packages], _UNUSED)[:16]}"
-    )
+    key = digest([package.sha256 for package in pinned.packages], _UNUSED)[:16]
+    return folder / f"hip-{pinned.version}-{key}"
 
 
 def _unpack(package: Path, root: Path) -> None:

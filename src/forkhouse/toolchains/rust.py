@@ -74,7 +74,10 @@ def install_line(wanted: str) -> str:
 
 
 def watched(wanted: str) -> str:
-    """Return the compiler that `find_rust` finds, or the one that would be there once the gap is closed."""
+    """Return the path of the compiler that `find_rust` finds.
+
+    When it finds none, return the path at which the command of `install_line` installs one.
+    """
     try:
         return str(find_rust(wanted).root / "bin/rustc")
     except ToolchainError:

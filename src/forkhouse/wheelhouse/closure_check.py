@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 def check_closure(
     roots: Iterable[str], wheels: Mapping[str, WheelFacts], absent: Collection[str] = ()
 ) -> None:
-    """Follow requirements from `roots` through `wheels` (by canonical name), markers judged for this interpreter.
+    """Check that `wheels` are exactly what the requirements `roots` need, directly or indirectly.
 
-    What is known to be missing (`absent`, canonical names) is not followed.
+    `wheels` and `absent` have canonical names. Markers are evaluated for this interpreter. A
+    requirement on a package that is known to be missing (`absent`) is skipped.
 
-    Raises ClosureError that lists every requirement without a wheel, with one of a version that it refuses, or by an address, and
-    every wheel that nothing asks for.
+    Raises ClosureError that lists every requirement without a wheel, with a wheel of an excluded
+    version, or by an address, and every wheel that nothing requires.
     """
     problems: list[str] = []
     done: set[tuple[str, str]] = set()

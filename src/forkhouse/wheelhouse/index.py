@@ -83,7 +83,7 @@ def index_files(wheels: Sequence[PinnedWheel], sizes: dict[str, int]) -> dict[st
 
 
 def requirements_text(wheels: Sequence[PinnedWheel]) -> str:
-    """Return a requirements file with every wheel pinned by version and hash, for any pip since 8.0."""
+    """Return a requirements file with the version and hash of every wheel, for pip since 8.0."""
     return "".join(
         f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}\n" for wheel in sorted(wheels)
     )

@@ -162,7 +162,10 @@ def _write_whole(
 
 
 def recover(folder: Path) -> None:
-    """Put back the wheelhouse that an interrupted run had moved aside, and drop what it left half done, which may fill the disk."""
+    """Restore the wheelhouse that an interrupted run had moved aside, and remove unfinished files.
+
+    Unfinished files may fill the disk.
+    """
     old = folder.with_name(f".{folder.name}.old")
     with storage_errors("Putting the wheelhouse in order"):
         _drop(folder.with_name(f".{folder.name}.new"))
@@ -177,7 +180,11 @@ def refuse_contradictions(
     ours: Sequence[str],
     absent: Collection[str],
 ) -> None:
-    """Refuse a closure that pins what is built here, or another file of an external than the profile. Raises ClosureError."""
+    """Refuse a closure that contradicts what is built here or the profile's externals.
+
+    It must not pin a wheel that is built here, nor another file of an external than the profile
+    does. Raises ClosureError.
+    """
     _refuse_doubles(
         [*third_party, *(PinnedWheel(name=name, version="", file="", sha256="") for name in ours)]
     )
@@ -215,7 +222,7 @@ def _check_externals(
 
 
 def compiled(wheel: BuiltWheel, journal: Journal, engine: str) -> CompiledContent:
-    """Return what a wheel's libraries hold; read once."""
+    """Return the facts about a wheel's libraries; they are read only once."""
     key = digest(wheel.sha256, engine)
     record = journal.get("compiled", key)
     if record is None:
@@ -319,9 +326,9 @@ def _audit(
 
 
 def _place(source: Path, target: Path) -> None:
-    """Give a wheel a second name where the file system allows it, a copy elsewhere.
+    """Make a hard link to a wheel where the file system allows it, else a copy.
 
-    Torch alone has 200 MB.
+    PyTorch alone has 200 MB.
     """
     try:
         target.hardlink_to(source)
@@ -340,9 +347,9 @@ def _write(path: Path, text: str) -> None:
 
 
 def _swap(new: Path, folder: Path) -> None:
-    """Let `new` take the place of `folder`, in one step where there is one.
+    """Replace `folder` by `new`, in one step where the system can do that.
 
-    Elsewhere, killed between two renames, `recover` puts the old one back.
+    Elsewhere a kill between two renames is possible; `recover` then restores the old folder.
     """
     old = folder.with_name(f".{folder.name}.old")
     if not (folder.exists() and exchange(new, folder)):
@@ -355,17 +362,17 @@ def _swap(new: Path, folder: Path) -> None:
 
 
 def _drop(place: Path) -> None:
-    """Remove a folder that nobody needs, or whatever is in its place."""
-    if place.is_symlink() or place.is_file():
-        place.unlink()
-    else:
+    """Remove a folder that is no longer needed, or a file in its place."""
+    if place.is_dir() and not place.is_symlink():
         shutil.rmtree(place, ignore_errors=True)
+    else:
+        place.unlink(missing_ok=True)
 
 
 def _is_as_written(folder: Path, sums: str) -> bool:
-    """Say whether a wheelhouse is the one that was written, byte by byte.
+    """Return whether a wheelhouse is byte by byte the one that was written.
 
-    Sizes and times are anybody's to set.
+    Sizes and times are not trusted, because anybody can set them.
     """
     listed = folder / CHECKSUMS
     try:

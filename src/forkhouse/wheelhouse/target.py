@@ -1,6 +1,6 @@
-"""Whether an environment has, and fits, what a wheelhouse lacks that is to be installed onto it.
+"""Check that a target environment supplies the wheels that are missing from a wheelhouse.
 
-Asked of the environment's own interpreter, before anything is changed.
+The environment's own interpreter is asked, before anything is changed.
 """
 
 from __future__ import annotations
@@ -36,8 +36,16 @@ if asked["symbols"]:
     try:
         import torch
         libraries = sorted(pathlib.Path(torch.__file__).parent.joinpath("lib").glob("lib*.so*"))
-        loaded = [ctypes.CDLL(str(path)) for path in libraries if path.name.startswith(("libtorch", "libc10", "libshm"))]
-        answer["symbols"] = [name for name in asked["symbols"] if not any(hasattr(library, name) for library in loaded)]
+        loaded = [
+            ctypes.CDLL(str(path))
+            for path in libraries
+            if path.name.startswith(("libtorch", "libc10", "libshm"))
+        ]
+        answer["symbols"] = [
+            name
+            for name in asked["symbols"]
+            if not any(hasattr(library, name) for library in loaded)
+        ]
     except Exception as error:
         answer["error"] = f"{type(error).__name__}: {error}"
 json.dump(answer, sys.stdout)
@@ -48,9 +56,10 @@ _SHOWN = 8
 def check_target(
     interpreter: Path, missing: Collection[Missing], symbols: Mapping[str, Collection[str]]
 ) -> None:
-    """Check that an environment has the wheels that are missing, and a PyTorch with the symbols that each wheel of ours asks of it.
+    """Check that an environment supplies the wheels that the wheelhouse lacks.
 
-    `symbols` maps the name of a wheel to what its libraries ask. Raises InstallError that lists everything that is wrong.
+    Its PyTorch must also have the symbols that our wheels use. `symbols` maps the name of a wheel
+    to the symbols that its libraries use. Raises InstallError that lists everything that is wrong.
     """
     asked = sorted({symbol for names in symbols.values() for symbol in names})
     answer = _ask(
@@ -108,10 +117,12 @@ def _ask(interpreter: Path, question: Mapping[str, object]) -> dict[str, Any]:
 
 
 def disable_kpacks(interpreter: Path, targets: Collection[str]) -> list[str]:
-    """Put aside those packed kernels of an environment's PyTorch that a GPU of the targets cannot load; return their names.
+    """Disable the packed kernels of PyTorch that a GPU of the targets cannot load.
 
-    ROCm's PyTorch wheels from 2.12 on carry `.kpack` files for both settings of XNACK of gfx90a, with which every launch of a
-    kernel fails with hipErrorInvalidImage (TheRock issue 7081); without them PyTorch takes the code in its libraries.
+    Renames the files and returns their old names. `interpreter` tells the environment. ROCm's
+    PyTorch wheels from 2.12 on carry `.kpack` files for both settings of XNACK of gfx90a, with
+    which every launch of a kernel fails with hipErrorInvalidImage (TheRock issue 7081). Without
+    them PyTorch takes the code in its libraries.
     """
     program = (
         "import importlib.util as u; spec = u.find_spec('torch'); print(spec.origin if spec else "

@@ -12,10 +12,12 @@ from forkhouse.core.progress import report
 from forkhouse.core.workspace import sha256_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 CHECKSUMS = "SHA256SUMS"
+SHOWN = 20
+"""Entries of a wheelhouse that an error names."""
 FILE, FOLDER = "a file", "a folder"
 _KINDS = {
     stat.S_IFLNK: "a link",
@@ -47,19 +49,29 @@ def verify(folder: Path) -> int:
     if problems:
         message = (
             f"The wheelhouse {folder.name} is not as {CHECKSUMS} says: "
-            f"{'; '.join(sorted(problems))}. Copy it again from where it was built."
+            f"{_some(sorted(problems), '; ')}. Copy it again from where it was built."
         )
         raise ClosureError(message)
+    changed = []
     with report().task("verify", total=len(expected)) as task:
         for name, sha256 in sorted(expected.items()):
             if sha256_file(folder / name) != sha256:
-                message = (
-                    f"{name} in the wheelhouse {folder.name} was changed or damaged. Copy it again "
-                    "from where it was built."
-                )
-                raise HashMismatchError(message)
+                changed.append(name)
             task.advance(1)
+    if changed:
+        verb = "was" if len(changed) == 1 else "were"
+        message = (
+            f"{_some(changed, ', ')} in the wheelhouse {folder.name} {verb} changed or damaged. "
+            "Copy it again from where it was built."
+        )
+        raise HashMismatchError(message)
     return len(expected)
+
+
+def _some(names: Sequence[str], between: str) -> str:
+    """Return the first of what there is to say, each on one line, and how many more there are."""
+    more = [f"and {len(names) - SHOWN} more"] if len(names) > SHOWN else []
+    return between.join([*(name.replace("\n", "\\n") for name in names[:SHOWN]), *more])
 
 
 def _listed(folder: Path) -> dict[str, str]:

@@ -28,7 +28,10 @@ def _is_installed(name: str) -> bool:
 
 
 def _foreign() -> list[str]:
-    """Return the import names of NIXL builds that are installed and are none of those known here, as nixl_cu13 of the public index."""
+    """Return the import names of installed NIXL builds that are not known here.
+
+    An example is nixl_cu13 of the public index.
+    """
     names = {
         module.name
         for module in iter_modules()
@@ -38,7 +41,10 @@ def _foreign() -> list[str]:
 
 
 def _namesakes() -> list[str]:
-    """Return the known names under which another project's package is installed, as that of the public index called rixl."""
+    """Return the known names under which another project's package is installed.
+
+    An example is the package called rixl on the public index.
+    """
     return [name for name in _BUILDS if find_spec(name) is not None and not _is_installed(name)]
 
 
@@ -98,7 +104,10 @@ def _chosen() -> str:
 
 
 def _adopt(build: str) -> None:
-    """Let every module of a build be found under this package's name, and its public names in this package."""
+    """Make every module of a build importable under this package's name.
+
+    The public names of the build become names of this package.
+    """
     package = import_module(build)
     for name in _MODULES:
         module = import_module(f"{build}.{name}")

@@ -22,7 +22,7 @@ def library_dir() -> Path:
 
 
 def module_dir() -> Path:
-    """Return the folder of the transports that UCX loads when it needs them, libuct_rocm among them."""
+    """Return the folder of the transports that UCX loads on demand, such as libuct_rocm."""
     return _ROOT / "lib" / "ucx"
 
 

@@ -114,9 +114,8 @@ def _print(name: str, results: tuple[CaseResult, ...], verdict: ListingVerdict) 
         for outcome in CaseOutcome
         if verdict.counts.get(outcome)
     )
-    click.echo(
-        f"{name}: {counts}; {'all as listed' if verdict.good else f'NOT as listed, in {len(verdict.problems())} ways'}"
-    )
+    found = "all as listed" if verdict.good else f"NOT as listed, in {len(verdict.problems())} ways"
+    click.echo(f"{name}: {counts}; {found}")
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ from typing import Protocol
 
 VARIABLE = "FORKHOUSE_CAPTURE"
 BELOW = "FORKHOUSE_CAPTURE_BELOW"
-"""Names the folder outside of which nothing is noted.
+"""Names the folder outside of which nothing is recorded.
 
-A test may well go to the root of the file system.
+A test may change to the root of the file system.
 """
 HOOKS = (
     "applypatch-msg",
@@ -37,7 +37,7 @@ HOOKS = (
     "post-rewrite",
 )
 SAID = 4000
-"""Characters of what the program said on standard error that are kept."""
+"""Characters of the program's standard error that are kept."""
 
 _WRAPPER = """#!/bin/sh
 # Written by forkhouse.conformance.peers: notes the calls that apply patches.
@@ -60,7 +60,10 @@ _PATCH = """exec {python} -I -S {this} {program} "$real" "$0" "$@\""""
 
 
 def wrapper(program: str, real: Path) -> str:
-    """Return the shell script that stands in for `program` (`git` or `patch`), whose real one is `real`."""
+    """Return the shell script that stands in for `program` and calls the real one.
+
+    `program` is `git` or `patch`, `real` its path.
+    """
     words = {
         "python": shlex.quote(sys.executable),
         "this": shlex.quote(str(Path(__file__).resolve())),
@@ -71,7 +74,7 @@ def wrapper(program: str, real: Path) -> str:
 
 
 class Keeper(Protocol):
-    """Keeps contents, each under a name."""
+    """A place that keeps contents, each under a name."""
 
     def put(self, content: bytes) -> str:
         """Keep a content and return its name."""
@@ -184,7 +187,7 @@ class _Repository:
         return found
 
     def state(self, objects: Objects) -> dict[str, object]:
-        """Return what the call may depend on."""
+        """Return the files that the call may depend on."""
         state: dict[str, object] = {"files": files_below(self.top or Path.cwd(), objects)}
         if self.top is None:
             return state
@@ -199,7 +202,7 @@ class _Repository:
         return state
 
     def settings(self) -> dict[str, object]:
-        """Return what beside the files decides what a call does."""
+        """Return what decides the outcome of a call besides the files."""
         listed = self.ask("config", "--list", "-z").split(b"\0")
         keys = dict(line.decode(errors="replace").partition("\n")[::2] for line in listed if line)
         folder = Path(
@@ -255,7 +258,7 @@ def _folder_of_patch(words: list[str]) -> Path:
 
 
 def main(words: list[str]) -> int:
-    """Run the real program of a call, with a note of it, and return its exit code."""
+    """Run the real program of a call, record the call, and return the exit code."""
     program, real, name, *words = words
     if not Path.cwd().is_relative_to(os.environ[BELOW]):
         return subprocess.run([name, *words], executable=real, check=False).returncode
@@ -312,7 +315,10 @@ def main(words: list[str]) -> int:
 
 
 def _named(words: list[str]) -> list[str]:
-    """Return the words that may name files: those that are no option, and what is joined to one."""
+    """Return the words that may name files.
+
+    Those are words that are no option, and values that are joined to an option.
+    """
     plain = [word for word in words if not word.startswith("-")]
     joined = [word.partition("=")[2] for word in words if word.startswith("--") and "=" in word]
     return plain + joined + [word[2:] for word in words if word.startswith("-i") and len(word) > 2]

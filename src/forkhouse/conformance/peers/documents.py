@@ -1,4 +1,4 @@
-"""Do operations on a suite's documents, and judge what comes of each by the language's own readers."""
+"""Apply operations to a suite's documents, and judge each result by the language's own readers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from forkhouse.conformance.peers.readers import Language, Seen
 
 GUESSES = 3
-"""Words of a document that no reader reads, which are taken for keys in it."""
+"""Words in a document that no reader can read; they are tried as keys in it."""
 _NOTHING_THERE = re.compile(r"matched 0 times|there already")
 """What is not true of a key that is there, or of a new one."""
 
@@ -39,7 +39,7 @@ class DocumentText:
 
 
 def try_document(document: DocumentText, language: Language) -> Iterator[CaseResult]:
-    """Yield what became of every operation on a document."""
+    """Yield the outcome of every operation on a document."""
     if document.text is None:
         yield CaseResult(
             id=document.id,
@@ -156,9 +156,9 @@ def _try_beyond(name: str, text: str, language: Language) -> CaseResult:
 
 
 def _try_ill_formed(document: DocumentText, text: str, language: Language) -> Iterator[CaseResult]:
-    """Yield what became of operations on what no reader reads.
+    """Yield the outcomes of operations on a document that no reader can read.
 
-    They have to be refused, or to leave it as unreadable as it was.
+    They have to be refused, or to leave the document as unreadable as it was.
     """
     words = list(dict.fromkeys(re.findall(r"[A-Za-z_][A-Za-z0-9_]*", text)))[:GUESSES]
     said = [

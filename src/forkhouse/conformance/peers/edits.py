@@ -1,4 +1,4 @@
-"""Operations on a document of data, for every key and item that a reader sees in it, and what a reader has to see after each."""
+"""Make operations for every key and item of a document, and what a reader must see after each."""
 
 from __future__ import annotations
 
@@ -275,7 +275,7 @@ def agrees(
     operation: DocumentOperation,
     language: Language,
 ) -> bool:
-    """Say whether a reader sees exactly the change that an operation asks for."""
+    """Return whether a reader sees exactly the change that an operation asks for."""
     wanted = _changed(Listed(items=before), operation.target, operation)
     now: Seen = Listed(items=after)
     if language != "toml":
@@ -290,7 +290,7 @@ def agrees(
 
 
 def alike(one: tuple[Seen, ...], other: tuple[Seen, ...]) -> bool:
-    """Say whether two readers see the same keys and items, whatever they take the values for."""
+    """Return whether two readers see the same keys and items, apart from the types of values."""
     return _untyped(Listed(items=one)) == _untyped(Listed(items=other))
 
 
@@ -318,7 +318,7 @@ def _unordered(seen: Seen) -> Seen:
 
 
 def _without_empty(seen: Seen, target: StepPath) -> Seen:
-    """Return what is seen without what stands at a place, where that is a mapping with nothing in it."""
+    """Return what is seen, without the mapping at a place when that mapping is empty."""
     position, *rest = target
     if isinstance(seen, ReadScalar):
         return seen

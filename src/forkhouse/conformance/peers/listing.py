@@ -1,4 +1,7 @@
-"""Compare what became of a suite's cases with what is listed as refused, in both directions, and write such a list."""
+"""Compare the outcomes of a suite's cases with the list of refused ones, and write such a list.
+
+The comparison goes in both directions: unlisted refusals and listed cases that pass.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +26,13 @@ class ListingVerdict:
 
     counts: Mapping[CaseOutcome, int]
     faults: tuple[CaseResult, ...]
-    """What nothing excuses: other results, and reasons that are not true."""
+    """Results that nothing excuses: other results, and reasons that are not true."""
     unlisted: tuple[CaseResult, ...]
     """Refusals that are not listed."""
     unmatched: tuple[str, ...]
-    """What is listed and is refused no more, or is no case at all."""
+    """Entries of the list that are no longer refused, or are no case at all."""
     unexplained: tuple[str, ...]
-    """What is listed without a reason."""
+    """Entries of the list without a reason."""
 
     @property
     def good(self) -> bool:
@@ -44,7 +47,7 @@ class ListingVerdict:
         )
 
     def problems(self) -> list[str]:
-        """Return what is not as it should be, a line each."""
+        """Return the problems, one a line."""
         return [
             *([] if self.counts else ["no case was tried"]),
             *(f"{result.outcome}: {result.id}: {result.said}" for result in self.faults),
@@ -99,7 +102,7 @@ _OF_THE_SUITE = re.compile(
     rf"""{_PATH}|The operation:.*|"[^"]*"|'[^']*'|\{{.*?\}}(?=[ .:,;])|&\w+|(?<=alias )\*\w+|\d+""",
     re.DOTALL,
 )
-"""What a message takes from a suite: paths, operations, whatever is quoted, and numbers."""
+"""Parts of a message that come from the suite: paths, operations, quoted texts, and numbers."""
 
 
 _SHORT = 2
@@ -110,7 +113,10 @@ It is looked for only where a name stands.
 
 
 def said_in_general(result: CaseResult) -> str:
-    """Return a message with a star for whatever in it comes from the suite, as far as names and form tell."""
+    """Return a message with a star for each part that comes from the suite.
+
+    Such parts are found by the names that the case is about, and by their form.
+    """
     said = _OF_THE_SUITE.sub("*", result.said)
     for name in sorted({*result.about} - {""}, key=len, reverse=True):
         word = re.escape(re.sub(r"\d+", "*", name))
@@ -153,7 +159,7 @@ def listed(
 
 
 def with_list(document: str, refused: Sequence[Refusal]) -> str:
-    """Return the text of a suite's document with another list of what is refused, which stands last in it."""
+    """Return the text of a suite's document with its last part, the list of refusals, replaced."""
     head, _, _ = document.partition("\nrefused:")
     entries = [each.model_dump(mode="json", exclude_defaults=True) for each in refused]
     return (

@@ -112,7 +112,10 @@ def _int(
 
 
 def by_json(text: str) -> tuple[Seen, ...]:
-    """Read JSON (RFC 8259), or else JSON with comments and commas at the end, as many programs have it in their settings."""
+    """Read JSON (RFC 8259), or else JSON with comments and trailing commas.
+
+    Many programs write their settings in the second form.
+    """
     try:
         seen = json.loads(
             text,

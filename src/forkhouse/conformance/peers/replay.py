@@ -50,7 +50,7 @@ class Judge:
     """The git that decides where a call's own result does not tell."""
 
     def replay(self, call: Call, captured: Captured) -> CaseResult:
-        """Return what became of a call."""
+        """Return the outcome of a call."""
         patches = [captured.content(sha256) for sha256 in call.patches]
         try:
             before = self.store.import_files(captured.files(call.before))
@@ -108,7 +108,10 @@ class Judge:
     def _wanted(
         self, call: Call, captured: Captured, before: str, patches: Sequence[bytes]
     ) -> list[str] | None:
-        """Return the trees that are right, none where it is right to refuse, and None where the tree alone does not tell."""
+        """Return the right trees of a call; empty where the right answer is to refuse.
+
+        None where the tree alone does not tell.
+        """
         if call.after is not None:
             return [self.store.import_files(captured.files(call.after))]
         command = (
@@ -135,7 +138,7 @@ class Judge:
         return found
 
     def by_git(self, before: str, patches: Sequence[bytes], command: Sequence[str]) -> str | None:
-        """Return the tree that git itself makes, None where it refuses."""
+        """Return the tree that git itself makes; None where it refuses."""
         with tempfile.TemporaryDirectory(prefix="forkhouse-peers-") as name:
             folder = Path(name, "tree")
             folder.mkdir()
@@ -182,9 +185,9 @@ class Judge:
             raise PeersError(message)
 
     def _told(self, before: str, tree: str, wanted: str) -> str:
-        """Say how a tree differs from the one that is right.
+        """Return how a tree differs from the right one.
 
-        By paths alone, because the contents are the peer's.
+        Only paths are named, because the contents are the peer's.
         """
         ours, theirs, old = (
             {file.path: (file.mode, file.content) for file in self.store.files(each)}

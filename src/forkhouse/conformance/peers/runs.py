@@ -1,4 +1,4 @@
-"""Build a peer's program from its pinned source, and run the scripts of its suite with every call of the program noted."""
+"""Build a peer's program from its pinned source, and record its calls in its own test suite."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 BUILD_SECONDS = 3600
 SCRIPT_SECONDS = 900
-"""After this a script is ended; what it called until then counts."""
+"""Seconds after which a script is killed; its calls until then count."""
 _MARK = "whole"
 
 
@@ -122,7 +122,10 @@ def captured(suite: str, archive: Path, parts: Sequence[str], folder: Path) -> l
 
 
 def _unpack(archive: Path, folder: Path) -> Path:
-    """Lay a source tarball out, its files with their times, by which make goes, and return its one top folder."""
+    """Unpack a source tarball and return its one top folder.
+
+    The files keep their times, because make compares those.
+    """
     with tarfile.open(archive) as tar:
         tar.extractall(folder, filter="data")
     tops = list(folder.iterdir())

@@ -6,6 +6,7 @@ This is done by ast-grep and the grammars that it brings.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
@@ -116,10 +117,27 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
                 "pattern, or use an `anchor`."
             )
             raise PatchConflictError(message)
-        found = search(root, {"pattern": selector.pattern})
+        found = search(root, {"pattern": _in_context(selector.pattern, language)})
         return [_node(node, language, _captures(node, selector.pattern), text) for node in found]
     rule = dict(selector.rule or {})
     return [_node(node, language, _captures(node, str(rule)), text) for node in search(root, rule)]
+
+
+_CALL = re.compile(r"[\w$.>-]+\s*\([^{}]*\)\s*(;?)", re.DOTALL)
+
+
+def _in_context(pattern: str, language: str) -> str | dict[str, str]:
+    """Return a pattern in the form that ast-grep needs.
+
+    It would read a call of C alone as a declaration.
+    """
+    call = _CALL.fullmatch(pattern.strip())
+    if language != "c" or call is None:
+        return pattern
+    return {
+        "context": f"void f(void) {{ {pattern.strip().rstrip(';')}; }}",
+        "selector": "expression_statement" if call[1] else "call_expression",
+    }
 
 
 def _refuse_hidden(text: str, name: str, nodes: list[SgNode], language: str) -> None:
@@ -157,7 +175,38 @@ def _found(nodes: Iterable[SgNode], language: str, text: str) -> list[Node]:
     nodes = list(nodes)
     for node in nodes:
         _refuse_unread(node, language, text)
-    return [_node(node, language, {}, text) for node in nodes]
+    return [
+        replace(_node(node, language, {}, text), instead=None)
+        if _calls_twice(node)
+        else _node(node, language, {}, text)
+        for node in nodes
+    ]
+
+
+def _calls_twice(node: SgNode) -> bool:
+    """Say whether a call is made on the result of a call of the same name: `m.def(1).def(2)`.
+
+    The node of the second call contains the first.
+    """
+    name, inner = _method(node), node
+    while name is not None and (held := _receiver(inner)) is not None:
+        if _method(held) == name:
+            return True
+        inner = held
+    return False
+
+
+def _method(node: SgNode) -> str | None:
+    function = node.field("function")
+    name = None if function is None else function.field("attribute") or function.field("field")
+    return None if name is None else name.text()
+
+
+def _receiver(node: SgNode) -> SgNode | None:
+    function = node.field("function")
+    if function is None:
+        return None
+    return function.field("object") or function.field("argument") or function.field("value")
 
 
 _ENDS_A_WORD = frozenset(' \t\r\n;&|()<>`"')

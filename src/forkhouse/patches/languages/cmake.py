@@ -110,7 +110,11 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
                 continue
             parts = _arguments(source, definition.children[0])
             start, end = source.span(definition)
-            if parts and parts.spans and source.text[slice(*parts.spans[0])] == selector.function:
+            if (
+                parts
+                and parts.spans
+                and _is_function(source.text[slice(*parts.spans[0])], selector.function)
+            ):
                 found.append(
                     Node(start=start, end=len(text[:end].rstrip()), head=_head(source, definition))
                 )
@@ -120,6 +124,11 @@ def find(text: str, selector: Selector, language: str) -> list[Node]:
         "rules here."
     )
     raise PatchConflictError(message)
+
+
+def _is_function(said: str, name: str) -> bool:
+    """Say whether a function is the one of a name: CMake knows no case, and no quotes around it."""
+    return said.strip('"').casefold() == name.casefold()
 
 
 _COMMENT_KINDS = frozenset({"line_comment", "bracket_comment"})

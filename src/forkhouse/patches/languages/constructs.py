@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from forkhouse.patches.languages.base import indentation, is_blank, line_end, line_start
+from forkhouse.patches.languages.grammars import GRAMMARS
 from forkhouse.patches.languages.lists import only_child
 from forkhouse.patches.languages.trees import readable, span_of
 
@@ -300,6 +301,23 @@ def is_value(target: SgNode) -> bool:
     return not macro and not target.kind().endswith(_STATEMENTS)
 
 
+_VALUES = frozenset({"call", "call_expression"})
+_HELD = {
+    "python": frozenset({"module", "block", "decorator", *GRAMMARS["python"].lists}),
+    **dict.fromkeys(
+        ("c", "cpp"),
+        frozenset(
+            {
+                *("translation_unit", "compound_statement", "declaration_list", "comma_expression"),
+                *("field_declaration_list", "linkage_specification", *GRAMMARS["cpp"].lists),
+            }
+        ),
+    ),
+    "rust": frozenset({"source_file", "block", *GRAMMARS["rust"].lists}),
+}
+"""Nodes in which a call can go alone: as a statement, or as an item of a list."""
+
+
 def instead_of(target: SgNode, language: str) -> str | None:
     """Return the text to put in the place of a removed statement.
 
@@ -310,6 +328,11 @@ def instead_of(target: SgNode, language: str) -> str | None:
     if parent is None:
         return ""
     kind = parent.kind()
+    if language in _HELD and target.kind() in _VALUES and kind not in _HELD[language]:
+        return None  # its value is used
+    if kind == "for_statement" and language in {"c", "cpp"}:
+        held = parent.field("body")
+        return ";" if held is not None and held.range() == target.range() else None
     if kind in _HOLDERS or (
         target.kind().endswith("_specifier")
         and kind in {"declaration", "type_definition", "field_declaration"}

@@ -42,7 +42,7 @@ _C = Grammar(
         "enumerator": "name",
         "initializer_pair": "designator",
     },
-    lists=frozenset({"initializer_list", "argument_list"}),
+    lists=frozenset({"initializer_list", "argument_list", "enumerator_list"}),
 )
 
 
@@ -80,7 +80,12 @@ GRAMMARS = {
             "static_item": "name",
             "field_initializer": "field",
         },
-        lists=frozenset({"array_expression", "tuple_expression", "arguments", "token_tree"}),
+        lists=frozenset(
+            {
+                *("array_expression", "tuple_expression", "arguments", "token_tree"),
+                "field_initializer_list",
+            }
+        ),
     ),
     "bash": Grammar(
         functions={"function_definition": "name"},

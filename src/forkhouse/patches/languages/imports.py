@@ -86,6 +86,9 @@ def imports(text: str, language: str, *, include: bool) -> list[ImportLine]:
         top = (
             parent is not None and parent.kind() == level.kind() and parent.range() == level.range()
         )
+        above_it = node.prev()
+        if above_it is not None and re.match(r"#\s*\[\s*cfg\b", above_it.text()):
+            top = False  # it is there under a condition
         place = replace(node_of(node, language, text), start=start, end=end)
         names, parts = _names(node, text[start:end], language)
         lines.append(
@@ -212,6 +215,10 @@ def addition(text: str, new: str, language: str, *, include: bool) -> tuple[int,
     _check(language, include=include)
     new = new.strip("\n")
     first, last = _head(root_of(text, language), language, future=new.startswith("from __future__"))
+    if include and last is None:
+        # What a header is asked for by a macro is asked before it is read: `#define _GNU_SOURCE 1`.
+        while first is not None and first.kind() == "preproc_def":
+            last, first = first, first.next()
     newline = newline_at(text, (last or first or root_of(text, language)).range().start.index)
     new = new.replace("\n", newline)
     if last is not None:

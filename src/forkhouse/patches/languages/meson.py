@@ -369,17 +369,17 @@ def _prove_units(step: Step) -> None:
         before = next((token for token in reversed(after) if token.end <= first), None)
         behind = next((token for token in after if token.start >= last), None)
         beside = {token.kind for token in (before, behind) if token is not None}
+        called = (
+            behind is not None
+            and behind.kind in {"lbracket", "lparen", "dot"}
+            and "\n" not in step.after[last : behind.start]
+        )
         depth = 0
         for token in inside:
             depth += (token.kind in _OPENING) - (token.kind in _CLOSING)
             own = token.kind in _OPERATORS - {"dot"} or token.kind == "comma"
-            if (
-                depth == 0
-                and own
-                and token is not inside[-1]
-                and token is not inside[0]
-                and beside & _OPERATORS
-            ):
+            taken = called or (token is not inside[0] and beside & _OPERATORS)
+            if depth == 0 and own and token is not inside[-1] and taken:
                 what = (
                     "what is put there has an operator of its own beside another one, which would "
                     "take a part of it. Put brackets around it"

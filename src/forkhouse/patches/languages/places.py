@@ -115,3 +115,33 @@ def is_code(text: str, language: str, place: int) -> bool:
             code = False
         node = child_at(node, place)
     return code
+
+
+def redirected(text: str, span: tuple[int, int]) -> int | None:
+    """Return the end of a shell command with its redirections, or None if it has none."""
+    start, end = span
+    node: SgNode | None = root_of(text, "bash")
+    while node is not None and (node.range().start.index, node.range().end.index) != span:
+        if node.kind() == "redirected_statement" and node.range().start.index == start:
+            body = node.field("body")
+            if body is not None and body.range().end.index == end:
+                return node.range().end.index
+        node = child_at(node, start)
+    return None
+
+
+def ends_branch(text: str, language: str, end: int) -> bool:
+    """Say whether a statement ends at a place and is the whole of a branch without braces."""
+    node: SgNode | None = root_of(text, language)
+    while node is not None:
+        inner = child_at(node, end - 1)
+        if (
+            inner is not None
+            and node.kind() in _BRANCHES
+            and inner.range().end.index == end
+            and inner.kind().endswith("_statement")
+            and inner.kind() != "compound_statement"
+        ):
+            return True
+        node = inner
+    return False

@@ -18,6 +18,8 @@ LISTS: tuple[Path, ...] = (
     ("dependency-groups", "*"),
     ("build-system", "requires"),
     ("tool", "uv", "dev-dependencies"),
+    ("tool", "uv", "extra-build-dependencies", "*"),
+    ("tool", "rye", "dev-dependencies"),
     ("tool", "pdm", "dev-dependencies", "*"),
     ("tool", "hatch", "envs", "*", "dependencies"),
     ("tool", "hatch", "envs", "*", "extra-dependencies"),

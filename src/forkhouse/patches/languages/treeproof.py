@@ -81,10 +81,27 @@ def prove(step: Step) -> None:
     guard.prove(before, after, step, inner_lines)
     if step.language == "python":
         docstrings.prove(step)
+    if step.language in {"c", "cpp", "rust"}:
+        _prove_signs(step)
     if step.language in {"c", "cpp"}:
         _prove_directives(step)
     if step.language == "bash":
         _prove_documents(step)
+
+
+def _prove_signs(step: Step) -> None:
+    """Raise UnprovenError if a comment would begin at an edge of inserted code.
+
+    The grammars read `b/*p` as a division if no comment ends there. Compilers do not.
+    """
+    for first, last in guard.shift_of(step).new():
+        for edge in (first, last):
+            if step.after[edge - 1 : edge + 1] in {"/*", "//"}:
+                what = (
+                    f"'{step.after[edge - 1 : edge + 1]}' would begin a comment where two pieces "
+                    "of code meet. Put a blank or brackets between them"
+                )
+                raise UnprovenError(what, text=step.after, position=edge - 1)
 
 
 def _prove_documents(step: Step) -> None:
