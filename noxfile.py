@@ -106,7 +106,10 @@ def types(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def docs(session: nox.Session) -> None:
-    """Build the site into build/docs: a warning is an error, every link is checked (`-- --external` asks other hosts, too)."""
+    """Build the site into build/docs.
+
+    A warning is an error, every link is checked (`-- --external` asks other hosts, too).
+    """
     session.install("-e", ".", *group("docs"))
     strictly = ("--fail-on-warning", "--keep-going", "--nitpicky", "--fresh-env", "--write-all")
     build = ("sphinx-build", "--quiet", *strictly, "--doctree-dir=build/doctrees", "docs")

@@ -1,4 +1,7 @@
-"""How Sphinx builds the site. `nox -s docs` builds it into build/docs, and takes each warning for an error."""
+"""How Sphinx builds the site.
+
+`nox -s docs` builds it into build/docs, and takes each warning for an error.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,8 @@ html_copy_source = False
 html_show_sphinx = False
 myst_heading_anchors = 3
 myst_enable_extensions = ["deflist"]
-# A language that Pygments does not know is shown as it is; a block in one that it knows has to be right.
+# A language that Pygments does not know is shown as it is; a block in one that it knows has to be
+# right.
 highlight_language = "text"
 linkcheck_anchors = False
 

@@ -15,5 +15,8 @@ def exit_codes() -> str:
 
 
 def classes() -> list[type[ForkhouseError]]:
-    """Return the classes of failures, each with an exit code of its own, by it. What derives from one has that one's."""
+    """Return the classes of failures, each with an exit code of its own, by it.
+
+    What derives from one has that one's.
+    """
     return sorted(ForkhouseError.__subclasses__(), key=lambda each: each.exit_code)

@@ -14,7 +14,7 @@ def commands() -> str:
 
 
 def every() -> list[click.Context]:
-    """Return the program and each command, in alphabetical order, as contexts that know their full names."""
+    """Return the program and each command, by name, as contexts that know their full names."""
     found = [click.Context(cli, info_name="forkhouse")]
     for context in found:  # it grows
         command = context.command

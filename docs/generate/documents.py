@@ -128,7 +128,10 @@ def _default(info: FieldInfo) -> str:
 
 
 def spoken(hint: object) -> str:
-    """Return what a value of this type is in a document. Raises TypeError for a type that has no words yet."""
+    """Return what a value of this type is in a document.
+
+    Raises TypeError for a type that has no words yet.
+    """
     for known, words in WORDS:
         if hint == known:
             return words

@@ -12,13 +12,16 @@ SOURCE = Path(__file__).parents[2] / "src" / "forkhouse"
 
 
 def modules() -> str:
-    """Return a table of all packages at the top, and of the modules beside them, each with its first sentence."""
+    """Return a table of the top packages and modules, each with its first sentence."""
     rows = [[f"`{name}`", prose(text)] for name, text in described()]
     return table(("part", "what it is for"), rows)
 
 
 def described() -> list[tuple[str, str]]:
-    """Return the name of each part and the first sentence of its docstring. Raises ValueError for a part without one."""
+    """Return the name of each part and the first sentence of its docstring.
+
+    Raises ValueError for a part without one.
+    """
     packages = [(f"{file.parent.name}/", file) for file in SOURCE.glob("*/__init__.py")]
     alone = [(file.stem, file) for file in SOURCE.glob("*.py") if not file.stem.startswith("__")]
     return [(name, _sentence(file)) for name, file in [*sorted(packages), *sorted(alone)]]

@@ -1,6 +1,9 @@
-"""Check a built site: it loads nothing from a network host, and every link within it leads somewhere.
+"""Check a built site.
 
-`python -m docs.generate.offline FOLDER`. Sphinx checks the references that it made; this reads what a browser will.
+It loads nothing from a network host, and every link within it leads somewhere.
+
+`python -m docs.generate.offline FOLDER`. Sphinx checks the references that it made; this reads what
+a browser will.
 """
 
 from __future__ import annotations

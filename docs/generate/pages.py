@@ -1,4 +1,7 @@
-"""Which part of which page is made from what. A page asks for it by a line `<!-- generated: NAME -->`."""
+"""Which part of which page is made from what.
+
+A page asks for it by a line `<!-- generated: NAME -->`.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The patches one by one, from their headers: what, why, and when each is retired.
 
-Nothing of an upstream is here: the difference that a patch makes at its pin needs the upstream's source, and is shown by
-`forkhouse patches explain`.
+Nothing of an upstream is here: the difference that a patch makes at its pin needs the upstream's
+source, and is shown by `forkhouse patches explain`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ def _section(upstream: str, patch: Patch) -> str:
         ("", ""), [[f"**{name}**", value] for name, value in _facts(upstream, patch) if value]
     )
     heading = f"## {patch.name[:4]}: {prose(patch.subject)}"
-    return f"{target(_label(upstream, patch))}{heading}\n\n{prose(_field(patch, 'Description'))}\n\n{facts}"
+    described = prose(_field(patch, "Description"))
+    return f"{target(_label(upstream, patch))}{heading}\n\n{described}\n\n{facts}"
 
 
 def _field(patch: Patch, name: str) -> str:

@@ -12,7 +12,10 @@ _SPECIAL = re.compile(r"([\\*_<>{}\[\]$|])")
 
 
 def prose(text: str) -> str:
-    """Return plain text, such as a docstring, as Markdown in one line: what is in backticks is kept as it is."""
+    """Return plain text, such as a docstring, as Markdown in one line.
+
+    What is in backticks is kept as it is.
+    """
     parts = re.split(r"(`+[^`]+`+)", " ".join(text.split()))
     return "".join(
         _code(part) if part.startswith("`") else _SPECIAL.sub(r"\\\1", part) for part in parts

@@ -297,7 +297,7 @@ def test_operations_are_judged_in_turn() -> None:
         ),
     )
     first, second = edit.operations
-    between = applied_alone("f()\n", edit, first)
+    between = applied_alone("f()\n", first, "python")
     assert between == "middle_thing(1)\n"
     assert came_about(between, "new_thing(2)\n", second, "python")
     assert not came_about("f()\n", "if x:\n    new_thing(2)\n", second, "python")

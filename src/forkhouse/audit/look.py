@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forkhouse.audit.archive import WheelArchive
-from forkhouse.audit.facts import WheelFacts
 from forkhouse.audit.findings import Finding, Rule
 from forkhouse.audit.folders import check_build_paths, check_compiler_paths
 from forkhouse.audit.gpu import (
     check_bare,
     check_gpu_code,
     check_packed,
-    inventory,
     read_gpu_code,
     read_gpu_file,
 )
@@ -29,13 +27,11 @@ from forkhouse.audit.links import (
     check_parts,
     check_run_paths,
 )
-from forkhouse.audit.metadata import check_metadata, read_facts, read_wheel_file, wheel_facts
-from forkhouse.audit.policy import read_policy
+from forkhouse.audit.metadata import check_metadata, read_facts, read_wheel_file
 from forkhouse.audit.record import Record
-from forkhouse.audit.report import AuditReport, refuse
+from forkhouse.audit.report import AuditReport
 from forkhouse.audit.tags import check_gpu_tags, check_tags, glibc_floor
 from forkhouse.binaries.elf import MAGIC, Compiled, Elf
-from forkhouse.binaries.kernels import KernelInventory, LibraryKernels
 from forkhouse.binaries.offload import GPU_MACHINE
 from forkhouse.core.errors import AuditError
 
@@ -44,22 +40,9 @@ if TYPE_CHECKING:
     from email.message import Message
     from pathlib import Path
 
+    from forkhouse.audit.facts import WheelFacts
     from forkhouse.audit.policy import AuditPolicy, PolicyDistribution
-
-__all__ = [
-    "AuditReport",
-    "AuditTerms",
-    "Finding",
-    "KernelInventory",
-    "LibraryKernels",
-    "Rule",
-    "WheelFacts",
-    "audit_wheel",
-    "inventory",
-    "read_policy",
-    "refuse",
-    "wheel_facts",
-]
+    from forkhouse.binaries.kernels import KernelInventory, LibraryKernels
 
 _MOST_FINDINGS = 500
 """More are counted, and not kept; so it is with notes."""

@@ -246,14 +246,17 @@ def _short(answer: str) -> str:
 
 
 def _is_below(answer: str, out: Path) -> bool:
-    """Say whether a backend answered with the name of a folder that lies where it was asked for, and not with a path or a link."""
+    """Return whether a backend answered with the name of a folder that lies where it has to."""
     name = os.path.basename(answer)  # noqa: PTH119
     here = name not in {"", ".", ".."} and os.path.join(os.path.abspath(out), name) == answer  # noqa: PTH100, PTH118
     return here and not out.is_symlink() and (out / name).is_dir() and not (out / name).is_symlink()
 
 
 def _wrong(made: str, out: Path, before: Collection[Path]) -> str:
-    """Say what is wrong with the wheel that a backend names, nothing where it is one, and the only new one in `out`."""
+    """Return what is wrong with the wheel that a backend names.
+
+    Nothing when it is a wheel, and the only new one in `out`.
+    """
     name = os.path.basename(made)  # noqa: PTH119
     path = out / name
     if os.path.join(os.path.abspath(out), name) != made:  # noqa: PTH100, PTH118

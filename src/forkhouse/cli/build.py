@@ -18,7 +18,9 @@ from forkhouse.cli.options import (
     wait_option,
 )
 from forkhouse.cli.output import print_table, say
+from forkhouse.core.errors import PartialError
 from forkhouse.core.progress import report, showing
+from forkhouse.flow.freshness import forget, inputs, remember, unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,8 +78,6 @@ def build(
     as_json: bool,
 ) -> None:
     """Build the wheelhouse of a profile from the pinned, patched upstreams."""
-    from forkhouse.flow.freshness import forget, inputs, remember, unchanged  # start-up time
-
     workspace = workspace_of(context)
     chosen = (
         sources,
@@ -149,8 +149,6 @@ def build(
     else:
         _closing(product, rows, answer["fallbacks"], profile, every=every)
     if product.missing:
-        from forkhouse.core.errors import PartialError  # start-up time
-
         lines = "\n".join(
             f"  - {each.name} {each.wanted}: {each.reason}\n    To have it: {each.remedy}."
             for each in product.missing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -99,8 +100,6 @@ def doctor(
 
     Without a profile, all are looked at. Nothing is changed.
     """
-    import shutil  # start-up time
-
     with showing():
         plant = opened(
             workspace_of(context), "auto", None, offline=True, rocm=rocm, transfer=transfer

@@ -106,13 +106,11 @@ class _Commands(click.Group):
     When the system refuses a file to a command, the command ends with an explained failure.
     """
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # click's signature
+    def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
         return sorted(_COMMANDS)
 
-    def get_command(
-        self, ctx: click.Context, cmd_name: str
-    ) -> click.Command | None:  # click's signature
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command, loaded; None for a name that is none."""
         if cmd_name not in _COMMANDS:
             return None

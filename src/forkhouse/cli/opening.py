@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forkhouse.core.progress import showing
-from forkhouse.core.workspace import find_workspace
+from forkhouse.core.workspace import exclusive, find_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +58,5 @@ def working(workspace: Workspace, wait: float) -> Iterator[None]:
 
     No other run writes to it, and no build reads what is half written.
     """
-    from forkhouse.core.workspace import exclusive  # start-up time
-
     with showing(), exclusive(workspace, wait=wait):
         yield

@@ -171,7 +171,10 @@ def _refusal(error: Exception) -> int | None:
 
 
 def told_refusal(text: str) -> str | None:
-    """Return what to do next where a program tells that a disk is full or read-only, None where it tells of neither."""
+    """Return what to do when a program's output says that a disk is full or read-only.
+
+    None when the output says neither.
+    """
     told = next(
         (no for no in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) if os.strerror(no) in text), None
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from packaging.version import Version
+
 from forkhouse.core.errors import UnreachableError, UsageError
 from forkhouse.core.progress import report
 from forkhouse.flow.repin import PinFinding, update
@@ -48,7 +50,6 @@ def bumped_pins(plant: Plant, name: str, matrices: Sequence[Matrix]) -> list[Pin
 
     Say which commit is newer and settled, where one is.
     """
-    from packaging.version import Version  # start-up time
 
     def said(text: str) -> PinFinding:
         return PinFinding(subject=name, state="ok", detail=text)

@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
-from forkhouse.patches.changes import changes, find, keyword_of, spliced
+from forkhouse.patches.changes import find, keyword_of, left_by
 from forkhouse.patches.edits import (
     CodeOperation,
     KeyOperation,
@@ -114,8 +114,7 @@ def _is_for_its_parameter(
     come = change.come
     if come is None or keyword_of(come) is not None or come.startswith(("-", "**")):
         return True
-    found = changes(before, operation, language)
-    changed = spliced(before, [splice for splices in found for splice in splices])
+    changed = left_by(before, operation, language)
     if selects_itself(change):
         change = change.model_copy(update={"of": selected_after(change)})
     return _before_it(now, change, language) <= _before_it(changed, change, language)
@@ -139,15 +138,14 @@ def _came_in_place(
     new = operation.with_ or ""
     if len(results(now, new, selector, language)) <= len(results(before, new, selector, language)):
         return False
-    if not _left_lines(before, operation, language) <= _said_lines(now):
+    changed = left_by(before, operation, language)
+    if not _left_lines(before, changed, new) <= _said_lines(now):
         return False
-    found = changes(before, operation, language)
-    changed = spliced(before, [splice for splices in found for splice in splices])
     old, wanted, there = (
         Counter(branches(text, place, language) for place in results(text, new, selector, language))
         for text in (before, changed, now)
     )
-    return bool(found) and wanted - old <= there - old
+    return bool(find(before, selector, language)) and wanted - old <= there - old
 
 
 _NAMED_BY_MACRO = re.compile(r"^[ \t]*#[ \t]*include(?:_next)?[ \t]+[A-Za-z_]", re.MULTILINE)
@@ -180,9 +178,7 @@ def _is_nowhere_else(
         return False
     if operation.argument is not None:
         return True
-    changed = spliced(
-        before, [splice for splices in changes(before, operation, language) for splice in splices]
-    )
+    changed = left_by(before, operation, language)
     gone = change.gone or ""
     return mentions(now, gone) <= mentions(changed, gone)
 
@@ -205,18 +201,13 @@ _FOR_OTHERS = {
 """How a part begins, or what it holds, if it may stand for several others."""
 
 
-def _left_lines(before: str, operation: CodeOperation, language: str) -> set[str]:
+def _left_lines(before: str, changed: str, new: str) -> set[str]:
     """Return the first line of each place, as an operation leaves it.
 
     The other text on that line tells the place from all others.
     """
-    found = changes(before, operation, language)
-    changed = spliced(before, [splice for splices in found for splice in splices])
-    return {
-        line
-        for line in _said_lines(changed) - _said_lines(before)
-        if (operation.with_ or "").strip().partition("\n")[0].strip() in line
-    }
+    first = new.strip().partition("\n")[0].strip()
+    return {line for line in _said_lines(changed) - _said_lines(before) if first in line}
 
 
 def _said_lines(text: str) -> set[str]:

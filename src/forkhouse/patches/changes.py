@@ -81,6 +81,12 @@ def spliced(text: str, splices: Sequence[Splice]) -> str:
     return "".join([*pieces, text[begun:]])
 
 
+def left_by(text: str, operation: CodeOperation, language: str) -> str:
+    """Return a text as an operation leaves it, wherever it matches. Raises PatchConflictError."""
+    found = changes(text, operation, language)
+    return spliced(text, [splice for splices in found for splice in splices])
+
+
 def scope_of(text: str, selector: Selector, language: str) -> tuple[int, int]:
     """Return the span that a selector searches.
 
@@ -313,11 +319,10 @@ def _refuse_pragma(text: str, node: Node, language: str) -> None:
         raise PatchConflictError(message)
 
 
-def _lines_own(text: str, node: Node) -> tuple[str] | None:
-    """Return the white space before an anchor that is alone on its lines, or None."""
-    spaces = indentation(text, node.start)
-    alone = spaces is not None and not text[node.end : line_end(text, node.end)].strip()
-    return (spaces or "",) if alone else None
+def _column_of_own_lines(text: str, node: Node) -> str | None:
+    """Return the white space before an anchor that has whole lines for itself; None for others."""
+    alone = not text[node.end : line_end(text, node.end)].strip()
+    return indentation(text, node.start) if alone else None
 
 
 def _refuse_branch_end(text: str, node: Node, selector: Selector, language: str) -> None:
@@ -360,8 +365,10 @@ def _before(template: str, node: Node, selector: Selector, text: str, language: 
     if selector.anchor is None:
         _refuse_pragma(text, node, language)
     new = filled(template, node, selector, text, language)
-    if selector.anchor is not None and not new.endswith("\n") and (held := _lines_own(text, node)):
-        return start, start, f"{new}{newline_at(text, start)}{held[0]}"
+    if selector.anchor is not None and not new.endswith("\n"):
+        column = _column_of_own_lines(text, node)
+        if column is not None:
+            return start, start, f"{new}{newline_at(text, start)}{column}"
     _refuse_conditions(node, selector, language)
     _refuse_lines(new, node, selector, alone=spaces is not None)
     if (
@@ -398,9 +405,10 @@ def _after(template: str, node: Node, selector: Selector, text: str, language: s
     _refuse_conditions(node, selector, language)
     if selector.anchor is not None:
         _refuse_branch_end(text, node, selector, language)
-        if not new.startswith(("\n", "\r")) and (own := _lines_own(text, node)):
+        column = _column_of_own_lines(text, node)
+        if column is not None and not new.startswith(("\n", "\r")):
             newline = newline_at(text, start)
-            indented = "" if new[:1].isspace() else own[0]
+            indented = "" if new[:1].isspace() else column
             return end, end, f"{newline}{indented}{new.removesuffix(newline)}"
     alone = is_blank(text[end : line_end(text, end)], language)
     _refuse_lines(new, node, selector, alone=alone)

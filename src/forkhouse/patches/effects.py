@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
-from forkhouse.patches.changes import changes, find, is_part, keyword_of, spliced
+from forkhouse.patches.changes import find, is_part, keyword_of, left_by, spliced
 from forkhouse.patches.edits import (
     CodeOperation,
     EntryPointsOperation,
@@ -249,9 +249,8 @@ def _is_replaced(text: str, operation: CodeOperation, selector: Selector, langua
         return False
     if selector.anchor is not None and stands(respelled(new).sub("", text), selector.anchor):
         return False
-    found = changes(text, operation, language)
     # A second application may change nothing, as when a function is replaced by its namesake.
-    return not found or spliced(text, [splice for splices in found for splice in splices]) == text
+    return left_by(text, operation, language) == text
 
 
 def _is_inserted(

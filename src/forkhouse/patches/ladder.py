@@ -448,7 +448,7 @@ class Ladder:
             for operation in change.operations:
                 if not came_about(before, now, operation, change.language):
                     return False
-                before = applied_alone(before, change, operation)
+                before = applied_alone(before, operation, change.language)
         return True
 
     def _distance(self, base: str, patch: Patch, tree: str) -> Verdict:

@@ -64,10 +64,14 @@ def apply_edit(text: str, edit: FileEdit) -> str:
     return edited(text, edit).text
 
 
-def applied_alone(text: str, edit: FileEdit, operation: Operation) -> str:
-    """Return `text` with one operation of `edit` applied, or unchanged if that is not possible."""
+def applied_alone(text: str, operation: Operation, language: str) -> str:
+    """Return `text` with one operation applied, or unchanged if that is not possible.
+
+    Nothing is proven: the operation was applied to such a text before.
+    """
     try:
-        return edited(text, edit.model_copy(update={"operations": (operation,)})).text
+        found = matched(text, operation, language)
+        return spliced(text, found.splices) if allows(operation.count, found.matches) else text
     except PatchConflictError:
         return text
 

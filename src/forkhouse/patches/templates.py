@@ -18,6 +18,7 @@ from forkhouse.patches.languages.base import (
     line_start,
     newline_at,
 )
+from forkhouse.patches.languages.places import redirected
 
 if TYPE_CHECKING:
     from forkhouse.patches.edits import Selector
@@ -98,8 +99,6 @@ def _with_redirections(node: Node, template: str, text: str) -> Node:
     Otherwise they would apply to everything that is put around the command. Raises
     PatchConflictError for a here-document, whose lines stand behind all of that.
     """
-    from forkhouse.patches.languages.places import redirected
-
     end = redirected(text, (node.start, node.end))
     if end is None:
         return node

@@ -47,9 +47,9 @@ _DERIVED = ("*.rev", "*.bitmap", "multi-pack-index*", "*.keep", "*.promisor", "*
 
 
 def _do_without_settings_of_others() -> None:
-    """Let libgit2 look for no settings in a home that this process may not look into, as of a user that it was started by: it would fail.
+    """Keep libgit2 from settings in a home that this process may not read: it would fail.
 
-    git itself passes over them.
+    Such a home is that of another user who started this process. git itself passes over it.
     """
     for level in (ConfigLevel.GLOBAL, ConfigLevel.XDG):
         for folder in filter(None, pygit2.settings.search_path[level].split(os.pathsep)):
