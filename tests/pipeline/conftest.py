@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.somebody import git
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -121,24 +123,6 @@ def write_wheel(
         for member, content in members.items():
             archive.writestr(zipfile.ZipInfo(member, (2024, 1, 1, 0, 0, 0)), content)
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def git(folder: Path, *arguments: str) -> str:
-    """Run git as somebody whose own settings do not matter."""
-    identity = {
-        f"GIT_{who}_{what}": value
-        for who in ("AUTHOR", "COMMITTER")
-        for what, value in (("NAME", "T"), ("EMAIL", "t@localhost"))
-    }
-    environment = {
-        "PATH": os.environ["PATH"],
-        "GIT_CONFIG_GLOBAL": "/dev/null",
-        "GIT_CONFIG_NOSYSTEM": "1",
-        **identity,
-    }
-    return subprocess.run(
-        ["git", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=True
-    ).stdout.strip()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.pipeline.conftest import git
+from tests.somebody import git
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Checkout

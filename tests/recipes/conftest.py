@@ -22,6 +22,7 @@ from forkhouse.documents.lockfile import ArchiveSource, GitSource, Lock, Profile
 from forkhouse.documents.reading import dump, load
 from forkhouse.flow.pipeline import open_plant
 from forkhouse.sources.acquire import Access
+from tests.somebody import git
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,24 +81,6 @@ for pin, path in zip(pins, fetch_all(pins, Registry(find_workspace(root).cache, 
     (cache / "files" / pin.sha256).mkdir(parents=True)
     (cache / "files" / pin.sha256 / pin.file).symlink_to(path)
 """
-
-
-def git(folder: Path, *arguments: str) -> str:
-    """Run git as somebody whose own settings do not matter."""
-    identity = {
-        f"GIT_{who}_{what}": value
-        for who in ("AUTHOR", "COMMITTER")
-        for what, value in (("NAME", "T"), ("EMAIL", "t@localhost"))
-    }
-    environment = {
-        "PATH": os.environ["PATH"],
-        "GIT_CONFIG_GLOBAL": "/dev/null",
-        "GIT_CONFIG_NOSYSTEM": "1",
-        **identity,
-    }
-    return subprocess.run(
-        ["git", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=True
-    ).stdout.strip()
 
 
 def write_files(folder: Path, files: Mapping[str, str]) -> None:
