@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from docs.generate.text import prose, table
+from forkhouse.core import errors
 from forkhouse.core.errors import ForkhouseError
 
 
@@ -17,6 +18,8 @@ def exit_codes() -> str:
 def classes() -> list[type[ForkhouseError]]:
     """Return the classes of failures, each with an exit code of its own, by it.
 
-    What derives from one has that one's.
+    What derives from one has that one's. The sessions that run the suites of others have failures
+    of their own, which the command line does not show.
     """
-    return sorted(ForkhouseError.__subclasses__(), key=lambda each: each.exit_code)
+    found = [each for each in ForkhouseError.__subclasses__() if each.__module__ == errors.__name__]
+    return sorted(found, key=lambda each: each.exit_code)

@@ -19,7 +19,14 @@ import psutil
 from forkhouse.core.environments import install_wheels, make_environment
 from forkhouse.core.errors import BuildError, InstallError, StorageError
 from forkhouse.core.progress import report
-from forkhouse.core.workspace import digest, read_file, storage_errors, told_refusal, write_atomic
+from forkhouse.core.workspace import (
+    FULL,
+    digest,
+    read_file,
+    storage_errors,
+    told_refusal,
+    write_atomic,
+)
 from forkhouse.sandbox.bubblewrap import Sandbox, View, find_sandbox, interpreter_homes
 from forkhouse.sandbox.run import Confined
 from forkhouse.sources.wheels import fetch_all
@@ -336,7 +343,8 @@ def run_isolated(
     if code != 0:
         end = _log_end(log)
         message = f"`{' '.join(command)}` ended with exit code {code}. {end}"
-        remedy = told_refusal(end)
+        # Read-only is what the sandbox shows a build: to write there is a fault of the build.
+        remedy = told_refusal(end, FULL)
         if remedy is not None:
             full = (
                 f"{message}\nThe wheelhouse is as it was. {remedy} and run the same command again."

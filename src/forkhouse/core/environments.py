@@ -9,6 +9,7 @@ installed is there.
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name, canonicalize_version, parse_wheel_filename
 
 from forkhouse.core.errors import InstallError, StorageError, UsageError
-from forkhouse.core.workspace import storage_errors, told_refusal
+from forkhouse.core.workspace import FULL, storage_errors, told_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -87,7 +88,7 @@ def install_wheels(interpreter: Path, *options: str, wheels: Collection[str]) ->
     )
     if result.returncode != 0:
         message = result.stderr.strip()[-3000:] or f"pip ended with exit code {result.returncode}"
-        remedy = told_refusal(result.stderr)
+        remedy = told_refusal(result.stderr, (*FULL, errno.EROFS))
         if remedy is not None:
             full = (
                 f"pip could not write to {interpreter.parents[1]}:\n{message}\n{remedy} and run "

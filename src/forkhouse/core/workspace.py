@@ -22,7 +22,7 @@ from forkhouse.core.errors import BusyError, ForkhouseError, StorageError, Usage
 from forkhouse.core.progress import report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from io import BufferedReader
 
 LOCK_FILE = "upstream.lock"
@@ -170,14 +170,16 @@ def _refusal(error: Exception) -> int | None:
     return next((no for no in _BY_TEXT if os.strerror(no) in str(error)), None)
 
 
-def told_refusal(text: str) -> str | None:
-    """Return what to do when a program's output says that a disk is full or read-only.
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""The error numbers of a full disk."""
 
-    None when the output says neither.
+
+def told_refusal(text: str, numbers: Iterable[int]) -> str | None:
+    """Return what to do when a program's output tells of one of some refusals of the system.
+
+    None when it tells of none of them.
     """
-    told = next(
-        (no for no in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) if os.strerror(no) in text), None
-    )
+    told = next((number for number in numbers if os.strerror(number) in text), None)
     return None if told is None else _REMEDIES[told]
 
 
