@@ -21,7 +21,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 from forkhouse.patches.edits import CodeOperation
-from forkhouse.patches.languages.base import UnprovenError, line_end, line_start
+from forkhouse.patches.languages.base import UnprovenError, UnreadError, line_end, line_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -828,13 +828,13 @@ class _Proof:
                 what = f"the comment '{self._said(node)}' would {how}"
                 raise UnprovenError(what, text=self.step.before, position=node.start)
 
-    def _unread(self, node: Tree) -> UnprovenError:
+    def _unread(self, node: Tree) -> UnreadError:
         what = (
             f"the grammar of {self.step.language} does not read '{self._said(node)}', so what is "
             "changed in or beside it cannot be told. "
             "Edit this place by an `anchor`, in the language text."
         )
-        return UnprovenError(what, text=self.step.before, position=node.start)
+        return UnreadError(what, text=self.step.before, position=node.start)
 
     def _said(self, node: Tree, *, now: bool = False) -> str:
         text = " ".join(

@@ -151,7 +151,7 @@ def edited(text: str, edit: FileEdit) -> Edited:
             except UnprovenError as error:
                 message = (
                     f"{where} would change more than it says, or what it changes cannot be told. "
-                    f"{error} The operation: {said}."
+                    f"{str(error).rstrip('.')}. The operation: {said}."
                 )
                 raise MatchError(
                     message,

@@ -41,8 +41,13 @@ class UnprovenError(PatchConflictError):
 
         `position` is a place in `text`, which is the text before or after the operation.
         """
+        self.what, self.text, self.position = what, text, position
         line = text.count("\n", 0, position) + 1
         super().__init__(f"Line {line}: {what}")
+
+
+class UnreadError(UnprovenError):
+    """The grammar cannot read what an operation changes, or what stands beside it."""
 
 
 class Layout(Enum):

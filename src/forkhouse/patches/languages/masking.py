@@ -11,6 +11,7 @@ templates. A `#define` of a name with only blanks behind it takes the next line 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ _MACRO = re.compile(
 A macro with statements as arguments is no attribute, so it is not matched.
 """
 NEAR = 2
-"""The number of lines around an unreadable place in which a macro is looked for."""
+"""The number of lines of code around an unreadable place in which a macro is looked for."""
 
 
 def blanked(piece: str) -> str:
@@ -58,7 +59,7 @@ def blanked(piece: str) -> str:
     return re.sub(r"[^\r\n]", " ", piece)
 
 
-def _outside(text: str) -> str:
+def without_comments_and_literals(text: str) -> str:
     """Return a text with its comments and literals blanked out, to look for code in it.
 
     The length stays the same.
@@ -83,7 +84,7 @@ def masked(text: str) -> str:
     text = _EMPTY_DEFINE.sub(lambda match: f"{match[1]}{match[3]}{match[2]}", text)
     if "<<<" not in text and "__" not in text and not _ALWAYS.search(text):
         return text
-    code = _outside(text)
+    code = without_comments_and_literals(text)
     spans = [match.span() for match in _KEYWORDS.finditer(code)]
     spans += [
         span
@@ -170,17 +171,18 @@ def without_macros(text: str, faults: Callable[[str], list[int]]) -> str:
     bad = faults(text)
     if not bad:
         return text
-    lines = sorted({text.count("\n", 0, place) for place in bad})
-    code = _outside(text)
+    code = without_comments_and_literals(text)
     code = re.sub(
         r"^[ \t]*#(?:[^\n\\]|\\[\s\S])*", lambda match: blanked(match[0]), code, flags=re.MULTILINE
     )
+    ends = [match.end() for match in re.finditer(r"\S[^\S\n]*$", code, re.MULTILINE)]
+    lines = {bisect_left(ends, place) for place in bad}
     spans = [
         match.span()
         for match in _MACRO.finditer(code)
         if match[1] != "{"
         and _heads(code, match)
-        and any(abs(code.count("\n", 0, match.start()) - line) <= NEAR for line in lines)
+        and any(abs(bisect_left(ends, match.start()) - line) <= NEAR for line in lines)
     ]
     if not spans:
         return text

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from forkhouse.patches import guard
-from forkhouse.patches.languages import docstrings
-from forkhouse.patches.languages.base import UnprovenError, is_blank, line_end, line_start
+from forkhouse.patches.languages import docstrings, masking, variants
+from forkhouse.patches.languages.base import (
+    Step,
+    UnprovenError,
+    UnreadError,
+    is_blank,
+    line_end,
+    line_start,
+)
 from forkhouse.patches.languages.constructs import is_documentation
 from forkhouse.patches.languages.trees import (
     comments_behind,
     is_before_block,
     is_made_up,
+    readable,
     root_of,
     search,
 )
 
 if TYPE_CHECKING:
     from ast_grep_py import SgNode
-
-    from forkhouse.patches.languages.base import Step
 
 
 class _Tree:
@@ -74,19 +81,58 @@ class _Tree:
 
 def prove(step: Step) -> None:
     """Raise UnprovenError unless only what was meant has changed (see `guard`)."""
-    before, after = (
-        _Tree(root_of(text, step.language), text, step.language)
-        for text in (step.before, step.after)
-    )
-    guard.prove(before, after, step, inner_lines)
+    _prove_trees(step)
     if step.language == "python":
         docstrings.prove(step)
     if step.language in {"c", "cpp", "rust"}:
         _prove_signs(step)
     if step.language in {"c", "cpp"}:
         _prove_directives(step)
+        _prove_choices(step)
     if step.language == "bash":
         _prove_documents(step)
+
+
+def _prove_trees(step: Step) -> None:
+    before, after = (
+        _Tree(root_of(text, step.language), text, step.language)
+        for text in (step.before, step.after)
+    )
+    guard.prove(before, after, step, inner_lines)
+
+
+def _prove_choices(step: Step) -> None:
+    """Raise UnprovenError unless a compiler sees only what was meant, whatever it chooses.
+
+    It may choose among the branches of `#if` that meet the change.
+    """
+    places = [(start, stop) for start, stop, _ in step.splices]
+    for chosen in variants.choices(step.before, places):
+        try:
+            try:
+                _prove_choice(step, chosen, others=False)
+            except UnreadError:
+                _prove_choice(step, chosen, others=True)
+        except UnprovenError as error:
+            said = " and ".join(f"{name} is {str(true).lower()}" for name, true in chosen.items())
+            what = f"where {said}, {error.what}"
+            raise UnprovenError(what, text=error.text, position=error.position) from error
+
+
+def _prove_choice(step: Step, chosen: dict[str, bool], *, others: bool) -> None:
+    before, after = (
+        variants.chosen_text(text, chosen, others=others) for text in (step.before, step.after)
+    )
+    if before == after:
+        return
+    shift = guard.shift_of(step)
+    splices = tuple(
+        (start, stop, after[first:last])
+        for (start, stop, _), (first, last) in zip(shift.splices, shift.new(), strict=True)
+    )
+    varied = replace(step, before=before, after=after, splices=splices)
+    _prove_trees(varied)
+    _prove_hidden(varied)
 
 
 def _prove_signs(step: Step) -> None:
@@ -140,6 +186,21 @@ def _prove_directives(step: Step) -> None:
                 "line"
             )
             raise UnprovenError(what, text=step.after, position=first)
+
+
+def _prove_hidden(step: Step) -> None:
+    """Raise UnprovenError if words that no grammar reads would go to other code than now.
+
+    Such words are macros and CUDA's own, before what is removed or before which text is inserted.
+    """
+    shown = readable(step.before, step.language)
+    for start, stop, new in step.splices:
+        code = masking.without_comments_and_literals(step.before[:start]).rstrip()
+        if (start < stop and new.strip()) or not code or shown[len(code) - 1].strip():
+            continue
+        word = step.before[: len(code)].split()[-1]
+        what = f"'{word}' belongs to what stands behind it, and would belong to something else"
+        raise UnprovenError(what, text=step.before, position=len(code) - 1)
 
 
 _LITERAL = re.compile(r"string|heredoc|raw_")
