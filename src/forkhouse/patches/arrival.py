@@ -24,6 +24,7 @@ from forkhouse.patches.languages.branches import branches
 from forkhouse.patches.languages.data import LANGUAGES, entries, look, read, seen
 from forkhouse.patches.languages.imports import imports, meaning
 from forkhouse.patches.languages.requirements import nameless
+from forkhouse.patches.sameplace import other_target
 from forkhouse.patches.spellings import mentions
 from forkhouse.patches.standing import results
 
@@ -38,7 +39,7 @@ def came_about(before: str, now: str, operation: Operation, language: str) -> bo
 
     An effect that the file showed at the pin already, by chance, does not count.
     """
-    if not is_done(now, operation, language):
+    if not is_done(now, operation, language) or other_target(before, now, operation, language):
         return False
     try:
         match operation:

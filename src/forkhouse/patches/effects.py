@@ -42,6 +42,7 @@ from forkhouse.patches.spellings import (
     may_be,
     respelled,
     stands,
+    stands_apart,
     tells,
     words_of,
 )
@@ -224,6 +225,8 @@ def is_mentioned(text: str, selector: Selector) -> bool:
     pattern, in another layout.
     """
     code = selector.anchor if selector.anchor is not None else selector.pattern
+    if selector.anchor is not None and stands_apart(text, selector.anchor):
+        return True
     if code is not None:
         return stands(text, code) is not None or (
             not tells(code) and all(_is_a_word(word, text) for word in words_of(code))

@@ -30,6 +30,7 @@ from forkhouse.patches.languages.requirements import refers
 from forkhouse.patches.merging import LIKENESS
 from forkhouse.patches.obsolescence import Course
 from forkhouse.patches.operations import applied_alone, asks_for_nothing
+from forkhouse.patches.sameplace import other_target
 from forkhouse.patches.spellings import MEANINGFUL
 from forkhouse.patches.structural import (
     MissingFileError,
@@ -425,7 +426,12 @@ class Ladder:
         if made.tree == base:
             return judged(Verdict.CONFLICT, "it applies and changes nothing")
         found = "; ".join([*([_moved(renamed)] if renamed else []), *made.idle])
-        return judged(self._distance(base, patch, made.tree), found, made.tree)
+        distance = self._distance(base, patch, made.tree)
+        if distance is Verdict.RESTRUCTURED and (
+            other := self._other_target(base, patch, edit, paths)
+        ):
+            return judged(Verdict.CONFLICT, f"it applies, but to something else: {other}")
+        return judged(distance, found, made.tree)
 
     def _came_about(
         self, base: str, patch: Patch, edit: StructuralEdit, paths: Mapping[str, str]
@@ -434,22 +440,46 @@ class Ladder:
 
         Files whose state at the pin is not known count as if it did.
         """
-        pinned = self.pinned.get(patch.name)
-        for change in edit.edits:
-            if pinned is None or isinstance(change, AddedFile):
-                continue
-            try:
-                before = self._text(
-                    pinned.before, locate(pinned.before, change, self.paths, store=self.store)
-                )
-            except (MissingFileError, UnclearFileError):
-                continue
-            now = self._text(base, locate(base, change, paths, store=self.store))
+        for change, at_pin, now in self._at_both(base, patch, edit, paths):
+            before = at_pin
             for operation in change.operations:
                 if not came_about(before, now, operation, change.language):
                     return False
                 before = applied_alone(before, operation, change.language)
         return True
+
+    def _other_target(
+        self, base: str, patch: Patch, edit: StructuralEdit, paths: Mapping[str, str]
+    ) -> str:
+        """Say which operation changes something else here than at the pin.
+
+        Returns an empty text if none does, as far as can be told.
+        """
+        for change, *at_both in self._at_both(base, patch, edit, paths):
+            before, now = at_both
+            for operation in change.operations:
+                other = other_target(before, now, operation, change.language)
+                if other:
+                    return other
+                before, now = (
+                    applied_alone(text, operation, change.language) for text in (before, now)
+                )
+        return ""
+
+    def _at_both(
+        self, base: str, patch: Patch, edit: StructuralEdit, paths: Mapping[str, str]
+    ) -> Iterator[tuple[FileEdit, str, str]]:
+        """Yield the edits of files whose state at the pin is known, with both texts of the file."""
+        pinned = self.pinned.get(patch.name)
+        for change in edit.edits:
+            if pinned is None or isinstance(change, AddedFile):
+                continue
+            try:
+                at_pin = locate(pinned.before, change, self.paths, store=self.store)
+            except (MissingFileError, UnclearFileError):
+                continue
+            now = locate(base, change, paths, store=self.store)
+            yield change, self._text(pinned.before, at_pin), self._text(base, now)
 
     def _distance(self, base: str, patch: Patch, tree: str) -> Verdict:
         """Return the step at which the textual form gives the same tree as the structural form."""

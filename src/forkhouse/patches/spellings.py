@@ -92,6 +92,18 @@ def stands(text: str, code: str) -> re.Match[str] | None:
     return respelled(code).search(text) if tells(code) else None
 
 
+def stands_apart(text: str, code: str) -> bool:
+    """Say whether the words of a piece of code stand on one line, with other signs between them.
+
+    `--gpus all` and `--gpus=all` are such. A single word does not count.
+    """
+    words = re.findall(r"\w+", code)
+    if len(words) < 2 or sum(map(len, words)) < MEANINGFUL - 1:
+        return False
+    apart = r"[^\w\n]+".join(re.escape(word) for word in words)
+    return re.search(rf"(?<!\w){apart}(?!\w)", text) is not None
+
+
 def tells(code: str) -> bool:
     """Say whether code has no metavariables, or enough other text to be looked for."""
     told = _VARIABLE.sub("", code)
