@@ -347,6 +347,11 @@ def test_a_number_that_versions_of_yaml_read_differently_is_refused(said: str) -
         ("yaml", '{replace: {anchor: "  b:"}, with: "b:"}', "a:\n  b: 1\n  c: 1\n", "no yaml any more"),
         ("yaml", '{replace: {anchor: "a: |"}, with: "a:"}', "a: |\n  b: 1\n", "of another kind"),
         ("yaml", '{replace: {anchor: "x: 1\\n"}, with: ""}', "a:\n  x: 1\n  # about b\n  b: 2\nz: 1\n", None),
+        # The only entry of a key, by its text.
+        ("yaml", '{remove: {anchor: "b: 1"}}', "a:\n  b: 1\nc: 2\n", "would see null"),
+        ("yaml", '{remove: {anchor: "- x"}}', "a:\n- x\nc: 2\n", "would see null"),
+        ("yaml", '{remove: {anchor: "  - x"}}', "a:\n  b:\n  - x\n", "would see null"),
+        ("yaml", '{remove: {anchor: " 1"}}', "a: 1\nb: 2\n", "would see null"),
         ("json", '{replace: {anchor: "1"}, with: "1 // x"}', '{"a": 1\n}', "strict JSON"),
         ("json", "{set: a, value: 1}", '{"a": 01}', "a comma or } is expected there|a value is expected there"),
         ("json", "{set: a, value: 1}", "", "there is no value in it"),

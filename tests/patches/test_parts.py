@@ -13,7 +13,7 @@ import tokenize
 import pytest
 
 from forkhouse.core.errors import PatchConflictError
-from forkhouse.patches.languages.docstrings import strings
+from forkhouse.patches.languages.docstrings import MODULE, strings
 from forkhouse.patches.operations import apply_edit
 from tests.patches.test_proof import edit_of
 
@@ -81,7 +81,9 @@ def test_what_an_edit_names_may_be_a_docstring(operation: str, old: str, new: st
 @pytest.mark.parametrize("old", [old for _, old in DOCSTRINGS])
 def test_docstrings_are_those_that_python_sees(old: str) -> None:
     found = [
-        ast.literal_eval(old[slice(*span)]) for span, documents in strings(old).items() if documents
+        ast.literal_eval(old[slice(*span)])
+        for span, owner in strings(old).items()
+        if owner == MODULE
     ]
     assert sorted(found) == sorted(each for each in docstrings(old) if each is not None)
 

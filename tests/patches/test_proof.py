@@ -651,7 +651,7 @@ def test_macros_that_no_grammar_knows_hide_no_declaration(
             "c",
             "replace: {call: f}\n  with: 'a(); b()'",
             "void m() { if (x) f(); c(); }\n",
-            "would be something else",
+            "would be only in part inside",
         ),
         (
             "cpp",
@@ -1181,6 +1181,17 @@ ENUM = "enum e {\n  A,\n  B\n};\n"
         ("c", "replace: {pattern: 'f($A)'}\n  with: g($A)", "void z() { f(x); }\n", "void z() { g(x); }\n"),
         ("c", "replace: {pattern: 'f($$$A)'}\n  with: g($$$A)", "int a = f(x, 2);\n", "int a = g(x, 2);\n"),
         ("c", "remove: {call: f}", "void z() {\n  for (;;)\n    f();\n}\n", "void z() {\n  for (;;)\n    ;\n}\n"),
+        # Statements for a call that is one.
+        ("c", "wrap: {call: f}\n  with: 'if (x) { $MATCH; }'", "void z() { f(1); }\n", "void z() { if (x) { f(1); } }\n"),
+        ("rust", "wrap: {call: f}\n  with: 'unsafe { $MATCH; }'", "fn z() { f(1); }\n", "fn z() { unsafe { f(1); } }\n"),
+        *((language, f"replace: {{call: f}}\n  with: '{new}'", f"{head} z() {{\n  f(1);\n  k();\n}}\n", f"{head} z() {{\n  g(); h(x);\n  k();\n}}\n")
+          for language, head in (("c", "void"), ("cpp", "void"), ("rust", "fn")) for new in ("g(); h(x)", "g(); h(x);")),
+        ("rust", "replace: {call: f}\n  with: 'S { a: 1 }'", "fn z() { f(1); }\n", "fn z() { S { a: 1 }; }\n"),
+        ("cpp", "insert: {before: {function: g}, text: 'private: int z; public:'}", "class A {\npublic:\n  int f();\n  int g() { return 1; }\n};\n", "class A {\npublic:\n  int f();\n  private: int z; public:\n  int g() { return 1; }\n};\n"),
+        ("cpp", "remove: {class: A}", "int z;\nclass A final : public B {\n  void f() {}\n};\n", "int z;\n"),
+        ("python", "remove: {assignment: b}", "a = 1\n#: Of b,\n#: and more.\nb = 2\nc = 3\n", "a = 1\nc = 3\n"),
+        ("cpp", "remove: {assignment: a}", "int x;\nint a = 1;\n///< Of a.\nint b; ///< Of b.\n", "int x;\nint b; ///< Of b.\n"),
+        ("cmake", "argument: {of: {call: f}, add: x}", "f( # c\n)\n", "f( # c\n  x\n)\n"),
         ("c", "include: {add: '#include <a.h>'}", "#define _GNU_SOURCE 1\nint x;\n", "#define _GNU_SOURCE 1\n#include <a.h>\nint x;\n"),
         ("python", LOG + "'log(\"$A\")'", "f(x + 1)\n", 'log("x + 1")\n'),
         ("python", LOG + "'log($A, \"a\")'", "f('x')\n", "log('x', \"a\")\n"),
@@ -1223,6 +1234,18 @@ def test_what_stands_around_a_change_is_heeded(
         ("c", "remove: {call: f}", "void z() {\n#pragma omp parallel\n f();\n h();\n}\n", "stands over it"),
         ("cpp", "insert: {before: {function: f}, text: int n;}", "#pragma omp declare simd\nint f(void) { return 1; }\n", "stands over it"),
         ("cpp", "replace: {call: f}\n  with: a + b", "void z() { delete f(); }\n", "Put brackets"),
+        # What follows an expression in braces of an f-string is its format.
+        ("python", "replace: {call: f}\n  with: 'q := 1'", 'x = f"{f()}"\n', "Put brackets"),
+        # A text below an attribute documents it, whatever way it goes from there.
+        *(("python", operation, text, "attribute than now|docstring no more") for operation in
+          ("remove: {assignment: b}", "remove: {anchor: 'b = 2'}", "insert: {after: {assignment: b}, text: d = 3}")
+          for text in ('a = 1\nb = 2\n"""Of b."""\nc = 3\n', 'class A:\n  a: int = 1\n  b = 2\n  """Of b."""\n',
+                       'class A:\n  """Of A."""\n  b = 2\n  \'Of b.\'\n  c = 2\n')),
+        ("python", "remove: {assignment: self.b}", 'def f(self):\n    self.a = 1\n    self.b = 2\n    """B."""\n', "attribute than now"),
+        # Words that hold for all members behind them.
+        *(("cpp", operation, "class A {\npublic:\n  int f() { return 1; }\n  int g() { return 1; }\n};\n", "would be private")
+          for operation in ("insert: {before: {function: g}, text: 'private:'}", "insert: {after: {function: f}, text: 'private: int z;'}")),
+        ("cpp", "insert: {before: {function: f}, text: 'public:'}", "class A {\n  int f() { return 1; }\n};\n", "would be public"),
         ("rust", "replace: {call: f}\n  with: a as u8", "fn z() { f()[0]; }\n", "Put brackets"),
     ],
 )  # fmt: skip

@@ -28,6 +28,7 @@ from forkhouse.patches.languages.base import (
     next_line,
 )
 from forkhouse.patches.languages.imports import addition, imports, meaning
+from forkhouse.patches.languages.masking import without_comments_and_literals
 from forkhouse.patches.languages.places import ends_branch
 from forkhouse.patches.pieces import Pieces
 from forkhouse.patches.templates import filled, indented_lines, wrapped
@@ -128,7 +129,10 @@ def changes(text: str, operation: CodeOperation, language: str) -> list[list[Spl
                 ]
             new = [filled(operation.with_ or "", node, selector, text, language) for node in nodes]
             return [
-                [(node.start, node.end, _ended_once(each, text, node.end, language))]
+                [
+                    _for_statement(node, each, text, language)
+                    or (node.start, node.end, _ended_once(each, text, node.end, language))
+                ]
                 for node, each in zip(nodes, new, strict=True)
             ]
         case CodeOperation(remove=Selector() as selector):
@@ -189,6 +193,31 @@ def _with_comment(node: Node, template: str, text: str, language: str) -> Node:
     if not is_blank(rest, language):
         return node
     return replace(node, end=node.end + len(rest.rstrip()))
+
+
+_STATEMENT = re.compile(r"(?:if|for|while|do|switch|unsafe|loop|match|try)\b|\{")
+
+
+def _for_statement(node: Node, new: str, text: str, language: str) -> Splice | None:
+    """Return the splice that puts statements in the place of a call with its semicolon.
+
+    Returns None if the new text is one expression, or if the match is no whole statement.
+    """
+    if (
+        language not in {"c", "cpp", "rust"}
+        or text[node.end : node.end + 1] != ";"
+        or node.whole != (node.start, node.end + 1)
+    ):
+        return None
+    code = without_comments_and_literals(new).strip()
+    inner = None
+    while inner != code:  # what stands in brackets is left out, from the inside
+        inner, code = code, re.sub(r"\([^()]*\)|\[[^\[\]]*\]|\{[^{}]*\}", "", code)
+    several = ";" in code.removesuffix(";")
+    if not several and not _STATEMENT.match(new.strip()):
+        return None
+    ended = code.endswith(";") or new.rstrip().endswith("}")
+    return node.start, node.end + 1, new if ended else f"{new.rstrip()};"
 
 
 def _ended_once(new: str, text: str, end: int, language: str) -> str:

@@ -54,6 +54,8 @@ _COMPOUND = re.compile(
 """Kinds of nodes that need brackets when they stand beside an operator."""
 
 
+_FIXED = frozenset({"assert_statement", "interpolation"})
+"""Kinds of nodes in which a sign behind an expression begins something else: a comma, a colon."""
 _TIGHT = re.compile(r"unary|pointer_expression|reference_expression")
 _LOOSE = re.compile(r"binary|boolean|comparison|conditional|ternary")
 
@@ -242,12 +244,14 @@ class _Proof:
             self._forms(before, old, now)
         if (
             _OPERATOR.search(before.kind)
-            or before.kind == "assert_statement"
+            or before.kind in _FIXED
             or (self.step.language == "bash" and before.kind in _SHELL)
         ):
             self._units(before, old, now)
         if self.step.language == "bash":
             self._background(old, now)
+        if self.step.language == "cpp":
+            self._access(old, now, known)
         self._attached(old, now, known)
         self._leads(now, known)
         self._comments(old)
@@ -368,15 +372,16 @@ class _Proof:
                 for each in now
                 if each.start < last and each.end > first and each.role is NodeRole.CODE
             ]
-            compound = (
-                bool(new) and before.kind != "assert_statement" and needs_brackets(new[0].kind)
-            )
+            compound = bool(new) and before.kind not in _FIXED and needs_brackets(new[0].kind)
             if compound and _TIGHT.match(new[0].kind) and _LOOSE.match(before.kind):
                 continue  # a sign before an operand binds closer than any operator between two
             if (
                 new
-                and (len(new) > 1 or compound)
-                and not self._in_brackets(new[0].start, new[-1].end)
+                and (len(new) > 1 or compound or new[0].kind == "named_expression")
+                and (
+                    before.kind == "interpolation"
+                    or not self._in_brackets(new[0].start, new[-1].end)
+                )
             ):
                 said = " ".join(self.step.after[new[0].start : new[-1].end].split())[:SHOWN]
                 what = (
@@ -450,6 +455,47 @@ class _Proof:
                     "else would"
                 )
                 raise UnprovenError(what, text=self.step.before, position=command.start)
+
+    def _access(
+        self,
+        old: Sequence[Tree],
+        now: Sequence[Tree],
+        known: dict[tuple[int, int], tuple[Tree, Tree]],
+    ) -> None:
+        """Require each member of a C++ class to stay as public or private as it is.
+
+        An operation that changes such a word itself is meant to. Raises UnprovenError.
+        """
+        words = [node for node in old if node.kind == "access_specifier"]
+        if any(
+            self.shift.touches(word.start, word.end)
+            and not self.shift.leaves(self.step.before, word.start, word.end)
+            for word in words
+        ):
+            return
+        was: dict[int, str] = {}
+        word = ""
+        for node in old:
+            if node.kind == "access_specifier":
+                word = self.step.before[node.start : node.end]
+            was[node.start] = word
+        word = ""
+        for node in now:
+            if node.kind == "access_specifier":
+                word = self.step.after[node.start : node.end]
+            member = known.get((node.start, node.end), (None, None))[0]
+            if (
+                member is not None
+                and member.role is NodeRole.CODE
+                and re.match(r"\w", self.step.before[member.start :])
+                and was[member.start].split() != word.split()
+            ):
+                what = (
+                    f"'{self._said(member)}' would be {word or 'as at the head of the class'}, "
+                    f"which it is not now. Put '{was[member.start] or 'what holds there'}:' behind "
+                    "what is new"
+                )
+                raise UnprovenError(what, text=self.step.before, position=member.start)
 
     def _alone(self, now: Sequence[Tree], place: int) -> bool:
         """Say whether a new node is the only code that was inserted at its place."""

@@ -28,6 +28,10 @@ def added(text: str, parts: Parts, new: str, language: str) -> list[Splice]:
     new = new.replace("\n", newline)
     if not parts.spans:
         new = f"{new}," if parts.lone_comma else new
+        closing = indentation(text, parts.end)
+        if closing is not None and _has_comment(text, parts.start, language):
+            at = line_start(text, parts.end)
+            return [(at, at, f"{closing}  {new}{newline}")]
         return [
             (
                 parts.start,

@@ -108,7 +108,8 @@ def outer_of(node: SgNode, language: str, text: str) -> tuple[tuple[int, int] | 
         end = following.range().end.index
     if target.kind() in DECLARATIONS or target.kind() == "linkage_specification":
         start = with_macros(text, start, language)
-    outer = with_lead(target, (start, end), language, text)
+    start, end = with_lead(target, (start, end), language, text)
+    outer = start, with_documents_behind(target, end, language, text)
     return (None if outer == span_of(node) else outer), target
 
 
@@ -166,6 +167,26 @@ def with_lead(target: SgNode, span: tuple[int, int], language: str, text: str) -
             break
         lead, previous = first, previous.prev()
     return start, end
+
+
+_BEHIND = re.compile(r"//[/!]<|/\*[*!]<")
+
+
+def with_documents_behind(target: SgNode, end: int, language: str, text: str) -> int:
+    """Return the end of a construct with the comments of Doxygen below it that document it.
+
+    They begin with `///<`.
+    """
+    following = target.next()
+    while (
+        language in {"c", "cpp"}
+        and following is not None
+        and "comment" in following.kind()
+        and _BEHIND.match(following.text())
+        and not text[end : span_of(following)[0]].strip()
+    ):
+        end, following = span_of(following)[1], following.next()
+    return end
 
 
 def above(target: SgNode, start: int, text: str) -> int | None:
@@ -244,6 +265,8 @@ def is_documentation(comment: str, language: str) -> bool:
         return comment.startswith(("///", "/**")) and not comment.startswith(
             ("////", "/***", "/**/")
         )
+    if language == "python":
+        return comment.startswith("#:")  # a comment for an attribute, as Sphinx reads it
     return language in {"c", "cpp"} and _DOCUMENTATION.match(comment) is not None
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.edits import CodeOperation, KeyOperation
 from forkhouse.patches.languages.base import UnprovenError
-from forkhouse.patches.languages.data import BOM, Kind, normal, read, seen, values
+from forkhouse.patches.languages.data import BOM, Kind, NodeStyle, normal, read, seen, values
 from forkhouse.patches.languages.data_change import expected, planned
 from forkhouse.patches.languages.data_flow import skip_comments
 
@@ -48,6 +48,7 @@ def prove(step: Step) -> None:
     else:
         _prove_frame(before, after, moves, step)
         _prove_wrap(before, step)
+        _prove_held(before, after, step)
         if _repeated(after) > _repeated(before):
             _refuse(
                 "a key would stand twice in one mapping, of which readers take one",
@@ -61,6 +62,20 @@ def prove(step: Step) -> None:
         _refuse("the byte-order mark would go or come", step.before, 0)
     _prove_line_ends(step)
     _prove_comments(before, after, moves, step)
+
+
+def _prove_held(before: Data, after: Data, step: Step) -> None:
+    """Raise UnprovenError if a removal leaves a key without the value that it holds.
+
+    A reader then sees a null.
+    """
+    empty, now = (
+        sum(value.style is NodeStyle.EMPTY for top in data.documents for value in values(top))
+        for data in (before, after)
+    )
+    if now > empty and not any(new.strip() for _, _, new in step.splices):
+        what = "a key would be left without a value, and a reader would see null. Remove the key"
+        _refuse(what, step.before, _first(step.splices))
 
 
 def _repeated(data: Data) -> int:

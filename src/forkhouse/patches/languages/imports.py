@@ -170,10 +170,18 @@ def unread_includes(text: str, language: str) -> set[str]:
     known = [(line.node.start, line.node.end) for line in imports(text, language, include=True)]
     known += [span_of(node) for node in search(root_of(text, language), {"kind": "comment"})]
     found = list(re.finditer(rf"^[ \t]*({_TARGET.pattern})", text, re.MULTILINE))
+    # A compiler takes a comment between the words of a directive for a blank.
+    parted = [
+        (each.start(), re.sub(r"/\*.*?\*/", " ", each[0]))
+        for each in re.finditer(r"^[ \t]*#.*/\*.*", text, re.MULTILINE)
+    ]
+    found_parted = [(at, _TARGET.search(line)) for at, line in parted]
+    places = [(each.start(1), each[1]) for each in found]
+    places += [(at, each[0]) for at, each in found_parted if each is not None]
     return {
-        meaning(each[1], language)
-        for each in found
-        if not any(start <= each.start(1) < end for start, end in known)
+        meaning(said, language)
+        for place, said in places
+        if not any(start <= place < end for start, end in known)
     }
 
 

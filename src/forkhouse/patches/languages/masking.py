@@ -35,9 +35,10 @@ _KEYWORDS = re.compile(
 )
 _ALWAYS = re.compile(
     # Between `class` and its name, and around the declarations of a header of C.
-    r"(?<=\bclass )[ \t]*[A-Z][A-Z0-9_]*(?:\([^()\n]*\))?(?=[ \t]+\w+\s*(?:final\s*)?[:{])"
+    r"(?<=\bclass )[ \t]*[A-Z][A-Z0-9_]*(?:\([^()\n]*\))?"
+    r"(?=[ \t]+(?!final\b)\w+\s*(?:final\s*)?[:{])"
     r"|(?<=\bstruct )[ \t]*[A-Z][A-Z0-9]*_[A-Z0-9_]*(?:\([^()\n]*\))?"
-    r"(?=[ \t]+\w+\s*(?:final\s*)?[:{])"
+    r"(?=[ \t]+(?!final\b)\w+\s*(?:final\s*)?[:{])"
     r"|^[ \t]*(?:\w+_)?(?:BEGIN|END)_\w*(?:DECLS|C)\w*[ \t]*\r?$",
     re.MULTILINE,
 )
