@@ -320,6 +320,7 @@ def change_parts(
     kind = f"{name} {action}"
     if action == "add":
         last = parts[-1][1] if parts else one.closing
+        first_of_tuple = (*keys, *comma) if one.lone and not parts else keys
         named = (
             None
             if one.list_ or keys_named(keys, tongue)
@@ -328,7 +329,10 @@ def change_parts(
         ways = [
             [
                 Change(
-                    first=last, last=last, new=(*(comma if parts else ()), *keys), comments=comments
+                    first=last,
+                    last=last,
+                    new=(*(comma if parts else ()), *first_of_tuple),
+                    comments=comments,
                 )
             ]
         ]
