@@ -1170,6 +1170,10 @@ ENUM = "enum e {\n  A,\n  B\n};\n"
         # An anchor that has a line for itself.
         ("text", "insert: {after: {anchor: RUN make}, text: RUN test}", "FROM x\nRUN make\nCMD y\n", "FROM x\nRUN make\nRUN test\nCMD y\n"),
         ("text", "insert: {before: {anchor: RUN make}, text: RUN test}", "FROM x\n  RUN make\nCMD y\n", "FROM x\n  RUN test\n  RUN make\nCMD y\n"),
+        ("text", "insert: {after: {anchor: 'RUN a \\'}, text: '  && z \\'}", "RUN a \\\n  && b\nCMD x\n", "RUN a \\\n  && z \\\n  && b\nCMD x\n"),
+        ("text", "insert: {after: {anchor: 'RUN a \\'}, text: '# why'}", "RUN a \\\n  && b\nCMD x\n", "RUN a \\\n# why\n  && b\nCMD x\n"),
+        ("text", "remove: {anchor: '  && b \\'}", "RUN a \\\n  && b \\\n  && c\n", "RUN a \\\n  && c\n"),
+        ("text", "remove: {anchor: ' \\\n  && b'}".replace("'", '"').replace("\\", "\\\\").replace("\n", "\\n"), "RUN a \\\n  && b\nCMD x\n", "RUN a\nCMD x\n"),
         ("text", "insert: {after: {anchor: RUN}, text: ' -q'}", "RUN make\n", "RUN -q make\n"),
         # The body of a block grows at both of its ends.
         ("cmake", "insert: {after: {call: if}, text: z()}", "if(x)\n g()\n k()\nendif()\n", "if(x)\nz()\n g()\n k()\nendif()\n"),
@@ -1246,6 +1250,11 @@ def test_what_stands_around_a_change_is_heeded(
         *(("cpp", operation, "class A {\npublic:\n  int f() { return 1; }\n  int g() { return 1; }\n};\n", "would be private")
           for operation in ("insert: {before: {function: g}, text: 'private:'}", "insert: {after: {function: f}, text: 'private: int z;'}")),
         ("cpp", "insert: {before: {function: f}, text: 'public:'}", "class A {\n  int f() { return 1; }\n};\n", "would be public"),
+        # Lines that a backslash continues.
+        *(("text", operation, "RUN a \\\n  && b\nCMD x\n", "would be continued by 'CMD x'") for operation in
+          ("remove: {anchor: '  && b'}", "remove: {anchor: '&& b'}", "replace: {anchor: '  && b'}\n  with: ''", "replace: {anchor: '  && b'}\n  with: '  && c \\'")),
+        *(("text", f"insert: {place}", "RUN a \\\n  && b\nCMD x\n", "would no more be continued by '&& b'") for place in
+          ("{after: {anchor: 'RUN a \\'}, text: '  && z'}", "{before: {anchor: '  && b'}, text: '  && z'}")),
         ("rust", "replace: {call: f}\n  with: a as u8", "fn z() { f()[0]; }\n", "Put brackets"),
     ],
 )  # fmt: skip
