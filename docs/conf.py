@@ -30,6 +30,7 @@ html_title = f"Forkhouse {release}"
 html_extra_path = ["edit.schema.json"]
 html_copy_source = False
 html_show_sphinx = False
+html_show_copyright = False
 myst_heading_anchors = 3
 myst_enable_extensions = ["deflist"]
 # A language that Pygments does not know is shown as it is; a block in one that it knows has to be
