@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkhouse.core.workspace import Journal, find_workspace
-from forkhouse.flow.pipeline import open_plant
+from forkhouse.flow.plant import open_plant
 from forkhouse.sources.acquire import Access
 from forkhouse.sources.index import Registry
 from forkhouse.sources.store import ObjectStore
@@ -28,7 +28,7 @@ from forkhouse.sources.store import ObjectStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from forkhouse.flow.pipeline import Plant
+    from forkhouse.flow.plant import Plant
 
 STAMP = "2024-05-06T07:08:09+00:00"
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from forkhouse.benchmark.generator import Generator
     from forkhouse.benchmark.results import ServingLayout
-    from forkhouse.flow.pipeline import Plant
+    from forkhouse.flow.plant import Plant
 
 FIRST_TOKEN_SECONDS = 0.2
 TOKEN_SECONDS = 0.02

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from forkhouse.flow.pipeline import Plant
+    from forkhouse.flow.plant import Plant
     from forkhouse.toolchains.hip import HipToolchain
 
 
 @pytest.fixture(scope="session")
 def toolchain(plant: Plant) -> HipToolchain:
-    return plant.hip()
+    return plant.tools.hip()

@@ -11,7 +11,7 @@ from forkhouse.toolchains.places import hip_version
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from forkhouse.flow.pipeline import Plant
+    from forkhouse.flow.plant import Plant
     from forkhouse.toolchains.hip import HipToolchain
 
 pytestmark = pytest.mark.hip

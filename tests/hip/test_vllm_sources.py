@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.flow.pipeline import Plant
+    from forkhouse.flow.plant import Plant
 
 pytestmark = [pytest.mark.hip, pytest.mark.timeout(1200)]
 
@@ -34,12 +34,12 @@ def build(plant: Plant, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
 
     Called with the names of targets, it builds them.
     """
-    recipe = plant.recipe("vllm-rocm")
+    recipe = plant.checkout.recipe("vllm-rocm")
     method = recipe.builders["sdist"]
     assert isinstance(method, Pep517)
     native = method.native
     assert native is not None
-    patched = plant.patched("vllm-rocm", recipe)
+    patched = plant.supplies.patched("vllm-rocm", recipe)
     work = tmp_path_factory.mktemp("vllm")
     (work / "home").mkdir()
     project, log = work / "project", work / "log"

@@ -29,7 +29,7 @@ from forkhouse.serving.stack import (
 from forkhouse.sources.apt import fetch_debian_binaries
 
 if TYPE_CHECKING:
-    from forkhouse.flow.pipeline import Plant
+    from forkhouse.flow.plant import Plant
 
 ASKED = (
     "Name one fact about it, then say in a sentence why that fact matters to somebody who builds "

@@ -7,7 +7,8 @@ import pytest
 from forkhouse.core.errors import DocumentError
 from forkhouse.core.workspace import Workspace
 from forkhouse.documents.pylock import pylock_text
-from forkhouse.flow.pipeline import Plant, open_plant, plan
+from forkhouse.flow.plan import plan
+from forkhouse.flow.plant import Plant, open_plant
 from forkhouse.sources.acquire import Access
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def checkout(tmp_path: Path) -> Callable[..., Plant]:
 
 def test_what_is_needed_is_built_first(checkout: Callable[..., Plant]) -> None:
     plant = checkout(engine="transfer", transfer="transport", front="", transport="")
-    order = list(plant.recipes("cpu"))
+    order = list(plant.checkout.recipes("cpu"))
     assert sorted(order) == ["engine", "front", "transfer", "transport"]
     assert order.index("transport") < order.index("transfer") < order.index("engine")
     assert [intent.recipe for intent in plan(plant, "cpu")] == order
@@ -65,7 +66,7 @@ def test_a_need_that_the_profile_does_not_build_is_refused(checkout: Callable[..
         DocumentError,
         match=r"recipes/transfer needs 'transport', which the profile cpu does not build\n.*'other'.*\nThe profile",
     ):
-        plant.recipes("cpu")
+        plant.checkout.recipes("cpu")
 
 
 def test_recipes_that_need_each_other_are_refused(checkout: Callable[..., Plant]) -> None:
@@ -74,4 +75,4 @@ def test_recipes_that_need_each_other_are_refused(checkout: Callable[..., Plant]
         DocumentError,
         match=r"Recipes of the profile cpu need each other in a circle: \w+ -> \w+ -> \w+ -> \w+\.",
     ):
-        plant.recipes("cpu")
+        plant.checkout.recipes("cpu")

@@ -10,7 +10,7 @@ from forkhouse.documents.lockfile import Lock
 from forkhouse.documents.reading import dump, parse
 
 if TYPE_CHECKING:
-    from forkhouse.flow.pipeline import Plant
+    from forkhouse.flow.plant import Plant
 
 
 @pytest.mark.parametrize(
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 def test_one_setting_chooses_the_transfer_library(
     plant: Plant, chosen: str | None, recipe: str, other: str
 ) -> None:
-    plant = replace(plant, transfer=chosen)  # type: ignore[arg-type]  # as the command line gives it
-    names = list(plant.recipes("rocm"))
+    checkout = replace(plant.checkout, transfer=chosen)  # type: ignore[arg-type]  # as the command line gives it
+    names = list(checkout.recipes("rocm"))
     assert recipe in names
     assert other not in names
     assert names.index("ucx") < names.index(recipe)
-    profile = plant.profile("rocm")
+    profile = checkout.profile("rocm")
     assert profile.where_reachable == (recipe,)
     version = plant.lock.upstreams[recipe].version
     assert [each for each in profile.install if each.startswith(("rixl", "nixl-rocm"))] == [
@@ -38,9 +38,9 @@ def test_one_setting_chooses_the_transfer_library(
 
 
 def test_a_profile_without_one_to_choose_says_so(plant: Plant) -> None:
-    assert "nixl-cu12" in plant.profile("cpu").install
+    assert "nixl-cu12" in plant.checkout.profile("cpu").install
     with pytest.raises(UsageError, match="The profile cpu has no transfer library to choose"):
-        replace(plant, transfer="rixl").profile("cpu")
+        replace(plant.checkout, transfer="rixl").profile("cpu")
 
 
 def test_two_transfer_libraries_in_one_profile_are_refused(plant: Plant) -> None:

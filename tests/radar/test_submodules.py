@@ -9,7 +9,7 @@ import pytest
 from forkhouse.core.progress import showing
 from forkhouse.core.workspace import find_workspace
 from forkhouse.flow.authoring import bench_on, lay_out
-from forkhouse.flow.pipeline import open_plant
+from forkhouse.flow.plant import open_plant
 from forkhouse.flow.survey import survey
 from forkhouse.patches.ladder import Verdict
 from forkhouse.sources.acquire import Access
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.flow.pipeline import Plant
+    from forkhouse.flow.plant import Plant
 
 KERNEL = "def launch():\n    grid = 1\n    return grid + 41\n"
 EDIT = """Subject: s

@@ -20,7 +20,7 @@ import pytest
 from forkhouse.core.workspace import Workspace
 from forkhouse.documents.lockfile import ArchiveSource, GitSource, Lock, Profile, WheelSource
 from forkhouse.documents.reading import dump, load
-from forkhouse.flow.pipeline import open_plant
+from forkhouse.flow.plant import open_plant
 from forkhouse.sources.acquire import Access
 from tests.somebody import git
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from forkhouse.builders.built import BuiltWheel
-    from forkhouse.flow.pipeline import Plant
+    from forkhouse.flow.plant import Plant
 
 ROOT = Path(__file__).parents[2]
 UPSTREAMS = Path(__file__).parent / "upstreams"
@@ -165,7 +165,7 @@ class Checkout:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.user().items():
                 patch.setenv(name, value)
-            for recipe_name, recipe in plant.recipes("small").items():
+            for recipe_name, recipe in plant.checkout.recipes("small").items():
                 built[recipe_name] = plant.build(recipe_name, recipe, workshop, built)
         self.write_lock(lock)  # others copy this checkout, in whatever order the tests run
         return built

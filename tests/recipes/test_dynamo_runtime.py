@@ -25,7 +25,7 @@ from forkhouse.core.errors import BuildError, ToolchainError, UnreachableError
 from forkhouse.core.progress import showing
 from forkhouse.documents.lockfile import GitSource, Lock, WheelSource
 from forkhouse.documents.reading import load
-from forkhouse.flow.pipeline import Product, built_state
+from forkhouse.flow.building import Product, built_state
 from forkhouse.wheelhouse.publish import Wheelhouse
 from tests.builders.crate_registry import RUST, cargo, crate_registry, needs_cargo, settings
 from tests.recipes.conftest import ROOT, cached_wheel, write_files

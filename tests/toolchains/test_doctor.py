@@ -15,7 +15,7 @@ from forkhouse.toolchains.hip import HipToolchain, Look
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from forkhouse.flow.pipeline import Plant
+    from forkhouse.flow.plant import Plant
 
 RECIPE = """
 upstream: demo
@@ -177,7 +177,9 @@ def test_what_the_cpu_profile_needs_of_a_processor_is_said(
         )
         seen = doctor.processor(tmp_path / "cpuinfo")
         monkeypatch.setattr(doctor, "processor", lambda seen=seen: seen)
-        needs = doctor.examine("cpu", plant.recipes("cpu"), python=">=3.11", looks=(), apt=True)
+        needs = doctor.examine(
+            "cpu", plant.checkout.recipes("cpu"), python=">=3.11", looks=(), apt=True
+        )
         found = {need.need: need for need in needs if need.need.startswith("processor")}
         assert [found[f"processor with {flag}"].state for flag in ("avx2", "avx512f")] == states
         assert found["processor with avx2"].where == "Small 1"

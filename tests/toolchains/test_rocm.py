@@ -8,7 +8,7 @@ import pytest
 from forkhouse.builders.environment import Needs
 from forkhouse.core.errors import ToolchainError
 from forkhouse.core.workspace import find_workspace
-from forkhouse.flow.pipeline import open_plant
+from forkhouse.flow.plant import open_plant
 from forkhouse.sources.acquire import Access
 from forkhouse.toolchains import rocm as rocm_module
 from forkhouse.toolchains.rocm import find_rocm

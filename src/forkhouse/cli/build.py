@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from forkhouse.documents.lockfile import Transfer
     from forkhouse.documents.pylock import PinnedWheel
-    from forkhouse.flow.pipeline import Intent, Product
+    from forkhouse.flow.building import Product
+    from forkhouse.flow.plan import Intent
     from forkhouse.sources.acquire import SourcePolicy
 
 
@@ -102,13 +103,8 @@ def build(
         if as_json:
             say(json.dumps({**known, "changed": False}, indent=1))
         return
-    from forkhouse.flow.pipeline import (  # start-up time
-        build_profile,
-        built_state,
-        fallback,
-        plan,
-        strict,
-    )
+    from forkhouse.flow.building import build_profile, built_state, fallback
+    from forkhouse.flow.plan import plan, strict
 
     with working(workspace, wait):
         before = inputs(workspace, chosen)

@@ -63,7 +63,9 @@ def toolchain(
     workspace = workspace_of(context)
     with working(workspace, wait):
         looks = list(
-            opened(workspace, sources, mirror, offline=offline, rocm=rocm).looks(make=not dry_run)
+            opened(workspace, sources, mirror, offline=offline, rocm=rocm).tools.looks(
+                make=not dry_run
+            )
         )
     rows = [
         [look.origin, str(look.root or ""), "yes" if look.toolchain else "no", look.reason]
@@ -104,7 +106,7 @@ def doctor(
         plant = opened(
             workspace_of(context), "auto", None, offline=True, rocm=rocm, transfer=transfer
         )
-        looks = list(plant.looks(make=False))
+        looks = list(plant.tools.looks(make=False))
         needs = [
             need
             for name in (
@@ -118,11 +120,11 @@ def doctor(
             )
             for need in examine(
                 name,
-                plant.recipes(name),
+                plant.checkout.recipes(name),
                 python=plant.lock.python,
                 looks=looks,
                 apt=bool(shutil.which("apt-get")),
-                rocm=plant.find_rocm,
+                rocm=plant.tools.find_rocm,
             )
         ]
     if as_json:

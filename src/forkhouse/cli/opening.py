@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from forkhouse.core.workspace import Workspace
     from forkhouse.documents.lockfile import Transfer
-    from forkhouse.flow.pipeline import Plant
+    from forkhouse.flow.plant import Plant
     from forkhouse.sources.acquire import SourcePolicy
 
 
@@ -39,7 +39,7 @@ def opened(
 
     Raises DocumentError for a lock that is wrong.
     """
-    from forkhouse.flow.pipeline import open_plant  # start-up time
+    from forkhouse.flow.plant import open_plant  # start-up time
     from forkhouse.sources.acquire import Access  # start-up time
 
     access = Access(

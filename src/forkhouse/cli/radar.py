@@ -80,7 +80,7 @@ def radar(
     with working(workspace, wait):
         plant = opened(workspace, sources, mirror, offline=offline)
         if bump:
-            plant.upstream(bump)
+            plant.checkout.upstream(bump)
         names = tuple(dict.fromkeys([*upstreams, *([bump] if bump else [])])) or surveyable(plant)
         matrices, not_judged = survey_all(plant, names, before=before, after=after, until=until)
         target = html or workspace.build / "radar.html"

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from forkhouse.documents.lockfile import Form
-    from forkhouse.flow.pipeline import Plant
+    from forkhouse.flow.plant import Plant
     from forkhouse.patches.series import Patch
     from forkhouse.sources.acquire import SourceTree
     from forkhouse.sources.store import ObjectStore
@@ -91,7 +91,7 @@ def open_bench(plant: Plant, upstream: str) -> Bench:
     Raises UsageError for an unknown upstream, PatchConflictError when the series does not apply at
     its own pin.
     """
-    plant.upstream(upstream)
+    plant.checkout.upstream(upstream)
     return bench_on(plant, upstream, forms=("git", "sdist", "wheel", "debian-source"))
 
 
@@ -113,10 +113,10 @@ def open_benches(plant: Plant, upstream: str) -> tuple[list[Bench], list[Absent]
     the reason. Raises UsageError for an unknown upstream, PatchConflictError when the series does
     not apply at its own pin, and the error of the last fetch where no form can be fetched.
     """
-    built = plant.forms(upstream)
+    built = plant.checkout.forms(upstream)
     benches, absent = [], []
     failure: ForkhouseError | None = None
-    for source in plant.upstream(upstream).sources:
+    for source in plant.checkout.upstream(upstream).sources:
         if source.kind not in built:
             continue
         try:
@@ -125,7 +125,7 @@ def open_benches(plant: Plant, upstream: str) -> tuple[list[Bench], list[Absent]
             failure = error
             absent.append(Absent(form=source.kind, reason=" ".join(str(error).split())))
     if not benches:
-        forms = ", ".join(source.kind for source in plant.upstream(upstream).sources)
+        forms = ", ".join(source.kind for source in plant.checkout.upstream(upstream).sources)
         message = (
             f"The lock has {upstream} as {forms}, and its recipes build from "
             f"{', '.join(sorted(built))}. Correct the one or the other."
@@ -136,8 +136,10 @@ def open_benches(plant: Plant, upstream: str) -> tuple[list[Bench], list[Absent]
 
 def bench_on(plant: Plant, upstream: str, *, forms: Collection[Form]) -> Bench:
     """Apply a series at its pin in one of the given forms of the upstream."""
-    source = plant.acquire(upstream, plant.lock.upstreams[upstream], forms)
-    patches = tuple(patch for patch in plant.series(upstream) if patch.is_for(source.source.kind))
+    source = plant.supplies.acquire(upstream, plant.lock.upstreams[upstream], forms)
+    patches = tuple(
+        patch for patch in plant.checkout.series(upstream) if patch.is_for(source.source.kind)
+    )
     ladder = Ladder(
         store=plant.store, paths=source.source.paths, pinned={}, form=source.source.kind
     )
@@ -211,7 +213,7 @@ def _other_commit(plant: Plant, bench: Bench, source: GitSource, name: str) -> t
 
     `name` may also be a version, where the tags of the pinned release contain its version.
     """
-    pinned = plant.upstream(bench.upstream)
+    pinned = plant.checkout.upstream(bench.upstream)
     tags = [
         name,
         *(
@@ -243,9 +245,7 @@ def _other_commit(plant: Plant, bench: Bench, source: GitSource, name: str) -> t
         update={"commit": commit, "tag": None, "branch": None, "tree": None, "patched_tree": None}
     )
     alone = pinned.model_copy(update={"sources": (other,)})
-    tree = replace(plant, access=replace(plant.access, policy="git")).acquire(
-        bench.upstream, alone, ["git"]
-    )
+    tree = plant.supplies.only("git").acquire(bench.upstream, alone, ["git"])
     return tree.tree, tree.epoch
 
 
@@ -269,9 +269,7 @@ def import_release(
         update={"sha256": sha256, "tree": None, "patched_tree": None}
     )
     alone = plant.lock.upstreams[upstream].model_copy(update={"sources": (pinned,)})
-    tree = replace(plant, access=replace(plant.access, policy="registry")).acquire(
-        upstream, alone, [source.kind]
-    )
+    tree = plant.supplies.only("registry").acquire(upstream, alone, [source.kind])
     return tree.tree, tree.epoch
 
 

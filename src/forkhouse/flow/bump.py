@@ -14,7 +14,7 @@ from forkhouse.flow.survey import settled_releases, survey
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from forkhouse.flow.pipeline import Plant
+    from forkhouse.flow.plant import Plant
     from forkhouse.radar.scan import Matrix
 
 
@@ -29,7 +29,7 @@ def survey_all(
     nothing at all could be judged.
     """
     for name in names:
-        plant.upstream(name)
+        plant.checkout.upstream(name)
     matrices: list[Matrix] = []
     not_judged: dict[str, str] = {}
     for name in names:
@@ -54,7 +54,7 @@ def bumped_pins(plant: Plant, name: str, matrices: Sequence[Matrix]) -> list[Pin
     def said(text: str) -> PinFinding:
         return PinFinding(subject=name, state="ok", detail=text)
 
-    pinned = plant.upstream(name)
+    pinned = plant.checkout.upstream(name)
     settled = [
         {Version(version): candidate for candidate, version in settled_releases(matrix, pinned)}
         for matrix in matrices

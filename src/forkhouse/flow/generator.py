@@ -11,7 +11,7 @@ from forkhouse.flow.resolve import resolve
 
 if TYPE_CHECKING:
     from forkhouse.documents.pylock import PinnedWheel
-    from forkhouse.flow.pipeline import Plant
+    from forkhouse.flow.plant import Plant
 
 
 def pin(plant: Plant) -> tuple[PinnedWheel, ...]:

@@ -9,7 +9,7 @@ import contextlib
 import datetime as dt
 import tempfile
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -50,7 +50,7 @@ from forkhouse.documents.lockfile import (
 from forkhouse.documents.pylock import pinned_wheel, pylock_text, read_closure
 from forkhouse.documents.reading import LONGEST_TOML, dump, read_text, read_toml
 from forkhouse.documents.recipe import Pep517, UpstreamProject
-from forkhouse.flow.pipeline import NOT_HERE, build_recipes, whole_weight
+from forkhouse.flow.building import NOT_HERE, build_recipes, whole_weight
 from forkhouse.flow.resolve import resolve
 from forkhouse.sources.acquire import recorded
 from forkhouse.sources.apt import newest_debian_binaries
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from forkhouse.builders.built import BuiltWheel
-    from forkhouse.flow.pipeline import Plant
+    from forkhouse.flow.plant import Plant
 
 
 P = TypeVar("P", Upstream, Component)
@@ -199,7 +199,7 @@ def update(plant: Plant, name: str | None, version: str | None) -> list[PinFindi
     for each in components if name is None else components.keys() & {name}:
         components[each] = _updated(plant, each, components[each], None, findings)
     lock = plant.lock.model_copy(update={"upstreams": upstreams, "components": components})
-    plant = replace(plant, lock=lock)
+    plant = plant.with_lock(lock)
     if name is not None:
         texts = _closures_with(plant, name, findings) if name in upstreams else {}
         with _written(plant, texts) as changes:
@@ -233,7 +233,7 @@ def _closures_with(plant: Plant, name: str, findings: list[PinFinding]) -> dict[
     """
     texts = {}
     for profile in plant.lock.profiles:
-        if all(recipe.upstream != name for recipe in plant.recipes(profile).values()):
+        if all(recipe.upstream != name for recipe in plant.checkout.recipes(profile).values()):
             continue
         refused = "--offline forbids asking an index." if plant.access.offline else ""
         try:
@@ -253,15 +253,15 @@ def _outlined_closure(plant: Plant, name: str) -> str:
     """Return the text of a profile's closure, resolved around outlines of the wheels of ours."""
     workshop, made, absent = plant.workshop(), dict[str, Outline](), dict[str, str]()
     with tempfile.TemporaryDirectory(prefix="forkhouse-outlines-") as scratch:
-        for recipe_name, recipe in plant.recipes(name).items():
+        for recipe_name, recipe in plant.checkout.recipes(name).items():
             folder = plant.workspace.root / "recipes" / recipe_name
             try:
-                patched = plant.patched(recipe_name, recipe)
+                patched = plant.supplies.patched(recipe_name, recipe)
             except NOT_HERE:
-                if recipe_name not in plant.profile(name).where_reachable:
+                if recipe_name not in plant.checkout.profile(name).where_reachable:
                     raise
                 absent[recipe.distribution] = (
-                    f"=={recipe.version(plant.upstream(recipe.upstream).version)}"
+                    f"=={recipe.version(plant.checkout.upstream(recipe.upstream).version)}"
                 )
                 continue
             siblings = [made[needed] for needed in recipe.needs if needed in made]
@@ -429,9 +429,9 @@ def _measured(plant: Plant, name: str, pinned: Pinned, source: Source) -> Source
     """
     alone = pinned.model_copy(update={"sources": (source,)})
     # --sources is about preferences; a pin is checked in its own form.
-    access = replace(plant.access, policy="git" if isinstance(source, GitSource) else "registry")
-    tree = replace(plant, access=access).acquire(name, alone, [source.kind])
-    patched = plant.apply(tree).tree if isinstance(pinned, Upstream) else None
+    supplies = plant.supplies.only("git" if isinstance(source, GitSource) else "registry")
+    tree = supplies.acquire(name, alone, [source.kind])
+    patched = plant.supplies.apply(tree).tree if isinstance(pinned, Upstream) else None
     return source.model_copy(update={"tree": tree.tree, "patched_tree": patched})
 
 
@@ -501,7 +501,7 @@ def _build_closure(plant: Plant) -> str:
     ):
         requirements.update(_build_requirements(project))
     for path in sorted(recipes.glob("*/recipe.yaml")):
-        for method in plant.recipe(path.parent.name).builders.values():
+        for method in plant.checkout.recipe(path.parent.name).builders.values():
             requirements.update(method.requires if isinstance(method, UpstreamProject) else ())
     pins = resolve(plant, sorted(requirements), local={}, constraints=[]) if requirements else []
     return pylock_text(pins, folder="build/tools", requires_python=plant.lock.python)
@@ -529,7 +529,7 @@ def _native_closures(plant: Plant) -> dict[str, str]:
         name = path.parent.parent.name
         halves = [
             method.native
-            for method in plant.recipe(name).builders.values()
+            for method in plant.checkout.recipe(name).builders.values()
             if isinstance(method, Pep517) and method.native
         ]
         requirements = sorted({requirement for half in halves for requirement in half.requires})
@@ -541,7 +541,7 @@ def _native_closures(plant: Plant) -> dict[str, str]:
 
 def _profile_closure(plant: Plant, name: str) -> tuple[str, list[BuiltWheel]]:
     """Return the text of a profile's closure, and our wheels for which it was resolved."""
-    recipes = plant.recipes(name)
+    recipes = plant.checkout.recipes(name)
     require_packages(
         (package for recipe in recipes.values() for package in recipe.system_packages),
         install=False,
@@ -561,7 +561,7 @@ def _resolved_closure(
 
     What was `left_out` is resolved around.
     """
-    profile = plant.profile(name)
+    profile = plant.checkout.profile(name)
     addresses = read_config().indexes
     # What cannot be had here is resolved around: nothing of it but its name and version counts.
     absent, local = dict(left_out), dict(ours)

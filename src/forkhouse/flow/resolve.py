@@ -24,7 +24,7 @@ from forkhouse.sources.settings import index_settings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from forkhouse.flow.pipeline import Plant
+    from forkhouse.flow.plant import Plant
 
 
 def resolve(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from forkhouse.documents.lockfile import Pinned
-    from forkhouse.flow.pipeline import Plant
+    from forkhouse.flow.plant import Plant
     from forkhouse.radar.candidates import Candidate
 
 
@@ -35,7 +35,7 @@ def surveyable(plant: Plant) -> tuple[str, ...]:
     return tuple(
         name
         for name, upstream in plant.lock.upstreams.items()
-        if plant.series(name)
+        if plant.checkout.series(name)
         and (
             plant.access.mirror is not None
             or any(isinstance(source, SdistSource | WheelSource) for source in upstream.sources)
@@ -55,8 +55,8 @@ def survey(
     Returns the matrices, and the reason for each form that was not judged. Raises UsageError when
     there is nothing to judge; where no form could be judged, the error of the last one.
     """
-    pinned = plant.upstream(upstream)
-    if not plant.series(upstream):
+    pinned = plant.checkout.upstream(upstream)
+    if not plant.checkout.series(upstream):
         message = (
             f"{upstream} has no patches, so there is nothing to judge. `forkhouse lock --update "
             f"{upstream}=VERSION` pins another release."
@@ -66,7 +66,7 @@ def survey(
     not_judged: dict[str, str] = {}
     failure: ForkhouseError | None = None
     for source in pinned.sources:
-        if source.kind not in plant.forms(upstream):
+        if source.kind not in plant.checkout.forms(upstream):
             continue
         try:
             if isinstance(source, GitSource):

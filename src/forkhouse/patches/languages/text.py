@@ -90,7 +90,9 @@ def _joined(text: str, first: int, then: int) -> bool | None:
     lines = text[first : max(first, text.rfind("\n", 0, then))].split("\n")
     if text.count("\n", first, then) == 0:
         return None
-    return all(_CONTINUED.search(line) for line in lines if line.strip() and not _COMMENT.match(line))
+    return all(
+        _CONTINUED.search(line) for line in lines if line.strip() and not _COMMENT.match(line)
+    )
 
 
 def _line(text: str, place: int) -> str:
