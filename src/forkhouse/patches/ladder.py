@@ -23,6 +23,7 @@ from forkhouse.patches import absence, merging, obsolescence, textual
 from forkhouse.patches.arrival import came_about
 from forkhouse.patches.diffs import PartKind
 from forkhouse.patches.edits import AddedFile
+from forkhouse.patches.elsewhere import stays
 from forkhouse.patches.encodings import readable
 from forkhouse.patches.failures import internal_error
 from forkhouse.patches.languages.base import language_of, parses
@@ -30,6 +31,7 @@ from forkhouse.patches.languages.requirements import refers
 from forkhouse.patches.merging import LIKENESS
 from forkhouse.patches.obsolescence import Course
 from forkhouse.patches.operations import applied_alone, asks_for_nothing
+from forkhouse.patches.remains import Remains
 from forkhouse.patches.spellings import MEANINGFUL
 from forkhouse.patches.structural import (
     MissingFileError,
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
 
     from forkhouse.documents.lockfile import Form
     from forkhouse.patches.diffs import Diff, Part
-    from forkhouse.patches.edits import FileEdit, StructuralEdit
+    from forkhouse.patches.edits import FileEdit, Operation, StructuralEdit
     from forkhouse.patches.obsolescence import Stretch
     from forkhouse.patches.series import Patch
     from forkhouse.sources.store import Found, ObjectStore, TreeEntry
@@ -75,8 +77,8 @@ class Verdict(StrEnum):
 _UNPROVEN = (
     "That the upstream has it is not proven: what looks like its result stood there at the pin, or "
     "stands under another condition or in another "
-    "function now, or what it takes out may stand elsewhere in the file, as in another command or "
-    "behind a variable."
+    "function now, or what it takes out may stand elsewhere in the file, as in another command, "
+    "behind a variable or under another name."
 )
 APPLIED = frozenset({Verdict.CLEAN, Verdict.MERGED, Verdict.RESTRUCTURED})
 SETTLED = APPLIED | {Verdict.UPSTREAMED, Verdict.OBSOLETE}
@@ -123,6 +125,8 @@ class Ladder:
     """The known textual forms, by the name of the patch."""
     form: Form = "git"
     """Form of the upstream; only `git` has all of its files."""
+    remains: Remains = field(init=False, repr=False, compare=False)
+    """Finds what patches take out and the upstream has elsewhere."""
     _known: dict[tuple[object, ...], tuple[Judgement, dict[str, TreeEntry | None]]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -167,6 +171,10 @@ class Ladder:
 
     The key is the hash of the patch file and the tree that decides what the names in it mean.
     """
+
+    def __post_init__(self) -> None:
+        """Look for remains in the ladder's own store."""
+        object.__setattr__(self, "remains", Remains(store=self.store))
 
     def judge_series(self, base: str, patches: Sequence[Patch]) -> list[Judgement]:
         """Judge a whole series: each patch on the result of those before it that applied."""
@@ -221,6 +229,8 @@ class Ladder:
         )
         doubt = self._living(arrived, judgement.lost) if judgement.lost else ""
         doubt = doubt or self._unproven(base, arrived, patch, judgement)
+        if judgement.verdict is Verdict.UPSTREAMED and not doubt:
+            doubt = self._remaining(base, arrived, patch)
         return replace(judgement, verdict=Verdict.CONFLICT, cause=doubt) if doubt else judgement
 
     def _unproven(self, base: str, arrived: str, patch: Patch, judgement: Judgement) -> str:
@@ -259,6 +269,35 @@ class Ladder:
         if judgement.verdict is Verdict.UPSTREAMED or not reason:
             return reason
         return f"{judgement.cause} {reason}" if patch.edit is None else ""
+
+    def _remaining(self, base: str, arrived: str, patch: Patch) -> str:
+        """Say where code is now that a patch takes out and the upstream only moved or renamed.
+
+        Returns an empty text if it is nowhere.
+        """
+        pinned = self.pinned.get(patch.name)
+        if pinned is None:
+            return ""
+        for taken in self.remains.taken(pinned.before, pinned.after):
+            there = self.store.entry(base, taken.path) is not None
+            place = (
+                taken.path
+                if there
+                else self._renames(arrived, [taken.path]).get(taken.path, taken.path)
+            )
+            line = self.remains.rest_in(taken, base, place, self._origin)
+            if line:
+                return _lives_on(taken.path, place, line)
+            for path, old, new in self._changed_files(arrived):
+                if path in {taken.path, place}:
+                    continue
+                line = self.remains.came_to(taken, path, (old, new), self._origin)
+                if line and not old:  # a file that was renamed may have had that code before
+                    former = self._former(arrived, path)
+                    line = self.remains.came_to(taken, path, (former, new), self._origin)
+                if line:
+                    return _lives_on(taken.path, path, line)
+        return ""
 
     def _submodules(self, tree: str) -> str:
         """Name the submodules of a tree that differ from the pin."""
@@ -401,6 +440,9 @@ class Ladder:
 
         # This comes first, as otherwise an insertion would be made a second time.
         there = is_there(base, edit, paths, store=self.store)
+        kept = self._kept(base, patch, edit, paths) if there else ""
+        if kept:
+            return judged(Verdict.CONFLICT, kept)
         if there and self._came_about(base, patch, edit, paths):
             return judged(Verdict.UPSTREAMED, "every edit's result is there already")
         try:
@@ -434,6 +476,26 @@ class Ladder:
 
         Files whose state at the pin is not known count as if it did.
         """
+        return all(
+            came_about(before, now, operation, language)
+            for _, before, now, operation, language in self._steps(base, patch, edit, paths)
+        )
+
+    def _kept(self, base: str, patch: Patch, edit: StructuralEdit, paths: Mapping[str, str]) -> str:
+        """Say what an edit takes out that its file only has under another name or elsewhere."""
+        kept = (
+            (path, stays(before, now, operation, language))
+            for path, before, now, operation, language in self._steps(base, patch, edit, paths)
+        )
+        return next((_lives_on(path, path, line) for path, line in kept if line), "")
+
+    def _steps(
+        self, base: str, patch: Patch, edit: StructuralEdit, paths: Mapping[str, str]
+    ) -> Iterator[tuple[str, str, str, Operation, str]]:
+        """Yield each operation with its file in the base, and the texts at the pin and now.
+
+        The text at the pin is the one that the operations before it leave.
+        """
         pinned = self.pinned.get(patch.name)
         for change in edit.edits:
             if pinned is None or isinstance(change, AddedFile):
@@ -444,12 +506,11 @@ class Ladder:
                 )
             except (MissingFileError, UnclearFileError):
                 continue
-            now = self._text(base, locate(base, change, paths, store=self.store))
+            path = locate(base, change, paths, store=self.store)
+            now = self._text(base, path)
             for operation in change.operations:
-                if not came_about(before, now, operation, change.language):
-                    return False
+                yield path, before, now, operation, change.language
                 before = applied_alone(before, operation, change.language)
-        return True
 
     def _distance(self, base: str, patch: Patch, tree: str) -> Verdict:
         """Return the step at which the textual form gives the same tree as the structural form."""
@@ -853,6 +914,15 @@ class Ladder:
 
 def _moved(renamed: Mapping[str, str]) -> str:
     return "; ".join(f"{old} is now {new}" for old, new in renamed.items())
+
+
+def _lives_on(path: str, place: str, line: str) -> str:
+    where = "it" if place == path else place
+    return (
+        f"what the patch takes out of {path} is not gone: {where} has '{line}' now, so that code "
+        "was moved or renamed. Let the patch follow it, or drop the patch if that code is right "
+        "there."
+    )
 
 
 def _gone_for_good(gone: Sequence[str]) -> str:
