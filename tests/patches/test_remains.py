@@ -53,8 +53,8 @@ def judge(store: ObjectStore, tmp_path: Path) -> Judge:
         before: Mapping[str, str | bytes], now: Mapping[str, str | bytes], text: str
     ) -> Judgement:
         name = "0001-e.edit.yaml" if text.startswith(HEADER) else "0001-e.patch"
-        folder = tmp_path / "series"
-        folder.mkdir(exist_ok=True)
+        folder = tmp_path / f"series-{len([*tmp_path.iterdir()])}"
+        folder.mkdir()
         (folder / "series").write_text(f"{name}\n", encoding="utf-8")
         (folder / name).write_text(text, encoding="utf-8")
         patches = read_series(folder)
@@ -204,3 +204,88 @@ def test_a_line_that_many_files_have_says_nothing(judge: Judge) -> None:
     text = edit("m.py", "python", f"remove:\n    anchor: |\n{said}")
     judged = judge({"m.py": PYTHON + guarded, **others}, now, text)
     assert judged.verdict is Verdict.UPSTREAMED
+
+
+MARKS = "<<<<<<< HEAD\nx = 1\n=======\nx = 2\n>>>>>>> other\n"
+
+
+@pytest.mark.parametrize(
+    ("language", "path", "rest", "gone", "operation", "broken"),
+    [
+        ("python", "m.py", PYTHON, PROBE, "remove: {function: vendor_probe}", "def f(:\n"),
+        ("python", "m.py", PYTHON, CALL, "remove: {call: register_vendor}", "x = (\n"),
+        ("python", "m.py", PYTHON, "import vendor_one\n", "import: {remove: import vendor_one}", "f(]\n"),
+        ("c", "m.c", C, C_PROBE, "remove: {function: vendor_probe}", "int f(int a {\n  return (a;\n}\n"),
+        ("cmake", "CMakeLists.txt", CMAKE, CMAKE_FLAGS, "remove: {assignment: VENDOR_FLAGS}", "if(\n"),
+        ("bash", "b.sh", BASH, BASH_SETUP, "remove: {function: install_vendor}", "if true; then\n"),
+        ("yaml", "c.yaml", YAML, JOB, "remove: jobs.vendor", "b: [1\n"),
+        ("yaml", "c.yaml", "a: 1\n", "b: vendor/image\n", "remove: {anchor: 'b: vendor/image'}", "b: [1\n"),
+        ("toml", "p.toml", TOML, "b = 'vendor/image'\n", "remove: {anchor: \"b = 'vendor/image'\"}", "b = [\n"),
+        ("text", "Dockerfile", "FROM x\n", "RUN vendor install\n", "remove: {anchor: RUN vendor install}", MARKS),
+        ("requirements", "r.txt", "aa\n", "vendor-one\n", "requirement: {remove: vendor-one}", MARKS),
+    ],
+)  # fmt: skip
+def test_in_a_file_that_cannot_be_read_nothing_is_proven_gone(
+    judge: Judge, *, language: str, path: str, rest: str, gone: str, operation: str, broken: str
+) -> None:
+    text = edit(path, language, operation)
+    assert judge({path: rest + gone}, {path: rest}, text).verdict is Verdict.UPSTREAMED
+    for now in (rest + broken, rest + MARKS, b"\0\1\2\3" * 99):
+        assert judge({path: rest + gone}, {path: now}, text).verdict is Verdict.CONFLICT
+        patch = diff(path, rest + gone, rest)
+        assert judge({path: rest + gone}, {path: now}, patch).verdict is Verdict.CONFLICT
+
+
+def test_a_macro_far_from_it_does_not_keep_code_of_c_from_being_gone(judge: Judge) -> None:
+    now = {"m.c": f"BEGIN_DECLS(x)\n{C}END_DECLS\n{C.replace('keep', 'more')}"}
+    base = {"m.c": C_PROBE + C + C.replace("keep", "more")}
+    text = edit("m.c", "c", "remove: {function: vendor_probe}")
+    assert judge(base, now, text).verdict is Verdict.UPSTREAMED
+
+
+FOLDER = {
+    "x/dev/__init__.py": "first = 'value'\n",
+    "x/dev/one.py": "second = 'another value'\n",
+    "x/dev/two.py": "third = 'the last value'\n",
+    "README": "x\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "move", "verdict"),
+    [
+        ("x/dev/ours.py", {"README": "NEWS"}, Verdict.CLEAN),
+        ("x/dev/ours.py", {"x/dev": "x/core/dev"}, Verdict.CONFLICT),
+        ("x/dev/ours/a.py", {"x/dev": "x/core/dev"}, Verdict.CONFLICT),
+        ("x/dev/ours.py", {"x/": "src/x/"}, Verdict.CONFLICT),
+        ("x/dev/ours.py", {"x/dev/one.py": "x/one.py"}, Verdict.CLEAN),
+        ("x/dev/ours.py", {"x/dev/one": "x/one", "x/dev/two": "x/two"}, Verdict.CONFLICT),
+        ("ours/a.py", {"x/dev": "x/core/dev"}, Verdict.CLEAN),
+        ("ours.py", {"x/": "src/x/"}, Verdict.CLEAN),
+    ],
+)
+def test_a_file_is_added_to_no_folder_that_the_upstream_moved(
+    judge: Judge, path: str, move: dict[str, str], verdict: Verdict
+) -> None:
+    now = {}
+    for old, text in FOLDER.items():
+        new = old
+        for start, end in move.items():
+            new = new.replace(start, end)
+        now[new] = text
+    structural = f"{HEADER}edits:\n  - add: {path}\n    content: |\n      x = 1\n"
+    textual = (
+        f"Subject: s\n\n---\ndiff --git a/{path} b/{path}\nnew file mode 100644\n--- /dev/null\n"
+        f"+++ b/{path}\n@@ -0,0 +1 @@\n+x = 1\n"
+    )
+    for text in (structural, textual):
+        judged = judge(FOLDER, now, text)
+        assert judged.verdict is verdict
+        assert ("would be added to" in judged.cause) is (verdict is Verdict.CONFLICT)
+
+
+def test_a_file_is_added_to_no_folder_that_is_gone(judge: Judge) -> None:
+    text = f"{HEADER}edits:\n  - add: x/dev/ours.py\n    content: |\n      x = 1\n"
+    judged = judge(FOLDER, {"README": "x\n", "x/other.py": "a = 1\n"}, text)
+    assert judged.verdict is Verdict.CONFLICT
+    assert "x/dev, which is not there any more" in judged.cause

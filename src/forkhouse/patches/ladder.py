@@ -10,9 +10,12 @@ or has lost its target, or is in conflict. The cause is then named.
 from __future__ import annotations
 
 import difflib
+import posixpath
 import re
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from glob import escape
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from pygit2.enums import FileMode
@@ -31,7 +34,7 @@ from forkhouse.patches.languages.requirements import refers
 from forkhouse.patches.merging import LIKENESS
 from forkhouse.patches.obsolescence import Course
 from forkhouse.patches.operations import applied_alone, asks_for_nothing
-from forkhouse.patches.remains import Remains
+from forkhouse.patches.remains import Remains, ill_formed
 from forkhouse.patches.spellings import MEANINGFUL
 from forkhouse.patches.structural import (
     MissingFileError,
@@ -160,6 +163,10 @@ class Ladder:
         default_factory=dict, init=False, repr=False, compare=False
     )
     """The files that a patch changes, by the name of the patch."""
+    _new: dict[str, tuple[str, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """The files that a patch adds, by the name of the patch."""
     _pointers: dict[str, bool] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Whether a file's content is a pointer of Git LFS, by the content's id."""
     _gitlinks: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -231,6 +238,11 @@ class Ladder:
         doubt = doubt or self._unproven(base, arrived, patch, judgement)
         if judgement.verdict is Verdict.UPSTREAMED and not doubt:
             doubt = self._remaining(base, arrived, patch)
+        if judgement.verdict in {Verdict.UPSTREAMED, Verdict.OBSOLETE} and not doubt:
+            doubt = self._unread(base, arrived, patch)
+        if judgement.verdict in APPLIED:
+            doubt = self._dead_end(arrived, patch)
+            judgement = replace(judgement, tree=base) if doubt else judgement
         return replace(judgement, verdict=Verdict.CONFLICT, cause=doubt) if doubt else judgement
 
     def _unproven(self, base: str, arrived: str, patch: Patch, judgement: Judgement) -> str:
@@ -279,12 +291,7 @@ class Ladder:
         if pinned is None:
             return ""
         for taken in self.remains.taken(pinned.before, pinned.after):
-            there = self.store.entry(base, taken.path) is not None
-            place = (
-                taken.path
-                if there
-                else self._renames(arrived, [taken.path]).get(taken.path, taken.path)
-            )
+            place = self._place(base, arrived, taken.path)
             line = self.remains.rest_in(taken, base, place, self._origin)
             if line:
                 return _lives_on(taken.path, place, line)
@@ -298,6 +305,98 @@ class Ladder:
                 if line:
                     return _lives_on(taken.path, path, line)
         return ""
+
+    def _place(self, base: str, arrived: str, path: str) -> str:
+        """Return where a file of the pin is in a tree, or its own path if it is nowhere."""
+        if self.store.entry(base, path) is not None:
+            return path
+        return self._renames(arrived, [path]).get(path, path)
+
+    def _unread(self, base: str, arrived: str, patch: Patch) -> str:
+        """Say which file of a patch is no longer well formed where the patch takes something out.
+
+        Returns an empty text if there is none.
+        """
+        pinned = self.pinned.get(patch.name)
+        if pinned is None:
+            return ""
+        taken = self.remains.taken(pinned.before, pinned.after)
+        for path in self._changed[patch.name]:
+            place = self._place(base, arrived, path)
+            language = self._language(pinned, patch, path)
+            if ill_formed(
+                self._text(pinned.before, path),
+                self._text(base, place),
+                language,
+                [each for each in taken if each.path == path],
+            ):
+                return (
+                    f"{place} is not well-formed {language} any more, so nobody can say what is in "
+                    "it and what is not"
+                )
+        return ""
+
+    def _language(self, pinned: PatchedAtPin, patch: Patch, path: str) -> str:
+        """Return the language in which a patch reads a file."""
+        for change in patch.edit.edits if patch.edit is not None else ():
+            try:
+                if (
+                    not isinstance(change, AddedFile)
+                    and locate(pinned.before, change, self.paths, store=self.store) == path
+                ):
+                    return change.language
+            except (MissingFileError, UnclearFileError):
+                continue
+        return language_of(path)
+
+    def _dead_end(self, arrived: str, patch: Patch) -> str:
+        """Say which file a patch adds to a folder whose files the upstream moved or removed.
+
+        Nothing would read it there. Returns an empty text if there is none.
+        """
+        pinned = self.pinned.get(patch.name)
+        added = self._added(patch.name, pinned) if pinned is not None else ()
+        went = (
+            [path for status, path, _ in self._came_and_went(arrived) if status == "D"]
+            if added
+            else []
+        )
+        for path in added if went else ():
+            folder = next(
+                (
+                    each.as_posix()
+                    for each in PurePosixPath(path).parents
+                    if self.store.is_there(self._origin, each.as_posix())
+                ),
+                "",
+            )
+            lost = [each for each in went if folder and each.startswith(f"{folder}/")]
+            if not lost:
+                continue
+            moved = self._renames(arrived, lost)
+            places = {posixpath.dirname(new) for new in moved.values()}
+            left = len(self.store.glob(self._origin, f"{escape(folder)}/**")) - len(lost)
+            if len(moved) <= left and self.store.is_there(arrived, folder):
+                continue
+            where = (
+                f"has its files in {', '.join(sorted(places))} now"
+                if places
+                else "is not there any more"
+            )
+            return (
+                f"{path} would be added to {folder}, which {where}, so nothing may read it. Let "
+                "the patch add it where it is read."
+            )
+        return ""
+
+    def _added(self, name: str, pinned: PatchedAtPin) -> tuple[str, ...]:
+        """Return the files that a patch adds."""
+        if name not in self._new:
+            deltas = merging.difference(pinned.before, pinned.after, store=self.store).deltas
+            self._new[name] = tuple(
+                delta.new_file.path for delta in deltas if delta.status_char() == "A"
+            )
+        return self._new[name]
 
     def _submodules(self, tree: str) -> str:
         """Name the submodules of a tree that differ from the pin."""

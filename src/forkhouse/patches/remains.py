@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from forkhouse.patches import merging
 from forkhouse.patches.encodings import readable
-from forkhouse.patches.languages.base import is_blank, language_of
+from forkhouse.patches.languages.base import faults, is_blank, language_of
+from forkhouse.patches.languages.trees import faulty_nodes, root_of, span_of
 from forkhouse.patches.merging import LIKENESS
 from forkhouse.patches.obsolescence import ENOUGH, LEFT
 from forkhouse.patches.spellings import MEANINGFUL
@@ -38,6 +39,8 @@ class Taken:
 
     path: str
     lines: tuple[Line, ...]
+    beside: tuple[str, str] = ("", "")
+    """The nearest lines with words above and below; empty where the file begins or ends."""
 
     def share(self, found: Iterable[Line]) -> float:
         """Return the share of the lines, by length, that some of them have."""
@@ -105,9 +108,9 @@ class Remains:
                 for short in folded_lines(self._text(after, part.new))
             }
             self._taken[before, after] = tuple(
-                Taken(path=part.old, lines=lines)
+                Taken(path=part.old, lines=lines, beside=beside)
                 for part in parts
-                for run in _runs(part, self._text(before, part.old))
+                for run, beside in _runs(part, self._text(before, part.old))
                 for lines in [tuple(pair for pair in run.items() if pair[0] not in kept)]
                 if lines
             )
@@ -171,17 +174,50 @@ def _longest(line: str) -> bytes:
     return max(re.findall(r"\w+", line), key=len, default="").encode()
 
 
-def _runs(part: Part, text: str) -> Iterator[dict[str, str]]:
-    """Yield the neighbouring lines that a part of a diff removes from a text, without comments."""
+def _runs(part: Part, text: str) -> Iterator[tuple[dict[str, str], tuple[str, str]]]:
+    """Yield the neighbouring lines that a part of a diff removes from a text, without comments.
+
+    Each comes with the lines above and below.
+    """
     lines = text.split("\n")
     language = language_of(part.old)
     for hunk in part.hunks:
         # A hunk without old lines stands behind the line that it names.
-        number, run = hunk.old_start - 1, list[str]()
+        first = number = hunk.old_start - 1
         for mark in f"{hunk.marks.decode('ascii')} ":
-            if mark == "-":
-                run += [line for line in lines[number : number + 1] if not is_blank(line, language)]
-            elif run:
-                yield folded_lines("\n".join(run))
-                run = []
+            if mark != "-" and first < number:
+                run = [line for line in lines[first:number] if not is_blank(line, language)]
+                beside = _nearest(reversed(lines[:first])), _nearest(iter(lines[number:]))
+                yield folded_lines("\n".join(run)), beside
             number += mark != "+"
+            first = first if mark == "-" else number
+
+
+def _nearest(lines: Iterator[str]) -> str:
+    return next((line.strip() for line in lines if re.search(r"\w", line)), "")
+
+
+def ill_formed(before: str, now: str, language: str, places: Iterable[Taken]) -> bool:
+    """Say whether a grammar cannot read a file any more where something was taken out.
+
+    What it does not read may be anything. The grammars of C and the shell fail at sound code as
+    well, such as macros, so for them only faults at that very place count.
+    """
+    count = faults(now, language)
+    # Python's own parser is counted as one, and may just be older than the code.
+    if count <= max(faults(before, language), language == "python"):
+        return False
+    return language not in _LOOSE or any(_is_faulty(now, language, each) for each in places)
+
+
+_LOOSE = frozenset({"c", "cpp", "bash"})
+
+
+def _is_faulty(text: str, language: str, taken: Taken) -> bool:
+    """Say whether a grammar cannot read the text between the neighbours of what was taken out."""
+    above, below = taken.beside
+    start = max(text.find(above), 0)
+    end = text.find(below, start) if below else -1
+    stop = len(text) if end < 0 else end + len(below)
+    spans = (span_of(node) for node in faulty_nodes(root_of(text, language)))
+    return any(first <= stop and start <= last for first, last in spans)
