@@ -12,12 +12,14 @@ from __future__ import annotations
 import difflib
 import posixpath
 import re
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from glob import escape
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from packaging.utils import canonicalize_name
 from pygit2.enums import FileMode
 
 from forkhouse.core.errors import ForkhouseError, PatchConflictError, PostConditionError
@@ -26,7 +28,7 @@ from forkhouse.patches import absence, merging, obsolescence, textual
 from forkhouse.patches.arrival import came_about
 from forkhouse.patches.diffs import PartKind
 from forkhouse.patches.edits import AddedFile
-from forkhouse.patches.elsewhere import stays
+from forkhouse.patches.elsewhere import declared_names, is_everywhere, may_require, stays
 from forkhouse.patches.encodings import readable
 from forkhouse.patches.failures import internal_error
 from forkhouse.patches.languages.base import language_of, parses
@@ -304,6 +306,35 @@ class Ladder:
                     line = self.remains.came_to(taken, path, (former, new), self._origin)
                 if line:
                     return _lives_on(taken.path, path, line)
+        return self._required_elsewhere(arrived, patch)
+
+    def _required_elsewhere(self, arrived: str, patch: Patch) -> str:
+        """Say which other file came to require a distribution that a patch takes out of its own.
+
+        Returns an empty text if there is none.
+        """
+        edits = patch.edit.edits if patch.edit is not None else ()
+        wanted = {
+            canonicalize_name(operation.requirement.remove)
+            for change in edits
+            if not isinstance(change, AddedFile) and change.language == "requirements"
+            for operation in change.operations
+            if operation.requirement.remove is not None and is_everywhere(operation.requirement)
+        }
+        for path, old, new in self._changed_files(arrived) if wanted else ():
+            if path in self._changed[patch.name] or not may_require(path):
+                continue
+            was, now = (
+                Counter(
+                    name for name, _ in declared_names(readable(self.store.raw(each), path=path))
+                )
+                if each
+                else Counter[str]()
+                for each in (old or self._former(arrived, path), new)
+            )
+            came = [name for name in wanted if now[name] > was[name]]
+            if came:
+                return _lives_on(", ".join(self._changed[patch.name]), path, came[0])
         return ""
 
     def _place(self, base: str, arrived: str, path: str) -> str:
