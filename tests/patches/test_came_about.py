@@ -144,7 +144,9 @@ METADATA = "Metadata-Version: 2.1\nName: x\n"
         # A list or a mapping that became the other one.
         ("yaml", "remove: a.b", "a: {b: 1}\n", "a: [{b: 1}]\n", False),
         ("toml", "remove: a.b", "[a]\nb = 1\n", "[[a]]\nb = 1\n", False),
-        ("toml", "remove: a.0.b", "[[a]]\nb = 1\n", "[[a]]\nc = 1\n", True),
+        ("toml", "remove: a.0.b", "[[a]]\nb = 1\n", "[[a]]\nc = 2\n", True),
+        # A key that was renamed.
+        ("toml", "remove: a.0.b", "[[a]]\nb = 1\n", "[[a]]\nc = 1\n", False),
         ("yaml", "item: {of: {key: a}, remove: b}", "a: [b, c]\n", "a: {b: 1}\n", False),
         ("yaml", "item: {of: {key: a}, remove: b}", "a: [b, c]\n", "a: [c]\n", True),
         # A pattern of a few signs says too little to be missed.

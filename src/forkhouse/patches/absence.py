@@ -5,6 +5,7 @@ The verdict `obsolete` needs that proof.
 
 from __future__ import annotations
 
+import re
 from glob import escape
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -24,8 +25,8 @@ def in_the_way(origin: str | None, tree: str, path: str, *, store: ObjectStore) 
     """Say why nobody can see in `tree` what is at a path that a patch changes.
 
     Returns an empty text if the path is plain to see, or does not exist. A path is hidden if a link
-    or a submodule is above it, or if it is a submodule, or a pointer of Git LFS that it was not in
-    `origin`, the tree of the pin.
+    or a submodule is above it, or if it is a submodule, or what it was not in `origin`, the tree of
+    the pin: a pointer of Git LFS, a binary file, or one with the marks of a merge conflict.
     """
     for found in store.found(tree, escape(path)):
         if found.is_submodule:
@@ -37,18 +38,28 @@ def in_the_way(origin: str | None, tree: str, path: str, *, store: ObjectStore) 
         if found.is_link and found.rest:
             aim = store.read(tree, found.path).decode("utf-8", errors="backslashreplace")
             return f"{path} is in {found.path}, which is a symbolic link to '{aim}' now"
-        if (
-            found.is_file
-            and _is_pointer(tree, path, store)
-            and not (origin and _is_pointer(origin, path, store))
-        ):
+        if not found.is_file:
+            continue
+        before = store.entry(origin, path) if origin else None
+        was, now = b"" if before is None else store.content(before), store.raw(found.object)
+        if lfs.is_pointer(now) and not lfs.is_pointer(was):
             return lfs.told(path)
+        if b"\0" in now and b"\0" not in was:
+            return f"{path} is a binary file now, so nobody can say what is in it"
+        if _is_contested(now) and not _is_contested(was):
+            return (
+                f"{path} has the marks of a merge conflict (`<<<<<<<`), so nobody can say what it "
+                "will hold"
+            )
     return ""
 
 
-def _is_pointer(tree: str, path: str, store: ObjectStore) -> bool:
-    entry = store.entry(tree, path)
-    return entry is not None and lfs.is_pointer(store.content(entry))
+def _is_contested(content: bytes) -> bool:
+    """Say whether a file has what git writes where a merge failed."""
+    return all(re.search(rb"(?m)^" + mark + rb"(?: |\r?$)", content) for mark in _MARKS)
+
+
+_MARKS = (b"<{7}", b"={7}", b">{7}")
 
 
 def unseen(origin: str, tree: str, paths: Iterable[str], form: Form, *, store: ObjectStore) -> str:

@@ -20,6 +20,7 @@ from forkhouse.patches.edits import (
     Selector,
 )
 from forkhouse.patches.effects import is_done, said_parts, selected_after, selects_itself
+from forkhouse.patches.elsewhere import stays
 from forkhouse.patches.languages.branches import branches
 from forkhouse.patches.languages.data import LANGUAGES, entries, look, read, seen
 from forkhouse.patches.languages.imports import imports, meaning
@@ -39,7 +40,9 @@ def came_about(before: str, now: str, operation: Operation, language: str) -> bo
 
     An effect that the file showed at the pin already, by chance, does not count.
     """
-    if not is_done(now, operation, language) or other_target(before, now, operation, language):
+    if not is_done(now, operation, language) or stays(before, now, operation, language):
+        return False
+    if other_target(before, now, operation, language):
         return False
     try:
         match operation:

@@ -10,11 +10,16 @@ or has lost its target, or is in conflict. The cause is then named.
 from __future__ import annotations
 
 import difflib
+import posixpath
 import re
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from glob import escape
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from packaging.utils import canonicalize_name
 from pygit2.enums import FileMode
 
 from forkhouse.core.errors import ForkhouseError, PatchConflictError, PostConditionError
@@ -23,6 +28,7 @@ from forkhouse.patches import absence, merging, obsolescence, textual
 from forkhouse.patches.arrival import came_about
 from forkhouse.patches.diffs import PartKind
 from forkhouse.patches.edits import AddedFile
+from forkhouse.patches.elsewhere import declared_names, is_everywhere, may_require, stays
 from forkhouse.patches.encodings import readable
 from forkhouse.patches.failures import internal_error
 from forkhouse.patches.languages.base import language_of, parses
@@ -30,6 +36,7 @@ from forkhouse.patches.languages.requirements import refers
 from forkhouse.patches.merging import LIKENESS
 from forkhouse.patches.obsolescence import Course
 from forkhouse.patches.operations import applied_alone, asks_for_nothing
+from forkhouse.patches.remains import Remains, ill_formed
 from forkhouse.patches.sameplace import other_target
 from forkhouse.patches.spellings import MEANINGFUL
 from forkhouse.patches.structural import (
@@ -50,7 +57,7 @@ if TYPE_CHECKING:
 
     from forkhouse.documents.lockfile import Form
     from forkhouse.patches.diffs import Diff, Part
-    from forkhouse.patches.edits import FileEdit, StructuralEdit
+    from forkhouse.patches.edits import FileEdit, Operation, StructuralEdit
     from forkhouse.patches.obsolescence import Stretch
     from forkhouse.patches.series import Patch
     from forkhouse.sources.store import Found, ObjectStore, TreeEntry
@@ -76,8 +83,8 @@ class Verdict(StrEnum):
 _UNPROVEN = (
     "That the upstream has it is not proven: what looks like its result stood there at the pin, or "
     "stands under another condition or in another "
-    "function now, or what it takes out may stand elsewhere in the file, as in another command or "
-    "behind a variable."
+    "function now, or what it takes out may stand elsewhere in the file, as in another command, "
+    "behind a variable or under another name."
 )
 APPLIED = frozenset({Verdict.CLEAN, Verdict.MERGED, Verdict.RESTRUCTURED})
 SETTLED = APPLIED | {Verdict.UPSTREAMED, Verdict.OBSOLETE}
@@ -124,6 +131,8 @@ class Ladder:
     """The known textual forms, by the name of the patch."""
     form: Form = "git"
     """Form of the upstream; only `git` has all of its files."""
+    remains: Remains = field(init=False, repr=False, compare=False)
+    """Finds what patches take out and the upstream has elsewhere."""
     _known: dict[tuple[object, ...], tuple[Judgement, dict[str, TreeEntry | None]]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -157,6 +166,10 @@ class Ladder:
         default_factory=dict, init=False, repr=False, compare=False
     )
     """The files that a patch changes, by the name of the patch."""
+    _new: dict[str, tuple[str, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """The files that a patch adds, by the name of the patch."""
     _pointers: dict[str, bool] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Whether a file's content is a pointer of Git LFS, by the content's id."""
     _gitlinks: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -168,6 +181,10 @@ class Ladder:
 
     The key is the hash of the patch file and the tree that decides what the names in it mean.
     """
+
+    def __post_init__(self) -> None:
+        """Look for remains in the ladder's own store."""
+        object.__setattr__(self, "remains", Remains(store=self.store))
 
     def judge_series(self, base: str, patches: Sequence[Patch]) -> list[Judgement]:
         """Judge a whole series: each patch on the result of those before it that applied."""
@@ -222,6 +239,13 @@ class Ladder:
         )
         doubt = self._living(arrived, judgement.lost) if judgement.lost else ""
         doubt = doubt or self._unproven(base, arrived, patch, judgement)
+        if judgement.verdict is Verdict.UPSTREAMED and not doubt:
+            doubt = self._remaining(base, arrived, patch)
+        if judgement.verdict in {Verdict.UPSTREAMED, Verdict.OBSOLETE} and not doubt:
+            doubt = self._unread(base, arrived, patch)
+        if judgement.verdict in APPLIED:
+            doubt = self._dead_end(arrived, patch)
+            judgement = replace(judgement, tree=base) if doubt else judgement
         return replace(judgement, verdict=Verdict.CONFLICT, cause=doubt) if doubt else judgement
 
     def _unproven(self, base: str, arrived: str, patch: Patch, judgement: Judgement) -> str:
@@ -260,6 +284,151 @@ class Ladder:
         if judgement.verdict is Verdict.UPSTREAMED or not reason:
             return reason
         return f"{judgement.cause} {reason}" if patch.edit is None else ""
+
+    def _remaining(self, base: str, arrived: str, patch: Patch) -> str:
+        """Say where code is now that a patch takes out and the upstream only moved or renamed.
+
+        Returns an empty text if it is nowhere.
+        """
+        pinned = self.pinned.get(patch.name)
+        if pinned is None:
+            return ""
+        for taken in self.remains.taken(pinned.before, pinned.after):
+            place = self._place(base, arrived, taken.path)
+            line = self.remains.rest_in(taken, base, place, self._origin)
+            if line:
+                return _lives_on(taken.path, place, line)
+            for path, old, new in self._changed_files(arrived):
+                if path in {taken.path, place}:
+                    continue
+                line = self.remains.came_to(taken, path, (old, new), self._origin)
+                if line and not old:  # a file that was renamed may have had that code before
+                    former = self._former(arrived, path)
+                    line = self.remains.came_to(taken, path, (former, new), self._origin)
+                if line:
+                    return _lives_on(taken.path, path, line)
+        return self._required_elsewhere(arrived, patch)
+
+    def _required_elsewhere(self, arrived: str, patch: Patch) -> str:
+        """Say which other file came to require a distribution that a patch takes out of its own.
+
+        Returns an empty text if there is none.
+        """
+        edits = patch.edit.edits if patch.edit is not None else ()
+        wanted = {
+            canonicalize_name(operation.requirement.remove)
+            for change in edits
+            if not isinstance(change, AddedFile) and change.language == "requirements"
+            for operation in change.operations
+            if operation.requirement.remove is not None and is_everywhere(operation.requirement)
+        }
+        for path, old, new in self._changed_files(arrived) if wanted else ():
+            if path in self._changed[patch.name] or not may_require(path):
+                continue
+            was, now = (
+                Counter(
+                    name for name, _ in declared_names(readable(self.store.raw(each), path=path))
+                )
+                if each
+                else Counter[str]()
+                for each in (old or self._former(arrived, path), new)
+            )
+            came = [name for name in wanted if now[name] > was[name]]
+            if came:
+                return _lives_on(", ".join(self._changed[patch.name]), path, came[0])
+        return ""
+
+    def _place(self, base: str, arrived: str, path: str) -> str:
+        """Return where a file of the pin is in a tree, or its own path if it is nowhere."""
+        if self.store.entry(base, path) is not None:
+            return path
+        return self._renames(arrived, [path]).get(path, path)
+
+    def _unread(self, base: str, arrived: str, patch: Patch) -> str:
+        """Say which file of a patch is no longer well formed where the patch takes something out.
+
+        Returns an empty text if there is none.
+        """
+        pinned = self.pinned.get(patch.name)
+        if pinned is None:
+            return ""
+        taken = self.remains.taken(pinned.before, pinned.after)
+        for path in self._changed[patch.name]:
+            place = self._place(base, arrived, path)
+            language = self._language(pinned, patch, path)
+            if ill_formed(
+                self._text(pinned.before, path),
+                self._text(base, place),
+                language,
+                [each for each in taken if each.path == path],
+            ):
+                return (
+                    f"{place} is not well-formed {language} any more, so nobody can say what is in "
+                    "it and what is not"
+                )
+        return ""
+
+    def _language(self, pinned: PatchedAtPin, patch: Patch, path: str) -> str:
+        """Return the language in which a patch reads a file."""
+        for change in patch.edit.edits if patch.edit is not None else ():
+            try:
+                if (
+                    not isinstance(change, AddedFile)
+                    and locate(pinned.before, change, self.paths, store=self.store) == path
+                ):
+                    return change.language
+            except (MissingFileError, UnclearFileError):
+                continue
+        return language_of(path)
+
+    def _dead_end(self, arrived: str, patch: Patch) -> str:
+        """Say which file a patch adds to a folder whose files the upstream moved or removed.
+
+        Nothing would read it there. Returns an empty text if there is none.
+        """
+        pinned = self.pinned.get(patch.name)
+        added = self._added(patch.name, pinned) if pinned is not None else ()
+        went = (
+            [path for status, path, _ in self._came_and_went(arrived) if status == "D"]
+            if added
+            else []
+        )
+        for path in added if went else ():
+            folder = next(
+                (
+                    each.as_posix()
+                    for each in PurePosixPath(path).parents
+                    if self.store.is_there(self._origin, each.as_posix())
+                ),
+                "",
+            )
+            lost = [each for each in went if folder and each.startswith(f"{folder}/")]
+            if not lost:
+                continue
+            moved = self._renames(arrived, lost)
+            places = {posixpath.dirname(new) for new in moved.values()}
+            left = len(self.store.glob(self._origin, f"{escape(folder)}/**")) - len(lost)
+            if len(moved) <= left and self.store.is_there(arrived, folder):
+                continue
+            where = (
+                f"has its files in {', '.join(sorted(places))} now"
+                if places
+                else "is not there any more"
+            )
+            return (
+                f"{path} would be added to {folder}, which {where}, so nothing may read it. Let "
+                "the patch add it where it is read."
+            )
+        return ""
+
+    def _added(self, name: str, pinned: PatchedAtPin) -> tuple[str, ...]:
+        """Return the files that a patch adds."""
+        if name not in self._new:
+            deltas = merging.difference(pinned.before, pinned.after, store=self.store).deltas
+            self._new[name] = tuple(
+                delta.new_file.path for delta in deltas if delta.status_char() == "A"
+            )
+        return self._new[name]
 
     def _submodules(self, tree: str) -> str:
         """Name the submodules of a tree that differ from the pin."""
@@ -402,6 +571,9 @@ class Ladder:
 
         # This comes first, as otherwise an insertion would be made a second time.
         there = is_there(base, edit, paths, store=self.store)
+        kept = self._kept(base, patch, edit, paths) if there else ""
+        if kept:
+            return judged(Verdict.CONFLICT, kept)
         if there and self._came_about(base, patch, edit, paths):
             return judged(Verdict.UPSTREAMED, "every edit's result is there already")
         try:
@@ -440,13 +612,31 @@ class Ladder:
 
         Files whose state at the pin is not known count as if it did.
         """
-        for change, at_pin, now in self._at_both(base, patch, edit, paths):
+        return all(
+            came_about(before, now, operation, language)
+            for _, before, now, operation, language in self._steps(base, patch, edit, paths)
+        )
+
+    def _kept(self, base: str, patch: Patch, edit: StructuralEdit, paths: Mapping[str, str]) -> str:
+        """Say what an edit takes out that its file only has under another name or elsewhere."""
+        kept = (
+            (path, stays(before, now, operation, language))
+            for path, before, now, operation, language in self._steps(base, patch, edit, paths)
+        )
+        return next((_lives_on(path, path, line) for path, line in kept if line), "")
+
+    def _steps(
+        self, base: str, patch: Patch, edit: StructuralEdit, paths: Mapping[str, str]
+    ) -> Iterator[tuple[str, str, str, Operation, str]]:
+        """Yield each operation with its file in the base, and the texts at the pin and now.
+
+        The text at the pin is the one that the operations before it leave.
+        """
+        for change, path, at_pin, now in self._at_both(base, patch, edit, paths):
             before = at_pin
             for operation in change.operations:
-                if not came_about(before, now, operation, change.language):
-                    return False
+                yield path, before, now, operation, change.language
                 before = applied_alone(before, operation, change.language)
-        return True
 
     def _other_target(
         self, base: str, patch: Patch, edit: StructuralEdit, paths: Mapping[str, str]
@@ -455,7 +645,7 @@ class Ladder:
 
         Returns an empty text if none does, as far as can be told.
         """
-        for change, *at_both in self._at_both(base, patch, edit, paths):
+        for change, _, *at_both in self._at_both(base, patch, edit, paths):
             before, now = at_both
             for operation in change.operations:
                 other = other_target(before, now, operation, change.language)
@@ -468,8 +658,11 @@ class Ladder:
 
     def _at_both(
         self, base: str, patch: Patch, edit: StructuralEdit, paths: Mapping[str, str]
-    ) -> Iterator[tuple[FileEdit, str, str]]:
-        """Yield the edits of files whose state at the pin is known, with both texts of the file."""
+    ) -> Iterator[tuple[FileEdit, str, str, str]]:
+        """Yield the edits of files whose state at the pin is known.
+
+        Each has the file's path in the base, and its text at the pin and now.
+        """
         pinned = self.pinned.get(patch.name)
         for change in edit.edits:
             if pinned is None or isinstance(change, AddedFile):
@@ -478,8 +671,8 @@ class Ladder:
                 at_pin = locate(pinned.before, change, self.paths, store=self.store)
             except (MissingFileError, UnclearFileError):
                 continue
-            now = locate(base, change, paths, store=self.store)
-            yield change, self._text(pinned.before, at_pin), self._text(base, now)
+            path = locate(base, change, paths, store=self.store)
+            yield change, path, self._text(pinned.before, at_pin), self._text(base, path)
 
     def _distance(self, base: str, patch: Patch, tree: str) -> Verdict:
         """Return the step at which the textual form gives the same tree as the structural form."""
@@ -883,6 +1076,15 @@ class Ladder:
 
 def _moved(renamed: Mapping[str, str]) -> str:
     return "; ".join(f"{old} is now {new}" for old, new in renamed.items())
+
+
+def _lives_on(path: str, place: str, line: str) -> str:
+    where = "it" if place == path else place
+    return (
+        f"what the patch takes out of {path} is not gone: {where} has '{line}' now, so that code "
+        "was moved or renamed. Let the patch follow it, or drop the patch if that code is right "
+        "there."
+    )
 
 
 def _gone_for_good(gone: Sequence[str]) -> str:

@@ -18,6 +18,7 @@ from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.arrival import came_about
 from forkhouse.patches.changes import find
 from forkhouse.patches.edits import CodeOperation, KeyOperation, PartChange, Place, Selector, allows
+from forkhouse.patches.elsewhere import stays
 from forkhouse.patches.languages.base import backend, language_of, line_end, line_start
 from forkhouse.patches.languages.grammars import GRAMMARS
 from forkhouse.patches.languages.keypaths import key_steps
@@ -191,6 +192,8 @@ def of_edit(edit: FileEdit, file: Course) -> list[Stretch] | None:
     """
     found: list[Stretch] = []
     for operation in edit.operations:
+        if file.place and stays(file.before, file.now, operation, edit.language):
+            return None
         if file.place and (
             came_about(file.before, file.now, operation, edit.language)
             or _may_rest(file.now, operation, edit.language)

@@ -1,0 +1,223 @@
+"""Find code that a patch takes out and that the upstream only moved or renamed.
+
+Such code is gone from its place, but not from the tree, so the upstream did not do what the patch
+does. It is known by its lines: those that the patch takes out of a file and puts nowhere.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from forkhouse.patches import merging
+from forkhouse.patches.encodings import readable
+from forkhouse.patches.languages.base import faults, is_blank, language_of
+from forkhouse.patches.languages.trees import faulty_nodes, root_of, span_of
+from forkhouse.patches.merging import LIKENESS
+from forkhouse.patches.obsolescence import ENOUGH, LEFT
+from forkhouse.patches.spellings import MEANINGFUL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from forkhouse.patches.diffs import Part
+    from forkhouse.sources.store import ObjectStore
+
+_COMMON = 4
+"""The number of files with a line from which on that line says nothing."""
+
+
+Line = tuple[str, str]
+"""A line without layout, and as it is written."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Taken:
+    """Neighbouring lines that a patch takes out of a file."""
+
+    path: str
+    lines: tuple[Line, ...]
+    beside: tuple[str, str] = ("", "")
+    """The nearest lines with words above and below; empty where the file begins or ends."""
+
+    def share(self, found: Iterable[Line]) -> float:
+        """Return the share of the lines, by length, that some of them have."""
+        return sum(map(_weight, found)) / max(1, sum(map(_weight, self.lines)))
+
+    def rests_with(self, found: Iterable[Line]) -> bool:
+        """Say whether its own file, which has some of the lines still or again, has the code."""
+        return self.share(found) >= LEFT
+
+    def came_with(self, found: Sequence[Line]) -> bool:
+        """Say whether another file, to which some of the lines came, has the code now."""
+        total = sum(map(_weight, found))
+        return total >= 2 * MEANINGFUL and (
+            self.share(found) >= LIKENESS / 100 or total >= 2 * ENOUGH
+        )
+
+
+def _weight(line: Line) -> int:
+    return weight(line[0])
+
+
+def weight(line: str) -> int:
+    """Return the number of letters and digits of a line."""
+    return len(re.sub(r"\W", "", line))
+
+
+def folded(line: str) -> str:
+    """Return a line without white space and quotes, and without the signs at its end."""
+    return re.sub(r"[\s\"'`]", "", line).rstrip(",;{}\\")
+
+
+def folded_lines(text: str) -> dict[str, str]:
+    """Return the lines of a text that have a meaning, by their text without layout."""
+    lines = ((folded(line), line.strip()) for line in text.splitlines())
+    return {short: line for short, line in lines if weight(short) >= MEANINGFUL}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Remains:
+    """Looks in trees of one upstream for what patches take out."""
+
+    store: ObjectStore
+    _taken: dict[tuple[str, str], tuple[Taken, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """What a patch takes out, by the trees before and after it at the pin."""
+    _came: dict[tuple[Taken, str, str], str] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """The line of such code that a file got, by the ids of its content at the pin and now."""
+    _common: dict[tuple[str, str, str], bool] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """Whether a line stands in many files of a tree."""
+
+    def taken(self, before: str, after: str) -> tuple[Taken, ...]:
+        """Return what a patch takes out, by the trees before and after it."""
+        if (before, after) not in self._taken:
+            parts = merging.parts_between(before, after, store=self.store).parts
+            # What the patch itself puts elsewhere is not taken out.
+            kept = {
+                short
+                for part in parts
+                if part.binary is None
+                for short in folded_lines(self._text(after, part.new))
+            }
+            self._taken[before, after] = tuple(
+                Taken(path=part.old, lines=lines, beside=beside)
+                for part in parts
+                for run, beside in _runs(part, self._text(before, part.old))
+                for lines in [tuple(pair for pair in run.items() if pair[0] not in kept)]
+                if lines
+            )
+        return self._taken[before, after]
+
+    def rest_in(self, taken: Taken, tree: str, place: str, origin: str) -> str:
+        """Return a line of the code that stands in the file of the code itself, or nothing.
+
+        `place` is the path of that file in `tree`. `origin` is the tree of the pin.
+        """
+        now = folded_lines(self._text(tree, place))
+        found = [pair for pair in taken.lines if pair[0] in now]
+        found = self._rare(found, taken, origin) if taken.rests_with(found) else []
+        return now[found[0][0]] if found and taken.rests_with(found) else ""
+
+    def came_to(self, taken: Taken, path: str, contents: tuple[str, str], origin: str) -> str:
+        """Return a line of the code that came to another file, or nothing.
+
+        `contents` are the ids of the content of that file at the pin (if any) and now.
+        """
+        key = (taken, *contents)
+        if key not in self._came:
+            found = self._arrived(taken, path, contents)
+            found = self._rare(found, taken, origin) if taken.came_with(found) else []
+            self._came[key] = found[0][1] if found and taken.came_with(found) else ""
+        return self._came[key]
+
+    def _arrived(self, taken: Taken, path: str, contents: tuple[str, str]) -> list[Line]:
+        old, new = (self.store.raw(each) if each else b"" for each in contents)
+        # Most files have not even the words of the code, and need not be read line by line.
+        if not taken.came_with([pair for pair in taken.lines if _longest(pair[1]) in new]):
+            return []
+        before, now = (folded_lines(readable(each, path=path)) for each in (old, new))
+        return [pair for pair in taken.lines if pair[0] in now and pair[0] not in before]
+
+    def _rare(self, found: list[Line], taken: Taken, origin: str) -> list[Line]:
+        """Return the lines that few other files have: many have `except ImportError:`."""
+        language = language_of(taken.path)
+        return [pair for pair in found if not self._is_common(pair[1], language, origin)]
+
+    def _is_common(self, line: str, language: str, origin: str) -> bool:
+        key = (line, language, origin)
+        if key not in self._common:
+            there = (
+                line.encode() in self.store.content(entry)
+                for path in self.store.paths(origin)
+                if language_of(path) == language
+                for entry in [self.store.entry(origin, path)]
+                if entry is not None
+            )
+            self._common[key] = len([*islice(filter(None, there), _COMMON)]) == _COMMON
+        return self._common[key]
+
+    def _text(self, tree: str, path: str) -> str:
+        entry = self.store.entry(tree, path)
+        return "" if entry is None else readable(self.store.content(entry), path=path)
+
+
+def _longest(line: str) -> bytes:
+    """Return the longest word of a line."""
+    return max(re.findall(r"\w+", line), key=len, default="").encode()
+
+
+def _runs(part: Part, text: str) -> Iterator[tuple[dict[str, str], tuple[str, str]]]:
+    """Yield the neighbouring lines that a part of a diff removes from a text, without comments.
+
+    Each comes with the lines above and below.
+    """
+    lines = text.split("\n")
+    language = language_of(part.old)
+    for hunk in part.hunks:
+        # A hunk without old lines stands behind the line that it names.
+        first = number = hunk.old_start - 1
+        for mark in f"{hunk.marks.decode('ascii')} ":
+            if mark != "-" and first < number:
+                run = [line for line in lines[first:number] if not is_blank(line, language)]
+                beside = _nearest(reversed(lines[:first])), _nearest(iter(lines[number:]))
+                yield folded_lines("\n".join(run)), beside
+            number += mark != "+"
+            first = first if mark == "-" else number
+
+
+def _nearest(lines: Iterator[str]) -> str:
+    return next((line.strip() for line in lines if re.search(r"\w", line)), "")
+
+
+def ill_formed(before: str, now: str, language: str, places: Iterable[Taken]) -> bool:
+    """Say whether a grammar cannot read a file any more where something was taken out.
+
+    What it does not read may be anything. The grammars of C and the shell fail at sound code as
+    well, such as macros, so for them only faults at that very place count.
+    """
+    count = faults(now, language)
+    # Python's own parser is counted as one, and may just be older than the code.
+    if count <= max(faults(before, language), language == "python"):
+        return False
+    return language not in _LOOSE or any(_is_faulty(now, language, each) for each in places)
+
+
+_LOOSE = frozenset({"c", "cpp", "bash"})
+
+
+def _is_faulty(text: str, language: str, taken: Taken) -> bool:
+    """Say whether a grammar cannot read the text between the neighbours of what was taken out."""
+    above, below = taken.beside
+    start = max(text.find(above), 0)
+    end = text.find(below, start) if below else -1
+    stop = len(text) if end < 0 else end + len(below)
+    spans = (span_of(node) for node in faulty_nodes(root_of(text, language)))
+    return any(first <= stop and start <= last for first, last in spans)
