@@ -5,6 +5,7 @@ The trees that `git apply` and `git am` give, or a refusal that is listed here.
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import shutil
@@ -690,3 +691,47 @@ def test_what_is_written_for_git_am_gives_the_same_tree(git: Git, tmp_path: Path
         == after
     )
     assert len(list(difference(before, after, store=git.store).deltas)) == 5
+
+
+MODES = ["100644", "100755", "100600", "100664", "120000", "160000", "040000", "100", "777777", ""]
+
+
+@pytest.mark.parametrize("new", MODES)
+def test_modes_are_taken_where_git_takes_them(git: Git, new: str) -> None:
+    base = git.tree({"f": (TEN, 0o644), "x": (TEN, 0o755)})
+    lines = ["@@ -1,3 +1,3 @@\n-line 0\n+zero\n line 1\n line 2"]
+    taken = 0
+    for name, old, hunk in itertools.product("fx", MODES, [[], lines]):
+        head = f"diff --git a/{name} b/{name}"
+        said = [f"old mode {old}"] * bool(old) + [f"new mode {new}"] * bool(new)
+        names = [f"--- a/{name}", f"+++ b/{name}"] if hunk else []
+        indexed = f"index 1..2 {old}".rstrip()
+        for middle in (said, [*said, indexed], [said[-1] if said else "", indexed]):
+            patch = shape(head, *filter(None, middle), *names, *hunk)
+            theirs, (ours, why) = git.applied(base, patch), git.ours(base, patch)
+            assert ours in {theirs, ""}, (patch, why)
+            assert ours or "line" in why or "symbolic link" in why, (patch, why)
+            taken += bool(ours)
+    assert bool(taken) == (new in {"100644", "100755", "100600", "100664", ""})
+
+
+@pytest.mark.parametrize("verb", ["new file", "deleted file"])
+def test_modes_of_files_that_come_or_go_are_taken_where_git_takes_them(git: Git, verb: str) -> None:
+    base = git.tree({"f": (b"one\n", 0o644)})
+    for mode, name in itertools.product([*MODES, "644", "755", "100654", "0100755"], "fn"):
+        side = ["--- /dev/null", f"+++ b/{name}", "@@ -0,0 +1 @@", "+one"]
+        if verb == "deleted file":
+            side = [f"--- a/{name}", "+++ /dev/null", "@@ -1 +0,0 @@", "-one"]
+        patch = shape(f"diff --git a/{name} b/{name}", f"{verb} mode {mode}", *side)
+        ours, why = git.ours(base, patch)
+        assert ours in {git.applied(base, patch), ""}, (patch, why)
+        assert bool(ours) == (
+            name == ("n" if verb == "new file" else "f")
+            and mode
+            in {
+                *MODES[:4],
+                "100654",
+                "0100755",
+                *(("644", "755", "100") if verb == "new file" else ()),
+            }
+        ), (patch, why)

@@ -37,6 +37,8 @@ _ESCAPES = {
     b'"': b'"',
     b"\\": b"\\",
 }
+_QUOTED = re.compile(rb'"((?:[^"\\]|\\[abfnrtv"\\]|\\[0-3][0-7]{2})*)"')
+"""A name in quotes with the escapes that git knows; any other one makes it invalid."""
 
 
 def is_dev_null(name: bytes) -> bool:
@@ -87,18 +89,14 @@ def plain_name(name: bytes) -> bytes:
 
 def _quoted(text: bytes) -> tuple[bytes, bytes] | None:
     """Return a quoted name and the text behind it, or None if the quoting is not valid."""
-    match = re.match(rb'"((?:[^"\\]|\\.)*)"', text)
+    match = _QUOTED.match(text)
     if match is None:
         return None
 
     def plain(escape: re.Match[bytes]) -> bytes:
-        return (
-            _ESCAPES.get(escape[1], b"\\" + escape[1])
-            if escape[1]
-            else bytes([int(escape[2], 8) & 0xFF])
-        )
+        return _ESCAPES[escape[1]] if escape[1] else bytes([int(escape[2], 8)])
 
-    return re.sub(rb"\\(?:([^0-7])|([0-7]{1,3}))", plain, match[1]), text[match.end() :]
+    return re.sub(rb"\\(?:([^0-7])|([0-7]{3}))", plain, match[1]), text[match.end() :]
 
 
 def splits(header: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -120,6 +118,9 @@ def splits(header: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def without(name: bytes, strip: int) -> bytes | None:
-    """Return a name without its first folders, or None if it has fewer folders."""
+    """Return a name without its first folders, or None if it has fewer folders.
+
+    What stands before a first slash is a folder only if it has a name.
+    """
     parts = name.split(b"/", strip)
-    return parts[strip] if len(parts) > strip and parts[strip] else None
+    return parts[strip] if len(parts) > strip and parts[strip] and parts[0] else None
