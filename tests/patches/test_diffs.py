@@ -485,6 +485,7 @@ def test_names_lose_as_many_folders_as_asked_for() -> None:
             b"diff --git a/f b/f\nindex 1..2\n--- a/f\n+++ b/f\nnew mode 100755\n" + HUNK,
             r"line 5: f: no hunk \(`@@ -`\) follows",
         ),
+        (GIT.replace(b"--- a/f", b"--- a\r/f"), r"line 1: its names do not agree"),
         (b"diff --git /f b/f\nnew file mode 100644\n", r"line 1: its names do not agree"),
         (
             b'diff --git "a/\\s" "b/\\s"\nnew file mode 100644\n',

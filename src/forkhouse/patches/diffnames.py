@@ -76,7 +76,7 @@ def stamped_name(name: bytes) -> bytes:
 
 
 def plain_name(name: bytes) -> bytes:
-    """Return the name at the end of a line, or before a tab in it.
+    """Return the name at the end of a line, or before a tab or a carriage return in it.
 
     The escapes of C in a quoted name are resolved.
     """
@@ -84,7 +84,7 @@ def plain_name(name: bytes) -> bytes:
         found = _quoted(name)
         if found is not None:
             return found[0]
-    return name.split(b"\t", 1)[0]
+    return re.split(rb"[\t\r]", name, maxsplit=1)[0]
 
 
 def _quoted(text: bytes) -> tuple[bytes, bytes] | None:
