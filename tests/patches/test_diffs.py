@@ -561,12 +561,29 @@ def test_names_lose_as_many_folders_as_asked_for() -> None:
             r"line 5: f: a line of a binary patch is damaged",
         ),
         (
-            b"Subject: s\nContent-Transfer-Encoding: quoted-printable\n\n" + GIT,
-            r"line 2: the mail is encoded for transport",
+            b"Subject: s\nContent-Transfer-Encoding: quoted-printable\n\n=ZZ" + GIT,
+            r"line 2: the mail's quoted-printable is damaged: '=ZZ' is no character",
         ),
         (
-            b"Subject: s\nContent-Type: multipart/mixed; boundary=x\n\n" + GIT,
-            r"line 2: the mail is made of several",
+            b"Subject: s\nContent-Transfer-Encoding: base64\n\n!" + base64.b64encode(GIT),
+            r"line 2: the mail's base64 is damaged",
+        ),
+        (
+            b"Subject: s\nContent-Transfer-Encoding: base64\n\n" + base64.b64encode(GIT)[:-3],
+            r"line 2: the mail's base64 is damaged",
+        ),
+        (
+            b"Subject: s\nContent-Transfer-Encoding: base64\n\n" + base64.b64encode(GIT[:-3]),
+            r"line 6: f: the patch ends within this hunk.* \(in the mail once decoded\)",
+        ),
+        (
+            b"Subject: s\nContent-Transfer-Encoding: x-uuencode\n\n" + GIT,
+            r"line 2: the mail is encoded as 'x-uuencode'",
+        ),
+        (
+            b"Subject: s\nContent-Type: multipart/mixed; boundary=x\n\n--x\n"
+            b"Content-Type: application/octet-stream\n\n" + GIT + b"--x--\n",
+            r"line 2: the mail has a part of the kind application/octet-stream",
         ),
     ],
 )

@@ -34,6 +34,7 @@ from forkhouse.patches.diffnames import (
     without,
 )
 from forkhouse.patches.diffs import Binary, Diff, DiffSyntaxError, Hunk, Part, PartKind, StripError
+from forkhouse.patches.mails import is_separator, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,9 +45,6 @@ _TYPE = 0o170000
 """The bits of a mode that say what kind of file it is."""
 _PLAIN = 0o100000
 _SPECIAL = frozenset({FileMode.LINK, FileMode.COMMIT})
-
-
-_MAIL = re.compile(rb"From \S.*\d\d?:\d\d(:\d\d)?.* (19|20)\d\d\b")
 
 
 _NUMBER = rb"\d{1,18}"
@@ -84,16 +82,16 @@ _SHOWN = 60
 def message_of(content: bytes) -> bytes:
     """Return the text before the first diff of a patch file: its header and message.
 
-    Without a diff, this is the whole text.
+    Without a diff, this is the whole text. Raises DiffSyntaxError for a mail that is damaged.
     """
-    lines = content.split(b"\n")
+    lines = plain(content).split(b"\n")
     begun = _Reader(lines, 1).first(0, len(lines))
     return b"\n".join(lines[:begun])
 
 
 def is_diff(content: bytes) -> bool:
-    """Say whether a patch file holds a diff at all."""
-    lines = content.split(b"\n")
+    """Say whether a patch file holds a diff at all. Raises DiffSyntaxError, as `message_of`."""
+    lines = plain(content).split(b"\n")
     return _Reader(lines, 1).first(0, len(lines)) < len(lines)
 
 
@@ -103,7 +101,18 @@ def read(content: bytes, *, strip: int) -> tuple[Diff, ...]:
     `strip` is the number of leading folders to take off each name, as in `patch -p`. Raises
     DiffSyntaxError.
     """
-    lines = content.split(b"\n")
+    text = plain(content)
+    try:
+        return _read(text.split(b"\n"), strip)
+    except StripError:
+        raise
+    except DiffSyntaxError as error:
+        if text is content:
+            raise
+        raise DiffSyntaxError(error.line, f"{error.reason} (in the mail once decoded)") from error
+
+
+def _read(lines: Sequence[bytes], strip: int) -> tuple[Diff, ...]:
     reader = _Reader(lines, strip)
     diffs: list[Diff] = []
     begun = 0
@@ -204,17 +213,16 @@ class _Reader:
 
     def mail(self, start: int) -> tuple[list[Part], int]:
         """Return the parts of the mail that begins at a line, and where it ends."""
-        number = start + 1 if _is_mail(self.at(start)) else start
+        number = start + 1 if is_separator(self.at(start)) else start
         is_mail = bool(re.match(rb"From |(?:From|Subject|Date|Message-I[dD]): ", self.at(start)))
         ruled = not is_mail  # whether the rule between message and diff has been passed
         parts: list[Part] = []
         limit = next(
-            (each for each, line in enumerate(self.lines[number:], number) if _is_mail(line)),
+            (each for each, line in enumerate(self.lines[number:], number) if is_separator(line)),
             len(self.lines),
         )
         begun = self.first(number, limit)
         if is_mail:
-            self._refuse_encoded(start, begun)
             rule = next(
                 (
                     each
@@ -255,31 +263,6 @@ class _Reader:
                 ruled = True
             number = self._pass_over(number)
         return parts, number
-
-    def _refuse_encoded(self, start: int, end: int) -> None:
-        """Refuse a mail that is encoded for transport, or that has several MIME parts."""
-        for number in range(start, end):
-            encoded = re.match(
-                rb"content-transfer-encoding:\s*(quoted-printable|base64)",
-                self.at(number),
-                re.IGNORECASE,
-            )
-            if encoded or re.match(rb"content-type:\s*multipart/", self.at(number), re.IGNORECASE):
-                what = (
-                    "encoded for transport"
-                    if encoded
-                    else "made of several, and the patch is an attachment"
-                )
-                raise DiffSyntaxError(
-                    number + 1,
-                    (
-                        f"the mail is {what}. Take the patch out first: `git mailinfo message "
-                        "patch "
-                        "< FILE`"
-                    ),
-                )
-            if not self.at(number):
-                return
 
     def _refuse_more(self, number: int, part: Part) -> None:
         """Refuse lines behind a part that look like more of it: git leaves them out in silence."""
@@ -830,8 +813,3 @@ _KINDS = {
     b"rename from": PartKind.RENAME,
     b"copy from": PartKind.COPY,
 }
-
-
-def _is_mail(line: bytes) -> bool:
-    """Say whether a line begins a mail of a mailbox."""
-    return line.startswith(b"From ") and _MAIL.match(line) is not None
