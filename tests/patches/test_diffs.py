@@ -485,6 +485,18 @@ def test_names_lose_as_many_folders_as_asked_for() -> None:
             b"diff --git a/f b/f\nindex 1..2\n--- a/f\n+++ b/f\nnew mode 100755\n" + HUNK,
             r"line 5: f: no hunk \(`@@ -`\) follows",
         ),
+        (
+            b"Subject: s\n\ndiff --git a/g b/g\n---\nold mode 100644\n" + GIT,
+            r"line 3: the message holds the head of a part",
+        ),
+        (
+            b"Subject: s\n\ndiff --git a/g b/h\n---\nrename from g\n" + GIT,
+            r"line 3: the message holds the head of a part",
+        ),
+        (PLAIN + b"\\ No newline at end", r"line 3: f: the patch ends within this hunk"),
+        (PLAIN + b"\\ No newline", r"line 3: f: the patch ends within this hunk"),
+        (b'diff --git a/q" b/q"\nnew file mode 100644\n', r"line 1: its names do not agree"),
+        (b'diff --git a/q "b/q"x\nnew file mode 100644\n', r"line 1: its names do not agree"),
         (GIT.replace(b"--- a/f", b"--- a\r/f"), r"line 1: its names do not agree"),
         (b"diff --git /f b/f\nnew file mode 100644\n", r"line 1: its names do not agree"),
         (

@@ -109,9 +109,11 @@ def splits(header: bytes) -> Iterator[tuple[bytes, bytes]]:
         if found is not None and found[1].startswith(b" "):
             yield found[0], plain_name(found[1][1:])
         return
-    if header.endswith(b'"') and b' "' in header:
-        one, _, two = header.partition(b' "')
-        yield one, plain_name(b'"' + two)
+    one, quote, two = header.partition(b'"')
+    if quote:  # as git quotes each name that has one, the second name begins there
+        found = _quoted(quote + two)
+        if found is not None and not found[1] and one.endswith(b" "):
+            yield one[:-1], found[0]
         return
     for match in re.finditer(rb" ", header):
         yield header[: match.start()], header[match.end() :]

@@ -71,8 +71,8 @@ _DIGITS, _GROUP = 5, 4
 """So many digits of base 85 stand for so many bytes."""
 
 
-_SHORTEST_NOTE = 11
-"""The number of bytes of git's shortest note on a missing newline."""
+_SHORTEST_NOTE = 12
+"""The number of bytes that a note on a missing newline has at least, for git."""
 
 
 _SHOWN = 60
@@ -231,6 +231,8 @@ class _Reader:
                 ),
                 None,
             )
+            if rule is not None:
+                self._refuse_heads(number, rule)
             ruled = ruled or rule is not None
             number = number if rule is None else rule
         else:
@@ -263,6 +265,20 @@ class _Reader:
                 ruled = True
             number = self._pass_over(number)
         return parts, number
+
+    def _refuse_heads(self, start: int, rule: int) -> None:
+        """Refuse the head of a part in a message: for git, the patch begins there."""
+        for number in range(start, rule):
+            header = self.at(number).removeprefix(b"diff --git ")
+            if header != self.at(number) and (
+                any(without(one, 1) == without(two, 1) for one, two in splits(header))
+                or re.fullmatch(rb'"?a/\S+ "?b/\S+', header)
+            ):
+                message = (
+                    "the message holds the head of a part, above the `---` that ends it. Indent "
+                    "it, or put it back where it belongs"
+                )
+                raise DiffSyntaxError(number + 1, message)
 
     def _refuse_more(self, number: int, part: Part) -> None:
         """Refuse lines behind a part that look like more of it: git leaves them out in silence."""
@@ -686,7 +702,7 @@ class _Reader:
         last: tuple[list[bytes], ...] = ()
         while len(before) < old or len(after) < new or self.at(number).startswith(b"\\ "):
             line = self.at(number)
-            if number >= end and not line.startswith(b"\\"):
+            if number >= end:
                 raise DiffSyntaxError(
                     start + 1,
                     (
