@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
+
 import pytest
 from pygit2.enums import FileMode
 
@@ -192,6 +195,115 @@ def test_modes_are_kept_as_git_keeps_them(mode: bytes, kept: FileMode) -> None:
     assert part.mode == kept
 
 
+def test_permissions_alone_are_the_mode_of_a_new_file() -> None:
+    ((part,),) = [diff.parts for diff in read(b"diff --git a/f b/f\nnew file mode 755\n", strip=1)]
+    assert part.mode is FileMode.BLOB_EXECUTABLE
+
+
+def binary(*lines: bytes, head: bytes = b"index 1..2\n") -> bytes:
+    """Return a binary part; its first line is line 4 of the patch."""
+    return b"\n".join([b"diff --git a/f b/f", head.rstrip(b"\n"), b"GIT binary patch", *lines, b""])
+
+
+def packed(content: bytes) -> bytes:
+    """Return the line of a binary patch that holds a short content."""
+    data = zlib.compress(content)
+    return bytes([len(data) + (0x40 if len(data) <= 26 else 0x46)]) + base64.b85encode(
+        data, pad=True
+    )
+
+
+TWO = packed(b"two")
+
+
+@pytest.mark.parametrize(
+    ("patch", "reason"),
+    [
+        (binary(), r"line 4: f: a binary patch begins with neither `literal` nor"),
+        (binary(b""), r"line 4: f: a binary patch begins with neither"),
+        (binary(b"literal", TWO, b""), r"line 4: f: a binary patch begins with neither"),
+        (binary(b"literal x", TWO, b""), r"line 4: f: a binary patch begins with neither"),
+        (binary(b"literal " + b"9" * 5000, TWO, b""), r"line 4: f: a binary patch begins with"),
+        (binary(b"literal 3", b""), r"line 4: f: .* damaged: it says 3 bytes and holds 0"),
+        (binary(b"literal 2", TWO, b""), r"line 4: f: .* it says 2 bytes and holds more"),
+        (binary(b"literal 4", TWO, b""), r"line 4: f: .* it says 4 bytes and holds 3"),
+        (binary(b"literal 3", TWO[:-1], b""), r"line 5: f: a line of a binary patch is damaged"),
+        (binary(b"literal 3", TWO + b"0", b""), r"line 5: f: a line of a binary patch is damaged"),
+        (binary(b"literal 3", b"z" + TWO[1:], b""), r"line 5: f: a line of a binary patch is"),
+        (binary(b"literal 3", b"0" + TWO[1:], b""), r"line 5: f: a line of a binary patch is"),
+        (binary(b"literal 3", b'D"""""', b""), r"line 5: f: a line of a binary patch is damaged"),
+        (binary(b"literal 3", b"D~~~~~", b""), r"line 5: f: a line of a binary patch is damaged"),
+        (binary(b"literal 3", b"D" + TWO[1:6], b""), r"line 4: f: .* damaged: "),
+        (binary(b"literal 3", b"D00000", b""), r"line 4: f: a binary patch is damaged: Error -3"),
+        (binary(b"literal 3", TWO, b"literal 1", TWO, b""), r"line 6: f: a line of a binary"),
+        (binary(b"literal 3", TWO, b"", b"literal 1", TWO, b""), r"line 7: f: .* holds more"),
+        (binary(b"literal 3", TWO, b"", b"delta x", TWO, b""), r"line 7: f: .* begins with"),
+        (binary(b"literal 3", TWO), r"line 6: f: the patch ends within this line"),
+        (
+            binary(b"literal 0", packed(b""), b"", head=b"index 1111111..0000"),
+            r"line 1: f: its `index` line says that the file goes",
+        ),
+        (
+            GIT.replace(b"--- a/f", b"index 1..2\n--- a/f") + b"GIT binary patch\nliteral 3\n",
+            r"line 9: f: it has both hunks and a binary patch",
+        ),
+    ],
+)
+def test_a_damaged_binary_part_is_refused_with_its_line(patch: bytes, reason: str) -> None:
+    with pytest.raises(DiffSyntaxError, match=f"^{reason}"):
+        read(patch, strip=1)
+    # The same where another part follows: it does not take the place of what is missing.
+    with pytest.raises(DiffSyntaxError, match=r"^line [1-9]: "):
+        read(patch + GIT, strip=1)
+
+
+def test_a_whole_binary_part_is_read() -> None:
+    ((part,),) = [
+        diff.parts
+        for diff in read(binary(b"literal 3", TWO, b"", b"literal 0", packed(b""), b""), strip=1)
+    ]
+    assert part.binary is not None
+    assert (part.binary.content, part.binary.is_delta) == (b"two", False)
+
+
+MODES = b"diff --git a/f b/f\nold mode 100644\nnew mode 100755\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (MODES.replace(b"100755", b"100"), "'100' is no mode"),
+        (MODES.replace(b"100755", b"755"), "'755' is no mode"),
+        (MODES.replace(b"100644", b"777777"), "'777777' is no mode"),
+        (MODES.replace(b"100755", b"0o100755"), "'0o100755' is no mode"),
+        (MODES.replace(b"100755", b"1_00755"), "'1_00755' is no mode"),
+        (MODES.replace(b"100755", b"-100755"), "'-100755' is no mode"),
+        (MODES.replace(b"100755", b"100755 x"), "'100755 x' is no mode"),
+        (MODES.replace(b"100755", b"100855"), "'100855' is no mode"),
+        (MODES.replace(b"100755", b""), "'' is no mode"),
+        (MODES.replace(b"100755", b"120000"), "`new mode 120000` makes another kind"),
+        (MODES.replace(b"100644", b"120000"), "`new mode 100755` makes another kind"),
+        (MODES.replace(b"100644", b"160000"), "`new mode 100755` makes another kind"),
+        (MODES.replace(b"755", b"644"), "f: it changes nothing"),
+        (MODES.replace(b"old mode 100644\n", b""), "f: `old mode` and `new mode` belong"),
+        (MODES.replace(b"new mode 100755\n", b""), "f: `old mode` and `new mode` belong"),
+        (MODES + b"index 1..2 120000\n", "the `index` line and the lines on the file's mode"),
+        (MODES + b"index 1..2 100755\n", "the `index` line and the lines on the file's mode"),
+        (MODES.replace(b"old mode", b"new file mode"), "its lines say different things"),
+        (MODES.replace(b"new mode", b"deleted file mode"), "its lines say different things"),
+    ],
+)
+def test_modes_that_git_refuses(content: bytes, reason: str) -> None:
+    with pytest.raises(DiffSyntaxError, match=f"^line 1: {reason}"):
+        read(content, strip=1)
+
+
+def test_a_line_of_the_head_is_said_once() -> None:
+    assert names(MODES + b"new mode 100755\n") == [(PartKind.CHANGE, "f", "f")]
+    with pytest.raises(DiffSyntaxError, match=r"^line 4: a second line says another `new mode`"):
+        read(MODES + b"new mode 100644\n", strip=1)
+
+
 def test_lines_are_counted_and_their_looks_do_not_matter() -> None:
     lines = [
         b"-- a/x",
@@ -365,6 +477,44 @@ def test_names_lose_as_many_folders_as_asked_for() -> None:
             b"*** a/f\n--- b/f\n***************\n*** 1 ****\n! a\n--- 1 ----\n! b\n",
             r"line 1: a context diff",
         ),
+        (
+            b"diff --git a/f b/f\n" + HUNK,
+            r"line 2: f: a hunk stands right behind `diff --git`, and `---` and `\+\+\+` are missing",
+        ),
+        (
+            b"diff --git a/f b/f\nindex 1..2\n--- a/f\n+++ b/f\nnew mode 100755\n" + HUNK,
+            r"line 5: f: no hunk \(`@@ -`\) follows",
+        ),
+        (
+            b"Subject: s\n\ndiff --git a/g b/g\n---\nold mode 100644\n" + GIT,
+            r"line 3: the message holds the head of a part",
+        ),
+        (
+            b"Subject: s\n\ndiff --git a/g b/h\n---\nrename from g\n" + GIT,
+            r"line 3: the message holds the head of a part",
+        ),
+        (PLAIN + b"\\ No newline at end", r"line 3: f: the patch ends within this hunk"),
+        (PLAIN + b"\\ No newline", r"line 3: f: the patch ends within this hunk"),
+        (b'diff --git a/q" b/q"\nnew file mode 100644\n', r"line 1: its names do not agree"),
+        (b'diff --git a/q "b/q"x\nnew file mode 100644\n', r"line 1: its names do not agree"),
+        (GIT.replace(b"--- a/f", b"--- a\r/f"), r"line 1: its names do not agree"),
+        (b"diff --git /f b/f\nnew file mode 100644\n", r"line 1: its names do not agree"),
+        (
+            b'diff --git "a/\\s" "b/\\s"\nnew file mode 100644\n',
+            r"line 1: its names do not agree",
+        ),
+        (
+            b'diff --git "a/\\651" "b/\\651"\nnew file mode 100644\n',
+            r"line 1: its names do not agree",
+        ),
+        (
+            PLAIN.replace(b"+2\n", b"+2\n\\1No newline at end of file\n"),
+            r"line 7: f: the hunk before this line is longer",
+        ),
+        (
+            PLAIN.replace(b"1,2 +1,2", b"9" * 5000 + b" +1"),
+            r"line 3: f: '@@ -9+' is not the first line of a hunk",
+        ),
         (GIT + b"diff --git a/g b/g\n" + GIT, r"line 8: nothing follows that says what to do"),
         (
             GIT + b"diff --git a/g b/g\nindex 1111111..2222222 100644\n",
@@ -420,15 +570,32 @@ def test_names_lose_as_many_folders_as_asked_for() -> None:
         ),
         (
             b"diff --git a/f b/f\nindex 1..2\nGIT binary patch\nliteral 3\n!!!\n",
-            r"line 5: a line of a binary patch is damaged",
+            r"line 5: f: a line of a binary patch is damaged",
         ),
         (
-            b"Subject: s\nContent-Transfer-Encoding: quoted-printable\n\n" + GIT,
-            r"line 2: the mail is encoded for transport",
+            b"Subject: s\nContent-Transfer-Encoding: quoted-printable\n\n=ZZ" + GIT,
+            r"line 2: the mail's quoted-printable is damaged: '=ZZ' is no character",
         ),
         (
-            b"Subject: s\nContent-Type: multipart/mixed; boundary=x\n\n" + GIT,
-            r"line 2: the mail is made of several",
+            b"Subject: s\nContent-Transfer-Encoding: base64\n\n!" + base64.b64encode(GIT),
+            r"line 2: the mail's base64 is damaged",
+        ),
+        (
+            b"Subject: s\nContent-Transfer-Encoding: base64\n\n" + base64.b64encode(GIT)[:-3],
+            r"line 2: the mail's base64 is damaged",
+        ),
+        (
+            b"Subject: s\nContent-Transfer-Encoding: base64\n\n" + base64.b64encode(GIT[:-3]),
+            r"line 6: f: the patch ends within this hunk.* \(in the mail once decoded\)",
+        ),
+        (
+            b"Subject: s\nContent-Transfer-Encoding: x-uuencode\n\n" + GIT,
+            r"line 2: the mail is encoded as 'x-uuencode'",
+        ),
+        (
+            b"Subject: s\nContent-Type: multipart/mixed; boundary=x\n\n--x\n"
+            b"Content-Type: application/octet-stream\n\n" + GIT + b"--x--\n",
+            r"line 2: the mail has a part of the kind application/octet-stream",
         ),
     ],
 )

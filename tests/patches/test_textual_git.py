@@ -5,10 +5,15 @@ The trees that `git apply` and `git am` give, or a refusal that is listed here.
 
 from __future__ import annotations
 
+import base64
+import itertools
 import os
+import quopri
 import random
 import shutil
 import subprocess
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +29,6 @@ from forkhouse.sources.store import ObjectStore, TreeFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from forkhouse.patches.diffs import Diff
 
@@ -119,6 +123,28 @@ class Git:
             if self.run("apply", "--cached", *options, "-", data=patch).returncode
             else self.run("write-tree").stdout.decode().strip()
         )
+
+    def mailed(self, commit: str, mail: bytes) -> str:
+        """Return the tree that `git am` makes of a commit, nothing when it refuses."""
+        work = Path(tempfile.mkdtemp(dir=self.folder))
+
+        def run(*arguments: str, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+            return subprocess.run(
+                ["git", "-C", str(work), *arguments],
+                input=data,
+                env={**os.environ, **SETTINGS, **PERSON},
+                capture_output=True,
+                check=False,
+            )
+
+        for command in (
+            ["init", "-q"],
+            ["fetch", "-q", str(self.store.folder), commit],
+            ["reset", "-q", "--hard", commit],
+        ):
+            assert not run(*command).returncode
+        done = run("am", "-q", data=mail)
+        return "" if done.returncode else run("rev-parse", "HEAD^{tree}").stdout.decode().strip()
 
     def ours(self, tree: str, patch: bytes) -> tuple[str, str]:
         """Return the tree that we make, or nothing and why."""
@@ -641,7 +667,7 @@ def test_paths_are_mapped_once_they_are_read(git: Git) -> None:
     assert apply_exactly(base, read, store=git.store) == after
 
 
-def test_what_is_written_for_git_am_gives_the_same_tree(git: Git, tmp_path: Path) -> None:
+def test_what_is_written_for_git_am_gives_the_same_tree(git: Git) -> None:
     files = {"latin": (b"\xe9\ntwo\n", 0o644), "a b": (TEN, 0o644), "z": (b"z\n", 0o755)}
     made = {
         "latin": (b"\xe9\n2\n", 0o644),
@@ -664,29 +690,109 @@ def test_what_is_written_for_git_am_gives_the_same_tree(git: Git, tmp_path: Path
     assert b"Strip: 0" not in mail
     # The very file that is exported is read by us and by git.
     assert git.ours(before, mail) == (after, "")
-    work = tmp_path / "work"
-    for command in (
-        ["init", "-q", str(work)],
-        ["-C", str(work), "fetch", "-q", str(git.store.folder), commit],
-        ["-C", str(work), "reset", "-q", "--hard", commit],
-    ):
-        subprocess.run(
-            ["git", *command], env={**os.environ, **SETTINGS}, check=True, capture_output=True
-        )
-    done = subprocess.run(
-        ["git", "-C", str(work), "am", "-q"],
-        input=mail,
-        env={**os.environ, **SETTINGS, **PERSON},
-        capture_output=True,
-        check=False,
-    )
-    assert not done.returncode, done.stderr
-    assert (
-        subprocess.run(
-            ["git", "-C", str(work), "rev-parse", "HEAD^{tree}"], capture_output=True, check=True
-        )
-        .stdout.decode()
-        .strip()
-        == after
-    )
+    assert git.mailed(commit, mail) == after
     assert len(list(difference(before, after, store=git.store).deltas)) == 5
+
+
+MODES = ["100644", "100755", "100600", "100664", "120000", "160000", "040000", "100", "777777", ""]
+
+
+@pytest.mark.parametrize("new", MODES)
+def test_modes_are_taken_where_git_takes_them(git: Git, new: str) -> None:
+    base = git.tree({"f": (TEN, 0o644), "x": (TEN, 0o755)})
+    lines = ["@@ -1,3 +1,3 @@\n-line 0\n+zero\n line 1\n line 2"]
+    taken = 0
+    for name, old, hunk in itertools.product("fx", MODES, [[], lines]):
+        head = f"diff --git a/{name} b/{name}"
+        said = [f"old mode {old}"] * bool(old) + [f"new mode {new}"] * bool(new)
+        names = [f"--- a/{name}", f"+++ b/{name}"] if hunk else []
+        indexed = f"index 1..2 {old}".rstrip()
+        for middle in (said, [*said, indexed], [said[-1] if said else "", indexed]):
+            patch = shape(head, *filter(None, middle), *names, *hunk)
+            theirs, (ours, why) = git.applied(base, patch), git.ours(base, patch)
+            assert ours in {theirs, ""}, (patch, why)
+            assert ours or "line" in why or "symbolic link" in why, (patch, why)
+            taken += bool(ours)
+    assert bool(taken) == (new in {"100644", "100755", "100600", "100664", ""})
+
+
+@pytest.mark.parametrize("verb", ["new file", "deleted file"])
+def test_modes_of_files_that_come_or_go_are_taken_where_git_takes_them(git: Git, verb: str) -> None:
+    base = git.tree({"f": (b"one\n", 0o644)})
+    for mode, name in itertools.product([*MODES, "644", "755", "100654", "0100755"], "fn"):
+        side = ["--- /dev/null", f"+++ b/{name}", "@@ -0,0 +1 @@", "+one"]
+        if verb == "deleted file":
+            side = [f"--- a/{name}", "+++ /dev/null", "@@ -1 +0,0 @@", "-one"]
+        patch = shape(f"diff --git a/{name} b/{name}", f"{verb} mode {mode}", *side)
+        ours, why = git.ours(base, patch)
+        assert ours in {git.applied(base, patch), ""}, (patch, why)
+        assert bool(ours) == (
+            name == ("n" if verb == "new file" else "f")
+            and mode
+            in {
+                *MODES[:4],
+                "100654",
+                "0100755",
+                *(("644", "755", "100") if verb == "new file" else ()),
+            }
+        ), (patch, why)
+
+
+HEAD = (
+    b"From 0123456789012345678901234567890123456789 Mon Sep 17 00:00:00 2001\n"
+    b"From: T <t@localhost>\nDate: Mon, 17 Sep 2001 00:00:00 +0000\nSubject: [PATCH] Words\n"
+    b"MIME-Version: 1.0\nContent-Type: text/plain;\n charset=UTF-8\n"
+)
+SAID = "Wörds = words\n\n---\n f | 1 +\n\n".encode()
+
+
+def encoded(name: str, body: bytes, head: bytes = HEAD) -> bytes:
+    """Return a mail in one of the encodings for transport."""
+    make = base64.encodebytes if name == "base64" else quopri.encodestring
+    return head + b"Content-Transfer-Encoding: " + name.encode() + b"\n\n" + make(body)
+
+
+def test_mails_that_are_encoded_for_transport(git: Git) -> None:
+    text = TEN + "é=20 blanks  \n\ttab\n".encode()
+    before = git.tree({"f": (text, 0o644)})
+    after = git.tree({"f": (text.replace(b"line 9", b"line=3D9  ") + b"no end", 0o644)})
+    commit = git.store.commit(before, message="before\n", epoch=1_700_000_000)
+    later = git.store.commit(after, message="Wörds\n\nmore\n", epoch=1, parents=(commit,))
+    made = [
+        git.run("format-patch", "--stdout", option, f"{commit}..{later}").stdout
+        for option in ("--attach", "--inline", "--no-attach")
+    ]
+    assert b"multipart/mixed" in made[0]
+    body = SAID + git.diff(before, after)
+    for name in ("base64", "quoted-printable", "BASE64", "Quoted-Printable "):
+        made += [encoded(name.strip().lower(), each) for each in (body, body + b"-- \n2.39\n\n")]
+        made[-1] = made[-1].replace(name.strip().lower().encode(), name.encode())
+    for mail in made:
+        assert git.mailed(commit, mail) == after, mail
+        assert git.ours(before, mail) == (after, ""), mail
+        assert read_patch("up/0001-t.patch", mail).subject in {"Words", "Wörds"}
+
+
+def test_a_mailbox_has_mails_of_each_encoding(git: Git) -> None:
+    before = git.tree({"f": (TEN, 0o644)})
+    commit = git.store.commit(before, message="before\n", epoch=1_700_000_000)
+    mails = [
+        encoded("base64", b"one\n---\n" + new("one")),
+        HEAD + b"\ntwo\n---\n" + new("two"),
+        encoded("quoted-printable", b"three\n---\n" + new("three")),
+    ]
+    theirs = git.mailed(commit, b"".join(mails))
+    assert theirs
+    assert git.ours(before, b"".join(mails)) == (theirs, "")
+
+
+def test_what_a_patch_adds_may_look_like_an_encoded_mail(git: Git) -> None:
+    """Only the header of a mail says how it is encoded."""
+    lines = ["Subject: x", "Content-Transfer-Encoding: base64", "", "words"]
+    added = "".join(f"+{line}\n" for line in lines)
+    head = f"diff --git a/n b/n\nnew file mode 100644\n--- /dev/null\n+++ b/n\n@@ -0,0 +1,{len(lines)} @@\n"
+    before = git.tree({"f": (TEN, 0o644)})
+    after = git.tree({"f": (TEN, 0o644), "n": ("\n".join([*lines, ""]).encode(), 0o644)})
+    said = b"Subject: s\n\nContent-Transfer-Encoding: base64\n\n"
+    for patch in ((head + added).encode(), said + (head + added).encode()):
+        assert git.ours(before, patch) == (after, "")

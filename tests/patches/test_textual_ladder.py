@@ -15,6 +15,7 @@ from forkhouse.patches.series import read_patch
 from forkhouse.sources.store import ObjectStore, TreeFile
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from forkhouse.patches.ladder import Judgement
@@ -64,6 +65,9 @@ class Bench:
         self.store = store
 
     def tree(self, mode: FileMode = FileMode.BLOB, **files: bytes) -> str:
+        return self.of(files, mode)
+
+    def of(self, files: Mapping[str, bytes], mode: FileMode = FileMode.BLOB) -> str:
         return self.store.import_files(
             TreeFile(path=path.replace("__", "/"), content=text, mode=mode)
             for path, text in files.items()
@@ -215,3 +219,144 @@ def test_lines_that_went_from_the_end_are_not_upstream_because_others_did(bench:
         bench.judge(mail(last), home, bench.tree(f=TEXT.replace(LINES[29], b"theirs\n"))).verdict
         is Verdict.CONFLICT
     )
+
+
+OTHER = b"".join(b"quite another line %d\n" % number for number in range(20))
+MOVE = b"diff --git a/f b/g\nsimilarity index 90%%\n%s from f\n%s to g\n"
+
+
+@pytest.mark.parametrize("hunks", [b"", b"--- a/f\n+++ b/g\n" + hunk(10)])
+@pytest.mark.parametrize("verb", [b"rename", b"copy"])
+class TestNames:
+    """What is renamed or copied, where the upstream did something else with those names."""
+
+    def test_its_source_is_gone_or_elsewhere(self, bench: Bench, verb: bytes, hunks: bytes) -> None:
+        patch = mail(MOVE % (verb, verb) + hunks)
+        for now, why in (
+            ({"x": b"x\n"}, "f, of which the patch makes g, is gone"),
+            ({"h": TEXT}, "f, of which the patch makes g, is now h"),
+            ({"h": swapped(TEXT, 20)}, "f, of which the patch makes g, is now h"),
+        ):
+            base = bench.of(now)
+            judged = bench.judge(patch, bench.tree(f=TEXT), base)
+            assert (judged.verdict, judged.tree) == (Verdict.CONFLICT, base), now
+            assert why in judged.cause
+
+    def test_its_name_is_that_of_another_file(
+        self, bench: Bench, verb: bytes, hunks: bytes
+    ) -> None:
+        patch = mail(MOVE % (verb, verb) + hunks)
+        for now in ({"g": OTHER}, {"g": OTHER, "h": TEXT}, {"g": OTHER, "f": TEXT}):
+            base = bench.of(now)
+            judged = bench.judge(patch, bench.tree(f=TEXT), base)
+            assert (judged.verdict, judged.tree) == (Verdict.CONFLICT, base), now
+
+    def test_its_name_is_that_of_what_it_makes(
+        self, bench: Bench, verb: bytes, hunks: bytes
+    ) -> None:
+        patch = mail(MOVE % (verb, verb) + hunks)
+        made = swapped(TEXT, 10) if hunks else TEXT
+        kept = {} if verb == b"rename" else {"f": TEXT}
+        for now in (made, swapped(made, 25)) if not kept or hunks else (made,):
+            judged = bench.judge(patch, bench.tree(f=TEXT), bench.of({"g": now, **kept}))
+            assert judged.verdict is Verdict.UPSTREAMED
+
+    def test_what_the_upstream_changed_goes_along(
+        self, bench: Bench, verb: bytes, hunks: bytes
+    ) -> None:
+        patch = mail(MOVE % (verb, verb) + hunks)
+        for number in (8, 25):
+            now = swapped(TEXT, number)
+            judged = bench.judge(patch, bench.tree(f=TEXT), bench.tree(f=now))
+            made = swapped(now, 10) if hunks else now
+            kept = {} if verb == b"rename" else {"f": now}
+            assert (judged.verdict in {Verdict.CLEAN, Verdict.MERGED}, judged.tree) == (
+                True,
+                bench.of({"g": made, **kept}),
+            )
+
+
+def taken(place: int, lines: bytes, *, context: int = 3, after: bytes = TEXT) -> bytes:
+    """Return the mail that takes lines out which stand before a line of a text."""
+    kept = [b" " + line for line in after.splitlines(keepends=True)]
+    above, below = kept[place - context : place], kept[place : place + context]
+    gone = [b"-" + line for line in lines.splitlines(keepends=True)]
+    head = b"@@ -%d,%d +%d,%d @@\n" % (
+        *(place - context + 1, 2 * context + len(gone)),
+        *(place - context + 1, 2 * context),
+    )
+    body = b"".join([*above, *gone, *below])
+    return mail(b"diff --git a/f b/f\n--- a/f\n+++ b/f\n" + head + body)
+
+
+def laid(*lines: tuple[int, bytes]) -> bytes:
+    """Return the text with lines laid in before those of the given numbers."""
+    there = dict(lines)
+    return b"".join(there.get(number, b"") + line for number, line in enumerate(LINES))
+
+
+class TestTakenOut:
+    """Lines that a patch takes out are upstream only if they are gone."""
+
+    @pytest.mark.parametrize("lines", [b"}\n", b"return\n", b"x = 1\n", b"call_it(1)\n", b"}\n}\n"])
+    @pytest.mark.parametrize("context", [1, 3])
+    def test_within_the_file(self, bench: Bench, lines: bytes, context: int) -> None:
+        patch, home = taken(10, lines, context=context), bench.tree(f=laid((10, lines)))
+        assert bench.judge(patch, home, bench.tree(f=TEXT)).verdict is Verdict.UPSTREAMED
+        for place in (3, 12, 14, 25):
+            base = bench.tree(f=laid((place, lines)))
+            judged = bench.judge(patch, home, base)
+            assert (judged.verdict, judged.tree) == (Verdict.CONFLICT, base), place
+            assert "which the patch takes out" in judged.cause
+
+    @pytest.mark.parametrize("lines", [b"}\n", b"return\n", b"call_it(1)\n"])
+    def test_where_others_of_them_stay(self, bench: Bench, lines: bytes) -> None:
+        home = bench.tree(f=laid((10, lines), (27, lines)))
+        patch = taken(10, lines)
+        for now, verdict in (
+            (laid((27, lines)), Verdict.UPSTREAMED),
+            (laid((18, lines), (27, lines)), Verdict.CONFLICT),
+        ):
+            assert bench.judge(patch, home, bench.tree(f=now)).verdict is verdict
+        # A short line of a block that came is not the one that went.
+        came = laid((18, b"while it_runs {\n" + lines), (27, lines))
+        judged = bench.judge(patch, home, bench.tree(f=came))
+        assert (judged.verdict is Verdict.UPSTREAMED) is (lines != b"call_it(1)\n")
+
+    def test_in_another_file(self, bench: Bench) -> None:
+        block = b"def helper(it):\n    return it + another\n"
+        for lines, came in ((b"call_it(1)\n", b"call_it(1)\n"), (block, b"\n" + block)):
+            home = bench.tree(f=laid((10, lines)), g=b"g\n")
+            patch = taken(10, lines)
+            for other in ({"g": b"g\n" + came}, {"g": b"g\n", "n": came}):
+                judged = bench.judge(patch, home, bench.of({"f": TEXT, **other}))
+                assert judged.verdict is Verdict.CONFLICT
+                assert "which the patch takes out of f, came to " in judged.cause
+            judged = bench.judge(patch, home, bench.tree(f=TEXT, g=b"other\n"))
+            assert judged.verdict is Verdict.UPSTREAMED
+
+    def test_what_other_files_have_as_well_tells_nothing(self, bench: Bench) -> None:
+        line = b"import everything\n"
+        home = bench.tree(f=laid((10, line)), h=line)
+        base = bench.tree(f=TEXT, h=line + b"more\n", n=line)
+        assert bench.judge(taken(10, line), home, base).verdict is Verdict.UPSTREAMED
+
+    def test_one_ladder_judges_by_the_whole_tree(self, bench: Bench) -> None:
+        """A verdict is not that of another tree in which the file itself is the same."""
+        series = [read_patch("up/0001-t.patch", taken(10, b"call_it(1)\n"))]
+        home = bench.tree(f=laid((10, b"call_it(1)\n")))
+        pinned = pin(home, series, Ladder(store=bench.store, paths={}, pinned={}))
+        ladder = Ladder(store=bench.store, paths={}, pinned=pinned)
+        found = [
+            ladder.judge_series(base, series)[0].verdict
+            for base in (bench.tree(f=TEXT), bench.tree(f=TEXT, n=b"call_it(1)\n"))
+        ]
+        assert found == [Verdict.UPSTREAMED, Verdict.CONFLICT]
+
+    def test_a_copy_of_the_result_is_not_it(self, bench: Bench) -> None:
+        block = b"one\ntwo\nthree\nfour\n"
+        home = bench.tree(f=TEXT + block + b"between\n" + block.replace(b"three", b"}\nthree"))
+        patch = taken(37, b"}\n", after=TEXT + block + b"between\n" + block, context=2)
+        judged = bench.judge(patch, home, bench.tree(f=TEXT + block + b"between\nrewritten\n"))
+        assert judged.verdict is Verdict.CONFLICT
+        assert "stood there at the pin, too" in judged.cause

@@ -37,6 +37,8 @@ _ESCAPES = {
     b'"': b'"',
     b"\\": b"\\",
 }
+_QUOTED = re.compile(rb'"((?:[^"\\]|\\[abfnrtv"\\]|\\[0-3][0-7]{2})*)"')
+"""A name in quotes with the escapes that git knows; any other one makes it invalid."""
 
 
 def is_dev_null(name: bytes) -> bool:
@@ -74,7 +76,7 @@ def stamped_name(name: bytes) -> bytes:
 
 
 def plain_name(name: bytes) -> bytes:
-    """Return the name at the end of a line, or before a tab in it.
+    """Return the name at the end of a line, or before a tab or a carriage return in it.
 
     The escapes of C in a quoted name are resolved.
     """
@@ -82,23 +84,19 @@ def plain_name(name: bytes) -> bytes:
         found = _quoted(name)
         if found is not None:
             return found[0]
-    return name.split(b"\t", 1)[0]
+    return re.split(rb"[\t\r]", name, maxsplit=1)[0]
 
 
 def _quoted(text: bytes) -> tuple[bytes, bytes] | None:
     """Return a quoted name and the text behind it, or None if the quoting is not valid."""
-    match = re.match(rb'"((?:[^"\\]|\\.)*)"', text)
+    match = _QUOTED.match(text)
     if match is None:
         return None
 
     def plain(escape: re.Match[bytes]) -> bytes:
-        return (
-            _ESCAPES.get(escape[1], b"\\" + escape[1])
-            if escape[1]
-            else bytes([int(escape[2], 8) & 0xFF])
-        )
+        return _ESCAPES[escape[1]] if escape[1] else bytes([int(escape[2], 8)])
 
-    return re.sub(rb"\\(?:([^0-7])|([0-7]{1,3}))", plain, match[1]), text[match.end() :]
+    return re.sub(rb"\\(?:([^0-7])|([0-7]{3}))", plain, match[1]), text[match.end() :]
 
 
 def splits(header: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -111,15 +109,20 @@ def splits(header: bytes) -> Iterator[tuple[bytes, bytes]]:
         if found is not None and found[1].startswith(b" "):
             yield found[0], plain_name(found[1][1:])
         return
-    if header.endswith(b'"') and b' "' in header:
-        one, _, two = header.partition(b' "')
-        yield one, plain_name(b'"' + two)
+    one, quote, two = header.partition(b'"')
+    if quote:  # as git quotes each name that has one, the second name begins there
+        found = _quoted(quote + two)
+        if found is not None and not found[1] and one.endswith(b" "):
+            yield one[:-1], found[0]
         return
     for match in re.finditer(rb" ", header):
         yield header[: match.start()], header[match.end() :]
 
 
 def without(name: bytes, strip: int) -> bytes | None:
-    """Return a name without its first folders, or None if it has fewer folders."""
+    """Return a name without its first folders, or None if it has fewer folders.
+
+    What stands before a first slash is a folder only if it has a name.
+    """
     parts = name.split(b"/", strip)
-    return parts[strip] if len(parts) > strip and parts[strip] else None
+    return parts[strip] if len(parts) > strip and parts[strip] and parts[0] else None

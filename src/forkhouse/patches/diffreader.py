@@ -34,18 +34,24 @@ from forkhouse.patches.diffnames import (
     without,
 )
 from forkhouse.patches.diffs import Binary, Diff, DiffSyntaxError, Hunk, Part, PartKind, StripError
+from forkhouse.patches.mails import is_separator, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 LINK, SUBMODULE = 0o120000, 0o160000
+_TYPE = 0o170000
+"""The bits of a mode that say what kind of file it is."""
+_PLAIN = 0o100000
+_SPECIAL = frozenset({FileMode.LINK, FileMode.COMMIT})
 
 
-_MAIL = re.compile(rb"From \S.*\d\d?:\d\d(:\d\d)?.* (19|20)\d\d\b")
+_NUMBER = rb"\d{1,18}"
+"""No file has more lines or bytes, and Python refuses to read longer numbers at some length."""
 
 
-_RANGES = re.compile(rb"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
+_RANGES = re.compile(rb"@@ -(N)(?:,(N))? \+(N)(?:,(N))? @@".replace(b"N", _NUMBER))
 
 
 _EXTENDED = re.compile(
@@ -55,25 +61,37 @@ _EXTENDED = re.compile(
 )
 
 
+_BODIES = (b"--- ", b"@@ -", b"GIT binary patch", b"Binary files ")
+"""What may follow the head of a part; a head without lines of its own is then refused."""
+
+
 _BINARY_LINE = 52
 """The greatest number of bytes that one line of a binary patch holds."""
-_BASE85_GROUP = 4
-"""The number of bytes that five digits of base 85 stand for."""
+_DIGITS, _GROUP = 5, 4
+"""So many digits of base 85 stand for so many bytes."""
+
+
+_SHORTEST_NOTE = 12
+"""The number of bytes that a note on a missing newline has at least, for git."""
+
+
+_SHOWN = 60
+"""The number of characters of a line that a message shows."""
 
 
 def message_of(content: bytes) -> bytes:
     """Return the text before the first diff of a patch file: its header and message.
 
-    Without a diff, this is the whole text.
+    Without a diff, this is the whole text. Raises DiffSyntaxError for a mail that is damaged.
     """
-    lines = content.split(b"\n")
+    lines = plain(content).split(b"\n")
     begun = _Reader(lines, 1).first(0, len(lines))
     return b"\n".join(lines[:begun])
 
 
 def is_diff(content: bytes) -> bool:
-    """Say whether a patch file holds a diff at all."""
-    lines = content.split(b"\n")
+    """Say whether a patch file holds a diff at all. Raises DiffSyntaxError, as `message_of`."""
+    lines = plain(content).split(b"\n")
     return _Reader(lines, 1).first(0, len(lines)) < len(lines)
 
 
@@ -83,7 +101,18 @@ def read(content: bytes, *, strip: int) -> tuple[Diff, ...]:
     `strip` is the number of leading folders to take off each name, as in `patch -p`. Raises
     DiffSyntaxError.
     """
-    lines = content.split(b"\n")
+    text = plain(content)
+    try:
+        return _read(text.split(b"\n"), strip)
+    except StripError:
+        raise
+    except DiffSyntaxError as error:
+        if text is content:
+            raise
+        raise DiffSyntaxError(error.line, f"{error.reason} (in the mail once decoded)") from error
+
+
+def _read(lines: Sequence[bytes], strip: int) -> tuple[Diff, ...]:
     reader = _Reader(lines, strip)
     diffs: list[Diff] = []
     begun = 0
@@ -128,9 +157,7 @@ class _Reader:
         line = self.at(number)
         if line.startswith(b"diff --git "):
             following = self.at(number + 1)
-            return bool(_EXTENDED.match(following)) or following.startswith(
-                (b"--- ", b"@@ -", b"GIT binary patch", b"Binary files ")
-            )
+            return bool(_EXTENDED.match(following)) or following.startswith(_BODIES)
         return (
             line.startswith(b"--- ")
             and self.at(number + 1).startswith(b"+++ ")
@@ -186,17 +213,16 @@ class _Reader:
 
     def mail(self, start: int) -> tuple[list[Part], int]:
         """Return the parts of the mail that begins at a line, and where it ends."""
-        number = start + 1 if _is_mail(self.at(start)) else start
+        number = start + 1 if is_separator(self.at(start)) else start
         is_mail = bool(re.match(rb"From |(?:From|Subject|Date|Message-I[dD]): ", self.at(start)))
         ruled = not is_mail  # whether the rule between message and diff has been passed
         parts: list[Part] = []
         limit = next(
-            (each for each, line in enumerate(self.lines[number:], number) if _is_mail(line)),
+            (each for each, line in enumerate(self.lines[number:], number) if is_separator(line)),
             len(self.lines),
         )
         begun = self.first(number, limit)
         if is_mail:
-            self._refuse_encoded(start, begun)
             rule = next(
                 (
                     each
@@ -205,6 +231,8 @@ class _Reader:
                 ),
                 None,
             )
+            if rule is not None:
+                self._refuse_heads(number, rule)
             ruled = ruled or rule is not None
             number = number if rule is None else rule
         else:
@@ -238,30 +266,19 @@ class _Reader:
             number = self._pass_over(number)
         return parts, number
 
-    def _refuse_encoded(self, start: int, end: int) -> None:
-        """Refuse a mail that is encoded for transport, or that has several MIME parts."""
-        for number in range(start, end):
-            encoded = re.match(
-                rb"content-transfer-encoding:\s*(quoted-printable|base64)",
-                self.at(number),
-                re.IGNORECASE,
-            )
-            if encoded or re.match(rb"content-type:\s*multipart/", self.at(number), re.IGNORECASE):
-                what = (
-                    "encoded for transport"
-                    if encoded
-                    else "made of several, and the patch is an attachment"
+    def _refuse_heads(self, start: int, rule: int) -> None:
+        """Refuse the head of a part in a message: for git, the patch begins there."""
+        for number in range(start, rule):
+            header = self.at(number).removeprefix(b"diff --git ")
+            if header != self.at(number) and (
+                any(without(one, 1) == without(two, 1) for one, two in splits(header))
+                or re.fullmatch(rb'"?a/\S+ "?b/\S+', header)
+            ):
+                message = (
+                    "the message holds the head of a part, above the `---` that ends it. Indent "
+                    "it, or put it back where it belongs"
                 )
-                raise DiffSyntaxError(
-                    number + 1,
-                    (
-                        f"the mail is {what}. Take the patch out first: `git mailinfo message "
-                        "patch "
-                        "< FILE`"
-                    ),
-                )
-            if not self.at(number):
-                return
+                raise DiffSyntaxError(number + 1, message)
 
     def _refuse_more(self, number: int, part: Part) -> None:
         """Refuse lines behind a part that look like more of it: git leaves them out in silence."""
@@ -374,9 +391,14 @@ class _Reader:
         extended: dict[bytes, bytes] = {}
         number = start + 1
         while match := _EXTENDED.match(self.at(number)):
-            extended[
-                match[1].replace(b"rename old", b"rename from").replace(b"rename new", b"rename to")
-            ] = match[2]
+            key = match[1].replace(b"rename old", b"rename from")
+            key = key.replace(b"rename new", b"rename to")
+            if extended.setdefault(key, match[2]) != match[2]:
+                message = (
+                    f"a second line says another `{key.decode()}` of the file. Take out the wrong "
+                    "one"
+                )
+                raise DiffSyntaxError(number + 1, message)
             number += 1
         names: tuple[bytes, bytes] | None = None
         if self.at(number).startswith(b"--- ") and self.at(number + 1).startswith(b"+++ "):
@@ -384,16 +406,22 @@ class _Reader:
             number += 2
         kind = self._kind(extended, names, start)
         old, new = self._git_names(header, extended, names, kind, start)
-        modes = [self._mode(extended[key], start) if key in extended else None for key in _MODES]
-        old_mode, mode = modes[0] or modes[2], modes[1] or modes[3]
         before, _, after = extended.get(b"index", b"").partition(b"..")
         after, _, indexed = after.partition(b" ")
-        if indexed and old_mode is None:
-            old_mode = self._mode(indexed, start)
+        old_mode, mode = self._modes(extended, indexed, start)
+        if names is None and not extended and self.at(number).startswith(b"@@ -"):
+            message = (
+                f"{new}: a hunk stands right behind `diff --git`, and `---` and `+++` are missing "
+                "above it"
+            )
+            raise DiffSyntaxError(number + 1, message)
         hunks, number = self._hunks(number, new or old)
         binary: Binary | None = None
         if self.at(number) == b"GIT binary patch":
-            binary, number = self._binary(number + 1)
+            if hunks:
+                message = f"{new}: it has both hunks and a binary patch, of which git takes one"
+                raise DiffSyntaxError(number + 1, message)
+            binary, number = self._binary(number + 1, new)
         elif self.at(number).startswith(b"Binary files ") and self.at(number).rstrip().endswith(
             b" differ"
         ):
@@ -406,15 +434,16 @@ class _Reader:
                     "against one parent"
                 ),
             )
-        if not hunks and binary is None and kind is PartKind.CHANGE and mode is None:
-            raise DiffSyntaxError(
-                start + 1, f"{old}: nothing follows that says what to do with the file"
-            )
+        if names is not None and not hunks and binary is None:
+            self._refuse_unfollowed(number, kind, new)
+        if not hunks and binary is None and kind is PartKind.CHANGE:
+            self._refuse_idle(extended, old, start)
         if number >= len(self.lines):
             raise DiffSyntaxError(
                 number, f"{new}: the patch ends within this line; a part of it is missing"
             )
         self._refuse_unfit(hunks, kind, new)
+        self._refuse_nothing(binary, after, kind, start, new)
         ids = (before.decode("ascii", "replace"), after.decode("ascii", "replace"))
         part = Part(
             line=start + 1,
@@ -430,10 +459,73 @@ class _Reader:
         )
         return part, number
 
+    def _refuse_unfollowed(self, number: int, kind: PartKind, name: str) -> None:
+        """Refuse `---` and `+++` without a hunk, except for a file that comes or goes empty.
+
+        git reads more lines on the file as a whole behind the names. No tool writes them there.
+        """
+        if kind not in {PartKind.ADD, PartKind.REMOVE} or _EXTENDED.match(self.at(number)):
+            raise DiffSyntaxError(
+                number + 1, f"{name}: no hunk (`@@ -`) follows the `---` and `+++` of this file"
+            )
+
+    def _refuse_idle(self, extended: dict[bytes, bytes], name: str, start: int) -> None:
+        """Refuse a part without any content unless it changes the mode of its file."""
+        told = [extended[key] for key in (b"old mode", b"new mode") if key in extended]
+        if not told:
+            reason = "nothing follows that says what to do with the file"
+        elif len(told) == 1:
+            reason = "`old mode` and `new mode` belong together, and one is missing"
+        elif int(told[0], 8) == int(told[1], 8):
+            reason = "it changes nothing, as `old mode` and `new mode` are the same"
+        else:
+            return
+        raise DiffSyntaxError(start + 1, f"{name}: {reason}")
+
+    def _refuse_nothing(
+        self, binary: Binary | None, after: bytes, kind: PartKind, start: int, name: str
+    ) -> None:
+        """Refuse a binary part that leaves no content without removing its file."""
+        if binary is not None and kind is not PartKind.REMOVE and after and not after.strip(b"0"):
+            message = (
+                f"{name}: its `index` line says that the file goes, and no `deleted file mode` "
+                "line says so"
+            )
+            raise DiffSyntaxError(start + 1, message)
+
+    def _modes(
+        self, extended: dict[bytes, bytes], indexed: bytes, start: int
+    ) -> tuple[FileMode | None, FileMode | None]:
+        """Return the mode that a file is said to have, and the one that it gets.
+
+        Like git, this compares what kind of file both say: a mode alone makes no file a link.
+        """
+        old, new, gone, come = (
+            self._mode(extended[key], start, is_new=key == b"new file mode")
+            if key in extended
+            else None
+            for key in _MODES
+        )
+        had = old or gone
+        if indexed:
+            said = self._mode(indexed, start)
+            if had is not None and said != had:
+                message = "the `index` line and the lines on the file's mode say different modes"
+                raise DiffSyntaxError(start + 1, message)
+            had = said
+        if new != had and None not in {new, had} and {new, had} & _SPECIAL:
+            message = (
+                f"`new mode {extended[b'new mode'].decode()}` makes another kind of file of it; "
+                "that is one part that removes the file, and one that adds it"
+            )
+            raise DiffSyntaxError(start + 1, message)
+        return had, new or come
+
     def _kind(
         self, extended: dict[bytes, bytes], names: tuple[bytes, bytes] | None, start: int
     ) -> PartKind:
         kinds = [kind for key, kind in _KINDS.items() if key in extended]
+        moded = b"old mode" in extended or b"new mode" in extended
         if names is not None:
             told = [
                 kind
@@ -448,6 +540,7 @@ class _Reader:
                 raise DiffSyntaxError(start + 1, reason)
         if (
             len(kinds) > 1
+            or (kinds and kinds[0] in {PartKind.ADD, PartKind.REMOVE} and moded)
             or (b"rename from" in extended) != (b"rename to" in extended)
             or (b"copy from" in extended) != (b"copy to" in extended)
         ):
@@ -504,23 +597,19 @@ class _Reader:
                 f"the name '{shown}' is not UTF-8, and trees are kept with such names alone",
             ) from None
 
-    def _mode(self, text: bytes, start: int) -> FileMode:
+    def _mode(self, text: bytes, start: int, *, is_new: bool = False) -> FileMode:
         """Return a mode in the form in which git stores it.
 
-        Of a plain file, git stores only whether its owner may execute it.
+        Of a plain file, git stores only whether its owner may execute it. A new file may come with
+        its permissions alone.
         """
-        try:
-            mode = int(text.strip(), 8)
-        except ValueError:
-            raise DiffSyntaxError(
-                start + 1, f"'{text.decode('utf-8', 'replace')}' is no mode of a file"
-            ) from None
-        if mode & 0o170000 in {LINK, SUBMODULE}:
-            return FileMode(mode & 0o170000)
-        if mode & 0o170000 not in {0o100000, 0}:
-            raise DiffSyntaxError(
-                start + 1, f"'{text.decode('utf-8', 'replace')}' is no mode of a file"
-            )
+        mode = int(text, 8) if re.fullmatch(rb"0{0,9}[0-7]{1,6}", text := text.strip()) else -1
+        kind = mode & _TYPE
+        if mode >= 0 and kind in {LINK, SUBMODULE}:
+            return FileMode(kind)
+        if mode < 0 or not (kind == _PLAIN or (is_new and not kind)):
+            shown = text.decode("utf-8", "replace")[:_SHOWN]
+            raise DiffSyntaxError(start + 1, f"'{shown}' is no mode of a file")
         return FileMode.BLOB_EXECUTABLE if mode & 0o100 else FileMode.BLOB
 
     def _plain_part(self, start: int) -> tuple[Part, int]:
@@ -613,7 +702,7 @@ class _Reader:
         last: tuple[list[bytes], ...] = ()
         while len(before) < old or len(after) < new or self.at(number).startswith(b"\\ "):
             line = self.at(number)
-            if number >= end and not line.startswith(b"\\"):
+            if number >= end:
                 raise DiffSyntaxError(
                     start + 1,
                     (
@@ -624,7 +713,8 @@ class _Reader:
                 )
             number += 1
             mark = line[:1] or b" "  # some tools take the blank from the end of an empty line
-            if mark == b"\\" and last:  # the file ends there without a newline
+            # The file ends there without a newline, which each language says in words of its own.
+            if last and line.startswith(b"\\ ") and len(line) >= _SHORTEST_NOTE:
                 for side in last:
                     side[-1] = side[-1][:-1]
                 last = ()
@@ -669,48 +759,65 @@ class _Reader:
         )
         return hunk, number
 
-    def _binary(self, number: int) -> tuple[Binary, int]:
-        forward, number = self._binary_hunk(number)
+    def _binary(self, number: int, name: str) -> tuple[Binary, int]:
+        forward, number = self._binary_hunk(number, name)
         if self.at(number).startswith((b"literal ", b"delta ")):  # the reverse patch
-            _, number = self._binary_hunk(number)
+            _, number = self._binary_hunk(number, name)
         return forward, number
 
-    def _binary_hunk(self, start: int) -> tuple[Binary, int]:
-        match = re.fullmatch(rb"(literal|delta) (\d+)", self.at(start))
+    def _binary_hunk(self, start: int, name: str) -> tuple[Binary, int]:
+        match = re.fullmatch(rb"(literal|delta) (" + _NUMBER + rb")", self.at(start))
         if match is None:
-            raise DiffSyntaxError(
-                start + 1, "a binary patch begins with neither `literal` nor `delta`"
+            message = (
+                f"{name}: a binary patch begins with neither `literal` nor `delta` and a number of "
+                "bytes"
             )
+            raise DiffSyntaxError(start + 1, message)
         packed = bytearray()
         number = start + 1
         while line := self.at(number):
-            # A to Z are 1 to 26, a to z are 27 to 52.
-            size = line[0] - (0x40 if line[:1].isupper() else 0x46)
-            try:
-                data = base64.b85decode(line[1:])
-            except ValueError:
-                data = b""
-            if (
-                not line[:1].isalpha()
-                or not 0 < size <= min(len(data), _BINARY_LINE)
-                or len(data) - size >= _BASE85_GROUP
-            ):
-                raise DiffSyntaxError(number + 1, "a line of a binary patch is damaged")
-            packed += data[:size]
+            data = _unpacked(line)
+            if not data:
+                raise DiffSyntaxError(
+                    number + 1,
+                    f"{name}: a line of a binary patch is damaged, or an empty line "
+                    "is missing above this one",
+                )
+            packed += data
             number += 1
+        size = int(match[2])
+        inflating = zlib.decompressobj()
         try:
-            content = zlib.decompress(bytes(packed))
+            # No more than one byte too many is made, however much the data would make.
+            content = inflating.decompress(bytes(packed), size + 1)
         except zlib.error as error:
-            raise DiffSyntaxError(start + 1, f"a binary patch is damaged: {error}") from error
-        if len(content) != int(match[2]):
             raise DiffSyntaxError(
-                start + 1,
-                (
-                    f"a binary patch is damaged: it says {int(match[2])} bytes and holds "
-                    f"{len(content)}"
-                ),
+                start + 1, f"{name}: a binary patch is damaged: {error}"
+            ) from error
+        if len(content) != size or not inflating.eof:
+            held = f"holds {len(content)}" if len(content) <= size else "holds more"
+            reason = (
+                f"it says {size} bytes and {held}" if len(content) != size else "its end is missing"
             )
+            raise DiffSyntaxError(start + 1, f"{name}: a binary patch is damaged: {reason}")
         return Binary(content=content, is_delta=match[1] == b"delta"), number + 1
+
+
+def _unpacked(line: bytes) -> bytes:
+    """Return the bytes that a line of a binary patch stands for, or nothing if it is damaged.
+
+    A letter says how many they are (A to Z are 1 to 26, a to z are 27 to 52). Groups of digits
+    follow, of which the last one may stand for fewer bytes.
+    """
+    letter, digits = line[:1], line[1:]
+    if not letter.isalpha() or len(digits) % _DIGITS:
+        return b""
+    size = line[0] - (0x40 if letter.isupper() else 0x46)
+    try:
+        data = base64.b85decode(digits)
+    except ValueError:
+        return b""
+    return data[:size] if len(data) - _GROUP < size <= min(len(data), _BINARY_LINE) else b""
 
 
 _MODES = (b"old mode", b"new mode", b"deleted file mode", b"new file mode")
@@ -722,8 +829,3 @@ _KINDS = {
     b"rename from": PartKind.RENAME,
     b"copy from": PartKind.COPY,
 }
-
-
-def _is_mail(line: bytes) -> bool:
-    """Say whether a line begins a mail of a mailbox."""
-    return line.startswith(b"From ") and _MAIL.match(line) is not None

@@ -24,7 +24,7 @@ from pygit2.enums import FileMode
 
 from forkhouse.core.errors import ForkhouseError, PatchConflictError, PostConditionError
 from forkhouse.core.signals import Stopped
-from forkhouse.patches import absence, merging, obsolescence, textual
+from forkhouse.patches import absence, merging, obsolescence, removals, textual
 from forkhouse.patches.arrival import came_about
 from forkhouse.patches.diffs import PartKind
 from forkhouse.patches.edits import AddedFile
@@ -118,6 +118,11 @@ class Judgement:
 
     The patch is obsolete if that code is nowhere else in the tree.
     """
+    taken: tuple[removals.Run, ...] = field(default=(), repr=False)
+    """The lines that the patch takes out, and that are gone from its files.
+
+    The patch is upstream only if they came to no other file.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,10 +153,13 @@ class Ladder:
         default_factory=dict, init=False, repr=False, compare=False
     )
     """Files that were added or removed since the pin, by tree."""
-    _places: dict[tuple[Stretch, str, str], bool] = field(
+    _places: dict[tuple[Stretch | removals.Run, str, str], bool] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-    """Whether lost code is in another file, by the content of that at the pin and now."""
+    """Whether lost code, or lines that were taken out, came to another file.
+
+    The key has the contents of that file at the pin and now.
+    """
     _arrived: dict[str, list[tuple[str, str, str]]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -238,6 +246,8 @@ class Ladder:
             judgement, tree=self.store.with_entries(base, changes) if changes else base
         )
         doubt = self._living(arrived, judgement.lost) if judgement.lost else ""
+        if judgement.taken:
+            doubt = doubt or self._came_elsewhere(arrived, judgement.taken)
         doubt = doubt or self._unproven(base, arrived, patch, judgement)
         if judgement.verdict is Verdict.UPSTREAMED and not doubt:
             doubt = self._remaining(base, arrived, patch)
@@ -695,8 +705,14 @@ class Ladder:
             return Judgement(patch=patch.name, verdict=verdict, tree=tree, cause=cause)
 
         def there(cause: str, renamed: Mapping[str, str]) -> Judgement:
-            left = self._left_lines(base, patch, renamed)
-            return judged(Verdict.CONFLICT, left) if left else judged(Verdict.UPSTREAMED, cause)
+            left = (
+                self._left_lines(base, patch, renamed)
+                or self._strange(base, patch, diff)
+                or self._moved_within(base, patch, diff, renamed)
+            )
+            if left:
+                return judged(Verdict.CONFLICT, left)
+            return replace(judged(Verdict.UPSTREAMED, cause), taken=self._taken(patch, renamed))
 
         try:
             tree = textual.apply_exactly(base, diff, store=self.store)
@@ -728,8 +744,17 @@ class Ladder:
             followed = {old: self.store.entry(base, new) for old, new in renamed.items()}
             if textual.is_there(self.store.with_entries(base, followed), diff, store=self.store):
                 return there(f"every hunk's result is there already; {_moved(renamed)}", renamed)
+        sources = textual.sources_of(diff)
+        for new, old in sources.items():
+            if pinned and self.store.entry(base, old) is None:
+                place = f"now {renamed[old]}" if old in renamed else "gone"
+                return judged(
+                    Verdict.CONFLICT, f"{old}, of which the patch makes {new}, is {place}"
+                )
         merged = (
-            merging.merge(base, pinned.before, pinned.after, renamed, store=self.store)
+            merging.merge(
+                base, pinned.before, pinned.after, renamed, sources=sources, store=self.store
+            )
             if pinned
             else None
         )
@@ -780,6 +805,103 @@ class Ladder:
                     "the patch takes out"
                 )
         return ""
+
+    def _strange(self, base: str, patch: Patch, read: Sequence[Diff]) -> str:
+        """Report a file that bears the name of one that the patch renames or copies, by chance."""
+        pinned = self.pinned.get(patch.name)
+        for new in textual.sources_of(read) if pinned else ():
+            made, now = (
+                self.store.entry(tree, new) for tree in (pinned.after if pinned else "", base)
+            )
+            if made is None or now is None or made.blob == now.blob:
+                continue
+            if not merging.alike(*(self.store.content(each) for each in (made, now))):
+                return f"{new} is there, and is not the file that the patch makes by that name"
+        return ""
+
+    def _moved_within(
+        self, base: str, patch: Patch, read: Sequence[Diff], renamed: Mapping[str, str]
+    ) -> str:
+        """Report lines that a patch takes out, and that stand elsewhere in their file.
+
+        Returns an empty text if there are none.
+        """
+        pinned = self.pinned.get(patch.name)
+        hunks = [(part.old, hunk) for each in read for part in each.parts for hunk in part.hunks]
+        for part in self._changes_of(patch):
+            place = renamed.get(part.old, part.old)
+            after, now = (
+                b"" if entry is None else self.store.content(entry)
+                for entry in (
+                    self.store.entry(pinned.after if pinned else base, part.old),
+                    self.store.entry(base, place),
+                )
+            )
+            for run in removals.runs(part):
+                line = removals.moved_within(run, after, now).decode("utf-8", "replace")
+                if line:
+                    return (
+                        f"every hunk's result is there, but {place} has the line '{line}', which "
+                        "the patch takes out, at another place"
+                    )
+            for path, hunk in hunks:
+                if path == part.old and removals.is_beside(hunk, after, now):
+                    return (
+                        f"{place}: what looks like the result of a hunk (line {hunk.line} of the "
+                        "patch) stood there at the pin, too"
+                    )
+        return ""
+
+    def _changes_of(self, patch: Patch) -> list[Part]:
+        """Return what a patch changes in files that stay, as it did at the pin."""
+        pinned = self.pinned.get(patch.name)
+        if pinned is None:
+            return []
+        parts = merging.parts_between(pinned.before, pinned.after, store=self.store).parts
+        return [part for part in parts if part.hunks and part.kind is not PartKind.REMOVE]
+
+    def _taken(self, patch: Patch, renamed: Mapping[str, str]) -> tuple[removals.Run, ...]:
+        """Return the lines that a patch takes out and adds nowhere, as they tell something."""
+        parts = self._changes_of(patch)
+        added = {line.strip() for part in parts for hunk in part.hunks for line in hunk.after}
+        taken = [
+            run.without(added)
+            for part in parts
+            for run in removals.runs(part, renamed.get(part.old, part.old))
+        ]
+        return tuple(run for run in taken if run.telling())
+
+    def _came_elsewhere(self, arrived: str, taken: Sequence[removals.Run]) -> str:
+        """Name a file to which lines came that a patch takes out of another one."""
+        for path, old, new in self._changed_files(arrived):
+            for run in taken:
+                if path in {run.path, run.place}:
+                    continue
+                key = (run, old, new)
+                if key not in self._places:
+                    before, now = (self.store.raw(each) if each else b"" for each in (old, new))
+                    self._places[key] = run.came(before, now)
+                if self._places[key] and self._told_by(arrived, path, new, run):
+                    line = run.lines[0].decode("utf-8", "replace")
+                    return (
+                        f"every hunk's result is there, but '{line}', which the patch takes out of "
+                        f"{run.path}, came to {path}"
+                    )
+        return ""
+
+    def _told_by(self, arrived: str, path: str, new: str, run: removals.Run) -> bool:
+        """Say whether lines that came to a file tell something.
+
+        They do not if they stood in other files at the pin, or in that one under another name.
+        """
+        former = self._former(arrived, path)
+        others = (
+            self.store.raw(old)
+            for each, old, _ in self._changed_files(arrived)
+            if old and each not in {run.path, run.place}
+        )
+        told = run.without(removals.common_among(run.telling(), others))
+        return told.came(self.store.raw(former) if former else b"", self.store.raw(new))
 
     def _squeezed(self, tree: str, path: str) -> dict[str, str]:
         """Return the lines of a file that have a meaning, by their text without white space."""

@@ -26,14 +26,24 @@ This is git's own default.
 
 
 def merge(
-    tree: str, before: str, after: str, renamed: Mapping[str, str], *, store: ObjectStore
+    tree: str,
+    before: str,
+    after: str,
+    renamed: Mapping[str, str],
+    *,
+    sources: Mapping[str, str] | None = None,
+    store: ObjectStore,
 ) -> str | None:
     """Merge the difference between two other trees into `tree`, file by file.
 
     Returns the merged tree, or None if a file conflicts. `renamed` says where files of those trees
-    lie in `tree`.
+    lie in `tree`. `sources` says which of the files in `after` were made of which others: what the
+    upstream changed in those belongs into them as well.
     """
     changes: dict[str, TreeEntry | None] = {}
+    sources = sources or {}
+    # What the upstream changed in these is not lost if they go, as it is in what is made of them.
+    carried = {old for new, old in sources.items() if store.entry(tree, new) is None}
     contested: dict[str, tuple[TreeEntry, TreeEntry, TreeEntry]] = {}
     for delta in difference(before, after, store=store).deltas:
         path = delta.new_file.path
@@ -43,7 +53,13 @@ def merge(
             store.entry(tree, place),
             store.entry(after, path),
         )
-        if ours == theirs:
+        source = sources.get(path)
+        if source is not None and old is None and ours is None:
+            old, ours = store.entry(before, source), store.entry(tree, source)
+        elif ours == theirs:
+            continue
+        elif theirs is None and path in carried:
+            changes[place] = None
             continue
         if ours == old:
             changes[place] = theirs
@@ -178,6 +194,12 @@ def renames(before: str, tree: str, *, store: ObjectStore) -> dict[str, str]:
         for old, new in moved.items()
         if not _others_like(_said(store.read(before, old)), lines, new)
     }
+
+
+def alike(one: bytes, other: bytes) -> bool:
+    """Say whether a content may be a later state of another one, by the lines that both have."""
+    lines, others = _said(one), _said(other)
+    return 100 * len(lines & others) >= LIKENESS * max(len(lines), len(others))
 
 
 def _said(content: bytes) -> frozenset[bytes]:

@@ -19,6 +19,7 @@ from forkhouse.core.errors import DocumentError, SeriesError
 from forkhouse.core.workspace import read_file
 from forkhouse.documents.reading import LONGEST, SHOWN, decode, parse, read_text
 from forkhouse.patches.diffreader import is_diff, message_of
+from forkhouse.patches.diffs import DiffSyntaxError
 from forkhouse.patches.edits import StructuralEdit
 
 if TYPE_CHECKING:
@@ -69,9 +70,14 @@ def read_patch(label: str, content: bytes) -> Patch:
     if name.endswith(EDIT):
         return _read_edit(label, name, content)
     # Of a patch only the message is text: what it changes may be in any encoding.
-    header = message_of(content).decode("utf-8", "surrogateescape")
+    try:
+        header = message_of(content).decode("utf-8", "surrogateescape")
+        holds = is_diff(content)
+    except DiffSyntaxError as error:
+        message = f"{label} is not a patch that can be read: {error}."
+        raise SeriesError(message) from error
     subject = _subject(header).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    if not subject or not is_diff(content):
+    if not subject or not holds:
         message = (
             f"{label} is not a patch: it needs a header with a `Subject:` line (or DEP-3's "
             "`Description:`), and a diff behind it. "

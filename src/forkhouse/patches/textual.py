@@ -186,6 +186,23 @@ def touched(read: Iterable[Diff]) -> tuple[list[str], list[str]]:
     return list(changed), list(added)
 
 
+def sources_of(read: Iterable[Diff]) -> dict[str, str]:
+    """Return the files that renames and copies make, each with the file that it comes from.
+
+    Through several diffs, this is the file that was there before the first one.
+    """
+    sources: dict[str, str] = {}
+    added: set[str] = set()
+    for diff in read:
+        before = dict(sources)
+        for part in diff.parts:
+            if part.kind is PartKind.ADD or (part.old in added and part.new != part.old):
+                added.add(part.new)
+            elif part.kind in {PartKind.RENAME, PartKind.COPY}:
+                sources[part.new] = before.get(part.old, part.old)
+    return sources
+
+
 def apply_exactly(tree: str, read: Iterable[Diff], *, store: ObjectStore) -> str:
     """Return `tree` with diffs applied one after the other, as strict `git apply` does.
 
