@@ -154,6 +154,12 @@ def test_pins_and_patches_are_those_of_what_is_installed(
         "b" * 40,
         ("0001-mend.edit.yaml",),
     )
+    # Its RECORD is none that an installer writes, so nobody knows what is there.
+    (record,) = tmp_path.glob("stack/lib/*/site-packages/demo_wheel-*.dist-info/RECORD")
+    true = record.read_text(encoding="utf-8")
+    record.write_text(f"{true}more\n", encoding="utf-8")
+    assert stack(python, wheelhouse, CPU, ()).wheels is None
+    record.write_text(true, encoding="utf-8")
     # Another build of the same version is in the wheelhouse now, or none.
     assert stack(python, make_wheelhouse("x = 2\n"), CPU, ()).wheels is None
     assert stack(python, tmp_path / "nothing", CPU, ()).wheels is None

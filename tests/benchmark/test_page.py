@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkhouse.benchmark.compare import compare
-from forkhouse.benchmark.results import Case, TransferCounts
+from forkhouse.benchmark.results import Case, MeasuredStack, TransferCounts
 from forkhouse.pages.plots import Bar, ceiling, figure, ratio_chart, reach
 from forkhouse.pages.serving import CPU_LABEL, comparison_page, measurement_page
 
@@ -134,6 +134,27 @@ def test_a_comparison_of_single_rounds_says_that_nothing_is_decided(
     )
     check(text)
     assert "nothing is decided" in text
+
+
+def test_whatever_a_server_or_a_user_writes_is_text_of_the_page(
+    make_case: Callable[..., Case], make_measurement: Callable[..., Measurement]
+) -> None:
+    hostile = "<script>alert('x')</script>"
+    stack = MeasuredStack(
+        python="3.11",
+        worker_arguments=(hostile,),
+        worker_environment={},
+        wheels=None,
+        installed={hostile: "1"},
+    )
+    mine = make_measurement(make_case(0, [100, 101]), model=hostile, device=hostile, stack=stack)
+    one = measurement_page(mine)
+    two = comparison_page(
+        compare(mine, make_measurement(make_case(0, [50, 51]))), (hostile, "b.json")
+    )
+    for text in (one, two):
+        check(text)
+        assert text.count("&lt;script&gt;") >= 4
 
 
 def test_axes_end_where_a_quarter_is_a_short_number() -> None:

@@ -76,7 +76,7 @@ def test_an_address_without_metrics(fake: Fake) -> None:
 def test_metrics_are_summed_over_their_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     text = '# TYPE a counter\na{x="1 {"} 2.5\na{x="2"} 1e1 1700000000000\nb 3\n\n'
     monkeypatch.setattr(endpoint, "_get", lambda _url: text)
-    assert endpoint.metrics("") == {"a": 12.5, "b": 3}
+    assert endpoint.metrics("") == {"a_total": 12.5, "b": 3}
 
 
 def test_the_version_that_a_server_tells(fake: Fake) -> None:

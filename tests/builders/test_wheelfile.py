@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forkhouse.builders.wheelfile import Member, record_hash, write_wheel
+from forkhouse.builders.wheelfile import Member, record_line, write_wheel
 from forkhouse.core.errors import BuildError, StorageError
 
 INFO = "demo-1.0.dist-info"
@@ -80,8 +80,9 @@ def test_a_time_before_the_zip_format_is_its_first_moment(tmp_path: Path) -> Non
         assert archive.infolist()[0].date_time == (1980, 1, 1, 0, 0, 0)
 
 
-def test_the_record_hash_is_that_of_the_standard() -> None:
-    assert record_hash(b"") == "sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"
+def test_a_line_of_record_is_that_of_the_standard() -> None:
+    hashed = "sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"
+    assert record_line("demo/empty", b"") == ("demo/empty", hashed, "0")
 
 
 @settings(deadline=None)  # machines that test are busy

@@ -1,4 +1,9 @@
-"""RECORD: what a wheel says that it holds, against what it does hold."""
+"""RECORD: what a wheel says that it holds, against what it does hold.
+
+Read here and not by `installer`, which takes a backslash for a slash, md5 for a hash, and a path
+that is given twice, and stops at the first line that is wrong. The tests hold the one against the
+other.
+"""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ asked only for its installed distributions.
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import platform
@@ -200,6 +199,8 @@ def _is_installed(wheel: Path, record: str | None) -> bool:
 
     A version alone does not tell two builds apart.
     """
+    from installer.records import InvalidRecordEntry, parse_record_file
+
     if record is None or not wheel.is_file():
         return False
     with zipfile.ZipFile(wheel) as archive:
@@ -209,13 +210,16 @@ def _is_installed(wheel: Path, record: str | None) -> bool:
             if name.endswith(".dist-info/RECORD") and name.count("/") == 1
         )
         wanted = archive.read(name).decode()
-    # Installers put what is below .data elsewhere, and add files of their own.
-    files = {
-        tuple(row[:2])
-        for row in csv.reader(wanted.splitlines())
-        if row[1] and ".data/" not in row[0]
-    }
-    return files <= {tuple(row[:2]) for row in csv.reader(record.splitlines())}
+    try:
+        held = {(path, hashed) for path, hashed, _ in parse_record_file(record.splitlines())}
+        # Installers put what is below .data elsewhere, and add files of their own.
+        return all(
+            (path, hashed) in held
+            for path, hashed, _ in parse_record_file(wanted.splitlines())
+            if hashed and ".data/" not in path
+        )
+    except InvalidRecordEntry:  # which pip does not write, so something else was at it
+        return False
 
 
 def environment(

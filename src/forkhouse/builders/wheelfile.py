@@ -36,14 +36,15 @@ class Member:
     executable: bool
 
 
-def record_hash(content: bytes) -> str:
-    """Return the hash field of a RECORD line.
+def record_line(path: str, content: bytes) -> tuple[str, str, str]:
+    """Return the line of a file in RECORD: its path, hash and size in bytes.
 
-    Urlsafe base64 of the sha256, without padding (PEP 376, PEP 427).
+    The hash is the sha256 in urlsafe base64, without padding (PEP 376, PEP 427).
     """
-    return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip(
-        "="
-    )
+    from installer.records import Hash, RecordEntry
+
+    value = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
+    return RecordEntry(path, Hash("sha256", value), len(content)).to_row()
 
 
 def retagged(wheel: bytes, tags: Iterable[str]) -> bytes:
@@ -90,8 +91,8 @@ def write_wheel(path: Path, members: Sequence[Member], *, dist_info: str, epoch:
     ordered = sorted(
         members, key=lambda member: (member.path.startswith(f"{dist_info}/"), member.path)
     )
-    rows = [[member.path, record_hash(member.content), len(member.content)] for member in ordered]
-    rows.append([f"{dist_info}/RECORD", "", ""])
+    rows = [record_line(member.path, member.content) for member in ordered]
+    rows.append((f"{dist_info}/RECORD", "", ""))
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     record = Member(path=f"{dist_info}/RECORD", content=text.getvalue().encode(), executable=False)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING
+
+from forkhouse.pages.rendering import render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from markupsafe import Markup
 
 INK = "#1c2330"
 GRID = "#e3e6eb"
@@ -79,35 +82,76 @@ def figure(value: float) -> str:
     return f"{value:,.{min(digits, 6)}f}"
 
 
-def mark(style: PlotStyle, x: float, y: float, *, size: float = 4.5) -> str:
-    """Return the sign of a series at a place."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Mark:
+    """A place at an axis, and what is written there."""
+
+    x: float = 0
+    y: float = 0
+    label: str
+    colour: str = GRID
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Sign:
+    """The sign of a series at a place."""
+
+    x: float
+    y: float
+    square: bool
+    fill: str
+    colour: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _DrawnPoint:
+    """The figures of the rounds of a case, at a place."""
+
+    sign: _Sign
+    least: float
+    greatest: float
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _DrawnLine:
+    """A series, at a place."""
+
+    style: PlotStyle
+    points: tuple[_DrawnPoint, ...]
+
+    @property
+    def path(self) -> str:
+        """Through the signs of its points."""
+        return " ".join(f"{point.sign.x:.1f},{point.sign.y:.1f}" for point in self.points)
+
+
+def _sign(style: PlotStyle, x: float, y: float) -> _Sign:
     fill = style.colour if style.filled else "#fff"
-    if style.square:
-        return (
-            f'<rect x="{x - size:.1f}" y="{y - size:.1f}" width="{2 * size}" height="{2 * size}" '
-            f'fill="{fill}" stroke="{style.colour}" stroke-width="2"/>'
-        )
-    return (
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{size}" fill="{fill}" stroke="{style.colour}" '
-        'stroke-width="2"/>'
-    )
+    return _Sign(x=x, y=y, square=style.square, fill=fill, colour=style.colour)
 
 
-def key(style: PlotStyle) -> str:
+def key(style: PlotStyle) -> Markup:
     """Return the sign of a series with a piece of its line, for a legend."""
-    return (
-        '<svg class="key" viewBox="0 0 36 14" aria-hidden="true"><path d="M1 7H35" '
-        f"{_stroke(style)}/>{mark(style, 18, 7)}</svg>"
-    )
+    return render("key.svg", style=style, sign=_sign(style, 18, 7))
 
 
-def _stroke(style: PlotStyle) -> str:
-    return f'fill="none" stroke="{style.colour}" stroke-width="2"' + (
-        "" if style.filled else ' stroke-dasharray="5 4"'
-    )
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Axes:
+    """Where figures lie in a plot over the concurrency."""
+
+    places: tuple[int, ...]
+    top: float
+
+    def across(self, x: int, shift: float = 0) -> float:
+        width = (WIDTH - LEFT - RIGHT) / len(self.places)
+        return LEFT + (self.places.index(x) + 0.5) * width + shift
+
+    def up(self, value: float) -> float:
+        return HEIGHT - BOTTOM - value / self.top * (HEIGHT - BOTTOM - TOP)
 
 
-def lines_chart(title: str, unit: str, series: Sequence[PlotLine]) -> str:
+def lines_chart(title: str, unit: str, series: Sequence[PlotLine]) -> Markup:
     """Return a plot over the concurrency.
 
     A line through the medians of the rounds, and a thin stroke from the least to the greatest
@@ -115,56 +159,42 @@ def lines_chart(title: str, unit: str, series: Sequence[PlotLine]) -> str:
 
     The axis begins at zero, so that heights can be compared.
     """
-    places = sorted({point.x for line in series for point in line.points})
-    top = ceiling(
-        max(
-            (value for line in series for point in line.points for value in point.rounds), default=1
-        )
-        or 1
+    points = [point for line in series for point in line.points]
+    greatest = max((value for point in points for value in point.rounds), default=1)
+    axes = _Axes(places=tuple(sorted({point.x for point in points})), top=ceiling(greatest or 1))
+    steps = [axes.top * step / 4 for step in range(5)]
+    # Beside each other where the figures agree.
+    shifts = [7 * (number - (len(series) - 1) / 2) for number in range(len(series))]
+    return render(
+        "lines-chart.html",
+        title=f"{title} ({unit})",
+        width=WIDTH,
+        height=HEIGHT,
+        left=LEFT,
+        right=WIDTH - RIGHT,
+        grid=GRID,
+        rules=[_Mark(y=axes.up(value), label=f"{value:,g}") for value in steps],
+        ticks=[_Mark(x=axes.across(x), y=HEIGHT - BOTTOM + 18, label=str(x)) for x in axes.places],
+        lines=[_drawn(line, unit, axes, shift) for line, shift in zip(series, shifts, strict=True)],
     )
 
-    def across(x: int, shift: float = 0) -> float:
-        return LEFT + (places.index(x) + 0.5) * (WIDTH - LEFT - RIGHT) / len(places) + shift
 
-    def up(value: float) -> float:
-        return HEIGHT - BOTTOM - value / top * (HEIGHT - BOTTOM - TOP)
-
-    parts = []
-    for step in range(5):
-        value = top * step / 4
-        parts.append(f'<path d="M{LEFT} {up(value):.1f}H{WIDTH - RIGHT}" stroke="{GRID}"/>')
-        parts.append(
-            f'<text x="{LEFT - 8}" y="{up(value) + 4:.1f}" text-anchor="end">{value:,g}</text>'
-        )
-    parts += [
-        f'<text x="{across(x):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{x}</text>'
-        for x in places
-    ]
-    parts.append(
-        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 6}" text-anchor="middle" '
-        'class="dim">requests in flight</text>'
+def _drawn(line: PlotLine, unit: str, axes: _Axes, shift: float) -> _DrawnLine:
+    return _DrawnLine(
+        style=line.style,
+        points=tuple(
+            _DrawnPoint(
+                sign=_sign(line.style, axes.across(point.x, shift), axes.up(point.middle)),
+                least=axes.up(min(point.rounds)),
+                greatest=axes.up(max(point.rounds)),
+                note=(
+                    f"{line.label}, {point.x} in flight: median {figure(point.middle)} {unit}; "
+                    f"rounds {', '.join(map(figure, point.rounds))}"
+                ),
+            )
+            for point in line.points
+        ),
     )
-    for number, line in enumerate(series):
-        shift = 7 * (number - (len(series) - 1) / 2)  # beside each other where the figures agree
-        path = " ".join(
-            f"{across(point.x, shift):.1f},{up(point.middle):.1f}" for point in line.points
-        )
-        parts.append(f'<polyline points="{path}" {_stroke(line.style)}/>')
-        for point in line.points:
-            x = across(point.x, shift)
-            note = (
-                f"{line.label}, {point.x} in flight: median {figure(point.middle)} {unit}; rounds "
-                f"{', '.join(map(figure, point.rounds))}"
-            )
-            spread = (
-                f'<path d="M{x:.1f} {up(min(point.rounds)):.1f}V{up(max(point.rounds)):.1f}" '
-                f'stroke="{line.style.colour}"/>'
-            )
-            parts.append(
-                f"<g><title>{escape(note)}</title>{spread}"
-                f"{mark(line.style, x, up(point.middle))}</g>"
-            )
-    return _figure(f"{title} ({unit})", WIDTH, HEIGHT, parts)
 
 
 def reach(bars: Sequence[Bar]) -> float:
@@ -173,52 +203,57 @@ def reach(bars: Sequence[Bar]) -> float:
     return max(1.25, *(max(value, 1 / value) for value in ends)) * 1.05
 
 
-def ratio_chart(title: str, bars: Sequence[Bar], end: float) -> str:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Spread:
+    """From the smallest to the largest ratio, at a place."""
+
+    x: float
+    width: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _DrawnBar:
+    """A ratio and its spread, at a place."""
+
+    bar: Bar
+    x: float
+    y: int
+    shown: str
+    spread: _Spread | None
+
+
+def ratio_chart(title: str, bars: Sequence[Bar], end: float) -> Markup:
     """Return a plot of ratios on a logarithmic axis from 1/`end` to `end`.
 
     Twice as much is as far from 1 as half as much.
     """
-    height = ROW * len(bars) + AXIS
+    return render(
+        "ratio-chart.html",
+        title=title,
+        width=WIDTH,
+        height=ROW * len(bars) + AXIS,
+        # between the labels, not through them
+        bands="".join(f"V{number * ROW + 38}m0 22" for number in range(len(bars))),
+        ticks=[
+            _Mark(x=_across(tick, end), label=f"{tick:g}", colour=INK if tick == 1 else GRID)
+            for tick in _ticks(end)
+        ],
+        rows=[_drawn_bar(bar, number * ROW + 29, end) for number, bar in enumerate(bars)],
+    )
+
+
+def _across(ratio: float, end: float) -> float:
     span = math.log(end)
+    return 16 + (math.log(ratio) + span) / (2 * span) * (WIDTH - 32)
 
-    def across(ratio: float) -> float:
-        return 16 + (math.log(ratio) + span) / (2 * span) * (WIDTH - 32)
 
-    parts = []
-    bands = "".join(
-        f"V{number * ROW + 38}m0 22" for number in range(len(bars))
-    )  # between the labels, not through them
-    for tick in _ticks(end):
-        parts.append(
-            f'<path d="M{across(tick):.1f} 20{bands}" stroke="{INK if tick == 1 else GRID}" '
-            'fill="none"/>'
-        )
-        parts.append(
-            f'<text x="{across(tick):.1f}" y="{height - 6}" text-anchor="middle" '
-            f'class="dim">{tick:g}</text>'
-        )
-    for number, bar in enumerate(bars):
-        y = number * ROW + 29
-        shown = (
-            f"{bar.ratio:.2f}"
-            if bar.low is None or bar.high is None
-            else f"{bar.ratio:.2f} ({bar.low:.2f} to {bar.high:.2f})"
-        )
-        label = f'<text x="4" y="{y - 14}">{escape(bar.label)}</text>'
-        text = (
-            f'<text x="{WIDTH - 4}" y="{y - 14}" text-anchor="end" '
-            f'style="fill:{bar.colour}">{shown}</text>'
-        )
-        spread = ""
-        if bar.low is not None and bar.high is not None:
-            width = max(2.0, across(bar.high) - across(bar.low))
-            spread = (
-                f'<rect x="{across(bar.low):.1f}" y="{y - 4}" width="{width:.1f}" height="8" '
-                f'rx="2" fill="{bar.colour}" opacity="0.35"/>'
-            )
-        dot = f'<circle cx="{across(bar.ratio):.1f}" cy="{y}" r="5" fill="{bar.colour}"/>'
-        parts.append(f"<g><title>{escape(bar.note)}</title>{label}{text}{spread}{dot}</g>")
-    return _figure(title, WIDTH, height, parts)
+def _drawn_bar(bar: Bar, y: int, end: float) -> _DrawnBar:
+    shown, spread = f"{bar.ratio:.2f}", None
+    if bar.low is not None and bar.high is not None:
+        low, high = _across(bar.low, end), _across(bar.high, end)
+        spread = _Spread(x=low, width=max(2.0, high - low))
+        shown += f" ({bar.low:.2f} to {bar.high:.2f})"
+    return _DrawnBar(bar=bar, x=_across(bar.ratio, end), y=y, shown=shown, spread=spread)
 
 
 def _ticks(end: float) -> Iterator[float]:
@@ -231,11 +266,3 @@ def _ticks(end: float) -> Iterator[float]:
         if step < end:
             yield step
             yield round(1 / step, 3)
-
-
-def _figure(title: str, width: int, height: int, parts: Sequence[str]) -> str:
-    drawn = (
-        f'<svg viewBox="0 0 {width} {height}" role="img" '
-        f'aria-label="{escape(title)}">{"".join(parts)}</svg>'
-    )
-    return f"<figure><figcaption>{escape(title)}</figcaption>{drawn}</figure>"

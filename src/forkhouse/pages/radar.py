@@ -6,9 +6,10 @@ A heat map of verdicts and a line of survival, drawn in SVG.
 from __future__ import annotations
 
 import datetime as dt
-from html import escape
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from forkhouse.pages.rendering import render_page
 from forkhouse.patches.ladder import Verdict
 
 if TYPE_CHECKING:
@@ -37,61 +38,109 @@ LABEL_WIDTH = 430
 MAP_WIDTH = 860
 ROW = 22
 CHART = 140
-STYLE = """
-body { font: 14px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1340px; padding: 0 1rem;
-color: #1c2330; background: #fff; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.5rem; }
-svg { width: 100%; height: auto; display: block; }
-svg text { font: 12px system-ui, sans-serif; fill: #1c2330; }
-table { border-collapse: collapse; }
-td, th { text-align: left; padding: .25rem .9rem .25rem 0; border-bottom: 1px solid #e3e6eb;
-vertical-align: top; }
-.key { display: inline-block; width: .9em; height: .9em; margin-right: .4em; vertical-align: -1px;
-border-radius: 2px; }
-.legend span { margin-right: 1.4rem; white-space: nowrap; }
-.pin { stroke: #1c2330; stroke-dasharray: 4 3; } code { font-size: .92em; }
-"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Spot:
+    """A place of a drawing, and what is said there."""
+
+    x: float
+    y: float
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Cell:
+    """A verdict, as a rectangle of the map."""
+
+    x: float
+    colour: str
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Row:
+    """A patch: its row of the map, and its line of the table."""
+
+    name: str
+    label: str
+    y: int
+    cells: tuple[_Cell, ...]
+    broken_by: str | None
+    brought_by: str | None
+    cause: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Section:
+    """What the page shows of one upstream."""
+
+    matrix: Matrix
+    newest: str | None
+    """The newest candidate on which the whole series is settled."""
+    patches: tuple[_Row, ...]
+    cell_width: float
+    ticks: tuple[_Spot, ...]
+    """Names of candidates below the map."""
+    pin_x: float | None
+    rules: tuple[_Spot, ...]
+    """Of the line: shares that are written beside it."""
+    dots: tuple[_Spot, ...]
+    """Of the line: the share of patches that are settled, by candidate."""
+    left: int = LABEL_WIDTH
+    width: int = LABEL_WIDTH + MAP_WIDTH
+    row_height: int = ROW
+    line_height: int = CHART
+
+    @property
+    def map_height(self) -> int:
+        """Of the rows alone."""
+        return ROW * len(self.patches)
+
+    @property
+    def path(self) -> str:
+        """Through the dots of the line."""
+        return " ".join(f"{dot.x:.1f},{dot.y:.1f}" for dot in self.dots)
 
 
 def page(matrices: Sequence[Matrix]) -> str:
     """Return the page for some upstreams."""
-    legend = "".join(
-        f'<span><i class="key" style="background:{COLOURS[each]}"></i>{each}: '
-        f"{MEANINGS[each]}</span> "
-        for each in Verdict
-    )
-    sections = "".join(_section(matrix) for matrix in matrices)
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><meta name="viewport" '
-        'content="width=device-width">'
-        f"<title>Drift radar</title><style>{STYLE}</style></head>\n<body>\n<h1>Drift radar</h1>\n"
-        f'<p class="legend">{legend}</p>\n{sections}</body>\n</html>\n'
-    )
+    sections = [_section(matrix) for matrix in matrices]
+    return render_page("radar.html", colours=COLOURS, meanings=MEANINGS, sections=sections)
 
 
-def _section(matrix: Matrix) -> str:
+def _section(matrix: Matrix) -> _Section:
     whole = matrix.newest_whole()
-    newest = (
-        f"The whole series is settled up to <b>{escape(whole.label)}</b>."
-        if whole
-        else "The whole series is settled on no candidate."
+    width = MAP_WIDTH / len(matrix.candidates)
+    return _Section(
+        matrix=matrix,
+        newest=whole.label if whole else None,
+        patches=tuple(_row(matrix, row, name) for row, name in enumerate(matrix.patches)),
+        cell_width=width - (1 if width > 4 else 0),  # gaps would eat narrow cells
+        ticks=_ticks(matrix),
+        pin_x=_pin_x(matrix),
+        rules=tuple(_Spot(x=0, y=_height(share), label=f"{share:.0%}") for share in (0, 0.5, 1)),
+        dots=_dots(matrix),
     )
-    if matrix.beyond:
-        newest += f" {matrix.beyond} newer candidates were not judged."
-    rows = []
-    for row, name in enumerate(matrix.patches):
-        broken = matrix.first_break(row)
-        cause = matrix.cells[row][matrix.candidates.index(broken)].cause if broken else ""
-        cells = (broken.label if broken else "never", matrix.brought_by(row) or "not yet", cause)
-        tail = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
-        rows.append(f"<tr><td><code>{escape(name)}</code></td>{tail}</tr>")
-    return (
-        f"<h2>{escape(matrix.upstream)} <small>({escape(matrix.form)}, pinned at "
-        f"{escape(matrix.pin)}, "
-        f"{len(matrix.candidates)} "
-        f"candidates)</small></h2>\n<p>{newest}</p>\n{_map(matrix)}\n{_line(matrix)}\n"
-        "<table><tr><th>patch</th><th>first broken by</th><th>upstreamed "
-        f"by</th><th>cause</th></tr>{''.join(rows)}</table>\n"
+
+
+def _row(matrix: Matrix, row: int, name: str) -> _Row:
+    broken = matrix.first_break(row)
+    return _Row(
+        name=name,
+        label=_short(name),
+        y=row * ROW,
+        cells=tuple(
+            _Cell(
+                x=_x(matrix, column),
+                colour=COLOURS[cell.verdict],
+                note=f"{name} on {matrix.candidates[column].label}: {cell.verdict}. {cell.cause}",
+            )
+            for column, cell in enumerate(matrix.cells[row])
+        ),
+        broken_by=broken.label if broken else None,
+        brought_by=matrix.brought_by(row),
+        cause=matrix.cells[row][matrix.candidates.index(broken)].cause if broken else "",
     )
 
 
@@ -99,96 +148,42 @@ def _x(matrix: Matrix, column: float) -> float:
     return LABEL_WIDTH + column * MAP_WIDTH / len(matrix.candidates)
 
 
-def _pin_mark(matrix: Matrix, height: float) -> str:
-    column = next(
-        (
-            number
-            for number, candidate in enumerate(matrix.candidates)
-            if candidate.label == matrix.pin
-        ),
-        None,
-    )
-    if column is None:
-        return ""
-    x = _x(matrix, column + 0.5)
-    return (
-        f'<line class="pin" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height}"><title>the pin, '
-        f"{escape(matrix.pin)}</title></line>"
-    )
+def _height(share: float) -> float:
+    return CHART - share * (CHART - 20)
 
 
-def _map(matrix: Matrix) -> str:
-    height = ROW * len(matrix.patches) + 70
-    width = MAP_WIDTH / len(matrix.candidates)
-    gap = 1 if width > 4 else 0  # gaps would eat narrow cells
-    parts = []
-    for row, name in enumerate(matrix.patches):
-        y = row * ROW
-        parts.append(
-            f'<text x="{LABEL_WIDTH - 8}" y="{y + 15}" '
-            f'text-anchor="end">{escape(_short(name))}</text>'
-        )
-        for column, cell in enumerate(matrix.cells[row]):
-            title = escape(
-                f"{name} on {matrix.candidates[column].label}: {cell.verdict}. {cell.cause}"
-            )
-            parts.append(
-                f'<rect x="{_x(matrix, column):.1f}" y="{y + 1}" width="{width - gap:.1f}" '
-                f'height="{ROW - 2}" '
-                f'fill="{COLOURS[cell.verdict]}"><title>{title}</title></rect>'
-            )
+def _pin_x(matrix: Matrix) -> float | None:
+    labels = [candidate.label for candidate in matrix.candidates]
+    return _x(matrix, labels.index(matrix.pin) + 0.5) if matrix.pin in labels else None
+
+
+def _ticks(matrix: Matrix) -> tuple[_Spot, ...]:
     every = max(1, len(matrix.candidates) // 28)
-    bottom = ROW * len(matrix.patches) + 10
-    for column in range(0, len(matrix.candidates), every):
-        x = _x(matrix, column + 0.5)
-        label = escape(matrix.candidates[column].label[:14])
-        parts.append(
-            f'<text x="{x:.1f}" y="{bottom}" text-anchor="end" transform="rotate(-45 {x:.1f} '
-            f'{bottom})">{label}</text>'
+    return tuple(
+        _Spot(
+            x=_x(matrix, column + 0.5),
+            y=ROW * len(matrix.patches) + 10,
+            label=matrix.candidates[column].label[:14],
         )
-    parts.append(_pin_mark(matrix, ROW * len(matrix.patches)))
-    return (
-        f'<svg viewBox="0 0 {LABEL_WIDTH + MAP_WIDTH} {height}" role="img" aria-label="verdicts by '
-        f'patch and candidate">{"".join(parts)}</svg>'
+        for column in range(0, len(matrix.candidates), every)
     )
 
 
-def _line(matrix: Matrix) -> str:
-    survival = matrix.survival()
-    points = " ".join(
-        f"{_x(matrix, column + 0.5):.1f},{CHART - share * (CHART - 20):.1f}"
-        for column, share in enumerate(survival)
-    )
-    parts = []
-    for share in (0, 0.5, 1):
-        y = CHART - share * (CHART - 20)
-        parts.append(
-            f'<line x1="{LABEL_WIDTH}" x2="{LABEL_WIDTH + MAP_WIDTH}" y1="{y}" y2="{y}" '
-            'stroke="#e3e6eb"/>'
+def _dots(matrix: Matrix) -> tuple[_Spot, ...]:
+    return tuple(
+        _Spot(
+            x=_x(matrix, column + 0.5),
+            y=_height(share),
+            label=f"{candidate.label} ({_day(candidate.when)}): {share:.0%}",
         )
-        parts.append(
-            f'<text x="{LABEL_WIDTH - 8}" y="{y + 4}" text-anchor="end">{share:.0%}</text>'
+        for column, (candidate, share) in enumerate(
+            zip(matrix.candidates, matrix.survival(), strict=True)
         )
-    parts.append(
-        f'<text x="{LABEL_WIDTH - 60}" y="{CHART - 60}" text-anchor="end">patches settled, by '
-        "candidate</text>"
     )
-    parts.append(f'<polyline points="{points}" fill="none" stroke="#4a7fc1" stroke-width="2"/>')
-    if len(survival) <= 60:  # more dots would be a band
-        for column, share in enumerate(survival):
-            candidate = matrix.candidates[column]
-            day = dt.datetime.fromtimestamp(candidate.when, dt.UTC).date()
-            title = escape(f"{candidate.label} ({day}): {share:.0%}")
-            x, y = _x(matrix, column + 0.5), CHART - share * (CHART - 20)
-            parts.append(
-                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" '
-                f'fill="#4a7fc1"><title>{title}</title></circle>'
-            )
-    parts.append(_pin_mark(matrix, CHART))
-    return (
-        f'<svg viewBox="0 0 {LABEL_WIDTH + MAP_WIDTH} {CHART + 10}" role="img" aria-label="share '
-        f'of patches settled">{"".join(parts)}</svg>'
-    )
+
+
+def _day(when: int) -> dt.date:
+    return dt.datetime.fromtimestamp(when, dt.UTC).date()
 
 
 def _short(name: str) -> str:

@@ -139,12 +139,13 @@ def metrics(port: int, host: str = LOCALHOST) -> dict[str, float]:
 def samples(text: str) -> dict[str, float]:
     """Return what a Prometheus page says: by name, the sum over all labels.
 
-    Raises ValueError or IndexError when it is none.
+    The name of a counter ends in `_total`, also where the page leaves that out, as older clients
+    did. Raises ValueError or IndexError when it is none.
     """
+    from prometheus_client.parser import text_string_to_metric_families
+
     sums: dict[str, float] = {}
-    for line in text.splitlines():
-        if line and not line.startswith("#"):
-            sample, value = line.rpartition("}")[::2] if "}" in line else line.split(maxsplit=1)
-            name = sample.partition("{")[0]
-            sums[name] = sums.get(name, 0.0) + float(value.split()[0])
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            sums[sample.name] = sums.get(sample.name, 0.0) + sample.value
     return sums
