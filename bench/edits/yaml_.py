@@ -110,6 +110,8 @@ def remarks(text: str) -> list[Remark]:
         behind = bool(text[line:at].strip("\ufeff \t"))
         if behind:
             first = bisect_left(ends, line + 1)
+            while first < following - 1 and text[spans[first][0]] in "!&":
+                first += 1  # a tag or an anchor says nothing of what is there
             host = spans[min(first, following - 1)][2] if following else ""
         else:
             # What stands over everything else is about the file.
