@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from forkhouse.core.workspace import Journal
+from forkhouse.core.journal import Journal
 from forkhouse.documents.lockfile import GitSource
 from forkhouse.patches.apply import apply_series
 from forkhouse.patches.series import read_series

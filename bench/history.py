@@ -13,7 +13,8 @@ from packaging.version import Version
 from pygit2.enums import FileMode
 
 from bench.oracle import changes, named
-from forkhouse.core.workspace import Journal, digest
+from forkhouse.core.journal import Journal, Record, Stage
+from forkhouse.core.workspace import digest
 from forkhouse.documents.lockfile import SdistSource, WheelSource
 from forkhouse.sources.archives import read_tar, read_wheel
 from forkhouse.sources.releases import offered
@@ -28,6 +29,17 @@ if TYPE_CHECKING:
     from forkhouse.documents.lockfile import Lock
     from forkhouse.patches.series import Patch
     from forkhouse.sources.index import Registry
+
+
+class Imported(Record):
+    """A release that was stored as a tree."""
+
+    tree: str
+    epoch: int
+
+
+_IMPORTED = Stage("release", Imported)
+
 
 MONTH = 30.44
 COMPILED = (".so", ".a", ".o", ".dylib")
@@ -134,8 +146,8 @@ class Library:
         """Return a release as a tree. Raises UnreachableError, UnsafeArchiveError."""
         metadata = release.link.dist_info_link if subject.metadata_only else None
         key = digest(release.link.filename, metadata is not None)
-        record = self._journal.get("release", key)
-        if record is None or not self.store.has(str(record["tree"])):
+        record = self._journal.get(_IMPORTED, key)
+        if record is None or not self.store.has(record.tree):
             if metadata is None:
                 tree, epoch = self._whole(subject, release)
             else:
@@ -148,11 +160,11 @@ class Library:
                     ),
                     0,
                 )
-            record = {"tree": tree, "epoch": epoch}
-            self._journal.put("release", key, record)
+            record = Imported(tree=tree, epoch=epoch)
+            self._journal.put(_IMPORTED, key, record)
         # The newest time in an archive stands in where the index tells no upload time.
-        when = release.when or dt.datetime.fromtimestamp(int(str(record["epoch"])), tz=dt.UTC)
-        return Base(version=release.version, tree=str(record["tree"]), when=when)
+        when = release.when or dt.datetime.fromtimestamp(record.epoch, tz=dt.UTC)
+        return Base(version=release.version, tree=record.tree, when=when)
 
     def _whole(self, subject: Subject, release: Release) -> tuple[str, int]:
         sha256 = (release.link.hashes or {}).get("sha256")

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.core.workspace import Journal, find_workspace
+from forkhouse.core.journal import Journal
+from forkhouse.core.workspace import find_workspace
 from forkhouse.flow.plant import open_plant
 from forkhouse.sources.acquire import Access
 from forkhouse.sources.index import Registry

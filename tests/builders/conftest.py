@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from forkhouse.core.workspace import Journal
+    from forkhouse.core.journal import Journal
     from forkhouse.documents.lockfile import Source
     from forkhouse.sources.index import Registry
     from forkhouse.toolchains.hip import HipToolchain

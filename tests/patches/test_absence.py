@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.core.workspace import Journal
+    from forkhouse.core.journal import Journal
     from forkhouse.documents.lockfile import Form
     from forkhouse.patches.ladder import Judgement
     from forkhouse.sources.store import ObjectStore

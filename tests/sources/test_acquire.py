@@ -15,8 +15,8 @@ from forkhouse.core.errors import (
     UnsafeArchiveError,
     UsageError,
 )
+from forkhouse.core.journal import Journal, Stage
 from forkhouse.core.progress import showing
-from forkhouse.core.workspace import Journal
 from forkhouse.documents.lockfile import (
     FORMS,
     ArchiveSource,
@@ -28,13 +28,22 @@ from forkhouse.documents.lockfile import (
     Upstream,
     WheelSource,
 )
-from forkhouse.sources.acquire import Access, SourcePolicy, SourceTree, acquire, candidates
+from forkhouse.sources.acquire import (
+    Access,
+    FetchedSource,
+    SourcePolicy,
+    SourceTree,
+    acquire,
+    candidates,
+)
 from forkhouse.sources.index import Registry
 from forkhouse.sources.store import ObjectStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+FETCHED = Stage("source", FetchedSource)
 
 
 class Site:
@@ -121,7 +130,10 @@ def test_a_record_that_the_store_does_not_bear_out_is_not_believed(
     honest = site.acquire(git_source)
     (path,) = (site.folder / "journal/source").glob("*.json")
     record = json.loads(path.read_bytes())
-    site.journal.put("source", path.stem, {**record, **value})
+    del record["seal"]
+    site.journal.put(
+        FETCHED, path.stem, FetchedSource.model_validate_json(json.dumps({**record, **value}))
+    )
     assert site.acquire(git_source) == honest
 
 
@@ -135,11 +147,9 @@ def test_a_record_of_another_tree_than_the_locks_is_not_believed(
     site.acquire(pinned)
     (path,) = set((site.folder / "journal/source").glob("*.json")) - there
     record = json.loads(path.read_bytes())
-    site.journal.put(
-        "source",
-        path.stem,
-        {**record, "tree": other.tree, "commit": other.commit, "epoch": other.epoch},
-    )
+    del record["seal"]
+    forged = {**record, "tree": other.tree, "commit": other.commit, "epoch": other.epoch}
+    site.journal.put(FETCHED, path.stem, FetchedSource.model_validate_json(json.dumps(forged)))
     assert site.acquire(pinned).tree == honest.tree
 
 

@@ -22,8 +22,8 @@ from forkhouse.core.errors import (
     ToolchainError,
     UnreachableError,
 )
+from forkhouse.core.journal import Journal
 from forkhouse.core.progress import showing
-from forkhouse.core.workspace import Journal
 from forkhouse.documents.lockfile import GitSource, SdistSource, Upstream
 from forkhouse.sources import repositories
 from forkhouse.sources.acquire import Access, acquire

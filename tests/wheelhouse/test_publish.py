@@ -14,7 +14,7 @@ from packaging.pylock import Pylock
 
 from forkhouse.audit.look import audit_wheel
 from forkhouse.core.errors import AuditError, ClosureError, HashMismatchError, StorageError
-from forkhouse.core.workspace import Journal
+from forkhouse.core.journal import Journal
 from forkhouse.documents.lockfile import External
 from forkhouse.documents.pylock import pinned_wheel
 from forkhouse.wheelhouse.exchange import exchange

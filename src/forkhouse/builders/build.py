@@ -21,6 +21,7 @@ from forkhouse.builders.repack import RepackBuilder
 from forkhouse.builders.resuming import is_laid_out, note_laid_out, work_folder
 from forkhouse.builders.upstream import UpstreamBuilder
 from forkhouse.core.errors import BuildError
+from forkhouse.core.journal import Record, Stage
 from forkhouse.core.progress import report
 from forkhouse.core.workspace import digest, digest_folder, sha256_file, storage_errors, sync_folder
 from forkhouse.documents.recipe import Native, Pep517, Recipe, Repack, UpstreamProject
@@ -33,10 +34,20 @@ if TYPE_CHECKING:
     from forkhouse.builders.cargo import CargoKit
     from forkhouse.builders.components import ComponentPart
     from forkhouse.builders.environment import BuildEnvironment
-    from forkhouse.core.workspace import Journal
+    from forkhouse.core.journal import Journal
     from forkhouse.documents.pylock import PinnedWheel
     from forkhouse.patches.apply import PatchedTree
     from forkhouse.sources.store import ObjectStore
+
+
+class BuiltFile(Record):
+    """A wheel, or a compiled half of one, that was built."""
+
+    file: str
+    sha256: str
+
+
+_BUILT = Stage("build", BuiltFile)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -215,12 +226,12 @@ def _made(job: _Job, recipe: Recipe, workshop: Workshop) -> _Made:
     if not isinstance(job.method, Repack):
         inputs.append(workshop.environment.identity(job.needs))
     key = digest(inputs)
-    record = workshop.journal.get("build", key)
+    record = workshop.journal.get(_BUILT, key)
     if record is not None:
-        path = workshop.wheels / key / str(record["file"])
-        if path.is_file() and sha256_file(path) == record["sha256"]:
+        path = workshop.wheels / key / record.file
+        if path.is_file() and sha256_file(path) == record.sha256:
             report().line(job.name, f"unchanged, {path.name} is up to date")
-            return _Made(path=path, sha256=str(record["sha256"]), seconds=0.0)
+            return _Made(path=path, sha256=record.sha256, seconds=0.0)
     started = time.monotonic()
     report().line(job.name, f"building {job.promised or 'the compiled half'} {job.version}")
     with work_folder(
@@ -243,7 +254,7 @@ def _made(job: _Job, recipe: Recipe, workshop: Workshop) -> _Made:
             raise BuildError(message)
         path = _keep(made, workshop.wheels / key)
     sha256 = sha256_file(path)
-    workshop.journal.put("build", key, {"file": path.name, "sha256": sha256})
+    workshop.journal.put(_BUILT, key, BuiltFile(file=path.name, sha256=sha256))
     seconds = time.monotonic() - started
     report().line(
         job.name, f"built {path.name} ({path.stat().st_size / 1e6:.1f} MB) in {seconds:.1f} s"

@@ -1,4 +1,4 @@
-"""Paths of a checkout, atomic writes, the lock against a second run, and the stages' journal."""
+"""Paths of a checkout, atomic writes, and the lock against a second run."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING
 from platformdirs import user_cache_path, user_config_path
 
 from forkhouse.core.errors import BusyError, ForkhouseError, StorageError, UsageError
-from forkhouse.core.progress import report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
     from io import BufferedReader
 
 LOCK_FILE = "upstream.lock"
@@ -408,68 +407,3 @@ def fresh_folder(folder: Path) -> Iterator[Path]:
     yield folder
     with storage_errors(f"Removing {folder.name}"):
         shutil.rmtree(folder)
-
-
-SEAL = "seal"
-"""Key under which an entry of the journal holds the digest of its other keys."""
-
-
-class Journal:
-    """What each finished stage gave, by the stage's key.
-
-    An entry is written after its outputs are whole.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        """Keep entries below `folder`."""
-        self._folder = folder
-
-    def _path(self, stage: str, key: str) -> Path:
-        return self._folder / stage / f"{key}.json"
-
-    def get(self, stage: str, key: str) -> Mapping[str, object] | None:
-        """Return the recorded result of a stage, or None when it has not finished with this key.
-
-        An entry that is not as it was written, by a broken disk or by somebody's hand, is none: the
-        stage is done anew, which is said.
-        """
-        path = self._path(stage, key)
-        try:
-            record: object = json.loads(read_file(path))
-        except FileNotFoundError:
-            return None
-        except PermissionError:
-            with storage_errors("Reading the journal"):
-                raise
-        except (OSError, ValueError, RecursionError):
-            record = None
-        if isinstance(record, dict):
-            if SEAL not in record:
-                return None  # of a version that sealed nothing
-            seal = record.pop(SEAL)
-            if seal == digest(stage, key, record):
-                return record
-        report().line(
-            "journal",
-            f"the entry {stage}/{path.name} is damaged, so what it stands for is done anew",
-        )
-        with storage_errors("Removing a damaged entry of the journal"):
-            discard(path)
-        return None
-
-    def when(self, stage: str, key: str) -> float | None:
-        """Return when a stage finished with this key, in seconds since 1970 UTC.
-
-        None when it has not.
-        """
-        try:
-            return self._path(stage, key).stat().st_mtime
-        except OSError:
-            return None
-
-    def put(self, stage: str, key: str, record: Mapping[str, object]) -> None:
-        """Record that a stage finished, with the digest of what is recorded."""
-        sealed = {**record, SEAL: digest(stage, key, record)}
-        write_atomic(
-            self._path(stage, key), json.dumps(sealed, indent=1, sort_keys=True).encode() + b"\n"
-        )

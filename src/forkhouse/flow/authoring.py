@@ -18,6 +18,7 @@ import yaml
 from pygit2.enums import DiffOption
 
 from forkhouse.core.errors import ForkhouseError, NoEffectError, UnreachableError, UsageError
+from forkhouse.core.journal import Record, Stage
 from forkhouse.core.workspace import storage_errors, write_atomic
 from forkhouse.documents.lockfile import (
     GitSource,
@@ -46,6 +47,15 @@ if TYPE_CHECKING:
     from forkhouse.patches.series import Patch
     from forkhouse.sources.acquire import SourceTree
     from forkhouse.sources.store import ObjectStore
+
+
+class Measured(Record):
+    """A release that the lock does not pin, as it was fetched."""
+
+    sha256: str
+
+
+_RELEASE = Stage("release", Measured)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -257,14 +267,14 @@ def import_release(
     It is fetched and measured, not trusted to build from.
     """
     key = f"{source.package}-{source.file}"
-    known = plant.journal.get("release", key)
+    known = plant.journal.get(_RELEASE, key)
     sha256 = (
-        str(known["sha256"])
+        known.sha256
         if known
         else plant.registry.download(plant.registry.find(source.package, source.file))[1]
     )
     if known is None:
-        plant.journal.put("release", key, {"sha256": sha256})
+        plant.journal.put(_RELEASE, key, Measured(sha256=sha256))
     pinned: Source = source.model_copy(
         update={"sha256": sha256, "tree": None, "patched_tree": None}
     )

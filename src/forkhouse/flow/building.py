@@ -12,6 +12,7 @@ from forkhouse.core.errors import (
     UsageError,
 )
 from forkhouse.core.identity import engine
+from forkhouse.core.journal import Record, Stage
 from forkhouse.core.progress import Task, report
 from forkhouse.documents.config import read_config
 from forkhouse.documents.pylock import Missing, read_closure
@@ -34,6 +35,15 @@ if TYPE_CHECKING:
     from forkhouse.flow.plant import Plant
     from forkhouse.flow.supplies import Prepared
     from forkhouse.sources.acquire import SourceTree
+
+
+class Took(Record):
+    """The time that a recipe took when it was built last."""
+
+    seconds: float
+
+
+_SECONDS = Stage("seconds", Took)
 
 
 DPKG = "/var/lib/dpkg/status"
@@ -97,11 +107,9 @@ def weights(plant: Plant, recipes: Mapping[str, Recipe]) -> dict[str, float]:
     It is the time in seconds that the recipe took last time. A recipe without such a time gets the
     mean of the others.
     """
-    records = {name: plant.journal.get("seconds", name) for name in recipes}
+    records = {name: plant.journal.get(_SECONDS, name) for name in recipes}
     known = {
-        name: max(float(str(record["seconds"])), 1.0)
-        for name, record in records.items()
-        if record is not None
+        name: max(record.seconds, 1.0) for name, record in records.items() if record is not None
     }
     other = sum(known.values()) / len(known) if known else 1.0
     return {name: known.get(name, other) for name in recipes}
@@ -112,7 +120,7 @@ def whole_weight(plant: Plant, recipes: Mapping[str, Recipe]) -> float:
 
     Infinite where one was never built here, as nothing tells how long it takes.
     """
-    never = any(plant.journal.get("seconds", name) is None for name in recipes)
+    never = any(plant.journal.get(_SECONDS, name) is None for name in recipes)
     return math.inf if never else sum(weights(plant, recipes).values())
 
 
@@ -150,17 +158,17 @@ def build_recipes(
             report().line(recipe_name, f"LEFT OUT: {error}")
             left_out.append(_left_out(plant, recipe, error))
             task.advance(heavy[recipe_name])
-            if plant.journal.get("seconds", recipe_name) is None:
-                plant.journal.put(
-                    "seconds", recipe_name, {"seconds": 0.0}
-                )  # without it a build is all that is known
+            if plant.journal.get(_SECONDS, recipe_name) is None:
+                # Without it a build is all that is known.
+                plant.journal.put(_SECONDS, recipe_name, Took(seconds=0.0))
     built: dict[str, BuiltWheel] = {}
     for recipe_name, ready in prepared.items():
         built[recipe_name] = plant.build(
             recipe_name, recipes[recipe_name], workshop, built, prepared=ready
         )
         if built[recipe_name].seconds:
-            plant.journal.put("seconds", recipe_name, {"seconds": built[recipe_name].seconds})
+            took = Took(seconds=built[recipe_name].seconds)
+            plant.journal.put(_SECONDS, recipe_name, took)
         task.advance(heavy[recipe_name])
     return list(built.values()), left_out
 

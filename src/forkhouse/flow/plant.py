@@ -12,8 +12,8 @@ from forkhouse.core.errors import (
     UsageError,
 )
 from forkhouse.core.identity import engine
+from forkhouse.core.journal import Journal
 from forkhouse.core.progress import report
-from forkhouse.core.workspace import Journal, Workspace
 from forkhouse.documents.lockfile import Lock
 from forkhouse.documents.pylock import read_closure
 from forkhouse.documents.reading import load
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from forkhouse.builders.built import BuiltWheel
+    from forkhouse.core.workspace import Workspace
     from forkhouse.documents.lockfile import Transfer
     from forkhouse.documents.recipe import (
         Recipe,

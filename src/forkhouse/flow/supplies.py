@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from forkhouse.builders.cargo import CargoKit
-    from forkhouse.core.workspace import Journal
+    from forkhouse.core.journal import Journal
     from forkhouse.documents.lockfile import Form, Pinned
     from forkhouse.flow.checkout import Checkout
     from forkhouse.sources.acquire import SourcePolicy, SourceTree

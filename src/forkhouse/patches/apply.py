@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import HashMismatchError, NoEffectError, PatchConflictError
+from forkhouse.core.journal import Record, Stage
 from forkhouse.core.progress import report
 from forkhouse.core.workspace import digest
 from forkhouse.patches.absence import in_the_way
@@ -18,10 +19,20 @@ from forkhouse.patches.textual import apply_exactly, read_diff, touched
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from forkhouse.core.workspace import Journal
+    from forkhouse.core.journal import Journal
     from forkhouse.patches.series import Patch
     from forkhouse.sources.acquire import SourceTree
     from forkhouse.sources.store import ObjectStore
+
+
+class PatchedTo(Record):
+    """A source with its series applied."""
+
+    tree: str
+    commit: str
+
+
+_PATCHED = Stage("patch", PatchedTo)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,8 +65,8 @@ def apply_series(
     meant = [patch for patch in patches if patch.is_for(form)]
     others = tuple(patch.name for patch in patches if not patch.is_for(form))
     key = digest(source.commit, [patch.sha256 for patch in meant], source.source.paths, engine)
-    record = journal.get("patch", key)
-    if record is None or not store.holds(str(record["commit"]), str(record["tree"])):
+    record = journal.get(_PATCHED, key)
+    if record is None or not store.holds(record.commit, record.tree):
         tree, commit = source.tree, source.commit
         with store.gathering() as gathered:
             for number, patch in enumerate(meant, start=1):
@@ -74,9 +85,9 @@ def apply_series(
                     tree, message=text, epoch=source.epoch + number, parents=(commit,)
                 )
         store.name(f"patched/{source.upstream}/{key[:16]}", commit)
-        record = {"tree": tree, "commit": commit}
-        journal.put("patch", key, record)
-    tree, commit = str(record["tree"]), str(record["commit"])
+        record = PatchedTo(tree=tree, commit=commit)
+        journal.put(_PATCHED, key, record)
+    tree, commit = record.tree, record.commit
     expected = source.source.patched_tree
     if expected is None:
         report().line(

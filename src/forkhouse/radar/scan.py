@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
+from forkhouse.core.journal import Record, Stage
 from forkhouse.core.progress import report
 from forkhouse.core.signals import ENDING
 from forkhouse.core.workspace import digest
@@ -23,12 +24,32 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from forkhouse.core.workspace import Journal
+    from forkhouse.core.journal import Journal
     from forkhouse.documents.lockfile import Form
     from forkhouse.patches.ladder import PatchedAtPin
     from forkhouse.patches.series import Patch
     from forkhouse.radar.candidates import Candidate
     from forkhouse.radar.taken import Taken
+
+Judged = tuple[tuple[Verdict, str], ...]
+"""The verdict on each patch of a series, with its cause."""
+
+
+class JudgedTree(Record):
+    """The verdicts on a series on one tree."""
+
+    cells: Judged
+
+
+class Scanned(Record):
+    """The verdicts on a series on every candidate, by tree."""
+
+    trees: dict[str, Judged]
+
+
+_JUDGED = Stage("verdicts", JudgedTree)
+_SCANNED = Stage("radar", Scanned)
+
 
 CHUNK = 32
 """Candidates that one process judges in a row.
@@ -165,14 +186,12 @@ def scan(
     )
     keys = {candidate.tree: digest(series, candidate.tree) for candidate in candidates}
     whole = digest(series, list(keys))
-    record = journal.get("radar", whole)
-    known: dict[str, object] = (
-        dict(record)
+    record = journal.get(_SCANNED, whole)
+    known: dict[str, Judged] = (
+        dict(record.trees)
         if record
         else {
-            tree: entry["cells"]
-            for tree, key in keys.items()
-            if (entry := journal.get("verdicts", key))
+            tree: entry.cells for tree, key in keys.items() if (entry := journal.get(_JUDGED, key))
         }
     )
     missing = [tree for tree in keys if tree not in known]
@@ -181,18 +200,16 @@ def scan(
         for chunk, judged in zip(chunks, _judge_all(chunks, patches, ladder), strict=True):
             for tree, cells in zip(chunk, judged, strict=True):
                 if not _failed(cells):
-                    journal.put("verdicts", keys[tree], {"cells": cells})
+                    journal.put(_JUDGED, keys[tree], JudgedTree(cells=cells))
                 known[tree] = cells
             task.advance(len(chunk))
     if record is None and not any(_failed(cells) for cells in known.values()):
-        journal.put("radar", whole, known)
+        journal.put(_SCANNED, whole, Scanned(trees=known))
     own = taken or {}
     columns = [
         [
-            _with_history(
-                Cell(verdict=Verdict(verdict), cause=cause), own.get(patch.name), candidate
-            )
-            for patch, (verdict, cause) in zip(patches, known[candidate.tree], strict=True)  # type: ignore[call-overload]  # the journal holds what was put there
+            _with_history(Cell(verdict=verdict, cause=cause), own.get(patch.name), candidate)
+            for patch, (verdict, cause) in zip(patches, known[candidate.tree], strict=True)
         ]
         for candidate in candidates
     ]
@@ -208,12 +225,12 @@ def scan(
     )
 
 
-def _failed(cells: object) -> bool:
+def _failed(cells: Judged) -> bool:
     """Return whether a verdict on a tree comes from a fault of ours.
 
     Such a verdict is computed again.
     """
-    return any(cause.startswith(INTERNAL) for _, cause in cells)  # type: ignore[attr-defined]  # cells are pairs, as the journal holds them
+    return any(cause.startswith(INTERNAL) for _, cause in cells)
 
 
 def _with_history(cell: Cell, taken: Taken | None, candidate: Candidate) -> Cell:
@@ -235,7 +252,7 @@ def _with_history(cell: Cell, taken: Taken | None, candidate: Candidate) -> Cell
 
 def _judge_all(
     chunks: Sequence[Sequence[str]], patches: Sequence[Patch], ladder: Ladder
-) -> Sequence[list[list[tuple[str, str]]]]:
+) -> Sequence[list[Judged]]:
     if len(chunks) < 2:  # one chunk needs no second process
         return [_judge(chunk, patches, ladder) for chunk in chunks]
     shared = (
@@ -283,14 +300,12 @@ def _open(
     _here.append((patches, Ladder(store=store, paths=paths, pinned=pinned, form=form)))
 
 
-def _judge_here(trees: Sequence[str]) -> list[list[tuple[str, str]]]:
+def _judge_here(trees: Sequence[str]) -> list[Judged]:
     return _judge(trees, *_here[0])
 
 
-def _judge(
-    trees: Sequence[str], patches: Sequence[Patch], own: Ladder
-) -> list[list[tuple[str, str]]]:
+def _judge(trees: Sequence[str], patches: Sequence[Patch], own: Ladder) -> list[Judged]:
     return [
-        [(judgement.verdict, judgement.cause) for judgement in own.judge_series(tree, patches)]
+        tuple((each.verdict, each.cause) for each in own.judge_series(tree, patches))
         for tree in trees
     ]

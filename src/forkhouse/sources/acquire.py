@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import pygit2
 
 from forkhouse.core.errors import HashMismatchError, UnreachableError, UsageError
+from forkhouse.core.journal import Record, Stage
 from forkhouse.core.progress import report
 from forkhouse.core.workspace import digest
 from forkhouse.documents.lockfile import (
@@ -29,12 +30,29 @@ from forkhouse.sources.lfs import pointers
 from forkhouse.sources.submodules import filled, missing
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
     from pathlib import Path
 
-    from forkhouse.core.workspace import Journal
+    from forkhouse.core.journal import Journal
     from forkhouse.sources.index import Registry
     from forkhouse.sources.store import ObjectStore
+
+
+class FetchedSource(Record):
+    """A source that was fetched, verified and stored."""
+
+    tree: str
+    commit: str
+    epoch: int
+    """Seconds since 1970 UTC."""
+    submodules: tuple[str, ...]
+    """What it says of submodules whose files it lacks."""
+    pointers: tuple[str, ...]
+    """Files of which it has only the pointers of Git LFS."""
+
+
+_FETCHED = Stage("source", FetchedSource)
+
 
 SourcePolicy = Literal["auto", "git", "registry"]
 SHOWN = 20
@@ -160,7 +178,7 @@ def recorded(upstream: str, pinned: Pinned, source: Source, journal: Journal) ->
 
     None when it was never fetched in this checkout.
     """
-    return journal.when("source", _key(upstream, pinned, source))
+    return journal.when(_FETCHED, _key(upstream, pinned, source))
 
 
 def fetched(
@@ -170,10 +188,8 @@ def fetched(
     return _record(_key(upstream, pinned, source), source, journal, store) is not None
 
 
-def _record(
-    key: str, source: Source, journal: Journal, store: ObjectStore
-) -> Mapping[str, object] | None:
-    record = journal.get("source", key)
+def _record(key: str, source: Source, journal: Journal, store: ObjectStore) -> FetchedSource | None:
+    record = journal.get(_FETCHED, key)
     return record if record is not None and _proven(record, source, store) else None
 
 
@@ -209,38 +225,39 @@ def _acquire_one(
             submodule.told()
             for submodule in missing(tree, store, archive=not isinstance(source, GitSource))
         ]
-        record = {
-            "tree": tree,
-            "commit": commit,
-            "epoch": epoch,
-            "submodules": lacks,
-            "pointers": list(pointers(tree, store)),
-        }
-        journal.put("source", key, record)
+        record = FetchedSource(
+            tree=tree,
+            commit=commit,
+            epoch=epoch,
+            submodules=tuple(lacks),
+            pointers=tuple(pointers(tree, store)),
+        )
+        journal.put(_FETCHED, key, record)
     _tell_what_lacks(upstream, source, record)
     return SourceTree(
         upstream=upstream,
         version=source.version or pinned.version,
         source=source,
-        tree=str(record["tree"]),
-        commit=str(record["commit"]),
-        epoch=int(str(record["epoch"])),
+        tree=record.tree,
+        commit=record.commit,
+        epoch=record.epoch,
         passed_over=passed,
     )
 
 
-def _proven(record: Mapping[str, object], source: Source, store: ObjectStore) -> bool:
+def _proven(record: FetchedSource, source: Source, store: ObjectStore) -> bool:
     """Return whether the store has what a record says of a source, and the lock agrees."""
-    tree, commit, epoch = str(record["tree"]), str(record["commit"]), int(str(record["epoch"]))
-    return source.tree in {None, tree} and store.holds(commit, tree, epoch)
+    if source.tree not in {None, record.tree}:
+        return False
+    return store.holds(record.commit, record.tree, record.epoch)
 
 
-def _tell_what_lacks(upstream: str, source: Source, record: Mapping[str, object]) -> None:
+def _tell_what_lacks(upstream: str, source: Source, record: FetchedSource) -> None:
     """Report the parts of a source that are missing.
 
     Such parts are submodules, and files that Git LFS keeps elsewhere.
     """
-    lacks, small = (list(map(str, _list(record.get(key)))) for key in ("submodules", "pointers"))
+    lacks, small = record.submodules, record.pointers
     if lacks and not (isinstance(source, GitSource) and source.submodules is False):
         advice = (
             "`submodules: true` at this source of the lock lays them in, `submodules: false` says "
@@ -265,10 +282,6 @@ def _tell_what_lacks(upstream: str, source: Source, record: Mapping[str, object]
                 f"pointers are there: {', '.join(small[:SHOWN])}{more}"
             ),
         )
-
-
-def _list(value: object) -> list[object]:
-    return value if isinstance(value, list) else []
 
 
 def _import(

@@ -13,6 +13,7 @@ from packaging.specifiers import SpecifierSet
 
 from forkhouse.binaries.offload import code_objects
 from forkhouse.core.errors import AuditError, ToolchainError
+from forkhouse.core.journal import Record, Stage
 from forkhouse.core.progress import report
 from forkhouse.core.workspace import digest, sha256_file
 from forkhouse.toolchains.packages import SEARCH_PATH
@@ -22,9 +23,19 @@ from forkhouse.toolchains.private_root import private_place, private_root
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from forkhouse.core.workspace import Journal
+    from forkhouse.core.journal import Journal
     from forkhouse.documents.lockfile import Lock
     from forkhouse.sources.index import Registry
+
+
+class Probed(Record):
+    """A HIP toolchain that compiled for every target."""
+
+    targets: tuple[str, ...]
+
+
+_PROBED = Stage("hip", Probed)
+
 
 _COMPILERS = ("llvm/bin/clang++", "lib/llvm/bin/clang++", "bin/amdclang++")
 # The headers of every library that the upstreams' HIP sources use, none of them a part of HIP
@@ -171,11 +182,11 @@ def look(origin: str, root: Path | None, lock: Lock, journal: Journal) -> Look:
         origin=origin, root=root, compiler=compiler, version=version, identity=identity
     )
     key = digest(identity, str(root), lock.gpu_targets, _PROBE)
-    if journal.get("hip", key) is None:
+    if journal.get(_PROBED, key) is None:
         problem = probe(toolchain, lock.gpu_targets)
         if problem:
             return refused(problem)
-        journal.put("hip", key, {"targets": list(lock.gpu_targets)})
+        journal.put(_PROBED, key, Probed(targets=lock.gpu_targets))
     return Look(
         origin=origin,
         root=root,

@@ -20,6 +20,7 @@ from forkhouse.audit.policy import read_policy
 from forkhouse.audit.report import refuse
 from forkhouse.binaries.kernels import KernelInventory
 from forkhouse.core.errors import AuditError, ClosureError, HashMismatchError
+from forkhouse.core.journal import Record, Stage
 from forkhouse.core.progress import report
 from forkhouse.core.workspace import digest, sha256_file, storage_errors, sync_folder
 from forkhouse.documents.lockfile import KernelPin
@@ -37,9 +38,37 @@ if TYPE_CHECKING:
 
     from forkhouse.audit.facts import WheelFacts
     from forkhouse.builders.built import BuiltWheel
-    from forkhouse.core.workspace import Journal
+    from forkhouse.core.journal import Journal
     from forkhouse.documents.lockfile import Profile
     from forkhouse.sources.index import Registry
+
+
+class Published(Record):
+    """A wheelhouse that was written."""
+
+    sums: str
+    """sha256 of its list of checksums."""
+
+
+class Compiled(Record):
+    """What a wheel of ours holds that was compiled."""
+
+    kernels: str
+    """Its kernels, as `KernelInventory` writes them."""
+    torch: tuple[str, ...]
+    """The symbols of PyTorch that it needs."""
+
+
+class Audited(Record):
+    """A wheel of others that passed the audit."""
+
+    passed: str
+    """Its file."""
+
+
+_PUBLISHED = Stage("wheelhouse", Published)
+_COMPILED = Stage("compiled", Compiled)
+_AUDITED = Stage("audit", Audited)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,8 +125,8 @@ def publish(
         engine,
     )
     recover(folder)
-    record = journal.get("wheelhouse", key)
-    if record is not None and _is_as_written(folder, str(record.get("sums"))):
+    record = journal.get(_PUBLISHED, key)
+    if record is not None and _is_as_written(folder, record.sums):
         report().line("wheelhouse", f"unchanged, {folder.parent.name}/{folder.name} is up to date")
         return Wheelhouse(folder=folder, wheels=pins, changed=False)
     paths = {path.name: path for path in fetch_all(third_party, registry)} | {
@@ -130,7 +159,7 @@ def publish(
         # Half a wheelhouse is of no use, and a full disk would stay full.
         shutil.rmtree(new, ignore_errors=True)
         raise
-    journal.put("wheelhouse", key, {"sums": sha256_file(folder / CHECKSUMS)})
+    journal.put(_PUBLISHED, key, Published(sums=sha256_file(folder / CHECKSUMS)))
     report().line("wheelhouse", f"wrote {len(pins)} wheels to {folder.parent.name}/{folder.name}")
     return Wheelhouse(folder=folder, wheels=pins, changed=True)
 
@@ -224,17 +253,13 @@ def _check_externals(
 def compiled(wheel: BuiltWheel, journal: Journal, engine: str) -> CompiledContent:
     """Return the facts about a wheel's libraries; they are read only once."""
     key = digest(wheel.sha256, engine)
-    record = journal.get("compiled", key)
+    record = journal.get(_COMPILED, key)
     if record is None:
         kernels = KernelInventory(libraries=inventory(wheel.path))
-        journal.put(
-            "compiled", key, {"kernels": kernels.text(), "torch": list(torch_symbols(wheel.path))}
-        )
-        record = journal.get("compiled", key) or {}
-    read = KernelInventory.parse(str(record["kernels"]), name=wheel.path.name)
-    symbols = record["torch"]
-    assert isinstance(symbols, list)  # as it was written above
-    return CompiledContent(kernels=read.libraries, torch_symbols=tuple(symbols))
+        record = Compiled(kernels=kernels.text(), torch=tuple(torch_symbols(wheel.path)))
+        journal.put(_COMPILED, key, record)
+    read = KernelInventory.parse(record.kernels, name=wheel.path.name)
+    return CompiledContent(kernels=read.libraries, torch_symbols=record.torch)
 
 
 def kernel_pins(content: CompiledContent) -> tuple[KernelPin, ...]:
@@ -312,14 +337,14 @@ def _audit(
                 if pin.file in ours
                 else digest(pin.file, pin.sha256, sorted(terms.excused), engine)
             )
-            if key and journal.get("audit", key):
+            if key and journal.get(_AUDITED, key):
                 facts[pin.name] = wheel_facts(paths[pin.file])
             else:
                 reports.append(seen := audit_wheel(paths[pin.file], terms, ours=pin.file in ours))
                 if seen.facts:
                     facts[pin.name] = seen.facts
                 if key and seen.passed:
-                    journal.put("audit", key, {"passed": pin.file})
+                    journal.put(_AUDITED, key, Audited(passed=pin.file))
             task.advance(sizes[pin.file])
     refuse(reports)
     return facts
