@@ -338,8 +338,8 @@ class TestTakenOut:
     def test_what_other_files_have_as_well_tells_nothing(self, bench: Bench) -> None:
         line = b"import everything\n"
         others = dict.fromkeys("hijk", line)
-        home = bench.tree(f=laid((10, line)), **others)
-        base = bench.tree(f=TEXT, **{**others, "h": line + b"more\n", "n": line})
+        home = bench.of({"f": laid((10, line)), **others})
+        base = bench.of({"f": TEXT, **others, "h": line + b"more\n", "n": line})
         assert bench.judge(taken(10, line), home, base).verdict is Verdict.UPSTREAMED
 
     def test_one_ladder_judges_by_the_whole_tree(self, bench: Bench) -> None:
