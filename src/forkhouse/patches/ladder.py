@@ -49,6 +49,7 @@ from forkhouse.patches.structural import (
     structured,
     text_of,
 )
+from forkhouse.patches.surroundings import other_place, other_place_of_lines
 from forkhouse.patches.textual import map_path
 from forkhouse.sources import lfs
 
@@ -607,6 +608,9 @@ class Ladder:
             )
         if made.tree == base:
             return judged(Verdict.CONFLICT, "it applies and changes nothing")
+        strayed = self._strayed(base, patch, edit, paths)
+        if strayed:
+            return judged(Verdict.CONFLICT, strayed)
         found = "; ".join([*([_moved(renamed)] if renamed else []), *made.idle])
         distance = self._distance(base, patch, made.tree)
         if distance is Verdict.RESTRUCTURED and (
@@ -635,6 +639,35 @@ class Ladder:
         )
         return next((_lives_on(path, path, line) for path, line in kept if line), "")
 
+    def _strayed(
+        self, base: str, patch: Patch, edit: StructuralEdit, paths: Mapping[str, str]
+    ) -> str:
+        """Say which operation applies in another construct than at the pin, such as a function.
+
+        Returns an empty text if there is none.
+        """
+        for change in edit.edits:
+            course = self._course(base, patch, change, paths)
+            if course is None or isinstance(change, AddedFile):
+                continue
+            path, before, now = course
+            if before == now:
+                continue
+            for operation in change.operations:
+                other = other_place(before, now, operation, change.language, path)
+                if other is not None:
+                    return (
+                        f"{path}: what the edit looks for stood in {other[0]} at the pin and is "
+                        f"gone from there; now it stands in {other[1]}, which may be another "
+                        "thing. Look at that place, and name it by `within:`, or drop the "
+                        "operation: "
+                        f"{operation.model_dump(by_alias=True, exclude_defaults=True)}."
+                    )
+                before, now = (
+                    applied_alone(text, operation, change.language) for text in (before, now)
+                )
+        return ""
+
     def _steps(
         self, base: str, patch: Patch, edit: StructuralEdit, paths: Mapping[str, str]
     ) -> Iterator[tuple[str, str, str, Operation, str]]:
@@ -642,8 +675,11 @@ class Ladder:
 
         The text at the pin is the one that the operations before it leave.
         """
-        for change, path, at_pin, now in self._at_both(base, patch, edit, paths):
-            before = at_pin
+        for change in edit.edits:
+            course = self._course(base, patch, change, paths)
+            if course is None or isinstance(change, AddedFile):
+                continue
+            path, before, now = course
             for operation in change.operations:
                 yield path, before, now, operation, change.language
                 before = applied_alone(before, operation, change.language)
@@ -655,8 +691,11 @@ class Ladder:
 
         Returns an empty text if none does, as far as can be told.
         """
-        for change, _, *at_both in self._at_both(base, patch, edit, paths):
-            before, now = at_both
+        for change in edit.edits:
+            course = self._course(base, patch, change, paths)
+            if course is None or isinstance(change, AddedFile):
+                continue
+            _, before, now = course
             for operation in change.operations:
                 other = other_target(before, now, operation, change.language)
                 if other:
@@ -666,23 +705,26 @@ class Ladder:
                 )
         return ""
 
-    def _at_both(
-        self, base: str, patch: Patch, edit: StructuralEdit, paths: Mapping[str, str]
-    ) -> Iterator[tuple[FileEdit, str, str, str]]:
-        """Yield the edits of files whose state at the pin is known.
+    def _course(
+        self,
+        base: str,
+        patch: Patch,
+        change: FileEdit | AddedFile,
+        paths: Mapping[str, str],
+    ) -> tuple[str, str, str] | None:
+        """Return the path of a file in the base, and its texts at the pin and now.
 
-        Each has the file's path in the base, and its text at the pin and now.
+        Returns None for an added file, and if the text at the pin is not known.
         """
         pinned = self.pinned.get(patch.name)
-        for change in edit.edits:
-            if pinned is None or isinstance(change, AddedFile):
-                continue
-            try:
-                at_pin = locate(pinned.before, change, self.paths, store=self.store)
-            except (MissingFileError, UnclearFileError):
-                continue
-            path = locate(base, change, paths, store=self.store)
-            yield change, path, self._text(pinned.before, at_pin), self._text(base, path)
+        if pinned is None or isinstance(change, AddedFile):
+            return None
+        try:
+            old = locate(pinned.before, change, self.paths, store=self.store)
+        except (MissingFileError, UnclearFileError):
+            return None
+        path = locate(base, change, paths, store=self.store)
+        return path, self._text(pinned.before, old), self._text(base, path)
 
     def _distance(self, base: str, patch: Patch, tree: str) -> Verdict:
         """Return the step at which the textual form gives the same tree as the structural form."""
@@ -719,7 +761,7 @@ class Ladder:
         except PatchConflictError as error:
             cause = str(error)
         else:
-            doubt = self._doubt(base, patch, diff)
+            doubt = self._doubt(base, patch, diff) or self._astray(base, patch, tree, {})
             if doubt:
                 return judged(Verdict.CONFLICT, doubt)
             if tree != base:
@@ -769,6 +811,9 @@ class Ladder:
                 if self._parsed(base, path) and not self._parsed(merged, path)
             ]
             if not broken:
+                doubt = self._astray(base, patch, merged, renamed)
+                if doubt:
+                    return judged(Verdict.CONFLICT, doubt)
                 return judged(Verdict.MERGED, moved, tree=merged)
             cause = f"merged, {', '.join(broken)} no longer parses"
         elif pinned and not added:
@@ -938,6 +983,35 @@ class Ladder:
             if number < len(read) - 1:  # the next diff applies to the result of this one
                 now = textual.apply_exactly(now, [diff], store=self.store)
         return ""
+
+    def _astray(self, base: str, patch: Patch, tree: str, renamed: Mapping[str, str]) -> str:
+        """Say where a diff changes another construct, such as a function, than at the pin.
+
+        `tree` is the base with the diff applied. Returns an empty text if there is none.
+        """
+        pinned = self.pinned.get(patch.name)
+        if pinned is None:
+            return ""
+        made = {part.old: part for part in self._changes_of(base, tree)}
+        for part in self._changes_of(pinned.before, pinned.after):
+            place = renamed.get(part.old, part.old)
+            before, now = self._text(pinned.before, part.old), self._text(base, place)
+            if place not in made or before == now:
+                continue
+            other = other_place_of_lines(
+                before, _changed_spans(before, part), now, _changed_spans(now, made[place]), place
+            )
+            if other is not None:
+                return (
+                    f"{place}: the lines of the patch stood in {other[0]} at the pin and are gone "
+                    f"from there; now they stand in {other[1]}, which may be another thing. Look "
+                    "at that place, and make the patch again on this base"
+                )
+        return ""
+
+    def _changes_of(self, before: str, after: str) -> list[Part]:
+        parts = merging.parts_between(before, after, store=self.store).parts
+        return [part for part in parts if part.kind is PartKind.CHANGE and part.binary is None]
 
     def _lost_hunks(
         self, base: str, pinned: PatchedAtPin, renamed: Mapping[str, str]

@@ -229,7 +229,7 @@ def of_places(
 
 def _may_rest(now: str, operation: Operation, language: str) -> bool:
     """Say whether an operation finds nothing, and is allowed to find nothing."""
-    selector = _target(operation)
+    selector = target(operation)
     try:
         return (
             allows(operation.count, 0)
@@ -245,7 +245,7 @@ def _places(operation: Operation, language: str, file: Course) -> list[tuple[Spa
 
     The result is empty if that is not known.
     """
-    selector = _target(operation)
+    selector = target(operation)
     if selector is None:
         return []
     if selector.key is not None:
@@ -263,8 +263,8 @@ def _places(operation: Operation, language: str, file: Course) -> list[tuple[Spa
     return [((node.start, node.end), None) for node in nodes]
 
 
-def _target(operation: Operation) -> Selector | None:
-    """Return what an operation looks for in code.
+def target(operation: Operation) -> Selector | None:
+    """Return the selector of what an operation looks for in code.
 
     Returns None for an operation that adds something and needs nothing for it.
     """
