@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from forkhouse.patches import guard
-from forkhouse.patches.languages import docstrings
+from forkhouse.patches.languages import docstrings, shell
 from forkhouse.patches.languages.base import UnprovenError, is_blank, line_end, line_start
 from forkhouse.patches.languages.constructs import is_documentation
 from forkhouse.patches.languages.trees import (
@@ -87,6 +87,7 @@ def prove(step: Step) -> None:
         _prove_directives(step)
     if step.language == "bash":
         _prove_documents(step)
+        shell.prove(step)
 
 
 def _prove_signs(step: Step) -> None:
