@@ -239,7 +239,7 @@ def _removal(text: str, node: Node, selector: Selector, language: str) -> list[S
     They leave no empty line, lone comma or empty block behind. Raises PatchConflictError when the
     match cannot be removed alone.
     """
-    if node.instead is None:
+    if node.instead is None or (node.decides and node.among is None):
         message = (
             f"{selector.said()} is part of a chain or a condition, or its value is used, and "
             "cannot go alone. Replace the whole of it."
@@ -431,7 +431,7 @@ def _after(template: str, node: Node, selector: Selector, text: str, language: s
     start, end = node.whole
     spaces = indentation(text, start) if selector.anchor is None else None
     new = filled(template, node, selector, text, language)
-    _refuse_conditions(node, selector, language)
+    _refuse_conditions(replace(node, instead=None) if node.decides else node, selector, language)
     if selector.anchor is not None:
         _refuse_branch_end(text, node, selector, language)
         column = _column_of_own_lines(text, node)
@@ -482,6 +482,8 @@ def _of_parts(text: str, change: PartChange, language: str, *, of_call: bool) ->
                 "of it."
             )
             raise MatchError(message, anchor=change.of.said())
+        if of_call and language == "bash":
+            _refuse_end_of_options(text, parts, change)
         if change.add is not None:
             if not of_call:
                 _refuse_known_key(text, parts, change.add, language)
@@ -512,6 +514,35 @@ def _of_parts(text: str, change: PartChange, language: str, *, of_call: bool) ->
             else:
                 found.append(layout.removed(text, parts, position, language))
     return found
+
+
+_END_OF_OPTIONS = re.compile(r"--|'--'|\"--\"")
+_MAY_BE_OPTION = re.compile(r"[\"']?[-$`*?\[]")
+"""How a word of a shell begins that is an option, or that may become one."""
+
+
+def _refuse_end_of_options(text: str, parts: Parts, change: PartChange) -> None:
+    """Raise PatchConflictError for an option that would go behind `--`, or come before it.
+
+    Behind that word, a command takes no options.
+    """
+    words = [text[start:end] for start, end in parts.spans]
+    end = next((place for place, word in enumerate(words) if _END_OF_OPTIONS.fullmatch(word)), -1)
+    if end < 0:
+        return
+    if change.add is not None and re.match(r"[\"']?-", change.add):
+        message = (
+            f"{change.add} would stand behind the `--` of {change.of.said()}, where it is no "
+            "option of it. Replace a word beside which it is to stand by both."
+        )
+        raise PatchConflictError(message)
+    later = next((word for word in words[end + 1 :] if _MAY_BE_OPTION.match(word)), "")
+    if change.gone == words[end] and later:
+        message = (
+            f"Without the {words[end]} of {change.of.said()}, {later} may be an option. Replace "
+            "the whole call."
+        )
+        raise PatchConflictError(message)
 
 
 def _is_empty_list(text: str, parts: Parts) -> bool:

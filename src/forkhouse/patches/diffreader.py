@@ -44,7 +44,6 @@ LINK, SUBMODULE = 0o120000, 0o160000
 _TYPE = 0o170000
 """The bits of a mode that say what kind of file it is."""
 _PLAIN = 0o100000
-_SPECIAL = frozenset({FileMode.LINK, FileMode.COMMIT})
 
 
 _NUMBER = rb"\d{1,18}"
@@ -496,10 +495,7 @@ class _Reader:
     def _modes(
         self, extended: dict[bytes, bytes], indexed: bytes, start: int
     ) -> tuple[FileMode | None, FileMode | None]:
-        """Return the mode that a file is said to have, and the one that it gets.
-
-        Like git, this compares what kind of file both say: a mode alone makes no file a link.
-        """
+        """Return the mode that a file is said to have, and the one that it gets."""
         old, new, gone, come = (
             self._mode(extended[key], start, is_new=key == b"new file mode")
             if key in extended
@@ -513,12 +509,6 @@ class _Reader:
                 message = "the `index` line and the lines on the file's mode say different modes"
                 raise DiffSyntaxError(start + 1, message)
             had = said
-        if new != had and None not in {new, had} and {new, had} & _SPECIAL:
-            message = (
-                f"`new mode {extended[b'new mode'].decode()}` makes another kind of file of it; "
-                "that is one part that removes the file, and one that adds it"
-            )
-            raise DiffSyntaxError(start + 1, message)
         return had, new or come
 
     def _kind(

@@ -315,6 +315,8 @@ class _Proof:
         if node.role is NodeRole.COMMENT and not self.by_anchor():
             what = f"the comment '{self._said(node)}' would be changed"
             raise UnprovenError(what, text=self.step.before, position=node.start)
+        if node.kind == "variable_assignments" and self._one_left(node, now, known):
+            return
         first, last = self.shift.end(node.start), self.shift.start(node.end)
         likely = [
             each
@@ -346,6 +348,27 @@ class _Proof:
                     f"'{self._said(node)}'"
                 )
                 raise UnprovenError(what, text=self.step.before, position=first)
+
+    def _one_left(
+        self,
+        node: Tree,
+        now: Sequence[Tree],
+        known: dict[tuple[int, int], tuple[Tree, Tree]],
+    ) -> bool:
+        """Say whether one of several assignments of a shell is left as it was, and none is new."""
+        left = [
+            each
+            for each in node.children()
+            if self.shift.leaves(self.step.before, each.start, each.end)
+        ]
+        if len(left) != 1 or self.shift.touches(left[0].start, left[0].end):
+            return False
+        span = self.shift.start(left[0].start), self.shift.end(left[0].end)
+        found = [each for each in now if (each.start, each.end) == span]
+        if not found or found[0].kind != left[0].kind:
+            return False
+        known[span] = left[0], found[0]
+        return True
 
     def _in_brackets(self, start: int, end: int) -> bool:
         """Say whether brackets directly enclose a piece of the new text.

@@ -992,8 +992,8 @@ class Ladder:
         pinned = self.pinned.get(patch.name)
         if pinned is None:
             return ""
-        made = {part.old: part for part in self._changes_of(base, tree)}
-        for part in self._changes_of(pinned.before, pinned.after):
+        made = {part.old: part for part in self._changed_parts(base, tree)}
+        for part in self._changed_parts(pinned.before, pinned.after):
             place = renamed.get(part.old, part.old)
             before, now = self._text(pinned.before, part.old), self._text(base, place)
             if place not in made or before == now:
@@ -1009,7 +1009,7 @@ class Ladder:
                 )
         return ""
 
-    def _changes_of(self, before: str, after: str) -> list[Part]:
+    def _changed_parts(self, before: str, after: str) -> list[Part]:
         parts = merging.parts_between(before, after, store=self.store).parts
         return [part for part in parts if part.kind is PartKind.CHANGE and part.binary is None]
 

@@ -119,6 +119,8 @@ def removed(text: str, parts: Parts, position: int, language: str) -> list[Splic
     start, end = parts.spans[position]
     match parts.layout:
         case Layout.LINE:
+            if start == parts.start and len(parts.spans) > 1:
+                return [(start, parts.spans[1][0], "")]  # nothing stands before it
             return [(parts.spans[position - 1][1] if position else parts.start, end, "")]
         case Layout.WORDS:
             return [_removed_word(text, parts, position, language)]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches import guard
-from forkhouse.patches.languages import masking
+from forkhouse.patches.languages import masking, shell
 from forkhouse.patches.languages import text as plain
 from forkhouse.patches.languages.base import Node
 from forkhouse.patches.languages.constructs import (
@@ -40,7 +40,14 @@ from forkhouse.patches.languages.naming import (
     named_nodes,
 )
 from forkhouse.patches.languages.treeproof import inner_lines, prove
-from forkhouse.patches.languages.trees import hidden, readable, root_of, search, span_of
+from forkhouse.patches.languages.trees import (
+    hidden,
+    readable,
+    root_of,
+    runs_on,
+    search,
+    span_of,
+)
 from forkhouse.patches.languages.wellformed import faults
 
 __all__ = ["faults", "find", "inner_lines", "node_of", "prove"]
@@ -220,6 +227,8 @@ def _refuse_unread(node: SgNode, language: str, text: str) -> None:
     broken = next((child for child in node.children() if child.kind() == "ERROR"), None)
     if broken is not None:
         reason = f"the grammar cannot read a part of it, '{' '.join(broken.text().split())[:40]}'"
+    elif language == "bash" and _is_misread(node, text):
+        reason = "the grammar takes assignments of the line above for a part of the command"
     elif language == "bash" and text[end : end + 1] and text[end] not in _ENDS_A_WORD:
         reason = f"the grammar ends it before '{text[end]}', in the middle of a word"
     elif language == "bash" and any(
@@ -236,6 +245,12 @@ def _refuse_unread(node: SgNode, language: str, text: str) -> None:
         "language text."
     )
     raise PatchConflictError(message)
+
+
+def _is_misread(node: SgNode, text: str) -> bool:
+    """Say whether a node is, or is in, a command of which the grammar is wrong."""
+    commands = [node, parent] if (parent := node.parent()) is not None else [node]
+    return any(each.kind() == "command" and runs_on(each, text) for each in commands)
 
 
 def _in_order(nodes: list[Node]) -> list[Node]:
@@ -330,6 +345,7 @@ def _node(node: SgNode, language: str, captures: Mapping[str, tuple[int, int]], 
         head=over,
         among=among_of(node, grammar),
         instead=instead_of(target, language),
+        decides=language == "bash" and shell.decides(target),
     )
 
 

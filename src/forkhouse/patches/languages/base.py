@@ -114,6 +114,9 @@ class Node:
 
     None means that the match cannot be removed alone.
     """
+    decides: bool = False
+    """Whether something depends on the success of what the match ends, as in `{ a; match; } || b`.
+    """
 
     @property
     def whole(self) -> Span:

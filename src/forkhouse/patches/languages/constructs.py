@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from forkhouse.patches.languages import shell
 from forkhouse.patches.languages.base import indentation, is_blank, line_end, line_start
 from forkhouse.patches.languages.grammars import GRAMMARS
 from forkhouse.patches.languages.lists import only_child
@@ -81,9 +82,8 @@ def outer_of(node: SgNode, language: str, text: str) -> tuple[tuple[int, int] | 
     target = node
     while (parent := target.parent()) is not None:
         kind = parent.kind()
-        alone = (
-            kind in {"expression_statement", "declaration_command"}
-            and only_child(parent) is not None
+        alone = (kind == "expression_statement" and only_child(parent) is not None) or (
+            kind == "declaration_command" and shell.declares_only(parent, target)
         )
         linkage = kind == "linkage_specification" and target.kind() != "declaration_list"
         if _goes_on_behind(parent) or not (

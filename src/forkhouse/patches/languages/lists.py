@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from forkhouse.patches.languages import shell
 from forkhouse.patches.languages.base import Layout, Parts
 from forkhouse.patches.languages.grammars import BUILT_IN, BUILT_INS_OF_C, WRAPPERS, Grammar
 from forkhouse.patches.languages.trees import readable, span_of
@@ -221,6 +222,8 @@ def among_of(node: SgNode, grammar: Grammar) -> tuple[Parts, int] | None:
         parent = parent.parent()
     if parent is None:
         return None
+    if (words := shell.words_beside(node)) is not None:
+        return words
     if parent.kind() == "declaration" and len(parent.field_children("declarator")) > 1:
         commas = tuple(
             child.range().start.index for child in parent.children() if child.text() == ","

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from forkhouse.patches import guard
-from forkhouse.patches.languages import docstrings, masking, variants
+from forkhouse.patches.languages import docstrings, masking, shell, variants
 from forkhouse.patches.languages.base import (
     Step,
     UnprovenError,
@@ -91,6 +91,7 @@ def prove(step: Step) -> None:
         _prove_choices(step)
     if step.language == "bash":
         _prove_documents(step)
+        shell.prove(step)
 
 
 def _prove_trees(step: Step) -> None:

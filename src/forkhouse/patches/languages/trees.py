@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, cast
 
 from ast_grep_py import SgRoot
@@ -38,8 +39,11 @@ def _levels(text: str) -> int:
 def readable(text: str, language: str) -> str:
     """Return a text of the same length that the grammar can read.
 
-    For C and C++, macros that hide what is declared are blanked out.
+    For C and C++, macros that hide what is declared are blanked out. For a shell, assignments on
+    one line are parted by semicolons where the grammar takes the next line for their command.
     """
+    if language == "bash":
+        return _parted(text)
     if language not in {"c", "cpp"}:
         return text
 
@@ -52,6 +56,73 @@ def readable(text: str, language: str) -> str:
             return []
 
     return masking.without_macros(masking.masked(text), unread)
+
+
+_TWO_ASSIGNMENTS = re.compile(r"\w(?:\[[^]\n]*\])?\+?=.*[ \t)\"'][A-Za-z_]\w*(?:\[[^]\n]*\])?\+?=")
+"""What a line has at least that the grammar of a shell may misread."""
+
+
+_STATEMENTS_IN = frozenset(
+    {
+        *("program", "compound_statement", "subshell", "do_group", "case_item", "if_statement"),
+        *("elif_clause", "else_clause", "while_statement", "command_substitution"),
+    }
+)
+"""Nodes of a shell that hold statements one behind the other."""
+_CHAINS = frozenset({"pipeline", "list", "redirected_statement"})
+
+
+def _parted(text: str) -> str:
+    """Return a text of a shell in which each assignment of several on a line is a statement.
+
+    The grammar reads such a line in two ways, by what follows it. In a chain they stay together.
+    """
+    if _TWO_ASSIGNMENTS.search(text) is None:
+        return text
+    try:
+        root = SgRoot(text, "bash").root()
+    except UnicodeEncodeError:
+        return text
+    shown = list(text)
+    kinds = ("variable_assignments", "command")
+    for node in search(root, {"any": [{"kind": kind} for kind in kinds]}):
+        following = node.next()
+        read = node.kind() == "variable_assignments"
+        if (
+            (read or runs_on(node, text))
+            and not (read and following is not None and following.kind() == "&")
+            and _begins_statement(node, alone=read)
+        ):
+            said = [each for each in node.children() if each.kind() == "variable_assignment"]
+            gaps = [
+                (one.range().end.index, other.range().start.index) for one, other in pairwise(said)
+            ]
+            if not any(text[start:end].strip(" \t") for start, end in gaps):
+                for start, _ in gaps:
+                    shown[start] = ";"
+    return "".join(shown)
+
+
+def _begins_statement(node: SgNode, *, alone: bool) -> bool:
+    """Say whether a node begins a statement; if `alone`, whether it is a statement by itself."""
+    parent = node.parent()
+    while not alone and parent is not None and parent.kind() in _CHAINS:
+        if parent.range().start.index != node.range().start.index:
+            return False
+        parent = parent.parent()
+    return parent is not None and parent.kind() in _STATEMENTS_IN
+
+
+def runs_on(command: SgNode, text: str) -> bool:
+    """Say whether the grammar takes assignments of one line for a part of the next command."""
+    name = command.field("name")
+    before = name.prev() if name is not None else None
+    while before is not None and "comment" in before.kind():
+        before = before.prev()
+    if name is None or before is None:
+        return False
+    gap = text[before.range().end.index : name.range().start.index]
+    return re.search(r"(?<!\\)\r?\n", gap) is not None
 
 
 @lru_cache(maxsize=8)
