@@ -28,7 +28,7 @@ from forkhouse.core.progress import Task, report
 from forkhouse.core.workspace import Journal, Workspace
 from forkhouse.documents.config import read_config
 from forkhouse.documents.lockfile import FORMS, ArchiveSource, Lock, Profile, Upstream, describe
-from forkhouse.documents.pylock import Missing, read_closure
+from forkhouse.documents.pylock import Missing, PinnedWheel, read_closure
 from forkhouse.documents.reading import load
 from forkhouse.documents.recipe import (
     Pep517,
@@ -118,6 +118,15 @@ class Product:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DocumentsRead:
+    """Documents that were read, by name; a run does not expect them to change under it."""
+
+    series: dict[str, tuple[Patch, ...]] = field(default_factory=dict)
+    recipes: dict[str, Recipe] = field(default_factory=dict)
+    closures: dict[str, tuple[PinnedWheel, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Plant:
     """A checkout opened for work.
 
@@ -136,10 +145,7 @@ class Plant:
     """The transfer library that the user chose; None for each profile's own."""
     unsafe: bool = False
     """Whether builds may run without a sandbox, where this machine allows none."""
-    _series: dict[str, tuple[Patch, ...]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
-    """Series that were read; a run does not expect them to change under it."""
+    read: DocumentsRead = field(default_factory=DocumentsRead, repr=False, compare=False)
     _hip: list[HipToolchain] = field(default_factory=list, init=False, repr=False, compare=False)
     """The HIP toolchain, once it was found."""
 
@@ -184,7 +190,17 @@ class Plant:
 
     def recipe(self, name: str) -> Recipe:
         """Return a recipe. Raises DocumentError when it is missing or wrong."""
-        return read_recipe(self.workspace.root / "recipes" / name)
+        known = self.read.recipes
+        if name not in known:
+            known[name] = read_recipe(self.workspace.root / "recipes" / name)
+        return known[name]
+
+    def closure(self, name: str) -> tuple[PinnedWheel, ...]:
+        """Return the wheels that a pylock file pins. Raises as `read_closure`."""
+        known = self.read.closures
+        if name not in known:
+            known[name] = read_closure(self.workspace.closure_path(name))
+        return known[name]
 
     def recipes(self, profile: str) -> dict[str, Recipe]:
         """Return the recipes of a profile, each after those that it needs.
@@ -233,10 +249,11 @@ class Plant:
 
     def series(self, upstream: str) -> tuple[Patch, ...]:
         """Return the patch series of an upstream. Raises SeriesError or DocumentError."""
-        if upstream not in self._series:
+        known = self.read.series
+        if upstream not in known:
             self._refuse_strays()
-            self._series[upstream] = read_series(self.workspace.root / "patches" / upstream)
-        return self._series[upstream]
+            known[upstream] = read_series(self.workspace.root / "patches" / upstream)
+        return known[upstream]
 
     def _refuse_strays(self) -> None:
         """Raise SeriesError for what lies in `patches` and is the series of no upstream.
@@ -454,9 +471,8 @@ class Plant:
     def workshop(self) -> Workshop:
         """Return the place where wheels are built."""
         build = self.workspace.build
-        tools = self.workspace.closure_path("build")
         environment = BuildEnvironment(
-            tools=read_closure(tools),
+            tools=self.closure("build"),
             registry=self.registry,
             folder=build / "environments",
             hip=self.hip,
@@ -469,7 +485,7 @@ class Plant:
             store=self.store,
             journal=self.journal,
             environment=environment,
-            closure=lambda name: read_closure(self.workspace.closure_path(name)),
+            closure=self.closure,
             work=build / "work",
             wheels=build / "wheels",
             logs=build / "logs",
@@ -648,14 +664,14 @@ def _check_documents(plant: Plant, name: str) -> None:
     """Read every document that the end of a build needs, and check them against each other."""
     recipes, profile = plant.recipes(name), plant.profile(name)
     read_policy(name)
-    read_closure(plant.workspace.closure_path("build"))
+    plant.closure("build")
     for recipe_name, recipe in recipes.items():
         if any(
             isinstance(method, Pep517) and method.native and method.native.requires
             for method in recipe.builders.values()
         ):
-            read_closure(plant.workspace.closure_path(recipe_name))
-    third_party = read_closure(plant.workspace.closure_path(name))
+            plant.closure(recipe_name)
+    third_party = plant.closure(name)
     absent = {external.package for external in profile.externals if external.pinned is None}
     refuse_contradictions(
         profile, third_party, [recipe.distribution for recipe in recipes.values()], absent
@@ -683,7 +699,7 @@ def build_profile(plant: Plant, name: str, *, system_packages: bool) -> Product:
         away = {each.name for each in lacking} | {
             recipes[each].distribution for each in plant.profile(name).where_reachable
         }
-        pins = read_closure(plant.workspace.closure_path(name))
+        pins = plant.closure(name)
         fetch_all(
             [
                 pin
@@ -838,11 +854,7 @@ def _publish(
         build_paths=(str(plant.workspace.build),),
         built=built,
         recorded=plant.lock.kernels,
-        third_party=[
-            pin
-            for pin in read_closure(plant.workspace.closure_path(name))
-            if pin.name not in absent
-        ],
+        third_party=[pin for pin in plant.closure(name) if pin.name not in absent],
         missing=left_out,
         registry=plant.registry,
         journal=plant.journal,
