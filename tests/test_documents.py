@@ -2,18 +2,29 @@ from __future__ import annotations
 
 import os
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
 from forkhouse.core.errors import DocumentError
+from forkhouse.documents import reading
 from forkhouse.documents.reading import Document, dump, load, parse, read_toml
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["libyaml", "no-libyaml"], autouse=True)
+def libyaml(request: pytest.FixtureRequest) -> Iterator[bool]:
+    """Run each test with libyaml and as where it is missing: what is read and said is the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yaml, "__with_libyaml__", request.param)
+        yield bool(request.param)
 
 
 class Apple(Document):
@@ -202,3 +213,92 @@ _text = st.text(st.characters(codec="utf-8", exclude_characters="\x85\u2028\u202
 @given(st.builds(Basket, owner=_text, full=st.booleans(), notes=st.dictionaries(_text, _text)))
 def test_what_is_dumped_is_parsed_back(basket: Basket) -> None:
     assert parse(Basket, dump(basket), name="b.yaml") == basket
+
+
+def seen(node: yaml.Node) -> object:
+    """Return what is looked at in a node: its kind, its line and its text, and that of those in it."""
+    if isinstance(node, yaml.MappingNode):
+        return (
+            node.tag,
+            node.start_mark.line,
+            [(seen(key), seen(value)) for key, value in node.value],
+        )
+    if isinstance(node, yaml.SequenceNode):
+        return node.tag, node.start_mark.line, [seen(item) for item in node.value]
+    assert isinstance(node, yaml.ScalarNode)
+    return node.tag, node.start_mark.line, node.value, bool(node.style)
+
+
+def both_agree(text: str) -> bool:
+    """Say whether libyaml read a document. Fails where the other parser reads it otherwise, or does not."""
+    quick = reading._quickly(text)
+    if quick is None:
+        return False
+    root, values = reading._read(reading._Loader(text))
+    assert repr(quick[1]) == repr(values)
+    assert (quick[0] and seen(quick[0])) == (root and seen(root))
+    return True
+
+
+@pytest.mark.parametrize(
+    ("text", "quick"),
+    [
+        ("a: 1\nb: &b [x, {y: z}]\nc: *b\n", True),
+        ("a: |\n  text # is it?\n\n  more\nb: >-\n  folded\n  text\nc: why?\n", True),
+        ("# A comment\n---\n- 'one'\n- \"t\\tw\\u00f6\"\n-\n- ? k\n", True),
+        ("", True),
+        ("a: b", False),
+        ("a:\tb\n", False),
+        ("a: b\tc\n", False),
+        ("a: b\r\nc: d\r\n", False),
+        ("\ufeffa: b\n", False),
+        ("a: b\n\ufeff\n", False),
+        ("a: b\u2028c: d\n", False),
+        ("a: b\x85c: d\n", False),
+        ("a: {b?: c}\n", False),
+        ("a: [b?]\n", False),
+        ("a: {b: \n, c: d}\n", False),
+        ("!\n", False),
+        ("a: !!str 1\n", False),
+        ("a: {b: !,c}\n", False),
+        ("a: |#\n  b\n", False),
+        ("a: >2-# b\n    c\n", False),
+    ],
+)
+def test_libyaml_reads_what_both_parsers_read_alike(
+    text: str, *, quick: bool, libyaml: bool
+) -> None:
+    assert both_agree(text) == (quick and libyaml)
+
+
+def test_the_shipped_documents_are_read_by_libyaml(libyaml: bool) -> None:
+    root = Path(__file__).parents[1]
+    found = [
+        root / "upstream.lock",
+        *root.glob("recipes/**/*.yaml"),
+        *root.glob("patches/**/*.yaml"),
+    ]
+    assert len(found) > 20
+    for path in found:
+        assert both_agree(path.read_text(encoding="utf-8")) == libyaml, path
+
+
+_marks = st.sampled_from(
+    [
+        *" \n\t:-#?,[]{}&*!|>'\"%@<=~.0a\\",
+        "\n- ",
+        "\n  ",
+        ": ",
+        "a: ",
+        "[a, ",
+        "{a: ",
+        "é",
+        "\u2028",
+    ]
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(_marks, max_size=14).map(lambda parts: "".join([*parts, "\n"])))
+def test_libyaml_takes_nothing_that_the_other_parser_reads_otherwise(text: str) -> None:
+    both_agree(text)

@@ -15,7 +15,7 @@ from forkhouse.core.identity import engine
 from forkhouse.core.journal import Record, Stage
 from forkhouse.core.progress import Task, report
 from forkhouse.documents.config import read_config
-from forkhouse.documents.pylock import Missing, read_closure
+from forkhouse.documents.pylock import Missing
 from forkhouse.documents.recipe import (
     Recipe,
     UpstreamProject,
@@ -86,7 +86,7 @@ def build_profile(plant: Plant, name: str, *, system_packages: bool) -> Product:
         away = {each.name for each in lacking} | {
             recipes[each].distribution for each in plant.checkout.profile(name).where_reachable
         }
-        pins = read_closure(plant.workspace.closure_path(name))
+        pins = plant.checkout.closure(name)
         fetch_all(
             [
                 pin
@@ -196,11 +196,7 @@ def _publish(
         build_paths=(str(plant.workspace.build),),
         built=built,
         recorded=plant.lock.kernels,
-        third_party=[
-            pin
-            for pin in read_closure(plant.workspace.closure_path(name))
-            if pin.name not in absent
-        ],
+        third_party=[pin for pin in plant.checkout.closure(name) if pin.name not in absent],
         missing=left_out,
         registry=plant.registry,
         journal=plant.journal,

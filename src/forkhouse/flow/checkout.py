@@ -12,6 +12,7 @@ from forkhouse.core.errors import (
     UsageError,
 )
 from forkhouse.documents.lockfile import FORMS, Lock, Profile, Upstream
+from forkhouse.documents.pylock import PinnedWheel, read_closure
 from forkhouse.documents.recipe import (
     Recipe,
     read_recipe,
@@ -24,6 +25,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DocumentsRead:
+    """Documents that were read, by name; a run does not expect them to change under it."""
+
+    series: dict[str, tuple[Patch, ...]] = field(default_factory=dict)
+    recipes: dict[str, Recipe] = field(default_factory=dict)
+    closures: dict[str, tuple[PinnedWheel, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Checkout:
     """The documents of a checkout: the lock, the recipes and the series of patches."""
 
@@ -31,10 +41,7 @@ class Checkout:
     lock: Lock
     transfer: Transfer | None = None
     """The transfer library that the user chose; None for each profile's own."""
-    _series: dict[str, tuple[Patch, ...]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
-    """Series that were read; a run does not expect them to change under it."""
+    read: DocumentsRead = field(default_factory=DocumentsRead, repr=False, compare=False)
 
     def profile(self, name: str) -> Profile:
         """Return a profile of the lock.
@@ -77,7 +84,17 @@ class Checkout:
 
     def recipe(self, name: str) -> Recipe:
         """Return a recipe. Raises DocumentError when it is missing or wrong."""
-        return read_recipe(self.workspace.root / "recipes" / name)
+        known = self.read.recipes
+        if name not in known:
+            known[name] = read_recipe(self.workspace.root / "recipes" / name)
+        return known[name]
+
+    def closure(self, name: str) -> tuple[PinnedWheel, ...]:
+        """Return the wheels that a pylock file pins. Raises as `read_closure`."""
+        known = self.read.closures
+        if name not in known:
+            known[name] = read_closure(self.workspace.closure_path(name))
+        return known[name]
 
     def recipes(self, profile: str) -> dict[str, Recipe]:
         """Return the recipes of a profile, each after those that it needs.
@@ -126,10 +143,11 @@ class Checkout:
 
     def series(self, upstream: str) -> tuple[Patch, ...]:
         """Return the patch series of an upstream. Raises SeriesError or DocumentError."""
-        if upstream not in self._series:
+        known = self.read.series
+        if upstream not in known:
             self._refuse_strays()
-            self._series[upstream] = read_series(self.workspace.root / "patches" / upstream)
-        return self._series[upstream]
+            known[upstream] = read_series(self.workspace.root / "patches" / upstream)
+        return known[upstream]
 
     def _refuse_strays(self) -> None:
         """Raise SeriesError for what lies in `patches` and is the series of no upstream.

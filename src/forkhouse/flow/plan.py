@@ -10,7 +10,6 @@ from forkhouse.core.errors import (
     UnreachableError,
 )
 from forkhouse.documents.lockfile import ArchiveSource, Upstream, describe
-from forkhouse.documents.pylock import read_closure
 from forkhouse.documents.recipe import (
     Pep517,
     Recipe,
@@ -123,14 +122,14 @@ def _check_documents(plant: Plant, name: str) -> None:
     """Read every document that the end of a build needs, and check them against each other."""
     recipes, profile = plant.checkout.recipes(name), plant.checkout.profile(name)
     read_policy(name)
-    read_closure(plant.workspace.closure_path("build"))
+    plant.checkout.closure("build")
     for recipe_name, recipe in recipes.items():
         if any(
             isinstance(method, Pep517) and method.native and method.native.requires
             for method in recipe.builders.values()
         ):
-            read_closure(plant.workspace.closure_path(recipe_name))
-    third_party = read_closure(plant.workspace.closure_path(name))
+            plant.checkout.closure(recipe_name)
+    third_party = plant.checkout.closure(name)
     absent = {external.package for external in profile.externals if external.pinned is None}
     refuse_contradictions(
         profile, third_party, [recipe.distribution for recipe in recipes.values()], absent

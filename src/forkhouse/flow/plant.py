@@ -15,7 +15,6 @@ from forkhouse.core.identity import engine
 from forkhouse.core.journal import Journal
 from forkhouse.core.progress import report
 from forkhouse.documents.lockfile import Lock
-from forkhouse.documents.pylock import read_closure
 from forkhouse.documents.reading import load
 from forkhouse.sources.index import Registry
 from forkhouse.sources.store import ObjectStore
@@ -88,9 +87,8 @@ class Plant:
     def workshop(self) -> Workshop:
         """Return the place where wheels are built."""
         build = self.workspace.build
-        tools = self.workspace.closure_path("build")
         environment = BuildEnvironment(
-            tools=read_closure(tools),
+            tools=self.checkout.closure("build"),
             registry=self.registry,
             folder=build / "environments",
             hip=self.tools.hip,
@@ -103,7 +101,7 @@ class Plant:
             store=self.store,
             journal=self.journal,
             environment=environment,
-            closure=lambda name: read_closure(self.workspace.closure_path(name)),
+            closure=self.checkout.closure,
             work=build / "work",
             wheels=build / "wheels",
             logs=build / "logs",

@@ -112,7 +112,7 @@ def check(plant: Plant) -> list[PinFinding]:
         for source in pinned.sources
     ]
     for closure in (BUILD, *plant.lock.profiles):
-        wheels = read_closure(plant.workspace.closure_path(closure))
+        wheels = plant.checkout.closure(closure)
         findings.append(
             PinFinding(
                 subject=f"pylock.{closure}.toml",
@@ -283,8 +283,10 @@ def _written(plant: Plant, texts: dict[str, str]) -> Iterator[list[PinFinding]]:
     try:
         for path, text in paths.items():
             write_atomic(path, text.encode())
+        plant.checkout.read.closures.clear()
         yield changes
     except BaseException:
+        plant.checkout.read.closures.clear()
         for path in paths:
             if path in before:
                 write_atomic(path, before[path])
