@@ -411,7 +411,22 @@ def fresh_folder(folder: Path) -> Iterator[Path]:
 
 
 SEAL = "seal"
-"""Key under which an entry of the journal holds the digest of its other keys."""
+"""Key under which a record holds the digest of its other keys."""
+
+
+def sealed(record: Mapping[str, object], *place: str) -> bytes:
+    """Return a record as it is written, with the digest of all that it claims.
+
+    `place` is what it is a record of: the same record in another place is not sealed.
+    """
+    whole = {**record, SEAL: digest(*place, record)}
+    return json.dumps(whole, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def is_sealed(record: Mapping[str, object], *place: str) -> bool:
+    """Return whether a record that was read is as it was written, and in its place."""
+    claims = {key: value for key, value in record.items() if key != SEAL}
+    return record.get(SEAL) == digest(*place, claims)
 
 
 class Journal:
@@ -446,8 +461,8 @@ class Journal:
         if isinstance(record, dict):
             if SEAL not in record:
                 return None  # of a version that sealed nothing
-            seal = record.pop(SEAL)
-            if seal == digest(stage, key, record):
+            if is_sealed(record, stage, key):
+                del record[SEAL]
                 return record
         report().line(
             "journal",
@@ -469,7 +484,4 @@ class Journal:
 
     def put(self, stage: str, key: str, record: Mapping[str, object]) -> None:
         """Record that a stage finished, with the digest of what is recorded."""
-        sealed = {**record, SEAL: digest(stage, key, record)}
-        write_atomic(
-            self._path(stage, key), json.dumps(sealed, indent=1, sort_keys=True).encode() + b"\n"
-        )
+        write_atomic(self._path(stage, key), sealed(record, stage, key))
