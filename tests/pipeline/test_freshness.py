@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from filelock import FileLock
 
+from forkhouse.core.workspace import SEAL, sealed
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -102,8 +104,36 @@ def test_hosts_that_did_not_answer_are_asked_again_after_a_day(built: Checkout) 
     kept = json.loads(path.read_text(encoding="utf-8"))
     assert kept["asked"] is None  # every host answered
     for hours, quick in ((23, True), (25, False)):
-        path.write_text(json.dumps({**kept, "asked": time.time() - hours * 3600}), encoding="utf-8")
+        claims = {key: value for key, value in kept.items() if key != SEAL}
+        asked = {**claims, "asked": time.time() - hours * 3600}
+        path.write_bytes(sealed(asked, "fresh", "cpu"))
         assert (QUICK in built.run("build").stderr) is quick
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"answer": {}},
+        {"answer": 3},
+        {"answer": {"wheelhouse": "wheels/another", "wheels": []}},
+        {"tools": 3},
+        {"tools": ["a\0b"]},
+        {"asked": "yesterday"},
+        {"seal": None},
+    ],
+    ids=str,
+)
+def test_a_record_that_is_not_as_it_was_written_is_no_answer(
+    built: Checkout, change: dict[str, object]
+) -> None:
+    """It is looked at everything, as without a record."""
+    path = built.root / "build/fresh/cpu.json"
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**kept, **change}), encoding="utf-8")
+    said = built.run("build").stderr
+    assert QUICK not in said
+    assert "wheels/cpu is up to date" in said
+    assert "another" not in said
 
 
 def test_a_patch_that_is_edited_while_a_build_runs_is_built_by_the_next_run(

@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from forkhouse.core.progress import report
-from forkhouse.core.workspace import digest, discard, read_file, storage_errors, write_atomic
+from forkhouse.core.workspace import (
+    SEAL,
+    discard,
+    is_sealed,
+    read_file,
+    sealed,
+    storage_errors,
+    write_atomic,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-SEAL = "seal"
-"""Key under which an entry of the journal holds the digest of its other keys."""
 
 
 class Record(BaseModel):
@@ -69,8 +74,8 @@ class Journal:
         if isinstance(entry, dict):
             if SEAL not in entry:
                 return None  # of a version that sealed nothing
-            seal = entry.pop(SEAL)
-            if seal == digest(stage.name, key, entry):
+            if is_sealed(entry, stage.name, key):
+                del entry[SEAL]
                 try:
                     return stage.record.model_validate_json(json.dumps(entry))
                 except ValidationError:
@@ -95,9 +100,5 @@ class Journal:
 
     def put(self, stage: Stage[R], key: str, record: R) -> None:
         """Record that a stage finished, with the digest of what is recorded."""
-        entry = record.model_dump(mode="json")
-        sealed = {**entry, SEAL: digest(stage.name, key, entry)}
-        write_atomic(
-            self._path(stage.name, key),
-            json.dumps(sealed, indent=1, sort_keys=True).encode() + b"\n",
-        )
+        path, entry = self._path(stage.name, key), record.model_dump(mode="json")
+        write_atomic(path, sealed(entry, stage.name, key))

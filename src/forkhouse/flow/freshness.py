@@ -24,7 +24,9 @@ from forkhouse.core.workspace import (
     config_path,
     digest,
     discard,
+    is_sealed,
     read_file,
+    sealed,
     storage_errors,
     write_atomic,
 )
@@ -39,6 +41,7 @@ DAY = 86_400
 
 _VARIABLES = ("ROCM_PATH", "FORKHOUSE_CACHE", "FORKHOUSE_CONFIG")
 _INPUTS = ("upstream.lock", "recipes", "patches")
+_PLACE = ("fresh",)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,7 +167,7 @@ def remember(workspace: Workspace, profile: str, before: Inputs, built: Built) -
         "asked": time.time() if built.hosts_away else None,
         "answer": built.answer,
     }
-    write_atomic(_stamp(workspace, profile), json.dumps(kept).encode())
+    write_atomic(_stamp(workspace, profile), sealed(kept, *_PLACE, profile))
 
 
 def _status(path: str) -> os.stat_result | None:
@@ -183,9 +186,11 @@ def unchanged(
     """
     try:
         kept = json.loads(read_file(_stamp(workspace, profile)))
+        if not is_sealed(kept, *_PLACE, profile):
+            return None
         asked, tools, answer = kept["asked"], kept["tools"], kept["answer"]
         state = (kept["inputs"], kept["results"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None  # what is there cannot be used: the build looks itself
     if asked is not None and not 0 <= time.time() - asked <= DAY:
         return None
