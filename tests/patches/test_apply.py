@@ -13,7 +13,7 @@ from forkhouse.core.errors import (
     PostConditionError,
     UnsafeArchiveError,
 )
-from forkhouse.core.workspace import Journal
+from forkhouse.core.journal import Journal
 from forkhouse.documents.lockfile import WheelSource
 from forkhouse.patches.apply import PatchedTree, apply_series
 from forkhouse.patches.series import read_series
