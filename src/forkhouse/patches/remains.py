@@ -91,6 +91,14 @@ class Remains:
         default_factory=dict, init=False, repr=False, compare=False
     )
     """The line of such code that a file got, by the ids of its content at the pin and now."""
+    _rest: dict[tuple[Taken, str, str], str] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """The line of such code that its own file has, by the id of the content of that."""
+    _ill: dict[tuple[object, ...], bool] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """Whether a file is no longer well formed, by the ids of its content at the pin and now."""
     _common: dict[tuple[str, str, str], bool] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -121,10 +129,27 @@ class Remains:
 
         `place` is the path of that file in `tree`. `origin` is the tree of the pin.
         """
-        now = folded_lines(self._text(tree, place))
-        found = [pair for pair in taken.lines if pair[0] in now]
-        found = self._rare(found, taken, origin) if taken.rests_with(found) else []
-        return now[found[0][0]] if found and taken.rests_with(found) else ""
+        entry = self.store.entry(tree, place)
+        key = (taken, "" if entry is None else entry.blob, origin)
+        if key not in self._rest:
+            now = folded_lines(self._text(tree, place))
+            found = [pair for pair in taken.lines if pair[0] in now]
+            found = self._rare(found, taken, origin) if taken.rests_with(found) else []
+            self._rest[key] = now[found[0][0]] if found and taken.rests_with(found) else ""
+        return self._rest[key]
+
+    def is_ill_formed(
+        self, old: tuple[str, str], new: tuple[str, str], language: str, places: tuple[Taken, ...]
+    ) -> bool:
+        """Say whether a grammar no longer reads a file where something was taken out.
+
+        `old` and `new` are the tree and path of the file at the pin and now.
+        """
+        there, here = self.store.entry(*old), self.store.entry(*new)
+        key = (there and there.blob, here and here.blob, language, places)
+        if key not in self._ill:
+            self._ill[key] = ill_formed(self._text(*old), self._text(*new), language, places)
+        return self._ill[key]
 
     def came_to(self, taken: Taken, path: str, contents: tuple[str, str], origin: str) -> str:
         """Return a line of the code that came to another file, or nothing.
