@@ -28,7 +28,13 @@ from forkhouse.patches import absence, merging, obsolescence, textual
 from forkhouse.patches.arrival import came_about
 from forkhouse.patches.diffs import PartKind
 from forkhouse.patches.edits import AddedFile
-from forkhouse.patches.elsewhere import declared_names, is_everywhere, may_require, stays
+from forkhouse.patches.elsewhere import (
+    declared_names,
+    is_everywhere,
+    may_require,
+    stays,
+    taken_part,
+)
 from forkhouse.patches.encodings import readable
 from forkhouse.patches.failures import internal_error
 from forkhouse.patches.languages.base import language_of, parses
@@ -37,7 +43,7 @@ from forkhouse.patches.merging import LIKENESS
 from forkhouse.patches.obsolescence import Course
 from forkhouse.patches.operations import applied_alone, asks_for_nothing
 from forkhouse.patches.remains import Remains
-from forkhouse.patches.spellings import MEANINGFUL
+from forkhouse.patches.spellings import MEANINGFUL, bare
 from forkhouse.patches.structural import (
     MissingFileError,
     UnclearFileError,
@@ -309,7 +315,7 @@ class Ladder:
                     line = self.remains.came_to(taken, path, (former, new), self._origin)
                 if line:
                     return _lives_on(taken.path, path, line)
-        return self._required_elsewhere(arrived, patch)
+        return self._required_elsewhere(arrived, patch) or self._got(arrived, patch)
 
     def _required_elsewhere(self, arrived: str, patch: Patch) -> str:
         """Say which other file came to require a distribution that a patch takes out of its own.
@@ -338,6 +344,36 @@ class Ladder:
             came = [name for name in wanted if now[name] > was[name]]
             if came:
                 return _lives_on(", ".join(self._changed[patch.name]), path, came[0])
+        return ""
+
+    def _got(self, arrived: str, patch: Patch) -> str:
+        """Say which other file got an argument or item that a patch takes out of its own.
+
+        Returns an empty text if there is none.
+        """
+        edits = patch.edit.edits if patch.edit is not None else ()
+        parts = [
+            part
+            for change in edits
+            if not isinstance(change, AddedFile)
+            for operation in change.operations
+            for part in [taken_part(operation, change.language)]
+            if part is not None
+        ]
+        for path, old, new in self._changed_files(arrived) if parts else ():
+            if path in self._changed[patch.name]:
+                continue
+            fitting = [each for each in parts if each.language == language_of(path)]
+            former = old or (self._former(arrived, path) if fitting else "")
+            for part in fitting:
+                was, now = (
+                    readable(self.store.raw(each), path=path) if each else ""
+                    for each in (former, new)
+                )
+                if part.came_to(was, now) and not self.remains.is_common(
+                    bare(part.said), part.language, self._origin
+                ):
+                    return _lives_on(", ".join(self._changed[patch.name]), path, part.said)
         return ""
 
     def _place(self, base: str, arrived: str, path: str) -> str:

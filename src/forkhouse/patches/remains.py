@@ -53,9 +53,41 @@ class Taken:
     def came_with(self, found: Sequence[Line]) -> bool:
         """Say whether another file, to which some of the lines came, has the code now."""
         total = sum(map(_weight, found))
-        return total >= 2 * MEANINGFUL and (
-            self.share(found) >= LIKENESS / 100 or total >= 2 * ENOUGH
+        return any(_DEFINES.match(line) for _, line in found) or (
+            total >= 2 * MEANINGFUL and (self.share(found) >= LIKENESS / 100 or total >= 2 * ENOUGH)
         )
+
+
+_DEFINES = re.compile(
+    r"(?:(?:async|pub|static|inline)\s+)*(?:def|class|fn|function|macro)\b\s*\(?\s*(?!_)\w{5,}(?!.*\bself\b)"
+)
+"""The first line of a definition with a name of its own, which no method has."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Folded:
+    """A text without layout, by lines and as a whole."""
+
+    lines: frozenset[str]
+    whole: str
+
+    @classmethod
+    def of(cls, text: str, path: str) -> _Folded:
+        """Fold a text; the lines that are comments are left out of the whole."""
+        language = language_of(path)
+        code = "".join(line for line in text.splitlines() if not is_blank(line, language))
+        return cls(lines=frozenset(folded_lines(text)), whole=_squeezed(code))
+
+    def has(self, line: Line) -> bool:
+        """Say whether a line is there, or a long one as a part of others."""
+        return line[0] in self.lines or (
+            _weight(line) >= 2 * MEANINGFUL and _squeezed(line[1]) in self.whole
+        )
+
+
+def _squeezed(text: str) -> str:
+    """Return a text without white space, quotes, backslashes and commas before a bracket."""
+    return re.sub(r",(?=[)\]}])", "", re.sub(r"[\s\"'`\\]", "", text)).rstrip(",;{}")
 
 
 def _weight(line: Line) -> int:
@@ -168,15 +200,16 @@ class Remains:
         # Most files have not even the words of the code, and need not be read line by line.
         if not taken.came_with([pair for pair in taken.lines if _longest(pair[1]) in new]):
             return []
-        before, now = (folded_lines(readable(each, path=path)) for each in (old, new))
-        return [pair for pair in taken.lines if pair[0] in now and pair[0] not in before]
+        before, now = (_Folded.of(readable(each, path=path), path) for each in (old, new))
+        return [pair for pair in taken.lines if now.has(pair) and not before.has(pair)]
 
     def _rare(self, found: list[Line], taken: Taken, origin: str) -> list[Line]:
         """Return the lines that few other files have: many have `except ImportError:`."""
         language = language_of(taken.path)
-        return [pair for pair in found if not self._is_common(pair[1], language, origin)]
+        return [pair for pair in found if not self.is_common(pair[1], language, origin)]
 
-    def _is_common(self, line: str, language: str, origin: str) -> bool:
+    def is_common(self, line: str, language: str, origin: str) -> bool:
+        """Say whether many files of a language have a line, so that it says nothing."""
         key = (line, language, origin)
         if key not in self._common:
             there = (
