@@ -289,3 +289,52 @@ def test_a_file_is_added_to_no_folder_that_is_gone(judge: Judge) -> None:
     judged = judge(FOLDER, {"README": "x\n", "x/other.py": "a = 1\n"}, text)
     assert judged.verdict is Verdict.CONFLICT
     assert "x/dev, which is not there any more" in judged.cause
+
+
+LONG = "def vendor_probe(path, limit):\n    found = os.listdir(path)\n    return run_vendor(found, limit=limit, path=path)\n"
+FLOWN = "def vendor_probe(\n    path,\n    limit,\n):\n    found = os.listdir(path)\n    return run_vendor(\n        found, limit=limit, path=path\n    )\n"
+TINY = "def is_vendor():\n    return True\n"
+INSTALL = "install_vendor --silent /opt/vendor\n"
+
+
+@pytest.mark.parametrize(
+    ("language", "path", "rest", "gone", "operation", "other", "now"),
+    [
+        ("python", "m.py", PYTHON, LONG, "remove: {function: vendor_probe}", "n.py", FLOWN),
+        ("python", "m.py", PYTHON, LONG, "remove: {function: vendor_probe}", "n.py", LONG.replace("\n", "\r\n")),
+        ("python", "m.py", PYTHON, LONG, "remove: {function: vendor_probe}", "n.ipynb", '{"source": [\n' + ",\n".join(f'"{line}\\n"' for line in LONG.splitlines()) + "]}\n"),
+        ("python", "m.py", PYTHON, TINY, "remove: {function: is_vendor}", "n.py", TINY),
+        ("bash", "b.sh", BASH, INSTALL, "remove: {call: install_vendor}", "Dockerfile", f"FROM x\nRUN {INSTALL}"),
+        ("bash", "b.sh", BASH, INSTALL, "remove: {call: install_vendor}", "ci.yaml", f"run: {INSTALL}"),
+        ("cmake", "CMakeLists.txt", CMAKE, "target_compile_options(core PRIVATE -O3)\n", "argument: {of: {call: target_compile_options}, remove: -I/opt/vendor}", "o.cmake", "add_compile_options(-I /opt/vendor)\n"),
+        ("yaml", "c.yaml", YAML, "list: [x]\n", "item: {of: {key: list}, remove: vendor-image}", "o.yaml", "list: [vendor-image]\n"),
+        ("python", "m.py", PYTHON, "names = ['a']\n", "item: {of: {assignment: names}, remove: \"'vendor-one'\"}", "n.py", "others = ['vendor-one']\n"),
+    ],
+)  # fmt: skip
+def test_what_another_file_has_in_another_layout_or_list_is_not_gone(
+    judge: Judge,
+    *,
+    language: str,
+    path: str,
+    rest: str,
+    gone: str,
+    operation: str,
+    other: str,
+    now: str,
+) -> None:
+    common = {f"c{number}.py": f"def f{number}():\n    return True\n" for number in range(5)}
+    left = rest
+    if "remove: {" not in operation:  # a part of what stays
+        left = rest + gone
+        part = operation.rpartition("remove: ")[2].strip('}"')
+        gone = changed_list(gone, part)
+    base = {path: rest + gone, **common}
+    text = edit(path, language, operation)
+    assert judge(base, {path: left, **common}, text).verdict is Verdict.UPSTREAMED
+    assert judge(base, {path: left, **common, other: now}, text).verdict is Verdict.CONFLICT
+
+
+def changed_list(text: str, part: str) -> str:
+    """Return a call or list with one more part."""
+    end = max(text.rfind(")"), text.rfind("]"))
+    return f"{text[:end]}{' ' if ')' in text else ', '}{part}{text[end:]}"

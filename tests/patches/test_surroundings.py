@@ -196,3 +196,49 @@ def test_a_diff_does_not_apply_in_another_function(
     )
     text = f"Subject: s\n\n---\ndiff --git a/m.py b/m.py\n{''.join(lines)}"
     assert (judge("m.py", TWO, now, text).verdict in APPLIED) is applies
+
+
+RUN = "def one(a):\n    begin_one(a)\n    run(a)\n    end_one(a)\n\n\ndef two(b):\n    begin_two(b)\n    end_two(b)\n"
+TARGETS = "add_library(core core.cpp)\ntarget_compile_options(core PRIVATE -O3)\nadd_library(aux aux.cpp)\n"
+
+
+def in_two(what: str) -> str:
+    left = changed(RUN, ("    run(a)\n", ""))
+    return changed(left, ("    end_two(b)\n", f"    {what}\n    end_two(b)\n"))
+
+
+def for_aux(options: str) -> str:
+    left = changed(TARGETS, ("target_compile_options(core PRIVATE -O3)\n", ""))
+    return f"{left}target_compile_options(aux PRIVATE {options})\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "language", "before", "there", "elsewhere", "operation"),
+    [
+        ("m.py", "python", RUN, changed(RUN, ("run(a)", "run(a)\n    stop(2)")), in_two("run(a)\n    stop(2)"), "insert:\n  after: {call: run}\n  text: stop(2)"),
+        ("m.py", "python", RUN, changed(RUN, ("    run(a)", "    if ok:\n        run(a)")), in_two("if ok:\n        run(a)"), "wrap: {call: run}\nwith: |\n  if ok:\n      $MATCH"),
+        ("m.py", "python", RUN, changed(RUN, ("run(a)", "run(a, gpu=1)")), in_two("run(a, gpu=1)"), "argument: {of: {call: run}, add: gpu=1}"),
+        ("m.py", "python", RUN, changed(RUN, ("run(a)", "run(gpu)")), in_two("run(gpu)"), "argument: {of: {call: run}, replace: a, with: gpu}"),
+        ("CMakeLists.txt", "cmake", TARGETS, changed(TARGETS, ("-O3", "-O3 --ours")), for_aux("-O3 --ours"), "argument: {of: {call: target_compile_options}, add: --ours}"),
+        ("CMakeLists.txt", "cmake", TARGETS, changed(TARGETS, ("-O3", "--our-flag")), for_aux("--our-flag"), "replace: {anchor: -O3}\nwith: --our-flag"),
+        ("c.yaml", "yaml", YAML, changed(YAML, ("vendor/image", "ours/image")), changed(YAML, ("vendor/image", "plain"), ("image: other", "image: ours/image")), IMAGE),
+        ("p.toml", "toml", TABLES, changed(TABLES, ("'vendor'", "'ours'")), changed(TABLES, ("'vendor'", "'plain'"), ("'other'", "'ours'")), FLAG),
+        ("Dockerfile", "text", STAGES, changed(STAGES, ("make vendor", "make our-own")), changed(STAGES, ("make vendor", "make x"), ("make test", "make our-own")), "replace: {anchor: make vendor}\nwith: make our-own"),
+        ("Dockerfile", "text", "RUN make vendor\n", "RUN make our-own\n", "FROM x\nRUN make vendors\n", "replace: {anchor: make vendor}\nwith: make our-own"),
+    ],
+)  # fmt: skip
+def test_a_result_in_another_construct_is_not_that_of_the_patch(
+    judge: Judge, path: str, language: str, before: str, there: str, elsewhere: str, operation: str
+) -> None:
+    text = edit(path, language, operation)
+    assert judge(path, before, there, text).verdict is Verdict.UPSTREAMED
+    assert judge(path, before, elsewhere, text).verdict is not Verdict.UPSTREAMED
+
+
+def test_an_operation_with_nothing_to_do_leaves_nothing_under_another_name(judge: Judge) -> None:
+    vendor = "\n\ndef vendor(path):\n    found = list_all(path)\n    return found\n"
+    removal = "- remove: {function: vendor}\n        count: {min: 0, max: 1}"
+    text = edit("m.py", "python", "replace: {call: run}\nwith: run_gpu(a)") + f"      {removal}\n"
+    assert judge("m.py", RUN + vendor, RUN, text).verdict in APPLIED
+    renamed = vendor.replace("vendor", "device")
+    assert judge("m.py", RUN + vendor, RUN + renamed, text).verdict is Verdict.CONFLICT

@@ -116,6 +116,36 @@ def _under_any_name(code: str, name: str) -> re.Pattern[str] | None:
     return re.compile(r"(?<!\w)" + r"\s*".join(pieces))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TakenPart:
+    """An argument or item that an operation takes out, to be sought in other files."""
+
+    language: str
+    said: str
+    pattern: re.Pattern[str]
+
+    def came_to(self, old: str, new: str) -> bool:
+        """Say whether a file has the part more often than before."""
+        return len(_in_code(new, self.pattern, self.language)) > len(
+            _in_code(old, self.pattern, self.language)
+        )
+
+
+def taken_part(operation: Operation, language: str) -> TakenPart | None:
+    """Return the argument or item that an operation takes out, if it is known by its text alone.
+
+    A variable of a program is not, nor is a short word.
+    """
+    change = operation.argument or operation.item if isinstance(operation, CodeOperation) else None
+    said = change.remove if change is not None else None
+    if said is None or len(re.sub(r"\W", "", said)) < MEANINGFUL:
+        return None
+    if language in _CODE and said == bare(said) and not _KEYED.fullmatch(said):
+        return None
+    pattern = part_in_any_form(said, language)
+    return None if pattern is None else TakenPart(language=language, said=said, pattern=pattern)
+
+
 _CODE = frozenset({"python", "c", "cpp", "rust"})
 _SAYS = 3
 """The number of letters and digits from which on an option, an argument or an item is sought."""

@@ -28,7 +28,13 @@ from forkhouse.patches import absence, merging, obsolescence, removals, textual
 from forkhouse.patches.arrival import came_about
 from forkhouse.patches.diffs import PartKind
 from forkhouse.patches.edits import AddedFile
-from forkhouse.patches.elsewhere import declared_names, is_everywhere, may_require, stays
+from forkhouse.patches.elsewhere import (
+    declared_names,
+    is_everywhere,
+    may_require,
+    stays,
+    taken_part,
+)
 from forkhouse.patches.encodings import readable
 from forkhouse.patches.failures import internal_error
 from forkhouse.patches.languages.base import language_of, parses
@@ -36,9 +42,9 @@ from forkhouse.patches.languages.requirements import refers
 from forkhouse.patches.merging import LIKENESS
 from forkhouse.patches.obsolescence import Course
 from forkhouse.patches.operations import applied_alone, asks_for_nothing
-from forkhouse.patches.remains import Remains, ill_formed
+from forkhouse.patches.remains import Remains
 from forkhouse.patches.sameplace import other_target
-from forkhouse.patches.spellings import MEANINGFUL
+from forkhouse.patches.spellings import MEANINGFUL, bare
 from forkhouse.patches.structural import (
     MissingFileError,
     UnclearFileError,
@@ -49,7 +55,7 @@ from forkhouse.patches.structural import (
     structured,
     text_of,
 )
-from forkhouse.patches.surroundings import other_place, other_place_of_lines
+from forkhouse.patches.surroundings import other_place, other_place_of_lines, other_result
 from forkhouse.patches.textual import map_path
 from forkhouse.sources import lfs
 
@@ -114,6 +120,8 @@ class Judgement:
 
     Old path to new path, both as in this form of the upstream.
     """
+    idle: bool = field(default=False, repr=False)
+    """Whether some operations had nothing to do, though others had."""
     lost: tuple[Stretch, ...] = field(default=(), repr=False)
     """The code that the patch was about and that its files no longer have.
 
@@ -250,12 +258,12 @@ class Ladder:
         if judgement.taken:
             doubt = doubt or self._came_elsewhere(arrived, judgement.taken)
         doubt = doubt or self._unproven(base, arrived, patch, judgement)
-        if judgement.verdict is Verdict.UPSTREAMED and not doubt:
-            doubt = self._remaining(base, arrived, patch)
+        if (judgement.verdict is Verdict.UPSTREAMED or judgement.idle) and not doubt:
+            doubt = self._remaining(judgement.tree, arrived, patch)
         if judgement.verdict in {Verdict.UPSTREAMED, Verdict.OBSOLETE} and not doubt:
             doubt = self._unread(base, arrived, patch)
         if judgement.verdict in APPLIED:
-            doubt = self._dead_end(arrived, patch)
+            doubt = doubt or self._dead_end(arrived, patch)
             judgement = replace(judgement, tree=base) if doubt else judgement
         return replace(judgement, verdict=Verdict.CONFLICT, cause=doubt) if doubt else judgement
 
@@ -318,7 +326,7 @@ class Ladder:
                     line = self.remains.came_to(taken, path, (former, new), self._origin)
                 if line:
                     return _lives_on(taken.path, path, line)
-        return self._required_elsewhere(arrived, patch)
+        return self._required_elsewhere(arrived, patch) or self._got(arrived, patch)
 
     def _required_elsewhere(self, arrived: str, patch: Patch) -> str:
         """Say which other file came to require a distribution that a patch takes out of its own.
@@ -349,6 +357,36 @@ class Ladder:
                 return _lives_on(", ".join(self._changed[patch.name]), path, came[0])
         return ""
 
+    def _got(self, arrived: str, patch: Patch) -> str:
+        """Say which other file got an argument or item that a patch takes out of its own.
+
+        Returns an empty text if there is none.
+        """
+        edits = patch.edit.edits if patch.edit is not None else ()
+        parts = [
+            part
+            for change in edits
+            if not isinstance(change, AddedFile)
+            for operation in change.operations
+            for part in [taken_part(operation, change.language)]
+            if part is not None
+        ]
+        for path, old, new in self._changed_files(arrived) if parts else ():
+            if path in self._changed[patch.name]:
+                continue
+            fitting = [each for each in parts if each.language == language_of(path)]
+            former = old or (self._former(arrived, path) if fitting else "")
+            for part in fitting:
+                was, now = (
+                    readable(self.store.raw(each), path=path) if each else ""
+                    for each in (former, new)
+                )
+                if part.came_to(was, now) and not self.remains.is_common(
+                    bare(part.said), part.language, self._origin
+                ):
+                    return _lives_on(", ".join(self._changed[patch.name]), path, part.said)
+        return ""
+
     def _place(self, base: str, arrived: str, path: str) -> str:
         """Return where a file of the pin is in a tree, or its own path if it is nowhere."""
         if self.store.entry(base, path) is not None:
@@ -367,11 +405,11 @@ class Ladder:
         for path in self._changed[patch.name]:
             place = self._place(base, arrived, path)
             language = self._language(pinned, patch, path)
-            if ill_formed(
-                self._text(pinned.before, path),
-                self._text(base, place),
+            if self.remains.is_ill_formed(
+                (pinned.before, path),
+                (base, place),
                 language,
-                [each for each in taken if each.path == path],
+                tuple(each for each in taken if each.path == path),
             ):
                 return (
                     f"{place} is not well-formed {language} any more, so nobody can say what is in "
@@ -583,6 +621,7 @@ class Ladder:
         # This comes first, as otherwise an insertion would be made a second time.
         there = is_there(base, edit, paths, store=self.store)
         kept = self._kept(base, patch, edit, paths) if there else ""
+        kept = kept or (self._strayed(base, patch, edit, paths, done=True) if there else "")
         if kept:
             return judged(Verdict.CONFLICT, kept)
         if there and self._came_about(base, patch, edit, paths):
@@ -608,7 +647,7 @@ class Ladder:
             )
         if made.tree == base:
             return judged(Verdict.CONFLICT, "it applies and changes nothing")
-        strayed = self._strayed(base, patch, edit, paths)
+        strayed = self._strayed(base, patch, edit, paths, done=False)
         if strayed:
             return judged(Verdict.CONFLICT, strayed)
         found = "; ".join([*([_moved(renamed)] if renamed else []), *made.idle])
@@ -617,7 +656,7 @@ class Ladder:
             other := self._other_target(base, patch, edit, paths)
         ):
             return judged(Verdict.CONFLICT, f"it applies, but to something else: {other}")
-        return judged(distance, found, made.tree)
+        return replace(judged(distance, found, made.tree), idle=bool(made.idle))
 
     def _came_about(
         self, base: str, patch: Patch, edit: StructuralEdit, paths: Mapping[str, str]
@@ -640,11 +679,19 @@ class Ladder:
         return next((_lives_on(path, path, line) for path, line in kept if line), "")
 
     def _strayed(
-        self, base: str, patch: Patch, edit: StructuralEdit, paths: Mapping[str, str]
+        self,
+        base: str,
+        patch: Patch,
+        edit: StructuralEdit,
+        paths: Mapping[str, str],
+        *,
+        done: bool,
     ) -> str:
         """Say which operation applies in another construct than at the pin, such as a function.
 
-        Returns an empty text if there is none.
+        If the upstream has `done` what the edit does, say where that is. An operation that has
+        nothing to do must not leave what it takes out under another name. Returns an empty text if
+        there is none.
         """
         for change in edit.edits:
             course = self._course(base, patch, change, paths)
@@ -654,18 +701,20 @@ class Ladder:
             if before == now:
                 continue
             for operation in change.operations:
-                other = other_place(before, now, operation, change.language, path)
-                if other is not None:
-                    return (
-                        f"{path}: what the edit looks for stood in {other[0]} at the pin and is "
-                        f"gone from there; now it stands in {other[1]}, which may be another "
-                        "thing. Look at that place, and name it by `within:`, or drop the "
-                        "operation: "
-                        f"{operation.model_dump(by_alias=True, exclude_defaults=True)}."
-                    )
-                before, now = (
-                    applied_alone(text, operation, change.language) for text in (before, now)
+                language = change.language
+                left = applied_alone(before, operation, language)
+                made = now if done else applied_alone(now, operation, language)
+                other = (
+                    other_result(left, now, operation, language, path)
+                    if done
+                    else other_place(before, now, operation, language, path)
                 )
+                if other is not None:
+                    return _in_another(path, other, operation)
+                kept = stays(before, now, operation, language) if made == now else ""
+                if kept:
+                    return _lives_on(path, path, kept)
+                before, now = left, made
         return ""
 
     def _steps(
@@ -1272,6 +1321,15 @@ class Ladder:
 
 def _moved(renamed: Mapping[str, str]) -> str:
     return "; ".join(f"{old} is now {new}" for old, new in renamed.items())
+
+
+def _in_another(path: str, other: tuple[str, str], operation: Operation) -> str:
+    return (
+        f"{path}: what the edit looks for, or its result, stood in {other[0]} at the pin and is "
+        f"gone from there; now it stands in {other[1]}, which may be another thing. Look at that "
+        "place, and name it by `within:`, or drop the operation: "
+        f"{operation.model_dump(by_alias=True, exclude_defaults=True)}."
+    )
 
 
 def _lives_on(path: str, place: str, line: str) -> str:

@@ -53,9 +53,41 @@ class Taken:
     def came_with(self, found: Sequence[Line]) -> bool:
         """Say whether another file, to which some of the lines came, has the code now."""
         total = sum(map(_weight, found))
-        return total >= 2 * MEANINGFUL and (
-            self.share(found) >= LIKENESS / 100 or total >= 2 * ENOUGH
+        return any(_DEFINES.match(line) for _, line in found) or (
+            total >= 2 * MEANINGFUL and (self.share(found) >= LIKENESS / 100 or total >= 2 * ENOUGH)
         )
+
+
+_DEFINES = re.compile(
+    r"(?:(?:async|pub|static|inline)\s+)*(?:def|class|fn|function|macro)\b\s*\(?\s*(?!_)\w{5,}(?!.*\bself\b)"
+)
+"""The first line of a definition with a name of its own, which no method has."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Folded:
+    """A text without layout, by lines and as a whole."""
+
+    lines: frozenset[str]
+    whole: str
+
+    @classmethod
+    def of(cls, text: str, path: str) -> _Folded:
+        """Fold a text; the lines that are comments are left out of the whole."""
+        language = language_of(path)
+        code = "".join(line for line in text.splitlines() if not is_blank(line, language))
+        return cls(lines=frozenset(folded_lines(text)), whole=_squeezed(code))
+
+    def has(self, line: Line) -> bool:
+        """Say whether a line is there, or a long one as a part of others."""
+        return line[0] in self.lines or (
+            _weight(line) >= 2 * MEANINGFUL and _squeezed(line[1]) in self.whole
+        )
+
+
+def _squeezed(text: str) -> str:
+    """Return a text without white space, quotes, backslashes and commas before a bracket."""
+    return re.sub(r",(?=[)\]}])", "", re.sub(r"[\s\"'`\\]", "", text)).rstrip(",;{}")
 
 
 def _weight(line: Line) -> int:
@@ -91,6 +123,14 @@ class Remains:
         default_factory=dict, init=False, repr=False, compare=False
     )
     """The line of such code that a file got, by the ids of its content at the pin and now."""
+    _rest: dict[tuple[Taken, str, str], str] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """The line of such code that its own file has, by the id of the content of that."""
+    _ill: dict[tuple[object, ...], bool] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """Whether a file is no longer well formed, by the ids of its content at the pin and now."""
     _common: dict[tuple[str, str, str], bool] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -121,10 +161,27 @@ class Remains:
 
         `place` is the path of that file in `tree`. `origin` is the tree of the pin.
         """
-        now = folded_lines(self._text(tree, place))
-        found = [pair for pair in taken.lines if pair[0] in now]
-        found = self._rare(found, taken, origin) if taken.rests_with(found) else []
-        return now[found[0][0]] if found and taken.rests_with(found) else ""
+        entry = self.store.entry(tree, place)
+        key = (taken, "" if entry is None else entry.blob, origin)
+        if key not in self._rest:
+            now = folded_lines(self._text(tree, place))
+            found = [pair for pair in taken.lines if pair[0] in now]
+            found = self._rare(found, taken, origin) if taken.rests_with(found) else []
+            self._rest[key] = now[found[0][0]] if found and taken.rests_with(found) else ""
+        return self._rest[key]
+
+    def is_ill_formed(
+        self, old: tuple[str, str], new: tuple[str, str], language: str, places: tuple[Taken, ...]
+    ) -> bool:
+        """Say whether a grammar no longer reads a file where something was taken out.
+
+        `old` and `new` are the tree and path of the file at the pin and now.
+        """
+        there, here = self.store.entry(*old), self.store.entry(*new)
+        key = (there and there.blob, here and here.blob, language, places)
+        if key not in self._ill:
+            self._ill[key] = ill_formed(self._text(*old), self._text(*new), language, places)
+        return self._ill[key]
 
     def came_to(self, taken: Taken, path: str, contents: tuple[str, str], origin: str) -> str:
         """Return a line of the code that came to another file, or nothing.
@@ -143,15 +200,16 @@ class Remains:
         # Most files have not even the words of the code, and need not be read line by line.
         if not taken.came_with([pair for pair in taken.lines if _longest(pair[1]) in new]):
             return []
-        before, now = (folded_lines(readable(each, path=path)) for each in (old, new))
-        return [pair for pair in taken.lines if pair[0] in now and pair[0] not in before]
+        before, now = (_Folded.of(readable(each, path=path), path) for each in (old, new))
+        return [pair for pair in taken.lines if now.has(pair) and not before.has(pair)]
 
     def _rare(self, found: list[Line], taken: Taken, origin: str) -> list[Line]:
         """Return the lines that few other files have: many have `except ImportError:`."""
         language = language_of(taken.path)
-        return [pair for pair in found if not self._is_common(pair[1], language, origin)]
+        return [pair for pair in found if not self.is_common(pair[1], language, origin)]
 
-    def _is_common(self, line: str, language: str, origin: str) -> bool:
+    def is_common(self, line: str, language: str, origin: str) -> bool:
+        """Say whether many files of a language have a line, so that it says nothing."""
         key = (line, language, origin)
         if key not in self._common:
             there = (

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.changes import find, is_part
-from forkhouse.patches.edits import CodeOperation, PartChange
+from forkhouse.patches.edits import CodeOperation, PartChange, Selector
+from forkhouse.patches.effects import selected_after, selects_itself
 from forkhouse.patches.languages.base import language_of, line_end, line_start
 from forkhouse.patches.languages.data import LANGUAGES
 from forkhouse.patches.languages.enclosures import Enclosure, enclosure_at, enclosures
 from forkhouse.patches.merging import LIKENESS
 from forkhouse.patches.obsolescence import target
+from forkhouse.patches.standing import results
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -53,6 +55,21 @@ def other_place(
     lost = [each for each in old if missing[each.around.chain] > 0]
     came = [each for each in new if missing[each.around.chain] < 0]
     return _strayed(before, lost, now, came, language, path)
+
+
+def other_result(
+    left: str, now: str, operation: Operation, language: str, path: str
+) -> tuple[str, str] | None:
+    """Do the same as `other_place` for the result of an operation, which the upstream has.
+
+    `left` is the text that the operation leaves at the pin.
+    """
+    old, new = (_results(text, operation, language, path) for text in (left, now))
+    missing = Counter(each.around.chain for each in old)
+    missing.subtract(each.around.chain for each in new)
+    lost = [each for each in old if missing[each.around.chain] > 0]
+    came = [each for each in new if missing[each.around.chain] < 0]
+    return _strayed(left, lost, now, came, language, path)
 
 
 def other_place_of_lines(
@@ -117,6 +134,39 @@ def _matches(text: str, operation: Operation, language: str, path: str) -> list[
                 )
             )
     return made
+
+
+def _results(text: str, operation: Operation, language: str, path: str) -> list[_Match]:
+    """Return where the result of an operation stands, or nothing for a removal."""
+    match operation:
+        case CodeOperation(replace=Selector(key=None) as selector):
+            new = operation.with_ or ""
+            try:
+                places = results(text, new, selector, language)
+            except PatchConflictError:
+                return []
+            return [
+                _Match(
+                    around=enclosure_at(text, place, language, path),
+                    span=(place, place + len(new.strip())),
+                    by_text=True,
+                )
+                for place in places
+            ]
+        case (
+            CodeOperation(argument=PartChange() as change)
+            | CodeOperation(item=PartChange() as change)
+        ):
+            if change.come is None:
+                return []
+            of = selected_after(change) if selects_itself(change) else change.of
+            kind = "argument" if operation.argument is not None else "item"
+            had = PartChange(of=of, remove=change.come)
+            return _matches(text, CodeOperation.model_validate({kind: had}), language, path)
+        case CodeOperation(remove=None):
+            return _matches(text, operation, language, path)
+        case _:
+            return []
 
 
 def _has(text: str, node: Node, change: PartChange, language: str, *, of_call: bool) -> bool:

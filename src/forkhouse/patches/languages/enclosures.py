@@ -178,7 +178,7 @@ _HEADS = {
 
 def _sections(text: str, head: re.Pattern[str]) -> Iterator[tuple[str, Span]]:
     found = [*head.finditer(text)]
-    ends = [*(each.start() for each in found[1:]), len(text)]
+    ends = [*(each.start() for each in found), len(text)][1:]
     for each, end in zip(found, ends, strict=True):
         name = next(group for group in each.groups() if group is not None)
         yield " ".join(name.split()), (each.start(), end)
