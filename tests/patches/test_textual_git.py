@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pygit2.enums import FileMode
 
-from forkhouse.core.errors import ForkhouseError, PatchConflictError
+from forkhouse.core.errors import ForkhouseError, PatchConflictError, SeriesError
 from forkhouse.flow.authoring import difference as difference_text
 from forkhouse.flow.authoring import format_patch
 from forkhouse.patches.merging import difference, parts_between
@@ -771,6 +771,19 @@ def test_mails_that_are_encoded_for_transport(git: Git) -> None:
         assert git.mailed(commit, mail) == after, mail
         assert git.ours(before, mail) == (after, ""), mail
         assert read_patch("up/0001-t.patch", mail).subject in {"Words", "Wörds"}
+
+
+def test_a_nul_byte_in_a_message_is_refused_as_by_git(git: Git) -> None:
+    before = git.tree({"f": (TEN, 0o644)})
+    commit = git.store.commit(before, message="before\n", epoch=1_700_000_000)
+    for mail in (
+        HEAD + b"\none\0two\n---\n" + new("one"),
+        encoded("base64", b"one\0two\n---\n" + new("one")),
+        HEAD.replace(b"Words", b"=?UTF-8?Q?Wo=00rds?=") + b"\nwords\n---\n" + new("one"),
+    ):
+        assert not git.mailed(commit, mail)
+        with pytest.raises(SeriesError, match="NUL byte"):
+            read_patch("up/0001-t.patch", mail)
 
 
 def test_a_mailbox_has_mails_of_each_encoding(git: Git) -> None:

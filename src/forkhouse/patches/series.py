@@ -77,6 +77,12 @@ def read_patch(label: str, content: bytes) -> Patch:
         message = f"{label} is not a patch that can be read: {error}."
         raise SeriesError(message) from error
     subject = _subject(header).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if "\0" in header + subject:
+        message = (
+            f"{label} has a NUL byte in its subject or message, which no commit can hold. Take it "
+            "out, or make the patch anew."
+        )
+        raise SeriesError(message)
     if not subject or not holds:
         message = (
             f"{label} is not a patch: it needs a header with a `Subject:` line (or DEP-3's "
