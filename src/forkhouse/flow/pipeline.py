@@ -25,6 +25,7 @@ from forkhouse.core.errors import (
 )
 from forkhouse.core.identity import engine
 from forkhouse.core.progress import Task, report
+from forkhouse.core.wording import bullets
 from forkhouse.core.workspace import Journal, Workspace
 from forkhouse.documents.config import read_config
 from forkhouse.documents.lockfile import FORMS, ArchiveSource, Lock, Profile, Upstream, describe
@@ -548,11 +549,11 @@ def strict(plant: Plant, profile: str) -> Plant:
         true = tuple(source for source in pinned.sources if _as_pinned(source, pinned))
         upstreams[recipe.upstream] = pinned.model_copy(update={"sources": true})
         if reasons := _only_others(plant, recipe, pinned):
-            refused.append(f"\n  - {recipe.upstream} {pinned.version}: {'; '.join(reasons)}")
+            refused.append(f"{recipe.upstream} {pinned.version}: {'; '.join(reasons)}")
     if refused:
         message = (
             "--strict-sources refuses another version than the pinned one, and that cannot be "
-            f"had:{''.join(refused)}\n"
+            f"had:\n{bullets(refused)}\n"
             "Reach its host, or give --mirror DIR."
         )
         raise UnreachableError(message)
