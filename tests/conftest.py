@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import csv
 import functools
 import hashlib
 import http.server
@@ -13,7 +11,6 @@ import shutil
 import subprocess
 import tarfile
 import threading
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +22,7 @@ from forkhouse.flow.plant import open_plant
 from forkhouse.sources.acquire import Access
 from forkhouse.sources.index import Registry
 from forkhouse.sources.store import ObjectStore
+from tests.wheels import write_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -148,40 +146,9 @@ def make_wheel(tmp_path: Path) -> Callable[..., Path]:
         record: str | None = None,
         tag: str = "py3-none-any",
     ) -> Path:
-        stem = f"{name.replace('-', '_')}-{version}"
-        info = f"{stem}.dist-info"
-        members = {
-            **(files or {f"{name.replace('-', '_')}/__init__.py": b""}),
-            f"{info}/METADATA": "\n".join(
-                [
-                    "Metadata-Version: 2.1",
-                    f"Name: {name}",
-                    f"Version: {version}",
-                    *metadata,
-                    "",
-                    "About it.\n",
-                ]
-            ).encode(),
-            f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: {str(tag.endswith('-any')).lower()}\nTag: {tag}\n".encode(),
-        }
-        rows = io.StringIO()
-        for member, content in members.items():
-            digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
-            csv.writer(rows, lineterminator="\n").writerow(
-                [member, f"sha256={digest}", len(content)]
-            )
-        members[f"{info}/RECORD"] = (
-            f"{rows.getvalue()}{info}/RECORD,,\n" if record is None else record
-        ).encode()
-        path = tmp_path / "made" / f"{stem}-{tag}.whl"
-        path.parent.mkdir(exist_ok=True)
-        path.unlink(missing_ok=True)  # a wheelhouse may hold the earlier one by a hard link
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            for member, content in members.items():
-                entry = zipfile.ZipInfo(member, (2024, 5, 6, 7, 8, 10))
-                entry.external_attr = 0o100644 << 16
-                archive.writestr(entry, content)
-        return path
+        folder = tmp_path / "made"
+        folder.mkdir(exist_ok=True)
+        return write_wheel(folder, name, version, files, metadata=metadata, record=record, tag=tag)
 
     return make
 

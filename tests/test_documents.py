@@ -85,6 +85,13 @@ def test_every_problem_is_listed_with_its_line_and_key_path() -> None:
     assert "nothing was read" in lines[-1]
 
 
+def test_a_key_has_one_spelling() -> None:
+    with pytest.raises(
+        DocumentError, match=r"fruit\[0\]\.long_name: Extra inputs are not permitted"
+    ):
+        parse(Basket, "owner: a\nfruit: [{kind: pear, long_name: x}]\n", name="b.yaml")
+
+
 def test_a_missing_key_is_named_at_its_parent() -> None:
     with pytest.raises(DocumentError, match=r"b\.yaml:1: owner: Field required"):
         parse(Basket, "fruit: []\n", name="b.yaml")

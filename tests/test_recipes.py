@@ -18,7 +18,7 @@ local: rocm.1
 builders:
   git: {kind: pep517, config-settings: {cmake.define.A: "1"}}
   wheel: {kind: repack}
-system_packages:
+system-packages:
   - {package: gcc, command: gcc}
 """
 
@@ -69,12 +69,12 @@ def test_the_label_marks_the_version_as_ours(tmp_path: Path, upstream: str, ours
         (
             "command: gcc",
             "command: gcc, file: /usr/bin/gcc",
-            "recipe.yaml:8: system_packages[0]: give exactly one of: command, file",
+            "recipe.yaml:8: system-packages[0]: give exactly one of: command, file",
         ),
         (
             "package: gcc, command: gcc",
             "package: gcc",
-            "recipe.yaml:8: system_packages[0]: give exactly one of: command, file",
+            "recipe.yaml:8: system-packages[0]: give exactly one of: command, file",
         ),
         (
             "upstream: demo\n",
@@ -104,7 +104,7 @@ local: rocm.1
 builders:
   git: {kind: upstream, folder: lib/python, packages: [demo], requires: [maturin], cargo: {rustc: ">=1.80"}, system-packages: [{package: protoc, command: protoc}]}
   wheel: {kind: repack}
-system_packages:
+system-packages:
   - {package: gcc, command: gcc}
 """
 

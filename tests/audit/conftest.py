@@ -15,6 +15,7 @@ from backports import zstd
 
 from forkhouse.audit.look import AuditTerms, audit_wheel
 from forkhouse.audit.policy import read_policy
+from tests.wheels import pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -199,10 +200,5 @@ def rewritten(path: Path, *, without: str = "", **members: bytes) -> Path:
             if name.rpartition("/")[2] not in {without, *members}
         }
         info = next(name for name in archive.namelist() if ".dist-info/" in name).partition("/")[0]
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in {
-            **kept,
-            **{f"{info}/{name}": content for name, content in members.items()},
-        }.items():
-            archive.writestr(name, content)
-    return path
+    others = {f"{info}/{name}": content for name, content in members.items()}
+    return pack(path, {**kept, **others})

@@ -5,12 +5,12 @@ What an installer and the audit have to agree on.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import io
 import zipfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from tests.wheels import digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,10 +60,6 @@ class Draft:
                     zipfile.ZipInfo(name, (2024, 5, 6, 7, 8, 10)), content, zipfile.ZIP_DEFLATED
                 )
         return self.change_zip(packed.getvalue())
-
-
-def digest(content: bytes) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
 
 
 NAMES = ("demo-pkg", "Demo_Pkg", "demo.pkg", "DEMO--PKG", "demo", "other", "demo-pkg2", "")

@@ -14,7 +14,8 @@ from installer.sources import WheelFile
 from forkhouse.audit.record import Record
 from forkhouse.core.errors import AuditError
 from tests.audit.conftest import findings, look
-from tests.audit.mutants import Draft, digest, mutate
+from tests.audit.mutants import Draft, mutate
+from tests.wheels import digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,12 +3,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import venv
 from typing import TYPE_CHECKING
 
 import pytest
 
 from forkhouse.benchmark.environment import machine, stack
+from forkhouse.core.environments import make_environment
 from forkhouse.core.errors import ServingError
 from forkhouse.core.workspace import sha256_file
 from forkhouse.serving.stack import CPU, WORKER_ARGUMENTS
@@ -120,8 +120,7 @@ def make_wheelhouse(tmp_path: Path, make_wheel: Callable[..., Path]) -> Callable
 
 
 def install(wheelhouse: Path, into: Path) -> Path:
-    venv.create(into, symlinks=True, with_pip=False)
-    python = into / "bin/python"
+    python = make_environment(into)
     command = [
         sys.executable,
         "-m",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import openai
 import pytest
 
 from forkhouse.documents.lockfile import DebianBinary, WheelSource
@@ -29,7 +30,10 @@ from forkhouse.serving.stack import (
 from forkhouse.sources.apt import fetch_debian_binaries
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from forkhouse.flow.plant import Plant
+    from forkhouse.serving.stack import Stack
 
 ASKED = (
     "Name one fact about it, then say in a sentence why that fact matters to somebody who builds "
@@ -199,6 +203,13 @@ def _unpacked(wheel: Path, folder: Path) -> Path:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder)
     return folder
+
+
+@pytest.fixture
+def client(stack: Stack) -> Iterator[openai.OpenAI]:
+    """The client that users have, of the stack that a test's own module starts."""
+    with openai.OpenAI(base_url=stack.url, api_key="none", max_retries=0, timeout=120) as connected:
+        yield connected
 
 
 @pytest.fixture(scope="session")

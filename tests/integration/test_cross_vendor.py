@@ -20,7 +20,6 @@ import pytest
 
 import forkhouse
 from forkhouse.core.errors import ServingError
-from forkhouse.serving.client import lists_model
 from forkhouse.serving.processes import wait_until
 from forkhouse.serving.stack import (
     BLOCK_TOKENS,
@@ -32,6 +31,7 @@ from forkhouse.serving.stack import (
     started_stack,
 )
 from tests.integration.engine import engine_environment
+from tests.integration.listing import lists_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -36,12 +36,6 @@ def stack(setting: Setting, tmp_path: Path) -> Iterator[Stack]:
         yield running
 
 
-@pytest.fixture
-def client(stack: Stack) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=stack.url, api_key="none", max_retries=0, timeout=120) as connected:
-        yield connected
-
-
 def begin(
     client: openai.OpenAI, stack: Stack, text: str
 ) -> openai.Stream[openai.types.chat.ChatCompletionChunk]:

@@ -25,9 +25,10 @@ import psutil
 import pytest
 
 from forkhouse.core.errors import ServingError
-from forkhouse.serving.client import HTTP_OK, chat, fetch, lists_model
+from forkhouse.serving.client import HTTP_OK, chat, fetch
 from forkhouse.serving.processes import LOCALHOST, Server, wait_until
 from forkhouse.serving.stack import HERE, MODEL_NAME, FrontendPlan, Setting, started_stack
+from tests.integration.listing import lists_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

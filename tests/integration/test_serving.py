@@ -74,12 +74,6 @@ def stack(setting: Setting, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield running
 
 
-@pytest.fixture
-def client(stack: Stack) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=stack.url, api_key="none", max_retries=0, timeout=120) as connected:
-        yield connected
-
-
 def test_each_prompt_gets_the_answer_that_the_reference_computed(
     stack: Stack, model: Model
 ) -> None:

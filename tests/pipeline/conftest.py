@@ -12,13 +12,13 @@ import shutil
 import subprocess
 import sys
 import time
-import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.somebody import git
+from tests.wheels import PACKING, write_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,31 +50,20 @@ profiles:
       - {{package: helper, version: '3.0', file: helper-3.0-py3-none-any.whl, sha256: {helper}, why: It is heavy.}}
 """
 # A PEP 517 backend of its own, so that a build needs nothing but a compiler.
-BACKEND = """
-import base64, hashlib, pathlib, platform, subprocess, zipfile
+BACKEND = (
+    PACKING
+    + """
+import platform, subprocess
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     version = pathlib.Path("VERSION").read_text().strip()
     tag = f"py3-none-linux_{platform.machine()}"
     subprocess.run(["gcc", "-shared", "-fPIC", "-g0", "-Wl,--build-id=none", "-o", "libtransport.so", "upstream/transport.c"], check=True)
-    info = f"small_transport-{version}.dist-info"
-    members = {
-        "small_transport/__init__.py": b"",
-        "small_transport/libtransport.so": pathlib.Path("libtransport.so").read_bytes(),
-        f"{info}/METADATA": f"Metadata-Version: 2.1\\nName: small-transport\\nVersion: {version}\\n".encode(),
-        f"{info}/WHEEL": f"Wheel-Version: 1.0\\nGenerator: small\\nRoot-Is-Purelib: false\\nTag: {tag}\\n".encode(),
-    }
-    lines = []
-    for path, content in members.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
-        lines.append(f"{path},sha256={digest},{len(content)}")
-    members[f"{info}/RECORD"] = "\\n".join([*lines, f"{info}/RECORD,,", ""]).encode()
-    name = f"small_transport-{version}-{tag}.whl"
-    with zipfile.ZipFile(pathlib.Path(wheel_directory) / name, "w") as archive:
-        for path, content in members.items():
-            archive.writestr(zipfile.ZipInfo(path, (2024, 1, 1, 0, 0, 0)), content)
+    files = {"small_transport/__init__.py": b"", "small_transport/libtransport.so": pathlib.Path("libtransport.so").read_bytes()}
+    name = write_wheel(wheel_directory, "small-transport", version, tag, files)
     return name
 """
+)
 TRANSPORT_EDIT = """
 Subject: Answer for AMD
 Description: The small upstream knows one vendor.
@@ -104,24 +93,12 @@ edits:
 """
 
 
-def write_wheel(
+def published(
     folder: Path, name: str, version: str, files: dict[str, bytes], requires: tuple[str, ...] = ()
 ) -> str:
     """Write a pure wheel and return its sha256."""
-    stem = f"{name.replace('-', '_')}-{version}"
-    metadata = "".join(f"Requires-Dist: {text}\n" for text in requires)
-    members = {
-        **files,
-        f"{stem}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{metadata}\nAbout.\n".encode(),
-        f"{stem}.dist-info/WHEEL": b"Wheel-Version: 1.0\nGenerator: small\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    members[f"{stem}.dist-info/RECORD"] = "".join(
-        f"{path},,\n" for path in [*members, f"{stem}.dist-info/RECORD"]
-    ).encode()
-    path = folder / f"{stem}-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        for member, content in members.items():
-            archive.writestr(zipfile.ZipInfo(member, (2024, 1, 1, 0, 0, 0)), content)
+    metadata = [f"Requires-Dist: {text}" for text in requires]
+    path = write_wheel(folder, name, version, files, metadata=metadata)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -198,7 +175,7 @@ class Checkout:
 
     def release(self, version: str, *requires: str) -> None:
         """Put another release of the engine on the index."""
-        write_wheel(
+        published(
             self.index,
             "small-engine",
             version,
@@ -273,11 +250,11 @@ def make_template(folder: Path) -> Checkout:
     )
     checkout.index.mkdir()
     engine = {"small_engine/__init__.py": b"import helper\n\nNAME = 'engine'\n"}
-    engine_sha256 = write_wheel(
+    engine_sha256 = published(
         checkout.index, "small-engine", "1.0", engine, ("helper>=2", "only-for-cuda==9")
     )
     # Incompressible and large, so that a small disk cannot hold it.
-    helper_sha256 = write_wheel(
+    helper_sha256 = published(
         checkout.index, "helper", "3.0", {"helper.py": b"", "helper.bin": os.urandom(300_000)}
     )
     checkout.upstream.mkdir()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from tests.pipeline.conftest import write_wheel
+from tests.pipeline.conftest import published
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +49,7 @@ def vendor(checkout: Checkout, tmp_path: Path) -> Path:
     folder = tmp_path / "vendor/framework"
     folder.mkdir(parents=True)
     for version in ("2.12.0+rocm7", "2.13.0+rocm7", "2.13.1+rocm7", "2.14.0+rocm7"):
-        write_wheel(
+        published(
             folder, "framework", version, {"framework.py": f"VERSION = '{version}'\n".encode()}
         )
     # Newer, and of no use to this machine.

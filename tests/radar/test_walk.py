@@ -8,7 +8,7 @@ import pytest
 
 from forkhouse.core.errors import UnreachableError, UsageError
 from forkhouse.documents.lockfile import GitSource, Upstream
-from forkhouse.flow.survey import newest_release
+from forkhouse.flow.survey import settled_releases
 from forkhouse.patches.ladder import Verdict
 from forkhouse.radar.candidates import Walk, commit_candidates
 from forkhouse.radar.scan import Cell, Matrix
@@ -141,11 +141,10 @@ def test_only_a_release_is_pinned_by_its_version(
     walk = commit_candidates(upstream, pinned, "main", store, limit=100)
     source = GitSource(kind="git", url="https://host.invalid/owner/name", tag="v1.0", commit=pinned)
     lock = Upstream(version="1.0", licence="MIT", why="A test.", sources=(source,))
-    found = newest_release(matrix(walk, 100), lock)
-    assert found is not None
-    assert (found[0].commit, found[1]) == (git(upstream, "rev-parse", "v2.0"), "2.0")
-    assert (newest_release(matrix(walk, 3), lock) or (None, None))[1] == "1.0"
-    assert newest_release(matrix(walk, 0), lock) is None
+    found = {version: each.commit for each, version in settled_releases(matrix(walk, 100), lock)}
+    assert found == {"1.0": pinned, "2.0": git(upstream, "rev-parse", "v2.0")}
+    assert [version for _, version in settled_releases(matrix(walk, 3), lock)] == ["1.0"]
+    assert not list(settled_releases(matrix(walk, 0), lock))
 
 
 def test_what_the_fork_lacks_no_later_commit_has_broken(

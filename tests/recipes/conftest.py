@@ -23,6 +23,7 @@ from forkhouse.documents.reading import dump, load
 from forkhouse.flow.plant import open_plant
 from forkhouse.sources.acquire import Access
 from tests.somebody import git
+from tests.wheels import PACKING, pack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,31 +35,22 @@ ROOT = Path(__file__).parents[2]
 UPSTREAMS = Path(__file__).parent / "upstreams"
 # UCX as a wheel of the shape of ours: the libraries by their SONAMEs, and texts that stand for the
 # names that a linker asks for.
-UCX_BACKEND = """
-import base64, hashlib, pathlib, subprocess, zipfile
+UCX_BACKEND = (
+    PACKING
+    + """
+import subprocess
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     version = pathlib.Path("VERSION").read_text().strip()
-    info = f"libucx_rocm-{version}.dist-info"
-    members = {"libucx_rocm/__init__.py": b"", "libucx_rocm/include/ucp/api/ucp.h": pathlib.Path("upstream/ucp.h").read_bytes()}
+    files = {"libucx_rocm/__init__.py": b"", "libucx_rocm/include/ucp/api/ucp.h": pathlib.Path("upstream/ucp.h").read_bytes()}
     for name, links in (("ucs", ()), ("uct", ()), ("ucp", ("libucs.so.0", "libuct.so.0"))):
         command = ["gcc", "-shared", "-fPIC", f"-Wl,-soname,lib{name}.so.0", "-Wl,--disable-new-dtags,-rpath,$ORIGIN"]
         subprocess.run([*command, "-o", f"lib{name}.so.0", f"upstream/{name}.c", *links], check=True)
-        members[f"libucx_rocm/lib/lib{name}.so.0"] = pathlib.Path(f"lib{name}.so.0").read_bytes()
-        members[f"libucx_rocm/lib/lib{name}.so"] = f"INPUT(lib{name}.so.0)\\n".encode()
-    members[f"{info}/METADATA"] = f"Metadata-Version: 2.1\\nName: libucx-rocm\\nVersion: {version}\\n".encode()
-    members[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\\nGenerator: small\\nRoot-Is-Purelib: false\\nTag: py3-none-linux_x86_64\\n"
-    lines = []
-    for path, content in members.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
-        lines.append(f"{path},sha256={digest},{len(content)}")
-    members[f"{info}/RECORD"] = "\\n".join([*lines, f"{info}/RECORD,,", ""]).encode()
-    name = f"libucx_rocm-{version}-py3-none-linux_x86_64.whl"
-    with zipfile.ZipFile(pathlib.Path(wheel_directory) / name, "w") as archive:
-        for path, content in members.items():
-            archive.writestr(zipfile.ZipInfo(path, (2024, 1, 1, 0, 0, 0)), content)
-    return name
+        files[f"libucx_rocm/lib/lib{name}.so.0"] = pathlib.Path(f"lib{name}.so.0").read_bytes()
+        files[f"libucx_rocm/lib/lib{name}.so"] = f"INPUT(lib{name}.so.0)\\n".encode()
+    return write_wheel(wheel_directory, "libucx-rocm", version, "py3-none-linux_x86_64", files)
 """
+)
 # The Python half of RIXL and NIXL.
 API = {
     "api/__init__.py": "from ._api import nixl_agent\n",
@@ -288,8 +280,7 @@ def cached_wheel(cache: Path, source: WheelSource) -> WheelSource:
     """Return a pin of a small wheel of the same name, which lies in the cache."""
     path = cache / source.file
     info = "-".join(source.file.split("-")[:2]) + ".dist-info"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: small\nVersion: 1\n")
+    pack(path, {f"{info}/METADATA": b"Metadata-Version: 2.1\nName: small\nVersion: 1\n"})
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     (cache / "files" / sha256).mkdir()
     path.rename(cache / "files" / sha256 / source.file)

@@ -12,7 +12,6 @@ import re
 import shutil
 import subprocess
 import sys
-import venv
 import zipfile
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ import pytest
 import yaml
 
 from forkhouse.binaries.elf import Elf
+from forkhouse.core.environments import make_environment
 from forkhouse.core.errors import BuildError, ToolchainError, UnreachableError
 from forkhouse.core.progress import showing
 from forkhouse.documents.lockfile import GitSource, Lock, WheelSource
@@ -313,8 +313,7 @@ def test_the_module_is_compiled_from_the_git_tree_and_works(
         r"ai_dynamo_runtime-1\.6\.1\+forkhouse\.1-cp310-abi3-manylinux_2_\d+_x86_64\.whl",
         runtime.path.name,
     )
-    venv.create(tmp_path / "stack", symlinks=True, with_pip=False)
-    python = tmp_path / "stack/bin/python"
+    python = make_environment(tmp_path / "stack")
     command = [
         sys.executable,
         "-m",

@@ -14,6 +14,7 @@ from forkhouse.builders.linking import Linker, libraries, with_true_tag
 from forkhouse.core.errors import BuildError
 from forkhouse.sandbox.bubblewrap import View, find_sandbox
 from forkhouse.sandbox.run import Confined
+from tests.wheels import pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,15 +73,9 @@ class Bench:
 
     def relocate(self, files: dict[str, bytes], **siblings: Path) -> Path:
         path = self.folder / "demo-1.0-cp311-cp311-linux_x86_64.whl"
-        with zipfile.ZipFile(path, "w") as archive:
-            wheel = b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: false\nTag: cp311-cp311-linux_x86_64\n"
-            for name, content in {
-                **files,
-                f"{INFO}/METADATA": b"",
-                f"{INFO}/WHEEL": wheel,
-                f"{INFO}/RECORD": b"",
-            }.items():
-                archive.writestr(name, content)
+        wheel = b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: false\nTag: cp311-cp311-linux_x86_64\n"
+        about = {f"{INFO}/METADATA": b"", f"{INFO}/WHEEL": wheel, f"{INFO}/RECORD": b""}
+        pack(path, {**files, **about})
         return self.linker.relocate(
             path,
             packages=["demo"],
@@ -129,9 +124,7 @@ def test_equal_wheels_have_equal_bytes(bench: Bench) -> None:
 
 def test_a_pure_wheel_stays_as_it_is(bench: Bench) -> None:
     path = bench.folder / "demo-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("demo/__init__.py", "")
-        archive.writestr(f"{INFO}/METADATA", "")
+    pack(path, {"demo/__init__.py": b"", f"{INFO}/METADATA": b""})
     assert bench.linker.relocate(path, packages=["demo"], siblings={}, epoch=0) == path
 
 

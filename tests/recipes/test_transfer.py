@@ -6,7 +6,6 @@ import io
 import os
 import subprocess
 import sys
-import venv
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from packaging.metadata import Metadata
 from packaging.utils import parse_wheel_filename
 
 from forkhouse.builders.environment import Needs
+from forkhouse.core.environments import make_environment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,8 +58,7 @@ def elf(pair: Pair) -> dict[str, dict[str, list[str]]]:
 def test_it_finds_ucx_in_the_sibling_wheel_wherever_both_are_installed(
     transfer: Pair, tmp_path: Path
 ) -> None:
-    venv.create(tmp_path / "stack", symlinks=True, with_pip=False)
-    python = tmp_path / "stack/bin/python"
+    python = make_environment(tmp_path / "stack")
     command = [
         "unshare",
         "--map-root-user",

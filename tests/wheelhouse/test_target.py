@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import venv
 from typing import TYPE_CHECKING
 
 import pytest
 
 from forkhouse.audit.framework import torch_symbols
+from forkhouse.core.environments import make_environment
 from forkhouse.core.errors import AuditError, ClosureError, InstallError, UsageError
 from forkhouse.documents.lockfile import KernelPin, Profile
 from forkhouse.documents.pylock import Missing
@@ -73,7 +73,7 @@ def environment(tmp_path: Path) -> Callable[..., Path]:
         version: str = "2.13.0+rocm7", symbols: tuple[str, ...] = (CURRENT_STREAM, CHECK)
     ) -> Path:
         folder = tmp_path / "environment"
-        venv.create(folder, symlinks=True, with_pip=False)
+        make_environment(folder)
         packages = next((folder / "lib").glob("python*")) / "site-packages"
         (packages / f"torch-{version}.dist-info").mkdir()
         metadata = f"Metadata-Version: 2.1\nName: torch\nVersion: {version}\n"
@@ -136,7 +136,7 @@ def test_an_environment_that_does_not_fit_is_left_as_it_is(
 
 
 def test_an_environment_without_what_is_missing_is_told(partial: Draft, tmp_path: Path) -> None:
-    venv.create(tmp_path / "empty", symlinks=True, with_pip=False)
+    make_environment(tmp_path / "empty")
     with pytest.raises(
         InstallError,
         match=r"(?s)torch ==2\.13\.\* is not installed; install it from there.*PyTorch cannot be imported there",

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import AuditError
+from forkhouse.core.wording import bullets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,10 +67,7 @@ def refuse(reports: Iterable[AuditReport]) -> None:
     refused = [report for report in reports if not report.passed]
     if refused:
         paragraphs = [
-            "\n".join(
-                [f"{report.file} was refused:", *(f"  - {finding}" for finding in report.findings)]
-            )
-            for report in refused
+            f"{report.file} was refused:\n{bullets(report.findings)}" for report in refused
         ]
         message = "\n".join(
             [

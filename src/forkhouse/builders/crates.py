@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import BuildError, HashMismatchError, UnreachableError
 from forkhouse.core.progress import report
+from forkhouse.core.wording import bullets, end_of
 from forkhouse.core.workspace import storage_errors, sync_folder
 from forkhouse.documents.reading import read_toml
 
@@ -85,7 +86,7 @@ def read_crates(lock: bytes, owner: str) -> tuple[Crate, ...]:
     if len(registries) > 1:
         wrong.append(f"crates come from {len(registries)} registries: {', '.join(registries)}")
     if wrong:
-        lines = "\n".join(f"  - {each}" for each in wrong)
+        lines = bullets(wrong)
         message = (
             f"{owner}: its {NAME} names what has no hash to check, or no single place to come "
             f"from:\n{lines}\n"
@@ -229,7 +230,7 @@ def _vendor(project: Path, new: Path, owner: str, *, rust: Rust, offline: bool) 
         message = f"the crates of its {NAME} could not be had: {_causes(said)}; {how}."
         raise UnreachableError(message)
     message = (
-        f"{owner}: `{' '.join(command)}` ended with exit code {result.returncode}:\n{said[-3000:]}"
+        f"{owner}: `{' '.join(command)}` ended with exit code {result.returncode}:\n{end_of(said)}"
     )
     raise BuildError(message)
 

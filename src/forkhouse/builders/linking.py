@@ -22,6 +22,7 @@ from forkhouse.binaries.manylinux import manylinux
 from forkhouse.builders.environment import run_isolated
 from forkhouse.builders.wheelfile import Member, retagged, write_wheel
 from forkhouse.core.errors import BuildError
+from forkhouse.core.wording import bullets
 from forkhouse.core.workspace import storage_errors
 from forkhouse.sources.archives import read_wheel
 from forkhouse.sources.store import TreeFile
@@ -133,7 +134,7 @@ class Linker:
         ]
         findings += _homeless(ours, {library.soname for library in everywhere} | on_every_machine)
         if findings:
-            lines = "\n".join(f"  - {finding}" for finding in findings)
+            lines = bullets(findings)
             message = (
                 f"{wheel.name} was built, but is not as it has to be:\n{lines}\nThe whole log: "
                 f"{self.log}"

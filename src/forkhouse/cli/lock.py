@@ -12,6 +12,7 @@ from forkhouse.cli.opening import opened, working, workspace_of
 from forkhouse.cli.options import access_options, json_option, wait_option
 from forkhouse.cli.output import print_table, say
 from forkhouse.core.errors import HashMismatchError, RefusedRepositoryError
+from forkhouse.core.wording import bullets
 from forkhouse.flow.repin import check, fill_externals, update
 
 if TYPE_CHECKING:
@@ -108,6 +109,6 @@ def _refuse_wrong(findings: Sequence[PinFinding]) -> None:
     ):
         found = [finding for finding in findings if finding.state == state]
         if found:
-            lines = "\n".join(f"  - {finding.subject}: {finding.detail}" for finding in found)
+            lines = bullets(f"{finding.subject}: {finding.detail}" for finding in found)
             message = f"{len(found)} pins {said}:\n{lines}"
             raise failure(message)

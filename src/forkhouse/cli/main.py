@@ -17,6 +17,7 @@ import click
 from forkhouse import __version__
 from forkhouse.core.errors import DocumentError, ForkhouseError, StorageError, UsageError
 from forkhouse.core.progress import printable
+from forkhouse.core.revision import revision
 from forkhouse.core.secrecy import masked
 from forkhouse.core.signals import Stopped, listen
 from forkhouse.core.workspace import storage_errors
@@ -177,8 +178,24 @@ _LONGEST = 300
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
+def _print_version(context: click.Context, option: click.Parameter, asked: bool) -> None:  # noqa: FBT001  # click calls it so
+    """Say the version, and the commit where it is known."""
+    if asked and not context.resilient_parsing:
+        commit = revision()
+        built_from = f" (commit {commit})" if commit else ""
+        click.echo(f"forkhouse, version {__version__}{built_from}")
+        context.exit()
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="forkhouse")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
 @click.option(
     "--root",
     type=click.Path(exists=True, file_okay=False, path_type=Path),

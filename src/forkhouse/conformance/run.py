@@ -18,6 +18,8 @@ from packaging.version import Version
 from forkhouse.conformance import ConformanceError
 from forkhouse.conformance.results import FAMILY, read_junit
 from forkhouse.core.errors import UsageError
+from forkhouse.core.processes import kill
+from forkhouse.core.wording import end_of, quoted
 from forkhouse.documents.lockfile import SdistSource
 from forkhouse.sources.archives import read_tar
 from forkhouse.sources.store import ObjectStore
@@ -207,7 +209,7 @@ def _must(
         command, cwd=folder, env=dict(environment), capture_output=True, text=True, check=False
     )
     if result.returncode != 0:
-        message = f"{doing} failed:\n{result.stderr.strip()[-3000:]}"
+        message = f"{doing} failed:\n{end_of(result.stderr)}"
         raise ConformanceError(message)
     # What is tested may write to standard output when it is imported; ours comes last.
     return (result.stdout.strip().splitlines() or [""])[-1]
@@ -221,9 +223,7 @@ def _end(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     begun = [match[0] for line in lines if (match := _BEGUN.match(line))]
     last = f"The last test that it began: {begun[-1]}\n" if begun else ""
-    return f"{last}The end of its log:\n" + (
-        "\n".join(f"  | {line}" for line in lines[-LOG_LINES:]) or "  | (empty)"
-    )
+    return f"{last}The end of its log:\n{quoted(lines[-LOG_LINES:])}"
 
 
 _PR_SET_CHILD_SUBREAPER, _PR_GET_CHILD_SUBREAPER = 36, 37
@@ -249,9 +249,7 @@ def ending_all() -> Iterator[None]:
         while left := [
             process for process in this.children(recursive=True) if process not in others
         ]:
-            for process in left:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
+            kill(left)
             _, alive = psutil.wait_procs(left, timeout=KILL_SECONDS)
             if alive:
                 message = (

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name, canonicalize_version, parse_wheel_filename
 
 from forkhouse.core.errors import InstallError, StorageError, UsageError
+from forkhouse.core.wording import end_of
 from forkhouse.core.workspace import FULL, storage_errors, told_refusal
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def install_wheels(interpreter: Path, *options: str, wheels: Collection[str]) ->
         command, env=BARE, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
     )
     if result.returncode != 0:
-        message = result.stderr.strip()[-3000:] or f"pip ended with exit code {result.returncode}"
+        message = end_of(result.stderr) or f"pip ended with exit code {result.returncode}"
         remedy = told_refusal(result.stderr, (*FULL, errno.EROFS))
         if remedy is not None:
             full = (

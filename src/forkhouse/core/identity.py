@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 ROOT = Path(__file__).parents[1]
-SAYING = frozenset({"forkhouse.core.progress", "forkhouse.core.errors", "forkhouse.core.secrecy"})
+SAYING = frozenset(
+    f"forkhouse.core.{module}" for module in ("errors", "progress", "secrecy", "wording")
+)
 """Modules that decide what is said of a result, and nothing of the result itself."""
 DISTRIBUTIONS = {
     "backports": "backports-zstd",

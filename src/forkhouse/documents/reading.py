@@ -273,7 +273,7 @@ def parse(model: type[D], text: str, *, name: str) -> D:
     """
     root, values = _values(text, name)
     try:
-        return model.model_validate(values)
+        return model.model_validate(values, by_alias=True, by_name=False)
     except ValidationError as error:
         problems = _problems(root, error)
     except (

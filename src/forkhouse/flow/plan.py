@@ -9,6 +9,7 @@ from forkhouse.audit.policy import read_policy
 from forkhouse.core.errors import (
     UnreachableError,
 )
+from forkhouse.core.wording import bullets
 from forkhouse.documents.lockfile import ArchiveSource, Upstream, describe
 from forkhouse.documents.recipe import (
     Pep517,
@@ -152,11 +153,11 @@ def strict(plant: Plant, profile: str) -> Plant:
         true = tuple(source for source in pinned.sources if _as_pinned(source, pinned))
         upstreams[recipe.upstream] = pinned.model_copy(update={"sources": true})
         if reasons := _only_others(plant, recipe, pinned):
-            refused.append(f"\n  - {recipe.upstream} {pinned.version}: {'; '.join(reasons)}")
+            refused.append(f"{recipe.upstream} {pinned.version}: {'; '.join(reasons)}")
     if refused:
         message = (
             "--strict-sources refuses another version than the pinned one, and that cannot be "
-            f"had:{''.join(refused)}\n"
+            f"had:\n{bullets(refused)}\n"
             "Reach its host, or give --mirror DIR."
         )
         raise UnreachableError(message)

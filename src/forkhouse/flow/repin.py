@@ -32,6 +32,7 @@ from forkhouse.core.errors import (
 )
 from forkhouse.core.identity import engine
 from forkhouse.core.progress import report
+from forkhouse.core.wording import bullets
 from forkhouse.core.workspace import write_atomic
 from forkhouse.documents.config import read_config
 from forkhouse.documents.lockfile import (
@@ -376,7 +377,7 @@ def _updated(
             )
         sources.append(source)
     if version is not None and not any(_is_at(source, wanted) for source in sources):
-        reasons = "".join(f"\n  - {reason}" for reason in refused)
+        reasons = f"\n{bullets(refused)}" if refused else ""
         message = f"No form of {name} can be had at {wanted.version}; nothing was pinned:{reasons}"
         raise UnreachableError(message)
     return wanted.model_copy(update={"sources": tuple(sources)})

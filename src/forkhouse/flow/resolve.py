@@ -18,6 +18,7 @@ from forkhouse.core.errors import (
     UnreachableError,
 )
 from forkhouse.core.progress import report
+from forkhouse.core.wording import end_of
 from forkhouse.documents.pylock import PinnedWheel, pinned_wheel
 from forkhouse.sources.settings import index_settings
 
@@ -70,7 +71,7 @@ def resolve(
         if result.returncode != 0:
             message = (
                 "pip finds no set of wheels for "
-                f"{', '.join(requirements)}:\n{result.stderr.strip()[-3000:]}"
+                f"{', '.join(requirements)}:\n{end_of(result.stderr)}"
             )
             raise UnreachableError(message)
         entries = json.loads((folder / "report.json").read_text(encoding="utf-8"))["install"]

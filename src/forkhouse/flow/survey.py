@@ -137,17 +137,11 @@ def _of_releases(
     return _scan(plant, bench, bench.source.version, candidates, beyond=beyond)
 
 
-def newest_release(matrix: Matrix, pinned: Pinned) -> tuple[Candidate, str] | None:
-    """Return the newest release on which the whole series is settled, with its version.
-
-    None when there is none. Of commits only those count that have a tag of the pinned one's form.
-    The pin itself counts.
-    """
-    return max(settled_releases(matrix, pinned), key=lambda found: Version(found[1]), default=None)
-
-
 def settled_releases(matrix: Matrix, pinned: Pinned) -> Iterator[tuple[Candidate, str]]:
-    """Yield every release on which the whole series is settled, with its version."""
+    """Yield every release on which the whole series is settled, with its version.
+
+    Of commits only those count that have a tag of the pinned one's form. The pin itself counts.
+    """
     sources = [source for source in pinned.sources if isinstance(source, GitSource) and source.tag]
     for candidate in matrix.whole():
         if not candidate.commit:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from forkhouse.core.errors import BuildError
+from forkhouse.core.processes import kill, members
 from forkhouse.sandbox.bubblewrap import PASSWD, shown
 from forkhouse.sandbox.limits import BuildLimits, shared_memory
 from forkhouse.sandbox.lives import Life, end_earlier, note
@@ -196,19 +197,6 @@ def _end_group(group: int) -> None:
 
     What has left the group, as a daemon does, is not found.
     """
-    while True:
-        members = [process for process in psutil.process_iter() if _group(process) == group]
-        if not members:
-            return
-        for member in members:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                member.kill()
+    while left := members(group):
+        kill(left)
         time.sleep(0.01)
-
-
-def _group(process: psutil.Process) -> int | None:
-    """Return the group of a process that runs, None for one that has ended."""
-    with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
-        if process.status() != psutil.STATUS_ZOMBIE:
-            return os.getpgid(process.pid)
-    return None

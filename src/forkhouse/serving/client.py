@@ -1,4 +1,4 @@
-"""Ask a server for chat completions, for the models it lists, and for its counters.
+"""Ask a server for chat completions, and for its counters.
 
 The server is on this machine unless another host is given.
 """
@@ -62,14 +62,6 @@ def fetch(
             )
         response = connection.getresponse()
         return response.status, response.read().decode()
-
-
-def lists_model(port: int, model: str) -> bool:
-    """Say whether the front end at `port` is up and lists `model`."""
-    with contextlib.suppress(OSError, http.client.HTTPException):
-        status, text = fetch(port, "/v1/models")
-        return status == HTTP_OK and any(entry["id"] == model for entry in json.loads(text)["data"])
-    return False
 
 
 def workers_known(port: int) -> int:

@@ -29,8 +29,6 @@ class Gpu:
     """Number of its node in the KFD topology."""
     target: str
     """The compiler's name, such as gfx90a."""
-    simds: int
-    """Number of SIMD units: four in each compute unit of an Instinct."""
     devices: tuple[Path, ...]
     """The device files that a process has to open for reading and writing to use it."""
 
@@ -79,7 +77,6 @@ def find_gpus(root: Path = Path("/")) -> tuple[Gpu, ...]:
                 yield Gpu(
                     node=int(node.name),
                     target=target_name(properties["gfx_target_version"]),
-                    simds=properties["simd_count"],
                     devices=(
                         root / CONTROL,
                         root / f"dev/dri/renderD{properties['drm_render_minor']}",

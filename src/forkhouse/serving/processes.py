@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Self
 import psutil
 
 from forkhouse.core.errors import ServingError
+from forkhouse.core.processes import kill, members, runs
+from forkhouse.core.wording import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -129,18 +131,14 @@ class Server:
         if self.process.returncode is None:
             # Not waited for yet, so its number is still its own: whoever is in the group of that
             # number is ours, orphans too.
-            members = (
-                process for process in psutil.process_iter() if _group(process) == self.process.pid
-            )
-            self._descendants.update(
-                process for process in members if process.pid != self.process.pid
-            )
+            own = self.process.pid
+            self._descendants.update(each for each in members(own) if each.pid != own)
             self._descendants.update(_children(psutil.Process(self.process.pid)))
         # psutil identifies a process by number and start time: a number that is used again is never
         # taken for one of ours.
         for process in tuple(self._descendants):
             self._descendants.update(_children(process))
-        self._descendants = {process for process in self._descendants if _runs(process)}
+        self._descendants = {process for process in self._descendants if runs(process)}
         return frozenset(self._descendants)
 
     def check(self) -> None:
@@ -158,13 +156,12 @@ class Server:
         """
         text = self.log.read_text(encoding="utf-8", errors="replace")
         cause = _EXCEPTION.search(text)
-        tail = "\n".join(f"  | {line}" for line in text.splitlines()[-LOG_LINES:]) or "  | (empty)"
         parts = [
             f"{self.name} {what}. The command was:\n  {shlex.join(self.command)}",
             # The end of a log often tells only that a child failed, whose own words stand far
             # above.
             *([f"The first exception in its log:\n  | {cause.group()}"] if cause else []),
-            f"The end of its log, {self.log}:\n{tail}",
+            f"The end of its log, {self.log}:\n{quoted(text.splitlines()[-LOG_LINES:])}",
         ]
         return ServingError("\n".join(parts))
 
@@ -220,9 +217,7 @@ class Server:
         Raises ServingError when they do not end.
         """
         left = self._wait(time.monotonic())
-        for process in left:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        kill(left)
         remains = self._wait(time.monotonic() + KILL_SECONDS)
         if remains:
             how = f"still runs after SIGKILL: {', '.join(str(process.pid) for process in remains)}"
@@ -284,26 +279,10 @@ def wait_until(
         time.sleep(POLL_SECONDS)
 
 
-def _group(process: psutil.Process) -> int | None:
-    with contextlib.suppress(ProcessLookupError):
-        return os.getpgid(process.pid)
-    return None
-
-
 def _children(process: psutil.Process) -> list[psutil.Process]:
     with contextlib.suppress(psutil.NoSuchProcess):
         return process.children(recursive=True)
     return []
-
-
-def _runs(process: psutil.Process) -> bool:
-    """Return whether a process runs.
-
-    A process that ended and whose parent has not asked for its exit code holds no resources.
-    """
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    return False
 
 
 def _name(process: psutil.Process) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import ServingError
+from forkhouse.core.wording import end_of
 from forkhouse.serving.client import Answer, chat, metrics, workers_known
 from forkhouse.serving.processes import LOCALHOST, Server, free_ports, stop_all, wait_until
 from forkhouse.serving.transfers import Transfers
@@ -443,9 +444,7 @@ def write_tiny_model(python: Path, folder: Path) -> None:
         [python, script, folder], env=variables, capture_output=True, text=True, check=False
     )
     if result.returncode != 0:
-        message = (
-            f"The tiny model could not be written with {python}:\n{result.stderr.strip()[-3000:]}"
-        )
+        message = f"The tiny model could not be written with {python}:\n{end_of(result.stderr)}"
         raise ServingError(message)
 
 

@@ -13,6 +13,7 @@ import pygit2
 from forkhouse.core.errors import HashMismatchError, UnreachableError, UsageError
 from forkhouse.core.journal import Record, Stage
 from forkhouse.core.progress import report
+from forkhouse.core.wording import bullets
 from forkhouse.core.workspace import digest
 from forkhouse.documents.lockfile import (
     ArchiveSource,
@@ -117,7 +118,7 @@ def candidates(
         else:
             chosen.append(source)
     if not chosen:
-        reasons = "\n".join(f"  - {reason}" for reason in passed)
+        reasons = bullets(passed)
         message = f"No source of {upstream} can be used with --sources {policy}:\n{reasons}"
         raise UsageError(message)
     return chosen, passed

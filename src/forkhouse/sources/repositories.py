@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import os
 import re
-import shutil
 import time
 import zlib
 from pathlib import Path
@@ -24,7 +23,7 @@ from pygit2.enums import ConfigLevel, FileMode
 
 from forkhouse.core.errors import BusyError
 from forkhouse.core.progress import report
-from forkhouse.core.workspace import locked, storage_errors, write_atomic
+from forkhouse.core.workspace import discard, locked, storage_errors, write_atomic
 from forkhouse.sources.gitcommand import HERE, GitError, run_git
 
 if TYPE_CHECKING:
@@ -107,16 +106,16 @@ def lay_out(folder: Path) -> None:
             place.mkdir(parents=True, exist_ok=True)
         for name, content in (("HEAD", _HEAD), ("config", _CONFIG)):
             if _content(folder / name) != content:
-                _remove(folder / name)
+                discard(folder / name)
                 write_atomic(folder / name, content)
-        _remove(folder / "info/grafts")
+        discard(folder / "info/grafts")
         for name, line in (("shallow", _ID), ("packed-refs", _PACKED)):
             # Where a line of them is none, neither git nor libgit2 opens the repository.
             if (
                 not all(line.fullmatch(each) for each in _content(folder / name).splitlines())
                 or not (folder / name).is_file()
             ):
-                _remove(folder / name)
+                discard(folder / name)
 
 
 def put_right(folder: Path) -> int:
@@ -161,13 +160,6 @@ def _content(path: Path) -> bytes:
     return path.read_bytes() if path.is_file() and not path.is_symlink() else b""
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
 def _sweep(folder: Path) -> None:
     """Remove the lock files and the temporary files of dead processes."""
     for path in [
@@ -176,7 +168,7 @@ def _sweep(folder: Path) -> None:
         *folder.glob("objects/**/*.lock"),
         *_temporary(folder),
     ]:
-        _remove(path)
+        discard(path)
 
 
 def _temporary(folder: Path) -> Iterator[Path]:
@@ -202,7 +194,7 @@ def drop_old_leftovers(folder: Path) -> None:
     for path in _temporary(folder):
         with contextlib.suppress(FileNotFoundError):
             if abs(time.time() - path.lstat().st_mtime) > DAY:
-                _remove(path)
+                discard(path)
 
 
 def remove_damaged(folder: Path) -> int:
@@ -233,7 +225,7 @@ def remove_damaged(folder: Path) -> int:
             found += 1  # it was made anew
         elif path.exists() or path.is_symlink():
             found += 1
-            _remove(path)
+            discard(path)
     _remove_derived(objects, everything=found > 0)
     return found
 
@@ -243,14 +235,14 @@ def _remove_derived(objects: Path, *, everything: bool) -> None:
 
     With `everything`, as after damage, remove also all that git can derive anew.
     """
-    _remove(objects / "info/alternates")
+    discard(objects / "info/alternates")
     if not everything:
         return
     for pattern in _DERIVED:
         for path in (objects / "pack").glob(pattern):
-            _remove(path)
+            discard(path)
     for path in (objects / "info").glob("commit-graph*"):
-        _remove(path)
+        discard(path)
 
 
 def _is_object(path: Path) -> bool:
@@ -299,14 +291,14 @@ def _index_anew(pack: Path, index: Path) -> None:
 
     Where that fails the pack is useless, and is removed.
     """
-    _remove(index)
+    discard(index)
     for derived in pack.parent.glob(f"{pack.stem}.*"):
         if derived != pack:
-            _remove(derived)
+            discard(derived)
     try:
         run_git(pack.parents[2], *HERE, "index-pack", str(pack.resolve()))
     except GitError:
-        _remove(pack)
+        discard(pack)
 
 
 def put_references_right(folder: Path) -> None:
@@ -315,7 +307,7 @@ def put_references_right(folder: Path) -> None:
         if (path.is_symlink() or not path.is_dir()) and not _ID.fullmatch(
             _content(path).removesuffix(b"\n")
         ):
-            _remove(path)
+            discard(path)
     repository = pygit2.Repository(str(folder))
     without_parents = set()
     for name in list(repository.references):
@@ -326,7 +318,7 @@ def put_references_right(folder: Path) -> None:
         without_parents |= _cut(repository, target)
     text = "".join(f"{commit}\n" for commit in sorted(without_parents)).encode()
     if _content(folder / "shallow") != text:
-        _remove(folder / "shallow")
+        discard(folder / "shallow")
         if text:
             write_atomic(folder / "shallow", text)
 

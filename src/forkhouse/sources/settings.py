@@ -16,6 +16,7 @@ from unearth import PackageFinder
 from forkhouse.core.environments import PIP
 from forkhouse.core.errors import DocumentError
 from forkhouse.core.secrecy import hide
+from forkhouse.core.wording import end_of
 
 N = TypeVar("N", int, float)
 
@@ -87,7 +88,7 @@ def index_settings() -> IndexSettings:
     if result.returncode != 0:
         message = (
             "pip cannot read its own settings (`pip config "
-            f"list`):\n{result.stderr.strip()[-2000:]}\nCorrect them."
+            f"list`):\n{end_of(result.stderr)}\nCorrect them."
         )
         raise DocumentError(message)
     # What is empty is not set, for pip.

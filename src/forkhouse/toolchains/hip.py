@@ -15,6 +15,7 @@ from forkhouse.binaries.offload import code_objects
 from forkhouse.core.errors import AuditError, ToolchainError
 from forkhouse.core.journal import Record, Stage
 from forkhouse.core.progress import report
+from forkhouse.core.wording import bullets
 from forkhouse.core.workspace import digest, sha256_file
 from forkhouse.toolchains.packages import SEARCH_PATH
 from forkhouse.toolchains.places import customary, hip_version
@@ -148,10 +149,10 @@ def first(looks: Iterable[Look], targets: Sequence[str]) -> HipToolchain:
         if found.toolchain is not None:
             report().line("hip", f"HIP {found.toolchain.version} from {found.origin}")
             return found.toolchain
-        refused.append(f"  - {found.origin}: {found.reason}\n")
+        refused.append(f"{found.origin}: {found.reason}")
     message = (
-        f"No HIP toolchain that compiles for {', '.join(targets)}:\n{''.join(refused)}Install "
-        "ROCm, or give --rocm DIR."
+        f"No HIP toolchain that compiles for {', '.join(targets)}:\n{bullets(refused)}\n"
+        "Install ROCm, or give --rocm DIR."
     )
     raise ToolchainError(message)
 

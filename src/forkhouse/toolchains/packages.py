@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import ToolchainError
 from forkhouse.core.progress import report
+from forkhouse.core.wording import end_of
 from forkhouse.core.workspace import sha256_file
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def require_packages(packages: Iterable[SystemPackage], *, install: bool) -> Non
         )
         if result.returncode != 0:
             message = (
-                f"`{shlex.join(command)}` failed:\n{result.stdout[-2000:]}\nRepair apt and run the "
+                f"`{shlex.join(command)}` failed:\n{end_of(result.stdout)}\nRepair apt and run the "
                 "same command again."
             )
             raise ToolchainError(message)

@@ -8,6 +8,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from forkhouse.core.errors import ClosureError
+from forkhouse.core.wording import bullets
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -83,7 +84,7 @@ def check_closure(
         for name in sorted(wheels.keys() - reached)
     ]
     if problems:
-        lines = "\n".join(f"  - {problem}" for problem in sorted(set(problems)))
+        lines = bullets(sorted(set(problems)))
         message = (
             f"The wheels do not make a whole:\n{lines}\n`forkhouse lock --update` resolves the "
             "third-party closure anew."

@@ -22,6 +22,7 @@ from forkhouse.binaries.kernels import KernelInventory
 from forkhouse.core.errors import AuditError, ClosureError, HashMismatchError
 from forkhouse.core.journal import Record, Stage
 from forkhouse.core.progress import report
+from forkhouse.core.wording import bullets
 from forkhouse.core.workspace import digest, sha256_file, storage_errors, sync_folder
 from forkhouse.documents.lockfile import KernelPin
 from forkhouse.documents.pylock import Missing, PinnedWheel, pinned_wheel, pylock_text
@@ -304,7 +305,7 @@ def _check_kernels(
                 ),
             )
     if lost:
-        lines = "\n".join(f"  - {each}" for each in lost)
+        lines = bullets(lost)
         message = (
             f"{wheel.path.name} has lost GPU code:\n{lines}\nFind out what left it out. If it is "
             "meant to be so, "

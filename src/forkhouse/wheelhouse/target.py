@@ -14,6 +14,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from forkhouse.core.errors import InstallError
+from forkhouse.core.wording import bullets, end_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -84,7 +85,7 @@ def check_target(
                 f"{', '.join(open_ones[:_SHOWN])}{more}"
             )
     if problems:
-        lines = "\n".join(f"  - {problem}" for problem in problems)
+        lines = bullets(problems)
         message = (
             "This environment does not fit the wheelhouse, and nothing was changed in it "
             f"({interpreter}):\n{lines}"
@@ -108,8 +109,7 @@ def _ask(interpreter: Path, question: Mapping[str, object]) -> dict[str, Any]:
     )
     if result.returncode != 0:
         message = (
-            f"{interpreter} could not be asked what it has "
-            f"installed:\n{result.stderr.strip()[-2000:]}"
+            f"{interpreter} could not be asked what it has installed:\n{end_of(result.stderr)}"
         )
         raise InstallError(message)
     answer: dict[str, Any] = json.loads(result.stdout)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from forkhouse.conformance.peers import PeersError
 from forkhouse.core.errors import UnreachableError
 from forkhouse.core.progress import report
+from forkhouse.core.wording import end_of
 from forkhouse.documents.lockfile import DebianSource, SdistSource
 from forkhouse.sources.apt import fetch_debian_source
 
@@ -80,6 +81,6 @@ def _pack(source: NpmSource, registry: Registry, *, offline: bool) -> Path:
         ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         fetched = Path(folder, source.file)
         if ended.returncode != 0 or not fetched.is_file():
-            message = f"`npm pack {wanted}` gave no {source.file}:\n{ended.stderr.strip()[-2000:]}"
+            message = f"`npm pack {wanted}` gave no {source.file}:\n{end_of(ended.stderr)}"
             raise UnreachableError(message)
         return registry.adopt(fetched, source.file, source.sha256)
