@@ -312,6 +312,16 @@ def test_a_sandbox_that_cannot_be_made_tells_why_and_runs_nothing(confined: Conf
 SLEEP = "import time; time.sleep(60)"
 
 
+_FILL = "for _ in range(500): f.write(bytes(2**20))"
+NOBODYS_MEMORY = (
+    f"f = open('/tmp/x', 'wb')\n{_FILL}",
+    f"f = open('/dev/shm/x', 'wb')\n{_FILL}",
+    f"import os\nf = open(os.memfd_create('x'), 'wb')\n{_FILL}",
+    f"import mmap\nf = mmap.mmap(-1, 500 * 2**20)\n{_FILL}",
+)
+"""Ways to take memory that no process is said to have."""
+
+
 @pytest.mark.parametrize(
     ("limits", "code", "reason"),
     [
@@ -324,6 +334,20 @@ SLEEP = "import time; time.sleep(60)"
             BuildLimits(memory=200 * 2**20),
             f"x = bytearray(b'x') * (400 * 2**20)\n{SLEEP}",
             r"GiB of memory; 0\.2 GiB is the most",
+        ),
+        (
+            BuildLimits(threads=100),
+            "import threading\nthreading.stack_size(65536)\n"
+            "for _ in range(300): threading.Thread(target=threading.Event().wait).start()",
+            "threads; 100 is the most",
+        ),
+        *(
+            (
+                BuildLimits(memory=200 * 2**20),
+                f"{take}\n{SLEEP}",
+                r"GiB of memory; 0\.2 GiB is the most",
+            )
+            for take in NOBODYS_MEMORY
         ),
         (BuildLimits(silence=1.0), SLEEP, "printed nothing for 0 minutes, and is taken for dead"),
         (

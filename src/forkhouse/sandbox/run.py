@@ -19,7 +19,7 @@ import psutil
 
 from forkhouse.core.errors import BuildError
 from forkhouse.sandbox.bubblewrap import PASSWD, shown
-from forkhouse.sandbox.limits import BuildLimits
+from forkhouse.sandbox.limits import BuildLimits, shared_memory
 from forkhouse.sandbox.lives import Life, end_earlier, note
 from forkhouse.sandbox.seccomp import program
 
@@ -64,6 +64,7 @@ class Confined:
         StorageError, and what `output` raises.
         """
         end_earlier(self.view.work)
+        shared = shared_memory()
         view = shown(command, self.view)
         with contextlib.ExitStack() as held:
             seccomp, accounts = (_filled(held, content) for content in (program(), PASSWD))
@@ -90,7 +91,7 @@ class Confined:
                 if life is not None:
                     note(view.work, life)
                     _open(process)
-                self._read(process, life, output)
+                self._read(process, life, shared, output)
                 return process.wait()
             finally:
                 _end(process, life, alone=self.sandbox.kind == "none")
@@ -111,7 +112,11 @@ class Confined:
             return None
 
     def _read(
-        self, process: subprocess.Popen[bytes], life: Life | None, output: Callable[[bytes], None]
+        self,
+        process: subprocess.Popen[bytes],
+        life: Life | None,
+        shared: int,
+        output: Callable[[bytes], None],
     ) -> None:
         assert process.stdout is not None  # it is a pipe
         heard, length = time.monotonic(), 0
@@ -129,14 +134,14 @@ class Confined:
                 now = time.monotonic()
                 if now - looked >= _LOOK_SECONDS or length > self.limits.output:
                     looked = now
-                    self._stop_when_over(life, length, now - heard)
+                    self._stop_when_over(life, shared, length, now - heard)
                 if self.sandbox.kind == "none" and process.poll() is not None:
                     # What it has left behind holds the pipe; it is ended with its session.
                     return
 
-    def _stop_when_over(self, life: Life | None, length: int, silent: float) -> None:
+    def _stop_when_over(self, life: Life | None, shared: int, length: int, silent: float) -> None:
         init = life.process() if life is not None else None
-        reason = self.limits.exceeded(init) if init is not None else None
+        reason = self.limits.exceeded(init, shared) if init is not None else None
         if length > self.limits.output:
             reason = f"it printed more than {self.limits.output / 2**20:.0f} MiB"
         elif silent > self.limits.silence:
