@@ -15,6 +15,7 @@ from forkhouse.core.errors import (
     StorageError,
     ToolchainError,
     UnreachableError,
+    UnsafeArchiveError,
 )
 from forkhouse.documents.lockfile import GitSource
 from forkhouse.sources.git import fetch_commit, mirror_address, remote_tag
@@ -196,6 +197,39 @@ def test_the_callers_own_repository_does_not_matter(
     monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "nowhere/index"))
     monkeypatch.setenv("GIT_OBJECT_DIRECTORY", str(tmp_path / "nowhere/objects"))
     assert fetch_commit(pin, store, tmp_path / "cache", mirror=None, offline=False) == pin.tree
+
+
+@pytest.mark.parametrize(
+    ("deep", "wide", "words"),
+    [(7, 10, "would have 1000000"), (150, 1, "folders in one another; more than 100")],
+)
+def test_a_small_repository_of_a_tree_without_end_is_refused(
+    upstream: Path,
+    git: Callable[..., str],
+    store: ObjectStore,
+    tmp_path: Path,
+    deep: int,
+    wide: int,
+    words: str,
+) -> None:
+    """A folder may be in a tree as often as it likes, and takes the room of one."""
+    tree = git(upstream, "rev-parse", "HEAD^{tree}")
+    for _ in range(deep):
+        entries = "".join(f"040000 tree {tree}\tf{number}\n" for number in range(wide))
+        made = subprocess.run(
+            ["git", "mktree"],
+            cwd=upstream,
+            input=entries,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        tree = made.stdout.strip()
+    bomb = git(upstream, "commit-tree", tree, "-m", "bomb")
+    pin = GitSource(kind="git", url=upstream.as_uri(), commit=bomb)
+    git(upstream, "update-ref", "refs/heads/bomb", bomb)
+    with pytest.raises(UnsafeArchiveError, match=words):
+        fetch_commit(pin, store, tmp_path / "cache", mirror=None, offline=False)
 
 
 def test_a_full_disk_is_explained(

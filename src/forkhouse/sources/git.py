@@ -18,9 +18,11 @@ from forkhouse.core.errors import (
     StorageError,
     ToolchainError,
     UnreachableError,
+    UnsafeArchiveError,
 )
 from forkhouse.core.progress import report
 from forkhouse.core.workspace import digest, storage_errors, sync_folder
+from forkhouse.sources.archives import LIMITS
 from forkhouse.sources.gitcommand import HERE, GitError, run_git
 from forkhouse.sources.repositories import held, lay_out, put_references_right, put_right, whole
 
@@ -28,8 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from forkhouse.core.budgets import ArchiveLimits
     from forkhouse.documents.lockfile import GitSource
-    from forkhouse.sources.store import ObjectStore
+    from forkhouse.sources.store import Measures, ObjectStore
 
 _NOT_THERE = re.compile(
     r"not our ref|couldn't find remote ref|no such remote ref"
@@ -164,7 +167,7 @@ def fetch_commit(
     `shared` is a read-only cache, where there is one. Raises UnreachableError (host down, commit
     unknown there, offline), RefusedRepositoryError when git refuses what is there, MovedTagError
     when the lock's tag points at another commit, HashMismatchError when the commit's tree is not
-    the one in the lock.
+    the one in the lock, UnsafeArchiveError when that is larger than a source can be.
     """
     if source.commit is None:
         message = (
@@ -179,6 +182,7 @@ def fetch_commit(
             _fetch_anew(source, bare, reference, mirror=mirror, offline=offline, lock=lock)
         _copy(bare, store, reference)
     tree = str(store.repository[source.commit].peel(pygit2.Commit).tree_id)
+    _check_measures(source, store.measure(tree))
     if source.tree is not None and tree != source.tree:
         message = (
             f"{source.url}: commit {source.commit} has tree {tree}, the lock says {source.tree}. "
@@ -186,6 +190,22 @@ def fetch_commit(
         )
         raise HashMismatchError(message)
     return tree
+
+
+def _check_measures(source: GitSource, found: Measures, limits: ArchiveLimits = LIMITS) -> None:
+    """Hold a tree against what an archive of it might have, before anything lays it out."""
+    for what, count, most in (
+        ("files", found.files, limits.members),
+        ("bytes", found.size, limits.total),
+        ("bytes in one file", found.largest, limits.member),
+        ("folders in one another", found.depth, limits.depth),
+    ):
+        if count > most:
+            message = (
+                f"{source.url}: commit {source.commit} would have {count} {what}; more than {most} "
+                "are refused, as no source that is meant to be built has that."
+            )
+            raise UnsafeArchiveError(message)
 
 
 def _cached(source: GitSource, cache: Path) -> tuple[Path, str]:

@@ -84,6 +84,19 @@ class Found:
         return self.mode == FileMode.COMMIT
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measures:
+    """What a tree would have, laid out."""
+
+    files: int
+    size: int
+    """Bytes of all files."""
+    largest: int
+    """Bytes of its largest file."""
+    depth: int
+    """Folders that are in one another."""
+
+
 LONGEST_NAME, LONGEST_LINK = 255, 4095
 """Bytes of a file's name and of a link's target, on the file systems of Linux."""
 
@@ -219,6 +232,37 @@ class ObjectStore:
 
     def _tree(self, tree_id: str) -> pygit2.Tree:
         return self.repository[tree_id].peel(pygit2.Tree)
+
+    def measure(self, tree_id: str) -> Measures:
+        """Return what a tree would have, laid out. Each folder of it is read once.
+
+        A tree may hold the same folder many times, and be many times as large as its repository.
+        """
+        known: dict[pygit2.Oid, Measures] = {}
+        waiting = [self._tree(tree_id).id]
+        while waiting:
+            tree = self.repository[waiting[-1]].peel(pygit2.Tree)
+            inner = [entry.id for entry in tree if entry.filemode == FileMode.TREE]
+            unknown = [each for each in inner if each not in known]
+            if unknown:
+                waiting += unknown
+                continue
+            known[waiting.pop()] = self._measured(tree, known)
+        return known[self._tree(tree_id).id]
+
+    def _measured(self, tree: pygit2.Tree, known: Mapping[pygit2.Oid, Measures]) -> Measures:
+        folders = [known[entry.id] for entry in tree if entry.filemode == FileMode.TREE]
+        sizes = [
+            self.repository.odb.read_header(entry.id)[1]
+            for entry in tree
+            if entry.filemode not in {FileMode.TREE, FileMode.COMMIT}
+        ]
+        return Measures(
+            files=len(sizes) + sum(each.files for each in folders),
+            size=sum(sizes) + sum(each.size for each in folders),
+            largest=max([0, *sizes, *(each.largest for each in folders)]),
+            depth=max((each.depth + 1 for each in folders), default=0),
+        )
 
     def files(self, tree_id: str) -> Iterator[TreeFile]:
         """Yield every file of a tree in path order."""
