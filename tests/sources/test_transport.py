@@ -289,6 +289,27 @@ def test_a_server_that_sends_a_byte_at_a_time_is_given_up(
         registry.fetch_archive(f"http://127.0.0.1:{site.port}/{FILE}", FILE, SHA256, mirror=None)
 
 
+def test_a_server_that_announces_an_answer_without_end_is_given_up(
+    site: Site, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interim answers are none, and a client skips as many as there are."""
+    monkeypatch.setenv("PIP_TIMEOUT", "1")
+    monkeypatch.setattr(
+        registry_module, "Client", lambda settings: Client(settings, Bounds(head_seconds=1.0))
+    )
+
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        while True:
+            handler.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 100)
+            time.sleep(0.01)
+
+    site.answer = answer
+    with pytest.raises(UnreachableError, match="its answer has still not begun"):
+        registry.fetch("demo", FILE, SHA256)
+    with pytest.raises(UnreachableError, match="its answer has still not begun"):
+        registry.fetch_archive(f"http://127.0.0.1:{site.port}/{FILE}", FILE, SHA256, mirror=None)
+
+
 @pytest.mark.parametrize(
     ("headers", "message"),
     [

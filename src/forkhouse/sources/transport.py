@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import ssl
+import threading
 import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -49,6 +51,8 @@ class Bounds:
     One of ten thousand files with all their hashes has a fifth of it.
     """
     page_seconds: float = 600.0
+    head_seconds: float = 120.0
+    """Seconds from a request to the beginning of its answer, or as many as pip's `timeout` has."""
     file: int = 16 * 2**30
     """Bytes of a file whose size the server announces; the largest wheels have a quarter of it."""
     unannounced: int = 64 * 2**20
@@ -67,6 +71,15 @@ _FINAL = (
     httpx2.UnsupportedProtocol,
     httpx2.LocalProtocolError,
 )
+
+
+class _Waiting(threading.local):
+    """Until when the request of this thread waits for the beginning of its answer."""
+
+    until = math.inf
+
+
+_waiting = _Waiting()
 
 
 class RefusedError(UnreachableError):
@@ -97,6 +110,7 @@ class Client(PyPIClient):
         self._sizes: dict[str, int] = {}
         """Bytes of files, by address, as pages of indexes tell them (PEP 700)."""
         self._bounds = bounds
+        self._head_seconds = max(bounds.head_seconds, settings.timeout)
         self._trusted = {host.rpartition(":")[0] or host for host in settings.trusted_hosts} | set(
             settings.trusted_hosts
         )
@@ -143,6 +157,7 @@ class Client(PyPIClient):
         """Send a request until it is answered, as often as pip would."""
         for attempt in range(self._retries + 1):
             last, seconds = attempt == self._retries, backoff(attempt)
+            _waiting.until = time.monotonic() + self._head_seconds
             try:
                 response = super().send(request, stream=True, follow_redirects=False, **options)
             except _FINAL:
@@ -164,6 +179,8 @@ class Client(PyPIClient):
                     raise RefusedError(message)
                 if last:
                     response.raise_for_status()
+            finally:
+                _waiting.until = math.inf
             pause(seconds)
         raise AssertionError  # the last attempt returns or raises
 
@@ -388,6 +405,10 @@ class _PacedStream(httpcore2.NetworkStream):
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         content = self._stream.read(max_bytes, timeout)
         now = time.monotonic()
+        if now > _waiting.until:
+            # There may be interim answers without end (RFC 9110, 15.2), which nobody counts.
+            message = f"it has sent {self._count} bytes, and its answer has still not begun"
+            raise RefusedError(message)
         self._count += len(content)
         if self._begun is None:
             self._begun = now
