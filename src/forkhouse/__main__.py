@@ -1,5 +1,20 @@
-"""`python -m forkhouse`."""
+"""`python -m forkhouse`, and the command `forkhouse`."""
 
-from forkhouse.cli.main import main
+import os
 
-main()
+from forkhouse.core.signals import Stopped, listen
+
+
+def main() -> None:
+    """Run the command line, which listens to signals from before it is loaded."""
+    listen()
+    try:
+        from forkhouse.cli.main import main as run  # that takes a while
+
+        run()
+    except Stopped as stopped:
+        os._exit(stopped.exit_code)
+
+
+if __name__ == "__main__":
+    main()

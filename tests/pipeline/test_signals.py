@@ -60,6 +60,59 @@ def test_a_signal_to_the_process_alone_ends_the_build_and_its_children(
     assert ended.returncode == 0, ended.stderr
 
 
+@pytest.mark.parametrize("number", ENDING, ids=lambda number: number.name)
+def test_a_signal_ends_a_git_that_waits_for_its_host(
+    checkout: Checkout, tmp_path: Path, number: signal.Signals
+) -> None:
+    slow = tmp_path / "bin/git"
+    slow.parent.mkdir()
+    slow.write_text(
+        '#!/bin/sh\nPATH=${PATH#*:}\ncase "$*" in *fetch*) sleep 60 ;; esac\nexec git "$@"\n',
+        encoding="utf-8",
+    )
+    slow.chmod(0o755)
+    variables = checkout.environment()
+    with subprocess.Popen(
+        ["env", "--default-signal", *checkout.command("build")],
+        env={**variables, "PATH": f"{slow.parent}:{variables['PATH']}"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        children: list[psutil.Process] = []
+        until = time.monotonic() + 60
+        while not any(child.name() == "sleep" for child in children):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+            children = psutil.Process(running.pid).children(recursive=True)
+        running.send_signal(number)
+        running.communicate(timeout=30)
+    assert running.returncode == 128 + number
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert not [each for each in alive if each.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_signal_while_the_program_is_loaded_is_no_failure(checkout: Checkout) -> None:
+    """As soon as the first of our own modules runs."""
+    program = (
+        "import os, signal, sys\n"
+        "class Here:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'click': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Here())\n"
+        "from forkhouse.__main__ import main\nmain()\n"
+    )
+    ended = subprocess.run(
+        ["env", "--default-signal", sys.executable, "-c", program],
+        env=checkout.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (128 + signal.SIGINT, "")
+
+
 def test_an_ignored_signal_stays_ignored(checkout: Checkout) -> None:
     """As nohup(1) wants it."""
     ignoring = f"import os, signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv({sys.executable!r}, {['python', '-m', 'forkhouse', '--root', str(checkout.root), 'lock', '--check', '--offline']!r})"

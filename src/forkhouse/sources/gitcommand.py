@@ -5,9 +5,12 @@ No prompts, no hooks, no transport but https and file, and none of the user's ow
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from typing import TYPE_CHECKING
+
+import psutil
 
 from forkhouse.core.errors import ToolchainError
 from forkhouse.core.workspace import storage_errors
@@ -81,6 +84,15 @@ def require_git() -> None:
         raise ToolchainError(message)
 
 
+def _end(pid: int) -> None:
+    """Kill a git that was begun here, and what it began itself."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        git = psutil.Process(pid)
+        for process in (git, *git.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
 def run_git(folder: Path, *arguments: str, inherit: Sequence[int] = ()) -> str:
     """Run a git command in `folder` and return its output.
 
@@ -102,13 +114,18 @@ def run_git(folder: Path, *arguments: str, inherit: Sequence[int] = ()) -> str:
         with storage_errors("Running git"):
             from git import Git  # only work with repositories needs it
 
-            code, output, errors = Git(folder).execute(
+            process = Git(folder).execute(
                 ["env", *unset, *settings, "git", *options, *arguments],
-                with_extended_output=True,
-                with_exceptions=False,
-                stdout_as_string=False,
+                as_process=True,
                 pass_fds=tuple(inherit),
             )
+            try:
+                told: tuple[bytes, bytes] = process.communicate()
+            except BaseException:
+                # This process was asked to end, and a host may keep git waiting.
+                _end(process.pid)
+                raise
+            code, errors = process.returncode, told[1].decode("utf-8", "surrogateescape")
     except ValueError as error:  # a NUL in a name
         message = f"fatal: git cannot be given such words: {error}"
         raise GitError(message, message) from error
@@ -116,4 +133,4 @@ def run_git(folder: Path, *arguments: str, inherit: Sequence[int] = ()) -> str:
         message = f"git {' '.join(arguments)} ended with {code}: {errors.strip()}"
         # git itself ends with 128 where it dies of an error, and with 129 for wrong use.
         raise GitError(message, errors.strip(), code if code < 0 or code > _WRONG_USE else 1)
-    return output.decode(errors="surrogateescape").strip("\n")
+    return told[0].decode(errors="surrogateescape").strip("\n")
