@@ -17,6 +17,7 @@ from forkhouse.core.workspace import (
     Workspace,
     digest,
     digest_folder,
+    discard,
     exclusive,
     find_workspace,
     fresh_folder,
@@ -229,6 +230,21 @@ def test_a_read_only_place_is_not_told_to_be_full(tmp_path: Path) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(tmp_path / "cache"))
 
 
+def test_whatever_a_folder_holds_it_can_be_discarded(tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    top.mkdir()
+    program = (
+        "import os\n"
+        "for _ in range(3000): os.mkdir('d'); os.chdir('d')\n"
+        "os.symlink('/', 'link'); open('file', 'w').close(); os.chmod('.', 0o500)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=top, check=True)
+    (tmp_path / "kept").touch()
+    discard(top)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    discard(top)
+
+
 def test_what_killed_runs_left_half_written_is_collected_once_it_is_old(
     workspace: Workspace,
 ) -> None:
@@ -240,6 +256,7 @@ def test_what_killed_runs_left_half_written_is_collected_once_it_is_old(
         workspace.root: [".upstream.lock.abcd1234", ".pylock.cpu.toml.abcd1234"],
         workspace.root / "patches/demo": [".series.abcd1234", ".0001-a.edit.yaml.abcd1234"],
     }
+    late = workspace.cache / "files/.late-1.0.tar.gz.abcd_125"
     kept = {
         workspace.cache / "files": ["demo-1.0.tar.gz", ".other-1.0.tar.gz.abcd_124"],
         workspace.root: [".my.settings", ".gitignore"],
@@ -252,6 +269,8 @@ def test_what_killed_runs_left_half_written_is_collected_once_it_is_old(
             (folder / file).write_text("half", encoding="utf-8")
             os.utime(folder / file, (1_000_000_000, 1_000_000_000))
     os.utime(workspace.cache / "crates/.new-abcd1234", (1_000_000_000, 1_000_000_000))
+    late.write_text("half", encoding="utf-8")
+    os.utime(late, (4_000_000_000, 4_000_000_000))  # of a clock that was wrong
     os.utime(
         workspace.cache / "files/.other-1.0.tar.gz.abcd_124"
     )  # a run that is alive may write to it
@@ -261,6 +280,7 @@ def test_what_killed_runs_left_half_written_is_collected_once_it_is_old(
         file for folder, files in names.items() for file in files if (folder / file).exists()
     ]
     assert not (workspace.cache / "crates/.new-abcd1234").exists()
+    assert not late.exists()
     assert [
         file for folder, files in kept.items() for file in files if not (folder / file).exists()
     ] == []

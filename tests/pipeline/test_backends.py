@@ -58,6 +58,44 @@ def test_an_answer_that_is_no_wheel_is_explained(checkout: Checkout, answer: str
     assert not (checkout.root / "wheels").exists()
 
 
+IN_PLACE = {
+    "os.mkfifo(place)": "a FIFO would be waited for",
+    "os.symlink('/dev/zero', place)": "a device has no end",
+    "os.symlink('/etc/os-release', place)": "a file of the machine",
+    "os.mkdir(place)": "a folder",
+    "open(place, 'w').write('1' * 2_000_000)": "more than an answer has",
+}
+
+
+@pytest.mark.parametrize("trick", IN_PLACE)
+def test_what_lies_in_the_place_of_the_answer_is_never_read(checkout: Checkout, trick: str) -> None:
+    """The answer is read outside of the sandbox, from a folder where the build writes."""
+    evil = (
+        "    import os, sys\n    place = os.path.join(sys.argv[-1], 'output.json')\n"
+        f"    {trick}\n    os._exit(0)\n"
+    )
+    checkout.edit("recipes/transport/backend.py", HOOK, f"{HOOK}{evil}")
+    said = checkout.run("build", code=21).stderr
+    assert "its PEP 517 backend left something else in the place of its answer" in said
+
+
+DEEP = (
+    "    import os\n    here = os.getcwd()\n    for _ in range(3000):\n        os.mkdir('d')\n"
+    "        os.chdir('d')\n    open('file', 'w').close()\n    os.chmod('.', 0o500)\n"
+    "    os.chdir({where})\n"
+)
+
+
+def test_folders_without_end_that_a_build_leaves_are_removed(checkout: Checkout) -> None:
+    failing = f"{HOOK}{DEEP.format(where='here')}    raise SystemExit(1)\n"
+    checkout.edit("recipes/transport/backend.py", HOOK, failing)
+    for _ in range(2):
+        checkout.run("build", code=21)
+    checkout.edit("recipes/transport/backend.py", "    raise SystemExit(1)\n", "")
+    checkout.build()
+    assert not (checkout.root / "build/work/transport").exists()
+
+
 def test_two_wheels_are_one_too_many(checkout: Checkout) -> None:
     checkout.edit(
         "recipes/transport/backend.py",

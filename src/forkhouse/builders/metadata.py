@@ -18,7 +18,7 @@ from forkhouse.builders.repack import repacked_metadata
 from forkhouse.builders.wheelfile import Member, write_wheel
 from forkhouse.core.errors import BuildError
 from forkhouse.core.progress import report
-from forkhouse.core.workspace import read_file
+from forkhouse.core.workspace import discard, read_file, storage_errors
 from forkhouse.documents.reading import read_toml
 from forkhouse.documents.recipe import Repack, UpstreamProject
 
@@ -139,7 +139,8 @@ def _asked(
 
     None when the backend tells none without building the wheel.
     """
-    shutil.rmtree(work, ignore_errors=True)
+    with storage_errors(f"Removing {work.name}"):
+        discard(work)
     environment = workshop.environment
     project = work / "project"
     shutil.copytree(

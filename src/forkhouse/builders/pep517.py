@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 import zipfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from build import BuildBackendException, BuildException, ProjectBuilder
@@ -19,11 +21,10 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from forkhouse.builders.environment import run_isolated
 from forkhouse.builders.linking import with_true_tag
 from forkhouse.core.errors import BuildError, ForkhouseError
-from forkhouse.core.workspace import storage_errors
+from forkhouse.core.workspace import discard, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from forkhouse.builders.environment import BuildEnvironment, Needs
     from forkhouse.builders.fixed import FixedPlace
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 
 _LONGEST = 200
 """Characters of an answer that an error shows."""
+_LONGEST_ANSWER = 2**20
+"""Bytes of what a backend answers, which is the name of a file."""
+_ANSWERS = frozenset({"input.json", "output.json"})
+"""The files by which pyproject-hooks asks a backend, and is answered."""
 _NOT_OF_THE_PROJECT = ("recipe.yaml", "native", "__pycache__")
 
 
@@ -191,13 +196,24 @@ class BuildBackend:
             folder = project if cwd is None else project / os.fspath(cwd)
             confined = self.confined if self.place is None else self.place.confined(self.confined)
             seen = folder if self.place is None else self.place.inside(folder)
-            run_isolated(
-                list(cmd),
-                confined=confined,
-                folder=seen,
-                variables={**self.variables, **(extra_environ or {})},
-                log=self.log,
-            )
+            answers = Path(cmd[-1])
+            try:
+                run_isolated(
+                    list(cmd),
+                    confined=confined,
+                    folder=seen,
+                    variables={**self.variables, **(extra_environ or {})},
+                    log=self.log,
+                )
+            finally:
+                odd = _swept(answers)
+            if odd:
+                message = (
+                    f"{self.name}: its PEP 517 backend left something else in the place of its "
+                    f"answer: no file, or one of more than {_LONGEST_ANSWER} bytes. The whole log: "
+                    f"{self.log}"
+                )
+                raise BuildError(message)
 
         return ProjectBuilder(project, python_executable=str(self.python), runner=run)
 
@@ -238,6 +254,22 @@ class BuildBackend:
                 f"whole log: {self.log}"
             )
             raise BuildError(message) from error
+
+
+def _swept(folder: Path) -> bool:
+    """Remove all but answers from the folder of a hook's answer; return whether one was none.
+
+    The library reads the answer outside of the sandbox. A FIFO would hold it, a link would lead it
+    to a file of this machine, and what else a build has left there it may be unable to remove.
+    """
+    odd = False
+    for path in list(folder.iterdir()):
+        status = path.lstat()
+        is_answer = stat.S_ISREG(status.st_mode) and status.st_size <= _LONGEST_ANSWER
+        odd = odd or (path.name in _ANSWERS and not is_answer)
+        if path.name not in _ANSWERS or not is_answer:
+            discard(path)
+    return odd
 
 
 def _short(answer: str) -> str:

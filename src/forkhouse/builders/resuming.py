@@ -11,10 +11,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 from typing import TYPE_CHECKING
 
-from forkhouse.core.workspace import read_file, sha256_file, storage_errors, write_atomic
+from forkhouse.core.workspace import discard, read_file, state_of, storage_errors, write_atomic
 from forkhouse.sandbox.lives import boot, end_earlier
 
 if TYPE_CHECKING:
@@ -42,12 +41,12 @@ def work_folder(folder: Path, key: str, *, resumes: bool) -> Iterator[Path]:
     with storage_errors(f"Making {folder.name}"):
         if not (resumes and _as_laid_out(folder, key)):
             _note(folder).unlink(missing_ok=True)
-            if folder.exists():
-                shutil.rmtree(folder)
+            discard(folder)
         folder.mkdir(parents=True, exist_ok=True)
     yield folder
-    _note(folder).unlink(missing_ok=True)
-    shutil.rmtree(folder)
+    with storage_errors(f"Removing {folder.name}"):
+        _note(folder).unlink(missing_ok=True)
+        discard(folder)
 
 
 def is_laid_out(work: Path) -> bool:
@@ -69,7 +68,7 @@ def _as_laid_out(work: Path, key: str) -> bool:
         noted = json.loads(read_file(_note(work)))
         if (noted["key"], noted["boot"]) != (key, boot()):
             return False
-        return all(_state(work / path) == state for path, state in noted["files"].items())
+        return all(state_of(work / path) == state for path, state in noted["files"].items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
@@ -79,16 +78,4 @@ def _files(work: Path) -> Iterator[tuple[str, str]]:
         for name in (*folders, *files):
             path = os.path.join(folder, name)  # noqa: PTH118  # thousands of files
             if os.path.islink(path) or name in files:  # noqa: PTH114
-                yield os.path.relpath(path, work), _state(work / os.path.relpath(path, work))
-
-
-def _state(path: Path) -> str:
-    """Return what identifies a file: the target of a link, or the content and the execute bit.
-
-    An empty text for anything else.
-    """
-    if path.is_symlink():
-        return f"link to {path.readlink()}"
-    if not path.is_file():
-        return ""
-    return f"{sha256_file(path)} {'x' if os.access(path, os.X_OK) else '-'}"
+                yield os.path.relpath(path, work), state_of(work / os.path.relpath(path, work))

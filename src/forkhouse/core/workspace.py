@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 import stat
 import tempfile
@@ -227,10 +228,42 @@ def discard(path: Path) -> None:
 
     Raises OSError where it cannot be removed.
     """
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
+    if not path.is_dir() or path.is_symlink():
         path.unlink(missing_ok=True)
+        return
+    try:
+        shutil.rmtree(path)
+    except (OSError, RecursionError):
+        # A build leaves what it likes: folders that nobody may change, or thousands of them in one
+        # another.
+        _discard_flat(path)
+
+
+def _discard_flat(top: Path) -> None:
+    """Remove a folder, first of all the walls in it: modes, and a depth that no path reaches.
+
+    Each folder is moved up to `top` before it is looked into, so no path is long. Nobody else may
+    be writing there.
+    """
+    top.chmod(stat.S_IRWXU)
+    aside = secrets.token_hex(8)
+    waiting = [top]
+    count = 0
+    while waiting:
+        folder = waiting.pop()
+        with os.scandir(folder) as found:
+            entries = list(found)
+        for entry in entries:
+            if not entry.is_dir(follow_symlinks=False):
+                Path(entry.path).unlink()
+                continue
+            inner = Path(entry.path)
+            inner.chmod(stat.S_IRWXU)
+            count += 1
+            waiting.append(inner.rename(top / f"{aside}-{count}"))
+        if folder != top:
+            folder.rmdir()
+    top.rmdir()
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -270,6 +303,18 @@ def sha256_file(path: Path) -> str:
     """
     with _opened(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def state_of(path: Path) -> str:
+    """Return what identifies a file: the target of a link, or the content and the execute bit.
+
+    An empty text for anything else.
+    """
+    if path.is_symlink():
+        return f"link to {path.readlink()}"
+    if not path.is_file():
+        return ""
+    return f"{sha256_file(path)} {'x' if os.access(path, os.X_OK) else '-'}"
 
 
 @contextlib.contextmanager
@@ -324,7 +369,7 @@ def collect(workspace: Workspace) -> None:
     Only those are removed that no living run can own: a file that is being written changes all the
     time, and no download may take half as long as `ABANDONED`.
     """
-    before = time.time() - ABANDONED
+    now = time.time()
     cache, build = workspace.cache, workspace.build
     ours = [
         cache,
@@ -341,7 +386,7 @@ def collect(workspace: Workspace) -> None:
     for folders, pattern in ((ours, _TEMPORARY), (theirs, _OF_A_DOCUMENT)):
         for path in (path for folder in folders for path in _entries(folder)):
             if pattern.fullmatch(path.name):
-                _take_away(path, before)
+                _take_away(path, now)
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -351,14 +396,11 @@ def _entries(folder: Path) -> list[Path]:
         return []
 
 
-def _take_away(path: Path, before: float) -> None:
+def _take_away(path: Path, now: float) -> None:
     with contextlib.suppress(OSError):  # another run may do the same at this moment
-        if path.lstat().st_mtime >= before:
-            return
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        # A time that is still to come is of a clock that was wrong.
+        if abs(now - path.lstat().st_mtime) > ABANDONED:
+            discard(path)
 
 
 @contextlib.contextmanager
@@ -407,7 +449,7 @@ def fresh_folder(folder: Path) -> Iterator[Path]:
         folder.mkdir(parents=True)
     yield folder
     with storage_errors(f"Removing {folder.name}"):
-        shutil.rmtree(folder)
+        discard(folder)
 
 
 SEAL = "seal"
