@@ -17,6 +17,7 @@ from forkhouse.builders.environment import (
     Needs,
     Steps,
     jobs,
+    last_lines,
     run_isolated,
     telling,
 )
@@ -111,9 +112,9 @@ def test_an_environment_holds_the_pinned_tools_alone(
         "u.find_spec(n)])"
     )
     assert output(python, absent) == "[]\n"
-    ready = next((tmp_path / "environments").glob("*/ready")).stat().st_mtime_ns
+    ready = next((tmp_path / "environments").glob("*.ready")).stat().st_mtime_ns
     assert environment.python(Needs()) == python
-    assert next((tmp_path / "environments").glob("*/ready")).stat().st_mtime_ns == ready
+    assert next((tmp_path / "environments").glob("*.ready")).stat().st_mtime_ns == ready
 
 
 SETTINGS = {
@@ -186,10 +187,34 @@ def output(python: Path, code: str) -> str:
 def test_an_environment_that_was_not_finished_is_made_anew(environment: BuildEnvironment) -> None:
     python = environment.python(Needs())
     folder = python.parent.parent
-    (folder / "ready").unlink()
+    folder.with_name(f"{folder.name}.ready").unlink()
     (folder / "left-over").touch()
-    assert environment.python(Needs()) == python
+    assert replace(environment).python(Needs()) == python  # another run
     assert not (folder / "left-over").exists()
+
+
+@pytest.mark.parametrize("damage", ["emptied", "gone", "more"])
+def test_an_environment_that_a_power_cut_has_spoilt_is_made_anew(
+    make_wheel: Callable[..., Path],
+    publish: Callable[..., str],
+    environment: BuildEnvironment,
+    damage: str,
+) -> None:
+    """What is installed is not made durable, so files may be empty though all had ended well."""
+    path = make_wheel("tool", files={"tool.py": b"ANSWER = 42\n"})
+    environment = replace(environment, tools=(pinned_wheel(path.name, publish(path)),))
+    folder = environment.python(Needs()).parent.parent
+    (tool,) = folder.rglob("tool.py")
+    match damage:
+        case "emptied":
+            tool.write_bytes(b"")
+        case "gone":
+            tool.unlink()
+        case "more":
+            tool.with_name("sitecustomize.py").write_text("raise SystemExit(1)\n", encoding="utf-8")
+    python = replace(environment).python(Needs())  # another run
+    assert output(python, "import tool; print(tool.ANSWER)") == "42\n"
+    assert not tool.with_name("sitecustomize.py").exists()
 
 
 def test_a_tool_with_another_hash_makes_no_environment(
@@ -203,7 +228,7 @@ def test_a_tool_with_another_hash_makes_no_environment(
     environment = replace(environment, tools=(pinned_wheel(path.name, "0" * 64),))
     with pytest.raises(HashMismatchError, match=r"tool-1\.0-py3-none-any\.whl: its sha256 is"):
         environment.python(Needs())
-    assert not list(tmp_path.glob("environments/*/ready"))
+    assert not list(tmp_path.glob("environments/*.ready"))
 
 
 def test_a_tool_that_pip_refuses_is_explained(
@@ -397,6 +422,31 @@ def test_a_project_that_counts_its_compilers_has_a_share_the_first_time() -> Non
 def test_a_ninja_of_many_steps_is_believed_before_compilers_lines() -> None:
     steps = Steps(last=10)
     assert steps.gained(b"[100/400] c++ -c a.cpp\n") == pytest.approx(0.25)
+
+
+def test_what_a_build_prints_is_read_once_whatever_it_is() -> None:
+    """Each of these would be looked at for hours, if lines were as long as they like."""
+    steps = Steps()
+    for _ in range(2000):
+        steps.gained(b"x" * 65_536)
+    for _ in range(20):
+        steps.gained(b"gcc " * 16_384)
+    assert steps.gained(b"\n" * 65_536) == 0
+    steps.gained(b"gcc -O2 -c a.c\n-c gcc\n  CC   b.lo\n[1/2] cc  -c c.c\n")
+    assert steps.compiled == 3
+
+
+def test_the_end_of_a_log_larger_than_memory_is_shown(tmp_path: Path) -> None:
+    log = tmp_path / "build.log"
+    with log.open("wb") as stream:
+        stream.write(b"first\nFAILED: kernel.o\nwhy it failed\n")
+        stream.truncate(8 * 2**30)  # of one line, with holes for what it holds
+        stream.seek(0, os.SEEK_END)
+        stream.write(b"\n" * 2_000_000 + b"stopped\n")
+    lines = telling(last_lines(log))
+    assert lines[:2] == ["FAILED: kernel.o", "why it failed"]
+    assert lines[-1] == "stopped"
+    assert len(lines) < 50
 
 
 def test_what_failed_is_shown_although_others_went_on() -> None:

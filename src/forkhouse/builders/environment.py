@@ -5,6 +5,7 @@ That is pinned build tools, allow-listed variables, and the sandbox in which it 
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 import shlex
@@ -22,7 +23,9 @@ from forkhouse.core.progress import report
 from forkhouse.core.workspace import (
     FULL,
     digest,
+    discard,
     read_file,
+    state_of,
     storage_errors,
     told_refusal,
     write_atomic,
@@ -81,6 +84,8 @@ class BuildEnvironment:
     None for none.
     """
     sandbox: Sandbox = field(default_factory=find_sandbox)
+    _whole: set[Path] = field(default_factory=set, init=False, repr=False, compare=False)
+    """Environments that were found whole in this run."""
 
     def identity(self, needs: Needs) -> dict[str, object]:
         """Return what of the environment decides a build's outcome, for its cache key."""
@@ -100,11 +105,11 @@ class BuildEnvironment:
         """
         wheels = (*self.tools, *(wheel for wheel in needs.wheels if wheel not in self.tools))
         folder = self.folder / digest(sys.version, [wheel.sha256 for wheel in wheels])[:16]
-        ready = folder / "ready"
         interpreter = folder / "bin/python"
-        if ready.is_file():
+        if self._is_whole(folder):
             return interpreter
-        shutil.rmtree(folder, ignore_errors=True)
+        with storage_errors("Making an environment anew"):
+            discard(folder)
         paths = fetch_all(wheels, self.registry)
         make_environment(folder)
         try:
@@ -114,8 +119,28 @@ class BuildEnvironment:
         except InstallError as error:
             message = f"The build tools could not be installed:\n{error}"
             raise BuildError(message) from error
-        write_atomic(ready, b"")
+        write_atomic(_ready(folder), _content(folder).encode())
+        self._whole.add(folder)
         return interpreter
+
+    def _is_whole(self, folder: Path) -> bool:
+        """Return whether an environment has all that was installed in it, as it was installed.
+
+        Read once in a run. What was installed was not made durable, so a power cut may have emptied
+        files of it, and a build would do without them.
+        """
+        if folder in self._whole:
+            return True
+        try:
+            told = read_file(_ready(folder)).decode()
+            whole = told == _content(folder)
+        except (OSError, UnicodeDecodeError):
+            return False
+        if whole:
+            self._whole.add(folder)
+        else:
+            report().line("build tools", "their environment is damaged, so it is made anew")
+        return whole
 
     def confined(self, work: Path, needs: Needs, *shown: Path) -> Confined:
         """Return the sandbox of a build in the folder `work`.
@@ -198,6 +223,19 @@ class BuildEnvironment:
         return variables
 
 
+def _ready(folder: Path) -> Path:
+    """Return the path of the note that an environment was made, and of what it consists."""
+    return folder.with_name(f"{folder.name}.ready")
+
+
+def _content(folder: Path) -> str:
+    """Return one digest over all that an environment consists of, byte-code among it."""
+    found = sorted(
+        (path.relative_to(folder).as_posix(), state_of(path)) for path in folder.rglob("*")
+    )
+    return digest([each for each in found if each[1]])
+
+
 def jobs(gigabytes_each: float) -> int:
     """Return how many compilers may run at once.
 
@@ -224,17 +262,19 @@ class Steps:
     """
 
     _STEP = re.compile(rb"^\[(\d+)/(\d+)\] ", re.MULTILINE)
-    _COMPILED = re.compile(
-        rb"^ *(?:CC|CXX|CCLD|CXXLD|HIPCC|F77|FC) +\S+$"
-        rb"|^.*\b(?:gcc|g\+\+|cc|c\+\+|clang|clang\+\+|hipcc)\b.* -c ",
-        re.MULTILINE,
-    )
+    _QUIET = re.compile(rb"^ *(?:CC|CXX|CCLD|CXXLD|HIPCC|F77|FC) +\S+$", re.MULTILINE)
+    _COMPILER = re.compile(rb"\b(?:gcc|g\+\+|cc|c\+\+|clang|clang\+\+|hipcc)\b")
     _WHOLE = re.compile(rb"^\[\d+/\d+\] (?:Performing|No|Skipping) \w+ step\b", re.MULTILINE)
     _TO_COME = re.compile(rb"^-- (\d+) lines of compilers to come$", re.MULTILINE)
     """What a project says that counts them before it starts them."""
     FEW = 50
     """Ninja's steps below which compilers' lines are believed instead, where there are more of
     them."""
+    LONGEST = 1 << 16
+    """Bytes of a line that are looked at.
+
+    A build may print a line without end, or one made to be looked at for hours.
+    """
 
     def __init__(self, last: int | None = None) -> None:
         """Begin at nothing.
@@ -256,17 +296,16 @@ class Steps:
 
         Less than nothing when a bigger Ninja begins.
         """
-        *whole, self._rest = (self._rest + output).split(b"\n")
+        *whole, rest = (self._rest + output).split(b"\n")
+        self._rest = rest[: self.LONGEST]
         text = b"\n".join(whole)
         for step, of in ((int(step), int(of)) for step, of in self._STEP.findall(text)):
             if of >= self._total:
                 self._total, self._steps = of, step / of
         self._whole = self._whole or self._WHOLE.search(text) is not None
         for told in self._TO_COME.finditer(text):
-            self._last = (
-                self.compiled + len(self._COMPILED.findall(text[: told.start()])) + int(told[1])
-            )
-        self.compiled += len(self._COMPILED.findall(text))
+            self._last = self.compiled + self._compilers(text[: told.start()]) + int(told[1])
+        self.compiled += self._compilers(text)
         old = self._done
         if self._last and self._total < self.FEW and (self._whole or self._last > self._total):
             self._done = max(old, min(self.compiled / self._last, 0.99))
@@ -275,6 +314,14 @@ class Steps:
         else:  # steps that hide a whole make, for the first time
             self._done = 0.0
         return self._done - old
+
+    def _compilers(self, text: bytes) -> int:
+        """Return how many lines start a compiler. The time is that of reading the text once."""
+        quiet = len(self._QUIET.findall(text))
+        if b" -c " not in text:
+            return quiet
+        befores = (line.rpartition(b" -c ")[0] for line in text.split(b"\n"))
+        return quiet + sum(self._COMPILER.search(before) is not None for before in befores)
 
 
 _WIDE, _FROM_FAILURE, _FROM_END = 400, 15, 25
@@ -353,9 +400,31 @@ def run_isolated(
         raise BuildError(message)
 
 
+_TAIL, _FAILURE = 1 << 20, 1 << 16
+_FIRST = (re.compile(rb"^FAILED: ", re.MULTILINE), re.compile(rb"^error(?:\[E|: )", re.MULTILINE))
+
+
+def last_lines(log: Path) -> list[str]:
+    """Return the lines of a log that `telling` may show.
+
+    Of a long one these are its end, and the first failure before that: a build may print more than
+    the memory holds.
+    """
+    with log.open("rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        shown = b""
+        if size > _TAIL:
+            with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+                found = next(filter(None, (each.search(whole) for each in _FIRST)), None)
+                begun = size - _TAIL if found is None else min(found.start(), size - _TAIL)
+                shown = whole[begun : min(begun + _FAILURE, size - _TAIL)]
+                del found  # it holds the map
+        stream.seek(-min(size, _TAIL), os.SEEK_END)
+        end = stream.read()
+    lines = shown.decode("utf-8", "replace").splitlines()[: _FROM_FAILURE + 1]
+    return [*lines, *end.decode("utf-8", "replace").splitlines()]
+
+
 def _log_end(log: Path) -> str:
-    tail = "\n".join(
-        f"  {line}"
-        for line in telling(log.read_text(encoding="utf-8", errors="replace").splitlines())
-    )
+    tail = "\n".join(f"  {line}" for line in telling(last_lines(log)))
     return f"Its last lines:\n{tail}\nThe whole log: {log}"

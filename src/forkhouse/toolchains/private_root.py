@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, cast
 from forkhouse.core.budgets import DAMAGE
 from forkhouse.core.errors import ToolchainError, UnsafeArchiveError
 from forkhouse.core.progress import report
-from forkhouse.core.workspace import digest, fresh_folder, storage_errors
+from forkhouse.core.workspace import digest, fresh_folder, storage_errors, sync_folder
 from forkhouse.sources.apt import fetch_debian_binaries
 
 if TYPE_CHECKING:
@@ -61,7 +61,10 @@ def private_root(
                 _unpack(package, root)
                 task.advance(1)
             _arrange(root / "usr")
+            # A compiler that lacks what a power cut has emptied may leave out parts and not say so.
+            os.sync()
             root.replace(place)
+            sync_folder(folder)
     return place / "usr"
 
 
