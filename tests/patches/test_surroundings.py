@@ -151,6 +151,11 @@ def test_the_same_text_in_another_construct_is_not_meant(
         ("CMakeLists.txt", "cmake", CMAKE, (("add_library(core", "if(X)\nadd_library(core"), ("--vendor)\n", "--vendor)\nendif()\n")), OPTION),
         ("CMakeLists.txt", "cmake", "project(x LANGUAGES CXX CUDA)\n", (("project(x", "project(y"),), "argument: {of: {call: project}, remove: CUDA}"),
         ("Dockerfile", "text", STAGES, (("base:1", "base:2"),), MAKE),
+        ("m.py", "python", PYTHON, (("    total = read_total(a)\n    limit = probe_limit(a, total)\n", "    def inner():\n        total = a\n        return probe_limit(a, total)\n"),), ANCHOR),
+        ("m.py", "python", "def one(a):\n    return probe_limit(a, total)\n", (("one(a)", "first(b)"),), ANCHOR),
+        ("c.yaml", "yaml", STEPS, (("name: Build", "name: Make"), ("make test", "make tests")), MAKE),
+        ("p.toml", "toml", TABLES, (("tool.a", "tool.c"), ("x = 1\n", "")), FLAG),
+        ("CMakeLists.txt", "cmake", "set(FLAGS -O3 --vendor)\n", (("set", "function(setup)\nset"), ("--vendor)\n", "--vendor)\nendfunction()\n")), "replace: {anchor: --vendor}\nwith: --ours"),
         ("meson.build", "meson", MESON, (("'a.c'", "'a.c', 'd.c'"),), "argument: {of: {call: library}, remove: 'c_args:'}"),
     ],
 )  # fmt: skip

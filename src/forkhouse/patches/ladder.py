@@ -44,7 +44,7 @@ from forkhouse.patches.obsolescence import Course
 from forkhouse.patches.operations import applied_alone, asks_for_nothing
 from forkhouse.patches.remains import Remains
 from forkhouse.patches.sameplace import other_target
-from forkhouse.patches.spellings import MEANINGFUL, bare
+from forkhouse.patches.spellings import MEANINGFUL
 from forkhouse.patches.structural import (
     MissingFileError,
     UnclearFileError,
@@ -377,13 +377,7 @@ class Ladder:
             fitting = [each for each in parts if each.language == language_of(path)]
             former = old or (self._former(arrived, path) if fitting else "")
             for part in fitting:
-                was, now = (
-                    readable(self.store.raw(each), path=path) if each else ""
-                    for each in (former, new)
-                )
-                if part.came_to(was, now) and not self.remains.is_common(
-                    bare(part.said), part.language, self._origin
-                ):
+                if self.remains.got(part, path, (former, new), self._origin):
                     return _lives_on(", ".join(self._changed[patch.name]), path, part.said)
         return ""
 

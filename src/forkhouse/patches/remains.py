@@ -17,12 +17,13 @@ from forkhouse.patches.languages.base import faults, is_blank, language_of
 from forkhouse.patches.languages.trees import faulty_nodes, root_of, span_of
 from forkhouse.patches.merging import LIKENESS
 from forkhouse.patches.obsolescence import ENOUGH, LEFT
-from forkhouse.patches.spellings import MEANINGFUL
+from forkhouse.patches.spellings import MEANINGFUL, bare
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from forkhouse.patches.diffs import Part
+    from forkhouse.patches.elsewhere import TakenPart
     from forkhouse.sources.store import ObjectStore
 
 _COMMON = 4
@@ -123,6 +124,10 @@ class Remains:
         default_factory=dict, init=False, repr=False, compare=False
     )
     """The line of such code that a file got, by the ids of its content at the pin and now."""
+    _got: dict[tuple[TakenPart, str, str], bool] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """Whether a file got such a part, by the ids of its content at the pin and now."""
     _rest: dict[tuple[Taken, str, str], str] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -194,6 +199,18 @@ class Remains:
             found = self._rare(found, taken, origin) if taken.came_with(found) else []
             self._came[key] = found[0][1] if found and taken.came_with(found) else ""
         return self._came[key]
+
+    def got(self, part: TakenPart, path: str, contents: tuple[str, str], origin: str) -> bool:
+        """Say whether another file got an argument or item that a patch takes out of its own."""
+        key = (part, *contents)
+        if key not in self._got:
+            old, new = (self.store.raw(each) if each else b"" for each in contents)
+            self._got[key] = (
+                _longest(part.said) in new
+                and part.came_to(readable(old, path=path), readable(new, path=path))
+                and not self.is_common(bare(part.said), part.language, origin)
+            )
+        return self._got[key]
 
     def _arrived(self, taken: Taken, path: str, contents: tuple[str, str]) -> list[Line]:
         old, new = (self.store.raw(each) if each else b"" for each in contents)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from forkhouse.patches.edits import Operation
     from forkhouse.patches.languages.base import Node, Span
 
+_CODE = frozenset({"python", "c", "cpp", "rust", "bash"})
+"""Languages in which a construct of the same name, elsewhere, may be another one."""
 _NEAR = 3
 """The number of lines above and below a place by which it is known: those of git's context."""
 
@@ -99,7 +101,7 @@ def _strayed(
 ) -> tuple[str, str] | None:
     if not lost:
         return None
-    known = {each.chain for each in enclosures(before, language, path)}
+    known = dict.fromkeys(each.chain for each in enclosures(before, language, path))
     there = {each.chain: each for each in enclosures(now, language, path)}
     language = language_of(path) if language == "text" else language
     for match in came:
@@ -180,7 +182,7 @@ def _has(text: str, node: Node, change: PartChange, language: str, *, of_call: b
 def _is_moved(
     before: str,
     old: _Match,
-    known: set[tuple[str, ...]],
+    known: dict[tuple[str, ...], None],
     now: str,
     new: _Match,
     there: dict[tuple[str, ...], Enclosure],
@@ -191,13 +193,40 @@ def _is_moved(
     rest = there.get(chains[0]) if chains[0] else None
     if chains[1] in known and (chains[1] or rest is not None):
         return False
+    if chains[0] and chains[1][: len(chains[0])] == chains[0]:
+        return True  # within the same construct
+    wrapped = chains[0] and chains[1][-len(chains[0]) :] == chains[0]
+    if wrapped and rest is None and language not in _CODE:
+        return True  # the same construct within a new one
     if language in {"cmake", "meson"} and len(chains[0]) == len(chains[1]):
         return _is_renamed(before, now, *chains)
+    if _is_in_its_place([*known], [*there], *chains):
+        return True
     left = _lines(now, *rest.span) if rest is not None else Counter[str]()
     came = _lines(now, *new.around.span)
     own = _lines(before, *old.span) if old.by_text else Counter[str]()
     lines = _near(before, old), _lines(before, *old.around.span) if chains[0] else Counter[str]()
     return any(_share(each - own - left, came) >= LIKENESS / 100 for each in lines)
+
+
+def _is_in_its_place(
+    known: list[tuple[str, ...]],
+    there: list[tuple[str, ...]],
+    old: tuple[str, ...],
+    new: tuple[str, ...],
+) -> bool:
+    """Say whether one construct, and no other beside it, has a new name where the old one was."""
+    if not old or not new or old[:-1] != new[:-1]:
+        return False
+    before, now = (
+        [each for each in chains if len(each) == len(old) and each[:-1] == old[:-1]]
+        for chains in (known, there)
+    )
+    return (
+        {*before} - {*now} == {old}
+        and {*now} - {*before} == {new}
+        and before.index(old) == now.index(new)
+    )
 
 
 def _is_renamed(before: str, now: str, old: tuple[str, ...], new: tuple[str, ...]) -> bool:
