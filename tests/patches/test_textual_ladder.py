@@ -354,6 +354,13 @@ class TestTakenOut:
         ]
         assert found == [Verdict.UPSTREAMED, Verdict.CONFLICT]
 
+    def test_a_merge_proves_it_where_the_context_is_another(self, bench: Bench) -> None:
+        home = bench.tree(f=laid((10, b"call_it(1)\n")))
+        now = TEXT.replace(LINES[8], b"another\n")
+        judged = bench.judge(taken(10, b"call_it(1)\n"), home, bench.tree(f=now))
+        assert judged.verdict is Verdict.UPSTREAMED
+        assert "merged" in judged.cause
+
     def test_a_copy_of_the_result_is_not_it(self, bench: Bench) -> None:
         block = b"one\ntwo\nthree\nfour\n"
         home = bench.tree(f=TEXT + block + b"between\n" + block.replace(b"three", b"}\nthree"))

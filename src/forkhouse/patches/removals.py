@@ -109,11 +109,12 @@ def common_among(lines: AbstractSet[bytes], contents: Iterable[bytes]) -> set[by
 def is_beside(hunk: Hunk, after: bytes, now: bytes) -> bool:
     """Say whether the result of a hunk stands less often in a file than the patch leaves it.
 
-    What stands there is then a copy that stood there at the pin as well.
+    What stands there is then a copy that stood there at the pin as well. If the result is nowhere,
+    a merge has proven that the patch changes nothing.
     """
     wanted = b"\n" + b"".join(hunk.after)
     left, there = ((b"\n" + content).count(wanted) for content in (after, now))
-    return bool(hunk.after) and there < left
+    return bool(hunk.after) and 0 < there < left
 
 
 def _stripped(content: bytes) -> set[bytes]:
