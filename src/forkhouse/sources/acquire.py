@@ -29,7 +29,7 @@ from forkhouse.sources.lfs import pointers
 from forkhouse.sources.submodules import filled, missing
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
     from forkhouse.core.workspace import Journal
@@ -73,6 +73,8 @@ class SourceTree:
     """
     passed_over: tuple[str, ...]
     """Why each more preferred form was not used."""
+    lacks: tuple[str, ...] = ()
+    """What of it is not there, in words: submodules, files of Git LFS."""
 
 
 def candidates(
@@ -217,7 +219,9 @@ def _acquire_one(
             "pointers": list(pointers(tree, store)),
         }
         journal.put("source", key, record)
-    _tell_what_lacks(upstream, source, record)
+    told = tuple(_lacks(source, record))
+    for each in told:
+        report().line(upstream, each)
     return SourceTree(
         upstream=upstream,
         version=source.version or pinned.version,
@@ -226,6 +230,7 @@ def _acquire_one(
         commit=str(record["commit"]),
         epoch=int(str(record["epoch"])),
         passed_over=passed,
+        lacks=told,
     )
 
 
@@ -235,8 +240,8 @@ def _proven(record: Mapping[str, object], source: Source, store: ObjectStore) ->
     return source.tree in {None, tree} and store.holds(commit, tree, epoch)
 
 
-def _tell_what_lacks(upstream: str, source: Source, record: Mapping[str, object]) -> None:
-    """Report the parts of a source that are missing.
+def _lacks(source: Source, record: Mapping[str, object]) -> Iterator[str]:
+    """Yield the parts of a source that are missing, in words.
 
     Such parts are submodules, and files that Git LFS keeps elsewhere.
     """
@@ -248,22 +253,15 @@ def _tell_what_lacks(upstream: str, source: Source, record: Mapping[str, object]
             if isinstance(source, GitSource)
             else "take it from git with `submodules: true`, or lay them in as components"
         )
-        report().line(
-            upstream,
-            (
-                f"WITHOUT {len(lacks)} submodule{'s'[: len(lacks) > 1]}, whose files are not "
-                "there: "
-                f"{'; '.join(lacks)}. {advice}"
-            ),
+        yield (
+            f"WITHOUT {len(lacks)} submodule{'s'[: len(lacks) > 1]}, whose files are not there: "
+            f"{'; '.join(lacks)}. {advice}"
         )
     if small:
         more = f" and {len(small) - SHOWN} more" if len(small) > SHOWN else ""
-        report().line(
-            upstream,
-            (
-                f"WITHOUT {len(small)} file{'s'[: len(small) > 1]} of Git LFS, of which only the "
-                f"pointers are there: {', '.join(small[:SHOWN])}{more}"
-            ),
+        yield (
+            f"WITHOUT {len(small)} file{'s'[: len(small) > 1]} of Git LFS, of which only the "
+            f"pointers are there: {', '.join(small[:SHOWN])}{more}"
         )
 
 
