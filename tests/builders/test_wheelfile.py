@@ -7,13 +7,18 @@ import os
 import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forkhouse.builders.wheelfile import Member, record_line, write_wheel
+from forkhouse.builders.wheelfile import Member, record_line, unpack, write_wheel
+from forkhouse.core.budgets import ArchiveLimits
 from forkhouse.core.errors import BuildError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 INFO = "demo-1.0.dist-info"
 NAME = "demo-1.0-py3-none-any.whl"
@@ -33,6 +38,51 @@ _members = st.lists(
     unique_by=lambda member: member.path,
     max_size=8,
 )
+
+
+def _made(folder: Path, **files: str) -> Path:
+    path = folder / NAME
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+ODD = {
+    "its content is another than its sum says": lambda content: content.replace(b"whole", b"w-ole"),
+    "it ends early": lambda content: content[:-30],
+    "a packing that nobody knows": lambda content: content.replace(b"\x08\x00", b"\x63\x00"),
+}
+
+
+@pytest.mark.parametrize("damage", ODD.values(), ids=ODD)
+def test_a_wheel_of_a_build_that_is_damaged_is_a_failed_build(
+    tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / NAME
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("demo/a", "a whole file", zipfile.ZIP_DEFLATED)
+        archive.writestr("demo/b", "a whole file")
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(BuildError, match="was built, and cannot be unpacked"):
+        unpack(path, tmp_path / "laid")
+
+
+def test_a_wheel_of_a_build_that_no_folder_can_hold_is_no_refusal_of_the_disk(
+    tmp_path: Path,
+) -> None:
+    for files in ({"demo/a": "x", "demo/a/b": "x"}, {"demo/" + "a" * 300: "x"}):
+        with pytest.raises(BuildError, match="was built, and cannot be laid out"):
+            unpack(_made(tmp_path, **files), tmp_path / "laid")
+
+
+def test_a_wheel_of_a_build_has_limits(tmp_path: Path) -> None:
+    path = _made(tmp_path, **{"demo/a": "x" * 100_000, "demo/b": "y"})
+    for limits in (ArchiveLimits(total=50_000), ArchiveLimits(free=0), ArchiveLimits(members=1)):
+        with pytest.raises(BuildError, match="unpacked; more than"):
+            unpack(path, tmp_path / "laid", limits)
+    unpack(path, tmp_path / "laid")
+    assert (tmp_path / "laid/demo/b").read_text(encoding="utf-8") == "y"
 
 
 def check_record(path: Path) -> None:

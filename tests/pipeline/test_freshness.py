@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import pytest
 from filelock import FileLock
 
 from forkhouse.core.workspace import SEAL, sealed
+from tests.somebody import git
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +37,29 @@ def test_a_second_run_looks_at_nothing_and_answers_the_same(checkout: Checkout) 
         "wheels": [{**row, "seconds": 0.0} for row in first["wheels"]],
     }
     assert json.loads(again.stdout) == untouched
+
+
+def test_what_a_source_lacks_is_said_by_every_run_and_recorded(checkout: Checkout) -> None:
+    lib = "1" * 40
+    git(checkout.upstream, "update-index", "--add", "--cacheinfo", f"160000,{lib},third_party/lib")
+    git(checkout.upstream, "commit", "--quiet", "--message=with a submodule")
+    git(checkout.upstream, "tag", "--force", "v2.0")
+    lock = checkout.root / "upstream.lock"
+    text = lock.read_text(encoding="utf-8")
+    commit = git(checkout.upstream, "rev-parse", "HEAD")
+    text = re.sub(r"commit: '?[0-9a-f]{40}'?", f"commit: '{commit}'", text)
+    lock.write_text(re.sub(r"\n +(patched-)?tree: .*", "", text), encoding="utf-8")
+    words = f"WITHOUT 1 submodule, whose files are not there: third_party/lib (commit {lib})"
+    first = checkout.run("build", "--json")
+    again = checkout.run("build", "--json")
+    assert QUICK in again.stderr
+    for each in (first, again):
+        assert words in each.stderr
+        assert words in json.loads(each.stdout)["lacks"][0]
+    manifest = json.loads((checkout.root / "wheels/cpu/manifest.json").read_text(encoding="utf-8"))
+    (ours,) = [wheel for wheel in manifest["wheels"] if wheel.get("recipe") == "transport"]
+    assert words in ours["lacks"][0]
+    assert not [wheel for wheel in manifest["wheels"] if wheel is not ours and "lacks" in wheel]
 
 
 def touch_patch(checkout: Checkout) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import time
-import zipfile
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from forkhouse.builders.pep517 import Pep517Builder, Project
 from forkhouse.builders.repack import RepackBuilder
 from forkhouse.builders.resuming import is_laid_out, note_laid_out, work_folder
 from forkhouse.builders.upstream import UpstreamBuilder
+from forkhouse.builders.wheelfile import unpack
 from forkhouse.core.errors import BuildError
 from forkhouse.core.journal import Record, Stage
 from forkhouse.core.progress import report
@@ -265,11 +265,7 @@ def _made(job: _Job, recipe: Recipe, workshop: Workshop) -> _Made:
 def _unpack(siblings: Sequence[BuiltWheel], folder: Path) -> None:
     """Lay wheels unpacked below `folder`, each in one of its distribution's name."""
     for sibling in siblings:
-        with (
-            storage_errors(f"Unpacking {sibling.path.name}"),
-            zipfile.ZipFile(sibling.path) as archive,
-        ):
-            archive.extractall(folder / sibling.distribution)  # made here, by a build of ours
+        unpack(sibling.path, folder / sibling.distribution)
 
 
 def _builder(job: _Job, workshop: Workshop) -> Builder:

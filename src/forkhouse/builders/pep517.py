@@ -20,6 +20,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from forkhouse.builders.environment import run_isolated
 from forkhouse.builders.linking import with_true_tag
+from forkhouse.builders.wheelfile import unpack
 from forkhouse.core.errors import BuildError, ForkhouseError
 from forkhouse.core.workspace import discard, storage_errors
 
@@ -86,8 +87,7 @@ class Pep517Builder:
         self._store.check_out(patched.tree, project / "upstream")
         (project / "VERSION").write_text(f"{self._project.version}\n", encoding="utf-8")
         if self._project.native is not None:
-            with zipfile.ZipFile(self._project.native) as archive:
-                archive.extractall(project / "native")  # made here, by a build of ours
+            unpack(self._project.native, project / "native")
 
     def build(self, patched: PatchedTree, recipe: Recipe, work: Path) -> Path:
         """Return the wheel.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import errno
 import hashlib
 import io
 import time
@@ -14,6 +15,7 @@ import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from forkhouse.core.budgets import DAMAGE, ArchiveLimits
 from forkhouse.core.errors import BuildError
 from forkhouse.core.progress import report
 from forkhouse.core.workspace import storage_errors
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+_OF_A_NAME = frozenset({errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST})
+"""What the system says of a name that is too long, or of a file that is a folder as well."""
 _ZIP_EPOCH = 315532800
 _ZIP_END = 4354819198  # the last time that a zip archive can say, in 2107
 """The first moment that a zip archive can name: 1980-01-01, in seconds since 1970 UTC."""
@@ -34,6 +38,38 @@ class Member:
     path: str
     content: bytes
     executable: bool
+
+
+def unpack(wheel: Path, folder: Path, limits: ArchiveLimits | None = None) -> None:
+    """Lay the files of a wheel that a build made below a folder.
+
+    Raises BuildError for one that is damaged or has more than the limits allow, StorageError.
+    """
+    limits = limits or ArchiveLimits()
+    try:
+        with storage_errors(f"Unpacking {wheel.name}"), zipfile.ZipFile(wheel) as archive:
+            # No more of a file is unpacked than its entry says.
+            found = archive.infolist()
+            size = sum(info.file_size for info in found)
+            most = min(limits.total, max(limits.free, limits.ratio * wheel.stat().st_size))
+            if len(found) > limits.members or size > most:
+                message = (
+                    f"{wheel.name} would have {len(found)} files of {size} bytes unpacked; more "
+                    f"than {limits.members} files, or {most} bytes, are refused."
+                )
+                raise BuildError(message)
+            try:
+                archive.extractall(folder)
+            except OSError as error:
+                if error.errno not in _OF_A_NAME:
+                    raise
+                message = f"{wheel.name} was built, and cannot be laid out: {error.strerror}."
+                raise BuildError(message) from error
+    except DAMAGE as error:
+        message = (
+            f"{wheel.name} was built, and cannot be unpacked: {str(error) or type(error).__name__}."
+        )
+        raise BuildError(message) from error
 
 
 def record_line(path: str, content: bytes) -> tuple[str, str, str]:

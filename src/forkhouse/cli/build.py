@@ -100,10 +100,12 @@ def build(
             )
             for text in known.get("fallbacks", ()):
                 report().line("wheelhouse", f"NOT AS PINNED: {text}. --strict-sources refuses it.")
+            for text in known.get("lacks", ()):
+                report().line("wheelhouse", text)
         if as_json:
             say(json.dumps({**known, "changed": False}, indent=1))
         return
-    from forkhouse.flow.building import build_profile, built_state, fallback
+    from forkhouse.flow.building import build_profile, built_state, fallback, lacking
     from forkhouse.flow.plan import plan, strict
 
     with working(workspace, wait):
@@ -130,6 +132,7 @@ def build(
             "fallbacks": [
                 text for wheel in product.built if (text := fallback(plant, wheel.patched.source))
             ],
+            "lacks": sorted({text for wheel in product.built for text in lacking(wheel)}),
         }
         if not product.missing:
             remember(

@@ -235,6 +235,12 @@ def built_state(plant: Plant, product: Product, answer: dict[str, Any]) -> Built
     )
 
 
+def lacking(wheel: BuiltWheel) -> list[str]:
+    """Return what was not there of the sources of a wheel, in words."""
+    sources = (wheel.patched.source, *(part.source for part in wheel.parts))
+    return [f"{source.upstream} {each}" for source in sources for each in source.lacks]
+
+
 def fallback(plant: Plant, source: SourceTree) -> str:
     """Say that a source is another version than its upstream's pin, and why it was taken.
 

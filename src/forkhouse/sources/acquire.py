@@ -31,7 +31,7 @@ from forkhouse.sources.lfs import pointers
 from forkhouse.sources.submodules import filled, missing
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
     from forkhouse.core.journal import Journal
@@ -92,6 +92,8 @@ class SourceTree:
     """
     passed_over: tuple[str, ...]
     """Why each more preferred form was not used."""
+    lacks: tuple[str, ...] = ()
+    """What of it is not there, in words: submodules, files of Git LFS."""
 
 
 def candidates(
@@ -234,7 +236,9 @@ def _acquire_one(
             pointers=tuple(pointers(tree, store)),
         )
         journal.put(_FETCHED, key, record)
-    _tell_what_lacks(upstream, source, record)
+    told = tuple(_lacks(source, record))
+    for each in told:
+        report().line(upstream, each)
     return SourceTree(
         upstream=upstream,
         version=source.version or pinned.version,
@@ -243,6 +247,7 @@ def _acquire_one(
         commit=record.commit,
         epoch=record.epoch,
         passed_over=passed,
+        lacks=told,
     )
 
 
@@ -253,8 +258,8 @@ def _proven(record: FetchedSource, source: Source, store: ObjectStore) -> bool:
     return store.holds(record.commit, record.tree, record.epoch)
 
 
-def _tell_what_lacks(upstream: str, source: Source, record: FetchedSource) -> None:
-    """Report the parts of a source that are missing.
+def _lacks(source: Source, record: FetchedSource) -> Iterator[str]:
+    """Yield the parts of a source that are missing, in words.
 
     Such parts are submodules, and files that Git LFS keeps elsewhere.
     """
@@ -266,22 +271,15 @@ def _tell_what_lacks(upstream: str, source: Source, record: FetchedSource) -> No
             if isinstance(source, GitSource)
             else "take it from git with `submodules: true`, or lay them in as components"
         )
-        report().line(
-            upstream,
-            (
-                f"WITHOUT {len(lacks)} submodule{'s'[: len(lacks) > 1]}, whose files are not "
-                "there: "
-                f"{'; '.join(lacks)}. {advice}"
-            ),
+        yield (
+            f"WITHOUT {len(lacks)} submodule{'s'[: len(lacks) > 1]}, whose files are not there: "
+            f"{'; '.join(lacks)}. {advice}"
         )
     if small:
         more = f" and {len(small) - SHOWN} more" if len(small) > SHOWN else ""
-        report().line(
-            upstream,
-            (
-                f"WITHOUT {len(small)} file{'s'[: len(small) > 1]} of Git LFS, of which only the "
-                f"pointers are there: {', '.join(small[:SHOWN])}{more}"
-            ),
+        yield (
+            f"WITHOUT {len(small)} file{'s'[: len(small) > 1]} of Git LFS, of which only the "
+            f"pointers are there: {', '.join(small[:SHOWN])}{more}"
         )
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from forkhouse.builders.built import BuiltWheel
     from forkhouse.documents.lockfile import Profile
     from forkhouse.documents.pylock import PinnedWheel
+    from forkhouse.sources.acquire import SourceTree
 
 FORMAT = 1
 NAME = "manifest.json"
@@ -107,6 +108,12 @@ def read_lacks(folder: Path) -> Lacks:
         raise ClosureError(message) from error
 
 
+def _lacking(sources: Sequence[SourceTree]) -> dict[str, object]:
+    """Return what is not there of some sources; nothing where they are whole."""
+    lacks = [f"{source.upstream}: {each}" for source in sources for each in source.lacks]
+    return {"lacks": lacks} if lacks else {}
+
+
 def _ours(wheel: BuiltWheel, compiled: CompiledContent) -> dict[str, object]:
     patched = wheel.patched
     return {
@@ -121,6 +128,7 @@ def _ours(wheel: BuiltWheel, compiled: CompiledContent) -> dict[str, object]:
             mode="json", by_alias=True, exclude_none=True, exclude={"paths", "why"}
         ),
         "passed-over": list(patched.source.passed_over),
+        **_lacking([patched.source, *(part.source for part in wheel.parts)]),
         "tree": patched.source.tree,
         "patched-tree": patched.tree,
         "patches": list(patched.applied),
