@@ -98,7 +98,7 @@ def test_root_may_have_it_installed(apt: Callable[[str], Path], tools: Path) -> 
 def test_an_installation_that_fails_shows_what_apt_said(apt: Callable[[str], Path]) -> None:
     apt("echo 'E: no such package'; exit 100")
     with pytest.raises(
-        ToolchainError, match=r"`apt-get update` failed:\nE: no such package\n\nRepair apt"
+        ToolchainError, match=r"`apt-get update` failed:\nE: no such package\nRepair apt"
     ):
         require_packages([NO_TOOL], install=True)
 
