@@ -25,17 +25,18 @@ from forkhouse.core.errors import ForkhouseError
 from forkhouse.core.workspace import find_workspace, write_atomic
 from forkhouse.documents.lockfile import Lock
 from forkhouse.documents.reading import load
-from forkhouse.patches.ladder import APPLIED, Ladder, pin
+from forkhouse.patches.ladder import Ladder, pin
 from forkhouse.patches.series import read_series
 from forkhouse.patches.textual import map_path
+from forkhouse.patches.verdicts import APPLIED
 from forkhouse.sources.index import Registry
 from forkhouse.sources.store import TreeEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from forkhouse.patches.ladder import PatchedAtPin
     from forkhouse.patches.series import Patch
+    from forkhouse.patches.verdicts import PatchedAtPin
     from forkhouse.sources.store import ObjectStore
 
 OURS = "forkhouse"

@@ -27,9 +27,10 @@ from bench.apply import START
 from bench.dialects import DIALECTS, Recipe
 from bench.peers import PEERS, Case, missing, must, named_paths, run
 from forkhouse.core.workspace import write_atomic
-from forkhouse.patches.ladder import APPLIED, Ladder, Verdict, pin
+from forkhouse.patches.ladder import Ladder, pin
 from forkhouse.patches.merging import difference
 from forkhouse.patches.series import Patch, read_series
+from forkhouse.patches.verdicts import APPLIED, Verdict
 from forkhouse.sources.store import ObjectStore, TreeEntry, TreeFile
 
 if TYPE_CHECKING:

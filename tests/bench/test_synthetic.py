@@ -6,7 +6,8 @@ import pytest
 
 from bench.peers import Case, Replay, git_apply, git_apply_3way, missing, must, named_paths, run
 from bench.synthetic import Truth, Upstream, generate, judge, summary
-from forkhouse.patches.ladder import APPLIED, Ladder, Verdict, pin
+from forkhouse.patches.ladder import Ladder, pin
+from forkhouse.patches.verdicts import APPLIED, Verdict
 from forkhouse.sources.store import ObjectStore
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from jinja2 import UndefinedError
 
 from forkhouse.pages.radar import page
 from forkhouse.pages.rendering import render_page
-from forkhouse.patches.ladder import Verdict
+from forkhouse.patches.verdicts import Verdict
 from forkhouse.radar.candidates import Candidate
 from forkhouse.radar.scan import Cell, Matrix
 from forkhouse.radar.taken import Taken

@@ -15,8 +15,9 @@ from forkhouse.core.errors import PatchConflictError, PostConditionError
 from forkhouse.documents.lockfile import GitSource
 from forkhouse.flow.authoring import Bench, refresh
 from forkhouse.patches.apply import apply_patch
-from forkhouse.patches.ladder import APPLIED, Ladder, Verdict, pin
+from forkhouse.patches.ladder import Ladder, pin
 from forkhouse.patches.series import read_series
+from forkhouse.patches.verdicts import APPLIED, Verdict
 from forkhouse.radar.candidates import commit_candidates
 from forkhouse.radar.scan import scan
 from forkhouse.sources.acquire import SourceTree
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from forkhouse.core.journal import Journal
     from forkhouse.documents.lockfile import Form
-    from forkhouse.patches.ladder import Judgement
+    from forkhouse.patches.verdicts import Judgement
     from forkhouse.sources.store import ObjectStore
 
 HEADER = "Subject: s\nDescription: d\nOrigin: o\nForwarded: no\nRetire-When: never\n"

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from pygit2.enums import FileMode
 
-from forkhouse.patches.ladder import Ladder, Verdict, pin
+from forkhouse.patches.ladder import Ladder, pin
 from forkhouse.patches.series import read_series
+from forkhouse.patches.verdicts import Verdict
 from forkhouse.sources.store import TreeFile
 
 if TYPE_CHECKING:

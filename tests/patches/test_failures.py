@@ -11,8 +11,9 @@ import pytest
 
 from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.failures import INTERNAL
-from forkhouse.patches.ladder import Ladder, Verdict, pin
+from forkhouse.patches.ladder import Ladder, pin
 from forkhouse.patches.series import read_series
+from forkhouse.patches.verdicts import Verdict
 from forkhouse.radar.candidates import commit_candidates
 from forkhouse.radar.scan import scan
 from forkhouse.sources.store import ObjectStore

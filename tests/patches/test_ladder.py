@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 import pytest
 from pygit2.enums import FileMode
 
-from forkhouse.patches.ladder import Ladder, Verdict, pin
+from forkhouse.patches.ladder import Ladder, pin
 from forkhouse.patches.merging import difference
 from forkhouse.patches.series import Patch, read_series
+from forkhouse.patches.verdicts import Verdict
 from forkhouse.sources.store import ObjectStore, TreeFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.patches.ladder import Judgement
+    from forkhouse.patches.verdicts import Judgement
 
 HEADER = "Subject: s\nDescription: d\nOrigin: o\nForwarded: no\nRetire-When: never\n"
 PIN = {

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 import pytest
 from pygit2.enums import FileMode
 
-from forkhouse.patches.ladder import Ladder, Verdict, pin
+from forkhouse.patches.ladder import Ladder, pin
 from forkhouse.patches.series import read_series
+from forkhouse.patches.verdicts import Verdict
 from forkhouse.sources.store import TreeFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from forkhouse.patches.ladder import Judgement
+    from forkhouse.patches.verdicts import Judgement
     from forkhouse.sources.store import ObjectStore
 
     Judge = Callable[[Mapping[str, str | bytes], Mapping[str, str | bytes], str], Judgement]

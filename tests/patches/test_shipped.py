@@ -15,8 +15,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from pygit2.enums import FileMode
 
-from forkhouse.patches.ladder import APPLIED, Ladder, Verdict
+from forkhouse.patches.ladder import Ladder
 from forkhouse.patches.series import read_series
+from forkhouse.patches.verdicts import APPLIED, Verdict
 from forkhouse.sources.store import TreeFile
 
 if TYPE_CHECKING:

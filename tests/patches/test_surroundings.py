@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 import pytest
 from pygit2.enums import FileMode
 
-from forkhouse.patches.ladder import APPLIED, Ladder, Verdict, pin
+from forkhouse.patches.ladder import Ladder, pin
 from forkhouse.patches.series import read_series
+from forkhouse.patches.verdicts import APPLIED, Verdict
 from forkhouse.sources.store import TreeFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.patches.ladder import Judgement
+    from forkhouse.patches.verdicts import Judgement
     from forkhouse.sources.store import ObjectStore
 
     Judge = Callable[[str, str, str, str], Judgement]

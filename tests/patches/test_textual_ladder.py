@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 import pytest
 from pygit2.enums import FileMode
 
-from forkhouse.patches.ladder import Ladder, Verdict, pin
+from forkhouse.patches.ladder import Ladder, pin
 from forkhouse.patches.series import read_patch
+from forkhouse.patches.verdicts import Verdict
 from forkhouse.sources.store import ObjectStore, TreeFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from forkhouse.patches.ladder import Judgement
+    from forkhouse.patches.verdicts import Judgement
 
 LINES = [b"line %d of \xe9\n" % number for number in range(30)]
 TEXT = b"".join(LINES)

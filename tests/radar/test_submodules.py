@@ -11,7 +11,7 @@ from forkhouse.core.workspace import find_workspace
 from forkhouse.flow.authoring import bench_on, lay_out
 from forkhouse.flow.plant import open_plant
 from forkhouse.flow.survey import survey
-from forkhouse.patches.ladder import Verdict
+from forkhouse.patches.verdicts import Verdict
 from forkhouse.sources.acquire import Access
 
 if TYPE_CHECKING:

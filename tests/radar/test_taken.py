@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkhouse.pages.radar import page
-from forkhouse.patches.ladder import Ladder, Verdict, pin
+from forkhouse.patches.ladder import Ladder, pin
 from forkhouse.patches.series import read_series
+from forkhouse.patches.verdicts import Verdict
 from forkhouse.radar.candidates import commit_candidates
 from forkhouse.radar.scan import scan
 from forkhouse.radar.taken import taken

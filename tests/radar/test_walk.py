@@ -9,7 +9,7 @@ import pytest
 from forkhouse.core.errors import UnreachableError, UsageError
 from forkhouse.documents.lockfile import GitSource, Upstream
 from forkhouse.flow.survey import settled_releases
-from forkhouse.patches.ladder import Verdict
+from forkhouse.patches.verdicts import Verdict
 from forkhouse.radar.candidates import Walk, commit_candidates
 from forkhouse.radar.scan import Cell, Matrix
 

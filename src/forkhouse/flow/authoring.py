@@ -31,10 +31,11 @@ from forkhouse.documents.lockfile import (
 from forkhouse.documents.reading import parse
 from forkhouse.patches import merging
 from forkhouse.patches.edits import StructuralEdit
-from forkhouse.patches.ladder import APPLIED, Judgement, Ladder, Verdict, pin
+from forkhouse.patches.ladder import Ladder, pin
 from forkhouse.patches.renaming import renamed_paths
 from forkhouse.patches.series import named, read_series
 from forkhouse.patches.structural import apply_structural
+from forkhouse.patches.verdicts import APPLIED, Judgement, Verdict
 from forkhouse.radar.candidates import mirrored_commit, releases
 from forkhouse.sources.git import mirror_address, remote_tag
 from forkhouse.sources.store import AUTHOR, REGULAR

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forkhouse.pages.rendering import render_page
-from forkhouse.patches.ladder import Verdict
+from forkhouse.patches.verdicts import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

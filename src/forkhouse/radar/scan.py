@@ -17,7 +17,8 @@ from forkhouse.core.progress import report
 from forkhouse.core.signals import ENDING
 from forkhouse.core.workspace import digest
 from forkhouse.patches.failures import INTERNAL
-from forkhouse.patches.ladder import APPLIED, SETTLED, Ladder, Verdict
+from forkhouse.patches.ladder import Ladder
+from forkhouse.patches.verdicts import APPLIED, SETTLED, Verdict
 from forkhouse.sources.store import ObjectStore
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
     from forkhouse.core.journal import Journal
     from forkhouse.documents.lockfile import Form
-    from forkhouse.patches.ladder import PatchedAtPin
     from forkhouse.patches.series import Patch
+    from forkhouse.patches.verdicts import PatchedAtPin
     from forkhouse.radar.candidates import Candidate
     from forkhouse.radar.taken import Taken
 

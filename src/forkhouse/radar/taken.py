@@ -17,7 +17,7 @@ from forkhouse.radar.labels import label
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from forkhouse.patches.ladder import PatchedAtPin
+    from forkhouse.patches.verdicts import PatchedAtPin
     from forkhouse.radar.candidates import Candidate
     from forkhouse.sources.store import ObjectStore
 
