@@ -496,7 +496,7 @@ class Ladder:
         except PatchConflictError as error:
             cause = str(error)
         else:
-            doubt = self._doubt(base, patch, diff)
+            doubt = self._doubt(base, patch, diff, {})
             if doubt:
                 return judged(Verdict.CONFLICT, doubt)
             if tree != base:
@@ -545,6 +545,9 @@ class Ladder:
                 for path in places
                 if self._parsed(base, path) and not self._parsed(merged, path)
             ]
+            doubt = self._doubt(base, patch, diff[:1], renamed)
+            if doubt:
+                return judged(Verdict.CONFLICT, f"{doubt} {moved}".strip())
             if not broken:
                 return judged(Verdict.MERGED, moved, tree=merged)
             cause = f"merged, {', '.join(broken)} no longer parses"
@@ -689,10 +692,12 @@ class Ladder:
             if len(re.sub(r"\W", "", line)) >= MEANINGFUL
         }
 
-    def _doubt(self, base: str, patch: Patch, read: Sequence[Diff]) -> str:
+    def _doubt(
+        self, base: str, patch: Patch, read: Sequence[Diff], renamed: Mapping[str, str]
+    ) -> str:
         """Say which hunk has its lines at several places of a file that differs from the pin.
 
-        The nearest place may be a copy of the intended one.
+        The nearest place, or the one that a merge takes, may be a copy of the intended one.
         """
         pinned = self.pinned.get(patch.name)
         if pinned is None:
@@ -700,8 +705,9 @@ class Ladder:
         now = base
         for number, diff in enumerate(read):
             for part in diff.parts:
-                entry = self.store.entry(now, part.old)
-                if entry is None or self.store.entry(base, part.old) == self.store.entry(
+                place = renamed.get(part.old, part.old)
+                entry = self.store.entry(now, place)
+                if entry is None or self.store.entry(base, place) == self.store.entry(
                     pinned.before, part.old
                 ):
                     continue
