@@ -222,6 +222,20 @@ def test_lines_that_went_from_the_end_are_not_upstream_because_others_did(bench:
     )
 
 
+def test_lines_that_are_there_twice_are_doubted_where_a_merge_takes_one_of_them(
+    bench: Bench,
+) -> None:
+    """The block moved to the end of a file with another name, and a copy took its old place."""
+    block = b"".join(LINES[4:18])
+    home = bench.tree(f=b"[ours]\n".join([b"".join(LINES[:4]), block + b"".join(LINES[18:])]))
+    patch = mail(change(10, before=b"".join([*LINES[:4], b"", *LINES[4:]])))
+    now = b"".join([*LINES[:4], b"[copy]\n", block, *LINES[18:], b"[ours]\n", block])
+    for base in (bench.tree(g=now), bench.tree(f=now)):
+        judged = bench.judge(patch, home, base)
+        assert (judged.verdict, judged.tree) == (Verdict.CONFLICT, base)
+        assert "are there more than once" in judged.cause
+
+
 OTHER = b"".join(b"quite another line %d\n" % number for number in range(20))
 MOVE = b"diff --git a/f b/g\nsimilarity index 90%%\n%s from f\n%s to g\n"
 

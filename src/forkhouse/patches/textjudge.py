@@ -62,7 +62,7 @@ class TextJudge:
         except PatchConflictError as error:
             cause = str(error)
         else:
-            doubt = self._doubt(base, patch, diff) or self._astray(base, patch, tree, {})
+            doubt = self._doubt(base, patch, diff, {}) or self._astray(base, patch, tree, {})
             if doubt:
                 return judged(Verdict.CONFLICT, doubt)
             if tree != base:
@@ -111,6 +111,9 @@ class TextJudge:
                 for path in places
                 if self._parsed(base, path) and not self._parsed(merged, path)
             ]
+            doubt = self._doubt(base, patch, diff[:1], renamed)
+            if doubt:
+                return judged(Verdict.CONFLICT, f"{doubt} {told}".strip())
             if not broken:
                 doubt = self._astray(base, patch, merged, renamed)
                 if doubt:
@@ -226,10 +229,12 @@ class TextJudge:
             if len(re.sub(r"\W", "", line)) >= MEANINGFUL
         }
 
-    def _doubt(self, base: str, patch: Patch, read: Sequence[Diff]) -> str:
+    def _doubt(
+        self, base: str, patch: Patch, read: Sequence[Diff], renamed: Mapping[str, str]
+    ) -> str:
         """Say which hunk has its lines at several places of a file that differs from the pin.
 
-        The nearest place may be a copy of the intended one.
+        The nearest place, or the one that a merge takes, may be a copy of the intended one.
         """
         pinned = self.drift.pinned.get(patch.name)
         if pinned is None:
@@ -237,8 +242,9 @@ class TextJudge:
         now = base
         for number, diff in enumerate(read):
             for part in diff.parts:
-                entry = self.store.entry(now, part.old)
-                if entry is None or self.store.entry(base, part.old) == self.store.entry(
+                place = renamed.get(part.old, part.old)
+                entry = self.store.entry(now, place)
+                if entry is None or self.store.entry(base, place) == self.store.entry(
                     pinned.before, part.old
                 ):
                     continue
