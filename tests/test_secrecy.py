@@ -47,6 +47,9 @@ def test_addresses_lose_their_credentials(text: str, expected: str) -> None:
         ("https://canary-token@host/simple", "canary-token"),
         ("https://canary-other:x-oauth-basic@host/simple", "canary-other"),
         ("https://host/simple?key=canary-key", "canary-key"),
+        ("https://bob:canary-b/canary-c@host/simple", "canary-b and canary-c"),
+        ("https://bob:canary-d@[::1/simple", "canary-d"),
+        ("htp://bob:canary-e@[host", "canary-e"),
     ],
 )
 def test_what_is_known_to_be_secret_is_masked_on_its_own(address: str, said: str) -> None:
@@ -55,6 +58,16 @@ def test_what_is_known_to_be_secret_is_masked_on_its_own(address: str, said: str
         masked(f"the server says: {said}").replace("***", "").replace(" and ", "").strip()
         == "the server says:"
     )
+
+
+def test_a_path_is_no_password() -> None:
+    for address in (
+        "https://host:8443/simply/@scope",
+        "https://[::1]:80/simply/a@b",
+        "https://[::1",
+    ):
+        hide(address)
+    assert masked("simply /@scope") == "simply /@scope"
 
 
 def test_words_that_are_no_secrets_stay() -> None:
@@ -97,6 +110,15 @@ def test_no_way_out_says_a_password(
         say()
     assert "https://***@host" in stream.getvalue()
     assert "pw" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("end", ["?private_token=canary", "#main"])
+def test_the_address_of_a_repository_in_the_lock_ends_with_its_path(end: str) -> None:
+    """It is recorded in the manifest as it stands there."""
+    text = f"kind: git\nurl: 'https://host/a.git{end}'\ncommit: '{'1' * 40}'\n"
+    with pytest.raises(DocumentError, match="ends with its path") as caught:
+        parse(GitSource, text, name="upstream.lock")
+    assert "canary" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["git", "archive"])

@@ -28,6 +28,8 @@ _PUBLIC = frozenset({"rev", "tag", "ref", "branch", "subdirectory"})
 
 Which state of a repository is meant.
 """
+_PLACE = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[^:\[\]]*)(?::\d*)?")
+"""A host with its port, as it stands in an address."""
 _HEADER = re.compile(
     r"(authorization['\"]?\s*[:=]\s*['\"]?(?:basic|bearer|token)\s+)[^\s'\"]+", re.IGNORECASE
 )
@@ -41,14 +43,21 @@ def hide(*addresses: str) -> None:
     From now on they are masked wherever they appear, also on their own.
     """
     for address in addresses:
-        found = urlsplit(address) if "://" in address else None
-        if found is None:
+        if "://" not in address:
             continue
-        user, _, password = found.netloc.rpartition("@")[0].partition(":")
+        before, _, query = address.partition("?")
+        rest = before.partition("://")[2]
+        place = rest.partition("/")[0]
+        if "@" not in place and not _PLACE.fullmatch(place):
+            # No address, as where a password has a slash: it is one all the same, and what refuses
+            # the address says parts of it.
+            place = rest
+        user, _, password = place.rpartition("@")[0].partition(":")
         secrets = [
             password,
+            *re.split(r"[/#]", password),
             user if not password or password in _NO_SECRETS else "",
-            *(value for _, value in parse_qsl(found.query)),
+            *(value for _, value in parse_qsl(query.partition("#")[0])),
         ]
         for secret in secrets:
             plain = unquote(secret)

@@ -70,6 +70,17 @@ def _bare_name(text: str) -> str:
     return text
 
 
+def _path_alone(url: str) -> str:
+    if "?" in url or "#" in url:
+        message = (
+            "the address of a repository ends with its path: what stands behind a '?' or a '#' is "
+            "a token more often than not, and everybody reads the lock. git has credentials of its "
+            "own (a credential helper)"
+        )
+        raise ValueError(message)
+    return url
+
+
 def _without_credentials(text: str) -> str:
     try:
         has_user = "@" in urlsplit(text).netloc
@@ -97,6 +108,7 @@ RequirementText = Annotated[str, AfterValidator(_requirement)]
 FileName = Annotated[str, AfterValidator(_bare_name)]
 Url = Annotated[str, _full_match(r"(https|file)://[^\s]+", "an https:// or file:// address")]
 PublicUrl = Annotated[Url, AfterValidator(_without_credentials)]
+RepositoryUrl = Annotated[PublicUrl, AfterValidator(_path_alone)]
 Form = Literal["git", "sdist", "wheel", "debian-source", "archive"]
 FORMS: tuple[Form, ...] = get_args(Form)
 """Every form that a source can have."""
@@ -128,7 +140,7 @@ class GitSource(_Source):
     """A commit of a git repository."""
 
     kind: Literal["git"]
-    url: PublicUrl
+    url: RepositoryUrl
     """Address of the repository."""
     tag: str | None = None
     """Tag of the commit. It must still lead to the commit."""
