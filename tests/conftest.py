@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from forkhouse.flow.plant import Plant
 
+pytest_plugins = ["tests.compiled"]
 STAMP = "2024-05-06T07:08:09+00:00"
 
 

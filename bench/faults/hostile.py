@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.faults.site import Site
-    from tests.pipeline.conftest import Checkout
+    from tests.flow.conftest import Checkout
 
 SECONDS = 20
 """CPU time that reading one small archive may take."""

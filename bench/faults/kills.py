@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.faults.site import Site
-    from tests.pipeline.conftest import Checkout
+    from tests.flow.conftest import Checkout
 
 TARGETS = ("the process", "its group", "a process below it")
 SHIM = r"""

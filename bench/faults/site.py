@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.pipeline.conftest import Checkout, copied, make_template
+from tests.flow.conftest import Checkout, copied, make_template
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

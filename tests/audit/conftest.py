@@ -1,33 +1,21 @@
-"""Wheels with real ELF files in them, compiled there and then by gcc, and offload bundles as clang writes them."""
+"""Wheels to look into."""
 
 from __future__ import annotations
 
-import hashlib
-import shutil
-import struct
-import subprocess
 import zipfile
-import zlib
 from typing import TYPE_CHECKING
-
-import pytest
-from backports import zstd
 
 from forkhouse.audit.look import AuditTerms, audit_wheel
 from forkhouse.audit.policy import read_policy
 from tests.wheels import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from forkhouse.audit.report import AuditReport
     from forkhouse.binaries.kernels import KernelInventory
 
-needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not on this machine")
-
-PAGE = 4096
-EM_AMDGPU = 224
 LINUX = "py3-none-linux_x86_64"
 
 
@@ -64,131 +52,6 @@ def findings(
     recorded: KernelInventory | None = None,
 ) -> list[str]:
     return [str(finding) for finding in look(path, held, ours=ours, recorded=recorded).findings]
-
-
-def compiled(folder: Path, code: str, *options: str, name: str = "ext.so") -> bytes:
-    """Compile C to a shared library, or with -c to an object file."""
-    (folder / "code.c").write_text(code, encoding="utf-8")
-    kind = [] if "-c" in options else ["-shared", "-fPIC"]
-    subprocess.run(["gcc", *kind, "-o", name, "code.c", *options], cwd=folder, check=True)
-    return (folder / name).read_bytes()
-
-
-@pytest.fixture
-def library(tmp_path: Path) -> Callable[..., bytes]:
-    """Compile a shared library that needs another one (made for it, empty) and is linked with the given options."""
-
-    def make(
-        needed: str | None = None, *options: str, code: str = "int code(void) { return 1; }\n"
-    ) -> bytes:
-        if needed:
-            compiled(tmp_path, "", f"-Wl,-soname,{needed}", name=needed)
-        linked = ["-Wl,--no-as-needed", "-L.", f"-l:{needed}"] if needed else []
-        return compiled(tmp_path, code, *linked, *options)
-
-    return make
-
-
-@pytest.fixture
-def code_object(tmp_path: Path) -> Callable[..., bytes]:
-    """Make what looks like an AMD GPU's code object.
-
-    Kernel descriptors, metadata that names its target, the right machine.
-    """
-
-    def make(*kernels: str, target: str | None = "amdgcn-amd-amdhsa--gfx90a") -> bytes:
-        lines = [
-            f'__attribute__((aligned(64))) const char d{number}[64] __asm__("{name}.kd") = {{1}};'
-            for number, name in enumerate(kernels)
-        ]
-        if target is not None:
-            # MessagePack: a text below 32 bytes has its length in the first byte, a longer one in a
-            # second.
-            length = bytes([0xA0 | len(target)]) if len(target) < 32 else bytes([0xD9, len(target)])
-            text = "".join(
-                f"\\{byte:03o}" for byte in b"\xaeamdhsa.target" + length + target.encode()
-            )
-            note = (
-                f'.long 7, 2f-1f, 32; .asciz "AMDGPU"; .balign 4; 1: .ascii "{text}"; 2: .balign 4'
-            )
-            lines.append(
-                f"""__asm__({c_text(f'.pushsection .note,"a",@note; .balign 4; {note}; .popsection')});"""
-            )
-        content = bytearray(
-            compiled(tmp_path, "\n".join([*lines, ""]), "-nostdlib", name="code.object")
-        )
-        content[0x12:0x14] = struct.pack("<H", EM_AMDGPU)
-        return bytes(content)
-
-    return make
-
-
-def c_text(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def bundle(entries: Mapping[str, bytes], *, align: int = PAGE) -> bytes:
-    """Write an offload bundle as clang does.
-
-    The host's empty entry, then the GPUs', each code object at its own page.
-    """
-    everything = {"host-x86_64-unknown-linux-gnu-": b"", **entries}
-    offset = 32 + sum(24 + len(identity) for identity in everything)
-    table, body = struct.pack("<24sQ", b"__CLANG_OFFLOAD_BUNDLE__", len(everything)), b""
-    for identity, content in everything.items():
-        start = -(-(offset + len(body)) // align) * align
-        body = body.ljust(start - offset, b"\0") + content
-        table += struct.pack("<QQQ", start, len(content), len(identity)) + identity.encode()
-    return table + body
-
-
-def compressed(content: bytes, *, version: int = 3, method: str = "zstd") -> bytes:
-    """Write a compressed offload bundle."""
-    packed = zstd.compress(content) if method == "zstd" else zlib.compress(content)
-    layout = struct.Struct("<4sHHQQ8s" if version == 3 else "<4sHHII8s")
-    digest = hashlib.md5(content, usedforsecurity=False).digest()[:8]
-    return (
-        layout.pack(
-            b"CCOB", version, int(method == "zstd"), layout.size + len(packed), len(content), digest
-        )
-        + packed
-    )
-
-
-def paged(*parts: bytes) -> bytes:
-    """Put parts one after the other, each at the next page, as the linker does with sections of GPU code."""
-    joined = b""
-    for part in parts:
-        joined = joined.ljust(-(-len(joined) // PAGE) * PAGE, b"\0") + part
-    return joined
-
-
-@pytest.fixture
-def hip_library(tmp_path: Path) -> Callable[..., bytes]:
-    """Compile a host library that carries a section of GPU code, registers so many bundles, and needs the HIP runtime."""
-
-    def make(section: bytes | None, *, registered: int = 1, needs_runtime: bool = True) -> bytes:
-        (tmp_path / "fat.bin").write_bytes(section or b"")
-        held = (
-            f'.pushsection .hip_fatbin,"a"; .balign {PAGE}; .incbin "fat.bin"; .popsection;'
-            if section is not None
-            else ""
-        )
-        wrappers = (
-            f'.pushsection .hipFatBinSegment,"aw"; .zero {24 * registered}; .popsection'
-            if registered
-            else ""
-        )
-        code = f"__asm__({c_text(held + wrappers)});\nint code(void) {{ return 1; }}\n"
-        compiled(tmp_path, "", "-Wl,-soname,libamdhip64.so.7", name="libamdhip64.so.7")
-        return compiled(
-            tmp_path,
-            code,
-            *(["-Wl,--no-as-needed", "-L.", "-l:libamdhip64.so.7"] if needs_runtime else []),
-            name="hip.so",
-        )
-
-    return make
 
 
 def rewritten(path: Path, *, without: str = "", **members: bytes) -> Path:

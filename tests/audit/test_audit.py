@@ -16,17 +16,8 @@ from forkhouse.audit.policy import AuditPolicy
 from forkhouse.audit.report import refuse
 from forkhouse.binaries.kernels import KernelInventory, LibraryKernels
 from forkhouse.core.errors import AuditError
-from tests.audit.conftest import (
-    LINUX,
-    bundle,
-    compiled,
-    findings,
-    look,
-    needs_gcc,
-    paged,
-    rewritten,
-    terms,
-)
+from tests.audit.conftest import LINUX, findings, look, rewritten, terms
+from tests.compiled import bundle, compiled, needs_gcc, paged
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,17 +17,8 @@ import pytest
 from forkhouse.audit.gpu import inventory
 from forkhouse.binaries.offload import embedded
 from forkhouse.core.errors import AuditError
-from tests.audit.conftest import (
-    LINUX,
-    bundle,
-    compiled,
-    compressed,
-    findings,
-    look,
-    needs_gcc,
-    paged,
-    terms,
-)
+from tests.audit.conftest import LINUX, findings, look, terms
+from tests.compiled import bundle, compiled, compressed, needs_gcc, paged
 
 if TYPE_CHECKING:
     from collections.abc import Callable

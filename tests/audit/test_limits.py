@@ -25,7 +25,8 @@ from forkhouse.binaries.elf import Elf
 from forkhouse.binaries.offload import embedded
 from forkhouse.core.budgets import ArchiveLimits
 from forkhouse.core.errors import AuditError
-from tests.audit.conftest import LINUX, compiled, findings, look, needs_gcc, rewritten
+from tests.audit.conftest import LINUX, findings, look, rewritten
+from tests.compiled import compiled, needs_gcc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

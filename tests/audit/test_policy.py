@@ -9,7 +9,8 @@ from forkhouse.audit.policy import Own, read_policy
 from forkhouse.core.errors import DocumentError, UsageError
 from forkhouse.documents.lockfile import Lock
 from forkhouse.documents.reading import load, parse
-from tests.audit.conftest import LINUX, compiled, findings, needs_gcc, terms
+from tests.audit.conftest import LINUX, findings, terms
+from tests.compiled import compiled, needs_gcc
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,8 @@ import pytest
 
 from forkhouse.audit.tags import check_tags, glibc_floor
 from forkhouse.binaries.elf import Compiled
-from tests.audit.conftest import LINUX, findings, look, needs_gcc
+from tests.audit.conftest import LINUX, findings, look
+from tests.compiled import needs_gcc
 
 if TYPE_CHECKING:
     from collections.abc import Callable

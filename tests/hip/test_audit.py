@@ -20,7 +20,8 @@ from forkhouse.binaries.elf import Elf
 from forkhouse.binaries.kernels import KernelInventory
 from forkhouse.binaries.offload import Bundle, code_objects, read_bundles
 from forkhouse.core.errors import AuditError
-from tests.audit.conftest import LINUX, compiled, findings, look, terms
+from tests.audit.conftest import LINUX, findings, look, terms
+from tests.compiled import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable

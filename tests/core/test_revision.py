@@ -13,7 +13,7 @@ from forkhouse import __version__
 from forkhouse.core.revision import checked_out
 from tests.somebody import git
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tests.pipeline.conftest import Checkout
+    from tests.flow.conftest import Checkout
 
 KILLS = 10
 

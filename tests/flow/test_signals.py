@@ -16,7 +16,7 @@ from forkhouse.core.signals import ENDING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.pipeline.conftest import Checkout
+    from tests.flow.conftest import Checkout
 
 PIPE_CODE = 141
 

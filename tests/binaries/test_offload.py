@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from forkhouse.binaries import offload
 from forkhouse.binaries.offload import code_objects, read_bundles
 from forkhouse.core.errors import AuditError
-from tests.audit.conftest import bundle, compressed, needs_gcc, paged
+from tests.compiled import bundle, compressed, needs_gcc, paged
 
 if TYPE_CHECKING:
     from collections.abc import Callable

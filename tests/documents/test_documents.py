@@ -279,7 +279,7 @@ def test_libyaml_reads_what_both_parsers_read_alike(
 
 
 def test_the_shipped_documents_are_read_by_libyaml(libyaml: bool) -> None:
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     found = [
         root / "upstream.lock",
         *root.glob("recipes/**/*.yaml"),

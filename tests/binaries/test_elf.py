@@ -8,7 +8,7 @@ import pytest
 
 from forkhouse.binaries.elf import Elf
 from forkhouse.core.errors import AuditError
-from tests.audit.conftest import compiled, needs_gcc
+from tests.compiled import compiled, needs_gcc
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from tests.pipeline.conftest import published
+from tests.flow.conftest import published
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.pipeline.conftest import Checkout
+    from tests.flow.conftest import Checkout
 
 PARTIAL = 25
 UNRESOLVED = (

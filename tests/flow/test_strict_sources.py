@@ -14,7 +14,7 @@ import pytest
 from tests.somebody import git
 
 if TYPE_CHECKING:
-    from tests.pipeline.conftest import Checkout
+    from tests.flow.conftest import Checkout
 
 
 @pytest.fixture

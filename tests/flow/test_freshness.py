@@ -15,7 +15,7 @@ from tests.somebody import git
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.pipeline.conftest import Checkout
+    from tests.flow.conftest import Checkout
 
 QUICK = "nothing has changed, wheels/cpu is up to date (3 wheels)"
 

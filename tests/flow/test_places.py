@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.pipeline.conftest import copied
+from tests.flow.conftest import copied
 
 if TYPE_CHECKING:
-    from tests.pipeline.conftest import Checkout
+    from tests.flow.conftest import Checkout
 
 
 def is_of_ours(said: str) -> bool:

@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.pipeline.conftest import Checkout
+    from tests.flow.conftest import Checkout
 
 EDIT = "0001-answer-for-amd.edit.yaml"
 C = "int vendor(void) {\n    return 1;\n}\n"

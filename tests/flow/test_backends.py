@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.pipeline.conftest import Checkout
+    from tests.flow.conftest import Checkout
 
 HOOK = "def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):\n"
 WHEEL = "small_transport-2.0+rocm.1-py3-none-linux_x86_64.whl"

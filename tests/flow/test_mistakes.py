@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.pipeline.conftest import Checkout
+    from tests.flow.conftest import Checkout
 
 WRONG = (
     "nothing",

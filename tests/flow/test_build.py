@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from packaging.pylock import Pylock
 
 if TYPE_CHECKING:
-    from tests.pipeline.conftest import Checkout
+    from tests.flow.conftest import Checkout
 
 
 def isolated(*command: str) -> list[str]:

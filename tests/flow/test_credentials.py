@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.pipeline.conftest import Checkout
+    from tests.flow.conftest import Checkout
 
 CANARY = "canary-5ecret"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.pipeline.conftest import Checkout
+    from tests.flow.conftest import Checkout
 
 COUNTING = """
 import sys

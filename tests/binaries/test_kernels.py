@@ -7,7 +7,8 @@ import pytest
 from forkhouse.audit.gpu import inventory
 from forkhouse.binaries.kernels import KernelInventory, LibraryKernels, lacks, some
 from forkhouse.core.errors import AuditError, DocumentError
-from tests.audit.conftest import LINUX, bundle, compressed, needs_gcc, paged
+from tests.audit.conftest import LINUX
+from tests.compiled import bundle, compressed, needs_gcc, paged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
