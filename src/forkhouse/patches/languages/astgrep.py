@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
-from forkhouse.patches import guard
+from forkhouse.patches import operands
 from forkhouse.patches.languages import masking, shell
 from forkhouse.patches.languages import text as plain
 from forkhouse.patches.languages.base import Node
@@ -355,6 +355,6 @@ def _loose(node: SgNode, captures: Iterable[str]) -> frozenset[str]:
     loose = {
         name
         for name, each in found.items()
-        if each is not None and guard.needs_brackets(each.kind())
+        if each is not None and operands.needs_brackets(each.kind())
     }
-    return frozenset(loose | ({"MATCH"} if guard.needs_brackets(node.kind()) else set()))
+    return frozenset(loose | ({"MATCH"} if operands.needs_brackets(node.kind()) else set()))

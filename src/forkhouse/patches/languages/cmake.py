@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
-from forkhouse.patches import guard
+from forkhouse.patches import guard, nodes
 from forkhouse.patches.languages import text as plain
 from forkhouse.patches.languages.base import Layout, Node, Parts, UnprovenError, indentation
 
@@ -294,19 +294,19 @@ class _Tree:
 
     def __init__(self, node: TreeNode, source: _Source) -> None:
         self._node, self._source = node, source
-        self._inner: list[guard.Tree] | None = None
+        self._inner: list[nodes.Tree] | None = None
         self.kind = node.type
         self.start, self.end = source.span(node)
         while self.end > self.start and source.text[self.end - 1] in "\r\n\t ":
             self.end -= 1
         if node.is_error or node.is_missing:
-            self.role = guard.NodeRole.FAULT
+            self.role = nodes.NodeRole.FAULT
         else:
             self.role = (
-                guard.NodeRole.COMMENT if self.kind in _COMMENT_KINDS else guard.NodeRole.CODE
+                nodes.NodeRole.COMMENT if self.kind in _COMMENT_KINDS else nodes.NodeRole.CODE
             )
 
-    def children(self) -> list[guard.Tree]:
+    def children(self) -> list[nodes.Tree]:
         if self._inner is None:
             self._inner = [_Tree(node, self._source) for node in self._node.children]
         return self._inner

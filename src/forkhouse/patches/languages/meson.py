@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
-from forkhouse.patches import guard
+from forkhouse.patches import guard, nodes
 from forkhouse.patches.languages import text as plain
 from forkhouse.patches.languages.base import Node, Parts, UnprovenError, above_comments
 
@@ -274,7 +274,7 @@ class _Tree:
     kind: str
     start: int
     end: int
-    role: guard.NodeRole = guard.NodeRole.CODE
+    role: nodes.NodeRole = nodes.NodeRole.CODE
     inner: tuple[_Tree, ...] = ()
 
     def children(self) -> tuple[_Tree, ...]:
@@ -306,7 +306,7 @@ def _tree(text: str) -> _Tree:
             token.kind,
             token.start,
             end,
-            guard.NodeRole.COMMENT if token.kind == "comment" else guard.NodeRole.CODE,
+            nodes.NodeRole.COMMENT if token.kind == "comment" else nodes.NodeRole.CODE,
         )
         kind, closing, inner = open_nodes[-1]
         if token.kind in _OPENING:
@@ -362,7 +362,7 @@ def _prove_units(step: Step) -> None:
 
     An operator beside it would take only a part of them.
     """
-    shift = guard.shift_of(step)
+    shift = nodes.shift_of(step)
     after = [token for token in _lexed(step.after) if token.kind not in {"comment", "eol"}]
     for first, last in shift.new():
         inside = [token for token in after if first <= token.start and token.end <= last]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from forkhouse.patches.guard import SHOWN, shift_of
 from forkhouse.patches.languages.base import Layout, Parts, UnprovenError
 from forkhouse.patches.languages.trees import root_of, search, span_of
+from forkhouse.patches.nodes import SHOWN, shift_of
 
 if TYPE_CHECKING:
     from ast_grep_py import SgNode

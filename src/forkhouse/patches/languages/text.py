@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
-from forkhouse.patches import guard
+from forkhouse.patches import nodes
 from forkhouse.patches.languages.base import Node, UnprovenError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def prove(step: Step) -> None:
     """
     if "\\" not in step.before and "\\" not in step.after:
         return
-    shift = guard.shift_of(step)
+    shift = nodes.shift_of(step)
     kept = [
         (place, shift.start(place))
         for match in _LINE.finditer(step.before)
@@ -97,4 +97,4 @@ def _joined(text: str, first: int, then: int) -> bool | None:
 
 def _line(text: str, place: int) -> str:
     first, last = text.rfind("\n", 0, place) + 1, text.find("\n", place)
-    return text[first : last if last >= 0 else len(text)].strip()[: guard.SHOWN]
+    return text[first : last if last >= 0 else len(text)].strip()[: nodes.SHOWN]

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from forkhouse.patches import guard
+from forkhouse.patches import guard, nodes
 from forkhouse.patches.languages import docstrings, masking, shell, variants
 from forkhouse.patches.languages.base import (
     Step,
@@ -37,7 +37,7 @@ class _Tree:
 
     def __init__(self, node: SgNode, text: str, language: str) -> None:
         self._node, self._text, self._language = node, text, language
-        self._inner: list[guard.Tree] | None = None
+        self._inner: list[nodes.Tree] | None = None
         self.kind = node.kind()
         place = node.range()
         self.start, self.end = place.start.index, place.end.index
@@ -48,23 +48,23 @@ class _Tree:
             self.end -= 1
         self.role = self._role()
 
-    def _role(self) -> guard.NodeRole:
+    def _role(self) -> nodes.NodeRole:
         if self.kind == "ERROR" or (
             self.start == self.end and is_made_up(self._node) and not is_before_block(self._node)
         ):
-            return guard.NodeRole.FAULT
+            return nodes.NodeRole.FAULT
         if self.kind in {"attribute_item", "decorator"}:
-            return guard.NodeRole.LEAD
+            return nodes.NodeRole.LEAD
         if "comment" not in self.kind or self.kind.startswith(("doc_", "outer_", "inner_")):
-            return guard.NodeRole.CODE
+            return nodes.NodeRole.CODE
         said = self._text[self.start : self.end]
         if self._language == "rust":
             if said.startswith(("//!", "/*!")):
-                return guard.NodeRole.CODE  # it documents the construct around it
-            return guard.NodeRole.LEAD if is_documentation(said, "rust") else guard.NodeRole.COMMENT
-        return guard.NodeRole.COMMENT
+                return nodes.NodeRole.CODE  # it documents the construct around it
+            return nodes.NodeRole.LEAD if is_documentation(said, "rust") else nodes.NodeRole.COMMENT
+        return nodes.NodeRole.COMMENT
 
-    def children(self) -> list[guard.Tree]:
+    def children(self) -> list[nodes.Tree]:
         if self._inner is None:
             nodes = [each for node in self._node.children() for each in self._with_comments(node)]
             self._inner = [
@@ -126,7 +126,7 @@ def _prove_choice(step: Step, chosen: dict[str, bool], *, others: bool) -> None:
     )
     if before == after:
         return
-    shift = guard.shift_of(step)
+    shift = nodes.shift_of(step)
     splices = tuple(
         (start, stop, after[first:last])
         for (start, stop, _), (first, last) in zip(shift.splices, shift.new(), strict=True)
@@ -141,7 +141,7 @@ def _prove_signs(step: Step) -> None:
 
     The grammars read `b/*p` as a division if no comment ends there. Compilers do not.
     """
-    for first, last in guard.shift_of(step).new():
+    for first, last in nodes.shift_of(step).new():
         for edge in (first, last):
             if step.after[edge - 1 : edge + 1] in {"/*", "//"}:
                 what = (
@@ -161,7 +161,7 @@ def _prove_documents(step: Step) -> None:
         line = step.after[line_start(step.after, first) : line_end(step.after, last)]
         if line.lstrip("\t").rstrip("\r") != end.text() and line not in step.before.split("\n"):
             what = (
-                f"the here-document would not end at '{line.strip()[: guard.SHOWN]}', as its last "
+                f"the here-document would not end at '{line.strip()[: nodes.SHOWN]}', as its last "
                 "word has to be alone there. Edit the whole line"
             )
             raise UnprovenError(what, text=step.after, position=first)
@@ -169,7 +169,7 @@ def _prove_documents(step: Step) -> None:
 
 def _prove_directives(step: Step) -> None:
     """Raise UnprovenError if a preprocessor directive would be on one line with code."""
-    for first, last in guard.shift_of(step).new():
+    for first, last in nodes.shift_of(step).new():
         new = step.after[first:last]
         begins = (
             new.lstrip(" \t").startswith("#")
