@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -72,6 +73,30 @@ def tests(session: nox.Session) -> None:
     session.run(
         "pytest", "-m", "not integration and not hip and not generator", *parallel, *session.posargs
     )
+
+
+@nox.session(default=False)
+def coverage(session: nox.Session) -> None:
+    """Run the unit tests, and report which lines and branches of the code they run.
+
+    Processes that the tests start count as well. Fails below 92 % of the lines or 85 % of the
+    branches.
+    """
+    require_bubblewrap(session)
+    session.install("-e", ".", *group("tests"), *group("coverage"))
+    parallel = ("--numprocesses=auto", "--dist=loadfile")
+    session.run("coverage", "erase")
+    marks = "not integration and not hip and not generator"
+    session.run("coverage", "run", "-m", "pytest", "-m", marks, *parallel, *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+    session.run("coverage", "json", "--quiet", "-o", "build/coverage.json")
+    totals = json.loads(Path("build/coverage.json").read_text(encoding="utf-8"))["totals"]
+    lines = 100 * totals["covered_lines"] / totals["num_statements"]
+    branches = 100 * totals["covered_branches"] / totals["num_branches"]
+    session.log(f"{lines:.1f} % of the lines and {branches:.1f} % of the branches were run")
+    if lines < 92 or branches < 85:
+        session.error("That is less than 92 % of the lines or 85 % of the branches.")
 
 
 @nox.session(name="compile-hip", default=False)
