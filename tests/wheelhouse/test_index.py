@@ -4,7 +4,6 @@ import functools
 import hashlib
 import html.parser
 import http.server
-import json
 import os
 import shutil
 import subprocess
@@ -31,7 +30,6 @@ WHEELS = (
     pinned_wheel("demo-1.0+rocm.1-py3-none-any.whl", "ab" * 32),
 )
 ADDRESSES = ("zlib_ng-2-py3-none-any.whl", "demo-1.0%2Brocm.1-py3-none-any.whl")
-SIZES = {WHEELS[0].file: 7, WHEELS[1].file: 9}
 
 
 class Links(html.parser.HTMLParser):
@@ -54,46 +52,26 @@ class Links(html.parser.HTMLParser):
 
 
 def test_the_flat_page_links_every_wheel_with_its_hash() -> None:
-    assert Links(index_files(WHEELS, SIZES)["index.html"]).found == {
+    assert Links(index_files(WHEELS)["index.html"]).found == {
         f"{ADDRESSES[1]}#sha256={'ab' * 32}": WHEELS[1].file,
         f"{ADDRESSES[0]}#sha256={'cd' * 32}": WHEELS[0].file,
     }
 
 
 def test_the_simple_index_has_a_page_for_each_project_by_its_canonical_name() -> None:
-    files = index_files(WHEELS, SIZES)
+    files = index_files(WHEELS)
     assert set(files) == {
         "index.html",
-        *(
-            f"simple/{folder}index.{kind}"
-            for folder in ("", "demo/", "zlib-ng/")
-            for kind in ("html", "json")
-        ),
+        *(f"simple/{folder}index.html" for folder in ("", "demo/", "zlib-ng/")),
     }
     assert Links(files["simple/index.html"]).found == {"demo/": "demo", "zlib-ng/": "zlib-ng"}
     assert Links(files["simple/zlib-ng/index.html"]).found == {
         f"../../{ADDRESSES[0]}#sha256={'cd' * 32}": WHEELS[0].file
     }
-    assert json.loads(files["simple/index.json"])["projects"] == [
-        {"name": "demo"},
-        {"name": "zlib-ng"},
-    ]
-    assert json.loads(files["simple/demo/index.json"]) == {
-        "meta": {"api-version": "1.0"},
-        "name": "demo",
-        "files": [
-            {
-                "filename": WHEELS[1].file,
-                "url": f"../../{ADDRESSES[1]}",
-                "hashes": {"sha256": "ab" * 32},
-                "size": 9,
-            },
-        ],
-    }
 
 
 def test_the_order_of_the_wheels_does_not_matter() -> None:
-    assert index_files(WHEELS, SIZES) == index_files(WHEELS[::-1], SIZES)
+    assert index_files(WHEELS) == index_files(WHEELS[::-1])
     assert requirements_text(WHEELS) == requirements_text(WHEELS[::-1])
 
 
@@ -105,7 +83,7 @@ def test_an_installers_client_finds_and_checks_the_wheels(
         path = make_wheel(name, version)
         shutil.copy(path, index.parent)
         pins.append(pinned_wheel(path.name, hashlib.sha256(path.read_bytes()).hexdigest()))
-    for name, text in index_files(pins, {pin.file: 1 for pin in pins}).items():
+    for name, text in index_files(pins).items():
         (index.parent / name).parent.mkdir(exist_ok=True)
         (index.parent / name).write_text(text, encoding="utf-8")
     for pin in pins:
@@ -147,7 +125,7 @@ def test_installers_find_wheels_behind_an_object_store(
     path = make_wheel("demo", version)
     pin = pinned_wheel(path.name, hashlib.sha256(path.read_bytes()).hexdigest())
     for name, text in {
-        **index_files([pin], {pin.file: path.stat().st_size}),
+        **index_files([pin]),
         "pylock.toml": pylock_text([pin], folder=".", requires_python=">=3.11"),
     }.items():
         (house / name).parent.mkdir(parents=True, exist_ok=True)

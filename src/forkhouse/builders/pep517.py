@@ -167,7 +167,7 @@ class BuildBackend:
                 f"{self.name}: its PEP 517 backend {problem}. {asked}. The whole log: {self.log}"
             )
             raise BuildError(message)
-        return out / os.path.basename(made)  # noqa: PTH119
+        return out / os.path.basename(made)
 
     def metadata(self, project: Path, out: Path) -> Path | None:
         """Return the .dist-info that the backend of `project` prepares in `out` without building.
@@ -185,7 +185,7 @@ class BuildBackend:
                     f"whole log: {self.log}"
                 )
                 raise BuildError(message)
-        return None if found is None else out / os.path.basename(found)  # noqa: PTH119
+        return None if found is None else out / os.path.basename(found)
 
     def _of(self, project: Path) -> ProjectBuilder:
         def run(
@@ -279,8 +279,8 @@ def _short(answer: str) -> str:
 
 def _is_below(answer: str, out: Path) -> bool:
     """Return whether a backend answered with the name of a folder that lies where it has to."""
-    name = os.path.basename(answer)  # noqa: PTH119
-    here = name not in {"", ".", ".."} and os.path.join(os.path.abspath(out), name) == answer  # noqa: PTH100, PTH118
+    name = os.path.basename(answer)
+    here = name not in {"", ".", ".."} and os.path.join(os.path.abspath(out), name) == answer
     return here and not out.is_symlink() and (out / name).is_dir() and not (out / name).is_symlink()
 
 
@@ -289,9 +289,9 @@ def _wrong(made: str, out: Path, before: Collection[Path]) -> str:
 
     Nothing when it is a wheel, and the only new one in `out`.
     """
-    name = os.path.basename(made)  # noqa: PTH119
+    name = os.path.basename(made)
     path = out / name
-    if os.path.join(os.path.abspath(out), name) != made:  # noqa: PTH100, PTH118
+    if os.path.join(os.path.abspath(out), name) != made:
         return f"answered with {_short(made)}, a path and no name"
     if out.is_symlink() or not out.is_dir():
         return "removed the folder for its wheel, or put another in its place"

@@ -76,6 +76,6 @@ def _as_laid_out(work: Path, key: str) -> bool:
 def _files(work: Path) -> Iterator[tuple[str, str]]:
     for folder, folders, files in os.walk(work):
         for name in (*folders, *files):
-            path = os.path.join(folder, name)  # noqa: PTH118  # thousands of files
-            if os.path.islink(path) or name in files:  # noqa: PTH114
+            path = os.path.join(folder, name)
+            if os.path.islink(path) or name in files:
                 yield os.path.relpath(path, work), state_of(work / os.path.relpath(path, work))

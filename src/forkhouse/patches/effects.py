@@ -256,10 +256,11 @@ def _is_replaced(text: str, operation: CodeOperation, selector: Selector, langua
     return left_by(text, operation, language) == text
 
 
-def _is_inserted(
-    text: str, place: Place, language: str, stands_there: Callable[[str, Node, str, bool], bool]
-) -> bool:
-    """Say whether a text stands where an operation would insert it."""
+def _is_inserted(text: str, place: Place, language: str, stands_there: Callable[..., bool]) -> bool:
+    """Say whether a text stands where an operation would insert it.
+
+    `stands_there` says so of one match.
+    """
     selector = place.before or place.after
     if selector is None or not place.text.strip():
         return False
@@ -274,7 +275,10 @@ def _is_inserted(
         return there
     return bool(nodes) and all(
         stands_there(
-            text, node, filled(place.text, node, selector, text, language), place.before is not None
+            text,
+            node,
+            filled(place.text, node, selector, text, language),
+            before=place.before is not None,
         )
         for node in nodes
     )

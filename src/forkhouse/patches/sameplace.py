@@ -58,10 +58,11 @@ def _selectors(operation: Operation) -> Iterator[Selector]:
     first += [each.of for each in parts if isinstance(each, PartChange)]
     for place in places:
         first += [place.before, place.after] if isinstance(place, Place) else []
-    for selector in first:
+    for each in first:
+        selector = each
         while selector is not None:
             yield selector
-            selector = selector.within  # noqa: PLW2901
+            selector = selector.within
 
 
 def _paths(operation: Operation) -> Iterator[tuple[str, int | None]]:

@@ -51,7 +51,7 @@ def _is_code(text: str, language: str, place: int) -> bool:
     return True
 
 
-def stands_loosely(language: str, text: str, node: Node, new: str, before: bool) -> bool:  # noqa: FBT001  # as `_stands`
+def stands_loosely(language: str, text: str, node: Node, new: str, *, before: bool) -> bool:
     """Say whether a text stands at a place, without regard to white space.
 
     A second insertion would double it, whatever its layout.
@@ -138,7 +138,8 @@ def stands_there(
     text: str,
     node: Node,
     new: str,
-    before: bool,  # noqa: FBT001  # as `_stands_loosely`
+    *,
+    before: bool,
 ) -> bool:
     """Say whether a text stands at a place, with other white space only without effect."""
     wanted = laid_out(new if language == "text" else _parted(new), language)

@@ -1,13 +1,12 @@
 """The files that let other tools read a wheelhouse.
 
-Simple index (PEP 503, PEP 691), requirements, checksums.
+Simple index (PEP 503), requirements, checksums.
 """
 
 from __future__ import annotations
 
 import html
 import itertools
-import json
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -37,14 +36,14 @@ def _address(wheel: PinnedWheel, folder: str = "") -> str:
     return folder + quote(wheel.file, safe="")
 
 
-def index_files(wheels: Sequence[PinnedWheel], sizes: dict[str, int]) -> dict[str, str]:
+def index_files(wheels: Sequence[PinnedWheel]) -> dict[str, str]:
     """Return the index by path.
 
-    `index.html` (flat, for --find-links), and below `simple/` PEP 503 pages with PEP 691 JSON.
+    `index.html` (flat, for --find-links), and PEP 503 pages below `simple/`. The JSON of PEP 691 is
+    left out: a client has to ask for it by a header, which a server of files does not heed.
 
-    Addresses are percent-encoded (RFC 3986), names are not. `sizes` gives bytes by file name.
+    Addresses are percent-encoded (RFC 3986), names are not.
     """
-    meta = {"api-version": "1.0"}
     projects = {
         name: list(group)
         for name, group in itertools.groupby(sorted(wheels), key=lambda wheel: wheel.name)
@@ -55,30 +54,12 @@ def index_files(wheels: Sequence[PinnedWheel], sizes: dict[str, int]) -> dict[st
             [(f"{_address(wheel)}#sha256={wheel.sha256}", wheel.file) for wheel in sorted(wheels)],
         ),
         "simple/index.html": _page("Simple index", [(f"{name}/", name) for name in projects]),
-        "simple/index.json": json.dumps(
-            {"meta": meta, "projects": [{"name": name} for name in projects]}, indent=1
-        )
-        + "\n",
     }
     for name, members in projects.items():
         links = [
             (f"{_address(wheel, '../../')}#sha256={wheel.sha256}", wheel.file) for wheel in members
         ]
         files[f"simple/{name}/index.html"] = _page(name, links)
-        detail = {
-            "meta": meta,
-            "name": name,
-            "files": [
-                {
-                    "filename": wheel.file,
-                    "url": _address(wheel, "../../"),
-                    "hashes": {"sha256": wheel.sha256},
-                    "size": sizes[wheel.file],
-                }
-                for wheel in members
-            ],
-        }
-        files[f"simple/{name}/index.json"] = json.dumps(detail, indent=1) + "\n"
     return files
 
 

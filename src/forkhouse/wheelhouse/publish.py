@@ -178,12 +178,11 @@ def _write_whole(
                 "Remove that file, and run the same command again."
             )
             raise HashMismatchError(message)
-    sizes = {pin.file: (new / pin.file).stat().st_size for pin in pins}
     digests = {pin.file: pin.sha256 for pin in pins}
     for name, text in {
         **texts,
         "requirements.txt": requirements_text(pins),
-        **index_files(pins, sizes),
+        **index_files(pins),
     }.items():
         _write(new / name, text)
         digests[name] = sha256_file(new / name)

@@ -234,7 +234,7 @@ def chosen_text(text: str, chosen: dict[str, bool], *, others: bool = False) -> 
     pieces, begun = [], 0
     for start, end in sorted(gone):
         if end > begun:
-            start = max(start, begun)  # noqa: PLW2901
-            pieces += [text[begun:start], blanked(text[start:end])]
+            first = max(start, begun)
+            pieces += [text[begun:first], blanked(text[first:end])]
             begun = end
     return "".join([*pieces, text[begun:]])
