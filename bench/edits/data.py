@@ -406,6 +406,13 @@ class _File:
 def names(path: Path, each: Value) -> Callable[[Remark], bool]:
     """Return whether a comment is about what is at a path, or in it."""
     values = {str(inner[1]) for _, inner in _leaves(each)}
+    # A collection with a tag of its own is one value here, and a comment may be about a part of it.
+    values |= {
+        text
+        for _, inner in _leaves(each)
+        if str(inner[0]).startswith("!")
+        for text in re.findall(r"'([^']*)'", str(inner[1]))
+    }
     steps = {
         str(step[1])
         for deep in [path[-1:], *(deep for deep, _ in walk(each))]
