@@ -155,3 +155,11 @@ def test_braces_that_bash_leaves_are_one_argument(new: str) -> None:
 def test_the_variable_of_a_redirection_is_no_argument(redirection: str) -> None:
     with pytest.raises(PatchConflictError, match="no arguments that can be told apart"):
         apply_edit(f"f c {redirection}\n", edit_of("bash", "z"))
+
+
+@pytest.mark.parametrize("change", ["remove: --gpus all", "replace: --gpus all\n  with: --gpus=1"])
+def test_two_arguments_that_are_there_are_not_said_to_be_gone(change: str) -> None:
+    text = f"path: f\nlanguage: bash\noperations:\n- argument:\n    of: {{call: docker}}\n    {change.replace('  with', '    with')}\n"
+    edit = parse(CodeEdit, text, name="edit")
+    with pytest.raises(PatchConflictError, match="no argument --gpus all, but run, --gpus, all"):
+        apply_edit("docker run --gpus all image\n", edit)

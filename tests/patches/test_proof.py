@@ -1263,3 +1263,42 @@ def test_what_would_mean_something_else_there_is_refused(
 ) -> None:
     with pytest.raises(PatchConflictError, match=reason):
         code(language, operation, old)
+
+
+@pytest.mark.parametrize(
+    "new", ["# why\nh()", "# why\n# and how\nif a:\n    h()\n", "# why\nh()\n# so"]
+)
+@pytest.mark.parametrize("head", ["def f():\n", "if a:\n", "def f():\n    # about\n", "try:\n"])
+@pytest.mark.parametrize("tail", ["", "    i()\n", "\n\n# end\n"])
+def test_a_comment_may_be_put_at_the_head_of_a_block_with_what_it_is_about(
+    new: str, head: str, tail: str
+) -> None:
+    rest = "finally:\n    pass\n" if head == "try:\n" else ""
+    old = f"{head}    g()\n{tail}{rest}"
+    operation = f"- insert:\n    before: {{call: g}}\n    text: |\n{indent(new, '      ')}"
+    first, rest = old.split("\n", 1)
+    wanted = f"{first}\n{indent(new.strip(), '    ')}\n{rest}"
+    assert apply_edit(old, edit_of("python", operation)) == wanted
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["def f():", "if a:", "class A:", "for i in k:", "with a as b:  # why", "lambda_(1)\nif a:"],
+)
+@pytest.mark.parametrize(
+    ("statement", "selector"),
+    [
+        ("g()", "{call: g}"),
+        ("x = g()", "{assignment: x}"),
+        ("def g():\n        h()", "{function: g}"),
+        ("@d\n    class G:\n        h()", "{class: G}"),
+        ("if g():\n        h()", "{pattern: 'if g(): $$$A'}"),
+    ],
+)
+def test_what_goes_to_the_head_of_a_block_goes_above_its_comments(
+    head: str, statement: str, selector: str
+) -> None:
+    old = f"{head}\n    # about\n    # and more\n    {statement}\n    i()\n"
+    operation = f"- insert:\n    before: {selector}\n    text: new()"
+    wanted = old.replace("    # about", "    new()\n    # about")
+    assert apply_edit(old, edit_of("python", operation)) == wanted

@@ -20,7 +20,7 @@ from forkhouse.patches.edits import (
     Selector,
 )
 from forkhouse.patches.effects import is_done, said_parts, selected_after, selects_itself
-from forkhouse.patches.elsewhere import stays
+from forkhouse.patches.elsewhere import parts_gone, stays
 from forkhouse.patches.languages.branches import branches
 from forkhouse.patches.languages.data import LANGUAGES, entries, look, read, seen
 from forkhouse.patches.languages.imports import imports, meaning
@@ -176,8 +176,14 @@ def _is_nowhere_else(
     The upstream may have moved it to another command or to a variable. Then it is not gone.
     """
     known = change.model_copy(update={"of": change.of.model_copy(update={"argument": None})})
-    if not _unseen(said_parts(now, operation, known, language), language) <= _unseen(
-        said_parts(before, operation, known, language), language
+    there, was = (said_parts(text, operation, known, language) for text in (now, before))
+    if not _unseen(there, language) <= _unseen(was, language):
+        return False
+    if any(
+        _is_held(before, now, name, part)
+        for part in parts_gone(before, operation, change, language)
+        for new in Counter(there) - Counter(was)
+        for name in re.findall(r"[A-Za-z_]\w*", new)
     ):
         return False
     if operation.argument is not None:
@@ -185,6 +191,16 @@ def _is_nowhere_else(
     changed = left_by(before, operation, language)
     gone = change.gone or ""
     return mentions(now, gone) <= mentions(changed, gone)
+
+
+def _is_held(before: str, now: str, name: str, part: str) -> bool:
+    """Say whether a variable came to hold a part of a call or a list, or the value of one."""
+    keyed = re.fullmatch(r"[A-Za-z_]\w*\s*[=:](?!=)\s*(.+)", part, re.DOTALL)
+    said = keyed[1] if keyed else part
+    held = re.compile(
+        rf"(?<![\w.]){re.escape(name)}\s*(?::[^=\n]*)?=(?!=)[^;\n]*?(?<!\w){re.escape(said)}(?!\w)"
+    )
+    return len(held.findall(now)) > len(held.findall(before))
 
 
 def _unseen(said: Sequence[str], language: str) -> Counter[str]:
@@ -197,7 +213,8 @@ _MACRO = re.compile(r"^[A-Z_][A-Z0-9_]*(?:\(|$)")
 
 
 _FOR_OTHERS = {
-    **dict.fromkeys(("bash", "cmake"), re.compile(r"\$")),
+    "bash": re.compile(r"[$`]|^(?:-r|--requirement)\b|^@\w"),
+    "cmake": re.compile(r"\$"),
     **dict.fromkeys(("c", "cpp"), _MACRO),
     "python": re.compile(r"^\*"),
     "meson": re.compile(r"^[A-Za-z_]"),

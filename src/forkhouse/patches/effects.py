@@ -431,7 +431,20 @@ def _node_is_done(text: str, node: Node, change: PartChange, *, of_call: bool) -
             or _is_option(each, gone)
         )
     ]
-    return parts is not None and not left and (come is None or come in said)
+    return (
+        parts is not None
+        and not left
+        and not _is_several(said, gone or "")
+        and (come is None or come in said)
+    )
+
+
+def _is_several(said: Sequence[str], gone: str) -> bool:
+    """Say whether a text names several parts that stand one behind the other: `--gpus all`."""
+    words = gone.split()
+    return len(words) > 1 and any(
+        [*said[place : place + len(words)]] == words for place in range(len(said))
+    )
 
 
 def _is_option(each: str, gone: str) -> bool:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name
 
 from forkhouse.core.errors import PatchConflictError
-from forkhouse.patches.changes import find, spliced
+from forkhouse.patches.changes import find, is_part, spliced
 from forkhouse.patches.edits import (
     CodeOperation,
     KeyOperation,
+    LineChange,
     PartChange,
     RequirementOperation,
     Selector,
@@ -69,12 +70,16 @@ def _place(before: str, now: str, operation: Operation, language: str) -> int | 
             | CodeOperation(item=PartChange() as change)
         ) if change.gone is not None:
             left = applied_alone(before, operation, language)
-            pattern = part_in_any_form(change.gone, language)
+            gone = parts_gone(before, operation, change, language)
+            patterns = [part_in_any_form(each, language) for each in gone]
             return _first(
-                None if pattern is None else _came(left, now, pattern, language),
+                *(_came(left, now, each, language) for each in patterns if each is not None),
                 _variant_part(before, now, operation, change, language),
                 _other_form(before, left, now, language),
             )
+        case CodeOperation(import_=LineChange(gone=str() as line)):
+            left = applied_alone(before, operation, language)
+            return _module(left, now, line, language)
         case KeyOperation(remove=str() as path):
             return _place_of_key(before, now, path, operation.document, language)
         case RequirementOperation(requirement=change) if change.gone is not None:
@@ -197,6 +202,21 @@ def _code_in_any_form(said: str, *, quoted: bool) -> re.Pattern[str] | None:
     return re.compile(rf"(?<=[(\[{{,\s])[\"']?{words}[\"']?(?=\s*[,)\]}}])")
 
 
+def _module(left: str, now: str, line: str, language: str) -> int | None:
+    """Return where a Python file came to name a module as a text, whose import went.
+
+    Something may import it by that name: `Lazy("a")`.
+    """
+    if language != "python" or not line.lstrip().startswith("import "):
+        return None
+    for module in re.findall(r"[\w.]+", re.sub(r"\bas\s+\w+", "", line))[1:]:
+        said = re.compile(rf"([\"']){re.escape(module)}(?:\.[\w.]+)?\1")
+        there = _in_code(now, said, language)
+        if len(there) > len(_in_code(left, said, language)):
+            return there[-1]
+    return None
+
+
 def _came(left: str, now: str, pattern: re.Pattern[str], language: str) -> int | None:
     """Return where a text has something more often than another one, or in another command."""
     old, new = (_in_code(text, pattern, language) for text in (left, now))
@@ -233,6 +253,17 @@ def _holder(text: str, place: int, language: str) -> str:
     return ""
 
 
+def parts_gone(
+    before: str, operation: CodeOperation, change: PartChange, language: str
+) -> list[str]:
+    """Return what a change takes out as it is written, where the change names only a keyword."""
+    gone = change.gone or ""
+    if not gone.endswith(("=", ":")):
+        return [gone]
+    said = said_parts(before, operation, change, language)
+    return [each for each in dict.fromkeys(said) if is_part(each, gone)] or [gone]
+
+
 def _variant_part(
     before: str, now: str, operation: CodeOperation, change: PartChange, language: str
 ) -> int | None:
@@ -241,7 +272,8 @@ def _variant_part(
         return None
     was = Counter(said_parts(before, operation, change, language))
     came = Counter(said_parts(now, operation, change, language)) - was
-    variant = next((each for each in came if is_variant(each, change.remove)), "")
+    gone = parts_gone(before, operation, change, language)
+    variant = next((each for each in came if any(is_variant(each, old) for old in gone)), "")
     return now.find(bare(variant)) if variant else None
 
 
@@ -255,9 +287,18 @@ def is_variant(part: str, gone: str) -> bool:
     longer = re.match(rf"{re.escape(other)}[-_.]\w", one)
     if longer is not None and len(other) > 1:
         return True
-    keyed = [_KEYED.fullmatch(each) for each in (one, other)]
-    values = [each[2] for each in keyed if each is not None]
-    return len(values) == len(keyed) and values[0] == values[1] and len(values[0]) > _SAYS
+    new, old = (_KEYED.fullmatch(each) for each in (one, other))
+    if old is None or new is None:
+        return old is not None and one == old[2]  # its value without the keyword
+    if new[1] != old[1] and _is_longer(*sorted((new[1], old[1]), key=len)):
+        return True
+    return new[2] == old[2] and len(new[2]) > _SAYS
+
+
+def _is_longer(short: str, long: str) -> bool:
+    """Say whether a name has all the words of another one: `timeout_s` has those of `timeout`."""
+    words = [{*re.findall(r"[^\W_]+", each.lower())} for each in (short, long)]
+    return len(short) > _SAYS and bool(words[0]) and words[0] < words[1]
 
 
 def _other_version(left: str, now: str, anchor: str) -> int | None:

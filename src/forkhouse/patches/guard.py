@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from forkhouse.patches import arms, operands, relations
 from forkhouse.patches.edits import CodeOperation
-from forkhouse.patches.languages.base import UnprovenError, line_end
+from forkhouse.patches.languages.base import UnprovenError, is_blank, line_end
 from forkhouse.patches.nodes import SHOWN, Change, Known, NodeRole, Shift, Tree, name_of, shift_of
 
 if TYPE_CHECKING:
@@ -330,10 +330,21 @@ class _Proof(Change):
             if (
                 begun < holder.end
                 and ended > holder.start
-                and not (holder.start <= begun and ended <= holder.end)
+                and not (
+                    self._says_nothing(begun, holder.start)
+                    and self._says_nothing(holder.end, ended)
+                )
             ):
                 return False
         return True
+
+    def _says_nothing(self, first: int, last: int) -> bool:
+        """Say whether a piece of the new text has nothing but comments.
+
+        The grammar of Python leaves those at the edges of a block outside of it.
+        """
+        lines = self.step.after[first : max(first, last)].splitlines()
+        return all(is_blank(line, self.step.language) for line in lines)
 
     def _wrapped(self, node: Tree, old: Sequence[Tree], after: Tree) -> Tree | None:
         """Return the new node for one node that new code was put around, and nothing else.

@@ -195,6 +195,11 @@ def above(target: SgNode, start: int, text: str) -> int | None:
     Returns None if there are none, or if they are the head of the file.
     """
     first, previous = start, target.prev()
+    if previous is None:
+        # The grammar of Python leaves the comments at the head of a block outside of it.
+        holder = target.parent()
+        if holder is not None and holder.kind() == "block":
+            previous = holder.prev()
     while previous is not None and span_of(previous)[1] > first:
         previous = previous.prev()  # attributes and documentation, which belong to it anyway
     while previous is not None and "comment" in previous.kind():
