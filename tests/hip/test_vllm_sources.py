@@ -9,6 +9,7 @@ from forkhouse.binaries.elf import Elf
 from forkhouse.binaries.offload import code_objects
 from forkhouse.builders.environment import Needs, run_isolated
 from forkhouse.documents.recipe import Pep517
+from forkhouse.flow.building import open_workshop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +46,7 @@ def build(plant: Plant, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
     project, log = work / "project", work / "log"
     shutil.copytree(plant.workspace.root / "recipes/vllm-rocm/native", project)
     plant.store.check_out(plant.store.subtree(patched.tree, native.paths), project / "upstream")
-    workshop = plant.workshop()
+    workshop = open_workshop(plant)
     needs = Needs(
         hip=True, wheels=workshop.closure("vllm-rocm"), gigabytes_per_job=native.gigabytes_per_job
     )

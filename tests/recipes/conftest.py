@@ -20,6 +20,7 @@ import pytest
 from forkhouse.core.workspace import Workspace
 from forkhouse.documents.lockfile import ArchiveSource, GitSource, Lock, Profile, WheelSource
 from forkhouse.documents.reading import dump, load
+from forkhouse.flow.building import build_recipe, open_workshop
 from forkhouse.flow.plant import open_plant
 from forkhouse.sources.acquire import Access
 from tests.somebody import git
@@ -152,13 +153,13 @@ class Checkout:
         profile = Profile(recipes=recipes, install=("nothing",))
         self.write_lock(lock.model_copy(update={"profiles": {"small": profile}}))
         plant = self.plant()
-        workshop = plant.workshop()
+        workshop = open_workshop(plant)
         built: dict[str, BuiltWheel] = {}
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.user().items():
                 patch.setenv(name, value)
             for recipe_name, recipe in plant.checkout.recipes("small").items():
-                built[recipe_name] = plant.build(recipe_name, recipe, workshop, built)
+                built[recipe_name] = build_recipe(plant, recipe_name, recipe, workshop, built)
         self.write_lock(lock)  # others copy this checkout, in whatever order the tests run
         return built
 

@@ -12,6 +12,7 @@ import pytest
 from forkhouse.builders.environment import Needs
 from forkhouse.builders.linking import Linker, libraries, with_true_tag
 from forkhouse.core.errors import BuildError
+from forkhouse.flow.building import open_workshop
 from forkhouse.sandbox.bubblewrap import View, find_sandbox
 from forkhouse.sandbox.run import Confined
 from tests.wheels import pack
@@ -86,7 +87,7 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path, template: Checkout) -> Bench:
-    return Bench(tmp_path, template.plant().workshop().environment.python(Needs()).parent)
+    return Bench(tmp_path, open_workshop(template.plant()).environment.python(Needs()).parent)
 
 
 def test_a_library_is_linked_to_its_sibling(bench: Bench, tmp_path: Path) -> None:

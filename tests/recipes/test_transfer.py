@@ -16,6 +16,7 @@ from packaging.utils import parse_wheel_filename
 
 from forkhouse.builders.environment import Needs
 from forkhouse.core.environments import make_environment
+from forkhouse.flow.building import open_workshop
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -181,7 +182,7 @@ def test_outside_of_our_builds_the_same_upstream_runs_the_user_s_nvcc(
     template: Checkout, tmp_path: Path
 ) -> None:
     """What proves that the test above would find out."""
-    meson = template.plant().workshop().environment.python(Needs()).parent / "meson"
+    meson = open_workshop(template.plant()).environment.python(Needs()).parent / "meson"
     subprocess.run(
         [
             "git",

@@ -8,6 +8,7 @@ import pytest
 from forkhouse.builders.environment import Needs
 from forkhouse.core.errors import ToolchainError
 from forkhouse.core.workspace import find_workspace
+from forkhouse.flow.building import open_workshop
 from forkhouse.flow.plant import open_plant
 from forkhouse.sources.acquire import Access
 from forkhouse.toolchains import rocm as rocm_module
@@ -81,7 +82,9 @@ def test_the_chosen_root_reaches_every_build_and_its_key(tmp_path: Path) -> None
         Access(policy="auto", mirror=None, offline=True, cache=tmp_path),
         make(tmp_path / "chosen", "7.0.0"),
     )
-    environment = replace(plant.workshop().environment, tools=(), folder=tmp_path / "environments")
+    environment = replace(
+        open_workshop(plant).environment, tools=(), folder=tmp_path / "environments"
+    )
     assert environment.variables(epoch=0, work=tmp_path, needs=Needs(rocm=True))[
         "ROCM_PATH"
     ] == str(tmp_path / "chosen")

@@ -105,7 +105,6 @@ def build(
         if as_json:
             say(json.dumps({**known, "changed": False}, indent=1))
         return
-    from forkhouse.flow.building import build_profile, built_state, fallback, lacking
     from forkhouse.flow.plan import plan, strict
 
     with working(workspace, wait):
@@ -121,6 +120,8 @@ def build(
             if as_json:
                 say(json.dumps([asdict(intent) for intent in intents], indent=1))
             return
+        from forkhouse.flow.building import build_profile, built_state, fallback, lacking
+
         forget(workspace, profile)
         product = build_profile(plant, profile, system_packages=system_packages)
         rows = _product_rows(product)

@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from forkhouse import audit, wheelhouse
+from forkhouse import audit, builders, wheelhouse
+from forkhouse.builders.build import Workshop, build_wheel
+from forkhouse.builders.environment import BuildEnvironment
 from forkhouse.core.errors import (
     UnreachableError,
     UsageError,
@@ -63,6 +65,60 @@ class Product:
     built: tuple[BuiltWheel, ...]
     missing: tuple[Missing, ...]
     """Wheels that the profile installs and that could not be had here."""
+
+
+def open_workshop(plant: Plant) -> Workshop:
+    """Return the place where wheels are built."""
+    build = plant.workspace.build
+    environment = BuildEnvironment(
+        tools=plant.checkout.closure("build"),
+        registry=plant.registry,
+        folder=build / "environments",
+        hip=plant.tools.hip,
+        targets=plant.lock.gpu_targets,
+        rocm=plant.tools.find_rocm,
+        caches=plant.workspace.cache / "ccache",
+        sandbox=plant.tools.sandbox(),
+    )
+    return Workshop(
+        store=plant.store,
+        journal=plant.journal,
+        environment=environment,
+        closure=plant.checkout.closure,
+        work=build / "work",
+        wheels=build / "wheels",
+        logs=build / "logs",
+        engine=engine(builders),
+    )
+
+
+def build_recipe(
+    plant: Plant,
+    name: str,
+    recipe: Recipe,
+    workshop: Workshop,
+    built: Mapping[str, BuiltWheel],
+    *,
+    system_packages: bool = False,
+    prepared: Prepared | None = None,
+) -> BuiltWheel:
+    """Return the wheel of a recipe, built where its inputs have changed.
+
+    `built` has the wheels of the recipes that it needs.
+
+    What it is built from is fetched now, unless it was `prepared`. Raises as `prepare` and
+    `build_wheel`.
+    """
+    prepared = prepared or plant.supplies.prepare(name, recipe, system_packages=system_packages)
+    return build_wheel(
+        prepared.patched,
+        recipe,
+        plant.workspace.root / "recipes" / name,
+        workshop,
+        parts=prepared.parts,
+        siblings=[built[needed] for needed in recipe.needs],
+        cargo=prepared.cargo,
+    )
 
 
 def build_profile(plant: Plant, name: str, *, system_packages: bool) -> Product:
@@ -137,9 +193,9 @@ def build_recipes(
     `task` advances by the weight of each.
 
     Returns them, and what was left out: recipes without which the profile is still of use, whose
-    source cannot be had here. Raises as `Plant.build`.
+    source cannot be had here. Raises as `build_recipe`.
     """
-    workshop = plant.workshop()
+    workshop = open_workshop(plant)
     heavy = weights(plant, recipes)
     prepared: dict[str, Prepared] = {}
     left_out: list[Missing] = []
@@ -163,8 +219,8 @@ def build_recipes(
                 plant.journal.put(_SECONDS, recipe_name, Took(seconds=0.0))
     built: dict[str, BuiltWheel] = {}
     for recipe_name, ready in prepared.items():
-        built[recipe_name] = plant.build(
-            recipe_name, recipes[recipe_name], workshop, built, prepared=ready
+        built[recipe_name] = build_recipe(
+            plant, recipe_name, recipes[recipe_name], workshop, built, prepared=ready
         )
         if built[recipe_name].seconds:
             took = Took(seconds=built[recipe_name].seconds)

@@ -20,7 +20,7 @@ from forkhouse.sources.acquire import candidates, fetched
 from forkhouse.sources.asking import ask, at_hand
 from forkhouse.sources.gitcommand import require_git
 from forkhouse.toolchains.packages import missing_packages
-from forkhouse.wheelhouse.publish import refuse_contradictions
+from forkhouse.wheelhouse.contradictions import refuse_contradictions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

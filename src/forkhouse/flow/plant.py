@@ -5,13 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from forkhouse import builders
-from forkhouse.builders.build import Workshop, build_wheel
-from forkhouse.builders.environment import BuildEnvironment
 from forkhouse.core.errors import (
     UsageError,
 )
-from forkhouse.core.identity import engine
 from forkhouse.core.journal import Journal
 from forkhouse.core.progress import report
 from forkhouse.documents.lockfile import Lock
@@ -20,19 +16,14 @@ from forkhouse.sources.index import Registry
 from forkhouse.sources.store import ObjectStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
-    from forkhouse.builders.built import BuiltWheel
     from forkhouse.core.workspace import Workspace
     from forkhouse.documents.lockfile import Transfer
-    from forkhouse.documents.recipe import (
-        Recipe,
-    )
     from forkhouse.sources.acquire import Access
 
 from forkhouse.flow.checkout import Checkout
-from forkhouse.flow.supplies import Prepared, Supplies
+from forkhouse.flow.supplies import Supplies
 from forkhouse.flow.toolbox import Toolbox
 
 
@@ -82,58 +73,6 @@ class Plant:
             checkout=checkout,
             supplies=replace(self.supplies, checkout=checkout),
             tools=replace(self.tools, lock=lock),
-        )
-
-    def workshop(self) -> Workshop:
-        """Return the place where wheels are built."""
-        build = self.workspace.build
-        environment = BuildEnvironment(
-            tools=self.checkout.closure("build"),
-            registry=self.registry,
-            folder=build / "environments",
-            hip=self.tools.hip,
-            targets=self.lock.gpu_targets,
-            rocm=self.tools.find_rocm,
-            caches=self.workspace.cache / "ccache",
-            sandbox=self.tools.sandbox(),
-        )
-        return Workshop(
-            store=self.store,
-            journal=self.journal,
-            environment=environment,
-            closure=self.checkout.closure,
-            work=build / "work",
-            wheels=build / "wheels",
-            logs=build / "logs",
-            engine=engine(builders),
-        )
-
-    def build(
-        self,
-        name: str,
-        recipe: Recipe,
-        workshop: Workshop,
-        built: Mapping[str, BuiltWheel],
-        *,
-        system_packages: bool = False,
-        prepared: Prepared | None = None,
-    ) -> BuiltWheel:
-        """Return the wheel of a recipe, built where its inputs have changed.
-
-        `built` has the wheels of the recipes that it needs.
-
-        What it is built from is fetched now, unless it was `prepared`. Raises as `prepare` and
-        `build_wheel`.
-        """
-        prepared = prepared or self.supplies.prepare(name, recipe, system_packages=system_packages)
-        return build_wheel(
-            prepared.patched,
-            recipe,
-            self.workspace.root / "recipes" / name,
-            workshop,
-            parts=prepared.parts,
-            siblings=[built[needed] for needed in recipe.needs],
-            cargo=prepared.cargo,
         )
 
 

@@ -51,7 +51,7 @@ from forkhouse.documents.lockfile import (
 from forkhouse.documents.pylock import pinned_wheel, pylock_text, read_closure
 from forkhouse.documents.reading import LONGEST_TOML, dump, read_text, read_toml
 from forkhouse.documents.recipe import Pep517, UpstreamProject
-from forkhouse.flow.building import NOT_HERE, build_recipes, whole_weight
+from forkhouse.flow.building import NOT_HERE, build_recipes, open_workshop, whole_weight
 from forkhouse.flow.resolve import resolve
 from forkhouse.sources.acquire import recorded
 from forkhouse.sources.apt import newest_debian_binaries
@@ -252,7 +252,7 @@ def _closures_with(plant: Plant, name: str, findings: list[PinFinding]) -> dict[
 
 def _outlined_closure(plant: Plant, name: str) -> str:
     """Return the text of a profile's closure, resolved around outlines of the wheels of ours."""
-    workshop, made, absent = plant.workshop(), dict[str, Outline](), dict[str, str]()
+    workshop, made, absent = open_workshop(plant), dict[str, Outline](), dict[str, str]()
     with tempfile.TemporaryDirectory(prefix="forkhouse-outlines-") as scratch:
         for recipe_name, recipe in plant.checkout.recipes(name).items():
             folder = plant.workspace.root / "recipes" / recipe_name

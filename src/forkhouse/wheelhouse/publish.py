@@ -28,13 +28,14 @@ from forkhouse.documents.lockfile import KernelPin
 from forkhouse.documents.pylock import Missing, PinnedWheel, pinned_wheel, pylock_text
 from forkhouse.sources.wheels import fetch_all
 from forkhouse.wheelhouse.closure_check import check_closure
+from forkhouse.wheelhouse.contradictions import check_externals, refuse_doubles
 from forkhouse.wheelhouse.exchange import exchange
 from forkhouse.wheelhouse.index import checksums_text, index_files, requirements_text
 from forkhouse.wheelhouse.manifest import NAME, CompiledContent, manifest_text
 from forkhouse.wheelhouse.verifying import CHECKSUMS, verify
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from forkhouse.audit.facts import WheelFacts
@@ -110,9 +111,9 @@ def publish(
     pins = tuple(
         sorted([*third_party, *(pinned_wheel(wheel.path.name, wheel.sha256) for wheel in built)])
     )
-    _refuse_doubles(pins)
+    refuse_doubles(pins)
     absent = {each.name for each in missing}
-    _check_externals(profile, third_party, absent)
+    check_externals(profile, third_party, absent)
     contents = [(wheel, compiled(wheel, journal, engine)) for wheel in built]
     for wheel, content in contents:
         _check_kernels(wheel, content, recorded.get(wheel.recipe, ()))
@@ -201,53 +202,6 @@ def recover(folder: Path) -> None:
         if old.is_dir() and not folder.exists():
             old.replace(folder)
         _drop(old)
-
-
-def refuse_contradictions(
-    profile: Profile,
-    third_party: Sequence[PinnedWheel],
-    ours: Sequence[str],
-    absent: Collection[str],
-) -> None:
-    """Refuse a closure that contradicts what is built here or the profile's externals.
-
-    It must not pin a wheel that is built here, nor another file of an external than the profile
-    does. Raises ClosureError.
-    """
-    _refuse_doubles(
-        [*third_party, *(PinnedWheel(name=name, version="", file="", sha256="") for name in ours)]
-    )
-    _check_externals(profile, third_party, absent)
-
-
-def _refuse_doubles(pins: Sequence[PinnedWheel]) -> None:
-    names = [pin.name for pin in pins]
-    doubles = sorted({name for name in names if names.count(name) > 1})
-    if doubles:
-        message = (
-            f"Built here and pinned from an index at once: {', '.join(doubles)}. An installer "
-            "would choose by version alone. "
-            "`forkhouse lock --update` resolves the third-party closure without what is built here."
-        )
-        raise ClosureError(message)
-
-
-def _check_externals(
-    profile: Profile, third_party: Sequence[PinnedWheel], absent: Collection[str]
-) -> None:
-    pinned = {(pin.version, pin.file, pin.sha256) for pin in third_party}
-    lost = [
-        external.package
-        for external in profile.externals
-        if external.package not in absent and external.pinned not in pinned
-    ]
-    if lost:
-        message = (
-            f"The lock names {', '.join(lost)} as external, but the profile's pylock file pins "
-            "other files. "
-            "`forkhouse lock --update` resolves it anew."
-        )
-        raise ClosureError(message)
 
 
 def compiled(wheel: BuiltWheel, journal: Journal, engine: str) -> CompiledContent:
