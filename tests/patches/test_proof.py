@@ -1357,3 +1357,11 @@ def test_what_a_replacement_leaves_it_does_not_bring_again(language: str, new: s
     operation = f"- replace: {{function: f}}\n  with: |\n{indent(new, '    ')}"
     with pytest.raises(PatchConflictError, match="would be there twice"):
         apply_edit(LED[language], edit_of(language, operation))
+
+
+@pytest.mark.parametrize("over", ["//! About the file.\n", "/*! About the file. */\n"])
+def test_the_documentation_of_a_module_of_rust_stays_at_its_head(over: str) -> None:
+    operation = "- insert:\n    before: {function: f}\n    text: use a::b;"
+    old = f"#![allow(x)]\n{over}// Why.\nfn f() {{}}\n"
+    wanted = f"#![allow(x)]\n{over}use a::b;\n// Why.\nfn f() {{}}\n"
+    assert apply_edit(old, edit_of("rust", operation)) == wanted
