@@ -278,3 +278,21 @@ def test_a_number_in_an_edit_needs_no_quotes() -> None:
 def test_the_reason_is_the_true_one(language: str, operation: str, old: str, why: str) -> None:
     with pytest.raises(PatchConflictError, match=why):
         done(language, operation, old)
+
+
+@pytest.mark.parametrize(
+    "operation", ["remove: {assignment: %s}", "replace: {assignment: %s}\nwith: int n = 7;"]
+)
+@pytest.mark.parametrize(
+    "members", ["n = 0, m{1}", "n = 0, m = 1", "n, m = 1", "n = 0, *m", "n = 0, m[2], k = 2"]
+)
+def test_a_member_declared_with_others_is_not_taken_for_all_of_them(
+    operation: str, members: str
+) -> None:
+    for name in "nm":
+        with pytest.raises(
+            PatchConflictError, match=f"{name} is declared together with other members"
+        ):
+            done("cpp", operation % name, f"struct A {{\n  int {members};\n}};\n")
+    alone = "struct A {\n  int k = 1;\n  int n = 0;\n};\n"
+    assert done("cpp", "remove: {assignment: n}", alone) == "struct A {\n  int k = 1;\n};\n"

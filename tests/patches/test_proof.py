@@ -1302,3 +1302,66 @@ def test_what_goes_to_the_head_of_a_block_goes_above_its_comments(
     operation = f"- insert:\n    before: {selector}\n    text: new()"
     wanted = old.replace("    # about", "    new()\n    # about")
     assert apply_edit(old, edit_of("python", operation)) == wanted
+
+
+LED = {
+    "python": "@a.b\n@pick(\n    1,\n)\ndef f(x):\n    return 1\n",
+    "rust": "/// It is.\n#[inline]\npub fn f() {}\n",
+    "cpp": "template <class T>\n[[nodiscard]] __attribute__((noinline, visibility("
+    '"default")))\nint f(T t) { return 1; }\n',
+    "c": "__attribute__((noinline)) static int f(void) { return 1; }\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("language", "new", "last"),
+    [
+        ("python", "def f(x):\n    return 2", 4),
+        ("python", "@c\n@pick(\n    2,\n)\ndef f(x):\n    return 2", 4),
+        ("rust", "pub fn f() { g() }", 2),
+        ("cpp", "int f(T t) { return 2; }", 2),
+    ],
+)
+def test_a_replacement_leaves_what_stands_before_a_definition(
+    language: str, new: str, last: int
+) -> None:
+    operation = f"- replace: {{function: f}}\n  with: |\n{indent(new, '    ')}"
+    led = "".join(LED[language].splitlines(keepends=True)[:last])
+    assert apply_edit(LED[language], edit_of(language, operation)) == f"{led}{new}\n"
+
+
+@pytest.mark.parametrize(
+    ("language", "new", "now"),
+    [
+        ("c", "int f(void) { return 2; }", "__attribute__((noinline)) int f(void) { return 2; }\n"),
+        ("c", "__attribute__((cold)) int f(void) { return 2; }", "__attribute__((cold)) int f(void) { return 2; }\n"),
+        ("cpp", "[[maybe_unused]] int f(T t) { return 2; }", "template <class T>\n[[maybe_unused]] int f(T t) { return 2; }\n"),
+    ],
+)  # fmt: skip
+def test_attributes_give_way_to_others(language: str, new: str, now: str) -> None:
+    operation = f"- replace: {{function: f}}\n  with: '{new}'"
+    assert apply_edit(LED[language], edit_of(language, operation)) == now
+
+
+@pytest.mark.parametrize(
+    ("language", "new"),
+    [
+        ("python", "@a.b\ndef f(x):\n    return 2"),
+        ("python", "@c\n@a . b\ndef f(x):\n    return 2"),
+        ("rust", "#[inline]\npub fn f() { g() }"),
+        ("rust", "/// It is.\npub fn f() { g() }"),
+        ("cpp", "template <typename U>\nint f(U t) { return 2; }"),
+    ],
+)
+def test_what_a_replacement_leaves_it_does_not_bring_again(language: str, new: str) -> None:
+    operation = f"- replace: {{function: f}}\n  with: |\n{indent(new, '    ')}"
+    with pytest.raises(PatchConflictError, match="would be there twice"):
+        apply_edit(LED[language], edit_of(language, operation))
+
+
+@pytest.mark.parametrize("over", ["//! About the file.\n", "/*! About the file. */\n"])
+def test_the_documentation_of_a_module_of_rust_stays_at_its_head(over: str) -> None:
+    operation = "- insert:\n    before: {function: f}\n    text: use a::b;"
+    old = f"#![allow(x)]\n{over}// Why.\nfn f() {{}}\n"
+    wanted = f"#![allow(x)]\n{over}use a::b;\n// Why.\nfn f() {{}}\n"
+    assert apply_edit(old, edit_of("rust", operation)) == wanted

@@ -223,3 +223,32 @@ def test_what_stands_behind_the_end_of_options(end: str) -> None:
     assert changed(f"argument: {{of: {{call: f}}, remove: '{gone}'}}", f"f {end} b\n") == "f b\n"
     assert changed("argument: {of: {call: f}, remove: -y}", f"f a {end} -y\n") == f"f a {end}\n"
     assert changed("argument: {of: {call: f}, remove: b}", f"f -y {end} b\n") == f"f -y {end}\n"
+
+
+@pytest.mark.parametrize("behind", ["<<'X'", "<<-X", "<<X > out", "2>&1 <<X", "\\\n  <<X"])
+@pytest.mark.parametrize(
+    ("operation", "words"),
+    [
+        ("argument: {of: {call: f}, add: b}", "f -s - b"),
+        ("argument: {of: {call: f}, remove: -}", "f -s"),
+        ("argument: {of: {call: f}, replace: -, with: b}", "f -s b"),
+        ("argument: {of: {call: f}, remove: -s}", "f -"),
+        ("replace: {call: f}\n  with: g", "g"),
+        ("replace: {pattern: f -s $A}\n  with: g $A", "g -"),
+        ("wrap: {call: f}\n  with: nice $MATCH", "nice f -s -"),
+    ],
+)
+def test_a_dash_before_a_here_document_is_an_argument(
+    operation: str, words: str, behind: str
+) -> None:
+    old = f"f -s - {behind}\ntext - <<Y\nX\ni\n"
+    assert changed(operation, old) == old.replace("f -s -", words, 1)
+
+
+@pytest.mark.parametrize(
+    "text", ["((a - 2>b)) && f a\n", "x=$((a - 2 >b))\nf a\n", "f a 'b - <<c'\n"]
+)
+def test_a_minus_of_arithmetic_stays_one(text: str) -> None:
+    assert changed("argument: {of: {call: f}, replace: a, with: b}", text) == text.replace(
+        "f a", "f b"
+    )

@@ -127,6 +127,11 @@ def changes(text: str, operation: CodeOperation, language: str) -> list[list[Spl
                 nodes = [
                     _with_comment(node, operation.with_ or "", text, language) for node in nodes
                 ]
+            else:
+                nodes = [
+                    _behind_lead(node, operation.with_ or "", selector, text, language)
+                    for node in nodes
+                ]
             new = [filled(operation.with_ or "", node, selector, text, language) for node in nodes]
             return [
                 [
@@ -167,6 +172,42 @@ def changes(text: str, operation: CodeOperation, language: str) -> list[list[Spl
         case _:
             message = f"an operation without an action: {operation}"
             raise AssertionError(message)
+
+
+_LEADS = ("@", "#[", "///", "/**", "template", "[[", "__attribute__")
+"""How a line begins that belongs to the definition below it."""
+_ATTRIBUTES = re.compile(
+    r"(?:(?:\[\[(?:[^\]]|\](?!\]))*\]\]|__attribute__\s*\(\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)\))\s*)+"
+)
+"""The attributes that a function of C or C++ begins with."""
+
+
+def _behind_lead(node: Node, new: str, selector: Selector, text: str, language: str) -> Node:
+    """Return a definition without what stands before it, which a replacement leaves.
+
+    The attributes of C and C++ are a part of the definition to the grammar; a text that begins with
+    its own takes their place. Raises PatchConflictError if the text brings again what stays.
+    """
+    if selector.function is None and selector.class_ is None:
+        return node
+    own = _ATTRIBUTES.match(text, node.start) if language in {"c", "cpp"} else None
+    if own is not None and _ATTRIBUTES.match(new.lstrip()) is None:
+        node = replace(node, start=own.end())
+    kept = {"".join(line.split()) for line in text[node.whole[0] : node.start].splitlines()}
+    for line in new.lstrip().splitlines():
+        if not line.lstrip().startswith(_LEADS):
+            break
+        template = line.lstrip().startswith("template") and any(
+            each.startswith("template") for each in kept
+        )
+        ended = not line.rstrip().endswith(("(", "[", "{", ","))
+        if template or (ended and "".join(line.split()) in kept):
+            message = (
+                f"'{line.strip()}' would be there twice: `replace` leaves what stands before "
+                f"{selector.said()}. Begin the text behind that, or replace an `anchor`."
+            )
+            raise PatchConflictError(message)
+    return node
 
 
 _OPENED = re.compile(r"[; \t]*(?:/\*(?!.*\*/)|#\[(=*)\[(?!.*\]\1\]))")

@@ -208,8 +208,9 @@ def above(target: SgNode, start: int, text: str) -> int | None:
             text[end:first].strip()
             or text[end:first].count("\n") > 1
             or indentation(text, begun) is None
+            or (previous.kind() != "comment" and previous.text().startswith(("//!", "/*!")))
         ):
-            break
+            break  # in Rust, `//!` documents what is around it
         first, previous = begun, previous.prev()
     return first if first < start and text[:first].strip("\ufeff \t\r\n") else None
 

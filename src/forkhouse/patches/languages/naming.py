@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.languages.grammars import BUILT_IN
 from forkhouse.patches.languages.trees import search
 
@@ -58,8 +59,16 @@ def named_nodes(root: SgNode, kinds: Mapping[str, str], name: str) -> Iterator[S
             continue  # a mention of a struct, not the struct
         if node.kind() == "field_declaration" and node.field("default_value") is None:
             continue  # a member without a value
-        holder = node.field(field_name)
-        if holder is not None and _is_name(holder, name, node.kind()):
+        holders = node.field_children(field_name)
+        if not any(_is_name(each, name, node.kind()) for each in holders):
+            continue
+        if node.kind() == "field_declaration" and len(holders) > 1:
+            message = (
+                f"{name} is declared together with other members: "
+                f"'{' '.join(node.text().split())}'. Edit it by an `anchor`, in the language text."
+            )
+            raise PatchConflictError(message)
+        if _is_name(holders[0], name, node.kind()):
             yield node
 
 

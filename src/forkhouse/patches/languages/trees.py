@@ -40,10 +40,11 @@ def readable(text: str, language: str) -> str:
     """Return a text of the same length that the grammar can read.
 
     For C and C++, macros that hide what is declared are blanked out. For a shell, assignments on
-    one line are parted by semicolons where the grammar takes the next line for their command.
+    one line are parted by semicolons where the grammar takes the next line for their command, and
+    a `-` before a here-document or a descriptor, which the grammar leaves out, is another word.
     """
     if language == "bash":
-        return _parted(text)
+        return _parted(_DASH.sub(r"\1_", text))
     if language not in {"c", "cpp"}:
         return text
 
@@ -58,6 +59,10 @@ def readable(text: str, language: str) -> str:
     return masking.without_macros(masking.masked(text), unread)
 
 
+_DASH = re.compile(
+    r"(?m)^((?:(?!\(\().)*?[ \t])-(?=[ \t]*(?:\\\r?\n[ \t]*)?(?:<<(?!<)|\d[<>]&?\s*[^\s\d(]))"
+)
+"""A line of a shell up to a `-` that stands alone before a here-document or a descriptor."""
 _TWO_ASSIGNMENTS = re.compile(r"\w(?:\[[^]\n]*\])?\+?=.*[ \t)\"'][A-Za-z_]\w*(?:\[[^]\n]*\])?\+?=")
 """What a line has at least that the grammar of a shell may misread."""
 
