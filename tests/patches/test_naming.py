@@ -296,3 +296,17 @@ def test_a_member_declared_with_others_is_not_taken_for_all_of_them(
             done("cpp", operation % name, f"struct A {{\n  int {members};\n}};\n")
     alone = "struct A {\n  int k = 1;\n  int n = 0;\n};\n"
     assert done("cpp", "remove: {assignment: n}", alone) == "struct A {\n  int k = 1;\n};\n"
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("python", "a = b = f()\n"),
+        ("python", "a = c = b = f()\n"),
+        ("python", "self.a = b = f()\n"),
+        ("c", "void g(void) { a = b = f(); }\n"),
+    ],
+)
+def test_the_value_of_a_chain_is_that_of_all_its_names(language: str, text: str) -> None:
+    with pytest.raises(PatchConflictError, match="assigns to other names than b as well"):
+        done(language, "replace: {assignment: b}\nwith: b = 3", text)

@@ -168,9 +168,11 @@ def _refuse_chains(nodes: Iterable[SgNode], name: str) -> None:
     These names would be removed with it.
     """
     for node in nodes:
-        right = node.field("right")
-        if right is not None and right.kind() == node.kind():
-            said = " ".join(node.text().split())
+        right, outer = node.field("right"), node.parent()
+        within = outer is not None and outer.kind() == node.kind()
+        if within or (right is not None and right.kind() == node.kind()):
+            whole = outer if within and outer is not None else node
+            said = " ".join(whole.text().split())
             message = (
                 f"'{said}' assigns to other names than {name} as well. Replace the whole of it, by "
                 "a pattern or an anchor."
