@@ -675,7 +675,7 @@ def test_macros_that_no_grammar_knows_hide_no_declaration(
             "c",
             "insert: {before: {call: f}, text: g();}",
             "void m() {\n  if (a)\n    f();\n  h();\n}\n",
-            "would be something else",
+            "without braces",
         ),
         # What is put behind a construct, or in its place, takes nothing else in.
         (
@@ -1235,6 +1235,8 @@ def test_what_stands_around_a_change_is_heeded(
         ]),
         ("cpp", "insert: {before: {call: f}, text: g();}", "void z() { while (f()) {} }\n", "is used where it stands"),
         ("c", "insert: {after: {anchor: 'f();'}, text: g();}", "void z() {\n  if (x)\n    f();\n  h();\n}\n", "would stand outside"),
+        *((language, "insert: {before: {call: f}, text: g();}", f"void z() {{\n  {head}\n    f();\n  h();\n}}\n", "without braces, or stands behind a label")
+          for language in ("c", "cpp") for head in ("if (x)", "for (;;)", "while (x)", "if (x) k(); else", "out:")),
         ("c", "remove: {call: f}", "void z() {\n#pragma omp parallel\n f();\n h();\n}\n", "stands over it"),
         ("cpp", "insert: {before: {function: f}, text: int n;}", "#pragma omp declare simd\nint f(void) { return 1; }\n", "stands over it"),
         ("cpp", "replace: {call: f}\n  with: a + b", "void z() { delete f(); }\n", "Put brackets"),

@@ -440,6 +440,13 @@ def _before(template: str, node: Node, selector: Selector, text: str, language: 
         if column is not None:
             return start, start, f"{new}{newline_at(text, start)}{column}"
     _refuse_conditions(node, selector, language)
+    if language in {"c", "cpp"} and node.instead == ";" and selector.anchor is None:
+        message = (
+            f"{selector.said()} is all of a branch or a loop without braces, or stands behind a "
+            "label: what is put before it would take its place there. Replace it by a block with "
+            "both."
+        )
+        raise PatchConflictError(message)
     _refuse_lines(new, node, selector, alone=spaces is not None)
     if (
         node.gone is not None
