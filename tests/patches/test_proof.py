@@ -1195,6 +1195,12 @@ ENUM = "enum e {\n  A,\n  B\n};\n"
         ("cpp", "remove: {class: A}", "int z;\nclass A final : public B {\n  void f() {}\n};\n", "int z;\n"),
         ("python", "remove: {assignment: b}", "a = 1\n#: Of b,\n#: and more.\nb = 2\nc = 3\n", "a = 1\nc = 3\n"),
         ("cpp", "remove: {assignment: a}", "int x;\nint a = 1;\n///< Of a.\nint b; ///< Of b.\n", "int x;\nint b; ///< Of b.\n"),
+        # A comment in the middle of a line stays behind its argument or item.
+        ("c", "argument: {of: {call: f}, add: x}", "void z() {\n  f(a,\n    b /* B. */);\n}\n", "void z() {\n  f(a,\n    b, /* B. */\n    x);\n}\n"),
+        *((language, "argument: {of: {call: f}, add: x}", f"{head} z() {{ f(a, b /* B. */); }}\n", f"{head} z() {{ f(a, b, /* B. */ x); }}\n") for language, head in (("c", "void"), ("cpp", "void"), ("rust", "fn"))),
+        ("cpp", "item: {of: {assignment: a}, add: '3'}", "int a[] = {1 /* one */, 2 /* two */};\n", "int a[] = {1 /* one */, 2, /* two */ 3};\n"),
+        ("cpp", "item: {of: {assignment: a}, add: '3'}", "int a[] = {1, 2, /* two */};\n", "int a[] = {1, 2, /* two */ 3};\n"),
+        ("cmake", "argument: {of: {call: f}, add: x}", "f(a #[[A.]])\n", "f(a #[[A.]] x)\n"),
         ("cmake", "argument: {of: {call: f}, add: x}", "f( # c\n)\n", "f( # c\n  x\n)\n"),
         ("c", "include: {add: '#include <a.h>'}", "#define _GNU_SOURCE 1\nint x;\n", "#define _GNU_SOURCE 1\n#include <a.h>\nint x;\n"),
         ("python", LOG + "'log(\"$A\")'", "f(x + 1)\n", 'log("x + 1")\n'),

@@ -5,6 +5,7 @@ Comments stay, except for the one behind a part that is removed with its whole l
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
@@ -45,6 +46,7 @@ def added(text: str, parts: Parts, new: str, language: str) -> list[Splice]:
         case Layout.LINE:
             return [(end, end, f" {new}" if spaces is None else f" \\{newline}{spaces}{new}")]
         case Layout.WORDS:
+            end = _behind_comments(text, end, language)
             if spaces is None and _has_comment(text, end, language):
                 at = line_end(text, end)
                 return [(at, at, f"{newline}{_column(text, parts)}{new}")]
@@ -81,7 +83,7 @@ def _added_after_comma(text: str, parts: Parts, new: str, language: str) -> list
     newline = newline_at(text, start)
     spaces = indentation(text, start)
     trailing = bool(parts.commas) and parts.commas[-1] >= end
-    at = parts.commas[-1] + 1 if trailing else end
+    at = _behind_comments(text, parts.commas[-1] + 1 if trailing else end, language)
     comma: list[Splice] = [] if trailing else [(end, end, ",")]
     if spaces is None and _has_comment(text, at, language):
         stop = line_end(text, at)
@@ -96,6 +98,22 @@ def _added_after_comma(text: str, parts: Parts, new: str, language: str) -> list
         # After a trailing comma, the new part gets one, too. A comment stays on its line.
         return [*comma, (rest_end, rest_end, f"{newline}{spaces}{new}{',' if trailing else ''}")]
     return [*comma, (at, at, f"{newline}{spaces}{new}")]
+
+
+_IN_LINE = {
+    **dict.fromkeys(("c", "cpp", "rust"), re.compile(r"(?:[ \t]*/\*[^\n]*?\*/)+(?=[ \t]*[^\s/])")),
+    "cmake": re.compile(r"(?:[ \t]*#\[(=*)\[[^\n]*?\]\1\])+(?=[ \t]*[^\s#])"),
+}
+"""Comments that end on their line, with code behind them."""
+
+
+def _behind_comments(text: str, position: int, language: str) -> int:
+    """Return the end of the comments directly behind a part that stand within its line.
+
+    They are about the part, and stay behind it.
+    """
+    found = _IN_LINE[language].match(text, position) if language in _IN_LINE else None
+    return position if found is None else found.end()
 
 
 def _has_comment(text: str, position: int, language: str) -> bool:

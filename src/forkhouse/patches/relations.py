@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from forkhouse.patches.edits import CodeOperation
-from forkhouse.patches.languages.base import UnprovenError, line_start
+from forkhouse.patches.languages.base import UnprovenError, is_blank, line_end, line_start
 from forkhouse.patches.nodes import Change, Known, NodeRole, Tree
 
 if TYPE_CHECKING:
@@ -112,6 +112,25 @@ def prove_comments(change: Change, old: Sequence[Tree]) -> None:
             how = "stand alone on its line" if was else "stand behind other code"
             what = f"the comment '{change.said(node)}' would {how}"
             raise UnprovenError(what, text=change.step.before, position=node.start)
+        if was and not change.by_anchor() and _is_parted(change, node):
+            what = f"the comment '{change.said(node)}' would stand behind other code"
+            raise UnprovenError(what, text=change.step.before, position=node.start)
+
+
+def _is_parted(change: Change, comment: Tree) -> bool:
+    """Say whether a comment in the middle of a line is parted from the code before it.
+
+    A comment at the end of a line is about the whole line.
+    """
+    before, after = change.step.before, change.step.after
+    if is_blank(before[comment.end : line_end(before, comment.end)], change.step.language):
+        return False
+    code, there = (
+        len(text[:place].rstrip(", \t")) - 1
+        for text, place in ((before, comment.start), (after, change.shift.start(comment.start)))
+    )
+    gone = any(first <= code < last for first, last, _ in change.shift.splices)
+    return not gone and change.shift.start(code) != there
 
 
 def prove_access(
