@@ -145,6 +145,19 @@ def test_a_source_without_its_submodules_says_so_each_time(
         "app.c",
         "third_party/README",
     ]
+    # As git lays it out: an empty folder in its place.
+    site.store.check_out(tree.tree, site.folder / "laid-out")
+    plain = hosts.folder / "plain"
+    hosts.git(hosts.folder, "clone", "--quiet", hosts.at("app").as_uri(), "plain")
+    laid, wanted = (
+        sorted(
+            path.relative_to(top).as_posix()
+            for path in top.rglob("*")
+            if ".git" not in path.relative_to(top).parts
+        )
+        for top in (site.folder / "laid-out", plain)
+    )
+    assert laid == wanted
 
 
 def test_a_source_that_needs_no_submodules_is_silent(

@@ -504,6 +504,8 @@ class ObjectStore:
     def check_out(self, tree_id: str, folder: Path) -> None:
         """Write a tree's files below `folder`, with git's own modes.
 
+        A submodule whose files are not in the tree is an empty folder, as git leaves it.
+
         Raises UnsafeArchiveError for a symbolic link that leads out of the tree, also by way of
         other links, and for a name or a link that no file system takes.
         """
@@ -540,6 +542,8 @@ class ObjectStore:
                     continue
                 target.write_bytes(file.content)
                 target.chmod(0o755 if file.mode == FileMode.BLOB_EXECUTABLE else 0o644)
+            for path in self.submodules(tree_id):
+                (folder / path).mkdir(parents=True, exist_ok=True)
         # What a link reaches by way of others is known once all are there. Nothing was written
         # through one: no path has a link inside.
         root = Path(os.path.realpath(folder))
