@@ -1194,6 +1194,8 @@ ENUM = "enum e {\n  A,\n  B\n};\n"
         ("cpp", "insert: {before: {function: g}, text: 'private: int z; public:'}", "class A {\npublic:\n  int f();\n  int g() { return 1; }\n};\n", "class A {\npublic:\n  int f();\n  private: int z; public:\n  int g() { return 1; }\n};\n"),
         ("cpp", "remove: {class: A}", "int z;\nclass A final : public B {\n  void f() {}\n};\n", "int z;\n"),
         ("python", "remove: {assignment: b}", "a = 1\n#: Of b,\n#: and more.\nb = 2\nc = 3\n", "a = 1\nc = 3\n"),
+        ("python", "remove: {assignment: b}", "a = 1  #: Of a.\nb = 2  #: Of b.\nc = 3\n", "a = 1  #: Of a.\nc = 3\n"),
+        ("python", "insert: {before: {assignment: b}, text: d = 4}", "a = 1  #: Of a.\nb = 2\n", "a = 1  #: Of a.\nd = 4\nb = 2\n"),
         ("cpp", "remove: {assignment: a}", "int x;\nint a = 1;\n///< Of a.\nint b; ///< Of b.\n", "int x;\nint b; ///< Of b.\n"),
         # A comment in the middle of a line stays behind its argument or item.
         ("c", "argument: {of: {call: f}, add: x}", "void z() {\n  f(a,\n    b /* B. */);\n}\n", "void z() {\n  f(a,\n    b, /* B. */\n    x);\n}\n"),

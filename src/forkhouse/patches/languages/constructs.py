@@ -157,6 +157,8 @@ def with_lead(target: SgNode, span: tuple[int, int], language: str, text: str) -
             is_documentation(text[first:last], language) and language == "rust"
         )
         near = not text[last:lead].strip() and text[last:lead].count("\n") <= 1
+        if language == "python" and indentation(text, first) is None:
+            break  # `a = 1  #: Of a.` is about what it stands behind
         if attached or (
             near
             and is_documentation(text[first:last], language)
