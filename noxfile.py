@@ -32,6 +32,12 @@ ENDING: dict[str, Any] = {"interrupt_timeout": 120, "terminate_timeout": 120}
 Nox would leave it half a second.
 """
 
+UNIT_TESTS = (
+    *("pytest", "-m", "not integration and not hip and not generator"),
+    # A file's tests stay together, in one process: some share what is costly to make.
+    *("--numprocesses=auto", "--dist=loadfile"),
+)
+
 
 def group(name: str) -> list[str]:
     """Return the packages of a dependency group in pyproject.toml (PEP 735)."""
@@ -68,11 +74,7 @@ def tests(session: nox.Session) -> None:
     """Run the unit tests; they need no network, no GPU and no wheelhouse."""
     require_bubblewrap(session)
     session.install("-e", ".", *group("tests"))
-    # A file's tests stay together, in one process: some share what is costly to make.
-    parallel = ("--numprocesses=auto", "--dist=loadfile")
-    session.run(
-        "pytest", "-m", "not integration and not hip and not generator", *parallel, *session.posargs
-    )
+    session.run(*UNIT_TESTS, *session.posargs)
 
 
 @nox.session(default=False)
@@ -84,10 +86,8 @@ def coverage(session: nox.Session) -> None:
     """
     require_bubblewrap(session)
     session.install("-e", ".", *group("tests"), *group("coverage"))
-    parallel = ("--numprocesses=auto", "--dist=loadfile")
     session.run("coverage", "erase")
-    marks = "not integration and not hip and not generator"
-    session.run("coverage", "run", "-m", "pytest", "-m", marks, *parallel, *session.posargs)
+    session.run("coverage", "run", "-m", *UNIT_TESTS, *session.posargs)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
     session.run("coverage", "json", "--quiet", "-o", "build/coverage.json")
