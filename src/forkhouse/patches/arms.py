@@ -79,10 +79,10 @@ def _is_over(change: Change, arm: Tree) -> bool:
     if arm.kind == "case_item":
         return change.step.after[last.start : last.end] == ";;"
     return _LEAVES.match(last.kind) is not None or (
-        last.kind == "compound_statement" and _is_over_inside(change, last)
+        last.kind == "compound_statement" and _is_over_inside(last)
     )
 
 
-def _is_over_inside(change: Change, block: Tree) -> bool:
+def _is_over_inside(block: Tree) -> bool:
     inner = [each for each in block.children() if each.role is NodeRole.CODE]
     return len(inner) > 2 and _LEAVES.match(inner[-2].kind) is not None  # two brackets

@@ -20,6 +20,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class _Difference:
+    """A path at which a tree differs from that of the pin."""
+
+    status: str
+    """The letter that git gives the change."""
+    path: str
+    old: str
+    """The id of the object at the pin."""
+    new: str
+    """The id of the object now."""
+    mode: int
+    """The mode of the object now."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Drift:
     """What one upstream changed since the pin, in one of its forms.
 
@@ -43,6 +58,10 @@ class Drift:
         default_factory=dict, init=False, repr=False, compare=False
     )
     """Files of the newest tree that differ from the pin."""
+    _differing: dict[str, tuple[_Difference, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """What of the newest tree differs from the pin."""
     _changed: dict[str, tuple[str, ...]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -51,8 +70,6 @@ class Drift:
         default_factory=dict, init=False, repr=False, compare=False
     )
     """The files that a patch adds, by the name of the patch."""
-    _gitlinks: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """Submodules of the newest tree that differ from the pin."""
     _diffs: dict[tuple[str, str], tuple[Diff, ...]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -69,16 +86,10 @@ class Drift:
     def came_and_went(self, tree: str) -> tuple[tuple[str, str, str], ...]:
         """Return the files that were removed and added between the pin and a tree."""
         if tree not in self._changes:
-            deltas = merging.difference(self.origin, tree, store=self.store).deltas
-            files = [
-                (
-                    delta.status_char(),
-                    delta.new_file if delta.status_char() == "A" else delta.old_file,
-                )
-                for delta in deltas
-            ]
             self._changes[tree] = tuple(
-                (status, file.path, str(file.id)) for status, file in files if status in "AD"
+                (each.status, each.path, each.new if each.status == "A" else each.old)
+                for each in self._differences(tree)
+                if each.status in "AD"
             )
         return self._changes[tree]
 
@@ -100,15 +111,26 @@ class Drift:
             self._arrived.clear()  # a series is judged on one tree after the other
             files = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE)
             self._arrived[tree] = [
-                (
-                    delta.new_file.path,
-                    "" if delta.status_char() == "A" else str(delta.old_file.id),
-                    str(delta.new_file.id),
-                )
-                for delta in merging.difference(self.origin, tree, store=self.store).deltas
-                if delta.status_char() != "D" and delta.new_file.mode in files
+                (each.path, "" if each.status == "A" else each.old, each.new)
+                for each in self._differences(tree)
+                if each.status != "D" and each.mode in files
             ]
         return self._arrived[tree]
+
+    def _differences(self, tree: str) -> tuple[_Difference, ...]:
+        if tree not in self._differing:
+            self._differing.clear()  # a series is judged on one tree after the other
+            self._differing[tree] = tuple(
+                _Difference(
+                    status=delta.status_char(),
+                    path=delta.new_file.path,
+                    old=str(delta.old_file.id),
+                    new=str(delta.new_file.id),
+                    mode=delta.new_file.mode,
+                )
+                for delta in merging.difference(self.origin, tree, store=self.store).deltas
+            )
+        return self._differing[tree]
 
     def former(self, tree: str, path: str) -> str:
         """Return the id of the content at the pin of a file that was renamed since.
@@ -122,16 +144,11 @@ class Drift:
 
     def submodules(self, tree: str) -> str:
         """Name the submodules of a tree that differ from the pin."""
-        if tree not in self._gitlinks:
-            deltas = merging.difference(self.origin, tree, store=self.store).deltas
-            self._gitlinks.clear()  # a series is judged on one tree after the other
-            came = [
-                delta.new_file.path
-                for delta in deltas
-                if delta.status_char() != "D" and delta.new_file.mode == FileMode.COMMIT
-            ]
-            self._gitlinks[tree] = ", ".join(came)
-        return self._gitlinks[tree]
+        return ", ".join(
+            each.path
+            for each in self._differences(tree)
+            if each.status != "D" and each.mode == FileMode.COMMIT
+        )
 
     def diff_of(self, base: str, patch: Patch) -> tuple[Diff, ...]:
         """Return the diffs of a textual patch, which is read only once.

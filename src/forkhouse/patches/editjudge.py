@@ -43,6 +43,24 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class _OperationStep:
+    """An operation with its file at the pin and now, as the operations before it leave it."""
+
+    path: str
+    """The path of the file in the base."""
+    operation: Operation
+    language: str
+    before: str
+    left: str
+    """The text at the pin with the operation applied."""
+    now: str
+    made: str
+    """The text of now with the operation applied."""
+    same_file: bool
+    """Whether the whole file is as it was at the pin."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EditJudge:
     """Judges patches that are structural edits."""
 
@@ -111,15 +129,15 @@ class EditJudge:
         Files whose state at the pin is not known count as if it did.
         """
         return all(
-            came_about(before, now, operation, language)
-            for _, before, now, operation, language in self._steps(base, patch, edit, paths)
+            came_about(each.before, each.now, each.operation, each.language)
+            for each in self._steps(base, patch, edit, paths, done=True)
         )
 
     def _kept(self, base: str, patch: Patch, edit: StructuralEdit, paths: Mapping[str, str]) -> str:
         """Say what an edit takes out that its file only has under another name or elsewhere."""
         kept = (
-            (path, stays(before, now, operation, language))
-            for path, before, now, operation, language in self._steps(base, patch, edit, paths)
+            (each.path, stays(each.before, each.now, each.operation, each.language))
+            for each in self._steps(base, patch, edit, paths, done=True)
         )
         return next((lives_on(path, path, line) for path, line in kept if line), "")
 
@@ -138,45 +156,22 @@ class EditJudge:
         nothing to do must not leave what it takes out under another name. Returns an empty text if
         there is none.
         """
-        for change in edit.edits:
-            course = self._course(base, patch, change, paths)
-            if course is None or isinstance(change, AddedFile):
+        for each in self._steps(base, patch, edit, paths, done=done):
+            if each.same_file:
                 continue
-            path, before, now = course
-            if before == now:
-                continue
-            for operation in change.operations:
-                language = change.language
-                left = applied_alone(before, operation, language)
-                made = now if done else applied_alone(now, operation, language)
-                other = (
-                    other_result(left, now, operation, language, path)
-                    if done
-                    else other_place(before, now, operation, language, path)
-                )
-                if other is not None:
-                    return _in_another(path, other, operation)
-                kept = stays(before, now, operation, language) if made == now else ""
-                if kept:
-                    return lives_on(path, path, kept)
-                before, now = left, made
+            operation, language = each.operation, each.language
+            other = (
+                other_result(each.left, each.now, operation, language, each.path)
+                if done
+                else other_place(each.before, each.now, operation, language, each.path)
+            )
+            if other is not None:
+                return _in_another(each.path, other, operation)
+            idle = each.made == each.now
+            kept = stays(each.before, each.now, operation, language) if idle else ""
+            if kept:
+                return lives_on(each.path, each.path, kept)
         return ""
-
-    def _steps(
-        self, base: str, patch: Patch, edit: StructuralEdit, paths: Mapping[str, str]
-    ) -> Iterator[tuple[str, str, str, Operation, str]]:
-        """Yield each operation with its file in the base, and the texts at the pin and now.
-
-        The text at the pin is the one that the operations before it leave.
-        """
-        for change in edit.edits:
-            course = self._course(base, patch, change, paths)
-            if course is None or isinstance(change, AddedFile):
-                continue
-            path, before, now = course
-            for operation in change.operations:
-                yield path, before, now, operation, change.language
-                before = applied_alone(before, operation, change.language)
 
     def _other_target(
         self, base: str, patch: Patch, edit: StructuralEdit, paths: Mapping[str, str]
@@ -185,19 +180,45 @@ class EditJudge:
 
         Returns an empty text if none does, as far as can be told.
         """
+        told = (
+            other_target(each.before, each.now, each.operation, each.language)
+            for each in self._steps(base, patch, edit, paths, done=False)
+        )
+        return next(filter(None, told), "")
+
+    def _steps(
+        self,
+        base: str,
+        patch: Patch,
+        edit: StructuralEdit,
+        paths: Mapping[str, str],
+        *,
+        done: bool,
+    ) -> Iterator[_OperationStep]:
+        """Yield the operations of the files whose text at the pin is known.
+
+        If the upstream has `done` what the edit does, the text of now is taken as it is.
+        """
         for change in edit.edits:
             course = self._course(base, patch, change, paths)
             if course is None or isinstance(change, AddedFile):
                 continue
-            _, before, now = course
+            path, before, now = course
+            same, language = before == now, change.language
             for operation in change.operations:
-                other = other_target(before, now, operation, change.language)
-                if other:
-                    return other
-                before, now = (
-                    applied_alone(text, operation, change.language) for text in (before, now)
+                left = applied_alone(before, operation, language)
+                made = now if done else applied_alone(now, operation, language)
+                yield _OperationStep(
+                    path=path,
+                    operation=operation,
+                    language=language,
+                    before=before,
+                    left=left,
+                    now=now,
+                    made=made,
+                    same_file=same,
                 )
-        return ""
+                before, now = left, made
 
     def _course(
         self,

@@ -408,6 +408,35 @@ class KeyOperation(Document):
 Operation = CodeOperation | RequirementOperation | EntryPointsOperation | KeyOperation
 
 
+def target(operation: Operation) -> Selector | None:
+    """Return the selector of what an operation looks for in code.
+
+    Returns None for an operation that adds something and needs nothing for it.
+    """
+    match operation:
+        case (
+            CodeOperation(replace=Selector() as selector)
+            | CodeOperation(wrap=Selector() as selector)
+        ):
+            return selector
+        case CodeOperation(remove=Selector() as selector):
+            return selector
+        case (
+            CodeOperation(insert=Place(before=Selector() as selector))
+            | CodeOperation(insert=Place(after=Selector() as selector))
+        ):
+            return selector
+        case (
+            CodeOperation(argument=PartChange(of=selector))
+            | CodeOperation(item=PartChange(of=selector))
+        ):
+            return selector
+        case KeyOperation(add=None):
+            return Selector(key=operation.path)
+        case _:
+            return None
+
+
 def _keyed(value: object) -> str:
     """Return the tag of an operation: whether it is on keys or on code."""
     if isinstance(value, Document):

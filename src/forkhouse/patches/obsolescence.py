@@ -17,7 +17,11 @@ from typing import TYPE_CHECKING
 from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.arrival import came_about
 from forkhouse.patches.changes import find
-from forkhouse.patches.edits import CodeOperation, KeyOperation, PartChange, Place, Selector, allows
+from forkhouse.patches.edits import (
+    Selector,
+    allows,
+    target,
+)
 from forkhouse.patches.elsewhere import stays
 from forkhouse.patches.languages.base import backend, language_of, line_end, line_start
 from forkhouse.patches.languages.grammars import GRAMMARS
@@ -261,35 +265,6 @@ def _places(operation: Operation, language: str, file: Course) -> list[tuple[Spa
     except PatchConflictError:
         return []
     return [((node.start, node.end), None) for node in nodes]
-
-
-def target(operation: Operation) -> Selector | None:
-    """Return the selector of what an operation looks for in code.
-
-    Returns None for an operation that adds something and needs nothing for it.
-    """
-    match operation:
-        case (
-            CodeOperation(replace=Selector() as selector)
-            | CodeOperation(wrap=Selector() as selector)
-        ):
-            return selector
-        case CodeOperation(remove=Selector() as selector):
-            return selector
-        case (
-            CodeOperation(insert=Place(before=Selector() as selector))
-            | CodeOperation(insert=Place(after=Selector() as selector))
-        ):
-            return selector
-        case (
-            CodeOperation(argument=PartChange(of=selector))
-            | CodeOperation(item=PartChange(of=selector))
-        ):
-            return selector
-        case KeyOperation(add=None):
-            return Selector(key=operation.path)
-        case _:
-            return None
 
 
 def _keys(path: str, language: str, file: Course) -> list[tuple[Span, Span | None]]:

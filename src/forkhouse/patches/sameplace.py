@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.changes import find
-from forkhouse.patches.edits import CodeOperation, KeyOperation, PartChange, Place, Selector
+from forkhouse.patches.edits import CodeOperation, KeyOperation, target
 from forkhouse.patches.languages.data import LANGUAGES, Kind, read, seen
 from forkhouse.patches.languages.keypaths import key_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from forkhouse.patches.edits import Operation
+    from forkhouse.patches.edits import Operation, Selector
     from forkhouse.patches.languages.base import Node
     from forkhouse.patches.languages.data import Value
 
@@ -50,19 +50,10 @@ def other_target(before: str, now: str, operation: Operation, language: str) -> 
 
 def _selectors(operation: Operation) -> Iterator[Selector]:
     """Yield the selectors of an operation, with those that enclose them."""
-    if not isinstance(operation, CodeOperation):
-        return
-    parts = (operation.argument, operation.item)
-    places = (operation.insert,)
-    first = [operation.replace, operation.wrap, operation.remove]
-    first += [each.of for each in parts if isinstance(each, PartChange)]
-    for place in places:
-        first += [place.before, place.after] if isinstance(place, Place) else []
-    for each in first:
-        selector = each
-        while selector is not None:
-            yield selector
-            selector = selector.within
+    selector = target(operation) if isinstance(operation, CodeOperation) else None
+    while selector is not None:
+        yield selector
+        selector = selector.within
 
 
 def _paths(operation: Operation) -> Iterator[tuple[str, int | None]]:
@@ -79,8 +70,9 @@ def _other_item(before: str, now: str, path: str, document: int | None, language
     """Say which number in a path leads to another item than at the pin."""
     was, there = read(before, language).documents, read(now, language).documents
     if document is not None:
-        if max(len(was), len(there)) > 1 and _slot(was, there, document) != document:
-            return _told(f"document {document}", _slot(was, there, document))
+        slot = _slot(was, there, document) if max(len(was), len(there)) > 1 else document
+        if slot != document:
+            return _told(f"document {document}", slot)
         was, there = was[document : document + 1], there[document : document + 1]
     pairs = list(zip(was, there, strict=False)) if document is not None or len(was) == 1 else []
     for old, new in pairs:

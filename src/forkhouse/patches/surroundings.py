@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.changes import find, is_part
-from forkhouse.patches.edits import CodeOperation, PartChange, Selector
+from forkhouse.patches.edits import CodeOperation, PartChange, Selector, target
 from forkhouse.patches.effects import selected_after, selects_itself
 from forkhouse.patches.languages.base import language_of, line_end, line_start
 from forkhouse.patches.languages.data import LANGUAGES
 from forkhouse.patches.languages.enclosures import Enclosure, enclosure_at, enclosures
 from forkhouse.patches.merging import LIKENESS
-from forkhouse.patches.obsolescence import target
 from forkhouse.patches.standing import results
 
 if TYPE_CHECKING:
@@ -51,11 +50,9 @@ def other_place(
 
     Returns None if it is the same, or if the upstream renamed or moved it, as its other lines show.
     """
-    old, new = (_matches(text, operation, language, path) for text in (before, now))
-    missing = Counter(each.around.chain for each in old)
-    missing.subtract(each.around.chain for each in new)
-    lost = [each for each in old if missing[each.around.chain] > 0]
-    came = [each for each in new if missing[each.around.chain] < 0]
+    lost, came = _lost_and_came(
+        *(_matches(text, operation, language, path) for text in (before, now))
+    )
     return _strayed(before, lost, now, came, language, path)
 
 
@@ -66,12 +63,22 @@ def other_result(
 
     `left` is the text that the operation leaves at the pin.
     """
-    old, new = (_results(text, operation, language, path) for text in (left, now))
+    lost, came = _lost_and_came(
+        *(_results(text, operation, language, path) for text in (left, now))
+    )
+    return _strayed(left, lost, now, came, language, path)
+
+
+def _lost_and_came(
+    old: Sequence[_Match], new: Sequence[_Match]
+) -> tuple[list[_Match], list[_Match]]:
+    """Return the matches in constructs that have fewer of them now, and in those with more."""
     missing = Counter(each.around.chain for each in old)
     missing.subtract(each.around.chain for each in new)
-    lost = [each for each in old if missing[each.around.chain] > 0]
-    came = [each for each in new if missing[each.around.chain] < 0]
-    return _strayed(left, lost, now, came, language, path)
+    return (
+        [each for each in old if missing[each.around.chain] > 0],
+        [each for each in new if missing[each.around.chain] < 0],
+    )
 
 
 def other_place_of_lines(

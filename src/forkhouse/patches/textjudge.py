@@ -11,6 +11,7 @@ from forkhouse.patches import merging, obsolescence, removals, textual
 from forkhouse.patches.diffs import PartKind
 from forkhouse.patches.languages.base import language_of, parses
 from forkhouse.patches.obsolescence import Course
+from forkhouse.patches.remains import weight
 from forkhouse.patches.spellings import MEANINGFUL
 from forkhouse.patches.structural import (
     UnclearFileError,
@@ -223,11 +224,7 @@ class TextJudge:
     def _squeezed(self, tree: str, path: str) -> dict[str, str]:
         """Return the lines of a file that have a meaning, by their text without white space."""
         lines = (line.strip() for line in self.drift.text(tree, path).splitlines())
-        return {
-            "".join(line.split()): line
-            for line in lines
-            if len(re.sub(r"\W", "", line)) >= MEANINGFUL
-        }
+        return {"".join(line.split()): line for line in lines if weight(line) >= MEANINGFUL}
 
     def _doubt(
         self, base: str, patch: Patch, read: Sequence[Diff], renamed: Mapping[str, str]

@@ -17,6 +17,7 @@ from forkhouse.patches.languages.astgrep import node_of
 from forkhouse.patches.languages.base import Parts, indentation, line_end, newline_at
 from forkhouse.patches.languages.constructs import above
 from forkhouse.patches.languages.docstrings import is_text
+from forkhouse.patches.languages.masking import blanked
 from forkhouse.patches.languages.trees import root_of, search, span_of
 
 if TYPE_CHECKING:
@@ -169,19 +170,17 @@ def unread_includes(text: str, language: str) -> set[str]:
     """
     known = [(line.node.start, line.node.end) for line in imports(text, language, include=True)]
     known += [span_of(node) for node in search(root_of(text, language), {"kind": "comment"})]
-    found = list(re.finditer(rf"^[ \t]*({_TARGET.pattern})", text, re.MULTILINE))
     # A compiler takes a comment between the words of a directive for a blank.
-    parted = [
-        (each.start(), re.sub(r"/\*.*?\*/", " ", each[0]))
-        for each in re.finditer(r"^[ \t]*#.*/\*.*", text, re.MULTILINE)
-    ]
-    found_parted = [(at, _TARGET.search(line)) for at, line in parted]
-    places = [(each.start(1), each[1]) for each in found]
-    places += [(at, each[0]) for at, each in found_parted if each is not None]
+    plain = re.sub(
+        r"^[ \t]*#.*/\*.*",
+        lambda line: re.sub(r"/\*.*?\*/", lambda comment: blanked(comment[0]), line[0]),
+        text,
+        flags=re.MULTILINE,
+    )
     return {
-        meaning(said, language)
-        for place, said in places
-        if not any(start <= place < end for start, end in known)
+        meaning(each[1], language)
+        for each in re.finditer(rf"^[ \t]*({_TARGET.pattern})", plain, re.MULTILINE)
+        if not any(start <= each.start(1) < end for start, end in known)
     }
 
 

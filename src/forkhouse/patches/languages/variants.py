@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -47,13 +48,12 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group from `#if` to `#endif`, with the groups around it, the nearest one last."""
+    """A group from `#if` to `#endif`."""
 
     start: int
     end: int
     lines: tuple[Span, ...]
     branches: tuple[Branch, ...]
-    around: tuple[tuple[Group, int], ...]
 
 
 @dataclass(slots=True)
@@ -92,7 +92,8 @@ def _one(said: str) -> bool:
     return re.fullmatch(r"\w+|defined\s*(?:\(\s*\w+\s*\)|\w+)|\([^()]*\)", said) is not None
 
 
-def groups_of(text: str) -> list[Group]:
+@lru_cache(maxsize=4)
+def groups_of(text: str) -> tuple[Group, ...]:
     """Return the conditional groups of a text; none if they do not fit together."""
     code = without_comments_and_literals(text)
     found: list[Group] = []
@@ -102,7 +103,7 @@ def groups_of(text: str) -> list[Group]:
         if word.startswith("if"):
             opened.append(_Open(match.start(), [], []))
         elif not opened:
-            return []
+            return ()
         opened[-1].lines.append(match.span())
         if word != "endif":
             opened[-1].conditions.append(_condition(word, match[2], code[match.end() :][:200]))
@@ -112,20 +113,20 @@ def groups_of(text: str) -> list[Group]:
             Branch(condition, upper[1], lower[0])
             for condition, (upper, lower) in zip(one.conditions, pairwise(one.lines), strict=True)
         )
-        found.append(Group(one.start, match.end(), tuple(one.lines), branches, ()))
-    return [] if opened else [_placed(group, found) for group in found]
+        found.append(Group(one.start, match.end(), tuple(one.lines), branches))
+    return () if opened else tuple(found)
 
 
-def _placed(group: Group, all_groups: Sequence[Group]) -> Group:
+def _around(group: Group, groups: Sequence[Group]) -> list[tuple[Group, int]]:
+    """Return the branches that enclose a group, the nearest one last."""
     around = [
         (each, number)
-        for each in all_groups
+        for each in groups
         if each.start < group.start and group.end < each.end
         for number, branch in enumerate(each.branches)
         if branch.start <= group.start and group.end <= branch.end
     ]
-    around.sort(key=lambda pair: pair[0].start)
-    return Group(group.start, group.end, group.lines, group.branches, tuple(around))
+    return sorted(around, key=lambda pair: pair[0].start)
 
 
 @dataclass(slots=True)
@@ -133,15 +134,15 @@ class _Near:
     """Find the groups whose branches meet a place with nothing but blanks and comments between."""
 
     code: str
-    groups: list[Group]
+    groups: Sequence[Group]
     found: set[int] = field(default_factory=set)
 
     def before(self, place: int) -> None:
         """Look upwards from a place."""
         place = len(self.code[:place].rstrip())
         for number, group in enumerate(self.groups):
-            for position, (_, end) in enumerate(group.lines):
-                if len(self.code[:end].rstrip()) != place or place == 0:
+            for position, (start, end) in enumerate(group.lines):
+                if start + len(self.code[start:end].rstrip()) != place:
                     continue
                 known = number in self.found
                 self.found.add(number)
@@ -185,20 +186,21 @@ def choices(text: str, places: Sequence[Span]) -> Iterator[dict[str, bool]]:
     seen: list[dict[str, bool]] = []
     for number in sorted(near.found):
         group = groups[number]
+        around = _around(group, groups)
         for branch in range(len(group.branches) + 1):
-            chosen = _chosen(group, branch)
+            chosen = _chosen([*around, (group, branch)])
             if chosen is not None and chosen not in seen and len(seen) < MOST:
                 seen.append(chosen)
                 yield chosen
 
 
-def _chosen(group: Group, branch: int) -> dict[str, bool] | None:
-    """Return a choice in which a branch is read, or None if there is none.
+def _chosen(branches: Sequence[tuple[Group, int]]) -> dict[str, bool] | None:
+    """Return a choice in which some branches are read, or None if there is none.
 
-    The number behind the last branch stands for none of them.
+    The number behind the last branch of a group stands for none of them.
     """
     chosen: dict[str, bool] = {}
-    for each, number in (*group.around, (group, branch)):
+    for each, number in branches:
         for position, one in enumerate(each.branches[: number + 1]):
             if one.condition is None:
                 if number > position:
