@@ -14,6 +14,7 @@ from forkhouse.core.errors import PatchConflictError
 from forkhouse.documents.reading import parse
 from forkhouse.patches.edits import AddedFile, StructuralEdit
 from forkhouse.patches.languages import variants
+from forkhouse.patches.languages.imports import imports, unread_includes
 from forkhouse.patches.operations import apply_edit
 
 if TYPE_CHECKING:
@@ -144,3 +145,20 @@ def test_a_choice_leaves_what_the_preprocessor_leaves(tmp_path: Path) -> None:
             ["cpp", "-P", *defined, source], capture_output=True, text=True, check=True
         ).stdout
         assert re.findall(r"int (\w+)", left) == re.findall(r"int (\w+)", shown), each
+
+
+@pytest.mark.parametrize(
+    ("text", "unread"),
+    [
+        ("  #include <a.h> /* why */\nint x;\n", set()),
+        ("#/**/include <a.h>\nint x;\n", {"#include <a.h>"}),
+        ("# /* why */ include /* x */ <a.h>\nint x;\n", {"#include <a.h>"}),
+        ("/*\n#include <a.h> /*\n*/\nint x;\n", set()),
+    ],
+)
+def test_an_include_with_comments_is_read_or_known_to_be_unread(
+    text: str, unread: set[str]
+) -> None:
+    lines = {line.meaning for line in imports(text, "c", include=True)}
+    assert unread_includes(text, "c") - lines == unread
+    assert not (unread_includes(text, "c") & lines)
