@@ -34,8 +34,8 @@ Nox would leave it half a second.
 
 UNIT_TESTS = (
     *("pytest", "-m", "not integration and not hip and not generator"),
-    # A file's tests stay together, in one process: some share what is costly to make.
-    *("--numprocesses=auto", "--dist=loadfile"),
+    # Who is done takes over tests of the other: some files take a minute, most a second.
+    *("--numprocesses=auto", "--dist=worksteal"),
 )
 
 

@@ -95,7 +95,7 @@ def test_imports_are_read_as_python_reads_them() -> None:
     paths = sorted(root.rglob("*.py"))
     assert len(paths) > 100
     for path in paths:
-        assert set(identity._imported(identity._name(path))) == parsed(path), path
+        assert set(identity._names(path)) == parsed(path), path
 
 
 @pytest.mark.parametrize("library", ["ast-grep-py", "meson", "packaging", "pygit2"])

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests import forked
 from tests.somebody import git
 from tests.wheels import PACKING, write_wheel
 
@@ -129,15 +130,23 @@ class Checkout:
 
     def run(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run forkhouse; its exit code must be `code`."""
-        result = subprocess.run(
-            self.command(*arguments),
-            env=self.environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        result = self.tried(*arguments)
         assert result.returncode == code, (
             f"exit {result.returncode}, expected {code}\n{result.stdout}\n{result.stderr}"
+        )
+        return result
+
+    def tried(
+        self, *arguments: str, mounts: str = "", **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run forkhouse, whatever its exit code is; it must not end with a traceback.
+
+        `mounts` is a line of a shell that mounts file systems for this process alone.
+        """
+        result = forked.run(
+            ["--root", str(self.root), *arguments],
+            {**self.environment(), **variables},
+            mounts=mounts,
         )
         # One of ours would start its line; a build tool's own stands indented in the end of its
         # log.

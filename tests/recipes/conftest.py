@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from forkhouse.builders.environment import Needs
 from forkhouse.core.workspace import Workspace
 from forkhouse.documents.lockfile import ArchiveSource, GitSource, Lock, Profile, WheelSource
 from forkhouse.documents.reading import dump, load
@@ -196,6 +197,8 @@ class Checkout:
 
     def copy(self, folder: Path) -> Checkout:
         """Return a checkout of one's own, its build environments and cache shared with this one."""
+        # An environment names its own place in its programs: it is made here, not through the link.
+        open_workshop(self.plant()).environment.python(Needs())
         shutil.copytree(self.root, folder / "checkout", ignore=shutil.ignore_patterns("build"))
         shutil.copytree(self.mirror, folder / "mirror")
         (folder / "checkout/build").mkdir()

@@ -18,7 +18,7 @@ import httpx2
 import pytest
 
 from forkhouse.core.errors import DocumentError, UnreachableError
-from forkhouse.sources import index as registry_module
+from forkhouse.sources import indexclient
 from forkhouse.sources import transport
 from forkhouse.sources.index import Registry
 from forkhouse.sources.settings import IndexSettings
@@ -295,7 +295,7 @@ def test_a_server_that_announces_an_answer_without_end_is_given_up(
     """Interim answers are none, and a client skips as many as there are."""
     monkeypatch.setenv("PIP_TIMEOUT", "1")
     monkeypatch.setattr(
-        registry_module, "Client", lambda settings: Client(settings, Bounds(head_seconds=1.0))
+        indexclient, "Client", lambda settings: Client(settings, Bounds(head_seconds=1.0))
     )
 
     def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
@@ -335,7 +335,7 @@ def test_a_server_that_sends_without_end_is_given_up(
     message: str,
 ) -> None:
     monkeypatch.setattr(
-        registry_module,
+        indexclient,
         "Client",
         lambda settings: Client(settings, Bounds(file=200_000, unannounced=100_000)),
     )
@@ -358,7 +358,7 @@ def test_a_page_is_bounded_as_it_is_unpacked(
     site: Site, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        registry_module, "Client", lambda settings: Client(settings, Bounds(page=1_000_000))
+        indexclient, "Client", lambda settings: Client(settings, Bounds(page=1_000_000))
     )
     site.answer = lambda handler: send(
         handler, 200, gzip.compress(PAGE + b" " * 5_000_000), Content_Encoding="gzip"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
@@ -62,8 +63,7 @@ def closure(package: str) -> tuple[frozenset[str], frozenset[str]]:
     Imports are followed from every module of the package, through all modules of ours except
     those in `SAYING`.
     """
-    folder = _path(package).parent
-    waiting = [package, *(_name(path) for path in folder.rglob("*.py"))]
+    waiting = [name for name in _modules() if name == package or name.startswith(f"{package}.")]
     ours: set[str] = set()
     libraries: set[str] = set()
     while waiting:
@@ -71,19 +71,16 @@ def closure(package: str) -> tuple[frozenset[str], frozenset[str]]:
         if module in ours or module in SAYING:
             continue
         ours.add(module)
-        for name in _imported(module):
-            top = name.partition(".")[0]
-            if top == "forkhouse":
-                # To import a module is to run the packages that it lies in.
-                steps = name.split(".")
-                waiting += [
-                    part
-                    for end in range(2, len(steps) + 1)
-                    if _exists(part := ".".join(steps[:end]))
-                ]
-            elif top not in sys.stdlib_module_names:
-                libraries.add(top)
+        imported = _imported(module)
+        waiting += imported.ours
+        libraries |= imported.libraries
     return frozenset(ours), frozenset(libraries)
+
+
+@cache
+def _modules() -> dict[str, Path]:
+    """Return the files of all our modules, by name."""
+    return {_name(path): path for path in ROOT.rglob("*.py")}
 
 
 def _name(path: Path) -> str:
@@ -91,18 +88,9 @@ def _name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def _path(module: str) -> Path:
-    path = ROOT.parent.joinpath(*module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-
-
-def _exists(module: str) -> bool:
-    return _path(module).is_file()
-
-
 def _files(module: str) -> Iterator[Path]:
     """Yield the file of a module, and the data that lies in the folders of a package."""
-    path = _path(module)
+    path = _modules()[module]
     yield path
     if path.name == "__init__.py" and path.parent != ROOT:
         data = (
@@ -113,15 +101,35 @@ def _files(module: str) -> Iterator[Path]:
         yield from (file for file in data if "__pycache__" not in file.parts)
 
 
-def _imported(module: str) -> Iterator[str]:
-    """Yield the names that a module imports when it runs, wherever in it.
+@dataclass(frozen=True, slots=True)
+class _Imported:
+    """What a module imports."""
 
-    What only type checkers see is none of them.
+    ours: frozenset[str]
+    """Modules of ours; to import one is to run the packages that it lies in."""
+    libraries: frozenset[str]
 
-    Read from the text, which takes a tenth of the time of parsing it: every radar and build begins
-    with it.
+
+@cache
+def _imported(module: str) -> _Imported:
+    """Return what a module imports when it runs, wherever in it."""
+    names = list(_names(_modules()[module]))
+    steps = [name.split(".") for name in names if name.startswith("forkhouse.")]
+    parts = {".".join(each[:end]) for each in steps for end in range(2, len(each) + 1)}
+    libraries = {name.partition(".")[0] for name in names} - {"forkhouse"}
+    return _Imported(
+        ours=frozenset(parts & _modules().keys()),
+        libraries=frozenset(libraries - sys.stdlib_module_names),
+    )
+
+
+def _names(file: Path) -> Iterator[str]:
+    """Yield the names after `import`, and those after `from` with what is taken from them.
+
+    What only type checkers see is none of them. Read from the text, which takes a tenth of the time
+    of parsing it: every radar and build begins with it.
     """
-    text = _FOR_CHECKERS.sub("", _TEXT.sub("", _path(module).read_text(encoding="utf-8")))
+    text = _FOR_CHECKERS.sub("", _TEXT.sub("", file.read_text(encoding="utf-8")))
     for found in _IMPORT.finditer(text):
         if found["origin"]:
             # What is named may be a module of its own, or something in the one before.

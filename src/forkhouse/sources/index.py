@@ -11,30 +11,19 @@ import tempfile
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING
 
-import httpx2
-from unearth import PackageFinder
-from unearth.fetchers import Fetcher
-from unearth.link import Link
-
-from forkhouse.core.errors import DocumentError, HashMismatchError, UnreachableError
-from forkhouse.core.progress import report
+from forkhouse.core.errors import HashMismatchError, UnreachableError
 from forkhouse.core.secrecy import hide
 from forkhouse.core.workspace import sha256_file, storage_errors, sync_folder
-from forkhouse.sources import transport
-from forkhouse.sources.settings import IndexSettings, index_settings, reason
-from forkhouse.sources.transport import Client, RefusedError, announced_size, backoff
+from forkhouse.sources.settings import IndexSettings, index_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from unearth.link import Link
 
-_CREDENTIALS = (
-    "Give a user with a password or token: in the address of the index in pip's settings (`pip "
-    "config set global.index-url https://USER:TOKEN@HOST/simple`), or in that of the proxy for "
-    "407. Where they are given, they are wrong, or may not read this."
-)
+    from forkhouse.sources.indexclient import IndexClient
 
 
 def _is_file(path: Path) -> bool:
@@ -112,28 +101,25 @@ class Registry:
         if path:
             return path
         mirrored = mirror / "archives" / file if mirror else None
-        if mirrored is not None and mirrored.is_file():
-            remedy = (
-                "put the archive with the pinned hash there (docs/how-to/sources.md says how git "
-                "makes one from a tag)."
-            )
-            return self.adopt(
-                self._download(Link(mirrored.resolve().as_uri()), file),
-                file,
-                sha256,
-                server=f"the mirror ({mirrored})",
-                remedy=remedy,
-            )
-        if self._offline:
+        at_hand = mirrored is not None and mirrored.is_file()
+        if self._offline and not at_hand:
             message = (
                 f"{file} is not in the cache and --offline forbids fetching it. Run once without "
                 "--offline."
             )
             raise UnreachableError(message)
-        link = Link(url)
-        if link.is_file and not link.file_path.is_file():
-            message = f"{link.file_path} is not there."
-            raise UnreachableError(message)
+        from forkhouse.sources.indexclient import archive_link
+
+        link = archive_link(url, file, mirror=mirror)
+        if at_hand:
+            remedy = (
+                "put the archive with the pinned hash there (docs/how-to/sources.md says how git "
+                "makes one from a tag)."
+            )
+            server = f"the mirror ({mirrored})"
+            return self.adopt(
+                self._download(link, file), file, sha256, server=server, remedy=remedy
+            )
         try:
             remedy = (
                 "a component's address, file and sha256 are written there by hand, as the wrap "
@@ -191,35 +177,13 @@ class Registry:
         return replace(settings, indexes=(self._index,), find_links=())
 
     @cached_property
-    def _client(self) -> Client:
-        settings = self._settings
-        try:
-            return Client(settings)
-        except (ValueError, OSError, ImportError, httpx2.InvalidURL) as error:
-            message = (
-                f"pip's settings cannot be used: {error}. Look at `cert`, `client-cert`, `proxy` "
-                "and `trusted-host` (`pip config list`)."
-            )
-            raise DocumentError(message) from error
+    def _client(self) -> IndexClient:
+        from forkhouse.sources.indexclient import IndexClient
 
-    @cached_property
-    def _finder(self) -> PackageFinder:
-        finder = PackageFinder(
-            session=cast(
-                Fetcher, self._client
-            ),  # the protocol that the library states for its own client
-            index_urls=self._settings.indexes,
-            find_links=self._settings.find_links,
-            trusted_hosts=self._settings.trusted_hosts,
-            ignore_compatibility=True,
-        )
-        if not self._settings.indexes and not self._settings.find_links:
-            finder.sources.clear()
-        return finder
+        return IndexClient(self._settings)
 
     def close(self) -> None:
         """Close the connections to indexes; the registry can be used again."""
-        self.__dict__.pop("_finder", None)
         client = self.__dict__.pop("_client", None)
         if client is not None:
             client.close()
@@ -229,45 +193,11 @@ class Registry:
 
         Raises UnreachableError when nothing.
         """
-        finder = self._finder
-        try:
-            links = {
-                found.link.filename: found.link
-                for found in finder.find_all_packages(package, allow_yanked=True)
-            }
-        # The client library lets exceptions of its transport through, which it does not document.
-        except Exception as error:
-            message = (
-                f"No index answered for {package}: {reason(error)}. Check the network and pip's "
-                "index settings (`pip config list`)."
-            )
-            raise UnreachableError(message) from error
-        if not links:
-            message = (
-                f"No index offers {package}. Looked at {len(self._settings.indexes)} indexes and "
-                f"{len(self._settings.find_links)} find-links of pip's settings (`pip config "
-                f"list`).{self._denied()}"
-            )
-            raise UnreachableError(message)
-        return links
-
-    def _denied(self) -> str:
-        """Return which indexes denied a page, and what to do about it; empty where none did."""
-        denied = ", ".join(
-            f"{host} answered {code}" for host, code in sorted(self._client.refusals.items())
-        )
-        return f" Not all of them let us look: {denied}. {_CREDENTIALS}" if denied else ""
+        return self._client.links(package)
 
     def find(self, package: str, file: str) -> Link:
         """Return the link of one file. Raises UnreachableError when no index has it."""
-        links = self.links(package)
-        if file not in links:
-            message = (
-                f"The indexes offer {package}, but not {file} ({len(links)} other files). The pin "
-                f"cannot be served here.{self._denied()}"
-            )
-            raise UnreachableError(message)
-        return links[file]
+        return self._client.find(package, file)
 
     def served(self, package: str, file: str) -> tuple[str, str]:
         """Return the sha256 that the indexes give for a file now, and how it was found.
@@ -288,13 +218,9 @@ class Registry:
 
         The archive is `mirror`/archives/`file` where that exists, else `url`.
         """
-        mirrored = mirror / "archives" / file if mirror else None
-        link = Link(
-            mirrored.resolve().as_uri() if mirrored is not None and mirrored.is_file() else url
-        )
-        if link.is_file and not link.file_path.is_file():
-            message = f"{link.file_path} is not there."
-            raise UnreachableError(message)
+        from forkhouse.sources.indexclient import archive_link
+
+        link = archive_link(url, file, mirror=mirror)
         return self._measured(link, file)
 
     def _measured(self, link: Link, file: str) -> str:
@@ -324,69 +250,10 @@ class Registry:
             handle, name = tempfile.mkstemp(prefix=f".{file}.", dir=self._folder)
             try:
                 with os.fdopen(handle, "wb") as target:
-                    self._fill(target, link, file)
+                    self._client.fill(target, link, file)
                     target.flush()
                     os.fsync(target.fileno())
             except BaseException:
                 Path(name).unlink(missing_ok=True)
                 raise
         return Path(name)
-
-    def _fill(self, target: BinaryIO, link: Link, file: str) -> None:
-        retries = 0 if link.is_file else self._settings.retries
-        for attempt in range(retries + 1):
-            target.seek(0)
-            target.truncate()
-            try:
-                return (
-                    _copy(link, target, file) if link.is_file else self._stream(link, target, file)
-                )
-            except OSError:
-                raise
-            # The client library lets undocumented exceptions of its transport through.
-            except Exception as error:
-                # What was not answered has been asked again already; here it is what breaks off.
-                if attempt == retries or not isinstance(error, httpx2.TransportError):
-                    code = (
-                        error.response.status_code
-                        if isinstance(error, httpx2.HTTPStatusError)
-                        else None
-                    )
-                    remedy = (
-                        _CREDENTIALS
-                        if code in transport.REFUSALS
-                        else "Run the same command again; what is whole is kept."
-                    )
-                    message = f"{file} could not be downloaded: {reason(error)}. {remedy}"
-                    raise UnreachableError(message) from error
-            transport.pause(backoff(attempt))
-        return None
-
-    def _stream(self, link: Link, target: BinaryIO, file: str) -> None:
-        # Kept as the server has it, packed or not: that is what the hash is of.
-        with self._client.get_stream(
-            link.normalized, headers={"Accept-Encoding": "identity"}
-        ) as response:
-            response.raise_for_status()
-            with report().task(f"fetch {file}", total=float(announced_size(response) or 0)) as task:
-                for chunk in self._client.pieces(response, link.url_without_fragment):
-                    target.write(chunk)
-                    task.advance(len(chunk))
-
-
-def _copy(link: Link, target: BinaryIO, file: str) -> None:
-    """Copy a file of this machine.
-
-    Raises RefusedError where a page of another machine links to it.
-    """
-    if link.comes_from is not None and not link.comes_from.startswith("file:"):
-        message = "a page of another machine names a file of this one"
-        raise RefusedError(message)
-    path = link.file_path
-    with (
-        path.open("rb") as source,
-        report().task(f"copy {file}", total=path.stat().st_size) as task,
-    ):
-        while chunk := source.read(transport.CHUNK):
-            target.write(chunk)
-            task.advance(len(chunk))

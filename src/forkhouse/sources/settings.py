@@ -11,8 +11,6 @@ import subprocess
 from dataclasses import dataclass
 from typing import TypeVar
 
-from unearth import PackageFinder
-
 from forkhouse.core.environments import PIP
 from forkhouse.core.errors import DocumentError
 from forkhouse.core.secrecy import hide
@@ -97,10 +95,7 @@ def index_settings() -> IndexSettings:
     }
     indexes: list[str] = []
     if values.get("no-index", "false").lower() not in {"1", "true", "yes", "on"}:
-        # The library's own default stands where pip's would: no address is written here.
-        indexes += values.get("index-url", "").split() or [
-            source["url"] for source in PackageFinder().sources
-        ]
+        indexes += values.get("index-url", "").split() or _default_indexes()
         indexes += values.get("extra-index-url", "").split()
     hide(*indexes, *values.get("find-links", "").split(), values.get("proxy", ""))
     return IndexSettings(
@@ -115,6 +110,13 @@ def index_settings() -> IndexSettings:
         client_certificate=values.get("client-cert"),
         retries=_number(values.get("retries", "5"), "retries", int),
     )
+
+
+def _default_indexes() -> list[str]:
+    """Return the library's own default, which is pip's, too: no address is written here."""
+    from unearth import PackageFinder
+
+    return [source["url"] for source in PackageFinder().sources]
 
 
 def _number(text: str, setting: str, kind: type[N]) -> N:
