@@ -104,11 +104,15 @@ def _server() -> socket.socket:
 def serve(descriptor: int) -> None:
     """Fork a process for each command that arrives, and answer with its exit code."""
     import forkhouse
+    from forkhouse import audit, builders, patches, wheelhouse
     from forkhouse.__main__ import main
+    from forkhouse.core.identity import engine
 
     for module in pkgutil.walk_packages(forkhouse.__path__, "forkhouse."):
         if module.name not in _ELSEWHERE:
             import_module(module.name)
+    for package in (audit, builders, patches, wheelhouse):
+        engine(package)
     gc.freeze()  # what is loaded is never looked through again
     server = socket.socket(fileno=descriptor)
     while True:
