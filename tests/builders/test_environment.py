@@ -23,7 +23,7 @@ from forkhouse.builders.environment import (
 )
 from forkhouse.core.environments import install_wheels, make_environment
 from forkhouse.core.errors import BuildError, HashMismatchError, InstallError
-from forkhouse.documents.pylock import pinned_wheel
+from forkhouse.documents.pins import pinned_wheel
 from forkhouse.sandbox.bubblewrap import View, find_sandbox, interpreter_homes
 from forkhouse.sandbox.run import Confined
 from forkhouse.toolchains.hip import HipToolchain

@@ -20,7 +20,7 @@ from forkhouse.audit.policy import Common, Own
 from forkhouse.core.errors import ForkhouseError
 from forkhouse.documents.config import Config
 from forkhouse.documents.lockfile import Lock
-from forkhouse.documents.pylock import Missing
+from forkhouse.documents.pins import Missing
 from forkhouse.documents.recipe import Recipe
 from forkhouse.patches.edits import StructuralEdit
 from forkhouse.patches.series import read_series

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkhouse.core.errors import DocumentError, HashMismatchError, UnreachableError
-from forkhouse.documents.pylock import PinnedWheel, pinned_wheel, pylock_text, read_closure
+from forkhouse.documents.pins import PinnedWheel, pinned_wheel
+from forkhouse.documents.pylock import pylock_text, read_closure
 from forkhouse.sources.wheels import fetch_all
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 from forkhouse.builders.built import BuiltWheel
 from forkhouse.core.workspace import sha256_file
 from forkhouse.documents.lockfile import KernelPin, Profile, WheelSource
-from forkhouse.documents.pylock import Missing, PinnedWheel, pinned_wheel
+from forkhouse.documents.pins import Missing, PinnedWheel, pinned_wheel
 from forkhouse.patches.apply import PatchedTree
 from forkhouse.sources.acquire import SourceTree
 from forkhouse.wheelhouse.publish import Wheelhouse, publish

@@ -16,7 +16,8 @@ import pytest
 from packaging.requirements import Requirement
 from uv import find_uv_bin
 
-from forkhouse.documents.pylock import PinnedWheel, pinned_wheel, pylock_text
+from forkhouse.documents.pins import PinnedWheel, pinned_wheel
+from forkhouse.documents.pylock import pylock_text
 from forkhouse.wheelhouse.index import checksums_text, index_files, requirements_text
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from forkhouse.core.errors import (
     StorageError,
     UsageError,
 )
-from forkhouse.documents.pylock import pinned_wheel
+from forkhouse.documents.pins import pinned_wheel
 from forkhouse.wheelhouse.install import install_wheelhouse
 
 if TYPE_CHECKING:

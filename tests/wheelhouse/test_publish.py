@@ -16,7 +16,7 @@ from forkhouse.audit.look import audit_wheel
 from forkhouse.core.errors import AuditError, ClosureError, HashMismatchError, StorageError
 from forkhouse.core.journal import Journal
 from forkhouse.documents.lockfile import External
-from forkhouse.documents.pylock import pinned_wheel
+from forkhouse.documents.pins import pinned_wheel
 from forkhouse.wheelhouse.exchange import exchange
 from forkhouse.wheelhouse.publish import recover
 from forkhouse.wheelhouse.verifying import verify

@@ -11,7 +11,7 @@ from forkhouse.audit.framework import torch_symbols
 from forkhouse.core.environments import make_environment
 from forkhouse.core.errors import AuditError, ClosureError, InstallError, UsageError
 from forkhouse.documents.lockfile import KernelPin, Profile
-from forkhouse.documents.pylock import Missing
+from forkhouse.documents.pins import Missing
 from forkhouse.wheelhouse.install import install_onto, install_wheelhouse
 from tests.wheelhouse.conftest import built_wheel
 

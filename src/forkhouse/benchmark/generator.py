@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from forkhouse.core.workspace import Workspace
-    from forkhouse.documents.pylock import PinnedWheel
+    from forkhouse.documents.pins import PinnedWheel
     from forkhouse.sources.index import Registry
 
 

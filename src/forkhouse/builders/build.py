@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from forkhouse.builders.components import ComponentPart
     from forkhouse.builders.environment import BuildEnvironment
     from forkhouse.core.journal import Journal
-    from forkhouse.documents.pylock import PinnedWheel
+    from forkhouse.documents.pins import PinnedWheel
     from forkhouse.patches.apply import PatchedTree
     from forkhouse.sources.store import ObjectStore
 

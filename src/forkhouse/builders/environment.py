@@ -39,7 +39,7 @@ from forkhouse.toolchains.rocm import Rocm, find_rocm
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from forkhouse.documents.pylock import PinnedWheel
+    from forkhouse.documents.pins import PinnedWheel
     from forkhouse.sources.index import Registry
     from forkhouse.toolchains.hip import HipToolchain
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from forkhouse.documents.lockfile import Transfer
-    from forkhouse.documents.pylock import PinnedWheel
+    from forkhouse.documents.pins import PinnedWheel
     from forkhouse.flow.building import Product
     from forkhouse.flow.plan import Intent
     from forkhouse.sources.acquire import SourcePolicy

@@ -6,47 +6,20 @@ PEP 751 files beside the lock that pin every wheel which is not built here.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from packaging.pylock import Package, PackageWheel, Pylock, PylockValidationError
-from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from forkhouse.core.errors import DocumentError
+from forkhouse.documents.pins import PinnedWheel, pinned_wheel
 from forkhouse.documents.reading import LONGEST_TOML, read_text, read_toml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, order=True)
-class PinnedWheel:
-    """A wheel by name, version and content."""
-
-    name: str
-    version: str
-    file: str
-    sha256: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, order=True)
-class Missing:
-    """A wheel that a profile installs and that could not be had here."""
-
-    name: str
-    wanted: str
-    """Version or range."""
-    reason: str
-    remedy: str
-
-
-def pinned_wheel(file: str, sha256: str) -> PinnedWheel:
-    """Return the pin of a wheel file; name and version are read from its file name (PEP 427)."""
-    name, version, *_ = parse_wheel_filename(file)
-    return PinnedWheel(name=name, version=str(version), file=file, sha256=sha256)
 
 
 def read_closure(path: Path) -> tuple[PinnedWheel, ...]:

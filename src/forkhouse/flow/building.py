@@ -17,7 +17,7 @@ from forkhouse.core.identity import engine
 from forkhouse.core.journal import Record, Stage
 from forkhouse.core.progress import Task, report
 from forkhouse.documents.config import read_config
-from forkhouse.documents.pylock import Missing
+from forkhouse.documents.pins import Missing
 from forkhouse.documents.recipe import (
     Recipe,
     UpstreamProject,

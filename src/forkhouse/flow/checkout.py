@@ -12,7 +12,8 @@ from forkhouse.core.errors import (
     UsageError,
 )
 from forkhouse.documents.lockfile import FORMS, Lock, Profile, Upstream
-from forkhouse.documents.pylock import PinnedWheel, read_closure
+from forkhouse.documents.pins import PinnedWheel
+from forkhouse.documents.pylock import read_closure
 from forkhouse.documents.recipe import (
     Recipe,
     read_recipe,

@@ -10,7 +10,7 @@ from forkhouse.documents.pylock import pylock_text
 from forkhouse.flow.resolve import resolve
 
 if TYPE_CHECKING:
-    from forkhouse.documents.pylock import PinnedWheel
+    from forkhouse.documents.pins import PinnedWheel
     from forkhouse.flow.plant import Plant
 
 

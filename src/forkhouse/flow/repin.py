@@ -48,7 +48,8 @@ from forkhouse.documents.lockfile import (
     describe,
     parse_version,
 )
-from forkhouse.documents.pylock import pinned_wheel, pylock_text, read_closure
+from forkhouse.documents.pins import pinned_wheel
+from forkhouse.documents.pylock import pylock_text, read_closure
 from forkhouse.documents.reading import LONGEST_TOML, dump, read_text, read_toml
 from forkhouse.documents.recipe import Pep517, UpstreamProject
 from forkhouse.flow.building import NOT_HERE, build_recipes, open_workshop, whole_weight

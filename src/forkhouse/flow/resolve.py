@@ -19,7 +19,7 @@ from forkhouse.core.errors import (
 )
 from forkhouse.core.progress import report
 from forkhouse.core.wording import end_of
-from forkhouse.documents.pylock import PinnedWheel, pinned_wheel
+from forkhouse.documents.pins import PinnedWheel, pinned_wheel
 from forkhouse.sources.settings import index_settings
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from forkhouse.core.errors import UnreachableError
 from forkhouse.core.workspace import config_path
-from forkhouse.documents.pylock import Missing
+from forkhouse.documents.pins import Missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import ClosureError
-from forkhouse.documents.pylock import PinnedWheel
+from forkhouse.documents.pins import PinnedWheel
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -13,7 +13,7 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from forkhouse.documents.pylock import PinnedWheel
+    from forkhouse.documents.pins import PinnedWheel
 
 
 def _page(title: str, links: Sequence[tuple[str, str]]) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from forkhouse import __version__
 from forkhouse.core.errors import ClosureError
-from forkhouse.documents.pylock import Missing
+from forkhouse.documents.pins import Missing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from forkhouse.binaries.kernels import LibraryKernels
     from forkhouse.builders.built import BuiltWheel
     from forkhouse.documents.lockfile import Profile
-    from forkhouse.documents.pylock import PinnedWheel
+    from forkhouse.documents.pins import PinnedWheel
     from forkhouse.sources.acquire import SourceTree
 
 FORMAT = 1

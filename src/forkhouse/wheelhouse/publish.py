@@ -25,7 +25,8 @@ from forkhouse.core.progress import report
 from forkhouse.core.wording import bullets
 from forkhouse.core.workspace import digest, sha256_file, storage_errors, sync_folder
 from forkhouse.documents.lockfile import KernelPin
-from forkhouse.documents.pylock import Missing, PinnedWheel, pinned_wheel, pylock_text
+from forkhouse.documents.pins import Missing, PinnedWheel, pinned_wheel
+from forkhouse.documents.pylock import pylock_text
 from forkhouse.sources.wheels import fetch_all
 from forkhouse.wheelhouse.closure_check import check_closure
 from forkhouse.wheelhouse.contradictions import check_externals, refuse_doubles

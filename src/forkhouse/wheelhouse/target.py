@@ -19,7 +19,7 @@ from forkhouse.core.wording import bullets, end_of
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from forkhouse.documents.pylock import Missing
+    from forkhouse.documents.pins import Missing
 
 # Loads every library of PyTorch as a process does that imports it, and asks the loader for each
 # symbol.
