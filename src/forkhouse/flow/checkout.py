@@ -12,7 +12,6 @@ from forkhouse.core.errors import (
     UsageError,
 )
 from forkhouse.documents.lockfile import FORMS, Lock, Profile, Upstream
-from forkhouse.documents.pins import PinnedWheel
 from forkhouse.documents.pylock import read_closure
 from forkhouse.documents.recipe import (
     Recipe,
@@ -23,6 +22,7 @@ from forkhouse.patches.series import Patch, read_series
 if TYPE_CHECKING:
     from forkhouse.core.workspace import Workspace
     from forkhouse.documents.lockfile import Form, Transfer
+    from forkhouse.documents.pins import PinnedWheel
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
