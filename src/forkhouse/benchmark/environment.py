@@ -33,7 +33,7 @@ from forkhouse.core.progress import report
 from forkhouse.core.workspace import sha256_file
 from forkhouse.serving.device import TOPOLOGY, find_gpus
 from forkhouse.serving.stack import WORKER_ARGUMENTS
-from forkhouse.wheelhouse.manifest import NAME as MANIFEST
+from forkhouse.wheelhouse.contents import NAME as MANIFEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,6 +9,7 @@ from packaging.utils import canonicalize_name
 
 from forkhouse.core.errors import ClosureError
 from forkhouse.core.wording import bullets
+from forkhouse.wheelhouse.contents import PROFILE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
 
 def check_closure(
     roots: Iterable[str], wheels: Mapping[str, WheelFacts], absent: Collection[str] = ()
-) -> None:
+) -> dict[str, tuple[str, ...]]:
     """Check that `wheels` are exactly what the requirements `roots` need, directly or indirectly.
 
     `wheels` and `absent` have canonical names. Markers are evaluated for this interpreter. A
     requirement on a package that is known to be missing (`absent`) is skipped.
+
+    Returns who requires each wheel: names, each with the extra that does (`name[extra]`).
 
     Raises ClosureError that lists every requirement without a wheel, with a wheel of an excluded
     version, or by an address, and every wheel that nothing requires.
@@ -30,7 +33,8 @@ def check_closure(
     problems: list[str] = []
     done: set[tuple[str, str]] = set()
     reached: set[str] = set()
-    queue = [(Requirement(root), "the profile") for root in roots]
+    required_by: dict[str, set[str]] = {name: set() for name in wheels}
+    queue = [(Requirement(root), PROFILE) for root in roots]
     while queue:
         requirement, wanted_by = queue.pop()
         name = canonicalize_name(requirement.name)
@@ -52,6 +56,7 @@ def check_closure(
                 "there"
             )
         reached.add(name)
+        required_by[name].add(wanted_by)
         provided = {canonicalize_name(extra) for extra in facts.provides_extra}
         unknown = sorted(
             extra for extra in requirement.extras if canonicalize_name(extra) not in provided
@@ -90,3 +95,4 @@ def check_closure(
             "third-party closure anew."
         )
         raise ClosureError(message)
+    return {name: tuple(sorted(requirers)) for name, requirers in required_by.items()}

@@ -12,7 +12,7 @@ from forkhouse.core.environments import install_wheels, make_environment
 from forkhouse.core.errors import ClosureError, InstallError, UsageError
 from forkhouse.core.progress import report
 from forkhouse.core.workspace import storage_errors
-from forkhouse.wheelhouse.manifest import read_lacks
+from forkhouse.wheelhouse.contents import read_contents
 from forkhouse.wheelhouse.target import check_target, disable_kpacks
 from forkhouse.wheelhouse.verifying import verify
 
@@ -34,9 +34,9 @@ def install_wheelhouse(wheelhouse: Path, into: Path) -> Path:
         )
         raise UsageError(message)
     verify(wheelhouse)
-    lacks = read_lacks(wheelhouse)
-    if lacks.missing:
-        names = ", ".join(f"{each.name} {each.wanted}" for each in lacks.missing)
+    contents = read_contents(wheelhouse)
+    if contents.missing:
+        names = ", ".join(f"{each.name} {each.wanted}" for each in contents.missing)
         message = (
             f"The wheelhouse {wheelhouse.name} is without {names}. Install it onto an environment "
             "that has them: --onto ENVIRONMENT."
@@ -71,11 +71,12 @@ def install_onto(wheelhouse: Path, environment: Path) -> Path:
         )
         raise UsageError(message)
     verify(wheelhouse)
-    lacks = read_lacks(wheelhouse)
-    check_target(interpreter, lacks.missing, lacks.torch_symbols)
+    contents = read_contents(wheelhouse)
+    symbols = {wheel.name: wheel.torch_symbols for wheel in contents.wheels}
+    check_target(interpreter, contents.missing, symbols)
     report().line("install", f"installing {wheelhouse.name} onto {environment.name}")
     _install(wheelhouse, interpreter, "--no-deps")
-    for name in disable_kpacks(interpreter, lacks.targets):
+    for name in disable_kpacks(interpreter, contents.targets):
         report().line(
             "install",
             (

@@ -8,24 +8,22 @@ from __future__ import annotations
 import json
 import platform
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from packaging.utils import canonicalize_name
 
 from forkhouse import __version__
-from forkhouse.core.errors import ClosureError
-from forkhouse.documents.pins import Missing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
     from forkhouse.binaries.kernels import LibraryKernels
     from forkhouse.builders.built import BuiltWheel
     from forkhouse.documents.lockfile import Profile
-    from forkhouse.documents.pins import PinnedWheel
+    from forkhouse.documents.pins import Missing, PinnedWheel
     from forkhouse.sources.acquire import SourceTree
 
-FORMAT = 1
-NAME = "manifest.json"
+FORMAT = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,15 +35,15 @@ class CompiledContent:
     """Symbols that the PyTorch of the target has to provide."""
 
 
-def manifest_text(
+def manifest_of(
     name: str,
     profile: Profile,
     built: Sequence[tuple[BuiltWheel, CompiledContent]],
     third_party: Sequence[PinnedWheel],
     missing: Sequence[Missing],
     targets: Sequence[str],
-) -> str:
-    """Return the manifest of a wheelhouse.
+) -> dict[str, Any]:
+    """Return the manifest of a wheelhouse, but for what only the wheels themselves tell.
 
     It holds no times, so that equal inputs give equal bytes.
     """
@@ -62,7 +60,7 @@ def manifest_text(
         }
         for pin in third_party
     ]
-    manifest = {
+    return {
         "format": FORMAT,
         "profile": name,
         "install": list(profile.install),
@@ -73,39 +71,24 @@ def manifest_text(
         "missing": [asdict(each) for each in sorted(missing)],
         "wheels": sorted(wheels, key=lambda wheel: str(wheel["name"])),
     }
-    return json.dumps(manifest, indent=1) + "\n"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Lacks:
-    """What a wheelhouse asks of the environment into which it is installed."""
+def completed(
+    manifest: Mapping[str, Any], required_by: Mapping[str, Sequence[str]], sizes: Mapping[str, int]
+) -> str:
+    """Return the text of a manifest, with the size in bytes of each wheel and who requires it.
 
-    missing: tuple[Missing, ...]
-    torch_symbols: dict[str, tuple[str, ...]]
-    """By the name of the wheel that asks for them."""
-    targets: tuple[str, ...]
-
-
-def read_lacks(folder: Path) -> Lacks:
-    """Read from a wheelhouse's manifest what it asks of its target.
-
-    Raises ClosureError when there is no manifest to read.
+    Both follow from the wheels, and are known once these are there. `sizes` is by file.
     """
-    try:
-        manifest = json.loads((folder / NAME).read_text(encoding="utf-8"))
-        return Lacks(
-            missing=tuple(Missing(**each) for each in manifest["missing"]),
-            torch_symbols={
-                wheel["name"]: tuple(wheel.get("torch-symbols", ())) for wheel in manifest["wheels"]
-            },
-            targets=tuple(manifest["gpu-targets"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        message = (
-            f"The manifest of the wheelhouse {folder.name} cannot be read: {error}. Build it again "
-            "with this Forkhouse."
-        )
-        raise ClosureError(message) from error
+    wheels = [
+        {
+            **wheel,
+            "size": sizes[wheel["file"]],
+            "required-by": list(required_by[canonicalize_name(wheel["name"])]),
+        }
+        for wheel in manifest["wheels"]
+    ]
+    return json.dumps({**manifest, "wheels": wheels}, indent=1) + "\n"
 
 
 def _lacking(sources: Sequence[SourceTree]) -> dict[str, object]:

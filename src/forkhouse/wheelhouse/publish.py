@@ -29,10 +29,11 @@ from forkhouse.documents.pins import Missing, PinnedWheel, pinned_wheel
 from forkhouse.documents.pylock import pylock_text
 from forkhouse.sources.wheels import fetch_all
 from forkhouse.wheelhouse.closure_check import check_closure
+from forkhouse.wheelhouse.contents import NAME
 from forkhouse.wheelhouse.contradictions import check_externals, refuse_doubles
 from forkhouse.wheelhouse.exchange import exchange
 from forkhouse.wheelhouse.index import checksums_text, index_files, requirements_text
-from forkhouse.wheelhouse.manifest import NAME, CompiledContent, manifest_text
+from forkhouse.wheelhouse.manifest import CompiledContent, completed, manifest_of
 from forkhouse.wheelhouse.verifying import CHECKSUMS, verify
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def publish(
     contents = [(wheel, compiled(wheel, journal, engine)) for wheel in built]
     for wheel, content in contents:
         _check_kernels(wheel, content, recorded.get(wheel.recipe, ()))
-    manifest = manifest_text(profile_name, profile, contents, third_party, missing, targets)
+    manifest = manifest_of(profile_name, profile, contents, third_party, missing, targets)
     key = digest(
         [[pin.file, pin.sha256] for pin in pins],
         manifest,
@@ -144,7 +145,8 @@ def publish(
     facts = _audit(
         pins, paths, terms, ours=ours, journal=journal, engine=digest(profile_name, engine)
     )
-    check_closure(profile.install, facts, absent)
+    required_by = check_closure(profile.install, facts, absent)
+    sizes = {file: path.stat().st_size for file, path in paths.items()}
     new = folder.with_name(f".{folder.name}.new")
     try:
         with storage_errors("Writing the wheelhouse"):
@@ -153,7 +155,7 @@ def publish(
                 pins,
                 paths,
                 {
-                    NAME: manifest,
+                    NAME: completed(manifest, required_by, sizes),
                     "pylock.toml": pylock_text(pins, folder=".", requires_python=requires_python),
                 },
             )

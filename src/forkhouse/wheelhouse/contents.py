@@ -1,0 +1,116 @@
+"""Read from `manifest.json` what is in a wheelhouse, what it lacks, and who requires what.
+
+Needs the standard library alone, as what is carried to a machine without Forkhouse reads it, too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from forkhouse.core.errors import ClosureError, UsageError
+from forkhouse.documents.pins import Missing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+NAME = "manifest.json"
+PROFILE = "the profile"
+"""Who requires what the profile itself installs."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wheel:
+    """A wheel of a wheelhouse, as the manifest has it."""
+
+    name: str
+    version: str
+    file: str
+    size: int
+    """Bytes."""
+    built: bool
+    """Whether it was built here; else it is from an index."""
+    required_by: tuple[str, ...]
+    """Wheels that require it, each with the extra that does (`name[extra]`), or `PROFILE`."""
+    why: str | None
+    """What the lock says of an external."""
+    torch_symbols: tuple[str, ...]
+    """Symbols that the PyTorch of the target has to provide."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Contents:
+    """What a wheelhouse holds and asks for."""
+
+    profile: str
+    install: tuple[str, ...]
+    """Requirements that the profile installs."""
+    targets: tuple[str, ...]
+    """GPUs that its libraries serve."""
+    missing: tuple[Missing, ...]
+    wheels: tuple[Wheel, ...]
+
+
+def read_contents(folder: Path) -> Contents:
+    """Read the manifest of a wheelhouse. Raises ClosureError where there is none to read."""
+    try:
+        manifest = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        return Contents(
+            profile=str(manifest["profile"]),
+            install=tuple(manifest["install"]),
+            targets=tuple(manifest["gpu-targets"]),
+            missing=tuple(Missing(**each) for each in manifest["missing"]),
+            wheels=tuple(_wheel(each) for each in manifest["wheels"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        message = (
+            f"The manifest of the wheelhouse {folder.name} cannot be read: {error}. Build it again "
+            "with this Forkhouse."
+        )
+        raise ClosureError(message) from error
+
+
+def _wheel(entry: Mapping[str, object]) -> Wheel:
+    why, size = entry.get("why"), entry["size"]
+    required_by, symbols = entry["required-by"], entry.get("torch-symbols", [])
+    if not isinstance(size, int) or not isinstance(required_by, list | tuple):
+        message = f"{entry['name']} has no size or nobody who requires it"
+        raise ValueError(message)  # noqa: TRY004  # one kind of error for all that is wrong there
+    return Wheel(
+        name=str(entry["name"]),
+        version=str(entry["version"]),
+        file=str(entry["file"]),
+        size=size,
+        built=entry["origin"] == "built",
+        required_by=tuple(map(str, required_by)),
+        why=str(why) if why else None,
+        torch_symbols=tuple(symbols) if isinstance(symbols, list) else (),
+    )
+
+
+def chain(contents: Contents, name: str) -> list[Wheel]:
+    """Return a shortest chain of wheels from one that the profile installs to the named one.
+
+    Raises UsageError where there is no such wheel.
+    """
+    wheels = {wheel.name: wheel for wheel in contents.wheels}
+    if name not in wheels:
+        message = (
+            f"{name} is not in the wheelhouse of the profile {contents.profile}. "
+            "`list` shows what is."
+        )
+        raise UsageError(message)
+    waiting = deque([[wheels[name]]])
+    seen = {name}
+    while waiting:
+        path = waiting.popleft()
+        if PROFILE in path[0].required_by:
+            return path
+        for requirer in (each.partition("[")[0] for each in path[0].required_by):
+            if requirer in wheels and requirer not in seen:
+                seen.add(requirer)
+                waiting.append([wheels[requirer], *path])
+    return [wheels[name]]
