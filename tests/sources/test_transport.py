@@ -18,8 +18,7 @@ import httpx2
 import pytest
 
 from forkhouse.core.errors import DocumentError, UnreachableError
-from forkhouse.sources import indexclient
-from forkhouse.sources import transport
+from forkhouse.sources import indexclient, transport
 from forkhouse.sources.index import Registry
 from forkhouse.sources.settings import IndexSettings
 from forkhouse.sources.transport import Bounds, Client, RefusedError
