@@ -13,8 +13,8 @@ from packaging.version import Version
 from pygit2.enums import FileMode
 
 from bench.oracle import changes, named
+from forkhouse.core.digests import digest
 from forkhouse.core.journal import Journal, Record, Stage
-from forkhouse.core.workspace import digest
 from forkhouse.documents.lockfile import SdistSource, WheelSource
 from forkhouse.sources.archives import read_tar, read_wheel
 from forkhouse.sources.releases import offered

@@ -32,7 +32,7 @@ from bench.dialects import DIALECTS
 from bench.peers import make_quilt_series, missing, must, run
 from bench.synthetic import HOUR, Upstream, generate
 from forkhouse.core.journal import Journal
-from forkhouse.core.workspace import write_atomic
+from forkhouse.core.storage import write_atomic
 from forkhouse.patches.ladder import Ladder, pin
 from forkhouse.radar.candidates import Candidate
 from forkhouse.radar.scan import scan

@@ -22,7 +22,8 @@ from bench import history, oracle
 from bench.oracle import Target
 from bench.peers import PEERS, Case, missing, must, named_paths, run
 from forkhouse.core.errors import ForkhouseError
-from forkhouse.core.workspace import find_workspace, write_atomic
+from forkhouse.core.storage import write_atomic
+from forkhouse.core.workspace import find_workspace
 from forkhouse.documents.lockfile import Lock
 from forkhouse.documents.reading import load
 from forkhouse.patches.ladder import Ladder, pin

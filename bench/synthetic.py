@@ -26,7 +26,7 @@ from pygit2.enums import FileMode
 from bench.apply import START
 from bench.dialects import DIALECTS, Recipe
 from bench.peers import PEERS, Case, missing, must, named_paths, run
-from forkhouse.core.workspace import write_atomic
+from forkhouse.core.storage import write_atomic
 from forkhouse.patches.ladder import Ladder, pin
 from forkhouse.patches.merging import difference
 from forkhouse.patches.series import Patch, read_series

@@ -9,11 +9,12 @@ import subprocess
 import zlib
 from typing import TYPE_CHECKING
 
+import msgpack
 import pytest
 from backports import zstd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 
@@ -55,29 +56,31 @@ def code_object(tmp_path: Path) -> Callable[..., bytes]:
     Kernel descriptors, metadata that names its target, the right machine.
     """
 
-    def make(*kernels: str, target: str | None = "amdgcn-amd-amdhsa--gfx90a") -> bytes:
+    def make(
+        *kernels: str,
+        target: str | None = "amdgcn-amd-amdhsa--gfx90a",
+        notes: Sequence[bytes] | None = None,
+    ) -> bytes:
+        """Compile it; `notes` takes the place of the metadata that names the target."""
         lines = [
             f'__attribute__((aligned(64))) const char d{number}[64] __asm__("{name}.kd") = {{1}};'
             for number, name in enumerate(kernels)
         ]
-        if target is not None:
-            # MessagePack: a text below 32 bytes has its length in the first byte, a longer one in a
-            # second.
-            length = bytes([0xA0 | len(target)]) if len(target) < 32 else bytes([0xD9, len(target)])
-            text = "".join(
-                f"\\{byte:03o}" for byte in b"\xaeamdhsa.target" + length + target.encode()
-            )
+        if notes is None:
+            notes = [] if target is None else [msgpack.packb({"amdhsa.target": target})]
+        for content in notes:
+            text = "".join(f"\\{byte:03o}" for byte in content)
             note = (
                 f'.long 7, 2f-1f, 32; .asciz "AMDGPU"; .balign 4; 1: .ascii "{text}"; 2: .balign 4'
             )
             lines.append(
                 f"""__asm__({c_text(f'.pushsection .note,"a",@note; .balign 4; {note}; .popsection')});"""
             )
-        content = bytearray(
+        made = bytearray(
             compiled(tmp_path, "\n".join([*lines, ""]), "-nostdlib", name="code.object")
         )
-        content[0x12:0x14] = struct.pack("<H", EM_AMDGPU)
-        return bytes(content)
+        made[0x12:0x14] = struct.pack("<H", EM_AMDGPU)
+        return bytes(made)
 
     return make
 

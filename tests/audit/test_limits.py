@@ -170,7 +170,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
 def read_all(elf: Elf) -> None:
     elf.summary()
     elf.section(".hip_fatbin")
-    for part in (elf.symbols(), elf.constants(), elf.notes("AMDGPU")):
+    for part in (elf.symbols(), elf.constants(), elf.notes("AMDGPU", 32)):
         for _ in part:
             pass
 
@@ -207,7 +207,7 @@ def test_notes_by_the_hundred_thousand_are_read_in_a_moment() -> None:
     notes = struct.pack("<III", 0, 0, 1) * 100_000
     with cheap():
         assert (
-            list(Elf(header(segments=1) + segment(4, 120, len(notes)) + notes).notes("AMDGPU"))
+            list(Elf(header(segments=1) + segment(4, 120, len(notes)) + notes).notes("AMDGPU", 32))
             == []
         )
 

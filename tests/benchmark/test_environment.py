@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkhouse.benchmark.environment import machine, stack
+from forkhouse.core.digests import sha256_file
 from forkhouse.core.environments import make_environment
 from forkhouse.core.errors import ServingError
-from forkhouse.core.workspace import sha256_file
 from forkhouse.serving.stack import CPU, WORKER_ARGUMENTS
 
 if TYPE_CHECKING:

@@ -125,5 +125,5 @@ def test_no_damage_is_more_than_an_audit_error(library: Callable[..., bytes]) ->
             elf.summary()
             list(elf.symbols())
             list(elf.constants())
-            list(elf.notes("AMDGPU"))
+            list(elf.notes("AMDGPU", 32))
             elf.section(".hip_fatbin")

@@ -11,8 +11,8 @@ from forkhouse.builders.build import Workshop, build_wheel
 from forkhouse.builders.built import BuiltWheel
 from forkhouse.builders.environment import BuildEnvironment, Needs
 from forkhouse.builders.upstream import UpstreamBuilder
+from forkhouse.core.digests import sha256_file
 from forkhouse.core.errors import BuildError
-from forkhouse.core.workspace import sha256_file
 from forkhouse.documents.reading import parse
 from forkhouse.documents.recipe import Recipe, UpstreamProject
 

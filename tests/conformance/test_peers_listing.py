@@ -16,8 +16,8 @@ from forkhouse.conformance.peers.fetch import fetch
 from forkhouse.conformance.peers.listing import compare, listed, said_in_general, with_list
 from forkhouse.conformance.peers.outcome import CaseOutcome, CaseResult
 from forkhouse.conformance.peers.suite import NpmSource, PeerSuite, Refusal
+from forkhouse.core.digests import sha256_file
 from forkhouse.core.errors import UnreachableError
-from forkhouse.core.workspace import sha256_file
 from forkhouse.documents.reading import load, parse
 from forkhouse.sources.index import Registry
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from filelock import FileLock
 
-from forkhouse.core.workspace import SEAL, sealed
+from forkhouse.core.digests import SEAL, sealed
 from tests.somebody import git
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forkhouse.core.digests import sha256_file
 from forkhouse.core.errors import HashMismatchError, UnreachableError, UnsafeArchiveError
 from forkhouse.core.journal import Journal
 from forkhouse.core.progress import showing
-from forkhouse.core.workspace import sha256_file
 from forkhouse.documents.lockfile import ArchiveSource, GitSource, Lock, Upstream
 from forkhouse.documents.reading import dump, parse
 from forkhouse.sources.acquire import Access, SourceTree, acquire

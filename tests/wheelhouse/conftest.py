@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkhouse.builders.built import BuiltWheel
-from forkhouse.core.workspace import sha256_file
+from forkhouse.core.digests import sha256_file
 from forkhouse.documents.lockfile import KernelPin, Profile, WheelSource
 from forkhouse.documents.pins import Missing, PinnedWheel, pinned_wheel
 from forkhouse.patches.apply import PatchedTree

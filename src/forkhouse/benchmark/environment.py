@@ -28,9 +28,9 @@ from forkhouse.benchmark.results import (
     MeasuredStack,
     MeasuredWheel,
 )
+from forkhouse.core.digests import sha256_file
 from forkhouse.core.errors import ServingError, UsageError
 from forkhouse.core.progress import report
-from forkhouse.core.workspace import sha256_file
 from forkhouse.serving.device import TOPOLOGY, find_gpus
 from forkhouse.serving.stack import WORKER_ARGUMENTS
 from forkhouse.wheelhouse.contents import NAME as MANIFEST

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
+from forkhouse.core.digests import digest
 from forkhouse.core.environments import install_wheels, make_environment
 from forkhouse.core.errors import InstallError
 from forkhouse.core.progress import report
-from forkhouse.core.workspace import digest, storage_errors, write_atomic
+from forkhouse.core.storage import storage_errors, write_atomic
 from forkhouse.documents.pylock import read_closure
 from forkhouse.sources.wheels import fetch_all
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from forkhouse.core.errors import DocumentError
-from forkhouse.core.workspace import write_atomic
+from forkhouse.core.storage import write_atomic
 from forkhouse.documents.reading import Document
 
 if TYPE_CHECKING:

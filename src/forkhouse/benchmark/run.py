@@ -17,7 +17,7 @@ from forkhouse.benchmark.load import Target, measure_round
 from forkhouse.benchmark.results import Case, Measurement
 from forkhouse.core.errors import UsageError
 from forkhouse.core.progress import report
-from forkhouse.core.workspace import fresh_folder, locked
+from forkhouse.core.storage import fresh_folder, locked
 from forkhouse.serving.device import require_gpu
 from forkhouse.serving.stack import (
     DEVICES,

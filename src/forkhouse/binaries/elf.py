@@ -418,8 +418,8 @@ class Elf:
             ):
                 yield self._slice(section.offset, section.size)
 
-    def notes(self, owner: str) -> Iterator[bytes]:
-        """Return the content of an owner's notes."""
+    def notes(self, owner: str, kind: int) -> Iterator[bytes]:
+        """Return the content of an owner's notes of one type."""
         layout, wanted = struct.Struct(self._order + _NOTE), owner.encode()
         for segment in self._segments:
             if segment.kind != _PT_NOTE:
@@ -430,11 +430,11 @@ class Elf:
             )  # GNU's properties are padded to a word of 64 bits
             while start + layout.size <= len(part):
                 self._count(1)
-                name_size, size, _ = layout.unpack_from(part, start)
+                name_size, size, its_kind = layout.unpack_from(part, start)
                 name = start + layout.size
                 content = start + _padded(layout.size + name_size, step)
                 start = content + _padded(size, step)
-                if part[name : name + name_size].rstrip(b"\0") == wanted:
+                if its_kind == kind and part[name : name + name_size].rstrip(b"\0") == wanted:
                     if content + size > len(part):
                         _refuse("a note reaches beyond its segment")
                     yield part[content : content + size]

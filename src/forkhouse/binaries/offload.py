@@ -54,9 +54,15 @@ Magic, version, method, size of all, size unpacked, first half of the MD5 of the
 _ENTRY = struct.Struct("<QQQ")
 _IDENTITY_STEPS = 6
 _KERNEL_DESCRIPTOR = ".kd"
-_TARGET_KEY = b"\xaeamdhsa.target"
-"""In the metadata, which is MessagePack: a text of 14 bytes."""
-_LONG_TEXT = 0xD9
+_METADATA = 32
+"""The type of the note that holds a code object's metadata, in MessagePack."""
+_TARGET_KEY = b"amdhsa.target"
+_MOST_ITEMS = 2**14
+"""Items of one list or map in metadata that is built in memory.
+
+The library makes room for as many as a list says that it has, and for lists in lists. What is
+skipped is not built.
+"""
 _EMBEDDED = (
     re.compile(rb"__CLANG_OFFLOAD_BUNDLE__(?s:.)[\0-\x04]\0{6}"),
     re.compile(rb"CCOB[\x01-\x03]\0[\0\x01]\0"),
@@ -422,17 +428,49 @@ def _noted(elf: Elf) -> str | None:
     """Return triple and target id from a code object's metadata.
 
     None before code object version 4, which has no such key.
+
+    Raises AuditError for metadata that is damaged, or that names more than one target.
     """
-    for note in elf.notes("AMDGPU"):
-        _, key, rest = note.partition(_TARGET_KEY)
-        if key and rest:
-            # MessagePack: a text below 32 bytes has its length in the first byte, a longer one in a
-            # second.
-            start, length = (
-                (2, rest[1]) if rest[0] == _LONG_TEXT and len(rest) > 1 else (1, rest[0] & 31)
-            )
-            return rest[start : start + length].decode("ascii", "replace")
-    return None
+    notes = elf.notes("AMDGPU", _METADATA)
+    named = {target for number, note in enumerate(notes) for target in _targets(note, number)}
+    if len(named) > 1:
+        message = f"its metadata names several targets: {', '.join(sorted(named))}"
+        raise AuditError(message)
+    return next(iter(named), None)
+
+
+def _targets(note: bytes, number: int) -> Iterator[str]:
+    """Yield what a note of metadata names as its target.
+
+    All other values are skipped, so a note costs no more memory than it has bytes.
+    """
+    from msgpack import Unpacker, UnpackException  # start-up time
+
+    try:
+        reader = Unpacker(
+            raw=True,  # the names of kernels may be any bytes
+            max_buffer_size=len(note),
+            max_array_len=_MOST_ITEMS,
+            max_map_len=_MOST_ITEMS,
+        )
+        reader.feed(note)
+        for _ in range(reader.read_map_header()):
+            if reader.unpack() == _TARGET_KEY:
+                yield _text(reader.unpack())
+            else:
+                reader.skip()
+    # An OverflowError or a MemoryError comes of a time or a size that no value can have.
+    except (UnpackException, ValueError, OverflowError, MemoryError) as error:
+        reason = str(error) or type(error).__name__
+        message = f"its metadata (AMDGPU note {number + 1}) is no whole MessagePack map: {reason}"
+        raise AuditError(message) from error
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, bytes):
+        message = "the target is no text"
+        raise ValueError(message)  # noqa: TRY004  # as the library calls what is damaged
+    return value.decode("ascii", "replace")
 
 
 def _error(offset: int, what: str) -> AuditError:

@@ -20,10 +20,11 @@ from forkhouse.builders.repack import RepackBuilder
 from forkhouse.builders.resuming import is_laid_out, note_laid_out, work_folder
 from forkhouse.builders.upstream import UpstreamBuilder
 from forkhouse.builders.wheelfile import unpack
+from forkhouse.core.digests import digest, digest_folder, sha256_file
 from forkhouse.core.errors import BuildError
 from forkhouse.core.journal import Record, Stage
 from forkhouse.core.progress import report
-from forkhouse.core.workspace import digest, digest_folder, sha256_file, storage_errors, sync_folder
+from forkhouse.core.storage import storage_errors, sync_folder
 from forkhouse.documents.recipe import Native, Pep517, Recipe, Repack, UpstreamProject
 from forkhouse.toolchains.packages import identify
 

@@ -17,7 +17,7 @@ from packaging.specifiers import SpecifierSet
 from forkhouse.builders.crates import NAME, Crates, fetch_crates
 from forkhouse.builders.fixed import ROOT, FixedPlace
 from forkhouse.core.errors import BuildError
-from forkhouse.core.workspace import storage_errors
+from forkhouse.core.storage import storage_errors
 from forkhouse.documents.reading import read_toml
 from forkhouse.toolchains.rust import find_rust
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import BuildError, HashMismatchError, UnreachableError
 from forkhouse.core.progress import report
+from forkhouse.core.storage import storage_errors, sync_folder
 from forkhouse.core.wording import bullets, end_of
-from forkhouse.core.workspace import storage_errors, sync_folder
 from forkhouse.documents.reading import read_toml
 
 if TYPE_CHECKING:

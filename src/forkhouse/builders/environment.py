@@ -17,15 +17,14 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from forkhouse.core.digests import digest, state_of
 from forkhouse.core.environments import install_wheels, make_environment
 from forkhouse.core.errors import BuildError, InstallError, StorageError
 from forkhouse.core.progress import report
-from forkhouse.core.workspace import (
+from forkhouse.core.storage import (
     FULL,
-    digest,
     discard,
     read_file,
-    state_of,
     storage_errors,
     told_refusal,
     write_atomic,

@@ -22,8 +22,8 @@ from forkhouse.binaries.manylinux import manylinux
 from forkhouse.builders.environment import run_isolated
 from forkhouse.builders.wheelfile import Member, retagged, write_wheel
 from forkhouse.core.errors import BuildError
+from forkhouse.core.storage import storage_errors
 from forkhouse.core.wording import bullets
-from forkhouse.core.workspace import storage_errors
 from forkhouse.sources.archives import read_wheel
 from forkhouse.sources.store import TreeFile
 

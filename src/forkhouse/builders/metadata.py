@@ -18,7 +18,7 @@ from forkhouse.builders.repack import repacked_metadata
 from forkhouse.builders.wheelfile import Member, write_wheel
 from forkhouse.core.errors import BuildError
 from forkhouse.core.progress import report
-from forkhouse.core.workspace import discard, read_file, storage_errors
+from forkhouse.core.storage import discard, read_file, storage_errors
 from forkhouse.documents.reading import read_toml
 from forkhouse.documents.recipe import Repack, UpstreamProject
 

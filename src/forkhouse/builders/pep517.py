@@ -22,7 +22,7 @@ from forkhouse.builders.environment import run_isolated
 from forkhouse.builders.linking import with_true_tag
 from forkhouse.builders.wheelfile import unpack
 from forkhouse.core.errors import BuildError, ForkhouseError
-from forkhouse.core.workspace import discard, storage_errors
+from forkhouse.core.storage import discard, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

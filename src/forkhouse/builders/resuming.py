@@ -13,7 +13,8 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from forkhouse.core.workspace import discard, read_file, state_of, storage_errors, write_atomic
+from forkhouse.core.digests import state_of
+from forkhouse.core.storage import discard, read_file, storage_errors, write_atomic
 from forkhouse.sandbox.lives import boot, end_earlier
 
 if TYPE_CHECKING:

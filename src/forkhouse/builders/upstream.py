@@ -12,7 +12,7 @@ from forkhouse.builders.cargo import check_lock
 from forkhouse.builders.linking import Linker
 from forkhouse.builders.pep517 import BuildBackend, begun, places
 from forkhouse.core.errors import BuildError
-from forkhouse.core.workspace import storage_errors
+from forkhouse.core.storage import storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from forkhouse.core.budgets import DAMAGE, ArchiveLimits
 from forkhouse.core.errors import BuildError
 from forkhouse.core.progress import report
-from forkhouse.core.workspace import storage_errors
+from forkhouse.core.storage import storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

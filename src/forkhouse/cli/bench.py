@@ -23,7 +23,7 @@ from forkhouse.cli.options import (
 )
 from forkhouse.cli.output import print_table, say
 from forkhouse.core.progress import showing
-from forkhouse.core.workspace import write_atomic
+from forkhouse.core.storage import write_atomic
 from forkhouse.flow.generator import pin
 from forkhouse.pages.serving import CPU_LABEL, comparison_page, measurement_page
 

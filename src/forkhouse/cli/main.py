@@ -20,7 +20,7 @@ from forkhouse.core.progress import printable
 from forkhouse.core.revision import revision
 from forkhouse.core.secrecy import masked
 from forkhouse.core.signals import Stopped, listen
-from forkhouse.core.workspace import storage_errors
+from forkhouse.core.storage import storage_errors
 
 
 def main() -> None:

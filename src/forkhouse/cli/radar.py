@@ -11,7 +11,7 @@ import click
 from forkhouse.cli.opening import opened, working, workspace_of
 from forkhouse.cli.options import access_options, json_option, wait_option
 from forkhouse.cli.output import print_table, say
-from forkhouse.core.workspace import write_atomic
+from forkhouse.core.storage import write_atomic
 from forkhouse.flow.bump import bumped_pins, survey_all
 from forkhouse.flow.survey import surveyable
 from forkhouse.pages.radar import page

@@ -21,7 +21,8 @@ from forkhouse.conformance.suite import Suite
 from forkhouse.conformance.verdict import SuiteVerdict, compare
 from forkhouse.core.errors import ForkhouseError
 from forkhouse.core.progress import report, showing
-from forkhouse.core.workspace import find_workspace, fresh_folder
+from forkhouse.core.storage import fresh_folder
+from forkhouse.core.workspace import find_workspace
 from forkhouse.documents.lockfile import Lock
 from forkhouse.documents.reading import load
 from forkhouse.sources.index import Registry

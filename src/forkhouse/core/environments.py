@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name, canonicalize_version, parse_wheel_filename
 
 from forkhouse.core.errors import InstallError, StorageError, UsageError
+from forkhouse.core.storage import FULL, storage_errors, told_refusal
 from forkhouse.core.wording import end_of
-from forkhouse.core.workspace import FULL, storage_errors, told_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, ver
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forkhouse.core.workspace import digest, sha256_file
+from forkhouse.core.digests import digest, sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,16 +8,9 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from forkhouse.core.digests import SEAL, is_sealed, sealed
 from forkhouse.core.progress import report
-from forkhouse.core.workspace import (
-    SEAL,
-    discard,
-    is_sealed,
-    read_file,
-    sealed,
-    storage_errors,
-    write_atomic,
-)
+from forkhouse.core.storage import discard, read_file, storage_errors, write_atomic
 
 if TYPE_CHECKING:
     from pathlib import Path

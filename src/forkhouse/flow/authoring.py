@@ -19,7 +19,7 @@ from pygit2.enums import DiffOption
 
 from forkhouse.core.errors import ForkhouseError, NoEffectError, UnreachableError, UsageError
 from forkhouse.core.journal import Record, Stage
-from forkhouse.core.workspace import storage_errors, write_atomic
+from forkhouse.core.storage import storage_errors, write_atomic
 from forkhouse.documents.lockfile import (
     GitSource,
     SdistSource,

@@ -20,16 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from forkhouse.core.workspace import (
-    config_path,
-    digest,
-    discard,
-    is_sealed,
-    read_file,
-    sealed,
-    storage_errors,
-    write_atomic,
-)
+from forkhouse.core.digests import digest, is_sealed, sealed
+from forkhouse.core.storage import discard, read_file, storage_errors, write_atomic
+from forkhouse.core.workspace import config_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from typing import TYPE_CHECKING
 
-from forkhouse.core.workspace import write_atomic
+from forkhouse.core.storage import write_atomic
 from forkhouse.documents.pylock import pylock_text
 from forkhouse.flow.resolve import resolve
 

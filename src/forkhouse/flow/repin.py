@@ -32,8 +32,8 @@ from forkhouse.core.errors import (
 )
 from forkhouse.core.identity import engine
 from forkhouse.core.progress import report
+from forkhouse.core.storage import write_atomic
 from forkhouse.core.wording import bullets
-from forkhouse.core.workspace import write_atomic
 from forkhouse.documents.config import read_config
 from forkhouse.documents.lockfile import (
     ArchiveSource,

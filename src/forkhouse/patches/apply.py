@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from forkhouse.core.digests import digest
 from forkhouse.core.errors import HashMismatchError, NoEffectError, PatchConflictError
 from forkhouse.core.journal import Record, Stage
 from forkhouse.core.progress import report
-from forkhouse.core.workspace import digest
 from forkhouse.patches.absence import in_the_way
 from forkhouse.patches.structural import apply_structural
 from forkhouse.patches.textual import apply_exactly, read_diff, touched

@@ -8,8 +8,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from forkhouse.core.digests import digest
 from forkhouse.core.errors import StorageError
-from forkhouse.core.workspace import digest, write_atomic
+from forkhouse.core.storage import write_atomic
 
 if TYPE_CHECKING:
     from forkhouse.patches.series import Patch

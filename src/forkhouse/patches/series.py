@@ -16,7 +16,7 @@ from email.header import decode_header, make_header
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import DocumentError, SeriesError
-from forkhouse.core.workspace import read_file
+from forkhouse.core.storage import read_file
 from forkhouse.documents.reading import LONGEST, SHOWN, decode, parse, read_text
 from forkhouse.patches.diffreader import is_diff, message_of
 from forkhouse.patches.diffs import DiffSyntaxError

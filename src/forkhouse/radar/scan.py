@@ -12,10 +12,10 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
+from forkhouse.core.digests import digest
 from forkhouse.core.journal import Record, Stage
 from forkhouse.core.progress import report
 from forkhouse.core.signals import ENDING
-from forkhouse.core.workspace import digest
 from forkhouse.patches.failures import INTERNAL
 from forkhouse.patches.ladder import Ladder
 from forkhouse.patches.verdicts import APPLIED, SETTLED, Verdict

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from forkhouse.core.errors import BuildError
-from forkhouse.core.workspace import discard, read_file, write_atomic
+from forkhouse.core.storage import discard, read_file, write_atomic
 
 if TYPE_CHECKING:
     from typing import Self

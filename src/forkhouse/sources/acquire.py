@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Literal
 
 import pygit2
 
+from forkhouse.core.digests import digest
 from forkhouse.core.errors import HashMismatchError, UnreachableError, UsageError
 from forkhouse.core.journal import Record, Stage
 from forkhouse.core.progress import report
 from forkhouse.core.wording import bullets
-from forkhouse.core.workspace import digest
 from forkhouse.documents.lockfile import (
     ArchiveSource,
     DebianSource,

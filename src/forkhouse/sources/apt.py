@@ -21,7 +21,7 @@ from urllib.parse import unquote
 
 from forkhouse.core.errors import UnreachableError
 from forkhouse.core.progress import report
-from forkhouse.core.workspace import storage_errors
+from forkhouse.core.storage import storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import pygit2
 
+from forkhouse.core.digests import digest
 from forkhouse.core.errors import (
     ForkhouseError,
     HashMismatchError,
@@ -21,7 +22,7 @@ from forkhouse.core.errors import (
     UnsafeArchiveError,
 )
 from forkhouse.core.progress import report
-from forkhouse.core.workspace import digest, storage_errors, sync_folder
+from forkhouse.core.storage import storage_errors, sync_folder
 from forkhouse.sources.archives import LIMITS
 from forkhouse.sources.gitcommand import HERE, GitError, run_git
 from forkhouse.sources.repositories import held, lay_out, put_references_right, put_right, whole

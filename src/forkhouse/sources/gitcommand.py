@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from forkhouse.core.errors import ToolchainError
-from forkhouse.core.workspace import storage_errors
+from forkhouse.core.storage import storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

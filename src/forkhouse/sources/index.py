@@ -13,9 +13,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from forkhouse.core.digests import sha256_file
 from forkhouse.core.errors import HashMismatchError, UnreachableError
 from forkhouse.core.secrecy import hide
-from forkhouse.core.workspace import sha256_file, storage_errors, sync_folder
+from forkhouse.core.storage import storage_errors, sync_folder
 from forkhouse.sources.settings import IndexSettings, index_settings
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pygit2
 
-from forkhouse.core.workspace import write_atomic
+from forkhouse.core.storage import write_atomic
 
 if TYPE_CHECKING:
     from pathlib import Path

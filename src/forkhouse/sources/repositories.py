@@ -23,7 +23,7 @@ from pygit2.enums import ConfigLevel, FileMode
 
 from forkhouse.core.errors import BusyError
 from forkhouse.core.progress import report
-from forkhouse.core.workspace import discard, locked, storage_errors, write_atomic
+from forkhouse.core.storage import discard, locked, storage_errors, write_atomic
 from forkhouse.sources.gitcommand import HERE, GitError, run_git
 
 if TYPE_CHECKING:

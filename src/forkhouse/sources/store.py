@@ -19,7 +19,7 @@ from pygit2.enums import FileMode
 
 from forkhouse.core.errors import PatchConflictError, UnsafeArchiveError
 from forkhouse.core.progress import report
-from forkhouse.core.workspace import storage_errors, write_atomic
+from forkhouse.core.storage import storage_errors, write_atomic
 from forkhouse.sources.packing import FIRST, Pending, write_pack
 from forkhouse.sources.repositories import drop_old_leftovers, lay_out, remove_damaged, whole
 

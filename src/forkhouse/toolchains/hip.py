@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from packaging.specifiers import SpecifierSet
 
 from forkhouse.binaries.offload import code_objects
+from forkhouse.core.digests import digest, sha256_file
 from forkhouse.core.errors import AuditError, ToolchainError
 from forkhouse.core.journal import Record, Stage
 from forkhouse.core.progress import report
 from forkhouse.core.wording import bullets
-from forkhouse.core.workspace import digest, sha256_file
 from forkhouse.toolchains.packages import SEARCH_PATH
 from forkhouse.toolchains.places import customary, hip_version
 from forkhouse.toolchains.private_root import private_place, private_root

@@ -10,10 +10,10 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from forkhouse.core.digests import sha256_file
 from forkhouse.core.errors import ToolchainError
 from forkhouse.core.progress import report
 from forkhouse.core.wording import end_of
-from forkhouse.core.workspace import sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -13,9 +13,10 @@ import tarfile
 from typing import IO, TYPE_CHECKING, cast
 
 from forkhouse.core.budgets import DAMAGE
+from forkhouse.core.digests import digest
 from forkhouse.core.errors import ToolchainError, UnsafeArchiveError
 from forkhouse.core.progress import report
-from forkhouse.core.workspace import digest, fresh_folder, storage_errors, sync_folder
+from forkhouse.core.storage import fresh_folder, storage_errors, sync_folder
 from forkhouse.sources.apt import fetch_debian_binaries
 
 if TYPE_CHECKING:

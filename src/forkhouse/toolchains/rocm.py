@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from packaging.version import InvalidVersion, Version
 
+from forkhouse.core.digests import digest, sha256_file
 from forkhouse.core.errors import ToolchainError
-from forkhouse.core.workspace import digest, sha256_file
 from forkhouse.toolchains.places import customary, hip_version
 
 if TYPE_CHECKING:

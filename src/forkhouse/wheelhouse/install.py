@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from forkhouse.core.environments import install_wheels, make_environment
 from forkhouse.core.errors import ClosureError, InstallError, UsageError
 from forkhouse.core.progress import report
-from forkhouse.core.workspace import storage_errors
+from forkhouse.core.storage import storage_errors
 from forkhouse.wheelhouse.contents import read_contents
 from forkhouse.wheelhouse.target import check_target, disable_kpacks
 from forkhouse.wheelhouse.verifying import verify

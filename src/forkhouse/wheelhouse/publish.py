@@ -19,11 +19,12 @@ from forkhouse.audit.metadata import wheel_facts
 from forkhouse.audit.policy import read_policy
 from forkhouse.audit.report import refuse
 from forkhouse.binaries.kernels import KernelInventory
+from forkhouse.core.digests import digest, sha256_file
 from forkhouse.core.errors import AuditError, ClosureError, HashMismatchError
 from forkhouse.core.journal import Record, Stage
 from forkhouse.core.progress import report
+from forkhouse.core.storage import storage_errors, sync_folder
 from forkhouse.core.wording import bullets
-from forkhouse.core.workspace import digest, sha256_file, storage_errors, sync_folder
 from forkhouse.documents.lockfile import KernelPin
 from forkhouse.documents.pins import Missing, PinnedWheel, pinned_wheel
 from forkhouse.documents.pylock import pylock_text

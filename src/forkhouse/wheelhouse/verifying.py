@@ -7,9 +7,9 @@ import stat
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from forkhouse.core.digests import sha256_file
 from forkhouse.core.errors import ClosureError, HashMismatchError
 from forkhouse.core.progress import report
-from forkhouse.core.workspace import sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

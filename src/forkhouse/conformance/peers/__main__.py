@@ -30,7 +30,8 @@ from forkhouse.conformance.peers.replay import Judge
 from forkhouse.conformance.peers.suite import PeerSuite
 from forkhouse.core.errors import ForkhouseError
 from forkhouse.core.progress import report, showing
-from forkhouse.core.workspace import find_workspace, write_atomic
+from forkhouse.core.storage import write_atomic
+from forkhouse.core.workspace import find_workspace
 from forkhouse.documents.reading import load
 from forkhouse.sources.index import Registry
 from forkhouse.sources.store import ObjectStore

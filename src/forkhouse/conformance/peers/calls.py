@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pygit2.enums import FileMode
 
-from forkhouse.core.workspace import digest
+from forkhouse.core.digests import digest
 from forkhouse.sources.store import TreeFile
 
 if TYPE_CHECKING:

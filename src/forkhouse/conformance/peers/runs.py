@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from forkhouse.conformance.peers import PeersError, capture
 from forkhouse.conformance.peers.calls import Captured
 from forkhouse.conformance.run import WITH_US, ending_all
+from forkhouse.core.digests import digest, sha256_file
 from forkhouse.core.progress import report
-from forkhouse.core.workspace import digest, sha256_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
