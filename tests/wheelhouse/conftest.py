@@ -71,6 +71,7 @@ class Draft:
     registry: Registry
     journal: Journal
     missing: list[Missing] = field(default_factory=list)
+    tools: dict[str, Path] = field(default_factory=dict)
     recorded: dict[str, list[KernelPin]] = field(default_factory=dict)
 
     def publish(self) -> Wheelhouse:
@@ -84,6 +85,7 @@ class Draft:
             built=self.built,
             recorded=self.recorded,
             third_party=self.third_party,
+            tools=self.tools,
             missing=self.missing,
             registry=self.registry,
             journal=self.journal,

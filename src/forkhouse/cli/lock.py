@@ -13,13 +13,14 @@ from forkhouse.cli.options import access_options, json_option, wait_option
 from forkhouse.cli.output import print_table, say
 from forkhouse.core.errors import HashMismatchError, RefusedRepositoryError
 from forkhouse.core.wording import bullets
-from forkhouse.flow.repin import check, fill_externals, update
+from forkhouse.flow.repin import PinFinding, check, fill_externals, update
+from forkhouse.flow.tools import pin_tools
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from forkhouse.flow.repin import PinFinding
+    from forkhouse.flow.plant import Plant
     from forkhouse.sources.acquire import SourcePolicy
 
 
@@ -40,6 +41,12 @@ if TYPE_CHECKING:
     flag_value="externals",
     help="Fill in the external wheels that the lock does not pin yet.",
 )
+@click.option(
+    "--tools",
+    "mode",
+    flag_value="tools",
+    help="Pin what a wheelhouse carries of Forkhouse itself, in pylock.tools.toml.",
+)
 @access_options
 @wait_option
 @json_option
@@ -57,7 +64,7 @@ def lock(
 ) -> None:
     """Check or update upstream.lock and the pylock files beside it."""
     if mode is None or (mode != "update" and target):
-        message = "Give --check, --externals, or --update with or without NAME[=VERSION]."
+        message = "Give --check, --externals, --tools, or --update with or without NAME[=VERSION]."
         raise click.UsageError(message)
     pin = _pin(target)
     workspace = workspace_of(context)
@@ -67,6 +74,8 @@ def lock(
             findings = check(plant)
         elif mode == "externals":
             findings = fill_externals(plant)
+        elif mode == "tools":
+            findings = _pin_tools(plant)
         else:
             findings = update(plant, *pin)
     if as_json:
@@ -82,6 +91,12 @@ def lock(
             ],
         )
     _refuse_wrong(findings)
+
+
+def _pin_tools(plant: Plant) -> list[PinFinding]:
+    pins = pin_tools(plant)
+    detail = f"{len(pins)} wheels"
+    return [PinFinding(subject="pylock.tools.toml", state="updated", asked="", detail=detail)]
 
 
 def _pin(target: str | None) -> tuple[str | None, str | None]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from forkhouse.core.progress import printable
+from forkhouse.core.progress import drawable, printable
 from forkhouse.core.secrecy import masked
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     Drawn by rich on a terminal, tab-separated (so nothing is cut off) elsewhere.
     """
     rows = [[printable(masked(cell)) for cell in row] for row in rows]
-    if sys.stdout.isatty() and not os.environ.get("CI"):
+    if sys.stdout.isatty() and drawable():
         from rich.console import Console  # start-up time
         from rich.table import Table  # start-up time
         from rich.text import Text  # start-up time

@@ -64,21 +64,27 @@ def make_environment(folder: Path) -> Path:
     return folder / "bin/python"
 
 
-def install_wheels(interpreter: Path, *options: str, wheels: Collection[str]) -> None:
+def install_wheels(
+    interpreter: Path, *options: str, wheels: Collection[str], pip: Path | None = None
+) -> None:
     """Run `pip install` for an environment, without any index.
 
-    `wheels` are the file names of all that has to be there afterwards.
+    `wheels` are the file names of all that has to be there afterwards. `pip` is a wheel of pip to
+    run; by default the one of this Python is.
 
     Raises InstallError with pip's own words when it refuses, and when it reports success and a
     wheel is not there; StorageError where the disk is full or read-only.
     """
     if not wheels:
         return
+    # pip runs from its wheel as it is: a package in an archive, which Python can start.
+    program = (
+        [*PIP, "--isolated", "--python", str(interpreter)]
+        if pip is None
+        else [str(interpreter), "-I", str(pip / "pip"), "--isolated"]
+    )
     command = [
-        *PIP,
-        "--isolated",
-        "--python",
-        str(interpreter),
+        *program,
         "install",
         "--no-index",
         "--quiet",

@@ -57,18 +57,20 @@ def engine(package: ModuleType) -> str:
 
 
 @cache
-def closure(package: str) -> tuple[frozenset[str], frozenset[str]]:
+def closure(
+    package: str, without: frozenset[str] = SAYING
+) -> tuple[frozenset[str], frozenset[str]]:
     """Return the modules of ours that a package imports, and the libraries that those import.
 
-    Imports are followed from every module of the package, through all modules of ours except
-    those in `SAYING`.
+    Imports are followed from every module of the package, or from one module, through all modules
+    of ours except those in `without`.
     """
-    waiting = [name for name in _modules() if name == package or name.startswith(f"{package}.")]
+    waiting = [name for name in source_files() if name == package or name.startswith(f"{package}.")]
     ours: set[str] = set()
     libraries: set[str] = set()
     while waiting:
         module = waiting.pop()
-        if module in ours or module in SAYING:
+        if module in ours or module in without:
             continue
         ours.add(module)
         imported = _imported(module)
@@ -78,7 +80,7 @@ def closure(package: str) -> tuple[frozenset[str], frozenset[str]]:
 
 
 @cache
-def _modules() -> dict[str, Path]:
+def source_files() -> dict[str, Path]:
     """Return the files of all our modules, by name."""
     return {_name(path): path for path in ROOT.rglob("*.py")}
 
@@ -90,7 +92,7 @@ def _name(path: Path) -> str:
 
 def _files(module: str) -> Iterator[Path]:
     """Yield the file of a module, and the data that lies in the folders of a package."""
-    path = _modules()[module]
+    path = source_files()[module]
     yield path
     if path.name == "__init__.py" and path.parent != ROOT:
         data = (
@@ -113,12 +115,12 @@ class _Imported:
 @cache
 def _imported(module: str) -> _Imported:
     """Return what a module imports when it runs, wherever in it."""
-    names = list(_names(_modules()[module]))
+    names = list(_names(source_files()[module]))
     steps = [name.split(".") for name in names if name.startswith("forkhouse.")]
     parts = {".".join(each[:end]) for each in steps for end in range(2, len(each) + 1)}
     libraries = {name.partition(".")[0] for name in names} - {"forkhouse"}
     return _Imported(
-        ours=frozenset(parts & _modules().keys()),
+        ours=frozenset(parts & source_files().keys()),
         libraries=frozenset(libraries - sys.stdlib_module_names),
     )
 

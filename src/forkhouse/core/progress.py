@@ -7,6 +7,7 @@ is honoured by rich.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
 import math
 import os
@@ -232,6 +233,11 @@ class Live:
             self._progress.remove_task(number)
 
 
+def drawable() -> bool:
+    """Return whether something may be drawn on a terminal: not in CI, and by rich alone."""
+    return not os.environ.get("CI") and importlib.util.find_spec("rich") is not None
+
+
 _current: ContextVar[Reporter] = ContextVar("reporter")
 _silent = Silent()
 
@@ -261,9 +267,9 @@ class _Logs(logging.Handler):
 def showing() -> Iterator[None]:
     """Show progress on standard error while the block runs.
 
-    Live on a terminal, plain lines otherwise and in CI.
+    Live on a terminal, plain lines otherwise, in CI, and where the library that draws is not.
     """
-    live = sys.stderr.isatty() and not os.environ.get("CI")
+    live = sys.stderr.isatty() and drawable()
     with Live() if live else contextlib.nullcontext(Plain()) as reporter:
         token = _current.set(reporter)
         logs = _Logs(reporter)

@@ -16,6 +16,7 @@ from forkhouse.core.errors import (
 from forkhouse.core.identity import engine
 from forkhouse.core.journal import Record, Stage
 from forkhouse.core.progress import Task, report
+from forkhouse.core.storage import fresh_folder
 from forkhouse.documents.config import read_config
 from forkhouse.documents.pins import Missing
 from forkhouse.documents.recipe import (
@@ -24,6 +25,7 @@ from forkhouse.documents.recipe import (
 )
 from forkhouse.flow.doctor import compiles_for_gpus
 from forkhouse.flow.freshness import Built
+from forkhouse.flow.tools import carried_tools
 from forkhouse.sources.externals import missing
 from forkhouse.sources.wheels import fetch_all
 from forkhouse.toolchains.packages import found_at, require_packages
@@ -243,21 +245,23 @@ def _publish(
     plant: Plant, name: str, built: Sequence[BuiltWheel], left_out: Sequence[Missing]
 ) -> Wheelhouse:
     absent = {each.name for each in left_out}
-    return publish(
-        plant.workspace.wheelhouse(name),
-        profile_name=name,
-        profile=plant.checkout.profile(name),
-        requires_python=plant.lock.python,
-        targets=plant.lock.gpu_targets,
-        build_paths=(str(plant.workspace.build),),
-        built=built,
-        recorded=plant.lock.kernels,
-        third_party=[pin for pin in plant.checkout.closure(name) if pin.name not in absent],
-        missing=left_out,
-        registry=plant.registry,
-        journal=plant.journal,
-        engine=engine(wheelhouse) + engine(audit),
-    )
+    with fresh_folder(plant.workspace.build / "carried") as folder:
+        return publish(
+            plant.workspace.wheelhouse(name),
+            profile_name=name,
+            profile=plant.checkout.profile(name),
+            requires_python=plant.lock.python,
+            targets=plant.lock.gpu_targets,
+            build_paths=(str(plant.workspace.build),),
+            built=built,
+            recorded=plant.lock.kernels,
+            third_party=[pin for pin in plant.checkout.closure(name) if pin.name not in absent],
+            tools=carried_tools(plant, folder),
+            missing=left_out,
+            registry=plant.registry,
+            journal=plant.journal,
+            engine=engine(wheelhouse) + engine(audit),
+        )
 
 
 def built_state(plant: Plant, product: Product, answer: dict[str, Any]) -> Built:

@@ -98,7 +98,10 @@ def _install(wheelhouse: Path, interpreter: Path, *options: str) -> None:
     )
     try:
         install_wheels(
-            interpreter, *options, wheels=[path.name for path in wheelhouse.glob("*.whl")]
+            interpreter,
+            *options,
+            wheels=[path.name for path in wheelhouse.glob("*.whl")],
+            pip=next(wheelhouse.glob("tools/pip-*.whl"), None),
         )
     except InstallError as error:
         message = f"pip could not install from the wheelhouse {wheelhouse.name}:\n{error}"

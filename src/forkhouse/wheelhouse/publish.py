@@ -97,6 +97,7 @@ def publish(
     built: Sequence[BuiltWheel],
     recorded: Mapping[str, Sequence[KernelPin]],
     third_party: Sequence[PinnedWheel],
+    tools: Mapping[str, Path],
     missing: Sequence[Missing],
     registry: Registry,
     journal: Journal,
@@ -106,6 +107,7 @@ def publish(
 
     `recorded` is what the lock has of the kernels of our wheels, by recipe. `missing` names the
     wheels that could not be had: the rest is whole without them, and the manifest says so.
+    `tools` are further files, by their path in the wheelhouse.
     `targets` are the GPUs for which HIP libraries must have code, `build_paths` the folders that no
     file of ours may name. Raises AuditError, ClosureError, UnreachableError, HashMismatchError or
     StorageError; `folder` then stays as it was.
@@ -121,8 +123,10 @@ def publish(
     for wheel, content in contents:
         _check_kernels(wheel, content, recorded.get(wheel.recipe, ()))
     manifest = manifest_of(profile_name, profile, contents, third_party, missing, targets)
+    carried = {path: sha256_file(file) for path, file in tools.items()}
     key = digest(
         [[pin.file, pin.sha256] for pin in pins],
+        carried,
         manifest,
         profile.install,
         requires_python,
@@ -159,6 +163,7 @@ def publish(
                     NAME: completed(manifest, required_by, sizes),
                     "pylock.toml": pylock_text(pins, folder=".", requires_python=requires_python),
                 },
+                {path: (file, carried[path]) for path, file in tools.items()},
             )
             _swap(new, folder)
     except BaseException:
@@ -171,19 +176,25 @@ def publish(
 
 
 def _write_whole(
-    new: Path, pins: Sequence[PinnedWheel], paths: Mapping[str, Path], texts: Mapping[str, str]
+    new: Path,
+    pins: Sequence[PinnedWheel],
+    paths: Mapping[str, Path],
+    texts: Mapping[str, str],
+    tools: Mapping[str, tuple[Path, str]],
 ) -> None:
     new.mkdir(parents=True)
-    for pin in pins:
-        _place(paths[pin.file], new / pin.file)
-        if sha256_file(new / pin.file) != pin.sha256:
+    files = {pin.file: (paths[pin.file], pin.sha256) for pin in pins}
+    files.update(tools)
+    for name, (source, sha256) in files.items():
+        _place(source, new / name)
+        if sha256_file(new / name) != sha256:
             message = (
-                f"{pin.file} is no longer what it was when it was built or fetched: somebody "
-                f"changed {paths[pin.file]}, or the disk did. "
+                f"{name} is no longer what it was when it was built or fetched: somebody "
+                f"changed {source}, or the disk did. "
                 "Remove that file, and run the same command again."
             )
             raise HashMismatchError(message)
-    digests = {pin.file: pin.sha256 for pin in pins}
+    digests = {name: sha256 for name, (_, sha256) in files.items()}
     for name, text in {
         **texts,
         "requirements.txt": requirements_text(pins),
@@ -313,6 +324,7 @@ def _place(source: Path, target: Path) -> None:
 
     PyTorch alone has 200 MB.
     """
+    target.parent.mkdir(exist_ok=True)
     try:
         target.hardlink_to(source)
     except OSError:  # another file system, or one without hard links; a full disk shows in the copy

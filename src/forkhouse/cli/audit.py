@@ -1,4 +1,4 @@
-"""`forkhouse install`, `verify` and `audit`: what is done with finished wheels."""
+"""`forkhouse audit`: look into finished wheels."""
 
 from __future__ import annotations
 
@@ -11,53 +11,9 @@ from forkhouse.audit.look import AuditTerms, audit_wheel
 from forkhouse.audit.policy import read_policy
 from forkhouse.audit.report import refuse
 from forkhouse.binaries.kernels import KernelInventory
-from forkhouse.cli.opening import workspace_of
 from forkhouse.cli.options import json_option, profile_option
 from forkhouse.cli.output import print_table, say
 from forkhouse.core.progress import report, showing
-from forkhouse.wheelhouse.install import install_onto, install_wheelhouse
-from forkhouse.wheelhouse.verifying import verify as verify_wheelhouse
-
-
-@click.command()
-@profile_option
-@click.option(
-    "--into",
-    type=click.Path(path_type=Path),
-    help="Virtual environment to make; it must not exist.",
-)
-@click.option(
-    "--onto",
-    type=click.Path(path_type=Path),
-    help="Environment that is there, with what the wheelhouse lacks (ROCm's PyTorch).",
-)
-@click.pass_context
-def install(context: click.Context, profile: str, into: Path | None, onto: Path | None) -> None:
-    """Install a profile from its wheelhouse alone, without a network.
-
-    Into a new environment, or onto one that fits.
-    """
-    if (into is None) == (onto is None):
-        message = "Give --into for a new environment, or --onto for one that is there."
-        raise click.UsageError(message)
-    with showing():
-        wheelhouse = workspace_of(context).wheelhouse(profile)
-        interpreter = (
-            install_wheelhouse(wheelhouse, into)
-            if into
-            else install_onto(wheelhouse, Path(str(onto)))
-        )
-    say(f"Installed. Its Python is {interpreter}")
-
-
-@click.command()
-@profile_option
-@click.pass_context
-def verify(context: click.Context, profile: str) -> None:
-    """Check every file of a wheelhouse against its SHA256SUMS."""
-    with showing():
-        count = verify_wheelhouse(workspace_of(context).wheelhouse(profile))
-    say(f"All {count} files are as they were built.")
 
 
 @click.command()

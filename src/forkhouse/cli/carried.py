@@ -1,0 +1,46 @@
+"""The program that is carried with a wheelhouse, and needs nothing but Python.
+
+`python3 forkhouse.pyz verify`: the wheelhouse is the folder in which the program lies.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from forkhouse import __version__
+from forkhouse.cli.ending import Explaining, run
+from forkhouse.cli.house import install, list_wheels, verify, why
+from forkhouse.core.errors import UsageError
+from forkhouse.wheelhouse.verifying import CHECKSUMS
+
+
+def _beside(_profile: str) -> Path:
+    """Return the folder of this program. Raises UsageError where that is no wheelhouse."""
+    folder = Path(sys.argv[0]).resolve().parent
+    if not (folder / CHECKSUMS).is_file():
+        message = (
+            f"{folder} is no wheelhouse: it has no {CHECKSUMS}. Name one: `verify DIR`, or --from "
+            "DIR."
+        )
+        raise UsageError(message)
+    return folder
+
+
+@click.group(
+    cls=Explaining,
+    commands={"install": install, "list": list_wheels, "verify": verify, "why": why},
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__)
+@click.pass_context
+def carried(context: click.Context) -> None:
+    """Verify and install the wheelhouse that this program was carried with."""
+    context.meta["forkhouse.wheelhouse"] = _beside
+
+
+def main() -> None:
+    """Run the command line."""
+    run(carried)
