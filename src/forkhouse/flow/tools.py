@@ -1,7 +1,7 @@
 """What a wheelhouse carries of Forkhouse itself, so that its target needs nothing but Python.
 
-`forkhouse.pyz` verifies and installs; `tools/` holds pip, Forkhouse, and all that Forkhouse
-requires, for what else is done at the target.
+`forkhouse.pyz` verifies and installs; `tools/` holds pip, Forkhouse, and what Forkhouse needs to
+serve.
 """
 
 from __future__ import annotations
@@ -27,24 +27,27 @@ if TYPE_CHECKING:
     from forkhouse.flow.plant import Plant
 
 CLOSURE = "tools"
-"""Name of the closure that pins what Forkhouse requires."""
+"""Name of the closure that pins what is carried."""
+GROUP = "carried"
+"""Dependency group of pyproject.toml that the closure is resolved from."""
 
 
 def pin_tools(plant: Plant) -> tuple[PinnedWheel, ...]:
-    """Pin in `pylock.tools.toml` what Forkhouse requires by its pyproject.toml.
+    """Pin in `pylock.tools.toml` what Forkhouse needs at a target, by its pyproject.toml.
 
     Returns the wheels. Raises UsageError in a checkout that is not Forkhouse's, UnreachableError
     with pip's own words when they cannot be resolved.
     """
     path = plant.workspace.root / "pyproject.toml"
     project = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if project.get("project", {}).get("name") != "forkhouse":
+    requirements = project.get("dependency-groups", {}).get(GROUP)
+    if not requirements:
         message = (
-            f"{plant.workspace.root} is no checkout of Forkhouse itself, so what it requires is "
-            "not known there."
+            f"{path} has no dependency group `{GROUP}`, which says what a wheelhouse carries. Run "
+            "this in a checkout of Forkhouse itself."
         )
         raise UsageError(message)
-    pins = resolve(plant, project["project"]["dependencies"], local={}, constraints=[])
+    pins = resolve(plant, requirements, local={}, constraints=[])
     text = pylock_text(pins, folder="build/tools", requires_python=plant.lock.python)
     write_atomic(plant.workspace.closure_path(CLOSURE), text.encode())
     plant.checkout.read.closures.pop(CLOSURE, None)
@@ -54,8 +57,7 @@ def pin_tools(plant: Plant) -> tuple[PinnedWheel, ...]:
 def carried_tools(plant: Plant, folder: Path) -> dict[str, Path]:
     """Return the files that a wheelhouse carries for its target, by their path in it.
 
-    What is made for it lies in `folder`. Nothing where no `pylock.tools.toml` pins what Forkhouse
-    requires. Raises ClosureError, UnreachableError, HashMismatchError, StorageError.
+    What is made for it lies in `folder`. Nothing where no `pylock.tools.toml` is there. Raises ClosureError, UnreachableError, HashMismatchError, StorageError.
     """
     if not plant.workspace.closure_path(CLOSURE).is_file():
         return {}
