@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import platform
+
 import pytest
 
 from forkhouse.audit.facts import WheelFacts
@@ -122,3 +124,25 @@ def test_a_requirement_by_address_counts_where_its_extra_is_asked_for() -> None:
     facts = wheels(aa=("bb @ https://files.example/bb.whl ; extra == 'all'",), bb=())
     assert problems(["aa"], facts) == ["bb is there, and nothing of the profile asks for it"]
     assert "asked for by its address" in problems(["aa[all]"], facts)[0]
+
+
+def test_what_an_older_release_of_this_python_needs_is_asked_for() -> None:
+    """Debian 12 has 3.11.2, and pip chose for the release that ran it."""
+    series = ".".join(platform.python_version_tuple()[:2])
+    older = f"none; python_full_version < '{series}.1'"
+    assert problems(["aa"], wheels(aa=(older,))) == [
+        f'none; python_full_version < "{series}.1" (wanted by aa) is not there'
+    ]
+    check_closure(["aa"], wheels(aa=("none; python_full_version < '3.0.1'",)))
+
+
+def test_who_requires_a_wheel_is_told() -> None:
+    required_by = check_closure(
+        ["aa>=1", "bb"], wheels(aa=("bb", "cc[fast]"), bb=(), cc=("dd; extra == 'fast'",), dd=())
+    )
+    assert required_by == {
+        "aa": ("the profile",),
+        "bb": ("aa", "the profile"),
+        "cc": ("aa",),
+        "dd": ("cc[fast]",),
+    }

@@ -57,7 +57,8 @@ def pin_tools(plant: Plant) -> tuple[PinnedWheel, ...]:
 def carried_tools(plant: Plant, folder: Path) -> dict[str, Path]:
     """Return the files that a wheelhouse carries for its target, by their path in it.
 
-    What is made for it lies in `folder`. Nothing where no `pylock.tools.toml` is there. Raises ClosureError, UnreachableError, HashMismatchError, StorageError.
+    What is made for it lies in `folder`. Nothing where there is no `pylock.tools.toml`. Raises
+    ClosureError, UnreachableError, HashMismatchError, StorageError.
     """
     if not plant.workspace.closure_path(CLOSURE).is_file():
         return {}

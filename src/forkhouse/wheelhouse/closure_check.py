@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
@@ -17,13 +18,26 @@ if TYPE_CHECKING:
     from forkhouse.audit.facts import WheelFacts
 
 
+def is_needed(requirement: Requirement, extra: str) -> bool:
+    """Return whether this interpreter needs a requirement, or the first release of its series.
+
+    Raises ValueError and RecursionError for a marker that cannot be judged.
+    """
+    first = ".".join([*platform.python_version_tuple()[:2], "0"])
+    return requirement.marker is None or any(
+        requirement.marker.evaluate({"extra": extra, **release})
+        for release in ({}, {"python_full_version": first})
+    )
+
+
 def check_closure(
     roots: Iterable[str], wheels: Mapping[str, WheelFacts], absent: Collection[str] = ()
 ) -> dict[str, tuple[str, ...]]:
     """Check that `wheels` are exactly what the requirements `roots` need, directly or indirectly.
 
-    `wheels` and `absent` have canonical names. Markers are evaluated for this interpreter. A
-    requirement on a package that is known to be missing (`absent`) is skipped.
+    `wheels` and `absent` have canonical names. What this interpreter needs has to be there, and
+    what the first release of its series needs (3.11.0 for 3.11.7), because the target may have any
+    of them. A requirement on a package that is known to be missing (`absent`) is skipped.
 
     Returns who requires each wheel: names, each with the extra that does (`name[extra]`).
 
@@ -77,7 +91,7 @@ def check_closure(
                 needed = Requirement(text)
                 asked_by = f"{name}[{extra}]" if extra else name
                 try:
-                    if needed.marker is None or needed.marker.evaluate({"extra": extra}):
+                    if is_needed(needed, extra):
                         queue.append((needed, asked_by))
                 except (ValueError, RecursionError) as error:  # UndefinedComparison is a ValueError
                     problems.append(
