@@ -11,15 +11,23 @@ from pathlib import Path
 import click
 
 from forkhouse import __version__
+from forkhouse.carry.layout import INDEX
 from forkhouse.cli.ending import Explaining, run
-from forkhouse.cli.house import install, list_wheels, verify, why
+from forkhouse.cli.house import copy, install, join, list_wheels, verify, why
 from forkhouse.core.errors import UsageError
 from forkhouse.wheelhouse.verifying import CHECKSUMS
 
 
 def _beside(_profile: str) -> Path:
-    """Return the folder of this program. Raises UsageError where that is no wheelhouse."""
-    folder = Path(sys.argv[0]).resolve().parent
+    """Return the bundle that this program is the end of, or the folder in which it lies.
+
+    Raises UsageError where that is no wheelhouse.
+    """
+    program = Path(sys.argv[0]).resolve()
+    with program.open("rb") as stream:
+        if stream.read(len(INDEX)) == INDEX.encode():
+            return program
+    folder = program.parent
     if not (folder / CHECKSUMS).is_file():
         message = (
             f"{folder} is no wheelhouse: it has no {CHECKSUMS}. Name one: `verify DIR`, or --from "
@@ -31,13 +39,23 @@ def _beside(_profile: str) -> Path:
 
 @click.group(
     cls=Explaining,
-    commands={"install": install, "list": list_wheels, "verify": verify, "why": why},
+    commands={
+        "copy": copy,
+        "install": install,
+        "join": join,
+        "list": list_wheels,
+        "verify": verify,
+        "why": why,
+    },
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__)
 @click.pass_context
 def carried(context: click.Context) -> None:
-    """Verify and install the wheelhouse that this program was carried with."""
+    """Verify and install the wheelhouse that this program was carried with.
+
+    `python3 forkhouse.pyz` in the folder of a wheelhouse, or `python3 BUNDLE` with a bundle.
+    """
     context.meta["forkhouse.wheelhouse"] = _beside
 
 

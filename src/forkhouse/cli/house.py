@@ -6,7 +6,9 @@ it imports need Click and packaging alone.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,22 +16,30 @@ from typing import TYPE_CHECKING
 import click
 from packaging.utils import canonicalize_name
 
-from forkhouse.cli.options import json_option, profile_option
+from forkhouse.carry.bundle import extract, open_bundle, verify_bundle
+from forkhouse.carry.packing import Bundles, joined, write_bundle
+from forkhouse.cli.options import json_option, profile_option, split_option
 from forkhouse.cli.output import print_table, say
 from forkhouse.core.progress import showing
-from forkhouse.wheelhouse.contents import PROFILE, chain, read_contents
+from forkhouse.core.storage import discard, fresh_folder
+from forkhouse.wheelhouse.contents import NAME as MANIFEST
+from forkhouse.wheelhouse.contents import PROFILE, chain, parse_contents, read_contents
 from forkhouse.wheelhouse.install import install_onto, install_wheelhouse
 from forkhouse.wheelhouse.verifying import verify as verify_wheelhouse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from forkhouse.wheelhouse.contents import Contents
+
+WHEELHOUSE = "wheelhouse"
+"""The folder of a bundle that has the wheelhouse."""
 from_option = click.option(
     "--from",
     "place",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Folder of a wheelhouse, instead of the profile's in this checkout.",
+    type=click.Path(exists=True, path_type=Path),
+    metavar="PLACE",
+    help="Folder of a wheelhouse, or a bundle, instead of the profile's in this checkout.",
 )
 
 
@@ -37,6 +47,68 @@ def _wheelhouse(context: click.Context, profile: str, place: Path | None) -> Pat
     # Each program that has these commands says where it looks.
     finder: Callable[[str], Path] = context.meta["forkhouse.wheelhouse"]
     return place.resolve() if place is not None else finder(profile)
+
+
+def _contents(place: Path) -> Contents:
+    """Return what the manifest says of a wheelhouse, in its folder or in a bundle."""
+    if place.is_dir():
+        return read_contents(place)
+    return parse_contents(open_bundle(place).content(f"{WHEELHOUSE}/{MANIFEST}"), place.name)
+
+
+@contextlib.contextmanager
+def _unpacked(place: Path, beside: Path) -> Iterator[Path]:
+    """Give the folder of a wheelhouse; that of a bundle is unpacked for a while beside a path."""
+    if place.is_dir():
+        yield place
+        return
+    bundle = open_bundle(place)
+    scratch = beside.resolve().parent / f".{beside.name}.unpacked"
+    with fresh_folder(scratch):
+        try:
+            extract(bundle, WHEELHOUSE, scratch / bundle.index.profile)
+            yield scratch / bundle.index.profile
+        except BaseException:
+            discard(scratch)  # a gigabyte, which the bundle has
+            raise
+
+
+@click.command()
+@click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
+@split_option
+def copy(source: Path, target: Path, split: int | None) -> None:
+    """Copy a bundle, in one piece or in parts; a copy that broke off goes on where it did.
+
+    Each file is checked on its way.
+    """
+    with showing():
+        bundle = open_bundle(source)
+        target = target / _whole_name(source) if target.is_dir() else target
+        written = write_bundle(bundle.index, Bundles(bundle), target, split=split)
+    say("\n".join(map(str, written)))
+
+
+@click.command()
+@click.argument("delta", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("old", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
+@split_option
+def join(delta: Path, old: Path, target: Path, split: int | None) -> None:
+    """Make the whole bundle of a DELTA and the OLD bundle that it was made against.
+
+    It has the bytes that a whole one would have been made with.
+    """
+    with showing():
+        new, before = open_bundle(delta), open_bundle(old)
+        whole = joined(new.index, before.index, old.name)
+        written = write_bundle(whole, Bundles(new, before), target, split=split)
+    say("\n".join(map(str, written)))
+
+
+def _whole_name(path: Path) -> str:
+    """Return the name of a bundle by that of one of its parts."""
+    return re.sub(r"\.\d{3}$", "", path.name)
 
 
 @click.command()
@@ -63,8 +135,8 @@ def install(
     if (into is None) == (onto is None):
         message = "Give --into for a new environment, or --onto for one that is there."
         raise click.UsageError(message)
-    with showing():
-        wheelhouse = _wheelhouse(context, profile, place)
+    found = _wheelhouse(context, profile, place)
+    with showing(), _unpacked(found, into or onto or Path()) as wheelhouse:
         interpreter = (
             install_wheelhouse(wheelhouse, into)
             if into
@@ -74,18 +146,18 @@ def install(
 
 
 @click.command()
-@click.argument(
-    "place", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path)
-)
+@click.argument("place", required=False, type=click.Path(exists=True, path_type=Path))
 @profile_option
 @click.pass_context
 def verify(context: click.Context, place: Path | None, profile: str) -> None:
-    """Check every file of a wheelhouse against its SHA256SUMS.
+    """Check every file of a wheelhouse against its SHA256SUMS, or every byte of a bundle.
 
-    PLACE is its folder; without it, the wheelhouse of a profile in this checkout is checked.
+    PLACE is a folder, a bundle, or a part of one; without it, the wheelhouse of a profile in this
+    checkout is checked.
     """
     with showing():
-        count = verify_wheelhouse(_wheelhouse(context, profile, place))
+        found = _wheelhouse(context, profile, place)
+        count = verify_wheelhouse(found) if found.is_dir() else verify_bundle(open_bundle(found))
     say(f"All {count} files are as they were built.")
 
 
@@ -96,7 +168,7 @@ def verify(context: click.Context, place: Path | None, profile: str) -> None:
 @click.pass_context
 def list_wheels(context: click.Context, profile: str, place: Path | None, *, as_json: bool) -> None:
     """List the wheels of a wheelhouse, the largest first, and who requires each."""
-    contents = read_contents(_wheelhouse(context, profile, place))
+    contents = _contents(_wheelhouse(context, profile, place))
     wheels = sorted(contents.wheels, key=lambda wheel: (-wheel.size, wheel.name))
     if as_json:
         shown = ("name", "version", "file", "size", "built", "required_by")
@@ -134,7 +206,7 @@ def why(
     context: click.Context, name: str, profile: str, place: Path | None, *, as_json: bool
 ) -> None:
     """Say why a wheel is in a wheelhouse: who requires it, how large it is, and what it brings."""
-    contents = read_contents(_wheelhouse(context, profile, place))
+    contents = _contents(_wheelhouse(context, profile, place))
     path = chain(contents, canonicalize_name(name))
     wheel = path[-1]
     brought = sorted(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -106,3 +107,27 @@ def json_file(
         message = f"{folder} is no folder that can be written to."
         raise click.BadParameter(message)
     return path
+
+
+class _Size(click.ParamType):  # type: ignore[type-arg]
+    """A size in bytes, as people write it: 700M, 4G."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number of bytes. Raises BadParameter."""
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d{1,9})([KMGT]?)", str(value))
+        size = int(found[1]) * 1024 ** "KMGT".find(found[2]) * 1024 if found and found[2] else 0
+        size = int(found[1]) if found and not found[2] else size
+        if size < SMALLEST_PART:
+            self.fail(f"{value!r} is no size of 1M or more, such as 700M or 4G.", param, ctx)
+        return size
+
+
+SMALLEST_PART = 2**20
+"""Bytes; the index of a bundle lies in its first part."""
+split_option = click.option(
+    "--split", type=_Size(), help="Write parts of at most this size (700M, 4G)."
+)

@@ -178,6 +178,13 @@ class StorageError(ForkhouseError):
     title = "cannot write"
 
 
+class BundleError(ForkhouseError):
+    """A bundle is damaged, cut off, or not whole without the one before it."""
+
+    exit_code = 32
+    title = "bundle not whole"
+
+
 class NoDeviceError(ForkhouseError):
     """The accelerator that was asked for is not in this machine."""
 

@@ -214,6 +214,11 @@ def _cached(source: GitSource, cache: Path) -> tuple[Path, str]:
     return cache / "mirrors" / f"{digest(source.url)[:16]}.git", f"refs/forkhouse/{source.commit}"
 
 
+def cached_repository(source: GitSource, cache: Path) -> Path:
+    """Return the bare repository of the cache that a source is fetched into."""
+    return _cached(source, cache)[0]
+
+
 def has_commit(source: GitSource, cache: Path, shared: Path | None = None) -> bool:
     """Return whether the pinned commit is in the cache, or in the read-only one."""
     bare, reference = _cached(source, cache)

@@ -57,7 +57,16 @@ class Contents:
 def read_contents(folder: Path) -> Contents:
     """Read the manifest of a wheelhouse. Raises ClosureError where there is none to read."""
     try:
-        manifest = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        text = (folder / NAME).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise _unreadable(folder.name, error) from error
+    return parse_contents(text, folder.name)
+
+
+def parse_contents(text: str | bytes, name: str) -> Contents:
+    """Return what the manifest of the wheelhouse `name` says. Raises ClosureError."""
+    try:
+        manifest = json.loads(text)
         return Contents(
             profile=str(manifest["profile"]),
             install=tuple(manifest["install"]),
@@ -65,12 +74,15 @@ def read_contents(folder: Path) -> Contents:
             missing=tuple(Missing(**each) for each in manifest["missing"]),
             wheels=tuple(_wheel(each) for each in manifest["wheels"]),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        message = (
-            f"The manifest of the wheelhouse {folder.name} cannot be read: {error}. Build it again "
-            "with this Forkhouse."
-        )
-        raise ClosureError(message) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _unreadable(name, error) from error
+
+
+def _unreadable(name: str, error: Exception) -> ClosureError:
+    return ClosureError(
+        f"The manifest of the wheelhouse {name} cannot be read: {error}. Build it again with this "
+        "Forkhouse."
+    )
 
 
 def _wheel(entry: Mapping[str, object]) -> Wheel:

@@ -1,0 +1,261 @@
+"""Read a bundle: one file, or the parts that it was split into."""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import itertools
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+from forkhouse.carry.layout import (
+    BLOCK,
+    END,
+    INDEX,
+    LARGEST_INDEX,
+    Index,
+    Place,
+    front,
+    header,
+    padding,
+    places,
+    read_index,
+    total,
+)
+from forkhouse.core.errors import BundleError
+from forkhouse.core.progress import report
+from forkhouse.core.storage import storage_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+CHUNK = 2**20
+_PART = re.compile(r"(?P<name>.+)\.(?P<number>\d{3})")
+
+
+class Parts:
+    """The bytes of files that follow one another."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        """Take the files in their order."""
+        self._paths = paths
+        sizes = [path.stat().st_size for path in paths]
+        self._ends = list(itertools.accumulate(sizes))
+        self.size = self._ends[-1]
+        self._open: tuple[int, BinaryIO] | None = None
+
+    def read(self, start: int, size: int) -> bytes:
+        """Return bytes from a position on: fewer where the last file ends before."""
+        found = b""
+        while len(found) < size and start + len(found) < self.size:
+            number = bisect.bisect_right(self._ends, start + len(found))
+            begun = self._ends[number] - self._paths[number].stat().st_size
+            stream = self._stream(number)
+            stream.seek(start + len(found) - begun)
+            piece = stream.read(size - len(found))
+            if not piece:
+                break
+            found += piece
+        return found
+
+    def pieces(self, start: int, size: int) -> Iterator[bytes]:
+        """Yield the bytes from a position on, a piece at a time."""
+        end = start + size
+        while start < end and (piece := self.read(start, min(CHUNK, end - start))):
+            yield piece
+            start += len(piece)
+
+    def _stream(self, number: int) -> BinaryIO:
+        if self._open is None or self._open[0] != number:
+            self.close()
+            self._open = (number, self._paths[number].open("rb"))
+        return self._open[1]
+
+    def close(self) -> None:
+        """Close the file that is open."""
+        if self._open is not None:
+            self._open[1].close()
+            self._open = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bundle:
+    """A bundle that was opened: its index was read, nothing else was checked yet."""
+
+    name: str
+    index: Index
+    parts: Parts
+
+    def place(self, path: str) -> Place:
+        """Return where the content of a member lies. Raises BundleError where it is not there."""
+        links = {each.path: each.link for each in self.index.members}
+        wanted = links.get(path) or path
+        for place in places(self.index):
+            if place.member.path == wanted:
+                return place
+        held = any(each.path == path for each in self.index.members)
+        message = f"{self.name} is without {path}" + (
+            ": the bundle before it has that. Join both first (`join`)." if held else "."
+        )
+        raise BundleError(message)
+
+    def content(self, path: str) -> bytes:
+        """Return a small member. Raises BundleError where it is missing or damaged."""
+        place = self.place(path)
+        content = self.parts.read(place.content, place.member.size)
+        if hashlib.sha256(content).hexdigest() != place.member.sha256:
+            raise _damaged(self.name, [path])
+        return content
+
+
+def parts_of(path: Path) -> list[Path]:
+    """Return the files that make up a bundle: itself, or its parts in order, from any of them.
+
+    Raises BundleError where one is missing between others.
+    """
+    found = _PART.fullmatch(path.name)
+    if found is None:
+        return [path]
+    parts = sorted(
+        each
+        for each in path.parent.iterdir()
+        if (part := _PART.fullmatch(each.name)) and part["name"] == found["name"]
+    )
+    expected = [
+        path.with_name(f"{found['name']}.{number:03}") for number in range(1, len(parts) + 1)
+    ]
+    if parts != expected:
+        missing = min(set(expected) - set(parts)).name
+        message = f"{missing} is not in {path.parent}. Copy all parts of the bundle there."
+        raise BundleError(message)
+    return parts
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Open a bundle, by itself or by one of its parts, and read its index.
+
+    Raises BundleError for a file that is none, and for a damaged index.
+    """
+    with storage_errors(f"Reading {path.name}"):
+        parts = Parts(parts_of(path))
+        head = parts.read(0, BLOCK)
+        size = _size(head)
+        if size is None or size > LARGEST_INDEX:
+            message = (
+                f"{path.name} is no bundle of Forkhouse: it does not begin with {INDEX}. Or its "
+                "beginning is damaged; copy it again."
+            )
+            raise BundleError(message)
+        index = read_index(parts.read(BLOCK, size), path.name)
+    return Bundle(name=path.name, index=index, parts=parts)
+
+
+def _size(head: bytes) -> int | None:
+    """Return the size of the index by the header of the archive's first member."""
+    text = head[124:135]
+    size = int(text, 8) if re.fullmatch(rb"[0-7]{11}", text) else None
+    return size if size is not None and head == header(INDEX, size) else None
+
+
+def verify_bundle(bundle: Bundle) -> int:
+    """Check every byte of a bundle, and return how many files it has.
+
+    Raises BundleError that names the files that are damaged or missing.
+    """
+    whole = total(bundle.index)
+    damaged = (
+        [] if bundle.parts.read(0, len(front(bundle.index))) == front(bundle.index) else [INDEX]
+    )
+    count = 0
+    with report().task(f"verify {bundle.name}", total=whole) as task:
+        for place in places(bundle.index):
+            if not _is_whole(bundle.parts, place, task.advance):
+                damaged.append(place.member.path)
+            count += 1
+        position = whole - bundle.index.program.size - len(END)
+        digest = hashlib.sha256()
+        for piece in bundle.parts.pieces(position + len(END), bundle.index.program.size):
+            digest.update(piece)
+        if bundle.parts.read(position, len(END)) != END:
+            damaged.append("the end of the archive")
+        if digest.hexdigest() != bundle.index.program.sha256:
+            damaged.append("the program at its end")
+    if bundle.parts.size < whole:
+        raise _cut_off(bundle, whole)
+    if bundle.parts.size > whole:
+        message = (
+            f"{bundle.name} has {bundle.parts.size - whole} bytes more than its index says. Copy "
+            "it again."
+        )
+        raise BundleError(message)
+    if damaged:
+        raise _damaged(bundle.name, damaged)
+    return count
+
+
+def _is_whole(parts: Parts, place: Place, advance: Callable[[float], None]) -> bool:
+    """Return whether a member is in the archive as the index says, with its header and padding."""
+    member = place.member
+    head = parts.read(place.start, place.content - place.start)
+    digest = hashlib.sha256()
+    for piece in parts.pieces(place.content, member.length):
+        digest.update(piece)
+        advance(len(piece))
+    tail = parts.read(place.content + member.length, len(padding(member.length)))
+    return (
+        head == place.header
+        and (member.link is not None or digest.hexdigest() == member.sha256)
+        and tail == padding(member.length)
+    )
+
+
+def whole_until(bundle: Bundle) -> int:
+    """Return up to where a bundle that was cut off is whole, in bytes: the end of a member."""
+    if bundle.parts.read(0, len(front(bundle.index))) != front(bundle.index):
+        return 0
+    position = len(front(bundle.index))
+    with report().task(f"check {bundle.name}", total=bundle.parts.size) as task:
+        for place in places(bundle.index):
+            if place.end > bundle.parts.size or not _is_whole(bundle.parts, place, task.advance):
+                break
+            position = place.end
+    return position
+
+
+def extract(bundle: Bundle, below: str, folder: Path) -> None:
+    """Write the members below a path of a bundle into a folder, each checked as it is written.
+
+    Raises BundleError for a damaged member, StorageError.
+    """
+    chosen = [each for each in bundle.index.members if each.path.startswith(f"{below}/")]
+    with report().task(f"unpack {bundle.name}", total=sum(each.size for each in chosen)) as task:
+        for member in chosen:
+            place = bundle.place(member.path)
+            target = folder / member.path.removeprefix(f"{below}/")
+            digest = hashlib.sha256()
+            with storage_errors(f"Unpacking {member.path}"):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with target.open("xb") as stream:
+                    for piece in bundle.parts.pieces(place.content, member.size):
+                        digest.update(piece)
+                        stream.write(piece)
+                        task.advance(len(piece))
+            if digest.hexdigest() != member.sha256:
+                raise _damaged(bundle.name, [member.path])
+
+
+def _cut_off(bundle: Bundle, whole: int) -> BundleError:
+    return BundleError(
+        f"{bundle.name} is cut off: it has {bundle.parts.size} of {whole} bytes. `copy` from where "
+        "it was whole goes on where it broke off."
+    )
+
+
+def _damaged(name: str, paths: Sequence[str]) -> BundleError:
+    verb = "is" if len(paths) == 1 else "are"
+    return BundleError(
+        f"{', '.join(paths[:20])} {verb} damaged in {name}. Copy the bundle again from where it "
+        "was made."
+    )
