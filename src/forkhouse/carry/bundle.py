@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from forkhouse.carry.layout import (
     BLOCK,
@@ -44,17 +44,17 @@ class Parts:
         sizes = [path.stat().st_size for path in paths]
         self._ends = list(itertools.accumulate(sizes))
         self.size = self._ends[-1]
-        self._open: tuple[int, BinaryIO] | None = None
 
     def read(self, start: int, size: int) -> bytes:
         """Return bytes from a position on: fewer where the last file ends before."""
         found = b""
         while len(found) < size and start + len(found) < self.size:
             number = bisect.bisect_right(self._ends, start + len(found))
-            begun = self._ends[number] - self._paths[number].stat().st_size
-            stream = self._stream(number)
-            stream.seek(start + len(found) - begun)
-            piece = stream.read(size - len(found))
+            begun = self._ends[number - 1] if number else 0
+            # Opened for each piece: nothing has to be closed when a reader is done with.
+            with self._paths[number].open("rb") as stream:
+                stream.seek(start + len(found) - begun)
+                piece = stream.read(size - len(found))
             if not piece:
                 break
             found += piece
@@ -66,18 +66,6 @@ class Parts:
         while start < end and (piece := self.read(start, min(CHUNK, end - start))):
             yield piece
             start += len(piece)
-
-    def _stream(self, number: int) -> BinaryIO:
-        if self._open is None or self._open[0] != number:
-            self.close()
-            self._open = (number, self._paths[number].open("rb"))
-        return self._open[1]
-
-    def close(self) -> None:
-        """Close the file that is open."""
-        if self._open is not None:
-            self._open[1].close()
-            self._open = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -168,7 +168,6 @@ def _done(index: Index, unfinished: list[Path]) -> int:
         earlier = open_bundle(there[0]) if len(there) == 1 else _opened(there)
         if earlier.index == index:
             done = whole_until(earlier)
-        earlier.parts.close()
     except BundleError:
         done = 0
     position = done
