@@ -9,8 +9,8 @@ import re
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
-from forkhouse.patches.changes import find
 from forkhouse.patches.edits import CodeOperation, KeyOperation, RequirementOperation
+from forkhouse.patches.finding import find
 from forkhouse.patches.languages import trees, wellformed
 from forkhouse.patches.languages.base import line_end, line_start
 from forkhouse.patches.languages.data import LANGUAGES, Kind, look, read

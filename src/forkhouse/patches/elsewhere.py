@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name
 
 from forkhouse.core.errors import PatchConflictError
-from forkhouse.patches.changes import find, is_part, spliced
 from forkhouse.patches.edits import (
     CodeOperation,
     KeyOperation,
@@ -24,10 +23,13 @@ from forkhouse.patches.edits import (
     Selector,
 )
 from forkhouse.patches.effects import said_parts
+from forkhouse.patches.finding import find
 from forkhouse.patches.languages.base import is_blank, line_end, line_start
 from forkhouse.patches.languages.cmake import commands
 from forkhouse.patches.languages.data import LANGUAGES, Kind, look, read, seen
 from forkhouse.patches.operations import applied_alone
+from forkhouse.patches.partchanges import is_part
+from forkhouse.patches.pieces import spliced
 from forkhouse.patches.spellings import MEANINGFUL, bare
 
 if TYPE_CHECKING:

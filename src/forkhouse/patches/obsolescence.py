@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.arrival import came_about
-from forkhouse.patches.changes import find
 from forkhouse.patches.edits import (
     Selector,
     allows,
     target,
 )
 from forkhouse.patches.elsewhere import stays
+from forkhouse.patches.finding import find
 from forkhouse.patches.languages.base import backend, language_of, line_end, line_start
 from forkhouse.patches.languages.grammars import GRAMMARS
 from forkhouse.patches.languages.keypaths import key_steps

@@ -11,8 +11,8 @@ from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
-from forkhouse.patches.changes import find
 from forkhouse.patches.edits import CodeOperation, KeyOperation, target
+from forkhouse.patches.finding import find
 from forkhouse.patches.languages.data import LANGUAGES, Kind, read, seen
 from forkhouse.patches.languages.keypaths import key_steps
 
