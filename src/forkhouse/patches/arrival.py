@@ -10,7 +10,6 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
-from forkhouse.patches.changes import left_by
 from forkhouse.patches.edits import (
     CodeOperation,
     KeyOperation,
@@ -23,6 +22,7 @@ from forkhouse.patches.effects import is_done, said_parts, selected_after, selec
 from forkhouse.patches.elsewhere import parts_gone, stays
 from forkhouse.patches.finding import find
 from forkhouse.patches.languages.branches import branches
+from forkhouse.patches.languages.changes import left_by
 from forkhouse.patches.languages.data import LANGUAGES, entries, look, read, seen
 from forkhouse.patches.languages.imports import imports, meaning
 from forkhouse.patches.languages.requirements import nameless

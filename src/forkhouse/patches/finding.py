@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
-from forkhouse.patches.languages.base import backend
+from forkhouse.patches.backends import backend
 
 if TYPE_CHECKING:
+    from forkhouse.patches.backends import Node
     from forkhouse.patches.edits import CountRange, Selector
-    from forkhouse.patches.languages.base import Node
 
 
 class MatchError(PatchConflictError):

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches import parts as layout
+from forkhouse.patches.backends import newline_at
 from forkhouse.patches.finding import MatchError, find
-from forkhouse.patches.languages.base import newline_at
 
 if TYPE_CHECKING:
+    from forkhouse.patches.backends import Parts, Splice
     from forkhouse.patches.edits import PartChange
-    from forkhouse.patches.languages.base import Parts, Splice
 
 
 def part_changes(

@@ -10,7 +10,7 @@ from forkhouse.core.errors import PatchConflictError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from forkhouse.patches.languages.base import Splice
+    from forkhouse.patches.backends import Splice
 
 
 def spliced(text: str, splices: Sequence[Splice]) -> str:

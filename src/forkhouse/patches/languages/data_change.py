@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
-from forkhouse.patches.changes import changes
+from forkhouse.patches.backends import Matched
 from forkhouse.patches.edits import CodeOperation, KeyOperation, PartChange, Selector
 from forkhouse.patches.edits import Place as Beside
+from forkhouse.patches.keypaths import key_steps, path_said
 from forkhouse.patches.languages import data_flow as flow
 from forkhouse.patches.languages import data_insert as beside_entries
 from forkhouse.patches.languages import data_toml_change
-from forkhouse.patches.languages.base import Matched
+from forkhouse.patches.languages.changes import changes
 from forkhouse.patches.languages.data import (
     DataPlace,
     Kind,
@@ -38,8 +39,7 @@ from forkhouse.patches.languages.data_places import (
 )
 from forkhouse.patches.languages.data_plan import DataChange
 from forkhouse.patches.languages.data_write import key_written, value_seen, written
-from forkhouse.patches.languages.keypaths import key_steps, path_said
-from forkhouse.patches.templates import indented_lines
+from forkhouse.patches.languages.templates import indented_lines
 
 if TYPE_CHECKING:
     from forkhouse.patches.edits import Operation

@@ -20,7 +20,7 @@ from forkhouse.patches.languages.data_places import refuse_shared
 from forkhouse.patches.languages.data_plan import DataChange
 
 if TYPE_CHECKING:
-    from forkhouse.patches.languages.base import Splice
+    from forkhouse.patches.backends import Splice
     from forkhouse.patches.languages.data import Data
 
 

@@ -7,8 +7,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
-from forkhouse.patches import insertions
 from forkhouse.patches import parts as layout
+from forkhouse.patches.backends import (
+    indentation,
+    is_blank,
+    line_end,
+    line_start,
+    newline_at,
+    next_line,
+)
 from forkhouse.patches.edits import (
     CodeOperation,
     LineChange,
@@ -18,22 +25,15 @@ from forkhouse.patches.edits import (
     allows,
 )
 from forkhouse.patches.finding import MatchError, find
-from forkhouse.patches.languages.base import (
-    indentation,
-    is_blank,
-    line_end,
-    line_start,
-    newline_at,
-    next_line,
-)
+from forkhouse.patches.languages import insertions
 from forkhouse.patches.languages.imports import addition, imports, meaning
 from forkhouse.patches.languages.masking import without_comments_and_literals
+from forkhouse.patches.languages.templates import filled, indented_lines, wrapped
 from forkhouse.patches.partchanges import part_changes
 from forkhouse.patches.pieces import Pieces, spliced
-from forkhouse.patches.templates import filled, indented_lines, wrapped
 
 if TYPE_CHECKING:
-    from forkhouse.patches.languages.base import Node, Splice
+    from forkhouse.patches.backends import Node, Splice
 
 
 def left_by(text: str, operation: CodeOperation, language: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches import parts as layout
-from forkhouse.patches.languages.base import (
+from forkhouse.patches.backends import (
     Layout,
     indentation,
     is_blank,
@@ -17,11 +17,11 @@ from forkhouse.patches.languages.base import (
     newline_at,
 )
 from forkhouse.patches.languages.places import ends_branch
-from forkhouse.patches.templates import filled
+from forkhouse.patches.languages.templates import filled
 
 if TYPE_CHECKING:
+    from forkhouse.patches.backends import Node, Splice
     from forkhouse.patches.edits import Place, Selector
-    from forkhouse.patches.languages.base import Node, Splice
 
 
 def beside_item(
