@@ -8,7 +8,8 @@ import pytest
 
 from forkhouse.builders.components import ComponentPart, with_parts
 from forkhouse.core.errors import BuildError, HashMismatchError, UnreachableError, UsageError
-from forkhouse.flow.repin import _updated, check, update
+from forkhouse.flow.pinning import updated
+from forkhouse.flow.repin import check, update
 from forkhouse.sources.acquire import SourceTree
 from forkhouse.sources.store import ObjectStore, TreeFile, file_mode
 
@@ -89,7 +90,7 @@ def test_the_lock_is_checked_with_its_components(checkout: Checkout) -> None:
     assert (
         findings["asio"].detail == "not recorded: tree; `forkhouse lock --update asio` records it"
     )
-    measured = _updated(checkout.plant(), "asio", lock.components["asio"], None, [])
+    measured = updated(checkout.plant(), "asio", lock.components["asio"], None, [])
     assert measured.sources[0].tree is not None
     repin(checkout, "asio", tree=measured.sources[0].tree)
     findings = {finding.subject.partition(":")[0]: finding for finding in check(checkout.plant())}

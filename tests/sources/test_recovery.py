@@ -524,10 +524,10 @@ def test_a_disk_that_fills_up_anywhere_is_a_full_disk(
 def test_what_git_says_decides_the_class(
     place: Place, pin: GitSource, monkeypatch: pytest.MonkeyPatch, said: str, error: type[Exception]
 ) -> None:
-    def fail(*_: object, **__: object) -> str:
+    def fail(*_: object, **__: object) -> None:
         raise GitError(said, said)
 
-    monkeypatch.setattr("forkhouse.sources.git.run_git", fail)
+    monkeypatch.setattr("forkhouse.sources.git.fetch", fail)
     with pytest.raises(error):
         place.fetch(pin.model_copy(update={"url": "https://h/x", "tag": None}))
 

@@ -13,7 +13,8 @@ from forkhouse.cli.options import access_options, json_option, wait_option
 from forkhouse.cli.output import print_table, say
 from forkhouse.core.errors import HashMismatchError, RefusedRepositoryError
 from forkhouse.core.wording import bullets
-from forkhouse.flow.repin import PinFinding, check, fill_externals, update
+from forkhouse.flow.pinning import PinFinding
+from forkhouse.flow.repin import check, fill_externals, update
 from forkhouse.flow.tools import pin_tools
 
 if TYPE_CHECKING:

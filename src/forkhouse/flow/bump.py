@@ -8,7 +8,8 @@ from packaging.version import Version
 
 from forkhouse.core.errors import UnreachableError, UsageError
 from forkhouse.core.progress import report
-from forkhouse.flow.repin import PinFinding, update
+from forkhouse.flow.pinning import PinFinding
+from forkhouse.flow.repin import update
 from forkhouse.flow.survey import settled_releases, survey
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ import re
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
-from forkhouse.patches.changes import find
+from forkhouse.patches.backends import line_end, line_start
 from forkhouse.patches.edits import CodeOperation, KeyOperation, RequirementOperation
+from forkhouse.patches.finding import find
+from forkhouse.patches.keypaths import key_steps, path_said
 from forkhouse.patches.languages import trees, wellformed
-from forkhouse.patches.languages.base import line_end, line_start
 from forkhouse.patches.languages.data import LANGUAGES, Kind, look, read
-from forkhouse.patches.languages.keypaths import key_steps, path_said
 from forkhouse.patches.languages.requirements import why_not_added
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from forkhouse.patches.backends import UnprovenError
 from forkhouse.patches.edits import CodeOperation
-from forkhouse.patches.languages.base import UnprovenError
 from forkhouse.patches.nodes import Change, Known, NodeRole, Tree
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
-from forkhouse.patches.changes import find, keyword_of, left_by
 from forkhouse.patches.edits import (
     CodeOperation,
     KeyOperation,
@@ -21,10 +20,13 @@ from forkhouse.patches.edits import (
 )
 from forkhouse.patches.effects import is_done, said_parts, selected_after, selects_itself
 from forkhouse.patches.elsewhere import parts_gone, stays
+from forkhouse.patches.finding import find
 from forkhouse.patches.languages.branches import branches
+from forkhouse.patches.languages.changes import left_by
 from forkhouse.patches.languages.data import LANGUAGES, entries, look, read, seen
 from forkhouse.patches.languages.imports import imports, meaning
 from forkhouse.patches.languages.requirements import nameless
+from forkhouse.patches.partchanges import keyword_of
 from forkhouse.patches.sameplace import other_target
 from forkhouse.patches.spellings import mentions
 from forkhouse.patches.standing import results

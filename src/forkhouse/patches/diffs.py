@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pygit2.enums import FileMode
 
 
@@ -62,6 +65,16 @@ class Hunk:
     def trailing(self) -> int:
         """How many lines of context it ends with."""
         return len(self.marks) - len(self.marks.rstrip(b" "))
+
+    def removals(self) -> Iterator[tuple[int, int, bool]]:
+        """Yield where in `before` each run of lines that go begins and ends.
+
+        And whether new lines stand directly beside it, in its stead.
+        """
+        for run in re.finditer(rb"-+", self.marks):
+            start = run.start() - self.marks.count(b"+", 0, run.start())
+            beside = self.marks[max(0, run.start() - 1) : run.start()] + self.marks[run.end() :][:1]
+            yield start, start + len(run[0]), b"+" in beside
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

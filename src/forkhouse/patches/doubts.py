@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name
 
 from forkhouse.patches import absence, removals
+from forkhouse.patches.backends import language_of
 from forkhouse.patches.edits import AddedFile
 from forkhouse.patches.elsewhere import (
     declared_names,
@@ -20,7 +21,6 @@ from forkhouse.patches.elsewhere import (
     taken_part,
 )
 from forkhouse.patches.encodings import readable
-from forkhouse.patches.languages.base import language_of
 from forkhouse.patches.remains import Remains
 from forkhouse.patches.structural import (
     MissingFileError,

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 from forkhouse.core.errors import PatchConflictError
 from forkhouse.documents.lockfile import Form, RequirementText
 from forkhouse.documents.reading import Document, PlainNumber
-from forkhouse.patches.languages.keypaths import key_steps
+from forkhouse.patches.keypaths import key_steps
 from forkhouse.patches.values import Given
 
 if TYPE_CHECKING:

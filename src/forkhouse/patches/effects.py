@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
-from forkhouse.patches.changes import find, is_part, keyword_of, left_by, spliced
 from forkhouse.patches.edits import (
     CodeOperation,
     EntryPointsOperation,
@@ -22,19 +21,18 @@ from forkhouse.patches.edits import (
     Selector,
     allows,
 )
+from forkhouse.patches.finding import find
 from forkhouse.patches.languages import keyed
+from forkhouse.patches.languages.changes import left_by
 from forkhouse.patches.languages.data import LANGUAGES, look, read
-from forkhouse.patches.languages.data_change import (
-    hides_items,
-    is_seen,
-    items_held,
-    items_said,
-    leads_into_list,
-    stands_beside,
-)
+from forkhouse.patches.languages.data_change import is_seen, leads_into_list, stands_beside
+from forkhouse.patches.languages.data_items import hides_items, items_held, items_said
 from forkhouse.patches.languages.entrypoints import remove_group
 from forkhouse.patches.languages.imports import imports, meaning, unread_includes
 from forkhouse.patches.languages.requirements import change_requirement, is_named, is_required
+from forkhouse.patches.languages.templates import filled
+from forkhouse.patches.partchanges import is_part, keyword_of
+from forkhouse.patches.pieces import spliced
 from forkhouse.patches.spellings import (
     MEANINGFUL,
     bare,
@@ -47,13 +45,12 @@ from forkhouse.patches.spellings import (
     words_of,
 )
 from forkhouse.patches.standing import is_inside, lies_in, results, stands_loosely, stands_there
-from forkhouse.patches.templates import filled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from forkhouse.patches.backends import Node, Span
     from forkhouse.patches.edits import FileEdit, Operation, RequirementChange
-    from forkhouse.patches.languages.base import Node, Span
     from forkhouse.patches.languages.imports import ImportLine
 
 

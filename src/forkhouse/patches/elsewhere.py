@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name
 
 from forkhouse.core.errors import PatchConflictError
-from forkhouse.patches.changes import find, is_part, spliced
+from forkhouse.patches.backends import is_blank, line_end, line_start
 from forkhouse.patches.edits import (
     CodeOperation,
     KeyOperation,
@@ -24,11 +24,13 @@ from forkhouse.patches.edits import (
     Selector,
 )
 from forkhouse.patches.effects import said_parts
-from forkhouse.patches.languages.base import is_blank, line_end, line_start
+from forkhouse.patches.finding import find
 from forkhouse.patches.languages.cmake import commands
 from forkhouse.patches.languages.data import LANGUAGES, Kind, look, read, seen
 from forkhouse.patches.operations import applied_alone
-from forkhouse.patches.spellings import MEANINGFUL, bare
+from forkhouse.patches.partchanges import is_part
+from forkhouse.patches.pieces import spliced
+from forkhouse.patches.spellings import MEANINGFUL, bare, weight
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,7 +145,7 @@ def taken_part(operation: Operation, language: str) -> TakenPart | None:
     """
     change = operation.argument or operation.item if isinstance(operation, CodeOperation) else None
     said = change.remove if change is not None else None
-    if said is None or len(re.sub(r"\W", "", said)) < MEANINGFUL:
+    if said is None or weight(said) < MEANINGFUL:
         return None
     if language in _CODE and said == bare(said) and not _KEYED.fullmatch(said):
         return None
@@ -170,7 +172,7 @@ def part_in_any_form(part: str, language: str) -> re.Pattern[str] | None:
     """
     said = part.strip()
     said = said[1:-1] if len(said) > 1 and said[0] in "\"'" and said[-1] == said[0] else said
-    if len(re.sub(r"\W", "", said)) < _SAYS or said.isdigit():
+    if weight(said) < _SAYS or said.isdigit():
         return None
     if language in _CODE:
         return _code_in_any_form(said, quoted=said != part.strip())
@@ -182,7 +184,7 @@ def part_in_any_form(part: str, language: str) -> re.Pattern[str] | None:
             rf"(?<![\w-]){re.escape(found[1])}[=\s]\s*[\"']?{re.escape(found[2])}(?![\w-])"
         )
     core = found[1] if (found := _LETTERED.fullmatch(said)) else said
-    if len(re.sub(r"\W", "", core)) < _SAYS:
+    if weight(core) < _SAYS:
         return None
     words = r"\s+".join(map(re.escape, core.split()))
     return re.compile(rf"{_LOOSE}{words}(?![\w-])")
@@ -196,7 +198,7 @@ def _code_in_any_form(said: str, *, quoted: bool) -> re.Pattern[str] | None:
             rf"(?<![\w.])[\"']?{re.escape(name)}[\"']?\s*[=:](?!=)\s*{re.escape(value)}(?!\w)"
         )
     # Any code may name a variable, but a constant has a name of its own.
-    if not quoted and len(re.sub(r"\W", "", said)) < MEANINGFUL and not said.isupper():
+    if not quoted and weight(said) < MEANINGFUL and not said.isupper():
         return None
     words = r"\s+".join(map(re.escape, said.split()))
     return re.compile(rf"(?<=[(\[{{,\s])[\"']?{words}[\"']?(?=\s*[,)\]}}])")
@@ -467,7 +469,7 @@ def _start(entry: Entry) -> int:
 def _tells(data: Data, value: Value) -> bool:
     """Say whether a value is long enough for an equal one to be the same."""
     said = data.text[value.start : value.end] if value.start >= 0 else ""
-    return len(re.sub(r"\W", "", said)) >= MEANINGFUL
+    return weight(said) >= MEANINGFUL
 
 
 def _is_in_its_place(one: _Held, other: _Held) -> bool:

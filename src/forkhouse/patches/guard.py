@@ -19,15 +19,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forkhouse.patches import arms, operands, relations
+from forkhouse.patches.backends import UnprovenError, is_blank, line_end
 from forkhouse.patches.edits import CodeOperation
-from forkhouse.patches.languages.base import UnprovenError, is_blank, line_end
 from forkhouse.patches.nodes import SHOWN, Change, Known, NodeRole, Shift, Tree, name_of, shift_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from forkhouse.patches.backends import Step
     from forkhouse.patches.edits import Operation
-    from forkhouse.patches.languages.base import Step
 
 
 def prove(

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
+from forkhouse.patches.backends import UnreadError
 from forkhouse.patches.edits import CodeOperation
-from forkhouse.patches.languages.base import UnreadError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from forkhouse.patches.languages.base import Splice, Step
+    from forkhouse.patches.backends import Splice, Step
 
 
 SHOWN = 40

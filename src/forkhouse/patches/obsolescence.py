@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.arrival import came_about
-from forkhouse.patches.changes import find
+from forkhouse.patches.backends import backend, language_of, line_end, line_start
 from forkhouse.patches.edits import (
     Selector,
     allows,
     target,
 )
 from forkhouse.patches.elsewhere import stays
-from forkhouse.patches.languages.base import backend, language_of, line_end, line_start
+from forkhouse.patches.finding import find
+from forkhouse.patches.keypaths import key_steps
 from forkhouse.patches.languages.grammars import GRAMMARS
-from forkhouse.patches.languages.keypaths import key_steps
 from forkhouse.patches.languages.trees import root_of, search
 from forkhouse.patches.merging import LIKENESS
 from forkhouse.patches.spellings import MEANINGFUL
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
+    from forkhouse.patches.backends import Span
     from forkhouse.patches.edits import FileEdit, Operation
-    from forkhouse.patches.languages.base import Span
 
 ENOUGH = 40
 """The number of letters and digits that only a stretch has, below which it proves nothing.

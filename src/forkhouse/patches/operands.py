@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from forkhouse.patches.languages.base import UnprovenError
+from forkhouse.patches.backends import UnprovenError
 from forkhouse.patches.nodes import SHOWN, Change, NodeRole, Tree
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches import partproof
 from forkhouse.patches.advice import where_broken, why_nothing
-from forkhouse.patches.changes import MatchError, changes, spliced
+from forkhouse.patches.backends import Matched, Step, UnprovenError, backend, faults
 from forkhouse.patches.edits import (
     CodeOperation,
     EntryPointsOperation,
@@ -25,12 +25,14 @@ from forkhouse.patches.effects import (
     lost_requirements,
     would_repeat,
 )
+from forkhouse.patches.finding import MatchError
 from forkhouse.patches.languages import keyed
-from forkhouse.patches.languages.base import Matched, Step, UnprovenError, backend, faults
+from forkhouse.patches.languages.changes import changes
 from forkhouse.patches.languages.data import LANGUAGES
 from forkhouse.patches.languages.entrypoints import remove_group
 from forkhouse.patches.languages.requirements import change_requirement, refers
 from forkhouse.patches.languages.trees import hidden
+from forkhouse.patches.pieces import spliced
 from forkhouse.patches.spellings import bare, stands
 
 if TYPE_CHECKING:

@@ -8,18 +8,19 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from forkhouse.patches.changes import find, is_part
+from forkhouse.patches.backends import UnprovenError, backend, newline_at
 from forkhouse.patches.edits import CodeOperation
+from forkhouse.patches.finding import find
 from forkhouse.patches.languages.astgrep import node_of
-from forkhouse.patches.languages.base import UnprovenError, backend, newline_at
 from forkhouse.patches.languages.trees import root_of, search
 from forkhouse.patches.nodes import SHOWN, Shift, shift_of
+from forkhouse.patches.partchanges import is_part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from forkhouse.patches.backends import Node, Parts, Span, Step
     from forkhouse.patches.edits import PartChange, Selector
-    from forkhouse.patches.languages.base import Node, Parts, Span, Step
 
 
 def prove(step: Step) -> None:

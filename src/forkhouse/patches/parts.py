@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
-from forkhouse.patches.languages.base import (
+from forkhouse.patches.backends import (
     Layout,
     indentation,
     is_blank,
@@ -20,7 +20,7 @@ from forkhouse.patches.languages.base import (
 )
 
 if TYPE_CHECKING:
-    from forkhouse.patches.languages.base import Parts, Splice
+    from forkhouse.patches.backends import Parts, Splice
 
 
 def added(text: str, parts: Parts, new: str, language: str) -> list[Splice]:

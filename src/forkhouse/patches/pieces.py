@@ -5,10 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from forkhouse.core.errors import PatchConflictError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from forkhouse.patches.languages.base import Splice
+    from forkhouse.patches.backends import Splice
+
+
+def spliced(text: str, splices: Sequence[Splice]) -> str:
+    """Return a text with splices put into it.
+
+    Splices at one place keep their order. Raises PatchConflictError when splices overlap.
+    """
+    pieces = []
+    begun = 0
+    for start, stop, new in sorted(splices, key=lambda splice: splice[:2]):
+        if start < begun:
+            message = (
+                "Two matches lie one in the other, or share what separates them, so both cannot be "
+                "changed at once. Narrow the pattern, match "
+                "the outer one alone, or write an operation for each."
+            )
+            raise PatchConflictError(message)
+        pieces += [text[begun:start], new]
+        begun = stop
+    return "".join([*pieces, text[begun:]])
 
 
 @dataclass(frozen=True, slots=True)

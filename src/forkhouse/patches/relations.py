@@ -6,8 +6,8 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from forkhouse.patches.backends import UnprovenError, is_blank, line_end, line_start
 from forkhouse.patches.edits import CodeOperation
-from forkhouse.patches.languages.base import UnprovenError, is_blank, line_end, line_start
 from forkhouse.patches.nodes import Change, Known, NodeRole, Tree
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from forkhouse.patches import merging
+from forkhouse.patches.backends import faults, is_blank, language_of
 from forkhouse.patches.encodings import readable
-from forkhouse.patches.languages.base import faults, is_blank, language_of
 from forkhouse.patches.languages.trees import faulty_nodes, root_of, span_of
 from forkhouse.patches.merging import LIKENESS
 from forkhouse.patches.obsolescence import ENOUGH, LEFT
-from forkhouse.patches.spellings import MEANINGFUL, bare
+from forkhouse.patches.spellings import MEANINGFUL, bare, weight
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -93,11 +93,6 @@ def _squeezed(text: str) -> str:
 
 def _weight(line: Line) -> int:
     return weight(line[0])
-
-
-def weight(line: str) -> int:
-    """Return the number of letters and digits of a line."""
-    return len(re.sub(r"\W", "", line))
 
 
 def folded(line: str) -> str:
@@ -257,15 +252,11 @@ def _runs(part: Part, text: str) -> Iterator[tuple[dict[str, str], tuple[str, st
     lines = text.split("\n")
     language = language_of(part.old)
     for hunk in part.hunks:
-        # A hunk without old lines stands behind the line that it names.
-        first = number = hunk.old_start - 1
-        for mark in f"{hunk.marks.decode('ascii')} ":
-            if mark != "-" and first < number:
-                run = [line for line in lines[first:number] if not is_blank(line, language)]
-                beside = _nearest(reversed(lines[:first])), _nearest(iter(lines[number:]))
-                yield folded_lines("\n".join(run)), beside
-            number += mark != "+"
-            first = first if mark == "-" else number
+        for start, stop, _ in hunk.removals():
+            first, end = (hunk.old_start - 1 + each for each in (start, stop))
+            run = [line for line in lines[first:end] if not is_blank(line, language)]
+            beside = _nearest(reversed(lines[:first])), _nearest(iter(lines[end:]))
+            yield folded_lines("\n".join(run)), beside
 
 
 def _nearest(lines: Iterator[str]) -> str:

@@ -8,7 +8,6 @@ and short ones, such as a bracket, by what came to the file beside what the patc
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -17,15 +16,13 @@ import pygit2
 
 from forkhouse.patches.hunks import lines_of
 from forkhouse.patches.merging import LIKENESS
-from forkhouse.patches.spellings import MEANINGFUL
+from forkhouse.patches.spellings import MEANINGFUL, weight
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
     from forkhouse.patches.diffs import Hunk, Part
-
-_RUN = re.compile(rb"[-+]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +60,10 @@ def runs(part: Part, place: str = "") -> list[Run]:
     """
     found = []
     for hunk in part.hunks:
-        for match in _RUN.finditer(hunk.marks):
-            if b"+" in match[0]:
-                continue
-            start = match.start() - hunk.marks.count(b"+", 0, match.start())
-            lines = [line.strip() for line in hunk.before[start : start + len(match[0])]]
-            found.append(Run(part.old, place or part.old, tuple(filter(None, lines))))
+        for start, stop, replaced in hunk.removals():
+            if not replaced:
+                lines = [line.strip() for line in hunk.before[start:stop]]
+                found.append(Run(part.old, place or part.old, tuple(filter(None, lines))))
     return found
 
 
@@ -126,4 +121,4 @@ def _squeezed(line: bytes) -> bytes:
 
 
 def _weight(line: bytes) -> int:
-    return len(re.sub(r"\W", "", line.decode("utf-8", "replace")))
+    return weight(line.decode("utf-8", "replace"))

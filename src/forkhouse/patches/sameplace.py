@@ -11,16 +11,16 @@ from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
-from forkhouse.patches.changes import find
 from forkhouse.patches.edits import CodeOperation, KeyOperation, target
+from forkhouse.patches.finding import find
+from forkhouse.patches.keypaths import key_steps
 from forkhouse.patches.languages.data import LANGUAGES, Kind, read, seen
-from forkhouse.patches.languages.keypaths import key_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from forkhouse.patches.backends import Node
     from forkhouse.patches.edits import Operation, Selector
-    from forkhouse.patches.languages.base import Node
     from forkhouse.patches.languages.data import Value
 
 _IDENTITIES = ("name", "id", "key", "uses", "repo", "title", "path", "url", "image")

@@ -27,6 +27,11 @@ _FILLED = 200
 _VARIABLE = re.compile(r"\${1,3}[A-Z_][A-Z0-9_]*")
 
 
+def weight(text: str) -> int:
+    """Return how many letters, digits and underscores a text has, by which it says something."""
+    return len(re.sub(r"\W", "", text))
+
+
 @lru_cache(maxsize=64)
 def respelled(code: str) -> re.Pattern[str]:
     """Return a pattern for code with any quotes and any white space between its tokens."""

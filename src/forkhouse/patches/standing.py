@@ -7,19 +7,19 @@ import re
 from textwrap import dedent
 from typing import TYPE_CHECKING
 
-from forkhouse.patches.changes import find, scope_of
+from forkhouse.patches.backends import indentation, is_blank, line_end, line_start, newline_at
 from forkhouse.patches.edits import (
     Selector,
 )
+from forkhouse.patches.finding import find, scope_of
 from forkhouse.patches.languages import cmake
-from forkhouse.patches.languages.base import indentation, is_blank, line_end, line_start, newline_at
 from forkhouse.patches.languages.places import is_beside, is_code, is_whole
 from forkhouse.patches.spellings import laid_out, worded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from forkhouse.patches.languages.base import Node, Span
+    from forkhouse.patches.backends import Node, Span
 
 
 def results(text: str, new: str, selector: Selector, language: str) -> list[int]:

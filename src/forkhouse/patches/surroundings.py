@@ -12,20 +12,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
-from forkhouse.patches.changes import find, is_part
+from forkhouse.patches.backends import language_of, line_end, line_start
 from forkhouse.patches.edits import CodeOperation, PartChange, Selector, target
 from forkhouse.patches.effects import selected_after, selects_itself
-from forkhouse.patches.languages.base import language_of, line_end, line_start
+from forkhouse.patches.finding import find
 from forkhouse.patches.languages.data import LANGUAGES
 from forkhouse.patches.languages.enclosures import Enclosure, enclosure_at, enclosures
 from forkhouse.patches.merging import LIKENESS
+from forkhouse.patches.partchanges import is_part
 from forkhouse.patches.standing import results
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from forkhouse.patches.backends import Node, Span
     from forkhouse.patches.edits import Operation
-    from forkhouse.patches.languages.base import Node, Span
 
 _CODE = frozenset({"python", "c", "cpp", "rust", "bash"})
 """Languages in which a construct of the same name, elsewhere, may be another one."""

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches import merging, obsolescence, removals, textual
+from forkhouse.patches.backends import language_of, parses
 from forkhouse.patches.diffs import PartKind
-from forkhouse.patches.languages.base import language_of, parses
 from forkhouse.patches.obsolescence import Course
-from forkhouse.patches.remains import weight
-from forkhouse.patches.spellings import MEANINGFUL
+from forkhouse.patches.spellings import MEANINGFUL, weight
 from forkhouse.patches.structural import (
     UnclearFileError,
     text_of,

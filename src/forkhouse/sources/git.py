@@ -24,7 +24,7 @@ from forkhouse.core.errors import (
 from forkhouse.core.progress import report
 from forkhouse.core.storage import storage_errors, sync_folder
 from forkhouse.sources.archives import LIMITS
-from forkhouse.sources.gitcommand import HERE, GitError, run_git
+from forkhouse.sources.gitcommand import HERE, GitError, fetch, run_git
 from forkhouse.sources.repositories import held, lay_out, put_references_right, put_right, whole
 
 if TYPE_CHECKING:
@@ -392,11 +392,11 @@ def _check_tag(source: GitSource, found: str | None, address: str) -> None:
 
 def _fetch(folder: Path, address: str, wanted: str, reference: str, lock: int) -> None:
     """Fetch a commit with all that its tree holds, and give it a name. Raises as `_failure`."""
-    words = ("--quiet", "--no-tags", "--depth=1", "--no-write-fetch-head", "--force")
+    words = ("--no-tags", "--depth=1", "--no-write-fetch-head", "--force")
     try:
         # The commit is fetched by its id: whatever branches and tags say, this is what the lock
         # means.
-        run_git(folder, *HERE, "fetch", *words, address, f"{wanted}:{reference}", inherit=[lock])
+        fetch(folder, *words, address, f"{wanted}:{reference}", inherit=[lock])
     except GitError as error:
         raise _failure(address, error) from error
     if not whole(pygit2.Repository(str(folder)), reference.rpartition("/")[2]):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -16,7 +16,7 @@ from forkhouse.core.errors import ToolchainError
 from forkhouse.core.storage import storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 # LANGUAGE is read even where the locale is C.UTF-8, and what git says is read here.
@@ -93,44 +93,79 @@ def _end(pid: int) -> None:
                 process.kill()
 
 
-def run_git(folder: Path, *arguments: str, inherit: Sequence[int] = ()) -> str:
-    """Run a git command in `folder` and return its output.
+@contextlib.contextmanager
+def _ending(pid: int) -> Iterator[None]:
+    """Leave no git behind where the block is ended by an error, or by a request to end.
 
-    It inherits some open descriptors, as that of a lock.
+    A host may keep git waiting for long.
+    """
+    try:
+        yield
+    except BaseException:
+        _end(pid)
+        raise
 
-    Raises GitError when it fails, ToolchainError where there is no git.
+
+def _begin(folder: Path, arguments: Sequence[str], **options: Any) -> Any:
+    """Begin a git command in `folder`, and return GitPython's process.
+
+    Raises GitError for words that no command takes, ToolchainError where there is no git.
     """
     require_git()
     # Its import runs git, and is an error where that is killed; whether there is a git was asked
     # above.
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-
-    # The rest of the environment passes through: reaching a host needs the user's own proxy, agent
-    # and git settings. GitPython adds to the environment and cannot take from it, so env(1) does.
-    unset = [f"--unset={name}" for name in sorted(_LOCAL)]
-    settings = [f"{name}={value}" for name, value in _SETTINGS.items()]
-    options = [word for option in _OPTIONS for word in ("-c", option)]
     try:
         with storage_errors("Running git"):
             from git import Git  # only work with repositories needs it
 
-            process = Git(folder).execute(
-                ["env", *unset, *settings, "git", *options, *arguments],
-                as_process=True,
-                pass_fds=tuple(inherit),
+            client = Git(folder)
+            client.update_environment(**_SETTINGS)
+            # The rest of the environment passes through: reaching a host needs the user's own
+            # proxy, agent and git settings. GitPython adds to the environment and cannot take from
+            # it, and an empty GIT_DIR is not the same as none: so env(1) takes away.
+            unset = [f"--unset={name}" for name in sorted(_LOCAL)]
+            settings = [word for option in _OPTIONS for word in ("-c", option)]
+            return client.execute(
+                ["env", *unset, "git", *settings, *arguments], as_process=True, **options
             )
-            try:
-                told: tuple[bytes, bytes] = process.communicate()
-            except BaseException:
-                # This process was asked to end, and a host may keep git waiting.
-                _end(process.pid)
-                raise
-            code, errors = process.returncode, told[1].decode("utf-8", "surrogateescape")
     except ValueError as error:  # a NUL in a name
         message = f"fatal: git cannot be given such words: {error}"
         raise GitError(message, message) from error
+
+
+def _check(arguments: Sequence[str], code: int, errors: str) -> None:
     if code != 0:
-        message = f"git {' '.join(arguments)} ended with {code}: {errors.strip()}"
+        message = f"git {' '.join(arguments)} ended with {code}: {errors}"
         # git itself ends with 128 where it dies of an error, and with 129 for wrong use.
-        raise GitError(message, errors.strip(), code if code < 0 or code > _WRONG_USE else 1)
+        raise GitError(message, errors, code if code < 0 or code > _WRONG_USE else 1)
+
+
+def run_git(folder: Path, *arguments: str) -> str:
+    """Run a git command in `folder` and return its output.
+
+    Raises GitError when it fails, ToolchainError where there is no git.
+    """
+    process = _begin(folder, arguments)
+    with _ending(process.pid):
+        told: tuple[bytes, bytes] = process.communicate()
+    _check(arguments, process.returncode, told[1].decode("utf-8", "surrogateescape").strip())
     return told[0].decode(errors="surrogateescape").strip("\n")
+
+
+def fetch(folder: Path, *arguments: str, inherit: Sequence[int]) -> None:
+    """Run `git fetch` in the bare repository `folder`, and show how many objects have come.
+
+    It inherits some open descriptors, as that of a lock.
+
+    Raises GitError when it fails, ToolchainError where there is no git.
+    """
+    words = (*HERE, "fetch", "--progress", *arguments)
+    process = _begin(folder, words, with_stdout=False, pass_fds=tuple(inherit))
+    with _ending(process.pid):
+        from forkhouse.sources.gitprogress import FetchProgress  # it imports GitPython
+
+        with FetchProgress() as progress:
+            errors = progress.follow(process.stderr)
+            code = process.proc.wait()
+    _check(words, code, errors)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches import operands
+from forkhouse.patches.backends import Node
 from forkhouse.patches.languages import masking, shell
 from forkhouse.patches.languages import text as plain
-from forkhouse.patches.languages.base import Node
 from forkhouse.patches.languages.constructs import (
     DECLARATIONS,
     WITH_MACROS,

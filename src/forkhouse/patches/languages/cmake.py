@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches import guard, nodes
+from forkhouse.patches.backends import Layout, Node, Parts, UnprovenError, indentation
 from forkhouse.patches.languages import text as plain
-from forkhouse.patches.languages.base import Layout, Node, Parts, UnprovenError, indentation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from tree_sitter import Node as TreeNode
     from tree_sitter import Parser
 
+    from forkhouse.patches.backends import Step
     from forkhouse.patches.edits import Selector
-    from forkhouse.patches.languages.base import Step
 
 
 @cache

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from forkhouse.patches.backends import indentation, is_blank, line_end, line_start
 from forkhouse.patches.languages import shell
-from forkhouse.patches.languages.base import indentation, is_blank, line_end, line_start
 from forkhouse.patches.languages.grammars import GRAMMARS
 from forkhouse.patches.languages.lists import only_child
 from forkhouse.patches.languages.trees import readable, span_of

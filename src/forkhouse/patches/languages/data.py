@@ -14,12 +14,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
 from forkhouse.core.errors import PatchConflictError
-from forkhouse.patches.languages.keypaths import key_steps
+from forkhouse.patches.keypaths import key_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from forkhouse.patches.languages.base import Span
+    from forkhouse.patches.backends import Span
 
 LANGUAGES = ("yaml", "json", "toml")
 BOM = "\ufeff"

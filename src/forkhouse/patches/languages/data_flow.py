@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from forkhouse.patches.languages.data import BOM
 
 if TYPE_CHECKING:
-    from forkhouse.patches.languages.base import Span, Splice
+    from forkhouse.patches.backends import Span, Splice
     from forkhouse.patches.languages.data import Data, Value
 
 

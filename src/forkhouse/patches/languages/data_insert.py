@@ -12,7 +12,7 @@ from forkhouse.patches.languages import data_flow as flow
 from forkhouse.patches.languages.data import BOM, Kind, NodeStyle, read, seen
 
 if TYPE_CHECKING:
-    from forkhouse.patches.languages.base import Splice
+    from forkhouse.patches.backends import Splice
     from forkhouse.patches.languages.data import Data, DataPlace, Entry, Value
 
 

@@ -14,7 +14,7 @@ from forkhouse.patches.languages.data import BOM, Data, Entry, Kind, NodeStyle, 
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from forkhouse.patches.languages.base import Span
+    from forkhouse.patches.backends import Span
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _COMMENT = re.compile(r"//[^\n\r]*|/\*.*?\*/", re.DOTALL)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from forkhouse.patches.languages.base import Splice
+    from forkhouse.patches.backends import Splice
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

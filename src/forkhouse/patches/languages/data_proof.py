@@ -9,8 +9,8 @@ import re
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
+from forkhouse.patches.backends import UnprovenError
 from forkhouse.patches.edits import CodeOperation, KeyOperation
-from forkhouse.patches.languages.base import UnprovenError
 from forkhouse.patches.languages.data import BOM, Kind, NodeStyle, normal, read, seen, values
 from forkhouse.patches.languages.data_change import expected, planned
 from forkhouse.patches.languages.data_flow import skip_comments
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
 
-    from forkhouse.patches.languages.base import Splice, Step
+    from forkhouse.patches.backends import Splice, Step
     from forkhouse.patches.languages.data import Data, Entry, Value
 
 

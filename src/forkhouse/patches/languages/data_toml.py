@@ -24,7 +24,7 @@ from forkhouse.patches.languages.data import (
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from forkhouse.patches.languages.base import Span
+    from forkhouse.patches.backends import Span
 
 _SPACE = re.compile(r"[ \t]*")
 _LINES = re.compile(r"[ \t\r\n]*")

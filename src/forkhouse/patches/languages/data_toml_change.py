@@ -6,18 +6,18 @@ import tomllib
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
+from forkhouse.patches.keypaths import key_steps, path_said
 from forkhouse.patches.languages import data_flow as flow
 from forkhouse.patches.languages.data import BOM, Kind, NodeStyle, look
 from forkhouse.patches.languages.data_plan import DataChange
 from forkhouse.patches.languages.data_write import key_written, value_seen, written
-from forkhouse.patches.languages.keypaths import key_steps, path_said
 from forkhouse.patches.values import Table
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from forkhouse.patches.backends import Splice
     from forkhouse.patches.edits import KeyOperation
-    from forkhouse.patches.languages.base import Splice
     from forkhouse.patches.languages.data import Data, DataPlace, Statement, Value
     from forkhouse.patches.values import Written
 

@@ -11,7 +11,7 @@ import yaml
 from forkhouse.patches.languages.data import Data, Entry, Kind, NodeStyle, Value, refused
 
 if TYPE_CHECKING:
-    from forkhouse.patches.languages.base import Span
+    from forkhouse.patches.backends import Span
 
 _PREFIX = "tag:yaml.org,2002:"
 _STANDARD = {

@@ -11,14 +11,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from forkhouse.patches.languages.base import UnprovenError
+from forkhouse.patches.backends import UnprovenError
 from forkhouse.patches.languages.trees import root_of, search, span_of
 from forkhouse.patches.nodes import SHOWN, shift_of
 
 if TYPE_CHECKING:
     from ast_grep_py import SgNode
 
-    from forkhouse.patches.languages.base import Span, Step
+    from forkhouse.patches.backends import Span, Step
 
 _PLAIN = re.compile(r"""[rRuU]?["']""")
 """The beginning of a string that can be a docstring: no bytes, and no f-string."""

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
-from forkhouse.patches.languages.base import language_of
+from forkhouse.patches.backends import language_of
 from forkhouse.patches.languages.cmake import commands
 from forkhouse.patches.languages.data import Kind, read
 from forkhouse.patches.languages.grammars import GRAMMARS
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ast_grep_py import SgNode
 
-    from forkhouse.patches.languages.base import Span
+    from forkhouse.patches.backends import Span
     from forkhouse.patches.languages.data import Value
 
 

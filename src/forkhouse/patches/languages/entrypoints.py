@@ -18,10 +18,10 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
+from forkhouse.patches.backends import Matched, UnprovenError
 from forkhouse.patches.edits import EntryPointsOperation
+from forkhouse.patches.keypaths import key_steps
 from forkhouse.patches.languages import keyed, toml
-from forkhouse.patches.languages.base import Matched, UnprovenError
-from forkhouse.patches.languages.keypaths import key_steps
 from forkhouse.patches.languages.requirements import is_pyproject
 from forkhouse.patches.languages.text import find
 from forkhouse.patches.languages.tomlarrays import read
@@ -29,7 +29,7 @@ from forkhouse.patches.languages.tomlarrays import read
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from forkhouse.patches.languages.base import Splice, Step
+    from forkhouse.patches.backends import Splice, Step
 
 __all__ = ["faults", "find", "inner_lines", "prove", "remove_group"]
 

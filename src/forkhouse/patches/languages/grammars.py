@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from forkhouse.patches.languages.base import Layout
+from forkhouse.patches.backends import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,8 +13,8 @@ from textwrap import dedent
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
+from forkhouse.patches.backends import Parts, indentation, line_end, newline_at
 from forkhouse.patches.languages.astgrep import node_of
-from forkhouse.patches.languages.base import Parts, indentation, line_end, newline_at
 from forkhouse.patches.languages.constructs import above
 from forkhouse.patches.languages.docstrings import is_text
 from forkhouse.patches.languages.masking import blanked
@@ -23,7 +23,7 @@ from forkhouse.patches.languages.trees import root_of, search, span_of
 if TYPE_CHECKING:
     from ast_grep_py import SgNode
 
-    from forkhouse.patches.languages.base import Node
+    from forkhouse.patches.backends import Node
 
 _KINDS = {
     "python": ("import_statement", "import_from_statement", "future_import_statement"),

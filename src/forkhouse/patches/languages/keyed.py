@@ -8,15 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
+from forkhouse.patches.backends import Node, UnprovenError
 from forkhouse.patches.languages import astgrep, data_change, data_insert, data_proof
 from forkhouse.patches.languages import data_flow as flow
 from forkhouse.patches.languages import text as plain
-from forkhouse.patches.languages.base import Node, UnprovenError
 from forkhouse.patches.languages.data import Kind, entries, look, read, values
 
 if TYPE_CHECKING:
+    from forkhouse.patches.backends import Matched, Step
     from forkhouse.patches.edits import Operation, Selector
-    from forkhouse.patches.languages.base import Matched, Step
     from forkhouse.patches.languages.data import Data, Entry
 
 __all__ = ["faults", "find", "inner_lines", "matched", "prove"]

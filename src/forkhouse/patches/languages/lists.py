@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from forkhouse.patches.backends import Layout, Parts
 from forkhouse.patches.languages import shell
-from forkhouse.patches.languages.base import Layout, Parts
 from forkhouse.patches.languages.grammars import BUILT_IN, BUILT_INS_OF_C, WRAPPERS, Grammar
 from forkhouse.patches.languages.trees import readable, span_of
 

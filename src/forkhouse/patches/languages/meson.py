@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches import guard, nodes
+from forkhouse.patches.backends import Node, Parts, UnprovenError, above_comments
 from forkhouse.patches.languages import text as plain
-from forkhouse.patches.languages.base import Node, Parts, UnprovenError, above_comments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from forkhouse.patches.backends import Step
     from forkhouse.patches.edits import Selector
-    from forkhouse.patches.languages.base import Step
 
 _OPENING = {"lparen": "rparen", "lbracket": "rbracket", "lcurl": "rcurl"}
 _CLOSING = frozenset(_OPENING.values())

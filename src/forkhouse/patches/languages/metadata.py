@@ -21,7 +21,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from forkhouse.core.errors import PatchConflictError
-from forkhouse.patches.languages.base import Matched, UnprovenError, newline_at
+from forkhouse.patches.backends import Matched, UnprovenError, newline_at
 from forkhouse.patches.languages.declarations import (
     Belongs,
     extras_of,
@@ -31,8 +31,8 @@ from forkhouse.patches.languages.declarations import (
 )
 
 if TYPE_CHECKING:
+    from forkhouse.patches.backends import Splice, Step
     from forkhouse.patches.edits import RequirementChange
-    from forkhouse.patches.languages.base import Splice, Step
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _FIELD = re.compile(r"([!-9;-~]+):[ \t]*")

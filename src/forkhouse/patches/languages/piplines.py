@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from packaging.requirements import Requirement
 
-    from forkhouse.patches.languages.base import Span
+    from forkhouse.patches.backends import Span
 
 _COMMENT = re.compile(r"(?:^|\s+)#.*")
 _VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from forkhouse.patches.languages.base import is_blank
+from forkhouse.patches.backends import is_blank
 from forkhouse.patches.languages.trees import child_at, root_of
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ from packaging.utils import canonicalize_name
 
 from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches import parts as layout
+from forkhouse.patches.backends import Matched, UnprovenError
 from forkhouse.patches.edits import KeyOperation
+from forkhouse.patches.keypaths import path_said
 from forkhouse.patches.languages import data, data_toml_change
-from forkhouse.patches.languages.base import Matched, UnprovenError
 from forkhouse.patches.languages.declarations import (
     Belongs,
     is_meant,
@@ -24,13 +25,12 @@ from forkhouse.patches.languages.declarations import (
     replacement,
     requirement_of,
 )
-from forkhouse.patches.languages.keypaths import path_said
 from forkhouse.patches.languages.projecttables import LISTS, TABLES, values
 from forkhouse.patches.languages.tomlarrays import arrays, comments, read
 
 if TYPE_CHECKING:
+    from forkhouse.patches.backends import Splice, Step
     from forkhouse.patches.edits import RequirementChange
-    from forkhouse.patches.languages.base import Splice, Step
     from forkhouse.patches.languages.tomlarrays import Array
 
 

@@ -15,15 +15,15 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from forkhouse.core.errors import PatchConflictError
+from forkhouse.patches.backends import UnprovenError
 from forkhouse.patches.edits import RequirementOperation
 from forkhouse.patches.languages import metadata, pyproject, requirementsfile
-from forkhouse.patches.languages.base import UnprovenError
 from forkhouse.patches.languages.piplines import entries
 from forkhouse.patches.languages.text import find
 
 if TYPE_CHECKING:
+    from forkhouse.patches.backends import Matched, Step
     from forkhouse.patches.edits import RequirementChange
-    from forkhouse.patches.languages.base import Matched, Step
 
 __all__ = [
     "RequirementsForm",

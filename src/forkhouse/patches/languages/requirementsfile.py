@@ -9,15 +9,15 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from forkhouse.core.errors import PatchConflictError
-from forkhouse.patches.languages.base import Matched, UnprovenError, newline_at
+from forkhouse.patches.backends import Matched, UnprovenError, newline_at
 from forkhouse.patches.languages.declarations import Belongs, is_meant, replacement, same_files
 from forkhouse.patches.languages.piplines import entries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from forkhouse.patches.backends import Splice, Step
     from forkhouse.patches.edits import RequirementChange
-    from forkhouse.patches.languages.base import Splice, Step
     from forkhouse.patches.languages.piplines import RequirementLine
 
 _NOTHING = Belongs()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from forkhouse.patches.languages.base import Layout, Parts, UnprovenError
+from forkhouse.patches.backends import Layout, Parts, UnprovenError
 from forkhouse.patches.languages.trees import root_of, search, span_of
 from forkhouse.patches.nodes import SHOWN, shift_of
 
 if TYPE_CHECKING:
     from ast_grep_py import SgNode
 
-    from forkhouse.patches.languages.base import Step
+    from forkhouse.patches.backends import Step
 
 _NAMING = frozenset({"declaration_command", "variable_assignments", "command"})
 """Nodes in which assignments stand beside other words."""

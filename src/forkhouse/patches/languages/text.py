@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches import nodes
-from forkhouse.patches.languages.base import Node, UnprovenError
+from forkhouse.patches.backends import Node, UnprovenError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from forkhouse.patches.backends import Splice, Step
     from forkhouse.patches.edits import Selector
-    from forkhouse.patches.languages.base import Splice, Step
 
 
 def find(text: str, selector: Selector, language: str) -> list[Node]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from forkhouse.core.errors import PatchConflictError
-from forkhouse.patches.changes import spliced
+from forkhouse.patches.backends import Matched
+from forkhouse.patches.keypaths import key_steps
 from forkhouse.patches.languages import data_toml_change
-from forkhouse.patches.languages.base import Matched
 from forkhouse.patches.languages.data import BOM, look, read
-from forkhouse.patches.languages.keypaths import key_steps
+from forkhouse.patches.pieces import spliced
 
 
 def without_table(text: str, path: str) -> Matched:

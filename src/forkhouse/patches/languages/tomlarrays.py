@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
-from forkhouse.patches.languages.base import Parts
+from forkhouse.patches.backends import Parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

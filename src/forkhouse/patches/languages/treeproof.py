@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from forkhouse.patches import guard, nodes
-from forkhouse.patches.languages import docstrings, masking, shell, variants
-from forkhouse.patches.languages.base import (
+from forkhouse.patches.backends import (
     Step,
     UnprovenError,
     UnreadError,
@@ -16,6 +15,7 @@ from forkhouse.patches.languages.base import (
     line_end,
     line_start,
 )
+from forkhouse.patches.languages import docstrings, masking, shell, variants
 from forkhouse.patches.languages.constructs import is_documentation
 from forkhouse.patches.languages.trees import (
     comments_behind,

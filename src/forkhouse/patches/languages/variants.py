@@ -18,7 +18,7 @@ from forkhouse.patches.languages.masking import blanked, without_comments_and_li
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from forkhouse.patches.languages.base import Span
+    from forkhouse.patches.backends import Span
 
 _DIRECTIVE = re.compile(
     r"^[ \t]*(?:#|\?\?=|%:)[ \t]*(if|ifdef|ifndef|elif|elifdef|elifndef|else|endif)\b"

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import PatchConflictError
-from forkhouse.patches.languages.base import (
+from forkhouse.patches.backends import (
     backend,
     indentation,
     is_blank,
@@ -21,8 +21,8 @@ from forkhouse.patches.languages.base import (
 from forkhouse.patches.languages.places import redirected
 
 if TYPE_CHECKING:
+    from forkhouse.patches.backends import Node, Span
     from forkhouse.patches.edits import Selector
-    from forkhouse.patches.languages.base import Node, Span
 
 _VARIABLE = re.compile(r"\${1,3}([A-Z_][A-Z0-9_]*)\b")
 _LINE_OF_ITS_OWN = re.compile(r"(?:\A|\n)[ \t]*\$MATCH[ \t]*;?[ \t]*(?=\n|\Z)")
