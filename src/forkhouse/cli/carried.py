@@ -13,7 +13,17 @@ import click
 from forkhouse import __version__
 from forkhouse.carry.layout import INDEX
 from forkhouse.cli.ending import Explaining, run
-from forkhouse.cli.house import copy, install, join, list_wheels, verify, why
+from forkhouse.cli.house import (
+    copy,
+    generations,
+    install,
+    join,
+    list_wheels,
+    prune,
+    rollback,
+    verify,
+    why,
+)
 from forkhouse.core.errors import UsageError
 from forkhouse.wheelhouse.verifying import CHECKSUMS
 
@@ -41,9 +51,12 @@ def _beside(_profile: str) -> Path:
     cls=Explaining,
     commands={
         "copy": copy,
+        "generations": generations,
         "install": install,
         "join": join,
         "list": list_wheels,
+        "prune": prune,
+        "rollback": rollback,
         "verify": verify,
         "why": why,
     },

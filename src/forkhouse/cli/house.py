@@ -24,6 +24,8 @@ from forkhouse.core.progress import showing
 from forkhouse.core.storage import discard, fresh_folder
 from forkhouse.wheelhouse.contents import NAME as MANIFEST
 from forkhouse.wheelhouse.contents import PROFILE, chain, parse_contents, read_contents
+from forkhouse.wheelhouse.generations import list_generations, roll_back
+from forkhouse.wheelhouse.generations import prune as prune_generations
 from forkhouse.wheelhouse.install import install_onto, install_wheelhouse
 from forkhouse.wheelhouse.verifying import verify as verify_wheelhouse
 
@@ -117,7 +119,8 @@ def _whole_name(path: Path) -> str:
 @click.option(
     "--into",
     type=click.Path(path_type=Path),
-    help="Virtual environment to make; it must not exist.",
+    help="Folder to install into. One that is there already gets another installation, and the old "
+    "one is kept.",
 )
 @click.option(
     "--onto",
@@ -130,7 +133,8 @@ def install(
 ) -> None:
     """Install a profile from its wheelhouse alone, without a network.
 
-    Into a new environment, or onto one that fits.
+    Into a folder of its own, where installations are kept side by side (`generations`, `rollback`),
+    or onto an environment that fits.
     """
     if (into is None) == (onto is None):
         message = "Give --into for a new environment, or --onto for one that is there."
@@ -233,3 +237,45 @@ def why(
     if brought:
         named = ", ".join(f"{each.name} ({each.size / 1e6:.1f} MB)" for each in brought)
         say(f"Required by it alone: {named}")
+
+
+prefix_argument = click.argument(
+    "prefix", type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
+
+
+@click.command()
+@prefix_argument
+@json_option
+def generations(prefix: Path, *, as_json: bool) -> None:
+    """List the installations that `install --into PREFIX` made, and which one is current."""
+    found = list_generations(prefix)
+    if as_json:
+        say(json.dumps([asdict(each) for each in found], indent=1))
+        return
+    columns = ("number", "current", "profile", "installed", "sha256 of its SHA256SUMS")
+    rows = [
+        [str(each.number), "yes" if each.current else "", each.profile, each.installed, each.sums]
+        for each in found
+    ]
+    print_table("Installations", columns, rows)
+
+
+@click.command()
+@prefix_argument
+@click.option("--to", "number", type=int, help="Number of the installation; else the one before.")
+def rollback(prefix: Path, number: int | None) -> None:
+    """Let an installation before the current one be current again. Nothing is removed."""
+    chosen = roll_back(prefix, number)
+    say(f"Installation {chosen.number} is current, made {chosen.installed}.")
+
+
+@click.command()
+@prefix_argument
+@click.option(
+    "--keep", type=click.IntRange(min=1), default=2, show_default=True, help="How many stay."
+)
+def prune(prefix: Path, keep: int) -> None:
+    """Remove old installations; the current one always stays."""
+    removed = prune_generations(prefix, keep)
+    say(f"Removed: {', '.join(str(each.number) for each in removed) or 'none'}.")

@@ -5,7 +5,6 @@ Verified, hashes required, no index, no network needed.
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 from forkhouse.core.environments import install_wheels, make_environment
@@ -13,6 +12,7 @@ from forkhouse.core.errors import ClosureError, InstallError, UsageError
 from forkhouse.core.progress import report
 from forkhouse.core.storage import storage_errors
 from forkhouse.wheelhouse.contents import read_contents
+from forkhouse.wheelhouse.generations import add_generation, is_prefix
 from forkhouse.wheelhouse.target import check_target, disable_kpacks
 from forkhouse.wheelhouse.verifying import verify
 
@@ -21,16 +21,19 @@ if TYPE_CHECKING:
 
 
 def install_wheelhouse(wheelhouse: Path, into: Path) -> Path:
-    """Make a virtual environment at `into` that holds the profile; return its interpreter.
+    """Install the profile at `into`, beside what was installed there before.
 
-    Raises UsageError when `into` exists, ClosureError or HashMismatchError when the wheelhouse is
-    not as it was built or lacks wheels, InstallError with pip's own words when pip refuses. After a
-    failure nothing is left at `into`.
+    Returns the interpreter. Each installation is an environment of its own, and `into` stands for
+    the current one (see `generations`). Raises UsageError when `into` is something else, ClosureError or
+    HashMismatchError when the wheelhouse is not as it was built or lacks wheels, InstallError with
+    pip's own words when pip refuses, or when what was installed cannot be imported. After a failure
+    all is as it was.
     """
-    if into.exists():
+    into = into.absolute()
+    if into.exists() and not is_prefix(into):
         message = (
-            f"{into} exists. Name a folder that does not: an installation is made whole or not at "
-            "all."
+            f"{into} exists. Name a folder that does not, or one that `install --into` made: an "
+            "installation is made whole or not at all."
         )
         raise UsageError(message)
     verify(wheelhouse)
@@ -43,13 +46,13 @@ def install_wheelhouse(wheelhouse: Path, into: Path) -> Path:
         )
         raise ClosureError(message)
     report().line("install", f"making {into.name} from {wheelhouse.name}")
-    try:
+
+    def make(folder: Path) -> None:
         with storage_errors("Making the virtual environment"):
-            make_environment(into)
-        _install(wheelhouse, into / "bin/python")
-    except BaseException:
-        shutil.rmtree(into, ignore_errors=True)
-        raise
+            make_environment(folder)
+        _install(wheelhouse, folder / "bin/python")
+
+    add_generation(into, wheelhouse, profile=contents.profile, install=contents.install, make=make)
     return into / "bin/python"
 
 
