@@ -24,10 +24,11 @@ def install_wheelhouse(wheelhouse: Path, into: Path) -> Path:
     """Install the profile at `into`, beside what was installed there before.
 
     Returns the interpreter. Each installation is an environment of its own, and `into` stands for
-    the current one (see `generations`). Raises UsageError when `into` is something else, ClosureError or
-    HashMismatchError when the wheelhouse is not as it was built or lacks wheels, InstallError with
-    pip's own words when pip refuses, or when what was installed cannot be imported. After a failure
-    all is as it was.
+    the current one (see `generations`). After a failure all is as it was.
+
+    Raises UsageError when `into` is something else, ClosureError or HashMismatchError when the
+    wheelhouse is not as it was built or lacks wheels, InstallError with pip's own words when pip
+    refuses, or when what was installed cannot be imported.
     """
     into = into.absolute()
     if into.exists() and not is_prefix(into):

@@ -1,0 +1,208 @@
+"""A wheelhouse that carries its own tools, as a folder and as a bundle, used by a bare Python."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from forkhouse.documents.pins import pinned_wheel
+from forkhouse.documents.pylock import pylock_text
+from tests.flow.conftest import Checkout, copied
+from tests.wheels import digest, pack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def packed(folder: Path, name: str) -> Path:
+    """Pack what is installed of a pure library into a wheel again."""
+    own = distribution(name)
+    members = {
+        str(file): Path(str(own.locate_file(file))).read_bytes()
+        for file in own.files or ()
+        if not str(file).startswith("..") and "__pycache__" not in file.parts
+    }
+    return pack(folder / f"{name}-{own.version}-py3-none-any.whl", members)
+
+
+@pytest.fixture(scope="module")
+def built(template: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A small checkout whose wheelhouse carries pip, Forkhouse and the zip application."""
+    checkout = copied(template, tmp_path_factory.mktemp("carried"))
+    pins = []
+    for name in ("click", "packaging", "pip"):
+        wheel = packed(checkout.index, name)
+        pins.append(pinned_wheel(wheel.name, hashed(wheel)))
+    text = pylock_text(pins, folder="build/tools", requires_python=">=3.11")
+    (checkout.root / "pylock.tools.toml").write_text(text, encoding="utf-8")
+    checkout.build()
+    return checkout
+
+
+def hashed(path: Path) -> str:
+    return subprocess.run(
+        ["sha256sum", path], capture_output=True, text=True, check=True
+    ).stdout.split()[0]
+
+
+def bare(program: Path, *arguments: str, code: int = 0) -> str:
+    """Run a zip application with a Python that finds no library; return what it printed."""
+    result = subprocess.run(
+        [sys.executable, "-I", "-S", program, *arguments],
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+    )
+    assert result.returncode == code, result.stderr
+    assert "Traceback" not in result.stderr
+    return result.stdout if code == 0 else result.stderr
+
+
+def engine(prefix: Path) -> str:
+    """Return what the installed engine says, from a process that knows nothing else."""
+    program = "import small_engine; print(small_engine.NAME)"
+    return subprocess.run(
+        [prefix / "bin/python", "-I", "-c", program],
+        env={},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+def test_a_bare_python_verifies_lists_and_installs(built: Checkout, tmp_path: Path) -> None:
+    house = tmp_path / "a b/cpu"  # copied to where it is used
+    shutil.copytree(built.root / "wheels/cpu", house)
+    program = house / "forkhouse.pyz"
+    assert "files are as they were built" in bare(program, "verify")
+    rows = json.loads(bare(program, "list", "--json"))
+    assert [(row["name"], row["required_by"]) for row in rows] == [
+        ("helper", ["small-engine"]),
+        ("small-transport", ["the profile"]),
+        ("small-engine", ["the profile"]),
+    ]
+    assert all(row["size"] == (house / row["file"]).stat().st_size for row in rows)
+    told = bare(program, "why", "Helper")
+    assert "The lock says: It is heavy." in told
+    assert "From: the profile > small-engine > helper" in told
+    assert "helper" in bare(program, "why", "small-engine").partition("Required by it alone")[2]
+    assert "not in the wheelhouse" in bare(program, "why", "no-such", code=2)
+    bare(program, "install", "--into", str(tmp_path / "stack"))
+    assert engine(tmp_path / "stack") == "engine\n"
+    assert '"current": true' in bare(program, "generations", str(tmp_path / "stack"), "--json")
+    (house / "foreign-1-py3-none-any.whl").write_bytes(b"x")
+    assert "foreign-1-py3-none-any.whl does not belong there" in bare(program, "verify", code=23)
+    bare(program, "install", "--into", str(tmp_path / "other"), code=23)
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_program_alone_asks_for_a_wheelhouse(built: Checkout, tmp_path: Path) -> None:
+    house = built.root / "wheels/cpu"
+    program = tmp_path / "forkhouse.pyz"
+    shutil.copyfile(house / "forkhouse.pyz", program)
+    assert "is no wheelhouse" in bare(program, "verify", code=2)
+    assert "files are as they were built" in bare(program, "verify", str(house))
+    assert "helper" in bare(program, "list", "--from", str(house))
+
+
+def test_forkhouse_itself_is_carried(built: Checkout, tmp_path: Path) -> None:
+    (wheel,) = (built.root / "wheels/cpu/tools").glob("forkhouse-*.whl")
+    environment = tmp_path / "own"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    interpreter = str(environment / "bin/python")
+    command = [sys.executable, "-m", "pip", "--python", interpreter, "install"]
+    subprocess.run(
+        [*command, "--quiet", "--no-index", "--no-deps", str(wheel)],
+        check=True,
+        capture_output=True,
+    )
+    installed = next(environment.glob("lib/*/site-packages/forkhouse"))
+    source = Path(sys.modules["forkhouse"].__path__[0])
+    ours = {
+        path.relative_to(source): digest(path.read_bytes())
+        for path in source.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    theirs = {
+        path.relative_to(installed): digest(path.read_bytes())
+        for path in installed.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert {path: each for path, each in theirs.items() if path.name != "COMMIT"} == ours
+    assert (environment / "bin/forkhouse").is_file()
+
+
+@pytest.fixture(scope="module")
+def bundle(built: Checkout) -> Iterator[Path]:
+    path = built.root.parent / "carried.tar"
+    built.run("bundle", "--with-sources", "--out", str(path))
+    yield path
+    path.unlink(missing_ok=True)
+
+
+def test_a_bundle_is_a_program_that_verifies_and_installs(bundle: Path, tmp_path: Path) -> None:
+    assert "files are as they were built" in bare(bundle, "verify")
+    assert "small-engine" in bare(bundle, "list")
+    bare(bundle, "install", "--into", str(tmp_path / "stack"))
+    assert engine(tmp_path / "stack") == "engine\n"
+    assert sorted(os.listdir(tmp_path)) == ["stack"], "what was unpacked is gone"
+    damaged = tmp_path / "damaged.tar"
+    content = bytearray(bundle.read_bytes())
+    content[content.rindex(b"PK\x03\x04", 0, len(content) // 2) + 80] ^= 1
+    damaged.write_bytes(content)
+    assert "damaged in damaged.tar" in bare(bundle, "verify", str(damaged), code=32)
+
+
+def test_it_is_split_copied_and_joined_again(bundle: Path, built: Checkout, tmp_path: Path) -> None:
+    said = bare(bundle, "copy", str(bundle), str(tmp_path / "parts.tar"), "--split", "1M")
+    parts = [Path(line) for line in said.split()]
+    assert len(parts) > 2
+    assert b"".join(part.read_bytes() for part in parts) == bundle.read_bytes()
+    assert "as they were built" in bare(bundle, "verify", str(parts[0]))
+    again = built.root.parent / "again.tar"
+    built.run("bundle", "--with-sources", "--out", str(again))
+    assert again.read_bytes() == bundle.read_bytes(), "equal content gives equal bytes"
+    again.unlink()
+    built.run("bundle", "--with-sources", "--delta", str(bundle), "--out", str(again))
+    assert again.stat().st_size < bundle.stat().st_size / 5
+    bare(bundle, "join", str(again), str(parts[0]), str(tmp_path / "whole.tar"))
+    assert (tmp_path / "whole.tar").read_bytes() == bundle.read_bytes()
+    again.unlink()
+    built.run("bundle", "--split", "1K", code=2)
+    assert "exists" in built.run("bundle", "--out", str(bundle), code=2).stderr
+
+
+def test_a_site_builds_again_from_a_bundle(bundle: Path, built: Checkout, tmp_path: Path) -> None:
+    subprocess.run(["tar", "--extract", "--file", bundle, "--directory", tmp_path], check=True)
+    site = Checkout(
+        root=tmp_path / "checkout",
+        index=tmp_path / "no-index",
+        upstream=tmp_path / "no-upstream",
+        cache=tmp_path / "sources",
+    )
+    site.run("build", "--offline")
+    for path in (tmp_path / "wheelhouse").glob("*.whl"):
+        assert (site.root / "wheels/cpu" / path.name).read_bytes() == path.read_bytes()
+    (patch,) = (tmp_path / "diffs/transport").rglob("*.patch")
+    assert b"+    return 2;" in patch.read_bytes()
+
+
+def test_what_is_not_there_is_told(template: Checkout, built: Checkout, tmp_path: Path) -> None:
+    own = copied(template, tmp_path)
+    assert "has no SHA256SUMS" in own.run("bundle", code=23).stderr
+    own.build()
+    assert "carries no forkhouse.pyz" in own.run("bundle", code=23).stderr
+    answer = json.loads(built.run("bundle", "--dry-run", "--json").stdout)
+    assert answer["files"] == []
+    assert "wheelhouse/manifest.json" in {each["path"] for each in answer["members"]}
+    assert not (built.root / "wheels/cpu.tar").exists()
