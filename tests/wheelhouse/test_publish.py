@@ -72,6 +72,8 @@ def test_the_manifest_says_where_each_wheel_is_from(draft: Draft) -> None:
         "sha256": helper.sha256,
         "origin": "index",
         "why": "A resolver takes another.",
+        "size": (draft.folder / HELPER).stat().st_size,
+        "required-by": ["demo-rocm"],
     }
     assert ours == {
         "name": "demo-rocm",
@@ -98,6 +100,8 @@ def test_the_manifest_says_where_each_wheel_is_from(draft: Draft) -> None:
         "omits": {},
         "kernels": [],
         "torch-symbols": [],
+        "size": (draft.folder / OURS).stat().st_size,
+        "required-by": ["the profile"],
     }
     manifest = json.loads((draft.folder / "manifest.json").read_text(encoding="utf-8"))
     assert (manifest["profile"], manifest["install"]) == ("cpu", ["demo-rocm"])
