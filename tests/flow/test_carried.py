@@ -206,3 +206,24 @@ def test_what_is_not_there_is_told(template: Checkout, built: Checkout, tmp_path
     assert answer["files"] == []
     assert "wheelhouse/manifest.json" in {each["path"] for each in answer["members"]}
     assert not (built.root / "wheels/cpu.tar").exists()
+
+
+def test_a_slim_profile_is_the_whole_one_without_what_the_lock_says(
+    template: Checkout, tmp_path: Path
+) -> None:
+    own = copied(template, tmp_path)
+    assert "It has: cpu." in own.run("build", "--profile", "cpu-slim", code=2).stderr
+    slim = "    slim: [{package: helper, why: Nothing of this imports it.}]\n    externals:"
+    own.edit("upstream.lock", "    externals:", slim)
+    own.build("--profile", "cpu-slim")
+    own.build()
+    lean, whole = own.root / "wheels/cpu-slim", own.root / "wheels/cpu"
+    assert {path.name for path in whole.glob("*.whl")} - {
+        path.name for path in lean.glob("*.whl")
+    } == {"helper-3.0-py3-none-any.whl"}
+    said = own.run("list", "--profile", "cpu-slim").stdout
+    assert "left out: helper: Nothing of this imports it." in said
+    own.edit("upstream.lock", "package: helper, why: N", "package: no-such, why: N")
+    said = own.run("build", "--profile", "cpu-slim", code=10).stderr
+    assert "leaves out no-such" in said
+    assert "It has: cpu, cpu-slim." in own.run("build", "--profile", "x", code=2).stderr

@@ -72,6 +72,7 @@ class Draft:
     journal: Journal
     missing: list[Missing] = field(default_factory=list)
     tools: dict[str, Path] = field(default_factory=dict)
+    omitted: dict[str, str] = field(default_factory=dict)
     recorded: dict[str, list[KernelPin]] = field(default_factory=dict)
 
     def publish(self) -> Wheelhouse:
@@ -86,6 +87,7 @@ class Draft:
             recorded=self.recorded,
             third_party=self.third_party,
             tools=self.tools,
+            omitted=self.omitted,
             missing=self.missing,
             registry=self.registry,
             journal=self.journal,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.core.errors import BusyError, InstallError, UsageError
+from forkhouse.core.errors import BusyError, ClosureError, InstallError, UsageError
+from forkhouse.wheelhouse.contents import read_contents
 from forkhouse.wheelhouse.generations import list_generations, prune, roll_back
 from forkhouse.wheelhouse.install import install_wheelhouse
 from tests.wheelhouse.conftest import built_wheel
@@ -182,3 +183,27 @@ def test_the_current_link_is_always_there(
         said, _ = watcher.communicate(timeout=30)
     assert watcher.returncode == 0
     assert said == "['generations/1', 'generations/2']\n"
+
+
+def test_a_slim_wheelhouse_installs_without_what_it_leaves_out(
+    draft: Draft, release: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    helper = draft.third_party.pop()
+    with pytest.raises(ClosureError, match=r"helper>=2 .* is not there"):
+        release("1.0", "ANSWER = 1\n")
+    draft.omitted = {"helper": "Only pictures need it."}
+    release("1.0", "ANSWER = 1\n")
+    contents = read_contents(draft.folder)
+    assert contents.omitted == {"helper": "Only pictures need it."}
+    assert [wheel.name for wheel in contents.wheels] == ["demo-rocm"]
+    install_wheelhouse(draft.folder, tmp_path / "stack")
+    assert answer(tmp_path / "stack") == "1"
+    # What is needed after all shows before it becomes current.
+    release("2.0", "import helper\n")
+    with pytest.raises(InstallError, match=r"(?s)No module named 'helper'.*1 stays current"):
+        install_wheelhouse(draft.folder, tmp_path / "stack")
+    draft.third_party.append(helper)
+    draft.omitted = {}
+    release("2.0", "import helper\nANSWER = 2\n")
+    install_wheelhouse(draft.folder, tmp_path / "stack")
+    assert answer(tmp_path / "stack") == "2"

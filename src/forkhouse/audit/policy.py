@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from forkhouse.core.errors import UsageError
-from forkhouse.documents.lockfile import PackageVersion
+from forkhouse.documents.lockfile import SLIM, PackageVersion
 from forkhouse.documents.reading import Document, load
 
 _FOLDER = Path(__file__).parent / "policies"
@@ -180,11 +180,11 @@ class AuditPolicy:
 
 @cache
 def read_policy(profile: str) -> AuditPolicy:
-    """Return the rules of a profile.
+    """Return the rules of a profile; a slim one has those of the whole one.
 
     Raises UsageError when it has none, DocumentError when a file is not well formed.
     """
-    path = _FOLDER / f"{profile}.yaml"
+    path = _FOLDER / f"{profile.removesuffix(SLIM)}.yaml"
     if profile == "common" or not path.is_file():
         known = ", ".join(
             sorted(path.stem for path in _FOLDER.glob("*.yaml") if path.stem != "common")

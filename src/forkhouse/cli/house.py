@@ -196,6 +196,8 @@ def list_wheels(context: click.Context, profile: str, place: Path | None, *, as_
     )
     total = sum(wheel.size for wheel in wheels)
     say(f"{len(wheels)} wheels, {total / 1e6:.1f} MB")
+    for name, reason in contents.omitted.items():
+        say(f"left out: {name}: {reason}")
     for each in contents.missing:
         say(f"missing: {each.name} {each.wanted}: {each.reason}. To have it: {each.remedy}.")
 

@@ -367,6 +367,19 @@ Transfer = Literal["rixl", "nixl-rocm"]
 """Recipes of the library that moves KV blocks between AMD GPUs: RIXL, or its successor."""
 
 
+SLIM = "-slim"
+"""`PROFILE-slim` is a profile without the wheels that it lists as `slim`."""
+
+
+class Omission(Document):
+    """A wheel that something requires, and that a slim wheelhouse leaves out."""
+
+    package: Name
+    """Name of its distribution."""
+    why: str
+    """Why nothing of the profile's use needs it, and how that is known."""
+
+
 class Profile(Document):
     """What one wheelhouse holds."""
 
@@ -386,6 +399,8 @@ class Profile(Document):
     """
     externals: tuple[External, ...] = ()
     """Wheels that the profile installs and that are not built here."""
+    slim: tuple[Omission, ...] = ()
+    """What the slim form of the profile leaves out: `--profile NAME-slim`."""
 
     @model_validator(mode="after")
     def _one_transfer(self) -> Profile:

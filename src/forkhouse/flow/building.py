@@ -257,6 +257,7 @@ def _publish(
             recorded=plant.lock.kernels,
             third_party=[pin for pin in plant.checkout.closure(name) if pin.name not in absent],
             tools=carried_tools(plant, folder),
+            omitted=plant.checkout.omitted(name),
             missing=left_out,
             registry=plant.registry,
             journal=plant.journal,

@@ -86,8 +86,9 @@ def _sources(plant: Plant, profile: str) -> dict[str, Path]:
     """Return what a build of the profile takes from the cache, as a cache."""
     cache = plant.workspace.cache
     recipes = plant.checkout.recipes(profile)
-    closures = [profile, BUILD, CLOSURE, *recipes]
-    wanted = {
+    closures = [BUILD, CLOSURE, *recipes]
+    wanted = {(pin.file, pin.sha256) for pin in plant.checkout.closure(profile)}
+    wanted |= {
         (pin.file, pin.sha256)
         for name in closures
         if plant.workspace.closure_path(name).is_file()

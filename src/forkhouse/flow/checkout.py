@@ -11,7 +11,7 @@ from forkhouse.core.errors import (
     SeriesError,
     UsageError,
 )
-from forkhouse.documents.lockfile import FORMS, Lock, Profile, Upstream
+from forkhouse.documents.lockfile import FORMS, SLIM, Lock, Profile, Upstream
 from forkhouse.documents.pylock import read_closure
 from forkhouse.documents.recipe import (
     Recipe,
@@ -47,14 +47,16 @@ class Checkout:
     def profile(self, name: str) -> Profile:
         """Return a profile of the lock.
 
-        Its transfer library is added to what is built and installed. Raises UsageError for an
-        unknown profile, and where a transfer library was chosen for a profile that offers no
-        choice.
+        Its transfer library is added to what is built and installed. `NAME-slim` is the same one.
+        Raises UsageError for an unknown profile, and where a transfer library was chosen for a
+        profile that offers no choice.
         """
-        if name not in self.lock.profiles:
-            message = f"The lock has no profile '{name}'. It has: {', '.join(self.lock.profiles)}."
+        profile = self.lock.profiles.get(name) or self.lock.profiles.get(name.removesuffix(SLIM))
+        if profile is None or (name.endswith(SLIM) and not profile.slim):
+            slim = [f"{each}{SLIM}" for each, held in self.lock.profiles.items() if held.slim]
+            there = ", ".join([*self.lock.profiles, *slim])
+            message = f"The lock has no profile '{name}'. It has: {there}."
             raise UsageError(message)
-        profile = self.lock.profiles[name]
         if profile.transfer is None:
             if self.transfer is not None:
                 message = (
@@ -74,6 +76,11 @@ class Checkout:
             }
         )
 
+    def omitted(self, name: str) -> dict[str, str]:
+        """Return what a profile leaves out of its closure, with the reason; nothing unless slim."""
+        slim = self.profile(name).slim if name.endswith(SLIM) else ()
+        return {each.package: each.why for each in slim}
+
     def upstream(self, name: str) -> Upstream:
         """Return an upstream of the lock. Raises UsageError, naming those that there are."""
         if name not in self.lock.upstreams:
@@ -91,11 +98,23 @@ class Checkout:
         return known[name]
 
     def closure(self, name: str) -> tuple[PinnedWheel, ...]:
-        """Return the wheels that a pylock file pins. Raises as `read_closure`."""
+        """Return the wheels that a pylock file pins. Raises as `read_closure`.
+
+        Those of a slim profile are the whole one's, without what it leaves out. Raises
+        DocumentError for something that is left out and is not there.
+        """
         known = self.read.closures
-        if name not in known:
-            known[name] = read_closure(self.workspace.closure_path(name))
-        return known[name]
+        whole = name.removesuffix(SLIM)
+        if whole not in known:
+            known[whole] = read_closure(self.workspace.closure_path(whole))
+        omitted = self.omitted(name) if whole != name else {}
+        if lost := omitted.keys() - {pin.name for pin in known[whole]}:
+            message = (
+                f"upstream.lock leaves out {', '.join(sorted(lost))} of the profile {name}, and "
+                f"pylock.{whole}.toml has no such wheel. Take it out of `slim`."
+            )
+            raise DocumentError(message)
+        return tuple(pin for pin in known[whole] if pin.name not in omitted)
 
     def recipes(self, profile: str) -> dict[str, Recipe]:
         """Return the recipes of a profile, each after those that it needs.

@@ -51,6 +51,8 @@ class Contents:
     targets: tuple[str, ...]
     """GPUs that its libraries serve."""
     missing: tuple[Missing, ...]
+    omitted: Mapping[str, str]
+    """Wheels that something requires and that a slim wheelhouse leaves out, with the reason."""
     wheels: tuple[Wheel, ...]
 
 
@@ -72,6 +74,7 @@ def parse_contents(text: str | bytes, name: str) -> Contents:
             install=tuple(manifest["install"]),
             targets=tuple(manifest["gpu-targets"]),
             missing=tuple(Missing(**each) for each in manifest["missing"]),
+            omitted={each["name"]: each["why"] for each in manifest["omitted"]},
             wheels=tuple(_wheel(each) for each in manifest["wheels"]),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -51,7 +51,9 @@ def install_wheelhouse(wheelhouse: Path, into: Path) -> Path:
     def make(folder: Path) -> None:
         with storage_errors("Making the virtual environment"):
             make_environment(folder)
-        _install(wheelhouse, folder / "bin/python")
+        # All that is needed is listed; what a slim wheelhouse leaves out pip would look for.
+        options = ("--no-deps",) if contents.omitted else ()
+        _install(wheelhouse, folder / "bin/python", *options)
 
     add_generation(into, wheelhouse, profile=contents.profile, install=contents.install, make=make)
     return into / "bin/python"

@@ -42,6 +42,7 @@ def manifest_of(
     third_party: Sequence[PinnedWheel],
     missing: Sequence[Missing],
     targets: Sequence[str],
+    omitted: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return the manifest of a wheelhouse, but for what only the wheels themselves tell.
 
@@ -68,6 +69,7 @@ def manifest_of(
         "python": platform.python_version(),
         "machine": platform.machine(),
         "gpu-targets": list(targets),
+        "omitted": [{"name": each, "why": omitted[each]} for each in sorted(omitted)],
         "missing": [asdict(each) for each in sorted(missing)],
         "wheels": sorted(wheels, key=lambda wheel: str(wheel["name"])),
     }

@@ -98,6 +98,7 @@ def publish(
     recorded: Mapping[str, Sequence[KernelPin]],
     third_party: Sequence[PinnedWheel],
     tools: Mapping[str, Path],
+    omitted: Mapping[str, str],
     missing: Sequence[Missing],
     registry: Registry,
     journal: Journal,
@@ -107,7 +108,8 @@ def publish(
 
     `recorded` is what the lock has of the kernels of our wheels, by recipe. `missing` names the
     wheels that could not be had: the rest is whole without them, and the manifest says so.
-    `tools` are further files, by their path in the wheelhouse.
+    `tools` are further files, by their path in the wheelhouse. `omitted` are wheels that something
+    requires and that are left out, each with the reason.
     `targets` are the GPUs for which HIP libraries must have code, `build_paths` the folders that no
     file of ours may name. Raises AuditError, ClosureError, UnreachableError, HashMismatchError or
     StorageError; `folder` then stays as it was.
@@ -117,12 +119,12 @@ def publish(
         sorted([*third_party, *(pinned_wheel(wheel.path.name, wheel.sha256) for wheel in built)])
     )
     refuse_doubles(pins)
-    absent = {each.name for each in missing}
+    absent = {each.name for each in missing} | omitted.keys()
     check_externals(profile, third_party, absent)
     contents = [(wheel, compiled(wheel, journal, engine)) for wheel in built]
     for wheel, content in contents:
         _check_kernels(wheel, content, recorded.get(wheel.recipe, ()))
-    manifest = manifest_of(profile_name, profile, contents, third_party, missing, targets)
+    manifest = manifest_of(profile_name, profile, contents, third_party, missing, targets, omitted)
     carried = {path: sha256_file(file) for path, file in tools.items()}
     key = digest(
         [[pin.file, pin.sha256] for pin in pins],
