@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from forkhouse.audit.framework import torch_symbols
@@ -28,6 +29,8 @@ from forkhouse.core.wording import bullets
 from forkhouse.documents.lockfile import KernelPin
 from forkhouse.documents.pins import Missing, PinnedWheel, pinned_wheel
 from forkhouse.documents.pylock import pylock_text
+from forkhouse.provenance.contents import SBOM, read_contents
+from forkhouse.provenance.statement import STATEMENT, statement_text
 from forkhouse.sources.wheels import fetch_all
 from forkhouse.wheelhouse.closure_check import check_closure
 from forkhouse.wheelhouse.contents import NAME
@@ -38,13 +41,14 @@ from forkhouse.wheelhouse.manifest import CompiledContent, completed, manifest_o
 from forkhouse.wheelhouse.verifying import CHECKSUMS, verify
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from forkhouse.audit.facts import WheelFacts
     from forkhouse.builders.built import BuiltWheel
     from forkhouse.core.journal import Journal
     from forkhouse.documents.lockfile import Profile
+    from forkhouse.provenance.statement import Provenance
     from forkhouse.sources.index import Registry
 
 
@@ -99,6 +103,7 @@ def publish(
     third_party: Sequence[PinnedWheel],
     tools: Mapping[str, Path],
     missing: Sequence[Missing],
+    provenance: Provenance,
     registry: Registry,
     journal: Journal,
     engine: str,
@@ -109,8 +114,9 @@ def publish(
     wheels that could not be had: the rest is whole without them, and the manifest says so.
     `tools` are further files, by their path in the wheelhouse.
     `targets` are the GPUs for which HIP libraries must have code, `build_paths` the folders that no
-    file of ours may name. Raises AuditError, ClosureError, UnreachableError, HashMismatchError or
-    StorageError; `folder` then stays as it was.
+    file of ours may name. `provenance` says where each wheel of `built` is from. Raises AuditError,
+    ClosureError, UnreachableError, HashMismatchError or StorageError; `folder` then stays as it
+    was.
     """
     ours = {wheel.path.name: wheel for wheel in built}
     pins = tuple(
@@ -131,6 +137,8 @@ def publish(
         profile.install,
         requires_python,
         list(targets),
+        asdict(provenance.definition),
+        {name: repr(origin) for name, origin in provenance.origins.items()},
         engine,
     )
     recover(folder)
@@ -161,9 +169,17 @@ def publish(
                 paths,
                 {
                     NAME: completed(manifest, required_by, sizes),
+                    SBOM: _sbom(provenance, pins, paths, ours, profile),
                     "pylock.toml": pylock_text(pins, folder=".", requires_python=requires_python),
                 },
                 {path: (file, carried[path]) for path, file in tools.items()},
+                lambda digests: statement_text(
+                    provenance,
+                    third_party,
+                    digests,
+                    python=platform.python_version(),
+                    machine=platform.machine(),
+                ),
             )
             _swap(new, folder)
     except BaseException:
@@ -181,6 +197,7 @@ def _write_whole(
     paths: Mapping[str, Path],
     texts: Mapping[str, str],
     tools: Mapping[str, tuple[Path, str]],
+    statement: Callable[[Mapping[str, str]], str],
 ) -> None:
     new.mkdir(parents=True)
     files = {pin.file: (paths[pin.file], pin.sha256) for pin in pins}
@@ -202,8 +219,43 @@ def _write_whole(
     }.items():
         _write(new / name, text)
         digests[name] = sha256_file(new / name)
+    _write(new / STATEMENT, statement(digests))
+    digests[STATEMENT] = sha256_file(new / STATEMENT)
     _write(new / CHECKSUMS, checksums_text(digests))
     sync_folder(new)
+
+
+def _sbom(
+    provenance: Provenance,
+    pins: Sequence[PinnedWheel],
+    paths: Mapping[str, Path],
+    ours: Mapping[str, BuiltWheel],
+    profile: Profile,
+) -> str:
+    """Return the bill of materials of the whole wheelhouse."""
+    from forkhouse.provenance.documents import wheelhouse_document  # start-up time
+    from forkhouse.provenance.vex import resolved_by_patches
+    from forkhouse.provenance.wheels import Shipped
+
+    reasons = {external.file: external.why for external in profile.externals}
+    origins = {file: provenance.origins[wheel.recipe] for file, wheel in ours.items()}
+    wheels = [
+        Shipped(
+            file=pin.file,
+            sha256=pin.sha256,
+            contents=read_contents(paths[pin.file]),
+            origin=origins.get(pin.file),
+            why=reasons.get(pin.file),
+        )
+        for pin in pins
+    ]
+    return wheelhouse_document(
+        provenance.definition.profile,
+        profile.install,
+        wheels,
+        properties={"lock": f"sha256:{provenance.definition.lock}"},
+        vulnerabilities=resolved_by_patches(origins),
+    )
 
 
 def recover(folder: Path) -> None:
