@@ -29,6 +29,7 @@ _COMMANDS = {
     "prune": "house:prune",
     "radar": "radar:radar",
     "rollback": "house:rollback",
+    "sign": "trust:sign",
     "toolchain": "machine:toolchain",
     "verify": "house:verify",
     "why": "house:why",

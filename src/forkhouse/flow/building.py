@@ -31,6 +31,7 @@ from forkhouse.sources.externals import missing
 from forkhouse.sources.wheels import fetch_all
 from forkhouse.toolchains.packages import found_at, require_packages
 from forkhouse.toolchains.rust import watched
+from forkhouse.wheelhouse.byproducts import keep_byproducts
 from forkhouse.wheelhouse.publish import Wheelhouse, publish
 
 if TYPE_CHECKING:
@@ -160,6 +161,8 @@ def build_profile(plant: Plant, name: str, *, system_packages: bool) -> Product:
         left_out += lacking
         built, origins = _described(plant, built)
         house = _publish(plant, name, built, left_out, origins)
+        logs = {log: sha256 for wheel in built for log, sha256 in wheel.logs.items()}
+        keep_byproducts(plant.workspace, name, logs)
     return Product(wheelhouse=house, built=tuple(built), missing=tuple(left_out))
 
 

@@ -18,6 +18,7 @@ from forkhouse.documents.lockfile import (
     SdistSource,
     WheelSource,
 )
+from forkhouse.provenance.attestation import PREDICATE_TYPE, STATEMENT_TYPE
 from forkhouse.provenance.purls import of_distribution, of_source
 
 if TYPE_CHECKING:
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
     from forkhouse.documents.pins import PinnedWheel
     from forkhouse.provenance.origins import Origin, SourceOrigin
 
-STATEMENT = "provenance.intoto.json"
-"""Name of the statement in a wheelhouse."""
-STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
-PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "pkg:generic/forkhouse?format=1#docs/reference/provenance.md"
 """Which parameters there are: a page of our documentation, as a package URL, for it has no host."""
 BUILDER = f"pkg:generic/forkhouse@{__version__}"

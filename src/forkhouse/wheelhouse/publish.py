@@ -29,8 +29,9 @@ from forkhouse.core.wording import bullets
 from forkhouse.documents.lockfile import KernelPin
 from forkhouse.documents.pins import Missing, PinnedWheel, pinned_wheel
 from forkhouse.documents.pylock import pylock_text
+from forkhouse.provenance.attestation import ENVELOPE, STATEMENT
 from forkhouse.provenance.contents import SBOM, read_contents
-from forkhouse.provenance.statement import STATEMENT, statement_text
+from forkhouse.provenance.statement import statement_text
 from forkhouse.sources.wheels import fetch_all
 from forkhouse.wheelhouse.closure_check import check_closure
 from forkhouse.wheelhouse.contents import NAME
@@ -181,11 +182,14 @@ def publish(
                     machine=platform.machine(),
                 ),
             )
+            was_signed = (folder / ENVELOPE).is_file()
             _swap(new, folder)
     except BaseException:
         # Half a wheelhouse is of no use, and a full disk would stay full.
         shutil.rmtree(new, ignore_errors=True)
         raise
+    if was_signed:
+        report().line("wheelhouse", "NOT SIGNED any more: the signature was of the one before")
     journal.put(_PUBLISHED, key, Published(sums=sha256_file(folder / CHECKSUMS)))
     report().line("wheelhouse", f"wrote {len(pins)} wheels to {folder.parent.name}/{folder.name}")
     return Wheelhouse(folder=folder, wheels=pins, changed=True)
