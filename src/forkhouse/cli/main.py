@@ -23,6 +23,7 @@ _COMMANDS = {
     "generations": "house:generations",
     "install": "house:install",
     "join": "house:join",
+    "licences": "materials:licences",
     "list": "house:list_wheels",
     "lock": "lock:lock",
     "patches": "patches:patches",
@@ -32,6 +33,7 @@ _COMMANDS = {
     "sign": "trust:sign",
     "toolchain": "machine:toolchain",
     "verify": "house:verify",
+    "vulnerabilities": "materials:vulnerabilities",
     "why": "house:why",
 }
 """Where each command is: a module of this package, and a name in it."""

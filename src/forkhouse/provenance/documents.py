@@ -18,7 +18,7 @@ from cyclonedx.output.json import JsonV1Dot6
 
 from forkhouse.provenance.parts import prop, tool, wheel_component
 from forkhouse.provenance.purls import of_distribution
-from forkhouse.provenance.wheels import Shipped, edges, shipped_component
+from forkhouse.provenance.wheels import Shipped, carried_component, edges, shipped_component
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,13 +61,15 @@ def wheelhouse_document(
     profile: str,
     install: Sequence[str],
     wheels: Sequence[Shipped],
+    carried: Sequence[Shipped] = (),
     *,
     properties: Mapping[str, str],
     vulnerabilities: Sequence[Vulnerability] = (),
 ) -> str:
     """Return the bill of materials of a wheelhouse.
 
-    `install` are the requirements that stand for the whole profile.
+    `install` are the requirements that stand for the whole profile. What is `carried` for the
+    target is no part of the profile.
     """
     root = Component(
         type=ComponentType.APPLICATION,
@@ -77,7 +79,7 @@ def wheelhouse_document(
     )
     components = {each.contents.name: shipped_component(each) for each in wheels}
     bom = Bom(
-        components=components.values(),
+        components=[*components.values(), *(carried_component(each) for each in carried)],
         vulnerabilities=vulnerabilities,
         metadata=BomMetaData(tools=ToolRepository(components=[tool()]), component=root),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from cyclonedx.model import (
@@ -13,7 +14,7 @@ from cyclonedx.model import (
     HashType,
     XsUri,
 )
-from cyclonedx.model.component import Component, ComponentType
+from cyclonedx.model.component import Component, ComponentScope, ComponentType
 from packageurl import PackageURL
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -56,7 +57,7 @@ def shipped_component(wheel: Shipped) -> Component:
             name=contents.name,
             version=contents.version,
             bom_ref=wheel.file,
-            purl=of_distribution(contents.name, contents.version, wheel.file),
+            purl=of_distribution(contents.name, contents.version, PurePosixPath(wheel.file).name),
             properties=[
                 prop("origin", "index"),
                 *([prop("why", wheel.why)] if wheel.why else []),
@@ -68,6 +69,14 @@ def shipped_component(wheel: Shipped) -> Component:
     for number, bom in enumerate(contents.boms):
         component.external_references.add(_reference(wheel.file, bom))
         component.components.update(_merged(f"{wheel.file}#{number}", bom))
+    return component
+
+
+def carried_component(wheel: Shipped) -> Component:
+    """Return a wheel that is carried for the target, and is no part of the profile."""
+    component = shipped_component(wheel)
+    component.scope = ComponentScope.EXCLUDED
+    component.properties = [prop("origin", "carried")]
     return component
 
 

@@ -11,6 +11,7 @@ import os
 import platform
 import shutil
 from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from forkhouse.audit.framework import torch_symbols
@@ -30,7 +31,7 @@ from forkhouse.documents.lockfile import KernelPin
 from forkhouse.documents.pins import Missing, PinnedWheel, pinned_wheel
 from forkhouse.documents.pylock import pylock_text
 from forkhouse.provenance.attestation import ENVELOPE, STATEMENT
-from forkhouse.provenance.contents import SBOM, read_contents
+from forkhouse.provenance.contents import SBOM
 from forkhouse.provenance.statement import statement_text
 from forkhouse.sources.wheels import fetch_all
 from forkhouse.wheelhouse.closure_check import check_closure
@@ -159,8 +160,11 @@ def publish(
     facts = _audit(
         pins, paths, terms, ours=ours, journal=journal, engine=digest(profile_name, engine)
     )
+    beside = {path: (file, carried[path]) for path, file in tools.items()}
     required_by = check_closure(profile.install, facts, absent)
     sizes = {file: path.stat().st_size for file, path in paths.items()}
+    from forkhouse.wheelhouse.materials import bill_of_materials  # start-up time
+
     new = folder.with_name(f".{folder.name}.new")
     try:
         with storage_errors("Writing the wheelhouse"):
@@ -170,13 +174,15 @@ def publish(
                 paths,
                 {
                     NAME: completed(manifest, required_by, sizes),
-                    SBOM: _sbom(provenance, pins, paths, ours, profile),
+                    SBOM: bill_of_materials(
+                        provenance, profile, pins=pins, paths=paths, ours=ours, carried=beside
+                    ),
                     "pylock.toml": pylock_text(pins, folder=".", requires_python=requires_python),
                 },
-                {path: (file, carried[path]) for path, file in tools.items()},
+                beside,
                 lambda digests: statement_text(
                     provenance,
-                    third_party,
+                    [*third_party, *_pins_of(carried)],
                     digests,
                     python=platform.python_version(),
                     machine=platform.machine(),
@@ -193,6 +199,16 @@ def publish(
     journal.put(_PUBLISHED, key, Published(sums=sha256_file(folder / CHECKSUMS)))
     report().line("wheelhouse", f"wrote {len(pins)} wheels to {folder.parent.name}/{folder.name}")
     return Wheelhouse(folder=folder, wheels=pins, changed=True)
+
+
+def _pins_of(carried: Mapping[str, str]) -> list[PinnedWheel]:
+    """Return the wheels of others among the files that are carried for the target."""
+    pins = [
+        pinned_wheel(PurePosixPath(path).name, sha256)
+        for path, sha256 in carried.items()
+        if path.endswith(".whl")
+    ]
+    return [pin for pin in pins if pin.name != "forkhouse"]
 
 
 def _write_whole(
@@ -227,39 +243,6 @@ def _write_whole(
     digests[STATEMENT] = sha256_file(new / STATEMENT)
     _write(new / CHECKSUMS, checksums_text(digests))
     sync_folder(new)
-
-
-def _sbom(
-    provenance: Provenance,
-    pins: Sequence[PinnedWheel],
-    paths: Mapping[str, Path],
-    ours: Mapping[str, BuiltWheel],
-    profile: Profile,
-) -> str:
-    """Return the bill of materials of the whole wheelhouse."""
-    from forkhouse.provenance.documents import wheelhouse_document  # start-up time
-    from forkhouse.provenance.vex import resolved_by_patches
-    from forkhouse.provenance.wheels import Shipped
-
-    reasons = {external.file: external.why for external in profile.externals}
-    origins = {file: provenance.origins[wheel.recipe] for file, wheel in ours.items()}
-    wheels = [
-        Shipped(
-            file=pin.file,
-            sha256=pin.sha256,
-            contents=read_contents(paths[pin.file]),
-            origin=origins.get(pin.file),
-            why=reasons.get(pin.file),
-        )
-        for pin in pins
-    ]
-    return wheelhouse_document(
-        provenance.definition.profile,
-        profile.install,
-        wheels,
-        properties={"lock": f"sha256:{provenance.definition.lock}"},
-        vulnerabilities=resolved_by_patches(origins),
-    )
 
 
 def recover(folder: Path) -> None:
