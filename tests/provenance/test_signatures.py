@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from forkhouse.carry.packing import Files, index_of, write_bundle
 from tests.flow.conftest import Checkout
 
 if TYPE_CHECKING:
@@ -424,6 +425,36 @@ def test_a_key_that_cannot_sign_is_explained(signing: Signing) -> None:
         result = signing.checkout.run("sign", "--key", str(signing.keys / name), code=2)
         assert said in result.stderr
     assert not (signing.house / DSSE).exists()
+
+
+def bundle_of(house: Path, target: Path, *, program: str = "index.html") -> Path:
+    """Write a bundle of a wheelhouse; of the program at its end only the bytes count here."""
+    files = {
+        f"wheelhouse/{path.relative_to(house).as_posix()}": path
+        for path in house.rglob("*")
+        if path.is_file()
+    }
+    write_bundle(index_of("cpu", files, f"wheelhouse/{program}"), Files(files), target)
+    return target
+
+
+def test_a_bundle_is_held_against_the_signature_as_well(signing: Signing) -> None:
+    plain = bundle_of(signing.house, signing.keys / "plain")
+    assert "Not signed." in signing.checkout.run("verify", str(plain)).stdout
+    assert "is not signed" in signing.verify(str(plain), code=50)
+    signing.sign("--finished-on", "2026-01-01")
+    good = bundle_of(signing.house, signing.keys / "good")
+    assert "Signed by keeper@example.org" in signing.verify(str(good))
+    signing.verify(str(good), "--not-older-than", "2026-01-02", code=56)
+    content = good.read_bytes()
+    whole = (signing.house / "helper-3.0-py3-none-any.whl").read_bytes()
+    at = content.index(whole)
+    good.write_bytes(content[:at] + b"x" + content[at + 1 :])
+    assert "helper-3.0-py3-none-any.whl" in signing.verify(str(good), code=32)
+    edited(signing)
+    bad = bundle_of(signing.house, signing.keys / "bad")
+    signing.checkout.run("verify", str(bad))
+    assert "manifest.json is another one than was signed" in signing.verify(str(bad), code=55)
 
 
 def test_an_installation_asks_for_a_signature_as_well(signing: Signing) -> None:

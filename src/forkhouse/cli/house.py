@@ -28,7 +28,7 @@ from forkhouse.wheelhouse.contents import PROFILE, chain, parse_contents, read_c
 from forkhouse.wheelhouse.generations import list_generations, roll_back
 from forkhouse.wheelhouse.generations import prune as prune_generations
 from forkhouse.wheelhouse.install import install_onto, install_wheelhouse
-from forkhouse.wheelhouse.trust import Verified, check
+from forkhouse.wheelhouse.trust import Held, Verified, check, in_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,6 +66,28 @@ def _contents(place: Path) -> Contents:
     if place.is_dir():
         return read_contents(place)
     return parse_contents(open_bundle(place).content(f"{WHEELHOUSE}/{MANIFEST}"), place.name)
+
+
+def _in_bundle(place: Path) -> Held:
+    """Return the wheelhouse in a bundle, as it is held against its signature."""
+    bundle = open_bundle(place)
+    below = f"{WHEELHOUSE}/"
+    digests = {
+        each.path.removeprefix(below): each.sha256
+        for each in bundle.index.members
+        if each.path.startswith(below)
+    }
+    # What runs when the bundle is run has to be what was signed, too.
+    program = bundle.index.program
+    digests[program.path.removeprefix(below)] = program.sha256
+    signed = digests.pop(ENVELOPE, None) is not None
+    return Held(
+        name=place.name,
+        envelope=bundle.content(f"{below}{ENVELOPE}") if signed else None,
+        manifest=bundle.content(f"{below}{MANIFEST}"),
+        digests=digests,
+        verify=lambda: verify_bundle(bundle),
+    )
 
 
 @contextlib.contextmanager
@@ -158,7 +180,7 @@ def install(
     found = _wheelhouse(context, profile, place)
     with showing(), _unpacked(found, into or onto or Path()) as wheelhouse:
         if trusted is not None:
-            _say_signers(check(wheelhouse, trusted))
+            _say_signers(check(in_folder(wheelhouse), trusted))
         interpreter = (
             install_wheelhouse(wheelhouse, into)
             if into
@@ -197,10 +219,7 @@ def verify(
     """
     with showing():
         house = _wheelhouse(context, profile, place)
-        if house.is_dir():
-            found = check(house, trusted, bound)
-        else:
-            found = Verified(files=verify_bundle(open_bundle(house)))
+        found = check(in_folder(house) if house.is_dir() else _in_bundle(house), trusted, bound)
     if as_json:
         answer = {
             **asdict(found),

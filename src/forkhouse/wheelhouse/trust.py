@@ -39,7 +39,7 @@ from forkhouse.wheelhouse.contents import EXCUSED, NAME, VERDICTS
 from forkhouse.wheelhouse.verifying import CHECKSUMS, listed, verify
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
 _SHOWN = 20
@@ -60,6 +60,33 @@ class Verified:
     """When it was signed, by its signer's word."""
     excused: tuple[str, ...] = ()
     """Wheels that the audit let in because the lock names them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Held:
+    """A wheelhouse as it is held against its signature, in a folder or in a bundle."""
+
+    name: str
+    envelope: bytes | None
+    """None where it is not signed."""
+    manifest: bytes
+    digests: Mapping[str, str]
+    """sha256 of every file but the envelope, by path, as its own lists say."""
+    verify: Callable[[], int]
+    """Compares every file with these lists, and returns how many there are."""
+
+
+def in_folder(folder: Path) -> Held:
+    """Return the wheelhouse in a folder. Raises ClosureError when it is none."""
+    digests = {**listed(folder), CHECKSUMS: sha256_file(folder / CHECKSUMS)}
+    path, manifest = folder / ENVELOPE, folder / NAME
+    return Held(
+        name=folder.name,
+        envelope=read_file(path) if path.is_file() else None,
+        manifest=read_file(manifest) if manifest.is_file() else b"",
+        digests=digests,
+        verify=lambda: verify(folder),
+    )
 
 
 def sign(
@@ -140,52 +167,50 @@ def _payload(
     return json.dumps(statement, sort_keys=True, separators=(",", ":")).encode()
 
 
-def check(folder: Path, trusted: Path | None = None, not_older_than: str | None = None) -> Verified:
+def check(house: Held, trusted: Path | None = None, not_older_than: str | None = None) -> Verified:
     """Check a wheelhouse: its signature, its statement, every file, and what the audit recorded.
 
-    Without `trusted` keys, only that it is as its own list of checksums says. `not_older_than` is a
-    time, or the path of an earlier wheelhouse's envelope. Raises UnsignedError, TamperedError,
+    Without `trusted` keys, only that it is as its own lists say. `not_older_than` is a time, or the
+    path of an earlier wheelhouse or of its envelope. Raises UnsignedError, TamperedError,
     UntrustedSignerError, ExpiredKeyError, NamespaceError, StatementError, RollbackError,
-    AuditError, ClosureError, HashMismatchError, UsageError, ToolchainError.
+    AuditError, UsageError, ToolchainError, and what `house.verify` raises.
     """
     if trusted is None:
         if not_older_than is not None:
             message = "Only a signature tells how old a wheelhouse is: give --trusted-keys as well."
             raise UsageError(message)
-        count = verify(folder)
-        envelope = _earlier(folder)
+        count = house.verify()
+        envelope = read_envelope(house.envelope, ENVELOPE) if house.envelope is not None else None
         said = tuple(each.keyid for each in envelope.signatures) if envelope else ()
         return Verified(files=count, said=said)
-    if not (folder / ENVELOPE).is_file():
+    if house.envelope is None:
         message = (
-            f"The wheelhouse {folder.name} is not signed: it has no {ENVELOPE}. Take a signed one, "
+            f"The wheelhouse {house.name} is not signed: it has no {ENVELOPE}. Take a signed one, "
             "or sign it where it was built: `forkhouse sign`."
         )
         raise UnsignedError(message)
-    by, statement = _trusted_statement(folder / ENVELOPE, trusted)
+    by, statement = _trusted_statement(house.envelope, trusted)
     if not_older_than is not None:
         _refuse_older(statement, not_older_than, trusted)
-    _compare(folder, statement)
-    count = verify(folder)
+    _compare(house, statement)
     return Verified(
-        files=count,
+        files=house.verify(),
         profile=statement.profile,
         signers=tuple(by),
         finished=statement.finished,
-        excused=_audited(folder),
+        excused=_audited(house),
     )
 
 
-def _trusted_statement(envelope: Path, trusted: Path) -> tuple[list[Signer], Statement]:
-    read = read_envelope(read_file(envelope), envelope.name)
+def _trusted_statement(envelope: bytes, trusted: Path) -> tuple[list[Signer], Statement]:
+    read = read_envelope(envelope, ENVELOPE)
     by = signers(read, trusted)
-    return by, read_statement(read.payload, envelope.name)
+    return by, read_statement(read.payload, ENVELOPE)
 
 
-def _compare(folder: Path, statement: Statement) -> None:
-    """Hold the list of checksums against what was signed, so that no edit of both passes."""
-    there = {**listed(folder), CHECKSUMS: sha256_file(folder / CHECKSUMS)}
-    subjects = statement.subjects
+def _compare(house: Held, statement: Statement) -> None:
+    """Hold the lists of a wheelhouse against what was signed, so that no edit of both passes."""
+    there, subjects = house.digests, statement.subjects
     problems = [
         f"{name} is another one than was signed"
         for name in sorted(there.keys() & subjects.keys())
@@ -201,8 +226,8 @@ def _compare(folder: Path, statement: Statement) -> None:
         more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
         lines = bullets([*problems[:_SHOWN], *more])
         message = (
-            f"The wheelhouse {folder.name} is not the one that was signed:\n{lines}\nWhoever "
-            f"changed it made {CHECKSUMS} fit. Take it from its signer again."
+            f"The wheelhouse {house.name} is not the one that was signed:\n{lines}\nWhoever "
+            "changed it made its checksums fit. Take it from its signer again."
         )
         raise StatementError(message)
 
@@ -212,7 +237,7 @@ def _refuse_older(statement: Statement, bound: str, trusted: Path) -> None:
     if path.is_dir():
         path /= ENVELOPE
     if path.is_file():
-        _, other = _trusted_statement(path, trusted)
+        _, other = _trusted_statement(read_file(path), trusted)
         if other.profile != statement.profile:
             message = (
                 f"{path} is of the profile {other.profile}, this wheelhouse of "
@@ -239,31 +264,32 @@ def _refuse_older(statement: Statement, bound: str, trusted: Path) -> None:
         raise RollbackError(message)
 
 
-def _audited(folder: Path) -> tuple[str, ...]:
+def _audited(house: Held) -> tuple[str, ...]:
     """Return the wheels that the audit excused, from the manifest.
 
-    Raises AuditError for a wheel that passed no audit, StatementError where the manifest and the
-    folder have other wheels.
+    Raises AuditError for a wheel that passed no audit, StatementError where the manifest names
+    other wheels than are there.
     """
     try:
-        wheels = json.loads(read_file(folder / NAME))["wheels"]
+        wheels = json.loads(house.manifest)["wheels"]
         verdicts = {wheel["file"]: (wheel["sha256"], wheel.get("audit")) for wheel in wheels}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        message = f"The manifest of the wheelhouse {folder.name} cannot be read: {error}."
+    except (ValueError, KeyError, TypeError) as error:
+        message = f"The manifest of the wheelhouse {house.name} cannot be read: {error}."
         raise ClosureError(message) from error
-    sums = listed(folder)
     there = {
-        name: sha256 for name, sha256 in sums.items() if name.endswith(".whl") and "/" not in name
+        name: sha256
+        for name, sha256 in house.digests.items()
+        if name.endswith(".whl") and "/" not in name
     }
     if there != {name: sha256 for name, (sha256, _) in verdicts.items()}:
-        message = f"The manifest of the wheelhouse {folder.name} names other wheels than lie in it."
+        message = f"The manifest of the wheelhouse {house.name} names other wheels than lie in it."
         raise StatementError(message)
     unknown = sorted(name for name, (_, verdict) in verdicts.items() if verdict not in VERDICTS)
     if unknown:
         names = ", ".join(unknown[:_SHOWN])
         message = (
-            f"The manifest says of no audit that these wheels passed: {names}. "
-            "Build the wheelhouse again with this Forkhouse."
+            f"The manifest says of no audit that these wheels passed: {names}. Build the "
+            "wheelhouse again with this Forkhouse."
         )
         raise AuditError(message)
     return tuple(sorted(name for name, (_, verdict) in verdicts.items() if verdict == EXCUSED))
