@@ -6,6 +6,7 @@ again. Its key is the built wheel and all that goes into it.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
@@ -13,6 +14,7 @@ import re
 import shutil
 import time
 import zipfile
+import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -28,7 +30,7 @@ from forkhouse.provenance.contents import OURS
 from forkhouse.provenance.documents import wheel_document
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from forkhouse.builders.built import BuiltWheel
@@ -79,7 +81,7 @@ def described(
     with storage_errors(f"Describing {path.name}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.name}")
-        _add(wheel.path, unfinished, added, info=info, epoch=origin.epoch)
+        with_files(wheel.path, unfinished, added, info=info, epoch=origin.epoch)
         with unfinished.open("rb") as stream:
             os.fsync(stream.fileno())
         unfinished.replace(path)
@@ -107,7 +109,7 @@ def upstream_terms(wheel: BuiltWheel, store: ObjectStore) -> dict[str, bytes]:
             report().line(source.upstream, "NO text of a licence is in the wheel that was patched")
     else:
         found = licences([ComponentPart(path="", source=source)], store)
-    with zipfile.ZipFile(wheel.path) as archive:
+    with _explained(wheel.path), zipfile.ZipFile(wheel.path) as archive:
         sizes = {len(content) for content in found.values()}
         there = {
             archive.read(member)
@@ -117,14 +119,28 @@ def upstream_terms(wheel: BuiltWheel, store: ObjectStore) -> dict[str, bytes]:
     return {path: content for path, content in found.items() if content not in there}
 
 
-def _add(wheel: Path, target: Path, added: Mapping[str, bytes], *, info: str, epoch: int) -> None:
-    """Write a wheel with more files in it, and a RECORD that has them.
+@contextlib.contextmanager
+def _explained(wheel: Path) -> Iterator[None]:
+    try:
+        yield
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        message = f"{wheel.name} was built, and cannot be read: {str(error) or 'it is cut off'}."
+        raise BuildError(message) from error
+
+
+def with_files(
+    wheel: Path, target: Path, added: Mapping[str, bytes], *, info: str, epoch: int
+) -> None:
+    """Write a wheel with more files in it, and a RECORD that has them, to `target`.
+
+    `info` is the name of its .dist-info folder, `epoch` the time of what is added in seconds since
+    1970 UTC. Raises BuildError for a wheel that cannot be read.
 
     Where RECORD is the last file, as PEP 427 recommends, all before it is copied as it is: to
     compress it anew would take minutes for a large wheel.
     """
     name = f"{info}/RECORD"
-    with zipfile.ZipFile(wheel) as archive:
+    with _explained(wheel), zipfile.ZipFile(wheel) as archive:
         members = [each for each in archive.infolist() if not each.is_dir()]
         try:
             rows = list(csv.reader(io.StringIO(archive.read(name).decode("utf-8"))))
