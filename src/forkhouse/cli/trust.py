@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from forkhouse.cli.opening import workspace_of
-from forkhouse.cli.options import profile_option
+from forkhouse.cli.opening import working, workspace_of
+from forkhouse.cli.options import profile_option, wait_option
 from forkhouse.cli.output import say
 from forkhouse.core.progress import showing
 from forkhouse.provenance.attestation import ENVELOPE, parse_moment
@@ -33,9 +33,15 @@ from forkhouse.wheelhouse.trust import sign as sign_wheelhouse
     metavar="TIME|now",
     help="When you sign, as your own word; `verify --not-older-than` holds on to it.",
 )
+@wait_option
 @click.pass_context
 def sign(
-    context: click.Context, place: Path | None, profile: str, key: Path, finished_on: str | None
+    context: click.Context,
+    place: Path | None,
+    profile: str,
+    key: Path,
+    finished_on: str | None,
+    wait: float,
 ) -> None:
     """Sign a wheelhouse: the statement of its build, with the digest of every file.
 
@@ -45,14 +51,19 @@ def sign(
     moment = None
     if finished_on is not None:
         moment = datetime.now(UTC) if finished_on == "now" else parse_moment(finished_on)
-    with showing():
-        if place is not None:
-            folder, logs = place.resolve(), {}
-        else:
-            workspace = workspace_of(context)
-            folder = workspace.wheelhouse(profile)
-            logs = byproducts_of(workspace, profile)
-        envelope = sign_wheelhouse(folder, key.absolute(), finished=moment, byproducts=logs)
+    if place is not None:
+        with showing():
+            envelope = sign_wheelhouse(place.resolve(), key.absolute(), finished=moment)
+    else:
+        workspace = workspace_of(context)
+        # No build puts another wheelhouse there meanwhile.
+        with working(workspace, wait):
+            envelope = sign_wheelhouse(
+                workspace.wheelhouse(profile),
+                key.absolute(),
+                finished=moment,
+                byproducts=byproducts_of(workspace, profile),
+            )
     count = len(envelope.signatures)
     say(f"Wrote {ENVELOPE}; it has {count} signature{'s'[: count > 1]}.")
     if moment is None:
