@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.flow.conftest import Checkout, copied, make_template
+from tests.flow.conftest import Checkout, make_template
 from tests.somebody import git
 
 if TYPE_CHECKING:
@@ -42,5 +43,8 @@ def build(folder: Path) -> Checkout:
 
 @pytest.fixture
 def house(built: Checkout, tmp_path: Path) -> Checkout:
-    """A copy of the built checkout, to be changed."""
-    return copied(built, tmp_path)
+    """A copy of the built checkout and its index, to be changed; the upstream is the same."""
+    root, index = tmp_path / "checkout", tmp_path / "index"
+    shutil.copytree(built.root, root)
+    shutil.copytree(built.index, index)
+    return Checkout(root=root, index=index, upstream=built.upstream, cache=tmp_path / "cache")

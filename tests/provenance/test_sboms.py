@@ -171,7 +171,6 @@ def test_a_wheel_of_ours_carries_the_terms_of_its_upstream(built: Checkout) -> N
 
 
 def test_two_builds_give_the_same_bytes_and_another_subject_builds_nothing(house: Checkout) -> None:
-    house.build()
     before = house.wheelhouse()
     for name in ("build", "wheels"):
         shutil.rmtree(house.root / name)

@@ -469,7 +469,6 @@ def test_an_installation_asks_for_a_signature_as_well(signing: Signing) -> None:
 
 
 def test_a_build_that_changes_nothing_keeps_the_signature(house: Checkout, tmp_path: Path) -> None:
-    house.build()
     key = ssh_key(tmp_path, "keeper")
     house.run("sign", "--key", str(key))
     assert house.build()["changed"] is False
