@@ -6,7 +6,6 @@ one stands untouched.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import shutil
@@ -14,20 +13,15 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from forkhouse.audit.framework import torch_symbols
-from forkhouse.audit.gpu import inventory
 from forkhouse.audit.look import AuditTerms, audit_wheel
 from forkhouse.audit.metadata import wheel_facts
 from forkhouse.audit.policy import read_policy
 from forkhouse.audit.report import refuse
-from forkhouse.binaries.kernels import KernelInventory
 from forkhouse.core.digests import digest, sha256_file
-from forkhouse.core.errors import AuditError, ClosureError, HashMismatchError
+from forkhouse.core.errors import ClosureError, HashMismatchError
 from forkhouse.core.journal import Record, Stage
 from forkhouse.core.progress import report
 from forkhouse.core.storage import storage_errors, sync_folder
-from forkhouse.core.wording import bullets
-from forkhouse.documents.lockfile import KernelPin
 from forkhouse.documents.pins import Missing, PinnedWheel, pinned_wheel
 from forkhouse.documents.pylock import pylock_text
 from forkhouse.provenance.attestation import ENVELOPE, STATEMENT
@@ -39,7 +33,8 @@ from forkhouse.wheelhouse.contents import NAME
 from forkhouse.wheelhouse.contradictions import check_externals, refuse_doubles
 from forkhouse.wheelhouse.exchange import exchange
 from forkhouse.wheelhouse.index import checksums_text, index_files, requirements_text
-from forkhouse.wheelhouse.manifest import CompiledContent, completed, manifest_of
+from forkhouse.wheelhouse.kernels import check_kernels, compiled
+from forkhouse.wheelhouse.manifest import completed, manifest_of
 from forkhouse.wheelhouse.verifying import CHECKSUMS, verify
 
 if TYPE_CHECKING:
@@ -49,7 +44,7 @@ if TYPE_CHECKING:
     from forkhouse.audit.facts import WheelFacts
     from forkhouse.builders.built import BuiltWheel
     from forkhouse.core.journal import Journal
-    from forkhouse.documents.lockfile import Profile
+    from forkhouse.documents.lockfile import KernelPin, Profile
     from forkhouse.provenance.statement import Provenance
     from forkhouse.sources.index import Registry
 
@@ -61,15 +56,6 @@ class Published(Record):
     """sha256 of its list of checksums."""
 
 
-class Compiled(Record):
-    """What a wheel of ours holds that was compiled."""
-
-    kernels: str
-    """Its kernels, as `KernelInventory` writes them."""
-    torch: tuple[str, ...]
-    """The symbols of PyTorch that it needs."""
-
-
 class Audited(Record):
     """A wheel of others that passed the audit."""
 
@@ -78,7 +64,6 @@ class Audited(Record):
 
 
 _PUBLISHED = Stage("wheelhouse", Published)
-_COMPILED = Stage("compiled", Compiled)
 _AUDITED = Stage("audit", Audited)
 
 
@@ -129,7 +114,7 @@ def publish(
     check_externals(profile, third_party, absent)
     contents = [(wheel, compiled(wheel, journal, engine)) for wheel in built]
     for wheel, content in contents:
-        _check_kernels(wheel, content, recorded.get(wheel.recipe, ()))
+        check_kernels(wheel, content, recorded.get(wheel.recipe, ()))
     manifest = manifest_of(profile_name, profile, contents, third_party, missing, targets)
     carried = {path: sha256_file(file) for path, file in tools.items()}
     key = digest(
@@ -256,69 +241,6 @@ def recover(folder: Path) -> None:
         if old.is_dir() and not folder.exists():
             old.replace(folder)
         _drop(old)
-
-
-def compiled(wheel: BuiltWheel, journal: Journal, engine: str) -> CompiledContent:
-    """Return the facts about a wheel's libraries; they are read only once."""
-    key = digest(wheel.sha256, engine)
-    record = journal.get(_COMPILED, key)
-    if record is None:
-        kernels = KernelInventory(libraries=inventory(wheel.path))
-        record = Compiled(kernels=kernels.text(), torch=tuple(torch_symbols(wheel.path)))
-        journal.put(_COMPILED, key, record)
-    read = KernelInventory.parse(record.kernels, name=wheel.path.name)
-    return CompiledContent(kernels=read.libraries, torch_symbols=record.torch)
-
-
-def kernel_pins(content: CompiledContent) -> tuple[KernelPin, ...]:
-    """Return what a lock records of the kernels of a wheel."""
-    return tuple(
-        KernelPin(
-            library=each.library,
-            target=each.target,
-            count=len(each.kernels),
-            sha256=hashlib.sha256(
-                "".join(f"{name}\n" for name in each.kernels).encode()
-            ).hexdigest(),
-        )
-        for each in content.kernels
-    )
-
-
-def _check_kernels(
-    wheel: BuiltWheel, content: CompiledContent, recorded: Sequence[KernelPin]
-) -> None:
-    """Compare the kernels of a wheel with what the lock recorded.
-
-    Another compiler may instantiate templates of the libraries' own in other numbers, so more than
-    before is said, and less refused.
-    """
-    found = {(pin.library, pin.target): pin for pin in kernel_pins(content)}
-    lost = []
-    for old in recorded:
-        new = found.get((old.library, old.target))
-        if new is None or new.count < old.count:
-            lost.append(
-                f"{old.library} has {new.count if new else 0} kernels for {old.target}, the lock "
-                f"recorded {old.count}"
-            )
-        elif new.sha256 != old.sha256:
-            report().line(
-                wheel.recipe,
-                (
-                    f"{old.library}: {new.count} kernels for {old.target}, not the same "
-                    f"{old.count} "
-                    "as in the lock"
-                ),
-            )
-    if lost:
-        lines = bullets(lost)
-        message = (
-            f"{wheel.path.name} has lost GPU code:\n{lines}\nFind out what left it out. If it is "
-            "meant to be so, "
-            f"`forkhouse lock --update {wheel.patched.source.upstream}` records what is there now."
-        )
-        raise AuditError(message)
 
 
 def _audit(

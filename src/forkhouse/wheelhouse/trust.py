@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 _SHOWN = 20
+_LONGEST = 80
+"""Characters of the id of a key that nobody has checked."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,7 +183,7 @@ def check(house: Held, trusted: Path | None = None, not_older_than: str | None =
             raise UsageError(message)
         count = house.verify()
         envelope = read_envelope(house.envelope, ENVELOPE) if house.envelope is not None else None
-        said = tuple(each.keyid for each in envelope.signatures) if envelope else ()
+        said = tuple(each.keyid[:_LONGEST] for each in envelope.signatures) if envelope else ()
         return Verified(files=count, said=said)
     if house.envelope is None:
         message = (
