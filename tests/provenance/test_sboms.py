@@ -240,3 +240,17 @@ def test_what_other_tools_wrote_into_a_wheel_is_merged_and_referenced(
     ]
     assert len(references) == 3  # one a file
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(texts(house)[0]) is None
+
+
+def test_a_dry_run_loads_nothing_that_writes_or_signs_documents(built: Checkout) -> None:
+    """They take a tenth of a second and more to load; every build and every look begins with these."""
+    result = subprocess.run(
+        [sys.executable, "-X", "importtime", *built.command("build", "--dry-run")[1:]],
+        env=built.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = set(re.findall(r"\| +(\w+)(?:\.\S*)?$", result.stderr, re.MULTILINE))
+    assert {"click", "forkhouse"} <= loaded
+    assert not loaded & {"cyclonedx", "packageurl", "securesystemslib", "cryptography"}

@@ -261,6 +261,37 @@ def test_an_envelope_that_was_changed_is_refused(
     signing.verify(code=53)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (b"docs/reference/provenance.md", b"docs/another.md", "a build of another kind"),
+        (b"in-toto.io/Statement/v1", b"in-toto.io/Statement/v9", "its _type is"),
+        (b"slsa.dev/provenance/v1", b"example.org/else/v1", "its predicateType is"),
+        (b'{"_type"', b'["_type"', "no statement about a build"),
+    ],
+)
+def test_what_is_signed_has_to_be_a_statement_about_a_build(
+    signing: Signing, old: bytes, new: bytes, said: str
+) -> None:
+    """Signed by the trusted key, and of something else: a key in PEM has no namespace."""
+    signing.sign()
+    envelope = json.loads((signing.house / DSSE).read_bytes())
+    payload = base64.b64decode(envelope["payload"])
+    assert old in payload
+    other = payload.replace(old, new, 1)
+    private, signing.trusted = pem_keys(signing.keys, "-algorithm", "ED25519")
+    (signing.keys / "data").write_bytes(pae(envelope["payloadType"].encode(), other))
+    sig = subprocess.run(
+        ["openssl", "pkeyutl", "-sign", "-inkey", private, "-rawin", "-in", signing.keys / "data"],
+        check=True,
+        capture_output=True,
+    ).stdout
+    envelope["payload"] = base64.b64encode(other).decode()
+    envelope["signatures"] = [{"sig": base64.b64encode(sig).decode()}]
+    (signing.house / DSSE).write_text(json.dumps(envelope), encoding="utf-8")
+    assert said in signing.verify(code=53)
+
+
 def test_another_key_is_refused_by_its_fingerprint(signing: Signing) -> None:
     signing.sign()
     signing.allow(ssh_key(signing.keys, "other"))
@@ -462,8 +493,10 @@ def test_an_installation_asks_for_a_signature_as_well(signing: Signing) -> None:
     command = ("install", "--into", str(stack), "--trusted-keys", str(signing.trusted))
     signing.checkout.run(*command, code=50)
     assert not stack.exists()
-    signing.sign()
-    said = signing.checkout.run(*command).stdout
+    signing.sign("--finished-on", "2026-01-31")
+    signing.checkout.run(*command, "--not-older-than", "2026-02-01", code=56)
+    assert not stack.exists()
+    said = signing.checkout.run(*command, "--not-older-than", "2026-01-31").stdout
     assert "Signed by keeper@example.org" in said
     subprocess.run([stack / "bin/python", "-c", "import small_engine"], check=True)
 

@@ -55,6 +55,14 @@ keys_option = click.option(
 )
 
 
+bound_option = click.option(
+    "--not-older-than",
+    "bound",
+    metavar="TIME|FILE",
+    help=f"Refuse what was signed before a time, or before an earlier wheelhouse's {ENVELOPE} was.",
+)
+
+
 def _wheelhouse(context: click.Context, profile: str, place: Path | None) -> Path:
     # Each program that has these commands says where it looks.
     finder: Callable[[str], Path] = context.meta["forkhouse.wheelhouse"]
@@ -160,6 +168,7 @@ def _whole_name(path: Path) -> str:
     help="Environment that is there, with what the wheelhouse lacks (ROCm's PyTorch).",
 )
 @keys_option
+@bound_option
 @click.pass_context
 def install(
     context: click.Context,
@@ -168,6 +177,7 @@ def install(
     into: Path | None,
     onto: Path | None,
     trusted: Path | None,
+    bound: str | None,
 ) -> None:
     """Install a profile from its wheelhouse alone, without a network.
 
@@ -179,8 +189,8 @@ def install(
         raise click.UsageError(message)
     found = _wheelhouse(context, profile, place)
     with showing(), _unpacked(found, into or onto or Path()) as wheelhouse:
-        if trusted is not None:
-            _say_signers(check(in_folder(wheelhouse), trusted))
+        if trusted is not None or bound is not None:
+            _say_signers(check(in_folder(wheelhouse), trusted, bound))
         interpreter = (
             install_wheelhouse(wheelhouse, into)
             if into
@@ -193,12 +203,7 @@ def install(
 @click.argument("place", required=False, type=click.Path(exists=True, path_type=Path))
 @profile_option
 @keys_option
-@click.option(
-    "--not-older-than",
-    "bound",
-    metavar="TIME|FILE",
-    help=f"Refuse what was signed before a time, or before an earlier wheelhouse's {ENVELOPE} was.",
-)
+@bound_option
 @json_option
 @click.pass_context
 def verify(

@@ -25,6 +25,8 @@ ENVELOPE = "provenance.dsse.json"
 """Name of the signed statement in a wheelhouse."""
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
+BUILD_TYPE = "pkg:generic/forkhouse?format=1#docs/reference/provenance.md"
+"""Which parameters there are: a page of our documentation, as a package URL, for it has no host."""
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 LONGEST = 64 * 2**20
 """Bytes of an envelope: a statement has some hundred bytes a file and a source."""
@@ -127,7 +129,9 @@ def read_statement(payload: bytes, name: str) -> Statement:
             if document[key] != wanted:
                 _refuse(f"its {key} is {document[key]!r}, not {wanted}")
         predicate = document["predicate"]
-        details = predicate["runDetails"]
+        definition, details = predicate["buildDefinition"], predicate["runDetails"]
+        if definition["buildType"] != BUILD_TYPE:
+            _refuse(f"it is of a build of another kind, {definition['buildType']!r}")
         finished = details.get("metadata", {}).get("finishedOn")
         subjects = {
             _text(each["name"]): _text(each["digest"]["sha256"]) for each in document["subject"]
@@ -137,7 +141,7 @@ def read_statement(payload: bytes, name: str) -> Statement:
         return Statement(
             subjects=subjects,
             predicate=predicate,
-            profile=_text(predicate["buildDefinition"]["externalParameters"]["profile"]),
+            profile=_text(definition["externalParameters"]["profile"]),
             builder=_text(details["builder"]["id"]),
             finished=None if finished is None else _moment(_text(finished)),
         )

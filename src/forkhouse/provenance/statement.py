@@ -18,7 +18,7 @@ from forkhouse.documents.lockfile import (
     SdistSource,
     WheelSource,
 )
-from forkhouse.provenance.attestation import PREDICATE_TYPE, STATEMENT_TYPE
+from forkhouse.provenance.attestation import BUILD_TYPE, PREDICATE_TYPE, STATEMENT_TYPE
 from forkhouse.provenance.purls import of_distribution, of_source
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from forkhouse.documents.pins import PinnedWheel
     from forkhouse.provenance.origins import Origin, SourceOrigin
 
-BUILD_TYPE = "pkg:generic/forkhouse?format=1#docs/reference/provenance.md"
-"""Which parameters there are: a page of our documentation, as a package URL, for it has no host."""
 BUILDER = f"pkg:generic/forkhouse@{__version__}"
 
 Descriptor = dict[str, Any]
