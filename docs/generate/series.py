@@ -74,6 +74,7 @@ def _facts(upstream: str, patch: Patch) -> Iterator[tuple[str, str]]:
     yield "origin", prose(_field(patch, "Origin"))
     yield "forwarded", prose(_field(patch, "Forwarded"))
     yield "applied upstream", prose(_field(patch, "Applied-Upstream"))
+    yield "bug", prose(_field(patch, "Bug"))
     if patch.edit is None:
         added = re.findall(rb"^\+\+\+ b/(\S+)", patch.content, re.MULTILINE)
         yield "adds", ", ".join(f"`{name.decode()}`" for name in added)

@@ -227,3 +227,37 @@ def test_a_slim_profile_is_the_whole_one_without_what_the_lock_says(
     said = own.run("build", "--profile", "cpu-slim", code=10).stderr
     assert "leaves out no-such" in said
     assert "It has: cpu, cpu-slim." in own.run("build", "--profile", "x", code=2).stderr
+
+
+def test_a_bare_python_says_who_signed(built: Checkout, tmp_path: Path) -> None:
+    house = tmp_path / "cpu"
+    shutil.copytree(built.root / "wheels/cpu", house)
+    key, trusted = tmp_path / "key", tmp_path / "trusted"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    trusted.write_text(f"keeper {key.with_suffix('.pub').read_text('utf-8')}", encoding="utf-8")
+    built.run("sign", str(house), "--key", str(key), "--finished-on", "2026-01-31")
+    program = house / "forkhouse.pyz"
+    said = bare(program, "verify", "--trusted-keys", str(trusted))
+    assert "Signed by keeper (SHA256:" in said
+    limit = ("--not-older-than", "2026-02-01")
+    assert "older" in bare(program, "verify", "--trusted-keys", str(trusted), *limit, code=56)
+    private, public = tmp_path / "private.pem", tmp_path / "public.pem"
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ED25519", "-out", private], check=True)
+    subprocess.run(["openssl", "pkey", "-in", private, "-pubout", "-out", public], check=True)
+    refused = bare(program, "verify", "--trusted-keys", str(public), code=20)
+    assert "With ssh keys it needs nothing more than ssh-keygen" in refused
+    with program.open("ab") as stream:
+        stream.write(b"#")
+    assert (
+        "forkhouse.pyz"
+        in built.run("verify", str(house), "--trusted-keys", str(trusted), code=12).stderr
+    )
+
+
+def test_what_is_carried_is_in_the_bill_of_materials(built: Checkout) -> None:
+    house = built.root / "wheels/cpu"
+    components = json.loads((house / "sbom.cdx.json").read_bytes())["components"]
+    carried = {each["bom-ref"]: each for each in components if each.get("scope") == "excluded"}
+    assert carried.keys() == {f"tools/{path.name}" for path in house.glob("tools/*.whl")}
+    for path, component in carried.items():
+        assert component["hashes"] == [{"alg": "SHA-256", "content": hashed(house / path)}]

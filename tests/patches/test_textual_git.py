@@ -20,9 +20,9 @@ import pytest
 from pygit2.enums import FileMode
 
 from forkhouse.core.errors import ForkhouseError, PatchConflictError, SeriesError
-from forkhouse.flow.authoring import difference as difference_text
 from forkhouse.flow.authoring import format_patch
 from forkhouse.patches.merging import difference, parts_between
+from forkhouse.patches.rendered import rendered
 from forkhouse.patches.series import read_patch
 from forkhouse.patches.textual import apply_exactly, is_there, read_diff
 from forkhouse.sources.store import ObjectStore, TreeFile
@@ -309,7 +309,7 @@ def test_git_gives_the_same_trees_on_exact_and_on_drifted_bases(git: Git, start:
             apply_exactly(before, [parts_between(before, after, store=git.store)], store=git.store)
             == after
         ), seed
-        assert git.applied(before, difference_text(before, after, git.store)) == after, seed
+        assert git.applied(before, rendered(before, after, git.store)) == after, seed
     assert same > 15  # most of them apply
 
 
@@ -686,7 +686,7 @@ def test_what_is_written_for_git_am_gives_the_same_tree(git: Git) -> None:
         before, message=f"{patch.subject}\n\n{patch.header}\n", epoch=1_700_000_000
     )
     assert b"Subject: caf\xe9" in git.run("cat-file", "commit", commit).stdout
-    mail = format_patch(patch, difference_text(before, after, git.store), 1_700_000_000)
+    mail = format_patch(patch, rendered(before, after, git.store), 1_700_000_000)
     assert b"Strip: 0" not in mail
     # The very file that is exported is read by us and by git.
     assert git.ours(before, mail) == (after, "")

@@ -10,6 +10,8 @@ from forkhouse.core.digests import sha256_file
 from forkhouse.documents.lockfile import KernelPin, Profile, WheelSource
 from forkhouse.documents.pins import Missing, PinnedWheel, pinned_wheel
 from forkhouse.patches.apply import PatchedTree
+from forkhouse.provenance.origins import Origin, SourceOrigin
+from forkhouse.provenance.statement import Definition, Provenance
 from forkhouse.sources.acquire import SourceTree
 from forkhouse.wheelhouse.publish import Wheelhouse, publish
 
@@ -42,6 +44,31 @@ PATCHED = PatchedTree(
     commit="4" * 40,
     applied=("0001-a.patch",),
     not_for_form=("0002-b.edit.yaml",),
+)
+
+
+ORIGIN = Origin(
+    recipe="demo",
+    name="demo-rocm",
+    version="1.0+rocm.1",
+    upstream=SourceOrigin(
+        name="demo", version="1.0", licence="MIT", source=SOURCE, tree=PATCHED.source.tree
+    ),
+    epoch=PATCHED.source.epoch,
+    patched_tree=PATCHED.tree,
+    patches=(),
+    parts=(),
+    siblings=(),
+    tools={"gcc": "gcc 12"},
+    omits={},
+)
+DEFINITION = Definition(
+    profile="cpu",
+    install=("demo-rocm",),
+    lock="5" * 64,
+    closure="6" * 64,
+    policy="auto",
+    targets=("gfx90a",),
 )
 
 
@@ -89,6 +116,9 @@ class Draft:
             tools=self.tools,
             omitted=self.omitted,
             missing=self.missing,
+            provenance=Provenance(
+                definition=DEFINITION, origins={wheel.recipe: ORIGIN for wheel in self.built}
+            ),
             registry=self.registry,
             journal=self.journal,
             engine="test",

@@ -71,6 +71,7 @@ def test_the_manifest_says_where_each_wheel_is_from(draft: Draft) -> None:
         "file": HELPER,
         "sha256": helper.sha256,
         "origin": "index",
+        "audit": "passed, excused by the lock",
         "why": "A resolver takes another.",
         "size": (draft.folder / HELPER).stat().st_size,
         "required-by": ["demo-rocm"],
@@ -81,6 +82,7 @@ def test_the_manifest_says_where_each_wheel_is_from(draft: Draft) -> None:
         "file": OURS,
         "sha256": draft.built[0].sha256,
         "origin": "built",
+        "audit": "passed, as ours",
         "recipe": "demo",
         "upstream": "demo",
         "source": {

@@ -46,6 +46,8 @@ class BuiltFile(Record):
 
     file: str
     sha256: str
+    log: str | None = None
+    """sha256 of what the build printed; None where it ran no command."""
 
 
 _BUILT = Stage("build", BuiltFile)
@@ -130,6 +132,7 @@ def build_wheel(
         seconds=made.seconds + (native.seconds if native else 0.0),
         parts=tuple(parts),
         siblings=tuple(siblings),
+        logs={**(native.logs if native else {}), **made.logs},
     )
 
 
@@ -209,6 +212,12 @@ class _Made:
     path: Path
     sha256: str
     seconds: float
+    logs: Mapping[str, str]
+    """sha256 of what its build printed, by the log's name."""
+
+
+def _told(job: _Job, log: str | None) -> dict[str, str]:
+    return {f"{job.name}.log": log} if log else {}
 
 
 def _made(job: _Job, recipe: Recipe, workshop: Workshop) -> _Made:
@@ -232,7 +241,8 @@ def _made(job: _Job, recipe: Recipe, workshop: Workshop) -> _Made:
         path = workshop.wheels / key / record.file
         if path.is_file() and sha256_file(path) == record.sha256:
             report().line(job.name, f"unchanged, {path.name} is up to date")
-            return _Made(path=path, sha256=record.sha256, seconds=0.0)
+            logs = _told(job, record.log)
+            return _Made(path=path, sha256=record.sha256, seconds=0.0, logs=logs)
     started = time.monotonic()
     report().line(job.name, f"building {job.promised or 'the compiled half'} {job.version}")
     with work_folder(
@@ -255,12 +265,15 @@ def _made(job: _Job, recipe: Recipe, workshop: Workshop) -> _Made:
             raise BuildError(message)
         path = _keep(made, workshop.wheels / key)
     sha256 = sha256_file(path)
-    workshop.journal.put(_BUILT, key, BuiltFile(file=path.name, sha256=sha256))
+    printed = workshop.logs / f"{job.name}.log"
+    runs = not isinstance(job.method, Repack) and printed.is_file()
+    log = sha256_file(printed) if runs else None
+    workshop.journal.put(_BUILT, key, BuiltFile(file=path.name, sha256=sha256, log=log))
     seconds = time.monotonic() - started
     report().line(
         job.name, f"built {path.name} ({path.stat().st_size / 1e6:.1f} MB) in {seconds:.1f} s"
     )
-    return _Made(path=path, sha256=sha256, seconds=seconds)
+    return _Made(path=path, sha256=sha256, seconds=seconds, logs=_told(job, log))
 
 
 def _unpack(siblings: Sequence[BuiltWheel], folder: Path) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from forkhouse.builders.components import ComponentPart
@@ -53,3 +54,5 @@ class BuiltWheel:
     """Components that were laid in its tree."""
     siblings: tuple[BuiltWheel, ...] = ()
     """Wheels of ours that it was built against."""
+    logs: Mapping[str, str] = field(default_factory=dict)
+    """sha256 of what its build printed, by the log's name."""

@@ -22,12 +22,13 @@ from forkhouse.cli.options import json_option, profile_option, split_option
 from forkhouse.cli.output import print_table, say
 from forkhouse.core.progress import showing
 from forkhouse.core.storage import discard, fresh_folder
+from forkhouse.provenance.attestation import ENVELOPE, moment_text
 from forkhouse.wheelhouse.contents import NAME as MANIFEST
 from forkhouse.wheelhouse.contents import PROFILE, chain, parse_contents, read_contents
 from forkhouse.wheelhouse.generations import list_generations, roll_back
 from forkhouse.wheelhouse.generations import prune as prune_generations
 from forkhouse.wheelhouse.install import install_onto, install_wheelhouse
-from forkhouse.wheelhouse.verifying import verify as verify_wheelhouse
+from forkhouse.wheelhouse.trust import Held, Verified, check, in_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,6 +46,23 @@ from_option = click.option(
 )
 
 
+keys_option = click.option(
+    "--trusted-keys",
+    "trusted",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Whose signature has to be there: ssh's allowed signers, or public keys in PEM.",
+)
+
+
+bound_option = click.option(
+    "--not-older-than",
+    "bound",
+    metavar="TIME|FILE",
+    help=f"Refuse what was signed before a time, or before an earlier wheelhouse's {ENVELOPE} was.",
+)
+
+
 def _wheelhouse(context: click.Context, profile: str, place: Path | None) -> Path:
     # Each program that has these commands says where it looks.
     finder: Callable[[str], Path] = context.meta["forkhouse.wheelhouse"]
@@ -56,6 +74,28 @@ def _contents(place: Path) -> Contents:
     if place.is_dir():
         return read_contents(place)
     return parse_contents(open_bundle(place).content(f"{WHEELHOUSE}/{MANIFEST}"), place.name)
+
+
+def _in_bundle(place: Path) -> Held:
+    """Return the wheelhouse in a bundle, as it is held against its signature."""
+    bundle = open_bundle(place)
+    below = f"{WHEELHOUSE}/"
+    digests = {
+        each.path.removeprefix(below): each.sha256
+        for each in bundle.index.members
+        if each.path.startswith(below)
+    }
+    # What runs when the bundle is run has to be what was signed, too.
+    program = bundle.index.program
+    digests[program.path.removeprefix(below)] = program.sha256
+    signed = digests.pop(ENVELOPE, None) is not None
+    return Held(
+        name=place.name,
+        envelope=bundle.content(f"{below}{ENVELOPE}") if signed else None,
+        manifest=bundle.content(f"{below}{MANIFEST}"),
+        digests=digests,
+        verify=lambda: verify_bundle(bundle),
+    )
 
 
 @contextlib.contextmanager
@@ -127,9 +167,17 @@ def _whole_name(path: Path) -> str:
     type=click.Path(path_type=Path),
     help="Environment that is there, with what the wheelhouse lacks (ROCm's PyTorch).",
 )
+@keys_option
+@bound_option
 @click.pass_context
 def install(
-    context: click.Context, profile: str, place: Path | None, into: Path | None, onto: Path | None
+    context: click.Context,
+    profile: str,
+    place: Path | None,
+    into: Path | None,
+    onto: Path | None,
+    trusted: Path | None,
+    bound: str | None,
 ) -> None:
     """Install a profile from its wheelhouse alone, without a network.
 
@@ -141,6 +189,8 @@ def install(
         raise click.UsageError(message)
     found = _wheelhouse(context, profile, place)
     with showing(), _unpacked(found, into or onto or Path()) as wheelhouse:
+        if trusted is not None or bound is not None:
+            _say_signers(check(in_folder(wheelhouse), trusted, bound))
         interpreter = (
             install_wheelhouse(wheelhouse, into)
             if into
@@ -152,17 +202,50 @@ def install(
 @click.command()
 @click.argument("place", required=False, type=click.Path(exists=True, path_type=Path))
 @profile_option
+@keys_option
+@bound_option
+@json_option
 @click.pass_context
-def verify(context: click.Context, place: Path | None, profile: str) -> None:
-    """Check every file of a wheelhouse against its SHA256SUMS, or every byte of a bundle.
+def verify(
+    context: click.Context,
+    place: Path | None,
+    profile: str,
+    trusted: Path | None,
+    bound: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Check a wheelhouse: every file against its SHA256SUMS, and with keys who signed it.
+
+    Of a bundle every byte is checked.
 
     PLACE is a folder, a bundle, or a part of one; without it, the wheelhouse of a profile in this
     checkout is checked.
     """
     with showing():
-        found = _wheelhouse(context, profile, place)
-        count = verify_wheelhouse(found) if found.is_dir() else verify_bundle(open_bundle(found))
-    say(f"All {count} files are as they were built.")
+        house = _wheelhouse(context, profile, place)
+        found = check(in_folder(house) if house.is_dir() else _in_bundle(house), trusted, bound)
+    if as_json:
+        answer = {
+            **asdict(found),
+            "finished": moment_text(found.finished) if found.finished else None,
+        }
+        say(json.dumps(answer, indent=1))
+        return
+    say(f"All {found.files} files are as they were built.")
+    _say_signers(found)
+    for file in found.excused:
+        say(f"The audit let {file} in, as the lock names it.")
+    if found.said:
+        say(f"Signed with {', '.join(found.said)}, which nobody checked: give --trusted-keys.")
+    elif not found.signers:
+        say("Not signed.")
+
+
+def _say_signers(found: Verified) -> None:
+    for each in found.signers:
+        at = f" at {moment_text(found.finished)}" if found.finished else ""
+        say(f"Signed by {each.name} ({each.keyid}){at}: the profile {found.profile}.")
 
 
 @click.command("list")

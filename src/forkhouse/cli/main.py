@@ -23,14 +23,17 @@ _COMMANDS = {
     "generations": "house:generations",
     "install": "house:install",
     "join": "house:join",
+    "licences": "materials:licences",
     "list": "house:list_wheels",
     "lock": "lock:lock",
     "patches": "patches:patches",
     "prune": "house:prune",
     "radar": "radar:radar",
     "rollback": "house:rollback",
+    "sign": "trust:sign",
     "toolchain": "machine:toolchain",
     "verify": "house:verify",
+    "vulnerabilities": "materials:vulnerabilities",
     "why": "house:why",
 }
 """Where each command is: a module of this package, and a name in it."""

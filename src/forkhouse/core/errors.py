@@ -197,3 +197,59 @@ class ServingError(ForkhouseError):
 
     exit_code = 41
     title = "serving failed"
+
+
+class UnsignedError(ForkhouseError):
+    """Trusted keys were given, and the wheelhouse has no signature."""
+
+    exit_code = 50
+    title = "not signed"
+
+
+class UntrustedSignerError(ForkhouseError):
+    """No trusted key made any of the signatures."""
+
+    exit_code = 51
+    title = "signed by nobody who is trusted"
+
+
+class ExpiredKeyError(ForkhouseError):
+    """The key that signed is a trusted one, and not valid now."""
+
+    exit_code = 52
+    title = "key not valid now"
+
+
+class TamperedError(ForkhouseError):
+    """A signature is not one of the statement beside it, or what should be signed is damaged."""
+
+    exit_code = 53
+    title = "signature does not fit"
+
+
+class NamespaceError(ForkhouseError):
+    """A signature was made for something else than a wheelhouse."""
+
+    exit_code = 54
+    title = "signed for something else"
+
+
+class StatementError(ForkhouseError):
+    """The wheelhouse is not the one that its signed statement is about."""
+
+    exit_code = 55
+    title = "not what was signed"
+
+
+class RollbackError(ForkhouseError):
+    """The wheelhouse is older than it may be, or does not say how old it is."""
+
+    exit_code = 56
+    title = "too old"
+
+
+class VulnerableError(ForkhouseError):
+    """A wheel has a known vulnerability that no patch resolves."""
+
+    exit_code = 57
+    title = "known vulnerabilities"

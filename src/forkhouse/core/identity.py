@@ -28,9 +28,11 @@ SAYING = frozenset(
 """Modules that decide what is said of a result, and nothing of the result itself."""
 DISTRIBUTIONS = {
     "backports": "backports-zstd",
+    "cyclonedx": "cyclonedx-python-lib",
     "elftools": "pyelftools",
     "git": "gitpython",
     "mesonbuild": "meson",
+    "packageurl": "packageurl-python",
     "yaml": "pyyaml",
 }
 """Distributions whose modules have another name than themselves."""

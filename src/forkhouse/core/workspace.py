@@ -148,6 +148,7 @@ def collect(workspace: Workspace) -> None:
         cache / "crates",
         cache / "mirrors",
         build,
+        build / "byproducts",
         build / "fresh",
         build / "store.git/objects/pack",
     ]

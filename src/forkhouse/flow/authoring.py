@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-import pygit2
 import yaml
-from pygit2.enums import DiffOption
 
 from forkhouse.core.errors import ForkhouseError, NoEffectError, UnreachableError, UsageError
 from forkhouse.core.journal import Record, Stage
@@ -33,6 +31,7 @@ from forkhouse.patches import merging
 from forkhouse.patches.edits import StructuralEdit
 from forkhouse.patches.ladder import Ladder, pin
 from forkhouse.patches.renaming import renamed_paths
+from forkhouse.patches.rendered import rendered
 from forkhouse.patches.series import named, read_series
 from forkhouse.patches.structural import apply_structural
 from forkhouse.patches.verdicts import APPLIED, Judgement, Verdict
@@ -287,25 +286,7 @@ def import_release(
 def explain(bench: Bench, patch: Patch) -> bytes:
     """Return what a patch changes at the pin, as a diff."""
     pinned = bench.ladder.pinned[patch.name]
-    return difference(pinned.before, pinned.after, bench.store)
-
-
-def difference(before: str, after: str, store: ObjectStore) -> bytes:
-    """Return the diff between two trees, with the bytes of each file unchanged.
-
-    Binary files are contained whole.
-    """
-    diff = store.repository.diff(
-        pygit2.Oid(hex=before), pygit2.Oid(hex=after), flags=DiffOption.SHOW_BINARY
-    )
-    return b"".join(_text(part) for part in diff if part is not None)
-
-
-def _text(part: pygit2.Patch) -> bytes:
-    # Of a binary file that changes its mode alone libgit2 says that it differs, which nobody could
-    # apply.
-    same = part.delta.is_binary and part.delta.old_file.id == part.delta.new_file.id
-    return part.data.rpartition(b"Binary files ")[0] if same else part.data
+    return rendered(pinned.before, pinned.after, bench.store)
 
 
 def export(bench: Bench, folder: Path) -> list[Path]:
@@ -409,7 +390,7 @@ def refresh(
                         "one text"
                     )
                 elif not dry_run:
-                    diff = difference(base, judgement.tree, bench.store)
+                    diff = rendered(base, judgement.tree, bench.store)
                     write_atomic(series / patch.name, format_patch(patch, diff, bench.source.epoch))
                 rewritten.add(patch.name)
             elif judgement.renamed:
@@ -435,7 +416,7 @@ def _lay_out_conflict(bench: Bench, patch: Patch, judgement: Judgement, folder: 
         entry = bench.store.entry(judgement.tree, path)
         if entry is not None and entry.mode in REGULAR:
             write_atomic(folder / "tree" / path, bench.store.read(judgement.tree, path))
-    write_atomic(folder / "intent.diff", difference(pinned.before, pinned.after, bench.store))
+    write_atomic(folder / "intent.diff", rendered(pinned.before, pinned.after, bench.store))
     write_atomic(folder / "CAUSE", f"{judgement.cause}\n".encode())
 
 

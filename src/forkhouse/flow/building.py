@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from forkhouse import audit, builders, wheelhouse
 from forkhouse.builders.build import Workshop, build_wheel
 from forkhouse.builders.environment import BuildEnvironment
+from forkhouse.core.digests import sha256_file
 from forkhouse.core.errors import (
     UnreachableError,
     UsageError,
@@ -30,6 +31,7 @@ from forkhouse.sources.externals import missing
 from forkhouse.sources.wheels import fetch_all
 from forkhouse.toolchains.packages import found_at, require_packages
 from forkhouse.toolchains.rust import watched
+from forkhouse.wheelhouse.byproducts import keep_byproducts
 from forkhouse.wheelhouse.publish import Wheelhouse, publish
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from forkhouse.builders.built import BuiltWheel
     from forkhouse.flow.plant import Plant
     from forkhouse.flow.supplies import Prepared
+    from forkhouse.provenance.origins import Origin
+    from forkhouse.provenance.statement import Definition
     from forkhouse.sources.acquire import SourceTree
 
 
@@ -155,7 +159,10 @@ def build_profile(plant: Plant, name: str, *, system_packages: bool) -> Product:
         )
         built, left_out = build_recipes(plant, name, recipes, task, system_packages=system_packages)
         left_out += lacking
-        house = _publish(plant, name, built, left_out)
+        built, origins = _described(plant, built)
+        house = _publish(plant, name, built, left_out, origins)
+        logs = {log: sha256 for wheel in built for log, sha256 in wheel.logs.items()}
+        keep_byproducts(plant.workspace, name, logs)
     return Product(wheelhouse=house, built=tuple(built), missing=tuple(left_out))
 
 
@@ -241,9 +248,58 @@ def _left_out(plant: Plant, recipe: Recipe, error: Exception) -> Missing:
     )
 
 
+def _described(
+    plant: Plant, built: Sequence[BuiltWheel]
+) -> tuple[list[BuiltWheel], dict[str, Origin]]:
+    """Return the wheels with their bills of materials in them, and where each is from, by recipe.
+
+    Each comes after those that it was built against.
+    """
+    from forkhouse.provenance.embedding import described  # start-up time
+    from forkhouse.provenance.origins import origin_of
+
+    done: dict[str, BuiltWheel] = {}
+    origins: dict[str, Origin] = {}
+    for bare in built:
+        wheel = replace(bare, siblings=tuple(done[each.recipe] for each in bare.siblings))
+        upstream = wheel.patched.source.upstream
+        origin = origin_of(wheel, plant.lock, plant.checkout.series(upstream), plant.store)
+        origins[wheel.recipe] = origin
+        done[wheel.recipe] = described(
+            wheel,
+            origin,
+            store=plant.store,
+            journal=plant.journal,
+            wheels=plant.workspace.build / "wheels",
+        )
+    return list(done.values()), origins
+
+
+def _definition(plant: Plant, name: str) -> Definition:
+    from forkhouse.provenance.statement import Definition  # start-up time
+
+    workspace = plant.workspace
+    return Definition(
+        profile=name,
+        install=plant.checkout.profile(name).install,
+        lock=sha256_file(workspace.lock_path),
+        closure=sha256_file(workspace.closure_path(name)),
+        policy=plant.access.policy,
+        targets=plant.lock.gpu_targets,
+        transfer=plant.checkout.transfer,
+        build_tools=plant.checkout.closure("build"),
+    )
+
+
 def _publish(
-    plant: Plant, name: str, built: Sequence[BuiltWheel], left_out: Sequence[Missing]
+    plant: Plant,
+    name: str,
+    built: Sequence[BuiltWheel],
+    left_out: Sequence[Missing],
+    origins: Mapping[str, Origin],
 ) -> Wheelhouse:
+    from forkhouse.provenance.statement import Provenance  # start-up time
+
     absent = {each.name for each in left_out}
     with fresh_folder(plant.workspace.build / "carried") as folder:
         return publish(
@@ -259,6 +315,7 @@ def _publish(
             tools=carried_tools(plant, folder),
             omitted=plant.checkout.omitted(name),
             missing=left_out,
+            provenance=Provenance(definition=_definition(plant, name), origins=origins),
             registry=plant.registry,
             journal=plant.journal,
             engine=engine(wheelhouse) + engine(audit),

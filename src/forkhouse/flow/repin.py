@@ -49,7 +49,7 @@ from forkhouse.sources.asking import ask
 from forkhouse.sources.externals import filled
 from forkhouse.toolchains.hip import first, look
 from forkhouse.toolchains.private_root import private_root
-from forkhouse.wheelhouse.publish import compiled, kernel_pins
+from forkhouse.wheelhouse.kernels import compiled, kernel_pins
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

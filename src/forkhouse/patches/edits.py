@@ -602,6 +602,8 @@ class StructuralEdit(Document):
     """Address where it was sent upstream, `no`, or `not-needed` (DEP-3)."""
     applied_upstream: str | None = Field(default=None, alias="Applied-Upstream")
     """Version or commit that brought it upstream (DEP-3)."""
+    bug: str | None = Field(default=None, alias="Bug")
+    """Faults that it mends: addresses, or identifiers (CVE, GHSA), divided by blanks (DEP-3)."""
     retire_when: str = Field(alias="Retire-When", min_length=1)
     """When it is to go."""
     forms: tuple[Form, ...] = Field(

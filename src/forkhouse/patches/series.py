@@ -118,6 +118,7 @@ def _read_edit(label: str, name: str, content: bytes) -> Patch:
         "Origin": edit.origin,
         "Forwarded": edit.forwarded,
         "Applied-Upstream": edit.applied_upstream,
+        "Bug": edit.bug,
         "Retire-When": edit.retire_when,
     }
     header = "\n".join(

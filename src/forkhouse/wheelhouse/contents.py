@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAME = "manifest.json"
+OURS, OTHERS, EXCUSED = "passed, as ours", "passed, as one of others", "passed, excused by the lock"
+VERDICTS = frozenset({OURS, OTHERS, EXCUSED})
+"""What the manifest says of the audit of a wheel; what did not pass is in no wheelhouse."""
 PROFILE = "the profile"
 """Who requires what the profile itself installs."""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from packaging.utils import canonicalize_name
 
 from forkhouse import __version__
+from forkhouse.wheelhouse.contents import EXCUSED, OTHERS, OURS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,6 +49,7 @@ def manifest_of(
 
     It holds no times, so that equal inputs give equal bytes.
     """
+    externals = {external.package for external in profile.externals}
     reasons = {external.file: external.why for external in profile.externals}
     wheels = [_ours(wheel, compiled) for wheel, compiled in built]
     wheels += [
@@ -57,6 +59,7 @@ def manifest_of(
             "file": pin.file,
             "sha256": pin.sha256,
             "origin": "index",
+            "audit": EXCUSED if pin.name in externals else OTHERS,
             "why": reasons.get(pin.file),
         }
         for pin in third_party
@@ -107,6 +110,7 @@ def _ours(wheel: BuiltWheel, compiled: CompiledContent) -> dict[str, object]:
         "file": wheel.path.name,
         "sha256": wheel.sha256,
         "origin": "built",
+        "audit": OURS,
         "recipe": wheel.recipe,
         "upstream": patched.source.upstream,
         "source": patched.source.source.model_dump(

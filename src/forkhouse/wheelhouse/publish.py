@@ -6,45 +6,46 @@ one stands untouched.
 
 from __future__ import annotations
 
-import hashlib
 import os
+import platform
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from forkhouse.audit.framework import torch_symbols
-from forkhouse.audit.gpu import inventory
 from forkhouse.audit.look import AuditTerms, audit_wheel
 from forkhouse.audit.metadata import wheel_facts
 from forkhouse.audit.policy import read_policy
 from forkhouse.audit.report import refuse
-from forkhouse.binaries.kernels import KernelInventory
 from forkhouse.core.digests import digest, sha256_file
-from forkhouse.core.errors import AuditError, ClosureError, HashMismatchError
+from forkhouse.core.errors import ClosureError, HashMismatchError
 from forkhouse.core.journal import Record, Stage
 from forkhouse.core.progress import report
 from forkhouse.core.storage import storage_errors, sync_folder
-from forkhouse.core.wording import bullets
-from forkhouse.documents.lockfile import KernelPin
 from forkhouse.documents.pins import Missing, PinnedWheel, pinned_wheel
 from forkhouse.documents.pylock import pylock_text
+from forkhouse.provenance.attestation import ENVELOPE, STATEMENT
+from forkhouse.provenance.contents import SBOM
+from forkhouse.provenance.statement import statement_text
 from forkhouse.sources.wheels import fetch_all
 from forkhouse.wheelhouse.closure_check import check_closure
 from forkhouse.wheelhouse.contents import NAME
 from forkhouse.wheelhouse.contradictions import check_externals, refuse_doubles
 from forkhouse.wheelhouse.exchange import exchange
 from forkhouse.wheelhouse.index import checksums_text, index_files, requirements_text
-from forkhouse.wheelhouse.manifest import CompiledContent, completed, manifest_of
+from forkhouse.wheelhouse.kernels import check_kernels, compiled
+from forkhouse.wheelhouse.manifest import completed, manifest_of
 from forkhouse.wheelhouse.verifying import CHECKSUMS, verify
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from forkhouse.audit.facts import WheelFacts
     from forkhouse.builders.built import BuiltWheel
     from forkhouse.core.journal import Journal
-    from forkhouse.documents.lockfile import Profile
+    from forkhouse.documents.lockfile import KernelPin, Profile
+    from forkhouse.provenance.statement import Provenance
     from forkhouse.sources.index import Registry
 
 
@@ -55,15 +56,6 @@ class Published(Record):
     """sha256 of its list of checksums."""
 
 
-class Compiled(Record):
-    """What a wheel of ours holds that was compiled."""
-
-    kernels: str
-    """Its kernels, as `KernelInventory` writes them."""
-    torch: tuple[str, ...]
-    """The symbols of PyTorch that it needs."""
-
-
 class Audited(Record):
     """A wheel of others that passed the audit."""
 
@@ -72,7 +64,6 @@ class Audited(Record):
 
 
 _PUBLISHED = Stage("wheelhouse", Published)
-_COMPILED = Stage("compiled", Compiled)
 _AUDITED = Stage("audit", Audited)
 
 
@@ -100,6 +91,7 @@ def publish(
     tools: Mapping[str, Path],
     omitted: Mapping[str, str],
     missing: Sequence[Missing],
+    provenance: Provenance,
     registry: Registry,
     journal: Journal,
     engine: str,
@@ -111,8 +103,9 @@ def publish(
     `tools` are further files, by their path in the wheelhouse. `omitted` are wheels that something
     requires and that are left out, each with the reason.
     `targets` are the GPUs for which HIP libraries must have code, `build_paths` the folders that no
-    file of ours may name. Raises AuditError, ClosureError, UnreachableError, HashMismatchError or
-    StorageError; `folder` then stays as it was.
+    file of ours may name. `provenance` says where each wheel of `built` is from. Raises AuditError,
+    ClosureError, UnreachableError, HashMismatchError or StorageError; `folder` then stays as it
+    was.
     """
     ours = {wheel.path.name: wheel for wheel in built}
     pins = tuple(
@@ -123,7 +116,7 @@ def publish(
     check_externals(profile, third_party, absent)
     contents = [(wheel, compiled(wheel, journal, engine)) for wheel in built]
     for wheel, content in contents:
-        _check_kernels(wheel, content, recorded.get(wheel.recipe, ()))
+        check_kernels(wheel, content, recorded.get(wheel.recipe, ()))
     manifest = manifest_of(profile_name, profile, contents, third_party, missing, targets, omitted)
     carried = {path: sha256_file(file) for path, file in tools.items()}
     key = digest(
@@ -133,6 +126,8 @@ def publish(
         profile.install,
         requires_python,
         list(targets),
+        asdict(provenance.definition),
+        {name: repr(origin) for name, origin in provenance.origins.items()},
         engine,
     )
     recover(folder)
@@ -152,8 +147,11 @@ def publish(
     facts = _audit(
         pins, paths, terms, ours=ours, journal=journal, engine=digest(profile_name, engine)
     )
+    beside = {path: (file, carried[path]) for path, file in tools.items()}
     required_by = check_closure(profile.install, facts, absent)
     sizes = {file: path.stat().st_size for file, path in paths.items()}
+    from forkhouse.wheelhouse.materials import bill_of_materials  # start-up time
+
     new = folder.with_name(f".{folder.name}.new")
     try:
         with storage_errors("Writing the wheelhouse"):
@@ -163,18 +161,41 @@ def publish(
                 paths,
                 {
                     NAME: completed(manifest, required_by, sizes),
+                    SBOM: bill_of_materials(
+                        provenance, profile, pins=pins, paths=paths, ours=ours, carried=beside
+                    ),
                     "pylock.toml": pylock_text(pins, folder=".", requires_python=requires_python),
                 },
-                {path: (file, carried[path]) for path, file in tools.items()},
+                beside,
+                lambda digests: statement_text(
+                    provenance,
+                    [*third_party, *_pins_of(carried)],
+                    digests,
+                    python=platform.python_version(),
+                    machine=platform.machine(),
+                ),
             )
+            was_signed = (folder / ENVELOPE).is_file()
             _swap(new, folder)
     except BaseException:
         # Half a wheelhouse is of no use, and a full disk would stay full.
         shutil.rmtree(new, ignore_errors=True)
         raise
+    if was_signed:
+        report().line("wheelhouse", "NOT SIGNED any more: the signature was of the one before")
     journal.put(_PUBLISHED, key, Published(sums=sha256_file(folder / CHECKSUMS)))
     report().line("wheelhouse", f"wrote {len(pins)} wheels to {folder.parent.name}/{folder.name}")
     return Wheelhouse(folder=folder, wheels=pins, changed=True)
+
+
+def _pins_of(carried: Mapping[str, str]) -> list[PinnedWheel]:
+    """Return the wheels of others among the files that are carried for the target."""
+    pins = [
+        pinned_wheel(PurePosixPath(path).name, sha256)
+        for path, sha256 in carried.items()
+        if path.endswith(".whl")
+    ]
+    return [pin for pin in pins if pin.name != "forkhouse"]
 
 
 def _write_whole(
@@ -183,6 +204,7 @@ def _write_whole(
     paths: Mapping[str, Path],
     texts: Mapping[str, str],
     tools: Mapping[str, tuple[Path, str]],
+    statement: Callable[[Mapping[str, str]], str],
 ) -> None:
     new.mkdir(parents=True)
     files = {pin.file: (paths[pin.file], pin.sha256) for pin in pins}
@@ -204,6 +226,8 @@ def _write_whole(
     }.items():
         _write(new / name, text)
         digests[name] = sha256_file(new / name)
+    _write(new / STATEMENT, statement(digests))
+    digests[STATEMENT] = sha256_file(new / STATEMENT)
     _write(new / CHECKSUMS, checksums_text(digests))
     sync_folder(new)
 
@@ -219,69 +243,6 @@ def recover(folder: Path) -> None:
         if old.is_dir() and not folder.exists():
             old.replace(folder)
         _drop(old)
-
-
-def compiled(wheel: BuiltWheel, journal: Journal, engine: str) -> CompiledContent:
-    """Return the facts about a wheel's libraries; they are read only once."""
-    key = digest(wheel.sha256, engine)
-    record = journal.get(_COMPILED, key)
-    if record is None:
-        kernels = KernelInventory(libraries=inventory(wheel.path))
-        record = Compiled(kernels=kernels.text(), torch=tuple(torch_symbols(wheel.path)))
-        journal.put(_COMPILED, key, record)
-    read = KernelInventory.parse(record.kernels, name=wheel.path.name)
-    return CompiledContent(kernels=read.libraries, torch_symbols=record.torch)
-
-
-def kernel_pins(content: CompiledContent) -> tuple[KernelPin, ...]:
-    """Return what a lock records of the kernels of a wheel."""
-    return tuple(
-        KernelPin(
-            library=each.library,
-            target=each.target,
-            count=len(each.kernels),
-            sha256=hashlib.sha256(
-                "".join(f"{name}\n" for name in each.kernels).encode()
-            ).hexdigest(),
-        )
-        for each in content.kernels
-    )
-
-
-def _check_kernels(
-    wheel: BuiltWheel, content: CompiledContent, recorded: Sequence[KernelPin]
-) -> None:
-    """Compare the kernels of a wheel with what the lock recorded.
-
-    Another compiler may instantiate templates of the libraries' own in other numbers, so more than
-    before is said, and less refused.
-    """
-    found = {(pin.library, pin.target): pin for pin in kernel_pins(content)}
-    lost = []
-    for old in recorded:
-        new = found.get((old.library, old.target))
-        if new is None or new.count < old.count:
-            lost.append(
-                f"{old.library} has {new.count if new else 0} kernels for {old.target}, the lock "
-                f"recorded {old.count}"
-            )
-        elif new.sha256 != old.sha256:
-            report().line(
-                wheel.recipe,
-                (
-                    f"{old.library}: {new.count} kernels for {old.target}, not the same "
-                    f"{old.count} "
-                    "as in the lock"
-                ),
-            )
-    if lost:
-        lines = bullets(lost)
-        message = (
-            f"{wheel.path.name} has lost GPU code:\n{lines}\nFind out what left it out. If it is "
-            "meant to be so, "
-            f"`forkhouse lock --update {wheel.patched.source.upstream}` records what is there now."
-        )
-        raise AuditError(message)
 
 
 def _audit(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from forkhouse.core.digests import sha256_file
 from forkhouse.core.errors import ClosureError, HashMismatchError
 from forkhouse.core.progress import report
+from forkhouse.provenance.attestation import ENVELOPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,11 +35,13 @@ def verify(folder: Path) -> int:
     Raises ClosureError when it is no wheelhouse, when a file is missing, or when anything is there
     that is not listed or no file; HashMismatchError when a file was changed.
     """
-    expected = _listed(folder)
+    expected = listed(folder)
     there = dict(entries(folder))
-    files = {name for name, kind in there.items() if kind == FILE} - {CHECKSUMS}
+    # A signature is there later than what it is of, and has a check of its own.
+    beside = {CHECKSUMS, ENVELOPE}
+    files = {name for name, kind in there.items() if kind == FILE} - beside
     folders = {name for name, kind in there.items() if kind == FOLDER}
-    odd = there.keys() - files - folders - {CHECKSUMS}
+    odd = {name for name, kind in there.items() if kind not in {FILE, FOLDER}} - {CHECKSUMS}
     parents = {str(parent) for name in expected for parent in PurePosixPath(name).parents}
     problems = [f"{name} is {there[name]}" for name in odd | (folders & expected.keys())]
     problems += [
@@ -74,7 +77,11 @@ def _some(names: Sequence[str], between: str) -> str:
     return between.join([*(name.replace("\n", "\\n") for name in names[:SHOWN]), *more])
 
 
-def _listed(folder: Path) -> dict[str, str]:
+def listed(folder: Path) -> dict[str, str]:
+    """Return the sha256 of each file that a wheelhouse's SHA256SUMS lists, by path.
+
+    Raises ClosureError when it is no wheelhouse.
+    """
     sums = folder / CHECKSUMS
     if sums.is_symlink() or not sums.is_file():
         aside = folder.with_name(f".{folder.name}.old")

@@ -1,0 +1,171 @@
+"""Read an export of OSV, and say which of its vulnerabilities a version has.
+
+https://ossf.github.io/osv-schema/ describes the records. An export is a JSON file with one record
+or a list of them, a folder of such files, or a zip archive of them, as osv.dev gives one for each
+ecosystem.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from forkhouse.core.budgets import DAMAGE
+from forkhouse.core.errors import DocumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from pathlib import Path
+
+ECOSYSTEM = "PyPI"
+_LARGEST = 64 * 2**20
+"""Bytes of a record, or of a file of them."""
+_MOST = 4 * 2**30
+"""Bytes of all records of an archive."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Advisory:
+    """A vulnerability of one package of the Python package index."""
+
+    id: str
+    aliases: tuple[str, ...]
+    summary: str
+    package: str
+    """Canonical name."""
+    versions: frozenset[Version]
+    """Versions that are named one by one."""
+    ranges: tuple[tuple[tuple[str, str], ...], ...]
+    """Events of each range, in their order: `introduced`, `fixed`, `last_affected`, `limit`."""
+    severity: str
+    fixed: tuple[str, ...]
+    """Versions that mend it."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every identifier of it, in upper case."""
+        return frozenset(each.upper() for each in (self.id, *self.aliases))
+
+    def affects(self, version: Version) -> bool:
+        """Say whether a version has it.
+
+        Our versions have a local label (PEP 440) and are of the release before it.
+        """
+        public = Version(version.public)
+        return public in self.versions or any(_within(public, each) for each in self.ranges)
+
+
+def _within(version: Version, events: Iterable[tuple[str, str]]) -> bool:
+    """Evaluate the events of a range as the schema says: in order of versions."""
+    affected = False
+    known = [(kind, parsed) for kind, text in events if (parsed := _parsed(text)) is not None]
+    # At one version, what begins it counts before what ends it.
+    for kind, at in sorted(known, key=lambda each: (each[1], each[0] != "introduced")):
+        if kind == "introduced" and version >= at:
+            affected = True
+        elif kind in {"fixed", "limit"} and version >= at:
+            affected = False
+        if kind == "last_affected" and version > at:
+            affected = False
+    return affected
+
+
+def _parsed(text: str) -> Version | None:
+    """Return a version; that before all others is `0` in OSV, and every development release too."""
+    try:
+        return Version("0.dev0" if text == "0" else text)
+    except InvalidVersion:
+        return None
+
+
+def read_export(path: Path, packages: Collection[str]) -> list[Advisory]:
+    """Return the advisories of an export that are about some packages (canonical names).
+
+    Records that were withdrawn are left out. Raises DocumentError for what is no export.
+    """
+    found = []
+    count = 0
+    for name, content in _files(path):
+        try:
+            document = json.loads(content)
+            for record in document if isinstance(document, list) else [document]:
+                count += 1
+                if not record.get("withdrawn"):
+                    found += [each for each in _advisories(record) if each.package in packages]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            message = (
+                f"{name} is no record of OSV: {error!r}. Export one from osv.dev: `PyPI/all.zip`, "
+                "or the JSON of an advisory."
+            )
+            raise DocumentError(message) from error
+    if not count:
+        message = f"{path} has no record of OSV in it, so nothing can be held against it."
+        raise DocumentError(message)
+    return sorted(found, key=lambda each: (each.package, each.id))
+
+
+def _files(path: Path) -> Iterator[tuple[str, bytes]]:
+    if path.is_dir():
+        for file in sorted(path.rglob("*.json")):
+            yield file.name, _limited(file.name, file.stat().st_size, file.read_bytes)
+    elif zipfile.is_zipfile(path):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                members = [each for each in archive.infolist() if each.filename.endswith(".json")]
+                _limited(path.name, sum(each.file_size for each in members), bytes, _MOST)
+                for member in members:
+                    read = partial(archive.read, member)
+                    yield member.filename, _limited(member.filename, member.file_size, read)
+        except DAMAGE as error:
+            message = f"{path} is damaged: {error}."
+            raise DocumentError(message) from error
+    else:
+        yield path.name, _limited(path.name, path.stat().st_size, path.read_bytes)
+
+
+def _limited(name: str, size: int, read: Any, most: int = _LARGEST) -> bytes:
+    if size > most:
+        message = f"{name} has {size} bytes; more than {most} are refused."
+        raise DocumentError(message)
+    content: bytes = read()
+    return content
+
+
+def _advisories(record: Mapping[str, Any]) -> Iterator[Advisory]:
+    """Yield an advisory for each package of the ecosystem that a record names."""
+    for affected in record.get("affected") or ():
+        package = affected.get("package") or {}
+        if package.get("ecosystem", "").partition(":")[0] != ECOSYSTEM:
+            continue
+        ranges = [
+            tuple(item for event in each["events"] for item in event.items())
+            for each in affected.get("ranges") or ()
+            if each["type"] in {"ECOSYSTEM", "SEMVER"}
+        ]
+        yield Advisory(
+            id=record["id"],
+            aliases=tuple(record.get("aliases") or ()),
+            summary=record.get("summary") or (record.get("details") or "").partition("\n")[0],
+            package=canonicalize_name(package["name"]),
+            versions=frozenset(
+                version
+                for text in affected.get("versions") or ()
+                if (version := _parsed(text)) is not None
+            ),
+            ranges=tuple(ranges),
+            severity=_severity(record),
+            fixed=tuple(text for events in ranges for kind, text in events if kind == "fixed"),
+        )
+
+
+def _severity(record: Mapping[str, Any]) -> str:
+    """Return how severe a record says that it is: a word of its database, else a CVSS vector."""
+    word = (record.get("database_specific") or {}).get("severity")
+    scores = record.get("severity") or ()
+    return str(word or next((each["score"] for each in scores), "unknown"))

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import json
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from packaging.version import Version
+
+from forkhouse.provenance.osv import read_export
+from tests.provenance.test_sboms import ENGINE, HELPER, TRANSPORT
+from tests.wheels import write_wheel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.flow.conftest import Checkout
+
+
+def record(name: str, package: str, *events: dict[str, str], **more: Any) -> dict[str, Any]:
+    """Return a record in the shape that osv.dev gives for the ecosystem."""
+    return {
+        "id": name,
+        "summary": f"{package} can be made to fail",
+        "details": "Long.",
+        "aliases": [],
+        "modified": "2026-01-02T03:04:05.678901Z",
+        "published": "2026-01-01T00:00:00Z",
+        "database_specific": {"severity": "HIGH", "cwe_ids": ["CWE-20"]},
+        "references": [{"type": "WEB", "url": "https://advisories.example.org/1"}],
+        "affected": [
+            {
+                "package": {
+                    "name": package,
+                    "ecosystem": "PyPI",
+                    "purl": f"pkg:pypi/{package}",
+                },
+                "ranges": [{"type": "ECOSYSTEM", "events": list(events)}],
+                "database_specific": {"source": "https://advisories.example.org/1.json"},
+            }
+        ],
+        "schema_version": "1.7.3",
+        "severity": [{"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:N/I:N/A:H"}],
+        **more,
+    }
+
+
+def export(folder: Path, *records: dict[str, Any]) -> Path:
+    path = folder / "export.json"
+    path.write_text(json.dumps(list(records)), encoding="utf-8")
+    return path
+
+
+def look(checkout: Checkout, path: Path, code: int) -> dict[str, Any]:
+    result = checkout.run("vulnerabilities", str(path), "--json", code=code)
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def test_a_wheel_with_a_known_vulnerability_is_a_failure(built: Checkout, tmp_path: Path) -> None:
+    helper = record("GHSA-2222-3333-4444", "Helper", {"introduced": "0"}, {"fixed": "3.0.1"})
+    other = record("PYSEC-2026-1", "other", {"introduced": "0"})
+    path = export(tmp_path, helper, other)
+    (found,) = look(built, path, 57)["exposures"]
+    assert found == {
+        "wheel": HELPER,
+        "package": "helper",
+        "version": "3.0",
+        "id": "GHSA-2222-3333-4444",
+        "aliases": [],
+        "summary": "Helper can be made to fail",
+        "severity": "HIGH",
+        "fixed": ["3.0.1"],
+        "resolved": None,
+    }
+    said = built.run("vulnerabilities", str(path), code=57)
+    assert f"{HELPER}: GHSA-2222-3333-4444: Helper can be made to fail" in said.stderr
+    assert "OPEN" in said.stdout
+
+
+def test_a_wheelhouse_without_one_says_what_was_looked_at(built: Checkout, tmp_path: Path) -> None:
+    helper = record("GHSA-2222-3333-4444", "helper", {"introduced": "0"}, {"fixed": "3.0"})
+    said = built.run("vulnerabilities", str(export(tmp_path, helper))).stdout
+    assert "packages were held against export.json" in said
+    assert "transport 2.0" in said  # of a git repository, and of no index
+
+
+def test_what_a_patch_resolves_is_told_apart(built: Checkout, tmp_path: Path) -> None:
+    """The patch of the transport says `Bug: CVE-2024-12345`; the export has it as an alias."""
+    ours = record(
+        "GHSA-2222-3333-4444",
+        "small-transport",
+        {"introduced": "1.0"},
+        {"fixed": "2.1"},
+        aliases=["CVE-2024-12345"],
+    )
+    (found,) = look(built, export(tmp_path, ours), 0)["exposures"]
+    assert (found["wheel"], found["version"]) == (TRANSPORT, "2.0+rocm.1")
+    assert found["resolved"] == "mended by patches/transport/0001-answer-for-amd.edit.yaml"
+
+
+def test_a_wheel_of_ours_is_held_under_the_name_that_was_patched(
+    built: Checkout, tmp_path: Path
+) -> None:
+    engine = record("PYSEC-2026-2", "small_engine", {"introduced": "0"}, {"last_affected": "1.0"})
+    found = look(built, export(tmp_path, engine), 57)["exposures"]
+    assert [(each["wheel"], each["id"]) for each in found] == [(ENGINE, "PYSEC-2026-2")]
+
+
+RANGES = [
+    ([{"introduced": "0"}], "0.0.dev1", True),
+    ([{"introduced": "0"}, {"fixed": "2.0"}], "1.9", True),
+    ([{"introduced": "0"}, {"fixed": "2.0"}], "2.0", False),
+    ([{"introduced": "0"}, {"fixed": "2.0"}], "2.0rc1", True),
+    ([{"introduced": "0"}, {"fixed": "2.0"}], "2.0+rocm.1", False),
+    ([{"introduced": "1.5"}, {"last_affected": "2.0"}], "2.0", True),
+    ([{"introduced": "1.5"}, {"last_affected": "2.0"}], "2.0.post1", False),
+    ([{"introduced": "1.5"}, {"last_affected": "2.0"}], "1.4", False),
+    ([{"introduced": "0"}, {"fixed": "1.2"}, {"introduced": "2"}, {"fixed": "2.3"}], "1.5", False),
+    ([{"introduced": "2"}, {"fixed": "2.3"}, {"introduced": "0"}, {"fixed": "1.2"}], "2.2", True),
+    ([{"introduced": "1!0"}], "9", False),
+    ([{"introduced": "no version"}], "1", False),
+]
+
+
+@pytest.mark.parametrize(("events", "version", "affected"), RANGES)
+def test_ranges_are_of_pep_440(
+    tmp_path: Path, events: list[dict[str, str]], version: str, *, affected: bool
+) -> None:
+    path = export(tmp_path, record("PYSEC-2026-3", "demo", *events))
+    (advisory,) = read_export(path, {"demo"})
+    assert advisory.affects(Version(version)) is affected
+
+
+def test_versions_that_are_named_count_and_withdrawn_records_do_not(tmp_path: Path) -> None:
+    named = record("PYSEC-2026-4", "demo")
+    named["affected"][0].update(ranges=[], versions=["1.0.0", "not a version"])
+    gone = record("PYSEC-2026-5", "demo", {"introduced": "0"}, withdrawn="2026-02-01T00:00:00Z")
+    npm = record("GHSA-5555-6666-7777", "demo", {"introduced": "0"})
+    npm["affected"][0]["package"]["ecosystem"] = "npm"
+    commits = record("OSV-2026-6", "demo", {"introduced": "0"})
+    commits["affected"][0]["ranges"][0].update(type="GIT", repo="https://example.org/demo")
+    found = read_export(export(tmp_path, named, gone, npm, commits), {"demo"})
+    assert [each.id for each in found if each.affects(Version("1.0+rocm.1"))] == ["PYSEC-2026-4"]
+    assert not any(each.affects(Version("1.1")) for each in found)
+
+
+def test_a_folder_and_an_archive_are_exports_as_well(built: Checkout, tmp_path: Path) -> None:
+    helper = record("GHSA-2222-3333-4444", "helper", {"introduced": "0"})
+    folder = tmp_path / "records/PyPI"
+    folder.mkdir(parents=True)
+    (folder / "GHSA-2222-3333-4444.json").write_text(json.dumps(helper), encoding="utf-8")
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.writestr("GHSA-2222-3333-4444.json", json.dumps(helper))
+    for path in (tmp_path / "records", tmp_path / "all.zip", folder / "GHSA-2222-3333-4444.json"):
+        assert len(look(built, path, 57)["exposures"]) == 1
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", "{}[]", '[{"affected": [{"package": 1}]}]', "[]"])
+def test_what_is_no_export_is_explained(built: Checkout, tmp_path: Path, content: str) -> None:
+    path = tmp_path / "export.json"
+    path.write_text(content, encoding="utf-8")
+    assert "OSV" in built.run("vulnerabilities", str(path), code=10).stderr
+
+
+def test_every_wheel_has_its_licence_and_the_files_of_its_text(built: Checkout) -> None:
+    result = built.run("licences", "--json", code=22)
+    found = {each["name"]: each for each in json.loads(result.stdout)}
+    # Its upstream has no text either, as the wheel that was patched shows.
+    assert ENGINE in result.stderr
+    assert TRANSPORT not in result.stderr
+    assert found["small-transport"]["texts"] == [
+        "small_transport-2.0+rocm.1.dist-info/licenses/transport/LICENSE"
+    ]
+    assert (found["helper"]["known"], found["helper"]["built"]) == (False, False)
+    said = built.run("licences", code=22).stdout
+    assert "UNKNOWN, as they say nothing of it: helper" in said
+
+
+FIELDS = [
+    (("License-Expression: mit or apache-2.0",), "MIT OR Apache-2.0", None),
+    (("License: BSD-3-Clause",), "BSD-3-Clause", None),
+    (("License: Some words of theirs",), None, "Some words of theirs"),
+    (
+        ("License: UNKNOWN", "Classifier: License :: OSI Approved :: MIT License"),
+        None,
+        "MIT License",
+    ),
+    (("Classifier: License :: OSI Approved",), None, None),
+    ((f"License: {'A long text. ' * 50}",), None, None),
+]
+
+
+@pytest.mark.parametrize(("fields", "expression", "said"), FIELDS)
+def test_a_licence_is_read_from_whatever_field_has_it(
+    tmp_path: Path, fields: tuple[str, ...], expression: str | None, said: str | None
+) -> None:
+    from forkhouse.provenance.terms import terms_of
+
+    files = {
+        "demo.py": b"",
+        "demo-1.0.dist-info/licenses/LICENSE": b"text",
+        "demo-1.0.dist-info/COPYING": b"text",
+        "demo-1.0.dist-info/AUTHORS.rst": b"text",
+        "demo/LICENSE": b"not declared",
+    }
+    path = write_wheel(tmp_path, "demo", "1.0", files, metadata=fields)
+    (found,) = terms_of(tmp_path, {path.name: False})
+    assert (found.expression, found.said) == (expression, said)
+    assert found.texts == (
+        "demo-1.0.dist-info/AUTHORS.rst",
+        "demo-1.0.dist-info/COPYING",
+        "demo-1.0.dist-info/licenses/LICENSE",
+    )
