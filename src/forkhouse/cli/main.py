@@ -95,6 +95,7 @@ _COMMANDS = {
     "lock": "lock:lock",
     "patches": "patches:patches",
     "radar": "radar:radar",
+    "serve": "serve:serve",
     "toolchain": "machine:toolchain",
     "verify": "wheels:verify",
 }

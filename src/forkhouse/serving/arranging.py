@@ -89,6 +89,9 @@ class Planned:
     """Path that is answered while the process is not stuck."""
     health: str = "/health"
     """Path that is answered with 200 once the process serves."""
+    lists: str | None = None
+    """The model that a front end has to list before it is ready; it does so once a worker of each
+    role is there. Its own health says nothing of them."""
     gpus: int = 0
     devices: tuple[int, ...] = ()
     """Numbers of the GPUs that it sees; none where somebody else decides."""
@@ -137,6 +140,7 @@ def _frontend(deployment: Deployment, place: Place, common: Mapping[str, str]) -
         environment={**common, **frontend.environment},
         host=LOCALHOST if address in ANY else address,
         port=frontend.port,
+        lists=deployment.model.name,
     )
 
 

@@ -6,6 +6,7 @@ that they all speak of the same processes.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, Self
 
@@ -13,7 +14,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from forkhouse.documents.lockfile import Name
-from forkhouse.documents.reading import Document, PlainNumber, load
+from forkhouse.documents.reading import Document, PlainNumber, PlainText, load
 from forkhouse.serving.launching import DEVICES, Device, Planes, WorkerRole
 
 if TYPE_CHECKING:
@@ -42,6 +43,12 @@ def _address(value: object) -> object:
     return value
 
 
+def _decimal(value: object) -> object:
+    """Take a number with a point, which stays a text when YAML is read: versions look so."""
+    is_plain = isinstance(value, PlainText) and re.fullmatch(r"[0-9]+\.[0-9]+", value)
+    return float(str(value)) if is_plain else value
+
+
 Argument = Annotated[str, BeforeValidator(_one_line), BeforeValidator(_spelt)]
 """A word of a command, or a value of a variable. A number is taken as it is written."""
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -50,6 +57,7 @@ PathText = Annotated[str, BeforeValidator(_one_line), Field(min_length=1)]
 """A path; a relative one begins at the folder of the file."""
 Port = Annotated[int, Field(ge=1024, le=65535)]
 """A TCP port that needs no rights."""
+Seconds = Annotated[float, BeforeValidator(_decimal)]
 ServerUrl = Annotated[str, BeforeValidator(_one_line), BeforeValidator(_address)]
 """Address of a server that is there already."""
 
@@ -184,6 +192,27 @@ class PlaneChoice(Document):
         return Planes(etcd=self.etcd, nats=self.nats)
 
 
+class Supervision(Document):
+    """How long `forkhouse serve` waits for what. All values are seconds."""
+
+    start: Seconds = Field(default=1800, gt=0)
+    """Until a process that was started serves. One that takes longer is ended and started again."""
+    silence: Seconds = Field(default=60, gt=0)
+    """How long a process that serves may leave `/live` unanswered: then it is taken for stuck."""
+    ask: Seconds = Field(default=2, gt=0)
+    """Between two questions about health."""
+    first_delay: Seconds = Field(default=1, gt=0)
+    """Before a dead process is started again. It doubles with each death."""
+    longest_delay: Seconds = Field(default=60, gt=0)
+    """What that delay does not exceed."""
+    steady: Seconds = Field(default=60, ge=0)
+    """How long a process has to serve until its next death counts as the first one."""
+    drain: Seconds = Field(default=60, ge=0)
+    """For requests that are on their way, when all is ended: the front end ends first."""
+    end: Seconds = Field(default=60, ge=0)
+    """For a worker to end after SIGTERM; then it is killed."""
+
+
 class Image(Document):
     """A container image that holds the installed wheelhouse, for Compose and Kubernetes."""
 
@@ -208,6 +237,8 @@ class Deployment(Document):
     """Ports beside that of the front end."""
     planes: PlaneChoice = PlaneChoice()
     """How the processes find and reach each other."""
+    supervision: Supervision = Supervision()
+    """How long `forkhouse serve` waits for what."""
     environment: dict[VariableName, Argument] = Field(default_factory=dict)
     """Further variables of every process."""
     image: Image | None = None
