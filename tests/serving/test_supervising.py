@@ -233,7 +233,7 @@ def test_a_dead_worker_is_missed_and_started_again(small: Callable[..., Small]) 
         assert counted["forkhouse_up"] == 3
         assert counted["forkhouse_ready"] == 1
         pids = [each.pid for each in supervisor.readiness().processes]
-    assert not any(psutil.pid_exists(pid) for pid in pids)
+    assert not any(psutil.pid_exists(pid or 0) for pid in pids)
     assert made.engines() == []
     # The front end ends before any worker, so that what it has begun is answered.
     order = (made.folder / "order").read_text(encoding="utf-8").split()
@@ -308,7 +308,7 @@ def test_one_that_refuses_to_end_is_killed_and_that_is_said(small: Callable[...,
         pids = [each.pid for each in supervisor.readiness().processes]
         with pytest.raises(ServingError, match=r"prefill-1 did not end within 0\.3 s of SIGTERM"):
             running.close()
-    assert not any(psutil.pid_exists(pid) for pid in pids)
+    assert not any(psutil.pid_exists(pid or 0) for pid in pids)
     assert made.engines() == []
 
 
