@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 FRONTEND = "frontend"
 CPU_KV_CACHE = 4  # GiB
+QUIET = {"DYN_LOG": "info,tower_http=off"}
+"""A worker that loads would log each question about its health as an error."""
 FIRST_PORT_ALONE = 9090
 """Where the ports of a worker begin that has an address of its own, as in a pod."""
 ANY = ("0.0.0.0", "::", "[::]")  # noqa: S104  # compared with, not bound to
@@ -180,7 +182,7 @@ def _worker(
             served_name=deployment.model.name,
             arguments=(*_size_arguments(group, on_gpu=on_gpu), *group.arguments),
         ),
-        environment={**common, **own, **sizes, **group.environment},
+        environment={**QUIET, **common, **own, **sizes, **group.environment},
         host=place.address,
         port=port,
         gpus=group.gpus if on_gpu else 0,

@@ -225,7 +225,7 @@ class Image(Document):
 class Deployment(Document):
     """What is served, by which processes, and where."""
 
-    name: Annotated[Name, Field(max_length=40)]
+    name: Annotated[Name, Field(max_length=28)]
     """What units, containers and folders of it are called."""
     model: ServedModel
     """The model that is served."""

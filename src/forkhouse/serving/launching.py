@@ -232,7 +232,21 @@ def usable_python(python: Path, device: Device) -> Path:
     Not resolved: the interpreter of a virtual environment is a link, and is known by the link's
     place. Raises UsageError where there is none, or where its path cannot be used.
     """
-    python = python.absolute()
+    python = usable_path(python.absolute(), device)
+    if not os.access(python, os.X_OK) or python.is_dir():
+        message = (
+            f"{python} is no program. Name the interpreter of an environment that a wheelhouse was "
+            "installed into, ENVIRONMENT/bin/python."
+        )
+        raise UsageError(message)
+    return python
+
+
+def usable_path(python: Path, device: Device) -> Path:
+    """Return an interpreter's path, which may be of another machine.
+
+    Raises UsageError where a stack cannot be started from there.
+    """
     remedy = "Move it, or name it by a link that has none: ln -s ENVIRONMENT LINK."
     if ":" in str(python):
         message = f"{python} has a ':' in its path, which parts folders in PATH. {remedy}"
@@ -243,12 +257,6 @@ def usable_python(python: Path, device: Device) -> Path:
             f"{python} has a blank in its path. On the CPU vLLM names libraries of its environment "
             "in LD_PRELOAD, where a blank ends a name: the loader would ignore them, and say so in "
             f"a log alone. {remedy}"
-        )
-        raise UsageError(message)
-    if not os.access(python, os.X_OK) or python.is_dir():
-        message = (
-            f"{python} is no program. Name the interpreter of an environment that a wheelhouse was "
-            "installed into, ENVIRONMENT/bin/python."
         )
         raise UsageError(message)
     return python
