@@ -89,6 +89,7 @@ _COMMANDS = {
     "audit": "wheels:audit",
     "bench": "bench:bench",
     "build": "build:build",
+    "demo": "demo:demo",
     "device": "machine:device",
     "doctor": "machine:doctor",
     "install": "wheels:install",

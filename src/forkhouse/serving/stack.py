@@ -311,10 +311,10 @@ class Stack:
         return False
 
 
-def write_tiny_model(python: Path, folder: Path) -> None:
+def write_tiny_model(python: Path, folder: Path, *options: str) -> None:
     """Write the tiny random model, with prompts whose answers are known.
 
-    The stack's Python writes it. Raises ServingError.
+    The stack's Python writes it; `options` are those of `model.py`. Raises ServingError.
     """
     script = Path(__file__).with_name("model.py")
     variables = {
@@ -322,7 +322,11 @@ def write_tiny_model(python: Path, folder: Path) -> None:
         "OMP_NUM_THREADS": "1",
     }  # so small a model is slower with more threads
     result = subprocess.run(
-        [python, script, folder], env=variables, capture_output=True, text=True, check=False
+        [python, script, folder, *options],
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if result.returncode != 0:
         message = f"The tiny model could not be written with {python}:\n{end_of(result.stderr)}"

@@ -111,6 +111,13 @@ class Supervisor:
             if keeper.failure is not None:
                 raise keeper.failure
 
+    def first_death(self) -> ServingError | None:
+        """Return what is known of a process that ended by itself, with the end of its log."""
+        for keeper in self._keepers:
+            if keeper.status.state is State.WAITING and keeper.server is not None:
+                return keeper.server.error(keeper.status.why)
+        return None
+
     def wait_until_ready(self, wait: float) -> None:
         """Wait until all is ready. Raises ServingError after `wait` seconds."""
         deadline = time.monotonic() + wait
@@ -222,16 +229,16 @@ def _left(pid: int, started: float) -> list[psutil.Process]:
 
 def require_place(deployment: Deployment, place: Place) -> None:
     """Make the folders of a place. Raises UsageError for what cannot be served there."""
-    if len(os.fsencode(place.temporary)) > LONGEST_TEMPORARY:
-        message = (
-            f"{place.temporary} is too long for the names of sockets in it: more than "
-            f"{LONGEST_TEMPORARY} bytes. Give a folder with a shorter path (--state)."
-        )
-        raise UsageError(message)
     if not place.model.is_dir():
         message = (
             f"The model's folder {place.model} is not there. Correct model.path of the deployment "
             f"{deployment.name}."
+        )
+        raise UsageError(message)
+    if len(os.fsencode(place.temporary)) > LONGEST_TEMPORARY:
+        message = (
+            f"{place.temporary} is too long for the names of sockets in it: more than "
+            f"{LONGEST_TEMPORARY} bytes. Give a folder with a shorter path (--state)."
         )
         raise UsageError(message)
     for folder in place.folders():
