@@ -85,9 +85,15 @@ def serve(
     if systemd or slurm:
         _write_for_machines(deployment, interpreter, systemd, slurm)
         return
+    # What is only shown may be of another machine.
+    python = (
+        usable_path(interpreter.absolute(), deployment.hardware)
+        if dry_run
+        else usable_python(interpreter, deployment.hardware)
+    )
     place = Place.below(
         (state or _own_state(deployment)).absolute(),
-        python=usable_python(interpreter, deployment.hardware),
+        python=python,
         model=Path(deployment.model.path),
     )
     if dry_run:
