@@ -182,6 +182,8 @@ def test_an_interpreter_that_cannot_serve_is_refused(tmp_path: Path, device: obj
 
 def test_the_reference_s_examples_are_read() -> None:
     page = Path(__file__).parents[2] / "docs/reference/deployment.md"
-    blocks = re.findall(r"^```yaml\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.DOTALL)
+    blocks = re.findall(
+        r"^```yaml\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
     read = [parse(Deployment, block, name=page.name) for block in blocks]
     assert [each.name for each in read] == ["small", "large"]

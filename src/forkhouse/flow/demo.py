@@ -38,7 +38,7 @@ LAYOUTS = {"aggregated": ("worker",), "disaggregated": ("prefill", "decode")}
 MODEL = "tiny"
 QUESTION = "Which of the two workers has computed this?"
 TOKENS = 24
-READY_SECONDS = 300.0
+READY_SECONDS = 600.0
 LOOK_SECONDS = 0.1
 DEPLOYMENT = """\
 name: demo-{layout}
@@ -48,7 +48,7 @@ roles:
   frontend: {{port: {frontend}}}
 {workers}
 ports: {{supervisor: {supervisor}, workers: {first}}}
-supervision: {{ask: 0.5, drain: 20, end: 20}}
+supervision: {{ask: 0.5}}
 # Nothing is on its way when all is ended.
 environment: {{DYN_GRACEFUL_SHUTDOWN_GRACE_PERIOD_SECS: 0}}
 """
