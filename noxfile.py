@@ -99,6 +99,21 @@ def coverage(session: nox.Session) -> None:
         session.error("That is less than 92 % of the lines or 85 % of the branches.")
 
 
+@nox.session(default=False)
+def validators(session: nox.Session) -> None:
+    """Hold what `forkhouse serve` writes against the schemas of Kubernetes and Compose.
+
+    systemd-analyze and shellcheck read units and batch scripts where they are installed.
+    """
+    session.install("-e", ".", *group("tests"), *group("validators"))
+    session.run(
+        "pytest",
+        "tests/serving/test_validators.py",
+        "tests/serving/test_writers.py",
+        *session.posargs,
+    )
+
+
 @nox.session(name="compile-hip", default=False)
 def compile_hip(session: nox.Session) -> None:
     """Compile one source of each vLLM extension library for the GPU targets.

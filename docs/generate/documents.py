@@ -22,6 +22,7 @@ from forkhouse.audit import policy
 from forkhouse.documents import lockfile as lock
 from forkhouse.documents.reading import Document
 from forkhouse.patches import edits, values
+from forkhouse.serving import deployment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +47,12 @@ WORDS: tuple[tuple[object, str], ...] = (
     (edits.Count, "a number, or a range `{min, max}`"),
     (edits.Distribution, "name of a distribution; `*` is any text"),
     (values.Given, "any value"),
+    (deployment.Argument, "text or number"),
+    (deployment.VariableName, "name of a variable"),
+    (deployment.PathText, "text"),
+    (deployment.Port, "port: 1024 to 65535"),
+    (deployment.Seconds, "seconds"),
+    (deployment.ServerUrl, "address: `http://`, `https://` or `nats://`"),
     (str, "text"),
     (int, "whole number"),
     (float, "number"),

@@ -19,6 +19,7 @@ from forkhouse.documents.config import Config
 from forkhouse.documents.lockfile import Lock
 from forkhouse.documents.recipe import Recipe
 from forkhouse.patches.edits import StructuralEdit
+from forkhouse.serving.deployment import Deployment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +32,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "edit": lambda: document(StructuralEdit),
     "policy": lambda: document(Common, Own),
     "config": lambda: document(Config),
+    "deployment": lambda: document(Deployment),
     "exit codes": exit_codes,
     "patches": overview,
     "modules": modules,

@@ -11,7 +11,8 @@ from forkhouse.benchmark.environment import machine, stack
 from forkhouse.core.digests import sha256_file
 from forkhouse.core.environments import make_environment
 from forkhouse.core.errors import ServingError
-from forkhouse.serving.stack import CPU, WORKER_ARGUMENTS
+from forkhouse.serving.launching import CPU
+from forkhouse.serving.stack import WORKER_ARGUMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -144,8 +145,8 @@ def test_pins_and_patches_are_those_of_what_is_installed(
     python = install(wheelhouse, tmp_path / "stack")
     found = stack(python, wheelhouse, CPU, ("--seed", "1"))
     assert found.installed["demo-wheel"] == "1.0+forkhouse.1"
-    assert found.worker_arguments == (*WORKER_ARGUMENTS, *CPU.arguments, "--seed", "1")
-    assert found.worker_environment == CPU.environment
+    assert found.worker_arguments == (*CPU.arguments, *WORKER_ARGUMENTS, "--seed", "1")
+    assert found.worker_environment == {**CPU.small_environment, **CPU.environment}
     assert found.wheels is not None
     (wheel,) = found.wheels
     assert (wheel.source, wheel.patched_tree, wheel.patches) == (

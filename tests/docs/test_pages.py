@@ -24,6 +24,7 @@ from forkhouse.documents.pins import Missing
 from forkhouse.documents.recipe import Recipe
 from forkhouse.patches.edits import StructuralEdit
 from forkhouse.patches.series import read_series
+from forkhouse.serving.deployment import Deployment
 
 if TYPE_CHECKING:
     from forkhouse.documents.reading import Document
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
-ROOTS = (Lock, Recipe, StructuralEdit, Config, Common, Own)
+ROOTS = (Lock, Recipe, StructuralEdit, Config, Common, Own, Deployment)
 
 
 def test_every_generated_part_is_on_one_page() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from forkhouse.serving.processes import Server
 
 if TYPE_CHECKING:
-    from forkhouse.serving.stack import Device
+    from forkhouse.serving.launching import Device
 
 SCRIPTS = Path(__file__).with_name("scripts")
 LIMIT_SECONDS = 300.0

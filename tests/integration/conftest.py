@@ -17,13 +17,11 @@ import pytest
 
 from forkhouse.documents.lockfile import DebianBinary, WheelSource
 from forkhouse.serving.device import require_gpu
+from forkhouse.serving.launching import DEVICES, Device, WorkerRole
 from forkhouse.serving.stack import (
     BLOCK_TOKENS,
-    DEVICES,
-    Device,
     Setting,
     WorkerPlan,
-    WorkerRole,
     running_stack,
     write_tiny_model,
 )

@@ -20,14 +20,13 @@ import pytest
 
 import forkhouse
 from forkhouse.core.errors import ServingError
+from forkhouse.serving.launching import CPU, WorkerRole
 from forkhouse.serving.processes import wait_until
 from forkhouse.serving.stack import (
     BLOCK_TOKENS,
-    CPU,
     MODEL_NAME,
     FrontendPlan,
     WorkerPlan,
-    WorkerRole,
     started_stack,
 )
 from tests.integration.engine import engine_environment
@@ -36,7 +35,8 @@ from tests.integration.listing import lists_model
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from forkhouse.serving.stack import Device, Setting, Stack
+    from forkhouse.serving.launching import Device
+    from forkhouse.serving.stack import Setting, Stack
     from tests.integration.conftest import Model
 
 pytestmark = [pytest.mark.integration, pytest.mark.extended, pytest.mark.timeout(900)]

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import openai
 import pytest
 
+from forkhouse.serving.launching import WorkerRole
 from forkhouse.serving.processes import wait_until
-from forkhouse.serving.stack import BLOCK_TOKENS, WorkerPlan, WorkerRole, running_stack
+from forkhouse.serving.stack import BLOCK_TOKENS, WorkerPlan, running_stack
 from forkhouse.serving.transfers import Transfers
 from tests.integration.engine import engine_environment
 from tests.integration.several import LEASE_SECONDS, ask_several

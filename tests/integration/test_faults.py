@@ -10,8 +10,9 @@ import openai
 import pytest
 
 from forkhouse.core.errors import ServingError
+from forkhouse.serving.launching import WorkerRole
 from forkhouse.serving.processes import wait_until
-from forkhouse.serving.stack import WorkerPlan, WorkerRole, running_stack
+from forkhouse.serving.stack import WorkerPlan, running_stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from forkhouse.serving.device import require_gpu
-from forkhouse.serving.stack import MI210, WorkerPlan, WorkerRole, running_stack
+from forkhouse.serving.launching import MI210, WorkerRole
+from forkhouse.serving.stack import WorkerPlan, running_stack
 from tests.integration.alone import run_alone
 
 if TYPE_CHECKING:
     import psutil
 
-    from forkhouse.serving.stack import Device, Setting
+    from forkhouse.serving.launching import Device
+    from forkhouse.serving.stack import Setting
     from tests.integration.conftest import Model
 
 pytestmark = [pytest.mark.integration, pytest.mark.mi210, pytest.mark.timeout(600)]

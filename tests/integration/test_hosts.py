@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 
 from forkhouse.core.errors import ServingError
+from forkhouse.serving.launching import WorkerRole
 from forkhouse.serving.processes import wait_until
-from forkhouse.serving.stack import FrontendPlan, Host, WorkerPlan, WorkerRole, started_stack
+from forkhouse.serving.stack import FrontendPlan, Host, WorkerPlan, started_stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

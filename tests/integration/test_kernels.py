@@ -14,7 +14,7 @@ import pytest
 from tests.integration.alone import run_alone
 
 if TYPE_CHECKING:
-    from forkhouse.serving.stack import Device
+    from forkhouse.serving.launching import Device
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 

@@ -15,7 +15,7 @@ from tests.integration.alone import run_alone
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from forkhouse.serving.stack import Device
+    from forkhouse.serving.launching import Device
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkhouse.serving.client import HTTP_OK, fetch
+from forkhouse.serving.launching import Planes, WorkerRole
 from forkhouse.serving.processes import LOCALHOST, Server, free_ports, wait_until
-from forkhouse.serving.stack import Planes, WorkerPlan, WorkerRole, running_stack
+from forkhouse.serving.stack import WorkerPlan, running_stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

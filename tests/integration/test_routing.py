@@ -9,14 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkhouse.serving.client import metrics
+from forkhouse.serving.launching import WorkerRole
 from forkhouse.serving.processes import wait_until
-from forkhouse.serving.stack import (
-    BLOCK_TOKENS,
-    FrontendPlan,
-    WorkerPlan,
-    WorkerRole,
-    running_stack,
-)
+from forkhouse.serving.stack import BLOCK_TOKENS, FrontendPlan, WorkerPlan, running_stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

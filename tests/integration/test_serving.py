@@ -15,16 +15,9 @@ import openai
 import pytest
 
 from forkhouse.serving.client import HTTP_OK, fetch
+from forkhouse.serving.launching import CPU, SYSTEM_PATH, WorkerRole
 from forkhouse.serving.processes import wait_until
-from forkhouse.serving.stack import (
-    CPU,
-    SYSTEM_PATH,
-    FrontendPlan,
-    WorkerPlan,
-    WorkerRole,
-    running_stack,
-    started_stack,
-)
+from forkhouse.serving.stack import FrontendPlan, WorkerPlan, running_stack, started_stack
 from tests.integration.several import ask_several
 
 if TYPE_CHECKING:

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 import openai
 import pytest
 
+from forkhouse.serving.launching import WorkerRole
 from forkhouse.serving.processes import wait_until
-from forkhouse.serving.stack import WorkerPlan, WorkerRole, running_stack
+from forkhouse.serving.stack import WorkerPlan, running_stack
 from tests.integration.several import LEASE_SECONDS
 
 if TYPE_CHECKING:

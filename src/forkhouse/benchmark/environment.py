@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from forkhouse.benchmark.generator import Generator
     from forkhouse.benchmark.load import Target
-    from forkhouse.serving.stack import Device
+    from forkhouse.serving.launching import Device
 
 ROCM_PLACES = ("opt/rocm", "opt/rocm/core")
 ASK = """
@@ -144,8 +144,13 @@ def stack(
     }
     return MeasuredStack(
         python=answer["python"],
-        worker_arguments=(*WORKER_ARGUMENTS, *device.arguments, *worker_arguments),
-        worker_environment=dict(device.environment),
+        worker_arguments=(
+            *device.arguments,
+            *WORKER_ARGUMENTS,
+            *device.small_arguments,
+            *worker_arguments,
+        ),
+        worker_environment={**device.small_environment, **device.environment},
         wheels=_built(wheelhouse, {name: record for name, (_, record) in installed.items()}),
         installed={name: version for name, (version, _) in installed.items()},
     )

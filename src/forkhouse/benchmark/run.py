@@ -19,14 +19,8 @@ from forkhouse.core.errors import UsageError
 from forkhouse.core.progress import report
 from forkhouse.core.storage import fresh_folder, locked
 from forkhouse.serving.device import require_gpu
-from forkhouse.serving.stack import (
-    DEVICES,
-    Setting,
-    WorkerPlan,
-    WorkerRole,
-    running_stack,
-    write_tiny_model,
-)
+from forkhouse.serving.launching import DEVICES, WorkerRole
+from forkhouse.serving.stack import Setting, WorkerPlan, running_stack, write_tiny_model
 from forkhouse.sources.index import Registry
 
 if TYPE_CHECKING:
@@ -36,7 +30,7 @@ if TYPE_CHECKING:
     from forkhouse.benchmark.results import Environment, Load, Round, ServingLayout
     from forkhouse.core.progress import Task
     from forkhouse.core.workspace import Workspace
-    from forkhouse.serving.stack import Device
+    from forkhouse.serving.launching import Device
 
 ROLES: dict[ServingLayout, tuple[WorkerRole, ...]] = {
     "aggregated": (WorkerRole.AGGREGATED,),

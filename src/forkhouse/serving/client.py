@@ -15,7 +15,7 @@ from forkhouse.core.errors import ServingError
 from forkhouse.serving.processes import LOCALHOST
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 HTTP_OK = 200
 
@@ -110,6 +110,52 @@ def chat(port: int, model: str, text: str, *, tokens: int, wait: float = 120) ->
         prefill_worker=workers.get("prefill_worker_id"),
         decode_worker=workers.get("decode_worker_id"),
     )
+
+
+def chat_stream(
+    port: int, model: str, text: str, *, tokens: int, wait: float = 120
+) -> Iterator[str]:
+    """Yield the pieces of an answer to one user message as they come, `tokens` tokens in all.
+
+    Each token is the most probable one (temperature 0). Raises ServingError when the server
+    refuses, breaks off, or is silent for `wait` seconds.
+    """
+    body = {
+        "model": model,
+        "messages": [{"role": "user", "content": text}],
+        "max_tokens": tokens,
+        "ignore_eos": True,
+        "temperature": 0,
+        "stream": True,
+    }
+    connection = http.client.HTTPConnection(LOCALHOST, port, timeout=wait)
+    with contextlib.closing(connection):
+        try:
+            headers = {"Content-Type": "application/json"}
+            connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
+            response = connection.getresponse()
+            if response.status != HTTP_OK:
+                said = response.read(500).decode(errors="replace")
+                message = f"A chat completion was answered with HTTP {response.status}: {said}"
+                raise ServingError(message)
+            for line in response:
+                data = line.removeprefix(b"data: ").strip()
+                if data == b"[DONE]":
+                    return
+                if line.startswith(b"data: "):
+                    yield from _pieces(json.loads(data))
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            message = f"The answer from port {port} broke off: {error!r}"
+            raise ServingError(message) from error
+    message = f"The answer from port {port} ended before its end was said."
+    raise ServingError(message)
+
+
+def _pieces(chunk: dict[str, Any]) -> Iterator[str]:
+    for choice in chunk.get("choices", []):
+        piece = choice.get("delta", {}).get("content")
+        if piece:
+            yield piece
 
 
 def metrics(port: int, host: str = LOCALHOST) -> dict[str, float]:

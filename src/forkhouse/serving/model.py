@@ -2,7 +2,7 @@
 
 Runs alone, with the Python of the served stack.
 
-    python model.py FOLDER
+    python model.py FOLDER [--without-prompts]
 
 A random model easily gives one answer to every prompt, and then equal answers prove nothing. So the
 weights are scaled such that the whole prompt decides the answer, and the prompts that the tests
@@ -243,8 +243,8 @@ def choose_prompts(oracle: Oracle, generator: random.Random) -> list[Prompt]:
     return chosen
 
 
-def main(folder: Path) -> None:
-    """Write model, tokenizer and `prompts.json` into `folder`.
+def main(folder: Path, *, with_prompts: bool = True) -> None:
+    """Write model, tokenizer and, for tests, `prompts.json` into `folder`.
 
     Raises SystemExit when the checks fail.
     """
@@ -259,6 +259,8 @@ def main(folder: Path) -> None:
     )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    if not with_prompts:
+        return
     prompts = choose_prompts(Oracle(model=model.float(), tokenizer=tokenizer), generator)
     listing = {
         "block_tokens": BLOCK_TOKENS,
@@ -269,4 +271,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), with_prompts="--without-prompts" not in sys.argv)

@@ -175,15 +175,25 @@ class Server:
         through all processes would disturb what is measured meanwhile.
         """
         deadline = time.monotonic() + wait
-        while self.process.returncode is None:
-            if os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG):
-                self.descendants()
-                return self.process.wait()
+        while (code := self.ended()) is None:
             if time.monotonic() >= deadline:
                 self.kill()
                 how = f"did not end within {wait:g} s, and was killed"
                 raise self.error(how)
             time.sleep(POLL_SECONDS)
+        return code
+
+    def ended(self) -> int | None:
+        """Return the exit code when the server has ended by itself; None while it runs.
+
+        As `wait`, it looks for descendants before the number of the process is given up.
+        """
+        own = self.process.pid
+        if self.process.returncode is None and os.waitid(
+            os.P_PID, own, os.WEXITED | os.WNOWAIT | os.WNOHANG
+        ):
+            self.descendants()
+            self.process.wait()
         return self.process.returncode
 
     def terminate(self) -> None:

@@ -8,18 +8,25 @@ written here, not the caller's.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
 import tempfile
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import ServingError
 from forkhouse.core.wording import end_of
 from forkhouse.serving.client import Answer, chat, metrics, workers_known
+from forkhouse.serving.launching import (
+    Device,
+    Planes,
+    Surroundings,
+    WorkerRole,
+    frontend_command,
+    worker_command,
+    worker_environment,
+)
 from forkhouse.serving.processes import LOCALHOST, Server, free_ports, stop_all, wait_until
 from forkhouse.serving.transfers import Transfers
 
@@ -31,72 +38,8 @@ BLOCK_TOKENS = 32  # the smallest that vLLM's attention on the CPU takes
 START_SECONDS = 300.0
 WORKER_ARGUMENTS = ("--max-model-len", "1024", "--max-num-seqs", "4", "--enforce-eager")
 """Arguments of every vLLM worker: small, and started in seconds. Later arguments win."""
-SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CARRIED = ("LANG", "LC_ALL")
 """Variables of the caller that every server gets."""
-
-
-class WorkerRole(StrEnum):
-    """What a worker does, in the words of Dynamo's --disaggregation-mode."""
-
-    AGGREGATED = "agg"
-    PREFILL = "prefill"
-    DECODE = "decode"
-
-
-KV_ROLES = {WorkerRole.PREFILL: "kv_producer", WorkerRole.DECODE: "kv_consumer"}
-"""What vLLM's connector calls a worker of a role."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Device:
-    """Where the engines compute, as data: what differs between a CPU and an MI210."""
-
-    name: str
-    kv_buffer: str
-    """Where transferred KV blocks lie, in vLLM's words. PyTorch for ROCm calls a GPU cuda."""
-    transports: str
-    """UCX_TLS: what UCX may use."""
-    target: str | None = None
-    """What compilers call the GPU that it takes; None for the CPU."""
-    environment: Mapping[str, str] = field(default_factory=dict)
-    carried: tuple[str, ...] = ()
-    """Further variables of the caller that reach the workers."""
-    arguments: tuple[str, ...] = ()
-    """Further arguments of the vLLM worker."""
-
-
-CPU = Device(
-    name="cpu",
-    kv_buffer="cpu",
-    transports="tcp,self,posix,sysv,cma",
-    environment={
-        "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; the default is half of the memory
-        # By default each engine binds a thread to every core. Those of two engines spin against
-        # each other: seconds for a token.
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "OMP_NUM_THREADS": "1",
-        # Let vLLM keep the executor that is asked for below; by default it puts engine and model
-        # into two processes, which wait for each other by yielding in a loop, and starve the rest
-        # where cores are few.
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        # nixl_cu12's module for InfiniBand loads the system's libraries beside those that it
-        # brings, and the process crashes at its end.
-        "UCX_MODULES": "^ib",
-    },
-    arguments=("--distributed-executor-backend", "uni"),
-)
-MI210 = Device(
-    name="mi210",
-    kv_buffer="cuda",
-    transports="rocm,tcp,self,posix,sysv,cma",
-    target="gfx90a",
-    carried=("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ROCM_PATH", "LD_LIBRARY_PATH"),
-    # Prefill and decode share the first visible GPU: each refuses to start unless its part of the
-    # memory is free.
-    arguments=("--gpu-memory-utilization", "0.3", "--kv-cache-memory-bytes", str(2**30)),
-)
-DEVICES = {device.name: device for device in (CPU, MI210)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,36 +56,6 @@ class Host:
 
 
 HERE = Host()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Planes:
-    """How the processes of a stack find each other, and how requests and events reach them."""
-
-    etcd: str | None = None
-    """URL of the etcd that is asked where the others are; None for files."""
-    nats: str | None = None
-    """URL of the NATS server that carries requests and events; None for TCP and ZeroMQ."""
-
-    def environment(self, files: Path) -> dict[str, str]:
-        """Return Dynamo's variables; `files` is the folder for discovery by files."""
-        found = (
-            {"DYN_DISCOVERY_BACKEND": "etcd", "ETCD_ENDPOINTS": self.etcd}
-            if self.etcd
-            else {"DYN_DISCOVERY_BACKEND": "file"}
-        )
-        carried = (
-            {"DYN_REQUEST_PLANE": "nats", "DYN_EVENT_PLANE": "nats", "NATS_SERVER": self.nats}
-            if self.nats
-            else {}
-        )
-        return {
-            "DYN_FILE_KV": str(files),
-            "DYN_REQUEST_PLANE": "tcp",
-            "DYN_EVENT_PLANE": "zmq",
-            **found,
-            **carried,
-        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -227,7 +140,7 @@ class Setting:
 
     VLLM keeps there what it learnt about a model's class, in seconds, in a process of its own.
     """
-    planes: Planes = Planes()
+    planes: Planes = field(default_factory=Planes)
     temporary: Path = Path(tempfile.gettempdir())
     """Where servers leave sockets and files.
 
@@ -236,44 +149,26 @@ class Setting:
 
     def environment(self, host: Host) -> dict[str, str]:
         """Return the variables that every process on `host` gets."""
-        return {
-            **{name: os.environ[name] for name in CARRIED if name in os.environ},
-            "PATH": f"{self.python.parent}:{SYSTEM_PATH}",
-            "HOME": str(self.scratch / "home"),
-            "XDG_CACHE_HOME": str(self.caches),
-            "TMPDIR": str(self.temporary),
-            "PYTHONUNBUFFERED": "1",
-            "HF_HUB_OFFLINE": "1",
-            "DO_NOT_TRACK": "1",
-            "VLLM_NO_USAGE_STATS": "1",
-            **self.planes.environment(self.scratch / "discovery"),
-            "DYN_TCP_RPC_HOST": host.address,
-            "DYN_TCP_RESPONSE_STREAM_HOST": host.address,
-            "DYN_EVENT_PLANE_HOST": host.address,
-            # seconds; the default of a few passes while a busy machine lets a worker wait
-            "DYN_TCP_REQUEST_TIMEOUT": "60",
-            # for requests that are on their way; a whole stack is stopped, so there are none
-            "DYN_GRACEFUL_SHUTDOWN_GRACE_PERIOD_SECS": "0",
-            "DYN_SDK_DISABLE_ANSI_LOGGING": "1",
-        }
+        surroundings = Surroundings(
+            python=self.python,
+            home=self.scratch / "home",
+            discovery=self.scratch / "discovery",
+            caches=self.caches,
+            temporary=self.temporary,
+            planes=self.planes,
+            grace=0,  # for requests that are on their way; a whole stack is stopped: there are none
+        )
+        carried = {name: os.environ[name] for name in CARRIED if name in os.environ}
+        return {**carried, **surroundings.environment(host.address)}
 
     def start_frontend(self, plan: FrontendPlan, port: int) -> Server:
-        """Start Dynamo's front end.
-
-        It lists a model once every role of its workers is there, prefill beside decode.
-        """
-        command = (
-            str(self.python),
-            "-m",
-            "dynamo.frontend",
-            "--http-host",
-            LOCALHOST,
-            "--http-port",
-            str(port),
-        )
+        """Start Dynamo's front end."""
         return Server.start(
             "front end",
-            (*plan.host.prefix, *command, *plan.arguments),
+            (
+                *plan.host.prefix,
+                *frontend_command(self.python, port=port, arguments=plan.arguments),
+            ),
             log=self.scratch / "frontend.log",
             environment={**self.environment(plan.host), **plan.environment},
             folder=self.scratch,
@@ -287,49 +182,35 @@ class Setting:
         `side_channel_port` is where prefill and decode workers exchange what NIXL needs to connect.
         """
         device = self.device
-        command = [
-            *plan.host.prefix,
-            *(
-                str(self.python),
-                "-m",
-                "dynamo.vllm",
-                "--model",
-                str(plan.model or self.model),
-                "--served-model-name",
-                MODEL_NAME,
+        command = worker_command(
+            self.python,
+            role=plan.role,
+            device=device,
+            model=plan.model or self.model,
+            served_name=MODEL_NAME,
+            transfer=plan.transfer,
+            arguments=(
+                *("--block-size", str(plan.block_tokens), *WORKER_ARGUMENTS),
+                "--enable-prefix-caching" if plan.prefix_caching else "--no-enable-prefix-caching",
+                *device.small_arguments,
+                *plan.arguments,
             ),
-            *("--block-size", str(plan.block_tokens), *WORKER_ARGUMENTS),
-            "--enable-prefix-caching" if plan.prefix_caching else "--no-enable-prefix-caching",
-            *device.arguments,
-            *plan.arguments,
-        ]
-        if plan.role is not WorkerRole.AGGREGATED:
-            transfer = {
-                "kv_connector": "NixlConnector",
-                "kv_role": KV_ROLES[plan.role],
-                "kv_buffer_device": device.kv_buffer,
-                **plan.transfer,
-            }
-            command += [
-                "--disaggregation-mode",
-                plan.role,
-                "--kv-transfer-config",
-                json.dumps(transfer),
-            ]
+        )
+        own = worker_environment(
+            device,
+            address=plan.host.address,
+            status_port=metrics_port,
+            side_channel_port=side_channel_port,
+        )
         server = Server.start(
             f"{name} worker",
-            command,
+            (*plan.host.prefix, *command),
             log=self.scratch / f"{name}.log",
             environment={
                 **self.environment(plan.host),
                 **{name: os.environ[name] for name in device.carried if name in os.environ},
-                **device.environment,
-                "UCX_TLS": device.transports,
-                "VLLM_HOST_IP": plan.host.address,
-                "VLLM_NIXL_SIDE_CHANNEL_HOST": plan.host.address,
-                "VLLM_NIXL_SIDE_CHANNEL_PORT": str(side_channel_port),
-                "DYN_SYSTEM_HOST": plan.host.address,
-                "DYN_SYSTEM_PORT": str(metrics_port),
+                **device.small_environment,
+                **own,
                 **plan.environment,
             },
             folder=self.scratch,
@@ -430,10 +311,10 @@ class Stack:
         return False
 
 
-def write_tiny_model(python: Path, folder: Path) -> None:
+def write_tiny_model(python: Path, folder: Path, *options: str) -> None:
     """Write the tiny random model, with prompts whose answers are known.
 
-    The stack's Python writes it. Raises ServingError.
+    The stack's Python writes it; `options` are those of `model.py`. Raises ServingError.
     """
     script = Path(__file__).with_name("model.py")
     variables = {
@@ -441,7 +322,11 @@ def write_tiny_model(python: Path, folder: Path) -> None:
         "OMP_NUM_THREADS": "1",
     }  # so small a model is slower with more threads
     result = subprocess.run(
-        [python, script, folder], env=variables, capture_output=True, text=True, check=False
+        [python, script, folder, *options],
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if result.returncode != 0:
         message = f"The tiny model could not be written with {python}:\n{end_of(result.stderr)}"
