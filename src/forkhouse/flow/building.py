@@ -19,6 +19,7 @@ from forkhouse.core.journal import Record, Stage
 from forkhouse.core.progress import Task, report
 from forkhouse.core.storage import fresh_folder
 from forkhouse.documents.config import read_config
+from forkhouse.documents.lockfile import SLIM
 from forkhouse.documents.pins import Missing
 from forkhouse.documents.recipe import (
     Recipe,
@@ -283,7 +284,7 @@ def _definition(plant: Plant, name: str) -> Definition:
         profile=name,
         install=plant.checkout.profile(name).install,
         lock=sha256_file(workspace.lock_path),
-        closure=sha256_file(workspace.closure_path(name)),
+        closure=sha256_file(workspace.closure_path(name.removesuffix(SLIM))),
         policy=plant.access.policy,
         targets=plant.lock.gpu_targets,
         transfer=plant.checkout.transfer,

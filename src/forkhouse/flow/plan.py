@@ -132,6 +132,7 @@ def _check_documents(plant: Plant, name: str) -> None:
             plant.checkout.closure(recipe_name)
     third_party = plant.checkout.closure(name)
     absent = {external.package for external in profile.externals if external.pinned is None}
+    absent |= plant.checkout.omitted(name).keys()
     refuse_contradictions(
         profile, third_party, [recipe.distribution for recipe in recipes.values()], absent
     )

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 _FOLDER, _CURRENT, _RECORD = "generations", "current", "generation.json"
 _THROUGH = ("bin", "lib", "pyvenv.cfg")
+# The package of the distribution's own name, or else all: some bring modules beside it that need
+# hardware.
 _SELF_TEST = """
 import importlib, importlib.metadata as metadata, sys
 for name in sys.argv[1:]:
@@ -41,7 +43,8 @@ for name in sys.argv[1:]:
         for file in metadata.files(name) or ()
         if file.suffix == ".py" and file.parts[0].removesuffix(".py").isidentifier()
     }
-    for top in sorted(tops):
+    own = name.replace("-", "_")
+    for top in [own] if own in tops else sorted(tops):
         importlib.import_module(top)
 """
 
