@@ -261,3 +261,7 @@ def test_what_is_carried_is_in_the_bill_of_materials(built: Checkout) -> None:
     assert carried.keys() == {f"tools/{path.name}" for path in house.glob("tools/*.whl")}
     for path, component in carried.items():
         assert component["hashes"] == [{"alg": "SHA-256", "content": hashed(house / path)}]
+    told = json.loads(built.run("licences", "--json", code=22).stdout)
+    texts = {each["file"]: each["texts"] for each in told}
+    assert carried.keys() <= texts.keys()
+    assert all(texts[path] for path in carried)

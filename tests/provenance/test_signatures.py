@@ -79,7 +79,11 @@ class Signing:
 @pytest.fixture
 def signing(built: Checkout, tmp_path: Path) -> Signing:
     root = tmp_path / "checkout"
-    shutil.copytree(built.root, root, ignore=shutil.ignore_patterns("store.git", "environments"))
+    shutil.copytree(
+        built.root,
+        root,
+        ignore=shutil.ignore_patterns("store.git", "environments", "work", "journal"),
+    )
     checkout = Checkout(
         root=root, index=built.index, upstream=built.upstream, cache=tmp_path / "cache"
     )

@@ -40,15 +40,17 @@ def licences(context: click.Context, place: Path | None, profile: str, *, as_jso
     """Tell the licence of every wheel, and where its text is.
 
     PLACE is the folder of a wheelhouse; without it, that of a profile in this checkout is read.
-    What is not known is said. A wheel of ours without the text of its licence is a failure (22).
+    What it carries for its target is told as well, and what is not known is said. A wheel of ours
+    without the text of its licence is a failure (22).
     """
     from forkhouse.provenance.terms import terms_of  # start-up time
     from forkhouse.wheelhouse.contents import read_contents
 
     with showing():
         folder = _wheelhouse(context, profile, place)
-        wheels = read_contents(folder).wheels
-        found = terms_of(folder, {wheel.file: wheel.built for wheel in wheels})
+        files = {wheel.file: wheel.built for wheel in read_contents(folder).wheels}
+        carried = {f"tools/{path.name}": False for path in folder.glob("tools/*.whl")}
+        found = terms_of(folder, files | carried)
     if as_json:
         say(json.dumps([{**asdict(each), "known": each.known} for each in found], indent=1))
     else:
@@ -56,7 +58,7 @@ def licences(context: click.Context, place: Path | None, profile: str, *, as_jso
             [
                 each.name,
                 each.version,
-                "built" if each.built else "index",
+                "built" if each.built else "carried" if "/" in each.file else "index",
                 each.expression or each.said or "UNKNOWN",
                 str(len(each.texts)) if each.texts else "NO TEXT",
             ]

@@ -19,6 +19,7 @@ class Terms:
     name: str
     version: str
     file: str
+    """Path in the wheelhouse."""
     built: bool
     """Whether it was built here; else it is one of others."""
     expression: str | None
@@ -53,4 +54,4 @@ def terms_of(folder: Path, files: Mapping[str, bool]) -> list[Terms]:
                 texts=contents.texts,
             )
         )
-    return sorted(found, key=lambda each: each.name)
+    return sorted(found, key=lambda each: (each.name, each.file))
