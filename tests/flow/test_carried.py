@@ -223,6 +223,13 @@ def test_a_slim_profile_is_the_whole_one_without_what_the_lock_says(
     } == {"helper-3.0-py3-none-any.whl"}
     said = own.run("list", "--profile", "cpu-slim").stdout
     assert "left out: helper: Nothing of this imports it." in said
+    statement = json.loads((lean / "provenance.intoto.json").read_bytes())
+    parameters = statement["predicate"]["buildDefinition"]["externalParameters"]
+    assert (parameters["profile"], parameters["omitted"]) == ("cpu-slim", ["helper"])
+    assert parameters["closure"] == {
+        "name": "pylock.cpu.toml",
+        "digest": {"sha256": hashed(own.root / "pylock.cpu.toml")},
+    }
     own.edit("upstream.lock", "package: helper, why: N", "package: no-such, why: N")
     said = own.run("build", "--profile", "cpu-slim", code=10).stderr
     assert "leaves out no-such" in said

@@ -109,7 +109,8 @@ def test_a_statement_names_every_file_of_every_source() -> None:
         profile="cpu",
         install=("some-rocm",),
         lock=SHA256,
-        closure=SHA256,
+        closure="pylock.cpu.toml",
+        closure_sha256=SHA256,
         policy="auto",
         targets=(),
     )

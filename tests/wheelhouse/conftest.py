@@ -66,7 +66,8 @@ DEFINITION = Definition(
     profile="cpu",
     install=("demo-rocm",),
     lock="5" * 64,
-    closure="6" * 64,
+    closure="pylock.cpu.toml",
+    closure_sha256="6" * 64,
     policy="auto",
     targets=("gfx90a",),
 )

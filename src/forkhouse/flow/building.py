@@ -280,11 +280,15 @@ def _definition(plant: Plant, name: str) -> Definition:
     from forkhouse.provenance.statement import Definition  # start-up time
 
     workspace = plant.workspace
+    # A slim profile has the closure of the whole one.
+    closure = workspace.closure_path(name.removesuffix(SLIM))
     return Definition(
         profile=name,
         install=plant.checkout.profile(name).install,
         lock=sha256_file(workspace.lock_path),
-        closure=sha256_file(workspace.closure_path(name.removesuffix(SLIM))),
+        closure=closure.name,
+        closure_sha256=sha256_file(closure),
+        omitted=tuple(sorted(plant.checkout.omitted(name))),
         policy=plant.access.policy,
         targets=plant.lock.gpu_targets,
         transfer=plant.checkout.transfer,

@@ -42,12 +42,15 @@ class Definition:
     lock: str
     """sha256 of upstream.lock."""
     closure: str
-    """sha256 of the profile's pylock file."""
+    """Name of the profile's pylock file."""
+    closure_sha256: str
     policy: str
     """Which sources were allowed: `auto`, `git` or `registry`."""
     targets: tuple[str, ...]
     transfer: str | None = None
     """The transfer library that was chosen, where it is not the profile's own."""
+    omitted: tuple[str, ...] = ()
+    """Wheels that a slim profile leaves out."""
     build_tools: tuple[PinnedWheel, ...] = ()
 
 
@@ -78,11 +81,12 @@ def statement_text(
                 "install": list(definition.install),
                 "lock": {"name": "upstream.lock", "digest": {"sha256": definition.lock}},
                 "closure": {
-                    "name": f"pylock.{definition.profile}.toml",
-                    "digest": {"sha256": definition.closure},
+                    "name": definition.closure,
+                    "digest": {"sha256": definition.closure_sha256},
                 },
                 "sources": definition.policy,
                 "transfer": definition.transfer,
+                "omitted": list(definition.omitted),
                 "gpu-targets": list(definition.targets),
             },
             "internalParameters": {
