@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from forkhouse.provenance.contents import ForeignBom, WheelContents
     from forkhouse.provenance.origins import Origin
 
+_HEX = re.compile(
+    "[a-fA-F0-9]{32}|[a-fA-F0-9]{40}|[a-fA-F0-9]{64}|[a-fA-F0-9]{96}|[a-fA-F0-9]{128}"
+)
+"""Hashes of the sizes that the schema allows."""
 _ALGORITHMS = {each.value: each for each in HashAlgorithm}
 
 
@@ -140,26 +145,38 @@ def _flat(components: object) -> Iterator[dict[str, Any]]:
 
 def _foreign(each: dict[str, Any], ref: str) -> Component | None:
     """Return a component of somebody else's document by its name, version, purl and hashes."""
-    name, version, purl = each.get("name"), each.get("version"), each.get("purl")
-    if not isinstance(name, str):
+    name = _text(each.get("name"))
+    if name is None:
         return None
-    hashes = each.get("hashes")
     return Component(
         type=ComponentType.LIBRARY,
         name=name,
-        version=version if isinstance(version, str) else None,
+        version=_text(each.get("version")),
         bom_ref=ref,
-        purl=_purl(purl),
-        hashes=[
-            HashType(alg=_ALGORITHMS[told["alg"]], content=str(told["content"]))
-            for told in (hashes if isinstance(hashes, list) else [])
-            if isinstance(told, dict) and told.get("alg") in _ALGORITHMS and told.get("content")
-        ],
+        purl=_purl(_text(each.get("purl"))),
+        hashes=list(_hashes(each.get("hashes"))),
     )
 
 
-def _purl(text: object) -> PackageURL | None:
+def _text(value: object) -> str | None:
+    """Return a text that UTF-8 can write: JSON may hold half a pair of surrogates."""
     try:
-        return PackageURL.from_string(text) if isinstance(text, str) else None
+        return value if isinstance(value, str) and value.encode() else None
+    except UnicodeEncodeError:
+        return None
+
+
+def _hashes(told: object) -> Iterator[HashType]:
+    """Yield the hashes that somebody else gives, but for those that are none."""
+    for each in told if isinstance(told, list) else []:
+        found = each if isinstance(each, dict) else {}
+        algorithm, value = _text(found.get("alg")), _text(found.get("content"))
+        if algorithm in _ALGORITHMS and value and _HEX.fullmatch(value):
+            yield HashType(alg=_ALGORITHMS[algorithm], content=value)
+
+
+def _purl(text: str | None) -> PackageURL | None:
+    try:
+        return PackageURL.from_string(text) if text is not None else None
     except ValueError:
         return None

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
+from forkhouse.provenance.contents import ForeignBom, WheelContents
+from forkhouse.provenance.documents import wheelhouse_document
+from forkhouse.provenance.wheels import Shipped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+GOOD = {"type": "library", "name": "good", "version": "1"}
+SHA256 = {"alg": "SHA-256", "content": "a" * 64}
+
+
+def document(content: bytes) -> str:
+    bom = ForeignBom(
+        path="demo-1.0.dist-info/sboms/theirs.json",
+        sha256=hashlib.sha256(content).hexdigest(),
+        content=content,
+    )
+    contents = WheelContents(
+        name="demo",
+        version="1.0",
+        requires=("demo", "no requirement at all", "other; python_version < 'x'"),
+        expression=None,
+        licence="Theirs \u2028 & <other>",
+        classifiers=(),
+        texts=(),
+        boms=(bom,),
+    )
+    wheel = Shipped(
+        file="demo-1.0-py3-none-any.whl", sha256="b" * 64, contents=contents, origin=None
+    )
+    return wheelhouse_document("cpu", ["demo"], [wheel], properties={})
+
+
+ODD = [
+    {"name": ""},
+    {"name": 1},
+    {"name": "x", "version": 2, "purl": 3, "hashes": 4},
+    {"name": "\ud800"},
+    {"name": "x", "version": "\udfff"},
+    {"name": "x", "purl": "pkg:"},
+    {"name": "x", "purl": "pkg:pypi/\ud800@1"},
+    {"name": "x", "hashes": [{"alg": "SHA-256", "content": "zz"}, {"alg": "none"}, 5]},
+    {"name": "x", "hashes": [{"alg": "SHA-256", "content": "\ud800"}]},
+    {"name": "x", "hashes": [{"alg": ["SHA-256"], "content": "a" * 64}]},
+    {"name": "x" * 100_000},
+    "no component",
+    None,
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda each: ascii(each)[:40])
+def test_an_odd_component_of_somebody_else_spoils_nothing(odd: object) -> None:
+    theirs = {"bomFormat": "CycloneDX", "components": [odd, {**GOOD, "hashes": [SHA256]}]}
+    text = document(json.dumps(theirs).encode())
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    text.encode()
+    (wheel,) = json.loads(text)["components"]
+    good = next(each for each in wheel["components"] if each["name"] == "good")
+    assert good["hashes"] == [SHA256]
+
+
+def nested() -> bytes:
+    return b'{"bomFormat": "CycloneDX", "components": ' + b"[" * 100_000
+
+
+def deep() -> bytes:
+    inner: list[object] = []
+    for _ in range(300):
+        inner = [{**GOOD, "components": inner}]
+    return json.dumps({"bomFormat": "CycloneDX", "components": inner}).encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        nested,
+        deep,
+        lambda: b"\xff",
+        lambda: b"[]",
+        lambda: b'{"bomFormat": "CycloneDX"}',
+        lambda: b'{"bomFormat": "CycloneDX", "components": {}}',
+        lambda: b"<bom xmlns='http://cyclonedx.org/schema/bom/1.6'/>",
+    ],
+)
+def test_an_odd_document_of_somebody_else_is_referenced(content: Callable[[], bytes]) -> None:
+    made = content()
+    text = document(made)
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    (wheel,) = json.loads(text)["components"]
+    (reference,) = wheel["externalReferences"]
+    assert reference["hashes"][0]["content"] == hashlib.sha256(made).hexdigest()
