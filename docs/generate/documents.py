@@ -129,6 +129,8 @@ def _default(info: FieldInfo) -> str:
     value = info.default
     if value is PydanticUndefined or value is None or value in ((), ""):
         return "none"
+    if isinstance(value, Document):
+        return "those of its keys"
     if isinstance(value, tuple):
         return ", ".join(f"`{each}`" for each in value)
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"

@@ -75,7 +75,9 @@ class Running:
 def running(stack_python: Path, device: Device, model: Model, tmp_path: Path) -> Iterator[Running]:
     if device.target is not None:
         pytest.skip("the small deployment is one for the CPU")
-    chosen = small_deployment("disaggregated", model.folder)
+    folder = tmp_path / "a model"
+    folder.symlink_to(model.folder)
+    chosen = small_deployment("disaggregated", folder)
     file = tmp_path / "deployment.yaml"
     values = chosen.model_dump(mode="json", by_alias=True, exclude_none=True)
     file.write_text(json.dumps(values), encoding="utf-8")  # JSON is YAML

@@ -1,8 +1,18 @@
 from __future__ import annotations
 
+import http.server
+import json
+import threading
+from typing import TYPE_CHECKING, ClassVar
+
 import pytest
 
-from forkhouse.serving.client import samples
+from forkhouse.core.errors import ServingError
+from forkhouse.serving.client import chat_stream, samples
+from forkhouse.serving.processes import LOCALHOST
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 PAGE = r"""# HELP up Whether it runs, and a } and a {.
 # TYPE up gauge
@@ -44,3 +54,59 @@ def test_what_a_page_of_prometheus_says_is_summed_over_the_labels() -> None:
 def test_what_is_no_such_page_is_refused(page: str) -> None:
     with pytest.raises((ValueError, IndexError)):
         samples(page)
+
+
+class Streaming(http.server.BaseHTTPRequestHandler):
+    said: ClassVar[bytes] = b""
+    status: ClassVar[int] = 200
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(self.status)
+        self.end_headers()
+        self.wfile.write(self.said)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def stream() -> Iterator[Callable[..., list[str]]]:
+    """Ask a server that says what it is told to, and return the pieces of its answer."""
+    with http.server.ThreadingHTTPServer((LOCALHOST, 0), Streaming) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+
+        def ask(said: bytes, status: int = 200) -> list[str]:
+            Streaming.said, Streaming.status = said, status
+            return list(chat_stream(server.server_port, "m", "Hello", tokens=3, wait=10))
+
+        yield ask
+        server.shutdown()
+        thread.join()
+
+
+def chunk(text: str | None) -> bytes:
+    return b"data: " + json.dumps({"choices": [{"delta": {"content": text}}]}).encode() + b"\n\n"
+
+
+def test_an_answer_comes_in_pieces(stream: Callable[..., list[str]]) -> None:
+    said = chunk("a") + b": a comment\n\n" + chunk(None) + chunk(" \n") + chunk("é")
+    usage = b'data: {"choices": [], "usage": {}}\n\n'
+    assert stream(said + usage + b"data: [DONE]\n\n") == ["a", " \n", "é"]
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "told"),
+    [
+        (b"", 404, "answered with HTTP 404"),
+        (b"no workers", 503, "HTTP 503: no workers"),
+        (chunk("a"), 200, "ended before its end was said"),
+        (b"data: {broken\n\n", 200, "broke off"),
+    ],
+)
+def test_an_answer_that_is_none_is_told(
+    stream: Callable[..., list[str]], said: bytes, status: int, told: str
+) -> None:
+    with pytest.raises(ServingError, match=told):
+        stream(said, status)

@@ -206,6 +206,19 @@ def status(supervisor: Supervisor, name: str) -> Any:
     return found
 
 
+def death(supervisor: Supervisor) -> str:
+    """Return what is told of a process that ended, as soon as one has."""
+    told: list[ServingError] = []
+
+    def ended() -> bool:
+        found = supervisor.first_death()
+        told.extend([found] if found else [])
+        return bool(told)
+
+    until(ended, "a death")
+    return str(told[0])
+
+
 def test_a_dead_worker_is_missed_and_started_again(small: Callable[..., Small]) -> None:
     made = small()
     with supervised(made.deployment, made.place()) as supervisor:
@@ -247,6 +260,7 @@ def test_one_that_dies_at_once_is_tried_again_ever_more_slowly(small: Callable[.
     made = small(decode="dies at once")
     with supervised(made.deployment, made.place()) as supervisor:
         until(lambda: status(supervisor, "decode-1").restarts >= 4, "four restarts")
+        assert "decode-1 ended with exit code 3. The command was:" in death(supervisor)
         said = made.ready()
         assert said["roles"]["decode"]["state"] == "missing"
         assert said["roles"]["prefill"]["state"] == "ready"
@@ -321,6 +335,7 @@ def test_a_command_that_cannot_be_run_is_said(small: Callable[..., Small]) -> No
         until(lambda: status(supervisor, "prefill-1").state is State.WAITING, "a pause")
         with pytest.raises(ServingError, match="prefill-1 is waiting"):
             supervisor.wait_until_ready(0)
+        assert "could not be started" in death(supervisor)
 
 
 def test_a_second_supervisor_of_a_folder_is_refused(small: Callable[..., Small]) -> None:

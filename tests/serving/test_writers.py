@@ -257,6 +257,7 @@ for each; do
     --output=*) log=${each#--output=} ;;
     --chdir=*) cd "${each#--chdir=}" || exit 1 ;;
     --export=NONE) clean=1 ;;
+    --job-name=*) name=${each#--job-name=} ;;
     --gres=*) gpus=${each#--gres=} ;;
     --*) ;;
     *) break ;;
@@ -264,7 +265,14 @@ for each; do
   shift
 done
 [ -n "$clean" ] || exit 1
+echo "42.$$ $name" >>"$STEPS"
 exec env -i GRES="$gpus" PATH=/usr/bin:/bin "$@" >"$log" 2>&1
+"""
+SQUEUE = """#!/bin/sh
+[ "$*" = "--noheader --steps --format=%i %j" ] && cat "$STEPS"
+"""
+SCANCEL = """#!/bin/sh
+[ "$1" = --signal=TERM ] && kill -TERM "${2#42.}"
 """
 STAND_IN = """#!{python}
 import json, os, pathlib, signal, sys, time
@@ -291,6 +299,8 @@ def start_job(tmp_path: Path, text: str = TEXT) -> subprocess.Popen[str]:
     python = tmp_path / "env with blank/bin/python"
     for path, content in (
         (tmp_path / "bin/srun", SRUN),
+        (tmp_path / "bin/squeue", SQUEUE),
+        (tmp_path / "bin/scancel", SCANCEL),
         (python, STAND_IN.format(python=sys.executable, folder=str(tmp_path))),
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -306,6 +316,7 @@ def start_job(tmp_path: Path, text: str = TEXT) -> subprocess.Popen[str]:
         env={
             "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
             "SLURM_JOB_ID": "42",
+            "STEPS": str(tmp_path / "steps"),
             "SLURM_SUBMIT_DIR": str(tmp_path),
             "SLURM_CPUS_PER_TASK": cpus[0],
         },

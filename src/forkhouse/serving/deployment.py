@@ -68,7 +68,7 @@ class ServedModel(Document):
     path: PathText
     """Folder with its weights and its tokenizer. A relative path begins at the folder of the file.
     In a container it is mounted at the same place."""
-    name: Annotated[Argument, Field(min_length=1)]
+    name: Argument = Field(min_length=1)
     """What clients call it."""
     claim: Name | None = None
     """PersistentVolumeClaim that holds it, for Kubernetes; else the folder is one of each node."""
@@ -225,8 +225,8 @@ class Image(Document):
 class Deployment(Document):
     """What is served, by which processes, and where."""
 
-    name: Annotated[Name, Field(max_length=28)]
-    """What units, containers and folders of it are called."""
+    name: Name = Field(max_length=28)
+    """What units, containers and folders of it are called, in 28 characters at most."""
     model: ServedModel
     """The model that is served."""
     device: Literal["cpu", "mi210"] = "cpu"

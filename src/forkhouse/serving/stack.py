@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import ServingError
-from forkhouse.core.wording import end_of
+from forkhouse.core.wording import end_of, quoted
 from forkhouse.serving.client import Answer, chat, metrics, workers_known
 from forkhouse.serving.launching import (
     Device,
@@ -329,7 +329,8 @@ def write_tiny_model(python: Path, folder: Path, *options: str) -> None:
         check=False,
     )
     if result.returncode != 0:
-        message = f"The tiny model could not be written with {python}:\n{end_of(result.stderr)}"
+        said = quoted(end_of(result.stderr).splitlines())
+        message = f"The tiny model could not be written with {python}:\n{said}"
         raise ServingError(message)
 
 

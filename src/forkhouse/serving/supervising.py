@@ -112,10 +112,16 @@ class Supervisor:
                 raise keeper.failure
 
     def first_death(self) -> ServingError | None:
-        """Return what is known of a process that ended by itself, with the end of its log."""
+        """Return what is known of a process that ended by itself, with the end of its log.
+
+        Also of one that could not be started at all.
+        """
         for keeper in self._keepers:
-            if keeper.status.state is State.WAITING and keeper.server is not None:
-                return keeper.server.error(keeper.status.why)
+            now = keeper.status
+            if now.state is State.WAITING and keeper.server is not None:
+                return keeper.server.error(now.why)
+            if now.state is State.WAITING:
+                return ServingError(now.why)
         return None
 
     def wait_until_ready(self, wait: float) -> None:

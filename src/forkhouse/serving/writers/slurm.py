@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forkhouse.serving.arranging import FRONTEND, Place, processes
+from forkhouse.serving.arranging import Place, processes
 
 if TYPE_CHECKING:
     from forkhouse.serving.arranging import Planned
@@ -37,19 +37,26 @@ state=$(mktemp --directory "/tmp/fh-${{SLURM_JOB_ID:?}}-XXXXXX")
 logs=${{SLURM_SUBMIT_DIR:?}}/forkhouse-{name}-$SLURM_JOB_ID
 mkdir -p "$logs"
 mkdir "$state"/{{home,discovery,caches,tmp}}
-frontend=
-workers=()
+names=()
+numbers=()
 
-# The front end ends first, so that what it has begun is answered.
+# SIGTERM makes srun(1) kill its step; of scancel(1) the step itself gets it, and ends in its time.
+ask_to_end() {{
+  local step
+  step=$(squeue --noheader --steps --format='%i %j' |
+    awk -v job="$SLURM_JOB_ID." -v name="$1" 'index($1, job) == 1 && $2 == name {{ print $1 }}')
+  [[ -z $step ]] || scancel --signal=TERM "$step" || true
+}}
+
+# The front end, which is the first, ends first: so what it has begun is answered.
 finish() {{
   trap '' TERM INT
-  local each
-  if [[ -n $frontend ]]; then
-    kill "$frontend" 2>/dev/null || true
-    wait "$frontend" || true
-  fi
-  for each in "${{workers[@]}}"; do kill "$each" 2>/dev/null || true; done
-  for each in "${{workers[@]}}"; do wait "$each" || true; done
+  local at
+  for at in "${{!names[@]}}"; do
+    ask_to_end "${{names[at]}}"
+    if ((at == 0)); then wait "${{numbers[0]}}" || true; fi
+  done
+  wait || true
   rm -rf -- "$state"
 }}
 trap finish EXIT
@@ -58,10 +65,13 @@ trap 'exit 0' TERM INT
 # Memory is the job's, not a step's. A step sees the GPUs that Slurm gives to it, and no variables
 # of the user.
 step() {{
-  local log=$1 gpus=$2
+  local name=$1 gpus=$2
   shift 2
-  srun --nodes=1 --ntasks=1 --exact --cpus-per-task="$SLURM_CPUS_PER_TASK" --mem=0 \\
-    --gres="$gpus" --export=NONE --output="$log" --chdir="$state" /usr/bin/env "$@" &
+  srun --job-name="$name" --nodes=1 --ntasks=1 --exact --cpus-per-task="$SLURM_CPUS_PER_TASK" \
+    --mem=0 --gres="$gpus" --export=NONE --output="$logs/$name.log" --chdir="$state" \
+    /usr/bin/env "$@" &
+  names+=("$name")
+  numbers+=($!)
 }}
 
 {steps}
@@ -109,8 +119,7 @@ def _step(planned: Planned) -> str:
         *planned.command,
     ]
     lines = " \\\n  ".join(_quoted(word) for word in words)
-    kept = "frontend=$!" if planned.name == FRONTEND else "workers+=($!)"
-    return f'step "$logs/{planned.name}.log" {gpus} \\\n  {lines}\n{kept}'
+    return f"step {planned.name} {gpus} \\\n  {lines}"
 
 
 def _quoted(word: str) -> str:
