@@ -303,11 +303,10 @@ def test_an_update_that_fails_leaves_every_closure(checkout: Checkout) -> None:
     assert {path.name: path.read_bytes() for path in checkout.root.glob("*.*")} == before
 
 
-def test_the_readme_s_installation_works_word_for_word(checkout: Checkout) -> None:
+def test_the_installation_by_pip_works_word_for_word(checkout: Checkout) -> None:
     checkout.build()
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    section = readme.partition("## Install on another machine")[2]
-    commands = section.partition("```sh\n")[2].partition("```")[0]
+    page = (Path(__file__).parents[2] / "docs/how-to/carry.md").read_text(encoding="utf-8")
+    commands = page.partition("```sh\n")[2].partition("```")[0]
     result = subprocess.run(
         isolated("sh", "-euc", commands),
         cwd=checkout.root,

@@ -106,6 +106,20 @@ def test_a_bare_python_verifies_lists_and_installs(built: Checkout, tmp_path: Pa
     assert not (tmp_path / "other").exists()
 
 
+def test_the_readme_s_installation_works_word_for_word(built: Checkout, tmp_path: Path) -> None:
+    shutil.copytree(built.root / "wheels/cpu", tmp_path / "wheels/cpu")
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    section = readme.partition("## Install on another machine")[2]
+    commands = section.partition("```sh\n")[2].partition("```")[0]
+    subprocess.run(
+        ["unshare", "--map-root-user", "--net", "sh", "-euc", commands],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin"},
+        check=True,
+    )
+    assert engine(tmp_path / "stack") == "engine\n"
+
+
 def test_the_program_alone_asks_for_a_wheelhouse(built: Checkout, tmp_path: Path) -> None:
     house = built.root / "wheels/cpu"
     program = tmp_path / "forkhouse.pyz"

@@ -228,7 +228,7 @@ def test_a_second_run_waits_or_says_who_is_working(checkout: Checkout) -> None:
         (["build", "--profile", "gpu"], "no profile 'gpu'. It has: cpu"),
         (["build", "--sources", "registry"], "No source of transport can be used"),
         (["lock", "--update", "nothing"], "no upstream 'nothing'"),
-        (["lock"], "Give --check, --externals, or --update"),
+        (["lock"], "Give --check, --externals, --tools, or --update"),
         (["build", "--no-such-option"], "No such option"),
     ],
 )
