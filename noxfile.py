@@ -69,6 +69,23 @@ def build_wheels(session: nox.Session) -> None:
     session.run("forkhouse", "build", *session.posargs)
 
 
+@nox.session(default=False)
+def demo(session: nox.Session) -> None:
+    """Serve a tiny model from wheels/cpu on this machine's CPU, and show the answer as it comes.
+
+    First by one worker, then with prefill and decode on different workers.
+    """
+    session.install("-e", ".")
+    session.run("forkhouse", "demo", *session.posargs, **ENDING)
+
+
+@nox.session(default=False)
+def bundle(session: nox.Session) -> None:
+    """Write a wheelhouse as one file to carry (`-- --help` shows the options)."""
+    session.install("-e", ".")
+    session.run("forkhouse", "bundle", *session.posargs)
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the unit tests; they need no network, no GPU and no wheelhouse."""
