@@ -22,6 +22,7 @@ _COMMANDS = {
     "device": "machine:device",
     "doctor": "machine:doctor",
     "generations": "house:generations",
+    "image": "image:image",
     "install": "house:install",
     "join": "house:join",
     "licences": "materials:licences",

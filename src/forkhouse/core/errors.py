@@ -185,6 +185,17 @@ class BundleError(ForkhouseError):
     title = "bundle not whole"
 
 
+class ImageError(ForkhouseError):
+    """No image can be made on this base.
+
+    It is no OCI archive, is damaged, of another architecture, or has no Python that can use the
+    wheels.
+    """
+
+    exit_code = 33
+    title = "base not usable"
+
+
 class NoDeviceError(ForkhouseError):
     """The accelerator that was asked for is not in this machine."""
 
