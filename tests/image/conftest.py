@@ -1,4 +1,4 @@
-"""A base that is this machine's Python and a shell, and a small wheelhouse that carries its program.
+"""A base that is this machine's Python and a shell, and a small wheelhouse that carries pip.
 
 The base's archive is written here by hand: nothing of what it is read with.
 """
@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.builders.zipapp import application
 from forkhouse.documents.lockfile import Profile
 from forkhouse.documents.pins import pinned_wheel
 from forkhouse.wheelhouse.publish import publish as publish_house
@@ -44,27 +43,17 @@ print(json.dumps([sys.argv[1:], dict(os.environ)]))
 """Stands in for what the stack's commands start: it says how it was started."""
 
 
-def installed_wheel(name: str, folder: Path) -> Path:
-    """Make a wheel of a pure package that this Python has."""
-    found = distribution(name)
+@pytest.fixture(scope="session")
+def carried(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """What the wheelhouse carries: pip, made into a wheel of what this Python has."""
+    found = distribution("pip")
     files = {
         str(path): Path(str(found.locate_file(path))).read_bytes()
         for path in found.files or ()
-        if ".dist-info" not in str(path) and path.suffix != ".pyc" and ".." not in path.parts
+        if path.parts[0] == "pip" and path.suffix != ".pyc"
     }
-    return write_wheel(folder, name, found.version, files)
-
-
-@pytest.fixture(scope="session")
-def carried(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The program of a wheelhouse, and pip."""
-    folder = tmp_path_factory.mktemp("carried")
-    program = folder / "forkhouse.pyz"
-    program.write_bytes(
-        application([installed_wheel(name, folder) for name in ("click", "packaging")])
-    )
-    pip = installed_wheel("pip", folder)
-    return {program.name: program, f"tools/{pip.name}": pip}
+    pip = write_wheel(tmp_path_factory.mktemp("carried"), "pip", found.version, files)
+    return {f"tools/{pip.name}": pip}
 
 
 def libraries_of(program: Path) -> set[Path]:
@@ -108,9 +97,10 @@ def base_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tarred(folder: Path) -> bytes:
     """Return a folder as a compressed tar archive."""
     content = io.BytesIO()
-    with gzip.GzipFile("", "wb", 1, content, 0) as packed, tarfile.open(
-        fileobj=packed, mode="w|"
-    ) as archive:
+    with (
+        gzip.GzipFile("", "wb", 1, content, 0) as packed,
+        tarfile.open(fileobj=packed, mode="w|") as archive,
+    ):
         for each in sorted(folder.iterdir()):
             archive.add(each, each.name)
     return content.getvalue()

@@ -9,6 +9,7 @@ import platform
 import shutil
 import subprocess
 import tarfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,16 +67,15 @@ def unpacked(archive: Path, folder: Path) -> tuple[dict[str, Any], dict[str, Any
 
 
 def contained(
-    root: Path, *command: str, environment: dict[str, str] | None = None
+    root: Path, state: Path, *command: str, environment: dict[str, str]
 ) -> subprocess.CompletedProcess[str]:
     """Run a program of an image as its user, in a namespace; only its state can be changed."""
-    state = root.parent / "state"
     state.mkdir(exist_ok=True)
     view = ["--ro-bind", str(root), "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"]
     view += ["--bind", str(state), "/var/lib/stack"]
     return subprocess.run(
         ["bwrap", "--unshare-all", "--uid", "10001", "--gid", "10001", *view, "--", *command],
-        env=environment or {},
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
@@ -86,26 +86,44 @@ def variables(config: dict[str, Any]) -> dict[str, str]:
     return dict(each.split("=", 1) for each in config["config"]["Env"])
 
 
-def test_two_builds_give_one_digest(
-    house: Callable[..., Path], base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = made(house(), tmp_path / "first.tar", base)
-    os.utime(tmp_path / "checkout/wheels/cpu/manifest.json", (1, 1))
-    before = os.umask(0o077)
-    monkeypatch.setenv("TZ", "Pacific/Auckland")
-    try:
-        second = made(tmp_path / "checkout/wheels/cpu", tmp_path / "second.tar", base)
-    finally:
-        os.umask(before)
-    assert first.read_bytes() == second.read_bytes()
-    with tarfile.open(first) as archive:
-        assert {each.mtime for each in archive} == {0}
+@dataclass(frozen=True, kw_only=True)
+class Unpacked:
+    """An image that was made, and what tar takes out of it."""
+
+    archive: Path
+    sums: bytes
+    manifest: dict[str, Any]
+    config: dict[str, Any]
+    root: Path
 
 
-def test_what_is_in_it(house: Callable[..., Path], base: Path, tmp_path: Path) -> None:
-    place = house()
-    manifest, config, root = unpacked(made(place, tmp_path / "i.tar", base), tmp_path / "u")
-    sums = hashlib.sha256((place / "SHA256SUMS").read_bytes()).hexdigest()
+@pytest.fixture(scope="module")
+def kept() -> dict[str, Unpacked]:
+    """The image that most tests read is made once."""
+    return {}
+
+
+@pytest.fixture
+def image(
+    kept: dict[str, Unpacked],
+    house: Callable[..., Path],
+    base: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Unpacked:
+    if not kept:
+        folder, place = tmp_path_factory.mktemp("image"), house()
+        archive = made(place, folder / "image.tar", base)
+        manifest, config, root = unpacked(archive, folder)
+        sums = (place / "SHA256SUMS").read_bytes()
+        kept["image"] = Unpacked(
+            archive=archive, sums=sums, manifest=manifest, config=config, root=root
+        )
+    return kept["image"]
+
+
+def test_what_is_in_it(image: Unpacked) -> None:
+    manifest, config, root = image.manifest, image.config, image.root
+    sums = hashlib.sha256(image.sums).hexdigest()
     for told in (manifest["annotations"], config["config"]["Labels"]):
         assert told["forkhouse.wheelhouse.sha256"] == sums
         assert json.loads(told["forkhouse.patches"]) == {"demo": ["0001-a.patch"]}
@@ -116,9 +134,9 @@ def test_what_is_in_it(house: Callable[..., Path], base: Path, tmp_path: Path) -
     assert "Entrypoint" not in config["config"]
     assert variables(config)["KEPT"] == "yes"
     assert variables(config)["HOME"] == "/var/lib/stack/home"
-    assert (root / "usr/share/forkhouse/manifest.json").read_bytes() == (
-        place / "manifest.json"
-    ).read_bytes()
+    papers = root / "usr/share/forkhouse"
+    assert (papers / "SHA256SUMS").read_bytes() == image.sums
+    assert json.loads((papers / "manifest.json").read_bytes())["profile"] == "cpu"
     accounts = (root / "etc/passwd").read_text(encoding="utf-8").splitlines()
     assert accounts[0].startswith("root:")
     assert accounts[1].startswith("stack:x:10001:10001:")
@@ -128,9 +146,9 @@ def test_what_is_in_it(house: Callable[..., Path], base: Path, tmp_path: Path) -
 
 
 def test_a_patch_of_python_changes_one_layer(
-    house: Callable[..., Path], base: Path, tmp_path: Path
+    image: Unpacked, house: Callable[..., Path], base: Path, tmp_path: Path
 ) -> None:
-    old, _, _ = unpacked(made(house(), tmp_path / "old.tar", base), tmp_path / "o")
+    old = image.manifest
     changed = house("patched", "NAME = 'patched'\n")
     new, _, _ = unpacked(made(changed, tmp_path / "new.tar", base), tmp_path / "n")
     assert len(old["layers"]) == 1 + len(WHATS)
@@ -142,24 +160,22 @@ def test_a_patch_of_python_changes_one_layer(
     assert differing == [1 + WHATS.index("our wheels")]
 
 
-def test_its_python_imports_what_was_installed(
-    house: Callable[..., Path], base: Path, tmp_path: Path
-) -> None:
-    _, config, root = unpacked(made(house(), tmp_path / "i.tar", base), tmp_path / "u")
+def test_its_python_imports_what_was_installed(image: Unpacked, tmp_path: Path) -> None:
+    config, root, state = image.config, image.root, tmp_path / "state"
     asked = (
         "import ctypes, dynamo, getpass, helper, pathlib, sys; "
         "library = ctypes.CDLL(pathlib.Path(dynamo.__file__).with_name('libanswer.so')); "
         "print(dynamo.NAME, helper.ANSWER, library.answer(), sys.prefix, getpass.getuser())"
     )
-    said = contained(root, "/opt/stack/bin/python", "-c", asked, environment=variables(config))
+    said = contained(
+        root, state, "/opt/stack/bin/python", "-c", asked, environment=variables(config)
+    )
     assert said.stdout == "ours 42 42 /opt/stack stack\n", said.stderr
-    assert (tmp_path / "u/state/caches/python").is_dir()
+    assert (state / "caches/python").is_dir()
 
 
-def test_its_scripts_run_the_commands_of_serving(
-    house: Callable[..., Path], base: Path, tmp_path: Path
-) -> None:
-    _, config, root = unpacked(made(house(), tmp_path / "i.tar", base), tmp_path / "u")
+def test_its_scripts_run_the_commands_of_serving(image: Unpacked, tmp_path: Path) -> None:
+    config, root, state = image.config, image.root, tmp_path / "state"
     python = Path("/opt/stack/bin/python")
     chosen = {
         **variables(config),
@@ -174,7 +190,7 @@ def test_its_scripts_run_the_commands_of_serving(
         "decode": WorkerRole.DECODE,
     }
     for name, role in roles.items():
-        said = contained(root, name, "--more", "$x `y`", environment=chosen)
+        said = contained(root, state, name, "--more", "$x `y`", environment=chosen)
         assert said.returncode == 0, said.stderr
         arguments, environment = json.loads(said.stdout)
         whole = worker_command(
@@ -189,23 +205,20 @@ def test_its_scripts_run_the_commands_of_serving(
         assert environment["UCX_TLS"] == "tcp"  # what is given has precedence
         assert environment["VLLM_NIXL_SIDE_CHANNEL_PORT"] == "9091"
         assert environment["DYN_TCP_RPC_HOST"] == "0.0.0.0"
-        state = tmp_path / "u/state"
         assert (state / "health").read_text(encoding="utf-8") == "http://127.0.0.1:9090/health\n"
-    said = contained(root, "frontend", environment=chosen)
+    said = contained(root, state, "frontend", environment=chosen)
     arguments, environment = json.loads(said.stdout)
     assert arguments == list(frontend_command(python, port=8123, address="0.0.0.0")[3:])
     assert environment["DYN_FILE_KV"] == "/var/lib/stack/discovery"
 
 
-def test_its_health_check_tells_the_process_s_answer(
-    house: Callable[..., Path], base: Path, tmp_path: Path
-) -> None:
-    _, config, root = unpacked(made(house(), tmp_path / "i.tar", base), tmp_path / "u")
+def test_its_health_check_tells_the_process_s_answer(image: Unpacked, tmp_path: Path) -> None:
+    config, root, state = image.config, image.root, tmp_path / "state"
     environment = variables(config)
-    said = contained(root, "healthcheck", environment=environment)
+    said = contained(root, state, "healthcheck", environment=environment)
     assert (said.returncode, said.stderr) == (1, "nothing was started here\n")
-    contained(root, "frontend", environment=environment)
-    said = contained(root, "healthcheck", environment=environment)
+    contained(root, state, "frontend", environment=environment)
+    said = contained(root, state, "healthcheck", environment=environment)
     assert said.returncode == 1
     assert "http://127.0.0.1:8000/health: " in said.stderr
     server = (
@@ -216,13 +229,13 @@ def test_its_health_check_tells_the_process_s_answer(
         "threading.Thread(target=server.serve_forever, daemon=True).start()\n"
         "sys.exit(subprocess.run(['healthcheck']).returncode)\n"
     )
-    said = contained(root, "/opt/stack/bin/python", "-c", server, environment=environment)
+    said = contained(root, state, "/opt/stack/bin/python", "-c", server, environment=environment)
     assert said.returncode == 0, said.stderr
 
 
 @pytest.mark.skipif(shutil.which("skopeo") is None, reason="skopeo is not installed")
-def test_skopeo_reads_it(house: Callable[..., Path], base: Path, tmp_path: Path) -> None:
-    archive = made(house(), tmp_path / "image.tar", base)
+def test_skopeo_reads_it(image: Unpacked, tmp_path: Path) -> None:
+    archive = image.archive
 
     def asked(*arguments: str) -> dict[str, Any]:
         command = ["skopeo", "inspect", *arguments, f"oci-archive:{archive}"]
@@ -271,9 +284,7 @@ def test_what_is_no_base_is_refused(
             made(place, tmp_path / f"i{number}.tar", archive)
 
 
-def test_a_base_with_another_python_is_refused(
-    house: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_a_base_with_another_python_is_refused(house: Callable[..., Path], tmp_path: Path) -> None:
     other = tmp_path / "other/usr/bin"
     other.mkdir(parents=True)
     (tmp_path / "other/bin").symlink_to("usr/bin")
@@ -299,7 +310,7 @@ def test_a_missing_mmdebstrap_is_named(
     house: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(making_base, "SEARCH_PATH", str(tmp_path))
-    with pytest.raises(ToolchainError, match="apt-get install .* mmdebstrap"):
+    with pytest.raises(ToolchainError, match=r"apt-get install .* mmdebstrap"):
         made(house(), tmp_path / "i.tar", None)
 
 
@@ -312,8 +323,8 @@ def test_a_time_that_is_none_is_refused(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting is for root")
-def test_the_command_and_a_full_disk(
-    house: Callable[..., Path], base: Path, tmp_path: Path
+def test_the_command_gives_the_same_bytes_and_says_when_the_disk_is_full(
+    image: Unpacked, house: Callable[..., Path], base: Path, tmp_path: Path
 ) -> None:
     house()
     root = tmp_path / "checkout"
@@ -326,12 +337,19 @@ def test_the_command_and_a_full_disk(
     assert full.returncode == 31, full.stderr
     assert "No space left on device" in full.stderr
     assert not (root / "wheels/cpu.oci.tar").exists()
-    done = forked.run([*command, "--json"], environment)
+    before = os.umask(0o077)
+    try:
+        done = forked.run([*command, "--json"], {**environment, "TZ": "Pacific/Auckland"})
+    finally:
+        os.umask(before)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert [each["what"] for each in answer["layers"]][1:] == WHATS
     assert Path(answer["file"]) == root / "wheels/cpu.oci.tar"
     assert not (root / "build/image").exists()
+    assert Path(answer["file"]).read_bytes() == image.archive.read_bytes()
+    with tarfile.open(answer["file"]) as archive:
+        assert {each.mtime for each in archive} == {0}
 
 
 @pytest.mark.integration
@@ -342,7 +360,10 @@ def test_a_real_base_is_made_twice_the_same(house: Callable[..., Path], tmp_path
     first, second = (made(place, tmp_path / f"{number}.tar", None) for number in (1, 2))
     assert first.read_bytes() == second.read_bytes()
     _, config, root = unpacked(first, tmp_path / "u")
+    state = tmp_path / "state"
     asked = "import dynamo, ssl; print(dynamo.NAME)"
-    said = contained(root, "/opt/stack/bin/python", "-c", asked, environment=variables(config))
+    said = contained(
+        root, state, "/opt/stack/bin/python", "-c", asked, environment=variables(config)
+    )
     assert said.stdout == "ours\n", said.stderr
     assert not (root / "etc/apt/sources.list").exists()

@@ -71,7 +71,12 @@ def debian_base(machine: str, folder: Path, *, time: int) -> Image:
         "-",
         "-",  # the mirrors come on standard input: an address may hold a password
     ]
-    environment = {**BARE, "PATH": SEARCH_PATH, "SOURCE_DATE_EPOCH": str(time), "TMPDIR": str(folder)}
+    environment = {
+        **BARE,
+        "PATH": SEARCH_PATH,
+        "SOURCE_DATE_EPOCH": str(time),
+        "TMPDIR": str(folder),
+    }
     with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as given:
         given.write(lines.encode())
         given.seek(0)

@@ -1,7 +1,7 @@
 """Install a wheelhouse into an unpacked base, by the base's own Python, and cut it into layers.
 
-The program that the wheelhouse carries does it, with the pip that it carries, in a sandbox whose
-root is the base: so every path in the environment is the one that the container sees.
+The pip that the wheelhouse carries does it, in a sandbox whose root is the base: so every path in
+the environment is the one that the container sees.
 """
 
 from __future__ import annotations
@@ -10,27 +10,29 @@ import csv
 import json
 import os
 import platform
+import shutil
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
+from forkhouse.core.environments import BARE, pip_command
 from forkhouse.core.errors import ClosureError, ImageError, InstallError, StorageError
 from forkhouse.core.progress import report
 from forkhouse.core.storage import FULL, told_refusal
 from forkhouse.core.wording import end_of
 from forkhouse.image.layers import Entry, entry_of
 from forkhouse.image.unpacking import inside
-from forkhouse.sandbox.bubblewrap import BUBBLEWRAP, find_sandbox
+from forkhouse.sandbox.bubblewrap import BUBBLEWRAP, SEARCH_PATH, find_sandbox
+from forkhouse.wheelhouse.install import carried_pip, pip_options
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
-    from pathlib import Path
 
 PREFIX = "opt/stack"
 """Where the environment is, below the root."""
-_PROGRAM = "forkhouse.pyz"
 _WHEELHOUSE = "/run/wheelhouse"
 """Where the sandbox shows the wheelhouse."""
 _PYTHONS = ("usr/bin/python3", "usr/local/bin/python3")
@@ -56,24 +58,28 @@ def install_into(wheelhouse: Path, root: Path, ours: Collection[str]) -> Install
     """Install a wheelhouse, which was verified, into the unpacked base `root`.
 
     `ours` are the names of the wheels that were built. Raises ClosureError where the wheelhouse
-    does not carry its program, ImageError where the base has no Python for its wheels, InstallError
+    does not carry pip, ImageError where the base has no Python for its wheels, InstallError
     with pip's words, ToolchainError where this machine allows no sandbox, StorageError.
     """
-    if not (wheelhouse / _PROGRAM).is_file():
+    pip = carried_pip(wheelhouse)
+    if pip is None:
         message = (
-            f"The wheelhouse {wheelhouse.name} carries no {_PROGRAM}, which would install it. "
-            "`forkhouse lock --tools` pins what it carries; then build it again."
+            f"The wheelhouse {wheelhouse.name} carries no pip, which would install it. `forkhouse "
+            "lock --tools` pins what it carries; then build it again."
         )
         raise ClosureError(message)
     python = _python(root)
     _check_python(root, python, wheelhouse)
     report().line("install", f"installing {wheelhouse.name} into the image")
-    # Into an environment that is there, and stays the only one: an image has no earlier ones.
-    made = _run(root, wheelhouse, [python, "-I", "-m", "venv", "--without-pip", f"/{PREFIX}"])
-    program = f"{_WHEELHOUSE}/{_PROGRAM}"
-    command = [python, "-I", program, "install", "--from", _WHEELHOUSE, "--onto", f"/{PREFIX}"]
-    result = _run(root, wheelhouse, command) if made.returncode == 0 else made
-    if result.returncode != 0:
+    place = Path(_WHEELHOUSE)
+    make = [python, "-I", "-m", "venv", "--without-pip", f"/{PREFIX}"]
+    install = pip_command(
+        Path("/", PREFIX, "bin/python"), *pip_options(place), pip=place / "tools" / pip.name
+    )
+    for command in (make, install):
+        result = _run(root, wheelhouse, command)
+        if result.returncode == 0:
+            continue
         said = end_of(result.stdout + result.stderr)
         remedy = told_refusal(said, FULL)
         if remedy is not None:
@@ -88,7 +94,7 @@ def _run(root: Path, wheelhouse: Path, command: list[str]) -> subprocess.Complet
     """Run a program of the base in it, without a network and with rights over the base alone."""
     find_sandbox()
     sandbox = [
-        BUBBLEWRAP,
+        shutil.which(BUBBLEWRAP, path=SEARCH_PATH) or BUBBLEWRAP,
         "--unshare-all",
         "--unshare-user",
         *("--uid", "0", "--gid", "0", "--cap-drop", "ALL"),
@@ -97,15 +103,9 @@ def _run(root: Path, wheelhouse: Path, command: list[str]) -> subprocess.Complet
         *("--tmpfs", "/tmp", "--tmpfs", "/run"),  # noqa: S108  # the sandbox's own
         *("--ro-bind", str(wheelhouse), _WHEELHOUSE, "--chdir", "/", "--"),
     ]
-    environment = {
-        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "LC_ALL": "C.UTF-8",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "CI": "1",
-    }
     return subprocess.run(
         [*sandbox, *command],
-        env=environment,
+        env=BARE,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
