@@ -107,7 +107,11 @@ def tarred(folder: Path) -> bytes:
 
 
 def oci_archive(
-    path: Path, layers: list[bytes], *, architecture: str = ARCHITECTURE, **changed: bytes
+    path: Path,
+    layers: list[bytes],
+    *,
+    architecture: str = ARCHITECTURE,
+    changed: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Write an OCI archive of compressed layers. `changed` has blobs to be stored for others."""
     blobs = {hashlib.sha256(each).hexdigest(): each for each in layers}
@@ -146,7 +150,7 @@ def oci_archive(
     members["index.json"] = json.dumps(index).encode()
     members["oci-layout"] = b'{"imageLayoutVersion": "1.0.0"}'
     with tarfile.open(path, "w") as archive:
-        for name, content in {**members, **changed}.items():
+        for name, content in {**members, **(changed or {})}.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))

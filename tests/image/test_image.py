@@ -274,9 +274,11 @@ def test_what_is_no_base_is_refused(
         "is damaged": oci_archive(
             tmp_path / "c",
             [empty],
-            **{f"blobs/sha256/{hashlib.sha256(empty).hexdigest()}": b"other"},
+            changed={f"blobs/sha256/{hashlib.sha256(empty).hexdigest()}": b"other"},
         ),
-        "KeyError: 'manifests'": oci_archive(tmp_path / "d", [empty], **{"index.json": b"{}"}),
+        "KeyError: 'manifests'": oci_archive(
+            tmp_path / "d", [empty], changed={"index.json": b"{}"}
+        ),
         "cannot be a base": place / "manifest.json",
     }
     for number, (message, archive) in enumerate(cases.items()):

@@ -111,7 +111,7 @@ def test_tar_reads_what_is_written(tmp_path: Path) -> None:
     made = write_layer("all", entries, tmp_path / "blobs", time=1_000_000_000)
     again = write_layer("all", dict(reversed(entries.items())), tmp_path / "blobs", time=10**9)
     assert made == again
-    command = ["tar", "--utc", "--full-time", "--numeric-owner", "-tvzf", made.blob.path]
+    command = ["tar", "--utc", "--full-time", "--numeric-owner", "-tvzf", str(made.blob.path)]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     assert "-rwxr-xr-x 0/0 2 2001-09-09 01:46:40 run" in [" ".join(each.split()) for each in said]
     assert "drwxr-x--- 7/7 0 2001-09-09 01:46:40 state/" in [

@@ -31,6 +31,7 @@ _COMMANDS = {
     "patches": "patches:patches",
     "prune": "house:prune",
     "radar": "radar:radar",
+    "reproduce": "reproduce:reproduce",
     "rollback": "house:rollback",
     "sign": "trust:sign",
     "serve": "serve:serve",

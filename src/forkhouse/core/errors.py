@@ -164,6 +164,16 @@ class PartialError(ForkhouseError):
     title = "wheelhouse written, wheels missing"
 
 
+class NotReproducibleError(ForkhouseError):
+    """A wheel that was built twice has other bytes the second time.
+
+    Each is named, with the members that differ.
+    """
+
+    exit_code = 26
+    title = "not reproducible"
+
+
 class BusyError(ForkhouseError):
     """Another run holds the lock of this checkout."""
 

@@ -168,7 +168,8 @@ def _worker(name: str, role: WorkerRole, device: Device) -> str:
 def _script(what: str, port: str, own: Mapping[str, str], command: tuple[str, ...]) -> str:
     given = {**_surroundings().environment(_ADDRESS), **own}
     lines = [
-        f"export {name}=${{{name}-{_word(value)}}}"
+        # Two steps: what follows `export` some shells split into words.
+        f"{name}=${{{name}-{_word(value)}}} && export {name}"
         for name, value in given.items()
         if name not in variables()
     ]
