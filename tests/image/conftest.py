@@ -23,8 +23,7 @@ import pytest
 
 from forkhouse.documents.lockfile import Profile
 from forkhouse.documents.pins import pinned_wheel
-from forkhouse.wheelhouse.publish import publish as publish_house
-from tests.wheelhouse.conftest import built_wheel
+from tests.wheelhouse.conftest import Draft, built_wheel
 from tests.wheels import write_wheel
 
 if TYPE_CHECKING:
@@ -203,22 +202,15 @@ def house(
         )
         helper = write_wheel(folder, "helper", "3.0", {"helper.py": b"ANSWER = 42\n"})
         house = tmp_path / "checkout/wheels" / name
-        publish_house(
-            house,
-            profile_name="cpu",
+        Draft(
+            folder=house,
             profile=Profile(recipes=("demo",), install=("demo-rocm",)),
-            requires_python=">=3.11",
-            targets=("gfx90a",),
-            build_paths=(),
             built=[built_wheel(ours)],
-            recorded={},
             third_party=[pinned_wheel(helper.name, publish(helper))],
-            tools=dict(carried),
-            missing=[],
             registry=registry,
             journal=journal,
-            engine="test",
-        )
+            tools=dict(carried),
+        ).publish()
         return house
 
     return make

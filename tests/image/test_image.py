@@ -24,6 +24,7 @@ from forkhouse.core.errors import (
 )
 from forkhouse.image import base as making_base
 from forkhouse.image.assembling import make_image
+from forkhouse.serving.deployment import Image
 from forkhouse.serving.launching import CPU, WorkerRole, frontend_command, worker_command
 from tests import forked
 from tests.image.conftest import oci_archive, tarred
@@ -72,7 +73,7 @@ def contained(
     """Run a program of an image as its user, in a namespace; only its state can be changed."""
     state.mkdir(exist_ok=True)
     view = ["--ro-bind", str(root), "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"]
-    view += ["--bind", str(state), "/var/lib/stack"]
+    view += ["--bind", str(state), "/var/lib/forkhouse"]
     return subprocess.run(
         ["bwrap", "--unshare-all", "--uid", "10001", "--gid", "10001", *view, "--", *command],
         env=environment,
@@ -121,6 +122,10 @@ def image(
     return kept["image"]
 
 
+def test_its_python_is_where_deployments_look_for_it() -> None:
+    assert Image(reference="any").python == "/opt/stack/bin/python"
+
+
 def test_what_is_in_it(image: Unpacked) -> None:
     manifest, config, root = image.manifest, image.config, image.root
     sums = hashlib.sha256(image.sums).hexdigest()
@@ -133,7 +138,7 @@ def test_what_is_in_it(image: Unpacked) -> None:
     assert config["config"]["User"] == "10001:10001"
     assert "Entrypoint" not in config["config"]
     assert variables(config)["KEPT"] == "yes"
-    assert variables(config)["HOME"] == "/var/lib/stack/home"
+    assert variables(config)["HOME"] == "/var/lib/forkhouse/home"
     papers = root / "usr/share/forkhouse"
     assert (papers / "SHA256SUMS").read_bytes() == image.sums
     assert json.loads((papers / "manifest.json").read_bytes())["profile"] == "cpu"
@@ -180,7 +185,8 @@ def test_its_scripts_run_the_commands_of_serving(image: Unpacked, tmp_path: Path
     chosen = {
         **variables(config),
         "STACK_MODEL": "/srv/a model's",
-        "STACK_ADDRESS": "0.0.0.0",
+        "STACK_ADDRESS": "127.0.0.2",
+        "STACK_LISTEN": "0.0.0.0",
         "STACK_PORT": "8123",
         "UCX_TLS": "tcp",
     }
@@ -204,12 +210,13 @@ def test_its_scripts_run_the_commands_of_serving(image: Unpacked, tmp_path: Path
         assert arguments == list(whole[3:])
         assert environment["UCX_TLS"] == "tcp"  # what is given has precedence
         assert environment["VLLM_NIXL_SIDE_CHANNEL_PORT"] == "9091"
-        assert environment["DYN_TCP_RPC_HOST"] == "0.0.0.0"
-        assert (state / "health").read_text(encoding="utf-8") == "http://127.0.0.1:9090/health\n"
+        assert environment["DYN_TCP_RPC_HOST"] == "127.0.0.2"
+        assert (state / "health").read_text(encoding="utf-8") == "http://127.0.0.2:9090/health\n"
     said = contained(root, state, "frontend", environment=chosen)
     arguments, environment = json.loads(said.stdout)
     assert arguments == list(frontend_command(python, port=8123, address="0.0.0.0")[3:])
-    assert environment["DYN_FILE_KV"] == "/var/lib/stack/discovery"
+    assert (state / "health").read_text(encoding="utf-8") == "http://127.0.0.1:8123/health\n"
+    assert environment["DYN_FILE_KV"] == "/var/lib/forkhouse/discovery"
 
 
 def test_its_health_check_tells_the_process_s_answer(image: Unpacked, tmp_path: Path) -> None:

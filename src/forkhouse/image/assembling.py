@@ -18,7 +18,10 @@ from forkhouse.image.installing import check_machine, install_into
 from forkhouse.image.layers import Entry, Layer, write_layer
 from forkhouse.image.layout import Image, read_archive, write_archive
 from forkhouse.image.unpacking import inside, unpack_layers
+from forkhouse.provenance.attestation import ENVELOPE, STATEMENT
+from forkhouse.provenance.contents import SBOM
 from forkhouse.serving.launching import CPU, MI210
+from forkhouse.wheelhouse.contents import NAME as MANIFEST
 from forkhouse.wheelhouse.contents import read_contents
 from forkhouse.wheelhouse.verifying import CHECKSUMS, verify
 
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 
 DOCUMENTS = "usr/share/forkhouse"
 """Where the image has the papers of its wheelhouse."""
-_PAPERS = ("manifest.json", CHECKSUMS, "pylock.toml", "requirements.txt", "sbom.cdx.json")
+_PAPERS = (MANIFEST, CHECKSUMS, "pylock.toml", "requirements.txt", SBOM, STATEMENT, ENVELOPE)
 _EARLIEST = 315_532_800
 """1980, in seconds since 1970: the first moment that a wheel can name."""
 _LABEL = "forkhouse"
@@ -63,7 +66,7 @@ def make_image(wheelhouse: Path, target: Path, scratch: Path, base: Path | None 
             "run. `forkhouse list` says how to have them."
         )
         raise ClosureError(message)
-    manifest = json.loads((wheelhouse / "manifest.json").read_text(encoding="utf-8"))
+    manifest = json.loads((wheelhouse / MANIFEST).read_text(encoding="utf-8"))
     time = _time(wheelhouse, [each.file for each in contents.wheels if each.built])
     blobs, root = scratch / "blobs", scratch / "root"
     with storage_errors("Making the image"):

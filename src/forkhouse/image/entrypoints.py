@@ -20,6 +20,7 @@ from forkhouse.serving.launching import (
     worker_command,
     worker_environment,
 )
+from forkhouse.serving.writers.containers import STATE as CONTAINER_STATE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,8 +31,9 @@ USER = 10001
 """Number of the user and group who run in the container."""
 NAME = "stack"
 """What that user is called."""
-STATE = "var/lib/stack"
-"""The only folder below the root that the user can change."""
+STATE = str(CONTAINER_STATE).removeprefix("/")
+"""The only folder below the root that the user can change. Compose and Kubernetes mount there."""
+_FOLDERS = ("home", "discovery", "caches", "tmp")
 PYTHON = Path("/", PREFIX, "bin/python")
 ROLES = {
     "worker": WorkerRole.AGGREGATED,
@@ -40,10 +42,12 @@ ROLES = {
 }
 _CPU_DEFAULTS = {"VLLM_CPU_KVCACHE_SPACE": "4", "OMP_NUM_THREADS": "1"}
 """GiB for each worker, and threads that compute."""
-_ADDRESS, _MODEL, _SERVED = "@STACK_ADDRESS@", "@STACK_MODEL@", "@STACK_MODEL_NAME@"
+_ADDRESS, _LISTEN = "@STACK_ADDRESS@", "@STACK_LISTEN@"
+_MODEL, _SERVED = "@STACK_MODEL@", "@STACK_MODEL_NAME@"
 _PORT, _STATUS_PORT, _SIDE_PORT = 65533, 65534, 65535
 _MARKS = {
     _ADDRESS: "STACK_ADDRESS",
+    _LISTEN: "STACK_LISTEN",
     _MODEL: "STACK_MODEL",
     _SERVED: "STACK_MODEL_NAME",
     str(_PORT): "STACK_PORT",
@@ -54,7 +58,8 @@ _MARKS = {
 _MARK = re.compile("|".join(map(re.escape, _MARKS)))
 _HEAD = """#!/bin/sh
 # Start {what} of the stack. Further arguments are handed on to it.
-#   STACK_ADDRESS            address at which it is reached, by clients and by the others
+#   STACK_ADDRESS            address at which the other processes reach it
+#   STACK_LISTEN             address on which the front end listens for clients
 #   STACK_MODEL              folder of the model
 #   STACK_MODEL_NAME         what clients call the model
 #   STACK_PORT               the front end's port for clients
@@ -62,12 +67,13 @@ _HEAD = """#!/bin/sh
 #   STACK_SIDE_CHANNEL_PORT  a worker's port for what NIXL needs to connect
 set -eu
 : "${{STACK_ADDRESS:=127.0.0.1}}" "${{STACK_MODEL:=/model}}"
+: "${{STACK_LISTEN:=$STACK_ADDRESS}}"
 : "${{STACK_MODEL_NAME:=$(basename "$STACK_MODEL")}}" "${{STACK_PORT:=8000}}"
 : "${{STACK_STATUS_PORT:=9090}}" "${{STACK_SIDE_CHANNEL_PORT:=9091}}"
 mkdir -p {folders}
-case $STACK_ADDRESS in
-  0.0.0.0 | ::) asked=127.0.0.1 ;;
-  *) asked=$STACK_ADDRESS ;;
+case {listens} in
+  0.0.0.0) asked=127.0.0.1 ;;
+  *) asked={listens} ;;
 esac
 echo "http://$asked:{port}/health" > /{state}/health
 """
@@ -133,7 +139,11 @@ def configuration(device: Device, passwd: str, group: str) -> dict[str, Entry]:
         },
         "etc/passwd": Entry(content=(passwd + account).encode()),
         "etc/group": Entry(content=f"{group}{NAME}:x:{USER}:\n".encode()),
-        STATE: Entry(mode=0o755, owner=USER),
+        # A volume that is mounted there gets the owner of what it hides.
+        **{
+            name: Entry(mode=0o755, owner=USER)
+            for name in (STATE, *(f"{STATE}/{each}" for each in _FOLDERS))
+        },
     }
 
 
@@ -149,8 +159,8 @@ def _surroundings() -> Surroundings:
 
 
 def _frontend() -> str:
-    command = frontend_command(PYTHON, port=_PORT, address=_ADDRESS)
-    return _script("the front end", "$STACK_PORT", {}, command)
+    command = frontend_command(PYTHON, port=_PORT, address=_LISTEN)
+    return _script("the front end", ("$STACK_LISTEN", "$STACK_PORT"), {}, command)
 
 
 def _worker(name: str, role: WorkerRole, device: Device) -> str:
@@ -162,10 +172,13 @@ def _worker(name: str, role: WorkerRole, device: Device) -> str:
     )
     sizes = _CPU_DEFAULTS if device.target is None else {}
     what = "a worker" if role is WorkerRole.AGGREGATED else f"a {name} worker"
-    return _script(what, "$STACK_STATUS_PORT", {**own, **sizes}, command)
+    return _script(what, ("$STACK_ADDRESS", "$STACK_STATUS_PORT"), {**own, **sizes}, command)
 
 
-def _script(what: str, port: str, own: Mapping[str, str], command: tuple[str, ...]) -> str:
+def _script(
+    what: str, place: tuple[str, str], own: Mapping[str, str], command: tuple[str, ...]
+) -> str:
+    """Return a script. `place` is where its process is asked for its health: address and port."""
     given = {**_surroundings().environment(_ADDRESS), **own}
     lines = [
         # Two steps: what follows `export` some shells split into words.
@@ -174,8 +187,8 @@ def _script(what: str, port: str, own: Mapping[str, str], command: tuple[str, ..
         if name not in variables()
     ]
     words = " ".join(_word(word) for word in command)
-    folders = " ".join(f"/{STATE}/{name}" for name in ("home", "discovery", "caches", "tmp"))
-    head = _HEAD.format(what=what, port=port, state=STATE, folders=folders)
+    folders = " ".join(f"/{STATE}/{name}" for name in _FOLDERS)
+    head = _HEAD.format(what=what, listens=place[0], port=place[1], state=STATE, folders=folders)
     return head + "\n".join([*lines, f'exec {words} "$@"', ""])
 
 
