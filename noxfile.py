@@ -86,6 +86,27 @@ def bundle(session: nox.Session) -> None:
     session.run("forkhouse", "bundle", *session.posargs)
 
 
+def image(session: nox.Session) -> None:
+    """Put the wheelhouse of a profile, installed, into a container image: wheels/PROFILE.oci.tar.
+
+    Needs no daemon (`-- --base FILE` builds on an image of yours).
+    """
+    require_bubblewrap(session)
+    session.install("-e", ".")
+    session.run("forkhouse", "image", *session.posargs)
+
+
+@nox.session(default=False)
+def reproduce(session: nox.Session) -> None:
+    """Build every wheel of ours twice under other conditions, and compare the bytes.
+
+    `-- --recipe NAME` runs a part.
+    """
+    require_bubblewrap(session)
+    session.install("-e", ".")
+    session.run("forkhouse", "reproduce", *session.posargs)
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the unit tests; they need no network, no GPU and no wheelhouse."""

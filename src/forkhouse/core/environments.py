@@ -64,6 +64,20 @@ def make_environment(folder: Path) -> Path:
     return folder / "bin/python"
 
 
+def pip_command(interpreter: Path, *options: str, pip: Path | None) -> list[str]:
+    """Return the command that installs into an environment without any index.
+
+    `pip` is a wheel of pip to run; None for the one of this Python.
+    """
+    # pip runs from its wheel as it is: a package in an archive, which Python can start.
+    program = (
+        [*PIP, "--isolated", "--python", str(interpreter)]
+        if pip is None
+        else [str(interpreter), "-I", str(pip / "pip"), "--isolated"]
+    )
+    return [*program, "install", "--no-index", "--quiet", *options]
+
+
 def install_wheels(
     interpreter: Path, *options: str, wheels: Collection[str], pip: Path | None = None
 ) -> None:
@@ -77,21 +91,13 @@ def install_wheels(
     """
     if not wheels:
         return
-    # pip runs from its wheel as it is: a package in an archive, which Python can start.
-    program = (
-        [*PIP, "--isolated", "--python", str(interpreter)]
-        if pip is None
-        else [str(interpreter), "-I", str(pip / "pip"), "--isolated"]
-    )
-    command = [
-        *program,
-        "install",
-        "--no-index",
-        "--quiet",
-        *options,
-    ]
     result = subprocess.run(
-        command, env=BARE, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        pip_command(interpreter, *options, pip=pip),
+        env=BARE,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
     )
     if result.returncode != 0:
         message = end_of(result.stderr) or f"pip ended with exit code {result.returncode}"

@@ -164,6 +164,16 @@ class PartialError(ForkhouseError):
     title = "wheelhouse written, wheels missing"
 
 
+class NotReproducibleError(ForkhouseError):
+    """A wheel that was built twice has other bytes the second time.
+
+    Each is named, with the members that differ.
+    """
+
+    exit_code = 26
+    title = "not reproducible"
+
+
 class BusyError(ForkhouseError):
     """Another run holds the lock of this checkout."""
 
@@ -183,6 +193,17 @@ class BundleError(ForkhouseError):
 
     exit_code = 32
     title = "bundle not whole"
+
+
+class ImageError(ForkhouseError):
+    """No image can be made on this base.
+
+    It is no OCI archive, is damaged, of another architecture, or has no Python that can use the
+    wheels.
+    """
+
+    exit_code = 33
+    title = "base not usable"
 
 
 class NoDeviceError(ForkhouseError):

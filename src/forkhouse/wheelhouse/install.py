@@ -93,8 +93,9 @@ def install_onto(wheelhouse: Path, environment: Path) -> Path:
     return interpreter
 
 
-def _install(wheelhouse: Path, interpreter: Path, *options: str) -> None:
-    options += (
+def pip_options(wheelhouse: Path) -> tuple[str, ...]:
+    """Return what pip is told to install a wheelhouse that lies at a path, and nothing else."""
+    return (
         "--find-links",
         str(wheelhouse),
         "--require-hashes",
@@ -102,12 +103,21 @@ def _install(wheelhouse: Path, interpreter: Path, *options: str) -> None:
         "--requirement",
         str(wheelhouse / "requirements.txt"),
     )
+
+
+def carried_pip(wheelhouse: Path) -> Path | None:
+    """Return the wheel of pip that a wheelhouse carries; None where it carries none."""
+    return next(wheelhouse.glob("tools/pip-*.whl"), None)
+
+
+def _install(wheelhouse: Path, interpreter: Path, *options: str) -> None:
     try:
         install_wheels(
             interpreter,
             *options,
+            *pip_options(wheelhouse),
             wheels=[path.name for path in wheelhouse.glob("*.whl")],
-            pip=next(wheelhouse.glob("tools/pip-*.whl"), None),
+            pip=carried_pip(wheelhouse),
         )
     except InstallError as error:
         message = f"pip could not install from the wheelhouse {wheelhouse.name}:\n{error}"

@@ -1,0 +1,1 @@
+"""Put an installed wheelhouse into a container image, without a daemon."""

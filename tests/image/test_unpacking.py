@@ -1,0 +1,121 @@
+"""Layers, well-meant and hostile, laid out in a folder."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from forkhouse.core.digests import sha256_file
+from forkhouse.core.errors import ImageError, UnsafeArchiveError
+from forkhouse.image.layers import Blob, Entry, Layer, write_layer
+from forkhouse.image.unpacking import unpack_layers
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def layer(folder: Path, *members: tuple[str, str | bytes | None]) -> Layer:
+    """Make a layer of files (bytes), links (text) and folders (None), as tarfile writes them."""
+    path = folder / f"layer-{len(list(folder.iterdir()))}"
+    with tarfile.open(path, "w") as archive:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            if content is None:
+                info.type = tarfile.DIRTYPE
+            elif isinstance(content, str):
+                info.type = tarfile.LNKTYPE if content.startswith("=") else tarfile.SYMTYPE
+                info.linkname = content.removeprefix("=")
+            data = content if isinstance(content, bytes) else b""
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    blob = Blob(path=path, sha256=sha256_file(path), size=path.stat().st_size)
+    kind = "application/vnd.oci.image.layer.v1.tar"
+    return Layer(what="a layer", blob=blob, diff_id="", media_type=kind)
+
+
+def laid_out(folder: Path, *layers: Layer) -> Path:
+    root = folder / "inner/root"
+    root.mkdir(parents=True)
+    unpack_layers(layers, root)
+    return root
+
+
+def test_a_layer_takes_away_what_lies_below(tmp_path: Path) -> None:
+    below = layer(tmp_path, ("a/one", b"1"), ("a/two", b"2"), ("b/three", b"3"), ("c", b"4"))
+    above = layer(tmp_path, ("a/.wh.one", b""), ("b/.wh..wh..opq", b""), ("b/five", b"5"))
+    root = laid_out(
+        tmp_path, below, above, layer(tmp_path, ("c", None), ("c/six", b""), ("d", "=a/two"))
+    )
+    there = sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+    assert there == ["a/two", "b/five", "c/six", "d"]
+
+
+def test_links_are_followed_as_in_the_container(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    links = layer(
+        tmp_path,
+        ("usr/lib", None),
+        ("lib", "usr/lib"),
+        ("absolute", "/usr/lib"),
+        ("up", "../../../../usr/lib"),
+        ("there", str(outside)),
+    )
+    files = [(f"{name}/{name}.so", b"x") for name in ("lib", "absolute", "up", "there")]
+    root = laid_out(tmp_path, links, layer(tmp_path, *files))
+    assert sorted(path.name for path in (root / "usr/lib").iterdir()) == [
+        "absolute.so",
+        "lib.so",
+        "up.so",
+    ]
+    assert list(outside.iterdir()) == []
+    assert (root / str(outside)[1:] / "there.so").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("name", ["../out", "/etc/out", "a/../../out", ".wh...", "a/.wh..", ".wh."])
+def test_what_leads_out_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner/kept").touch()
+    with pytest.raises(UnsafeArchiveError, match="leads out of the image"):
+        laid_out(tmp_path, layer(tmp_path, ("a/b", b""), (name, b"")))
+    assert (tmp_path / "inner/kept").exists()
+    assert not (tmp_path / "inner/out").exists()
+
+
+def test_links_without_end_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsafeArchiveError, match="without end"):
+        laid_out(tmp_path, layer(tmp_path, ("a", "b"), ("b", "a"), ("a/c", b"")))
+
+
+def test_a_layer_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    cut = layer(tmp_path, ("a", bytes(5000)))
+    cut.blob.path.write_bytes(cut.blob.path.read_bytes()[:2000])
+    with pytest.raises(ImageError, match="is damaged"):
+        laid_out(tmp_path, cut)
+
+
+def test_tar_reads_what_is_written(tmp_path: Path) -> None:
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "file").write_bytes(b"far")
+    long = "deep/" * 60 + "ünï"
+    entries = {
+        long: Entry(content=tmp_path / "file"),
+        "run": Entry(content=b"#!", mode=0o755),
+        "link": Entry(link="run", mode=0o777),
+        "state": Entry(mode=0o750, owner=7),
+    }
+    made = write_layer("all", entries, tmp_path / "blobs", time=1_000_000_000)
+    again = write_layer("all", dict(reversed(entries.items())), tmp_path / "blobs", time=10**9)
+    assert made == again
+    command = ["tar", "--utc", "--full-time", "--numeric-owner", "-tvzf", str(made.blob.path)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert "-rwxr-xr-x 0/0 2 2001-09-09 01:46:40 run" in [" ".join(each.split()) for each in said]
+    assert "drwxr-x--- 7/7 0 2001-09-09 01:46:40 state/" in [
+        " ".join(each.split()) for each in said
+    ]
+    subprocess.run(["tar", "-xzf", made.blob.path, "-C", tmp_path], check=True)
+    assert (tmp_path / long).read_bytes() == b"far"
