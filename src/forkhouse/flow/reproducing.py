@@ -35,6 +35,8 @@ _NOBODY = 65534
 """The user and group without rights on every system."""
 _APART = 3.0
 """Seconds between the beginnings of the two builds, at least: zip archives count by two."""
+_MODULES = os.pathsep.join(filter(None, [str(ROOT.parent), os.environ.get("PYTHONPATH")]))
+"""Where the builds' processes find this program, as this one does."""
 _INPUTS = ("upstream.lock", "pyproject.toml", "patches", "recipes")
 
 
@@ -173,7 +175,7 @@ def _other_user(plant: Plant, work: Path) -> int | None:
     """Return another user who can build here, None where there is none."""
     if os.geteuid() != 0:
         return None
-    places = [str(plant.workspace.cache), str(work)]
+    places = [str(place) for place in (plant.workspace.cache, work) if place.exists()]
     program = (
         "import os, sys, forkhouse.flow.alone\n"
         "sys.exit(not all(os.access(place, os.R_OK | os.X_OK) for place in sys.argv[1:]))"
@@ -181,7 +183,7 @@ def _other_user(plant: Plant, work: Path) -> int | None:
     try:
         tried = subprocess.run(
             [sys.executable, "-P", "-c", program, *places],
-            env={**os.environ, "PYTHONPATH": str(ROOT.parent)},
+            env={**os.environ, "PYTHONPATH": _MODULES},
             cwd="/",
             user=_NOBODY,
             group=_NOBODY,
@@ -217,7 +219,7 @@ def _built(
     }
     environment = {
         **os.environ,
-        "PYTHONPATH": str(ROOT.parent),
+        "PYTHONPATH": _MODULES,
         "TZ": conditions.zone,
         "LC_ALL": conditions.language,
         "LANG": conditions.language,
