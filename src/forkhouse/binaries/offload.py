@@ -460,7 +460,7 @@ def _targets(note: bytes, number: int) -> Iterator[str]:
             else:
                 reader.skip()
     # An OverflowError or a MemoryError comes of a time or a size that no value can have.
-    except (UnpackException, ValueError, OverflowError, MemoryError) as error:
+    except (UnpackException, TypeError, ValueError, OverflowError, MemoryError) as error:
         reason = str(error) or type(error).__name__
         message = f"its metadata (AMDGPU note {number + 1}) is no whole MessagePack map: {reason}"
         raise AuditError(message) from error
@@ -469,7 +469,7 @@ def _targets(note: bytes, number: int) -> Iterator[str]:
 def _text(value: object) -> str:
     if not isinstance(value, bytes):
         message = "the target is no text"
-        raise ValueError(message)  # noqa: TRY004  # as the library calls what is damaged
+        raise TypeError(message)
     return value.decode("ascii", "replace")
 
 

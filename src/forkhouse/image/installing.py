@@ -100,7 +100,7 @@ def _run(root: Path, wheelhouse: Path, command: list[str]) -> subprocess.Complet
         *("--uid", "0", "--gid", "0", "--cap-drop", "ALL"),
         *("--die-with-parent", "--new-session"),
         *("--bind", str(root), "/", "--dev", "/dev", "--proc", "/proc"),
-        *("--tmpfs", "/tmp", "--tmpfs", "/run"),  # noqa: S108  # the sandbox's own
+        *("--tmpfs", "/tmp", "--tmpfs", "/run"),
         *("--ro-bind", str(wheelhouse), _WHEELHOUSE, "--chdir", "/", "--"),
     ]
     return subprocess.run(

@@ -137,7 +137,7 @@ def _system() -> Iterator[str]:
     # Read-only, as the settings of the kernel below /proc/sys belong to root, who a build of root
     # still is to the kernel.
     yield from ("--proc", "/proc", "--remount-ro", "/proc")
-    yield from ("--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/run")  # noqa: S108  # the sandbox's own
+    yield from ("--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/run")
 
 
 def _prefix() -> tuple[str, ...]:

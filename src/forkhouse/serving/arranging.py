@@ -26,7 +26,7 @@ QUIET = {"DYN_LOG": "info,tower_http=off"}
 """A worker that loads would log each question about its health as an error."""
 FIRST_PORT_ALONE = 9090
 """Where the ports of a worker begin that has an address of its own, as in a pod."""
-ANY = ("0.0.0.0", "::", "[::]")  # noqa: S104  # compared with, not bound to
+ANY = ("0.0.0.0", "::", "[::]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,7 +132,7 @@ def processes(deployment: Deployment, place: Place) -> tuple[Planned, ...]:
 def _frontend(deployment: Deployment, place: Place, common: Mapping[str, str]) -> Planned:
     frontend = deployment.roles.frontend
     # A pod's clients and probes come to its own address.
-    address = "0.0.0.0" if place.own_address else frontend.address  # noqa: S104  # see above
+    address = "0.0.0.0" if place.own_address else frontend.address
     return Planned(
         name=FRONTEND,
         role=FRONTEND,

@@ -96,7 +96,7 @@ def _wheel(entry: Mapping[str, object]) -> Wheel:
     required_by, symbols = entry["required-by"], entry.get("torch-symbols", [])
     if not isinstance(size, int) or not isinstance(required_by, list | tuple):
         message = f"{entry['name']} has no size or nobody who requires it"
-        raise ValueError(message)  # noqa: TRY004  # one kind of error for all that is wrong there
+        raise TypeError(message)
     return Wheel(
         name=str(entry["name"]),
         version=str(entry["version"]),

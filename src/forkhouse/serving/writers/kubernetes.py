@@ -117,7 +117,7 @@ def _container(deployment: Deployment, planned: Planned, place: Place) -> dict[s
             {"name": "state", "mountPath": str(place.state / one), "subPath": one}
             for one in folders
         ),
-        {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108  # of the pod
+        {"name": "shared-memory", "mountPath": "/dev/shm"},
         {"name": "model", "mountPath": str(place.model), "readOnly": True},
     ]
     container: dict[str, Any] = {
