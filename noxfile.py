@@ -86,6 +86,7 @@ def bundle(session: nox.Session) -> None:
     session.run("forkhouse", "bundle", *session.posargs)
 
 
+@nox.session(default=False)
 def image(session: nox.Session) -> None:
     """Put the wheelhouse of a profile, installed, into a container image: wheels/PROFILE.oci.tar.
 

@@ -22,13 +22,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+def _is_source(path: Path) -> bool:
+    """Say whether a file was in the wheel; what installers compile and note is none of it."""
+    return path.suffix != ".pyc" and path.is_file()
+
+
 def packed(folder: Path, name: str) -> Path:
     """Pack what is installed of a pure library into a wheel again."""
     own = distribution(name)
     members = {
         str(file): Path(str(own.locate_file(file))).read_bytes()
         for file in own.files or ()
-        if not str(file).startswith("..") and "__pycache__" not in file.parts
+        if not str(file).startswith("..") and _is_source(Path(str(own.locate_file(file))))
     }
     return pack(folder / f"{name}-{own.version}-py3-none-any.whl", members)
 
@@ -213,7 +218,10 @@ def test_a_site_builds_again_from_a_bundle(bundle: Path, built: Checkout, tmp_pa
 
 def test_what_is_not_there_is_told(template: Checkout, built: Checkout, tmp_path: Path) -> None:
     own = copied(template, tmp_path)
-    assert "has no SHA256SUMS" in own.run("bundle", code=23).stderr
+    for command in ("bundle", "verify"):
+        assert "has no SHA256SUMS" in own.run(command, code=23).stderr
+    for asked in (("list",), ("why", "x")):
+        assert "cannot be read" in own.run(*asked, code=23).stderr
     own.build()
     assert "carries no forkhouse.pyz" in own.run("bundle", code=23).stderr
     answer = json.loads(built.run("bundle", "--dry-run", "--json").stdout)

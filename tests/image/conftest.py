@@ -49,7 +49,10 @@ def carried(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     files = {
         str(path): Path(str(found.locate_file(path))).read_bytes()
         for path in found.files or ()
-        if path.parts[0] == "pip" and path.suffix != ".pyc"
+        if path.parts[0] == "pip"
+        and path.suffix != ".pyc"
+        # Some installers note the folders of what they compile.
+        and Path(str(found.locate_file(path))).is_file()
     }
     pip = write_wheel(tmp_path_factory.mktemp("carried"), "pip", found.version, files)
     return {f"tools/{pip.name}": pip}

@@ -71,9 +71,9 @@ def _wheelhouse(context: click.Context, profile: str, place: Path | None) -> Pat
 
 def _contents(place: Path) -> Contents:
     """Return what the manifest says of a wheelhouse, in its folder or in a bundle."""
-    if place.is_dir():
-        return read_contents(place)
-    return parse_contents(open_bundle(place).content(f"{WHEELHOUSE}/{MANIFEST}"), place.name)
+    if place.is_file():
+        return parse_contents(open_bundle(place).content(f"{WHEELHOUSE}/{MANIFEST}"), place.name)
+    return read_contents(place)
 
 
 def _in_bundle(place: Path) -> Held:
@@ -101,7 +101,7 @@ def _in_bundle(place: Path) -> Held:
 @contextlib.contextmanager
 def _unpacked(place: Path, beside: Path) -> Iterator[Path]:
     """Give the folder of a wheelhouse; that of a bundle is unpacked for a while beside a path."""
-    if place.is_dir():
+    if not place.is_file():
         yield place
         return
     bundle = open_bundle(place)
@@ -224,7 +224,7 @@ def verify(
     """
     with showing():
         house = _wheelhouse(context, profile, place)
-        found = check(in_folder(house) if house.is_dir() else _in_bundle(house), trusted, bound)
+        found = check(_in_bundle(house) if house.is_file() else in_folder(house), trusted, bound)
     if as_json:
         answer = {
             **asdict(found),
