@@ -28,7 +28,7 @@ from forkhouse.core.progress import report
 from forkhouse.core.storage import storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 CHUNK = 2**20
@@ -76,13 +76,28 @@ class Bundle:
     index: Index
     parts: Parts
 
-    def place(self, path: str) -> Place:
-        """Return where the content of a member lies. Raises BundleError where it is not there."""
-        links = {each.path: each.link for each in self.index.members}
-        wanted = links.get(path) or path
-        for place in places(self.index):
-            if place.member.path == wanted:
-                return place
+    def begins_right(self) -> bool:
+        """Return whether its beginning is what follows from the index that was read there."""
+        beginning = front(self.index)
+        return self.parts.read(0, len(beginning)) == beginning
+
+    def located(self) -> dict[str, Place]:
+        """Return where the content of each member lies that is there, by its path."""
+        found = {place.member.path: place for place in places(self.index)}
+        return {
+            each.path: found[each.link or each.path]
+            for each in self.index.members
+            if (each.link or each.path) in found
+        }
+
+    def place(self, path: str, located: Mapping[str, Place] | None = None) -> Place:
+        """Return where the content of a member lies; for many of them, `located` is made once.
+
+        Raises BundleError where it is not there.
+        """
+        places_by_path = self.located() if located is None else located
+        if path in places_by_path:
+            return places_by_path[path]
         held = any(each.path == path for each in self.index.members)
         message = f"{self.name} is without {path}" + (
             ": the bundle before it has that. Join both first (`join`)." if held else "."
@@ -153,9 +168,7 @@ def verify_bundle(bundle: Bundle) -> int:
     Raises BundleError that names the files that are damaged or missing.
     """
     whole = total(bundle.index)
-    damaged = (
-        [] if bundle.parts.read(0, len(front(bundle.index))) == front(bundle.index) else [INDEX]
-    )
+    damaged = [] if bundle.begins_right() else [INDEX]
     count = 0
     with report().task(f"verify {bundle.name}", total=whole) as task:
         for place in places(bundle.index):
@@ -201,7 +214,7 @@ def _is_whole(parts: Parts, place: Place, advance: Callable[[float], None]) -> b
 
 def whole_until(bundle: Bundle) -> int:
     """Return up to where a bundle that was cut off is whole, in bytes: the end of a member."""
-    if bundle.parts.read(0, len(front(bundle.index))) != front(bundle.index):
+    if not bundle.begins_right():
         return 0
     position = len(front(bundle.index))
     with report().task(f"check {bundle.name}", total=bundle.parts.size) as task:
@@ -218,9 +231,10 @@ def extract(bundle: Bundle, below: str, folder: Path) -> None:
     Raises BundleError for a damaged member, StorageError.
     """
     chosen = [each for each in bundle.index.members if each.path.startswith(f"{below}/")]
+    located = bundle.located()
     with report().task(f"unpack {bundle.name}", total=sum(each.size for each in chosen)) as task:
         for member in chosen:
-            place = bundle.place(member.path)
+            place = bundle.place(member.path, located)
             target = folder / member.path.removeprefix(f"{below}/")
             digest = hashlib.sha256()
             with storage_errors(f"Unpacking {member.path}"):
