@@ -109,6 +109,19 @@ def _is_text(name: str) -> bool:
     return True
 
 
+def zip_entry(path: str, stamp: tuple[int, ...], *, mode: int = 0o644) -> zipfile.ZipInfo:
+    """Return the entry of a file in an archive whose bytes follow from its content alone.
+
+    `stamp` is year, month, day, hour, minute and second.
+    """
+    year, month, day, hour, minute, second = stamp
+    info = zipfile.ZipInfo(path, (year, month, day, hour, minute, second))
+    info.compress_type = zipfile.ZIP_DEFLATED
+    info.create_system = 3  # Unix, so that the mode counts
+    info.external_attr = (0o100000 | mode) << 16
+    return info
+
+
 def write_wheel(path: Path, members: Sequence[Member], *, dist_info: str, epoch: int) -> Path:
     """Write a wheel with the given members and a fresh RECORD.
 
@@ -139,10 +152,9 @@ def write_wheel(path: Path, members: Sequence[Member], *, dist_info: str, epoch:
         zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
     ):
         for member in (*ordered, record):
-            info = zipfile.ZipInfo(member.path, stamp)
-            info.compress_type = zipfile.ZIP_DEFLATED
-            info.create_system = 3  # Unix, so that the modes below count
-            info.external_attr = (0o100755 if member.executable else 0o100644) << 16
-            archive.writestr(info, member.content)
+            archive.writestr(
+                zip_entry(member.path, stamp, mode=0o755 if member.executable else 0o644),
+                member.content,
+            )
             task.advance(len(member.content))
     return path

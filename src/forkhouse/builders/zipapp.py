@@ -10,6 +10,7 @@ import io
 import zipfile
 from typing import TYPE_CHECKING
 
+from forkhouse.builders.wheelfile import zip_entry
 from forkhouse.core.errors import ClosureError
 from forkhouse.core.identity import ROOT, closure, source_files
 
@@ -52,11 +53,7 @@ def application(libraries: Sequence[Path]) -> bytes:
     content.write(_SHEBANG)
     with zipfile.ZipFile(content, "a", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(files):
-            info = zipfile.ZipInfo(path, _STAMP)
-            info.compress_type = zipfile.ZIP_DEFLATED
-            info.create_system = 3  # Unix, so that the mode counts
-            info.external_attr = 0o100644 << 16
-            archive.writestr(info, files[path])
+            archive.writestr(zip_entry(path, _STAMP), files[path])
     return content.getvalue()
 
 
