@@ -24,7 +24,7 @@ from forkhouse.cli.options import (
 from forkhouse.cli.output import print_table, say
 from forkhouse.core.progress import showing
 from forkhouse.core.storage import write_atomic
-from forkhouse.flow.generator import pin
+from forkhouse.flow.groups import pin_group
 from forkhouse.pages.serving import CPU_LABEL, comparison_page, measurement_page
 
 if TYPE_CHECKING:
@@ -295,5 +295,6 @@ def bench_pin(
     """
     workspace = workspace_of(context)
     with working(workspace, wait):
-        pins = pin(opened(workspace, sources, mirror, offline=offline))
+        plant = opened(workspace, sources, mirror, offline=offline)
+        pins = pin_group(plant, "generator", "generator")
     say(f"Pinned {len(pins)} wheels.")

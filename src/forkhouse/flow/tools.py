@@ -6,17 +6,14 @@ serve.
 
 from __future__ import annotations
 
-import tomllib
 from typing import TYPE_CHECKING
 
 from forkhouse.builders import zipapp
 from forkhouse.builders.ownwheel import write_own_wheel
 from forkhouse.core.digests import sha256_file
-from forkhouse.core.errors import UsageError
-from forkhouse.core.storage import storage_errors, write_atomic
+from forkhouse.core.storage import storage_errors
 from forkhouse.documents.pins import pinned_wheel
-from forkhouse.documents.pylock import pylock_text
-from forkhouse.flow.resolve import resolve
+from forkhouse.flow.groups import pin_group
 from forkhouse.sources.wheels import fetch_all
 from forkhouse.wheelhouse.index import requirements_text
 
@@ -33,25 +30,8 @@ GROUP = "carried"
 
 
 def pin_tools(plant: Plant) -> tuple[PinnedWheel, ...]:
-    """Pin in `pylock.tools.toml` what Forkhouse needs at a target, by its pyproject.toml.
-
-    Returns the wheels. Raises UsageError in a checkout that is not Forkhouse's, UnreachableError
-    with pip's own words when they cannot be resolved.
-    """
-    path = plant.workspace.root / "pyproject.toml"
-    project = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    requirements = project.get("dependency-groups", {}).get(GROUP)
-    if not requirements:
-        message = (
-            f"{path} has no dependency group `{GROUP}`, which says what a wheelhouse carries. Run "
-            "this in a checkout of Forkhouse itself."
-        )
-        raise UsageError(message)
-    pins = resolve(plant, requirements, local={}, constraints=[])
-    text = pylock_text(pins, folder="build/tools", requires_python=plant.lock.python)
-    write_atomic(plant.workspace.closure_path(CLOSURE), text.encode())
-    plant.checkout.read.closures.pop(CLOSURE, None)
-    return tuple(sorted(pins))
+    """Pin in `pylock.tools.toml` what Forkhouse needs at a target. Raises as `pin_group`."""
+    return pin_group(plant, GROUP, CLOSURE)
 
 
 def carried_tools(plant: Plant, folder: Path) -> dict[str, Path]:
