@@ -32,11 +32,10 @@ ENDING: dict[str, Any] = {"interrupt_timeout": 120, "terminate_timeout": 120}
 Nox would leave it half a second.
 """
 
-UNIT_TESTS = (
-    *("pytest", "-m", "not integration and not hip and not generator"),
-    # Who is done takes over tests of the other: some files take a minute, most a second.
-    *("--numprocesses=auto", "--dist=worksteal"),
-)
+# Who is done takes over tests of the other: some files take a minute, most a second.
+SIDE_BY_SIDE = ("pytest", "--numprocesses=auto", "--dist=worksteal")
+UNIT_TESTS = (*SIDE_BY_SIDE, "-m", "not whole and not integration and not hip and not generator")
+WHOLE_TESTS = (*SIDE_BY_SIDE, "-m", "whole")
 
 
 def group(name: str) -> list[str]:
@@ -116,9 +115,17 @@ def tests(session: nox.Session) -> None:
     session.run(*UNIT_TESTS, *session.posargs)
 
 
+@nox.session(name="tests-whole", default=False)
+def tests_whole(session: nox.Session) -> None:
+    """Run the tests of whole commands in small checkouts; they need what `tests` needs."""
+    require_bubblewrap(session)
+    session.install("-e", ".", *group("tests"))
+    session.run(*WHOLE_TESTS, *session.posargs)
+
+
 @nox.session(default=False)
 def coverage(session: nox.Session) -> None:
-    """Run the unit tests, and report which lines and branches of the code they run.
+    """Run `tests` and `tests-whole`, and report which lines and branches of the code they run.
 
     Processes that the tests start count as well. Fails below 92 % of the lines or 85 % of the
     branches.
@@ -127,6 +134,7 @@ def coverage(session: nox.Session) -> None:
     session.install("-e", ".", *group("tests"), *group("coverage"))
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", *UNIT_TESTS, *session.posargs)
+    session.run("coverage", "run", "-m", *WHOLE_TESTS, *session.posargs)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
     session.run("coverage", "json", "--quiet", "-o", "build/coverage.json")

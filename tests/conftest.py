@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from forkhouse.flow.plant import Plant
 
 pytest_plugins = ["tests.compiled"]
+WHOLE = ("bench", "conformance", "flow", "image", "recipes")
+"""Rooms whose tests run whole commands: builds in small checkouts, images, trials by the hundred."""
 STAMP = "2024-05-06T07:08:09+00:00"
 
 
@@ -58,6 +60,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write what the cross-vendor pairings gave into docs/explanation/cross-vendor.md",
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of the rooms that run whole commands."""
+    folders = [Path(__file__).parent / room for room in WHOLE]
+    for item in items:
+        if any(item.path.is_relative_to(folder) for folder in folders):
+            item.add_marker("whole")
 
 
 @pytest.fixture

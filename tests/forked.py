@@ -33,6 +33,8 @@ _ELSEWHERE = {
     "forkhouse.serving.model",  # needs PyTorch, and runs in the stack's own environment
 }
 """Modules that no command loads."""
+_LATE = ("auditwheel.policy", "elftools.elf.elffile", "installer.records", "pyseccomp", "tomlkit")
+"""Libraries that commands load where they need them, as they take longer than most commands."""
 _PR_SET_PDEATHSIG = 1
 """Which signal this process gets when its parent ends (prctl(2))."""
 
@@ -111,6 +113,8 @@ def serve(descriptor: int) -> None:
     for module in pkgutil.walk_packages(forkhouse.__path__, "forkhouse."):
         if module.name not in _ELSEWHERE:
             import_module(module.name)
+    for module_name in _LATE:
+        import_module(module_name)
     for package in (audit, builders, patches, wheelhouse):
         engine(package)
     gc.freeze()  # what is loaded is never looked through again
