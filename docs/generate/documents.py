@@ -20,6 +20,7 @@ from pydantic_core import PydanticUndefined
 from docs.generate.text import paragraphs, prose, table, target
 from forkhouse.audit import policy
 from forkhouse.documents import lockfile as lock
+from forkhouse.documents.meanings import meanings
 from forkhouse.documents.reading import Document
 from forkhouse.patches import edits, values
 from forkhouse.serving import deployment
@@ -104,12 +105,13 @@ def _label(model: type[Document]) -> str:
 
 
 def _section(model: type[Document]) -> str:
+    texts = meanings(model)
     rows = [
         [
             f"`{info.alias or name}`",
             spoken(_hints(model)[name]),
             _default(info),
-            prose(_meaning(name, info)),
+            prose(texts.get(name) or _obvious(name)),
         ]
         for name, info in fields(model).items()
     ]
@@ -119,8 +121,8 @@ def _section(model: type[Document]) -> str:
     )
 
 
-def _meaning(name: str, info: FieldInfo) -> str:
-    return info.description or ("Says that it is this kind of value." if name == "kind" else "")
+def _obvious(name: str) -> str:
+    return "Says that it is this kind of value." if name == "kind" else ""
 
 
 def _default(info: FieldInfo) -> str:

@@ -40,7 +40,6 @@ class Document(BaseModel):
         allow_inf_nan=False,
         alias_generator=_kebab,
         validate_by_name=True,
-        use_attribute_docstrings=True,
     )
 
 
