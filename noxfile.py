@@ -9,9 +9,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
+import shlex
 import shutil
 import sys
 import tempfile
@@ -227,18 +229,22 @@ def install_offline(session: nox.Session, profile: str, scratch: str) -> Path:
     return stack
 
 
-def require_mi210() -> None:
+def require_mi210(arguments: list[str]) -> None:
     """Stop before anything is installed where this machine has no gfx90a GPU.
 
-    Ends with the exit code of NoDeviceError; a failing command inside nox would give 1.
+    Among the arguments for pytest may be `--launcher COMMAND`, which shows one. Ends with the exit
+    code of NoDeviceError; a failing command inside nox would give 1.
     """
-    # Of all of Forkhouse these two modules need nothing but Python.
+    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
+    parser.add_argument("--launcher", type=shlex.split, default=[])
+    launcher = parser.parse_known_args(arguments)[0].launcher
+    # Of all of Forkhouse these modules need nothing but Python.
     sys.path.insert(0, str(Path(__file__).with_name("src")))
     from forkhouse.core.errors import NoDeviceError  # see above
     from forkhouse.serving.device import require_gpu  # see above
 
     try:
-        require_gpu("gfx90a")
+        require_gpu("gfx90a", launcher=launcher)
     except NoDeviceError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)
@@ -285,11 +291,11 @@ def integration_extended(session: nox.Session) -> None:
 
 @nox.session(name="integration-mi210", default=False)
 def integration_mi210(session: nox.Session) -> None:
-    """Run the same tests and more on an MI210.
+    """Run the same tests and more on an MI210, or under an emulator (`-- --launcher COMMAND`).
 
     Stop at once, with exit code 40, where there is no gfx90a GPU.
     """
-    require_mi210()
+    require_mi210(session.posargs)
     integration(session, profile="rocm", device="mi210", marks="integration")
 
 
@@ -419,7 +425,7 @@ def bench_serving(session: nox.Session) -> None:
         for option in options
     )
     if device == "mi210" and not there:
-        require_mi210()
+        require_mi210([])
     session.install("-e", ".")
     if there:
         session.run("forkhouse", "bench", "run", *options, **ENDING)

@@ -29,37 +29,11 @@ if TYPE_CHECKING:
 
     from forkhouse.flow.plant import Plant
 
-pytest_plugins = ["tests.compiled"]
-WHOLE = ("bench", "conformance", "flow", "image", "recipes")
+# The options are a plug-in, as pytest wants them in the outermost folder of tests.
+pytest_plugins = ["tests.compiled", "tests.integration.options"]
+WHOLE = ("bench", "conformance", "flow", "image", "recipes", "selftest")
 """Rooms whose tests run whole commands: builds in small checkouts, images, trials by the hundred."""
 STAMP = "2024-05-06T07:08:09+00:00"
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options of the integration tests; pytest wants them in the outermost conftest."""
-    parser.addoption(
-        "--device",
-        choices=["cpu", "mi210"],
-        default="cpu",
-        help="where the engines of the integration tests compute",
-    )
-    parser.addoption(
-        "--stack-python", help="interpreter of the environment that a wheelhouse was installed into"
-    )
-    parser.addoption(
-        "--model", help="folder of a real model to serve; without it, a tiny random one is made"
-    )
-    parser.addoption(
-        "--runs",
-        type=int,
-        default=1,
-        help="how many times the disaggregated tests are run, with new workers each time",
-    )
-    parser.addoption(
-        "--write-table",
-        action="store_true",
-        help="write what the cross-vendor pairings gave into docs/explanation/cross-vendor.md",
-    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

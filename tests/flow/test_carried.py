@@ -35,7 +35,7 @@ def packed(folder: Path, name: str) -> Path:
         for file in own.files or ()
         if not str(file).startswith("..") and _is_source(Path(str(own.locate_file(file))))
     }
-    return pack(folder / f"{name}-{own.version}-py3-none-any.whl", members)
+    return pack(folder / f"{name.replace('-', '_')}-{own.version}-py3-none-any.whl", members)
 
 
 @pytest.fixture(scope="module")

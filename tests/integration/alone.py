@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forkhouse.serving.patience import patient
 from forkhouse.serving.processes import Server
 
 if TYPE_CHECKING:
@@ -49,9 +50,9 @@ def run_alone(python: Path, device: Device, scratch: Path, script: str, *argumen
         # which ends in a segmentation fault when all else is done.
         "UCX_MODULES": "^ib",
     }
-    command = (str(python), str(SCRIPTS / script), *arguments)
+    command = (*device.launcher, str(python), str(SCRIPTS / script), *arguments)
     with Server.start(script, command, log=log, environment=environment, folder=scratch) as server:
-        code = server.wait(LIMIT_SECONDS)
+        code = server.wait(patient(LIMIT_SECONDS))
         left = server.descendants()
         if left:
             how = f"left processes behind: {', '.join(str(process.pid) for process in left)}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,6 @@ from forkhouse.serving.stack import (
     running_stack,
     write_tiny_model,
 )
-from forkhouse.sources.apt import fetch_debian_binaries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,11 +100,11 @@ def stack_python(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture(scope="session")
 def device(request: pytest.FixtureRequest) -> Device:
     chosen = DEVICES[request.config.getoption("--device")]
+    launcher = tuple(request.config.getoption("--launcher"))
     if chosen.target:
-        require_gpu(
-            chosen.target
-        )  # a GPU that was asked for and is not there is an error, no reason to skip
-    return chosen
+        # A GPU that was asked for and is not there is an error, no reason to skip.
+        require_gpu(chosen.target, launcher=launcher)
+    return replace(chosen, launcher=launcher)
 
 
 @pytest.fixture(scope="session")
@@ -236,6 +235,8 @@ def nixl_1_1(plant: Plant, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _debian(plant: Plant, pin: DebianBinary, folder: Path) -> Path:
+    from forkhouse.sources.apt import fetch_debian_binaries  # not carried with a wheelhouse
+
     (package,) = fetch_debian_binaries((pin,), plant.registry, offline=False)
     subprocess.run(["dpkg-deb", "--extract", package, folder], check=True)
     return folder

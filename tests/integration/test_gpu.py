@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from forkhouse.serving.device import require_gpu
-from forkhouse.serving.launching import MI210, WorkerRole
+from forkhouse.serving.launching import WorkerRole
 from forkhouse.serving.stack import WorkerPlan, running_stack
 from tests.integration.alone import run_alone
 
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.mi210, pytest.mark.timeout(60
 
 @pytest.fixture(autouse=True, scope="module")
 def gpu(device: Device) -> None:
-    if device is not MI210:
+    if device.target is None:
         pytest.skip("needs --device mi210")
 
 
@@ -43,14 +43,13 @@ def seen(
     return ended.objects[-1]
 
 
-def test_the_kernel_lists_a_gpu_that_this_user_may_open() -> None:
-    assert require_gpu("gfx90a")
+def test_the_kernel_lists_a_gpu_that_this_user_may_open(device: Device) -> None:
+    assert require_gpu("gfx90a", launcher=device.launcher)
 
 
-def test_ucx_reaches_gpu_memory(stack_python: Path) -> None:
-    listing = subprocess.run(
-        [stack_python.with_name("ucx_info"), "-d"], capture_output=True, text=True, check=True
-    ).stdout
+def test_ucx_reaches_gpu_memory(stack_python: Path, device: Device) -> None:
+    command = [*device.launcher, str(stack_python.with_name("ucx_info")), "-d"]
+    listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     transports = {line.split()[-1] for line in listing.splitlines() if "Transport:" in line}
     assert {"rocm_copy", "rocm_ipc"} <= transports
 

@@ -1,10 +1,12 @@
-"""Write the wheel of the Forkhouse that runs, from its own files.
+"""Write the wheels that a wheelhouse carries of Forkhouse itself: its code, and its tests.
 
-So a wheelhouse can carry it, whether it runs from a checkout or was installed.
+That of the code is made from the files of the Forkhouse that runs, be it a checkout's or an
+installed one's; the tests are a checkout's.
 """
 
 from __future__ import annotations
 
+import tomllib
 from importlib.metadata import distribution
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 _INFO = f"forkhouse-{__version__}.dist-info"
 _WHEEL = b"Wheel-Version: 1.0\nGenerator: forkhouse\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+_TESTS = "tests/integration"
+_NEEDS_AN_INDEX = b"pytest.mark.extended"
+"""What marks a file of tests for machines that reach a package index."""
 _METADATA = ("METADATA", "entry_points.txt", "licenses/LICENSE")
 
 
@@ -30,6 +35,44 @@ def write_own_wheel(folder: Path) -> Path:
     members = [*_code(), *_info()]
     path = folder / f"forkhouse-{__version__}-py3-none-any.whl"
     return write_wheel(path, members, dist_info=_INFO, epoch=0)
+
+
+def write_tests_wheel(checkout: Path, folder: Path) -> Path | None:
+    """Write the wheel of the tests that a target can run into a folder that is there.
+
+    None where the checkout has no such tests. Those that need a package index are left out. Raises
+    StorageError.
+    """
+    tests = checkout / _TESTS
+    members = [
+        Member(
+            path=file.relative_to(checkout).as_posix(),
+            content=file.read_bytes(),
+            executable=False,
+        )
+        for file in sorted(tests.rglob("*.py"))
+        if _NEEDS_AN_INDEX not in file.read_bytes()
+    ]
+    if not members:
+        return None
+    name = f"forkhouse_selftest-{__version__}"
+    metadata = f"Metadata-Version: 2.4\nName: forkhouse-selftest\nVersion: {__version__}\n"
+    for own, content in (
+        ("tests/__init__.py", b""),
+        ("tests/pytest.ini", _settings(checkout).encode()),
+        (f"{name}.dist-info/METADATA", metadata.encode()),
+        (f"{name}.dist-info/WHEEL", _WHEEL),
+    ):
+        members.append(Member(path=own, content=content, executable=False))
+    path = folder / f"{name}-py3-none-any.whl"
+    return write_wheel(path, members, dist_info=f"{name}.dist-info", epoch=0)
+
+
+def _settings(checkout: Path) -> str:
+    """Return the settings of pytest, with the marks that the checkout's tests bear."""
+    project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))
+    marks = "".join(f"    {mark}\n" for mark in project["tool"]["pytest"]["markers"])
+    return f"[pytest]\naddopts = -ra --import-mode=importlib\ntimeout = 240\nmarkers =\n{marks}"
 
 
 def _code() -> Iterator[Member]:

@@ -24,6 +24,7 @@ from forkhouse.cli.house import (
     verify,
     why,
 )
+from forkhouse.cli.selftest import selftest
 from forkhouse.core.errors import UsageError
 from forkhouse.wheelhouse.verifying import CHECKSUMS
 
@@ -57,6 +58,7 @@ def _beside(_profile: str) -> Path:
         "list": list_wheels,
         "prune": prune,
         "rollback": rollback,
+        "selftest": selftest,
         "verify": verify,
         "why": why,
     },
@@ -65,7 +67,7 @@ def _beside(_profile: str) -> Path:
 @click.version_option(__version__)
 @click.pass_context
 def carried(context: click.Context) -> None:
-    """Verify and install the wheelhouse that this program was carried with.
+    """Verify, install and test the wheelhouse that this program was carried with.
 
     `python3 forkhouse.pyz` in the folder of a wheelhouse, or `python3 BUNDLE` with a bundle.
     """

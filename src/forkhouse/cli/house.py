@@ -63,7 +63,8 @@ bound_option = click.option(
 )
 
 
-def _wheelhouse(context: click.Context, profile: str, place: Path | None) -> Path:
+def wheelhouse_at(context: click.Context, profile: str, place: Path | None) -> Path:
+    """Return the wheelhouse or bundle that a command is about: `place`, or a profile's."""
     # Each program that has these commands says where it looks.
     finder: Callable[[str], Path] = context.meta["forkhouse.wheelhouse"]
     return place.resolve() if place is not None else finder(profile)
@@ -99,7 +100,7 @@ def _in_bundle(place: Path) -> Held:
 
 
 @contextlib.contextmanager
-def _unpacked(place: Path, beside: Path) -> Iterator[Path]:
+def unpacked(place: Path, beside: Path) -> Iterator[Path]:
     """Give the folder of a wheelhouse; that of a bundle is unpacked for a while beside a path."""
     if not place.is_file():
         yield place
@@ -187,10 +188,10 @@ def install(
     if (into is None) == (onto is None):
         message = "Give --into for a new environment, or --onto for one that is there."
         raise click.UsageError(message)
-    found = _wheelhouse(context, profile, place)
-    with showing(), _unpacked(found, into or onto or Path()) as wheelhouse:
+    found = wheelhouse_at(context, profile, place)
+    with showing(), unpacked(found, into or onto or Path()) as wheelhouse:
         if trusted is not None or bound is not None:
-            _say_signers(check(in_folder(wheelhouse), trusted, bound))
+            say_signers(check(in_folder(wheelhouse), trusted, bound))
         interpreter = (
             install_wheelhouse(wheelhouse, into)
             if into
@@ -223,7 +224,7 @@ def verify(
     checkout is checked.
     """
     with showing():
-        house = _wheelhouse(context, profile, place)
+        house = wheelhouse_at(context, profile, place)
         found = check(_in_bundle(house) if house.is_file() else in_folder(house), trusted, bound)
     if as_json:
         answer = {
@@ -233,7 +234,7 @@ def verify(
         say(json.dumps(answer, indent=1))
         return
     say(f"All {found.files} files are as they were built.")
-    _say_signers(found)
+    say_signers(found)
     for file in found.excused:
         say(f"The audit let {file} in, as the lock names it.")
     if found.said:
@@ -242,7 +243,8 @@ def verify(
         say("Not signed.")
 
 
-def _say_signers(found: Verified) -> None:
+def say_signers(found: Verified) -> None:
+    """Print who signed a wheelhouse."""
     for each in found.signers:
         at = f" at {moment_text(found.finished)}" if found.finished else ""
         say(f"Signed by {each.name} ({each.keyid}){at}: the profile {found.profile}.")
@@ -255,7 +257,7 @@ def _say_signers(found: Verified) -> None:
 @click.pass_context
 def list_wheels(context: click.Context, profile: str, place: Path | None, *, as_json: bool) -> None:
     """List the wheels of a wheelhouse, the largest first, and who requires each."""
-    contents = _contents(_wheelhouse(context, profile, place))
+    contents = _contents(wheelhouse_at(context, profile, place))
     wheels = sorted(contents.wheels, key=lambda wheel: (-wheel.size, wheel.name))
     if as_json:
         shown = ("name", "version", "file", "size", "built", "required_by")
@@ -295,7 +297,7 @@ def why(
     context: click.Context, name: str, profile: str, place: Path | None, *, as_json: bool
 ) -> None:
     """Say why a wheel is in a wheelhouse: who requires it, how large it is, and what it brings."""
-    contents = _contents(_wheelhouse(context, profile, place))
+    contents = _contents(wheelhouse_at(context, profile, place))
     path = chain(contents, canonicalize_name(name))
     wheel = path[-1]
     brought = sorted(

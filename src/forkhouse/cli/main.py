@@ -33,6 +33,7 @@ _COMMANDS = {
     "radar": "radar:radar",
     "reproduce": "reproduce:reproduce",
     "rollback": "house:rollback",
+    "selftest": "selftest:selftest",
     "sign": "trust:sign",
     "serve": "serve:serve",
     "toolchain": "machine:toolchain",

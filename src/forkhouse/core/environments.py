@@ -112,7 +112,7 @@ def install_wheels(
     wanted = {parse_wheel_filename(wheel)[:2] for wheel in wheels}
     there = {
         canonicalize_name(found.name): found.version
-        for found in distributions(path=_site_packages(interpreter))
+        for found in distributions(path=site_packages(interpreter))
     }
     lost = sorted(
         f"{name} {version}"
@@ -124,7 +124,7 @@ def install_wheels(
         raise InstallError(message)
 
 
-def _site_packages(interpreter: Path) -> list[str]:
+def site_packages(interpreter: Path) -> list[str]:
     """Return where an interpreter finds what is installed for it.
 
     Asked of itself, as it may be of another release or layout.

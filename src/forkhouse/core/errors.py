@@ -220,6 +220,13 @@ class ServingError(ForkhouseError):
     title = "serving failed"
 
 
+class SelfTestError(ForkhouseError):
+    """Tests of an installed stack failed, or none of them ran."""
+
+    exit_code = 42
+    title = "self-test failed"
+
+
 class UnsignedError(ForkhouseError):
     """Trusted keys were given, and the wheelhouse has no signature."""
 

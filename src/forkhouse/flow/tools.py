@@ -1,7 +1,7 @@
 """What a wheelhouse carries of Forkhouse itself, so that its target needs nothing but Python.
 
-`forkhouse.pyz` verifies and installs; `tools/` holds pip, Forkhouse, and what Forkhouse needs to
-serve.
+`forkhouse.pyz` verifies, installs and tests; `tools/` holds pip, Forkhouse with its tests, and what
+they need.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from forkhouse.builders import zipapp
-from forkhouse.builders.ownwheel import write_own_wheel
+from forkhouse.builders.ownwheel import write_own_wheel, write_tests_wheel
 from forkhouse.core.digests import sha256_file
 from forkhouse.core.storage import storage_errors
 from forkhouse.documents.pins import pinned_wheel
@@ -44,15 +44,18 @@ def carried_tools(plant: Plant, folder: Path) -> dict[str, Path]:
         return {}
     pins = plant.checkout.closure(CLOSURE)
     wheels = dict(zip(pins, fetch_all(pins, plant.registry), strict=True))
-    own = write_own_wheel(folder)
+    tests = write_tests_wheel(plant.workspace.root, folder)
+    own = [write_own_wheel(folder), *([tests] if tests else [])]
     application = zipapp.application([wheels[pin] for pin in zipapp.wanted(pins)])
-    requirements = requirements_text([*pins, pinned_wheel(own.name, sha256_file(own))])
+    requirements = requirements_text(
+        [*pins, *(pinned_wheel(wheel.name, sha256_file(wheel)) for wheel in own)]
+    )
     with storage_errors("Writing what the wheelhouse carries"):
         (folder / zipapp.NAME).write_bytes(application)
         (folder / "requirements.txt").write_text(requirements, encoding="utf-8")
     return {
         zipapp.NAME: folder / zipapp.NAME,
-        f"tools/{own.name}": own,
+        **{f"tools/{wheel.name}": wheel for wheel in own},
         "tools/requirements.txt": folder / "requirements.txt",
         **{f"tools/{pin.file}": path for pin, path in wheels.items()},
     }

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from forkhouse.core.errors import ServingError
+from forkhouse.serving.patience import patient
 from forkhouse.serving.processes import LOCALHOST
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ def fetch(
     Proxy settings are ignored. Raises OSError or HTTPException when there is no complete answer
     within `wait` seconds.
     """
-    with contextlib.closing(http.client.HTTPConnection(host, port, timeout=wait)) as connection:
+    with contextlib.closing(
+        http.client.HTTPConnection(host, port, timeout=patient(wait))
+    ) as connection:
         if body is None:
             connection.request("GET", path)
         else:
@@ -128,7 +131,7 @@ def chat_stream(
         "temperature": 0,
         "stream": True,
     }
-    connection = http.client.HTTPConnection(LOCALHOST, port, timeout=wait)
+    connection = http.client.HTTPConnection(LOCALHOST, port, timeout=patient(wait))
     with contextlib.closing(connection):
         try:
             headers = {"Content-Type": "application/json"}

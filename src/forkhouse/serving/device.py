@@ -6,19 +6,40 @@ device in sysfs. Whether a process may use one is decided by the device files.
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import NoDeviceError
+from forkhouse.core.wording import end_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 TOPOLOGY = Path("sys/class/kfd/kfd/topology/nodes")
 CONTROL = Path("dev/kfd")
 AMD = 0x1002
+_ASK = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from forkhouse.core.errors import NoDeviceError
+from forkhouse.serving.device import require_gpu
+try:
+    found = require_gpu(sys.argv[2])
+except NoDeviceError as error:
+    sys.exit(str(error))
+print()
+print(json.dumps([
+    {"node": each.node, "target": each.target, "devices": list(map(str, each.devices))}
+    for each in found
+]))
+"""
+"""What a process under a launcher runs, to say which GPUs it is shown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,12 +107,17 @@ def find_gpus(root: Path = Path("/")) -> tuple[Gpu, ...]:
     return tuple(found())
 
 
-def require_gpu(target: str, root: Path = Path("/")) -> tuple[Gpu, ...]:
+def require_gpu(
+    target: str, root: Path = Path("/"), *, launcher: Sequence[str] = ()
+) -> tuple[Gpu, ...]:
     """Return the GPUs of `target` (such as gfx90a) that this process can use, at least one.
 
+    `launcher` is a command that shows others than the kernel does to what it starts: an emulator's.
     Raises NoDeviceError, which says what was looked for, where, what is there instead and what to
     do.
     """
+    if launcher:
+        return _under(launcher, target)
     gpus = find_gpus(root)
     matching = [gpu for gpu in gpus if gpu.target == target]
     usable = tuple(gpu for gpu in matching if not gpu.denied())
@@ -127,6 +153,40 @@ def require_gpu(target: str, root: Path = Path("/")) -> tuple[Gpu, ...]:
         "(--device cpu)."
     )
     raise NoDeviceError(message)
+
+
+def _under(launcher: Sequence[str], target: str) -> tuple[Gpu, ...]:
+    """Ask as `require_gpu` does, in a process that the launcher starts."""
+    command = [*launcher, sys.executable, "-c", _ASK, json.dumps(sys.path), target]
+    shown = shlex.join(launcher)
+    try:
+        result = subprocess.run(
+            command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        )
+    except OSError as error:
+        message = f"The launcher {shown} cannot be started: {error.strerror}. Correct --launcher."
+        raise NoDeviceError(message) from error
+    if result.returncode != 0:
+        message = (
+            f"Under the launcher {shown} no {target} GPU can be used:\n{end_of(result.stderr)}"
+        )
+        raise NoDeviceError(message)
+    try:
+        found = json.loads(result.stdout.splitlines()[-1])
+        return tuple(
+            Gpu(
+                node=each["node"],
+                target=each["target"],
+                devices=tuple(map(Path, each["devices"])),
+            )
+            for each in found
+        )
+    except (ValueError, IndexError, KeyError, TypeError) as error:
+        message = (
+            f"The launcher {shown} started something else than it was told: where a list of GPUs "
+            f"was to come it printed {result.stdout[-200:]!r}. Correct --launcher."
+        )
+        raise NoDeviceError(message) from error
 
 
 def _denied_message(target: str, gpus: list[Gpu]) -> str:

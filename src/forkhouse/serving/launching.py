@@ -54,6 +54,8 @@ class Device:
     """Variables of workers that share a small device, as those of the tests do."""
     small_arguments: tuple[str, ...] = ()
     """Arguments of the same."""
+    launcher: tuple[str, ...] = ()
+    """A command that is put before that of every process which uses the GPU: an emulator's."""
 
 
 CPU = Device(

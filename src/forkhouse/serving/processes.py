@@ -24,6 +24,7 @@ import psutil
 from forkhouse.core.errors import ServingError
 from forkhouse.core.processes import kill, members, runs
 from forkhouse.core.wording import quoted
+from forkhouse.serving.patience import patient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -274,7 +275,7 @@ def wait_until(
 
     Raises ServingError when a server ends, or when `wait` seconds have passed.
     """
-    servers = tuple(servers)
+    servers, wait = tuple(servers), patient(wait)
     started = time.monotonic()
     while True:
         for server in servers:

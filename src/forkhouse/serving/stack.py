@@ -27,6 +27,7 @@ from forkhouse.serving.launching import (
     worker_command,
     worker_environment,
 )
+from forkhouse.serving.patience import patient
 from forkhouse.serving.processes import LOCALHOST, Server, free_ports, stop_all, wait_until
 from forkhouse.serving.transfers import Transfers
 
@@ -204,7 +205,7 @@ class Setting:
         )
         server = Server.start(
             f"{name} worker",
-            (*plan.host.prefix, *command),
+            (*plan.host.prefix, *device.launcher, *command),
             log=self.scratch / f"{name}.log",
             environment={
                 **self.environment(plan.host),
@@ -303,7 +304,8 @@ class Stack:
             servers=self.servers,
             wait=wait,
         )
-        wait_until(self._answers, what="a first answer", servers=self.servers, wait=wait - known)
+        left = wait - known / patient(1)
+        wait_until(self._answers, what="a first answer", servers=self.servers, wait=left)
 
     def _answers(self) -> bool:
         with contextlib.suppress(ServingError):
