@@ -22,16 +22,19 @@ import pytest
 
 from forkhouse.core.errors import BusyError, ServingError, UsageError
 from forkhouse.core.processes import runs
+from forkhouse.documents.lockfile import DebianBinary
 from forkhouse.documents.reading import parse
 from forkhouse.serving.arranging import Place
 from forkhouse.serving.client import fetch, samples
 from forkhouse.serving.deployment import Deployment
 from forkhouse.serving.keeping import BackOff, State
-from forkhouse.serving.processes import LOCALHOST, free_ports
+from forkhouse.serving.processes import LOCALHOST, Server, free_ports
 from forkhouse.serving.supervising import NOTE, Supervisor, supervised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from forkhouse.flow.plant import Plant
 
 SRC = Path(__file__).parents[2] / "src"
 STAND_IN = '''
@@ -433,3 +436,56 @@ def test_the_delay_doubles_has_a_limit_and_begins_anew_after_a_good_life() -> No
     back_off = BackOff(first=1, longest=10, steady=60)
     assert [back_off.delay(served) for served in (0, 5, 59, 0, 0, 0)] == [1, 2, 4, 8, 10, 10]
     assert [back_off.delay(served) for served in (60, 0, 1000)] == [1, 2, 1]
+
+
+PROMETHEUS = DebianBinary(
+    package="prometheus",
+    version="2.42.0+ds-5+deb12u1",
+    suite="bookworm",
+    file="prometheus_2.42.0+ds-5+deb12u1_amd64.deb",
+    sha256="81d59a24fce84f7fbe97a45a4f2914b6a5881b5cd1db2a6a0e129e515e1a5f55",
+)
+
+
+@pytest.mark.integration
+@pytest.mark.extended
+def test_a_real_prometheus_scrapes_the_metrics(
+    small: Callable[..., Small], plant: Plant, tmp_path: Path
+) -> None:
+    from forkhouse.sources.apt import fetch_debian_binaries  # asks a package index
+
+    (package,) = fetch_debian_binaries((PROMETHEUS,), plant.registry, offline=False)
+    subprocess.run(["dpkg-deb", "--extract", package, tmp_path], check=True)
+    (port,) = free_ports(1)
+    made = small()
+    (tmp_path / "prometheus.yml").write_text(
+        "scrape_configs: [{job_name: forkhouse, scrape_interval: 1s, static_configs: "
+        f"[{{targets: ['127.0.0.1:{made.own}']}}]}}]\n",
+        encoding="utf-8",
+    )
+    command = [
+        str(tmp_path / "usr/bin/prometheus"),
+        *(f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/tsdb"),
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+
+    def asked(query: str) -> dict[str, float]:
+        """Return the values of a query, by the name of the process that each is about."""
+        with contextlib.suppress(OSError):
+            _, text = fetch(port, f"/api/v1/query?query={query}", wait=5)
+            found = json.loads(text)["data"]["result"]
+            return {each["metric"].get("process", ""): float(each["value"][1]) for each in found}
+        return {}
+
+    with (
+        Server.start("prometheus", command, log=tmp_path / "log", environment={}, folder=tmp_path),
+        supervised(made.deployment, made.place()) as supervisor,
+    ):
+        supervisor.wait_until_ready(20)
+        until(lambda: asked("up") == {"": 1}, "a scrape", 60)
+        until(lambda: asked("forkhouse_ready") == {"": 1}, "readiness", 20)
+        names = [each.name for each in supervisor.readiness().processes]
+        until(lambda: asked("forkhouse_up") == dict.fromkeys(names, 1.0), "all to be up", 20)
+        os.kill(status(supervisor, "decode-1").pid, signal.SIGKILL)
+        restarts = {**dict.fromkeys(names, 0.0), "decode-1": 1.0}
+        until(lambda: asked("forkhouse_restarts_total") == restarts, "a restart", 60)
