@@ -87,6 +87,21 @@ def bundle(session: nox.Session) -> None:
     session.run("forkhouse", "bundle", *session.posargs)
 
 
+@nox.session(name="air-gapped", default=False)
+def air_gapped(session: nox.Session) -> None:
+    """Bundle the CPU profile; verify, install and test it where only Python is, with no network.
+
+    That place is a root made by Debian's mmdebstrap, which has to be installed.
+    """
+    require_bubblewrap(session)
+    session.install("-e", ".", *group("tests"))
+    path = "build/air-gapped.tar"
+    session.run("forkhouse", "bundle", "--profile", "cpu", "--out", path)
+    session.run(
+        "pytest", "tests/integration/test_air_gapped.py", f"--bundle={path}", *session.posargs
+    )
+
+
 @nox.session(default=False)
 def image(session: nox.Session) -> None:
     """Put the wheelhouse of a profile, installed, into a container image: wheels/PROFILE.oci.tar.
