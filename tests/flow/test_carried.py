@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from importlib.metadata import distribution
@@ -58,7 +59,7 @@ def hashed(path: Path) -> str:
     ).stdout.split()[0]
 
 
-def bare(program: Path, *arguments: str, code: int = 0) -> str:
+def bare(program: Path, *arguments: str | bytes, code: int = 0) -> str:
     """Run a zip application with a Python that finds no library; return what it printed."""
     result = subprocess.run(
         [sys.executable, "-I", "-S", program, *arguments],
@@ -123,6 +124,44 @@ def test_the_readme_s_installation_works_word_for_word(built: Checkout, tmp_path
         check=True,
     )
     assert engine(tmp_path / "stack") == "engine\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_the_program_is_loaded_ends_it_without_a_traceback(
+    built: Checkout, number: signal.Signals
+) -> None:
+    """Its modules are compiled one by one at each start, which takes a while."""
+    program = built.root / "wheels/cpu/forkhouse.pyz"
+    # Says when it listens: the handler of SIGINT is not Python's own any more.
+    started = (
+        "import runpy, signal, sys, threading\n"
+        "def say():\n"
+        "    default = signal.default_int_handler\n"
+        "    while signal.getsignal(signal.SIGINT) is default: pass\n"
+        "    print(flush=True)\n"
+        "threading.Thread(target=say, daemon=True).start()\n"
+        "sys.argv = sys.argv[1:]\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", started, program, "verify"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)
+    assert "Traceback" not in said
+    assert process.returncode == 128 + number
+
+
+def test_a_path_that_is_no_utf_8_is_told(built: Checkout, tmp_path: Path) -> None:
+    program = built.root / "wheels/cpu/forkhouse.pyz"
+    said = bare(program, "install", "--into", os.path.join(os.fsencode(tmp_path), b"x\xff"), code=2)
+    assert "no UTF-8" in said
+    assert os.listdir(tmp_path) == []
 
 
 def test_the_program_alone_asks_for_a_wheelhouse(built: Checkout, tmp_path: Path) -> None:

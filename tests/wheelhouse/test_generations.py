@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import subprocess
 from typing import TYPE_CHECKING
@@ -11,7 +12,12 @@ import pytest
 
 from forkhouse.core.errors import BusyError, ClosureError, InstallError, UsageError
 from forkhouse.wheelhouse.contents import read_contents
-from forkhouse.wheelhouse.generations import list_generations, prune, roll_back
+from forkhouse.wheelhouse.generations import (
+    add_generation,
+    list_generations,
+    prune,
+    roll_back,
+)
 from forkhouse.wheelhouse.install import install_wheelhouse
 from tests.wheelhouse.conftest import built_wheel
 
@@ -102,8 +108,126 @@ def test_what_a_killed_run_left_is_never_current_and_goes(
     with pytest.raises(UsageError):
         roll_back(prefix, 2)
     install_wheelhouse(draft.folder, prefix)
-    assert [each.number for each in list_generations(prefix)] == [1, 2]
+    assert [each.number for each in list_generations(prefix)] == [1, 3]
     assert answer(prefix) == "1"
+    assert not (prefix / "generations/2").exists()
+
+
+def test_what_somebody_else_put_there_is_neither_removed_nor_counted(
+    draft: Draft, release: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    prefix = tmp_path / "stack"
+    release("1.0", "ANSWER = 1\n")
+    install_wheelhouse(draft.folder, prefix)
+    theirs = prefix / "generations"
+    (theirs / "backup").mkdir()
+    (theirs / "backup/precious").touch()
+    (theirs / "notes.txt").touch()
+    (theirs / "07").mkdir()
+    (theirs / "9").symlink_to(tmp_path)
+    install_wheelhouse(draft.folder, prefix)
+    assert prune(prefix, 1)
+    assert sorted(os.listdir(theirs)) == ["07", "2", "9", "backup", "notes.txt"]
+    assert (theirs / "backup/precious").is_file()
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        "",
+        "[]",
+        '{"number": 1}',
+        '{"number": 9, "profile": "cpu", "sums": "0", "installed": "x"}',
+        '{"number": 1, "profile": 2, "sums": "0", "installed": "x"}',
+    ],
+)
+def test_an_installation_with_a_damaged_record_is_left_out_and_not_removed(
+    tmp_path: Path, record: str
+) -> None:
+    for number in (1, 2):
+        folder = tmp_path / f"generations/{number}"
+        folder.mkdir(parents=True)
+        good = {"number": number, "profile": "cpu", "sums": "0", "installed": "x"}
+        (folder / "generation.json").write_text(json.dumps(good), encoding="utf-8")
+    (tmp_path / "generations/1/generation.json").write_text(record, encoding="utf-8")
+    assert [each.number for each in list_generations(tmp_path)] == [2]
+    assert prune(tmp_path, 1) == []
+    with pytest.raises(UsageError, match="with the number"):
+        roll_back(tmp_path, 1)
+    assert sorted(os.listdir(tmp_path / "generations")) == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    "leads", ["generations/9", "elsewhere/generations/1", "/usr", "../generations/1", "1"]
+)
+def test_a_link_to_something_else_is_no_current_one(tmp_path: Path, leads: str) -> None:
+    folder = tmp_path / "generations/1"
+    folder.mkdir(parents=True)
+    good = {"number": 1, "profile": "cpu", "sums": "0", "installed": "x"}
+    (folder / "generation.json").write_text(json.dumps(good), encoding="utf-8")
+    (tmp_path / "current").symlink_to(leads)
+    assert [(each.number, each.current) for each in list_generations(tmp_path)] == [(1, False)]
+    assert roll_back(tmp_path, 1).number == 1
+    assert [(each.number, each.current) for each in list_generations(tmp_path)] == [(1, True)]
+
+
+def test_the_current_one_is_never_taken_for_unfinished(
+    draft: Draft, release: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    prefix = tmp_path / "stack"
+    release("1.0", "ANSWER = 1\n")
+    install_wheelhouse(draft.folder, prefix)
+    (prefix / "generations/1/generation.json").unlink()
+    assert prune(prefix, 1) == []
+    assert answer(prefix) == "1"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        (name, kind)
+        for name in ("current", "bin", "lib", "pyvenv.cfg")
+        for kind in ("folder", "file", "link")
+        if (name, kind) != ("current", "link")  # that may be replaced, as `rollback` does
+    ],
+)
+def test_what_has_the_place_of_a_link_is_told_before_anything_is_made(
+    tmp_path: Path, name: str, kind: str
+) -> None:
+    prefix = tmp_path / "stack"
+    (prefix / "generations").mkdir(parents=True)
+    if kind == "folder":
+        (prefix / name).mkdir()
+    elif kind == "file":
+        (prefix / name).touch()
+    else:
+        (prefix / name).symlink_to("/usr/bin")
+    with pytest.raises(UsageError, match=rf"{name} .*Move it away"):
+        add_generation(prefix, tmp_path, profile="cpu", install=(), make=lambda path: path.mkdir())
+    assert os.listdir(prefix / "generations") == []
+    assert os.path.lexists(prefix / name)
+
+
+def test_a_run_that_lost_the_race_for_a_new_prefix_removes_nothing(
+    draft: Draft, tmp_path: Path
+) -> None:
+    """Both saw that there is no prefix; the other one has made and holds it now."""
+    prefix = tmp_path / "stack"
+
+    def lost() -> None:
+        add_generation(prefix, draft.folder, profile="cpu", install=(), make=lambda _: None)
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        with pytest.raises(BusyError):
+            lost()
+        assert folder.is_dir()
+        message = "enough"
+        raise InstallError(message)
+
+    with pytest.raises(InstallError, match="enough"):
+        add_generation(prefix, draft.folder, profile="cpu", install=(), make=make)
+    assert not prefix.exists()
 
 
 def test_old_ones_are_removed_but_never_the_current(

@@ -144,6 +144,20 @@ def test_an_environment_without_what_is_missing_is_told(partial: Draft, tmp_path
         install_onto(partial.folder, tmp_path / "empty")
 
 
+def test_a_wheelhouse_with_its_own_pytorch_needs_none_there(
+    partial: Draft, make_wheel: Callable[..., Path], tmp_path: Path
+) -> None:
+    torch = make_wheel("torch", "2.13.0", {"torch/__init__.py": b""})
+    partial.built = [*partial.built, built_wheel(torch)]
+    partial.missing = []
+    partial.publish()
+    make_environment(tmp_path / "whole")
+    python = install_onto(partial.folder, tmp_path / "whole")
+    program = "import demo, torch; print(torch.__file__)"
+    said = subprocess.run([python, "-c", program], capture_output=True, text=True, check=True)
+    assert said.stdout.startswith(str(tmp_path / "whole"))
+
+
 def test_a_new_environment_cannot_be_made_of_it(partial: Draft, tmp_path: Path) -> None:
     with pytest.raises(
         ClosureError,

@@ -25,7 +25,19 @@ ENTRY = "forkhouse.cli.carried"
 LIBRARIES = ("click", "packaging")
 """What those modules need; what else they can use is for terminals and locks."""
 _SHEBANG = b"#!/usr/bin/env python3\n"
-_MAIN = f"from {ENTRY} import main\n\nmain()\n"
+_MAIN = f"""import os
+
+from forkhouse.core.signals import Stopped, listen
+
+listen()
+try:
+    from {ENTRY} import main
+
+    main()
+except Stopped as stopped:
+    os._exit(stopped.exit_code)
+"""
+"""It listens to signals from before the rest is loaded, which takes half a second."""
 _STAMP = (1980, 1, 1, 0, 0, 0)
 """The first moment that a zip archive can name: equal content gives equal bytes."""
 

@@ -25,7 +25,7 @@ from forkhouse.core.storage import discard, fresh_folder
 from forkhouse.provenance.attestation import ENVELOPE, moment_text
 from forkhouse.wheelhouse.contents import NAME as MANIFEST
 from forkhouse.wheelhouse.contents import PROFILE, chain, parse_contents, read_contents
-from forkhouse.wheelhouse.generations import list_generations, roll_back
+from forkhouse.wheelhouse.generations import list_generations, roll_back, where_current_leads
 from forkhouse.wheelhouse.generations import prune as prune_generations
 from forkhouse.wheelhouse.install import install_onto, install_wheelhouse
 from forkhouse.wheelhouse.trust import Held, Verified, check, in_folder
@@ -336,7 +336,8 @@ prefix_argument = click.argument(
 @json_option
 def generations(prefix: Path, *, as_json: bool) -> None:
     """List the installations that `install --into PREFIX` made, and which one is current."""
-    found = list_generations(prefix)
+    with showing():
+        found = list_generations(prefix)
     if as_json:
         say(json.dumps([asdict(each) for each in found], indent=1))
         return
@@ -346,6 +347,10 @@ def generations(prefix: Path, *, as_json: bool) -> None:
         for each in found
     ]
     print_table("Installations", columns, rows)
+    if not any(each.current for each in found):
+        leads = where_current_leads(prefix)
+        why = f"leads to {leads}, which is none of these" if leads else "is no link"
+        say(f"None of them is current: {prefix / 'current'} {why}. `rollback --to` chooses one.")
 
 
 @click.command()
@@ -353,7 +358,8 @@ def generations(prefix: Path, *, as_json: bool) -> None:
 @click.option("--to", "number", type=int, help="Number of the installation; else the one before.")
 def rollback(prefix: Path, number: int | None) -> None:
     """Let an installation before the current one be current again. Nothing is removed."""
-    chosen = roll_back(prefix, number)
+    with showing():
+        chosen = roll_back(prefix, number)
     say(f"Installation {chosen.number} is current, made {chosen.installed}.")
 
 
@@ -364,5 +370,6 @@ def rollback(prefix: Path, number: int | None) -> None:
 )
 def prune(prefix: Path, keep: int) -> None:
     """Remove old installations; the current one always stays."""
-    removed = prune_generations(prefix, keep)
+    with showing():
+        removed = prune_generations(prefix, keep)
     say(f"Removed: {', '.join(str(each.number) for each in removed) or 'none'}.")

@@ -51,8 +51,17 @@ def without_settings(variables: Mapping[str, str]) -> dict[str, str]:
 def make_environment(folder: Path) -> Path:
     """Make an empty virtual environment at `folder` and return its interpreter.
 
-    Raises StorageError, and UsageError for a colon.
+    Raises StorageError, and UsageError for a path in which no environment works.
     """
+    try:
+        os.fspath(folder).encode()
+    except UnicodeEncodeError as error:
+        message = (
+            f"{folder} has bytes in its path that are no UTF-8, or this process has a locale "
+            "without UTF-8 (LC_ALL): Python cannot write down where the environment is. Choose "
+            "another folder, or set LC_ALL=C.UTF-8."
+        )
+        raise UsageError(message) from error
     if os.pathsep in os.fspath(folder):
         message = (
             f"{folder} has a '{os.pathsep}' in its path, which parts folders in PATH: no "

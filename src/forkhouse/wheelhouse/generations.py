@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import re
 import shutil
 import subprocess
 import time
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FOLDER, _CURRENT, _RECORD = "generations", "current", "generation.json"
+_LOCK = ".generations.lock"
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 _THROUGH = ("bin", "lib", "pyvenv.cfg")
 # The package of the distribution's own name, or else all: some bring modules beside it that need
 # hardware.
@@ -70,26 +73,59 @@ def is_prefix(folder: Path) -> bool:
 def list_generations(prefix: Path) -> list[Generation]:
     """Return the installations at a prefix that are whole, the oldest first.
 
-    Raises UsageError where there are none.
+    One whose record cannot be read is said to be there. Raises UsageError where there are none.
     """
     if not is_prefix(prefix):
         message = f"{prefix} holds no installations of Forkhouse. `install --into` makes one."
         raise UsageError(message)
     current = _current(prefix)
     found = []
-    for record in sorted((prefix / _FOLDER).glob(f"*/{_RECORD}")):
-        with contextlib.suppress(ValueError, TypeError, OSError):
-            value = json.loads(record.read_text(encoding="utf-8"))
-            found.append(Generation(**{**value, "current": value["number"] == current}))
-    return sorted(found, key=lambda each: each.number)
+    for number, folder in sorted(_numbered(prefix).items()):
+        if (folder / _RECORD).is_file():
+            try:
+                found.append(_read(folder / _RECORD, number, current=number == current))
+            except (ValueError, TypeError, KeyError, OSError) as error:
+                why = f"{_RECORD} of installation {number} cannot be read, so it is left out"
+                report().line("generations", f"{why}: {error}")
+    return found
+
+
+def where_current_leads(prefix: Path) -> str:
+    """Return where the link to the current installation leads; empty where there is no link."""
+    try:
+        return str((prefix / _CURRENT).readlink())
+    except OSError:
+        return ""
+
+
+def _read(record: Path, number: int, *, current: bool) -> Generation:
+    """Return the installation of a record. Raises ValueError, TypeError, KeyError, OSError."""
+    value = json.loads(record.read_text(encoding="utf-8"))
+    if value["number"] != number:
+        message = f"it is one of installation {value['number']}"
+        raise ValueError(message)
+    texts = {name: value[name] for name in ("profile", "sums", "installed")}
+    if not all(isinstance(each, str) for each in texts.values()):
+        message = "it holds other than texts"
+        raise TypeError(message)
+    return Generation(number=number, **texts, current=current)
+
+
+def _numbered(prefix: Path) -> dict[int, Path]:
+    """Return the folders of installations by their numbers, whole or not.
+
+    What has another name was put there by somebody else, and is left alone.
+    """
+    return {
+        int(path.name): path
+        for path in (prefix / _FOLDER).iterdir()
+        if _NUMBER.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+    }
 
 
 def _current(prefix: Path) -> int | None:
-    try:
-        name = (prefix / _CURRENT).readlink().name
-    except OSError:
-        return None
-    return int(name) if name.isdecimal() else None
+    folder, _, name = where_current_leads(prefix).rpartition("/")
+    return int(name) if folder == _FOLDER and _NUMBER.fullmatch(name) else None
 
 
 def add_generation(
@@ -103,38 +139,43 @@ def add_generation(
     """Make another installation with `make`, test it, and let it be current.
 
     The test imports the packages of the requirements `install`. After a failure the one before is
-    current, and nothing of the new one is left. Raises InstallError, BusyError, StorageError.
+    current, and nothing of the new one is left. Raises InstallError, BusyError, StorageError, and
+    UsageError where something else has the place of a link.
     """
-    first = not is_prefix(prefix)
     with storage_errors(f"Making {prefix.name}"):
         (prefix / _FOLDER).mkdir(parents=True, exist_ok=True)
-    try:
-        with _held(prefix):
-            _drop_unfinished(prefix)
-            numbers = [int(each.name) for each in (prefix / _FOLDER).iterdir()]
-            number = max(numbers, default=0) + 1
-            folder = prefix / _FOLDER / str(number)
-            before = _current(prefix)
-            try:
-                make(folder)
-                _test(folder, install, before)
-                generation = Generation(
-                    number=number,
-                    profile=profile,
-                    sums=sha256_file(wheelhouse / CHECKSUMS),
-                    installed=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                )
-                value = {key: each for key, each in asdict(generation).items() if key != "current"}
-                write_atomic(folder / _RECORD, json.dumps(value, indent=1).encode() + b"\n")
-            except BaseException:
-                shutil.rmtree(folder, ignore_errors=True)
-                raise
-            _switch(prefix, number)
-    except BaseException:
-        if first:
-            shutil.rmtree(prefix, ignore_errors=True)
-        raise
+    with _held(prefix):
+        _require_links(prefix)
+        before = _current(prefix)
+        # Never a number that was given: a killed run's pip may still write there.
+        number = max([*_numbered(prefix), before or 0], default=0) + 1
+        _drop_unfinished(prefix)
+        folder = prefix / _FOLDER / str(number)
+        try:
+            make(folder)
+            _test(folder, install, before)
+            generation = Generation(
+                number=number,
+                profile=profile,
+                sums=sha256_file(wheelhouse / CHECKSUMS),
+                installed=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            )
+            value = {key: each for key, each in asdict(generation).items() if key != "current"}
+            write_atomic(folder / _RECORD, json.dumps(value, indent=1).encode() + b"\n")
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            _remove_if_bare(prefix)
+            raise
+        _switch(prefix, number)
     return generation
+
+
+def _remove_if_bare(prefix: Path) -> None:
+    """Remove a prefix, which this process holds, where it has no installation and nothing else."""
+    with contextlib.suppress(OSError):  # it has
+        (prefix / _FOLDER).rmdir()
+        (prefix / _LOCK).unlink()
+        prefix.rmdir()
 
 
 def roll_back(prefix: Path, number: int | None) -> Generation:
@@ -144,6 +185,7 @@ def roll_back(prefix: Path, number: int | None) -> Generation:
     """
     with _held(prefix):
         found = list_generations(prefix)
+        _require_links(prefix)
         current = _current(prefix)
         older = [each for each in found if current is None or each.number < current]
         fitting = older if number is None else [each for each in found if each.number == number]
@@ -179,7 +221,7 @@ def _held(prefix: Path) -> Iterator[None]:
     """Hold a prefix, until the block or this process ends. Raises BusyError, UsageError."""
     if not is_prefix(prefix):
         list_generations(prefix)  # raises
-    with (prefix / f".{_FOLDER}.lock").open("w", encoding="utf-8") as stream:
+    with (prefix / _LOCK).open("a", encoding="utf-8") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -190,10 +232,26 @@ def _held(prefix: Path) -> Iterator[None]:
 
 def _drop_unfinished(prefix: Path) -> None:
     """Remove what a run left that was killed."""
-    for folder in (prefix / _FOLDER).iterdir():
-        if not (folder / _RECORD).is_file():
+    current = _current(prefix)
+    for number, folder in sorted(_numbered(prefix).items()):
+        if number != current and not (folder / _RECORD).is_file():
             report().line("install", f"removing {folder.name}, which is not whole")
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _require_links(prefix: Path) -> None:
+    """Raise UsageError where something else lies where our links are, before anything is made."""
+    for name in (_CURRENT, *_THROUGH):
+        path, wanted = prefix / name, f"{_CURRENT}/{name}"
+        if path.is_symlink() and (name == _CURRENT or str(path.readlink()) == wanted):
+            continue
+        if path.is_symlink() or path.exists():
+            what = f"leads to {path.readlink()}" if path.is_symlink() else "is no link"
+            message = (
+                f"{path} {what}, and has to be a link of ours"
+                f"{'' if name == _CURRENT else f' to {wanted}'}. Move it away and run this again."
+            )
+            raise UsageError(message)
 
 
 def _test(folder: Path, install: Sequence[str], before: int | None) -> None:

@@ -65,9 +65,9 @@ def install_onto(wheelhouse: Path, environment: Path) -> Path:
     Return its interpreter.
 
     Before anything is changed, the environment is asked whether it has those wheels, and its
-    PyTorch the symbols that our extensions leave open. Raises UsageError when there is no
-    environment, ClosureError or HashMismatchError when the wheelhouse is not as it was built,
-    InstallError when the environment does not fit or pip refuses.
+    PyTorch, where it is to supply that, the symbols that our extensions leave open. Raises
+    UsageError when there is no environment, ClosureError or HashMismatchError when the wheelhouse
+    is not as it was built, InstallError when the environment does not fit or pip refuses.
     """
     interpreter = environment / "bin/python"
     if not interpreter.exists():
@@ -78,7 +78,9 @@ def install_onto(wheelhouse: Path, environment: Path) -> Path:
         raise UsageError(message)
     verify(wheelhouse)
     contents = read_contents(wheelhouse)
-    symbols = {wheel.name: wheel.torch_symbols for wheel in contents.wheels}
+    # A wheelhouse that has PyTorch was linked against that one, and brings it.
+    carried = any(wheel.name == "torch" for wheel in contents.wheels)
+    symbols = {} if carried else {wheel.name: wheel.torch_symbols for wheel in contents.wheels}
     check_target(interpreter, contents.missing, symbols)
     report().line("install", f"installing {wheelhouse.name} onto {environment.name}")
     _install(wheelhouse, interpreter, "--no-deps")
