@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import os
@@ -25,7 +26,7 @@ from forkhouse.carry.packing import (
     without,
     write_bundle,
 )
-from forkhouse.core.errors import BundleError, HashMismatchError, UsageError
+from forkhouse.core.errors import BundleError, BusyError, HashMismatchError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,7 +43,9 @@ def program() -> bytes:
     content = io.BytesIO(b"#!/usr/bin/env python3\n")
     content.seek(0, io.SEEK_END)
     with zipfile.ZipFile(content, "a") as archive:
-        archive.writestr("__main__.py", "import sys; print('ran', sys.argv[1:])\n")
+        # With a time of its own: equal programs have equal bytes, whenever they are made.
+        main = zipfile.ZipInfo("__main__.py")
+        archive.writestr(main, "import sys; print('ran', sys.argv[1:])\n")
     return content.getvalue()
 
 
@@ -287,3 +290,122 @@ def test_a_folder_is_unpacked_and_each_file_checked(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"a-1-py3-none-any\.whl is damaged"):
         extract(open_bundle(path), "wheelhouse", tmp_path / "again")
     assert index.profile == "cpu"
+
+
+def broken_off(index: Index, whole: bytes, target: Path, *, split: int | None, kept: int) -> None:
+    """Leave what a run that cut its parts at `split` has written when it ended after `kept`."""
+    size = split or len(whole)
+    for number, start in enumerate(range(0, min(kept, len(whole)), size), 1):
+        name = f"{target.name}.{number:03}" if split else target.name
+        piece = whole[start : min(start + size, kept)]
+        target.with_name(name + UNFINISHED).write_bytes(piece)
+
+
+@pytest.mark.parametrize("split", [None, 1_048_576, 1_500_001, 2_000_000])
+@pytest.mark.parametrize("before", [None, 1_048_576, 1_500_001, 2_000_000])
+@pytest.mark.parametrize("kept", [700_000, 1_500_001, 2_999_999])
+def test_a_run_with_another_size_of_parts_goes_on_with_what_fits(
+    tmp_path: Path, split: int | None, before: int | None, kept: int
+) -> None:
+    path, index = made(tmp_path)
+    whole = path.read_bytes()
+    target = tmp_path / "copy.tar"
+    broken_off(index, whole, target, split=before, kept=kept)
+    written = write_bundle(index, Bundles(open_bundle(path)), target, split=split)
+    assert b"".join(each.read_bytes() for each in written) == whole
+    assert verify_bundle(open_bundle(written[0])) == 7
+
+
+def test_a_gap_between_unfinished_parts_is_filled(tmp_path: Path) -> None:
+    path, index = made(tmp_path)
+    whole = path.read_bytes()
+    target = tmp_path / "copy.tar"
+    broken_off(index, whole, target, split=1_048_576, kept=3_000_000)
+    target.with_name(f"{target.name}.002{UNFINISHED}").unlink()
+    written = write_bundle(index, Bundles(open_bundle(path)), target, split=1_048_576)
+    assert b"".join(each.read_bytes() for each in written) == whole
+
+
+def test_the_last_part_is_a_program_wherever_the_bundle_is_cut(tmp_path: Path) -> None:
+    path, index = made(tmp_path)
+    whole, size = path.read_bytes(), index.program.size
+    for left in (1, size // 2, size - 1, size, size + 1):
+        split = (len(whole) - left) // 2 + (len(whole) - left) % 2
+        folder = tmp_path / str(left)
+        written = write_bundle(index, Bundles(open_bundle(path)), folder / "b.tar", split=split)
+        assert b"".join(each.read_bytes() for each in written) == whole
+        assert max(each.stat().st_size for each in written) <= split
+        said = subprocess.run(
+            [sys.executable, "-I", "-S", written[-1], "x"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert said.stdout == "ran ['x']\n"
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling", "folder", "fifo"])
+def test_nothing_is_written_through_what_lies_in_the_way(tmp_path: Path, kind: str) -> None:
+    path, index = made(tmp_path)
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"x" * 9)
+    place = tmp_path / f"copy.tar{UNFINISHED}"
+    if kind == "folder":
+        place.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(place)
+    else:
+        place.symlink_to(precious if kind == "link" else tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="is no file"):
+        write_bundle(index, Bundles(open_bundle(path)), tmp_path / "copy.tar")
+    assert precious.read_bytes() == b"x" * 9
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("there", ["copy.tar.002", "copy.tar.009", "copy.tar.001"])
+def test_a_part_of_another_bundle_is_never_taken_for_one_of_this(
+    tmp_path: Path, there: str
+) -> None:
+    path, index = made(tmp_path)
+    (tmp_path / there).symlink_to("nowhere")
+    with pytest.raises(UsageError, match=f"{there} exists"):
+        write_bundle(index, Bundles(open_bundle(path)), tmp_path / "copy.tar", split=1_048_576)
+    with pytest.raises(UsageError, match="names count to 999"):
+        write_bundle(index, Bundles(open_bundle(path)), tmp_path / "small.tar", split=1_000)
+
+
+def test_two_runs_do_not_write_the_same_file(tmp_path: Path) -> None:
+    path, index = made(tmp_path)
+    source = Bundles(open_bundle(path))
+    with (tmp_path / f"copy.tar{UNFINISHED}").open("ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(BusyError, match="Another run writes"):
+            write_bundle(index, source, tmp_path / "copy.tar")
+    (written,) = write_bundle(index, source, tmp_path / "copy.tar")
+    assert written.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(("damage", "told"), [("flip", "is damaged in b"), ("cut", "is cut off")])
+def test_what_is_copied_from_a_damaged_bundle_names_it(
+    tmp_path: Path, damage: str, told: str
+) -> None:
+    path, index = made(tmp_path)
+    with path.open("r+b") as stream:
+        if damage == "cut":
+            stream.truncate(1_000_000)
+        else:
+            stream.seek(1_000_000)
+            stream.write(b"!!!")
+    with pytest.raises(BundleError, match=told):
+        write_bundle(index, Bundles(open_bundle(path)), tmp_path / "copy.tar")
+    with pytest.raises(BundleError, match=told):
+        extract(open_bundle(path), "wheelhouse", tmp_path / "out")
+
+
+def test_what_was_read_already_is_not_read_again_and_still_compared(tmp_path: Path) -> None:
+    content = files(tmp_path / "files")
+    wheel = "wheelhouse/a-1-py3-none-any.whl"
+    index = index_of("cpu", content, "wheelhouse/forkhouse.pyz", {wheel: "0" * 64})
+    assert {each.sha256 for each in index.members if each.path == wheel} == {"0" * 64}
+    with pytest.raises(HashMismatchError, match=r"a-1-py3-none-any\.whl has changed"):
+        write_bundle(index, Files(content), tmp_path / "b.tar")

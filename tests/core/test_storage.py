@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.core.errors import StorageError
-from forkhouse.core.storage import discard, fresh_folder, storage_errors, write_atomic
+from forkhouse.core.errors import BusyError, StorageError
+from forkhouse.core.storage import (
+    discard,
+    fresh_folder,
+    locked_scratch,
+    storage_errors,
+    write_atomic,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +51,26 @@ def test_a_fresh_folder_is_empty_and_kept_only_after_a_failure(tmp_path: Path) -
     assert folder.exists()
     with fresh_folder(folder):
         assert not list(folder.iterdir())
+
+
+def test_a_scratch_folder_is_of_one_run_and_gone_afterwards(tmp_path: Path) -> None:
+    folder = tmp_path / "new/.scratch"
+    folder.mkdir(parents=True)
+    (folder / "of-a-killed-run").mkdir()
+    with locked_scratch(folder):
+        assert not list(folder.iterdir())
+        (folder / "file").touch()
+        with pytest.raises(BusyError, match="Another run works in"), locked_scratch(folder):
+            pass
+        assert (folder / "file").is_file()
+    assert not folder.exists()
+    with pytest.raises(ValueError, match="int"), locked_scratch(folder):
+        int("x")
+    assert not folder.exists()
+    folder.symlink_to(tmp_path)
+    with pytest.raises(StorageError, match="scratch"), locked_scratch(folder):
+        pass
+    assert folder.is_symlink()
 
 
 def test_a_read_only_place_is_not_told_to_be_full(tmp_path: Path) -> None:

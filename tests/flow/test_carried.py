@@ -231,8 +231,20 @@ def test_it_is_split_copied_and_joined_again(bundle: Path, built: Checkout, tmp_
     built.run("bundle", "--with-sources", "--out", str(again))
     assert again.read_bytes() == bundle.read_bytes(), "equal content gives equal bytes"
     again.unlink()
-    built.run("bundle", "--with-sources", "--delta", str(bundle), "--out", str(again))
+    made = built.run("bundle", "--with-sources", "--delta", str(bundle), "--out", str(again))
+    assert "python3 again.tar join again.tar carried.tar again-whole.tar" in made.stdout
     assert again.stat().st_size < bundle.stat().st_size / 5
+    assert "as they were built" in bare(parts[-1], "verify")
+    assert "small-engine" in bare(parts[-1], "list")
+    told = bare(again, "verify")
+    assert "more are left out" in told
+    assert "`join` makes the whole one" in told
+    trusted = tmp_path / "trusted"
+    trusted.touch()
+    bare(again, "verify", "--trusted-keys", str(trusted), code=32)
+    for target in (f"{tmp_path}/no-such/", str(tmp_path)):
+        assert "Name the file" in bare(again, "join", str(again), str(parts[0]), target, code=2)
+    assert "is not there" in bare(bundle, "copy", str(bundle), f"{tmp_path}/no-such/", code=2)
     bare(bundle, "join", str(again), str(parts[0]), str(tmp_path / "whole.tar"))
     assert (tmp_path / "whole.tar").read_bytes() == bundle.read_bytes()
     again.unlink()

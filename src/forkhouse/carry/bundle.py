@@ -109,7 +109,7 @@ class Bundle:
         place = self.place(path)
         content = self.parts.read(place.content, place.member.size)
         if hashlib.sha256(content).hexdigest() != place.member.sha256:
-            raise _damaged(self.name, [path])
+            raise damaged_or_cut(self, place)
         return content
 
 
@@ -245,13 +245,21 @@ def extract(bundle: Bundle, below: str, folder: Path) -> None:
                         stream.write(piece)
                         task.advance(len(piece))
             if digest.hexdigest() != member.sha256:
-                raise _damaged(bundle.name, [member.path])
+                raise damaged_or_cut(bundle, place)
+
+
+def damaged_or_cut(bundle: Bundle, place: Place) -> BundleError:
+    """Return the failure that a member is not as the index says."""
+    if place.end > bundle.parts.size:
+        return _cut_off(bundle, total(bundle.index))
+    return _damaged(bundle.name, [place.member.path])
 
 
 def _cut_off(bundle: Bundle, whole: int) -> BundleError:
+    parts = " Its last parts may be missing." if _PART.fullmatch(bundle.name) else ""
     return BundleError(
-        f"{bundle.name} is cut off: it has {bundle.parts.size} of {whole} bytes. `copy` from where "
-        "it was whole goes on where it broke off."
+        f"{bundle.name} is cut off: it has {bundle.parts.size} of {whole} bytes.{parts} Copy it "
+        "again from where it is whole; `copy` goes on where an earlier `copy` broke off."
     )
 
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import bisect
+import contextlib
+import fcntl
 import hashlib
 import os
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from forkhouse.carry.bundle import CHUNK, Bundle, Parts, open_bundle, whole_until
+from forkhouse.carry.bundle import (
+    CHUNK,
+    Bundle,
+    Parts,
+    damaged_or_cut,
+    open_bundle,
+    whole_until,
+)
 from forkhouse.carry.layout import (
     END,
     Index,
@@ -19,7 +30,7 @@ from forkhouse.carry.layout import (
     total,
 )
 from forkhouse.core.digests import sha256_file
-from forkhouse.core.errors import BundleError, HashMismatchError, UsageError
+from forkhouse.core.errors import BundleError, BusyError, HashMismatchError, UsageError
 from forkhouse.core.progress import report
 from forkhouse.core.storage import storage_errors, sync_folder
 
@@ -28,6 +39,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 UNFINISHED = ".unfinished"
+MOST_PARTS = 999
+"""Their names end in three digits."""
 
 
 class Source(Protocol):
@@ -35,6 +48,9 @@ class Source(Protocol):
 
     def pieces(self, member: Member) -> Iterator[bytes]:
         """Yield the content of a member, a piece at a time."""
+
+    def other(self, member: Member) -> BundleError | HashMismatchError:
+        """Return the failure that the content was another one than the index says."""
 
 
 class Files:
@@ -49,6 +65,12 @@ class Files:
         with self._files[member.path].open("rb") as stream:
             while piece := stream.read(CHUNK):
                 yield piece
+
+    def other(self, member: Member) -> HashMismatchError:
+        """Return the failure that a file was changed."""
+        return HashMismatchError(
+            f"{member.path} has changed while the bundle was written. Run the same command again."
+        )
 
 
 class Bundles:
@@ -71,12 +93,22 @@ class Bundles:
         bundle, place = self._places[member.sha256]
         yield from bundle.parts.pieces(place.content, member.size)
 
+    def other(self, member: Member) -> BundleError:
+        """Return the failure that a bundle is damaged or cut off."""
+        bundle, place = self._places[member.sha256]
+        return damaged_or_cut(bundle, place)
 
-def index_of(profile: str, files: Mapping[str, Path], program: str) -> Index:
+
+def index_of(
+    profile: str, files: Mapping[str, Path], program: str, known: Mapping[str, str] | None = None
+) -> Index:
     """Return the index of a bundle of files, by their path in it.
 
-    `program` is the path of the zip application that is at its end as well. Raises StorageError.
+    `program` is the path of the zip application that is at its end as well. `known` has the sha256
+    of files that were read already, by path: they are compared once more as they are written.
+    Raises StorageError.
     """
+    known = known or {}
     with (
         storage_errors("Reading what the bundle gets"),
         report().task("index", total=sum(file.stat().st_size for file in files.values())) as task,
@@ -84,7 +116,8 @@ def index_of(profile: str, files: Mapping[str, Path], program: str) -> Index:
         members = []
         for path, file in files.items():
             size = file.stat().st_size
-            members.append(Member(path=path, size=size, sha256=sha256_file(file)))
+            sha256 = known[path] if path in known else sha256_file(file)
+            members.append(Member(path=path, size=size, sha256=sha256))
             task.advance(size)
     found = {member.path: member for member in members}
     return Index(profile=profile, members=ordered(members), program=found[program])
@@ -126,58 +159,121 @@ def write_bundle(
     """Write a bundle, and return its files: itself, or its parts of at most `split` bytes.
 
     What an earlier run left unfinished is checked, and gone on with. Raises UsageError where the
-    target exists, HashMismatchError where a file has changed meanwhile, StorageError.
+    target exists, BusyError where another run writes it, HashMismatchError where a file has changed
+    meanwhile, BundleError where a bundle that is read is damaged, StorageError.
     """
-    finished = _names(target, total(index), split)
-    if there := next((path for path in finished if path.exists()), None):
-        message = f"{there} exists. Name another file, or remove it."
-        raise UsageError(message)
+    ends = _ends(index, split)
+    finished = _names(target, len(ends))
     unfinished = [path.with_name(path.name + UNFINISHED) for path in finished]
+    _require_room(target, finished, unfinished)
     with storage_errors(f"Writing {target.name}"):
         target.parent.mkdir(parents=True, exist_ok=True)
-        done = _done(index, unfinished)
-        with report().task(f"write {target.name}", total=total(index)) as task:
-            task.advance(done)
-            writer = _Writer(unfinished, split or total(index), done)
-            try:
-                for piece in _stream(index, source, done):
-                    writer.write(piece)
-                    task.advance(len(piece))
-            finally:
-                writer.close()
-        for path, name in zip(unfinished, finished, strict=True):
-            path.replace(name)
+        with _held(unfinished[0]):
+            _require_room(target, finished, [])
+            done = _done(index, unfinished, ends)
+            with report().task(f"write {target.name}", total=total(index)) as task:
+                task.advance(done)
+                writer = _Writer(unfinished, ends, done)
+                try:
+                    for piece in _stream(index, source, done):
+                        writer.write(piece)
+                        task.advance(len(piece))
+                finally:
+                    writer.close()
+            for path, name in zip(unfinished, finished, strict=True):
+                path.replace(name)
         sync_folder(target.parent)
     return finished
 
 
-def _names(target: Path, size: int, split: int | None) -> list[Path]:
+def _ends(index: Index, split: int | None) -> list[int]:
+    """Return where each file of a bundle ends, in bytes from the beginning.
+
+    Python looks for a program at the end of a file, so where the last part can hold all of it, it
+    does: the part before is shorter then.
+    """
+    size = total(index)
     if split is None or size <= split:
+        return [size]
+    ends = [*range(split, size, split), size]
+    if index.program.size <= split:
+        ends[-2] = min(ends[-2], size - index.program.size)
+    return ends
+
+
+def _names(target: Path, count: int) -> list[Path]:
+    if count == 1:
         return [target]
-    count = -(-size // split)
     return [target.with_name(f"{target.name}.{number:03}") for number in range(1, count + 1)]
 
 
-def _done(index: Index, unfinished: list[Path]) -> int:
-    """Return how many bytes of an earlier run are whole, and cut off what is behind them."""
-    there = [path for path in unfinished if path.exists()]
-    if not there:
-        return 0
+def _require_room(target: Path, finished: list[Path], unfinished: list[Path]) -> None:
+    """Raise UsageError where something is in the way that would be lost, or would not belong."""
+    if len(finished) > MOST_PARTS:
+        message = (
+            f"That makes {len(finished)} parts, and their names count to {MOST_PARTS}. Give a "
+            "larger size to --split."
+        )
+        raise UsageError(message)
+    there = [path for path in finished if os.path.lexists(path)]
+    if len(finished) > 1 and not there:
+        # A part of another one with this name would be taken for the next of this one.
+        pattern = re.compile(rf"{re.escape(target.name)}\.[0-9]{{3}}")
+        with contextlib.suppress(FileNotFoundError):
+            there = [path for path in target.parent.iterdir() if pattern.fullmatch(path.name)]
+    if there:
+        message = f"{min(there)} exists. Name another file, or remove it."
+        raise UsageError(message)
+    for path in unfinished:
+        if os.path.lexists(path) and (path.is_symlink() or not path.is_file()):
+            message = (
+                f"{path} is no file, and what is not finished would be written there. Move it away."
+            )
+            raise UsageError(message)
+
+
+@contextlib.contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Hold an unfinished file, until the block or this process ends. Raises BusyError."""
+    with path.open("ab") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            message = f"Another run writes {path}. Wait until it has ended, and run this again."
+            raise BusyError(message) from error
+        yield
+
+
+def _done(index: Index, unfinished: list[Path], ends: list[int]) -> int:
+    """Return how many bytes of an earlier run are whole, and cut off what is behind them.
+
+    That run may have cut the bundle elsewhere: what counts is a beginning that lies as this one
+    does.
+    """
+    begins = [0, *ends]
+    there = []
+    for path, begin, end in zip(unfinished, begins, ends, strict=False):
+        if not path.exists():
+            break
+        there.append(path)
+        if path.stat().st_size != end - begin:
+            _cut(path, end - begin)
+            break
     done = 0
-    try:
+    with contextlib.suppress(BundleError):
         earlier = open_bundle(there[0]) if len(there) == 1 else _opened(there)
         if earlier.index == index:
             done = whole_until(earlier)
-    except BundleError:
-        done = 0
-    position = done
-    for path in there:
-        size = path.stat().st_size
-        kept = min(size, max(position, 0))
-        with path.open("r+b") as stream:
-            stream.truncate(kept)
-        position -= size
+    for path, begin, end in zip(unfinished, begins, ends, strict=False):
+        _cut(path, max(0, min(done, end) - begin))
     return done
+
+
+def _cut(path: Path, size: int) -> None:
+    """Let a file that is there have no more than `size` bytes."""
+    if path.exists() and path.stat().st_size > size:
+        with path.open("r+b") as stream:
+            stream.truncate(size)
 
 
 def _opened(paths: list[Path]) -> Bundle:
@@ -186,22 +282,22 @@ def _opened(paths: list[Path]) -> Bundle:
 
 
 class _Writer:
-    """A stream into files of a most size, from a position on."""
+    """A stream into files that end at given places, from a position on."""
 
-    def __init__(self, paths: list[Path], most: int, position: int) -> None:
-        self._paths, self._most, self._position = paths, most, position
+    def __init__(self, paths: list[Path], ends: list[int], position: int) -> None:
+        self._paths, self._ends, self._position = paths, ends, position
         self._stream: BinaryIO | None = None
         self._number = -1
 
     def write(self, piece: bytes) -> None:
         """Write a piece, across files where it must be."""
         while piece:
-            number, offset = divmod(self._position, self._most)
+            number = bisect.bisect_right(self._ends, self._position)
             if number != self._number:
                 self.close()
                 self._number = number
                 self._stream = self._paths[number].open("ab")
-            fits = piece[: self._most - offset]
+            fits = piece[: self._ends[number] - self._position]
             assert self._stream is not None
             self._stream.write(fits)
             self._position += len(fits)
@@ -239,8 +335,4 @@ def _checked(source: Source, member: Member) -> Iterator[bytes]:
             break
         yield piece
     if size != member.size or digest.hexdigest() != member.sha256:
-        message = (
-            f"{member.path} has changed while the bundle was written, or is damaged where it is "
-            "read from. Run the same command again."
-        )
-        raise HashMismatchError(message)
+        raise source.other(member)

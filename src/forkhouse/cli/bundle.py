@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,11 +66,11 @@ def bundle(
     target = out or workspace.wheelhouse(profile).with_name(f"{profile}.tar")
     with working(workspace, wait), fresh_folder(workspace.build / "bundle") as scratch:
         plant = opened(workspace, "auto", None, offline=True)
-        files = contents(plant, profile, scratch, sources=with_sources)
-        index = index_of(profile, files, f"{WHEELHOUSE}/{PROGRAM}")
+        found = contents(plant, profile, scratch, sources=with_sources)
+        index = index_of(profile, found.files, f"{WHEELHOUSE}/{PROGRAM}", found.digests)
         if delta is not None:
             index = without(index, open_bundle(delta).index)
-        written = [] if dry_run else write_bundle(index, Files(files), target, split=split)
+        written = [] if dry_run else write_bundle(index, Files(found.files), target, split=split)
     if as_json:
         answer = {
             "files": [str(path) for path in written],
@@ -79,10 +80,15 @@ def bundle(
         }
         say(json.dumps(answer, indent=1))
     else:
-        _say(index, written)
+        _say(index, written, target, delta)
 
 
-def _say(index: Index, written: list[Path]) -> None:
+def _quoted(name: str) -> str:
+    """Return the name of a file in this folder as a shell takes it, and never for an option."""
+    return shlex.quote(f"./{name}" if name.startswith("-") else name)
+
+
+def _say(index: Index, written: list[Path], target: Path, delta: Path | None) -> None:
     sizes: dict[str, int] = {}
     for place in places(index):
         folder = place.member.path.partition("/")[0]
@@ -95,5 +101,9 @@ def _say(index: Index, written: list[Path]) -> None:
     say(f"{total(index) / 1e6:.1f} MB; the index has the sha256 {index.sha256}")
     for path in written:
         say(str(path))
-    if written:
-        say(f"Next, where it goes: python3 {written[-1].name} verify")
+    if written and delta is not None:
+        whole = _quoted(f"{target.stem}-whole.tar")
+        names = " ".join(_quoted(path.name) for path in (written[0], delta))
+        say(f"Next, where it goes: python3 {_quoted(written[-1].name)} join {names} {whole}")
+    elif written:
+        say(f"Next, where it goes: python3 {_quoted(written[-1].name)} verify")

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from forkhouse import __version__
+from forkhouse.carry.bundle import parts_of
 from forkhouse.carry.layout import INDEX
 from forkhouse.cli.ending import Explaining, run
 from forkhouse.cli.house import (
@@ -32,10 +33,11 @@ from forkhouse.wheelhouse.verifying import CHECKSUMS
 def _beside(_profile: str) -> Path:
     """Return the bundle that this program is the end of, or the folder in which it lies.
 
-    Raises UsageError where that is no wheelhouse.
+    Raises UsageError where that is no wheelhouse, BundleError where a part is missing.
     """
     program = Path(sys.argv[0]).resolve()
-    with program.open("rb") as stream:
+    # Of a bundle in parts the last one is the program, and the first one begins with the index.
+    with parts_of(program)[0].open("rb") as stream:
         if stream.read(len(INDEX)) == INDEX.encode():
             return program
     folder = program.parent

@@ -20,8 +20,9 @@ from forkhouse.carry.bundle import extract, open_bundle, verify_bundle
 from forkhouse.carry.packing import Bundles, joined, write_bundle
 from forkhouse.cli.options import json_option, profile_option, split_option
 from forkhouse.cli.output import print_table, say
+from forkhouse.core.errors import UsageError
 from forkhouse.core.progress import showing
-from forkhouse.core.storage import discard, fresh_folder
+from forkhouse.core.storage import locked_scratch
 from forkhouse.provenance.attestation import ENVELOPE, moment_text
 from forkhouse.wheelhouse.contents import NAME as MANIFEST
 from forkhouse.wheelhouse.contents import PROFILE, chain, parse_contents, read_contents
@@ -106,38 +107,35 @@ def unpacked(place: Path, beside: Path) -> Iterator[Path]:
         yield place
         return
     bundle = open_bundle(place)
-    scratch = beside.resolve().parent / f".{beside.name}.unpacked"
-    with fresh_folder(scratch):
-        try:
-            extract(bundle, WHEELHOUSE, scratch / bundle.index.profile)
-            yield scratch / bundle.index.profile
-        except BaseException:
-            discard(scratch)  # a gigabyte, which the bundle has
-            raise
+    place = beside.resolve()
+    with locked_scratch(place.with_name(f".{place.name}.unpacked")) as scratch:
+        extract(bundle, WHEELHOUSE, scratch / bundle.index.profile)
+        yield scratch / bundle.index.profile
 
 
 @click.command()
 @click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("target", type=click.Path())
 @split_option
-def copy(source: Path, target: Path, split: int | None) -> None:
+def copy(source: Path, target: str, split: int | None) -> None:
     """Copy a bundle, in one piece or in parts; a copy that broke off goes on where it did.
 
     Each file is checked on its way.
     """
     with showing():
         bundle = open_bundle(source)
-        target = target / _whole_name(source) if target.is_dir() else target
-        written = write_bundle(bundle.index, Bundles(bundle), target, split=split)
+        folder = Path(target)
+        file = folder / _whole_name(source) if folder.is_dir() else _file(target)
+        written = write_bundle(bundle.index, Bundles(bundle), file, split=split)
     say("\n".join(map(str, written)))
 
 
 @click.command()
 @click.argument("delta", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("old", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("target", type=click.Path())
 @split_option
-def join(delta: Path, old: Path, target: Path, split: int | None) -> None:
+def join(delta: Path, old: Path, target: str, split: int | None) -> None:
     """Make the whole bundle of a DELTA and the OLD bundle that it was made against.
 
     It has the bytes that a whole one would have been made with.
@@ -145,8 +143,17 @@ def join(delta: Path, old: Path, target: Path, split: int | None) -> None:
     with showing():
         new, before = open_bundle(delta), open_bundle(old)
         whole = joined(new.index, before.index, old.name)
-        written = write_bundle(whole, Bundles(new, before), target, split=split)
+        written = write_bundle(whole, Bundles(new, before), _file(target), split=split)
     say("\n".join(map(str, written)))
+
+
+def _file(target: str) -> Path:
+    """Return a path that a file is to have. Raises UsageError for one that is a folder's."""
+    if Path(target).is_dir() or target.endswith("/"):
+        there = "is a folder" if Path(target).is_dir() else "is not there"
+        message = f"{target} {there}. Name the file to write, or make the folder."
+        raise UsageError(message)
+    return Path(target)
 
 
 def _whole_name(path: Path) -> str:
@@ -225,7 +232,7 @@ def verify(
     """
     with showing():
         house = wheelhouse_at(context, profile, place)
-        found = check(_in_bundle(house) if house.is_file() else in_folder(house), trusted, bound)
+        found = (_check_bundle if house.is_file() else _check_folder)(house, trusted, bound)
     if as_json:
         answer = {
             **asdict(found),
@@ -234,6 +241,12 @@ def verify(
         say(json.dumps(answer, indent=1))
         return
     say(f"All {found.files} files are as they were built.")
+    if found.left_out:
+        say(
+            f"{found.left_out} more are left out, as the site has them in the bundle before: "
+            "`join` makes the whole one, which can be installed."
+        )
+        return
     say_signers(found)
     for file in found.excused:
         say(f"The audit let {file} in, as the lock names it.")
@@ -241,6 +254,19 @@ def verify(
         say(f"Signed with {', '.join(found.said)}, which nobody checked: give --trusted-keys.")
     elif not found.signers:
         say("Not signed.")
+
+
+def _check_folder(house: Path, trusted: Path | None, bound: str | None) -> Verified:
+    return check(in_folder(house), trusted, bound)
+
+
+def _check_bundle(house: Path, trusted: Path | None, bound: str | None) -> Verified:
+    """Check a bundle. One that leaves files out is no wheelhouse, so nobody has signed it."""
+    bundle = open_bundle(house)
+    left_out = sum(each.held for each in bundle.index.members)
+    if left_out and trusted is None and bound is None:
+        return Verified(files=verify_bundle(bundle), left_out=left_out)
+    return check(_in_bundle(house), trusted, bound)
 
 
 def say_signers(found: Verified) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import secrets
 import shutil
@@ -239,6 +240,33 @@ def locked(path: Path, *, wait: float, busy: Callable[[str], str]) -> Iterator[i
         yield descriptor
     finally:
         lock.release()
+
+
+@contextlib.contextmanager
+def locked_scratch(folder: Path) -> Iterator[Path]:
+    """Give an empty folder that no other run uses meanwhile, and remove it when the block ends.
+
+    What a killed run left there is removed first. Raises BusyError, StorageError.
+    """
+    with storage_errors(f"Making {folder.name}"):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            message = f"Another run works in {folder}. Wait until it has ended, and run this again."
+            raise BusyError(message) from error
+        with storage_errors(f"Emptying {folder.name}"):
+            for path in folder.iterdir():
+                discard(path)
+        try:
+            yield folder
+        finally:
+            with storage_errors(f"Removing {folder.name}"):
+                discard(folder)
+    finally:
+        os.close(held)
 
 
 @contextlib.contextmanager

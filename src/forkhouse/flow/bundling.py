@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forkhouse.builders.zipapp import NAME as PROGRAM
@@ -12,10 +13,10 @@ from forkhouse.flow.authoring import export, open_benches
 from forkhouse.flow.repin import BUILD
 from forkhouse.flow.tools import CLOSURE
 from forkhouse.sources.git import cached_repository, has_commit
-from forkhouse.wheelhouse.verifying import FILE, entries, verify
+from forkhouse.wheelhouse.verifying import FILE, entries, listed, verify
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from forkhouse.documents.lockfile import Source
@@ -25,8 +26,18 @@ WHEELHOUSE, CHECKOUT, DIFFS, SOURCES = "wheelhouse", "checkout", "diffs", "sourc
 """The folders of a bundle."""
 
 
-def contents(plant: Plant, profile: str, scratch: Path, *, sources: bool) -> dict[str, Path]:
-    """Return the files of a bundle, by their path in it.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gathered:
+    """What goes into a bundle."""
+
+    files: Mapping[str, Path]
+    """By path in the bundle."""
+    digests: Mapping[str, str]
+    """sha256 of those that were read already to compare them, by path in the bundle."""
+
+
+def contents(plant: Plant, profile: str, scratch: Path, *, sources: bool) -> Gathered:
+    """Return the files of a bundle.
 
     The wheelhouse is verified first. Each series is rendered as patches into `scratch`. With
     `sources` there is also a cache, from which the site can build again (`FORKHOUSE_CACHE` and
@@ -44,9 +55,12 @@ def contents(plant: Plant, profile: str, scratch: Path, *, sources: bool) -> dic
     files = dict(_below(house, WHEELHOUSE))
     files |= _checkout(plant)
     files |= _diffs(plant, profile, scratch)
+    digests = {f"{WHEELHOUSE}/{path}": sha256 for path, sha256 in listed(house).items()}
     if sources:
-        files |= _sources(plant, profile)
-    return files
+        found = _sources(plant, profile)
+        files |= found.files
+        digests |= found.digests
+    return Gathered(files=files, digests=digests)
 
 
 def _below(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
@@ -82,7 +96,7 @@ def _diffs(plant: Plant, profile: str, scratch: Path) -> dict[str, Path]:
     return dict(_below(scratch, DIFFS))
 
 
-def _sources(plant: Plant, profile: str) -> dict[str, Path]:
+def _sources(plant: Plant, profile: str) -> Gathered:
     """Return what a build of the profile takes from the cache, as a cache."""
     cache = plant.workspace.cache
     recipes = plant.checkout.recipes(profile)
@@ -101,6 +115,7 @@ def _sources(plant: Plant, profile: str) -> dict[str, Path]:
     ]
     pinned += [source for each in plant.lock.components.values() for source in each.sources]
     found: dict[str, Path] = {}
+    digests: dict[str, str] = {}
     for source in pinned:
         if isinstance(source, GitSource):
             if has_commit(source, cache):
@@ -121,4 +136,5 @@ def _sources(plant: Plant, profile: str) -> dict[str, Path]:
             )
             raise UnreachableError(message)
         found[f"{SOURCES}/files/{sha256}/{file}"] = path
-    return found
+        digests[f"{SOURCES}/files/{sha256}/{file}"] = sha256
+    return Gathered(files=found, digests=digests)

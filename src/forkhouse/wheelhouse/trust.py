@@ -62,6 +62,8 @@ class Verified:
     """When it was signed, by its signer's word."""
     excused: tuple[str, ...] = ()
     """Wheels that the audit let in because the lock names them."""
+    left_out: int = 0
+    """Files that a bundle leaves out, because the site has them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
