@@ -481,6 +481,19 @@ def test_a_bundle_is_held_against_the_signature_as_well(signing: Signing) -> Non
     good = bundle_of(signing.house, signing.keys / "good")
     assert "Signed by keeper@example.org" in signing.verify(str(good))
     signing.verify(str(good), "--not-older-than", "2026-01-02", code=56)
+    # A bundle, or the folder of a wheelhouse, says as well how old what comes may be.
+    signing.verify("--not-older-than", str(good))
+    signing.verify("--not-older-than", str(signing.house))
+    assert "has no signature" in signing.verify("--not-older-than", str(plain), code=2)
+    assert "has no signature" in signing.verify("--not-older-than", str(signing.keys), code=2)
+    older = signing.keys / "older"
+    shutil.copytree(signing.house, older)
+    command = ("sign", str(older), "--key", str(signing.key), "--finished-on", "2025-12-31")
+    signing.checkout.run(*command)
+    assert "an older one" in signing.verify(str(older), "--not-older-than", str(good), code=56)
+    revoked = ("--revoked-keys", str(signing.key.with_suffix(".pub")))
+    assert "was revoked" in signing.verify(*revoked, code=52)
+    assert "give --trusted-keys" in signing.checkout.run("verify", *revoked, code=2).stderr
     content = good.read_bytes()
     whole = (signing.house / "helper-3.0-py3-none-any.whl").read_bytes()
     at = content.index(whole)

@@ -25,7 +25,7 @@ from forkhouse.carry.layout import (
 )
 from forkhouse.core.errors import BundleError
 from forkhouse.core.progress import report
-from forkhouse.core.storage import storage_errors
+from forkhouse.core.storage import open_file, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -134,6 +134,15 @@ def parts_of(path: Path) -> list[Path]:
         message = f"{missing} is not in {path.parent}. Copy all parts of the bundle there."
         raise BundleError(message)
     return parts
+
+
+def is_bundle(path: Path) -> bool:
+    """Return whether a file begins as a bundle does, or is a part of one that does.
+
+    Raises OSError, and BundleError where a part is missing.
+    """
+    with open_file(parts_of(path)[0]) as stream:
+        return stream.read(len(INDEX)) == INDEX.encode()
 
 
 def open_bundle(path: Path) -> Bundle:

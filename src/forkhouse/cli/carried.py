@@ -11,8 +11,7 @@ from pathlib import Path
 import click
 
 from forkhouse import __version__
-from forkhouse.carry.bundle import parts_of
-from forkhouse.carry.layout import INDEX
+from forkhouse.carry.bundle import is_bundle
 from forkhouse.cli.ending import Explaining, run
 from forkhouse.cli.house import (
     copy,
@@ -36,10 +35,8 @@ def _beside(_profile: str) -> Path:
     Raises UsageError where that is no wheelhouse, BundleError where a part is missing.
     """
     program = Path(sys.argv[0]).resolve()
-    # Of a bundle in parts the last one is the program, and the first one begins with the index.
-    with parts_of(program)[0].open("rb") as stream:
-        if stream.read(len(INDEX)) == INDEX.encode():
-            return program
+    if is_bundle(program):  # the last part of one in parts
+        return program
     folder = program.parent
     if not (folder / CHECKSUMS).is_file():
         message = (

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 from packaging.utils import canonicalize_name
 
-from forkhouse.carry.bundle import extract, open_bundle, verify_bundle
+from forkhouse.carry.bundle import extract, is_bundle, open_bundle, verify_bundle
 from forkhouse.carry.packing import Bundles, joined, write_bundle
 from forkhouse.cli.options import json_option, profile_option, split_option
 from forkhouse.cli.output import print_table, say
@@ -24,12 +24,13 @@ from forkhouse.core.errors import UsageError
 from forkhouse.core.progress import showing
 from forkhouse.core.storage import locked_scratch
 from forkhouse.provenance.attestation import ENVELOPE, moment_text
+from forkhouse.provenance.signing import Trusted
 from forkhouse.wheelhouse.contents import NAME as MANIFEST
 from forkhouse.wheelhouse.contents import PROFILE, chain, parse_contents, read_contents
 from forkhouse.wheelhouse.generations import list_generations, roll_back, where_current_leads
 from forkhouse.wheelhouse.generations import prune as prune_generations
 from forkhouse.wheelhouse.install import install_onto, install_wheelhouse
-from forkhouse.wheelhouse.trust import Held, Verified, check, in_folder
+from forkhouse.wheelhouse.trust import Held, Verified, check, envelope_of, in_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,8 +60,18 @@ keys_option = click.option(
 bound_option = click.option(
     "--not-older-than",
     "bound",
-    metavar="TIME|FILE",
-    help=f"Refuse what was signed before a time, or before an earlier wheelhouse's {ENVELOPE} was.",
+    metavar="TIME|PLACE",
+    help="Refuse what was signed before a time, or before an earlier wheelhouse was: its folder, "
+    f"its bundle, or its {ENVELOPE}.",
+)
+
+
+revoked_option = click.option(
+    "--revoked-keys",
+    "revoked",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="ssh keys that are not trusted any more: a revocation list of ssh, or public keys.",
 )
 
 
@@ -98,6 +109,25 @@ def _in_bundle(place: Path) -> Held:
         digests=digests,
         verify=lambda: verify_bundle(bundle),
     )
+
+
+def _envelope_at(path: Path) -> bytes:
+    """Return the envelope of an earlier wheelhouse, that of a bundle too. Raises OSError."""
+    if not path.is_file() or not is_bundle(path):
+        return envelope_of(path)
+    bundle = open_bundle(path)
+    name = f"{WHEELHOUSE}/{ENVELOPE}"
+    if name not in {each.path for each in bundle.index.members}:
+        raise FileNotFoundError(name)
+    return bundle.content(name)
+
+
+def trust_of(keys: Path | None, revoked: Path | None) -> Trusted | None:
+    """Return who is trusted, None where nobody was named. Raises UsageError."""
+    if keys is None and revoked is not None:
+        message = "--revoked-keys says which of the trusted keys do not count: give --trusted-keys."
+        raise click.UsageError(message)
+    return None if keys is None else Trusted(keys=keys, revoked=revoked)
 
 
 @contextlib.contextmanager
@@ -176,6 +206,7 @@ def _whole_name(path: Path) -> str:
     help="Environment that is there, with what the wheelhouse lacks (ROCm's PyTorch).",
 )
 @keys_option
+@revoked_option
 @bound_option
 @click.pass_context
 def install(
@@ -185,6 +216,7 @@ def install(
     into: Path | None,
     onto: Path | None,
     trusted: Path | None,
+    revoked: Path | None,
     bound: str | None,
 ) -> None:
     """Install a profile from its wheelhouse alone, without a network.
@@ -195,10 +227,11 @@ def install(
     if (into is None) == (onto is None):
         message = "Give --into for a new environment, or --onto for one that is there."
         raise click.UsageError(message)
+    trust = trust_of(trusted, revoked)
     found = wheelhouse_at(context, profile, place)
     with showing(), unpacked(found, into or onto or Path()) as wheelhouse:
-        if trusted is not None or bound is not None:
-            say_signers(check(in_folder(wheelhouse), trusted, bound))
+        if trust is not None or bound is not None:
+            say_signers(check_folder(wheelhouse, trust, bound))
         interpreter = (
             install_wheelhouse(wheelhouse, into)
             if into
@@ -211,6 +244,7 @@ def install(
 @click.argument("place", required=False, type=click.Path(exists=True, path_type=Path))
 @profile_option
 @keys_option
+@revoked_option
 @bound_option
 @json_option
 @click.pass_context
@@ -219,6 +253,7 @@ def verify(
     place: Path | None,
     profile: str,
     trusted: Path | None,
+    revoked: Path | None,
     bound: str | None,
     *,
     as_json: bool,
@@ -230,9 +265,10 @@ def verify(
     PLACE is a folder, a bundle, or a part of one; without it, the wheelhouse of a profile in this
     checkout is checked.
     """
+    trust = trust_of(trusted, revoked)
     with showing():
         house = wheelhouse_at(context, profile, place)
-        found = (_check_bundle if house.is_file() else _check_folder)(house, trusted, bound)
+        found = (_check_bundle if house.is_file() else check_folder)(house, trust, bound)
     if as_json:
         answer = {
             **asdict(found),
@@ -256,17 +292,18 @@ def verify(
         say("Not signed.")
 
 
-def _check_folder(house: Path, trusted: Path | None, bound: str | None) -> Verified:
-    return check(in_folder(house), trusted, bound)
+def check_folder(house: Path, trust: Trusted | None, bound: str | None) -> Verified:
+    """Check the wheelhouse in a folder, as `trust.check` does, with a bundle as the bound too."""
+    return check(in_folder(house), trust, bound, _envelope_at)
 
 
-def _check_bundle(house: Path, trusted: Path | None, bound: str | None) -> Verified:
+def _check_bundle(house: Path, trust: Trusted | None, bound: str | None) -> Verified:
     """Check a bundle. One that leaves files out is no wheelhouse, so nobody has signed it."""
     bundle = open_bundle(house)
     left_out = sum(each.held for each in bundle.index.members)
-    if left_out and trusted is None and bound is None:
+    if left_out and trust is None and bound is None:
         return Verified(files=verify_bundle(bundle), left_out=left_out)
-    return check(_in_bundle(house), trusted, bound)
+    return check(_in_bundle(house), trust, bound, _envelope_at)
 
 
 def say_signers(found: Verified) -> None:

@@ -16,9 +16,12 @@ import click
 
 from forkhouse.cli.house import (
     bound_option,
+    check_folder,
     from_option,
     keys_option,
+    revoked_option,
     say_signers,
+    trust_of,
     unpacked,
     wheelhouse_at,
 )
@@ -37,7 +40,6 @@ from forkhouse.selftest.running import DEVICES, Terms, run_tests
 from forkhouse.serving.device import require_gpu
 from forkhouse.wheelhouse.contents import read_contents
 from forkhouse.wheelhouse.install import install_onto, install_wheelhouse
-from forkhouse.wheelhouse.trust import check, in_folder
 from forkhouse.wheelhouse.verifying import CHECKSUMS
 
 if TYPE_CHECKING:
@@ -91,6 +93,7 @@ def _words(_context: click.Context, _option: click.Parameter, value: str | None)
 @click.option("--model", type=FOLDER, help="Folder of a real model; else a random one is made.")
 @click.option("--only", metavar="EXPRESSION", help="Run these tests, as pytest's -k takes it.")
 @keys_option
+@revoked_option
 @bound_option
 @json_option
 @click.pass_context
@@ -107,6 +110,7 @@ def selftest(
     model: Path | None,
     only: str | None,
     trusted: Path | None,
+    revoked: Path | None,
     bound: str | None,
     *,
     as_json: bool,
@@ -129,13 +133,14 @@ def selftest(
     if not target.parent.is_dir():
         message = f"{target.parent}, where the report would go, is no folder."
         raise UsageError(message)
+    trust = trust_of(trusted, revoked)
     found = wheelhouse_at(context, profile, place)
     with (
         tempfile.TemporaryDirectory(prefix="fh-selftest-") as scratch,
         showing(),
         unpacked(found, into or onto or Path(scratch, "stack")) as wheelhouse,
     ):
-        verified = check(in_folder(wheelhouse), trusted, bound)
+        verified = check_folder(wheelhouse, trust, bound)
         if not as_json:
             say_signers(verified)
         stack = _installed(wheelhouse, into, onto, interpreter, Path(scratch, "stack"))

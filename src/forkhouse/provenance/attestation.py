@@ -154,9 +154,16 @@ def read_statement(payload: bytes, name: str) -> Statement:
 
 
 def _moment(text: str) -> datetime:
-    """Return a time of RFC 3339; without a zone it is UTC, and a date alone is its midnight."""
+    """Return a time of RFC 3339 in UTC; without a zone it is UTC, and a date alone its midnight.
+
+    Raises ValueError.
+    """
     found = datetime.fromisoformat(text)
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    try:
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except OverflowError as error:
+        message = f"{text!r} is no time in UTC"
+        raise ValueError(message) from error
 
 
 def parse_moment(text: str) -> datetime:

@@ -64,7 +64,7 @@ class WheelContents:
         return self.expression or self.licence or ", ".join(self.classifiers) or None
 
 
-def read_contents(path: Path) -> WheelContents:
+def read_wheel(path: Path) -> WheelContents:
     """Read a wheel's METADATA and its .dist-info folder.
 
     Raises AuditError where it cannot be read.

@@ -7,7 +7,6 @@ only says why it was refused. Needs the standard library alone.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import os
 import re
@@ -26,6 +25,7 @@ from forkhouse.core.errors import (
     UntrustedSignerError,
     UsageError,
 )
+from forkhouse.core.storage import read_file
 from forkhouse.core.wording import end_of
 
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 NAMESPACE = "forkhouse"
 """What our signatures are for: one made for a mail or a commit is none of ours."""
 MAGIC = b"SSHSIG"
+_LIST = b"SSHKRL\n\0"
+"""How a revocation list begins (OpenSSH's PROTOCOL.krl)."""
+_PUBLIC = b"\0\0\0"
+"""How every public key begins: the length of its kind's name, in four bytes."""
 _BEGIN, _END = "-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----"
 _WIDTH = 70
 _LINE = re.compile(
@@ -60,6 +64,11 @@ class SshSignature:
         return f"SHA256:{value}"
 
 
+def holds_keys(content: bytes) -> bool:
+    """Return whether a file of trusted keys has a line of ssh's allowed signers."""
+    return bool(_lines(content))
+
+
 def inspect(sig: bytes) -> SshSignature:
     """Read a signature in binary, which begins with `MAGIC`.
 
@@ -72,6 +81,13 @@ def inspect(sig: bytes) -> SshSignature:
     except (ValueError, struct.error) as error:
         message = f"A signature of ssh cannot be read: {error}."
         raise TamperedError(message) from error
+
+
+def _lines(content: bytes) -> list[re.Match[str]]:
+    """Return the lines of allowed signers that have a public key."""
+    lines = content.decode("utf-8", "replace").splitlines()
+    found = (_LINE.match(line.strip()) for line in lines)
+    return [each for each in found if each and _key(each["key"]).startswith(_PUBLIC)]
 
 
 def _string(data: bytes) -> tuple[bytes, bytes]:
@@ -97,14 +113,17 @@ def sign(data: bytes, key: Path) -> bytes:
     return base64.b64decode("".join(body.split()))
 
 
-def signer(data: bytes, sig: bytes, allowed: Path) -> str:
+def signer(data: bytes, sig: bytes, allowed: Path, revoked: Path | None = None) -> str:
     """Return the principal of the allowed signers whose signature of `data` this is.
 
-    `allowed` is a file as ssh-keygen(1) describes it under ALLOWED SIGNERS. Raises NamespaceError
-    for a signature that was made for something else, UntrustedSignerError for a key that is not in
-    the file, ExpiredKeyError for one that is not valid now, TamperedError for a signature of
-    something else, ToolchainError.
+    `allowed` is a file as ssh-keygen(1) describes it under ALLOWED SIGNERS, `revoked` one as under
+    KEY REVOCATION LISTS. Raises NamespaceError for a signature that was made for something else,
+    UntrustedSignerError for a key that is not in the file, ExpiredKeyError for one that is not
+    valid now or was revoked, TamperedError for a signature of something else, UsageError for files
+    that hold no keys, ToolchainError.
     """
+    if revoked is not None:
+        _require_list(revoked)
     seen = inspect(sig)
     if seen.namespace != NAMESPACE:
         message = (
@@ -117,19 +136,35 @@ def signer(data: bytes, sig: bytes, allowed: Path) -> str:
         file.write_text(_armoured(sig), encoding="ascii")
         common = ["-s", str(file), "-f", str(allowed)]
         found = _run(["-Y", "find-principals", *common], b"")
-        principals = [
-            line.split(",")[0] for line in found.stdout.decode("utf-8", "replace").splitlines()
-        ]
+        principals = list(
+            filter(None, map(_principal, found.stdout.decode("utf-8", "replace").splitlines()))
+        )
         if found.returncode != 0 or not principals:
             raise _refusal(seen, allowed, _said(found))
         # A key may stand in several lines, each with limits of its own.
+        limits = [] if revoked is None else ["-r", str(revoked)]
         for principal in principals:
-            checked = _run(["-Y", "verify", "-n", NAMESPACE, "-I", principal, *common], data)
+            asked = ["-Y", "verify", "-n", NAMESPACE, "-I", principal, *common, *limits]
+            checked = _run(asked, data)
             if checked.returncode == 0:
                 return principal
+            if limits and _run(asked[: -len(limits)], data).returncode == 0:
+                message = (
+                    f"The key {seen.fingerprint} of {principal} was revoked, says {revoked}. Have "
+                    "the wheelhouse signed anew with a key that was not."
+                )
+                raise ExpiredKeyError(message)
+        # Whether it is one of these bytes, whoever made it.
+        fits = _run(["-Y", "check-novalidate", "-n", NAMESPACE, "-s", str(file)], data)
     if "namespace" in _said(checked):
         message = f"{allowed} lets {principals[0]} sign nothing of the namespace '{NAMESPACE}'."
         raise NamespaceError(message)
+    if fits.returncode == 0:
+        message = (
+            f"The signature of the key {seen.fingerprint} is one of this statement, and ssh-keygen "
+            f"does not accept it by {allowed}: {_said(checked)}"
+        )
+        raise UntrustedSignerError(message)
     message = (
         f"The signature of {principals[0]} ({seen.fingerprint}) is not one of this statement: the "
         f"envelope was changed after it was signed. ssh-keygen says: {_said(checked)}"
@@ -139,8 +174,7 @@ def signer(data: bytes, sig: bytes, allowed: Path) -> str:
 
 def _refusal(seen: SshSignature, allowed: Path, said: str) -> Exception:
     """Return why no principal has the key of a signature."""
-    text = allowed.read_text(encoding="utf-8", errors="replace")
-    lines = [found for line in text.splitlines() if (found := _LINE.match(line.strip()))]
+    lines = _lines(read_file(allowed))
     options = [line["options"] or "" for line in lines if _key(line["key"]) == seen.key]
     limits = [each for each in options if re.search("valid-(after|before)=", each, re.IGNORECASE)]
     if limits:
@@ -149,6 +183,12 @@ def _refusal(seen: SshSignature, allowed: Path, said: str) -> Exception:
             "wheelhouse signed anew with a key that is."
         )
         return ExpiredKeyError(message)
+    if not lines:
+        message = (
+            f"{allowed} holds no key: neither a line of ssh's allowed signers (`NAME ssh-ed25519 "
+            "AAAA...`), nor a public key in PEM. Private keys and certificates are none."
+        )
+        return UsageError(message)
     message = (
         f"The wheelhouse is signed with the key {seen.fingerprint}, which {allowed} does not have. "
         f"Either its signer is not trusted, or the file is not whole. ssh-keygen says: {said}"
@@ -156,10 +196,50 @@ def _refusal(seen: SshSignature, allowed: Path, said: str) -> Exception:
     return UntrustedSignerError(message)
 
 
+def _principal(line: str) -> str:
+    """Return a principal of a line of patterns, as ssh-keygen prints it; empty where none is."""
+    names = line.strip('"').split(",")
+    return next((name for name in names if not name.startswith("!")), "")
+
+
+def _require_list(revoked: Path) -> None:
+    """Raise UsageError for a revocation list that ssh-keygen cannot read.
+
+    It refuses every signature then, and would be taken for saying that all keys were revoked.
+    """
+    result = _run(["-Q", "-l", "-f", str(revoked)], b"")
+    content = read_file(revoked)
+    if content.startswith(_LIST) and result.returncode == 0:
+        return
+    lines = [each.strip() for each in content.decode("utf-8", "replace").splitlines()]
+    wrong = [each for each in lines if each and not each.startswith("#") and not _is_public(each)]
+    if content.startswith(_LIST) or wrong or b"\0" in content:
+        message = (
+            f"{revoked} is no revocation list: ssh-keygen makes one (`ssh-keygen -k -f FILE "
+            "KEY.pub`), and public keys, a line each, are one as well."
+        )
+        raise UsageError(message)
+
+
+def _is_public(line: str) -> bool:
+    return any(_is_whole(_key(word)) for word in line.split())
+
+
+def _is_whole(key: bytes) -> bool:
+    """Return whether a public key in binary is one text after another, and not cut off."""
+    rest = key
+    try:
+        while rest:
+            _, rest = _string(rest)
+    except (ValueError, struct.error):
+        return False
+    return bool(key)
+
+
 def _key(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error:
+    except ValueError:
         return b""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from forkhouse.provenance.contents import read_contents
+from forkhouse.provenance.contents import read_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +42,7 @@ def terms_of(folder: Path, files: Mapping[str, bool]) -> list[Terms]:
     """
     found = []
     for file, built in files.items():
-        contents = read_contents(folder / file)
+        contents = read_wheel(folder / file)
         found.append(
             Terms(
                 name=contents.name,

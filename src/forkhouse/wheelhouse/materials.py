@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from forkhouse.provenance.contents import read_contents
+from forkhouse.provenance.contents import read_wheel
 from forkhouse.provenance.documents import wheelhouse_document
 from forkhouse.provenance.vex import resolved_by_patches
 from forkhouse.provenance.wheels import Shipped
@@ -40,14 +40,14 @@ def bill_of_materials(
         Shipped(
             file=pin.file,
             sha256=pin.sha256,
-            contents=read_contents(paths[pin.file]),
+            contents=read_wheel(paths[pin.file]),
             origin=origins.get(pin.file),
             why=reasons.get(pin.file),
         )
         for pin in pins
     ]
     tools = [
-        Shipped(file=path, sha256=sha256, contents=read_contents(file), origin=None)
+        Shipped(file=path, sha256=sha256, contents=read_wheel(file), origin=None)
         for path, (file, sha256) in sorted(carried.items())
         if PurePosixPath(path).suffix == ".whl"
     ]

@@ -6,6 +6,7 @@ Needs the standard library alone with ssh keys, as the carried program checks si
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,7 @@ from forkhouse.provenance.attestation import (
     read_envelope,
     read_statement,
 )
-from forkhouse.provenance.signing import Signer, signed, signers
+from forkhouse.provenance.signing import Signer, Trusted, signed, signers
 from forkhouse.wheelhouse.contents import EXCUSED, NAME, VERDICTS
 from forkhouse.wheelhouse.verifying import CHECKSUMS, listed, verify
 
@@ -171,13 +172,23 @@ def _payload(
     return json.dumps(statement, sort_keys=True, separators=(",", ":")).encode()
 
 
-def check(house: Held, trusted: Path | None = None, not_older_than: str | None = None) -> Verified:
+def envelope_of(path: Path) -> bytes:
+    """Return an envelope: a file, or that of the wheelhouse in a folder. Raises OSError."""
+    return read_file(path / ENVELOPE if path.is_dir() else path)
+
+
+def check(
+    house: Held,
+    trusted: Trusted | None = None,
+    not_older_than: str | None = None,
+    envelope_at: Callable[[Path], bytes] = envelope_of,
+) -> Verified:
     """Check a wheelhouse: its signature, its statement, every file, and what the audit recorded.
 
     Without `trusted` keys, only that it is as its own lists say. `not_older_than` is a time, or the
-    path of an earlier wheelhouse or of its envelope. Raises UnsignedError, TamperedError,
-    UntrustedSignerError, ExpiredKeyError, NamespaceError, StatementError, RollbackError,
-    AuditError, UsageError, ToolchainError, and what `house.verify` raises.
+    path of something earlier, whose envelope `envelope_at` returns. Raises UnsignedError,
+    TamperedError, UntrustedSignerError, ExpiredKeyError, NamespaceError, StatementError,
+    RollbackError, AuditError, UsageError, ToolchainError, and what `house.verify` raises.
     """
     if trusted is None:
         if not_older_than is not None:
@@ -195,7 +206,7 @@ def check(house: Held, trusted: Path | None = None, not_older_than: str | None =
         raise UnsignedError(message)
     by, statement = _trusted_statement(house.envelope, trusted)
     if not_older_than is not None:
-        _refuse_older(statement, not_older_than, trusted)
+        _refuse_older(statement, not_older_than, trusted, envelope_at)
     _compare(house, statement)
     return Verified(
         files=house.verify(),
@@ -206,7 +217,7 @@ def check(house: Held, trusted: Path | None = None, not_older_than: str | None =
     )
 
 
-def _trusted_statement(envelope: bytes, trusted: Path) -> tuple[list[Signer], Statement]:
+def _trusted_statement(envelope: bytes, trusted: Trusted) -> tuple[list[Signer], Statement]:
     read = read_envelope(envelope, ENVELOPE)
     by = signers(read, trusted)
     return by, read_statement(read.payload, ENVELOPE)
@@ -236,12 +247,17 @@ def _compare(house: Held, statement: Statement) -> None:
         raise StatementError(message)
 
 
-def _refuse_older(statement: Statement, bound: str, trusted: Path) -> None:
+def _refuse_older(
+    statement: Statement, bound: str, trusted: Trusted, envelope_at: Callable[[Path], bytes]
+) -> None:
     path = Path(bound)
-    if path.is_dir():
-        path /= ENVELOPE
-    if path.is_file():
-        _, other = _trusted_statement(read_file(path), trusted)
+    if bound and os.path.lexists(path):
+        try:
+            earlier = envelope_at(path)
+        except FileNotFoundError as error:
+            message = f"{path} has no signature ({ENVELOPE}), so nothing tells how old it is."
+            raise UsageError(message) from error
+        _, other = _trusted_statement(earlier, trusted)
         if other.profile != statement.profile:
             message = (
                 f"{path} is of the profile {other.profile}, this wheelhouse of "
@@ -253,7 +269,7 @@ def _refuse_older(statement: Statement, bound: str, trusted: Path) -> None:
             raise UsageError(message)
         limit = other.finished
     else:
-        limit = parse_moment(bound)
+        limit = _moment_or_path(bound)
     if statement.finished is None:
         message = (
             "The signed statement does not say when it was signed, so nobody can tell whether it "
@@ -266,6 +282,15 @@ def _refuse_older(statement: Statement, bound: str, trusted: Path) -> None:
             f"{moment_text(limit)}: it is an older one, put in the place of a newer."
         )
         raise RollbackError(message)
+
+
+def _moment_or_path(bound: str) -> datetime:
+    """Return a time. Raises UsageError."""
+    try:
+        return parse_moment(bound)
+    except UsageError as error:
+        message = f"{error} Nor is there a file or a folder with that name."
+        raise UsageError(message) from error
 
 
 def _audited(house: Held) -> tuple[str, ...]:
