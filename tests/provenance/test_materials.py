@@ -1,19 +1,21 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from packaging.version import Version
 
+from forkhouse.core.errors import DocumentError
+from forkhouse.provenance.exposure import look as look_at
 from forkhouse.provenance.osv import read_export
 from tests.provenance.test_sboms import ENGINE, HELPER, TRANSPORT
 from tests.wheels import write_wheel
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.flow.conftest import Checkout
 
 
@@ -119,7 +121,11 @@ RANGES = [
     ([{"introduced": "0"}, {"fixed": "1.2"}, {"introduced": "2"}, {"fixed": "2.3"}], "1.5", False),
     ([{"introduced": "2"}, {"fixed": "2.3"}, {"introduced": "0"}, {"fixed": "1.2"}], "2.2", True),
     ([{"introduced": "1!0"}], "9", False),
-    ([{"introduced": "no version"}], "1", False),
+    # Where nobody can tell where it begins, it is said: silence would be an all-clear.
+    ([{"introduced": "no version"}], "1", True),
+    ([{"introduced": "no version"}, {"fixed": "2.0"}], "2.0", False),
+    ([{"introduced": "0"}, {"fixed": "no version"}], "1", True),
+    ([{"introduced": "0"}, {"limit": "*"}], "1", True),
 ]
 
 
@@ -143,6 +149,66 @@ def test_versions_that_are_named_count_and_withdrawn_records_do_not(tmp_path: Pa
     found = read_export(export(tmp_path, named, gone, npm, commits), {"demo"})
     assert [each.id for each in found if each.affects(Version("1.0+rocm.1"))] == ["PYSEC-2026-4"]
     assert not any(each.affects(Version("1.1")) for each in found)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ranges": []},
+        {"ranges": None},
+        {"ranges": [{"type": "GIT", "repo": "https://x.example", "events": [{"introduced": "0"}]}]},
+        {"ranges": [{"type": "OF-A-LATER-SCHEMA", "events": [{"introduced": "0"}]}]},
+        {"ranges": [{"type": "ECOSYSTEM", "events": []}]},
+    ],
+)
+def test_an_advisory_that_names_no_versions_is_told(tmp_path: Path, change: dict[str, Any]) -> None:
+    silent = record("OSV-2026-7", "demo")
+    silent["affected"][0].update(change)
+    house = tmp_path / "house"
+    house.mkdir()
+    component = {"name": "demo", "version": "1", "bom-ref": "w"}
+    component["purl"] = "pkg:pypi/demo@1?file_name=demo.whl"
+    (house / "sbom.cdx.json").write_text(json.dumps({"components": [component]}), encoding="utf-8")
+    found = look_at(house, export(tmp_path, silent))
+    assert (found.unjudged, found.exposures) == (("OSV-2026-7 (demo)",), ())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": 5},
+        {"id": None},
+        {"aliases": "CVE-2026-1"},
+        {"aliases": [1]},
+        {"summary": 5},
+        {"affected": {}},
+        {"affected": "x"},
+        {"affected": [{"package": None}]},
+        {"affected": [{"package": {"ecosystem": None, "name": "demo"}}]},
+        {"affected": [{"package": {"ecosystem": "PyPI", "name": 5}}]},
+        {"affected": [{"package": {"ecosystem": "pypi", "name": "demo"}, "versions": "1.0"}]},
+        {"affected": [{"package": {"ecosystem": "PyPI", "name": "Demo"}, "versions": [1.0]}]},
+        {"affected": [{"package": {"ecosystem": "PyPI", "name": "demo"}, "ranges": [{}]}]},
+    ],
+)
+def test_a_damaged_record_is_never_an_all_clear(tmp_path: Path, change: dict[str, Any]) -> None:
+    path = export(tmp_path, record("OSV-2026-8", "demo", {"introduced": "0"}) | change)
+    with pytest.raises(DocumentError, match="is no record of OSV"):
+        read_export(path, {"demo"})
+
+
+@pytest.mark.parametrize("event", [0, None, ["0"]])
+def test_an_event_that_is_no_text_is_damage(tmp_path: Path, event: Any) -> None:
+    path = export(tmp_path, record("OSV-2026-8", "demo", {"introduced": event}))
+    with pytest.raises(DocumentError, match="is no record of OSV"):
+        read_export(path, {"demo"})
+
+
+def test_nothing_is_waited_for_that_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    for place in (tmp_path, tmp_path / "pipe.json", Path("/dev/zero")):
+        with pytest.raises(OSError, match="it is no file"):
+            read_export(place, {"demo"})
 
 
 def test_a_folder_and_an_archive_are_exports_as_well(built: Checkout, tmp_path: Path) -> None:

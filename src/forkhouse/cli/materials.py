@@ -118,6 +118,9 @@ def vulnerabilities(
             more = f" and {len(found.unnamed) - _SHOWN} more" if len(found.unnamed) > _SHOWN else ""
             names = ", ".join(found.unnamed[:_SHOWN])
             say(f"Not on the package index, so not held against it: {names}{more}")
+        if found.unjudged:
+            names = ", ".join(found.unjudged)
+            say(f"These name no versions of a package that is here, so look yourself: {names}")
     if open_ones:
         lines = bullets(f"{each.wheel}: {_names(each)}: {each.summary}" for each in open_ones)
         message = (

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
@@ -56,6 +58,8 @@ class Look:
     """How many names and versions were held against the export."""
     unnamed: tuple[str, ...]
     """Components that no advisory of the ecosystem names, as they are of no package index."""
+    unjudged: tuple[str, ...]
+    """Advisories about packages that are here, and the package: they name no versions."""
     exposures: tuple[Exposure, ...]
 
 
@@ -80,6 +84,12 @@ def look(folder: Path, export: Path) -> Look:
     return Look(
         packages=len(packages),
         unnamed=tuple(sorted(set(_unnamed(document)))),
+        unjudged=tuple(
+            f"{advisory.id} ({name})"
+            for name, group in sorted(advisories.items())
+            for advisory in group
+            if not advisory.judged
+        ),
         exposures=tuple(found.values()),
     )
 
@@ -153,7 +163,7 @@ def _is_of_index(component: Mapping[str, Any]) -> bool:
 
 
 def _name(purl: str) -> str:
-    return canonicalize_name(purl.removeprefix("pkg:pypi/").partition("@")[0])
+    return canonicalize_name(unquote(re.split("[@?#]", purl.removeprefix("pkg:pypi/"))[0]))
 
 
 def _resolved(document: Mapping[str, Any]) -> dict[tuple[str, str], str]:

@@ -8,16 +8,18 @@ ecosystem.
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from forkhouse.core.budgets import DAMAGE
 from forkhouse.core.errors import DocumentError
+from forkhouse.core.storage import open_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -41,6 +43,8 @@ class Advisory:
     """Canonical name."""
     versions: frozenset[Version]
     """Versions that are named one by one."""
+    judged: bool
+    """Whether it says by versions what it is about; else nobody can tell from a version."""
     ranges: tuple[tuple[tuple[str, str], ...], ...]
     """Events of each range, in their order: `introduced`, `fixed`, `last_affected`, `limit`."""
     severity: str
@@ -64,7 +68,7 @@ class Advisory:
 def _within(version: Version, events: Iterable[tuple[str, str]]) -> bool:
     """Evaluate the events of a range as the schema says: in order of versions."""
     affected = False
-    known = [(kind, parsed) for kind, text in events if (parsed := _parsed(text)) is not None]
+    known = [(kind, parsed) for kind, text in events if (parsed := _event(kind, text)) is not None]
     # At one version, what begins it counts before what ends it.
     for kind, at in sorted(known, key=lambda each: (each[1], each[0] != "introduced")):
         if kind == "introduced" and version >= at:
@@ -74,6 +78,16 @@ def _within(version: Version, events: Iterable[tuple[str, str]]) -> bool:
         if kind == "last_affected" and version > at:
             affected = False
     return affected
+
+
+def _event(kind: str, text: str) -> Version | None:
+    """Return the version of an event; None where it ends nothing.
+
+    What begins at a version that is none of PEP 440 is taken for having always been: to say too
+    much is better than to be silent.
+    """
+    found = _parsed(text)
+    return _parsed("0") if found is None and kind == "introduced" else found
 
 
 def _parsed(text: str) -> Version | None:
@@ -96,8 +110,8 @@ def read_export(path: Path, packages: Collection[str]) -> list[Advisory]:
             document = json.loads(content)
             for record in document if isinstance(document, list) else [document]:
                 count += 1
-                if not record.get("withdrawn"):
-                    found += [each for each in _advisories(record) if each.package in packages]
+                advisories = list(_advisories(record, packages))
+                found += [] if record.get("withdrawn") else advisories
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             message = (
                 f"{name} is no record of OSV: {error!r}. Export one from osv.dev: `PyPI/all.zip`, "
@@ -112,12 +126,23 @@ def read_export(path: Path, packages: Collection[str]) -> list[Advisory]:
 
 def _files(path: Path) -> Iterator[tuple[str, bytes]]:
     if path.is_dir():
-        for file in sorted(path.rglob("*.json")):
-            yield file.name, _limited(file.name, file.stat().st_size, file.read_bytes)
-    elif zipfile.is_zipfile(path):
+        for file in sorted(path.rglob("*")):
+            if file.suffix.lower() == ".json" and not file.is_dir():
+                with open_file(file) as stream:
+                    size = os.fstat(stream.fileno()).st_size
+                    yield file.name, _limited(file.name, size, stream.read)
+        return
+    with open_file(path) as whole:
+        yield from _in_file(path, whole)
+
+
+def _in_file(path: Path, whole: BinaryIO) -> Iterator[tuple[str, bytes]]:
+    if zipfile.is_zipfile(whole):
         try:
-            with zipfile.ZipFile(path) as archive:
-                members = [each for each in archive.infolist() if each.filename.endswith(".json")]
+            with zipfile.ZipFile(whole) as archive:
+                members = [
+                    each for each in archive.infolist() if each.filename.lower().endswith(".json")
+                ]
                 _limited(path.name, sum(each.file_size for each in members), bytes, _MOST)
                 for member in members:
                     read = partial(archive.read, member)
@@ -126,7 +151,8 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
             message = f"{path} is damaged: {error}."
             raise DocumentError(message) from error
     else:
-        yield path.name, _limited(path.name, path.stat().st_size, path.read_bytes)
+        whole.seek(0)
+        yield path.name, _limited(path.name, os.fstat(whole.fileno()).st_size, whole.read)
 
 
 def _limited(name: str, size: int, read: Any, most: int = _LARGEST) -> bytes:
@@ -137,31 +163,60 @@ def _limited(name: str, size: int, read: Any, most: int = _LARGEST) -> bytes:
     return content
 
 
-def _advisories(record: Mapping[str, Any]) -> Iterator[Advisory]:
-    """Yield an advisory for each package of the ecosystem that a record names."""
-    for affected in record.get("affected") or ():
-        package = affected.get("package") or {}
-        if package.get("ecosystem", "").partition(":")[0] != ECOSYSTEM:
+def _advisories(record: Mapping[str, Any], packages: Collection[str]) -> Iterator[Advisory]:
+    """Yield an advisory for each of some packages of the ecosystem that a record names.
+
+    Raises KeyError, TypeError, AttributeError for what is no record.
+    """
+    name, aliases = _text(record["id"]), _texts(record.get("aliases"))
+    for affected in _list(record.get("affected")):
+        package = affected.get("package", {"ecosystem": "", "name": ""})
+        if _text(package["ecosystem"]).partition(":")[0].lower() != ECOSYSTEM.lower():
+            continue
+        package_name = canonicalize_name(_text(package["name"]))
+        if package_name not in packages:
             continue
         ranges = [
-            tuple(item for event in each["events"] for item in event.items())
-            for each in affected.get("ranges") or ()
+            tuple(
+                (kind, _text(text))
+                for event in _list(each["events"])
+                for kind, text in event.items()
+            )
+            for each in _list(affected.get("ranges"))
             if each["type"] in {"ECOSYSTEM", "SEMVER"}
         ]
+        named = _texts(affected.get("versions"))
         yield Advisory(
-            id=record["id"],
-            aliases=tuple(record.get("aliases") or ()),
-            summary=record.get("summary") or (record.get("details") or "").partition("\n")[0],
-            package=canonicalize_name(package["name"]),
-            versions=frozenset(
-                version
-                for text in affected.get("versions") or ()
-                if (version := _parsed(text)) is not None
-            ),
+            id=name,
+            aliases=aliases,
+            summary=_text(record.get("summary") or "")
+            or _text(record.get("details") or "").partition("\n")[0],
+            package=package_name,
+            versions=frozenset(filter(None, map(_parsed, named))),
+            judged=bool(named or any(ranges)),
             ranges=tuple(ranges),
             severity=_severity(record),
             fixed=tuple(text for events in ranges for kind, text in events if kind == "fixed"),
         )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        message = f"{value!r} is no text"
+        raise TypeError(message)
+    return value
+
+
+def _list(value: object) -> list[Any]:
+    """Return a list; an empty one for what is not there."""
+    if value is not None and not isinstance(value, list):
+        message = f"{value!r} is no list"
+        raise TypeError(message)
+    return value or []
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(map(_text, _list(value)))
 
 
 def _severity(record: Mapping[str, Any]) -> str:
