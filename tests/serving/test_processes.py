@@ -155,6 +155,28 @@ def test_an_early_death_is_told_with_its_first_exception_and_the_end_of_the_log(
     assert message.endswith("  | ValueError: no such model\n  | and much more")
 
 
+def test_of_a_huge_log_that_had_a_life_before_only_this_life_is_told(
+    start: Start, tmp_path: Path
+) -> None:
+    program = "print('ValueError: of now'); print('x' * 100 + '\\n', end='', flush=True); {then}"
+    server = start(program.format(then="raise SystemExit(3)"))
+    server.wait(10)
+    old = b"OSError: of an earlier life\n"
+    said = server.log.read_bytes()
+    with server.log.open("r+b") as stream:
+        stream.write(old)
+        stream.write(said)
+        stream.seek(2**33)  # a hole of 8 GiB that nobody reads
+        stream.write(b"\nthe end \xff\n")
+    server.begun = len(old)
+    told = str(server.error("ended"))
+    assert "ValueError: of now" in told
+    assert "earlier life" not in told
+    assert told.endswith("the end \ufffd")
+    server.log.write_bytes(b"rotated\n")
+    assert str(server.error("ended")).endswith("rotated")
+
+
 def test_death_by_a_signal_is_told(start: Start) -> None:
     server = start("import os; os.kill(os.getpid(), 9)")
     with pytest.raises(ServingError, match="was ended by signal 9"):

@@ -64,6 +64,16 @@ else:
     port = int(os.environ["DYN_SYSTEM_PORT"])
     # An engine: a child that a dead parent leaves behind.
     child = subprocess.Popen(["sleep", "300"])
+    if mode == "leaves daemons":
+        # One leads a session of its own; the other one has another parent as well.
+        subprocess.Popen(["setsid", "--fork", "sleep", "300"]).wait()
+        first = os.fork()
+        if first == 0:
+            os.setsid()
+            if os.fork() == 0:
+                os.execvp("sleep", ["sleep", "300"])
+            os._exit(0)
+        os.waitpid(first, 0)
     (here / "children").open("a").write(str(child.pid) + "\\n")
 
 
@@ -414,6 +424,19 @@ def test_a_signal_ends_all_and_is_no_failure(small: Callable[..., Small]) -> Non
         output, said = program.communicate(timeout=30)
     assert program.returncode == 0, said
     assert "Ended by SIGTERM; every process is ended." in output
+    assert not any(runs(each) for each in below)
+
+
+def test_daemons_that_left_their_parents_end_as_well(small: Callable[..., Small]) -> None:
+    made = small(decode="leaves daemons")
+    with start_program(made) as program:
+        until(lambda: answers_ready(made), "readiness")
+        below = psutil.Process(program.pid).children(recursive=True)
+        program.send_signal(signal.SIGTERM)
+        _, said = program.communicate(timeout=30)
+    assert program.returncode == 0, said
+    assert len(below) == 7  # with two engines and two daemons
+    assert said.count("(sleep), which had left its parent") == 2, said
     assert not any(runs(each) for each in below)
 
 

@@ -240,6 +240,21 @@ def test_manifests_start_what_is_supervised() -> None:
     assert service["spec"]["ports"][0]["port"] == 8123
 
 
+@pytest.mark.parametrize(
+    ("seconds", "written"), [("0.000001", "0.000001"), ("604800", "604800"), ("0.5", "0.5")]
+)
+def test_times_of_units_have_no_exponents(seconds: str, written: str) -> None:
+    text = f"{ON_CPU}\nsupervision: {{first-delay: {seconds}}}\n"
+    files = units(deployment(text), python=Path("/env/bin/python"))
+    assert f"RestartSec={written}\n" in files["forkhouse-small-frontend.service"]
+
+
+def test_kubernetes_mounts_nothing_at_a_path_with_a_colon() -> None:
+    text = TEXT.replace("/models/with a blank", "/models/with: a blank")
+    with pytest.raises(UsageError, match="Kubernetes mounts nothing there"):
+        manifests(deployment(text))
+
+
 def test_pods_need_an_etcd_and_containers_an_image() -> None:
     with pytest.raises(UsageError, match="pods share none"):
         manifests(deployment(ON_CPU))

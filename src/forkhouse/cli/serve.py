@@ -104,6 +104,7 @@ def serve(
 
 def _supervise(deployment: Deployment, place: Place) -> None:
     from forkhouse.serving.device import require_gpu  # start-up time
+    from forkhouse.serving.orphans import Orphans  # start-up time
     from forkhouse.serving.supervising import supervised  # start-up time
 
     if deployment.hardware.target:
@@ -112,12 +113,12 @@ def _supervise(deployment: Deployment, place: Place) -> None:
     frontend = deployment.roles.frontend
     # The end that a signal asks for is what a supervisor of services expects: it is no failure.
     try:
-        with showing(), supervised(deployment, place) as supervisor:
+        with showing(), Orphans() as orphans, supervised(deployment, place) as supervisor:
             say(
                 f"Serving {deployment.name} for clients on {frontend.address}:{frontend.port}; "
                 f"how it is: http://127.0.0.1:{own}/readyz"
             )
-            supervisor.run()
+            supervisor.run(orphans)
     except Stopped as stopped:
         say(f"Ended by {stopped.signal.name}; every process is ended.")
 

@@ -136,6 +136,9 @@ class _Strict(Composer, SafeConstructor, Resolver):
 
     def construct_plain(self, node: yaml.Node) -> str:
         text = str(self.construct_scalar(_scalar(node)))
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            problem = "a code of half a character (\\uD800 to \\uDFFF), which no text has"
+            _refuse(problem, node.start_mark)
         return text if _scalar(node).style else PlainText(text)
 
     def construct_number(self, node: yaml.Node) -> int:

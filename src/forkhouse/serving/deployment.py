@@ -20,6 +20,8 @@ from forkhouse.serving.launching import DEVICES, Device, Planes, WorkerRole
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_CONTROL = re.compile("[\0-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+"""What no unit, manifest or script holds as it is. A tab is none of them."""
 PORTS_OF_A_WORKER = 10
 """One for its health, and nine for what NIXL needs to connect, a port for each GPU."""
 
@@ -30,15 +32,29 @@ def _spelt(value: object) -> object:
 
 
 def _one_line(value: object) -> object:
-    if isinstance(value, str) and any(letter in value for letter in "\0\n\r"):
-        message = "has a line break or a NUL character"
+    if isinstance(value, str) and _CONTROL.search(value):
+        message = "has a line break or a control character"
         raise ValueError(message)
     return value
 
 
 def _address(value: object) -> object:
-    if isinstance(value, str) and not value.startswith(("http://", "https://", "nats://")):
-        message = "has to begin with http://, https:// or nats://"
+    if isinstance(value, str) and not re.match(r"(https?|nats)://[^/\s]", value):
+        message = "has to begin with http://, https:// or nats:// and name a host"
+        raise ValueError(message)
+    return value
+
+
+def _one_word(value: object) -> object:
+    if isinstance(value, str) and any(letter.isspace() for letter in value):
+        message = "has a blank in it, and no image is named so"
+        raise ValueError(message)
+    return value
+
+
+def _from_root(value: object) -> object:
+    if isinstance(value, str) and not value.startswith("/"):
+        message = "has to begin with /, as it is a path in the image"
         raise ValueError(message)
     return value
 
@@ -57,7 +73,9 @@ PathText = Annotated[str, BeforeValidator(_one_line), Field(min_length=1)]
 """A path; a relative one begins at the folder of the file."""
 Port = Annotated[int, Field(ge=1024, le=65535)]
 """A TCP port that needs no rights."""
-Seconds = Annotated[float, BeforeValidator(_decimal)]
+LONGEST_SECONDS = 7 * 86_400
+Seconds = Annotated[float, BeforeValidator(_decimal), Field(le=LONGEST_SECONDS)]
+"""A time in seconds, a week at most: what is longer is a mistake, and no clock waits for it."""
 ServerUrl = Annotated[str, BeforeValidator(_one_line), BeforeValidator(_address)]
 """Address of a server that is there already."""
 
@@ -104,9 +122,9 @@ class WorkerGroup(Document):
 
     Workers that share a GPU have to say it.
     """
-    kv_cache: int | None = Field(default=None, ge=1)
+    kv_cache: int | None = Field(default=None, ge=1, le=65536)
     """GiB of KV cache for each worker. 4 on the CPU, and what is left of the memory on a GPU."""
-    threads: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1, le=1024)
     """Threads that compute, for each worker on the CPU."""
     arguments: tuple[Argument, ...] = ()
     """Further arguments of `dynamo.vllm`, which is vLLM's own command line and some more."""
@@ -216,9 +234,9 @@ class Supervision(Document):
 class Image(Document):
     """A container image that holds the installed wheelhouse, for Compose and Kubernetes."""
 
-    reference: PathText
+    reference: Annotated[PathText, BeforeValidator(_one_word)]
     """Its name, best with its digest."""
-    python: PathText = "/opt/stack/bin/python"
+    python: Annotated[PathText, BeforeValidator(_from_root)] = "/opt/stack/bin/python"
     """The interpreter of the environment in it."""
 
 

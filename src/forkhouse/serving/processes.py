@@ -34,6 +34,8 @@ POLL_SECONDS = 0.1
 STOP_SECONDS = 90.0
 KILL_SECONDS = 10.0
 LOG_LINES = 30
+LOG_HEAD, LOG_TAIL = 2**22, 2**16
+"""Bytes of a log that are read for an error: of its beginning, for the cause, and of its end."""
 _EXCEPTION = re.compile(r"\b[A-Z]\w*(?:Error|Exception): .+")
 _LOCAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _given: set[int] = set()
@@ -75,6 +77,8 @@ class Server:
     command: tuple[str, ...]
     log: Path
     process: subprocess.Popen[bytes]
+    begun: int = 0
+    """Bytes that the log had before, of earlier lives."""
     _asked: bool = False
     _descendants: set[psutil.Process] = field(default_factory=set)
 
@@ -98,6 +102,7 @@ class Server:
         """
         command = tuple(command)
         with log.open("ab") as output:
+            begun = output.tell()
             try:
                 process = subprocess.Popen(
                     command,
@@ -114,7 +119,7 @@ class Server:
                     f"{shlex.join(command)}"
                 )
                 raise ServingError(message) from error
-        return cls(name=name, command=command, log=log, process=process)
+        return cls(name=name, command=command, log=log, process=process, begun=begun)
 
     def __enter__(self) -> Self:
         """Return this server."""
@@ -155,16 +160,27 @@ class Server:
 
         It contains the server's command, the first exception in its log, and the end of the log.
         """
-        text = self.log.read_text(encoding="utf-8", errors="replace")
-        cause = _EXCEPTION.search(text)
+        head, tail = self._said()
+        cause = _EXCEPTION.search(head) or _EXCEPTION.search(tail)
         parts = [
             f"{self.name} {what}. The command was:\n  {shlex.join(self.command)}",
             # The end of a log often tells only that a child failed, whose own words stand far
             # above.
             *([f"The first exception in its log:\n  | {cause.group()}"] if cause else []),
-            f"The end of its log, {self.log}:\n{quoted(text.splitlines()[-LOG_LINES:])}",
+            f"The end of its log, {self.log}:\n{quoted(tail.splitlines()[-LOG_LINES:])}",
         ]
         return ServingError("\n".join(parts))
+
+    def _said(self) -> tuple[str, str]:
+        """Return the beginning and the end of what this process printed, of a log of any size."""
+        with self.log.open("rb") as stream:
+            end = stream.seek(0, os.SEEK_END)
+            begun = self.begun if self.begun <= end else 0  # it was cut off meanwhile (logrotate)
+            texts = []
+            for start, size in ((begun, LOG_HEAD), (max(begun, end - LOG_TAIL), LOG_TAIL)):
+                stream.seek(start)
+                texts.append(stream.read(size).decode(errors="replace"))
+        return texts[0], texts[1]
 
     def wait(self, wait: float) -> int:
         """Return the exit code when the server has ended by itself.

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from forkhouse.serving.arranging import Place, Planned
     from forkhouse.serving.deployment import Deployment, Supervision
+    from forkhouse.serving.orphans import Orphans
 
 LONGEST_TEMPORARY = 60
 """Bytes of the path of a folder for sockets: a name has 107, and servers add up to 45."""
@@ -140,10 +141,12 @@ class Supervisor:
                 raise ServingError(message)
             time.sleep(LOOK_SECONDS)
 
-    def run(self) -> None:
+    def run(self, orphans: Orphans) -> None:
         """Go on until a signal asks for the end. Raises what went wrong in the supervision."""
         while True:
             self.check()
+            servers = [keeper.server for keeper in self._keepers]
+            orphans.reap({server.process.pid for server in servers if server})
             time.sleep(LOOK_SECONDS)
 
     def end(self) -> None:

@@ -21,14 +21,20 @@ PROBE_SECONDS = 10
 def manifests(deployment: Deployment) -> dict[str, str]:
     """Return the manifests of a deployment by file name, one file for each role.
 
-    Raises UsageError where it names no image, or where its processes find each other by files:
-    pods share none.
+    Raises UsageError where it names no image, where its processes find each other by files, as
+    pods share none, and for a model's path that cannot be mounted.
     """
     image = image_of(deployment)
     if deployment.planes.discovery == "file":
         message = (
             f"The processes of {deployment.name} find each other by files, and pods share none. "
             "Give planes: {discovery: etcd, etcd: ADDRESS}."
+        )
+        raise UsageError(message)
+    if ":" in deployment.model.path:
+        message = (
+            f"The model's path {deployment.model.path} has a ':' in it, and Kubernetes mounts "
+            "nothing there. Give it another path."
         )
         raise UsageError(message)
     place = Place(

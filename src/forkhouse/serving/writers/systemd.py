@@ -65,8 +65,8 @@ def _service(
         f"WorkingDirectory={place.state}",
         "UMask=0077",
         "Restart=always",
-        f"RestartSec={deployment.supervision.first_delay:g}",
-        f"TimeoutStopSec={stop + LONGEST_STOP:g}",
+        f"RestartSec={_span(deployment.supervision.first_delay)}",
+        f"TimeoutStopSec={_span(stop + LONGEST_STOP)}",
         "# Its children get SIGKILL where they outlive it.",
         "KillMode=mixed",
         "# RDMA and GPUs pin memory.",
@@ -80,6 +80,11 @@ def _service(
         "RestrictSUIDSGID=yes",
     ]
     return HEAD + "\n".join(lines) + "\n"
+
+
+def _span(seconds: float) -> str:
+    """Return a time as systemd.time(7) reads it, which knows no exponents."""
+    return f"{seconds:.6f}".rstrip("0").rstrip(".")
 
 
 def _escaped(text: str) -> str:
