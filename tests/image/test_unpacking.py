@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import io
 import subprocess
 import tarfile
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -34,7 +37,7 @@ def layer(folder: Path, *members: tuple[str, str | bytes | None]) -> Layer:
             archive.addfile(info, io.BytesIO(data))
     blob = Blob(path=path, sha256=sha256_file(path), size=path.stat().st_size)
     kind = "application/vnd.oci.image.layer.v1.tar"
-    return Layer(what="a layer", blob=blob, diff_id="", media_type=kind)
+    return Layer(what="a layer", blob=blob, diff_id=f"sha256:{sha256_file(path)}", media_type=kind)
 
 
 def laid_out(folder: Path, *layers: Layer) -> Path:
@@ -119,3 +122,72 @@ def test_tar_reads_what_is_written(tmp_path: Path) -> None:
     ]
     subprocess.run(["tar", "-xzf", made.blob.path, "-C", tmp_path], check=True)
     assert (tmp_path / long).read_bytes() == b"far"
+
+
+def packed(folder: Path, plain: Layer, *pieces: bytes) -> Layer:
+    """Return a layer whose compressed bytes are given."""
+    path = folder / f"packed-{len(list(folder.iterdir()))}"
+    path.write_bytes(b"".join(pieces))
+    blob = Blob(path=path, sha256=sha256_file(path), size=path.stat().st_size)
+    kind = "application/vnd.oci.image.layer.v1.tar+gzip"
+    return replace(plain, blob=blob, media_type=kind)
+
+
+@pytest.mark.parametrize("at", [0, 1, 512, 700, 1024, 2048])
+def test_a_layer_of_several_gzip_members_is_laid_out_whole(tmp_path: Path, at: int) -> None:
+    """Tools that compress in parallel, or let files be read by themselves, write such layers."""
+    plain = layer(tmp_path, ("a", b"1" * 600), ("b", b"2"))
+    content = plain.blob.path.read_bytes()
+    parts = [gzip.compress(content[:at]), gzip.compress(content[at:])]
+    root = laid_out(tmp_path, packed(tmp_path, plain, *parts))
+    assert (root / "b").read_bytes() == b"2"
+
+
+@pytest.mark.parametrize("damage", ["sum", "size", "behind", "cut", "digest", "more"])
+def test_damage_anywhere_in_a_layer_is_told(tmp_path: Path, damage: str) -> None:
+    plain = layer(tmp_path, ("a", b"1" * 600))
+    content = plain.blob.path.read_bytes()
+    whole = gzip.compress(content)
+    pieces = {
+        "sum": [whole[:-8], b"\0\0\0\0", whole[-4:]],
+        "size": [whole[:-4], b"\0\0\0\0"],
+        "behind": [whole, b"behind"],
+        "cut": [whole[:-9]],
+        "digest": [whole],
+        "more": [whole, gzip.compress(b"behind the end of the archive")],
+    }
+    found = packed(tmp_path, plain, *pieces[damage])
+    if damage == "digest":
+        found = replace(found, diff_id=f"sha256:{hashlib.sha256(b'').hexdigest()}")
+    with pytest.raises(ImageError, match="is damaged"):
+        laid_out(tmp_path, found)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_what_takes_away_takes_nothing_of_its_own_layer(tmp_path: Path, *, first: bool) -> None:
+    below = layer(
+        tmp_path, ("d/old", b"1"), ("d/deep/old", b"1"), ("e/old", b"1"), ("f", b"1"), ("g", b"1")
+    )
+    gone: list[tuple[str, bytes]] = [("d/.wh..wh..opq", b""), (".wh.e", b""), (".wh.f", b"")]
+    new = [("d/new", b"2"), ("d/deep/new", b"2"), ("e/new", b"2"), ("f", b"2")]
+    root = laid_out(tmp_path, below, layer(tmp_path, *(gone + new if first else new + gone)))
+    there = {str(each.relative_to(root)) for each in root.rglob("*") if each.is_file()}
+    assert there == {"d/new", "d/deep/new", "e/new", "f", "g"}
+    assert (root / "f").read_bytes() == b"2"
+
+
+def test_a_link_may_have_two_names(tmp_path: Path) -> None:
+    root = laid_out(tmp_path, layer(tmp_path, ("l", "/nowhere"), ("m", "=l"), ("n", "=/m")))
+    assert [str((root / each).readlink()) for each in "lmn"] == ["/nowhere"] * 3
+
+
+@pytest.mark.parametrize("name", ["nothing", "folder", "itself", "..", "/", "a/.."])
+def test_a_hard_link_to_what_is_no_file_is_told(tmp_path: Path, name: str) -> None:
+    found = layer(tmp_path, ("folder", None), ("itself", f"={name}"))
+    with pytest.raises(ImageError, match="there is no file"):
+        laid_out(tmp_path, found)
+
+
+def test_a_file_below_a_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="lies below what is no folder"):
+        laid_out(tmp_path, layer(tmp_path, ("a", b""), ("a/b/c", b"")))

@@ -31,11 +31,11 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 READABLE = {
-    "application/vnd.oci.image.layer.v1.tar": "r|",
-    GZIP: "r|gz",
-    "application/vnd.docker.image.rootfs.diff.tar.gzip": "r|gz",
+    "application/vnd.oci.image.layer.v1.tar": False,
+    GZIP: True,
+    "application/vnd.docker.image.rootfs.diff.tar.gzip": True,
 }
-"""The kinds of layers that can be unpacked here, and how `tarfile` calls them."""
+"""The kinds of layers that can be unpacked here, and whether they are compressed."""
 _LARGEST_JSON = 4 * 2**20
 """Bytes; readers of images have the same limit."""
 _CHUNK = 2**20

@@ -6,10 +6,13 @@ out. No path leaves the folder, through no link: a link is followed as it would 
 
 from __future__ import annotations
 
+import contextlib
+import gzip
+import hashlib
 import os
 import tarfile
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from forkhouse.core.budgets import DAMAGE
 from forkhouse.core.errors import ImageError, UnsafeArchiveError
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 _GONE = ".wh."
 """Beginning of the name of a file that takes away what a lower layer has of the same name."""
 _ALL_GONE = ".wh..wh..opq"
+_CHUNK = 2**20
 _MOST_LINKS = 40
 """As the kernel follows (path_resolution(7))."""
 
@@ -38,17 +42,48 @@ def unpack_layers(layers: Sequence[Layer], root: Path) -> None:
     with report().task("unpack the base", total=len(layers)) as task:
         for layer in layers:
             try:
-                with (
-                    storage_errors(f"Unpacking {layer.what}"),
-                    layer.blob.path.open("rb") as stream,
-                    tarfile.open(fileobj=stream, mode=READABLE[layer.media_type]) as archive,  # type: ignore[call-overload]
-                ):
-                    for member in archive:
-                        _lay_out(archive, member, root)
+                with storage_errors(f"Unpacking {layer.what}"):
+                    _unpack(layer, root)
             except DAMAGE as error:
                 message = f"{layer.what} is damaged: {error}. Make the base again."
                 raise ImageError(message) from error
             task.advance(1)
+
+
+def _unpack(layer: Layer, root: Path) -> None:
+    packed = READABLE[layer.media_type]
+    with contextlib.ExitStack() as held:
+        file = held.enter_context(layer.blob.path.open("rb"))
+        # tarfile's own reader ends with the first of several members of gzip, checks no sum at
+        # their end, and reads nothing behind the end of the archive.
+        stream = held.enter_context(gzip.GzipFile(fileobj=file)) if packed else file
+        measured = _Measured(stream)
+        own: set[Path] = set()
+        with tarfile.open(fileobj=measured, mode="r|") as archive:  # type: ignore[call-overload]
+            for member in archive:
+                _lay_out(archive, member, root, own)
+        while measured.read(_CHUNK):
+            pass
+    if f"sha256:{measured.digest.hexdigest()}" != layer.diff_id:
+        message = (
+            f"{layer.what} is damaged: unpacked, it has another digest than its image says. Make "
+            "the base again."
+        )
+        raise ImageError(message)
+
+
+class _Measured:
+    """A stream that digests what is read of it."""
+
+    def __init__(self, source: IO[bytes] | gzip.GzipFile) -> None:
+        self._source = source
+        self.digest = hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        """Return a piece."""
+        piece = self._source.read(size)
+        self.digest.update(piece)
+        return piece
 
 
 def inside(root: Path, name: str) -> Path:
@@ -76,7 +111,8 @@ def inside(root: Path, name: str) -> Path:
     return found
 
 
-def _lay_out(archive: tarfile.TarFile, member: tarfile.TarInfo, root: Path) -> None:
+def _lay_out(archive: tarfile.TarFile, member: tarfile.TarInfo, root: Path, own: set[Path]) -> None:
+    """Lay out a member. `own` is what this layer has laid out, with the folders above."""
     path = PurePosixPath(member.name)
     leads_out = path.is_absolute() or ".." in path.parts
     if leads_out or path.name.removeprefix(_GONE) in {"", ".", ".."} - {path.name}:
@@ -85,14 +121,25 @@ def _lay_out(archive: tarfile.TarFile, member: tarfile.TarInfo, root: Path) -> N
     if not path.parts:
         return
     folder = inside(root, str(path.parent))
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        message = f"{member.name!r} lies below what is no folder. The layer is refused."
+        raise ImageError(message) from error
     place = folder / path.name
+    # What takes away is of the layers below, wherever it stands in its own.
     if path.name == _ALL_GONE:
-        for each in folder.iterdir():
-            discard(each)
-    elif path.name.startswith(_GONE):
-        discard(folder / path.name.removeprefix(_GONE))
-    elif member.isdir():
+        _clear(folder, own)
+        return
+    if path.name.startswith(_GONE):
+        gone = folder / path.name.removeprefix(_GONE)
+        if gone not in own:
+            discard(gone)
+        elif gone.is_dir() and not gone.is_symlink():
+            _clear(gone, own)
+        return
+    own.update([place, *(each for each in place.parents if each.is_relative_to(root))])
+    if member.isdir():
         if place.is_symlink() or not place.is_dir():
             discard(place)
             place.mkdir()
@@ -100,18 +147,36 @@ def _lay_out(archive: tarfile.TarFile, member: tarfile.TarInfo, root: Path) -> N
         discard(place)
         place.symlink_to(member.linkname)
     elif member.islnk():
-        target = inside(root, member.linkname)
+        named = PurePosixPath(member.linkname)
+        # Of a link itself there may be two, so it is not followed.
+        target = inside(root, str(named.parent)) / (named.name or ".")
+        there = target.is_symlink() or target.is_file()
+        if named.name in {"", ".."} or target == place or not there:
+            message = (
+                f"{member.name!r} is a hard link to {member.linkname!r}, and there is no file. The "
+                "layer is refused."
+            )
+            raise ImageError(message)
         discard(place)
-        os.link(target, place)
+        os.link(target, place, follow_symlinks=False)
     elif member.isreg():
         discard(place)
         _copy(archive, member, place)
+
+
+def _clear(folder: Path, own: set[Path]) -> None:
+    """Remove what lower layers have in a folder."""
+    for each in folder.iterdir():
+        if each not in own:
+            discard(each)
+        elif each.is_dir() and not each.is_symlink():
+            _clear(each, own)
 
 
 def _copy(archive: tarfile.TarFile, member: tarfile.TarInfo, place: Path) -> None:
     stream = archive.extractfile(member)
     assert stream is not None  # it is a file
     with place.open("xb") as target:
-        while piece := stream.read(2**20):
+        while piece := stream.read(_CHUNK):
             target.write(piece)
     place.chmod(0o755 if member.mode & 0o100 else 0o644)
