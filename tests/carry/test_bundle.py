@@ -267,7 +267,8 @@ def hostile(paths: Mapping[str, object], target: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "path", ["../evil", "/etc/evil", "wheelhouse/../../evil", "a//b", "./a", ""]
+    "path",
+    ["../evil", "/etc/evil", "wheelhouse/../../evil", "a//b", "./a", "", "a\0b", "a\udc80"],
 )
 def test_a_path_that_leads_out_is_refused(tmp_path: Path, path: str) -> None:
     member = {"path": path, "size": 1, "sha256": hashlib.sha256(b"x").hexdigest()}
@@ -409,3 +410,21 @@ def test_what_was_read_already_is_not_read_again_and_still_compared(tmp_path: Pa
     assert {each.sha256 for each in index.members if each.path == wheel} == {"0" * 64}
     with pytest.raises(HashMismatchError, match=r"a-1-py3-none-any\.whl has changed"):
         write_bundle(index, Files(content), tmp_path / "b.tar")
+
+
+@pytest.mark.parametrize(
+    "profile", ["../evil", "/evil", "a/b", "..", ".", "", "-x", "a\0", 5, None]
+)
+def test_a_profile_that_is_no_name_is_refused(tmp_path: Path, profile: object) -> None:
+    """The wheelhouse is unpacked into a folder of that name, before its signature is looked at."""
+    member = {"path": "a", "size": 1, "sha256": hashlib.sha256(b"x").hexdigest()}
+    value = {"format": 1, "profile": profile, "base": None, "program": "a", "members": [member]}
+    with pytest.raises(BundleError, match=r"INDEX\.json of b\.tar is damaged"):
+        open_bundle(hostile(value, tmp_path / "b.tar"))
+
+
+def test_a_size_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    member = {"path": "a", "size": True, "sha256": hashlib.sha256(b"x").hexdigest()}
+    value = {"format": 1, "profile": "cpu", "base": None, "program": "a", "members": [member]}
+    with pytest.raises(BundleError, match=r"INDEX\.json of b\.tar is damaged"):
+        open_bundle(hostile(value, tmp_path / "b.tar"))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tarfile
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -29,6 +30,7 @@ SEAL = "INDEX.sha256"
 BLOCK = tarfile.BLOCKSIZE
 END = bytes(2 * BLOCK)
 """How a tar archive ends."""
+_PROFILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 LARGEST_INDEX = 64 * 2**20
 """Bytes; an index of ten thousand files has a fortieth of it."""
 
@@ -116,9 +118,13 @@ def _index(value: dict[str, Any]) -> Index:
             raise ValueError(message)
         if not each.link:
             earlier[each.path] = each.sha256
-    base = value["base"]
+    base, profile = value["base"], str(value["profile"])
+    if not _PROFILE.fullmatch(profile):
+        # It is the name of the folder that the wheelhouse is unpacked into.
+        message = f"{profile!r} is no name of a profile"
+        raise ValueError(message)
     return Index(
-        profile=str(value["profile"]),
+        profile=profile,
         members=members,
         program=by_path[value["program"]],
         base=None if base is None else str(base),
@@ -131,7 +137,10 @@ def _member(value: dict[str, Any]) -> Member:
     if path.startswith("/") or ".." in parts or str(PurePosixPath(*parts)) != path:
         message = f"{path!r} leads out of the bundle"
         raise ValueError(message)
-    if not isinstance(size, int) or size < 0 or len(sha256) != hashlib.sha256().digest_size * 2:
+    if "\0" in path or any("\ud800" <= letter <= "\udfff" for letter in path):
+        message = f"{path!r} is no name of a file in UTF-8"
+        raise ValueError(message)
+    if type(size) is not int or size < 0 or len(sha256) != hashlib.sha256().digest_size * 2:
         message = f"{path} has no size or no sha256"
         raise ValueError(message)
     link = value.get("link")
