@@ -428,3 +428,10 @@ def test_a_size_that_is_no_number_is_refused(tmp_path: Path) -> None:
     value = {"format": 1, "profile": "cpu", "base": None, "program": "a", "members": [member]}
     with pytest.raises(BundleError, match=r"INDEX\.json of b\.tar is damaged"):
         open_bundle(hostile(value, tmp_path / "b.tar"))
+
+
+def test_a_name_that_is_no_utf_8_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    content = files(tmp_path / "files")
+    content["checkout/recipes/a\udcff"] = content["checkout/upstream.lock"]
+    with pytest.raises(UsageError, match="no UTF-8"):
+        index_of("cpu", content, "wheelhouse/forkhouse.pyz")

@@ -279,6 +279,11 @@ def test_what_is_not_there_is_told(template: Checkout, built: Checkout, tmp_path
     assert answer["files"] == []
     assert "wheelhouse/manifest.json" in {each["path"] for each in answer["members"]}
     assert not (built.root / "wheels/cpu.tar").exists()
+    # What would be missing at the site is told.
+    link = built.root / "recipes/transport/linked.py"
+    link.symlink_to("backend.py")
+    assert "linked.py is a link" in built.run("bundle", "--dry-run", code=2).stderr
+    link.unlink()
 
 
 def test_a_slim_profile_is_the_whole_one_without_what_the_lock_says(

@@ -137,7 +137,7 @@ def _member(value: dict[str, Any]) -> Member:
     if path.startswith("/") or ".." in parts or str(PurePosixPath(*parts)) != path:
         message = f"{path!r} leads out of the bundle"
         raise ValueError(message)
-    if "\0" in path or any("\ud800" <= letter <= "\udfff" for letter in path):
+    if not is_name(path):
         message = f"{path!r} is no name of a file in UTF-8"
         raise ValueError(message)
     if type(size) is not int or size < 0 or len(sha256) != hashlib.sha256().digest_size * 2:
@@ -151,6 +151,11 @@ def _member(value: dict[str, Any]) -> Member:
         held=value.get("held") is True,
         link=None if link is None else str(link),
     )
+
+
+def is_name(path: str) -> bool:
+    """Return whether a file can have this path, and each machine reads it alike: as UTF-8."""
+    return not any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in path)
 
 
 def header(path: str, size: int, link: str | None = None) -> bytes:

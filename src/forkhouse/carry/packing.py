@@ -24,6 +24,7 @@ from forkhouse.carry.layout import (
     Index,
     Member,
     front,
+    is_name,
     ordered,
     padding,
     places,
@@ -106,9 +107,12 @@ def index_of(
 
     `program` is the path of the zip application that is at its end as well. `known` has the sha256
     of files that were read already, by path: they are compared once more as they are written.
-    Raises StorageError.
+    Raises UsageError for a name that is no UTF-8, StorageError.
     """
     known = known or {}
+    if strange := next((path for path in files if not is_name(path)), None):
+        message = f"{strange} is a name that is no UTF-8, and cannot be carried. Rename the file."
+        raise UsageError(message)
     with (
         storage_errors("Reading what the bundle gets"),
         report().task("index", total=sum(file.stat().st_size for file in files.values())) as task,

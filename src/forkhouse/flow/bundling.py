@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forkhouse.builders.zipapp import NAME as PROGRAM
-from forkhouse.core.errors import ClosureError, UnreachableError
+from forkhouse.core.errors import ClosureError, UnreachableError, UsageError
 from forkhouse.core.progress import report
 from forkhouse.documents.lockfile import DebianSource, GitSource
 from forkhouse.flow.authoring import export, open_benches
 from forkhouse.flow.repin import BUILD
 from forkhouse.flow.tools import CLOSURE
 from forkhouse.sources.git import cached_repository, has_commit
-from forkhouse.wheelhouse.verifying import FILE, entries, listed, verify
+from forkhouse.wheelhouse.verifying import FILE, FOLDER, entries, listed, verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,7 +42,7 @@ def contents(plant: Plant, profile: str, scratch: Path, *, sources: bool) -> Gat
     The wheelhouse is verified first. Each series is rendered as patches into `scratch`. With
     `sources` there is also a cache, from which the site can build again (`FORKHOUSE_CACHE` and
     `--offline`). Raises ClosureError and HashMismatchError where the wheelhouse is not as it was
-    built, UnreachableError where a source is not in the cache.
+    built, UnreachableError where a source is not in the cache, UsageError for a link.
     """
     house = plant.workspace.wheelhouse(profile)
     verify(house)
@@ -64,10 +64,19 @@ def contents(plant: Plant, profile: str, scratch: Path, *, sources: bool) -> Gat
 
 
 def _below(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
-    """Yield the files below a folder, by their path in the bundle."""
+    """Yield the files below a folder, by their path in the bundle.
+
+    Raises UsageError for what is neither a file nor a folder.
+    """
     for path, kind in entries(folder):
         if kind == FILE:
             yield f"{name}/{path}", folder / path
+        elif kind != FOLDER:
+            message = (
+                f"{folder / path} is {kind}, and a bundle carries files alone: it would be missing "
+                "where the bundle goes. Put a file there."
+            )
+            raise UsageError(message)
 
 
 def _checkout(plant: Plant) -> dict[str, Path]:
