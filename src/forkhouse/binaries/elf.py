@@ -27,12 +27,18 @@ _ORDERS = {1: "<", 2: ">"}
 _HEADERS = {64: "HHIQQQIHHHHHH", 32: "HHIIIIIHHHHHH"}
 """The file header after the identification, by class in bits."""
 _IDENTIFICATION = 16
-_SEGMENTS = {64: ("IIQQQQQQ", (0, 2, 3, 5, 7)), 32: ("IIIIIIII", (0, 1, 2, 4, 7))}
-"""A program header, and which of its fields are p_type, p_offset, p_vaddr, p_filesz, p_align."""
+_SEGMENTS = {64: ("IIQQQQQQ", (0, 2, 3, 5, 7, 6)), 32: ("IIIIIIII", (0, 1, 2, 4, 7, 5))}
+"""A program header, and which of its fields are meant.
+
+They are p_type, p_offset, p_vaddr, p_filesz, p_align and p_memsz.
+"""
 _SECTIONS = {64: "IIQQQQIIQQ", 32: "IIIIIIIIII"}
 _DYNAMIC = {64: "QQ", 32: "II"}
-_SYMBOLS = {64: ("IBBHQQ", 1, 3), 32: ("IIIBBH", 3, 5)}
-"""The fields of a symbol, and which of them are st_info and st_shndx; the first is st_name."""
+_SYMBOLS = {64: ("IBBHQQ", 1, 3, 4), 32: ("IIIBBH", 3, 5, 1)}
+"""The fields of a symbol, and which of them are st_info, st_shndx and st_value.
+
+The first is st_name.
+"""
 _NEED, _NEED_VERSION, _NOTE = "HHIII", "IHHII", "III"
 
 _ET_REL = 1
@@ -41,6 +47,7 @@ _SHT_PROGBITS, _SHT_SYMTAB, _SHT_NOBITS, _SHT_DYNSYM, _SHT_VERNEED = 1, 2, 8, 11
 _PN_XNUM = _SHN_XINDEX = 0xFFFF
 """Stands for a number that is too large for the file header and is in the first section header."""
 _DT_NULL, _DT_STRTAB, _DT_SYMTAB, _DT_STRSZ = 0, 5, 6, 10
+_DT_RELA, _DT_RELASZ = 7, 8
 _TEXTS = {"NEEDED": 1, "SONAME": 14, "RPATH": 15, "RUNPATH": 29}
 _ADDRESSES = frozenset(
     {3, 4, 5, 7, 12, 13, 17, 23, 36, 0x6FFFFEF5, 0x6FFFFFF0, 0x6FFFFFFC, 0x6FFFFFFE}
@@ -82,6 +89,31 @@ class Symbol:
     name: str
     defined: bool
     weak: bool
+    address: int
+    """Its value: where it is once the file is loaded, in bytes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Load:
+    """A part of the file that is loaded into memory."""
+
+    address: int
+    """Where in memory it begins, in bytes."""
+    content: bytes
+    size: int
+    """Bytes in memory; what is behind the content is zero."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Relocation:
+    """A place in memory whose content follows from where things are loaded."""
+
+    address: int
+    kind: int
+    """The processor's own number of it."""
+    symbol: str
+    """The symbol that it is about; empty for none."""
+    addend: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,6 +139,7 @@ class _Segment:
     address: int
     size: int
     alignment: int
+    memory: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +315,7 @@ class Elf:
         Of an object file, those of its symbol table.
         """
         table, names = self._symbol_tables()
-        fields, info, section = _SYMBOLS[self._bits]
+        fields, info, section, value = _SYMBOLS[self._bits]
         layout = struct.Struct(self._order + fields)
         self._count(len(table) // layout.size)
         for entry in layout.iter_unpack(table[: len(table) - len(table) % layout.size]):
@@ -291,7 +324,42 @@ class Elf:
                     name=name,
                     defined=entry[section] != _SHN_UNDEF,
                     weak=entry[info] >> 4 == _STB_WEAK,
+                    address=entry[value],
                 )
+
+    def loads(self) -> tuple[Load, ...]:
+        """Return what is loaded into memory, as its segments say."""
+        return tuple(
+            Load(
+                address=segment.address,
+                content=self._slice(segment.offset, segment.size),
+                size=segment.memory,
+            )
+            for segment in self._segments
+            if segment.kind == _PT_LOAD
+        )
+
+    def relocations(self) -> Iterator[Relocation]:
+        """Return the relocations with addends of the dynamic segment, of a file of 64 bits."""
+        places = dict(self._dynamic)
+        if _DT_RELA not in places or self._bits != 64:
+            return
+        layout = struct.Struct(self._order + "QQq")
+        part = self._slice(self._offset(places[_DT_RELA]), places.get(_DT_RELASZ, 0))
+        self._count(len(part) // layout.size)
+        table, names = self._symbol_tables()
+        entry = struct.Struct(self._order + _SYMBOLS[64][0])
+        for address, info, addend in layout.iter_unpack(part[: len(part) // 24 * 24]):
+            number = info >> 32
+            if (number + 1) * entry.size > len(table):
+                _refuse(f"a relocation names symbol {number}, which is none")
+            name = entry.unpack_from(table, number * entry.size)[0] if number else 0
+            yield Relocation(
+                address=address,
+                kind=info & 0xFFFFFFFF,
+                symbol=self._name(names, name, _MOST_TEXT) if number else "",
+                addend=addend,
+            )
 
     def _symbol_tables(self) -> tuple[bytes, bytes]:
         """Return the symbol table and its strings."""

@@ -210,7 +210,7 @@ def _read_object(content: bytes, start: int) -> Bundle:
         end = start + extent(content, start)
         code = content[start:end]
         elf = Elf(code)
-        compiled_for = _compiled_for(elf)
+        compiled_for = compiled_target(elf)
         kernels = _descriptors(elf)
     except AuditError as error:
         message = f"The code object at byte {start} cannot be read: {error}."
@@ -364,7 +364,7 @@ def _kernels(content: bytes, identity: str) -> tuple[str, ...]:
         found, machine, compiled_for = (
             _descriptors(elf),
             elf.machine,
-            _compiled_for(elf) if elf.machine == GPU_MACHINE else None,
+            compiled_target(elf) if elf.machine == GPU_MACHINE else None,
         )
     except AuditError as error:
         message = f"The code object {identity} cannot be read: {error}."
@@ -402,7 +402,7 @@ def _same(expected: str, compiled_for: str | None, elf: Elf) -> bool:
     )
 
 
-def _compiled_for(elf: Elf) -> str | None:
+def compiled_target(elf: Elf) -> str | None:
     """Return triple and target id from a code object's metadata, before version 4 from its flags.
 
     None when neither says it.

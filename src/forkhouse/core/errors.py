@@ -206,6 +206,16 @@ class ImageError(ForkhouseError):
     title = "base not usable"
 
 
+class EmulationError(ForkhouseError):
+    """A kernel cannot be run by the emulator, or did what no kernel may.
+
+    An access outside of its buffers, an instruction that is not emulated, or no end.
+    """
+
+    exit_code = 34
+    title = "kernel not run"
+
+
 class NoDeviceError(ForkhouseError):
     """The accelerator that was asked for is not in this machine."""
 

@@ -1,0 +1,262 @@
+"""Run waves through a program: blocks of steps that are made when they are first reached."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from forkhouse.emulation import access, fetching, matrix, scalar, sharing, vector
+from forkhouse.emulation.decoding import Instruction, decode
+from forkhouse.emulation.faults import Fault, UnknownOperationError
+from forkhouse.emulation.memory import BASE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from forkhouse.emulation.memory import Memory
+    from forkhouse.emulation.operands import Limits, Step
+    from forkhouse.emulation.wave import Wave
+
+_LONGEST = 4096
+"""Instructions of a block; a longer one is continued by another."""
+
+_TURN = 100_000
+"""Instructions after which another wave has its turn: one may wait for what another writes."""
+_FLUSH, _KEEP = 0, 3
+"""What the two bits of MODE say about denormal numbers: none in and out, all kept."""
+
+
+class Stop(Enum):
+    """Why a wave does not go on by itself."""
+
+    ENDED = "ended"
+    BARRIER = "barrier"
+    TURN = "turn"
+    """It has run for a while, and others wait for their turn."""
+
+
+
+
+class InstructionFault(Fault):
+    """A fault, with the instruction that it is of."""
+
+    def __init__(self, message: str, *, name: str, address: int) -> None:
+        """Take the fault's message, the instruction's name and its address."""
+        super().__init__(message)
+        self.name, self.address = name, address
+
+
+@dataclass(slots=True)
+class Block:
+    """Instructions that are run one after the other, and what comes after them."""
+
+    instructions: list[Instruction]
+    steps: list[Step]
+    leave: Callable[[Wave], int | Stop]
+    """Returns the address to go on at, or why not."""
+    runs: int = field(default=0)
+
+
+class Program:
+    """The code of a kernel, as far as it was reached."""
+
+    def __init__(self, memory: Memory, limits: Limits) -> None:
+        """Take the memory that the code is in, and what the kernel was given."""
+        self._memory = memory
+        self._limits = {False: replace(limits, flush=False), True: replace(limits, flush=True)}
+        self._blocks: dict[bool, dict[int, Block]] = {False: {}, True: {}}
+
+    def run(self, wave: Wave, most: int) -> Stop:
+        """Run a wave until it ends or waits. Raises InstructionFault.
+
+        A fault is raised as well when the wave has run more than `most` instructions.
+        """
+        until = wave.count + _TURN
+        while True:
+            flush = wave.mode >> 4 & 3 == _FLUSH
+            blocks = self._blocks[flush]
+            block = blocks.get(wave.pc)
+            if block is None:
+                block = blocks[wave.pc] = self._block(wave.pc, self._limits[flush])
+            block.runs += 1
+            wave.count += len(block.instructions)
+            step = None
+            try:
+                for step in block.steps:
+                    step(wave)
+                following = block.leave(wave)
+            except Fault as fault:
+                number = block.steps.index(step) if step in block.steps else -1
+                raise _of(block.instructions[number], str(fault)) from fault
+            if isinstance(following, Stop):
+                return following
+            wave.pc = following
+            if wave.count > most:
+                message = (
+                    f"the wave has run {wave.count} instructions, and {most} are allowed; if it "
+                    "is no endless loop, allow more"
+                )
+                raise _of(block.instructions[-1], message)
+            if wave.count > until:
+                return Stop.TURN
+
+    def operations(self) -> Counter[str]:
+        """Return how often each operation was run, by name."""
+        counted: Counter[str] = Counter()
+        for blocks in self._blocks.values():
+            for block in blocks.values():
+                for inst in block.instructions:
+                    counted[inst.name] += block.runs
+        return counted
+
+    def _block(self, start: int, limits: Limits) -> Block:
+        instructions: list[Instruction] = []
+        steps: list[Step] = []
+        address = start
+        while len(instructions) < _LONGEST:
+            try:
+                self._memory.place(address, 4)
+                inst = decode(self._memory.bytes[address - BASE : address - BASE + 12], 0, address)
+            except Fault as fault:
+                raise InstructionFault(str(fault), name="an instruction", address=address) from fault
+            instructions.append(inst)
+            address += inst.size
+            try:
+                leave = _leave(inst, address)
+                if leave is not None:
+                    return Block(instructions, steps, leave)
+                steps.append(_step(inst, limits))
+            except UnknownOperationError as error:
+                # It is an error only once it is reached.
+                steps.append(_unknown(str(error)))
+        return Block(instructions, steps, lambda w: address)
+
+
+def _of(inst: Instruction, message: str) -> InstructionFault:
+    return InstructionFault(message, name=inst.name, address=inst.address)
+
+
+def _unknown(message: str) -> Step:
+    def run(w: Wave) -> None:
+        raise UnknownOperationError(message)
+
+    return run
+
+
+def _step(inst: Instruction, limits: Limits) -> Step:
+    """Return what an instruction does that is followed by the next one."""
+    match inst.format:
+        case "sop1" | "sop2" | "sopc" | "sopk" | "sopp":
+            return scalar.step(inst)
+        case "smem":
+            return fetching.step(inst)
+        case "mai" if inst.name.startswith("v_mfma"):
+            return matrix.step(inst, limits)
+        case "ds":
+            return sharing.step(inst, limits)
+        case "flat" | "global" | "scratch" | "mubuf":
+            return access.step(inst, limits)
+        case _:
+            return vector.step(inst, limits)
+
+
+_CONDITIONS: dict[str, Callable[[Wave], bool]] = {
+    "s_cbranch_scc0": lambda w: not w.scc,
+    "s_cbranch_scc1": lambda w: bool(w.scc),
+    "s_cbranch_vccz": lambda w: w.s64[53] == 0,
+    "s_cbranch_vccnz": lambda w: w.s64[53] != 0,
+    "s_cbranch_execz": lambda w: w.s64[63] == 0,
+    "s_cbranch_execnz": lambda w: w.s64[63] != 0,
+}
+
+
+def _leave(inst: Instruction, following: int) -> Callable[[Wave], int | Stop] | None:
+    """Return what says where to go on behind an instruction that may go elsewhere.
+
+    None for one that is always followed by the next.
+    """
+    target = following + 4 * inst.signed("simm", 16)
+    match inst.name:
+        case "s_endpgm" | "s_endpgm_saved":
+            return lambda w: Stop.ENDED
+        case "s_branch":
+            return lambda w: target
+        case "s_barrier":
+
+            def wait(w: Wave) -> Stop:
+                w.pc = following
+                return Stop.BARRIER
+
+            return wait
+        case "s_getpc_b64":
+            put = scalar.put64(inst["sdst"])
+
+            def here(w: Wave) -> int:
+                put(w, following)
+                return following
+
+            return here
+        case "s_setpc_b64":
+            read = scalar.get(inst["src0"], 64, None)
+            return lambda w: read(w)
+        case "s_swappc_b64" | "s_call_b64":
+            return _call(inst, following, target)
+        case "s_setreg_b32" | "s_setreg_imm32_b32":
+            return _set_mode(inst, following)
+        case "s_trap" | "s_sethalt" | "s_sendmsg" | "s_sendmsghalt" | "s_setkill" | "s_rfe_b64":
+            raise UnknownOperationError(_STOPPING[inst.name])
+        case name if name in _CONDITIONS:
+            test = _CONDITIONS[name]
+            return lambda w: target if test(w) else following
+        case _:
+            return None
+
+
+_STOPPING = {
+    "s_trap": "the kernel stops itself, as a failed assertion does",
+    "s_sethalt": "the kernel halts itself",
+    "s_sendmsg": "it sends a message to the host, as printf does; nobody is there to hear it",
+    "s_sendmsghalt": "it sends a message to the host and halts",
+    "s_setkill": "it ends the wave in a way that is not emulated",
+    "s_rfe_b64": "it returns from a trap",
+}
+
+
+def _call(inst: Instruction, following: int, target: int) -> Callable[[Wave], int]:
+    put = scalar.put64(inst["sdst"])
+    read = scalar.get(inst["src0"], 64, None) if inst.name == "s_swappc_b64" else None
+
+    def call(w: Wave) -> int:
+        to = target if read is None else read(w)
+        put(w, following)
+        return to
+
+    return call
+
+
+def _set_mode(inst: Instruction, following: int) -> Callable[[Wave], int]:
+    first, count = scalar.mode_field(inst)
+    read = scalar.get(inst["sdst"] if inst.literal is None else 255, 32, inst.literal)
+
+    def set_to(w: Wave) -> int:
+        mask = (1 << count) - 1 << first
+        w.mode = w.mode & ~mask | read(w) << first & mask
+        check_mode(w.mode)
+        return following
+
+    return set_to
+
+
+def check_mode(mode: int) -> None:
+    """Raise Fault for a way of rounding or of handling denormal numbers that is not emulated."""
+    if mode & 0xF:
+        message = f"it rounds otherwise than to nearest (mode {mode & 0xF:#x})"
+        raise Fault(message)
+    if mode >> 4 & 3 not in {_FLUSH, _KEEP}:
+        message = f"it treats denormal numbers in a way that is not emulated ({mode >> 4 & 3})"
+        raise Fault(message)
+    if mode >> 6 & 3 != _KEEP:
+        message = "it takes denormal numbers of 16 and 64 bits for zero, which is not emulated"
+        raise Fault(message)
