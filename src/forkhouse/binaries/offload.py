@@ -411,10 +411,12 @@ def compiled_target(elf: Elf) -> str | None:
     noted = _noted(elf)
     if noted is None:
         return f"amdgcn-amd-amdhsa--{flagged}{_features(elf)}" if flagged else None
-    if flagged and noted.rpartition("--")[2].partition(":")[0] != flagged:
+    # Since LLVM 23 the first step names the instruction set, and the fourth is not empty.
+    named = noted.split("-", 4)[-1]
+    if flagged and named.partition(":")[0] != flagged:
         message = f"its metadata names {noted}, its flags {flagged}"
         raise AuditError(message)
-    return noted
+    return f"amdgcn-amd-amdhsa--{named}" if "-amd-amdhsa-" in noted else noted
 
 
 def _features(elf: Elf) -> str:

@@ -149,6 +149,12 @@ def _legacy(a: Array, b: Array) -> Array:
     return np.where((a == 0) | (b == 0), _F32(0), a * b)
 
 
+def _mad32(a: Array, b: Array, c: Array) -> Array:
+    """Return a * b + c, rounded twice; these operations take denormal numbers for zero."""
+    product = _no_denormals(_no_denormals(a) * _no_denormals(b))
+    return _no_denormals(product + _no_denormals(c))
+
+
 def _to(low: int, high: int) -> Callable[[Array], Array]:
     return lambda value: numbers.to_integer(value, low, high)
 
@@ -203,6 +209,8 @@ TABLE: dict[str, Operation] = {
     "v_max_f32": ("f32", "f32 f32", numbers.greatest),
     "v_fma_f32": ("f32", "f32 f32 f32", numbers.fma32),
     "v_fmac_f32": ("f32", "f32 f32 =f32", numbers.fma32),
+    "v_mad_f32": ("f32", "f32 f32 f32", _mad32),
+    "v_mac_f32": ("f32", "f32 f32 =f32", _mad32),
     "v_min3_f32": ("f32", "f32 f32 f32", _order3(numbers.least)),
     "v_max3_f32": ("f32", "f32 f32 f32", _order3(numbers.greatest)),
     "v_med3_f32": ("f32", "f32 f32 f32", numbers.middle),

@@ -109,10 +109,10 @@ MATRIX = MappingProxyType({
 
 _OTHERS = {
     ("vop3p", 32): "v_fma_mix_f32", ("vop3p", 33): "v_fma_mixlo_f16",
-    ("vop3p", 34): "v_fma_mixhi_f16", ("vop3", 488): "v_mad_u64_u32",
-    ("mubuf", 41): "buffer_invl2", ("mubuf", 62): "buffer_wbinvl1",
-    ("mubuf", 63): "buffer_wbinvl1_vol", ("sop2", 41): "s_cbranch_g_fork",
-    ("smem", 42): "s_dcache_discard_x2",
+    ("vop3p", 34): "v_fma_mixhi_f16", ("vop2", 22): "v_mac_f32", ("vop2", 23): "v_madmk_f32",
+    ("vop2", 24): "v_madak_f32", ("vop3", 278): "v_mac_f32", ("vop3", 448): "v_mad_legacy_f32",
+    ("vop3", 449): "v_mad_f32", ("mubuf", 41): "buffer_invl2", ("mubuf", 62): "buffer_wbinvl1",
+    ("mubuf", 63): "buffer_wbinvl1_vol",
 }  # fmt: skip
 """Names on gfx90a that differ from tinygrad's, or are missing in them."""
 _NOT_HERE = frozenset(
@@ -124,10 +124,18 @@ _NOT_HERE = frozenset(
         "v_pk_maximum3_f16", "v_minimum3_f32", "v_maximum3_f32", "ds_pk_add_f16",
         "ds_pk_add_bf16", "ds_pk_add_rtn_f16", "ds_pk_add_rtn_bf16",
         "global_atomic_pk_add_bf16", "flat_atomic_pk_add_bf16", "buffer_atomic_pk_add_bf16",
-        "flat_atomic_add_f32", "flat_atomic_pk_add_f16",
+        "flat_atomic_add_f32", "flat_atomic_pk_add_f16", "v_ashr_pk_i8_i32", "v_ashr_pk_u8_i32",
+        "v_cvt_pk_f16_f32", "v_cvt_pk_bf16_f32", "v_cvt_pk_fp8_f32", "v_cvt_pk_bf8_f32",
+        "v_cvt_sr_fp8_f32", "v_cvt_sr_bf8_f32", "v_cvt_sr_f16_f32", "v_cvt_sr_bf16_f32",
+        "ds_read_b64_tr_b4", "ds_read_b96_tr_b6", "ds_read_b64_tr_b8", "ds_read_b64_tr_b16",
+        "s_set_valu_coexec_mode",
     }
 )  # fmt: skip
 """Names of tinygrad's tables that are operations of CDNA 3 or 4 and not of gfx90a."""
+_FAMILIES_NOT_HERE = (
+    "v_cvt_scalef32", "v_smfmac", "v_mfma", "global_load_lds", "scratch_load_lds",
+)  # fmt: skip
+"""Beginnings of such names; the matrix operations of gfx90a are in a table of their own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -240,7 +248,9 @@ def _fields(layout: _Layout, bits: int) -> dict[str, int]:
 
 def _carries(name: str) -> bool:
     """Return whether an operation always has a literal behind it."""
-    return name in {"v_madmk_f16", "v_madak_f16", "s_setreg_imm32_b32"}
+    return name in {
+        "v_madmk_f16", "v_madak_f16", "v_madmk_f32", "v_madak_f32", "s_setreg_imm32_b32",
+    }  # fmt: skip
 
 
 def _name(encoding: str, fields: Mapping[str, int], word: int, address: int) -> str:
@@ -260,7 +270,7 @@ def _name(encoding: str, fields: Mapping[str, int], word: int, address: int) -> 
         # Comparisons have the same numbers in both of their encodings.
         table = "VOPCOp"
     name = _names(table).get(number)
-    if name is None or name in _NOT_HERE or name.startswith(("v_cvt_scalef32", "v_smfmac")):
+    if name is None or name in _NOT_HERE or name.startswith(_FAMILIES_NOT_HERE):
         message = f"operation {number} of the encoding {encoding} (word {word:#010x}) is not known"
         raise UnknownOperationError(message)
     return name
