@@ -133,7 +133,7 @@ def read_code_object(content: bytes) -> CodeImage:
 def _descriptor(loads: tuple[Load, ...], name: str, address: int) -> Descriptor:
     for load in loads:
         start = address - load.address
-        if 0 <= start and start + _DESCRIPTOR.size <= len(load.content):
+        if start >= 0 and start + _DESCRIPTOR.size <= len(load.content):
             lds, scratch, arguments, _, entry, rsrc3, rsrc1, rsrc2, properties, preload = (
                 _DESCRIPTOR.unpack_from(load.content, start)
             )

@@ -21,6 +21,7 @@ _COMMANDS = {
     "demo": "demo:demo",
     "device": "machine:device",
     "doctor": "machine:doctor",
+    "emulate": "emulate:emulate",
     "generations": "house:generations",
     "image": "image:image",
     "install": "house:install",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from forkhouse.emulation import atomics, spaces
-from forkhouse.emulation.faults import Fault, UnknownOperationError
+from forkhouse.emulation.faults import FaultError, UnknownOperationError
 from forkhouse.emulation.memory import gather, scatter
 from forkhouse.emulation.operands import Limits, Step, rows
 
@@ -34,7 +34,7 @@ _CACHES = frozenset({"buffer_wbl2", "buffer_invl2", "buffer_wbinvl1", "buffer_wb
 def step(inst: Instruction, limits: Limits) -> Step:
     """Return what an access to memory does. Raises UnknownOperationError."""
     if inst.name in _CACHES:
-        return lambda w: None
+        return lambda _: None
     if inst["lds"]:
         message = "it moves memory to LDS, which is not emulated"
         raise UnknownOperationError(message)
@@ -85,7 +85,9 @@ def read_words(found: spaces.Found, count: int) -> list[Array]:
     places, words = found.places, found.views[4]
     if not (places & 3).any():
         index, stride = places >> 2, found.stride >> 2
-        return [words[index + stride * number] if number else words[index] for number in range(count)]
+        return [
+            words[index + stride * number] if number else words[index] for number in range(count)
+        ]
     _aligned(found, count)
     return [gather(found.views, places + found.stride * number, 4) for number in range(count)]
 
@@ -93,7 +95,7 @@ def read_words(found: spaces.Found, count: int) -> list[Array]:
 def _aligned(found: spaces.Found, count: int) -> None:
     if found.stride != 4 and count > 1:
         message = "it touches scratch at an address that is not a multiple of 4"
-        raise Fault(message)
+        raise FaultError(message)
 
 
 def _load(inst: Instruction, limits: Limits, what: str, find: spaces.Find) -> Step:
@@ -179,7 +181,7 @@ def _atomic(inst: Instruction, limits: Limits, what: str, find: spaces.Find) -> 
                 continue
             if found.stride != 4 and width == 8:
                 message = "it is an atomic operation of 64 bits on scratch"
-                raise Fault(message)
+                raise FaultError(message)
             values = joined(w, source, words, found.lanes)
             others = joined(w, source + words, words, found.lanes) if compares else values
             before = atomics.run(found.views, found.places, kind, width, combine, values, others)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from forkhouse.emulation.faults import Fault, refuse
+from forkhouse.emulation.faults import FaultError, refuse
 from forkhouse.emulation.memory import HOST, PRIVATE, SHARED
 
 if TYPE_CHECKING:
@@ -28,6 +28,16 @@ _NULL = frozenset(
     }
 )  # fmt: skip
 _HOST = frozenset({"hidden_printf_buffer", "hidden_hostcall_buffer"})
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """A pointer to a place in a buffer that is not its start."""
+
+    array: Any
+    """The whole buffer, an array of NumPy."""
+    offset: int
+    """Bytes from its start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +125,9 @@ def _packed(kernel: Kernel, number: int, argument: Argument, value: Any, placed:
     if argument.kind in _POINTERS:
         if value is None:
             return bytes(argument.size)
+        offset = 0
+        if isinstance(value, Inside):
+            value, offset = value.array, value.offset
         if not isinstance(value, np.ndarray):
             message = f"{what} wants a buffer or null, and {_given(value)} is given."
             raise refuse(message)
@@ -123,9 +136,10 @@ def _packed(kernel: Kernel, number: int, argument: Argument, value: Any, placed:
             raise refuse(message)
         try:
             name = f"buffer {number + 1}{f' ({argument.name})' if argument.name else ''}"
-            return struct.pack("<Q", placed.pointer(value, name))
-        except Fault as fault:
-            raise refuse(f"{what}: {fault}.") from fault
+            return struct.pack("<Q", placed.pointer(value, name) + offset)
+        except FaultError as fault:
+            message = f"{what}: {fault}."
+            raise refuse(message) from fault
     if argument.kind != "by_value":
         message = f"{what} is of the kind {argument.kind}, which is not emulated."
         raise refuse(message)

@@ -282,7 +282,7 @@ TABLE: dict[str, Operation] = {
     "v_frexp_mant_f16": ("f16", "f16", numbers.mantissa_of),
     "v_ldexp_f16": ("f16", "f16 i16", numbers.scaled),
     "v_div_fixup_f16": ("f16", "f16 f16 f16", division.div_fixup),
-    "v_pack_b32_f16": ("b32", "f16 f16", lambda a, b: _pack16(a.view(np.uint16), b.view(np.uint16))),
+    "v_pack_b32_f16": ("b32", "u16 u16", _pack16),
     # conversions
     "v_cvt_f32_i32": ("f32", "i32", lambda a: a.astype(_F32)),
     "v_cvt_f32_u32": ("f32", "u32", lambda a: a.astype(_F32)),
@@ -338,7 +338,9 @@ TABLE: dict[str, Operation] = {
     "v_mul_hi_u32": ("u32", "u32 u32", lambda a, b: a.astype(_U64) * b >> _U64(32)),
     "v_mul_hi_i32": ("i32", "i32 i32", lambda a, b: a.astype(_I64) * b >> _I64(32)),
     "v_mul_i32_i24": ("i32", "u32 u32", lambda a, b: _signed(a, 24) * _signed(b, 24)),
-    "v_mul_hi_i32_i24": ("i32", "u32 u32", lambda a, b: _signed(a, 24) * _signed(b, 24) >> _I64(32)),
+    "v_mul_hi_i32_i24": (
+        "i32", "u32 u32", lambda a, b: _signed(a, 24) * _signed(b, 24) >> _I64(32),
+    ),
     "v_mul_u32_u24": (
         "u32", "u32 u32", lambda a, b: (a & _u(0xFFFFFF)).astype(_U64) * (b & _u(0xFFFFFF)),
     ),

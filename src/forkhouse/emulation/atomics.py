@@ -16,11 +16,11 @@ Combine = Callable[[Any, Any, Any], Any]
 
 
 def _least(old: Any, new: Any, _: Any) -> Any:
-    return new if new < old else old
+    return min(old, new)
 
 
 def _most(old: Any, new: Any, _: Any) -> Any:
-    return new if new > old else old
+    return max(old, new)
 
 
 def _halves(old: Any, new: Any, _: Any) -> Any:
@@ -29,7 +29,7 @@ def _halves(old: Any, new: Any, _: Any) -> Any:
 
 
 _KINDS: dict[str, tuple[str, Combine]] = {
-    "swap": ("u", lambda old, new, _: new),
+    "swap": ("u", lambda _old, new, _: new),
     "cmpswap": ("u", lambda old, new, other: new if old == other else old),
     "add": ("u", lambda old, new, _: old + new),
     "sub": ("u", lambda old, new, _: old - new),

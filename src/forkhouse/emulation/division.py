@@ -93,7 +93,7 @@ def div_fixup(quotient: Array, b: Array, c: Array) -> Array:
     nan = kind(np.nan)
     result = signed
     if kind is not np.float16:
-        exponent, _, bias, *_ = _FORMS[quotient.dtype]
+        exponent, *_ = _FORMS[quotient.dtype]
         difference = _exponent(c) - _exponent(b)
         least = -150 if kind is np.float32 else -1075
         result = np.where(difference < least, zero, result)

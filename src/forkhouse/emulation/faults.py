@@ -8,14 +8,14 @@ from typing import Any
 from forkhouse.core.errors import EmulationError, ToolchainError
 
 
-class Fault(Exception):
+class FaultError(Exception):
     """Something that an instruction did, which ends the kernel.
 
     Whoever runs the wave adds the kernel, the instruction and its address.
     """
 
 
-class UnknownOperationError(Fault):
+class UnknownOperationError(FaultError):
     """An instruction whose meaning the emulator does not know. It is never guessed."""
 
 

@@ -20,7 +20,7 @@ _COUNTS = {"dword": 1, "dwordx2": 2, "dwordx4": 4, "dwordx8": 8, "dwordx16": 16}
 def step(inst: Instruction) -> Step:
     """Return what a scalar access to memory does. Raises UnknownOperationError."""
     if inst.name in _CACHES:
-        return lambda w: None
+        return lambda _: None
     if inst.name in {"s_memtime", "s_memrealtime"}:
         # There is no clock: what counts up is the number of instructions.
         put = put64(inst["sdata"])
@@ -35,14 +35,18 @@ def step(inst: Instruction) -> Step:
         raise UnknownOperationError(message)
     offset = _offset(inst)
     base = inst["sbase"] * 2
-    return _buffer(base, offset, first, count) if "buffer" in kind else _plain(base, offset, first, count)
+    return (
+        _buffer(base, offset, first, count)
+        if "buffer" in kind
+        else _plain(base, offset, first, count)
+    )
 
 
 def _offset(inst: Instruction) -> Get:
     fixed = inst.signed("offset", 21)
     if inst["imm"]:
         if not inst["soffset_en"]:
-            return lambda w: fixed
+            return lambda _: fixed
         beside = get(inst["soffset"], 32, None)
         return lambda w: fixed + beside(w)
     return get(inst["soffset"] if inst["soffset_en"] else inst["offset"] & 0x7F, 32, None)
@@ -82,5 +86,3 @@ def _buffer(base: int, offset: Get, first: int, count: int) -> Step:
                 w.s[first + number] = int(w.memory.words[where >> 2])
 
     return run
-
-

@@ -59,7 +59,9 @@ class Operands:
             if f"src{number}" not in inst.fields:
                 message = f"it has no source {number}"
                 raise UnknownOperationError(message)
-            high = width(kind) == 16 and inst.format == "vop3" and bool(inst["op_sel"] >> number & 1)
+            high = (
+                width(kind) == 16 and inst.format == "vop3" and bool(inst["op_sel"] >> number & 1)
+            )
             read = source(inst, inst[f"src{number}"], kind, limits, high=high)
             negated, absolute = inst["neg"] >> number & 1, inst["abs"] >> number & 1
             if inst.modifier == "dpp":
@@ -92,4 +94,4 @@ def mask_source(code: int) -> Read:
         message = f"it reads a truth value for each lane from source {code}"
         raise UnknownOperationError(message)
     values = np.array([fixed >> lane & 1 for lane in range(LANES)], dtype=np.bool_)
-    return lambda w: values
+    return lambda _: values

@@ -25,7 +25,7 @@ def step(inst: Instruction, limits: Limits) -> Step | None:
         return None
     match inst.name:
         case "v_nop" | "v_clrexcp":
-            return lambda w: None
+            return lambda _: None
         case "v_readfirstlane_b32":
             return _read_first(inst, limits)
         case "v_readlane_b32":
@@ -61,7 +61,11 @@ def _read_first(inst: Instruction, limits: Limits) -> Step:
 
 
 def _read_lane(inst: Instruction, limits: Limits) -> Step:
-    read, put, lane = source(inst, inst["src0"], "u32", limits), put32(inst["vdst"]), _lane_of(inst, limits)
+    read, put, lane = (
+        source(inst, inst["src0"], "u32", limits),
+        put32(inst["vdst"]),
+        _lane_of(inst, limits),
+    )
     if inst["src0"] < VECTOR:
         message = "it reads a lane of what is no vector register"
         raise UnknownOperationError(message)

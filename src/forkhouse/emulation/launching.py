@@ -6,7 +6,6 @@ Execution State".
 
 from __future__ import annotations
 
-import difflib
 import struct
 import time
 from dataclasses import dataclass
@@ -16,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from forkhouse.emulation.arguments import Placed, Shape, Triple, lay_out
-from forkhouse.emulation.faults import Fault, refuse
+from forkhouse.emulation.faults import FaultError, refuse
+from forkhouse.emulation.finding import FoundCode, require_kernel
 from forkhouse.emulation.memory import PRIVATE, SHARED, Lds, Memory
 from forkhouse.emulation.operands import Limits
-from forkhouse.emulation.program import InstructionFault, Program, Stop, check_mode
+from forkhouse.emulation.program import InstructionFaultError, Program, Stop, check_mode
 from forkhouse.emulation.wave import ACCUMULATORS, LANES, Wave
 
 if TYPE_CHECKING:
@@ -56,17 +56,6 @@ class Report:
     """Seconds of this machine's time."""
 
 
-def kernel_named(image: CodeImage, name: str) -> Kernel:
-    """Return a kernel of a code object. Raises EmulationError, which names those like it."""
-    if name in image.kernels:
-        return image.kernels[name]
-    near = difflib.get_close_matches(name, image.kernels, n=3, cutoff=0.5)
-    near += [each for each in image.kernels if name in each and each not in near][:3]
-    hint = f" Did you mean {', '.join(near)}?" if near else " `--list` names those that it has."
-    message = f"There is no kernel {name} in it.{hint}"
-    raise refuse(message)
-
-
 def launch(
     image: CodeImage,
     name: str,
@@ -92,11 +81,11 @@ def launch(
             "alone. Compile the kernel with --offload-arch=gfx90a."
         )
         raise refuse(message)
-    kernel = kernel_named(image, name)
+    kernel = require_kernel((FoundCode("", image),), name).kernels[name]
     shape = _shape(kernel, grid, block, dynamic_lds)
     try:
         launched = _Launch(image, kernel, shape, arguments)
-    except Fault as fault:
+    except FaultError as fault:
         message = f"{name} cannot be started: {fault}."
         raise refuse(message) from fault
     start = time.perf_counter()
@@ -115,7 +104,7 @@ def launch(
 
 
 def _shape(kernel: Kernel, grid: Triple, block: Triple, dynamic_lds: int) -> Shape:
-    if len(grid) != 3 or len(block) != 3 or min(*grid, *block) < 1 or max(grid) > _MOST_GRID:
+    if min(*grid, *block) < 1 or max(grid) > _MOST_GRID:
         message = (
             f"A grid of {grid} workgroups of {block} work items cannot be started: give three "
             "numbers for each, all at least 1."
@@ -149,7 +138,7 @@ class _Launch:
         descriptor = kernel.descriptor
         if descriptor.properties >> 10 & 1:
             message = "it has waves of 32 lanes"
-            raise Fault(message)
+            raise FaultError(message)
         self.mode = descriptor.rsrc1 >> 12 & 0xFF
         check_mode(self.mode)
         self.memory = memory = Memory()
@@ -205,10 +194,10 @@ class _Launch:
                     f"its relocation of the kind {each.kind} ({each.symbol or 'no symbol'}) is not "
                     "known"
                 )
-                raise Fault(message)
+                raise FaultError(message)
             if each.address + 8 > image.size:
                 message = f"its relocation at {each.address:#x} lies outside of it"
-                raise Fault(message)
+                raise FaultError(message)
             part[each.address : each.address + 8] = _bytes(struct.pack("<Q", value & 2**64 - 1))
 
     def run(self, most: int) -> None:
@@ -226,7 +215,7 @@ class _Launch:
             for number, wave in going:
                 try:
                     stop = self.program.run(wave, most)
-                except InstructionFault as fault:
+                except InstructionFaultError as fault:
                     raise self._explained(fault, number, group) from fault
                 if stop is Stop.TURN:
                     turned.append((number, wave))
@@ -237,7 +226,7 @@ class _Launch:
         self.waves += len(waves)
         self.instructions += sum(wave.count for wave in waves)
 
-    def _explained(self, fault: InstructionFault, number: int, group: Triple) -> Exception:
+    def _explained(self, fault: InstructionFaultError, number: int, group: Triple) -> Exception:
         where = fault.address - self._code.start
         message = (
             f"{self._kernel.name}, workgroup {','.join(map(str, group))}, wave {number}: "

@@ -29,6 +29,13 @@ _PER_LANE = {"f32": 1, "f64": 1, "f16": 4, "bf16_1k": 4, "bf16": 2, "i8": 4}
 """Elements of a source that one lane holds."""
 _BITS = {"f32": 32, "f64": 64, "f16": 16, "bf16_1k": 16, "bf16": 16, "i8": 8}
 
+_RESULTS: dict[str, tuple[int, Any, Any]] = {
+    "f32": (1, np.float32, np.float64),
+    "f64": (2, np.float64, np.float64),
+    "i32": (1, np.int32, np.int64),
+}
+"""By result: registers of an element, its type, and the type that is computed in."""
+
 
 def step(inst: Instruction, limits: Limits) -> Step:
     """Return what a matrix operation does. Raises UnknownOperationError."""
@@ -47,7 +54,7 @@ def step(inst: Instruction, limits: Limits) -> Step:
     registers = max(1, per_lane * _BITS[kind] // 32)
     a = _matrix(inst["src0"], kind, registers, limits, accumulator=bool(inst["acc"] & 1))
     b = _matrix(inst["src1"], kind, registers, limits, accumulator=bool(inst["acc"] >> 1))
-    wide = 2 if result == "f64" else 1
+    wide, dtype, inner = _RESULTS[result]
     count = size * size * blocks // LANES * wide
     accumulator = bool(inst["acc_cd"])
     target = rows(limits, inst["vdst"], count, accumulator=accumulator)
@@ -59,8 +66,6 @@ def step(inst: Instruction, limits: Limits) -> Step:
             message = "its third source is no vector register"
             raise UnknownOperationError(message)
         start = rows(limits, code - VECTOR, count, accumulator=accumulator)
-    dtype: Any = {"f32": np.float32, "f64": np.float64, "i32": np.int32}[result]
-    inner: Any = np.int64 if result == "i32" else np.float64
     filled = _filled(fixed, dtype, count // wide)
     block, row, column = _places(size, blocks, wide=wide)
     negative = inst["blgp"] if kind == "f64" else 0
@@ -68,12 +73,7 @@ def step(inst: Instruction, limits: Limits) -> Step:
     def run(w: Wave) -> None:
         left = _spread(a(w).astype(inner), size, along, blocks)
         right = _spread(b(w).astype(inner), size, along, blocks)
-        if start is None:
-            third = filled
-        elif wide == 1:
-            third = w.bits[start : start + count].view(dtype)
-        else:
-            third = np.stack([w.pair(start + 2 * number) for number in range(count // 2)]).view(dtype)
+        third = filled if start is None else _result(w, start, count, wide).view(dtype)
         if negative:
             left = -left if negative & 1 else left
             right = -right if negative & 2 else right
@@ -89,6 +89,13 @@ def step(inst: Instruction, limits: Limits) -> Step:
             w.bits[target + 1 : target + count : 2] = words[:, :, 1]
 
     return run
+
+
+def _result(w: Wave, start: int, count: int, wide: int) -> Array:
+    """Return the rows of a result of 32 or 64 bits."""
+    if wide == 1:
+        return w.bits[start : start + count]
+    return np.stack([w.pair(start + number) for number in range(0, count, 2)])
 
 
 def _filled(fixed: int | None, dtype: Any, count: int) -> Array:

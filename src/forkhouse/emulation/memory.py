@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from forkhouse.emulation.faults import Fault
+from forkhouse.emulation.faults import FaultError
 
 Array = Any
 """An array of NumPy."""
@@ -51,13 +51,13 @@ class Memory:
     def reserve(
         self, name: str, content: Array | None, *, size: int = 0, writable: bool = True
     ) -> Region:
-        """Reserve room for a content of bytes, or for `size` zero bytes. Raises Fault."""
+        """Reserve room for a content of bytes, or for `size` zero bytes. Raises FaultError."""
         length = size if content is None else len(content)
         start = -(-self._next // 256) * 256
         region = Region(start, start + length, name, writable)
         if region.end - BASE > _MOST:
             message = f"{name} would make memory larger than {_MOST} bytes"
-            raise Fault(message)
+            raise FaultError(message)
         self.regions.append(region)
         self._starts.append(start)
         self._next = region.end + _GAP
@@ -80,19 +80,19 @@ class Memory:
         return self.bytes[region.start - BASE : region.end - BASE]
 
     def place(self, address: int, size: int, *, write: bool = False) -> int:
-        """Return the position of an address for an access to so many bytes. Raises Fault."""
+        """Return the position of an address for an access to so many bytes. Raises FaultError."""
         number = bisect_right(self._starts, address) - 1
         if number >= 0:
             region = self.regions[number]
             if address + size <= region.end and (region.writable or not write):
                 return address - BASE
-        raise Fault(self._outside(address, size, write=write))
+        raise FaultError(self._outside(address, size, write=write))
 
     def places(self, addresses: Array, size: int, lanes: Array | None, *, write: bool) -> Array:
         """Return the positions of addresses, one for each lane that takes part.
 
-        `lanes` are the numbers of these lanes, None for all of them. Raises Fault, which names the
-        first lane whose access is not within a region.
+        `lanes` are the numbers of these lanes, None for all of them. Raises FaultError, which names
+        the first lane whose access is not within a region.
         """
         low, high = int(addresses.min()), int(addresses.max())
         number = bisect_right(self._starts, low) - 1
@@ -103,10 +103,10 @@ class Memory:
         for index, address in enumerate(addresses.tolist()):
             try:
                 self.place(address, size, write=write)
-            except Fault as fault:
+            except FaultError as fault:
                 lane = index if lanes is None else int(lanes[index])
                 message = f"lane {lane} {fault}"
-                raise Fault(message) from None
+                raise FaultError(message) from None
         return (addresses - BASE).view(np.int64)
 
     def _outside(self, address: int, size: int, *, write: bool) -> str:
@@ -161,7 +161,7 @@ class Lds:
         self.views = {width: self.bytes.view(f"u{width}") for width in (1, 2, 4, 8)}
 
     def check(self, places: Array, size: int, lanes: Array | None) -> None:
-        """Raise Fault where one of the accesses is not wholly within it."""
+        """Raise FaultError where one of the accesses is not wholly within it."""
         if int(places.max()) + size > self.size or int(places.min()) < 0:
             wrong = np.nonzero((places + size > self.size) | (places < 0))[0][0]
             lane = wrong if lanes is None else lanes[wrong]
@@ -169,4 +169,4 @@ class Lds:
                 f"lane {int(lane)} touches {size} bytes at {int(places[wrong]):#x} of LDS, which "
                 f"has {self.size} bytes"
             )
-            raise Fault(message)
+            raise FaultError(message)

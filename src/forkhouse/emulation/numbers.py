@@ -25,7 +25,7 @@ _ONE = np.uint64(1)
 
 
 def _odd(product: Array, addend: Array, total: Array) -> Array:
-    """Return sums whose last bit is 1 where the sum was rounded, so that rounding again is right."""
+    """Return sums whose last bit is 1 where they were rounded, so that rounding again is right."""
     part = total - product
     error = (product - (total - part)) + (addend - part)
     wrong = (error != 0) & np.isfinite(total) & (total.view(np.uint64) & _ONE == 0)
@@ -55,7 +55,7 @@ def _library() -> Callable[[float, float, float], float]:
     function = library.fma
     function.restype = ctypes.c_double
     function.argtypes = [ctypes.c_double] * 3
-    return function  # type: ignore[no-any-return]  # ctypes has no types for it
+    return function
 
 
 def fma64(a: Array, b: Array, c: Array) -> Array:
@@ -136,7 +136,9 @@ def trailing(values: Array) -> Array:
 def reversed_bits(values: Array) -> Array:
     """Return 32 bits in the other order."""
     for step, mask in ((1, 0x55555555), (2, 0x33333333), (4, 0x0F0F0F0F), (8, 0x00FF00FF)):
-        values = values >> np.uint32(step) & np.uint32(mask) | (values & np.uint32(mask)) << np.uint32(step)
+        values = values >> np.uint32(step) & np.uint32(mask) | (
+            values & np.uint32(mask)
+        ) << np.uint32(step)
     return values >> np.uint32(16) | values << np.uint32(16)
 
 

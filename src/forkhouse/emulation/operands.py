@@ -111,7 +111,7 @@ def source(inst: Instruction, code: int, kind: str, limits: Limits, *, high: boo
             fixed = (constant(code, "u32", inst.literal) or 0) >> 16
         array = np.array([fixed], dtype=_UNSIGNED[bits]).view(dtype)
         array.flags.writeable = False
-        return lambda w: array
+        return lambda _: array
     if code >= VECTOR:
         return vector(code - VECTOR, kind, limits, high=high)
     if code in {251, 252, 253}:
@@ -183,7 +183,9 @@ def flush(values: Array) -> Array:
     return np.where(small, np.copysign(np.float32(0), values), values)
 
 
-def write(number: int, kind: str, limits: Limits, *, keep: bool = False, high: bool = False) -> Write:
+def write(
+    number: int, kind: str, limits: Limits, *, keep: bool = False, high: bool = False
+) -> Write:
     """Return what writes a result to a vector register, or to a pair of them.
 
     A result of 16 bits sets the other half to zero unless `keep` is asked for, or the upper half
@@ -225,9 +227,7 @@ def sdwa_source(inst: Instruction, which: int, kind: str, limits: Limits) -> Rea
         value = select(whole(w), selected, extend=bool(extend))
         return value.astype(np.uint16).view(dtype) if bits == 16 else value.view(dtype)
 
-    return signed(
-        part, kind, negated=bool(inst[f"neg{which}"]), absolute=bool(inst[f"abs{which}"])
-    )
+    return signed(part, kind, negated=bool(inst[f"neg{which}"]), absolute=bool(inst[f"abs{which}"]))
 
 
 def select(value: Array, selected: int, *, extend: bool) -> Array:
@@ -256,7 +256,9 @@ def sdwa_write(inst: Instruction, number: int, kind: str, limits: Limits) -> Wri
 
     def put(w: Wave, result: Array, lanes: Array) -> None:
         value = result.astype(dtype, copy=False)
-        bits32 = value.view(np.uint16).astype(np.uint32) if width(kind) == 16 else value.view(np.uint32)
+        bits32 = (
+            value.view(np.uint16).astype(np.uint32) if width(kind) == 16 else value.view(np.uint32)
+        )
         if selected != 6:
             bits = 8 if selected < 4 else 16
             shift = np.uint32(selected * 8 if selected < 4 else (selected - 4) * 16)

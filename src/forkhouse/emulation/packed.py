@@ -69,15 +69,21 @@ def step(inst: Instruction, limits: Limits) -> Step | None:
     if inst.name in MIXED:
         return _mixed(inst, limits)
     if inst.name == "v_pk_mov_b32":
-        return _two(inst, limits, "b32", [_part32(inst, 0, "b32", limits, inst["op_sel"] & 1)], [
-            _part32(inst, 1, "b32", limits, inst["op_sel"] >> 1 & 1)
-        ], lambda a: a)
+        return _two(
+            inst,
+            limits,
+            "b32",
+            [_part32(inst, 0, "b32", limits, inst["op_sel"] & 1)],
+            [_part32(inst, 1, "b32", limits, inst["op_sel"] >> 1 & 1)],
+            lambda a: a,
+        )
     if inst.name not in TABLE:
         return None
     kind, count, function = TABLE[inst.name]
     high = inst["op_sel_hi"] | inst["op_sel_hi2"] << 2
     part = _part32 if kind == "f32" else _part16
-    low_reads, high_reads = [], []
+    low_reads: list[Read] = []
+    high_reads: list[Read] = []
     for number in range(count):
         for reads, chosen, negative in (
             (low_reads, inst["op_sel"], inst["neg"]),

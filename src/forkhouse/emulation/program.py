@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from forkhouse.emulation import access, fetching, matrix, scalar, sharing, vector
 from forkhouse.emulation.decoding import Instruction, decode
-from forkhouse.emulation.faults import Fault, UnknownOperationError
+from forkhouse.emulation.faults import FaultError, UnknownOperationError
 from forkhouse.emulation.memory import BASE
 
 if TYPE_CHECKING:
@@ -37,9 +37,7 @@ class Stop(Enum):
     """It has run for a while, and others wait for their turn."""
 
 
-
-
-class InstructionFault(Fault):
+class InstructionFaultError(FaultError):
     """A fault, with the instruction that it is of."""
 
     def __init__(self, message: str, *, name: str, address: int) -> None:
@@ -69,7 +67,7 @@ class Program:
         self._blocks: dict[bool, dict[int, Block]] = {False: {}, True: {}}
 
     def run(self, wave: Wave, most: int) -> Stop:
-        """Run a wave until it ends or waits. Raises InstructionFault.
+        """Run a wave until it ends or waits. Raises InstructionFaultError.
 
         A fault is raised as well when the wave has run more than `most` instructions.
         """
@@ -87,7 +85,7 @@ class Program:
                 for step in block.steps:
                     step(wave)
                 following = block.leave(wave)
-            except Fault as fault:
+            except FaultError as fault:
                 number = block.steps.index(step) if step in block.steps else -1
                 raise _of(block.instructions[number], str(fault)) from fault
             if isinstance(following, Stop):
@@ -119,8 +117,10 @@ class Program:
             try:
                 self._memory.place(address, 4)
                 inst = decode(self._memory.bytes[address - BASE : address - BASE + 12], 0, address)
-            except Fault as fault:
-                raise InstructionFault(str(fault), name="an instruction", address=address) from fault
+            except FaultError as fault:
+                raise InstructionFaultError(
+                    str(fault), name="an instruction", address=address
+                ) from fault
             instructions.append(inst)
             address += inst.size
             try:
@@ -131,11 +131,11 @@ class Program:
             except UnknownOperationError as error:
                 # It is an error only once it is reached.
                 steps.append(_unknown(str(error)))
-        return Block(instructions, steps, lambda w: address)
+        return Block(instructions, steps, lambda _: address)
 
 
-def _of(inst: Instruction, message: str) -> InstructionFault:
-    return InstructionFault(message, name=inst.name, address=inst.address)
+def _of(inst: Instruction, message: str) -> InstructionFaultError:
+    return InstructionFaultError(message, name=inst.name, address=inst.address)
 
 
 def _unknown(message: str) -> Step:
@@ -180,9 +180,9 @@ def _leave(inst: Instruction, following: int) -> Callable[[Wave], int | Stop] | 
     target = following + 4 * inst.signed("simm", 16)
     match inst.name:
         case "s_endpgm" | "s_endpgm_saved":
-            return lambda w: Stop.ENDED
+            return lambda _: Stop.ENDED
         case "s_branch":
-            return lambda w: target
+            return lambda _: target
         case "s_barrier":
 
             def wait(w: Wave) -> Stop:
@@ -199,8 +199,7 @@ def _leave(inst: Instruction, following: int) -> Callable[[Wave], int | Stop] | 
 
             return here
         case "s_setpc_b64":
-            read = scalar.get(inst["src0"], 64, None)
-            return lambda w: read(w)
+            return scalar.get(inst["src0"], 64, None)
         case "s_swappc_b64" | "s_call_b64":
             return _call(inst, following, target)
         case "s_setreg_b32" | "s_setreg_imm32_b32":
@@ -250,13 +249,13 @@ def _set_mode(inst: Instruction, following: int) -> Callable[[Wave], int]:
 
 
 def check_mode(mode: int) -> None:
-    """Raise Fault for a way of rounding or of handling denormal numbers that is not emulated."""
+    """Raise FaultError for a way of rounding, or of denormal numbers, that is not emulated."""
     if mode & 0xF:
         message = f"it rounds otherwise than to nearest (mode {mode & 0xF:#x})"
-        raise Fault(message)
+        raise FaultError(message)
     if mode >> 4 & 3 not in {_FLUSH, _KEEP}:
         message = f"it treats denormal numbers in a way that is not emulated ({mode >> 4 & 3})"
-        raise Fault(message)
+        raise FaultError(message)
     if mode >> 6 & 3 != _KEEP:
         message = "it takes denormal numbers of 16 and 64 bits for zero, which is not emulated"
-        raise Fault(message)
+        raise FaultError(message)

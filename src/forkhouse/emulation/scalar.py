@@ -24,7 +24,7 @@ def get(code: int, bits: int, literal: int | None) -> Get:
     fixed = constant(code, f"i{bits}", literal)
     if fixed is not None:
         number = fixed
-        return lambda w: number
+        return lambda _: number
     if code < SCALARS:
         if bits == 32:
             return lambda w: w.s[code]
@@ -117,7 +117,7 @@ def _logic(function: Callable[[int, int], int], mask: int) -> Two:
 
 
 def _plain(function: Callable[[int, int], int]) -> Two:
-    return lambda w, a, b: (function(a, b), None)
+    return lambda _, a, b: (function(a, b), None)
 
 
 def _nonzero(function: Callable[[int, int], int], bits: int = 32) -> Two:
@@ -141,16 +141,16 @@ def _pack(low: int, high: int) -> Two:
 
 
 _TWO: dict[str, tuple[int, int, int, Two]] = {
-    "s_add_u32": (32, 32, 32, lambda w, a, b: (a + b, int(a + b > _M32))),
-    "s_sub_u32": (32, 32, 32, lambda w, a, b: (a - b, int(b > a))),
-    "s_add_i32": (32, 32, 32, lambda w, a, b: (a + b, _overflow(_s(a) + _s(b)))),
-    "s_sub_i32": (32, 32, 32, lambda w, a, b: (a - b, _overflow(_s(a) - _s(b)))),
+    "s_add_u32": (32, 32, 32, lambda _, a, b: (a + b, int(a + b > _M32))),
+    "s_sub_u32": (32, 32, 32, lambda _, a, b: (a - b, int(b > a))),
+    "s_add_i32": (32, 32, 32, lambda _, a, b: (a + b, _overflow(_s(a) + _s(b)))),
+    "s_sub_i32": (32, 32, 32, lambda _, a, b: (a - b, _overflow(_s(a) - _s(b)))),
     "s_addc_u32": (32, 32, 32, lambda w, a, b: (a + b + w.scc, int(a + b + w.scc > _M32))),
     "s_subb_u32": (32, 32, 32, lambda w, a, b: (a - b - w.scc, int(b + w.scc > a))),
-    "s_min_i32": (32, 32, 32, lambda w, a, b: (a, 1) if _s(a) < _s(b) else (b, 0)),
-    "s_min_u32": (32, 32, 32, lambda w, a, b: (a, 1) if a < b else (b, 0)),
-    "s_max_i32": (32, 32, 32, lambda w, a, b: (a, 1) if _s(a) >= _s(b) else (b, 0)),
-    "s_max_u32": (32, 32, 32, lambda w, a, b: (a, 1) if a >= b else (b, 0)),
+    "s_min_i32": (32, 32, 32, lambda _, a, b: (a, 1) if _s(a) < _s(b) else (b, 0)),
+    "s_min_u32": (32, 32, 32, lambda _, a, b: (a, 1) if a < b else (b, 0)),
+    "s_max_i32": (32, 32, 32, lambda _, a, b: (a, 1) if _s(a) >= _s(b) else (b, 0)),
+    "s_max_u32": (32, 32, 32, lambda _, a, b: (a, 1) if a >= b else (b, 0)),
     "s_cselect_b32": (32, 32, 32, _chosen),
     "s_cselect_b64": (64, 64, 64, _chosen),
     "s_lshl_b32": (32, 32, 32, _nonzero(lambda a, b: a << (b & 31))),
@@ -264,7 +264,7 @@ def step(inst: Instruction) -> Step:
     """
     name = inst.name
     if name in _NOTHING:
-        return lambda w: None
+        return lambda _: None
     if name in _TWO:
         return _two(inst)
     if name in _ONE:
@@ -397,7 +397,7 @@ def _get_mode(inst: Instruction) -> Step:
 def _other(inst: Instruction) -> Step:
     """Return the step of an operation on one source that also reads what it writes."""
     name = inst.name
-    if name.endswith("_saveexec_b64") or name.endswith("_wrexec_b64"):
+    if name.endswith(("_saveexec_b64", "_wrexec_b64")):
         return _save(inst)
     bits = 64 if name.endswith("64") else 32
     put = _put(inst["sdst"], bits)

@@ -56,7 +56,7 @@ def step(inst: Instruction, limits: Limits) -> Step:
         return _two(inst, limits)
     match name:
         case "ds_nop":
-            return lambda w: None
+            return lambda _: None
         case "ds_bpermute_b32":
             return _from_lanes(inst, limits)
         case "ds_permute_b32":
@@ -130,7 +130,9 @@ def _write(inst: Instruction, limits: Limits) -> Step:
     def whole(w: Wave) -> None:
         if found := reach(w, offset, 4 * count):
             for number in range(count):
-                scatter(found.views, found.places + 4 * number, 4, take(w, row + number, found.lanes))
+                scatter(
+                    found.views, found.places + 4 * number, 4, take(w, row + number, found.lanes)
+                )
 
     return whole
 
@@ -149,7 +151,9 @@ def _two(inst: Instruction, limits: Limits) -> Step:
                 put(w, row + number, each, w.lanes)
 
         return read
-    sources = [rows(limits, inst[f"data{which}"], words, accumulator=accumulator) for which in (0, 1)]
+    sources = [
+        rows(limits, inst[f"data{which}"], words, accumulator=accumulator) for which in (0, 1)
+    ]
 
     def write(w: Wave) -> None:
         for offset, source in zip(offsets, sources, strict=True):

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from forkhouse.emulation.faults import Fault, UnknownOperationError
+from forkhouse.emulation.faults import FaultError, UnknownOperationError
 from forkhouse.emulation.memory import BASE, PRIVATE, SHARED
 from forkhouse.emulation.operands import Limits, rows
 from forkhouse.emulation.scalar import get
 from forkhouse.emulation.wave import FLAT_SCRATCH, LANES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from forkhouse.emulation.decoding import Instruction
     from forkhouse.emulation.memory import Memory
@@ -44,7 +44,7 @@ class Found:
 
 
 class Find(Protocol):
-    """Finds where the active lanes reach. Raises Fault for a lane that may not."""
+    """Finds where the active lanes reach. Raises FaultError for a lane that may not."""
 
     def __call__(self, w: Wave, size: int, *, write: bool) -> Iterator[Found]:
         """Yield what the lanes reach with so many bytes."""
@@ -107,18 +107,14 @@ def _by_aperture(
         w.lds.check(places, size, numbers[shared])
         yield Found(w.lds.views, places, numbers[shared])
     if private.any():
-        yield _swizzled(
-            w, reached[private] & _U64(0xFFFFFFFF), numbers[private], size, write=write
-        )
+        yield _swizzled(w, reached[private] & _U64(0xFFFFFFFF), numbers[private], size, write=write)
     rest = ~(shared | private)
     if rest.any():
         places = w.memory.places(reached[rest], size, numbers[rest], write=write)
         yield Found(w.memory.views, places, numbers[rest])
 
 
-def _swizzled(
-    w: Wave, offsets: Array, lanes: Array, size: int, *, write: bool
-) -> Found:
+def _swizzled(w: Wave, offsets: Array, lanes: Array, size: int, *, write: bool) -> Found:
     """Return where offsets of scratch lie, whose words take turns by lanes."""
     base = _U64(w.s64[FLAT_SCRATCH // 2])
     return _in_turns(w.memory, base, offsets, lanes, size, write=write)
@@ -130,7 +126,7 @@ def _in_turns(
     within = offsets & _U64(3)
     if size < 4 and bool((within + _U64(size) > _U64(4)).any()):
         message = f"it touches {size} bytes of scratch over the end of a word"
-        raise Fault(message)
+        raise FaultError(message)
     first = base + (offsets - within) * _U64(LANES) + _LANE4[lanes] + within
     last = first + _U64(256 * ((size - 1) // 4))
     memory.places(last, min(size, 4), lanes, write=write)
@@ -152,9 +148,7 @@ def _scratch(inst: Instruction, limits: Limits) -> Find:
             start = w.bits[row, lanes].astype(_U64)
         else:
             start = np.full(len(lanes), base(w) if base else 0, dtype=_U64)
-        yield _swizzled(
-            w, start + _U64(offset & 0xFFFFFFFF_FFFFFFFF), lanes, size, write=write
-        )
+        yield _swizzled(w, start + _U64(offset & 0xFFFFFFFF_FFFFFFFF), lanes, size, write=write)
 
     return find
 
@@ -193,13 +187,13 @@ def _buffer(inst: Instruction, limits: Limits) -> Find:
         if last >> 23 & 1:
             if not swizzle or stride or index_row is not None or last >> 21 & 3 != 3:
                 message = "its buffer counts lanes in a way that scratch does not"
-                raise Fault(message)
+                raise FaultError(message)
             start = _U64(base + beside)
             yield _in_turns(w.memory, start, offsets, lanes, size, write=write)
             return
         if swizzle:
             message = "its buffer is swizzled, which is emulated for scratch alone"
-            raise Fault(message)
+            raise FaultError(message)
         reached = index * _U64(stride) + offsets
         if stride and idxen:
             outside = index >= _U64(records)
@@ -221,5 +215,3 @@ def _within(
             return
     every = None if len(lanes) == LANES else lanes
     yield Found(views, w.memory.places(reached, size, every, write=write), every)
-
-

@@ -32,9 +32,9 @@ def step(inst: Instruction, limits: Limits) -> Step:
         return _compare(inst, limits)
     if inst.name in TABLE:
         return _computed(inst, limits)
-    for room in (carries, packed, lanes):
-        if found := room.step(inst, limits):
-            return found
+    found = carries.step(inst, limits) or packed.step(inst, limits) or lanes.step(inst, limits)
+    if found is not None:
+        return found
     message = "its meaning is not known to the emulator"
     raise UnknownOperationError(message)
 
@@ -161,13 +161,7 @@ def unit(values: Array) -> Array:
 def _saturating(name: str, kind: str) -> Callable[..., Array]:
     """Return a sum, difference or product that keeps to the limits of its type."""
     limits = np.iinfo(DTYPES[kind])
-    exact: Callable[..., Array]
-    if name.startswith("v_add"):
-        exact = lambda *of: sum(of)  # type: ignore[assignment]
-    elif name.startswith("v_subrev"):
-        exact = np.subtract
-    else:
-        exact = np.subtract
+    exact = np.add if name.startswith("v_add") else np.subtract
     if not name.startswith(("v_add_", "v_sub_", "v_subrev_", "v_mad_")):
         message = "it keeps its result to the limits of its type, which is not known of it"
         raise UnknownOperationError(message)
@@ -193,20 +187,18 @@ _COMPARISONS: dict[str, Callable[[Array, Array], Array]] = {
     "ngt": lambda a, b: ~(a > b),
     "nle": lambda a, b: ~(a <= b),
     "nlt": lambda a, b: ~(a < b),
-    "f": lambda a, b: np.zeros_like(a, dtype=np.bool_),
-    "t": lambda a, b: np.ones_like(a, dtype=np.bool_),
-    "tru": lambda a, b: np.ones_like(a, dtype=np.bool_),
+    "f": lambda a, _b: np.zeros_like(a, dtype=np.bool_),
+    "t": lambda a, _b: np.ones_like(a, dtype=np.bool_),
+    "tru": lambda a, _b: np.ones_like(a, dtype=np.bool_),
 }  # fmt: skip
 
 
 def _compare(inst: Instruction, limits: Limits) -> Step:
     """Return the step of a comparison, which writes a truth value for each lane."""
     _, comparison, relation, kind = inst.name.split("_")
-    if relation == "class":
-        function = numbers.is_class
-        kinds = [kind, "u32" if kind != "f16" else "u16"]
-    else:
-        function, kinds = _COMPARISONS[relation], [kind, kind]
+    is_class = relation == "class"
+    function = numbers.is_class if is_class else _COMPARISONS[relation]
+    kinds = [kind, "u16" if kind == "f16" else "u32"] if is_class else [kind, kind]
     operands = Operands(inst, limits, kinds)
     first, second = operands.reads
     target = VCC
