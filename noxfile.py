@@ -36,7 +36,8 @@ Nox would leave it half a second.
 
 # Who is done takes over tests of the other: some files take a minute, most a second.
 SIDE_BY_SIDE = ("pytest", "--numprocesses=auto", "--dist=worksteal")
-UNIT_TESTS = (*SIDE_BY_SIDE, "-m", "not whole and not integration and not hip and not generator")
+APART = "not integration and not hip and not generator and not emulation"
+UNIT_TESTS = (*SIDE_BY_SIDE, "-m", f"not whole and {APART}")
 WHOLE_TESTS = (*SIDE_BY_SIDE, "-m", "whole")
 
 

@@ -194,6 +194,8 @@ _SIN = _turn(np.sin)
 _COS = _turn(np.cos)
 _I32_RANGE = (-(2**31), 2**31 - 1)
 
+_ONE32 = np.ones(1, dtype=_F32)
+
 TABLE: dict[str, Operation] = {
     # moving
     "v_mov_b32": ("b32", "b32", lambda a: a),
@@ -211,6 +213,7 @@ TABLE: dict[str, Operation] = {
     "v_fmac_f32": ("f32", "f32 f32 =f32", numbers.fma32),
     "v_mad_f32": ("f32", "f32 f32 f32", _mad32),
     "v_mac_f32": ("f32", "f32 f32 =f32", _mad32),
+    "v_mad_legacy_f32": ("f32", "f32 f32 f32", lambda a, b, c: _mad32(_legacy(a, b), _ONE32, c)),
     "v_min3_f32": ("f32", "f32 f32 f32", _order3(numbers.least)),
     "v_max3_f32": ("f32", "f32 f32 f32", _order3(numbers.greatest)),
     "v_med3_f32": ("f32", "f32 f32 f32", numbers.middle),
@@ -436,6 +439,15 @@ TABLE: dict[str, Operation] = {
     "v_max3_u16": ("u16", "u16 u16 u16", _order3(np.maximum)),
     "v_med3_i16": ("i16", "i16 i16 i16", _median),
     "v_med3_u16": ("u16", "u16 u16 u16", _median),
+    "v_cvt_norm_i16_f16": ("i16", "f16", lambda a: _norm(a, 0x7FFF, -0x7FFF)),
+    "v_cvt_norm_u16_f16": ("u16", "f16", lambda a: _norm(a, 0xFFFF, 0)),
+    "v_cvt_pknorm_i16_f16": (
+        "b32", "f16 f16",
+        lambda a, b: _pack16(_norm(a, 0x7FFF, -0x7FFF), _norm(b, 0x7FFF, -0x7FFF)),
+    ),
+    "v_cvt_pknorm_u16_f16": (
+        "b32", "f16 f16", lambda a, b: _pack16(_norm(a, 0xFFFF, 0), _norm(b, 0xFFFF, 0)),
+    ),
     # dot products
     "v_dot2_f32_f16": ("f32", "b32 b32 f32", _dot2_f32_f16),
     "v_dot2c_f32_f16": ("f32", "b32 b32 =f32", _dot2_f32_f16),
@@ -450,6 +462,17 @@ TABLE: dict[str, Operation] = {
     "v_dot8c_i32_i4": ("i32", "b32 b32 =i32", lambda a, b, c: _dot(a, b, c, 4, signed=True)),
 }  # fmt: skip
 """By name, the types of the result and of the sources, and what is computed."""
+
+LITERAL: dict[str, tuple[str, bool, Callable[..., Array]]] = {
+    "v_madmk_f32": ("f32", True, _mad32),
+    "v_madak_f32": ("f32", False, _mad32),
+    "v_madmk_f16": ("f16", True, lambda a, b, c: a * b + c),
+    "v_madak_f16": ("f16", False, lambda a, b, c: a * b + c),
+}
+"""Operations with a constant behind them.
+
+By name: the type, whether the constant is multiplied by (else it is added), and what is computed.
+"""
 
 KEEPING = frozenset(
     {

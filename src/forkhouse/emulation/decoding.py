@@ -24,7 +24,7 @@ VECTOR = 256
 _Layout = dict[str, tuple[int, int]]
 """By field, its first bit and its width, in the 64 bits of the first two words."""
 
-_LAYOUTS: dict[str, _Layout] = {
+LAYOUTS: dict[str, _Layout] = {
     "sop2": {"src0": (0, 8), "src1": (8, 8), "sdst": (16, 7), "op": (23, 7)},
     "sopk": {"simm": (0, 16), "sdst": (16, 7), "op": (23, 5)},
     "sop1": {"src0": (0, 8), "op": (8, 8), "sdst": (16, 7)},
@@ -219,7 +219,7 @@ def decode(code: bytes | memoryview, offset: int, address: int) -> Instruction:
 def _encoding(word: int) -> tuple[str, _Layout, int]:
     """Return the encoding that a first word has, its layout, and its size without a literal."""
     name = _encoding_name(word)
-    return name, _LAYOUTS[name], 4 if name in _SHORT else 8
+    return name, LAYOUTS[name], 4 if name in _SHORT else 8
 
 
 _SHORT = {"sop1", "sop2", "sopk", "sopc", "sopp", "vop1", "vop2", "vopc"}
@@ -255,25 +255,36 @@ def _carries(name: str) -> bool:
 
 def _name(encoding: str, fields: Mapping[str, int], word: int, address: int) -> str:
     number = fields["op"]
-    if encoding == "mai":
-        return MATRIX[number]
-    if found := _OTHERS.get((encoding, number)):
-        return found
     if encoding == "flat":
         if fields["seg"] not in _SEGMENTS:
             message = f"the word {word:#010x} at {address:#x} names a segment that is none"
             raise UnknownOperationError(message)
-        table = _SEGMENTS[fields["seg"]][1]
-    else:
-        table = _TABLES[encoding]
-    if encoding == "vop3" and number < 256:
-        # Comparisons have the same numbers in both of their encodings.
-        table = "VOPCOp"
-    name = _names(table).get(number)
-    if name is None or name in _NOT_HERE or name.startswith(_FAMILIES_NOT_HERE):
+        encoding = _SEGMENTS[fields["seg"]][0]
+    name = operations(encoding).get(number)
+    if name is None:
         message = f"operation {number} of the encoding {encoding} (word {word:#010x}) is not known"
         raise UnknownOperationError(message)
     return name
+
+
+@cache
+def operations(encoding: str) -> Mapping[int, str]:
+    """Return the names of the operations of gfx90a that an encoding has, by number."""
+    if encoding == "mai":
+        return MATRIX
+    table = _TABLES.get(encoding) or dict(_SEGMENTS.values())[encoding]
+    names = dict(_names(table))
+    if encoding == "vop3":
+        # Comparisons have the same numbers in both of their encodings.
+        names |= _names("VOPCOp")
+    names |= {number: name for (where, number), name in _OTHERS.items() if where == encoding}
+    return MappingProxyType(
+        {
+            number: name
+            for number, name in names.items()
+            if name not in _NOT_HERE and not name.startswith(_FAMILIES_NOT_HERE)
+        }
+    )
 
 
 @cache

@@ -68,6 +68,8 @@ def step(inst: Instruction, limits: Limits) -> Step | None:
     """Return what such an instruction does; None for one that is not of them."""
     if inst.name in MIXED:
         return _mixed(inst, limits)
+    if inst.name == "v_pk_fmac_f16" and inst.format == "vop2" and inst.modifier is None:
+        return _fmac(inst, limits)
     if inst.name == "v_pk_mov_b32":
         return _two(
             inst,
@@ -95,6 +97,15 @@ def step(inst: Instruction, limits: Limits) -> Step | None:
     if inst["clamp"]:
         function = _clamped(inst.name, kind, function)
     return _two(inst, limits, kind, low_reads, high_reads, function)
+
+
+def _fmac(inst: Instruction, limits: Limits) -> Step:
+    """Return the step of the packed multiply-add that adds to its target."""
+    codes = (inst["src0"], inst["src1"], inst["vdst"] + VECTOR)
+    low, high = (
+        [source(inst, code, "f16", limits, high=half) for code in codes] for half in (False, True)
+    )
+    return _two(inst, limits, "f16", low, high, numbers.fma16)
 
 
 def _clamped(name: str, kind: str, function: Callable[..., Array]) -> Callable[..., Array]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from forkhouse.emulation import access, fetching, matrix, scalar, sharing, vector
+from forkhouse.emulation import access, fetching, indexing, matrix, scalar, sharing, vector
 from forkhouse.emulation.decoding import Instruction, decode
 from forkhouse.emulation.faults import FaultError, UnknownOperationError
 from forkhouse.emulation.memory import BASE
@@ -112,7 +112,7 @@ class Program:
     def _block(self, start: int, limits: Limits) -> Block:
         instructions: list[Instruction] = []
         steps: list[Step] = []
-        address = start
+        address, index_mode = start, 0
         while len(instructions) < _LONGEST:
             try:
                 self._memory.place(address, 4)
@@ -126,8 +126,12 @@ class Program:
             try:
                 leave = _leave(inst, address)
                 if leave is not None:
+                    if index_mode:
+                        steps.append(_unknown("a branch in the index mode is not emulated"))
+                        instructions.append(inst)
                     return Block(instructions, steps, leave)
-                steps.append(_step(inst, limits))
+                steps.append(_indexed(inst, limits, index_mode))
+                index_mode = indexing.mode_after(inst, index_mode)
             except UnknownOperationError as error:
                 # It is an error only once it is reached.
                 steps.append(_unknown(str(error)))
@@ -136,6 +140,13 @@ class Program:
 
 def _of(inst: Instruction, message: str) -> InstructionFaultError:
     return InstructionFaultError(message, name=inst.name, address=inst.address)
+
+
+def _indexed(inst: Instruction, limits: Limits, mode: int) -> Step:
+    """Return what an instruction does where operands may be indexed."""
+    if mode:
+        return indexing.indexed(inst, mode, lambda each: _step(each, limits))
+    return _step(inst, limits)
 
 
 def _unknown(message: str) -> Step:
@@ -147,6 +158,8 @@ def _unknown(message: str) -> Step:
 
 def _step(inst: Instruction, limits: Limits) -> Step:
     """Return what an instruction does that is followed by the next one."""
+    if found := indexing.step(inst):
+        return found
     match inst.format:
         case "sop1" | "sop2" | "sopc" | "sopk" | "sopp":
             return scalar.step(inst)

@@ -8,10 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from forkhouse.emulation import carries, lanes, numbers, packed
-from forkhouse.emulation.arithmetic import KEEPING, TABLE
+from forkhouse.emulation.arithmetic import KEEPING, LITERAL, TABLE
 from forkhouse.emulation.faults import UnknownOperationError
 from forkhouse.emulation.gathering import Operands
-from forkhouse.emulation.operands import DTYPES, Limits, Read, Step, flush, width
+from forkhouse.emulation.operands import (
+    DTYPES,
+    Limits,
+    Read,
+    Step,
+    flush,
+    source,
+    width,
+    write,
+)
 from forkhouse.emulation.wave import LANES, VCC
 
 if TYPE_CHECKING:
@@ -22,6 +31,7 @@ if TYPE_CHECKING:
 
 Array = Any
 
+_LITERAL = 255
 _BY_UFUNC = {np.add, np.subtract, np.multiply, np.bitwise_and, np.bitwise_or, np.bitwise_xor}
 """Functions of NumPy that may write their result to the register themselves."""
 
@@ -32,6 +42,8 @@ def step(inst: Instruction, limits: Limits) -> Step:
         return _compare(inst, limits)
     if inst.name in TABLE:
         return _computed(inst, limits)
+    if inst.name in LITERAL:
+        return _with_literal(inst, limits)
     found = carries.step(inst, limits) or packed.step(inst, limits) or lanes.step(inst, limits)
     if found is not None:
         return found
@@ -79,6 +91,20 @@ def _refuse_parts(inst: Instruction) -> None:
     if inst["op_sel"] or high & 3 != 3 or inst["neg"] or inst["neg_hi"]:
         message = "it chooses or negates halves, which is not known of a dot product"
         raise UnknownOperationError(message)
+
+
+def _with_literal(inst: Instruction, limits: Limits) -> Step:
+    """Return the step of a multiply-add of which one operand is the constant behind it."""
+    kind, multiplied, function = LITERAL[inst.name]
+    first, second = Operands(inst, limits, [kind, kind]).reads
+    fixed = source(inst, _LITERAL, kind, limits)
+    put = write(inst["vdst"], kind, limits)
+
+    def run(w: Wave) -> None:
+        a, b, k = first(w), second(w), fixed(w)
+        put(w, function(a, k, b) if multiplied else function(a, b, k), w.m)
+
+    return run
 
 
 def applied(function: Callable[..., Array], reads: list[Read]) -> Read:
