@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from forkhouse.binaries.codeobject import CodeImage, read_code_object
+from forkhouse.binaries.codeobject import read_code_object
 from forkhouse.emulation.arguments import Inside
 from forkhouse.emulation.launching import Report, launch
 
@@ -36,7 +36,7 @@ class Emulated:
         )
         self.launcher_cls = self._launcher
         self.reports: list[Report] = []
-        self.images: list[CodeImage] = []
+        self.binaries: list[bytes] = []
 
     def get_current_target(self) -> Any:
         return self._target
@@ -55,7 +55,7 @@ class Emulated:
 
     def _load(self, name: str, binary: bytes, shared: int, device: int) -> tuple[Any, ...]:
         image = read_code_object(binary)
-        self.images.append(image)
+        self.binaries.append(binary)
         return object(), (image, name), 0, 0, 1024
 
     def _launcher(self, source: Any, metadata: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from forkhouse.emulation.program import InstructionFaultError
 from tests.emulation.machine import ALL, LANE, Machine, encode
 
 pytestmark = pytest.mark.emulation
@@ -147,6 +148,6 @@ def test_a_buffer_reads_zero_behind_its_end() -> None:
 
 
 def test_an_unknown_instruction_is_named_and_not_guessed() -> None:
-    with pytest.raises(Exception, match="not known to the emulator") as raised:
+    with pytest.raises(InstructionFaultError, match="not known to the emulator") as raised:
         Machine().run(encode("vop3", "v_cubeid_f32", src0=256, src1=256, src2=256, vdst=1))
     assert raised.value.name == "v_cubeid_f32"
