@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from forkhouse.emulation.program import InstructionFaultError
-from tests.emulation.machine import ALL, LANE, Machine, encode
+from tests.emulation.machine import ALL, LANE, Machine, encode, v
 
 pytestmark = pytest.mark.emulation
 
@@ -16,6 +16,11 @@ OFF = 0x7F
 def addresses(machine: Machine, offsets: object) -> None:
     assert machine.buffer is not None
     machine.set(2, np.uint64(machine.buffer.start) + np.asarray(offsets, dtype=np.uint64))
+
+
+def waits(*, vectors: int = 63, local: int = 15) -> bytes:
+    simm = vectors & 15 | vectors >> 4 << 14 | 7 << 4 | local << 8
+    return encode("sopp", "s_waitcnt", simm=simm)
 
 
 def words(count: int) -> object:
@@ -106,6 +111,7 @@ def test_atomic_operations_are_done_lane_after_lane() -> None:
     machine.set(5, np.full(64, 3, dtype=np.uint32))
     machine.run(
         encode("global", "global_atomic_add", addr=2, data0=5, vdst=8, saddr=OFF, glc=1),
+        waits(vectors=0),
         encode("global", "global_atomic_umax", addr=2, data0=8, saddr=OFF, offset=4),
         active=0xFF,
     )
@@ -151,3 +157,36 @@ def test_an_unknown_instruction_is_named_and_not_guessed() -> None:
     with pytest.raises(InstructionFaultError, match="not known to the emulator") as raised:
         Machine().run(encode("vop3", "v_cubeid_f32", src0=256, src1=256, src2=256, vdst=1))
     assert raised.value.name == "v_cubeid_f32"
+
+
+def use(register: int) -> bytes:
+    return encode("vop1", "v_mov_b32", src0=v(register), vdst=20)
+
+
+LOAD = encode("global", "global_load_dwordx2", addr=2, vdst=8, saddr=OFF)
+LATER = encode("global", "global_load_dword", addr=2, vdst=12, saddr=OFF)
+READ = encode("ds", "ds_read2_b32", addr=4, vdst=10, offset1=1)
+
+
+@pytest.mark.parametrize(
+    ("code", "register"),
+    [
+        ([LOAD, use(9)], "v9"),
+        ([LOAD, LATER, waits(vectors=1), use(9)], None),
+        ([LOAD, LATER, waits(vectors=1), use(12)], "v12"),
+        ([LOAD, LATER, waits(vectors=0), use(12)], None),
+        ([READ, waits(vectors=0), use(11)], "v11"),
+        ([READ, waits(local=0), use(11)], None),
+        ([LOAD, use(7)], None),
+        ([LOAD, LOAD, waits(vectors=0), use(8)], None),
+        ([LOAD, encode("vop1", "v_mov_b32", src0=128, vdst=8)], "v8"),
+    ],
+)
+def test_what_has_not_arrived_must_not_be_touched(code: list[bytes], register: str | None) -> None:
+    machine = Machine(buffer=words(256))
+    addresses(machine, LANE * 8)
+    if register is None:
+        machine.run(*code)
+        return
+    with pytest.raises(InstructionFaultError, match=f"touches {register} before s_waitcnt"):
+        machine.run(*code)

@@ -50,17 +50,19 @@ def _bfe_i32(value: Array, first: Array, count: Array) -> Array:
 
 
 def _perm(high: Array, low: Array, chosen: Array) -> Array:
-    both = high.astype(_U64) << _U64(32) | low.astype(_U64)
-    result = np.zeros(np.broadcast_shapes(both.shape, chosen.shape), dtype=_U64)
-    for place in range(4):
-        which = (chosen >> _u(8 * place) & _u(0xFF)).astype(_U64)
-        plain = both >> (_U64(8) * (which & _U64(7))) & _U64(0xFF)
-        # 8 to 11 repeat the sign of every other byte.
-        sign_at = (which & _U64(3)) * _U64(16) + _U64(15)
-        sign = (both >> sign_at & _U64(1)) * _U64(0xFF)
-        byte = np.where(which < 8, plain, np.where(which < 12, sign, np.where(which == 12, 0, 255)))
-        result |= byte.astype(_U64) << _U64(8 * place)
-    return result
+    """Return four bytes of eight, or their signs, or constants, as the last source says."""
+    lanes = max(high.shape[0], low.shape[0], chosen.shape[0])
+    table = np.empty((lanes, 14), dtype=np.uint8)
+    table[:, :4] = low.view(np.uint8).reshape(-1, 4)
+    table[:, 4:8] = high.view(np.uint8).reshape(-1, 4)
+    # 8 to 11 repeat the sign of every other byte; 12 is zero, and all above is 255.
+    table[:, 8:12] = (table[:, 1:8:2] >> 7) * np.uint8(255)
+    table[:, 12], table[:, 13] = 0, 255
+    places = np.minimum(np.broadcast_to(chosen, lanes)[:, None] >> _PLACES & _u(0xFF), _u(13))
+    return np.take_along_axis(table, places, axis=1).view(_U32)[:, 0]
+
+
+_PLACES = np.array([0, 8, 16, 24], dtype=_U32)
 
 
 def _bits(count: Array) -> Array:

@@ -6,7 +6,7 @@ Each function here makes, once for an instruction, a function that reads or writ
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,6 +50,8 @@ class Limits:
     accumulators: int
     flush: bool = False
     """Whether denormal numbers of 32 bits count as zero."""
+    touched: set[int] = field(default_factory=set, compare=False)
+    """The rows that the operands of the instruction are in whose step is being made."""
 
 
 def width(kind: str) -> int:
@@ -67,7 +69,9 @@ def rows(limits: Limits, number: int, count: int, *, accumulator: bool = False) 
         name = "a" if accumulator else "v"
         message = f"it uses {name}{number + count - 1}, and the kernel has {most} such registers"
         raise UnknownOperationError(message)
-    return number + (ACCUMULATORS if accumulator else 0)
+    first = number + (ACCUMULATORS if accumulator else 0)
+    limits.touched.update(range(first, first + count))
+    return first
 
 
 def constant(code: int, kind: str, literal: int | None) -> int | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from forkhouse.emulation import access, fetching, indexing, matrix, scalar, sharing, vector
+from forkhouse.emulation import access, fetching, indexing, matrix, scalar, sharing, vector, waiting
 from forkhouse.emulation.decoding import Instruction, decode
 from forkhouse.emulation.faults import FaultError, UnknownOperationError
 from forkhouse.emulation.memory import BASE
@@ -52,6 +52,8 @@ class Block:
 
     instructions: list[Instruction]
     steps: list[Step]
+    touched: list[frozenset[int]]
+    """By step, the rows that must have arrived before it."""
     leave: Callable[[Wave], int | Stop]
     """Returns the address to go on at, or why not."""
     runs: int = field(default=0)
@@ -82,7 +84,9 @@ class Program:
             wave.count += len(block.instructions)
             step = None
             try:
-                for step in block.steps:
+                for step, touched in zip(block.steps, block.touched, strict=True):
+                    if wave.pending and not wave.pending.isdisjoint(touched):
+                        raise waiting.too_early(wave.pending, touched)
                     step(wave)
                 following = block.leave(wave)
             except FaultError as fault:
@@ -112,6 +116,7 @@ class Program:
     def _block(self, start: int, limits: Limits) -> Block:
         instructions: list[Instruction] = []
         steps: list[Step] = []
+        touched: list[frozenset[int]] = []
         address, index_mode = start, 0
         while len(instructions) < _LONGEST:
             try:
@@ -128,14 +133,21 @@ class Program:
                 if leave is not None:
                     if index_mode:
                         steps.append(_unknown("a branch in the index mode is not emulated"))
+                        touched.append(frozenset())
                         instructions.append(inst)
-                    return Block(instructions, steps, leave)
-                steps.append(_indexed(inst, limits, index_mode))
+                    return Block(instructions, steps, touched, leave)
+                limits.touched.clear()
+                step = _indexed(inst, limits, index_mode)
+                filled = waiting.arrives(inst)
+                # An access may fill a register that another one fills: they arrive in order.
+                touched.append(frozenset(limits.touched - filled))
+                steps.append(waiting.counted(inst, filled, step))
                 index_mode = indexing.mode_after(inst, index_mode)
             except UnknownOperationError as error:
                 # It is an error only once it is reached.
                 steps.append(_unknown(str(error)))
-        return Block(instructions, steps, lambda _: address)
+                touched.append(frozenset())
+        return Block(instructions, steps, touched, lambda _: address)
 
 
 def _of(inst: Instruction, message: str) -> InstructionFaultError:
@@ -158,6 +170,8 @@ def _unknown(message: str) -> Step:
 
 def _step(inst: Instruction, limits: Limits) -> Step:
     """Return what an instruction does that is followed by the next one."""
+    if inst.name == "s_waitcnt":
+        return waiting.wait(inst)
     if found := indexing.step(inst):
         return found
     match inst.format:

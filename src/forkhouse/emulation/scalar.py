@@ -251,7 +251,7 @@ _RELATIONS: dict[str, Callable[[int, int], bool]] = {
 _NOTHING = frozenset(
     {
         "s_nop", "s_sleep", "s_setprio", "s_icache_inv", "s_wakeup", "s_incperflevel",
-        "s_decperflevel", "s_ttracedata", "s_waitcnt", "s_set_valu_coexec_mode",
+        "s_decperflevel", "s_ttracedata", "s_set_valu_coexec_mode",
     }
 )  # fmt: skip
 """Instructions that change nothing that a program can see here."""

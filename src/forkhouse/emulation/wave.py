@@ -28,8 +28,8 @@ class Wave:
     """
 
     __slots__ = (
-        "active", "bits", "count", "full", "half", "lanes", "lds", "m", "memory", "mode", "pc",
-        "s", "s8", "s64", "scalar", "scc", "v", "words",
+        "active", "bits", "count", "full", "half", "lanes", "lds", "locals", "m", "memory",
+        "mode", "pc", "pending", "s", "s8", "s64", "scalar", "scc", "v", "vectors", "words",
     )  # fmt: skip
 
     def __init__(self, memory: Memory, lds: Lds, rows: int) -> None:
@@ -62,6 +62,9 @@ class Wave:
         }
         self.scalar["b64"] = self.scalar["u64"]
         self.words = words
+        self.vectors: list[tuple[frozenset[int], bool]] = []
+        self.locals: list[tuple[frozenset[int], bool]] = []
+        self.pending: frozenset[int] = frozenset()
         self.scc = self.count = self.pc = self.mode = 0
         self.set_exec(ALL)
 
