@@ -66,12 +66,14 @@ def _rows() -> Iterator[list[dict[str, Any]]]:
 def proven(_rows: list[dict[str, Any]]) -> Callable[..., None]:
     """Note what a kernel did and how far it was from the reference, and check that it is near."""
 
-    def note(origin: str, shape: str, reports: Any, error: float, allowed: float) -> None:
+    def note(
+        origin: str, shape: str, reports: Any, error: float, allowed: float, *, name: str = ""
+    ) -> None:
         reports = reports if isinstance(reports, list) else [reports]
         operations = set().union(*(each.operations for each in reports))
         _rows.append(
             {
-                "kernel": " + ".join(dict.fromkeys(each.kernel for each in reports)),
+                "kernel": name or " + ".join(dict.fromkeys(each.kernel for each in reports)),
                 "origin": origin,
                 "shape": shape,
                 "instructions": sum(each.instructions for each in reports),

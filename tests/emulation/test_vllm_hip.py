@@ -31,4 +31,4 @@ def test_a_kernel_gives_what_pytorch_gives(
     source, case = kernels.CASES[name]
     target = f"CMakeFiles/_C_stable_libtorch.dir/csrc/libtorch_stable/{source}.hip.o"
     result = case(kernels.Kernels(build(target) / target))
-    proven("vLLM (HIP)", result.shape, result.report, result.error, result.allowed)
+    proven("vLLM (HIP)", result.shape, result.report, result.error, result.allowed, name=name)
