@@ -60,10 +60,13 @@ def code_object(tmp_path: Path) -> Callable[..., bytes]:
         *kernels: str,
         target: str | None = "amdgcn-amd-amdhsa--gfx90a",
         notes: Sequence[bytes] | None = None,
+        descriptor: bytes = b"\1",
     ) -> bytes:
         """Compile it; `notes` takes the place of the metadata that names the target."""
+        held = ", ".join(str(byte) for byte in descriptor)
         lines = [
-            f'__attribute__((aligned(64))) const char d{number}[64] __asm__("{name}.kd") = {{1}};'
+            f"__attribute__((aligned(64))) const unsigned char d{number}[64] "
+            f'__asm__("{name}.kd") = {{{held}}};'
             for number, name in enumerate(kernels)
         ]
         if notes is None:

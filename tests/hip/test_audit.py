@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +20,7 @@ from forkhouse.audit.gpu import inventory
 from forkhouse.binaries.elf import Elf
 from forkhouse.binaries.kernels import KernelInventory
 from forkhouse.binaries.offload import Bundle, code_objects, read_bundles
+from forkhouse.binaries.resources import object_resources
 from forkhouse.core.errors import AuditError
 from tests.audit.conftest import LINUX, findings, look, terms
 from tests.compiled import compiled
@@ -184,6 +186,57 @@ def test_we_find_the_kernels_that_readelf_finds(hip: Hip, made: bytes, tmp_path:
                 )
                 found |= set(each.kernels)
     assert found == KERNELS
+
+
+HEAVY = """
+#include <hip/hip_runtime.h>
+extern "C" __global__ void shared(float *x) {
+    __shared__ float kept[1000];
+    kept[threadIdx.x] = x[threadIdx.x];
+    __syncthreads();
+    x[threadIdx.x] = kept[999 - threadIdx.x];
+}
+extern "C" __global__ __launch_bounds__(1024, 8) void spilling(double *x, int n) {
+    double kept[200];
+    for (int i = 0; i < 200; i++) kept[i] = x[i * n + threadIdx.x] * n;
+    for (int j = 0; j < 200; j++)
+        for (int i = 0; i < 200; i++) kept[i] += kept[(i * 7 + j) % 200] * kept[j];
+    for (int i = 0; i < 200; i++) x[i * n + threadIdx.x] = kept[i];
+}
+"""
+
+
+def test_what_kernels_take_is_what_readelf_says(hip: Hip, tmp_path: Path) -> None:
+    path = hip.compile(tmp_path, "heavy", HEAVY, "--offload-arch=gfx90a", "-O3")
+    (code,) = (each for each in code_objects(path) if each.target)
+    (tmp_path / "object").write_bytes(code.content)
+    notes = hip.run("llvm-readelf", "--notes", tmp_path / "object")
+    metadata = yaml.safe_load(notes[notes.index("---") : notes.index("...\n")])
+    told = {each[".name"]: each for each in metadata["amdhsa.kernels"]}
+    found = {each.kernel: each for each in object_resources("ext.so", code)}
+    assert found.keys() == told.keys() == {"shared", "spilling"}
+    for name, each in found.items():
+        for ours, key in (
+            (each.lds, ".group_segment_fixed_size"),
+            (each.scratch, ".private_segment_fixed_size"),
+            (each.vgprs, ".vgpr_count"),
+            (each.agprs, ".agpr_count"),
+            (each.sgprs, ".sgpr_count"),
+            (each.vgpr_spills, ".vgpr_spill_count"),
+            (each.sgpr_spills, ".sgpr_spill_count"),
+            (each.wavefront, ".wavefront_size"),
+            (each.workgroup, ".max_flat_workgroup_size"),
+            (each.kernarg, ".kernarg_segment_size"),
+        ):
+            assert ours == told[name][key], (name, key)
+        assert each.arguments == tuple(
+            f"{part['.offset']}:{part['.size']} {part['.value_kind']}"
+            for part in told[name][".args"]
+        )
+    assert found["shared"].lds == 4000
+    assert found["spilling"].scratch > 0
+    assert (found["shared"].xnack, found["shared"].sramecc) == ("any", "any")
+    assert found["shared"].wavefront == 64
 
 
 def test_an_object_file_is_read_as_well(hip: Hip, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ class Rule(StrEnum):
     NO_CUDA = "no-cuda"
     OUR_OWN = "our-own"
     GPU_CODE = "gpu-code"
+    GPU_RESOURCES = "gpu-resources"
     COMPLETE = "complete"
     RELOCATABLE = "relocatable"
     PLATFORM = "platform"

@@ -19,14 +19,16 @@ from forkhouse.binaries.kernels import (
     some,
 )
 from forkhouse.binaries.offload import COMPRESSED, GPU_MACHINE, PLAIN, embedded, read_bundles
+from forkhouse.binaries.resources import bundle_resources
 from forkhouse.core.errors import AuditError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
-    from forkhouse.audit.policy import PolicyDistribution
+    from forkhouse.audit.policy import GpuLimits, PolicyDistribution
     from forkhouse.binaries.offload import Bundle
+    from forkhouse.binaries.resources import KernelResources
 
 _RUNTIME = "libamdhip64.so*"
 _WRAPPER_SIZE = 24
@@ -38,12 +40,21 @@ class GpuCode:
     """The findings about the GPU code of one library."""
 
     kernels: tuple[LibraryKernels, ...] = ()
+    resources: tuple[KernelResources, ...] = ()
     findings: tuple[Finding, ...] = ()
     bare: tuple[LibraryKernels, ...] = ()
     """The content of each bare code object.
 
     Only the whole wheel shows whether every target has its kernels.
     """
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GpuContents:
+    """The GPU code of a wheel."""
+
+    kernels: tuple[LibraryKernels, ...]
+    resources: tuple[KernelResources, ...]
 
 
 def read_gpu_code(
@@ -65,10 +76,12 @@ def read_gpu_code(
         return GpuCode()
     findings: list[Finding] = []
     kernels: list[LibraryKernels] = []
+    resources: list[KernelResources] = []
     count = 0
     for bundle in read_bundles(section or b""):
         count += 1
         kernels += bundle_kernels(name, bundle)
+        resources += bundle_resources(name, bundle)
         findings += _check_bundle(name, bundle, targets, build_paths, " of .hip_fatbin")
     if count == 0:
         if not wrappers and any(fnmatchcase(name, pattern) for pattern in distribution.host_only):
@@ -86,7 +99,7 @@ def read_gpu_code(
     elif wrappers and len(wrappers) != count * _WRAPPER_SIZE:
         what = f"registers {len(wrappers) // _WRAPPER_SIZE} bundles of GPU code and has {count}"
         findings.append(Finding(rule=Rule.GPU_CODE, where=name, what=what))
-    return GpuCode(kernels=merged(kernels), findings=tuple(findings))
+    return GpuCode(kernels=merged(kernels), resources=tuple(resources), findings=tuple(findings))
 
 
 def _check_bundle(
@@ -137,10 +150,17 @@ def read_gpu_file(
     findings: list[Finding] = []
     kernels: list[LibraryKernels] = []
     bare: list[LibraryKernels] = []
+    resources: list[KernelResources] = []
     for bundle in file_bundles(content, elf):
         (bare if bundle.bare else kernels).extend(bundle_kernels(name, bundle))
+        resources += bundle_resources(name, bundle)
         findings += _check_bundle(name, bundle, targets, build_paths)
-    return GpuCode(kernels=merged([*kernels, *bare]), findings=tuple(findings), bare=tuple(bare))
+    return GpuCode(
+        kernels=merged([*kernels, *bare]),
+        resources=tuple(resources),
+        findings=tuple(findings),
+        bare=tuple(bare),
+    )
 
 
 def check_bare(objects: Collection[LibraryKernels], targets: Collection[str]) -> Iterator[Finding]:
@@ -191,24 +211,62 @@ def check_packed(name: str, content: bytes) -> Iterator[Finding]:
             )
 
 
+def check_resources(
+    resources: Collection[KernelResources], limits: Mapping[str, GpuLimits]
+) -> Iterator[Finding]:
+    """Find kernels that take more of a processor than it has, and note those that spill.
+
+    `limits` are by the name of the processor. Such a kernel is built without a word, and cannot be
+    started.
+    """
+    spilling: dict[tuple[str, str], list[str]] = {}
+    for each in resources:
+        known = limits.get(each.target.partition(":")[0])
+        for what in known.broken(each) if known else ():
+            yield Finding(
+                rule=Rule.GPU_RESOURCES,
+                where=each.library,
+                what=f"has the kernel {each.kernel} for {each.target}, which {what}",
+            )
+        if each.vgpr_spills:
+            spilling.setdefault((each.library, each.target), []).append(each.kernel)
+    for (library, target), kernels in spilling.items():
+        yield Finding(
+            rule=Rule.GPU_RESOURCES,
+            where=library,
+            what=f"has {len(kernels)} kernels for {target} that spill registers: {some(kernels)}",
+            harmless=True,
+        )
+
+
 def inventory(path: Path) -> tuple[LibraryKernels, ...]:
     """Return the kernels of every file of the wheel at `path`, by file and target.
 
     Raises AuditError when the wheel, an ELF file or GPU code in it cannot be read, OSError when
     there is no such file.
     """
-    found: list[LibraryKernels] = []
+    return gpu_contents(path).kernels
+
+
+def gpu_contents(path: Path) -> GpuContents:
+    """Return the kernels of every file of the wheel at `path`, and what each takes.
+
+    Raises as `inventory`.
+    """
+    kernels: list[LibraryKernels] = []
+    resources: list[KernelResources] = []
     try:
         with WheelArchive(path) as archive:
             for member in sorted(archive.files, key=lambda member: member.filename):
-                bundles = _bundles(archive.read(member))
-                found += merged(
-                    part for bundle in bundles for part in bundle_kernels(member.filename, bundle)
-                )
+                parts: list[LibraryKernels] = []
+                for bundle in _bundles(archive.read(member)):
+                    parts += bundle_kernels(member.filename, bundle)
+                    resources += bundle_resources(member.filename, bundle)
+                kernels += merged(parts)
     except AuditError as error:
         message = f"{path.name}: {error}"
         raise AuditError(message) from error
-    return tuple(found)
+    return GpuContents(kernels=tuple(kernels), resources=tuple(resources))
 
 
 def _bundles(content: bytes) -> Iterator[Bundle]:

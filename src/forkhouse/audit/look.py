@@ -16,6 +16,7 @@ from forkhouse.audit.gpu import (
     check_bare,
     check_gpu_code,
     check_packed,
+    check_resources,
     read_gpu_code,
     read_gpu_file,
 )
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from forkhouse.audit.facts import WheelFacts
     from forkhouse.audit.policy import AuditPolicy, PolicyDistribution
     from forkhouse.binaries.kernels import KernelInventory, LibraryKernels
+    from forkhouse.binaries.resources import KernelResources
 
 _MOST_FINDINGS = 500
 """More are counted, and not kept; so it is with notes."""
@@ -98,6 +100,7 @@ class _Look:
         self._compiled: dict[str, Compiled] = {}
         self._kernels: list[LibraryKernels] = []
         self._bare: list[LibraryKernels] = []
+        self._resources: list[KernelResources] = []
         self._left_out: Counter[bool] = Counter()
 
     def add(self, findings: Iterable[Finding]) -> None:
@@ -126,6 +129,7 @@ class _Look:
             notes=tuple(self._findings[True]),
             glibc=glibc_floor(self._compiled.values()),
             kernels=tuple(self._kernels),
+            resources=tuple(self._resources),
         )
 
     def read(self, archive: WheelArchive) -> None:
@@ -165,6 +169,7 @@ class _Look:
         )
         self.add(check_complete(distribution, self._compiled, archive.names))
         self.add(check_bare(self._bare, self._terms.targets))
+        self.add(check_resources(self._resources, self._terms.policy.common.gpus))
         names = {**self._compiled, **with_code}
         self.add(
             check_gpu_code(distribution, names, self._kernels, self._terms.targets, self._recorded)
@@ -185,6 +190,7 @@ class _Look:
             yield from code.findings
             self._kernels += code.kernels
             self._bare += code.bare
+            self._resources += code.resources
 
     def _read_library(
         self, name: str, content: bytes, elf: Elf, distribution: PolicyDistribution
@@ -200,6 +206,7 @@ class _Look:
         code = read_gpu_code(name, elf, distribution, terms.targets, terms.build_paths)
         yield from code.findings
         self._kernels += code.kernels
+        self._resources += code.resources
 
     def _read_foreign(self, archive: WheelArchive) -> None:
         """Look only for libraries of CUDA that must be there.

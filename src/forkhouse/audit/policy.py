@@ -9,13 +9,18 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from forkhouse.core.errors import UsageError
 from forkhouse.documents.lockfile import SLIM, PackageVersion
 from forkhouse.documents.reading import Document, load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from forkhouse.binaries.resources import KernelResources
 
 _FOLDER = Path(__file__).parent / "policies"
 
@@ -115,6 +120,44 @@ class PolicyDistribution(Document):
     """
 
 
+class Most(Document):
+    """The most that a kernel may take of something."""
+
+    most: int
+    """The number."""
+    source: str
+    """Where that is written."""
+
+
+class GpuLimits(Document):
+    """What a processor has for a kernel."""
+
+    lds: Most
+    """Bytes of LDS of a workgroup."""
+    vgprs: Most
+    """Vector registers of a work item, accumulators included."""
+    scratch: Most
+    """Bytes of private memory of a work item."""
+    workgroup: Most
+    """Work items of a workgroup."""
+    wavefronts: tuple[int, ...]
+    """Work items that can run in step."""
+
+    def broken(self, found: KernelResources) -> Iterator[str]:
+        """Yield what a kernel takes too much of, each as a sentence without its subject."""
+        for number, limit, unit in (
+            (found.lds, self.lds, "bytes of LDS"),
+            (found.vgprs, self.vgprs, "vector registers"),
+            (found.scratch, self.scratch, "bytes of private memory"),
+            (found.workgroup, self.workgroup, "work items in a workgroup"),
+        ):
+            if number > limit.most:
+                yield f"takes {number} {unit}; there are {limit.most} ({limit.source})"
+        if found.wavefront not in self.wavefronts:
+            known = " or ".join(map(str, self.wavefronts))
+            yield f"has wavefronts of {found.wavefront} work items; the processor has {known}"
+
+
 class Common(Document):
     """`policies/common.yaml`: what holds in every profile."""
 
@@ -122,6 +165,8 @@ class Common(Document):
     """What belongs to CUDA."""
     other_projects: dict[str, str]
     """Names whose package on the public index is another project, and what it is."""
+    gpus: dict[str, GpuLimits]
+    """What a kernel can take, by the name of the processor."""
     runtime_folders: tuple[str, ...]
     """Absolute folders that an RPATH may name."""
     build_folders: tuple[Regex, ...]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from forkhouse.audit.facts import WheelFacts
     from forkhouse.audit.findings import Finding
     from forkhouse.binaries.kernels import LibraryKernels
+    from forkhouse.binaries.resources import KernelResources
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +34,8 @@ class AuditReport:
     None when no file asks for one.
     """
     kernels: tuple[LibraryKernels, ...] = ()
+    resources: tuple[KernelResources, ...] = ()
+    """What each kernel takes of the hardware."""
 
     @property
     def passed(self) -> bool:
@@ -56,6 +59,7 @@ class AuditReport:
             "notes": listed(self.notes),
             "glibc": self.glibc,
             "kernels": [library.model_dump(mode="json", by_alias=True) for library in self.kernels],
+            "resources": [each.model_dump(mode="json", by_alias=True) for each in self.resources],
         }
 
 

@@ -114,7 +114,7 @@ def read_code_object(content: bytes) -> CodeImage:
         message = f"it is damaged: its parts take {size} bytes of memory"
         raise AuditError(message)
     symbols = {symbol.name: symbol.address for symbol in elf.symbols() if symbol.defined}
-    told = _metadata(elf)
+    told = kernel_metadata(elf)
     kernels = {}
     for name, address in symbols.items():
         if name.endswith(".kd"):
@@ -145,8 +145,11 @@ def _descriptor(loads: tuple[Load, ...], name: str, address: int) -> Descriptor:
     raise AuditError(message)
 
 
-def _metadata(elf: Elf) -> dict[str, dict[str, Any]]:
-    """Return what the metadata says of each kernel, by the name of its descriptor."""
+def kernel_metadata(elf: Elf) -> dict[str, dict[str, Any]]:
+    """Return what the metadata says of each kernel, by the name of its descriptor.
+
+    Raises AuditError for metadata that cannot be read.
+    """
     from msgpack import UnpackException, unpackb  # start-up time
 
     found: dict[str, dict[str, Any]] = {}
@@ -180,14 +183,15 @@ def _kernel(symbol: str, descriptor: Descriptor, told: Mapping[str, Any]) -> Ker
         arguments=_arguments(symbol, told, descriptor.arguments),
         vectors=architectural,
         accumulators=unified - architectural,
-        scalars=_number(told, ".sgpr_count", 0),
-        vector_spills=_number(told, ".vgpr_spill_count", 0),
-        scalar_spills=_number(told, ".sgpr_spill_count", 0),
-        most_work_items=_number(told, ".max_flat_workgroup_size", 1024),
+        scalars=metadata_number(told, ".sgpr_count", 0),
+        vector_spills=metadata_number(told, ".vgpr_spill_count", 0),
+        scalar_spills=metadata_number(told, ".sgpr_spill_count", 0),
+        most_work_items=metadata_number(told, ".max_flat_workgroup_size", 1024),
     )
 
 
-def _number(told: Mapping[str, Any], key: str, default: int) -> int:
+def metadata_number(told: Mapping[str, Any], key: str, default: int) -> int:
+    """Return a number of metadata, or `default` where it has none. Raises AuditError."""
     value = told.get(key, default)
     if not isinstance(value, int) or not 0 <= value < 2**32:
         message = f"its metadata has {value!r} for {key}"
@@ -207,8 +211,8 @@ def _arguments(symbol: str, told: Mapping[str, Any], size: int) -> tuple[Argumen
             raise AuditError(message)
         argument = Argument(
             name=str(each.get(".name", "")),
-            offset=_number(each, ".offset", 0),
-            size=_number(each, ".size", 0),
+            offset=metadata_number(each, ".offset", 0),
+            size=metadata_number(each, ".size", 0),
             kind=str(each.get(".value_kind", "")),
             type_name=str(each.get(".type_name", "")),
         )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import ValidationError
 
+from forkhouse.binaries.resources import KernelResources
 from forkhouse.core.errors import DocumentError
 from forkhouse.documents.reading import Document
 
@@ -30,6 +31,8 @@ class KernelInventory(Document):
     """The kernels of a whole wheel, as recorded."""
 
     libraries: tuple[LibraryKernels, ...]
+    resources: tuple[KernelResources, ...] = ()
+    """What each kernel takes of the hardware; nothing where that was not recorded."""
 
     def text(self) -> str:
         """Return the inventory as JSON, from which `parse` makes an equal one."""

@@ -361,6 +361,12 @@ class KernelPin(Document):
     """Number of kernels."""
     sha256: Sha256
     """Of the sorted names, a line each."""
+    spilling: int | None = Field(default=None, ge=0)
+    """How many of them spill vector registers to memory."""
+    lds: int | None = Field(default=None, ge=0)
+    """Bytes of LDS of the kernel that takes most."""
+    scratch: int | None = Field(default=None, ge=0)
+    """Bytes of private memory of a work item, of the kernel that takes most."""
 
 
 Transfer = Literal["rixl", "nixl-rocm"]

@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from forkhouse.audit.framework import torch_symbols
-from forkhouse.audit.gpu import inventory
+from forkhouse.audit.gpu import gpu_contents
 from forkhouse.binaries.kernels import KernelInventory
 from forkhouse.core.digests import digest
 from forkhouse.core.errors import AuditError
@@ -17,8 +17,9 @@ from forkhouse.documents.lockfile import KernelPin
 from forkhouse.wheelhouse.manifest import CompiledContent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from forkhouse.binaries.resources import KernelResources
     from forkhouse.builders.built import BuiltWheel
     from forkhouse.core.journal import Journal
 
@@ -27,7 +28,7 @@ class Compiled(Record):
     """What a wheel of ours holds that was compiled."""
 
     kernels: str
-    """Its kernels, as `KernelInventory` writes them."""
+    """Its kernels and what each takes, as `KernelInventory` writes them."""
     torch: tuple[str, ...]
     """The symbols of PyTorch that it needs."""
 
@@ -40,26 +41,48 @@ def compiled(wheel: BuiltWheel, journal: Journal, engine: str) -> CompiledConten
     key = digest(wheel.sha256, engine)
     record = journal.get(_COMPILED, key)
     if record is None:
-        kernels = KernelInventory(libraries=inventory(wheel.path))
+        found = gpu_contents(wheel.path)
+        kernels = KernelInventory(libraries=found.kernels, resources=found.resources)
         record = Compiled(kernels=kernels.text(), torch=tuple(torch_symbols(wheel.path)))
         journal.put(_COMPILED, key, record)
     read = KernelInventory.parse(record.kernels, name=wheel.path.name)
-    return CompiledContent(kernels=read.libraries, torch_symbols=record.torch)
+    return CompiledContent(
+        kernels=read.libraries, resources=read.resources, torch_symbols=record.torch
+    )
 
 
 def kernel_pins(content: CompiledContent) -> tuple[KernelPin, ...]:
     """Return what a lock records of the kernels of a wheel."""
+    taken: dict[tuple[str, str], list[KernelResources]] = {}
+    for each in content.resources:
+        taken.setdefault((each.library, each.target), []).append(each)
     return tuple(
         KernelPin(
-            library=each.library,
-            target=each.target,
-            count=len(each.kernels),
+            library=library.library,
+            target=library.target,
+            count=len(library.kernels),
             sha256=hashlib.sha256(
-                "".join(f"{name}\n" for name in each.kernels).encode()
+                "".join(f"{name}\n" for name in library.kernels).encode()
             ).hexdigest(),
+            spilling=sum(each.vgpr_spills > 0 for each in own),
+            lds=max((each.lds for each in own), default=0),
+            scratch=max((each.scratch for each in own), default=0),
         )
-        for each in content.kernels
+        for library in content.kernels
+        for own in [taken.get((library.library, library.target), [])]
     )
+
+
+def _grown(old: KernelPin, new: KernelPin) -> Iterator[str]:
+    """Yield what kernels take more of than the lock recorded, each as the end of a sentence."""
+    if old.spilling is not None and (new.spilling or 0) > old.spilling:
+        yield f"{new.spilling} kernels spill registers, not {old.spilling} as in the lock"
+    for before, now, what in (
+        (old.lds, new.lds, "bytes of LDS"),
+        (old.scratch, new.scratch, "bytes of private memory"),
+    ):
+        if before is not None and (now or 0) > before:
+            yield f"a kernel takes {now} {what}, and none took more than {before} in the lock"
 
 
 def check_kernels(
@@ -88,6 +111,9 @@ def check_kernels(
                     "as in the lock"
                 ),
             )
+        if new is not None:
+            for what in _grown(old, new):
+                report().line(wheel.recipe, f"{old.library}: for {old.target} {what}")
     if lost:
         lines = bullets(lost)
         message = (

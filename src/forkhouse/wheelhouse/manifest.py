@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from forkhouse.binaries.kernels import LibraryKernels
+    from forkhouse.binaries.resources import KernelResources
     from forkhouse.builders.built import BuiltWheel
     from forkhouse.documents.lockfile import Profile
     from forkhouse.documents.pins import Missing, PinnedWheel
@@ -32,6 +33,7 @@ class CompiledContent:
     """What the libraries of a wheel of ours hold and ask for."""
 
     kernels: tuple[LibraryKernels, ...]
+    resources: tuple[KernelResources, ...]
     torch_symbols: tuple[str, ...]
     """Symbols that the PyTorch of the target has to provide."""
 
