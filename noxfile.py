@@ -249,7 +249,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types with mypy, strictly."""
-    session.install("-e", ".", *group("types"))
+    session.install("-e", ".[emulation]", *group("types"))
     session.run("mypy", *session.posargs)
 
 

@@ -305,7 +305,9 @@ def test_an_update_that_fails_leaves_every_closure(checkout: Checkout) -> None:
 
 def test_the_installation_by_pip_works_word_for_word(checkout: Checkout) -> None:
     checkout.build()
-    page = (Path(__file__).parents[2] / "docs/how-to/carry-to-an-air-gapped-machine.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs/how-to/carry-to-an-air-gapped-machine.md").read_text(
+        encoding="utf-8"
+    )
     commands = page.partition("```sh\n")[2].partition("```")[0]
     result = subprocess.run(
         isolated("sh", "-euc", commands),
