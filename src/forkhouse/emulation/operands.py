@@ -163,7 +163,7 @@ def signed(read: Read, kind: str, *, negated: bool, absolute: bool) -> Read:
         return read
     bits = width(kind)
     unsigned, dtype = _UNSIGNED[bits], DTYPES[kind]
-    sign = unsigned(1 << bits - 1)
+    sign: Any = unsigned(1 << bits - 1)
 
     def changed(w: Wave) -> Array:
         value = read(w).view(unsigned)

@@ -121,7 +121,9 @@ class Program:
         while len(instructions) < _LONGEST:
             try:
                 self._memory.place(address, 4)
-                inst = decode(self._memory.bytes[address - BASE : address - BASE + 12], 0, address)
+                inst = decode(
+                    self._memory.bytes[address - BASE : address - BASE + 12].tobytes(), 0, address
+                )
             except FaultError as fault:
                 raise InstructionFaultError(
                     str(fault), name="an instruction", address=address
