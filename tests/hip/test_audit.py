@@ -20,7 +20,7 @@ from forkhouse.audit.gpu import inventory
 from forkhouse.binaries.elf import Elf
 from forkhouse.binaries.kernels import KernelInventory
 from forkhouse.binaries.offload import Bundle, code_objects, read_bundles
-from forkhouse.binaries.resources import object_resources
+from forkhouse.binaries.resources import read_resources
 from forkhouse.core.errors import AuditError
 from tests.audit.conftest import LINUX, findings, look, terms
 from tests.compiled import compiled
@@ -213,7 +213,10 @@ def test_what_kernels_take_is_what_readelf_says(hip: Hip, tmp_path: Path) -> Non
     notes = hip.run("llvm-readelf", "--notes", tmp_path / "object")
     metadata = yaml.safe_load(notes[notes.index("---") : notes.index("...\n")])
     told = {each[".name"]: each for each in metadata["amdhsa.kernels"]}
-    found = {each.kernel: each for each in object_resources("ext.so", code)}
+    found = {
+        each.kernel: each
+        for each in read_resources(code.content, library="ext.so", target="gfx90a")
+    }
     assert found.keys() == told.keys() == {"shared", "spilling"}
     for name, each in found.items():
         for ours, key in (

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from forkhouse.binaries.codeobject import Kernel
-    from forkhouse.binaries.offload import Bundle, CodeObject
+    from forkhouse.binaries.offload import Bundle
 
 _VERSIONS = {0: 2, 1: 3, 2: 4, 3: 5, 4: 6}
 """Code object version by EI_ABIVERSION."""
@@ -70,27 +70,27 @@ def bundle_resources(library: str, bundle: Bundle) -> Iterator[KernelResources]:
     """Yield what each kernel of a bundle takes. Raises AuditError where that cannot be read."""
     for each in bundle.objects:
         if each.target and each.size:
-            yield from object_resources(library, each)
+            try:
+                yield from read_resources(each.content, library=library, target=each.target)
+            except AuditError as error:
+                message = f"The code object {each.identity} cannot be read: {error}."
+                raise AuditError(message) from error
 
 
-def object_resources(library: str, code: CodeObject) -> Iterator[KernelResources]:
-    """Yield what each kernel of a code object takes.
+def read_resources(content: bytes, *, library: str, target: str) -> Iterator[KernelResources]:
+    """Yield what each kernel of a code object takes, for the library and target that it is in.
 
     Raises AuditError where that cannot be read, or where descriptor and metadata contradict each
     other.
     """
-    try:
-        elf = Elf(code.content)
-        told, image = kernel_metadata(elf), read_code_object(code.content)
-    except AuditError as error:
-        message = f"The code object {code.identity} cannot be read: {error}."
-        raise AuditError(message) from error
+    elf = Elf(content)
+    told, image = kernel_metadata(elf), read_code_object(content)
     for kernel in image.kernels.values():
-        yield _resources(library, code, elf, kernel, told.get(f"{kernel.name}.kd", {}))
+        yield _resources(library, target, elf, kernel, told.get(f"{kernel.name}.kd", {}))
 
 
 def _resources(
-    library: str, code: CodeObject, elf: Elf, kernel: Kernel, told: Mapping[str, object]
+    library: str, target: str, elf: Elf, kernel: Kernel, told: Mapping[str, object]
 ) -> KernelResources:
     descriptor = kernel.descriptor
     for key, value in (
@@ -99,13 +99,13 @@ def _resources(
     ):
         if metadata_number(told, key, value) != value:
             message = (
-                f"The kernel {kernel.name} of {code.identity} says {told[key]} for {key} in its "
-                f"metadata, and {value} in its descriptor."
+                f"the kernel {kernel.name} says {told[key]} for {key} in its metadata, and {value} "
+                "in its descriptor"
             )
             raise AuditError(message)
     return KernelResources(
         library=library,
-        target=code.target or "",
+        target=target,
         kernel=kernel.name,
         lds=descriptor.lds,
         vgprs=metadata_number(told, ".vgpr_count", kernel.vectors + kernel.accumulators),
