@@ -31,16 +31,20 @@ if TYPE_CHECKING:
 
 # The options are a plug-in, as pytest wants them in the outermost folder of tests.
 pytest_plugins = ["tests.compiled", "tests.integration.options", "tests.vllm_objects"]
-WHOLE = ("bench", "conformance", "flow", "image", "recipes", "selftest")
-"""Rooms whose tests run whole commands: builds in small checkouts, images, trials by the hundred."""
+WHOLE = (
+    *("bench", "conformance", "flow", "image", "recipes", "selftest", "wheelhouse"),
+    *("serving/test_supervising.py", "sources/test_recovery.py"),
+)
+"""Where tests run whole commands: builds in small checkouts, installations, supervisors, trials."""
 STAMP = "2024-05-06T07:08:09+00:00"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of the rooms that run whole commands."""
-    folders = [Path(__file__).parent / room for room in WHOLE]
+    """Mark the tests that run whole commands: where they are says so, or that they build."""
+    places = [Path(__file__).parent / place for place in WHOLE]
     for item in items:
-        if any(item.path.is_relative_to(folder) for folder in folders):
+        builds = "template" in getattr(item, "fixturenames", ())
+        if builds or any(item.path.is_relative_to(place) for place in places):
             item.add_marker("whole")
 
 
