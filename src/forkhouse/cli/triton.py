@@ -44,6 +44,12 @@ if TYPE_CHECKING:
     help="Models that are run at once.",
 )
 @click.option("--record", "recording", is_flag=True, help="Write the figures beside the lock.")
+@click.option(
+    "--pack",
+    "out",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Write a wheel of the compiled kernels for each target into this folder.",
+)
 @json_option
 @click.pass_context
 def triton(
@@ -52,6 +58,7 @@ def triton(
     names: tuple[str, ...],
     targets: tuple[str, ...],
     processes: int,
+    out: Path | None,
     *,
     every: bool,
     recording: bool,
@@ -62,6 +69,7 @@ def triton(
     vLLM's own code runs on the CPU with every launch recorded. Each kernel is compiled, held
     against limits, and compared with the record beside the lock.
     """
+    from forkhouse.triton.carrying import pack  # start-up time
     from forkhouse.triton.cases import chosen, read_cases  # start-up time
     from forkhouse.triton.policy import judge, read_policy  # start-up time
     from forkhouse.triton.record import FILE, compare, merged, parse, recorded  # start-up time
@@ -71,7 +79,9 @@ def triton(
     cases, policy = read_cases(), read_policy()
     wanted = chosen(cases, names, every=every)
     runs: list[Run] = []
-    for target in targets or load(Lock, workspace.lock_path).gpu_targets:
+    targets = targets or load(Lock, workspace.lock_path).gpu_targets
+    cache = workspace.build / "triton" / "cache"
+    for target in targets:
         with showing(), fresh_folder(workspace.build / "triton" / "run") as folder:
             runs.append(
                 run_cases(
@@ -81,7 +91,7 @@ def triton(
                     target=target,
                     processes=processes,
                     folder=folder,
-                    cache=workspace.build / "triton" / "cache",
+                    cache=cache,
                 )
             )
     kernels = tuple(kernel for run in runs for kernel in run.kernels)
@@ -94,6 +104,11 @@ def triton(
     _refuse(findings, () if recording else news)
     if recording:
         write_atomic(place, merged(old, new).text().encode())
+    for target, run in zip(targets, runs, strict=True):
+        if out is None:
+            break
+        wheel = pack(run, target=target, cache=cache, folder=out)
+        say(f"{wheel.name}: {wheel.stat().st_size / 1e6:.1f} MB", err=as_json)
 
 
 def _show(

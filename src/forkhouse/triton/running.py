@@ -109,7 +109,7 @@ def read_answer(answer: dict[str, Any], cache: Path) -> Run:
     """
     failed = [case for case in answer["cases"] if case["error"]]
     if failed:
-        said = "\n".join(f"{case['case']}:\n{end_of(case['error'])}" for case in failed)
+        said = "\n".join(f"{case['case']}:\n{case['error'].strip()}" for case in failed)
         message = (
             f"vLLM did not serve {len(failed)} of {len(answer['cases'])} cases, so their kernels "
             f"are not known:\n{said}"

@@ -32,7 +32,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import likeness
 
-LONGEST = 6000
+LONGEST = 3000
+"""Characters of an error that are kept, and of the calls that led to it."""
 
 
 def main(request_path: Path, result_path: Path) -> None:
@@ -75,8 +76,10 @@ def _child(case: dict[str, Any], recorder: Any, part: Path) -> None:
     error = None
     try:
         drive(case, recorder)
-    except BaseException:
-        error = traceback.format_exc()[-LONGEST:]
+    except BaseException as raised:
+        # PyTorch's words may be longer than the way to them.
+        way = "".join(traceback.format_tb(raised.__traceback__))[-LONGEST:]
+        error = f"{way}{type(raised).__name__}: {str(raised)[:LONGEST]}"
     driven = time.monotonic()
     from compiling import compile_all
 

@@ -9,6 +9,7 @@ Tensors that ask for the GPU are made on the CPU.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.machinery
 import importlib.metadata
@@ -153,7 +154,28 @@ def take_on(arch: str) -> None:
     _stand_in_for_cuda(properties)
     _stand_in_for_triton(arch)
     importlib.metadata.version = _version
+    torch.library.Library.impl = _on_the_cpu_within(torch.library.Library.impl)
     OnTheCpu().__enter__()
+
+
+def _on_the_cpu_within(register: Any) -> Any:
+    """Return what registers an operation such that its own calls are made on the CPU as well.
+
+    PyTorch takes a mode away from what the mode has seen.
+    """
+
+    def impl(library: Any, name: Any, function: Any, *rest: Any, **named: Any) -> Any:
+        if not isinstance(function, types.FunctionType):
+            return register(library, name, function, *rest, **named)
+
+        @functools.wraps(function)
+        def within(*args: Any, **given: Any) -> Any:
+            with OnTheCpu():
+                return function(*args, **given)
+
+        return register(library, name, within, *rest, **named)
+
+    return impl
 
 
 def _version(name: str) -> str:
@@ -327,8 +349,33 @@ class _Pictures:
         """Run nothing."""
 
 
+BEFORE_FORKING = (
+    "vllm.entrypoints.llm",
+    "vllm.model_executor.layers.quantization.compressed_tensors.compressed_tensors",
+    "vllm.model_executor.models.llama",
+    "vllm.model_executor.models.qwen3_vl",
+    "vllm.model_executor.warmup.kernel_warmup",
+    "vllm.v1.attention.backends.rocm_attn",
+    "vllm.v1.attention.backends.triton_attn",
+    "vllm.v1.worker.gpu.model_runner",
+    "vllm.v1.worker.gpu_worker",
+)
+"""What every case imports: once, before each has a process of its own."""
+
+
 def import_vllm() -> None:
-    """Import what every case needs, with the kernels for this processor in place of the GPU's."""
+    """Import what every case needs, and shorten what takes long and decides nothing."""
+    import_platform()
+    for module in BEFORE_FORKING:
+        importlib.import_module(module)
+    _shorten()
+
+
+def import_platform() -> None:
+    """Import vLLM's platform, with the kernels for this processor in place of the GPU's.
+
+    Ends the process when vLLM takes this for another machine.
+    """
     from transformers.utils.import_utils import is_torchvision_available
 
     is_torchvision_available()  # the answer is kept: no
@@ -358,6 +405,26 @@ def import_vllm() -> None:
     if platform.__name__ != "RocmPlatform" or not HAS_TRITON:
         message = f"vLLM took this for {platform.__name__}, with Triton: {HAS_TRITON}."
         raise SystemExit(message)
+
+
+def _shorten() -> None:
+    """Let products of zeros be zeros, without multiplying, and weights be what they were made as.
+
+    Which kernels are launched hangs on shapes and types alone; real products would take minutes.
+    """
+    import vllm.model_executor.model_loader.dummy_loader as loader
+
+    def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+        return x.new_zeros((*x.shape[:-1], weight.shape[0]))
+
+    def product(a: Any, b: Any, *, out: Any = None) -> Any:
+        if out is not None:
+            return out.zero_()
+        return a.new_zeros((*a.shape[:-1], b.shape[-1]))
+
+    torch.nn.functional.linear = linear
+    torch.mm = torch.bmm = product
+    loader.initialize_dummy_weights = _noop()
 
 
 def vllm_version() -> str:
