@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,10 @@ import yaml
 from forkhouse.core.workspace import find_workspace
 from forkhouse.documents.lockfile import Lock
 from forkhouse.documents.reading import load
+from forkhouse.triton.carrying import pack, package_of
 from forkhouse.triton.cases import read_cases
 from forkhouse.triton.figures import SIXTEEN_BITS
-from forkhouse.triton.running import run_cases
+from forkhouse.triton.running import PROGRAM, run_cases
 
 if TYPE_CHECKING:
     from forkhouse.triton.running import Run
@@ -147,6 +149,37 @@ def test_another_process_in_another_folder_compiles_nothing(
     ]
     after = {path: path.stat().st_mtime_ns for path in (compiled.folder / "cache").glob("*/*")}
     assert after == before
+
+
+def test_a_wheel_of_compiled_kernels_leaves_nothing_to_compile(
+    compiled: Compiled, tmp_path: Path
+) -> None:
+    wheel = pack(compiled.run, target="gfx90a", cache=compiled.folder / "cache", folder=tmp_path)
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    package = tmp_path / "site" / package_of("gfx90a")
+    for path in package.rglob("*"):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "LC_ALL": "C.UTF-8",
+        "HOME": str(tmp_path),
+        "PYTHONPATH": str(tmp_path / "site"),
+        "PYTHONWARNINGS": "ignore",
+        "TRITON_CACHE_DIR": str(tmp_path / "cache"),
+        "TRITON_CACHE_MANAGER": f"{package.name}:CarriedCache",
+    }
+    answer = tmp_path / "answer.json"
+    command = [compiled.python, "-P", PROGRAM, compiled.folder / "request.json", answer]
+    result = subprocess.run(
+        list(map(str, command)), env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    [case] = json.loads(answer.read_text(encoding="utf-8"))["cases"]
+    assert [kernel["folder"] for kernel in case["kernels"]] == [
+        kernel.folder for kernel in compiled.run.kernels
+    ]
+    assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
 
 
 def interpret(python: Path, *options: str) -> tuple[int, dict[str, float]]:

@@ -26,8 +26,8 @@ def test_a_kernel_within_the_limits_is_passed(kernel: Make) -> None:
     ("given", "rule", "said"),
     [
         ({"lds": 65540}, Rule.LDS, "takes 65540 bytes of local memory, and gfx90a has 65536"),
-        ({"vgpr_spills": 2}, Rule.SPILLS, "spills 2 vector and 0 scalar registers"),
-        ({"sgpr_spills": 1}, Rule.SPILLS, "spills 0 vector and 1 scalar"),
+        ({"vgpr_spills": 2}, Rule.SPILLS, "spills 2 vector registers"),
+        ({"sgpr_spills": 1}, Rule.SCALAR_SPILLS, "spills 1 scalar registers"),
         ({"scratch": 8}, Rule.SPILLS, "8 bytes of scratch memory"),
         ({"mfma": 0}, Rule.MATRIX, "multiplies matrices of bf16 without v_mfma"),
         ({"mfma": 0, "dots": ("f16", "f32")}, Rule.MATRIX, "of f16, f32 without"),

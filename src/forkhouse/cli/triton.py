@@ -71,7 +71,7 @@ def triton(
     """
     from forkhouse.triton.carrying import pack  # start-up time
     from forkhouse.triton.cases import chosen, read_cases  # start-up time
-    from forkhouse.triton.policy import judge, read_policy  # start-up time
+    from forkhouse.triton.policy import idle, judge, read_policy  # start-up time
     from forkhouse.triton.record import FILE, compare, merged, parse, recorded  # start-up time
     from forkhouse.triton.running import run_cases  # start-up time
 
@@ -101,6 +101,9 @@ def triton(
     old = parse(place.read_bytes()) if place.is_file() else None
     news = compare(old, new) if old else ()
     _show(runs, findings, news, as_json=as_json)
+    for known in idle(policy, findings) if every else ():
+        said = f"{known.rule.value} of {known.kernel} ({known.case})"
+        say(f"note: {said} is listed as known, and holds", err=as_json)
     _refuse(findings, () if recording else news)
     if recording:
         write_atomic(place, merged(old, new).text().encode())

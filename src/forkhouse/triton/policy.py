@@ -26,6 +26,7 @@ class Rule(StrEnum):
     COMPILES = "compiles"
     LDS = "lds"
     SPILLS = "spills"
+    SCALAR_SPILLS = "scalar-spills"
     MATRIX = "matrix"
 
 
@@ -118,14 +119,15 @@ def _broken(kernel: Kernel, policy: TritonPolicy) -> Iterator[Finding]:
             Rule.LDS,
             f"takes {of.lds} bytes of local memory, and {kernel.target} has {limit.bytes}",
         )
-    if (of.vgpr_spills or of.sgpr_spills or of.scratch) and any(
-        fnmatchcase(kernel.kernel, pattern) for pattern in policy.no_spills.kernels
-    ):
-        yield broken(
-            Rule.SPILLS,
-            f"spills {of.vgpr_spills} vector and {of.sgpr_spills} scalar registers, with "
-            f"{of.scratch} bytes of scratch memory for a lane",
-        )
+    if any(fnmatchcase(kernel.kernel, pattern) for pattern in policy.no_spills.kernels):
+        if of.vgpr_spills or of.scratch:
+            yield broken(
+                Rule.SPILLS,
+                f"spills {of.vgpr_spills} vector registers, and takes {of.scratch} bytes of "
+                "scratch memory for a lane",
+            )
+        if of.sgpr_spills:
+            yield broken(Rule.SCALAR_SPILLS, f"spills {of.sgpr_spills} scalar registers")
     if of.needs_matrix_instructions and not of.mfma:
         yield broken(Rule.MATRIX, f"multiplies matrices of {', '.join(of.dots)} without v_mfma")
 

@@ -82,10 +82,13 @@ def compile_one(launch: Launch) -> dict[str, Any]:
 
 
 def compile_all(recorder: Recorder) -> list[dict[str, Any]]:
-    """Compile every recorded kernel; each entry names the steps that launched it."""
-    found = []
+    """Compile every recorded kernel; each entry names the steps that launched it.
+
+    What Triton tells apart and compiles to the same is one entry.
+    """
+    found: dict[tuple[str, str], dict[str, Any]] = {}
     for place, launch in recorder.launches.items():
         entry = compile_one(launch)
-        entry["steps"] = recorder.cases[place]
-        found.append(entry)
-    return found
+        first = found.setdefault((entry["kernel"], entry["variant"]), {**entry, "steps": []})
+        first["steps"] += [step for step in recorder.cases[place] if step not in first["steps"]]
+    return list(found.values())

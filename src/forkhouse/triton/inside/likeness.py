@@ -29,7 +29,7 @@ MEMORY = 64 * 2**30
 UNITS = 104
 """Compute units of an MI210, from the same page."""
 WAVE = 64
-LARGE = 2**28
+LARGE = 2**24
 """Bytes from which on zeros are taken from the kernel as they are touched."""
 
 _original_version = importlib.metadata.version
@@ -412,7 +412,7 @@ def _shorten() -> None:
 
     Which kernels are launched hangs on shapes and types alone; real products would take minutes.
     """
-    import vllm.model_executor.model_loader.dummy_loader as loader
+    from vllm.model_executor.model_loader import dummy_loader, utils
 
     def linear(x: Any, weight: Any, bias: Any = None) -> Any:
         return x.new_zeros((*x.shape[:-1], weight.shape[0]))
@@ -424,7 +424,9 @@ def _shorten() -> None:
 
     torch.nn.functional.linear = linear
     torch.mm = torch.bmm = product
-    loader.initialize_dummy_weights = _noop()
+    dummy_loader.initialize_single_dummy_weight = _noop()
+    # Weights are already where they are to be, and would be copied there and back.
+    utils.device_loading_context = lambda module, _: contextlib.nullcontext(module)
 
 
 def vllm_version() -> str:
