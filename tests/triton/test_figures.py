@@ -115,7 +115,26 @@ def test_a_case_that_came_to_nothing_is_an_error(
         "cases": [{"case": "llama", "launches": 0, "seconds": [1, 1], **case}],
     }
     with pytest.raises(KernelError, match=said):
-        read_answer(answer, tmp_path)
+        read_answer(answer, tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    ("error", "served"),
+    [("ValueError: no backend", False), ("ValueError: else", True), (None, True)],
+)
+def test_a_case_that_vllm_refuses_is_expected_to_be_refused(
+    tmp_path: Path, error: str | None, *, served: bool
+) -> None:
+    answer = {
+        "triton": {"version": "3.9.0", "key": "k"},
+        "vllm": "0.31.0",
+        "cases": [{"case": "mla", "launches": 0, "seconds": [1, 1], "error": error, "kernels": []}],
+    }
+    if served:
+        with pytest.raises(KernelError, match="said to refuse mla"):
+            read_answer(answer, tmp_path, {"mla": "no backend"})
+    else:
+        assert read_answer(answer, tmp_path, {"mla": "no backend"}).kernels == ()
 
 
 def test_the_cases_are_chosen_by_name_or_the_core_alone() -> None:

@@ -25,6 +25,8 @@ class Case(Document):
     """Name of a file in `models/`."""
     engine: dict[str, Any] = Field(default_factory=dict)
     """Options of `vllm.LLM`."""
+    refused: str | None = None
+    """What vLLM says when it does not serve the case on these GPUs; `why` says the reason."""
 
     @property
     def config(self) -> dict[str, Any]:

@@ -99,14 +99,31 @@ def run_cases(
         said = end_of(log.read_text(encoding="utf-8", errors="replace"))
         message = f"The run for {target} ended with exit code {ended.returncode}:\n{said}"
         raise KernelError(message)
-    return read_answer(json.loads(answer.read_text(encoding="utf-8")), cache)
+    refused = {name: case.refused for name, case in cases.items() if case.refused}
+    return read_answer(json.loads(answer.read_text(encoding="utf-8")), cache, refused)
 
 
-def read_answer(answer: dict[str, Any], cache: Path) -> Run:
+def read_answer(answer: dict[str, Any], cache: Path, refused: Mapping[str, str]) -> Run:
     """Return what the program in the stack answered, with the figures from Triton's cache.
 
-    Raises KernelError when a case failed, or launched nothing.
+    `refused` are cases that vLLM does not serve, with what it says. Raises KernelError when another
+    case failed or launched nothing, or when one of them is served.
     """
+    served = [
+        case["case"]
+        for case in answer["cases"]
+        if case["case"] in refused and refused[case["case"]] not in (case["error"] or "")
+    ]
+    if served:
+        message = (
+            f"vLLM is said to refuse {', '.join(served)}, and did not, or for another reason. Look "
+            "at what it says, and take `refused` out of cases.yaml where it serves the case."
+        )
+        raise KernelError(message)
+    answer = {
+        **answer,
+        "cases": [case for case in answer["cases"] if case["case"] not in refused],
+    }
     failed = [case for case in answer["cases"] if case["error"]]
     if failed:
         said = "\n".join(f"{case['case']}:\n{case['error'].strip()}" for case in failed)
