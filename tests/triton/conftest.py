@@ -45,6 +45,7 @@ def kernel() -> Callable[..., Kernel]:
             "steps": ("one",),
             "seconds": 1.5,
             "folder": "ABC",
+            "folders": ("ABC",),
             "figures": Figures(**figures),
             "error": None,
         }

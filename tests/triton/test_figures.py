@@ -90,6 +90,7 @@ ENTRY = {
     "seconds": 1.0,
     "shared": 0,
     "folder": "ABC",
+    "folders": ["ABC"],
     "error": None,
 }
 

@@ -130,7 +130,7 @@ class Unit:
     """Scalar registers of a SIMD."""
     sgpr_step: int
     sgpr_hidden: int
-    """Scalar registers beside those that are counted: VCC, FLAT_SCRATCH, XNACK_MASK."""
+    """Scalar registers beside those that are counted, for the trap handler of ROCm's driver."""
     lds: int
     """Bytes of local memory."""
     lds_step: int
@@ -147,13 +147,13 @@ UNITS = {
         vgpr_step=8,
         sgpr=800,
         sgpr_step=16,
-        sgpr_hidden=0,
+        sgpr_hidden=16,
         lds=64 * 1024,
         lds_step=512,
         most_groups=32,
         sources=(
             "AMD Instinct MI200 Instruction Set Architecture, chapter 3 (registers, LDS)",
-            "LLVM's AMDGPU target, IsaInfo (steps of registers, waves)",
+            "LLVM's AMDGPU target, IsaInfo (steps of registers, waves, TRAP_NUM_SGPRS)",
         ),
     )
 }

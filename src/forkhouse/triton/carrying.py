@@ -32,7 +32,7 @@ def pack(run: Run, *, target: str, cache: Path, folder: Path) -> Path:
     """
     package = package_of(target)
     version = Version(run.vllm).public
-    kernels = {kernel.folder: kernel.name for kernel in run.kernels if kernel.folder}
+    kernels = {key: kernel.name for kernel in run.kernels for key in kernel.folders}
     members = [
         _member(f"{package}/__init__.py", _MANAGER.read_bytes()),
         _member(f"{package}/manifest.json", _manifest(run, target, kernels)),

@@ -78,6 +78,8 @@ class Kernel:
     """What compiling took; next to nothing when it was in the cache."""
     folder: str | None
     """Its folder in Triton's cache."""
+    folders: tuple[str, ...]
+    """Every folder: one for each key that Triton gives the same arguments."""
     figures: Figures | None
     error: str | None
 
@@ -109,6 +111,7 @@ def read_kernels(case: dict[str, Any], cache: Path) -> Iterator[Kernel]:
             steps=tuple(entry["steps"]),
             seconds=entry["seconds"],
             folder=entry["folder"],
+            folders=tuple(entry["folders"]),
             figures=figures,
             error=entry["error"],
         )

@@ -84,11 +84,15 @@ def compile_one(launch: Launch) -> dict[str, Any]:
 def compile_all(recorder: Recorder) -> list[dict[str, Any]]:
     """Compile every recorded kernel; each entry names the steps that launched it.
 
-    What Triton tells apart and compiles to the same is one entry.
+    What Triton tells apart and compiles to the same is one entry, with the folder of each.
     """
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for place, launch in recorder.launches.items():
         entry = compile_one(launch)
-        first = found.setdefault((entry["kernel"], entry["variant"]), {**entry, "steps": []})
+        first = found.setdefault(
+            (entry["kernel"], entry["variant"]), {**entry, "steps": [], "folders": []}
+        )
         first["steps"] += [step for step in recorder.cases[place] if step not in first["steps"]]
+        if entry["folder"] and entry["folder"] not in first["folders"]:
+            first["folders"].append(entry["folder"])
     return list(found.values())
