@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -181,6 +181,24 @@ def test_a_wheel_of_compiled_kernels_leaves_nothing_to_compile(
         kernel.folders for kernel in compiled.run.kernels
     ]
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
+
+
+def test_a_wheel_of_another_compiler_says_that_it_is_of_no_use(
+    compiled: Compiled, tmp_path: Path
+) -> None:
+    for key, said in (("0" * 64, True), (compiled.run.triton_key, False)):
+        run = replace(compiled.run, triton_key=key)
+        wheel = pack(run, target="gfx90a", cache=compiled.folder / "cache", folder=tmp_path)
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(tmp_path / key)
+        result = subprocess.run(
+            [str(compiled.python), "-c", f"import {package_of('gfx90a')}"],
+            env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(tmp_path / key)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ("every kernel is compiled anew" in result.stderr) is said, result.stderr
 
 
 def interpret(python: Path, *options: str) -> tuple[int, dict[str, float]]:
