@@ -1,71 +1,11 @@
-"""What a kernel takes, from its metadata, and how many of its waves run at once."""
+"""How many waves of a kernel run at once, against what AMD and the compiler say."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import msgpack
 import pytest
 
-from forkhouse.binaries.occupancy import occupancy, read_resources
-from forkhouse.core.errors import AuditError, UsageError
-from tests.compiled import needs_gcc
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Make = Callable[..., bytes]
-
-KERNEL: dict[str, Any] = {
-    ".name": "scale",
-    ".vgpr_count": 118,
-    ".agpr_count": 20,
-    ".sgpr_count": 40,
-    ".vgpr_spill_count": 3,
-    ".sgpr_spill_count": 2,
-    ".group_segment_fixed_size": 1024,
-    ".private_segment_fixed_size": 16,
-    ".wavefront_size": 64,
-    ".max_flat_workgroup_size": 256,
-}
-
-
-def noted(*kernels: object) -> bytes:
-    return bytes(msgpack.packb({"amdhsa.version": [1, 2], "amdhsa.kernels": list(kernels)}))
-
-
-@needs_gcc
-def test_the_figures_are_those_of_the_metadata(code_object: Make) -> None:
-    other = {**KERNEL, ".name": "add", ".vgpr_count": 8}
-    del other[".agpr_count"]
-    scale, add = read_resources(code_object("scale", notes=[noted(KERNEL, other)]))
-    assert (scale.name, scale.vgpr, scale.agpr, scale.sgpr) == ("scale", 118, 20, 40)
-    assert (scale.vgpr_spills, scale.sgpr_spills, scale.lds, scale.scratch) == (3, 2, 1024, 16)
-    assert (add.name, add.vgpr, add.agpr) == ("add", 8, 0)
-
-
-@needs_gcc
-@pytest.mark.parametrize("key", sorted(KERNEL.keys() - {".agpr_count"}))
-@pytest.mark.parametrize("value", [None, "118", -1, True, 2**40])
-def test_a_figure_that_is_none_is_refused(code_object: Make, key: str, value: object) -> None:
-    if key == ".name" and value == "118":
-        return
-    damaged = {**KERNEL, key: value}
-    with pytest.raises(AuditError, match="its metadata has"):
-        read_resources(code_object("scale", notes=[noted(damaged)]))
-
-
-@needs_gcc
-@pytest.mark.parametrize("note", [b"", b"\xc1", noted()[:-1], msgpack.packb([1]), noted()])
-def test_metadata_without_a_kernel_is_refused(code_object: Make, note: bytes) -> None:
-    with pytest.raises(AuditError, match="its metadata"):
-        read_resources(code_object("scale", notes=[note]))
-
-
-def test_what_is_no_code_object_is_refused() -> None:
-    with pytest.raises(AuditError):
-        read_resources(b"\x7fELF")
-
+from forkhouse.binaries.occupancy import occupancy
+from forkhouse.core.errors import UsageError
 
 # AMD lab notes, "Register pressure in AMD CDNA2 GPUs": the table of VGPRs and waves of a SIMD.
 LAB_NOTES = ((64, 8), (72, 7), (80, 6), (96, 5), (128, 4), (168, 3), (256, 2), (512, 1))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.binaries.occupancy import KernelResources
+from forkhouse.binaries.resources import KernelResources
 from forkhouse.core.errors import UsageError
 from forkhouse.triton import KernelError
 from forkhouse.triton.cases import chosen, read_cases
@@ -20,16 +20,23 @@ if TYPE_CHECKING:
     from forkhouse.triton.figures import Kernel
 
 TAKEN = KernelResources(
-    name="attend",
-    vgpr=96,
-    agpr=0,
-    sgpr=40,
+    library="attend",
+    target="gfx90a",
+    kernel="attend",
+    lds=0,
+    vgprs=96,
+    agprs=0,
+    sgprs=40,
     vgpr_spills=0,
     sgpr_spills=0,
-    lds=0,
     scratch=0,
-    wave=64,
+    wavefront=64,
     workgroup=256,
+    kernarg=8,
+    arguments=(),
+    code_object=5,
+    xnack="any",
+    sramecc="any",
 )
 ASSEMBLY = """
 attend:

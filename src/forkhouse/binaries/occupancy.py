@@ -1,117 +1,13 @@
-"""What a kernel takes of its GPU: registers, memory, and how many of its waves run at once.
+"""How many waves of a kernel run at once on a SIMD, by what the kernel takes.
 
-Registers and memory are read from the metadata of a code object (code object version 3 and later):
-https://llvm.org/docs/AMDGPUUsage.html, "Code Object V3 Metadata".
+The figures of a processor's compute units are in `UNITS`, each with its sources.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from forkhouse.binaries.elf import Elf
-from forkhouse.binaries.offload import GPU_MACHINE
-from forkhouse.core.errors import AuditError, UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-_METADATA = 32
-"""The type of the note that holds a code object's metadata, in MessagePack."""
-_MOST_ITEMS = 2**14
-"""Items of one list or map, and levels are few: a kernel has some hundred arguments."""
-_LARGEST = 2**31
-"""No count of a kernel is larger."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class KernelResources:
-    """What one kernel takes, as its compiler states it."""
-
-    name: str
-    vgpr: int
-    """Vector registers of a lane, the accumulation registers among them (gfx90a and later)."""
-    agpr: int
-    """Accumulation registers, the part of `vgpr` that only matrix instructions and moves reach."""
-    sgpr: int
-    """Scalar registers of a wave."""
-    vgpr_spills: int
-    """Stores of a vector register to scratch memory."""
-    sgpr_spills: int
-    """Stores of a scalar register to a lane of a vector register, or to scratch memory."""
-    lds: int
-    """Bytes of local memory that are set at compile time; a launch may ask for more."""
-    scratch: int
-    """Bytes of scratch memory of a lane."""
-    wave: int
-    """Lanes of a wave."""
-    workgroup: int
-    """The most lanes of a work-group."""
-
-
-_FIELDS = {
-    "vgpr": ".vgpr_count",
-    "sgpr": ".sgpr_count",
-    "vgpr_spills": ".vgpr_spill_count",
-    "sgpr_spills": ".sgpr_spill_count",
-    "lds": ".group_segment_fixed_size",
-    "scratch": ".private_segment_fixed_size",
-    "wave": ".wavefront_size",
-    "workgroup": ".max_flat_workgroup_size",
-}
-
-
-def read_resources(content: bytes) -> tuple[KernelResources, ...]:
-    """Return what each kernel of a code object takes, in the order of its metadata.
-
-    Raises AuditError for what is no code object of an AMD GPU, and for metadata that is damaged or
-    lacks a figure.
-    """
-    elf = Elf(content)
-    if elf.machine != GPU_MACHINE:
-        message = f"it is for {elf.machine}, not for an AMD GPU"
-        raise AuditError(message)
-    found = tuple(kernel for note in elf.notes("AMDGPU", _METADATA) for kernel in _kernels(note))
-    if not found:
-        message = "its metadata names no kernel"
-        raise AuditError(message)
-    return found
-
-
-def _kernels(note: bytes) -> Iterator[KernelResources]:
-    from msgpack import UnpackException, unpackb  # start-up time
-
-    try:
-        metadata = unpackb(
-            note,
-            max_array_len=_MOST_ITEMS,
-            max_map_len=_MOST_ITEMS,
-            max_str_len=len(note),
-            max_bin_len=0,
-            max_ext_len=0,
-        )
-    except (UnpackException, TypeError, ValueError, OverflowError, MemoryError) as error:
-        message = f"its metadata is no whole MessagePack map: {error or type(error).__name__}"
-        raise AuditError(message) from error
-    kernels = metadata.get("amdhsa.kernels") if isinstance(metadata, dict) else None
-    for kernel in kernels if isinstance(kernels, list) else ():
-        if not isinstance(kernel, dict) or not isinstance(kernel.get(".name"), str):
-            message = "its metadata has a kernel without a name"
-            raise AuditError(message)
-        yield KernelResources(
-            name=kernel[".name"],
-            # Only processors with such registers state them.
-            agpr=_number(kernel, ".agpr_count", 0),
-            **{name: _number(kernel, key) for name, key in _FIELDS.items()},
-        )
-
-
-def _number(kernel: dict[str, object], key: str, default: int | None = None) -> int:
-    value = kernel.get(key, default)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _LARGEST:
-        message = f"its metadata has no {key} of the kernel {kernel['.name']}"
-        raise AuditError(message)
-    return value
+from forkhouse.core.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

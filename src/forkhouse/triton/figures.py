@@ -10,13 +10,17 @@ import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from forkhouse.binaries.occupancy import Occupancy, occupancy, read_resources
+from forkhouse.binaries.occupancy import Occupancy, occupancy
+from forkhouse.binaries.offload import embedded
+from forkhouse.binaries.resources import bundle_resources
 from forkhouse.core.errors import AuditError
 from forkhouse.triton import KernelError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+    from forkhouse.binaries.resources import KernelResources
 
 _DOT = re.compile(
     r"= tt\.dot(?:_scaled)? .*: tensor<(?:\d+x)+(\w+)[,>].*\* tensor<(?:\d+x)+(\w+)[,>]"
@@ -124,7 +128,8 @@ def _figures(entry: dict[str, Any], folder: Path) -> Figures:
         code, assembly, form = (
             _only(folder, ending).read_bytes() for ending in ("hsaco", "amdgcn", "ttir")
         )
-        (taken,) = read_resources(code)
+        [bundle] = embedded(code)
+        [taken] = bundle_resources(name, bundle)
     except (OSError, ValueError, AuditError) as error:
         message = (
             f"The compiled {name} in Triton's cache ({folder.name}) cannot be read: {error}. "
@@ -142,7 +147,7 @@ def _figures(entry: dict[str, Any], folder: Path) -> Figures:
 
 
 def figures_of(
-    *, taken: Any, shared: int, warps: int, target: str, assembly: str, form: str
+    *, taken: KernelResources, shared: int, warps: int, target: str, assembly: str, form: str
 ) -> Figures:
     """Return the figures of a kernel from its metadata, assembly and intermediate form.
 
@@ -150,13 +155,13 @@ def figures_of(
     whose compute units are unknown.
     """
     lds = taken.lds + shared
-    waves: Occupancy = occupancy(target, vgpr=taken.vgpr, sgpr=taken.sgpr, lds=lds, waves=warps)
+    waves: Occupancy = occupancy(target, vgpr=taken.vgprs, sgpr=taken.sgprs, lds=lds, waves=warps)
     stated = {name: int(value) for name, value in _STATED.findall(assembly)}
     return Figures(
         lds=lds,
-        vgpr=taken.vgpr,
-        agpr=taken.agpr,
-        sgpr=taken.sgpr,
+        vgpr=taken.vgprs,
+        agpr=taken.agprs,
+        sgpr=taken.sgprs,
         vgpr_spills=taken.vgpr_spills,
         sgpr_spills=taken.sgpr_spills,
         scratch=taken.scratch,
