@@ -36,7 +36,7 @@ Nox would leave it half a second.
 
 # Who is done takes over tests of the other: some files take a minute, most a second.
 SIDE_BY_SIDE = ("pytest", "--numprocesses=auto", "--dist=worksteal")
-APART = "not integration and not hip and not generator and not emulation"
+APART = "not integration and not hip and not generator and not emulation and not triton"
 UNIT_TESTS = (*SIDE_BY_SIDE, "-m", f"not whole and {APART}")
 WHOLE_TESTS = (*SIDE_BY_SIDE, "-m", "whole")
 
@@ -232,6 +232,19 @@ def emulate_vllm(session: nox.Session) -> None:
     require_bubblewrap(session)
     session.install("-e", ".[emulation]", *group("tests"), *group("emulated"))
     session.run("pytest", "-m", "emulation and hip", "tests/emulation", *session.posargs)
+
+
+@nox.session(name="compile-triton", default=False)
+def compile_triton(session: nox.Session) -> None:
+    """Compile vLLM's Triton kernels for the GPU targets, and interpret some of them on the CPU.
+
+    From wheels/cpu, without a GPU; `-- --all` for every model, `-- --record` writes the figures.
+    """
+    session.install("-e", ".", *group("tests"))
+    with tempfile.TemporaryDirectory(prefix="forkhouse-triton-") as scratch:
+        python = install_offline(session, "cpu", scratch) / "bin/python"
+        session.run("forkhouse", "triton", f"--stack-python={python}", *session.posargs, **ENDING)
+        session.run("pytest", "-m", "triton", f"--stack-python={python}", **ENDING)
 
 
 @nox.session

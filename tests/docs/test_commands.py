@@ -145,6 +145,7 @@ COMMANDS = [(page, words) for page, words in commands() if words]
 PROGRAMS = {context.command_path: context.command for context in every()}
 PASSED_ON = {
     "build-wheels": "forkhouse build",
+    "compile-triton": "forkhouse triton",
     "radar": "forkhouse radar",
     "bench-serving": "forkhouse bench run",
 }

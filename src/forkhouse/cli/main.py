@@ -38,6 +38,7 @@ _COMMANDS = {
     "sign": "trust:sign",
     "serve": "serve:serve",
     "toolchain": "machine:toolchain",
+    "triton": "triton:triton",
     "verify": "house:verify",
     "vulnerabilities": "materials:vulnerabilities",
     "why": "house:why",
