@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from docs.generate.pages import fill  # noqa: E402  # the line above makes it importable
-from forkhouse import __version__  # noqa: E402  # sorted with the one above
+from docs.generate.pages import fill
+from forkhouse import __version__
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx

@@ -111,7 +111,8 @@ def serve(descriptor: int) -> None:
     from forkhouse.core.identity import engine
 
     for module in pkgutil.walk_packages(forkhouse.__path__, "forkhouse."):
-        if module.name not in _ELSEWHERE:
+        # The emulator needs NumPy, which a plain installation has not.
+        if module.name not in _ELSEWHERE and not module.name.startswith("forkhouse.emulation."):
             import_module(module.name)
     for module_name in _LATE:
         import_module(module_name)

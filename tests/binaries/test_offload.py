@@ -218,8 +218,8 @@ def test_nothing_but_an_audit_error_comes_of_mutations(code_object: Callable[...
     ) -> None:
         changed = bytearray(section)
         for place, new in edits:
-            place %= len(changed)  # noqa: PLW2901  # into the section
-            changed[place : place + len(new)] = new
+            within = place % len(changed)
+            changed[within : within + len(new)] = new
         mutated = bytes(changed[:cut])
         with contextlib.suppress(AuditError):
             list(read_bundles(compressed(mutated) if repack else mutated))
