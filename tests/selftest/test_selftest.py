@@ -105,13 +105,14 @@ def sent(house: Path, folder: Path, *arguments: str, code: int = 0) -> tuple[str
 
 def test_a_report_says_what_was_tested_where(house: Path, tmp_path: Path) -> None:
     said, told, files = sent(house, tmp_path, "--only", "not fails")
-    assert "2 tests passed, 0 failed, 1 were skipped" in said
+    assert "2 tests passed, 0 failed, 1 skipped, in" in said
     assert "skipped: test_small.py::test_of_another_machine: Skipped: it is not here" in said
     assert told["passed"] is True
     assert told["emulated"] is False
     assert told["tests"] == {"passed": 2, "failed": 0, "skipped": 1}
     assert told["installed-otherwise"] == []
     assert told["wheelhouse"]["profile"] == "cpu"
+    assert told["wheelhouse"]["signed-by"] == []
     assert told["machine"]["processors"] == os.cpu_count()
     assert told["machine"]["memory"] > 2**28
     assert files == {"report.json", "junit.xml", "pytest.log"}
@@ -121,7 +122,7 @@ def test_a_report_says_what_was_tested_where(house: Path, tmp_path: Path) -> Non
 def test_a_test_that_fails_is_named_and_its_logs_are_sent(house: Path, tmp_path: Path) -> None:
     stack = tmp_path / "stack"
     said, told, files = sent(house, tmp_path, "--into", str(stack), code=42)
-    assert "1 tests failed:\n  - test_small.py::test_that_fails" in said
+    assert "1 of 4 tests failed:\n  - test_small.py::test_that_fails" in said
     assert told["tests"] == {"passed": 2, "failed": 1, "skipped": 1}
     assert any(name.startswith("logs/") and name.endswith("server.log") for name in files)
     # What is installed is tested again, and a file that was changed since is named.

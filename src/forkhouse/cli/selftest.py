@@ -145,7 +145,8 @@ def selftest(
             say_signers(verified)
         stack = _installed(wheelhouse, into, onto, interpreter, Path(scratch, "stack"))
         terms = Terms(device=device, stack=stack, launcher=launcher, model=model, only=only)
-        told, outcome = _tested(wheelhouse, terms, Path(scratch), quiet=as_json)
+        signers = [f"{each.name} ({each.keyid})" for each in verified.signers]
+        told, outcome = _tested(wheelhouse, signers, terms, Path(scratch), quiet=as_json)
         write_report(target, told, Path(scratch), logs=not outcome.passed)
     if as_json:
         say(json.dumps(told, indent=1))
@@ -166,7 +167,7 @@ def _installed(
 
 
 def _tested(
-    wheelhouse: Path, terms: Terms, scratch: Path, *, quiet: bool
+    wheelhouse: Path, signers: list[str], terms: Terms, scratch: Path, *, quiet: bool
 ) -> tuple[dict[str, object], Outcome]:
     """Run the tests; return what is told of them, and what came of them."""
     report().line("selftest", "installing what the tests need")
@@ -189,6 +190,7 @@ def _tested(
         wheelhouse={
             "profile": read_contents(wheelhouse).profile,
             "sums": sha256_file(wheelhouse / CHECKSUMS),
+            "signed-by": signers,
         },
         machine={**machine(), **transports(terms.stack, terms.launcher)},
         differing=otherwise,
@@ -200,7 +202,7 @@ def _say(told: Mapping[str, object], outcome: Outcome, target: Path) -> None:
     how = "EMULATED, not on a GPU" if told["emulated"] else f"on {told['device']}"
     say(
         f"{outcome.count('passed')} tests passed, {outcome.count('failed')} failed, "
-        f"{outcome.count('skipped')} were skipped in {outcome.seconds:.0f} s, {how}."
+        f"{outcome.count('skipped')} skipped, in {outcome.seconds:.0f} s, {how}."
     )
     for each in outcome.results:
         if each.outcome == "skipped":
@@ -221,7 +223,7 @@ def _refuse(outcome: Outcome, target: Path) -> None:
         raise SelfTestError(message)
     more = f"\n  and {len(failed) - _SHOWN} more" if len(failed) > _SHOWN else ""
     message = (
-        f"{len(failed)} tests failed:\n{bullets(failed[:_SHOWN])}{more}\nThe logs of their servers "
-        f"are in {target}."
+        f"{len(failed)} of {len(outcome.results)} tests failed:\n{bullets(failed[:_SHOWN])}{more}\n"
+        f"The logs of their servers are in {target}."
     )
     raise SelfTestError(message)
