@@ -57,7 +57,7 @@ def run(
         "folder": str(Path.cwd()),
         "mounts": mounts,
     }
-    server = _server()
+    server = _server(os.getpid())
     with (
         open(os.devnull, "rb") as nothing,
         open(os.memfd_create("output"), "w+b") as output,
@@ -83,8 +83,11 @@ def run(
 
 
 @functools.cache
-def _server() -> socket.socket:
-    """Start the process that the commands are forked from; it ends with this one."""
+def _server(_process: int) -> socket.socket:
+    """Start the process that the commands are forked from; it ends with this one.
+
+    A child of this process gets one of its own: answers on one socket would be mixed up.
+    """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         program = "import sys; from tests.forked import serve; serve(int(sys.argv[1]))"
