@@ -48,7 +48,7 @@ def launcher(tmp_path: Path) -> tuple[str, ...]:
     script.write_text(
         f"""#!/bin/sh
 printf '%s\\0' "$@" >> {tmp_path}/started; echo >> {tmp_path}/started
-exec bwrap --die-with-parent --dev-bind / / --tmpfs /sys/class --ro-bind {tmp_path}/emulated /sys/class/kfd/kfd \\
+exec bwrap --die-with-parent --dev-bind / / --dev /dev --tmpfs /sys/class --ro-bind {tmp_path}/emulated /sys/class/kfd/kfd \\
     --dev-bind /dev/null /dev/kfd --dev-bind /dev/null /dev/dri/renderD128 -- "$@"
 """,
         encoding="utf-8",
