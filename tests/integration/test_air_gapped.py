@@ -37,6 +37,7 @@ class Machine:
             [
                 *("bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--clearenv"),
                 *("--bind", str(self.root), "/", "--proc", "/proc", "--dev", "/dev"),
+                *("--ro-bind", "/sys", "/sys"),
                 *("--ro-bind", str(self.bundle), BUNDLE, "--chdir", "/root"),
                 *("--setenv", "PATH", "/usr/bin:/bin", "--setenv", "HOME", "/root", "--"),
                 *command,
