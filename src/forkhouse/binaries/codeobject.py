@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from forkhouse.binaries.elf import Elf, Load, Relocation
-from forkhouse.binaries.offload import GPU_MACHINE, compiled_target
+from forkhouse.binaries.offload import GPU_MACHINE, METADATA, MOST_ITEMS, compiled_target
 from forkhouse.core.errors import AuditError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_METADATA = 32
 _DESCRIPTOR = struct.Struct("<IIIIq20xIIIHH4x")
-_MOST_ITEMS = 2**14
 _MOST_MEMORY = 2**31
 """Bytes that a code object may take in memory."""
 
@@ -81,6 +79,8 @@ class Kernel:
     scalar_spills: int
     most_work_items: int
     """The largest workgroup that it was compiled for."""
+    metadata: Mapping[str, Any]
+    """All that the metadata says of it; empty where it says nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,6 +96,10 @@ class CodeImage:
     relocations: tuple[Relocation, ...]
     symbols: Mapping[str, int]
     """Addresses of defined symbols."""
+    flags: int
+    """`e_flags` of its ELF header."""
+    abi_version: int
+    """EI_ABIVERSION of its ELF header."""
 
 
 def read_code_object(content: bytes) -> CodeImage:
@@ -114,7 +118,7 @@ def read_code_object(content: bytes) -> CodeImage:
         message = f"it is damaged: its parts take {size} bytes of memory"
         raise AuditError(message)
     symbols = {symbol.name: symbol.address for symbol in elf.symbols() if symbol.defined}
-    told = kernel_metadata(elf)
+    told = _metadata(elf)
     kernels = {}
     for name, address in symbols.items():
         if name.endswith(".kd"):
@@ -127,6 +131,8 @@ def read_code_object(content: bytes) -> CodeImage:
         size=size,
         relocations=tuple(elf.relocations()),
         symbols=symbols,
+        flags=elf.flags,
+        abi_version=elf.abi_version,
     )
 
 
@@ -145,7 +151,7 @@ def _descriptor(loads: tuple[Load, ...], name: str, address: int) -> Descriptor:
     raise AuditError(message)
 
 
-def kernel_metadata(elf: Elf) -> dict[str, dict[str, Any]]:
+def _metadata(elf: Elf) -> dict[str, dict[str, Any]]:
     """Return what the metadata says of each kernel, by the name of its descriptor.
 
     Raises AuditError for metadata that cannot be read.
@@ -153,14 +159,14 @@ def kernel_metadata(elf: Elf) -> dict[str, dict[str, Any]]:
     from msgpack import UnpackException, unpackb  # start-up time
 
     found: dict[str, dict[str, Any]] = {}
-    for note in elf.notes("AMDGPU", _METADATA):
+    for note in elf.notes("AMDGPU", METADATA):
         try:
             content = unpackb(
                 note,
                 strict_map_key=False,
                 unicode_errors="replace",
-                max_array_len=_MOST_ITEMS,
-                max_map_len=_MOST_ITEMS,
+                max_array_len=MOST_ITEMS,
+                max_map_len=MOST_ITEMS,
             )
             for kernel in content.get("amdhsa.kernels", ()):
                 found[str(kernel[".symbol"])] = kernel
@@ -187,6 +193,7 @@ def _kernel(symbol: str, descriptor: Descriptor, told: Mapping[str, Any]) -> Ker
         vector_spills=metadata_number(told, ".vgpr_spill_count", 0),
         scalar_spills=metadata_number(told, ".sgpr_spill_count", 0),
         most_work_items=metadata_number(told, ".max_flat_workgroup_size", 1024),
+        metadata=told,
     )
 
 

@@ -54,10 +54,10 @@ Magic, version, method, size of all, size unpacked, first half of the MD5 of the
 _ENTRY = struct.Struct("<QQQ")
 _IDENTITY_STEPS = 6
 _KERNEL_DESCRIPTOR = ".kd"
-_METADATA = 32
+METADATA = 32
 """The type of the note that holds a code object's metadata, in MessagePack."""
 _TARGET_KEY = b"amdhsa.target"
-_MOST_ITEMS = 2**14
+MOST_ITEMS = 2**14
 """Items of one list or map in metadata that is built in memory.
 
 The library makes room for as many as a list says that it has, and for lists in lists. What is
@@ -88,7 +88,7 @@ _PROCESSORS = {
 """Processors by their number in `e_flags` of a code object."""
 _FEATURES_SINCE = 2
 """EI_ABIVERSION of code object version 4, the first whose flags tell each setting of a feature."""
-_FEATURES = {"sramecc": 10, "xnack": 8}
+FEATURES = {"sramecc": 10, "xnack": 8}
 """By feature, the first of its two bits: 0 not there, 1 either, 2 off, 3 on."""
 _SETTINGS = {2: "-", 3: "+"}
 
@@ -422,7 +422,7 @@ def compiled_target(elf: Elf) -> str | None:
 def _features(elf: Elf) -> str:
     if elf.abi_version < _FEATURES_SINCE:
         return ""
-    set_to = {name: _SETTINGS.get(elf.flags >> bit & 3) for name, bit in _FEATURES.items()}
+    set_to = {name: _SETTINGS.get(elf.flags >> bit & 3) for name, bit in FEATURES.items()}
     return "".join(f":{name}{setting}" for name, setting in set_to.items() if setting)
 
 
@@ -433,7 +433,7 @@ def _noted(elf: Elf) -> str | None:
 
     Raises AuditError for metadata that is damaged, or that names more than one target.
     """
-    notes = elf.notes("AMDGPU", _METADATA)
+    notes = elf.notes("AMDGPU", METADATA)
     named = {target for number, note in enumerate(notes) for target in _targets(note, number)}
     if len(named) > 1:
         message = f"its metadata names several targets: {', '.join(sorted(named))}"
@@ -452,8 +452,8 @@ def _targets(note: bytes, number: int) -> Iterator[str]:
         reader = Unpacker(
             raw=True,  # the names of kernels may be any bytes
             max_buffer_size=len(note),
-            max_array_len=_MOST_ITEMS,
-            max_map_len=_MOST_ITEMS,
+            max_array_len=MOST_ITEMS,
+            max_map_len=MOST_ITEMS,
         )
         reader.feed(note)
         for _ in range(reader.read_map_header()):

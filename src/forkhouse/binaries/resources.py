@@ -9,22 +9,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from forkhouse.binaries.codeobject import kernel_metadata, metadata_number, read_code_object
-from forkhouse.binaries.elf import Elf
+from forkhouse.binaries.codeobject import metadata_number, read_code_object
+from forkhouse.binaries.offload import FEATURES
 from forkhouse.core.errors import AuditError
 from forkhouse.documents.reading import Document
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
-    from forkhouse.binaries.codeobject import Kernel
+    from forkhouse.binaries.codeobject import CodeImage, Kernel
     from forkhouse.binaries.offload import Bundle
 
 _VERSIONS = {0: 2, 1: 3, 2: 4, 3: 5, 4: 6}
 """Code object version by EI_ABIVERSION."""
 _SETTINGS = {0: "none", 1: "any", 2: "off", 3: "on"}
-_XNACK, _SRAMECC = 8, 10
-"""The first of two bits of `e_flags` that tell a feature's setting, since version 4."""
 _WAVEFRONT32 = 1 << 10
 """Bit of a descriptor's properties: ENABLE_WAVEFRONT_SIZE32."""
 
@@ -83,16 +81,13 @@ def read_resources(content: bytes, *, library: str, target: str) -> Iterator[Ker
     Raises AuditError where that cannot be read, or where descriptor and metadata contradict each
     other.
     """
-    elf = Elf(content)
-    told, image = kernel_metadata(elf), read_code_object(content)
+    image = read_code_object(content)
     for kernel in image.kernels.values():
-        yield _resources(library, target, elf, kernel, told.get(f"{kernel.name}.kd", {}))
+        yield _resources(library, target, image, kernel)
 
 
-def _resources(
-    library: str, target: str, elf: Elf, kernel: Kernel, told: Mapping[str, object]
-) -> KernelResources:
-    descriptor = kernel.descriptor
+def _resources(library: str, target: str, image: CodeImage, kernel: Kernel) -> KernelResources:
+    descriptor, told = kernel.descriptor, kernel.metadata
     for key, value in (
         (".group_segment_fixed_size", descriptor.lds),
         (".private_segment_fixed_size", descriptor.scratch),
@@ -120,14 +115,14 @@ def _resources(
         workgroup=kernel.most_work_items,
         kernarg=metadata_number(told, ".kernarg_segment_size", descriptor.arguments),
         arguments=tuple(f"{each.offset}:{each.size} {each.kind}" for each in kernel.arguments),
-        code_object=_VERSIONS.get(elf.abi_version, 0),
-        xnack=_setting(elf, _XNACK),
-        sramecc=_setting(elf, _SRAMECC),
+        code_object=_VERSIONS.get(image.abi_version, 0),
+        xnack=_setting(image, "xnack"),
+        sramecc=_setting(image, "sramecc"),
     )
 
 
-def _setting(elf: Elf, bit: int) -> str:
-    return _SETTINGS[elf.flags >> bit & 3]
+def _setting(image: CodeImage, feature: str) -> str:
+    return _SETTINGS[image.flags >> FEATURES[feature] & 3]
 
 
 def heaviest(resources: Iterable[KernelResources], count: int) -> list[KernelResources]:
