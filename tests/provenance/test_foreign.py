@@ -10,6 +10,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from forkhouse.provenance.contents import ForeignBom, WheelContents
 from forkhouse.provenance.documents import wheelhouse_document
+from forkhouse.provenance.spdx import spdx_document
 from forkhouse.provenance.wheels import Shipped
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def document(content: bytes) -> str:
     wheel = Shipped(
         file="demo-1.0-py3-none-any.whl", sha256="b" * 64, contents=contents, origin=None
     )
+    json.loads(spdx_document("cpu", ["demo"], [wheel], properties={}))
     return wheelhouse_document("cpu", ["demo"], [wheel], properties={})
 
 

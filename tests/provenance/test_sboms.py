@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -14,6 +15,7 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from installer.records import parse_record_file
+from jsonschema import Draft202012Validator
 
 from tests.provenance.conftest import LICENCE
 from tests.somebody import git
@@ -87,6 +89,86 @@ def test_another_tool_reads_the_same(built: Checkout) -> None:
     assert {"source": "small-engine", "target": "helper"}.items() <= next(
         each for each in relations if each["source"] == "small-engine"
     ).items()
+
+
+def in_spdx(checkout: Checkout) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Return the document in SPDX, and its elements by their names without the namespace."""
+    document = json.loads((folder(checkout) / "sbom.spdx.json").read_bytes())
+    return document, {
+        unquote(each["spdxId"].partition("#")[2]): each
+        for each in document["@graph"]
+        if "spdxId" in each
+    }
+
+
+def ends(checkout: Checkout, start: str, relation: str) -> list[str]:
+    """Return to which elements one has a relation."""
+    return [
+        unquote(end.partition("#")[2])
+        for each in in_spdx(checkout)[1].values()
+        if each.get("relationshipType") == relation and unquote(each["from"]).endswith(f"#{start}")
+        for end in each["to"]
+    ]
+
+
+def test_the_document_in_spdx_keeps_to_the_schema_of_its_makers(built: Checkout) -> None:
+    schema = json.loads(
+        (resources.files("lib4sbom") / "schemas/spdx/3.0-schema.json").read_text(encoding="utf-8")
+    )
+    validator = Draft202012Validator(schema)
+    document, elements = in_spdx(built)
+    assert not list(validator.iter_errors(document))
+    # The validator does find what is wrong.
+    elements["wheelhouse"]["software_primaryPurpose"] = "book"
+    assert list(validator.iter_errors(document))
+
+
+def test_another_tool_reads_the_same_in_spdx(built: Checkout) -> None:
+    said = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            READER.replace("cyclonedx", "spdx"),
+            str(folder(built) / "sbom.spdx.json"),
+        ],
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout
+    packages, relations = json.loads(said)
+    found = {
+        package["name"]: (package["version"], package["checksum"])
+        for package in packages
+        if "checksum" in package
+    }
+    for wheel in json.loads((folder(built) / "manifest.json").read_bytes())["wheels"]:
+        assert found[wheel["name"]] == (wheel["version"], [["SHA256", wheel["sha256"]]])
+    told = {(each["source"], each["type"], each["target"]) for each in relations}
+    assert any(
+        "small-engine" in a and "helper" in b and "depend" in kind.lower() for a, kind, b in told
+    )
+
+
+def test_spdx_says_which_patch_changed_which_source(built: Checkout) -> None:
+    _, elements = in_spdx(built)
+    (ancestor,) = ends(built, TRANSPORT, "descendantOf")
+    commit = git(built.upstream, "rev-parse", "HEAD")
+    tree = git(built.upstream, "rev-parse", "HEAD^{tree}")
+    assert [
+        each["software_contentIdentifierValue"]
+        for each in elements[ancestor]["software_contentIdentifier"]
+    ] == [f"swh:1:dir:{tree}", f"swh:1:rev:{commit}"]
+    (patch,) = (elements[each] for each in ends(built, ancestor, "patchedBy"))
+    path = "patches/transport/0001-answer-for-amd.edit.yaml"
+    assert (patch["name"], patch["summary"]) == (path, "Answer for AMD")
+    (sha256,) = patch["verifiedUsing"]
+    assert sha256["hashValue"] == hashlib.sha256((built.root / path).read_bytes()).hexdigest()
+    assert patch["externalRef"][0]["locator"] == ["https://bugs.example.org/7"]
+    assert ends(built, "vulnerability/CVE-2024-12345", "fixedIn") == [TRANSPORT]
+    assert ends(built, ENGINE, "dependsOn") == [HELPER]
+    assert ends(built, "wheelhouse", "dependsOn") == [ENGINE, TRANSPORT]
+    assert set(ends(built, "wheelhouse", "contains")) == {ENGINE, HELPER, TRANSPORT}
+    assert ends(built, TRANSPORT, "usesTool")
 
 
 def test_every_wheel_is_a_component_with_its_purl_and_hash(built: Checkout) -> None:

@@ -19,7 +19,7 @@ from forkhouse.image.layers import Entry, Layer, write_layer
 from forkhouse.image.layout import Image, read_archive, write_archive
 from forkhouse.image.unpacking import inside, unpack_layers
 from forkhouse.provenance.attestation import ENVELOPE, STATEMENT
-from forkhouse.provenance.contents import SBOM
+from forkhouse.provenance.contents import SBOM, SPDX
 from forkhouse.serving.launching import CPU, MI210
 from forkhouse.wheelhouse.contents import NAME as MANIFEST
 from forkhouse.wheelhouse.contents import read_contents
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 DOCUMENTS = "usr/share/forkhouse"
 """Where the image has the papers of its wheelhouse."""
-_PAPERS = (MANIFEST, CHECKSUMS, "pylock.toml", "requirements.txt", SBOM, STATEMENT, ENVELOPE)
+_PAPERS = (MANIFEST, CHECKSUMS, "pylock.toml", "requirements.txt", SBOM, SPDX, STATEMENT, ENVELOPE)
 _EARLIEST = 315_532_800
 """1980, in seconds since 1970: the first moment that a wheel can name."""
 _LABEL = "forkhouse"

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 OURS = "forkhouse.cdx.json"
 """Name of the bill of materials that we write into a wheel (PEP 770)."""
 SBOM = "sbom.cdx.json"
-"""Name of a wheelhouse's bill of materials."""
+"""Name of a wheelhouse's bill of materials in CycloneDX."""
+SPDX = "sbom.spdx.json"
+"""Name of the same in SPDX 3."""
 _TERMS = re.compile(
     r"(licen[cs]es?|copying|notices?|copyright|unlicense|authors)([._-].*)?", re.IGNORECASE
 )

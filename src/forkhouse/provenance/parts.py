@@ -141,7 +141,7 @@ def source_component(
         bom_ref=ref,
         purl=of_source(origin.name, origin.version, source),
         licenses=[_declared(origin.licence)],
-        hashes=[sha256(value) for value in _digests(source)],
+        hashes=[sha256(value) for value in source_digests(source)],
         swhids=ids,
         external_references=references,
         properties=[prop("form", source.kind), *properties],
@@ -163,7 +163,7 @@ def _declared(expression: str) -> LicenseExpression:
     return LicenseExpression(expression, acknowledgement=LicenseAcknowledgement.DECLARED)
 
 
-def _digests(source: Source) -> list[str]:
+def source_digests(source: Source) -> list[str]:
     """Return the sha256 of the file whose tree was taken; a commit has none."""
     match source:
         case SdistSource() | WheelSource() | ArchiveSource():

@@ -73,7 +73,7 @@ def shipped_component(wheel: Shipped) -> Component:
     component.hashes = [sha256(wheel.sha256)]
     for number, bom in enumerate(contents.boms):
         component.external_references.add(_reference(wheel.file, bom))
-        component.components.update(_merged(f"{wheel.file}#{number}", bom))
+        component.components.update(merged_components(f"{wheel.file}#{number}", bom))
     return component
 
 
@@ -113,7 +113,7 @@ def _reference(file: str, bom: ForeignBom) -> ExternalReference:
     )
 
 
-def _merged(ref: str, bom: ForeignBom) -> Iterator[Component]:
+def merged_components(ref: str, bom: ForeignBom) -> Iterator[Component]:
     """Yield the components that a bill of materials in CycloneDX's JSON names.
 
     Of another format nothing is merged: it is referenced.

@@ -1,12 +1,13 @@
-"""Write the bill of materials of a wheelhouse from all that lies in it."""
+"""Write the bills of materials of a wheelhouse from all that lies in it."""
 
 from __future__ import annotations
 
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from forkhouse.provenance.contents import read_wheel
+from forkhouse.provenance.contents import SBOM, SPDX, read_wheel
 from forkhouse.provenance.documents import wheelhouse_document
+from forkhouse.provenance.spdx import spdx_document
 from forkhouse.provenance.vex import resolved_by_patches
 from forkhouse.provenance.wheels import Shipped
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from forkhouse.provenance.statement import Provenance
 
 
-def bill_of_materials(
+def bills_of_materials(
     provenance: Provenance,
     profile: Profile,
     *,
@@ -28,8 +29,8 @@ def bill_of_materials(
     paths: Mapping[str, Path],
     ours: Mapping[str, BuiltWheel],
     carried: Mapping[str, tuple[Path, str]],
-) -> str:
-    """Return the bill of materials of a wheelhouse.
+) -> dict[str, str]:
+    """Return the bills of materials of a wheelhouse, in CycloneDX and in SPDX, by their file.
 
     `paths` says where each wheel lies, by its file; `carried` are further files with their sha256,
     by their path in the wheelhouse. Raises AuditError for a wheel that cannot be read.
@@ -51,11 +52,18 @@ def bill_of_materials(
         for path, (file, sha256) in sorted(carried.items())
         if PurePosixPath(path).suffix == ".whl"
     ]
-    return wheelhouse_document(
+    name, properties = (
         provenance.definition.profile,
-        profile.install,
-        wheels,
-        tools,
-        properties={"lock": f"sha256:{provenance.definition.lock}"},
-        vulnerabilities=resolved_by_patches(origins),
+        {"lock": f"sha256:{provenance.definition.lock}"},
     )
+    return {
+        SBOM: wheelhouse_document(
+            name,
+            profile.install,
+            wheels,
+            tools,
+            properties=properties,
+            vulnerabilities=resolved_by_patches(origins),
+        ),
+        SPDX: spdx_document(name, profile.install, wheels, tools, properties=properties),
+    }

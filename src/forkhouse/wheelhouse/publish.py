@@ -25,7 +25,6 @@ from forkhouse.core.storage import storage_errors, sync_folder
 from forkhouse.documents.pins import Missing, PinnedWheel, pinned_wheel
 from forkhouse.documents.pylock import pylock_text
 from forkhouse.provenance.attestation import ENVELOPE, STATEMENT
-from forkhouse.provenance.contents import SBOM
 from forkhouse.provenance.statement import statement_text
 from forkhouse.sources.wheels import fetch_all
 from forkhouse.wheelhouse.closure_check import check_closure
@@ -150,7 +149,7 @@ def publish(
     beside = {path: (file, carried[path]) for path, file in tools.items()}
     required_by = check_closure(profile.install, facts, absent)
     sizes = {file: path.stat().st_size for file, path in paths.items()}
-    from forkhouse.wheelhouse.materials import bill_of_materials  # start-up time
+    from forkhouse.wheelhouse.materials import bills_of_materials  # start-up time
 
     new = folder.with_name(f".{folder.name}.new")
     try:
@@ -161,7 +160,7 @@ def publish(
                 paths,
                 {
                     NAME: completed(manifest, required_by, sizes),
-                    SBOM: bill_of_materials(
+                    **bills_of_materials(
                         provenance, profile, pins=pins, paths=paths, ours=ours, carried=beside
                     ),
                     "pylock.toml": pylock_text(pins, folder=".", requires_python=requires_python),
