@@ -86,6 +86,29 @@ def engine(prefix: Path) -> str:
     ).stdout
 
 
+def test_a_bundle_of_two_builds_has_equal_bytes(built: Checkout, tmp_path: Path) -> None:
+    checkout = copied(built, tmp_path)
+    answer = json.loads(checkout.run("reproduce", "--bundle", "--json").stdout)
+    (found,) = answer["packed"]
+    assert (found["kind"], found["file"], found["equal"]) == ("bundle", "cpu.tar", True)
+    assert found["sha256"][0] == found["sha256"][1]
+    assert [each["recipe"] for each in answer["wheels"]] == ["transport", "engine"]
+    assert not list((checkout.root / "build/reproduce").rglob("*.tar"))
+    # A wheel that holds the time of its building makes another bundle.
+    backend = 'files = {"small_transport/__init__.py": b"",'
+    told = '"small_transport/told.txt": __import__("datetime").datetime.now().isoformat().encode(),'
+    checkout.edit("recipes/transport/backend.py", backend, f"{backend} {told}")
+    failed = checkout.run("reproduce", "--bundle", "--json", code=26)
+    (found,) = json.loads(failed.stdout)["packed"]
+    assert found["equal"] is False
+    named = " ".join(found["differs"])
+    assert "wheelhouse/small_transport-2.0+rocm.1-py3-none-" in named
+    assert "small_engine" not in named
+    assert len(list((checkout.root / "build/reproduce").rglob("cpu.tar"))) == 2
+    wrong = checkout.run("reproduce", "--bundle", "--recipe", "engine", code=2)
+    assert "--bundle and --image are of the whole profile" in wrong.stderr
+
+
 def test_a_bare_python_verifies_lists_and_installs(built: Checkout, tmp_path: Path) -> None:
     house = tmp_path / "a b/cpu"  # copied to where it is used
     shutil.copytree(built.root / "wheels/cpu", house)

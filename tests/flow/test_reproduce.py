@@ -62,7 +62,7 @@ def test_a_wheel_that_holds_what_changes_is_found_and_named(
     assert "small_transport/told.txt: content" in wheels["transport"]["differs"], what
     assert "small_transport/__init__.py" not in " ".join(wheels["transport"]["differs"])
     assert f"\n{WHEEL}" in result.stderr
-    assert "whl of the recipe transport differs in:" in result.stderr
+    assert "whl (transport) differs in:" in result.stderr
     assert len(list((checkout.root / "build/reproduce").rglob(f"{WHEEL}*.whl"))) == 2
 
 

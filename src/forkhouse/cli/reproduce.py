@@ -32,6 +32,8 @@ _SHOWN = 20
     multiple=True,
     help="Build this recipe and what it needs, instead of all. Can be given several times.",
 )
+@click.option("--bundle", is_flag=True, help="Make the bundle twice as well.")
+@click.option("--image", is_flag=True, help="Make the container image twice as well.")
 @access_options
 @wait_option
 @json_option
@@ -44,6 +46,8 @@ def reproduce(
     mirror: Path | None,
     wait: float,
     *,
+    bundle: bool,
+    image: bool,
     offline: bool,
     as_json: bool,
 ) -> None:
@@ -54,6 +58,10 @@ def reproduce(
     """
     from forkhouse.flow.reproducing import clean, reproduce  # start-up time
 
+    packed = [*(["bundle"] if bundle else []), *(["image"] if image else [])]
+    if recipes and packed:
+        message = "--bundle and --image are of the whole profile. Leave out --recipe."
+        raise click.UsageError(message)
     workspace = workspace_of(context)
     work = workspace.build / "reproduce"
     with working(workspace, wait):
@@ -61,29 +69,32 @@ def reproduce(
         with storage_errors("Making the work folder"):
             discard(work)
             work.mkdir(parents=True)
-        found = reproduce(plant, profile, recipes, work)
-        clean(work, keep_wheels=not all(pair.equal for pair in found.pairs))
-    rows = [_row(pair) for pair in found.pairs]
+        found = reproduce(plant, profile, recipes, work, packed)
+        pairs = [*found.pairs, *found.packed]
+        clean(work, keep_files=not all(pair.equal for pair in pairs))
     if as_json:
-        say(json.dumps({"profile": profile, **_told(found), "wheels": rows}, indent=1))
+        wheels = [{"recipe": each.name, "wheel": each.file, **_row(each)} for each in found.pairs]
+        files = [{"kind": each.name, "file": each.file, **_row(each)} for each in found.packed]
+        answer = {"profile": profile, **_told(found), "wheels": wheels, "packed": files}
+        say(json.dumps(answer, indent=1))
     else:
         print_table(
             "Built twice",
-            ("recipe", "wheel", "equal", "what differs", "seconds"),
+            ("recipe", "file", "equal", "what differs", "seconds"),
             [
                 [
-                    pair.recipe,
-                    pair.wheel,
+                    pair.name,
+                    pair.file,
                     "yes" if pair.equal else "NO",
                     ", ".join(pair.differs[:3]) + (", …" if len(pair.differs) > 3 else ""),
                     " and ".join(f"{each:.1f}" for each in pair.seconds),
                 ]
-                for pair in found.pairs
+                for pair in pairs
             ],
         )
         for name, why in found.left_out.items():
             say(f"left out: {name}: {why}")
-    if differing := [pair for pair in found.pairs if not pair.equal]:
+    if differing := [pair for pair in pairs if not pair.equal]:
         raise NotReproducibleError(_explained(differing))
 
 
@@ -96,8 +107,6 @@ def _told(found: Reproduction) -> dict[str, object]:
 
 def _row(pair: Pair) -> dict[str, object]:
     return {
-        "recipe": pair.recipe,
-        "wheel": pair.wheel,
         "equal": pair.equal,
         "sha256": list(pair.sha256),
         "seconds": [round(each, 1) for each in pair.seconds],
@@ -111,11 +120,11 @@ def _explained(pairs: list[Pair]) -> str:
     for pair in pairs:
         more = len(pair.differs) - _SHOWN
         shown = [*pair.differs[:_SHOWN], *([f"and {more} more"] if more > 0 else [])]
-        parts.append(f"{pair.wheel} of the recipe {pair.recipe} differs in:\n{bullets(shown)}")
+        parts.append(f"{pair.file} ({pair.name}) differs in:\n{bullets(shown)}")
         if pair.explanation is not None:
             parts.append(f"diffoscope explains it in {pair.explanation}")
     parts.append(
-        "Both wheels are kept below build/reproduce. Let the recipe leave out what depends on the "
+        "Both files are kept below build/reproduce. Let the recipe leave out what depends on the "
         "time, the place or the order; SOURCE_DATE_EPOCH is set for every build."
     )
     return "\n".join(parts)

@@ -24,7 +24,7 @@ _LET_WRITE = (
     "Let it be written to, or name another folder (FORKHOUSE_CACHE for downloads, --root for the "
     "checkout)"
 )
-_MAKE_ROOM = "Free some space (forkhouse keeps all its work in build/)"
+_MAKE_ROOM = "Free some space there"
 _MOVE_AWAY = "Look at what lies at that path and move it away"
 _FEWER_OPEN = "Raise the limit of open files (ulimit -n)"
 _LOOK_AT_DISK = "Look at the disk or the mount (the kernel's log tells more)"

@@ -1,4 +1,4 @@
-"""Build wheels twice under other conditions, and compare their bytes.
+"""Build wheels twice under other conditions, and what they are packed into, and compare the bytes.
 
 What differs between the two: the folder, the moment, how many compilers run at once, the time
 zone, the language, the mode that new files get, and the user where that can be. (The idea and most
@@ -67,10 +67,11 @@ class Conditions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
-    """A wheel that was built twice."""
+    """A file that was made twice."""
 
-    recipe: str
-    wheel: str
+    name: str
+    """Recipe of a wheel; `bundle` or `image`."""
+    file: str
     sha256: tuple[str, str]
     seconds: tuple[float, float]
     differs: tuple[str, ...]
@@ -90,28 +91,34 @@ class Reproduction:
 
     conditions: tuple[Conditions, Conditions]
     pairs: tuple[Pair, ...]
+    """The wheels."""
+    packed: tuple[Pair, ...] = ()
+    """The bundle and the image, where they were asked for."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Wheels whose source cannot be had here, and why."""
 
 
-def reproduce(plant: Plant, profile: str, chosen: Sequence[str], work: Path) -> Reproduction:
+def reproduce(
+    plant: Plant, profile: str, chosen: Sequence[str], work: Path, packed: Sequence[str] = ()
+) -> Reproduction:
     """Build recipes of a profile twice below the empty folder `work`, and compare.
 
     `chosen` are the recipes, all where there are none; what they are built against is built and
-    compared as well. Raises UsageError for a recipe that the profile does not build, what the
+    compared as well. `packed` names what the whole wheelhouse is put into, `bundle` and `image`.
+    Raises UsageError for a recipe that the profile does not build, what the
     builds raise, StorageError.
     """
     recipes = _wanted(plant, profile, chosen)
-    conditions = two_conditions(plant, work)
+    conditions = two_conditions(plant, work, packed)
     answers = []
     begun = 0.0
     for number, each in enumerate(conditions, 1):
         time.sleep(max(0.0, begun + _APART - time.monotonic()))
         begun = time.monotonic()
         report().line("reproduce", f"build {number} of 2: {', '.join(recipes)}")
-        answers.append(_built(plant, profile, recipes, each, work / each.folder))
+        answers.append(_built(plant, profile, recipes, packed, each, work / each.folder))
     first, second = (
-        {each["recipe"]: each for each in answer if "recipe" in each} for answer in answers
+        {each["name"]: each for each in answer if "name" in each} for answer in answers
     )
     if first.keys() != second.keys():
         message = (
@@ -122,8 +129,13 @@ def reproduce(plant: Plant, profile: str, chosen: Sequence[str], work: Path) -> 
     left_out = {
         str(each["missing"]): str(each["reason"]) for each in answers[0] if "missing" in each
     }
-    pairs = tuple(_compared(first[name], second[name], work) for name in first)
-    return Reproduction(conditions=conditions, pairs=pairs, left_out=left_out)
+    pairs = [_compared(first[name], second[name], work) for name in first]
+    return Reproduction(
+        conditions=conditions,
+        pairs=tuple(each for each in pairs if each.name not in packed),
+        packed=tuple(each for each in pairs if each.name in packed),
+        left_out=left_out,
+    )
 
 
 def _wanted(plant: Plant, profile: str, chosen: Sequence[str]) -> list[str]:
@@ -142,20 +154,24 @@ def _wanted(plant: Plant, profile: str, chosen: Sequence[str]) -> list[str]:
     return [name for name in recipes if name in wanted]
 
 
-def two_conditions(plant: Plant, work: Path) -> tuple[Conditions, Conditions]:
+def two_conditions(
+    plant: Plant, work: Path, packed: Sequence[str] = ()
+) -> tuple[Conditions, Conditions]:
     """Return two conditions that differ in as much as this machine lets them.
 
     What stays equal because the machine allows nothing else is said.
     """
     cores = tuple(sorted(os.sched_getaffinity(0)))
-    user = _other_user(plant, work)
+    user = None if "image" in packed else _other_user(plant, work)
     if len(cores) == 1:
         report().line("reproduce", "this machine has one core: both builds run one job at once")
     if user is None:
         why = (
-            "another may not run this Python or read the downloads"
-            if os.geteuid() == 0
-            else "only root can be another"
+            "only root can be another"
+            if os.geteuid() != 0
+            else "another may not make the base of an image"
+            if "image" in packed
+            else "another may not run this Python or read the downloads"
         )
         report().line("reproduce", f"both builds run as the same user, as {why}")
     return (
@@ -197,7 +213,12 @@ def _other_user(plant: Plant, work: Path) -> int | None:
 
 
 def _built(
-    plant: Plant, profile: str, recipes: Sequence[str], conditions: Conditions, folder: Path
+    plant: Plant,
+    profile: str,
+    recipes: Sequence[str],
+    packed: Sequence[str],
+    conditions: Conditions,
+    folder: Path,
 ) -> list[dict[str, Any]]:
     """Build recipes under some conditions, in a process and a checkout of their own."""
     root, log = folder / "checkout", folder / "log"
@@ -212,6 +233,7 @@ def _built(
         "downloads": str(plant.workspace.cache),
         "profile": profile,
         "recipes": recipes,
+        "packed": list(packed),
         "sources": access.policy,
         "mirror": None if access.mirror is None else str(access.mirror),
         "offline": access.offline,
@@ -275,10 +297,10 @@ def _compared(first: Mapping[str, Any], second: Mapping[str, Any], work: Path) -
     differs = () if equal else tuple(differences(one, two))
     explanation = None
     if not equal:
-        explanation = explained(one, two, work / f"{first['recipe']}.diffoscope.txt")
+        explanation = explained(one, two, work / f"{first['name']}.diffoscope.txt")
     return Pair(
-        recipe=str(first["recipe"]),
-        wheel=one.name,
+        name=str(first["name"]),
+        file=one.name,
         sha256=(str(first["sha256"]), str(second["sha256"])),
         seconds=(float(first["seconds"]), float(second["seconds"])),
         differs=differs,
@@ -286,11 +308,14 @@ def _compared(first: Mapping[str, Any], second: Mapping[str, Any], work: Path) -
     )
 
 
-def clean(work: Path, *, keep_wheels: bool) -> None:
-    """Remove what the builds left, but for the wheels and explanations where they are wanted."""
+def clean(work: Path, *, keep_files: bool) -> None:
+    """Remove what the builds left, but for what was compared where it is wanted."""
     for folder in ("a", "elsewhere"):
         for checkout in (work / folder).glob("**/checkout"):
             with storage_errors("Removing what the builds left"):
                 for each in (checkout / "build").glob("*"):
-                    if not (keep_wheels and each.name in {"wheels", "logs"}):
+                    if not (keep_files and each.name in {"wheels", "logs"}):
+                        discard(each)
+                for each in (checkout / "wheels").glob("*"):
+                    if not (keep_files and each.suffix == ".tar"):
                         discard(each)
