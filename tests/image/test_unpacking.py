@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from forkhouse.core.budgets import ArchiveLimits
 from forkhouse.core.digests import sha256_file
 from forkhouse.core.errors import ImageError, UnsafeArchiveError
 from forkhouse.image.layers import Blob, Entry, Layer, write_layer
@@ -87,6 +88,25 @@ def test_what_leads_out_is_refused(tmp_path: Path, name: str) -> None:
         laid_out(tmp_path, layer(tmp_path, ("a/b", b""), (name, b"")))
     assert (tmp_path / "inner/kept").exists()
     assert not (tmp_path / "inner/out").exists()
+
+
+@pytest.mark.parametrize(
+    ("limits", "why"),
+    [
+        (ArchiveLimits(members=2), "more than 2 members"),
+        (ArchiveLimits(total=30_000), "more than 30,000 bytes"),
+        (ArchiveLimits(ratio=5, free=1000), "more than 5 times its size"),
+    ],
+)
+def test_a_base_without_measure_is_refused(tmp_path: Path, limits: ArchiveLimits, why: str) -> None:
+    plain = layer(tmp_path, ("one", bytes(9000)), ("two", bytes(9000)), ("three", bytes(9000)))
+    packed = tmp_path / "packed"
+    packed.write_bytes(gzip.compress(plain.blob.path.read_bytes()))
+    blob = Blob(path=packed, sha256=sha256_file(packed), size=packed.stat().st_size)
+    small = replace(plain, blob=blob, media_type=f"{plain.media_type}+gzip")
+    with pytest.raises(UnsafeArchiveError, match=why):
+        unpack_layers([small, small], tmp_path / "root", limits=limits)
+    unpack_layers([small, small], tmp_path / "root", limits=ArchiveLimits())
 
 
 def test_links_without_end_are_refused(tmp_path: Path) -> None:

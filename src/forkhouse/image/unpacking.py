@@ -14,7 +14,7 @@ import tarfile
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 
-from forkhouse.core.budgets import DAMAGE
+from forkhouse.core.budgets import DAMAGE, ArchiveLimits
 from forkhouse.core.errors import ImageError, UnsafeArchiveError
 from forkhouse.core.progress import report
 from forkhouse.core.storage import discard, storage_errors
@@ -29,38 +29,74 @@ _GONE = ".wh."
 """Beginning of the name of a file that takes away what a lower layer has of the same name."""
 _ALL_GONE = ".wh..wh..opq"
 _CHUNK = 2**20
+_LIMITS = ArchiveLimits(members=2_000_000, total=256 * 2**30)
+"""For all layers together; the ratio is that of each. ROCm's own images have a tenth of it."""
 _MOST_LINKS = 40
 """As the kernel follows (path_resolution(7))."""
 
 
-def unpack_layers(layers: Sequence[Layer], root: Path) -> None:
+def unpack_layers(layers: Sequence[Layer], root: Path, *, limits: ArchiveLimits = _LIMITS) -> None:
     """Lay out the layers of an image in a folder, from below.
 
-    Raises ImageError for a damaged layer, UnsafeArchiveError for one that leads out of the folder,
-    StorageError.
+    Raises ImageError for a damaged layer, UnsafeArchiveError for one that leads out of the folder
+    or is beyond a limit, StorageError.
     """
+    spent = _Spent(limits)
     with report().task("unpack the base", total=len(layers)) as task:
         for layer in layers:
             try:
                 with storage_errors(f"Unpacking {layer.what}"):
-                    _unpack(layer, root)
+                    _unpack(layer, root, spent)
             except DAMAGE as error:
                 message = f"{layer.what} is damaged: {error}. Make the base again."
                 raise ImageError(message) from error
             task.advance(1)
 
 
-def _unpack(layer: Layer, root: Path) -> None:
+class _Spent:
+    """What the layers of a base have unpacked so far."""
+
+    def __init__(self, limits: ArchiveLimits) -> None:
+        self._limits = limits
+        self._members = self._bytes = 0
+
+    def member(self) -> None:
+        """Count a member. Raises UnsafeArchiveError where there are too many."""
+        self._members += 1
+        most = self._limits.members
+        _refuse(f"it has more than {most:,} members", when=self._members > most)
+
+    def read(self, size: int, of_layer: int, packed: int) -> None:
+        """Count bytes, `of_layer` in this layer by now, which is `packed` bytes long.
+
+        Raises UnsafeArchiveError where there are too many.
+        """
+        self._bytes += size
+        limits, ratio = self._limits, self._limits.ratio
+        whole = f"it unpacks to more than {limits.total:,} bytes"
+        _refuse(whole, when=self._bytes > limits.total)
+        most = max(limits.free, ratio * packed)
+        _refuse(f"a layer unpacks to more than {ratio} times its size", when=of_layer > most)
+
+
+def _refuse(why: str, *, when: bool) -> None:
+    if when:
+        message = f"The base is refused, as {why}."
+        raise UnsafeArchiveError(message)
+
+
+def _unpack(layer: Layer, root: Path, spent: _Spent) -> None:
     packed = READABLE[layer.media_type]
     with contextlib.ExitStack() as held:
         file = held.enter_context(layer.blob.path.open("rb"))
         # tarfile's own reader ends with the first of several members of gzip, checks no sum at
         # their end, and reads nothing behind the end of the archive.
         stream = held.enter_context(gzip.GzipFile(fileobj=file)) if packed else file
-        measured = _Measured(stream)
+        measured = _Measured(stream, layer.blob.size, spent)
         own: set[Path] = set()
         with tarfile.open(fileobj=measured, mode="r|") as archive:  # type: ignore[call-overload]
             for member in archive:
+                spent.member()
                 _lay_out(archive, member, root, own)
         while measured.read(_CHUNK):
             pass
@@ -73,16 +109,19 @@ def _unpack(layer: Layer, root: Path) -> None:
 
 
 class _Measured:
-    """A stream that digests what is read of it."""
+    """A stream that digests and counts what is read of it."""
 
-    def __init__(self, source: IO[bytes] | gzip.GzipFile) -> None:
-        self._source = source
+    def __init__(self, source: IO[bytes] | gzip.GzipFile, packed: int, spent: _Spent) -> None:
+        self._source, self._packed, self._spent = source, packed, spent
+        self._size = 0
         self.digest = hashlib.sha256()
 
     def read(self, size: int) -> bytes:
         """Return a piece."""
         piece = self._source.read(size)
         self.digest.update(piece)
+        self._size += len(piece)
+        self._spent.read(len(piece), self._size, self._packed)
         return piece
 
 
