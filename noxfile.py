@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -238,12 +239,19 @@ def emulate_vllm(session: nox.Session) -> None:
 def compile_triton(session: nox.Session) -> None:
     """Compile vLLM's Triton kernels for the GPU targets, and interpret some of them on the CPU.
 
-    From wheels/cpu, without a GPU; `-- --all` for every model, `-- --record` writes the figures.
+    From wheels/cpu, without a GPU; `-- --all` for every model, `-- --record` writes the figures,
+    `-- --stack-python FILE` takes a stack that is installed already.
     """
     session.install("-e", ".", *group("tests"))
-    with tempfile.TemporaryDirectory(prefix="forkhouse-triton-") as scratch:
-        python = install_offline(session, "cpu", scratch) / "bin/python"
-        session.run("forkhouse", "triton", f"--stack-python={python}", *session.posargs, **ENDING)
+    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
+    parser.add_argument("--stack-python", type=Path)
+    chosen, options = parser.parse_known_args(session.posargs)
+    with contextlib.ExitStack() as held:
+        python = chosen.stack_python
+        if python is None:
+            scratch = held.enter_context(tempfile.TemporaryDirectory(prefix="forkhouse-triton-"))
+            python = install_offline(session, "cpu", scratch) / "bin/python"
+        session.run("forkhouse", "triton", f"--stack-python={python}", *options, **ENDING)
         session.run("pytest", "-m", "triton", f"--stack-python={python}", **ENDING)
 
 
