@@ -165,6 +165,21 @@ def coverage(session: nox.Session) -> None:
         session.error("That is less than 92 % of the lines or 85 % of the branches.")
 
 
+@nox.session(name="image-served", default=False)
+def image_served(session: nox.Session) -> None:
+    """Put wheels/cpu into an image, and serve from it: front end, prefill and decode each apart.
+
+    `-- --image FILE` takes an image that is there already.
+    """
+    require_bubblewrap(session)
+    session.install("-e", ".", *group("tests"))
+    given = any(each.partition("=")[0] == "--image" for each in session.posargs)
+    if not given:
+        session.run("forkhouse", "image", "--profile", "cpu")
+    image = [] if given else ["--image=wheels/cpu.oci.tar"]
+    session.run("pytest", "tests/integration/test_image_served.py", *image, *session.posargs)
+
+
 @nox.session(default=False)
 def validators(session: nox.Session) -> None:
     """Hold what `forkhouse serve` writes against the schemas of Kubernetes and Compose.

@@ -28,6 +28,7 @@ from forkhouse.serving.deployment import Image
 from forkhouse.serving.launching import CPU, WorkerRole, frontend_command, worker_command
 from tests import forked
 from tests.image.conftest import oci_archive, tarred
+from tests.image.reading import unpacked, variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,30 +42,6 @@ def made(house: Path, target: Path, base: Path | None) -> Path:
     scratch.mkdir()
     make_image(house, target, scratch, base)
     return target
-
-
-def unpacked(archive: Path, folder: Path) -> tuple[dict[str, Any], dict[str, Any], Path]:
-    """Unpack an archive with tar alone; return its manifest, its configuration and its files."""
-    layout, root = folder / "layout", folder / "files"
-    for place in (layout, root):
-        place.mkdir(parents=True)
-    subprocess.run(["tar", "-xf", archive, "-C", layout], check=True)
-    index = json.loads((layout / "index.json").read_bytes())
-
-    def blob(digest: str) -> Path:
-        path = layout / "blobs" / digest.replace(":", "/")
-        assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
-        return path
-
-    manifest = json.loads(blob(index["manifests"][0]["digest"]).read_bytes())
-    config = json.loads(blob(manifest["config"]["digest"]).read_bytes())
-    for layer, diff_id in zip(manifest["layers"], config["rootfs"]["diff_ids"], strict=True):
-        path = blob(layer["digest"])
-        assert path.stat().st_size == layer["size"]
-        plain = subprocess.run(["gzip", "-dc", path], capture_output=True, check=True).stdout
-        assert f"sha256:{hashlib.sha256(plain).hexdigest()}" == diff_id
-        subprocess.run(["tar", "-x", "-C", root], input=plain, check=True)
-    return manifest, config, root
 
 
 def contained(
@@ -81,10 +58,6 @@ def contained(
         text=True,
         check=False,
     )
-
-
-def variables(config: dict[str, Any]) -> dict[str, str]:
-    return dict(each.split("=", 1) for each in config["config"]["Env"])
 
 
 @dataclass(frozen=True, kw_only=True)

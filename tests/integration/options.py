@@ -61,6 +61,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="how many times as long everything may take; 20 under a launcher, else 1",
     )
+    parser.addoption("--image", type=Path, help="a container image to serve from: an OCI archive")
     parser.addoption("--bundle", type=Path, help="a bundle to carry to a bare machine")
     parser.addoption("--results", type=Path, help="a file for what came of each test, as JSON")
 
