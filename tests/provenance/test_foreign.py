@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +17,7 @@ from forkhouse.provenance.wheels import Shipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 GOOD = {"type": "library", "name": "good", "version": "1"}
 SHA256 = {"alg": "SHA-256", "content": "a" * 64}
@@ -41,6 +44,34 @@ def document(content: bytes) -> str:
     )
     json.loads(spdx_document("cpu", ["demo"], [wheel], properties={}))
     return wheelhouse_document("cpu", ["demo"], [wheel], properties={})
+
+
+def test_a_licence_in_words_of_its_own_is_read_by_another_tool(tmp_path: Path) -> None:
+    """In a process of its own: it leaves files open."""
+    contents = WheelContents(
+        name="demo",
+        version="1.0",
+        requires=(),
+        expression=None,
+        licence="Theirs & <other>",
+        classifiers=(),
+        texts=(),
+        boms=(),
+    )
+    wheel = Shipped(file="demo.whl", sha256="b" * 64, contents=contents, origin=None)
+    path = tmp_path / "sbom.spdx.json"
+    path.write_text(spdx_document("cpu", ["demo"], [wheel], properties={}), encoding="utf-8")
+    read = (
+        "import json, sys; from lib4sbom.parser import SBOMParser; "
+        "parser = SBOMParser(sbom_type='spdx'); parser.parse_file(sys.argv[1]); "
+        "print(json.dumps(list(parser.get_packages())))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", read, path], capture_output=True, check=True, text=True
+    ).stdout
+    (package,) = (each for each in json.loads(said) if each["name"] == "demo")
+    assert package["licensedeclared"].startswith("LicenseRef-")
+    assert "Theirs & <other>" in path.read_text(encoding="utf-8")
 
 
 ODD = [

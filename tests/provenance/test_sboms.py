@@ -11,11 +11,11 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+import fastjsonschema
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from installer.records import parse_record_file
-from jsonschema import Draft202012Validator
 
 from tests.provenance.conftest import LICENCE
 from tests.somebody import git
@@ -115,12 +115,13 @@ def test_the_document_in_spdx_keeps_to_the_schema_of_its_makers(built: Checkout)
     schema = json.loads(
         (resources.files("lib4sbom") / "schemas/spdx/3.0-schema.json").read_text(encoding="utf-8")
     )
-    validator = Draft202012Validator(schema)
+    validate = fastjsonschema.compile(schema)
     document, elements = in_spdx(built)
-    assert not list(validator.iter_errors(document))
+    validate(document)
     # The validator does find what is wrong.
     elements["wheelhouse"]["software_primaryPurpose"] = "book"
-    assert list(validator.iter_errors(document))
+    with pytest.raises(fastjsonschema.JsonSchemaException):
+        validate(document)
 
 
 def test_another_tool_reads_the_same_in_spdx(built: Checkout) -> None:

@@ -133,23 +133,30 @@ class _Graph:
         """Say which licence a package declares: an SPDX expression, else names of its own."""
         for said in [expression] if expression else names:
             if said not in self.licences:
-                ref = f"licence/{len(self.licences)}"
-                self.licences[said] = (
-                    self.add(
-                        spdx.simplelicensing_LicenseExpression,
-                        ref,
-                        simplelicensing_licenseExpression=said,
-                    )
-                    if expression
-                    else self.add(
-                        spdx.simplelicensing_SimpleLicensingText,
-                        ref,
-                        name=said,
-                        simplelicensing_licenseText=said,
-                        comment="The package names its licence in these words; its text is in it.",
-                    )
-                )
+                self.licences[said] = self._licence(said, named=expression is None)
             self.relate(package, _RELATION.hasDeclaredLicense, [self.licences[said]])
+
+    def _licence(self, said: str, *, named: bool) -> spdx.Element:
+        ref = f"licence/{len(self.licences)}"
+        if not named:
+            return self.add(
+                spdx.simplelicensing_LicenseExpression, ref, simplelicensing_licenseExpression=said
+            )
+        words = self.add(
+            spdx.simplelicensing_SimpleLicensingText,
+            f"{ref}/words",
+            name=said,
+            simplelicensing_licenseText=said,
+            comment="The package names its licence in these words; its text is in it.",
+        )
+        # Tools look for expressions alone: SPDX's way to name a licence of somebody's own in one.
+        own = f"LicenseRef-{len(self.licences)}"
+        return self.add(
+            spdx.simplelicensing_LicenseExpression,
+            ref,
+            simplelicensing_licenseExpression=own,
+            simplelicensing_customIdToUri=[spdx.DictionaryEntry(key=own, value=words.spdxId)],
+        )
 
     def text(self) -> str:
         written = io.BytesIO()
