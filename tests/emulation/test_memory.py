@@ -190,3 +190,54 @@ def test_what_has_not_arrived_must_not_be_touched(code: list[bytes], register: s
         return
     with pytest.raises(InstructionFaultError, match=f"touches {register} before s_waitcnt"):
         machine.run(*code)
+
+
+def fetch(first: int, kind: str = "dword", *, base: int = 8) -> bytes:
+    return encode("smem", f"s_load_{kind}", sdata=first, sbase=base // 2, imm=1)
+
+
+def move(register: int, *, to: int = 40) -> bytes:
+    return encode("sop1", "s_mov_b32", src0=register, sdst=to)
+
+
+CHOICE = encode("vop2", "v_cndmask_b32", src0=v(4), src1=5, vdst=21)
+SUM = encode("vop2", "v_add_co_u32", src0=v(4), src1=5, vdst=21)
+BRANCH = encode("sopp", "s_cbranch_vccnz", simm=0)
+BUFFER = encode("mubuf", "buffer_load_dword", addr=2, vdst=9, srsrc=4, soffset=128)
+SPILLED = encode("smem", "s_load_dword", sdata=24, sbase=8, imm=1)
+
+
+@pytest.mark.parametrize(
+    ("code", "register"),
+    [
+        ([fetch(16), move(16)], "s16"),
+        ([fetch(16), move(17)], None),
+        ([fetch(16, "dwordx4"), move(19)], "s19"),
+        ([fetch(16, "dwordx4"), move(20)], None),
+        ([fetch(16), waits(vectors=0), move(16)], "s16"),
+        ([fetch(16), waits(local=0), move(16)], None),
+        # What is read into scalar registers comes in any order.
+        ([fetch(16), fetch(20), waits(local=1), move(16)], "s16"),
+        ([fetch(16), fetch(16)], "s16"),
+        ([fetch(16), move(128, to=16)], "s16"),
+        ([fetch(16, "dwordx2"), SPILLED], "s16"),
+        ([fetch(16), encode("vop1", "v_mov_b32", src0=16, vdst=20)], "s16"),
+        ([fetch(17), encode("sop1", "s_mov_b64", src0=16, sdst=40)], "s17"),
+        ([fetch(17), encode("vop2", "v_add_f16", src0=17, src1=4, vdst=20)], "s17"),
+        ([fetch(19), BUFFER], "s19"),
+        ([fetch(106), CHOICE], "s106"),
+        ([fetch(107), SUM], "s107"),
+        ([fetch(106, "dwordx2"), BRANCH], "s106"),
+        ([fetch(106, "dwordx2"), waits(local=0), BRANCH], None),
+        ([encode("smem", "s_memtime", sdata=16), move(17)], "s17"),
+    ],
+)
+def test_nor_must_what_was_fetched(code: list[bytes], register: str | None) -> None:
+    machine = Machine(buffer=words(256))
+    assert machine.buffer is not None
+    machine.wave.s64[4] = machine.buffer.start
+    if register is None:
+        machine.run(*code)
+        return
+    with pytest.raises(InstructionFaultError, match=f"touches {register} before s_waitcnt"):
+        machine.run(*code)

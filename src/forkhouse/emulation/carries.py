@@ -8,13 +8,14 @@ import numpy as np
 
 from forkhouse.emulation import division, numbers
 from forkhouse.emulation.gathering import Operands, mask_source
+from forkhouse.emulation.operands import scalars
 from forkhouse.emulation.wave import LANES, VCC
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from forkhouse.emulation.decoding import Instruction
-    from forkhouse.emulation.operands import Limits, Step
+    from forkhouse.emulation.operands import Limits, Read, Step
     from forkhouse.emulation.wave import Wave
 
 Array = Any
@@ -44,6 +45,10 @@ _SUMS: dict[str, tuple[Callable[..., tuple[Array, Array]], bool, bool]] = {
 _NONE = np.zeros(1, dtype=_U64)
 
 
+def _no_carry(_: Wave) -> Array:
+    return _NONE
+
+
 def step(inst: Instruction, limits: Limits) -> Step | None:
     """Return what such an instruction does; None for one that is not of them."""
     if inst.name in _SUMS:
@@ -71,12 +76,14 @@ def _sum(inst: Instruction, limits: Limits) -> Step:
     operands = Operands(inst, limits, ["u32", "u32"])
     first, second = reversed(operands.reads) if swapped else operands.reads
     put, written = operands.write("u32"), operands.written
-    target = inst["sdst"] if inst.format == "vop3sd" else VCC
-    carry = mask_source(inst["src2"] if inst.format == "vop3sd" else VCC)
+    target = scalars(limits, inst["sdst"] if inst.format == "vop3sd" else VCC, 2)
+    carry: Read = _no_carry
+    if carried:
+        carry = mask_source(inst["src2"] if inst.format == "vop3sd" else VCC, limits)
 
     def run(w: Wave) -> None:
         lanes = w.m if written is None else written(w)
-        total, out = function(first(w), second(w), carry(w).astype(_U64) if carried else _NONE)
+        total, out = function(first(w), second(w), carry(w).astype(_U64))
         if inst["clamp"]:
             total = np.where(out, 0xFFFFFFFF if function is _add else 0, total)
         put(w, total, lanes)
@@ -89,7 +96,7 @@ def _choice(inst: Instruction, limits: Limits) -> Step:
     operands = Operands(inst, limits, ["b32", "b32"])
     first, second = operands.reads
     put, written = operands.write("b32"), operands.written
-    chosen = mask_source(inst["src2"] if inst.format == "vop3" else VCC)
+    chosen = mask_source(inst["src2"] if inst.format == "vop3" else VCC, limits)
 
     def run(w: Wave) -> None:
         result = np.where(chosen(w), second(w), first(w))
@@ -103,7 +110,7 @@ def _mad(inst: Instruction, limits: Limits) -> Step:
     kind, wide = ("u32", "u64") if unsigned else ("i32", "i64")
     operands = Operands(inst, limits, [kind, kind, wide])
     first, second, third = operands.reads
-    put, target = operands.write(wide), inst["sdst"]
+    put, target = operands.write(wide), scalars(limits, inst["sdst"], 2)
     dtype = _U64 if unsigned else np.int64
 
     def run(w: Wave) -> None:
@@ -124,7 +131,7 @@ def _div_scale(inst: Instruction, limits: Limits) -> Step:
     kind = inst.name[-3:]
     operands = Operands(inst, limits, [kind] * 3)
     first, second, third = operands.reads
-    put, target = operands.write(kind), inst["sdst"]
+    put, target = operands.write(kind), scalars(limits, inst["sdst"], 2)
 
     def run(w: Wave) -> None:
         result, flag = division.div_scale(first(w), second(w), third(w))
@@ -138,12 +145,12 @@ def _div_fmas(inst: Instruction, limits: Limits) -> Step:
     kind = inst.name[-3:]
     operands = Operands(inst, limits, [kind] * 3)
     first, second, third = operands.reads
-    put = operands.write(kind)
+    put, flags = operands.write(kind), mask_source(VCC, limits)
     fused = numbers.fma32 if kind == "f32" else numbers.fma64
 
     def run(w: Wave) -> None:
         quotient = third(w)
         total = fused(first(w), second(w), quotient)
-        put(w, division.after_fmas(total, w.mask(VCC), quotient), w.m)
+        put(w, division.after_fmas(total, flags(w), quotient), w.m)
 
     return run

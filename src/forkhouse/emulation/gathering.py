@@ -15,6 +15,7 @@ from forkhouse.emulation.operands import (
     dpp_source,
     flushed,
     rows,
+    scalars,
     sdwa_source,
     sdwa_write,
     signed,
@@ -82,12 +83,13 @@ class Operands:
         return write(inst["vdst"], kind, limits, keep=keep, high=high)
 
 
-def mask_source(code: int) -> Read:
+def mask_source(code: int, limits: Limits) -> Read:
     """Return what reads a truth value for each lane from a pair of scalar registers.
 
     Raises UnknownOperationError for a source that has none.
     """
     if code < SCALARS:
+        scalars(limits, code, 2)
         return lambda w: w.mask(code)
     fixed = constant(code, "u64", None)
     if fixed is None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from forkhouse.emulation.decoding import VECTOR
 from forkhouse.emulation.faults import UnknownOperationError
+from forkhouse.emulation.operands import scalars
 from forkhouse.emulation.scalar import get
 from forkhouse.emulation.wave import M0, SCALARS
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from forkhouse.emulation.decoding import Instruction
-    from forkhouse.emulation.operands import Step
+    from forkhouse.emulation.operands import Limits, Step
     from forkhouse.emulation.wave import Wave
 
 _TARGET = 8
@@ -40,18 +41,20 @@ def mode_after(inst: Instruction, mode: int) -> int:
             return mode
 
 
-def step(inst: Instruction) -> Step | None:
+def step(inst: Instruction, limits: Limits) -> Step | None:
     """Return what an instruction of this kind does; None for another one."""
+    if inst.name.startswith(("s_set_gpr_idx_", "s_movrel")):
+        scalars(limits, M0)
     match inst.name:
         case "s_set_gpr_idx_on":
-            read, mode = get(inst["src0"], 32, inst.literal), inst["src1"] & 0xF
+            read, mode = get(inst["src0"], 32, inst.literal, limits), inst["src1"] & 0xF
 
             def on(w: Wave) -> None:
                 w.s[M0] = w.s[M0] & 0xFFFF0F00 | read(w) & 0xFF | mode << 12
 
             return on
         case "s_set_gpr_idx_idx":
-            read = get(inst["src0"], 32, inst.literal)
+            read = get(inst["src0"], 32, inst.literal, limits)
 
             def index(w: Wave) -> None:
                 w.s[M0] = w.s[M0] & 0xFFFFFF00 | read(w) & 0xFF
@@ -67,15 +70,17 @@ def step(inst: Instruction) -> Step | None:
         case "s_set_gpr_idx_off":
             return lambda _: None
         case "s_movrels_b32" | "s_movrels_b64" | "s_movreld_b32" | "s_movreld_b64":
-            return _relative(inst)
+            return _relative(inst, limits)
         case _:
             return None
 
 
-def _relative(inst: Instruction) -> Step:
+def _relative(inst: Instruction, limits: Limits) -> Step:
     """Return the step that moves scalar registers whose number is M0 further."""
     words = 2 if inst.name.endswith("64") else 1
-    first, second = inst["src0"], inst["sdst"]
+    # Where M0 leads is not known beforehand: only what the instruction names is noted.
+    first = scalars(limits, inst["src0"], words)
+    second = scalars(limits, inst["sdst"], words)
     reads = inst.name.startswith("s_movrels")
 
     def run(w: Wave) -> None:

@@ -49,7 +49,7 @@ def _lane_of(inst: Instruction, limits: Limits) -> Read:
 
 
 def _read_first(inst: Instruction, limits: Limits) -> Step:
-    read, put = source(inst, inst["src0"], "u32", limits), put32(inst["vdst"])
+    read, put = source(inst, inst["src0"], "u32", limits), put32(inst["vdst"], limits)
 
     def run(w: Wave) -> None:
         values = read(w)
@@ -63,7 +63,7 @@ def _read_first(inst: Instruction, limits: Limits) -> Step:
 def _read_lane(inst: Instruction, limits: Limits) -> Step:
     read, put, lane = (
         source(inst, inst["src0"], "u32", limits),
-        put32(inst["vdst"]),
+        put32(inst["vdst"], limits),
         _lane_of(inst, limits),
     )
     if inst["src0"] < VECTOR:

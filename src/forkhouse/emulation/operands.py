@@ -14,7 +14,7 @@ import numpy as np
 from forkhouse.emulation.decoding import VECTOR, Instruction
 from forkhouse.emulation.faults import UnknownOperationError
 from forkhouse.emulation.memory import PRIVATE, SHARED
-from forkhouse.emulation.wave import ACCUMULATORS, LANES, SCALARS
+from forkhouse.emulation.wave import ACCUMULATORS, LANES, SCALAR_ROWS, SCALARS, VCC
 
 if TYPE_CHECKING:
     from forkhouse.emulation.wave import Wave
@@ -74,6 +74,12 @@ def rows(limits: Limits, number: int, count: int, *, accumulator: bool = False) 
     return first
 
 
+def scalars(limits: Limits, number: int, count: int = 1) -> int:
+    """Return the first register of a scalar operand, and note which of them it is in."""
+    limits.touched.update(range(SCALAR_ROWS + number, SCALAR_ROWS + number + count))
+    return number
+
+
 def constant(code: int, kind: str, literal: int | None) -> int | None:
     """Return the bits of a constant operand; None for an operand that is none."""
     bits = width(kind)
@@ -119,10 +125,11 @@ def source(inst: Instruction, code: int, kind: str, limits: Limits, *, high: boo
     if code >= VECTOR:
         return vector(code - VECTOR, kind, limits, high=high)
     if code in {251, 252, 253}:
-        return _condition(code, kind)
+        return _condition(code, kind, limits)
     if code >= SCALARS:
         message = f"its source {code} is not known"
         raise UnknownOperationError(message)
+    scalars(limits, code, max(1, bits // 32))
     if bits == 16:
         place = 2 * code + high
         return lambda w: w.words.view(dtype)[place : place + 1]
@@ -149,8 +156,10 @@ def vector(
     return lambda w: w.v[kind][row]
 
 
-def _condition(code: int, kind: str) -> Read:
+def _condition(code: int, kind: str, limits: Limits) -> Read:
     dtype = DTYPES[kind]
+    if code == 251:
+        scalars(limits, VCC, 2)
     if code == 253:
         return lambda w: np.array([w.scc], dtype=dtype)
     register = {251: 53, 252: 63}[code]

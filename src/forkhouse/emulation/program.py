@@ -11,6 +11,8 @@ from forkhouse.emulation import access, fetching, indexing, matrix, scalar, shar
 from forkhouse.emulation.decoding import Instruction, decode
 from forkhouse.emulation.faults import FaultError, UnknownOperationError
 from forkhouse.emulation.memory import BASE
+from forkhouse.emulation.operands import scalars
+from forkhouse.emulation.wave import VCC
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +58,8 @@ class Block:
     """By step, the rows that must have arrived before it."""
     leave: Callable[[Wave], int | Stop]
     """Returns the address to go on at, or why not."""
+    leaving: frozenset[int] = frozenset()
+    """The rows that must have arrived before `leave`."""
     runs: int = field(default=0)
 
 
@@ -88,6 +92,9 @@ class Program:
                     if wave.pending and not wave.pending.isdisjoint(touched):
                         raise waiting.too_early(wave.pending, touched)
                     step(wave)
+                step = None
+                if wave.pending and not wave.pending.isdisjoint(block.leaving):
+                    raise waiting.too_early(wave.pending, block.leaving)
                 following = block.leave(wave)
             except FaultError as fault:
                 number = block.steps.index(step) if step in block.steps else -1
@@ -131,18 +138,17 @@ class Program:
             instructions.append(inst)
             address += inst.size
             try:
-                leave = _leave(inst, address)
+                limits.touched.clear()
+                leave = _leave(inst, address, limits)
                 if leave is not None:
                     if index_mode:
                         steps.append(_unknown("a branch in the index mode is not emulated"))
                         touched.append(frozenset())
                         instructions.append(inst)
-                    return Block(instructions, steps, touched, leave)
-                limits.touched.clear()
+                    return Block(instructions, steps, touched, leave, frozenset(limits.touched))
                 step = _indexed(inst, limits, index_mode)
                 filled = waiting.arrives(inst)
-                # An access may fill a register that another one fills: they arrive in order.
-                touched.append(frozenset(limits.touched - filled))
+                touched.append(waiting.must_have_arrived(inst, limits.touched, filled))
                 steps.append(waiting.counted(inst, filled, step))
                 index_mode = indexing.mode_after(inst, index_mode)
             except UnknownOperationError as error:
@@ -174,13 +180,13 @@ def _step(inst: Instruction, limits: Limits) -> Step:
     """Return what an instruction does that is followed by the next one."""
     if inst.name == "s_waitcnt":
         return waiting.wait(inst)
-    if found := indexing.step(inst):
+    if found := indexing.step(inst, limits):
         return found
     match inst.format:
         case "sop1" | "sop2" | "sopc" | "sopk" | "sopp":
-            return scalar.step(inst)
+            return scalar.step(inst, limits)
         case "smem":
-            return fetching.step(inst)
+            return fetching.step(inst, limits)
         case "mai" if inst.name.startswith("v_mfma"):
             return matrix.step(inst, limits)
         case "ds":
@@ -201,7 +207,9 @@ _CONDITIONS: dict[str, Callable[[Wave], bool]] = {
 }
 
 
-def _leave(inst: Instruction, following: int) -> Callable[[Wave], int | Stop] | None:
+def _leave(
+    inst: Instruction, following: int, limits: Limits
+) -> Callable[[Wave], int | Stop] | None:
     """Return what says where to go on behind an instruction that may go elsewhere.
 
     None for one that is always followed by the next.
@@ -220,7 +228,7 @@ def _leave(inst: Instruction, following: int) -> Callable[[Wave], int | Stop] | 
 
             return wait
         case "s_getpc_b64":
-            put = scalar.put64(inst["sdst"])
+            put = scalar.put64(inst["sdst"], limits)
 
             def here(w: Wave) -> int:
                 put(w, following)
@@ -228,15 +236,17 @@ def _leave(inst: Instruction, following: int) -> Callable[[Wave], int | Stop] | 
 
             return here
         case "s_setpc_b64":
-            return scalar.get(inst["src0"], 64, None)
+            return scalar.get(inst["src0"], 64, None, limits)
         case "s_swappc_b64" | "s_call_b64":
-            return _call(inst, following, target)
+            return _call(inst, following, target, limits)
         case "s_setreg_b32" | "s_setreg_imm32_b32":
-            return _set_mode(inst, following)
+            return _set_mode(inst, following, limits)
         case "s_trap" | "s_sethalt" | "s_sendmsg" | "s_sendmsghalt" | "s_setkill" | "s_rfe_b64":
             raise UnknownOperationError(_STOPPING[inst.name])
         case name if name in _CONDITIONS:
             test = _CONDITIONS[name]
+            if name.startswith("s_cbranch_vcc"):
+                scalars(limits, VCC, 2)
             return lambda w: target if test(w) else following
         case _:
             return None
@@ -252,9 +262,9 @@ _STOPPING = {
 }
 
 
-def _call(inst: Instruction, following: int, target: int) -> Callable[[Wave], int]:
-    put = scalar.put64(inst["sdst"])
-    read = scalar.get(inst["src0"], 64, None) if inst.name == "s_swappc_b64" else None
+def _call(inst: Instruction, following: int, target: int, limits: Limits) -> Callable[[Wave], int]:
+    put = scalar.put64(inst["sdst"], limits)
+    read = scalar.get(inst["src0"], 64, None, limits) if inst.name == "s_swappc_b64" else None
 
     def call(w: Wave) -> int:
         to = target if read is None else read(w)
@@ -264,9 +274,9 @@ def _call(inst: Instruction, following: int, target: int) -> Callable[[Wave], in
     return call
 
 
-def _set_mode(inst: Instruction, following: int) -> Callable[[Wave], int]:
+def _set_mode(inst: Instruction, following: int, limits: Limits) -> Callable[[Wave], int]:
     first, count = scalar.mode_field(inst)
-    read = scalar.get(inst["sdst"] if inst.literal is None else 255, 32, inst.literal)
+    read = scalar.get(inst["sdst"] if inst.literal is None else 255, 32, inst.literal, limits)
 
     def set_to(w: Wave) -> int:
         mask = (1 << count) - 1 << first

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from forkhouse.emulation.faults import UnknownOperationError
-from forkhouse.emulation.operands import Step, constant
-from forkhouse.emulation.wave import EXEC, SCALARS
+from forkhouse.emulation.operands import Limits, Step, constant, scalars
+from forkhouse.emulation.wave import EXEC, SCALARS, VCC
 
 if TYPE_CHECKING:
     from forkhouse.emulation.decoding import Instruction
@@ -19,13 +19,14 @@ Put = Callable[["Wave", int], None]
 _M32, _M64 = 0xFFFFFFFF, 0xFFFFFFFF_FFFFFFFF
 
 
-def get(code: int, bits: int, literal: int | None) -> Get:
+def get(code: int, bits: int, literal: int | None, limits: Limits) -> Get:
     """Return what reads a scalar source of 32 or 64 bits as an unsigned number."""
     fixed = constant(code, f"i{bits}", literal)
     if fixed is not None:
         number = fixed
         return lambda _: number
     if code < SCALARS:
+        scalars(limits, code, bits // 32)
         if bits == 32:
             return lambda w: w.s[code]
         if code & 1:
@@ -35,6 +36,7 @@ def get(code: int, bits: int, literal: int | None) -> Get:
         return lambda w: w.s64[half]
     match code:
         case 251:
+            scalars(limits, VCC, 2)
             return lambda w: int(w.s64[53] == 0)
         case 252:
             return lambda w: int(w.s64[63] == 0)
@@ -45,8 +47,9 @@ def get(code: int, bits: int, literal: int | None) -> Get:
             raise UnknownOperationError(message)
 
 
-def put32(code: int) -> Put:
+def put32(code: int, limits: Limits) -> Put:
     """Return what writes a scalar register."""
+    scalars(limits, code)
     if code in {EXEC, EXEC + 1}:
 
         def to_exec(w: Wave, value: int) -> None:
@@ -61,12 +64,12 @@ def put32(code: int) -> Put:
     return to_register
 
 
-def put64(code: int) -> Put:
+def put64(code: int, limits: Limits) -> Put:
     """Return what writes a pair of scalar registers."""
     if code & 1:
         message = f"it writes a pair of scalar registers from s{code}, which is odd"
         raise UnknownOperationError(message)
-    half = code >> 1
+    half = scalars(limits, code, 2) >> 1
     if code == EXEC:
 
         def to_exec(w: Wave, value: int) -> None:
@@ -257,7 +260,7 @@ _NOTHING = frozenset(
 """Instructions that change nothing that a program can see here."""
 
 
-def step(inst: Instruction) -> Step:
+def step(inst: Instruction, limits: Limits) -> Step:
     """Return what a scalar instruction does that does not end a block.
 
     Raises UnknownOperationError.
@@ -266,16 +269,16 @@ def step(inst: Instruction) -> Step:
     if name in _NOTHING:
         return lambda _: None
     if name in _TWO:
-        return _two(inst)
+        return _two(inst, limits)
     if name in _ONE:
-        return _one(inst)
+        return _one(inst, limits)
     match inst.format:
         case "sopc":
-            return _compare(inst)
+            return _compare(inst, limits)
         case "sopk":
-            return _with_constant(inst)
+            return _with_constant(inst, limits)
         case "sop1":
-            return _other(inst)
+            return _other(inst, limits)
         case _:
             raise _unknown()
 
@@ -284,15 +287,15 @@ def _unknown() -> UnknownOperationError:
     return UnknownOperationError("its meaning is not known to the emulator")
 
 
-def _put(code: int, bits: int) -> Put:
-    return put64(code) if bits == 64 else put32(code)
+def _put(code: int, bits: int, limits: Limits) -> Put:
+    return put64(code, limits) if bits == 64 else put32(code, limits)
 
 
-def _two(inst: Instruction) -> Step:
+def _two(inst: Instruction, limits: Limits) -> Step:
     bits, first_bits, second_bits, function = _TWO[inst.name]
-    first = get(inst["src0"], first_bits, inst.literal)
-    second = get(inst["src1"], second_bits, inst.literal)
-    put = _put(inst["sdst"], bits)
+    first = get(inst["src0"], first_bits, inst.literal, limits)
+    second = get(inst["src1"], second_bits, inst.literal, limits)
+    put = _put(inst["sdst"], bits, limits)
 
     def run(w: Wave) -> None:
         result, scc = function(w, first(w), second(w))
@@ -303,9 +306,12 @@ def _two(inst: Instruction) -> Step:
     return run
 
 
-def _one(inst: Instruction) -> Step:
+def _one(inst: Instruction, limits: Limits) -> Step:
     bits, source_bits, tells, function = _ONE[inst.name]
-    read, put = get(inst["src0"], source_bits, inst.literal), _put(inst["sdst"], bits)
+    read, put = (
+        get(inst["src0"], source_bits, inst.literal, limits),
+        _put(inst["sdst"], bits, limits),
+    )
 
     def run(w: Wave) -> None:
         result = function(read(w))
@@ -316,11 +322,14 @@ def _one(inst: Instruction) -> Step:
     return run
 
 
-def _compare(inst: Instruction) -> Step:
+def _compare(inst: Instruction, limits: Limits) -> Step:
     steps = inst.name.split("_")
     if inst.name.startswith("s_cmp_"):
         relation, bits = _RELATIONS[steps[2]], int(steps[3][1:])
-        first, second = get(inst["src0"], bits, inst.literal), get(inst["src1"], bits, inst.literal)
+        first, second = (
+            get(inst["src0"], bits, inst.literal, limits),
+            get(inst["src1"], bits, inst.literal, limits),
+        )
         is_signed = steps[3][0] == "i"
 
         def run(w: Wave) -> None:
@@ -330,7 +339,10 @@ def _compare(inst: Instruction) -> Step:
         return run
     if inst.name.startswith("s_bitcmp"):
         bits, wanted = int(steps[2][1:]), int(steps[1][-1])
-        value, which = get(inst["src0"], bits, inst.literal), get(inst["src1"], 32, inst.literal)
+        value, which = (
+            get(inst["src0"], bits, inst.literal, limits),
+            get(inst["src1"], 32, inst.literal, limits),
+        )
 
         def tested(w: Wave) -> None:
             w.scc = int(value(w) >> (which(w) & bits - 1) & 1 == wanted)
@@ -339,9 +351,9 @@ def _compare(inst: Instruction) -> Step:
     raise _unknown()
 
 
-def _with_constant(inst: Instruction) -> Step:
+def _with_constant(inst: Instruction, limits: Limits) -> Step:
     value, register = inst.signed("simm", 16), inst["sdst"]
-    read, put = get(register, 32, None), put32(register)
+    read, put = get(register, 32, None, limits), put32(register, limits)
     match inst.name:
         case "s_movk_i32":
             return lambda w: put(w, value)
@@ -358,7 +370,7 @@ def _with_constant(inst: Instruction) -> Step:
 
             return add
         case "s_getreg_b32":
-            return _get_mode(inst)
+            return _get_mode(inst, limits)
         case _ if inst.name.startswith("s_cmpk_"):
             steps = inst.name.split("_")
             relation, is_signed = _RELATIONS[steps[2]], steps[3][0] == "i"
@@ -388,33 +400,36 @@ def mode_field(inst: Instruction) -> tuple[int, int]:
     return inst["simm"] >> 6 & 0x1F, (inst["simm"] >> 11) + 1
 
 
-def _get_mode(inst: Instruction) -> Step:
+def _get_mode(inst: Instruction, limits: Limits) -> Step:
     first, count = mode_field(inst)
-    put = put32(inst["sdst"])
+    put = put32(inst["sdst"], limits)
     return lambda w: put(w, w.mode >> first & (1 << count) - 1)
 
 
-def _other(inst: Instruction) -> Step:
+def _other(inst: Instruction, limits: Limits) -> Step:
     """Return the step of an operation on one source that also reads what it writes."""
     name = inst.name
     if name.endswith(("_saveexec_b64", "_wrexec_b64")):
-        return _save(inst)
+        return _save(inst, limits)
     bits = 64 if name.endswith("64") else 32
-    put = _put(inst["sdst"], bits)
+    put = _put(inst["sdst"], bits, limits)
     if name.startswith("s_cmov"):
-        read = get(inst["src0"], bits, inst.literal)
+        read = get(inst["src0"], bits, inst.literal, limits)
         return lambda w: put(w, read(w)) if w.scc else None
     if name.startswith("s_bitset"):
-        place, old = get(inst["src0"], 32, inst.literal), get(inst["sdst"], bits, None)
+        place, old = (
+            get(inst["src0"], 32, inst.literal, limits),
+            get(inst["sdst"], bits, None, limits),
+        )
         if name.startswith("s_bitset1"):
             return lambda w: put(w, old(w) | 1 << (place(w) & bits - 1))
         return lambda w: put(w, old(w) & ~(1 << (place(w) & bits - 1)))
     raise _unknown()
 
 
-def _save(inst: Instruction) -> Step:
+def _save(inst: Instruction, limits: Limits) -> Step:
     function = _BITWISE[inst.name.split("_")[1]]
-    read, put = get(inst["src0"], 64, inst.literal), put64(inst["sdst"])
+    read, put = get(inst["src0"], 64, inst.literal, limits), put64(inst["sdst"], limits)
     gives_new = inst.name.endswith("_wrexec_b64")
 
     def run(w: Wave) -> None:

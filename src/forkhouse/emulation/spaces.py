@@ -9,7 +9,7 @@ import numpy as np
 
 from forkhouse.emulation.faults import FaultError, UnknownOperationError
 from forkhouse.emulation.memory import BASE, PRIVATE, SHARED
-from forkhouse.emulation.operands import Limits, rows
+from forkhouse.emulation.operands import Limits, rows, scalars
 from forkhouse.emulation.scalar import get
 from forkhouse.emulation.wave import FLAT_SCRATCH, LANES
 
@@ -63,10 +63,12 @@ def finder(inst: Instruction, limits: Limits) -> Find:
 def _addresses(inst: Instruction, limits: Limits) -> Find:
     """Return the finder of `flat` and `global`."""
     is_flat = inst.format == "flat"
+    if is_flat:
+        scalars(limits, FLAT_SCRATCH, 2)
     offset = inst["offset"] & 0xFFF if is_flat else inst.signed("offset", 13)
     if inst["saddr"] != _OFF and not is_flat:
         row = rows(limits, inst["addr"], 1)
-        base = get(inst["saddr"], 64, None)
+        base = get(inst["saddr"], 64, None, limits)
 
         def address(w: Wave) -> Array:
             # What is added may be negative, and the sum keeps to 64 bits.
@@ -137,7 +139,8 @@ def _in_turns(
 
 def _scratch(inst: Instruction, limits: Limits) -> Find:
     offset = inst.signed("offset", 13)
-    base = get(inst["saddr"], 32, None) if inst["saddr"] != _OFF else None
+    base = get(inst["saddr"], 32, None, limits) if inst["saddr"] != _OFF else None
+    scalars(limits, FLAT_SCRATCH, 2)
     row = rows(limits, inst["addr"], 1) if base is None else None
 
     def find(w: Wave, size: int, *, write: bool) -> Iterator[Found]:
@@ -160,11 +163,12 @@ def _buffer(inst: Instruction, limits: Limits) -> Find:
     buffer reads 0 and is not written.
     """
     descriptor = inst["srsrc"] * 4
-    soffset = get(inst["soffset"], 32, None)
+    soffset = get(inst["soffset"], 32, None, limits)
     fixed, offen, idxen = inst["offset"], inst["offen"], inst["idxen"]
     if descriptor + 3 >= FLAT_SCRATCH:
         message = f"its buffer's descriptor is in s{descriptor}, which holds none"
         raise UnknownOperationError(message)
+    scalars(limits, descriptor, 4)
     if offen or idxen:
         rows(limits, inst["addr"], offen + idxen)
     index_row = inst["addr"] if idxen else None

@@ -17,6 +17,7 @@ from forkhouse.emulation.operands import (
     Read,
     Step,
     flush,
+    scalars,
     source,
     width,
     write,
@@ -232,6 +233,7 @@ def _compare(inst: Instruction, limits: Limits) -> Step:
         target = inst["vdst"]
     elif inst.modifier == "sdwa" and inst["sd"]:
         target = inst["sdst"]
+    scalars(limits, target, 2)
     sets_exec = comparison == "cmpx"
 
     def run(w: Wave) -> None:

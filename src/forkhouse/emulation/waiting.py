@@ -1,8 +1,8 @@
-"""Check that no vector register is touched before what was read into it must have arrived.
+"""Check that no register is touched before what was read into it must have arrived.
 
 The hardware counts the accesses that are on their way, and a program says at `s_waitcnt` how many
 may be left. Here every access is done at once, so a program that waits too little would give the
-right result; it is stopped instead. What is read into scalar registers is not checked.
+right result; it is stopped instead.
 Source: AMD, "CDNA2 Instruction Set Architecture", 4.4 and S_WAITCNT.
 """
 
@@ -12,7 +12,8 @@ import re
 from typing import TYPE_CHECKING
 
 from forkhouse.emulation.faults import FaultError
-from forkhouse.emulation.wave import ACCUMULATORS
+from forkhouse.emulation.fetching import filled_by
+from forkhouse.emulation.wave import ACCUMULATORS, SCALAR_ROWS
 
 if TYPE_CHECKING:
     from forkhouse.emulation.decoding import Instruction
@@ -26,6 +27,9 @@ _DS_READ = re.compile(r"ds_read(2(?:st64)?)?_b(\d+)")
 
 def arrives(inst: Instruction) -> frozenset[int]:
     """Return the rows that an access to memory or LDS fills when it arrives."""
+    if inst.format == "smem":
+        first = SCALAR_ROWS + inst["sdata"]
+        return frozenset(range(first, first + filled_by(inst)))
     count = 0
     if inst.format in _MEMORY:
         if "_load_" in inst.name:
@@ -42,6 +46,17 @@ def arrives(inst: Instruction) -> frozenset[int]:
             count = 2 if inst.name.endswith("64") else 1
     first = inst["vdst"] + (ACCUMULATORS if inst["acc"] else 0)
     return frozenset(range(first, first + count))
+
+
+def must_have_arrived(
+    inst: Instruction, touched: set[int], filled: frozenset[int]
+) -> frozenset[int]:
+    """Return the rows that must have arrived before an instruction that touches some rows.
+
+    An access may fill a register that another one fills, as they arrive in order; reads into
+    scalar registers do not.
+    """
+    return frozenset(touched if inst.format == "smem" else touched - filled)
 
 
 def counted(inst: Instruction, filled: frozenset[int], step: Step) -> Step:
@@ -105,5 +120,8 @@ def _left(queue: list[tuple[frozenset[int], bool]], most: int) -> list[tuple[fro
 def too_early(pending: frozenset[int], touched: frozenset[int]) -> FaultError:
     """Return the fault of an instruction that touches what has not arrived."""
     row = min(pending & touched)
-    name = f"a{row - ACCUMULATORS}" if row >= ACCUMULATORS else f"v{row}"
+    if row >= SCALAR_ROWS:
+        name = f"s{row - SCALAR_ROWS}"
+    else:
+        name = f"a{row - ACCUMULATORS}" if row >= ACCUMULATORS else f"v{row}"
     return FaultError(f"it touches {name} before s_waitcnt has let arrive what is read into it")

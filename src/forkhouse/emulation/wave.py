@@ -16,6 +16,8 @@ FLAT_SCRATCH, VCC, M0, EXEC = 102, 106, 124, 126
 SCALARS = 128
 ACCUMULATORS = 256
 """The row of the first accumulation register."""
+SCALAR_ROWS = 512
+"""Where scalar registers begin, when registers of all kinds are counted as rows."""
 ALL = (1 << LANES) - 1
 _LANE = np.arange(LANES)
 
