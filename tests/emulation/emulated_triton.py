@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from forkhouse.binaries.codeobject import read_code_object
-from forkhouse.emulation.arguments import Inside
+from forkhouse.emulation.arguments import Inside, Pointers
 from forkhouse.emulation.launching import Report, launch
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class Emulated:
         )
         self.launcher_cls = self._launcher
         self.reports: list[Report] = []
+        self.reachable: list[Any] = []
+        """The tensors to which pointers lead that lie in other tensors."""
         self.binaries: list[bytes] = []
 
     def get_current_target(self) -> Any:
@@ -63,7 +65,7 @@ class Emulated:
 
         def start(*given: Any) -> None:
             x, y, z, _stream, (image, name), *_hooks = given[:9]
-            values = list(arguments(kinds, given[9:]))
+            values = list(arguments(kinds, given[9:], self.reachable))
             wanted = [each for each in image.kernels[name].arguments if not each.hidden]
             # Behind the kernel's own arguments there are two of Triton's, which it does not use.
             values += [None] * (len(wanted) - len(values))
@@ -81,15 +83,25 @@ class Emulated:
         return start
 
 
-def arguments(kinds: list[Any], values: tuple[Any, ...]) -> Iterator[Any]:
+def arguments(kinds: list[Any], values: tuple[Any, ...], reachable: list[Any]) -> Iterator[Any]:
     """Yield the arguments that the machine code has, as the emulator takes them."""
     for kind, value in zip(kinds, values, strict=True):
         if kind == "constexpr":
             continue
         if str(kind).startswith("*"):
-            yield inside(value)
+            # A tensor of such numbers is a table of addresses on this machine.
+            yield pointers(value, reachable) if kind == "*u64" else inside(value)
         else:
             yield _SCALARS[kind](value)
+
+
+def pointers(table: Any, reachable: list[Any]) -> Pointers:
+    """Return a table of addresses as pointers into the tensors in which they lie."""
+    places = []
+    for address in table.tolist():
+        tensor = next(each for each in reachable if each.data_ptr() == address)
+        places.append(inside(tensor))
+    return Pointers(tuple(places))
 
 
 def inside(tensor: Any) -> Inside:

@@ -1,67 +1,22 @@
-"""vLLM's own attention in Triton, with its host code, on the emulated device.
-
-The modules are loaded from the pinned wheel; what they import of the rest of vLLM is stood in for,
-as importing all of it would need a GPU's or a CPU's back end.
-"""
+"""vLLM's own attention in Triton, with its host code, on the emulated device."""
 
 from __future__ import annotations
 
-import enum
 import importlib
-import logging
-import sys
-import zipfile
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from tests.emulation import vllm_source
+
 if TYPE_CHECKING:
     from pathlib import Path
-
-_OPS = "vllm/v1/attention/ops/"
-
-
-class _Mode(enum.IntEnum):
-    NONE = 0
-    FP8_PER_TENSOR = 1
-    INT8_PER_TOKEN_HEAD = 2
-    FP8_PER_TOKEN_HEAD = 3
-    INT4_PER_TOKEN_HEAD = 4
-
-
-class _Platform:
-    def fp8_dtype(self) -> Any:
-        return torch.float8_e4m3fn
-
-    def is_device_capability_family(self, family: int) -> bool:
-        return False
 
 
 def load(wheel: Path, folder: Path) -> Any:
     """Return the module of the unified attention, unpacked from the wheel into a folder."""
-    with zipfile.ZipFile(wheel) as archive:
-        for name in archive.namelist():
-            if name.startswith(_OPS) and name.endswith(".py") and ".." not in name:
-                archive.extract(name, folder)
-    for name in ("vllm", "vllm.v1", "vllm.v1.attention", "vllm.v1.attention.ops"):
-        module = _stand_in(name)
-        module.__path__ = [str(folder / name.replace(".", "/"))]
-    triton = importlib.import_module("triton")
-    _stand_in("vllm.envs", VLLM_BATCH_INVARIANT=False)
-    sys.modules["vllm"].envs = sys.modules["vllm.envs"]  # type: ignore[attr-defined]
-    _stand_in("vllm.logger", init_logger=logging.getLogger)
-    _stand_in("vllm.platforms", current_platform=_Platform())
-    _stand_in("vllm.triton_utils", triton=triton, tl=importlib.import_module("triton.language"))
-    _stand_in("vllm.v1.kv_cache_interface", KVQuantMode=_Mode)
+    vllm_source.load(wheel, folder)
     return importlib.import_module("vllm.v1.attention.ops.triton_unified_attention")
-
-
-def _stand_in(name: str, **content: Any) -> ModuleType:
-    module = ModuleType(name)
-    module.__dict__.update(content)
-    sys.modules[name] = module
-    return module
 
 
 def attention(
@@ -94,10 +49,10 @@ def attention(
         max(lengths), size**-0.5, True, (-1, -1), table, 0, None, None, None,
         **(more if split else {}),
     )  # fmt: skip
-    return out, _plain(query, key, value, queries, lengths, table)
+    return out, plain(query, key, value, queries, lengths, table)
 
 
-def _plain(
+def plain(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
@@ -105,6 +60,7 @@ def _plain(
     lengths: list[int],
     table: torch.Tensor,
 ) -> torch.Tensor:
+    """Return plain attention in f64 over paged keys and values."""
     results, start = [], 0
     group, size = query.shape[1] // key.shape[2], query.shape[2]
     for number, (count, length) in enumerate(zip(queries, lengths, strict=True)):

@@ -41,6 +41,14 @@ class Inside:
 
 
 @dataclass(frozen=True, slots=True)
+class Pointers:
+    """A buffer that the kernel may read, of pointers to other buffers."""
+
+    places: tuple[Any, ...]
+    """Each an array of NumPy, for its start, or an `Inside`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Shape:
     """How much of a kernel is started."""
 
@@ -74,6 +82,16 @@ class Placed:
             region = self._memory.reserve(name, raw, writable=bool(array.flags.writeable))
             self._regions[key] = (region, array)
         return self._regions[key][0].start
+
+    def table(self, pointers: Pointers, name: str) -> int:
+        """Reserve room for pointers and for what they lead to, and return its address."""
+        addresses = []
+        for number, place in enumerate(pointers.places):
+            inside = place if isinstance(place, Inside) else Inside(place, 0)
+            array = _whole(inside.array, f"Place {number + 1} of {name}")
+            addresses.append(self.pointer(array, f"place {number + 1} of {name}") + inside.offset)
+        content = np.array(addresses, dtype=np.uint64).view(np.uint8)
+        return self._memory.reserve(name, content, writable=False).start
 
     def write_back(self) -> None:
         """Write what the kernel left in its buffers to the arrays."""
@@ -125,18 +143,13 @@ def _packed(kernel: Kernel, number: int, argument: Argument, value: Any, placed:
     if argument.kind in _POINTERS:
         if value is None:
             return bytes(argument.size)
-        offset = 0
-        if isinstance(value, Inside):
-            value, offset = value.array, value.offset
-        if not isinstance(value, np.ndarray):
-            message = f"{what} wants a buffer or null, and {_given(value)} is given."
-            raise refuse(message)
-        if not value.flags.c_contiguous or value.dtype.hasobject:
-            message = f"{what} wants an array whose numbers lie one behind the other."
-            raise refuse(message)
+        name = f"buffer {number + 1}{f' ({argument.name})' if argument.name else ''}"
+        inside = value if isinstance(value, Inside) else Inside(value, 0)
         try:
-            name = f"buffer {number + 1}{f' ({argument.name})' if argument.name else ''}"
-            return struct.pack("<Q", placed.pointer(value, name) + offset)
+            if isinstance(value, Pointers):
+                return struct.pack("<Q", placed.table(value, name))
+            array = _whole(inside.array, what)
+            return struct.pack("<Q", placed.pointer(array, name) + inside.offset)
         except FaultError as fault:
             message = f"{what}: {fault}."
             raise refuse(message) from fault
@@ -160,6 +173,17 @@ def _packed(kernel: Kernel, number: int, argument: Argument, value: Any, placed:
         )
         raise refuse(message)
     return content
+
+
+def _whole(value: Any, what: str) -> Array:
+    """Return a buffer's array. Raises EmulationError for what is none."""
+    if not isinstance(value, np.ndarray):
+        message = f"{what} wants a buffer or null, and {_given(value)} is given."
+        raise refuse(message)
+    if not value.flags.c_contiguous or value.dtype.hasobject:
+        message = f"{what} wants an array whose numbers lie one behind the other."
+        raise refuse(message)
+    return value
 
 
 def _given(value: Any) -> str:
