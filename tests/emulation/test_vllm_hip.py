@@ -13,22 +13,34 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.emulation, pytest.mark.hip, pytest.mark.timeout(3600)]
 
+NAMES = [
+    "rms_norm", "fused_add_rms_norm", "rotary_embedding", "silu_and_mul", "gelu_and_mul",
+    "gelu_tanh_and_mul", "gelu_new", "gelu_fast", "gelu_quick", "relu_squared",
+    "reshape_and_cache_flash", "reshape_and_cache", "merge_attn_states",
+    "apply_repetition_penalties", "topk_softmax", "topk_softmax of any number", "moe_sum",
+    "moe_align_block_size, few", "moe_align_block_size",
+]  # fmt: skip
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "rms_norm",
-        "fused_add_rms_norm",
-        "rotary_embedding",
-        "silu_and_mul",
-        "reshape_and_cache_flash",
-    ],
-)
+
+def target(source: str) -> str:
+    """Return the object file that Ninja makes of a source."""
+    library = "_moe_C_stable_libtorch" if source.startswith("moe/") else "_C_stable_libtorch"
+    return f"CMakeFiles/{library}.dir/csrc/libtorch_stable/{source}.hip.o"
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_kernel_gives_what_pytorch_gives(
     build: Callable[..., Path], proven: Callable[..., None], name: str
 ) -> None:
     kernels: Any = importlib.import_module("tests.emulation.vllm_kernels")
-    source, case = kernels.CASES[name]
-    target = f"CMakeFiles/_C_stable_libtorch.dir/csrc/libtorch_stable/{source}.hip.o"
-    result = case(kernels.Kernels(build(target) / target))
-    proven("vLLM (HIP)", result.shape, result.report, result.error, result.allowed, name=name)
+    source, case, kinds = kernels.CASES[name]
+    made = kernels.Kernels(build(target(source)) / target(source))
+    for kind in kinds:
+        result = case(made, kind)
+        shape = f"{result.shape}, {kernels.SHORT[kind]}"
+        proven("vLLM (HIP)", shape, result.report, result.error, result.allowed, name=name)
+
+
+def test_no_kernel_is_left_out() -> None:
+    kernels: Any = importlib.import_module("tests.emulation.vllm_kernels")
+    assert set(NAMES) == set(kernels.CASES)
