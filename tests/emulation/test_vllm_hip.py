@@ -22,6 +22,13 @@ NAMES = [
 ]  # fmt: skip
 
 
+SKINNY = "CMakeFiles/_rocm_C_skinny.dir/csrc/rocm/skinny_gemms.hip.o"
+PRODUCTS = [
+    "LLMM1", "wvSplitK, one row", "wvSplitK, three rows", "wvSplitK, four rows",
+    "wvSplitK, an odd width", "wvSplitK, more than LDS has room for",
+]  # fmt: skip
+
+
 def target(source: str) -> str:
     """Return the object file that Ninja makes of a source."""
     library = "_moe_C_stable_libtorch" if source.startswith("moe/") else "_C_stable_libtorch"
@@ -41,6 +48,21 @@ def test_a_kernel_gives_what_pytorch_gives(
         proven("vLLM (HIP)", shape, result.report, result.error, result.allowed, name=name)
 
 
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_a_product_of_a_few_rows_is_that_of_pytorch(
+    build: Callable[..., Path], proven: Callable[..., None], name: str
+) -> None:
+    kernels: Any = importlib.import_module("tests.emulation.vllm_kernels")
+    products: Any = importlib.import_module("tests.emulation.vllm_skinny")
+    made = kernels.Kernels(build(SKINNY) / SKINNY)
+    for kind in products.KINDS:
+        result = products.CASES[name](made, kind)
+        shape = f"{result.shape}, {kernels.SHORT[kind]}"
+        proven("vLLM (HIP)", shape, result.report, result.error, result.allowed, name=name)
+
+
 def test_no_kernel_is_left_out() -> None:
     kernels: Any = importlib.import_module("tests.emulation.vllm_kernels")
+    products: Any = importlib.import_module("tests.emulation.vllm_skinny")
     assert set(NAMES) == set(kernels.CASES)
+    assert set(PRODUCTS) == set(products.CASES)
