@@ -28,6 +28,8 @@ _FLOATS = {
     "0.5": 240, "-0.5": 241, "1.0": 242, "-1.0": 243, "2.0": 244, "-2.0": 245, "4.0": 246,
     "-4.0": 247, "0.15915494": 248, "0.15915494309189532": 248, "0.1592": 248,
 }  # fmt: skip
+_WORDED = frozenset({"s_waitcnt", "s_sendmsg"})
+"""Operations whose constant LLVM puts in words."""
 _SUFFIX = re.compile(r"_(e32|e64|dpp|sdwa)$")
 
 
@@ -105,9 +107,9 @@ def _read(rest: str) -> tuple[list[str], dict[str, int]]:
 
 
 def _spelt(operand: str) -> str:
-    operand = (
-        operand.strip().strip("|").lstrip("-") if re.match(r"-?\|?[vsa\[]", operand) else operand
-    )
+    # Newer LLVM puts long constants in lit().
+    operand = operand.strip().removeprefix("lit(")
+    operand = operand.strip("|").lstrip("-") if re.match(r"-?\|?[vsa\[]", operand) else operand
     operand = operand.strip("()| ").split(" ")[0]
     operand = operand.removeprefix("-|").strip("|")
     if operand in _NAMED:
@@ -173,7 +175,7 @@ def _of_scalars(inst: Instruction, theirs: list[str]) -> list[str]:
         case "sopp":
             if inst.name.startswith(("s_cbranch", "s_branch")):
                 return [f"#{inst['simm']}"] if theirs and theirs[0].startswith("#") else theirs
-            return [f"#{inst['simm']}"] if inst.name != "s_waitcnt" else theirs
+            return [f"#{inst['simm']}"] if inst.name not in _WORDED else theirs
         case _:
             raise AssertionError(inst.format)
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from forkhouse.emulation.program import InstructionFaultError
 from tests.emulation.machine import Machine, encode, v
 
 pytestmark = pytest.mark.emulation
@@ -125,3 +126,52 @@ def test_a_sum_may_begin_with_a_constant() -> None:
     machine.set(2, np.ones(64, dtype=np.float32))
     machine.run(encode("mai", "v_mfma_f32_16x16x4f32", src0=v(2), src1=v(2), src2=242, vdst=8))
     assert machine.get(8, np.float32).tolist() == [5.0] * 64
+
+
+@pytest.mark.parametrize("name", ["v_mfma_f32_4x4x4f16", "v_mfma_f32_16x16x1f32"])
+@pytest.mark.parametrize("chosen", [0, 3])
+def test_all_blocks_may_have_one_block_of_a(name: str, chosen: int) -> None:
+    size, _depth, blocks, per_lane = KINDS[name]
+    machine = Machine()
+    a_bits, a = operand(name[-3:], (64, per_lane))
+    b_bits, b = operand(name[-3:], (64, per_lane))
+    put(machine, 2, a_bits)
+    put(machine, 6, b_bits)
+    fields = {"cbsz": blocks.bit_length() - 1, "abid": chosen, "src2": 128, "vdst": 100}
+    machine.run(encode("mai", name, src0=v(2), src1=v(6), **fields))
+    for block in range(blocks):
+        for row in range(size):
+            for column in range(size):
+                wanted = a[chosen * size + row] @ b[block * size + column]
+                register, lane = place(size, blocks, block, row, column, wide=False)
+                found = machine.get(100 + register, np.float32)[lane]
+                assert found == pytest.approx(wanted, rel=1e-6, abs=1e-5)
+
+
+def test_a_part_of_the_blocks_may_not() -> None:
+    code = encode("mai", "v_mfma_f32_4x4x4f16", src0=v(2), src1=v(6), src2=128, vdst=8, cbsz=2)
+    with pytest.raises(InstructionFaultError, match="a part of the others"):
+        Machine().run(code)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "sources"),
+    [
+        (1, [0, 1, 0, 1]), (2, [2, 3, 2, 3]), (3, [1, 2, 3, 0]), (4, [0] * 4), (5, [1] * 4),
+        (6, [2] * 4), (7, [3] * 4),
+    ],
+)  # fmt: skip
+def test_lanes_of_b_may_be_those_of_others(pattern: int, sources: list[int]) -> None:
+    machine = Machine()
+    a, b = RANDOM.standard_normal((2, 64)).astype(np.float32)
+    machine.set(2, a)
+    machine.set(6, b)
+    machine.run(
+        encode("mai", "v_mfma_f32_16x16x1f32", src0=v(2), src1=v(6), src2=128, vdst=8, blgp=pattern)
+    )
+    for block in range(4):
+        for row in range(16):
+            for column in range(16):
+                wanted = a[16 * block + row] * b[16 * sources[block] + column]
+                register, lane = place(16, 4, block, row, column, wide=False)
+                assert machine.get(8 + register, np.float32)[lane] == pytest.approx(wanted)

@@ -19,6 +19,11 @@ def load(wheel: Path, folder: Path) -> Any:
     return importlib.import_module("vllm.v1.attention.ops.triton_unified_attention")
 
 
+def load_writing() -> Any:
+    """Return the module by which vLLM's Triton attention writes its cache, once it is loaded."""
+    return importlib.import_module("vllm.v1.attention.ops.triton_reshape_and_cache_flash")
+
+
 def attention(
     module: Any, dtype: Any, size: int, queries: list[int], lengths: list[int], *, split: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:

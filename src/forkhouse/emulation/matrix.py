@@ -44,14 +44,12 @@ def step(inst: Instruction, limits: Limits) -> Step:
         message = "it is no matrix operation that is known"
         raise UnknownOperationError(message)
     result, size, depth, kind = found[1], int(found[2]), int(found[4]), found[5]
-    if inst["cbsz"] or inst["abid"] or (inst["blgp"] and kind != "f64"):
-        message = "it broadcasts or permutes the blocks of its sources"
-        raise UnknownOperationError(message)
     per_lane = _PER_LANE[kind]
     # So many lanes stand beside each other along the sum; the others are further blocks.
     along = depth // per_lane
     blocks = LANES // (size * along)
     registers = max(1, per_lane * _BITS[kind] // 32)
+    of_a, of_b = _lanes_of_a(inst, kind, size, blocks), _lanes_of_b(inst, kind)
     a = _matrix(inst["src0"], kind, registers, limits, accumulator=bool(inst["acc"] & 1))
     b = _matrix(inst["src1"], kind, registers, limits, accumulator=bool(inst["acc"] >> 1))
     wide, dtype, inner = _RESULTS[result]
@@ -71,8 +69,8 @@ def step(inst: Instruction, limits: Limits) -> Step:
     negative = inst["blgp"] if kind == "f64" else 0
 
     def run(w: Wave) -> None:
-        left = _spread(a(w).astype(inner), size, along, blocks)
-        right = _spread(b(w).astype(inner), size, along, blocks)
+        left = _spread(a(w)[of_a].astype(inner), size, along, blocks)
+        right = _spread(b(w)[of_b].astype(inner), size, along, blocks)
         third = filled if start is None else _result(w, start, count, wide).view(dtype)
         if negative:
             left = -left if negative & 1 else left
@@ -89,6 +87,29 @@ def step(inst: Instruction, limits: Limits) -> Step:
             w.bits[target + 1 : target + count : 2] = words[:, :, 1]
 
     return run
+
+
+def _lanes_of_a(inst: Instruction, kind: str, size: int, blocks: int) -> Array:
+    """Return from which lane each lane's part of A is taken: CBSZ lets all blocks have one of A.
+
+    AMD's documents agree on what it means only where it names as many blocks as there are.
+    """
+    if not inst["cbsz"] and not inst["abid"]:
+        return slice(None)
+    if kind == "f64" or 1 << inst["cbsz"] != blocks or inst["abid"] >= blocks:
+        message = "it gives one block of its first source to a part of the others"
+        raise UnknownOperationError(message)
+    return inst["abid"] * size + np.arange(LANES) % size
+
+
+def _lanes_of_b(inst: Instruction, kind: str) -> Array:
+    """Return from which lane each lane's part of B is taken, as BLGP says."""
+    lanes, pattern = np.arange(LANES), inst["blgp"]
+    if pattern == 0 or kind == "f64":
+        return slice(None)
+    if pattern < 3:
+        return lanes % 32 + 32 * (pattern - 1)
+    return (lanes + 16) % LANES if pattern == 3 else lanes % 16 + 16 * (pattern - 4)
 
 
 def _result(w: Wave, start: int, count: int, wide: int) -> Array:
