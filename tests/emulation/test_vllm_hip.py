@@ -29,6 +29,13 @@ PRODUCTS = [
 ]  # fmt: skip
 
 
+ATTENTION = "CMakeFiles/_rocm_C.dir/csrc/rocm/attention.hip.o"
+SHAPES = [
+    "few heads", "few large heads", "large pages", "many heads", "many large heads",
+    "many heads, whole",
+]  # fmt: skip
+
+
 def target(source: str) -> str:
     """Return the object file that Ninja makes of a source."""
     library = "_moe_C_stable_libtorch" if source.startswith("moe/") else "_C_stable_libtorch"
@@ -61,8 +68,51 @@ def test_a_product_of_a_few_rows_is_that_of_pytorch(
         proven("vLLM (HIP)", shape, result.report, result.error, result.allowed, name=name)
 
 
+@pytest.fixture(scope="module")
+def attention(build: Callable[..., Path]) -> dict[bool, Any]:
+    """vLLM's paged attention as it is, and mended where it is wrong, without its host's code."""
+    kernels: Any = importlib.import_module("tests.emulation.vllm_kernels")
+    paged: Any = importlib.import_module("tests.emulation.vllm_rocm_attention")
+    folder = build(SKINNY)
+    source = folder / "csrc/rocm/attention.hip"
+    whole = source.read_text(encoding="utf-8")
+    made = {}
+    for mended, names in ((False, paged.SHAPES), (True, paged.WRONG)):
+        source.write_text(paged.shortened(whole, names, mended=mended), encoding="utf-8")
+        made[mended] = kernels.Kernels(build(ATTENTION) / ATTENTION)
+    source.write_text(whole, encoding="utf-8")
+    return made
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_paged_attention_is_plain_attention(
+    attention: dict[bool, Any], proven: Callable[..., None], name: str
+) -> None:
+    kernels: Any = importlib.import_module("tests.emulation.vllm_kernels")
+    paged: Any = importlib.import_module("tests.emulation.vllm_rocm_attention")
+    mended = name in paged.WRONG
+    for kind in paged.KINDS:
+        result = paged.case(attention[mended], name, kind)
+        shape = f"{result.shape}, {kernels.SHORT[kind]}{', mended' if mended else ''}"
+        proven(
+            "vLLM (HIP)", shape, result.report, result.error, result.allowed,
+            name="paged_attention",
+        )  # fmt: skip
+
+
+def test_lanes_without_keys_take_part_in_attention(attention: dict[bool, Any]) -> None:
+    """Show a fault of vLLM: once this fails, it is mended, and need not be mended here."""
+    paged: Any = importlib.import_module("tests.emulation.vllm_rocm_attention")
+    for name in paged.WRONG:
+        for kind in paged.KINDS:
+            result = paged.case(attention[False], name, kind)
+            assert result.error > 100 * result.allowed
+
+
 def test_no_kernel_is_left_out() -> None:
     kernels: Any = importlib.import_module("tests.emulation.vllm_kernels")
     products: Any = importlib.import_module("tests.emulation.vllm_skinny")
     assert set(NAMES) == set(kernels.CASES)
+    paged: Any = importlib.import_module("tests.emulation.vllm_rocm_attention")
     assert set(PRODUCTS) == set(products.CASES)
+    assert set(SHAPES) == set(paged.SHAPES)

@@ -19,6 +19,16 @@ def load(wheel: Path, folder: Path) -> Any:
     return importlib.import_module("vllm.v1.attention.ops.triton_unified_attention")
 
 
+def load_beside(folder: Path) -> tuple[Any, Any]:
+    """Return the modules of the attention and of its cache's writing, in a process of vLLM's.
+
+    They are loaded anew from where its packages lie, beside those that it has imported.
+    """
+    with vllm_source.beside(folder):
+        attention = importlib.import_module("vllm.v1.attention.ops.triton_unified_attention")
+        return attention, load_writing()
+
+
 def load_writing() -> Any:
     """Return the module by which vLLM's Triton attention writes its cache, once it is loaded."""
     return importlib.import_module("vllm.v1.attention.ops.triton_reshape_and_cache_flash")

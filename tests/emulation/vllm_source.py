@@ -13,7 +13,7 @@ import importlib.util
 import logging
 import sys
 import zipfile
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from importlib.abc import Loader, MetaPathFinder
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from importlib.machinery import ModuleSpec
     from pathlib import Path
 
@@ -193,3 +194,26 @@ def load(wheel: Path, folder: Path) -> None:
         for name in REAL:
             archive.extract(f"{name.replace('.', '/')}.py", folder)
     sys.meta_path.insert(0, _Finder(folder))
+
+
+@contextmanager
+def beside(folder: Path) -> Iterator[None]:
+    """Let the modules be imported anew, in a process of vLLM's, from where its packages lie.
+
+    vLLM's build for the CPU imports them without Triton. What it has imported is put back at the
+    end.
+    """
+    aside = {name: sys.modules.pop(name) for name in _imported()}
+    finder = _Finder(folder)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+        for name in _imported():
+            del sys.modules[name]
+        sys.modules.update(aside)
+
+
+def _imported() -> list[str]:
+    return [name for name in sys.modules if name.partition(".")[0] == "vllm"]
