@@ -107,8 +107,8 @@ def _read(rest: str) -> tuple[list[str], dict[str, int]]:
 
 
 def _spelt(operand: str) -> str:
-    # Newer LLVM puts long constants in lit().
-    operand = operand.strip().removeprefix("lit(")
+    # Newer LLVM puts long constants in lit(), and negated ones in neg().
+    operand = re.sub(r"^(lit|neg)\(", "", operand.strip())
     operand = operand.strip("|").lstrip("-") if re.match(r"-?\|?[vsa\[]", operand) else operand
     operand = operand.strip("()| ").split(" ")[0]
     operand = operand.removeprefix("-|").strip("|")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -41,3 +42,10 @@ def test_the_example_works_word_for_word(compiled: Path, tmp_path: Path) -> None
     np.save(tmp_path / "x.npy", np.arange(300, dtype=np.float32))
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
     assert np.load(tmp_path / "y.npy").tolist() == (2 * np.arange(300.0)).tolist()
+
+
+def test_the_table_has_each_kernel_that_is_recorded_of_triton() -> None:
+    recorded = json.loads((PAGE.parents[2] / "triton-kernels.json").read_text(encoding="utf-8"))
+    names = {entry["kernel"].rpartition(".")[2] for entry in recorded["kernels"]}
+    table = PAGE.read_text(encoding="utf-8").partition("| kernel |")[2]
+    assert {name for name in names if not re.search(rf"\b{name}\b", table)} == set()

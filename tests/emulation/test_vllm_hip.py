@@ -73,8 +73,8 @@ def attention(build: Callable[..., Path]) -> dict[bool, Any]:
     """vLLM's paged attention as it is, and mended where it is wrong, without its host's code."""
     kernels: Any = importlib.import_module("tests.emulation.vllm_kernels")
     paged: Any = importlib.import_module("tests.emulation.vllm_rocm_attention")
-    folder = build(SKINNY)
-    source = folder / "csrc/rocm/attention.hip"
+    # Each time that something is built, the sources are made anew from those of CUDA.
+    source = build(SKINNY).parents[1] / "project/upstream/csrc/rocm/attention.cu"
     whole = source.read_text(encoding="utf-8")
     made = {}
     for mended, names in ((False, paged.SHAPES), (True, paged.WRONG)):
