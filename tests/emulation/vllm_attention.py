@@ -37,6 +37,9 @@ class _Platform:
     def is_device_capability_family(self, family: int) -> bool:
         return False
 
+    def is_rocm(self) -> bool:
+        return True
+
 
 def load(wheel: Path, folder: Path) -> Any:
     """Return the module of the unified attention, unpacked from the wheel into a folder."""
@@ -55,6 +58,17 @@ def load(wheel: Path, folder: Path) -> Any:
     _stand_in("vllm.triton_utils", triton=triton, tl=importlib.import_module("triton.language"))
     _stand_in("vllm.v1.kv_cache_interface", KVQuantMode=_Mode)
     return importlib.import_module("vllm.v1.attention.ops.triton_unified_attention")
+
+
+def load_writing() -> Any:
+    """Return the module by which vLLM's Triton attention writes its cache, once it is loaded."""
+    _stand_in(
+        "vllm.model_executor.layers.quantization.utils.quant_utils",
+        FP8_DTYPE=torch.float8_e4m3fn,
+        get_fp8_min_max=lambda: (-448.0, 448.0),
+    )
+    _stand_in("vllm.utils.torch_utils", is_quantized_kv_cache=lambda kind: kind != "auto")
+    return importlib.import_module("vllm.v1.attention.ops.triton_reshape_and_cache_flash")
 
 
 def _stand_in(name: str, **content: Any) -> ModuleType:
