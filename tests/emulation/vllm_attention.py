@@ -47,6 +47,11 @@ def load(wheel: Path, folder: Path) -> Any:
         for name in archive.namelist():
             if name.startswith(_OPS) and name.endswith(".py") and ".." not in name:
                 archive.extract(name, folder)
+    return load_from(folder)
+
+
+def load_from(folder: Path) -> Any:
+    """Return the module of the unified attention from where packages lie unpacked."""
     for name in ("vllm", "vllm.v1", "vllm.v1.attention", "vllm.v1.attention.ops"):
         module = _stand_in(name)
         module.__path__ = [str(folder / name.replace(".", "/"))]

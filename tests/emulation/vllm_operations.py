@@ -182,13 +182,18 @@ class TritonAttention(PlainOperations):
 
 
 class AllEmulated(TritonAttention):
-    """Every operation by vLLM's kernels for bfloat16; the cache is written by the one in HIP."""
+    """Every operation by vLLM's kernels for bfloat16; the cache is written by one in HIP."""
 
     origin, kernels = "HIP, Triton", 7
 
-    def __init__(self, objects: Path, attention: Any, device: Emulated) -> None:
-        """Take the HIP kernels from the object files in a folder, each named by its source."""
-        super().__init__(attention, None, device)
+    def __init__(
+        self, objects: Path, attention: Any, device: Emulated, writing: Any = None
+    ) -> None:
+        """Take the HIP kernels from the object files in a folder, each named by its source.
+
+        With `writing`, Triton writes the cache, as vLLM's Triton attention has it.
+        """
+        super().__init__(attention, writing, device)
         self._objects = {name: Kernels(objects / f"{name}.hip.o") for name in SOURCES}
 
     def _run(self, source: str, pattern: str, grid: int, block: int, *values: Any) -> None:
@@ -246,6 +251,9 @@ class AllEmulated(TritonAttention):
         value_cache: torch.Tensor,
         slots: torch.Tensor,
     ) -> None:
+        if self._writing is not None:
+            super().write_cache(key, value, key_cache, value_cache, slots)
+            return
         heads, size = key.shape[1:]
         scale = torch.ones(1)
         self._run(
