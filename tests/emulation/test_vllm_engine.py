@@ -20,6 +20,7 @@ from forkhouse.core.errors import ServingError
 from forkhouse.serving.launching import CPU, WorkerRole
 from forkhouse.serving.processes import wait_until
 from forkhouse.serving.stack import (
+    BLOCK_TOKENS,
     MODEL_NAME,
     FrontendPlan,
     Setting,
@@ -120,8 +121,13 @@ def test_an_answer_with_one_worker_on_emulated_kernels(
     }
     environments[role] = emulated_environment(objects, launches)
     plans = [
-        # As many blocks as the emulator is to copy for each launch.
-        WorkerPlan(role=each, environment=variables, arguments=("--num-gpu-blocks-override", "64"))
+        WorkerPlan(
+            role=each,
+            environment=variables,
+            block_tokens=64 if role is each is WorkerRole.DECODE else BLOCK_TOKENS,
+            # The emulator copies all of them for each launch.
+            arguments=("--num-gpu-blocks-override", "64"),
+        )
         for each, variables in environments.items()
     ]
     setting = Setting(
