@@ -65,6 +65,25 @@ def load_from(folder: Path) -> Any:
     return importlib.import_module("vllm.v1.attention.ops.triton_unified_attention")
 
 
+def load_beside(folder: Path) -> tuple[Any, Any]:
+    """Return the modules of the attention and of its cache's writing, in a process of vLLM's.
+
+    They are loaded anew from where its packages lie, beside those that it has imported: its build
+    for the CPU imports them without Triton.
+    """
+    aside = {name: sys.modules.pop(name) for name in _imported()}
+    try:
+        return load_from(folder), load_writing()
+    finally:
+        for name in _imported():
+            del sys.modules[name]
+        sys.modules.update(aside)
+
+
+def _imported() -> list[str]:
+    return [name for name in sys.modules if name.partition(".")[0] == "vllm"]
+
+
 def load_writing() -> Any:
     """Return the module by which vLLM's Triton attention writes its cache, once it is loaded."""
     _stand_in(

@@ -66,17 +66,7 @@ def operations() -> Any:
     emulated = Emulated()
     driver.set_active(emulated)
     vllm: Any = import_module("vllm")
-    # vLLM's build for the CPU has no Triton: the modules are loaded anew, beside those of the engine.
-    aside = {
-        name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "vllm"
-    }
-    try:
-        attention = vllm_attention.load_from(Path(vllm.__file__).parents[1])
-        writing = vllm_attention.load_writing()
-    finally:
-        for name in [name for name in sys.modules if name.split(".")[0] == "vllm"]:
-            del sys.modules[name]
-        sys.modules.update(aside)
+    attention, writing = vllm_attention.load_beside(Path(vllm.__file__).parents[1])
     objects = Path(os.environ["FORKHOUSE_EMULATED_OBJECTS"])
     return AllEmulated(objects, attention, emulated, writing=writing)
 
