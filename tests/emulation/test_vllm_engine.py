@@ -73,6 +73,8 @@ def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         )
     # Not resolved: the interpreter of a virtual environment is a link.
     python, folder = Path(chosen).absolute(), tmp_path_factory.mktemp("model")
+    if not python.is_file():
+        pytest.fail(f"--stack-python: {python} is not there; `forkhouse install --into` makes it")
     write_tiny_model(python, folder)
     script = Path(__file__).with_name("scripts") / "engine_logits.py"
     result = folder.parent / "logits.json"
