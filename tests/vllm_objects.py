@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from forkhouse.flow.plant import Plant
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def build(plant: Plant, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """vLLM's own CMake project, configured as the recipe does it.
 
