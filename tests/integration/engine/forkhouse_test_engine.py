@@ -34,6 +34,10 @@ def register() -> None:
         type(current_platform).get_attn_backend_cls = classmethod(
             lambda *_, **__: "forkhouse_test_attention.PlainBackend"
         )
+    if os.environ.get("FORKHOUSE_TEST_TRITON") == "1":
+        import forkhouse_test_triton
+
+        forkhouse_test_triton.install()
     if os.environ.get("FORKHOUSE_TEST_STAGING") == "1":
         _stage()
     if os.environ.get("FORKHOUSE_TEST_SPOIL_BLOCK"):
