@@ -79,7 +79,7 @@ def install_optional(wheelhouse: Path, interpreter: Path, *, pip: Path | None) -
     wheels = sorted((wheelhouse / FOLDER).glob("*.whl"))
     if not wheels:
         return
-    found = _ask(interpreter)
+    found = ask(interpreter)
     for wheel in wheels:
         kernels = read_kernels(wheel)
         reason = why_not(kernels, found)
@@ -141,7 +141,8 @@ def why_not(kernels: CarriedKernels, found: Found) -> str:
     return ""
 
 
-def _ask(interpreter: Path) -> Found:
+def ask(interpreter: Path) -> Found:
+    """Ask an environment for its vLLM and its Triton. Raises InstallError where nothing runs."""
     result = subprocess.run(
         [str(interpreter), "-I", "-c", _QUESTION], capture_output=True, text=True, check=False
     )
