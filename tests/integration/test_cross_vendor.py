@@ -226,7 +226,9 @@ def on_the_cpu(device: Device) -> None:
         pytest.skip("the engines of a pairing compute on the CPU, with blocks as GPUs have them")
 
 
-@pytest.mark.parametrize("pairing", PAIRINGS, ids=lambda pairing: pairing.name.replace(" ", "-"))
+@pytest.mark.parametrize(
+    "pairing", PAIRINGS, ids=lambda pairing: pairing.name.replace(",", "").replace(" ", "-")
+)
 def test_a_pairing(
     pairing: Pairing,
     setting: Setting,

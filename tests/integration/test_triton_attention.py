@@ -182,7 +182,9 @@ def test_behind_the_front_end_every_prompt_is_answered_as_the_reference_says(
 
 
 @minutes
-@pytest.mark.parametrize("pairing", PAIRINGS, ids=lambda pairing: pairing.name.replace(" ", "-"))
+@pytest.mark.parametrize(
+    "pairing", PAIRINGS, ids=lambda pairing: pairing.name.replace(",", "").replace(" ", "-")
+)
 def test_a_pairing(
     pairing: Pairing,
     setting: Setting,
