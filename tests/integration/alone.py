@@ -12,6 +12,8 @@ from forkhouse.serving.patience import patient
 from forkhouse.serving.processes import Server
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from forkhouse.serving.launching import Device
 
 SCRIPTS = Path(__file__).with_name("scripts")
@@ -29,8 +31,15 @@ class Ended:
     """All that was written, by libraries too."""
 
 
-def run_alone(python: Path, device: Device, scratch: Path, script: str, *arguments: str) -> Ended:
-    """Run a script for a device until it ends.
+def run_alone(
+    python: Path,
+    device: Device,
+    scratch: Path,
+    script: str,
+    *arguments: str,
+    variables: Mapping[str, str] | None = None,
+) -> Ended:
+    """Run a script for a device until it ends, with further variables of its environment.
 
     Raises ServingError when it does not, or leaves a process behind.
     """
@@ -49,6 +58,7 @@ def run_alone(python: Path, device: Device, scratch: Path, script: str, *argumen
         # beside them where there are any (Debian's ibverbs-providers): two of each in a process,
         # which ends in a segmentation fault when all else is done.
         "UCX_MODULES": "^ib",
+        **(variables or {}),
     }
     command = (*device.launcher, str(python), str(SCRIPTS / script), *arguments)
     with Server.start(script, command, log=log, environment=environment, folder=scratch) as server:

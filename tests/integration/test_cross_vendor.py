@@ -9,98 +9,35 @@ transfer package and the model's folder.
 
 from __future__ import annotations
 
-import contextlib
-import re
 import shutil
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 import forkhouse
-from forkhouse.core.errors import ServingError
-from forkhouse.serving.launching import CPU, WorkerRole
-from forkhouse.serving.processes import wait_until
-from forkhouse.serving.stack import (
-    BLOCK_TOKENS,
-    MODEL_NAME,
-    FrontendPlan,
-    WorkerPlan,
-    started_stack,
+from forkhouse.serving.stack import BLOCK_TOKENS
+from tests.integration.pairing import (
+    HEADS_FIRST,
+    SAME,
+    TOKENS_FIRST,
+    WRONG,
+    Pairing,
+    Places,
+    Side,
+    Table,
+    outcomes,
 )
-from tests.integration.engine import engine_environment
-from tests.integration.listing import lists_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from forkhouse.serving.launching import Device
-    from forkhouse.serving.stack import Setting, Stack
+    from forkhouse.serving.stack import Setting
     from tests.integration.conftest import Model
 
 pytestmark = [pytest.mark.integration, pytest.mark.extended, pytest.mark.timeout(900)]
 
 DOCUMENT = Path(forkhouse.__file__).parents[2] / "docs/explanation/cross-vendor.md"
-BEGIN, END = "<!-- pairings: written by the tests -->\n", "<!-- end of pairings -->\n"
-SAME, WRONG = "same answer", "**wrong answer**, and no error"
-HEADS_FIRST, TOKENS_FIRST = "LBHNC", "LBNHC"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Side:
-    """One worker of a pair."""
-
-    version: str = "0.31.0"
-    backend: str | None = "FLASH_ATTN"
-    layout: str | None = None
-    block_tokens: int = BLOCK_TOKENS
-    staging: bool = False
-    transfer: dict[str, Any] = field(default_factory=dict)
-    rixl: bool = False
-    """Whether the only transfer package is one by the name of rixl."""
-    elsewhere: bool = False
-    """Whether the model lies in another folder."""
-    other_weights: bool = False
-    """Whether it is another model of the same shape."""
-    kept: bool = False
-    """Whether it has a prefix cache. Each prompt is asked twice then."""
-
-    def __str__(self) -> str:
-        """Return what distinguishes it, for the table."""
-        plain = Side()
-        told = {
-            "version": self.version,
-            "backend": self.backend or "vLLM's own on the CPU",
-            "layout": {HEADS_FIRST: "heads first", TOKENS_FIRST: "tokens first", None: ""}[
-                self.layout
-            ],
-            "block_tokens": f"blocks of {self.block_tokens}",
-            "staging": "staged in host memory",
-            "transfer": ", ".join(self.transfer),
-            "rixl": "rixl",
-            "elsewhere": "its own folder",
-            "other_weights": "other weights",
-            "kept": "with a prefix cache",
-        }
-        return (
-            ", ".join(told[name] for name in told if getattr(self, name) != getattr(plain, name))
-            or "as it is"
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pairing:
-    """Two sides, what becomes of a request without and with our patches, and what decides it."""
-
-    name: str
-    prefill: Side = Side()
-    decode: Side = Side()
-    upstream: str
-    ours: str = SAME
-    decides: str
-
-
 REFUSED = "refused: NIXL compatibility hash mismatch"
 CUDA = Side(version="0.31.0+cu130", backend="FLASH_ATTN")
 ROCM = Side(version="0.31.0+rocm72", backend="TRITON_ATTN")
@@ -245,18 +182,6 @@ PAIRINGS = (
         decides="All of these.",
     ),
 )
-_REASON = re.compile(
-    r"(?:RuntimeError|AssertionError): (.+?)(?:\.(?:\s|$)| or vice versa|$)", re.MULTILINE
-)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Places:
-    """Where the second model and the other transfer package lie."""
-
-    model: Path
-    other_model: Path
-    rixl: Path
 
 
 @pytest.fixture(scope="module")
@@ -297,11 +222,13 @@ def seen() -> dict[str, list[str]]:
 
 @pytest.fixture(autouse=True)
 def on_the_cpu(device: Device) -> None:
-    if device is not CPU:
+    if device.target is not None:
         pytest.skip("the engines of a pairing compute on the CPU, with blocks as GPUs have them")
 
 
-@pytest.mark.parametrize("pairing", PAIRINGS, ids=lambda pairing: pairing.name.replace(" ", "-"))
+@pytest.mark.parametrize(
+    "pairing", PAIRINGS, ids=lambda pairing: pairing.name.replace(",", "").replace(" ", "-")
+)
 def test_a_pairing(
     pairing: Pairing,
     setting: Setting,
@@ -311,19 +238,11 @@ def test_a_pairing(
     tmp_path: Path,
     seen: dict[str, list[str]],
 ) -> None:
-    outcomes = []
-    for name, before in (("upstream", (upstream_vllm,)), ("ours", ())):
-        (tmp_path / name).mkdir()
-        plans = [
-            _plan(role, side, before, places)
-            for role, side in (
-                (WorkerRole.PREFILL, pairing.prefill),
-                (WorkerRole.DECODE, pairing.decode),
-            )
-        ]
-        outcomes.append(_outcome(replace(setting, scratch=tmp_path / name), plans, model))
-    seen[pairing.name] = outcomes
-    assert outcomes == [pairing.upstream, pairing.ours]
+    found = outcomes(
+        pairing, replace(setting, scratch=tmp_path), upstream_vllm, model, places=places
+    )
+    seen[pairing.name] = found
+    assert found == [pairing.upstream, pairing.ours]
 
 
 def test_the_table_in_the_docs_is_what_was_seen(
@@ -331,100 +250,5 @@ def test_the_table_in_the_docs_is_what_was_seen(
 ) -> None:
     if set(seen) != {pairing.name for pairing in PAIRINGS}:
         pytest.skip("not every pairing was run")
-    head, rest = DOCUMENT.read_text(encoding="utf-8").split(BEGIN)
-    old, tail = rest.split(END)
-    table = "".join(_rows(seen))
-    if request.config.getoption("--write-table"):
-        DOCUMENT.write_text(head + BEGIN + table + END + tail, encoding="utf-8")
-    else:
-        assert old == table
-
-
-def _rows(seen: dict[str, list[str]]) -> Iterator[str]:
-    yield "| pairing | prefill | decode | upstream's vLLM | with our patches | what decides |\n"
-    yield "|---|---|---|---|---|---|\n"
-    for pairing in PAIRINGS:
-        upstream, ours = seen[pairing.name]
-        yield (
-            f"| {pairing.name} | {pairing.prefill} | {pairing.decode} | {upstream} | {ours} | "
-            f"{pairing.decides} |\n"
-        )
-
-
-def _plan(role: WorkerRole, side: Side, before: tuple[Path, ...], places: Places) -> WorkerPlan:
-    return WorkerPlan(
-        role=role,
-        model=places.model
-        if side.elsewhere
-        else places.other_model
-        if side.other_weights
-        else None,
-        prefix_caching=side.kept,
-        block_tokens=side.block_tokens,
-        transfer=side.transfer,
-        environment=engine_environment(
-            before=(*before, *([places.rixl] if side.rixl else [])),
-            version=side.version,
-            backend=side.backend,
-            layout=side.layout,
-            staging=side.staging,
-            hidden=("nixl",) if side.rixl else (),
-            transfer_package="rixl" if side.rixl else None,
-        ),
-    )
-
-
-def _outcome(setting: Setting, plans: list[WorkerPlan], model: Model) -> str:
-    """Serve, ask, and return what became of it, in the words of the table."""
-    with started_stack(setting, plans, FrontendPlan()) as stack:
-        try:
-            wait_until(
-                lambda: lists_model(stack.port, MODEL_NAME),
-                what="the model to be listed",
-                servers=stack.servers,
-                wait=300,
-            )
-        except ServingError:
-            return f"does not start: {_reason(stack)}"
-        answers = []
-        kept = any(plan.prefix_caching for plan in plans)
-        for prompt in (model.prompts[0], model.prompts[-1]) * (
-            2 if kept else 1
-        ):  # a long one and a short one
-            try:
-                answers.append((prompt.answer, _ask(stack, prompt.text, model.answer_tokens)))
-            except ServingError:
-                return f"refused: {_reason(stack)}"
-        moved = stack.worker(WorkerRole.DECODE).transfers()
-    # An answer that the decode worker computed by itself would say nothing of the hand-off.
-    assert (moved.count, moved.failed) == (len(answers), 0)
-    return SAME if all(wanted == given for wanted, given in answers) else WRONG
-
-
-def _ask(stack: Stack, text: str, tokens: int) -> str:
-    """Return the answer, once the workers take requests: a model is listed a moment before.
-
-    Raises ServingError for any other refusal.
-    """
-    answers: list[str] = []
-
-    def answered() -> bool:
-        try:
-            answers.append(stack.chat(text, tokens=tokens).text)
-        except ServingError as error:
-            if "HTTP 503" not in str(error):
-                raise
-        return bool(answers)
-
-    wait_until(answered, what="the workers to take requests", servers=stack.servers, wait=60)
-    return answers[0]
-
-
-def _reason(stack: Stack) -> str:
-    """Return the first error of the worker that decodes, in its own words."""
-    text = stack.worker(WorkerRole.DECODE).server.log.read_text(encoding="utf-8", errors="replace")
-    found = None
-    with contextlib.suppress(StopIteration):
-        found = next(_REASON.finditer(text))
-    assert found, text[-3000:]
-    return found[1]
+    table = Table(document=DOCUMENT, name="pairings", pairings=PAIRINGS)
+    table.check(seen, write=request.config.getoption("--write-table"))

@@ -15,7 +15,7 @@ import openai
 import pytest
 
 from forkhouse.serving.client import HTTP_OK, fetch
-from forkhouse.serving.launching import CPU, SYSTEM_PATH, WorkerRole
+from forkhouse.serving.launching import SYSTEM_PATH, WorkerRole
 from forkhouse.serving.processes import wait_until
 from forkhouse.serving.stack import FrontendPlan, WorkerPlan, running_stack, started_stack
 from tests.integration.several import ask_several
@@ -59,7 +59,7 @@ def stack(setting: Setting, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """
     path = f"{setting.python.parent}:{path_without_compilers(tmp_path_factory.mktemp('tools'))}"
     environment = (
-        {"PATH": path} if setting.device is CPU else {}
+        {"PATH": path} if setting.device.target is None else {}
     )  # PyTorch for ROCm compiles by Triton, which needs one at start
     with running_stack(
         setting, [WorkerPlan(role=WorkerRole.AGGREGATED, environment=environment)]

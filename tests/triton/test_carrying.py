@@ -12,6 +12,7 @@ import pytest
 from forkhouse.triton import KernelError
 from forkhouse.triton.carrying import pack
 from forkhouse.triton.running import Run
+from forkhouse.wheelhouse.optional import read_kernels
 from tests.compiled import needs_gcc
 
 if TYPE_CHECKING:
@@ -68,10 +69,10 @@ def test_a_wheel_has_what_triton_reads_and_no_folder_of_this_machine(
             archive.read("vllm_triton_cache_gfx90a-0.31.0.dist-info/METADATA")
         )
         manifest = json.loads(archive.read("vllm_triton_cache_gfx90a/manifest.json"))
-    kernels = "vllm_triton_cache_gfx90a/kernels/ABC"
-    assert {name for name in names if name.startswith(kernels)} == {
-        f"{kernels}/attend.json",
-        f"{kernels}/attend.hsaco",
+    place = "vllm_triton_cache_gfx90a/kernels/ABC"
+    assert {name for name in names if name.startswith(place)} == {
+        f"{place}/attend.json",
+        f"{place}/attend.hsaco",
     }
     assert str(tmp_path).encode() not in everything
     assert (metadata["Name"], metadata["Requires-Dist"]) == (
@@ -80,6 +81,9 @@ def test_a_wheel_has_what_triton_reads_and_no_folder_of_this_machine(
     )
     assert manifest["kernels"] == {"ABC": "kernel_unified_attention"}
     assert manifest["triton-key"] == "0" * 64
+    kernels = read_kernels(wheel)
+    assert (kernels.vllm, kernels.triton, kernels.key) == ("0.31.0", "3.9.0", "0" * 64)
+    assert kernels.count == 1
 
 
 def test_the_same_kernels_in_another_folder_make_the_same_wheel(

@@ -20,6 +20,7 @@ from forkhouse.triton.carrying import pack, package_of
 from forkhouse.triton.cases import read_cases
 from forkhouse.triton.figures import SIXTEEN_BITS
 from forkhouse.triton.running import PROGRAM, run_cases
+from forkhouse.wheelhouse.optional import ask, read_kernels, why_not
 
 if TYPE_CHECKING:
     from forkhouse.triton.running import Run
@@ -199,6 +200,8 @@ def test_a_wheel_of_another_compiler_says_that_it_is_of_no_use(
             check=False,
         )
         assert ("every kernel is compiled anew" in result.stderr) is said, result.stderr
+        # `install` says the same, before anything is loaded.
+        assert bool(why_not(read_kernels(wheel), ask(compiled.python))) is said
 
 
 def interpret(python: Path, *options: str) -> tuple[int, dict[str, float]]:

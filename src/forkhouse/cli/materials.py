@@ -45,11 +45,16 @@ def licences(context: click.Context, place: Path | None, profile: str, *, as_jso
     """
     from forkhouse.provenance.terms import terms_of  # start-up time
     from forkhouse.wheelhouse.contents import read_contents
+    from forkhouse.wheelhouse.optional import FOLDER as OPTIONAL
 
     with showing():
         folder = _wheelhouse(context, profile, place)
         files = {wheel.file: wheel.built for wheel in read_contents(folder).wheels}
-        carried = {f"tools/{path.name}": False for path in folder.glob("tools/*.whl")}
+        carried = {
+            path.relative_to(folder).as_posix(): False
+            for place in ("tools", OPTIONAL)
+            for path in folder.glob(f"{place}/*.whl")
+        }
         found = terms_of(folder, files | carried)
     if as_json:
         say(json.dumps([{**asdict(each), "known": each.known} for each in found], indent=1))

@@ -13,7 +13,7 @@ from forkhouse.cli.opening import workspace_of
 from forkhouse.cli.options import json_option
 from forkhouse.cli.output import print_table, say
 from forkhouse.core.progress import showing
-from forkhouse.core.storage import fresh_folder, write_atomic
+from forkhouse.core.storage import fresh_folder, storage_errors, write_atomic
 from forkhouse.core.wording import bullets
 from forkhouse.documents.lockfile import Lock
 from forkhouse.documents.reading import load
@@ -50,6 +50,12 @@ if TYPE_CHECKING:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Write a wheel of the compiled kernels for each target into this folder.",
 )
+@click.option(
+    "--carry",
+    "carrying",
+    is_flag=True,
+    help="Write such wheels where the next build of a ROCm wheelhouse takes them.",
+)
 @json_option
 @click.pass_context
 def triton(
@@ -62,6 +68,7 @@ def triton(
     *,
     every: bool,
     recording: bool,
+    carrying: bool,
     as_json: bool,
 ) -> None:
     """Compile the Triton kernels that vLLM launches, for GPUs that this machine lacks.
@@ -69,6 +76,7 @@ def triton(
     vLLM's own code runs on the CPU with every launch recorded. Each kernel is compiled, held
     against limits, and compared with the record beside the lock.
     """
+    from forkhouse.flow.freshness import packed_kernels  # start-up time
     from forkhouse.triton.carrying import pack  # start-up time
     from forkhouse.triton.cases import chosen, read_cases  # start-up time
     from forkhouse.triton.policy import idle, judge, read_policy  # start-up time
@@ -107,11 +115,14 @@ def triton(
     _refuse(findings, () if recording else news)
     if recording:
         write_atomic(place, merged(old, new).text().encode())
-    for target, run in zip(targets, runs, strict=True):
-        if out is None:
-            break
-        wheel = pack(run, target=target, cache=cache, folder=out)
-        say(f"{wheel.name}: {wheel.stat().st_size / 1e6:.1f} MB", err=as_json)
+    for wanted_at in (out, packed_kernels(workspace) if carrying else None):
+        if wanted_at is None:
+            continue
+        with storage_errors("Writing compiled kernels"):
+            wanted_at.mkdir(parents=True, exist_ok=True)
+        for target, run in zip(targets, runs, strict=True):
+            wheel = pack(run, target=target, cache=cache, folder=wanted_at)
+            say(f"{wheel.name}: {wheel.stat().st_size / 1e6:.1f} MB", err=as_json)
 
 
 def _show(

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from packaging.version import Version
+
 from forkhouse import audit, builders, wheelhouse
 from forkhouse.builders.build import Workshop, build_wheel
 from forkhouse.builders.environment import BuildEnvironment
@@ -26,8 +28,8 @@ from forkhouse.documents.recipe import (
     UpstreamProject,
 )
 from forkhouse.flow.doctor import compiles_for_gpus
-from forkhouse.flow.freshness import Built
-from forkhouse.flow.tools import carried_tools
+from forkhouse.flow.freshness import Built, packed_kernels
+from forkhouse.flow.tools import carried_kernels, carried_tools
 from forkhouse.sources.externals import missing
 from forkhouse.sources.wheels import fetch_all
 from forkhouse.toolchains.packages import found_at, require_packages
@@ -306,6 +308,16 @@ def _publish(
     from forkhouse.provenance.statement import Provenance  # start-up time
 
     absent = {each.name for each in left_out}
+    kernels = carried_kernels(
+        packed_kernels(plant.workspace),
+        plant.lock.gpu_targets,
+        {
+            Version(wheel.version).public
+            for wheel in built
+            # One with code for GPUs, of which the lock has a record.
+            if wheel.distribution == "vllm" and wheel.recipe in plant.lock.kernels
+        },
+    )
     with fresh_folder(plant.workspace.build / "carried") as folder:
         return publish(
             plant.workspace.wheelhouse(name),
@@ -317,7 +329,7 @@ def _publish(
             built=built,
             recorded=plant.lock.kernels,
             third_party=[pin for pin in plant.checkout.closure(name) if pin.name not in absent],
-            tools=carried_tools(plant, folder),
+            tools={**carried_tools(plant, folder), **kernels},
             omitted=plant.checkout.omitted(name),
             missing=left_out,
             provenance=Provenance(definition=_definition(plant, name), origins=origins),

@@ -53,6 +53,11 @@ def _stamp(workspace: Workspace, profile: str) -> Path:
     return workspace.build / "fresh" / f"{profile}.json"
 
 
+def packed_kernels(workspace: Workspace) -> Path:
+    """Return where `forkhouse triton --carry` puts compiled kernels for the next build."""
+    return workspace.build / "triton" / "packed"
+
+
 def _files(path: Path) -> Iterator[os.DirEntry[str] | Path]:
     if not path.is_dir():
         yield path
@@ -91,6 +96,7 @@ def inputs(workspace: Workspace, arguments: Iterable[object]) -> Inputs:
         *closures,
         Path(__file__).parents[1],
         config_path(),
+        workspace.build / "triton" / "packed",
     ]
     seen = [line for place in places for line in _lines(place, changed=True)]
     variables = [os.environ.get(name) for name in _VARIABLES]

@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING
 from forkhouse.builders import zipapp
 from forkhouse.builders.ownwheel import write_own_wheel, write_tests_wheel
 from forkhouse.core.digests import sha256_file
+from forkhouse.core.progress import report
 from forkhouse.core.storage import storage_errors
 from forkhouse.documents.pins import pinned_wheel
 from forkhouse.flow.groups import pin_group
 from forkhouse.sources.wheels import fetch_all
+from forkhouse.triton.carrying import package_of
 from forkhouse.wheelhouse.index import requirements_text
+from forkhouse.wheelhouse.optional import FOLDER, read_kernels
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from forkhouse.documents.pins import PinnedWheel
@@ -59,3 +63,32 @@ def carried_tools(plant: Plant, folder: Path) -> dict[str, Path]:
         "tools/requirements.txt": folder / "requirements.txt",
         **{f"tools/{pin.file}": path for pin, path in wheels.items()},
     }
+
+
+def carried_kernels(
+    folder: Path, targets: Iterable[str], releases: Collection[str]
+) -> dict[str, Path]:
+    """Return the wheels of compiled Triton kernels of a profile, by their path in its wheelhouse.
+
+    They were packed in `folder`, for the GPU targets. `releases` are the public versions of the
+    vLLM that the profile has built for GPUs: none, and it carries no kernels. What was packed of
+    another vLLM is left out, and said. Raises ClosureError for a wheel that is none of kernels.
+    """
+    if not releases:
+        return {}
+    carried = {}
+    for target in targets:
+        for wheel in sorted(folder.glob(f"{package_of(target)}-*.whl")):
+            kernels = read_kernels(wheel)
+            if kernels.vllm in releases:
+                carried[f"{FOLDER}/{wheel.name}"] = wheel
+            else:
+                report().line(
+                    "wheelhouse",
+                    (
+                        f"NOT CARRIED: {wheel.name} has kernels of vLLM {kernels.vllm}, and built "
+                        f"is {', '.join(sorted(releases))}. `forkhouse triton --carry` compiles "
+                        "those."
+                    ),
+                )
+    return carried

@@ -13,6 +13,7 @@ from forkhouse.core.progress import report
 from forkhouse.core.storage import storage_errors
 from forkhouse.wheelhouse.contents import read_contents
 from forkhouse.wheelhouse.generations import add_generation, is_prefix
+from forkhouse.wheelhouse.optional import install_optional
 from forkhouse.wheelhouse.target import check_target, disable_kpacks
 from forkhouse.wheelhouse.verifying import verify
 
@@ -124,3 +125,4 @@ def _install(wheelhouse: Path, interpreter: Path, *options: str) -> None:
     except InstallError as error:
         message = f"pip could not install from the wheelhouse {wheelhouse.name}:\n{error}"
         raise InstallError(message) from error
+    install_optional(wheelhouse, interpreter, pip=carried_pip(wheelhouse))

@@ -34,6 +34,7 @@ from forkhouse.wheelhouse.exchange import exchange
 from forkhouse.wheelhouse.index import checksums_text, index_files, requirements_text
 from forkhouse.wheelhouse.kernels import check_kernels, compiled
 from forkhouse.wheelhouse.manifest import completed, manifest_of
+from forkhouse.wheelhouse.optional import FOLDER as OPTIONAL
 from forkhouse.wheelhouse.verifying import CHECKSUMS, verify
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def _pins_of(carried: Mapping[str, str]) -> list[PinnedWheel]:
     pins = [
         pinned_wheel(PurePosixPath(path).name, sha256)
         for path, sha256 in carried.items()
-        if path.endswith(".whl")
+        if path.endswith(".whl") and PurePosixPath(path).parent.name != OPTIONAL
     ]
     return [pin for pin in pins if pin.name != "forkhouse"]
 

@@ -5,6 +5,8 @@ It is loaded through vLLM's own entry point, from a folder on PYTHONPATH. What i
 FORKHOUSE_TEST_VERSION        the version that vLLM gives itself, such as 0.31.0+rocm72
 FORKHOUSE_TEST_BACKEND        name of an attention backend, such as TRITON_ATTN: attention is computed by PyTorch on a KV cache
                               that lies as GPUs have it. VLLM_KV_CACHE_LAYOUT chooses between LBHNC and LBNHC.
+FORKHOUSE_TEST_TRITON         1: attention is vLLM's own Triton backend, whose kernels Triton's interpreter runs
+FORKHOUSE_TEST_WITHOUT_KERNEL name of a kernel whose launches are then left out
 FORKHOUSE_TEST_STAGING        1: KV blocks are copied to host buffers and sent from there, as where the transfer library cannot
                               reach the GPU's memory
 FORKHOUSE_TEST_SPOIL_BLOCK    number of the KV block, of each request that has so many, that is set to zero when it has arrived
@@ -34,6 +36,10 @@ def register() -> None:
         type(current_platform).get_attn_backend_cls = classmethod(
             lambda *_, **__: "forkhouse_test_attention.PlainBackend"
         )
+    if os.environ.get("FORKHOUSE_TEST_TRITON") == "1":
+        import forkhouse_test_triton
+
+        forkhouse_test_triton.install(without=os.environ.get("FORKHOUSE_TEST_WITHOUT_KERNEL"))
     if os.environ.get("FORKHOUSE_TEST_STAGING") == "1":
         _stage()
     if os.environ.get("FORKHOUSE_TEST_SPOIL_BLOCK"):

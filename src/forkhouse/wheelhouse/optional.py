@@ -1,0 +1,154 @@
+"""Install what a wheelhouse carries for some environments alone: Triton kernels, compiled.
+
+Each wheel in `optional/` holds kernels under keys that Triton gives them, which hold the hash of
+the whole compiler. So it is of use where the very Triton that made them is installed, and where
+vLLM is the release whose kernels they are. Elsewhere it is left out, and the reason is said.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import zipfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from packaging.utils import parse_wheel_filename
+from packaging.version import Version
+
+from forkhouse.core.environments import install_wheels
+from forkhouse.core.errors import ClosureError, InstallError
+from forkhouse.core.progress import report
+from forkhouse.core.wording import end_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FOLDER = "optional"
+"""Where they lie in a wheelhouse."""
+_MANIFEST = "manifest.json"
+# As the package of kernels asks, when it is loaded.
+_QUESTION = """
+import hashlib, importlib.metadata as metadata, json
+
+answer = {"triton": "", "key": "", "vllm": "", "error": ""}
+try:
+    answer["vllm"] = metadata.version("vllm")
+    import triton
+    from triton.runtime.cache import triton_key
+    answer["triton"] = triton.__version__
+    answer["key"] = hashlib.sha256(triton_key().encode()).hexdigest()
+except Exception as error:
+    answer["error"] = f"{type(error).__name__}: {error}"
+print(json.dumps(answer))
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CarriedKernels:
+    """A wheel of compiled kernels, and what made them."""
+
+    wheel: Path
+    package: str
+    """The name of its Python package."""
+    vllm: str
+    triton: str
+    key: str
+    """sha256 of what that Triton says of itself, its compiler included."""
+    count: int
+    """How many kernels it holds."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """What an environment has."""
+
+    vllm: str
+    triton: str
+    key: str
+    error: str
+    """Why it could not be asked; empty where it could."""
+
+
+def install_optional(wheelhouse: Path, interpreter: Path, *, pip: Path | None) -> None:
+    """Install the optional wheels of a wheelhouse that fit an environment, and say so of each.
+
+    The wheelhouse has to be verified, and its profile installed. `pip` is a wheel of pip to run.
+    Raises ClosureError for a wheel that is none of kernels, InstallError.
+    """
+    wheels = sorted((wheelhouse / FOLDER).glob("*.whl"))
+    if not wheels:
+        return
+    found = ask(interpreter)
+    for wheel in wheels:
+        kernels = read_kernels(wheel)
+        reason = why_not(kernels, found)
+        if reason:
+            report().line("install", f"NOT INSTALLED, {wheel.name}: {reason}")
+            continue
+        install_wheels(interpreter, "--no-deps", str(wheel), wheels=[wheel.name], pip=pip)
+        report().line(
+            "install",
+            (
+                f"{kernels.count} compiled Triton kernels, which a server takes with "
+                f"TRITON_CACHE_MANAGER={kernels.package}:CarriedCache"
+            ),
+        )
+
+
+def read_kernels(wheel: Path) -> CarriedKernels:
+    """Read what a wheel of kernels says of itself. Raises ClosureError where it says nothing."""
+    try:
+        package = str(parse_wheel_filename(wheel.name)[0]).replace("-", "_")
+        with zipfile.ZipFile(wheel) as archive:
+            said = json.loads(archive.read(f"{package}/{_MANIFEST}"))
+        return CarriedKernels(
+            wheel=wheel,
+            package=package,
+            vllm=Version(said["vllm"]).public,
+            triton=str(said["triton"]),
+            key=str(said["triton-key"]),
+            count=len(said["kernels"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        message = (
+            f"{wheel.name} is no wheel of Triton kernels: {error}. `forkhouse triton --pack` "
+            "writes one."
+        )
+        raise ClosureError(message) from error
+
+
+def why_not(kernels: CarriedKernels, found: Found) -> str:
+    """Say why kernels are of no use in an environment; nothing where they are."""
+    if found.error:
+        return (
+            f"whether Triton there is the one that compiled it cannot be told ({found.error}). "
+            "Kernels are compiled when they are first used."
+        )
+    if Version(found.vllm).public != kernels.vllm:
+        return f"its kernels are those of vLLM {kernels.vllm}, and vLLM there is {found.vllm}"
+    if found.key != kernels.key:
+        here = (
+            f"another build of Triton {found.triton}"
+            if found.triton == kernels.triton
+            else f"Triton {found.triton}"
+        )
+        return (
+            f"it was compiled by Triton {kernels.triton}, and {here} is there, which takes none of "
+            "its kernels and compiles each when it is first used. Compile them with that one: "
+            "forkhouse triton --all --stack-python PYTHON --pack FOLDER"
+        )
+    return ""
+
+
+def ask(interpreter: Path) -> Found:
+    """Ask an environment for its vLLM and its Triton. Raises InstallError where nothing runs."""
+    result = subprocess.run(
+        [str(interpreter), "-I", "-c", _QUESTION], capture_output=True, text=True, check=False
+    )
+    if result.returncode != 0:
+        message = f"{interpreter} could not be asked for its Triton:\n{end_of(result.stderr)}"
+        raise InstallError(message)
+    # What a package prints when it is imported is no answer.
+    answer: dict[str, str] = json.loads(result.stdout.splitlines()[-1])
+    return Found(**answer)
