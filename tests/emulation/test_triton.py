@@ -27,11 +27,11 @@ pytestmark = [
 def _emulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulated]:
     from triton.runtime.driver import driver
 
-    from tests.emulation.emulated_triton import Emulated
+    from tests.emulation.emulated_triton import the_device
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRITON_CACHE_DIR", str(tmp_path_factory.mktemp("triton")))
-        emulated = Emulated()
+        emulated = the_device()
         driver.set_active(emulated)
         yield emulated
 

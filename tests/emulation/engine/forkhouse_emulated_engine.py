@@ -60,10 +60,10 @@ def operations() -> Any:
     from triton.runtime.driver import driver
 
     from tests.emulation import vllm_attention
-    from tests.emulation.emulated_triton import Emulated
+    from tests.emulation.emulated_triton import the_device
     from tests.emulation.vllm_operations import AllEmulated
 
-    emulated = Emulated()
+    emulated = the_device()
     driver.set_active(emulated)
     vllm: Any = import_module("vllm")
     attention, writing = vllm_attention.load_beside(Path(vllm.__file__).parents[1])
