@@ -15,6 +15,7 @@ import pytest
 from packaging.utils import parse_wheel_filename
 from uv import find_uv_bin
 
+from forkhouse.audit.installable import check_paths
 from tests.audit.conftest import look
 from tests.audit.mutants import ENTRIES, FILES, FOLDERS, NAMES, VERSIONS, Draft, mutate
 
@@ -280,6 +281,29 @@ def test_what_all_installers_take_passes(tmp_path: Path, change: dict[str, objec
     path = packed(Draft(**change), tmp_path / "it")  # type: ignore[arg-type]
     assert (uv(path)[0], pip([path])[0][0]) == (True, True)
     assert look(path, ours=False).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("info", "data", "is_of_it"),
+    [
+        ("demo_pkg-1.0", "Demo.Pkg-1.0.0", True),
+        ("demo_pkg-1.0", "demo_pkg-1.1", False),
+        # A folder that names no version is told by its letters alone.
+        ("demo_pkg-latest", "demo_pkg-latest", True),
+        ("demo_pkg-latest", "demo_pkg-older", False),
+        ("demo_pkg-latest", "demo_pkg-newest", False),
+        ("demo_pkg-latest", "demo_pkg-1.0", False),
+        ("demo_pkg", "demo_pkg", True),
+        ("demo_pkg", "demo", False),
+        ("demo_pkg", "other", False),
+    ],
+)
+def test_a_data_folder_belongs_to_the_folder_of_the_metadata(
+    info: str, data: str, *, is_of_it: bool
+) -> None:
+    said = [str(each) for each in check_paths((f"{data}.data/data/x",), f"{info}.dist-info")]
+    reason = f"{data}.data/data/x is in a .data folder that is not {info}'s"
+    assert said == ([] if is_of_it else [reason])
 
 
 @pytest.mark.parametrize("name", ["demo-pkg", "Demo_Pkg", "demo.pkg"])

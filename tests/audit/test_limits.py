@@ -389,6 +389,44 @@ def test_a_last_record_that_lies_is_refused(
     assert message in finding
 
 
+@pytest.mark.parametrize("disks", [b"\0\0\0\0", b"\1\0\0\0", b"\0\0\1\0", b"\xff\xff\xff\xff"])
+@pytest.mark.parametrize("here", [0, 1, 2, 3, 0xFFFF])
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 0xFFFF])
+def test_each_number_of_the_last_record_is_true_or_is_said_to_be_elsewhere(
+    tmp_path: Path, disks: bytes, here: int, count: int
+) -> None:
+    path = packed(tmp_path / "demo-1.0-py3-none-any.whl", [("a", b"same"), ("b", b"same")])
+    content = bytearray(path.read_bytes())
+    end = content.rindex(b"PK\x05\x06")
+    content[end + 4 : end + 12] = disks + struct.pack("<HH", here, count)
+    path.write_bytes(content)
+    true = disks[:2] in {b"\0\0", b"\xff\xff"} and disks[2:] in {b"\0\0", b"\xff\xff"}
+    lies = pytest.raises(AuditError, match="does not tell how many files it has")
+    with (
+        contextlib.nullcontext() if true and {here, count} <= {2, 0xFFFF} else lies,
+        WheelArchive(path) as archive,
+    ):
+        assert archive.names == ("a", "b")
+
+
+@pytest.mark.parametrize("left", [0, 3, 4, 29])
+def test_a_header_that_the_end_of_the_archive_cuts_off_is_refused(
+    tmp_path: Path, left: int
+) -> None:
+    """The list of files may say that a file begins in the last bytes, which only look like one."""
+    path = packed(tmp_path / "demo-1.0-py3-none-any.whl", [("a", b"same"), ("b", b"same")])
+    content = bytearray(path.read_bytes())
+    comment = content[:left]
+    content[-2:] = struct.pack("<H", left)
+    content += comment
+    offset = content.rindex(b"PK\x01\x02") + 42
+    content[offset : offset + 4] = struct.pack("<L", len(content) - left)
+    path.write_bytes(content)
+    assert findings(path) == [
+        f"is damaged: nothing begins at byte {len(content) - left}, where b should"
+    ]
+
+
 def test_a_comment_and_many_files_are_read(tmp_path: Path) -> None:
     path = packed(
         tmp_path / "x.whl", [(f"{number}", b"") for number in range(65_600)], zipfile.ZIP_STORED

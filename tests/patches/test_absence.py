@@ -238,6 +238,17 @@ def test_several_files_are_named_and_none_is_chosen(upstream: Upstream, pattern:
     )
 
 
+@pytest.mark.parametrize(("count", "more"), [(5, ""), (6, " and 1 more"), (9, " and 4 more")])
+def test_the_first_five_of_many_files_are_named(upstream: Upstream, count: int, more: str) -> None:
+    upstream.edit("gpu/*.py")
+    for number in range(2, count + 1):
+        upstream.write(f"gpu/attn_{number}.py", OTHER)
+    cause = upstream.judge(upstream.commit()).cause
+    names = ", ".join(f"gpu/attn_{name}.py" for name in range(2, min(count, 6) + 1))
+    named = f"{names}, gpu/attn_one.py" if count == 5 else names
+    assert f"'gpu/*.py' matches {count} files, expected 1: {named}{more}. Name" in cause
+
+
 def test_a_link_to_the_one_file_makes_no_second(upstream: Upstream) -> None:
     upstream.edit("gpu/attn_*.py")
     (upstream.folder / "gpu/attn_newest.py").symlink_to("attn_one.py")

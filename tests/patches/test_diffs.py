@@ -12,6 +12,7 @@ import pytest
 from pygit2.enums import FileMode
 
 from forkhouse.patches.deltas import patched
+from forkhouse.patches.difflines import Lines
 from forkhouse.patches.diffreader import is_diff, message_of, read
 from forkhouse.patches.diffs import DiffSyntaxError, PartKind, StripError
 
@@ -349,6 +350,26 @@ def test_a_newline_is_missing_on_either_side_or_on_both() -> None:
     assert (part.hunks[0].before, part.hunks[0].after) == ((b"a\n", b"b"), (b"b",))
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b" a\nNONE b\n-c\n",  # on both sides
+        b"-a\nNONE b\n c\n",  # on the old one
+        b"-a\nNONE-b\nNONE c\n",
+        b" b\n c\n+a\nNONE+d\n",  # on the new one
+        b"+a\nNONE b\n c\n",
+        b" b\n-c\n+a\nNONE+d\n",
+    ],
+)
+def test_only_the_last_line_of_a_side_is_without_a_newline(body: bytes) -> None:
+    body = body.replace(b"NONE", b"\\ No newline at end of file\n")
+    marks = [line[:1] for line in body.splitlines()]
+    old, new = (marks.count(b" ") + marks.count(sign) for sign in (b"-", b"+"))
+    hunk = b"@@ -1,%d +1,%d @@\n" % (old, new) + body
+    with pytest.raises(DiffSyntaxError, match=r"^line 3: f: a line in the middle of the hunk is"):
+        read(b"--- a/f\n+++ b/f\n" + hunk, strip=1)
+
+
 def test_an_empty_line_of_context_may_have_lost_its_blank() -> None:
     ((part,),) = [
         diff.parts for diff in read(b"--- a/f\n+++ b/f\n@@ -1,3 +1,3 @@\n a\n\n-b\n+c\n", strip=1)
@@ -413,6 +434,31 @@ def test_where_the_message_ends() -> None:
     assert message_of(b"Description: d\n\nIndex: f\n=====\n" + PLAIN) == b"Description: d\n"
     assert message_of(b"Subject: caf\xe9\n---\n" + GIT) == b"Subject: caf\xe9\n---"
     assert not is_diff(b"Subject: s\n\n1c1\n< a\n---\n> b\n")
+
+
+@pytest.mark.parametrize("above", [0, 1, 2, 3])
+def test_lines_that_announce_a_part_belong_to_it_from_where_it_is_looked_for(above: int) -> None:
+    announced = b"Index: f\n====\ndiff -r 1 f\n" + PLAIN
+    lines = Lines((b"words\n" * above + announced).split(b"\n"))
+    firsts = [lines.first(start, len(lines)) - above for start in range(above, above + 4)]
+    # A rule alone announces nothing: the line above it does.
+    assert firsts == [0, 2, 2, 3]
+
+
+@pytest.mark.parametrize("last", [b"Only in b: x", b"diff -r 1 g", b"Index: g\n===="])
+def test_the_last_line_announces_nothing_of_the_first_part(last: bytes) -> None:
+    assert message_of(PLAIN + last) == b""
+    assert message_of(b"words\n" + PLAIN + last) == b"words"
+    with pytest.raises(DiffSyntaxError, match=r"^line (6|7): "):
+        read(PLAIN + last, strip=1)
+
+
+@pytest.mark.parametrize("other", ["f2", "ff", "fx.orig", "g", "g.orig", ".f", "_f", "~f", "-f"])
+def test_two_files_that_are_no_copies_are_refused(other: str) -> None:
+    for pair in (("f", other), (other, "f")):
+        head = "--- a/{}\n+++ b/{}\n".format(*pair).encode()
+        with pytest.raises(StripError, match="the two sides are different files: "):
+            read(head + HUNK, strip=1)
 
 
 def test_names_lose_as_many_folders_as_asked_for() -> None:

@@ -152,6 +152,7 @@ def test_a_part_in_another_place_or_form_is_not_gone(
         ("requirements", "bb\naa-cu12\n", "bb\naa-cu13\n", "requirement: {remove: aa-cu12}"),
         ("requirements", "bb\naa\n", "bb\naa-rocm\n", "requirement: {remove: aa}"),
         # As often as before, but in another command.
+        ("cmake", "vendor_setup(b)\nuse(x vendor_setup)\n", "vendor_setup(d)\nuse(x)\n", "argument: {of: {call: use}, remove: vendor_setup}"),
         ("cmake", "set(SRCS vendor.cu a)\nset(B vendor.cu b)\n", "set(SRCS a)\nset(B b)\nset(C vendor.cu)\n", SOURCE),
     ],
 )  # fmt: skip
@@ -187,6 +188,8 @@ def test_a_requirement_that_went_to_another_file_is_not_gone(
     ("language", "before", "now", "operation"),
     [
         ("cmake", "project(x LANGUAGES CXX CUDA)\nif(Y)\n  set(B a.cu CUDA)\nendif()\n", "project(x VERSION 2 LANGUAGES CXX)\nif(Y)\n  set(B a.cu b.cu CUDA)\nendif()\n", LANGUAGES),
+        ("cmake", "a(1)\nvendor_setup(b)\nuse(x vendor_setup)\n", "c(2)\nvendor_setup(b)\nuse(x)\n", "argument: {of: {call: use}, remove: vendor_setup}"),
+        ("cmake", "vendor_setup(b)\nuse(x vendor_setup)\n", "c(2)\nuse(x)\nvendor_setup(b)\n", "argument: {of: {call: use}, remove: vendor_setup}"),
         ("cmake", "find_package(VendorKit REQUIRED)\n", "find_package(hip REQUIRED)\n", "remove: {anchor: find_package(VendorKit REQUIRED)}"),
         ("bash", "pip install aa-cu12 bb\nmake\n", "pip install bb cc-rocm6\nmake -j4\n", PIP),
         ("bash", "apt-get install -y vendor-tool\nmake\n", "make -j4\n", "remove: {call: apt-get}"),

@@ -234,6 +234,46 @@ def test_nothing_is_taken_for_done_by_accident(language: str, operation: str, te
     assert not effect_present(text, edit_of(language, f"- {operation}"))
 
 
+@pytest.mark.parametrize("language", ["c", "cpp", "rust"])
+@pytest.mark.parametrize("spaces", ["", " ", "  ", "   ", "\t", "\t  "])
+@pytest.mark.parametrize("above", ["", "\n", "\n\n\n"])
+def test_an_import_gets_a_whole_line_above_the_first_statement(
+    language: str, spaces: str, above: str
+) -> None:
+    new, first = ("use z::z;", "fn f() {}") if language == "rust" else ("#include <z.h>", "int f;")
+    what = "import" if language == "rust" else "include"
+    edit = edit_of(language, f"- {what}: {{add: '{new}'}}")
+    behind = f"{spaces}{first}\n"
+    assert apply_edit(above + behind, edit) == f"{above}{new}\n\n{behind}"
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "const A: u8 = 1;",
+        "extern crate a;",
+        'extern "C" {}',
+        "impl A {}",
+        "let a = 1;",
+        "macro_rules! a { () => {} }",
+        "a!();",
+        "mod a;",
+        "#[x]\nmod a {}",
+        "/// Of a.\nmod a;",
+        "static A: u8 = 1;",
+        "struct A;",
+        "trait A {}",
+        "type A = u8;",
+        "union A { a: u8 }",
+    ],
+)
+def test_a_use_of_rust_goes_behind_what_is_about_the_file_and_above_all_else(first: str) -> None:
+    edit = edit_of("rust", "- import: {add: 'use z::z;'}")
+    assert apply_edit(f"{first}\n", edit) == f"use z::z;\n\n{first}\n"
+    for head in ("#![a]\n", "#![a]\n#![b(c)]\n", "//! d\n", "// l\n\n#![a]\n/*! d */\n"):
+        assert apply_edit(f"{head}{first}\n", edit) == f"{head}use z::z;\n\n{first}\n"
+
+
 def test_shell_variables_are_not_metavariables() -> None:
     edit = edit_of("bash", "- replace: {assignment: A}\n  with: 'A=${A:-$HOME}'")
     assert apply_edit("export A=1\n", edit) == "export A=${A:-$HOME}\n"

@@ -206,6 +206,44 @@ def test_a_macro_that_another_one_closes_belongs_to_no_declaration(
     assert done(language, "insert: {before: {class: X}, text: int n;}", alone) == f"int n;\n{alone}"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "__global__ __launch_bounds__(256)",
+        "__device__ __forceinline__",
+        "__host__ __device__",
+        "__global__\n__launch_bounds__(64, 2)",
+        "__global__",
+    ],
+)
+def test_words_of_a_gpu_compiler_above_a_function_go_with_it(words: str) -> None:
+    text = f"int a;\n\n{words}\nvoid f(int x) {{\n  h();\n}}\nint b;\n"
+    assert done("cpp", "remove: {function: f}", text) == "int a;\n\nint b;\n"
+    assert done("cpp", "insert: {before: {function: f}, text: int g();}", text) == text.replace(
+        words, f"int g();\n{words}"
+    )
+
+
+@pytest.mark.parametrize(
+    "above", ["", "int a;\n", "// About it.\n\nint abcdef;\n", "int f(int a) {\n  return a;\n}\n\n"]
+)
+@pytest.mark.parametrize("said", ["MODULE(one)", "MODULE( one )"])
+@pytest.mark.parametrize("language", ["c", "cpp"])
+@pytest.mark.parametrize("static", ["", "static "])
+def test_a_definition_by_a_macro_is_named_wherever_it_stands(
+    language: str, static: str, above: str, said: str
+) -> None:
+    one, two = (
+        f"{static}MODULE({name})\n{{\n  {name}(1);\n}}\nint {name};\n" for name in ("one", "two")
+    )
+    operation = f"remove: {{function: '{said}'}}"
+    assert done(language, operation, above + one + two) == f"{above}int one;\n{two}"
+    assert done(language, operation, above + two + one) == f"{above}{two}int one;\n"
+    assert done(language, "remove: {function: MODULE}", above + one) == f"{above}int one;\n"
+    with pytest.raises(PatchConflictError, match="matched 0 times"):
+        done(language, "remove: {function: MODULE(on)}", above + one)
+
+
 @pytest.mark.parametrize("language", ["c", "cpp"])
 @pytest.mark.parametrize("opens", ["Py_BEGIN_ALLOW_THREADS", "Nx_BEGIN", "N_BEGIN"])
 def test_a_macro_on_the_line_of_a_statement_hides_no_function(language: str, opens: str) -> None:
@@ -278,6 +316,24 @@ def test_a_number_in_an_edit_needs_no_quotes() -> None:
 def test_the_reason_is_the_true_one(language: str, operation: str, old: str, why: str) -> None:
     with pytest.raises(PatchConflictError, match=why):
         done(language, operation, old)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("if a:\n    if b:\n        f()\n", 2),
+        ("if a:\n    if b:\n        f()\n\nif c:\n    f()\n", 2),
+        ("if c:\n    f()\n\nif a:\n    x()\n\n    if b:\n        f()\n", 7),
+        ("if a:\n    if b:\n        if c:\n            f()\n", 3),
+    ],
+)
+def test_the_match_without_which_others_would_differ_is_named(text: str, line: int) -> None:
+    rule = "{kind: if_statement, has: {pattern: f(), stopBy: end}}"
+    operation = f"remove: {{rule: {rule}}}\ncount: {text.count('if ')}"
+    with pytest.raises(
+        PatchConflictError, match=rf"Without the match in line {line}, .* would match"
+    ):
+        done("python", operation, text)
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,42 @@ def test_a_key_that_is_gone_is_gone_whatever_else_has_its_short_value(judge: Jud
     assert judge(before, now, text).verdict is Verdict.UPSTREAMED
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "key"),
+    [
+        # What stood there at the pin did not come.
+        ("a: {bad: 1, x: 1}\nb: {bad: 1}\n", "a: {x: 1}\nb: {bad: 1}\n", "a.bad"),
+        ("a: {bad: 1, x: 1}\nb: {bad: 1}\n", "a: {x: 1}\nb: {bad: 2}\n", "a.bad"),
+        ("a: [{bad: 1}, {bad: 2}]\n", "a: [{c: 3}, {bad: 2}]\n", "a.0.bad"),
+        ("a: [{bad: 1, x: 1}, {b: 1}, {bad: 2}]\n", "a: [{x: 1}, {b: 1}, {bad: 2}]\n", "a.0.bad"),
+        # Another key has the short value, between others than it stood between.
+        ("a: 1\nbad: true\nb: 2\n", "c: 1\nworse: true\nd: 2\n", "bad"),
+        ("a: 1\nb: 2\nbad: true\nc: 3\n", "d: 1\nb: 2\ne: 3\nworse: true\nf: 4\n", "bad"),
+    ],
+)
+def test_a_key_is_gone_though_another_has_its_name_or_value(
+    judge: Judge, before: str, now: str, key: str
+) -> None:
+    text = edit("c.yaml", "yaml", f"remove: {key}")
+    assert judge({"c.yaml": before}, {"c.yaml": now}, text).verdict is Verdict.UPSTREAMED
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ("a: 1\nbad: true\nb: 2\n", "c: 1\nworse: true\nb: 2\n"),
+        ("a: 1\nbad: true\nb: 2\n", "a: 1\nworse: true\nc: 2\n"),
+        ("bad: true\nb: 2\n", "worse: true\nc: 2\n"),
+        ("a: 1\nbad: true\n", "c: 2\nworse: true\n"),
+    ],
+)
+def test_a_key_with_the_short_value_beside_the_same_key_is_it_renamed(
+    judge: Judge, before: str, now: str
+) -> None:
+    text = edit("c.yaml", "yaml", "remove: bad")
+    assert judge({"c.yaml": before}, {"c.yaml": now}, text).verdict is Verdict.CONFLICT
+
+
 def test_the_old_code_beside_its_replacement_is_not_gone(judge: Judge) -> None:
     new = "def vendor_probe(path):\n    return count_gpus(path)\n"
     replaced = indent(new, " " * 10)
@@ -205,6 +241,27 @@ def test_a_line_that_many_files_have_says_nothing(judge: Judge) -> None:
     text = edit("m.py", "python", f"remove:\n    anchor: |\n{said}")
     judged = judge({"m.py": PYTHON + guarded, **others}, now, text)
     assert judged.verdict is Verdict.UPSTREAMED
+
+
+def test_lines_that_many_files_have_tell_nothing_of_what_came_to_another_file(
+    judge: Judge,
+) -> None:
+    common = (
+        "except (ImportError, ModuleNotFoundError, AttributeError) as error:\n"
+        "    raise RuntimeError('a part of it is not installed here') from error\n"
+    )
+    gone = f"try:\n    vendor_state = None\n    open_vendor(41)\n{common}"
+    others = {f"{name}.py": f"try:\n    {name}()\n{common}" for name in "abcd"}
+    base = {"m.py": PYTHON + gone, "o.py": "o()\n", **others}
+    text = edit("m.py", "python", f"remove:\n    anchor: |\n{indent(gone, ' ' * 12)}")
+
+    def verdict_with(came: str) -> Verdict:
+        return judge(base, {**base, "m.py": PYTHON, "o.py": f"o()\n{came}"}, text).verdict
+
+    assert verdict_with("") is Verdict.UPSTREAMED
+    assert verdict_with(f"try:\n    o()\n{common}") is Verdict.UPSTREAMED
+    # One short line of it came as well, which is not most of what only this file had.
+    assert verdict_with(f"try:\n    vendor_state = None\n{common}") is Verdict.UPSTREAMED
 
 
 MARKS = "<<<<<<< HEAD\nx = 1\n=======\nx = 2\n>>>>>>> other\n"

@@ -42,6 +42,10 @@ def judged(
     return judgement.verdict, judgement.cause, text
 
 
+ONE = "jobs:\n  - name: a\n    gpu: nv\n"
+TWO = "jobs:\n  - name: n\n    gpu: nv\n  - name: a\n    gpu: nv\n"
+
+
 @pytest.mark.parametrize(
     ("language", "operation", "at_pin", "now", "reason"),
     [
@@ -72,6 +76,56 @@ def judged(
             "a: 1\nname: x\n---\na: 3\nname: y\n",
             "a: 5\nname: n\n---\na: 1\nname: x\n---\na: 3\nname: y\n",
             "document 0 is another one than at the pin; that one has the number 1 now",
+        ),
+        # In one of several documents, which is named by its number or by what only it has.
+        (
+            "yaml",
+            "set: jobs.0.gpu\n  value: amd\n  document: 1",
+            f"x: 1\n---\n{ONE}",
+            f"x: 1\n---\n{TWO}",
+            "jobs.0 is another one than at the pin; that one has the number 1 now",
+        ),
+        (
+            "yaml",
+            "set: jobs.0.gpu\n  value: amd\n  document: 0",
+            f"{ONE}---\nx: 1\n",
+            f"{TWO}---\nx: 1\n",
+            "jobs.0 is another one than at the pin; that one has the number 1 now",
+        ),
+        (
+            "yaml",
+            "set: jobs.0.gpu\n  value: amd\n  document: 2",
+            f"x: 1\n---\n{ONE}---\n{ONE}",
+            f"x: 1\n---\n{ONE}---\n{TWO}",
+            "jobs.0 is another one than at the pin; that one has the number 1 now",
+        ),
+        (
+            "yaml",
+            "set: jobs.0.gpu\n  value: amd",
+            f"x: 1\n---\n{ONE}",
+            f"x: 1\n---\n{TWO}",
+            "jobs.0 is another one than at the pin; that one has the number 1 now",
+        ),
+        (
+            "yaml",
+            "set: jobs.0.gpu\n  value: amd",
+            ONE,
+            f"x: 1\n---\n{TWO}",
+            "jobs.0 is another one than at the pin; that one has the number 1 now",
+        ),
+        (
+            "yaml",
+            "add: jobs.0.env\n  value: 1",
+            f"x: 1\n---\n{ONE}",
+            f"x: 1\n---\n{TWO}",
+            "jobs.0 is another one than at the pin; that one has the number 1 now",
+        ),
+        (
+            "yaml",
+            "replace: {key: jobs.0.gpu}\n  with: 'gpu: amd'",
+            f"x: 1\n---\n{ONE}",
+            f"x: 1\n---\n{TWO}",
+            "jobs.0 is another one than at the pin; that one has the number 1 now",
         ),
         (
             "yaml",
@@ -172,6 +226,20 @@ def test_another_target_is_a_conflict(
             "a: 1\n---\na: 3\nname: y\n",
             "a: 1\nb: 2\n---\na: 4\nname: y\n",
             "a: 1\nb: 2\n---\na: 2\nname: y\n",
+        ),
+        (
+            "yaml",
+            "set: jobs.0.gpu\n  value: amd",
+            f"x: 1\n---\n{ONE}",
+            f"{ONE.replace('nv', 'nvidia')}---\nx: 1\n---\ny: 1\n",
+            f"{ONE.replace('nv', 'amd')}---\nx: 1\n---\ny: 1\n",
+        ),
+        (
+            "yaml",
+            "add: jobs.0.env\n  value: 1",
+            f"x: [1]\n---\n{ONE}",
+            f"x: [0, 1]\n---\n{ONE}    more: 2\n",
+            f"x: [0, 1]\n---\n{ONE}    more: 2\n    env: 1\n",
         ),
         (
             "text",

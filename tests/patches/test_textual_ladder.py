@@ -338,6 +338,14 @@ class TestTakenOut:
         judged = bench.judge(patch, home, bench.tree(f=came))
         assert (judged.verdict is Verdict.UPSTREAMED) is (lines != b"call_it(1)\n")
 
+    @pytest.mark.parametrize("lines", [b"}\n]\n", b"\n}\n)\n", b"  ]\n\n}\n)\n"])
+    def test_the_first_line_of_them_that_came_is_named(self, bench: Bench, lines: bytes) -> None:
+        home = bench.tree(f=laid((10, lines), (27, lines)))
+        base = bench.tree(f=laid((18, lines), (27, lines)))
+        judged = bench.judge(taken(10, lines), home, base)
+        first = lines.split()[0].decode()
+        assert f"f has the line '{first}', which the patch takes out" in judged.cause
+
     def test_in_another_file(self, bench: Bench) -> None:
         block = b"def helper(it):\n    return it + another\n"
         for lines, came in ((b"call_it(1)\n", b"call_it(1)\n"), (block, b"\n" + block)):

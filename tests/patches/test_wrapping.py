@@ -186,3 +186,38 @@ def test_a_comment_of_several_lines_stays_behind_its_statement(
     assert re.search(
         r"f\(\w\);? \S+ why it is so \S+\n +\}|f\(\w\) #\[\[ why it is so \]\]\nendif", done
     )
+
+
+@pytest.mark.parametrize(
+    ("language", "ended", "opened"),
+    [
+        ("c", "", "/* why\n  so */"),
+        ("cpp", "/* why */", " /* and\n  so */"),
+        ("c", "/* why */ /**/", "/*\n*/"),
+        ("rust", "/* why */", "/* and\n  so */"),
+        ("cmake", "", "#[[ why\n  so ]]"),
+        ("cmake", "", "#[==[ why ]]\n  so ]==]"),
+        ("cmake", "#[[ why ]]", " #[=[ and\n  so ]=]"),
+    ],
+)
+def test_a_comment_that_goes_on_below_a_match_is_not_parted_from_it(
+    language: str, ended: str, opened: str
+) -> None:
+    head, end, block = {
+        "rust": ("fn f() {\n  g(1); ", "\n  h();\n}\n", "if x {\n  $MATCH\n}\n"),
+        "cmake": ("g(1) ", "\nh()\n", "if(X)\n  $MATCH\nendif()\n"),
+    }.get(language, ("void f() {\n  g(1); ", "\n  h();\n}\n", "if (x) {\n  $MATCH\n}\n"))
+    with pytest.raises(
+        PatchConflictError, match=r"A comment of several lines begins behind g\(1\)"
+    ):
+        wrapped(language, "{call: g}", block, f"{head}{ended}{opened}{end}")
+    if ended:
+        done = wrapped(language, "{call: g}", block, f"{head}{ended}{end}")
+        (line,) = (each for each in done.splitlines() if "g(1)" in each)
+        assert line.endswith(ended)
+
+
+def test_plain_text_has_no_comments() -> None:
+    text = "FROM x /* why\nso */\nRUN y\n"
+    done = wrapped("text", "{anchor: FROM x}", "A\n$MATCH\nB\n", text)
+    assert done == "A\nFROM x\nB\n /* why\nso */\nRUN y\n"

@@ -18,7 +18,7 @@ from forkhouse.core.errors import (
     UnsafeArchiveError,
 )
 from forkhouse.documents.lockfile import GitSource
-from forkhouse.sources.git import fetch_commit, mirror_address, remote_tag
+from forkhouse.sources.git import fetch_commit, has_commit, mirror_address, remote_tag
 from forkhouse.sources.store import ObjectStore
 
 if TYPE_CHECKING:
@@ -74,6 +74,78 @@ def test_offline_and_not_cached_is_unreachable(
         UnreachableError, match=r"is not in the cache and --offline forbids fetching it"
     ):
         fetch_commit(pin, store, tmp_path / "cache", mirror=None, offline=True)
+
+
+@pytest.fixture
+def shared(pin: GitSource, tmp_path: Path) -> Path:
+    """A cache that holds the pinned commit, as an earlier run left it."""
+    other = ObjectStore(tmp_path / "other.git")
+    fetch_commit(pin, other, tmp_path / "shared", mirror=None, offline=False)
+    return tmp_path / "shared"
+
+
+def state(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Return when each file of a folder was written, and what it holds."""
+    return {
+        str(path.relative_to(folder)): (path.lstat().st_mtime_ns, path.read_bytes())
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_a_commit_in_the_read_only_cache_needs_no_host(
+    pin: GitSource, upstream: Path, shared: Path, store: ObjectStore, tmp_path: Path
+) -> None:
+    upstream.rename(tmp_path / "gone")
+    before = state(shared)
+    cache = tmp_path / "cache"
+    assert (has_commit(pin, cache), has_commit(pin, cache, shared)) == (False, True)
+    tree = fetch_commit(pin, store, cache, mirror=None, offline=True, shared=shared)
+    assert (tree, store.read(tree, "a.txt")) == (pin.tree, b"one\n")
+    assert state(shared) == before
+    # The copy stands by itself, and is what git takes for a whole repository.
+    shutil.rmtree(shared)
+    assert has_commit(pin, cache)
+    assert fetch_commit(pin, store, cache, mirror=None, offline=True, shared=shared) == pin.tree
+    (bare,) = (cache / "mirrors").iterdir()
+    subprocess.run(["git", "fsck", "--strict", "--no-dangling"], cwd=bare, check=True)
+
+
+def test_the_read_only_cache_has_other_commits_and_the_host_is_asked(
+    pin: GitSource,
+    upstream: Path,
+    shared: Path,
+    store: ObjectStore,
+    tmp_path: Path,
+    git: Callable[..., str],
+) -> None:
+    newer = changed(
+        pin,
+        tag=None,
+        commit=git(upstream, "rev-parse", "HEAD"),
+        tree=git(upstream, "rev-parse", "HEAD^{tree}"),
+    )
+    cache = tmp_path / "cache"
+    assert not has_commit(newer, cache, shared)
+    with pytest.raises(UnreachableError, match="is not in the cache"):
+        fetch_commit(newer, store, cache, mirror=None, offline=True, shared=shared)
+    tree = fetch_commit(newer, store, cache, mirror=None, offline=False, shared=shared)
+    assert tree == newer.tree
+
+
+@pytest.mark.parametrize("lost", ["objects", "a reference without its objects"])
+def test_a_read_only_cache_that_is_not_whole_is_passed_over(
+    pin: GitSource, upstream: Path, shared: Path, store: ObjectStore, tmp_path: Path, lost: str
+) -> None:
+    (bare,) = (shared / "mirrors").iterdir()
+    shutil.rmtree(bare / "objects")
+    if lost != "objects":
+        (bare / "objects").mkdir()
+    cache = tmp_path / "cache"
+    with pytest.raises(UnreachableError, match="is not in the cache"):
+        fetch_commit(pin, store, cache, mirror=None, offline=True, shared=shared)
+    assert not list(cache.glob("mirrors/*.new"))
+    assert fetch_commit(pin, store, cache, mirror=None, offline=False, shared=shared) == pin.tree
 
 
 def test_a_moved_tag_stops(

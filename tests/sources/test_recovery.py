@@ -503,6 +503,8 @@ def test_a_disk_that_fills_up_anywhere_is_a_full_disk(
             "remote: No space left on device\nfatal: the remote end hung up unexpectedly",
             UnreachableError,
         ),
+        ("remote: No space left on device", RefusedRepositoryError),
+        ("remote: fatal: unable to access the index", RefusedRepositoryError),
         (
             (
                 "error: object 1234567890123456789012345678901234567890: zeroPaddedFilemode\nfatal: "

@@ -147,7 +147,7 @@ def left_at(
     at_start, at_end = (
         re.match(rb"-+( |$)", marks) is not None for marks in (hunk.marks, hunk.marks[::-1])
     )
-    places = [place for place, line in enumerate(lines[: max(0, last + 1)]) if line == wanted[0]]
+    places = [place for place, line in enumerate(lines) if line == wanted[0]]
     for place in sorted(places, key=lambda place: abs(place - hunk.new_start + 1)):
         if (at_start and place) or (at_end and place != last):
             continue

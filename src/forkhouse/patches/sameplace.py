@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 from forkhouse.core.errors import PatchConflictError
 from forkhouse.patches.edits import CodeOperation, KeyOperation, target
 from forkhouse.patches.finding import find
-from forkhouse.patches.keypaths import key_steps
-from forkhouse.patches.languages.data import LANGUAGES, Kind, read, seen
+from forkhouse.patches.keypaths import key_steps, path_said
+from forkhouse.patches.languages.data import LANGUAGES, Kind, look, read, seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from forkhouse.patches.backends import Node
     from forkhouse.patches.edits import Operation, Selector
-    from forkhouse.patches.languages.data import Value
+    from forkhouse.patches.languages.data import Data, Value
 
 _IDENTITIES = ("name", "id", "key", "uses", "repo", "title", "path", "url", "image")
 """Keys whose values tell one item of a list from the others."""
@@ -68,18 +68,36 @@ def _paths(operation: Operation) -> Iterator[tuple[str, int | None]]:
 
 def _other_item(before: str, now: str, path: str, document: int | None, language: str) -> str:
     """Say which number in a path leads to another item than at the pin."""
-    was, there = read(before, language).documents, read(now, language).documents
-    if document is not None:
-        slot = _slot(was, there, document) if max(len(was), len(there)) > 1 else document
-        if slot != document:
-            return _told(f"document {document}", slot)
-        was, there = was[document : document + 1], there[document : document + 1]
-    pairs = list(zip(was, there, strict=False)) if document is not None or len(was) == 1 else []
+    was, there = read(before, language), read(now, language)
+    if document is None:
+        pairs = _with_path(was, there, path)
+    else:
+        old_tops, new_tops = was.documents, there.documents
+        if max(len(old_tops), len(new_tops)) > 1:
+            slot = _slot(old_tops, new_tops, document)
+            if slot != document:
+                return _told(f"document {document}", slot)
+        pairs = list(zip(old_tops, new_tops, strict=False))[document : document + 1]
     for old, new in pairs:
         told = _walked(old, new, path)
         if told:
             return told
     return ""
+
+
+def _with_path(was: Data, there: Data, path: str) -> list[tuple[Value, Value]]:
+    """Return the one document at the pin and the one now that have a path, or most of it.
+
+    Returns nothing if there is none. Raises PatchConflictError if there are several.
+    """
+    if len(was.documents) == len(there.documents) == 1:
+        return [(was.documents[0], there.documents[0])]
+    steps = key_steps(path)
+    for depth in range(len(steps), 0, -1):
+        places = [look(each, path_said(steps[:depth])) for each in (was, there)]
+        if places[0] is not None and places[1] is not None:
+            return [(was.documents[places[0].document], there.documents[places[1].document])]
+    return []
 
 
 def _walked(old: Value, new: Value, path: str) -> str:

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from forkhouse.sources.store import Found, ObjectStore
 
 
+_NAMED = 5
+"""So many files are named where there are too many; the others are counted."""
+
+
 class MissingFileError(PatchConflictError):
     """No file is where an edit names one, and nothing there could hide it."""
 
@@ -57,9 +61,10 @@ def locate(tree: str, edit: FileEdit, paths: Mapping[str, str], *, store: Object
         ]
         names = sorted({*files, *(each.path for each in links)})
         if len(names) > 1:
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
             message = (
-                f"'{pattern}' matches {len(names)} files, expected 1: {', '.join(names[:5])}. Name "
-                "the one that is meant."
+                f"'{pattern}' matches {len(names)} files, expected 1: "
+                f"{', '.join(names[:_NAMED])}{more}. Name the one that is meant."
             )
             raise UnclearFileError(message)
         if links:

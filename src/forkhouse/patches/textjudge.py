@@ -62,7 +62,11 @@ class TextJudge:
         except PatchConflictError as error:
             cause = str(error)
         else:
-            doubt = self._doubt(base, patch, diff, {}) or self._astray(base, patch, tree, {})
+            doubt = (
+                self._doubt(base, patch, diff, {})
+                or self._astray(base, patch, tree, {})
+                or self._broken(base, patch, tree)
+            )
             if doubt:
                 return judged(Verdict.CONFLICT, doubt)
             if tree != base:
@@ -279,6 +283,25 @@ class TextJudge:
                     "at that place, and make the patch again on this base"
                 )
         return ""
+
+    def _broken(self, base: str, patch: Patch, tree: str) -> str:
+        """Say which files parse no longer where a diff was applied, though they do at the pin.
+
+        The lines around each hunk may be as they were, and what is new elsewhere in the file does
+        not go with it. `tree` is the base with the diff applied.
+        """
+        pinned = self.drift.pinned.get(patch.name)
+        if pinned is None:
+            return ""
+        broken = [
+            part.new
+            for part in self._changed_parts(base, tree)
+            if self.store.entry(base, part.old) != self.store.entry(pinned.before, part.old)
+            and self._parsed(base, part.old)
+            and self._parsed(pinned.after, part.new)
+            and not self._parsed(tree, part.new)
+        ]
+        return f"applied, {', '.join(broken)} no longer parses" if broken else ""
 
     def _changed_parts(self, before: str, after: str) -> list[Part]:
         parts = merging.parts_between(before, after, store=self.store).parts

@@ -109,9 +109,7 @@ def _failure(address: str, error: GitError) -> ForkhouseError:
     Only a repository that does not answer, or does not have the commit, is unreachable.
     """
     # What the other side says of itself decides nothing.
-    lines = [
-        line for line in error.stderr.splitlines() if not line.startswith("remote:")
-    ] or error.stderr.splitlines()
+    lines = [line for line in error.stderr.splitlines() if not line.startswith("remote:")]
     text = "\n".join(lines)
     reason = next(
         (line for line in lines if line.startswith(("fatal:", "error:"))),

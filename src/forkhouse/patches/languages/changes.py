@@ -140,8 +140,11 @@ def _behind_lead(node: Node, new: str, selector: Selector, text: str, language: 
     return node
 
 
-_OPENED = re.compile(r"[; \t]*(?:/\*(?!.*\*/)|#\[(=*)\[(?!.*\]\1\]))")
-"""A comment that begins on a line and does not end on it."""
+_OPENED = re.compile(
+    r"[; \t]*(?:(?:/\*(?:(?!\*/).)*\*/|#\[(=*)\[.*?\]\1\])[; \t]*)*"
+    r"(?:/\*(?!.*\*/)|#\[(=*)\[(?!.*\]\2\]))"
+)
+"""A comment that begins on a line, behind others at most, and does not end on it."""
 
 
 def _with_comment(node: Node, template: str, text: str, language: str) -> Node:
@@ -244,8 +247,10 @@ def _one_by_one(text: str, nodes: list[Node], selector: Selector, language: str)
         now = edited.text
         found = find(now, selector, language)
         if len(found) != left:
+            # The one behind those that are left was removed last.
+            line = text.count("\n", 0, nodes[left].start) + 1
             message = (
-                f"Without the match in line {text.count(chr(10), 0, nodes[left - 1].start) + 1}, "
+                f"Without the match in line {line}, "
                 f"{selector.said()} would match otherwise: "
                 "the matches lie one in the other. Match the outer one alone, or write an "
                 "operation for each."

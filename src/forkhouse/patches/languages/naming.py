@@ -77,12 +77,8 @@ def _is_name(holder: SgNode, name: str, kind: str) -> bool:
         # A macro with one argument, such as `MODULE(name) {`, looks like a type and a name in
         # brackets.
         definition = holder.parent()
-        head = (
-            ""
-            if definition is None
-            else definition.text()[: holder.range().end.index - definition.range().start.index]
-        )
-        return is_macro_name(head, name)
+        macro = None if definition is None else definition.field("type")
+        return macro is not None and is_macro_name(f"{macro.text()}{holder.text()}", name)
     # A declarator wraps its name in pointers, parameters and templates; a key may be quoted.
     while holder.kind().endswith("declarator"):
         inner = holder.field("declarator")

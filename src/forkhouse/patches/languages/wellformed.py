@@ -26,7 +26,7 @@ def faults(text: str, language: str) -> int:
     except PatchConflictError:
         return own + 1
     overlooked = (
-        _empty_bodies(root)
+        _empty_bodies(root) + _stray_words(root)
         if language == "bash"
         else _unended_macros(root)
         if language == "rust"
@@ -83,6 +83,15 @@ def _empty_bodies(root: SgNode) -> int:
             not body or body[0].kind() in {"elif_clause", "else_clause"}
         )
     return empty
+
+
+def _stray_words(root: SgNode) -> int:
+    """Count the words such as `else` and `fi` that the grammar takes for the name of a command.
+
+    No shell does: they go on with something, or end it, and nothing of the kind is open.
+    """
+    words = r"^(?:then|else|elif|fi|do|done|esac|\})(?:\s|$)"
+    return len(search(root, {"kind": "command", "regex": words}))
 
 
 def _python_refuses(text: str) -> bool:
