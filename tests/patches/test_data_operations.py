@@ -417,6 +417,20 @@ def test_keys_that_an_anchor_brings_at_several_places_are_all_new(
     assert done(language, operation, text) == text.replace("old", new)
 
 
+def test_yaml_is_read_to_its_depth_and_refused_below_it() -> None:
+    def nested(levels: int) -> str:
+        return f"a: 1\nb: {'[' * levels}{']' * levels}\n"
+
+    # The mapping itself is a level, and the empty list in the middle is one.
+    for levels in (1, 100, 299):
+        assert done("yaml", "{set: a, value: 2}", nested(levels)) == nested(levels).replace(
+            "1", "2"
+        )
+    for levels in (300, 301, 400):
+        with pytest.raises(PatchConflictError, match=r"cannot be read as yaml|nested"):
+            done("yaml", "{set: a, value: 2}", nested(levels))
+
+
 FRAMES = {"yaml": "a: {}\n", "json": '{{"a": {}}}\n', "toml": "a = {}\n"}
 
 
