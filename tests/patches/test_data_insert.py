@@ -254,3 +254,16 @@ def test_a_comment_that_is_indented_as_what_is_above_it_stays_there(
 ) -> None:
     done = apply_edit(TAIL.format(head), edit_of("yaml", place, key, "n: 1"))
     assert done == TAIL.format(f"n: 1\n{head}")
+
+
+@pytest.mark.parametrize("indent", range(1, 7))
+@pytest.mark.parametrize("step", range(1, 4))
+def test_a_comment_is_inner_or_not_by_its_column(indent: int, step: int) -> None:
+    out, deep = " " * indent, " " * (indent + step)
+    head, new, end = f"k:\n{out}a:\n{deep}x: 1\n", f"{out}z: 1\n", f"{out}b: 1\n"
+    for place, key in (("before", "k.b"), ("after", "k.a")):
+        edit = edit_of("yaml", place, key, "z: 1")
+        inner, outer = f"{deep}# of x\n", f"{out}# of b\n"
+        assert apply_edit(head + inner + end, edit) == head + inner + new + end
+        assert apply_edit(head + outer + end, edit) == head + new + outer + end
+        assert apply_edit(head + inner + outer + end, edit) == head + inner + new + outer + end

@@ -191,6 +191,10 @@ def test_json(operation: str, old: str, new: str) -> None:
         ("item: {of: {key: a}, remove: '\"é\"'}", "a = ['é', \"x\"]\n", 'a = ["x"]\n'),
         ("insert: {after: {key: a.d}, text: 'e = 1'}", "[a]\nd = 1 # d\n[c]\n", "[a]\nd = 1 # d\ne = 1\n[c]\n"),
         ("{replace: {key: a.d}, with: 'e = 1'}", "[a]\nd = 1 # d\n", "[a]\ne = 1 # d\n"),
+        # A table that becomes a value of a table below it takes its comments along.
+        ("{set: p.a, value: 1}", "k = 1\n\n# c\n[p.a]\nx = 1\n\n[p]\ny = 2\n", "k = 1\n\n[p]\ny = 2\n# c\na = 1\n"),
+        ("{set: p.a, value: 1}", "k = 1\n\n# c\n# d\n[p.a]\nx = 1\n\n[q]\nz = 1\n\n[p]\n  y = 2\n", "k = 1\n\n[q]\nz = 1\n\n[p]\n  y = 2\n  # c\n  # d\n  a = 1\n"),
+        ("{set: p.a, value: 1}", "k = 1\n# c\n[p.a]\nx = 1\n[p]\n", "k = 1\n[p]\n# c\na = 1\n"),
     ],
 )  # fmt: skip
 def test_toml(operation: str, old: str, new: str) -> None:
@@ -375,6 +379,128 @@ def test_what_cannot_be_proven_is_refused_for_the_true_reason(
     with pytest.raises(MatchError, match=message) as error:
         done(language, operation, text)
     assert "matched 0 times" not in str(error.value)
+
+
+ITEM = "item: {of: {key: a}, remove: y}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("a: [y, # about\n  z]\n", "a: [ # about\n  z]\n"),
+        ("a: [ y, # about\n  z]\n", "a: [ # about\n  z]\n"),
+        ("a: [y,  # about\n  z]\n", "a: [  # about\n  z]\n"),
+        ("a: [x, y, # about\n  z]\n", "a: [x, # about\n  z]\n"),
+        ("a: [x,y, # about\n  z]\n", "a: [x, # about\n  z]\n"),
+        ("a: [y\n  , # about\n  z]\n", "a: [ # about\n  z]\n"),
+        ("a: [\n  y, # about\n  z]\n", "a: [\n  z]\n"),
+        ("a: [y,\n  # about z\n  z]\n", "a: [\n  # about z\n  z]\n"),
+    ],
+)
+def test_a_comment_of_yaml_keeps_a_blank_before_it(old: str, new: str) -> None:
+    """Without one it is none by the specification, though PyYAML takes it for one."""
+    assert done("yaml", ITEM, old) == new
+
+
+@pytest.mark.parametrize("above", range(9))
+@pytest.mark.parametrize("language", ["yaml", "json"])
+def test_keys_that_an_anchor_brings_at_several_places_are_all_new(
+    language: str, above: int
+) -> None:
+    lines = {
+        "yaml": ("# " + "x" * above + "\n{}", "{}:\n  k: old\n", "", "new\n  z: 2"),
+        "json": (" " * above + "{{\n{}}}\n", '"{}": {{"k": "old"}}', ",\n", 'new", "z": "2'),
+    }
+    head, entry, sign, new = lines[language]
+    text = head.format(sign.join(entry.format(name) for name in "abc"))
+    operation = f"{{replace: {{anchor: old}}, with: {json.dumps(new)}, count: 3}}"
+    assert done(language, operation, text) == text.replace("old", new)
+
+
+def test_yaml_is_read_to_its_depth_and_refused_below_it() -> None:
+    def nested(levels: int) -> str:
+        return f"a: 1\nb: {'[' * levels}{']' * levels}\n"
+
+    # The mapping itself is a level, and the empty list in the middle is one.
+    for levels in (1, 100, 299):
+        assert done("yaml", "{set: a, value: 2}", nested(levels)) == nested(levels).replace(
+            "1", "2"
+        )
+    for levels in (300, 301, 400):
+        with pytest.raises(PatchConflictError, match=r"cannot be read as yaml|nested"):
+            done("yaml", "{set: a, value: 2}", nested(levels))
+
+
+FRAMES = {"yaml": "a: {}\n", "json": '{{"a": {}}}\n', "toml": "a = {}\n"}
+
+
+def without_y(language: str, old: str) -> str:
+    """Remove "y" from a list, which is written with X and Y for "x" and "y"."""
+    text = FRAMES[language].format(old.replace("X", '"x"').replace("Y", '"y"'))
+    return done(language, "item: {of: {key: a}, remove: '\"y\"'}", text)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("[\n  X,\n  Y\n]", "[\n  X\n]"),
+        ("[\n  X,\n  Y]", "[\n  X]"),
+        ("[\n  X\n  , Y\n]", "[\n  X\n]"),
+        ("[\n  X\n  ,\n  Y\n]", "[\n  X\n]"),
+        ("[\n  X\n  , Y]", "[\n  X\n  ]"),
+        ("[X,\n  Y]", "[X]"),
+        ("[X,\n  Y\n  ]", "[X\n  ]"),
+        ("[X, Y\n]", "[X\n]"),
+        ("[X, Y ]", "[X ]"),
+    ],
+)
+@pytest.mark.parametrize("language", FRAMES)
+def test_the_last_item_goes_with_its_comma_and_its_line(language: str, old: str, new: str) -> None:
+    assert without_y(language, old) == FRAMES[language].format(new.replace("X", '"x"'))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("[\n  X,\n  Y # why\n]", "[\n  X\n]"),
+        ("[\n  X\n  , Y # why\n]", "[\n  X\n]"),
+        ("[X, # first\n  Y\n]", "[X # first\n]"),
+        ("[X, # first\n  Y]", "[X # first\n  ]"),
+        ("[X\n  # last\n  , Y\n]", "[X\n  # last\n]"),
+    ],
+)
+@pytest.mark.parametrize("language", ["yaml", "toml"])
+def test_a_comment_behind_the_last_item_goes_with_it_and_no_other(
+    language: str, old: str, new: str
+) -> None:
+    assert without_y(language, old) == FRAMES[language].format(new.replace("X", '"x"'))
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("indent", ["", "  ", "    "])
+@pytest.mark.parametrize("dash", ["- ", "-   "])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "b: 1\nc: 2",
+        "b:\n  d: 1\nc: 2",
+        "- 1\n- 2",
+        "'x\n\n y'",
+        "b: |\n  x\n\n  y\nc: 2",
+        "|\nx\ny",
+    ],
+)
+def test_an_item_of_several_lines_stands_below_its_dash(
+    newline: str, indent: str, dash: str, said: str
+) -> None:
+    old = f"a:\n{indent}{dash}first: 0\nz: 1\n".replace("\n", newline)
+    new = done("yaml", f"item: {{of: {{key: a}}, add: {json.dumps(said)}}}", old)
+    lines = [f"{indent}  {line}" if line else "" for line in said.split("\n")]
+    item = newline.join([f"{indent}- {lines[0].strip()}", *lines[1:]])
+    assert new == old.replace(f"z: 1{newline}", f"{item}{newline}z: 1{newline}")
+    # A reader finds the item as it reads the text by itself, behind a dash.
+    below = "- " + said.replace("\n", "\n  ")
+    assert yaml.safe_load(new)["a"] == [{"first": 0}, *yaml.safe_load(below + "\n")]
 
 
 def test_a_path_is_told_from_what_is_none() -> None:

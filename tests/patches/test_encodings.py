@@ -294,3 +294,16 @@ def test_a_new_file_is_written_as_it_declares() -> None:
     assert for_new(LATIN, path="a.txt") == LATIN.encode()
     with pytest.raises(PatchConflictError, match="iso8859-1, which has no"):
         for_new(LATIN + "# \u20ac\n", path="a.py")
+
+
+def test_all_of_ascii_is_itself_in_an_unknown_encoding() -> None:
+    plain = bytes(range(1, 0x80))
+    text = decoded(plain + b"\xff", path="notes.txt")
+    assert (text.encoding, text.text[:-1]) == (UNKNOWN, plain.decode("ascii"))
+    text.take(plain.decode("ascii"))
+    assert text.encoded(text.text + "\x7f") == plain + b"\xff\x7f"
+    for byte in range(0x80, 0x100):
+        character = decoded(bytes([0x61, byte, 0xFF]), path="notes.txt").text[1]
+        assert not character.isascii()
+        assert not character.isalnum()
+        assert not character.isspace()

@@ -37,6 +37,7 @@ REMOVE = "remove: {call: f}"
 BEFORE = "insert: {before: {call: f}, text: h();}"
 GONE = "remove: {function: f}"
 OVER = "insert: {before: {function: f}, text: int h;}"
+WRAP = "wrap: {call: f}\n  with: |\n    if (q) {\n      $MATCH\n    }"
 
 
 @pytest.mark.parametrize("language", ["c", "cpp"])
@@ -57,6 +58,31 @@ def test_a_statement_that_a_branch_may_guard_is_refused(
 ) -> None:
     with pytest.raises(PatchConflictError, match=r"where .* is (true|false)"):
         edited(language, operation, f"void m() {{\n{guard}  f();\n  g();\n}}\n")
+
+
+@pytest.mark.parametrize("language", ["c", "cpp"])
+@pytest.mark.parametrize("between", ["", "\n", "  // why\n\n"])
+@pytest.mark.parametrize(
+    "behind",
+    [
+        "#ifdef A\n  else\n    b();\n#endif\n",
+        "#if A > 1\n  else\n    b();\n#else\n  b();\n#endif\n",
+        "#ifdef A\n  b();\n#else\n  else\n    b();\n#endif\n",
+        "#ifndef A\n#elif defined(B)\n  else\n    b();\n#endif\n",
+        "#ifdef B\n#ifdef A\n  else\n    b();\n#endif\n#endif\n",
+        "#ifdef C\n#endif\n#ifdef A\n  else\n    b();\n#endif\n",
+    ],
+)
+def test_a_branch_behind_a_statement_may_go_on_with_what_is_before_it(
+    language: str, between: str, behind: str
+) -> None:
+    # In front of an `else`, what is put around the statement takes that `else` to itself.
+    text = f"void m() {{\n  if (a)\n    f();\n{between}{behind}}}\n"
+    with pytest.raises(PatchConflictError, match=r"where .* is (true|false), 'else b\(\);'"):
+        edited(language, WRAP, text)
+    other = text.replace("  else\n    b();\n", "  b();\n")
+    done = other.replace("    f();\n", "    if (q) {\n      f();\n    }\n")
+    assert edited(language, WRAP, other) == done
 
 
 @pytest.mark.parametrize("language", ["c", "cpp"])

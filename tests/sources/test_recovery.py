@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KILLS = 30
+DAY = 24 * 60 * 60.0
+TEMPORARY = ("shallow_", ".config.", "tmp_", "incoming-", ".tmp-", "pack_git2_")
 
 
 @pytest.fixture
@@ -545,6 +547,42 @@ def test_putting_right_what_is_right_changes_nothing(place: Place, pin: GitSourc
     before = {path: path.lstat().st_mtime_ns for path in place.mirror.rglob("*")}
     assert put_right(place.mirror) == 0
     assert {path: path.lstat().st_mtime_ns for path in place.mirror.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "shallow_aBcDeF",
+        ".config.aBcDeF12",
+        "objects/tmp_objdir-incoming-aBcDeF/pack/tmp_pack_x",
+        "objects/incoming-1/x",
+        "objects/pack/tmp_pack_aBcDeF",
+        "objects/pack/.tmp-1-pack-0.pack",
+        "objects/pack/pack_git2_aBcDeF",
+        "objects/00/tmp_obj_aBcDeF",
+    ],
+)
+def test_the_store_drops_leftovers_by_their_age(tmp_path: Path, name: str) -> None:
+    store = ObjectStore(tmp_path / "store.git")
+    left = store.folder / name
+    left.parent.mkdir(parents=True, exist_ok=True)
+    left.write_bytes(b"half")
+    *_, top = (
+        each
+        for each in (left, *left.relative_to(store.folder).parents)
+        if each.name.startswith(TEMPORARY)
+    )
+    top = store.folder / top
+    # A living process may still write to what is less than a day old.
+    for age, stays in ((0, True), (DAY - 60, True), (60 - DAY, True), (DAY + 60, False)):
+        os.utime(top, (time.time() - age,) * 2)
+        repositories.drop_old_leftovers(store.folder)
+        assert left.exists() is stays, age
+    left.parent.mkdir(parents=True, exist_ok=True)
+    left.write_bytes(b"half")
+    os.utime(top, (time.time() + DAY + 60,) * 2)
+    ObjectStore(store.folder).settle()
+    assert not left.exists()
 
 
 def test_a_word_that_no_command_takes_is_a_refusal(place: Place, pin: GitSource) -> None:

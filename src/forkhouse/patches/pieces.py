@@ -51,7 +51,8 @@ class Pieces:
     def changed(self, splices: Sequence[Splice]) -> Pieces:
         """Return the text after splices, whose positions are in the current text."""
         text, places = self.text, self.places
-        for start, stop, new in sorted(splices, key=lambda splice: splice[:2], reverse=True):
+        ordered = sorted(splices, key=lambda splice: splice[:2])
+        for start, stop, new in reversed(ordered):  # `reverse=True` keeps equal ones in order
             text = text[:start] + new + text[stop:]
             places = places[:start] + (-1,) * len(new) + places[stop:]
         return Pieces(text, places, self.length)

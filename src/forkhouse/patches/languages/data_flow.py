@@ -77,7 +77,6 @@ def _comments_in(data: Data, start: int, end: int) -> list[Span]:
 def added(data: Data, holder: Value, new: str) -> list[Splice]:
     """Add an entry as the last one, in the layout of the other entries."""
     text = data.text
-    close = holder.end - 1
     if not holder.entries:
         return [_added_first(data, holder, new)]
     last = holder.entries[-1]
@@ -86,17 +85,16 @@ def added(data: Data, holder: Value, new: str) -> list[Splice]:
     comma: list[Splice] = [(last.end, last.end, ",")] if trailing is None else []
     tail = "," if trailing is not None else ""
     stop = line_end(text, at)
-    if stop < close:
+    while (
+        over := next((end for start, end in data.comments if start < stop < end), None)
+    ) is not None:
+        stop = line_end(text, over)
+    if is_blank(data, at, stop):
         # The bracket closes on a line below, so the new entry gets a line of its own, behind the
         # comment of the last entry.
-        while (
-            over := next((end for start, end in data.comments if start < stop < end), None)
-        ) is not None:
-            stop = line_end(text, over)
-        if stop < close and is_blank(data, at, stop):
-            indent = _indent_of(data, holder)
-            return [*comma, (stop, stop, f"{newline_at(text, stop)}{indent}{new}{tail}")]
-    behind = _comments_in(data, at, close)
+        indent = _indent_of(data, holder)
+        return [*comma, (stop, stop, f"{newline_at(text, stop)}{indent}{new}{tail}")]
+    behind = _comments_in(data, at, holder.end)
     at = behind[-1][1] if behind else at
     return [*comma, (at, at, f" {new}{tail}")]
 
@@ -154,7 +152,10 @@ def removed(data: Data, holder: Value, position: int) -> list[Splice]:
         if position == 0 and prefix(text, start) is None and prefix(text, bound) is not None:
             return [(start, stop, "")]
     elif following is not None and "\n" not in gap[: len(gap) - len(gap.lstrip())]:
-        return [(start, stop + len(gap) - len(gap.lstrip()), "")]
+        blanks = len(gap) - len(gap.lstrip())
+        # Without a blank before it, `#` begins no comment of YAML.
+        needed = gap.lstrip().startswith("#") and not text[start - 1].isspace()
+        return [(start, stop if needed else stop + blanks, "")]
     if position and prefix(text, start) is None:
         start = len(text[:start].rstrip(" \t"))
     return [(start, stop, "")]
@@ -185,18 +186,11 @@ def _removed_last(data: Data, holder: Value, position: int) -> list[Splice]:
     comma = next(comma for comma in reversed(holder.commas) if before.end <= comma < entry.start)
     start, end = entry.start, entry.end
     if not text[comma + 1 : start].strip():
-        if (
-            prefix(text, comma) is not None
-            and is_blank(data, end, line_end(text, end))
-            and line_end(text, end) < holder.end - 1
-        ):
-            return [(line_start(text, comma), next_line(text, end), "")]
-        if (
-            prefix(text, start) is not None
-            and is_blank(data, end, line_end(text, end))
-            and line_end(text, end) < holder.end - 1
-        ):
-            return [(comma, comma + 1, ""), (line_start(text, start), _line_close(data, end), "")]
+        if is_blank(data, end, line_end(text, end)):
+            if prefix(text, comma) is not None:
+                return [(line_start(text, comma), next_line(text, end), "")]
+            if prefix(text, start) is not None:
+                return [(comma, comma + 1, ""), (line_start(text, start), next_line(text, end), "")]
         return [(comma, end, "")]
     if _alone(data, start, end):
         return [(comma, comma + 1, ""), (line_start(text, start), _line_close(data, end), "")]

@@ -132,7 +132,7 @@ def above(data: Data, entry: Entry) -> int:
     # Comments with the indentation of the entry before them belong to that entry.
     while data.language == "yaml" and at < line and lines[at][0] - at > indent:
         at = flow.line_end(text, at) + len(flow.newline_at(text, at))
-    return line if not text[:at].strip(f"{BOM} \t\r\n") and at < line else at
+    return line if not text[:at].strip(f"{BOM} \t\r\n") else at
 
 
 def _before_in_flow(data: Data, place: DataPlace, new: str) -> Splice:

@@ -82,7 +82,9 @@ def _item_added(
     if holder.style is not NodeStyle.FLOW and "\n" in said:
         # The lines are indented as far as the text behind the dash.
         under = flow.column(data.text, holder.entries[0].start) + "  "
-        new = said.replace("\n", flow.newline_at(data.text, holder.end) + under)
+        first, *lines = said.split("\n")
+        newline = flow.newline_at(data.text, holder.end)
+        new = newline.join([first, *(under + line if line else "" for line in lines)])
     splices = (
         flow.added(data, holder, new)
         if holder.style is NodeStyle.FLOW
