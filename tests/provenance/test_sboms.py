@@ -63,26 +63,30 @@ READER = """
 import json, sys
 from lib4sbom.parser import SBOMParser
 
-parser = SBOMParser(sbom_type="cyclonedx")
-parser.parse_file(sys.argv[1])
+parser = SBOMParser(sbom_type=sys.argv[1])
+parser.parse_file(sys.argv[2])
 print(json.dumps([list(parser.get_packages()), list(parser.get_relationships())]))
 """
 
 
-def test_another_tool_reads_the_same(built: Checkout) -> None:
-    """In a process of its own: it leaves files open."""
+def read_by_another(kind: str, path: Path) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """Return what lib4sbom reads: version and hashes of packages by name, and relationships.
+
+    In a process of its own: it leaves files open.
+    """
     said = subprocess.run(
-        [sys.executable, "-c", READER, str(folder(built) / "sbom.cdx.json")],
-        capture_output=True,
-        check=True,
-        text=True,
+        [sys.executable, "-c", READER, kind, path], capture_output=True, check=True, text=True
     ).stdout
     packages, relations = json.loads(said)
-    found = {
+    return {
         package["name"]: (package["version"], package["checksum"])
         for package in packages
         if "checksum" in package
-    }
+    }, relations
+
+
+def test_another_tool_reads_the_same(built: Checkout) -> None:
+    found, relations = read_by_another("cyclonedx", folder(built) / "sbom.cdx.json")
     manifest = json.loads((folder(built) / "manifest.json").read_bytes())
     for wheel in manifest["wheels"]:
         assert found[wheel["name"]] == (wheel["version"], [["SHA256", wheel["sha256"]]])
@@ -125,23 +129,7 @@ def test_the_document_in_spdx_keeps_to_the_schema_of_its_makers(built: Checkout)
 
 
 def test_another_tool_reads_the_same_in_spdx(built: Checkout) -> None:
-    said = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            READER.replace("cyclonedx", "spdx"),
-            str(folder(built) / "sbom.spdx.json"),
-        ],
-        capture_output=True,
-        check=True,
-        text=True,
-    ).stdout
-    packages, relations = json.loads(said)
-    found = {
-        package["name"]: (package["version"], package["checksum"])
-        for package in packages
-        if "checksum" in package
-    }
+    found, relations = read_by_another("spdx", folder(built) / "sbom.spdx.json")
     for wheel in json.loads((folder(built) / "manifest.json").read_bytes())["wheels"]:
         assert found[wheel["name"]] == (wheel["version"], [["SHA256", wheel["sha256"]]])
     told = {(each["source"], each["type"], each["target"]) for each in relations}
