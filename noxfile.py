@@ -39,10 +39,12 @@ EMULATED = Path("build/emulate")
 """Where the emulated tests note what they have seen."""
 
 # Who is done takes over tests of the other: some files take a minute, most a second.
-SIDE_BY_SIDE = ("pytest", "--numprocesses=auto", "--dist=worksteal")
+SIDE_BY_SIDE = ("pytest", "--dist=worksteal")
 APART = "not integration and not hip and not generator and not emulation and not triton"
-UNIT_TESTS = (*SIDE_BY_SIDE, "-m", f"not whole and {APART}")
-WHOLE_TESTS = (*SIDE_BY_SIDE, "-m", "whole")
+CORES = len(os.sched_getaffinity(0))
+# Many of them wait: for git, for a slow server, for a time-out.
+UNIT_TESTS = (*SIDE_BY_SIDE, f"--numprocesses={2 * CORES}", "-m", f"not whole and {APART}")
+WHOLE_TESTS = (*SIDE_BY_SIDE, f"--numprocesses={CORES}", "-m", "whole")
 
 
 def group(name: str) -> list[str]:
