@@ -76,10 +76,11 @@ def image(
 @pytest.fixture(scope="module")
 def model(image: Image) -> dict[str, Any]:
     """Let the image's own Python write the tiny model; return its prompts with their answers."""
-    (image.scratch / "model").mkdir()
-    folder = str(image.scratch / "model")
-    binds = ("--bind", folder, "/mnt", "--ro-bind", str(MODEL_SCRIPT), "/srv/model.py")
-    with image.start("model", "/opt/stack/bin/python", "/srv/model.py", "/mnt", binds=binds) as run:
+    folder = image.scratch / "model"
+    folder.mkdir()
+    command = ("/opt/stack/bin/python", "/srv/model.py", "/mnt")
+    mounted = ("--tmpfs", "/srv", "--ro-bind", str(MODEL_SCRIPT), "/srv/model.py")
+    with image.start("model", *command, binds=("--bind", str(folder), "/mnt", *mounted)) as run:
         assert run.wait(START_SECONDS) == 0, run.log.read_text(encoding="utf-8")
     told: dict[str, Any] = json.loads((image.scratch / "model/prompts.json").read_bytes())
     return told
@@ -96,13 +97,15 @@ def test_prefill_and_decode_answer_from_containers_of_their_own(
     image: Image, model: dict[str, Any]
 ) -> None:
     front, prefill, decode, *side = free_ports(5)
-    binds = ("--ro-bind", str(image.scratch / "model"), "/model")
+    # The image has no folder of this name, and its root cannot be changed.
+    binds = ("--tmpfs", "/srv", "--ro-bind", str(image.scratch / "model"), "/srv/model")
     worker = ("--block-size", str(BLOCK_TOKENS), *WORKER_ARGUMENTS, "--no-enable-prefix-caching")
-    servers = [image.start("frontend", "frontend", binds=binds, STACK_PORT=str(front))]
+    model_of = {"STACK_MODEL": "/srv/model"}
+    servers = [image.start("frontend", "frontend", binds=binds, **model_of, STACK_PORT=str(front))]
     try:
         for name, port, other in (("prefill", prefill, side[0]), ("decode", decode, side[1])):
             ports = {"STACK_STATUS_PORT": str(port), "STACK_SIDE_CHANNEL_PORT": str(other)}
-            small = {"VLLM_CPU_KVCACHE_SPACE": "1"}
+            small = {"VLLM_CPU_KVCACHE_SPACE": "1", **model_of}
             servers.append(image.start(name, name, *worker, binds=binds, **ports, **small))
         wait_until(
             lambda: is_healthy(prefill) and is_healthy(decode) and lists_model(front, "model"),
