@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import runpy
+import tempfile
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import torch
 import yaml
@@ -21,9 +23,10 @@ def arranging() -> Callable[..., None]:
     """Return the function by which a patched vLLM puts received blocks in its own order."""
     edits = yaml.safe_load(PATCH.read_text(encoding="utf-8"))["edits"]
     (content,) = (edit["content"] for edit in edits if edit.get("add") == ADDED)
-    module: dict[str, Any] = {}
-    exec(compile(content, ADDED, "exec"), module)  # noqa: S102 - our own patch
-    function: Callable[..., None] = module["arrange_received_blocks"]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, PurePosixPath(ADDED).name)
+        path.write_text(content, encoding="utf-8")
+        function: Callable[..., None] = runpy.run_path(str(path))["arrange_received_blocks"]
     return function
 
 
