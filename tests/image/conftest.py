@@ -184,9 +184,15 @@ def house(
     carried: Mapping[str, Path],
     tmp_path: Path,
 ) -> Callable[..., Path]:
-    """Make a wheelhouse: ours is `dynamo`, with a library, and requires `helper` of an index."""
+    """Make a wheelhouse: ours is `dynamo`, with a library, and requires `helper` of an index.
+
+    One that is there already stays, as the image that tests share may have been made of it.
+    """
 
     def make(name: str = "cpu", text: str = "NAME = 'ours'\n") -> Path:
+        house = tmp_path / "checkout/wheels" / name
+        if house.exists():
+            return house
         folder = tmp_path / "made" / name
         folder.mkdir(parents=True)
         files = {
@@ -204,7 +210,6 @@ def house(
             tag=f"py3-none-linux_{platform.machine()}",
         )
         helper = write_wheel(folder, "helper", "3.0", {"helper.py": b"ANSWER = 42\n"})
-        house = tmp_path / "checkout/wheels" / name
         Draft(
             folder=house,
             profile=Profile(recipes=("demo",), install=("demo-rocm",)),
