@@ -24,6 +24,7 @@ from forkhouse import __version__
 from forkhouse.documents.lockfile import ArchiveSource, GitSource
 from forkhouse.provenance.parts import PREFIX, source_digests
 from forkhouse.provenance.purls import of_distribution, of_source
+from forkhouse.provenance.vex import mended_by, resolved
 from forkhouse.provenance.wheels import edges, merged_components
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     from cyclonedx.model import HashType
 
-    from forkhouse.provenance.dep3 import Issue
     from forkhouse.provenance.origins import Origin, PatchOrigin, SourceOrigin
     from forkhouse.provenance.wheels import Shipped
 
@@ -83,7 +83,7 @@ def spdx_document(
         extension=_extension(properties.items()),
     )
     packages = {each.contents.name: _add_wheel(graph, each) for each in wheels}
-    tools = [_add_carried(graph, each) for each in carried]
+    tools = [_add_wheel(graph, each, place="carried") for each in carried]
     graph.relate(root, _RELATION.contains, [*packages.values(), *tools])
     graph.relate(root, _RELATION.dependsOn, [packages[name] for name in edges(install, packages)])
     for each in wheels:
@@ -175,11 +175,12 @@ def _begun(namespace: str, epoch: int) -> _Graph:
 
 def _add_document(graph: _Graph, root: spdx.Element) -> None:
     everything = list(graph.elements)
+    profiles = [getattr(spdx.ProfileIdentifierType, name) for name in _PROFILES]
     bom = graph.add(
         spdx.software_Sbom,
         "sbom",
         software_sbomType=[spdx.software_SbomType.build],
-        profileConformance=[getattr(spdx.ProfileIdentifierType, name) for name in _PROFILES],
+        profileConformance=profiles,
         rootElement=[root],
         element=everything,
     )
@@ -192,7 +193,7 @@ def _add_document(graph: _Graph, root: spdx.Element) -> None:
         spdx.SpdxDocument,
         "document",
         name=root.name,
-        profileConformance=[getattr(spdx.ProfileIdentifierType, name) for name in _PROFILES],
+        profileConformance=profiles,
         dataLicense=terms,
         rootElement=[bom],
         element=[*everything, terms],
@@ -232,10 +233,6 @@ def _add_wheel(graph: _Graph, wheel: Shipped, *, place: str = "index") -> spdx.s
         ]
         graph.relate(package, _RELATION.contains, found)
     return package
-
-
-def _add_carried(graph: _Graph, wheel: Shipped) -> spdx.software_Package:
-    return _add_wheel(graph, wheel, place="carried")
 
 
 def _facts(origin: Origin) -> list[tuple[str, str]]:
@@ -326,39 +323,28 @@ def _add_resolved(
     graph: _Graph, wheels: Sequence[Shipped], packages: Mapping[str, spdx.Element]
 ) -> None:
     """Say of each known vulnerability that a patch resolves in which wheels it is fixed (VEX)."""
-    issues: dict[str, Issue] = {}
-    places: dict[str, dict[str, list[str]]] = {}
-    for wheel in wheels:
-        for patch in wheel.origin.patches if wheel.origin else ():
-            for issue in patch.issues:
-                if issue.is_security:
-                    issues.setdefault(issue.id, issue)
-                    inside = places.setdefault(issue.id, {})
-                    inside.setdefault(wheel.contents.name, []).append(patch.path)
-    for name, issue in sorted(issues.items()):
+    origins = {each.contents.name: each.origin for each in wheels if each.origin}
+    types = spdx.ExternalIdentifierType
+    for each in resolved(origins):
+        identifier = spdx.ExternalIdentifier(
+            externalIdentifierType=types.cve if each.id.startswith("CVE-") else types.securityOther,
+            identifier=each.id,
+            identifierLocator=[each.url] if each.url else [],
+        )
         vulnerability = graph.add(
             spdx.security_Vulnerability,
-            f"vulnerability/{name}",
-            name=name,
-            externalIdentifier=[_identifier(issue)],
+            f"vulnerability/{each.id}",
+            name=each.id,
+            externalIdentifier=[identifier],
         )
-        for wheel_name, paths in places[name].items():
+        for name, paths in each.patches.items():
             graph.relate(
                 vulnerability,
                 _RELATION.fixedIn,
-                [packages[wheel_name]],
+                [packages[name]],
                 spdx.security_VexFixedVulnAssessmentRelationship,
-                security_statusNotes=f"mended by {', '.join(dict.fromkeys(paths))}",
+                security_statusNotes=mended_by(paths),
             )
-
-
-def _identifier(issue: Issue) -> spdx.ExternalIdentifier:
-    types = spdx.ExternalIdentifierType
-    return spdx.ExternalIdentifier(
-        externalIdentifierType=types.cve if issue.id.startswith("CVE-") else types.securityOther,
-        identifier=issue.id,
-        identifierLocator=[issue.url] if issue.url else [],
-    )
 
 
 def _sha256(value: str) -> spdx.Hash:

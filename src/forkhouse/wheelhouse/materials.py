@@ -52,10 +52,8 @@ def bills_of_materials(
         for path, (file, sha256) in sorted(carried.items())
         if PurePosixPath(path).suffix == ".whl"
     ]
-    name, properties = (
-        provenance.definition.profile,
-        {"lock": f"sha256:{provenance.definition.lock}"},
-    )
+    name = provenance.definition.profile
+    properties = {"lock": f"sha256:{provenance.definition.lock}"}
     return {
         SBOM: wheelhouse_document(
             name,
