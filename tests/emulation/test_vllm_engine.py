@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from forkhouse.core.errors import ServingError
 from forkhouse.serving.launching import CPU, WorkerRole
 from forkhouse.serving.processes import wait_until
 from forkhouse.serving.stack import (
@@ -33,6 +32,7 @@ from tests.emulation import test_triton, test_vllm_attention, test_vllm_token
 from tests.emulation.engine import emulated_environment
 from tests.integration.engine import engine_environment
 from tests.integration.listing import lists_model
+from tests.integration.pairing import first_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,15 +167,4 @@ def _ask(stack: Stack, text: str, tokens: int) -> str:
         servers=stack.servers,
         wait=300,
     )
-    answers: list[str] = []
-
-    def answered() -> bool:
-        try:
-            answers.append(stack.chat(text, tokens=tokens).text)
-        except ServingError as error:
-            if "HTTP 503" not in str(error):
-                raise
-        return bool(answers)
-
-    wait_until(answered, what="the workers to take requests", servers=stack.servers, wait=60)
-    return answers[0]
+    return first_answer(stack, text, tokens)

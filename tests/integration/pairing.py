@@ -209,7 +209,9 @@ def _outcome(setting: Setting, plans: list[WorkerPlan], pairing: Pairing, model:
             2 if kept else 1
         ):  # a long one and a short one
             try:
-                answers.append((prompt.answer, _ask(stack, prompt.text, model.answer_tokens)))
+                answers.append(
+                    (prompt.answer, first_answer(stack, prompt.text, model.answer_tokens))
+                )
             except ServingError:
                 return f"refused: {_reason(stack)}"
         moved = stack.worker(WorkerRole.DECODE).transfers()
@@ -225,7 +227,7 @@ def log_of(worker: Worker) -> str:
     return worker.server.log.read_text(encoding="utf-8", errors="replace")
 
 
-def _ask(stack: Stack, text: str, tokens: int) -> str:
+def first_answer(stack: Stack, text: str, tokens: int) -> str:
     """Return the answer, once the workers take requests: a model is listed a moment before.
 
     Raises ServingError for any other refusal.
