@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from installer.sources import WheelFile
 
-from forkhouse.audit.record import Record
+from forkhouse.audit.record import WheelRecord
 from forkhouse.core.errors import AuditError
 from tests.audit.conftest import findings, look
 from tests.audit.mutants import Draft, mutate
@@ -123,7 +123,7 @@ def test_a_signature_needs_no_line(make_wheel: Make) -> None:
 )
 def test_a_record_that_is_none_is_explained(text: str, message: str) -> None:
     with pytest.raises(AuditError, match=message):
-        Record(text, INFO)
+        WheelRecord(text, INFO)
 
 
 def test_an_empty_line_is_refused_as_pip_stops_there(make_wheel: Make) -> None:

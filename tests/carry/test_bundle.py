@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from forkhouse.carry.layout import Index, Member
+    from forkhouse.carry.layout import BundleMember, Index
 
 LONG = "wheelhouse/" + "deep/" * 40 + "ünï.txt"
 """A path that no header of the oldest form can hold."""
@@ -187,7 +187,7 @@ def test_a_copy_that_broke_off_goes_on(tmp_path: Path, share: float, split: int 
     reads: list[str] = []
 
     class Counted(Bundles):
-        def pieces(self, member: Member) -> Iterator[bytes]:
+        def pieces(self, member: BundleMember) -> Iterator[bytes]:
             reads.append(member.path)
             return super().pieces(member)
 

@@ -16,7 +16,7 @@ from forkhouse.conformance.peers import PeersError, capture, replay, runs
 from forkhouse.conformance.peers.calls import Call, Captured, PassedOver
 from forkhouse.conformance.peers.outcome import CaseOutcome, CaseResult
 from forkhouse.conformance.peers.replay import Judge, headed
-from forkhouse.conformance.peers.runs import Program, captured
+from forkhouse.conformance.peers.runs import PeerProgram, captured
 from forkhouse.core.errors import PatchConflictError
 from forkhouse.sources.store import ObjectStore
 
@@ -357,7 +357,7 @@ mkdir "$1" && cd "$1" && printf 'first line\\nsecond line\\nthird line\\n' >song
 ../../bin/git init -q && ../../bin/git apply <<\\EOF
 {CHANGE}EOF
 """
-TINY = Program(
+TINY = PeerProgram(
     name="git",
     tools=("sh",),
     commands=(("true",),),
@@ -406,7 +406,7 @@ def test_a_program_that_cannot_be_built_is_an_error(
         name: getattr(TINY, name)
         for name in ("name", "tools", "commands", "binary", "interpreter", "arguments")
     }
-    monkeypatch.setitem(runs.PROGRAMS, "git", Program(**{**fields, **values}))
+    monkeypatch.setitem(runs.PROGRAMS, "git", PeerProgram(**{**fields, **values}))
     with pytest.raises(PeersError) as caught:
         captured("git", suite_of(tmp_path, {"t/one.sh": SCRIPT}), ["t/*.sh"], tmp_path / "kept")
     assert said in str(caught.value)

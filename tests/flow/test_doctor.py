@@ -10,7 +10,7 @@ from forkhouse.documents.reading import parse
 from forkhouse.documents.recipe import Recipe
 from forkhouse.flow import doctor
 from forkhouse.flow.doctor import Need, examine
-from forkhouse.toolchains.hip import HipToolchain, Look
+from forkhouse.toolchains.hip import HipToolchain, ToolchainLook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -38,7 +38,11 @@ def needs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict
     monkeypatch.setenv("ROCM_PATH", str(tmp_path))
 
     def ask(
-        looks: Iterable[Look] = (), *, python: str = ">=3.11", apt: bool = True, text: str = RECIPE
+        looks: Iterable[ToolchainLook] = (),
+        *,
+        python: str = ">=3.11",
+        apt: bool = True,
+        text: str = RECIPE,
     ) -> dict[str, Need]:
         recipes = {"demo": parse(Recipe, text, name="recipe.yaml")}
         return {
@@ -81,9 +85,14 @@ def test_a_toolchain_that_was_found_is_named_with_its_origin(
         version="7.2.1",
         identity="x",
     )
-    refused = Look(origin="--rocm", root=Path("/x"), toolchain=None, reason="no such folder")
+    refused = ToolchainLook(
+        origin="--rocm", root=Path("/x"), toolchain=None, reason="no such folder"
+    )
     found = needs(
-        [refused, Look(origin="/opt/rocm", root=toolchain.root, toolchain=toolchain, reason="")]
+        [
+            refused,
+            ToolchainLook(origin="/opt/rocm", root=toolchain.root, toolchain=toolchain, reason=""),
+        ]
     )["HIP toolchain"]
     assert (found.state, found.where, found.version) == ("ok", "/opt/rocm: /opt/rocm", "7.2.1")
 
@@ -92,8 +101,10 @@ def test_a_toolchain_that_a_build_would_make_is_no_gap(
     needs: Callable[..., dict[str, Need]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     looks = [
-        Look(origin="/opt/rocm", root=Path("/opt/rocm"), toolchain=None, reason="no such folder"),
-        Look(origin="private toolchain", root=None, toolchain=None, reason="not made yet"),
+        ToolchainLook(
+            origin="/opt/rocm", root=Path("/opt/rocm"), toolchain=None, reason="no such folder"
+        ),
+        ToolchainLook(origin="private toolchain", root=None, toolchain=None, reason="not made yet"),
     ]
     monkeypatch.setenv("PATH", str(tmp_path))
     gap = needs(looks)["HIP toolchain"]

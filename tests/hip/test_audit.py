@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from forkhouse.audit.gpu import inventory
 from forkhouse.binaries.elf import Elf
 from forkhouse.binaries.kernels import KernelInventory
-from forkhouse.binaries.offload import Bundle, code_objects, read_bundles
+from forkhouse.binaries.offload import OffloadBundle, code_objects, read_bundles
 from forkhouse.binaries.resources import read_resources
 from forkhouse.core.errors import AuditError
 from tests.audit.conftest import LINUX, findings, look, terms
@@ -135,7 +135,7 @@ def made(request: pytest.FixtureRequest, hip: Hip, folder: Path) -> bytes:
     )
 
 
-def bundles(library: bytes) -> list[tuple[bytes, Bundle]]:
+def bundles(library: bytes) -> list[tuple[bytes, OffloadBundle]]:
     """Return the bundles of a library as they are in the file, each with our reading of it."""
     section = Elf(library).section(".hip_fatbin") or b""
     return [(section[bundle.offset : bundle.end], bundle) for bundle in read_bundles(section)]

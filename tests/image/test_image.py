@@ -24,7 +24,7 @@ from forkhouse.core.errors import (
 )
 from forkhouse.image import base as making_base
 from forkhouse.image.assembling import make_image
-from forkhouse.serving.deployment import Image
+from forkhouse.serving.deployment import ContainerImage
 from forkhouse.serving.launching import CPU, WorkerRole, frontend_command, worker_command
 from tests import forked
 from tests.image.conftest import oci_archive, tarred
@@ -96,7 +96,7 @@ def image(
 
 
 def test_its_python_is_where_deployments_look_for_it() -> None:
-    assert Image(reference="any").python == "/opt/stack/bin/python"
+    assert ContainerImage(reference="any").python == "/opt/stack/bin/python"
 
 
 def test_what_is_in_it(image: Unpacked) -> None:

@@ -15,7 +15,7 @@ import pytest
 from forkhouse.core.budgets import ArchiveLimits
 from forkhouse.core.digests import sha256_file
 from forkhouse.core.errors import ImageError, UnsafeArchiveError
-from forkhouse.image.layers import Blob, Entry, Layer, write_layer
+from forkhouse.image.layers import Blob, Layer, LayerEntry, write_layer
 from forkhouse.image.unpacking import unpack_layers
 
 if TYPE_CHECKING:
@@ -126,10 +126,10 @@ def test_tar_reads_what_is_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"far")
     long = "deep/" * 60 + "ünï"
     entries = {
-        long: Entry(content=tmp_path / "file"),
-        "run": Entry(content=b"#!", mode=0o755),
-        "link": Entry(link="run", mode=0o777),
-        "state": Entry(mode=0o750, owner=7),
+        long: LayerEntry(content=tmp_path / "file"),
+        "run": LayerEntry(content=b"#!", mode=0o755),
+        "link": LayerEntry(link="run", mode=0o777),
+        "state": LayerEntry(mode=0o750, owner=7),
     }
     made = write_layer("all", entries, tmp_path / "blobs", time=1_000_000_000)
     again = write_layer("all", dict(reversed(entries.items())), tmp_path / "blobs", time=10**9)

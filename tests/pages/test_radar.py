@@ -11,7 +11,7 @@ from forkhouse.pages.rendering import render_page
 from forkhouse.patches.verdicts import Verdict
 from forkhouse.radar.candidates import Candidate
 from forkhouse.radar.scan import Cell, Matrix
-from forkhouse.radar.taken import Taken
+from forkhouse.radar.taken import TakenPatch
 
 HOSTILE = "<script>alert('x')</script> & \"y\""
 
@@ -37,7 +37,7 @@ def matrix(name: str, *, columns: int = 3, pin: str = "c0", beyond: int = 0) -> 
         patches=(patch,),
         cells=(tuple(Cell(verdict=each, cause=f"cause {name}") for each in verdicts),),
         beyond=beyond,
-        taken={patch: Taken(commit=f"commit {name}", holders=frozenset({f"k{columns - 1}"}))},
+        taken={patch: TakenPatch(commit=f"commit {name}", holders=frozenset({f"k{columns - 1}"}))},
     )
 
 

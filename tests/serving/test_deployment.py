@@ -10,7 +10,7 @@ import pytest
 
 from forkhouse.core.errors import DocumentError, UsageError
 from forkhouse.documents.reading import parse
-from forkhouse.serving.arranging import Place, Planned, processes
+from forkhouse.serving.arranging import Planned, ProcessPlace, processes
 from forkhouse.serving.deployment import Deployment, read_deployment
 from forkhouse.serving.launching import CPU, MI210, usable_python
 
@@ -39,7 +39,7 @@ ports: {supervisor: 8124, workers: 30000}
 planes: {discovery: etcd, etcd: "http://127.0.0.1:2379", request: nats, event: nats, nats: "nats://127.0.0.1:4222"}
 environment: {BOTH: "a b"}
 """
-PLACE = Place.below(Path("/state"), python=Path("/env/bin/python"), model=Path("/models/x"))
+PLACE = ProcessPlace.below(Path("/state"), python=Path("/env/bin/python"), model=Path("/models/x"))
 
 
 def planned(text: str) -> dict[str, Planned]:

@@ -24,7 +24,7 @@ from forkhouse.core.errors import BusyError, ServingError, UsageError
 from forkhouse.core.processes import runs
 from forkhouse.documents.lockfile import DebianBinary
 from forkhouse.documents.reading import parse
-from forkhouse.serving.arranging import Place
+from forkhouse.serving.arranging import ProcessPlace
 from forkhouse.serving.client import fetch, samples
 from forkhouse.serving.deployment import Deployment
 from forkhouse.serving.keeping import BackOff, State
@@ -137,8 +137,8 @@ class Small:
     def python(self) -> Path:
         return self.folder / "python"
 
-    def place(self) -> Place:
-        return Place.below(self.folder / "s", python=self.python, model=self.folder)
+    def place(self) -> ProcessPlace:
+        return ProcessPlace.below(self.folder / "s", python=self.python, model=self.folder)
 
     def ready(self) -> dict[str, Any]:
         status, text = fetch(self.own, "/readyz", wait=5)
@@ -379,13 +379,13 @@ def test_a_folder_without_room_for_sockets_and_a_model_that_is_missing_are_refus
     small: Callable[..., Small],
 ) -> None:
     made = small()
-    long = Place.below(made.folder / ("x" * 60), python=made.python, model=made.folder)
+    long = ProcessPlace.below(made.folder / ("x" * 60), python=made.python, model=made.folder)
     with (
         pytest.raises(UsageError, match="too long for the names of sockets"),
         supervised(made.deployment, long),
     ):
         pass
-    lost = Place.below(made.folder / "s", python=made.python, model=made.folder / "lost")
+    lost = ProcessPlace.below(made.folder / "s", python=made.python, model=made.folder / "lost")
     with (
         pytest.raises(UsageError, match=r"lost is not there\. Correct model\.path"),
         supervised(made.deployment, lost),

@@ -24,7 +24,7 @@ import yaml
 
 from forkhouse.core.errors import UsageError
 from forkhouse.documents.reading import parse
-from forkhouse.serving.arranging import Place, Planned, processes
+from forkhouse.serving.arranging import Planned, ProcessPlace, processes
 from forkhouse.serving.deployment import Deployment
 from forkhouse.serving.writers.compose import compose_file
 from forkhouse.serving.writers.kubernetes import manifests
@@ -68,10 +68,12 @@ def as_told(planned: Iterable[Planned]) -> dict[str, tuple[list[str], dict[str, 
     return {each.name: (list(each.command), dict(each.environment)) for each in planned}
 
 
-def place(state: str, python: str, **other: Any) -> Place:
+def place(state: str, python: str, **other: Any) -> ProcessPlace:
     folder = Path(state)
     model = Path("/models/with a blank & $HOME %h")
-    return Place(python=Path(python), model=model, state=folder, temporary=folder / "tmp", **other)
+    return ProcessPlace(
+        python=Path(python), model=model, state=folder, temporary=folder / "tmp", **other
+    )
 
 
 def unit_words(text: str) -> list[str]:

@@ -18,7 +18,7 @@ from forkhouse.core.errors import (
 from forkhouse.documents.lockfile import DebianBinary, HipToolchainPin, Lock
 from forkhouse.documents.reading import parse
 from forkhouse.sources.index import Registry
-from forkhouse.toolchains.hip import Look, first, search, toolchain_identity
+from forkhouse.toolchains.hip import ToolchainLook, first, search, toolchain_identity
 from forkhouse.toolchains.places import hip_version
 from forkhouse.toolchains.private_root import private_place, private_root
 
@@ -65,8 +65,8 @@ def rocm(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def look(
     lock: Lock, registry: Registry, journal: Journal, tmp_path: Path
-) -> Callable[[Path], Look]:
-    def at(root: Path) -> Look:
+) -> Callable[[Path], ToolchainLook]:
+    def at(root: Path) -> ToolchainLook:
         (found,) = search(
             lock, registry, journal, tmp_path / "toolchains", chosen=root, offline=True, make=True
         )
@@ -77,7 +77,7 @@ def look(
 
 
 def test_a_root_is_refused_with_its_reason(
-    look: Callable[[Path], Look], rocm: Callable[..., Path], tmp_path: Path
+    look: Callable[[Path], ToolchainLook], rocm: Callable[..., Path], tmp_path: Path
 ) -> None:
     assert look(tmp_path / "none").reason == "no such folder"
     assert look(tmp_path).reason == "include/hip/hip_version.h is not in it"
@@ -89,7 +89,7 @@ def test_a_root_is_refused_with_its_reason(
 
 
 def test_another_version_than_the_lock_asks_for_is_refused(
-    look: Callable[[Path], Look], rocm: Callable[..., Path]
+    look: Callable[[Path], ToolchainLook], rocm: Callable[..., Path]
 ) -> None:
     assert (
         look(rocm("exit 1", version=(8, 0, 1))).reason
@@ -114,7 +114,7 @@ def test_another_version_than_the_lock_asks_for_is_refused(
     ],
 )
 def test_a_compiler_is_believed_only_by_what_it_makes(
-    look: Callable[[Path], Look], rocm: Callable[..., Path], script: str, reason: str
+    look: Callable[[Path], ToolchainLook], rocm: Callable[..., Path], script: str, reason: str
 ) -> None:
     found = look(rocm(script))
     assert found.toolchain is None
@@ -122,7 +122,9 @@ def test_a_compiler_is_believed_only_by_what_it_makes(
 
 
 def test_the_compiler_sees_nothing_of_the_users_environment(
-    look: Callable[[Path], Look], rocm: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    look: Callable[[Path], ToolchainLook],
+    rocm: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("CPLUS_INCLUDE_PATH", "/usr/local/cuda/include")
     monkeypatch.setenv("HIP_PLATFORM", "nvidia")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from forkhouse.triton.figures import Figures, Kernel
+from forkhouse.triton.figures import Figures, KernelFigures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,10 +29,10 @@ FIGURES: dict[str, Any] = {
 
 
 @pytest.fixture
-def kernel() -> Callable[..., Kernel]:
+def kernel() -> Callable[..., KernelFigures]:
     """Make a kernel of attention that holds all limits but for what is given."""
 
-    def make(**given: Any) -> Kernel:
+    def make(**given: Any) -> KernelFigures:
         figures = {name: given.pop(name, value) for name, value in FIGURES.items()}
         made: dict[str, Any] = {
             "case": "llama",
@@ -49,6 +49,6 @@ def kernel() -> Callable[..., Kernel]:
             "figures": Figures(**figures),
             "error": None,
         }
-        return Kernel(**{**made, **given})
+        return KernelFigures(**{**made, **given})
 
     return make

@@ -11,7 +11,7 @@ import pytest
 
 from forkhouse.triton import KernelError
 from forkhouse.triton.carrying import pack
-from forkhouse.triton.running import Run
+from forkhouse.triton.running import TritonRun
 from forkhouse.wheelhouse.optional import read_kernels
 from tests.compiled import needs_gcc
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.triton.figures import Kernel
+    from forkhouse.triton.figures import KernelFigures
 
 pytestmark = needs_gcc
 
 
 @pytest.fixture
 def cached(
-    tmp_path: Path, code_object: Callable[..., bytes], kernel: Callable[..., Kernel]
-) -> Callable[[str], tuple[Run, Path]]:
+    tmp_path: Path, code_object: Callable[..., bytes], kernel: Callable[..., KernelFigures]
+) -> Callable[[str], tuple[TritonRun, Path]]:
     """Lay a kernel into a cache as Triton does, in a folder of some name."""
 
-    def make(name: str) -> tuple[Run, Path]:
+    def make(name: str) -> tuple[TritonRun, Path]:
         cache = tmp_path / name
         folder = cache / "ABC"
         folder.mkdir(parents=True)
@@ -43,7 +43,7 @@ def cached(
         (folder / "attend.hsaco").write_bytes(code_object("attend"))
         (folder / "attend.ttir").write_text("not carried", encoding="utf-8")
         (folder / "__grp__attend.json").write_text(f'{{"child_paths": "{folder}"}}', "utf-8")
-        run = Run(
+        run = TritonRun(
             triton="3.9.0",
             triton_key="0" * 64,
             vllm="0.31.0+cpu.1",
@@ -57,7 +57,7 @@ def cached(
 
 
 def test_a_wheel_has_what_triton_reads_and_no_folder_of_this_machine(
-    cached: Callable[[str], tuple[Run, Path]], tmp_path: Path
+    cached: Callable[[str], tuple[TritonRun, Path]], tmp_path: Path
 ) -> None:
     run, cache = cached("cache")
     wheel = pack(run, target="gfx90a", cache=cache, folder=tmp_path)
@@ -87,7 +87,7 @@ def test_a_wheel_has_what_triton_reads_and_no_folder_of_this_machine(
 
 
 def test_the_same_kernels_in_another_folder_make_the_same_wheel(
-    cached: Callable[[str], tuple[Run, Path]], tmp_path: Path
+    cached: Callable[[str], tuple[TritonRun, Path]], tmp_path: Path
 ) -> None:
     wheels = []
     for name in ("a", "of-another-length"):
@@ -99,7 +99,7 @@ def test_the_same_kernels_in_another_folder_make_the_same_wheel(
 
 
 def test_a_kernel_that_is_not_in_the_cache_is_said(
-    cached: Callable[[str], tuple[Run, Path]], tmp_path: Path
+    cached: Callable[[str], tuple[TritonRun, Path]], tmp_path: Path
 ) -> None:
     run, cache = cached("cache")
     (cache / "ABC" / "attend.hsaco").unlink()

@@ -23,7 +23,7 @@ from forkhouse.triton.running import PROGRAM, run_cases
 from forkhouse.wheelhouse.optional import ask, read_kernels, why_not
 
 if TYPE_CHECKING:
-    from forkhouse.triton.running import Run
+    from forkhouse.triton.running import TritonRun
 
 pytestmark = [pytest.mark.triton, pytest.mark.timeout(1200)]
 
@@ -39,14 +39,14 @@ class Compiled:
 
     python: Path
     folder: Path
-    run: Run
+    run: TritonRun
 
-    def again(self, folder: Path) -> Run:
+    def again(self, folder: Path) -> TritonRun:
         """Run the same with the same cache, in another process."""
         return _run(self.python, folder, self.folder / "cache")
 
 
-def _run(python: Path, folder: Path, cache: Path) -> Run:
+def _run(python: Path, folder: Path, cache: Path) -> TritonRun:
     cases = read_cases()
     lock = load(Lock, find_workspace(Path(__file__).resolve().parent).lock_path)
     return run_cases(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.triton.figures import Kernel
+    from forkhouse.triton.figures import KernelFigures
 
 TAKEN = KernelResources(
     library="attend",
@@ -69,7 +69,7 @@ def test_a_kernel_without_products_needs_no_matrix_instructions() -> None:
 
 
 def test_a_variant_that_several_cases_launch_has_one_row(
-    kernel: Callable[..., Kernel],
+    kernel: Callable[..., KernelFigures],
 ) -> None:
     table = rows(
         [

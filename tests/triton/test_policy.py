@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from forkhouse.triton.policy import Exemption, Rule, idle, judge, read_policy
+from forkhouse.triton.policy import Exemption, KernelRule, idle, judge, read_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from forkhouse.triton.figures import Kernel
+    from forkhouse.triton.figures import KernelFigures
 
-    Make = Callable[..., Kernel]
+    Make = Callable[..., KernelFigures]
 
 OTHER = "vllm.v1.worker.gpu.sample.gumbel._gumbel_sample_kernel"
 
@@ -25,17 +25,17 @@ def test_a_kernel_within_the_limits_is_passed(kernel: Make) -> None:
 @pytest.mark.parametrize(
     ("given", "rule", "said"),
     [
-        ({"lds": 65540}, Rule.LDS, "takes 65540 bytes of local memory, and gfx90a has 65536"),
-        ({"vgpr_spills": 2}, Rule.SPILLS, "spills 2 vector registers"),
-        ({"sgpr_spills": 1}, Rule.SCALAR_SPILLS, "spills 1 scalar registers"),
-        ({"scratch": 8}, Rule.SPILLS, "8 bytes of scratch memory"),
-        ({"mfma": 0}, Rule.MATRIX, "multiplies matrices of bf16 without v_mfma"),
-        ({"mfma": 0, "dots": ("f16", "f32")}, Rule.MATRIX, "of f16, f32 without"),
-        ({"target": "gfx942"}, Rule.LDS, "no limit for gfx942"),
+        ({"lds": 65540}, KernelRule.LDS, "takes 65540 bytes of local memory, and gfx90a has 65536"),
+        ({"vgpr_spills": 2}, KernelRule.SPILLS, "spills 2 vector registers"),
+        ({"sgpr_spills": 1}, KernelRule.SCALAR_SPILLS, "spills 1 scalar registers"),
+        ({"scratch": 8}, KernelRule.SPILLS, "8 bytes of scratch memory"),
+        ({"mfma": 0}, KernelRule.MATRIX, "multiplies matrices of bf16 without v_mfma"),
+        ({"mfma": 0, "dots": ("f16", "f32")}, KernelRule.MATRIX, "of f16, f32 without"),
+        ({"target": "gfx942"}, KernelRule.LDS, "no limit for gfx942"),
     ],
 )
 def test_a_broken_limit_names_kernel_case_and_limit(
-    kernel: Make, given: dict[str, Any], rule: Rule, said: str
+    kernel: Make, given: dict[str, Any], rule: KernelRule, said: str
 ) -> None:
     [finding] = judge([kernel(**given)], read_policy())
     assert finding.rule is rule
@@ -54,7 +54,7 @@ def test_a_kernel_that_does_not_compile_is_said_with_its_compilers_words(kernel:
         ],
         read_policy(),
     )
-    assert finding.rule is Rule.COMPILES
+    assert finding.rule is KernelRule.COMPILES
     assert "fp8e4nv not supported" in finding.what
 
 
@@ -70,8 +70,8 @@ def test_no_matrix_instruction_is_asked_for_where_it_is_not_needed(
 
 
 def test_what_is_listed_is_known_and_what_is_listed_in_vain_is_found(kernel: Make) -> None:
-    listed = Exemption(kernel="vllm.v1.attention.*", case="lla*", rule=Rule.LDS, reason="why")
-    vain = Exemption(kernel="*", case="phi", rule=Rule.LDS, reason="why")
+    listed = Exemption(kernel="vllm.v1.attention.*", case="lla*", rule=KernelRule.LDS, reason="why")
+    vain = Exemption(kernel="*", case="phi", rule=KernelRule.LDS, reason="why")
     policy = read_policy().model_copy(update={"known": (listed, vain)})
     [lds, spills] = judge([kernel(lds=70000, vgpr_spills=1)], policy)
     assert (lds.known, spills.known) == ("why", None)

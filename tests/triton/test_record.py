@@ -12,13 +12,13 @@ from forkhouse.triton.record import compare, merged, parse, recorded
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from forkhouse.triton.figures import Kernel
+    from forkhouse.triton.figures import KernelFigures
     from forkhouse.triton.record import News, Recorded
 
-    Make = Callable[..., Kernel]
+    Make = Callable[..., KernelFigures]
 
 
-def of(*kernels: Kernel, triton: str = "3.9.0", vllm: str = "0.31.0") -> Recorded:
+def of(*kernels: KernelFigures, triton: str = "3.9.0", vllm: str = "0.31.0") -> Recorded:
     return recorded(kernels, triton=triton, vllm=vllm)
 
 

@@ -45,7 +45,7 @@ class Side:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Change:
+class WheelChange:
     """One thing that is otherwise."""
 
     what: str
@@ -111,37 +111,37 @@ def _symbols(archive: WheelArchive, member: zipfile.ZipInfo) -> Iterator[tuple[s
             yield "needs", symbol.name
 
 
-def changes(before: Side, now: Side) -> Iterator[Change]:
+def changes(before: Side, now: Side) -> Iterator[WheelChange]:
     """Yield what is otherwise in `now`, the most important first."""
     for key in sorted(before.kernels.keys() - now.kernels.keys()):
-        yield Change(what="kernel", where=key[0], name=key[2], before=key[1], now=None)
+        yield WheelChange(what="kernel", where=key[0], name=key[2], before=key[1], now=None)
     for key in sorted(now.kernels.keys() - before.kernels.keys()):
-        yield Change(what="kernel", where=key[0], name=key[2], before=None, now=key[1])
+        yield WheelChange(what="kernel", where=key[0], name=key[2], before=None, now=key[1])
     for key in sorted(before.kernels.keys() & now.kernels.keys()):
         yield from _taken_otherwise(before.kernels[key], now.kernels[key])
     for kind in ("needs", "gives"):
         old = {(where, name) for where, its_kind, name in before.symbols if its_kind == kind}
         new = {(where, name) for where, its_kind, name in now.symbols if its_kind == kind}
         for where, name in sorted(old - new):
-            yield Change(what="symbol", where=where, name=name, before=kind, now=None)
+            yield WheelChange(what="symbol", where=where, name=name, before=kind, now=None)
         for where, name in sorted(new - old):
-            yield Change(what="symbol", where=where, name=name, before=None, now=kind)
+            yield WheelChange(what="symbol", where=where, name=name, before=None, now=kind)
     for text in sorted(before.requires - now.requires):
-        yield Change(what="requirement", where="", name=text, before="", now=None)
+        yield WheelChange(what="requirement", where="", name=text, before="", now=None)
     for text in sorted(now.requires - before.requires):
-        yield Change(what="requirement", where="", name=text, before=None, now="")
+        yield WheelChange(what="requirement", where="", name=text, before=None, now="")
     if before.version != now.version:
-        yield Change(
+        yield WheelChange(
             what="version", where="", name=now.name, before=before.version, now=now.version
         )
     yield from _files(before.sizes, now.sizes)
 
 
-def _taken_otherwise(before: KernelResources, now: KernelResources) -> Iterator[Change]:
+def _taken_otherwise(before: KernelResources, now: KernelResources) -> Iterator[WheelChange]:
     for field in (*_TAKEN, *_MODES):
         old, new = getattr(before, field), getattr(now, field)
         if old != new:
-            yield Change(
+            yield WheelChange(
                 what="resource",
                 where=now.library,
                 name=f"{field.replace('_', '-')} of {now.kernel} for {now.target}",
@@ -154,14 +154,16 @@ def _shown(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _files(before: Mapping[str, int], now: Mapping[str, int]) -> Iterator[Change]:
+def _files(before: Mapping[str, int], now: Mapping[str, int]) -> Iterator[WheelChange]:
     for path in sorted(before.keys() - now.keys()):
-        yield Change(what="file", where="", name=path, before=f"{before[path]} bytes", now=None)
+        yield WheelChange(
+            what="file", where="", name=path, before=f"{before[path]} bytes", now=None
+        )
     for path in sorted(now.keys() - before.keys()):
-        yield Change(what="file", where="", name=path, before=None, now=f"{now[path]} bytes")
+        yield WheelChange(what="file", where="", name=path, before=None, now=f"{now[path]} bytes")
     for path in sorted(before.keys() & now.keys()):
         if before[path] != now[path]:
-            yield Change(
+            yield WheelChange(
                 what="size",
                 where="",
                 name=path,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from forkhouse.audit.policy import GpuLimits, PolicyDistribution
-    from forkhouse.binaries.offload import Bundle
+    from forkhouse.binaries.offload import OffloadBundle
     from forkhouse.binaries.resources import KernelResources
 
 _RUNTIME = "libamdhip64.so*"
@@ -104,7 +104,7 @@ def read_gpu_code(
 
 def _check_bundle(
     name: str,
-    bundle: Bundle,
+    bundle: OffloadBundle,
     targets: Collection[str],
     build_paths: Collection[str],
     place: str = "",
@@ -121,7 +121,7 @@ def _check_bundle(
         yield from check_build_paths(f"{name} ({each.identity})", each.content, build_paths)
 
 
-def file_bundles(content: bytes, elf: Elf | None) -> Iterator[Bundle]:
+def file_bundles(content: bytes, elf: Elf | None) -> Iterator[OffloadBundle]:
     """Return the GPU code in a file of any kind, but for that in a library's `.hip_fatbin`.
 
     `elf` is the file where it is for the host.
@@ -269,7 +269,7 @@ def gpu_contents(path: Path) -> GpuContents:
     return GpuContents(kernels=tuple(kernels), resources=tuple(resources))
 
 
-def _bundles(content: bytes) -> Iterator[Bundle]:
+def _bundles(content: bytes) -> Iterator[OffloadBundle]:
     elf = Elf(content) if content.startswith(MAGIC) else None
     if elf is not None and elf.machine != GPU_MACHINE:
         yield from read_bundles(elf.section(".hip_fatbin") or b"")

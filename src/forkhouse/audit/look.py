@@ -29,7 +29,7 @@ from forkhouse.audit.links import (
     check_run_paths,
 )
 from forkhouse.audit.metadata import check_metadata, read_facts, read_wheel_file
-from forkhouse.audit.record import Record
+from forkhouse.audit.record import WheelRecord
 from forkhouse.audit.report import AuditReport
 from forkhouse.audit.tags import check_gpu_tags, check_tags, glibc_floor
 from forkhouse.binaries.elf import MAGIC, Compiled, Elf
@@ -152,7 +152,7 @@ class _Look:
     ) -> None:
         info = dist_info(archive)
         text = archive.text(f"{info}/RECORD")
-        record = Record(text, info) if text is not None else None
+        record = WheelRecord(text, info) if text is not None else None
         for member in archive.files:
             name, content = member.filename, archive.read(member)
             self.add(record.check(name, content) if record else ())

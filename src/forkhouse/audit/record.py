@@ -24,7 +24,7 @@ _SIGNATURES = ("RECORD", "RECORD.jws", "RECORD.p7s")
 """Files of .dist-info that cannot have a hash in RECORD (PEP 427)."""
 
 
-class Record:
+class WheelRecord:
     """The RECORD of a wheel; each file is held against its line as it is read."""
 
     def __init__(self, text: str, info: str) -> None:

@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from forkhouse.binaries.elf import Elf, Load, Relocation
+from forkhouse.binaries.elf import Elf, LoadSegment, Relocation
 from forkhouse.binaries.offload import GPU_MACHINE, METADATA, MOST_ITEMS, compiled_target
 from forkhouse.core.errors import AuditError
 
@@ -90,7 +90,7 @@ class CodeImage:
     target: str
     """Its target id, such as gfx90a or gfx90a:xnack-."""
     kernels: Mapping[str, Kernel]
-    loads: tuple[Load, ...]
+    loads: tuple[LoadSegment, ...]
     size: int
     """Bytes of memory from address 0 to the end of its last part."""
     relocations: tuple[Relocation, ...]
@@ -136,7 +136,7 @@ def read_code_object(content: bytes) -> CodeImage:
     )
 
 
-def _descriptor(loads: tuple[Load, ...], name: str, address: int) -> Descriptor:
+def _descriptor(loads: tuple[LoadSegment, ...], name: str, address: int) -> Descriptor:
     for load in loads:
         start = address - load.address
         if start >= 0 and start + _DESCRIPTOR.size <= len(load.content):

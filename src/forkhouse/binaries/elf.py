@@ -94,7 +94,7 @@ class Symbol:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Load:
+class LoadSegment:
     """A part of the file that is loaded into memory."""
 
     address: int
@@ -327,10 +327,10 @@ class Elf:
                     address=entry[value],
                 )
 
-    def loads(self) -> tuple[Load, ...]:
+    def loads(self) -> tuple[LoadSegment, ...]:
         """Return what is loaded into memory, as its segments say."""
         return tuple(
-            Load(
+            LoadSegment(
                 address=segment.address,
                 content=self._slice(segment.offset, segment.size),
                 size=segment.memory,

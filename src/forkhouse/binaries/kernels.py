@@ -13,7 +13,7 @@ from forkhouse.documents.reading import Document
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from forkhouse.binaries.offload import Bundle
+    from forkhouse.binaries.offload import OffloadBundle
 
 
 class LibraryKernels(Document):
@@ -81,7 +81,7 @@ class KernelInventory(Document):
                 )
 
 
-def bundle_kernels(library: str, bundle: Bundle) -> Iterator[LibraryKernels]:
+def bundle_kernels(library: str, bundle: OffloadBundle) -> Iterator[LibraryKernels]:
     """Return what a bundle of a library holds for each GPU."""
     for each in bundle.objects:
         if each.target and each.size:

@@ -118,7 +118,7 @@ class CodeObject:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Bundle:
+class OffloadBundle:
     """All that one compilation made for its targets."""
 
     offset: int
@@ -151,7 +151,7 @@ def code_objects(path: Path) -> tuple[CodeObject, ...]:
     return tuple(each for bundle in read_bundles(section) for each in bundle.objects)
 
 
-def read_bundles(section: bytes) -> Iterator[Bundle]:
+def read_bundles(section: bytes) -> Iterator[OffloadBundle]:
     """Yield the unpacked bundles of a `.hip_fatbin` section, or of a file in the same format.
 
     Raises AuditError for anything that is not a bundle, for an unknown version, method or identity,
@@ -173,19 +173,19 @@ def read_bundles(section: bytes) -> Iterator[Bundle]:
         offset = bundle.end
 
 
-def read_bundle(content: bytes, offset: int) -> Bundle:
+def read_bundle(content: bytes, offset: int) -> OffloadBundle:
     """Return the bundle that begins at `offset`. Raises AuditError as `read_bundles`."""
     if not content.startswith(COMPRESSED, offset):
         objects, end = _read_plain(content, offset)
-        return Bundle(offset=offset, end=end, compression=None, objects=objects)
+        return OffloadBundle(offset=offset, end=end, compression=None, objects=objects)
     plain, method, end = _unpack(content, offset)
     objects, used = _read_plain(plain, 0)
     if _next_content(plain, used) < len(plain):
         raise _error(offset, "has something behind its last code object")
-    return Bundle(offset=offset, end=end, compression=method, objects=objects)
+    return OffloadBundle(offset=offset, end=end, compression=method, objects=objects)
 
 
-def embedded(content: bytes, known: Collection[tuple[int, int]] = ()) -> Iterator[Bundle]:
+def embedded(content: bytes, known: Collection[tuple[int, int]] = ()) -> Iterator[OffloadBundle]:
     """Yield the GPU code that lies anywhere in a file except in the ranges `known`, in order.
 
     A range is a start and an end. A bare code object is returned as a bundle of one. Raises
@@ -205,7 +205,7 @@ def embedded(content: bytes, known: Collection[tuple[int, int]] = ()) -> Iterato
         end = bundle.end
 
 
-def _read_object(content: bytes, start: int) -> Bundle:
+def _read_object(content: bytes, start: int) -> OffloadBundle:
     try:
         end = start + extent(content, start)
         code = content[start:end]
@@ -220,7 +220,7 @@ def _read_object(content: bytes, start: int) -> Bundle:
         raise AuditError(message)
     # The kind `hip` is that of a code object by itself in a bundle as well.
     each = CodeObject(identity=f"hip-{compiled_for}", kernels=kernels, content=code)
-    return Bundle(offset=start, end=end, compression=None, objects=(each,), bare=True)
+    return OffloadBundle(offset=start, end=end, compression=None, objects=(each,), bare=True)
 
 
 def _next_content(section: bytes, offset: int) -> int:

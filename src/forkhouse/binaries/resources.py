@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from forkhouse.binaries.codeobject import CodeImage, Kernel
-    from forkhouse.binaries.offload import Bundle
+    from forkhouse.binaries.offload import OffloadBundle
 
 _VERSIONS = {0: 2, 1: 3, 2: 4, 3: 5, 4: 6}
 """Code object version by EI_ABIVERSION."""
@@ -64,7 +64,7 @@ class KernelResources(Document):
     """Error correction of memory on the chip: none, any, off, on."""
 
 
-def bundle_resources(library: str, bundle: Bundle) -> Iterator[KernelResources]:
+def bundle_resources(library: str, bundle: OffloadBundle) -> Iterator[KernelResources]:
     """Yield what each kernel of a bundle takes. Raises AuditError where that cannot be read."""
     for each in bundle.objects:
         if each.target and each.size:

@@ -15,7 +15,7 @@ from forkhouse.carry.layout import (
     INDEX,
     LARGEST_INDEX,
     Index,
-    Place,
+    MemberPlace,
     front,
     header,
     padding,
@@ -35,7 +35,7 @@ CHUNK = 2**20
 _PART = re.compile(r"(?P<name>.+)\.(?P<number>\d{3})")
 
 
-class Parts:
+class JoinedParts:
     """The bytes of files that follow one another."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -74,14 +74,14 @@ class Bundle:
 
     name: str
     index: Index
-    parts: Parts
+    parts: JoinedParts
 
     def begins_right(self) -> bool:
         """Return whether its beginning is what follows from the index that was read there."""
         beginning = front(self.index)
         return self.parts.read(0, len(beginning)) == beginning
 
-    def located(self) -> dict[str, Place]:
+    def located(self) -> dict[str, MemberPlace]:
         """Return where the content of each member lies that is there, by its path."""
         found = {place.member.path: place for place in places(self.index)}
         return {
@@ -90,7 +90,7 @@ class Bundle:
             if (each.link or each.path) in found
         }
 
-    def place(self, path: str, located: Mapping[str, Place] | None = None) -> Place:
+    def place(self, path: str, located: Mapping[str, MemberPlace] | None = None) -> MemberPlace:
         """Return where the content of a member lies; for many of them, `located` is made once.
 
         Raises BundleError where it is not there.
@@ -151,7 +151,7 @@ def open_bundle(path: Path) -> Bundle:
     Raises BundleError for a file that is none, and for a damaged index.
     """
     with storage_errors(f"Reading {path.name}"):
-        parts = Parts(parts_of(path))
+        parts = JoinedParts(parts_of(path))
         head = parts.read(0, BLOCK)
         size = _size(head)
         if size is None or size > LARGEST_INDEX:
@@ -205,7 +205,7 @@ def verify_bundle(bundle: Bundle) -> int:
     return count
 
 
-def _is_whole(parts: Parts, place: Place, advance: Callable[[float], None]) -> bool:
+def _is_whole(parts: JoinedParts, place: MemberPlace, advance: Callable[[float], None]) -> bool:
     """Return whether a member is in the archive as the index says, with its header and padding."""
     member = place.member
     head = parts.read(place.start, place.content - place.start)
@@ -257,7 +257,7 @@ def extract(bundle: Bundle, below: str, folder: Path) -> None:
                 raise damaged_or_cut(bundle, place)
 
 
-def damaged_or_cut(bundle: Bundle, place: Place) -> BundleError:
+def damaged_or_cut(bundle: Bundle, place: MemberPlace) -> BundleError:
     """Return the failure that a member is not as the index says."""
     if place.end > bundle.parts.size:
         return _cut_off(bundle, total(bundle.index))

@@ -36,7 +36,7 @@ LARGEST_INDEX = 64 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Member:
+class BundleMember:
     """A file of a bundle."""
 
     path: str
@@ -59,8 +59,8 @@ class Index:
     """What a bundle holds, in the order in which it lies there."""
 
     profile: str
-    members: tuple[Member, ...]
-    program: Member
+    members: tuple[BundleMember, ...]
+    program: BundleMember
     """The zip application at the end; its path is that of the member which is the same."""
     base: str | None = None
     """The sha256 of the index of the bundle that has what is left out."""
@@ -131,7 +131,7 @@ def _index(value: dict[str, Any]) -> Index:
     )
 
 
-def _member(value: dict[str, Any]) -> Member:
+def _member(value: dict[str, Any]) -> BundleMember:
     path, size, sha256 = str(value["path"]), value["size"], str(value["sha256"])
     parts = PurePosixPath(path).parts
     if path.startswith("/") or ".." in parts or str(PurePosixPath(*parts)) != path:
@@ -144,7 +144,7 @@ def _member(value: dict[str, Any]) -> Member:
         message = f"{path} has no size or no sha256"
         raise ValueError(message)
     link = value.get("link")
-    return Member(
+    return BundleMember(
         path=path,
         size=size,
         sha256=sha256,
@@ -177,10 +177,10 @@ def padding(size: int) -> bytes:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class MemberPlace:
     """Where a member lies in the archive, in bytes from its beginning."""
 
-    member: Member
+    member: BundleMember
     start: int
     """Of its header."""
     content: int
@@ -206,13 +206,13 @@ def front(index: Index) -> bytes:
     return b"".join(pieces)
 
 
-def places(index: Index) -> Iterator[Place]:
+def places(index: Index) -> Iterator[MemberPlace]:
     """Yield where each member lies that is there, in order."""
     position = len(front(index))
     for member in index.members:
         if not member.held:
             head = len(header(member.path, member.length, member.link))
-            place = Place(member=member, start=position, content=position + head)
+            place = MemberPlace(member=member, start=position, content=position + head)
             yield place
             position = place.end
 
@@ -223,7 +223,7 @@ def total(index: Index) -> int:
     return last + len(END) + index.program.size
 
 
-def ordered(members: Sequence[Member]) -> tuple[Member, ...]:
+def ordered(members: Sequence[BundleMember]) -> tuple[BundleMember, ...]:
     """Return members in the order of a bundle, and each content once.
 
     What tells of the rest comes first. Whoever unpacks the wheelhouse alone gets it whole, so what
@@ -237,6 +237,6 @@ def ordered(members: Sequence[Member]) -> tuple[Member, ...]:
     return tuple(found)
 
 
-def _rank(member: Member) -> tuple[bool, bool, str]:
+def _rank(member: BundleMember) -> tuple[bool, bool, str]:
     sources = member.path.startswith("sources/")
     return (sources, member.path.endswith((".whl", ".pack")), member.path)

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 from forkhouse.carry.bundle import (
     CHUNK,
     Bundle,
-    Parts,
+    JoinedParts,
     damaged_or_cut,
     open_bundle,
     whole_until,
 )
 from forkhouse.carry.layout import (
     END,
+    BundleMember,
     Index,
-    Member,
     front,
     is_name,
     ordered,
@@ -47,10 +47,10 @@ MOST_PARTS = 999
 class Source(Protocol):
     """Where the content of a member is read from."""
 
-    def pieces(self, member: Member) -> Iterator[bytes]:
+    def pieces(self, member: BundleMember) -> Iterator[bytes]:
         """Yield the content of a member, a piece at a time."""
 
-    def other(self, member: Member) -> BundleError | HashMismatchError:
+    def other(self, member: BundleMember) -> BundleError | HashMismatchError:
         """Return the failure that the content was another one than the index says."""
 
 
@@ -61,13 +61,13 @@ class Files:
         """Take the files by their path in the bundle."""
         self._files = files
 
-    def pieces(self, member: Member) -> Iterator[bytes]:
+    def pieces(self, member: BundleMember) -> Iterator[bytes]:
         """Yield the content of a file."""
         with self._files[member.path].open("rb") as stream:
             while piece := stream.read(CHUNK):
                 yield piece
 
-    def other(self, member: Member) -> HashMismatchError:
+    def other(self, member: BundleMember) -> HashMismatchError:
         """Return the failure that a file was changed."""
         return HashMismatchError(
             f"{member.path} has changed while the bundle was written. Run the same command again."
@@ -86,7 +86,7 @@ class Bundles:
             if place.member.link is None
         }
 
-    def pieces(self, member: Member) -> Iterator[bytes]:
+    def pieces(self, member: BundleMember) -> Iterator[bytes]:
         """Yield the content of a member. Raises BundleError where none of them has it."""
         if member.sha256 not in self._places:
             message = f"None of the bundles has {member.path}. Give the one that this one is for."
@@ -94,7 +94,7 @@ class Bundles:
         bundle, place = self._places[member.sha256]
         yield from bundle.parts.pieces(place.content, member.size)
 
-    def other(self, member: Member) -> BundleError:
+    def other(self, member: BundleMember) -> BundleError:
         """Return the failure that a bundle is damaged or cut off."""
         bundle, place = self._places[member.sha256]
         return damaged_or_cut(bundle, place)
@@ -121,7 +121,7 @@ def index_of(
         for path, file in files.items():
             size = file.stat().st_size
             sha256 = known[path] if path in known else sha256_file(file)
-            members.append(Member(path=path, size=size, sha256=sha256))
+            members.append(BundleMember(path=path, size=size, sha256=sha256))
             task.advance(size)
     found = {member.path: member for member in members}
     return Index(profile=profile, members=ordered(members), program=found[program])
@@ -282,7 +282,7 @@ def _cut(path: Path, size: int) -> None:
 
 def _opened(paths: list[Path]) -> Bundle:
     first = open_bundle(paths[0])
-    return replace(first, parts=Parts(paths))
+    return replace(first, parts=JoinedParts(paths))
 
 
 class _Writer:
@@ -330,7 +330,7 @@ def _stream(index: Index, source: Source, done: int) -> Iterator[bytes]:
     yield from _checked(source, index.program)
 
 
-def _checked(source: Source, member: Member) -> Iterator[bytes]:
+def _checked(source: Source, member: BundleMember) -> Iterator[bytes]:
     digest, size = hashlib.sha256(), 0
     for piece in source.pieces(member):
         digest.update(piece)

@@ -23,7 +23,7 @@ from forkhouse.core.errors import UsageError
 from forkhouse.core.progress import printable, report, showing
 
 if TYPE_CHECKING:
-    from forkhouse.audit.comparing import Change
+    from forkhouse.audit.comparing import WheelChange
     from forkhouse.binaries.resources import KernelResources
 
 _HEAVIEST, _LONGEST, _SHOWN = 10, 60, 200
@@ -146,13 +146,13 @@ def _wheels(place: Path) -> tuple[Path, ...]:
 
 def _otherwise(
     wheels: tuple[Path, ...], before: tuple[Path, ...]
-) -> dict[str, list[Change] | None]:
+) -> dict[str, list[WheelChange] | None]:
     """Return what is otherwise in each wheel, by its file; None where none was there before.
 
     Equal bytes are not looked into. Raises AuditError, OSError.
     """
     known = {canonicalize_name(path.name.partition("-")[0]): path for path in before}
-    found: dict[str, list[Change] | None] = {}
+    found: dict[str, list[WheelChange] | None] = {}
     for wheel in wheels:
         old = known.get(canonicalize_name(wheel.name.partition("-")[0]))
         if old is None:
@@ -181,7 +181,7 @@ def _say_heaviest(resources: list[KernelResources]) -> None:
         print_table(f"The heaviest of {len(resources)} kernels", columns, rows)
 
 
-def _say_otherwise(otherwise: dict[str, list[Change] | None]) -> None:
+def _say_otherwise(otherwise: dict[str, list[WheelChange] | None]) -> None:
     for file, found in otherwise.items():
         if found is None:
             say(f"against: {file}: there was no wheel of this name before")

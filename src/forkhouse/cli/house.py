@@ -30,7 +30,7 @@ from forkhouse.wheelhouse.contents import PROFILE, chain, parse_contents, read_c
 from forkhouse.wheelhouse.generations import list_generations, roll_back, where_current_leads
 from forkhouse.wheelhouse.generations import prune as prune_generations
 from forkhouse.wheelhouse.install import install_onto, install_wheelhouse
-from forkhouse.wheelhouse.trust import Held, Verified, check, envelope_of, in_folder
+from forkhouse.wheelhouse.trust import SignedContents, Verified, check, envelope_of, in_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,7 +89,7 @@ def _contents(place: Path) -> Contents:
     return read_contents(place)
 
 
-def _in_bundle(place: Path) -> Held:
+def _in_bundle(place: Path) -> SignedContents:
     """Return the wheelhouse in a bundle, as it is held against its signature."""
     bundle = open_bundle(place)
     below = f"{WHEELHOUSE}/"
@@ -102,7 +102,7 @@ def _in_bundle(place: Path) -> Held:
     program = bundle.index.program
     digests[program.path.removeprefix(below)] = program.sha256
     signed = digests.pop(ENVELOPE, None) is not None
-    return Held(
+    return SignedContents(
         name=place.name,
         envelope=bundle.content(f"{below}{ENVELOPE}") if signed else None,
         manifest=bundle.content(f"{below}{MANIFEST}"),

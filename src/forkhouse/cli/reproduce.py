@@ -17,7 +17,7 @@ from forkhouse.core.wording import bullets
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from forkhouse.flow.reproducing import Pair, Reproduction
+    from forkhouse.flow.reproducing import BuiltPair, Reproduction
     from forkhouse.sources.acquire import SourcePolicy
 
 _SHOWN = 20
@@ -105,7 +105,7 @@ def _told(found: Reproduction) -> dict[str, object]:
     }
 
 
-def _row(pair: Pair) -> dict[str, object]:
+def _row(pair: BuiltPair) -> dict[str, object]:
     return {
         "equal": pair.equal,
         "sha256": list(pair.sha256),
@@ -115,7 +115,7 @@ def _row(pair: Pair) -> dict[str, object]:
     }
 
 
-def _explained(pairs: list[Pair]) -> str:
+def _explained(pairs: list[BuiltPair]) -> str:
     parts = []
     for pair in pairs:
         more = len(pair.differs) - _SHOWN

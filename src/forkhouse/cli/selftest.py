@@ -36,7 +36,7 @@ from forkhouse.selftest.environment import install_tests
 from forkhouse.selftest.installed import differing
 from forkhouse.selftest.machine import machine, transports
 from forkhouse.selftest.reporting import summary, write_report
-from forkhouse.selftest.running import DEVICES, Terms, run_tests
+from forkhouse.selftest.running import DEVICES, SelftestTerms, run_tests
 from forkhouse.serving.device import require_gpu
 from forkhouse.wheelhouse.contents import read_contents
 from forkhouse.wheelhouse.install import install_onto, install_wheelhouse
@@ -45,7 +45,7 @@ from forkhouse.wheelhouse.verifying import CHECKSUMS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from forkhouse.selftest.running import Outcome
+    from forkhouse.selftest.running import SelftestOutcome
 
 _SHOWN = 20
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -144,7 +144,7 @@ def selftest(
         if not as_json:
             say_signers(verified)
         stack = _installed(wheelhouse, into, onto, interpreter, Path(scratch, "stack"))
-        terms = Terms(device=device, stack=stack, launcher=launcher, model=model, only=only)
+        terms = SelftestTerms(device=device, stack=stack, launcher=launcher, model=model, only=only)
         signers = [f"{each.name} ({each.keyid})" for each in verified.signers]
         told, outcome = _tested(wheelhouse, signers, terms, Path(scratch), quiet=as_json)
         write_report(target, told, Path(scratch), logs=not outcome.passed)
@@ -167,8 +167,8 @@ def _installed(
 
 
 def _tested(
-    wheelhouse: Path, signers: list[str], terms: Terms, scratch: Path, *, quiet: bool
-) -> tuple[dict[str, object], Outcome]:
+    wheelhouse: Path, signers: list[str], terms: SelftestTerms, scratch: Path, *, quiet: bool
+) -> tuple[dict[str, object], SelftestOutcome]:
     """Run the tests; return what is told of them, and what came of them."""
     report().line("selftest", "installing what the tests need")
     tests = install_tests(wheelhouse, scratch / "tests", terms.stack)
@@ -198,7 +198,7 @@ def _tested(
     return told, outcome
 
 
-def _say(told: Mapping[str, object], outcome: Outcome, target: Path) -> None:
+def _say(told: Mapping[str, object], outcome: SelftestOutcome, target: Path) -> None:
     how = "EMULATED, not on a GPU" if told["emulated"] else f"on {told['device']}"
     say(
         f"{outcome.count('passed')} tests passed, {outcome.count('failed')} failed, "
@@ -210,7 +210,7 @@ def _say(told: Mapping[str, object], outcome: Outcome, target: Path) -> None:
     say(f"The report is {target}. It has no keys and no variables of the environment.")
 
 
-def _refuse(outcome: Outcome, target: Path) -> None:
+def _refuse(outcome: SelftestOutcome, target: Path) -> None:
     """Raise SelfTestError where tests failed, or none ran."""
     if outcome.passed:
         return

@@ -14,7 +14,7 @@ from forkhouse.cli.output import say
 from forkhouse.core.progress import showing
 from forkhouse.core.signals import Stopped
 from forkhouse.core.storage import storage_errors, write_atomic
-from forkhouse.serving.arranging import Place, processes
+from forkhouse.serving.arranging import ProcessPlace, processes
 from forkhouse.serving.deployment import read_deployment
 from forkhouse.serving.launching import usable_path, usable_python
 
@@ -91,7 +91,7 @@ def serve(
         if dry_run
         else usable_python(interpreter, deployment.hardware)
     )
-    place = Place.below(
+    place = ProcessPlace.below(
         (state or _own_state(deployment)).absolute(),
         python=python,
         model=Path(deployment.model.path),
@@ -102,7 +102,7 @@ def serve(
         _supervise(deployment, place)
 
 
-def _supervise(deployment: Deployment, place: Place) -> None:
+def _supervise(deployment: Deployment, place: ProcessPlace) -> None:
     from forkhouse.serving.device import require_gpu  # start-up time
     from forkhouse.serving.orphans import Orphans  # start-up time
     from forkhouse.serving.supervising import supervised  # start-up time

@@ -21,9 +21,9 @@ from forkhouse.documents.reading import load
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from forkhouse.triton.policy import Finding
+    from forkhouse.triton.policy import KernelFinding
     from forkhouse.triton.record import News
-    from forkhouse.triton.running import Run
+    from forkhouse.triton.running import TritonRun
 
 
 @click.command()
@@ -86,7 +86,7 @@ def triton(
     workspace = workspace_of(context)
     cases, policy = read_cases(), read_policy()
     wanted = chosen(cases, names, every=every)
-    runs: list[Run] = []
+    runs: list[TritonRun] = []
     targets = targets or load(Lock, workspace.lock_path).gpu_targets
     cache = workspace.build / "triton" / "cache"
     for target in targets:
@@ -126,7 +126,11 @@ def triton(
 
 
 def _show(
-    runs: Sequence[Run], findings: Sequence[Finding], news: Sequence[News], *, as_json: bool
+    runs: Sequence[TritonRun],
+    findings: Sequence[KernelFinding],
+    news: Sequence[News],
+    *,
+    as_json: bool,
 ) -> None:
     from dataclasses import asdict  # start-up time
 
@@ -156,7 +160,7 @@ def _show(
             say(f"note: {each}")
 
 
-def _refuse(findings: Sequence[Finding], news: Sequence[News]) -> None:
+def _refuse(findings: Sequence[KernelFinding], news: Sequence[News]) -> None:
     from forkhouse.triton import KernelError  # start-up time
 
     open_ = [finding for finding in findings if finding.known is None]

@@ -80,7 +80,7 @@ def put_part(
         w.half["u16"][row, lanes, half] = values
 
 
-def read_words(found: spaces.Found, count: int) -> list[Array]:
+def read_words(found: spaces.ReachedMemory, count: int) -> list[Array]:
     """Return what lies at places, in so many words of 32 bits."""
     places, words = found.places, found.views[4]
     if not (places & 3).any():
@@ -92,7 +92,7 @@ def read_words(found: spaces.Found, count: int) -> list[Array]:
     return [gather(found.views, places + found.stride * number, 4) for number in range(count)]
 
 
-def _aligned(found: spaces.Found, count: int) -> None:
+def _aligned(found: spaces.ReachedMemory, count: int) -> None:
     if found.stride != 4 and count > 1:
         message = "it touches scratch at an address that is not a multiple of 4"
         raise FaultError(message)

@@ -11,7 +11,7 @@ from forkhouse.emulation.access import joined, put, put_part, read_words, take
 from forkhouse.emulation.faults import UnknownOperationError
 from forkhouse.emulation.memory import gather, scatter
 from forkhouse.emulation.operands import Limits, Step, rows
-from forkhouse.emulation.spaces import Found
+from forkhouse.emulation.spaces import ReachedMemory
 from forkhouse.emulation.wave import LANES
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class _Reach:
     def __init__(self, inst: Instruction, limits: Limits) -> None:
         self._row = rows(limits, inst["addr"], 1)
 
-    def __call__(self, w: Wave, offset: int, size: int) -> Found | None:
+    def __call__(self, w: Wave, offset: int, size: int) -> ReachedMemory | None:
         lanes = w.lanes
         if lanes is not None and not len(lanes):
             return None
@@ -85,7 +85,7 @@ class _Reach:
         if offset:
             places += offset
         w.lds.check(places, size, lanes)
-        return Found(w.lds.views, places, lanes)
+        return ReachedMemory(w.lds.views, places, lanes)
 
 
 def _read(inst: Instruction, limits: Limits) -> Step:

@@ -29,7 +29,7 @@ _U64 = np.uint64
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ReachedMemory:
     """Where some of the lanes reach."""
 
     views: dict[int, Array]
@@ -46,7 +46,7 @@ class Found:
 class Find(Protocol):
     """Finds where the active lanes reach. Raises FaultError for a lane that may not."""
 
-    def __call__(self, w: Wave, size: int, *, write: bool) -> Iterator[Found]:
+    def __call__(self, w: Wave, size: int, *, write: bool) -> Iterator[ReachedMemory]:
         """Yield what the lanes reach with so many bytes."""
         ...
 
@@ -81,7 +81,7 @@ def _addresses(inst: Instruction, limits: Limits) -> Find:
         def address(w: Wave) -> Array:
             return w.pair(row) + step if offset else w.pair(row)
 
-    def find(w: Wave, size: int, *, write: bool) -> Iterator[Found]:
+    def find(w: Wave, size: int, *, write: bool) -> Iterator[ReachedMemory]:
         lanes = w.lanes
         if lanes is not None and not len(lanes):
             return
@@ -92,14 +92,14 @@ def _addresses(inst: Instruction, limits: Limits) -> Find:
             yield from _by_aperture(w, reached, lanes, size, write=write)
             return
         places = w.memory.places(reached, size, lanes, write=write)
-        yield Found(w.memory.views, places, lanes)
+        yield ReachedMemory(w.memory.views, places, lanes)
 
     return find
 
 
 def _by_aperture(
     w: Wave, reached: Array, lanes: Array | None, size: int, *, write: bool
-) -> Iterator[Found]:
+) -> Iterator[ReachedMemory]:
     """Yield where `flat` reaches: LDS and scratch have addresses of their own."""
     numbers = _EVERY if lanes is None else lanes
     upper = reached >> _U64(32)
@@ -107,16 +107,16 @@ def _by_aperture(
     if shared.any():
         places = (reached[shared] & _U64(0xFFFFFFFF)).astype(np.int64)
         w.lds.check(places, size, numbers[shared])
-        yield Found(w.lds.views, places, numbers[shared])
+        yield ReachedMemory(w.lds.views, places, numbers[shared])
     if private.any():
         yield _swizzled(w, reached[private] & _U64(0xFFFFFFFF), numbers[private], size, write=write)
     rest = ~(shared | private)
     if rest.any():
         places = w.memory.places(reached[rest], size, numbers[rest], write=write)
-        yield Found(w.memory.views, places, numbers[rest])
+        yield ReachedMemory(w.memory.views, places, numbers[rest])
 
 
-def _swizzled(w: Wave, offsets: Array, lanes: Array, size: int, *, write: bool) -> Found:
+def _swizzled(w: Wave, offsets: Array, lanes: Array, size: int, *, write: bool) -> ReachedMemory:
     """Return where offsets of scratch lie, whose words take turns by lanes."""
     base = _U64(w.s64[FLAT_SCRATCH // 2])
     return _in_turns(w.memory, base, offsets, lanes, size, write=write)
@@ -124,7 +124,7 @@ def _swizzled(w: Wave, offsets: Array, lanes: Array, size: int, *, write: bool) 
 
 def _in_turns(
     memory: Memory, base: Any, offsets: Array, lanes: Array, size: int, *, write: bool
-) -> Found:
+) -> ReachedMemory:
     within = offsets & _U64(3)
     if size < 4 and bool((within + _U64(size) > _U64(4)).any()):
         message = f"it touches {size} bytes of scratch over the end of a word"
@@ -132,7 +132,7 @@ def _in_turns(
     first = base + (offsets - within) * _U64(LANES) + _LANE4[lanes] + within
     last = first + _U64(256 * ((size - 1) // 4))
     memory.places(last, min(size, 4), lanes, write=write)
-    return Found(
+    return ReachedMemory(
         memory.views, memory.places(first, min(size, 4), lanes, write=write), lanes, 4 * LANES
     )
 
@@ -143,7 +143,7 @@ def _scratch(inst: Instruction, limits: Limits) -> Find:
     scalars(limits, FLAT_SCRATCH, 2)
     row = rows(limits, inst["addr"], 1) if base is None else None
 
-    def find(w: Wave, size: int, *, write: bool) -> Iterator[Found]:
+    def find(w: Wave, size: int, *, write: bool) -> Iterator[ReachedMemory]:
         lanes = _EVERY if w.lanes is None else w.lanes
         if not len(lanes):
             return
@@ -174,7 +174,7 @@ def _buffer(inst: Instruction, limits: Limits) -> Find:
     index_row = inst["addr"] if idxen else None
     offset_row = inst["addr"] + idxen if offen else None
 
-    def find(w: Wave, size: int, *, write: bool) -> Iterator[Found]:
+    def find(w: Wave, size: int, *, write: bool) -> Iterator[ReachedMemory]:
         lanes = _EVERY if w.lanes is None else w.lanes
         if not len(lanes):
             return
@@ -210,12 +210,12 @@ def _buffer(inst: Instruction, limits: Limits) -> Find:
 
 def _within(
     w: Wave, reached: Array, outside: Array, lanes: Array, size: int, *, write: bool
-) -> Iterator[Found]:
+) -> Iterator[ReachedMemory]:
     views = w.memory.views
     if outside.any():
-        yield Found(views, reached, lanes, zero=lanes[outside])
+        yield ReachedMemory(views, reached, lanes, zero=lanes[outside])
         reached, lanes = reached[~outside], lanes[~outside]
         if not len(lanes):
             return
     every = None if len(lanes) == LANES else lanes
-    yield Found(views, w.memory.places(reached, size, every, write=write), every)
+    yield ReachedMemory(views, w.memory.places(reached, size, every, write=write), every)

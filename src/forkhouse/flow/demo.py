@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from forkhouse.core.errors import ServingError, UsageError
 from forkhouse.core.storage import storage_errors
 from forkhouse.documents.reading import parse
-from forkhouse.serving.arranging import Place, processes
+from forkhouse.serving.arranging import ProcessPlace, processes
 from forkhouse.serving.client import chat_stream, metrics
 from forkhouse.serving.deployment import PORTS_OF_A_WORKER, Deployment
 from forkhouse.serving.keeping import State
@@ -161,7 +161,7 @@ def _serve(
 ) -> Shown:
     chosen = deployment(layout, scratch / "model")
     # One folder for all: what vLLM learnt about the model's class is found again.
-    place = Place.below(scratch / "state", python=python, model=scratch / "model")
+    place = ProcessPlace.below(scratch / "state", python=python, model=scratch / "model")
     names = [each.name for each in processes(chosen, place)]
     begun = time.monotonic()
     tell(f"{layout}: starting {', '.join(names)}")
@@ -212,7 +212,7 @@ def _wait(supervisor: Supervisor, layout: str, tell: Callable[[str], None], begu
         time.sleep(LOOK_SECONDS)
 
 
-def _pulled(chosen: Deployment, place: Place) -> int:
+def _pulled(chosen: Deployment, place: ProcessPlace) -> int:
     """Return how many bytes of KV cache the decode worker pulled. Raises ServingError for none."""
     (decode,) = (each for each in processes(chosen, place) if each.role == "decode")
     transfers = Transfers.counted(metrics(decode.port))

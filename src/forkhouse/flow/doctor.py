@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from forkhouse.documents.recipe import Recipe, SystemPackage
-    from forkhouse.toolchains.hip import Look
+    from forkhouse.toolchains.hip import ToolchainLook
     from forkhouse.toolchains.rocm import Rocm
 
 
@@ -49,7 +49,7 @@ def examine(
     recipes: Mapping[str, Recipe],
     *,
     python: str,
-    looks: Iterable[Look],
+    looks: Iterable[ToolchainLook],
     apt: bool,
     rocm: Callable[[], Rocm] = find_rocm,
 ) -> Iterator[Need]:

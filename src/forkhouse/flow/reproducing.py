@@ -66,7 +66,7 @@ class Conditions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Pair:
+class BuiltPair:
     """A file that was made twice."""
 
     name: str
@@ -90,9 +90,9 @@ class Reproduction:
     """What building twice gave."""
 
     conditions: tuple[Conditions, Conditions]
-    pairs: tuple[Pair, ...]
+    pairs: tuple[BuiltPair, ...]
     """The wheels."""
-    packed: tuple[Pair, ...] = ()
+    packed: tuple[BuiltPair, ...] = ()
     """The bundle and the image, where they were asked for."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Wheels whose source cannot be had here, and why."""
@@ -291,14 +291,14 @@ def _failure(code: int, log: Path) -> ForkhouseError:
     return kinds.get(code, BuildError)(f"A build ended with exit code {code}:\n{end_of(said)}")
 
 
-def _compared(first: Mapping[str, Any], second: Mapping[str, Any], work: Path) -> Pair:
+def _compared(first: Mapping[str, Any], second: Mapping[str, Any], work: Path) -> BuiltPair:
     one, two = Path(first["path"]), Path(second["path"])
     equal = first["sha256"] == second["sha256"]
     differs = () if equal else tuple(differences(one, two))
     explanation = None
     if not equal:
         explanation = explained(one, two, work / f"{first['name']}.diffoscope.txt")
-    return Pair(
+    return BuiltPair(
         name=str(first["name"]),
         file=one.name,
         sha256=(str(first["sha256"]), str(second["sha256"])),

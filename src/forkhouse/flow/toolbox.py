@@ -10,7 +10,7 @@ from forkhouse.documents.recipe import (
     SystemPackage,
 )
 from forkhouse.sandbox.bubblewrap import BUBBLEWRAP, Sandbox, find_sandbox
-from forkhouse.toolchains.hip import HipToolchain, Look, first, search
+from forkhouse.toolchains.hip import HipToolchain, ToolchainLook, first, search
 from forkhouse.toolchains.private_root import private_place
 from forkhouse.toolchains.rocm import Rocm, find_rocm
 
@@ -49,7 +49,7 @@ class Toolbox:
         """The HIP toolchain, where this run has needed it."""
         return self._hip[0] if self._hip else None
 
-    def looks(self, *, make: bool) -> Iterator[Look]:
+    def looks(self, *, make: bool) -> Iterator[ToolchainLook]:
         """Yield where a HIP toolchain is looked for and what is found.
 
         See `toolchains.hip.search`.

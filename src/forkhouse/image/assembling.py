@@ -15,7 +15,7 @@ from forkhouse.core.storage import storage_errors
 from forkhouse.image.base import ARCHITECTURES, debian_base
 from forkhouse.image.entrypoints import configuration, settings, variables
 from forkhouse.image.installing import check_machine, install_into
-from forkhouse.image.layers import Entry, Layer, write_layer
+from forkhouse.image.layers import Layer, LayerEntry, write_layer
 from forkhouse.image.layout import Image, read_archive, write_archive
 from forkhouse.image.unpacking import inside, unpack_layers
 from forkhouse.provenance.attestation import ENVELOPE, STATEMENT
@@ -80,7 +80,7 @@ def make_image(wheelhouse: Path, target: Path, scratch: Path, base: Path | None 
     )
     device = MI210 if any(each.get("kernels") for each in manifest["wheels"]) else CPU
     papers = {
-        f"{DOCUMENTS}/{name}": Entry(content=wheelhouse / name)
+        f"{DOCUMENTS}/{name}": LayerEntry(content=wheelhouse / name)
         for name in _PAPERS
         if (wheelhouse / name).is_file()
     }

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forkhouse.image.installing import PREFIX
-from forkhouse.image.layers import Entry
+from forkhouse.image.layers import LayerEntry
 from forkhouse.serving.launching import (
     Surroundings,
     WorkerRole,
@@ -124,7 +124,7 @@ def variables() -> dict[str, str]:
     }
 
 
-def configuration(device: Device, passwd: str, group: str) -> dict[str, Entry]:
+def configuration(device: Device, passwd: str, group: str) -> dict[str, LayerEntry]:
     """Return the files of the layer that says how the stack is run.
 
     `passwd` and `group` are what the base has in the files of these names.
@@ -134,14 +134,14 @@ def configuration(device: Device, passwd: str, group: str) -> dict[str, Entry]:
     account = f"{NAME}:x:{USER}:{USER}::/{STATE}/home:/usr/sbin/nologin\n"
     return {
         **{
-            f"usr/local/bin/{name}": Entry(content=text.encode(), mode=0o755)
+            f"usr/local/bin/{name}": LayerEntry(content=text.encode(), mode=0o755)
             for name, text in scripts.items()
         },
-        "etc/passwd": Entry(content=(passwd + account).encode()),
-        "etc/group": Entry(content=f"{group}{NAME}:x:{USER}:\n".encode()),
+        "etc/passwd": LayerEntry(content=(passwd + account).encode()),
+        "etc/group": LayerEntry(content=f"{group}{NAME}:x:{USER}:\n".encode()),
         # A volume that is mounted there gets the owner of what it hides.
         **{
-            name: Entry(mode=0o755, owner=USER)
+            name: LayerEntry(mode=0o755, owner=USER)
             for name in (STATE, *(f"{STATE}/{each}" for each in _FOLDERS))
         },
     }

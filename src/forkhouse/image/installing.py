@@ -23,7 +23,7 @@ from forkhouse.core.errors import ClosureError, ImageError, InstallError, Storag
 from forkhouse.core.progress import report
 from forkhouse.core.storage import FULL, told_refusal
 from forkhouse.core.wording import end_of
-from forkhouse.image.layers import Entry, entry_of
+from forkhouse.image.layers import LayerEntry, entry_of
 from forkhouse.image.unpacking import inside
 from forkhouse.sandbox.bubblewrap import BUBBLEWRAP, SEARCH_PATH, find_sandbox
 from forkhouse.wheelhouse.install import carried_pip, pip_options
@@ -47,10 +47,10 @@ _QUESTION = (
 class Installed:
     """The files of an environment by what changes them, each by its path below the root."""
 
-    third_party: dict[str, Entry]
-    libraries: dict[str, Entry]
+    third_party: dict[str, LayerEntry]
+    libraries: dict[str, LayerEntry]
     """What was compiled of our wheels."""
-    ours: dict[str, Entry]
+    ours: dict[str, LayerEntry]
     """The rest of our wheels: Python, mostly. A patch of Python changes nothing else."""
 
 

@@ -48,7 +48,7 @@ class Layer:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
+class LayerEntry:
     """A file, link or folder of a layer."""
 
     content: bytes | Path | None = None
@@ -59,15 +59,15 @@ class Entry:
     """User and group id."""
 
 
-def entry_of(path: Path) -> Entry:
+def entry_of(path: Path) -> LayerEntry:
     """Return the entry of a file or link that lies somewhere: everybody may read it."""
     if path.is_symlink():
-        return Entry(link=str(path.readlink()), mode=0o777)
+        return LayerEntry(link=str(path.readlink()), mode=0o777)
     runs = path.stat().st_mode & stat.S_IXUSR
-    return Entry(content=path, mode=0o755 if runs else 0o644)
+    return LayerEntry(content=path, mode=0o755 if runs else 0o644)
 
 
-def write_layer(what: str, entries: Mapping[str, Entry], folder: Path, *, time: int) -> Layer:
+def write_layer(what: str, entries: Mapping[str, LayerEntry], folder: Path, *, time: int) -> Layer:
     """Write a layer into a folder of blobs, and return it.
 
     `entries` are by their path without a leading slash; folders above them come of themselves.
@@ -124,13 +124,13 @@ class _Measured:
         self._target.flush()
 
 
-def _folders(paths: Iterable[str]) -> dict[str, Entry]:
+def _folders(paths: Iterable[str]) -> dict[str, LayerEntry]:
     """Return the folders above some paths."""
     parents = {str(parent) for path in paths for parent in PurePosixPath(path).parents}
-    return {parent: Entry(mode=0o755) for parent in parents - {"."}}
+    return {parent: LayerEntry(mode=0o755) for parent in parents - {"."}}
 
 
-def _add(archive: tarfile.TarFile, name: str, entry: Entry, time: int) -> None:
+def _add(archive: tarfile.TarFile, name: str, entry: LayerEntry, time: int) -> None:
     info = tarfile.TarInfo(name)
     info.mode, info.mtime = entry.mode, time
     info.uid = info.gid = entry.owner

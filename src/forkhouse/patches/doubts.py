@@ -50,7 +50,7 @@ class Doubts:
     """Form of the upstream; only `git` has all of its files."""
     remains: Remains = field(init=False, repr=False, compare=False)
     """Finds what patches take out and the upstream has elsewhere."""
-    _places: dict[tuple[Stretch | removals.Run, str, str], bool] = field(
+    _places: dict[tuple[Stretch | removals.RemovedRun, str, str], bool] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
     """Whether lost code, or lines that were taken out, came to another file.
@@ -290,7 +290,7 @@ class Doubts:
             self._places[key] = stretch.came_to(before, now)
         return self._places[key]
 
-    def came_elsewhere(self, arrived: str, taken: Sequence[removals.Run]) -> str:
+    def came_elsewhere(self, arrived: str, taken: Sequence[removals.RemovedRun]) -> str:
         """Name a file to which lines came that a patch takes out of another one."""
         for path, old, new in self.drift.changed_files(arrived):
             for run in taken:
@@ -308,7 +308,7 @@ class Doubts:
                     )
         return ""
 
-    def _told_by(self, arrived: str, path: str, new: str, run: removals.Run) -> bool:
+    def _told_by(self, arrived: str, path: str, new: str, run: removals.RemovedRun) -> bool:
         """Say whether lines that came to a file tell something.
 
         They do not if they stood in other files at the pin, or in that one under another name.

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from forkhouse.documents.lockfile import Form
     from forkhouse.patches.series import Patch
-    from forkhouse.sources.store import Found, ObjectStore, TreeEntry
+    from forkhouse.sources.store import MatchedEntry, ObjectStore, TreeEntry
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,7 +142,7 @@ class Ladder:
         """
         if patch.edit is None:
             changed, added = textual.touched(self._drift.diff_of(base, patch))
-            files: list[TreeEntry | Found | None] = [
+            files: list[TreeEntry | MatchedEntry | None] = [
                 self.store.entry(base, path) for path in (*changed, *added)
             ]
             lost = None in files[: len(changed)]

@@ -35,7 +35,7 @@ Line = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Taken:
+class TakenLines:
     """Neighbouring lines that a patch takes out of a file."""
 
     path: str
@@ -111,11 +111,11 @@ class Remains:
     """Looks in trees of one upstream for what patches take out."""
 
     store: ObjectStore
-    _taken: dict[tuple[str, str], tuple[Taken, ...]] = field(
+    _taken: dict[tuple[str, str], tuple[TakenLines, ...]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
     """What a patch takes out, by the trees before and after it at the pin."""
-    _came: dict[tuple[Taken, str, str], str] = field(
+    _came: dict[tuple[TakenLines, str, str], str] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
     """The line of such code that a file got, by the ids of its content at the pin and now."""
@@ -123,7 +123,7 @@ class Remains:
         default_factory=dict, init=False, repr=False, compare=False
     )
     """Whether a file got such a part, by the ids of its content at the pin and now."""
-    _rest: dict[tuple[Taken, str, str], str] = field(
+    _rest: dict[tuple[TakenLines, str, str], str] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
     """The line of such code that its own file has, by the id of the content of that."""
@@ -136,7 +136,7 @@ class Remains:
     )
     """Whether a line stands in many files of a tree."""
 
-    def taken(self, before: str, after: str) -> tuple[Taken, ...]:
+    def taken(self, before: str, after: str) -> tuple[TakenLines, ...]:
         """Return what a patch takes out, by the trees before and after it."""
         if (before, after) not in self._taken:
             parts = merging.parts_between(before, after, store=self.store).parts
@@ -148,7 +148,7 @@ class Remains:
                 for short in folded_lines(self._text(after, part.new))
             }
             self._taken[before, after] = tuple(
-                Taken(path=part.old, lines=lines, beside=beside)
+                TakenLines(path=part.old, lines=lines, beside=beside)
                 for part in parts
                 for run, beside in _runs(part, self._text(before, part.old))
                 for lines in [tuple(pair for pair in run.items() if pair[0] not in kept)]
@@ -156,7 +156,7 @@ class Remains:
             )
         return self._taken[before, after]
 
-    def rest_in(self, taken: Taken, tree: str, place: str, origin: str) -> str:
+    def rest_in(self, taken: TakenLines, tree: str, place: str, origin: str) -> str:
         """Return a line of the code that stands in the file of the code itself, or nothing.
 
         `place` is the path of that file in `tree`. `origin` is the tree of the pin.
@@ -171,7 +171,11 @@ class Remains:
         return self._rest[key]
 
     def is_ill_formed(
-        self, old: tuple[str, str], new: tuple[str, str], language: str, places: tuple[Taken, ...]
+        self,
+        old: tuple[str, str],
+        new: tuple[str, str],
+        language: str,
+        places: tuple[TakenLines, ...],
     ) -> bool:
         """Say whether a grammar no longer reads a file where something was taken out.
 
@@ -183,7 +187,7 @@ class Remains:
             self._ill[key] = ill_formed(self._text(*old), self._text(*new), language, places)
         return self._ill[key]
 
-    def came_to(self, taken: Taken, path: str, contents: tuple[str, str], origin: str) -> str:
+    def came_to(self, taken: TakenLines, path: str, contents: tuple[str, str], origin: str) -> str:
         """Return a line of the code that came to another file, or nothing.
 
         `contents` are the ids of the content of that file at the pin (if any) and now.
@@ -207,7 +211,7 @@ class Remains:
             )
         return self._got[key]
 
-    def _arrived(self, taken: Taken, path: str, contents: tuple[str, str]) -> list[Line]:
+    def _arrived(self, taken: TakenLines, path: str, contents: tuple[str, str]) -> list[Line]:
         old, new = (self.store.raw(each) if each else b"" for each in contents)
         # Most files have not even the words of the code, and need not be read line by line.
         if not taken.came_with([pair for pair in taken.lines if _longest(pair[1]) in new]):
@@ -215,7 +219,7 @@ class Remains:
         before, now = (_Folded.of(readable(each, path=path), path) for each in (old, new))
         return [pair for pair in taken.lines if now.has(pair) and not before.has(pair)]
 
-    def _rare(self, found: list[Line], taken: Taken, origin: str) -> list[Line]:
+    def _rare(self, found: list[Line], taken: TakenLines, origin: str) -> list[Line]:
         """Return the lines that few other files have: many have `except ImportError:`."""
         language = language_of(taken.path)
         return [pair for pair in found if not self.is_common(pair[1], language, origin)]
@@ -263,7 +267,7 @@ def _nearest(lines: Iterator[str]) -> str:
     return next((line.strip() for line in lines if re.search(r"\w", line)), "")
 
 
-def ill_formed(before: str, now: str, language: str, places: Iterable[Taken]) -> bool:
+def ill_formed(before: str, now: str, language: str, places: Iterable[TakenLines]) -> bool:
     """Say whether a grammar cannot read a file any more where something was taken out.
 
     What it does not read may be anything. The grammars of C and the shell fail at sound code as
@@ -279,7 +283,7 @@ def ill_formed(before: str, now: str, language: str, places: Iterable[Taken]) ->
 _LOOSE = frozenset({"c", "cpp", "bash"})
 
 
-def _is_faulty(text: str, language: str, taken: Taken) -> bool:
+def _is_faulty(text: str, language: str, taken: TakenLines) -> bool:
     """Say whether a grammar cannot read the text between the neighbours of what was taken out."""
     above, below = taken.beside
     start = max(text.find(above), 0)

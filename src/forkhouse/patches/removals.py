@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RemovedRun:
     """Lines that a patch takes out of a file in one place, with nothing in their stead."""
 
     path: str
@@ -39,7 +39,7 @@ class Run:
         """Return the lines that have a meaning by themselves."""
         return {line for line in self.lines if _weight(line) >= MEANINGFUL}
 
-    def without(self, lines: AbstractSet[bytes]) -> Run:
+    def without(self, lines: AbstractSet[bytes]) -> RemovedRun:
         """Return the run without some lines."""
         return replace(self, lines=tuple(line for line in self.lines if line not in lines))
 
@@ -53,7 +53,7 @@ class Run:
         return 100 * sum(map(_weight, came)) >= LIKENESS * sum(map(_weight, telling))
 
 
-def runs(part: Part, place: str = "") -> list[Run]:
+def runs(part: Part, place: str = "") -> list[RemovedRun]:
     """Return the runs of lines that a part takes out of its file without a replacement.
 
     `place` is the path of that file now, if it has another one.
@@ -63,11 +63,11 @@ def runs(part: Part, place: str = "") -> list[Run]:
         for start, stop, replaced in hunk.removals():
             if not replaced:
                 lines = [line.strip() for line in hunk.before[start:stop]]
-                found.append(Run(part.old, place or part.old, tuple(filter(None, lines))))
+                found.append(RemovedRun(part.old, place or part.old, tuple(filter(None, lines))))
     return found
 
 
-def moved_within(run: Run, after: bytes, now: bytes) -> bytes:
+def moved_within(run: RemovedRun, after: bytes, now: bytes) -> bytes:
     """Return a line of a run that stands at another place of its file now, or nothing.
 
     `after` is the file as the patch leaves it at the pin.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from forkhouse.patches.edits import Condition, FileEdit, Sought, StructuralEdit
     from forkhouse.patches.encodings import Text
-    from forkhouse.sources.store import Found, ObjectStore
+    from forkhouse.sources.store import MatchedEntry, ObjectStore
 
 
 _NAMED = 5
@@ -85,7 +85,7 @@ def locate(tree: str, edit: FileEdit, paths: Mapping[str, str], *, store: Object
 
 
 def _counts(
-    tree: str, link: Found, files: Sequence[str], *, exact: bool, store: ObjectStore
+    tree: str, link: MatchedEntry, files: Sequence[str], *, exact: bool, store: ObjectStore
 ) -> bool:
     """Say whether a link prevents a pattern from naming one file.
 
@@ -97,7 +97,7 @@ def _counts(
     return bool(there) or exact or not link.rest
 
 
-def reached(tree: str, link: Found, *, store: ObjectStore) -> set[str]:
+def reached(tree: str, link: MatchedEntry, *, store: ObjectStore) -> set[str]:
     """Return the files of a tree that a pattern names through a symbolic link.
 
     If the pattern ends at a link to a folder, these are all files in that folder.
@@ -110,7 +110,7 @@ def reached(tree: str, link: Found, *, store: ObjectStore) -> set[str]:
     return set(store.glob(tree, f"{meant}/{link.rest or '**'}".lstrip("/")))
 
 
-def _linked(pattern: str, tree: str, link: Found, store: ObjectStore) -> str:
+def _linked(pattern: str, tree: str, link: MatchedEntry, store: ObjectStore) -> str:
     """Return why a link is not edited."""
     aim = store.read(tree, link.path).decode("utf-8", errors="backslashreplace")
     meant = sorted(reached(tree, link, store=store))
@@ -123,7 +123,7 @@ def _linked(pattern: str, tree: str, link: Found, store: ObjectStore) -> str:
     return f"{what}{link.path} is a symbolic link to '{aim}'; {there}."
 
 
-def _behind(pattern: str, submodule: Found) -> str:
+def _behind(pattern: str, submodule: MatchedEntry) -> str:
     """Return why the content of a submodule is not known."""
     return (
         f"'{pattern}' may be in the submodule {submodule.path} (commit {submodule.object}), whose "
@@ -328,7 +328,7 @@ def check_conditions(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Held:
+class ExaminedFiles:
     """The files that a condition looked at."""
 
     files: tuple[str, ...]
@@ -338,7 +338,9 @@ class Held:
     """Why some places that its patterns name cannot be read."""
 
 
-def held(tree: str, sought: Sought, paths: Mapping[str, str], *, store: ObjectStore) -> Held:
+def held(
+    tree: str, sought: Sought, paths: Mapping[str, str], *, store: ObjectStore
+) -> ExaminedFiles:
     """Look for what a condition names, as a reader of the tree's files would.
 
     Symbolic links are followed.
@@ -369,7 +371,7 @@ def held(tree: str, sought: Sought, paths: Mapping[str, str], *, store: ObjectSt
             hits.append(path)
         elif sought.text is not None and not sought.text.isascii() and _is_unknown(content, path):
             unread.append(f"{path} is not UTF-8 and does not say what it is")
-    return Held(files=tuple(sorted(files)), hits=tuple(hits), unread=tuple(unread))
+    return ExaminedFiles(files=tuple(sorted(files)), hits=tuple(hits), unread=tuple(unread))
 
 
 def _is_unknown(content: bytes, path: str) -> bool:

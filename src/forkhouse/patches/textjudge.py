@@ -213,7 +213,7 @@ class TextJudge:
         parts = merging.parts_between(pinned.before, pinned.after, store=self.store).parts
         return [part for part in parts if part.hunks and part.kind is not PartKind.REMOVE]
 
-    def _taken(self, patch: Patch, renamed: Mapping[str, str]) -> tuple[removals.Run, ...]:
+    def _taken(self, patch: Patch, renamed: Mapping[str, str]) -> tuple[removals.RemovedRun, ...]:
         """Return the lines that a patch takes out and adds nowhere, as they tell something."""
         parts = self._changes_of(patch)
         added = {line.strip() for part in parts for hunk in part.hunks for line in hunk.after}

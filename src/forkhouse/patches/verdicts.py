@@ -74,7 +74,7 @@ class Judgement:
 
     The patch is obsolete if that code is nowhere else in the tree.
     """
-    taken: tuple[removals.Run, ...] = field(default=(), repr=False)
+    taken: tuple[removals.RemovedRun, ...] = field(default=(), repr=False)
     """The lines that the patch takes out, and that are gone from its files.
 
     The patch is upstream only if they came to no other file.

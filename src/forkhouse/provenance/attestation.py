@@ -109,7 +109,7 @@ def _bytes(value: object) -> bytes:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Statement:
+class AttestedStatement:
     """What a statement says, as far as somebody who checks it needs it."""
 
     subjects: Mapping[str, str]
@@ -121,7 +121,7 @@ class Statement:
     """When it was signed, by its signer's word; None where nobody said."""
 
 
-def read_statement(payload: bytes, name: str) -> Statement:
+def read_statement(payload: bytes, name: str) -> AttestedStatement:
     """Read a statement with SLSA's provenance. Raises TamperedError for what is none."""
     try:
         document = json.loads(payload)
@@ -138,7 +138,7 @@ def read_statement(payload: bytes, name: str) -> Statement:
         }
         if len(subjects) != len(document["subject"]):
             _refuse("it names a subject twice")
-        return Statement(
+        return AttestedStatement(
             subjects=subjects,
             predicate=predicate,
             profile=_text(definition["externalParameters"]["profile"]),

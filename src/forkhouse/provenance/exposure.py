@@ -51,7 +51,7 @@ class Exposure:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Look:
+class ExposureLook:
     """What a look at a wheelhouse gave."""
 
     packages: int
@@ -63,7 +63,7 @@ class Look:
     exposures: tuple[Exposure, ...]
 
 
-def look(folder: Path, export: Path) -> Look:
+def look(folder: Path, export: Path) -> ExposureLook:
     """Hold every component of a wheelhouse's bill of materials against an export of OSV.
 
     A wheel of ours is held under its own name, and under that of the file that was patched. Raises
@@ -81,7 +81,7 @@ def look(folder: Path, export: Path) -> Look:
         for advisory in advisories.get(each.name, ()):
             if advisory.affects(Version(each.version)):
                 found.setdefault((each.ref, advisory.id), _exposure(each, advisory, resolved))
-    return Look(
+    return ExposureLook(
         packages=len(packages),
         unnamed=tuple(sorted(set(_unnamed(document)))),
         unjudged=tuple(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from forkhouse.patches.series import Patch
     from forkhouse.patches.verdicts import PatchedAtPin
     from forkhouse.radar.candidates import Candidate
-    from forkhouse.radar.taken import Taken
+    from forkhouse.radar.taken import TakenPatch
 
 Judged = tuple[tuple[Verdict, str], ...]
 """The verdict on each patch of a series, with its cause."""
@@ -77,7 +77,7 @@ class Matrix:
     candidates: tuple[Candidate, ...]
     patches: tuple[str, ...]
     cells: tuple[tuple[Cell, ...], ...]
-    taken: Mapping[str, Taken] = field(default_factory=dict)
+    taken: Mapping[str, TakenPatch] = field(default_factory=dict)
     """Patches that a commit brought, by name."""
     beyond: int = 0
     """Number of newer candidates that were not judged."""
@@ -173,7 +173,7 @@ def scan(
     *,
     journal: Journal,
     engine: str,
-    taken: Mapping[str, Taken] | None = None,
+    taken: Mapping[str, TakenPatch] | None = None,
     beyond: int = 0,
 ) -> Matrix:
     """Judge a series on every candidate, in parallel processes.
@@ -234,7 +234,7 @@ def _failed(cells: Judged) -> bool:
     return any(cause.startswith(INTERNAL) for _, cause in cells)
 
 
-def _with_history(cell: Cell, taken: Taken | None, candidate: Candidate) -> Cell:
+def _with_history(cell: Cell, taken: TakenPatch | None, candidate: Candidate) -> Cell:
     """Return the cell of a patch with the commit in the candidate's history that brought it."""
     if taken is None or candidate.commit not in taken.holders:
         return cell

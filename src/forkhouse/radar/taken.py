@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Taken:
+class TakenPatch:
     """A patch that an upstream took over unchanged."""
 
     commit: str
@@ -46,7 +46,7 @@ class _Wanted:
 
 def taken(
     candidates: Sequence[Candidate], pinned: Mapping[str, PatchedAtPin], store: ObjectStore
-) -> dict[str, Taken]:
+) -> dict[str, TakenPatch]:
     """Return the patches that the upstream's own commits brought, by name.
 
     The commits are those between the first and the last candidate, merged branches included. Only
@@ -73,7 +73,7 @@ def taken(
             else:
                 undone[name].append(commit.id)
     return {
-        name: Taken(
+        name: TakenPatch(
             commit=label(store.repository[commit].peel(pygit2.Commit)),
             holders=frozenset(
                 each

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from forkhouse.selftest.installed import Differing
-    from forkhouse.selftest.running import Outcome, Terms
+    from forkhouse.selftest.running import SelftestOutcome, SelftestTerms
 
 FORMAT = 1
 _LONGEST = 2**20
@@ -32,8 +32,8 @@ _MOST = 200
 
 
 def summary(
-    terms: Terms,
-    outcome: Outcome,
+    terms: SelftestTerms,
+    outcome: SelftestOutcome,
     *,
     wheelhouse: Mapping[str, object],
     machine: Mapping[str, object],

@@ -29,7 +29,7 @@ _RESULTS = "results.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Terms:
+class SelftestTerms:
     """What is tested, and how."""
 
     device: str
@@ -56,7 +56,7 @@ class Result:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
+class SelftestOutcome:
     """What came of all tests."""
 
     results: tuple[Result, ...]
@@ -74,7 +74,9 @@ class Outcome:
         return sum(each.outcome == outcome for each in self.results)
 
 
-def run_tests(tests: Tests, terms: Terms, scratch: Path, tell: Callable[[str], None]) -> Outcome:
+def run_tests(
+    tests: Tests, terms: SelftestTerms, scratch: Path, tell: Callable[[str], None]
+) -> SelftestOutcome:
     """Run the tests, and return what came of them.
 
     `tell` gets each line that pytest prints. All that is written lies in `scratch`: pytest.log,
@@ -97,7 +99,9 @@ def run_tests(tests: Tests, terms: Terms, scratch: Path, tell: Callable[[str], N
     begun = time.monotonic()
     command = [str(tests.python), "-P", "-m", "pytest", str(tests.suite), *options]
     code = _run(command, scratch, tell)
-    return Outcome(results=_results(scratch), code=code, seconds=round(time.monotonic() - begun, 1))
+    return SelftestOutcome(
+        results=_results(scratch), code=code, seconds=round(time.monotonic() - begun, 1)
+    )
 
 
 def _run(command: Sequence[str], scratch: Path, tell: Callable[[str], None]) -> int:

@@ -30,7 +30,7 @@ ANY = ("0.0.0.0", "::", "[::]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class ProcessPlace:
     """Where the processes run: what a deployment does not say, as it differs by machine."""
 
     python: Path
@@ -112,7 +112,7 @@ class Planned:
         }
 
 
-def processes(deployment: Deployment, place: Place) -> tuple[Planned, ...]:
+def processes(deployment: Deployment, place: ProcessPlace) -> tuple[Planned, ...]:
     """Return every process of a deployment, the front end first."""
     common = {
         "LANG": "C.UTF-8",
@@ -129,7 +129,7 @@ def processes(deployment: Deployment, place: Place) -> tuple[Planned, ...]:
     return tuple(found)
 
 
-def _frontend(deployment: Deployment, place: Place, common: Mapping[str, str]) -> Planned:
+def _frontend(deployment: Deployment, place: ProcessPlace, common: Mapping[str, str]) -> Planned:
     frontend = deployment.roles.frontend
     # A pod's clients and probes come to its own address.
     address = "0.0.0.0" if place.own_address else frontend.address
@@ -148,7 +148,7 @@ def _frontend(deployment: Deployment, place: Place, common: Mapping[str, str]) -
 
 def _worker(
     deployment: Deployment,
-    place: Place,
+    place: ProcessPlace,
     common: Mapping[str, str],
     name: str,
     role: WorkerRole,

@@ -231,7 +231,7 @@ class Supervision(Document):
     """For a worker to end after SIGTERM; then it is killed."""
 
 
-class Image(Document):
+class ContainerImage(Document):
     """A container image that holds the installed wheelhouse, for Compose and Kubernetes."""
 
     reference: Annotated[PathText, BeforeValidator(_one_word)]
@@ -259,7 +259,7 @@ class Deployment(Document):
     """How long `forkhouse serve` waits for what."""
     environment: dict[VariableName, Argument] = Field(default_factory=dict)
     """Further variables of every process."""
-    image: Image | None = None
+    image: ContainerImage | None = None
     """The image for containers."""
 
     @model_validator(mode="after")

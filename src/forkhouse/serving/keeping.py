@@ -61,7 +61,7 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ProcessLook:
     """What a process says of itself."""
 
     live: bool
@@ -70,7 +70,7 @@ class Look:
     why: str = ""
 
 
-def look_at(planned: Planned, wait: float = ANSWER_SECONDS) -> Look:
+def look_at(planned: Planned, wait: float = ANSWER_SECONDS) -> ProcessLook:
     """Ask a process how it is."""
 
     def ask(path: str) -> tuple[int, str]:
@@ -84,17 +84,17 @@ def look_at(planned: Planned, wait: float = ANSWER_SECONDS) -> Look:
         # Its health may be bad for a good reason, as while it loads; then it still says so.
         live = status != 0 or ask(planned.live)[0] != 0
         why = f"{planned.health} is answered with {status}" if status else f"no answer: {said}"
-        return Look(live, serves=False, ready=False, why=why)
+        return ProcessLook(live, serves=False, ready=False, why=why)
     if planned.lists is None:
-        return Look(live=True, serves=True, ready=True)
+        return ProcessLook(live=True, serves=True, ready=True)
     status, said = ask("/v1/models")
     names: list[str] = []
     with contextlib.suppress(ValueError, KeyError, TypeError):
         names = [each["id"] for each in json.loads(said)["data"]]
     if planned.lists in names:
-        return Look(live=True, serves=True, ready=True)
+        return ProcessLook(live=True, serves=True, ready=True)
     why = f"{planned.lists} is not listed: a role of its workers is not there"
-    return Look(live=status != 0, serves=True, ready=False, why=why)
+    return ProcessLook(live=status != 0, serves=True, ready=False, why=why)
 
 
 class BackOff:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from forkhouse.serving.arranging import Place, Planned
+    from forkhouse.serving.arranging import Planned, ProcessPlace
     from forkhouse.serving.deployment import Deployment, Supervision
     from forkhouse.serving.orphans import Orphans
 
@@ -79,7 +79,9 @@ class Readiness:
 class Supervisor:
     """Keeps the processes of a deployment. `supervised` makes one, and ends it."""
 
-    def __init__(self, planned: Sequence[Planned], *, place: Place, terms: Supervision) -> None:
+    def __init__(
+        self, planned: Sequence[Planned], *, place: ProcessPlace, terms: Supervision
+    ) -> None:
         """Take what is to run, the front end first."""
         self._place, self._terms = place, terms
         self._draining = False
@@ -236,7 +238,7 @@ def _left(pid: int, started: float) -> list[psutil.Process]:
     return [each for each in members(pid) if each.create_time() >= started]
 
 
-def require_place(deployment: Deployment, place: Place) -> None:
+def require_place(deployment: Deployment, place: ProcessPlace) -> None:
     """Make the folders of a place. Raises UsageError for what cannot be served there."""
     if not place.model.is_dir():
         message = (
@@ -276,7 +278,7 @@ def require_ports(planned: Sequence[Planned], own: int) -> None:
 
 
 @contextlib.contextmanager
-def supervised(deployment: Deployment, place: Place) -> Iterator[Supervisor]:
+def supervised(deployment: Deployment, place: ProcessPlace) -> Iterator[Supervisor]:
     """Start all processes of a deployment, and yield what keeps them; afterwards all are ended.
 
     Health, readiness and metrics are answered on the supervisor's port meanwhile. Raises UsageError

@@ -54,7 +54,7 @@ REGULAR = frozenset({FileMode.BLOB, FileMode.BLOB_EXECUTABLE})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
+class MatchedEntry:
     """An entry of a tree that a pattern meets.
 
     It is a file or a link that the pattern names, or a link or a submodule in which the named file
@@ -301,7 +301,7 @@ class ObjectStore:
         """
         return [found.path for found in self.found(tree_id, pattern) if found.is_file]
 
-    def found(self, tree_id: str, pattern: str) -> list[Found]:
+    def found(self, tree_id: str, pattern: str) -> list[MatchedEntry]:
         """Return all that a pattern (see `glob`) meets in a tree, in order.
 
         Files and links, and what may hide a file of that name.
@@ -589,7 +589,7 @@ def _in_submodule(path: str) -> PatchConflictError:
     )
 
 
-def _meet(tree: pygit2.Tree, parts: Sequence[str], prefix: str) -> Iterator[Found]:
+def _meet(tree: pygit2.Tree, parts: Sequence[str], prefix: str) -> Iterator[MatchedEntry]:
     first, *rest = parts
     if first == "**":
         yield from _meet(tree, rest or ["*"], prefix)
@@ -610,8 +610,8 @@ def _meet(tree: pygit2.Tree, parts: Sequence[str], prefix: str) -> Iterator[Foun
             yield _found(entry, prefix, rest)
 
 
-def _found(entry: pygit2.Object, prefix: str, rest: Sequence[str]) -> Found:
-    return Found(
+def _found(entry: pygit2.Object, prefix: str, rest: Sequence[str]) -> MatchedEntry:
+    return MatchedEntry(
         path=f"{prefix}{entry.name}",
         mode=FileMode(entry.filemode),
         object=str(entry.id),

@@ -91,7 +91,7 @@ class HipToolchain:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Look:
+class ToolchainLook:
     """One place where a toolchain was looked for, and what was found."""
 
     origin: str
@@ -110,7 +110,7 @@ def search(
     chosen: Path | None,
     offline: bool,
     make: bool,
-) -> Iterator[Look]:
+) -> Iterator[ToolchainLook]:
     """Yield what is found at each place, in order of preference, until one will do.
 
     A ROCm that the user chose (`chosen`, else ROCM_PATH) is the only place. `folder` is where the
@@ -127,7 +127,7 @@ def search(
     origin = "private toolchain"
     if not make and not private_place(lock.hip_toolchain, folder).is_dir():
         count = len(lock.hip_toolchain.packages)
-        yield Look(
+        yield ToolchainLook(
             origin=origin,
             root=None,
             toolchain=None,
@@ -139,7 +139,7 @@ def search(
     )
 
 
-def first(looks: Iterable[Look], targets: Sequence[str]) -> HipToolchain:
+def first(looks: Iterable[ToolchainLook], targets: Sequence[str]) -> HipToolchain:
     """Return the first toolchain that was found.
 
     Where none was, raises ToolchainError that names each place.
@@ -157,14 +157,14 @@ def first(looks: Iterable[Look], targets: Sequence[str]) -> HipToolchain:
     raise ToolchainError(message)
 
 
-def look(origin: str, root: Path | None, lock: Lock, journal: Journal) -> Look:
+def look(origin: str, root: Path | None, lock: Lock, journal: Journal) -> ToolchainLook:
     """Return what was found at one place.
 
     It is a toolchain that compiles for every target of the lock, or the reason why there is none.
     """
 
-    def refused(reason: str) -> Look:
-        return Look(origin=origin, root=root, toolchain=None, reason=reason)
+    def refused(reason: str) -> ToolchainLook:
+        return ToolchainLook(origin=origin, root=root, toolchain=None, reason=reason)
 
     if root is None:
         return refused("not installed")
@@ -188,7 +188,7 @@ def look(origin: str, root: Path | None, lock: Lock, journal: Journal) -> Look:
         if problem:
             return refused(problem)
         journal.put(_PROBED, key, Probed(targets=lock.gpu_targets))
-    return Look(
+    return ToolchainLook(
         origin=origin,
         root=root,
         toolchain=toolchain,

@@ -14,7 +14,7 @@ from forkhouse.core.errors import AuditError
 from forkhouse.triton import KernelError
 
 if TYPE_CHECKING:
-    from forkhouse.triton.running import Run
+    from forkhouse.triton.running import TritonRun
 
 _MANAGER = Path(__file__).parent / "inside" / "carried.py"
 
@@ -24,7 +24,7 @@ def package_of(target: str) -> str:
     return f"vllm_triton_cache_{target.partition(':')[0]}"
 
 
-def pack(run: Run, *, target: str, cache: Path, folder: Path) -> Path:
+def pack(run: TritonRun, *, target: str, cache: Path, folder: Path) -> Path:
     """Write the wheel of a run's kernels into `folder`, and return its path.
 
     Its bytes follow from the kernels alone: debug information, which names folders of the machine
@@ -76,7 +76,7 @@ def _kernel(package: str, folder: Path, name: str) -> list[Member]:
     ]
 
 
-def _manifest(run: Run, target: str, kernels: dict[str, str]) -> bytes:
+def _manifest(run: TritonRun, target: str, kernels: dict[str, str]) -> bytes:
     said = {
         "format": 1,
         "target": target,
@@ -88,7 +88,7 @@ def _manifest(run: Run, target: str, kernels: dict[str, str]) -> bytes:
     return (json.dumps(said, indent=1) + "\n").encode()
 
 
-def _metadata(run: Run, target: str, package: str, version: str) -> bytes:
+def _metadata(run: TritonRun, target: str, package: str, version: str) -> bytes:
     lines = (
         "Metadata-Version: 2.1",
         f"Name: {package.replace('_', '-')}",

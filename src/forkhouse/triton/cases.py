@@ -14,7 +14,7 @@ from forkhouse.documents.reading import Document, load
 _FILE = Path(__file__).with_name("cases.yaml")
 
 
-class Case(Document):
+class ModelCase(Document):
     """A model, and the options of its engine."""
 
     why: str
@@ -41,7 +41,7 @@ class Cases(Document):
 
     engine: dict[str, Any]
     """Options of `vllm.LLM` that every case has."""
-    cases: dict[str, Case] = Field(min_length=1)
+    cases: dict[str, ModelCase] = Field(min_length=1)
 
 
 def read_cases() -> Cases:
@@ -49,7 +49,7 @@ def read_cases() -> Cases:
     return load(Cases, _FILE)
 
 
-def chosen(cases: Cases, names: tuple[str, ...], *, every: bool) -> dict[str, Case]:
+def chosen(cases: Cases, names: tuple[str, ...], *, every: bool) -> dict[str, ModelCase]:
     """Return the cases of these names; without names those of the core, or every one.
 
     Raises UsageError for a name that is no case's.

@@ -64,7 +64,7 @@ class Figures:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Kernel:
+class KernelFigures:
     """A kernel of a case, with the figures where it compiled."""
 
     case: str
@@ -97,14 +97,14 @@ class Kernel:
         return asdict(self)
 
 
-def read_kernels(case: dict[str, Any], cache: Path) -> Iterator[Kernel]:
+def read_kernels(case: dict[str, Any], cache: Path) -> Iterator[KernelFigures]:
     """Yield each kernel of a case, as the program in the stack wrote it, with its figures.
 
     Raises KernelError when a file of the cache is missing, or is not what Triton said it is.
     """
     for entry in case["kernels"]:
         figures = None if entry["error"] else _figures(entry, cache / entry["folder"])
-        yield Kernel(
+        yield KernelFigures(
             case=case["case"],
             kernel=entry["kernel"],
             variant=entry["variant"],
@@ -185,9 +185,9 @@ COLUMNS = (
 )
 
 
-def rows(kernels: Iterable[Kernel]) -> list[list[str]]:
+def rows(kernels: Iterable[KernelFigures]) -> list[list[str]]:
     """Return a table of kernels: a row for each variant, under the first case that launches it."""
-    seen: dict[tuple[str, str], tuple[Kernel, int]] = {}
+    seen: dict[tuple[str, str], tuple[KernelFigures, int]] = {}
     for kernel in kernels:
         first, others = seen.get((kernel.kernel, kernel.variant), (kernel, -1))
         seen[kernel.kernel, kernel.variant] = first, others + 1

@@ -15,12 +15,12 @@ from forkhouse.documents.reading import Document, load
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from forkhouse.triton.figures import Kernel
+    from forkhouse.triton.figures import KernelFigures
 
 _FILE = Path(__file__).with_name("policy.yaml")
 
 
-class Rule(StrEnum):
+class KernelRule(StrEnum):
     """The question that a finding answers."""
 
     COMPILES = "compiles"
@@ -52,7 +52,7 @@ class Exemption(Document):
     """Module and function, with the wildcards of `fnmatch`."""
     case: str = "*"
     """With the same wildcards."""
-    rule: Rule = Field(strict=False)
+    rule: KernelRule = Field(strict=False)
     reason: str
 
 
@@ -71,10 +71,10 @@ class TritonPolicy(Document):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
+class KernelFinding:
     """A limit that a kernel breaks."""
 
-    rule: Rule
+    rule: KernelRule
     kernel: str
     case: str
     variant: str
@@ -93,49 +93,53 @@ def read_policy() -> TritonPolicy:
     return load(TritonPolicy, _FILE)
 
 
-def judge(kernels: Iterable[Kernel], policy: TritonPolicy) -> tuple[Finding, ...]:
+def judge(kernels: Iterable[KernelFigures], policy: TritonPolicy) -> tuple[KernelFinding, ...]:
     """Return every limit that a kernel breaks, those that are listed with their reason."""
     return tuple(
         _with_reason(finding, policy) for kernel in kernels for finding in _broken(kernel, policy)
     )
 
 
-def _broken(kernel: Kernel, policy: TritonPolicy) -> Iterator[Finding]:
-    def broken(rule: Rule, what: str) -> Finding:
-        return Finding(
+def _broken(kernel: KernelFigures, policy: TritonPolicy) -> Iterator[KernelFinding]:
+    def broken(rule: KernelRule, what: str) -> KernelFinding:
+        return KernelFinding(
             rule=rule, kernel=kernel.kernel, case=kernel.case, variant=kernel.variant, what=what
         )
 
     of = kernel.figures
     if of is None:
         first = (kernel.error or "").strip().splitlines() or ["no reason was given"]
-        yield broken(Rule.COMPILES, f"does not compile for {kernel.target}: {first[-1]}")
+        yield broken(KernelRule.COMPILES, f"does not compile for {kernel.target}: {first[-1]}")
         return
     limit = policy.lds.get(kernel.target)
     if limit is None:
-        yield broken(Rule.LDS, f"cannot be judged: policy.yaml has no limit for {kernel.target}")
+        yield broken(
+            KernelRule.LDS, f"cannot be judged: policy.yaml has no limit for {kernel.target}"
+        )
     elif of.lds > limit.bytes:
         yield broken(
-            Rule.LDS,
+            KernelRule.LDS,
             f"takes {of.lds} bytes of local memory, and {kernel.target} has {limit.bytes}",
         )
     if any(fnmatchcase(kernel.kernel, pattern) for pattern in policy.no_spills.kernels):
         if of.vgpr_spills or of.scratch:
             yield broken(
-                Rule.SPILLS,
+                KernelRule.SPILLS,
                 f"spills {of.vgpr_spills} vector registers, and takes {of.scratch} bytes of "
                 "scratch memory for a lane",
             )
         if of.sgpr_spills:
-            yield broken(Rule.SCALAR_SPILLS, f"spills {of.sgpr_spills} scalar registers")
+            yield broken(KernelRule.SCALAR_SPILLS, f"spills {of.sgpr_spills} scalar registers")
     if of.needs_matrix_instructions and not of.mfma:
-        yield broken(Rule.MATRIX, f"multiplies matrices of {', '.join(of.dots)} without v_mfma")
+        yield broken(
+            KernelRule.MATRIX, f"multiplies matrices of {', '.join(of.dots)} without v_mfma"
+        )
 
 
-def _with_reason(finding: Finding, policy: TritonPolicy) -> Finding:
+def _with_reason(finding: KernelFinding, policy: TritonPolicy) -> KernelFinding:
     for each in policy.known:
         if _means(each, finding):
-            return Finding(
+            return KernelFinding(
                 rule=finding.rule,
                 kernel=finding.kernel,
                 case=finding.case,
@@ -146,7 +150,7 @@ def _with_reason(finding: Finding, policy: TritonPolicy) -> Finding:
     return finding
 
 
-def _means(known: Exemption, finding: Finding) -> bool:
+def _means(known: Exemption, finding: KernelFinding) -> bool:
     return (
         known.rule is finding.rule
         and fnmatchcase(finding.kernel, known.kernel)
@@ -154,7 +158,7 @@ def _means(known: Exemption, finding: Finding) -> bool:
     )
 
 
-def idle(policy: TritonPolicy, findings: Iterable[Finding]) -> tuple[Exemption, ...]:
+def idle(policy: TritonPolicy, findings: Iterable[KernelFinding]) -> tuple[Exemption, ...]:
     """Return what is listed as known and was not found."""
     findings = tuple(findings)
     return tuple(

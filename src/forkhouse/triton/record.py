@@ -18,7 +18,7 @@ from forkhouse.documents.reading import Document
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from forkhouse.triton.figures import Kernel
+    from forkhouse.triton.figures import KernelFigures
 
 FILE = "triton-kernels.json"
 
@@ -67,7 +67,7 @@ def parse(text: str | bytes) -> Recorded:
         raise DocumentError(message) from error
 
 
-def recorded(kernels: Iterable[Kernel], *, triton: str, vllm: str) -> Recorded:
+def recorded(kernels: Iterable[KernelFigures], *, triton: str, vllm: str) -> Recorded:
     """Return what is to be recorded of kernels, in order."""
     lines = {
         (line.case, line.kernel, line.target, line.variant): line for line in map(_line, kernels)
@@ -90,7 +90,7 @@ def merged(old: Recorded | None, new: Recorded) -> Recorded:
     return Recorded(triton=new.triton, vllm=new.vllm, kernels=tuple(lines))
 
 
-def _line(kernel: Kernel) -> Line:
+def _line(kernel: KernelFigures) -> Line:
     of = kernel.figures
     line = Line(
         case=kernel.case,

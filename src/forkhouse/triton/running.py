@@ -14,12 +14,12 @@ from forkhouse.core.errors import UsageError
 from forkhouse.core.progress import report
 from forkhouse.core.wording import end_of
 from forkhouse.triton import KernelError
-from forkhouse.triton.figures import Kernel, read_kernels
+from forkhouse.triton.figures import KernelFigures, read_kernels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from forkhouse.triton.cases import Case
+    from forkhouse.triton.cases import ModelCase
 
 PROGRAM = Path(__file__).parent / "inside" / "engine.py"
 DEADLINE = 3600.0
@@ -27,7 +27,7 @@ DEADLINE = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Run:
+class TritonRun:
     """What one run found."""
 
     triton: str
@@ -35,7 +35,7 @@ class Run:
     triton_key: str
     """The sha256 of what that Triton puts into every key of its cache."""
     vllm: str
-    kernels: tuple[Kernel, ...]
+    kernels: tuple[KernelFigures, ...]
     launches: dict[str, int]
     """By case, how many launches were recorded."""
     seconds: dict[str, tuple[float, float]]
@@ -44,14 +44,14 @@ class Run:
 
 def run_cases(
     python: Path,
-    cases: Mapping[str, Case],
+    cases: Mapping[str, ModelCase],
     *,
     common: Mapping[str, Any],
     target: str,
     processes: int,
     folder: Path,
     cache: Path,
-) -> Run:
+) -> TritonRun:
     """Record and compile the kernels of cases for a target such as gfx90a.
 
     `python` is the stack's, `common` are options of every engine, `folder` takes the program's log
@@ -103,7 +103,7 @@ def run_cases(
     return read_answer(json.loads(answer.read_text(encoding="utf-8")), cache, refused)
 
 
-def read_answer(answer: dict[str, Any], cache: Path, refused: Mapping[str, str]) -> Run:
+def read_answer(answer: dict[str, Any], cache: Path, refused: Mapping[str, str]) -> TritonRun:
     """Return what the program in the stack answered, with the figures from Triton's cache.
 
     `refused` are cases that vLLM does not serve, with what it says. Raises KernelError when another
@@ -139,7 +139,7 @@ def read_answer(answer: dict[str, Any], cache: Path, refused: Mapping[str, str])
             "than Triton's JITFunction.run; forkhouse.triton.inside.recording has to follow."
         )
         raise KernelError(message)
-    return Run(
+    return TritonRun(
         triton=answer["triton"]["version"],
         triton_key=answer["triton"]["key"],
         vllm=answer["vllm"],

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from forkhouse.core.journal import Journal
 
 
-class Compiled(Record):
+class CompiledContents(Record):
     """What a wheel of ours holds that was compiled."""
 
     kernels: str
@@ -33,7 +33,7 @@ class Compiled(Record):
     """The symbols of PyTorch that it needs."""
 
 
-_COMPILED = Stage("compiled", Compiled)
+_COMPILED = Stage("compiled", CompiledContents)
 
 
 def compiled(wheel: BuiltWheel, journal: Journal, engine: str) -> CompiledContent:
@@ -43,7 +43,7 @@ def compiled(wheel: BuiltWheel, journal: Journal, engine: str) -> CompiledConten
     if record is None:
         found = gpu_contents(wheel.path)
         kernels = KernelInventory(libraries=found.kernels, resources=found.resources)
-        record = Compiled(kernels=kernels.text(), torch=tuple(torch_symbols(wheel.path)))
+        record = CompiledContents(kernels=kernels.text(), torch=tuple(torch_symbols(wheel.path)))
         journal.put(_COMPILED, key, record)
     read = KernelInventory.parse(record.kernels, name=wheel.path.name)
     return CompiledContent(

@@ -60,7 +60,7 @@ class CarriedKernels:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
+class EnvironmentFacts:
     """What an environment has."""
 
     vllm: str
@@ -118,7 +118,7 @@ def read_kernels(wheel: Path) -> CarriedKernels:
         raise ClosureError(message) from error
 
 
-def why_not(kernels: CarriedKernels, found: Found) -> str:
+def why_not(kernels: CarriedKernels, found: EnvironmentFacts) -> str:
     """Say why kernels are of no use in an environment; nothing where they are."""
     if found.error:
         return (
@@ -141,7 +141,7 @@ def why_not(kernels: CarriedKernels, found: Found) -> str:
     return ""
 
 
-def ask(interpreter: Path) -> Found:
+def ask(interpreter: Path) -> EnvironmentFacts:
     """Ask an environment for its vLLM and its Triton. Raises InstallError where nothing runs."""
     result = subprocess.run(
         [str(interpreter), "-I", "-c", _QUESTION], capture_output=True, text=True, check=False
@@ -151,4 +151,4 @@ def ask(interpreter: Path) -> Found:
         raise InstallError(message)
     # What a package prints when it is imported is no answer.
     answer: dict[str, str] = json.loads(result.stdout.splitlines()[-1])
-    return Found(**answer)
+    return EnvironmentFacts(**answer)

@@ -28,8 +28,8 @@ from forkhouse.provenance.attestation import (
     PAYLOAD_TYPE,
     STATEMENT,
     STATEMENT_TYPE,
+    AttestedStatement,
     Envelope,
-    Statement,
     moment_text,
     parse_moment,
     read_envelope,
@@ -68,7 +68,7 @@ class Verified:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Held:
+class SignedContents:
     """A wheelhouse as it is held against its signature, in a folder or in a bundle."""
 
     name: str
@@ -81,11 +81,11 @@ class Held:
     """Compares every file with these lists, and returns how many there are."""
 
 
-def in_folder(folder: Path) -> Held:
+def in_folder(folder: Path) -> SignedContents:
     """Return the wheelhouse in a folder. Raises ClosureError when it is none."""
     digests = {**listed(folder), CHECKSUMS: sha256_file(folder / CHECKSUMS)}
     path, manifest = folder / ENVELOPE, folder / NAME
-    return Held(
+    return SignedContents(
         name=folder.name,
         envelope=read_file(path) if path.is_file() else None,
         manifest=read_file(manifest) if manifest.is_file() else b"",
@@ -178,7 +178,7 @@ def envelope_of(path: Path) -> bytes:
 
 
 def check(
-    house: Held,
+    house: SignedContents,
     trusted: Trusted | None = None,
     not_older_than: str | None = None,
     envelope_at: Callable[[Path], bytes] = envelope_of,
@@ -217,13 +217,13 @@ def check(
     )
 
 
-def _trusted_statement(envelope: bytes, trusted: Trusted) -> tuple[list[Signer], Statement]:
+def _trusted_statement(envelope: bytes, trusted: Trusted) -> tuple[list[Signer], AttestedStatement]:
     read = read_envelope(envelope, ENVELOPE)
     by = signers(read, trusted)
     return by, read_statement(read.payload, ENVELOPE)
 
 
-def _compare(house: Held, statement: Statement) -> None:
+def _compare(house: SignedContents, statement: AttestedStatement) -> None:
     """Hold the lists of a wheelhouse against what was signed, so that no edit of both passes."""
     there, subjects = house.digests, statement.subjects
     problems = [
@@ -248,7 +248,7 @@ def _compare(house: Held, statement: Statement) -> None:
 
 
 def _refuse_older(
-    statement: Statement, bound: str, trusted: Trusted, envelope_at: Callable[[Path], bytes]
+    statement: AttestedStatement, bound: str, trusted: Trusted, envelope_at: Callable[[Path], bytes]
 ) -> None:
     path = Path(bound)
     if bound and os.path.lexists(path):
@@ -293,7 +293,7 @@ def _moment_or_path(bound: str) -> datetime:
         raise UsageError(message) from error
 
 
-def _audited(house: Held) -> tuple[str, ...]:
+def _audited(house: SignedContents) -> tuple[str, ...]:
     """Return the wheels that the audit excused, from the manifest.
 
     Raises AuditError for a wheel that passed no audit, StatementError where the manifest names

@@ -73,7 +73,7 @@ def wrapper(program: str, real: Path) -> str:
     return _WRAPPER.format(real=shlex.quote(str(real)), variable=VARIABLE, condition=condition)
 
 
-class Keeper(Protocol):
+class ContentKeeper(Protocol):
     """A place that keeps contents, each under a name."""
 
     def put(self, content: bytes) -> str:
@@ -97,7 +97,7 @@ class Objects:
         return name
 
 
-def files_below(top: Path, objects: Keeper) -> list[list[str]]:
+def files_below(top: Path, objects: ContentKeeper) -> list[list[str]]:
     """Return path, mode and content of each file below a folder, as git's modes.
 
     A folder that is a repository itself has mode 160000.

@@ -28,7 +28,7 @@ _MARK = "whole"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Program:
+class PeerProgram:
     """How a peer's program is built, and how its scripts are run.
 
     `{source}` and `{scratch}` stand for two folders.
@@ -49,8 +49,8 @@ class Program:
     """What a script needs beside a bare environment."""
 
 
-PROGRAMS: Mapping[str, Program] = {
-    "git": Program(
+PROGRAMS: Mapping[str, PeerProgram] = {
+    "git": PeerProgram(
         name="git",
         tools=("make", "cc", "perl"),
         commands=(
@@ -72,7 +72,7 @@ PROGRAMS: Mapping[str, Program] = {
         interpreter="sh",
         arguments=("--root={scratch}",),
     ),
-    "gnu-patch": Program(
+    "gnu-patch": PeerProgram(
         name="patch",
         tools=("make", "cc", "bash", "ed"),
         commands=(
@@ -135,7 +135,7 @@ def _unpack(archive: Path, folder: Path) -> Path:
     return tops[0]
 
 
-def _build(program: Program, source: Path, place: Path) -> None:
+def _build(program: PeerProgram, source: Path, place: Path) -> None:
     missing = [tool for tool in program.tools if shutil.which(tool) is None]
     if missing:
         message = (
@@ -171,7 +171,7 @@ def _build(program: Program, source: Path, place: Path) -> None:
     binary.chmod(0o755)
 
 
-def _run(program: Program, source: Path, parts: Sequence[str], place: Path) -> None:
+def _run(program: PeerProgram, source: Path, parts: Sequence[str], place: Path) -> None:
     scripts = sorted({path for part in parts for path in source.glob(part) if path.is_file()})
     scratch = place / "scratch"
     scratch.mkdir()

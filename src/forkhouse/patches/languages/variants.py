@@ -30,7 +30,7 @@ MOST = 24
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class BranchCondition:
     """A condition of a branch: it holds if `name` is true, or, if `negated`, if it is not."""
 
     name: str
@@ -41,7 +41,7 @@ class Condition:
 class Branch:
     """A branch of a conditional group: its condition (None for `#else`) and its lines."""
 
-    condition: Condition | None
+    condition: BranchCondition | None
     start: int
     end: int
 
@@ -60,20 +60,24 @@ class Group:
 class _Open:
     start: int
     lines: list[Span]
-    conditions: list[Condition | None]
+    conditions: list[BranchCondition | None]
 
 
-def _condition(word: str, said: str, follows: str) -> Condition | None:
+def _condition(word: str, said: str, follows: str) -> BranchCondition | None:
     """Return the condition of a directive.
 
     `follows` is the text behind it: a guard against a second inclusion is never false.
     """
     said = " ".join(said.split())
     if word in {"ifdef", "elifdef"}:
-        return Condition(said)
+        return BranchCondition(said)
     if word in {"ifndef", "elifndef"}:
         guard = re.match(r"\s*#[ \t]*define[ \t]+(\w+)", follows)
-        return Condition("1") if guard and guard[1] == said else Condition(said, negated=True)
+        return (
+            BranchCondition("1")
+            if guard and guard[1] == said
+            else BranchCondition(said, negated=True)
+        )
     if word == "else":
         return None
     negated = False
@@ -84,7 +88,7 @@ def _condition(word: str, said: str, follows: str) -> Condition | None:
     defined = re.fullmatch(r"defined\s*(?:\(\s*(\w+)\s*\)|(\w+))", said)
     if defined is None and (inner := re.fullmatch(r"\(\s*(\w+)\s*\)", said)):
         said = inner[1]
-    return Condition((defined[1] or defined[2]) if defined else said, negated)
+    return BranchCondition((defined[1] or defined[2]) if defined else said, negated)
 
 
 def _one(said: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forkhouse.serving.arranging import FRONTEND, Place, processes
+from forkhouse.serving.arranging import FRONTEND, ProcessPlace, processes
 from forkhouse.serving.writers.containers import STATE, documents, image_of, probe
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def compose_file(deployment: Deployment) -> str:
     """Return the Compose file of a deployment. Raises UsageError where it names no image."""
     image = image_of(deployment)
-    place = Place.below(STATE, python=Path(image.python), model=Path(deployment.model.path))
+    place = ProcessPlace.below(STATE, python=Path(image.python), model=Path(deployment.model.path))
     services = {
         each.name: _service(deployment, each, place) for each in processes(deployment, place)
     }
@@ -30,7 +30,7 @@ def compose_file(deployment: Deployment) -> str:
     )
 
 
-def _service(deployment: Deployment, planned: Planned, place: Place) -> dict[str, Any]:
+def _service(deployment: Deployment, planned: Planned, place: ProcessPlace) -> dict[str, Any]:
     terms = deployment.supervision
     on_gpu = deployment.hardware.target is not None and planned.name != FRONTEND
     stop = terms.drain if planned.name == FRONTEND else terms.end

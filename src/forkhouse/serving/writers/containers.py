@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from forkhouse.serving.arranging import Planned
-    from forkhouse.serving.deployment import Deployment, Image
+    from forkhouse.serving.deployment import ContainerImage, Deployment
 
 HEAD = "# Written by `forkhouse serve`. Change the deployment, and write it again.\n"
 STATE = Path("/var/lib/forkhouse")
@@ -27,7 +27,7 @@ PROBE = (
 """A program that asks an address, and whether a model is listed there."""
 
 
-def image_of(deployment: Deployment) -> Image:
+def image_of(deployment: Deployment) -> ContainerImage:
     """Return the image of a deployment. Raises UsageError where it names none."""
     if deployment.image is None:
         message = (

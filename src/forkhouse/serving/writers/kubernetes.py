@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forkhouse.core.errors import UsageError
-from forkhouse.serving.arranging import FRONTEND, Place, processes
+from forkhouse.serving.arranging import FRONTEND, ProcessPlace, processes
 from forkhouse.serving.writers.containers import STATE, documents, image_of, probe
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def manifests(deployment: Deployment) -> dict[str, str]:
             "nothing there. Give it another path."
         )
         raise UsageError(message)
-    place = Place(
+    place = ProcessPlace(
         python=Path(image.python),
         model=Path(deployment.model.path),
         state=STATE,
@@ -73,7 +73,7 @@ def _metadata(deployment: Deployment, role: str) -> dict[str, Any]:
 
 
 def _deployment(
-    deployment: Deployment, planned: Planned, place: Place, replicas: int
+    deployment: Deployment, planned: Planned, place: ProcessPlace, replicas: int
 ) -> dict[str, Any]:
     labels = _labels(deployment, planned.role)
     terms = deployment.supervision
@@ -110,7 +110,7 @@ def _deployment(
     }
 
 
-def _container(deployment: Deployment, planned: Planned, place: Place) -> dict[str, Any]:
+def _container(deployment: Deployment, planned: Planned, place: ProcessPlace) -> dict[str, Any]:
     image = image_of(deployment)
     own = {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
     variables = [

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forkhouse.serving.arranging import Place, processes
+from forkhouse.serving.arranging import ProcessPlace, processes
 
 if TYPE_CHECKING:
     from forkhouse.serving.arranging import Planned
@@ -86,7 +86,7 @@ exit $((code == 0 ? 1 : code))
 
 def batch_script(deployment: Deployment, *, python: Path) -> str:
     """Return the batch script of a deployment, to be given to sbatch(1)."""
-    place = Place(
+    place = ProcessPlace(
         python=python,
         model=Path(deployment.model.path),
         state=Path(_STATE),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forkhouse.serving.arranging import FRONTEND, Place, processes
+from forkhouse.serving.arranging import FRONTEND, ProcessPlace, processes
 
 if TYPE_CHECKING:
     from forkhouse.serving.arranging import Planned
@@ -20,7 +20,7 @@ LONGEST_STOP = 15.0
 def units(deployment: Deployment, *, python: Path) -> dict[str, str]:
     """Return the units of a deployment by their file names, and the user that they run as."""
     state = Path("/var/lib/forkhouse") / deployment.name
-    place = Place.below(state, python=python, model=Path(deployment.model.path))
+    place = ProcessPlace.below(state, python=python, model=Path(deployment.model.path))
     planned = processes(deployment, place)
     target = f"forkhouse-{deployment.name}.target"
     names = {each.name: f"forkhouse-{deployment.name}-{each.name}.service" for each in planned}
@@ -35,7 +35,11 @@ def units(deployment: Deployment, *, python: Path) -> dict[str, str]:
 
 
 def _service(
-    deployment: Deployment, planned: Planned, place: Place, target: str, names: dict[str, str]
+    deployment: Deployment,
+    planned: Planned,
+    place: ProcessPlace,
+    target: str,
+    names: dict[str, str],
 ) -> str:
     on_gpu = deployment.hardware.target is not None
     # Units stop in the opposite order: so the front end ends first, and what it has begun is
