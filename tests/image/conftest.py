@@ -189,7 +189,13 @@ def house(
     One that is there already stays, as the image that tests share may have been made of it.
     """
 
-    def make(name: str = "cpu", text: str = "NAME = 'ours'\n") -> Path:
+    def make(
+        name: str = "cpu",
+        text: str = "NAME = 'ours'\n",
+        *,
+        others: tuple[Path, ...] = (),
+        tools: Mapping[str, Path] | None = None,
+    ) -> Path:
         house = tmp_path / "checkout/wheels" / name
         if house.exists():
             return house
@@ -212,12 +218,15 @@ def house(
         helper = write_wheel(folder, "helper", "3.0", {"helper.py": b"ANSWER = 42\n"})
         Draft(
             folder=house,
-            profile=Profile(recipes=("demo",), install=("demo-rocm",)),
+            profile=Profile(
+                recipes=("demo",),
+                install=("demo-rocm", *(wheel.name.partition("-")[0] for wheel in others)),
+            ),
             built=[built_wheel(ours)],
-            third_party=[pinned_wheel(helper.name, publish(helper))],
+            third_party=[pinned_wheel(each.name, publish(each)) for each in (helper, *others)],
             registry=registry,
             journal=journal,
-            tools=dict(carried),
+            tools={**carried, **(tools or {})},
         ).publish()
         return house
 

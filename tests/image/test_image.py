@@ -22,13 +22,17 @@ from forkhouse.core.errors import (
     ToolchainError,
     UsageError,
 )
+from forkhouse.core.progress import showing
 from forkhouse.image import base as making_base
 from forkhouse.image.assembling import make_image
+from forkhouse.image.entrypoints import configuration
 from forkhouse.serving.deployment import ContainerImage
-from forkhouse.serving.launching import CPU, WorkerRole, frontend_command, worker_command
+from forkhouse.serving.kernelcache import kernel_variables
+from forkhouse.serving.launching import CPU, MI210, WorkerRole, frontend_command, worker_command
 from tests import forked
 from tests.image.conftest import oci_archive, tarred
 from tests.image.reading import unpacked, variables
+from tests.wheels import write_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,6 +140,57 @@ def test_a_patch_of_python_changes_one_layer(
         if before != after
     ]
     assert differing == [1 + WHATS.index("our wheels")]
+
+
+def test_compiled_kernels_that_fit_are_in_it(
+    house: Callable[..., Path], base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package, cache = "vllm_triton_cache_gfx90a", "def triton_key(): return 'a compiler'\n"
+    triton = {
+        "triton/__init__.py": b"__version__ = '3.9.0'\n",
+        "triton/runtime/__init__.py": b"",
+        "triton/runtime/cache.py": cache.encode(),
+    }
+    others = (
+        write_wheel(tmp_path, "triton", "3.9.0", triton),
+        write_wheel(tmp_path, "vllm", "0.31.0", {"vllm.py": b""}),
+    )
+    tools = {}
+    for version, compiler in (("0.31.0", "a compiler"), ("0.31.1", "another")):
+        said = {
+            "target": "gfx90a",
+            "vllm": "0.31.0",
+            "triton": "3.9.0",
+            "triton-key": hashlib.sha256(compiler.encode()).hexdigest(),
+            "kernels": {"ABC": "attend"},
+        }
+        files = {
+            f"{package}/__init__.py": b"",
+            f"{package}/manifest.json": json.dumps(said).encode(),
+        }
+        kernels = write_wheel(tmp_path, package, version, files)
+        tools[f"optional/{kernels.name}"] = kernels
+    place = house("kernels", others=others, tools=tools)
+    with showing():
+        archive = made(place, tmp_path / "image.tar", base)
+    _, _, root = unpacked(archive, tmp_path / "unpacked")
+    found = sorted(root.glob(f"opt/stack/lib/python*/site-packages/{package}*"))
+    assert [each.name for each in found] == [package, f"{package}-0.31.0.dist-info"]
+    told = capsys.readouterr().err
+    assert "1 compiled Triton kernels" in told
+    assert f"NOT INSTALLED, {package}-0.31.1-py3-none-any.whl" in told
+    assert kernel_variables(root / "opt/stack/bin/python", MI210) == {
+        "TRITON_CACHE_MANAGER": f"{package}:CarriedCache"
+    }
+
+
+def test_a_worker_is_told_of_them() -> None:
+    files = configuration(MI210, {"TRITON_CACHE_MANAGER": "kernels:CarriedCache"}, "", "")
+    for name in ("worker", "prefill", "decode"):
+        script = files[f"usr/local/bin/{name}"].content
+        assert isinstance(script, bytes)
+        told = "TRITON_CACHE_MANAGER=${TRITON_CACHE_MANAGER-kernels:CarriedCache}"
+        assert f"{told} && export TRITON_CACHE_MANAGER" in script.decode().splitlines()
 
 
 def test_its_python_imports_what_was_installed(image: Unpacked, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import zipfile
 from email.parser import BytesParser
 from typing import TYPE_CHECKING
@@ -61,7 +62,7 @@ def test_a_wheel_has_what_triton_reads_and_no_folder_of_this_machine(
 ) -> None:
     run, cache = cached("cache")
     wheel = pack(run, target="gfx90a", cache=cache, folder=tmp_path)
-    assert wheel.name == "vllm_triton_cache_gfx90a-0.31.0-py3-none-any.whl"
+    assert wheel.name == f"vllm_triton_cache_gfx90a-0.31.0-py3-none-linux_{platform.machine()}.whl"
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         everything = b"".join(archive.read(name) for name in names)

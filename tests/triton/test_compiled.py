@@ -16,11 +16,12 @@ import yaml
 from forkhouse.core.workspace import find_workspace
 from forkhouse.documents.lockfile import Lock
 from forkhouse.documents.reading import load
-from forkhouse.triton.carrying import pack, package_of
+from forkhouse.serving.kernelcache import package_of
+from forkhouse.triton.carrying import pack
 from forkhouse.triton.cases import read_cases
 from forkhouse.triton.figures import SIXTEEN_BITS
 from forkhouse.triton.running import PROGRAM, run_cases
-from forkhouse.wheelhouse.optional import ask, read_kernels, why_not
+from forkhouse.wheelhouse.optional import ask, read_kernels, running, why_not
 
 if TYPE_CHECKING:
     from forkhouse.triton.running import TritonRun
@@ -201,7 +202,7 @@ def test_a_wheel_of_another_compiler_says_that_it_is_of_no_use(
         )
         assert ("every kernel is compiled anew" in result.stderr) is said, result.stderr
         # `install` says the same, before anything is loaded.
-        assert bool(why_not(read_kernels(wheel), ask(compiled.python))) is said
+        assert bool(why_not(read_kernels(wheel), ask(running(compiled.python)))) is said
 
 
 def interpret(python: Path, *options: str) -> tuple[int, dict[str, float]]:

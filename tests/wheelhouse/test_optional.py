@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
+import zipfile
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import pytest
 
 from forkhouse.core.environments import install_wheels, make_environment
-from forkhouse.core.errors import ClosureError, HashMismatchError
+from forkhouse.core.errors import AuditError, ClosureError, HashMismatchError
 from forkhouse.core.progress import showing
 from forkhouse.flow.tools import carried_kernels
 from forkhouse.wheelhouse.install import install_onto
 from forkhouse.wheelhouse.optional import FOLDER
+from tests.compiled import needs_gcc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +92,7 @@ def test_they_are_installed_where_their_triton_is(
     with showing():
         install_onto(carrying(draft, kernels()).folder, environment)
     assert there(environment)
-    said = f"2 compiled Triton kernels, which a server takes with TRITON_CACHE_MANAGER={PACKAGE}:CarriedCache"
+    said = f"server with TRITON_CACHE_MANAGER={PACKAGE}:CarriedCache"
     assert said in capsys.readouterr().err
 
 
@@ -131,6 +134,31 @@ def test_where_there_is_no_triton_that_is_the_reason(
         install_onto(carrying(draft, kernels()).folder, tmp_path / "bare")
     assert not there(tmp_path / "bare")
     assert "cannot be told (PackageNotFoundError" in capsys.readouterr().err
+
+
+@needs_gcc
+def test_one_whose_tag_does_not_tell_of_its_code_is_not_carried(
+    draft: Draft,
+    make_wheel: Callable[..., Path],
+    kernels: Callable[..., Path],
+    code_object: Callable[..., bytes],
+) -> None:
+    carrying(draft, kernels())
+    with zipfile.ZipFile(kernels()) as archive:
+        files = {name: archive.read(name) for name in archive.namelist() if PACKAGE + "/" in name}
+    for target, tag, said in (
+        ("gfx90a", "py3-none-any", "has GPU code; the tag any does not say so"),
+        ("gfx942", f"py3-none-linux_{platform.machine()}", "gfx90a"),
+    ):
+        code = code_object("attend", target=f"amdgcn-amd-amdhsa--{target}")
+        wheel = make_wheel(
+            PACKAGE, "0.31.0", {**files, f"{PACKAGE}/kernels/ABC/attend.hsaco": code}, tag=tag
+        )
+        before = draft.content()
+        draft.tools = {f"{FOLDER}/{wheel.name}": wheel}
+        with pytest.raises(AuditError, match=said):
+            draft.publish()
+        assert draft.content() == before
 
 
 def test_a_wheelhouse_lists_them_beside_its_index(

@@ -21,6 +21,8 @@ from forkhouse.cli.output import print_table, say
 from forkhouse.core.digests import sha256_file
 from forkhouse.core.errors import UsageError
 from forkhouse.core.progress import printable, report, showing
+from forkhouse.wheelhouse.optional import FOLDER as OPTIONAL
+from forkhouse.wheelhouse.optional import audit_kernels
 
 if TYPE_CHECKING:
     from forkhouse.audit.comparing import WheelChange
@@ -102,7 +104,11 @@ def audit(
     reports = []
     with showing(), report().task("audit", total=len(wheels)) as task:
         for wheel in wheels:
-            reports.append(audit_wheel(wheel, terms, ours=not third_party, recorded=inventory))
+            reports.append(
+                audit_kernels(wheel, terms)
+                if wheel.parent.name == OPTIONAL
+                else audit_wheel(wheel, terms, ours=not third_party, recorded=inventory)
+            )
             task.advance(1)
         otherwise = _otherwise(wheels, _wheels(against)) if against else None
     if as_json:
@@ -134,10 +140,13 @@ def audit(
 
 
 def _wheels(place: Path) -> tuple[Path, ...]:
-    """Return a wheel, or those of a folder. Raises UsageError where a folder has none."""
+    """Return a wheel, or those of a folder, with the optional ones of a wheelhouse.
+
+    Raises UsageError where a folder has none.
+    """
     if not place.is_dir():
         return (place,)
-    found = tuple(sorted(place.glob("*.whl")))
+    found = (*sorted(place.glob("*.whl")), *sorted(place.glob(f"{OPTIONAL}/*.whl")))
     if not found:
         message = f"{place} has no wheel. Name wheels, or the folder of a wheelhouse."
         raise UsageError(message)

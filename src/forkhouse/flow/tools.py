@@ -15,8 +15,8 @@ from forkhouse.core.progress import report
 from forkhouse.core.storage import storage_errors
 from forkhouse.documents.pins import pinned_wheel
 from forkhouse.flow.groups import pin_group
+from forkhouse.serving.kernelcache import package_of
 from forkhouse.sources.wheels import fetch_all
-from forkhouse.triton.carrying import package_of
 from forkhouse.wheelhouse.index import requirements_text
 from forkhouse.wheelhouse.optional import FOLDER, read_kernels
 

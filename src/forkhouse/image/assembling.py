@@ -14,12 +14,13 @@ from forkhouse.core.errors import ClosureError, UsageError
 from forkhouse.core.storage import storage_errors
 from forkhouse.image.base import ARCHITECTURES, debian_base
 from forkhouse.image.entrypoints import configuration, settings, variables
-from forkhouse.image.installing import check_machine, install_into
+from forkhouse.image.installing import PREFIX, check_machine, install_into
 from forkhouse.image.layers import Layer, LayerEntry, write_layer
 from forkhouse.image.layout import Image, read_archive, write_archive
 from forkhouse.image.unpacking import inside, unpack_layers
 from forkhouse.provenance.attestation import ENVELOPE, STATEMENT
 from forkhouse.provenance.contents import SBOM, SPDX
+from forkhouse.serving.kernelcache import kernel_variables
 from forkhouse.serving.launching import CPU, MI210
 from forkhouse.wheelhouse.contents import NAME as MANIFEST
 from forkhouse.wheelhouse.contents import read_contents
@@ -88,7 +89,9 @@ def make_image(wheelhouse: Path, target: Path, scratch: Path, base: Path | None 
         "third-party wheels": installed.third_party,
         "libraries of our wheels": installed.libraries,
         "our wheels": {**installed.ours, **papers},
-        "configuration": configuration(device, *accounts),
+        "configuration": configuration(
+            device, kernel_variables(inside(root, PREFIX) / "bin/python", device), *accounts
+        ),
     }
     layers = [
         *below.layers,

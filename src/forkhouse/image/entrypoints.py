@@ -124,13 +124,16 @@ def variables() -> dict[str, str]:
     }
 
 
-def configuration(device: Device, passwd: str, group: str) -> dict[str, LayerEntry]:
+def configuration(
+    device: Device, kernels: Mapping[str, str], passwd: str, group: str
+) -> dict[str, LayerEntry]:
     """Return the files of the layer that says how the stack is run.
 
-    `passwd` and `group` are what the base has in the files of these names.
+    `passwd` and `group` are what the base has in the files of these names; `kernels` are the
+    variables that tell a worker of compiled kernels.
     """
     scripts = {"frontend": _frontend(), "healthcheck": _HEALTH}
-    scripts |= {name: _worker(name, role, device) for name, role in ROLES.items()}
+    scripts |= {name: _worker(name, role, device, kernels) for name, role in ROLES.items()}
     account = f"{NAME}:x:{USER}:{USER}::/{STATE}/home:/usr/sbin/nologin\n"
     return {
         **{
@@ -163,7 +166,7 @@ def _frontend() -> str:
     return _script("the front end", ("$STACK_LISTEN", "$STACK_PORT"), {}, command)
 
 
-def _worker(name: str, role: WorkerRole, device: Device) -> str:
+def _worker(name: str, role: WorkerRole, device: Device, kernels: Mapping[str, str]) -> str:
     command = worker_command(
         PYTHON, role=role, device=device, model=Path(_MODEL), served_name=_SERVED
     )
@@ -172,7 +175,9 @@ def _worker(name: str, role: WorkerRole, device: Device) -> str:
     )
     sizes = _CPU_DEFAULTS if device.target is None else {}
     what = "a worker" if role is WorkerRole.AGGREGATED else f"a {name} worker"
-    return _script(what, ("$STACK_ADDRESS", "$STACK_STATUS_PORT"), {**own, **sizes}, command)
+    return _script(
+        what, ("$STACK_ADDRESS", "$STACK_STATUS_PORT"), {**own, **sizes, **kernels}, command
+    )
 
 
 def _script(

@@ -27,6 +27,8 @@ from forkhouse.image.layers import LayerEntry, entry_of
 from forkhouse.image.unpacking import inside
 from forkhouse.sandbox.bubblewrap import BUBBLEWRAP, SEARCH_PATH, find_sandbox
 from forkhouse.wheelhouse.install import carried_pip, pip_options
+from forkhouse.wheelhouse.optional import FOLDER as OPTIONAL
+from forkhouse.wheelhouse.optional import fitting, tell_installed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -57,7 +59,8 @@ class Installed:
 def install_into(wheelhouse: Path, root: Path, ours: Collection[str]) -> Installed:
     """Install a wheelhouse, which was verified, into the unpacked base `root`.
 
-    `ours` are the names of the wheels that were built. Raises ClosureError where the wheelhouse
+    `ours` are the names of the wheels that were built. Compiled kernels that the wheelhouse carries
+    and that fit are installed as well. Raises ClosureError where the wheelhouse
     does not carry pip, ImageError where the base has no Python for its wheels, InstallError
     with pip's words, ToolchainError where this machine allows no sandbox, StorageError.
     """
@@ -73,21 +76,35 @@ def install_into(wheelhouse: Path, root: Path, ours: Collection[str]) -> Install
     report().line("install", f"installing {wheelhouse.name} into the image")
     place = Path(_WHEELHOUSE)
     make = [python, "-I", "-m", "venv", "--without-pip", f"/{PREFIX}"]
-    install = pip_command(
-        Path("/", PREFIX, "bin/python"), *pip_options(place), pip=place / "tools" / pip.name
+    interpreter = Path("/", PREFIX, "bin/python")
+
+    def install(*options: str) -> None:
+        command = pip_command(interpreter, *options, pip=place / "tools" / pip.name)
+        _run_checked(root, wheelhouse, command)
+
+    _run_checked(root, wheelhouse, make)
+    install(*pip_options(place))
+    kernels = fitting(
+        wheelhouse, lambda *options: _run(root, wheelhouse, [str(interpreter), *options])
     )
-    for command in (make, install):
-        result = _run(root, wheelhouse, command)
-        if result.returncode == 0:
-            continue
-        said = end_of(result.stdout + result.stderr)
-        remedy = told_refusal(said, FULL)
-        if remedy is not None:
-            message = f"Installing into the image:\n{said}\n{remedy} and run the same command."
-            raise StorageError(message)
-        message = f"The wheelhouse {wheelhouse.name} could not be installed on the base:\n{said}"
-        raise InstallError(message)
-    return _cut(root, {canonicalize_name(name) for name in ours})
+    for each in kernels:
+        install("--no-deps", "--no-compile", str(place / OPTIONAL / each.wheel.name))
+        tell_installed(each)
+    names = {canonicalize_name(name) for name in (*ours, *(each.package for each in kernels))}
+    return _cut(root, names)
+
+
+def _run_checked(root: Path, wheelhouse: Path, command: list[str]) -> None:
+    result = _run(root, wheelhouse, command)
+    if result.returncode == 0:
+        return
+    said = end_of(result.stdout + result.stderr)
+    remedy = told_refusal(said, FULL)
+    if remedy is not None:
+        message = f"Installing into the image:\n{said}\n{remedy} and run the same command."
+        raise StorageError(message)
+    message = f"The wheelhouse {wheelhouse.name} could not be installed on the base:\n{said}"
+    raise InstallError(message)
 
 
 def _run(root: Path, wheelhouse: Path, command: list[str]) -> subprocess.CompletedProcess[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from forkhouse.serving.deployment import PORTS_OF_A_WORKER, Deployment, WorkerGroup
+from forkhouse.serving.kernelcache import kernel_variables
 from forkhouse.serving.launching import (
     Surroundings,
     frontend_command,
@@ -182,7 +183,14 @@ def _worker(
             served_name=deployment.model.name,
             arguments=(*_size_arguments(group, on_gpu=on_gpu), *group.arguments),
         ),
-        environment={**QUIET, **common, **own, **sizes, **group.environment},
+        environment={
+            **QUIET,
+            **kernel_variables(place.python, deployment.hardware),
+            **common,
+            **own,
+            **sizes,
+            **group.environment,
+        },
         host=place.address,
         port=port,
         gpus=group.gpus if on_gpu else 0,

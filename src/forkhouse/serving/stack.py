@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from forkhouse.core.errors import ServingError
 from forkhouse.core.wording import end_of, quoted
 from forkhouse.serving.client import Answer, chat, metrics, workers_known
+from forkhouse.serving.kernelcache import kernel_variables
 from forkhouse.serving.launching import (
     Device,
     Planes,
@@ -212,6 +213,7 @@ class Setting:
                 **{name: os.environ[name] for name in device.carried if name in os.environ},
                 **device.small_environment,
                 **own,
+                **kernel_variables(self.python, device),
                 **plan.environment,
             },
             folder=self.scratch,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,17 +12,13 @@ from packaging.version import Version
 from forkhouse.binaries.stripping import stripped
 from forkhouse.builders.wheelfile import Member, write_wheel
 from forkhouse.core.errors import AuditError
+from forkhouse.serving.kernelcache import MANIFEST, package_of
 from forkhouse.triton import KernelError
 
 if TYPE_CHECKING:
     from forkhouse.triton.running import TritonRun
 
 _MANAGER = Path(__file__).parent / "inside" / "carried.py"
-
-
-def package_of(target: str) -> str:
-    """Return the name of the Python package for a target: vllm_triton_cache_gfx90a."""
-    return f"vllm_triton_cache_{target.partition(':')[0]}"
 
 
 def pack(run: TritonRun, *, target: str, cache: Path, folder: Path) -> Path:
@@ -32,10 +29,12 @@ def pack(run: TritonRun, *, target: str, cache: Path, folder: Path) -> Path:
     """
     package = package_of(target)
     version = Version(run.vllm).public
+    # Kernels are the same for every machine; their keys hold the compiler, which is for one.
+    tag = f"py3-none-linux_{platform.machine()}"
     kernels = {key: kernel.name for kernel in run.kernels for key in kernel.folders}
     members = [
         _member(f"{package}/__init__.py", _MANAGER.read_bytes()),
-        _member(f"{package}/manifest.json", _manifest(run, target, kernels)),
+        _member(f"{package}/{MANIFEST}", _manifest(run, target, kernels)),
     ]
     for key in sorted(kernels):
         members.extend(_kernel(package, cache / key, kernels[key]))
@@ -44,10 +43,12 @@ def pack(run: TritonRun, *, target: str, cache: Path, folder: Path) -> Path:
     members.append(
         _member(
             f"{info}/WHEEL",
-            b"Wheel-Version: 1.0\nGenerator: forkhouse\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+            (
+                f"Wheel-Version: 1.0\nGenerator: forkhouse\nRoot-Is-Purelib: false\nTag: {tag}\n"
+            ).encode(),
         )
     )
-    path = folder / f"{package}-{version}-py3-none-any.whl"
+    path = folder / f"{package}-{version}-{tag}.whl"
     return write_wheel(path, members, dist_info=info, epoch=0)
 
 

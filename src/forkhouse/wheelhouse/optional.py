@@ -10,23 +10,28 @@ from __future__ import annotations
 import json
 import subprocess
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 
+from forkhouse.audit.look import audit_wheel
 from forkhouse.core.environments import install_wheels
 from forkhouse.core.errors import ClosureError, InstallError
 from forkhouse.core.progress import report
 from forkhouse.core.wording import end_of
+from forkhouse.serving.kernelcache import MANIFEST, VARIABLE, manager_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from forkhouse.audit.look import AuditTerms
+    from forkhouse.audit.report import AuditReport
 
 FOLDER = "optional"
 """Where they lie in a wheelhouse."""
-_MANIFEST = "manifest.json"
 # As the package of kernels asks, when it is loaded.
 _QUESTION = """
 import hashlib, importlib.metadata as metadata, json
@@ -51,6 +56,8 @@ class CarriedKernels:
     wheel: Path
     package: str
     """The name of its Python package."""
+    target: str
+    """Target id of the GPU that they are for."""
     vllm: str
     triton: str
     key: str
@@ -76,24 +83,52 @@ def install_optional(wheelhouse: Path, interpreter: Path, *, pip: Path | None) -
     The wheelhouse has to be verified, and its profile installed. `pip` is a wheel of pip to run.
     Raises ClosureError for a wheel that is none of kernels, InstallError.
     """
+    for kernels in fitting(wheelhouse, running(interpreter)):
+        wheel = kernels.wheel
+        install_wheels(interpreter, "--no-deps", str(wheel), wheels=[wheel.name], pip=pip)
+        tell_installed(kernels)
+
+
+def running(interpreter: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return what runs an interpreter of this machine with arguments."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(interpreter), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    return run
+
+
+def fitting(
+    wheelhouse: Path, run: Callable[..., subprocess.CompletedProcess[str]]
+) -> tuple[CarriedKernels, ...]:
+    """Return the kernels of a wheelhouse that fit an environment; of the others the reason is said.
+
+    `run` runs the environment's interpreter with arguments. Raises as `install_optional`.
+    """
     wheels = sorted((wheelhouse / FOLDER).glob("*.whl"))
     if not wheels:
-        return
-    found = ask(interpreter)
-    for wheel in wheels:
-        kernels = read_kernels(wheel)
+        return ()
+    found = ask(run)
+    fit = []
+    for kernels in map(read_kernels, wheels):
         reason = why_not(kernels, found)
         if reason:
-            report().line("install", f"NOT INSTALLED, {wheel.name}: {reason}")
-            continue
-        install_wheels(interpreter, "--no-deps", str(wheel), wheels=[wheel.name], pip=pip)
-        report().line(
-            "install",
-            (
-                f"{kernels.count} compiled Triton kernels, which a server takes with "
-                f"TRITON_CACHE_MANAGER={kernels.package}:CarriedCache"
-            ),
-        )
+            report().line("install", f"NOT INSTALLED, {kernels.wheel.name}: {reason}")
+        else:
+            fit.append(kernels)
+    return tuple(fit)
+
+
+def tell_installed(kernels: CarriedKernels) -> None:
+    """Say that kernels were installed, and how a server is told of them."""
+    report().line(
+        "install",
+        (
+            f"{kernels.count} compiled Triton kernels, which `forkhouse serve` takes, and another "
+            f"server with {VARIABLE}={manager_of(kernels.package)}"
+        ),
+    )
 
 
 def read_kernels(wheel: Path) -> CarriedKernels:
@@ -101,10 +136,11 @@ def read_kernels(wheel: Path) -> CarriedKernels:
     try:
         package = str(parse_wheel_filename(wheel.name)[0]).replace("-", "_")
         with zipfile.ZipFile(wheel) as archive:
-            said = json.loads(archive.read(f"{package}/{_MANIFEST}"))
+            said = json.loads(archive.read(f"{package}/{MANIFEST}"))
         return CarriedKernels(
             wheel=wheel,
             package=package,
+            target=str(said["target"]),
             vllm=Version(said["vllm"]).public,
             triton=str(said["triton"]),
             key=str(said["triton-key"]),
@@ -116,6 +152,14 @@ def read_kernels(wheel: Path) -> CarriedKernels:
             "writes one."
         )
         raise ClosureError(message) from error
+
+
+def audit_kernels(wheel: Path, terms: AuditTerms) -> AuditReport:
+    """Audit a wheel of kernels as one of ours, for the one GPU that it is for.
+
+    Raises ClosureError for a wheel that is none of kernels, OSError where it is not there.
+    """
+    return audit_wheel(wheel, replace(terms, targets=(read_kernels(wheel).target,)), ours=True)
 
 
 def why_not(kernels: CarriedKernels, found: EnvironmentFacts) -> str:
@@ -141,13 +185,11 @@ def why_not(kernels: CarriedKernels, found: EnvironmentFacts) -> str:
     return ""
 
 
-def ask(interpreter: Path) -> EnvironmentFacts:
+def ask(run: Callable[..., subprocess.CompletedProcess[str]]) -> EnvironmentFacts:
     """Ask an environment for its vLLM and its Triton. Raises InstallError where nothing runs."""
-    result = subprocess.run(
-        [str(interpreter), "-I", "-c", _QUESTION], capture_output=True, text=True, check=False
-    )
+    result = run("-I", "-B", "-c", _QUESTION)
     if result.returncode != 0:
-        message = f"{interpreter} could not be asked for its Triton:\n{end_of(result.stderr)}"
+        message = f"The environment could not be asked for its Triton:\n{end_of(result.stderr)}"
         raise InstallError(message)
     # What a package prints when it is imported is no answer.
     answer: dict[str, str] = json.loads(result.stdout.splitlines()[-1])

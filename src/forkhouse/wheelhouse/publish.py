@@ -35,6 +35,7 @@ from forkhouse.wheelhouse.index import checksums_text, index_files, requirements
 from forkhouse.wheelhouse.kernels import check_kernels, compiled
 from forkhouse.wheelhouse.manifest import completed, manifest_of
 from forkhouse.wheelhouse.optional import FOLDER as OPTIONAL
+from forkhouse.wheelhouse.optional import audit_kernels
 from forkhouse.wheelhouse.verifying import CHECKSUMS, verify
 
 if TYPE_CHECKING:
@@ -144,6 +145,8 @@ def publish(
         build_paths=tuple(build_paths),
         excused=frozenset(external.package for external in profile.externals),
     )
+    optional = [file for path, file in tools.items() if PurePosixPath(path).parent.name == OPTIONAL]
+    refuse([audit_kernels(file, terms) for file in optional])
     facts = _audit(
         pins, paths, terms, ours=ours, journal=journal, engine=digest(profile_name, engine)
     )
