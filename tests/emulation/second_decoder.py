@@ -48,22 +48,22 @@ class Comparison:
 
 def compare(code_object: Path, disassembler: str, result: Comparison) -> None:
     """Disassemble the text of a code object by LLVM, and decode each of its instructions."""
-    done = subprocess.run(
-        [disassembler, "-d", "--mcpu=gfx90a", str(code_object)],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    for line in done.stdout.splitlines():
-        found = _LINE.match(line)
-        if found is None:
-            continue
-        text, address, words = found[1], int(found[2], 16), found[3].split()
-        code = b"".join(struct.pack("<I", int(word, 16)) for word in words)
-        problem = _problem(text, code, address)
-        if problem is None:
-            result.equal += 1
-            result.names[_SUFFIX.sub("", text.split()[0])] += 1
-        else:
-            result.different.append(f"{address:#x} {' '.join(words)}: {text} | {problem}")
+    command = [disassembler, "-d", "--mcpu=gfx90a", str(code_object)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            found = _LINE.match(line)
+            if found is None:
+                continue
+            text, address, words = found[1], int(found[2], 16), found[3].split()
+            code = b"".join(struct.pack("<I", int(word, 16)) for word in words)
+            problem = _problem(text, code, address)
+            if problem is None:
+                result.equal += 1
+                result.names[_SUFFIX.sub("", text.split()[0])] += 1
+            else:
+                result.different.append(f"{address:#x} {' '.join(words)}: {text} | {problem}")
+    assert process.returncode == 0
 
 
 def _problem(text: str, code: bytes, address: int) -> str | None:

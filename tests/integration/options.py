@@ -63,6 +63,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption("--image", type=Path, help="a container image to serve from: an OCI archive")
     parser.addoption("--bundle", type=Path, help="a bundle to carry to a bare machine")
+    parser.addoption(
+        "--hip-wheel", type=Path, help="a wheel whose GPU code is decoded: one built for ROCm"
+    )
     parser.addoption("--results", type=Path, help="a file for what came of each test, as JSON")
 
 

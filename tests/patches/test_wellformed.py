@@ -60,6 +60,20 @@ def test_half_a_character_is_a_fault_in_every_language(language: str, text: str)
         "cat <<END\nfi\ndone\nEND\n",
         "if a; then x; else y; fi # else\n",
         "x=(\n  fi\n  done\n)\n",
+        "x ;;\ny\n",
+        "x\n;;\n",
+        "if a; then x;; fi\n",
+        "case a in\n  b) if c; then x;; fi ;;\nesac\n",
+        "case a in\n  b) x;; ;;\nesac\n",
+        "case a in\n  b) x\n  ;;\n  y\n  ;;\nesac\n",
+        "case a in\n  b) x ;;\n  c) ;;\n  d) y; ;;\n  *) z\nesac\n",
+        "case a in\n  b) x ;&\n  c) for i in d; do y; done;;&\n  e) z;;\nesac\n",
+        "case a in b) case c in d) x;; esac;; esac\n",
+        "case a in\n  b) x ;; # one\n  # two\n  c) y\n    # three\n    ;;\nesac\n",
+        "(x;;)\n",
+        "f() { x;; }\n",
+        "x ;&\n",
+        "echo ';;' \";;\" # ;;\n",
     ],
 )
 def test_a_word_that_goes_on_with_nothing_is_a_fault_as_for_the_shell(text: str) -> None:
@@ -72,6 +86,8 @@ BROKEN = [
     ("m.py", "run(\n", "    a{0}={0},\n", ")\n", "    gpu='amd',\n", "    gpu='nv',\n"),
     ("m.toml", "[run]\n", "a{} = 1\n", "", "gpu = 'amd'\n", "gpu = 'nv'\n"),
     ("m.sh", "if a; then\n", "  run {}\n", "fi\n", "else\n  one\n", "else\n  two\n"),
+    ("m.yaml", "run:\n", "  a{}: 1\n", "", "  gpu: amd\n", "  gpu: nv\n"),
+    ("m.json", "{\n", '  "a{}": 1,\n', '  "end": 1}\n', '  "gpu": "amd",\n', '  "gpu": "nv",\n'),
     ("meson.build", "if a\n", "  run({})\n", "endif\n", "else\n  one()\n", "else\n  two()\n"),
 ]
 
@@ -123,7 +139,7 @@ def test_two_changes_that_are_sound_alone_and_not_together_are_a_conflict(
     before, after, now = text(), text(behind_2=ours), text(**{f"behind_{place}": theirs})
     verdict, cause = bench.judge(before, after, now)
     assert verdict is Verdict.CONFLICT
-    assert cause == f"{how}, {path} no longer parses"
+    assert cause == f"{how}, {path} would not be well formed any more"
     # What was broken before, here or by the patch itself at the pin, is not laid at its door.
     for last in (f"{end}{'(' * 3}\n", f"{end}<<<<<<< x\n"):
         verdict, cause = bench.judge(before, after, now.removesuffix(end) + last)
@@ -140,7 +156,7 @@ def test_a_comment_of_c_in_what_became_a_comment_is_a_conflict(tmp_path: Path, p
 
     now = text(behind_0="  /*\n", **{f"behind_{place}": "  */\n"})
     verdict, cause = Bench(tmp_path, "m.c").judge(text(), text(behind_2="  /* why */\n"), now)
-    assert (verdict, cause) == (Verdict.CONFLICT, "merged, m.c no longer parses")
+    assert (verdict, cause) == (Verdict.CONFLICT, "merged, m.c would not be well formed any more")
 
 
 def test_a_patch_that_no_grammar_reads_at_the_pin_applies_as_there(tmp_path: Path) -> None:
@@ -149,3 +165,25 @@ def test_a_patch_that_no_grammar_reads_at_the_pin_applies_as_there(tmp_path: Pat
     now = [*lines, "more()\n"]
     bench = Bench(tmp_path, "m.py")
     assert bench.judge(*("".join(each) for each in (lines, after, now))) == (Verdict.CLEAN, "")
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "count"),
+    [
+        ("yaml", "a: 1\nb: 2\n", 0),
+        ("yaml", "a: 1\nb: 2\na: 1\n", 1),
+        ("yaml", "a: 1\n'a': 2\n\"a\": 3\n", 2),
+        ("yaml", "1: x\n'1': y\n", 0),
+        ("yaml", "a: {b: 1, c: {b: 2}}\nb: [{b: 1}, {b: 1}]\n", 0),
+        ("yaml", "x: [{b: 1, b: 2}]\n", 1),
+        ("yaml", "a: 1\n---\na: 1\n", 0),
+        ("yaml", "? {k: 1, k: 2}\n: x\n", 1),
+        ("yaml", "a: &a {x: 1}\nb: &b {y: 1}\nc:\n  <<: *a\n  <<: *b\n", 0),
+        ("json", '{"a": 1, "b": {"a": 1}}', 0),
+        ("json", '{"a": 1, "\\u0061": 2}', 1),
+        ("json", '[{"a": 1}, {"a": 1, "a": 1, "a": 1}]', 2),
+        ("toml", "a = 1\na = 2\n", 1),
+    ],
+)
+def test_a_key_that_a_mapping_has_twice_is_a_fault(language: str, text: str, count: int) -> None:
+    assert faults(text, language) == count

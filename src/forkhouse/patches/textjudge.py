@@ -123,7 +123,7 @@ class TextJudge:
                 if doubt:
                     return judged(Verdict.CONFLICT, doubt)
                 return judged(Verdict.MERGED, told, tree=merged)
-            cause = f"merged, {', '.join(broken)} no longer parses"
+            cause = f"merged, {', '.join(broken)} would not be well formed any more"
         elif pinned and not added:
             gone, lost = self._lost_hunks(base, pinned, renamed)
             if gone:
@@ -301,7 +301,7 @@ class TextJudge:
             and self._parsed(pinned.after, part.new)
             and not self._parsed(tree, part.new)
         ]
-        return f"applied, {', '.join(broken)} no longer parses" if broken else ""
+        return f"applied, {', '.join(broken)} would not be well formed any more" if broken else ""
 
     def _changed_parts(self, before: str, after: str) -> list[Part]:
         parts = merging.parts_between(before, after, store=self.store).parts

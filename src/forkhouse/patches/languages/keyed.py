@@ -17,7 +17,7 @@ from forkhouse.patches.languages.data import Kind, entries, look, read, values
 if TYPE_CHECKING:
     from forkhouse.patches.backends import Matched, Step
     from forkhouse.patches.edits import Operation, Selector
-    from forkhouse.patches.languages.data import Data, Entry
+    from forkhouse.patches.languages.data import Data, Entry, Value
 
 __all__ = ["faults", "find", "inner_lines", "matched", "prove"]
 
@@ -95,16 +95,32 @@ _DEEP = "The file is nested too deep for its values to be compared. Edit it as `
 def faults(text: str, language: str) -> int:
     """Return how many places of a text are not well formed.
 
-    If the standard reader does not read the file, this is the count of the grammar.
+    If the standard reader does not read the file, this is the count of the grammar. A key that a
+    mapping has twice is one: some readers take the last, some refuse the file.
     """
     try:
-        read(text, language)
+        data = read(text, language)
     except PatchConflictError:
         if language == "toml":
             return 1
 
         return 1 + astgrep.faults(text, language)
-    return 0
+    return sum(
+        _doubled(value)
+        for document in data.documents
+        for value in values(document)
+        if value.kind is Kind.MAPPING
+    )
+
+
+def _doubled(mapping: Value) -> int:
+    """Return how many keys of a mapping are there already; YAML's sign for a merge is no key."""
+    keys = [
+        entry.key.read
+        for entry in mapping.entries
+        if entry.key is not None and entry.key.read is not None and entry.name != "<<"
+    ]
+    return len(keys) - len(set(keys))
 
 
 def inner_lines(text: str, language: str) -> set[int]:

@@ -26,7 +26,7 @@ def faults(text: str, language: str) -> int:
     except PatchConflictError:
         return own + 1
     overlooked = (
-        _empty_bodies(root) + _stray_words(root)
+        _empty_bodies(root) + _stray_words(root) + _stray_ends(root)
         if language == "bash"
         else _unended_macros(root)
         if language == "rust"
@@ -92,6 +92,21 @@ def _stray_words(root: SgNode) -> int:
     """
     words = r"^(?:then|else|elif|fi|do|done|esac|\})(?:\s|$)"
     return len(search(root, {"kind": "command", "regex": words}))
+
+
+def _stray_ends(root: SgNode) -> int:
+    """Count what ends a branch of a `case` where none is open, which the grammar takes for `;`."""
+    count = 0
+    # A rule cannot name these kinds, and a quoted text may be the same.
+    for end in search(root, {"regex": r"^(?:;;&?|;&)$"}):
+        if end.kind() != end.text():
+            continue
+        around = end.parent()
+        if around is None or around.kind() == "ERROR":
+            continue  # counted as such
+        last = around.kind() == "case_item" and end.next() is None
+        count += not last
+    return count
 
 
 def _python_refuses(text: str) -> bool:
