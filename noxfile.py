@@ -38,6 +38,8 @@ Nox would leave it half a second.
 EMULATED = Path("build/emulate")
 """Where the emulated tests note what they have seen."""
 
+SYSTEM_PYTHON = "/usr/bin/python3"
+
 # Who is done takes over tests of the other: some files take a minute, most a second.
 SIDE_BY_SIDE = ("pytest", "--dist=worksteal")
 APART = "not integration and not hip and not generator and not emulation and not triton"
@@ -134,6 +136,17 @@ def reproduce(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the unit tests; they need no network, no GPU and no wheelhouse."""
+    require_bubblewrap(session)
+    session.install("-e", ".", *group("tests"))
+    session.run(*UNIT_TESTS, *session.posargs)
+
+
+@nox.session(name="tests-system", python=SYSTEM_PYTHON, default=False)
+def tests_system(session: nox.Session) -> None:
+    """Run the unit tests by the system's own Python; Debian 12's is 3.11.2, the oldest we support.
+
+    `-- PATHS` runs some of them.
+    """
     require_bubblewrap(session)
     session.install("-e", ".", *group("tests"))
     session.run(*UNIT_TESTS, *session.posargs)

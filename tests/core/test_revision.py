@@ -11,6 +11,7 @@ import pytest
 
 from forkhouse import __version__
 from forkhouse.core.revision import checked_out
+from forkhouse.core.tars import tarfile
 from tests.somebody import git
 
 ROOT = Path(__file__).parents[2]
@@ -141,9 +142,8 @@ def test_a_wheel_says_from_which_commit_it_was_built(checkout: Path, tmp_path: P
     assert version(site) == said
     assert git(checkout, "status", "--porcelain") == ""
     # By way of an sdist, as `python -m build` does.
-    shutil.unpack_archive(
-        build(checkout, "sdist", tmp_path / "sdist"), tmp_path / "source", filter="data"
-    )
+    with tarfile.open(build(checkout, "sdist", tmp_path / "sdist")) as archive:
+        archive.extractall(tmp_path / "source", filter="data")
     (source,) = (tmp_path / "source").iterdir()
     assert not (source / ".git").exists()
     again = unpacked(build(source, "wheel", tmp_path / "again"), tmp_path / "other")

@@ -23,6 +23,7 @@ from pygit2.enums import FileMode
 
 from forkhouse.core.budgets import ArchiveLimits
 from forkhouse.core.errors import UnsafeArchiveError
+from forkhouse.core.tars import tarfile as used
 from forkhouse.sources.archives import read_archive, read_tar, read_wheel
 from forkhouse.sources.store import TreeFile
 
@@ -352,7 +353,7 @@ def test_whatever_the_readers_of_archives_raise_is_explained(
     def fail(*_: object, **__: object) -> None:
         raise fault
 
-    monkeypatch.setattr(tarfile, "open", fail)
+    monkeypatch.setattr(used, "open", fail)
     monkeypatch.setattr(zipfile, "ZipFile", fail)
     path = tmp_path / "demo-1.0.tar"
     path.write_bytes(b"x")

@@ -10,7 +10,6 @@ import calendar
 import gzip
 import lzma
 import stat
-import tarfile
 import time
 import zipfile
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from pygit2.enums import FileMode
 
 from forkhouse.core.budgets import DAMAGE, ArchiveLimits
 from forkhouse.core.errors import UnsafeArchiveError
+from forkhouse.core.tars import tarfile
 from forkhouse.sources.store import TreeFile, file_mode
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _explained(archive: Path) -> Iterator[None]:
             else f"{archive.name}: {error}. The archive is refused."
         )
         raise UnsafeArchiveError(message) from error
-    except DAMAGE as error:
+    except (*DAMAGE, tarfile.TarError) as error:
         message = (
             f"{archive.name}: {str(error) or type(error).__name__}. The archive is refused; "
             "nothing of it was kept."

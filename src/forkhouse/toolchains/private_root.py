@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tarfile
 from typing import IO, TYPE_CHECKING, cast
 
 from forkhouse.core.budgets import DAMAGE
@@ -17,6 +16,7 @@ from forkhouse.core.digests import digest
 from forkhouse.core.errors import ToolchainError, UnsafeArchiveError
 from forkhouse.core.progress import report
 from forkhouse.core.storage import fresh_folder, storage_errors, sync_folder
+from forkhouse.core.tars import tarfile
 from forkhouse.sources.apt import fetch_debian_binaries
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _unpack(package: Path, root: Path) -> None:
                     archive.extract(member, root, filter="data")
         except OSError:  # of the disk to which it is written
             raise
-        except DAMAGE as error:
+        except (*DAMAGE, tarfile.TarError) as error:
             message = f"{package.name}: {error}. The package is refused."
             raise UnsafeArchiveError(message) from error
 

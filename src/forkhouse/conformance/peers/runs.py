@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -17,6 +16,7 @@ from forkhouse.conformance.peers.calls import Captured
 from forkhouse.conformance.run import WITH_US, ending_all
 from forkhouse.core.digests import digest, sha256_file
 from forkhouse.core.progress import report
+from forkhouse.core.tars import tarfile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -44,7 +44,7 @@ _ALWAYS = re.compile(
 )
 _MACRO = re.compile(
     r"\b(?:[A-Z][A-Z0-9]*(?:_[A-Z0-9_]*)?|_*[A-Z][A-Z0-9_]*|[A-Z][a-z]{1,3}_[A-Z][A-Z0-9_]*)\b"
-    r"(?:[ \t]*\((?:[^(){};]|\([^(){};]*\))*\))?+(?![ \t]*\()"
+    r"(?:[ \t]*\((?:[^(){};]|\([^(){};]*\))*\)(?![ \t]*\()|(?![ \t]*\())"
     r"(?=\s*([\w:~*&\[]|\Z|\S))"
 )
 """Text that may be a macro (`A`, `A_B`, `Py_BEGIN_ALLOW_THREADS`), with its arguments.
