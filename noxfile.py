@@ -38,8 +38,6 @@ Nox would leave it half a second.
 EMULATED = Path("build/emulate")
 """Where the emulated tests note what they have seen."""
 
-SYSTEM_PYTHON = "/usr/bin/python3"
-
 # Who is done takes over tests of the other: some files take a minute, most a second.
 SIDE_BY_SIDE = ("pytest", "--dist=worksteal")
 APART = "not integration and not hip and not generator and not emulation and not triton"
@@ -141,7 +139,7 @@ def tests(session: nox.Session) -> None:
     session.run(*UNIT_TESTS, *session.posargs)
 
 
-@nox.session(name="tests-system", python=SYSTEM_PYTHON, default=False)
+@nox.session(name="tests-system", python="/usr/bin/python3", default=False)
 def tests_system(session: nox.Session) -> None:
     """Run the unit tests by the system's own Python; Debian 12's is 3.11.2, the oldest we support.
 
