@@ -61,6 +61,7 @@ def install_tests(wheelhouse: Path, folder: Path, stack: Path) -> Tests:
         env=BARE,
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
         stdin=subprocess.DEVNULL,
     )

@@ -264,6 +264,7 @@ def _test(folder: Path, install: Sequence[str], before: int | None) -> None:
         env=BARE,
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
         stdin=subprocess.DEVNULL,
     )
