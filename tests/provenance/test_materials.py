@@ -253,7 +253,17 @@ FIELDS = [
         "MIT License",
     ),
     (("Classifier: License :: OSI Approved",), None, None),
-    ((f"License: {'A long text. ' * 50}",), None, None),
+    (("Classifier: License :: ", "Classifier: License :: OSI Approved :: "), None, None),
+    (("License-Expression: MIT OR",), None, "MIT OR"),
+    (("License-Expression: MIT", "License-Expression: ISC"), None, "MIT, ISC"),
+    (("License: The words\n        of it",), None, "The words of it"),
+    ((f"License: Their Licence\n        {'A long text. ' * 50}",), None, "Their Licence …"),
+    ((f"License: {'A' * 500}",), None, f"{'A' * 118} …"),
+    (
+        (f"License: {'A long text. ' * 50}", "Classifier: License :: OSI Approved :: BSD License"),
+        None,
+        "BSD License",
+    ),
 ]
 
 
