@@ -213,3 +213,22 @@ def test_the_reference_s_examples_are_read() -> None:
     )
     read = [parse(Deployment, block, name=page.name) for block in blocks]
     assert [each.name for each in read] == ["small", "large"]
+
+
+@pytest.mark.parametrize("port", ["010000", "3:20:00", "0b10000000000000", "-010000", "0_1_0"])
+def test_a_number_that_readers_take_for_different_ones_is_refused(port: str) -> None:
+    """YAML 1.1 reads 010000 as 4096 and 3:20:00 as 12000."""
+    with pytest.raises(DocumentError, match=rf"valid integer \(got '{port}'\)"):
+        planned(f"{SMALL}ports: {{supervisor: {port}}}\n")
+
+
+@pytest.mark.parametrize(("said", "port"), [("8090", 8090), ("8_090", 8090), ("0x2000", 8192)])
+def test_a_number_that_is_the_same_everywhere_is_taken(said: str, port: int) -> None:
+    text = f"{SMALL}ports: {{supervisor: {said}}}\n"
+    assert parse(Deployment, text, name="x.yaml").ports.supervisor == port
+
+
+def test_what_is_a_text_is_taken_as_it_is_written() -> None:
+    found = planned(f"{SMALL}environment: {{MODE: 0755, TIME: 12:30, PLAIN: 010}}\n")
+    environment = found["worker-1"].environment
+    assert [environment[each] for each in ("MODE", "TIME", "PLAIN")] == ["0755", "12:30", "010"]
