@@ -10,13 +10,12 @@ from __future__ import annotations
 import json
 import subprocess
 import zipfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from packaging.utils import canonicalize_version, parse_wheel_filename
 from packaging.version import Version
 
-from forkhouse.audit.look import audit_wheel
 from forkhouse.core.asking import ask_by
 from forkhouse.core.budgets import DAMAGE, ArchiveLimits
 from forkhouse.core.environments import install_wheels
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.audit.look import AuditTerms
-    from forkhouse.audit.report import AuditReport
 
 FOLDER = "optional"
 """Where they lie in a wheelhouse."""
@@ -165,14 +162,6 @@ def read_kernels(wheel: Path) -> CarriedKernels:
             "writes one."
         )
         raise ClosureError(message) from error
-
-
-def audit_kernels(wheel: Path, terms: AuditTerms) -> AuditReport:
-    """Audit a wheel of kernels as one of ours, for the one GPU that it is for.
-
-    Raises ClosureError for a wheel that is none of kernels, OSError where it is not there.
-    """
-    return audit_wheel(wheel, replace(terms, targets=(read_kernels(wheel).target,)), ours=True)
 
 
 def _refuse(what: str) -> NoReturn:
