@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from forkhouse.carry.bundle import extract, open_bundle, verify_bundle
+from forkhouse.carry.bundle import extract, is_bundle, open_bundle, verify_bundle
 from forkhouse.carry.layout import END, places, total
 from forkhouse.carry.packing import (
     UNFINISHED,
@@ -435,3 +435,18 @@ def test_a_name_that_is_no_utf_8_is_told_before_anything_is_written(tmp_path: Pa
     content["checkout/recipes/a\udcff"] = content["checkout/upstream.lock"]
     with pytest.raises(UsageError, match="no UTF-8"):
         index_of("cpu", content, "wheelhouse/forkhouse.pyz")
+
+
+@pytest.mark.parametrize("name", ["b.100", "b.002", "b.001", "2026.123", "a\nb.100"])
+def test_a_whole_bundle_may_have_a_name_like_a_part_s(tmp_path: Path, name: str) -> None:
+    path, _ = made(tmp_path, name)
+    assert is_bundle(path)
+    assert verify_bundle(open_bundle(path)) == 7
+
+
+def test_a_name_of_several_lines_is_split_and_read_again(tmp_path: Path) -> None:
+    content = files(tmp_path / "files")
+    index = index_of("cpu", content, "wheelhouse/forkhouse.pyz")
+    parts = write_bundle(index, Files(content), tmp_path / "a\nb.tar", split=1_000_000)
+    assert len(parts) == 4
+    assert [verify_bundle(open_bundle(part)) for part in parts] == [7] * 4

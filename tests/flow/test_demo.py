@@ -31,6 +31,14 @@ def test_it_installs_the_wheelhouse_once(checkout: Checkout) -> None:
     second = checkout.run("demo", code=41)
     assert "the wheelhouse is installed already" in second.stderr
     assert installed.stat().st_ctime_ns == before
+    # What lies there may be anything, and what a link leads to is left alone.
+    installed.rename(checkout.root / "mine")
+    installed.symlink_to(checkout.root / "mine")
+    (checkout.root / "build/demo/installed").write_bytes(b"\xff")
+    anew = checkout.run("demo", code=41)
+    assert "installing cpu into" in anew.stderr
+    assert not installed.is_symlink()
+    assert (checkout.root / "mine/generations/1").is_dir()
     # Another wheelhouse is another environment.
     manifest = checkout.root / "wheels/cpu/manifest.json"
     manifest.write_bytes(manifest.read_bytes() + b"\n")

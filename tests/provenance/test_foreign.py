@@ -4,7 +4,9 @@ import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import pytest
 from cyclonedx.schema import SchemaVersion
@@ -72,6 +74,50 @@ def test_a_licence_in_words_of_its_own_is_read_by_another_tool(tmp_path: Path) -
     (package,) = (each for each in json.loads(said) if each["name"] == "demo")
     assert package["licensedeclared"].startswith("LicenseRef-")
     assert "Theirs & <other>" in path.read_text(encoding="utf-8")
+
+
+def shipped(name: str, *, expression: str | None = None, classifier: str = "") -> Shipped:
+    """Return a wheel that says of its licence what is given."""
+    contents = WheelContents(
+        name=name,
+        version="1.0",
+        requires=(),
+        expression=expression,
+        licence=None,
+        classifiers=(classifier,) if classifier else (),
+        texts=(),
+        boms=(),
+    )
+    return Shipped(file=f"{name}.whl", sha256="b" * 64, contents=contents, origin=None)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_name_that_looks_like_an_expression_is_not_taken_for_it(turned: bool) -> None:
+    """Whichever of the two comes first."""
+    wheels = [shipped("named", classifier="MIT"), shipped("meant", expression="MIT")]
+    text = spdx_document("cpu", [], wheels[::-1] if turned else wheels, properties={})
+    elements = {each.get("spdxId"): each for each in json.loads(text)["@graph"]}
+    said = {
+        each["from"].partition("#")[2]: elements[each["to"][0]]["simplelicensing_licenseExpression"]
+        for each in elements.values()
+        if each.get("relationshipType") == "hasDeclaredLicense"
+    }
+    assert said["meant.whl"] == "MIT"
+    assert said["named.whl"].startswith("LicenseRef-forkhouse-")
+
+
+@pytest.mark.parametrize("name", ["a b.json", "a#b?c%d.json", '\u00fc<>".json', "[x]|^`.json"])
+def test_a_document_of_somebody_else_may_have_any_name(name: str) -> None:
+    bom = ForeignBom(path=f"demo-1.0+x.dist-info/sboms/{name}", sha256="a" * 64, content=b"x")
+    plain = shipped("demo")
+    wheel = replace(plain, contents=replace(plain.contents, boms=(bom,)))
+    text = wheelhouse_document("cpu", ["demo"], [wheel], properties={})
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    (component,) = json.loads(text)["components"]
+    (reference,) = component["externalReferences"]
+    file, _, fragment = reference["url"].partition("#")
+    assert (file, unquote(fragment)) == ("demo.whl", bom.path)
+    assert fragment.startswith("demo-1.0+x.dist-info/sboms/"), "plain names stay as they are"
 
 
 ODD = [

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from packaging.version import Version
 
-from forkhouse.core.errors import DocumentError
+from forkhouse.core.errors import ClosureError, DocumentError
 from forkhouse.provenance.exposure import look as look_at
 from forkhouse.provenance.osv import read_export
 from tests.provenance.test_sboms import ENGINE, HELPER, TRANSPORT
@@ -126,6 +126,12 @@ RANGES = [
     ([{"introduced": "no version"}, {"fixed": "2.0"}], "2.0", False),
     ([{"introduced": "0"}, {"fixed": "no version"}], "1", True),
     ([{"introduced": "0"}, {"limit": "*"}], "1", True),
+    ([{"fixed": "2.0"}], "1.9", True),
+    ([{"fixed": "2.0"}], "2.0", False),
+    ([{"last_affected": "2.0"}], "2.0", True),
+    # A label of its own is a version like others.
+    ([{"introduced": "2.0+cpu"}, {"fixed": "3"}], "2.0+cpu", True),
+    ([{"introduced": "2.0+cpu"}, {"fixed": "3"}], "2.0", False),
 ]
 
 
@@ -149,12 +155,17 @@ def test_versions_that_are_named_count_and_withdrawn_records_do_not(tmp_path: Pa
     found = read_export(export(tmp_path, named, gone, npm, commits), {"demo"})
     assert [each.id for each in found if each.affects(Version("1.0+rocm.1"))] == ["PYSEC-2026-4"]
     assert not any(each.affects(Version("1.1")) for each in found)
+    named["affected"][0].update(versions=["2.13.0+cpu"])
+    (labelled,) = read_export(export(tmp_path, named), {"demo"})
+    affected = [text for text in ("2.13.0+cpu", "2.13.0") if labelled.affects(Version(text))]
+    assert affected == ["2.13.0+cpu"]
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"ranges": []},
+        {"ranges": [], "versions": ["no version"]},
         {"ranges": None},
         {"ranges": [{"type": "GIT", "repo": "https://x.example", "events": [{"introduced": "0"}]}]},
         {"ranges": [{"type": "OF-A-LATER-SCHEMA", "events": [{"introduced": "0"}]}]},
@@ -253,7 +264,17 @@ FIELDS = [
         "MIT License",
     ),
     (("Classifier: License :: OSI Approved",), None, None),
-    ((f"License: {'A long text. ' * 50}",), None, None),
+    (("Classifier: License :: ", "Classifier: License :: OSI Approved :: "), None, None),
+    (("License-Expression: MIT OR",), None, "MIT OR"),
+    (("License-Expression: MIT", "License-Expression: ISC"), None, "MIT, ISC"),
+    (("License: The words\n        of it",), None, "The words of it"),
+    ((f"License: Their Licence\n        {'A long text. ' * 50}",), None, "Their Licence …"),
+    ((f"License: {'A' * 500}",), None, f"{'A' * 118} …"),
+    (
+        (f"License: {'A long text. ' * 50}", "Classifier: License :: OSI Approved :: BSD License"),
+        None,
+        "BSD License",
+    ),
 ]
 
 
@@ -278,3 +299,29 @@ def test_a_licence_is_read_from_whatever_field_has_it(
         "demo-1.0.dist-info/COPYING",
         "demo-1.0.dist-info/licenses/LICENSE",
     )
+
+
+@pytest.mark.parametrize("command", ["licences", "vulnerabilities"])
+def test_a_wheelhouse_that_was_changed_gets_no_word(house: Checkout, command: str) -> None:
+    path = house.root / "wheels/cpu/sbom.cdx.json"
+    path.write_text(path.read_text(encoding="utf-8").replace("helper", "hidden"), encoding="utf-8")
+    advisories = [str(export(house.root.parent, record("OSV-2026-8", "helper")))]
+    asked = advisories if command == "vulnerabilities" else []
+    assert "sbom.cdx.json in the wheelhouse cpu was changed" in (
+        house.run(command, *asked, code=12).stderr
+    )
+
+
+ODD_BILLS = [
+    *(b"", b"{", b"[]", b"[" * 100_000, b'{"components": "abc"}', b'{"components": [1]}'),
+    *(b'{"components": null}', b'{"components": [{"purl": "pkg:pypi/a", "version": "1"}]}'),
+    *(b'{"components": [{"pedigree": []}]}', b'{"components": [], "vulnerabilities": "x"}'),
+    b'{"components": [], "vulnerabilities": [{"analysis": null}]}',
+]
+
+
+@pytest.mark.parametrize("content", ODD_BILLS, ids=lambda each: each[:60].decode())
+def test_a_bill_of_materials_that_is_none_is_told(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "sbom.cdx.json").write_bytes(content)
+    with pytest.raises(ClosureError, match=r"has no sbom\.cdx\.json that can be read"):
+        look_at(tmp_path, export(tmp_path, record("OSV-2026-8", "helper")))

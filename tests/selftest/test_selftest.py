@@ -147,6 +147,7 @@ def test_a_test_that_fails_is_named_and_its_logs_are_sent(house: Path, tmp_path:
         (("--device", "mi210", "--launcher", "echo"), 40, "started something else"),
         (("--device", "mi210", "--launcher", "'"), 2, "is no command"),
         (("--report", "no/such/folder.zip"), 2, "is no folder"),
+        (("--python", "/bin/true"), 24, "/bin/true is no Python"),
         (("--into", "a", "--onto", "b"), 2, "Give one of --into, --onto and --python"),
     ],
 )

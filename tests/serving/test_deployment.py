@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -13,6 +14,7 @@ from forkhouse.documents.reading import parse
 from forkhouse.serving.arranging import Planned, ProcessPlace, processes
 from forkhouse.serving.deployment import Deployment, read_deployment
 from forkhouse.serving.launching import CPU, MI210, usable_python
+from forkhouse.serving.writers.containers import probe
 
 SMALL = """
 name: small
@@ -66,6 +68,19 @@ def test_the_smallest_deployment_has_a_front_end_and_a_worker() -> None:
     assert worker.environment["DYN_SYSTEM_PORT"] == "21000" == str(worker.port)
     assert worker.environment["OMP_NUM_THREADS"] == "1"
     assert "HIP_VISIBLE_DEVICES" not in worker.environment
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [("::1", "[::1]"), ("[::1]", "[::1]"), ("10.0.0.1", "10.0.0.1"), ("::", "127.0.0.1")],
+)
+def test_a_front_end_is_asked_by_a_url_whatever_its_address(address: str, host: str) -> None:
+    text = SMALL.replace("roles:", f'roles:\n  frontend: {{address: "{address}"}}')
+    frontend = planned(text)["frontend"]
+    assert frontend.as_json()["live"] == f"http://{host}:8000/live"
+    parts = urlsplit(frontend.as_json()["health"])
+    assert (parts.hostname, parts.port) == (host.strip("[]"), 8000)
+    assert probe(frontend, "python", frontend.host)[3] == f"http://{host}:8000/v1/models"
 
 
 def test_every_key_of_a_large_deployment_comes_to_its_place() -> None:
@@ -198,3 +213,22 @@ def test_the_reference_s_examples_are_read() -> None:
     )
     read = [parse(Deployment, block, name=page.name) for block in blocks]
     assert [each.name for each in read] == ["small", "large"]
+
+
+@pytest.mark.parametrize("port", ["010000", "3:20:00", "0b10000000000000", "-010000", "0_1_0"])
+def test_a_number_that_readers_take_for_different_ones_is_refused(port: str) -> None:
+    """YAML 1.1 reads 010000 as 4096 and 3:20:00 as 12000."""
+    with pytest.raises(DocumentError, match=rf"valid integer \(got '{port}'\)"):
+        planned(f"{SMALL}ports: {{supervisor: {port}}}\n")
+
+
+@pytest.mark.parametrize(("said", "port"), [("8090", 8090), ("8_090", 8090), ("0x2000", 8192)])
+def test_a_number_that_is_the_same_everywhere_is_taken(said: str, port: int) -> None:
+    text = f"{SMALL}ports: {{supervisor: {said}}}\n"
+    assert parse(Deployment, text, name="x.yaml").ports.supervisor == port
+
+
+def test_what_is_a_text_is_taken_as_it_is_written() -> None:
+    found = planned(f"{SMALL}environment: {{MODE: 0755, TIME: 12:30, PLAIN: 010}}\n")
+    environment = found["worker-1"].environment
+    assert [environment[each] for each in ("MODE", "TIME", "PLAIN")] == ["0755", "12:30", "010"]

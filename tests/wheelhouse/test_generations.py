@@ -246,6 +246,18 @@ def test_old_ones_are_removed_but_never_the_current(
     assert answer(prefix) == "1"
 
 
+@pytest.mark.parametrize("keep", [3, 4, 5, 100])
+def test_where_fewer_are_there_than_are_to_stay_all_stay(tmp_path: Path, keep: int) -> None:
+    for number in (1, 2, 3):
+        folder = tmp_path / f"generations/{number}"
+        folder.mkdir(parents=True)
+        good = {"number": number, "profile": "cpu", "sums": "0", "installed": "x"}
+        (folder / "generation.json").write_text(json.dumps(good), encoding="utf-8")
+    (tmp_path / "current").symlink_to("generations/3")
+    assert prune(tmp_path, keep) == []
+    assert [each.number for each in list_generations(tmp_path)] == [1, 2, 3]
+
+
 def test_two_runs_do_not_meet(
     draft: Draft, release: Callable[[str, str], None], tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from forkhouse.core.environments import install_wheels, make_environment
-from forkhouse.core.errors import AuditError, ClosureError, HashMismatchError
+from forkhouse.core.errors import AuditError, ClosureError, HashMismatchError, InstallError
 from forkhouse.core.progress import showing
 from forkhouse.flow.tools import carried_kernels
 from forkhouse.wheelhouse.install import install_onto
@@ -185,12 +185,45 @@ def test_changed_kernels_are_refused(
     assert not there(environment)
 
 
-def test_a_wheel_that_tells_nothing_of_kernels_is_refused(
-    draft: Draft, make_wheel: Callable[..., Path], target: Callable[..., Path]
+@pytest.mark.parametrize("manifest", [None, b"[]", b"{", b'{"vllm": "x"}', b"[" * 100_000])
+def test_a_wheel_that_tells_nothing_of_kernels_is_refused_before_anything_is_changed(
+    draft: Draft,
+    make_wheel: Callable[..., Path],
+    target: Callable[..., Path],
+    manifest: bytes | None,
 ) -> None:
-    wheel = make_wheel(PACKAGE, "0.31.0", {f"{PACKAGE}/__init__.py": b""})
+    files = {f"{PACKAGE}/__init__.py": b""}
+    files |= {} if manifest is None else {f"{PACKAGE}/manifest.json": manifest}
+    wheel, environment = make_wheel(PACKAGE, "0.31.0", files), target()
     with pytest.raises(ClosureError, match=rf"{FILE} is no wheel of Triton kernels"):
-        install_onto(carrying(draft, wheel).folder, target())
+        install_onto(carrying(draft, wheel).folder, environment)
+    assert not list(environment.glob("lib/python*/site-packages/demo.py"))
+
+
+def test_kernels_that_were_compiled_anew_take_the_place_of_those_of_the_same_version(
+    draft: Draft, kernels: Callable[..., Path], target: Callable[..., Path]
+) -> None:
+    environment = target()
+    install_onto(carrying(draft, kernels()).folder, environment)
+    install_onto(carrying(draft, kernels(kernels={"NEW": "attend"})).folder, environment)
+    (manifest,) = environment.glob(f"lib/python*/site-packages/{PACKAGE}/manifest.json")
+    assert json.loads(manifest.read_bytes())["kernels"] == {"NEW": "attend"}
+
+
+@pytest.mark.parametrize(
+    "ends", ["import os; os._exit(0)", "import sys; sys.exit(0)", "raise SystemExit"]
+)
+def test_a_triton_that_ends_its_process_is_no_reason_for_a_traceback(
+    draft: Draft, kernels: Callable[..., Path], target: Callable[..., Path], ends: str
+) -> None:
+    environment = target()
+    (module,) = environment.glob("lib/python*/site-packages/triton/__init__.py")
+    module.write_text(ends, encoding="utf-8")
+    try:
+        install_onto(carrying(draft, kernels()).folder, environment)
+    except InstallError as error:
+        assert "could not be asked for its Triton" in str(error)  # noqa: PT017
+    assert not there(environment)
 
 
 def test_a_build_carries_those_of_its_own_vllm_and_targets(

@@ -129,6 +129,7 @@ def stack(
             [python, "-c", ASK],
             capture_output=True,
             text=True,
+            errors="replace",
             check=True,
             stdin=subprocess.DEVNULL,
         )

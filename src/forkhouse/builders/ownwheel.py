@@ -24,7 +24,8 @@ _WHEEL = b"Wheel-Version: 1.0\nGenerator: forkhouse\nRoot-Is-Purelib: true\nTag:
 _TESTS = "tests/integration"
 _NEEDS_AN_INDEX = b"pytest.mark.extended"
 """What marks a file of tests for machines that reach a package index."""
-_METADATA = ("METADATA", "entry_points.txt", "licenses/LICENSE")
+_LICENCE = "licenses/LICENSE"
+_METADATA = ("METADATA", "entry_points.txt", _LICENCE)
 
 
 def write_own_wheel(folder: Path) -> Path:
@@ -56,16 +57,32 @@ def write_tests_wheel(checkout: Path, folder: Path) -> Path | None:
     if not members:
         return None
     name = f"forkhouse_selftest-{__version__}"
-    metadata = f"Metadata-Version: 2.4\nName: forkhouse-selftest\nVersion: {__version__}\n"
     for own, content in (
         ("tests/__init__.py", b""),
         ("tests/pytest.ini", _settings(checkout).encode()),
-        (f"{name}.dist-info/METADATA", metadata.encode()),
-        (f"{name}.dist-info/WHEEL", _WHEEL),
+        *((f"{name}.dist-info/{own}", content) for own, content in _tests_info().items()),
     ):
         members.append(Member(path=own, content=content, executable=False))
     path = folder / f"{name}-py3-none-any.whl"
     return write_wheel(path, members, dist_info=f"{name}.dist-info", epoch=0)
+
+
+def _tests_info() -> dict[str, bytes]:
+    """Return what the wheel of the tests says of itself; its terms are those of Forkhouse."""
+    own = distribution("forkhouse")
+    text, terms = own.read_text(_LICENCE), "License-Expression"
+    lines = [
+        "Metadata-Version: 2.4",
+        "Name: forkhouse-selftest",
+        f"Version: {__version__}",
+        *([f"{terms}: {own.metadata[terms]}"] if terms in own.metadata else []),
+        *(["License-File: LICENSE"] if text else []),
+    ]
+    return {
+        "METADATA": "\n".join([*lines, ""]).encode(),
+        "WHEEL": _WHEEL,
+        **({_LICENCE: text.encode()} if text else {}),
+    }
 
 
 def _settings(checkout: Path) -> str:

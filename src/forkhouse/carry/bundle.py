@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHUNK = 2**20
-_PART = re.compile(r"(?P<name>.+)\.(?P<number>\d{3})")
+_FIRST = "001"
+_PART = re.compile(r"(?P<name>.+)\.(?P<number>[0-9]{3})", re.DOTALL)
 
 
 class JoinedParts:
@@ -116,10 +117,11 @@ class Bundle:
 def parts_of(path: Path) -> list[Path]:
     """Return the files that make up a bundle: itself, or its parts in order, from any of them.
 
-    Raises BundleError where one is missing between others.
+    A whole one may have a name that ends as that of a later part does: no such part begins as a
+    bundle. Raises BundleError where one is missing between others, OSError.
     """
     found = _PART.fullmatch(path.name)
-    if found is None:
+    if found is None or (found["number"] != _FIRST and _begins(path)):
         return [path]
     parts = sorted(
         each
@@ -141,7 +143,11 @@ def is_bundle(path: Path) -> bool:
 
     Raises OSError, and BundleError where a part is missing.
     """
-    with open_file(parts_of(path)[0]) as stream:
+    return _begins(parts_of(path)[0])
+
+
+def _begins(path: Path) -> bool:
+    with open_file(path) as stream:
         return stream.read(len(INDEX)) == INDEX.encode()
 
 

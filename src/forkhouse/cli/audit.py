@@ -21,8 +21,8 @@ from forkhouse.cli.output import print_table, say
 from forkhouse.core.digests import sha256_file
 from forkhouse.core.errors import UsageError
 from forkhouse.core.progress import printable, report, showing
+from forkhouse.wheelhouse.kernels import audit_kernels
 from forkhouse.wheelhouse.optional import FOLDER as OPTIONAL
-from forkhouse.wheelhouse.optional import audit_kernels
 
 if TYPE_CHECKING:
     from forkhouse.audit.comparing import WheelChange

@@ -15,6 +15,7 @@ from forkhouse.cli.output import print_table, say
 from forkhouse.core.errors import AuditError, VulnerableError
 from forkhouse.core.progress import showing
 from forkhouse.core.wording import bullets
+from forkhouse.wheelhouse.verifying import verify
 
 if TYPE_CHECKING:
     from forkhouse.provenance.exposure import Exposure
@@ -28,7 +29,13 @@ place_argument = click.argument(
 
 
 def _wheelhouse(context: click.Context, profile: str, place: Path | None) -> Path:
-    return place.resolve() if place is not None else workspace_of(context).wheelhouse(profile)
+    """Return a wheelhouse that is as it was built: what is said is about the wheels in it.
+
+    Raises ClosureError, HashMismatchError.
+    """
+    folder = place.resolve() if place is not None else workspace_of(context).wheelhouse(profile)
+    verify(folder)
+    return folder
 
 
 @click.command()

@@ -163,9 +163,9 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def _own_state(deployment: Deployment) -> Path:
-    from platformdirs import user_state_path  # start-up time
+    from forkhouse.core.homes import user_state  # start-up time
 
-    return user_state_path("forkhouse") / deployment.name
+    return user_state("name a folder for the state (--state)") / deployment.name
 
 
 def _show(planned: tuple[Planned, ...], *, as_json: bool) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name, canonicalize_version, parse_wheel_filename
 
+from forkhouse.core.asking import ask
 from forkhouse.core.errors import InstallError, StorageError, UsageError
 from forkhouse.core.storage import FULL, storage_errors, told_refusal
 from forkhouse.core.wording import end_of
@@ -105,6 +106,7 @@ def install_wheels(
         env=BARE,
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
         stdin=subprocess.DEVNULL,
     )
@@ -136,17 +138,11 @@ def install_wheels(
 def site_packages(interpreter: Path) -> list[str]:
     """Return where an interpreter finds what is installed for it.
 
-    Asked of itself, as it may be of another release or layout.
+    Asked of itself, as it may be of another release or layout. Raises InstallError where it does
+    not answer.
     """
     program = (
-        "import sysconfig; print(sysconfig.get_path('purelib'), sysconfig.get_path('platlib'), "
-        "sep='\\0', end='')"
+        "import sysconfig; answer([sysconfig.get_path(name) for name in ('purelib', 'platlib')])"
     )
-    result = subprocess.run(
-        [str(interpreter), "-I", "-c", program],
-        env=BARE,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return list(dict.fromkeys(result.stdout.split("\0")))
+    found = ask(interpreter, "where its packages lie", program, environment=BARE)
+    return list(dict.fromkeys(map(str, found)))

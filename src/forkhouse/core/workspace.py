@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from platformdirs import user_cache_path, user_config_path
-
 from forkhouse.core.errors import UsageError
+from forkhouse.core.homes import user_cache, user_settings
 from forkhouse.core.storage import discard, locked
 
 if TYPE_CHECKING:
@@ -73,13 +72,15 @@ def find_workspace(start: Path) -> Workspace:
 
     The cache is FORKHOUSE_CACHE or the user's cache folder.
 
-    Raises UsageError when no folder above `start` holds an `upstream.lock`.
+    Raises UsageError when no folder above `start` holds an `upstream.lock`, and for a user without
+    a home who names no cache.
     """
     for folder in (start, *start.parents):
         if (folder / LOCK_FILE).is_file():
             chosen = os.environ.get("FORKHOUSE_CACHE")
             # Not relative: builds and git work in other folders than this one.
-            cache = (Path(chosen) if chosen else user_cache_path("forkhouse")).absolute()
+            place = Path(chosen) if chosen else user_cache("name a cache (FORKHOUSE_CACHE)")
+            cache = place.absolute()
             if _can_be_written(cache):
                 return Workspace(root=folder, cache=cache)
             return Workspace(root=folder, cache=folder / "build" / "cache", shared=cache)
@@ -109,10 +110,13 @@ def _can_be_written(folder: Path) -> bool:
 def config_path() -> Path:
     """Return where the user's configuration is.
 
-    FORKHOUSE_CONFIG, or `forkhouse/config.yaml` in the user's folder of settings.
+    FORKHOUSE_CONFIG, or `forkhouse/config.yaml` in the user's folder of settings. Raises UsageError
+    for a user without a home.
     """
     chosen = os.environ.get("FORKHOUSE_CONFIG")
-    return Path(chosen) if chosen else user_config_path("forkhouse") / "config.yaml"
+    if chosen:
+        return Path(chosen)
+    return user_settings("name a configuration (FORKHOUSE_CONFIG)") / "config.yaml"
 
 
 @contextlib.contextmanager

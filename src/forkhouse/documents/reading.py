@@ -63,6 +63,11 @@ SHOWN = 50
 """Problems of a document that are listed, and characters of a wrong value that are shown."""
 
 
+_WHOLE = re.compile("[-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F_]+)")
+"""Numbers that every reader takes for the same: 010 is 8 in YAML 1.1 and 10 in 1.2, and 1:30 is 90
+or a text."""
+
+
 class PlainText(str):
     """A text that stands without quotes: another reader may take it for a number or a date."""
 
@@ -141,14 +146,15 @@ class _Strict(Composer, SafeConstructor, Resolver):
             _refuse(problem, node.start_mark)
         return text if _scalar(node).style else PlainText(text)
 
-    def construct_number(self, node: yaml.Node) -> int:
+    def construct_number(self, node: yaml.Node) -> int | PlainText:
         spelling = _scalar(node).value
         if len(spelling) > LONGEST_NUMBER:
             _refuse(
                 f"a whole number of {len(spelling)} digits; more than {LONGEST_NUMBER} are refused",
                 node.start_mark,
             )
-        return PlainNumber(self.construct_yaml_int(_scalar(node)), spelling)
+        number = PlainNumber(self.construct_yaml_int(_scalar(node)), spelling)
+        return number if _WHOLE.fullmatch(spelling) else PlainText(spelling)
 
     def construct_tuple(self, node: yaml.Node) -> tuple[object, ...]:
         if not isinstance(node, yaml.SequenceNode):

@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 def build_alone(asked: Mapping[str, Any]) -> list[dict[str, object]]:
     """Build recipes, and return name, file, sha256 and seconds of each, and what was left out.
 
-    What is to be packed, `bundle` or `image`, is built as well and returned the same way. Raises as
-    `build_recipes`, `build_profile`, `write_bundle` and `make_image`.
+    What is to be packed, `bundle` or `image`, is built as well and returned with its kind under
+    `packed`, as a recipe may have any name. Raises as `build_recipes`, `build_profile`,
+    `write_bundle` and `make_image`.
     """
     root = Path(asked["root"])
     # Downloads are the only thing that is taken from elsewhere, each checked against its pin.
@@ -86,7 +87,7 @@ def _packed(plant: Plant, profile: str, kinds: list[str]) -> Iterator[dict[str, 
                 target = house.with_name(f"{profile}.oci.tar")
                 make_image(house, target, scratch, None)
         yield {
-            "name": kind,
+            "packed": kind,
             "path": str(target),
             "sha256": sha256_file(target),
             "seconds": time.monotonic() - begun,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forkhouse.core.errors import ServingError, UsageError
-from forkhouse.core.storage import storage_errors
+from forkhouse.core.storage import discard, storage_errors, write_atomic
 from forkhouse.documents.reading import parse
 from forkhouse.serving.arranging import ProcessPlace, processes
 from forkhouse.serving.client import chat_stream, metrics
@@ -83,18 +83,17 @@ def installed(workspace: Workspace, tell: Callable[[str], None]) -> Path:
         )
         raise UsageError(message)
     python = usable_path(folder / "stack/bin/python", CPU)
-    note, digest = folder / "installed", hashlib.sha256(manifest.read_bytes()).hexdigest()
-    if note.is_file() and note.read_text(encoding="utf-8") == digest and python.exists():
+    note, digest = folder / "installed", hashlib.sha256(manifest.read_bytes()).hexdigest().encode()
+    if note.is_file() and note.read_bytes() == digest and python.exists():
         tell("the wheelhouse is installed already")
         return python
     tell(f"installing {wheelhouse.name} into {folder / 'stack'} (about 4 GB)")
     with storage_errors(f"Making {folder}"):
-        note.unlink(missing_ok=True)
-        if (folder / "stack").exists():
-            shutil.rmtree(folder / "stack")
         folder.mkdir(parents=True, exist_ok=True)
+        for place in (note, folder / "stack"):
+            discard(place)
     install_wheelhouse(wheelhouse, folder / "stack")
-    note.write_text(digest, encoding="utf-8")
+    write_atomic(note, digest)
     return python
 
 

@@ -27,7 +27,7 @@ from forkhouse.core.wording import end_of
 from forkhouse.flow.differing import differences, explained
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from forkhouse.flow.plant import Plant
 
@@ -117,23 +117,21 @@ def reproduce(
         begun = time.monotonic()
         report().line("reproduce", f"build {number} of 2: {', '.join(recipes)}")
         answers.append(_built(plant, profile, recipes, packed, each, work / each.folder))
-    first, second = (
-        {each["name"]: each for each in answer if "name" in each} for answer in answers
-    )
-    if first.keys() != second.keys():
+    one, two = (_by_name(answer, "name") for answer in answers)
+    if one.keys() != two.keys():
         message = (
-            f"The first build gave {', '.join(first)}, the second {', '.join(second)}: a source "
-            "came or went meanwhile. Run the same command again."
+            f"The first build gave {', '.join(one)}, the second {', '.join(two)}: a source came or "
+            "went meanwhile. Run the same command again."
         )
         raise BuildError(message)
+    first, second = (_by_name(answer, "packed") for answer in answers)
     left_out = {
         str(each["missing"]): str(each["reason"]) for each in answers[0] if "missing" in each
     }
-    pairs = [_compared(first[name], second[name], work) for name in first]
     return Reproduction(
         conditions=conditions,
-        pairs=tuple(each for each in pairs if each.name not in packed),
-        packed=tuple(each for each in pairs if each.name in packed),
+        pairs=tuple(_compared(name, one[name], two[name], work) for name in one),
+        packed=tuple(_compared(kind, first[kind], second[kind], work) for kind in first),
         left_out=left_out,
     )
 
@@ -291,15 +289,21 @@ def _failure(code: int, log: Path) -> ForkhouseError:
     return kinds.get(code, BuildError)(f"A build ended with exit code {code}:\n{end_of(said)}")
 
 
-def _compared(first: Mapping[str, Any], second: Mapping[str, Any], work: Path) -> BuiltPair:
+def _by_name(answer: Iterable[Mapping[str, Any]], key: str) -> dict[str, Mapping[str, Any]]:
+    return {str(each[key]): each for each in answer if key in each}
+
+
+def _compared(
+    name: str, first: Mapping[str, Any], second: Mapping[str, Any], work: Path
+) -> BuiltPair:
     one, two = Path(first["path"]), Path(second["path"])
     equal = first["sha256"] == second["sha256"]
     differs = () if equal else tuple(differences(one, two))
     explanation = None
     if not equal:
-        explanation = explained(one, two, work / f"{first['name']}.diffoscope.txt")
+        explanation = explained(one, two, work / f"{one.name}.diffoscope.txt")
     return BuiltPair(
-        name=str(first["name"]),
+        name=name,
         file=one.name,
         sha256=(str(first["sha256"]), str(second["sha256"])),
         seconds=(float(first["seconds"]), float(second["seconds"])),

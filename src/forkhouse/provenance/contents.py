@@ -53,7 +53,7 @@ class WheelContents:
     expression: str | None
     """SPDX expression: that of PEP 639, or a licence field that is one."""
     licence: str | None
-    """What the older licence field says, where that is a name."""
+    """What a field of the licence says that is no expression: a name, or how its text begins."""
     classifiers: tuple[str, ...]
     """Names of licences among the classifiers."""
     texts: tuple[str, ...]
@@ -81,24 +81,44 @@ def read_wheel(path: Path) -> WheelContents:
 
 def _read(archive: WheelArchive) -> WheelContents:
     info = dist_info(archive)
-    raw, _ = parse_email(archive.text(f"{info}/METADATA") or "")
-    said = " ".join((raw.get("license") or "").split())
-    name = said if 0 < len(said) <= _LONGEST_NAME and said.upper() != "UNKNOWN" else None
-    expression = _expression(raw.get("license_expression")) or _expression(name)
+    raw, unread = parse_email(archive.text(f"{info}/METADATA") or "")
+    # A field that stands there twice is none to packaging; what it says is told all the same.
+    told = raw.get("license_expression") or ", ".join(unread.get("license-expression", ()))
+    said = raw.get("license") or ", ".join(unread.get("license", ()))
+    said = "" if said.strip().upper() == "UNKNOWN" else said
+    classifiers = tuple(
+        found
+        for classifier in raw.get("classifiers") or ()
+        if classifier.startswith(_CLASSIFIER)
+        if classifier != "License :: OSI Approved"
+        if (found := classifier.rpartition(" :: ")[2].strip())
+    )
+    name = _name(told) or _name(said)
+    if name is None and not classifiers:
+        name = _beginning(said)
+    expression = _expression(told) or _expression(_name(said))
     return WheelContents(
         name=canonicalize_name(raw.get("name") or ""),
         version=raw.get("version") or "",
         requires=tuple(raw.get("requires_dist") or ()),
         expression=expression,
         licence=None if expression else name,
-        classifiers=tuple(
-            classifier.rpartition(" :: ")[2]
-            for classifier in raw.get("classifiers") or ()
-            if classifier.startswith(_CLASSIFIER) and classifier != "License :: OSI Approved"
-        ),
+        classifiers=classifiers,
         texts=tuple(sorted(_texts(archive, info, raw.get("license_files") or ()))),
         boms=tuple(_boms(archive, info)),
     )
+
+
+def _name(said: str) -> str | None:
+    """Return what a field says of a licence on one line; None where that is its whole text."""
+    line = " ".join(said.split())
+    return line if 0 < len(line) <= _LONGEST_NAME else None
+
+
+def _beginning(said: str) -> str | None:
+    """Return the beginning of a licence's text, which names it in most cases."""
+    line = next((" ".join(line.split()) for line in said.splitlines() if line.split()), "")
+    return f"{line[: _LONGEST_NAME - 2]} …" if line else None
 
 
 def _expression(text: str | None) -> str | None:

@@ -70,12 +70,10 @@ def look(folder: Path, export: Path) -> ExposureLook:
     ClosureError for a wheelhouse without a bill of materials, DocumentError for an export that is
     none.
     """
-    document = _document(folder)
-    packages = sorted(set(_packages(document)), key=lambda each: (each.name, each.ref))
+    packages, unnamed, resolved = _document(folder)
     advisories: dict[str, list[Advisory]] = {}
     for advisory in read_export(export, {each.name for each in packages}):
         advisories.setdefault(advisory.package, []).append(advisory)
-    resolved = _resolved(document)
     found: dict[tuple[str, str], Exposure] = {}
     for each in packages:
         for advisory in advisories.get(each.name, ()):
@@ -83,7 +81,7 @@ def look(folder: Path, export: Path) -> ExposureLook:
                 found.setdefault((each.ref, advisory.id), _exposure(each, advisory, resolved))
     return ExposureLook(
         packages=len(packages),
-        unnamed=tuple(sorted(set(_unnamed(document)))),
+        unnamed=unnamed,
         unjudged=tuple(
             f"{advisory.id} ({name})"
             for name, group in sorted(advisories.items())
@@ -111,17 +109,20 @@ def _exposure(
     )
 
 
-def _document(folder: Path) -> dict[str, Any]:
+def _document(
+    folder: Path,
+) -> tuple[list[Package], tuple[str, ...], dict[tuple[str, str], str]]:
+    """Return what a bill of materials names, what of it no advisory can name, what is resolved."""
     try:
         document: dict[str, Any] = json.loads(read_file(folder / SBOM))
-        document["components"]  # a wheelhouse has wheels
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        packages = sorted(set(_packages(document)), key=lambda each: (each.name, each.ref))
+        return packages, tuple(sorted(set(_unnamed(document)))), _resolved(document)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         message = (
             f"The wheelhouse {folder.name} has no {SBOM} that can be read: {error!r}. Build it "
             "again with this Forkhouse."
         )
         raise ClosureError(message) from error
-    return document
 
 
 def _all(component: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -22,7 +22,7 @@ from forkhouse.core.errors import DocumentError
 from forkhouse.core.storage import open_file
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
 ECOSYSTEM = "PyPI"
@@ -59,15 +59,19 @@ class Advisory:
     def affects(self, version: Version) -> bool:
         """Say whether a version has it.
 
-        Our versions have a local label (PEP 440) and are of the release before it.
+        Our versions have a local label (PEP 440) and are of the release before it. An advisory may
+        name such a label itself.
         """
-        public = Version(version.public)
-        return public in self.versions or any(_within(public, each) for each in self.ranges)
+        return any(
+            each in self.versions or any(_within(each, events) for events in self.ranges)
+            for each in (version, Version(version.public))
+        )
 
 
-def _within(version: Version, events: Iterable[tuple[str, str]]) -> bool:
+def _within(version: Version, events: Collection[tuple[str, str]]) -> bool:
     """Evaluate the events of a range as the schema says: in order of versions."""
-    affected = False
+    # The schema wants a beginning; what has none has always been.
+    affected = bool(events) and all(kind != "introduced" for kind, _ in events)
     known = [(kind, parsed) for kind, text in events if (parsed := _event(kind, text)) is not None]
     # At one version, what begins it counts before what ends it.
     for kind, at in sorted(known, key=lambda each: (each[1], each[0] != "introduced")):
@@ -185,14 +189,14 @@ def _advisories(record: Mapping[str, Any], packages: Collection[str]) -> Iterato
             for each in _list(affected.get("ranges"))
             if each["type"] in {"ECOSYSTEM", "SEMVER"}
         ]
-        named = _texts(affected.get("versions"))
+        named = frozenset(filter(None, map(_parsed, _texts(affected.get("versions")))))
         yield Advisory(
             id=name,
             aliases=aliases,
             summary=_text(record.get("summary") or "")
             or _text(record.get("details") or "").partition("\n")[0],
             package=package_name,
-            versions=frozenset(filter(None, map(_parsed, named))),
+            versions=named,
             judged=bool(named or any(ranges)),
             ranges=tuple(ranges),
             severity=_severity(record),

@@ -103,8 +103,8 @@ class _Graph:
     namespace: str
     info: spdx.CreationInfo
     elements: list[spdx.Element] = field(default_factory=list)
-    licences: dict[str, spdx.Element] = field(default_factory=dict)
-    """By what is said of them."""
+    licences: dict[tuple[str, bool], spdx.Element] = field(default_factory=dict)
+    """By what is said of them, and whether that is a name: one may look like an expression."""
 
     def add(self, kind: type[Kind], ref: str, **fields: Any) -> Kind:
         """Add an element. `ref` is its own in the document."""
@@ -131,10 +131,11 @@ class _Graph:
 
     def licence(self, package: spdx.Element, expression: str | None, names: Sequence[str]) -> None:
         """Say which licence a package declares: an SPDX expression, else names of its own."""
-        for said in [expression] if expression else names:
-            if said not in self.licences:
-                self.licences[said] = self._licence(said, named=expression is None)
-            self.relate(package, _RELATION.hasDeclaredLicense, [self.licences[said]])
+        named = not expression
+        for said in dict.fromkeys(names) if not expression else [expression]:
+            if (said, named) not in self.licences:
+                self.licences[said, named] = self._licence(said, named=named)
+            self.relate(package, _RELATION.hasDeclaredLicense, [self.licences[said, named]])
 
     def _licence(self, said: str, *, named: bool) -> spdx.Element:
         ref = f"licence/{len(self.licences)}"
@@ -150,7 +151,7 @@ class _Graph:
             comment="The package names its licence in these words; its text is in it.",
         )
         # Tools look for expressions alone: SPDX's way to name a licence of somebody's own in one.
-        own = f"LicenseRef-{len(self.licences)}"
+        own = f"LicenseRef-{PREFIX}-{len(self.licences)}"
         return self.add(
             spdx.simplelicensing_LicenseExpression,
             ref,

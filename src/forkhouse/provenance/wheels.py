@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from cyclonedx.model import (
     ExternalReference,
@@ -33,6 +34,8 @@ _HEX = re.compile(
     "[a-fA-F0-9]{32}|[a-fA-F0-9]{40}|[a-fA-F0-9]{64}|[a-fA-F0-9]{96}|[a-fA-F0-9]{128}"
 )
 """Hashes of the sizes that the schema allows."""
+_AS_THEY_ARE = "/+!@:$&'()*,;=~"
+"""What may stand in the fragment of an address (RFC 3986), beside letters and digits."""
 _ALGORITHMS = {each.value: each for each in HashAlgorithm}
 
 
@@ -107,7 +110,7 @@ def edges(requirements: Iterable[str], there: Container[str]) -> Iterator[str]:
 def _reference(file: str, bom: ForeignBom) -> ExternalReference:
     return ExternalReference(
         type=ExternalReferenceType.BOM,
-        url=XsUri(f"{file}#{bom.path}"),
+        url=XsUri(f"{file}#{quote(bom.path, safe=_AS_THEY_ARE)}"),
         hashes=[sha256(bom.sha256)],
         comment="in the wheel, written by another tool",
     )

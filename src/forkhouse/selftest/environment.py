@@ -61,6 +61,7 @@ def install_tests(wheelhouse: Path, folder: Path, stack: Path) -> Tests:
         env=BARE,
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
         stdin=subprocess.DEVNULL,
     )
@@ -69,6 +70,12 @@ def install_tests(wheelhouse: Path, folder: Path, stack: Path) -> Tests:
         message = f"{stack} could not make an environment for the tests:\n{said}"
         raise InstallError(message)
     python = folder / "bin/python"
+    if not python.exists():
+        message = (
+            f"{stack} is no Python: it made no environment for the tests. Name the interpreter of "
+            "an environment that a wheelhouse was installed into (--python)."
+        )
+        raise InstallError(message)
     tools = wheelhouse / "tools"
     options = (
         *("--find-links", str(tools), "--require-hashes", "--no-deps"),

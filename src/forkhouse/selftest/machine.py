@@ -52,6 +52,7 @@ def transports(python: Path, launcher: Sequence[str]) -> dict[str, object]:
             [*launcher, program, "-d"],
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
             timeout=_SECONDS,
             stdin=subprocess.DEVNULL,

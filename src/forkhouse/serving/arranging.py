@@ -74,6 +74,12 @@ class ProcessPlace:
         return (self.state, *(self.state / name for name in names), self.temporary)
 
 
+def url(host: str, port: int, path: str) -> str:
+    """Return the URL of a path on a host; an address of IPv6 stands in brackets there."""
+    place = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    return f"http://{place}:{port}{path}"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Planned:
     """One process: exactly how it is started, and where its health is asked."""
@@ -106,8 +112,8 @@ class Planned:
             "role": self.role,
             "command": list(self.command),
             "environment": dict(self.environment),
-            "health": f"http://{self.host}:{self.port}{self.health}",
-            "live": f"http://{self.host}:{self.port}{self.live}",
+            "health": url(self.host, self.port, self.health),
+            "live": url(self.host, self.port, self.live),
             "gpus": self.gpus,
             "devices": list(self.devices),
         }

@@ -161,7 +161,12 @@ def _under(launcher: Sequence[str], target: str) -> tuple[Gpu, ...]:
     shown = shlex.join(launcher)
     try:
         result = subprocess.run(
-            command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
     except OSError as error:
         message = f"The launcher {shown} cannot be started: {error.strerror}. Correct --launcher."

@@ -330,6 +330,7 @@ def write_tiny_model(python: Path, folder: Path, *options: str) -> None:
         env=variables,
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
     )
     if result.returncode != 0:

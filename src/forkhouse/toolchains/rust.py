@@ -16,6 +16,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from forkhouse.core.errors import ToolchainError
+from forkhouse.core.homes import in_home
 from forkhouse.toolchains.packages import SEARCH_PATH
 
 if TYPE_CHECKING:
@@ -98,7 +99,8 @@ def _oldest(wanted: str) -> str:
 
 
 def _rustup_home() -> Path:
-    return Path(os.environ.get("RUSTUP_HOME") or Path("~/.rustup").expanduser())
+    chosen = os.environ.get("RUSTUP_HOME")
+    return Path(chosen) if chosen else in_home(".rustup", "name rustup's folder (RUSTUP_HOME)")
 
 
 def _roots() -> Iterator[Path]:

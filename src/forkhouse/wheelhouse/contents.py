@@ -6,6 +6,7 @@ Needs the standard library alone, as what is carried to a machine without Forkho
 from __future__ import annotations
 
 import json
+import re
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,6 +22,9 @@ NAME = "manifest.json"
 OURS, OTHERS, EXCUSED = "passed, as ours", "passed, as one of others", "passed, excused by the lock"
 VERDICTS = frozenset({OURS, OTHERS, EXCUSED})
 """What the manifest says of the audit of a wheel; what did not pass is in no wheelhouse."""
+_FILE = re.compile(r"[\w.+!-]+\.whl", re.ASCII)
+_MOST = 2**63
+"""Bytes that no file reaches."""
 PROFILE = "the profile"
 """Who requires what the profile itself installs."""
 
@@ -94,13 +98,17 @@ def _unreadable(name: str, error: Exception) -> ClosureError:
 def _wheel(entry: Mapping[str, object]) -> Wheel:
     why, size = entry.get("why"), entry["size"]
     required_by, symbols = entry["required-by"], entry.get("torch-symbols", [])
-    if not isinstance(size, int) or not isinstance(required_by, list | tuple):
+    if type(size) is not int or not 0 <= size < _MOST or not isinstance(required_by, list | tuple):
         message = f"{entry['name']} has no size or nobody who requires it"
         raise TypeError(message)
+    file = str(entry["file"])
+    if not _FILE.fullmatch(file):
+        message = f"{file!r} is no name of a wheel"
+        raise ValueError(message)
     return Wheel(
         name=str(entry["name"]),
         version=str(entry["version"]),
-        file=str(entry["file"]),
+        file=file,
         size=size,
         built=entry["origin"] == "built",
         required_by=tuple(map(str, required_by)),

@@ -206,7 +206,9 @@ def prune(prefix: Path, keep: int) -> list[Generation]:
     with _held(prefix):
         _drop_unfinished(prefix)
         found = list_generations(prefix)
-        removed = [each for each in found[: len(found) - keep] if not each.current]
+        # No negative end: fewer than `keep` would lose the oldest of them.
+        old = found[: max(0, len(found) - keep)]
+        removed = [each for each in old if not each.current]
         with storage_errors(f"Removing installations of {prefix.name}"):
             for each in removed:
                 # First what tells that it is whole.
@@ -262,6 +264,7 @@ def _test(folder: Path, install: Sequence[str], before: int | None) -> None:
         env=BARE,
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
         stdin=subprocess.DEVNULL,
     )

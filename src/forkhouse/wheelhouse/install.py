@@ -13,7 +13,7 @@ from forkhouse.core.progress import report
 from forkhouse.core.storage import storage_errors
 from forkhouse.wheelhouse.contents import read_contents
 from forkhouse.wheelhouse.generations import add_generation, is_prefix
-from forkhouse.wheelhouse.optional import install_optional
+from forkhouse.wheelhouse.optional import install_optional, optional_kernels
 from forkhouse.wheelhouse.target import check_target, disable_kpacks
 from forkhouse.wheelhouse.verifying import verify
 
@@ -84,7 +84,8 @@ def install_onto(wheelhouse: Path, environment: Path) -> Path:
     symbols = {} if carried else {wheel.name: wheel.torch_symbols for wheel in contents.wheels}
     check_target(interpreter, contents.missing, symbols)
     report().line("install", f"installing {wheelhouse.name} onto {environment.name}")
-    _install(wheelhouse, interpreter, "--no-deps")
+    # pip takes a distribution of the same version for the same one, whoever built it of what.
+    _install(wheelhouse, interpreter, "--no-deps", "--force-reinstall")
     for name in disable_kpacks(interpreter, contents.targets):
         report().line(
             "install",
@@ -114,6 +115,7 @@ def carried_pip(wheelhouse: Path) -> Path | None:
 
 
 def _install(wheelhouse: Path, interpreter: Path, *options: str) -> None:
+    optional_kernels(wheelhouse)  # what is wrong there is told before all else
     try:
         install_wheels(
             interpreter,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from forkhouse.audit.framework import torch_symbols
 from forkhouse.audit.gpu import gpu_contents
+from forkhouse.audit.look import audit_wheel
 from forkhouse.binaries.kernels import KernelInventory
 from forkhouse.core.digests import digest
 from forkhouse.core.errors import AuditError
@@ -15,10 +17,14 @@ from forkhouse.core.progress import report
 from forkhouse.core.wording import bullets
 from forkhouse.documents.lockfile import KernelPin
 from forkhouse.wheelhouse.manifest import CompiledContent
+from forkhouse.wheelhouse.optional import read_kernels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
+    from forkhouse.audit.look import AuditTerms
+    from forkhouse.audit.report import AuditReport
     from forkhouse.binaries.resources import KernelResources
     from forkhouse.builders.built import BuiltWheel
     from forkhouse.core.journal import Journal
@@ -122,3 +128,11 @@ def check_kernels(
             f"`forkhouse lock --update {wheel.patched.source.upstream}` records what is there now."
         )
         raise AuditError(message)
+
+
+def audit_kernels(wheel: Path, terms: AuditTerms) -> AuditReport:
+    """Audit a wheel of kernels as one of ours, for the one GPU that it is for.
+
+    Raises ClosureError for a wheel that is none of kernels, OSError where it is not there.
+    """
+    return audit_wheel(wheel, replace(terms, targets=(read_kernels(wheel).target,)), ours=True)

@@ -10,42 +10,40 @@ from __future__ import annotations
 import json
 import subprocess
 import zipfile
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
 
-from packaging.utils import parse_wheel_filename
+from packaging.utils import canonicalize_version, parse_wheel_filename
 from packaging.version import Version
 
-from forkhouse.audit.look import audit_wheel
+from forkhouse.core.asking import ask_by
+from forkhouse.core.budgets import DAMAGE, ArchiveLimits
 from forkhouse.core.environments import install_wheels
-from forkhouse.core.errors import ClosureError, InstallError
+from forkhouse.core.errors import ClosureError
 from forkhouse.core.progress import report
-from forkhouse.core.wording import end_of
 from forkhouse.serving.kernelcache import MANIFEST, VARIABLE, manager_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from forkhouse.audit.look import AuditTerms
-    from forkhouse.audit.report import AuditReport
 
 FOLDER = "optional"
 """Where they lie in a wheelhouse."""
 # As the package of kernels asks, when it is loaded.
 _QUESTION = """
-import hashlib, importlib.metadata as metadata, json
+import hashlib, importlib.metadata as metadata
 
-answer = {"triton": "", "key": "", "vllm": "", "error": ""}
+found = {"triton": "", "key": "", "vllm": "", "error": ""}
 try:
-    answer["vllm"] = metadata.version("vllm")
+    found["vllm"] = str(metadata.version("vllm"))
     import triton
     from triton.runtime.cache import triton_key
-    answer["triton"] = triton.__version__
-    answer["key"] = hashlib.sha256(triton_key().encode()).hexdigest()
-except Exception as error:
-    answer["error"] = f"{type(error).__name__}: {error}"
-print(json.dumps(answer))
+    found["triton"] = str(triton.__version__)
+    found["key"] = hashlib.sha256(triton_key().encode()).hexdigest()
+except (Exception, SystemExit) as error:
+    found["error"] = f"{type(error).__name__}: {error}"
+answer(found)
 """
 
 
@@ -77,6 +75,11 @@ class EnvironmentFacts:
     """Why it could not be asked; empty where it could."""
 
 
+def optional_kernels(wheelhouse: Path) -> list[CarriedKernels]:
+    """Read what a wheelhouse carries of kernels. Raises ClosureError for a wheel that is none."""
+    return [read_kernels(wheel) for wheel in sorted((wheelhouse / FOLDER).glob("*.whl"))]
+
+
 def install_optional(wheelhouse: Path, interpreter: Path, *, pip: Path | None) -> None:
     """Install the optional wheels of a wheelhouse that fit an environment, and say so of each.
 
@@ -85,7 +88,9 @@ def install_optional(wheelhouse: Path, interpreter: Path, *, pip: Path | None) -
     """
     for kernels in fitting(wheelhouse, running(interpreter)):
         wheel = kernels.wheel
-        install_wheels(interpreter, "--no-deps", str(wheel), wheels=[wheel.name], pip=pip)
+        # Kernels of another Triton, or of more models, have the same version: that of vLLM.
+        options = ("--no-deps", "--force-reinstall")
+        install_wheels(interpreter, *options, str(wheel), wheels=[wheel.name], pip=pip)
         tell_installed(kernels)
 
 
@@ -94,7 +99,9 @@ def running(interpreter: Path) -> Callable[..., subprocess.CompletedProcess[str]
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [str(interpreter), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False
+        )
 
     return run
 
@@ -106,12 +113,12 @@ def fitting(
 
     `run` runs the environment's interpreter with arguments. Raises as `install_optional`.
     """
-    wheels = sorted((wheelhouse / FOLDER).glob("*.whl"))
-    if not wheels:
+    carried = optional_kernels(wheelhouse)
+    if not carried:
         return ()
     found = ask(run)
     fit = []
-    for kernels in map(read_kernels, wheels):
+    for kernels in carried:
         reason = why_not(kernels, found)
         if reason:
             report().line("install", f"NOT INSTALLED, {kernels.wheel.name}: {reason}")
@@ -136,7 +143,10 @@ def read_kernels(wheel: Path) -> CarriedKernels:
     try:
         package = str(parse_wheel_filename(wheel.name)[0]).replace("-", "_")
         with zipfile.ZipFile(wheel) as archive:
-            said = json.loads(archive.read(f"{package}/{MANIFEST}"))
+            member = archive.getinfo(f"{package}/{MANIFEST}")
+            if member.file_size > ArchiveLimits().text:
+                _refuse(f"{member.filename} has {member.file_size} bytes")
+            said = json.loads(archive.read(member))
         return CarriedKernels(
             wheel=wheel,
             package=package,
@@ -144,9 +154,9 @@ def read_kernels(wheel: Path) -> CarriedKernels:
             vllm=Version(said["vllm"]).public,
             triton=str(said["triton"]),
             key=str(said["triton-key"]),
-            count=len(said["kernels"]),
+            count=len(dict(said["kernels"])),
         )
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         message = (
             f"{wheel.name} is no wheel of Triton kernels: {error}. `forkhouse triton --pack` "
             "writes one."
@@ -154,12 +164,13 @@ def read_kernels(wheel: Path) -> CarriedKernels:
         raise ClosureError(message) from error
 
 
-def audit_kernels(wheel: Path, terms: AuditTerms) -> AuditReport:
-    """Audit a wheel of kernels as one of ours, for the one GPU that it is for.
+def _refuse(what: str) -> NoReturn:
+    raise ValueError(what)
 
-    Raises ClosureError for a wheel that is none of kernels, OSError where it is not there.
-    """
-    return audit_wheel(wheel, replace(terms, targets=(read_kernels(wheel).target,)), ours=True)
+
+def _public(version: str) -> str:
+    """Return a version without its local label; what is no version of PEP 440 as it is."""
+    return canonicalize_version(version, strip_trailing_zero=False).partition("+")[0]
 
 
 def why_not(kernels: CarriedKernels, found: EnvironmentFacts) -> str:
@@ -169,7 +180,7 @@ def why_not(kernels: CarriedKernels, found: EnvironmentFacts) -> str:
             f"whether Triton there is the one that compiled it cannot be told ({found.error}). "
             "Kernels are compiled when they are first used."
         )
-    if Version(found.vllm).public != kernels.vllm:
+    if _public(found.vllm) != kernels.vllm:
         return f"its kernels are those of vLLM {kernels.vllm}, and vLLM there is {found.vllm}"
     if found.key != kernels.key:
         here = (
@@ -187,10 +198,4 @@ def why_not(kernels: CarriedKernels, found: EnvironmentFacts) -> str:
 
 def ask(run: Callable[..., subprocess.CompletedProcess[str]]) -> EnvironmentFacts:
     """Ask an environment for its vLLM and its Triton. Raises InstallError where nothing runs."""
-    result = run("-I", "-B", "-c", _QUESTION)
-    if result.returncode != 0:
-        message = f"The environment could not be asked for its Triton:\n{end_of(result.stderr)}"
-        raise InstallError(message)
-    # What a package prints when it is imported is no answer.
-    answer: dict[str, str] = json.loads(result.stdout.splitlines()[-1])
-    return EnvironmentFacts(**answer)
+    return EnvironmentFacts(**ask_by(run, "for its Triton", _QUESTION))

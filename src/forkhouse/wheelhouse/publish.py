@@ -32,10 +32,9 @@ from forkhouse.wheelhouse.contents import NAME
 from forkhouse.wheelhouse.contradictions import check_externals, refuse_doubles
 from forkhouse.wheelhouse.exchange import exchange
 from forkhouse.wheelhouse.index import checksums_text, index_files, requirements_text
-from forkhouse.wheelhouse.kernels import check_kernels, compiled
+from forkhouse.wheelhouse.kernels import audit_kernels, check_kernels, compiled
 from forkhouse.wheelhouse.manifest import completed, manifest_of
 from forkhouse.wheelhouse.optional import FOLDER as OPTIONAL
-from forkhouse.wheelhouse.optional import audit_kernels
 from forkhouse.wheelhouse.verifying import CHECKSUMS, verify
 
 if TYPE_CHECKING:

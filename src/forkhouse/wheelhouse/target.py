@@ -5,16 +5,15 @@ The environment's own interpreter is asked, before anything is changed.
 
 from __future__ import annotations
 
-import json
-import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
+from forkhouse.core.asking import ask
 from forkhouse.core.errors import InstallError
-from forkhouse.core.wording import bullets, end_of
+from forkhouse.core.wording import bullets
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -24,13 +23,12 @@ if TYPE_CHECKING:
 # Loads every library of PyTorch as a process does that imports it, and asks the loader for each
 # symbol.
 _QUESTION = """
-import ctypes, importlib.metadata as metadata, json, pathlib, sys
+import ctypes, importlib.metadata as metadata, pathlib
 
-asked = json.load(sys.stdin)
-answer = {"versions": {}, "symbols": [], "error": ""}
+found = {"versions": {}, "symbols": [], "error": ""}
 for name in asked["packages"]:
     try:
-        answer["versions"][name] = metadata.version(name)
+        found["versions"][name] = metadata.version(name)
     except metadata.PackageNotFoundError:
         pass
 if asked["symbols"]:
@@ -42,14 +40,14 @@ if asked["symbols"]:
             for path in libraries
             if path.name.startswith(("libtorch", "libc10", "libshm"))
         ]
-        answer["symbols"] = [
+        found["symbols"] = [
             name
             for name in asked["symbols"]
             if not any(hasattr(library, name) for library in loaded)
         ]
-    except Exception as error:
-        answer["error"] = f"{type(error).__name__}: {error}"
-json.dump(answer, sys.stdout)
+    except (Exception, SystemExit) as error:
+        found["error"] = f"{type(error).__name__}: {error}"
+answer(found)
 """
 _SHOWN = 8
 
@@ -63,9 +61,8 @@ def check_target(
     to the symbols that its libraries use. Raises InstallError that lists everything that is wrong.
     """
     asked = sorted({symbol for names in symbols.values() for symbol in names})
-    answer = _ask(
-        interpreter, {"packages": sorted(each.name for each in missing), "symbols": asked}
-    )
+    question = {"packages": sorted(each.name for each in missing), "symbols": asked}
+    answer = ask(interpreter, "what it has installed", _QUESTION, asked=question)
     problems = []
     for each in sorted(missing):
         version = answer["versions"].get(each.name)
@@ -94,26 +91,13 @@ def check_target(
 
 
 def _fits(version: str, wanted: str) -> bool:
-    if wanted and wanted[0].isdigit():
-        return Version(version) == Version(wanted)
-    return SpecifierSet(wanted).contains(version, prereleases=True)
-
-
-def _ask(interpreter: Path, question: Mapping[str, object]) -> dict[str, Any]:
-    result = subprocess.run(
-        [str(interpreter), "-I", "-c", _QUESTION],
-        input=json.dumps(question),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if result.returncode != 0:
-        message = (
-            f"{interpreter} could not be asked what it has installed:\n{end_of(result.stderr)}"
-        )
-        raise InstallError(message)
-    answer: dict[str, Any] = json.loads(result.stdout)
-    return answer
+    """Return whether a version is a wanted one; what is no version of PEP 440 is none."""
+    try:
+        if wanted and wanted[0].isdigit():
+            return Version(version) == Version(wanted)
+        return SpecifierSet(wanted).contains(version, prereleases=True)
+    except InvalidVersion:
+        return False
 
 
 def disable_kpacks(interpreter: Path, targets: Collection[str]) -> list[str]:
@@ -125,12 +109,10 @@ def disable_kpacks(interpreter: Path, targets: Collection[str]) -> list[str]:
     them PyTorch takes the code in its libraries.
     """
     program = (
-        "import importlib.util as u; spec = u.find_spec('torch'); print(spec.origin if spec else "
-        "'')"
+        "import importlib.util as u; spec = u.find_spec('torch'); answer(spec.origin if spec else "
+        "None)"
     )
-    said = subprocess.run(
-        [str(interpreter), "-I", "-c", program], capture_output=True, text=True, check=False
-    ).stdout.strip()
+    said = ask(interpreter, "where its PyTorch lies", program)
     if not said:
         return []
     folder = Path(said).parent / ".kpack"

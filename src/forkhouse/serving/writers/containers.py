@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from forkhouse.core.errors import UsageError
+from forkhouse.serving.arranging import url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,7 +43,7 @@ def probe(planned: Planned, python: str, host: str) -> list[str]:
     """Return the command that ends with 0 where a process is ready."""
     path = planned.health if planned.lists is None else "/v1/models"
     model = [] if planned.lists is None else [planned.lists]
-    return [python, "-c", PROBE, f"http://{host}:{planned.port}{path}", *model]
+    return [python, "-c", PROBE, url(host, planned.port, path), *model]
 
 
 class _Dumper(yaml.SafeDumper):
