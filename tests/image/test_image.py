@@ -9,6 +9,7 @@ import platform
 import shutil
 import subprocess
 import tarfile
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -394,8 +395,14 @@ def test_the_command_gives_the_same_bytes_and_says_when_the_disk_is_full(
 @pytest.mark.skipif(shutil.which("mmdebstrap") is None, reason="mmdebstrap is not installed")
 def test_a_real_base_is_made_twice_the_same(house: Callable[..., Path], tmp_path: Path) -> None:
     place = house()
-    first, second = (made(place, tmp_path / f"{number}.tar", None) for number in (1, 2))
-    assert first.read_bytes() == second.read_bytes()
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    first = made(place, closed / "1.tar", None)
+    # Again in a folder that every user can reach: apt has one of its own for downloads.
+    with tempfile.TemporaryDirectory() as reached:
+        Path(reached).chmod(0o755)
+        make_image(place, tmp_path / "2.tar", Path(reached))
+    assert first.read_bytes() == (tmp_path / "2.tar").read_bytes()
     _, config, root = unpacked(first, tmp_path / "u")
     state = tmp_path / "state"
     asked = "import dynamo, ssl; print(dynamo.NAME)"

@@ -65,6 +65,9 @@ def debian_base(machine: str, folder: Path, *, time: int) -> Image:
         "--format=tar",
         f"--include={','.join(PACKAGES)}",
         f"--architectures={ARCHITECTURES[machine]}",
+        # Its own cleaning, behind the hooks, lets apt lay folders for a user who may download
+        # where that user can reach this machine's folder, and for root elsewhere.
+        "--skip=cleanup/apt",
         *(f"--dpkgopt={each}" for each in _NO_DOCUMENTS),
         *(f"--customize-hook={each}" for each in _HOOKS),
         SUITE,
