@@ -191,6 +191,7 @@ def test_every_session_and_its_options_exist() -> None:
         *ROOT.glob("src/**/*.py"),
         *ROOT.glob("bench/**/*.py"),
         ROOT / "tests/conftest.py",
+        ROOT / "tests/integration/options.py",
         ROOT / "noxfile.py",
     ]
     text = "\n".join(file.read_text(encoding="utf-8") for file in programs)
