@@ -135,6 +135,24 @@ def test_every_key_of_a_large_deployment_comes_to_its_place() -> None:
             ":7: ports.workers: the workers take 7995 to 8004, 8000",
         ),
         (SMALL + "ports:\n  workers: 65530\n", ":7: ports.workers: the workers need 10 ports"),
+        (SMALL.replace("/models/small", "~/models"), ":3: model.path: begins with ~"),
+        (SMALL.replace("/models/small", "~someone"), ":3: model.path: begins with ~"),
+        *(
+            (
+                SMALL + f"  frontend: {{address: '{address}'}}\n",
+                ":6: roles.frontend.address: is neither an address",
+            )
+            for address in (
+                "a b;c",
+                "127.0.0.1:8000",
+                "http://h",
+                "-h",
+                "h..i",
+                "[::1",
+                "$HOST",
+                "h/",
+            )
+        ),
         (SMALL + "ports: {supervisor: 80}\n", ":6: ports.supervisor: "),
         (SMALL + "planes: {discovery: etcd}\n", ":6: planes: give discovery: etcd together"),
         (SMALL + "planes: {request: nats}\n", ":6: planes: requests and events go over NATS"),
@@ -232,3 +250,12 @@ def test_what_is_a_text_is_taken_as_it_is_written() -> None:
     found = planned(f"{SMALL}environment: {{MODE: 0755, TIME: 12:30, PLAIN: 010}}\n")
     environment = found["worker-1"].environment
     assert [environment[each] for each in ("MODE", "TIME", "PLAIN")] == ["0755", "12:30", "010"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.2", "0.0.0.0", "::", "[::]", "::1", "fe80::1%eth0", "localhost", "a-1.b.example"],
+)
+def test_an_address_or_a_name_is_listened_on(address: str) -> None:
+    found = planned(SMALL + f"  frontend: {{address: '{address}'}}\n")
+    assert option(found["frontend"], "--http-host") == address

@@ -7,6 +7,7 @@ that they all speak of the same processes.
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, Self
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _CONTROL = re.compile("[\0-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 """What no unit, manifest or script holds as it is. A tab is none of them."""
+_HOST = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*", re.ASCII)
+"""The name of a host (RFC 1123); an address of IPv4 looks like one."""
 PORTS_OF_A_WORKER = 10
 """One for its health, and nine for what NIXL needs to connect, a port for each GPU."""
 
@@ -42,6 +45,23 @@ def _address(value: object) -> object:
     if isinstance(value, str) and not re.match(r"(https?|nats)://[^/\s]", value):
         message = "has to begin with http://, https:// or nats:// and name a host"
         raise ValueError(message)
+    return value
+
+
+def _no_home(value: object) -> object:
+    if isinstance(value, str) and value.startswith("~"):
+        message = "begins with ~, which only a shell takes for a home: write the whole path"
+        raise ValueError(message)
+    return value
+
+
+def _listening(value: object) -> object:
+    if isinstance(value, str) and not _HOST.fullmatch(value):
+        try:
+            ip_address(value[1:-1] if re.fullmatch(r"\[.*\]", value) else value)
+        except ValueError as error:
+            message = "is neither an address such as 127.0.0.1 or ::1 nor the name of a host"
+            raise ValueError(message) from error
     return value
 
 
@@ -83,7 +103,7 @@ ServerUrl = Annotated[str, BeforeValidator(_one_line), BeforeValidator(_address)
 class ServedModel(Document):
     """The model that is served."""
 
-    path: PathText
+    path: Annotated[PathText, BeforeValidator(_no_home)]
     """Folder with its weights and its tokenizer. A relative path begins at the folder of the file.
     In a container it is mounted at the same place."""
     name: Argument = Field(min_length=1)
@@ -95,7 +115,7 @@ class ServedModel(Document):
 class Frontend(Document):
     """The front end: it takes the requests of clients, and gives them to the workers."""
 
-    address: PathText = "127.0.0.1"
+    address: Annotated[PathText, BeforeValidator(_listening)] = "127.0.0.1"
     """Address on which it listens. It asks nobody who they are: let only a proxy reach it."""
     port: Port = 8000
     """Port for clients."""
